@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm/clause"
+)
+
+// KeySize is the length of the secret key in bytes.
+const KeySize = 32
+
+// ErrNoToken says that a run's token was used, has expired, or was never there.
+var ErrNoToken = errors.New("the run has no token any more")
+
+// sealer keeps users' tokens from whoever reads the database: AES-256-GCM, the run's id as additional data.
+type sealer struct {
+	aead  cipher.AEAD
+	keyID string
+}
+
+func newSealer(secret []byte) (*sealer, error) {
+	if len(secret) != KeySize {
+		return nil, fmt.Errorf("the secret key has %d bytes, not %d", len(secret), KeySize)
+	}
+	block, err := aes.NewCipher(secret)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("tenantry key id"))
+	return &sealer{aead, hex.EncodeToString(mac.Sum(nil)[:8])}, nil
+}
+
+func (s *sealer) close(runID, token string) (string, error) {
+	nonce := make([]byte, s.aead.NonceSize())
+	if _, err := rand.Read(nonce); err != nil {
+		return "", err
+	}
+	return base64.StdEncoding.EncodeToString(s.aead.Seal(nonce, nonce, []byte(token), []byte(runID))), nil
+}
+
+func (s *sealer) open(runID, sealed string) (string, error) {
+	data, err := base64.StdEncoding.DecodeString(sealed)
+	if err != nil || len(data) < s.aead.NonceSize() {
+		return "", errors.New("opening a sealed token: it is damaged")
+	}
+	n := s.aead.NonceSize()
+	token, err := s.aead.Open(nil, data[:n], data[n:], []byte(runID))
+	if err != nil {
+		return "", fmt.Errorf("opening a sealed token: %w", err)
+	}
+	return string(token), nil
+}
+
+type tokenRow struct {
+	RunID     string `gorm:"column:run_id" json:"run_id"`
+	KeyID     string `gorm:"column:key_id" json:"key_id"`
+	Sealed    string `gorm:"column:sealed" json:"sealed"`
+	ExpiresAt int64  `gorm:"column:expires_at" json:"expires_at"`
+}
+
+func (tokenRow) TableName() string { return "tokens" }
+
+// Token opens the user's token that waits for a run. It returns ErrNoToken if there is none.
+func (s *Store) Token(ctx context.Context, runID string) (string, error) {
+	var rows []tokenRow
+	err := s.db.WithContext(ctx).Select("run_id, key_id, sealed, expires_at").Where("run_id = ?", runID).Find(&rows).Error
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("reading the token of run %s: %w", runID, err)
+	case len(rows) == 0 || rows[0].KeyID != s.seal.keyID:
+		return "", ErrNoToken
+	}
+	return s.seal.open(runID, rows[0].Sealed)
+}
+
+// DeleteExpiredTokens forgets the tokens that nobody can use any more.
+func (s *Store) DeleteExpiredTokens(ctx context.Context, now time.Time) error {
+	return s.db.WithContext(ctx).Where("expires_at < ?", now.UnixMicro()).Delete(&tokenRow{}).Error
+}
+
+// checkKey stores the id of the first secret key that the database sees, and refuses every other.
+func (s *Store) checkKey(ctx context.Context) error {
+	row := struct {
+		Name  string `gorm:"column:name"`
+		Value string `gorm:"column:value"`
+	}{"secret-key-id", s.seal.keyID}
+	db := s.db.WithContext(ctx).Table("settings")
+	if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&row).Error; err != nil {
+		return fmt.Errorf("storing the id of the secret key: %w", err)
+	}
+	var stored string
+	err := s.db.WithContext(ctx).Table("settings").Where("name = ?", row.Name).Select("value").Scan(&stored).Error
+	if err != nil {
+		return fmt.Errorf("reading the id of the secret key: %w", err)
+	}
+	if stored != s.seal.keyID {
+		return errors.New("the secret key is not the one that this database was made with")
+	}
+	return nil
+}

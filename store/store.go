@@ -1,0 +1,173 @@
+// Package store keeps runs, merchants and the embedded BillingStack's tables in PostgreSQL or SQLite, through gorm.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/glebarez/sqlite"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Store is a database of Tenantry's: a saga.Store and a saga.Queue, and what hands out the stores of merchants and of
+// the embedded BillingStack. It is safe for concurrent use.
+type Store struct {
+	db   *gorm.DB
+	url  string // postgres only: for the connection that listens
+	seal *sealer
+}
+
+// Open connects to postgres://... or to sqlite:PATH, whose file and directory are made if they are missing. It does not
+// migrate. secret is the key of 32 bytes that users' tokens are sealed with.
+func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
+	seal, err := newSealer(secret)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{seal: seal}
+	var dialect gorm.Dialector
+	switch path, isFile := strings.CutPrefix(url, "sqlite:"); {
+	case isFile:
+		if dialect, err = openFile(path); err != nil {
+			return nil, err
+		}
+	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
+		s.url = url
+		dialect = postgres.Open(url)
+	default:
+		return nil, errors.New("the database is neither postgres://... nor sqlite:PATH")
+	}
+	s.db, err = gorm.Open(dialect, &gorm.Config{
+		SkipDefaultTransaction: true, // each write below is one statement or opens its own
+		PrepareStmt:            true,
+		DisableAutomaticPing:   true,
+		Logger:                 logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the database: %w", redact(err, url))
+	}
+	pool, err := s.db.DB()
+	if err != nil {
+		return nil, err
+	}
+	if s.postgres() {
+		pool.SetMaxOpenConns(16)
+		pool.SetMaxIdleConns(16)
+		pool.SetConnMaxIdleTime(5 * time.Minute)
+	} else {
+		pool.SetMaxOpenConns(1) // one writer
+	}
+	if err := pool.PingContext(ctx); err != nil {
+		_ = pool.Close()
+		return nil, fmt.Errorf("reaching the database: %w", redact(err, url))
+	}
+	return s, nil
+}
+
+// openFile names the options of an SQLite file: a commit is on the disk when it returns.
+func openFile(path string) (gorm.Dialector, error) {
+	if dir := filepath.Dir(path); dir != "." {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("making the directory of the database: %w", err)
+		}
+	}
+	return sqlite.Open("file:" + path + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
+		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"), nil
+}
+
+func (s *Store) postgres() bool { return s.url != "" }
+
+// Close ends all connections.
+func (s *Store) Close() error {
+	pool, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	return pool.Close()
+}
+
+// Ping tells whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	pool, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	return pool.PingContext(ctx)
+}
+
+// Migrate brings the schema to this release's and returns how many migrations it ran. Replicas that start together
+// wait for one another. It refuses a secret key other than the one that this database's tokens are sealed with.
+func (s *Store) Migrate(ctx context.Context) (int, error) {
+	provider, err := s.migrations()
+	if err != nil {
+		return 0, err
+	}
+	results, err := provider.Up(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("migrating the database: %w", err)
+	}
+	return len(results), s.checkKey(ctx)
+}
+
+// Migrated tells whether the schema is this release's or newer.
+func (s *Store) Migrated(ctx context.Context) (bool, error) {
+	provider, err := s.migrations()
+	if err != nil {
+		return false, err
+	}
+	pending, err := provider.HasPending(ctx)
+	return !pending, err
+}
+
+func (s *Store) migrations() (*goose.Provider, error) {
+	pool, err := s.db.DB()
+	if err != nil {
+		return nil, err
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	dialect, options := goose.DialectSQLite3, []goose.ProviderOption{}
+	if s.postgres() {
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+		if err != nil {
+			return nil, err
+		}
+		dialect, options = goose.DialectPostgres, append(options, goose.WithSessionLocker(locker))
+	}
+	return goose.NewProvider(dialect, pool, files, options...)
+}
+
+// tx runs f in a transaction.
+func (s *Store) tx(ctx context.Context, f func(tx *gorm.DB) error) error {
+	return s.db.WithContext(ctx).Transaction(f, &sql.TxOptions{})
+}
+
+// redact takes a database's password out of an error's text.
+func redact(err error, url string) error {
+	if _, rest, ok := strings.Cut(url, "://"); ok {
+		if credentials, _, ok := strings.Cut(rest, "@"); ok {
+			if _, password, ok := strings.Cut(credentials, ":"); ok && strings.Contains(err.Error(), password) {
+				return errors.New(strings.ReplaceAll(err.Error(), password, "***"))
+			}
+		}
+	}
+	return err
+}

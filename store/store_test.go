@@ -1,0 +1,56 @@
+package store_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/tenantry/tenantry/store"
+)
+
+var secret = bytes.Repeat([]byte{7}, store.KeySize)
+
+func TestMigratingTwiceAndWithAnotherKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "made", "tenantry.db")
+	first := open(t, "sqlite:"+path, secret)
+	n, err := first.Migrate(t.Context())
+	if err != nil || n == 0 {
+		t.Fatalf("first migration: ran %d, %v", n, err)
+	}
+	if n, err = first.Migrate(t.Context()); err != nil || n != 0 {
+		t.Fatalf("second migration: ran %d, %v; want none", n, err)
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the made directory: %v, %v; want it closed to others", info.Mode(), err)
+	}
+	other := open(t, "sqlite:"+path, bytes.Repeat([]byte{8}, store.KeySize))
+	if _, err := other.Migrate(t.Context()); err == nil {
+		t.Error("another secret key was accepted")
+	}
+}
+
+func TestOpeningNonsense(t *testing.T) {
+	for name, url := range map[string]string{"no scheme": "tenantry.db", "mysql": "mysql://localhost/x", "empty": ""} {
+		if s, err := store.Open(t.Context(), url, secret); err == nil {
+			t.Errorf("%s: opened %v", name, s)
+		}
+	}
+	if _, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "x.db"), []byte("short")); err == nil {
+		t.Error("a short secret key was accepted")
+	}
+}
+
+func open(t *testing.T, url string, secret []byte) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), url, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
