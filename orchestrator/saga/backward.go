@@ -1,0 +1,250 @@
+package saga
+
+import (
+	"slices"
+	"time"
+)
+
+// probeAfter is when, after its end, a compensated run with an unknown attempt is looked at again.
+var probeAfter = [...]time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour}
+
+// turnBack begins the compensation.
+func (w *worker) turnBack(cause Failure) {
+	w.run.State, w.run.Reason, w.run.Cause = Compensating, nil, &cause
+	for i := range w.run.Steps {
+		if row := &w.run.Steps[i]; row.RetryAt != nil {
+			row.RetryAt = nil
+			w.changed(row)
+		}
+	}
+	w.tell(Event{Kind: EventCompensating, Step: cause.Step, Failure: &cause})
+}
+
+// backward undoes what was begun, each step after all that came After it; verifies, when late effects have settled,
+// the undo of calls whose outcome was never learnt; and ends the run.
+func (w *worker) backward(now time.Time) {
+	if slices.ContainsFunc(w.run.Steps, func(s StepRow) bool { return s.State == StepRunning }) {
+		return // a Do is still under way
+	}
+	soonest, settled := w.undoReady(now)
+	var refused *StepRow
+	for i := range w.run.Steps {
+		if w.run.Steps[i].State == StepUndoFailed {
+			refused = &w.run.Steps[i]
+		}
+	}
+	switch {
+	case w.released, w.parked != nil:
+	case w.inFlight():
+		if soonest != nil {
+			w.sleepUntil = soonest.RetryAt
+		}
+	case soonest != nil:
+		w.awaitRetry(soonest, now, Compensating)
+	case refused != nil:
+		w.stick(refused)
+	case settled:
+		w.verify(now)
+	}
+}
+
+// undoReady starts the undos whose turn it is. It returns the one that waits for the earliest retry, and whether all
+// are through.
+func (w *worker) undoReady(now time.Time) (soonest *StepRow, settled bool) {
+	settled = true
+	for i := range w.run.Steps {
+		row := &w.run.Steps[i]
+		if w.settled(row) {
+			continue
+		}
+		settled = false
+		switch {
+		case w.flying[row.Name], row.State == StepUndoFailed, !w.dependentsSettled(row):
+		case w.def.step(row.Name) == nil:
+			w.park(w.missing("step-unknown", "this release has no code for step "+row.Name))
+			w.rest(now)
+			return nil, false
+		case row.RetryAt != nil && row.RetryAt.After(now):
+			if soonest == nil || row.RetryAt.Before(*soonest.RetryAt) {
+				soonest = row
+			}
+		default:
+			w.startUndo(row)
+		}
+	}
+	return soonest, settled
+}
+
+// settled tells whether there is nothing left to undo of a step.
+func (w *worker) settled(row *StepRow) bool {
+	code := w.def.step(row.Name)
+	return !row.Begun() || row.State == StepUndone || w.left(row) || code != nil && code.undo == nil
+}
+
+// dependentsSettled tells whether all that came After the step, however far, is settled.
+func (w *worker) dependentsSettled(row *StepRow) bool {
+	for i := range w.run.Steps {
+		later := &w.run.Steps[i]
+		if slices.Contains(later.After, row.Name) && (!w.settled(later) || !w.dependentsSettled(later)) {
+			return false
+		}
+	}
+	return true
+}
+
+// left tells whether an operator decided to leave behind what the step made.
+func (w *worker) left(row *StepRow) bool {
+	return slices.ContainsFunc(w.run.LeftBehind, func(l LeftBehind) bool { return l.Step == row.Name })
+}
+
+// startUndo puts the intent of an Undo into the next write.
+func (w *worker) startUndo(row *StepRow) {
+	if w.run.State != Compensated { // else it is a probe
+		w.run.State, w.run.Reason = Compensating, nil
+	}
+	row.State, row.RetryAt = StepUndoing, nil
+	row.Undos++
+	w.changed(row)
+	w.calls = append(w.calls, row.Name)
+}
+
+// undone notes what came of an Undo.
+func (w *worker) undone(row *StepRow, o outcome, now time.Time) {
+	event := Event{Step: row.Name, Attempt: o.call.Attempt, StartedAt: o.startedAt, RequestID: o.call.requestID}
+	if o.err == nil {
+		again := row.UndoneAt != nil
+		row.State, row.Error, row.UndoneAt = StepUndone, nil, &o.startedAt
+		w.run.TakeOvers = 0
+		event.Kind = EventUndone
+		if again && len(o.call.removed) > 0 {
+			event.Kind = EventLateEffect
+		}
+		w.tell(event)
+		return
+	}
+	verdict := w.judge(o, now)
+	row.Error, event.Kind = &verdict.Failure, EventUndoAttempt
+	event.Failure = row.Error
+	if verdict.MaybeDone {
+		row.Unknowns++
+		row.UnknownAt = &now
+	}
+	w.tell(event)
+	if verdict.Kind == Permanent || verdict.Kind == Blocked {
+		row.State = StepUndoFailed
+		w.tell(Event{Kind: EventUndoFailed, Step: row.Name, Attempt: o.call.Attempt, Failure: row.Error})
+		return
+	}
+	at := now.Add(retryIn(row.Undos, verdict))
+	row.RetryAt = &at
+}
+
+// stick makes the run wait for an operator with an undo that was refused for good.
+func (w *worker) stick(row *StepRow) {
+	if w.run.State == Compensated {
+		w.nextProbe()
+		return
+	}
+	w.run.State, w.run.Reason = Stuck, &Reason{Kind: WaitsForOperator, Failure: *row.Error}
+	w.tell(Event{Kind: EventStuck, Step: row.Name, Failure: row.Error})
+	w.releaseAt(nil)
+}
+
+// verify ends a compensation whose undos are through, but not before every undo of a call with an unknown outcome was
+// repeated at least Settle after that call can have been sent.
+func (w *worker) verify(now time.Time) {
+	if w.run.State == Compensated {
+		w.nextProbe()
+		return
+	}
+	var due time.Time
+	var again []*StepRow
+	for i := range w.run.Steps {
+		row := &w.run.Steps[i]
+		if !w.uncertain(row) {
+			continue
+		}
+		settledAt := row.UnknownAt.Add(w.engine.Settle)
+		if row.UndoneAt == nil || row.UndoneAt.Before(settledAt) {
+			again = append(again, row)
+			if settledAt.After(due) {
+				due = settledAt
+			}
+		}
+	}
+	switch {
+	case len(again) == 0:
+		w.compensated(now)
+	case due.After(now):
+		w.await(Reason{Kind: WaitsForSettle, Until: &due, Failure: Failure{
+			Code:   "verifying-undo",
+			Detail: "a call whose answer was lost may still take effect; its undo is verified then",
+			FixBy:  FixByNobody, Step: again[0].Name, At: now,
+		}}, now, Compensating)
+	default:
+		w.redo(again)
+		w.backward(now)
+	}
+}
+
+// uncertain tells whether a late effect of the step is possible and would have to be removed.
+func (w *worker) uncertain(row *StepRow) bool {
+	code := w.def.step(row.Name)
+	return row.Unknowns > 0 && !w.left(row) && code != nil && code.undo != nil
+}
+
+// redo makes undos that are through be run once more.
+func (w *worker) redo(rows []*StepRow) {
+	for _, row := range rows {
+		row.State, row.RetryAt = StepUndoing, nil
+		w.changed(row)
+	}
+}
+
+// compensated ends the run; with an unknown attempt it will be probed.
+func (w *worker) compensated(now time.Time) {
+	w.end(Compensated, EventCompensated, now)
+	for i := range w.run.Steps {
+		if w.uncertain(&w.run.Steps[i]) {
+			w.run.Probes = len(probeAfter)
+			due := now.Add(probeAfter[0])
+			w.run.DueAt = &due
+			return
+		}
+	}
+}
+
+// probe looks once more for late effects of a run that ended compensated.
+func (w *worker) probe(now time.Time) {
+	if w.run.Probes == 0 {
+		w.releaseAt(nil)
+		return
+	}
+	begun := false
+	for i := range w.run.Steps {
+		begun = begun || w.run.Steps[i].State == StepUndoing
+	}
+	if !begun && !w.probed {
+		var rows []*StepRow
+		for i := range w.run.Steps {
+			if row := &w.run.Steps[i]; w.uncertain(row) {
+				rows = append(rows, row)
+			}
+		}
+		w.redo(rows)
+	}
+	w.probed = true
+	w.backward(now)
+}
+
+// nextProbe releases a probed run until the next time.
+func (w *worker) nextProbe() {
+	w.run.Probes--
+	w.tell(Event{Kind: EventProbed})
+	if w.run.Probes == 0 {
+		w.releaseAt(nil)
+		return
+	}
+	due := w.run.EndedAt.Add(probeAfter[len(probeAfter)-w.run.Probes])
+	w.releaseAt(&due)
+}

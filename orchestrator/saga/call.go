@@ -1,0 +1,82 @@
+package saga
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+)
+
+// ErrLeaseLost is why a call's context ended, or its request was not sent: the replica's lease is not sure any more.
+var ErrLeaseLost = errors.New("the lease of this replica ended")
+
+// Call is one attempt of a Do or Undo, as they find it in their context.
+type Call struct {
+	RunID     string
+	Step      string // with the item, if it has one: "assign-customer-role/member"
+	Item      string
+	Attempt   int
+	LookFirst bool // an earlier attempt may have taken effect: look before repeating
+	Undo      bool
+
+	lease func() error
+
+	mu        sync.Mutex
+	requestID string
+	objects   []Object
+	removed   []Object
+	dropToken bool
+}
+
+type callKey struct{}
+
+// CallOf gives the attempt that ctx belongs to. Outside of one it is a Call without a run.
+func CallOf(ctx context.Context) *Call {
+	if c, ok := ctx.Value(callKey{}).(*Call); ok {
+		return c
+	}
+	return &Call{lease: func() error { return nil }}
+}
+
+// Made records an object that this step made or adopted; it is stored with the outcome, whatever that is.
+func (c *Call) Made(o Object) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o.Step = c.Step
+	c.objects = append(c.objects, o)
+}
+
+// Removed records that the object of this kind and id was there and is gone now by this call.
+func (c *Call) Removed(kind, id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.removed = append(c.removed, Object{Step: c.Step, Kind: kind, ID: id})
+}
+
+// DropToken says that the user's token of this run is not needed any more: it is deleted with the outcome.
+func (c *Call) DropToken() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropToken = true
+}
+
+// Fence goes around the transport of an upstream's client. Just before a request of a step is written it checks that
+// the replica still holds its lease, so that a process that slept past it writes nothing; and it notes the upstream's
+// request id for the attempt's event. Requests outside of a step pass.
+func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
+
+type fence struct{ next http.RoundTripper }
+
+func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
+	c := CallOf(req.Context())
+	if err := c.lease(); err != nil {
+		return nil, err
+	}
+	resp, err := f.next.RoundTrip(req)
+	if err == nil {
+		c.mu.Lock()
+		c.requestID = Clean(resp.Header.Get("X-Openstack-Request-Id"))
+		c.mu.Unlock()
+	}
+	return resp, err
+}

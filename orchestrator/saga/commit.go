@@ -1,0 +1,117 @@
+package saga
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// maxGroup is how many checkpoints one statement carries at most.
+const maxGroup = 128
+
+// committer gathers the checkpoints of all runs of the replica: those that come while one group is being committed
+// make up the next.
+type committer struct {
+	store Store
+	clock *Clock
+	queue chan commitRequest
+}
+
+type commitRequest struct {
+	checkpoint Checkpoint
+	done       chan CommitResult
+}
+
+func newCommitter(store Store, clock *Clock) *committer {
+	return &committer{store: store, clock: clock, queue: make(chan commitRequest, maxGroup)}
+}
+
+// run commits groups until ctx ends; it is called once a lease.
+func (c *committer) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case first := <-c.queue:
+			c.commit(ctx, c.gather(first))
+		}
+	}
+}
+
+func (c *committer) gather(first commitRequest) []commitRequest {
+	group := []commitRequest{first}
+	for len(group) < maxGroup {
+		select {
+		case next := <-c.queue:
+			group = append(group, next)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+func (c *committer) commit(ctx context.Context, group []commitRequest) {
+	checkpoints := make([]Checkpoint, len(group))
+	for i, r := range group {
+		checkpoints[i] = r.checkpoint
+	}
+	results := c.store.Commit(ctx, c.clock.Now(), checkpoints)
+	for i, r := range group {
+		r.done <- results[i]
+	}
+}
+
+// submit hands in a checkpoint and waits for its result.
+func (c *committer) submit(ctx context.Context, cp Checkpoint) CommitResult {
+	request := commitRequest{cp, make(chan CommitResult, 1)}
+	select {
+	case c.queue <- request:
+	case <-ctx.Done():
+		return CommitResult{Err: context.Cause(ctx)}
+	}
+	select {
+	case result := <-request.done:
+		return result
+	case <-ctx.Done():
+		return CommitResult{Err: context.Cause(ctx)}
+	}
+}
+
+// write commits one checkpoint for sure. A COMMIT whose answer was lost is unknown like any other call: the version
+// is read again, and the checkpoint is repeated only where it is still the old one. Only the lease's holder raises the
+// version under its epoch, so the next version under the same epoch can only be this checkpoint's. It returns
+// ErrFenced, ErrBadRow, or the lease's end.
+func (c *committer) write(ctx context.Context, cp Checkpoint) CommitResult {
+	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
+	unsure := false
+	for {
+		result := c.submit(ctx, cp)
+		switch {
+		case result.Err == nil, errors.Is(result.Err, ErrBadRow):
+			return result
+		case errors.Is(result.Err, ErrFenced) && !unsure:
+			return result
+		}
+		unsure = true
+		if ctx.Err() != nil {
+			return CommitResult{Err: context.Cause(ctx)}
+		}
+		epoch, version, err := c.store.Tip(ctx, cp.Run.ID)
+		switch {
+		case err == nil && epoch == cp.Run.Epoch && version == cp.Run.Version+1:
+			return CommitResult{Verbs: true} // committed after all; verbs may have come: look
+		case err == nil && (epoch != cp.Run.Epoch || version != cp.Run.Version):
+			return CommitResult{Err: ErrFenced}
+		}
+		// Still the old version, or not to be learnt yet: repeating is safe, the fence decides.
+		select {
+		case <-ctx.Done():
+			return CommitResult{Err: context.Cause(ctx)}
+		case <-time.After(wait.NextBackOff()):
+		}
+	}
+}

@@ -1,0 +1,235 @@
+package saga
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options is what an Engine is made of. Zero durations and numbers mean the usual values.
+type Options struct {
+	Store     Store
+	Queue     Queue
+	Workflows []*Definition
+	NewID     func() string // ids that sort by time: uuid v7
+
+	Clock       *Clock
+	Lease       time.Duration // how long a replica may be silent before its runs are taken over; 10 s
+	Settle      time.Duration // how long after its sending a lost request may still take effect; 90 s
+	Deadline    time.Duration // how long a run may work before it compensates; 15 min
+	GiveUpAfter time.Duration // how long a run may also wait for an upstream; 24 h
+	Poll        time.Duration // how often is looked for work nobody told of; 5 s
+	Workers     int           // runs worked on at once; 64
+
+	OnEvent func(*Run, Event) // after an event was stored
+	OnFault func(error)       // what went wrong with the engine itself
+}
+
+// Engine works on runs. Several replicas of it share one Store and one Queue.
+type Engine struct {
+	Options
+	workflows map[string]*Definition
+	committer *committer
+	watchers  watchers
+	kick      chan struct{} // look for work now
+
+	unsureUntil atomic.Int64 // unix nanoseconds: see beUnsure
+
+	mu       sync.Mutex
+	replica  string // changes with every new lease
+	lease    *lease
+	stopping bool
+	workers  map[string]*worker
+	idle     sync.WaitGroup // the workers
+}
+
+// New makes an engine. It works only while Serve runs, but runs can be read before.
+func New(o Options) *Engine {
+	o.Lease = cmp.Or(o.Lease, 10*time.Second)
+	o.Settle = cmp.Or(o.Settle, 90*time.Second)
+	o.Deadline = cmp.Or(o.Deadline, 15*time.Minute)
+	o.GiveUpAfter = cmp.Or(o.GiveUpAfter, 24*time.Hour)
+	o.Poll = cmp.Or(o.Poll, 5*time.Second)
+	o.Workers = cmp.Or(o.Workers, 64)
+	if o.Clock == nil {
+		o.Clock = NewClock(time.Now)
+	}
+	if o.OnEvent == nil {
+		o.OnEvent = func(*Run, Event) {}
+	}
+	if o.OnFault == nil {
+		o.OnFault = func(error) {}
+	}
+	e := &Engine{
+		Options:   o,
+		workflows: map[string]*Definition{},
+		committer: newCommitter(o.Store, o.Clock),
+		kick:      make(chan struct{}, 1),
+		workers:   map[string]*worker{},
+	}
+	for _, d := range o.Workflows {
+		e.workflows[d.Name] = d
+	}
+	return e
+}
+
+// Request asks for a run.
+type Request struct {
+	ID          string // from NewID, made before, so that what the run creates can be named after it
+	Workflow    string
+	Merchant    string
+	Cloud       string
+	Subject     string
+	User        string
+	Plan        string
+	OnFailure   OnFailure
+	Input       any // the workflow's state as it starts
+	Key         string
+	Fingerprint string
+	Who         string // for the event
+	RetryOf     string
+	Why         string
+
+	Token          string // the user's, sealed until it is used or expired
+	TokenExpiresAt time.Time
+}
+
+// Start accepts a run: when it returns, the run is stored and somebody will work on it. An idle replica begins at once
+// and stores the first intents together with the run. It returns ErrKeyUsed where the merchant has used the key, and
+// for a RetryOf ErrRetried or ErrAlreadySucceeded. Any other error leaves open whether the run exists; the caller
+// repeats the request with the same key.
+func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
+	run, err := e.accept(q)
+	if err != nil {
+		return nil, err
+	}
+	n := NewRun{Run: run, Token: q.Token, TokenExpiresAt: q.TokenExpiresAt}
+	accepted := Event{
+		RunID: run.ID, Seq: 1, At: run.CreatedAt, Kind: EventAccepted, Who: q.Who, Why: q.Why,
+	}
+	n.Events = []Event{accepted}
+	run.Seq, run.Version = 1, 1
+
+	w := e.reserve(run)
+	if w != nil {
+		w.begin()
+	} else {
+		run.DueAt = &run.CreatedAt
+	}
+	err = e.Store.Create(ctx, n)
+	if busy, ok := errors.AsType[*SubjectBusyError](err); ok {
+		if w != nil {
+			e.release(w)
+		}
+		w = nil
+		run = e.queueBehind(run, busy.RunID)
+		n.Run = run
+		err = e.Store.Create(ctx, n)
+	}
+	switch {
+	case err != nil && w != nil:
+		e.release(w)
+		fallthrough
+	case err != nil:
+		if !refusedForGood(err) {
+			e.beUnsure()
+		}
+		return nil, err
+	}
+	e.OnEvent(run, accepted)
+	if w == nil {
+		e.lookForWork()
+		return run, nil
+	}
+	accepting := run.clone()
+	go w.work()
+	return accepting, nil
+}
+
+func refusedForGood(err error) bool {
+	return errors.Is(err, ErrKeyUsed) || errors.Is(err, ErrRetried) || errors.Is(err, ErrAlreadySucceeded)
+}
+
+// accept pins what a run is made of.
+func (e *Engine) accept(q Request) (*Run, error) {
+	d := e.workflows[q.Workflow]
+	if d == nil {
+		return nil, fmt.Errorf("accepting run %s: there is no workflow %q", q.ID, q.Workflow)
+	}
+	input, err := json.Marshal(q.Input)
+	if err != nil {
+		return nil, fmt.Errorf("accepting run %s: encoding its input: %w", q.ID, err)
+	}
+	rows, err := d.plan(input)
+	if err != nil {
+		return nil, fmt.Errorf("accepting run %s: %w", q.ID, err)
+	}
+	now := e.Clock.Now()
+	return &Run{
+		ID: q.ID, Workflow: d.Name, WorkflowVersion: d.Version, Merchant: q.Merchant, Cloud: q.Cloud,
+		Subject: q.Subject, User: q.User, Plan: q.Plan, OnFailure: cmp.Or(q.OnFailure, FailureCompensates),
+		Input: input, Key: q.Key, Fingerprint: q.Fingerprint, RetryOf: q.RetryOf, CreatedAt: now,
+		State: Pending, UpdatedAt: now, BudgetFrom: now, HoldsSubject: true, Steps: rows,
+	}, nil
+}
+
+// queueBehind gives the run as it waits for another about the same subject.
+func (e *Engine) queueBehind(run *Run, predecessor string) *Run {
+	waiting := *run
+	waiting.State, waiting.WaitsFor, waiting.HoldsSubject = Waiting, predecessor, false
+	waiting.Reason = &Reason{Kind: WaitsForPredecessor, Failure: Failure{
+		Code: "subject-busy", Detail: "run " + predecessor + " about the same customer goes first",
+		FixBy: FixByNobody, At: run.CreatedAt,
+	}}
+	waiting.Replica, waiting.Epoch, waiting.DueAt = "", 0, nil
+	waiting.Steps = nil
+	for _, s := range run.Steps {
+		s.State, s.Attempts, s.StartedAt = StepPending, 0, nil
+		waiting.Steps = append(waiting.Steps, s)
+	}
+	return &waiting
+}
+
+// reserve makes a worker for a new run where this replica has a lease and room; nil otherwise.
+func (e *Engine) reserve(run *Run) *worker {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lease == nil || e.stopping || len(e.workers) >= e.Workers || e.lease.check() != nil {
+		return nil
+	}
+	run.Replica, run.Epoch = e.replica, 1
+	return e.employ(run)
+}
+
+// employ registers a worker for a leased run. The caller holds the lock.
+func (e *Engine) employ(run *Run) *worker {
+	w := newWorker(e, e.workflows[run.Workflow], run, e.lease)
+	e.workers[run.ID] = w
+	e.idle.Add(1)
+	return w
+}
+
+// release forgets a worker.
+func (e *Engine) release(w *worker) {
+	e.mu.Lock()
+	full := len(e.workers) >= e.Workers
+	delete(e.workers, w.run.ID)
+	e.mu.Unlock()
+	e.idle.Done()
+	if full {
+		e.lookForWork()
+	}
+}
+
+// lookForWork makes Serve claim at once.
+func (e *Engine) lookForWork() {
+	select {
+	case e.kick <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,45 @@
+package saga
+
+import "time"
+
+// EventKind says what happened.
+type EventKind string
+
+// What can happen to a run. An attempt of Do or Undo is one event, written with its outcome.
+const (
+	EventAccepted     EventKind = "accepted"
+	EventTakenOver    EventKind = "taken-over" // another replica goes on
+	EventSucceeded    EventKind = "step-succeeded"
+	EventSkipped      EventKind = "step-skipped"
+	EventAttempt      EventKind = "attempt-failed" // nothing happened upstream
+	EventUnknown      EventKind = "attempt-unknown"
+	EventStepFailed   EventKind = "step-failed"
+	EventCompensating EventKind = "compensating"
+	EventUndone       EventKind = "step-undone"
+	EventUndoAttempt  EventKind = "undo-attempt-failed"
+	EventUndoFailed   EventKind = "undo-failed"
+	EventLateEffect   EventKind = "late-effect-removed" // a call thought lost took effect after its undo
+	EventProbed       EventKind = "probed"
+	EventWaiting      EventKind = "waiting"
+	EventVerb         EventKind = "verb" // an operator acted: Verb, Who and Why tell
+	EventRunSucceeded EventKind = "run-succeeded"
+	EventCompensated  EventKind = "run-compensated"
+	EventStuck        EventKind = "run-stuck"
+)
+
+// Event is one line of a run's history, which is only ever appended to.
+type Event struct {
+	RunID     string    `json:"run_id"`
+	Seq       int64     `json:"seq"` // 1, 2, 3, ... within the run
+	At        time.Time `json:"at"`
+	Epoch     int64     `json:"epoch"`
+	Kind      EventKind `json:"kind"`
+	Step      string    `json:"step,omitempty"`
+	Attempt   int       `json:"attempt,omitempty"`
+	StartedAt time.Time `json:"started_at,omitzero"` // of the attempt
+	Verb      string    `json:"verb,omitempty"`
+	Who       string    `json:"who,omitempty"`
+	Why       string    `json:"why,omitempty"`
+	RequestID string    `json:"request_id,omitempty"` // the upstream's own, of the attempt's last call
+	Failure   *Failure  `json:"failure,omitempty"`
+}

@@ -1,0 +1,98 @@
+package saga
+
+import (
+	"errors"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// FixBy says who can do something about a failure.
+type FixBy string
+
+// Those who can fix something. Nobody means that it passes by itself.
+const (
+	FixByNobody   FixBy = "nobody"
+	FixByOperator FixBy = "operator"
+	FixByMerchant FixBy = "merchant"
+	FixByUser     FixBy = "user"
+)
+
+// Failure is an error as it is stored and shown: no secret in it, cut and cleaned.
+type Failure struct {
+	Code      string    `json:"code"` // a stable word: "keystone-refused"
+	Detail    string    `json:"detail"`
+	FixBy     FixBy     `json:"fix_by"`
+	Step      string    `json:"step,omitempty"`
+	Service   string    `json:"service,omitempty"` // the upstream that said so
+	Status    int       `json:"status,omitempty"`  // its HTTP status
+	RequestID string    `json:"request_id,omitempty"`
+	At        time.Time `json:"at"`
+
+	Unavailable bool `json:"unavailable,omitempty"` // the upstream was out of order
+}
+
+// Kind says what an error means for the run.
+type Kind int
+
+// The kinds of errors.
+const (
+	Transient   Kind = iota // try again soon
+	Permanent               // trying again cannot help: the step failed
+	Unavailable             // the upstream, or our credential there, is out of order: wait; the deadline stands still
+	Blocked                 // an operator must decide first
+)
+
+// Verdict is what Workflow.Judge says of an error.
+type Verdict struct {
+	Kind       Kind
+	MaybeDone  bool          // the effect may have taken place, now or later
+	RetryAfter time.Duration // what the upstream asked for; 0: nothing
+	Failure    Failure
+}
+
+// ReasonKind says what a run waits for.
+type ReasonKind string
+
+// What a run waits for.
+const (
+	WaitsForRetry       ReasonKind = "retry"       // a failed attempt is repeated at Until
+	WaitsForUpstream    ReasonKind = "upstream"    // an upstream is out of order; tried again at Until
+	WaitsForPredecessor ReasonKind = "predecessor" // an older run about the same subject
+	WaitsForSettle      ReasonKind = "settle"      // the undo of an unknown call is verified at Until
+	WaitsForOperator    ReasonKind = "operator"    // an operator decides
+)
+
+// Reason says why a run waits or is stuck, and who can fix it.
+type Reason struct {
+	Kind    ReasonKind `json:"kind"`
+	Failure            // of the step that it waits for, where there is one
+	Until   *time.Time `json:"until,omitempty"`
+}
+
+// Skip is returned by Do of an Optional step that has nothing to do here: the step ends skipped with this reason.
+type Skip struct{ Why string }
+
+func (s Skip) Error() string { return "skipped: " + s.Why }
+
+func skipped(err error) (why string, ok bool) {
+	var s Skip
+	ok = errors.As(err, &s)
+	return s.Why, ok
+}
+
+// maxText is how much of a text from outside is stored, in bytes.
+const maxText = 1024
+
+// Clean makes a text from an upstream fit to be stored: valid UTF-8 without NUL, at most 1 KiB.
+func Clean(text string) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "�"), "\x00", "�")
+	if len(text) <= maxText {
+		return text
+	}
+	cut := maxText
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut]
+}

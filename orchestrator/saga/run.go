@@ -1,0 +1,166 @@
+package saga
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// RunState is where a run stands.
+type RunState string
+
+// The states of a run. Succeeded and Compensated are ends; a Stuck run waits for an operator and keeps its subject.
+const (
+	Pending      RunState = "pending"
+	Running      RunState = "running"
+	Waiting      RunState = "waiting" // for a time, a predecessor, an upstream or an operator: Reason tells
+	Compensating RunState = "compensating"
+	Succeeded    RunState = "succeeded"
+	Compensated  RunState = "compensated" // it failed, and nothing that it made is left but LeftBehind
+	Stuck        RunState = "stuck"       // a compensation is refused for good
+)
+
+// Ended tells whether the run is over.
+func (s RunState) Ended() bool { return s == Succeeded || s == Compensated }
+
+// Settled tells whether the run will not move before somebody acts.
+func (s RunState) Settled() bool { return s.Ended() || s == Stuck }
+
+// StepState is where a step of a run stands.
+type StepState string
+
+// The states of a step.
+const (
+	StepPending    StepState = "pending"
+	StepRunning    StepState = "running"
+	StepUnknown    StepState = "unknown" // sent, no answer: looked up before it is repeated or undone
+	StepSucceeded  StepState = "succeeded"
+	StepSkipped    StepState = "skipped"
+	StepFailed     StepState = "failed"
+	StepUndoing    StepState = "undoing"
+	StepUndone     StepState = "undone"
+	StepUndoFailed StepState = "undo_failed"
+)
+
+// OnFailure says what happens to a run whose step failed for good.
+type OnFailure string
+
+// A failed run compensates by itself, or waits for an operator.
+const (
+	FailureCompensates OnFailure = "compensate"
+	FailureHolds       OnFailure = "hold"
+)
+
+// Run is one execution of a workflow. What is pinned at acceptance (Workflow to Input, and the rows of Steps) never changes.
+type Run struct {
+	ID              string
+	Workflow        string
+	WorkflowVersion int
+	Merchant        string
+	Cloud           string
+	Subject         string // runs with the same subject go one after another
+	User            string
+	Plan            string // with User: what a second success would double
+	OnFailure       OnFailure
+	Input           json.RawMessage
+	Key             string // the merchant's idempotency key
+	Fingerprint     string // of the request that the key came with
+	RetryOf         string // the compensated run that this one repeats
+	CreatedAt       time.Time
+
+	State      RunState
+	Reason     *Reason  // why it waits or is stuck
+	Cause      *Failure // why it compensates; nil while it goes forward
+	WaitsFor   string   // the run about the same subject before this one
+	LeftBehind []LeftBehind
+	RetriedBy  string // the run that repeats this one
+	UpdatedAt  time.Time
+	EndedAt    *time.Time
+	DueAt      *time.Time // when an unleased run is to be worked on; nil: not before somebody wakes it
+	Worked     time.Duration
+	BudgetFrom time.Time // from when GiveUpAfter counts
+	Probes     int       // probes for late effects that are still to come
+	TakeOvers  int       // claims since a step last came to a result
+
+	HoldsSubject bool // it is the run that works on its subject, or is stuck with it
+
+	Replica string // who holds the lease; empty: nobody
+	Epoch   int64  // how often somebody took it
+	Version int64  // how often it was written under any epoch
+	Seq     int64  // of its last event
+
+	Steps   []StepRow
+	Objects []Object
+}
+
+// StepRow is the record of one step of a run.
+type StepRow struct {
+	Name      string
+	Position  int
+	After     []string
+	Optional  bool
+	State     StepState
+	Attempts  int // of Do
+	Undos     int // attempts of Undo
+	Output    json.RawMessage
+	Error     *Failure   // of the last attempt, if that failed
+	StartedAt *time.Time // of the first attempt
+	EndedAt   *time.Time
+	RetryAt   *time.Time
+	Unknowns  int        // attempts whose outcome was never learnt
+	UnknownAt *time.Time // when the last of those can have been sent at the latest
+	UndoneAt  *time.Time // when the last successful Undo began
+}
+
+// Begun tells whether Do may have been called.
+func (s *StepRow) Begun() bool { return s.Attempts > 0 }
+
+// Done tells whether what comes After may start.
+func (s *StepRow) Done() bool { return s.State == StepSucceeded || s.State == StepSkipped }
+
+// Step finds a row by its name; nil if the run has none.
+func (r *Run) Step(name string) *StepRow {
+	i := slices.IndexFunc(r.Steps, func(s StepRow) bool { return s.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &r.Steps[i]
+}
+
+// Object is something upstream that a run made or adopted.
+type Object struct {
+	Step      string     `json:"step"`
+	Kind      string     `json:"kind"`
+	Cloud     string     `json:"cloud,omitempty"`
+	ID        string     `json:"id"`
+	Name      string     `json:"name,omitempty"`
+	Origin    Origin     `json:"origin"`
+	RemovedAt *time.Time `json:"removed_at,omitempty"`
+}
+
+// Origin tells whether the run may remove an object.
+type Origin string
+
+// An own object carries the run's mark and goes with it; an adopted one was there before and is never undone.
+const (
+	Own     Origin = "own"
+	Adopted Origin = "adopted"
+)
+
+// LeftBehind is what an operator's skip of an undo left upstream. ID and Name are empty where the answer that would
+// have told them was lost.
+type LeftBehind struct {
+	Step string `json:"step"`
+	Kind string `json:"kind,omitempty"`
+	ID   string `json:"id,omitempty"`
+	Name string `json:"name,omitempty"`
+}
+
+// clone copies a run so that its worker may go on with the original.
+func (r *Run) clone() *Run {
+	c := *r
+	c.Steps = slices.Clone(r.Steps)
+	c.Objects = slices.Clone(r.Objects)
+	c.LeftBehind = slices.Clone(r.LeftBehind)
+	return &c
+}

@@ -1,0 +1,239 @@
+package saga
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Serve works on runs until ctx ends, then hands back what it has: calls under way are awaited for up to grace, no new
+// one is started, and the other replicas are told. A lost lease is followed by a new one under a new replica id.
+func (e *Engine) Serve(ctx context.Context, grace time.Duration) {
+	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go e.Queue.Listen(listening, e.wake)
+	for ctx.Err() == nil {
+		e.serveLease(ctx, grace)
+	}
+}
+
+// serveLease joins, works until the lease is lost or ctx ends, and leaves.
+func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
+	l, replica := e.join(ctx)
+	if l == nil {
+		return
+	}
+	go e.committer.run(l.ctx)
+	e.loop(ctx, l, replica)
+	if l.ctx.Err() == nil {
+		e.drain(grace)
+		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.Lease)
+		defer cancel()
+		if err := e.Queue.Leave(leaving, replica, e.Clock.Now()); err != nil {
+			e.OnFault(fmt.Errorf("handing back the runs of replica %s: %w", replica, err))
+		}
+	} else {
+		e.OnFault(fmt.Errorf("replica %s: %w", replica, ErrLeaseLost))
+	}
+	e.mu.Lock()
+	e.lease = nil
+	e.mu.Unlock()
+	l.drop()
+	e.idle.Wait()
+}
+
+// join registers a new replica, trying until it is done or ctx ends.
+func (e *Engine) join(ctx context.Context) (*lease, string) {
+	for n := 1; ctx.Err() == nil; n++ {
+		replica, asked := e.NewID(), e.Clock.local()
+		err := e.Queue.Join(ctx, replica, e.Clock.Now().Add(e.Lease))
+		if err == nil {
+			_, err = e.renew(ctx, replica)
+		}
+		if err == nil {
+			l := newLease(e.Lease, e.Clock.local, asked)
+			e.mu.Lock()
+			e.replica, e.lease, e.stopping = replica, l, false
+			e.mu.Unlock()
+			return l, replica
+		}
+		e.OnFault(fmt.Errorf("joining as a replica: %w", err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay(n, 100*time.Millisecond, 2*time.Second)):
+		}
+	}
+	return nil, ""
+}
+
+// renew prolongs the lease and learns the database's time.
+func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, err error) {
+	asked = e.Clock.local()
+	now := e.Clock.Now()
+	ctx, cancel := context.WithTimeout(ctx, e.Lease)
+	defer cancel()
+	database, err := e.Queue.Renew(ctx, replica, now, now.Add(e.Lease))
+	if err != nil {
+		return asked, err
+	}
+	e.Clock.set(asked, e.Clock.local(), database)
+	return asked, nil
+}
+
+// loop renews, claims and waits, until the lease is lost or ctx ends.
+func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
+	go e.heartbeat(ctx, l, replica)
+	poll := time.NewTicker(e.Poll)
+	defer poll.Stop()
+	for {
+		if err := e.claim(l.ctx, replica); err != nil && l.ctx.Err() == nil {
+			e.OnFault(err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.ctx.Done():
+			return
+		case <-e.kick:
+		case <-poll.C:
+			e.pokeAll() // a verb's word may have been missed
+		}
+	}
+}
+
+// heartbeat renews every three tenths of the lease, also while the replica drains.
+func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
+	beat := time.NewTicker(e.Lease * 3 / 10)
+	defer beat.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-beat.C:
+		}
+		asked, err := e.renew(context.WithoutCancel(ctx), replica)
+		switch {
+		case err == nil:
+			l.prolong(asked)
+		case errors.Is(err, ErrLeaseLost):
+			l.drop()
+			return
+		default:
+			e.OnFault(fmt.Errorf("renewing the lease: %w", err))
+		}
+	}
+}
+
+// claim takes as many due runs as there is room for, and gives back those that a lost answer left behind.
+func (e *Engine) claim(ctx context.Context, replica string) error {
+	if now := e.Clock.Now(); now.UnixNano() < e.unsureUntil.Load() {
+		if err := e.Queue.HandBack(ctx, replica, now, now.Add(-e.Poll), e.working()); err != nil {
+			e.beUnsure()
+			return fmt.Errorf("handing back stray runs: %w", err)
+		}
+	}
+	for {
+		room := e.room()
+		if room == 0 {
+			return nil
+		}
+		ids, err := e.Queue.Claim(ctx, replica, e.Clock.Now(), room)
+		if err != nil {
+			return fmt.Errorf("claiming runs: %w", err)
+		}
+		for _, id := range ids {
+			e.takeUp(ctx, id)
+		}
+		if len(ids) < room {
+			return nil
+		}
+	}
+}
+
+// takeUp reads a claimed run and starts a worker for it. What cannot be read is handed back with the strays.
+func (e *Engine) takeUp(ctx context.Context, id string) {
+	run, err := e.Store.Run(ctx, id)
+	if err != nil {
+		e.beUnsure()
+		e.OnFault(fmt.Errorf("reading claimed run %s: %w", id, err))
+		return
+	}
+	e.mu.Lock()
+	if e.lease == nil || run.Replica != e.replica || e.workers[id] != nil {
+		e.mu.Unlock()
+		e.beUnsure()
+		return
+	}
+	w := e.employ(run)
+	e.mu.Unlock()
+	go w.takeOver()
+}
+
+// drain lets the workers finish their calls.
+func (e *Engine) drain(grace time.Duration) {
+	e.mu.Lock()
+	e.stopping = true
+	e.mu.Unlock()
+	e.pokeAll()
+	done := make(chan struct{})
+	go func() { e.idle.Wait(); close(done) }()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
+
+// wake hears what other replicas tell.
+func (e *Engine) wake(w Wake) {
+	switch w.Kind {
+	case WakeVerb:
+		e.poke(w.RunID)
+		e.lookForWork()
+	case WakeEnded:
+		e.watchers.tell(w.RunID, nil)
+		e.lookForWork()
+	case WakeWork:
+		e.lookForWork()
+	}
+}
+
+// poke makes the worker of a run look for verbs.
+func (e *Engine) poke(runID string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w := e.workers[runID]; w != nil {
+		w.poke()
+	}
+}
+
+func (e *Engine) pokeAll() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, w := range e.workers {
+		w.poke()
+	}
+}
+
+func (e *Engine) room() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lease == nil || e.stopping {
+		return 0
+	}
+	return max(0, e.Workers-len(e.workers))
+}
+
+func (e *Engine) working() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Keys(e.workers))
+}
+
+// beUnsure remembers that a write's answer was lost: for a while this replica looks for runs leased to it that it does
+// not work on.
+func (e *Engine) beUnsure() { e.unsureUntil.Store(e.Clock.Now().Add(4 * e.Poll).UnixNano()) }

@@ -1,0 +1,109 @@
+package saga
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// VerbName is what an operator can ask of a run.
+type VerbName string
+
+// The verbs.
+const (
+	Retry      VerbName = "retry"      // a waiting or stuck run goes on now; a compensated one gets a successor
+	SkipStep   VerbName = "skip"       // forward an optional step; compensating any undo
+	Compensate VerbName = "compensate" // undo what the run has done
+	Hold       VerbName = "hold"       // stop before the next step
+	Cancel     VerbName = "cancel"     // the merchant's own way to say compensate
+)
+
+// Verb is one request of an operator or merchant, which the lease holder consumes at its next checkpoint.
+type Verb struct {
+	ID    int64
+	RunID string
+	Name  VerbName
+	Step  string // for SkipStep
+	Who   string
+	Why   string
+	At    time.Time
+}
+
+// RefusedError says why a verb does not fit the state of the run.
+type RefusedError struct {
+	Verb VerbName
+	Why  string
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("%s refused: %s", e.Verb, e.Why) }
+
+// Verbs lists what can be asked of the run as it stands.
+func (r *Run) Verbs() []VerbName {
+	var fit []VerbName
+	for _, v := range []VerbName{Retry, SkipStep, Compensate, Hold, Cancel} {
+		if v == SkipStep && len(r.skippable()) > 0 || v != SkipStep && r.accepts(Verb{Name: v}) == nil {
+			fit = append(fit, v)
+		}
+	}
+	return fit
+}
+
+// accepts tells why a verb does not fit the state of the run; nil if it does.
+func (r *Run) accepts(v Verb) error {
+	refuse := func(why string, args ...any) error {
+		return &RefusedError{v.Name, fmt.Sprintf(why, args...)}
+	}
+	forward := !r.State.Settled() && r.Cause == nil
+	switch v.Name {
+	case Retry:
+		if r.State == Compensated && r.RetriedBy != "" {
+			return refuse("it was retried by run %s", r.RetriedBy)
+		}
+		if r.State == Waiting && r.WaitsFor != "" {
+			return refuse("it waits for run %s about the same subject", r.WaitsFor)
+		}
+		if r.State == Succeeded || r.State == Running || r.State == Pending {
+			return refuse("the run is %s", r.State)
+		}
+	case SkipStep:
+		if steps := r.skippable(); !slices.Contains(steps, v.Step) {
+			if r.Step(v.Step) == nil {
+				return refuse("the run has no step %q", v.Step)
+			}
+			return refuse("step %q cannot be skipped now; what can be: %q", v.Step, steps)
+		}
+	case Compensate, Cancel:
+		if !forward {
+			return refuse("the run is %s", r.State)
+		}
+	case Hold:
+		if r.State.Settled() || r.held() {
+			return refuse("the run is %s", r.State)
+		}
+		if r.WaitsFor != "" {
+			return refuse("it waits for run %s anyway", r.WaitsFor)
+		}
+	default:
+		return refuse("there is no such verb")
+	}
+	return nil
+}
+
+func (r *Run) held() bool {
+	return r.State == Waiting && r.Reason != nil && r.Reason.Kind == WaitsForOperator
+}
+
+// skippable names the steps that an operator may skip as the run stands.
+func (r *Run) skippable() []string {
+	var names []string
+	for i := range r.Steps {
+		s := &r.Steps[i]
+		forward := r.Cause == nil && !r.State.Settled() && s.Optional && !s.Done() && s.State != StepRunning
+		undo := r.Cause != nil && !r.State.Ended() &&
+			(s.State == StepUndoFailed || s.Begun() && s.State == StepUndoing || s.RetryAt != nil && s.Undos > 0)
+		if forward || undo {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,362 @@
+package saga
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// worker works on one leased run: decide what is next, store it, make the calls, take in their outcomes, and again.
+type worker struct {
+	engine *Engine
+	def    *Definition // nil if no code knows the workflow
+	run    *Run
+	lease  *lease
+
+	replica string // that holds the run
+
+	next     Checkpoint // what the next write will hold
+	dirty    bool
+	calls    []string // steps whose intent is in next: called once it is stored
+	flying   map[string]bool
+	outcomes chan outcome
+	pokes    chan struct{}
+	verbs    bool    // look for verbs
+	parked   *Reason // why nothing new is started: an operator must act
+	released bool
+	probed   bool // the steps of a compensated run were looked at under this lease
+
+	sleepUntil *time.Time // when there is something to decide although nothing comes in
+	mark       time.Time  // until when Worked is counted
+	counting   bool
+}
+
+// outcome is what came of one attempt.
+type outcome struct {
+	step      string
+	undo      bool
+	startedAt time.Time
+	output    []byte
+	err       error
+	call      *Call
+}
+
+// panicError is what is left of a panic in a step.
+type panicError struct{ value any }
+
+func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v", p.value) }
+
+func newWorker(e *Engine, d *Definition, run *Run, l *lease) *worker {
+	return &worker{
+		engine: e, def: d, run: run, lease: l, replica: run.Replica,
+		flying:   map[string]bool{},
+		outcomes: make(chan outcome, len(run.Steps)),
+		pokes:    make(chan struct{}, 1),
+		mark:     e.Clock.Now(),
+	}
+}
+
+// begin prepares a run that was never worked on: the intents of its first steps are stored together with it.
+func (w *worker) begin() {
+	w.decide()
+	w.next, w.dirty = Checkpoint{}, false
+	w.counting = w.counts()
+}
+
+// takeOver works on a claimed run.
+func (w *worker) takeOver() {
+	w.resume()
+	w.work()
+}
+
+// work goes on until the run ends, waits for longer, or the lease is lost.
+func (w *worker) work() {
+	defer w.engine.release(w)
+	for {
+		for _, name := range w.calls {
+			w.fly(name)
+		}
+		w.calls = nil
+		if w.released || !w.wait() {
+			return
+		}
+		if w.verbs {
+			w.consume()
+		}
+		w.decide()
+		if w.dirty && !w.commit() {
+			return
+		}
+	}
+}
+
+// fly makes the call of a step whose intent is stored.
+func (w *worker) fly(name string) {
+	row := w.run.Step(name)
+	code := w.def.step(name)
+	_, item, _ := strings.Cut(name, "/")
+	c := &Call{
+		RunID: w.run.ID, Step: name, Item: item, Attempt: row.Attempts, LookFirst: row.Unknowns > 0,
+		Undo: row.State == StepUndoing, lease: w.lease.check,
+	}
+	do := code.do
+	if c.Undo {
+		do, c.Attempt = code.undo, row.Undos
+	}
+	state, err := w.run.state()
+	o := outcome{step: name, undo: c.Undo, startedAt: w.engine.Clock.Now(), call: c}
+	w.flying[name] = true
+	ctx := context.WithValue(w.lease.ctx, callKey{}, c)
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				o.err = panicError{v}
+			}
+			w.outcomes <- o
+		}()
+		if o.err = err; err == nil {
+			o.output, o.err = do(ctx, state)
+		}
+	}()
+}
+
+// wait sleeps until something is to be decided. False: the lease is lost.
+func (w *worker) wait() bool {
+	var timer <-chan time.Time
+	if w.sleepUntil != nil {
+		timer = time.After(max(0, w.sleepUntil.Sub(w.engine.Clock.Now())))
+	}
+	switch {
+	case w.verbs, len(w.flying) == 0 && timer == nil:
+		return w.lease.ctx.Err() == nil // nothing to wait for
+	}
+	select {
+	case <-w.lease.ctx.Done():
+		return false
+	case <-timer:
+	case <-w.pokes:
+		w.verbs = true
+	case o := <-w.outcomes:
+		w.take(o)
+		for { // those that end together share a write
+			select {
+			case o := <-w.outcomes:
+				w.take(o)
+				continue
+			default:
+			}
+			break
+		}
+	}
+	return w.lease.ctx.Err() == nil
+}
+
+// take notes an outcome in the row and in the next write.
+func (w *worker) take(o outcome) {
+	delete(w.flying, o.step)
+	row := w.run.Step(o.step)
+	w.next.Objects = append(w.next.Objects, o.call.objects...)
+	w.next.DropToken = w.next.DropToken || o.call.dropToken
+	now := w.engine.Clock.Now()
+	for _, object := range o.call.objects {
+		w.run.Objects = append(w.run.Objects, object)
+	}
+	for _, gone := range o.call.removed {
+		w.markRemoved(gone, now)
+	}
+	if o.undo {
+		w.undone(row, o, now)
+	} else {
+		w.did(row, o, now)
+	}
+	w.changed(row)
+}
+
+func (w *worker) markRemoved(gone Object, now time.Time) {
+	for i := range w.run.Objects {
+		o := &w.run.Objects[i]
+		if o.Kind == gone.Kind && o.ID == gone.ID {
+			o.RemovedAt = &now
+			w.next.Objects = append(w.next.Objects, *o)
+			return
+		}
+	}
+	gone.Origin, gone.RemovedAt = Own, &now // made by a call whose answer was lost
+	w.run.Objects = append(w.run.Objects, gone)
+	w.next.Objects = append(w.next.Objects, gone)
+}
+
+// did notes what came of a Do.
+func (w *worker) did(row *StepRow, o outcome, now time.Time) {
+	event := Event{Step: row.Name, Attempt: o.call.Attempt, StartedAt: o.startedAt, RequestID: o.call.requestID}
+	if o.err == nil {
+		row.State, row.Output, row.Error, row.EndedAt = StepSucceeded, o.output, nil, &now
+		w.run.TakeOvers = 0
+		event.Kind = EventSucceeded
+		w.tell(event)
+		return
+	}
+	if why, ok := skipped(o.err); ok && row.Optional {
+		row.State, row.Error, row.EndedAt = StepSkipped, nil, &now
+		event.Kind, event.Why = EventSkipped, Clean(why)
+		w.tell(event)
+		return
+	}
+	verdict := w.judge(o, now)
+	row.Error, row.State, event.Kind = &verdict.Failure, StepPending, EventAttempt
+	event.Failure = row.Error
+	if verdict.MaybeDone {
+		row.Unknowns++
+		row.UnknownAt = &now
+		event.Kind = EventUnknown
+	}
+	if row.Unknowns > 0 {
+		row.State = StepUnknown
+	}
+	if late := w.overdue(verdict, now); late != "" {
+		verdict.Kind = Permanent
+		row.Error.Code, row.Error.Detail = "deadline-exceeded", Clean(late+": "+row.Error.Detail)
+	}
+	w.tell(event)
+	switch verdict.Kind {
+	case Permanent:
+		row.State, row.EndedAt = StepFailed, &now
+		w.tell(Event{Kind: EventStepFailed, Step: row.Name, Attempt: o.call.Attempt, Failure: row.Error})
+	case Blocked:
+		w.park(Reason{Kind: WaitsForOperator, Failure: *row.Error})
+	case Transient, Unavailable:
+		at := now.Add(retryIn(row.Attempts, verdict))
+		row.RetryAt = &at
+	}
+}
+
+// overdue says which limit a failed attempt has passed.
+func (w *worker) overdue(v Verdict, now time.Time) string {
+	if v.Kind != Transient && v.Kind != Unavailable {
+		return ""
+	}
+	worked := w.run.Worked
+	if w.counting {
+		worked += now.Sub(w.mark)
+	}
+	switch {
+	case now.Sub(w.run.BudgetFrom) > w.engine.GiveUpAfter:
+		return fmt.Sprintf("not finished within %s", w.engine.GiveUpAfter)
+	case v.Kind == Transient && worked > w.engine.Deadline:
+		return fmt.Sprintf("not finished within %s of work", w.engine.Deadline)
+	}
+	return ""
+}
+
+// judge asks the workflow what an error means, except for those that are the engine's own.
+func (w *worker) judge(o outcome, now time.Time) Verdict {
+	var verdict Verdict
+	p, panicked := errors.AsType[panicError](o.err)
+	switch {
+	case errors.Is(o.err, ErrLeaseLost):
+		verdict = Verdict{Kind: Transient, MaybeDone: true, Failure: Failure{Code: "lease-lost", Detail: o.err.Error()}}
+	case panicked:
+		verdict = Verdict{Kind: Blocked, MaybeDone: true, Failure: Failure{
+			Code: "step-panicked", Detail: p.Error(), FixBy: FixByOperator,
+		}}
+	default:
+		verdict = w.def.judge(o.err)
+	}
+	verdict.Failure.Detail = Clean(verdict.Failure.Detail)
+	verdict.Failure.RequestID = Clean(verdict.Failure.RequestID)
+	verdict.Failure.Step, verdict.Failure.At = o.step, now
+	verdict.Failure.Unavailable = verdict.Kind == Unavailable
+	if verdict.Failure.FixBy == "" {
+		verdict.Failure.FixBy = FixByNobody
+	}
+	return verdict
+}
+
+// commit stores what has changed. False: the run is not this replica's any more.
+func (w *worker) commit() bool {
+	e, now := w.engine, w.engine.Clock.Now()
+	if w.counting {
+		w.run.Worked += now.Sub(w.mark)
+	}
+	w.mark = now
+	w.run.UpdatedAt = now
+	w.next.Run, w.next.Replica = w.run, w.replica
+	result := e.committer.write(w.lease.ctx, w.next)
+	switch {
+	case errors.Is(result.Err, ErrBadRow):
+		e.OnFault(fmt.Errorf("storing run %s: %w", w.run.ID, result.Err))
+		if !w.holdBadRow(now) {
+			return false
+		}
+	case result.Err != nil:
+		e.beUnsure()
+		return false
+	}
+	w.run.Version++
+	w.verbs = w.verbs || result.Verbs
+	for _, event := range w.next.Events {
+		e.OnEvent(w.run, event)
+	}
+	if result.Successor {
+		e.lookForWork()
+	}
+	e.watchers.tell(w.run.ID, w.run.clone())
+	w.next, w.dirty, w.counting = Checkpoint{}, false, w.counts()
+	return true
+}
+
+// counts tells whether the time from now on is time in which the run can work.
+func (w *worker) counts() bool {
+	return w.run.Cause == nil && (w.run.Reason == nil || w.run.Reason.Kind == WaitsForRetry)
+}
+
+// holdBadRow stores, instead of a write that the database refuses for what it holds, only that the run waits for an
+// operator; what was to be called is not called.
+func (w *worker) holdBadRow(now time.Time) bool {
+	w.run.Seq -= int64(len(w.next.Events))
+	w.next.Events, w.next.Steps, w.next.Objects, w.calls = nil, nil, nil, nil
+	w.run.State, w.run.DueAt = Waiting, nil
+	w.run.Reason = &Reason{Kind: WaitsForOperator, Failure: Failure{
+		Code: "not-storable", Detail: "the database refuses what the run's last step gave; the log tells why",
+		FixBy: FixByOperator, At: now,
+	}}
+	w.run.Replica, w.released = "", true
+	w.tell(Event{Kind: EventWaiting, Failure: &w.run.Reason.Failure})
+	return w.engine.committer.write(w.lease.ctx, w.next).Err == nil
+}
+
+// tell adds an event to the next write.
+func (w *worker) tell(event Event) {
+	w.run.Seq++
+	event.RunID, event.Seq, event.Epoch = w.run.ID, w.run.Seq, w.run.Epoch
+	event.At = w.engine.Clock.Now()
+	w.next.Events = append(w.next.Events, event)
+	w.dirty = true
+}
+
+// changed puts a row into the next write.
+func (w *worker) changed(row *StepRow) {
+	w.dirty = true
+	for i := range w.next.Steps {
+		if w.next.Steps[i].Name == row.Name {
+			w.next.Steps[i] = *row
+			return
+		}
+	}
+	w.next.Steps = append(w.next.Steps, *row)
+}
+
+func (w *worker) park(r Reason) {
+	if w.parked == nil {
+		w.parked = &r
+	}
+}
+
+func (w *worker) poke() {
+	select {
+	case w.pokes <- struct{}{}:
+	default:
+	}
+}

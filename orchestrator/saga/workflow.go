@@ -1,0 +1,263 @@
+// Package saga is the engine: it runs workflows step by step, records every step before and after its call, takes over
+// what a dead replica left, retries, and compensates what cannot be finished.
+package saga
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Step is one remote effect and the way to take it back.
+type Step[S any] struct {
+	// Name is stored with every run: never renamed once released.
+	Name string
+	// Each, if set, makes one step an item, named Name/item: one step a role, say. It is asked once, at acceptance,
+	// with the run's input; Do and Undo find the item in CallOf(ctx).Item.
+	Each func(s *S) []string
+	// After names the steps that must have succeeded or been skipped before this one. Steps with no path between
+	// them run side by side.
+	After []string
+	// Do makes the effect and may run again: CallOf(ctx).LookFirst says that an earlier attempt may have made it.
+	// What it changes in s is stored as the step's output.
+	Do func(ctx context.Context, s *S) error
+	// Undo takes the effect back. It runs for every step begun, finished or not, maybe more than once; it is given
+	// the state as Do was, so it must find the effect by what Do was given. Nothing to undo is success.
+	Undo func(ctx context.Context, s *S) error
+	// NoUndo says why no compensation is needed; it stands instead of Undo.
+	NoUndo string
+	// Optional says that an operator may skip the step: nothing after it needs what it would have given.
+	Optional bool
+}
+
+// Workflow is a definition: a name and its steps. S is the state: JSON with fields only ever added, so that a run
+// accepted by an older release still decodes.
+type Workflow[S any] struct {
+	Name    string
+	Version int
+	Title   string // one sentence for help pages
+	Steps   []Step[S]
+	// Judge tells what an error of Do or Undo means for the run. It is the only place where that is decided.
+	Judge func(error) Verdict
+	// Renew gives the input and the subject of the run that repeats a compensated one: its own ids, not the old ones.
+	Renew func(input S, runID string) (renewed S, subject string)
+	// Result is what a run shows of its state while it works and when it has ended.
+	Result func(S) any
+}
+
+// Definition is a checked Workflow with the type of its state erased.
+type Definition struct {
+	Name    string
+	Version int
+	Title   string
+
+	steps  []step
+	judge  func(error) Verdict
+	renew  func(input json.RawMessage, runID string) (json.RawMessage, string, error)
+	result func(state json.RawMessage) (json.RawMessage, error)
+}
+
+// StepInfo describes a step of a definition to people.
+type StepInfo struct {
+	Name     string
+	After    []string
+	Each     bool
+	NoUndo   string
+	Optional bool
+}
+
+type call func(ctx context.Context, state json.RawMessage) (output json.RawMessage, err error)
+
+type step struct {
+	StepInfo
+	items    func(input json.RawMessage) ([]string, error)
+	do, undo call
+}
+
+// Define checks a workflow. It refuses a step without a name or Do, one with neither or both of Undo and NoUndo, an
+// unknown or circular After, a name used twice, and a workflow without Judge.
+func Define[S any](w Workflow[S]) (*Definition, error) {
+	d := &Definition{Name: w.Name, Version: w.Version, Title: w.Title, judge: w.Judge}
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("workflow %q: "+format, append([]any{w.Name}, args...)...))
+	}
+	if w.Name == "" || w.Version < 1 || len(w.Steps) == 0 || w.Judge == nil || w.Renew == nil || w.Result == nil {
+		fault("needs a name, a version from 1, steps, Judge, Renew and Result")
+	}
+	for _, s := range w.Steps {
+		switch {
+		case s.Name == "" || strings.Contains(s.Name, "/"):
+			fault("step %q: a name is not empty and holds no slash", s.Name)
+		case d.step(s.Name) != nil:
+			fault("step %q is there twice", s.Name)
+		case s.Do == nil:
+			fault("step %q has no Do", s.Name)
+		case (s.Undo == nil) == (s.NoUndo == ""):
+			fault("step %q needs either Undo or NoUndo", s.Name)
+		}
+		d.steps = append(d.steps, erase(s))
+	}
+	for _, s := range d.steps {
+		for _, after := range s.After {
+			if d.step(after) == nil {
+				fault("step %q comes after %q, which does not exist", s.Name, after)
+			}
+		}
+	}
+	if circle := d.circle(); circle != "" {
+		fault("step %q comes after itself", circle)
+	}
+	d.result = func(state json.RawMessage) (json.RawMessage, error) {
+		s, err := decode[S](state)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(w.Result(*s))
+	}
+	d.renew = func(input json.RawMessage, runID string) (json.RawMessage, string, error) {
+		s, err := decode[S](input)
+		if err != nil {
+			return nil, "", err
+		}
+		renewed, subject := w.Renew(*s, runID)
+		encoded, err := json.Marshal(renewed)
+		return encoded, subject, err
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Steps describes the steps in the order of the definition.
+func (d *Definition) Steps() []StepInfo {
+	infos := make([]StepInfo, len(d.steps))
+	for i, s := range d.steps {
+		infos[i] = s.StepInfo
+	}
+	return infos
+}
+
+// Result computes what the run shows as its result from its input and the outputs of its succeeded steps.
+func (d *Definition) Result(r *Run) (json.RawMessage, error) {
+	state, err := r.state()
+	if err != nil {
+		return nil, err
+	}
+	return d.result(state)
+}
+
+// plan makes the rows of a new run: families are expanded to one row an item, After to the names of those rows.
+func (d *Definition) plan(input json.RawMessage) ([]StepRow, error) {
+	instances := map[string][]string{}
+	var rows []StepRow
+	for _, name := range d.sorted() {
+		s := d.step(name)
+		var after []string
+		for _, a := range s.After {
+			after = append(after, instances[a]...)
+		}
+		items, err := s.items(input)
+		if err != nil {
+			return nil, fmt.Errorf("planning step %q: %w", name, err)
+		}
+		names := []string{name}
+		if s.Each {
+			names = nil
+			for _, item := range items {
+				names = append(names, name+"/"+item)
+			}
+		}
+		for _, n := range names {
+			rows = append(rows, StepRow{
+				Name: n, Position: len(rows), After: slices.Clone(after), Optional: s.Optional, State: StepPending,
+			})
+		}
+		if len(names) == 0 { // an empty family stands for what it would have waited for
+			names = after
+		}
+		instances[name] = names
+	}
+	return rows, nil
+}
+
+// step finds the code of a stored step by what is before the slash; nil if no code knows it.
+func (d *Definition) step(name string) *step {
+	family, _, _ := strings.Cut(name, "/")
+	for i := range d.steps {
+		if d.steps[i].Name == family {
+			return &d.steps[i]
+		}
+	}
+	return nil
+}
+
+// sorted gives the names so that each comes behind all it is After; among equals the order of the definition holds.
+func (d *Definition) sorted() []string {
+	var names []string
+	for len(names) < len(d.steps) {
+		before := len(names)
+		for _, s := range d.steps {
+			ready := !slices.ContainsFunc(s.After, func(a string) bool { return !slices.Contains(names, a) })
+			if ready && !slices.Contains(names, s.Name) {
+				names = append(names, s.Name)
+			}
+		}
+		if len(names) == before {
+			break
+		}
+	}
+	return names
+}
+
+// circle names a step that cannot be sorted although all it is After exists.
+func (d *Definition) circle() string {
+	names := d.sorted()
+	for _, s := range d.steps {
+		known := !slices.ContainsFunc(s.After, func(a string) bool { return d.step(a) == nil })
+		if known && !slices.Contains(names, s.Name) {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+func erase[S any](s Step[S]) step {
+	erased := step{
+		StepInfo: StepInfo{Name: s.Name, After: s.After, Each: s.Each != nil, NoUndo: s.NoUndo, Optional: s.Optional},
+		do:       eraseCall(s.Do),
+		undo:     eraseCall(s.Undo),
+		items:    func(json.RawMessage) ([]string, error) { return nil, nil },
+	}
+	if s.Each != nil {
+		erased.items = func(input json.RawMessage) ([]string, error) {
+			state, err := decode[S](input)
+			if err != nil {
+				return nil, err
+			}
+			return s.Each(state), nil
+		}
+	}
+	return erased
+}
+
+// eraseCall gives every call its own copy of the state and returns what it changed there.
+func eraseCall[S any](f func(context.Context, *S) error) call {
+	if f == nil {
+		return nil
+	}
+	return func(ctx context.Context, state json.RawMessage) (json.RawMessage, error) {
+		s, err := decode[S](state)
+		if err != nil {
+			return nil, err
+		}
+		if err := f(ctx, s); err != nil {
+			return nil, err
+		}
+		return changes(state, s)
+	}
+}
