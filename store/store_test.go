@@ -41,7 +41,7 @@ func TestOpeningNonsense(t *testing.T) {
 	}
 }
 
-func open(t *testing.T, url string, secret []byte) *store.Store {
+func open(t testing.TB, url string, secret []byte) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), url, secret)
 	if err != nil {

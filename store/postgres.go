@@ -1,0 +1,218 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// channel is what replicas tell one another on.
+const channel = "tenantry"
+
+// The statements of PostgreSQL. Rows come in as JSON and are taken apart with the tables' own row types, so that one
+// statement, in one round trip and one commit, writes any number of them.
+var (
+	pgCommit = pgCommitStatement()
+	pgCreate = pgCreateStatement()
+)
+
+func pgCommitStatement() string {
+	return `
+WITH given AS (
+	SELECT c.*, f.holder, f.drop_token
+	FROM json_array_elements(?::json) AS j (item),
+		json_populate_record(NULL::runs, j.item) AS c,
+		json_to_record(j.item) AS f (holder text, drop_token boolean)
+), fenced AS MATERIALIZED (
+	SELECT r.id
+	FROM runs r JOIN given c ON c.id = r.id
+	WHERE r.epoch = c.epoch AND r.version = c.version AND r.replica_id = c.holder
+	ORDER BY r.id
+	FOR UPDATE OF r
+), run AS (
+	UPDATE runs r SET version = r.version + 1, ` + set("c", runMutable) + `
+	FROM given c JOIN fenced f ON f.id = c.id
+	WHERE r.id = c.id
+	RETURNING r.id, r.subject, r.ended_at, r.updated_at
+), step AS (
+	UPDATE steps s SET ` + set("c", stepMutable) + `
+	FROM json_populate_recordset(NULL::steps, ?::json) c JOIN fenced f ON f.id = c.run_id
+	WHERE s.run_id = c.run_id AND s.name = c.name
+), event AS (
+	INSERT INTO events (` + list("", eventColumns) + `)
+	SELECT ` + list("c.", eventColumns) + `
+	FROM json_populate_recordset(NULL::events, ?::json) c JOIN fenced f ON f.id = c.run_id
+), object AS (
+	INSERT INTO objects (` + list("", objectColumns) + `)
+	SELECT ` + list("c.", objectColumns) + `
+	FROM json_populate_recordset(NULL::objects, ?::json) c JOIN fenced f ON f.id = c.run_id
+	ON CONFLICT (run_id, kind, id) DO UPDATE SET removed_at = excluded.removed_at
+), consumed AS (
+	UPDATE verbs v SET consumed_at = ?
+	FROM json_array_elements_text(?::json) c (id)
+	WHERE v.id = c.id::bigint AND v.run_id IN (SELECT id FROM fenced)
+), token AS (
+	DELETE FROM tokens t USING given c JOIN fenced f ON f.id = c.id
+	WHERE c.drop_token AND t.run_id = c.id
+)
+SELECT run.id,
+	EXISTS (SELECT 1 FROM verbs v WHERE v.run_id = run.id AND v.consumed_at IS NULL
+		AND v.id NOT IN (SELECT c.id::bigint FROM json_array_elements_text(?::json) c (id))) AS verbs,
+	run.ended_at IS NOT NULL AND EXISTS (SELECT 1 FROM runs n
+		WHERE n.subject = run.subject AND n.ended_at IS NULL AND n.id <> run.id) AS successor,
+	CASE WHEN run.ended_at = run.updated_at THEN pg_notify('` + channel + `', 'ended ' || run.id)::text END AS told
+FROM run`
+}
+
+func (s *Store) commitPostgres(
+	ctx context.Context, now time.Time, checkpoints []saga.Checkpoint,
+) ([]saga.CommitResult, error) {
+	b, err := newBatch(checkpoints)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
+	}
+	args, err := jsons(b.runs, b.steps, b.events, b.objects, b.consumed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
+	}
+	var written []writtenRow
+	err = s.db.WithContext(ctx).
+		Raw(pgCommit, args[0], args[1], args[2], args[3], now.UnixMicro(), args[4], args[4]).
+		Scan(&written).Error
+	if err != nil {
+		return nil, err
+	}
+	return answer(checkpoints, written), nil
+}
+
+// writtenRow tells of one checkpoint that passed its fence.
+type writtenRow struct {
+	ID        string
+	Verbs     bool
+	Successor bool
+}
+
+func answer(checkpoints []saga.Checkpoint, written []writtenRow) []saga.CommitResult {
+	results := allFailed(checkpoints, saga.ErrFenced)
+	for i, cp := range checkpoints {
+		for _, w := range written {
+			if w.ID == cp.Run.ID {
+				results[i] = saga.CommitResult{Verbs: w.Verbs, Successor: w.Successor}
+			}
+		}
+	}
+	return results
+}
+
+func pgCreateStatement() string {
+	columns := append(append(append([]string{}, runPinned...), runMutable...), runFence...)
+	steps := append(append([]string{}, stepPinned...), stepMutable...)
+	return `
+WITH run AS (
+	INSERT INTO runs (` + list("", columns) + `)
+	SELECT ` + list("c.", columns) + `
+	FROM json_populate_record(NULL::runs, ?::json) c
+	WHERE (NOT c.holds_subject OR NOT EXISTS (
+			SELECT 1 FROM runs o WHERE o.subject = c.subject AND o.ended_at IS NULL))
+		AND (c.retry_of IS NULL OR NOT EXISTS (
+			SELECT 1 FROM runs o WHERE o.user_id = c.user_id AND o.id > c.retry_of AND o.plan_id = c.plan_id
+				AND o.merchant_id = c.merchant_id AND o.state = 'succeeded'))
+	RETURNING id, merchant_id, idempotency_key, retry_of, replica_id
+), step AS (
+	INSERT INTO steps (` + list("", steps) + `)
+	SELECT ` + list("c.", steps) + ` FROM json_populate_recordset(NULL::steps, ?::json) c JOIN run ON run.id = c.run_id
+), event AS (
+	INSERT INTO events (` + list("", eventColumns) + `)
+	SELECT ` + list("c.", eventColumns) + ` FROM json_populate_recordset(NULL::events, ?::json) c JOIN run ON run.id = c.run_id
+), token AS (
+	INSERT INTO tokens (run_id, key_id, sealed, expires_at)
+	SELECT c.run_id, c.key_id, c.sealed, c.expires_at
+	FROM json_populate_recordset(NULL::tokens, ?::json) c JOIN run ON run.id = c.run_id
+), new_key AS (
+	INSERT INTO idempotency_keys (merchant_id, key, run_id)
+	SELECT merchant_id, idempotency_key, id FROM run WHERE retry_of IS NULL AND idempotency_key <> ''
+), moved_key AS (
+	UPDATE idempotency_keys k SET run_id = run.id
+	FROM run WHERE k.merchant_id = run.merchant_id AND k.key = run.idempotency_key AND run.retry_of IS NOT NULL
+)
+SELECT CASE WHEN run.replica_id IS NULL THEN pg_notify('` + channel + `', 'work')::text ELSE '' END FROM run`
+}
+
+func (s *Store) createPostgres(ctx context.Context, rows newRunRows) error {
+	tokens := []tokenRow{}
+	if rows.token != nil {
+		tokens = append(tokens, *rows.token)
+	}
+	args, err := jsons(rows.run, rows.steps, rows.events, tokens)
+	if err != nil {
+		return err
+	}
+	var inserted []string
+	err = s.db.WithContext(ctx).Raw(pgCreate, args[0], args[1], args[2], args[3]).Scan(&inserted).Error
+	if violated, ok := errors.AsType[*pgconn.PgError](err); ok && violated.Code == "23505" {
+		switch violated.ConstraintName {
+		case "idempotency_keys_pkey":
+			return saga.ErrKeyUsed
+		case "runs_retry_of":
+			return saga.ErrRetried
+		case "runs_subject":
+			return s.whyNot(ctx, rows.run)
+		}
+	}
+	if err == nil && len(inserted) == 0 {
+		return s.whyNot(ctx, rows.run)
+	}
+	return err
+}
+
+// jsons encodes statement parameters.
+func jsons(values ...any) ([]string, error) {
+	encoded := make([]string, len(values))
+	for i, v := range values {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		encoded[i] = string(b)
+	}
+	return encoded, nil
+}
+
+// badRow tells whether the database refuses a statement for the data in it, whenever it is tried.
+func badRow(err error) bool {
+	if errors.Is(err, saga.ErrBadRow) {
+		return true
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		// Class 22 is data, 23 constraints, 54 limits: https://www.postgresql.org/docs/15/errcodes-appendix.html
+		return strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23") || strings.HasPrefix(pg.Code, "54")
+	}
+	return sqliteBadRow(err)
+}
+
+func wrapBadRow(err error) error {
+	if errors.Is(err, saga.ErrBadRow) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", saga.ErrBadRow, err)
+}
+
+// list joins columns with a prefix each; set makes assignments of them.
+func list(prefix string, columns []string) string {
+	return prefix + strings.Join(columns, ", "+prefix)
+}
+
+func set(from string, columns []string) string {
+	assignments := make([]string, len(columns))
+	for i, c := range columns {
+		assignments[i] = c + " = " + from + "." + c
+	}
+	return strings.Join(assignments, ", ")
+}

@@ -1,0 +1,174 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+type replicaRow struct {
+	ID         string `gorm:"column:id;primaryKey"`
+	LeaseUntil int64  `gorm:"column:lease_until"`
+}
+
+func (replicaRow) TableName() string { return "replicas" }
+
+// Join registers a replica.
+func (s *Store) Join(ctx context.Context, replica string, until time.Time) error {
+	row := replicaRow{replica, until.UnixMicro()}
+	if err := s.db.WithContext(ctx).Create(&row).Error; err != nil {
+		return fmt.Errorf("registering replica %s: %w", replica, err)
+	}
+	return nil
+}
+
+// Renew prolongs a lease that has not ended, and deletes the replicas whose leases have: their runs become claimable by
+// the foreign key's ON DELETE SET NULL.
+func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (time.Time, error) {
+	if !s.postgres() {
+		return s.renewSQLite(ctx, replica, now, until)
+	}
+	var rows []struct{ Now time.Time }
+	err := s.db.WithContext(ctx).Raw(`
+WITH mine AS (
+	UPDATE replicas SET lease_until = ? WHERE id = ? AND lease_until > ? RETURNING id
+), dead AS (
+	DELETE FROM replicas WHERE lease_until < ? AND id <> ?
+		AND id IN (SELECT id FROM replicas WHERE lease_until < ? FOR UPDATE SKIP LOCKED)
+)
+SELECT clock_timestamp() AS now FROM mine`,
+		until.UnixMicro(), replica, now.UnixMicro(), now.UnixMicro(), replica, now.UnixMicro()).Scan(&rows).Error
+	switch {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("renewing the lease of replica %s: %w", replica, err)
+	case len(rows) == 0:
+		return time.Time{}, saga.ErrLeaseLost
+	}
+	return rows[0].Now, nil
+}
+
+// renewSQLite leaves the clock alone: there is one machine.
+func (s *Store) renewSQLite(ctx context.Context, replica string, now, until time.Time) (time.Time, error) {
+	return time.Time{}, s.tx(ctx, func(tx *gorm.DB) error {
+		renewed := tx.Model(&replicaRow{}).Where("id = ? AND lease_until > ?", replica, now.UnixMicro()).
+			Update("lease_until", until.UnixMicro())
+		switch {
+		case renewed.Error != nil:
+			return renewed.Error
+		case renewed.RowsAffected == 0:
+			return saga.ErrLeaseLost
+		}
+		return tx.Where("lease_until < ? AND id <> ?", now.UnixMicro(), replica).Delete(&replicaRow{}).Error
+	})
+}
+
+// Leave makes the runs of a replica due and deletes it.
+func (s *Store) Leave(ctx context.Context, replica string, now time.Time) error {
+	return s.tx(ctx, func(tx *gorm.DB) error {
+		handed := tx.Model(&runRow{}).Where("replica_id = ?", replica).
+			UpdateColumns(map[string]any{"replica_id": nil, "due_at": now.UnixMicro()})
+		if handed.Error != nil {
+			return handed.Error
+		}
+		if err := tx.Where("id = ?", replica).Delete(&replicaRow{}).Error; err != nil {
+			return err
+		}
+		return s.notify(tx, "work")
+	})
+}
+
+// HandBack gives up the runs leased to the replica that it does not know of.
+func (s *Store) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
+	strays := s.db.WithContext(ctx).Model(&runRow{}).
+		Where("replica_id = ? AND updated_at < ?", replica, before.UnixMicro())
+	if len(working) > 0 {
+		strays = strays.Where("id NOT IN ?", working)
+	}
+	return strays.UpdateColumns(map[string]any{"replica_id": nil, "due_at": now.UnixMicro()}).Error
+}
+
+// claimable chooses the runs that nobody works on and that are due, whose predecessor about the same subject is gone,
+// or that a verb waits for. Each arm lies in an index of live rows.
+const claimable = `
+SELECT id FROM runs WHERE replica_id IS NULL AND due_at <= ?
+UNION SELECT r.id FROM runs r WHERE r.waits_for IS NOT NULL AND r.replica_id IS NULL AND NOT EXISTS (
+	SELECT 1 FROM runs o WHERE o.subject = r.subject AND o.ended_at IS NULL AND o.id <> r.id
+		AND (o.id < r.id OR o.holds_subject))
+UNION SELECT v.run_id FROM verbs v WHERE v.consumed_at IS NULL`
+
+// claim takes the chosen runs. One that is not waiting for a predecessor any more takes its subject with it.
+const claim = `
+UPDATE runs SET replica_id = ?, epoch = epoch + 1, version = version + 1, take_overs = take_overs + 1,
+	due_at = COALESCE(due_at, ?),
+	holds_subject = holds_subject OR (ended_at IS NULL AND NOT EXISTS (
+		SELECT 1 FROM runs o WHERE o.subject = runs.subject AND o.ended_at IS NULL AND o.id <> runs.id
+			AND (o.id < runs.id OR o.holds_subject))),
+	waits_for = CASE WHEN EXISTS (
+		SELECT 1 FROM runs o WHERE o.subject = runs.subject AND o.ended_at IS NULL AND o.id <> runs.id
+			AND (o.id < runs.id OR o.holds_subject)) THEN waits_for END
+WHERE id IN (`
+
+// Claim takes up to limit runs under their next epoch.
+func (s *Store) Claim(ctx context.Context, replica string, now time.Time, limit int) ([]string, error) {
+	chosen := "SELECT id FROM runs WHERE replica_id IS NULL AND id IN (" + claimable + ") ORDER BY due_at, id LIMIT ?"
+	if s.postgres() {
+		chosen += " FOR UPDATE SKIP LOCKED"
+	}
+	var ids []string
+	err := s.db.WithContext(ctx).Raw(claim+chosen+") RETURNING id",
+		replica, now.UnixMicro(), now.UnixMicro(), limit).Scan(&ids).Error
+	if err != nil {
+		return nil, fmt.Errorf("claiming runs for replica %s: %w", replica, err)
+	}
+	return ids, nil
+}
+
+// notify tells the other replicas when the transaction commits. With SQLite there are none.
+func (s *Store) notify(tx *gorm.DB, word string) error {
+	if !s.postgres() {
+		return nil
+	}
+	return tx.Exec("SELECT pg_notify(?, ?)", channel, word).Error
+}
+
+// Listen hears the other replicas on a connection of its own, and connects again when that breaks.
+func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) {
+	if !s.postgres() {
+		<-ctx.Done()
+		return
+	}
+	for ctx.Err() == nil {
+		// An error is not told: whoever listens polls as well, and the pool's own faults are reported.
+		_ = s.listen(ctx, wake)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (s *Store) listen(ctx context.Context, wake func(saga.Wake)) (err error) {
+	conn, err := pgx.Connect(ctx, s.url)
+	if err != nil {
+		return err
+	}
+	defer func() { err = conn.Close(context.WithoutCancel(ctx)) }()
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		return err
+	}
+	wake(saga.Wake{Kind: saga.WakeWork}) // something may have come before
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		kind, runID, _ := strings.Cut(n.Payload, " ")
+		wake(saga.Wake{Kind: saga.WakeKind(kind), RunID: runID})
+	}
+}

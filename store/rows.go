@@ -1,0 +1,300 @@
+package store
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// runRow is a row of runs. Its JSON is what the PostgreSQL statements take apart again, so tags name the columns.
+type runRow struct {
+	ID              string  `gorm:"column:id;primaryKey" json:"id"`
+	Workflow        string  `gorm:"column:workflow" json:"workflow"`
+	WorkflowVersion int     `gorm:"column:workflow_version" json:"workflow_version"`
+	MerchantID      string  `gorm:"column:merchant_id" json:"merchant_id"`
+	Cloud           string  `gorm:"column:cloud" json:"cloud"`
+	Subject         string  `gorm:"column:subject" json:"subject"`
+	UserID          string  `gorm:"column:user_id" json:"user_id"`
+	PlanID          string  `gorm:"column:plan_id" json:"plan_id"`
+	OnFailure       string  `gorm:"column:on_failure" json:"on_failure"`
+	Input           string  `gorm:"column:input" json:"input"`
+	IdempotencyKey  string  `gorm:"column:idempotency_key" json:"idempotency_key"`
+	Fingerprint     string  `gorm:"column:fingerprint" json:"fingerprint"`
+	RetryOf         *string `gorm:"column:retry_of" json:"retry_of"`
+	CreatedAt       int64   `gorm:"column:created_at;autoCreateTime:false" json:"created_at"`
+	State           string  `gorm:"column:state" json:"state"`
+	Reason          *string `gorm:"column:reason" json:"reason"`
+	Cause           *string `gorm:"column:cause" json:"cause"`
+	WaitsFor        *string `gorm:"column:waits_for" json:"waits_for"`
+	LeftBehind      *string `gorm:"column:left_behind" json:"left_behind"`
+	UpdatedAt       int64   `gorm:"column:updated_at;autoUpdateTime:false" json:"updated_at"`
+	EndedAt         *int64  `gorm:"column:ended_at" json:"ended_at"`
+	DueAt           *int64  `gorm:"column:due_at" json:"due_at"`
+	Worked          int64   `gorm:"column:worked" json:"worked"`
+	BudgetFrom      int64   `gorm:"column:budget_from" json:"budget_from"`
+	Probes          int     `gorm:"column:probes" json:"probes"`
+	TakeOvers       int     `gorm:"column:take_overs" json:"take_overs"`
+	HoldsSubject    bool    `gorm:"column:holds_subject" json:"holds_subject"`
+	ReplicaID       *string `gorm:"column:replica_id" json:"replica_id"`
+	Epoch           int64   `gorm:"column:epoch" json:"epoch"`
+	Version         int64   `gorm:"column:version" json:"version"`
+	LastSeq         int64   `gorm:"column:last_seq" json:"last_seq"`
+	RetriedBy       *string `gorm:"column:retried_by;->" json:"-"` // read from the run whose retry_of this is
+}
+
+func (runRow) TableName() string { return "runs" }
+
+// The columns of runs: what is pinned at acceptance, and what a checkpoint writes. Both also bear the fence
+// (replica_id, epoch, version), which only a claim changes but for releasing the lease.
+var (
+	runPinned = []string{
+		"id", "workflow", "workflow_version", "merchant_id", "cloud", "subject", "user_id", "plan_id", "on_failure",
+		"input", "idempotency_key", "fingerprint", "retry_of", "created_at",
+	}
+	runMutable = []string{
+		"state", "reason", "cause", "waits_for", "left_behind", "updated_at", "ended_at", "due_at", "worked",
+		"budget_from", "probes", "take_overs", "holds_subject", "replica_id", "last_seq",
+	}
+	runFence    = []string{"epoch", "version"}
+	stepPinned  = []string{"run_id", "name", "position", "after", "optional"}
+	stepMutable = []string{
+		"state", "attempts", "undos", "output", "error", "started_at", "ended_at", "retry_at", "unknowns", "unknown_at",
+		"undone_at",
+	}
+	eventColumns = []string{
+		"run_id", "seq", "at", "epoch", "kind", "step", "attempt", "started_at", "verb", "who", "why", "request_id",
+		"failure",
+	}
+	objectColumns = []string{"run_id", "kind", "id", "step", "cloud", "name", "origin", "removed_at"}
+)
+
+type stepRow struct {
+	RunID     string  `gorm:"column:run_id;primaryKey" json:"run_id"`
+	Name      string  `gorm:"column:name;primaryKey" json:"name"`
+	Position  int     `gorm:"column:position" json:"position"`
+	After     string  `gorm:"column:after" json:"after"`
+	Optional  bool    `gorm:"column:optional" json:"optional"`
+	State     string  `gorm:"column:state" json:"state"`
+	Attempts  int     `gorm:"column:attempts" json:"attempts"`
+	Undos     int     `gorm:"column:undos" json:"undos"`
+	Output    *string `gorm:"column:output" json:"output"`
+	Error     *string `gorm:"column:error" json:"error"`
+	StartedAt *int64  `gorm:"column:started_at" json:"started_at"`
+	EndedAt   *int64  `gorm:"column:ended_at" json:"ended_at"`
+	RetryAt   *int64  `gorm:"column:retry_at" json:"retry_at"`
+	Unknowns  int     `gorm:"column:unknowns" json:"unknowns"`
+	UnknownAt *int64  `gorm:"column:unknown_at" json:"unknown_at"`
+	UndoneAt  *int64  `gorm:"column:undone_at" json:"undone_at"`
+}
+
+func (stepRow) TableName() string { return "steps" }
+
+type eventRow struct {
+	RunID     string  `gorm:"column:run_id;primaryKey" json:"run_id"`
+	Seq       int64   `gorm:"column:seq;primaryKey;autoIncrement:false" json:"seq"`
+	At        int64   `gorm:"column:at" json:"at"`
+	Epoch     int64   `gorm:"column:epoch" json:"epoch"`
+	Kind      string  `gorm:"column:kind" json:"kind"`
+	Step      string  `gorm:"column:step" json:"step"`
+	Attempt   int     `gorm:"column:attempt" json:"attempt"`
+	StartedAt *int64  `gorm:"column:started_at" json:"started_at"`
+	Verb      string  `gorm:"column:verb" json:"verb"`
+	Who       string  `gorm:"column:who" json:"who"`
+	Why       string  `gorm:"column:why" json:"why"`
+	RequestID string  `gorm:"column:request_id" json:"request_id"`
+	Failure   *string `gorm:"column:failure" json:"failure"`
+}
+
+func (eventRow) TableName() string { return "events" }
+
+type objectRow struct {
+	RunID     string `gorm:"column:run_id;primaryKey" json:"run_id"`
+	Kind      string `gorm:"column:kind;primaryKey" json:"kind"`
+	ID        string `gorm:"column:id;primaryKey" json:"id"`
+	Step      string `gorm:"column:step" json:"step"`
+	Cloud     string `gorm:"column:cloud" json:"cloud"`
+	Name      string `gorm:"column:name" json:"name"`
+	Origin    string `gorm:"column:origin" json:"origin"`
+	RemovedAt *int64 `gorm:"column:removed_at" json:"removed_at"`
+}
+
+func (objectRow) TableName() string { return "objects" }
+
+type verbRow struct {
+	ID         int64  `gorm:"column:id;primaryKey;autoIncrement:false"`
+	RunID      string `gorm:"column:run_id"`
+	Name       string `gorm:"column:name"`
+	Step       string `gorm:"column:step"`
+	Who        string `gorm:"column:who"`
+	Why        string `gorm:"column:why"`
+	At         int64  `gorm:"column:at"`
+	ConsumedAt *int64 `gorm:"column:consumed_at"`
+}
+
+func (verbRow) TableName() string { return "verbs" }
+
+func rowOfRun(r *saga.Run) (runRow, error) {
+	row := runRow{
+		ID: r.ID, Workflow: r.Workflow, WorkflowVersion: r.WorkflowVersion, MerchantID: r.Merchant, Cloud: r.Cloud,
+		Subject: r.Subject, UserID: r.User, PlanID: r.Plan, OnFailure: string(r.OnFailure), Input: string(r.Input),
+		IdempotencyKey: r.Key, Fingerprint: r.Fingerprint, RetryOf: text(r.RetryOf), CreatedAt: r.CreatedAt.UnixMicro(),
+		State: string(r.State), WaitsFor: text(r.WaitsFor), UpdatedAt: r.UpdatedAt.UnixMicro(), EndedAt: micros(r.EndedAt),
+		DueAt: micros(r.DueAt), Worked: r.Worked.Microseconds(), BudgetFrom: r.BudgetFrom.UnixMicro(), Probes: r.Probes,
+		TakeOvers: r.TakeOvers, HoldsSubject: r.HoldsSubject, ReplicaID: text(r.Replica), Epoch: r.Epoch,
+		Version: r.Version, LastSeq: r.Seq,
+	}
+	err := encode(&row.Reason, r.Reason, r.Reason == nil)
+	if err == nil {
+		err = encode(&row.Cause, r.Cause, r.Cause == nil)
+	}
+	if err == nil {
+		err = encode(&row.LeftBehind, r.LeftBehind, len(r.LeftBehind) == 0)
+	}
+	return row, err
+}
+
+func (row *runRow) run() (*saga.Run, error) {
+	r := &saga.Run{
+		ID: row.ID, Workflow: row.Workflow, WorkflowVersion: row.WorkflowVersion, Merchant: row.MerchantID,
+		Cloud: row.Cloud, Subject: row.Subject, User: row.UserID, Plan: row.PlanID,
+		OnFailure: saga.OnFailure(row.OnFailure), Input: json.RawMessage(row.Input), Key: row.IdempotencyKey,
+		Fingerprint: row.Fingerprint, RetryOf: plain(row.RetryOf), CreatedAt: at(row.CreatedAt),
+		State: saga.RunState(row.State), WaitsFor: plain(row.WaitsFor), UpdatedAt: at(row.UpdatedAt),
+		EndedAt: maybeAt(row.EndedAt), DueAt: maybeAt(row.DueAt), Worked: time.Duration(row.Worked) * time.Microsecond,
+		BudgetFrom: at(row.BudgetFrom), Probes: row.Probes, TakeOvers: row.TakeOvers, HoldsSubject: row.HoldsSubject,
+		RetriedBy: plain(row.RetriedBy), Replica: plain(row.ReplicaID), Epoch: row.Epoch, Version: row.Version, Seq: row.LastSeq,
+	}
+	err := decode(row.Reason, &r.Reason)
+	if err == nil {
+		err = decode(row.Cause, &r.Cause)
+	}
+	if err == nil {
+		err = decode(row.LeftBehind, &r.LeftBehind)
+	}
+	return r, err
+}
+
+func rowOfStep(runID string, s *saga.StepRow) (stepRow, error) {
+	row := stepRow{
+		RunID: runID, Name: s.Name, Position: s.Position, Optional: s.Optional, State: string(s.State),
+		Attempts: s.Attempts, Undos: s.Undos, Output: text(string(s.Output)), StartedAt: micros(s.StartedAt),
+		EndedAt: micros(s.EndedAt), RetryAt: micros(s.RetryAt), Unknowns: s.Unknowns, UnknownAt: micros(s.UnknownAt),
+		UndoneAt: micros(s.UndoneAt),
+	}
+	after, err := json.Marshal(s.After)
+	row.After = string(after)
+	if err == nil {
+		err = encode(&row.Error, s.Error, s.Error == nil)
+	}
+	return row, err
+}
+
+func (row *stepRow) step() (saga.StepRow, error) {
+	s := saga.StepRow{
+		Name: row.Name, Position: row.Position, Optional: row.Optional, State: saga.StepState(row.State),
+		Attempts: row.Attempts, Undos: row.Undos, StartedAt: maybeAt(row.StartedAt), EndedAt: maybeAt(row.EndedAt),
+		RetryAt: maybeAt(row.RetryAt), Unknowns: row.Unknowns, UnknownAt: maybeAt(row.UnknownAt),
+		UndoneAt: maybeAt(row.UndoneAt),
+	}
+	if row.Output != nil {
+		s.Output = json.RawMessage(*row.Output)
+	}
+	err := decode(&row.After, &s.After)
+	if err == nil {
+		err = decode(row.Error, &s.Error)
+	}
+	return s, err
+}
+
+func rowOfEvent(e *saga.Event) (eventRow, error) {
+	row := eventRow{
+		RunID: e.RunID, Seq: e.Seq, At: e.At.UnixMicro(), Epoch: e.Epoch, Kind: string(e.Kind), Step: e.Step,
+		Attempt: e.Attempt, Verb: e.Verb, Who: e.Who, Why: e.Why, RequestID: e.RequestID,
+	}
+	if !e.StartedAt.IsZero() {
+		row.StartedAt = micros(&e.StartedAt)
+	}
+	return row, encode(&row.Failure, e.Failure, e.Failure == nil)
+}
+
+func (row *eventRow) event() (saga.Event, error) {
+	e := saga.Event{
+		RunID: row.RunID, Seq: row.Seq, At: at(row.At), Epoch: row.Epoch, Kind: saga.EventKind(row.Kind), Step: row.Step,
+		Attempt: row.Attempt, Verb: row.Verb, Who: row.Who, Why: row.Why, RequestID: row.RequestID,
+	}
+	if row.StartedAt != nil {
+		e.StartedAt = at(*row.StartedAt)
+	}
+	return e, decode(row.Failure, &e.Failure)
+}
+
+func rowOfObject(runID string, o *saga.Object) objectRow {
+	return objectRow{
+		RunID: runID, Kind: o.Kind, ID: o.ID, Step: o.Step, Cloud: o.Cloud, Name: o.Name, Origin: string(o.Origin),
+		RemovedAt: micros(o.RemovedAt),
+	}
+}
+
+func (row *objectRow) object() saga.Object {
+	return saga.Object{
+		Step: row.Step, Kind: row.Kind, Cloud: row.Cloud, ID: row.ID, Name: row.Name, Origin: saga.Origin(row.Origin),
+		RemovedAt: maybeAt(row.RemovedAt),
+	}
+}
+
+func (row *verbRow) verb() saga.Verb {
+	return saga.Verb{
+		ID: row.ID, RunID: row.RunID, Name: saga.VerbName(row.Name), Step: row.Step, Who: row.Who, Why: row.Why,
+		At: at(row.At),
+	}
+}
+
+func encode(column **string, value any, null bool) error {
+	if null {
+		return nil
+	}
+	encoded, err := json.Marshal(value)
+	s := string(encoded)
+	*column = &s
+	return err
+}
+
+func decode(column *string, value any) error {
+	if column == nil {
+		return nil
+	}
+	return json.Unmarshal([]byte(*column), value)
+}
+
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func plain(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+func micros(t *time.Time) *int64 {
+	if t == nil {
+		return nil
+	}
+	us := t.UnixMicro()
+	return &us
+}
+
+func at(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+func maybeAt(us *int64) *time.Time {
+	if us == nil {
+		return nil
+	}
+	t := at(*us)
+	return &t
+}

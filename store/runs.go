@@ -1,0 +1,186 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Tip reads the epoch and the version of a run.
+func (s *Store) Tip(ctx context.Context, runID string) (epoch, version int64, err error) {
+	var rows []runRow
+	err = s.db.WithContext(ctx).Select("epoch, version").Where("id = ?", runID).Find(&rows).Error
+	switch {
+	case err != nil:
+		return 0, 0, fmt.Errorf("reading the version of run %s: %w", runID, err)
+	case len(rows) == 0:
+		return 0, 0, saga.ErrNotFound
+	}
+	return rows[0].Epoch, rows[0].Version, nil
+}
+
+// Run reads a run with its steps and objects.
+func (s *Store) Run(ctx context.Context, runID string) (*saga.Run, error) {
+	return s.one(ctx, func(db *gorm.DB) *gorm.DB { return db.Where("runs.id = ?", runID) })
+}
+
+// RunOfKey reads the run that stands for an idempotency key.
+func (s *Store) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, error) {
+	return s.one(ctx, func(db *gorm.DB) *gorm.DB {
+		return db.Where("runs.id = (SELECT run_id FROM idempotency_keys WHERE merchant_id = ? AND key = ?)", merchant, key)
+	})
+}
+
+// Runs reads the runs that match, youngest first. Customer, subscription and project match what a run made or adopted.
+func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
+	return s.read(ctx, func(db *gorm.DB) *gorm.DB {
+		for column, value := range map[string]string{
+			"merchant_id": f.Merchant, "workflow": f.Workflow, "user_id": f.User, "state": string(f.State),
+		} {
+			if value != "" {
+				db = db.Where("runs."+column+" = ?", value)
+			}
+		}
+		for kind, id := range map[string]string{
+			"customer": f.Customer, "subscription": f.Subscription, "project": f.Project,
+		} {
+			if id != "" {
+				db = db.Where("runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ?)", kind, id)
+			}
+		}
+		if !f.Since.IsZero() {
+			db = db.Where("runs.created_at >= ?", f.Since.UnixMicro())
+		}
+		if f.Before != "" {
+			db = db.Where("runs.id < ?", f.Before)
+		}
+		return db.Order("runs.id DESC").Limit(f.Limit)
+	})
+}
+
+func (s *Store) one(ctx context.Context, where func(*gorm.DB) *gorm.DB) (*saga.Run, error) {
+	runs, err := s.read(ctx, where)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(runs) == 0:
+		return nil, saga.ErrNotFound
+	}
+	return runs[0], nil
+}
+
+// read reads runs, and their steps and objects in one query each.
+func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*saga.Run, error) {
+	db := s.db.WithContext(ctx)
+	var rows []runRow
+	columns := list("runs.", runPinned) + ", " + list("runs.", runMutable) + ", " + list("runs.", runFence)
+	err := where(db.Table("runs").
+		Select(columns + ", (SELECT n.id FROM runs n WHERE n.retry_of = runs.id) AS retried_by")).Scan(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("reading runs: %w", err)
+	}
+	runs := make([]*saga.Run, len(rows))
+	byID := map[string]*saga.Run{}
+	ids := make([]string, len(rows))
+	for i := range rows {
+		if runs[i], err = rows[i].run(); err != nil {
+			return nil, fmt.Errorf("decoding run %s: %w", rows[i].ID, err)
+		}
+		ids[i], byID[rows[i].ID] = rows[i].ID, runs[i]
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var steps []stepRow
+	if err := db.Select(list("", append(append([]string{}, stepPinned...), stepMutable...))).
+		Where("run_id IN ?", ids).Order("run_id, position").Find(&steps).Error; err != nil {
+		return nil, fmt.Errorf("reading steps: %w", err)
+	}
+	for i := range steps {
+		step, err := steps[i].step()
+		if err != nil {
+			return nil, fmt.Errorf("decoding step %s of run %s: %w", steps[i].Name, steps[i].RunID, err)
+		}
+		byID[steps[i].RunID].Steps = append(byID[steps[i].RunID].Steps, step)
+	}
+	var objects []objectRow
+	if err := db.Select(list("", objectColumns)).Where("run_id IN ?", ids).
+		Order("run_id, kind, id").Find(&objects).Error; err != nil {
+		return nil, fmt.Errorf("reading objects: %w", err)
+	}
+	for i := range objects {
+		r := byID[objects[i].RunID]
+		r.Objects = append(r.Objects, objects[i].object())
+	}
+	return runs, nil
+}
+
+// Events reads the events of a run with a higher seq than after, in order.
+func (s *Store) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
+	var rows []eventRow
+	err := s.db.WithContext(ctx).Select(list("", eventColumns)).Where("run_id = ? AND seq > ?", runID, after).
+		Order("seq").Limit(limit).Find(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("reading the events of run %s: %w", runID, err)
+	}
+	events := make([]saga.Event, len(rows))
+	for i := range rows {
+		if events[i], err = rows[i].event(); err != nil {
+			return nil, fmt.Errorf("decoding event %d of run %s: %w", rows[i].Seq, runID, err)
+		}
+	}
+	return events, nil
+}
+
+// AddVerb stores a verb and makes the run due if nobody works on it. The run's row is locked first, so that a release
+// under way sees the verb or is seen by it.
+func (s *Store) AddVerb(ctx context.Context, now time.Time, v saga.Verb) error {
+	return s.tx(ctx, func(tx *gorm.DB) error {
+		due := "CASE WHEN replica_id IS NULL THEN ? ELSE due_at END"
+		result := tx.Model(&runRow{}).Where("id = ?", v.RunID).
+			UpdateColumn("due_at", gorm.Expr(due, now.UnixMicro()))
+		if result.Error != nil {
+			return result.Error
+		}
+		if result.RowsAffected == 0 {
+			return saga.ErrNotFound
+		}
+		row := verbRow{
+			ID: now.UnixMicro(), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: saga.Clean(v.Who),
+			Why: saga.Clean(v.Why), At: v.At.UnixMicro(),
+		}
+		for { // two verbs may be asked for in one microsecond
+			var taken int64
+			if err := tx.Model(&verbRow{}).Where("id = ?", row.ID).Count(&taken).Error; err != nil {
+				return err
+			}
+			if taken == 0 {
+				break
+			}
+			row.ID++
+		}
+		if err := tx.Create(&row).Error; err != nil {
+			return err
+		}
+		return s.notify(tx, "verb "+v.RunID)
+	})
+}
+
+// Verbs reads the verbs of a run that nobody has consumed, oldest first.
+func (s *Store) Verbs(ctx context.Context, runID string) ([]saga.Verb, error) {
+	var rows []verbRow
+	err := s.db.WithContext(ctx).Select("id, run_id, name, step, who, why, at").
+		Where("run_id = ? AND consumed_at IS NULL", runID).Order("id").Find(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("reading the verbs of run %s: %w", runID, err)
+	}
+	verbs := make([]saga.Verb, len(rows))
+	for i := range rows {
+		verbs[i] = rows[i].verb()
+	}
+	return verbs, nil
+}
