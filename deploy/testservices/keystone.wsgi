@@ -1,0 +1,32 @@
+"""Makes Keystone's database, then is its WSGI application.
+
+What keystone-manage would do runs in forks of this process: Keystone's imports take seconds, and so are paid for once.
+"""
+
+import os
+import sqlite3
+import traceback
+
+from keystone.cmd import cli
+from keystone.server.wsgi import initialize_public_application
+
+directory = os.environ["OS_KEYSTONE_CONFIG_DIR"]
+
+
+def manage(command):
+    pid = os.fork()
+    if pid == 0:  # a fork, for oslo.config reads its command line once in a process
+        try:
+            cli.main(["keystone-manage", "--config-file", directory + "/keystone.conf", command])
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    if os.waitpid(pid, 0)[1] != 0:
+        raise SystemExit(f"keystone-manage {command} did not succeed")
+
+
+sqlite3.connect(directory + "/keystone.db").execute("PRAGMA journal_mode = WAL").connection.close()
+manage("db_sync")
+manage("bootstrap")
+application = initialize_public_application()
