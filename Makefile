@@ -1,0 +1,40 @@
+# Needs Go; and for `make test`, Debian's PostgreSQL and Keystone, which deploy/testservices/run installs when it may.
+
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
+VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint generate check-generated bench clean
+
+help: ## show this
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: ## build bin/tenantry
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/tenantry ./cmd/tenantry
+
+demo: build ## show a subscription and a compensation, everything in one process; KEEP=1 leaves it running
+	bin/tenantry demo $(if $(KEEP),--keep)
+
+test: ## run all tests, beside a real PostgreSQL and a real Keystone
+	@mkdir -p bin
+	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -timeout 20m ./...
+	@deploy/testservices/count-real bin/test.json
+
+lint: ## run the linters, the import rules among them
+	$(GOLANGCI_LINT) run ./...
+
+generate: ## write the generated code (*.gen.go) anew
+	go generate ./...
+
+GENERATED := git ls-files --cached --others --exclude-standard '*.gen.go' | sort | xargs -r sha256sum
+
+check-generated: ## fail when the generated code is not what `make generate` writes
+	@before=$$($(GENERATED)) && $(MAKE) --no-print-directory generate && [ "$$before" = "$$($(GENERATED))" ] || \
+		{ echo 'generated code is stale: commit what `make generate` writes' >&2; exit 1; }
+
+bench: ## run the benchmarks, beside the same services
+	deploy/testservices/run -- go test -run '^$$' -bench . ./...
+
+clean: ## remove what was built
+	rm -rf bin
