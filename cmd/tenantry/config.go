@@ -1,0 +1,165 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config is what an operator decides. It holds only valid values, apart from what the outside world may refuse.
+// The clouds are not here: they come from clouds.yaml and OS_*, as for every OpenStack client.
+type Config struct {
+	Listen  string // host:port of the API
+	TLSCert string // PEM file; empty: plain HTTP
+	TLSKey  string // PEM file; given exactly when TLSCert is
+
+	DatabaseURL string // postgres://... or sqlite:PATH
+	SecretKey   []byte // 32 bytes; nil: kept beside the SQLite database, see secretKey
+
+	BillingURL         string // BillingStack's, with its version; empty: the embedded server
+	BillingListen      string // host:port of the embedded server, which lets in whoever reaches it
+	BillingConnections int    // requests to BillingStack at once, at least 1
+
+	CustomerRoles       []string // what a user gets on the customer tenant
+	SubscriptionRoles   []string // and on the subscription tenant
+	Domain              string   // of the tenants: a name or an id
+	AdminRole           string   // who has it in Keystone may do everything here
+	AllowCloudAdminRole bool     // admin may be among the roles above, although it opens the whole cloud
+
+	Lease       time.Duration // how long a replica that fell silent keeps its runs
+	Settle      time.Duration // how long a request without an answer may still take effect
+	Deadline    time.Duration // how long a run may work before it is compensated
+	GiveUpAfter time.Duration // how long a run may also wait for an upstream
+
+	LogLevel  string // debug, info, warn or error
+	LogFormat string // json or console
+}
+
+// given is the text of a setting and where it stands.
+type given struct{ text, source string }
+
+// loadConfig reads the file at path, or at TENANTRY_CONFIG when path is empty, and puts the TENANTRY_* variables of environ over it.
+// No file is fine; an empty value counts as none. The error joins all faults, each with the key, what is wrong and an example,
+// and repeats no secret.
+func loadConfig(path string, environ []string) (Config, error) {
+	env := variables(environ)
+	values, faults := map[string]given{}, []error(nil)
+	if path = cmp.Or(path, env["TENANTRY_CONFIG"]); path != "" {
+		var err error
+		if values, faults, err = readFile(path); err != nil {
+			return Config{}, err
+		}
+	}
+	for name, text := range env {
+		if key, ours := strings.CutPrefix(name, "TENANTRY_"); ours && text != "" && !notSettings(name) {
+			values[strings.ToLower(key)] = given{text, name}
+		}
+	}
+
+	var c Config
+	for _, s := range c.settings() {
+		value, ok := values[s.key]
+		delete(values, s.key)
+		if !ok {
+			value.text = s.fallback
+		}
+		if value.text == "" {
+			continue
+		}
+		if err := s.read(value.text); err != nil {
+			faults = append(faults, fault(s.key, value.source, err.Error(), s.example))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		faults = append(faults, fmt.Errorf("%s (%s): there is no such setting", key, values[key].source))
+	}
+	c.DatabaseURL = cmp.Or(c.DatabaseURL, defaultDatabase(env))
+	if c.BillingConnections == 0 {
+		c.BillingConnections = defaultBillingConnections(c.BillingURL)
+	}
+	if len(faults) == 0 { // or the checks below would blame a value that could not be read
+		faults = c.check()
+	}
+	if len(faults) > 0 {
+		return Config{}, errors.Join(faults...)
+	}
+	return c, nil
+}
+
+// check returns what is wrong between settings that are right each for itself.
+func (c *Config) check() []error {
+	var faults []error
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		faults = append(faults, fault("tls_key", "", "tls_cert and tls_key need one another", "/etc/tenantry/tls.key"))
+	}
+	if c.DatabaseURL == "" {
+		faults = append(faults, fault("database_url", "", "there is no home directory to keep a database in", databaseExample))
+	}
+	if c.SecretKey == nil && !c.onSQLite() && c.DatabaseURL != "" {
+		faults = append(faults, fault("secret_key", "", "replicas on PostgreSQL must share one", secretExample))
+	}
+	if c.GiveUpAfter < c.Deadline {
+		faults = append(faults, fault("give_up_after", "",
+			fmt.Sprintf("%v is less than the deadline of %v", c.GiveUpAfter, c.Deadline), "24h"))
+	}
+	for key, roles := range map[string][]string{"customer_roles": c.CustomerRoles, "subscription_roles": c.SubscriptionRoles} {
+		isAdmin := func(role string) bool { return strings.EqualFold(role, "admin") }
+		if slices.ContainsFunc(roles, isAdmin) && !c.AllowCloudAdminRole {
+			faults = append(faults, fault(key, "", "role admin opens the whole cloud to every customer"+
+				" (allow_cloud_admin_role: true takes it all the same)", "member,bs-admin"))
+		}
+	}
+	slices.SortFunc(faults, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	return faults
+}
+
+func (c *Config) onSQLite() bool { return strings.HasPrefix(c.DatabaseURL, "sqlite:") }
+
+// fault says what is wrong with a setting, and names a value that would be right. Without a source it names the variable, as one
+// place where the setting can be made.
+func fault(key, source, wrong, example string) error {
+	return fmt.Errorf("%s (%s): %s; for example %s", key, cmp.Or(source, variable(key)), wrong, example)
+}
+
+// variable names the environment variable of a setting.
+func variable(key string) string { return "TENANTRY_" + strings.ToUpper(key) }
+
+// notSettings tells the variables that share the prefix but are for somebody else.
+func notSettings(name string) bool {
+	return name == "TENANTRY_CONFIG" || strings.HasPrefix(name, "TENANTRY_TEST_")
+}
+
+func variables(environ []string) map[string]string {
+	env := make(map[string]string, len(environ))
+	for _, line := range environ {
+		name, value, _ := strings.Cut(line, "=")
+		env[name] = value
+	}
+	return env
+}
+
+// defaultDatabase is an SQLite file in the user's data directory (XDG Base Directory Specification), or "" without a home.
+func defaultDatabase(env map[string]string) string {
+	data := env["XDG_DATA_HOME"]
+	if !filepath.IsAbs(data) { // the specification has a relative one ignored
+		if !filepath.IsAbs(env["HOME"]) {
+			return ""
+		}
+		data = filepath.Join(env["HOME"], ".local", "share")
+	}
+	return "sqlite:" + filepath.Join(data, "tenantry", "tenantry.db")
+}
+
+// defaultBillingConnections is 1 for a BillingStack outside: the original serves one connection at a time, and an idle one blocks
+// everybody. The embedded server takes many.
+func defaultBillingConnections(url string) int {
+	if url != "" {
+		return 1
+	}
+	return 64
+}

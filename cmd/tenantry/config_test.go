@@ -1,0 +1,276 @@
+package main
+
+import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	testKey    = []byte("0123456789abcdef0123456789abcdef")
+	testKeyEnv = "TENANTRY_SECRET_KEY=" + base64.StdEncoding.EncodeToString(testKey)
+)
+
+func defaults() Config {
+	return Config{
+		Listen:             "127.0.0.1:9292",
+		DatabaseURL:        "sqlite:/home/ann/.local/share/tenantry/tenantry.db",
+		BillingListen:      "127.0.0.1:9091",
+		BillingConnections: 64,
+		CustomerRoles:      []string{"member", "bs-admin"},
+		SubscriptionRoles:  []string{"member"},
+		Domain:             "default",
+		AdminRole:          "admin",
+		Lease:              10 * time.Second,
+		Settle:             90 * time.Second,
+		Deadline:           15 * time.Minute,
+		GiveUpAfter:        24 * time.Hour,
+		LogLevel:           "info",
+		LogFormat:          "json",
+	}
+}
+
+// configFile writes content to tenantry.yaml and returns its path.
+func configFile(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tenantry.yaml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestLoadConfig(t *testing.T) {
+	cases := map[string]struct {
+		file string
+		env  []string
+		want func(*Config)
+	}{
+		"nothing given": {
+			want: func(*Config) {},
+		},
+		"a data directory of the user's choice": {
+			env:  []string{"XDG_DATA_HOME=/data"},
+			want: func(c *Config) { c.DatabaseURL = "sqlite:/data/tenantry/tenantry.db" },
+		},
+		"a relative data directory is ignored": {
+			env:  []string{"XDG_DATA_HOME=data"},
+			want: func(*Config) {},
+		},
+		"a file with lists, comments and digits alone": {
+			file: "# ours\ncustomer_roles: [member, seller]\nsubscription_roles:\n  - reader\ndomain: 0123 # an id\nsettle: 0s\nlease:\n",
+			want: func(c *Config) {
+				c.CustomerRoles = []string{"member", "seller"}
+				c.SubscriptionRoles = []string{"reader"}
+				c.Domain = "0123"
+				c.Settle = 0
+			},
+		},
+		"an empty file": {
+			file: "# nothing yet\n",
+			want: func(*Config) {},
+		},
+		"a variable over the file, and an empty one not": {
+			file: "listen: 127.0.0.1:1\nbilling_listen: '[::1]:2'\n",
+			env:  []string{"TENANTRY_LISTEN=:3", "TENANTRY_BILLING_LISTEN="},
+			want: func(c *Config) { c.Listen, c.BillingListen = ":3", "[::1]:2" },
+		},
+		"a variable over a wrong value in the file": {
+			file: "lease: never\n",
+			env:  []string{"TENANTRY_LEASE=2s"},
+			want: func(c *Config) { c.Lease = 2 * time.Second },
+		},
+		"PostgreSQL with a key": {
+			env:  []string{"TENANTRY_DATABASE_URL=postgres://u:p@h/d", testKeyEnv},
+			want: func(c *Config) { c.DatabaseURL, c.SecretKey = "postgres://u:p@h/d", testKey },
+		},
+		"a BillingStack outside is asked one thing at a time": {
+			env:  []string{"TENANTRY_BILLING_URL=http://b:9091/v2/"},
+			want: func(c *Config) { c.BillingURL, c.BillingConnections = "http://b:9091/v2", 1 },
+		},
+		"unless it stands more": {
+			env:  []string{"TENANTRY_BILLING_URL=http://b:9091/v1", "TENANTRY_BILLING_CONNECTIONS=8"},
+			want: func(c *Config) { c.BillingURL, c.BillingConnections = "http://b:9091/v1", 8 },
+		},
+		"admin where it is allowed": {
+			env: []string{"TENANTRY_CUSTOMER_ROLES=admin", "TENANTRY_ALLOW_CLOUD_ADMIN_ROLE=true"},
+			want: func(c *Config) {
+				c.CustomerRoles, c.AllowCloudAdminRole = []string{"admin"}, true
+			},
+		},
+		"TLS": {
+			env:  []string{"TENANTRY_TLS_CERT=a.crt", "TENANTRY_TLS_KEY=a.key"},
+			want: func(c *Config) { c.TLSCert, c.TLSKey = "a.crt", "a.key" },
+		},
+		"variables of the tests and of others": {
+			env:  []string{"TENANTRY_TEST_POSTGRES_URL=x", "OS_CLOUD=y"},
+			want: func(*Config) {},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			env := append([]string{"HOME=/home/ann"}, c.env...)
+			if c.file != "" {
+				env = append(env, "TENANTRY_CONFIG="+configFile(t, c.file))
+			}
+			want := defaults()
+			c.want(&want)
+			got, err := loadConfig("", env)
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+			}
+		})
+	}
+}
+
+func TestLoadConfigRefuses(t *testing.T) {
+	cases := map[string]struct {
+		file string
+		env  []string
+		want string
+	}{
+		"several faults at once": {
+			file: "listen: here\nlisten_to: x\nlease: 1ms\ndomain: {id: x}\n",
+			env:  []string{"TENANTRY_LEASES=1s", "TENANTRY_LOG_LEVEL=loud"},
+			want: "domain (tenantry.yaml:4): its value is neither a text, a number nor a list\n" +
+				`listen (tenantry.yaml:1): "here" is not host:port; for example 0.0.0.0:9292` + "\n" +
+				"lease (tenantry.yaml:3): 1ms is less than 1s; for example 10s\n" +
+				`log_level (TENANTRY_LOG_LEVEL): "loud" is none of debug, info, warn, error; for example debug` + "\n" +
+				"leases (TENANTRY_LEASES): there is no such setting\n" +
+				"listen_to (tenantry.yaml:2): there is no such setting",
+		},
+		"a port that is none": {
+			env:  []string{"TENANTRY_LISTEN=h:70000"},
+			want: `listen (TENANTRY_LISTEN): "70000" is not a port; for example 0.0.0.0:9292`,
+		},
+		"a certificate without a key": {
+			env:  []string{"TENANTRY_TLS_CERT=a.crt"},
+			want: "tls_key (TENANTRY_TLS_KEY): tls_cert and tls_key need one another; for example /etc/tenantry/tls.key",
+		},
+		"another database, whose password is not repeated": {
+			env:  []string{"TENANTRY_DATABASE_URL=mysql://u:hunter2@h/d"},
+			want: "database_url (TENANTRY_DATABASE_URL): it is neither postgres://... nor sqlite:PATH; for example " + databaseExample,
+		},
+		"a database URL that cannot be read": {
+			env:  []string{"TENANTRY_DATABASE_URL=postgres://u:hunter2%zz@h/d"},
+			want: "database_url (TENANTRY_DATABASE_URL): it is neither postgres://... nor sqlite:PATH; for example " + databaseExample,
+		},
+		"a database in memory": {
+			env:  []string{"TENANTRY_DATABASE_URL=sqlite::memory:"},
+			want: "database_url (TENANTRY_DATABASE_URL): sqlite: wants the path of a file, without options; for example " + databaseExample,
+		},
+		"PostgreSQL without a key": {
+			env:  []string{"TENANTRY_DATABASE_URL=postgres://h/d"},
+			want: "secret_key (TENANTRY_SECRET_KEY): replicas on PostgreSQL must share one; for example " + secretExample,
+		},
+		"a key that is too short": {
+			env:  []string{"TENANTRY_SECRET_KEY=aHVudGVyMg=="},
+			want: "secret_key (TENANTRY_SECRET_KEY): it is not 32 bytes in base64; for example " + secretExample,
+		},
+		"a BillingStack without its version": {
+			env: []string{"TENANTRY_BILLING_URL=http://b:9091"},
+			want: `billing_url (TENANTRY_BILLING_URL): "http://b:9091" does not end in BillingStack's version, /v1 or /v2;` +
+				" for example http://billing.example.org:9091/v2",
+		},
+		"a BillingStack with a password": {
+			env: []string{"TENANTRY_BILLING_URL=http://u:hunter2@b/v2"},
+			want: "billing_url (TENANTRY_BILLING_URL): it must be scheme, host and path alone;" +
+				" for example http://billing.example.org:9091/v2",
+		},
+		"no connection to BillingStack": {
+			env:  []string{"TENANTRY_BILLING_CONNECTIONS=0"},
+			want: `billing_connections (TENANTRY_BILLING_CONNECTIONS): "0" is not a number above 0; for example 1`,
+		},
+		"a role twice": {
+			env:  []string{"TENANTRY_CUSTOMER_ROLES=member, member"},
+			want: `customer_roles (TENANTRY_CUSTOMER_ROLES): role "member" stands there twice; for example member,bs-admin`,
+		},
+		"an empty role": {
+			env:  []string{"TENANTRY_SUBSCRIPTION_ROLES=member,"},
+			want: `subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): "member," has an empty name; for example member`,
+		},
+		"the role of the cloud's admin": {
+			env: []string{"TENANTRY_SUBSCRIPTION_ROLES=member,Admin"},
+			want: "subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): role admin opens the whole cloud to every customer" +
+				" (allow_cloud_admin_role: true takes it all the same); for example member,bs-admin",
+		},
+		"yes for true": {
+			env:  []string{"TENANTRY_ALLOW_CLOUD_ADMIN_ROLE=yes"},
+			want: `allow_cloud_admin_role (TENANTRY_ALLOW_CLOUD_ADMIN_ROLE): "yes" is neither true nor false; for example true`,
+		},
+		"a time before the request": {
+			env:  []string{"TENANTRY_SETTLE=-1s"},
+			want: "settle (TENANTRY_SETTLE): -1s is less than 0s; for example 90s",
+		},
+		"giving up before the deadline": {
+			env:  []string{"TENANTRY_GIVE_UP_AFTER=1m"},
+			want: "give_up_after (TENANTRY_GIVE_UP_AFTER): 1m0s is less than the deadline of 15m0s; for example 24h",
+		},
+		"no home": {
+			env:  []string{"HOME="},
+			want: "database_url (TENANTRY_DATABASE_URL): there is no home directory to keep a database in; for example " + databaseExample,
+		},
+		"a key twice in the file": {
+			file: "lease: 10s\nlease: 11s\n",
+			want: `reading the configuration: tenantry.yaml: line 2: mapping key "lease" already defined at [1:1]`,
+		},
+		"a file of one text": {
+			file: "hunter2\n",
+			want: "reading the configuration: tenantry.yaml holds no keys and values",
+		},
+		"a file that is not YAML, which is not repeated": {
+			file: "secret_key: \"hunter2\nlease: 10s\n",
+			want: "reading the configuration: tenantry.yaml: line 1: could not find end character of double-quoted text",
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			env := append([]string{"HOME=/home/ann"}, c.env...)
+			path := ""
+			if c.file != "" {
+				path = configFile(t, c.file)
+			}
+			got, err := loadConfig(path, env)
+			if err == nil || err.Error() != c.want {
+				t.Errorf("got  %+v,\n%v\nwant\n%v", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestLoadConfigFileMissing(t *testing.T) {
+	if got, err := loadConfig(filepath.Join(t.TempDir(), "absent"), []string{"HOME=/home/ann"}); err == nil {
+		t.Errorf("got %+v, want an error", got)
+	}
+}
+
+func TestPrintedConfigIsReadAgain(t *testing.T) {
+	want := defaults()
+	want.Domain, want.CustomerRoles = "0123", []string{"a b", "c: d"}
+	var out strings.Builder
+	if err := want.print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := loadConfig(configFile(t, out.String()), nil); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v, %v\nwant %+v\nfrom\n%s", got, err, want, out.String())
+	}
+}
+
+func TestPrintedConfigMasksSecrets(t *testing.T) {
+	c := defaults()
+	c.SecretKey = testKey
+	c.DatabaseURL = "postgres://u:hunter2@h/d?password=hunter2&sslmode=disable&sslpassword=hunter2"
+	var out strings.Builder
+	if err := c.print(&out); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Split(out.String(), "\n")[3:5], "\n")
+	want := "database_url: postgres://u:xxxxx@h/d?password=xxxxx&sslmode=disable&sslpassword=xxxxx\nsecret_key: xxxxx"
+	if got != want || strings.Contains(out.String(), "hunter2") {
+		t.Errorf("got\n%s\nwant these among them\n%s", out.String(), want)
+	}
+}

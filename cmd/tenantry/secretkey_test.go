@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+func TestSecretKeyIsMadeOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data", "tenantry.db")
+	c := Config{DatabaseURL: "sqlite:" + path}
+	keys := make([][]byte, 8)
+	var starts sync.WaitGroup
+	for i := range keys {
+		starts.Go(func() {
+			var err error
+			if keys[i], err = secretKey(c); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	starts.Wait()
+	for _, k := range keys {
+		if len(k) != 32 || !bytes.Equal(k, keys[0]) {
+			t.Fatalf("got %x, want 32 bytes, the same for all", keys)
+		}
+	}
+	files, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(files) != 1 || files[0].Name() != "tenantry.db.key" {
+		t.Fatalf("got %v, %v, want tenantry.db.key alone", files, err)
+	}
+	if info, err := files[0].Info(); err != nil || info.Mode() != 0o600 {
+		t.Errorf("got %v, %v, want mode 0600", info.Mode(), err)
+	}
+}
+
+func TestSecretKeyOfTheConfiguration(t *testing.T) {
+	c := Config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "tenantry.db"), SecretKey: testKey}
+	if got, err := secretKey(c); err != nil || !bytes.Equal(got, testKey) {
+		t.Errorf("got %x, %v, want %x", got, err, testKey)
+	}
+}
+
+func TestSecretKeyFileThatIsNone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tenantry.db")
+	if err := os.WriteFile(path+".key", []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := "reading the secret key " + path + ".key: it is not 32 bytes in base64"
+	if _, err := secretKey(Config{DatabaseURL: "sqlite:" + path}); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
