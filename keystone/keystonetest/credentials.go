@@ -1,0 +1,59 @@
+package keystonetest
+
+import (
+	"net/http"
+	"slices"
+)
+
+// createApplicationCredential makes one for the project that its owner's token is scoped to.
+func (k *Keystone) createApplicationCredential(c call) (int, any, error) {
+	if err := k.requireSelf(c, "create_application_credential"); err != nil {
+		return 0, nil, err
+	}
+	wanted, _ := c.body["application_credential"].(object)
+	name, _ := wanted["name"].(string)
+	if name == "" {
+		return 0, nil, badRequest("'name' is a required property")
+	}
+	taken := func(a *applicationCredential) bool { return a.user == c.token.user && a.name == name }
+	if slices.ContainsFunc(k.credentials, taken) {
+		return 0, nil, fault{status: http.StatusConflict, message: "Conflict occurred attempting to store application_credential - " +
+			"Duplicate entry found with name " + name + "."}
+	}
+	a := &applicationCredential{id: randomID(), name: name, secret: randomText(64), user: c.token.user, project: c.token.project}
+	k.credentials = append(k.credentials, a)
+	roles := []object{}
+	for _, r := range k.tokenRoles(c.token) {
+		shown := r.show(c)
+		delete(shown, "links")
+		roles = append(roles, shown)
+	}
+	return http.StatusCreated, object{"application_credential": object{
+		"id": a.id, "name": a.name, "secret": a.secret, "user_id": a.user, "project_id": a.project, "roles": roles,
+		"description": nil, "expires_at": nil, "system": nil, "unrestricted": nil,
+		"links": object{"self": c.self + "/application_credentials/" + a.id},
+	}}, nil
+}
+
+func (k *Keystone) deleteApplicationCredential(c call) (int, any, error) {
+	if err := k.requireSelf(c, "delete_application_credential"); err != nil {
+		return 0, nil, err
+	}
+	id := c.PathValue("credential")
+	if find(k.credentials, func(a *applicationCredential) bool { return a.id == id && a.user == c.token.user }) == nil {
+		return 0, nil, notFound("application credential", id)
+	}
+	k.credentials = slices.DeleteFunc(k.credentials, func(a *applicationCredential) bool { return a.id == id })
+	return http.StatusNoContent, nil, nil
+}
+
+// requireSelf lets in the user in the path, with a scoped token that is not itself from an application credential.
+func (k *Keystone) requireSelf(c call, rule string) error {
+	if c.token == nil {
+		return unauthorized
+	}
+	if c.token.user != c.PathValue("id") || c.token.project == "" || c.token.credential != nil {
+		return fault{status: http.StatusForbidden, message: "You are not authorized to perform the requested action: identity:" + rule + "."}
+	}
+	return nil
+}

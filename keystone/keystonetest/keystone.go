@@ -1,0 +1,127 @@
+// Package keystonetest is a Keystone in memory that speaks Identity v3 over HTTP, for tests and demonstrations.
+//
+// It answers what Tenantry uses of Keystone 22 with the statuses and bodies of the real one, oddities included; package
+// conformance holds the two against each other. It keeps nothing secret and nothing on disk.
+package keystonetest
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// DefaultDomain is the id of the domain "Default", the one that a new Keystone has.
+const DefaultDomain = "default"
+
+// Options are a new Keystone's; the zero value will do.
+type Options struct {
+	// AdminPassword is the password of user "admin", who has role "admin" on project "admin"; "secret" if empty.
+	AdminPassword string
+	// TokenLifetime is an hour if zero.
+	TokenLifetime time.Duration
+	// Now is time.Now if nil.
+	Now func() time.Time
+}
+
+// Keystone is an in-memory Keystone. It is an [http.Handler], and safe for concurrent use.
+type Keystone struct {
+	lifetime time.Duration
+	now      func() time.Time
+	mux      *http.ServeMux
+
+	mu          sync.Mutex
+	domains     []*domain
+	users       []*user
+	roles       []*role
+	implied     map[string][]string // by the id of the role that implies
+	projects    []*project
+	grants      []keystone.Assignment
+	credentials []*applicationCredential
+	tokens      map[string]*token
+}
+
+// New makes a Keystone as "keystone-manage bootstrap" does: domain "Default", user and project "admin", and the roles "admin",
+// "member" and "reader", of which each implies the next.
+func New(opts Options) *Keystone {
+	k := &Keystone{
+		lifetime: cmp.Or(opts.TokenLifetime, time.Hour),
+		now:      opts.Now,
+		domains:  []*domain{{id: DefaultDomain, name: "Default", description: "The default domain", enabled: true}},
+		implied:  map[string][]string{},
+		tokens:   map[string]*token{},
+	}
+	if k.now == nil {
+		k.now = time.Now
+	}
+	k.mux = k.routes()
+
+	reader := k.addRole("reader", true)
+	member := k.addRole("member", true)
+	admin := k.addRole("admin", true)
+	k.implied[admin.id] = []string{member.id}
+	k.implied[member.id] = []string{reader.id}
+	project := k.addProject(&project{
+		name: "admin", domain: DefaultDomain, description: "Bootstrap project for initializing the cloud.", enabled: true,
+	})
+	user := k.addUser(&user{name: "admin", domain: DefaultDomain, password: cmp.Or(opts.AdminPassword, "secret"), enabled: true})
+	k.grants = append(k.grants, keystone.Assignment{ProjectID: project.id, UserID: user.id, RoleID: admin.id})
+	return k
+}
+
+// Start serves Keystone on a free port of the loopback until stop is called, at url, which ends in /v3.
+func (k *Keystone) Start() (url string, stop func(), err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it returns at once
+	if err != nil {
+		return "", nil, err
+	}
+	server := &http.Server{Handler: k, ReadHeaderTimeout: 10 * time.Second}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			panic(err) // the loopback is gone
+		}
+	}()
+	stop = func() {
+		_ = server.Close()
+		<-done
+	}
+	return "http://" + listener.Addr().String() + "/v3", stop, nil
+}
+
+// maxBody is Keystone's limit for a request.
+const maxBody = 114688
+
+// ServeHTTP answers under /v3.
+func (k *Keystone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Openstack-Request-Id", "req-"+uuid())
+	if r.ContentLength > maxBody {
+		w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		_, _ = fmt.Fprintf(w, "<html><title>413 Request Entity Too Large</title></html>")
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	k.mux.ServeHTTP(w, r)
+}
+
+// randomID is a uuid4 without its dashes, as Keystone makes its ids.
+func randomID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return hex.EncodeToString(b[:])
+}
+
+func uuid() string {
+	id := randomID()
+	return id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]
+}

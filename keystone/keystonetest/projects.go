@@ -1,0 +1,245 @@
+package keystonetest
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+func (k *Keystone) createProject(c call) (int, any, error) {
+	wanted, _ := c.body["project"].(object)
+	if err := checkProject(wanted, true); err != nil {
+		return 0, nil, err
+	}
+	if err := k.require(c, "create_project"); err != nil {
+		return 0, nil, err
+	}
+	home, _ := wanted["domain_id"].(string)
+	if home == "" {
+		home = DefaultDomain // the token's
+		if p := k.project(c.token.project); p != nil {
+			home = p.domain
+		}
+	}
+	if k.domain(home) == nil {
+		return 0, nil, badRequest("Could not find domain: %s.", home)
+	}
+	p := &project{domain: home, enabled: true, extra: object{}}
+	p.set(wanted)
+	if find(k.projects, func(other *project) bool { return other.domain == p.domain && other.name == p.name }) != nil {
+		// The id is the newcomer's, not that of the project which is there.
+		return 0, nil, fault{status: http.StatusConflict, message: fmt.Sprintf("Conflict occurred attempting to store project - it is not permitted"+
+			" to have two projects with either the same name or same id in the same domain: name is %s, project id %s.", p.name, randomID())}
+	}
+	k.addProject(p)
+	return http.StatusCreated, object{"project": p.show(c)}, nil
+}
+
+// checkProject is Keystone's schema of a project.
+func checkProject(wanted object, creating bool) error {
+	name, hasName := wanted["name"]
+	if !hasName && creating {
+		return badRequest("'name' is a required property")
+	}
+	if text, ok := name.(string); hasName && (!ok || strings.TrimSpace(text) == "" || utf8.RuneCountInString(text) > 64) {
+		return badRequest("Invalid input for field 'name': %v", name)
+	}
+	if enabled, ok := wanted["enabled"]; ok {
+		if _, ok := enabled.(bool); !ok {
+			return badRequest("Invalid input for field 'enabled': %v is not of type 'boolean'", enabled)
+		}
+	}
+	for _, field := range []string{"description", "domain_id", "parent_id"} {
+		if value := wanted[field]; value != nil {
+			if _, ok := value.(string); !ok {
+				return badRequest("Invalid input for field '%s': %v is not of type 'string', 'null'", field, value)
+			}
+		}
+	}
+	tags, ok := wanted["tags"]
+	if !ok {
+		return nil
+	}
+	all, ok := tags.([]any)
+	if !ok || len(all) > 80 {
+		return badRequest("Invalid input for field 'tags'")
+	}
+	seen := map[any]bool{}
+	for i, tag := range all {
+		text, ok := tag.(string)
+		if !ok || text == "" || utf8.RuneCountInString(text) > 255 || strings.ContainsAny(text, "/,") || seen[text] {
+			return badRequest("Invalid input for field 'tags/%d': %v", i, tag)
+		}
+		seen[text] = true
+	}
+	return nil
+}
+
+// set takes over what the request says. Keystone keeps what it does not know, but not an id.
+func (p *project) set(wanted object) {
+	for field, value := range wanted {
+		text, _ := value.(string)
+		switch field {
+		case "id", "domain_id", "is_domain", "options", "links":
+		case "name":
+			p.name = strings.TrimSpace(text)
+		case "description":
+			p.description = text
+		case "parent_id":
+			p.parent = text
+		case "enabled":
+			p.enabled = value == true
+		case "tags":
+			p.tags = []string{}
+			for _, tag := range value.([]any) {
+				p.tags = append(p.tags, tag.(string))
+			}
+		default:
+			p.extra[field] = value
+		}
+	}
+}
+
+func (p *project) show(c call) object {
+	shown := maps.Clone(p.extra)
+	if shown == nil {
+		shown = object{}
+	}
+	maps.Copy(shown, object{
+		"id": p.id, "name": p.name, "domain_id": p.domain, "parent_id": p.parent, "description": p.description,
+		"enabled": p.enabled, "is_domain": false, "tags": append([]string{}, p.tags...), "options": object{},
+		"links": object{"self": c.self + "/projects/" + p.id},
+	})
+	return shown
+}
+
+func (k *Keystone) listProjects(c call) (int, any, error) {
+	if err := k.require(c, "list_projects"); err != nil {
+		return 0, nil, err
+	}
+	var found []object
+	for _, p := range k.projects {
+		if c.matches("name", p.name) && c.matches("domain_id", p.domain) && c.matches("parent_id", p.parent) &&
+			c.matches("enabled", fmt.Sprint(p.enabled)) && p.tagged(c) {
+			found = append(found, p.show(c))
+		}
+	}
+	return c.listed("projects", found)
+}
+
+// tagged tells whether the filters by tags let the project through.
+func (p *project) tagged(c call) bool {
+	has := func(tag string) bool { return slices.Contains(p.tags, tag) }
+	lacks := func(tag string) bool { return !has(tag) }
+	q := c.URL.Query()
+	wanted := func(filter string) []string { return strings.Split(q.Get(filter), ",") }
+	return (!q.Has("tags") || !slices.ContainsFunc(wanted("tags"), lacks)) &&
+		(!q.Has("tags-any") || slices.ContainsFunc(wanted("tags-any"), has)) &&
+		(!q.Has("not-tags") || slices.ContainsFunc(wanted("not-tags"), lacks)) &&
+		(!q.Has("not-tags-any") || !slices.ContainsFunc(wanted("not-tags-any"), has))
+}
+
+// listOwnProjects needs no role: these are the projects that the caller may enter.
+func (k *Keystone) listOwnProjects(c call) (int, any, error) {
+	if c.token == nil {
+		return 0, nil, unauthorized
+	}
+	var found []object
+	for _, p := range k.projects {
+		if p.enabled && len(k.rolesOn(c.token.user, p.id)) > 0 {
+			found = append(found, p.show(c))
+		}
+	}
+	return c.listed("projects", found)
+}
+
+func (k *Keystone) getProject(c call) (int, any, error) {
+	p, err := k.projectOf(c, "get_project", c.token != nil && c.token.project == c.PathValue("id"))
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, object{"project": p.show(c)}, nil
+}
+
+// projectOf is the project in the path, if the rule lets the caller at it; one that is not there is told to administrators alone.
+func (k *Keystone) projectOf(c call, rule string, others ...bool) (*project, error) {
+	if err := k.require(c, rule, others...); err != nil {
+		return nil, err
+	}
+	p := k.project(c.PathValue("id"))
+	if p == nil {
+		return nil, notFound("project", c.PathValue("id"))
+	}
+	return p, nil
+}
+
+func (k *Keystone) updateProject(c call) (int, any, error) {
+	wanted, _ := c.body["project"].(object)
+	if err := checkProject(wanted, false); err != nil {
+		return 0, nil, err
+	}
+	p, err := k.projectOf(c, "update_project")
+	if err != nil {
+		return 0, nil, err
+	}
+	if p.extra == nil {
+		p.extra = object{}
+	}
+	p.set(wanted)
+	shown := p.show(c)
+	shown["extra"] = p.extra
+	return http.StatusOK, object{"project": shown}, nil
+}
+
+func (k *Keystone) deleteProject(c call) (int, any, error) {
+	p, err := k.projectOf(c, "delete_project")
+	if err != nil {
+		return 0, nil, err
+	}
+	if find(k.projects, func(other *project) bool { return other.parent == p.id }) != nil {
+		return 0, nil, fault{status: http.StatusForbidden, message: fmt.Sprintf("Cannot delete the project %s since it is not a leaf in the hierarchy. "+
+			"Use the cascade option if you want to delete a whole subtree.", p.id)}
+	}
+	k.projects = slices.DeleteFunc(k.projects, func(other *project) bool { return other == p })
+	k.grants = slices.DeleteFunc(k.grants, func(g keystone.Assignment) bool { return g.ProjectID == p.id })
+	k.credentials = slices.DeleteFunc(k.credentials, func(a *applicationCredential) bool { return a.project == p.id })
+	return http.StatusNoContent, nil, nil
+}
+
+func (k *Keystone) listDomains(c call) (int, any, error) {
+	if err := k.require(c, "list_domains"); err != nil {
+		return 0, nil, err
+	}
+	var found []object
+	for _, d := range k.domains {
+		if c.matches("name", d.name) {
+			found = append(found, d.show(c))
+		}
+	}
+	return c.listed("domains", found)
+}
+
+func (k *Keystone) getDomain(c call) (int, any, error) {
+	d := k.domain(c.PathValue("id"))
+	own := d != nil && c.token != nil && c.token.project != "" && k.project(c.token.project).domain == d.id
+	if err := k.require(c, "get_domain", own); err != nil {
+		return 0, nil, err
+	}
+	if d == nil {
+		return 0, nil, notFound("domain", c.PathValue("id"))
+	}
+	return http.StatusOK, object{"domain": d.show(c)}, nil
+}
+
+func (d *domain) show(c call) object {
+	return object{
+		"id": d.id, "name": d.name, "description": cmp.Or(d.description, ""), "enabled": d.enabled,
+		"tags": []string{}, "options": object{}, "links": object{"self": c.self + "/domains/" + d.id},
+	}
+}

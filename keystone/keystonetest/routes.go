@@ -1,0 +1,209 @@
+package keystonetest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+)
+
+// object is a JSON object.
+type object = map[string]any
+
+// routes are the calls that are answered. A handler holds k.mu while it works.
+func (k *Keystone) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]func(call) (int, any, error){
+		"GET /v3/{$}": version,
+		"GET /v3":     version,
+
+		"POST /v3/auth/tokens":   k.createToken,
+		"GET /v3/auth/tokens":    k.validateToken,
+		"DELETE /v3/auth/tokens": k.revokeToken,
+		"GET /v3/auth/projects":  k.listOwnProjects,
+
+		"GET /v3/domains":      k.listDomains,
+		"GET /v3/domains/{id}": k.getDomain,
+
+		"POST /v3/users":        k.createUser,
+		"GET /v3/users":         k.listUsers,
+		"GET /v3/users/{id}":    k.getUser,
+		"PATCH /v3/users/{id}":  k.updateUser,
+		"DELETE /v3/users/{id}": k.deleteUser,
+
+		"POST /v3/users/{id}/application_credentials":                k.createApplicationCredential,
+		"DELETE /v3/users/{id}/application_credentials/{credential}": k.deleteApplicationCredential,
+
+		"POST /v3/roles":          k.createRole,
+		"GET /v3/roles":           k.listRoles,
+		"GET /v3/roles/{id}":      k.getRole,
+		"GET /v3/role_inferences": k.listInferences,
+
+		"PUT /v3/roles/{id}/implies/{implied}": k.createInference,
+
+		"POST /v3/projects":        k.createProject,
+		"GET /v3/projects":         k.listProjects,
+		"GET /v3/projects/{id}":    k.getProject,
+		"PATCH /v3/projects/{id}":  k.updateProject,
+		"DELETE /v3/projects/{id}": k.deleteProject,
+
+		"PUT /v3/projects/{id}/users/{user}/roles/{role}":    k.grant,
+		"GET /v3/projects/{id}/users/{user}/roles/{role}":    k.checkGrant,
+		"DELETE /v3/projects/{id}/users/{user}/roles/{role}": k.revoke,
+		"GET /v3/projects/{id}/users/{user}/roles":           k.listGrants,
+		"GET /v3/role_assignments":                           k.listAssignments,
+	} {
+		mux.Handle(pattern, k.handle(h))
+	}
+	return mux
+}
+
+// call is one request.
+type call struct {
+	*http.Request
+
+	header http.Header // the answer's
+	body   object      // nil where there was none
+	token  *token      // nil without X-Auth-Token
+	self   string      // the address of /v3
+}
+
+func (k *Keystone) handle(h func(call) (int, any, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		c := call{Request: r, header: w.Header(), self: "http://" + r.Host + "/v3"}
+		status, answer, err := 0, any(nil), c.read()
+		if err == nil {
+			err = k.identify(&c)
+		}
+		if err == nil {
+			status, answer, err = h(c)
+		}
+		if err != nil {
+			var f fault
+			if !errors.As(err, &f) {
+				f = fault{status: http.StatusInternalServerError, message: err.Error()}
+			}
+			if f.status == http.StatusUnauthorized {
+				w.Header().Set("WWW-Authenticate", fmt.Sprintf("Keystone uri=%q", c.self))
+			}
+			body := object{"code": f.status, "message": f.message, "title": http.StatusText(f.status)}
+			maps.Copy(body, f.more)
+			status, answer = f.status, object{"error": body}
+		}
+		if status == http.StatusNoContent {
+			w.WriteHeader(status)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(answer) //nolint:errcheck // the client is gone
+	})
+}
+
+// read reads the body, which must be JSON and say so, whatever the call makes of it.
+func (c *call) read() error {
+	const malformed = " The server could not comply with the request since it is either malformed or otherwise incorrect." +
+		" The client is assumed to be in error."
+	var content bytes.Buffer
+	if _, err := content.ReadFrom(c.Body); err != nil {
+		return fault{status: http.StatusRequestEntityTooLarge, message: err.Error()}
+	}
+	if content.Len() == 0 {
+		return nil
+	}
+	if c.Header.Get("Content-Type") != "application/json" {
+		return fault{status: http.StatusBadRequest, message: "Expecting to find application/json in Content-Type header." + malformed}
+	}
+	if err := json.Unmarshal(content.Bytes(), &c.body); err != nil {
+		return fault{status: http.StatusBadRequest, message: "Expecting to find valid JSON in request body." + malformed}
+	}
+	return nil
+}
+
+// identify finds out who calls. A token that is not valid is refused at once, none only by what needs one.
+func (k *Keystone) identify(c *call) error {
+	text := c.Header.Get("X-Auth-Token")
+	if text == "" {
+		return nil
+	}
+	if isPublic(c.Request) {
+		return nil
+	}
+	t, err := k.valid(text)
+	if err != nil {
+		if t != nil { // known, but of a disabled project: the real one answers this with a 404, too
+			return err
+		}
+		return unauthorized
+	}
+	c.token = t
+	return nil
+}
+
+func isPublic(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens"
+}
+
+// require lets in whom the rule of Keystone's policy lets in, which here is an administrator, or the one it is about.
+func (k *Keystone) require(c call, rule string, others ...bool) error {
+	if c.token == nil {
+		return unauthorized
+	}
+	if slices.Contains(others, true) {
+		return nil
+	}
+	for _, r := range k.tokenRoles(c.token) {
+		if r.name == "admin" {
+			return nil
+		}
+	}
+	return fault{status: http.StatusForbidden, message: "You are not authorized to perform the requested action: identity:" + rule + "."}
+}
+
+// fault is an answer that is a refusal.
+type fault struct {
+	status  int
+	message string
+	more    object // of the error
+}
+
+func (f fault) Error() string { return f.message }
+
+var unauthorized = fault{status: http.StatusUnauthorized, message: "The request you have made requires authentication."}
+
+func notFound(kind, id string) error {
+	return fault{status: http.StatusNotFound, message: fmt.Sprintf("Could not find %s: %s.", kind, id)}
+}
+
+func badRequest(format string, args ...any) error {
+	return fault{status: http.StatusBadRequest, message: fmt.Sprintf(format, args...)}
+}
+
+func version(c call) (int, any, error) {
+	return http.StatusOK, object{"version": object{
+		"id": "v3.14", "status": "stable", "updated": "2020-04-07T00:00:00Z",
+		"links":       []object{{"rel": "self", "href": c.self + "/"}},
+		"media-types": []object{{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}},
+	}}, nil
+}
+
+// listed is a list as Keystone answers it: never in pages.
+func (c call) listed(resource string, members []object) (int, any, error) {
+	if members == nil {
+		members = []object{}
+	}
+	return http.StatusOK, object{resource: members, "links": object{
+		"next": nil, "previous": nil, "self": "http://" + c.Host + c.URL.RequestURI(),
+	}}, nil
+}
+
+// matches tells whether the query's filter, if there is one, wants this value.
+func (c call) matches(filter, value string) bool {
+	wanted, ok := c.URL.Query()[filter]
+	return !ok || wanted[0] == value
+}

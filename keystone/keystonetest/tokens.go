@@ -1,0 +1,312 @@
+package keystonetest
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// issue keeps the token and returns its text. An empty expiry is set to what a login gets.
+func (k *Keystone) issue(t *token) string {
+	maps.DeleteFunc(k.tokens, func(_ string, t *token) bool { return !k.now().Before(t.expires) })
+	t.issued = k.now().UTC().Truncate(time.Second)
+	if t.expires.IsZero() {
+		t.expires = t.issued.Add(k.lifetime)
+	}
+	t.audit = append([]string{randomText(16)}, t.audit...)
+	size := 117 // 162 characters; scoped ones are longer
+	if t.project != "" {
+		size = 145
+	}
+	text := "gAAAAAB" + randomText(size)
+	k.tokens[text] = t
+	return text
+}
+
+func randomText(size int) string {
+	b := make([]byte, size)
+	rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// valid finds a token by its text. With an error it may also return the token, which then is one of a disabled project.
+func (k *Keystone) valid(text string) (*token, error) {
+	t := k.tokens[text]
+	if t == nil || !k.now().Before(t.expires) {
+		return nil, fault{status: http.StatusNotFound, message: "Could not recognize Fernet token"}
+	}
+	invalid := fault{status: http.StatusNotFound, message: "Failed to validate token"}
+	if u := k.user(t.user); u == nil || !u.enabled || t.revoked {
+		return nil, invalid
+	}
+	if t.project == "" {
+		return t, nil
+	}
+	p := k.project(t.project)
+	switch {
+	case p == nil, t.credential != nil && !slices.Contains(k.credentials, t.credential):
+		return nil, invalid
+	case !p.enabled:
+		return t, fault{status: http.StatusNotFound, message: "Unable to validate token because project " + p.id + " is disabled"}
+	case len(k.rolesOn(t.user, t.project)) == 0:
+		return nil, invalid
+	}
+	return t, nil
+}
+
+// tokenRoles are the token's roles: those that its user has at this moment.
+func (k *Keystone) tokenRoles(t *token) []*role {
+	if t.system {
+		return k.systemRoles(t.user)
+	}
+	if t.project == "" {
+		return nil
+	}
+	return k.rolesOn(t.user, t.project)
+}
+
+// systemRoles are those of the administrator that bootstrap makes. Nobody else has any on the system.
+func (k *Keystone) systemRoles(userID string) []*role {
+	if k.users[0].id != userID {
+		return nil
+	}
+	return k.roles[:3]
+}
+
+func (k *Keystone) createToken(c call) (int, any, error) {
+	auth, ok := c.body["auth"].(object)
+	if !ok {
+		return 0, nil, badRequest("Expecting to find auth in request body.")
+	}
+	identity, ok := auth["identity"].(object)
+	if !ok {
+		return 0, nil, badRequest("'identity' is a required property")
+	}
+	// The scope is looked at before the credential: whatever the token, an exchange for no project is a 401.
+	project, err := k.scopedProject(auth["scope"])
+	if err != nil {
+		return 0, nil, err
+	}
+	t, err := k.authenticate(identity)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := k.scope(t, auth["scope"], project); err != nil {
+		return 0, nil, err
+	}
+	c.header.Set("X-Subject-Token", k.issue(t))
+	return http.StatusCreated, object{"token": k.show(c, t)}, nil
+}
+
+// authenticate finds out whose token it will be.
+func (k *Keystone) authenticate(identity object) (*token, error) {
+	methods, _ := identity["methods"].([]any)
+	if len(methods) != 1 {
+		return nil, unauthorized
+	}
+	method, _ := methods[0].(string)
+	content, ok := identity[method].(object)
+	if !ok {
+		return nil, badRequest("Expecting to find %s in identity.", method)
+	}
+	t := &token{methods: []string{method}}
+	switch method {
+	case "password":
+		who, ok := content["user"].(object)
+		if !ok {
+			return nil, badRequest("Expecting to find user in password.")
+		}
+		u, err := k.named(who)
+		if err != nil {
+			return nil, err
+		}
+		if u == nil || !u.enabled || u.password == "" || who["password"] != u.password {
+			return nil, unauthorized
+		}
+		t.user = u.id
+	case "token":
+		text, _ := content["id"].(string)
+		old, err := k.valid(text)
+		if err != nil {
+			return nil, err
+		}
+		if old.credential != nil {
+			return nil, fault{status: http.StatusForbidden, message: "You are not authorized to perform the requested action: " +
+				"Using a delegated token to create another token is not allowed.."}
+		}
+		t.user, t.expires, t.audit = old.user, old.expires, old.audit[len(old.audit)-1:]
+		t.methods = slices.Compact(append([]string{"token"}, old.methods...))
+	case "application_credential":
+		found := find(k.credentials, func(a *applicationCredential) bool { return a.id == content["id"] })
+		if found == nil || content["secret"] != found.secret || !k.user(found.user).enabled {
+			return nil, unauthorized
+		}
+		t.user, t.project, t.credential = found.user, found.project, found
+	default:
+		return nil, unauthorized
+	}
+	return t, nil
+}
+
+// named finds a user by id, or by name and domain; nil if there is none.
+func (k *Keystone) named(who object) (*user, error) {
+	if id, ok := who["id"].(string); ok {
+		return k.user(id), nil
+	}
+	home, ok := who["domain"].(object)
+	if !ok {
+		return nil, badRequest("Expecting to find domain in user.")
+	}
+	return find(k.users, func(u *user) bool { return u.name == who["name"] && k.isDomain(u.domain, home) }), nil
+}
+
+// isDomain tells whether the domain of this id is the one that the object names.
+func (k *Keystone) isDomain(id string, named object) bool {
+	d := k.domain(id)
+	return d != nil && (named["id"] == d.id || named["name"] == d.name)
+}
+
+// scopedProject is the project that is asked for; nil if none is. One that cannot be entered by anybody is refused.
+func (k *Keystone) scopedProject(wanted any) (*project, error) {
+	scope, _ := wanted.(object)
+	named, ok := scope["project"].(object)
+	if !ok {
+		return nil, nil
+	}
+	found, _ := named["id"].(string)
+	p := k.project(found)
+	if found == "" {
+		home, ok := named["domain"].(object)
+		if !ok {
+			return nil, badRequest("Expecting to find domain in project.")
+		}
+		p = find(k.projects, func(p *project) bool { return p.name == named["name"] && k.isDomain(p.domain, home) })
+	}
+	if p == nil || !p.enabled {
+		return nil, unauthorized
+	}
+	return p, nil
+}
+
+// scope gives the token its scope, with the project that is asked for. Keystone does not tell why one may not have it.
+func (k *Keystone) scope(t *token, wanted any, asked *project) error {
+	if t.credential != nil {
+		if wanted != nil {
+			return fault{
+				status:  http.StatusUnauthorized,
+				message: "Error authenticating with application credential: Application credentials cannot request a scope.",
+				more:    object{"identity": object{}},
+			}
+		}
+		return k.enter(t)
+	}
+	scope, ok := wanted.(object)
+	if !ok {
+		if p := k.user(t.user).defaultProject; wanted == nil && p != "" && t.methods[0] != "token" {
+			t.project = p
+			if k.enter(t) != nil { // a default project without a role is as good as none
+				t.project = ""
+			}
+		}
+		return nil
+	}
+	if system, ok := scope["system"].(object); ok && system["all"] == true {
+		t.system = len(k.systemRoles(t.user)) > 0
+		if !t.system {
+			return unauthorized
+		}
+		return nil
+	}
+	if asked == nil {
+		return unauthorized // nobody has a role on a domain
+	}
+	t.project = asked.id
+	return k.enter(t)
+}
+
+func (k *Keystone) enter(t *token) error {
+	p := k.project(t.project)
+	if p == nil || !p.enabled || len(k.rolesOn(t.user, t.project)) == 0 {
+		return unauthorized
+	}
+	return nil
+}
+
+func (k *Keystone) validateToken(c call) (int, any, error) {
+	text, t, err := k.subject(c, "validate_token")
+	if err != nil {
+		return 0, nil, err
+	}
+	c.header.Set("X-Subject-Token", text)
+	return http.StatusOK, object{"token": k.show(c, t)}, nil
+}
+
+func (k *Keystone) revokeToken(c call) (int, any, error) {
+	_, t, err := k.subject(c, "revoke_token")
+	if err != nil {
+		return 0, nil, err
+	}
+	t.revoked = true
+	return http.StatusNoContent, nil, nil
+}
+
+// subject is the token that the call is about. A user may ask about his own.
+func (k *Keystone) subject(c call, rule string) (string, *token, error) {
+	text := c.Header.Get("X-Subject-Token")
+	if c.token == nil {
+		return "", nil, unauthorized
+	}
+	if text == "" {
+		return "", nil, fault{status: http.StatusNotFound, message: "No token in the request"}
+	}
+	t, err := k.valid(text)
+	if err != nil {
+		return "", nil, err
+	}
+	return text, t, k.require(c, rule, t.user == c.token.user)
+}
+
+// show is the token as Keystone tells of it.
+func (k *Keystone) show(c call, t *token) object {
+	const layout = "2006-01-02T15:04:05.000000Z"
+	u := k.user(t.user)
+	shown := object{
+		"methods":    t.methods,
+		"user":       object{"id": u.id, "name": u.name, "domain": k.domainOf(u.domain), "password_expires_at": nil},
+		"audit_ids":  t.audit,
+		"issued_at":  t.issued.Format(layout),
+		"expires_at": t.expires.Format(layout),
+	}
+	if !t.system && t.project == "" {
+		return shown
+	}
+	if t.system {
+		shown["system"] = object{"all": true}
+	} else {
+		p := k.project(t.project)
+		shown["project"] = object{"id": p.id, "name": p.name, "domain": k.domainOf(p.domain)}
+		shown["is_domain"] = false
+	}
+	roles := []object{}
+	for _, r := range k.tokenRoles(t) {
+		roles = append(roles, object{"id": r.id, "name": r.name})
+	}
+	shown["roles"] = roles
+	if a := t.credential; a != nil {
+		shown["application_credential"] = object{"id": a.id, "name": a.name, "restricted": true}
+	}
+	if !c.URL.Query().Has("nocatalog") {
+		shown["catalog"] = []object{{"id": "identity", "name": "keystone", "type": "identity", "endpoints": []object{
+			{"id": "public", "interface": "public", "region": "RegionOne", "region_id": "RegionOne", "url": c.self},
+		}}}
+	}
+	return shown
+}
+
+func (k *Keystone) domainOf(id string) object {
+	d := k.domain(id)
+	return object{"id": d.id, "name": d.name}
+}
