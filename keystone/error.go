@@ -60,6 +60,7 @@ func (k Kind) String() string {
 //	400, 405, 413, any other 4xx                     Permanent               Permanent     no
 //	401 also after a new login, login refused        Unavailable             Unavailable   no   OwnCredential
 //	403 naming a policy rule, also after a new login Unavailable             Unavailable   no   OwnCredential
+//	404 because the service's project is disabled    Unavailable             Unavailable   no   OwnCredential
 //	403 about the request (a child, immutable, ...)  Permanent               Permanent     no
 //	404 from Keystone                                Permanent, ErrNotFound  the same      no   (a removal: success)
 //	404 from something else (no Keystone there)      Unavailable             Unavailable   no

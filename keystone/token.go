@@ -3,7 +3,6 @@ package keystone
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -55,7 +54,7 @@ func (t ScopedToken) GoString() string { return t.String() }
 
 // Format prints String whatever the verb.
 func (t ScopedToken) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, t.String()) //nolint:errcheck // fmt.Formatter has nowhere to return an error to
+	_, _ = fmt.Fprint(f, t.String())
 }
 
 // MarshalJSON encodes the token without its ID.

@@ -1,0 +1,89 @@
+package v3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/roles"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// EnsureAssignment implements [keystone.Identity].
+func (c *Cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) error {
+	err := c.assignment(ctx, write, "giving", a, func(ctx context.Context) error {
+		return roles.Assign(ctx, c.identity, a.RoleID, roles.AssignOpts{UserID: a.UserID, ProjectID: a.ProjectID}).ExtractErr()
+	})
+	if errors.Is(err, keystone.ErrNotFound) {
+		c.forgetRoles()
+	}
+	return err
+}
+
+// RemoveAssignment implements [keystone.Identity].
+func (c *Cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) error {
+	err := c.assignment(ctx, write, "taking", a, func(ctx context.Context) error {
+		return roles.Unassign(ctx, c.identity, a.RoleID, roles.UnassignOpts{UserID: a.UserID, ProjectID: a.ProjectID}).ExtractErr()
+	})
+	if errors.Is(err, keystone.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// HasAssignment implements [keystone.Identity].
+func (c *Cloud) HasAssignment(ctx context.Context, a keystone.Assignment) (bool, error) {
+	err := c.assignment(ctx, read, "looking for", a, func(ctx context.Context) error {
+		return roles.Validate(ctx, c.identity, a.RoleID, roles.ValidateOpts{UserID: a.UserID, ProjectID: a.ProjectID}).ExtractErr()
+	})
+	if errors.Is(err, keystone.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// assignment makes a request about a role assignment, whose ids enter its path.
+func (c *Cloud) assignment(
+	ctx context.Context, p purpose, doing string, a keystone.Assignment, request func(context.Context) error,
+) error {
+	op := fmt.Sprintf("%s role %s of user %s on project %s", doing, a.RoleID, a.UserID, a.ProjectID)
+	if err := checkIDs(fmt.Sprintf("%s a role", doing), a.ProjectID, a.UserID, a.RoleID); err != nil {
+		return err
+	}
+	return c.do(ctx, p, op, request)
+}
+
+// AssignedRoles implements [keystone.Identity].
+func (c *Cloud) AssignedRoles(ctx context.Context, projectID, userID string) ([]string, error) {
+	if err := checkIDs("listing roles", projectID, userID); err != nil {
+		return nil, err
+	}
+	type ref struct {
+		ID string `json:"id"`
+	}
+	type assignment struct {
+		Role  ref `json:"role"`
+		User  ref `json:"user"`
+		Scope struct {
+			Project     ref    `json:"project"`
+			InheritedTo string `json:"OS-INHERIT:inherited_to"`
+		} `json:"scope"`
+	}
+	op := fmt.Sprintf("listing roles of user %s on project %s", userID, projectID)
+	found, err := list[assignment](ctx, c, op, "role_assignments", url.Values{"scope.project.id": {projectID}, "user.id": {userID}})
+	if err != nil {
+		return nil, err
+	}
+	ids := []string{}
+	for _, a := range found {
+		// An inherited one is for the projects below this one, not for it.
+		if a.Scope.Project.ID == projectID && a.User.ID == userID && a.Scope.InheritedTo == "" {
+			ids = append(ids, a.Role.ID)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}

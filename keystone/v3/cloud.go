@@ -1,0 +1,200 @@
+// Package v3 is keystone.Identity over Identity v3, by gophercloud.
+package v3
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// Config says how to reach one cloud's Keystone. [FromCloud] and [FromEnv] read most of it from where OpenStack keeps it.
+type Config struct {
+	// URL is Keystone's address, with or without /v3 at its end.
+	URL        string
+	Credential Credential
+	// TLS may be nil. It is used only where Base is nil.
+	TLS *tls.Config
+
+	// Base sends the requests; nil means NewTransport(TLS). An error of it that has a method "NotSent() bool" answering
+	// true counts as a request that was never sent. Logins, which many calls share, come with the context values of one of them.
+	Base http.RoundTripper
+	// Timeout is for one request and its answer; 0 means 30 s.
+	Timeout time.Duration
+
+	// AllowAdminRole lets Roles resolve "admin" and the roles that imply it.
+	AllowAdminRole bool
+	// MayWriteDomain tells whether projects of this domain (its id) may be written. nil means that none may.
+	MayWriteDomain func(domainID string) bool
+}
+
+// maxAnswer is how many bytes of an answer are read: over five thousand projects, of which we never ask for more than one.
+const maxAnswer = 8 << 20
+
+// Cloud is one cloud's Keystone. It is safe for concurrent use.
+type Cloud struct {
+	identity *gophercloud.ServiceClient // with the service's own credential
+	bare     *gophercloud.ServiceClient // with no credential
+	allowAll bool
+
+	mu    sync.Mutex
+	roles map[string]keystone.Role // by name
+}
+
+var _ keystone.Identity = (*Cloud)(nil)
+
+// New makes a Cloud and sends nothing: the first call logs in. All faults of the configuration are reported together.
+func New(cfg Config) (*Cloud, error) {
+	endpoint, err := endpoint(cfg.URL)
+	if err := errors.Join(err, cfg.Credential.check()); err != nil {
+		return nil, err
+	}
+	base := cfg.Base
+	if base == nil {
+		base = NewTransport(cfg.TLS)
+	}
+	guarded := &guard{
+		endpoint: endpoint,
+		may:      cfg.MayWriteDomain,
+		next:     limit{wire{base, maxAnswer}, cmp.Or(cfg.Timeout, 30*time.Second)},
+	}
+	c := &Cloud{
+		bare:     client(endpoint, guarded),
+		allowAll: cfg.AllowAdminRole,
+		roles:    map[string]keystone.Role{},
+	}
+	own := &session{login: c.login(cfg.Credential), now: time.Now}
+	c.identity = client(endpoint, &authenticated{own, guarded})
+	return c, nil
+}
+
+// client is a gophercloud client that neither logs in, nor repeats, nor follows anything by itself.
+func client(endpoint *url.URL, rt http.RoundTripper) *gophercloud.ServiceClient {
+	return &gophercloud.ServiceClient{
+		ProviderClient: &gophercloud.ProviderClient{
+			HTTPClient: http.Client{
+				Transport:     rt,
+				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			},
+		},
+		Endpoint: endpoint.String(),
+		Type:     "identity",
+	}
+}
+
+// endpoint is the URL that paths are appended to, with /v3/ at its end.
+func endpoint(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New(`keystone URL must look like "https://keystone.example.org/v3"`)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("keystone URL must have no user, query or fragment")
+	}
+	path := strings.TrimRight(u.Path, "/")
+	if strings.HasSuffix(path, "/v2.0") {
+		return nil, fmt.Errorf("keystone URL %s: this is Identity v2.0, v3 is needed", u)
+	}
+	u.Path = strings.TrimSuffix(path, "/v3") + "/v3/"
+	return u, nil
+}
+
+// Credential is the service's own: an application credential, or a user with a password and a scope.
+// Printing it shows nothing but who logs in.
+type Credential struct {
+	Username       string
+	UserID         string
+	UserDomainID   string
+	UserDomainName string
+	Password       string
+
+	// What the token is to be scoped to: a project, a domain, or the system. An application credential brings its own.
+	ProjectID         string
+	ProjectName       string
+	ProjectDomainID   string
+	ProjectDomainName string
+	DomainID          string
+	DomainName        string
+	System            bool
+
+	ApplicationCredentialID     string
+	ApplicationCredentialName   string // with a user
+	ApplicationCredentialSecret string
+}
+
+// check reports, without a word of the secrets, what is missing for a login.
+func (c Credential) check() error {
+	opts := c.authOptions()
+	scope, err := opts.ToTokenV3ScopeMap()
+	if err == nil {
+		_, err = opts.ToTokenV3CreateMap(scope)
+	}
+	if err != nil {
+		return fmt.Errorf("keystone credential: %w", err)
+	}
+	return nil
+}
+
+// authOptions makes a new value each time, because gophercloud writes into it.
+func (c Credential) authOptions() *gophercloud.AuthOptions {
+	opts := &gophercloud.AuthOptions{
+		Scope: &gophercloud.AuthScope{
+			ProjectID:   c.ProjectID,
+			ProjectName: c.ProjectName,
+			DomainID:    c.DomainID,
+			DomainName:  c.DomainName,
+			System:      c.System,
+		},
+		Username:                    c.Username,
+		UserID:                      c.UserID,
+		DomainID:                    c.UserDomainID,
+		DomainName:                  c.UserDomainName,
+		Password:                    c.Password,
+		ApplicationCredentialID:     c.ApplicationCredentialID,
+		ApplicationCredentialName:   c.ApplicationCredentialName,
+		ApplicationCredentialSecret: c.ApplicationCredentialSecret,
+	}
+	switch { // gophercloud refuses more than it needs
+	case c.ProjectID != "":
+		opts.Scope.ProjectName, opts.Scope.DomainID, opts.Scope.DomainName = "", "", ""
+	case c.ProjectName != "":
+		opts.Scope.DomainID, opts.Scope.DomainName = c.ProjectDomainID, c.ProjectDomainName
+	}
+	if opts.Scope.DomainID != "" {
+		opts.Scope.DomainName = ""
+	}
+	if c.UserID != "" {
+		opts.Username, opts.DomainID, opts.DomainName = "", "", ""
+	}
+	if opts.DomainID != "" {
+		opts.DomainName = ""
+	}
+	return opts
+}
+
+// String names who logs in.
+func (c Credential) String() string {
+	if id := cmp.Or(c.ApplicationCredentialID, c.ApplicationCredentialName); id != "" {
+		return "application credential " + id
+	}
+	return "user " + cmp.Or(c.Username, c.UserID)
+}
+
+// Format prints String whatever the verb.
+func (c Credential) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprint(f, c.String())
+}
+
+// MarshalJSON encodes String.
+func (c Credential) MarshalJSON() ([]byte, error) {
+	return []byte(fmt.Sprintf("%q", c.String())), nil
+}

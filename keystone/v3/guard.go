@@ -1,0 +1,246 @@
+package v3
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// guard lets no write through but a login, and what concerns a project of ours: one that bears a tenant's name, in
+// a domain that may be written. It holds whatever the code above asks for.
+//
+// Ids of such projects are learned from the answers that pass; an unknown one is read once.
+type guard struct {
+	endpoint *url.URL
+	may      func(domainID string) bool
+	next     http.RoundTripper
+	ours     idSet
+}
+
+var tenantName = regexp.MustCompile(`^bs-(customer|subscription)-[^\s/]+$`)
+
+// What a body may set. A project that "is_domain" is a domain, and a new name or domain would take a project out of our sight.
+var (
+	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
+	mayUpdate = []string{"description", "enabled", "tags"}
+)
+
+// RoundTrip sends the request, or refuses to with keystone.ErrGuard.
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	if g.isLogin(req) {
+		return g.next.RoundTrip(req)
+	}
+	path := g.path(req.URL)
+	if req.Method != http.MethodGet && req.Method != http.MethodHead {
+		if answer, err := g.check(req, path); answer != nil || err != nil {
+			return answer, err
+		}
+	}
+	resp, err := g.next.RoundTrip(req)
+	if err != nil || resp.StatusCode >= 300 || len(path) == 0 || len(path) > 2 || path[0] != "projects" || req.Method == http.MethodHead {
+		return resp, err
+	}
+	return resp, g.learn(resp)
+}
+
+// check returns neither an answer nor an error if the write may go out. It returns an answer if the project
+// could not be read, which then is the answer to the write.
+func (g *guard) check(req *http.Request, path []string) (*http.Response, error) {
+	switch {
+	case len(path) == 1 && path[0] == "projects" && req.Method == http.MethodPost:
+		p, fields, err := bodyOf(req)
+		if err != nil {
+			return nil, err
+		}
+		if !g.isOurs(p) || !within(fields, mayCreate) {
+			return nil, blocked(fmt.Sprintf("making project %q in domain %q", keystone.Clean(p.Name), keystone.Clean(p.DomainID)))
+		}
+		return nil, nil
+	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodPatch:
+		_, fields, err := bodyOf(req)
+		if err != nil {
+			return nil, err
+		}
+		if !within(fields, mayUpdate) {
+			return nil, blocked("changing more of a project than its description, tags and state")
+		}
+	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodDelete:
+	case len(path) == 6 && path[0] == "projects" && path[2] == "users" && path[4] == "roles" &&
+		(req.Method == http.MethodPut || req.Method == http.MethodDelete):
+	default:
+		return nil, blocked(req.Method + " " + req.URL.Path)
+	}
+	return g.checkProject(req, path[1])
+}
+
+func (g *guard) checkProject(req *http.Request, id string) (*http.Response, error) {
+	if !validID(id) {
+		return nil, blocked(fmt.Sprintf("%s on project %q", req.Method, keystone.Clean(id)))
+	}
+	if g.ours.has(id) {
+		return nil, nil
+	}
+	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.endpoint.JoinPath("projects", id).String(), http.NoBody) //nolint:gosec // the endpoint's own host, and an id that was checked
+	if err != nil {
+		return nil, err
+	}
+	get.Header.Set("Accept", "application/json")
+	get.Header.Set("X-Auth-Token", req.Header.Get("X-Auth-Token"))
+	resp, err := g.next.RoundTrip(get)
+	noteOf(req.Context()).reached = false // that was the read: the write has not left
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return resp, nil
+	}
+	if err := g.learn(resp); err != nil {
+		return nil, err
+	}
+	if err := resp.Body.Close(); err != nil {
+		return nil, err
+	}
+	if !g.ours.has(id) {
+		return nil, blocked(fmt.Sprintf("%s on project %s", req.Method, id))
+	}
+	return nil, nil
+}
+
+// project is what the guard looks at.
+type project struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	DomainID string `json:"domain_id"`
+	IsDomain bool   `json:"is_domain"`
+}
+
+func (g *guard) isOurs(p project) bool {
+	return tenantName.MatchString(p.Name) && !p.IsDomain && p.DomainID != "" && g.may != nil && g.may(p.DomainID)
+}
+
+// learn keeps the ids of our projects in the answer, and leaves it readable. An answer that is no JSON teaches nothing.
+func (g *guard) learn(resp *http.Response) error {
+	body, err := io.ReadAll(resp.Body)
+	closing := resp.Body.Close()
+	if err != nil {
+		resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
+		return nil //nolint:nilerr // whoever reads the answer meets the error where it was
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	var answer struct {
+		Project  project   `json:"project"`
+		Projects []project `json:"projects"`
+	}
+	if json.Unmarshal(body, &answer) == nil {
+		for _, p := range append(answer.Projects, answer.Project) {
+			if validID(p.ID) && g.isOurs(p) {
+				g.ours.add(p.ID)
+			}
+		}
+	}
+	return closing
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// bodyOf reads what a request says of a project, and the names of all that it sets. Keystone takes names exactly and the last
+// of two equal ones, and so does a map.
+func bodyOf(req *http.Request) (p project, fields []string, err error) {
+	if req.GetBody == nil {
+		return p, nil, blocked(req.Method + " with a body that cannot be read twice")
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return p, nil, err
+	}
+	defer body.Close()
+	var content map[string]map[string]any
+	if err := json.NewDecoder(body).Decode(&content); err != nil || len(content) != 1 || content["project"] == nil {
+		return p, nil, blocked(req.Method + " with a body that is not a project")
+	}
+	for name, value := range content["project"] {
+		fields = append(fields, name)
+		text, _ := value.(string)
+		switch name {
+		case "name":
+			p.Name = text
+		case "domain_id":
+			p.DomainID = text
+		}
+	}
+	return p, fields, nil
+}
+
+func within(fields, allowed []string) bool {
+	return !slices.ContainsFunc(fields, func(f string) bool { return !slices.Contains(allowed, f) })
+}
+
+// isLogin tells the one write that concerns no project.
+func (g *guard) isLogin(req *http.Request) bool {
+	path := g.path(req.URL)
+	return req.Method == http.MethodPost && len(path) == 2 && path[0] == "auth" && path[1] == "tokens"
+}
+
+// path splits what follows the endpoint. It is empty for an address outside of it, and for one written in more than one way.
+func (g *guard) path(u *url.URL) []string {
+	rest, ok := strings.CutPrefix(u.EscapedPath(), g.endpoint.EscapedPath())
+	if !ok || u.Host != g.endpoint.Host || u.Scheme != g.endpoint.Scheme || strings.ContainsAny(rest, "%;") {
+		return nil
+	}
+	path := strings.Split(rest, "/")
+	if slices.ContainsFunc(path, func(s string) bool { return s == "" || s == "." || s == ".." }) {
+		return nil
+	}
+	return path
+}
+
+func blocked(what string) error {
+	return &keystone.Error{Kind: keystone.Permanent, Op: what, Err: keystone.ErrGuard}
+}
+
+// idSet is a set that forgets its oldest members when it is full.
+type idSet struct {
+	mu    sync.Mutex
+	known map[string]struct{}
+	order []string // a ring once it is full
+	next  int
+}
+
+const maxIDs = 8192
+
+func (s *idSet) has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.known[id]
+	return ok
+}
+
+func (s *idSet) add(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.known[id]; ok {
+		return
+	}
+	if s.known == nil {
+		s.known = map[string]struct{}{}
+	}
+	if len(s.order) < maxIDs {
+		s.order = append(s.order, id)
+	} else {
+		delete(s.known, s.order[s.next])
+		s.order[s.next] = id
+		s.next = (s.next + 1) % maxIDs
+	}
+	s.known[id] = struct{}{}
+}

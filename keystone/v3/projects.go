@@ -1,0 +1,149 @@
+package v3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/domains"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// Domain implements [keystone.Identity].
+func (c *Cloud) Domain(ctx context.Context, nameOrID string) (d keystone.Domain, err error) {
+	op := fmt.Sprintf("finding domain %q", nameOrID)
+	if validID(nameOrID) {
+		err = c.do(ctx, read, op, func(ctx context.Context) error {
+			found, err := domains.Get(ctx, c.identity, nameOrID).Extract()
+			if err == nil && found.ID != nameOrID {
+				err = errIncomplete
+			}
+			if err == nil {
+				d = keystone.Domain{ID: found.ID, Name: found.Name}
+			}
+			return err
+		})
+		if !errors.Is(err, keystone.ErrNotFound) {
+			return d, err
+		}
+	}
+	found, err := list[keystone.Domain](ctx, c, op, "domains", url.Values{"name": {nameOrID}})
+	if err != nil {
+		return d, err
+	}
+	for _, d := range found {
+		if d.Name == nameOrID && d.ID != "" {
+			return d, nil
+		}
+	}
+	return d, notFound(op)
+}
+
+// FindProject implements [keystone.Identity].
+func (c *Cloud) FindProject(ctx context.Context, domainID, name string) (keystone.Project, error) {
+	op := fmt.Sprintf("finding project %q", name)
+	found, err := list[keystone.Project](ctx, c, op, "projects", url.Values{"name": {name}, "domain_id": {domainID}})
+	if err != nil {
+		return keystone.Project{}, err
+	}
+	// Keystone ignores a filter that it does not know, and then lists everything.
+	for _, p := range found {
+		if p.Name == name && p.DomainID == domainID && p.ID != "" {
+			return p, nil
+		}
+	}
+	return keystone.Project{}, notFound(op)
+}
+
+// EnsureProject implements [keystone.Identity].
+func (c *Cloud) EnsureProject(ctx context.Context, n keystone.NewProject) (p keystone.Project, made bool, err error) {
+	if n.LookFirst {
+		p, err = c.FindProject(ctx, n.DomainID, n.Name)
+		if !errors.Is(err, keystone.ErrNotFound) {
+			return p, err == nil && n.Mark != "" && p.HasTag(n.Mark), err
+		}
+	}
+	p, err = c.createProject(ctx, n)
+	if !errors.Is(err, keystone.ErrConflict) {
+		return p, err == nil, err
+	}
+	p, lookup := c.FindProject(ctx, n.DomainID, n.Name)
+	if errors.Is(lookup, keystone.ErrNotFound) {
+		return p, false, err
+	}
+	return p, lookup == nil && n.Mark != "" && p.HasTag(n.Mark), lookup
+}
+
+func (c *Cloud) createProject(ctx context.Context, n keystone.NewProject) (p keystone.Project, err error) {
+	tags := slices.Clone(n.Tags)
+	if n.Mark != "" && !slices.Contains(tags, n.Mark) {
+		tags = append(tags, n.Mark)
+	}
+	err = c.do(ctx, write, fmt.Sprintf("creating project %q", n.Name), func(ctx context.Context) error {
+		created, err := projects.Create(ctx, c.identity, projects.CreateOpts{
+			Name: n.Name, DomainID: n.DomainID, Description: n.Description, Tags: tags,
+		}).Extract()
+		if err != nil {
+			return err
+		}
+		if !validID(created.ID) || created.Name != n.Name || created.DomainID != n.DomainID {
+			return errIncomplete
+		}
+		p = keystone.Project{
+			ID: created.ID, Name: created.Name, DomainID: created.DomainID, Enabled: created.Enabled, Tags: created.Tags,
+		}
+		return nil
+	})
+	return p, err
+}
+
+// RemoveProject implements [keystone.Identity].
+func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, mark string) error {
+	found, err := c.locate(ctx, p)
+	switch {
+	case errors.Is(err, keystone.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case mark == "" || !found.HasTag(mark):
+		return nil
+	}
+	op := fmt.Sprintf("removing project %q", found.Name)
+	if err := checkIDs(op, found.ID); err != nil {
+		return err
+	}
+	err = c.do(ctx, write, op, func(ctx context.Context) error {
+		return projects.Delete(ctx, c.identity, found.ID).ExtractErr()
+	})
+	if errors.Is(err, keystone.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// locate finds a project by name and domain, for a lost request may have made it under another id; else by id.
+func (c *Cloud) locate(ctx context.Context, p keystone.Project) (found keystone.Project, err error) {
+	if p.Name != "" && p.DomainID != "" {
+		return c.FindProject(ctx, p.DomainID, p.Name)
+	}
+	op := fmt.Sprintf("reading project %q", p.ID)
+	if err := checkIDs(op, p.ID); err != nil {
+		return found, err
+	}
+	err = c.do(ctx, read, op, func(ctx context.Context) error {
+		got, err := projects.Get(ctx, c.identity, p.ID).Extract()
+		if err != nil {
+			return err
+		}
+		if got.ID != p.ID {
+			return errIncomplete
+		}
+		found = keystone.Project{ID: got.ID, Name: got.Name, DomainID: got.DomainID, Enabled: got.Enabled, Tags: got.Tags}
+		return nil
+	})
+	return found, err
+}

@@ -1,0 +1,115 @@
+package v3
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// Roles implements [keystone.Identity]. What a role implies is read with it; where Keystone does not tell, no role is resolved.
+func (c *Cloud) Roles(ctx context.Context, names []string) ([]keystone.Role, error) {
+	roles := make([]keystone.Role, 0, len(names))
+	for _, name := range names {
+		role, err := c.role(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		roles = append(roles, role)
+	}
+	return roles, nil
+}
+
+func (c *Cloud) role(ctx context.Context, name string) (keystone.Role, error) {
+	c.mu.Lock()
+	role, ok := c.roles[name]
+	c.mu.Unlock()
+	if ok {
+		return role, nil
+	}
+	role, err := c.resolve(ctx, name)
+	if err != nil {
+		return keystone.Role{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.roles[name] = role
+	return role, nil
+}
+
+// forgetRoles has role names looked up again: one of their ids is no longer there.
+func (c *Cloud) forgetRoles() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.roles)
+}
+
+func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error) {
+	op := fmt.Sprintf("finding role %q", name)
+	refused := func(why string) error {
+		return &keystone.Error{Kind: keystone.Permanent, Op: op, Message: why, Err: keystone.ErrRefusedRole}
+	}
+	if !c.allowAll && isAdmin(name) {
+		return keystone.Role{}, refused("name another role, or allow cloud admin roles")
+	}
+	type role struct {
+		keystone.Role
+
+		DomainID string `json:"domain_id"`
+	}
+	found, err := list[role](ctx, c, op, "roles", url.Values{"name": {name}})
+	if err != nil {
+		return keystone.Role{}, err
+	}
+	for _, r := range found {
+		if r.Name != name || r.DomainID != "" || !validID(r.ID) {
+			continue
+		}
+		if !c.allowAll {
+			implies, err := c.impliesAdmin(ctx, r.Role)
+			if err != nil {
+				return keystone.Role{}, err
+			}
+			if implies {
+				return keystone.Role{}, refused("it implies admin")
+			}
+		}
+		return r.Role, nil
+	}
+	return keystone.Role{}, notFound(op)
+}
+
+// isAdmin ignores case, as Keystone's policy does ("role:admin").
+func isAdmin(name string) bool { return strings.EqualFold(name, "admin") }
+
+// impliesAdmin follows the rules by which a role brings others along.
+func (c *Cloud) impliesAdmin(ctx context.Context, role keystone.Role) (bool, error) {
+	type inference struct {
+		Prior   keystone.Role   `json:"prior_role"`
+		Implies []keystone.Role `json:"implies"`
+	}
+	op := fmt.Sprintf("reading what role %q implies", role.Name)
+	rules, err := list[inference](ctx, c, op, "role_inferences", nil)
+	if err != nil {
+		return false, err
+	}
+	implied := make(map[string][]keystone.Role, len(rules))
+	for _, rule := range rules {
+		implied[rule.Prior.ID] = append(implied[rule.Prior.ID], rule.Implies...)
+	}
+	seen := map[string]bool{role.ID: true}
+	for next := []keystone.Role{role}; len(next) > 0; next = next[1:] {
+		for _, r := range implied[next[0].ID] {
+			if isAdmin(r.Name) {
+				return true, nil
+			}
+			if !seen[r.ID] {
+				seen[r.ID] = true
+				next = append(next, r)
+			}
+		}
+	}
+	return false, nil
+}

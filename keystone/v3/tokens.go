@@ -1,0 +1,151 @@
+package v3
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// ValidateToken implements [keystone.Identity].
+func (c *Cloud) ValidateToken(ctx context.Context, token string) (t keystone.Token, err error) {
+	const op = "validating a token"
+	if !isToken(token) {
+		return t, tokenInvalid(op)
+	}
+	err = c.do(ctx, validation, op, func(ctx context.Context) error {
+		var answer struct {
+			Token tokenBody `json:"token"`
+		}
+		_, err := c.identity.Get(ctx, c.identity.ServiceURL("auth", "tokens")+"?nocatalog", &answer, //nolint:bodyclose // gophercloud has closed it
+			&gophercloud.RequestOpts{MoreHeaders: map[string]string{"X-Subject-Token": token}})
+		if err != nil {
+			return err
+		}
+		t = answer.Token.token()
+		if t.UserID == "" || t.ExpiresAt.IsZero() {
+			return errIncomplete
+		}
+		return nil
+	})
+	if err != nil {
+		return keystone.Token{}, withoutToken(err, token)
+	}
+	return t, nil
+}
+
+// ExchangeToken implements [keystone.Identity]. It is no business of the service's own credential.
+func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (keystone.ScopedToken, error) {
+	op := "exchanging a token for project " + projectID
+	if !isToken(unscoped) {
+		return keystone.ScopedToken{}, tokenInvalid(op)
+	}
+	if err := checkIDs("exchanging a token", projectID); err != nil {
+		return keystone.ScopedToken{}, err
+	}
+	var scoped keystone.ScopedToken
+	err := c.do(ctx, exchange, op, func(ctx context.Context) error {
+		result := tokens.Create(ctx, c.bare, &tokens.AuthOptions{TokenID: unscoped, Scope: tokens.Scope{ProjectID: projectID}})
+		if result.Err != nil {
+			return result.Err
+		}
+		var body tokenBody
+		if err := result.ExtractIntoStructPtr(&body, "token"); err != nil {
+			return err
+		}
+		t := body.token()
+		scoped = keystone.ScopedToken{
+			ID: result.Header.Get("X-Subject-Token"), ProjectID: t.ProjectID, ExpiresAt: t.ExpiresAt, Roles: t.Roles,
+		}
+		if scoped.ID == "" || t.ProjectID != projectID {
+			return errIncomplete
+		}
+		return nil
+	})
+	if err != nil {
+		return keystone.ScopedToken{}, withoutToken(err, unscoped)
+	}
+	return scoped, nil
+}
+
+// Ping implements [keystone.Identity]. It asks for what any user may read.
+func (c *Cloud) Ping(ctx context.Context) error {
+	return c.do(ctx, read, "asking Keystone for a sign of life", func(ctx context.Context) error {
+		var answer struct {
+			Projects []keystone.Project `json:"projects"`
+		}
+		_, err := c.identity.Get(ctx, c.identity.ServiceURL("auth", "projects"), &answer, nil) //nolint:bodyclose // gophercloud has closed it
+		if err == nil && answer.Projects == nil {
+			err = errIncomplete
+		}
+		return err
+	})
+}
+
+// tokenBody is a token as Keystone shows it.
+type tokenBody struct {
+	Methods   []string        `json:"methods"`
+	User      entity          `json:"user"`
+	Project   entity          `json:"project"`
+	Domain    entity          `json:"domain"`
+	System    map[string]bool `json:"system"`
+	Roles     []keystone.Role `json:"roles"`
+	IssuedAt  time.Time       `json:"issued_at"`
+	ExpiresAt time.Time       `json:"expires_at"`
+
+	ApplicationCredential json.RawMessage `json:"application_credential"`
+	Trust                 json.RawMessage `json:"OS-TRUST:trust"`
+	OAuth1                json.RawMessage `json:"OS-OAUTH1"`
+}
+
+type entity struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Domain struct {
+		ID string `json:"id"`
+	} `json:"domain"`
+}
+
+func (t tokenBody) token() keystone.Token {
+	return keystone.Token{
+		UserID:                t.User.ID,
+		UserName:              t.User.Name,
+		UserDomainID:          t.User.Domain.ID,
+		ProjectID:             t.Project.ID,
+		DomainID:              t.Domain.ID,
+		System:                t.System["all"],
+		Methods:               t.Methods,
+		Roles:                 t.Roles,
+		IssuedAt:              t.IssuedAt,
+		ExpiresAt:             t.ExpiresAt,
+		ApplicationCredential: t.ApplicationCredential != nil || slices.Contains(t.Methods, "application_credential"),
+		Trust:                 t.Trust != nil || t.OAuth1 != nil,
+	}
+}
+
+// isToken tells what can be a token at all: what cannot stand in a header is not sent.
+func isToken(s string) bool {
+	return s != "" && len(s) <= 8192 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func tokenInvalid(op string) error {
+	return &keystone.Error{Kind: keystone.Permanent, Op: op, Err: keystone.ErrTokenInvalid}
+}
+
+// withoutToken takes the user's token out of Keystone's message, which may repeat it.
+func withoutToken(err error, token string) error {
+	var e *keystone.Error
+	if !errors.As(err, &e) || !strings.Contains(e.Message, token) {
+		return err
+	}
+	changed := *e
+	changed.Message = strings.ReplaceAll(e.Message, token, "[token]")
+	return &changed
+}
