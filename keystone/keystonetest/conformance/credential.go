@@ -1,0 +1,129 @@
+package conformance
+
+import (
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+)
+
+// eavesdropper keeps the token that the service uses, and counts requests by their method.
+type eavesdropper struct {
+	next          http.RoundTripper
+	token         atomic.Value
+	logins, posts atomic.Int32
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (e *eavesdropper) RoundTrip(req *http.Request) (*http.Response, error) {
+	if token := req.Header.Get("X-Auth-Token"); token != "" {
+		e.token.Store(token)
+		if req.Method == http.MethodPost {
+			e.posts.Add(1)
+		}
+	} else {
+		e.logins.Add(1)
+	}
+	return e.next.RoundTrip(req)
+}
+
+func revokedOwnToken(_ *testing.T, f *fixture) {
+	e := &eavesdropper{next: v3.NewTransport(nil)}
+	f.config.Base = e
+	f.cloud = f.newCloud(f.config)
+	f.ok(f.cloud.Ping(f.ctx))
+	f.must(204, "DELETE", "/auth/tokens", f.admin, "", "X-Subject-Token", e.token.Load().(string))
+	f.project(newProject()) // a POST whose body goes out twice
+	same(f, "logins", e.logins.Load(), int32(2))
+	same(f, "POSTs", e.posts.Load(), int32(2))
+}
+
+func applicationCredential(_ *testing.T, f *fixture) {
+	me := f.must(200, "GET", "/auth/tokens", f.admin, "", "X-Subject-Token", f.admin).get("token", "user", "id")
+	id, secret := f.credential(me, f.admin)
+	f.config.Credential = v3.Credential{ApplicationCredentialID: id, ApplicationCredentialSecret: secret}
+	f.cloud = f.newCloud(f.config)
+	n := newProject()
+	p := f.project(n)
+	f.ok(f.cloud.RemoveProject(f.ctx, p, n.Mark))
+	f.ok(f.cloud.Ping(f.ctx))
+
+	f.must(204, "DELETE", "/users/"+me+"/application_credentials/"+id, f.admin, "")
+	f.wantsOperator(f.newCloud(f.config).Ping(f.ctx))
+}
+
+func wrongPassword(_ *testing.T, f *fixture) {
+	f.config.Credential.Password = "wrong"
+	cloud := f.newCloud(f.config)
+	f.wantsOperator(cloud.Ping(f.ctx))
+	_, _, err := cloud.EnsureProject(f.ctx, newProject())
+	f.wantsOperator(err)
+}
+
+// service makes a user who is administrator on a project of his own, and a cloud that uses him.
+func (f *fixture) service() (cloud *v3.Cloud, own keystone.Assignment) {
+	f.Helper()
+	f.config.AllowAdminRole = true
+	f.cloud = f.newCloud(f.config)
+	user, _ := f.user()
+	own = keystone.Assignment{ProjectID: f.project(newProject()).ID, UserID: user, RoleID: f.role("admin")}
+	f.ok(f.cloud.EnsureAssignment(f.ctx, own))
+	cfg := f.config
+	cfg.Credential = v3.Credential{UserID: user, Password: "pw", ProjectID: own.ProjectID}
+	return f.newCloud(cfg), own
+}
+
+func withoutRole(_ *testing.T, f *fixture) {
+	cloud, own := f.service()
+	f.ok(cloud.Ping(f.ctx))
+	member := own
+	member.RoleID = f.role("member")
+	f.ok(f.cloud.EnsureAssignment(f.ctx, member))
+	f.ok(f.cloud.RemoveAssignment(f.ctx, own))
+	n := newProject()
+	_, _, err := cloud.EnsureProject(f.ctx, n)
+	f.wantsOperator(err)
+	f.wantsOperator(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark))
+	f.wantsOperator(cloud.RemoveAssignment(f.ctx, own))
+	f.ok(cloud.Ping(f.ctx))
+
+	f.ok(f.cloud.RemoveAssignment(f.ctx, member))
+	f.wantsOperator(cloud.Ping(f.ctx))
+}
+
+func disabledServiceProject(_ *testing.T, f *fixture) {
+	cloud, own := f.service()
+	f.ok(cloud.Ping(f.ctx))
+	f.must(200, "PATCH", "/projects/"+own.ProjectID, f.admin, `{"project":{"enabled":false}}`)
+	// Keystone answers 404, which must not pass for "it is not there".
+	n := newProject()
+	f.wantsOperator(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark))
+	f.wantsOperator(cloud.RemoveAssignment(f.ctx, own))
+	_, err := cloud.HasAssignment(f.ctx, own)
+	f.wantsOperator(err)
+	_, _, err = cloud.EnsureProject(f.ctx, n)
+	f.wantsOperator(err)
+}
+
+func guarded(_ *testing.T, f *fixture) {
+	user, _ := f.user()
+	foreign := f.must(201, "POST", "/projects", f.admin, fmt.Sprintf(
+		`{"project":{"name":"other-%s","domain_id":"default","tags":["tenantry-run-1"]}}`, random())).get("project", "id")
+	f.Cleanup(func() { f.must(204, "DELETE", "/projects/"+foreign, f.admin, "") })
+	a := keystone.Assignment{ProjectID: foreign, UserID: user, RoleID: f.role("member")}
+	f.wants(f.cloud.EnsureAssignment(f.ctx, a), keystone.ErrGuard)
+	f.wants(f.cloud.RemoveAssignment(f.ctx, a), keystone.ErrGuard)
+	f.wants(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: foreign}, "tenantry-run-1"), keystone.ErrGuard)
+	n := newProject()
+	n.Name = "other-" + n.Name
+	_, _, err := f.cloud.EnsureProject(f.ctx, n)
+	f.wants(err, keystone.ErrGuard)
+
+	// A fresh service reads a project that it has not met, once.
+	own := a
+	own.ProjectID = f.project(newProject()).ID
+	f.ok(f.newCloud(f.config).EnsureAssignment(f.ctx, own))
+}

@@ -1,0 +1,151 @@
+package conformance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// raw speaks to a Keystone without any of the code under test.
+type raw struct {
+	t   *testing.T
+	url string // ends in /v3
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   any // nil if there was none, a string if it is no JSON
+}
+
+// do sends a request; body is JSON, or empty.
+func (r raw) do(method, path, token, body string, headers ...string) answer {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(context.WithoutCancel(r.t.Context()), method, r.url+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Close = true
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		req.Header.Set("X-Auth-Token", token)
+	}
+	for header := range slices.Chunk(headers, 2) {
+		req.Header.Set(header[0], header[1])
+	}
+	resp, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	a := answer{status: resp.StatusCode, header: resp.Header}
+	if len(content) > 0 && json.Unmarshal(content, &a.body) != nil {
+		a.body = string(content)
+	}
+	return a
+}
+
+// must is do with an expected status.
+func (r raw) must(status int, method, path, token, body string, headers ...string) answer {
+	r.t.Helper()
+	a := r.do(method, path, token, body, headers...)
+	if a.status != status {
+		r.t.Fatalf("%s %s: got %d %v, want %d", method, path, a.status, a.body, status)
+	}
+	return a
+}
+
+// get walks down the body: get("project", "id"); a number is a list's index.
+func (a answer) get(path ...any) string {
+	v := a.body
+	for _, p := range path {
+		switch p := p.(type) {
+		case string:
+			m, _ := v.(map[string]any)
+			v = m[p]
+		case int:
+			l, _ := v.([]any)
+			if p >= len(l) {
+				return ""
+			}
+			v = l[p]
+		}
+	}
+	s, _ := v.(string)
+	return s
+}
+
+func (a answer) token() string { return a.header.Get("X-Subject-Token") }
+
+var (
+	anID      = regexp.MustCompile(`[0-9a-f]{32}`)
+	aName     = regexp.MustCompile(`\b(bs-customer|bs-child|u|a)-[a-z0-9]{12}\b`)
+	malformed = regexp.MustCompile(`(?s)[.\n].*`)
+)
+
+// shape tells an answer without what differs between two Keystones: the status, the names and types in the body, and, where it is
+// a refusal, its words.
+func (a answer) shape() string {
+	message := a.get("error", "message")
+	if a.status == http.StatusBadRequest { // a page of Python follows
+		message = malformed.ReplaceAllString(message, "")
+		if strings.HasPrefix(message, "Invalid input") {
+			message = "Invalid input"
+		}
+	}
+	message = aName.ReplaceAllString(anID.ReplaceAllString(message, "ID"), "NAME")
+	if _, ok := a.body.(string); ok {
+		return fmt.Sprintf("%d (no JSON)", a.status)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s %s", a.status, shapeOf(a.body), message))
+}
+
+func shapeOf(v any) string {
+	switch v := v.(type) {
+	case map[string]any:
+		fields := make([]string, 0, len(v))
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			fields = append(fields, name+":"+shapeOf(v[name]))
+		}
+		return "{" + strings.Join(fields, " ") + "}"
+	case []any:
+		if len(v) == 0 {
+			return "[]"
+		}
+		return "[" + shapeOf(v[0]) + "]"
+	case nil:
+		return "-"
+	default:
+		return strings.TrimSuffix(fmt.Sprintf("%T", v), "64")
+	}
+}
+
+// passwordLogin is the body of a login; scope is JSON, or empty.
+func passwordLogin(user, password, scope string) string {
+	if scope != "" {
+		scope = `,"scope":` + scope
+	}
+	return fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{%s,"password":%q}}}%s}}`, user, password, scope)
+}
+
+func tokenLogin(token, scope string) string {
+	return fmt.Sprintf(`{"auth":{"identity":{"methods":["token"],"token":{"id":%q}},"scope":%s}}`, token, scope)
+}
+
+func projectScope(id string) string { return fmt.Sprintf(`{"project":{"id":%q}}`, id) }
+
+const adminUser, adminScope = `"name":"admin","domain":{"id":"default"}`, `{"project":{"name":"admin","domain":{"name":"Default"}}}`
