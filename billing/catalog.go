@@ -1,0 +1,180 @@
+package billing
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+)
+
+// Currency gives the currency of that name, ErrNotFound when BillingStack has no such row.
+func (c *Client) Currency(ctx context.Context, name string) (Currency, error) {
+	return named(ctx, c, "currency", "/currencies", name, func(found Currency) string { return found.Name })
+}
+
+// Language gives the language of that name, ErrNotFound when BillingStack has no such row.
+func (c *Client) Language(ctx context.Context, name string) (Language, error) {
+	return named(ctx, c, "language", "/languages", name, func(found Language) string { return found.Name })
+}
+
+// CreateCurrency adds an ISO 4217 currency. One that is there is success: an original server starts with none.
+func (c *Client) CreateCurrency(ctx context.Context, name string) error {
+	return createNamed(ctx, c, "currency", "/currencies", name)
+}
+
+// CreateLanguage adds an ISO 639-2/T language. One that is there is success.
+func (c *Client) CreateLanguage(ctx context.Context, name string) error {
+	return createNamed(ctx, c, "language", "/languages", name)
+}
+
+func named[T any](ctx context.Context, c *Client, kind, collection, name string, nameOf func(T) string) (T, error) {
+	op := fmt.Sprintf("reading %s %q", kind, cleanText(name))
+	var none T
+	if err := checkName(op, name); err != nil {
+		return none, err
+	}
+	var found []T
+	if err := c.read(ctx, op, collection, []Condition{{Field: "name", Value: name}}, &found); err != nil {
+		return none, err
+	}
+	for _, one := range found {
+		if nameOf(one) == name {
+			return one, nil
+		}
+	}
+	return none, &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+}
+
+func createNamed(ctx context.Context, c *Client, kind, collection, name string) error {
+	op := fmt.Sprintf("creating %s %q", kind, cleanText(name))
+	if err := checkName(op, name); err != nil {
+		return err
+	}
+	err := c.call(ctx, request{op: op, method: http.MethodPost, path: collection, body: map[string]string{"name": name}})
+	if err == nil {
+		return nil
+	}
+	nameOf := func(found Currency) string { return found.Name } // languages have the same shape
+	if _, lookErr := named(ctx, c, kind, collection, name, nameOf); lookErr == nil {
+		return nil
+	}
+	return err
+}
+
+// Merchant gives the merchant with that id, or ErrNotFound.
+func (c *Client) Merchant(ctx context.Context, id string) (Merchant, error) {
+	op := fmt.Sprintf("reading merchant %q", cleanText(id))
+	if err := checkIDs(op, "merchant", id); err != nil {
+		return Merchant{}, err
+	}
+	found, err := find[Merchant](ctx, c, op, "/merchants", id)
+	if err == nil && found.ID != id {
+		err = &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+	}
+	if err != nil {
+		return Merchant{}, err
+	}
+	return found, nil
+}
+
+// CreateMerchant makes a merchant, under want.ID if that is given: then it may be repeated.
+func (c *Client) CreateMerchant(ctx context.Context, want Merchant) (Merchant, error) {
+	return create(ctx, c, creation[Merchant]{
+		op: "creating merchant " + cleanText(want.Name), collection: "/merchants", id: want.ID, want: want,
+		idOf: func(found Merchant) string { return found.ID },
+		same: func(found Merchant) bool { return found == want },
+	})
+}
+
+// create is ensure for ids that may be left to the server.
+func create[T any](ctx context.Context, c *Client, n creation[T]) (T, error) {
+	var none T
+	if n.id == "" {
+		return n.create(ctx, c)
+	}
+	if err := checkIDs(n.op, "new", n.id); err != nil {
+		return none, err
+	}
+	return n.ensure(ctx, c, false)
+}
+
+func plansOf(merchantID string) string { return "/merchants/" + merchantID + "/plans" }
+
+// Plans lists the merchant's plans with their items. An unknown merchant has none.
+func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
+	op := fmt.Sprintf("listing the plans of merchant %q", cleanText(merchantID))
+	if err := checkIDs(op, "merchant", merchantID); err != nil {
+		return nil, err
+	}
+	var all []Plan
+	return all, c.read(ctx, op, plansOf(merchantID), nil, &all)
+}
+
+// Plan gives the merchant's plan with that id. It reads the merchant's list, for the plan's own URL
+// answers for every merchant: another merchant's plan is ErrNotFound.
+func (c *Client) Plan(ctx context.Context, merchantID, id string) (Plan, error) {
+	op := fmt.Sprintf("reading plan %q", cleanText(id))
+	if err := checkIDs(op, "merchant", merchantID, "plan", id); err != nil {
+		return Plan{}, err
+	}
+	found, err := find[Plan](ctx, c, op, plansOf(merchantID), id)
+	if err == nil && found.ID != id {
+		err = &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+	}
+	if err != nil {
+		return Plan{}, err
+	}
+	return found, nil
+}
+
+// CreateProduct makes a product of the merchant, under want.ID if that is given: then it may be repeated.
+func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Product) (Product, error) {
+	op := "creating product " + cleanText(want.Name)
+	if err := checkIDs(op, "merchant", merchantID); err != nil {
+		return Product{}, err
+	}
+	return create(ctx, c, creation[Product]{
+		op: op, merchantID: merchantID, collection: "/merchants/" + merchantID + "/products", id: want.ID, want: want,
+		idOf: func(found Product) string { return found.ID },
+		same: func(found Product) bool { return found.Name == want.Name },
+	})
+}
+
+// CreatePlan makes a plan of the merchant, without items, under want.ID if that is given: then it may be
+// repeated.
+func (c *Client) CreatePlan(ctx context.Context, merchantID string, want Plan) (Plan, error) {
+	op := "creating plan " + cleanText(want.Name)
+	if err := checkIDs(op, "merchant", merchantID); err != nil {
+		return Plan{}, err
+	}
+	want.Items = nil // read only on the wire
+	return create(ctx, c, creation[Plan]{
+		op: op, merchantID: merchantID, collection: plansOf(merchantID), id: want.ID, want: want,
+		idOf: func(found Plan) string { return found.ID },
+		same: func(found Plan) bool { return found.Name == want.Name },
+	})
+}
+
+// AddPlanItem puts a product into a plan. A product that is in it already is success.
+func (c *Client) AddPlanItem(ctx context.Context, merchantID, planID, productID string) error {
+	op := fmt.Sprintf("adding product %q to plan %q", cleanText(productID), cleanText(planID))
+	if err := checkIDs(op, "merchant", merchantID, "plan", planID, "product", productID); err != nil {
+		return err
+	}
+	err := c.call(ctx, request{
+		op: op, method: http.MethodPut, path: plansOf(merchantID) + "/" + planID + "/items/" + productID,
+		item: planID, body: struct{}{},
+	})
+	if err == nil {
+		return nil
+	}
+	plan, lookErr := c.Plan(ctx, merchantID, planID)
+	if lookErr != nil {
+		return err
+	}
+	for _, item := range plan.Items {
+		if item.ProductID == productID {
+			return nil
+		}
+	}
+	return err
+}

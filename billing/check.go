@@ -1,0 +1,36 @@
+package billing
+
+import (
+	"fmt"
+	"regexp"
+)
+
+var (
+	canonicalID  = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	currencyName = regexp.MustCompile(`^[a-z]{2,10}$`)
+)
+
+// ValidID tells whether id is a uuid in the one form that BillingStack finds again: lower case, with hyphens.
+func ValidID(id string) bool { return canonicalID.MatchString(id) }
+
+// checkIDs takes pairs of what an id is and the id. An empty one must never get into a URL: the original then
+// deletes the only customer there is.
+func checkIDs(op string, pairs ...string) error {
+	for i := 0; i < len(pairs); i += 2 {
+		if !ValidID(pairs[i+1]) {
+			return invalid(op, "%s id %q is not a lower-case uuid", pairs[i], cleanText(pairs[i+1]))
+		}
+	}
+	return nil
+}
+
+func checkName(op, name string) error {
+	if !currencyName.MatchString(name) {
+		return invalid(op, "name %q is not 2 to 10 lower-case letters", cleanText(name))
+	}
+	return nil
+}
+
+func invalid(op, format string, args ...any) error {
+	return &Error{Kind: Permanent, Op: op, Message: fmt.Sprintf(format, args...), Err: ErrInvalid}
+}

@@ -1,0 +1,118 @@
+package billing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+func customersOf(merchantID string) string { return "/merchants/" + merchantID + "/customers" }
+
+// Customers lists the merchant's customers. The original v2 would list everybody's: the filter and a look at
+// every answer keep them out.
+func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, error) {
+	op := fmt.Sprintf("listing the customers of merchant %q", cleanText(merchantID))
+	if err := checkIDs(op, "merchant", merchantID); err != nil {
+		return nil, err
+	}
+	var all []Customer
+	err := c.read(ctx, op, customersOf(merchantID), []Condition{{Field: "merchant_id", Value: merchantID}}, &all)
+	if err != nil {
+		return nil, err
+	}
+	own := all[:0]
+	for _, customer := range all {
+		if customer.MerchantID == merchantID {
+			own = append(own, customer)
+		}
+	}
+	return own, nil
+}
+
+// Customer gives the merchant's customer with that id; another merchant's is ErrNotFound too.
+func (c *Client) Customer(ctx context.Context, merchantID, id string) (Customer, error) {
+	op := fmt.Sprintf("reading customer %q", cleanText(id))
+	if err := checkIDs(op, "merchant", merchantID, "customer", id); err != nil {
+		return Customer{}, err
+	}
+	found, err := find[Customer](ctx, c, op, customersOf(merchantID), id)
+	if err == nil && (found.ID != id || found.MerchantID != merchantID) {
+		err = &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+	}
+	if err != nil {
+		return Customer{}, err
+	}
+	return found, nil
+}
+
+// EnsureCustomer makes the customer under the id that the caller chose, or finds it. It may be repeated: with
+// lookFirst after an attempt whose Error said MaybeDone. A different object under that id is ErrConflict.
+func (c *Client) EnsureCustomer(ctx context.Context, want Customer, lookFirst bool) (Customer, error) {
+	op := fmt.Sprintf("creating customer %q", cleanText(want.ID))
+	if err := checkIDs(op, "merchant", want.MerchantID, "customer", want.ID); err != nil {
+		return Customer{}, err
+	}
+	body := want
+	body.MerchantID = "" // it is in the path
+	made, err := creation[Customer]{
+		op: op, merchantID: want.MerchantID, collection: customersOf(want.MerchantID), id: want.ID, want: body,
+		idOf: func(found Customer) string { return found.ID },
+		same: func(found Customer) bool { return found == want },
+	}.ensure(ctx, c, lookFirst)
+	if err == nil && made.MerchantID != want.MerchantID {
+		err = &Error{Kind: Permanent, Op: op, MaybeDone: true, Err: ErrConflict, Message: "the server made it for another merchant"}
+	}
+	if err != nil {
+		return Customer{}, err
+	}
+	return made, nil
+}
+
+// RemoveCustomer removes the merchant's customer, and before it the subscriptions that own calls the caller's;
+// nil calls none so. A customer that is absent or another merchant's is success, and nothing is sent. A
+// subscription that is not own stops it before anything is deleted: a Permanent Error around a
+// *ForeignSubscriptionsError. It may be repeated.
+func (c *Client) RemoveCustomer(ctx context.Context, merchantID, id string, own func(Subscription) bool) error {
+	op := fmt.Sprintf("deleting customer %q", cleanText(id))
+	if _, err := c.Customer(ctx, merchantID, id); err != nil {
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		return err
+	}
+	err := c.removeWithSubscriptions(ctx, op, merchantID, id, own)
+	if refused(err) {
+		// A subscription may have come in between: reading again removes it, or says whose it is.
+		err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
+	}
+	return err
+}
+
+func (c *Client) removeWithSubscriptions(ctx context.Context, op, merchantID, id string, own func(Subscription) bool) error {
+	subscriptions, err := c.SubscriptionsOf(ctx, merchantID, id)
+	if err != nil {
+		return err
+	}
+	foreign := &ForeignSubscriptionsError{CustomerID: id}
+	for _, s := range subscriptions {
+		if own == nil || !own(s) {
+			foreign.SubscriptionIDs = append(foreign.SubscriptionIDs, s.ID)
+		}
+	}
+	if len(foreign.SubscriptionIDs) > 0 {
+		return &Error{Kind: Permanent, Op: op, Err: foreign}
+	}
+	for _, s := range subscriptions {
+		if err := c.RemoveSubscription(ctx, merchantID, s.ID); err != nil {
+			return err
+		}
+	}
+	return remove[Customer](ctx, c, op, customersOf(merchantID), id)
+}
+
+// refused tells of a DELETE that was answered with "something refers to it", in one of the two ways.
+func refused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Kind == Permanent && (e.Status == http.StatusConflict || e.Status == http.StatusInternalServerError)
+}

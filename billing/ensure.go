@@ -1,0 +1,113 @@
+package billing
+
+import (
+	"context"
+	"errors"
+	"net/http"
+)
+
+// creation is a POST of an object whose id the caller has chosen, so that it may be repeated.
+type creation[T any] struct {
+	op         string
+	merchantID string // empty for what belongs to none
+	collection string
+	id         string
+	want       T
+	idOf       func(T) string
+	same       func(found T) bool
+}
+
+// ensure posts and, where the answer leaves a doubt that a look-up can settle (409, 500), looks up. With
+// lookFirst it looks up before. A lost answer is returned as it is: the look-up belongs to the next call, for
+// the request may still be on its way.
+func (n creation[T]) ensure(ctx context.Context, c *Client, lookFirst bool) (T, error) {
+	if lookFirst {
+		found, err := n.find(ctx, c)
+		if !errors.Is(err, ErrNotFound) {
+			return found, stillInDoubt(err)
+		}
+	}
+	made, err := n.create(ctx, c)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Status != http.StatusConflict && e.Status != http.StatusInternalServerError {
+		return made, err
+	}
+	found, lookErr := n.find(ctx, c)
+	switch {
+	case lookErr == nil:
+		return found, nil
+	case errors.Is(lookErr, ErrNotFound):
+		return found, err
+	case errors.Is(lookErr, ErrConflict):
+		return found, lookErr
+	}
+	return found, unsettled(err, lookErr)
+}
+
+// create posts once. A server that ignores the chosen id would make one more object each time.
+func (n creation[T]) create(ctx context.Context, c *Client) (T, error) {
+	var made, none T
+	err := c.call(ctx, request{
+		op: n.op, method: http.MethodPost, path: n.collection, item: n.merchantID, body: n.want, out: &made,
+	})
+	if err != nil {
+		return none, err
+	}
+	if n.id != "" && n.idOf(made) != n.id {
+		return none, &Error{
+			Kind: Permanent, Op: n.op, MaybeDone: true, Err: ErrConflict,
+			Message: "the server answered with another object: " + cleanText(n.idOf(made)),
+		}
+	}
+	return made, nil
+}
+
+// find gives the object if it is what was wanted, ErrConflict if the id belongs to another one.
+func (n creation[T]) find(ctx context.Context, c *Client) (T, error) {
+	found, err := find[T](ctx, c, n.op, n.collection, n.id)
+	if err == nil && (n.idOf(found) != n.id || !n.same(found)) {
+		var none T
+		return none, &Error{Kind: Permanent, Op: n.op, Err: ErrConflict, Message: "the id belongs to a different object"}
+	}
+	return found, err
+}
+
+// stillInDoubt keeps the doubt of an earlier attempt where the look-up that should settle it failed.
+func stillInDoubt(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Kind == Permanent {
+		return err
+	}
+	doubt := *e
+	doubt.MaybeDone = true
+	return &doubt
+}
+
+// unsettled is a 409 or 500 whose look-up failed as well.
+func unsettled(err, lookErr error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	doubt := *e
+	doubt.Kind, doubt.MaybeDone, doubt.Err = Unknown, true, lookErr
+	return &doubt
+}
+
+// remove deletes an item; absent is success. After a 500 it looks whether the item is gone.
+func remove[T any](ctx context.Context, c *Client, op, collection, id string) error {
+	err := c.call(ctx, request{op: op, method: http.MethodDelete, path: collection + "/" + id, item: id})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); !ok || e.Status != http.StatusInternalServerError {
+		return err
+	}
+	_, lookErr := find[T](ctx, c, op, collection, id)
+	switch {
+	case errors.Is(lookErr, ErrNotFound):
+		return nil
+	case lookErr != nil:
+		return unsettled(err, lookErr)
+	}
+	return err
+}

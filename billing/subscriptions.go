@@ -1,0 +1,128 @@
+package billing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+)
+
+func subscriptionsOf(merchantID string) string { return "/merchants/" + merchantID + "/subscriptions" }
+
+// Subscriptions lists what the merchant's customers are subscribed to.
+func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscription, error) {
+	op := fmt.Sprintf("listing the subscriptions of merchant %q", cleanText(merchantID))
+	if err := checkIDs(op, "merchant", merchantID); err != nil {
+		return nil, err
+	}
+	var all []Subscription
+	return all, c.read(ctx, op, subscriptionsOf(merchantID), nil, &all)
+}
+
+// SubscriptionsOf lists one customer's subscriptions; none when the customer is another merchant's.
+func (c *Client) SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]Subscription, error) {
+	op := fmt.Sprintf("listing the subscriptions of customer %q", cleanText(customerID))
+	if err := checkIDs(op, "merchant", merchantID, "customer", customerID); err != nil {
+		return nil, err
+	}
+	var all []Subscription
+	err := c.read(ctx, op, subscriptionsOf(merchantID), []Condition{{Field: "customer_id", Value: customerID}}, &all)
+	if err != nil {
+		return nil, err
+	}
+	own := all[:0]
+	for _, s := range all {
+		if s.CustomerID == customerID {
+			own = append(own, s)
+		}
+	}
+	return own, nil
+}
+
+// Subscription gives the subscription with that id, if its customer is the merchant's; else ErrNotFound.
+func (c *Client) Subscription(ctx context.Context, merchantID, id string) (Subscription, error) {
+	op := fmt.Sprintf("reading subscription %q", cleanText(id))
+	if err := checkIDs(op, "merchant", merchantID, "subscription", id); err != nil {
+		return Subscription{}, err
+	}
+	found, err := find[Subscription](ctx, c, op, subscriptionsOf(merchantID), id)
+	if err == nil && found.ID != id {
+		err = &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+	}
+	if err != nil {
+		return Subscription{}, err
+	}
+	return found, nil
+}
+
+// EnsureSubscription makes the subscription under the id that the caller chose, or finds it. It may be repeated:
+// with lookFirst after an attempt whose Error said MaybeDone. A different object under that id is
+// ErrConflict, and so is one that has got another ResourceID since.
+func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want Subscription, lookFirst bool) (Subscription, error) {
+	op := fmt.Sprintf("creating subscription %q", cleanText(want.ID))
+	ids := []string{"merchant", merchantID, "subscription", want.ID, "plan", want.PlanID, "customer", want.CustomerID}
+	if want.PaymentMethodID != nil {
+		ids = append(ids, "payment method", *want.PaymentMethodID)
+	}
+	if err := checkIDs(op, ids...); err != nil {
+		return Subscription{}, err
+	}
+	return creation[Subscription]{
+		op: op, merchantID: merchantID, collection: subscriptionsOf(merchantID), id: want.ID, want: want,
+		idOf: func(found Subscription) string { return found.ID },
+		same: func(found Subscription) bool { return reflect.DeepEqual(found, want) },
+	}.ensure(ctx, c, lookFirst)
+}
+
+// RemoveSubscription deletes the subscription if its customer is the merchant's. Absent is success. It may be
+// repeated.
+func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) error {
+	op := fmt.Sprintf("deleting subscription %q", cleanText(id))
+	if _, err := c.Subscription(ctx, merchantID, id); err != nil {
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		return err
+	}
+	return remove[Subscription](ctx, c, op, subscriptionsOf(merchantID), id)
+}
+
+// SetResource points the subscription at what its usage is metered on. It may be repeated. The original does not
+// check that the subscription is the merchant's: pass one that was made or read here. An absent
+// subscription is ErrNotFound.
+func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, resourceID string) (Subscription, error) {
+	op := fmt.Sprintf("setting the resource of subscription %q", cleanText(subscriptionID))
+	if err := checkIDs(op, "merchant", merchantID, "subscription", subscriptionID); err != nil {
+		return Subscription{}, err
+	}
+	if resourceID == "" || len(resourceID) > 255 {
+		return Subscription{}, invalid(op, "resource id %q is not 1 to 255 bytes", cleanText(resourceID))
+	}
+	var got Subscription
+	err := c.call(ctx, request{
+		op: op, method: c.update, path: subscriptionsOf(merchantID) + "/" + subscriptionID, item: subscriptionID,
+		body: map[string]string{"resource_id": resourceID}, out: &got,
+	})
+	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusInternalServerError && !errors.Is(err, ErrNotFound) {
+		found, lookErr := find[Subscription](ctx, c, op, subscriptionsOf(merchantID), subscriptionID)
+		switch {
+		case lookErr == nil && found.ResourceID == resourceID:
+			got, err = found, nil
+		case errors.Is(lookErr, ErrNotFound):
+			err = lookErr
+		case lookErr != nil:
+			err = unsettled(err, lookErr)
+		}
+	}
+	if err == nil && (got.ID != subscriptionID || got.ResourceID != resourceID) {
+		err = &Error{
+			Kind: Unknown, Op: op, MaybeDone: true,
+			Message: fmt.Sprintf("the answer shows subscription %q with resource %q", cleanText(got.ID), cleanText(got.ResourceID)),
+		}
+	}
+	if err != nil {
+		return Subscription{}, err
+	}
+	return got, nil
+}

@@ -1,0 +1,34 @@
+package billing
+
+import (
+	"context"
+	"fmt"
+)
+
+func usageOf(merchantID string) string { return "/merchants/" + merchantID + "/usage" }
+
+// Usage lists what was metered under the merchant's subscriptions.
+func (c *Client) Usage(ctx context.Context, merchantID string) ([]Usage, error) {
+	op := fmt.Sprintf("listing the usage of merchant %q", cleanText(merchantID))
+	if err := checkIDs(op, "merchant", merchantID); err != nil {
+		return nil, err
+	}
+	var all []Usage
+	return all, c.read(ctx, op, usageOf(merchantID), nil, &all)
+}
+
+// CreateUsage records a measurement, under want.ID if that is given: then it may be repeated.
+func (c *Client) CreateUsage(ctx context.Context, merchantID string, want Usage) (Usage, error) {
+	op := fmt.Sprintf("recording usage of subscription %q", cleanText(want.SubscriptionID))
+	if err := checkIDs(op, "merchant", merchantID, "subscription", want.SubscriptionID, "product", want.ProductID); err != nil {
+		return Usage{}, err
+	}
+	want.MerchantID = "" // it is in the path
+	return create(ctx, c, creation[Usage]{
+		op: op, merchantID: merchantID, collection: usageOf(merchantID), id: want.ID, want: want,
+		idOf: func(found Usage) string { return found.ID },
+		same: func(found Usage) bool {
+			return found.SubscriptionID == want.SubscriptionID && found.ProductID == want.ProductID
+		},
+	})
+}
