@@ -1,0 +1,189 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/billing"
+)
+
+const maxBody = 112 << 10
+
+// field is a key of a body: an update changes only those that are there, and null clears.
+type field[T any] struct {
+	set, null bool
+	value     T
+}
+
+// UnmarshalJSON is called for null as well.
+func (f *field[T]) UnmarshalJSON(text []byte) error {
+	f.set = true
+	if string(text) == "null" {
+		f.null = true
+		return nil
+	}
+	return json.Unmarshal(text, &f.value)
+}
+
+// decode reads a body whole. Unknown keys, duplicate keys and broken UTF-8 are refused.
+func decode[B any](c echo.Context) (B, error) {
+	var body B
+	r := c.Request()
+	if kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType)); err != nil || kind != echo.MIMEApplicationJSON {
+		return body, &refusal{http.StatusUnsupportedMediaType, "the body must be application/json"}
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return body, &refusal{http.StatusRequestEntityTooLarge, "the body is over 112 KiB"}
+	}
+	if err != nil {
+		return body, badRequest("reading the body: %s", err)
+	}
+	if len(text) == 0 {
+		return body, badRequest(`Missing argument: "body"`)
+	}
+	if strings.TrimSpace(string(text)) == "null" {
+		return body, badRequest("the body is null")
+	}
+	if err := json.Unmarshal(text, &body, json.RejectUnknownMembers(true)); err != nil {
+		return body, badRequest("reading the body: %s", err)
+	}
+	return body, nil
+}
+
+// changes puts fields into an object and keeps the first complaint.
+type changes struct {
+	created bool // required fields must be there
+	err     error
+}
+
+func (c *changes) complain(format string, args ...any) {
+	if c.err == nil {
+		c.err = badRequest(format, args...)
+	}
+}
+
+// due tells whether the field changes anything.
+func due[T any](c *changes, name string, f field[T], required bool) bool {
+	if required && (f.null || c.created && !f.set) {
+		c.complain("%s is required", name)
+		return false
+	}
+	return f.set
+}
+
+// id takes the id that a client chose, or makes one. Later it can only be confirmed.
+func (c *changes) id(to *string, f field[string], fresh func() string) {
+	given := f.set && !f.null
+	switch {
+	case c.created && !given:
+		*to = fresh()
+	case c.created && !billing.ValidID(f.value):
+		c.complain("id %q is not a lower-case uuid", f.value)
+	case c.created:
+		*to = f.value
+	case f.set && f.value != *to:
+		c.complain("Not allowed to change id")
+	}
+}
+
+// fixed refuses a field that the path decides, unless it says the same.
+func (c *changes) fixed(name, value string, f field[string]) {
+	if f.set && f.value != value {
+		c.complain("%s is %q by the path", name, value)
+	}
+}
+
+// text counts its limit in characters.
+func (c *changes) text(to *string, name string, f field[string], limit int, required bool) {
+	if !due(c, name, f, required) {
+		return
+	}
+	if utf8.RuneCountInString(f.value) > limit || strings.ContainsRune(f.value, 0) {
+		c.complain("%s is over %d characters, or holds a NUL", name, limit)
+	}
+	*to = f.value
+}
+
+// name is a required text that is not empty.
+func (c *changes) name(to *string, f field[string]) {
+	c.text(to, "name", f, 60, true)
+	if f.set && f.value == "" {
+		c.complain("name is empty")
+	}
+}
+
+// code is one of a fixed list.
+func (c *changes) code(to *string, name string, f field[string], list string, required bool) {
+	if !due(c, name, f, required) {
+		return
+	}
+	if !f.null && !(names{list}).has(f.value) {
+		c.complain("%s: there is no %q", name, f.value)
+	}
+	*to = f.value
+}
+
+// reference is a required id of another object.
+func (c *changes) reference(to *string, name string, f field[string]) {
+	if !due(c, name, f, true) {
+		return
+	}
+	if !billing.ValidID(f.value) {
+		c.complain("%s %q is not a lower-case uuid", name, f.value)
+	}
+	*to = f.value
+}
+
+// properties are merged key by key; none can be removed.
+func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
+	merged := map[string]any{}
+	for _, from := range []map[string]any{*to, f.value} {
+		for key, value := range from {
+			switch v := value.(type) {
+			case string:
+				if strings.ContainsRune(v, 0) {
+					c.complain("property %q holds a NUL", key)
+				}
+			case float64, bool:
+			default:
+				c.complain("property %q is no text, number or boolean", key)
+			}
+			if key == "" || utf8.RuneCountInString(key) > 60 || strings.ContainsRune(key, 0) {
+				c.complain("the name of property %q is not 1 to 60 characters without NUL", key)
+			}
+			merged[key] = value
+		}
+	}
+	*to = merged
+}
+
+// pricing is replaced as a whole. Nothing here interprets it.
+func (c *changes) pricing(to *[]any, f field[[]any]) {
+	if !f.set {
+		return
+	}
+	for _, one := range f.value {
+		if _, ok := one.(map[string]any); !ok {
+			c.complain("pricing is a list of objects")
+		}
+	}
+	*to = f.value
+}
+
+// maybe sets or clears what has no other way to be unset.
+func maybe[T any](to **T, f field[T]) {
+	switch {
+	case f.null:
+		*to = nil
+	case f.set:
+		*to = &f.value
+	}
+}

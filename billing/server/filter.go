@@ -1,0 +1,54 @@
+package server
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/tenantry/tenantry/billing"
+)
+
+// operators are the original's spellings. Its "<" means "<=" by mistake; here it means what it says.
+var operators = map[string]string{
+	"eq": "eq", "==": "eq", "=": "eq", "ne": "ne", "!=": "ne", "ge": "ge", ">=": "ge", "le": "le", "<=": "le",
+	"gt": "gt", ">": "gt", "lt": "lt", "<": "lt", "like": "like", "%": "like",
+}
+
+// conditions reads q.field, q.op and q.value, which belong together by position. All of them count.
+func conditions(query url.Values, columns []string) ([]billing.Condition, error) {
+	for name := range query {
+		if name != "q.field" && name != "q.op" && name != "q.value" {
+			return nil, badRequest("Unknown argument: %q", name)
+		}
+	}
+	fields, ops, values := query["q.field"], query["q.op"], query["q.value"]
+	if len(values) != len(fields) || len(ops) != 0 && len(ops) != len(fields) {
+		return nil, badRequest("q.field, q.value and q.op, if any, must be given equally often")
+	}
+	where := make([]billing.Condition, len(fields))
+	for i, field := range fields {
+		op := "eq"
+		if len(ops) > 0 {
+			op = operators[ops[i]]
+		}
+		if field == "customer" {
+			field = "customer_id"
+		}
+		switch {
+		case op == "":
+			return nil, badRequest("Invalid operator: %q", ops[i])
+		case !slices.Contains(columns, field):
+			return nil, badRequest("%q is not a valid field to query by", field)
+		case isID(field) && op != "like" && !billing.ValidID(values[i]):
+			return nil, badRequest("%q is not a lower-case uuid", values[i])
+		case strings.ContainsRune(values[i], 0):
+			return nil, badRequest("a value holds a NUL")
+		}
+		where[i] = billing.Condition{Field: field, Op: op, Value: values[i]}
+	}
+	return where, nil
+}
+
+func isID(field string) bool {
+	return field == "id" || strings.HasSuffix(field, "_id") && field != "resource_id"
+}

@@ -1,0 +1,124 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/billing"
+)
+
+// body is what a client may say about a T, in a POST and in a PATCH.
+type body[T any] interface {
+	// put brings the body's fields into an object that is new or stored. merchantID is the path's.
+	put(c *changes, merchantID string, to *T)
+	// idOf gives the object's id.
+	idOf(T) string
+}
+
+// resource answers for one collection and its items.
+type resource[B body[T], T any] struct {
+	table   Table[T]
+	view    func(T) any
+	columns []string // what lists may be filtered by
+}
+
+func newResource[B body[T], T any](table Table[T], view func(T) any, columns ...string) resource[B, T] {
+	return resource[B, T]{table: table, view: view, columns: columns}
+}
+
+func (r resource[B, T]) register(g *echo.Group, path string) {
+	g.GET(path, r.list)
+	g.POST(path, r.create)
+	g.GET(path+"/:id", r.item(r.get))
+	g.PATCH(path+"/:id", r.item(r.update))
+	g.DELETE(path+"/:id", r.item(r.remove))
+}
+
+// item keeps what cannot be an id away from the records. A trailing slash is no item.
+func (r resource[B, T]) item(next func(c echo.Context, id string) error) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id := c.Param("id")
+		if id == "" {
+			return echo.ErrNotFound
+		}
+		if !billing.ValidID(id) {
+			return notFound(id)
+		}
+		if _, err := conditions(c.QueryParams(), nil); err != nil {
+			return err
+		}
+		return next(c, id)
+	}
+}
+
+func (r resource[B, T]) list(c echo.Context) error {
+	where, err := conditions(c.QueryParams(), r.columns)
+	if err != nil {
+		return err
+	}
+	found, err := r.table.List(c.Request().Context(), c.Param("merchant"), where)
+	if err != nil {
+		return err
+	}
+	views := make([]any, len(found))
+	for i, one := range found {
+		views[i] = r.view(one)
+	}
+	return c.JSON(http.StatusOK, views)
+}
+
+func (r resource[B, T]) create(c echo.Context) error {
+	if _, err := conditions(c.QueryParams(), nil); err != nil {
+		return err
+	}
+	b, err := decode[B](c)
+	if err != nil {
+		return err
+	}
+	var made T
+	change := changes{created: true}
+	b.put(&change, c.Param("merchant"), &made)
+	if change.err != nil {
+		return change.err
+	}
+	if err := r.table.Create(c.Request().Context(), c.Param("merchant"), made); err != nil {
+		return refused(err, b.idOf(made))
+	}
+	return c.JSON(http.StatusAccepted, r.view(made))
+}
+
+func (r resource[B, T]) get(c echo.Context, id string) error {
+	where := []billing.Condition{{Field: "id", Op: "eq", Value: id}}
+	found, err := r.table.List(c.Request().Context(), c.Param("merchant"), where)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return notFound(id)
+	}
+	return c.JSON(http.StatusOK, r.view(found[0]))
+}
+
+func (r resource[B, T]) update(c echo.Context, id string) error {
+	b, err := decode[B](c)
+	if err != nil {
+		return err
+	}
+	changed, err := r.table.Update(c.Request().Context(), c.Param("merchant"), id, func(stored *T) error {
+		var change changes
+		b.put(&change, c.Param("merchant"), stored)
+		return change.err
+	})
+	if err != nil {
+		return refused(err, id)
+	}
+	return c.JSON(http.StatusOK, r.view(changed))
+}
+
+func (r resource[B, T]) remove(c echo.Context, id string) error {
+	if err := r.table.Delete(c.Request().Context(), c.Param("merchant"), id); err != nil {
+		return refused(err, id)
+	}
+	return c.NoContent(http.StatusNoContent)
+}
