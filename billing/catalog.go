@@ -105,8 +105,7 @@ func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
 	if err := checkIDs(op, "merchant", merchantID); err != nil {
 		return nil, err
 	}
-	var all []Plan
-	return all, c.read(ctx, op, plansOf(merchantID), nil, &all)
+	return list[Plan](ctx, c, op, plansOf(merchantID))
 }
 
 // Plan gives the merchant's plan with that id. It reads the merchant's list, for the plan's own URL

@@ -106,6 +106,15 @@ func (c *Client) read(ctx context.Context, op, path string, where []Condition, o
 	return c.call(ctx, request{op: op, method: http.MethodGet, path: path + filter(where), out: out})
 }
 
+// list gives a whole collection; there is no paging.
+func list[T any](ctx context.Context, c *Client, op, collection string) ([]T, error) {
+	var all []T
+	if err := c.read(ctx, op, collection, nil, &all); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
 // find gives the object of a collection with that id, by the filter: the sure way, where an item's own URL
 // answers 500 and checks no merchant. Nothing found is ErrNotFound.
 func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, error) {

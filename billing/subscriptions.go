@@ -16,8 +16,7 @@ func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscr
 	if err := checkIDs(op, "merchant", merchantID); err != nil {
 		return nil, err
 	}
-	var all []Subscription
-	return all, c.read(ctx, op, subscriptionsOf(merchantID), nil, &all)
+	return list[Subscription](ctx, c, op, subscriptionsOf(merchantID))
 }
 
 // SubscriptionsOf lists one customer's subscriptions; none when the customer is another merchant's.

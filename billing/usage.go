@@ -13,8 +13,7 @@ func (c *Client) Usage(ctx context.Context, merchantID string) ([]Usage, error) 
 	if err := checkIDs(op, "merchant", merchantID); err != nil {
 		return nil, err
 	}
-	var all []Usage
-	return all, c.read(ctx, op, usageOf(merchantID), nil, &all)
+	return list[Usage](ctx, c, op, usageOf(merchantID))
 }
 
 // CreateUsage records a measurement, under want.ID if that is given: then it may be repeated.
