@@ -1,0 +1,116 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/tenantry/tenantry/billing"
+)
+
+// BillingPlans keeps plans and their items.
+type BillingPlans struct {
+	BillingTable[billing.Plan, billingPlanRow]
+}
+
+type billingItemRow struct {
+	PlanID      string `gorm:"column:plan_id;primaryKey"`
+	ProductID   string `gorm:"column:product_id;primaryKey"`
+	MerchantID  string `gorm:"column:merchant_id"`
+	Title       string `gorm:"column:title"`
+	Description string `gorm:"column:description"`
+	Pricing     []any  `gorm:"column:pricing;serializer:json"`
+	AddedAt     int64  `gorm:"column:added_at"`
+}
+
+func (billingItemRow) TableName() string { return "billing_plan_items" }
+
+func (r billingItemRow) object() billing.PlanItem {
+	return billing.PlanItem{
+		PlanID: r.PlanID, ProductID: r.ProductID, Title: r.Title, Description: r.Description, Pricing: r.Pricing,
+	}
+}
+
+func billingItem(merchantID string, addedAt int64, i billing.PlanItem) billingItemRow {
+	return billingItemRow{
+		PlanID: i.PlanID, ProductID: i.ProductID, MerchantID: merchantID, Title: i.Title, Description: i.Description,
+		Pricing: append([]any{}, i.Pricing...), AddedAt: addedAt,
+	}
+}
+
+// completePlans reads the items, and the products whose texts they fall back to.
+func completePlans(tx *gorm.DB, plans []billing.Plan) error {
+	ids := make([]string, len(plans))
+	at := map[string]int{}
+	for i, plan := range plans {
+		ids[i], at[plan.ID] = plan.ID, i
+	}
+	var items []billingItemRow
+	err := ofMerchant(tx, "").Where("plan_id IN ?", ids).Order("added_at, product_id").Find(&items).Error
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	productIDs := make([]string, len(items))
+	for i, item := range items {
+		productIDs[i] = item.ProductID
+	}
+	var products []billingProductRow
+	if err := ofMerchant(tx, "").Where("id IN ?", productIDs).Find(&products).Error; err != nil {
+		return err
+	}
+	byID := map[string]billingProductRow{}
+	for _, product := range products {
+		byID[product.ID] = product
+	}
+	for _, row := range items {
+		item, product := row.object(), byID[row.ProductID]
+		item.Name = product.Name
+		item.Title = cmp.Or(item.Title, product.Title)
+		item.Description = cmp.Or(item.Description, product.Description)
+		plan := &plans[at[row.PlanID]]
+		plan.Items = append(plan.Items, item)
+	}
+	return nil
+}
+
+// AddItem returns billing.ErrConflict when the product is in the plan, billing.ErrReference when the merchant lacks one of
+// the two.
+func (p *BillingPlans) AddItem(ctx context.Context, merchantID string, item billing.PlanItem) error {
+	row := billingItem(merchantID, time.Now().UnixMicro(), item)
+	db := p.store.db.WithContext(ctx)
+	return violation(db, db.Create(&row).Error, billing.ErrReference)
+}
+
+// UpdateItem changes an item under its lock. It returns billing.ErrNotFound.
+func (p *BillingPlans) UpdateItem(ctx context.Context, merchantID, planID, productID string, change func(*billing.PlanItem) error) error {
+	return p.store.tx(ctx, func(tx *gorm.DB) error {
+		var rows []billingItemRow
+		err := ofMerchant(tx, merchantID).Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).
+			Where("plan_id = ? AND product_id = ?", planID, productID).Find(&rows).Error
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			return billing.ErrNotFound
+		}
+		item := rows[0].object()
+		if err := change(&item); err != nil {
+			return err
+		}
+		row := billingItem(merchantID, rows[0].AddedAt, item)
+		return tx.Select("title", "description", "pricing").Updates(&row).Error
+	})
+}
+
+// DeleteItem returns billing.ErrNotFound.
+func (p *BillingPlans) DeleteItem(ctx context.Context, merchantID, planID, productID string) error {
+	deleted := ofMerchant(p.store.db.WithContext(ctx), merchantID).
+		Where("plan_id = ? AND product_id = ?", planID, productID).Delete(&billingItemRow{})
+	if deleted.Error == nil && deleted.RowsAffected == 0 {
+		return billing.ErrNotFound
+	}
+	return deleted.Error
+}
