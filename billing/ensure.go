@@ -3,6 +3,7 @@ package billing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 )
 
@@ -89,7 +90,7 @@ func unsettled(err, lookErr error) error {
 		return err
 	}
 	doubt := *e
-	doubt.Kind, doubt.MaybeDone, doubt.Err = Unknown, true, lookErr
+	doubt.Kind, doubt.MaybeDone, doubt.Err = Unknown, true, fmt.Errorf("looking it up: %w", lookErr)
 	return &doubt
 }
 
