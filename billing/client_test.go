@@ -1,0 +1,325 @@
+package billing_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/billing"
+)
+
+const (
+	merchantID = "f47f51dd-e7db-47e2-bdb1-83935a50cf87"
+	customerID = "4afa6af7-0c5d-467c-8b18-db57ba1bfabc"
+	planID     = "9b351268-22c6-4cf9-922f-7a5db1c1a27b"
+	itemID     = "ee56f128-ea7a-4ca1-a8fe-f0614c4bf2b2"
+)
+
+// outcome is what a caller decides from.
+type outcome struct {
+	kind       billing.Kind // 0: success
+	maybeDone  bool
+	retryAfter time.Duration
+	is         error
+}
+
+func (o outcome) of(t *testing.T, err error) {
+	t.Helper()
+	var got outcome
+	if e, ok := errors.AsType[*billing.Error](err); ok {
+		got = outcome{kind: e.Kind, maybeDone: e.MaybeDone, retryAfter: e.RetryAfter}
+	} else if err != nil {
+		t.Fatalf("got %T %v; want a *billing.Error", err, err)
+	}
+	want := o
+	want.is = nil
+	if got != want {
+		t.Errorf("got %+v, want %+v: %v", got, want, err)
+	}
+	if o.is != nil && !errors.Is(err, o.is) {
+		t.Errorf("got %v; want it to match %v", err, o.is)
+	}
+}
+
+// answer is one scripted answer of a raw server; cut ends the connection after what is written.
+type answer struct {
+	status string
+	header string
+	body   string
+	cut    bool
+	length int // of Content-Length, when it shall lie
+}
+
+func (a answer) write(c net.Conn) {
+	if a.status == "" {
+		_ = c.(*net.TCPConn).SetLinger(0) // a reset, not an end
+		return
+	}
+	length := len(a.body)
+	if a.length > 0 {
+		length = a.length
+	}
+	_, _ = fmt.Fprintf(c, "HTTP/1.0 %s\r\n%sContent-Length: %d\r\n\r\n%s", a.status, a.header, length, a.body)
+}
+
+// script answers requests in their order, the last answer for ever.
+func script(t *testing.T, answers ...answer) (url string, seen *atomic.Int32) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	seen = new(atomic.Int32)
+	go func() {
+		for i := 0; ; i++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if req, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+				seen.Add(1)
+				_ = req.Body.Close()
+				answers[min(i, len(answers)-1)].write(c)
+			}
+			_ = c.Close()
+		}
+	}()
+	return "http://" + l.Addr().String() + "/v2", seen
+}
+
+func fault(status, text string) answer {
+	return answer{status: status, body: fmt.Sprintf(`{"faultcode": "Server", "faultstring": %q, "debuginfo": null}`, text)}
+}
+
+var (
+	wanted  = billing.Customer{ID: customerID, MerchantID: merchantID, Name: "X", Currency: "nok"}
+	stored  = `{"id": "` + customerID + `", "merchant_id": "` + merchantID + `", "name": "X", "currency": "nok", "language": null, "contact_info": []}`
+	made    = answer{status: "202 Accepted", body: stored}
+	found   = answer{status: "200 OK", body: "[" + stored + "]"}
+	absent  = answer{status: "200 OK", body: "[]"}
+	another = answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", `"X"`, `"Y"`)}
+)
+
+func TestWhatAnswersToAWriteMean(t *testing.T) {
+	unknown := outcome{kind: billing.Unknown, maybeDone: true}
+	permanent := outcome{kind: billing.Permanent}
+	transient := outcome{kind: billing.Transient}
+	unavailable := outcome{kind: billing.Unavailable}
+	for name, c := range map[string]struct {
+		answers []answer
+		want    outcome
+	}{
+		"202 with the object":            {[]answer{made}, outcome{}},
+		"201 with the object":            {[]answer{{status: "201 Created", body: stored}}, outcome{}},
+		"202 with another object":        {[]answer{{status: "202 Accepted", body: strings.ReplaceAll(stored, customerID, planID)}}, outcome{kind: billing.Permanent, maybeDone: true, is: billing.ErrConflict}},
+		"400":                            {[]answer{fault("400 Bad Request", "x")}, permanent},
+		"400 of a proxy":                 {[]answer{{status: "400 Bad Request", body: "<html>"}}, permanent},
+		"401":                            {[]answer{{status: "401 Unauthorized"}}, unavailable},
+		"403":                            {[]answer{{status: "403 Forbidden", body: "no"}}, unavailable},
+		"404 of BillingStack":            {[]answer{fault("404 Not Found", merchantID)}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"404 of v1":                      {[]answer{{status: "404 Not Found", body: `{"code": 404, "type": "not_found", "errors": null, "message": "x"}`}}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"404 of something else":          {[]answer{{status: "404 Not Found", body: "404 page not found"}}, unavailable},
+		"405":                            {[]answer{{status: "405 Method Not Allowed"}}, unavailable},
+		"a redirect":                     {[]answer{{status: "302 Found", header: "Location: http://127.0.0.1:1/\r\n"}}, unavailable},
+		"408":                            {[]answer{{status: "408 Request Timeout"}}, transient},
+		"409, found equal":               {[]answer{fault("409 Conflict", "x"), found}, outcome{}},
+		"409, found different":           {[]answer{fault("409 Conflict", "x"), another}, outcome{kind: billing.Permanent, is: billing.ErrConflict}},
+		"409, nothing found":             {[]answer{fault("409 Conflict", "x"), absent}, outcome{kind: billing.Permanent, is: billing.ErrConflict}},
+		"413":                            {[]answer{{status: "413 Request Entity Too Large"}}, permanent},
+		"429 with Retry-After":           {[]answer{{status: "429 Too Many Requests", header: "Retry-After: 7\r\n"}}, outcome{kind: billing.Transient, retryAfter: 7 * time.Second}},
+		"500 duplicate, found equal":     {[]answer{fault("500 Oops", "(IntegrityError) UNIQUE constraint failed: customer.id"), found}, outcome{}},
+		"500 duplicate, found different": {[]answer{fault("500 Oops", "(IntegrityError) UNIQUE constraint failed: customer.id"), another}, outcome{kind: billing.Permanent, is: billing.ErrConflict}},
+		"500 after the commit":           {[]answer{fault("500 Oops", "boom"), found}, outcome{}},
+		"500, nothing found":             {[]answer{fault("500 Oops", "boom"), absent}, transient},
+		"500 without a shape":            {[]answer{{status: "500 Oops", body: "<html>"}, absent}, transient},
+		"500 of v1's parser":             {[]answer{{status: "500 Oops", body: `{"code": 500}`}, absent}, transient},
+		"500 foreign key":                {[]answer{fault("500 Oops", "(IntegrityError) FOREIGN KEY constraint failed"), absent}, permanent},
+		"500 NOT NULL":                   {[]answer{fault("500 Oops", "(IntegrityError) NOT NULL constraint failed: customer.name"), absent}, permanent},
+		"500 NOT NULL, remote":           {[]answer{fault("500 Oops", "Remote error: IntegrityError (IntegrityError) customer.name may not be NULL\n[u'Traceback']"), absent}, permanent},
+		"500 foreign key in a traceback": {[]answer{fault("500 Oops", "Remote error: OperationalError lost\n[u'foreign key']"), absent}, transient},
+		"500 arity":                      {[]answer{fault("500 Oops", "create_customer() takes exactly 3 arguments (4 given)"), absent}, permanent},
+		"500 malformed id":               {[]answer{fault("500 Oops", "badly formed hexadecimal UUID string"), absent}, permanent},
+		"500 unknown merchant":           {[]answer{fault("500 Oops", merchantID), absent}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"500 unknown merchant, remote":   {[]answer{fault("500 Oops", "Remote error: NotFound "+merchantID+"\n[]"), absent}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"500, and the look-up fails":     {[]answer{fault("500 Oops", "boom"), {}}, unknown},
+		"500, and the look-up is 500":    {[]answer{fault("500 Oops", "boom")}, unknown},
+		"500 queue, nothing found":       {[]answer{fault("500 Oops", "Timeout while waiting on RPC response - topic: central"), absent}, unknown},
+		"500 queue, found":               {[]answer{fault("500 Oops", "Timeout while waiting on RPC response - topic: central"), found}, outcome{}},
+		"502":                            {[]answer{{status: "502 Bad Gateway", body: "<html>"}}, unknown},
+		"503":                            {[]answer{{status: "503 Service Unavailable", header: "Retry-After: 3\r\n"}}, outcome{kind: billing.Unavailable, maybeDone: true, retryAfter: 3 * time.Second}},
+		"504":                            {[]answer{{status: "504 Gateway Timeout"}}, unknown},
+		"a reset":                        {[]answer{{}}, unknown},
+		"a truncated answer":             {[]answer{{status: "202 Accepted", body: stored[:20], length: len(stored)}}, unknown},
+		"a shortened answer":             {[]answer{{status: "202 Accepted", body: stored[:20]}}, unknown},
+		"an empty answer":                {[]answer{{status: "202 Accepted"}}, unknown},
+		"a page":                         {[]answer{{status: "200 OK", body: "<html>sign in</html>"}}, unknown},
+		"a list":                         {[]answer{{status: "200 OK", body: "[]"}}, unknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url, _ := script(t, c.answers...)
+			got, err := client(t, billing.Config{URL: url}).EnsureCustomer(t.Context(), wanted, false)
+			c.want.of(t, err)
+			if err == nil && got != wanted {
+				t.Errorf("got %+v, want %+v", got, wanted)
+			}
+		})
+	}
+}
+
+func TestWhatNoAnswerMeans(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the client has gone
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	url, _ := script(t, made)
+	failing := func(err error) func(http.RoundTripper) http.RoundTripper {
+		return func(http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(*http.Request) (*http.Response, error) { return nil, err })
+		}
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx  context.Context //nolint:containedctx // a column of a table
+		cfg  billing.Config
+		want outcome
+	}{
+		"refused":                      {cfg: billing.Config{URL: "http://" + closed.Addr().String() + "/v2"}, want: outcome{kind: billing.Unavailable, is: syscall.ECONNREFUSED}},
+		"no such host":                 {cfg: billing.Config{URL: "http://billing.invalid/v2"}, want: outcome{kind: billing.Unavailable}},
+		"no TLS there":                 {cfg: billing.Config{URL: strings.Replace(silent.URL, "http:", "https:", 1) + "/v2"}, want: outcome{kind: billing.Unavailable}},
+		"time-out":                     {cfg: billing.Config{URL: silent.URL + "/v2", Timeout: 50 * time.Millisecond}, want: outcome{kind: billing.Unknown, maybeDone: true, is: context.DeadlineExceeded}},
+		"the caller had left":          {ctx: over, cfg: billing.Config{URL: url}, want: outcome{kind: billing.Transient, is: context.Canceled}},
+		"kept back, and says so":       {cfg: billing.Config{URL: url, Wrap: failing(keptBack{})}, want: outcome{kind: billing.Transient, is: keptBack{}}},
+		"lost in between":              {cfg: billing.Config{URL: url, Wrap: failing(syscall.ECONNRESET)}, want: outcome{kind: billing.Unknown, maybeDone: true}},
+		"in between, the time is over": {cfg: billing.Config{URL: url, Wrap: failing(context.DeadlineExceeded)}, want: outcome{kind: billing.Unknown, maybeDone: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := c.ctx
+			if ctx == nil {
+				ctx = t.Context()
+			}
+			_, err := client(t, c.cfg).EnsureCustomer(ctx, wanted, false)
+			c.want.of(t, err)
+		})
+	}
+}
+
+func TestADoubtStaysWhenTheLookUpFails(t *testing.T) {
+	url, seen := script(t, answer{})
+	_, err := client(t, billing.Config{URL: url}).EnsureCustomer(t.Context(), wanted, true)
+	outcome{kind: billing.Unknown, maybeDone: true}.of(t, err)
+	if seen.Load() != 1 {
+		t.Errorf("%d requests, want the look-up alone", seen.Load())
+	}
+}
+
+func TestWhatAnswersToAReadMean(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer answer
+		want   outcome
+	}{
+		"found":               {found, outcome{}},
+		"absent":              {absent, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"another merchant's":  {answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", merchantID, planID)}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"not what was asked":  {answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", customerID, planID)}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"500":                 {fault("500 Oops", "boom"), outcome{kind: billing.Transient}},
+		"500 of the request":  {fault("500 Oops", "nlike: Invalid operator"), outcome{kind: billing.Permanent}},
+		"502":                 {answer{status: "502 Bad Gateway"}, outcome{kind: billing.Unknown}},
+		"503":                 {answer{status: "503 Unavailable"}, outcome{kind: billing.Unavailable}},
+		"a reset":             {answer{}, outcome{kind: billing.Unknown}},
+		"a page":              {answer{status: "200 OK", body: "<html>"}, outcome{kind: billing.Unknown}},
+		"404 of another host": {answer{status: "404 Not Found", body: "nginx"}, outcome{kind: billing.Unavailable}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url, _ := script(t, c.answer)
+			_, err := client(t, billing.Config{URL: url}).Customer(t.Context(), merchantID, customerID)
+			c.want.of(t, err)
+		})
+	}
+}
+
+func TestWhatAnswersToADeletionMean(t *testing.T) {
+	there := answer{status: "200 OK", body: `[{"id": "` + itemID + `"}]`}
+	for name, c := range map[string]struct {
+		answers []answer
+		want    outcome
+	}{
+		"absent":                 {[]answer{absent}, outcome{}},
+		"204":                    {[]answer{there, {status: "204 No Content"}}, outcome{}},
+		"500 not found":          {[]answer{there, fault("500 Oops", itemID)}, outcome{}},
+		"404 of v1":              {[]answer{there, {status: "404 Not Found", body: `{"code": 404, "message": "x"}`}}, outcome{}},
+		"404 of something else":  {[]answer{there, {status: "404 Not Found", body: "nginx"}}, outcome{kind: billing.Unavailable}},
+		"200 with a page":        {[]answer{there, {status: "200 OK", body: "<html>"}}, outcome{kind: billing.Unknown, maybeDone: true}},
+		"500, gone":              {[]answer{there, fault("500 Oops", "boom"), absent}, outcome{}},
+		"500, still there":       {[]answer{there, fault("500 Oops", "boom"), there}, outcome{kind: billing.Transient}},
+		"500 queue, still there": {[]answer{there, fault("500 Oops", "Timeout while waiting on RPC response"), there}, outcome{kind: billing.Unknown, maybeDone: true}},
+		"409":                    {[]answer{there, fault("409 Conflict", "x")}, outcome{kind: billing.Permanent, is: billing.ErrConflict}},
+		"a reset":                {[]answer{there, {}}, outcome{kind: billing.Unknown, maybeDone: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url, _ := script(t, c.answers...)
+			c.want.of(t, client(t, billing.Config{URL: url}).RemoveSubscription(t.Context(), merchantID, itemID))
+		})
+	}
+}
+
+func TestWhatAnswersToAnUpdateMean(t *testing.T) {
+	with := func(resource string) string {
+		return `{"id": "` + itemID + `", "plan_id": "p", "customer_id": "c", "resource_id": "` + resource + `"}`
+	}
+	list := func(resource string) answer { return answer{status: "200 OK", body: "[" + with(resource) + "]"} }
+	for name, c := range map[string]struct {
+		answers []answer
+		want    outcome
+	}{
+		"200":                      {[]answer{{status: "200 OK", body: with("r")}}, outcome{}},
+		"200 with another value":   {[]answer{{status: "200 OK", body: with("old")}}, outcome{kind: billing.Unknown, maybeDone: true}},
+		"500, set":                 {[]answer{fault("500 Oops", "boom"), list("r")}, outcome{}},
+		"500, not set":             {[]answer{fault("500 Oops", "boom"), list("old")}, outcome{kind: billing.Transient}},
+		"500, gone":                {[]answer{fault("500 Oops", "boom"), absent}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"500 not found":            {[]answer{fault("500 Oops", itemID)}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"500, the look-up is lost": {[]answer{fault("500 Oops", "boom"), {}}, outcome{kind: billing.Unknown, maybeDone: true}},
+		"405 of the other version": {[]answer{{status: "405 Method Not Allowed"}}, outcome{kind: billing.Unavailable}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url, _ := script(t, c.answers...)
+			_, err := client(t, billing.Config{URL: url}).SetResource(t.Context(), merchantID, itemID, "r")
+			c.want.of(t, err)
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+type keptBack struct{}
+
+func (keptBack) Error() string { return "the lease is over" }
+func (keptBack) NotSent() bool { return true }
+
+func client(t *testing.T, cfg billing.Config) *billing.Client {
+	t.Helper()
+	c, err := billing.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
