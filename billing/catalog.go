@@ -63,7 +63,7 @@ func createNamed(ctx context.Context, c *Client, kind, collection, name string) 
 // Merchant gives the merchant with that id, or ErrNotFound.
 func (c *Client) Merchant(ctx context.Context, id string) (Merchant, error) {
 	op := fmt.Sprintf("reading merchant %q", cleanText(id))
-	if err := checkIDs(op, "merchant", id); err != nil {
+	if err := checkIDs(op, namedID{"merchant", id}); err != nil {
 		return Merchant{}, err
 	}
 	found, err := find[Merchant](ctx, c, op, "/merchants", id)
@@ -91,7 +91,7 @@ func create[T any](ctx context.Context, c *Client, n creation[T]) (T, error) {
 	if n.id == "" {
 		return n.create(ctx, c)
 	}
-	if err := checkIDs(n.op, "new", n.id); err != nil {
+	if err := checkIDs(n.op, namedID{"new", n.id}); err != nil {
 		return none, err
 	}
 	return n.ensure(ctx, c, false)
@@ -102,7 +102,7 @@ func plansOf(merchantID string) string { return "/merchants/" + merchantID + "/p
 // Plans lists the merchant's plans with their items. An unknown merchant has none.
 func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
 	op := fmt.Sprintf("listing the plans of merchant %q", cleanText(merchantID))
-	if err := checkIDs(op, "merchant", merchantID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
 	return list[Plan](ctx, c, op, plansOf(merchantID))
@@ -112,7 +112,7 @@ func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
 // answers for every merchant: another merchant's plan is ErrNotFound.
 func (c *Client) Plan(ctx context.Context, merchantID, id string) (Plan, error) {
 	op := fmt.Sprintf("reading plan %q", cleanText(id))
-	if err := checkIDs(op, "merchant", merchantID, "plan", id); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"plan", id}); err != nil {
 		return Plan{}, err
 	}
 	found, err := find[Plan](ctx, c, op, plansOf(merchantID), id)
@@ -128,7 +128,7 @@ func (c *Client) Plan(ctx context.Context, merchantID, id string) (Plan, error) 
 // CreateProduct makes a product of the merchant, under want.ID if that is given: then it may be repeated.
 func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Product) (Product, error) {
 	op := "creating product " + cleanText(want.Name)
-	if err := checkIDs(op, "merchant", merchantID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return Product{}, err
 	}
 	return create(ctx, c, creation[Product]{
@@ -142,7 +142,7 @@ func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Prod
 // repeated.
 func (c *Client) CreatePlan(ctx context.Context, merchantID string, want Plan) (Plan, error) {
 	op := "creating plan " + cleanText(want.Name)
-	if err := checkIDs(op, "merchant", merchantID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return Plan{}, err
 	}
 	want.Items = nil // read only on the wire
@@ -156,7 +156,7 @@ func (c *Client) CreatePlan(ctx context.Context, merchantID string, want Plan) (
 // AddPlanItem puts a product into a plan. A product that is in it already is success.
 func (c *Client) AddPlanItem(ctx context.Context, merchantID, planID, productID string) error {
 	op := fmt.Sprintf("adding product %q to plan %q", cleanText(productID), cleanText(planID))
-	if err := checkIDs(op, "merchant", merchantID, "plan", planID, "product", productID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"plan", planID}, namedID{"product", productID}); err != nil {
 		return err
 	}
 	err := c.call(ctx, request{

@@ -13,16 +13,18 @@ var (
 // ValidID tells whether id is a uuid in the one form that BillingStack finds again: lower case, with hyphens.
 func ValidID(id string) bool { return canonicalID.MatchString(id) }
 
-// checkIDs takes pairs of what an id is and the id. An empty one must never get into a URL: the original then
-// deletes the only customer there is.
-func checkIDs(op string, pairs ...string) error {
-	for i := 0; i < len(pairs); i += 2 {
-		if !ValidID(pairs[i+1]) {
-			return invalid(op, "%s id %q is not a lower-case uuid", pairs[i], cleanText(pairs[i+1]))
+// checkIDs takes what each id is, and the id. An empty one must never get into a URL: the original then deletes the only
+// customer there is.
+func checkIDs(op string, ids ...namedID) error {
+	for _, one := range ids {
+		if !ValidID(one.id) {
+			return invalid(op, "%s id %q is not a lower-case uuid", one.of, cleanText(one.id))
 		}
 	}
 	return nil
 }
+
+type namedID struct{ of, id string }
 
 func checkName(op, name string) error {
 	if !currencyName.MatchString(name) {

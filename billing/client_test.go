@@ -51,12 +51,11 @@ func (o outcome) of(t *testing.T, err error) {
 	}
 }
 
-// answer is one scripted answer of a raw server; cut ends the connection after what is written.
+// answer is one scripted answer of a raw server; without a status the connection is reset.
 type answer struct {
 	status string
 	header string
 	body   string
-	cut    bool
 	length int // of Content-Length, when it shall lie
 }
 
@@ -206,7 +205,7 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 		"no TLS there":                 {cfg: billing.Config{URL: strings.Replace(silent.URL, "http:", "https:", 1) + "/v2"}, want: outcome{kind: billing.Unavailable}},
 		"time-out":                     {cfg: billing.Config{URL: silent.URL + "/v2", Timeout: 50 * time.Millisecond}, want: outcome{kind: billing.Unknown, maybeDone: true, is: context.DeadlineExceeded}},
 		"the caller had left":          {ctx: over, cfg: billing.Config{URL: url}, want: outcome{kind: billing.Transient, is: context.Canceled}},
-		"kept back, and says so":       {cfg: billing.Config{URL: url, Wrap: failing(keptBack{})}, want: outcome{kind: billing.Transient, is: keptBack{}}},
+		"kept back, and says so":       {cfg: billing.Config{URL: url, Wrap: failing(keptBackError{})}, want: outcome{kind: billing.Transient, is: keptBackError{}}},
 		"lost in between":              {cfg: billing.Config{URL: url, Wrap: failing(syscall.ECONNRESET)}, want: outcome{kind: billing.Unknown, maybeDone: true}},
 		"in between, the time is over": {cfg: billing.Config{URL: url, Wrap: failing(context.DeadlineExceeded)}, want: outcome{kind: billing.Unknown, maybeDone: true}},
 	} {
@@ -310,10 +309,10 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-type keptBack struct{}
+type keptBackError struct{}
 
-func (keptBack) Error() string { return "the lease is over" }
-func (keptBack) NotSent() bool { return true }
+func (keptBackError) Error() string { return "the lease is over" }
+func (keptBackError) NotSent() bool { return true }
 
 func client(t *testing.T, cfg billing.Config) *billing.Client {
 	t.Helper()

@@ -13,7 +13,7 @@ func customersOf(merchantID string) string { return "/merchants/" + merchantID +
 // every answer keep them out.
 func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, error) {
 	op := fmt.Sprintf("listing the customers of merchant %q", cleanText(merchantID))
-	if err := checkIDs(op, "merchant", merchantID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
 	var all []Customer
@@ -33,7 +33,7 @@ func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, 
 // Customer gives the merchant's customer with that id; another merchant's is ErrNotFound too.
 func (c *Client) Customer(ctx context.Context, merchantID, id string) (Customer, error) {
 	op := fmt.Sprintf("reading customer %q", cleanText(id))
-	if err := checkIDs(op, "merchant", merchantID, "customer", id); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"customer", id}); err != nil {
 		return Customer{}, err
 	}
 	found, err := find[Customer](ctx, c, op, customersOf(merchantID), id)
@@ -50,7 +50,7 @@ func (c *Client) Customer(ctx context.Context, merchantID, id string) (Customer,
 // lookFirst after an attempt whose Error said MaybeDone. A different object under that id is ErrConflict.
 func (c *Client) EnsureCustomer(ctx context.Context, want Customer, lookFirst bool) (Customer, error) {
 	op := fmt.Sprintf("creating customer %q", cleanText(want.ID))
-	if err := checkIDs(op, "merchant", want.MerchantID, "customer", want.ID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", want.MerchantID}, namedID{"customer", want.ID}); err != nil {
 		return Customer{}, err
 	}
 	body := want

@@ -88,7 +88,7 @@ func (f fault) notFound(id string) bool {
 	case http.StatusNotFound:
 		return f.shaped
 	case http.StatusInternalServerError:
-		return f.shaped && (f.text == id || f.text == "No criterias matched")
+		return f.shaped && (f.text == id || f.text == "No criterias matched") //nolint:misspell // the original's words
 	}
 	return false
 }
@@ -113,7 +113,8 @@ var requestFaults = [...]string{
 	"foreign key",
 	"not null", "may not be null", "cannot be null", "null value in column",
 	"takes exactly", "positional argument", // a handler of the original that cannot work
-	"badly formed hexadecimal uuid string", "no criterias matched",
+	"badly formed hexadecimal uuid string",
+	"no criterias matched", //nolint:misspell // the original's words
 	"data too long", "value too long",
 	"circular reference detected", "not allowed to change id",
 	"is not a valid field to query by", "invalid operator",

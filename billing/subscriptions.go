@@ -13,7 +13,7 @@ func subscriptionsOf(merchantID string) string { return "/merchants/" + merchant
 // Subscriptions lists what the merchant's customers are subscribed to.
 func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscription, error) {
 	op := fmt.Sprintf("listing the subscriptions of merchant %q", cleanText(merchantID))
-	if err := checkIDs(op, "merchant", merchantID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
 	return list[Subscription](ctx, c, op, subscriptionsOf(merchantID))
@@ -22,7 +22,7 @@ func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscr
 // SubscriptionsOf lists one customer's subscriptions; none when the customer is another merchant's.
 func (c *Client) SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]Subscription, error) {
 	op := fmt.Sprintf("listing the subscriptions of customer %q", cleanText(customerID))
-	if err := checkIDs(op, "merchant", merchantID, "customer", customerID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"customer", customerID}); err != nil {
 		return nil, err
 	}
 	var all []Subscription
@@ -42,7 +42,7 @@ func (c *Client) SubscriptionsOf(ctx context.Context, merchantID, customerID str
 // Subscription gives the subscription with that id, if its customer is the merchant's; else ErrNotFound.
 func (c *Client) Subscription(ctx context.Context, merchantID, id string) (Subscription, error) {
 	op := fmt.Sprintf("reading subscription %q", cleanText(id))
-	if err := checkIDs(op, "merchant", merchantID, "subscription", id); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", id}); err != nil {
 		return Subscription{}, err
 	}
 	found, err := find[Subscription](ctx, c, op, subscriptionsOf(merchantID), id)
@@ -60,9 +60,9 @@ func (c *Client) Subscription(ctx context.Context, merchantID, id string) (Subsc
 // ErrConflict, and so is one that has got another ResourceID since.
 func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want Subscription, lookFirst bool) (Subscription, error) {
 	op := fmt.Sprintf("creating subscription %q", cleanText(want.ID))
-	ids := []string{"merchant", merchantID, "subscription", want.ID, "plan", want.PlanID, "customer", want.CustomerID}
+	ids := []namedID{{"merchant", merchantID}, {"subscription", want.ID}, {"plan", want.PlanID}, {"customer", want.CustomerID}}
 	if want.PaymentMethodID != nil {
-		ids = append(ids, "payment method", *want.PaymentMethodID)
+		ids = append(ids, namedID{"payment method", *want.PaymentMethodID})
 	}
 	if err := checkIDs(op, ids...); err != nil {
 		return Subscription{}, err
@@ -92,7 +92,7 @@ func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) 
 // subscription is ErrNotFound.
 func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, resourceID string) (Subscription, error) {
 	op := fmt.Sprintf("setting the resource of subscription %q", cleanText(subscriptionID))
-	if err := checkIDs(op, "merchant", merchantID, "subscription", subscriptionID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", subscriptionID}); err != nil {
 		return Subscription{}, err
 	}
 	if resourceID == "" || len(resourceID) > 255 {

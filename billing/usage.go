@@ -10,7 +10,7 @@ func usageOf(merchantID string) string { return "/merchants/" + merchantID + "/u
 // Usage lists what was metered under the merchant's subscriptions.
 func (c *Client) Usage(ctx context.Context, merchantID string) ([]Usage, error) {
 	op := fmt.Sprintf("listing the usage of merchant %q", cleanText(merchantID))
-	if err := checkIDs(op, "merchant", merchantID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
 	return list[Usage](ctx, c, op, usageOf(merchantID))
@@ -19,7 +19,7 @@ func (c *Client) Usage(ctx context.Context, merchantID string) ([]Usage, error) 
 // CreateUsage records a measurement, under want.ID if that is given: then it may be repeated.
 func (c *Client) CreateUsage(ctx context.Context, merchantID string, want Usage) (Usage, error) {
 	op := fmt.Sprintf("recording usage of subscription %q", cleanText(want.SubscriptionID))
-	if err := checkIDs(op, "merchant", merchantID, "subscription", want.SubscriptionID, "product", want.ProductID); err != nil {
+	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", want.SubscriptionID}, namedID{"product", want.ProductID}); err != nil {
 		return Usage{}, err
 	}
 	want.MerchantID = "" // it is in the path

@@ -46,7 +46,7 @@ func (q *QuirkServer) at(in call) (int, fault) {
 		return 0, fault{}
 	}
 	if in.table.key == "id" && !canonical(in.id) {
-		return 0, fault{text: "No criterias matched", class: "NotFound", notFound: true}
+		return 0, fault{text: "No criterias matched", class: "NotFound", notFound: true} //nolint:misspell // the original's words
 	}
 	at := slices.IndexFunc(rows, func(r row) bool { return r[in.table.key] == in.id })
 	if at < 0 {

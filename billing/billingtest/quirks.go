@@ -159,11 +159,11 @@ func (q *QuirkServer) noRoute(w http.ResponseWriter, status int) {
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text) // the client has gone if it fails
+	_, _ = io.WriteString(w, text) //nolint:errcheck // it fails when the client has gone
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the client has gone if it fails
+	_ = json.NewEncoder(w).Encode(body) //nolint:errcheck // it fails when the client has gone
 }
