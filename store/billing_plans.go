@@ -26,6 +26,7 @@ type billingItemRow struct {
 	AddedAt     int64  `gorm:"column:added_at"`
 }
 
+// TableName is for gorm.
 func (billingItemRow) TableName() string { return "billing_plan_items" }
 
 func (r billingItemRow) object() billing.PlanItem {
@@ -76,12 +77,21 @@ func completePlans(tx *gorm.DB, plans []billing.Plan) error {
 	return nil
 }
 
-// AddItem returns billing.ErrConflict when the product is in the plan, billing.ErrReference when the merchant lacks one of
-// the two.
+// AddItem returns billing.ErrNotFound when the merchant has no such plan, billing.ErrReference when it has no such product,
+// billing.ErrConflict when the product is in the plan.
 func (p *BillingPlans) AddItem(ctx context.Context, merchantID string, item billing.PlanItem) error {
 	row := billingItem(merchantID, time.Now().UnixMicro(), item)
-	db := p.store.db.WithContext(ctx)
-	return violation(db, db.Create(&row).Error, billing.ErrReference)
+	return p.store.tx(ctx, func(tx *gorm.DB) error {
+		var n int64
+		err := ofMerchant(tx, merchantID).Model(&billingPlanRow{}).Where("id = ?", item.PlanID).Count(&n).Error
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return billing.ErrNotFound
+		}
+		return violation(tx, tx.Create(&row).Error, billing.ErrReference)
+	})
 }
 
 // UpdateItem changes an item under its lock. It returns billing.ErrNotFound.

@@ -14,6 +14,7 @@ type billingMerchantRow struct {
 	AddedAt  int64  `gorm:"column:added_at"`
 }
 
+// TableName is for gorm.
 func (billingMerchantRow) TableName() string { return "billing_merchants" }
 
 func (r billingMerchantRow) added() int64 { return r.AddedAt }
@@ -37,6 +38,7 @@ type billingProductRow struct {
 	AddedAt     int64          `gorm:"column:added_at"`
 }
 
+// TableName is for gorm.
 func (billingProductRow) TableName() string { return "billing_products" }
 
 func (r billingProductRow) added() int64 { return r.AddedAt }
@@ -64,6 +66,7 @@ type billingPlanRow struct {
 	AddedAt     int64          `gorm:"column:added_at"`
 }
 
+// TableName is for gorm.
 func (billingPlanRow) TableName() string { return "billing_plans" }
 
 func (r billingPlanRow) added() int64 { return r.AddedAt }
@@ -88,6 +91,7 @@ type billingCustomerRow struct {
 	AddedAt    int64  `gorm:"column:added_at"`
 }
 
+// TableName is for gorm.
 func (billingCustomerRow) TableName() string { return "billing_customers" }
 
 func (r billingCustomerRow) added() int64 { return r.AddedAt }
@@ -114,6 +118,7 @@ type billingSubscriptionRow struct {
 	AddedAt         int64   `gorm:"column:added_at"`
 }
 
+// TableName is for gorm.
 func (billingSubscriptionRow) TableName() string { return "billing_subscriptions" }
 
 func (r billingSubscriptionRow) added() int64 { return r.AddedAt }
@@ -146,6 +151,7 @@ type billingUsageRow struct {
 	AddedAt        int64    `gorm:"column:added_at"`
 }
 
+// TableName is for gorm.
 func (billingUsageRow) TableName() string { return "billing_usage" }
 
 func (r billingUsageRow) added() int64 { return r.AddedAt }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -44,6 +45,9 @@ func (i items) add(c echo.Context, item billing.PlanItem) error {
 		return change.err
 	}
 	if err := i.plans.AddItem(c.Request().Context(), c.Param("merchant"), item); err != nil {
+		if errors.Is(err, billing.ErrNotFound) {
+			return notFound(item.PlanID)
+		}
 		return refused(err, item.ProductID)
 	}
 	return c.JSON(http.StatusOK, viewItem(item))

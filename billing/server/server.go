@@ -31,7 +31,7 @@ type Table[T any] interface {
 // Plans keeps plans, whose List and Update give them with their items, and the items.
 type Plans interface {
 	Table[billing.Plan]
-	// AddItem returns the errors of Create.
+	// AddItem returns billing.ErrNotFound for an unknown plan, else the errors of Create.
 	AddItem(ctx context.Context, merchantID string, item billing.PlanItem) error
 	// UpdateItem returns the errors of Update.
 	UpdateItem(ctx context.Context, merchantID, planID, productID string, change func(*billing.PlanItem) error) error
