@@ -36,6 +36,8 @@ func (c *Client) call(ctx context.Context, r request) error {
 	case c.turns <- struct{}{}:
 		defer func() { <-c.turns }()
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil { // a free turn does not hide it: select chooses at random
 		return &Error{Kind: Transient, Op: r.op, Message: "not sent", Err: context.Cause(ctx)}
 	}
 	var body []byte
