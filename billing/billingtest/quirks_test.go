@@ -1,12 +1,16 @@
 package billingtest_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/billing/billingtest"
 )
 
@@ -40,6 +44,84 @@ func TestClientOnTheOriginalsQuirks(t *testing.T) {
 				version = "/v1"
 			}
 			billingtest.Conformance(t, billingtest.Target{URL: srv.URL + version, Connections: 1, NoUsage: opts.V1})
+		})
+	}
+}
+
+func TestReleasedV2CannotSubscribe(t *testing.T) {
+	srv := httptest.NewServer(billingtest.NewQuirkServer(billingtest.Options{Unrepaired: true}))
+	defer srv.Close()
+	c, err := billing.New(billing.Config{URL: srv.URL + "/v2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.EnsureSubscription(t.Context(), merchantID, billing.Subscription{
+		ID: uuid.NewString(), PlanID: uuid.NewString(), CustomerID: uuid.NewString(), ResourceID: "pending:1",
+	}, false)
+	e, ok := errors.AsType[*billing.Error](err)
+	if !ok || e.Kind != billing.Permanent || e.MaybeDone || !strings.Contains(e.Message, "takes exactly") {
+		t.Errorf("got %v; want a permanent refusal that says why", err)
+	}
+}
+
+const (
+	merchantID = "f47f51dd-e7db-47e2-bdb1-83935a50cf87"
+	customerID = "4afa6af7-0c5d-467c-8b18-db57ba1bfabc"
+)
+
+// What the client is protected from is really there.
+func TestTheQuirksThemselves(t *testing.T) {
+	merchant := `{"id": "` + merchantID + `", "name": "M", "currency": "nok", "language": "nor"}`
+	customer := `{"id": "` + customerID + `", "name": "X", "unknown": 1}`
+	for version, steps := range map[string][]struct {
+		method, path, body string
+		status             int
+		contentType, text  string
+	}{
+		"v2": {
+			{"POST", "/currencies", `{"name": "NOK"}`, 202, "application/json", `"nok"`},
+			{"POST", "/languages", `{"name": "nor"}`, 202, "application/json", `"nor"`},
+			{"POST", "/merchants", merchant, 202, "application/json", `"M"`},
+			{"POST", "/merchants", merchant, 500, "application/json", "UNIQUE constraint failed"},
+			{"POST", "/merchants/" + merchantID + "/customers", customer, 202, "application/json", `"X"`},
+			{"POST", "/merchants/" + customerID + "/customers", `{"name": "X"}`, 500, "application/json", customerID},
+			{"GET", "/merchants/nonsense/customers", "", 200, "application/json", customerID},
+			{"GET", "/merchants/nonsense/customers/" + customerID, "", 200, "application/json", customerID},
+			{"GET", "/merchants/nonsense/customers/" + merchantID, "", 500, "application/json", merchantID},
+			{"GET", "/merchants/nonsense/customers?limit=1", "", 400, "application/json", "Unknown argument"},
+			{"PUT", "/merchants/nonsense/customers/" + customerID, "{}", 404, "text/plain", ""},
+			{"DELETE", "/merchants/" + merchantID, "", 500, "application/json", "NOT NULL constraint failed: customer.merchant_id"},
+			{"DELETE", "/merchants/nonsense/customers/", "", 204, "", ""},
+			{"GET", "/merchants/nonsense/customers", "", 200, "application/json", "[]"},
+		},
+		"v1": {
+			{"POST", "/currencies", `{"name": "NOK"}`, 202, "application/json", `"nok"`},
+			{"POST", "/languages", `{"name": "nor"}`, 202, "application/json", `"nor"`},
+			{"POST", "/merchants", merchant, 202, "application/json", `"M"`},
+			{"POST", "/merchants", "{", 500, "application/json", `{"code":500}`},
+			{"POST", "/merchants/" + merchantID + "/customers", customer, 202, "application/json", `"X"`},
+			{"GET", "/merchants/" + customerID + "/customers", "", 200, "application/json", "[]"},
+			{"GET", "/merchants/" + merchantID + "/customers/" + merchantID, "", 500, "text/html", merchantID},
+			{"PUT", "/merchants/" + merchantID + "/customers/" + customerID, `{"name": "Y"}`, 202, "application/json", `"Y"`},
+			{"PATCH", "/merchants/" + merchantID + "/customers/" + customerID, "{}", 405, "text/html", ""},
+			{"DELETE", "/merchants/" + merchantID + "/customers/" + merchantID, "", 404, "application/json", `"not_found"`},
+			{"DELETE", "/merchants/" + merchantID + "/customers/", "", 404, "text/html", ""},
+			{"DELETE", "/merchants/" + merchantID + "/customers/" + customerID, "", 204, "", ""},
+		},
+	} {
+		t.Run(version, func(t *testing.T) {
+			quirks := billingtest.NewQuirkServer(billingtest.Options{V1: version == "v1"})
+			for _, s := range steps {
+				r := httptest.NewRequest(s.method, "/"+version+s.path, strings.NewReader(s.body))
+				r.Header.Set("Content-Type", "application/json")
+				w := httptest.NewRecorder()
+				quirks.ServeHTTP(w, r)
+				contentType := w.Header().Get("Content-Type")
+				if w.Code != s.status || !strings.HasPrefix(contentType, s.contentType) || !strings.Contains(w.Body.String(), s.text) {
+					t.Errorf("%s %s %s: got %d %s %s; want %d %s with %q", s.method, s.path, s.body,
+						w.Code, contentType, w.Body, s.status, s.contentType, s.text)
+				}
+			}
 		})
 	}
 }
