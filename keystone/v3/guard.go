@@ -49,7 +49,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || resp.StatusCode >= 300 || len(path) == 0 || len(path) > 2 || path[0] != "projects" || req.Method == http.MethodHead {
 		return resp, err
 	}
-	return resp, g.learn(resp)
+	_, err = g.learn(resp)
+	return resp, err
 }
 
 // check returns neither an answer nor an error if the write may go out. It returns an answer if the project
@@ -103,11 +104,12 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 	if resp.StatusCode != http.StatusOK {
 		return resp, nil
 	}
-	if err := g.learn(resp); err != nil {
+	found, err := g.learn(resp)
+	if err != nil {
 		return nil, err
 	}
-	if err := resp.Body.Close(); err != nil {
-		return nil, err
+	if len(found) != 1 || found[0].ID != id {
+		return nil, &keystone.Error{Kind: keystone.Transient, Op: "reading project " + id, Err: errIncomplete}
 	}
 	if !g.ours.has(id) {
 		return nil, blocked(fmt.Sprintf("%s on project %s", req.Method, id))
@@ -120,34 +122,38 @@ type project struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	DomainID string `json:"domain_id"`
-	IsDomain bool   `json:"is_domain"`
 }
 
 func (g *guard) isOurs(p project) bool {
-	return tenantName.MatchString(p.Name) && !p.IsDomain && p.DomainID != "" && g.may != nil && g.may(p.DomainID)
+	return tenantName.MatchString(p.Name) && p.DomainID != "" && g.may != nil && g.may(p.DomainID)
 }
 
-// learn keeps the ids of our projects in the answer, and leaves it readable. An answer that is no JSON teaches nothing.
-func (g *guard) learn(resp *http.Response) error {
+// learn reads the projects in the answer, of which it keeps the ids of ours, and leaves it readable. An answer that is no JSON
+// teaches nothing.
+func (g *guard) learn(resp *http.Response) ([]project, error) {
 	body, err := io.ReadAll(resp.Body)
 	closing := resp.Body.Close()
 	if err != nil {
 		resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
-		return nil //nolint:nilerr // whoever reads the answer meets the error where it was
+		return nil, nil //nolint:nilerr // whoever reads the answer meets the error where it was
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	var answer struct {
-		Project  project   `json:"project"`
+		Project  *project  `json:"project"`
 		Projects []project `json:"projects"`
 	}
-	if json.Unmarshal(body, &answer) == nil {
-		for _, p := range append(answer.Projects, answer.Project) {
-			if validID(p.ID) && g.isOurs(p) {
-				g.ours.add(p.ID)
-			}
+	if json.Unmarshal(body, &answer) != nil {
+		return nil, closing
+	}
+	if answer.Project != nil {
+		answer.Projects = append(answer.Projects, *answer.Project)
+	}
+	for _, p := range answer.Projects {
+		if validID(p.ID) && g.isOurs(p) {
+			g.ours.add(p.ID)
 		}
 	}
-	return closing
+	return answer.Projects, closing
 }
 
 type failing struct{ err error }
@@ -195,7 +201,7 @@ func (g *guard) isLogin(req *http.Request) bool {
 // path splits what follows the endpoint. It is empty for an address outside of it, and for one written in more than one way.
 func (g *guard) path(u *url.URL) []string {
 	rest, ok := strings.CutPrefix(u.EscapedPath(), g.endpoint.EscapedPath())
-	if !ok || u.Host != g.endpoint.Host || u.Scheme != g.endpoint.Scheme || strings.ContainsAny(rest, "%;") {
+	if !ok || u.Host != g.endpoint.Host || u.Scheme != g.endpoint.Scheme {
 		return nil
 	}
 	path := strings.Split(rest, "/")

@@ -22,14 +22,14 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 	return func(ctx context.Context) (token string, expires time.Time, err error) {
 		err = c.do(ctx, login, "logging in as "+credential.String(), func(ctx context.Context) error {
 			result := tokens.Create(ctx, c.bare, credential.authOptions())
-			t, err := result.ExtractToken()
-			if err != nil {
+			var answer tokenAnswer
+			if err := result.Result.ExtractInto(&answer); err != nil {
 				return err
 			}
-			if t.ID == "" {
+			token, expires = result.Header.Get("X-Subject-Token"), answer.Token.ExpiresAt
+			if token == "" || expires.IsZero() {
 				return errIncomplete
 			}
-			token, expires = t.ID, t.ExpiresAt
 			return nil
 		})
 		return token, expires, err

@@ -18,12 +18,12 @@ func (c *Cloud) Domain(ctx context.Context, nameOrID string) (d keystone.Domain,
 	op := fmt.Sprintf("finding domain %q", nameOrID)
 	if validID(nameOrID) {
 		err = c.do(ctx, read, op, func(ctx context.Context) error {
-			found, err := domains.Get(ctx, c.identity, nameOrID).Extract()
-			if err == nil && found.ID != nameOrID {
-				err = errIncomplete
+			var answer struct {
+				Domain keystone.Domain `json:"domain"`
 			}
-			if err == nil {
-				d = keystone.Domain{ID: found.ID, Name: found.Name}
+			err := domains.Get(ctx, c.identity, nameOrID).ExtractInto(&answer)
+			if d = answer.Domain; err == nil && d.ID != nameOrID {
+				return errIncomplete
 			}
 			return err
 		})
@@ -78,27 +78,30 @@ func (c *Cloud) EnsureProject(ctx context.Context, n keystone.NewProject) (p key
 	return p, lookup == nil && n.Mark != "" && p.HasTag(n.Mark), lookup
 }
 
+// projectAnswer is read with ExtractInto: gophercloud's Extract returns neither a project nor an error for an empty answer.
+type projectAnswer struct {
+	Project keystone.Project `json:"project"`
+}
+
 func (c *Cloud) createProject(ctx context.Context, n keystone.NewProject) (p keystone.Project, err error) {
 	tags := slices.Clone(n.Tags)
 	if n.Mark != "" && !slices.Contains(tags, n.Mark) {
 		tags = append(tags, n.Mark)
 	}
 	err = c.do(ctx, write, fmt.Sprintf("creating project %q", n.Name), func(ctx context.Context) error {
-		created, err := projects.Create(ctx, c.identity, projects.CreateOpts{
+		var answer projectAnswer
+		err := projects.Create(ctx, c.identity, projects.CreateOpts{
 			Name: n.Name, DomainID: n.DomainID, Description: n.Description, Tags: tags,
-		}).Extract()
-		if err != nil {
-			return err
-		}
-		if !validID(created.ID) || created.Name != n.Name || created.DomainID != n.DomainID {
+		}).ExtractInto(&answer)
+		if p = answer.Project; err == nil && (!validID(p.ID) || p.Name != n.Name || p.DomainID != n.DomainID) {
 			return errIncomplete
 		}
-		p = keystone.Project{
-			ID: created.ID, Name: created.Name, DomainID: created.DomainID, Enabled: created.Enabled, Tags: created.Tags,
-		}
-		return nil
+		return err
 	})
-	return p, err
+	if err != nil {
+		return keystone.Project{}, err
+	}
+	return p, nil
 }
 
 // RemoveProject implements [keystone.Identity].
@@ -135,15 +138,12 @@ func (c *Cloud) locate(ctx context.Context, p keystone.Project) (found keystone.
 		return found, err
 	}
 	err = c.do(ctx, read, op, func(ctx context.Context) error {
-		got, err := projects.Get(ctx, c.identity, p.ID).Extract()
-		if err != nil {
-			return err
-		}
-		if got.ID != p.ID {
+		var answer projectAnswer
+		err := projects.Get(ctx, c.identity, p.ID).ExtractInto(&answer)
+		if found = answer.Project; err == nil && found.ID != p.ID {
 			return errIncomplete
 		}
-		found = keystone.Project{ID: got.ID, Name: got.Name, DomainID: got.DomainID, Enabled: got.Enabled, Tags: got.Tags}
-		return nil
+		return err
 	})
 	return found, err
 }

@@ -21,9 +21,7 @@ func (c *Cloud) ValidateToken(ctx context.Context, token string) (t keystone.Tok
 		return t, tokenInvalid(op)
 	}
 	err = c.do(ctx, validation, op, func(ctx context.Context) error {
-		var answer struct {
-			Token tokenBody `json:"token"`
-		}
+		var answer tokenAnswer
 		_, err := c.identity.Get(ctx, c.identity.ServiceURL("auth", "tokens")+"?nocatalog", &answer, //nolint:bodyclose // gophercloud has closed it
 			&gophercloud.RequestOpts{MoreHeaders: map[string]string{"X-Subject-Token": token}})
 		if err != nil {
@@ -53,14 +51,11 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 	var scoped keystone.ScopedToken
 	err := c.do(ctx, exchange, op, func(ctx context.Context) error {
 		result := tokens.Create(ctx, c.bare, &tokens.AuthOptions{TokenID: unscoped, Scope: tokens.Scope{ProjectID: projectID}})
-		if result.Err != nil {
-			return result.Err
-		}
-		var body tokenBody
-		if err := result.ExtractIntoStructPtr(&body, "token"); err != nil {
+		var answer tokenAnswer
+		if err := result.Result.ExtractInto(&answer); err != nil {
 			return err
 		}
-		t := body.token()
+		t := answer.Token.token()
 		scoped = keystone.ScopedToken{
 			ID: result.Header.Get("X-Subject-Token"), ProjectID: t.ProjectID, ExpiresAt: t.ExpiresAt, Roles: t.Roles,
 		}
@@ -87,6 +82,10 @@ func (c *Cloud) Ping(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+type tokenAnswer struct {
+	Token tokenBody `json:"token"`
 }
 
 // tokenBody is a token as Keystone shows it.

@@ -71,6 +71,9 @@ type wire struct {
 // RoundTrip notes in the request's call whether it has left.
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	note := noteOf(req.Context())
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
 	var asked, got bool
 	trace := &httptrace.ClientTrace{
 		GetConn: func(string) { asked = true },

@@ -1,0 +1,135 @@
+package v3_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+)
+
+// house is an in-memory Keystone with a cloud on it, between which a test may step.
+type house struct {
+	*keystonetest.Keystone
+
+	url    string
+	config v3.Config
+	cloud  *v3.Cloud
+	wire   *wire
+}
+
+func newHouse(t *testing.T, change ...func(*v3.Config)) *house {
+	t.Helper()
+	h := &house{Keystone: keystonetest.New(keystonetest.Options{}), wire: &wire{next: v3.NewTransport(nil)}}
+	url, stop, err := h.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	h.url = url
+	h.config = v3.Config{
+		URL:            url,
+		Credential:     v3.Credential{Username: "admin", UserDomainID: "default", Password: "secret", ProjectName: "admin", ProjectDomainID: "default"},
+		Base:           h.wire,
+		MayWriteDomain: func(id string) bool { return id == "default" },
+	}
+	for _, c := range change {
+		c(&h.config)
+	}
+	if h.cloud, err = v3.New(h.config); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// wire counts requests and lets a test answer them itself.
+type wire struct {
+	next http.RoundTripper
+
+	mu    sync.Mutex
+	step  func(req *http.Request, next http.RoundTripper) (*http.Response, error) // nil lets all pass
+	seen  []string                                                                // "POST /projects"
+	login int
+}
+
+func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	step := w.step
+	w.seen = append(w.seen, req.Method+" "+strings.TrimPrefix(req.URL.Path, "/v3"))
+	if isLogin(req) {
+		w.login++
+	}
+	w.mu.Unlock()
+	if step != nil {
+		return step(req, w.next)
+	}
+	return w.next.RoundTrip(req)
+}
+
+// intercept hands over all requests that match to do.
+func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen, w.login = nil, 0
+	w.step = func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if match(req) {
+			return do.RoundTrip(req)
+		}
+		return next.RoundTrip(req)
+	}
+}
+
+// also intercepts more, and forgets nothing.
+func (w *wire) also(match func(*http.Request) bool, do http.RoundTripper) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.step
+	w.step = func(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if match(req) {
+			return do.RoundTrip(req)
+		}
+		return before(req, next)
+	}
+}
+
+func (w *wire) requests() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen
+}
+
+func (w *wire) logins() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.login
+}
+
+func isLogin(req *http.Request) bool {
+	return req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/auth/tokens")
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+func tenant(name string) keystone.NewProject {
+	return keystone.NewProject{Name: "bs-customer-" + name, DomainID: "default", Mark: "tenantry-run-1"}
+}
+
+var keystonetestUser = keystonetest.User{Name: "customer", Password: "pw"}
+
+// serve answers a request without a network.
+func serve(k http.Handler, req *http.Request) *http.Response {
+	w := httptest.NewRecorder()
+	in := req.Clone(req.Context())
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	in.RequestURI = in.URL.RequestURI()
+	k.ServeHTTP(w, in)
+	return w.Result()
+}

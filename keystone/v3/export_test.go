@@ -1,0 +1,32 @@
+package v3
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// RetryAfter is retryAfter.
+var RetryAfter = retryAfter
+
+// Send sends any request with the service's credential, as code that forgot itself might.
+func Send(ctx context.Context, c *Cloud, method, path, body string) error {
+	address := strings.TrimSuffix(c.identity.Endpoint, "/") + path
+	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.identity.HTTPClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		return fmt.Errorf("got %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,346 @@
+package v3_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+)
+
+// verdict is what a fault is made of.
+type verdict struct {
+	kind      keystone.Kind
+	maybeDone bool
+	own       bool
+	after     time.Duration
+	sentinel  error
+}
+
+const own401 = `{"error":{"code":401,"message":"The request you have made requires authentication.","title":"Unauthorized"}}`
+
+func body(status int) string {
+	return fmt.Sprintf(`{"error":{"code":%d,"message":"Something is up.","title":"x"}}`, status)
+}
+
+func answer(status int, body string, headers ...string) roundTrip {
+	return func(req *http.Request) (*http.Response, error) {
+		if req.Body != nil {
+			_, _ = io.Copy(io.Discard, req.Body)
+		}
+		w := httptest.NewRecorder()
+		for i := 0; i+1 < len(headers); i += 2 {
+			w.Header().Set(headers[i], headers[i+1])
+		}
+		w.WriteHeader(status)
+		_, _ = w.WriteString(body)
+		return w.Result(), nil
+	}
+}
+
+// elsewhere sends the request to another address.
+func elsewhere(scheme, host string) roundTrip {
+	return func(req *http.Request) (*http.Response, error) {
+		req = req.Clone(req.Context())
+		req.URL.Scheme, req.URL.Host = scheme, host
+		return v3.NewTransport(nil).RoundTrip(req)
+	}
+}
+
+// afterwards lets the request through and loses its answer.
+func afterwards(err error) roundTrip {
+	return func(req *http.Request) (*http.Response, error) {
+		resp, sent := v3.NewTransport(nil).RoundTrip(req)
+		if sent != nil {
+			return nil, sent
+		}
+		_ = resp.Body.Close()
+		return nil, err
+	}
+}
+
+// listener takes connections and does this to them.
+func listener(t *testing.T, treat func(*net.TCPConn)) string {
+	t.Helper()
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.AcceptTCP()
+			if err != nil {
+				return
+			}
+			go treat(c)
+		}
+	}()
+	return l.Addr().String()
+}
+
+type unsent struct{ error }
+
+func (unsent) NotSent() bool { return true }
+
+func TestFaultsAreToldApart(t *testing.T) {
+	const (
+		permanent, transient, unavailable, unknown = keystone.Permanent, keystone.Transient, keystone.Unavailable, keystone.Unknown
+	)
+	reset := listener(t, func(c *net.TCPConn) {
+		_, _ = c.Read(make([]byte, 1))
+		_ = c.SetLinger(0)
+		_ = c.Close()
+	})
+	silent := listener(t, func(*net.TCPConn) {})
+	closed := listener(t, func(c *net.TCPConn) { _ = c.Close() })
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	encrypted := httptest.NewUnstartedServer(http.NotFoundHandler())
+	encrypted.Config.ErrorLog = log.New(io.Discard, "", 0)
+	encrypted.StartTLS()
+	t.Cleanup(encrypted.Close)
+	maybe := verdict{kind: unknown, maybeDone: true}
+
+	for _, c := range []struct {
+		what        string
+		fault       http.RoundTripper
+		write, read verdict
+	}{
+		{"400", answer(400, body(400)), verdict{kind: permanent}, verdict{kind: permanent}},
+		{
+			"401 always", answer(401, own401),
+			verdict{kind: unavailable, own: true},
+			verdict{kind: unavailable, own: true},
+		},
+		{"401 from a proxy", answer(401, "<html>"), verdict{kind: unavailable}, verdict{kind: unavailable}},
+		{
+			"403 by policy", answer(403, `{"error":{"message":"You are not authorized to perform the requested action: identity:create_project."}}`),
+			verdict{kind: unavailable, own: true},
+			verdict{kind: unavailable, own: true},
+		},
+		{"403 about the thing", answer(403, body(403)), verdict{kind: permanent}, verdict{kind: permanent}},
+		{"403 from a proxy", answer(403, "<html>"), verdict{kind: unavailable}, verdict{kind: unavailable}},
+		{"404", answer(404, body(404)), verdict{kind: permanent, sentinel: keystone.ErrNotFound}, verdict{kind: permanent, sentinel: keystone.ErrNotFound}},
+		{"404 from a proxy", answer(404, "<html>"), verdict{kind: unavailable}, verdict{kind: unavailable}},
+		{
+			"404 for a token of a disabled project", answer(404, `{"error":{"message":"Unable to validate token because project x is disabled"}}`),
+			verdict{kind: unavailable, own: true},
+			verdict{kind: unavailable, own: true},
+		},
+		{"405", answer(405, `{"message":"no"}`), verdict{kind: permanent}, verdict{kind: permanent}},
+		{"409 though nothing has the name", answer(409, body(409)), verdict{kind: permanent, sentinel: keystone.ErrConflict}, verdict{kind: permanent, sentinel: keystone.ErrConflict}},
+		{"413", answer(413, "<html>"), verdict{kind: permanent}, verdict{kind: permanent}},
+		{
+			"429 with Retry-After", answer(429, "", "Retry-After", "7"),
+			verdict{kind: transient, after: 7 * time.Second},
+			verdict{kind: transient, after: 7 * time.Second},
+		},
+		{"500", answer(500, body(500)), maybe, verdict{kind: transient}},
+		{"502", answer(502, "<html>"), maybe, verdict{kind: unavailable}},
+		{
+			"503 with Retry-After", answer(503, "", "Retry-After", "120"),
+			verdict{kind: unavailable, maybeDone: true, after: 2 * time.Minute},
+			verdict{kind: unavailable, after: 2 * time.Minute},
+		},
+		{"504", answer(504, "<html>"), maybe, verdict{kind: unavailable}},
+		{"redirected", answer(302, "", "Location", plain.URL), verdict{kind: unavailable}, verdict{kind: unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), verdict{kind: unavailable}, verdict{kind: unavailable}},
+		{"no such host", elsewhere("http", "nowhere.invalid"), verdict{kind: unavailable}, verdict{kind: unavailable}},
+		{"no TLS there", elsewhere("https", strings.TrimPrefix(plain.URL, "http://")), verdict{kind: unavailable}, verdict{kind: unavailable}},
+		{"an unknown certificate", elsewhere("https", encrypted.Listener.Addr().String()), verdict{kind: unavailable}, verdict{kind: unavailable}},
+		{"closed at once", elsewhere("http", closed), maybe, verdict{kind: transient}},
+		{"reset before the commit", elsewhere("http", reset), maybe, verdict{kind: transient}},
+		{
+			"reset after the commit", afterwards(&net.OpError{Op: "read", Err: syscall.ECONNRESET}),
+			maybe,
+			verdict{kind: transient},
+		},
+		{"a Base that says nothing of connections", roundTrip(func(*http.Request) (*http.Response, error) { return nil, io.EOF }), maybe, verdict{kind: transient}},
+		{
+			"stopped by Base", roundTrip(func(*http.Request) (*http.Response, error) { return nil, unsent{errors.New("no lease")} }),
+			verdict{kind: transient},
+			verdict{kind: transient},
+		},
+		{"no TLS handshake in time", elsewhere("https", silent), verdict{kind: transient}, verdict{kind: transient}},
+		{"no answer in time", elsewhere("http", silent), maybe, verdict{kind: transient}},
+		{"200 and a page", answer(200, "<html>", "Content-Type", "text/html"), maybe, verdict{kind: transient}},
+		{"201 and a page", answer(201, "<html>", "Content-Type", "text/html"), maybe, verdict{kind: transient}},
+		{"201 and nothing", answer(201, ""), maybe, verdict{kind: transient}},
+		{"201 and an empty object", answer(201, "{}"), maybe, verdict{kind: transient}},
+		{"201 cut off", answer(201, `{"project": {"id": "a`), maybe, verdict{kind: transient}},
+		{"200 and an empty object", answer(200, "{}"), maybe, verdict{kind: transient}},
+		{"200 and null", answer(200, `{"projects": null}`), maybe, verdict{kind: transient}},
+		{"200 cut off", answer(200, `{"projects": [`), maybe, verdict{kind: transient}},
+		{"200 without end", answer(200, `{"projects": ["`+strings.Repeat("x", 9<<20)), maybe, verdict{kind: transient}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			h := newHouse(t, func(cfg *v3.Config) { cfg.Timeout = 100 * time.Millisecond })
+			if err := h.cloud.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodPost && !isLogin(r) }, c.fault)
+			_, made, err := h.cloud.EnsureProject(t.Context(), tenant("1"))
+			compare(t, "write", err, c.write)
+			if made {
+				t.Error("write: made")
+			}
+			if sent := len(h.wire.requests()); sent > 3 { // it, a login or a look-up, and it again
+				t.Errorf("write: sent %v", h.wire.requests())
+			}
+			h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodGet }, c.fault)
+			_, err = h.cloud.FindProject(t.Context(), "default", "bs-customer-1")
+			compare(t, "read", err, c.read)
+		})
+	}
+}
+
+func compare(t *testing.T, what string, err error, want verdict) {
+	t.Helper()
+	var e *keystone.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("%s: got %v", what, err)
+	}
+	got := verdict{e.Kind, e.MaybeDone, e.OwnCredential, e.RetryAfter, nil}
+	if want.sentinel != nil && errors.Is(err, want.sentinel) {
+		got.sentinel = want.sentinel
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: %v\n got %+v\nwant %+v", what, err, got, want)
+	}
+}
+
+func TestFaultsOfAnExchange(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		fault http.RoundTripper
+		want  verdict
+	}{
+		{"400", answer(400, body(400)), verdict{kind: keystone.Permanent}},
+		{"401", answer(401, own401), verdict{kind: keystone.Permanent, sentinel: keystone.ErrNoAccess}},
+		{"401 from a proxy", answer(401, "<html>"), verdict{kind: keystone.Unavailable}},
+		{"403", answer(403, body(403)), verdict{kind: keystone.Permanent, sentinel: keystone.ErrNoAccess}},
+		{"404", answer(404, body(404)), verdict{kind: keystone.Permanent, sentinel: keystone.ErrTokenInvalid}},
+		{"404 from a proxy", answer(404, "<html>"), verdict{kind: keystone.Unavailable}},
+		{"429", answer(429, "", "Retry-After", "1"), verdict{kind: keystone.Transient, after: time.Second}},
+		{"500", answer(500, body(500)), verdict{kind: keystone.Transient}},
+		{"503", answer(503, ""), verdict{kind: keystone.Unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), verdict{kind: keystone.Unavailable}},
+		{"answer lost", afterwards(io.EOF), verdict{kind: keystone.Transient}},
+		{"201 without a token", answer(201, `{"token":{"project":{"id":"p"}}}`), verdict{kind: keystone.Transient}},
+		{"201 for another project", answer(201, `{"token":{"project":{"id":"q"}}}`, "X-Subject-Token", "x"), verdict{kind: keystone.Transient}},
+		{"201 cut off", answer(201, `{"token":{`, "X-Subject-Token", "x"), verdict{kind: keystone.Transient}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			h := newHouse(t)
+			h.wire.intercept(isLogin, c.fault)
+			scoped, err := h.cloud.ExchangeToken(t.Context(), "gAAAA", "p")
+			compare(t, "exchange", err, c.want)
+			if scoped.ID != "" || len(h.wire.requests()) != 1 {
+				t.Errorf("got %v after %v", scoped.ID, h.wire.requests())
+			}
+		})
+	}
+}
+
+func TestAFaultAtTheLoginIsNeverTheFaultOfAWrite(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		fault http.RoundTripper
+		want  verdict
+	}{
+		{"400", answer(400, body(400)), verdict{kind: keystone.Unavailable, own: true}},
+		{"401", answer(401, own401), verdict{kind: keystone.Unavailable, own: true}},
+		{"404", answer(404, "<html>"), verdict{kind: keystone.Unavailable, own: true}},
+		{"429", answer(429, "", "Retry-After", "3"), verdict{kind: keystone.Transient, after: 3 * time.Second}},
+		{"500", answer(500, body(500)), verdict{kind: keystone.Transient}},
+		{"503", answer(503, ""), verdict{kind: keystone.Unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), verdict{kind: keystone.Unavailable}},
+		{"answer lost", afterwards(io.EOF), verdict{kind: keystone.Transient}},
+		{"201 without a token", answer(201, `{"token":{}}`), verdict{kind: keystone.Transient}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			h := newHouse(t)
+			h.wire.intercept(isLogin, c.fault)
+			_, _, err := h.cloud.EnsureProject(t.Context(), tenant("1"))
+			compare(t, "write", err, c.want)
+			if len(h.Projects()) != 1 {
+				t.Errorf("there are projects %v", h.Projects())
+			}
+
+			// The same when the token is refused in between.
+			h = newHouse(t)
+			if err := h.cloud.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			h.wire.intercept(func(*http.Request) bool { return true }, roundTrip(func(req *http.Request) (*http.Response, error) {
+				if isLogin(req) {
+					return c.fault.RoundTrip(req)
+				}
+				return answer(401, own401)(req)
+			}))
+			_, _, err = h.cloud.EnsureProject(t.Context(), tenant("1"))
+			compare(t, "write with a refused token", err, c.want)
+		})
+	}
+}
+
+func TestAContextThatEndsIsKnownByIt(t *testing.T) {
+	h := newHouse(t)
+	if err := h.cloud.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodPost }, roundTrip(func(req *http.Request) (*http.Response, error) {
+		cancel()
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}))
+	_, _, err := h.cloud.EnsureProject(ctx, tenant("1"))
+	compare(t, "while waiting", err, verdict{kind: keystone.Unknown, maybeDone: true, sentinel: context.Canceled})
+
+	h.wire.intercept(func(*http.Request) bool { return false }, nil)
+	_, _, err = h.cloud.EnsureProject(ctx, tenant("1"))
+	compare(t, "before sending", err, verdict{kind: keystone.Transient, sentinel: context.Canceled})
+}
+
+func TestRetryAfterIsSecondsOrADate(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for header, want := range map[string]time.Duration{
+		"": 0, "0": 0, "90": 90 * time.Second, "-1": 0, "soon": 0, "99999999999999999999": 0,
+		"Thu, 01 Jan 2026 00:01:00 GMT": time.Minute, "Wed, 31 Dec 2025 00:00:00 GMT": 0,
+	} {
+		if got := v3.RetryAfter(header, now); got != want {
+			t.Errorf("%q: got %s, want %s", header, got, want)
+		}
+	}
+}
+
+func TestErrorsHoldWhatKeystoneSaidButNoToken(t *testing.T) {
+	h := newHouse(t)
+	user := h.AddUser(keystonetestUser)
+	token := h.IssueToken(user)
+	h.wire.intercept(isLogin, answer(404, fmt.Sprintf(`{"error":{"message":"Not recognized: %s, eyJhbGciOiJFUzI1NiJ9.eyJzdWIi\u0000"}}`, token),
+		"X-Openstack-Request-Id", "req-7"))
+	_, err := h.cloud.ExchangeToken(t.Context(), token, "p")
+	want := "exchanging a token for project p: token is not valid: Keystone answered 404 Not Found: Not recognized: [token], [token] (req-7)"
+	if err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+	h.wire.intercept(isLogin, answer(400, `{"error":{"message":"odd-token is odd"}}`))
+	_, err = h.cloud.ExchangeToken(t.Context(), "odd-token", "p")
+	if strings.Contains(err.Error(), "odd-token") {
+		t.Errorf("got %s", err)
+	}
+}

@@ -1,0 +1,183 @@
+package v3_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+)
+
+func TestOneLoginServesAllWhoWait(t *testing.T) {
+	h := newHouse(t)
+	inLogin, leave := make(chan struct{}), make(chan struct{})
+	h.wire.intercept(isLogin, roundTrip(func(req *http.Request) (*http.Response, error) {
+		close(inLogin)
+		<-leave
+		return v3.NewTransport(nil).RoundTrip(req)
+	}))
+
+	// The one who began the login gives up; the login goes on for the others.
+	ctx, cancel := context.WithCancel(t.Context())
+	impatient := make(chan error)
+	go func() { impatient <- h.cloud.Ping(ctx) }()
+	<-inLogin
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			if err := h.cloud.Ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	cancel()
+	if err := <-impatient; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the context's end", err)
+	}
+	close(leave)
+	group.Wait()
+	if h.wire.logins() != 1 {
+		t.Errorf("got %d logins, want 1", h.wire.logins())
+	}
+}
+
+func TestARefusedTokenIsReplacedByOneLogin(t *testing.T) {
+	h := newHouse(t)
+	var stale atomic.Value
+	stale.Store("")
+	refuse := roundTrip(func(req *http.Request) (*http.Response, error) {
+		token := req.Header.Get("X-Auth-Token")
+		if stale.CompareAndSwap("", token); token == stale.Load() {
+			return answer(401, own401)(req)
+		}
+		return v3.NewTransport(nil).RoundTrip(req)
+	})
+	h.wire.intercept(func(r *http.Request) bool { return !isLogin(r) }, refuse)
+	var group sync.WaitGroup
+	for i := range 16 {
+		group.Go(func() {
+			n := tenant(string(rune('a' + i)))
+			if _, made, err := h.cloud.EnsureProject(t.Context(), n); err != nil || !made {
+				t.Errorf("made %t, %v", made, err)
+			}
+		})
+	}
+	group.Wait()
+	if h.wire.logins() != 2 || len(h.Projects()) != 17 {
+		t.Errorf("got %d logins and %d projects, want 2 and 17", h.wire.logins(), len(h.Projects()))
+	}
+}
+
+func TestALateRefusalDoesNotCostTheNewToken(t *testing.T) {
+	h := newHouse(t)
+	if err := h.cloud.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	began, renewed := make(chan struct{}), make(chan struct{})
+	var first atomic.Bool
+	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodPost && !isLogin(r) && !first.Swap(true) },
+		roundTrip(func(req *http.Request) (*http.Response, error) {
+			close(began)
+			<-renewed
+			return answer(401, own401)(req)
+		}))
+	late := make(chan error)
+	go func() {
+		_, _, err := h.cloud.EnsureProject(t.Context(), tenant("1"))
+		late <- err
+	}()
+	<-began
+	refused := false
+	h.wire.also(func(r *http.Request) bool { return r.Method == http.MethodGet && !refused },
+		roundTrip(func(req *http.Request) (*http.Response, error) {
+			refused = true
+			return answer(401, own401)(req)
+		}))
+	if err := h.cloud.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	close(renewed)
+	if err := <-late; err != nil {
+		t.Error(err)
+	}
+	if h.wire.logins() != 1 {
+		t.Errorf("got %d logins, want 1", h.wire.logins())
+	}
+}
+
+func TestAContextThatEndsDuringASecondLoginLeavesNothingBehind(t *testing.T) {
+	h := newHouse(t)
+	if err := h.cloud.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	leave := make(chan struct{})
+	defer close(leave)
+	h.wire.intercept(func(*http.Request) bool { return true }, roundTrip(func(req *http.Request) (*http.Response, error) {
+		if isLogin(req) {
+			cancel()
+			<-leave
+		}
+		return answer(401, own401)(req)
+	}))
+	_, _, err := h.cloud.EnsureProject(ctx, tenant("1"))
+	compare(t, "write", err, verdict{kind: keystone.Transient, sentinel: context.Canceled})
+}
+
+func TestATokenIsReplacedShortlyBeforeItExpires(t *testing.T) {
+	// In the bubble nothing may touch the network, so that the Keystone is called directly.
+	synctest.Test(t, func(t *testing.T) {
+		k := keystonetest.New(keystonetest.Options{})
+		var logins, refused int
+		cloud, err := v3.New(v3.Config{
+			URL:        "http://keystone.invalid/v3",
+			Credential: v3.Credential{Username: "admin", UserDomainID: "default", Password: "secret", ProjectName: "admin", ProjectDomainID: "default"},
+			Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+				if isLogin(req) {
+					logins++
+				}
+				resp := serve(k, req)
+				if resp.StatusCode == http.StatusUnauthorized {
+					refused++
+				}
+				return resp, nil
+			}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 * 60 {
+			if err := cloud.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if logins != 4 || refused != 0 {
+			t.Errorf("in three hours: got %d logins and %d refusals, want 4 and none", logins, refused)
+		}
+	})
+}
+
+func TestNothingIsSentBeforeTheFirstCall(t *testing.T) {
+	h := newHouse(t)
+	if got := h.wire.requests(); len(got) != 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestKeystoneMayComeUpLater(t *testing.T) {
+	h := newHouse(t)
+	h.wire.intercept(func(*http.Request) bool { return true }, elsewhere("http", "127.0.0.1:1"))
+	compare(t, "while it is down", h.cloud.Ping(t.Context()), verdict{kind: keystone.Unavailable})
+	h.wire.intercept(func(*http.Request) bool { return false }, nil)
+	if err := h.cloud.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,87 @@
+package v3_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+)
+
+func TestRolesThatOpenTheWholeCloudAreRefused(t *testing.T) {
+	h := newHouse(t)
+	h.AddRole("bs-admin", "member")
+	h.AddRole("deputy", "admin")
+	h.AddRole("deputy-of-deputy", "member", "deputy")
+	for name, refused := range map[string]bool{
+		"member": false, "bs-admin": false, "admin": true, "ADMIN": true, "deputy": true, "deputy-of-deputy": true,
+	} {
+		roles, err := h.cloud.Roles(t.Context(), []string{"reader", name})
+		if errors.Is(err, keystone.ErrRefusedRole) != refused || !refused && (err != nil || len(roles) != 2 || roles[1].Name != name) {
+			t.Errorf("%s: got %v, %v; want refused %t", name, roles, err, refused)
+		}
+	}
+	h.config.AllowAdminRole = true
+	cloud, err := v3.New(h.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cloud.Roles(t.Context(), []string{"admin", "deputy"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestARoleWhoseImplicationsAreNotToldIsNotResolved(t *testing.T) {
+	h := newHouse(t)
+	h.wire.intercept(func(r *http.Request) bool { return r.URL.Path == "/v3/role_inferences" },
+		answer(403, `{"error":{"message":"You are not authorized to perform the requested action: identity:list_role_inference_rules."}}`))
+	_, err := h.cloud.Roles(t.Context(), []string{"member"})
+	compare(t, "resolve", err, verdict{kind: keystone.Unavailable, own: true})
+}
+
+func TestARoleIsResolvedOnce(t *testing.T) {
+	h := newHouse(t)
+	for range 3 {
+		if _, err := h.cloud.Roles(t.Context(), []string{"member", "reader"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(h.wire.requests()); got != 5 { // a login, and for each role its id and what it implies
+		t.Errorf("got %v", h.wire.requests())
+	}
+	// A role that has gone makes for a new look.
+	a := keystone.Assignment{ProjectID: h.AddProject(keystone.Project{Name: "bs-customer-1"}), UserID: h.AddUser(keystonetestUser), RoleID: "gone"}
+	if err := h.cloud.EnsureAssignment(t.Context(), a); !errors.Is(err, keystone.ErrNotFound) {
+		t.Fatalf("got %v", err)
+	}
+	before := len(h.wire.requests())
+	if _, err := h.cloud.Roles(t.Context(), []string{"member"}); err != nil || len(h.wire.requests()) == before {
+		t.Errorf("got %v, sent %v", err, h.wire.requests())
+	}
+}
+
+func TestIDsThatWouldLeadElsewhereAreNotSent(t *testing.T) {
+	h := newHouse(t)
+	for _, id := range []string{"", ".", "..", "a/b", "a?b", "a#b", "a%2fb", "a b", "ä"} {
+		good := keystone.Assignment{ProjectID: "p", UserID: "u", RoleID: "r"}
+		for _, a := range []keystone.Assignment{
+			{ProjectID: id, UserID: good.UserID, RoleID: good.RoleID},
+			{ProjectID: good.ProjectID, UserID: id, RoleID: good.RoleID},
+			{ProjectID: good.ProjectID, UserID: good.UserID, RoleID: id},
+		} {
+			compare(t, "ensure", h.cloud.EnsureAssignment(t.Context(), a), verdict{kind: keystone.Permanent})
+			compare(t, "remove", h.cloud.RemoveAssignment(t.Context(), a), verdict{kind: keystone.Permanent})
+			_, err := h.cloud.HasAssignment(t.Context(), a)
+			compare(t, "has", err, verdict{kind: keystone.Permanent})
+		}
+		_, err := h.cloud.AssignedRoles(t.Context(), id, "u")
+		compare(t, "list", err, verdict{kind: keystone.Permanent})
+		_, err = h.cloud.ExchangeToken(t.Context(), "token", id)
+		compare(t, "exchange", err, verdict{kind: keystone.Permanent})
+		compare(t, "remove project", h.cloud.RemoveProject(t.Context(), keystone.Project{ID: id}, "m"), verdict{kind: keystone.Permanent})
+	}
+	if got := h.wire.requests(); len(got) != 0 {
+		t.Errorf("sent %v", got)
+	}
+}
