@@ -128,6 +128,11 @@ func Wire(t *testing.T, target Target) []string {
 		ask("inferences", "GET", "/role_inferences", "")
 	}
 
+	r.must(200, "PATCH", "/users/"+user, admin, fmt.Sprintf(`{"user":{"default_project_id":%q}}`, project))
+	byDefault := passwordLogin(fmt.Sprintf(`"id":%q`, user), "pw", "")
+	say("login with a default project", r.do("POST", "/auth/tokens?nocatalog", "", byDefault))
+	say("unscoped login with a default project", r.do("POST", "/auth/tokens", "", login))
+
 	say("validate", r.do("GET", "/auth/tokens?nocatalog", admin, "", "X-Subject-Token", scoped))
 	say("validate unscoped", r.do("GET", "/auth/tokens", admin, "", "X-Subject-Token", unscoped))
 	say("validate garbage", r.do("GET", "/auth/tokens", admin, "", "X-Subject-Token", "garbage"))
