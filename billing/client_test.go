@@ -274,7 +274,7 @@ func TestWhatAnswersToADeletionMean(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, _ := script(t, c.answers...)
-			c.want.of(t, client(t, billing.Config{URL: url}).RemoveSubscription(t.Context(), merchantID, itemID))
+			c.want.of(t, only(client(t, billing.Config{URL: url}).RemoveSubscription(t.Context(), merchantID, itemID)))
 		})
 	}
 }

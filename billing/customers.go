@@ -70,29 +70,33 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer, lookFirst bo
 }
 
 // RemoveCustomer removes the merchant's customer, and before it the subscriptions that own calls the caller's;
-// nil calls none so. A customer that is absent or another merchant's is success, and nothing is sent. A
+// nil calls none so; it tells whether the customer was there. A customer that is absent or another merchant's is success, and nothing is sent. A
 // subscription that is not own stops it before anything is deleted: a Permanent Error around a
 // *ForeignSubscriptionsError. It may be repeated.
-func (c *Client) RemoveCustomer(ctx context.Context, merchantID, id string, own func(Subscription) bool) error {
+func (c *Client) RemoveCustomer(
+	ctx context.Context, merchantID, id string, own func(Subscription) bool,
+) (removed bool, err error) {
 	op := fmt.Sprintf("deleting customer %q", cleanText(id))
 	if _, err := c.Customer(ctx, merchantID, id); err != nil {
 		if errors.Is(err, ErrNotFound) {
-			return nil
+			return false, nil
 		}
-		return err
+		return false, err
 	}
-	err := c.removeWithSubscriptions(ctx, op, merchantID, id, own)
+	removed, err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
 	if refused(err) {
 		// A subscription may have come in between: reading again removes it, or says whose it is.
-		err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
+		removed, err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
 	}
-	return err
+	return removed, err
 }
 
-func (c *Client) removeWithSubscriptions(ctx context.Context, op, merchantID, id string, own func(Subscription) bool) error {
+func (c *Client) removeWithSubscriptions(
+	ctx context.Context, op, merchantID, id string, own func(Subscription) bool,
+) (removed bool, err error) {
 	subscriptions, err := c.SubscriptionsOf(ctx, merchantID, id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	foreign := &ForeignSubscriptionsError{CustomerID: id}
 	for _, s := range subscriptions {
@@ -101,11 +105,11 @@ func (c *Client) removeWithSubscriptions(ctx context.Context, op, merchantID, id
 		}
 	}
 	if len(foreign.SubscriptionIDs) > 0 {
-		return &Error{Kind: Permanent, Op: op, Err: foreign}
+		return false, &Error{Kind: Permanent, Op: op, Err: foreign}
 	}
 	for _, s := range subscriptions {
-		if err := c.RemoveSubscription(ctx, merchantID, s.ID); err != nil {
-			return err
+		if _, err := c.RemoveSubscription(ctx, merchantID, s.ID); err != nil {
+			return false, err
 		}
 	}
 	return remove[Customer](ctx, c, op, customersOf(merchantID), id)

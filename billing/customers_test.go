@@ -41,8 +41,8 @@ func TestASubscriptionThatComesWhileItsCustomerIsRemoved(t *testing.T) {
 		} {
 			t.Run(name+" "+whose, func(t *testing.T) {
 				url, seen := script(t, append(slices.Clip(begin), c.rest...)...)
-				err := client(t, billing.Config{URL: url}).
-					RemoveCustomer(t.Context(), merchantID, customerID, func(billing.Subscription) bool { return c.own })
+				err := only(client(t, billing.Config{URL: url}).
+					RemoveCustomer(t.Context(), merchantID, customerID, func(billing.Subscription) bool { return c.own }))
 				c.want.of(t, err)
 				if want := len(begin) + len(c.rest); int(seen.Load()) != want {
 					t.Errorf("%d requests, want %d", seen.Load(), want)
@@ -55,3 +55,6 @@ func TestASubscriptionThatComesWhileItsCustomerIsRemoved(t *testing.T) {
 		}
 	}
 }
+
+// only drops what a removal found: the case is about its error.
+func only[T any](_ T, err error) error { return err }

@@ -94,21 +94,21 @@ func unsettled(err, lookErr error) error {
 	return &doubt
 }
 
-// remove deletes an item; absent is success. After a 500 it looks whether the item is gone.
-func remove[T any](ctx context.Context, c *Client, op, collection, id string) error {
-	err := c.call(ctx, request{op: op, method: http.MethodDelete, path: collection + "/" + id, item: id})
+// remove deletes an item and tells whether it was there; absent is success. After a 500 it looks whether the item is gone.
+func remove[T any](ctx context.Context, c *Client, op, collection, id string) (removed bool, err error) {
+	err = c.call(ctx, request{op: op, method: http.MethodDelete, path: collection + "/" + id, item: id})
 	if errors.Is(err, ErrNotFound) {
-		return nil
+		return false, nil
 	}
 	if e, ok := errors.AsType[*Error](err); !ok || e.Status != http.StatusInternalServerError {
-		return err
+		return err == nil, err
 	}
 	_, lookErr := find[T](ctx, c, op, collection, id)
 	switch {
 	case errors.Is(lookErr, ErrNotFound):
-		return nil
+		return true, nil
 	case lookErr != nil:
-		return unsettled(err, lookErr)
+		return false, unsettled(err, lookErr)
 	}
-	return err
+	return false, err
 }

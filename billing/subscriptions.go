@@ -74,15 +74,16 @@ func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want
 	}.ensure(ctx, c, lookFirst)
 }
 
-// RemoveSubscription deletes the subscription if its customer is the merchant's. Absent is success. It may be
+// RemoveSubscription deletes the subscription if its customer is the merchant's, and tells whether it was there.
+// Absent is success. It may be
 // repeated.
-func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) error {
+func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) (removed bool, err error) {
 	op := fmt.Sprintf("deleting subscription %q", cleanText(id))
 	if _, err := c.Subscription(ctx, merchantID, id); err != nil {
 		if errors.Is(err, ErrNotFound) {
-			return nil
+			return false, nil
 		}
-		return err
+		return false, err
 	}
 	return remove[Subscription](ctx, c, op, subscriptionsOf(merchantID), id)
 }

@@ -44,15 +44,15 @@ type Identity interface {
 
 	// RemoveProject deletes the project if, and only if, it carries the mark, with the role assignments on it. It is looked
 	// up by name and domain where p has both (so that it is found whatever request made it), else by id. No such project,
-	// and a project without the mark, which is left as it is, are success.
-	RemoveProject(ctx context.Context, p Project, mark string) error
+	// and a project without the mark, which is left as it is, are success; removed is then empty.
+	RemoveProject(ctx context.Context, p Project, mark string) (removed Project, err error)
 
 	// EnsureAssignment gives the role to the user on the project; it is success if he has it already. ErrNotFound if
 	// one of the three does not exist.
 	EnsureAssignment(ctx context.Context, a Assignment) error
 
-	// RemoveAssignment takes the role from the user; it is success if he does not have it.
-	RemoveAssignment(ctx context.Context, a Assignment) error
+	// RemoveAssignment takes the role from the user; it is success if he does not have it, and removed is then false.
+	RemoveAssignment(ctx context.Context, a Assignment) (removed bool, err error)
 
 	// HasAssignment tells whether the user has the role on the project directly, neither by a group nor by an implying role.
 	HasAssignment(ctx context.Context, a Assignment) (bool, error)

@@ -198,8 +198,8 @@ func lostAnswers(t *testing.T, target Target) {
 	got, err := s.Subscriptions(ctx, merchant)
 	subscription.ResourceID = "project"
 	is(t, got, err, []billing.Subscription{subscription})
-	lost(http.MethodDelete, func(bool) error { return s.RemoveSubscription(ctx, merchant, subscription.ID) })
-	lost(http.MethodDelete, func(bool) error { return s.RemoveCustomer(ctx, merchant, customer.ID, nil) })
+	lost(http.MethodDelete, func(bool) error { return only(s.RemoveSubscription(ctx, merchant, subscription.ID)) })
+	lost(http.MethodDelete, func(bool) error { return only(s.RemoveCustomer(ctx, merchant, customer.ID, nil)) })
 	customers, err := s.Customers(ctx, merchant)
 	is(t, customers, err, []billing.Customer{})
 }

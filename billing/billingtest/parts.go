@@ -123,7 +123,7 @@ func customersOfMerchants(t *testing.T, target Target) {
 	if err == nil {
 		t.Error("another merchant's customer was taken for one's own")
 	}
-	if err := s.RemoveCustomer(t.Context(), other.merchant.ID, customer.ID, nil); err != nil {
+	if err := only(s.RemoveCustomer(t.Context(), other.merchant.ID, customer.ID, nil)); err != nil {
 		t.Errorf("removing another merchant's customer: %v; want nothing to happen", err)
 	}
 	got, err := s.Customer(t.Context(), s.merchant.ID, customer.ID)
@@ -148,13 +148,13 @@ func subscriptionOnce(t *testing.T, target Target) {
 	is(t, got, err, want)
 	_, err = s.Subscription(t.Context(), other.merchant.ID, want.ID)
 	refusedAs(t, err, billing.ErrNotFound)
-	if err := s.RemoveSubscription(t.Context(), other.merchant.ID, want.ID); err != nil {
+	if err := only(s.RemoveSubscription(t.Context(), other.merchant.ID, want.ID)); err != nil {
 		t.Error(err)
 	}
 	all, err := s.Subscriptions(t.Context(), s.merchant.ID)
 	is(t, all, err, []billing.Subscription{want})
 	for range 2 {
-		if err := s.RemoveSubscription(t.Context(), s.merchant.ID, want.ID); err != nil {
+		if err := only(s.RemoveSubscription(t.Context(), s.merchant.ID, want.ID)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -203,7 +203,7 @@ func removal(t *testing.T, target Target) {
 	customer, neighbour := s.customer(t), s.customer(t)
 	own, kept := s.subscription(t, customer), s.subscription(t, neighbour)
 	for range 2 {
-		err := s.RemoveCustomer(t.Context(), s.merchant.ID, customer.ID, func(one billing.Subscription) bool { return one.ID == own.ID })
+		err := only(s.RemoveCustomer(t.Context(), s.merchant.ID, customer.ID, func(one billing.Subscription) bool { return one.ID == own.ID }))
 		if err != nil {
 			t.Error(err)
 		}
@@ -218,7 +218,7 @@ func foreign(t *testing.T, target Target) {
 	s := newShop(t, target)
 	customer := s.customer(t)
 	own, other := s.subscription(t, customer), s.subscription(t, customer)
-	err := s.RemoveCustomer(t.Context(), s.merchant.ID, customer.ID, func(one billing.Subscription) bool { return one.ID == own.ID })
+	err := only(s.RemoveCustomer(t.Context(), s.merchant.ID, customer.ID, func(one billing.Subscription) bool { return one.ID == own.ID }))
 	refusedAs(t, err, nil)
 	f, ok := errors.AsType[*billing.ForeignSubscriptionsError](err)
 	if !ok || f.CustomerID != customer.ID || !slices.Equal(f.SubscriptionIDs, []string{other.ID}) {
@@ -261,7 +261,10 @@ func usage(t *testing.T, target Target) {
 	is(t, got, err, want)
 	all, err := s.Usage(t.Context(), s.merchant.ID)
 	is(t, all, err, []billing.Usage{want})
-	if err := s.RemoveSubscription(t.Context(), s.merchant.ID, subscription.ID); err != nil {
+	if err := only(s.RemoveSubscription(t.Context(), s.merchant.ID, subscription.ID)); err != nil {
 		t.Errorf("removing a subscription with usage: %v", err)
 	}
 }
+
+// only drops what a removal found: the case is about its error.
+func only[T any](_ T, err error) error { return err }

@@ -24,14 +24,14 @@ func (c *Cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) err
 }
 
 // RemoveAssignment implements [keystone.Identity].
-func (c *Cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) error {
+func (c *Cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) (bool, error) {
 	err := c.assignment(ctx, write, "taking", a, func(ctx context.Context) error {
 		return roles.Unassign(ctx, c.identity, a.RoleID, roles.UnassignOpts{UserID: a.UserID, ProjectID: a.ProjectID}).ExtractErr()
 	})
 	if errors.Is(err, keystone.ErrNotFound) {
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // HasAssignment implements [keystone.Identity].

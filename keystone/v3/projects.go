@@ -105,27 +105,31 @@ func (c *Cloud) createProject(ctx context.Context, n keystone.NewProject) (p key
 }
 
 // RemoveProject implements [keystone.Identity].
-func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, mark string) error {
+func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, mark string) (keystone.Project, error) {
+	none := keystone.Project{}
 	found, err := c.locate(ctx, p)
 	switch {
 	case errors.Is(err, keystone.ErrNotFound):
-		return nil
+		return none, nil
 	case err != nil:
-		return err
+		return none, err
 	case mark == "" || !found.HasTag(mark):
-		return nil
+		return none, nil
 	}
 	op := fmt.Sprintf("removing project %q", found.Name)
 	if err := checkIDs(op, found.ID); err != nil {
-		return err
+		return none, err
 	}
 	err = c.do(ctx, write, op, func(ctx context.Context) error {
 		return projects.Delete(ctx, c.identity, found.ID).ExtractErr()
 	})
-	if errors.Is(err, keystone.ErrNotFound) {
-		return nil
+	switch {
+	case errors.Is(err, keystone.ErrNotFound):
+		return none, nil
+	case err != nil:
+		return none, err
 	}
-	return err
+	return found, nil
 }
 
 // locate finds a project by name and domain, for a lost request may have made it under another id; else by id.

@@ -71,7 +71,7 @@ func TestIDsThatWouldLeadElsewhereAreNotSent(t *testing.T) {
 			{ProjectID: good.ProjectID, UserID: good.UserID, RoleID: id},
 		} {
 			compare(t, "ensure", h.cloud.EnsureAssignment(t.Context(), a), verdict{kind: keystone.Permanent})
-			compare(t, "remove", h.cloud.RemoveAssignment(t.Context(), a), verdict{kind: keystone.Permanent})
+			compare(t, "remove", only(h.cloud.RemoveAssignment(t.Context(), a)), verdict{kind: keystone.Permanent})
 			_, err := h.cloud.HasAssignment(t.Context(), a)
 			compare(t, "has", err, verdict{kind: keystone.Permanent})
 		}
@@ -79,9 +79,12 @@ func TestIDsThatWouldLeadElsewhereAreNotSent(t *testing.T) {
 		compare(t, "list", err, verdict{kind: keystone.Permanent})
 		_, err = h.cloud.ExchangeToken(t.Context(), "token", id)
 		compare(t, "exchange", err, verdict{kind: keystone.Permanent})
-		compare(t, "remove project", h.cloud.RemoveProject(t.Context(), keystone.Project{ID: id}, "m"), verdict{kind: keystone.Permanent})
+		compare(t, "remove project", only(h.cloud.RemoveProject(t.Context(), keystone.Project{ID: id}, "m")), verdict{kind: keystone.Permanent})
 	}
 	if got := h.wire.requests(); len(got) != 0 {
 		t.Errorf("sent %v", got)
 	}
 }
+
+// only drops what a removal found: the case is about its error.
+func only[T any](_ T, err error) error { return err }

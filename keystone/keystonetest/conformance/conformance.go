@@ -231,23 +231,23 @@ func projectIsRemovedByMark(_ *testing.T, f *fixture) {
 		same(f, "is there", f.do("GET", "/projects/"+p.ID, f.admin, "").status == 200, want)
 	}
 	for _, mark := range []string{"tenantry-run-2", "tenantry-run", ""} {
-		f.ok(f.cloud.RemoveProject(f.ctx, p, mark))
-		f.ok(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, mark))
+		f.ok(only(f.cloud.RemoveProject(f.ctx, p, mark)))
+		f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, mark)))
 	}
 	there(true)
-	f.ok(f.cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark)))
 	there(false)
-	f.ok(f.cloud.RemoveProject(f.ctx, p, n.Mark))
-	f.ok(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, n.Mark))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, p, n.Mark)))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, n.Mark)))
 
 	// A request that was thought lost makes it after all, under another id.
 	old := p
 	p = f.project(n)
-	f.ok(f.cloud.RemoveProject(f.ctx, old, n.Mark))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, old, n.Mark)))
 	there(false)
 
 	p = f.project(n)
-	f.ok(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, n.Mark))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, n.Mark)))
 	there(false)
 }
 
@@ -290,7 +290,7 @@ func assignments(_ *testing.T, f *fixture) {
 	f.ok(f.cloud.EnsureAssignment(f.ctx, reader))
 	check(true, a.RoleID, reader.RoleID)
 	for range 2 {
-		f.ok(f.cloud.RemoveAssignment(f.ctx, a))
+		f.ok(only(f.cloud.RemoveAssignment(f.ctx, a)))
 		check(false, reader.RoleID)
 	}
 	for _, wrong := range []keystone.Assignment{
@@ -299,7 +299,7 @@ func assignments(_ *testing.T, f *fixture) {
 		{ProjectID: "nope", UserID: a.UserID, RoleID: a.RoleID},
 	} {
 		f.wants(f.cloud.EnsureAssignment(f.ctx, wrong), keystone.ErrNotFound)
-		f.ok(f.cloud.RemoveAssignment(f.ctx, wrong))
+		f.ok(only(f.cloud.RemoveAssignment(f.ctx, wrong)))
 	}
 }
 
@@ -390,3 +390,6 @@ func delegated(_ *testing.T, f *fixture) {
 	_, err = f.cloud.ExchangeToken(f.ctx, lent, p.ID)
 	f.wants(err, keystone.ErrNoAccess)
 }
+
+// only drops what a removal found: the case is about its error.
+func only[T any](_ T, err error) error { return err }

@@ -48,7 +48,7 @@ func applicationCredential(_ *testing.T, f *fixture) {
 	f.cloud = f.newCloud(f.config)
 	n := newProject()
 	p := f.project(n)
-	f.ok(f.cloud.RemoveProject(f.ctx, p, n.Mark))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, p, n.Mark)))
 	f.ok(f.cloud.Ping(f.ctx))
 
 	f.must(204, "DELETE", "/users/"+me+"/application_credentials/"+id, f.admin, "")
@@ -82,15 +82,15 @@ func withoutRole(_ *testing.T, f *fixture) {
 	member := own
 	member.RoleID = f.role("member")
 	f.ok(f.cloud.EnsureAssignment(f.ctx, member))
-	f.ok(f.cloud.RemoveAssignment(f.ctx, own))
+	f.ok(only(f.cloud.RemoveAssignment(f.ctx, own)))
 	n := newProject()
 	_, _, err := cloud.EnsureProject(f.ctx, n)
 	f.wantsOperator(err)
-	f.wantsOperator(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark))
-	f.wantsOperator(cloud.RemoveAssignment(f.ctx, own))
+	f.wantsOperator(only(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark)))
+	f.wantsOperator(only(cloud.RemoveAssignment(f.ctx, own)))
 	f.ok(cloud.Ping(f.ctx))
 
-	f.ok(f.cloud.RemoveAssignment(f.ctx, member))
+	f.ok(only(f.cloud.RemoveAssignment(f.ctx, member)))
 	f.wantsOperator(cloud.Ping(f.ctx))
 }
 
@@ -100,8 +100,8 @@ func disabledServiceProject(_ *testing.T, f *fixture) {
 	f.must(200, "PATCH", "/projects/"+own.ProjectID, f.admin, `{"project":{"enabled":false}}`)
 	// Keystone answers 404, which must not pass for "it is not there".
 	n := newProject()
-	f.wantsOperator(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark))
-	f.wantsOperator(cloud.RemoveAssignment(f.ctx, own))
+	f.wantsOperator(only(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark)))
+	f.wantsOperator(only(cloud.RemoveAssignment(f.ctx, own)))
 	_, err := cloud.HasAssignment(f.ctx, own)
 	f.wantsOperator(err)
 	_, _, err = cloud.EnsureProject(f.ctx, n)
@@ -115,8 +115,8 @@ func guarded(_ *testing.T, f *fixture) {
 	f.Cleanup(func() { f.must(204, "DELETE", "/projects/"+foreign, f.admin, "") })
 	a := keystone.Assignment{ProjectID: foreign, UserID: user, RoleID: f.role("member")}
 	f.wants(f.cloud.EnsureAssignment(f.ctx, a), keystone.ErrGuard)
-	f.wants(f.cloud.RemoveAssignment(f.ctx, a), keystone.ErrGuard)
-	f.wants(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: foreign}, "tenantry-run-1"), keystone.ErrGuard)
+	f.wants(only(f.cloud.RemoveAssignment(f.ctx, a)), keystone.ErrGuard)
+	f.wants(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: foreign}, "tenantry-run-1")), keystone.ErrGuard)
 	n := newProject()
 	n.Name = "other-" + n.Name
 	_, _, err := f.cloud.EnsureProject(f.ctx, n)
