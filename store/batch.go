@@ -81,7 +81,7 @@ type newRunRows struct {
 }
 
 func (s *Store) newRunRows(n saga.NewRun) (newRunRows, error) {
-	var rows newRunRows
+	rows := newRunRows{steps: []stepRow{}, events: []eventRow{}}
 	var err error
 	if rows.run, err = rowOfRun(n.Run); err != nil {
 		return rows, err

@@ -66,9 +66,9 @@ SELECT run.id,
 	EXISTS (SELECT 1 FROM verbs v WHERE v.run_id = run.id AND v.consumed_at IS NULL
 		AND v.id NOT IN (SELECT c.id::bigint FROM json_array_elements_text(?::json) c (id))) AS verbs,
 	run.ended_at IS NOT NULL AND EXISTS (SELECT 1 FROM runs n
-		WHERE n.subject = run.subject AND n.ended_at IS NULL AND n.id <> run.id) AS successor,
-	CASE WHEN run.ended_at = run.updated_at THEN pg_notify('` + channel + `', 'ended ' || run.id)::text END AS told
-FROM run`
+		WHERE n.subject = run.subject AND n.ended_at IS NULL AND n.id <> run.id) AS successor
+FROM run
+WHERE run.ended_at IS DISTINCT FROM run.updated_at OR pg_notify('` + channel + `', 'ended ' || run.id) IS NOT NULL`
 }
 
 func (s *Store) commitPostgres(
@@ -82,14 +82,22 @@ func (s *Store) commitPostgres(
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
 	}
-	var written []writtenRow
-	err = s.db.WithContext(ctx).
-		Raw(pgCommit, args[0], args[1], args[2], args[3], now.UnixMicro(), args[4], args[4]).
-		Scan(&written).Error
+	// Rows, not Scan: gorm's Scan writes the whole statement out as text, for a log that is not kept.
+	rows, err := s.db.WithContext(ctx).
+		Raw(pgCommit, args[0], args[1], args[2], args[3], now.UnixMicro(), args[4], args[4]).Rows()
 	if err != nil {
 		return nil, err
 	}
-	return answer(checkpoints, written), nil
+	defer func() { _ = rows.Close() }()
+	var written []writtenRow
+	for rows.Next() {
+		var w writtenRow
+		if err := rows.Scan(&w.ID, &w.Verbs, &w.Successor); err != nil {
+			return nil, err
+		}
+		written = append(written, w)
+	}
+	return answer(checkpoints, written), rows.Err()
 }
 
 // writtenRow tells of one checkpoint that passed its fence.

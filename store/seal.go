@@ -14,13 +14,12 @@ import (
 	"time"
 
 	"gorm.io/gorm/clause"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // KeySize is the length of the secret key in bytes.
 const KeySize = 32
-
-// ErrNoToken says that a run's token was used, has expired, or was never there.
-var ErrNoToken = errors.New("the run has no token any more")
 
 // sealer keeps users' tokens from whoever reads the database: AES-256-GCM, the run's id as additional data.
 type sealer struct {
@@ -75,7 +74,7 @@ type tokenRow struct {
 
 func (tokenRow) TableName() string { return "tokens" }
 
-// Token opens the user's token that waits for a run. It returns ErrNoToken if there is none.
+// Token opens the user's token that waits for a run. It returns saga.ErrNoToken if there is none.
 func (s *Store) Token(ctx context.Context, runID string) (string, error) {
 	var rows []tokenRow
 	err := s.db.WithContext(ctx).Select("run_id, key_id, sealed, expires_at").Where("run_id = ?", runID).Find(&rows).Error
@@ -83,7 +82,7 @@ func (s *Store) Token(ctx context.Context, runID string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("reading the token of run %s: %w", runID, err)
 	case len(rows) == 0 || rows[0].KeyID != s.seal.keyID:
-		return "", ErrNoToken
+		return "", saga.ErrNoToken
 	}
 	return s.seal.open(runID, rows[0].Sealed)
 }

@@ -2,13 +2,19 @@ package saga
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 )
 
 // ErrLeaseLost is why a call's context ended, or its request was not sent: the replica's lease is not sure any more.
-var ErrLeaseLost = errors.New("the lease of this replica ended")
+var ErrLeaseLost error = leaseLost{}
+
+type leaseLost struct{}
+
+func (leaseLost) Error() string { return "the lease of this replica ended" }
+
+// NotSent tells the clients of the upstreams that Fence let nothing out.
+func (leaseLost) NotSent() bool { return true }
 
 // Call is one attempt of a Do or Undo, as they find it in their context.
 type Call struct {

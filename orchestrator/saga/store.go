@@ -18,6 +18,8 @@ var (
 	ErrKeyUsed = errors.New("the idempotency key was used before")
 	// ErrRetried: the run has a successor already; nothing was written.
 	ErrRetried = errors.New("the run was retried before")
+	// ErrNoToken: the user's token of the run was used, has expired, or was never stored.
+	ErrNoToken = errors.New("the user's token is gone")
 	// ErrAlreadySucceeded: another run has given the user the plan; nothing was written.
 	ErrAlreadySucceeded = errors.New("another run has since succeeded for this user and plan")
 )
