@@ -1,0 +1,242 @@
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+)
+
+// Merchants keeps merchants and their API keys: a merchants.Store.
+type Merchants struct{ store *Store }
+
+var _ merchants.Store = (*Merchants)(nil)
+
+// Merchants gives the tables of merchants and keys.
+func (s *Store) Merchants() *Merchants { return &Merchants{s} }
+
+// Create stores a merchant with its first key: see merchants.Store.
+func (t *Merchants) Create(ctx context.Context, m merchants.Merchant, first merchants.APIKey) error {
+	merchant, key := merchantRowOf(m), keyRowOf(first)
+	err := t.store.tx(ctx, func(tx *gorm.DB) error {
+		result := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&merchant)
+		switch {
+		case result.Error != nil:
+			return result.Error
+		case result.RowsAffected == 0:
+			return merchants.ErrExists
+		}
+		return tx.Create(&key).Error
+	})
+	return storing(m.ID, err)
+}
+
+// Update changes a merchant under its lock: see merchants.Store.
+func (t *Merchants) Update(
+	ctx context.Context, id string, change func(*merchants.Merchant) error,
+) (merchants.Merchant, error) {
+	var m merchants.Merchant
+	err := t.store.tx(ctx, func(tx *gorm.DB) error {
+		row, err := lockMerchant(tx, id)
+		if err != nil {
+			return err
+		}
+		m = row.merchant()
+		if err := change(&m); err != nil {
+			return err
+		}
+		m.ID, m.CreatedAt = row.merchant().ID, row.merchant().CreatedAt
+		changed := merchantRowOf(m)
+		return tx.Select("*").Omit("id", "created_at").Updates(&changed).Error
+	})
+	if err != nil {
+		return merchants.Merchant{}, storing(id, err)
+	}
+	return m, nil
+}
+
+// Merchant reads a merchant: see merchants.Store.
+func (t *Merchants) Merchant(ctx context.Context, id string) (merchants.Merchant, error) {
+	row, err := theMerchant(t.store.db.WithContext(ctx), id)
+	if err != nil {
+		return merchants.Merchant{}, reading(id, err)
+	}
+	return row.merchant(), nil
+}
+
+// List reads all merchants, by name.
+func (t *Merchants) List(ctx context.Context) ([]merchants.Merchant, error) {
+	var rows []merchantRow
+	if err := columns(t.store.db.WithContext(ctx)).Order("name, id").Find(&rows).Error; err != nil {
+		return nil, fmt.Errorf("listing merchants: %w", err)
+	}
+	all := make([]merchants.Merchant, len(rows))
+	for i, row := range rows {
+		all[i] = row.merchant()
+	}
+	return all, nil
+}
+
+// Key reads a key and its merchant: see merchants.Store.
+func (t *Merchants) Key(ctx context.Context, key string) (merchants.APIKey, merchants.Merchant, error) {
+	var rows []apiKeyRow
+	db := t.store.db.WithContext(ctx)
+	err := columns(db).Where("id = ?", key).Find(&rows).Error
+	if err == nil && len(rows) == 0 {
+		err = merchants.ErrNotFound
+	}
+	var merchant merchantRow
+	if err == nil {
+		merchant, err = theMerchant(db, rows[0].MerchantID)
+	}
+	if err != nil {
+		return merchants.APIKey{}, merchants.Merchant{}, fmt.Errorf("reading an API key: %w", err)
+	}
+	k, err := rows[0].key()
+	return k, merchant.merchant(), err
+}
+
+// Keys reads the keys of a merchant, oldest first.
+func (t *Merchants) Keys(ctx context.Context, merchantID string) ([]merchants.APIKey, error) {
+	keys, err := keysOf(t.store.db.WithContext(ctx), merchantID)
+	return keys, reading(merchantID, err)
+}
+
+// Rotate stores a new key and leaves one of those before it alive: see merchants.Store.
+func (t *Merchants) Rotate(ctx context.Context, next merchants.APIKey) (revoked []merchants.APIKey, err error) {
+	err = t.store.tx(ctx, func(tx *gorm.DB) error {
+		if _, err := lockMerchant(tx, next.MerchantID); err != nil {
+			return err
+		}
+		keys, err := keysOf(tx, next.MerchantID)
+		if err != nil {
+			return err
+		}
+		live := slices.DeleteFunc(keys, func(k merchants.APIKey) bool { return k.RevokedAt != nil })
+		for _, k := range live[:max(0, len(live)-1)] {
+			k.RevokedAt = &next.CreatedAt
+			row := keyRowOf(k)
+			if err := tx.Select("revoked_at").Updates(&row).Error; err != nil {
+				return err
+			}
+			revoked = append(revoked, k)
+		}
+		row := keyRowOf(next)
+		return tx.Create(&row).Error
+	})
+	if err != nil {
+		return nil, storing(next.MerchantID, err)
+	}
+	return revoked, nil
+}
+
+func theMerchant(db *gorm.DB, id string) (merchantRow, error) {
+	var rows []merchantRow
+	if err := columns(db).Where("id = ?", id).Find(&rows).Error; err != nil {
+		return merchantRow{}, err
+	}
+	if len(rows) == 0 {
+		return merchantRow{}, merchants.ErrNotFound
+	}
+	return rows[0], nil
+}
+
+func lockMerchant(tx *gorm.DB, id string) (merchantRow, error) {
+	return theMerchant(tx.Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}), id)
+}
+
+func keysOf(db *gorm.DB, merchantID string) ([]merchants.APIKey, error) {
+	var rows []apiKeyRow
+	if err := columns(db).Where("merchant_id = ?", merchantID).Order("created_at, id").Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	keys := make([]merchants.APIKey, len(rows))
+	for i, row := range rows {
+		var err error
+		if keys[i], err = row.key(); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// columns names every column in what is read.
+func columns(db *gorm.DB) *gorm.DB { return db.Session(&gorm.Session{QueryFields: true}) }
+
+func storing(id string, err error) error { return about("storing merchant", id, err) }
+func reading(id string, err error) error { return about("reading merchant", id, err) }
+
+func about(doing, id string, err error) error {
+	if err == nil || errors.Is(err, merchants.ErrNotFound) || errors.Is(err, merchants.ErrExists) {
+		return err
+	}
+	return fmt.Errorf("%s %s: %w", doing, id, err)
+}
+
+type merchantRow struct {
+	ID                string   `gorm:"column:id;primaryKey"`
+	Name              string   `gorm:"column:name"`
+	Cloud             string   `gorm:"column:cloud"`
+	Domain            string   `gorm:"column:domain"`
+	CustomerRoles     []string `gorm:"column:customer_roles;serializer:json"`
+	SubscriptionRoles []string `gorm:"column:subscription_roles;serializer:json"`
+	OnFailure         string   `gorm:"column:on_failure"`
+	AdoptUnmarked     bool     `gorm:"column:adopt_unmarked"`
+	MaxLiveRuns       int      `gorm:"column:max_live_runs"`
+	CreatedAt         int64    `gorm:"column:created_at;autoCreateTime:false"`
+	DisabledAt        *int64   `gorm:"column:disabled_at"`
+}
+
+func (merchantRow) TableName() string { return "merchants" }
+
+func merchantRowOf(m merchants.Merchant) merchantRow {
+	return merchantRow{
+		ID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain, CustomerRoles: append([]string{}, m.CustomerRoles...),
+		SubscriptionRoles: append([]string{}, m.SubscriptionRoles...), OnFailure: m.OnFailure,
+		AdoptUnmarked: m.AdoptUnmarked, MaxLiveRuns: m.MaxLiveRuns,
+		CreatedAt: m.CreatedAt.UnixMicro(), DisabledAt: micros(m.DisabledAt),
+	}
+}
+
+func (r merchantRow) merchant() merchants.Merchant {
+	return merchants.Merchant{
+		ID: r.ID, Name: r.Name, Cloud: r.Cloud, Domain: r.Domain, CustomerRoles: r.CustomerRoles,
+		SubscriptionRoles: r.SubscriptionRoles, OnFailure: r.OnFailure, AdoptUnmarked: r.AdoptUnmarked,
+		MaxLiveRuns: r.MaxLiveRuns, CreatedAt: at(r.CreatedAt), DisabledAt: maybeAt(r.DisabledAt),
+	}
+}
+
+type apiKeyRow struct {
+	ID         string `gorm:"column:id;primaryKey"`
+	MerchantID string `gorm:"column:merchant_id"`
+	SecretHash string `gorm:"column:secret_hash"`
+	CreatedAt  int64  `gorm:"column:created_at;autoCreateTime:false"`
+	RevokedAt  *int64 `gorm:"column:revoked_at"`
+}
+
+func (apiKeyRow) TableName() string { return "api_keys" }
+
+func keyRowOf(k merchants.APIKey) apiKeyRow {
+	return apiKeyRow{
+		ID: k.Key, MerchantID: k.MerchantID, SecretHash: hex.EncodeToString(k.SecretHash[:]),
+		CreatedAt: k.CreatedAt.UnixMicro(), RevokedAt: micros(k.RevokedAt),
+	}
+}
+
+func (r apiKeyRow) key() (merchants.APIKey, error) {
+	k := merchants.APIKey{
+		Key: r.ID, MerchantID: r.MerchantID, CreatedAt: at(r.CreatedAt), RevokedAt: maybeAt(r.RevokedAt),
+	}
+	hash, err := hex.DecodeString(r.SecretHash)
+	if err != nil || len(hash) != len(k.SecretHash) {
+		return merchants.APIKey{}, fmt.Errorf("decoding API key %s: its hash is no SHA-256", r.ID)
+	}
+	copy(k.SecretHash[:], hash)
+	return k, nil
+}

@@ -1,0 +1,103 @@
+package store_test
+
+import (
+	"crypto/rand"
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+func TestMerchants(t *testing.T) {
+	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, url(t), secret)
+			if _, err := s.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			story(t, s.Merchants())
+		})
+	}
+}
+
+// story creates, changes and disables a merchant and rotates its keys.
+func story(t *testing.T, all merchants.Store) {
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	m := merchants.Merchant{
+		ID: "f47f51dd-e7db-47e2-bdb1-83935a50cf87", Name: "M", Cloud: "default", Domain: "customers",
+		CustomerRoles: []string{"member"}, SubscriptionRoles: []string{}, OnFailure: merchants.Hold, AdoptUnmarked: true,
+		MaxLiveRuns: 7, CreatedAt: now,
+	}
+	first := newKey(t, m.ID, now)
+	must(t, all.Create(t.Context(), m, first))
+	if err := all.Create(t.Context(), m, newKey(t, m.ID, now)); !errors.Is(err, merchants.ErrExists) {
+		t.Errorf("created twice: got %v, want %v", err, merchants.ErrExists)
+	}
+
+	key, owner, err := all.Key(t.Context(), first.Key)
+	must(t, err)
+	same(t, "the key", key, first)
+	same(t, "its merchant", owner, m)
+	if _, _, err := all.Key(t.Context(), "tk_none"); !errors.Is(err, merchants.ErrNotFound) {
+		t.Errorf("no such key: got %v, want %v", err, merchants.ErrNotFound)
+	}
+
+	wrong := errors.New("wrong")
+	if _, err := all.Update(t.Context(), m.ID, func(m *merchants.Merchant) error { m.Name = "X"; return wrong }); !errors.Is(err, wrong) {
+		t.Errorf("a refused change: got %v, want %v", err, wrong)
+	}
+	changed, err := all.Update(t.Context(), m.ID, func(m *merchants.Merchant) error {
+		m.ID, m.Name, m.AdoptUnmarked, m.MaxLiveRuns = "another", "N", false, 0
+		m.Disable(now.Add(time.Minute))
+		return nil
+	})
+	must(t, err)
+	later := now.Add(time.Minute)
+	m.Name, m.AdoptUnmarked, m.MaxLiveRuns, m.DisabledAt = "N", false, 0, &later
+	same(t, "the changed merchant", changed, m)
+	read, err := all.Merchant(t.Context(), m.ID)
+	must(t, err)
+	same(t, "the changed merchant, read", read, m)
+	list, err := all.List(t.Context())
+	must(t, err)
+	same(t, "the list", list, []merchants.Merchant{m})
+
+	second, third := newKey(t, m.ID, now.Add(1*time.Hour)), newKey(t, m.ID, now.Add(2*time.Hour))
+	revoked, err := all.Rotate(t.Context(), second)
+	must(t, err)
+	same(t, "revoked by the second key", revoked, nil)
+	revoked, err = all.Rotate(t.Context(), third)
+	must(t, err)
+	first.RevokedAt = &third.CreatedAt
+	same(t, "revoked by the third key", revoked, []merchants.APIKey{first})
+	keys, err := all.Keys(t.Context(), m.ID)
+	must(t, err)
+	same(t, "the keys", keys, []merchants.APIKey{first, second, third})
+	if _, err := all.Rotate(t.Context(), newKey(t, "nobody", now)); !errors.Is(err, merchants.ErrNotFound) {
+		t.Errorf("a key for nobody: got %v, want %v", err, merchants.ErrNotFound)
+	}
+}
+
+func newKey(t *testing.T, merchantID string, now time.Time) merchants.APIKey {
+	t.Helper()
+	key, _, err := merchants.NewKey(rand.Reader, merchantID, now)
+	must(t, err)
+	return key
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s:\n got %+v\nwant %+v", what, got, want)
+	}
+}
