@@ -55,9 +55,11 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	}
 	s.db, err = gorm.Open(dialect, &gorm.Config{
 		SkipDefaultTransaction: true, // each write below is one statement or opens its own
-		PrepareStmt:            true,
-		DisableAutomaticPing:   true,
-		Logger:                 logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
+		// Not with SQLite's single connection: who prepares a statement waits for it, who holds it in a transaction waits
+		// for the statement.
+		PrepareStmt:          s.postgres(),
+		DisableAutomaticPing: true,
+		Logger:               logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the database: %w", redact(err, url))
