@@ -1,0 +1,68 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// fresh is for how long what was seen when the order was accepted is taken as seen: it is usually milliseconds old.
+const fresh = 10 * time.Second
+
+// check looks again at what the order relies on: a run about the same customer may have gone before it. On an existing
+// customer tenant it also notes which roles the user lacks, for only those may ever be taken away again.
+func (u Upstreams) check(ctx context.Context, o *Order) error {
+	if u.Now().Sub(o.CheckedAt) > fresh {
+		_, err := u.Billing.Plan(ctx, o.MerchantID, o.PlanID)
+		if errors.Is(err, billing.ErrNotFound) {
+			return refusal{saga.Permanent, "plan-gone", "plan " + o.PlanID + " does not exist any more", saga.FixByMerchant}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if o.NewCustomer != nil {
+		return nil
+	}
+	_, err := u.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
+	if errors.Is(err, billing.ErrNotFound) {
+		return refusal{
+			saga.Permanent, "customer-gone", "customer " + o.CustomerID + " does not exist any more", saga.FixByMerchant,
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return u.noteRoles(ctx, o)
+}
+
+// noteRoles stores the customer roles that the user does not hold on an existing customer tenant.
+func (u Upstreams) noteRoles(ctx context.Context, o *Order) error {
+	id, err := u.Identity(o.Cloud)
+	if err != nil {
+		return err
+	}
+	tenant, err := id.FindProject(ctx, o.DomainID, customerTenant(o))
+	if errors.Is(err, keystone.ErrNotFound) {
+		return nil // it will be made, and goes with all that is on it
+	}
+	if err != nil {
+		return err
+	}
+	held, err := id.AssignedRoles(ctx, tenant.ID, o.UserID)
+	if err != nil {
+		return err
+	}
+	o.AbsentRoles = nil
+	for _, r := range o.CustomerRoles {
+		if !slices.Contains(held, r.ID) {
+			o.AbsentRoles = append(o.AbsentRoles, r.ID)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,299 @@
+package workflows_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+type happening = func(next http.RoundTripper, req *http.Request) (*http.Response, error)
+
+// answer makes an upstream say something without doing anything, in its own words where it has some.
+func answer(status int, header http.Header) happening {
+	return func(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
+		body := fmt.Sprintf(`{"faultcode":"Client","faultstring":"injected %d","debuginfo":null}`, status)
+		if strings.Contains(req.URL.Path, "/v3/") {
+			body = fmt.Sprintf(`{"error":{"code":%d,"title":"Injected","message":"injected"}}`, status)
+		}
+		return respond(req, status, header, body), nil
+	}
+}
+
+func respond(req *http.Request, status int, header http.Header, body string) *http.Response {
+	h := http.Header{"Content-Type": {"application/json"}}
+	maps.Copy(h, header)
+	return &http.Response{
+		StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h,
+		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req,
+	}
+}
+
+func refusedConnection(http.RoundTripper, *http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+}
+
+var errReset = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+
+// sent marks the request as begun, for a client that watches the connection.
+func sent(_ http.RoundTripper, _ *http.Request) (*http.Response, error) { return nil, errReset }
+
+// after carries the request out and loses, or spoils, the answer.
+func after(spoil func(*http.Response) (*http.Response, error)) happening {
+	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		return spoil(resp)
+	}
+}
+
+func lose(resp *http.Response) (*http.Response, error) {
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	return nil, errReset
+}
+
+func replaceBody(body string) func(*http.Response) (*http.Response, error) {
+	return func(resp *http.Response) (*http.Response, error) {
+		_ = resp.Body.Close()
+		resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		resp.Header.Set("Content-Length", fmt.Sprint(len(body)))
+		if resp.StatusCode == http.StatusNoContent { // there is nothing to spoil
+			return nil, errReset
+		}
+		return resp, nil
+	}
+}
+
+// gone says that there was nothing to delete, as to the second of two.
+func gone(resp *http.Response) (*http.Response, error) {
+	_ = resp.Body.Close()
+	return answer(http.StatusNotFound, nil)(nil, resp.Request)
+}
+
+func timeOut(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
+	<-req.Context().Done()
+	return nil, req.Context().Err()
+}
+
+// commitLate times out, and is carried out a while after that.
+func commitLate(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+	var body []byte
+	if req.Body != nil {
+		body, _ = io.ReadAll(req.Body)
+	}
+	late := req.Clone(context.WithoutCancel(req.Context()))
+	late.Body = io.NopCloser(bytes.NewReader(body))
+	<-req.Context().Done()
+	time.AfterFunc(settle/3, func() {
+		if resp, err := next.RoundTrip(late); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+	})
+	return nil, req.Context().Err()
+}
+
+// ends of a run under a fault.
+const (
+	succeeds    = "succeeded"
+	compensates = "compensated"
+	waits       = "waiting for the upstream"    // and succeeds, or is compensated, once the fault is gone
+	undoing     = "compensating, with a reason" // and is compensated once the fault is gone
+	stuck       = "stuck"                       // and is compensated once the fault is gone and an operator says retry
+)
+
+// The table: what becomes of a run when one write of a step meets a fault once, and when it always does.
+type ends struct{ once, always string }
+
+type row struct {
+	fault  string
+	happen happening
+	do     map[string]ends // by step, else by service: keystone, billing, exchange
+	undo   map[string]ends
+}
+
+func (r row) ends(of map[string]ends, step, service string) ends {
+	if e, ok := of[step]; ok {
+		return e
+	}
+	return of[service]
+}
+
+func both(e ends) map[string]ends { return map[string]ends{"keystone": e, "billing": e, "exchange": e} }
+
+func faultTable() []row {
+	retryAfter := http.Header{"Retry-After": {"1"}}
+	refusal, retry, unknown := ends{compensates, compensates}, ends{succeeds, compensates}, ends{succeeds, compensates}
+	down := ends{succeeds, waits}
+	found := ends{compensates, compensates}
+	lookedUp := map[string]ends{"keystone": {succeeds, succeeds}, "billing": {succeeds, succeeds}, "exchange": unknown}
+	undoRefused, undoRetry := ends{stuck, stuck}, ends{compensates, undoing}
+	return []row{
+		{"400", answer(400, nil), both(refusal), both(undoRefused)},
+		{"401", answer(401, nil), map[string]ends{"keystone": down, "billing": down, "exchange": {succeeds, compensates}}, both(undoRetry)},
+		{"403", answer(403, nil), map[string]ends{"keystone": refusal, "billing": down, "exchange": retry},
+			map[string]ends{"keystone": undoRefused, "billing": undoRetry}},
+		{"404", answer(404, nil), map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}}, nil},
+		{"404, for it is gone", after(gone), nil, both(found)},
+		{"409", answer(409, nil), both(refusal), map[string]ends{
+			"keystone": undoRefused, "billing": undoRefused, "create-customer": {compensates, stuck}, // it looks again by itself
+		}},
+		{"413", answer(413, nil), both(refusal), both(undoRefused)},
+		{"429 with Retry-After", answer(429, retryAfter), both(retry), both(undoRetry)},
+		{"500", answer(500, nil), both(unknown), both(undoRetry)},
+		{"502", answer(502, nil), map[string]ends{"keystone": unknown, "billing": unknown, "exchange": down}, both(undoRetry)},
+		{"503", answer(503, nil), both(down), both(undoRetry)},
+		{"connection refused", refusedConnection, both(down), both(undoRetry)},
+		{"reset before the commit", sent, both(unknown), both(undoRetry)},
+		{"reset after the commit", after(lose), lookedUp, both(found)},
+		{"time-out", timeOut, both(unknown), both(undoRetry)},
+		{"commit after the time-out", commitLate, both(unknown), both(undoRetry)},
+		{"truncated answer", after(replaceBody(`{"id": "12`)), lookedUp, both(found)},
+		{"answer that is not JSON", after(replaceBody("<html>hello</html>")), lookedUp, both(found)},
+	}
+}
+
+// steps with a remote effect, and whose service it is.
+var (
+	doSteps = map[string]string{
+		"create-customer": "billing", "create-customer-tenant": "keystone", "assign-customer-role/bs-admin": "keystone",
+		"scope-token": "exchange", "create-subscription": "billing", "create-subscription-tenant": "keystone",
+		"assign-subscription-role/member": "keystone", "attach-tenant": "billing",
+	}
+	undoSteps = map[string]string{
+		"create-customer": "billing", "create-customer-tenant": "keystone", "create-subscription": "billing",
+		"create-subscription-tenant": "keystone",
+	}
+)
+
+func TestEveryFaultEndsAsItShould(t *testing.T) {
+	onBoth(t, func(t *testing.T, database string) {
+		w := newWorld(t, database, nil)
+		room := make(chan struct{}, 48)
+		var all sync.WaitGroup
+		try := func(name string, test func(t *testing.T)) {
+			room <- struct{}{}
+			all.Go(func() {
+				defer func() { <-room }()
+				t.Run(name, test)
+			})
+		}
+		for _, row := range faultTable() {
+			for _, times := range []int{1, 1 << 30} {
+				for _, step := range slices.Sorted(maps.Keys(doSteps)) {
+					if row.do == nil {
+						continue
+					}
+					try(fmt.Sprintf("do %s/%s/%s", step, row.fault, often(times)), func(t *testing.T) {
+						w.tryFault(t, row, step, false, times, row.ends(row.do, step, doSteps[step]))
+					})
+				}
+				for _, step := range slices.Sorted(maps.Keys(undoSteps)) {
+					if row.undo == nil {
+						continue
+					}
+					try(fmt.Sprintf("undo %s/%s/%s", step, row.fault, often(times)), func(t *testing.T) {
+						w.tryFault(t, row, step, true, times, row.ends(row.undo, step, undoSteps[step]))
+					})
+				}
+			}
+		}
+		all.Wait()
+	})
+}
+
+func often(times int) string {
+	if times == 1 {
+		return "once"
+	}
+	return "always"
+}
+
+// tryFault runs one case to its end, and where that waits for the fault to be gone, beyond.
+func (w *world) tryFault(t *testing.T, r row, step string, undo bool, times int, e ends) {
+	want := e.once
+	if times > 1 {
+		want = e.always
+	}
+	id := newID()
+	w.faults.set(id, step, undo, times, r.happen)
+	if undo {
+		w.faults.set(id, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
+	}
+	o, token := w.order()
+	w.start(id, o, token)
+	var waited int
+	run := w.until(t, id, func(r *saga.Run) bool {
+		if end(r) == want {
+			waited++
+		}
+		return end(r) == want && (want != waits && want != undoing || waited > 1) || r.State.Settled()
+	})
+	if got := end(run); got != want {
+		t.Fatalf("ended %q, want %q: %s", got, want, describe(run))
+	}
+	if want == waits || want == undoing || want == stuck {
+		if run.Reason.Detail == "" || run.Reason.FixBy == "" || run.Reason.Step != step {
+			t.Errorf("the reason does not tell: %+v", run.Reason)
+		}
+		w.faults.lift(id)
+		err := ask(w, saga.Verb{RunID: id, Name: saga.Retry, Who: "op", Why: "it is repaired"})
+		if refused, ok := errors.AsType[*saga.RefusedError](err); err != nil && !ok {
+			t.Fatal(refused)
+		}
+		run = w.until(t, id, func(r *saga.Run) bool { return r.State.Ended() })
+		want = compensates
+		if e.always == waits {
+			want = succeeds
+		}
+		if got := end(run); got != want {
+			t.Fatalf("ended %q after the repair, want %q: %s", got, want, describe(run))
+		}
+	}
+	things := map[string]string{succeeds: whole, compensates: ""}[want]
+	if got := w.things(t, id); got != things {
+		t.Errorf("upstream is\n     %q\nwant %q\nthe run: %s", got, things, describe(run))
+	}
+}
+
+func end(r *saga.Run) string {
+	switch {
+	case r.State == saga.Waiting && r.Reason.Kind == saga.WaitsForUpstream:
+		return waits
+	case r.State == saga.Compensating && r.Reason != nil && r.Reason.Kind != saga.WaitsForSettle:
+		return undoing
+	}
+	return string(r.State)
+}
+
+func decode[T any](t *testing.T, encoded []byte) (v T) {
+	t.Helper()
+	if err := json.Unmarshal(encoded, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func fields(t *testing.T, output []byte) []string {
+	t.Helper()
+	if len(output) == 0 {
+		return nil
+	}
+	return slices.Collect(maps.Keys(decode[map[string]any](t, output)))
+}

@@ -1,0 +1,63 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// scopeToken exchanges the user's token for one scoped to the customer tenant and hands it to the request that still
+// waits for it. That also proves that the roles work. Where the user's token is gone the roles are read instead.
+func (u Upstreams) scopeToken(ctx context.Context, o *Order) error {
+	id, err := u.Identity(o.Cloud)
+	if err != nil {
+		return err
+	}
+	token, err := u.Tokens.Token(ctx, o.RunID)
+	if errors.Is(err, saga.ErrNoToken) {
+		return u.readRoles(ctx, id, o, "the user's token is not there any more")
+	}
+	if err != nil {
+		return err
+	}
+	scoped, err := id.ExchangeToken(ctx, token, o.CustomerTenantID)
+	switch {
+	case errors.Is(err, keystone.ErrTokenInvalid):
+		saga.CallOf(ctx).DropToken()
+		return u.readRoles(ctx, id, o, "the user's token has expired or was revoked")
+	case errors.Is(err, keystone.ErrNoAccess):
+		return refusal{saga.Transient, "scope-refused", err.Error(), saga.FixByOperator}
+	case err != nil:
+		return err
+	}
+	for _, want := range o.CustomerRoles {
+		if !slices.ContainsFunc(scoped.Roles, func(r keystone.Role) bool { return r.ID == want.ID }) {
+			return refusal{
+				saga.Transient, "role-missing", "the scoped token lacks role " + want.Name, saga.FixByOperator,
+			}
+		}
+	}
+	saga.CallOf(ctx).DropToken()
+	u.Handover.put(o.RunID, scoped.ID)
+	return nil
+}
+
+// readRoles proves with the service's credential what the exchange would have proved.
+func (u Upstreams) readRoles(ctx context.Context, id keystone.Identity, o *Order, why string) error {
+	held, err := id.AssignedRoles(ctx, o.CustomerTenantID, o.UserID)
+	if err != nil {
+		return err
+	}
+	for _, want := range o.CustomerRoles {
+		if !slices.Contains(held, want.ID) {
+			return refusal{
+				saga.Transient, "role-missing", "the user lacks role " + want.Name + " on the customer tenant",
+				saga.FixByOperator,
+			}
+		}
+	}
+	return saga.Skip{Why: why}
+}

@@ -1,0 +1,255 @@
+package workflows_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+func TestSubscribeMakesOneOfEachThing(t *testing.T) {
+	onBoth(t, func(t *testing.T, database string) {
+		w := newWorld(t, database, nil)
+		id := newID()
+		o, token := w.order()
+		take, stop := w.handover.Await(id)
+		defer stop()
+		w.start(id, o, token)
+		run := w.until(t, id, settled)
+		if got := w.things(t, id); run.State != saga.Succeeded || got != whole {
+			t.Fatalf("it made %q, want %q; the run: %s", got, whole, describe(run))
+		}
+		scoped, ok := take()
+		if !ok {
+			t.Fatal("no scoped token was handed over")
+		}
+		seen, err := w.identity.ValidateToken(t.Context(), scoped)
+		tenant := run.Objects[slices.IndexFunc(run.Objects, func(o saga.Object) bool { return o.Step == "create-customer-tenant" })]
+		if err != nil || seen.ProjectID != tenant.ID || seen.UserID != o.UserID {
+			t.Errorf("the token handed over is for %+v, %v; want one for project %s", seen, err, tenant.ID)
+		}
+		if _, err := w.store.Token(t.Context(), id); !errors.Is(err, saga.ErrNoToken) {
+			t.Errorf("the used token is still stored: %v", err)
+		}
+		for _, s := range run.Steps {
+			if s.Attempts != 1 {
+				t.Errorf("step %s took %d attempts", s.Name, s.Attempts)
+			}
+		}
+	})
+}
+
+func TestARefusedPatchIsCompensatedToNothing(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t), nil)
+	id := newID()
+	w.faults.set(id, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
+	o, token := w.order()
+	w.start(id, o, token)
+	run := w.until(t, id, settled)
+	if got := w.things(t, id); run.State != saga.Compensated || got != "" {
+		t.Errorf("left: %q; the run: %s", got, describe(run))
+	}
+	if run.Cause.Step != "attach-tenant" || run.Cause.Code != "billing-refused" || run.Cause.Status != 400 {
+		t.Errorf("cause: %+v", run.Cause)
+	}
+}
+
+func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t), nil)
+	first := newID()
+	o, token := w.order()
+	w.start(first, o, token)
+	run := w.until(t, first, settled)
+	customer := result(t, run).CustomerID
+	tenant := result(t, run).CustomerTenantID
+
+	// Another user joins the customer, and it fails.
+	again, token := w.order()
+	again.NewCustomer, again.CustomerID = nil, customer
+	failed := newID()
+	w.faults.set(failed, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
+	w.cloud.Assign(keystone.Assignment{ProjectID: tenant, UserID: again.UserID, RoleID: w.roles[0].ID}) // member already
+	w.start(failed, again, token)
+	if run := w.until(t, failed, settled); run.State != saga.Compensated {
+		t.Fatalf("the run: %s", describe(run))
+	}
+	held, err := w.identity.AssignedRoles(t.Context(), tenant, again.UserID)
+	w.ok(err)
+	if !slices.Equal(held, []string{w.roles[0].ID}) {
+		t.Errorf("the user holds %v, want just member as before", held)
+	}
+	if got := w.things(t, first); got != whole {
+		t.Errorf("of the customer's first subscription is left %q, want %q", got, whole)
+	}
+
+	// And it works.
+	works := newID()
+	w.start(works, again, w.cloud.IssueToken(again.UserID))
+	run = w.until(t, works, settled)
+	if got := result(t, run); run.State != saga.Succeeded || got.CustomerTenantID != tenant || got.SubscriptionTenantID == "" {
+		t.Errorf("result %+v; the run: %s", got, describe(run))
+	}
+	origins := map[string]saga.Origin{}
+	for _, object := range run.Objects {
+		origins[object.Step] = object.Origin
+	}
+	for step, want := range map[string]saga.Origin{
+		"create-customer": saga.Adopted, "create-customer-tenant": saga.Adopted, "create-subscription": saga.Own,
+		"assign-customer-role/member": saga.Adopted, "assign-customer-role/bs-admin": saga.Own,
+	} {
+		if origins[step] != want {
+			t.Errorf("%s: origin %q, want %q", step, origins[step], want)
+		}
+	}
+}
+
+func TestAnUnmarkedTenantOfThatNameNeedsAnOperator(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t), nil)
+	o, token := w.order()
+	c, err := w.billing.EnsureCustomer(t.Context(), billing.Customer{
+		ID: uuid.NewString(), MerchantID: w.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
+	}, false)
+	w.ok(err)
+	w.cloud.AddProject(keystone.Project{Name: "bs-customer-" + c.ID})
+	o.NewCustomer, o.CustomerID = nil, c.ID
+	id := newID()
+	w.start(id, o, token)
+	run := w.until(t, id, func(r *saga.Run) bool { return r.State == saga.Waiting })
+	if run.Reason.Kind != saga.WaitsForOperator || run.Reason.Code != "conflict" {
+		t.Fatalf("reason: %+v", run.Reason)
+	}
+
+	adopting := o
+	adopting.AdoptUnmarked = true
+	w.ok(ask(w, saga.Verb{RunID: id, Name: saga.Compensate, Who: "op", Why: "the merchant adopts such tenants now"}))
+	w.until(t, id, settled)
+	id = newID()
+	w.start(id, adopting, token)
+	if run := w.until(t, id, settled); run.State != saga.Succeeded {
+		t.Errorf("the run: %s", describe(run))
+	}
+}
+
+func TestAForeignSubscriptionMakesTheCustomerStay(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t), nil)
+	o, token := w.order()
+	id := newID()
+	w.faults.set(id, "attach-tenant", false, 1, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		named, _ := o.Named(id)
+		_, err := w.billing.EnsureSubscription(t.Context(), w.merchant.ID, billing.Subscription{
+			ID: uuid.NewString(), PlanID: w.plan.ID, CustomerID: named.CustomerID, ResourceID: "by hand",
+		}, false)
+		if err != nil {
+			t.Error(err)
+		}
+		return answer(http.StatusBadRequest, nil)(next, req)
+	})
+	w.start(id, o, token)
+	run := w.until(t, id, settled)
+	if run.State != saga.Stuck || run.Reason.Code != "foreign-subscriptions" {
+		t.Fatalf("the run: %s", describe(run))
+	}
+	w.ok(ask(w, saga.Verb{RunID: id, Name: saga.SkipStep, Step: "create-customer", Who: "op", Why: "the customer stays"}))
+	run = w.until(t, id, func(r *saga.Run) bool { return r.State.Ended() })
+	if run.State != saga.Compensated || len(run.LeftBehind) != 1 || run.LeftBehind[0].Kind != "customer" {
+		t.Errorf("left behind %+v; the run: %s", run.LeftBehind, describe(run))
+	}
+}
+
+func TestAnExpiredTokenIsNoReasonToFail(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t), nil)
+	o, token := w.order()
+	w.cloud.RevokeToken(token)
+	id := newID()
+	w.start(id, o, token)
+	run := w.until(t, id, settled)
+	if step := run.Step("scope-token"); run.State != saga.Succeeded || step.State != saga.StepSkipped {
+		t.Errorf("the run: %s", describe(run))
+	}
+}
+
+func TestTheServicesOwnCredentialIsNotTheRunsFault(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t), nil)
+	admin, err := w.identity.FindProject(t.Context(), keystonetest.DefaultDomain, "admin")
+	w.ok(err)
+	o, token := w.order()
+	id := newID()
+	w.cloud.EnableProject(admin.ID, false)
+	w.start(id, o, token)
+	run := w.until(t, id, func(r *saga.Run) bool { return r.State == saga.Waiting })
+	if run.Reason.Kind != saga.WaitsForUpstream || run.Reason.Code != "keystone-credential-refused" || run.Reason.FixBy != saga.FixByOperator {
+		t.Errorf("reason: %+v", run.Reason)
+	}
+	w.cloud.EnableProject(admin.ID, true)
+	w.ok(ask(w, saga.Verb{RunID: id, Name: saga.Retry, Who: "op", Why: "enabled again"}))
+	if run := w.until(t, id, settled); run.State != saga.Succeeded {
+		t.Errorf("the run: %s", describe(run))
+	}
+}
+
+func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t), nil)
+	o, token := w.order()
+	id := newID()
+	w.faults.set(id, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
+	w.start(id, o, token)
+	w.until(t, id, settled)
+	successor, err := w.engine.Ask(t.Context(), saga.Verb{RunID: id, Name: saga.Retry, Who: "op", Why: "BillingStack is repaired"})
+	w.ok(err)
+	run := w.until(t, successor.ID, settled)
+	if got := w.things(t, successor.ID); run.State != saga.Succeeded || got != whole {
+		t.Errorf("made %q; the run: %s", got, describe(run))
+	}
+	byKey, err := w.store.RunOfKey(t.Context(), w.merchant.ID, id)
+	w.ok(err)
+	if byKey.ID != successor.ID {
+		t.Errorf("the key stands for run %s, want %s", byKey.ID, successor.ID)
+	}
+}
+
+func TestNoTwoStepsWriteOneField(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t), nil)
+	o, token := w.order()
+	id := newID()
+	w.start(id, o, token)
+	run := w.until(t, id, settled)
+	writer := map[string]string{}
+	for _, s := range run.Steps {
+		for _, field := range fields(t, s.Output) {
+			if writer[field] != "" {
+				t.Errorf("steps %s and %s both write %s", writer[field], s.Name, field)
+			}
+			writer[field] = s.Name
+		}
+	}
+	if len(writer) == 0 {
+		t.Error("no step wrote anything")
+	}
+}
+
+func ask(w *world, v saga.Verb) error {
+	_, err := w.engine.Ask(w.t.Context(), v)
+	return err
+}
+
+func result(t *testing.T, run *saga.Run) workflows.Result {
+	t.Helper()
+	d, err := saga.Define(workflows.Subscribe(workflows.Upstreams{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := d.Result(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decode[workflows.Result](t, encoded)
+}

@@ -1,0 +1,35 @@
+// Package workflows declares what Tenantry can run: one file a workflow, and the list of them.
+package workflows
+
+import (
+	"context"
+	"time"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Upstreams are what the steps work on.
+type Upstreams struct {
+	Identity func(cloud string) (keystone.Identity, error)
+	Billing  *billing.Client
+	Tokens   Tokens
+	Handover *Handover
+	Now      func() time.Time
+}
+
+// Tokens keeps the users' tokens until their runs need them.
+type Tokens interface {
+	// Token gives the user's token that waits for a run. It returns saga.ErrNoToken if it is gone.
+	Token(ctx context.Context, runID string) (string, error)
+}
+
+// All defines every workflow.
+func All(u Upstreams) ([]*saga.Definition, error) {
+	subscribe, err := saga.Define(Subscribe(u))
+	if err != nil {
+		return nil, err
+	}
+	return []*saga.Definition{subscribe}, nil
+}

@@ -1,0 +1,286 @@
+package workflows_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/billing/server"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// world is everything that a run of subscribe touches, over real HTTP on a real database.
+type world struct {
+	t        *testing.T
+	store    *store.Store
+	engine   *saga.Engine
+	cloud    *keystonetest.Keystone
+	billing  *billing.Client // without faults
+	identity keystone.Identity
+	handover workflows.Handover
+	faults   faults
+
+	merchant, other billing.Merchant
+	plan            billing.Plan
+	roles           []keystone.Role // member, bs-admin
+}
+
+func newWorld(t *testing.T, database string, change func(*saga.Options)) *world {
+	t.Helper()
+	w := &world{t: t, cloud: keystonetest.New(keystonetest.Options{})}
+	w.store = openStore(t, database)
+	w.faults.of = map[string]*fault{}
+
+	keystoneURL, stop, err := w.cloud.Start()
+	w.ok(err)
+	t.Cleanup(stop)
+	w.cloud.AddRole("bs-admin")
+	w.identity = w.newIdentity(keystoneURL)
+	w.roles, err = w.identity.Roles(t.Context(), []string{"member", "bs-admin"})
+	w.ok(err)
+
+	records := openStore(t, storetest.SQLite(t)).Billing()
+	bs := httptest.NewServer(server.New(server.Records{
+		Merchants: records.Merchants, Products: records.Products, Plans: records.Plans, Customers: records.Customers,
+		Subscriptions: records.Subscriptions, Usage: records.Usage,
+	}, func(r *http.Request, err error) { t.Errorf("%s %s: %v", r.Method, r.URL, err) }))
+	t.Cleanup(bs.Close)
+	w.billing, err = billing.New(billing.Config{URL: bs.URL + "/v2", Connections: 16})
+	w.ok(err)
+	faulty, err := billing.New(billing.Config{
+		URL: bs.URL + "/v2", Connections: 64, Timeout: upstreamTimeout,
+		Wrap: func(next http.RoundTripper) http.RoundTripper { return saga.Fence(w.faults.around(next)) },
+	})
+	w.ok(err)
+	w.merchant, err = w.billing.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
+	w.ok(err)
+	w.other, err = w.billing.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "Other", Currency: "eur", Language: "eng"})
+	w.ok(err)
+	w.plan, err = w.billing.CreatePlan(t.Context(), w.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
+	w.ok(err)
+
+	definitions, err := workflows.All(workflows.Upstreams{
+		Identity: func(string) (keystone.Identity, error) { return w.identity, nil },
+		Billing:  faulty, Tokens: w.store, Handover: &w.handover, Now: time.Now,
+	})
+	w.ok(err)
+	o := saga.Options{
+		Store: w.store, Queue: w.store, Workflows: definitions, NewID: newID, Workers: 200,
+		Lease: 5 * time.Second, Settle: settle, Poll: 500 * time.Millisecond, Deadline: deadline,
+		OnFault: func(err error) { t.Log("engine:", err) },
+	}
+	if change != nil {
+		change(&o)
+	}
+	w.engine = saga.New(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { w.engine.Serve(ctx, 2*time.Second); close(done) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return w
+}
+
+const (
+	upstreamTimeout = 2 * time.Second
+	settle          = 1500 * time.Millisecond
+	deadline        = 4 * time.Second
+)
+
+func (w *world) newIdentity(url string) keystone.Identity {
+	cloud, err := v3.New(v3.Config{
+		URL: url, Timeout: upstreamTimeout,
+		Credential: v3.Credential{
+			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
+		},
+		Base:           saga.Fence(w.faults.around(v3.NewTransport(nil))),
+		MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain },
+	})
+	w.ok(err)
+	return cloud
+}
+
+func openStore(t *testing.T, database string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), database, make([]byte, store.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (w *world) ok(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// order is a usual one, of a new user with an unscoped token.
+func (w *world) order() (workflows.Order, string) {
+	user := w.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
+	return workflows.Order{
+		MerchantID: w.merchant.ID, Cloud: "default", DomainID: keystonetest.DefaultDomain, UserID: user, PlanID: w.plan.ID,
+		NewCustomer:   &workflows.NewCustomer{Name: "Customer", Currency: "eur", Language: "eng"},
+		CustomerRoles: w.roles, SubscriptionRoles: w.roles[:1], CheckedAt: time.Now(),
+	}, w.cloud.IssueToken(user)
+}
+
+// start begins a run of the order.
+func (w *world) start(runID string, o workflows.Order, token string) *saga.Run {
+	w.t.Helper()
+	q := o.Request(runID)
+	q.Key, q.Token, q.TokenExpiresAt = runID, token, time.Now().Add(time.Hour)
+	run, err := w.engine.Start(w.t.Context(), q)
+	w.ok(err)
+	return run
+}
+
+// until waits for the run to come into a state that ok accepts.
+func (w *world) until(t *testing.T, runID string, ok func(*saga.Run) bool) *saga.Run {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var last *saga.Run
+	err := w.engine.Watch(ctx, runID, func(r *saga.Run) bool { last = r; return !ok(r) })
+	if err != nil {
+		t.Fatalf("waiting: %v; the run: %s", err, describe(last))
+	}
+	return last
+}
+
+func settled(r *saga.Run) bool { return r.State.Settled() }
+
+func describe(r *saga.Run) string {
+	if r == nil {
+		return "never seen"
+	}
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s reason=%+v cause=%+v", r.State, r.Reason, r.Cause)
+	for _, step := range r.Steps {
+		fmt.Fprintf(&s, "\n  %-32s %-10s attempts=%d undos=%d unknowns=%d error=%+v",
+			step.Name, step.State, step.Attempts, step.Undos, step.Unknowns, step.Error)
+	}
+	return s.String()
+}
+
+// things tells what exists upstream of a run: customer, subscription, its resource, projects and role assignments.
+func (w *world) things(t *testing.T, runID string) string {
+	t.Helper()
+	run, err := w.store.Run(t.Context(), runID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, _ := workflows.Order{NewCustomer: &workflows.NewCustomer{}}.Named(runID)
+	var all []string
+	if _, err := w.billing.Customer(t.Context(), w.merchant.ID, o.CustomerID); err == nil {
+		all = append(all, "customer")
+	}
+	projects := map[string]string{}
+	for _, p := range w.cloud.Projects() {
+		if !p.HasTag("tenantry-run-" + runID) {
+			continue
+		}
+		name, _, _ := strings.Cut(p.Name, "-"+o.CustomerID)
+		name, _, _ = strings.Cut(name, "-"+o.SubscriptionID)
+		projects[p.ID] = name
+		all = append(all, name)
+	}
+	for _, a := range w.cloud.Assignments() {
+		if name, ok := projects[a.ProjectID]; ok && a.UserID == run.User {
+			i := slices.IndexFunc(w.roles, func(r keystone.Role) bool { return r.ID == a.RoleID })
+			all = append(all, name+"/"+w.roles[i].Name)
+		}
+	}
+	if s, err := w.billing.Subscription(t.Context(), w.merchant.ID, o.SubscriptionID); err == nil {
+		name, attached := projects[s.ResourceID]
+		if !attached {
+			name = "pending"
+		}
+		all = append(all, "subscription -> "+name)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// whole is what a succeeded run has made: one of each thing.
+const whole = "bs-customer, bs-customer/bs-admin, bs-customer/member, bs-subscription, bs-subscription/member, " +
+	"customer, subscription -> bs-subscription"
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// faults are what happens to the writes of runs, by "run step".
+type faults struct {
+	mu sync.Mutex
+	of map[string]*fault
+}
+
+type fault struct {
+	happen func(next http.RoundTripper, req *http.Request) (*http.Response, error)
+	times  int
+}
+
+func (f *faults) set(runID, step string, undo bool, times int, happen func(http.RoundTripper, *http.Request) (*http.Response, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.of[faultKey(runID, step, undo)] = &fault{happen, times}
+}
+
+func (f *faults) lift(runID string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key := range f.of {
+		if strings.HasPrefix(key, runID) {
+			delete(f.of, key)
+		}
+	}
+}
+
+func faultKey(runID, step string, undo bool) string { return fmt.Sprint(runID, " ", step, " ", undo) }
+
+func (f *faults) around(next http.RoundTripper) http.RoundTripper { return faulty{f, next} }
+
+type faulty struct {
+	*faults
+	next http.RoundTripper
+}
+
+func (f faulty) RoundTrip(req *http.Request) (*http.Response, error) {
+	call := saga.CallOf(req.Context())
+	login := strings.HasSuffix(req.URL.Path, "/auth/tokens") && call.Step != "scope-token"
+	f.mu.Lock()
+	fault := f.of[faultKey(call.RunID, call.Step, call.Undo)]
+	hit := fault != nil && !slices.Contains([]string{http.MethodGet, http.MethodHead}, req.Method) && !login && fault.times > 0
+	if hit {
+		fault.times--
+	}
+	f.mu.Unlock()
+	if !hit {
+		return f.next.RoundTrip(req)
+	}
+	return fault.happen(f.next, req)
+}
+
+// onBoth runs a test on each kind of database.
+func onBoth(t *testing.T, test func(t *testing.T, database string)) {
+	t.Run("SQLite", func(t *testing.T) { test(t, storetest.SQLite(t)) })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, storetest.PostgreSQL(t)) })
+}
