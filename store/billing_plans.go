@@ -27,6 +27,7 @@ type billingItemRow struct {
 }
 
 // TableName is for gorm.
+// TableName names the table to gorm.
 func (billingItemRow) TableName() string { return "billing_plan_items" }
 
 func (r billingItemRow) object() billing.PlanItem {

@@ -15,6 +15,7 @@ type keyRow struct {
 	RunID      string `gorm:"column:run_id"`
 }
 
+// TableName names the table to gorm.
 func (keyRow) TableName() string { return "idempotency_keys" }
 
 // Create inserts a run with everything that belongs to it: see saga.Store.

@@ -193,6 +193,7 @@ type merchantRow struct {
 	DisabledAt        *int64   `gorm:"column:disabled_at"`
 }
 
+// TableName names the table to gorm.
 func (merchantRow) TableName() string { return "merchants" }
 
 func merchantRowOf(m merchants.Merchant) merchantRow {
@@ -220,6 +221,7 @@ type apiKeyRow struct {
 	RevokedAt  *int64 `gorm:"column:revoked_at"`
 }
 
+// TableName names the table to gorm.
 func (apiKeyRow) TableName() string { return "api_keys" }
 
 func keyRowOf(k merchants.APIKey) apiKeyRow {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ type replicaRow struct {
 	LeaseUntil int64  `gorm:"column:lease_until"`
 }
 
+// TableName names the table to gorm.
 func (replicaRow) TableName() string { return "replicas" }
 
 // Join registers a replica.
@@ -137,28 +139,17 @@ func (s *Store) notify(tx *gorm.DB, word string) error {
 	return tx.Exec("SELECT pg_notify(?, ?)", channel, word).Error
 }
 
-// Listen hears the other replicas on a connection of its own, and connects again when that breaks.
-func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) {
-	if !s.postgres() {
+// Listen hears the other replicas on a connection of its own, which is closed at the end.
+func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) (err error) {
+	if !s.postgres() { // there are no others
 		<-ctx.Done()
-		return
+		return nil
 	}
-	for ctx.Err() == nil {
-		// An error is not told: whoever listens polls as well, and the pool's own faults are reported.
-		_ = s.listen(ctx, wake)
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-func (s *Store) listen(ctx context.Context, wake func(saga.Wake)) (err error) {
 	conn, err := pgx.Connect(ctx, s.url)
 	if err != nil {
-		return err
+		return redact(err, s.url)
 	}
-	defer func() { err = conn.Close(context.WithoutCancel(ctx)) }()
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
 	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return err
 	}

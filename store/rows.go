@@ -43,6 +43,7 @@ type runRow struct {
 	RetriedBy       *string `gorm:"column:retried_by;->" json:"-"` // read from the run whose retry_of this is
 }
 
+// TableName names the table to gorm.
 func (runRow) TableName() string { return "runs" }
 
 // The columns of runs: what is pinned at acceptance, and what a checkpoint writes. Both also bear the fence
@@ -88,6 +89,7 @@ type stepRow struct {
 	UndoneAt  *int64  `gorm:"column:undone_at" json:"undone_at"`
 }
 
+// TableName names the table to gorm.
 func (stepRow) TableName() string { return "steps" }
 
 type eventRow struct {
@@ -106,6 +108,7 @@ type eventRow struct {
 	Failure   *string `gorm:"column:failure" json:"failure"`
 }
 
+// TableName names the table to gorm.
 func (eventRow) TableName() string { return "events" }
 
 type objectRow struct {
@@ -119,6 +122,7 @@ type objectRow struct {
 	RemovedAt *int64 `gorm:"column:removed_at" json:"removed_at"`
 }
 
+// TableName names the table to gorm.
 func (objectRow) TableName() string { return "objects" }
 
 type verbRow struct {
@@ -132,6 +136,7 @@ type verbRow struct {
 	ConsumedAt *int64 `gorm:"column:consumed_at"`
 }
 
+// TableName names the table to gorm.
 func (verbRow) TableName() string { return "verbs" }
 
 func rowOfRun(r *saga.Run) (runRow, error) {

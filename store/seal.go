@@ -72,6 +72,7 @@ type tokenRow struct {
 	ExpiresAt int64  `gorm:"column:expires_at" json:"expires_at"`
 }
 
+// TableName names the table to gorm.
 func (tokenRow) TableName() string { return "tokens" }
 
 // Token opens the user's token that waits for a run. It returns saga.ErrNoToken if there is none.

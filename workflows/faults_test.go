@@ -68,8 +68,9 @@ func lose(resp *http.Response) (*http.Response, error) {
 	return nil, errReset
 }
 
-func replaceBody(body string) func(*http.Response) (*http.Response, error) {
-	return func(resp *http.Response) (*http.Response, error) {
+// garble carries the request out and puts something else into the answer.
+func garble(body string) happening {
+	return after(func(resp *http.Response) (*http.Response, error) {
 		_ = resp.Body.Close()
 		resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 		resp.Header.Set("Content-Length", fmt.Sprint(len(body)))
@@ -77,7 +78,7 @@ func replaceBody(body string) func(*http.Response) (*http.Response, error) {
 			return nil, errReset
 		}
 		return resp, nil
-	}
+	})
 }
 
 // gone says that there was nothing to delete, as to the second of two.
@@ -147,8 +148,11 @@ func faultTable() []row {
 	return []row{
 		{"400", answer(400, nil), both(refusal), both(undoRefused)},
 		{"401", answer(401, nil), map[string]ends{"keystone": down, "billing": down, "exchange": {succeeds, compensates}}, both(undoRetry)},
-		{"403", answer(403, nil), map[string]ends{"keystone": refusal, "billing": down, "exchange": retry},
-			map[string]ends{"keystone": undoRefused, "billing": undoRetry}},
+		{
+			"403", answer(403, nil),
+			map[string]ends{"keystone": refusal, "billing": down, "exchange": retry},
+			map[string]ends{"keystone": undoRefused, "billing": undoRetry},
+		},
 		{"404", answer(404, nil), map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}}, nil},
 		{"404, for it is gone", after(gone), nil, both(found)},
 		{"409", answer(409, nil), both(refusal), map[string]ends{
@@ -164,8 +168,8 @@ func faultTable() []row {
 		{"reset after the commit", after(lose), lookedUp, both(found)},
 		{"time-out", timeOut, both(unknown), both(undoRetry)},
 		{"commit after the time-out", commitLate, both(unknown), both(undoRetry)},
-		{"truncated answer", after(replaceBody(`{"id": "12`)), lookedUp, both(found)},
-		{"answer that is not JSON", after(replaceBody("<html>hello</html>")), lookedUp, both(found)},
+		{"truncated answer", garble(`{"id": "12`), lookedUp, both(found)},
+		{"answer that is not JSON", garble("<html>hello</html>"), lookedUp, both(found)},
 	}
 }
 
@@ -184,7 +188,7 @@ var (
 
 func TestEveryFaultEndsAsItShould(t *testing.T) {
 	onBoth(t, func(t *testing.T, database string) {
-		w := newWorld(t, database, nil)
+		w := newWorld(t, database)
 		room := make(chan struct{}, 48)
 		var all sync.WaitGroup
 		try := func(name string, test func(t *testing.T)) {

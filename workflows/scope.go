@@ -59,5 +59,5 @@ func (u Upstreams) readRoles(ctx context.Context, id keystone.Identity, o *Order
 			}
 		}
 	}
-	return saga.Skip{Why: why}
+	return saga.SkipError{Why: why}
 }

@@ -18,7 +18,7 @@ import (
 
 func TestSubscribeMakesOneOfEachThing(t *testing.T) {
 	onBoth(t, func(t *testing.T, database string) {
-		w := newWorld(t, database, nil)
+		w := newWorld(t, database)
 		id := newID()
 		o, token := w.order()
 		take, stop := w.handover.Await(id)
@@ -49,7 +49,7 @@ func TestSubscribeMakesOneOfEachThing(t *testing.T) {
 }
 
 func TestARefusedPatchIsCompensatedToNothing(t *testing.T) {
-	w := newWorld(t, storetest.SQLite(t), nil)
+	w := newWorld(t, storetest.SQLite(t))
 	id := newID()
 	w.faults.set(id, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
 	o, token := w.order()
@@ -64,7 +64,7 @@ func TestARefusedPatchIsCompensatedToNothing(t *testing.T) {
 }
 
 func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
-	w := newWorld(t, storetest.SQLite(t), nil)
+	w := newWorld(t, storetest.SQLite(t))
 	first := newID()
 	o, token := w.order()
 	w.start(first, o, token)
@@ -113,7 +113,7 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 }
 
 func TestAnUnmarkedTenantOfThatNameNeedsAnOperator(t *testing.T) {
-	w := newWorld(t, storetest.SQLite(t), nil)
+	w := newWorld(t, storetest.SQLite(t))
 	o, token := w.order()
 	c, err := w.billing.EnsureCustomer(t.Context(), billing.Customer{
 		ID: uuid.NewString(), MerchantID: w.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
@@ -140,7 +140,7 @@ func TestAnUnmarkedTenantOfThatNameNeedsAnOperator(t *testing.T) {
 }
 
 func TestAForeignSubscriptionMakesTheCustomerStay(t *testing.T) {
-	w := newWorld(t, storetest.SQLite(t), nil)
+	w := newWorld(t, storetest.SQLite(t))
 	o, token := w.order()
 	id := newID()
 	w.faults.set(id, "attach-tenant", false, 1, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
@@ -166,7 +166,7 @@ func TestAForeignSubscriptionMakesTheCustomerStay(t *testing.T) {
 }
 
 func TestAnExpiredTokenIsNoReasonToFail(t *testing.T) {
-	w := newWorld(t, storetest.SQLite(t), nil)
+	w := newWorld(t, storetest.SQLite(t))
 	o, token := w.order()
 	w.cloud.RevokeToken(token)
 	id := newID()
@@ -178,7 +178,7 @@ func TestAnExpiredTokenIsNoReasonToFail(t *testing.T) {
 }
 
 func TestTheServicesOwnCredentialIsNotTheRunsFault(t *testing.T) {
-	w := newWorld(t, storetest.SQLite(t), nil)
+	w := newWorld(t, storetest.SQLite(t))
 	admin, err := w.identity.FindProject(t.Context(), keystonetest.DefaultDomain, "admin")
 	w.ok(err)
 	o, token := w.order()
@@ -197,7 +197,7 @@ func TestTheServicesOwnCredentialIsNotTheRunsFault(t *testing.T) {
 }
 
 func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
-	w := newWorld(t, storetest.SQLite(t), nil)
+	w := newWorld(t, storetest.SQLite(t))
 	o, token := w.order()
 	id := newID()
 	w.faults.set(id, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
@@ -217,7 +217,7 @@ func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
 }
 
 func TestNoTwoStepsWriteOneField(t *testing.T) {
-	w := newWorld(t, storetest.SQLite(t), nil)
+	w := newWorld(t, storetest.SQLite(t))
 	o, token := w.order()
 	id := newID()
 	w.start(id, o, token)

@@ -32,8 +32,10 @@ func (u Upstreams) ensureTenant(ctx context.Context, o *Order, name, of string) 
 			"project %s (%s) exists and does not carry the tag %s: tag it, rename it, or let the merchant adopt unmarked tenants",
 			p.Name, p.ID, merchantTag(o)), saga.FixByOperator}
 	case !p.Enabled:
-		return keystone.Project{}, false, refusal{saga.Blocked, "tenant-disabled",
-			fmt.Sprintf("project %s (%s) is disabled: enable it", p.Name, p.ID), saga.FixByOperator}
+		return keystone.Project{}, false, refusal{
+			saga.Blocked, "tenant-disabled",
+			fmt.Sprintf("project %s (%s) is disabled: enable it", p.Name, p.ID), saga.FixByOperator,
+		}
 	}
 	saga.CallOf(ctx).Made(tenantObject(o, p, saga.Adopted))
 	return p, false, nil

@@ -40,7 +40,7 @@ type world struct {
 	roles           []keystone.Role // member, bs-admin
 }
 
-func newWorld(t *testing.T, database string, change func(*saga.Options)) *world {
+func newWorld(t *testing.T, database string) *world {
 	t.Helper()
 	w := &world{t: t, cloud: keystonetest.New(keystonetest.Options{})}
 	w.store = openStore(t, database)
@@ -83,9 +83,6 @@ func newWorld(t *testing.T, database string, change func(*saga.Options)) *world 
 		Store: w.store, Queue: w.store, Workflows: definitions, NewID: newID, Workers: 200,
 		Lease: 5 * time.Second, Settle: settle, Poll: 500 * time.Millisecond, Deadline: deadline,
 		OnFault: func(err error) { t.Log("engine:", err) },
-	}
-	if change != nil {
-		change(&o)
 	}
 	w.engine = saga.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -234,11 +231,11 @@ type faults struct {
 }
 
 type fault struct {
-	happen func(next http.RoundTripper, req *http.Request) (*http.Response, error)
+	happen happening
 	times  int
 }
 
-func (f *faults) set(runID, step string, undo bool, times int, happen func(http.RoundTripper, *http.Request) (*http.Response, error)) {
+func (f *faults) set(runID, step string, undo bool, times int, happen happening) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.of[faultKey(runID, step, undo)] = &fault{happen, times}

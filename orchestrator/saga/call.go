@@ -7,14 +7,14 @@ import (
 )
 
 // ErrLeaseLost is why a call's context ended, or its request was not sent: the replica's lease is not sure any more.
-var ErrLeaseLost error = leaseLost{}
+var ErrLeaseLost error = leaseLostError{}
 
-type leaseLost struct{}
+type leaseLostError struct{}
 
-func (leaseLost) Error() string { return "the lease of this replica ended" }
+func (leaseLostError) Error() string { return "the lease of this replica ended" }
 
 // NotSent tells the clients of the upstreams that Fence let nothing out.
-func (leaseLost) NotSent() bool { return true }
+func (leaseLostError) NotSent() bool { return true }
 
 // Call is one attempt of a Do or Undo, as they find it in their context.
 type Call struct {
@@ -73,6 +73,7 @@ func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
 
 type fence struct{ next http.RoundTripper }
 
+// RoundTrip sends the request if the lease still holds.
 func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := CallOf(req.Context())
 	if err := c.lease(); err != nil {

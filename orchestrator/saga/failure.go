@@ -70,13 +70,13 @@ type Reason struct {
 	Until   *time.Time `json:"until,omitempty"`
 }
 
-// Skip is returned by Do of an Optional step that has nothing to do here: the step ends skipped with this reason.
-type Skip struct{ Why string }
+// SkipError is returned by Do of an Optional step that has nothing to do here: the step ends skipped with this reason.
+type SkipError struct{ Why string }
 
-func (s Skip) Error() string { return "skipped: " + s.Why }
+func (s SkipError) Error() string { return "skipped: " + s.Why }
 
 func skipped(err error) (why string, ok bool) {
-	var s Skip
+	var s SkipError
 	ok = errors.As(err, &s)
 	return s.Why, ok
 }

@@ -14,7 +14,7 @@ import (
 func (e *Engine) Serve(ctx context.Context, grace time.Duration) {
 	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	go e.Queue.Listen(listening, e.wake)
+	go e.listen(listening)
 	for ctx.Err() == nil {
 		e.serveLease(ctx, grace)
 	}
@@ -185,6 +185,19 @@ func (e *Engine) drain(grace time.Duration) {
 	select {
 	case <-done:
 	case <-timer.C:
+	}
+}
+
+// listen hears the other replicas, again and again: polling bridges the gaps.
+func (e *Engine) listen(ctx context.Context) {
+	for n := 1; ctx.Err() == nil; n++ {
+		if err := e.Queue.Listen(ctx, e.wake); err != nil && ctx.Err() == nil {
+			e.OnFault(fmt.Errorf("listening to the other replicas: %w", err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay(n, time.Second, e.Poll)):
+		}
 	}
 }
 

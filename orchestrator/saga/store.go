@@ -108,8 +108,8 @@ type Queue interface {
 	// HandBack gives up the runs leased to the replica that were last written before the given time and are not among
 	// those that it works on: a lost answer can leave such runs behind.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
-	// Listen tells of work, verbs and ends on other replicas until ctx ends. It may miss some: poll as well.
-	Listen(ctx context.Context, wake func(Wake))
+	// Listen tells of work, verbs and ends on other replicas until ctx ends or it breaks. It may miss some: poll as well.
+	Listen(ctx context.Context, wake func(Wake)) error
 }
 
 // Wake is a word from another replica. RunID is empty where any unleased run may be meant.

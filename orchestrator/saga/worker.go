@@ -160,9 +160,7 @@ func (w *worker) take(o outcome) {
 	w.next.Objects = append(w.next.Objects, o.call.objects...)
 	w.next.DropToken = w.next.DropToken || o.call.dropToken
 	now := w.engine.Clock.Now()
-	for _, object := range o.call.objects {
-		w.run.Objects = append(w.run.Objects, object)
-	}
+	w.run.Objects = append(w.run.Objects, o.call.objects...)
 	for _, gone := range o.call.removed {
 		w.markRemoved(gone, now)
 	}
