@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +14,7 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/store/storetest"
 )
 
 // world is what the toy workflow changes: named things that exist or not.
@@ -151,9 +152,9 @@ type bench struct {
 	stop  func()
 }
 
-func open(t *testing.T, path string) *store.Store {
+func open(t *testing.T, database string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), "sqlite:"+path, make([]byte, store.KeySize))
+	s, err := store.Open(t.Context(), database, make([]byte, store.KeySize))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,8 +234,6 @@ func describe(r *saga.Run) string {
 	return s
 }
 
-func db(t *testing.T) string { return filepath.Join(t.TempDir(), "t.db") }
-
 func want[T any](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
@@ -244,7 +243,7 @@ func want[T any](t *testing.T, what string, got, want T) {
 
 func TestARunGoesThroughItsStepsAndGathersTheirOutputs(t *testing.T) {
 	w := newWorld()
-	b := serve(t, open(t, db(t)), w, nil)
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	run := b.until(t, b.start(t, nil).ID, saga.Succeeded)
 	want(t, "what exists", w.present(), []string{"a", "b", "c", "extra", "role x", "role y"})
 	d, _ := saga.Define(w.workflow())
@@ -268,7 +267,7 @@ func TestARunGoesThroughItsStepsAndGathersTheirOutputs(t *testing.T) {
 func TestAPermanentRefusalIsCompensatedInReverse(t *testing.T) {
 	w := newWorld()
 	w.hooks["do c"] = func(context.Context, int) error { return errRefused }
-	b := serve(t, open(t, db(t)), w, nil)
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	run := b.until(t, b.start(t, nil).ID, saga.Compensated)
 	want(t, "what is left", w.present(), []string(nil))
 	want(t, "cause", run.Cause.Step+" "+run.Cause.Detail, "c refused")
@@ -294,7 +293,7 @@ func TestATransientErrorIsRetriedAndALostAnswerLookedUp(t *testing.T) {
 		}
 		return nil
 	}
-	b := serve(t, open(t, db(t)), w, nil)
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	run := b.until(t, b.start(t, nil).ID, saga.Succeeded)
 	want(t, "look first, by attempt", lookedFirst, []bool{false, false, true})
 	want(t, "attempts and unknowns", []int{run.Step("a").Attempts, run.Step("a").Unknowns}, []int{3, 1})
@@ -310,7 +309,7 @@ func TestALateEffectIsFoundAndRemoved(t *testing.T) {
 		})
 		return fmt.Errorf("%w: %w", errLost, errRefused)
 	}
-	b := serve(t, open(t, db(t)), w, func(o *saga.Options) {
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
 		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
 	})
 	run := b.until(t, b.start(t, nil).ID, saga.Compensated)
@@ -339,7 +338,7 @@ func TestAProbeRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
 	clock := &stepped{now: time.Now()}
-	b := serve(t, open(t, db(t)), w, func(o *saga.Options) {
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
 		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
 		o.Clock, o.Lease, o.Settle = saga.NewClock(clock.Now), 100*time.Hour, time.Millisecond
 	})
@@ -377,7 +376,7 @@ func TestTwoRunsAboutOneSubjectGoOneAfterAnother(t *testing.T) {
 		}
 		return nil
 	}
-	b := serve(t, open(t, db(t)), w, nil)
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	same := func(q *saga.Request) { q.Subject = "m:customer" }
 	first, second, third := b.start(t, same), b.start(t, same), b.start(t, same)
 	want(t, "second waits for", second.State, saga.Waiting)
@@ -394,7 +393,7 @@ func TestTwoRunsAboutOneSubjectGoOneAfterAnother(t *testing.T) {
 func TestVerbs(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return errNeedsPerson }
-	b := serve(t, open(t, db(t)), w, nil)
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	ask := func(id string, name saga.VerbName, step string) error {
 		_, err := b.Ask(t.Context(), saga.Verb{RunID: id, Name: name, Step: step, Who: "op", Why: "because"})
 		return err
@@ -441,7 +440,7 @@ func TestHoldAndCancel(t *testing.T) {
 	w := newWorld()
 	entered, gate := make(chan struct{}), make(chan struct{})
 	w.hooks["do a"] = func(context.Context, int) error { entered <- struct{}{}; <-gate; return nil }
-	b := serve(t, open(t, db(t)), w, nil)
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	run := b.start(t, nil)
 	<-entered
 	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Hold, Who: "op", Why: "look first"}); err != nil {
@@ -463,14 +462,14 @@ func TestHoldAndCancel(t *testing.T) {
 func TestAPanicHoldsTheRun(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { panic("boom") }
-	b := serve(t, open(t, db(t)), w, nil)
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	run := b.until(t, b.start(t, nil).ID, saga.Waiting)
 	want(t, "reason", run.Reason.Code, "step-panicked")
 }
 
 func TestAnotherReplicaFinishesWhatADeadOneBegan(t *testing.T) {
 	w := newWorld()
-	path := db(t)
+	path := storetest.SQLite(t)
 	hang := make(chan struct{})
 	w.after["do b"] = func(ctx context.Context, attempt int) error {
 		if attempt == 1 {
@@ -503,7 +502,7 @@ func (m *mute) Renew(ctx context.Context, replica string, now, until time.Time) 
 
 func TestShutdownHandsRunsBack(t *testing.T) {
 	w := newWorld()
-	path := db(t)
+	path := storetest.SQLite(t)
 	entered, gate := make(chan struct{}), make(chan struct{})
 	w.hooks["do a"] = func(context.Context, int) error { close(entered); <-gate; return nil }
 	first := serve(t, open(t, path), w, nil)
@@ -519,6 +518,64 @@ func TestShutdownHandsRunsBack(t *testing.T) {
 	second := serve(t, open(t, path), w, nil)
 	run = second.until(t, run.ID, saga.Succeeded)
 	want(t, "unknowns of a", run.Step("a").Unknowns, 0)
+}
+
+func TestACommitWhoseAnswerIsLostIsNeitherLostNorDoubled(t *testing.T) {
+	for name, database := range map[string]func(testing.TB) string{
+		"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			flaky := &flakyStore{Store: open(t, database(t))}
+			b := serve(t, flaky.Store.(*store.Store), w, func(o *saga.Options) { o.Store = flaky })
+			var ids []string
+			for range 20 {
+				ids = append(ids, b.start(t, func(q *saga.Request) { q.Input = state{Roles: []string{q.ID}} }).ID)
+			}
+			for _, id := range ids {
+				run := b.until(t, id, saga.Succeeded)
+				if n := count(w.calls(), "do role "+id); n != 1 {
+					t.Errorf("the role of run %s was given %d times", id, n)
+				}
+				for _, s := range run.Steps {
+					want(t, "attempts of "+s.Name, s.Attempts, 1)
+				}
+				events, err := b.store.Events(t.Context(), id, 0, 100)
+				want(t, "events, last seq", fmt.Sprintln(len(events), err), fmt.Sprintln(run.Seq, nil))
+			}
+			if flaky.lost.Load() == 0 || flaky.dropped.Load() == 0 {
+				t.Errorf("%d answers lost, %d writes dropped: the test did not test", flaky.lost.Load(), flaky.dropped.Load())
+			}
+		})
+	}
+}
+
+// flakyStore loses the answer of every third commit, and every fourth commit itself.
+type flakyStore struct {
+	saga.Store
+	n, lost, dropped atomic.Int64
+}
+
+func (f *flakyStore) Commit(ctx context.Context, now time.Time, cps []saga.Checkpoint) []saga.CommitResult {
+	n := f.n.Add(1)
+	if n%4 == 0 {
+		f.dropped.Add(1)
+		return broken(cps)
+	}
+	results := f.Store.Commit(ctx, now, cps)
+	if n%3 == 0 {
+		f.lost.Add(1)
+		return broken(cps)
+	}
+	return results
+}
+
+func broken(cps []saga.Checkpoint) []saga.CommitResult {
+	results := make([]saga.CommitResult, len(cps))
+	for i := range results {
+		results[i].Err = errors.New("the connection broke")
+	}
+	return results
 }
 
 func must[T any](v T, err error) T {
