@@ -130,11 +130,15 @@ func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 		if err := tx.Create(&rows.run).Error; err != nil {
 			return err
 		}
-		if err := tx.Create(&rows.steps).Error; err != nil {
-			return err
+		for _, row := range rows.steps {
+			if err := tx.Create(&row).Error; err != nil {
+				return err
+			}
 		}
-		if err := tx.Create(&rows.events).Error; err != nil {
-			return err
+		for _, row := range rows.events {
+			if err := tx.Create(&row).Error; err != nil {
+				return err
+			}
 		}
 		if rows.token != nil {
 			if err := tx.Create(rows.token).Error; err != nil {

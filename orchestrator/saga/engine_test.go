@@ -487,14 +487,14 @@ func TestAnotherReplicaFinishesWhatADeadOneBegan(t *testing.T) {
 	want(t, "attempts and unknowns of b", []int{run.Step("b").Attempts, run.Step("b").Unknowns}, []int{2, 1})
 }
 
-// mute is a queue whose heartbeats stop after the first.
+// mute is a queue whose heartbeats stop once it has joined.
 type mute struct {
 	saga.Queue
 	beats int
 }
 
 func (m *mute) Renew(ctx context.Context, replica string, now, until time.Time) (time.Time, error) {
-	if m.beats++; m.beats > 1 {
+	if m.beats++; m.beats > 2 {
 		return time.Time{}, errors.New("cut off")
 	}
 	return m.Queue.Renew(ctx, replica, now, until)
@@ -634,4 +634,71 @@ func (s *stepped) step(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = s.now.Add(d)
+}
+
+func TestDefineRefusesWhatCannotRun(t *testing.T) {
+	do := func(context.Context, *state) error { return nil }
+	good := saga.Step[state]{Name: "a", Do: do, NoUndo: "it does nothing"}
+	for what, steps := range map[string][]saga.Step[state]{
+		"no step":              nil,
+		"no name":              {{Do: do, NoUndo: "x"}},
+		"a slash in a name":    {{Name: "a/b", Do: do, NoUndo: "x"}},
+		"no Do":                {{Name: "a", NoUndo: "x"}},
+		"no Undo or NoUndo":    {{Name: "a", Do: do}},
+		"both Undo and NoUndo": {{Name: "a", Do: do, Undo: do, NoUndo: "x"}},
+		"a name twice":         {good, good},
+		"an unknown After":     {{Name: "a", Do: do, NoUndo: "x", After: []string{"b"}}},
+		"a circle": {
+			{Name: "a", Do: do, NoUndo: "x", After: []string{"b"}}, {Name: "b", Do: do, NoUndo: "x", After: []string{"a"}},
+		},
+	} {
+		w := newWorld().workflow()
+		w.Steps = steps
+		if _, err := saga.Define(w); err == nil {
+			t.Errorf("%s was accepted", what)
+		}
+	}
+	w := newWorld().workflow()
+	w.Steps = []saga.Step[state]{good}
+	if _, err := saga.Define(w); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAReleaseThatDoesNotKnowAStepHoldsTheRun(t *testing.T) {
+	w := newWorld()
+	database := storetest.SQLite(t)
+	b := serve(t, open(t, database), w, nil)
+	w.hooks["do b"] = func(context.Context, int) error { return errDown }
+	run := b.until(t, b.start(t, nil).ID, saga.Waiting)
+	b.stop()
+	older := serve(t, open(t, database), w, func(o *saga.Options) {
+		d := w.workflow()
+		d.Steps = slices.DeleteFunc(d.Steps, func(s saga.Step[state]) bool { return s.Name == "b" || s.Name == "c" })
+		o.Workflows = []*saga.Definition{must(saga.Define(d))}
+	})
+	waitFor(t, func() bool {
+		r, err := older.store.Run(t.Context(), run.ID)
+		return err == nil && r.Reason != nil && r.Reason.Code == "step-unknown"
+	})
+}
+
+func TestARunThatKeepsKillingItsReplicaIsHeld(t *testing.T) {
+	w := newWorld()
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+	now := time.Now()
+	run := &saga.Run{
+		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: now, UpdatedAt: now,
+		BudgetFrom: now, DueAt: &now, State: saga.Running, HoldsSubject: true, TakeOvers: 2, Version: 1,
+		Steps: []saga.StepRow{{Name: "a", State: saga.StepRunning, Attempts: 1}}, // two replicas died of it; the third has it now
+	}
+	if err := b.store.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
+		t.Fatal(err)
+	}
+	run = b.until(t, run.ID, saga.Waiting)
+	want(t, "reason, calls", run.Reason.Code+fmt.Sprint(w.calls()), "taken-over-too-often[]")
+	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "once more"}); err != nil {
+		t.Fatal(err)
+	}
+	b.until(t, run.ID, saga.Succeeded)
 }

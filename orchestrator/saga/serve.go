@@ -48,10 +48,14 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 // join registers a new replica, trying until it is done or ctx ends.
 func (e *Engine) join(ctx context.Context) (*lease, string) {
 	for n := 1; ctx.Err() == nil; n++ {
-		replica, asked := e.NewID(), e.Clock.local()
+		replica := e.NewID()
 		err := e.Queue.Join(ctx, replica, e.Clock.Now().Add(e.Lease))
 		if err == nil {
-			_, err = e.renew(ctx, replica)
+			_, err = e.renew(ctx, replica) // learns the database's time,
+		}
+		var asked time.Time
+		if err == nil {
+			asked, err = e.renew(ctx, replica) // by which the lease is reckoned
 		}
 		if err == nil {
 			l := newLease(e.Lease, e.Clock.local, asked)
@@ -209,7 +213,6 @@ func (e *Engine) wake(w Wake) {
 		e.lookForWork()
 	case WakeEnded:
 		e.watchers.tell(w.RunID, nil)
-		e.lookForWork()
 	case WakeWork:
 		e.lookForWork()
 	}

@@ -12,10 +12,13 @@ type watchers struct {
 	of map[string]map[chan *Run]struct{}
 }
 
-// tell passes on a run that was just stored; nil says that it changed elsewhere. The slow get only the newest.
+// tell passes on a copy of a run that was just stored; nil says that it changed elsewhere. The slow get only the newest.
 func (w *watchers) tell(runID string, run *Run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if run != nil && len(w.of[runID]) > 0 {
+		run = run.clone()
+	}
 	for c := range w.of[runID] {
 		select {
 		case <-c:

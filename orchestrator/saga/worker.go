@@ -223,6 +223,9 @@ func (w *worker) did(row *StepRow, o outcome, now time.Time) {
 		row.State, row.EndedAt = StepFailed, &now
 		w.tell(Event{Kind: EventStepFailed, Step: row.Name, Attempt: o.call.Attempt, Failure: row.Error})
 	case Blocked:
+		if w.run.Cause != nil { // it is being undone already
+			return
+		}
 		w.park(Reason{Kind: WaitsForOperator, Failure: *row.Error})
 	case Transient, Unavailable:
 		at := now.Add(retryIn(row.Attempts, verdict))
@@ -300,7 +303,7 @@ func (w *worker) commit() bool {
 	if result.Successor {
 		e.lookForWork()
 	}
-	e.watchers.tell(w.run.ID, w.run.clone())
+	e.watchers.tell(w.run.ID, w.run)
 	w.next, w.dirty, w.counting = Checkpoint{}, false, w.counts()
 	return true
 }

@@ -1,0 +1,44 @@
+package workflows_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// What a release has stored, every later one must read: a state may gain fields here, never lose or rename one.
+func TestStoredStatesStillDecode(t *testing.T) {
+	day, method := 5, "0a4dbcd8-5a5d-4b5c-9d5c-6f3c0c1c2d3e"
+	for version, c := range map[string]struct {
+		stored string
+		want   workflows.Order
+	}{
+		"1": {
+			`{"run_id":"r","merchant_id":"m","cloud":"default","domain_id":"d","user_id":"u","plan_id":"p","customer_id":"c",` +
+				`"new_customer":{"name":"N","currency":"eur","language":"eng"},"subscription_id":"s",` +
+				`"customer_roles":[{"id":"1","name":"member"}],"subscription_roles":[{"id":"2","name":"x"}],` +
+				`"payment_method_id":"0a4dbcd8-5a5d-4b5c-9d5c-6f3c0c1c2d3e","billing_day":5,"add_user":true,` +
+				`"adopt_unmarked":true,"checked_at":"2026-01-01T00:00:00Z","absent_roles":["1"],"customer_tenant_id":"ct",` +
+				`"customer_tenant_own":true,"subscription_tenant_id":"st","subscription_tenant_own":true}`,
+			workflows.Order{
+				RunID: "r", MerchantID: "m", Cloud: "default", DomainID: "d", UserID: "u", PlanID: "p", CustomerID: "c",
+				NewCustomer: &workflows.NewCustomer{Name: "N", Currency: "eur", Language: "eng"}, SubscriptionID: "s",
+				CustomerRoles:     []keystone.Role{{ID: "1", Name: "member"}},
+				SubscriptionRoles: []keystone.Role{{ID: "2", Name: "x"}},
+				PaymentMethodID:   &method, BillingDay: &day, AddUser: true, AdoptUnmarked: true,
+				CheckedAt:   time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+				AbsentRoles: []string{"1"}, CustomerTenantID: "ct", CustomerTenantOwn: true,
+				SubscriptionTenantID: "st", SubscriptionTenantOwn: true,
+			},
+		},
+	} {
+		var got workflows.Order
+		if err := json.Unmarshal([]byte(c.stored), &got); err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("version %s:\n got %+v, %v\nwant %+v", version, got, err, c.want)
+		}
+	}
+}
