@@ -233,3 +233,12 @@ func (e *Engine) lookForWork() {
 	default:
 	}
 }
+
+// Result computes what a run shows as its result. It is null for a run of a workflow that this release does not know.
+func (e *Engine) Result(r *Run) (json.RawMessage, error) {
+	d := e.workflows[r.Workflow]
+	if d == nil {
+		return json.RawMessage("null"), nil
+	}
+	return d.Result(r)
+}
