@@ -251,10 +251,10 @@ type CheckResult struct {
 	Ok   bool   `json:"ok"`
 }
 
-// CloudName defines model for CloudName.
+// CloudName the name of a cloud
 type CloudName = string
 
-// Code Lower-case letters, as in ISO 4217 and ISO 639-2.
+// Code lower-case letters, as in ISO 4217 and ISO 639-2
 type Code = string
 
 // Event defines model for Event.
@@ -329,7 +329,7 @@ type InvalidParam struct {
 	Pointer *string `json:"pointer,omitempty"`
 }
 
-// KeystoneID defines model for KeystoneID.
+// KeystoneID an id of Keystone's
 type KeystoneID = string
 
 // LeftBehind defines model for LeftBehind.
@@ -381,8 +381,10 @@ type Merchant struct {
 
 // MerchantCreate What is absent is as the configuration has it; the name is BillingStack's then.
 type MerchantCreate struct {
-	AdoptUnmarked *bool      `json:"adopt_unmarked,omitempty"`
-	Cloud         *CloudName `json:"cloud,omitempty"`
+	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
+
+	// Cloud the name of a cloud
+	Cloud *CloudName `json:"cloud,omitempty"`
 
 	// CustomerRoles Names of Keystone roles.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
@@ -390,9 +392,11 @@ type MerchantCreate struct {
 	// Domain Name or id.
 	Domain      *string `json:"domain,omitempty"`
 	MaxLiveRuns *int    `json:"max_live_runs,omitempty"`
-	MerchantID  UUID    `json:"merchant_id"`
 
-	// Name 1 to 60 characters, without control characters and without those outside of the Basic Multilingual Plane.
+	// MerchantID a uuid in lower case, with hyphens
+	MerchantID UUID `json:"merchant_id"`
+
+	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
 	Name *Name `json:"name,omitempty"`
 
 	// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
@@ -443,8 +447,10 @@ type MerchantList struct {
 
 // MerchantUpdate defines model for MerchantUpdate.
 type MerchantUpdate struct {
-	AdoptUnmarked *bool      `json:"adopt_unmarked,omitempty"`
-	Cloud         *CloudName `json:"cloud,omitempty"`
+	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
+
+	// Cloud the name of a cloud
+	Cloud *CloudName `json:"cloud,omitempty"`
 
 	// CustomerRoles Names of Keystone roles.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
@@ -456,7 +462,7 @@ type MerchantUpdate struct {
 	Domain      *string `json:"domain,omitempty"`
 	MaxLiveRuns *int    `json:"max_live_runs,omitempty"`
 
-	// Name 1 to 60 characters, without control characters and without those outside of the Basic Multilingual Plane.
+	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
 	Name *Name `json:"name,omitempty"`
 
 	// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
@@ -466,18 +472,18 @@ type MerchantUpdate struct {
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
-// Name 1 to 60 characters, without control characters and without those outside of the Basic Multilingual Plane.
+// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
 type Name = string
 
 // NewCustomer defines model for NewCustomer.
 type NewCustomer struct {
-	// Currency Lower-case letters, as in ISO 4217 and ISO 639-2.
+	// Currency lower-case letters, as in ISO 4217 and ISO 639-2
 	Currency Code `json:"currency"`
 
-	// Language Lower-case letters, as in ISO 4217 and ISO 639-2.
+	// Language lower-case letters, as in ISO 4217 and ISO 639-2
 	Language Code `json:"language"`
 
-	// Name 1 to 60 characters, without control characters and without those outside of the Basic Multilingual Plane.
+	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
 	Name Name `json:"name"`
 }
 
@@ -678,12 +684,18 @@ type StepState string
 // SubscribeRequest Either customer or customer_id.
 type SubscribeRequest struct {
 	// AddUser With customer_id, takes a user who has no role on the customer's tenant yet.
-	AddUser         *bool        `json:"add_user,omitempty"`
-	BillingDay      *int         `json:"billing_day,omitempty"`
-	Customer        *NewCustomer `json:"customer,omitempty"`
-	CustomerID      *UUID        `json:"customer_id,omitempty"`
-	PaymentMethodID *UUID        `json:"payment_method_id,omitempty"`
-	PlanID          UUID         `json:"plan_id"`
+	AddUser    *bool        `json:"add_user,omitempty"`
+	BillingDay *int         `json:"billing_day,omitempty"`
+	Customer   *NewCustomer `json:"customer,omitempty"`
+
+	// CustomerID a uuid in lower case, with hyphens
+	CustomerID *UUID `json:"customer_id,omitempty"`
+
+	// PaymentMethodID a uuid in lower case, with hyphens
+	PaymentMethodID *UUID `json:"payment_method_id,omitempty"`
+
+	// PlanID a uuid in lower case, with hyphens
+	PlanID UUID `json:"plan_id"`
 }
 
 // BilledSubscription defines model for Subscription.
@@ -704,7 +716,7 @@ type SubscriptionList struct {
 	Subscriptions []BilledSubscription `json:"subscriptions"`
 }
 
-// UUID defines model for UUID.
+// UUID a uuid in lower case, with hyphens
 type UUID = string
 
 // Upstream defines model for Upstream.
@@ -725,16 +737,16 @@ type VersionList struct {
 	Versions []APIVersion `json:"versions"`
 }
 
-// Word defines model for Word.
+// Word lower-case letters, digits and hyphens
 type Word = string
 
-// MerchantID defines model for MerchantID.
+// MerchantID a uuid in lower case, with hyphens
 type MerchantID = UUID
 
-// RunID defines model for RunID.
+// RunID a uuid in lower case, with hyphens
 type RunID = UUID
 
-// SubscriptionID defines model for SubscriptionID.
+// SubscriptionID a uuid in lower case, with hyphens
 type SubscriptionID = UUID
 
 // Accepted defines model for Accepted.

@@ -1,0 +1,103 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Options is what the API is made of. All of it is required but ScopedTokens, Ready and KeystoneURL.
+type Options struct {
+	Engine    *saga.Engine
+	Merchants merchants.Store
+	Identity  func(cloud string) (keystone.Identity, error)
+	Billing   Billing
+	NewRun    func(Subscription) saga.Request // turns an admitted order into a run
+	NewID     func() string                   // uuid v7
+	Random    io.Reader                       // for API keys: crypto/rand.Reader
+	Defaults  Defaults
+	AdminRole string // an operator's, in Keystone
+
+	ScopedTokens ScopedTokens
+	KeystoneURL  string // where a caller gets tokens, for WWW-Authenticate
+	TLS          bool   // the listener takes nothing but TLS
+	Ready        []Check
+	Version      string // of this release
+	Log          zerolog.Logger
+}
+
+// Defaults are what holds for a merchant that says nothing else.
+type Defaults struct {
+	CustomerRoles     []string
+	SubscriptionRoles []string
+	Domain            string // name or id
+}
+
+// Billing is what is read of BillingStack. Each call answers for one merchant: what is another's is billing.ErrNotFound.
+type Billing interface {
+	Merchant(ctx context.Context, id string) (billing.Merchant, error)
+	Currency(ctx context.Context, name string) (billing.Currency, error)
+	Language(ctx context.Context, name string) (billing.Language, error)
+	Plans(ctx context.Context, merchantID string) ([]billing.Plan, error)
+	Plan(ctx context.Context, merchantID, id string) (billing.Plan, error)
+	Customer(ctx context.Context, merchantID, id string) (billing.Customer, error)
+	Subscriptions(ctx context.Context, merchantID string) ([]billing.Subscription, error)
+	SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]billing.Subscription, error)
+	Subscription(ctx context.Context, merchantID, id string) (billing.Subscription, error)
+}
+
+// ScopedTokens hands over the token that a run's step scoped, in memory and once.
+type ScopedTokens interface {
+	// Await says, before the run starts, that its request waits here. take gives the token if it has come; stop says that
+	// nobody waits any more.
+	Await(runID string) (take func() (string, bool), stop func())
+}
+
+// Check asks whether something that the service needs is there.
+type Check struct {
+	Name string
+	Ask  func(ctx context.Context) error
+}
+
+// server implements the generated interface.
+type server struct {
+	Options
+	document *document
+	docs     *docs
+	reads    singleflight.Group // equal reads of upstreams that are under way
+	tokens   tokenCache         // of operators
+}
+
+// New makes the handler of the whole API.
+func New(o Options) (http.Handler, error) {
+	document, err := loadDocument(o.Version)
+	if err != nil {
+		return nil, fmt.Errorf("loading the OpenAPI document: %w", err)
+	}
+	s := &server{Options: o, document: document}
+	if s.docs, err = newDocs(document); err != nil {
+		return nil, fmt.Errorf("preparing the documentation: %w", err)
+	}
+	e := echo.New()
+	e.HTTPErrorHandler = s.refuse
+	e.Use(s.identify, s.logAccess, recoverPanics)
+	perOperation := map[string][]echo.MiddlewareFunc{}
+	for id, operation := range document.operations {
+		perOperation[id] = []echo.MiddlewareFunc{s.authenticate(operation), checkParameters(operation)}
+	}
+	RegisterHandlersWithOptions(e, s, RegisterHandlersOptions{OperationMiddlewares: perOperation})
+	return e, nil
+}
+
+func (s *server) now() time.Time { return s.Engine.Clock.Now() }

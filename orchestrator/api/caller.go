@@ -1,0 +1,166 @@
+package api
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+)
+
+// The security schemes of the document.
+const (
+	portalScheme   = "merchantKey"
+	operatorScheme = "operatorToken"
+)
+
+// caller is who sent a request: a merchant's portal, or an operator.
+type caller struct {
+	merchant *merchants.Merchant // nil for an operator
+	key      string              // the public part
+	operator keystone.Token
+}
+
+// String names the caller in logs and histories.
+func (w caller) String() string {
+	if w.merchant != nil {
+		return "portal with key " + w.key
+	}
+	return keystone.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
+}
+
+// sees tells whether the runs of a merchant are shown to the caller.
+func (w caller) sees(merchantID string) bool { return w.merchant == nil || w.merchant.ID == merchantID }
+
+func callerOf(c echo.Context) caller {
+	w, _ := c.Get(contextCaller).(caller)
+	return w
+}
+
+// authenticate lets in whom the document lets in.
+func (s *server) authenticate(o operation) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		if o.Security == nil {
+			return next
+		}
+		return func(c echo.Context) error {
+			w, err := s.caller(c, o)
+			if err != nil {
+				return err
+			}
+			c.Set(contextCaller, w)
+			return next(c)
+		}
+	}
+}
+
+func (s *server) caller(c echo.Context, o operation) (caller, error) {
+	r := c.Request()
+	key, secret, basic := r.BasicAuth()
+	tokens := r.Header.Values(headerAuthToken)
+	switch {
+	case r.Header.Get(echo.HeaderAuthorization) != "" && len(tokens) > 0:
+		return caller{}, refuse(twoCredentials, "Authorization and X-Auth-Token were sent")
+	case basic:
+		w, err := s.portal(r, key, secret)
+		if err == nil && !o.accepts(portalScheme) {
+			err = refuse(forbidden, "a portal may not do this")
+		}
+		return w, err
+	case len(tokens) > 0 && !o.accepts(operatorScheme):
+		return caller{}, refuse(forbidden, "this is for the merchant's portal, with its API key")
+	case len(tokens) > 0:
+		return s.operator(r, tokens)
+	}
+	missing := refuse(credentialsRequired, "no credential was sent")
+	if o.accepts(portalScheme) {
+		missing.challenge = basicChallenge
+	}
+	return caller{}, missing
+}
+
+const basicChallenge = `Basic realm="tenantry", charset="UTF-8"`
+
+func (s *server) keystoneChallenge() string { return `Keystone uri="` + s.KeystoneURL + `"` }
+
+// portal finds the merchant of an API key.
+func (s *server) portal(r *http.Request, key, secret string) (caller, error) {
+	if !s.TLS && r.TLS == nil && !loopback(r.RemoteAddr) {
+		return caller{}, refuse(tlsRequired, "an API key is taken over TLS only")
+	}
+	refused := refuse(credentialsInvalid, "the API key or its secret is not valid")
+	refused.challenge = basicChallenge
+	if !printable(key, 64) {
+		return caller{}, refused
+	}
+	k, m, err := s.Merchants.Key(r.Context(), key)
+	switch {
+	case errors.Is(err, merchants.ErrNotFound):
+		return caller{}, refused
+	case err != nil:
+		return caller{}, err
+	case !k.Accepts(secret):
+		return caller{}, refused
+	case m.DisabledAt != nil:
+		return caller{}, refuse(merchantDisabled, "the merchant is disabled")
+	}
+	return caller{merchant: &m, key: k.Key}, nil
+}
+
+// operator asks Keystone whose token it is.
+func (s *server) operator(r *http.Request, tokens []string) (caller, error) {
+	if len(tokens) != 1 || !printable(tokens[0], maxToken) {
+		return caller{}, refuse(operatorTokenInvalid, "the token is not valid")
+	}
+	token, err := s.tokens.get(tokens[0], s.now(), func() (keystone.Token, error) {
+		identity, err := s.identity(merchants.DefaultCloud)
+		if err != nil {
+			return keystone.Token{}, err
+		}
+		return shared(r.Context(), &s.reads, "token "+digest(tokens[0]), identity.ValidateToken, tokens[0])
+	})
+	switch {
+	case errors.Is(err, keystone.ErrTokenInvalid):
+		return caller{}, refuse(operatorTokenInvalid, "the token is not valid")
+	case err != nil:
+		return caller{}, err
+	case !slices.ContainsFunc(token.Roles, func(role keystone.Role) bool { return role.Name == s.AdminRole }):
+		return caller{}, refuse(forbidden, "the token's user does not have the admin role of this service there")
+	}
+	return caller{operator: token}, nil
+}
+
+// identity gives a cloud's Keystone. A cloud that is not set up is the operator's fault.
+func (s *server) identity(cloud string) (keystone.Identity, error) {
+	identity, err := s.Identity(cloud)
+	if err != nil {
+		return nil, &refusal{kind: configurationFault, detail: "the merchant's cloud is not set up", cause: err}
+	}
+	return identity, nil
+}
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// maxToken is longer than any token of a Keystone's; its limit for a header is shorter.
+const maxToken = 8192
+
+// printable tells whether the text consists of 1 to limit visible ASCII characters.
+func printable(text string, limit int) bool {
+	for _, b := range []byte(text) {
+		if b <= ' ' || b > '~' {
+			return false
+		}
+	}
+	return text != "" && len(text) <= limit
+}

@@ -1,0 +1,95 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/billing"
+)
+
+// ListPlans lists the plans of the portal's merchant.
+func (s *server) ListPlans(c echo.Context, merchantID string) error {
+	merchant, err := ownMerchant(c, merchantID)
+	if err != nil {
+		return err
+	}
+	plans, err := s.Billing.Plans(c.Request().Context(), merchant.ID)
+	if err != nil {
+		return err
+	}
+	answer := PlanList{Plans: []Plan{}}
+	for _, p := range plans {
+		answer.Plans = append(answer.Plans, viewPlan(p))
+	}
+	return answerJSON(c, http.StatusOK, answer)
+}
+
+func viewPlan(p billing.Plan) Plan {
+	view := Plan{
+		ID: p.ID, Name: p.Name, Title: some(p.Title), Description: some(p.Description), Items: []PlanItem{},
+	}
+	if len(p.Properties) > 0 {
+		view.Properties = &p.Properties
+	}
+	for _, i := range p.Items {
+		view.Items = append(view.Items, PlanItem{
+			ProductID: i.ProductID, Name: some(i.Name), Title: some(i.Title), Description: some(i.Description),
+			Pricing: list(i.Pricing),
+		})
+	}
+	return view
+}
+
+// ListSubscriptions lists what the merchant's customers, or one of them, are subscribed to.
+func (s *server) ListSubscriptions(c echo.Context, merchantID string, p ListSubscriptionsParams) error {
+	merchant, err := ownMerchant(c, merchantID)
+	if err != nil {
+		return err
+	}
+	var all []billing.Subscription
+	ctx := c.Request().Context()
+	if p.Customer == nil {
+		all, err = s.Billing.Subscriptions(ctx, merchant.ID)
+	} else if _, err = s.Billing.Customer(ctx, merchant.ID, *p.Customer); err == nil {
+		all, err = s.Billing.SubscriptionsOf(ctx, merchant.ID, *p.Customer)
+	} else if errors.Is(err, billing.ErrNotFound) {
+		err = nil // another merchant's customer, or nobody's
+	}
+	if err != nil {
+		return err
+	}
+	answer := SubscriptionList{Subscriptions: []BilledSubscription{}}
+	for _, one := range all {
+		answer.Subscriptions = append(answer.Subscriptions, viewSubscription(one))
+	}
+	return answerJSON(c, http.StatusOK, answer)
+}
+
+// GetSubscription shows a subscription of the merchant. BillingStack may answer for anybody's: its customer decides.
+func (s *server) GetSubscription(c echo.Context, merchantID, subscriptionID string) error {
+	merchant, err := ownMerchant(c, merchantID)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	found, err := s.Billing.Subscription(ctx, merchant.ID, subscriptionID)
+	if err == nil {
+		_, err = s.Billing.Customer(ctx, merchant.ID, found.CustomerID)
+	}
+	if errors.Is(err, billing.ErrNotFound) {
+		return refuse(subscriptionNotFound, "there is no such subscription")
+	}
+	if err != nil {
+		return err
+	}
+	return answerJSON(c, http.StatusOK, viewSubscription(found))
+}
+
+func viewSubscription(s billing.Subscription) BilledSubscription {
+	return BilledSubscription{
+		ID: s.ID, PlanID: s.PlanID, CustomerID: s.CustomerID, ResourceID: s.ResourceID, ResourceType: some(s.ResourceType),
+		BillingDay: s.BillingDay, PaymentMethodID: s.PaymentMethodID,
+	}
+}

@@ -1,0 +1,96 @@
+package api_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/tenantry/tenantry/orchestrator/api"
+)
+
+// contract holds answers against the document that the server publishes.
+type contract struct{ doc *openapi3.T }
+
+func readContract(t *testing.T, url string) *contract {
+	t.Helper()
+	resp, err := http.Get(url + "/openapi.json")
+	must(t, err)
+	text, err := io.ReadAll(resp.Body)
+	must(t, err)
+	must(t, resp.Body.Close())
+	doc, err := openapi3.NewLoader().LoadFromData(text)
+	must(t, err)
+	return &contract{doc}
+}
+
+// operation finds what the document says of a request; nil if nothing.
+func (c *contract) operation(method, path string) *openapi3.Operation {
+	path, _, _ = strings.Cut(path, "?")
+	parts := strings.Split(path, "/")
+	for template, item := range c.doc.Paths.Map() {
+		same := slices.EqualFunc(strings.Split(template, "/"), parts, func(t, p string) bool {
+			return t == p || strings.HasPrefix(t, "{")
+		})
+		if same {
+			return item.GetOperation(method)
+		}
+	}
+	return nil
+}
+
+// check wants the status, the body's schema and the problem's name in the document.
+func (c *contract) check(t *testing.T, q request, a answer) {
+	t.Helper()
+	method := q.method
+	if method == "" {
+		method = http.MethodGet
+	}
+	if id := a.header.Get("X-Openstack-Request-Id"); !strings.HasPrefix(id, "req-") {
+		t.Errorf("%s %s: answered without a request id: %q", method, q.path, id)
+	}
+	operation := c.operation(method, q.path)
+	if operation == nil {
+		if a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed {
+			t.Errorf("%s %s: got %d for what the document does not know", method, q.path, a.status)
+		}
+		return
+	}
+	response := operation.Responses.Value(strconv.Itoa(a.status))
+	if response == nil {
+		t.Errorf("%s %s: the document does not know status %d: %s", method, q.path, a.status, a.body)
+		return
+	}
+	if a.body == "" {
+		return
+	}
+	kind, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
+	content := response.Value.Content.Get(kind)
+	if content == nil {
+		t.Errorf("%s %s: the document does not know a %d of type %s", method, q.path, a.status, kind)
+		return
+	}
+	if !strings.HasSuffix(kind, "json") {
+		return
+	}
+	var body any
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil {
+		t.Errorf("%s %s: %v: %s", method, q.path, err, a.body)
+		return
+	}
+	if err := content.Schema.Value.VisitJSON(body, openapi3.EnableJSONSchema2020(), openapi3.MultiErrors()); err != nil {
+		t.Errorf("%s %s: the answer does not fit the document: %v", method, q.path, err)
+	}
+	if kind != "application/problem+json" {
+		return
+	}
+	name := strings.TrimPrefix(read[api.Problem](t, a).Type, "/problems/")
+	if listed, _ := response.Value.Extensions["x-problems"].([]any); !slices.Contains(listed, any(name)) {
+		t.Errorf("%s %s: problem %s is not in the document under %d", method, q.path, name, a.status)
+	}
+}

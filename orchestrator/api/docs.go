@@ -1,0 +1,257 @@
+package api
+
+import (
+	"bytes"
+	_ "embed" // the page
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
+)
+
+//go:embed docs.html
+var docsHTML string
+
+// docs are the pages for people, made once of the document.
+type docs struct {
+	index    []byte
+	problems map[string][]byte // by name
+}
+
+// What the pages show.
+type (
+	docsPage struct {
+		Title, Description string
+		Tags               []docsTag
+		Schemas            []docsSchema
+		Problems           []docsProblem
+	}
+	docsTag struct {
+		Name, Description string
+		Operations        []docsOperation
+	}
+	docsOperation struct {
+		ID, Method, Path, Summary, Description string
+		Callers                                []string
+		Parameters                             []docsField
+		Body                                   []docsField
+		Curl                                   string
+		Responses                              []docsResponse
+	}
+	docsField struct {
+		Name, In, Type, Ref, Description string
+		Required                         bool
+	}
+	docsResponse struct {
+		Status, Description, Ref string
+		Problems                 []string
+	}
+	docsSchema struct {
+		Name, Description string
+		Fields            []docsField
+	}
+	docsProblem struct {
+		Name, Title, Help, FixBy string
+		Status                   int
+		Retryable                bool
+	}
+)
+
+func newDocs(d *document) (*docs, error) {
+	pages, err := template.New("").Parse(docsHTML)
+	if err != nil {
+		return nil, err
+	}
+	render := func(name string, data any) ([]byte, error) {
+		var page bytes.Buffer
+		err := pages.ExecuteTemplate(&page, name, data)
+		return page.Bytes(), err
+	}
+	all := docsPage{Title: d.doc.Info.Title, Description: d.doc.Info.Description, Schemas: schemasOf(d.doc)}
+	for _, tag := range d.doc.Tags {
+		all.Tags = append(all.Tags, docsTag{tag.Name, tag.Description, d.operationsOf(tag.Name)})
+	}
+	made := &docs{problems: map[string][]byte{}}
+	for _, k := range kinds() {
+		p := docsProblem{k.name, k.title, k.help, string(k.fixBy), k.status, k.retryable}
+		all.Problems = append(all.Problems, p)
+		if made.problems[k.name], err = render("problem", p); err != nil {
+			return nil, err
+		}
+	}
+	made.index, err = render("index", all)
+	return made, err
+}
+
+func (d *document) operationsOf(tag string) []docsOperation {
+	var all []docsOperation
+	for _, o := range d.operations {
+		if slices.Contains(o.Tags, tag) {
+			all = append(all, describe(o))
+		}
+	}
+	slices.SortFunc(all, func(a, b docsOperation) int {
+		return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method)
+	})
+	return all
+}
+
+func describe(o operation) docsOperation {
+	view := docsOperation{
+		ID: o.OperationID, Method: o.method, Path: o.path, Summary: o.Summary, Description: o.Description,
+		Curl: curl(o),
+	}
+	if o.accepts(portalScheme) {
+		view.Callers = append(view.Callers, "portal")
+	}
+	if o.accepts(operatorScheme) {
+		view.Callers = append(view.Callers, "operator")
+	}
+	for _, p := range o.parameters {
+		field := fieldOf(p.Value.Name, p.Value.Schema, p.Value.Required)
+		field.In = p.Value.In
+		if p.Value.Description != "" {
+			field.Description = p.Value.Description
+		}
+		view.Parameters = append(view.Parameters, field)
+	}
+	if o.RequestBody != nil {
+		view.Body = fieldsOf(o.body())
+	}
+	for _, status := range slices.Sorted(maps.Keys(o.Responses.Map())) {
+		r := o.Responses.Value(status).Value
+		shown := docsResponse{Status: status, Description: valueOf(r.Description), Problems: problemsOf(r)}
+		if content := r.Content.Get(echo.MIMEApplicationJSON); content != nil && content.Schema != nil {
+			shown.Ref = refName(content.Schema.Ref)
+		}
+		view.Responses = append(view.Responses, shown)
+	}
+	return view
+}
+
+// problemsOf names the kinds of problems that a response can be.
+func problemsOf(r *openapi3.Response) []string {
+	var names []string
+	listed, _ := r.Extensions["x-problems"].([]any)
+	for _, name := range listed {
+		names = append(names, fmt.Sprint(name))
+	}
+	return names
+}
+
+func schemasOf(doc *openapi3.T) []docsSchema {
+	var all []docsSchema
+	for _, name := range slices.Sorted(maps.Keys(doc.Components.Schemas)) {
+		s := doc.Components.Schemas[name].Value
+		if fields := fieldsOf(s); len(fields) > 0 {
+			all = append(all, docsSchema{name, s.Description, fields})
+		}
+	}
+	return all
+}
+
+func fieldsOf(s *openapi3.Schema) []docsField {
+	var fields []docsField
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		fields = append(fields, fieldOf(name, s.Properties[name], slices.Contains(s.Required, name)))
+	}
+	return fields
+}
+
+func fieldOf(name string, ref *openapi3.SchemaRef, required bool) docsField {
+	s := ref.Value
+	field := docsField{Name: name, Type: strings.Join(s.Type.Slice(), " or "), Description: s.Description, Required: required}
+	if s.Items != nil {
+		field.Type, ref = "list of "+strings.Join(s.Items.Value.Type.Slice(), " or "), s.Items
+	}
+	if len(ref.Value.Properties) > 0 {
+		field.Ref = refName(ref.Ref)
+	}
+	switch {
+	case len(s.Enum) > 0:
+		field.Type = strings.Trim(strings.Join(strings.Fields(fmt.Sprint(s.Enum)), ", "), "[]")
+	case s.Max != nil && s.Min != nil:
+		field.Type += fmt.Sprintf(", %v to %v", *s.Min, *s.Max)
+	case s.Format != "":
+		field.Type += ", " + s.Format
+	}
+	if s.Default != nil {
+		field.Type += fmt.Sprintf(", default %v", s.Default)
+	}
+	return field
+}
+
+func refName(ref string) string { return ref[strings.LastIndex(ref, "/")+1:] }
+
+// curl is a line to start from.
+func curl(o operation) string {
+	words := []string{"curl"}
+	switch o.method {
+	case http.MethodGet:
+	case http.MethodHead:
+		words = append(words, "-I")
+	default:
+		words = append(words, "-X "+o.method)
+	}
+	switch {
+	case o.accepts(portalScheme):
+		words = append(words, `-u "$API_KEY:$API_SECRET"`)
+	case o.accepts(operatorScheme):
+		words = append(words, `-H "X-Auth-Token: $OS_TOKEN"`)
+	}
+	for _, p := range o.parameters {
+		switch p.Value.Name {
+		case "Idempotency-Key":
+			words = append(words, `-H "Idempotency-Key: $(uuidgen)"`)
+		case headerSubjectToken:
+			words = append(words, `-H "X-Subject-Token: $USER_TOKEN"`)
+		}
+	}
+	if example := exampleOf(o); example != "" {
+		words = append(words, `-H 'Content-Type: application/json' -d '`+example+`'`)
+	}
+	words = append(words, `"$TENANTRY`+strings.NewReplacer("{", "$", "}", "").Replace(o.path)+`"`)
+	return strings.Join(words, " ")
+}
+
+// exampleOf is the document's example of a body, the first by name where it has several.
+func exampleOf(o operation) string {
+	if o.RequestBody == nil {
+		return ""
+	}
+	content := o.RequestBody.Value.Content.Get(echo.MIMEApplicationJSON)
+	example := content.Example
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(content.Examples))) {
+		example = content.Examples[name].Value.Value
+	}
+	encoded, err := json.Marshal(example)
+	if err != nil || example == nil {
+		return ""
+	}
+	return string(encoded)
+}
+
+// GetDocs serves the documentation.
+func (s *server) GetDocs(c echo.Context) error { return page(c, s.docs.index) }
+
+// GetProblem serves the page that a problem's type names.
+func (s *server) GetProblem(c echo.Context, name string) error {
+	text, ok := s.docs.problems[name]
+	if !ok {
+		return refuse(routeNotFound, "there is no such problem")
+	}
+	return page(c, text)
+}
+
+func page(c echo.Context, html []byte) error {
+	h := c.Response().Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	h.Set(echo.HeaderCacheControl, "no-cache")
+	return c.HTMLBlob(http.StatusOK, html)
+}

@@ -1,0 +1,190 @@
+package api
+
+import (
+	"context"
+	_ "embed" // the document
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
+)
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// document is the OpenAPI document in a form that can be asked.
+type document struct {
+	doc        *openapi3.T
+	json       []byte
+	operations map[string]operation // by id
+}
+
+// operation is one of the document's, with the parameters of its path.
+type operation struct {
+	*openapi3.Operation
+	path, method string
+	parameters   openapi3.Parameters
+}
+
+func loadDocument(version string) (*document, error) {
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
+	if err != nil {
+		return nil, err
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		return nil, err
+	}
+	doc.Info.Extensions = map[string]any{"x-release": version}
+	d := &document{doc: doc, operations: map[string]operation{}}
+	for _, path := range doc.Paths.Keys() {
+		item := doc.Paths.Value(path)
+		for method, o := range item.Operations() {
+			d.operations[o.OperationID] = operation{o, path, method, slices.Concat(item.Parameters, o.Parameters)}
+		}
+	}
+	d.json, err = json.MarshalIndent(doc, "", " ")
+	return d, err
+}
+
+// accepts tells whether the document lets in callers of that scheme.
+func (o operation) accepts(scheme string) bool {
+	return o.Security != nil && slices.ContainsFunc(*o.Security, func(r openapi3.SecurityRequirement) bool {
+		_, ok := r[scheme]
+		return ok
+	})
+}
+
+// body is the schema of what is sent.
+func (o operation) body() *openapi3.Schema {
+	return o.RequestBody.Value.Content.Get(echo.MIMEApplicationJSON).Schema.Value
+}
+
+// checkParameters refuses what the document does not know in the query. What it does not find under a path is not there.
+func checkParameters(o operation) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			known := map[string]*openapi3.Schema{}
+			for _, p := range o.parameters {
+				switch p.Value.In {
+				case openapi3.ParameterInQuery:
+					known[p.Value.Name] = p.Value.Schema.Value
+				case openapi3.ParameterInPath:
+					if p.Value.Schema.Value.VisitJSON(c.Param(p.Value.Name)) != nil {
+						return nothing(p.Value.Name)
+					}
+				}
+			}
+			var faults []InvalidParam
+			for name, values := range c.QueryParams() {
+				schema := known[name]
+				fault := ""
+				switch {
+				case schema == nil:
+					fault = "there is no such parameter"
+				case len(values) != 1:
+					fault = "it is given more than once"
+				default:
+					fault = wrong(schema, values[0])
+				}
+				if fault != "" {
+					faults = append(faults, InvalidParam{Parameter: some(name), Detail: fault})
+				}
+			}
+			if len(faults) > 0 {
+				slices.SortFunc(faults, func(a, b InvalidParam) int { return strings.Compare(text(a.Parameter), text(b.Parameter)) })
+				return invalid(faults...)
+			}
+			return next(c)
+		}
+	}
+}
+
+// nothing is what a malformed id in a path names.
+func nothing(parameter string) error {
+	switch parameter {
+	case "merchant_id":
+		return refuse(merchantNotFound, "there is no such merchant")
+	case "subscription_id":
+		return refuse(subscriptionNotFound, "there is no such subscription")
+	case "run_id":
+		return refuse(runNotFound, "there is no such run")
+	}
+	return refuse(routeNotFound, "there is no such path")
+}
+
+// wrong says what a query parameter's value lacks; empty if nothing.
+func wrong(schema *openapi3.Schema, text string) string {
+	var value any = text
+	if schema.Type.Is(openapi3.TypeInteger) {
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil {
+			return "wanted: a whole number"
+		}
+		value = float64(n)
+	}
+	if err := schema.VisitJSON(value); err != nil {
+		return faultsOf(err)[0].Detail
+	}
+	return ""
+}
+
+// faultsOf lists what a schema says against a value, each with the pointer to it.
+func faultsOf(err error) []InvalidParam {
+	var all openapi3.MultiError
+	if !errors.As(err, &all) {
+		all = openapi3.MultiError{err}
+	}
+	var faults []InvalidParam
+	for _, one := range all {
+		e, ok := errors.AsType[*openapi3.SchemaError](one)
+		if !ok {
+			faults = append(faults, InvalidParam{Detail: "it does not fit the document"})
+			continue
+		}
+		path, detail := e.JSONPointer(), e.Reason
+		switch e.SchemaField {
+		case "pattern":
+			detail = "wanted: " + e.Schema.Description
+		case "required":
+			detail = "it is missing"
+		case "properties": // an unknown one: the pointer is its parent's
+			var name string
+			if _, err := fmt.Sscanf(e.Reason, "property %q", &name); err == nil {
+				path, detail = append(path, name), "there is no such field"
+			}
+		}
+		faults = append(faults, InvalidParam{Pointer: some(pointer(path)), Detail: detail})
+	}
+	slices.SortFunc(faults, func(a, b InvalidParam) int {
+		return strings.Compare(text(a.Pointer), text(b.Pointer))
+	})
+	return faults
+}
+
+// pointer writes a JSON pointer (RFC 6901).
+func pointer(path []string) string {
+	var b strings.Builder
+	escape := strings.NewReplacer("~", "~0", "/", "~1")
+	for _, part := range path {
+		b.WriteString("/" + escape.Replace(part))
+	}
+	return b.String()
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// GetDocument serves the document.
+func (s *server) GetDocument(c echo.Context) error {
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.document.json)
+}

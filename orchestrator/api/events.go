@@ -1,0 +1,155 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+const (
+	usualEvents = 200
+	heartbeat   = 15 * time.Second // so that proxies and readers see that the stream lives
+	writeTime   = 30 * time.Second // for a reader that has stopped reading
+)
+
+// ListRunEvents shows the history of a run, or streams it.
+func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsParams) error {
+	run, err := s.seen(c, runID)
+	if err != nil {
+		return err
+	}
+	after := valueOf(p.After)
+	if strings.Contains(c.Request().Header.Get(echo.HeaderAccept), "text/event-stream") {
+		return s.stream(c, run, after)
+	}
+	limit := usualEvents
+	if p.Limit != nil {
+		limit = *p.Limit
+	}
+	events, err := s.Engine.Store.Events(c.Request().Context(), runID, after, limit+1)
+	if err != nil {
+		return err
+	}
+	page := EventList{Events: []Event{}, Links: Links{{Rel: "self", Href: c.Request().URL.RequestURI()}}}
+	for _, e := range events[:min(limit, len(events))] {
+		page.Events = append(page.Events, viewEvent(e))
+	}
+	if len(events) > limit {
+		next := fmt.Sprintf("%s/events?after=%d&limit=%d", runPath(runID), events[limit-1].Seq, limit)
+		page.Links = append(page.Links, Link{Rel: "next", Href: next})
+	}
+	return answerJSON(c, http.StatusOK, page)
+}
+
+// stream sends events as they are stored, until the run has settled and all are sent.
+func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
+	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
+		seq, err := strconv.ParseInt(last, 10, 64)
+		if err != nil || seq < 0 {
+			return invalid(InvalidParam{Parameter: some("Last-Event-ID"), Detail: "wanted: the id of an event"})
+		}
+		if after = seq; run.State.Settled() && run.Seq <= after {
+			return c.NoContent(http.StatusNoContent) // tells a browser not to connect again
+		}
+	}
+	ctx, cancel := context.WithCancel(c.Request().Context())
+	defer cancel()
+	changes := make(chan *saga.Run)
+	watching := make(chan error, 1)
+	go func() {
+		watching <- s.Engine.Watch(ctx, run.ID, func(now *saga.Run) bool {
+			select {
+			case changes <- now:
+				return !now.State.Settled()
+			case <-ctx.Done():
+				return false
+			}
+		})
+	}()
+
+	out := newEventStream(c)
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	err := out.write("retry: 2000\n\n")
+	for err == nil {
+		select {
+		case now := <-changes:
+			if after, err = s.sendAfter(ctx, out, run.ID, after); err == nil && now.State.Settled() {
+				return nil
+			}
+		case err = <-watching:
+		case <-beat.C:
+			err = out.write(": still here\n\n")
+		}
+	}
+	if ctx.Err() == nil && !errors.Is(err, errReaderGone) {
+		return err // too late for an answer: the log has it
+	}
+	return nil
+}
+
+// sendAfter sends what is stored after the event of that seq and tells the last that was sent.
+func (s *server) sendAfter(ctx context.Context, out *eventStream, runID string, after int64) (int64, error) {
+	for {
+		events, err := s.Engine.Store.Events(ctx, runID, after, usualEvents)
+		if err != nil {
+			return after, err
+		}
+		for _, e := range events {
+			data, err := json.Marshal(viewEvent(e))
+			if err != nil {
+				return after, err
+			}
+			if err := out.write(fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", e.Seq, e.Kind, data)); err != nil {
+				return after, err
+			}
+			after = e.Seq
+		}
+		if len(events) < usualEvents {
+			return after, nil
+		}
+	}
+}
+
+// eventStream writes server-sent events.
+type eventStream struct {
+	c       echo.Context
+	control *http.ResponseController
+}
+
+var errReaderGone = errors.New("the reader is gone")
+
+func newEventStream(c echo.Context) *eventStream {
+	h := c.Response().Header()
+	h.Set(echo.HeaderContentType, "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // nginx would keep the events back
+	c.Response().WriteHeader(http.StatusOK)
+	return &eventStream{c, http.NewResponseController(c.Response())}
+}
+
+// write sends at once. Its own deadline stands for the server's, which would end the stream.
+func (e *eventStream) write(text string) error {
+	err := e.control.SetWriteDeadline(time.Now().Add(writeTime))
+	if errors.Is(err, http.ErrNotSupported) {
+		err = nil
+	}
+	if err == nil {
+		_, err = e.c.Response().Write([]byte(text))
+	}
+	if err == nil {
+		err = e.control.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errReaderGone, err)
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package api
+
+import (
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	usualWait = 10 * time.Second
+	maxWait   = 30 * time.Second
+	maxKey    = 255
+)
+
+// bareKey is what is taken without quotes: no blanks, quotes, commas or semicolons.
+var bareKey = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+./:<=>?@^_|~{}()\[\]-]+$`)
+
+// idempotencyKey reads the key: an RFC 8941 string, or a bare word. Both forms of one text are one key.
+func idempotencyKey(h http.Header) (string, error) {
+	values := h.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", refuse(keyMissing, "the header is missing")
+	}
+	if len(values) > 1 {
+		return "", refuse(keyInvalid, "the header is there %d times", len(values))
+	}
+	key := values[0]
+	ok := bareKey.MatchString(key)
+	if strings.HasPrefix(key, `"`) {
+		key, ok = unquote(key)
+	}
+	if !ok || key == "" || len(key) > maxKey {
+		return "", refuse(keyInvalid, "the key is not 1 to %d characters, quoted or bare", maxKey)
+	}
+	return key, nil
+}
+
+// unquote reads a string of RFC 8941: printable ASCII, in which a backslash stands before a quote or a backslash.
+func unquote(quoted string) (string, bool) {
+	var b strings.Builder
+	rest, closed := strings.CutSuffix(quoted[1:], `"`)
+	for i := 0; i < len(rest); i++ {
+		switch ch := rest[i]; {
+		case ch < ' ' || ch > '~' || ch == '"':
+			return "", false
+		case ch == '\\':
+			i++
+			if i == len(rest) || rest[i] != '"' && rest[i] != '\\' {
+				return "", false
+			}
+			b.WriteByte(rest[i])
+		default:
+			b.WriteByte(ch)
+		}
+	}
+	return b.String(), closed
+}
+
+// preference is what Prefer asks for (RFC 7240).
+type preference struct {
+	wait    time.Duration
+	applied string // for Preference-Applied
+}
+
+// readPrefer reads all lines of the header; of a preference that is there twice the first one holds, and what is not
+// understood is left alone, as the RFC says.
+func readPrefer(h http.Header) preference {
+	p := preference{wait: usualWait}
+	var applied []string
+	waits, async := false, false
+	for part := range strings.SplitSeq(strings.Join(h.Values("Prefer"), ","), ",") {
+		part, _, _ = strings.Cut(part, ";")
+		name, value, _ := strings.Cut(part, "=")
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "wait":
+			n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
+			if err != nil || waits {
+				continue
+			}
+			waits, p.wait = true, min(time.Duration(n)*time.Second, maxWait)
+			applied = append(applied, "wait="+seconds(p.wait))
+		case "respond-async":
+			if async {
+				continue
+			}
+			async = true
+			applied = append(applied, "respond-async")
+		}
+	}
+	if async && !waits {
+		p.wait = 0
+	}
+	p.applied = strings.Join(applied, ", ")
+	return p
+}

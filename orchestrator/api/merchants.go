@@ -1,0 +1,160 @@
+package api
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+)
+
+// ListMerchants lists all merchants.
+func (s *server) ListMerchants(c echo.Context) error {
+	all, err := s.Merchants.List(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	answer := MerchantList{Merchants: []Merchant{}}
+	for _, m := range all {
+		answer.Merchants = append(answer.Merchants, viewMerchant(m))
+	}
+	return answerJSON(c, http.StatusOK, answer)
+}
+
+// CreateMerchant lets a merchant of BillingStack's in.
+func (s *server) CreateMerchant(c echo.Context) error {
+	want, err := readAs[MerchantCreate](c, s.document.operations["createMerchant"])
+	if err != nil {
+		return err
+	}
+	if want.Name != nil && blank(*want.Name) != "" {
+		return invalid(InvalidParam{Pointer: some("/name"), Detail: blank(*want.Name)})
+	}
+	ctx := c.Request().Context()
+	known, err := s.Billing.Merchant(ctx, want.MerchantID)
+	if errors.Is(err, billing.ErrNotFound) {
+		return invalid(InvalidParam{Pointer: some("/merchant_id"), Detail: "BillingStack has no such merchant"})
+	}
+	if err != nil {
+		return err
+	}
+	m := merchants.Merchant{
+		ID: want.MerchantID, Name: cmp.Or(valueOf(want.Name), known.Name), Cloud: cmp.Or(valueOf(want.Cloud), merchants.DefaultCloud),
+		Domain: valueOf(want.Domain), CustomerRoles: valueOf(want.CustomerRoles), SubscriptionRoles: valueOf(want.SubscriptionRoles),
+		OnFailure: cmp.Or(string(valueOf(want.OnFailure)), merchants.Compensate), AdoptUnmarked: valueOf(want.AdoptUnmarked),
+		MaxLiveRuns: valueOf(want.MaxLiveRuns), CreatedAt: s.now(),
+	}
+	key, secret, err := merchants.NewKey(s.Random, m.ID, m.CreatedAt)
+	if err != nil {
+		return err
+	}
+	if err := s.Merchants.Create(ctx, m, key); err != nil {
+		return err
+	}
+	v := viewMerchant(m)
+	c.Response().Header().Set(echo.HeaderLocation, "/v1/merchants/"+m.ID)
+	return answerJSON(c, http.StatusCreated, MerchantCreated{
+		APIKey: key.Key, APISecret: secret,
+		MerchantID: v.MerchantID, Name: v.Name, Cloud: v.Cloud, Domain: v.Domain, CustomerRoles: v.CustomerRoles,
+		SubscriptionRoles: v.SubscriptionRoles, OnFailure: v.OnFailure, AdoptUnmarked: v.AdoptUnmarked,
+		MaxLiveRuns: v.MaxLiveRuns, CreatedAt: v.CreatedAt,
+	})
+}
+
+// GetMerchant shows a merchant.
+func (s *server) GetMerchant(c echo.Context, merchantID string) error {
+	m, err := s.Merchants.Merchant(c.Request().Context(), merchantID)
+	if err != nil {
+		return err
+	}
+	return answerJSON(c, http.StatusOK, viewMerchant(m))
+}
+
+// UpdateMerchant changes what is given. Runs that were accepted keep what they were accepted with.
+func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
+	want, err := readAs[MerchantUpdate](c, s.document.operations["updateMerchant"])
+	if err != nil {
+		return err
+	}
+	if want.Name != nil && blank(*want.Name) != "" {
+		return invalid(InvalidParam{Pointer: some("/name"), Detail: blank(*want.Name)})
+	}
+	m, err := s.Merchants.Update(c.Request().Context(), merchantID, func(m *merchants.Merchant) error {
+		set(&m.Name, want.Name)
+		set(&m.Cloud, want.Cloud)
+		set(&m.Domain, want.Domain)
+		set(&m.CustomerRoles, want.CustomerRoles)
+		set(&m.SubscriptionRoles, want.SubscriptionRoles)
+		set(&m.OnFailure, (*string)(want.OnFailure))
+		set(&m.AdoptUnmarked, want.AdoptUnmarked)
+		set(&m.MaxLiveRuns, want.MaxLiveRuns)
+		switch {
+		case want.Disabled == nil:
+		case *want.Disabled:
+			m.Disable(s.now())
+		default:
+			m.Enable()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return answerJSON(c, http.StatusOK, viewMerchant(m))
+}
+
+// set changes a field that was given.
+func set[T any](field, given *T) {
+	if given != nil {
+		*field = *given
+	}
+}
+
+// ListKeys lists the keys of a merchant.
+func (s *server) ListKeys(c echo.Context, merchantID string) error {
+	ctx := c.Request().Context()
+	if _, err := s.Merchants.Merchant(ctx, merchantID); err != nil {
+		return err
+	}
+	keys, err := s.Merchants.Keys(ctx, merchantID)
+	if err != nil {
+		return err
+	}
+	answer := APIKeyList{Keys: []APIKey{}}
+	for _, k := range keys {
+		answer.Keys = append(answer.Keys, APIKey{
+			MerchantID: k.MerchantID, APIKey: k.Key, CreatedAt: k.CreatedAt, RevokedAt: k.RevokedAt,
+		})
+	}
+	return answerJSON(c, http.StatusOK, answer)
+}
+
+// RotateKey makes a new key and leaves the one before it alive.
+func (s *server) RotateKey(c echo.Context, merchantID string) error {
+	key, secret, err := merchants.NewKey(s.Random, merchantID, s.now())
+	if err != nil {
+		return err
+	}
+	revoked, err := s.Merchants.Rotate(c.Request().Context(), key)
+	if err != nil {
+		return err
+	}
+	answer := APIKeyCreated{
+		MerchantID: merchantID, APIKey: key.Key, APISecret: secret, CreatedAt: key.CreatedAt, Revoked: []string{},
+	}
+	for _, k := range revoked {
+		answer.Revoked = append(answer.Revoked, k.Key)
+	}
+	return answerJSON(c, http.StatusCreated, answer)
+}
+
+func viewMerchant(m merchants.Merchant) Merchant {
+	return Merchant{
+		MerchantID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain, CustomerRoles: append(Roles{}, m.CustomerRoles...),
+		SubscriptionRoles: append(Roles{}, m.SubscriptionRoles...), OnFailure: OnFailure(m.OnFailure),
+		AdoptUnmarked: m.AdoptUnmarked, MaxLiveRuns: m.MaxLiveRuns, CreatedAt: m.CreatedAt, DisabledAt: m.DisabledAt,
+	}
+}

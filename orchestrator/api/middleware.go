@@ -1,0 +1,80 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	headerRequestID    = "X-Openstack-Request-Id"
+	headerSubjectToken = "X-Subject-Token"
+	headerAuthToken    = "X-Auth-Token" //nolint:gosec // the name of a header
+)
+
+const (
+	contextRequestID = "request_id"
+	contextCaller    = "caller"
+)
+
+var globalID = regexp.MustCompile(`^req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$`)
+
+// identify gives every request an id.
+func (s *server) identify(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id := "req-" + uuid.NewString()
+		c.Set(contextRequestID, id)
+		h := c.Response().Header()
+		h.Set(headerRequestID, id)
+		h.Set(echo.HeaderXContentTypeOptions, "nosniff")
+		h.Set(echo.HeaderCacheControl, "no-store")
+		return next(c)
+	}
+}
+
+func requestID(c echo.Context) string {
+	id, _ := c.Get(contextRequestID).(string)
+	return id
+}
+
+// logAccess writes one line a request, without any header or query: a secret might stand there.
+func (s *server) logAccess(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		began := time.Now()
+		if err := next(c); err != nil {
+			c.Error(err) // so that the status is known
+		}
+		line := s.Log.Info().Str("request_id", requestID(c)).Str("method", c.Request().Method).
+			Str("path", c.Request().URL.Path).Int("status", c.Response().Status).
+			Dur("ms", time.Since(began)).Str("remote", c.Request().RemoteAddr)
+		if given := c.Request().Header.Get(headerRequestID); globalID.MatchString(given) {
+			line = line.Str("global_request_id", given)
+		}
+		if who, ok := c.Get(contextCaller).(caller); ok {
+			line = line.Str("caller", who.String())
+		}
+		line.Msg("request")
+		return nil
+	}
+}
+
+// recoverPanics turns a panic into an answer; the log gets the stack.
+func recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			switch cause := recover(); cause {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(cause)
+			default:
+				err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+			}
+		}()
+		return next(c)
+	}
+}

@@ -1,0 +1,178 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// refusal is an answer other than the one that was asked for.
+type refusal struct {
+	kind       kind
+	detail     string // for the caller: no text of an upstream from status 500 on
+	params     []InvalidParam
+	instance   string
+	code       string // more exact than the kind's name
+	step       string
+	fixBy      FixBy
+	upstream   *Upstream
+	challenge  string
+	retryAfter time.Duration
+	cause      error // for the log
+}
+
+func (r *refusal) Error() string {
+	if r.cause != nil {
+		return fmt.Sprintf("%s: %s: %s", r.kind.name, r.detail, r.cause)
+	}
+	return r.kind.name + ": " + r.detail
+}
+
+func (r *refusal) Unwrap() error { return r.cause }
+
+func refuse(k kind, format string, args ...any) *refusal {
+	return &refusal{kind: k, detail: fmt.Sprintf(format, args...)}
+}
+
+func invalid(params ...InvalidParam) *refusal {
+	return &refusal{kind: invalidParams, detail: params[0].Detail, params: params}
+}
+
+// problem turns an error into an answer. It is the only place where that is decided.
+func problem(err error) *refusal {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r
+	}
+	if e, ok := errors.AsType[*saga.RefusedError](err); ok {
+		return refuse(verbRefused, "%s", e.Why)
+	}
+	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
+		return routing(e)
+	}
+	if e, ok := errors.AsType[*keystone.Error](err); ok {
+		r := unavailable("keystone", "Keystone", e.RetryAfter, err)
+		r.upstream.Status, r.upstream.RequestID = some(e.Status), some(e.RequestID)
+		return r
+	}
+	if e, ok := errors.AsType[*billing.Error](err); ok {
+		r := unavailable("billingstack", "BillingStack", e.RetryAfter, err)
+		r.upstream.Status = some(e.Status)
+		return r
+	}
+	switch {
+	case errors.Is(err, saga.ErrNotFound):
+		return refuse(runNotFound, "there is no such run")
+	case errors.Is(err, merchants.ErrNotFound):
+		return refuse(merchantNotFound, "there is no such merchant")
+	case errors.Is(err, merchants.ErrExists):
+		return refuse(merchantExists, "the merchant is in already")
+	case errors.Is(err, context.DeadlineExceeded):
+		return &refusal{
+			kind: upstreamUnavailable, detail: "the check took too long", retryAfter: usualRetry, cause: err,
+		}
+	}
+	return &refusal{kind: internalError, detail: "the log tells more under this request id", cause: err}
+}
+
+// usualRetry is told to who has to come again and nobody knows when.
+const usualRetry = 5 * time.Second
+
+func unavailable(service, name string, retryAfter time.Duration, cause error) *refusal {
+	return &refusal{
+		kind: upstreamUnavailable, detail: name + " could not be asked", retryAfter: cmp.Or(retryAfter, usualRetry),
+		upstream: &Upstream{Service: service}, cause: cause,
+	}
+}
+
+// routing is for what Echo and the generated code refuse.
+func routing(e *echo.HTTPError) *refusal {
+	switch e.Code {
+	case http.StatusNotFound:
+		return refuse(routeNotFound, "there is no such path")
+	case http.StatusMethodNotAllowed:
+		return refuse(methodNotAllowed, "the path does not take this method")
+	case http.StatusBadRequest:
+		return invalid(InvalidParam{Detail: fmt.Sprint(e.Message)})
+	}
+	return &refusal{kind: internalError, detail: "the log tells more under this request id", cause: e}
+}
+
+// refuse answers with a problem, and logs those that are the service's.
+func (s *server) refuse(err error, c echo.Context) {
+	r := problem(err)
+	if r.kind.status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+		s.Log.Error().Err(err).Str("request_id", requestID(c)).Str("problem", r.kind.name).Msg("answering")
+	}
+	if c.Response().Committed {
+		return
+	}
+	h := c.Response().Header()
+	h.Set(echo.HeaderContentType, "application/problem+json")
+	switch {
+	case r.challenge != "":
+		h.Set(echo.HeaderWWWAuthenticate, r.challenge)
+	case r.kind.status == http.StatusUnauthorized:
+		h.Set(echo.HeaderWWWAuthenticate, s.keystoneChallenge())
+	}
+	if r.retryAfter > 0 {
+		h.Set(echo.HeaderRetryAfter, seconds(r.retryAfter))
+	}
+	text, err := json.Marshal(r.body(requestID(c)))
+	if err != nil {
+		s.Log.Error().Err(err).Msg("encoding a problem")
+	}
+	c.Response().WriteHeader(r.kind.status)
+	if c.Request().Method != http.MethodHead {
+		if _, err := c.Response().Write(append(text, '\n')); err != nil {
+			s.Log.Debug().Err(err).Str("request_id", requestID(c)).Msg("the caller is gone")
+		}
+	}
+}
+
+// body is the same for the same refusal but for the request's id.
+func (r *refusal) body(requestID string) Problem {
+	const service = "subscription-orchestration."
+	page := "/problems/" + r.kind.name
+	code := service + cmp.Or(r.code, r.kind.name)
+	return Problem{
+		Type: page, Title: r.kind.title, Status: r.kind.status, Detail: some(r.detail), Instance: some(r.instance), Code: code,
+		RequestID: requestID, Retryable: r.kind.retryable, FixBy: some(cmp.Or(r.fixBy, r.kind.fixBy)), Step: some(r.step),
+		Upstream: r.upstream, InvalidParams: list(r.params),
+		Errors: []APIError{{
+			RequestID: requestID, Code: code, Status: r.kind.status, Title: r.kind.title, Detail: r.detail,
+			Links: Links{{Rel: "help", Href: page}},
+		}},
+	}
+}
+
+// seconds rounds up: who comes earlier than asked comes in vain.
+func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
+
+// some points at a value, but not at a zero one: what is absent is left out of a body.
+func some[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// list points at a list, but not at an empty one.
+func list[T any](l []T) *[]T {
+	if len(l) == 0 {
+		return nil
+	}
+	return &l
+}

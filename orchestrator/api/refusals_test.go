@@ -1,0 +1,262 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+)
+
+// refusal is an order with one thing wrong and what is answered.
+type refusal struct {
+	name    string
+	spoil   func(w *world, q *request)
+	status  int
+	problem string
+	pointer string // of the first invalid parameter
+}
+
+func body(format string, args ...any) func(*world, *request) {
+	return func(w *world, q *request) {
+		q.body = strings.ReplaceAll(fmt.Sprintf(format, args...), "PLAN", w.plan)
+	}
+}
+
+func customer(name, currency, language string) func(*world, *request) {
+	return body(`{"plan_id": "PLAN", "customer": {"name": %s, "currency": %s, "language": %s}}`, name, currency, language)
+}
+
+func header(name string, values ...string) func(*world, *request) {
+	return func(_ *world, q *request) { q.header[name] = values }
+}
+
+func named(name string) func(*world, *request) { return customer(name, `"nok"`, `"nor"`) }
+
+const nobody = "00000000-0000-4000-8000-000000000000"
+
+var refusals = []refusal{
+	{"no credential", func(_ *world, q *request) { q.portal = portal{} }, 401, "credentials-required", ""},
+	{"a wrong secret", func(w *world, q *request) { q.portal.secret = w.other.secret }, 401, "credentials-invalid", ""},
+	{"an unknown key", func(_ *world, q *request) { q.portal.key = "tk_nobody" }, 401, "credentials-invalid", ""},
+	{"a key with a NUL", func(_ *world, q *request) { q.portal.key = "tk\x00" }, 401, "credentials-invalid", ""},
+	{"a key and a token", func(w *world, q *request) { q.operator = w.operatorToken }, 400, "two-credentials", ""},
+	{"an operator", func(w *world, q *request) { q.portal, q.operator = portal{}, w.operatorToken }, 403, "forbidden", ""},
+	{"another merchant's key", func(w *world, q *request) { q.portal = w.other }, 404, "merchant-not-found", ""},
+	{"a malformed merchant", func(_ *world, q *request) { q.path = "/v1/merchants/%00/subscriptions" }, 404, "merchant-not-found", ""},
+	{"an unknown query parameter", func(_ *world, q *request) { q.path += "?dry_run=1" }, 400, "invalid-params", ""},
+
+	{"no content type", header("Content-Type"), 415, "content-type-unsupported", ""},
+	{"a form", header("Content-Type", "application/x-www-form-urlencoded"), 415, "content-type-unsupported", ""},
+	{"a body of 1 MB", named(`"` + strings.Repeat("a", 1<<20) + `"`), 413, "body-too-large", ""},
+	{"no body", func(_ *world, q *request) { q.body = " " }, 400, "body-malformed", ""},
+	{"broken JSON", body(`{"plan_id": `), 400, "body-malformed", ""},
+	{"two values", body(`{} {}`), 400, "body-malformed", ""},
+	{"a key twice", body(`{"plan_id": "PLAN", "plan_id": "PLAN"}`), 400, "body-malformed", "/plan_id"},
+	{"a key twice, deep", body(`{"customer": {"name": "a", "name": "b"}}`), 400, "body-malformed", "/customer/name"},
+	{"broken UTF-8", named("\"a\xff\""), 400, "body-malformed", ""},
+	{"half a surrogate pair", named(`"a\ud800"`), 400, "body-malformed", ""},
+	{"an array", body(`[]`), 400, "invalid-params", ""},
+	{"null", body(`null`), 400, "invalid-params", ""},
+
+	{"no key", header("Idempotency-Key"), 400, "idempotency-key-missing", ""},
+	{"an empty key", header("Idempotency-Key", ""), 400, "idempotency-key-invalid", ""},
+	{"an empty quoted key", header("Idempotency-Key", `""`), 400, "idempotency-key-invalid", ""},
+	{"a key of 256 characters", header("Idempotency-Key", strings.Repeat("k", 256)), 400, "idempotency-key-invalid", ""},
+	{"a key that is not closed", header("Idempotency-Key", `"abc`), 400, "idempotency-key-invalid", ""},
+	{"a lone quote", header("Idempotency-Key", `"`), 400, "idempotency-key-invalid", ""},
+	{"a key beyond ASCII", header("Idempotency-Key", `"schlüssel"`), 400, "idempotency-key-invalid", ""},
+	{"a bare key with a blank", header("Idempotency-Key", `a b`), 400, "idempotency-key-invalid", ""},
+	{"two keys", header("Idempotency-Key", "a", "b"), 400, "idempotency-key-invalid", ""},
+
+	{"an unknown field", body(`{"plan_id": "PLAN", "customer_id": %q, "user_id": "x"}`, nobody), 400, "invalid-params", "/user_id"},
+	{"an unknown field, deep", body(`{"plan_id": "PLAN", "customer": {"name": "a", "currency": "nok", "language": "nor", "id": "x"}}`), 400, "invalid-params", "/customer/id"},
+	{"no plan", body(`{"customer_id": %q}`, nobody), 400, "invalid-params", "/plan_id"},
+	{"a malformed uuid", body(`{"plan_id": "1234", "customer_id": %q}`, nobody), 400, "invalid-params", "/plan_id"},
+	{"a uuid in capitals", body(`{"plan_id": "9B351268-22C6-4CF9-922F-7A5DB1C1A27B", "customer_id": %q}`, nobody), 400, "invalid-params", "/plan_id"},
+	{"an empty uuid", body(`{"plan_id": "", "customer_id": %q}`, nobody), 400, "invalid-params", "/plan_id"},
+	{"a plan of another type", body(`{"plan_id": 5, "customer_id": %q}`, nobody), 400, "invalid-params", "/plan_id"},
+	{"a plan that is null", body(`{"plan_id": null, "customer_id": %q}`, nobody), 400, "invalid-params", "/plan_id"},
+	{"no customer", body(`{"plan_id": "PLAN"}`), 400, "invalid-params", ""},
+	{"two customers", body(`{"plan_id": "PLAN", "customer_id": %q, "customer": {"name": "a", "currency": "nok", "language": "nor"}}`, nobody), 400, "invalid-params", "/customer_id"},
+	{"add_user for a new customer", body(`{"plan_id": "PLAN", "add_user": true, "customer": {"name": "a", "currency": "nok", "language": "nor"}}`), 400, "invalid-params", "/add_user"},
+	{"a payment method that is no uuid", body(`{"plan_id": "PLAN", "customer_id": %q, "payment_method_id": "visa"}`, nobody), 400, "invalid-params", "/payment_method_id"},
+	{"a billing day of 32", body(`{"plan_id": "PLAN", "customer_id": %q, "billing_day": 32}`, nobody), 400, "invalid-params", "/billing_day"},
+	{"half a billing day", body(`{"plan_id": "PLAN", "customer_id": %q, "billing_day": 1.5}`, nobody), 400, "invalid-params", "/billing_day"},
+	{"no name", named(`""`), 400, "invalid-params", "/customer/name"},
+	{"a name of blanks", named(`"  "`), 400, "invalid-params", "/customer/name"},
+	{"a name with a blank at its end", named(`"Ada "`), 400, "invalid-params", "/customer/name"},
+	{"a name of 61 characters", named(`"` + strings.Repeat("å", 61) + `"`), 400, "invalid-params", "/customer/name"},
+	{"a name with a line break", named(`"a\nb"`), 400, "invalid-params", "/customer/name"},
+	{"a name with a NUL", named(`"a\u0000"`), 400, "invalid-params", "/customer/name"},
+	{"a name with an emoji", named(`"Ada 🎉"`), 400, "invalid-params", "/customer/name"},
+	{"a currency in capitals", customer(`"a"`, `"NOK"`, `"nor"`), 400, "invalid-params", "/customer/currency"},
+	{"an unknown currency", customer(`"a"`, `"zzz"`, `"nor"`), 400, "invalid-params", "/customer/currency"},
+	{"no currency", body(`{"plan_id": "PLAN", "customer": {"name": "a", "language": "nor"}}`), 400, "invalid-params", "/customer/currency"},
+	{"an unknown language", customer(`"a"`, `"nok"`, `"zzz"`), 400, "invalid-params", "/customer/language"},
+
+	{"no token", header("X-Subject-Token"), 401, "user-token-invalid", ""},
+	{"two tokens", header("X-Subject-Token", "a", "b"), 401, "user-token-invalid", ""},
+	{"a token that Keystone does not know", header("X-Subject-Token", "nonsense"), 401, "user-token-invalid", ""},
+	{"a token with a blank", header("X-Subject-Token", "a b"), 401, "user-token-invalid", ""},
+	{"a token of 9000 characters", header("X-Subject-Token", strings.Repeat("t", 9000)), 401, "user-token-invalid", ""},
+	{"a revoked token", func(w *world, q *request) {
+		token := w.keystone.IssueToken(w.user)
+		w.keystone.RevokeToken(token)
+		q.header.Set("X-Subject-Token", token)
+	}, 401, "user-token-invalid", ""},
+	{"a disabled user", func(w *world, q *request) {
+		user := w.keystone.AddUser(keystonetest.User{Name: "disabled"})
+		q.header.Set("X-Subject-Token", w.keystone.IssueToken(user))
+		w.keystone.EnableUser(user, false)
+	}, 401, "user-token-invalid", ""},
+	{"a scoped token", func(w *world, q *request) { q.header.Set("X-Subject-Token", w.operatorToken) }, 400, "token-scoped", ""},
+	{"a user of another domain", func(w *world, q *request) {
+		user := w.keystone.AddUser(keystonetest.User{Name: "eve", DomainID: w.keystone.AddDomain("elsewhere")})
+		q.header.Set("X-Subject-Token", w.keystone.IssueToken(user))
+	}, 403, "user-domain-foreign", ""},
+
+	{"an unknown plan", body(`{"plan_id": %q, "customer": {"name": "a", "currency": "nok", "language": "nor"}}`, nobody), 400, "invalid-params", "/plan_id"},
+	{"another merchant's plan", func(w *world, q *request) {
+		q.body = strings.ReplaceAll(q.body, w.plan, w.otherPlan)
+	}, 400, "invalid-params", "/plan_id"},
+	{"an unknown customer", body(`{"plan_id": "PLAN", "customer_id": %q}`, nobody), 400, "invalid-params", "/customer_id"},
+	{"another merchant's customer", func(w *world, q *request) {
+		body(`{"plan_id": "PLAN", "customer_id": %q}`, w.otherCustomer)(w, q)
+	}, 400, "invalid-params", "/customer_id"},
+	{"a user of another customer", func(w *world, q *request) {
+		body(`{"plan_id": "PLAN", "customer_id": %q}`, w.customer)(w, q)
+		q.header.Set("X-Subject-Token", w.keystone.IssueToken(w.keystone.AddUser(keystonetest.User{Name: "eve"})))
+	}, 403, "user-not-of-customer", ""},
+}
+
+func TestRefusedOrdersWriteNothing(t *testing.T) {
+	w := newWorld(t)
+	for i, c := range refusals {
+		t.Run(c.name, func(t *testing.T) {
+			q := w.order(fmt.Sprintf("key-%d", i))
+			c.spoil(w, &q)
+			before := w.runs()
+			got := w.call(q)
+			p := read[api.Problem](t, got)
+			if got.status != c.status || p.Type != "/problems/"+c.problem || p.Status != c.status {
+				t.Fatalf("got %d %s, want %d %s: %s", got.status, p.Type, c.status, c.problem, got.body)
+			}
+			if c.pointer != "" && (p.InvalidParams == nil || (*p.InvalidParams)[0].Pointer == nil || *(*p.InvalidParams)[0].Pointer != c.pointer) {
+				t.Errorf("got %s, want it to point at %s", got.body, c.pointer)
+			}
+			if p.RequestID != got.header.Get("X-Openstack-Request-Id") || len(p.Errors) != 1 || p.Errors[0].Code != p.Code {
+				t.Errorf("the two shapes of the error differ: %s", got.body)
+			}
+			if challenge := got.header.Get("WWW-Authenticate"); (challenge != "") != (c.status == http.StatusUnauthorized) {
+				t.Errorf("status %d came with the challenge %q", c.status, challenge)
+			}
+			if after, writes := w.runs(), w.upstreamWrites.Load(); after != before || writes != 0 {
+				t.Errorf("the refused order made %d runs and %d writes upstream", after-before, writes)
+			}
+			if page, err := w.try(request{path: p.Type}); err != nil || page.status != http.StatusOK {
+				t.Errorf("%s does not resolve: %d, %v", p.Type, page.status, err)
+			}
+		})
+	}
+	if log := w.log.String(); strings.Contains(log, w.merchant.secret) || strings.Contains(log, w.userToken) {
+		t.Error("the log holds a secret")
+	}
+}
+
+func TestDisabledMerchant(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.store.Merchants().Update(t.Context(), w.merchant.id, func(m *merchants.Merchant) error {
+		m.Disable(m.CreatedAt)
+		return nil
+	})
+	must(t, err)
+	w.refused(w.order("k"), 403, "merchant-disabled")
+	w.refused(request{path: "/v1/runs", portal: w.merchant}, 403, "merchant-disabled")
+}
+
+func TestWhatIsSetUpWrongly(t *testing.T) {
+	for name, change := range map[string]func(*merchants.Merchant){
+		"no such cloud":             func(m *merchants.Merchant) { m.Cloud = "nowhere" },
+		"no such domain":            func(m *merchants.Merchant) { m.Domain = "nowhere" },
+		"no such role":              func(m *merchants.Merchant) { m.CustomerRoles = []string{"nothing"} },
+		"a role that opens a cloud": func(m *merchants.Merchant) { m.SubscriptionRoles = []string{"admin"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			_, err := w.store.Merchants().Update(t.Context(), w.merchant.id, func(m *merchants.Merchant) error {
+				change(m)
+				return nil
+			})
+			must(t, err)
+			w.refused(w.order("k"), 503, "configuration-fault")
+		})
+	}
+}
+
+func TestUpstreamsOutOfOrder(t *testing.T) {
+	w := newWorld(t)
+	w.upstreamDown.Store(true)
+	got := w.refused(w.order("k"), 503, "upstream-unavailable")
+	if after := got.header.Get("Retry-After"); after != "17" {
+		t.Errorf("got Retry-After %q, want Keystone's own 17", after)
+	}
+	if strings.Contains(got.body, "canary") {
+		t.Errorf("the answer repeats the upstream's text: %s", got.body)
+	}
+	w.refused(request{path: "/v1/runs", operator: "unknown-yet"}, 503, "upstream-unavailable")
+	w.upstreamDown.Store(false)
+	w.billingDown.Store(true)
+	w.refused(w.order("k"), 503, "upstream-unavailable")
+	w.refused(request{path: "/v1/merchants/" + w.merchant.id + "/plans", portal: w.merchant}, 503, "upstream-unavailable")
+	w.billingDown.Store(false)
+	if got := w.call(w.order("k")); got.status != http.StatusCreated {
+		t.Errorf("afterwards the same key: got %d %s, want it not to be remembered", got.status, got.body)
+	}
+}
+
+func TestLentTokens(t *testing.T) {
+	w := newWorld(t, func(o *api.Options) {
+		real := o.Identity
+		o.Identity = func(cloud string) (keystone.Identity, error) {
+			identity, err := real(cloud)
+			return lent{identity}, err
+		}
+	})
+	w.refused(w.order("k"), 403, "token-delegated")
+}
+
+// lent is a Keystone whose tokens are all made by application credentials.
+type lent struct{ keystone.Identity }
+
+func TestKeysGoOverTLSOnly(t *testing.T) {
+	for _, c := range []struct {
+		name, remote string
+		listener     bool
+		want         int
+	}{
+		{"in the clear from afar", "203.0.113.9:4711", false, 403},
+		{"in the clear from this machine", "127.0.0.1:4711", false, 200},
+		{"in the clear from this machine, IPv6", "[::1]:4711", false, 200},
+		{"over the listener's TLS", "203.0.113.9:4711", true, 200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, func(o *api.Options) { o.TLS = c.listener })
+			if got := w.from(c.remote, "/v1/runs"); got != c.want {
+				t.Errorf("got %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// ValidateToken tells whose token it is, and that it was lent.
+func (l lent) ValidateToken(ctx context.Context, text string) (keystone.Token, error) {
+	token, err := l.Identity.ValidateToken(ctx, text)
+	token.ApplicationCredential = true
+	return token, err
+}

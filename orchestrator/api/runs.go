@@ -1,0 +1,106 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// usualRuns is how many runs make a page.
+const usualRuns = 50
+
+// ListRuns lists what the caller may see. One run more than a page is read, to know whether there is another page.
+func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
+	limit := usualRuns
+	if p.Limit != nil {
+		limit = *p.Limit
+	}
+	filter := saga.Filter{
+		Merchant: valueOf(p.Merchant), Workflow: valueOf(p.Workflow), User: valueOf(p.User), Customer: valueOf(p.Customer),
+		Subscription: valueOf(p.Subscription), Project: valueOf(p.Project), State: saga.RunState(valueOf(p.State)),
+		Since: valueOf(p.Since), Before: valueOf(p.Marker), Limit: limit + 1,
+	}
+	page := RunList{Runs: []Run{}, Links: Links{{Rel: "self", Href: c.Request().URL.RequestURI()}}}
+	if own := callerOf(c).merchant; own != nil {
+		if filter.Merchant != "" && filter.Merchant != own.ID {
+			return answerJSON(c, http.StatusOK, page)
+		}
+		filter.Merchant = own.ID
+	}
+	runs, err := s.Engine.Store.Runs(c.Request().Context(), filter)
+	if err != nil {
+		return err
+	}
+	for _, run := range runs[:min(limit, len(runs))] {
+		page.Runs = append(page.Runs, s.view(run))
+	}
+	if len(runs) > limit {
+		query := maps.Clone(c.QueryParams())
+		query.Set("marker", runs[limit-1].ID)
+		page.Links = append(page.Links, Link{Rel: "next", Href: "/v1/runs?" + query.Encode()})
+	}
+	return answerJSON(c, http.StatusOK, page)
+}
+
+// GetRun shows a run, maybe after waiting for a change.
+func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
+	run, err := s.seen(c, runID)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	known := c.Request().Header.Values("If-None-Match")
+	if wait := time.Duration(valueOf(p.Wait)) * time.Second; wait > 0 {
+		waiting, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		err := s.Engine.Watch(waiting, runID, func(now *saga.Run) bool {
+			if len(known) > 0 {
+				return matches(known, tag(now))
+			}
+			return restless(now)
+		})
+		if err != nil && waiting.Err() == nil {
+			return err
+		}
+		if run, err = s.Engine.Store.Run(ctx, runID); err != nil {
+			return err
+		}
+	}
+	h := c.Response().Header()
+	h.Set("ETag", tag(run))
+	if !run.State.Ended() {
+		h.Set(echo.HeaderRetryAfter, seconds(comeAgain(run, s.now())))
+	}
+	if matches(known, tag(run)) {
+		return c.NoContent(http.StatusNotModified)
+	}
+	return s.show(c, http.StatusOK, run)
+}
+
+// seen reads a run that the caller may see.
+func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
+	run, err := s.Engine.Store.Run(c.Request().Context(), runID)
+	if err != nil {
+		return nil, err
+	}
+	if !callerOf(c).sees(run.Merchant) {
+		return nil, saga.ErrNotFound
+	}
+	return run, nil
+}
+
+// matches reads If-Match and If-None-Match: a list of tags, or a star. Whether a tag is called weak does not matter here.
+func matches(header []string, tag string) bool {
+	tags := strings.Split(strings.Join(header, ","), ",")
+	return slices.ContainsFunc(tags, func(one string) bool {
+		one = strings.TrimSpace(one)
+		return one == "*" || strings.TrimPrefix(one, "W/") == tag
+	})
+}

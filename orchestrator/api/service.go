@@ -1,0 +1,68 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// ListVersions is where clients begin.
+func (s *server) ListVersions(c echo.Context) error {
+	return answerJSON(c, http.StatusOK, VersionList{Versions: []APIVersion{{
+		ID: "v1.0", Status: CURRENT, MinVersion: "1.0", MaxVersion: "1.0",
+		Links: Links{{Rel: "self", Href: "/v1/"}, {Rel: "describedby", Href: "/openapi.json"}, {Rel: "help", Href: "/docs"}},
+	}}})
+}
+
+// GetHealth answers as oslo.middleware's healthcheck does. It asks nobody.
+func (s *server) GetHealth(c echo.Context) error {
+	if strings.Contains(c.Request().Header.Get(echo.HeaderAccept), echo.MIMEApplicationJSON) {
+		return answerJSON(c, http.StatusOK, Health{Reasons: []string{"OK"}})
+	}
+	return c.Blob(http.StatusOK, echo.MIMETextPlain, []byte("OK"))
+}
+
+// HeadHealth is for load balancers.
+func (s *server) HeadHealth(c echo.Context) error { return c.NoContent(http.StatusNoContent) }
+
+// checkTime bounds one check of readiness.
+const checkTime = 3 * time.Second
+
+// GetReadiness asks all that the service needs, side by side. Why one is not ready stands in the log.
+func (s *server) GetReadiness(c echo.Context) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTime)
+	defer cancel()
+	answer := Readiness{Ready: true, Version: s.Version, Checks: make([]CheckResult, len(s.Ready))}
+	var all sync.WaitGroup
+	for i, check := range s.Ready {
+		all.Go(func() {
+			err := s.ready(ctx, check)
+			answer.Checks[i] = CheckResult{Name: check.Name, Ok: err == nil}
+			if err != nil {
+				s.Log.Warn().Err(err).Str("check", check.Name).Msg("not ready")
+			}
+		})
+	}
+	all.Wait()
+	status := http.StatusOK
+	for _, check := range answer.Checks {
+		if !check.Ok {
+			answer.Ready, status = false, http.StatusServiceUnavailable
+		}
+	}
+	return answerJSON(c, status, answer)
+}
+
+func (s *server) ready(ctx context.Context, check Check) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v", cause)
+		}
+	}()
+	return check.Ask(ctx)
+}

@@ -1,0 +1,205 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Subscribe answers the subscribe call. The key comes before everything that could change its mind: a known key is answered
+// from its run, without asking an upstream or looking at the token.
+func (s *server) Subscribe(c echo.Context, merchantID string) error {
+	merchant, err := ownMerchant(c, merchantID)
+	if err != nil {
+		return err
+	}
+	body, err := readBody(c)
+	if err != nil {
+		return err
+	}
+	r := c.Request()
+	key, err := idempotencyKey(r.Header)
+	if err != nil {
+		return err
+	}
+	prefer := readPrefer(r.Header)
+	c.Response().Header().Add(echo.HeaderVary, "Prefer")
+	mark := fingerprint(merchant.ID, body)
+	switch run, err := s.known(r.Context(), merchant.ID, key, mark); {
+	case err != nil:
+		return err
+	case run != nil:
+		return s.answer(c, run, prefer, true)
+	}
+
+	order, err := s.admit(r.Context(), merchant, body, r.Header.Values(headerSubjectToken))
+	if err != nil {
+		return err
+	}
+	order.RunID, order.Key, order.Fingerprint, order.Who = s.NewID(), key, mark, callerOf(c).String()
+	if s.ScopedTokens != nil && prefer.wait > 0 {
+		take, stop := s.ScopedTokens.Await(order.RunID)
+		defer stop()
+		c.Set(contextTake, take)
+	}
+	run, err := s.start(r.Context(), order)
+	if errors.Is(err, saga.ErrKeyUsed) { // by a request that came at the same time
+		c.Set(contextTake, nil)
+		if run, err = s.known(r.Context(), merchant.ID, key, mark); err != nil {
+			return err
+		}
+		if run == nil {
+			return &refusal{kind: outcomeUnknown, detail: "another request is using the key", retryAfter: time.Second}
+		}
+		return s.answer(c, run, prefer, true)
+	}
+	if err != nil {
+		return err
+	}
+	return s.answer(c, run, prefer, false)
+}
+
+// contextTake is where the way to the scoped token is kept for the one request that may have it.
+const contextTake = "take"
+
+// ownMerchant is the merchant of the key, if the path names it.
+func ownMerchant(c echo.Context, merchantID string) (merchants.Merchant, error) {
+	w := callerOf(c)
+	if w.merchant == nil || w.merchant.ID != merchantID {
+		return merchants.Merchant{}, refuse(merchantNotFound, "there is no such merchant")
+	}
+	return *w.merchant, nil
+}
+
+// fingerprint tells requests of one key apart. The user's token is no part of it: it changes with every login.
+func fingerprint(merchantID string, canonicalBody jsontext.Value) string {
+	const route = http.MethodPost + " /v1/merchants/{merchant_id}/subscriptions"
+	hash := sha256.Sum256([]byte(strings.Join([]string{route, merchantID, string(canonicalBody)}, "\n")))
+	return hex.EncodeToString(hash[:])
+}
+
+// known finds the run that the key stands for; nil if there is none.
+func (s *server) known(ctx context.Context, merchantID, key, fingerprint string) (*saga.Run, error) {
+	run, err := s.Engine.Store.RunOfKey(ctx, merchantID, key)
+	switch {
+	case errors.Is(err, saga.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case run.Fingerprint != fingerprint:
+		return nil, refuse(keyReused, "the key was used before, with another body")
+	}
+	return run, nil
+}
+
+// start accepts the run. A caller who goes away meanwhile does not leave it in doubt.
+func (s *server) start(ctx context.Context, order Subscription) (*saga.Run, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTime)
+	defer cancel()
+	run, err := s.Engine.Start(ctx, s.NewRun(order))
+	if err != nil && !errors.Is(err, saga.ErrKeyUsed) {
+		return nil, &refusal{
+			kind: outcomeUnknown, detail: "it is not known whether the order was accepted: repeat it with the same key",
+			retryAfter: time.Second, cause: err,
+		}
+	}
+	return run, err
+}
+
+// answer waits as long as was preferred and shows the run: 201 when it succeeded, the failure when it was compensated, 202
+// otherwise. For a run that has ended the answer is always the same.
+func (s *server) answer(c echo.Context, run *saga.Run, prefer preference, replayed bool) error {
+	run, err := s.settle(c.Request().Context(), run, prefer.wait)
+	if err != nil {
+		return err
+	}
+	h := c.Response().Header()
+	h.Set(echo.HeaderLocation, runPath(run.ID))
+	if prefer.applied != "" {
+		h.Set("Preference-Applied", prefer.applied)
+	}
+	if replayed {
+		h.Set("Idempotency-Replayed", "true")
+	}
+	if take, ok := c.Get(contextTake).(func() (string, bool)); ok {
+		if token, ok := take(); ok {
+			h.Set(headerSubjectToken, token)
+		}
+	}
+	if run.State == saga.Succeeded {
+		return s.show(c, http.StatusCreated, run)
+	}
+	if run.State == saga.Compensated {
+		return failed(run)
+	}
+	h.Set(echo.HeaderRetryAfter, seconds(comeAgain(run, s.now())))
+	return s.show(c, http.StatusAccepted, run)
+}
+
+// settle waits until the run has ended or somebody must act, and reads it as it is stored.
+func (s *server) settle(ctx context.Context, run *saga.Run, wait time.Duration) (*saga.Run, error) {
+	if restless(run) && wait > 0 {
+		waiting, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		err := s.Engine.Watch(waiting, run.ID, restless)
+		if err != nil && waiting.Err() == nil {
+			return nil, err
+		}
+	}
+	return s.Engine.Store.Run(ctx, run.ID)
+}
+
+// restless tells whether the run may go on by itself. One that was held shows its old reason while the next attempt works.
+func restless(run *saga.Run) bool {
+	held := run.State == saga.Waiting && run.Reason != nil && run.Reason.Kind == saga.WaitsForOperator
+	atWork := slices.ContainsFunc(run.Steps, func(s saga.StepRow) bool { return s.State == saga.StepRunning })
+	return !run.State.Settled() && (!held || atWork)
+}
+
+// comeAgain is when a run is worth asking for again.
+func comeAgain(run *saga.Run, now time.Time) time.Duration {
+	switch {
+	case !restless(run):
+		return time.Minute
+	case run.Reason != nil && run.Reason.Until != nil && run.Reason.Until.After(now.Add(2*time.Second)):
+		return min(run.Reason.Until.Sub(now), time.Minute)
+	}
+	return 2 * time.Second
+}
+
+// failed answers for a compensated run. It says only what never changes any more: not what late probes may add.
+func failed(run *saga.Run) error {
+	refused := refuse(subscriptionFailed, "the run was compensated")
+	refused.instance = runPath(run.ID)
+	if cause := run.Cause; cause != nil {
+		refused.detail, refused.code = cause.Detail, code(cause.Code)
+		refused.step, refused.fixBy = cause.Step, FixBy(cause.FixBy)
+		if cause.Service != "" {
+			refused.upstream = &Upstream{
+				Service: cause.Service, Status: some(cause.Status), RequestID: some(cause.RequestID),
+			}
+		}
+	}
+	return refused
+}
+
+// code makes a failure's code fit for the pattern of codes.
+func code(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(text))
+}

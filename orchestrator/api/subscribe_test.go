@@ -1,0 +1,250 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+func TestSubscribe(t *testing.T) {
+	w := newWorld(t)
+	first := w.call(w.order("k"))
+	if first.status != http.StatusCreated {
+		t.Fatalf("got %d %s, want 201", first.status, first.body)
+	}
+	run := read[api.Run](t, first)
+	if run.State != api.RunStateSucceeded || run.Result.SubscriptionID == nil || run.Result.CustomerID == nil ||
+		text(run.UserID) != w.user || text(run.PlanID) != w.plan || run.MerchantID != w.merchant.id {
+		t.Errorf("got %s", first.body)
+	}
+	if got, want := first.header.Get("Location"), "/v1/runs/"+run.ID; got != want {
+		t.Errorf("Location: got %q, want %q", got, want)
+	}
+	if got := first.header.Get("X-Subject-Token"); got != "the scoped token" {
+		t.Errorf("X-Subject-Token: got %q, want the scoped token", got)
+	}
+	if got := first.header.Get("Vary"); got != "Prefer" {
+		t.Errorf("Vary: got %q, want Prefer", got)
+	}
+	if customer, err := w.billing.Customer(t.Context(), w.merchant.id, *run.Result.CustomerID); err != nil || customer.Name != "Ada" {
+		t.Errorf("the customer is not there: %+v, %v", customer, err)
+	}
+
+	// The same order again: by a bare or a quoted key, a new login, other blanks, while upstreams are down.
+	w.upstreamDown.Store(true)
+	w.billingDown.Store(true)
+	reads := w.keystoneReads.Load() + w.billingReads.Load()
+	w.steps.token <- "a token that must not be given away"
+	again := w.order(`"k"`)
+	again.header.Set("X-Subject-Token", "another")
+	again.body = strings.ReplaceAll(again.body, ": ", ":  ")
+	second := w.call(again)
+	if second.status != first.status || second.body != first.body || second.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("the repeated order: got %d %v\n%s\nwant the first answer\n%s", second.status, second.header, second.body, first.body)
+	}
+	if got := second.header.Get("X-Subject-Token"); got != "" {
+		t.Errorf("the repeated order got the token %q", got)
+	}
+	if got := w.keystoneReads.Load() + w.billingReads.Load() - reads; got != 0 {
+		t.Errorf("the repeated order asked upstreams %d times", got)
+	}
+	other := w.order("k")
+	other.body = strings.ReplaceAll(other.body, "Ada", "Eve")
+	if got := w.call(other); got.status != http.StatusUnprocessableEntity {
+		t.Errorf("the key with another body: got %d %s, want 422", got.status, got.body)
+	}
+	if runs := w.runs(); runs != 1 {
+		t.Errorf("got %d runs, want 1", runs)
+	}
+}
+
+func TestOneKeyOfTwoMerchantsIsTwoOrders(t *testing.T) {
+	w := newWorld(t)
+	mine := w.call(w.order("k"))
+	q := w.order("k")
+	q.path, q.portal = "/v1/merchants/"+w.other.id+"/subscriptions", w.other
+	q.body = strings.ReplaceAll(q.body, w.plan, w.otherPlan)
+	theirs := w.call(q)
+	if mine.status != 201 || theirs.status != 201 || w.runs() != 2 {
+		t.Errorf("got %d and %d and %d runs, want two orders", mine.status, theirs.status, w.runs())
+	}
+}
+
+func TestManyAtOnceWithOneKey(t *testing.T) {
+	const callers = 200
+	w := newWorld(t)
+	answers := make([]answer, callers)
+	var all sync.WaitGroup
+	for i := range answers {
+		all.Go(func() {
+			a, err := w.try(w.order("k"))
+			if err != nil {
+				t.Error(err)
+			}
+			answers[i] = a
+		})
+	}
+	all.Wait()
+	first, tokens := 0, 0
+	for _, a := range answers {
+		if a.status != http.StatusCreated || a.body != answers[0].body {
+			t.Fatalf("got %d %s\nwant 201 %s", a.status, a.body, answers[0].body)
+		}
+		if a.header.Get("Idempotency-Replayed") == "" {
+			first++
+		}
+		if a.header.Get("X-Subject-Token") != "" {
+			tokens++
+		}
+	}
+	if runs := w.runs(); runs != 1 || first != 1 || tokens != 1 || w.upstreamWrites.Load() != 1 {
+		t.Errorf("got %d runs, %d first answers, %d tokens, %d customers; want one of each",
+			runs, first, tokens, w.upstreamWrites.Load())
+	}
+}
+
+func TestKnownCustomer(t *testing.T) {
+	w := newWorld(t)
+	q := w.order("k")
+	q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q}`, w.plan, w.customer)
+	if got := w.call(q); got.status != http.StatusCreated || text(read[api.Run](t, got).Result.CustomerID) != w.customer {
+		t.Errorf("a user of the customer's: got %d %s", got.status, got.body)
+	}
+	eve := w.keystone.IssueToken(w.keystone.AddUser(keystonetest.User{Name: "eve"}))
+	q = w.order("l")
+	q.header.Set("X-Subject-Token", eve)
+	q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q, "add_user": true}`, w.plan, w.customer)
+	if got := w.call(q); got.status != http.StatusCreated {
+		t.Errorf("a user whom the portal adds: got %d %s", got.status, got.body)
+	}
+}
+
+func TestCompensatedWithinTheWait(t *testing.T) {
+	w := newWorld(t)
+	w.steps.fail(errRefused)
+	first := w.call(w.order("k"))
+	p := read[api.Problem](t, first)
+	if first.status != http.StatusConflict || p.Type != "/problems/subscription-failed" || text(p.Step) != "create-subscription" ||
+		p.Code != "subscription-orchestration.toy-fault" || text(p.Detail) != errRefused.Error() ||
+		p.Upstream == nil || p.Upstream.Service != "keystone" {
+		t.Fatalf("got %d %s", first.status, first.body)
+	}
+	if text(p.Instance) != first.header.Get("Location") || !strings.HasPrefix(text(p.Instance), "/v1/runs/") {
+		t.Errorf("got instance %q and Location %q", text(p.Instance), first.header.Get("Location"))
+	}
+	second := w.call(w.order("k"))
+	if got, want := withoutID(t, second), withoutID(t, first); second.status != first.status || got != want {
+		t.Errorf("the repeated order: got %d\n%s\nwant\n%s", second.status, got, want)
+	}
+
+	// A retry gives the key to a successor.
+	w.steps.fail(nil)
+	retry := w.call(w.verb(text(p.Instance), "retry", `{"why": "mended"}`))
+	if got := retry.header.Get("Location"); retry.status != http.StatusAccepted || got == text(p.Instance) {
+		t.Errorf("retry: got %d at %q %s", retry.status, got, retry.body)
+	}
+	if third := w.call(w.order("k")); third.status != http.StatusCreated || third.header.Get("Location") != retry.header.Get("Location") {
+		t.Errorf("after the retry: got %d at %q, want 201 at %q", third.status, third.header.Get("Location"), retry.header.Get("Location"))
+	}
+}
+
+func TestWaiting(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		name    string
+		prefer  []string
+		applied string
+		waits   bool
+	}{
+		{"not at all", []string{"respond-async"}, "respond-async", false},
+		{"a second", []string{"wait=1"}, "wait=1", true},
+		{"a second at most, over two lines", []string{"respond-async", "foo=bar; x, wait=1"}, "respond-async, wait=1", true},
+		{"no time", []string{"wait=0"}, "wait=0", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w.steps.close()
+			q := w.order(c.name)
+			q.header["Idempotency-Key"] = []string{`"` + c.name + `"`}
+			q.header["Prefer"] = c.prefer
+			began := time.Now()
+			got := w.call(q)
+			took := time.Since(began)
+			if got.status != http.StatusAccepted || got.header.Get("Preference-Applied") != c.applied || got.header.Get("Retry-After") == "" {
+				t.Errorf("got %d %v, want 202 with %q applied", got.status, got.header, c.applied)
+			}
+			if (took >= time.Second) != c.waits {
+				t.Errorf("it took %v", took)
+			}
+			w.steps.open()
+			if got := w.call(w.get(got.header.Get("Location") + "?wait=30")); read[api.Run](t, got).State != api.RunStateSucceeded {
+				t.Errorf("in the end: got %s", got.body)
+			}
+		})
+	}
+}
+
+func TestHeldRunsAnswerAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.steps.fail(errBlocked)
+	began := time.Now()
+	got := w.call(w.order("k"))
+	run := read[api.Run](t, got)
+	if got.status != http.StatusAccepted || run.State != api.RunStateWaiting || run.Reason == nil || run.Reason.Kind != api.ReasonKindOperator {
+		t.Fatalf("got %d %s, want 202 and a run that waits for an operator", got.status, got.body)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v, though nothing will happen", took)
+	}
+	w.steps.fail(nil)
+	w.call(w.verb(got.header.Get("Location"), "retry", `{"why": "decided"}`))
+	w.await(got.header.Get("Location"), api.RunStateSucceeded)
+	if got := w.call(w.order("k")); got.status != http.StatusCreated {
+		t.Errorf("after the retry: got %d %s, want 201", got.status, got.body)
+	}
+}
+
+// withoutID is the body but for the one thing that may differ.
+func withoutID(t *testing.T, a answer) string {
+	t.Helper()
+	id := a.header.Get("X-Openstack-Request-Id")
+	if !strings.Contains(a.body, id) {
+		t.Errorf("the body does not tell its request id %s: %s", id, a.body)
+	}
+	return strings.ReplaceAll(a.body, id, "")
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// get asks as the merchant.
+func (w *world) get(path string) request { return request{path: path, portal: w.merchant} }
+
+// verb asks as an operator.
+func (w *world) verb(run, verb, body string) request {
+	return request{method: http.MethodPost, path: run + "/" + verb, body: body, operator: w.operatorToken}
+}
+
+
+// await waits for a state.
+func (w *world) await(path string, state api.RunState) api.Run {
+	w.t.Helper()
+	var run api.Run
+	err := w.engine.Watch(w.t.Context(), strings.TrimPrefix(path, "/v1/runs/"), func(r *saga.Run) bool {
+		return api.RunState(r.State) != state
+	})
+	must(w.t, err)
+	must(w.t, json.Unmarshal([]byte(w.call(w.get(path)).body), &run))
+	return run
+}

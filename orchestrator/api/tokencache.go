@@ -1,0 +1,61 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+const (
+	tokenCacheTime = 300 * time.Second // as long as keystonemiddleware believes a token
+	tokenCacheSize = 4096
+)
+
+// tokenCache remembers the valid tokens of operators by their SHA-256, for tokenCacheTime and never past their expiry.
+type tokenCache struct {
+	mu    sync.Mutex
+	known map[string]cachedToken
+}
+
+type cachedToken struct {
+	token keystone.Token
+	until time.Time
+}
+
+// get gives what is known of a token, or asks. Errors are not remembered.
+func (t *tokenCache) get(text string, now time.Time, ask func() (keystone.Token, error)) (keystone.Token, error) {
+	hash := digest(text)
+	t.mu.Lock()
+	cached, ok := t.known[hash]
+	t.mu.Unlock()
+	if ok && now.Before(cached.until) {
+		return cached.token, nil
+	}
+	token, err := ask()
+	if err != nil {
+		return keystone.Token{}, err
+	}
+	until := now.Add(tokenCacheTime)
+	if token.ExpiresAt.Before(until) {
+		until = token.ExpiresAt
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.known) >= tokenCacheSize {
+		maps.DeleteFunc(t.known, func(_ string, c cachedToken) bool { return !now.Before(c.until) })
+	}
+	if t.known == nil || len(t.known) >= tokenCacheSize {
+		t.known = map[string]cachedToken{}
+	}
+	t.known[hash] = cachedToken{token, until}
+	return token, nil
+}
+
+func digest(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(hash[:])
+}

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// RetryRun lets a run go on now, or starts the successor of a compensated one.
+func (s *server) RetryRun(c echo.Context, runID string) error {
+	return s.verb(c, runID, "retryRun", saga.Retry)
+}
+
+// CompensateRun lets a run undo what it has done.
+func (s *server) CompensateRun(c echo.Context, runID string) error {
+	return s.verb(c, runID, "compensateRun", saga.Compensate)
+}
+
+// HoldRun stops a run before its next step.
+func (s *server) HoldRun(c echo.Context, runID string) error {
+	return s.verb(c, runID, "holdRun", saga.Hold)
+}
+
+// CancelRun calls a run off; a portal may do it with its own.
+func (s *server) CancelRun(c echo.Context, runID string) error {
+	return s.verb(c, runID, "cancelRun", saga.Cancel)
+}
+
+func (s *server) verb(c echo.Context, runID, operationID string, name saga.VerbName) error {
+	want, err := readAs[VerbRequest](c, s.document.operations[operationID])
+	if err != nil {
+		return err
+	}
+	return s.ask(c, saga.Verb{RunID: runID, Name: name, Why: want.Why})
+}
+
+// SkipStep skips a step of a run.
+func (s *server) SkipStep(c echo.Context, runID string) error {
+	want, err := readAs[SkipRequest](c, s.document.operations["skipStep"])
+	if err != nil {
+		return err
+	}
+	return s.ask(c, saga.Verb{RunID: runID, Name: saga.SkipStep, Step: want.Step, Why: want.Why})
+}
+
+// ask hands a verb to the engine and shows the run: it will be done, and may not be yet.
+func (s *server) ask(c echo.Context, v saga.Verb) error {
+	run, err := s.seen(c, v.RunID)
+	if err != nil {
+		return err
+	}
+	if known := c.Request().Header.Values("If-Match"); len(known) > 0 && !matches(known, tag(run)) {
+		return refuse(preconditionFailed, "the run is another than the one in If-Match")
+	}
+	v.Who = callerOf(c).String()
+	ctx := c.Request().Context()
+	successor, err := s.Engine.Ask(ctx, v)
+	if err != nil {
+		return err
+	}
+	if successor != nil {
+		v.RunID = successor.ID
+	}
+	if run, err = s.Engine.Store.Run(ctx, v.RunID); err != nil {
+		return err
+	}
+	c.Response().Header().Set(echo.HeaderLocation, runPath(run.ID))
+	return s.show(c, http.StatusAccepted, run)
+}

@@ -1,0 +1,119 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// show answers with a run.
+func (s *server) show(c echo.Context, status int, run *saga.Run) error {
+	return answerJSON(c, status, s.view(run))
+}
+
+// answerJSON writes a body that does not depend on the request's formatting wishes, as Echo's own does.
+func answerJSON(c echo.Context, status int, body any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encoding the answer: %w", err)
+	}
+	return c.Blob(status, echo.MIMEApplicationJSON, append(text, '\n'))
+}
+
+// view is a run as callers see it. It depends on nothing but what is stored.
+func (s *server) view(run *saga.Run) Run {
+	view := Run{
+		ID: run.ID, Workflow: run.Workflow, MerchantID: run.Merchant, UserID: some(run.User), PlanID: some(run.Plan),
+		State: RunState(run.State), Reason: viewReason(run.Reason), Cause: viewFailure(run.Cause),
+		WaitsFor: some(run.WaitsFor), RetryOf: some(run.RetryOf), RetriedBy: some(run.RetriedBy),
+		Steps: []Step{}, Objects: []Object{}, LeftBehind: []LeftBehind{}, Verbs: []string{}, Result: s.result(run),
+		CreatedAt: run.CreatedAt, UpdatedAt: run.UpdatedAt, EndedAt: run.EndedAt,
+		Links: Links{{Rel: "self", Href: runPath(run.ID)}, {Rel: "events", Href: runPath(run.ID) + "/events"}},
+	}
+	for i := range run.Steps {
+		view.Steps = append(view.Steps, viewStep(&run.Steps[i]))
+	}
+	for _, o := range run.Objects {
+		view.Objects = append(view.Objects, Object{
+			Step: o.Step, Kind: o.Kind, Cloud: some(o.Cloud), ID: o.ID, Name: some(o.Name), Origin: ObjectOrigin(o.Origin),
+			RemovedAt: o.RemovedAt,
+		})
+	}
+	for _, l := range run.LeftBehind {
+		view.LeftBehind = append(view.LeftBehind, LeftBehind{
+			Step: l.Step, Kind: some(l.Kind), ID: some(l.ID), Name: some(l.Name),
+		})
+	}
+	for _, v := range run.Verbs() {
+		view.Verbs = append(view.Verbs, string(v))
+	}
+	return view
+}
+
+// result is empty where this release cannot tell it.
+func (s *server) result(run *saga.Run) Result {
+	var result Result
+	raw, err := s.Engine.Result(run)
+	if err == nil && string(raw) != "null" {
+		err = json.Unmarshal(raw, &result)
+	}
+	if err != nil {
+		s.Log.Error().Err(err).Str("run_id", run.ID).Msg("computing the result")
+	}
+	return result
+}
+
+func viewStep(s *saga.StepRow) Step {
+	return Step{
+		Name: s.Name, State: StepState(s.State), After: list(s.After), Optional: s.Optional, Attempts: s.Attempts,
+		Undos: s.Undos, Error: viewFailure(s.Error), StartedAt: s.StartedAt, EndedAt: s.EndedAt, RetryAt: s.RetryAt,
+	}
+}
+
+func viewFailure(f *saga.Failure) *Failure {
+	if f == nil {
+		return nil
+	}
+	return &Failure{
+		Code: f.Code, Detail: f.Detail, FixBy: FixBy(f.FixBy), Step: some(f.Step), Service: some(f.Service),
+		Status: some(f.Status), RequestID: some(f.RequestID), Unavailable: some(f.Unavailable), At: f.At,
+	}
+}
+
+func viewReason(r *saga.Reason) *Reason {
+	if r == nil {
+		return nil
+	}
+	return &Reason{
+		Kind: ReasonKind(r.Kind), Until: r.Until, Code: r.Code, Detail: r.Detail, FixBy: FixBy(r.FixBy), Step: some(r.Step),
+		Service: some(r.Service), Status: some(r.Status), RequestID: some(r.RequestID), Unavailable: some(r.Unavailable),
+		At: r.At,
+	}
+}
+
+func viewEvent(e saga.Event) Event {
+	return Event{
+		RunID: e.RunID, Seq: e.Seq, At: e.At, Epoch: e.Epoch, Kind: string(e.Kind), Step: some(e.Step),
+		Attempt: some(e.Attempt), StartedAt: moment(e.StartedAt), Verb: some(e.Verb), Who: some(e.Who), Why: some(e.Why),
+		RequestID: some(e.RequestID), Failure: viewFailure(e.Failure),
+	}
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// tag is the run's ETag. A successor changes what is shown without writing the run.
+func tag(run *saga.Run) string {
+	if run.RetriedBy != "" {
+		return fmt.Sprintf(`"%d-retried"`, run.Version)
+	}
+	return fmt.Sprintf(`"%d"`, run.Version)
+}
