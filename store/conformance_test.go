@@ -328,8 +328,11 @@ func TestALeaseThatEndedIsGone(t *testing.T) {
 		if err := s.Join(t.Context(), "r2", late.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Renew(t.Context(), "r2", late, late.Add(time.Hour)); err != nil {
-			t.Fatal(err)
+		for _, freed := range []bool{true, false} {
+			renewal, err := s.Renew(t.Context(), "r2", late, late.Add(time.Hour))
+			if err != nil || renewal.Freed != freed {
+				t.Errorf("renewing r2: %+v, %v; want freed %t", renewal, err, freed)
+			}
 		}
 		ids, err := s.Claim(t.Context(), "r2", late, 10)
 		if err != nil || !slices.Equal(ids, []string{n.Run.ID}) {

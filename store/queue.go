@@ -32,32 +32,33 @@ func (s *Store) Join(ctx context.Context, replica string, until time.Time) error
 
 // Renew prolongs a lease that has not ended, and deletes the replicas whose leases have: their runs become claimable by
 // the foreign key's ON DELETE SET NULL.
-func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (time.Time, error) {
+func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
 	if !s.postgres() {
 		return s.renewSQLite(ctx, replica, now, until)
 	}
-	var rows []struct{ Now time.Time }
+	var rows []saga.Renewal
 	err := s.db.WithContext(ctx).Raw(`
 WITH mine AS (
 	UPDATE replicas SET lease_until = ? WHERE id = ? AND lease_until > ? RETURNING id
 ), dead AS (
 	DELETE FROM replicas WHERE lease_until < ? AND id <> ?
 		AND id IN (SELECT id FROM replicas WHERE lease_until < ? FOR UPDATE SKIP LOCKED)
+	RETURNING id
 )
-SELECT clock_timestamp() AS now FROM mine`,
+SELECT clock_timestamp() AS now, EXISTS (SELECT 1 FROM dead) AS freed FROM mine`,
 		until.UnixMicro(), replica, now.UnixMicro(), now.UnixMicro(), replica, now.UnixMicro()).Scan(&rows).Error
 	switch {
 	case err != nil:
-		return time.Time{}, fmt.Errorf("renewing the lease of replica %s: %w", replica, err)
+		return saga.Renewal{}, fmt.Errorf("renewing the lease of replica %s: %w", replica, err)
 	case len(rows) == 0:
-		return time.Time{}, saga.ErrLeaseLost
+		return saga.Renewal{}, saga.ErrLeaseLost
 	}
-	return rows[0].Now, nil
+	return rows[0], nil
 }
 
 // renewSQLite leaves the clock alone: there is one machine.
-func (s *Store) renewSQLite(ctx context.Context, replica string, now, until time.Time) (time.Time, error) {
-	return time.Time{}, s.tx(ctx, func(tx *gorm.DB) error {
+func (s *Store) renewSQLite(ctx context.Context, replica string, now, until time.Time) (renewal saga.Renewal, err error) {
+	err = s.tx(ctx, func(tx *gorm.DB) error {
 		renewed := tx.Model(&replicaRow{}).Where("id = ? AND lease_until > ?", replica, now.UnixMicro()).
 			Update("lease_until", until.UnixMicro())
 		switch {
@@ -66,8 +67,11 @@ func (s *Store) renewSQLite(ctx context.Context, replica string, now, until time
 		case renewed.RowsAffected == 0:
 			return saga.ErrLeaseLost
 		}
-		return tx.Where("lease_until < ? AND id <> ?", now.UnixMicro(), replica).Delete(&replicaRow{}).Error
+		dead := tx.Where("lease_until < ? AND id <> ?", now.UnixMicro(), replica).Delete(&replicaRow{})
+		renewal.Freed = dead.RowsAffected > 0
+		return dead.Error
 	})
+	return renewal, err
 }
 
 // Leave makes the runs of a replica due and deletes it.

@@ -118,8 +118,6 @@ func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
 	w := e.reserve(run)
 	if w != nil {
 		w.begin()
-	} else {
-		run.DueAt = &run.CreatedAt
 	}
 	err = e.Store.Create(ctx, n)
 	if busy, ok := errors.AsType[*SubjectBusyError](err); ok {
@@ -174,7 +172,7 @@ func (e *Engine) accept(q Request) (*Run, error) {
 		ID: q.ID, Workflow: d.Name, WorkflowVersion: d.Version, Merchant: q.Merchant, Cloud: q.Cloud,
 		Subject: q.Subject, User: q.User, Plan: q.Plan, OnFailure: cmp.Or(q.OnFailure, FailureCompensates),
 		Input: input, Key: q.Key, Fingerprint: q.Fingerprint, RetryOf: q.RetryOf, CreatedAt: now,
-		State: Pending, UpdatedAt: now, BudgetFrom: now, HoldsSubject: true, Steps: rows,
+		State: Pending, DueAt: &now, UpdatedAt: now, BudgetFrom: now, HoldsSubject: true, Steps: rows,
 	}, nil
 }
 

@@ -479,7 +479,8 @@ func TestAnotherReplicaFinishesWhatADeadOneBegan(t *testing.T) {
 	}
 	t.Cleanup(func() { close(hang) })
 	dead := serve(t, open(t, path), w, func(o *saga.Options) { o.Queue = &mute{Queue: o.Queue} })
-	run := dead.start(t, nil)
+	var run *saga.Run
+	waitFor(t, func() bool { run = dead.start(t, nil); return run.Replica != "" }) // accepted under a lease
 	waitFor(t, func() bool { return slices.Contains(w.calls(), "do b") })
 	alive := serve(t, open(t, path), w, nil)
 	run = alive.until(t, run.ID, saga.Succeeded)
@@ -493,9 +494,9 @@ type mute struct {
 	beats int
 }
 
-func (m *mute) Renew(ctx context.Context, replica string, now, until time.Time) (time.Time, error) {
+func (m *mute) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
 	if m.beats++; m.beats > 2 {
-		return time.Time{}, errors.New("cut off")
+		return saga.Renewal{}, errors.New("cut off")
 	}
 	return m.Queue.Renew(ctx, replica, now, until)
 }

@@ -76,7 +76,7 @@ type Run struct {
 	RetriedBy  string // the run that repeats this one
 	UpdatedAt  time.Time
 	EndedAt    *time.Time
-	DueAt      *time.Time // when an unleased run is to be worked on; nil: not before somebody wakes it
+	DueAt      *time.Time // when it is to be worked on once it is unleased; nil: not before somebody wakes it
 	Worked     time.Duration
 	BudgetFrom time.Time // from when GiveUpAfter counts
 	Probes     int       // probes for late effects that are still to come

@@ -79,11 +79,14 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	now := e.Clock.Now()
 	ctx, cancel := context.WithTimeout(ctx, e.Lease)
 	defer cancel()
-	database, err := e.Queue.Renew(ctx, replica, now, now.Add(e.Lease))
+	renewal, err := e.Queue.Renew(ctx, replica, now, now.Add(e.Lease))
 	if err != nil {
 		return asked, err
 	}
-	e.Clock.set(asked, e.Clock.local(), database)
+	e.Clock.set(asked, e.Clock.local(), renewal.Now)
+	if renewal.Freed {
+		e.lookForWork()
+	}
 	return asked, nil
 }
 

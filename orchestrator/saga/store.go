@@ -98,9 +98,9 @@ type Filter struct {
 type Queue interface {
 	// Join registers a replica whose lease runs until then.
 	Join(ctx context.Context, replica string, until time.Time) error
-	// Renew prolongs the lease, deletes the replicas whose leases have ended, and tells the database's time.
+	// Renew prolongs the lease, and frees the runs of the replicas whose leases have ended.
 	// It returns ErrLeaseLost if the lease had ended before now.
-	Renew(ctx context.Context, replica string, now, until time.Time) (databaseTime time.Time, err error)
+	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
 	// Leave ends the lease and hands back all runs of the replica, due now.
 	Leave(ctx context.Context, replica string, now time.Time) error
 	// Claim takes up to limit runs that nobody works on and that are due, under their next epoch, oldest first.
@@ -110,6 +110,12 @@ type Queue interface {
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
 	// Listen tells of work, verbs and ends on other replicas until ctx ends or it breaks. It may miss some: poll as well.
 	Listen(ctx context.Context, wake func(Wake)) error
+}
+
+// Renewal is what a replica learns when it prolongs its lease.
+type Renewal struct {
+	Now   time.Time // the database's time; zero where it is this machine's
+	Freed bool      // another replica was found dead: there is work to claim
 }
 
 // Wake is a word from another replica. RunID is empty where any unleased run may be meant.
