@@ -151,6 +151,8 @@ func faultsOf(err error) []InvalidParam {
 		switch e.SchemaField {
 		case "pattern":
 			detail = "wanted: " + e.Schema.Description
+		case "format":
+			detail = "wanted: a time like 2026-01-31T12:00:00Z"
 		case "required":
 			detail = "it is missing"
 		case "properties": // an unknown one: the pointer is its parent's

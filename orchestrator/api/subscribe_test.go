@@ -236,7 +236,6 @@ func (w *world) verb(run, verb, body string) request {
 	return request{method: http.MethodPost, path: run + "/" + verb, body: body, operator: w.operatorToken}
 }
 
-
 // await waits for a state.
 func (w *world) await(path string, state api.RunState) api.Run {
 	w.t.Helper()

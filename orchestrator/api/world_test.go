@@ -69,16 +69,23 @@ type portal struct{ id, key, secret string }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
+// newWorld makes a world whose workflow is the stand-in.
 func newWorld(t *testing.T, change ...func(*api.Options)) *world {
 	t.Helper()
-	w := &world{t: t, log: &lockedBuffer{}}
-	w.store = openStore(t)
-	w.startUpstreams()
-	w.steps = &standIn{billing: w.billing, token: make(chan string, 1)}
+	w := startUpstreams(t)
 	workflow, err := saga.Define(w.steps.workflow())
 	must(t, err)
+	w.serve([]*saga.Definition{workflow}, append([]func(*api.Options){func(o *api.Options) {
+		o.NewRun, o.ScopedTokens = w.steps.request, w.steps
+	}}, change...)...)
+	return w
+}
+
+// serve starts the engine and the API, and seeds the world.
+func (w *world) serve(workflows []*saga.Definition, change ...func(*api.Options)) {
+	t := w.t
 	w.engine = saga.New(saga.Options{
-		Store: w.store, Queue: w.store, Workflows: []*saga.Definition{workflow}, NewID: newID, Settle: time.Millisecond,
+		Store: w.store, Queue: w.store, Workflows: workflows, NewID: newID, Settle: time.Millisecond,
 	})
 	w.serveEngine()
 
@@ -90,7 +97,6 @@ func newWorld(t *testing.T, change ...func(*api.Options)) *world {
 			}
 			return w.cloud, nil
 		},
-		NewRun: w.steps.request, ScopedTokens: w.steps,
 		Defaults:  api.Defaults{CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: "Default"},
 		AdminRole: adminRole, KeystoneURL: "https://keystone.example.org/v3", Version: "test",
 		Log: zerolog.New(w.log).Level(zerolog.DebugLevel),
@@ -98,6 +104,7 @@ func newWorld(t *testing.T, change ...func(*api.Options)) *world {
 	for _, c := range change {
 		c(&options)
 	}
+	var err error
 	w.handler, err = api.New(options)
 	must(t, err)
 	front := httptest.NewServer(w.handler)
@@ -106,7 +113,6 @@ func newWorld(t *testing.T, change ...func(*api.Options)) *world {
 	w.document = readContract(t, front.URL)
 	w.seed()
 	w.upstreamWrites.Store(0)
-	return w
 }
 
 func openStore(t *testing.T) *store.Store {
@@ -118,7 +124,9 @@ func openStore(t *testing.T) *store.Store {
 	return s
 }
 
-func (w *world) startUpstreams() {
+// startUpstreams makes a world without a service.
+func startUpstreams(t *testing.T) *world {
+	w := &world{t: t, log: &lockedBuffer{}, store: openStore(t)}
 	w.keystone = keystonetest.New(keystonetest.Options{})
 	w.keystone.AddRole("bs-admin")
 	front := httptest.NewServer(w.counted(w.keystone, &w.upstreamDown, &w.keystoneReads))
@@ -127,7 +135,7 @@ func (w *world) startUpstreams() {
 	w.cloud, err = v3.New(v3.Config{URL: front.URL + "/v3", Credential: v3.Credential{
 		Username: "admin", Password: "secret", UserDomainID: keystonetest.DefaultDomain,
 		ProjectName: "admin", ProjectDomainID: keystonetest.DefaultDomain,
-	}})
+	}, MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain }})
 	must(w.t, err)
 
 	b := w.store.Billing()
@@ -139,6 +147,8 @@ func (w *world) startUpstreams() {
 	w.t.Cleanup(back.Close)
 	w.billing, err = billing.New(billing.Config{URL: back.URL + "/v2", Connections: 8})
 	must(w.t, err)
+	w.steps = &standIn{billing: w.billing, token: make(chan string, 1)}
+	return w
 }
 
 // counted counts what comes, and can be out of order.

@@ -1,0 +1,146 @@
+package api_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/orchestrator/api"
+)
+
+// streamed is one server-sent event.
+type streamed struct{ id, event, data string }
+
+// follow opens a stream and gives its events one by one; ok is false at its end.
+func (w *world) follow(path, lastEventID string) (status int, next func() (streamed, bool)) {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.url+path+"/events", nil)
+	must(w.t, err)
+	r.SetBasicAuth(w.merchant.key, w.merchant.secret)
+	r.Header.Set("Accept", "text/event-stream")
+	if lastEventID != "" {
+		r.Header.Set("Last-Event-ID", lastEventID)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	must(w.t, err)
+	w.t.Cleanup(func() { _ = resp.Body.Close() })
+	lines := bufio.NewScanner(resp.Body)
+	return resp.StatusCode, func() (streamed, bool) {
+		var e streamed
+		for lines.Scan() {
+			name, value, _ := strings.Cut(lines.Text(), ": ")
+			switch name {
+			case "id":
+				e.id = value
+			case "event":
+				e.event = value
+			case "data":
+				e.data = value
+			case "":
+				if e.id != "" {
+					return e, true
+				}
+			}
+		}
+		return e, false
+	}
+}
+
+func TestFollowingEvents(t *testing.T) {
+	w := newWorld(t)
+	path := w.held(w.order("k"))
+	status, next := w.follow(path, "")
+	if status != http.StatusOK {
+		t.Fatalf("got %d, want 200", status)
+	}
+	var seen []streamed
+	for len(seen) == 0 || seen[len(seen)-1].event != "waiting" {
+		e, ok := next()
+		if !ok {
+			t.Fatalf("the stream ended while the run waits, after %+v", seen)
+		}
+		seen = append(seen, e)
+	}
+	w.call(w.verb(path, "retry", `{"why": "decided"}`))
+	for {
+		e, ok := next()
+		if !ok {
+			break
+		}
+		seen = append(seen, e)
+	}
+	list := read[api.EventList](t, w.call(w.get(path+"/events"))).Events
+	if len(seen) != len(list) || seen[len(seen)-1].event != "run-succeeded" {
+		t.Fatalf("streamed %+v\nlisted %+v", seen, list)
+	}
+	for i, e := range list {
+		want, err := json.Marshal(e)
+		must(t, err)
+		if seen[i].data != string(want) || seen[i].event != e.Kind {
+			t.Errorf("event %d: streamed %+v, listed %s", e.Seq, seen[i], want)
+		}
+	}
+
+	// A stream that broke goes on where it was; one that was complete does not begin again.
+	_, next = w.follow(path, seen[1].id)
+	if e, ok := next(); !ok || e != seen[2] {
+		t.Errorf("after event %s: got %+v, want %+v", seen[1].id, e, seen[2])
+	}
+	if status, _ := w.follow(path, seen[len(seen)-1].id); status != http.StatusNoContent {
+		t.Errorf("after the last event: got %d, want 204", status)
+	}
+	if status, _ := w.follow(path, "first"); status != http.StatusBadRequest {
+		t.Errorf("after no event's id: got %d, want 400", status)
+	}
+}
+
+func TestPagesOfEvents(t *testing.T) {
+	w := newWorld(t)
+	path := w.call(w.order("k")).header.Get("Location")
+	all := read[api.EventList](t, w.call(w.get(path+"/events"))).Events
+	var paged []api.Event
+	for next := path + "/events?limit=2"; next != ""; {
+		page := read[api.EventList](t, w.call(w.get(next)))
+		paged, next = append(paged, page.Events...), ""
+		if last := page.Links[len(page.Links)-1]; last.Rel == "next" {
+			next = last.Href
+		}
+	}
+	if len(all) < 4 || len(paged) != len(all) {
+		t.Errorf("got %d events by pages of two, want all %d", len(paged), len(all))
+	}
+	for i, e := range paged {
+		if e.Seq != int64(i+1) {
+			t.Errorf("event %d stands at place %d", e.Seq, i+1)
+		}
+	}
+}
+
+func TestNoSecretIsTold(t *testing.T) {
+	w := newWorld(t)
+	path := w.held(w.order("k"))
+	w.call(w.verb(path, "retry", `{"why": "decided"}`))
+	w.await(path, api.RunStateSucceeded)
+	w.upstreamDown.Store(true)
+	w.call(w.order("l"))
+	told := w.log.String()
+	for _, q := range []request{w.get(path), w.get(path + "/events"), w.get("/v1/runs"), w.order("k"), w.order("l")} {
+		told += w.call(q).body
+	}
+	resp, err := http.Get(w.url + "/docs")
+	must(t, err)
+	_, err = io.Copy(io.Discard, resp.Body)
+	must(t, err)
+	must(t, resp.Body.Close())
+	for name, secret := range map[string]string{
+		"the merchant's secret": w.merchant.secret, "the user's token": w.userToken, "the operator's token": w.operatorToken,
+		"the scoped token": "the scoped token", "an Authorization header": "Basic ",
+	} {
+		if strings.Contains(told, secret) {
+			t.Errorf("%s is told", name)
+		}
+	}
+}

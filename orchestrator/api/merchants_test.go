@@ -1,0 +1,140 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/api"
+)
+
+// admin asks as an operator.
+func (w *world) admin(method, path, body string) request {
+	return request{method: method, path: path, body: body, operator: w.operatorToken}
+}
+
+func TestLettingAMerchantIn(t *testing.T) {
+	w := newWorld(t)
+	m, err := w.billing.CreateMerchant(t.Context(), billing.Merchant{Name: "New", Currency: "nok", Language: "nor"})
+	must(t, err)
+	got := w.call(w.admin("POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "on_failure": "hold", "customer_roles": ["member"]}`, m.ID)))
+	made := read[api.MerchantCreated](t, got)
+	if got.status != http.StatusCreated || made.MerchantID != m.ID || made.Name != "New" || made.Cloud != "default" ||
+		made.OnFailure != api.Hold || !slices.Equal(made.CustomerRoles, []string{"member"}) {
+		t.Fatalf("got %d %s", got.status, got.body)
+	}
+	path := got.header.Get("Location")
+	first := portal{m.ID, made.APIKey, made.APISecret}
+	works := func(p portal) int { return w.call(request{path: "/v1/merchants/" + m.ID + "/plans", portal: p}).status }
+	if got := works(first); got != http.StatusOK {
+		t.Errorf("the first key: got %d", got)
+	}
+	if got := w.call(w.admin("POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q}`, m.ID))); got.status != http.StatusConflict {
+		t.Errorf("once more: got %d %s, want 409", got.status, got.body)
+	}
+
+	rotate := func() (portal, []string) {
+		k := read[api.APIKeyCreated](t, w.call(w.admin("POST", path+"/keys", "")))
+		return portal{m.ID, k.APIKey, k.APISecret}, k.Revoked
+	}
+	second, revoked := rotate()
+	if len(revoked) != 0 || works(first) != http.StatusOK || works(second) != http.StatusOK {
+		t.Errorf("after one rotation: revoked %q, first %d, second %d", revoked, works(first), works(second))
+	}
+	third, revoked := rotate()
+	if !slices.Equal(revoked, []string{first.key}) || works(first) != 401 || works(second) != 200 || works(third) != 200 {
+		t.Errorf("after two: revoked %q, first %d, second %d, third %d", revoked, works(first), works(second), works(third))
+	}
+	keys := w.call(w.admin("GET", path+"/keys", ""))
+	if all := read[api.APIKeyList](t, keys).Keys; len(all) != 3 || all[0].RevokedAt == nil || strings.Contains(keys.body, third.secret) {
+		t.Errorf("the keys: got %s", keys.body)
+	}
+
+	changed := read[api.Merchant](t, w.call(w.admin("PATCH", path, `{"name": "Newer", "customer_roles": [], "disabled": true}`)))
+	if changed.Name != "Newer" || len(changed.CustomerRoles) != 0 || changed.DisabledAt == nil || changed.OnFailure != api.Hold {
+		t.Errorf("changed: got %+v", changed)
+	}
+	if got := works(third); got != http.StatusForbidden {
+		t.Errorf("a disabled merchant's key: got %d, want 403", got)
+	}
+	w.call(w.admin("PATCH", path, `{"disabled": false}`))
+	if got := works(third); got != http.StatusOK {
+		t.Errorf("an enabled merchant's key: got %d, want 200", got)
+	}
+	if all := read[api.MerchantList](t, w.call(w.admin("GET", "/v1/merchants", ""))).Merchants; len(all) != 3 || all[0].Name != "Newer" {
+		t.Errorf("the list: got %+v", all)
+	}
+}
+
+func TestMerchantsRefused(t *testing.T) {
+	w := newWorld(t)
+	own := "/v1/merchants/" + w.merchant.id
+	for _, c := range []struct {
+		name, method, path, body string
+		want                     int
+		pointer                  string
+	}{
+		{"unknown to BillingStack", "POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q}`, nobody), 400, "/merchant_id"},
+		{"no id", "POST", "/v1/merchants", `{"name": "x"}`, 400, "/merchant_id"},
+		{"a malformed id", "POST", "/v1/merchants", `{"merchant_id": "x"}`, 400, "/merchant_id"},
+		{"a name of 61 characters", "POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "name": %q}`, w.merchant.id, strings.Repeat("x", 61)), 400, "/name"},
+		{"a name of blanks", "PATCH", own, `{"name": " "}`, 400, "/name"},
+		{"a name with an emoji", "PATCH", own, `{"name": "🛒"}`, 400, "/name"},
+		{"an unknown way to fail", "PATCH", own, `{"on_failure": "shrug"}`, 400, "/on_failure"},
+		{"a negative limit", "PATCH", own, `{"max_live_runs": -1}`, 400, "/max_live_runs"},
+		{"an unknown field", "PATCH", own, `{"secret": "x"}`, 400, "/secret"},
+		{"no such merchant to show", "GET", "/v1/merchants/" + nobody, "", 404, ""},
+		{"no such merchant to change", "PATCH", "/v1/merchants/" + nobody, `{"name": "x"}`, 404, ""},
+		{"no such merchant's keys", "GET", "/v1/merchants/" + nobody + "/keys", "", 404, ""},
+		{"a key for no such merchant", "POST", "/v1/merchants/" + nobody + "/keys", "", 404, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := w.call(w.admin(c.method, c.path, c.body))
+			p := read[api.Problem](t, got)
+			if got.status != c.want || c.pointer != "" && (p.InvalidParams == nil || text((*p.InvalidParams)[0].Pointer) != c.pointer) {
+				t.Errorf("got %d %s, want %d about %q", got.status, got.body, c.want, c.pointer)
+			}
+		})
+	}
+	if got := read[api.Merchant](t, w.call(w.admin("GET", own, ""))); got.Name != "Shop" || got.DisabledAt != nil {
+		t.Errorf("afterwards: got %+v, want the merchant as it was", got)
+	}
+}
+
+func TestCatalog(t *testing.T) {
+	w := newWorld(t)
+	subscribe := func(merchant, plan, customer string) billing.Subscription {
+		s, err := w.billing.EnsureSubscription(t.Context(), merchant, billing.Subscription{
+			ID: newID(), PlanID: plan, CustomerID: customer, ResourceID: "x",
+		}, false)
+		must(t, err)
+		return s
+	}
+	mine, theirs := subscribe(w.merchant.id, w.plan, w.customer), subscribe(w.other.id, w.otherPlan, w.otherCustomer)
+	own := "/v1/merchants/" + w.merchant.id
+	if got := read[api.PlanList](t, w.call(w.get(own+"/plans"))).Plans; len(got) != 1 || got[0].ID != w.plan {
+		t.Errorf("the plans: got %+v, want %s alone", got, w.plan)
+	}
+	for path, want := range map[string][]string{
+		"": {mine.ID}, "?customer=" + w.customer: {mine.ID}, "?customer=" + w.otherCustomer: nil, "?customer=" + nobody: nil,
+	} {
+		var got []string
+		for _, s := range read[api.SubscriptionList](t, w.call(w.get(own+"/subscriptions"+path))).Subscriptions {
+			got = append(got, s.ID)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("subscriptions%s: got %q, want %q", path, got, want)
+		}
+	}
+	for id, want := range map[string]int{mine.ID: 200, theirs.ID: 404, nobody: 404, "x": 404} {
+		if got := w.call(w.get(own + "/subscriptions/" + id)); got.status != want {
+			t.Errorf("subscription %s: got %d %s, want %d", id, got.status, got.body, want)
+		}
+	}
+	if got := w.call(w.get("/v1/merchants/" + w.other.id + "/plans")); got.status != http.StatusNotFound {
+		t.Errorf("another merchant's plans: got %d, want 404", got.status)
+	}
+}

@@ -1,0 +1,226 @@
+package api_test
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/orchestrator/api"
+)
+
+// held starts a run that stops before its subscription, and gives its path.
+func (w *world) held(q request) string {
+	w.t.Helper()
+	w.steps.fail(errBlocked)
+	defer w.steps.fail(nil)
+	got := w.call(q)
+	if got.status != http.StatusAccepted {
+		w.t.Fatalf("got %d %s, want a run that waits", got.status, got.body)
+	}
+	return got.header.Get("Location")
+}
+
+// ofOther is an order of the other merchant.
+func (w *world) ofOther(key string) request {
+	q := w.order(key)
+	q.path, q.portal = "/v1/merchants/"+w.other.id+"/subscriptions", w.other
+	q.body = strings.ReplaceAll(q.body, w.plan, w.otherPlan)
+	return q
+}
+
+func TestWhoSeesWhat(t *testing.T) {
+	w := newWorld(t)
+	mine := w.held(w.order("mine"))
+	theirs := w.held(w.ofOther("theirs"))
+	operator := func(path string) request { return request{path: path, operator: w.operatorToken} }
+	for _, c := range []struct {
+		name string
+		q    request
+		want int
+	}{
+		{"a portal its own run", w.get(mine), 200},
+		{"a portal another's run", w.get(theirs), 404},
+		{"a portal another's events", w.get(theirs + "/events"), 404},
+		{"an operator any run", operator(theirs), 200},
+		{"nobody a run", request{path: mine}, 401},
+		{"an unknown run", operator("/v1/runs/" + nobody), 404},
+		{"a malformed run", operator("/v1/runs/%00"), 404},
+		{"a portal retries", request{method: "POST", path: mine + "/retry", portal: w.merchant, body: `{"why": "x"}`}, 403},
+		{"a portal skips", request{method: "POST", path: mine + "/skip", portal: w.merchant, body: `{"why": "x", "step": "y"}`}, 403},
+		{"a portal cancels another's", request{method: "POST", path: theirs + "/cancel", portal: w.merchant, body: `{"why": "x"}`}, 404},
+		{"a portal makes a merchant", request{method: "POST", path: "/v1/merchants", portal: w.merchant, body: `{}`}, 403},
+		{"a portal reads a merchant", w.get("/v1/merchants/" + w.merchant.id), 403},
+		{"a user without the role", request{path: "/v1/runs", operator: w.userToken}, 403},
+		{"a token that is none", request{path: "/v1/runs", operator: "nonsense"}, 401},
+		{"an unknown path", operator("/v1/nothing"), 404},
+		{"another method", request{method: "DELETE", path: mine, operator: w.operatorToken}, 405},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := w.call(c.q)
+			if got.status != c.want {
+				t.Errorf("got %d %s, want %d", got.status, got.body, c.want)
+			}
+			if c.want == 405 && !strings.Contains(got.header.Get("Allow"), "GET") {
+				t.Errorf("Allow: got %q, want GET in it", got.header.Get("Allow"))
+			}
+			if got.status >= 400 && got.header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("got a %q", got.header.Get("Content-Type"))
+			}
+		})
+	}
+	if got := w.call(request{path: "/v1/runs", operator: "nonsense"}).header.Get("WWW-Authenticate"); got != `Keystone uri="https://keystone.example.org/v3"` {
+		t.Errorf("WWW-Authenticate: got %q, want Keystone's address", got)
+	}
+	cancel := w.call(request{method: "POST", path: mine + "/cancel", portal: w.merchant, body: `{"why": "changed my mind"}`})
+	if cancel.status != http.StatusAccepted {
+		t.Errorf("a portal cancels its own: got %d %s", cancel.status, cancel.body)
+	}
+	w.await(mine, api.RunStateCompensated)
+	events := read[api.EventList](t, w.call(w.get(mine+"/events"))).Events
+	who := slices.IndexFunc(events, func(e api.Event) bool { return text(e.Verb) == "cancel" })
+	if who < 0 || text(events[who].Who) != "portal with key "+w.merchant.key || text(events[who].Why) != "changed my mind" {
+		t.Errorf("the history does not tell who cancelled and why: %+v", events)
+	}
+}
+
+func TestListingRuns(t *testing.T) {
+	w := newWorld(t)
+	var paths []string
+	for _, key := range []string{"a", "b", "c"} {
+		paths = append(paths, w.call(w.order(key)).header.Get("Location"))
+	}
+	other := w.held(w.ofOther("d"))
+	ids := func(q request) []string {
+		t.Helper()
+		var all []string
+		for q.path != "" {
+			page := read[api.RunList](t, w.call(q))
+			for _, run := range page.Runs {
+				all = append(all, "/v1/runs/"+run.ID)
+			}
+			q.path = ""
+			for _, l := range page.Links {
+				if l.Rel == "next" {
+					q.path = l.Href
+				}
+			}
+		}
+		return all
+	}
+	newestFirst := []string{other, paths[2], paths[1], paths[0]}
+	mine := newestFirst[1:]
+	operator := func(query string) request { return request{path: "/v1/runs" + query, operator: w.operatorToken} }
+	subscription := read[api.Run](t, w.call(w.get(paths[1]))).Result.SubscriptionID
+	for _, c := range []struct {
+		name string
+		q    request
+		want []string
+	}{
+		{"all", operator(""), newestFirst},
+		{"two a page", operator("?limit=2"), newestFirst},
+		{"one a page", operator("?limit=1&state=succeeded"), mine},
+		{"a portal's", w.get("/v1/runs"), mine},
+		{"a portal's of another merchant", w.get("/v1/runs?merchant=" + w.other.id), nil},
+		{"of a merchant", operator("?merchant=" + w.other.id), []string{other}},
+		{"in a state", operator("?state=waiting"), []string{other}},
+		{"of a user", operator("?user=" + w.user), newestFirst},
+		{"of nobody", operator("?user=nobody"), nil},
+		{"of a workflow", operator("?workflow=unsubscribe"), nil},
+		{"of a subscription", operator("?subscription=" + text(subscription)), []string{paths[1]}},
+		{"since the future", operator("?since=2999-01-01T00:00:00Z"), nil},
+		{"since the past", operator("?since=" + url.QueryEscape("2000-01-01T00:00:00+01:00")), newestFirst},
+		{"after a marker", operator("?marker=" + strings.TrimPrefix(paths[1], "/v1/runs/")), []string{paths[0]}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := ids(c.q); !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+	for query, parameter := range map[string]string{
+		"?limit=0": "limit", "?limit=201": "limit", "?limit=x": "limit", "?limit=1&limit=2": "limit", "?state=gone": "state",
+		"?marker=x": "marker", "?since=yesterday": "since", "?user=%00": "user", "?colour=red": "colour", "?merchant=": "merchant",
+	} {
+		got := w.call(operator(query))
+		p := read[api.Problem](t, got)
+		if got.status != http.StatusBadRequest || p.InvalidParams == nil || text((*p.InvalidParams)[0].Parameter) != parameter {
+			t.Errorf("%s: got %d %s, want 400 about %q", query, got.status, got.body, parameter)
+		}
+	}
+}
+
+func TestTagsOfRuns(t *testing.T) {
+	w := newWorld(t)
+	path := w.held(w.order("k"))
+	first := w.call(w.get(path))
+	tag := first.header.Get("ETag")
+	q := w.get(path)
+	q.header = http.Header{"If-None-Match": {`"x", W/` + tag}}
+	if got := w.call(q); got.status != http.StatusNotModified || got.body != "" || tag == "" {
+		t.Errorf("the same run: got %d %q with tag %q, want 304", got.status, got.body, tag)
+	}
+	stale := w.verb(path, "retry", `{"why": "x"}`)
+	stale.header = http.Header{"If-Match": {`"0"`}}
+	if got := w.call(stale); got.status != http.StatusPreconditionFailed {
+		t.Errorf("a stale verb: got %d %s, want 412", got.status, got.body)
+	}
+	done := make(chan answer)
+	go func() {
+		q.path += "?wait=30"
+		a, _ := w.try(q)
+		done <- a
+	}()
+	fresh := w.verb(path, "compensate", `{"why": "x"}`)
+	fresh.header = http.Header{"If-Match": {tag}}
+	if got := w.call(fresh); got.status != http.StatusAccepted {
+		t.Errorf("a fresh verb: got %d %s, want 202", got.status, got.body)
+	}
+	if got := <-done; got.status != http.StatusOK || got.header.Get("ETag") == tag {
+		t.Errorf("who waited for a change: got %d with tag %s", got.status, got.header.Get("ETag"))
+	}
+	w.await(path, api.RunStateCompensated)
+	if got := w.call(w.get(path)); got.header.Get("Retry-After") != "" {
+		t.Errorf("an ended run is to be asked for again after %s s", got.header.Get("Retry-After"))
+	}
+}
+
+func TestVerbs(t *testing.T) {
+	w := newWorld(t)
+	path := w.held(w.order("k"))
+	for _, c := range []struct {
+		name, verb, body string
+		want             int
+	}{
+		{"no reason", "hold", `{}`, 400},
+		{"an empty reason", "hold", `{"why": ""}`, 400},
+		{"a reason with an escape", "hold", `{"why": "\u001b[2J"}`, 400},
+		{"an unknown field", "hold", `{"why": "x", "force": true}`, 400},
+		{"a step where none is asked", "retry", `{"why": "x", "step": "scope-token"}`, 400},
+		{"skip without a step", "skip", `{"why": "x"}`, 400},
+		{"skip of a step that is needed", "skip", `{"why": "x", "step": "create-subscription"}`, 409},
+		{"skip of no step", "skip", `{"why": "x", "step": "nothing"}`, 409},
+		{"hold of a held run", "hold", `{"why": "x"}`, 409},
+		{"compensate", "compensate", `{"why": "x"}`, 202},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := w.call(w.verb(path, c.verb, c.body)); got.status != c.want {
+				t.Errorf("got %d %s, want %d", got.status, got.body, c.want)
+			}
+		})
+	}
+	run := w.await(path, api.RunStateCompensated)
+	if !slices.Equal(run.Verbs, []string{"retry"}) || run.Cause == nil {
+		t.Errorf("afterwards: got verbs %q and cause %+v, want retry and a cause", run.Verbs, run.Cause)
+	}
+}
+
+func TestOperatorsTokenIsRemembered(t *testing.T) {
+	w := newWorld(t)
+	w.call(request{path: "/v1/runs", operator: w.operatorToken})
+	w.upstreamDown.Store(true)
+	if got := w.call(request{path: "/v1/runs", operator: w.operatorToken}); got.status != http.StatusOK {
+		t.Errorf("while Keystone is down: got %d %s, want the token to be remembered", got.status, got.body)
+	}
+}

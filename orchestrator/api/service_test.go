@@ -1,0 +1,101 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/api"
+)
+
+func TestHealth(t *testing.T) {
+	ill := false
+	w := newWorld(t, func(o *api.Options) {
+		o.Ready = []api.Check{
+			{Name: "database", Ask: func(context.Context) error { return nil }},
+			{Name: "keystone", Ask: func(context.Context) error {
+				if ill {
+					return errors.New("the canary of a reason")
+				}
+				return nil
+			}},
+		}
+	})
+	if got := w.call(request{path: "/healthcheck"}); got.status != 200 || got.body != "OK" || !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") {
+		t.Errorf("healthcheck: got %d %q", got.status, got.body)
+	}
+	if got := w.call(request{method: "HEAD", path: "/healthcheck"}); got.status != 204 {
+		t.Errorf("HEAD: got %d, want 204", got.status)
+	}
+	got := w.call(request{path: "/healthcheck", header: http.Header{"Accept": {"application/json"}}})
+	if want := `{"detailed":false,"reasons":["OK"]}` + "\n"; got.body != want {
+		t.Errorf("as JSON: got %s, want %s", got.body, want)
+	}
+	if got := w.call(request{path: "/readyz"}); got.status != 200 || !read[api.Readiness](t, got).Ready {
+		t.Errorf("readyz: got %d %s", got.status, got.body)
+	}
+	ill = true
+	got = w.call(request{path: "/readyz"})
+	want := []api.CheckResult{{Name: "database", Ok: true}, {Name: "keystone"}}
+	if got.status != 503 || !slices.Equal(read[api.Readiness](t, got).Checks, want) || strings.Contains(got.body, "canary") {
+		t.Errorf("readyz while Keystone is down: got %d %s", got.status, got.body)
+	}
+}
+
+func TestVersionsAndPages(t *testing.T) {
+	w := newWorld(t)
+	if got := read[api.VersionList](t, w.call(request{path: "/"})).Versions; len(got) != 1 || got[0].Status != api.CURRENT {
+		t.Errorf("versions: got %+v", got)
+	}
+	docs := w.call(request{path: "/docs"})
+	for _, want := range []string{"Subscribe a user to a plan", "Idempotency-Key: $(uuidgen)", "idempotency-key-reused", `id="schema-Run"`} {
+		if !strings.Contains(docs.body, want) {
+			t.Errorf("the docs do not tell %q", want)
+		}
+	}
+	if strings.Contains(docs.body, "ZgotmplZ") || strings.Contains(docs.body, "<no value>") {
+		t.Error("the docs hold something that could not be rendered")
+	}
+	if got := w.call(request{path: "/problems/nothing"}); got.status != http.StatusNotFound {
+		t.Errorf("no such problem: got %d", got.status)
+	}
+	// Every kind of problem that has a page is in the document, and the other way round.
+	documented := map[string]bool{}
+	for _, item := range w.document.doc.Paths.Map() {
+		for _, operation := range item.Operations() {
+			for status, response := range operation.Responses.Map() {
+				listed, _ := response.Value.Extensions["x-problems"].([]any)
+				for _, name := range listed {
+					documented[name.(string)] = true
+					page := w.call(request{path: "/problems/" + name.(string)})
+					if page.status != 200 || !strings.Contains(page.body, "Status "+status) {
+						t.Errorf("problem %s has no page that tells its status %s", name, status)
+					}
+				}
+			}
+		}
+	}
+	for _, found := range regexp.MustCompile(`id="problem-([a-z-]+)"`).FindAllStringSubmatch(docs.body, -1) {
+		if name := found[1]; !documented[name] && name != "method-not-allowed" { // which has no operation to stand under
+			t.Errorf("problem %s is nowhere in the document", name)
+		}
+	}
+}
+
+func TestPanicsAreAnswered(t *testing.T) {
+	w := newWorld(t, func(o *api.Options) {
+		o.Identity = func(string) (keystone.Identity, error) { panic("the canary of a panic") }
+	})
+	got := w.call(w.order("k"))
+	if got.status != http.StatusInternalServerError || strings.Contains(got.body, "canary") {
+		t.Errorf("got %d %s, want a bare 500", got.status, got.body)
+	}
+	if log := w.log.String(); !strings.Contains(log, "canary") || !strings.Contains(log, got.header.Get("X-Openstack-Request-Id")) {
+		t.Errorf("the log does not tell the panic under the request's id: %s", log)
+	}
+}
