@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed" // the page
 	"encoding/json"
 	"fmt"
@@ -96,9 +97,9 @@ func (d *document) operationsOf(tag string) []docsOperation {
 			all = append(all, describe(o))
 		}
 	}
-	slices.SortFunc(all, func(a, b docsOperation) int {
-		return strings.Compare(a.Path+" "+a.Method, b.Path+" "+b.Method)
-	})
+	// As in the document, which puts what matters first; the parser forgets the order.
+	place := func(o docsOperation) int { return bytes.Index(openAPI, []byte("operationId: "+o.ID+"\n")) }
+	slices.SortFunc(all, func(a, b docsOperation) int { return cmp.Compare(place(a), place(b)) })
 	return all
 }
 

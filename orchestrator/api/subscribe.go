@@ -40,7 +40,7 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	case err != nil:
 		return err
 	case run != nil:
-		return s.answer(c, run, prefer, true)
+		return s.replay(c, run, prefer)
 	}
 
 	order, err := s.admit(r.Context(), merchant, body, r.Header.Values(headerSubjectToken))
@@ -48,30 +48,27 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 		return err
 	}
 	order.RunID, order.Key, order.Fingerprint, order.Who = s.NewID(), key, mark, callerOf(c).String()
+	take := noToken
 	if s.ScopedTokens != nil && prefer.wait > 0 {
-		take, stop := s.ScopedTokens.Await(order.RunID)
+		var stop func()
+		take, stop = s.ScopedTokens.Await(order.RunID)
 		defer stop()
-		c.Set(contextTake, take)
 	}
 	run, err := s.start(r.Context(), order)
 	if errors.Is(err, saga.ErrKeyUsed) { // by a request that came at the same time
-		c.Set(contextTake, nil)
 		if run, err = s.known(r.Context(), merchant.ID, key, mark); err != nil {
 			return err
 		}
 		if run == nil {
 			return &refusal{kind: outcomeUnknown, detail: "another request is using the key", retryAfter: time.Second}
 		}
-		return s.answer(c, run, prefer, true)
+		return s.replay(c, run, prefer)
 	}
 	if err != nil {
 		return err
 	}
-	return s.answer(c, run, prefer, false)
+	return s.answer(c, run, prefer, take)
 }
-
-// contextTake is where the way to the scoped token is kept for the one request that may have it.
-const contextTake = "take"
 
 // ownMerchant is the merchant of the key, if the path names it.
 func ownMerchant(c echo.Context, merchantID string) (merchants.Merchant, error) {
@@ -117,9 +114,19 @@ func (s *server) start(ctx context.Context, order Subscription) (*saga.Run, erro
 	return run, err
 }
 
+// replay answers an order that was accepted before. It gets no token: that is for the first request alone.
+func (s *server) replay(c echo.Context, run *saga.Run, prefer preference) error {
+	c.Response().Header().Set("Idempotency-Replayed", "true")
+	return s.answer(c, run, prefer, noToken)
+}
+
+func noToken() (string, bool) { return "", false }
+
 // answer waits as long as was preferred and shows the run: 201 when it succeeded, the failure when it was compensated, 202
 // otherwise. For a run that has ended the answer is always the same.
-func (s *server) answer(c echo.Context, run *saga.Run, prefer preference, replayed bool) error {
+func (s *server) answer(
+	c echo.Context, run *saga.Run, prefer preference, take func() (token string, ok bool),
+) error {
 	run, err := s.settle(c.Request().Context(), run, prefer.wait)
 	if err != nil {
 		return err
@@ -129,13 +136,8 @@ func (s *server) answer(c echo.Context, run *saga.Run, prefer preference, replay
 	if prefer.applied != "" {
 		h.Set("Preference-Applied", prefer.applied)
 	}
-	if replayed {
-		h.Set("Idempotency-Replayed", "true")
-	}
-	if take, ok := c.Get(contextTake).(func() (string, bool)); ok {
-		if token, ok := take(); ok {
-			h.Set(headerSubjectToken, token)
-		}
+	if token, ok := take(); ok {
+		h.Set(headerSubjectToken, token)
 	}
 	if run.State == saga.Succeeded {
 		return s.show(c, http.StatusCreated, run)
