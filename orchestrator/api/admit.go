@@ -35,8 +35,8 @@ func (s *server) admit(
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	a := admission{s: s, ctx: ctx, merchant: m, identity: identity}
-	return a.check(want, tokens[0])
+	a := admission{s: s, merchant: m, identity: identity}
+	return a.check(ctx, want, tokens[0])
 }
 
 // coherent checks what the schema cannot say.
@@ -67,14 +67,13 @@ func coherent(want SubscribeRequest) error {
 // admission is the check of one order.
 type admission struct {
 	s        *server
-	ctx      context.Context //nolint:containedctx // it lives as long as the one call of check
 	merchant merchants.Merchant
 	identity keystone.Identity
 }
 
 // check reads all that the order names. What it reports does not depend on which answer came first: who the user is
 // comes before what is configured, and that before what was asked for.
-func (a *admission) check(want SubscribeRequest, text string) (Subscription, error) {
+func (a *admission) check(ctx context.Context, want SubscribeRequest, text string) (Subscription, error) {
 	m := a.merchant
 	order := Subscription{
 		Merchant: m, PlanID: want.PlanID, CustomerID: valueOf(want.CustomerID), AddUser: valueOf(want.AddUser),
@@ -86,39 +85,39 @@ func (a *admission) check(want SubscribeRequest, text string) (Subscription, err
 	var domain keystone.Domain
 	reads := []func() error{
 		func() (err error) {
-			token, err = shared(a.ctx, &a.s.reads, "token "+m.Cloud+" "+digest(text), a.identity.ValidateToken, text)
+			token, err = shared(ctx, &a.s.reads, "token "+m.Cloud+" "+digest(text), a.identity.ValidateToken, text)
 			return a.ofToken(err)
 		},
 		func() (err error) {
 			name := cmp.Or(m.Domain, a.s.Defaults.Domain)
-			domain, err = shared(a.ctx, &a.s.reads, "domain "+m.Cloud+" "+name, a.identity.Domain, name)
+			domain, err = shared(ctx, &a.s.reads, "domain "+m.Cloud+" "+name, a.identity.Domain, name)
 			return configured("domain", err)
 		},
 		func() (err error) {
-			order.CustomerRoles, err = a.identity.Roles(a.ctx, orElse(m.CustomerRoles, a.s.Defaults.CustomerRoles))
+			order.CustomerRoles, err = a.identity.Roles(ctx, orElse(m.CustomerRoles, a.s.Defaults.CustomerRoles))
 			return configured("roles", err)
 		},
 		func() (err error) {
-			order.SubscriptionRoles, err = a.identity.Roles(a.ctx, orElse(m.SubscriptionRoles, a.s.Defaults.SubscriptionRoles))
+			order.SubscriptionRoles, err = a.identity.Roles(ctx, orElse(m.SubscriptionRoles, a.s.Defaults.SubscriptionRoles))
 			return configured("roles", err)
 		},
 		func() error {
-			_, err := shared(a.ctx, &a.s.reads, "plan "+m.ID+" "+want.PlanID, a.plan, want.PlanID)
+			_, err := shared(ctx, &a.s.reads, "plan "+m.ID+" "+want.PlanID, a.plan, want.PlanID)
 			return named("/plan_id", "the merchant has no such plan", err)
 		},
 	}
 	if c := want.Customer; c != nil {
 		order.Customer = Customer{Name: c.Name, Currency: c.Currency, Language: c.Language}
 		reads = append(reads, func() error {
-			_, err := shared(a.ctx, &a.s.reads, "currency "+c.Currency, a.s.Billing.Currency, c.Currency)
+			_, err := shared(ctx, &a.s.reads, "currency "+c.Currency, a.s.Billing.Currency, c.Currency)
 			return named("/customer/currency", "there is no such currency", err)
 		}, func() error {
-			_, err := shared(a.ctx, &a.s.reads, "language "+c.Language, a.s.Billing.Language, c.Language)
+			_, err := shared(ctx, &a.s.reads, "language "+c.Language, a.s.Billing.Language, c.Language)
 			return named("/customer/language", "there is no such language", err)
 		})
 	} else {
 		reads = append(reads, func() error {
-			_, err := a.s.Billing.Customer(a.ctx, m.ID, order.CustomerID)
+			_, err := a.s.Billing.Customer(ctx, m.ID, order.CustomerID)
 			return named("/customer_id", "the merchant has no such customer", err)
 		})
 	}
@@ -130,7 +129,7 @@ func (a *admission) check(want SubscribeRequest, text string) (Subscription, err
 	}
 	order.UserID, order.UserName, order.TokenExpiresAt, order.DomainID = token.UserID, token.UserName, token.ExpiresAt, domain.ID
 	if order.CustomerID != "" && !order.AddUser {
-		return order, a.member(order)
+		return order, a.member(ctx, order)
 	}
 	return order, nil
 }
@@ -147,16 +146,16 @@ func (a *admission) ofToken(err error) error {
 }
 
 // member wants the user to have a role on the customer's tenant. Without the tenant nobody has.
-func (a *admission) member(order Subscription) error {
+func (a *admission) member(ctx context.Context, order Subscription) error {
 	refused := refuse(userNotOfCustomer, "the user has no role on the customer's tenant")
-	project, err := a.identity.FindProject(a.ctx, order.DomainID, "bs-customer-"+order.CustomerID)
+	project, err := a.identity.FindProject(ctx, order.DomainID, "bs-customer-"+order.CustomerID)
 	if errors.Is(err, keystone.ErrNotFound) {
 		return refused
 	}
 	if err != nil {
 		return err
 	}
-	roles, err := a.identity.AssignedRoles(a.ctx, project.ID, order.UserID)
+	roles, err := a.identity.AssignedRoles(ctx, project.ID, order.UserID)
 	if err == nil && len(roles) == 0 {
 		return refused
 	}
@@ -213,7 +212,7 @@ func named(pointer, detail string, err error) error {
 func configured(what string, err error) error {
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
 		return &refusal{
-			kind: configurationFault, detail: "the merchant's " + what + " do not exist or are refused",
+			kind: configurationFault, detail: "the merchant's " + what + " cannot be resolved",
 			cause: fmt.Errorf("resolving the merchant's %s: %w", what, err),
 		}
 	}

@@ -2,12 +2,14 @@ package api
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
@@ -47,6 +49,9 @@ func (s *server) CreateMerchant(c echo.Context) error {
 		OnFailure: cmp.Or(string(valueOf(want.OnFailure)), merchants.Compensate), AdoptUnmarked: valueOf(want.AdoptUnmarked),
 		MaxLiveRuns: valueOf(want.MaxLiveRuns), CreatedAt: s.now(),
 	}
+	if err := s.resolves(ctx, m); err != nil {
+		return err
+	}
 	key, secret, err := merchants.NewKey(s.Random, m.ID, m.CreatedAt)
 	if err != nil {
 		return err
@@ -82,28 +87,70 @@ func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
 	if want.Name != nil && blank(*want.Name) != "" {
 		return invalid(InvalidParam{Pointer: some("/name"), Detail: blank(*want.Name)})
 	}
-	m, err := s.Merchants.Update(c.Request().Context(), merchantID, func(m *merchants.Merchant) error {
-		set(&m.Name, want.Name)
-		set(&m.Cloud, want.Cloud)
-		set(&m.Domain, want.Domain)
-		set(&m.CustomerRoles, want.CustomerRoles)
-		set(&m.SubscriptionRoles, want.SubscriptionRoles)
-		set(&m.OnFailure, (*string)(want.OnFailure))
-		set(&m.AdoptUnmarked, want.AdoptUnmarked)
-		set(&m.MaxLiveRuns, want.MaxLiveRuns)
-		switch {
-		case want.Disabled == nil:
-		case *want.Disabled:
-			m.Disable(s.now())
-		default:
-			m.Enable()
+	ctx := c.Request().Context()
+	if want.Cloud != nil || want.Domain != nil || want.CustomerRoles != nil || want.SubscriptionRoles != nil {
+		m, err := s.Merchants.Merchant(ctx, merchantID)
+		if err != nil {
+			return err
 		}
+		s.change(&m, want)
+		if err := s.resolves(ctx, m); err != nil {
+			return err
+		}
+	}
+	m, err := s.Merchants.Update(ctx, merchantID, func(m *merchants.Merchant) error {
+		s.change(m, want)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	return answerJSON(c, http.StatusOK, viewMerchant(m))
+}
+
+// change changes what is given.
+func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
+	set(&m.Name, want.Name)
+	set(&m.Cloud, want.Cloud)
+	set(&m.Domain, want.Domain)
+	set(&m.CustomerRoles, want.CustomerRoles)
+	set(&m.SubscriptionRoles, want.SubscriptionRoles)
+	set(&m.OnFailure, (*string)(want.OnFailure))
+	set(&m.AdoptUnmarked, want.AdoptUnmarked)
+	set(&m.MaxLiveRuns, want.MaxLiveRuns)
+	switch {
+	case want.Disabled == nil:
+	case *want.Disabled:
+		m.Disable(s.now())
+	default:
+		m.Enable()
+	}
+}
+
+// resolves asks the merchant's cloud for its domain and roles now, where an admin can still mend them: at the first order
+// they would be a configuration fault.
+func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
+	identity, err := s.Identity(m.Cloud)
+	if err != nil {
+		return invalid(InvalidParam{Pointer: some("/cloud"), Detail: "there is no such cloud"})
+	}
+	_, err = identity.Domain(ctx, cmp.Or(m.Domain, s.Defaults.Domain))
+	if err = unresolved("/domain", err); err != nil {
+		return err
+	}
+	_, err = identity.Roles(ctx, m.CustomerRoles)
+	if err = unresolved("/customer_roles", err); err != nil {
+		return err
+	}
+	_, err = identity.Roles(ctx, m.SubscriptionRoles)
+	return unresolved("/subscription_roles", err)
+}
+
+func unresolved(pointer string, err error) error {
+	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
+		return invalid(InvalidParam{Pointer: &pointer, Detail: "Keystone does not have it, or it opens the whole cloud"})
+	}
+	return err
 }
 
 // set changes a field that was given.
