@@ -13,8 +13,10 @@ import (
 )
 
 // TestOneCallSubscribesAUser runs the workflow that is served.
-func TestOneCallSubscribesAUser(t *testing.T) {
-	w := startUpstreams(t)
+func TestOneCallSubscribesAUser(t *testing.T) { onBoth(t, oneCallSubscribesAUser) }
+
+func oneCallSubscribesAUser(t *testing.T, database string) {
+	w := startUpstreams(t, database)
 	handover := &workflows.Handover{}
 	definitions, err := workflows.All(workflows.Upstreams{
 		Identity: func(string) (keystone.Identity, error) { return w.cloud, nil },

@@ -78,9 +78,11 @@ func TestOneKeyOfTwoMerchantsIsTwoOrders(t *testing.T) {
 	}
 }
 
-func TestManyAtOnceWithOneKey(t *testing.T) {
+func TestManyAtOnceWithOneKey(t *testing.T) { onBoth(t, manyAtOnceWithOneKey) }
+
+func manyAtOnceWithOneKey(t *testing.T, database string) {
 	const callers = 200
-	w := newWorld(t)
+	w := newWorldOn(t, database)
 	answers := make([]answer, callers)
 	var all sync.WaitGroup
 	for i := range answers {

@@ -69,10 +69,21 @@ type portal struct{ id, key, secret string }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// newWorld makes a world whose workflow is the stand-in.
+// onBoth runs a test on both databases.
+func onBoth(t *testing.T, test func(t *testing.T, database string)) {
+	t.Run("SQLite", func(t *testing.T) { test(t, storetest.SQLite(t)) })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, storetest.PostgreSQL(t)) })
+}
+
+// newWorld makes a world on SQLite whose workflow is the stand-in.
 func newWorld(t *testing.T, change ...func(*api.Options)) *world {
 	t.Helper()
-	w := startUpstreams(t)
+	return newWorldOn(t, storetest.SQLite(t), change...)
+}
+
+func newWorldOn(t *testing.T, database string, change ...func(*api.Options)) *world {
+	t.Helper()
+	w := startUpstreams(t, database)
 	workflow, err := saga.Define(w.steps.workflow())
 	must(t, err)
 	w.serve([]*saga.Definition{workflow}, append([]func(*api.Options){func(o *api.Options) {
@@ -115,8 +126,8 @@ func (w *world) serve(workflows []*saga.Definition, change ...func(*api.Options)
 	w.upstreamWrites.Store(0)
 }
 
-func openStore(t *testing.T) *store.Store {
-	s, err := store.Open(t.Context(), storetest.SQLite(t), bytes.Repeat([]byte{7}, store.KeySize))
+func openStore(t *testing.T, database string) *store.Store {
+	s, err := store.Open(t.Context(), database, bytes.Repeat([]byte{7}, store.KeySize))
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	_, err = s.Migrate(t.Context())
@@ -125,8 +136,8 @@ func openStore(t *testing.T) *store.Store {
 }
 
 // startUpstreams makes a world without a service.
-func startUpstreams(t *testing.T) *world {
-	w := &world{t: t, log: &lockedBuffer{}, store: openStore(t)}
+func startUpstreams(t *testing.T, database string) *world {
+	w := &world{t: t, log: &lockedBuffer{}, store: openStore(t, database)}
 	w.keystone = keystonetest.New(keystonetest.Options{})
 	w.keystone.AddRole("bs-admin")
 	front := httptest.NewServer(w.counted(w.keystone, &w.upstreamDown, &w.keystoneReads))
