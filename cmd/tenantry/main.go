@@ -2,18 +2,26 @@
 package main
 
 import (
-	"fmt"
+	"context"
+	"io"
 	"os"
+	"os/signal"
+	"syscall"
 )
 
-// main shows the configuration.
+// version is this release; the linker sets it.
+var version = "unknown"
+
 func main() {
-	config, err := loadConfig("", os.Environ())
-	if err == nil {
-		err = config.print(os.Stdout)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	p := program{in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}
+	os.Exit(p.run(ctx, os.Args[1:]))
+}
+
+// program is one call of the command, with what it reads and writes.
+type program struct {
+	in       io.Reader
+	out, err io.Writer
+	environ  []string
 }

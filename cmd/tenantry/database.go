@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/store"
+)
+
+// config reads the configuration of a command that runs beside the database.
+func (p *program) config() (Config, error) {
+	c, err := loadConfig("", p.environ)
+	return c, exit(exitUsage, err)
+}
+
+// open opens the configured database and brings it to this release's schema.
+func open(ctx context.Context, c Config) (s *store.Store, migrations int, err error) {
+	secret, err := secretKey(c)
+	if err != nil {
+		return nil, 0, exit(exitUsage, err)
+	}
+	s, err = store.Open(ctx, c.DatabaseURL, secret)
+	if err != nil {
+		return nil, 0, exit(exitUnreachable, err)
+	}
+	migrations, err = s.Migrate(ctx)
+	if err != nil {
+		return nil, 0, errors.Join(exit(exitUnreachable, err), s.Close())
+	}
+	return s, migrations, nil
+}
+
+// withStore is for commands that work on the database alone.
+func (p *program) withStore(ctx context.Context, do func(Config, *store.Store) error) (err error) {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	s, _, err := open(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return do(c, s)
+}
+
+func (p *program) migrate() *cobra.Command {
+	return &cobra.Command{
+		Use: "migrate", Short: "Bring the database to this release's schema", Args: exactly(),
+		Long: "Brings the database to this release's schema, as serve does when it starts. It may run beside live servers, " +
+			"and more than one at once.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.config()
+			if err != nil {
+				return err
+			}
+			s, migrations, err := open(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(p.out, "%d migrations ran\n", migrations)
+			return errors.Join(err, s.Close())
+		},
+	}
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// line runs a command line and gives its exit code and what it wrote.
+func line(t *testing.T, environ []string, args ...string) (code int, out, err string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	p := program{in: strings.NewReader(""), out: &stdout, err: &stderr, environ: environ}
+	code = p.run(t.Context(), args)
+	return code, stdout.String(), stderr.String()
+}
+
+// newDatabase is an environment with a database of its own.
+func newDatabase(t *testing.T) []string {
+	t.Helper()
+	return []string{"TENANTRY_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "t.db")}
+}
+
+func TestMigrate(t *testing.T) {
+	env := newDatabase(t)
+	if code, out, stderr := line(t, env, "migrate"); code != 0 || strings.HasPrefix(out, "0 ") {
+		t.Errorf("got %d, %q, %q", code, out, stderr)
+	}
+	if code, out, stderr := line(t, env, "migrate"); code != 0 || out != "0 migrations ran\n" {
+		t.Errorf("again: got %d, %q, %q", code, out, stderr)
+	}
+}

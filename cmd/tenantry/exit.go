@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// What the process ends with, beside 0 for success and 1 for everything that is not said here.
+const (
+	exitUsage       = 2
+	exitRefused     = 3
+	exitFailed      = 4
+	exitUnreachable = 5
+)
+
+const exitHelp = `Exit codes:
+  0  success
+  1  something unforeseen, or interrupted
+  2  the command line or the configuration is wrong
+  3  the server, or the database's contents, refuse what was asked
+  4  the run failed: it was compensated, is stuck, or waits for an operator
+  5  the server or the database cannot be reached, or is out of order`
+
+// exitError is an error that decides the exit code.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// exit gives err, if there is one, its exit code. An error that has one keeps it.
+func exit(code int, err error) error {
+	if _, has := errors.AsType[*exitError](err); err == nil || has {
+		return err
+	}
+	return &exitError{code, err}
+}
+
+func usage(format string, args ...any) error { return exit(exitUsage, fmt.Errorf(format, args...)) }
+
+// run executes a command line and returns the exit code.
+func (p *program) run(ctx context.Context, args []string) int {
+	root := p.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
+		p.say("tenantry: %s", line)
+	}
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code
+	}
+	return 1
+}
+
+// say tells the human, apart from the output.
+func (p *program) say(format string, args ...any) { _, _ = fmt.Fprintf(p.err, format+"\n", args...) }

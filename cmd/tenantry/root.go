@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+const rootHelp = `Tenantry turns one subscribe call into a BillingStack customer and subscription, the
+OpenStack tenants of both, and the user's roles there.
+
+What runs on a server (serve, migrate, merchant) reads TENANTRY_* and the file at TENANTRY_CONFIG, and OS_* or
+clouds.yaml for Keystone. What talks to a server (subscribe, runs) reads TENANTRY_URL and credentials from the
+environment: see their help.
+
+` + exitHelp
+
+// root is the whole command line.
+func (p *program) root() *cobra.Command {
+	root := group("tenantry", "Subscribe users: BillingStack and Keystone in one call", rootHelp)
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetIn(p.in)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit(exitUsage, err) })
+	root.AddCommand(
+		p.migrate(),
+		&cobra.Command{
+			Use: "version", Short: "Print the version", Args: exactly(),
+			RunE: func(*cobra.Command, []string) error {
+				_, err := fmt.Fprintln(p.out, version)
+				return err
+			},
+		},
+	)
+	return root
+}
+
+// exactly takes one argument for each name.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return usage("wanted %d arguments %v, got %d", len(names), names, len(args))
+		}
+		return nil
+	}
+}
+
+// group is a command that only holds others.
+func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("%s knows no %q", c.CommandPath(), args[0])
+			}
+			return c.Help()
+		},
+	}
+	c.AddCommand(commands...)
+	return c
+}
