@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/store"
+)
+
+func (p *program) merchant() *cobra.Command {
+	return group("merchant", "Keep the merchants and their API keys",
+		"Works on the configured database itself: no server needs to run. A merchant's id is BillingStack's.\n\n"+exitHelp,
+		p.merchantCreate(), p.merchantList(), p.merchantUpdate(), p.merchantSwitch("disable"), p.merchantSwitch("enable"),
+		p.merchantRotateKey())
+}
+
+func (p *program) merchantCreate() *cobra.Command {
+	c := &cobra.Command{
+		Use: "create BILLINGSTACK_MERCHANT_ID --name NAME", Short: "Let a merchant in, and make its first API key",
+		Args: exactly("BILLINGSTACK_MERCHANT_ID"),
+		Long: "Lets a merchant of BillingStack in, and makes its first API key. The secret is shown this once and kept nowhere.",
+	}
+	fields, f := merchantFlags(c), formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		id := args[0]
+		switch {
+		case !billing.ValidID(id):
+			return usage("%q is not a merchant's id: a lower-case uuid", id)
+		case fields.name == "":
+			return usage("--name is needed")
+		}
+		return p.withStore(cmd.Context(), func(c Config, s *store.Store) error {
+			m := merchants.Merchant{ID: id, OnFailure: merchants.Compensate, Cloud: merchants.DefaultCloud, CreatedAt: now()}
+			if err := fields.apply(cmd, c, &m); err != nil {
+				return err
+			}
+			key, secret, err := merchants.NewKey(rand.Reader, id, m.CreatedAt)
+			if err != nil {
+				return err
+			}
+			if err := s.Merchants().Create(cmd.Context(), m, key); err != nil {
+				return ofMerchants(id, err)
+			}
+			p.warnUnknown(cmd.Context(), c, s, id)
+			v := viewMerchant(m)
+			created := client.MerchantCreated{
+				MerchantID: v.MerchantID, APIKey: key.Key, APISecret: secret, Name: v.Name, Cloud: v.Cloud, Domain: v.Domain,
+				CustomerRoles: v.CustomerRoles, SubscriptionRoles: v.SubscriptionRoles, OnFailure: v.OnFailure,
+				AdoptUnmarked: v.AdoptUnmarked, MaxLiveRuns: v.MaxLiveRuns, CreatedAt: v.CreatedAt,
+			}
+			return f.print(p.out, created, func(w io.Writer) { keyTable(w, id, key.Key, secret) })
+		})
+	}
+	return c
+}
+
+// keyTable shows a new key.
+func keyTable(w io.Writer, merchantID, key, secret string) {
+	row(w, "merchant id", merchantID)
+	row(w, "API key", key)
+	row(w, "API secret", secret)
+}
+
+func (p *program) merchantList() *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "List the merchants by name", Args: exactly()}
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		return p.withStore(cmd.Context(), func(_ Config, s *store.Store) error {
+			all, err := s.Merchants().List(cmd.Context())
+			if err != nil {
+				return exit(exitUnreachable, err)
+			}
+			list := client.MerchantList{Merchants: []client.Merchant{}}
+			for _, m := range all {
+				list.Merchants = append(list.Merchants, viewMerchant(m))
+			}
+			return f.print(p.out, list, func(w io.Writer) { merchantTable(w, list.Merchants...) })
+		})
+	}
+	return c
+}
+
+func (p *program) merchantUpdate() *cobra.Command {
+	c := &cobra.Command{
+		Use: "update MERCHANT_ID", Short: "Change what is given; runs keep what they were accepted with",
+		Args: exactly("MERCHANT_ID"),
+	}
+	fields, f := merchantFlags(c), formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return p.updateMerchant(cmd.Context(), *f, args[0], func(c Config, m *merchants.Merchant) error {
+			return fields.apply(cmd, c, m)
+		})
+	}
+	return c
+}
+
+// merchantSwitch is disable or enable.
+func (p *program) merchantSwitch(verb string) *cobra.Command {
+	short := "Close the merchant's portal out; runs under way go on"
+	change := func(m *merchants.Merchant) { m.Disable(now()) }
+	if verb == "enable" {
+		short, change = "Let a disabled merchant's portal in again", (*merchants.Merchant).Enable
+	}
+	c := &cobra.Command{Use: verb + " MERCHANT_ID", Short: short, Args: exactly("MERCHANT_ID")}
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return p.updateMerchant(cmd.Context(), *f, args[0], func(_ Config, m *merchants.Merchant) error {
+			change(m)
+			return nil
+		})
+	}
+	return c
+}
+
+func (p *program) updateMerchant(
+	ctx context.Context, f format, id string, change func(Config, *merchants.Merchant) error,
+) error {
+	return p.withStore(ctx, func(c Config, s *store.Store) error {
+		m, err := s.Merchants().Update(ctx, id, func(m *merchants.Merchant) error { return change(c, m) })
+		if err != nil {
+			return ofMerchants(id, err)
+		}
+		v := viewMerchant(m)
+		return f.print(p.out, v, func(w io.Writer) { merchantTable(w, v) })
+	})
+}
+
+func (p *program) merchantRotateKey() *cobra.Command {
+	c := &cobra.Command{
+		Use: "rotate-key MERCHANT_ID", Short: "Make a new API key", Args: exactly("MERCHANT_ID"),
+		Long: "Makes a new API key. The newest key of before goes on working until the next rotation, older ones end now. " +
+			"The secret is shown this once and kept nowhere.",
+	}
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return p.withStore(cmd.Context(), func(_ Config, s *store.Store) error {
+			key, secret, err := merchants.NewKey(rand.Reader, args[0], now())
+			if err != nil {
+				return err
+			}
+			revoked, err := s.Merchants().Rotate(cmd.Context(), key)
+			if err != nil {
+				return ofMerchants(args[0], err)
+			}
+			made := client.APIKeyCreated{
+				MerchantID: args[0], APIKey: key.Key, APISecret: secret, CreatedAt: key.CreatedAt, Revoked: []string{},
+			}
+			for _, k := range revoked {
+				made.Revoked = append(made.Revoked, k.Key)
+			}
+			return f.print(p.out, made, func(w io.Writer) {
+				keyTable(w, args[0], key.Key, secret)
+				row(w, "revoked", strings.Join(made.Revoked, " "))
+			})
+		})
+	}
+	return c
+}
+
+// warnUnknown says so when BillingStack does not have the merchant: its portal cannot subscribe anybody before it does.
+func (p *program) warnUnknown(ctx context.Context, c Config, s *store.Store, id string) {
+	var known int
+	var err error
+	if c.BillingURL == "" {
+		var found []billing.Merchant
+		found, err = s.Billing().Merchants.List(ctx, "", []billing.Condition{{Field: "id", Value: id}})
+		known = len(found)
+	} else {
+		var outside *billing.Client
+		if outside, err = billing.New(billing.Config{URL: c.BillingURL, Timeout: 5 * time.Second}); err == nil {
+			_, err = outside.Merchant(ctx, id)
+			known = 1
+		}
+		if errors.Is(err, billing.ErrNotFound) {
+			known, err = 0, nil
+		}
+	}
+	switch {
+	case err != nil:
+		p.say("tenantry: could not see whether BillingStack has merchant %s: %v", id, err)
+	case known == 0:
+		p.say("tenantry: BillingStack has no merchant %s yet", id)
+	}
+}
+
+// ofMerchants gives an error of the store's merchants its exit code.
+func ofMerchants(id string, err error) error {
+	if errors.Is(err, merchants.ErrNotFound) || errors.Is(err, merchants.ErrExists) {
+		return exit(exitRefused, fmt.Errorf("merchant %s: %w", id, err))
+	}
+	return exit(exitUnreachable, err) // unless it has a code
+}
+
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

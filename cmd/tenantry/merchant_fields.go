@@ -1,0 +1,119 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+)
+
+// merchantFields are what can be said of a merchant on a command line.
+type merchantFields struct {
+	name, cloud, domain              string
+	customerRoles, subscriptionRoles string
+	onFailure                        string
+	adoptUnmarked                    bool
+}
+
+func merchantFlags(c *cobra.Command) *merchantFields {
+	f := &merchantFields{}
+	flags := c.Flags()
+	flags.StringVar(&f.name, "name", "", "its name, 1 to 60 characters")
+	flags.StringVar(&f.cloud, "cloud", merchants.DefaultCloud, "whose Keystone it uses: a name in clouds.yaml; default is OS_*")
+	flags.StringVar(&f.domain, "domain", "", "of its users and tenants, name or id; empty is the configuration's")
+	flags.StringVar(&f.customerRoles, "customer-roles", "", "on customer tenants, a comma list; empty is the configuration's")
+	flags.StringVar(&f.subscriptionRoles, "subscription-roles", "", "on subscription tenants, likewise")
+	flags.StringVar(&f.onFailure, "on-failure", merchants.Compensate, "what happens to a run that failed: compensate or hold")
+	flags.BoolVar(&f.adoptUnmarked, "adopt-unmarked", false, "tenants of the right name that carry no mark may be used")
+	return f
+}
+
+// apply changes what was given on the command line.
+func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Merchant) error {
+	given := cmd.Flags().Changed
+	if given("name") {
+		if f.name != strings.TrimSpace(f.name) || f.name == "" || utf8.RuneCountInString(f.name) > 60 ||
+			strings.ContainsFunc(f.name, func(r rune) bool { return unicode.IsControl(r) || r > 0xFFFF || r == utf8.RuneError }) {
+			return usage("--name: wanted 1 to 60 characters without blanks at the ends, control characters or emoji")
+		}
+		m.Name = f.name
+	}
+	if given("cloud") {
+		m.Cloud = cmp.Or(f.cloud, merchants.DefaultCloud)
+	}
+	if given("domain") {
+		if _, err := text(f.domain); err != nil {
+			return usage("--domain: %w", err)
+		}
+		m.Domain = f.domain
+	}
+	if given("on-failure") {
+		if f.onFailure != merchants.Compensate && f.onFailure != merchants.Hold {
+			return usage("--on-failure: %q is neither compensate nor hold", f.onFailure)
+		}
+		m.OnFailure = f.onFailure
+	}
+	if given("adopt-unmarked") {
+		m.AdoptUnmarked = f.adoptUnmarked
+	}
+	if given("customer-roles") {
+		list, err := allowedRoles(c, f.customerRoles)
+		if err != nil {
+			return usage("--customer-roles: %w", err)
+		}
+		m.CustomerRoles = list
+	}
+	if given("subscription-roles") {
+		list, err := allowedRoles(c, f.subscriptionRoles)
+		if err != nil {
+			return usage("--subscription-roles: %w", err)
+		}
+		m.SubscriptionRoles = list
+	}
+	return nil
+}
+
+// allowedRoles reads a comma list; an empty one leaves the roles to the configuration.
+func allowedRoles(c Config, list string) ([]string, error) {
+	if list == "" {
+		return nil, nil
+	}
+	names, err := roles(list)
+	if err != nil {
+		return nil, err
+	}
+	if !c.AllowCloudAdminRole && slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, "admin") }) {
+		return nil, fmt.Errorf("role admin opens the whole cloud; %s takes it all the same", variable("allow_cloud_admin_role")+"=true")
+	}
+	return names, nil
+}
+
+func viewMerchant(m merchants.Merchant) client.Merchant {
+	return client.Merchant{
+		MerchantID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain,
+		CustomerRoles: append(client.Roles{}, m.CustomerRoles...), SubscriptionRoles: append(client.Roles{}, m.SubscriptionRoles...),
+		OnFailure: client.OnFailure(m.OnFailure), AdoptUnmarked: m.AdoptUnmarked, MaxLiveRuns: m.MaxLiveRuns,
+		CreatedAt: m.CreatedAt, DisabledAt: m.DisabledAt,
+	}
+}
+
+func merchantTable(w io.Writer, all ...client.Merchant) {
+	row(w, "MERCHANT", "NAME", "CLOUD", "DOMAIN", "ON FAILURE", "DISABLED")
+	for _, m := range all {
+		disabled := any("-")
+		if m.DisabledAt != nil {
+			disabled = m.DisabledAt.Format(timeLayout)
+		}
+		row(w, m.MerchantID, m.Name, m.Cloud, cmp.Or(m.Domain, "-"), m.OnFailure, disabled)
+	}
+}
+
+const timeLayout = "2006-01-02 15:04:05Z07:00"

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+)
+
+// format is how a command prints its result: the flag -f.
+type format string
+
+const (
+	asTable format = "table"
+	asJSON  format = "json"
+	asYAML  format = "yaml"
+)
+
+func (f *format) String() string { return string(*f) }
+
+// Set takes a value of the flag.
+func (f *format) Set(s string) error {
+	if !slices.Contains([]format{asTable, asJSON, asYAML}, format(s)) {
+		return fmt.Errorf("%q is none of table, json, yaml", s)
+	}
+	*f = format(s)
+	return nil
+}
+
+// Type stands for the value in the help.
+func (f *format) Type() string { return "table|json|yaml" }
+
+// formatFlag adds -f to a command.
+func formatFlag(c *cobra.Command) *format {
+	f := asTable
+	c.Flags().VarP(&f, "format", "f", "how to print")
+	return &f
+}
+
+// print writes the result as JSON or YAML with the field names of the API, or as the table.
+func (f format) print(w io.Writer, result any, table func(w io.Writer)) error {
+	if f == asTable {
+		columns := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+		table(columns)
+		return columns.Flush()
+	}
+	text, err := json.MarshalIndent(result, "", "  ")
+	if err == nil && f == asYAML {
+		text, err = yaml.JSONToYAML(text)
+	}
+	if err != nil {
+		return fmt.Errorf("encoding the result: %w", err)
+	}
+	_, err = fmt.Fprintln(w, strings.TrimRight(string(text), "\n"))
+	return err
+}
+
+// row writes one line of a table.
+func row(w io.Writer, cells ...any) {
+	texts := make([]string, len(cells))
+	for i, cell := range cells {
+		texts[i] = fmt.Sprint(cell)
+	}
+	_, _ = fmt.Fprintln(w, strings.Join(texts, "\t"))
+}
