@@ -181,3 +181,30 @@ func TestKeystoneMayComeUpLater(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestATokenForSomebodyElse(t *testing.T) {
+	fake := keystonetest.New(keystonetest.Options{AdminPassword: "secret"})
+	url, stop, err := fake.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	cfg := v3.Config{URL: url, Credential: v3.Credential{
+		Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
+	}}
+	token, err := v3.Login(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cloud, err := v3.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := cloud.ValidateToken(t.Context(), token); err != nil || got.UserName != "admin" || got.ProjectID == "" {
+		t.Errorf("got %+v, %v, want admin's, scoped to a project", got, err)
+	}
+	cfg.Credential.Password = "wrong"
+	if token, err := v3.Login(t.Context(), cfg); err == nil {
+		t.Errorf("a wrong password: got a token of %d characters, want an error", len(token))
+	}
+}
