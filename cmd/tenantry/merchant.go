@@ -44,7 +44,7 @@ func (p *program) merchantCreate() *cobra.Command {
 			if err := fields.apply(cmd, c, &m); err != nil {
 				return err
 			}
-			key, secret, err := merchants.NewKey(rand.Reader, id, m.CreatedAt)
+			key, secret, err := newKey(m)
 			if err != nil {
 				return err
 			}
@@ -62,6 +62,11 @@ func (p *program) merchantCreate() *cobra.Command {
 		})
 	}
 	return c
+}
+
+// newKey makes the first key of a new merchant.
+func newKey(m merchants.Merchant) (k merchants.APIKey, secret string, err error) {
+	return merchants.NewKey(rand.Reader, m.ID, m.CreatedAt)
 }
 
 // keyTable shows a new key.

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// clouds gives each cloud's Keystone by its name. One is set up when it is first asked for, and then kept.
+type clouds struct {
+	config     func(name string) (v3.Config, error)
+	merchants  merchants.Store
+	domain     string // of merchants that name none
+	allowAdmin bool
+
+	mu    sync.Mutex
+	known map[string]*cloud
+}
+
+// identity says why a cloud cannot be used where its configuration is missing or wrong; the next call looks again.
+func (c *clouds) identity(name string) (keystone.Identity, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.known[name]; known != nil {
+		return known, nil
+	}
+	cfg, err := c.config(name)
+	if err != nil {
+		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)
+	}
+	made := &cloud{name: name, clouds: c, domains: map[string]bool{}}
+	cfg.Base = saga.Fence(v3.NewTransport(cfg.TLS))
+	cfg.AllowAdminRole = c.allowAdmin
+	cfg.MayWriteDomain = made.mayWrite
+	if made.Identity, err = v3.New(cfg); err != nil {
+		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)
+	}
+	if c.known == nil {
+		c.known = map[string]*cloud{}
+	}
+	c.known[name] = made
+	return made, nil
+}
+
+// cloud is a Keystone that lets nothing be written but in the domains of the configuration and of the merchants. Before a
+// write it learns the ids of those, so that a Keystone that cannot tell them fails the write for now, not for good.
+type cloud struct {
+	keystone.Identity
+	name   string
+	clouds *clouds
+
+	mu      sync.Mutex
+	read    bool
+	domains map[string]bool // by id
+}
+
+// mayWrite is the guard's question. It looks once more where nobody did since a merchant came.
+func (c *cloud) mayWrite(domainID string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return c.learn(ctx, domainID) == nil && c.knows(domainID)
+}
+
+func (c *cloud) knows(domainID string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.domains[domainID]
+}
+
+// learn reads the domains if they were never read, or this one is not among them: a merchant may have come meanwhile.
+func (c *cloud) learn(ctx context.Context, domainID string) error {
+	c.mu.Lock()
+	enough := c.read && (domainID == "" || c.domains[domainID])
+	c.mu.Unlock()
+	if enough {
+		return nil
+	}
+	all, err := c.clouds.merchants.List(ctx)
+	if err != nil {
+		return &keystone.Error{Kind: keystone.Transient, Op: "reading whose domains may be written", Err: err}
+	}
+	names := map[string]bool{c.clouds.domain: true}
+	for _, m := range all {
+		if m.Cloud == c.name {
+			names[cmp.Or(m.Domain, c.clouds.domain)] = true
+		}
+	}
+	for name := range names {
+		domain, err := c.Domain(ctx, name)
+		if errors.Is(err, keystone.ErrNotFound) {
+			continue // of a merchant that is set up wrongly: nothing is written there
+		}
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.domains[domain.ID] = true
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read = true
+	return nil
+}
+
+// EnsureProject implements [keystone.Identity].
+func (c *cloud) EnsureProject(ctx context.Context, n keystone.NewProject) (keystone.Project, bool, error) {
+	if err := c.learn(ctx, n.DomainID); err != nil {
+		return keystone.Project{}, false, err
+	}
+	return c.Identity.EnsureProject(ctx, n)
+}
+
+// RemoveProject implements [keystone.Identity].
+func (c *cloud) RemoveProject(ctx context.Context, p keystone.Project, mark string) (keystone.Project, error) {
+	if err := c.learn(ctx, p.DomainID); err != nil {
+		return keystone.Project{}, err
+	}
+	return c.Identity.RemoveProject(ctx, p, mark)
+}
+
+// EnsureAssignment implements [keystone.Identity].
+func (c *cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) error {
+	if err := c.learn(ctx, ""); err != nil {
+		return err
+	}
+	return c.Identity.EnsureAssignment(ctx, a)
+}
+
+// RemoveAssignment implements [keystone.Identity].
+func (c *cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) (bool, error) {
+	if err := c.learn(ctx, ""); err != nil {
+		return false, err
+	}
+	return c.Identity.RemoveAssignment(ctx, a)
+}

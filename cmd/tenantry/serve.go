@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+)
+
+const serveHelp = `Serves the HTTP API and works on runs, until SIGTERM or SIGINT; then it takes no more requests and hands its
+runs to the other replicas. It brings the database to this release's schema first. The database must be reachable;
+Keystone and BillingStack may come later: /readyz tells. Without TENANTRY_BILLING_URL it serves a BillingStack of
+its own on TENANTRY_BILLING_LISTEN.
+
+Keystone and the service's credential there are the OS_* variables, or with OS_CLOUD an entry of clouds.yaml.
+
+` + exitHelp
+
+func (p *program) serve() *cobra.Command {
+	c := &cobra.Command{Use: "serve", Short: "Serve the API and work on runs", Long: serveHelp, Args: exactly()}
+	printConfig := c.Flags().Bool("print-config", false, "print what is configured, secrets masked, and end")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		config, err := p.config()
+		if err != nil {
+			return err
+		}
+		if *printConfig {
+			return config.print(p.out)
+		}
+		return p.serveUntil(cmd.Context(), config)
+	}
+	return c
+}
+
+// serveUntil serves until ctx ends or a listener fails.
+func (p *program) serveUntil(ctx context.Context, c Config) error {
+	log, err := newLog(c, p.err)
+	if err != nil {
+		return exit(exitUsage, err)
+	}
+	s, err := start(ctx, startOptions{Config: c, Log: log, Cloud: v3.FromCloud})
+	if err != nil {
+		return err
+	}
+	log.Info().Str("version", version).Str("url", s.url).Str("billing_url", s.billingURL).Msg("serving")
+	select {
+	case <-ctx.Done():
+	case err = <-s.failed:
+	}
+	log.Info().Msg("stopping")
+	err = errors.Join(err, s.stop())
+	log.Info().Err(err).Msg("stopped")
+	return err
+}

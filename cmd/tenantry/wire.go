@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/billing/server"
+	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// parts is what a service is wired from.
+type parts struct {
+	Config
+	store      *store.Store
+	billingURL string // the configured one, or the embedded server's
+	cloud      func(name string) (v3.Config, error)
+	log        zerolog.Logger
+}
+
+// wire builds the engine and the HTTP API in front of it. It sends nothing to anybody.
+func wire(p parts) (*saga.Engine, http.Handler, error) {
+	identities := &clouds{
+		config: p.cloud, merchants: p.store.Merchants(), domain: p.Domain, allowAdmin: p.AllowCloudAdminRole,
+	}
+	usual, err := p.cloud(merchants.DefaultCloud)
+	if err != nil {
+		return nil, nil, err
+	}
+	bill, err := billing.New(billing.Config{URL: p.billingURL, Connections: p.BillingConnections, Wrap: saga.Fence})
+	if err != nil {
+		return nil, nil, err
+	}
+	var handover workflows.Handover
+	clock := saga.NewClock(time.Now)
+	definitions, err := workflows.All(workflows.Upstreams{
+		Identity: identities.identity, Billing: bill, Tokens: p.store, Handover: &handover, Now: clock.Now,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	engine := saga.New(saga.Options{
+		Store: p.store, Queue: p.store, Workflows: definitions, NewID: newID, Clock: clock,
+		Lease: p.Lease, Settle: p.Settle, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter,
+		OnEvent: logEvent(p.log), OnFault: func(err error) { p.log.Error().Err(err).Msg("engine") },
+	})
+	handler, err := api.New(api.Options{
+		Engine: engine, Merchants: p.store.Merchants(), Identity: identities.identity, Billing: bill, NewRun: newRun,
+		NewID: newID, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: &handover,
+		Defaults: api.Defaults{
+			CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain,
+		},
+		KeystoneURL: usual.URL, TLS: p.TLSCert != "", Version: version, Log: p.log,
+		Ready: []api.Check{
+			{Name: "database", Ask: p.store.Ping},
+			{Name: "keystone", Ask: func(ctx context.Context) error { return ping(ctx, identities.identity) }},
+			{Name: "billingstack", Ask: bill.Ping},
+		},
+	})
+	return engine, handler, err
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+func ping(ctx context.Context, identity func(string) (keystone.Identity, error)) error {
+	usual, err := identity(merchants.DefaultCloud)
+	if err != nil {
+		return err
+	}
+	return usual.Ping(ctx)
+}
+
+// newRun makes a run of subscribe out of an admitted order.
+func newRun(s api.Subscription) saga.Request {
+	o := workflows.Order{
+		MerchantID: s.Merchant.ID, Cloud: s.Merchant.Cloud, DomainID: s.DomainID, UserID: s.UserID, PlanID: s.PlanID,
+		CustomerID: s.CustomerID, CustomerRoles: s.CustomerRoles, SubscriptionRoles: s.SubscriptionRoles,
+		PaymentMethodID: s.PaymentMethodID, BillingDay: s.BillingDay, AddUser: s.AddUser, AdoptUnmarked: s.AdoptUnmarked,
+		CheckedAt: s.CheckedAt,
+	}
+	if s.CustomerID == "" {
+		o.NewCustomer = &workflows.NewCustomer{
+			Name: s.Customer.Name, Currency: s.Customer.Currency, Language: s.Customer.Language,
+		}
+	}
+	q := o.Request(s.RunID)
+	q.Key, q.Fingerprint, q.Who, q.OnFailure = s.Key, s.Fingerprint, s.Who, s.OnFailure
+	q.Token, q.TokenExpiresAt = s.Token.Reveal(), s.TokenExpiresAt
+	return q
+}
+
+// embedded is the BillingStack of a service that is told of no other.
+func embedded(s *store.Store, log zerolog.Logger) http.Handler {
+	t := s.Billing()
+	records := server.Records{
+		Merchants: t.Merchants, Products: t.Products, Plans: t.Plans, Customers: t.Customers,
+		Subscriptions: t.Subscriptions, Usage: t.Usage,
+	}
+	return server.New(records, func(r *http.Request, err error) {
+		log.Error().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Msg("embedded BillingStack")
+	})
+}
