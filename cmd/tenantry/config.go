@@ -131,7 +131,8 @@ func variable(key string) string { return "TENANTRY_" + strings.ToUpper(key) }
 
 // notSettings tells the variables that share the prefix but are for somebody else.
 func notSettings(name string) bool {
-	return name == "TENANTRY_CONFIG" || strings.HasPrefix(name, "TENANTRY_TEST_")
+	ofClients := []string{envURL, envAPIKey, envAPISecret, envUserToken}
+	return name == "TENANTRY_CONFIG" || slices.Contains(ofClients, name) || strings.HasPrefix(name, "TENANTRY_TEST_")
 }
 
 func variables(environ []string) map[string]string {

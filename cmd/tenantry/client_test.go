@@ -1,0 +1,272 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+)
+
+// house is a server with its Keystone and a BillingStack elsewhere, and a merchant with a plan.
+type house struct {
+	t        *testing.T
+	server   *served
+	keystone *keystonetest.Keystone
+	refuse   atomic.Bool // BillingStack refuses every PATCH
+	merchant billing.Merchant
+	plan     billing.Plan
+	env      []string // of the merchant's portal
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{t: t, keystone: keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})}
+	h.keystone.AddRole("bs-admin")
+	url, stop, err := h.keystone.Start()
+	h.ok(err)
+	t.Cleanup(stop)
+	keystoneEnv(t, url)
+
+	records, _, err := open(t.Context(), Config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "b.db")})
+	h.ok(err)
+	next := embedded(records, zerolog.Nop())
+	billingStack := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPatch && h.refuse.Load() {
+			http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() { billingStack.Close(); _ = records.Close() })
+	database := "TENANTRY_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "t.db")
+	billingURL := "TENANTRY_BILLING_URL=" + billingStack.URL + "/v2"
+	h.server = serveWith(t, database, billingURL, "TENANTRY_LOG_LEVEL=debug", "TENANTRY_SETTLE=0s")
+
+	c, err := billing.New(billing.Config{URL: billingStack.URL + "/v2"})
+	h.ok(err)
+	h.merchant, err = c.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
+	h.ok(err)
+	h.plan, err = c.CreatePlan(t.Context(), h.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
+	h.ok(err)
+	code, out, stderr := line(t, []string{database, billingURL}, "merchant", "create", h.merchant.ID, "--name", "ACME", "-f", "json")
+	var made client.MerchantCreated
+	if code != 0 || json.Unmarshal([]byte(out), &made) != nil || stderr != "" {
+		t.Fatalf("creating the merchant: got %d, %s", code, stderr)
+	}
+	h.env = []string{"TENANTRY_URL=" + h.server.url, "TENANTRY_API_KEY=" + made.APIKey, "TENANTRY_API_SECRET=" + made.APISecret}
+	return h
+}
+
+func (h *house) ok(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// subscribe runs the command for a new user.
+func (h *house) subscribe(env []string, more ...string) (code int, out, stderr string) {
+	h.t.Helper()
+	user := h.keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
+	args := []string{"subscribe", "--merchant", h.merchant.ID, "--plan", h.plan.ID, "--name", "Ann", "--currency", "eur", "--language", "eng"}
+	return line(h.t, append(slices.Clone(env), "TENANTRY_USER_TOKEN="+h.keystone.IssueToken(user)), append(args, more...)...)
+}
+
+// operator is the environment of one who logs in by OS_*.
+func (h *house) operator() []string { return []string{"TENANTRY_URL=" + h.server.url} }
+
+func TestSubscribeAndRuns(t *testing.T) {
+	h := newHouse(t)
+	code, out, stderr := h.subscribe(h.env, "--key", "first")
+	if code != 0 || !strings.Contains(out, "✓ attach-tenant ") || !strings.Contains(out, "\nstate                succeeded\n") || stderr != "" {
+		t.Fatalf("subscribing: got %d, %s%s", code, out, stderr)
+	}
+	code, out, stderr = h.subscribe(h.env, "--key", "first", "-f", "json")
+	var run client.Run
+	if err := json.Unmarshal([]byte(out), &run); err != nil || code != 0 || run.State != client.RunStateSucceeded ||
+		!strings.Contains(stderr, "run succeeded") {
+		t.Fatalf("again: got %d, %v, %s%s", code, err, out, stderr)
+	}
+
+	code, out, stderr = line(t, h.operator(), "runs", "list", "--customer", *run.Result.CustomerID, "--since", "1h")
+	if code != 0 || strings.Count(out, "\n") != 2 || !strings.Contains(out, "\n"+run.ID+"  succeeded  ") {
+		t.Errorf("runs list: got %d, %s%s", code, out, stderr)
+	}
+	if code, out, _ = line(t, h.operator(), "runs", "list", "--state", "stuck", "-f", "json"); code != 0 || !strings.Contains(out, `"runs": []`) {
+		t.Errorf("runs list of stuck ones: got %d, %s", code, out)
+	}
+	code, out, _ = line(t, h.env, "runs", "show", run.ID)
+	if code != 0 || !strings.Contains(out, "\nassign-customer-role/bs-admin ") || !strings.Contains(out, *run.Result.SubscriptionTenantID) {
+		t.Errorf("runs show: got %d, %s", code, out)
+	}
+	if code, out, _ = line(t, h.env, "runs", "show", run.ID, "-f", "yaml"); code != 0 || !strings.Contains(out, "\nstate: succeeded\n") {
+		t.Errorf("runs show -f yaml: got %d, %s", code, out)
+	}
+	if code, out, _ = line(t, h.operator(), "runs", "watch", run.ID); code != 0 || !strings.Contains(out, "run succeeded") {
+		t.Errorf("runs watch: got %d, %s", code, out)
+	}
+	for _, secret := range []string{"canary", "ts_", "gAAAA"} {
+		if strings.Contains(h.server.logged(), secret) {
+			t.Errorf("the log tells %q:\n%s", secret, h.server.logged())
+		}
+	}
+}
+
+func TestAFailedSubscription(t *testing.T) {
+	h := newHouse(t)
+	h.refuse.Store(true)
+	code, out, stderr := h.subscribe(h.env, "--key", "first")
+	if code != exitFailed || !strings.Contains(out, "↶ create-customer ") || !strings.Contains(stderr, " is compensated: attach-tenant: ") {
+		t.Fatalf("got %d, %s%s", code, out, stderr)
+	}
+	if code, _, stderr = h.subscribe(h.env, "--key", "first"); code != exitFailed || !strings.Contains(stderr, "the books are closed") {
+		t.Errorf("again: got %d, %s", code, stderr)
+	}
+	_, out, _ = line(t, h.operator(), "runs", "list", "-f", "json")
+	var list client.RunList
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Runs) != 1 {
+		t.Fatalf("got %v, %s, want one run", err, out)
+	}
+	id := list.Runs[0].ID
+	if code, _, _ = line(t, h.operator(), "runs", "watch", id); code != exitFailed {
+		t.Errorf("runs watch: got %d, want %d", code, exitFailed)
+	}
+
+	h.refuse.Store(false)
+	code, out, stderr = line(t, h.operator(), "runs", "retry", id, "--why", "the books are open", "-f", "json")
+	var successor client.Run
+	if err := json.Unmarshal([]byte(out), &successor); err != nil || code != 0 || valueOf(successor.RetryOf) != id {
+		t.Fatalf("runs retry: got %d, %s%s", code, out, stderr)
+	}
+	if code, out, stderr = line(t, h.operator(), "runs", "watch", successor.ID); code != 0 {
+		t.Errorf("runs watch of the successor: got %d, %s%s", code, out, stderr)
+	}
+}
+
+func TestVerbs(t *testing.T) {
+	h := newHouse(t)
+	_, out, _ := h.subscribe(h.env, "-f", "json")
+	var run client.Run
+	if err := json.Unmarshal([]byte(out), &run); err != nil {
+		t.Fatal(err, out)
+	}
+	for _, verb := range [][]string{{"retry"}, {"skip", "scope-token"}, {"compensate"}, {"hold"}, {"cancel"}} {
+		args := slices.Concat([]string{"runs", verb[0], run.ID}, verb[1:], []string{"--why", "a test"})
+		code, out, stderr := line(t, h.operator(), args...)
+		if code != exitRefused || out != "" || !strings.Contains(stderr, "\n") {
+			t.Errorf("%s of a run that has succeeded: got %d, %s%s, want %d", verb[0], code, out, stderr, exitRefused)
+		}
+		if code, _, stderr := line(t, h.operator(), args[:len(args)-2]...); code != exitUsage || !strings.Contains(stderr, "--why") {
+			t.Errorf("%s without a reason: got %d, %s, want %d", verb[0], code, stderr, exitUsage)
+		}
+	}
+}
+
+func TestRefusedAndUnreachable(t *testing.T) {
+	h := newHouse(t)
+	portal := func(key, secret string) []string {
+		return []string{"TENANTRY_URL=" + h.server.url, "TENANTRY_API_KEY=" + key, "TENANTRY_API_SECRET=" + secret}
+	}
+	noTenantry := httptest.NewServer(http.NotFoundHandler())
+	defer noTenantry.Close()
+	for name, c := range map[string]struct {
+		env  []string
+		args []string
+		code int
+		says string
+	}{
+		"no API key":          {env: h.operator(), code: exitUsage, says: "TENANTRY_API_KEY"},
+		"a wrong API key":     {env: portal("tk_0", "ts_0"), code: exitRefused, says: "not valid"},
+		"an unknown plan":     {env: h.env, args: []string{"--plan", uuid.NewString()}, code: exitRefused, says: "/plan_id: "},
+		"another merchant":    {env: h.env, args: []string{"--merchant", uuid.NewString()}, code: exitRefused, says: "no such merchant"},
+		"two customers":       {env: h.env, args: []string{"--customer", uuid.NewString()}, code: exitUsage, says: "either --name or --customer"},
+		"a day of no month":   {env: h.env, args: []string{"--billing-day", "32"}, code: exitRefused, says: "/billing_day: "},
+		"nobody there":        {env: append(portal("k", "s"), "TENANTRY_URL=http://127.0.0.1:1"), code: exitUnreachable, says: "refused"},
+		"somebody else there": {env: append(portal("k", "s"), "TENANTRY_URL="+noTenantry.URL), code: exitUnreachable, says: "not as Tenantry does"},
+		"a key for all to hear": {
+			env: append(portal("k", "s"), "TENANTRY_URL=http://tenantry.example.org"), code: exitUsage, says: "https only",
+		},
+		"a URL of no kind": {env: append(portal("k", "s"), "TENANTRY_URL=tenantry"), code: exitUsage, says: "TENANTRY_URL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := h.subscribe(c.env, c.args...)
+			if code != c.code || !strings.Contains(stderr, c.says) {
+				t.Errorf("got %d, %s, want %d and %q", code, stderr, c.code, c.says)
+			}
+		})
+	}
+	for name, c := range map[string]struct {
+		os   map[string]string
+		args []string
+		code int
+		says string
+	}{
+		"an unknown run":      {args: []string{"show", uuid.NewString()}, code: exitRefused, says: "no such run"},
+		"a wrong OS_TOKEN":    {os: map[string]string{"OS_TOKEN": "x"}, args: []string{"list"}, code: exitRefused, says: "token is not valid"},
+		"a wrong password":    {os: map[string]string{"OS_PASSWORD": "x"}, args: []string{"list"}, code: exitRefused, says: "logging in as user admin"},
+		"no password":         {os: map[string]string{"OS_PASSWORD": ""}, args: []string{"list"}, code: exitUsage, says: "nothing to log in with"},
+		"a Keystone nowhere":  {os: map[string]string{"OS_AUTH_URL": "http://127.0.0.1:1"}, args: []string{"list"}, code: exitUnreachable, says: "logging in"},
+		"a state of no run":   {args: []string{"list", "--state", "asleep"}, code: exitRefused, says: "state"},
+		"a time of no clock":  {args: []string{"list", "--since", "noon"}, code: exitUsage, says: "--since"},
+		"a user's token":      {os: map[string]string{"OS_TOKEN": h.keystone.IssueToken(h.keystone.AddUser(keystonetest.User{Name: "u"}))}, args: []string{"list"}, code: exitRefused, says: "admin role"},
+		"a step without skip": {args: []string{"skip", uuid.NewString(), "--why", "x"}, code: exitUsage, says: "[RUN STEP]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for name, value := range c.os {
+				t.Setenv(name, value)
+			}
+			env := append(h.operator(), "OS_TOKEN="+c.os["OS_TOKEN"])
+			code, _, stderr := line(t, env, append([]string{"runs"}, c.args...)...)
+			if code != c.code || !strings.Contains(stderr, c.says) {
+				t.Errorf("got %d, %s, want %d and %q", code, stderr, c.code, c.says)
+			}
+		})
+	}
+}
+
+func TestUserToken(t *testing.T) {
+	for name, c := range map[string]struct {
+		env, in, want string
+	}{
+		"from the environment": {env: "a", in: "b\n", want: "a"},
+		"from standard input":  {in: "b\nc\n", want: "b"},
+		"without a line's end": {in: "b", want: "b"},
+		"nowhere":              {in: "\n"},
+	} {
+		p := program{in: strings.NewReader(c.in), out: io.Discard, err: io.Discard, environ: []string{"TENANTRY_USER_TOKEN=" + c.env}}
+		if got, err := p.userToken(); got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, c.want)
+		}
+	}
+}
+
+func TestDrawing(t *testing.T) {
+	for name, c := range map[string]struct{ got, want string }{
+		"a line that fits":     {cut("abc", 3), "abc"},
+		"a line that does not": {cut("abcd", 3), "ab…"},
+		"a line with an order": {cut("a\x1b[31m\nb", 9), "a [31m b"},
+		"words that fit":       {wrap("a bc", "  ", 6), "  a bc"},
+		"words that do not":    {wrap("a bc d", "  ", 5), "  a\n  bc\n  d"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: got %q, want %q", name, c.got, c.want)
+		}
+	}
+	step := client.Step{Name: "create-customer", State: client.StepStateRunning, Attempts: 2, Error: &client.Failure{Detail: "busy"}}
+	if got, want := stepLine(step), fmt.Sprintf("%-32s running, attempt 2: busy", "create-customer"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+)
+
+const connectHelp = `The server is TENANTRY_URL (default http://127.0.0.1:9292). Credentials are taken from the environment alone:
+  a portal   TENANTRY_API_KEY and TENANTRY_API_SECRET
+  operators  OS_TOKEN; or OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and their like; or OS_CLOUD, of clouds.yaml
+
+`
+
+// These are for what talks to a server, and no settings of one.
+const (
+	envURL       = "TENANTRY_URL"
+	envAPIKey    = "TENANTRY_API_KEY"    //nolint:gosec // the name of a variable
+	envAPISecret = "TENANTRY_API_SECRET" //nolint:gosec // the name of a variable
+	envUserToken = "TENANTRY_USER_TOKEN" //nolint:gosec // the name of a variable
+)
+
+// remote is an orchestrator elsewhere, with a credential for it.
+type remote struct{ *client.ClientWithResponses }
+
+// asPortal talks to the server with the merchant's API key.
+func (p *program) asPortal() (remote, error) {
+	env := variables(p.environ)
+	key, secret := env[envAPIKey], env[envAPISecret]
+	if key == "" || secret == "" {
+		return remote{}, usage("%s and %s are needed", envAPIKey, envAPISecret)
+	}
+	u, err := url.Parse(env[envURL])
+	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+		return remote{}, usage("%s: an API key is sent over https only, or to this host", envURL)
+	}
+	return p.connect(func(_ context.Context, r *http.Request) error {
+		r.SetBasicAuth(key, secret)
+		return nil
+	})
+}
+
+// asOperator talks to the server with a Keystone token.
+func (p *program) asOperator(ctx context.Context) (remote, error) {
+	token := variables(p.environ)["OS_TOKEN"]
+	if token == "" {
+		cfg, err := v3.FromEnv()
+		if err != nil {
+			return remote{}, usage("OS_TOKEN is not set, and there is nothing to log in with: %w", err)
+		}
+		if token, err = v3.Login(ctx, cfg); err != nil {
+			return remote{}, ofLogin(err)
+		}
+	}
+	return p.connect(withToken(token))
+}
+
+// asEither is a portal where an API key is given, else an operator.
+func (p *program) asEither(ctx context.Context) (remote, error) {
+	if variables(p.environ)[envAPIKey] != "" {
+		return p.asPortal()
+	}
+	return p.asOperator(ctx)
+}
+
+func ofLogin(err error) error {
+	if e, ok := errors.AsType[*keystone.Error](err); ok && (e.OwnCredential || e.Kind == keystone.Permanent) {
+		return exit(exitRefused, err)
+	}
+	return exit(exitUnreachable, err)
+}
+
+func (p *program) connect(credential client.RequestEditorFn) (remote, error) {
+	return dial(cmp.Or(variables(p.environ)[envURL], "http://127.0.0.1:9292"), credential)
+}
+
+func dial(address string, credential client.RequestEditorFn) (remote, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Scheme != "http" && u.Scheme != "https" {
+		return remote{}, usage("%s is not an http:// or https:// URL without a user", envURL)
+	}
+	c, err := client.NewClientWithResponses(strings.TrimRight(address, "/"),
+		client.WithHTTPClient(newHTTPClient()), client.WithRequestEditorFn(credential))
+	return remote{c}, err
+}
+
+// newHTTPClient waits longer than a server lets a request wait for its run.
+func newHTTPClient() *http.Client {
+	return &http.Client{
+		Timeout:       90 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// withToken shows a Keystone token of an operator.
+func withToken(token string) client.RequestEditorFn {
+	return func(_ context.Context, r *http.Request) error {
+		r.Header.Set("X-Auth-Token", token)
+		return nil
+	}
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// unsent gives the exit code to an error that came instead of an answer.
+func unsent(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return exit(exitUnreachable, err)
+}
+
+// refusal is the error for an answer that is a problem.
+func refusal(status int, body []byte) error {
+	var p client.Problem
+	if err := json.Unmarshal(body, &p); err != nil || p.Title == "" {
+		return exit(exitUnreachable, fmt.Errorf("the server answers %d, but not as Tenantry does", status))
+	}
+	var text strings.Builder
+	text.WriteString(p.Title)
+	if p.Detail != nil {
+		text.WriteString(": " + *p.Detail)
+	}
+	for _, param := range valueOf(p.InvalidParams) {
+		if where := valueOf(param.Pointer) + valueOf(param.Parameter); where != "" {
+			text.WriteString("\n  " + where + ": " + param.Detail)
+		}
+	}
+	text.WriteString("\n  (" + p.RequestID + ")")
+	code := exitUnreachable
+	switch {
+	case strings.HasSuffix(p.Type, "/subscription-failed"):
+		code = exitFailed
+	case status < http.StatusInternalServerError:
+		code = exitRefused
+	}
+	return exit(code, errors.New(text.String()))
+}
+
+// valueOf gives what p points at, or a zero value.
+func valueOf[T any](p *T) T {
+	if p == nil {
+		p = new(T)
+	}
+	return *p
+}
+
+// some points at a flag's value, but not at a zero one.
+func some[T comparable](v T) *T {
+	if v == *new(T) {
+		return nil
+	}
+	return &v
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+)
+
+// drawing gives the way to show a run that moves: on a terminal one picture that changes, else a line for each change.
+func drawing(w io.Writer) func(client.Run) {
+	if file, ok := w.(*os.File); ok && terminal(w) {
+		return (&picture{w: file}).draw
+	}
+	return (&journal{w: w, seen: map[string]string{}, width: 1 << 16}).draw
+}
+
+// picture shows all steps of one run, in place.
+type picture struct {
+	w     *os.File
+	lines int // of the picture before
+}
+
+func (p *picture) draw(r client.Run) {
+	width, _, err := term.GetSize(int(p.w.Fd()))
+	if err != nil || width < 20 {
+		width = 80
+	}
+	var b strings.Builder
+	if p.lines > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", p.lines)
+	}
+	lines := []string{fmt.Sprintf("run %s  %s", r.ID, r.State)}
+	for _, s := range r.Steps {
+		lines = append(lines, fmt.Sprintf("  %s %s", mark(s.State), stepLine(s)))
+	}
+	if r.Reason != nil {
+		lines = append(lines, "  waits: "+reasonText(*r.Reason))
+	}
+	for _, line := range lines {
+		b.WriteString("\x1b[2K" + cut(line, width-1) + "\n")
+	}
+	b.WriteString("\x1b[J") // what is left of a longer picture
+	p.lines = len(lines)
+	_, _ = fmt.Fprint(p.w, b.String())
+}
+
+// journal writes a line for each step and state that differs from what was seen before.
+type journal struct {
+	w     io.Writer
+	seen  map[string]string
+	width int // of a line
+}
+
+func (j *journal) draw(r client.Run) {
+	for _, s := range r.Steps {
+		if s.State == client.StepStatePending {
+			continue
+		}
+		at := r.UpdatedAt
+		if s.State == client.StepStateSucceeded && s.EndedAt != nil {
+			at = *s.EndedAt
+		}
+		j.note(s.Name, at, mark(s.State)+" "+stepLine(s))
+	}
+	text := "run " + string(r.State)
+	if r.Reason != nil {
+		text += ": " + reasonText(*r.Reason)
+	} else if r.Cause != nil {
+		text += ": " + failureText(*r.Cause)
+	}
+	j.note("", r.UpdatedAt, text)
+}
+
+func (j *journal) note(what string, at time.Time, text string) {
+	if j.seen[what] != text {
+		j.seen[what] = text
+		_, _ = fmt.Fprintln(j.w, cut(at.UTC().Format("15:04:05.000")+"  "+text, j.width))
+	}
+}
+
+func mark(s client.StepState) string {
+	return cmp.Or(map[client.StepState]string{
+		client.StepStateRunning: ">", client.StepStateUnknown: "?", client.StepStateSucceeded: "✓", client.StepStateSkipped: "-",
+		client.StepStateFailed: "✗", client.StepStateUndoing: "<", client.StepStateUndone: "↶", client.StepStateUndoFailed: "✗",
+	}[s], " ")
+}
+
+func stepLine(s client.Step) string {
+	text := fmt.Sprintf("%-32s %s", s.Name, s.State)
+	if s.Attempts > 1 {
+		text += fmt.Sprintf(", attempt %d", s.Attempts)
+	}
+	if s.State == client.StepStateSucceeded && s.StartedAt != nil && s.EndedAt != nil {
+		text += fmt.Sprintf("  %d ms", s.EndedAt.Sub(*s.StartedAt).Milliseconds())
+	}
+	if s.Error != nil && s.State != client.StepStateSucceeded && s.State != client.StepStateUndone {
+		text += ": " + s.Error.Detail
+	}
+	return text
+}
+
+// cut shortens a line so that it fits, and lets no control character of somebody else's through.
+func cut(line string, width int) string {
+	line = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F {
+			return ' '
+		}
+		return r
+	}, line)
+	if utf8.RuneCountInString(line) <= width {
+		return line
+	}
+	return string([]rune(line)[:width-1]) + "…"
+}
+
+// wrap breaks a text at its blanks into lines of the width, each behind the indent.
+func wrap(text, indent string, width int) string {
+	var lines []string
+	line := indent
+	for word := range strings.FieldsSeq(text) {
+		if line != indent && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines, line = append(lines, line), indent
+		}
+		if line != indent {
+			line += " "
+		}
+		line += word
+	}
+	return strings.Join(append(lines, line), "\n")
+}

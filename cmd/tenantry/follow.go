@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+)
+
+// follow draws the run as it stands and after each change, until it has ended or somebody must act.
+func (s remote) follow(ctx context.Context, runID string, draw func(client.Run)) (client.Run, error) {
+	var known client.GetRunParams // at first nothing, so that the answer comes at once
+	for {
+		answer, err := s.GetRunWithResponse(ctx, runID, &known)
+		if err != nil {
+			return client.Run{}, unsent(ctx, err)
+		}
+		switch {
+		case answer.StatusCode() == http.StatusNotModified:
+			continue
+		case answer.JSON200 == nil:
+			return client.Run{}, refusal(answer.StatusCode(), answer.Body)
+		}
+		draw(*answer.JSON200)
+		if resting(*answer.JSON200) {
+			return *answer.JSON200, nil
+		}
+		known = client.GetRunParams{Wait: some(25), IfNoneMatch: some(answer.HTTPResponse.Header.Get("ETag"))}
+	}
+}
+
+// resting tells whether the run goes no further by itself.
+func resting(r client.Run) bool {
+	ends := []client.RunState{client.RunStateSucceeded, client.RunStateCompensated, client.RunStateStuck}
+	return slices.Contains(ends, r.State) || r.Reason != nil && r.Reason.Kind == client.ReasonKindOperator
+}
+
+// outcome is nil for a run that succeeded, and tells of another one that rests why it did not.
+func outcome(r client.Run) error {
+	if r.State == client.RunStateSucceeded {
+		return nil
+	}
+	text := fmt.Sprintf("run %s is %s", r.ID, r.State)
+	if r.Cause != nil {
+		text += ": " + failureText(*r.Cause)
+	}
+	if r.Reason != nil {
+		text += "; it waits: " + reasonText(*r.Reason)
+	}
+	return exit(exitFailed, errors.New(text))
+}
+
+func failureText(f client.Failure) string {
+	text := f.Detail
+	if f.Step != nil {
+		text = *f.Step + ": " + text
+	}
+	return text
+}
+
+func reasonText(r client.Reason) string {
+	text := r.Detail
+	if r.FixBy != client.FixByNobody {
+		text += " (for the " + string(r.FixBy) + " to fix)"
+	}
+	return text
+}

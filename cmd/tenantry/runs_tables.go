@@ -1,0 +1,64 @@
+package main
+
+import (
+	"io"
+
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+)
+
+func runsTable(w io.Writer, runs []client.Run) {
+	row(w, "RUN", "STATE", "ACCEPTED", "CUSTOMER", "REASON")
+	for _, r := range runs {
+		reason := "-"
+		if r.Reason != nil {
+			reason = cut(reasonText(*r.Reason), 60)
+		}
+		row(w, r.ID, r.State, r.CreatedAt.Format(timeLayout), or(r.Result.CustomerID), reason)
+	}
+}
+
+func runTable(w io.Writer, r client.Run) {
+	row(w, "run", r.ID)
+	row(w, "workflow", r.Workflow)
+	row(w, "merchant", r.MerchantID)
+	row(w, "user", or(r.UserID))
+	row(w, "plan", or(r.PlanID))
+	row(w, "accepted", r.CreatedAt.Format(timeLayout))
+	resultTable(w, r)
+	if r.Reason != nil {
+		row(w, "waits", reasonText(*r.Reason))
+	}
+	if r.Cause != nil {
+		row(w, "failed", failureText(*r.Cause))
+	}
+	for _, left := range r.LeftBehind {
+		row(w, "left behind", left.Step, or(left.Kind), or(left.ID))
+	}
+	row(w, "verbs", r.Verbs)
+	row(w)
+	row(w, "STEP", "STATE", "TRIES", "UNDOS", "ERROR")
+	for _, s := range r.Steps {
+		failure := "-"
+		if s.Error != nil {
+			failure = cut(s.Error.Detail, 60)
+		}
+		row(w, s.Name, s.State, s.Attempts, s.Undos, failure)
+	}
+}
+
+// resultTable shows what has come of a run.
+func resultTable(w io.Writer, r client.Run) {
+	row(w, "state", r.State)
+	row(w, "customer", or(r.Result.CustomerID))
+	row(w, "customer tenant", or(r.Result.CustomerTenantID))
+	row(w, "subscription", or(r.Result.SubscriptionID))
+	row(w, "subscription tenant", or(r.Result.SubscriptionTenantID))
+}
+
+// or gives the text that p points at, or a dash.
+func or(p *string) string {
+	if p == nil || *p == "" {
+		return "-"
+	}
+	return *p
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+)
+
+// verb is one of the commands that ask something of a run.
+func (p *program) verb(name, short string) *cobra.Command {
+	c := &cobra.Command{
+		Use: name + " RUN --why REASON", Short: short, Args: exactly("RUN"),
+		Long: short + ". The reason goes into the run's history. It happens at the run's next checkpoint: watch tells.\n\n" +
+			connectHelp + exitHelp,
+	}
+	if name == "skip" {
+		c.Use, c.Args = "skip RUN STEP --why REASON", exactly("RUN", "STEP")
+	}
+	why := c.Flags().String("why", "", "the reason, for the history")
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if *why == "" {
+			return usage("--why is needed")
+		}
+		connect := p.asOperator
+		if name == "cancel" {
+			connect = p.asEither
+		}
+		s, err := connect(cmd.Context())
+		if err != nil {
+			return err
+		}
+		status, body, run, err := s.ask(cmd.Context(), name, args, *why)
+		if err != nil {
+			return unsent(cmd.Context(), err)
+		}
+		if run == nil {
+			return refusal(status, body)
+		}
+		return f.print(p.out, run, func(w io.Writer) { runsTable(w, []client.Run{*run}) })
+	}
+	return c
+}
+
+// ask sends a verb. The arguments are the run, and the step of a skip.
+func (s remote) ask(ctx context.Context, verb string, args []string, why string) (status int, body []byte, run *client.Run, err error) {
+	id, reason := args[0], client.VerbRequest{Why: why}
+	var answer interface {
+		GetBody() []byte
+		StatusCode() int
+		GetJSON202() *client.VerbTaken
+	}
+	switch verb {
+	case "retry":
+		answer, err = s.RetryRunWithResponse(ctx, id, &client.RetryRunParams{}, reason)
+	case "skip":
+		answer, err = s.SkipStepWithResponse(ctx, id, &client.SkipStepParams{}, client.SkipRequest{Step: args[1], Why: why})
+	case "compensate":
+		answer, err = s.CompensateRunWithResponse(ctx, id, &client.CompensateRunParams{}, reason)
+	case "hold":
+		answer, err = s.HoldRunWithResponse(ctx, id, &client.HoldRunParams{}, reason)
+	default:
+		answer, err = s.CancelRunWithResponse(ctx, id, &client.CancelRunParams{}, reason)
+	}
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	if answer.StatusCode() != http.StatusAccepted {
+		return answer.StatusCode(), answer.GetBody(), nil, nil
+	}
+	return answer.StatusCode(), answer.GetBody(), answer.GetJSON202(), nil
+}
