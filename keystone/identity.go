@@ -15,7 +15,8 @@ import (
 // Every error is an *[Error]: its Kind tells what a caller should do, and [errors.Is] finds the sentinels of this package.
 // All methods are safe for concurrent use.
 type Identity interface {
-	// Domain finds a domain by its id or, where no domain has this id, by its name. ErrNotFound if there is neither.
+	// Domain finds a domain by its id or, where no domain has this id, by its name, once: it is kept.
+	// ErrNotFound if there is neither.
 	Domain(ctx context.Context, nameOrID string) (Domain, error)
 
 	// Roles resolves role names, in their order. Each name is looked up once and kept. ErrNotFound for an unknown name;

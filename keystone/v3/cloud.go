@@ -46,8 +46,9 @@ type Cloud struct {
 	bare     *gophercloud.ServiceClient // with no credential
 	allowAll bool
 
-	mu    sync.Mutex
-	roles map[string]keystone.Role // by name
+	mu      sync.Mutex
+	roles   map[string]keystone.Role   // by name
+	domains map[string]keystone.Domain // by what they were asked for: name or id
 }
 
 var _ keystone.Identity = (*Cloud)(nil)
@@ -71,6 +72,7 @@ func New(cfg Config) (*Cloud, error) {
 		bare:     client(endpoint, guarded),
 		allowAll: cfg.AllowAdminRole,
 		roles:    map[string]keystone.Role{},
+		domains:  map[string]keystone.Domain{},
 	}
 	own := &session{login: c.login(cfg.Credential), now: time.Now}
 	c.identity = client(endpoint, &authenticated{own, guarded})

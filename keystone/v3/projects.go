@@ -14,7 +14,24 @@ import (
 )
 
 // Domain implements [keystone.Identity].
-func (c *Cloud) Domain(ctx context.Context, nameOrID string) (d keystone.Domain, err error) {
+func (c *Cloud) Domain(ctx context.Context, nameOrID string) (keystone.Domain, error) {
+	c.mu.Lock()
+	d, ok := c.domains[nameOrID]
+	c.mu.Unlock()
+	if ok {
+		return d, nil
+	}
+	d, err := c.findDomain(ctx, nameOrID)
+	if err != nil {
+		return keystone.Domain{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.domains[nameOrID] = d
+	return d, nil
+}
+
+func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Domain, err error) {
 	op := fmt.Sprintf("finding domain %q", nameOrID)
 	if validID(nameOrID) {
 		err = c.do(ctx, read, op, func(ctx context.Context) error {
