@@ -1,0 +1,201 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+)
+
+// cloud is a Keystone, real or not, spoken to in plain HTTP as its administrator.
+type cloud struct {
+	url      string // ends in /v3; in front of it may stand an upstream
+	direct   string
+	password string
+	token    string
+}
+
+// memoryCloud is an in-memory Keystone behind in.
+func memoryCloud(t testing.TB, in *upstream) cloud {
+	t.Helper()
+	in.next = keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
+	return front(t, in, "canary-password")
+}
+
+// realCloud is the Keystone that `make test` starts, behind in.
+func realCloud(t testing.TB, in *upstream) cloud {
+	t.Helper()
+	base := os.Getenv("TENANTRY_TEST_KEYSTONE_URL")
+	if base == "" {
+		t.Fatal("there is no Keystone: run it with `make test`, which starts one")
+	}
+	t.Log("real: keystone")
+	u, err := url.Parse(strings.TrimSuffix(base, "/v3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.next = &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(u) },
+		Transport: &http.Transport{DisableKeepAlives: true, MaxConnsPerHost: 32},
+	}
+	return front(t, in, os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"))
+}
+
+var roleMade sync.Mutex
+
+func front(t testing.TB, in *upstream, password string) cloud {
+	t.Helper()
+	srv := httptest.NewServer(in)
+	t.Cleanup(srv.Close)
+	direct := httptest.NewServer(in.next)
+	t.Cleanup(direct.Close)
+	c := cloud{url: srv.URL + "/v3", direct: direct.URL + "/v3", password: password}
+	c.token = c.login(t, "admin", password, `{"project":{"name":"admin","domain":{"id":"default"}}}`)
+	roleMade.Lock()
+	defer roleMade.Unlock()
+	var found struct{ Roles []struct{ Name string } }
+	c.call(t, http.MethodGet, "/roles?name=bs-admin", nil, &found)
+	if len(found.Roles) == 0 {
+		c.call(t, http.MethodPost, "/roles", map[string]any{"role": map[string]any{"name": "bs-admin"}}, nil)
+	}
+	return c
+}
+
+// login gets a token with a scope, which is JSON.
+func (c cloud) login(t testing.TB, user, password, scope string) string {
+	t.Helper()
+	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,`+
+		`"domain":{"id":"default"}}}},"scope":%s}}`, user, password, scope)
+	resp, err := http.Post(c.direct+"/auth/tokens", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusCreated {
+		t.Fatalf("logging %s in: %s", user, resp.Status)
+	}
+	return resp.Header.Get("X-Subject-Token")
+}
+
+func (c cloud) call(t testing.TB, method, path string, body, out any) {
+	t.Helper()
+	var sent io.Reader
+	if body != nil {
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequest(method, c.direct+path, sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Auth-Token", c.token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		t.Fatalf("%s %s: %s: %s", method, path, resp.Status, data)
+	}
+	if out != nil {
+		if err := json.Unmarshal(data, out); err != nil {
+			t.Fatalf("%s %s: %s: %s", method, path, resp.Status, data)
+		}
+	}
+}
+
+// newUser makes a user and logs in without a scope.
+func (c cloud) newUser(t testing.TB) (id, token string) {
+	t.Helper()
+	name := "user-" + uuid.NewString()
+	var made struct{ User struct{ ID string } }
+	c.call(t, http.MethodPost, "/users", map[string]any{"user": map[string]any{
+		"name": name, "password": "canary-user-password", "domain_id": "default",
+	}}, &made)
+	return made.User.ID, c.login(t, name, "canary-user-password", `"unscoped"`)
+}
+
+type project struct {
+	ID      string
+	Name    string
+	Enabled bool
+	Tags    []string
+}
+
+// project finds the only project of a name.
+func (c cloud) project(t testing.TB, name string) project {
+	t.Helper()
+	var found struct{ Projects []project }
+	c.call(t, http.MethodGet, "/projects?domain_id=default&name="+name, nil, &found)
+	if len(found.Projects) != 1 {
+		t.Fatalf("%d projects are called %s", len(found.Projects), name)
+	}
+	return found.Projects[0]
+}
+
+// marked lists the projects that a merchant's runs have made.
+func (c cloud) marked(t testing.TB, merchant string) (names []string) {
+	t.Helper()
+	var found struct{ Projects []project }
+	c.call(t, http.MethodGet, "/projects?tags=tenantry-merchant-"+merchant, nil, &found)
+	for _, p := range found.Projects {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// roles names the roles that a user has on a project, sorted.
+func (c cloud) roles(t testing.TB, projectID, user string) (names []string) {
+	t.Helper()
+	var found struct{ Roles []struct{ Name string } }
+	c.call(t, http.MethodGet, "/projects/"+projectID+"/users/"+user+"/roles", nil, &found)
+	for _, r := range found.Roles {
+		names = append(names, r.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// validate asks whose token this is and what it is scoped to.
+func (c cloud) validate(t testing.TB, token string) (user, project string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, c.direct+"/auth/tokens", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Auth-Token", c.token)
+	req.Header.Set("X-Subject-Token", token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var seen struct {
+		Token struct{ User, Project struct{ ID string } }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&seen); err != nil {
+		t.Fatal(err)
+	}
+	return seen.Token.User.ID, seen.Token.Project.ID
+}
