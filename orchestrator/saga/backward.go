@@ -220,6 +220,10 @@ func (w *worker) probe(now time.Time) {
 		w.releaseAt(nil)
 		return
 	}
+	if due := w.probeDue(); due.After(now) { // it was claimed for something else
+		w.releaseAt(&due)
+		return
+	}
 	begun := false
 	for i := range w.run.Steps {
 		begun = begun || w.run.Steps[i].State == StepUndoing
@@ -245,6 +249,11 @@ func (w *worker) nextProbe() {
 		w.releaseAt(nil)
 		return
 	}
-	due := w.run.EndedAt.Add(probeAfter[len(probeAfter)-w.run.Probes])
+	due := w.probeDue()
 	w.releaseAt(&due)
+}
+
+// probeDue is when the next probe is to be made.
+func (w *worker) probeDue() time.Time {
+	return w.run.EndedAt.Add(probeAfter[len(probeAfter)-w.run.Probes])
 }

@@ -11,6 +11,8 @@ func (w *worker) decide() {
 	w.sleepUntil = nil
 	now := w.engine.Clock.Now()
 	switch {
+	case w.run.State == Succeeded: // claimed for a verb that came too late
+		w.releaseAt(nil)
 	case w.def == nil:
 		w.park(w.missing("workflow-unknown", "this release knows no workflow "+w.run.Workflow))
 		w.rest(now)

@@ -3,6 +3,7 @@ package saga_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -59,4 +60,58 @@ func (m *mortal) Renew(ctx context.Context, replica string, now, until time.Time
 		return time.Time{}, errors.New("dead")
 	}
 	return m.Queue.Renew(ctx, replica, now, until)
+}
+
+// late stores a verb for a run without asking whether it fits, as one that races with the run's end.
+func (b *bench) late(t *testing.T, id string, name saga.VerbName) {
+	t.Helper()
+	now := b.Clock.Now()
+	if err := b.store.AddVerb(t.Context(), now, saga.Verb{RunID: id, Name: name, Who: "op", At: now}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool {
+		v, err := b.store.Verbs(t.Context(), id)
+		r, err2 := b.store.Run(t.Context(), id)
+		return err == nil && err2 == nil && len(v) == 0 && r.Replica == ""
+	})
+}
+
+func TestAVerbThatComesAfterTheEndChangesNothing(t *testing.T) {
+	w := newWorld()
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+	show := func(id string) string {
+		r, err := b.store.Run(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(r.State, r.Reason, r.EndedAt, r.DueAt, r.HoldsSubject, r.Probes)
+	}
+	succeeded := b.until(t, b.start(t, nil).ID, saga.Succeeded).ID
+	w.mu.Lock()
+	w.hooks["do c"] = func(context.Context, int) error { return errRefused }
+	w.mu.Unlock()
+	compensated := b.until(t, b.start(t, nil).ID, saga.Compensated).ID
+	for id, name := range map[string]saga.VerbName{succeeded: saga.Hold, compensated: saga.Retry} {
+		before, calls := show(id), len(w.calls())
+		b.late(t, id, name)
+		want(t, "the run after "+string(name), show(id), before)
+		want(t, "calls", len(w.calls()), calls)
+		all := kinds(t, b.store, id)
+		want(t, "last event", all[len(all)-1], saga.EventVerb)
+	}
+}
+
+func TestAVerbDoesNotBringAProbeForward(t *testing.T) {
+	w := newWorld()
+	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
+	})
+	run := b.until(t, b.start(t, nil).ID, saga.Compensated)
+	b.late(t, run.ID, saga.Hold)
+	after, err := b.store.Run(t.Context(), run.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "probes to come, due", fmt.Sprintln(after.Probes, after.DueAt), fmt.Sprintln(3, run.DueAt))
 }

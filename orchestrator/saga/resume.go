@@ -63,7 +63,11 @@ func (w *worker) consume() {
 	}
 	for _, v := range verbs {
 		event := Event{Kind: EventVerb, Verb: string(v.Name), Step: v.Step, Who: v.Who, Why: Clean(v.Why)}
-		if err := w.run.accepts(v); err != nil {
+		err := w.run.accepts(v)
+		if w.run.State.Ended() { // since it was asked: a retry starts another run then, which is not for this one to do
+			err = &RefusedError{v.Name, fmt.Sprintf("the run is %s", w.run.State)}
+		}
+		if err != nil {
 			event.Failure = &Failure{Code: "refused", Detail: Clean(err.Error()), FixBy: FixByNobody, At: w.engine.Clock.Now()}
 			w.tell(event)
 		} else {
