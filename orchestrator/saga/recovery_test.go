@@ -115,3 +115,36 @@ func TestAVerbDoesNotBringAProbeForward(t *testing.T) {
 	}
 	want(t, "probes to come, due", fmt.Sprintln(after.Probes, after.DueAt), fmt.Sprintln(3, run.DueAt))
 }
+
+func TestAClaimWhoseAnswerIsLostIsHandedBack(t *testing.T) {
+	w := newWorld()
+	s := open(t, storetest.SQLite(t))
+	lossy := &lostClaim{Queue: s}
+	now := time.Now()
+	run := &saga.Run{
+		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: now, UpdatedAt: now,
+		BudgetFrom: now, DueAt: &now, State: saga.Pending, HoldsSubject: true, Version: 1,
+		Steps: []saga.StepRow{{Name: "a", State: saga.StepPending}},
+	}
+	if err := s.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
+		t.Fatal(err)
+	}
+	b := serve(t, s, w, func(o *saga.Options) { o.Queue = lossy })
+	b.until(t, run.ID, saga.Succeeded)
+	want(t, "lost", lossy.lost, true)
+}
+
+// lostClaim loses the answer of the first claim that takes a run.
+type lostClaim struct {
+	saga.Queue
+	lost bool
+}
+
+func (l *lostClaim) Claim(ctx context.Context, replica string, now time.Time, limit int) ([]string, error) {
+	ids, err := l.Queue.Claim(ctx, replica, now, limit)
+	if len(ids) > 0 && !l.lost {
+		l.lost = true
+		return nil, errors.New("the connection broke")
+	}
+	return ids, err
+}

@@ -149,6 +149,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 		}
 		ids, err := e.Queue.Claim(ctx, replica, e.Clock.Now(), room)
 		if err != nil {
+			e.beUnsure() // it may have taken some
 			return fmt.Errorf("claiming runs: %w", err)
 		}
 		for _, id := range ids {
