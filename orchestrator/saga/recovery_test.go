@@ -148,3 +148,40 @@ func (l *lostClaim) Claim(ctx context.Context, replica string, now time.Time, li
 	}
 	return ids, err
 }
+
+func TestNothingIsSentAnyMoreWhenRunsAreHandedBack(t *testing.T) {
+	w := newWorld()
+	entered, hang := make(chan context.Context, 1), make(chan struct{})
+	s := open(t, storetest.SQLite(t))
+	var call context.Context
+	leaving := &leaveHook{Queue: s, leave: func() {
+		if call.Err() == nil {
+			t.Error("a call of the replica may still go on when another may take its run")
+		}
+	}}
+	b := serve(t, s, w, func(o *saga.Options) { o.Queue = leaving })
+	b.joined(t)
+	w.mu.Lock()
+	w.hooks["do a"] = func(ctx context.Context, _ int) error { entered <- ctx; <-hang; return nil }
+	w.mu.Unlock()
+	t.Cleanup(func() { close(hang) })
+	run := b.start(t, nil)
+	call = <-entered
+	b.stop() // the call outlasts the grace
+	left, err := s.Run(t.Context(), run.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "handed back", left.Replica, "")
+}
+
+// leaveHook is a queue that tells when its replica leaves.
+type leaveHook struct {
+	saga.Queue
+	leave func()
+}
+
+func (l *leaveHook) Leave(ctx context.Context, replica string, now time.Time) error {
+	l.leave()
+	return l.Queue.Leave(ctx, replica, now)
+}

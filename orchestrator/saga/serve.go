@@ -30,6 +30,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.loop(ctx, l, replica)
 	if l.ctx.Err() == nil {
 		e.drain(grace)
+		l.drop() // first: once the runs are handed back, another replica may be at work on them
 		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.Lease)
 		defer cancel()
 		if err := e.Queue.Leave(leaving, replica, e.Clock.Now()); err != nil {
@@ -41,7 +42,6 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.mu.Lock()
 	e.lease = nil
 	e.mu.Unlock()
-	l.drop()
 	e.idle.Wait()
 }
 
