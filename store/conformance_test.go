@@ -26,7 +26,7 @@ func conforms(t *testing.T, test func(t *testing.T, s *store.Store)) {
 			if _, err := s.Migrate(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Join(t.Context(), "r1", epoch.Add(time.Hour)); err != nil {
+			if _, err := s.Join(t.Context(), "r1", epoch.Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 			test(t, s)
@@ -281,7 +281,7 @@ func TestOnlyWhatIsDueAndUnleasedIsClaimed(t *testing.T) {
 
 func TestTwoReplicasNeverClaimTheSame(t *testing.T) {
 	conforms(t, func(t *testing.T, s *store.Store) {
-		if err := s.Join(t.Context(), "r2", epoch.Add(time.Hour)); err != nil {
+		if _, err := s.Join(t.Context(), "r2", epoch.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		for range 100 {
@@ -325,7 +325,7 @@ func TestALeaseThatEndedIsGone(t *testing.T) {
 		if _, err := s.Renew(t.Context(), "r1", late, late.Add(time.Hour)); !errors.Is(err, saga.ErrLeaseLost) {
 			t.Errorf("renewing a lease that has ended: %v, want ErrLeaseLost", err)
 		}
-		if err := s.Join(t.Context(), "r2", late.Add(time.Hour)); err != nil {
+		if _, err := s.Join(t.Context(), "r2", late.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		for _, freed := range []bool{true, false} {
@@ -517,7 +517,7 @@ func TestAnotherReplicaHearsOfVerbs(t *testing.T) {
 	if _, err := here.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := here.Join(t.Context(), "r1", epoch.Add(time.Hour)); err != nil {
+	if _, err := here.Join(t.Context(), "r1", epoch.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

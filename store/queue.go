@@ -21,13 +21,19 @@ type replicaRow struct {
 // TableName names the table to gorm.
 func (replicaRow) TableName() string { return "replicas" }
 
-// Join registers a replica.
-func (s *Store) Join(ctx context.Context, replica string, until time.Time) error {
-	row := replicaRow{replica, until.UnixMicro()}
-	if err := s.db.WithContext(ctx).Create(&row).Error; err != nil {
-		return fmt.Errorf("registering replica %s: %w", replica, err)
+// Join registers a replica. SQLite leaves the clock alone: there is one machine.
+func (s *Store) Join(ctx context.Context, replica string, until time.Time) (now time.Time, err error) {
+	db := s.db.WithContext(ctx)
+	if s.postgres() {
+		err = db.Raw("INSERT INTO replicas (id, lease_until) VALUES (?, ?) RETURNING clock_timestamp()",
+			replica, until.UnixMicro()).Scan(&now).Error
+	} else {
+		err = db.Create(&replicaRow{replica, until.UnixMicro()}).Error
 	}
-	return nil
+	if err != nil {
+		return time.Time{}, fmt.Errorf("registering replica %s: %w", replica, err)
+	}
+	return now, nil
 }
 
 // Renew prolongs a lease that has not ended, and deletes the replicas whose leases have: their runs become claimable by

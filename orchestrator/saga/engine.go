@@ -115,7 +115,6 @@ func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
 	n.Events = []Event{accepted}
 	run.Seq, run.Version = 1, 1
 
-	run.DueAt = &run.CreatedAt // also while a worker has it: when that dies, the run is due
 	w := e.reserve(run)
 	if w != nil {
 		w.begin()

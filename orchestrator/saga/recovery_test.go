@@ -48,16 +48,16 @@ type mortal struct {
 	dead atomic.Bool
 }
 
-func (m *mortal) Join(ctx context.Context, replica string, until time.Time) error {
+func (m *mortal) Join(ctx context.Context, replica string, until time.Time) (time.Time, error) {
 	if m.dead.Load() {
-		return errors.New("dead")
+		return time.Time{}, errors.New("dead")
 	}
 	return m.Queue.Join(ctx, replica, until)
 }
 
-func (m *mortal) Renew(ctx context.Context, replica string, now, until time.Time) (time.Time, error) {
+func (m *mortal) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
 	if m.dead.Load() {
-		return time.Time{}, errors.New("dead")
+		return saga.Renewal{}, errors.New("dead")
 	}
 	return m.Queue.Renew(ctx, replica, now, until)
 }
@@ -184,4 +184,20 @@ type leaveHook struct {
 func (l *leaveHook) Leave(ctx context.Context, replica string, now time.Time) error {
 	l.leave()
 	return l.Queue.Leave(ctx, replica, now)
+}
+
+func TestAReplicaWhoseClockIsWrongBuriesNobody(t *testing.T) {
+	w := newWorld()
+	database := storetest.PostgreSQL(t)
+	s := open(t, database)
+	if _, err := s.Join(t.Context(), "healthy", time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	b := serve(t, open(t, database), w, func(o *saga.Options) {
+		o.Clock = saga.NewClock(func() time.Time { return time.Now().Add(time.Hour) })
+	})
+	waitFor(t, func() bool { return b.start(t, nil).Replica != "" })
+	if _, err := s.Renew(t.Context(), "healthy", time.Now(), time.Now().Add(time.Minute)); err != nil {
+		t.Error("the lease of another replica:", err)
+	}
 }

@@ -49,13 +49,12 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 func (e *Engine) join(ctx context.Context) (*lease, string) {
 	for n := 1; ctx.Err() == nil; n++ {
 		replica := e.NewID()
-		err := e.Queue.Join(ctx, replica, e.Clock.Now().Add(e.Lease))
-		if err == nil {
-			_, err = e.renew(ctx, replica) // learns the database's time,
-		}
+		before := e.Clock.local()
+		database, err := e.Queue.Join(ctx, replica, e.Clock.Now().Add(e.Lease))
 		var asked time.Time
 		if err == nil {
-			asked, err = e.renew(ctx, replica) // by which the lease is reckoned
+			e.Clock.set(before, e.Clock.local(), database)
+			asked, err = e.renew(ctx, replica) // the lease is reckoned by the database's time
 		}
 		if err == nil {
 			l := newLease(e.Lease, e.Clock.local, asked)

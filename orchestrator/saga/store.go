@@ -96,8 +96,9 @@ type Filter struct {
 
 // Queue is what claims and wakes runs.
 type Queue interface {
-	// Join registers a replica whose lease runs until then.
-	Join(ctx context.Context, replica string, until time.Time) error
+	// Join registers a replica whose lease runs until then, and tells the database's time: before that is known, the
+	// replica must not judge whose lease has ended.
+	Join(ctx context.Context, replica string, until time.Time) (databaseTime time.Time, err error)
 	// Renew prolongs the lease, and frees the runs of the replicas whose leases have ended.
 	// It returns ErrLeaseLost if the lease had ended before now.
 	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
