@@ -103,7 +103,14 @@ func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) erro
 	if len(b.consumed) == 0 {
 		return nil
 	}
-	return tx.Model(&verbRow{}).Where("id IN ?", b.consumed).Update("consumed_at", now.UnixMicro()).Error
+	var runs []string
+	for id, ok := range passed {
+		if ok {
+			runs = append(runs, id)
+		}
+	}
+	return tx.Model(&verbRow{}).Where("id IN ? AND run_id IN ?", b.consumed, runs).
+		Update("consumed_at", now.UnixMicro()).Error
 }
 
 // lookAround tells what waits for a run that was just written.
