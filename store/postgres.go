@@ -31,7 +31,7 @@ WITH given AS (
 		json_populate_record(NULL::runs, j.item) AS c,
 		json_to_record(j.item) AS f (holder text, drop_token boolean)
 ), fenced AS MATERIALIZED (
-	SELECT r.id
+	SELECT r.id, r.ended_at IS NOT NULL AS had_ended
 	FROM runs r JOIN given c ON c.id = r.id
 	WHERE r.epoch = c.epoch AND r.version = c.version AND r.replica_id = c.holder
 	ORDER BY r.id
@@ -40,7 +40,7 @@ WITH given AS (
 	UPDATE runs r SET version = r.version + 1, ` + set("c", runMutable) + `
 	FROM given c JOIN fenced f ON f.id = c.id
 	WHERE r.id = c.id
-	RETURNING r.id, r.subject, r.ended_at, r.updated_at
+	RETURNING r.id, r.subject, r.ended_at, r.ended_at IS NOT NULL AND NOT f.had_ended AS ends
 ), step AS (
 	UPDATE steps s SET ` + set("c", stepMutable) + `
 	FROM json_populate_recordset(NULL::steps, ?::json) c JOIN fenced f ON f.id = c.run_id
@@ -68,7 +68,7 @@ SELECT run.id,
 	run.ended_at IS NOT NULL AND EXISTS (SELECT 1 FROM runs n
 		WHERE n.subject = run.subject AND n.ended_at IS NULL AND n.id <> run.id) AS successor
 FROM run
-WHERE run.ended_at IS DISTINCT FROM run.updated_at OR pg_notify('` + channel + `', 'ended ' || run.id) IS NOT NULL`
+WHERE CASE WHEN run.ends THEN pg_notify('` + channel + `', 'ended ' || run.id) IS NOT NULL ELSE TRUE END`
 }
 
 func (s *Store) commitPostgres(
