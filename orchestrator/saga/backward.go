@@ -114,7 +114,6 @@ func (w *worker) undone(row *StepRow, o outcome, now time.Time) {
 	if o.err == nil {
 		again := row.UndoneAt != nil
 		row.State, row.Error, row.UndoneAt = StepUndone, nil, &o.startedAt
-		w.run.TakeOvers = 0
 		event.Kind = EventUndone
 		if again && len(o.call.removed) > 0 {
 			event.Kind = EventLateEffect

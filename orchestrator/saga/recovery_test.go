@@ -201,3 +201,30 @@ func TestAReplicaWhoseClockIsWrongBuriesNobody(t *testing.T) {
 		t.Error("the lease of another replica:", err)
 	}
 }
+
+func TestWaitingForLongIsNoTakeOver(t *testing.T) {
+	w := newWorld()
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+	now := time.Now()
+	retry := now.Add(-time.Second)
+	down := &saga.Failure{Code: "toy", Detail: "down", Unavailable: true}
+	run := &saga.Run{
+		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: now, UpdatedAt: now,
+		BudgetFrom: now, DueAt: &now, State: saga.Waiting, HoldsSubject: true, TakeOvers: 40, Version: 1,
+		Reason: &saga.Reason{Kind: saga.WaitsForUpstream, Failure: *down, Until: &retry},
+		Steps:  []saga.StepRow{{Name: "a", State: saga.StepPending, Attempts: 40, RetryAt: &retry, Error: down}},
+	}
+	w.hooks["do a"] = func(context.Context, int) error { return errNeedsPerson }
+	if err := b.store.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool {
+		r, err := b.store.Run(t.Context(), run.ID)
+		return err == nil && r.Reason != nil && r.Reason.Kind == saga.WaitsForOperator
+	})
+	after, err := b.store.Run(t.Context(), run.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "take-overs after forty claims and no death", after.TakeOvers, 0)
+}

@@ -23,6 +23,9 @@ func (w *worker) resume() {
 	if interrupted {
 		w.tell(Event{Kind: EventTakenOver})
 	}
+	if !interrupted { // nobody died of it: it was released, or handed back between two calls
+		run.TakeOvers = 0
+	}
 	switch {
 	case run.State == Stuck, run.held():
 		w.parked = run.Reason

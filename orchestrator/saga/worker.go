@@ -160,6 +160,7 @@ func (w *worker) take(o outcome) {
 	w.next.Objects = append(w.next.Objects, o.call.objects...)
 	w.next.DropToken = w.next.DropToken || o.call.dropToken
 	now := w.engine.Clock.Now()
+	w.run.TakeOvers = 0
 	w.run.Objects = append(w.run.Objects, o.call.objects...)
 	for _, gone := range o.call.removed {
 		w.markRemoved(gone, now)
@@ -191,7 +192,6 @@ func (w *worker) did(row *StepRow, o outcome, now time.Time) {
 	event := Event{Step: row.Name, Attempt: o.call.Attempt, StartedAt: o.startedAt, RequestID: o.call.requestID}
 	if o.err == nil {
 		row.State, row.Output, row.Error, row.EndedAt = StepSucceeded, o.output, nil, &now
-		w.run.TakeOvers = 0
 		event.Kind = EventSucceeded
 		w.tell(event)
 		return
