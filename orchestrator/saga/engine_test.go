@@ -337,6 +337,13 @@ func lossy(w saga.Workflow[state]) saga.Workflow[state] {
 func TestAProbeRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
+	var probes []bool // undos of b, in order
+	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		probes = append(probes, saga.CallOf(ctx).Probe)
+		return nil
+	}
 	clock := &stepped{now: time.Now()}
 	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
 		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
@@ -363,6 +370,7 @@ func TestAProbeRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 	want(t, "what is left", w.present(), []string(nil))
 	run, _ := b.store.Run(t.Context(), id)
 	want(t, "state, due", fmt.Sprintln(run.State, run.DueAt), "compensated <nil>\n")
+	want(t, "first undo, last three", fmt.Sprint(probes[0], probes[len(probes)-3:]), "false [true true true]")
 	want(t, "late effects removed", count(kinds(t, b.store, id), saga.EventLateEffect), 1)
 }
 

@@ -99,7 +99,7 @@ func (w *worker) fly(name string) {
 	_, item, _ := strings.Cut(name, "/")
 	c := &Call{
 		RunID: w.run.ID, Step: name, Item: item, Attempt: row.Attempts, LookFirst: row.Unknowns > 0,
-		Undo: row.State == StepUndoing, lease: w.lease.check,
+		Undo: row.State == StepUndoing, Probe: w.run.State == Compensated, lease: w.lease.check,
 	}
 	do := code.do
 	if c.Undo {
