@@ -228,3 +228,31 @@ func TestWaitingForLongIsNoTakeOver(t *testing.T) {
 	}
 	want(t, "take-overs after forty claims and no death", after.TakeOvers, 0)
 }
+
+func TestARunWhoseEndCannotBeStoredKeepsItsSubject(t *testing.T) {
+	w := newWorld()
+	s := open(t, storetest.SQLite(t))
+	picky := &pickyStore{Store: s}
+	b := serve(t, s, w, func(o *saga.Options) { o.Store = picky })
+	run := b.until(t, b.start(t, nil).ID, saga.Waiting)
+	want(t, "reason, ended, holds its subject", fmt.Sprintln(run.Reason.Code, run.EndedAt, run.HoldsSubject),
+		"not-storable <nil> true\n")
+	picky.pleased.Store(true)
+	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "mended"}); err != nil {
+		t.Fatal(err)
+	}
+	b.until(t, run.ID, saga.Succeeded)
+}
+
+// pickyStore refuses checkpoints that end a run.
+type pickyStore struct {
+	saga.Store
+	pleased atomic.Bool
+}
+
+func (p *pickyStore) Commit(ctx context.Context, now time.Time, cps []saga.Checkpoint) []saga.CommitResult {
+	if cps[0].Run.EndedAt != nil && !p.pleased.Load() {
+		return []saga.CommitResult{{Err: saga.ErrBadRow}}
+	}
+	return p.Store.Commit(ctx, now, cps)
+}

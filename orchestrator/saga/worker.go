@@ -16,6 +16,7 @@ type worker struct {
 	lease  *lease
 
 	replica string // that holds the run
+	stored  Run    // the run as it was last written
 
 	next     Checkpoint // what the next write will hold
 	dirty    bool
@@ -50,7 +51,7 @@ func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v",
 
 func newWorker(e *Engine, d *Definition, run *Run, l *lease) *worker {
 	return &worker{
-		engine: e, def: d, run: run, lease: l, replica: run.Replica,
+		engine: e, def: d, run: run, lease: l, replica: run.Replica, stored: *run,
 		flying:   map[string]bool{},
 		outcomes: make(chan outcome, len(run.Steps)),
 		pokes:    make(chan struct{}, 1),
@@ -62,7 +63,7 @@ func newWorker(e *Engine, d *Definition, run *Run, l *lease) *worker {
 func (w *worker) begin() {
 	w.decide()
 	w.next, w.dirty = Checkpoint{}, false
-	w.counting = w.counts()
+	w.counting, w.stored = w.counts(), *w.run
 }
 
 // takeOver works on a claimed run.
@@ -289,6 +290,7 @@ func (w *worker) commit() bool {
 	case errors.Is(result.Err, ErrBadRow):
 		e.OnFault(fmt.Errorf("storing run %s: %w", w.run.ID, result.Err))
 		if !w.holdBadRow(now) {
+			e.beUnsure()
 			return false
 		}
 	case result.Err != nil:
@@ -296,6 +298,7 @@ func (w *worker) commit() bool {
 		return false
 	}
 	w.run.Version++
+	w.stored = *w.run
 	w.verbs = w.verbs || result.Verbs
 	for _, event := range w.next.Events {
 		e.OnEvent(w.run, event)
@@ -316,14 +319,20 @@ func (w *worker) counts() bool {
 // holdBadRow stores, instead of a write that the database refuses for what it holds, only that the run waits for an
 // operator; what was to be called is not called.
 func (w *worker) holdBadRow(now time.Time) bool {
-	w.run.Seq -= int64(len(w.next.Events))
+	*w.run = w.stored // the write may have ended the run
+	w.run.UpdatedAt = now
 	w.next.Events, w.next.Steps, w.next.Objects, w.calls = nil, nil, nil, nil
+	w.run.Replica, w.released = "", true
+	if w.run.State.Ended() { // it was a probe
+		due := now.Add(probeAfter[1])
+		w.run.DueAt = &due
+		return w.engine.committer.write(w.lease.ctx, w.next).Err == nil
+	}
 	w.run.State, w.run.DueAt = Waiting, nil
 	w.run.Reason = &Reason{Kind: WaitsForOperator, Failure: Failure{
 		Code: "not-storable", Detail: "the database refuses what the run's last step gave; the log tells why",
 		FixBy: FixByOperator, At: now,
 	}}
-	w.run.Replica, w.released = "", true
 	w.tell(Event{Kind: EventWaiting, Failure: &w.run.Reason.Failure})
 	return w.engine.committer.write(w.lease.ctx, w.next).Err == nil
 }
