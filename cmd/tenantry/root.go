@@ -25,7 +25,7 @@ func (p *program) root() *cobra.Command {
 	root.SetErr(p.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit(exitUsage, err) })
 	root.AddCommand(
-		p.serve(), p.subscribe(), p.runs(), p.merchant(), p.migrate(),
+		p.demo(), p.serve(), p.subscribe(), p.runs(), p.merchant(), p.migrate(),
 		&cobra.Command{
 			Use: "version", Short: "Print the version", Args: exactly(),
 			RunE: func(*cobra.Command, []string) error {

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+)
+
+const demoHelp = `Shows a subscription, its repetition, and one that fails and is compensated, with everything in this one process:
+a Keystone in memory, the embedded BillingStack, SQLite in a temporary directory. Nothing is left afterwards.
+
+` + exitHelp
+
+func (p *program) demo() *cobra.Command {
+	c := &cobra.Command{Use: "demo", Short: "Show it all in one process", Long: demoHelp, Args: exactly()}
+	keep := c.Flags().Bool("keep", false, "leave it running, and tell how to call it")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		return p.play(cmd.Context(), *keep)
+	}
+	return c
+}
+
+// unlucky is the customer whom BillingStack refuses.
+const unlucky = "Bob"
+
+// play runs the demo; with keep, until ctx ends.
+func (p *program) play(ctx context.Context, keep bool) (err error) {
+	pace := time.Duration(0)
+	if terminal(p.out) {
+		pace = 150 * time.Millisecond // somebody is looking
+	}
+	s, err := newStage(ctx, pace, func(c billing.Customer) bool { return c.Name == unlucky })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	t := &story{stage: s, out: p.out, draw: p.demoDrawing}
+	switch err := t.tell(ctx); {
+	case err != nil:
+		return err
+	case !keep:
+		t.line("\nAll of this is gone now. With --keep (make demo KEEP=1) it goes on running.")
+		return nil
+	}
+	t.keepHelp()
+	<-ctx.Done()
+	t.line("Stopping.")
+	return nil
+}
+
+// demoDrawing keeps lines short where no terminal is there to say how wide it is.
+func (p *program) demoDrawing() func(client.Run) {
+	if terminal(p.out) {
+		return drawing(p.out)
+	}
+	return (&journal{w: p.out, seen: map[string]string{}, width: 80}).draw
+}
+
+// story tells the demo.
+type story struct {
+	*stage
+	out      io.Writer
+	draw     func() func(client.Run)
+	operator remote
+	firstRun string
+}
+
+func (t *story) line(format string, args ...any) { _, _ = fmt.Fprintf(t.out, format+"\n", args...) }
+
+func (t *story) tell(ctx context.Context) error {
+	token, err := v3.Login(ctx, t.admin())
+	if err != nil {
+		return err
+	}
+	if t.operator, err = dial(t.url, withToken(token)); err != nil {
+		return err
+	}
+	t.line(`Tenantry's demo: everything in this one process.
+
+  $API          %s, the orchestrator
+  Keystone      %s, in memory
+  BillingStack  %s, embedded
+  $MERCHANT     %s, %s,
+                who sells the plans small and large`, t.url, t.keystoneURL, t.billingURL, t.merchant.ID, t.merchant.Name)
+	if err := t.success(ctx); err != nil {
+		return err
+	}
+	return t.failure(ctx)
+}
+
+// success subscribes Ann, and repeats the call.
+func (t *story) success(ctx context.Context) error {
+	call := subscription{plan: t.plans[0].ID, customer: "Ann", key: uuid.NewString()}
+	user := t.keystone.AddUser(keystonetest.User{Name: "ann", Password: demoPassword})
+	t.line("\n1. Ann buys the plan small. She is logged in at the merchant's portal, which\n   has her unscoped token and calls:\n\n%s\n", call.curl("  "))
+	token, err := t.login(ctx, "ann")
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	first, run, err := t.watched(ctx, call, token, user)
+	if err != nil {
+		return err
+	}
+	t.line("\n   %d %s after %d ms, with a scoped token for Ann in X-Subject-Token.\n   What is there now:\n",
+		first.status, http.StatusText(first.status), time.Since(began).Milliseconds())
+	t.firstRun = run.ID
+	if first.status != http.StatusCreated {
+		return fmt.Errorf("the subscription was answered with %d: %s", first.status, first.body)
+	}
+	if err := t.everythingIsThere(ctx, run, user, first.header.Get("X-Subject-Token")); err != nil {
+		return err
+	}
+
+	t.line("\n2. The portal never saw that answer, and makes the same call again:\n")
+	again, err := t.subscribe(ctx, call, token)
+	if err != nil {
+		return err
+	}
+	t.line("   %d %s, Idempotency-Replayed: %s\n", again.status, http.StatusText(again.status), again.header.Get("Idempotency-Replayed"))
+	if err := t.check(again.equal(first) && again.header.Get("Idempotency-Replayed") == "true", "the answer is the same, byte for byte"); err != nil {
+		return err
+	}
+	return t.oneOfEach(ctx, run)
+}
+
+// failure lets Bob's subscription fail at its last step.
+func (t *story) failure(ctx context.Context) error {
+	call := subscription{plan: t.plans[1].ID, customer: unlucky, key: uuid.NewString()}
+	user := t.keystone.AddUser(keystonetest.User{Name: "bob", Password: demoPassword})
+	t.line("\n3. Bob buys the plan large. All goes well until the last call: BillingStack\n" +
+		"   refuses for good to attach his tenant to his subscription. So everything\n   is undone:\n")
+	token, err := t.login(ctx, "bob")
+	if err != nil {
+		return err
+	}
+	got, run, err := t.watched(ctx, call, token, user)
+	if err != nil {
+		return err
+	}
+	var problem client.Problem
+	if err := got.into(&problem); err != nil {
+		return err
+	}
+	t.line("\n   %d %s: %s:\n%s\n\n   What is left of it:\n", got.status, http.StatusText(got.status), problem.Title,
+		wrap(valueOf(problem.Step)+": "+valueOf(problem.Detail), "     ", 80))
+	if got.status != http.StatusConflict || run.State != client.RunStateCompensated {
+		return fmt.Errorf("the subscription was answered with %d: %s", got.status, got.body)
+	}
+	return t.nothingIsLeft(ctx, run, user)
+}
+
+// watched makes a call as the portal, and meanwhile, as an operator, finds its run and draws it.
+func (t *story) watched(ctx context.Context, c subscription, token, user string) (got answer, run client.Run, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		if got, err = t.subscribe(ctx, c, token); err == nil && got.header.Get("Location") == "" && got.status != http.StatusConflict {
+			err = fmt.Errorf("the call was answered with %d: %s", got.status, got.body)
+		}
+		if err != nil {
+			cancel() // there will be no run
+		}
+		done <- err
+	}()
+	id, err := t.find(ctx, user)
+	if err == nil {
+		run, err = t.operator.follow(ctx, id, t.draw())
+	}
+	if called := <-done; called != nil {
+		return got, run, called
+	}
+	return got, run, err
+}
+
+// find waits until the user has a run.
+func (t *story) find(ctx context.Context, user string) (id string, err error) {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for {
+		found, err := t.operator.ListRunsWithResponse(ctx, &client.ListRunsParams{User: &user})
+		switch {
+		case err != nil:
+			return "", err
+		case found.JSON200 == nil:
+			return "", refusal(found.StatusCode(), found.Body)
+		case len(found.JSON200.Runs) > 0:
+			return found.JSON200.Runs[0].ID, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-look.C:
+		}
+	}
+}

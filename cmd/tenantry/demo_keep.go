@@ -1,0 +1,42 @@
+package main
+
+// keepHelp tells how to call what the demo leaves running.
+func (t *story) keepHelp() {
+	t.line(`
+It goes on running until you press ^C. In another shell:
+
+  export API=%s KEYSTONE=%s
+  export BILLING=%s
+  export MERCHANT=%s
+  export PLAN=%s
+  export API_KEY=%s
+  export API_SECRET=%s
+
+  # a user's unscoped token, as a portal gets it (the demo's passwords are "demo")
+  login() { curl -si "$KEYSTONE/auth/tokens" -H 'Content-Type: application/json' \
+    -d '{"auth": {"scope": '"$2"', "identity": {"methods": ["password"],
+      "password": {"user": {"name": "'"$1"'", "domain": {"id": "default"},
+      "password": "demo"}}}}}' | tr -d '\r' |
+    awk 'tolower($1) == "x-subject-token:" {print $2}'; }
+  TOKEN=$(login ann '"unscoped"')
+
+  # the portal: subscribe, and list what was bought
+  curl -i "$API/v1/merchants/$MERCHANT/subscriptions" \
+    -u "$API_KEY:$API_SECRET" -H "X-Subject-Token: $TOKEN" \
+    -H "Idempotency-Key: $RANDOM$RANDOM$RANDOM" \
+    -H 'Content-Type: application/json' -d '{"plan_id": "'"$PLAN"'",
+      "customer": {"name": "Ann again", "currency": "eur", "language": "eng"}}'
+  curl -s -u "$API_KEY:$API_SECRET" "$API/v1/merchants/$MERCHANT/subscriptions"
+
+  # an operator: the runs, and the history of one
+  ADMIN=$(login admin '{"project": {"name": "admin", "domain": {"id": "default"}}}')
+  curl -s -H "X-Auth-Token: $ADMIN" "$API/v1/runs?limit=5"
+  curl -s -H "X-Auth-Token: $ADMIN" "$API/v1/runs/%s/events"
+
+  # a Keystone admin: the tenants; and what BillingStack has
+  curl -s -H "X-Auth-Token: $ADMIN" "$KEYSTONE/projects?tags=tenantry"
+  curl -s "$BILLING/merchants/$MERCHANT/subscriptions"
+
+The API's documentation is at %s/docs.`,
+		t.url, t.keystoneURL, t.billingURL, t.merchant.ID, t.plans[0].ID, t.apiKey, t.apiSecret, t.firstRun, t.url)
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/store"
+)
+
+// demoPassword is every user's in the demo's Keystone, which is reachable from this host alone and lives in memory.
+const demoPassword = "demo"
+
+// stage is where the demo plays: a Keystone in memory, and a service with its own BillingStack on a database in a temporary
+// directory. There is one merchant with two plans.
+type stage struct {
+	*service
+	directory      string
+	keystone       *keystonetest.Keystone
+	keystoneServer *http.Server
+	keystoneURL    string
+
+	identity keystone.Identity // to read back; admin's
+	billing  *billing.Client   // likewise
+	merchant billing.Merchant
+	plans    []billing.Plan
+
+	apiKey, apiSecret string
+}
+
+// newStage sets everything up. Every write to Keystone and BillingStack takes at least pace; refuse says for whom BillingStack
+// refuses to change a subscription.
+func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Customer) bool) (_ *stage, err error) {
+	s := &stage{keystone: keystonetest.New(keystonetest.Options{AdminPassword: demoPassword})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	s.keystone.AddRole("bs-admin")
+	listener, err := listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s.keystoneURL = "http://" + listener.Addr().String() + "/v3"
+	s.keystoneServer = newHTTPServer(slow(pace, s.keystone), zerolog.Nop())
+	go func() { _ = s.keystoneServer.Serve(listener) }() //nolint:errcheck // until stop: what else could end it, the story meets
+	if s.directory, err = os.MkdirTemp("", "tenantry-demo-"); err != nil {
+		return nil, err
+	}
+	config, err := loadConfig("", []string{
+		"TENANTRY_LISTEN=127.0.0.1:0", "TENANTRY_BILLING_LISTEN=127.0.0.1:0",
+		"TENANTRY_DATABASE_URL=sqlite:" + filepath.Join(s.directory, "tenantry.db"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.service, err = start(ctx, startOptions{
+		Config: config, Log: zerolog.Nop(),
+		Cloud: func(string) (v3.Config, error) { return s.admin(), nil },
+		InFront: func(db *store.Store, next http.Handler) http.Handler {
+			return slow(pace, refusing{next: next, records: db.Billing(), refuse: refuse})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.identity, err = v3.New(s.admin()); err != nil {
+		return nil, err
+	}
+	if s.billing, err = billing.New(billing.Config{URL: s.billingURL, Connections: 4}); err != nil {
+		return nil, err
+	}
+	return s, s.seed(ctx)
+}
+
+// admin is the credential of the service, and of an operator.
+func (s *stage) admin() v3.Config {
+	return v3.Config{URL: s.keystoneURL, Credential: v3.Credential{
+		Username: "admin", UserDomainID: keystonetest.DefaultDomain, Password: demoPassword,
+		ProjectName: "admin", ProjectDomainID: keystonetest.DefaultDomain,
+	}}
+}
+
+// seed makes the merchant with its plans, and an API key for its portal.
+func (s *stage) seed(ctx context.Context) (err error) {
+	s.merchant, err = s.billing.CreateMerchant(ctx, billing.Merchant{
+		ID: uuid.NewString(), Name: "ACME Cloud", Currency: "eur", Language: "eng",
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"small", "large"} {
+		plan, err := s.billing.CreatePlan(ctx, s.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: name})
+		if err != nil {
+			return err
+		}
+		s.plans = append(s.plans, plan)
+	}
+	m := merchants.Merchant{
+		ID: s.merchant.ID, Name: s.merchant.Name, Cloud: merchants.DefaultCloud, OnFailure: merchants.Compensate, CreatedAt: now(),
+	}
+	key, secret, err := newKey(m)
+	if err != nil {
+		return err
+	}
+	s.apiKey, s.apiSecret = key.Key, secret
+	return s.store.Merchants().Create(ctx, m, key)
+}
+
+// stop ends everything and leaves nothing behind.
+func (s *stage) stop() (err error) {
+	if s.service != nil {
+		err = s.service.stop()
+	}
+	if s.keystoneServer != nil {
+		err = errors.Join(err, s.keystoneServer.Close())
+	}
+	if s.directory != "" {
+		err = errors.Join(err, os.RemoveAll(s.directory))
+	}
+	return err
+}
+
+// slow lets every write take some time.
+func slow(pace time.Duration, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			select {
+			case <-time.After(pace):
+			case <-r.Context().Done():
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refusing stands before a BillingStack and refuses, for good, to change the subscriptions of some customers.
+type refusing struct {
+	next    http.Handler
+	records store.Billing
+	refuse  func(billing.Customer) bool
+}
+
+// ServeHTTP answers a PATCH of such a subscription as BillingStack answers what is wrong with a request.
+func (r refusing) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.Method == http.MethodPatch && r.refuses(req.Context(), filepath.Base(req.URL.Path)) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = fmt.Fprint(w, `{"faultcode": "Client", "faultstring": "the books are closed", "debuginfo": null}`)
+		return
+	}
+	r.next.ServeHTTP(w, req)
+}
+
+func (r refusing) refuses(ctx context.Context, subscriptionID string) bool {
+	byID := func(id string) []billing.Condition { return []billing.Condition{{Field: "id", Value: id}} }
+	subscriptions, err := r.records.Subscriptions.List(ctx, "", byID(subscriptionID))
+	if err != nil || len(subscriptions) != 1 {
+		return false
+	}
+	customers, err := r.records.Customers.List(ctx, "", byID(subscriptions[0].CustomerID))
+	return err == nil && len(customers) == 1 && r.refuse(customers[0])
+}

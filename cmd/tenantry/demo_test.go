@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestDemo(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	code, out, stderr := line(t, nil, "demo")
+	if code != 0 || stderr != "" {
+		t.Fatalf("got %d, %s\n%s", code, stderr, out)
+	}
+	// in this order
+	rest := out
+	for _, want := range []string{
+		"everything in this one process", "$API          http://127.0.0.1:",
+		"1. Ann buys", `curl -i "$API/v1/merchants/$MERCHANT/subscriptions"`,
+		"✓ create-customer  ", "✓ attach-tenant  ", "run succeeded\n",
+		"201 Created after ", "✓ BillingStack has the customer, whose name is Ann",
+		"✓ Keystone has the tenant bs-customer-…", `✓ there Ann has the roles ["member" "bs-admin"] and no other`,
+		"✓ Keystone has the tenant bs-subscription-…", `✓ there Ann has the roles ["member"] and no other`,
+		"✓ the subscription's resource_id is that tenant", "✓ the scoped token is valid",
+		"2. The portal", "Idempotency-Replayed: true", "✓ the answer is the same, byte for byte", "✓ there are still one run",
+		"3. Bob buys", "✗ attach-tenant  ", "↶ create-customer  ", "run compensated", "409 Conflict", "the books are closed",
+		"✓ BillingStack has no customer", "✓ BillingStack has no subscription", "✓ Keystone has neither tenant", "✓ Bob has no role",
+	} {
+		_, after, found := strings.Cut(rest, want)
+		if !found {
+			t.Fatalf("%q is missing in\n%s", want, out)
+		}
+		rest = after
+	}
+	for l := range strings.Lines(out) {
+		if utf8.RuneCountInString(l) > 81 || strings.Contains(l, "\x1b") {
+			t.Errorf("a line that is too long or coloured: %q", l)
+		}
+	}
+	if secret := regexp.MustCompile(`ts_[A-Za-z0-9_-]{20}|gAAAA`).FindString(out); secret != "" {
+		t.Errorf("a secret is shown: %s", secret)
+	}
+	gone(t, temporary, out)
+}
+
+// gone checks that a demo has left no file and no listener.
+func gone(t *testing.T, temporary, out string) {
+	t.Helper()
+	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
+		t.Errorf("left behind: %v, %v", files, err)
+	}
+	addresses := regexp.MustCompile(`127\.0\.0\.1:[0-9]+`).FindAllString(out, -1)
+	if len(addresses) < 3 {
+		t.Errorf("got the addresses %v, want three at least", addresses)
+	}
+	for _, address := range addresses {
+		if c, err := net.Dial("tcp", address); err == nil {
+			_ = c.Close()
+			t.Errorf("%s still listens", address)
+		}
+	}
+}
+
+func TestDemoKeepsRunning(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	reader, writer := io.Pipe()
+	var out, stderr bytes.Buffer
+	code := make(chan int, 1)
+	go func() {
+		code <- (&program{out: writer, err: &stderr}).run(ctx, []string{"demo", "--keep"})
+		_ = writer.Close()
+	}()
+	lines := bufio.NewScanner(io.TeeReader(reader, &out))
+	var docs string
+	for lines.Scan() {
+		if _, after, found := strings.Cut(lines.Text(), "documentation is at "); found {
+			docs = strings.TrimSuffix(after, ".")
+			resp, err := http.Get(docs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: got %d, want 200", docs, resp.StatusCode)
+			}
+			http.DefaultClient.CloseIdleConnections()
+			cancel()
+		}
+		if _, secret, found := strings.Cut(lines.Text(), "export API_SECRET="); found && !strings.HasPrefix(secret, "ts_") {
+			t.Errorf("got the secret %q", secret)
+		}
+	}
+	if got := <-code; got != 0 || docs == "" {
+		t.Errorf("got %d, %s\n%s", got, &stderr, &out)
+	}
+	gone(t, temporary, out.String())
+}
