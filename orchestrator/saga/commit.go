@@ -16,7 +16,7 @@ const maxGroup = 128
 type committer struct {
 	store Store
 	clock *Clock
-	queue chan commitRequest
+	queue chan commitRequest // unbuffered: who gives up leaves nothing behind
 }
 
 type commitRequest struct {
@@ -25,7 +25,7 @@ type commitRequest struct {
 }
 
 func newCommitter(store Store, clock *Clock) *committer {
-	return &committer{store: store, clock: clock, queue: make(chan commitRequest, maxGroup)}
+	return &committer{store: store, clock: clock, queue: make(chan commitRequest)}
 }
 
 // run commits groups until ctx ends; it is called once a lease.
