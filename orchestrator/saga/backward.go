@@ -124,6 +124,10 @@ func (w *worker) undone(row *StepRow, o outcome, now time.Time) {
 	verdict := w.judge(o, now)
 	row.Error, event.Kind = &verdict.Failure, EventUndoAttempt
 	event.Failure = row.Error
+	if w.left(row) { // skipped while this attempt was under way
+		w.tell(event)
+		return
+	}
 	if verdict.MaybeDone {
 		row.Unknowns++
 		row.UnknownAt = &now

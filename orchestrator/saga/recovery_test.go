@@ -256,3 +256,41 @@ func (p *pickyStore) Commit(ctx context.Context, now time.Time, cps []saga.Check
 	}
 	return p.Store.Commit(ctx, now, cps)
 }
+
+func TestSkippingAStepOfARunBehindAnotherLeavesItWaiting(t *testing.T) {
+	w := newWorld()
+	gate := make(chan struct{})
+	w.hooks["do a"] = func(context.Context, int) error { <-gate; return nil }
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+	same := func(q *saga.Request) { q.Subject = "m:customer" }
+	first, second := b.start(t, same), b.start(t, same)
+	if _, err := b.Ask(t.Context(), saga.Verb{RunID: second.ID, Name: saga.SkipStep, Step: "extra", Who: "op"}); err != nil {
+		t.Fatal(err)
+	}
+	run := b.until(t, second.ID, saga.Waiting)
+	waitFor(t, func() bool {
+		r, err := b.store.Run(t.Context(), second.ID)
+		run = r
+		return err == nil && r.Step("extra").State == saga.StepSkipped
+	})
+	want(t, "state, waits for", fmt.Sprintln(run.State, run.Reason != nil, run.WaitsFor), fmt.Sprintln(saga.Waiting, true, first.ID))
+	close(gate)
+	b.until(t, second.ID, saga.Succeeded)
+}
+
+func TestAnUndoSkippedWhileItIsRefusedIsNotAskedAgain(t *testing.T) {
+	w := newWorld()
+	entered, gate := make(chan struct{}), make(chan struct{})
+	w.hooks["do c"] = func(context.Context, int) error { return errRefused }
+	w.hooks["undo b"] = func(context.Context, int) error { close(entered); <-gate; return errRefused }
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+	run := b.start(t, nil)
+	<-entered
+	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.SkipStep, Step: "b", Who: "op"}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { v, err := b.store.Verbs(t.Context(), run.ID); return err == nil && len(v) == 0 })
+	close(gate)
+	run = b.until(t, run.ID, saga.Compensated, saga.Stuck)
+	want(t, "state, left behind", fmt.Sprintln(run.State, len(run.LeftBehind)), fmt.Sprintln(saga.Compensated, 1))
+}

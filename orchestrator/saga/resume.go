@@ -95,7 +95,9 @@ func (w *worker) obey(v Verb) {
 		}
 		row.State, row.RetryAt, row.EndedAt = StepSkipped, nil, &now
 		w.changed(row)
-		w.goOn(now)
+		if run.WaitsFor == "" {
+			w.goOn(now)
+		}
 	case Compensate, Cancel:
 		why.Code = "compensated-by-operator"
 		if v.Name == Cancel {
