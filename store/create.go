@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"gorm.io/gorm"
@@ -28,18 +29,25 @@ func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	if s.postgres() {
 		create = s.createPostgres
 	}
-	if err := create(ctx, rows); err != nil {
+	for range 3 {
+		if err = create(ctx, rows); !errors.Is(err, errGone) {
+			break
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("storing run %s: %w", n.Run.ID, err)
 	}
 	return nil
 }
 
+// errGone says that what refused a run has ended meanwhile: inserting it may be tried again.
+var errGone = errors.New("it was refused for another run that is gone")
+
 func (s *Store) whyNot(ctx context.Context, run runRow) error {
 	if err := whyNot(s.db.WithContext(ctx), run); err != nil {
 		return err
 	}
-	// What refused it has ended meanwhile; the caller repeats the request.
-	return fmt.Errorf("run %s was refused for another that is gone", run.ID)
+	return errGone
 }
 
 // whyNot tells what stands against inserting a run; nil if nothing does.

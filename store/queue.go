@@ -128,7 +128,7 @@ WHERE id IN (`
 
 // Claim takes up to limit runs under their next epoch.
 func (s *Store) Claim(ctx context.Context, replica string, now time.Time, limit int) ([]string, error) {
-	chosen := "SELECT id FROM runs WHERE replica_id IS NULL AND id IN (" + claimable + ") ORDER BY due_at, id LIMIT ?"
+	chosen := "SELECT id FROM runs WHERE replica_id IS NULL AND id IN (" + claimable + ") ORDER BY COALESCE(due_at, 0), id LIMIT ?"
 	if s.postgres() {
 		chosen += " FOR UPDATE SKIP LOCKED"
 	}

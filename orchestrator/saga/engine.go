@@ -37,6 +37,7 @@ type Engine struct {
 	committer *committer
 	watchers  watchers
 	kick      chan struct{} // look for work now
+	joined    chan struct{} // closed once the database's time is known
 
 	unsureUntil atomic.Int64 // unix nanoseconds: see beUnsure
 
@@ -70,6 +71,7 @@ func New(o Options) *Engine {
 		workflows: map[string]*Definition{},
 		committer: newCommitter(o.Store, o.Clock),
 		kick:      make(chan struct{}, 1),
+		joined:    make(chan struct{}),
 		workers:   map[string]*worker{},
 	}
 	for _, d := range o.Workflows {
@@ -102,8 +104,13 @@ type Request struct {
 // Start accepts a run: when it returns, the run is stored and somebody will work on it. An idle replica begins at once
 // and stores the first intents together with the run. It returns ErrKeyUsed where the merchant has used the key, and
 // for a RetryOf ErrRetried or ErrAlreadySucceeded. Any other error leaves open whether the run exists; the caller
-// repeats the request with the same key.
+// repeats the request with the same key. It waits until Serve has joined: before, nobody knows what time it is.
 func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
+	select {
+	case <-e.joined:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("accepting run %s: this replica has not joined yet: %w", q.ID, ctx.Err())
+	}
 	run, err := e.accept(q)
 	if err != nil {
 		return nil, err

@@ -711,3 +711,22 @@ func TestARunThatKeepsKillingItsReplicaIsHeld(t *testing.T) {
 	}
 	b.until(t, run.ID, saga.Succeeded)
 }
+
+func TestAStepThatFailsForGoodOutweighsOneThatNeedsAPerson(t *testing.T) {
+	for name, order := range map[string][2]string{"the failure first": {"b", "extra"}, "the failure second": {"extra", "b"}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			first := make(chan struct{})
+			fail := map[string]error{"b": errRefused, "extra": errNeedsPerson}
+			w.hooks["do "+order[0]] = func(context.Context, int) error { defer close(first); return fail[order[0]] }
+			w.hooks["do "+order[1]] = func(context.Context, int) error {
+				<-first
+				time.Sleep(20 * time.Millisecond)
+				return fail[order[1]]
+			}
+			b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+			run := b.until(t, b.start(t, nil).ID, saga.Compensated)
+			want(t, "cause, what is left", run.Cause.Step+fmt.Sprint(w.present()), "b[]")
+		})
+	}
+}

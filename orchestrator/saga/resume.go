@@ -16,6 +16,9 @@ func (w *worker) resume() {
 	if run.Reason != nil && run.Reason.Kind == WaitsForRetry && run.Cause == nil {
 		run.Worked += now.Sub(run.UpdatedAt)
 	}
+	if run.Reason != nil && run.Reason.Kind == WaitsForPredecessor && run.WaitsFor == "" {
+		run.BudgetFrom = now // its time begins with its turn
+	}
 	interrupted := false
 	for i := range run.Steps {
 		interrupted = w.interrupt(&run.Steps[i], now) || interrupted

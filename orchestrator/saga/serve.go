@@ -60,6 +60,11 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 			l := newLease(e.Lease, e.Clock.local, asked)
 			e.mu.Lock()
 			e.replica, e.lease, e.stopping = replica, l, false
+			select {
+			case <-e.joined:
+			default:
+				close(e.joined)
+			}
 			e.mu.Unlock()
 			return l, replica
 		}

@@ -222,9 +222,12 @@ func (w *worker) did(row *StepRow, o outcome, now time.Time) {
 	switch verdict.Kind {
 	case Permanent:
 		row.State, row.EndedAt = StepFailed, &now
+		if w.parked != nil && w.parked.Step != "" { // for a sibling that needs a person: that is void now
+			w.parked = nil
+		}
 		w.tell(Event{Kind: EventStepFailed, Step: row.Name, Attempt: o.call.Attempt, Failure: row.Error})
 	case Blocked:
-		if w.run.Cause != nil { // it is being undone already
+		if w.run.Cause != nil || w.failed() != nil { // it is being undone, or will be
 			return
 		}
 		w.park(Reason{Kind: WaitsForOperator, Failure: *row.Error})
