@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/store"
+)
+
+// newClouds are clouds over one Keystone, with a database of merchants.
+func newClouds(t *testing.T, url string, s *store.Store) *clouds {
+	t.Helper()
+	return &clouds{domain: "default", merchants: s.Merchants(), config: func(string) (v3.Config, error) {
+		return v3.Config{URL: url, Credential: v3.Credential{
+			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
+		}}, nil
+	}}
+}
+
+func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
+	fake := keystonetest.New(keystonetest.Options{})
+	url, stop, err := fake.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	s, _, err := open(t.Context(), Config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "t.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	member, err := fake.Role("member")
+	if err != nil {
+		t.Fatal(err)
+	}
+	acme, other := fake.AddDomain("acme"), fake.AddDomain("other")
+	identity, err := newClouds(t, url, s).identity("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := func(domain string) (keystone.Project, error) {
+		p, _, err := identity.EnsureProject(t.Context(), keystone.NewProject{Name: "bs-customer-1", DomainID: domain, Mark: "m"})
+		return p, err
+	}
+
+	if _, err := create(keystonetest.DefaultDomain); err != nil {
+		t.Errorf("the configuration's domain: %v", err)
+	}
+	if _, err := create(acme); !errors.Is(err, keystone.ErrGuard) {
+		t.Errorf("nobody's domain: got %v, want %v", err, keystone.ErrGuard)
+	}
+	for _, m := range []merchants.Merchant{
+		{ID: someMerchant, Name: "ACME", Cloud: "default", Domain: "acme", CreatedAt: now()},
+		{ID: someMerchant[:35] + "0", Name: "Lost", Cloud: "default", Domain: "nowhere", CreatedAt: now()},
+		{ID: someMerchant[:35] + "1", Name: "Far", Cloud: "far", Domain: "other", CreatedAt: now()},
+	} {
+		key, _, err := newKey(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Merchants().Create(t.Context(), m, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := create(acme)
+	if err != nil {
+		t.Fatalf("the domain of a merchant who came meanwhile: %v", err)
+	}
+	if _, err := create(other); !errors.Is(err, keystone.ErrGuard) {
+		t.Errorf("a domain of a merchant on another cloud: got %v, want %v", err, keystone.ErrGuard)
+	}
+
+	// Another replica has seen none of this.
+	if identity, err = newClouds(t, url, s).identity("default"); err != nil {
+		t.Fatal(err)
+	}
+	user := fake.AddUser(keystonetest.User{Name: "u", DomainID: acme})
+	a := keystone.Assignment{ProjectID: p.ID, UserID: user, RoleID: member.ID}
+	if err := identity.EnsureAssignment(t.Context(), a); err != nil {
+		t.Errorf("giving a role: %v", err)
+	}
+	if removed, err := identity.RemoveAssignment(t.Context(), a); err != nil || !removed {
+		t.Errorf("taking a role: got %v, %v", removed, err)
+	}
+	if removed, err := identity.RemoveProject(t.Context(), p, "m"); err != nil || removed.ID != p.ID {
+		t.Errorf("removing the project: got %v, %v", removed, err)
+	}
+}
+
+func TestAKeystoneOutOfReachFailsAWriteForNow(t *testing.T) {
+	s, _, err := open(t.Context(), Config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "t.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	identity, err := newClouds(t, "http://127.0.0.1:1", s).identity("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := keystone.Project{Name: "bs-customer-1", DomainID: "default"}
+	_, _, made := identity.EnsureProject(t.Context(), keystone.NewProject{Name: p.Name, DomainID: p.DomainID, Mark: "m"})
+	_, removed := identity.RemoveProject(t.Context(), p, "m")
+	given := identity.EnsureAssignment(t.Context(), keystone.Assignment{ProjectID: "p", UserID: "u", RoleID: "r"})
+	_, taken := identity.RemoveAssignment(t.Context(), keystone.Assignment{ProjectID: "p", UserID: "u", RoleID: "r"})
+	for what, err := range map[string]error{"making": made, "removing": removed, "giving": given, "taking": taken} {
+		e, ok := errors.AsType[*keystone.Error](err)
+		if !ok || e.Kind != keystone.Unavailable || e.MaybeDone {
+			t.Errorf("%s: got %#v, want it unavailable and certainly not done", what, err)
+		}
+	}
+}
