@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -110,6 +111,37 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 			t.Errorf("%s: origin %q, want %q", step, origins[step], want)
 		}
 	}
+}
+
+func TestTwoOrdersOfOneCustomerGoOneAfterTheOther(t *testing.T) {
+	onBoth(t, func(t *testing.T, database string) {
+		w := newWorld(t, database)
+		first := newID()
+		o, token := w.order()
+		w.start(first, o, token)
+		customer := result(t, w.until(t, first, settled)).CustomerID
+
+		again, token := w.order()
+		again.NewCustomer, again.CustomerID = nil, customer
+		ids := []string{newID(), newID(), newID()}
+		for _, id := range ids {
+			w.start(id, again, token)
+		}
+		var ended time.Time
+		for _, id := range ids {
+			run := w.until(t, id, settled)
+			began := run.Step("check").StartedAt
+			if run.State != saga.Succeeded || began.Before(ended) {
+				t.Errorf("it began at %v, the one before ended at %v; the run: %s", began, ended, describe(run))
+			}
+			ended = *run.EndedAt
+		}
+		all, err := w.billing.SubscriptionsOf(t.Context(), w.merchant.ID, customer)
+		w.ok(err)
+		if len(all) != 4 {
+			t.Errorf("the customer has %d subscriptions, want 4", len(all))
+		}
+	})
 }
 
 func TestAnUnmarkedTenantOfThatNameNeedsAnOperator(t *testing.T) {

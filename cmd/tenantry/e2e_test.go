@@ -67,6 +67,9 @@ type site struct {
 	plan     billing.Plan
 	apiKey   string
 	secret   string
+
+	mu      sync.Mutex
+	answers bytes.Buffer // the bodies of all
 }
 
 // upstream stands in front of Keystone and of BillingStack and may look at each request, before and after it.
@@ -268,6 +271,9 @@ func (s *site) send(req *http.Request) (answer, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers.Write(body)
 	return answer{resp.StatusCode, resp.Header, body}, err
 }
 

@@ -100,7 +100,7 @@ func viewMerchant(m merchants.Merchant) client.Merchant {
 	return client.Merchant{
 		MerchantID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain,
 		CustomerRoles: append(client.Roles{}, m.CustomerRoles...), SubscriptionRoles: append(client.Roles{}, m.SubscriptionRoles...),
-		OnFailure: client.OnFailure(m.OnFailure), AdoptUnmarked: m.AdoptUnmarked, MaxLiveRuns: m.MaxLiveRuns,
+		OnFailure: client.OnFailure(m.OnFailure), AdoptUnmarked: m.AdoptUnmarked,
 		CreatedAt: m.CreatedAt, DisabledAt: m.DisabledAt,
 	}
 }

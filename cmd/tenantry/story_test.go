@@ -51,7 +51,39 @@ func TestOneCallSubscribesAUserOnRealParts(t *testing.T) {
 	}
 	all.Wait()
 	s.whole(made, user)
+	for _, path := range []string{"", "/events", "/events?limit=1", "/nonsense"} {
+		_, err := s.get(r.url, "/v1/runs/"+made.ID+path)
+		s.ok(err)
+	}
 	s.noSecretIn(token, scoped)
+}
+
+func TestNoSecretIsKeptOfWhatFails(t *testing.T) {
+	in := &upstream{before: func(r *http.Request) {
+		if r.Method == http.MethodPatch {
+			r.Method = http.MethodTrace // which BillingStack refuses
+		}
+	}}
+	s := newSite(t, storetest.PostgreSQL(t), memoryCloud(t, &upstream{}), in)
+	r := s.serve()
+	_, token := s.cloud.newUser(t)
+	for _, wrong := range []string{token + "x", "not a token at all", token} {
+		a, err := s.subscribe(r.url, uuid.NewString(), wrong, "Prefer", "wait=2")
+		s.ok(err)
+		if a.status == http.StatusCreated {
+			t.Errorf("it succeeded: %s", a.body)
+		}
+	}
+	listed, err := s.get(r.url, "/v1/runs")
+	s.ok(err)
+	var page struct{ Runs []run }
+	s.unmarshal(listed.body, &page)
+	if len(page.Runs) != 1 {
+		t.Fatalf("%d runs were accepted, want the one with a good token", len(page.Runs))
+	}
+	_, err = s.get(r.url, "/v1/runs/"+page.Runs[0].ID+"/events")
+	s.ok(err)
+	s.noSecretIn(token)
 }
 
 func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
@@ -93,7 +125,9 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 func (s *site) noSecretIn(secrets ...string) {
 	s.t.Helper()
 	secrets = append(secrets, s.secret, s.cloud.password, "canary-user-password")
-	places := map[string]string{"the log": s.log.read(), "the database": s.dump()}
+	s.mu.Lock()
+	places := map[string]string{"the log": s.log.read(), "the database": s.dump(), "an answer": s.answers.String()}
+	s.mu.Unlock()
 	for place, text := range places {
 		for _, secret := range secrets {
 			if secret != "" && strings.Contains(text, secret) {

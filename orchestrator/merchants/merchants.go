@@ -34,7 +34,6 @@ type Merchant struct {
 	SubscriptionRoles []string // and on the subscription tenant
 	OnFailure         string   // Compensate or Hold
 	AdoptUnmarked     bool     // tenants of the right name that carry no mark may be used
-	MaxLiveRuns       int      // 0: no limit
 	CreatedAt         time.Time
 	DisabledAt        *time.Time // nil: its portal may call
 }

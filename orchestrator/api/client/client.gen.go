@@ -369,9 +369,6 @@ type Merchant struct {
 	// Domain Of its users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns 0 is no limit.
-	MaxLiveRuns int `json:"max_live_runs"`
-
 	// MerchantID BillingStack's.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
@@ -394,8 +391,7 @@ type MerchantCreate struct {
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
 	// Domain Name or id.
-	Domain      *string `json:"domain,omitempty"`
-	MaxLiveRuns *int    `json:"max_live_runs,omitempty"`
+	Domain *string `json:"domain,omitempty"`
 
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID UUID `json:"merchant_id"`
@@ -430,9 +426,6 @@ type MerchantCreated struct {
 	// Domain Of its users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns 0 is no limit.
-	MaxLiveRuns int `json:"max_live_runs"`
-
 	// MerchantID BillingStack's.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
@@ -463,8 +456,7 @@ type MerchantUpdate struct {
 	Disabled *bool `json:"disabled,omitempty"`
 
 	// Domain Name or id; empty is the configuration's.
-	Domain      *string `json:"domain,omitempty"`
-	MaxLiveRuns *int    `json:"max_live_runs,omitempty"`
+	Domain *string `json:"domain,omitempty"`
 
 	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
 	Name *Name `json:"name,omitempty"`
