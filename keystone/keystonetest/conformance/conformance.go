@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -388,6 +389,10 @@ func delegated(_ *testing.T, f *fixture) {
 	f.ok(err)
 	same(f, "delegated", []bool{told.ApplicationCredential, told.Trust, told.Delegated()}, []bool{true, false, true})
 	_, err = f.cloud.ExchangeToken(f.ctx, lent, p.ID)
+	if errors.Is(err, io.EOF) { // Debian's 22.0.2-0+deb12u3 stumbles over it, deb12u6 answers
+		f.Log("this Keystone closes the connection when a delegated token is exchanged")
+		return
+	}
 	f.wants(err, keystone.ErrNoAccess)
 }
 
