@@ -1,0 +1,321 @@
+package saga_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store"
+)
+
+// world is what the toy workflow changes: named things that exist or not.
+type world struct {
+	mu     sync.Mutex
+	things map[string]bool
+	log    []string
+	hooks  map[string]func(ctx context.Context, attempt int) error // before the effect, by "do a" or "undo a"
+	after  map[string]func(ctx context.Context, attempt int) error // after the effect
+}
+
+func newWorld() *world {
+	return &world{
+		things: map[string]bool{},
+		hooks:  map[string]func(context.Context, int) error{},
+		after:  map[string]func(context.Context, int) error{},
+	}
+}
+
+func (w *world) set(ctx context.Context, verb, thing string, there bool) error {
+	call := saga.CallOf(ctx)
+	key := verb + " " + thing
+	w.mu.Lock()
+	w.log = append(w.log, key)
+	before, after := w.hooks[key], w.after[key]
+	w.mu.Unlock()
+	if before != nil {
+		if err := before(ctx, call.Attempt); err != nil {
+			return err
+		}
+	}
+	w.mu.Lock()
+	was := w.things[thing]
+	w.things[thing] = there
+	w.mu.Unlock()
+	if there {
+		call.Made(saga.Object{Kind: "thing", ID: thing, Origin: saga.Own})
+	} else if was {
+		call.Removed("thing", thing)
+	}
+	if after != nil {
+		return after(ctx, call.Attempt)
+	}
+	return nil
+}
+
+func (w *world) present() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var names []string
+	for name, there := range w.things {
+		if there {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (w *world) calls() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.log)
+}
+
+// Errors of the toy upstream, as its Judge sees them.
+var (
+	errRefused     = errors.New("refused")
+	errBusy        = errors.New("busy")
+	errLost        = errors.New("the answer was lost")
+	errDown        = errors.New("down")
+	errNeedsPerson = errors.New("somebody must decide")
+)
+
+func judge(err error) saga.Verdict {
+	v := saga.Verdict{Kind: saga.Transient, Failure: saga.Failure{Code: "toy", Detail: err.Error()}}
+	switch {
+	case errors.Is(err, errRefused):
+		v.Kind = saga.Permanent
+	case errors.Is(err, errLost):
+		v.MaybeDone = true
+	case errors.Is(err, errDown):
+		v.Kind = saga.Unavailable
+	case errors.Is(err, errNeedsPerson):
+		v.Kind = saga.Blocked
+	}
+	return v
+}
+
+type state struct {
+	Roles []string `json:"roles,omitempty"`
+	A     string   `json:"a,omitempty"`
+	B     string   `json:"b,omitempty"`
+}
+
+// workflow is a diamond with a family: a, then b and role/*, then c.
+func (w *world) workflow() saga.Workflow[state] {
+	set := func(verb, thing string, there bool) func(context.Context, *state) error {
+		return func(ctx context.Context, s *state) error { return w.set(ctx, verb, thing, there) }
+	}
+	return saga.Workflow[state]{
+		Name: "toy", Version: 1, Judge: judge,
+		Renew:  func(s state, runID string) (state, string) { return s, "toy:" + runID },
+		Result: func(s state) any { return s },
+		Steps: []saga.Step[state]{
+			{
+				Name: "a",
+				Do:   func(ctx context.Context, s *state) error { s.A = "made"; return w.set(ctx, "do", "a", true) },
+				Undo: set("undo", "a", false),
+			},
+			{
+				Name: "b", After: []string{"a"},
+				Do:   func(ctx context.Context, s *state) error { s.B = s.A + " too"; return w.set(ctx, "do", "b", true) },
+				Undo: set("undo", "b", false),
+			},
+			{
+				Name: "role", After: []string{"a"}, Each: func(s *state) []string { return s.Roles },
+				Do: func(ctx context.Context, _ *state) error {
+					return w.set(ctx, "do", "role "+saga.CallOf(ctx).Item, true)
+				},
+				Undo: func(ctx context.Context, _ *state) error {
+					return w.set(ctx, "undo", "role "+saga.CallOf(ctx).Item, false)
+				},
+			},
+			{Name: "extra", After: []string{"a"}, Optional: true, Do: set("do", "extra", true), Undo: set("undo", "extra", false)},
+			{Name: "c", After: []string{"b", "role"}, Do: set("do", "c", true), NoUndo: "goes with a"},
+		},
+	}
+}
+
+// bench is an engine on an SQLite file with short times.
+type bench struct {
+	*saga.Engine
+	store *store.Store
+	stop  func()
+}
+
+func open(t *testing.T, database string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), database, make([]byte, store.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+func serve(t *testing.T, s *store.Store, w *world, change func(*saga.Options)) *bench {
+	t.Helper()
+	d, err := saga.Define(w.workflow())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := saga.Options{
+		Store: s, Queue: s, Workflows: []*saga.Definition{d}, NewID: newID,
+		Lease: 2 * time.Second, Settle: 300 * time.Millisecond, Poll: 200 * time.Millisecond,
+		OnFault: func(err error) { t.Log("fault:", err) },
+	}
+	if change != nil {
+		change(&o)
+	}
+	e := saga.New(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { e.Serve(ctx, time.Second); close(done) }()
+	b := &bench{e, s, sync.OnceFunc(func() { cancel(); <-done })}
+	t.Cleanup(b.stop)
+	return b
+}
+
+func (b *bench) start(t *testing.T, change func(*saga.Request)) *saga.Run {
+	t.Helper()
+	id := newID()
+	q := saga.Request{
+		ID: id, Workflow: "toy", Merchant: "m", Subject: "m:" + id, User: "u", Plan: "p", Key: "key " + id,
+		Input: state{Roles: []string{"x", "y"}}, Who: "test",
+	}
+	if change != nil {
+		change(&q)
+	}
+	run, err := b.Start(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+// until waits for a run to come into one of the states.
+func (b *bench) until(t *testing.T, id string, states ...saga.RunState) *saga.Run {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var last *saga.Run
+	err := b.Watch(ctx, id, func(r *saga.Run) bool {
+		last = r
+		return !slices.Contains(states, r.State)
+	})
+	if err != nil {
+		t.Fatalf("waiting for %v: %v; the run: %s", states, err, describe(last))
+	}
+	return last
+}
+
+func describe(r *saga.Run) string {
+	if r == nil {
+		return "never seen"
+	}
+	s := fmt.Sprintf("%s reason=%+v cause=%+v", r.State, r.Reason, r.Cause)
+	for _, step := range r.Steps {
+		s += fmt.Sprintf("\n  %s %s attempts=%d undos=%d unknowns=%d error=%+v", step.Name, step.State, step.Attempts, step.Undos, step.Unknowns, step.Error)
+	}
+	return s
+}
+
+func want[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
+		t.Errorf("%s:\n got %s\nwant %s", what, g, w)
+	}
+}
+
+// lossy makes lost and refused one verdict: permanent, and maybe done.
+func lossy(w saga.Workflow[state]) saga.Workflow[state] {
+	w.Judge = func(err error) saga.Verdict {
+		v := judge(err)
+		v.MaybeDone = errors.Is(err, errLost)
+		return v
+	}
+	return w
+}
+
+// mute is a queue whose heartbeats stop once it has joined.
+type mute struct {
+	saga.Queue
+	beats int
+}
+
+func (m *mute) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
+	if m.beats++; m.beats > 1 {
+		return saga.Renewal{}, errors.New("cut off")
+	}
+	return m.Queue.Renew(ctx, replica, now, until)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func kinds(t *testing.T, s *store.Store, id string) []saga.EventKind {
+	t.Helper()
+	events, err := s.Events(t.Context(), id, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var k []saga.EventKind
+	for _, e := range events {
+		k = append(k, e.Kind)
+	}
+	return k
+}
+
+func count[T comparable](all []T, one T) (n int) {
+	for _, v := range all {
+		if v == one {
+			n++
+		}
+	}
+	return n
+}
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	for range 1000 {
+		if ok() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("it did not come about within 10 s")
+}
+
+// stepped is a clock that the test moves.
+type stepped struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (s *stepped) Now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+func (s *stepped) step(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = s.now.Add(d)
+}
