@@ -47,6 +47,7 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	if err != nil {
 		return err
 	}
+	run.Input, run.Fingerprint = "", "" // pinned: they need not travel
 	b.runs = append(b.runs, checkpointRow{run, cp.Replica, cp.DropToken})
 	for i := range cp.Steps {
 		row, err := rowOfStep(run.ID, &cp.Steps[i])
@@ -70,6 +71,12 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	b.objects = slices.AppendSeq(b.objects, maps.Values(objects))
 	b.consumed = append(b.consumed, cp.Consumed...)
 	return nil
+}
+
+// more tells whether there is more to write than runs, steps and events.
+func (b *batch) more() bool {
+	return len(b.objects)+len(b.consumed) > 0 ||
+		slices.ContainsFunc(b.runs, func(r checkpointRow) bool { return r.DropToken })
 }
 
 // newRunRows are the rows that accepting a run inserts.

@@ -19,11 +19,19 @@ const channel = "tenantry"
 // The statements of PostgreSQL. Rows come in as JSON and are taken apart with the tables' own row types, so that one
 // statement, in one round trip and one commit, writes any number of them.
 var (
-	pgCommit = pgCommitStatement()
-	pgCreate = pgCreateStatement()
+	pgCommit     = pgCommitStatement(false)
+	pgCommitMore = pgCommitStatement(true)
+	pgCreate     = pgCreateStatement()
 )
 
-func pgCommitStatement() string {
+// pgCommitStatement writes runs, steps and events, which is what most checkpoints hold; with more also objects, consumed
+// verbs and the end of tokens. What a statement does not do is not planned, set up and torn down either.
+func pgCommitStatement(more bool) string {
+	extra, waiting := "", "v.consumed_at IS NULL"
+	if more {
+		extra = pgCommitExtra
+		waiting += " AND v.id NOT IN (SELECT c.id::bigint FROM json_array_elements_text(?::json) c (id))"
+	}
 	return `
 WITH given AS (
 	SELECT c.*, f.holder, f.drop_token
@@ -49,7 +57,16 @@ WITH given AS (
 	INSERT INTO events (` + list("", eventColumns) + `)
 	SELECT ` + list("c.", eventColumns) + `
 	FROM json_populate_recordset(NULL::events, ?::json) c JOIN fenced f ON f.id = c.run_id
-), object AS (
+)` + extra + `
+SELECT run.id,
+	EXISTS (SELECT 1 FROM verbs v WHERE v.run_id = run.id AND ` + waiting + `) AS verbs,
+	run.ended_at IS NOT NULL AND EXISTS (SELECT 1 FROM runs n
+		WHERE n.subject = run.subject AND n.ended_at IS NULL AND n.id <> run.id) AS successor
+FROM run
+WHERE CASE WHEN run.ends THEN pg_notify('` + channel + `', 'ended ' || run.id) IS NOT NULL ELSE TRUE END`
+}
+
+var pgCommitExtra = `, object AS (
 	INSERT INTO objects (` + list("", objectColumns) + `)
 	SELECT ` + list("c.", objectColumns) + `
 	FROM json_populate_recordset(NULL::objects, ?::json) c JOIN fenced f ON f.id = c.run_id
@@ -61,15 +78,7 @@ WITH given AS (
 ), token AS (
 	DELETE FROM tokens t USING given c JOIN fenced f ON f.id = c.id
 	WHERE c.drop_token AND t.run_id = c.id
-)
-SELECT run.id,
-	EXISTS (SELECT 1 FROM verbs v WHERE v.run_id = run.id AND v.consumed_at IS NULL
-		AND v.id NOT IN (SELECT c.id::bigint FROM json_array_elements_text(?::json) c (id))) AS verbs,
-	run.ended_at IS NOT NULL AND EXISTS (SELECT 1 FROM runs n
-		WHERE n.subject = run.subject AND n.ended_at IS NULL AND n.id <> run.id) AS successor
-FROM run
-WHERE CASE WHEN run.ends THEN pg_notify('` + channel + `', 'ended ' || run.id) IS NOT NULL ELSE TRUE END`
-}
+)`
 
 func (s *Store) commitPostgres(
 	ctx context.Context, now time.Time, checkpoints []saga.Checkpoint,
@@ -78,13 +87,20 @@ func (s *Store) commitPostgres(
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
 	}
-	args, err := jsons(b.runs, b.steps, b.events, b.objects, b.consumed)
+	values, statement := []any{b.runs, b.steps, b.events}, pgCommit
+	if b.more() {
+		values, statement = append(values, b.objects, b.consumed), pgCommitMore
+	}
+	encoded, err := jsons(values...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
 	}
+	args := []any{encoded[0], encoded[1], encoded[2]}
+	if b.more() {
+		args = append(args, encoded[3], now.UnixMicro(), encoded[4], encoded[4])
+	}
 	// Rows, not Scan: gorm's Scan writes the whole statement out as text, for a log that is not kept.
-	rows, err := s.db.WithContext(ctx).
-		Raw(pgCommit, args[0], args[1], args[2], args[3], now.UnixMicro(), args[4], args[4]).Rows()
+	rows, err := s.db.WithContext(ctx).Raw(statement, args...).Rows()
 	if err != nil {
 		return nil, err
 	}

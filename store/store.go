@@ -55,9 +55,8 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	}
 	s.db, err = gorm.Open(dialect, &gorm.Config{
 		SkipDefaultTransaction: true, // each write below is one statement or opens its own
-		// Not with SQLite's single connection: who prepares a statement waits for it, who holds it in a transaction waits
-		// for the statement.
-		PrepareStmt:          s.postgres(),
+		// No PrepareStmt: gorm lets one goroutine prepare a statement for all, and where that one waits for a connection
+		// whose holders, in transactions, wait for the statement, nobody goes on. pgx prepares on each connection by itself.
 		DisableAutomaticPing: true,
 		Logger:               logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
 	})
