@@ -47,8 +47,8 @@ func ofKeystone(v saga.Verdict, e *keystone.Error) saga.Verdict {
 	switch e.Kind {
 	case keystone.Permanent:
 		v.Kind, v.Failure.Code = saga.Permanent, "keystone-refused"
-		if errors.Is(e, keystone.ErrGuard) {
-			v.Failure.Code = "write-guarded"
+		if errors.Is(e, keystone.ErrGuard) { // a domain was taken out of the configuration under the run
+			v.Kind, v.Failure.Code = saga.Blocked, "write-guarded"
 		}
 	case keystone.Unavailable:
 		v.Kind, v.Failure.Code = saga.Unavailable, "keystone-unavailable"

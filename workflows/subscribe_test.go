@@ -228,6 +228,23 @@ func TestTheServicesOwnCredentialIsNotTheRunsFault(t *testing.T) {
 	}
 }
 
+func TestADomainTakenFromTheMerchantHoldsTheRun(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	o, token := w.order()
+	id := newID()
+	w.guarded.Store(true)
+	w.start(id, o, token)
+	run := w.until(t, id, func(r *saga.Run) bool { return r.State == saga.Waiting })
+	if run.Reason.Kind != saga.WaitsForOperator || run.Reason.Code != "write-guarded" {
+		t.Errorf("reason: %+v", run.Reason)
+	}
+	w.guarded.Store(false)
+	w.ok(ask(w, saga.Verb{RunID: id, Name: saga.Retry, Who: "op", Why: "the domain is the merchant's again"}))
+	if run := w.until(t, id, settled); run.State != saga.Succeeded {
+		t.Errorf("the run: %s", describe(run))
+	}
+}
+
 func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	o, token := w.order()

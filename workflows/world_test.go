@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type world struct {
 	identity keystone.Identity
 	handover workflows.Handover
 	faults   faults
+	guarded  atomic.Bool // no domain may be written
 
 	merchant, other billing.Merchant
 	plan            billing.Plan
@@ -105,7 +107,7 @@ func (w *world) newIdentity(url string) keystone.Identity {
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
 		Base:           saga.Fence(w.faults.around(v3.NewTransport(nil))),
-		MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain },
+		MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain && !w.guarded.Load() },
 	})
 	w.ok(err)
 	return cloud
