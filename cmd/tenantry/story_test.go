@@ -160,6 +160,7 @@ func (s *site) dump() string {
 	return dump
 }
 
+// It runs with the default lease, so that what it waits for is what an operator waits for.
 func TestThreeReplicasTwoKilledTheThirdFinishesAll(t *testing.T) {
 	var writes atomic.Int64
 	slow := &upstream{before: func(r *http.Request) {
@@ -169,6 +170,7 @@ func TestThreeReplicasTwoKilledTheThirdFinishesAll(t *testing.T) {
 		}
 	}}
 	s := newSite(t, storetest.PostgreSQL(t), memoryCloud(t, slow), &upstream{})
+	s.env = append(s.env, "TENANTRY_LEASE=10s") // the last one counts
 	replicas := []*replica{s.serve(), s.serve(), s.serve()}
 	const n = 30
 	ids := make([]string, n)
@@ -193,8 +195,10 @@ func TestThreeReplicasTwoKilledTheThirdFinishesAll(t *testing.T) {
 	for _, id := range ids {
 		s.until(replicas[2].url, id, "succeeded")
 	}
-	if took := time.Since(killed); took > 30*time.Second {
-		t.Errorf("the third replica took %s", took)
+	took := time.Since(killed)
+	t.Logf("the third replica finished all after %s", took)
+	if took > 30*time.Second {
+		t.Error("that is more than 30 s")
 	}
 	customers, err := s.billing.Customers(t.Context(), s.merchant.ID)
 	s.ok(err)
