@@ -17,6 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
@@ -127,6 +131,7 @@ type row struct {
 	happen happening
 	do     map[string]ends // by step, else by service: keystone, billing, exchange
 	undo   map[string]ends
+	read   map[string]ends // by service
 }
 
 func (r row) ends(of map[string]ends, step, service string) ends {
@@ -146,30 +151,31 @@ func faultTable() []row {
 	lookedUp := map[string]ends{"keystone": {succeeds, succeeds}, "billing": {succeeds, succeeds}, "exchange": unknown}
 	undoRefused, undoRetry := ends{stuck, stuck}, ends{compensates, undoing}
 	return []row{
-		{"400", answer(400, nil), both(refusal), both(undoRefused)},
-		{"401", answer(401, nil), map[string]ends{"keystone": down, "billing": down, "exchange": {succeeds, compensates}}, both(undoRetry)},
+		{"400", answer(400, nil), both(refusal), both(undoRefused), both(refusal)},
+		{"401", answer(401, nil), map[string]ends{"keystone": down, "billing": down, "exchange": {succeeds, compensates}}, both(undoRetry), both(down)},
 		{
 			"403", answer(403, nil),
 			map[string]ends{"keystone": refusal, "billing": down, "exchange": retry},
 			map[string]ends{"keystone": undoRefused, "billing": undoRetry},
+			map[string]ends{"keystone": refusal, "billing": down},
 		},
-		{"404", answer(404, nil), map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}}, nil},
-		{"404, for it is gone", after(gone), nil, both(found)},
+		{"404", answer(404, nil), map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}}, nil, map[string]ends{"keystone": {succeeds, succeeds}, "billing": refusal}},
+		{"404, for it is gone", after(gone), nil, both(found), nil},
 		{"409", answer(409, nil), both(refusal), map[string]ends{
 			"keystone": undoRefused, "billing": undoRefused, "create-customer": {compensates, stuck}, // it looks again by itself
-		}},
-		{"413", answer(413, nil), both(refusal), both(undoRefused)},
-		{"429 with Retry-After", answer(429, retryAfter), both(retry), both(undoRetry)},
-		{"500", answer(500, nil), both(unknown), both(undoRetry)},
-		{"502", answer(502, nil), map[string]ends{"keystone": unknown, "billing": unknown, "exchange": down}, both(undoRetry)},
-		{"503", answer(503, nil), both(down), both(undoRetry)},
-		{"connection refused", refusedConnection, both(down), both(undoRetry)},
-		{"reset before the commit", sent, both(unknown), both(undoRetry)},
-		{"reset after the commit", after(lose), lookedUp, both(found)},
-		{"time-out", timeOut, both(unknown), both(undoRetry)},
-		{"commit after the time-out", commitLate, both(unknown), both(undoRetry)},
-		{"truncated answer", garble(`{"id": "12`), lookedUp, both(found)},
-		{"answer that is not JSON", garble("<html>hello</html>"), lookedUp, both(found)},
+		}, both(refusal)},
+		{"413", answer(413, nil), both(refusal), both(undoRefused), both(refusal)},
+		{"429 with Retry-After", answer(429, retryAfter), both(retry), both(undoRetry), both(retry)},
+		{"500", answer(500, nil), both(unknown), both(undoRetry), both(retry)},
+		{"502", answer(502, nil), map[string]ends{"keystone": unknown, "billing": unknown, "exchange": down}, both(undoRetry), map[string]ends{"keystone": down, "billing": retry}},
+		{"503", answer(503, nil), both(down), both(undoRetry), both(down)},
+		{"connection refused", refusedConnection, both(down), both(undoRetry), both(down)},
+		{"reset before the commit", sent, both(unknown), both(undoRetry), both(retry)},
+		{"reset after the commit", after(lose), lookedUp, both(found), both(retry)},
+		{"time-out", timeOut, both(unknown), both(undoRetry), both(retry)},
+		{"commit after the time-out", commitLate, both(unknown), both(undoRetry), nil},
+		{"truncated answer", garble(`{"id": "12`), lookedUp, both(found), both(retry)},
+		{"answer that is not JSON", garble("<html>hello</html>"), lookedUp, both(found), both(retry)},
 	}
 }
 
@@ -208,6 +214,14 @@ func TestEveryFaultEndsAsItShould(t *testing.T) {
 						w.tryFault(t, row, step, false, times, row.ends(row.do, step, doSteps[step]))
 					})
 				}
+				for _, service := range []string{"billing", "keystone"} {
+					if row.read == nil {
+						continue
+					}
+					try(fmt.Sprintf("read of %s/%s/%s", service, row.fault, often(times)), func(t *testing.T) {
+						w.tryRead(t, row, service, times)
+					})
+				}
 				for _, step := range slices.Sorted(maps.Keys(undoSteps)) {
 					if row.undo == nil {
 						continue
@@ -229,12 +243,28 @@ func often(times int) string {
 	return "always"
 }
 
-// tryFault runs one case to its end, and where that waits for the fault to be gone, beyond.
-func (w *world) tryFault(t *testing.T, r row, step string, undo bool, times int, e ends) {
-	want := e.once
-	if times > 1 {
-		want = e.always
+// tryRead has the reads of step check meet the fault: all that it looks at for an existing customer is there.
+func (w *world) tryRead(t *testing.T, r row, service string, times int) {
+	customer, err := w.billing.EnsureCustomer(t.Context(), billing.Customer{
+		ID: uuid.NewString(), MerchantID: w.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
+	}, false)
+	if err != nil {
+		t.Fatal(err)
 	}
+	w.cloud.AddProject(keystone.Project{Name: "bs-customer-" + customer.ID, Tags: []string{"tenantry-merchant-" + w.merchant.ID}})
+	o, token := w.order()
+	o.NewCustomer, o.CustomerID, o.CheckedAt = nil, customer.ID, time.Time{}
+	id := newID()
+	w.faults.setReads(id, service, times, r.happen)
+	w.start(id, o, token)
+	w.see(t, id, "check", times, r.read[service], "bs-subscription, bs-subscription/member, subscription -> bs-subscription")
+	if _, err := w.identity.FindProject(t.Context(), o.DomainID, "bs-customer-"+customer.ID); err != nil {
+		t.Errorf("the customer's tenant: %v", err)
+	}
+}
+
+// tryFault has a write of a step meet the fault.
+func (w *world) tryFault(t *testing.T, r row, step string, undo bool, times int, e ends) {
 	id := newID()
 	w.faults.set(id, step, undo, times, r.happen)
 	if undo {
@@ -242,6 +272,15 @@ func (w *world) tryFault(t *testing.T, r row, step string, undo bool, times int,
 	}
 	o, token := w.order()
 	w.start(id, o, token)
+	w.see(t, id, step, times, e, whole)
+}
+
+// see watches one case to its end, and where that waits for the fault to be gone, beyond.
+func (w *world) see(t *testing.T, id, step string, times int, e ends, whole string) {
+	want := e.once
+	if times > 1 {
+		want = e.always
+	}
 	var waited int
 	run := w.until(t, id, func(r *saga.Run) bool {
 		if end(r) == want {

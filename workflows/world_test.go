@@ -233,14 +233,31 @@ type faults struct {
 }
 
 type fault struct {
+	reads  string // the service whose reads are met; empty: the writes of all
 	happen happening
 	times  int
+}
+
+func (f *fault) meets(req *http.Request) bool {
+	read := req.Method == http.MethodGet || req.Method == http.MethodHead
+	service := "billing"
+	if strings.Contains(req.URL.Path, "/v3/") {
+		service = "keystone"
+	}
+	return f.times > 0 && (f.reads == "" && !read || read && f.reads == service)
 }
 
 func (f *faults) set(runID, step string, undo bool, times int, happen happening) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.of[faultKey(runID, step, undo)] = &fault{happen, times}
+	f.of[faultKey(runID, step, undo)] = &fault{happen: happen, times: times}
+}
+
+// setReads has the reads of step check meet the fault.
+func (f *faults) setReads(runID, service string, times int, happen happening) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.of[faultKey(runID, "check", false)] = &fault{service, happen, times}
 }
 
 func (f *faults) lift(runID string) {
@@ -267,7 +284,7 @@ func (f faulty) RoundTrip(req *http.Request) (*http.Response, error) {
 	login := strings.HasSuffix(req.URL.Path, "/auth/tokens") && call.Step != "scope-token"
 	f.mu.Lock()
 	fault := f.of[faultKey(call.RunID, call.Step, call.Undo)]
-	hit := fault != nil && !slices.Contains([]string{http.MethodGet, http.MethodHead}, req.Method) && !login && fault.times > 0
+	hit := fault != nil && !login && fault.meets(req)
 	if hit {
 		fault.times--
 	}
