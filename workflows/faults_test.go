@@ -97,7 +97,8 @@ func timeOut(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 }
 
 // commitLate times out, and is carried out a while after that.
-func commitLate(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+	done := f.lateCall(saga.CallOf(req.Context()).RunID)
 	var body []byte
 	if req.Body != nil {
 		body, _ = io.ReadAll(req.Body)
@@ -106,6 +107,7 @@ func commitLate(next http.RoundTripper, req *http.Request) (*http.Response, erro
 	late.Body = io.NopCloser(bytes.NewReader(body))
 	<-req.Context().Done()
 	time.AfterFunc(settle/3, func() {
+		defer done()
 		if resp, err := next.RoundTrip(late); err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)
 			_ = resp.Body.Close()
@@ -143,7 +145,7 @@ func (r row) ends(of map[string]ends, step, service string) ends {
 
 func both(e ends) map[string]ends { return map[string]ends{"keystone": e, "billing": e, "exchange": e} }
 
-func faultTable() []row {
+func (f *faults) table() []row {
 	retryAfter := http.Header{"Retry-After": {"1"}}
 	refusal, retry, unknown := ends{compensates, compensates}, ends{succeeds, compensates}, ends{succeeds, compensates}
 	down := ends{succeeds, waits}
@@ -173,7 +175,7 @@ func faultTable() []row {
 		{"reset before the commit", sent, both(unknown), both(undoRetry), both(retry)},
 		{"reset after the commit", after(lose), lookedUp, both(found), both(retry)},
 		{"time-out", timeOut, both(unknown), both(undoRetry), both(retry)},
-		{"commit after the time-out", commitLate, both(unknown), both(undoRetry), nil},
+		{"commit after the time-out", f.commitLate, both(unknown), both(undoRetry), nil},
 		{"truncated answer", garble(`{"id": "12`), lookedUp, both(found), both(retry)},
 		{"answer that is not JSON", garble("<html>hello</html>"), lookedUp, both(found), both(retry)},
 	}
@@ -204,7 +206,7 @@ func TestEveryFaultEndsAsItShould(t *testing.T) {
 				t.Run(name, test)
 			})
 		}
-		for _, row := range faultTable() {
+		for _, row := range w.faults.table() {
 			for _, times := range []int{1, 1 << 30} {
 				for _, step := range slices.Sorted(maps.Keys(doSteps)) {
 					if row.do == nil {
@@ -309,6 +311,7 @@ func (w *world) see(t *testing.T, id, step string, times int, e ends, whole stri
 			t.Fatalf("ended %q after the repair, want %q: %s", got, want, describe(run))
 		}
 	}
+	w.faults.awaitLate(id)
 	things := map[string]string{succeeds: whole, compensates: ""}[want]
 	if got := w.things(t, id); got != things {
 		t.Errorf("upstream is\n     %q\nwant %q\nthe run: %s", got, things, describe(run))

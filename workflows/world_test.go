@@ -46,7 +46,7 @@ func newWorld(t *testing.T, database string) *world {
 	t.Helper()
 	w := &world{t: t, cloud: keystonetest.New(keystonetest.Options{})}
 	w.store = openStore(t, database)
-	w.faults.of = map[string]*fault{}
+	w.faults.of, w.faults.late = map[string]*fault{}, map[string]*sync.WaitGroup{}
 
 	keystoneURL, stop, err := w.cloud.Start()
 	w.ok(err)
@@ -228,8 +228,30 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // faults are what happens to the writes of runs, by "run step".
 type faults struct {
-	mu sync.Mutex
-	of map[string]*fault
+	mu   sync.Mutex
+	of   map[string]*fault
+	late map[string]*sync.WaitGroup // by run: requests that are carried out after their time-out
+}
+
+// lateCall notes one that will be carried out late; the result is called when it is.
+func (f *faults) lateCall(runID string) (done func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.late[runID] == nil {
+		f.late[runID] = &sync.WaitGroup{}
+	}
+	f.late[runID].Add(1)
+	return f.late[runID].Done
+}
+
+// awaitLate waits until all that a run has sent is carried out.
+func (f *faults) awaitLate(runID string) {
+	f.mu.Lock()
+	late := f.late[runID]
+	f.mu.Unlock()
+	if late != nil {
+		late.Wait()
+	}
 }
 
 type fault struct {
