@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
@@ -80,8 +82,12 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 					}
 				}
 			}
+			query, err := url.ParseQuery(c.Request().URL.RawQuery)
+			if err != nil { // Echo would leave out what it cannot read, and with a filter less more would be shown
+				return invalid(InvalidParam{Detail: "the query cannot be read: a % begins no escape, or there is a semicolon"})
+			}
 			var faults []InvalidParam
-			for name, values := range c.QueryParams() {
+			for name, values := range query {
 				schema := known[name]
 				fault := ""
 				switch {
@@ -122,7 +128,7 @@ func nothing(parameter string) error {
 func wrong(schema *openapi3.Schema, text string) string {
 	var value any = text
 	if schema.Type.Is(openapi3.TypeInteger) {
-		n, err := strconv.ParseInt(text, 10, 32)
+		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			return "wanted: a whole number"
 		}
@@ -131,8 +137,15 @@ func wrong(schema *openapi3.Schema, text string) string {
 	if err := schema.VisitJSON(value); err != nil {
 		return faultsOf(err)[0].Detail
 	}
+	if schema.Format == "date-time" {
+		if _, err := time.Parse(time.RFC3339, text); err != nil { // the 30th of February, which the pattern lets through
+			return wantedTime
+		}
+	}
 	return ""
 }
+
+const wantedTime = "wanted: a time like 2026-01-31T12:00:00Z"
 
 // faultsOf lists what a schema says against a value, each with the pointer to it.
 func faultsOf(err error) []InvalidParam {
@@ -152,7 +165,7 @@ func faultsOf(err error) []InvalidParam {
 		case "pattern":
 			detail = "wanted: " + e.Schema.Description
 		case "format":
-			detail = "wanted: a time like 2026-01-31T12:00:00Z"
+			detail = wantedTime
 		case "required":
 			detail = "it is missing"
 		case "properties": // an unknown one: the pointer is its parent's

@@ -49,6 +49,16 @@ func (w *world) follow(path, lastEventID string) (status int, next func() (strea
 	}
 }
 
+func TestEventsAfterASeqThatIsLarge(t *testing.T) {
+	w := newWorld(t)
+	path := w.held(w.order("k"))
+	for after, want := range map[string]int{"9223372036854775807": 200, "9223372036854775808": 400} {
+		if got := w.call(w.get(path + "/events?after=" + after)); got.status != want {
+			t.Errorf("after %s: got %d %s, want %d", after, got.status, got.body, want)
+		}
+	}
+}
+
 func TestFollowingEvents(t *testing.T) {
 	w := newWorld(t)
 	path := w.held(w.order("k"))

@@ -142,6 +142,7 @@ func TestListingRuns(t *testing.T) {
 	for query, parameter := range map[string]string{
 		"?limit=0": "limit", "?limit=201": "limit", "?limit=x": "limit", "?limit=1&limit=2": "limit", "?state=gone": "state",
 		"?marker=x": "marker", "?since=yesterday": "since", "?user=%00": "user", "?colour=red": "colour", "?merchant=": "merchant",
+		"?since=2026-02-30T00:00:00Z": "since", "?state=running;merchant=x": "", "?state=running&merchant=%zz": "",
 	} {
 		got := w.call(operator(query))
 		p := read[api.Problem](t, got)
