@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -28,7 +27,7 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 		return err
 	}
 	after := valueOf(p.After)
-	if strings.Contains(c.Request().Header.Get(echo.HeaderAccept), "text/event-stream") {
+	if acceptsType(c.Request().Header, "text/event-stream") {
 		return s.stream(c, run, after)
 	}
 	limit := usualEvents

@@ -49,6 +49,26 @@ func (w *world) follow(path, lastEventID string) (status int, next func() (strea
 	}
 }
 
+func TestWhoGetsAStream(t *testing.T) {
+	w := newWorld(t)
+	q := w.order("k")
+	done := read[api.Run](t, w.call(q))
+	for accept, want := range map[string]string{
+		"":                      "application/json",
+		"*/*":                   "application/json",
+		"text/event-stream":     "text/event-stream",
+		"Text/Event-Stream":     "text/event-stream",
+		"text/event-stream;q=0": "application/json",
+		"application/json, text/event-stream;q=0.5": "text/event-stream",
+	} {
+		q := w.get("/v1/runs/" + done.ID + "/events")
+		q.header = http.Header{"Accept": {accept}}
+		if got := w.call(q).header.Get("Content-Type"); got != want {
+			t.Errorf("Accept: %s: got %s, want %s", accept, got, want)
+		}
+	}
+}
+
 func TestEventsAfterASeqThatIsLarge(t *testing.T) {
 	w := newWorld(t)
 	path := w.held(w.order("k"))

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"errors"
+	"mime"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -76,10 +78,10 @@ func readPrefer(h http.Header) preference {
 		switch strings.ToLower(strings.TrimSpace(name)) {
 		case "wait":
 			n, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
-			if err != nil || waits {
+			if err != nil && !errors.Is(err, strconv.ErrRange) || waits {
 				continue
 			}
-			waits, p.wait = true, min(time.Duration(n)*time.Second, maxWait)
+			waits, p.wait = true, min(time.Duration(n)*time.Second, maxWait) // out of range, n is the most there is
 			applied = append(applied, "wait="+seconds(p.wait))
 		case "respond-async":
 			if async {
@@ -94,4 +96,17 @@ func readPrefer(h http.Header) preference {
 	}
 	p.applied = strings.Join(applied, ", ")
 	return p
+}
+
+// acceptsType tells whether the Accept lines name the media type itself; a wildcard does not.
+func acceptsType(h http.Header, want string) bool {
+	for part := range strings.SplitSeq(strings.Join(h.Values("Accept"), ","), ",") {
+		kind, parameters, err := mime.ParseMediaType(part)
+		if err != nil || kind != want {
+			continue
+		}
+		quality, err := strconv.ParseFloat(parameters["q"], 64)
+		return err != nil || quality > 0
+	}
+	return false
 }

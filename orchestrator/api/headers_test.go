@@ -33,6 +33,7 @@ func TestPreferences(t *testing.T) {
 		"wait=20":               "wait=20",
 		`Wait = "20"`:           "wait=20",
 		"wait=99":               "wait=30",
+		"wait=99999999999":      "wait=30",
 		"wait=5, wait=20":       "wait=5",
 		"wait=-1":               "",
 		"wait=soon":             "",

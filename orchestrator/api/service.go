@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +20,7 @@ func (s *server) ListVersions(c echo.Context) error {
 
 // GetHealth answers as oslo.middleware's healthcheck does. It asks nobody.
 func (s *server) GetHealth(c echo.Context) error {
-	if strings.Contains(c.Request().Header.Get(echo.HeaderAccept), echo.MIMEApplicationJSON) {
+	if acceptsType(c.Request().Header, echo.MIMEApplicationJSON) {
 		return answerJSON(c, http.StatusOK, Health{Reasons: []string{"OK"}})
 	}
 	return c.Blob(http.StatusOK, echo.MIMETextPlain, []byte("OK"))
