@@ -61,10 +61,12 @@ func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	r := c.Request()
 	key, secret, basic := r.BasicAuth()
-	tokens := r.Header.Values(headerAuthToken)
+	authorization, tokens := r.Header.Values(echo.HeaderAuthorization), r.Header.Values(headerAuthToken)
 	switch {
 	case r.Header.Get(echo.HeaderAuthorization) != "" && len(tokens) > 0:
 		return caller{}, refuse(twoCredentials, "Authorization and X-Auth-Token were sent")
+	case len(authorization) > 1:
+		return caller{}, refuse(twoCredentials, "Authorization was sent %d times", len(authorization))
 	case basic:
 		w, err := s.portal(r, key, secret)
 		if err == nil && !o.accepts(portalScheme) {
@@ -77,6 +79,9 @@ func (s *server) caller(c echo.Context, o operation) (caller, error) {
 		return s.operator(r, tokens)
 	}
 	missing := refuse(credentialsRequired, "no credential was sent")
+	if r.Header.Get(echo.HeaderAuthorization) != "" {
+		missing = refuse(credentialsInvalid, "Authorization does not hold an API key and its secret by HTTP Basic")
+	}
 	if o.accepts(portalScheme) {
 		missing.challenge = basicChallenge
 	}

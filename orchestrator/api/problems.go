@@ -38,7 +38,7 @@ var (
 	}
 	twoCredentials = kind{
 		"two-credentials", http.StatusBadRequest, "Two credentials were sent",
-		"Send either a merchant's key or X-Auth-Token.", false, FixByMerchant,
+		"Send either a merchant's key or X-Auth-Token, and it once.", false, FixByMerchant,
 	}
 
 	credentialsRequired = kind{

@@ -46,6 +46,14 @@ var refusals = []refusal{
 	{"an unknown key", func(_ *world, q *request) { q.portal.key = "tk_nobody" }, 401, "credentials-invalid", ""},
 	{"a key with a NUL", func(_ *world, q *request) { q.portal.key = "tk\x00" }, 401, "credentials-invalid", ""},
 	{"a key and a token", func(w *world, q *request) { q.operator = w.operatorToken }, 400, "two-credentials", ""},
+	{"two keys of merchants", func(w *world, q *request) {
+		q.header["Authorization"] = []string{"Basic eDp5", "Basic eDp5"}
+		q.portal = portal{}
+	}, 400, "two-credentials", ""},
+	{"a credential that is not Basic", func(_ *world, q *request) {
+		q.header.Set("Authorization", "Bearer x")
+		q.portal = portal{}
+	}, 401, "credentials-invalid", ""},
 	{"an operator", func(w *world, q *request) { q.portal, q.operator = portal{}, w.operatorToken }, 403, "forbidden", ""},
 	{"another merchant's key", func(w *world, q *request) { q.portal = w.other }, 404, "merchant-not-found", ""},
 	{"a malformed merchant", func(_ *world, q *request) { q.path = "/v1/merchants/%00/subscriptions" }, 404, "merchant-not-found", ""},
