@@ -129,10 +129,13 @@ func readAs[T any](c echo.Context, o operation) (T, error) {
 	return fits[T](body, o.body())
 }
 
+// visible tells whether a character leaves ink: not a blank, and not one of Unicode's that only direct others.
+func visible(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
+
 // blank tells of a name without anything in it, or with blanks around it.
 func blank(name string) string {
 	switch {
-	case strings.TrimSpace(name) == "":
+	case !strings.ContainsFunc(name, visible):
 		return "it is empty"
 	case strings.TrimSpace(name) != name:
 		return "it has blanks at an end"

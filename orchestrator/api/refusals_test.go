@@ -98,6 +98,7 @@ var refusals = []refusal{
 	{"half a billing day", body(`{"plan_id": "PLAN", "customer_id": %q, "billing_day": 1.5}`, nobody), 400, "invalid-params", "/billing_day"},
 	{"no name", named(`""`), 400, "invalid-params", "/customer/name"},
 	{"a name of blanks", named(`"  "`), 400, "invalid-params", "/customer/name"},
+	{"a name of zero width", named(`"\u200b\u202e"`), 400, "invalid-params", "/customer/name"},
 	{"a name with a blank at its end", named(`"Ada "`), 400, "invalid-params", "/customer/name"},
 	{"a name of 61 characters", named(`"` + strings.Repeat("å", 61) + `"`), 400, "invalid-params", "/customer/name"},
 	{"a name with a line break", named(`"a\nb"`), 400, "invalid-params", "/customer/name"},

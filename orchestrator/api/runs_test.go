@@ -196,6 +196,7 @@ func TestVerbs(t *testing.T) {
 	}{
 		{"no reason", "hold", `{}`, 400},
 		{"an empty reason", "hold", `{"why": ""}`, 400},
+		{"a reason of blanks", "hold", `{"why": " \u200b"}`, 400},
 		{"a reason with an escape", "hold", `{"why": "\u001b[2J"}`, 400},
 		{"an unknown field", "hold", `{"why": "x", "force": true}`, 400},
 		{"a step where none is asked", "retry", `{"why": "x", "step": "scope-token"}`, 400},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -53,6 +54,9 @@ func (s *server) ask(c echo.Context, v saga.Verb) error {
 	}
 	if known := c.Request().Header.Values("If-Match"); len(known) > 0 && !matches(known, tag(run)) {
 		return refuse(preconditionFailed, "the run is another than the one in If-Match")
+	}
+	if !strings.ContainsFunc(v.Why, visible) {
+		return invalid(InvalidParam{Pointer: some("/why"), Detail: "it is empty"})
 	}
 	v.Who = callerOf(c).String()
 	ctx := c.Request().Context()
