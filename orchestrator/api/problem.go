@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -149,12 +150,28 @@ func (r *refusal) body(requestID string) Problem {
 	return Problem{
 		Type: page, Title: r.kind.title, Status: r.kind.status, Detail: some(r.detail), Instance: some(r.instance), Code: code,
 		RequestID: requestID, Retryable: r.kind.retryable, FixBy: some(cmp.Or(r.fixBy, r.kind.fixBy)), Step: some(r.step),
-		Upstream: r.upstream, InvalidParams: list(r.params),
+		Upstream: r.upstream, InvalidParams: list(shown(r.params)),
 		Errors: []APIError{{
 			RequestID: requestID, Code: code, Status: r.kind.status, Title: r.kind.title, Detail: r.detail,
 			Links: Links{{Rel: "help", Href: page}},
 		}},
 	}
+}
+
+const (
+	maxFaults = 20  // that one answer lists
+	maxName   = 200 // bytes of a pointer or a parameter that an answer repeats
+)
+
+// shown is what a caller is told of the faults: an answer does not grow with the nonsense that was sent.
+func shown(faults []InvalidParam) []InvalidParam {
+	faults = slices.Clone(faults[:min(len(faults), maxFaults)])
+	for i, fault := range faults {
+		if len(text(fault.Pointer)) > maxName || len(text(fault.Parameter)) > maxName {
+			faults[i] = InvalidParam{Detail: fault.Detail + " (its name is too long to repeat)"}
+		}
+	}
+	return faults
 }
 
 // seconds rounds up: who comes earlier than asked comes in vain.

@@ -178,6 +178,27 @@ func TestRefusedOrdersWriteNothing(t *testing.T) {
 	}
 }
 
+func TestAnswersDoNotGrowWithNonsense(t *testing.T) {
+	w := newWorld(t)
+	var fields strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&fields, `"k%d": 1,`, i)
+	}
+	for name, sent := range map[string]string{
+		"nested deeply":   strings.Repeat("[", 50000),
+		"nested, closed":  strings.Repeat("[", 9999) + strings.Repeat("]", 9999),
+		"a long field":    `{"` + strings.Repeat("k", 100000) + `": 1}`,
+		"a long field, 2": `{"` + strings.Repeat("k", 50000) + `": 1, "` + strings.Repeat("k", 50000) + `": 1}`,
+		"many fields":     "{" + fields.String() + `"z": 1}`,
+	} {
+		q := w.order("k")
+		q.body = sent
+		if got := w.call(q); got.status != http.StatusBadRequest || len(got.body) > 4000 {
+			t.Errorf("%s: got %d and %d bytes, want 400 and 4000 at most", name, got.status, len(got.body))
+		}
+	}
+}
+
 func TestDisabledMerchant(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.store.Merchants().Update(t.Context(), w.merchant.id, func(m *merchants.Merchant) error {
