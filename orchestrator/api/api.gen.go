@@ -985,7 +985,7 @@ type ServerInterface interface {
 	// GetHealth Tell that the process answers
 	// (GET /healthcheck)
 	GetHealth(ctx echo.Context) error
-	// HeadHealth Tell that the process answers
+	// HeadHealth Tell it without a body
 	// (HEAD /healthcheck)
 	HeadHealth(ctx echo.Context) error
 	// GetDocument This document

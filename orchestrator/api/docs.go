@@ -42,6 +42,7 @@ type (
 		Callers                                []string
 		Parameters                             []docsField
 		Body                                   []docsField
+		BodyHelp                               string
 		Curl                                   string
 		Responses                              []docsResponse
 	}
@@ -97,11 +98,14 @@ func (d *document) operationsOf(tag string) []docsOperation {
 			all = append(all, describe(o))
 		}
 	}
-	// As in the document, which puts what matters first; the parser forgets the order.
-	place := func(o docsOperation) int { return bytes.Index(openAPI, []byte("operationId: "+o.ID+"\n")) }
-	slices.SortFunc(all, func(a, b docsOperation) int { return cmp.Compare(place(a), place(b)) })
+	slices.SortFunc(all, func(a, b docsOperation) int {
+		return cmp.Compare(placeOf("operationId: "+a.ID+"\n"), placeOf("operationId: "+b.ID+"\n"))
+	})
 	return all
 }
+
+// placeOf is where the document first says something: it puts what matters first, but the parser forgets the order.
+func placeOf(text string) int { return bytes.Index(openAPI, []byte(text)) }
 
 func describe(o operation) docsOperation {
 	view := docsOperation{
@@ -123,7 +127,7 @@ func describe(o operation) docsOperation {
 		view.Parameters = append(view.Parameters, field)
 	}
 	if o.RequestBody != nil {
-		view.Body = fieldsOf(o.body())
+		view.Body, view.BodyHelp = fieldsOf(o.body()), o.body().Description
 	}
 	for _, status := range slices.Sorted(maps.Keys(o.Responses.Map())) {
 		r := o.Responses.Value(status).Value
@@ -221,15 +225,16 @@ func curl(o operation) string {
 	return strings.Join(words, " ")
 }
 
-// exampleOf is the document's example of a body, the first by name where it has several.
+// exampleOf is the document's example of a body, its first where it has several.
 func exampleOf(o operation) string {
 	if o.RequestBody == nil {
 		return ""
 	}
 	content := o.RequestBody.Value.Content.Get(echo.MIMEApplicationJSON)
 	example := content.Example
-	for _, name := range slices.Backward(slices.Sorted(maps.Keys(content.Examples))) {
-		example = content.Examples[name].Value.Value
+	if len(content.Examples) > 0 {
+		place := func(a, b string) int { return cmp.Compare(placeOf(a+":\n"), placeOf(b+":\n")) }
+		example = content.Examples[slices.MinFunc(slices.Collect(maps.Keys(content.Examples)), place)].Value.Value
 	}
 	encoded, err := json.Marshal(example)
 	if err != nil || example == nil {

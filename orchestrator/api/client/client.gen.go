@@ -1133,7 +1133,7 @@ type ClientInterface interface {
 	// Corresponds with GET /healthcheck (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HeadHealth Tell that the process answers
+	// HeadHealth Tell it without a body
 	//
 	// Corresponds with HEAD /healthcheck (the `HeadHealth` operationId).
 	HeadHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1391,7 +1391,7 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// HeadHealth Tell that the process answers
+// HeadHealth Tell it without a body
 //
 // Corresponds with HEAD /healthcheck (the `HeadHealth` operationId).
 func (c *Client) HeadHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3232,7 +3232,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /healthcheck (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
 
-	// HeadHealthWithResponse Tell that the process answers
+	// HeadHealthWithResponse Tell it without a body
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5806,7 +5806,7 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 	return ParseGetHealthResponse(rsp)
 }
 
-// HeadHealthWithResponse Tell that the process answers
+// HeadHealthWithResponse Tell it without a body
 //
 // Returns a wrapper object for the known response body format(s).
 //
