@@ -138,8 +138,9 @@ func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), l.timeout)
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
+		late := ctx.Err() != nil && req.Context().Err() == nil // cancel would make everything late
 		cancel()
-		if ctx.Err() != nil && req.Context().Err() == nil {
+		if late {
 			return nil, fmt.Errorf("no answer within %s: %w", l.timeout, err)
 		}
 		return nil, err

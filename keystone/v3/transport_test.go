@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
@@ -51,6 +52,27 @@ func TestConnectionsThatCloseWithoutAWordLoseNoCall(t *testing.T) {
 		if err := only(cloud.RemoveProject(t.Context(), p, n.Mark)); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestOnlyWhatIsLateIsCalledLate(t *testing.T) {
+	silent := listener(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
+	for what, c := range map[string]struct {
+		host string
+		late bool
+	}{
+		"no answer":          {silent, true},
+		"connection refused": {"127.0.0.1:1", false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := newHouse(t, func(cfg *v3.Config) {
+				cfg.URL, cfg.Timeout = "http://"+c.host, 100*time.Millisecond
+			})
+			err := h.cloud.Ping(t.Context())
+			if err == nil || strings.Contains(err.Error(), "no answer within") != c.late {
+				t.Errorf("got %v, want it called late: %t", err, c.late)
+			}
+		})
 	}
 }
 
