@@ -21,6 +21,9 @@ import (
 // KeySize is the length of the secret key in bytes.
 const KeySize = 32
 
+// ErrOtherKey means that the database was made with another secret key.
+var ErrOtherKey = errors.New("the secret key is not the one that this database was made with")
+
 // sealer keeps users' tokens from whoever reads the database: AES-256-GCM, the run's id as additional data.
 type sealer struct {
 	aead  cipher.AEAD
@@ -109,7 +112,7 @@ func (s *Store) checkKey(ctx context.Context) error {
 		return fmt.Errorf("reading the id of the secret key: %w", err)
 	}
 	if stored != s.seal.keyID {
-		return errors.New("the secret key is not the one that this database was made with")
+		return ErrOtherKey
 	}
 	return nil
 }

@@ -164,6 +164,14 @@ func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 	})
 }
 
+// sqliteUnopened says what SQLITE_CANTOPEN means; the library's own text for it ends in "out of memory".
+func sqliteUnopened(err error) error {
+	if refused, ok := errors.AsType[*gosqlite.Error](err); ok && refused.Code()&0xff == 14 {
+		return fmt.Errorf("the file, or its directory, is not there or may not be written (SQLite error %d)", refused.Code())
+	}
+	return err
+}
+
 func sqliteBadRow(err error) bool {
 	refused, ok := errors.AsType[*gosqlite.Error](err)
 	if !ok {

@@ -61,6 +61,9 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		Logger:               logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
 	})
 	if err != nil {
+		if path, isFile := strings.CutPrefix(url, "sqlite:"); isFile {
+			return nil, fmt.Errorf("opening the database %s: %w", path, sqliteUnopened(err))
+		}
 		return nil, fmt.Errorf("opening the database: %w", redact(err, url))
 	}
 	pool, err := s.db.DB()
@@ -113,7 +116,7 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // Migrate brings the schema to this release's and returns how many migrations it ran. Replicas that start together
-// wait for one another. It refuses a secret key other than the one that this database's tokens are sealed with.
+// wait for one another. A secret key other than the one that this database's tokens are sealed with is ErrOtherKey.
 func (s *Store) Migrate(ctx context.Context) (int, error) {
 	provider, err := s.migrations()
 	if err != nil {

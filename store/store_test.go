@@ -2,8 +2,10 @@ package store_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/store"
@@ -25,8 +27,8 @@ func TestMigratingTwiceAndWithAnotherKey(t *testing.T) {
 		t.Errorf("the made directory: %v, %v; want it closed to others", info.Mode(), err)
 	}
 	other := open(t, "sqlite:"+path, bytes.Repeat([]byte{8}, store.KeySize))
-	if _, err := other.Migrate(t.Context()); err == nil {
-		t.Error("another secret key was accepted")
+	if _, err := other.Migrate(t.Context()); !errors.Is(err, store.ErrOtherKey) {
+		t.Errorf("another secret key: got %v, want ErrOtherKey", err)
 	}
 }
 
@@ -38,6 +40,14 @@ func TestOpeningNonsense(t *testing.T) {
 	}
 	if _, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "x.db"), []byte("short")); err == nil {
 		t.Error("a short secret key was accepted")
+	}
+}
+
+func TestOpeningWhatIsNoFileTellsThePath(t *testing.T) {
+	path := t.TempDir() // root may write anywhere, but no directory
+	_, err := store.Open(t.Context(), "sqlite:"+path, secret)
+	if err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "memory") {
+		t.Errorf("got %v, want %s and no word of memory", err, path)
 	}
 }
 
