@@ -27,7 +27,10 @@ func open(ctx context.Context, c Config) (s *store.Store, migrations int, err er
 		return nil, 0, exit(exitUnreachable, err)
 	}
 	migrations, err = s.Migrate(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrOtherKey):
+		return nil, 0, errors.Join(usage("%w: it is from %s", err, secretKeySource(c)), s.Close())
+	case err != nil:
 		return nil, 0, errors.Join(exit(exitUnreachable, err), s.Close())
 	}
 	return s, migrations, nil

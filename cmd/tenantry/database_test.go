@@ -31,3 +31,25 @@ func TestMigrate(t *testing.T) {
 		t.Errorf("again: got %d, %q, %q", code, out, stderr)
 	}
 }
+
+func TestAnotherSecretKeyIsRefusedByItsSource(t *testing.T) {
+	key := "TENANTRY_SECRET_KEY=" + strings.Repeat("A", 43) + "="
+	made, configured := newDatabase(t), append(newDatabase(t), key)
+	for what, c := range map[string]struct{ first, then []string }{
+		"a configured one instead of the file": {made, append(made, key)},
+		"a file instead of the configured one": {configured, configured[:1]},
+	} {
+		t.Run(what, func(t *testing.T) {
+			if code, _, stderr := line(t, c.first, "migrate"); code != 0 {
+				t.Fatalf("got %d, %s", code, stderr)
+			}
+			source := "from secret_key (TENANTRY_SECRET_KEY)"
+			if len(c.then) == 1 {
+				source = "t.db.key, as TENANTRY_SECRET_KEY is not set"
+			}
+			if code, _, stderr := line(t, c.then, "migrate"); code != exitUsage || !strings.Contains(stderr, source) {
+				t.Errorf("got %d, %s, want %d and %q", code, stderr, exitUsage, source)
+			}
+		})
+	}
+}

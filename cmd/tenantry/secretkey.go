@@ -17,7 +17,7 @@ func secretKey(c Config) ([]byte, error) {
 	if c.SecretKey != nil {
 		return c.SecretKey, nil
 	}
-	path := strings.TrimPrefix(c.DatabaseURL, "sqlite:") + ".key"
+	path := secretKeyPath(c)
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = makeSecretKey(path); err == nil {
@@ -32,6 +32,16 @@ func secretKey(c Config) ([]byte, error) {
 		return nil, fmt.Errorf("reading the secret key %s: %w", path, err)
 	}
 	return decoded, nil
+}
+
+func secretKeyPath(c Config) string { return strings.TrimPrefix(c.DatabaseURL, "sqlite:") + ".key" }
+
+// secretKeySource tells where secretKey has the key from.
+func secretKeySource(c Config) string {
+	if c.SecretKey != nil {
+		return "secret_key (" + variable("secret_key") + ")"
+	}
+	return secretKeyPath(c) + ", as " + variable("secret_key") + " is not set"
 }
 
 // makeSecretKey puts a whole key at path, unless there is one by now. The database must not outlive its key, so that it is on the
