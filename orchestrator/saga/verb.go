@@ -3,6 +3,7 @@ package saga
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -70,7 +71,10 @@ func (r *Run) accepts(v Verb) error {
 			if r.Step(v.Step) == nil {
 				return refuse("the run has no step %q", v.Step)
 			}
-			return refuse("step %q cannot be skipped now; what can be: %q", v.Step, steps)
+			if len(steps) == 0 {
+				return refuse("no step can be skipped now")
+			}
+			return refuse("step %q cannot be skipped now, but %s", v.Step, strings.Join(steps, ", "))
 		}
 	case Compensate, Cancel:
 		if !forward {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,8 +23,8 @@ func TestVerbs(t *testing.T) {
 	run := b.until(t, b.start(t, nil).ID, saga.Waiting)
 	want(t, "reason", run.Reason.Kind, saga.WaitsForOperator)
 	want(t, "verbs", run.Verbs(), []saga.VerbName{saga.Retry, saga.Compensate, saga.Cancel})
-	if err := ask(run.ID, saga.SkipStep, "b"); err == nil {
-		t.Error("a step that is not optional was skipped")
+	if err := ask(run.ID, saga.SkipStep, "b"); err == nil || !strings.HasSuffix(err.Error(), "no step can be skipped now") {
+		t.Errorf("skipping a step that is not optional: got %v", err)
 	}
 
 	delete(w.hooks, "do b")
@@ -34,6 +35,9 @@ func TestVerbs(t *testing.T) {
 	}
 	run = b.until(t, run.ID, saga.Stuck)
 	want(t, "stuck with", run.Reason.Step+", verbs "+fmt.Sprint(run.Verbs()), "b, verbs [retry skip]")
+	if err := ask(run.ID, saga.SkipStep, "c"); err == nil || !strings.HasSuffix(err.Error(), `"c" cannot be skipped now, but b`) {
+		t.Errorf("skipping another step: got %v", err)
+	}
 	if err := ask(run.ID, saga.SkipStep, "b"); err != nil {
 		t.Fatal(err)
 	}
