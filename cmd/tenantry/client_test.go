@@ -265,6 +265,15 @@ func TestDrawing(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, c.got, c.want)
 		}
 	}
+	for want, reason := range map[string]client.Reason{
+		"held until an operator decides: maintenance": {Code: "held", Detail: "maintenance", FixBy: client.FixByOperator},
+		"no answer (for the operator to fix)":         {Code: "keystone-unavailable", Detail: "no answer", FixBy: client.FixByOperator},
+		"busy":                                        {Code: "keystone-busy", Detail: "busy", FixBy: client.FixByNobody},
+	} {
+		if got := reasonText(reason); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 	step := client.Step{Name: "create-customer", State: client.StepStateRunning, Attempts: 2, Error: &client.Failure{Detail: "busy"}}
 	if got, want := stepLine(step), fmt.Sprintf("%-32s running, attempt 2: busy", "create-customer"); got != want {
 		t.Errorf("got %q, want %q", got, want)

@@ -62,6 +62,9 @@ func failureText(f client.Failure) string {
 }
 
 func reasonText(r client.Reason) string {
+	if r.Code == "held" { // and the detail is what the operator gave as reason
+		return "held until an operator decides: " + r.Detail
+	}
 	text := r.Detail
 	if r.FixBy != client.FixByNobody {
 		text += " (for the " + string(r.FixBy) + " to fix)"
