@@ -168,7 +168,7 @@ func (s *Store) tx(ctx context.Context, f func(tx *gorm.DB) error) error {
 func redact(err error, url string) error {
 	if _, rest, ok := strings.Cut(url, "://"); ok {
 		if credentials, _, ok := strings.Cut(rest, "@"); ok {
-			if _, password, ok := strings.Cut(credentials, ":"); ok && strings.Contains(err.Error(), password) {
+			if _, password, _ := strings.Cut(credentials, ":"); password != "" && strings.Contains(err.Error(), password) {
 				return errors.New(strings.ReplaceAll(err.Error(), password, "***"))
 			}
 		}

@@ -51,6 +51,13 @@ func TestOpeningWhatIsNoFileTellsThePath(t *testing.T) {
 	}
 }
 
+func TestAnEmptyPasswordLeavesTheErrorReadable(t *testing.T) {
+	_, err := store.Open(t.Context(), "postgres://ann:@127.0.0.1:1/x?sslmode=disable", secret)
+	if err == nil || strings.Contains(err.Error(), "***") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func open(t testing.TB, url string, secret []byte) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), url, secret)
