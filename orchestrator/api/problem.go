@@ -3,9 +3,12 @@ package api
 import (
 	"cmp"
 	"context"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -83,8 +86,19 @@ func problem(err error) *refusal {
 		return &refusal{
 			kind: upstreamUnavailable, detail: "the check took too long", retryAfter: usualRetry, cause: err,
 		}
+	case cutOff(err):
+		return &refusal{
+			kind: upstreamUnavailable, detail: "the database could not be asked", retryAfter: usualRetry, cause: err,
+		}
 	}
 	return &refusal{kind: internalError, detail: "the log tells more under this request id", cause: err}
+}
+
+// cutOff tells of a connection that is not there or broke. The upstreams' come as errors of their clients: what is left
+// is the database's.
+func cutOff(err error) bool {
+	_, network := errors.AsType[*net.OpError](err)
+	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // usualRetry is told to who has to come again and nobody knows when.
