@@ -117,7 +117,7 @@ func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
 	}
 	n := NewRun{Run: run, Token: q.Token, TokenExpiresAt: q.TokenExpiresAt}
 	accepted := Event{
-		RunID: run.ID, Seq: 1, At: run.CreatedAt, Kind: EventAccepted, Who: q.Who, Why: q.Why,
+		RunID: run.ID, Seq: 1, At: run.CreatedAt, Kind: EventAccepted, Who: Clean(q.Who), Why: Clean(q.Why),
 	}
 	n.Events = []Event{accepted}
 	run.Seq, run.Version = 1, 1

@@ -212,7 +212,7 @@ func TestACommitWhoseAnswerIsLostIsNeitherLostNorDoubled(t *testing.T) {
 			b := serve(t, flaky.Store.(*store.Store), w, func(o *saga.Options) { o.Store = flaky })
 			var ids []string
 			for range 20 {
-				ids = append(ids, b.start(t, func(q *saga.Request) { q.Input = state{Roles: []string{q.ID}} }).ID)
+				ids = append(ids, b.start(t, func(q *saga.Request) { q.Input, q.Why = state{Roles: []string{q.ID}}, "nul \x00" }).ID)
 			}
 			for _, id := range ids {
 				run := b.until(t, id, saga.Succeeded)

@@ -25,8 +25,7 @@ func (w *worker) resume() {
 	}
 	if interrupted {
 		w.tell(Event{Kind: EventTakenOver})
-	}
-	if !interrupted { // nobody died of it: it was released, or handed back between two calls
+	} else { // nobody died of it: it was released, or handed back between two calls
 		run.TakeOvers = 0
 	}
 	switch {
