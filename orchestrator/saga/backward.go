@@ -138,7 +138,7 @@ func (w *worker) undone(row *StepRow, o outcome, now time.Time) {
 		w.tell(Event{Kind: EventUndoFailed, Step: row.Name, Attempt: o.call.Attempt, Failure: row.Error})
 		return
 	}
-	at := now.Add(retryIn(row.Undos, verdict))
+	at := now.Add(retryIn(w.run.ID, row.Name, row.Undos, verdict))
 	row.RetryAt = &at
 }
 

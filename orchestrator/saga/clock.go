@@ -1,14 +1,18 @@
 package saga
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 )
 
-// Clock is where every time comes from. With PostgreSQL it is the database's time when that was last heard and the
-// local monotonic clock since, so that replicas whose own clocks differ, or are set while they run, agree on leases and
-// due times.
+// Clock is where every time and every timer of an engine comes from. With PostgreSQL its time is the database's when
+// that was last heard and the local monotonic clock since, so that replicas whose own clocks differ, or are set while
+// they run, agree on leases and due times.
 type Clock struct {
+	// AfterFunc calls f once, in d, unless stop is called before: time.AfterFunc. A simulation puts its own here.
+	AfterFunc func(d time.Duration, f func()) (stop func())
+
 	local func() time.Time
 	heard atomic.Pointer[reading]
 }
@@ -17,7 +21,12 @@ type Clock struct {
 type reading struct{ local, database time.Time }
 
 // NewClock starts from a local clock: time.Now, or a stepped one in tests.
-func NewClock(local func() time.Time) *Clock { return &Clock{local: local} }
+func NewClock(local func() time.Time) *Clock {
+	return &Clock{local: local, AfterFunc: func(d time.Duration, f func()) func() {
+		timer := time.AfterFunc(d, f)
+		return func() { timer.Stop() }
+	}}
+}
 
 // Now is the database's time as far as it is known.
 func (c *Clock) Now() time.Time {
@@ -26,6 +35,22 @@ func (c *Clock) Now() time.Time {
 		now = h.database.Add(now.Sub(h.local)) // Sub goes by the monotonic clock where both have its reading
 	}
 	return now.UTC().Truncate(time.Microsecond)
+}
+
+// after gives a channel that is closed in d, unless stop is called before.
+func (c *Clock) after(d time.Duration) (done <-chan struct{}, stop func()) {
+	fired := make(chan struct{})
+	return fired, c.AfterFunc(d, func() { close(fired) })
+}
+
+// pause waits for d, or until ctx ends.
+func (c *Clock) pause(ctx context.Context, d time.Duration) {
+	done, stop := c.after(d)
+	defer stop()
+	select {
+	case <-ctx.Done():
+	case <-done:
+	}
 }
 
 // set learns the database's time: it was read between two local times.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/cenkalti/backoff/v4"
 )
 
 // maxGroup is how many checkpoints one statement carries at most.
@@ -30,7 +28,7 @@ func newCommitter(store Store, clock *Clock) *committer {
 
 // run commits groups until ctx ends; it is called once a lease.
 func (c *committer) run(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 			return
@@ -85,10 +83,8 @@ func (c *committer) submit(ctx context.Context, cp Checkpoint) CommitResult {
 // version under its epoch, so the next version under the same epoch can only be this checkpoint's. It returns
 // ErrFenced, ErrBadRow, or the lease's end.
 func (c *committer) write(ctx context.Context, cp Checkpoint) CommitResult {
-	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond),
-		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	unsure := false
-	for {
+	for n := 1; ; n++ {
 		result := c.submit(ctx, cp)
 		switch {
 		case result.Err == nil, errors.Is(result.Err, ErrBadRow):
@@ -108,10 +104,9 @@ func (c *committer) write(ctx context.Context, cp Checkpoint) CommitResult {
 			return CommitResult{Err: ErrFenced}
 		}
 		// Still the old version, or not to be learnt yet: repeating is safe, the fence decides.
-		select {
-		case <-ctx.Done():
+		c.clock.pause(ctx, delay(cp.Run.ID, n, 50*time.Millisecond, 2*time.Second))
+		if ctx.Err() != nil {
 			return CommitResult{Err: context.Cause(ctx)}
-		case <-time.After(wait.NextBackOff()):
 		}
 	}
 }

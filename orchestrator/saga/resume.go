@@ -63,7 +63,7 @@ func (w *worker) consume() {
 	verbs, err := w.engine.Store.Verbs(w.lease.ctx, w.run.ID)
 	if err != nil {
 		w.engine.OnFault(fmt.Errorf("reading the verbs of run %s: %w", w.run.ID, err))
-		time.AfterFunc(lookAgain, w.poke)
+		w.engine.Clock.AfterFunc(lookAgain, w.poke)
 		return
 	}
 	for _, v := range verbs {

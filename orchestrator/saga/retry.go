@@ -1,6 +1,8 @@
 package saga
 
 import (
+	"fmt"
+	"hash/fnv"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -15,18 +17,23 @@ const (
 	shortWait = 5 * time.Second
 )
 
-// delay is how long to wait after the n-th failure in a row.
-func delay(n int, first, most time.Duration) time.Duration {
+// delay is how long to wait after the n-th failure in a row of what key names. It is spread by up to a fifth, so that
+// those that failed together do not come back together; the same key and n give the same delay, so that a simulation
+// replays.
+func delay(key string, n int, first, most time.Duration) time.Duration {
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMultiplier(2),
-		backoff.WithMaxInterval(most), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0))
+		backoff.WithMaxInterval(most), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))
 	var d time.Duration
 	for range min(n, 16) {
 		d = b.NextBackOff()
 	}
-	return d
+	h := fnv.New32a()
+	_, _ = fmt.Fprint(h, key, " ", n)
+	const parts = 1 << 10
+	return d*4/5 + d*2/5*time.Duration(h.Sum32()%parts)/parts
 }
 
-// retryIn is how long to wait before the attempt after the n-th.
-func retryIn(n int, v Verdict) time.Duration {
-	return max(delay(n, firstDelay, mostDelay), min(v.RetryAfter, mostRetryAfter))
+// retryIn is how long to wait before the attempt after the n-th of a step of a run.
+func retryIn(runID, step string, n int, v Verdict) time.Duration {
+	return max(delay(runID+" "+step, n, firstDelay, mostDelay), min(v.RetryAfter, mostRetryAfter))
 }

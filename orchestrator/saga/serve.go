@@ -57,7 +57,7 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 			asked, err = e.renew(ctx, replica) // the lease is reckoned by the database's time
 		}
 		if err == nil {
-			l := newLease(e.Lease, e.Clock.local, asked)
+			l := newLease(e.Lease, e.Clock, asked)
 			e.mu.Lock()
 			e.replica, e.lease, e.stopping = replica, l, false
 			select {
@@ -69,10 +69,7 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 			return l, replica
 		}
 		e.OnFault(fmt.Errorf("joining as a replica: %w", err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(delay(n, 100*time.Millisecond, 2*time.Second)):
-		}
+		e.Clock.pause(ctx, delay(replica, n, 100*time.Millisecond, 2*time.Second))
 	}
 	return nil, ""
 }
@@ -97,33 +94,37 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 // loop renews, claims and waits, until the lease is lost or ctx ends.
 func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	go e.heartbeat(ctx, l, replica)
-	poll := time.NewTicker(e.Poll)
-	defer poll.Stop()
+	poll, stop := e.Clock.after(e.Poll)
+	defer func() { stop() }()
 	for {
 		if err := e.claim(l.ctx, replica); err != nil && l.ctx.Err() == nil {
 			e.OnFault(err)
 		}
 		select {
-		case <-ctx.Done():
-			return
-		case <-l.ctx.Done():
-			return
-		case <-e.kick:
-		case <-poll.C:
+		case <-poll:
 			e.pokeAll() // a verb's word may have been missed
+			poll, stop = e.Clock.after(e.Poll)
+		default:
+		}
+		if ctx.Err() != nil || l.ctx.Err() != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-l.ctx.Done():
+		case <-e.kick:
+		case <-poll:
 		}
 	}
 }
 
 // heartbeat renews every three tenths of the lease, also while the replica drains.
 func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
-	beat := time.NewTicker(e.Lease * 3 / 10)
-	defer beat.Stop()
-	for {
-		select {
-		case <-l.ctx.Done():
+	for next := e.Clock.local(); ; {
+		next = next.Add(e.Lease * 3 / 10)
+		e.Clock.pause(l.ctx, next.Sub(e.Clock.local()))
+		if l.ctx.Err() != nil {
 			return
-		case <-beat.C:
 		}
 		asked, err := e.renew(context.WithoutCancel(ctx), replica)
 		switch {
@@ -192,11 +193,11 @@ func (e *Engine) drain(grace time.Duration) {
 	e.pokeAll()
 	done := make(chan struct{})
 	go func() { e.idle.Wait(); close(done) }()
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
+	timer, stop := e.Clock.after(grace)
+	defer stop()
 	select {
 	case <-done:
-	case <-timer.C:
+	case <-timer:
 	}
 }
 
@@ -206,10 +207,7 @@ func (e *Engine) listen(ctx context.Context) {
 		if err := e.Queue.Listen(ctx, e.wake); err != nil && ctx.Err() == nil {
 			e.OnFault(fmt.Errorf("listening to the other replicas: %w", err))
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(delay(n, time.Second, e.Poll)):
-		}
+		e.Clock.pause(ctx, delay("listen", n, time.Second, e.Poll))
 	}
 }
 

@@ -57,8 +57,8 @@ const lookAgain = time.Second
 func (e *Engine) Watch(ctx context.Context, runID string, see func(*Run) bool) error {
 	changes, stop := e.watchers.add(runID)
 	defer stop()
-	again := time.NewTicker(lookAgain)
-	defer again.Stop()
+	again, rest := e.Clock.after(lookAgain)
+	defer func() { rest() }()
 	var run *Run
 	var seen int64 = -1
 	for {
@@ -78,8 +78,9 @@ func (e *Engine) Watch(ctx context.Context, runID string, see func(*Run) bool) e
 		case <-ctx.Done():
 			return ctx.Err()
 		case run = <-changes:
-		case <-again.C:
+		case <-again:
 			run = nil
+			again, rest = e.Clock.after(lookAgain)
 		}
 	}
 }

@@ -125,33 +125,47 @@ func (w *worker) fly(name string) {
 
 // wait sleeps until something is to be decided. False: the lease is lost.
 func (w *worker) wait() bool {
-	var timer <-chan time.Time
-	if w.sleepUntil != nil {
-		timer = time.After(max(0, w.sleepUntil.Sub(w.engine.Clock.Now())))
-	}
-	switch {
-	case w.verbs, len(w.flying) == 0 && timer == nil:
+	if w.verbs || len(w.flying) == 0 && w.sleepUntil == nil {
 		return w.lease.ctx.Err() == nil // nothing to wait for
 	}
-	select {
-	case <-w.lease.ctx.Done():
-		return false
-	case <-timer:
-	case <-w.pokes:
-		w.verbs = true
-	case o := <-w.outcomes:
-		w.take(o)
-		for { // those that end together share a write
-			select {
-			case o := <-w.outcomes:
-				w.take(o)
-				continue
-			default:
-			}
-			break
+	if !w.takeIn() {
+		var awake <-chan struct{}
+		if w.sleepUntil != nil {
+			var stop func()
+			awake, stop = w.engine.Clock.after(max(0, w.sleepUntil.Sub(w.engine.Clock.Now())))
+			defer stop()
 		}
+		select {
+		case <-w.lease.ctx.Done():
+		case <-awake:
+		case <-w.pokes:
+			w.verbs = true
+		case o := <-w.outcomes:
+			w.take(o)
+		}
+		w.takeIn()
 	}
 	return w.lease.ctx.Err() == nil
+}
+
+// takeIn takes what has come in meanwhile, in an order that does not depend on chance: calls that ended together share
+// a write. False: nothing has.
+func (w *worker) takeIn() (some bool) {
+	for {
+		select {
+		case o := <-w.outcomes:
+			w.take(o)
+			some = true
+			continue
+		default:
+		}
+		select {
+		case <-w.pokes:
+			w.verbs, some = true, true
+		default:
+		}
+		return some
+	}
 }
 
 // take notes an outcome in the row and in the next write.
@@ -232,7 +246,7 @@ func (w *worker) did(row *StepRow, o outcome, now time.Time) {
 		}
 		w.park(Reason{Kind: WaitsForOperator, Failure: *row.Error})
 	case Transient, Unavailable:
-		at := now.Add(retryIn(row.Attempts, verdict))
+		at := now.Add(retryIn(w.run.ID, row.Name, row.Attempts, verdict))
 		row.RetryAt = &at
 	}
 }

@@ -1,0 +1,27 @@
+package saga
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestDelaysGrowAreSpreadAndAreTheSameAgain(t *testing.T) {
+	seen := map[time.Duration]bool{}
+	for i := range 100 {
+		key := fmt.Sprint("run ", i)
+		for n, plain := range []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second, time.Second} {
+			d := delay(key, n+1, 250*time.Millisecond, time.Second)
+			if d < plain*4/5 || d > plain*6/5 {
+				t.Errorf("after failure %d of %s: %v, want %v give or take a fifth", n+1, key, d, plain)
+			}
+			if again := delay(key, n+1, 250*time.Millisecond, time.Second); again != d {
+				t.Errorf("after failure %d of %s: %v, and then %v", n+1, key, d, again)
+			}
+			seen[d] = true
+		}
+	}
+	if len(seen) < 200 {
+		t.Errorf("%d different delays of 400: those that failed together come back together", len(seen))
+	}
+}
