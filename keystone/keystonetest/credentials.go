@@ -20,7 +20,7 @@ func (k *Keystone) createApplicationCredential(c call) (int, any, error) {
 		return 0, nil, fault{status: http.StatusConflict, message: "Conflict occurred attempting to store application_credential - " +
 			"Duplicate entry found with name " + name + "."}
 	}
-	a := &applicationCredential{id: randomID(), name: name, secret: randomText(64), user: c.token.user, project: c.token.project}
+	a := &applicationCredential{id: k.randomID(), name: name, secret: k.randomText(64), user: c.token.user, project: c.token.project}
 	k.credentials = append(k.credentials, a)
 	roles := []object{}
 	for _, r := range k.tokenRoles(c.token) {

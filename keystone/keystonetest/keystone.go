@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -29,12 +30,15 @@ type Options struct {
 	TokenLifetime time.Duration
 	// Now is time.Now if nil.
 	Now func() time.Time
+	// Random is what ids and tokens are made of: crypto/rand.Reader if nil. It must be safe for concurrent use.
+	Random io.Reader
 }
 
 // Keystone is an in-memory Keystone. It is an [http.Handler], and safe for concurrent use.
 type Keystone struct {
 	lifetime time.Duration
 	now      func() time.Time
+	random   io.Reader
 	mux      *http.ServeMux
 
 	mu          sync.Mutex
@@ -54,12 +58,16 @@ func New(opts Options) *Keystone {
 	k := &Keystone{
 		lifetime: cmp.Or(opts.TokenLifetime, time.Hour),
 		now:      opts.Now,
+		random:   opts.Random,
 		domains:  []*domain{{id: DefaultDomain, name: "Default", description: "The default domain", enabled: true}},
 		implied:  map[string][]string{},
 		tokens:   map[string]*token{},
 	}
 	if k.now == nil {
 		k.now = time.Now
+	}
+	if k.random == nil {
+		k.random = rand.Reader
 	}
 	k.mux = k.routes()
 
@@ -102,7 +110,7 @@ const maxBody = 114688
 
 // ServeHTTP answers under /v3.
 func (k *Keystone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Openstack-Request-Id", "req-"+uuid())
+	w.Header().Set("X-Openstack-Request-Id", "req-"+k.uuid())
 	if r.ContentLength > maxBody {
 		w.Header().Set("Content-Type", "text/html; charset=UTF-8")
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -114,14 +122,21 @@ func (k *Keystone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // randomID is a uuid4 without its dashes, as Keystone makes its ids.
-func randomID() string {
-	var b [16]byte
-	rand.Read(b[:])
+func (k *Keystone) randomID() string {
+	b := k.randomBytes(16)
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return hex.EncodeToString(b[:])
+	return hex.EncodeToString(b)
 }
 
-func uuid() string {
-	id := randomID()
+func (k *Keystone) uuid() string {
+	id := k.randomID()
 	return id[:8] + "-" + id[8:12] + "-" + id[12:16] + "-" + id[16:20] + "-" + id[20:]
+}
+
+func (k *Keystone) randomBytes(size int) []byte {
+	b := make([]byte, size)
+	if _, err := io.ReadFull(k.random, b); err != nil {
+		panic(err) // the source is the caller's
+	}
+	return b
 }

@@ -35,7 +35,7 @@ func (k *Keystone) createProject(c call) (int, any, error) {
 	if find(k.projects, func(other *project) bool { return other.domain == p.domain && other.name == p.name }) != nil {
 		// The id is the newcomer's, not that of the project which is there.
 		return 0, nil, fault{status: http.StatusConflict, message: fmt.Sprintf("Conflict occurred attempting to store project - it is not permitted"+
-			" to have two projects with either the same name or same id in the same domain: name is %s, project id %s.", p.name, randomID())}
+			" to have two projects with either the same name or same id in the same domain: name is %s, project id %s.", p.name, k.randomID())}
 	}
 	k.addProject(p)
 	return http.StatusCreated, object{"project": p.show(c)}, nil

@@ -57,7 +57,7 @@ type User struct {
 func (k *Keystone) AddDomain(name string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	d := &domain{id: randomID(), name: name, enabled: true}
+	d := &domain{id: k.randomID(), name: name, enabled: true}
 	k.domains = append(k.domains, d)
 	return d.id
 }
@@ -181,19 +181,19 @@ func (k *Keystone) Role(name string) (keystone.Role, error) {
 // The rest expects k.mu to be held.
 
 func (k *Keystone) addUser(u *user) *user {
-	u.id = randomID()
+	u.id = k.randomID()
 	k.users = append(k.users, u)
 	return u
 }
 
 func (k *Keystone) addRole(name string, immutable bool) *role {
-	r := &role{id: randomID(), name: name, immutable: immutable}
+	r := &role{id: k.randomID(), name: name, immutable: immutable}
 	k.roles = append(k.roles, r)
 	return r
 }
 
 func (k *Keystone) addProject(p *project) *project {
-	p.id = randomID()
+	p.id = k.randomID()
 	if p.parent == "" {
 		p.parent = p.domain
 	}

@@ -1,7 +1,6 @@
 package keystonetest
 
 import (
-	"crypto/rand"
 	"encoding/base64"
 	"maps"
 	"net/http"
@@ -16,20 +15,18 @@ func (k *Keystone) issue(t *token) string {
 	if t.expires.IsZero() {
 		t.expires = t.issued.Add(k.lifetime)
 	}
-	t.audit = append([]string{randomText(16)}, t.audit...)
+	t.audit = append([]string{k.randomText(16)}, t.audit...)
 	size := 117 // 162 characters; scoped ones are longer
 	if t.project != "" {
 		size = 145
 	}
-	text := "gAAAAAB" + randomText(size)
+	text := "gAAAAAB" + k.randomText(size)
 	k.tokens[text] = t
 	return text
 }
 
-func randomText(size int) string {
-	b := make([]byte, size)
-	rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)
+func (k *Keystone) randomText(size int) string {
+	return base64.RawURLEncoding.EncodeToString(k.randomBytes(size))
 }
 
 // valid finds a token by its text. With an error it may also return the token, which then is one of a disabled project.
