@@ -1,0 +1,322 @@
+package workflowstest
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// play is a world in which every kind of run has come to rest, and nothing is broken.
+type play struct {
+	*stage
+
+	fresh    *saga.Run // succeeded, with a customer of its own
+	joined   *saga.Run // succeeded, another user of that customer
+	refused  *saga.Run // compensated, on an old customer of which its user was a member
+	first    *saga.Run // compensated, and repeated by
+	second   *saga.Run // which succeeded
+	stuck    *saga.Run // its customer cannot be removed
+	gaveUp   *saga.Run // compensated, but an operator left its customer behind
+	held     *saga.Run // waits for an operator
+	behind   *saga.Run // waits for held
+	stranger *saga.Run // succeeded, another merchant's
+}
+
+var (
+	acme, rival = named("ACME"), named("Rival")
+	old         = named("old customer")
+	oldTenant   = keystone.Project{
+		ID: named("old tenant"), Name: "bs-customer-" + old, DomainID: "default", Enabled: true,
+		Tags: []string{"tenantry-merchant-" + acme},
+	}
+	oldMember = keystone.Assignment{ProjectID: oldTenant.ID, UserID: named("user refused"), RoleID: member.ID}
+)
+
+func newPlay(t *testing.T) *play {
+	t.Helper()
+	others := func() Outside {
+		return Outside{
+			Projects:      []keystone.Project{oldTenant, {ID: named("admin"), Name: "admin", DomainID: "default"}},
+			Assignments:   []keystone.Assignment{oldMember},
+			Customers:     []billing.Customer{{ID: old, MerchantID: acme, Name: "old"}},
+			Subscriptions: []billing.Subscription{{ID: named("old subscription"), CustomerID: old, ResourceID: "by hand"}},
+		}
+	}
+	p := &play{stage: &stage{t: t, now: time.Unix(1e9, 0), Seen: Seen{
+		Events: map[string][]saga.Event{}, Now: others(), Others: others(),
+		Secrets: []string{"canary-password"}, Texts: map[string]string{"log": "nothing to see"},
+	}}}
+
+	p.fresh = p.accept("fresh", acme, "")
+	p.do(p.fresh, "")
+	p.joined = p.accept("joined", acme, p.order(p.fresh).CustomerID)
+	p.do(p.joined, "")
+
+	p.refused = p.accept("refused", acme, old)
+	p.do(p.refused, "attach-tenant")
+	p.turnBack(p.refused, "attach-tenant")
+	p.undo(p.refused, "")
+
+	p.first = p.accept("first", acme, "")
+	p.do(p.first, "create-subscription-tenant")
+	p.turnBack(p.first, "create-subscription-tenant")
+	p.undo(p.first, "")
+	p.second = p.retry("second", p.first)
+	p.do(p.second, "")
+
+	p.stuck = p.accept("stuck", acme, "")
+	p.do(p.stuck, "attach-tenant")
+	p.turnBack(p.stuck, "attach-tenant")
+	p.undo(p.stuck, "create-customer")
+	p.stick(p.stuck)
+
+	p.gaveUp = p.accept("gave up", acme, "")
+	p.do(p.gaveUp, "attach-tenant")
+	p.turnBack(p.gaveUp, "attach-tenant")
+	p.undo(p.gaveUp, "create-customer")
+	p.stick(p.gaveUp)
+	p.tell(p.gaveUp, saga.Event{Kind: saga.EventVerb, Verb: "skip", Step: "create-customer"})
+	p.gaveUp.Step("create-customer").State = saga.StepSkipped
+	p.gaveUp.LeftBehind = []saga.LeftBehind{{Step: "create-customer", Kind: "customer", ID: p.order(p.gaveUp).CustomerID}}
+	p.tell(p.gaveUp, saga.Event{Kind: saga.EventCompensated})
+	p.end(p.gaveUp, saga.Compensated)
+
+	p.held = p.accept("held", acme, old)
+	p.do(p.held, "create-customer-tenant")
+	p.held.State, p.held.Replica, p.held.Reason = saga.Waiting, "", waitsFor(saga.WaitsForOperator)
+	p.behind = p.accept("behind", acme, old)
+	p.behind.State, p.behind.Replica, p.behind.HoldsSubject = saga.Waiting, "", false
+	p.behind.WaitsFor, p.behind.Reason = p.held.ID, waitsFor(saga.WaitsForPredecessor)
+
+	p.stranger = p.accept("stranger", rival, "")
+	p.do(p.stranger, "")
+
+	for _, r := range []*saga.Run{p.fresh, p.fresh, p.second, p.stranger} {
+		p.Answers = append(p.Answers, p.answer(r))
+	}
+	return p
+}
+
+// stick has the undo of create-customer refused for good.
+func (s *stage) stick(r *saga.Run) {
+	row := r.Step("create-customer")
+	row.State, row.Undos = saga.StepUndoFailed, 1
+	s.tell(r, saga.Event{Kind: saga.EventUndoAttempt, Step: row.Name, Attempt: 1, StartedAt: *s.tick()})
+	s.tell(r, saga.Event{Kind: saga.EventUndoFailed, Step: row.Name, Attempt: 1})
+	s.tell(r, saga.Event{Kind: saga.EventStuck, Step: row.Name})
+	r.State, r.Replica, r.Reason = saga.Stuck, "", waitsFor(saga.WaitsForOperator)
+}
+
+func waitsFor(kind saga.ReasonKind) *saga.Reason {
+	return &saga.Reason{Kind: kind, Failure: saga.Failure{Code: "refused", Detail: "somebody must look", FixBy: saga.FixByOperator}}
+}
+
+func (s *stage) answer(r *saga.Run) Answer {
+	return Answer{
+		Merchant: r.Merchant, Key: r.Key, Run: r.ID, Final: true, Status: 201,
+		Body: []byte(`{"id":"` + r.ID + `","tenant":"bs-customer-` + s.order(r).CustomerID + `"}`),
+	}
+}
+
+func (s *stage) project(id string) *keystone.Project {
+	i := slices.IndexFunc(s.Now.Projects, func(p keystone.Project) bool { return p.ID == id })
+	return &s.Now.Projects[i]
+}
+
+func (s *stage) subscription(r *saga.Run) *billing.Subscription {
+	id := s.order(r).SubscriptionID
+	i := slices.IndexFunc(s.Now.Subscriptions, func(b billing.Subscription) bool { return b.ID == id })
+	return &s.Now.Subscriptions[i]
+}
+
+func (s *stage) event(r *saga.Run, kind saga.EventKind) *saga.Event {
+	i := slices.IndexFunc(s.Events[r.ID], func(e saga.Event) bool { return e.Kind == kind })
+	return &s.Events[r.ID][i]
+}
+
+// again plays an effect of a run once more.
+func (s *stage) again(r *saga.Run, steps ...string) {
+	for _, step := range steps {
+		s.effect(s.order(r), step)
+	}
+}
+
+func TestNothingIsBrokenInAGoodWorld(t *testing.T) {
+	for _, b := range Check(newPlay(t).Seen) {
+		t.Error(b)
+	}
+}
+
+func TestWhatIsBrokenIsNamed(t *testing.T) {
+	for _, c := range []struct {
+		invariant, how string
+		breakIt        func(p *play)
+	}{
+		{"one-chain", "a key makes a second run", func(p *play) { p.stuck.Key = p.gaveUp.Key }},
+		{"one-chain", "two runs repeat one", func(p *play) { p.joined.RetryOf = p.first.ID }},
+		{"one-chain", "a succeeded run is repeated", func(p *play) { p.joined.RetryOf, p.joined.Key = p.fresh.ID, p.fresh.Key }},
+
+		{"one-each", "a second project with the run's mark", func(p *play) {
+			second := *p.project(p.order(p.fresh).SubscriptionTenantID)
+			second.ID, second.DomainID = named("a second"), "another"
+			p.Now.Projects = append(p.Now.Projects, second)
+		}},
+		{"one-each", "a second subscription that the server gave an id of its own", func(p *play) {
+			second := *p.subscription(p.joined)
+			second.ID, second.ResourceID = named("a second"), "pending:"+p.joined.ID
+			p.Now.Subscriptions = append(p.Now.Subscriptions, second)
+		}},
+		{"one-each", "both runs of a key have a customer", func(p *play) { p.again(p.first, "create-customer") }},
+
+		{"succeeded-whole", "the subscription is gone", func(p *play) {
+			p.Now.Subscriptions = slices.DeleteFunc(p.Now.Subscriptions, func(s billing.Subscription) bool {
+				return s.ID == p.order(p.fresh).SubscriptionID
+			})
+		}},
+		{"succeeded-whole", "the subscription is still pending", func(p *play) {
+			p.subscription(p.fresh).ResourceID = "pending:" + p.fresh.ID
+		}},
+		{"succeeded-whole", "another plan", func(p *play) { p.subscription(p.joined).PlanID = named("dearer") }},
+		{"succeeded-whole", "a tenant is disabled", func(p *play) { p.project(p.order(p.second).CustomerTenantID).Enabled = false }},
+		{"succeeded-whole", "the mark is gone", func(p *play) { p.project(p.order(p.second).CustomerTenantID).Tags = nil }},
+		{"succeeded-whole", "the customer is gone", func(p *play) {
+			p.Now.Customers = slices.DeleteFunc(p.Now.Customers, func(c billing.Customer) bool { return c.ID == p.order(p.second).CustomerID })
+		}},
+		{"succeeded-whole", "a role is missing", func(p *play) {
+			g := ordered{p.joined, p.order(p.joined)}.grants()[1].Assignment
+			p.Now.Assignments = slices.DeleteFunc(p.Now.Assignments, func(a keystone.Assignment) bool { return a == g })
+		}},
+		{"succeeded-whole", "a step is not done", func(p *play) { p.fresh.Step("scope-token").State = saga.StepUnknown }},
+
+		{"compensated-clean", "a customer is left", func(p *play) { p.again(p.first, "create-customer") }},
+		{"compensated-clean", "a tenant came late", func(p *play) { p.again(p.first, "create-customer-tenant") }},
+		{"compensated-clean", "a subscription is left", func(p *play) { p.again(p.refused, "create-subscription") }},
+		{"compensated-clean", "a role is left on the adopted tenant", func(p *play) { p.again(p.refused, "assign-customer-role/bs-admin") }},
+		{"compensated-clean", "what an operator left behind is not all", func(p *play) { p.again(p.gaveUp, "create-customer-tenant") }},
+
+		{"adopted-untouched", "a tenant was disabled", func(p *play) { p.project(oldTenant.ID).Enabled = false }},
+		{"adopted-untouched", "a tenant was tagged", func(p *play) {
+			p.project(oldTenant.ID).Tags = []string{"tenantry-merchant-" + acme, "tenantry"}
+		}},
+		{"adopted-untouched", "a role that the user had before is gone", func(p *play) {
+			p.Now.Assignments = slices.DeleteFunc(p.Now.Assignments, func(a keystone.Assignment) bool { return a == oldMember })
+		}},
+		{"adopted-untouched", "a customer is gone", func(p *play) { p.Now.Customers = p.Now.Customers[1:] }},
+		{"adopted-untouched", "a subscription was attached", func(p *play) { p.Now.Subscriptions[0].ResourceID = named("x") }},
+
+		{"no-orphan", "a tenant of a run that nobody knows", func(p *play) {
+			o, _ := workflows.Order{NewCustomer: &workflows.NewCustomer{}, MerchantID: acme, DomainID: "default"}.Named(named("lost"))
+			p.effect(o, "create-customer-tenant")
+		}},
+		{"no-orphan", "a customer under an id that nobody chose", func(p *play) {
+			p.Now.Customers = append(p.Now.Customers, billing.Customer{ID: named("lost"), MerchantID: acme})
+		}},
+		{"no-orphan", "a subscription under an id that nobody chose", func(p *play) {
+			p.Now.Subscriptions = append(p.Now.Subscriptions, billing.Subscription{ID: named("lost"), CustomerID: old})
+		}},
+		{"no-orphan", "a customer at another merchant", func(p *play) { p.Now.Customers[1].MerchantID = rival }},
+
+		{"no-surprise-role", "somebody else is let in", func(p *play) {
+			p.assign(keystone.Assignment{ProjectID: p.order(p.fresh).CustomerTenantID, UserID: named("somebody"), RoleID: member.ID})
+		}},
+		{"no-surprise-role", "the user gets more than was ordered", func(p *play) {
+			o := p.order(p.fresh)
+			p.assign(keystone.Assignment{ProjectID: o.SubscriptionTenantID, UserID: o.UserID, RoleID: bsAdmin.ID})
+		}},
+
+		{"closed-under-after", "a step began too early", func(p *play) {
+			early := p.fresh.Step("create-customer").StartedAt.Add(-time.Millisecond)
+			p.fresh.Step("create-customer-tenant").StartedAt = &early
+		}},
+		{"closed-under-after", "what it is after never succeeded", func(p *play) {
+			p.event(p.first, saga.EventSucceeded).Kind = saga.EventAttempt
+		}},
+		{"closed-under-after", "it was done again", func(p *play) {
+			p.tell(p.fresh, saga.Event{Kind: saga.EventUnknown, Step: "create-customer", Attempt: 2})
+		}},
+
+		{"no-do-after-undo", "a Do ends after an undo", func(p *play) {
+			p.tell(p.stuck, saga.Event{Kind: saga.EventSucceeded, Step: "attach-tenant", Attempt: 2})
+		}},
+		{"no-do-after-undo", "a Do begins after the run turned back", func(p *play) {
+			p.turnBack(p.held, "create-customer-tenant")
+			p.tell(p.held, saga.Event{Kind: saga.EventUnknown, Step: "create-subscription", Attempt: 2, StartedAt: *p.tick()})
+		}},
+		{"no-do-after-undo", "an undo of a run that goes forward", func(p *play) {
+			p.tell(p.fresh, saga.Event{Kind: saga.EventUndone, Step: "create-customer", Attempt: 1})
+		}},
+
+		{"one-outcome", "an attempt nobody stored", func(p *play) { p.fresh.Step("attach-tenant").Attempts = 0 }},
+		{"one-outcome", "two outcomes of one attempt", func(p *play) {
+			p.tell(p.fresh, saga.Event{Kind: saga.EventUnknown, Step: "attach-tenant", Attempt: 1})
+		}},
+
+		{"epochs", "who lost the run wrote on", func(p *play) {
+			p.fresh.Epoch = 2
+			p.tell(p.fresh, saga.Event{Kind: saga.EventTakenOver})
+			p.fresh.Epoch = 1
+			p.tell(p.fresh, saga.Event{Kind: saga.EventWaiting})
+			p.fresh.Epoch = 2
+		}},
+		{"epochs", "an event is lost", func(p *play) { p.Events[p.fresh.ID] = slices.Delete(p.Events[p.fresh.ID], 2, 3) }},
+		{"epochs", "the last event is lost", func(p *play) { p.fresh.Seq++ }},
+
+		{"delete-intended", "an adopted tenant is deleted", func(p *play) {
+			p.Removals = append(p.Removals, Removal{Kind: "project", ID: oldTenant.ID, Tags: oldTenant.Tags, Run: p.refused.ID})
+		}},
+		{"delete-intended", "a role that was there before is taken away", func(p *play) {
+			p.Removals = append(p.Removals, Removal{Kind: "role-assignment", ID: assignmentID(oldMember)})
+		}},
+		{"delete-intended", "a run that goes forward deletes", func(p *play) {
+			p.Removals = append(p.Removals, Removal{Kind: "customer", ID: p.order(p.fresh).CustomerID})
+		}},
+		{"delete-intended", "a run deletes another's", func(p *play) { p.Removals[0].Run = p.first.ID }},
+		{"delete-intended", "it was deleted first and stored then", func(p *play) {
+			p.Removals[0].At = p.event(p.refused, saga.EventCompensating).At.Add(-time.Millisecond)
+		}},
+		{"delete-intended", "the step's undo was not stored", func(p *play) { p.refused.Step("create-subscription").Undos = 0 }},
+
+		{"one-at-a-time", "the second began before the first ended", func(p *play) {
+			early := p.fresh.EndedAt.Add(-time.Millisecond)
+			p.joined.Steps[0].StartedAt = &early
+		}},
+		{"one-at-a-time", "who waits has begun", func(p *play) { p.behind.Steps[0].StartedAt = p.tick() }},
+
+		{"ends-or-waits", "nobody will work on it", func(p *play) { p.held.Reason.Kind = saga.WaitsForRetry }},
+		{"ends-or-waits", "it waits without a reason", func(p *play) { p.held.Reason = nil }},
+		{"ends-or-waits", "it does not say who can fix it", func(p *play) { p.stuck.Reason.FixBy = "" }},
+		{"ends-or-waits", "a stuck run has let go of its subject", func(p *play) { p.stuck.HoldsSubject = false }},
+		{"ends-or-waits", "it waits for a run that has ended", func(p *play) { p.behind.WaitsFor = p.refused.ID }},
+		{"ends-or-waits", "an ended run holds its subject", func(p *play) { p.fresh.HoldsSubject = true }},
+		{"ends-or-waits", "an ended run is leased", func(p *play) { p.gaveUp.Replica = "one" }},
+		{"ends-or-waits", "a probe is never made", func(p *play) { p.refused.Probes = 2 }},
+		{"ends-or-waits", "running, and due nowhere", func(p *play) { p.held.State, p.held.Reason = saga.Running, nil }},
+
+		{"same-answer", "another body", func(p *play) { p.Answers[1].Body = []byte("{}") }},
+		{"same-answer", "another status", func(p *play) { p.Answers[1].Status = 409 }},
+		{"same-answer", "another key's run", func(p *play) { p.Answers[0].Run = p.joined.ID }},
+
+		{"own-merchant", "another merchant's run", func(p *play) { p.Answers[0].Merchant = rival }},
+		{"own-merchant", "another merchant's customer", func(p *play) { p.Answers[3].Body = []byte(`["bs-customer-` + old + `"]`) }},
+
+		{"no-secret", "in a text", func(p *play) { p.Texts["log"] = `time="now" password="canary-password"` }},
+		{"no-secret", "in an event", func(p *play) { p.event(p.stuck, saga.EventStuck).Why = "said canary-password" }},
+		{"no-secret", "in a step's output", func(p *play) { p.fresh.Steps[0].Output = []byte(`{"description":"canary-password"}`) }},
+
+		{"decodable", "an input is not an order", func(p *play) { p.fresh.Input = []byte("[]") }},
+	} {
+		t.Run(c.invariant+"/"+c.how, func(t *testing.T) {
+			p := newPlay(t)
+			c.breakIt(p)
+			found := Check(p.Seen)
+			if !slices.ContainsFunc(found, func(b Broken) bool { return b.Invariant == c.invariant }) {
+				t.Errorf("found %v, want %s among it", found, c.invariant)
+			}
+		})
+	}
+}

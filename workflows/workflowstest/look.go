@@ -1,0 +1,69 @@
+package workflowstest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Cloud is a Keystone that shows all that it has; keystonetest's does.
+type Cloud interface {
+	Projects() []keystone.Project
+	Assignments() []keystone.Assignment
+}
+
+// Look sees what stands in Keystone and, of these merchants, in BillingStack. It may be called at any time.
+func Look(ctx context.Context, cloud Cloud, b *billing.Client, merchantIDs ...string) (Outside, error) {
+	o := Outside{Projects: cloud.Projects(), Assignments: cloud.Assignments()}
+	for _, id := range merchantIDs {
+		customers, err := b.Customers(ctx, id)
+		if err != nil {
+			return Outside{}, err
+		}
+		subscriptions, err := b.Subscriptions(ctx, id)
+		if err != nil {
+			return Outside{}, err
+		}
+		o.Customers = append(o.Customers, customers...)
+		o.Subscriptions = append(o.Subscriptions, subscriptions...)
+	}
+	return o, nil
+}
+
+// page is how many runs or events are read at once.
+const page = 200
+
+// LookAtRuns reads all runs and events of a store, the oldest run first. A run that is worked on meanwhile may be seen
+// with more events than it tells of.
+func LookAtRuns(ctx context.Context, store saga.Store) ([]*saga.Run, map[string][]saga.Event, error) {
+	var runs []*saga.Run
+	for before := ""; ; before = runs[len(runs)-1].ID {
+		next, err := store.Runs(ctx, saga.Filter{Before: before, Limit: page})
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the runs: %w", err)
+		}
+		runs = append(runs, next...)
+		if len(next) < page {
+			break
+		}
+	}
+	slices.Reverse(runs)
+	events := map[string][]saga.Event{}
+	for _, r := range runs {
+		for {
+			next, err := store.Events(ctx, r.ID, int64(len(events[r.ID])), page)
+			if err != nil {
+				return nil, nil, fmt.Errorf("reading the events of run %s: %w", r.ID, err)
+			}
+			events[r.ID] = append(events[r.ID], next...)
+			if len(next) < page {
+				break
+			}
+		}
+	}
+	return runs, events, nil
+}

@@ -1,0 +1,264 @@
+package workflowstest
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// stage plays runs one call after another and writes down what would be seen of them.
+type stage struct {
+	Seen
+
+	t   *testing.T
+	now time.Time
+}
+
+func named(name string) string { return uuid.NewSHA1(uuid.Nil, []byte(name)).String() }
+
+var (
+	member  = keystone.Role{ID: named("member"), Name: "member"}
+	bsAdmin = keystone.Role{ID: named("bs-admin"), Name: "bs-admin"}
+)
+
+// tick gives a new time a second after the last, as the database keeps it.
+func (s *stage) tick() *time.Time {
+	s.now = s.now.Add(time.Second)
+	now := s.now
+	return &now
+}
+
+// accept begins a run of a new user, about a new customer, or an existing one where its id is given.
+func (s *stage) accept(name, merchant, customer string) *saga.Run {
+	o := workflows.Order{
+		MerchantID: merchant, Cloud: "default", DomainID: "default", UserID: named("user " + name), PlanID: named("plan"),
+		CustomerID: customer, CustomerRoles: []keystone.Role{member, bsAdmin}, SubscriptionRoles: []keystone.Role{member},
+	}
+	if customer == "" {
+		o.NewCustomer = &workflows.NewCustomer{Name: name}
+	}
+	return s.start(o.Request(named("run "+name)), "key of "+name)
+}
+
+// retry begins the successor of a compensated run.
+func (s *stage) retry(name string, of *saga.Run) *saga.Run {
+	o := s.order(of)
+	r := s.start(o.Request(named("run "+name)), of.Key)
+	r.RetryOf, of.RetriedBy = of.ID, r.ID
+	return r
+}
+
+func (s *stage) start(q saga.Request, key string) *saga.Run {
+	input, err := json.Marshal(q.Input)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r := &saga.Run{
+		ID: q.ID, Workflow: q.Workflow, Merchant: q.Merchant, Subject: q.Subject, User: q.User, Key: key, Input: input,
+		CreatedAt: *s.tick(), State: saga.Running, HoldsSubject: true, Epoch: 1, Replica: "one",
+	}
+	for _, step := range [][]string{
+		{"check"},
+		{"create-customer", "check"},
+		{"create-customer-tenant", "create-customer"},
+		{"assign-customer-role/member", "create-customer-tenant"},
+		{"assign-customer-role/bs-admin", "create-customer-tenant"},
+		{"scope-token", "assign-customer-role/member", "assign-customer-role/bs-admin"},
+		{"create-subscription", "create-customer"},
+		{"create-subscription-tenant", "create-subscription"},
+		{"assign-subscription-role/member", "create-subscription-tenant"},
+		{"attach-tenant", "create-subscription-tenant"},
+	} {
+		r.Steps = append(r.Steps, saga.StepRow{
+			Name: step[0], After: step[1:], State: saga.StepPending, Optional: step[0] == "scope-token",
+		})
+	}
+	s.Runs = append(s.Runs, r)
+	s.tell(r, saga.Event{Kind: saga.EventAccepted})
+	return r
+}
+
+func (s *stage) order(r *saga.Run) workflows.Order {
+	o, err := orderOf(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return o
+}
+
+func (s *stage) tell(r *saga.Run, e saga.Event) {
+	r.Seq++
+	e.RunID, e.Seq, e.At, e.Epoch = r.ID, r.Seq, *s.tick(), r.Epoch
+	s.Events[r.ID] = append(s.Events[r.ID], e)
+}
+
+// do plays all steps before the named one; with an empty name all that there are, and the run succeeds.
+func (s *stage) do(r *saga.Run, until string) {
+	for i := range r.Steps {
+		if r.Steps[i].Name == until {
+			return
+		}
+		s.doStep(r, &r.Steps[i])
+	}
+	s.tell(r, saga.Event{Kind: saga.EventRunSucceeded})
+	s.end(r, saga.Succeeded)
+}
+
+func (s *stage) end(r *saga.Run, state saga.RunState) {
+	r.State, r.EndedAt, r.HoldsSubject, r.Replica, r.Reason = state, s.tick(), false, "", nil
+}
+
+func (s *stage) doStep(r *saga.Run, row *saga.StepRow) {
+	row.Attempts++
+	row.StartedAt = s.tick()
+	output, err := json.Marshal(s.effect(s.order(r), row.Name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	row.State, row.Output = saga.StepSucceeded, output
+	s.tell(r, saga.Event{Kind: saga.EventSucceeded, Step: row.Name, Attempt: row.Attempts, StartedAt: *row.StartedAt})
+	row.EndedAt = s.tick()
+}
+
+// effect carries a step out upstream and gives its output.
+func (s *stage) effect(o workflows.Order, step string) map[string]any {
+	tags := []string{"tenantry", "tenantry-run-" + o.RunID, "tenantry-merchant-" + o.MerchantID}
+	role := member
+	if strings.HasSuffix(step, "bs-admin") {
+		role = bsAdmin
+	}
+	now := &s.Now
+	switch family, _, _ := strings.Cut(step, "/"); family {
+	case "check":
+		return map[string]any{"absent_roles": s.absent(o)}
+	case "create-customer":
+		if o.NewCustomer != nil {
+			now.Customers = append(now.Customers, billing.Customer{ID: o.CustomerID, MerchantID: o.MerchantID, Name: o.NewCustomer.Name})
+		}
+	case "create-customer-tenant":
+		name := "bs-customer-" + o.CustomerID
+		if i := slices.IndexFunc(now.Projects, func(p keystone.Project) bool { return p.Name == name }); i >= 0 {
+			return map[string]any{"customer_tenant_id": now.Projects[i].ID}
+		}
+		now.Projects = append(now.Projects, keystone.Project{ID: named(name), Name: name, DomainID: o.DomainID, Enabled: true, Tags: tags})
+		return map[string]any{"customer_tenant_id": named(name), "customer_tenant_own": true}
+	case "assign-customer-role":
+		s.assign(keystone.Assignment{ProjectID: o.CustomerTenantID, UserID: o.UserID, RoleID: role.ID})
+	case "create-subscription":
+		now.Subscriptions = append(now.Subscriptions, billing.Subscription{
+			ID: o.SubscriptionID, PlanID: o.PlanID, CustomerID: o.CustomerID, ResourceID: "pending:" + o.RunID,
+		})
+	case "create-subscription-tenant":
+		name := "bs-subscription-" + o.SubscriptionID
+		now.Projects = append(now.Projects, keystone.Project{ID: named(name), Name: name, DomainID: o.DomainID, Enabled: true, Tags: tags})
+		return map[string]any{"subscription_tenant_id": named(name), "subscription_tenant_own": true}
+	case "assign-subscription-role":
+		s.assign(keystone.Assignment{ProjectID: o.SubscriptionTenantID, UserID: o.UserID, RoleID: role.ID})
+	case "attach-tenant":
+		i := slices.IndexFunc(now.Subscriptions, func(b billing.Subscription) bool { return b.ID == o.SubscriptionID })
+		now.Subscriptions[i].ResourceID = o.SubscriptionTenantID
+	}
+	return nil
+}
+
+// absent are the customer roles that the user lacks on a tenant that is there.
+func (s *stage) absent(o workflows.Order) (ids []string) {
+	for _, p := range s.Now.Projects {
+		for _, r := range o.CustomerRoles {
+			a := keystone.Assignment{ProjectID: p.ID, UserID: o.UserID, RoleID: r.ID}
+			if p.Name == "bs-customer-"+o.CustomerID && !slices.Contains(s.Now.Assignments, a) {
+				ids = append(ids, r.ID)
+			}
+		}
+	}
+	return ids
+}
+
+func (s *stage) assign(a keystone.Assignment) {
+	if !slices.Contains(s.Now.Assignments, a) {
+		s.Now.Assignments = append(s.Now.Assignments, a)
+	}
+}
+
+// turnBack has a step refused for good.
+func (s *stage) turnBack(r *saga.Run, step string) {
+	row := r.Step(step)
+	row.Attempts++
+	row.StartedAt = s.tick()
+	row.State = saga.StepFailed
+	r.Cause = &saga.Failure{Code: "refused", Detail: "no", FixBy: saga.FixByNobody, Step: step}
+	s.tell(r, saga.Event{Kind: saga.EventAttempt, Step: step, Attempt: row.Attempts, StartedAt: *row.StartedAt, Failure: r.Cause})
+	s.tell(r, saga.Event{Kind: saga.EventStepFailed, Step: step, Attempt: row.Attempts, Failure: r.Cause})
+	s.tell(r, saga.Event{Kind: saga.EventCompensating, Step: step, Failure: r.Cause})
+	r.State = saga.Compensating
+}
+
+// undo plays the undos of all steps down to the named one; with an empty name all, and the run is compensated.
+func (s *stage) undo(r *saga.Run, until string) {
+	o := s.order(r)
+	for i := len(r.Steps) - 1; i >= 0; i-- {
+		row := &r.Steps[i]
+		if row.Name == until {
+			return
+		}
+		if !row.Begun() || row.Name == "check" || row.Name == "scope-token" || row.Name == "attach-tenant" {
+			continue
+		}
+		row.Undos++
+		row.UndoneAt = s.tick()
+		s.remove(o, r, row.Name)
+		row.State = saga.StepUndone
+		s.tell(r, saga.Event{Kind: saga.EventUndone, Step: row.Name, Attempt: row.Undos, StartedAt: *row.UndoneAt})
+	}
+	s.tell(r, saga.Event{Kind: saga.EventCompensated})
+	s.end(r, saga.Compensated)
+}
+
+// remove takes the effect of a step back upstream.
+func (s *stage) remove(o workflows.Order, r *saga.Run, step string) {
+	gone := Removal{At: *s.tick(), Run: r.ID, Step: step}
+	now := &s.Now
+	switch step {
+	case "create-customer":
+		if o.NewCustomer == nil {
+			return
+		}
+		gone.Kind, gone.ID = "customer", o.CustomerID
+		now.Customers = slices.DeleteFunc(now.Customers, func(c billing.Customer) bool { return c.ID == gone.ID })
+	case "create-subscription":
+		gone.Kind, gone.ID = "subscription", o.SubscriptionID
+		now.Subscriptions = slices.DeleteFunc(now.Subscriptions, func(b billing.Subscription) bool { return b.ID == gone.ID })
+	case "create-customer-tenant", "create-subscription-tenant":
+		gone.Kind, gone.ID = "project", o.SubscriptionTenantID
+		if step == "create-customer-tenant" {
+			gone.ID = o.CustomerTenantID
+		}
+		i := slices.IndexFunc(now.Projects, func(p keystone.Project) bool { return p.ID == gone.ID })
+		if i < 0 || !now.Projects[i].HasTag("tenantry-run-" + r.ID) {
+			return
+		}
+		gone.Tags = now.Projects[i].Tags
+		now.Projects = slices.Delete(now.Projects, i, i+1)
+		now.Assignments = slices.DeleteFunc(now.Assignments, func(a keystone.Assignment) bool { return a.ProjectID == gone.ID })
+	default:
+		a := keystone.Assignment{ProjectID: o.CustomerTenantID, UserID: o.UserID, RoleID: member.ID}
+		if strings.HasSuffix(step, "bs-admin") {
+			a.RoleID = bsAdmin.ID
+		}
+		if !strings.HasPrefix(step, "assign-customer-role") || o.CustomerTenantOwn || !slices.Contains(o.AbsentRoles, a.RoleID) {
+			return
+		}
+		gone.Kind, gone.ID = "role-assignment", assignmentID(a)
+		now.Assignments = slices.DeleteFunc(now.Assignments, func(b keystone.Assignment) bool { return a == b })
+	}
+	s.Removals = append(s.Removals, gone)
+}

@@ -1,0 +1,107 @@
+package workflowstest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// oneAtATime: of two runs about one subject one had ended before the other called anything. Probes after a run's end
+// do not count. Which of the two went first is not looked at: when a run was stored is not to be seen.
+func oneAtATime(v *view, broken report) {
+	bySubject := map[string][]*saga.Run{}
+	for _, r := range v.Runs {
+		for _, other := range bySubject[r.Subject] {
+			if overlap(r, other, v.Skew) {
+				broken(r.ID, "it worked while another about its subject did", other.ID)
+			}
+		}
+		bySubject[r.Subject] = append(bySubject[r.Subject], r)
+	}
+}
+
+func overlap(a, b *saga.Run, skew time.Duration) bool {
+	fromA, fromB := began(a), began(b)
+	return fromA != nil && fromB != nil && !endedBefore(a, *fromB, skew) && !endedBefore(b, *fromA, skew)
+}
+
+func endedBefore(r *saga.Run, at time.Time, skew time.Duration) bool {
+	return r.EndedAt != nil && !r.EndedAt.After(at.Add(skew))
+}
+
+// began is when the first step of the run began; nil if none did.
+func began(r *saga.Run) (first *time.Time) {
+	for _, s := range r.Steps {
+		if s.StartedAt != nil && (first == nil || s.StartedAt.Before(*first)) {
+			first = s.StartedAt
+		}
+	}
+	return first
+}
+
+// endsOrWaits: every run has ended, is or will be worked on, or waits for somebody and says for whom and what he can do.
+func endsOrWaits(v *view, broken report) {
+	for _, r := range v.Runs {
+		fault := func(detail string, args ...any) {
+			broken(r.ID, fmt.Sprintf("it is %s, but ", r.State)+fmt.Sprintf(detail, args...))
+		}
+		if r.State.Ended() {
+			ended(r, fault)
+			continue
+		}
+		if r.EndedAt != nil {
+			fault("has an end")
+		}
+		if r.State == saga.Stuck || r.State == saga.Waiting || r.Reason != nil {
+			v.waits(r, fault)
+		}
+		switch {
+		case r.State == saga.Stuck && r.Replica != "":
+			fault("replica %s holds it", r.Replica)
+		case r.State == saga.Stuck && !r.HoldsSubject:
+			fault("has let go of its subject")
+		case r.Replica == "" && r.DueAt == nil && r.WaitsFor == "" && !forOperator(r):
+			fault("nobody will ever work on it")
+		}
+	}
+}
+
+func forOperator(r *saga.Run) bool { return r.Reason != nil && r.Reason.Kind == saga.WaitsForOperator }
+
+func ended(r *saga.Run, fault func(string, ...any)) {
+	switch {
+	case r.EndedAt == nil:
+		fault("has no end")
+	case r.HoldsSubject:
+		fault("holds its subject")
+	case r.Replica != "":
+		fault("replica %s holds it", r.Replica)
+	case r.Reason != nil || r.WaitsFor != "":
+		fault("has something to wait for")
+	case (r.Cause != nil) != (r.State == saga.Compensated):
+		fault("has the cause %+v", r.Cause)
+	case r.Probes > 0 && r.DueAt == nil:
+		fault("%d probes will never be made", r.Probes)
+	}
+}
+
+// waits looks at what a run says of its waiting.
+func (v *view) waits(r *saga.Run, fault func(string, ...any)) {
+	why := r.Reason
+	if why == nil || why.Kind == "" || why.Code == "" || why.Detail == "" || why.FixBy == "" {
+		fault("does not say for what: %+v", why)
+		return
+	}
+	if r.WaitsFor != "" {
+		if why.Kind != saga.WaitsForPredecessor {
+			fault("the reason for which it waits for run %s is %s", r.WaitsFor, why.Kind)
+		}
+		if before := v.byID[r.WaitsFor]; before == nil || before.State.Ended() || before.Subject != r.Subject {
+			fault("run %s, which it waits for, is no live one about its subject", r.WaitsFor)
+		}
+	}
+	if forOperator(r) && len(r.Verbs()) == 0 {
+		fault("nothing can be asked of it")
+	}
+}
