@@ -2,13 +2,17 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/store/storetest"
 )
 
 var secret = bytes.Repeat([]byte{7}, store.KeySize)
@@ -29,6 +33,32 @@ func TestMigratingTwiceAndWithAnotherKey(t *testing.T) {
 	other := open(t, "sqlite:"+path, bytes.Repeat([]byte{8}, store.KeySize))
 	if _, err := other.Migrate(t.Context()); !errors.Is(err, store.ErrOtherKey) {
 		t.Errorf("another secret key: got %v, want ErrOtherKey", err)
+	}
+}
+
+func TestThreeReplicasMigrateAtOnce(t *testing.T) {
+	url := storetest.PostgreSQL(t)
+	var all sync.WaitGroup
+	ran := make(chan int, 3)
+	for range 3 {
+		s := open(t, url, secret)
+		all.Go(func() {
+			n, err := s.Migrate(context.Background())
+			if err != nil {
+				t.Error(err)
+			}
+			ran <- n
+		})
+	}
+	all.Wait()
+	close(ran)
+	var counts []int
+	for n := range ran {
+		counts = append(counts, n)
+	}
+	slices.Sort(counts)
+	if counts[0] != 0 || counts[1] != 0 || counts[2] == 0 {
+		t.Errorf("migrations run by each: %v, want all by one", counts)
 	}
 }
 
@@ -69,5 +99,15 @@ func open(t testing.TB, url string, secret []byte) *store.Store {
 			t.Error(err)
 		}
 	})
+	return s
+}
+
+// migrated opens a database and makes its tables.
+func migrated(t testing.TB, url string) *store.Store {
+	t.Helper()
+	s := open(t, url, secret)
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }

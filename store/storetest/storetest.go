@@ -1,4 +1,4 @@
-// Package storetest makes empty databases for tests.
+// Package storetest holds what every store of runs must do, and makes empty databases for tests.
 package storetest
 
 import (

@@ -1,0 +1,151 @@
+package storetest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Store is what the engine, the steps and the service need of a store of runs.
+type Store interface {
+	saga.Store
+	saga.Queue
+	// Token gives the user's token that waits for a run. It returns saga.ErrNoToken if it is gone.
+	Token(ctx context.Context, runID string) (string, error)
+	// DeleteExpiredTokens forgets the tokens that expired before now.
+	DeleteExpiredTokens(ctx context.Context, now time.Time) error
+}
+
+// Conformance tries everything that is asked of every store, each part on an empty one. Whether replicas hear one
+// another is not among it: see Wakes.
+func Conformance(t *testing.T, open func(testing.TB) Store) {
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T, fixture)
+	}{
+		{"a checkpoint is read back as it was written", readBack},
+		{"every part of the fence holds", fence},
+		{"a bad row fails its run alone", badRow},
+		{"runs are filtered", filters},
+
+		{"one key is one run", oneKey},
+		{"one subject has one holder", oneHolder},
+		{"a retry succeeds its run", retries},
+		{"a token is forgotten", tokens},
+
+		{"a run behind another is claimed when that ends", behind},
+		{"only what is due and unleased is claimed", onlyDue},
+		{"two replicas never claim the same", claimedOnce},
+
+		{"a lease that ended is gone", endedLease},
+		{"handing back and leaving", handingBack},
+
+		{"verbs are seen by the holder and make a resting run due", verbs},
+		{"a fenced checkpoint consumes no verb", fencedVerbs},
+	} {
+		t.Run(part.name, func(t *testing.T) {
+			f := fixture{open(t)}
+			f.join(t, "r1", epoch.Add(time.Hour))
+			part.run(t, f)
+		})
+	}
+}
+
+// epoch is when every part begins.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// newID makes ids that sort by time, as the engine's do.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// leased is a new run that replica r1 works on.
+func leased(change func(*saga.Run)) saga.NewRun {
+	id := newID()
+	due := epoch
+	run := &saga.Run{
+		ID: id, Workflow: "w", WorkflowVersion: 1, Merchant: "m", Subject: "m:" + id, User: "u", Plan: "p", Key: id,
+		Input: []byte(`{"a":1}`), CreatedAt: epoch, UpdatedAt: epoch, BudgetFrom: epoch, DueAt: &due, State: saga.Running,
+		HoldsSubject: true, OnFailure: saga.FailureCompensates, Replica: "r1", Epoch: 1, Version: 1, Seq: 1,
+		Steps: []saga.StepRow{
+			{Name: "a", State: saga.StepRunning, Attempts: 1, StartedAt: &due},
+			{Name: "b/x", Position: 1, After: []string{"a"}, Optional: true, State: saga.StepPending},
+		},
+	}
+	if change != nil {
+		change(run)
+	}
+	return saga.NewRun{Run: run, Events: []saga.Event{{RunID: id, Seq: 1, At: epoch, Kind: saga.EventAccepted, Who: "me"}}}
+}
+
+// idle changes a new run into one that nobody works on; it is due.
+func idle(r *saga.Run) { r.Replica = "" }
+
+// checkpoint says that step a of a run has succeeded.
+func checkpoint(n saga.NewRun) saga.Checkpoint {
+	run := *n.Run
+	run.Steps = slices.Clone(run.Steps)
+	run.Steps[0].State, run.Steps[0].Output, run.Steps[0].EndedAt = saga.StepSucceeded, []byte(`{"b":2}`), &epoch
+	run.Seq = 2
+	event := saga.Event{RunID: run.ID, Seq: 2, At: epoch, Epoch: 1, Kind: saga.EventSucceeded, Step: "a", Attempt: 1, StartedAt: epoch}
+	object := saga.Object{Step: "a", Kind: "customer", ID: "c-" + run.ID, Name: "C", Origin: saga.Own}
+	return saga.Checkpoint{
+		Run: &run, Replica: "r1", Steps: run.Steps[:1], Events: []saga.Event{event}, Objects: []saga.Object{object},
+	}
+}
+
+// fixture is a store with replica r1.
+type fixture struct{ Store }
+
+func (f fixture) join(t *testing.T, replica string, until time.Time) {
+	t.Helper()
+	if _, err := f.Join(t.Context(), replica, until); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// create inserts a run as leased makes it.
+func (f fixture) create(t *testing.T, change func(*saga.Run)) saga.NewRun {
+	t.Helper()
+	n := leased(change)
+	f.insert(t, n)
+	return n
+}
+
+func (f fixture) insert(t *testing.T, n saga.NewRun) {
+	t.Helper()
+	if err := f.Create(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f fixture) read(t *testing.T, id string) *saga.Run {
+	t.Helper()
+	run, err := f.Run(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+func (f fixture) commit(t *testing.T, cp saga.Checkpoint) saga.CommitResult {
+	t.Helper()
+	result := f.Commit(t.Context(), epoch, []saga.Checkpoint{cp})[0]
+	if result.Err != nil {
+		t.Fatal(result.Err)
+	}
+	return result
+}
+
+// claim claims for r1 at epoch and sorts the ids: a store may answer in any order.
+func (f fixture) claim(t *testing.T, limit int) []string {
+	t.Helper()
+	ids, err := f.Claim(t.Context(), "r1", epoch, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Sorted(slices.Values(ids))
+}

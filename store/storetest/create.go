@@ -1,0 +1,102 @@
+package storetest
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// atOnce creates runs side by side and gives the answers of all.
+func atOnce(t *testing.T, s fixture, n int, change func(*saga.Run)) []error {
+	t.Helper()
+	var all sync.WaitGroup
+	answers := make([]error, n)
+	for i := range n {
+		all.Go(func() { answers[i] = s.Create(t.Context(), leased(change)) })
+	}
+	all.Wait()
+	return answers
+}
+
+func oneKey(t *testing.T, s fixture) {
+	made := 0
+	for _, err := range atOnce(t, s, 200, func(r *saga.Run) { r.Key = "the same" }) {
+		if err == nil {
+			made++
+		} else if !errors.Is(err, saga.ErrKeyUsed) {
+			t.Error(err)
+		}
+	}
+	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})
+	if err != nil || made != 1 || len(runs) != 1 {
+		t.Errorf("%d were told that they made it, %d runs exist, %v; want one", made, len(runs), err)
+	}
+}
+
+func oneHolder(t *testing.T, s fixture) {
+	made := 0
+	for _, err := range atOnce(t, s, 50, func(r *saga.Run) { r.Subject = "m:c" }) {
+		if err == nil {
+			made++
+		} else if _, busy := errors.AsType[*saga.SubjectBusyError](err); !busy {
+			t.Error(err)
+		}
+	}
+	if made != 1 {
+		t.Errorf("%d runs hold the subject, want one", made)
+	}
+}
+
+func retries(t *testing.T, s fixture) {
+	old := s.create(t, nil)
+	retry := func(r *saga.Run) { r.RetryOf, r.Key = old.Run.ID, old.Run.Key }
+	first := s.create(t, retry)
+	if err := s.Create(t.Context(), leased(retry)); !errors.Is(err, saga.ErrRetried) {
+		t.Errorf("a second successor: %v, want ErrRetried", err)
+	}
+	byKey, err := s.RunOfKey(t.Context(), "m", old.Run.Key)
+	if err != nil || byKey.ID != first.Run.ID || s.read(t, old.Run.ID).RetriedBy != first.Run.ID {
+		t.Errorf("the key stands for %v, %v; want the successor", byKey, err)
+	}
+	end := checkpoint(first)
+	end.Run.State, end.Run.EndedAt, end.Run.HoldsSubject = saga.Succeeded, &epoch, false
+	s.commit(t, end)
+	other := leased(func(r *saga.Run) { r.RetryOf = "0" })
+	if err := s.Create(t.Context(), other); !errors.Is(err, saga.ErrAlreadySucceeded) {
+		t.Errorf("a retry after a success for the same user and plan: %v, want ErrAlreadySucceeded", err)
+	}
+}
+
+func tokens(t *testing.T, s fixture) {
+	n := leased(nil)
+	n.Token, n.TokenExpiresAt = "gAAAA-canary", epoch.Add(time.Hour)
+	s.insert(t, n)
+	token, err := s.Token(t.Context(), n.Run.ID)
+	if err != nil || token != "gAAAA-canary" {
+		t.Fatalf("opened %q, %v", token, err)
+	}
+	cp := checkpoint(n)
+	cp.DropToken = true
+	s.commit(t, cp)
+	if _, err := s.Token(t.Context(), n.Run.ID); !errors.Is(err, saga.ErrNoToken) {
+		t.Errorf("after its use: %v, want ErrNoToken", err)
+	}
+	other := leased(nil)
+	other.Token, other.TokenExpiresAt = "x", epoch.Add(time.Hour)
+	s.insert(t, other)
+	if err := s.DeleteExpiredTokens(t.Context(), epoch.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if token, err := s.Token(t.Context(), other.Run.ID); token != "x" || err != nil {
+		t.Errorf("in its last moment: %q, %v; want it", token, err)
+	}
+	if err := s.DeleteExpiredTokens(t.Context(), epoch.Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Token(t.Context(), other.Run.ID); !errors.Is(err, saga.ErrNoToken) {
+		t.Errorf("after its expiry: %v, want ErrNoToken", err)
+	}
+}
