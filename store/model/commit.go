@@ -1,0 +1,117 @@
+package model
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Commit writes checkpoints, each for itself and in their order: see saga.Store.
+func (s *Store) Commit(ctx context.Context, _ time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	results := make([]saga.CommitResult, len(checkpoints))
+	for i := range checkpoints {
+		if results[i].Err = ctx.Err(); results[i].Err == nil {
+			results[i] = s.commit(&checkpoints[i])
+		}
+	}
+	return results
+}
+
+func (s *Store) commit(cp *saga.Checkpoint) saga.CommitResult {
+	if err := unreadable(cp); err != nil {
+		return saga.CommitResult{Err: err}
+	}
+	r := s.byID[cp.Run.ID]
+	if r == nil || !s.Unfenced && !r.heldBy(cp) {
+		return saga.CommitResult{Err: saga.ErrFenced}
+	}
+	if err := s.refuse(r, cp); err != nil {
+		return saga.CommitResult{Err: fmt.Errorf("%w: %w", saga.ErrBadRow, err)}
+	}
+	ends := r.EndedAt == nil && cp.Run.EndedAt != nil
+	r.write(cp)
+	for i := range s.verbs {
+		if v := &s.verbs[i]; v.RunID == r.ID && slices.Contains(cp.Consumed, v.ID) {
+			v.consumed = true
+		}
+	}
+	if ends {
+		s.tell(saga.Wake{Kind: saga.WakeEnded, RunID: r.ID})
+	}
+	return saga.CommitResult{
+		Verbs:     len(s.waitingVerbs(r.ID)) > 0,
+		Successor: r.EndedAt != nil && s.find(func(o *row) bool { return o != r && o.live(r.Subject) }) != nil,
+	}
+}
+
+// heldBy tells whether the writer of a checkpoint still is who may write the run.
+func (r *row) heldBy(cp *saga.Checkpoint) bool {
+	return r.Epoch == cp.Run.Epoch && r.Version == cp.Run.Version && r.Replica != "" && r.Replica == cp.Replica
+}
+
+// unreadable refuses what PostgreSQL cannot even read, whoever writes it: NUL in a text.
+func unreadable(cp *saga.Checkpoint) error {
+	var texts []string
+	for _, e := range cp.Events {
+		texts = append(texts, e.Step, e.Verb, e.Who, e.Why, e.RequestID)
+	}
+	for _, o := range cp.Objects {
+		texts = append(texts, o.Step, o.Kind, o.Cloud, o.ID, o.Name)
+	}
+	if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "\x00") }) {
+		return fmt.Errorf("%w: a text holds NUL", saga.ErrBadRow)
+	}
+	return nil
+}
+
+// refuse tells what the constraints of PostgreSQL have against a checkpoint.
+func (s *Store) refuse(r *row, cp *saga.Checkpoint) error {
+	if cp.Run.HoldsSubject {
+		if holder := s.holder(r.Subject); holder != nil && holder != r {
+			return errHeld
+		}
+	}
+	for i, e := range cp.Events {
+		same := func(o saga.Event) bool { return o.Seq == e.Seq }
+		if slices.ContainsFunc(r.events, same) || slices.ContainsFunc(cp.Events[:i], same) {
+			return fmt.Errorf("there is an event %d", e.Seq)
+		}
+	}
+	return s.unjoined(cp.Run.Replica)
+}
+
+// write takes a checkpoint in.
+func (r *row) write(cp *saga.Checkpoint) {
+	copyMutable(&r.Run, cp.Run)
+	r.Version++
+	for i := range cp.Steps {
+		if step := r.Step(cp.Steps[i].Name); step != nil {
+			copyStepMutable(step, &cp.Steps[i])
+		}
+	}
+	for i := range cp.Events {
+		r.events = append(r.events, copyOfEvent(&cp.Events[i]))
+	}
+	slices.SortFunc(r.events, bySeq)
+	for i := range cp.Objects {
+		o := copyOfObject(&cp.Objects[i])
+		later := func(l saga.Object) bool { return l.Kind == o.Kind && l.ID == o.ID }
+		switch stored := r.object(o.Kind, o.ID); {
+		case slices.ContainsFunc(cp.Objects[i+1:], later): // the last word counts
+		case stored != nil:
+			stored.RemovedAt = o.RemovedAt
+		default:
+			r.Objects = append(r.Objects, o)
+		}
+	}
+	slices.SortFunc(r.Objects, byKindAndID)
+	if cp.DropToken {
+		r.token = nil
+	}
+}

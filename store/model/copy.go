@@ -1,0 +1,105 @@
+package model
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// moment is a time as the databases keep it: microseconds in UTC.
+func moment(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
+
+func maybeMoment(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	m := moment(*t)
+	return &m
+}
+
+// plain is a time as the databases keep it within JSON: all of it but the monotonic clock.
+func plain(t time.Time) time.Time { return t.Round(0) }
+
+// copyOf copies a run as the databases keep it.
+func copyOf(r *saga.Run) *saga.Run {
+	c := *r
+	copyMutable(&c, r)
+	c.Input = append(json.RawMessage{}, r.Input...)
+	c.CreatedAt = moment(r.CreatedAt)
+	c.Steps = slices.Clone(r.Steps)
+	for i := range r.Steps {
+		copyStep(&c.Steps[i], &r.Steps[i])
+	}
+	c.Objects = slices.Clone(r.Objects)
+	for i := range c.Objects {
+		c.Objects[i].RemovedAt = maybeMoment(c.Objects[i].RemovedAt)
+	}
+	return &c
+}
+
+// copyMutable copies what a checkpoint writes of a run, but for its steps and objects. Epoch and Version are the store's.
+func copyMutable(to, from *saga.Run) {
+	to.State, to.WaitsFor, to.HoldsSubject, to.Replica = from.State, from.WaitsFor, from.HoldsSubject, from.Replica
+	to.Reason, to.Cause = nil, copyOfFailure(from.Cause)
+	if from.Reason != nil {
+		reason := *from.Reason
+		reason.At = plain(reason.At)
+		if reason.Until != nil {
+			until := plain(*reason.Until)
+			reason.Until = &until
+		}
+		to.Reason = &reason
+	}
+	to.LeftBehind = nil
+	if len(from.LeftBehind) > 0 {
+		to.LeftBehind = slices.Clone(from.LeftBehind)
+	}
+	to.UpdatedAt, to.EndedAt, to.DueAt = moment(from.UpdatedAt), maybeMoment(from.EndedAt), maybeMoment(from.DueAt)
+	to.Worked, to.BudgetFrom = from.Worked.Truncate(time.Microsecond), moment(from.BudgetFrom)
+	to.Probes, to.TakeOvers, to.Seq = from.Probes, from.TakeOvers, from.Seq
+}
+
+func copyStep(to, from *saga.StepRow) {
+	*to = *from
+	to.After = slices.Clone(from.After)
+	copyStepMutable(to, from)
+}
+
+// copyStepMutable copies what a checkpoint writes of a step.
+func copyStepMutable(to, from *saga.StepRow) {
+	to.State, to.Attempts, to.Undos, to.Unknowns = from.State, from.Attempts, from.Undos, from.Unknowns
+	to.Output = nil
+	if len(from.Output) > 0 {
+		to.Output = slices.Clone(from.Output)
+	}
+	to.Error = copyOfFailure(from.Error)
+	to.StartedAt, to.EndedAt = maybeMoment(from.StartedAt), maybeMoment(from.EndedAt)
+	to.RetryAt, to.UnknownAt, to.UndoneAt = maybeMoment(from.RetryAt), maybeMoment(from.UnknownAt), maybeMoment(from.UndoneAt)
+}
+
+func copyOfEvent(e *saga.Event) saga.Event {
+	c := *e
+	c.At = moment(e.At)
+	if !e.StartedAt.IsZero() {
+		c.StartedAt = moment(e.StartedAt)
+	}
+	c.Failure = copyOfFailure(e.Failure)
+	return c
+}
+
+func copyOfObject(o *saga.Object) saga.Object {
+	c := *o
+	c.RemovedAt = maybeMoment(o.RemovedAt)
+	return c
+}
+
+func copyOfFailure(f *saga.Failure) *saga.Failure {
+	if f == nil {
+		return nil
+	}
+	c := *f
+	c.At = plain(f.At)
+	return &c
+}

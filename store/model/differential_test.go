@@ -1,0 +1,125 @@
+package model_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/store/model"
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+// What no list of cases would name: the model and PostgreSQL get the same calls, drawn from a seed, sound and stale ones,
+// and must give the same answers and hold the same afterwards.
+func TestTheModelAnswersAsPostgreSQLDoes(t *testing.T) {
+	answered := map[string]int{}
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { compare(t, seed, answered) })
+	}
+	for _, want := range []string{
+		"create done", "create " + saga.ErrKeyUsed.Error(), "create " + saga.ErrRetried.Error(),
+		"create " + saga.ErrAlreadySucceeded.Error(), "create busy", "create another error",
+		"commit done", "commit " + saga.ErrFenced.Error(), "commit " + saga.ErrBadRow.Error(),
+		"join done", "join another error", "renew done", "renew " + saga.ErrLeaseLost.Error(), "leave done",
+		"claim done", "claim another error", "hand back done", "verb done", "verb " + saga.ErrNotFound.Error(), "expire done",
+	} {
+		if answered[want] < 3 {
+			t.Errorf("%d calls were answered %q: the draw is too poor", answered[want], want)
+		}
+	}
+}
+
+func compare(t *testing.T, seed uint64, answered map[string]int) {
+	real, err := store.Open(t.Context(), storetest.PostgreSQL(t), make([]byte, store.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = real.Close() })
+	if _, err := real.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d := drawer{
+		Rand: rand.New(rand.NewPCG(seed, 0)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), model: model.New(time.Now),
+	}
+	for n := 1; n <= 500; n++ {
+		name, call := d.call(t.Context())
+		more, gotErr := call(d.model)
+		wanted, wantErr := call(real)
+		got, want := fmt.Sprint(more, told(gotErr)), fmt.Sprint(wanted, told(wantErr))
+		if got != want {
+			t.Fatalf("call %d, %s:\n got %s\nwant %s", n, name, got, want)
+		}
+		answered[name+" "+told(gotErr)]++
+		if n%10 > 0 {
+			continue
+		}
+		if got, want := written(t, d.model), written(t, real); got != want {
+			t.Fatalf("after call %d, %s, which was answered %s:\n got %s\nwant %s", n, name, told(wantErr), got, want)
+		}
+	}
+}
+
+// written reads what is stored.
+func written(t *testing.T, s storetest.Store) string {
+	t.Helper()
+	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := []any{}
+	for _, run := range runs {
+		events, err := s.Events(t.Context(), run.ID, 0, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verbs, err := s.Verbs(t.Context(), run.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ofKey, err := s.RunOfKey(t.Context(), run.Merchant, run.Key)
+		if errors.Is(err, saga.ErrNotFound) {
+			ofKey = nil
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		token, err := s.Token(t.Context(), run.ID)
+		if err != nil && !errors.Is(err, saga.ErrNoToken) {
+			t.Fatal(err)
+		}
+		lines = append(lines, run, events, verbs, ofKey, token)
+	}
+	var text strings.Builder
+	for _, line := range lines {
+		encoded, err := json.Marshal(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(append(encoded, '\n'))
+	}
+	return text.String()
+}
+
+// told is what a caller can tell of an error.
+func told(err error) string {
+	for _, known := range []error{
+		saga.ErrNotFound, saga.ErrFenced, saga.ErrBadRow, saga.ErrKeyUsed, saga.ErrRetried, saga.ErrAlreadySucceeded,
+		saga.ErrLeaseLost,
+	} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	if _, busy := errors.AsType[*saga.SubjectBusyError](err); busy {
+		return "busy"
+	}
+	if err != nil {
+		return "another error"
+	}
+	return "done"
+}

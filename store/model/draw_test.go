@@ -1,0 +1,191 @@
+package model_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store/model"
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+// drawer draws calls. What they are about is drawn from few, so that they meet.
+type drawer struct {
+	*rand.Rand
+
+	now   time.Time
+	runs  []string
+	model *model.Store
+}
+
+// call draws a call and names it. Its answer is written out beside its error.
+func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Store) (string, error)) {
+	if d.IntN(3) == 0 {
+		d.now = d.now.Add(time.Second)
+	}
+	now, until, replica, run := d.now, d.now.Add(20*time.Second), d.replica(), d.run()
+	switch n := d.IntN(100); {
+	case n < 20:
+		n := d.newRun()
+		return "create", func(s storetest.Store) (string, error) {
+			err := s.Create(ctx, n)
+			busy, _ := errors.AsType[*saga.SubjectBusyError](err)
+			return fmt.Sprint(busy), err
+		}
+	case n < 60:
+		group := []saga.Checkpoint{d.checkpoint(ctx)}
+		return "commit", func(s storetest.Store) (string, error) {
+			r := s.Commit(ctx, now, group)[0]
+			return fmt.Sprint(r.Verbs, r.Successor), r.Err
+		}
+	case n < 67:
+		return "join", func(s storetest.Store) (string, error) { _, err := s.Join(ctx, replica, until); return "", err }
+	case n < 75:
+		return "renew", func(s storetest.Store) (string, error) {
+			r, err := s.Renew(ctx, replica, now, until)
+			return fmt.Sprint(r.Freed), err
+		}
+	case n < 76:
+		return "leave", func(s storetest.Store) (string, error) { return "", s.Leave(ctx, replica, now) }
+	case n < 88:
+		limit := d.IntN(5)
+		return "claim", func(s storetest.Store) (string, error) {
+			ids, err := s.Claim(ctx, replica, now, limit)
+			return fmt.Sprint(slices.Sorted(slices.Values(ids))), err
+		}
+	case n < 91:
+		return "hand back", func(s storetest.Store) (string, error) {
+			return "", s.HandBack(ctx, replica, now, now.Add(-2*time.Second), []string{run})
+		}
+	case n < 98:
+		v := saga.Verb{RunID: run, Name: saga.Hold, Who: "op", Why: "\xff", At: now}
+		return "verb", func(s storetest.Store) (string, error) { return "", s.AddVerb(ctx, now, v) }
+	}
+	return "expire", func(s storetest.Store) (string, error) { return "", s.DeleteExpiredTokens(ctx, now) }
+}
+
+func (d *drawer) replica() string { return fmt.Sprint("r", d.IntN(3)) }
+
+// run is a stored run, one of the younger most of the time; seldom none at all.
+func (d *drawer) run() string {
+	young := d.runs[max(0, len(d.runs)-8):]
+	switch {
+	case len(young) == 0 || d.IntN(50) == 0:
+		return "none"
+	case d.IntN(5) == 0:
+		return d.runs[d.IntN(len(d.runs))]
+	}
+	return young[d.IntN(len(young))]
+}
+
+// leased is a run that somebody works on, most of the time.
+func (d *drawer) leased() string {
+	var ids []string
+	for _, run := range d.model.Everything().Runs {
+		if run.Replica != "" {
+			ids = append(ids, run.ID)
+		}
+	}
+	if len(ids) == 0 || d.IntN(10) == 0 {
+		return d.run()
+	}
+	return ids[d.IntN(len(ids))]
+}
+
+func (d *drawer) newRun() saga.NewRun {
+	id := fmt.Sprintf("%04d", d.IntN(10000))
+	if !slices.Contains(d.runs, id) {
+		d.runs = append(d.runs, id)
+	}
+	run := &saga.Run{
+		ID: id, Workflow: "w", Merchant: "m", Subject: fmt.Sprint("s", d.IntN(20)), User: fmt.Sprint("u", d.IntN(8)), Plan: "p",
+		Key: []string{"", id, id, fmt.Sprint("k", d.IntN(20))}[d.IntN(4)], Input: []byte(`{"a":"ü"}`),
+		CreatedAt: d.now, State: saga.Running, UpdatedAt: d.now, BudgetFrom: d.now, DueAt: d.time(), HoldsSubject: true,
+		Epoch: 1, Version: 1, Seq: 1,
+		Steps: []saga.StepRow{
+			{Name: "b", Position: 1, After: []string{"a"}, State: saga.StepPending},
+			{Name: "a", State: saga.StepRunning, Optional: true, Attempts: 1, StartedAt: d.time()},
+		},
+	}
+	if d.IntN(2) == 0 {
+		run.Replica = d.replica()
+	}
+	if d.IntN(2) == 0 {
+		run.HoldsSubject, run.WaitsFor, run.Replica = false, d.run(), ""
+	}
+	if d.IntN(4) == 0 {
+		run.RetryOf = d.run()
+	}
+	n := saga.NewRun{Run: run, Events: []saga.Event{{RunID: id, Seq: 1, At: d.now, Kind: saga.EventAccepted}}}
+	if d.IntN(2) == 0 {
+		n.Token, n.TokenExpiresAt = "token of "+id, d.now.Add(10*time.Second)
+	}
+	return n
+}
+
+// checkpoint is one of the run as the model has it, so that most pass the fence.
+func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
+	id := d.leased()
+	run, err := d.model.Run(ctx, id)
+	if err != nil {
+		run = &saga.Run{ID: id, Epoch: 1, Version: 1, Seq: 1}
+	}
+	cp := saga.Checkpoint{Run: run, Replica: run.Replica, DropToken: d.IntN(4) == 0}
+	run.State = []saga.RunState{saga.Running, saga.Waiting, saga.Succeeded}[d.IntN(3)]
+	run.UpdatedAt, run.DueAt, run.EndedAt = d.now.Add(time.Nanosecond), d.time(), nil
+	run.HoldsSubject, run.Worked = d.IntN(4) > 0, time.Duration(d.IntN(9999))
+	if run.State == saga.Succeeded {
+		run.HoldsSubject, run.EndedAt = d.IntN(10) == 0, &run.UpdatedAt
+	}
+	failure := saga.Failure{Code: "x", Detail: "nul \x00", At: d.now}
+	run.Reason = &saga.Reason{Kind: saga.WaitsForRetry, Failure: failure, Until: d.time()}
+	run.Cause, run.LeftBehind = &failure, []saga.LeftBehind{{Step: "a"}}
+	if d.IntN(3) == 0 {
+		run.Replica, run.Reason, run.Cause, run.LeftBehind = "", nil, nil, []saga.LeftBehind{}
+	}
+	cp.Steps = []saga.StepRow{
+		{Name: "a", Position: 7, State: saga.StepUnknown, Output: []byte(`{"b": 1}`), Error: &failure, RetryAt: d.time(), UndoneAt: d.time()},
+		{Name: "none"},
+	}
+	run.Seq++
+	cp.Events = []saga.Event{{RunID: id, Seq: run.Seq, At: d.now, StartedAt: d.now, Kind: saga.EventUnknown, Failure: &failure}}
+	for range d.IntN(3) {
+		cp.Objects = append(cp.Objects, saga.Object{
+			Step: fmt.Sprint(d.IntN(9)), Kind: "project", ID: fmt.Sprint(d.IntN(3)), Origin: saga.Own, RemovedAt: d.time(),
+		})
+	}
+	verbs, _ := d.model.Verbs(ctx, id)
+	for _, v := range verbs {
+		if d.IntN(2) == 0 {
+			cp.Consumed = append(cp.Consumed, v.ID)
+		}
+	}
+	switch d.IntN(12) { // seldom it is stale or bad
+	case 0:
+		run.Epoch--
+	case 1:
+		run.Version--
+	case 2:
+		cp.Replica = d.replica()
+	case 3:
+		cp.Events[0].Seq--
+	case 4:
+		cp.Events[0].Who = "nul \x00"
+	case 5:
+		run.Replica = d.replica()
+	}
+	return cp
+}
+
+// time is one near now, or none.
+func (d *drawer) time() *time.Time {
+	if d.IntN(3) == 0 {
+		return nil
+	}
+	t := d.now.Add(time.Duration(d.IntN(10)-5) * time.Second)
+	return &t
+}

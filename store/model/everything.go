@@ -1,0 +1,45 @@
+package model
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Contents is a copy of what is stored at one moment. Users' tokens are not in it: the databases have them sealed.
+type Contents struct {
+	Runs   []*saga.Run             // by id
+	Events map[string][]saga.Event // by run, in their order
+	Verbs  []saga.Verb             // by id; the consumed ones too
+	Tokens []string                // the runs that a user's token waits for
+}
+
+// Everything copies all that is stored.
+func (s *Store) Everything() Contents {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := Contents{Events: map[string][]saga.Event{}}
+	for _, r := range s.runs {
+		c.Runs = append(c.Runs, s.read(r))
+		for i := range r.events {
+			c.Events[r.ID] = append(c.Events[r.ID], copyOfEvent(&r.events[i]))
+		}
+		if r.token != nil {
+			c.Tokens = append(c.Tokens, r.ID)
+		}
+	}
+	for _, v := range s.verbs {
+		c.Verbs = append(c.Verbs, v.Verb)
+	}
+	return c
+}
+
+// Text gives all that is stored as one text, to be searched for what must not be in it.
+func (c Contents) Text() (string, error) {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("writing out what is stored: %w", err)
+	}
+	return string(text), nil
+}

@@ -1,0 +1,240 @@
+// Package model keeps runs in memory, to the letter as package store keeps them in PostgreSQL: for simulations, and for
+// checks that want to see everything that is stored.
+//
+// It is deterministic: the same calls in the same order get the same answers. It starts no goroutine, takes the time from
+// its caller, and holds its lock across no call. Whatever goes in or comes out is copied. Texts in invalid UTF-8 are the
+// one thing that it takes as they are.
+package model
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Store is a saga.Store, a saga.Queue and the keeper of users' tokens. It is safe for concurrent use. A call whose
+// context has ended does nothing and returns the context's error.
+type Store struct {
+	// Unfenced makes Commit write whatever a run's version, epoch and holder are. It is there to show that tests would
+	// notice; it is set before the store is used.
+	Unfenced bool
+
+	now func() time.Time // what Join and Renew tell as the database's time
+
+	mu        sync.Mutex
+	replicas  map[string]time.Time // until when their leases run
+	runs      []*row               // by id
+	byID      map[string]*row
+	keys      map[key]string // run ids by idempotency key
+	verbs     []verb         // by id
+	listeners []chan saga.Wake
+}
+
+// row is a run and what belongs to it.
+type row struct {
+	saga.Run // RetriedBy stays empty: it is read from the run whose RetryOf this is
+
+	events []saga.Event // by seq
+	token  *token
+}
+
+type key struct{ merchant, key string }
+
+type token struct {
+	text      string
+	expiresAt time.Time
+}
+
+type verb struct {
+	saga.Verb
+
+	consumed bool
+}
+
+// New makes an empty store. Now tells the time of the simulated database.
+func New(now func() time.Time) *Store {
+	return &Store{
+		now: now, replicas: map[string]time.Time{}, byID: map[string]*row{}, keys: map[key]string{},
+	}
+}
+
+// insert puts a new run among the others.
+func (s *Store) insert(r *row) {
+	at, _ := slices.BinarySearchFunc(s.runs, r.ID, func(r *row, id string) int { return strings.Compare(r.ID, id) })
+	s.runs = slices.Insert(s.runs, at, r)
+	s.byID[r.ID] = r
+}
+
+// find gives the first run that fits, by id; nil if none does.
+func (s *Store) find(fits func(*row) bool) *row {
+	if i := slices.IndexFunc(s.runs, fits); i >= 0 {
+		return s.runs[i]
+	}
+	return nil
+}
+
+// holder finds the run that holds a subject.
+func (s *Store) holder(subject string) *row {
+	return s.find(func(r *row) bool { return r.HoldsSubject && r.Subject == subject })
+}
+
+// live tells whether a run has not ended and is about the subject.
+func (r *row) live(subject string) bool { return r.EndedAt == nil && r.Subject == subject }
+
+// read copies a run as the outside sees it.
+func (s *Store) read(r *row) *saga.Run {
+	run := copyOf(&r.Run)
+	if by := s.find(func(o *row) bool { return o.RetryOf == r.ID }); by != nil {
+		run.RetriedBy = by.ID
+	}
+	return run
+}
+
+// Run reads a run: see saga.Store.
+func (s *Store) Run(ctx context.Context, runID string) (*saga.Run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	r := s.byID[runID]
+	if r == nil {
+		return nil, saga.ErrNotFound
+	}
+	return s.read(r), nil
+}
+
+// Tip reads the epoch and the version of a run: see saga.Store.
+func (s *Store) Tip(ctx context.Context, runID string) (epoch, version int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return 0, 0, err
+	}
+	r := s.byID[runID]
+	if r == nil {
+		return 0, 0, saga.ErrNotFound
+	}
+	return r.Epoch, r.Version, nil
+}
+
+// RunOfKey reads the run that stands for an idempotency key: see saga.Store.
+func (s *Store) RunOfKey(ctx context.Context, merchant, name string) (*saga.Run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	r := s.byID[s.keys[key{merchant, name}]]
+	if r == nil {
+		return nil, saga.ErrNotFound
+	}
+	return s.read(r), nil
+}
+
+// Runs reads the runs that match, youngest first: see saga.Store.
+func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var runs []*saga.Run
+	for _, r := range slices.Backward(s.runs) {
+		if len(runs) == f.Limit {
+			break
+		}
+		if r.matches(f) {
+			runs = append(runs, s.read(r))
+		}
+	}
+	return runs, nil
+}
+
+func (r *row) matches(f saga.Filter) bool {
+	for _, field := range []struct{ wanted, is string }{
+		{f.Merchant, r.Merchant}, {f.Workflow, r.Workflow}, {f.User, r.User}, {string(f.State), string(r.State)},
+	} {
+		if field.wanted != "" && field.wanted != field.is {
+			return false
+		}
+	}
+	for _, object := range []struct{ kind, id string }{
+		{"customer", f.Customer}, {"subscription", f.Subscription}, {"project", f.Project},
+	} {
+		if object.id != "" && r.object(object.kind, object.id) == nil {
+			return false
+		}
+	}
+	return (f.Since.IsZero() || !r.CreatedAt.Before(moment(f.Since))) && (f.Before == "" || r.ID < f.Before)
+}
+
+// object finds what the run made or adopted; nil if it did not.
+func (r *row) object(kind, id string) *saga.Object {
+	i := slices.IndexFunc(r.Objects, func(o saga.Object) bool { return o.Kind == kind && o.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &r.Objects[i]
+}
+
+// Events reads events of a run: see saga.Store.
+func (s *Store) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	events := []saga.Event{}
+	r := s.byID[runID]
+	if r == nil {
+		return events, nil
+	}
+	for i := range r.events {
+		if e := &r.events[i]; e.Seq > after && len(events) != limit {
+			events = append(events, copyOfEvent(e))
+		}
+	}
+	return events, nil
+}
+
+// Token gives the user's token that waits for a run. It returns saga.ErrNoToken if there is none.
+func (s *Store) Token(ctx context.Context, runID string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	r := s.byID[runID]
+	if r == nil || r.token == nil {
+		return "", saga.ErrNoToken
+	}
+	return r.token.text, nil
+}
+
+// DeleteExpiredTokens forgets the tokens that nobody can use any more.
+func (s *Store) DeleteExpiredTokens(ctx context.Context, now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, r := range s.runs {
+		if r.token != nil && r.token.expiresAt.Before(moment(now)) {
+			r.token = nil
+		}
+	}
+	return nil
+}
+
+func byPosition(a, b saga.StepRow) int { return cmp.Compare(a.Position, b.Position) }
+func bySeq(a, b saga.Event) int        { return cmp.Compare(a.Seq, b.Seq) }
+
+func byKindAndID(a, b saga.Object) int {
+	return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.ID, b.ID))
+}

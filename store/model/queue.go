@@ -1,0 +1,153 @@
+package model
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Join registers a replica: see saga.Queue.
+func (s *Store) Join(ctx context.Context, replica string, until time.Time) (time.Time, error) {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	if _, joined := s.replicas[replica]; joined {
+		return time.Time{}, fmt.Errorf("there is a replica %s", replica)
+	}
+	s.replicas[replica] = moment(until)
+	return now, nil
+}
+
+// Renew prolongs a lease that has not ended, and frees the runs of the replicas whose leases have: see saga.Queue. Who
+// comes too late frees the others' too, as PostgreSQL does.
+func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
+	database := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return saga.Renewal{}, err
+	}
+	freed := false
+	for other, end := range s.replicas { // in any order: what is done to each is done to no other
+		if other != replica && end.Before(moment(now)) {
+			freed = true
+			delete(s.replicas, other)
+		}
+	}
+	for _, r := range s.runs {
+		if _, joined := s.replicas[r.Replica]; !joined {
+			r.Replica = ""
+		}
+	}
+	if end, joined := s.replicas[replica]; !joined || !end.After(moment(now)) {
+		return saga.Renewal{}, saga.ErrLeaseLost
+	}
+	s.replicas[replica] = moment(until)
+	return saga.Renewal{Now: database, Freed: freed}, nil
+}
+
+// Leave hands back all runs of a replica and forgets it: see saga.Queue.
+func (s *Store) Leave(ctx context.Context, replica string, now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, r := range s.runs {
+		if r.Replica == replica {
+			r.handBack(now)
+		}
+	}
+	delete(s.replicas, replica)
+	s.tell(saga.Wake{Kind: saga.WakeWork})
+	return nil
+}
+
+// HandBack gives up the runs leased to the replica that it does not know of: see saga.Queue.
+func (s *Store) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, r := range s.runs {
+		if r.Replica == replica && r.UpdatedAt.Before(moment(before)) && !slices.Contains(working, r.ID) {
+			r.handBack(now)
+		}
+	}
+	return nil
+}
+
+func (r *row) handBack(now time.Time) { r.Replica, r.DueAt = "", maybeMoment(&now) }
+
+// Claim takes up to limit runs under their next epoch: see saga.Queue.
+func (s *Store) Claim(ctx context.Context, replica string, now time.Time, limit int) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	chosen := slices.DeleteFunc(slices.Clone(s.runs), func(r *row) bool { return !s.claimable(r, now) })
+	slices.SortStableFunc(chosen, func(a, b *row) int { return cmp.Compare(a.due(), b.due()) })
+	chosen = chosen[:min(limit, len(chosen))]
+	for _, r := range chosen { // all or none
+		if err := s.unclaimable(r, replica); err != nil {
+			return nil, fmt.Errorf("claiming runs for replica %s: %w", replica, err)
+		}
+	}
+	var ids []string
+	for _, r := range chosen {
+		if !s.blocked(r) {
+			r.HoldsSubject = r.HoldsSubject || r.EndedAt == nil
+			r.WaitsFor = ""
+		}
+		if r.DueAt == nil {
+			r.DueAt = maybeMoment(&now)
+		}
+		r.Replica = replica
+		r.Epoch++
+		r.Version++
+		r.TakeOvers++
+		ids = append(ids, r.ID)
+	}
+	return ids, nil
+}
+
+// claimable tells whether nobody works on a run and it is due, its predecessor about the same subject is gone, or a verb
+// waits for it.
+func (s *Store) claimable(r *row, now time.Time) bool {
+	if r.Replica != "" {
+		return false
+	}
+	return r.DueAt != nil && !r.DueAt.After(moment(now)) || r.WaitsFor != "" && !s.blocked(r) ||
+		len(s.waitingVerbs(r.ID)) > 0
+}
+
+// due is when a run was due first of all, in microseconds: what is due at no time goes first.
+func (r *row) due() int64 {
+	if r.DueAt == nil {
+		return 0
+	}
+	return r.DueAt.UnixMicro()
+}
+
+// blocked tells whether another run about the same subject goes first.
+func (s *Store) blocked(r *row) bool {
+	return s.find(func(o *row) bool { return o != r && o.live(r.Subject) && (o.ID < r.ID || o.HoldsSubject) }) != nil
+}
+
+// unclaimable tells what the constraints of PostgreSQL have against a claim.
+func (s *Store) unclaimable(r *row, replica string) error {
+	takes := r.EndedAt == nil && !r.HoldsSubject && !s.blocked(r)
+	if takes && s.holder(r.Subject) != nil {
+		return errHeld
+	}
+	return s.unjoined(replica)
+}
