@@ -30,7 +30,7 @@ func behind(t *testing.T, s fixture) {
 		t.Fatalf("claimed %v, want the older of those that wait, %s, alone", got, second.Run.ID)
 	}
 	run := s.read(t, second.Run.ID)
-	if !run.HoldsSubject || run.WaitsFor != "" || run.Epoch != 2 {
+	if !run.HoldsSubject || run.WaitsFor != "" || run.Epoch != 2 || run.DueAt == nil || !run.DueAt.Equal(epoch) {
 		t.Errorf("the claimed run: %+v", run)
 	}
 }
@@ -80,5 +80,85 @@ func claimedOnce(t *testing.T, s fixture) {
 	}
 	if len(seen) != 100 {
 		t.Errorf("%d runs were claimed, want 100", len(seen))
+	}
+}
+
+// oldestFirst shows who is taken where there is no room for all: who rests and a verb waits for, then by when it was due.
+func oldestFirst(t *testing.T, s fixture) {
+	dueAt := func(d time.Duration) func(*saga.Run) {
+		at := epoch.Add(d)
+		return func(r *saga.Run) { r.Replica, r.DueAt = "", &at }
+	}
+	same := []string{s.create(t, dueAt(-time.Second)).Run.ID, s.create(t, dueAt(-time.Second)).Run.ID}
+	now := s.create(t, dueAt(0)).Run.ID
+	first := s.create(t, dueAt(-time.Minute)).Run.ID
+	if got := s.claim(t, 0); len(got) != 0 {
+		t.Errorf("claimed %v without room", got)
+	}
+	for _, want := range []string{first, same[0], same[1], now} {
+		if got := s.claim(t, 1); !slices.Equal(got, []string{want}) {
+			t.Errorf("claimed %v, want %s", got, want)
+		}
+	}
+}
+
+// counted shows what a claim changes: the holder, epoch, version and take-overs, and nothing else.
+func counted(t *testing.T, s fixture) {
+	want := s.create(t, func(r *saga.Run) { r.Replica, r.Epoch, r.Version, r.TakeOvers = "", 3, 5, 2 }).Run
+	if _, err := s.Claim(t.Context(), "r1", epoch.Add(time.Second), 1); err != nil {
+		t.Fatal(err)
+	}
+	want.Replica, want.Epoch, want.Version, want.TakeOvers = "r1", 4, 6, 3
+	if got := s.read(t, want.ID); show(t, got) != show(t, want) {
+		t.Errorf("claimed:\n got %s\nwant %s", show(t, got), show(t, want))
+	}
+}
+
+// verbBehind shows that a run that waits for another is taken up for a verb, but not its subject.
+func verbBehind(t *testing.T, s fixture) {
+	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
+	n := s.create(t, func(r *saga.Run) {
+		r.Subject, r.WaitsFor, r.HoldsSubject, r.Replica, r.DueAt = "m:c", holder.Run.ID, false, "", nil
+	})
+	s.ask(t, saga.Verb{RunID: n.Run.ID, Name: saga.Cancel})
+	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
+		t.Fatalf("claimed %v, want %s", got, n.Run.ID)
+	}
+	if got := s.read(t, n.Run.ID); got.HoldsSubject || got.WaitsFor != holder.Run.ID || !got.DueAt.Equal(epoch) {
+		t.Errorf("the claimed run: %+v", got)
+	}
+}
+
+// youngHolder shows that a run waits for a younger one too where that holds the subject.
+func youngHolder(t *testing.T, s fixture) {
+	old := leased(func(r *saga.Run) {
+		r.Subject, r.WaitsFor, r.HoldsSubject, r.Replica, r.DueAt = "m:c", newID(), false, "", nil
+	})
+	s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
+	s.insert(t, old)
+	if got := s.claim(t, 10); len(got) != 0 {
+		t.Errorf("claimed %v while a younger run holds the subject", got)
+	}
+}
+
+// probes shows that an ended run that is due is taken up without its subject.
+func probes(t *testing.T, s fixture) {
+	n := s.create(t, func(r *saga.Run) { r.State, r.EndedAt, r.HoldsSubject, r.Replica = saga.Compensated, &epoch, false, "" })
+	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
+		t.Fatalf("claimed %v, want %s", got, n.Run.ID)
+	}
+	if s.read(t, n.Run.ID).HoldsSubject {
+		t.Error("it took its subject")
+	}
+}
+
+// strangers shows that only a replica that has joined can claim, and that it changes nothing otherwise.
+func strangers(t *testing.T, s fixture) {
+	n := s.create(t, idle)
+	if ids, err := s.Claim(t.Context(), "r9", epoch, 10); err == nil {
+		t.Errorf("a replica that never joined claimed %v", ids)
+	}
+	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
+		t.Errorf("claimed %v, want %s", got, n.Run.ID)
 	}
 }

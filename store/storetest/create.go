@@ -100,3 +100,37 @@ func tokens(t *testing.T, s fixture) {
 		t.Errorf("after its expiry: %v, want ErrNoToken", err)
 	}
 }
+
+// allOrNothing shows that nothing is left of a run that was refused.
+func allOrNothing(t *testing.T, s fixture) {
+	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
+	young := s.create(t, func(r *saga.Run) { r.Subject, r.HoldsSubject, r.WaitsFor = "m:c", false, holder.Run.ID })
+	n := leased(func(r *saga.Run) { r.Subject = "m:c" })
+	n.Token, n.TokenExpiresAt = "x", epoch.Add(time.Hour)
+	err := s.Create(t.Context(), n)
+	if busy, ok := errors.AsType[*saga.SubjectBusyError](err); !ok || busy.RunID != young.Run.ID {
+		t.Fatalf("got %v, want to hear of the youngest run of the subject, %s", err, young.Run.ID)
+	}
+	_, ofRun := s.Run(t.Context(), n.Run.ID)
+	_, ofKey := s.RunOfKey(t.Context(), "m", n.Run.Key)
+	_, token := s.Token(t.Context(), n.Run.ID)
+	events, err := s.Events(t.Context(), n.Run.ID, 0, 10)
+	if !errors.Is(ofRun, saga.ErrNotFound) || !errors.Is(ofKey, saga.ErrNotFound) || !errors.Is(token, saga.ErrNoToken) ||
+		len(events) > 0 || err != nil {
+		t.Errorf("left of it: run %v, key %v, token %v, events %v, %v", ofRun, ofKey, token, events, err)
+	}
+	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // its key is still free
+}
+
+// keyless shows that no key, and the same key of another merchant, stand in nobody's way.
+func keyless(t *testing.T, s fixture) {
+	s.create(t, func(r *saga.Run) { r.Key = "" })
+	s.create(t, func(r *saga.Run) { r.Key = "" })
+	ours := s.create(t, func(r *saga.Run) { r.Key = "k" })
+	theirs := s.create(t, func(r *saga.Run) { r.Merchant, r.Key = "m2", "k" })
+	for merchant, want := range map[string]string{"m": ours.Run.ID, "m2": theirs.Run.ID} {
+		if run, err := s.RunOfKey(t.Context(), merchant, "k"); err != nil || run.ID != want {
+			t.Errorf("the key of %s: %v, %v; want %s", merchant, run, err, want)
+		}
+	}
+}

@@ -50,3 +50,62 @@ func handingBack(t *testing.T, s fixture) {
 		t.Errorf("after leaving: %q, due %v", got.Replica, got.DueAt)
 	}
 }
+
+// strays shows that only what was last written before the given time is handed back, and only by its holder.
+func strays(t *testing.T, s fixture) {
+	s.join(t, "r2", epoch.Add(time.Hour))
+	stray := s.create(t, nil)
+	fresh := s.create(t, func(r *saga.Run) { r.UpdatedAt = epoch.Add(time.Second) })
+	theirs := s.create(t, func(r *saga.Run) { r.Replica = "r2" })
+	later := epoch.Add(time.Minute)
+	if err := s.HandBack(t.Context(), "r1", later, epoch.Add(time.Second), nil); err != nil {
+		t.Fatal(err)
+	}
+	want := stray.Run
+	want.Replica, want.DueAt = "", &later
+	if got := s.read(t, want.ID); show(t, got) != show(t, want) {
+		t.Errorf("the stray run:\n got %s\nwant %s", show(t, got), show(t, want))
+	}
+	for _, n := range []saga.NewRun{fresh, theirs} {
+		if got := s.read(t, n.Run.ID); show(t, got) != show(t, n.Run) {
+			t.Errorf("no stray run:\n got %s\nwant %s", show(t, got), show(t, n.Run))
+		}
+	}
+}
+
+// freed shows that the runs of a dead replica lose it and nothing else, and that the dead one's own late beat does not
+// bring it back.
+func freed(t *testing.T, s fixture) {
+	n := s.create(t, nil)
+	end := epoch.Add(time.Hour)
+	s.join(t, "r2", end.Add(time.Hour))
+	beat := func(replica string, at time.Time) error {
+		_, err := s.Renew(t.Context(), replica, at, at.Add(time.Hour))
+		return err
+	}
+	if err := beat("r2", end); err != nil || s.read(t, n.Run.ID).Replica != "r1" {
+		t.Errorf("in the last moment of r1's lease: %v, the run's replica is %q", err, s.read(t, n.Run.ID).Replica)
+	}
+	for range 2 { // nor does it help to ask again
+		if err := beat("r1", end); !errors.Is(err, saga.ErrLeaseLost) {
+			t.Errorf("r1 renews as its lease ends: %v, want ErrLeaseLost", err)
+		}
+	}
+	if err := beat("r2", end.Add(time.Microsecond)); err != nil {
+		t.Fatal(err)
+	}
+	want := n.Run
+	want.Replica = ""
+	if got := s.read(t, want.ID); show(t, got) != show(t, want) {
+		t.Errorf("the freed run:\n got %s\nwant %s", show(t, got), show(t, want))
+	}
+	if err := beat("r1", epoch); !errors.Is(err, saga.ErrLeaseLost) {
+		t.Errorf("a replica that is gone renews: %v, want ErrLeaseLost", err)
+	}
+}
+
+func joinedTwice(t *testing.T, s fixture) {
+	if _, err := s.Join(t.Context(), "r1", epoch.Add(2*time.Hour)); err == nil {
+		t.Error("r1 joined twice")
+	}
+}

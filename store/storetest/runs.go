@@ -1,92 +1,13 @@
 package storetest
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
-
-func readBack(t *testing.T, s fixture) {
-	n := s.create(t, nil)
-	if got, want := show(t, s.read(t, n.Run.ID)), show(t, n.Run); got != want {
-		t.Errorf("created:\n got %s\nwant %s", got, want)
-	}
-	cp := checkpoint(n)
-	failure := saga.Failure{Code: "x", Detail: "ü", FixBy: saga.FixByOperator, At: epoch}
-	cp.Run.Reason, cp.Run.Cause = &saga.Reason{Kind: saga.WaitsForRetry, Failure: failure, Until: &epoch}, &failure
-	cp.Run.LeftBehind = []saga.LeftBehind{{Step: "a", Kind: "customer"}}
-	cp.Run.State, cp.Run.Worked, cp.Run.Probes, cp.Run.TakeOvers = saga.Waiting, time.Second, 3, 1
-	if result := s.commit(t, cp); result != (saga.CommitResult{}) {
-		t.Fatalf("committing: %+v", result)
-	}
-	want := *cp.Run
-	want.Version, want.Objects = 2, cp.Objects
-	if got := s.read(t, n.Run.ID); show(t, got) != show(t, &want) {
-		t.Errorf("committed:\n got %s\nwant %s", show(t, got), show(t, &want))
-	}
-	if epoch, version, err := s.Tip(t.Context(), n.Run.ID); epoch != 1 || version != 2 || err != nil {
-		t.Errorf("its tip: epoch %d, version %d, %v; want 1 and 2", epoch, version, err)
-	}
-	events, err := s.Events(t.Context(), n.Run.ID, 1, 10)
-	if err != nil || len(events) != 1 || fmt.Sprint(events[0]) != fmt.Sprint(cp.Events[0]) {
-		t.Errorf("events %v, %v; want %v", events, err, cp.Events)
-	}
-}
-
-func show(t *testing.T, r *saga.Run) string {
-	t.Helper()
-	encoded, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(encoded)
-}
-
-func fence(t *testing.T, s fixture) {
-	n := s.create(t, nil)
-	before := show(t, s.read(t, n.Run.ID))
-	for what, spoil := range map[string]func(*saga.Checkpoint){
-		"another version": func(cp *saga.Checkpoint) { cp.Run.Version = 7 },
-		"another epoch":   func(cp *saga.Checkpoint) { cp.Run.Epoch = 7 },
-		"another replica": func(cp *saga.Checkpoint) { cp.Replica = "r2" },
-		"no such run":     func(cp *saga.Checkpoint) { cp.Run.ID = newID() },
-	} {
-		cp := checkpoint(n)
-		spoil(&cp)
-		good := checkpoint(s.create(t, nil))
-		results := s.Commit(t.Context(), epoch, []saga.Checkpoint{cp, good})
-		if !errors.Is(results[0].Err, saga.ErrFenced) || results[1].Err != nil {
-			t.Errorf("%s: %v, and its neighbour %v; want ErrFenced and nil", what, results[0].Err, results[1].Err)
-		}
-		if after := show(t, s.read(t, n.Run.ID)); after != before {
-			t.Errorf("%s: something was written:\n %s\n %s", what, before, after)
-		}
-	}
-	events, err := s.Events(t.Context(), n.Run.ID, 0, 10)
-	if err != nil || len(events) != 1 {
-		t.Errorf("events of a fenced run: %v, %v; want the first alone", events, err)
-	}
-}
-
-func badRow(t *testing.T, s fixture) {
-	bad, good := checkpoint(s.create(t, nil)), checkpoint(s.create(t, nil))
-	bad.Events[0].Seq = 1 // is taken
-	results := s.Commit(t.Context(), epoch, []saga.Checkpoint{bad, good})
-	if !errors.Is(results[0].Err, saga.ErrBadRow) || results[1].Err != nil {
-		t.Errorf("got %v and %v, want ErrBadRow and nil", results[0].Err, results[1].Err)
-	}
-	if got := s.read(t, good.Run.ID).Version; got != 2 {
-		t.Errorf("the good run has version %d, want 2", got)
-	}
-	if got := s.read(t, bad.Run.ID).Step("a").State; got != saga.StepRunning {
-		t.Errorf("the bad run's step is %s: half of its checkpoint was written", got)
-	}
-}
 
 func filters(t *testing.T, s fixture) {
 	a, b := s.create(t, nil), s.create(t, func(r *saga.Run) {
@@ -110,5 +31,40 @@ func filters(t *testing.T, s fixture) {
 				t.Errorf("%+v: %s, %v; want %s", f, ids.String(), err, want)
 			}
 		}
+	}
+}
+
+func pages(t *testing.T, s fixture) {
+	var ids []string
+	for range 3 {
+		ids = append(ids, s.create(t, nil).Run.ID)
+	}
+	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 2})
+	if err != nil || len(runs) != 2 || runs[0].ID != ids[2] || runs[1].ID != ids[1] {
+		t.Errorf("the first page: %v, %v; want the two youngest", runs, err)
+	}
+	cp := checkpoint(s.create(t, nil))
+	cp.Events = append(cp.Events, cp.Events[0], cp.Events[0])
+	cp.Events[1].Seq, cp.Events[2].Seq = 4, 3
+	s.commit(t, cp)
+	events, err := s.Events(t.Context(), cp.Run.ID, 1, 2)
+	if err != nil || len(events) != 2 || events[0].Seq != 2 || events[1].Seq != 3 {
+		t.Errorf("two events after the first: %+v, %v; want 2 and 3", events, err)
+	}
+}
+
+func unknown(t *testing.T, s fixture) {
+	_, ofRun := s.Run(t.Context(), newID())
+	_, _, ofTip := s.Tip(t.Context(), newID())
+	_, ofKey := s.RunOfKey(t.Context(), "m", "")
+	for what, err := range map[string]error{"run": ofRun, "tip": ofTip, "key": ofKey} {
+		if !errors.Is(err, saga.ErrNotFound) {
+			t.Errorf("%s of no run: %v, want ErrNotFound", what, err)
+		}
+	}
+	events, err := s.Events(t.Context(), newID(), 0, 10)
+	verbs, verr := s.Verbs(t.Context(), newID())
+	if len(events) > 0 || len(verbs) > 0 || err != nil || verr != nil {
+		t.Errorf("events %v, %v and verbs %v, %v of no run; want none", events, err, verbs, verr)
 	}
 }

@@ -1,0 +1,174 @@
+package storetest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+func readBack(t *testing.T, s fixture) {
+	n := s.create(t, nil)
+	if got, want := show(t, s.read(t, n.Run.ID)), show(t, n.Run); got != want {
+		t.Errorf("created:\n got %s\nwant %s", got, want)
+	}
+	cp := checkpoint(n)
+	failure := saga.Failure{Code: "x", Detail: "ü", FixBy: saga.FixByOperator, At: epoch}
+	cp.Run.Reason, cp.Run.Cause = &saga.Reason{Kind: saga.WaitsForRetry, Failure: failure, Until: &epoch}, &failure
+	cp.Run.LeftBehind = []saga.LeftBehind{{Step: "a", Kind: "customer"}}
+	cp.Run.State, cp.Run.Worked, cp.Run.Probes, cp.Run.TakeOvers = saga.Waiting, time.Second, 3, 1
+	if result := s.commit(t, cp); result != (saga.CommitResult{}) {
+		t.Fatalf("committing: %+v", result)
+	}
+	want := *cp.Run
+	want.Version, want.Objects = 2, cp.Objects
+	if got := s.read(t, n.Run.ID); show(t, got) != show(t, &want) {
+		t.Errorf("committed:\n got %s\nwant %s", show(t, got), show(t, &want))
+	}
+	if epoch, version, err := s.Tip(t.Context(), n.Run.ID); epoch != 1 || version != 2 || err != nil {
+		t.Errorf("its tip: epoch %d, version %d, %v; want 1 and 2", epoch, version, err)
+	}
+	events, err := s.Events(t.Context(), n.Run.ID, 1, 10)
+	if err != nil || len(events) != 1 || fmt.Sprint(events[0]) != fmt.Sprint(cp.Events[0]) {
+		t.Errorf("events %v, %v; want %v", events, err, cp.Events)
+	}
+}
+
+func show(t *testing.T, r *saga.Run) string {
+	t.Helper()
+	encoded, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(encoded)
+}
+
+func fence(t *testing.T, s fixture) {
+	n := s.create(t, nil)
+	before := show(t, s.read(t, n.Run.ID))
+	for what, spoil := range map[string]func(*saga.Checkpoint){
+		"another version": func(cp *saga.Checkpoint) { cp.Run.Version = 7 },
+		"another epoch":   func(cp *saga.Checkpoint) { cp.Run.Epoch = 7 },
+		"another replica": func(cp *saga.Checkpoint) { cp.Replica = "r2" },
+		"no such run":     func(cp *saga.Checkpoint) { cp.Run.ID = newID() },
+	} {
+		cp := checkpoint(n)
+		spoil(&cp)
+		good := checkpoint(s.create(t, nil))
+		results := s.Commit(t.Context(), epoch, []saga.Checkpoint{cp, good})
+		if !errors.Is(results[0].Err, saga.ErrFenced) || results[1].Err != nil {
+			t.Errorf("%s: %v, and its neighbour %v; want ErrFenced and nil", what, results[0].Err, results[1].Err)
+		}
+		if after := show(t, s.read(t, n.Run.ID)); after != before {
+			t.Errorf("%s: something was written:\n %s\n %s", what, before, after)
+		}
+	}
+	events, err := s.Events(t.Context(), n.Run.ID, 0, 10)
+	if err != nil || len(events) != 1 {
+		t.Errorf("events of a fenced run: %v, %v; want the first alone", events, err)
+	}
+}
+
+func badRow(t *testing.T, s fixture) {
+	bad, good := checkpoint(s.create(t, nil)), checkpoint(s.create(t, nil))
+	bad.Events[0].Seq = 1 // is taken
+	results := s.Commit(t.Context(), epoch, []saga.Checkpoint{bad, good})
+	if !errors.Is(results[0].Err, saga.ErrBadRow) || results[1].Err != nil {
+		t.Errorf("got %v and %v, want ErrBadRow and nil", results[0].Err, results[1].Err)
+	}
+	if got := s.read(t, good.Run.ID).Version; got != 2 {
+		t.Errorf("the good run has version %d, want 2", got)
+	}
+	if got := s.read(t, bad.Run.ID).Step("a").State; got != saga.StepRunning {
+		t.Errorf("the bad run's step is %s: half of its checkpoint was written", got)
+	}
+}
+
+// copies shows that the caller and the store share nothing.
+func copies(t *testing.T, s fixture) {
+	n := s.create(t, nil)
+	cp := checkpoint(n)
+	cp.Run.Cause, cp.Steps[0].Error = &saga.Failure{Code: "x"}, &saga.Failure{Code: "x"}
+	s.commit(t, cp)
+	before := show(t, s.read(t, n.Run.ID))
+	for _, run := range []*saga.Run{n.Run, cp.Run, s.read(t, n.Run.ID)} {
+		run.State, run.Input[0], *run.DueAt = "changed", 'X', epoch.Add(time.Hour)
+		run.Steps[0].State, *run.Steps[0].StartedAt = "changed", epoch.Add(time.Hour)
+		run.Steps[1].After[0] = "changed"
+		if run.Cause != nil {
+			run.Cause.Code, run.Steps[0].Error.Code, run.Steps[0].Output[0] = "changed", "changed", 'X'
+		}
+	}
+	cp.Events[0].Who, cp.Objects[0].Name = "changed", "changed"
+	if after := show(t, s.read(t, n.Run.ID)); after != before {
+		t.Errorf("it was changed from outside:\n%s\n%s", before, after)
+	}
+	events, err := s.Events(t.Context(), n.Run.ID, 1, 10)
+	if err != nil || len(events) != 1 || events[0].Who != "" {
+		t.Errorf("events %+v, %v; want the second as it was", events, err)
+	}
+}
+
+func microseconds(t *testing.T, s fixture) {
+	fine := epoch.Add(1500 * time.Nanosecond).In(time.FixedZone("", 3600))
+	n := s.create(t, func(r *saga.Run) { r.CreatedAt, r.DueAt, r.Worked = fine, &fine, 1500 })
+	run, want := s.read(t, n.Run.ID), epoch.Add(time.Microsecond)
+	if run.CreatedAt != want || *run.DueAt != want || run.Worked != time.Microsecond {
+		t.Errorf("created %v, due %v, worked %v; want %v and 1µs", run.CreatedAt, run.DueAt, run.Worked, want)
+	}
+}
+
+// pinned shows that a checkpoint does not change what was pinned at acceptance, and adds no step.
+func pinned(t *testing.T, s fixture) {
+	n := s.create(t, nil)
+	want := s.read(t, n.Run.ID)
+	cp := checkpoint(n)
+	cp.Objects, cp.Events = nil, nil
+	cp.Run.Workflow, cp.Run.Input, cp.Run.Subject, cp.Run.Key, cp.Run.CreatedAt = "w2", []byte("{}"), "s2", "k2", time.Time{}
+	cp.Run.Seq = want.Seq
+	changed := n.Run.Steps[0]
+	changed.Position, changed.After, changed.Optional = 5, []string{"b/x"}, true
+	cp.Steps = []saga.StepRow{changed, {Name: "new", State: saga.StepPending}}
+	s.commit(t, cp)
+	want.Version = 2
+	if got := s.read(t, n.Run.ID); show(t, got) != show(t, want) {
+		t.Errorf("after the checkpoint:\n got %s\nwant %s", show(t, got), show(t, want))
+	}
+}
+
+// objects shows that of two words about one object the last counts, and that later ones only tell its removal.
+func objects(t *testing.T, s fixture) {
+	n := s.create(t, nil)
+	cp := checkpoint(n)
+	first := saga.Object{Step: "a", Kind: "project", ID: "1", Name: "first", Origin: saga.Own}
+	second := saga.Object{Step: "a", Kind: "project", ID: "1", Name: "second", Origin: saga.Adopted}
+	other := saga.Object{Step: "a", Kind: "customer", ID: "2", Origin: saga.Own}
+	cp.Objects = []saga.Object{first, other, second}
+	s.commit(t, cp)
+	cp.Run.Version, cp.Events = 2, nil
+	first.RemovedAt = &epoch
+	cp.Objects = []saga.Object{first}
+	s.commit(t, cp)
+	second.RemovedAt = &epoch
+	got, want := s.read(t, n.Run.ID), saga.Run{Objects: []saga.Object{other, second}}
+	if show(t, &saga.Run{Objects: got.Objects}) != show(t, &want) {
+		t.Errorf("objects %+v, want %+v", got.Objects, want.Objects)
+	}
+}
+
+// takenSubject shows that no checkpoint takes a subject that another run holds.
+func takenSubject(t *testing.T, s fixture) {
+	s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
+	n := s.create(t, func(r *saga.Run) { r.Subject, r.HoldsSubject = "m:c", false })
+	cp := checkpoint(n)
+	cp.Run.HoldsSubject = true
+	if r := s.Commit(t.Context(), epoch, []saga.Checkpoint{cp}); !errors.Is(r[0].Err, saga.ErrBadRow) {
+		t.Errorf("taking a subject that is held: %v, want ErrBadRow", r[0].Err)
+	}
+	if got := s.read(t, n.Run.ID); got.HoldsSubject || got.Version != 1 {
+		t.Errorf("the run after it: %+v", got)
+	}
+}
