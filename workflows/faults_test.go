@@ -17,10 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
-	"github.com/tenantry/tenantry/billing"
-	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
@@ -247,22 +243,13 @@ func often(times int) string {
 
 // tryRead has the reads of step check meet the fault: all that it looks at for an existing customer is there.
 func (w *world) tryRead(t *testing.T, r row, service string, times int) {
-	customer, err := w.billing.EnsureCustomer(t.Context(), billing.Customer{
-		ID: uuid.NewString(), MerchantID: w.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
-	}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.cloud.AddProject(keystone.Project{Name: "bs-customer-" + customer.ID, Tags: []string{"tenantry-merchant-" + w.merchant.ID}})
+	customer := w.oldCustomer("tenantry-merchant-" + w.merchant.ID)
 	o, token := w.order()
-	o.NewCustomer, o.CustomerID, o.CheckedAt = nil, customer.ID, time.Time{}
+	o.NewCustomer, o.CustomerID, o.CheckedAt = nil, customer, time.Time{}
 	id := newID()
 	w.faults.setReads(id, service, times, r.happen)
 	w.start(id, o, token)
 	w.see(t, id, "check", times, r.read[service], "bs-subscription, bs-subscription/member, subscription -> bs-subscription")
-	if _, err := w.identity.FindProject(t.Context(), o.DomainID, "bs-customer-"+customer.ID); err != nil {
-		t.Errorf("the customer's tenant: %v", err)
-	}
 }
 
 // tryFault has a write of a step meet the fault.

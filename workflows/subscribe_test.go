@@ -78,7 +78,9 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 	again.NewCustomer, again.CustomerID = nil, customer
 	failed := newID()
 	w.faults.set(failed, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
-	w.cloud.Assign(keystone.Assignment{ProjectID: tenant, UserID: again.UserID, RoleID: w.roles[0].ID}) // member already
+	already := keystone.Assignment{ProjectID: tenant, UserID: again.UserID, RoleID: w.roles[0].ID}
+	w.cloud.Assign(already)
+	w.others.Assignments = append(w.others.Assignments, already)
 	w.start(failed, again, token)
 	if run := w.until(t, failed, settled); run.State != saga.Compensated {
 		t.Fatalf("the run: %s", describe(run))
@@ -147,12 +149,7 @@ func TestTwoOrdersOfOneCustomerGoOneAfterTheOther(t *testing.T) {
 func TestAnUnmarkedTenantOfThatNameNeedsAnOperator(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	o, token := w.order()
-	c, err := w.billing.EnsureCustomer(t.Context(), billing.Customer{
-		ID: uuid.NewString(), MerchantID: w.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
-	}, false)
-	w.ok(err)
-	w.cloud.AddProject(keystone.Project{Name: "bs-customer-" + c.ID})
-	o.NewCustomer, o.CustomerID = nil, c.ID
+	o.NewCustomer, o.CustomerID = nil, w.oldCustomer()
 	id := newID()
 	w.start(id, o, token)
 	run := w.until(t, id, func(r *saga.Run) bool { return r.State == saga.Waiting })
@@ -177,12 +174,13 @@ func TestAForeignSubscriptionMakesTheCustomerStay(t *testing.T) {
 	id := newID()
 	w.faults.set(id, "attach-tenant", false, 1, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		named, _ := o.Named(id)
-		_, err := w.billing.EnsureSubscription(t.Context(), w.merchant.ID, billing.Subscription{
+		byHand, err := w.billing.EnsureSubscription(t.Context(), w.merchant.ID, billing.Subscription{
 			ID: uuid.NewString(), PlanID: w.plan.ID, CustomerID: named.CustomerID, ResourceID: "by hand",
 		}, false)
 		if err != nil {
 			t.Error(err)
 		}
+		w.others.Subscriptions = append(w.others.Subscriptions, byHand)
 		return answer(http.StatusBadRequest, nil)(next, req)
 	})
 	w.start(id, o, token)

@@ -23,6 +23,7 @@ import (
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // world is everything that a run of subscribe touches, over real HTTP on a real database.
@@ -35,7 +36,10 @@ type world struct {
 	identity keystone.Identity
 	handover workflows.Handover
 	faults   faults
-	guarded  atomic.Bool // no domain may be written
+	removed  workflowstest.Recorder
+	byHand   sync.Mutex            // of others
+	others   workflowstest.Outside // what the test has made by hand, and the runs have to leave
+	guarded  atomic.Bool           // no domain may be written
 
 	merchant, other billing.Merchant
 	plan            billing.Plan
@@ -46,6 +50,7 @@ func newWorld(t *testing.T, database string) *world {
 	t.Helper()
 	w := &world{t: t, cloud: keystonetest.New(keystonetest.Options{})}
 	w.store = openStore(t, database)
+	w.removed.Cloud, w.removed.Now = w.cloud, time.Now
 	w.faults.of, w.faults.late = map[string]*fault{}, map[string]*sync.WaitGroup{}
 
 	keystoneURL, stop, err := w.cloud.Start()
@@ -66,7 +71,9 @@ func newWorld(t *testing.T, database string) *world {
 	w.ok(err)
 	faulty, err := billing.New(billing.Config{
 		URL: bs.URL + "/v2", Connections: 64, Timeout: upstreamTimeout,
-		Wrap: func(next http.RoundTripper) http.RoundTripper { return saga.Fence(w.faults.around(next)) },
+		Wrap: func(next http.RoundTripper) http.RoundTripper {
+			return saga.Fence(w.faults.around(w.removed.Around(next)))
+		},
 	})
 	w.ok(err)
 	w.merchant, err = w.billing.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
@@ -90,8 +97,42 @@ func newWorld(t *testing.T, database string) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { w.engine.Serve(ctx, 2*time.Second); close(done) }()
-	t.Cleanup(func() { cancel(); <-done })
+	w.others, err = workflowstest.Look(t.Context(), w.cloud, w.billing)
+	w.ok(err)
+	t.Cleanup(func() { cancel(); <-done; w.check() })
 	return w
+}
+
+// oldCustomer makes a customer and its tenant by hand.
+func (w *world) oldCustomer(tags ...string) (id string) {
+	w.t.Helper()
+	c, err := w.billing.EnsureCustomer(w.t.Context(), billing.Customer{
+		ID: uuid.NewString(), MerchantID: w.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
+	}, false)
+	w.ok(err)
+	p := keystone.Project{Name: "bs-customer-" + c.ID, DomainID: keystonetest.DefaultDomain, Enabled: true, Tags: tags}
+	p.ID = w.cloud.AddProject(p)
+	w.byHand.Lock()
+	defer w.byHand.Unlock()
+	w.others.Customers = append(w.others.Customers, c)
+	w.others.Projects = append(w.others.Projects, p)
+	return c.ID
+}
+
+// check ends every test: whatever it did, no promise may be broken.
+func (w *world) check() {
+	ctx := context.Background()
+	seen := workflowstest.Seen{Others: w.others, Removals: w.removed.Removals(), Skew: time.Second}
+	var err error
+	if seen.Now, err = workflowstest.Look(ctx, w.cloud, w.billing, w.merchant.ID, w.other.ID); err != nil {
+		w.t.Error(err)
+	}
+	if seen.Runs, seen.Events, err = workflowstest.LookAtRuns(ctx, w.store); err != nil {
+		w.t.Error(err)
+	}
+	for _, broken := range workflowstest.Check(seen) {
+		w.t.Error(broken)
+	}
 }
 
 const (
@@ -106,7 +147,7 @@ func (w *world) newIdentity(url string) keystone.Identity {
 		Credential: v3.Credential{
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
-		Base:           saga.Fence(w.faults.around(v3.NewTransport(nil))),
+		Base:           saga.Fence(w.faults.around(w.removed.Around(v3.NewTransport(nil)))),
 		MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain && !w.guarded.Load() },
 	})
 	w.ok(err)
