@@ -243,7 +243,7 @@ func (s *stage) remove(o workflows.Order, r *saga.Run, step string) {
 			gone.ID = o.CustomerTenantID
 		}
 		i := slices.IndexFunc(now.Projects, func(p keystone.Project) bool { return p.ID == gone.ID })
-		if i < 0 || !now.Projects[i].HasTag("tenantry-run-" + r.ID) {
+		if i < 0 || !now.Projects[i].HasTag("tenantry-run-"+r.ID) {
 			return
 		}
 		gone.Tags = now.Projects[i].Tags
