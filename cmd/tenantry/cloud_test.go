@@ -14,10 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // cloud is a Keystone, real or not, spoken to in plain HTTP as its administrator.
@@ -26,13 +28,20 @@ type cloud struct {
 	direct   string
 	password string
 	token    string
+
+	memory  *keystonetest.Keystone // nil where it is a real one
+	removed *workflowstest.Recorder
 }
 
 // memoryCloud is an in-memory Keystone behind in.
 func memoryCloud(t testing.TB, in *upstream) cloud {
 	t.Helper()
-	in.next = keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
-	return front(t, in, "canary-password")
+	memory := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
+	removed := &workflowstest.Recorder{Cloud: memory, Now: time.Now}
+	in.next = removed.Handler(memory)
+	c := front(t, in, "canary-password")
+	c.memory, c.removed = memory, removed
+	return c
 }
 
 // realCloud is the Keystone that `make test` starts, behind in.

@@ -116,6 +116,9 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 		Merchants: records.Merchants, Products: records.Products, Plans: records.Plans, Customers: records.Customers,
 		Subscriptions: records.Subscriptions, Usage: records.Usage,
 	}, func(*http.Request, error) {})
+	if c.memory != nil {
+		in.next = c.removed.Handler(in.next)
+	}
 	bs := httptest.NewServer(in)
 	t.Cleanup(bs.Close)
 	s.billing, err = billing.New(billing.Config{URL: bs.URL + "/v2", Connections: 4})
@@ -126,7 +129,7 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	s.ok(err)
 
 	s.env = append(os.Environ(),
-		"TENANTRY_DATABASE_URL="+database, "TENANTRY_SECRET_KEY="+base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32)),
+		"TENANTRY_DATABASE_URL="+database, "TENANTRY_SECRET_KEY="+base64.StdEncoding.EncodeToString(secretKey),
 		"TENANTRY_BILLING_URL="+bs.URL+"/v2", "TENANTRY_BILLING_CONNECTIONS=8", "TENANTRY_LEASE=1s", "TENANTRY_SETTLE=1s",
 		"TENANTRY_LOG_LEVEL=debug", "HOME="+t.TempDir(), "XDG_DATA_HOME="+t.TempDir(),
 		"OS_AUTH_URL="+c.url, "OS_USERNAME=admin", "OS_PASSWORD="+c.password, "OS_PROJECT_NAME=admin",
@@ -141,6 +144,9 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	s.apiKey, s.secret = made.APIKey, made.APISecret
 	if s.apiKey == "" || s.secret == "" {
 		t.Fatal("merchant create printed no key")
+	}
+	if c.memory != nil {
+		s.checkAtTheEnd(database)
 	}
 	return s
 }

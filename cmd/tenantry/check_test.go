@@ -1,0 +1,37 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
+)
+
+var secretKey = bytes.Repeat([]byte("k"), store.KeySize)
+
+// checkAtTheEnd looks, once the replicas are gone, whether a promise was broken. What stands in the cloud now is
+// somebody else's.
+func (s *site) checkAtTheEnd(database string) {
+	others, err := workflowstest.Look(s.t.Context(), s.cloud.memory, s.billing)
+	s.ok(err)
+	s.t.Cleanup(func() {
+		ctx := context.Background()
+		seen := workflowstest.Seen{
+			Others: others, Removals: s.cloud.removed.Removals(), Skew: time.Second,
+			Secrets: []string{s.cloud.password, "canary-user-password", s.secret},
+			Texts:   map[string]string{"log": s.log.read(), "answers": s.answers.String()},
+		}
+		seen.Now, err = workflowstest.Look(ctx, s.cloud.memory, s.billing, s.merchant.ID)
+		s.ok(err)
+		st, err := store.Open(ctx, database, secretKey)
+		s.ok(err)
+		defer func() { _ = st.Close() }()
+		seen.Runs, seen.Events, err = workflowstest.LookAtRuns(ctx, st)
+		s.ok(err)
+		for _, broken := range workflowstest.Check(seen) {
+			s.t.Error(broken)
+		}
+	})
+}
