@@ -94,10 +94,11 @@ func (a *admission) check(ctx context.Context, want SubscribeRequest, text strin
 			return configured("domain", err)
 		},
 		func() (err error) {
+			// One after the other: what the first call has looked up the second need not.
 			order.CustomerRoles, err = a.identity.Roles(ctx, orElse(m.CustomerRoles, a.s.Defaults.CustomerRoles))
-			return configured("roles", err)
-		},
-		func() (err error) {
+			if err != nil {
+				return configured("roles", err)
+			}
 			order.SubscriptionRoles, err = a.identity.Roles(ctx, orElse(m.SubscriptionRoles, a.s.Defaults.SubscriptionRoles))
 			return configured("roles", err)
 		},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -74,9 +75,9 @@ type Check struct {
 type server struct {
 	Options
 	document *document
-	docs     *docs
-	reads    singleflight.Group // equal reads of upstreams that are under way
-	tokens   tokenCache         // of operators
+	docs     func() (*docs, error) // made when they are first read
+	reads    singleflight.Group    // equal reads of upstreams that are under way
+	tokens   tokenCache            // of operators
 }
 
 // New makes the handler of the whole API.
@@ -86,9 +87,7 @@ func New(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("loading the OpenAPI document: %w", err)
 	}
 	s := &server{Options: o, document: document}
-	if s.docs, err = newDocs(document); err != nil {
-		return nil, fmt.Errorf("preparing the documentation: %w", err)
-	}
+	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()
 	e.HTTPErrorHandler = s.refuse
 	e.Use(s.identify, s.logAccess, recoverPanics)

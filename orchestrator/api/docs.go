@@ -244,11 +244,21 @@ func exampleOf(o operation) string {
 }
 
 // GetDocs serves the documentation.
-func (s *server) GetDocs(c echo.Context) error { return page(c, s.docs.index) }
+func (s *server) GetDocs(c echo.Context) error {
+	docs, err := s.docs()
+	if err != nil {
+		return err
+	}
+	return page(c, docs.index)
+}
 
 // GetProblem serves the page that a problem's type names.
 func (s *server) GetProblem(c echo.Context, name string) error {
-	text, ok := s.docs.problems[name]
+	docs, err := s.docs()
+	if err != nil {
+		return err
+	}
+	text, ok := docs.problems[name]
 	if !ok {
 		return refuse(routeNotFound, "there is no such problem")
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -23,8 +24,8 @@ var openAPI []byte
 // document is the OpenAPI document in a form that can be asked.
 type document struct {
 	doc        *openapi3.T
-	json       []byte
-	operations map[string]operation // by id
+	json       func() ([]byte, error) // made when it is first asked for
+	operations map[string]operation   // by id
 }
 
 // operation is one of the document's, with the parameters of its path.
@@ -34,24 +35,31 @@ type operation struct {
 	parameters   openapi3.Parameters
 }
 
-func loadDocument(version string) (*document, error) {
+// parsed is the document as it is compiled in: nobody changes it.
+var parsed = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
 	if err != nil {
 		return nil, err
 	}
-	if err := doc.Validate(context.Background()); err != nil {
+	return doc, doc.Validate(context.Background())
+})
+
+func loadDocument(version string) (*document, error) {
+	shared, err := parsed()
+	if err != nil {
 		return nil, err
 	}
-	doc.Info.Extensions = map[string]any{"x-release": version}
-	d := &document{doc: doc, operations: map[string]operation{}}
+	doc, info := *shared, *shared.Info
+	doc.Info, info.Extensions = &info, map[string]any{"x-release": version}
+	d := &document{doc: &doc, operations: map[string]operation{}}
 	for _, path := range doc.Paths.Keys() {
 		item := doc.Paths.Value(path)
 		for method, o := range item.Operations() {
 			d.operations[o.OperationID] = operation{o, path, method, slices.Concat(item.Parameters, o.Parameters)}
 		}
 	}
-	d.json, err = json.MarshalIndent(doc, "", " ")
-	return d, err
+	d.json = sync.OnceValues(func() ([]byte, error) { return json.MarshalIndent(&doc, "", " ") })
+	return d, nil
 }
 
 // accepts tells whether the document lets in callers of that scheme.
@@ -201,5 +209,9 @@ func text(s *string) string {
 
 // GetDocument serves the document.
 func (s *server) GetDocument(c echo.Context) error {
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.document.json)
+	text, err := s.document.json()
+	if err != nil {
+		return err
+	}
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, text)
 }
