@@ -12,9 +12,10 @@ const maxGroup = 128
 // committer gathers the checkpoints of all runs of the replica: those that come while one group is being committed
 // make up the next.
 type committer struct {
-	store Store
-	clock *Clock
-	queue chan commitRequest // unbuffered: who gives up leaves nothing behind
+	store    Store
+	clock    *Clock
+	patience time.Duration      // with the database
+	queue    chan commitRequest // unbuffered: who gives up leaves nothing behind
 }
 
 type commitRequest struct {
@@ -22,8 +23,8 @@ type commitRequest struct {
 	done       chan CommitResult
 }
 
-func newCommitter(store Store, clock *Clock) *committer {
-	return &committer{store: store, clock: clock, queue: make(chan commitRequest)}
+func newCommitter(store Store, clock *Clock, patience time.Duration) *committer {
+	return &committer{store: store, clock: clock, patience: patience, queue: make(chan commitRequest)}
 }
 
 // run commits groups until ctx ends; it is called once a lease.
@@ -57,6 +58,8 @@ func (c *committer) commit(ctx context.Context, group []commitRequest) {
 		checkpoints[i] = r.checkpoint
 	}
 	results := c.store.Commit(ctx, c.clock.Now(), checkpoints)
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
 	for i, r := range group {
 		r.done <- results[i]
 	}
@@ -96,7 +99,7 @@ func (c *committer) write(ctx context.Context, cp Checkpoint) CommitResult {
 		if ctx.Err() != nil {
 			return CommitResult{Err: context.Cause(ctx)}
 		}
-		epoch, version, err := c.store.Tip(ctx, cp.Run.ID)
+		epoch, version, err := c.tip(ctx, cp.Run.ID)
 		switch {
 		case err == nil && epoch == cp.Run.Epoch && version == cp.Run.Version+1:
 			return CommitResult{Verbs: true, Successor: true} // committed after all; what else it told is lost: look
@@ -109,4 +112,10 @@ func (c *committer) write(ctx context.Context, cp Checkpoint) CommitResult {
 			return CommitResult{Err: context.Cause(ctx)}
 		}
 	}
+}
+
+func (c *committer) tip(ctx context.Context, runID string) (epoch, version int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	return c.store.Tip(ctx, runID)
 }

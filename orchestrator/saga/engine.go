@@ -231,6 +231,12 @@ func (e *Engine) release(w *worker) {
 	}
 }
 
+// patiently bounds a call to the database: one that is never answered, on a connection that died without a word, must
+// not hold up what the heartbeat, on another, keeps alive.
+func (e *Engine) patiently(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, e.Lease)
+}
+
 // lookForWork makes Serve claim at once.
 func (e *Engine) lookForWork() {
 	select {

@@ -18,6 +18,35 @@ func (b *bench) joined(t *testing.T) {
 	b.until(t, b.start(t, nil).ID, saga.Succeeded)
 }
 
+// silent never answers its first claim, as on a connection that died without a word.
+type silent struct {
+	saga.Queue
+	claims atomic.Int32
+}
+
+func (m *silent) Claim(ctx context.Context, replica string, now time.Time, limit int) ([]string, error) {
+	if m.claims.Add(1) == 1 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return m.Queue.Claim(ctx, replica, now, limit)
+}
+
+func TestACallToTheDatabaseThatIsNeverAnsweredHoldsUpNothing(t *testing.T) {
+	database := open(t, storetest.SQLite(t))
+	run := &saga.Run{
+		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), HoldsSubject: true,
+		State: saga.Pending, Version: 1, Steps: []saga.StepRow{{Name: "a", State: saga.StepPending}},
+	}
+	run.CreatedAt = time.Now()
+	run.UpdatedAt, run.BudgetFrom, run.DueAt = run.CreatedAt, run.CreatedAt, &run.CreatedAt
+	if err := database.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
+		t.Fatal(err)
+	}
+	b := serve(t, database, newWorld(), func(o *saga.Options) { o.Lease, o.Queue = time.Second, &silent{Queue: o.Queue} })
+	b.until(t, run.ID, saga.Succeeded)
+}
+
 func TestARunThatItsReplicaBeganAtOnceIsTakenOver(t *testing.T) {
 	w := newWorld()
 	path := storetest.SQLite(t)

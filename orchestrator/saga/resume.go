@@ -60,7 +60,9 @@ func (w *worker) interrupt(row *StepRow, now time.Time) bool {
 // consume takes in what operators asked for.
 func (w *worker) consume() {
 	w.verbs = false
-	verbs, err := w.engine.Store.Verbs(w.lease.ctx, w.run.ID)
+	ctx, cancel := w.engine.patiently(w.lease.ctx)
+	defer cancel()
+	verbs, err := w.engine.Store.Verbs(ctx, w.run.ID)
 	if err != nil {
 		w.engine.OnFault(fmt.Errorf("reading the verbs of run %s: %w", w.run.ID, err))
 		w.engine.Clock.AfterFunc(lookAgain, w.poke)

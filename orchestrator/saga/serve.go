@@ -31,7 +31,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	if l.ctx.Err() == nil {
 		e.drain(grace)
 		l.drop() // first: once the runs are handed back, another replica may be at work on them
-		leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.Lease)
+		leaving, cancel := e.patiently(context.WithoutCancel(ctx))
 		defer cancel()
 		if err := e.Queue.Leave(leaving, replica, e.Clock.Now()); err != nil {
 			e.OnFault(fmt.Errorf("handing back the runs of replica %s: %w", replica, err))
@@ -50,7 +50,9 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 	for n := 1; ctx.Err() == nil; n++ {
 		replica := e.NewID()
 		before := e.Clock.local()
-		database, err := e.Queue.Join(ctx, replica, e.Clock.Now().Add(e.Lease))
+		joining, cancel := e.patiently(ctx)
+		database, err := e.Queue.Join(joining, replica, e.Clock.Now().Add(e.Lease))
+		cancel()
 		var asked time.Time
 		if err == nil {
 			e.Clock.set(before, e.Clock.local(), database)
@@ -78,7 +80,7 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, err error) {
 	asked = e.Clock.local()
 	now := e.Clock.Now()
-	ctx, cancel := context.WithTimeout(ctx, e.Lease)
+	ctx, cancel := e.patiently(ctx)
 	defer cancel()
 	renewal, err := e.Queue.Renew(ctx, replica, now, now.Add(e.Lease))
 	if err != nil {
@@ -142,7 +144,10 @@ func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 // claim takes as many due runs as there is room for, and gives back those that a lost answer left behind.
 func (e *Engine) claim(ctx context.Context, replica string) error {
 	if now := e.Clock.Now(); now.UnixNano() < e.unsureUntil.Load() {
-		if err := e.Queue.HandBack(ctx, replica, now, now.Add(-e.Poll), e.working()); err != nil {
+		bounded, cancel := e.patiently(ctx)
+		err := e.Queue.HandBack(bounded, replica, now, now.Add(-e.Poll), e.working())
+		cancel()
+		if err != nil {
 			e.beUnsure()
 			return fmt.Errorf("handing back stray runs: %w", err)
 		}
@@ -152,7 +157,9 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 		if room == 0 {
 			return nil
 		}
-		ids, err := e.Queue.Claim(ctx, replica, e.Clock.Now(), room)
+		bounded, cancel := e.patiently(ctx)
+		ids, err := e.Queue.Claim(bounded, replica, e.Clock.Now(), room)
+		cancel()
 		if err != nil {
 			e.beUnsure() // it may have taken some
 			return fmt.Errorf("claiming runs: %w", err)
@@ -170,6 +177,8 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	run, err := e.Store.Run(ctx, id)
 	if err != nil {
+	ctx, cancel := e.patiently(ctx)
+	defer cancel()
 		e.beUnsure()
 		e.OnFault(fmt.Errorf("reading claimed run %s: %w", id, err))
 		return

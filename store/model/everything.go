@@ -35,6 +35,13 @@ func (s *Store) Everything() Contents {
 	return c
 }
 
+// AllEnded tells whether every run is over. It copies nothing.
+func (s *Store) AllEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.find(func(r *row) bool { return !r.State.Ended() }) == nil
+}
+
 // Text gives all that is stored as one text, to be searched for what must not be in it.
 func (c Contents) Text() (string, error) {
 	text, err := json.Marshal(c)
