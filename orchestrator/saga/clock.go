@@ -53,10 +53,17 @@ func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// set learns the database's time: it was read between two local times.
-func (c *Clock) set(before, after, database time.Time) {
-	if database.IsZero() {
-		return
+// set learns the database's time, which was read between two local times, to half of what is between them. False: that
+// is more than within, and nothing is learnt.
+func (c *Clock) set(before, after, database time.Time, within time.Duration) bool {
+	switch took := after.Sub(before); {
+	case database.IsZero(): // it is this machine's
+		return true
+	case took > within:
+		return false
+	default:
+		c.heard.Store(&reading{before.Add(took / 2), database})
+		return true
 	}
 	c.heard.Store(&reading{before.Add(after.Sub(before) / 2), database})
 }

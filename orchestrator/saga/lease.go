@@ -19,7 +19,8 @@ type lease struct {
 	stop  func()    // the timer
 }
 
-// margin is how long before its end a lease is not relied on any more: 2 s of the usual 10.
+// margin is how long before its end a lease is not relied on any more: 2 s of the usual 10. It covers what two replicas
+// may be wrong about the database's time, each by half of it.
 func margin(length time.Duration) time.Duration { return length / 5 }
 
 // newLease starts a lease that was asked for at the local time asked.

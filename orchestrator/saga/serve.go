@@ -54,6 +54,9 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 		database, err := e.Queue.Join(joining, replica, e.Clock.Now().Add(e.Lease))
 		cancel()
 		var asked time.Time
+		if err == nil && !e.Clock.set(before, e.Clock.local(), database, margin(e.Lease)) {
+			err = errors.New("the database answers too slowly to tell the time")
+		}
 		if err == nil {
 			e.Clock.set(before, e.Clock.local(), database)
 			asked, err = e.renew(ctx, replica) // the lease is reckoned by the database's time
@@ -86,7 +89,7 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	if err != nil {
 		return asked, err
 	}
-	e.Clock.set(asked, e.Clock.local(), renewal.Now)
+	e.Clock.set(asked, e.Clock.local(), renewal.Now, margin(e.Lease)) // a slow answer tells nothing new
 	if renewal.Freed {
 		e.lookForWork()
 	}
