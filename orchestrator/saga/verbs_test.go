@@ -84,6 +84,21 @@ func TestHoldAndCancel(t *testing.T) {
 	want(t, "what is left", w.present(), []string(nil))
 }
 
+func TestAVerbThatComesTooLateChangesNothingThatIsShown(t *testing.T) {
+	b := serve(t, open(t, storetest.SQLite(t)), newWorld(), nil)
+	run := b.until(t, b.start(t, nil).ID, saga.Succeeded)
+	now := run.UpdatedAt.Add(time.Minute)
+	if err := b.store.AddVerb(t.Context(), now, saga.Verb{RunID: run.ID, Name: saga.Hold, Who: "op", At: now}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { v, err := b.store.Verbs(t.Context(), run.ID); return err == nil && len(v) == 0 })
+	later, err := b.store.Run(t.Context(), run.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "updated at", later.UpdatedAt, run.UpdatedAt)
+}
+
 func TestAPanicHoldsTheRun(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { panic("boom") }

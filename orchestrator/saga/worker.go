@@ -300,7 +300,9 @@ func (w *worker) commit() bool {
 		w.run.Worked += now.Sub(w.mark)
 	}
 	w.mark = now
-	w.run.UpdatedAt = now
+	if !w.stored.State.Ended() { // what an ended run shows stays as it is, whatever verb or probe comes
+		w.run.UpdatedAt = now
+	}
 	w.next.Run, w.next.Replica = w.run, w.replica
 	result := e.committer.write(w.lease.ctx, w.next)
 	switch {
