@@ -12,6 +12,8 @@ import (
 type Clock struct {
 	// AfterFunc calls f once, in d, unless stop is called before: time.AfterFunc. A simulation puts its own here.
 	AfterFunc func(d time.Duration, f func()) (stop func())
+	// Yield, if set, is called where it is left to chance who comes first: a simulation lets all others come to rest.
+	Yield func()
 
 	local func() time.Time
 	heard atomic.Pointer[reading]
@@ -43,6 +45,12 @@ func (c *Clock) after(d time.Duration) (done <-chan struct{}, stop func()) {
 	return fired, c.AfterFunc(d, func() { close(fired) })
 }
 
+func (c *Clock) yield() {
+	if c.Yield != nil {
+		c.Yield()
+	}
+}
+
 // pause waits for d, or until ctx ends.
 func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	done, stop := c.after(d)
@@ -65,5 +73,4 @@ func (c *Clock) set(before, after, database time.Time, within time.Duration) boo
 		c.heard.Store(&reading{before.Add(took / 2), database})
 		return true
 	}
-	c.heard.Store(&reading{before.Add(after.Sub(before) / 2), database})
 }

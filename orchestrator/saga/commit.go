@@ -34,6 +34,7 @@ func (c *committer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case first := <-c.queue:
+			c.clock.yield()
 			c.commit(ctx, c.gather(first))
 		}
 	}
@@ -57,9 +58,9 @@ func (c *committer) commit(ctx context.Context, group []commitRequest) {
 	for i, r := range group {
 		checkpoints[i] = r.checkpoint
 	}
-	results := c.store.Commit(ctx, c.clock.Now(), checkpoints)
 	ctx, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
+	results := c.store.Commit(ctx, c.clock.Now(), checkpoints)
 	for i, r := range group {
 		r.done <- results[i]
 	}

@@ -19,7 +19,7 @@ func (c counting) Commit(_ context.Context, _ time.Time, cps []Checkpoint) []Com
 
 func TestACheckpointOfALostLeaseIsNotWrittenUnderTheNext(t *testing.T) {
 	store := counting{given: make(chan int, 10)}
-	c := newCommitter(store, NewClock(time.Now))
+	c := newCommitter(store, NewClock(time.Now), time.Minute)
 	lost, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if got := c.submit(lost, Checkpoint{Run: &Run{ID: "old"}}); got.Err == nil {

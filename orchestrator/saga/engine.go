@@ -69,7 +69,7 @@ func New(o Options) *Engine {
 	e := &Engine{
 		Options:   o,
 		workflows: map[string]*Definition{},
-		committer: newCommitter(o.Store, o.Clock),
+		committer: newCommitter(o.Store, o.Clock, o.Lease),
 		kick:      make(chan struct{}, 1),
 		joined:    make(chan struct{}),
 		workers:   map[string]*worker{},

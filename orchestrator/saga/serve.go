@@ -58,7 +58,6 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 			err = errors.New("the database answers too slowly to tell the time")
 		}
 		if err == nil {
-			e.Clock.set(before, e.Clock.local(), database)
 			asked, err = e.renew(ctx, replica) // the lease is reckoned by the database's time
 		}
 		if err == nil {
@@ -178,10 +177,10 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 
 // takeUp reads a claimed run and starts a worker for it. What cannot be read is handed back with the strays.
 func (e *Engine) takeUp(ctx context.Context, id string) {
-	run, err := e.Store.Run(ctx, id)
-	if err != nil {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
+	run, err := e.Store.Run(ctx, id)
+	if err != nil {
 		e.beUnsure()
 		e.OnFault(fmt.Errorf("reading claimed run %s: %w", id, err))
 		return

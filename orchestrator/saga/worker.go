@@ -1,9 +1,11 @@
 package saga
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -128,6 +130,7 @@ func (w *worker) wait() bool {
 	if w.verbs || len(w.flying) == 0 && w.sleepUntil == nil {
 		return w.lease.ctx.Err() == nil // nothing to wait for
 	}
+	w.engine.Clock.yield()
 	if !w.takeIn() {
 		var awake <-chan struct{}
 		if w.sleepUntil != nil {
@@ -135,36 +138,44 @@ func (w *worker) wait() bool {
 			awake, stop = w.engine.Clock.after(max(0, w.sleepUntil.Sub(w.engine.Clock.Now())))
 			defer stop()
 		}
+		var came []outcome
 		select {
 		case <-w.lease.ctx.Done():
 		case <-awake:
 		case <-w.pokes:
 			w.verbs = true
 		case o := <-w.outcomes:
-			w.take(o)
+			came = append(came, o)
 		}
-		w.takeIn()
+		w.engine.Clock.yield()
+		w.takeIn(came...)
 	}
 	return w.lease.ctx.Err() == nil
 }
 
-// takeIn takes what has come in meanwhile, in an order that does not depend on chance: calls that ended together share
-// a write. False: nothing has.
-func (w *worker) takeIn() (some bool) {
-	for {
+// takeIn takes what has come, and what else has come meanwhile: calls that ended together share a write, in which they
+// stand in the order of the steps. False: nothing has.
+func (w *worker) takeIn(came ...outcome) (some bool) {
+	for more := true; more; {
 		select {
 		case o := <-w.outcomes:
-			w.take(o)
-			some = true
-			continue
+			came = append(came, o)
 		default:
+			more = false
 		}
-		select {
-		case <-w.pokes:
-			w.verbs, some = true, true
-		default:
-		}
-		return some
+	}
+	slices.SortFunc(came, func(x, y outcome) int {
+		return cmp.Compare(w.run.Step(x.step).Position, w.run.Step(y.step).Position)
+	})
+	for _, o := range came {
+		w.take(o)
+	}
+	select {
+	case <-w.pokes:
+		w.verbs = true
+		return true
+	default:
+		return len(came) > 0
 	}
 }
 
