@@ -12,8 +12,9 @@ import (
 type Clock struct {
 	// AfterFunc calls f once, in d, unless stop is called before: time.AfterFunc. A simulation puts its own here.
 	AfterFunc func(d time.Duration, f func()) (stop func())
-	// Yield, if set, is called where it is left to chance who comes first: a simulation lets all others come to rest.
-	Yield func()
+	// Yield, if set, is called where it is left to chance who comes first: a simulation lets all others come to rest, and
+	// then those who called it go on, one by one.
+	Yield func(who string)
 
 	local func() time.Time
 	heard atomic.Pointer[reading]
@@ -45,9 +46,9 @@ func (c *Clock) after(d time.Duration) (done <-chan struct{}, stop func()) {
 	return fired, c.AfterFunc(d, func() { close(fired) })
 }
 
-func (c *Clock) yield() {
+func (c *Clock) yield(who string) {
 	if c.Yield != nil {
-		c.Yield()
+		c.Yield(who)
 	}
 }
 

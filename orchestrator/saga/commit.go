@@ -34,7 +34,7 @@ func (c *committer) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case first := <-c.queue:
-			c.clock.yield()
+			c.clock.yield("committer")
 			c.commit(ctx, c.gather(first))
 		}
 	}

@@ -130,7 +130,7 @@ func (w *worker) wait() bool {
 	if w.verbs || len(w.flying) == 0 && w.sleepUntil == nil {
 		return w.lease.ctx.Err() == nil // nothing to wait for
 	}
-	w.engine.Clock.yield()
+	w.engine.Clock.yield(w.run.ID)
 	if !w.takeIn() {
 		var awake <-chan struct{}
 		if w.sleepUntil != nil {
@@ -147,7 +147,7 @@ func (w *worker) wait() bool {
 		case o := <-w.outcomes:
 			came = append(came, o)
 		}
-		w.engine.Clock.yield()
+		w.engine.Clock.yield(w.run.ID)
 		w.takeIn(came...)
 	}
 	return w.lease.ctx.Err() == nil
