@@ -5,7 +5,7 @@ GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint generate check-generated bench clean
+.PHONY: help build demo test sim lint generate check-generated bench clean
 
 help: ## show this
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,6 +20,11 @@ test: ## run all tests, beside a real PostgreSQL and a real Keystone
 	@mkdir -p bin
 	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -timeout 20m ./...
 	@deploy/testservices/count-real bin/test.json
+
+SEEDS := 0-100000
+
+sim: ## simulate many worlds on simulated time: SEEDS=FROM-TO; goes on where it was interrupted
+	workflows/simulation/run $(SEEDS)
 
 lint: ## run the linters, the import rules among them
 	$(GOLANGCI_LINT) run ./...

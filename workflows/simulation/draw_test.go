@@ -1,0 +1,59 @@
+package simulation
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// drawPlan draws a plan piece by piece, so that of one that breaks something all pieces that do not matter can be left
+// out.
+func drawPlan(t *rapid.T) *plan {
+	between := func(t *rapid.T, from, to time.Duration, label string) time.Duration {
+		return time.Duration(rapid.Int64Range(int64(from), int64(to)).Draw(t, label))
+	}
+	p := &plan{
+		Seed: rapid.Uint64().Draw(t, "seed"), Replicas: rapid.IntRange(1, 3).Draw(t, "replicas"), TokenLife: time.Hour,
+	}
+	p.ClockError = make([]time.Duration, p.Replicas)
+	p.Orders = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) orderPlan {
+		return orderPlan{
+			At: between(t, 0, 20*time.Second, "at"), Merchant: rapid.IntRange(0, 1).Draw(t, "merchant"),
+			Customer: rapid.IntRange(0, 2).Draw(t, "customer"), Twice: rapid.Bool().Draw(t, "twice"),
+			Patience: between(t, time.Second, 25*time.Second, "patience"), AddUser: rapid.Bool().Draw(t, "add user"),
+		}
+	}), 1, 5).Draw(t, "orders")
+	p.Mishaps = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) mishap {
+		m := mishap{
+			Order: rapid.IntRange(0, len(p.Orders)-1).Draw(t, "order"), Step: rapid.SampledFrom(writes).Draw(t, "step"),
+			Nth: rapid.IntRange(0, 2).Draw(t, "nth"), Undo: rapid.Bool().Draw(t, "undo"),
+			Kind: kind(rapid.IntRange(0, int(kinds)-1).Draw(t, "kind")), For: between(t, time.Second, 80*time.Second, "for"),
+		}
+		if rapid.Bool().Draw(t, "checkpoint") {
+			m.Step, m.Undo = "checkpoint", false
+			m.Kind = rapid.SampledFrom([]kind{
+				lostRequest, lostAnswer, silentRequest, silentAnswer, lateCommit, unreachable, crashBefore, crashAfter, freeze,
+			}).Draw(t, "kind of the database")
+		}
+		return m
+	}), 0, 8).Draw(t, "mishaps")
+	p.Verbs = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) verbPlan {
+		return verbPlan{
+			At: between(t, 0, 40*time.Second, "at"), Order: rapid.IntRange(0, len(p.Orders)-1).Draw(t, "order"),
+			Verb: rapid.IntRange(0, len(verbs)-1).Draw(t, "verb"), Step: rapid.IntRange(0, 9).Draw(t, "step"),
+			Via: rapid.IntRange(0, p.Replicas-1).Draw(t, "via"),
+		}
+	}), 0, 4).Draw(t, "verbs")
+	return p
+}
+
+func TestDrawnPlansBreakNothing(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		p := drawPlan(r)
+		if _, _, broken := inBubble(t, p, mutations{}, false); len(broken) > 0 {
+			r.Fatalf("%s\nin %s", strings.Join(broken, "\n"), p)
+		}
+	})
+}

@@ -1,0 +1,294 @@
+package simulation
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"sync"
+	"testing/synctest"
+	"time"
+)
+
+// driver lets one thing happen at a time. Everything that crosses from one part of the world to another passes through
+// it: each call to the database or an upstream, as it arrives and as its answer does, each timer, each word from one
+// replica to another. When all goroutines rest it takes the next, by its time, and waits until they rest again. What
+// happens when follows from the seed and from what the thing is, never from which goroutine came first: so a seed
+// replays.
+type driver struct {
+	seed  uint64
+	fates func(call) fate
+	began time.Time
+
+	mu       sync.Mutex
+	things   []*thing
+	arrivals chan struct{}
+	seen     map[string]int // calls so far, by what they are
+	nth      map[target]int // calls that arrived so far, by where
+	writes   map[call]int   // and writes, by what step they are of
+	log      hash.Hash
+	steps    int
+	lines    []string
+	keep     bool // the lines
+}
+
+// thing is something that will happen.
+type thing struct {
+	at   time.Time
+	key  string
+	host *host // whose it is: it happens not before the host is awake
+	run  func()
+	off  bool
+}
+
+// target is what a call goes to.
+type target int
+
+const (
+	database target = iota
+	keystoneAPI
+	billingStack
+	targets
+)
+
+func (t target) String() string { return [...]string{"database", "keystone", "billingstack"}[t] }
+
+// host is what can be paused and what can crash: one process.
+type host struct {
+	name   string
+	asleep time.Time // it does nothing before
+	dead   bool
+	calls  []*flight
+	befall func(incidentKind, time.Duration)
+}
+
+// flight is a call under way.
+type flight struct {
+	done chan error
+}
+
+// What a caller may hear instead of an answer.
+var (
+	errCrashed     = errors.New("this process has crashed")
+	errUnreachable = errors.New("nobody listens there")
+	errReset       = errors.New("the connection was reset")
+)
+
+func newDriver(seed uint64, fates func(call) fate) *driver {
+	return &driver{
+		seed: seed, fates: fates, began: time.Now(), arrivals: make(chan struct{}, 1), seen: map[string]int{},
+		nth: map[target]int{}, writes: map[call]int{}, log: fnv.New128a(),
+	}
+}
+
+// chance is a number that depends on the seed and on what it is for, and on nothing else.
+func (d *driver) chance(what ...any) uint64 {
+	h := fnv.New64a()
+	_ = binary.Write(h, binary.LittleEndian, d.seed)
+	_, _ = fmt.Fprintln(h, what...)
+	x := h.Sum64() // FNV's high bits are poor: mix them, as SplitMix64 does
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// latency is how long something is on its way: usually a few milliseconds, now and then seconds.
+func (d *driver) latency(what ...any) time.Duration {
+	x := d.chance(what...)
+	usual := time.Millisecond/2 + time.Duration(x%uint64(20*time.Millisecond))
+	switch (x >> 40) % 200 {
+	case 0:
+		return usual * 500 // up to ten seconds
+	case 1, 2, 3:
+		return usual * 50
+	}
+	return usual
+}
+
+// note writes a line of the history whose hash tells whether two worlds went the same way. Only what the driver itself
+// has happen is noted.
+func (d *driver) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(d.log, "%d ", time.Since(d.began))
+	_, _ = fmt.Fprintf(d.log, format, args...)
+	d.remark("* "+format, args...)
+}
+
+// remark writes a line for people, as anybody may.
+func (d *driver) remark(format string, args ...any) {
+	if !d.keep {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, fmt.Sprintf("%11.6f ", time.Since(d.began).Seconds())+fmt.Sprintf(format, args...))
+}
+
+func (d *driver) hash() string { return hex.EncodeToString(d.log.Sum(nil)) }
+
+func (d *driver) history() string { return strings.Join(d.lines, "\n") }
+
+// after has something happen in a while, unless it is called off.
+func (d *driver) after(h *host, in time.Duration, key string, run func()) (off func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := d.push(h, in, key, run)
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		t.off = true
+	}
+}
+
+// push expects the lock to be held.
+func (d *driver) push(h *host, in time.Duration, key string, run func()) *thing {
+	t := &thing{at: time.Now().Add(max(in, 0)), key: key, host: h, run: run}
+	d.things = append(d.things, t)
+	select {
+	case d.arrivals <- struct{}{}:
+	default:
+	}
+	return t
+}
+
+// call carries a request to where it goes, and back. effect is what it does there; it is told what befalls it.
+func (d *driver) call(ctx context.Context, h *host, c call, key string, effect func()) error {
+	f := &flight{done: make(chan error, 1)}
+	d.mu.Lock()
+	if h.dead {
+		d.mu.Unlock()
+		return errCrashed
+	}
+	what := h.name + " " + key
+	key = fmt.Sprint(what, " #", d.seen[what])
+	d.seen[what]++
+	h.calls = append(h.calls, f)
+	d.push(nil, d.latency(key, "there"), key, func() { d.arrive(h, f, c, key, effect) })
+	d.mu.Unlock()
+	select {
+	case err := <-f.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// arrive is when a call is where it goes to.
+func (d *driver) arrive(h *host, f *flight, c call, key string, effect func()) {
+	if h.dead && d.chance(key, "dropped")%2 == 0 {
+		d.note("%s: never left the crashed process", key)
+		return
+	}
+	c.nth, c.at = d.nth[c.to], time.Now()
+	d.nth[c.to]++
+	if c.order >= 0 {
+		of := call{to: c.to, order: c.order, step: c.step, undo: c.undo}
+		c.nthOfStep = d.writes[of]
+		d.writes[of]++
+	}
+	fate := d.fates(c)
+	d.note("%s: %s %d %s", key, c.to, c.nth, fate)
+	if fate.late > 0 {
+		d.after(nil, fate.late, key+" late", func() {
+			d.note("%s: carried out late", key)
+			effect()
+		})
+	} else if fate.done {
+		effect()
+	}
+	if fate.away > 0 {
+		h.befall(fate.host, fate.away)
+	}
+	if !fate.silent {
+		d.after(h, d.latency(key, "back"), key+" answer", func() {
+			d.note("%s: answered", key)
+			f.end(fate.err)
+		})
+	}
+}
+
+func (f *flight) end(err error) {
+	select {
+	case f.done <- err:
+	default: // the host has crashed meanwhile
+	}
+}
+
+// crash ends a host: what it waits for never comes, and what it does from now on fails.
+func (d *driver) crash(h *host) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h.dead = true
+	for _, f := range h.calls {
+		f.end(errCrashed)
+	}
+	h.calls = nil
+}
+
+// sleep is for actors that are not of the engine.
+func (d *driver) sleep(in time.Duration, key string) {
+	done := make(chan struct{})
+	d.after(nil, in, key, func() { close(done) })
+	<-done
+}
+
+// drive has things happen until over says that it is enough, which is asked when all rest, or nothing is to come.
+func (d *driver) drive(over func() bool) {
+	for {
+		synctest.Wait()
+		select {
+		case <-d.arrivals:
+		default:
+		}
+		if over() {
+			return
+		}
+		next := d.next()
+		if next == nil {
+			return
+		}
+		if wait := time.Until(next.at); wait > 0 {
+			// Time-outs of clients and of requests are not ours: they may end while we wait, and something new be asked.
+			timer := time.NewTimer(wait)
+			select {
+			case <-timer.C:
+			case <-d.arrivals:
+				timer.Stop()
+			}
+			continue
+		}
+		d.mu.Lock()
+		d.things = slices.DeleteFunc(d.things, func(t *thing) bool { return t == next })
+		d.mu.Unlock()
+		if d.steps++; d.steps > tooMany {
+			panic(fmt.Sprintf("this world does not come to rest: it is %v old, and next is %s\n%s",
+				time.Since(d.began), next.key, strings.Join(d.lines[max(0, len(d.lines)-100):], "\n")))
+		}
+		next.run()
+	}
+}
+
+// tooMany things mean that something goes round in a circle.
+const tooMany = 200_000
+
+// next is the first thing that will happen.
+func (d *driver) next() *thing {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.things = slices.DeleteFunc(d.things, func(t *thing) bool { return t.off })
+	var first *thing
+	for _, t := range d.things {
+		if t.host != nil && t.host.asleep.After(t.at) {
+			t.at = t.host.asleep
+		}
+		if first == nil || cmp.Or(t.at.Compare(first.at), cmp.Compare(t.key, first.key)) < 0 {
+			first = t
+		}
+	}
+	return first
+}

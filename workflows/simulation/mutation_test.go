@@ -1,0 +1,90 @@
+package simulation
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// mutations break the engine, its store or its steps on purpose.
+type mutations struct {
+	steps     func(*saga.Workflow[workflows.Order])
+	transport func(http.RoundTripper) http.RoundTripper // instead of saga.Fence
+	settle    time.Duration
+	unfenced  bool // checkpoints are written whatever the fence says
+}
+
+type subscribe = saga.Workflow[workflows.Order]
+
+// step changes one step of subscribe.
+func step(name string, change func(*saga.Step[workflows.Order])) mutations {
+	return mutations{steps: func(w *subscribe) {
+		for i := range w.Steps {
+			if w.Steps[i].Name == name {
+				change(&w.Steps[i])
+			}
+		}
+	}}
+}
+
+// withoutUndo forgets to take back what a step made.
+func withoutUndo(name string) mutations {
+	return step(name, func(s *saga.Step[workflows.Order]) {
+		s.Undo = func(context.Context, *workflows.Order) error { return nil }
+	})
+}
+
+// trusting undoes only what Do returned, not what it was given.
+func trusting(name string, returned func(*workflows.Order) string) mutations {
+	return step(name, func(s *saga.Step[workflows.Order]) {
+		undo := s.Undo
+		s.Undo = func(ctx context.Context, o *workflows.Order) error {
+			if returned(o) == "" {
+				return nil
+			}
+			return undo(ctx, o)
+		}
+	})
+}
+
+// Each of these is one thing that the promises rest on, taken away: the checker has to notice it within a few hundred seeds.
+var mutants = map[string]mutations{
+	"no undo of create-customer":            withoutUndo("create-customer"),
+	"no undo of create-customer-tenant":     withoutUndo("create-customer-tenant"),
+	"no undo of assign-customer-role":       withoutUndo("assign-customer-role"),
+	"no undo of create-subscription":        withoutUndo("create-subscription"),
+	"no undo of create-subscription-tenant": withoutUndo("create-subscription-tenant"),
+	"undo trusts what create-customer-tenant returned": trusting("create-customer-tenant", func(o *workflows.Order) string {
+		return o.CustomerTenantID
+	}),
+	"requests leave without a lease": {transport: func(next http.RoundTripper) http.RoundTripper { return next }},
+	"checkpoints are not fenced":     {unfenced: true},
+	"undos do not settle":            {settle: time.Nanosecond},
+	"a lost answer counts as not done": {steps: func(w *subscribe) {
+		judge := w.Judge
+		w.Judge = func(err error) saga.Verdict {
+			v := judge(err)
+			v.MaybeDone = false
+			return v
+		}
+	}},
+}
+
+func TestEveryMutationIsNoticed(t *testing.T) {
+	for name, m := range mutants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range 400 {
+				if _, _, broken := inBubble(t, newPlan(uint64(seed)), m, false); len(broken) > 0 {
+					t.Logf("seed %d: %s", seed, broken[0])
+					return
+				}
+			}
+			t.Error("nobody noticed")
+		})
+	}
+}

@@ -1,0 +1,311 @@
+package simulation
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// plan is all that goes wrong, and all that is asked for, in one world. It is data: made from a seed, or drawn, and made
+// smaller, by a property test.
+type plan struct {
+	Seed       uint64 // of latencies and lesser chances
+	Replicas   int
+	TokenLife  time.Duration // of the users' tokens and of the service's own
+	Orders     []orderPlan
+	Mishaps    []mishap   // what befalls single calls
+	Outages    []outage   // of the database and the upstreams
+	Incidents  []incident // of replicas
+	Verbs      []verbPlan
+	ClockError []time.Duration // of the replicas' own clocks
+}
+
+// orderPlan is one subscribe call of a portal, which is repeated until it is answered for good.
+type orderPlan struct {
+	At       time.Duration
+	Merchant int           // 0 or 1
+	Customer int           // 0: a new one; else one of the merchant's own
+	Twice    bool          // two requests of the key at once
+	Patience time.Duration // after which the portal hangs up and asks again
+	AddUser  bool
+}
+
+// mishap befalls one call: the Nth to a target or, where Step is set, the Nth write of a step of an order's runs, which
+// for step "checkpoint" is one to the database.
+type mishap struct {
+	To    target
+	Nth   int
+	Order int
+	Step  string
+	Undo  bool
+	Kind  kind
+	For   time.Duration // how late a commit is, how long a replica is away
+}
+
+type kind int
+
+const (
+	lostRequest kind = iota // the connection breaks before it is carried out
+	lostAnswer              // and after
+	silentRequest
+	silentAnswer
+	lateCommit // no answer, and carried out after a while all the same
+	unreachable
+	refused400
+	refused403
+	busy429
+	broken500
+	broken500Done // 500, and done
+	away503
+	crashBefore // the replica crashes while the call is under way
+	crashAfter
+	freeze // the replica stops, and goes on after a while
+	kinds
+)
+
+func (k kind) String() string {
+	return [...]string{
+		"lost request", "lost answer", "silent request", "silent answer", "late commit", "unreachable", "400", "403",
+		"429", "500", "500 although done", "503", "crash before", "crash after", "freeze",
+	}[k]
+}
+
+func (m mishap) String() string {
+	where := fmt.Sprintf("call %d to the %s", m.Nth, m.To)
+	if m.Step != "" {
+		where = fmt.Sprintf("order %d, %s, undo %t, write %d", m.Order, m.Step, m.Undo, m.Nth)
+	}
+	return fmt.Sprintf("%s: %s (%v)", where, m.Kind, m.For)
+}
+
+// writes are the steps that write upstream.
+var writes = []string{
+	"create-customer", "create-customer-tenant", "assign-customer-role/member", "assign-customer-role/bs-admin",
+	"scope-token", "create-subscription", "create-subscription-tenant", "assign-subscription-role/member", "attach-tenant",
+}
+
+// outage is a time in which nobody can reach something.
+type outage struct {
+	Of       target
+	From, To time.Duration
+}
+
+// incident befalls a replica: it crashes and is started again after a while, stops and goes on, or leaves in good order.
+type incident struct {
+	At      time.Duration
+	Replica int
+	Kind    incidentKind
+	For     time.Duration
+}
+
+type incidentKind int
+
+const (
+	crashes incidentKind = iota
+	freezes
+	leaves
+)
+
+func (k incidentKind) String() string { return [...]string{"crashes", "freezes", "leaves"}[k] }
+
+// verbPlan is an operator who asks something of a run, whether it fits or not.
+type verbPlan struct {
+	At    time.Duration
+	Order int // whose run
+	Verb  int // index into verbs
+	Step  int // for skip
+	Via   int // replica
+}
+
+// fate is what befalls one call.
+type fate struct {
+	done   bool          // it is carried out
+	late   time.Duration // it is carried out after that time, and nobody is told
+	silent bool          // no answer comes
+	err    error         // instead of an answer
+	host   incidentKind  // what becomes of the replica, unless away is 0
+	away   time.Duration
+	what   string
+}
+
+func (f fate) String() string { return f.what }
+
+var fine = fate{done: true, what: "carried out"}
+
+// fates tells what befalls the calls of a world that began then.
+func (p *plan) fates(began time.Time) func(call) fate {
+	left := slices.Clone(p.Mishaps)
+	return func(c call) fate {
+		for _, o := range p.Outages {
+			if o.Of == c.to && c.at.Sub(began) >= o.From && c.at.Sub(began) < o.To {
+				return fate{err: errUnreachable, what: "away"}
+			}
+		}
+		for i, m := range left {
+			if m.meets(c) {
+				left = slices.Delete(left, i, i+1)
+				return m.fate()
+			}
+		}
+		return fine
+	}
+}
+
+// call is what a mishap may befall.
+type call struct {
+	to        target
+	nth       int
+	at        time.Time
+	order     int // whose run it is for; -1: none
+	step      string
+	undo      bool
+	nthOfStep int // writes of this step before
+}
+
+func (m mishap) meets(c call) bool {
+	if m.Step == "" {
+		return m.To == c.to && m.Nth == c.nth
+	}
+	return m.Order == c.order && m.Step == c.step && m.Undo == c.undo && m.Nth == c.nthOfStep
+}
+
+func (m mishap) fate() fate {
+	f := fate{what: m.Kind.String()}
+	switch m.Kind {
+	case lostRequest:
+		f.err = errReset
+	case lostAnswer:
+		f.done, f.err = true, errReset
+	case silentRequest:
+		f.silent = true
+	case silentAnswer:
+		f.done, f.silent = true, true
+	case lateCommit:
+		f.late, f.silent = m.For, true
+	case unreachable:
+		f.err = errUnreachable
+	case crashBefore:
+		f.silent, f.host, f.away = true, crashes, m.For
+	case crashAfter:
+		f.done, f.silent, f.host, f.away = true, true, crashes, m.For
+	case freeze:
+		f.done, f.host, f.away = true, freezes, m.For
+	case broken500Done:
+		f.done, f.err = true, statusError(http.StatusInternalServerError)
+	default:
+		f.err = map[kind]statusError{
+			refused400: http.StatusBadRequest, refused403: http.StatusForbidden, busy429: http.StatusTooManyRequests,
+			broken500: http.StatusInternalServerError, away503: http.StatusServiceUnavailable,
+		}[m.Kind]
+	}
+	return f
+}
+
+// probesNeeded tells whether something may be carried out so late that it is only found by a probe.
+func (p *plan) probesNeeded() bool {
+	return slices.ContainsFunc(p.Mishaps, func(m mishap) bool { return m.Kind == lateCommit && m.For > 85*time.Second })
+}
+
+// newPlan makes the plan of a seed: mostly a few mishaps, at times none, at times many.
+func newPlan(seed uint64) *plan {
+	r := rand.New(rand.NewPCG(seed, 0x7e4a47))
+	between := func(from, to time.Duration) time.Duration { return from + time.Duration(r.Int64N(int64(to-from))) }
+	p := &plan{Seed: seed, Replicas: 1 + r.IntN(3), TokenLife: time.Hour}
+	if r.IntN(4) == 0 {
+		p.TokenLife = between(20*time.Second, 3*time.Minute)
+	}
+	const busy = 40 * time.Second // all is asked for in the first while
+	for range 3 + r.IntN(6) {
+		p.Orders = append(p.Orders, orderPlan{
+			At: between(0, busy), Merchant: r.IntN(2), Customer: max(0, r.IntN(6)-3), Twice: r.IntN(4) == 0,
+			Patience: between(200*time.Millisecond, 25*time.Second), AddUser: r.IntN(3) > 0,
+		})
+	}
+	for range r.IntN(1 + r.IntN(10)) {
+		m := mishap{To: target(r.IntN(int(targets))), Kind: kind(r.IntN(int(kinds))), For: between(time.Second, 80*time.Second)}
+		if m.To == database && m.Kind < crashBefore {
+			m.Kind %= unreachable + 1 // it says nothing instead
+		}
+		m.Nth = r.IntN(map[target]int{database: 300, keystoneAPI: 100, billingStack: 80}[m.To])
+		p.Mishaps = append(p.Mishaps, m)
+	}
+	for n := range p.Orders {
+		if r.IntN(2) == 0 { // it cannot succeed
+			m := mishap{Order: n, Step: writes[r.IntN(len(writes))], Kind: refused400 + kind(r.IntN(2))}
+			p.Mishaps = append(p.Mishaps, m)
+		}
+		for range r.IntN(5) {
+			m := mishap{
+				Order: n, Step: writes[r.IntN(len(writes))], Kind: kind(r.IntN(int(kinds))),
+				For: between(time.Second, 80*time.Second), Undo: r.IntN(3) == 0, Nth: max(0, r.IntN(4)-2),
+			}
+			if r.IntN(3) == 0 {
+				m.Kind = lateCommit
+			}
+			if r.IntN(4) == 0 {
+				m.Step, m.Undo, m.Nth = "checkpoint", false, r.IntN(16)
+				if m.Kind < crashBefore {
+					m.Kind %= unreachable + 1
+				}
+			}
+			switch {
+			case m.Kind == lateCommit && r.IntN(6) == 0 && !strings.HasPrefix(m.Step, "assign-"):
+				// For the probes. They leave role assignments alone, which bear no mark: one that Keystone makes later
+				// than is waited for, on a tenant that was there before, stays.
+				m.For = between(2*time.Minute, 20*time.Hour)
+			case m.Kind == freeze && r.IntN(3) == 0:
+				m.For = between(80*time.Second, 5*time.Minute) // longer than late effects are waited for
+			}
+			p.Mishaps = append(p.Mishaps, m)
+		}
+	}
+	for range max(0, r.IntN(5)-2) {
+		from := between(0, busy)
+		lasts := between(time.Second, 30*time.Second)
+		if r.IntN(5) == 0 {
+			lasts = between(time.Minute, time.Hour)
+		}
+		p.Outages = append(p.Outages, outage{target(r.IntN(int(targets))), from, from + lasts})
+	}
+	for range max(0, r.IntN(6)-2) {
+		p.Incidents = append(p.Incidents, incident{
+			At: between(0, busy), Replica: r.IntN(p.Replicas), Kind: incidentKind(r.IntN(3)),
+			For: between(time.Second, 40*time.Second),
+		})
+	}
+	for range max(0, r.IntN(6)-2) {
+		p.Verbs = append(p.Verbs, verbPlan{
+			At: between(0, 2*busy), Order: r.IntN(len(p.Orders)), Verb: r.IntN(len(verbs)), Step: r.IntN(10),
+			Via: r.IntN(p.Replicas),
+		})
+	}
+	for range p.Replicas {
+		p.ClockError = append(p.ClockError, between(-time.Hour, time.Hour))
+	}
+	return p
+}
+
+// String tells the plan to people.
+func (p *plan) String() string {
+	var s strings.Builder
+	_, _ = fmt.Fprintf(&s, "seed %d, %d replicas with clocks off by %v, tokens live %v\n", p.Seed, p.Replicas, p.ClockError, p.TokenLife)
+	for i, o := range p.Orders {
+		_, _ = fmt.Fprintf(&s, "  order %d: %+v\n", i, o)
+	}
+	for _, m := range p.Mishaps {
+		_, _ = fmt.Fprintf(&s, "  %s\n", m)
+	}
+	for _, o := range p.Outages {
+		_, _ = fmt.Fprintf(&s, "  %s away from %v to %v\n", o.Of, o.From, o.To)
+	}
+	for _, i := range p.Incidents {
+		_, _ = fmt.Fprintf(&s, "  replica %d %s at %v for %v\n", i.Replica, i.Kind, i.At, i.For)
+	}
+	for _, v := range p.Verbs {
+		_, _ = fmt.Fprintf(&s, "  operator asks for %s of order %d at %v\n", verbs[v.Verb], v.Order, v.At)
+	}
+	return s.String()
+}

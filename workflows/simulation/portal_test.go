@@ -1,0 +1,176 @@
+package simulation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
+)
+
+// portal makes one subscribe call and repeats it, with the same key, until it is answered for good.
+type portal struct {
+	w     *world
+	name  string
+	plan  orderPlan
+	s     seller
+	key   string
+	user  string
+	body  string
+	token string
+}
+
+func newPortal(w *world, n, twin int, o orderPlan) *portal {
+	p := &portal{w: w, name: fmt.Sprintf("portal %d.%d", n, twin), plan: o, s: w.sellers[o.Merchant], key: fmt.Sprint("key-", n)}
+	if o.Customer == 0 {
+		p.user = w.users[n]
+		p.body = fmt.Sprintf(`{"plan_id":%q,"customer":{"name":"New","currency":"eur","language":"eng"}}`, p.s.plan)
+		return p
+	}
+	old := p.s.customers[(o.Customer-1)%len(p.s.customers)]
+	p.user = old.user
+	if o.AddUser {
+		p.user = w.users[n]
+	}
+	p.body = fmt.Sprintf(`{"plan_id":%q,"customer_id":%q,"add_user":%t}`, p.s.plan, old.id, o.AddUser)
+	return p
+}
+
+// order asks until there is an answer for good.
+func (p *portal) order() {
+	defer func() {
+		p.w.driver.mu.Lock()
+		defer p.w.driver.mu.Unlock()
+		p.w.open--
+	}()
+	for try := 1; !p.w.isOver(); try++ {
+		status, header, body := p.ask(try)
+		p.w.driver.remark("%s hears %d", p.name, status)
+		if p.take(status, header, body) {
+			return
+		}
+		wait := min(time.Duration(try)*3*time.Second, time.Minute)
+		if seconds, err := strconv.Atoi(header.Get("Retry-After")); err == nil {
+			wait = time.Duration(seconds) * time.Second
+		}
+		p.w.driver.sleep(wait+p.w.driver.latency(p.name, try, "again"), p.name+" again")
+	}
+}
+
+// ask sends the request to one of the replicas; nobody answers for one that is dead or frozen.
+func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
+	d := p.w.driver
+	if len(p.w.replicas) == 0 {
+		return 0, http.Header{}, nil
+	}
+	r := p.w.replicas[d.chance(p.name, try, "via")%uint64(len(p.w.replicas))]
+	if r.dead || r.hasEnded() {
+		return 0, http.Header{}, nil
+	}
+	if p.token == "" || try%3 == 0 { // they do not live for ever
+		p.token = p.w.issueToken(p.user)
+	}
+	who := fmt.Sprint(p.name, " try ", try)
+	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), actorKey{}, who), p.plan.Patience)
+	defer cancel()
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/merchants/"+p.s.id+"/subscriptions", bytes.NewReader([]byte(p.body)))
+	req.RemoteAddr = "127.0.0.1:1"
+	req.SetBasicAuth(p.s.key, p.s.secret)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", `"`+p.key+`"`)
+	req.Header.Set("X-Subject-Token", p.token)
+	req.Header.Set("Prefer", fmt.Sprint("wait=", d.chance(p.name, try, "wait")%20))
+	for try := 1; !r.admit(who); try++ {
+		d.sleep(20*d.latency(who, "turn", try), who+" turn")
+	}
+	answer := httptest.NewRecorder()
+	r.api.ServeHTTP(answer, req)
+	r.admitted(who)
+	if r.dead || ctx.Err() != nil { // what was said then was said to nobody
+		return 0, http.Header{}, nil
+	}
+	return answer.Code, answer.Header(), answer.Body.Bytes()
+}
+
+// admit lets one request at a time be looked at by a replica, until it stores its run. Reads that are shared among
+// requests end for all of them at once, and then it would be left to chance which one gets its run's id first.
+func (r *replica) admit(who string) bool {
+	r.world.driver.mu.Lock()
+	defer r.world.driver.mu.Unlock()
+	if r.admitting != "" {
+		return false
+	}
+	r.admitting = who
+	return true
+}
+
+func (r *replica) admitted(who string) {
+	r.world.driver.mu.Lock()
+	defer r.world.driver.mu.Unlock()
+	if r.admitting == who {
+		r.admitting = ""
+	}
+}
+
+// take tells whether the answer is for good.
+func (p *portal) take(status int, header http.Header, body []byte) bool {
+	if status == http.StatusConflict && !bytes.Contains(body, []byte("subscription-failed")) {
+		return false
+	}
+	final := status == http.StatusCreated || status == http.StatusConflict
+	if final || status == http.StatusAccepted {
+		p.w.answered(workflowstest.Answer{
+			Merchant: p.s.id, Key: p.key, Run: runOf.FindString(header.Get("Location") + string(body)), Final: final, Status: status,
+			Body: differs.ReplaceAll(body, nil),
+		})
+	}
+	refused := status == http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusForbidden
+	if status >= 500 && status != http.StatusServiceUnavailable {
+		p.w.answered(workflowstest.Answer{Merchant: p.s.id, Key: p.key, Status: status, Body: body})
+	}
+	return final || refused && !bytes.Contains(body, []byte("user-token-invalid"))
+}
+
+var (
+	runOf   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	differs = regexp.MustCompile(`"(request_id)":"[^"]*",?`)
+)
+
+// askFor is an operator who wants something of the run of an order.
+func (w *world) askFor(n int, v verbPlan) {
+	runs := w.store.Everything().Runs
+	var of []*saga.Run
+	for _, r := range runs {
+		if r.Key == fmt.Sprint("key-", v.Order) {
+			of = append(of, r)
+		}
+	}
+	r := w.replicas[v.Via]
+	if len(of) == 0 || r.dead || r.hasEnded() {
+		return
+	}
+	run := of[len(of)-1]
+	verb := saga.Verb{RunID: run.ID, Name: verbs[v.Verb], Who: "op", Why: "because"}
+	if verb.Name == saga.SkipStep {
+		verb.Step = run.Steps[v.Step%len(run.Steps)].Name
+	}
+	w.ask(fmt.Sprint("operator ", n), r, verb)
+}
+
+func (w *world) ask(who string, r *replica, v saga.Verb) {
+	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), actorKey{}, who), time.Minute)
+	defer cancel()
+	_, err := r.engine.Ask(ctx, v)
+	if _, refused := errors.AsType[*saga.RefusedError](err); refused {
+		w.driver.remark("%s is refused %s of %s", who, v.Name, v.RunID)
+		return
+	}
+	w.driver.remark("%s asked for %s of %s: %v", who, v.Name, v.RunID, err)
+}

@@ -1,0 +1,102 @@
+package simulation
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+var (
+	seedFlag  = flag.Int("seed", -1, "simulate this seed alone and print its history")
+	replays   = flag.Int("replays", 3, "how often a seed has to go the same way")
+	seedsFlag = flag.String("seeds", "", "simulate these seeds: FROM-TO")
+)
+
+// inBubble runs a plan on a clock of its own.
+func inBubble(t *testing.T, p *plan, m mutations, keep bool) (hash, history string, broken []string) {
+	synctest.Test(t, func(t *testing.T) {
+		w := simulate(t, p, m, keep)
+		for _, b := range w.broken {
+			broken = append(broken, b.String())
+		}
+		hash, history = w.driver.hash(), w.driver.history()
+	})
+	return hash, history, broken
+}
+
+func try(t *testing.T, seed int) {
+	t.Helper()
+	p := newPlan(uint64(seed))
+	if _, _, broken := inBubble(t, p, mutations{}, false); len(broken) > 0 {
+		t.Errorf("seed %d breaks\n  %s\n%s\nreplay it with\n  go test ./workflows/simulation -run TestSeed -seed %d -v",
+			seed, strings.Join(broken, "\n  "), p, seed)
+	}
+}
+
+func TestSeeds(t *testing.T) {
+	from, to := 0, 2000
+	if *seedsFlag != "" {
+		if _, err := fmt.Sscanf(*seedsFlag, "%d-%d", &from, &to); err != nil {
+			t.Fatalf("-seeds %s: %v", *seedsFlag, err)
+		}
+	}
+	const parts = 4
+	for part := range parts {
+		t.Run(fmt.Sprintf("%d of %d", part+1, parts), func(t *testing.T) {
+			t.Parallel()
+			for seed := from + part; seed < to && !t.Failed(); seed += parts {
+				try(t, seed)
+			}
+		})
+	}
+}
+
+func TestSeed(t *testing.T) {
+	if *seedFlag < 0 {
+		t.Skip("it is for looking at one seed: -seed N")
+	}
+	p := newPlan(uint64(*seedFlag))
+	hash, history, broken := inBubble(t, p, mutations{}, true)
+	t.Logf("%s\n%s\nhash %s", p, history, hash)
+	for _, b := range broken {
+		t.Error(b)
+	}
+}
+
+func TestASeedReplays(t *testing.T) {
+	for seed := range 20 {
+		var first, then string
+		for i := range *replays {
+			hash, history, _ := inBubble(t, newPlan(uint64(seed)), mutations{}, true)
+			if i == 0 {
+				first, then = hash, history
+			}
+			if hash != first {
+				t.Fatalf("seed %d went another way the %d. time:\n%s", seed, i+1, firstDifference(then, history))
+			}
+		}
+		t.Logf("seed %d: %s", seed, first)
+	}
+}
+
+func firstDifference(a, b string) string {
+	remark := func(line string) bool { return !strings.Contains(line, " * ") }
+	x, y := slices.DeleteFunc(strings.Split(a, "\n"), remark), slices.DeleteFunc(strings.Split(b, "\n"), remark)
+	for i := range min(len(x), len(y)) {
+		if x[i] != y[i] {
+			return strings.Join(x[max(0, i-12):i], "\n") + "\n- " + x[i] + "\n+ " + strings.Join(y[i:i+3], "\n")
+		}
+	}
+	return "one goes on longer"
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	debug.SetGCPercent(400) // worlds are small and many
+	os.Exit(m.Run())
+}
