@@ -5,7 +5,7 @@ GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim lint generate check-generated bench clean
+.PHONY: help build demo test sim crash-matrix lint generate check-generated bench clean
 
 help: ## show this
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,6 +25,11 @@ SEEDS := 0-100000
 
 sim: ## simulate many worlds on simulated time: SEEDS=FROM-TO; goes on where it was interrupted
 	workflows/simulation/run $(SEEDS)
+
+crash-matrix: ## kill a replica at every instant of a run, as `make test` does too, and write docs/crash-matrix.md
+	@mkdir -p docs
+	TENANTRY_TEST_CRASH_MATRIX=$(CURDIR)/docs/crash-matrix.md deploy/testservices/run -- \
+		go test -count=1 -timeout 10m -run '^TestKilledAtEveryInstant$$' ./cmd/tenantry
 
 lint: ## run the linters, the import rules among them
 	$(GOLANGCI_LINT) run ./...

@@ -14,13 +14,14 @@ var secretKey = bytes.Repeat([]byte("k"), store.KeySize)
 // checkAtTheEnd looks, once the replicas are gone, whether a promise was broken. What stands in the cloud now is
 // somebody else's.
 func (s *site) checkAtTheEnd(database string) {
-	others, err := workflowstest.Look(s.t.Context(), s.cloud.memory, s.billing)
+	var err error
+	s.others, err = workflowstest.Look(s.t.Context(), s.cloud.memory, s.billing)
 	s.ok(err)
 	s.t.Cleanup(func() {
 		ctx := context.Background()
 		seen := workflowstest.Seen{
-			Others: others, Removals: s.cloud.removed.Removals(), Skew: time.Second,
-			Secrets: []string{s.cloud.password, "canary-user-password", s.secret},
+			Others: s.others, Answers: s.finals, Removals: s.cloud.removed.Removals(), Skew: time.Second,
+			Secrets: append(s.tokens, s.cloud.password, "canary-user-password", s.secret),
 			Texts:   map[string]string{"log": s.log.read(), "answers": s.answers.String()},
 		}
 		seen.Now, err = workflowstest.Look(ctx, s.cloud.memory, s.billing, s.merchant.ID)

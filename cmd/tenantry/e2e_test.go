@@ -28,6 +28,7 @@ import (
 	"github.com/tenantry/tenantry/billing/server"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // These tests run the binary as an operator does and call it as a portal does: over HTTP, with what the README tells.
@@ -65,18 +66,24 @@ type site struct {
 
 	merchant billing.Merchant
 	plan     billing.Plan
+	customer string // who is subscribed; empty: a new one
 	apiKey   string
 	secret   string
 
+	others workflowstest.Outside // what runs may adopt, but not touch
+
 	mu      sync.Mutex
-	answers bytes.Buffer // the bodies of all
+	answers bytes.Buffer           // the bodies of all
+	finals  []workflowstest.Answer // those that told how a run ended
+	tokens  []string               // of users
 }
 
-// upstream stands in front of Keystone and of BillingStack and may look at each request, before and after it.
+// upstream stands in front of Keystone and of BillingStack: before may look at each request, around carries it out by next,
+// or does not.
 type upstream struct {
 	next   http.Handler
 	before func(*http.Request)
-	after  func(*http.Request)
+	around func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler)
 }
 
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -92,9 +99,10 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := httptest.NewRecorder()
-	u.next.ServeHTTP(answer, again())
-	if u.after != nil {
-		u.after(again())
+	if u.around != nil {
+		u.around(answer, again(), u.next)
+	} else {
+		u.next.ServeHTTP(answer, again())
 	}
 	maps.Copy(w.Header(), answer.Header())
 	w.WriteHeader(answer.Code)
@@ -187,14 +195,14 @@ type replica struct {
 	dead chan struct{}
 }
 
-// serve starts a replica and waits until it is ready.
-func (s *site) serve() *replica {
+// serve starts a replica, with more in its environment, and waits until it is ready.
+func (s *site) serve(env ...string) *replica {
 	s.t.Helper()
 	path, err := binary()
 	s.ok(err)
 	listen := freeAddress(s.t)
 	r := &replica{cmd: exec.Command(path, "serve"), url: "http://" + listen, dead: make(chan struct{})}
-	r.cmd.Env = append(slices.Clone(s.env), "TENANTRY_LISTEN="+listen)
+	r.cmd.Env = slices.Concat(s.env, []string{"TENANTRY_LISTEN=" + listen}, env)
 	r.cmd.Stdout, r.cmd.Stderr = s.log, s.log
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.ok(r.cmd.Start())
@@ -247,6 +255,9 @@ type run struct {
 // subscribe makes the portal's call.
 func (s *site) subscribe(url, key, token string, header ...string) (answer, error) {
 	body := fmt.Sprintf(`{"plan_id":%q,"customer":{"name":"Jane","currency":"eur","language":"eng"}}`, s.plan.ID)
+	if s.customer != "" {
+		body = fmt.Sprintf(`{"plan_id":%q,"customer_id":%q,"add_user":true}`, s.plan.ID, s.customer)
+	}
 	req, err := http.NewRequest(http.MethodPost, url+"/v1/merchants/"+s.merchant.ID+"/subscriptions", strings.NewReader(body))
 	if err != nil {
 		return answer{}, err

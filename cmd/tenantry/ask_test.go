@@ -1,0 +1,34 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// oneStepUnderWay asks whether of all runs a single step is being done or undone.
+const oneStepUnderWay = `SELECT count(*) = 1 FROM steps s JOIN runs r ON r.id = s.run_id
+	WHERE r.ended_at IS NULL AND s.state IN ('running', 'undoing')`
+
+// ask reads one value from a PostgreSQL.
+func ask(ctx context.Context, database string, into any, query string, args ...any) error {
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	return conn.QueryRow(ctx, query, args...).Scan(into)
+}
+
+// awaitTrue asks again and again, until the answer is true.
+func awaitTrue(ctx context.Context, database, query string) error {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var yes bool
+		if err := ask(ctx, database, &yes, query); err != nil || yes {
+			return err
+		}
+	}
+	return fmt.Errorf("it stays false: %s", query)
+}

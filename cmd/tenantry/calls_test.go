@@ -1,0 +1,63 @@
+package main_test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+)
+
+// callOf names what a request to BillingStack or Keystone does, as "POST customers" or "DELETE roles/member on bs-customer".
+// The body can be read again.
+func callOf(k *keystonetest.Keystone, r *http.Request) string {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return ""
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	at := pathOf(r)
+	switch {
+	case len(at) >= 4 && at[1] == "merchants": // v2/merchants/ID/customers/ID
+		return r.Method + " " + at[3]
+	case strings.HasSuffix(r.URL.Path, "/projects") && r.Method == http.MethodPost:
+		_, name, _ := strings.Cut(string(body), `"name":"`)
+		return "POST projects " + kindOfTenant(name)
+	case len(at) == 3 && at[1] == "projects": // v3/projects/ID
+		name := nameOf(k, at[2])
+		return r.Method + " projects " + kindOfTenant(name)
+	case len(at) == 7 && at[1] == "projects": // v3/projects/ID/users/ID/roles/ID
+		name := nameOf(k, at[2])
+		for _, role := range []string{"member", "bs-admin"} {
+			if found, err := k.Role(role); err == nil && found.ID == at[6] {
+				return r.Method + " roles/" + role + " on " + kindOfTenant(name)
+			}
+		}
+	case strings.HasSuffix(r.URL.Path, "/auth/tokens") && !bytes.Contains(body, []byte(`"methods":["token"]`)):
+		return "login"
+	}
+	return r.Method + " " + at[len(at)-1]
+}
+
+// pathOf is a request's path in its parts, the first being the version.
+func pathOf(r *http.Request) []string { return strings.Split(strings.Trim(r.URL.Path, "/"), "/") }
+
+// kindOfTenant is a project's name without the id in it.
+func kindOfTenant(name string) string {
+	for _, kind := range []string{"bs-customer", "bs-subscription"} {
+		if strings.HasPrefix(name, kind) {
+			return kind
+		}
+	}
+	return ""
+}
+
+func nameOf(k *keystonetest.Keystone, projectID string) string {
+	for _, p := range k.Projects() {
+		if p.ID == projectID {
+			return p.Name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,107 @@
+package main_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// killer kills a replica at one instant.
+type killer struct {
+	t        *testing.T
+	place    place
+	at       instant
+	database string
+	cloud    cloud
+	done     chan struct{} // closed by the kill
+
+	mu     sync.Mutex
+	victim *replica // nil: not yet, or dead
+	state  string   // of the step when the replica was killed
+	killed time.Time
+}
+
+func (k *killer) arm(victim *replica) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.victim = victim
+}
+
+// statement sees what is written to the database.
+func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.victim == nil {
+		return true, nil
+	}
+	_, under, after := k.place.states()
+	state := stepStates(parameters)[k.place.step]
+	intent, outcome := state == under, state == after
+	switch {
+	case intent && k.at == beforeIntent, outcome && k.at == answered:
+		k.strike()
+		return false, nil
+	case intent && k.at == afterIntent, outcome && k.at == stored:
+		return true, func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.strike()
+		}
+	}
+	return true, nil
+}
+
+// request carries out what an upstream is asked for. Where the place is an Undo, BillingStack refuses to attach the tenant
+// when all else is done: else the last outcome and the first intents of undoing would be one statement.
+func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
+	call := callOf(k.cloud.memory, r)
+	if k.place.undo && call == "PATCH subscriptions" {
+		if err := awaitTrue(k.t.Context(), k.database, oneStepUnderWay); err != nil {
+			k.t.Error(err)
+		}
+		http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
+		return
+	}
+	k.mu.Lock()
+	struck := k.victim != nil && call == k.place.call
+	if struck && k.at == calling {
+		k.strike()
+		k.mu.Unlock()
+		return
+	}
+	k.mu.Unlock()
+	next.ServeHTTP(w, r)
+	if struck && k.at == carriedOut {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.strike()
+	}
+}
+
+// strike kills the victim, once. The caller holds the lock.
+func (k *killer) strike() {
+	if k.victim == nil {
+		return
+	}
+	err := ask(k.t.Context(), k.database, &k.state, "SELECT state FROM steps WHERE name = $1", k.place.step)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // before the run is stored
+		k.t.Error(err)
+	}
+	k.victim.kill()
+	k.victim, k.killed = nil, time.Now()
+	close(k.done)
+}
+
+// endOf is when a run ended.
+func (k *killer) endOf(run string) time.Time {
+	var micros int64
+	if err := ask(k.t.Context(), k.database, &micros, "SELECT ended_at FROM runs WHERE id = $1", run); err != nil {
+		k.t.Error(err)
+	}
+	return time.UnixMicro(micros)
+}

@@ -1,0 +1,151 @@
+package main_test
+
+import (
+	"bufio"
+	endian "encoding/binary"
+	"encoding/json"
+	"io"
+	"net"
+	"net/url"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// see looks at the parameters of a statement before PostgreSQL gets it. Without pass it never does, and the connection ends.
+// Otherwise committed, if there is one, is called when the statement is committed and nobody knows: its answer is lost.
+type see func(parameters [][]byte) (pass bool, committed func())
+
+// proxied is a PostgreSQL's URL behind a proxy.
+func proxied(t testing.TB, database string, see see) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal("the database has no URL")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	server := u.Host
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go pass(client, server, see)
+		}
+	}()
+	u.Host = listener.Addr().String()
+	return u.String()
+}
+
+// pass connects a client with the server until one of them goes.
+func pass(client net.Conn, server string, see see) {
+	defer func() { _ = client.Close() }()
+	database, err := net.Dial("tcp", server)
+	if err != nil {
+		return
+	}
+	defer func() { _ = database.Close() }()
+	var committed atomic.Pointer[func()] // of the statement under way
+	go func() {
+		defer func() { _, _ = client.Close(), database.Close() }()
+		_ = answers(client, bufio.NewReader(database), &committed)
+	}()
+	_ = statements(database, bufio.NewReader(client), see, &committed)
+}
+
+// statements passes on what the client sends. Its first message has no type.
+func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer[func()]) error {
+	size := make([]byte, 4)
+	if _, err := io.ReadFull(from, size); err != nil {
+		return err
+	}
+	startup := make([]byte, endian.BigEndian.Uint32(size)-4)
+	if _, err := io.ReadFull(from, startup); err != nil {
+		return err
+	}
+	if _, err := to.Write(append(size, startup...)); err != nil {
+		return err
+	}
+	for {
+		m, err := readMessage(from)
+		if err != nil {
+			return err
+		}
+		if m.kind() == 'B' {
+			var bind pgproto3.Bind
+			if err := bind.Decode(m.body()); err != nil {
+				return err
+			}
+			ok, after := see(bind.Parameters)
+			if !ok {
+				return nil
+			}
+			if after != nil {
+				committed.Store(&after)
+			}
+		}
+		if _, err := to.Write(m); err != nil {
+			return err
+		}
+	}
+}
+
+// answers passes on what the server sends, until somebody waits for a commit.
+func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) error {
+	for {
+		m, err := readMessage(from)
+		if err != nil {
+			return err
+		}
+		after := committed.Load()
+		switch {
+		case after == nil:
+			if _, err := to.Write(m); err != nil {
+				return err
+			}
+		case m.kind() == 'Z' && m.body()[0] == 'I': // ready for the next, and in no transaction
+			(*after)()
+			return nil
+		}
+	}
+}
+
+// message is one of the protocol's: a letter, the length of what follows, and the body.
+type message []byte
+
+func (m message) kind() byte   { return m[0] }
+func (m message) body() []byte { return m[5:] }
+
+func readMessage(from io.Reader) (message, error) {
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(from, head); err != nil {
+		return nil, err
+	}
+	m := make(message, 1+endian.BigEndian.Uint32(head[1:]))
+	copy(m, head)
+	_, err := io.ReadFull(from, m.body())
+	return m, err
+}
+
+// stepStates tells which steps a statement writes, and the states that it brings them to.
+func stepStates(parameters [][]byte) map[string]string {
+	states := map[string]string{}
+	for _, p := range parameters {
+		var rows []struct{ Name, State string }
+		if json.Unmarshal(p, &rows) != nil {
+			continue
+		}
+		for _, row := range rows {
+			if row.Name != "" && row.State != "" {
+				states[row.Name] = row.State
+			}
+		}
+	}
+	return states
+}
