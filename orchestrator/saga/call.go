@@ -3,7 +3,9 @@ package saga
 import (
 	"context"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
+	"sync/atomic"
 )
 
 // ErrLeaseLost is why a call's context ended, or its request was not sent: the replica's lease is not sure any more.
@@ -69,9 +71,9 @@ func (c *Call) DropToken() {
 	c.dropToken = true
 }
 
-// Fence goes around the transport of an upstream's client. Just before a request of a step is written it checks that
-// the replica still holds its lease, so that a process that slept past it writes nothing; and it notes the upstream's
-// request id for the attempt's event. Requests outside of a step pass.
+// Fence goes around the transport of an upstream's client. Before a request of a step is handed on, and again just before
+// it is written, when its connection stands, it checks that the replica still holds its lease, so that a process that
+// slept past it writes nothing; and it notes the upstream's request id for the attempt's event. Requests outside of a step pass.
 func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
 
 type fence struct{ next http.RoundTripper }
@@ -82,7 +84,17 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := c.lease(); err != nil {
 		return nil, err
 	}
-	resp, err := f.next.RoundTrip(req)
+	var kept atomic.Bool
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		if c.lease() != nil {
+			kept.Store(true)
+			_ = info.Conn.Close() // net/http asks nobody any more before it writes, but on a closed connection it cannot
+		}
+	}}
+	resp, err := f.next.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	if err != nil && kept.Load() {
+		return nil, ErrLeaseLost
+	}
 	if err == nil {
 		c.mu.Lock()
 		c.requestID = Clean(resp.Header.Get("X-Openstack-Request-Id"))

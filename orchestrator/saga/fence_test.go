@@ -3,7 +3,9 @@ package saga_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 
@@ -24,17 +26,7 @@ func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 	w := newWorld()
 	out := &transport{}
 	fenced := saga.Fence(out)
-	send := func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, "http://upstream", nil)
-		if err != nil {
-			return err
-		}
-		resp, err := fenced.RoundTrip(req)
-		if err == nil {
-			err = resp.Body.Close()
-		}
-		return err
-	}
+	send := func(ctx context.Context) error { return post(ctx, fenced, "http://upstream") }
 	result := make(chan error, 1)
 	w.hooks["do a"] = func(ctx context.Context, _ int) error { return send(ctx) }
 	w.hooks["do b"] = func(ctx context.Context, _ int) error {
@@ -50,4 +42,47 @@ func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 	if err := <-result; !errors.Is(err, saga.ErrLeaseLost) || out.sent.Load() != 1 {
 		t.Errorf("got %v, and %d requests were sent in all; want ErrLeaseLost and one", err, out.sent.Load())
 	}
+}
+
+// It may also have slept while the connection was made, which takes longer than anything else before a request is written.
+func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
+	var sent atomic.Int64
+	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent.Add(1) }))
+	defer upstream.Close()
+	connecting, lost, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	fenced := saga.Fence(&http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			close(connecting)
+			<-lost
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		},
+	})
+	w := newWorld()
+	w.hooks["do a"] = func(ctx context.Context, _ int) error {
+		go func() { <-ctx.Done(); close(lost) }()
+		result <- post(ctx, fenced, upstream.URL)
+		return nil
+	}
+	cut := &mortal{}
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) { cut.Queue = o.Queue; o.Queue = cut })
+	b.start(t, nil)
+	<-connecting
+	cut.dead.Store(true)
+	if err := <-result; !errors.Is(err, saga.ErrLeaseLost) || sent.Load() != 0 {
+		t.Errorf("got %v, and %d requests were sent; want ErrLeaseLost and none", err, sent.Load())
+	}
+}
+
+// post sends a request that the end of ctx does not stop.
+func post(ctx context.Context, through http.RoundTripper, url string) error {
+	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := through.RoundTrip(req)
+	if err == nil {
+		err = resp.Body.Close()
+	}
+	return err
 }
