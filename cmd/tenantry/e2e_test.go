@@ -1,15 +1,14 @@
 package main_test
 
 import (
+	"bufio"
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -200,14 +199,23 @@ func (s *site) serve(env ...string) *replica {
 	s.t.Helper()
 	path, err := binary()
 	s.ok(err)
-	listen := freeAddress(s.t)
-	r := &replica{cmd: exec.Command(path, "serve"), url: "http://" + listen, dead: make(chan struct{})}
-	r.cmd.Env = slices.Concat(s.env, []string{"TENANTRY_LISTEN=" + listen}, env)
-	r.cmd.Stdout, r.cmd.Stderr = s.log, s.log
+	r := &replica{cmd: exec.Command(path, "serve"), dead: make(chan struct{})}
+	r.cmd.Env = slices.Concat(s.env, []string{"TENANTRY_LISTEN=127.0.0.1:0"}, env)
+	reader, writer := io.Pipe()
+	r.cmd.Stdout, r.cmd.Stderr = writer, writer
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.ok(r.cmd.Start())
-	go func() { _ = r.cmd.Wait(); close(r.dead) }()
+	go func() { _ = r.cmd.Wait(); _ = writer.Close(); close(r.dead) }()
 	s.t.Cleanup(r.kill)
+	serving := make(chan string, 1)
+	go s.keepLog(reader, serving)
+	select {
+	case r.url = <-serving:
+	case <-r.dead:
+		s.t.Fatalf("the server ended: %s", s.log.read())
+	case <-time.After(20 * time.Second):
+		s.t.Fatalf("the server does not serve: %s", s.log.read())
+	}
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		resp, err := http.Get(r.url + "/readyz")
@@ -224,6 +232,19 @@ func (s *site) serve(env ...string) *replica {
 		}
 		if time.Now().After(deadline) {
 			s.t.Fatalf("the server is not ready: %v: %s", err, s.log.read())
+		}
+	}
+}
+
+// keepLog keeps what a replica prints, and tells the address that it serves at.
+func (s *site) keepLog(from io.Reader, serving chan<- string) {
+	lines := bufio.NewScanner(from)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		_, _ = s.log.Write(append(lines.Bytes(), '\n'))
+		var line struct{ Message, URL string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "serving" {
+			serving <- line.URL
 		}
 	}
 }
@@ -375,14 +396,4 @@ func (l *logFile) read() string {
 		return err.Error()
 	}
 	return string(data)
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
