@@ -49,7 +49,7 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		}
 	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
 		s.url = url
-		dialect = postgres.Open(url)
+		dialect = postgres.New(postgres.Config{DSN: url, OptionOpenDB: connectionOptions})
 	default:
 		return nil, errors.New("the database is neither postgres://... nor sqlite:PATH")
 	}

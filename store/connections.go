@@ -1,0 +1,27 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// connectionOptions are those of every connection to PostgreSQL.
+var connectionOptions = []stdlib.OptionOpenDB{
+	stdlib.OptionAfterConnect(planByIndex),
+	stdlib.OptionShouldPing(longIdle),
+}
+
+// planByIndex has statements planned for the indexes that they were written for. The planner believes its statistics,
+// which lag minutes behind tables that grow from nothing by thousands of rows a second: it would read whole tables.
+func planByIndex(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off",
+		pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+// longIdle tells which connections are asked whether they are still there before they are used. The heartbeat keeps one
+// busier than that, so that an idle replica asks for nothing but its work.
+func longIdle(_ context.Context, p stdlib.ShouldPingParams) bool { return p.IdleDuration > 5*time.Second }
