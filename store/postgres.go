@@ -25,7 +25,9 @@ var (
 )
 
 // pgCommitStatement writes runs, steps and events, which is what most checkpoints hold; with more also objects, consumed
-// verbs and the end of tokens. What a statement does not do is not planned, set up and torn down either.
+// verbs and the end of tokens. What a statement does not do is not planned, set up and torn down either. The fence is the
+// condition of the UPDATE itself: PostgreSQL asks it again of a row that somebody else has just changed. Rows are locked in
+// the order in which they are given.
 func pgCommitStatement(more bool) string {
 	extra, waiting := "", "v.consumed_at IS NULL"
 	if more {
@@ -33,30 +35,25 @@ func pgCommitStatement(more bool) string {
 		waiting += " AND v.id NOT IN (SELECT c.id::bigint FROM json_array_elements_text(?::json) c (id))"
 	}
 	return `
-WITH given AS (
-	SELECT c.*, f.holder, f.drop_token
-	FROM json_array_elements(?::json) AS j (item),
-		json_populate_record(NULL::runs, j.item) AS c,
-		json_to_record(j.item) AS f (holder text, drop_token boolean)
-), fenced AS MATERIALIZED (
-	SELECT r.id, r.ended_at IS NOT NULL AS had_ended
-	FROM runs r JOIN given c ON c.id = r.id
-	WHERE r.epoch = c.epoch AND r.version = c.version AND r.replica_id = c.holder
-	ORDER BY r.id
-	FOR UPDATE OF r
+WITH given AS MATERIALIZED (
+	SELECT * FROM json_to_recordset(?::json) AS c (id text, epoch bigint, version bigint, holder text, drop_token boolean,
+		state text, reason text, cause text, waits_for text, left_behind text, updated_at bigint, ended_at bigint,
+		due_at bigint, worked bigint, budget_from bigint, probes integer, take_overs integer, holds_subject boolean,
+		replica_id text, last_seq bigint)
 ), run AS (
 	UPDATE runs r SET version = r.version + 1, ` + set("c", runMutable) + `
-	FROM given c JOIN fenced f ON f.id = c.id
-	WHERE r.id = c.id
-	RETURNING r.id, r.subject, r.ended_at, r.ended_at IS NOT NULL AND NOT f.had_ended AS ends
+	FROM given c
+	WHERE r.id = c.id AND r.epoch = c.epoch AND r.version = c.version AND r.replica_id = c.holder
+	RETURNING r.id, r.subject, r.ended_at,
+		r.ended_at IS NOT NULL AND (SELECT old.ended_at IS NULL FROM runs old WHERE old.id = r.id) AS ends
 ), step AS (
 	UPDATE steps s SET ` + set("c", stepMutable) + `
-	FROM json_populate_recordset(NULL::steps, ?::json) c JOIN fenced f ON f.id = c.run_id
+	FROM json_populate_recordset(NULL::steps, ?::json) c JOIN run ON run.id = c.run_id
 	WHERE s.run_id = c.run_id AND s.name = c.name
 ), event AS (
 	INSERT INTO events (` + list("", eventColumns) + `)
 	SELECT ` + list("c.", eventColumns) + `
-	FROM json_populate_recordset(NULL::events, ?::json) c JOIN fenced f ON f.id = c.run_id
+	FROM json_populate_recordset(NULL::events, ?::json) c JOIN run ON run.id = c.run_id
 )` + extra + `
 SELECT run.id,
 	EXISTS (SELECT 1 FROM verbs v WHERE v.run_id = run.id AND ` + waiting + `) AS verbs,
@@ -69,14 +66,14 @@ WHERE CASE WHEN run.ends THEN pg_notify('` + channel + `', 'ended ' || run.id) I
 var pgCommitExtra = `, object AS (
 	INSERT INTO objects (` + list("", objectColumns) + `)
 	SELECT ` + list("c.", objectColumns) + `
-	FROM json_populate_recordset(NULL::objects, ?::json) c JOIN fenced f ON f.id = c.run_id
+	FROM json_populate_recordset(NULL::objects, ?::json) c JOIN run ON run.id = c.run_id
 	ON CONFLICT (run_id, kind, id) DO UPDATE SET removed_at = excluded.removed_at
 ), consumed AS (
 	UPDATE verbs v SET consumed_at = ?
 	FROM json_array_elements_text(?::json) c (id)
-	WHERE v.id = c.id::bigint AND v.run_id IN (SELECT id FROM fenced)
+	WHERE v.id = c.id::bigint AND v.run_id IN (SELECT id FROM run)
 ), token AS (
-	DELETE FROM tokens t USING given c JOIN fenced f ON f.id = c.id
+	DELETE FROM tokens t USING given c JOIN run ON run.id = c.id
 	WHERE c.drop_token AND t.run_id = c.id
 )`
 
