@@ -24,4 +24,6 @@ func planByIndex(ctx context.Context, c *pgx.Conn) error {
 
 // longIdle tells which connections are asked whether they are still there before they are used. The heartbeat keeps one
 // busier than that, so that an idle replica asks for nothing but its work.
-func longIdle(_ context.Context, p stdlib.ShouldPingParams) bool { return p.IdleDuration > 5*time.Second }
+func longIdle(_ context.Context, p stdlib.ShouldPingParams) bool {
+	return p.IdleDuration > 5*time.Second
+}

@@ -54,6 +54,8 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 		take, stop = s.ScopedTokens.Await(order.RunID)
 		defer stop()
 	}
+	watcher := s.Engine.NewWatcher(order.RunID)
+	defer watcher.Close()
 	run, err := s.start(r.Context(), order)
 	if errors.Is(err, saga.ErrKeyUsed) { // by a request that came at the same time
 		if run, err = s.known(r.Context(), merchant.ID, key, mark); err != nil {
@@ -67,7 +69,7 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	if err != nil {
 		return err
 	}
-	return s.answer(c, run, prefer, take)
+	return s.answer(c, run, watcher, prefer, take)
 }
 
 // ownMerchant is the merchant of the key, if the path names it.
@@ -117,7 +119,7 @@ func (s *server) start(ctx context.Context, order Subscription) (*saga.Run, erro
 // replay answers an order that was accepted before. It gets no token: that is for the first request alone.
 func (s *server) replay(c echo.Context, run *saga.Run, prefer preference) error {
 	c.Response().Header().Set("Idempotency-Replayed", "true")
-	return s.answer(c, run, prefer, noToken)
+	return s.answer(c, run, nil, prefer, noToken)
 }
 
 func noToken() (string, bool) { return "", false }
@@ -125,9 +127,9 @@ func noToken() (string, bool) { return "", false }
 // answer waits as long as was preferred and shows the run: 201 when it succeeded, the failure when it was compensated, 202
 // otherwise. For a run that has ended the answer is always the same.
 func (s *server) answer(
-	c echo.Context, run *saga.Run, prefer preference, take func() (token string, ok bool),
+	c echo.Context, run *saga.Run, watcher *saga.Watcher, prefer preference, take func() (token string, ok bool),
 ) error {
-	run, err := s.settle(c.Request().Context(), run, prefer.wait)
+	run, err := s.settle(c.Request().Context(), run, watcher, prefer.wait)
 	if err != nil {
 		return err
 	}
@@ -149,17 +151,26 @@ func (s *server) answer(
 	return s.show(c, http.StatusAccepted, run)
 }
 
-// settle waits until the run has ended or somebody must act, and reads it as it is stored.
-func (s *server) settle(ctx context.Context, run *saga.Run, wait time.Duration) (*saga.Run, error) {
-	if restless(run) && wait > 0 {
-		waiting, cancel := context.WithTimeout(ctx, wait)
-		defer cancel()
-		err := s.Engine.Watch(waiting, run.ID, restless)
-		if err != nil && waiting.Err() == nil {
-			return nil, err
-		}
+// settle waits until the run has ended or somebody must act, and gives it as it was last stored. The watcher, if there is
+// one, was made before the run.
+func (s *server) settle(
+	ctx context.Context, run *saga.Run, watcher *saga.Watcher, wait time.Duration,
+) (*saga.Run, error) {
+	if !restless(run) || wait == 0 {
+		return run, nil
 	}
-	return s.Engine.Store.Run(ctx, run.ID)
+	known := run
+	if watcher == nil { // the run may have changed since it was read
+		watcher, known = s.Engine.NewWatcher(run.ID), nil
+		defer watcher.Close()
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	err := watcher.Watch(waiting, known, func(now *saga.Run) bool { run = now; return restless(now) })
+	if err != nil && waiting.Err() == nil {
+		return nil, err
+	}
+	return run, nil
 }
 
 // restless tells whether the run may go on by itself. One that was held shows its old reason while the next attempt works.

@@ -1,6 +1,7 @@
 package saga
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -163,4 +164,13 @@ func (r *Run) clone() *Run {
 	c.Objects = slices.Clone(r.Objects)
 	c.LeftBehind = slices.Clone(r.LeftBehind)
 	return &c
+}
+
+// asStored is a copy of the run as a Store would give it: its objects in order, each once.
+func (r *Run) asStored() *Run {
+	c := r.clone()
+	byID := func(a, b Object) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID)) }
+	slices.SortStableFunc(c.Objects, byID)
+	c.Objects = slices.CompactFunc(c.Objects, func(a, b Object) bool { return byID(a, b) == 0 })
+	return c
 }

@@ -17,7 +17,7 @@ func (w *watchers) tell(runID string, run *Run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if run != nil && len(w.of[runID]) > 0 {
-		run = run.clone()
+		run = run.asStored()
 	}
 	for c := range w.of[runID] {
 		select {
@@ -55,16 +55,38 @@ const lookAgain = time.Second
 // Watch calls see with the run as it stands and after each change that it learns of, until see returns false, ctx ends,
 // or the run cannot be read. Changes in quick succession may be seen as one.
 func (e *Engine) Watch(ctx context.Context, runID string, see func(*Run) bool) error {
+	w := e.NewWatcher(runID)
+	defer w.Close()
+	return w.Watch(ctx, nil, see)
+}
+
+// Watcher hears of one run. One that is made before its run is misses nothing, and then needs to read nothing of a run
+// that goes on on this replica.
+type Watcher struct {
+	engine  *Engine
+	runID   string
+	changes <-chan *Run
+	stop    func()
+}
+
+// NewWatcher begins to hear of a run, which need not be there yet. It is to be closed.
+func (e *Engine) NewWatcher(runID string) *Watcher {
 	changes, stop := e.watchers.add(runID)
-	defer stop()
-	again, rest := e.Clock.after(lookAgain)
+	return &Watcher{e, runID, changes, stop}
+}
+
+// Close ends the hearing.
+func (w *Watcher) Close() { w.stop() }
+
+// Watch is Engine.Watch, but begins with the run as the caller knows it since the Watcher was made; nil has it read.
+func (w *Watcher) Watch(ctx context.Context, run *Run, see func(*Run) bool) error {
+	again, rest := w.engine.Clock.after(lookAgain)
 	defer func() { rest() }()
-	var run *Run
 	var seen int64 = -1
 	for {
 		if run == nil {
 			var err error
-			if run, err = e.Store.Run(ctx, runID); err != nil {
+			if run, err = w.engine.Store.Run(ctx, w.runID); err != nil {
 				return err
 			}
 		}
@@ -77,10 +99,10 @@ func (e *Engine) Watch(ctx context.Context, runID string, see func(*Run) bool) e
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case run = <-changes:
+		case run = <-w.changes:
 		case <-again:
 			run = nil
-			again, rest = e.Clock.after(lookAgain)
+			again, rest = w.engine.Clock.after(lookAgain)
 		}
 	}
 }
