@@ -27,7 +27,7 @@ func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	}
 	create := s.createSQLite
 	if s.postgres() {
-		create = s.createPostgres
+		create = s.creations.create
 	}
 	for range 3 {
 		if err = create(ctx, rows); !errors.Is(err, errGone) {

@@ -139,7 +139,7 @@ func pgCreateStatement() string {
 WITH run AS (
 	INSERT INTO runs (` + list("", columns) + `)
 	SELECT ` + list("c.", columns) + `
-	FROM json_populate_record(NULL::runs, ?::json) c
+	FROM json_populate_recordset(NULL::runs, ?::json) c
 	WHERE (NOT c.holds_subject OR NOT EXISTS (
 			SELECT 1 FROM runs o WHERE o.subject = c.subject AND o.ended_at IS NULL))
 		AND (c.retry_of IS NULL OR NOT EXISTS (
@@ -163,34 +163,61 @@ WITH run AS (
 	UPDATE idempotency_keys k SET run_id = run.id
 	FROM run WHERE k.merchant_id = run.merchant_id AND k.key = run.idempotency_key AND run.retry_of IS NOT NULL
 )
-SELECT CASE WHEN run.replica_id IS NULL THEN pg_notify('` + channel + `', 'work')::text ELSE '' END FROM run`
+SELECT id FROM run WHERE CASE WHEN replica_id IS NULL THEN pg_notify('` + channel + `', 'work') IS NOT NULL ELSE TRUE END`
 }
 
-func (s *Store) createPostgres(ctx context.Context, rows newRunRows) error {
-	tokens := []tokenRow{}
-	if rows.token != nil {
-		tokens = append(tokens, *rows.token)
+// createPostgres inserts a group of runs in one statement, and each for itself where the database refuses them together.
+func (s *Store) createPostgres(ctx context.Context, group []newRunRows) []error {
+	runs, steps, events, tokens := []runRow{}, []stepRow{}, []eventRow{}, []tokenRow{}
+	for _, rows := range group {
+		runs, steps, events = append(runs, rows.run), append(steps, rows.steps...), append(events, rows.events...)
+		if rows.token != nil {
+			tokens = append(tokens, *rows.token)
+		}
 	}
-	args, err := jsons(rows.run, rows.steps, rows.events, tokens)
+	inserted := map[string]bool{}
+	err := s.insertRuns(ctx, inserted, runs, steps, events, tokens)
+	results := make([]error, len(group))
+	violated, refused := errors.AsType[*pgconn.PgError](err)
+	for i, rows := range group {
+		switch {
+		case err == nil && inserted[rows.run.ID]:
+		case err == nil:
+			results[i] = s.whyNot(ctx, rows.run)
+		case refused && len(group) > 1:
+			results[i] = s.createPostgres(ctx, []newRunRows{rows})[0]
+		case refused && violated.ConstraintName == "idempotency_keys_pkey":
+			results[i] = saga.ErrKeyUsed
+		case refused && violated.ConstraintName == "runs_retry_of":
+			results[i] = saga.ErrRetried
+		case refused && violated.ConstraintName == "runs_subject":
+			results[i] = s.whyNot(ctx, rows.run)
+		default:
+			results[i] = err
+		}
+	}
+	return results
+}
+
+// insertRuns notes which runs the statement has inserted.
+func (s *Store) insertRuns(ctx context.Context, inserted map[string]bool, rows ...any) error {
+	args, err := jsons(rows...)
 	if err != nil {
 		return err
 	}
-	var inserted []string
-	err = s.db.WithContext(ctx).Raw(pgCreate, args[0], args[1], args[2], args[3]).Scan(&inserted).Error
-	if violated, ok := errors.AsType[*pgconn.PgError](err); ok && violated.Code == "23505" {
-		switch violated.ConstraintName {
-		case "idempotency_keys_pkey":
-			return saga.ErrKeyUsed
-		case "runs_retry_of":
-			return saga.ErrRetried
-		case "runs_subject":
-			return s.whyNot(ctx, rows.run)
+	found, err := s.db.WithContext(ctx).Raw(pgCreate, args[0], args[1], args[2], args[3]).Rows()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = found.Close() }()
+	for found.Next() {
+		var id string
+		if err := found.Scan(&id); err != nil {
+			return err
 		}
+		inserted[id] = true
 	}
-	if err == nil && len(inserted) == 0 {
-		return s.whyNot(ctx, rows.run)
-	}
-	return err
+	return found.Err()
 }
 
 // jsons encodes statement parameters.

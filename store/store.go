@@ -31,6 +31,8 @@ type Store struct {
 	db   *gorm.DB
 	url  string // postgres only: for the connection that listens
 	seal *sealer
+
+	creations creations // postgres only
 }
 
 // Open connects to postgres://... or to sqlite:PATH, whose file and directory are made if they are missing. It does not
@@ -41,6 +43,7 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{seal: seal}
+	s.creations.insert = s.createPostgres
 	var dialect gorm.Dialector
 	switch path, isFile := strings.CutPrefix(url, "sqlite:"); {
 	case isFile:
