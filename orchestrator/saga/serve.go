@@ -229,7 +229,9 @@ func (e *Engine) wake(w Wake) {
 		e.poke(w.RunID)
 		e.lookForWork()
 	case WakeEnded:
-		e.watchers.tell(w.RunID, nil)
+		if !e.worksOn(w.RunID) { // else its worker tells
+			e.watchers.tell(w.RunID, nil)
+		}
 	case WakeWork:
 		e.lookForWork()
 	}
@@ -242,6 +244,12 @@ func (e *Engine) poke(runID string) {
 	if w := e.workers[runID]; w != nil {
 		w.poke()
 	}
+}
+
+func (e *Engine) worksOn(runID string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.workers[runID] != nil
 }
 
 func (e *Engine) pokeAll() {
