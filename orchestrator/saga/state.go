@@ -14,11 +14,14 @@ func decode[S any](state json.RawMessage) (*S, error) {
 	return s, nil
 }
 
-// changes gives the top-level fields of after that differ from before.
+// changes gives the top-level fields of after that differ from before, its own encoding of earlier.
 func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(after)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the state: %w", err)
+	}
+	if bytes.Equal(before, encoded) { // as most steps leave it
+		return nil, nil
 	}
 	var old, now map[string]json.RawMessage
 	if err := json.Unmarshal(before, &old); err != nil {

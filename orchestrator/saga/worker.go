@@ -1,8 +1,10 @@
 package saga
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,6 +21,8 @@ type worker struct {
 
 	replica string // that holds the run
 	stored  Run    // the run as it was last written
+
+	state json.RawMessage // of the run; nil when a step has added to it
 
 	next     Checkpoint // what the next write will hold
 	dirty    bool
@@ -108,7 +112,11 @@ func (w *worker) fly(name string) {
 	if c.Undo {
 		do, c.Attempt = code.undo, row.Undos
 	}
-	state, err := w.run.state()
+	var err error
+	if w.state == nil {
+		w.state, err = w.run.state()
+	}
+	state := w.state
 	o := outcome{step: name, undo: c.Undo, startedAt: w.engine.Clock.Now(), call: c}
 	w.flying[name] = true
 	ctx := context.WithValue(w.lease.ctx, callKey{}, c)
@@ -217,6 +225,9 @@ func (w *worker) markRemoved(gone Object, now time.Time) {
 func (w *worker) did(row *StepRow, o outcome, now time.Time) {
 	event := Event{Step: row.Name, Attempt: o.call.Attempt, StartedAt: o.startedAt, RequestID: o.call.requestID}
 	if o.err == nil {
+		if !bytes.Equal(row.Output, o.output) {
+			w.state = nil
+		}
 		row.State, row.Output, row.Error, row.EndedAt = StepSucceeded, o.output, nil, &now
 		event.Kind = EventSucceeded
 		w.tell(event)

@@ -255,9 +255,13 @@ func eraseCall[S any](f func(context.Context, *S) error) call {
 		if err != nil {
 			return nil, err
 		}
+		before, err := json.Marshal(s)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the state: %w", err)
+		}
 		if err := f(ctx, s); err != nil {
 			return nil, err
 		}
-		return changes(state, s)
+		return changes(before, s)
 	}
 }
