@@ -43,8 +43,9 @@ check-generated: ## fail when the generated code is not what `make generate` wri
 	@before=$$($(GENERATED)) && $(MAKE) --no-print-directory generate && [ "$$before" = "$$($(GENERATED))" ] || \
 		{ echo 'generated code is stale: commit what `make generate` writes' >&2; exit 1; }
 
-bench: ## run the benchmarks, beside the same services
-	deploy/testservices/run -- go test -run '^$$' -bench . ./...
+bench: build ## measure what a subscribe costs beside its bare calls; writes bench/ and docs/benchmarks.md
+	go build -o bin/bench ./cmd/tenantry/bench
+	deploy/testservices/run -- bin/bench
 
 clean: ## remove what was built
 	rm -rf bin

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// database is the PostgreSQL server that all contenders share, each with a database of its own.
+type database struct {
+	server  string
+	conn    *pgx.Conn
+	parent  int // the process of the server
+	created []string
+}
+
+func connect(ctx context.Context, server string) (*database, error) {
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	var fsync, commit string
+	if err := conn.QueryRow(ctx, "SELECT current_setting('fsync'), current_setting('synchronous_commit')").Scan(&fsync, &commit); err != nil {
+		return nil, err
+	}
+	if fsync != "on" || commit != "on" {
+		return nil, errors.New("the PostgreSQL does not sync its commits: what it measures would be nothing")
+	}
+	fields, err := stat(int(conn.PgConn().PID()))
+	if err != nil {
+		return nil, fmt.Errorf("the PostgreSQL must be on this machine: %w", err)
+	}
+	parent, err := strconv.Atoi(fields[1])
+	return &database{server: server, conn: conn, parent: parent}, err
+}
+
+// create makes a database and gives its URL.
+func (d *database) create(ctx context.Context) (string, error) {
+	random := make([]byte, 6)
+	if _, err := rand.Read(random); err != nil {
+		return "", err
+	}
+	name := "bench_" + hex.EncodeToString(random)
+	if _, err := d.conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return "", err
+	}
+	d.created = append(d.created, name)
+	u, err := url.Parse(d.server)
+	if err != nil {
+		return "", errors.New("the URL of the PostgreSQL is none")
+	}
+	u.Path = "/" + name
+	return u.String(), nil
+}
+
+// close drops the databases.
+func (d *database) close(ctx context.Context) error {
+	var faults []error
+	for _, name := range d.created {
+		_, err := d.conn.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+		faults = append(faults, err)
+	}
+	return errors.Join(append(faults, d.conn.Close(ctx))...)
+}
+
+// wal is how many bytes of the log were written since the server was made.
+func (d *database) wal(ctx context.Context) (n int64, err error) {
+	err = d.conn.QueryRow(ctx, "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").Scan(&n)
+	return n, err
+}
+
+// transactions is how many the database at a URL has committed, once all its backends have ended: before, they may not
+// have told.
+func (d *database) transactions(ctx context.Context, of string) (int64, error) {
+	u, err := url.Parse(of)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		var backends int
+		const live = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'"
+		if err := d.conn.QueryRow(ctx, live, u.Path[1:]).Scan(&backends); err != nil {
+			return 0, err
+		}
+		if backends == 0 {
+			return d.tally(ctx, of)
+		}
+		if err := pause(ctx, time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// tally reads what backends have told: while they work they do so once a second, and some time after they have ceased to.
+func (d *database) tally(ctx context.Context, of string) (n int64, err error) {
+	u, err := url.Parse(of)
+	if err != nil {
+		return 0, err
+	}
+	err = d.conn.QueryRow(ctx, "SELECT xact_commit FROM pg_stat_database WHERE datname = $1", u.Path[1:]).Scan(&n)
+	return n, err
+}
+
+// told is how long it takes until a backend that has ceased to work has told what it did.
+const told = 11 * time.Second
+
+// commits measures how many tiny INSERTs one client commits in a second.
+func (d *database) commits(ctx context.Context) (float64, error) {
+	if _, err := d.conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS bench_commits (n BIGINT)"); err != nil {
+		return 0, err
+	}
+	n, began := 0, time.Now()
+	for ; time.Since(began) < time.Second; n++ {
+		if _, err := d.conn.Exec(ctx, "INSERT INTO bench_commits VALUES ($1)", n); err != nil {
+			return 0, err
+		}
+	}
+	_, err := d.conn.Exec(ctx, "DROP TABLE bench_commits")
+	return float64(n) / time.Since(began).Seconds(), err
+}

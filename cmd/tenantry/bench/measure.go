@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// plan is what is measured.
+type plan struct {
+	passes     int
+	length     time.Duration
+	binary     string
+	contenders []string
+	delays     []time.Duration // of a call
+	inFlight   []int
+}
+
+// rig is what measures: the parts that are running.
+type rig struct {
+	plan
+	db        *database
+	site      site // without a database
+	upstreams *child
+	running   map[string]*runner
+	closers   []func() error
+}
+
+// runner is a contender at work.
+type runner struct {
+	*child
+
+	pid int // of what is measured: the contender itself, or the service that it calls
+}
+
+// measure builds everything up, measures, and takes it down.
+func (p plan) measure(ctx context.Context) (_ *result, err error) {
+	r := &rig{plan: p, running: map[string]*runner{}}
+	defer func() {
+		for _, closer := range slices.Backward(r.closers) {
+			err = errors.Join(err, closer())
+		}
+	}()
+	if err := r.setUp(ctx); err != nil {
+		return nil, err
+	}
+	res := newResult()
+	if slices.Contains(p.contenders, service) {
+		if err := r.idle(ctx, res); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range p.contenders {
+		if err := r.start(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.warm(ctx); err != nil {
+		return nil, err
+	}
+	for pass := range p.passes {
+		if err := r.pass(ctx, pass, res); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.countTransactions(ctx, res); err != nil {
+		return nil, err
+	}
+	for name, running := range r.running {
+		if res.PeakMiB[name], err = memory(running.pid, "VmHWM"); err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (r *rig) setUp(ctx context.Context) (err error) {
+	if r.db, err = connect(ctx, os.Getenv("TENANTRY_TEST_POSTGRES_URL")); err != nil {
+		return fmt.Errorf("reaching the PostgreSQL at TENANTRY_TEST_POSTGRES_URL: %w", err)
+	}
+	r.closers = append(r.closers, func() error { return r.db.close(context.WithoutCancel(ctx)) })
+	if r.upstreams, err = startChild(ctx, site{}, "upstreams"); err != nil {
+		return err
+	}
+	r.closers = append(r.closers, r.upstreams.stop)
+	url, err := r.upstreams.out.ReadString('\n')
+	r.site = site{Upstreams: strings.TrimSpace(url), Merchant: uuid.NewString(), Plan: uuid.NewString()}
+	return err
+}
+
+// start starts a contender on a database of its own.
+func (r *rig) start(ctx context.Context, name string) (err error) {
+	s := r.site
+	if s.Database, err = r.db.create(ctx); err != nil {
+		return err
+	}
+	if name == service {
+		if err := s.enroll(ctx, r.binary); err != nil {
+			return err
+		}
+	}
+	who, stop, err := r.launch(ctx, s, name)
+	if err != nil {
+		return err
+	}
+	r.closers = append(r.closers, stop)
+	r.running[name] = who
+	return nil
+}
+
+// launch starts a contender, and before its portal the service.
+func (r *rig) launch(ctx context.Context, s site, name string) (*runner, func() error, error) {
+	who, end := &runner{}, func() error { return nil }
+	if name == service {
+		v, err := s.serve(ctx, r.binary)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.API, who.pid, end = v.url, v.process.Pid, v.stop
+	}
+	var err error
+	if who.child, err = startChild(ctx, s, name); err != nil {
+		return nil, nil, errors.Join(err, end())
+	}
+	if who.pid == 0 {
+		who.pid = who.cmd.Process.Pid
+	}
+	return who, func() error { return errors.Join(who.stop(), end()) }, nil
+}
+
+// warm lets every contender connect, log in and look up what it keeps, and sees that all make the same calls.
+func (r *rig) warm(ctx context.Context) error {
+	if err := r.setDelay(ctx, 0); err != nil {
+		return err
+	}
+	for _, name := range r.contenders {
+		for _, t := range []task{{64, time.Second / 2}, {16, time.Second / 2}} {
+			if _, err := r.running[name].do(t); err != nil {
+				return fmt.Errorf("warming up %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *rig) setDelay(ctx context.Context, d time.Duration) error {
+	status, _, err := ask(ctx, http.MethodPut, r.site.Upstreams+"/bench/delay?is="+d.String())
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("the stubs answer %d", status)
+	}
+	return err
+}
+
+// pass measures every cell once. The contenders take turns in each, and begin with another one in each pass.
+func (r *rig) pass(ctx context.Context, n int, res *result) error {
+	for _, delay := range r.delays {
+		if err := r.setDelay(ctx, delay); err != nil {
+			return err
+		}
+		for _, inFlight := range r.inFlight {
+			for i := range r.contenders {
+				name := r.contenders[(i+n)%len(r.contenders)]
+				one, err := r.cell(ctx, r.running[name], task{inFlight, r.length})
+				if err != nil {
+					return fmt.Errorf("%s with %d in flight: %w", name, inFlight, err)
+				}
+				res.add(cell{name, delay, inFlight}, one)
+			}
+		}
+	}
+	commits, err := r.db.commits(ctx)
+	res.commits = append(res.commits, commits)
+	return err
+}
+
+// reading is what the counters say at one moment.
+type reading struct {
+	wal      int64
+	own, sql time.Duration
+	calls    int64 // since the one before
+}
+
+func (r *rig) read(ctx context.Context, pid int) (now reading, err error) {
+	var faults [5]error
+	now.wal, faults[0] = r.db.wal(ctx)
+	now.own, faults[1] = processTime(pid, false)
+	now.sql, faults[2] = familyTime(r.db.parent)
+	_, answer, err := ask(ctx, http.MethodGet, r.site.Upstreams+"/bench/calls")
+	faults[3] = err
+	_, faults[4] = fmt.Sscan(string(answer), &now.calls)
+	return now, errors.Join(faults[:]...)
+}
+
+// cell measures one contender once.
+func (r *rig) cell(ctx context.Context, who *runner, t task) (sample, error) {
+	before, err := r.read(ctx, who.pid)
+	if err != nil {
+		return sample{}, err
+	}
+	did, err := who.do(t)
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := r.read(ctx, who.pid)
+	slices.Sort(did.Latencies)
+	n := float64(len(did.Latencies))
+	at := func(share float64) float64 {
+		return did.Latencies[int(share*(n-1))].Seconds() * 1000
+	}
+	return sample{
+		P50: at(0.5), P95: at(0.95), Rate: n / did.Took.Seconds(),
+		WAL: float64(after.wal-before.wal) / n, Calls: float64(after.calls) / n,
+		OwnCPU: (after.own - before.own).Seconds() * 1000 / n, SQLCPU: (after.sql - before.sql).Seconds() * 1000 / n,
+	}, err
+}
+
+// countTransactions counts what each contender commits, less what it commits when nothing is asked of it. For that it is
+// started anew and stopped again, on a database that has all its tables: backends tell what they did for sure when they end.
+func (r *rig) countTransactions(ctx context.Context, res *result) error {
+	if err := r.setDelay(ctx, 0); err != nil {
+		return err
+	}
+	for _, name := range r.contenders {
+		s := r.site
+		var err error
+		if s.Database, err = r.db.create(ctx); err != nil {
+			return err
+		}
+		if name == service {
+			if err := s.enroll(ctx, r.binary); err != nil {
+				return err
+			}
+		}
+		if _, _, err := r.transactions(ctx, s, name, 0); err != nil { // makes the tables
+			return err
+		}
+		idle, _, err := r.transactions(ctx, s, name, 0)
+		if err != nil {
+			return err
+		}
+		for _, inFlight := range r.inFlight {
+			n, subscribes, err := r.transactions(ctx, s, name, inFlight)
+			if err != nil {
+				return err
+			}
+			res.transactions[cell{name, 0, inFlight}] = float64(n-idle) / float64(subscribes)
+		}
+	}
+	return nil
+}
+
+// transactions is how many a contender commits from its start to its end, and how many subscribes it makes between.
+func (r *rig) transactions(ctx context.Context, s site, name string, inFlight int) (n int64, subscribes int, err error) {
+	before, err := r.db.transactions(ctx, s.Database)
+	if err != nil {
+		return 0, 0, err
+	}
+	who, stop, err := r.launch(ctx, s, name)
+	if err != nil {
+		return 0, 0, err
+	}
+	did, err := who.do(task{inFlight, r.length / 2})
+	if err = errors.Join(err, stop()); err != nil {
+		return 0, 0, err
+	}
+	after, err := r.db.transactions(ctx, s.Database)
+	return after - before, len(did.Latencies), err
+}
+
+// idle measures a service that nobody asks anything: how fast it starts on a migrated database, and what it takes then.
+func (r *rig) idle(ctx context.Context, res *result) (err error) {
+	s := r.site
+	if s.Database, err = r.db.create(ctx); err != nil {
+		return err
+	}
+	if err := s.enroll(ctx, r.binary); err != nil { // migrates as well
+		return err
+	}
+	var starts []float64
+	for range r.passes {
+		v, err := s.serve(ctx, r.binary)
+		if err != nil {
+			return err
+		}
+		if err := v.stop(); err != nil {
+			return err
+		}
+		starts = append(starts, v.ready.Seconds())
+	}
+	v, err := s.serve(ctx, r.binary)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.stop()) }()
+	if err := pause(ctx, told); err != nil {
+		return err
+	}
+	before, err := r.db.tally(ctx, s.Database)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := pause(ctx, 2*told); err != nil {
+		return err
+	}
+	after, err := r.db.tally(ctx, s.Database)
+	if err != nil {
+		return err
+	}
+	res.Idle.Ready = median(starts)
+	res.Idle.Queries = float64(after-before) / time.Since(began).Seconds()
+	res.Idle.MiB, err = memory(v.process.Pid, "VmRSS")
+	return err
+}

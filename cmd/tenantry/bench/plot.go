@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The plot's measures, in pixels.
+const (
+	plotWidth, plotHeight = 760, 330
+	chartTop, chartFoot   = 50, 250
+	barWidth              = 24
+)
+
+var colours = map[string]string{bareCalls: "#bbbbbb", floor: "#e0a030", engine: "#3070b0", service: "#30a060"}
+
+// plot draws the rates with calls of no time, as multiples of the floor's, and the times with slow calls, as shares of
+// the floor's.
+func (r *result) plot() string {
+	var b strings.Builder
+	draw := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	draw(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`,
+		plotWidth, plotHeight)
+	draw(`<rect width="100%%" height="100%%" fill="white"/>`)
+	r.chart(draw, 20, "Subscribes a second to (b), calls of 0 ms: higher is better", 0, func(w row) float64 { return w.ToFloor })
+	r.chart(draw, 390, "p50 to (b), calls of 20 ms: lower is better", 20, func(w row) float64 { return w.TimeFloor })
+	for i, name := range contenders {
+		x := 20 + 170*i
+		draw(`<rect x="%d" y="300" width="12" height="12" fill="%s"/><text x="%d" y="310">%s</text>`, x, colours[name], x+17, titles[name])
+	}
+	draw(`</svg>`)
+	return b.String()
+}
+
+// chart draws one group of bars for each number in flight.
+func (r *result) chart(draw func(string, ...any), left int, title string, callMs int64, value func(row) float64) {
+	most := 1.0
+	for _, w := range r.Rows {
+		if w.CallMs == callMs {
+			most = max(most, value(w))
+		}
+	}
+	scale := (chartFoot - chartTop) / most
+	draw(`<text x="%d" y="25">%s</text>`, left, title)
+	x, inFlight := left, 0
+	for _, w := range r.Rows {
+		if w.CallMs != callMs {
+			continue
+		}
+		if w.InFlight != inFlight {
+			if inFlight != 0 {
+				x += barWidth
+			}
+			inFlight = w.InFlight
+			draw(`<text x="%d" y="%d">%d in flight</text>`, x, chartFoot+18, inFlight)
+		}
+		height := value(w) * scale
+		draw(`<rect x="%d" y="%.1f" width="%d" height="%.1f" fill="%s"/>`, x, chartFoot-height, barWidth-2, height, colours[w.Contender])
+		draw(`<text x="%d" y="%.1f" font-size="9">%.2f</text>`, x, chartFoot-height-3, value(w))
+		x += barWidth
+	}
+	draw(`<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#e0a030" stroke-dasharray="3"/>`,
+		left, chartFoot-scale, x, chartFoot-scale)
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// siteVariable tells a contender, as JSON, what it works with.
+const siteVariable = "BENCH_SITE"
+
+// child is this program, started again in another part.
+type child struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func startChild(ctx context.Context, s site, part ...string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	told, err := json.Marshal(s) //nolint:gosec // the API key lives as long as the measuring
+	if err != nil {
+		return nil, err
+	}
+	c := &child{cmd: exec.CommandContext(ctx, self, part...)}
+	c.cmd.Env = append(os.Environ(), siteVariable+"="+string(told))
+	c.cmd.Stderr = os.Stderr
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.out = bufio.NewReader(out)
+	return c, c.cmd.Start()
+}
+
+// do has a contender work.
+func (c *child) do(t task) (r record, err error) {
+	if err := json.NewEncoder(c.in).Encode(t); err != nil {
+		return r, err
+	}
+	line, err := c.out.ReadBytes('\n')
+	if err != nil {
+		return r, fmt.Errorf("the contender ended: %w", err)
+	}
+	if err := json.Unmarshal(line, &r); err != nil {
+		return r, err
+	}
+	if r.Fault != "" {
+		return r, errors.New(r.Fault)
+	}
+	return r, nil
+}
+
+func (c *child) stop() error { return errors.Join(c.in.Close(), c.cmd.Wait()) }
+
+// tick is the unit of /proc: a hundredth of a second on every Linux.
+const tick = 10 * time.Millisecond
+
+// processTime is what a process, and with children those that it has waited for, have taken of the processors.
+func processTime(pid int, children bool) (time.Duration, error) {
+	fields, err := stat(pid)
+	if err != nil {
+		return 0, err
+	}
+	last := 13 // utime and stime; behind them the children's: proc(5)
+	if children {
+		last = 15
+	}
+	var sum int64
+	for _, field := range fields[11:last] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return time.Duration(sum) * tick, nil
+}
+
+// stat reads /proc/PID/stat from the state on: the name before it may hold anything.
+func stat(pid int) ([]string, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) //nolint:gosec // a number
+	if err != nil {
+		return nil, err
+	}
+	_, rest, _ := strings.Cut(string(data[max(0, bytes.LastIndexByte(data, ')')):]), " ")
+	return strings.Fields(rest), nil
+}
+
+// familyTime is what a process and all its children take, those that have ended included.
+func familyTime(parent int) (time.Duration, error) {
+	sum, err := processTime(parent, true)
+	if err != nil {
+		return 0, err
+	}
+	all, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	for _, dir := range all {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			return 0, err
+		}
+		fields, err := stat(pid)
+		if err != nil || fields[1] != strconv.Itoa(parent) {
+			continue // it may have ended meanwhile
+		}
+		if t, err := processTime(pid, false); err == nil {
+			sum += t
+		}
+	}
+	return sum, nil
+}
+
+// memory reads a line of /proc/PID/status: VmHWM is the most that was resident, VmRSS what is.
+func memory(pid int, line string) (mib float64, err error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(data), line+":")
+	text, _, _ := strings.Cut(rest, "kB")
+	kib, err := strconv.Atoi(strings.TrimSpace(text))
+	return float64(kib) / 1024, err
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// cell is one contender in one situation.
+type cell struct {
+	Contender string
+	Delay     time.Duration
+	InFlight  int
+}
+
+// sample is what one cell measured, once, or the medians of that. All but Rate is for one subscribe.
+type sample struct {
+	P50    float64 `json:"p50_ms"`
+	P95    float64 `json:"p95_ms"`
+	Rate   float64 `json:"subscribes_per_second"`
+	WAL    float64 `json:"wal_bytes"`
+	OwnCPU float64 `json:"own_cpu_ms"`
+	SQLCPU float64 `json:"postgresql_cpu_ms"`
+	Calls  float64 `json:"upstream_calls"`
+}
+
+// row is a cell in the result.
+type row struct {
+	Contender string  `json:"contender"`
+	CallMs    int64   `json:"call_ms"`
+	InFlight  int     `json:"in_flight"`
+	ToFloor   float64 `json:"rate_to_floor"` // median of the passes' ratios
+	TimeFloor float64 `json:"p50_to_floor"`
+	sample
+	Transactions *float64 `json:"transactions,omitempty"` // measured with calls of 0 ms only
+}
+
+// result is what was measured.
+type result struct {
+	Commit  string             `json:"commit"`
+	At      string             `json:"at"`
+	Machine machine            `json:"machine"`
+	Commits float64            `json:"bare_commits_per_second"`
+	Idle    idle               `json:"idle_service"`
+	PeakMiB map[string]float64 `json:"peak_mib"`
+	Rows    []row              `json:"rows"`
+
+	samples      map[cell][]sample
+	transactions map[cell]float64
+	commits      []float64
+}
+
+type machine struct {
+	CPU   string `json:"cpu"`
+	Cores int    `json:"cores"`
+	Go    string `json:"go"`
+	OS    string `json:"os"`
+}
+
+// idle is a service that nobody asks anything.
+type idle struct {
+	Ready   float64 `json:"seconds_until_ready"`
+	Queries float64 `json:"queries_per_second"`
+	MiB     float64 `json:"resident_mib"`
+}
+
+func newResult() *result {
+	return &result{
+		Commit: commit(), At: time.Now().UTC().Format("2006-01-02"),
+		Machine: machine{CPU: processor(), Cores: runtime.NumCPU(), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH},
+		PeakMiB: map[string]float64{}, samples: map[cell][]sample{}, transactions: map[cell]float64{},
+	}
+}
+
+// commit names what is measured; a dirty tree is said to be one.
+func commit() string {
+	out, err := exec.Command("git", "describe", "--always", "--dirty").Output() //nolint:noctx // it only reads
+	if err != nil {
+		return "unknown"
+	}
+	return string(bytes.TrimSpace(out))
+}
+
+func processor() string {
+	data, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown"
+	}
+	_, rest, _ := strings.Cut(string(data), "model name")
+	name, _, _ := strings.Cut(rest, "\n")
+	return strings.Trim(name, "\t :")
+}
+
+func (r *result) add(c cell, s sample) { r.samples[c] = append(r.samples[c], s) }
+
+// finish takes the medians.
+func (r *result) finish() {
+	r.Commits = median(r.commits)
+	r.Rows = nil
+	for c, samples := range r.samples {
+		of := func(what func(sample) float64) float64 {
+			var values []float64
+			for _, s := range samples {
+				values = append(values, what(s))
+			}
+			return median(values)
+		}
+		one := row{Contender: c.Contender, CallMs: c.Delay.Milliseconds(), InFlight: c.InFlight, sample: sample{
+			P50: of(func(s sample) float64 { return s.P50 }), P95: of(func(s sample) float64 { return s.P95 }),
+			Rate: of(func(s sample) float64 { return s.Rate }), WAL: of(func(s sample) float64 { return s.WAL }),
+			OwnCPU: of(func(s sample) float64 { return s.OwnCPU }), SQLCPU: of(func(s sample) float64 { return s.SQLCPU }),
+			Calls: of(func(s sample) float64 { return s.Calls }),
+		}}
+		if by := r.samples[cell{floor, c.Delay, c.InFlight}]; len(by) == len(samples) {
+			var rates, times []float64
+			for i, s := range samples {
+				rates, times = append(rates, s.Rate/by[i].Rate), append(times, s.P50/by[i].P50)
+			}
+			one.ToFloor, one.TimeFloor = median(rates), median(times)
+		}
+		if n, ok := r.transactions[c]; ok {
+			one.Transactions = &n
+		}
+		r.Rows = append(r.Rows, one)
+	}
+	slices.SortFunc(r.Rows, func(a, b row) int {
+		return cmp.Or(cmp.Compare(a.CallMs, b.CallMs), cmp.Compare(a.InFlight, b.InFlight),
+			cmp.Compare(slices.Index(contenders, a.Contender), slices.Index(contenders, b.Contender)))
+	})
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[len(sorted)/2]
+}
+
+// write writes the result and its plot.
+func (r *result) write(dir string) error {
+	encoded, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "subscribe.json"), append(encoded, '\n'), 0o644); err != nil { //nolint:gosec // anybody may read it
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "subscribe.svg"), []byte(r.plot()), 0o644) //nolint:gosec // anybody may look at it
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// titles are what people read.
+var titles = map[string]string{
+	bareCalls: "(a) bare calls", floor: "(b) floor", engine: "(c) engine and steps", service: "(d) Tenantry",
+}
+
+// tables shows the result in Markdown.
+func (r *result) tables() string {
+	r.finish()
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("Commit %s, %s. %s, %d cores, %s. One client commits %.0f tiny INSERTs a second.",
+		r.Commit, r.At, r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Commits)
+	var last row
+	for _, w := range r.Rows {
+		if w.CallMs != last.CallMs || last.Contender == "" {
+			line("\nEvery call takes %d ms:\n", w.CallMs)
+			line("| in flight | | p50 ms | p95 ms | subscribes/s | time to (b) | rate to (b) | transactions | WAL KiB | CPU ms own + PostgreSQL | calls |")
+			line("| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+		}
+		last = w
+		transactions := ""
+		if w.Transactions != nil {
+			transactions = fmt.Sprintf("%.1f", *w.Transactions)
+		}
+		line("| %d | %s | %.1f | %.1f | %.0f | %.2f | %.2f | %s | %.1f | %.2f + %.2f | %.0f |", w.InFlight, titles[w.Contender],
+			w.P50, w.P95, w.Rate, w.TimeFloor, w.ToFloor, transactions, w.WAL/1024, w.OwnCPU, w.SQLCPU, w.Calls)
+	}
+	line("\nMost memory resident, in MiB: %s.", strings.Join(r.peaks(), ", "))
+	if r.Idle.Ready > 0 {
+		line("An idle `tenantry serve`: ready after %.2f s, %.0f MiB resident, %.2f transactions a second.",
+			r.Idle.Ready, r.Idle.MiB, r.Idle.Queries)
+	}
+	return b.String()
+}
+
+func (r *result) peaks() (all []string) {
+	for _, name := range contenders {
+		if mib, ok := r.PeakMiB[name]; ok {
+			all = append(all, fmt.Sprintf("%s %.0f", titles[name], mib))
+		}
+	}
+	return all
+}
+
+// The tables stand in the page between these lines.
+const (
+	tablesBegin = "<!-- make bench writes what follows -->\n"
+	tablesEnd   = "<!-- up to here -->\n"
+)
+
+// show puts the tables into the page.
+func show(page, tables string) error {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := strings.Cut(string(text), tablesBegin)
+	_, after, ends := strings.Cut(rest, tablesEnd)
+	if !begins || !ends {
+		return fmt.Errorf("%s has no lines %q and %q", page, strings.TrimSpace(tablesBegin), strings.TrimSpace(tablesEnd))
+	}
+	return os.WriteFile(page, []byte(before+tablesBegin+tables+tablesEnd+after), 0o644) //nolint:gosec // anybody may read it
+}

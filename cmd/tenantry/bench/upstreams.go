@@ -1,0 +1,159 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// upstreams is a Keystone and a BillingStack in one that keep nothing: each call is answered from what it says, after
+// a delay that the parent sets, so that they cost as little as an upstream can, and all contenders alike.
+type upstreams struct {
+	delay atomic.Int64 // nanoseconds
+	calls atomic.Int64 // since they were last asked for
+}
+
+// serveUpstreams prints its URL and serves until its standard input ends.
+func serveUpstreams() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nobody could cancel it
+	if err != nil {
+		return err
+	}
+	server := http.Server{Handler: new(upstreams).handler(), ReadHeaderTimeout: time.Minute}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, os.Stdin)
+		ended <- errors.Join(err, server.Close())
+	}()
+	if _, err := fmt.Fprintf(os.Stdout, "http://%s\n", listener.Addr()); err != nil {
+		return err
+	}
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-ended
+}
+
+const (
+	anyDomain = "default"
+	stubRole  = `{"id": "role-%s", "name": %q}`
+)
+
+func (u *upstreams) handler() http.Handler {
+	upstream := http.NewServeMux()
+	upstream.HandleFunc("POST /v3/auth/tokens", func(w http.ResponseWriter, r *http.Request) {
+		var asked struct {
+			Auth struct {
+				Identity struct{ Token struct{ ID string } }
+				Scope    struct{ Project struct{ ID string } }
+			}
+		}
+		if json.NewDecoder(r.Body).Decode(&asked) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("X-Subject-Token", "scoped-"+uuid.NewString())
+		tell(w, http.StatusCreated, token(userOf(asked.Auth.Identity.Token.ID), asked.Auth.Scope.Project.ID))
+	})
+	upstream.HandleFunc("GET /v3/auth/tokens", func(w http.ResponseWriter, r *http.Request) {
+		tell(w, http.StatusOK, token(userOf(r.Header.Get("X-Subject-Token")), ""))
+	})
+	upstream.HandleFunc("GET /v3/auth/projects", func(w http.ResponseWriter, _ *http.Request) {
+		tell(w, http.StatusOK, `{"projects": []}`)
+	})
+	upstream.HandleFunc("GET /v3/domains/{id}", func(w http.ResponseWriter, r *http.Request) {
+		tell(w, http.StatusOK, fmt.Sprintf(`{"domain": {"id": %q, "name": "Default"}}`, r.PathValue("id")))
+	})
+	upstream.HandleFunc("GET /v3/roles", func(w http.ResponseWriter, r *http.Request) {
+		name := r.URL.Query().Get("name")
+		tell(w, http.StatusOK, fmt.Sprintf(`{"roles": [`+stubRole+`]}`, name, name))
+	})
+	upstream.HandleFunc("GET /v3/role_inferences", func(w http.ResponseWriter, _ *http.Request) {
+		tell(w, http.StatusOK, `{"role_inferences": []}`)
+	})
+	upstream.HandleFunc("POST /v3/projects", echo(http.StatusCreated, `{"project":{`, func(*http.Request) string {
+		return `{"project":{"enabled":true,"id":"` + strings.ReplaceAll(uuid.NewString(), "-", "") + `",`
+	}))
+	upstream.HandleFunc("PUT /v3/projects/{project}/users/{user}/roles/{role}", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+	})
+	// BillingStack answers a list with what the filter asks for, and a write with the object.
+	upstream.HandleFunc("GET /v2/{path...}", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		tell(w, http.StatusOK, fmt.Sprintf(`[{%q: %q}]`, q.Get("q.field"), q.Get("q.value")))
+	})
+	upstream.HandleFunc("POST /v2/merchants/{merchant}/customers", echo(http.StatusCreated, "{", func(r *http.Request) string {
+		return `{"merchant_id":"` + r.PathValue("merchant") + `",`
+	}))
+	upstream.HandleFunc("POST /v2/merchants/{merchant}/subscriptions", echo(http.StatusCreated, "{", func(*http.Request) string {
+		return "{"
+	}))
+	upstream.HandleFunc("PATCH /v2/merchants/{merchant}/subscriptions/{id}", echo(http.StatusOK, "{", func(r *http.Request) string {
+		return `{"id":"` + r.PathValue("id") + `",`
+	}))
+
+	all := http.NewServeMux()
+	all.HandleFunc("PUT /bench/delay", func(w http.ResponseWriter, r *http.Request) {
+		d, err := time.ParseDuration(r.URL.Query().Get("is"))
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		u.delay.Store(int64(d))
+	})
+	all.HandleFunc("GET /bench/calls", func(w http.ResponseWriter, _ *http.Request) {
+		tell(w, http.StatusOK, fmt.Sprint(u.calls.Swap(0)))
+	})
+	all.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		u.calls.Add(1)
+		if d := time.Duration(u.delay.Load()); d > 0 {
+			<-time.After(d)
+		}
+		upstream.ServeHTTP(w, r)
+	})
+	return all
+}
+
+// echo answers a write with what was sent, but for its beginning.
+func echo(status int, beginning string, instead func(*http.Request) string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		tell(w, status, strings.Replace(string(body), beginning, instead(r), 1))
+	}
+}
+
+func tell(w http.ResponseWriter, status int, body string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if _, err := io.WriteString(w, body); err != nil { //nolint:gosec // nobody shows it to people
+		return // the caller is gone, and says so
+	}
+}
+
+// userOf gives the user of a token: the bench makes tokens up, user-ID.
+func userOf(token string) string { return strings.TrimPrefix(token, "user-") }
+
+// token is a token of a user, unscoped without a project. On every project the user has the roles of the configuration.
+func token(user, project string) string {
+	scope := ""
+	if project != "" {
+		scope = fmt.Sprintf(`"project": {"id": %q}, "roles": [`+stubRole+`, `+stubRole+`],`, project,
+			customerRoles[0], customerRoles[0], customerRoles[1], customerRoles[1])
+	}
+	now := time.Now().UTC()
+	return fmt.Sprintf(`{"token": {"methods": ["password"], "user": {"id": %q, "name": "ann", "domain": {"id": %q}}, %s
+		"issued_at": %q, "expires_at": %q}}`, user, anyDomain, scope, now.Format(time.RFC3339), now.Add(time.Hour).Format(time.RFC3339))
+}
