@@ -24,6 +24,11 @@ type Config struct {
 	// Timeout bounds one request once its turn has come. The default, 65 s, is longer than the 60 s that the
 	// original waits for its own services.
 	Timeout time.Duration
+	// Enter gives a request its turn, and leave is told how it ended: the status of its answer, or what came instead of
+	// one. It must not let in more than Connections at once. An error means that the request may not be sent; one
+	// with a method RetryAfter() time.Duration, that BillingStack is out of order for so long. nil lets in who comes
+	// first.
+	Enter func(context.Context) (leave func(status int, err error), err error)
 	// Wrap, if set, is put around the transport. An error of its own that has a method NotSent() bool
 	// which gives true counts as "not sent".
 	Wrap func(http.RoundTripper) http.RoundTripper
@@ -35,7 +40,7 @@ type Client struct {
 	base    string
 	update  string // the verb of updates
 	timeout time.Duration
-	turns   chan struct{}
+	enter   func(context.Context) (leave func(status int, err error), err error)
 	http    *http.Client
 }
 
@@ -62,11 +67,15 @@ func New(cfg Config) (*Client, error) {
 	if timeout <= 0 {
 		timeout = 65 * time.Second
 	}
+	enter := cfg.Enter
+	if enter == nil {
+		enter = make(turns, connections).enter
+	}
 	return &Client{
 		base:    base,
 		update:  update,
 		timeout: timeout,
-		turns:   make(chan struct{}, connections),
+		enter:   enter,
 		http: &http.Client{
 			Transport:     transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -193,6 +193,9 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 			return roundTripper(func(*http.Request) (*http.Response, error) { return nil, err })
 		}
 	}
+	turnedAway := func(err error) func(context.Context) (func(int, error), error) {
+		return func(context.Context) (func(int, error), error) { return nil, err }
+	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
@@ -206,6 +209,8 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 		"time-out":                     {cfg: billing.Config{URL: silent.URL + "/v2", Timeout: 50 * time.Millisecond}, want: outcome{kind: billing.Unknown, maybeDone: true, is: context.DeadlineExceeded}},
 		"the caller had left":          {ctx: over, cfg: billing.Config{URL: url}, want: outcome{kind: billing.Transient, is: context.Canceled}},
 		"kept back, and says so":       {cfg: billing.Config{URL: url, Wrap: failing(keptBackError{})}, want: outcome{kind: billing.Transient, is: keptBackError{}}},
+		"turned away":                  {cfg: billing.Config{URL: url, Enter: turnedAway(keptBackError{})}, want: outcome{kind: billing.Transient, is: keptBackError{}}},
+		"turned away for a while":      {cfg: billing.Config{URL: url, Enter: turnedAway(restingError{})}, want: outcome{kind: billing.Unavailable, retryAfter: 7 * time.Second, is: restingError{}}},
 		"lost in between":              {cfg: billing.Config{URL: url, Wrap: failing(syscall.ECONNRESET)}, want: outcome{kind: billing.Unknown, maybeDone: true}},
 		"in between, the time is over": {cfg: billing.Config{URL: url, Wrap: failing(context.DeadlineExceeded)}, want: outcome{kind: billing.Unknown, maybeDone: true}},
 	} {
@@ -313,6 +318,10 @@ type keptBackError struct{}
 
 func (keptBackError) Error() string { return "the lease is over" }
 func (keptBackError) NotSent() bool { return true }
+
+type restingError struct{ keptBackError }
+
+func (restingError) RetryAfter() time.Duration { return 7 * time.Second }
 
 func client(t *testing.T, cfg billing.Config) *billing.Client {
 	t.Helper()

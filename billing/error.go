@@ -69,6 +69,7 @@ var (
 //	503                                            Unavailable  yes  some proxies say it after they passed the request on
 //	refused, no such host, no TLS, no connection   Unavailable  no
 //	the caller's context ends before sending       Transient    no
+//	turned away by Config.Enter                    Transient    no   Unavailable, and kept, where it says how long
 //	reset, time-out, cut once a connection stands  Unknown      yes
 //	truncated, too long, not JSON, another object  Unknown      yes  another id than the one chosen: Permanent
 //

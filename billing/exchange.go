@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // maxAnswer holds a list of about a hundred thousand subscriptions.
@@ -32,14 +33,6 @@ func (r request) write() bool { return r.method != http.MethodGet }
 
 // call sends one request, in its turn, and classifies what comes back.
 func (c *Client) call(ctx context.Context, r request) error {
-	select {
-	case c.turns <- struct{}{}:
-		defer func() { <-c.turns }()
-	case <-ctx.Done():
-	}
-	if ctx.Err() != nil { // a free turn does not hide it: select chooses at random
-		return &Error{Kind: Transient, Op: r.op, Message: "not sent", Err: context.Cause(ctx)}
-	}
 	var body []byte
 	if r.body != nil {
 		var err error
@@ -47,7 +40,12 @@ func (c *Client) call(ctx context.Context, r request) error {
 			return &Error{Kind: Permanent, Op: r.op, Err: err}
 		}
 	}
+	leave, err := c.enter(ctx)
+	if err != nil {
+		return r.turnedAway(err)
+	}
 	status, header, answer, err := c.exchange(ctx, r, body)
+	leave(status, err)
 	if err != nil {
 		return err
 	}
@@ -56,6 +54,34 @@ func (c *Client) call(ctx context.Context, r request) error {
 		return r.decode(status, answer)
 	}
 	return r.refusal(readFault(status, header, answer))
+}
+
+// turns lets in who comes first.
+type turns chan struct{}
+
+func (t turns) enter(ctx context.Context) (leave func(int, error), err error) {
+	select {
+	case t <- struct{}{}:
+		if ctx.Err() == nil { // a free turn does not hide it: select chooses at random
+			return func(int, error) { <-t }, nil
+		}
+		<-t
+	case <-ctx.Done():
+	}
+	return nil, context.Cause(ctx)
+}
+
+// turnedAway classifies a request that had no turn.
+func (r request) turnedAway(err error) error {
+	e := &Error{Kind: Transient, Op: r.op, Message: "not sent", Err: err}
+	rest, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err)
+	if ok {
+		e.Kind, e.RetryAfter = Unavailable, rest.RetryAfter()
+	}
+	return e
 }
 
 // exchange returns an error only when there is no whole answer.

@@ -3,10 +3,12 @@ package billing_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -141,5 +143,23 @@ func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	close(release)
 	if err := <-first; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestATurnEndsWithItsAnswerAndTheTimeBeginsWithIt(t *testing.T) {
+	url, _ := script(t, fault("503 Service Unavailable", "x"), answer{}, answer{status: "200 OK", body: "[]"})
+	var ends []string
+	c := client(t, billing.Config{
+		URL: url, Timeout: 50 * time.Millisecond,
+		Enter: func(context.Context) (func(int, error), error) {
+			time.Sleep(60 * time.Millisecond) // in line, for longer than a request may take
+			return func(status int, err error) { ends = append(ends, fmt.Sprint(status, " ", err != nil)) }, nil
+		},
+	})
+	for range 3 {
+		_ = c.Ping(t.Context())
+	}
+	if want := []string{"503 false", "0 true", "200 false"}; !slices.Equal(ends, want) {
+		t.Errorf("it was told of %q, want %q", ends, want)
 	}
 }

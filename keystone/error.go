@@ -75,6 +75,7 @@ func (k Kind) String() string {
 //	EOF, reset, time-out, ctx ended after sending    Unknown                 Transient     yes
 //	time-out or ctx ended before sending             Transient               Transient     no
 //	truncated, non-JSON or incomplete 2xx answer     Unknown                 Transient     yes
+//	turned away, for Keystone is out of order        Unavailable             Unavailable   no
 //	stopped by the guard                             Permanent, ErrGuard     -             no
 //
 // A ctx that ended is found by errors.Is(err, context.Canceled) or context.DeadlineExceeded.

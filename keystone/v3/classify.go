@@ -57,7 +57,10 @@ func byFault(p purpose, op string, err error, note *call) *keystone.Error {
 		e.Err = transport.Err // without the URL: Op says enough
 	}
 	var marked interface{ NotSent() bool }
+	var resting interface{ RetryAfter() time.Duration }
 	switch {
+	case errors.As(err, &resting): // it was turned away
+		e.Kind, e.RetryAfter = keystone.Unavailable, resting.RetryAfter()
 	case note.reached && p == write:
 		e.Kind, e.MaybeDone = keystone.Unknown, true
 	case note.reached:

@@ -3,6 +3,7 @@ package v3
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -28,8 +29,12 @@ type Config struct {
 	// Base sends the requests; nil means NewTransport(TLS). An error of it that has a method "NotSent() bool" answering
 	// true counts as a request that was never sent. Logins, which many calls share, come with the context values of one of them.
 	Base http.RoundTripper
-	// Timeout is for one request and its answer; 0 means 30 s.
+	// Timeout is for one request and its answer, once its turn has come; 0 means 30 s.
 	Timeout time.Duration
+	// Enter gives a request its turn, and leave is told how it ended: the status of its answer, or what came instead of
+	// one. An error, which has a method "NotSent() bool" answering true, means that the request may not be sent; one with a
+	// method "RetryAfter() time.Duration", that Keystone is out of order for so long. nil lets in everybody.
+	Enter func(context.Context) (leave func(status int, err error), err error)
 
 	// AllowAdminRole lets Roles resolve "admin" and the roles that imply it.
 	AllowAdminRole bool
@@ -63,10 +68,14 @@ func New(cfg Config) (*Cloud, error) {
 	if base == nil {
 		base = NewTransport(cfg.TLS)
 	}
+	enter := cfg.Enter
+	if enter == nil {
+		enter = func(context.Context) (func(int, error), error) { return func(int, error) {}, nil }
+	}
 	guarded := &guard{
 		endpoint: endpoint,
 		may:      cfg.MayWriteDomain,
-		next:     limit{wire{base, maxAnswer}, cmp.Or(cfg.Timeout, 30*time.Second)},
+		next:     turn{limit{wire{base, maxAnswer}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter},
 	}
 	c := &Cloud{
 		bare:     client(endpoint, guarded),

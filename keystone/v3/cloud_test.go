@@ -1,11 +1,13 @@
 package v3_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
@@ -36,6 +38,7 @@ func newHouse(t *testing.T, change ...func(*v3.Config)) *house {
 		Credential:     v3.Credential{Username: "admin", UserDomainID: "default", Password: "secret", ProjectName: "admin", ProjectDomainID: "default"},
 		Base:           h.wire,
 		MayWriteDomain: func(id string) bool { return id == "default" },
+		Enter:          turns(t),
 	}
 	for _, c := range change {
 		c(&h.config)
@@ -44,6 +47,29 @@ func newHouse(t *testing.T, change ...func(*v3.Config)) *house {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// turns lets some requests out at a time, and sees to it that all have come back when the test ends.
+func turns(t *testing.T) func(context.Context) (func(int, error), error) {
+	place := make(chan struct{}, 64)
+	t.Cleanup(func() {
+		for range cap(place) {
+			select {
+			case place <- struct{}{}:
+			case <-time.After(5 * time.Second):
+				t.Fatal("a request keeps its turn")
+			}
+		}
+	})
+	return func(ctx context.Context) (func(int, error), error) {
+		select {
+		case place <- struct{}{}:
+			leave := sync.OnceFunc(func() { <-place })
+			return func(int, error) { leave() }, nil
+		case <-ctx.Done():
+			return nil, unsent{ctx.Err()}
+		}
+	}
 }
 
 // wire counts requests and lets a test answer them itself.

@@ -221,6 +221,52 @@ func compare(t *testing.T, what string, err error, want verdict) {
 	}
 }
 
+// resting turns requests away.
+type resting struct{ error }
+
+func (resting) NotSent() bool             { return true }
+func (resting) RetryAfter() time.Duration { return 7 * time.Second }
+
+func TestWhatIsTurnedAwayIsNotSent(t *testing.T) {
+	for what, c := range map[string]struct {
+		err  error
+		want verdict
+	}{
+		"Keystone is out of order": {resting{errors.New("out of order")}, verdict{kind: keystone.Unavailable, after: 7 * time.Second}},
+		"given up in line":         {unsent{context.Canceled}, verdict{kind: keystone.Transient}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			shut := false
+			h := newHouse(t, func(cfg *v3.Config) {
+				enter := cfg.Enter
+				cfg.Enter = func(ctx context.Context) (func(int, error), error) {
+					if shut {
+						return nil, c.err
+					}
+					return enter(ctx)
+				}
+			})
+			fresh, err := v3.New(h.config)
+			if err == nil {
+				err = h.cloud.Ping(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			shut = true
+			sent := len(h.wire.requests())
+			compare(t, "a login", fresh.Ping(t.Context()), c.want)
+			_, _, err = h.cloud.EnsureProject(t.Context(), tenant("1"))
+			compare(t, "a write", err, c.want)
+			_, err = h.cloud.FindProject(t.Context(), "default", "bs-customer-1")
+			compare(t, "a read", err, c.want)
+			if got := len(h.wire.requests()); got != sent {
+				t.Errorf("%d requests were sent all the same", got-sent)
+			}
+		})
+	}
+}
+
 func TestFaultsOfAnExchange(t *testing.T) {
 	for _, c := range []struct {
 		what  string

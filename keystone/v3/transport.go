@@ -145,17 +145,39 @@ func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	resp.Body = &cancelBody{ReadCloser: resp.Body, cancel: cancel}
+	resp.Body = &endedBody{ReadCloser: resp.Body, ended: cancel}
 	return resp, nil
 }
 
-type cancelBody struct {
+// endedBody says when an answer's body is closed.
+type endedBody struct {
 	io.ReadCloser
-	cancel context.CancelFunc
+	ended func()
 }
 
-// Close ends the request's context.
-func (b *cancelBody) Close() error {
-	defer b.cancel()
+// Close closes the body, and then says so.
+func (b *endedBody) Close() error {
+	defer b.ended()
 	return b.ReadCloser.Close()
+}
+
+// turn makes each request wait for its turn, which lasts until its answer is read.
+type turn struct {
+	next  http.RoundTripper
+	enter func(context.Context) (leave func(status int, err error), err error)
+}
+
+// RoundTrip sends nothing where enter has an error.
+func (t turn) RoundTrip(req *http.Request) (*http.Response, error) {
+	leave, err := t.enter(req.Context())
+	if err != nil {
+		return nil, err
+	}
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		leave(0, err)
+		return nil, err
+	}
+	resp.Body = &endedBody{ReadCloser: resp.Body, ended: func() { leave(resp.StatusCode, nil) }}
+	return resp, nil
 }
