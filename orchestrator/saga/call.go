@@ -21,6 +21,7 @@ func (leaseLostError) NotSent() bool { return true }
 // Call is one attempt of a Do or Undo, as they find it in their context.
 type Call struct {
 	RunID     string
+	Merchant  string // whose run it is
 	Step      string // with the item, if it has one: "assign-customer-role/member"
 	Item      string
 	Attempt   int
@@ -47,6 +48,11 @@ func CallOf(ctx context.Context) *Call {
 		return c
 	}
 	return &Call{lease: func() error { return nil }}
+}
+
+// OnBehalfOf gives a context for calls outside of a run that are made for a merchant: CallOf tells whose they are.
+func OnBehalfOf(ctx context.Context, merchant string) context.Context {
+	return context.WithValue(ctx, callKey{}, &Call{Merchant: merchant, lease: func() error { return nil }})
 }
 
 // Made records an object that this step made or adopted; it is stored with the outcome, whatever that is.

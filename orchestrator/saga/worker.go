@@ -105,7 +105,7 @@ func (w *worker) fly(name string) {
 	code := w.def.step(name)
 	_, item, _ := strings.Cut(name, "/")
 	c := &Call{
-		RunID: w.run.ID, Step: name, Item: item, Attempt: row.Attempts, LookFirst: row.Unknowns > 0,
+		RunID: w.run.ID, Merchant: w.run.Merchant, Step: name, Item: item, Attempt: row.Attempts, LookFirst: row.Unknowns > 0,
 		Undo: row.State == StepUndoing, Probe: w.run.State == Compensated, lease: w.lease.check,
 	}
 	do := code.do
