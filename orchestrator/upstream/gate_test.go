@@ -1,0 +1,323 @@
+package upstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// enter lets a merchant's call through, or ends the test.
+func enter(t *testing.T, g *upstream.Gate, merchant string) func(int, error) {
+	t.Helper()
+	leave, err := g.Enter(saga.OnBehalfOf(t.Context(), merchant))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leave
+}
+
+// queue has merchants wait one after another, and tells in which order they had their turns.
+func queue(t *testing.T, g *upstream.Gate, merchants ...string) (order func() []string) {
+	var mu sync.Mutex
+	var called []string
+	for i, merchant := range merchants {
+		go func() {
+			leave := enter(t, g, merchant)
+			mu.Lock()
+			called = append(called, fmt.Sprint(merchant, i))
+			mu.Unlock()
+			time.Sleep(time.Second) // of the bubble's time
+			leave(http.StatusOK, nil)
+		}()
+		synctest.Wait()
+	}
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(called)
+	}
+}
+
+func TestMerchantsTakeTurnsAndEachKeepsItsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(upstream.Gates).Of("it", 1)
+		leave := enter(t, g, "bulk")
+		order := queue(t, g, "bulk", "bulk", "bulk", "one", "other", "bulk", "one")
+		leave(http.StatusOK, nil)
+		time.Sleep(time.Minute)
+		want := []string{"bulk0", "one3", "other4", "bulk1", "one6", "bulk2", "bulk5"}
+		if got := order(); !slices.Equal(got, want) {
+			t.Errorf("turns: %v, want %v", got, want)
+		}
+	})
+}
+
+func TestNoMoreThanItsConnectionsAreUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(upstream.Gates).Of("it", 3)
+		order := queue(t, g, slices.Repeat([]string{"m"}, 10)...)
+		for n, seconds := 3, 0; n <= 9; n, seconds = n+3, seconds+1 {
+			if got := len(order()); got != n {
+				t.Errorf("%d had their turn after %d s, want %d", got, seconds, n)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestWhoGivesUpInLineLosesNobodysPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(upstream.Gates).Of("it", 1)
+		leave := enter(t, g, "m")
+		cause := errors.New("enough")
+		ctx, giveUp := context.WithCancelCause(saga.OnBehalfOf(t.Context(), "m"))
+		gone := make(chan error)
+		go func() {
+			_, err := g.Enter(ctx)
+			gone <- err
+		}()
+		synctest.Wait()
+		order := queue(t, g, "m")
+		giveUp(cause)
+		err := <-gone
+		if !errors.Is(err, cause) || !notSent(err) {
+			t.Errorf("got %v; want %v, and that nothing was sent", err, cause)
+		}
+		leave(http.StatusOK, nil)
+		leave(http.StatusOK, nil) // gives no second place
+		synctest.Wait()
+		if got := order(); len(got) != 1 {
+			t.Errorf("had their turn: %v, want the one that still waited", got)
+		}
+		if next := queue(t, g, "m"); len(next()) != 0 {
+			t.Error("two were let in at once")
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestPlacesAreNeverLost(t *testing.T) {
+	g := new(upstream.Gates).Of("it", 2)
+	var all sync.WaitGroup
+	for i := range 2000 { // some give up at the very moment in which they are called
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%7)*100*time.Microsecond)
+			defer cancel()
+			if leave, err := g.Enter(ctx); err == nil {
+				leave(http.StatusOK, nil)
+			}
+		})
+	}
+	all.Wait()
+	first, second := enter(t, g, "m"), enter(t, g, "m")
+	first(http.StatusOK, nil)
+	second(http.StatusOK, nil)
+}
+
+func notSent(err error) bool {
+	e, ok := errors.AsType[interface {
+		error
+		NotSent() bool
+	}](err)
+	return ok && e.NotSent()
+}
+
+// fail makes calls end as they do when nobody is there.
+func fail(t *testing.T, g *upstream.Gate, times int) {
+	t.Helper()
+	for range times {
+		enter(t, g, "m")(0, errors.New("connection refused"))
+	}
+}
+
+func turnedAway(ctx context.Context, g *upstream.Gate) *upstream.OpenError {
+	_, err := g.Enter(ctx)
+	open, _ := errors.AsType[*upstream.OpenError](err)
+	return open
+}
+
+// trials calls through a gate, and has the test say how each call ends.
+type trials struct {
+	t    *testing.T
+	gate *upstream.Gate
+	made atomic.Int32
+	ends func(leave func(status int, err error))
+}
+
+func (tr *trials) call(ctx context.Context) error {
+	leave, err := tr.gate.Enter(ctx)
+	if err != nil {
+		tr.t.Errorf("a trial was turned away: %v", err)
+		return err
+	}
+	tr.made.Add(1)
+	tr.ends(leave)
+	return nil
+}
+
+func TestWhatIsOutOfOrderIsLeftAloneAndTriedByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var gates upstream.Gates
+		g := gates.Of("it", 4)
+		gates.Of("another", 1)
+		var down atomic.Bool
+		down.Store(true)
+		tr := &trials{t: t, gate: g, ends: func(leave func(int, error)) {
+			if down.Load() {
+				leave(http.StatusServiceUnavailable, nil)
+				return
+			}
+			leave(http.StatusOK, nil)
+		}}
+		g.TryBy(tr.call)
+		fail(t, g, 5)
+		time.Sleep(3 * time.Second)
+		open := turnedAway(t.Context(), g)
+		if open == nil || open.RetryAfter() != 7*time.Second || !open.NotSent() || open.Upstream() != "it" {
+			t.Fatalf("got %+v; want to be turned away for 7 s more", open)
+		}
+		time.Sleep(time.Hour)
+		if tr.made.Load() < 350 || tr.made.Load() > 360 {
+			t.Errorf("it was tried %d times in an hour, want every ten seconds", tr.made.Load())
+		}
+		if got := gates.Open(); !slices.Equal(got, []string{"it"}) || turnedAway(t.Context(), g) == nil {
+			t.Errorf("left alone: %v, want it", got)
+		}
+		down.Store(false)
+		time.Sleep(11 * time.Second)
+		if got := gates.Open(); got != nil {
+			t.Errorf("left alone although it is well again: %v", got)
+		}
+		order := queue(t, g, "m", "m", "m", "m")
+		if got := order(); len(got) != 4 {
+			t.Errorf("%v have gone, want all", got)
+		}
+		time.Sleep(time.Hour)
+		if tr.made.Load() > 361 {
+			t.Error("it is tried although it is well")
+		}
+	})
+}
+
+func TestOnlyTheTrialIsMadeWhileOneIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(upstream.Gates).Of("it", 4)
+		tr := &trials{t: t, gate: g, ends: func(leave func(int, error)) {
+			time.Sleep(30 * time.Second)
+			leave(http.StatusOK, nil)
+		}}
+		g.TryBy(tr.call)
+		fail(t, g, 5)
+		time.Sleep(15 * time.Second)
+		if open := turnedAway(t.Context(), g); tr.made.Load() != 1 || open == nil || open.RetryAfter() != 10*time.Second {
+			t.Errorf("got %+v beside %d trials; want to be turned away for 10 s beside one", open, tr.made.Load())
+		}
+		time.Sleep(30 * time.Second)
+		enter(t, g, "m")(http.StatusOK, nil)
+	})
+}
+
+func TestATrialThatTellsNothingIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(upstream.Gates).Of("it", 1)
+		tr := &trials{t: t, gate: g, ends: func(leave func(int, error)) { leave(0, saga.ErrLeaseLost) }}
+		g.TryBy(tr.call)
+		fail(t, g, 5)
+		time.Sleep(time.Minute)
+		if tr.made.Load() < 5 || !g.Open() {
+			t.Errorf("%d trials in a minute, left alone: %t", tr.made.Load(), g.Open())
+		}
+	})
+}
+
+func TestThoseInLineAreTurnedAwayWhenItGoesOutOfOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(upstream.Gates).Of("it", 1)
+		fail(t, g, 4)
+		leave := enter(t, g, "m")
+		away := make(chan *upstream.OpenError)
+		for range 3 {
+			go func() { away <- turnedAway(t.Context(), g) }()
+		}
+		synctest.Wait()
+		leave(0, errors.New("connection refused"))
+		for range 3 {
+			if open := <-away; open == nil || open.RetryAfter() != 10*time.Second {
+				t.Errorf("got %+v; want to be turned away for 10 s", open)
+			}
+		}
+	})
+}
+
+func TestWhatTellsThatAnUpstreamIsOutOfOrder(t *testing.T) {
+	given := func(cancel context.CancelFunc) { cancel() }
+	late := func(context.CancelFunc) { time.Sleep(2 * callTime) }
+	for name, c := range map[string]struct {
+		status int
+		err    error
+		after  func(context.CancelFunc) // what became of the caller's context meanwhile
+		opens  bool
+	}{
+		"502":                    {status: 502, opens: true},
+		"503":                    {status: 503, opens: true},
+		"504":                    {status: 504, opens: true},
+		"no answer":              {err: errors.New("EOF"), opens: true},
+		"no answer in time":      {err: context.DeadlineExceeded, after: late, opens: true},
+		"200":                    {status: 200},
+		"400":                    {status: 400},
+		"401":                    {status: 401},
+		"404":                    {status: 404},
+		"409":                    {status: 409},
+		"429":                    {status: 429},
+		"500 for a bad request":  {status: 500},
+		"the caller gave it up":  {err: context.Canceled, after: given},
+		"the lease ended before": {err: saga.ErrLeaseLost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := new(upstream.Gates).Of("it", 1)
+				for range 5 {
+					ctx, cancel := context.WithTimeout(t.Context(), callTime)
+					leave, err := g.Enter(ctx)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if c.after != nil {
+						c.after(cancel)
+					}
+					leave(c.status, c.err)
+					cancel()
+				}
+				if g.Open() != c.opens {
+					t.Errorf("left alone: %t, want %t", g.Open(), c.opens)
+				}
+			})
+		})
+	}
+}
+
+// callTime is what a call may take.
+const callTime = time.Second
+
+func TestASuccessInBetweenKeepsItOpenToAll(t *testing.T) {
+	g := new(upstream.Gates).Of("it", 1)
+	for range 5 {
+		fail(t, g, 4)
+		enter(t, g, "m")(http.StatusOK, nil)
+	}
+	if g.Open() {
+		t.Error("it is left alone although it answers now and then")
+	}
+}
