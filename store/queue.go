@@ -105,19 +105,53 @@ func (s *Store) HandBack(ctx context.Context, replica string, now, before time.T
 	return strays.UpdateColumns(map[string]any{"replica_id": nil, "due_at": now.UnixMicro()}).Error
 }
 
-// claimable chooses the runs that nobody works on and that are due, whose predecessor about the same subject is gone,
-// or that a verb waits for. Each arm lies in an index of live rows.
-const claimable = `
-SELECT id FROM runs WHERE replica_id IS NULL AND due_at <= ?
-UNION SELECT r.id FROM runs r WHERE r.waits_for IS NOT NULL AND r.replica_id IS NULL AND NOT EXISTS (
+// isDue tells the runs that nobody works on and that are due.
+const isDue = "r.replica_id IS NULL AND r.due_at <= @now AND (r.waits_on IS NULL OR r.waits_on NOT IN @down)"
+
+// front goes from merchant to merchant in the index of what waits, and tells up to which run of each the claim has to
+// look: a long line behind that costs nothing. It looks further than what it takes, because other replicas may be taking
+// the same with PostgreSQL, and what they have locked is skipped.
+const front = `
+WITH RECURSIVE merchant (id) AS (
+	SELECT MIN(merchant_id) FROM runs WHERE replica_id IS NULL AND due_at IS NOT NULL
+	UNION ALL
+	SELECT (SELECT MIN(merchant_id) FROM runs WHERE replica_id IS NULL AND due_at IS NOT NULL AND merchant_id > m.id)
+	FROM merchant m WHERE m.id IS NOT NULL
+), front (merchant_id, last) AS MATERIALIZED (
+	SELECT m.id, COALESCE((SELECT r.id FROM runs r WHERE r.merchant_id = m.id AND ` + isDue + `
+		ORDER BY r.id LIMIT 1 OFFSET @limit * 4), 'z') -- after all ids
+	FROM merchant m WHERE m.id IS NOT NULL
+)`
+
+// due gives what is due its turns: see saga.Queue. woken chooses the runs whose predecessor about the same subject is
+// gone, or that a verb waits for. Each part lies in an index of live rows.
+const (
+	due = `
+SELECT r.id, COALESCE(held.runs, 0) + ROW_NUMBER() OVER (PARTITION BY r.merchant_id ORDER BY r.id) AS turn
+FROM front JOIN runs r ON r.merchant_id = front.merchant_id AND r.id <= front.last
+LEFT JOIN (
+	SELECT merchant_id, COUNT(*) AS runs FROM runs WHERE replica_id IS NOT NULL GROUP BY merchant_id
+) held ON held.merchant_id = r.merchant_id
+WHERE ` + isDue
+	woken = `
+SELECT r.id, 0 FROM runs r WHERE r.waits_for IS NOT NULL AND r.replica_id IS NULL AND NOT EXISTS (
 	SELECT 1 FROM runs o WHERE o.subject = r.subject AND o.ended_at IS NULL AND o.id <> r.id
 		AND (o.id < r.id OR o.holds_subject))
-UNION SELECT v.run_id FROM verbs v WHERE v.consumed_at IS NULL`
+UNION ALL SELECT r.id, 0 FROM verbs v JOIN runs r ON r.id = v.run_id WHERE v.consumed_at IS NULL AND r.replica_id IS NULL`
+)
+
+// chosen are the first of all those.
+const chosen = front + `
+SELECT r.id FROM runs r JOIN (
+	SELECT id, MIN(turn) AS turn FROM (` + due + ` UNION ALL ` + woken + `) c GROUP BY id ORDER BY 2, 1 LIMIT @limit * 4
+) c ON c.id = r.id
+WHERE r.replica_id IS NULL
+ORDER BY c.turn, r.id LIMIT @limit`
 
 // claim takes the chosen runs. One that is not waiting for a predecessor any more takes its subject with it.
 const claim = `
-UPDATE runs SET replica_id = ?, epoch = epoch + 1, version = version + 1, take_overs = take_overs + 1,
-	due_at = COALESCE(due_at, ?),
+UPDATE runs SET replica_id = @replica, epoch = epoch + 1, version = version + 1, take_overs = take_overs + 1,
+	due_at = COALESCE(due_at, @now),
 	holds_subject = holds_subject OR (ended_at IS NULL AND NOT EXISTS (
 		SELECT 1 FROM runs o WHERE o.subject = runs.subject AND o.ended_at IS NULL AND o.id <> runs.id
 			AND (o.id < runs.id OR o.holds_subject))),
@@ -127,16 +161,18 @@ UPDATE runs SET replica_id = ?, epoch = epoch + 1, version = version + 1, take_o
 WHERE id IN (`
 
 // Claim takes up to limit runs under their next epoch.
-func (s *Store) Claim(ctx context.Context, replica string, now time.Time, limit int) ([]string, error) {
-	chosen := "SELECT id FROM runs WHERE replica_id IS NULL AND id IN (" + claimable + ") ORDER BY COALESCE(due_at, 0), id LIMIT ?"
+func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
+	lock := ""
 	if s.postgres() {
-		chosen += " FOR UPDATE SKIP LOCKED"
+		lock = " FOR UPDATE OF r SKIP LOCKED"
 	}
+	down := append([]string{""}, c.Down...) // a list in SQL cannot be empty
 	var ids []string
-	err := s.db.WithContext(ctx).Raw(claim+chosen+") RETURNING id",
-		replica, now.UnixMicro(), now.UnixMicro(), limit).Scan(&ids).Error
+	err := s.db.WithContext(ctx).Raw(claim+chosen+lock+") RETURNING id", map[string]any{
+		"replica": c.Replica, "now": c.Now.UnixMicro(), "limit": c.Limit, "down": down,
+	}).Scan(&ids).Error
 	if err != nil {
-		return nil, fmt.Errorf("claiming runs for replica %s: %w", replica, err)
+		return nil, fmt.Errorf("claiming runs for replica %s: %w", c.Replica, err)
 	}
 	return ids, nil
 }

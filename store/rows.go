@@ -27,6 +27,7 @@ type runRow struct {
 	Reason          *string `gorm:"column:reason" json:"reason"`
 	Cause           *string `gorm:"column:cause" json:"cause"`
 	WaitsFor        *string `gorm:"column:waits_for" json:"waits_for"`
+	WaitsOn         *string `gorm:"column:waits_on" json:"waits_on"` // what the reason says: for the claim
 	LeftBehind      *string `gorm:"column:left_behind" json:"left_behind"`
 	UpdatedAt       int64   `gorm:"column:updated_at;autoUpdateTime:false" json:"updated_at"`
 	EndedAt         *int64  `gorm:"column:ended_at" json:"ended_at"`
@@ -54,7 +55,7 @@ var (
 		"input", "idempotency_key", "fingerprint", "retry_of", "created_at",
 	}
 	runMutable = []string{
-		"state", "reason", "cause", "waits_for", "left_behind", "updated_at", "ended_at", "due_at", "worked",
+		"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
 		"budget_from", "probes", "take_overs", "holds_subject", "replica_id", "last_seq",
 	}
 	runFence    = []string{"epoch", "version"}
@@ -148,6 +149,9 @@ func rowOfRun(r *saga.Run) (runRow, error) {
 		DueAt: micros(r.DueAt), Worked: r.Worked.Microseconds(), BudgetFrom: r.BudgetFrom.UnixMicro(), Probes: r.Probes,
 		TakeOvers: r.TakeOvers, HoldsSubject: r.HoldsSubject, ReplicaID: text(r.Replica), Epoch: r.Epoch,
 		Version: r.Version, LastSeq: r.Seq,
+	}
+	if r.Reason != nil {
+		row.WaitsOn = text(r.Reason.Upstream)
 	}
 	err := encode(&row.Reason, r.Reason, r.Reason == nil)
 	if err == nil {

@@ -26,6 +26,9 @@ type Options struct {
 	Poll        time.Duration // how often is looked for work nobody told of; 5 s
 	Workers     int           // runs worked on at once; 64
 
+	// Down names the upstreams that are left alone at present: the runs that were turned away from one are not claimed.
+	Down func() []string
+
 	OnEvent func(*Run, Event) // after an event was stored
 	OnFault func(error)       // what went wrong with the engine itself
 }
@@ -45,6 +48,7 @@ type Engine struct {
 	replica  string // changes with every new lease
 	lease    *lease
 	stopping bool
+	behind   bool // runs wait to be claimed, as far as is known: a new one goes behind them
 	workers  map[string]*worker
 	idle     sync.WaitGroup // the workers
 }
@@ -59,6 +63,9 @@ func New(o Options) *Engine {
 	o.Workers = cmp.Or(o.Workers, 64)
 	if o.Clock == nil {
 		o.Clock = NewClock(time.Now)
+	}
+	if o.Down == nil {
+		o.Down = func() []string { return nil }
 	}
 	if o.OnEvent == nil {
 		o.OnEvent = func(*Run, Event) {}
@@ -200,11 +207,13 @@ func (e *Engine) queueBehind(run *Run, predecessor string) *Run {
 	return &waiting
 }
 
-// reserve makes a worker for a new run where this replica has a lease and room; nil otherwise.
+// reserve makes a worker for a new run where this replica has a lease and room, and no run waits to be claimed: a claim
+// is fair among merchants, so one's bulk must not get past it. nil otherwise.
 func (e *Engine) reserve(run *Run) *worker {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.lease == nil || e.stopping || len(e.workers) >= e.Workers || e.lease.check() != nil {
+	e.behind = e.behind || len(e.workers) >= e.Workers
+	if e.behind || e.lease == nil || e.stopping || e.lease.check() != nil {
 		return nil
 	}
 	run.Replica, run.Epoch = e.replica, 1
@@ -222,11 +231,12 @@ func (e *Engine) employ(run *Run) *worker {
 // release forgets a worker.
 func (e *Engine) release(w *worker) {
 	e.mu.Lock()
-	full := len(e.workers) >= e.Workers
 	delete(e.workers, w.run.ID)
+	room := e.Workers - len(e.workers)
+	worthIt := e.behind && room*8 >= e.Workers // a claim costs a commit: it takes some at a time
 	e.mu.Unlock()
 	e.idle.Done()
-	if full {
+	if worthIt {
 		e.lookForWork()
 	}
 }

@@ -30,6 +30,8 @@ type Failure struct {
 	At        time.Time `json:"at"`
 
 	Unavailable bool `json:"unavailable,omitempty"` // the upstream was out of order
+	// Upstream names one that is left alone for now, so that nothing was sent: see Options.Down.
+	Upstream string `json:"upstream,omitempty"`
 }
 
 // Kind says what an error means for the run.

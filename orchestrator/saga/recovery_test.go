@@ -24,12 +24,12 @@ type silent struct {
 	claims atomic.Int32
 }
 
-func (m *silent) Claim(ctx context.Context, replica string, now time.Time, limit int) ([]string, error) {
+func (m *silent) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	if m.claims.Add(1) == 1 {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return m.Queue.Claim(ctx, replica, now, limit)
+	return m.Queue.Claim(ctx, c)
 }
 
 func TestACallToTheDatabaseThatIsNeverAnsweredHoldsUpNothing(t *testing.T) {
@@ -169,8 +169,8 @@ type lostClaim struct {
 	lost bool
 }
 
-func (l *lostClaim) Claim(ctx context.Context, replica string, now time.Time, limit int) ([]string, error) {
-	ids, err := l.Queue.Claim(ctx, replica, now, limit)
+func (l *lostClaim) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
+	ids, err := l.Queue.Claim(ctx, c)
 	if len(ids) > 0 && !l.lost {
 		l.lost = true
 		return nil, errors.New("the connection broke")

@@ -157,15 +157,17 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	for {
 		room := e.room()
 		if room == 0 {
+			e.setBehind(true) // for all that is known
 			return nil
 		}
 		bounded, cancel := e.patiently(ctx)
-		ids, err := e.Queue.Claim(bounded, replica, e.Clock.Now(), room)
+		ids, err := e.Queue.Claim(bounded, Claim{Replica: replica, Now: e.Clock.Now(), Limit: room, Down: e.Down()})
 		cancel()
 		if err != nil {
 			e.beUnsure() // it may have taken some
 			return fmt.Errorf("claiming runs: %w", err)
 		}
+		e.setBehind(len(ids) == room)
 		for _, id := range ids {
 			e.takeUp(ctx, id)
 		}
@@ -267,6 +269,12 @@ func (e *Engine) room() int {
 		return 0
 	}
 	return max(0, e.Workers-len(e.workers))
+}
+
+func (e *Engine) setBehind(behind bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.behind = behind
 }
 
 func (e *Engine) working() []string {

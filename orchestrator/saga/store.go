@@ -104,13 +104,23 @@ type Queue interface {
 	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
 	// Leave ends the lease and hands back all runs of the replica, due now.
 	Leave(ctx context.Context, replica string, now time.Time) error
-	// Claim takes up to limit runs that nobody works on and that are due, under their next epoch, oldest first.
-	Claim(ctx context.Context, replica string, now time.Time, limit int) (runIDs []string, err error)
+	// Claim takes runs that nobody works on and that are due, under their next epoch. Runs that a verb or the end of a
+	// predecessor woke come first. Then merchants take turns: a run's turn is how many of its merchant's runs are worked
+	// on already, by whatever replica, or are due and older; of equal turns the oldest is first.
+	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
 	// HandBack gives up the runs leased to the replica that were last written before the given time and are not among
 	// those that it works on: a lost answer can leave such runs behind.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
 	// Listen tells of work, verbs and ends on other replicas until ctx ends or it breaks. It may miss some: poll as well.
 	Listen(ctx context.Context, wake func(Wake)) error
+}
+
+// Claim is what a replica can take.
+type Claim struct {
+	Replica string
+	Now     time.Time
+	Limit   int
+	Down    []string // upstreams: runs whose Reason names one are left, unless a verb woke them
 }
 
 // Renewal is what a replica learns when it prolongs its lease.

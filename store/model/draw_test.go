@@ -52,9 +52,9 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 	case n < 76:
 		return "leave", func(s storetest.Store) (string, error) { return "", s.Leave(ctx, replica, now) }
 	case n < 88:
-		limit := d.IntN(5)
+		c := saga.Claim{Replica: replica, Now: now, Limit: d.IntN(5), Down: d.down()}
 		return "claim", func(s storetest.Store) (string, error) {
-			ids, err := s.Claim(ctx, replica, now, limit)
+			ids, err := s.Claim(ctx, c)
 			return fmt.Sprint(slices.Sorted(slices.Values(ids))), err
 		}
 	case n < 91:
@@ -67,6 +67,9 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 	}
 	return "expire", func(s storetest.Store) (string, error) { return "", s.DeleteExpiredTokens(ctx, now) }
 }
+
+// down names some upstreams, or none.
+func (d *drawer) down() []string { return [][]string{nil, {"k0"}, {"k0", "k1"}}[d.IntN(3)] }
 
 func (d *drawer) replica() string { return fmt.Sprint("r", d.IntN(3)) }
 
@@ -102,7 +105,7 @@ func (d *drawer) newRun() saga.NewRun {
 		d.runs = append(d.runs, id)
 	}
 	run := &saga.Run{
-		ID: id, Workflow: "w", Merchant: "m", Subject: fmt.Sprint("s", d.IntN(20)), User: fmt.Sprint("u", d.IntN(8)), Plan: "p",
+		ID: id, Workflow: "w", Merchant: fmt.Sprint("m", d.IntN(3)), Subject: fmt.Sprint("s", d.IntN(20)), User: fmt.Sprint("u", d.IntN(8)), Plan: "p",
 		Key: []string{"", id, id, fmt.Sprint("k", d.IntN(20))}[d.IntN(4)], Input: []byte(`{"a":"ü"}`),
 		CreatedAt: d.now, State: saga.Running, UpdatedAt: d.now, BudgetFrom: d.now, DueAt: d.time(), HoldsSubject: true,
 		Epoch: 1, Version: 1, Seq: 1,
@@ -143,9 +146,13 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 	}
 	failure := saga.Failure{Code: "x", Detail: "nul \x00", At: d.now}
 	run.Reason = &saga.Reason{Kind: saga.WaitsForRetry, Failure: failure, Until: d.time()}
+	run.Reason.Upstream = []string{"", "k0", "k1"}[d.IntN(3)]
 	run.Cause, run.LeftBehind = &failure, []saga.LeftBehind{{Step: "a"}}
 	if d.IntN(3) == 0 {
-		run.Replica, run.Reason, run.Cause, run.LeftBehind = "", nil, nil, []saga.LeftBehind{}
+		run.Replica, run.Cause, run.LeftBehind = "", nil, []saga.LeftBehind{}
+		if d.IntN(2) == 0 {
+			run.Reason = nil
+		}
 	}
 	cp.Steps = []saga.StepRow{
 		{Name: "a", Position: 7, State: saga.StepUnknown, Output: []byte(`{"b": 1}`), Error: &failure, RetryAt: d.time(), UndoneAt: d.time()},

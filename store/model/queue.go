@@ -88,18 +88,17 @@ func (s *Store) HandBack(ctx context.Context, replica string, now, before time.T
 func (r *row) handBack(now time.Time) { r.Replica, r.DueAt = "", maybeMoment(&now) }
 
 // Claim takes up to limit runs under their next epoch: see saga.Queue.
-func (s *Store) Claim(ctx context.Context, replica string, now time.Time, limit int) ([]string, error) {
+func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	chosen := slices.DeleteFunc(slices.Clone(s.runs), func(r *row) bool { return !s.claimable(r, now) })
-	slices.SortStableFunc(chosen, func(a, b *row) int { return cmp.Compare(a.due(), b.due()) })
-	chosen = chosen[:min(limit, len(chosen))]
+	chosen := s.byTurn(c)
+	chosen = chosen[:min(c.Limit, len(chosen))]
 	for _, r := range chosen { // all or none
-		if err := s.unclaimable(r, replica); err != nil {
-			return nil, fmt.Errorf("claiming runs for replica %s: %w", replica, err)
+		if err := s.unclaimable(r, c.Replica); err != nil {
+			return nil, fmt.Errorf("claiming runs for replica %s: %w", c.Replica, err)
 		}
 	}
 	var ids []string
@@ -109,9 +108,9 @@ func (s *Store) Claim(ctx context.Context, replica string, now time.Time, limit 
 			r.WaitsFor = ""
 		}
 		if r.DueAt == nil {
-			r.DueAt = maybeMoment(&now)
+			r.DueAt = maybeMoment(&c.Now)
 		}
-		r.Replica = replica
+		r.Replica = c.Replica
 		r.Epoch++
 		r.Version++
 		r.TakeOvers++
@@ -120,22 +119,38 @@ func (s *Store) Claim(ctx context.Context, replica string, now time.Time, limit 
 	return ids, nil
 }
 
-// claimable tells whether nobody works on a run and it is due, its predecessor about the same subject is gone, or a verb
-// waits for it.
-func (s *Store) claimable(r *row, now time.Time) bool {
-	if r.Replica != "" {
-		return false
+// byTurn gives the runs that can be claimed in the order of their turns: see saga.Queue.
+func (s *Store) byTurn(c saga.Claim) []*row {
+	turns := map[string]int{} // of the merchants' last
+	for _, r := range s.runs {
+		if r.Replica != "" {
+			turns[r.Merchant]++
+		}
 	}
-	return r.DueAt != nil && !r.DueAt.After(moment(now)) || r.WaitsFor != "" && !s.blocked(r) ||
-		len(s.waitingVerbs(r.ID)) > 0
+	var chosen []*row
+	turn := map[*row]int{}
+	for _, r := range s.runs {
+		due := r.due(c.Now, c.Down)
+		if due {
+			turns[r.Merchant]++
+			turn[r] = turns[r.Merchant]
+		}
+		woken := r.Replica == "" && (r.WaitsFor != "" && !s.blocked(r) || len(s.waitingVerbs(r.ID)) > 0)
+		if woken {
+			turn[r] = 0
+		}
+		if due || woken {
+			chosen = append(chosen, r)
+		}
+	}
+	slices.SortStableFunc(chosen, func(a, b *row) int { return cmp.Compare(turn[a], turn[b]) })
+	return chosen
 }
 
-// due is when a run was due first of all, in microseconds: what is due at no time goes first.
-func (r *row) due() int64 {
-	if r.DueAt == nil {
-		return 0
-	}
-	return r.DueAt.UnixMicro()
+// due tells whether nobody works on a run, its time has come, and what it waits for is not down.
+func (r *row) due(now time.Time, down []string) bool {
+	return r.Replica == "" && r.DueAt != nil && !r.DueAt.After(moment(now)) &&
+		(r.Reason == nil || !slices.Contains(down, r.Reason.Upstream))
 }
 
 // blocked tells whether another run about the same subject goes first.

@@ -60,7 +60,7 @@ func claimedOnce(t *testing.T, s fixture) {
 	claimed := make([][]string, 20)
 	for i := range claimed {
 		all.Go(func() {
-			ids, err := s.Claim(t.Context(), fmt.Sprint("r", 1+i%2), epoch, 10)
+			ids, err := s.Claim(t.Context(), saga.Claim{Replica: fmt.Sprint("r", 1+i%2), Now: epoch, Limit: 10})
 			if err != nil {
 				t.Error(err)
 			}
@@ -83,19 +83,17 @@ func claimedOnce(t *testing.T, s fixture) {
 	}
 }
 
-// oldestFirst shows who is taken where there is no room for all: who rests and a verb waits for, then by when it was due.
+// oldestFirst shows who is taken where there is no room for all: by when runs were accepted, not by when they were due.
 func oldestFirst(t *testing.T, s fixture) {
-	dueAt := func(d time.Duration) func(*saga.Run) {
+	dueAt := func(d time.Duration) string {
 		at := epoch.Add(d)
-		return func(r *saga.Run) { r.Replica, r.DueAt = "", &at }
+		return s.create(t, func(r *saga.Run) { r.Replica, r.DueAt = "", &at }).Run.ID
 	}
-	same := []string{s.create(t, dueAt(-time.Second)).Run.ID, s.create(t, dueAt(-time.Second)).Run.ID}
-	now := s.create(t, dueAt(0)).Run.ID
-	first := s.create(t, dueAt(-time.Minute)).Run.ID
+	ids := []string{dueAt(-time.Second), dueAt(0), dueAt(-time.Minute)}
 	if got := s.claim(t, 0); len(got) != 0 {
 		t.Errorf("claimed %v without room", got)
 	}
-	for _, want := range []string{first, same[0], same[1], now} {
+	for _, want := range ids {
 		if got := s.claim(t, 1); !slices.Equal(got, []string{want}) {
 			t.Errorf("claimed %v, want %s", got, want)
 		}
@@ -105,7 +103,7 @@ func oldestFirst(t *testing.T, s fixture) {
 // counted shows what a claim changes: the holder, epoch, version and take-overs, and nothing else.
 func counted(t *testing.T, s fixture) {
 	want := s.create(t, func(r *saga.Run) { r.Replica, r.Epoch, r.Version, r.TakeOvers = "", 3, 5, 2 }).Run
-	if _, err := s.Claim(t.Context(), "r1", epoch.Add(time.Second), 1); err != nil {
+	if _, err := s.Claim(t.Context(), saga.Claim{Replica: "r1", Now: epoch.Add(time.Second), Limit: 1}); err != nil {
 		t.Fatal(err)
 	}
 	want.Replica, want.Epoch, want.Version, want.TakeOvers = "r1", 4, 6, 3
@@ -155,7 +153,7 @@ func probes(t *testing.T, s fixture) {
 // strangers shows that only a replica that has joined can claim, and that it changes nothing otherwise.
 func strangers(t *testing.T, s fixture) {
 	n := s.create(t, idle)
-	if ids, err := s.Claim(t.Context(), "r9", epoch, 10); err == nil {
+	if ids, err := s.Claim(t.Context(), saga.Claim{Replica: "r9", Now: epoch, Limit: 10}); err == nil {
 		t.Errorf("a replica that never joined claimed %v", ids)
 	}
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {

@@ -50,6 +50,10 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"a run behind another is claimed when that ends", behind},
 		{"only what is due and unleased is claimed", onlyDue},
 		{"the oldest are claimed first", oldestFirst},
+		{"merchants take turns in a claim", turns},
+		{"a merchant with runs under way comes later", underWay},
+		{"what an operator woke comes first", wokenFirst},
+		{"what waits for an upstream that is down is left", leftAlone},
 		{"a claim is counted", counted},
 		{"a verb reaches a run behind another", verbBehind},
 		{"a run waits for a younger holder", youngHolder},
@@ -161,9 +165,9 @@ func (f fixture) commit(t *testing.T, cp saga.Checkpoint) saga.CommitResult {
 }
 
 // claim claims for r1 at epoch and sorts the ids: a store may answer in any order.
-func (f fixture) claim(t *testing.T, limit int) []string {
+func (f fixture) claim(t *testing.T, limit int, down ...string) []string {
 	t.Helper()
-	ids, err := f.Claim(t.Context(), "r1", epoch, limit)
+	ids, err := f.Claim(t.Context(), saga.Claim{Replica: "r1", Now: epoch, Limit: limit, Down: down})
 	if err != nil {
 		t.Fatal(err)
 	}

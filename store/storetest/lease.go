@@ -22,7 +22,7 @@ func endedLease(t *testing.T, s fixture) {
 			t.Errorf("renewing r2: %+v, %v; want freed %t", renewal, err, freed)
 		}
 	}
-	ids, err := s.Claim(t.Context(), "r2", late, 10)
+	ids, err := s.Claim(t.Context(), saga.Claim{Replica: "r2", Now: late, Limit: 10})
 	if err != nil || !slices.Equal(ids, []string{n.Run.ID}) {
 		t.Fatalf("claimed %v, %v; want the dead replica's run", ids, err)
 	}

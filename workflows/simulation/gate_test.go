@@ -131,8 +131,8 @@ func (g gate) Leave(ctx context.Context, replica string, now time.Time) error {
 	return tell(ctx, g, "leave", func(ctx context.Context) error { return g.store.Leave(ctx, replica, now) })
 }
 
-func (g gate) Claim(ctx context.Context, replica string, now time.Time, limit int) ([]string, error) {
-	return ask(ctx, g, "claim", func(ctx context.Context) ([]string, error) { return g.store.Claim(ctx, replica, now, limit) })
+func (g gate) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
+	return ask(ctx, g, "claim", func(ctx context.Context) ([]string, error) { return g.store.Claim(ctx, c) })
 }
 
 func (g gate) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
