@@ -18,12 +18,21 @@ type refusal struct {
 
 func (r refusal) Error() string { return r.detail }
 
+// turnedAway is the error of what stands before an upstream that is out of order: nothing was sent.
+type turnedAway interface {
+	error
+	Upstream() string
+}
+
 // judge tells what an error of a step means for its run: the one place where going on or giving up is decided.
 func judge(err error) saga.Verdict {
 	v := saga.Verdict{Failure: saga.Failure{Code: "internal", Detail: err.Error(), FixBy: saga.FixByOperator}}
 	if r, ok := errors.AsType[refusal](err); ok {
 		v.Kind, v.Failure.Code, v.Failure.FixBy = r.kind, r.code, r.fixBy
 		return v
+	}
+	if away, ok := errors.AsType[turnedAway](err); ok {
+		v.Failure.Upstream = away.Upstream()
 	}
 	if e, ok := errors.AsType[*keystone.Error](err); ok {
 		return ofKeystone(v, e)

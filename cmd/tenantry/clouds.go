@@ -12,6 +12,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // clouds gives each cloud's Keystone by its name. One is set up when it is first asked for, and then kept.
@@ -20,6 +21,8 @@ type clouds struct {
 	merchants  merchants.Store
 	domain     string // of merchants that name none
 	allowAdmin bool
+	gates      *upstream.Gates
+	most       int // requests to one at once
 
 	mu    sync.Mutex
 	known map[string]*cloud
@@ -37,12 +40,15 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)
 	}
 	made := &cloud{name: name, clouds: c, domains: map[string]bool{}}
+	gate := c.gates.Of("keystone/"+name, c.most)
+	cfg.Enter = gate.Enter
 	cfg.Base = saga.Fence(v3.NewTransport(cfg.TLS))
 	cfg.AllowAdminRole = c.allowAdmin
 	cfg.MayWriteDomain = made.mayWrite
 	if made.Identity, err = v3.New(cfg); err != nil {
 		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)
 	}
+	gate.TryBy(made.Ping)
 	if c.known == nil {
 		c.known = map[string]*cloud{}
 	}

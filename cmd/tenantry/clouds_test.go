@@ -9,13 +9,14 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/store"
 )
 
 // newClouds are clouds over one Keystone, with a database of merchants.
 func newClouds(t *testing.T, url string, s *store.Store) *clouds {
 	t.Helper()
-	return &clouds{domain: "default", merchants: s.Merchants(), config: func(string) (v3.Config, error) {
+	return &clouds{gates: new(upstream.Gates), domain: "default", merchants: s.Merchants(), config: func(string) (v3.Config, error) {
 		return v3.Config{URL: url, Credential: v3.Credential{
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		}}, nil

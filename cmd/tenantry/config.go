@@ -21,6 +21,8 @@ type Config struct {
 	DatabaseURL string // postgres://... or sqlite:PATH
 	SecretKey   []byte // 32 bytes; nil: kept beside the SQLite database, see secretKey
 
+	KeystoneConnections int // requests to one cloud's Keystone at once, at least 1
+
 	BillingURL         string // BillingStack's, with its version; empty: the embedded server
 	BillingListen      string // host:port of the embedded server, which lets in whoever reaches it
 	BillingConnections int    // requests to BillingStack at once, at least 1

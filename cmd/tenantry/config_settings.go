@@ -36,6 +36,7 @@ func (c *Config) settings() []setting {
 			func() string { return maskURL(c.DatabaseURL) }),
 		masked(of("secret_key", &c.SecretKey, key, "", secretExample),
 			func() string { return mask(c.SecretKey != nil) }),
+		of("keystone_connections", &c.KeystoneConnections, positive, "16", "16"),
 		of("billing_url", &c.BillingURL, billingURL, "", "http://billing.example.org:9091/v2"),
 		of("billing_listen", &c.BillingListen, address, "127.0.0.1:9091", "127.0.0.1:9091"),
 		of("billing_connections", &c.BillingConnections, positive, "", "1"),

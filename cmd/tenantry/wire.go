@@ -16,6 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -31,17 +32,24 @@ type parts struct {
 
 // wire builds the engine and the HTTP API in front of it. It sends nothing to anybody.
 func wire(p parts) (*saga.Engine, http.Handler, error) {
+	var gates upstream.Gates
 	identities := &clouds{
 		config: p.cloud, merchants: p.store.Merchants(), domain: p.Domain, allowAdmin: p.AllowCloudAdminRole,
+		gates: &gates, most: p.KeystoneConnections,
 	}
 	usual, err := p.cloud(merchants.DefaultCloud)
 	if err != nil {
 		return nil, nil, err
 	}
-	bill, err := billing.New(billing.Config{URL: p.billingURL, Connections: p.BillingConnections, Wrap: saga.Fence})
+	toBilling := gates.Of("billingstack", p.BillingConnections)
+	bill, err := billing.New(billing.Config{
+		URL: p.billingURL, Connections: p.BillingConnections, Wrap: saga.Fence,
+		Enter: toBilling.Enter,
+	})
 	if err != nil {
 		return nil, nil, err
 	}
+	toBilling.TryBy(bill.Ping)
 	var handover workflows.Handover
 	clock := saga.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Upstreams{
@@ -52,7 +60,7 @@ func wire(p parts) (*saga.Engine, http.Handler, error) {
 	}
 	engine := saga.New(saga.Options{
 		Store: p.store, Queue: p.store, Workflows: definitions, NewID: newID, Clock: clock,
-		Lease: p.Lease, Settle: p.Settle, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter,
+		Lease: p.Lease, Settle: p.Settle, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter, Down: gates.Open,
 		OnEvent: logEvent(p.log), OnFault: func(err error) { p.log.Error().Err(err).Msg("engine") },
 	})
 	handler, err := api.New(api.Options{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // The security schemes of the document.
@@ -53,6 +54,10 @@ func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 				return err
 			}
 			c.Set(contextCaller, w)
+			if w.merchant != nil {
+				r := c.Request()
+				c.SetRequest(r.WithContext(saga.OnBehalfOf(r.Context(), w.merchant.ID)))
+			}
 			return next(c)
 		}
 	}
