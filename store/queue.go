@@ -166,16 +166,26 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	if s.postgres() {
 		lock = " FOR UPDATE OF r SKIP LOCKED"
 	}
-	down := append([]string{""}, c.Down...) // a list in SQL cannot be empty
 	var ids []string
 	err := s.db.WithContext(ctx).Raw(claim+chosen+lock+") RETURNING id", map[string]any{
-		"replica": c.Replica, "now": c.Now.UnixMicro(), "limit": c.Limit, "down": down,
+		"replica": c.Replica, "now": c.Now.UnixMicro(), "limit": c.Limit, "down": someOf(c.Down),
 	}).Scan(&ids).Error
 	if err != nil {
 		return nil, fmt.Errorf("claiming runs for replica %s: %w", c.Replica, err)
 	}
 	return ids, nil
 }
+
+// Due counts what Claim goes through: see saga.Queue.
+func (s *Store) Due(ctx context.Context, now time.Time, down []string) (n int, err error) {
+	err = s.db.WithContext(ctx).Raw("SELECT COUNT(*) FROM runs r WHERE "+isDue, map[string]any{
+		"now": now.UnixMicro(), "down": someOf(down),
+	}).Scan(&n).Error
+	return n, err
+}
+
+// someOf is a list that SQL takes: one cannot be empty there.
+func someOf(names []string) []string { return append([]string{""}, names...) }
 
 // notify tells the other replicas when the transaction commits. With SQLite there are none.
 func (s *Store) notify(tx *gorm.DB, word string) error {

@@ -35,6 +35,13 @@ func (s *Store) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, 
 	})
 }
 
+// LiveRuns counts the runs of a merchant that have not ended.
+func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
+	var n int64
+	err := s.db.WithContext(ctx).Model(&runRow{}).Where("merchant_id = ? AND ended_at IS NULL", merchant).Count(&n).Error
+	return int(n), err
+}
+
 // Runs reads the runs that match, youngest first. Customer, subscription and project match what a run made or adopted.
 func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return s.read(ctx, func(db *gorm.DB) *gorm.DB {

@@ -43,6 +43,7 @@ type Engine struct {
 	joined    chan struct{} // closed once the database's time is known
 
 	unsureUntil atomic.Int64 // unix nanoseconds: see beUnsure
+	pace        pace
 
 	mu       sync.Mutex
 	replica  string // changes with every new lease
@@ -50,6 +51,8 @@ type Engine struct {
 	stopping bool
 	behind   bool // runs wait to be claimed, as far as is known: a new one goes behind them
 	workers  map[string]*worker
+	waiting  int            // how many runs wait to be claimed, as far as is known
+	counted  time.Time      // when that was read
 	idle     sync.WaitGroup // the workers
 }
 
@@ -80,6 +83,12 @@ func New(o Options) *Engine {
 		kick:      make(chan struct{}, 1),
 		joined:    make(chan struct{}),
 		workers:   map[string]*worker{},
+	}
+	e.OnEvent = func(r *Run, event Event) {
+		if event.Kind == EventRunSucceeded || event.Kind == EventCompensated {
+			e.pace.ended(event.At)
+		}
+		o.OnEvent(r, event)
 	}
 	for _, d := range o.Workflows {
 		e.workflows[d.Name] = d
@@ -155,6 +164,9 @@ func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
 	}
 	e.OnEvent(run, accepted)
 	if w == nil {
+		e.mu.Lock()
+		e.waiting++
+		e.mu.Unlock()
 		e.lookForWork()
 		return run, nil
 	}
@@ -223,6 +235,9 @@ func (e *Engine) reserve(run *Run) *worker {
 // employ registers a worker for a leased run. The caller holds the lock.
 func (e *Engine) employ(run *Run) *worker {
 	w := newWorker(e, e.workflows[run.Workflow], run, e.lease)
+	if len(e.workers) == 0 {
+		e.pace.work(e.Clock.Now(), true)
+	}
 	e.workers[run.ID] = w
 	e.idle.Add(1)
 	return w
@@ -232,6 +247,9 @@ func (e *Engine) employ(run *Run) *worker {
 func (e *Engine) release(w *worker) {
 	e.mu.Lock()
 	delete(e.workers, w.run.ID)
+	if len(e.workers) == 0 {
+		e.pace.work(e.Clock.Now(), false)
+	}
 	room := e.Workers - len(e.workers)
 	worthIt := e.behind && room*8 >= e.Workers // a claim costs a commit: it takes some at a time
 	e.mu.Unlock()

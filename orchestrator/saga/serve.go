@@ -158,7 +158,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 		room := e.room()
 		if room == 0 {
 			e.setBehind(true) // for all that is known
-			return nil
+			return e.countWaiting(ctx)
 		}
 		bounded, cancel := e.patiently(ctx)
 		ids, err := e.Queue.Claim(bounded, Claim{Replica: replica, Now: e.Clock.Now(), Limit: room, Down: e.Down()})
@@ -274,7 +274,9 @@ func (e *Engine) room() int {
 func (e *Engine) setBehind(behind bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.behind = behind
+	if e.behind = behind; !behind {
+		e.waiting = 0
+	}
 }
 
 func (e *Engine) working() []string {

@@ -48,6 +48,8 @@ type Store interface {
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
 	// Events reads the events of a run with a higher seq than after, in order.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
+	// LiveRuns counts the runs of a merchant that have not ended.
+	LiveRuns(ctx context.Context, merchant string) (int, error)
 	// AddVerb stores what an operator wants and wakes who works on the run, or makes it due.
 	AddVerb(ctx context.Context, now time.Time, v Verb) error
 	// Verbs reads the verbs of a run that nobody has consumed, oldest first.
@@ -108,6 +110,9 @@ type Queue interface {
 	// predecessor woke come first. Then merchants take turns: a run's turn is how many of its merchant's runs are worked
 	// on already, by whatever replica, or are due and older; of equal turns the oldest is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
+	// Due counts the runs that a claim might take for their time having come, but for those that wait for an upstream
+	// that is down.
+	Due(ctx context.Context, now time.Time, down []string) (int, error)
 	// HandBack gives up the runs leased to the replica that were last written before the given time and are not among
 	// those that it works on: a lost answer can leave such runs behind.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error

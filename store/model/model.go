@@ -183,6 +183,25 @@ func (r *row) object(kind, id string) *saga.Object {
 	return &r.Objects[i]
 }
 
+// LiveRuns counts the runs of a merchant that have not ended: see saga.Store.
+func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
+	return s.count(ctx, func(r *row) bool { return r.Merchant == merchant && r.EndedAt == nil })
+}
+
+func (s *Store) count(ctx context.Context, fits func(*row) bool) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	for _, r := range s.runs {
+		if fits(r) {
+			n++
+		}
+	}
+	return n, nil
+}
+
 // Events reads events of a run: see saga.Store.
 func (s *Store) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
 	s.mu.Lock()

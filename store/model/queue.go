@@ -147,6 +147,11 @@ func (s *Store) byTurn(c saga.Claim) []*row {
 	return chosen
 }
 
+// Due counts the runs whose time has come: see saga.Queue.
+func (s *Store) Due(ctx context.Context, now time.Time, down []string) (int, error) {
+	return s.count(ctx, func(r *row) bool { return r.due(now, down) })
+}
+
 // due tells whether nobody works on a run, its time has come, and what it waits for is not down.
 func (r *row) due(now time.Time, down []string) bool {
 	return r.Replica == "" && r.DueAt != nil && !r.DueAt.After(moment(now)) &&

@@ -54,6 +54,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"a merchant with runs under way comes later", underWay},
 		{"what an operator woke comes first", wokenFirst},
 		{"what waits for an upstream that is down is left", leftAlone},
+		{"what is due and what lives can be counted", counts},
 		{"a claim is counted", counted},
 		{"a verb reaches a run behind another", verbBehind},
 		{"a run waits for a younger holder", youngHolder},

@@ -3,6 +3,7 @@ package storetest
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -62,6 +63,8 @@ func leftAlone(t *testing.T, s fixture) {
 		return n.Run.ID
 	}
 	first, second, other := waiting("keystone/a"), waiting("keystone/a"), waiting("keystone/b")
+	s.count(t, 3)
+	s.count(t, 1, "keystone/a", "billingstack")
 	if got := s.claim(t, 10, "keystone/a", "billingstack"); !slices.Equal(got, []string{other}) {
 		t.Errorf("claimed %v, want %s, whose upstream is well", got, other)
 	}
@@ -71,5 +74,29 @@ func leftAlone(t *testing.T, s fixture) {
 	}
 	if got := s.claim(t, 10); !slices.Equal(got, []string{first}) {
 		t.Errorf("claimed %v once the upstream is back, want %s", got, first)
+	}
+}
+
+func counts(t *testing.T, s fixture) {
+	s.dueFor(t, "m", "m", "other")
+	s.create(t, nil) // m's, and worked on
+	later := epoch.Add(time.Minute)
+	s.create(t, func(r *saga.Run) { r.Replica, r.DueAt = "", &later })
+	s.create(t, func(r *saga.Run) {
+		r.State, r.EndedAt, r.HoldsSubject, r.Replica, r.DueAt = saga.Succeeded, &epoch, false, "", nil
+	})
+	s.count(t, 3)
+	for merchant, want := range map[string]int{"m": 4, "other": 1, "nobody": 0} {
+		if n, err := s.LiveRuns(t.Context(), merchant); err != nil || n != want {
+			t.Errorf("%d runs of %s live, %v; want %d", n, merchant, err, want)
+		}
+	}
+}
+
+// count wants so many runs to be due.
+func (f fixture) count(t *testing.T, want int, down ...string) {
+	t.Helper()
+	if n, err := f.Due(t.Context(), epoch, down); err != nil || n != want {
+		t.Errorf("%d are due while %v are down, %v; want %d", n, down, err, want)
 	}
 }

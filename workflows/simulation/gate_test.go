@@ -94,6 +94,10 @@ func (g gate) Run(ctx context.Context, id string) (*saga.Run, error) {
 	return ask(ctx, g, "run "+id, func(ctx context.Context) (*saga.Run, error) { return g.store.Run(ctx, id) })
 }
 
+func (g gate) LiveRuns(ctx context.Context, merchant string) (int, error) {
+	return ask(ctx, g, "live runs of "+merchant, func(ctx context.Context) (int, error) { return g.store.LiveRuns(ctx, merchant) })
+}
+
 func (g gate) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, error) {
 	return ask(ctx, g, "run of "+key, func(ctx context.Context) (*saga.Run, error) { return g.store.RunOfKey(ctx, merchant, key) })
 }
@@ -133,6 +137,10 @@ func (g gate) Leave(ctx context.Context, replica string, now time.Time) error {
 
 func (g gate) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	return ask(ctx, g, "claim", func(ctx context.Context) ([]string, error) { return g.store.Claim(ctx, c) })
+}
+
+func (g gate) Due(ctx context.Context, now time.Time, down []string) (int, error) {
+	return ask(ctx, g, "due", func(ctx context.Context) (int, error) { return g.store.Due(ctx, now, down) })
 }
 
 func (g gate) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
