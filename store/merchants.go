@@ -188,6 +188,7 @@ type merchantRow struct {
 	SubscriptionRoles []string `gorm:"column:subscription_roles;serializer:json"`
 	OnFailure         string   `gorm:"column:on_failure"`
 	AdoptUnmarked     bool     `gorm:"column:adopt_unmarked"`
+	MaxLiveRuns       int      `gorm:"column:max_live_runs"`
 	CreatedAt         int64    `gorm:"column:created_at;autoCreateTime:false"`
 	DisabledAt        *int64   `gorm:"column:disabled_at"`
 }
@@ -199,8 +200,8 @@ func merchantRowOf(m merchants.Merchant) merchantRow {
 	return merchantRow{
 		ID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain, CustomerRoles: append([]string{}, m.CustomerRoles...),
 		SubscriptionRoles: append([]string{}, m.SubscriptionRoles...), OnFailure: m.OnFailure,
-		AdoptUnmarked: m.AdoptUnmarked,
-		CreatedAt:     m.CreatedAt.UnixMicro(), DisabledAt: micros(m.DisabledAt),
+		AdoptUnmarked: m.AdoptUnmarked, MaxLiveRuns: m.MaxLiveRuns,
+		CreatedAt: m.CreatedAt.UnixMicro(), DisabledAt: micros(m.DisabledAt),
 	}
 }
 
@@ -208,7 +209,7 @@ func (r merchantRow) merchant() merchants.Merchant {
 	return merchants.Merchant{
 		ID: r.ID, Name: r.Name, Cloud: r.Cloud, Domain: r.Domain, CustomerRoles: r.CustomerRoles,
 		SubscriptionRoles: r.SubscriptionRoles, OnFailure: r.OnFailure, AdoptUnmarked: r.AdoptUnmarked,
-		CreatedAt: at(r.CreatedAt), DisabledAt: maybeAt(r.DisabledAt),
+		MaxLiveRuns: r.MaxLiveRuns, CreatedAt: at(r.CreatedAt), DisabledAt: maybeAt(r.DisabledAt),
 	}
 }
 

@@ -28,7 +28,7 @@ func story(t *testing.T, all merchants.Store) {
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	m := merchants.Merchant{
 		ID: "f47f51dd-e7db-47e2-bdb1-83935a50cf87", Name: "M", Cloud: "default", Domain: "customers",
-		CustomerRoles: []string{"member"}, SubscriptionRoles: []string{}, OnFailure: merchants.Hold, AdoptUnmarked: true,
+		CustomerRoles: []string{"member"}, SubscriptionRoles: []string{}, OnFailure: merchants.Hold, AdoptUnmarked: true, MaxLiveRuns: 7,
 		CreatedAt: now,
 	}
 	first := newKey(t, m.ID, now)

@@ -38,6 +38,8 @@ type Config struct {
 	Deadline    time.Duration // how long a run may work before it is compensated
 	GiveUpAfter time.Duration // how long a run may also wait for an upstream
 
+	MaxLiveRuns int // of a merchant that has no limit of its own: orders beyond are refused
+
 	LogLevel  string // debug, info, warn or error
 	LogFormat string // json or console
 }

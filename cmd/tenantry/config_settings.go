@@ -49,6 +49,7 @@ func (c *Config) settings() []setting {
 		of("settle", &c.Settle, atLeast(0), "90s", "90s"),
 		of("deadline", &c.Deadline, atLeast(time.Second), "15m", "15m"),
 		of("give_up_after", &c.GiveUpAfter, atLeast(time.Second), "24h", "24h"),
+		of("max_live_runs", &c.MaxLiveRuns, positive, "1000", "1000"),
 		of("log_level", &c.LogLevel, oneOf("debug", "info", "warn", "error"), "info", "debug"),
 		of("log_format", &c.LogFormat, oneOf("json", "console"), "json", "console"),
 	}

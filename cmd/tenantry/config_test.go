@@ -17,20 +17,22 @@ var (
 
 func defaults() Config {
 	return Config{
-		Listen:             "127.0.0.1:9292",
-		DatabaseURL:        "sqlite:/home/ann/.local/share/tenantry/tenantry.db",
-		BillingListen:      "127.0.0.1:9091",
-		BillingConnections: 64,
-		CustomerRoles:      []string{"member", "bs-admin"},
-		SubscriptionRoles:  []string{"member"},
-		Domain:             "default",
-		AdminRole:          "admin",
-		Lease:              10 * time.Second,
-		Settle:             90 * time.Second,
-		Deadline:           15 * time.Minute,
-		GiveUpAfter:        24 * time.Hour,
-		LogLevel:           "info",
-		LogFormat:          "json",
+		Listen:              "127.0.0.1:9292",
+		DatabaseURL:         "sqlite:/home/ann/.local/share/tenantry/tenantry.db",
+		KeystoneConnections: 16,
+		BillingListen:       "127.0.0.1:9091",
+		BillingConnections:  64,
+		CustomerRoles:       []string{"member", "bs-admin"},
+		SubscriptionRoles:   []string{"member"},
+		Domain:              "default",
+		AdminRole:           "admin",
+		Lease:               10 * time.Second,
+		Settle:              90 * time.Second,
+		Deadline:            15 * time.Minute,
+		GiveUpAfter:         24 * time.Hour,
+		MaxLiveRuns:         1000,
+		LogLevel:            "info",
+		LogFormat:           "json",
 	}
 }
 

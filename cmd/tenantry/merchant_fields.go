@@ -21,6 +21,7 @@ type merchantFields struct {
 	customerRoles, subscriptionRoles string
 	onFailure                        string
 	adoptUnmarked                    bool
+	maxLiveRuns                      int
 }
 
 func merchantFlags(c *cobra.Command) *merchantFields {
@@ -33,6 +34,7 @@ func merchantFlags(c *cobra.Command) *merchantFields {
 	flags.StringVar(&f.subscriptionRoles, "subscription-roles", "", "on subscription tenants, likewise")
 	flags.StringVar(&f.onFailure, "on-failure", merchants.Compensate, "what happens to a run that failed: compensate or hold")
 	flags.BoolVar(&f.adoptUnmarked, "adopt-unmarked", false, "tenants of the right name that carry no mark may be used")
+	flags.IntVar(&f.maxLiveRuns, "max-live-runs", 0, "how many of its runs may be under way; 0 is the configuration's")
 	return f
 }
 
@@ -63,6 +65,12 @@ func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Mercha
 	}
 	if given("adopt-unmarked") {
 		m.AdoptUnmarked = f.adoptUnmarked
+	}
+	if given("max-live-runs") {
+		if f.maxLiveRuns < 0 || f.maxLiveRuns > merchants.MostLiveRuns {
+			return usage("--max-live-runs: wanted 0 to %d", merchants.MostLiveRuns)
+		}
+		m.MaxLiveRuns = f.maxLiveRuns
 	}
 	if given("customer-roles") {
 		list, err := allowedRoles(c, f.customerRoles)
@@ -100,7 +108,7 @@ func viewMerchant(m merchants.Merchant) client.Merchant {
 	return client.Merchant{
 		MerchantID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain,
 		CustomerRoles: append(client.Roles{}, m.CustomerRoles...), SubscriptionRoles: append(client.Roles{}, m.SubscriptionRoles...),
-		OnFailure: client.OnFailure(m.OnFailure), AdoptUnmarked: m.AdoptUnmarked,
+		OnFailure: client.OnFailure(m.OnFailure), AdoptUnmarked: m.AdoptUnmarked, MaxLiveRuns: m.MaxLiveRuns,
 		CreatedAt: m.CreatedAt, DisabledAt: m.DisabledAt,
 	}
 }

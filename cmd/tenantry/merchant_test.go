@@ -28,10 +28,11 @@ func TestMerchantLife(t *testing.T) {
 	if code, out, _ = line(t, env, "merchant", "create", someMerchant, "--name", "ACME"); code != exitRefused || out != "" {
 		t.Errorf("create again: got %d, %q, want %d and nothing", code, out, exitRefused)
 	}
-	code, out, stderr = line(t, env, "merchant", "update", someMerchant, "--name", "Acme", "--customer-roles", "", "-f", "yaml")
+	code, out, stderr = line(t, env, "merchant", "update", someMerchant, "--name", "Acme", "--customer-roles", "",
+		"--max-live-runs", "7", "-f", "yaml")
 	want := "adopt_unmarked: false\ncloud: default\n"
 	if code != 0 || !strings.HasPrefix(out, want) || !strings.Contains(out, "\nname: Acme\n") ||
-		!strings.Contains(out, "\ndomain: acme\n") || !strings.Contains(out, "\ncustomer_roles: []\n") {
+		!strings.Contains(out, "\ndomain: acme\n") || !strings.Contains(out, "\nmax_live_runs: 7\n") || !strings.Contains(out, "\ncustomer_roles: []\n") {
 		t.Errorf("update: got %d, %s%s", code, out, stderr)
 	}
 	if code, out, _ = line(t, env, "merchant", "rotate-key", someMerchant); code != 0 || strings.Contains(out, secret) {
@@ -70,6 +71,10 @@ func TestRefusedCommandLines(t *testing.T) {
 		"a merchant of no kind": {args: []string{"merchant", "create", "ACME", "--name", "A"}, code: exitUsage, says: `"ACME" is not a merchant's id`},
 		"no name":               {args: []string{"merchant", "create", someMerchant}, code: exitUsage, says: "--name is needed"},
 		"a name with an emoji":  {args: []string{"merchant", "create", someMerchant, "--name", "A🦊"}, code: exitUsage, says: "--name: wanted"},
+		"a limit below none": {
+			args: []string{"merchant", "create", someMerchant, "--name", "A", "--max-live-runs", "-1"},
+			code: exitUsage, says: "--max-live-runs: wanted 0 to 1000000",
+		},
 		"the role admin": {
 			args: []string{"merchant", "create", someMerchant, "--name", "A", "--subscription-roles", "member,Admin"},
 			code: exitUsage, says: "--subscription-roles: role admin opens the whole cloud",

@@ -68,6 +68,7 @@ func wire(p parts) (*saga.Engine, http.Handler, error) {
 		NewID: newID, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: &handover,
 		Defaults: api.Defaults{
 			CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain,
+			MaxLiveRuns: p.MaxLiveRuns,
 		},
 		KeystoneURL: usual.URL, TLS: p.TLSCert != "", Version: version, Log: p.log,
 		Ready: []api.Check{

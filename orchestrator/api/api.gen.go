@@ -365,6 +365,9 @@ type Merchant struct {
 	// Domain Of its users and tenants.
 	Domain string `json:"domain"`
 
+	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	MaxLiveRuns int `json:"max_live_runs"`
+
 	// MerchantID BillingStack's.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
@@ -388,6 +391,9 @@ type MerchantCreate struct {
 
 	// Domain Name or id.
 	Domain *string `json:"domain,omitempty"`
+
+	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID UUID `json:"merchant_id"`
@@ -422,6 +428,9 @@ type MerchantCreated struct {
 	// Domain Of its users and tenants.
 	Domain string `json:"domain"`
 
+	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	MaxLiveRuns int `json:"max_live_runs"`
+
 	// MerchantID BillingStack's.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
@@ -453,6 +462,9 @@ type MerchantUpdate struct {
 
 	// Domain Name or id; empty is the configuration's.
 	Domain *string `json:"domain,omitempty"`
+
+	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
 	Name *Name `json:"name,omitempty"`
@@ -545,6 +557,9 @@ type Problem struct {
 	// Type A page about this kind of problem, relative to this server.
 	Type     string    `json:"type"`
 	Upstream *Upstream `json:"upstream,omitempty"`
+
+	// ViolatedPolicies Those of RateLimit-Policy that the request is over.
+	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
 // Readiness defines model for Readiness.

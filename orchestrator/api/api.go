@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -18,7 +19,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Options is what the API is made of. All of it is required but ScopedTokens, Ready and KeystoneURL.
+// Options is what the API is made of. All of it is required but Admissions, ScopedTokens, Ready and
+// KeystoneURL.
 type Options struct {
 	Engine    *saga.Engine
 	Merchants merchants.Store
@@ -29,6 +31,10 @@ type Options struct {
 	Random    io.Reader                       // for API keys: crypto/rand.Reader
 	Defaults  Defaults
 	AdminRole string // an operator's, in Keystone
+
+	// Admissions is how many orders are checked and accepted at once; more are refused. Four times as many may wait for
+	// their runs; who comes then does not wait. 0 is 256.
+	Admissions int
 
 	ScopedTokens ScopedTokens
 	KeystoneURL  string // where a caller gets tokens, for WWW-Authenticate
@@ -43,6 +49,7 @@ type Defaults struct {
 	CustomerRoles     []string
 	SubscriptionRoles []string
 	Domain            string // name or id
+	MaxLiveRuns       int    // how many runs of a merchant may not have ended, for more to be accepted
 }
 
 // Billing is what is read of BillingStack. Each call answers for one merchant: what is another's is billing.ErrNotFound.
@@ -78,6 +85,9 @@ type server struct {
 	docs     func() (*docs, error) // made when they are first read
 	reads    singleflight.Group    // equal reads of upstreams that are under way
 	tokens   tokenCache            // of operators
+
+	admissions, waiting places
+	quotas              quotas
 }
 
 // New makes the handler of the whole API.
@@ -86,7 +96,11 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading the OpenAPI document: %w", err)
 	}
-	s := &server{Options: o, document: document}
+	admissions := cmp.Or(o.Admissions, usualAdmissions)
+	s := &server{
+		Options: o, document: document,
+		admissions: make(places, admissions), waiting: make(places, admissions*waitingPerAdmission),
+	}
 	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()
 	e.HTTPErrorHandler = s.refuse
@@ -95,6 +109,7 @@ func New(o Options) (http.Handler, error) {
 	for id, operation := range document.operations {
 		perOperation[id] = []echo.MiddlewareFunc{s.authenticate(operation), checkParameters(operation)}
 	}
+	perOperation["subscribe"] = append([]echo.MiddlewareFunc{s.boundAdmission}, perOperation["subscribe"]...)
 	RegisterHandlersWithOptions(e, s, RegisterHandlersOptions{OperationMiddlewares: perOperation})
 	return e, nil
 }

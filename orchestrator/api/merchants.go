@@ -47,7 +47,7 @@ func (s *server) CreateMerchant(c echo.Context) error {
 		ID: want.MerchantID, Name: cmp.Or(valueOf(want.Name), known.Name), Cloud: cmp.Or(valueOf(want.Cloud), merchants.DefaultCloud),
 		Domain: valueOf(want.Domain), CustomerRoles: valueOf(want.CustomerRoles), SubscriptionRoles: valueOf(want.SubscriptionRoles),
 		OnFailure: cmp.Or(string(valueOf(want.OnFailure)), merchants.Compensate), AdoptUnmarked: valueOf(want.AdoptUnmarked),
-		CreatedAt: s.now(),
+		MaxLiveRuns: valueOf(want.MaxLiveRuns), CreatedAt: s.now(),
 	}
 	if err := s.resolves(ctx, m); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (s *server) CreateMerchant(c echo.Context) error {
 		APIKey: key.Key, APISecret: secret,
 		MerchantID: v.MerchantID, Name: v.Name, Cloud: v.Cloud, Domain: v.Domain, CustomerRoles: v.CustomerRoles,
 		SubscriptionRoles: v.SubscriptionRoles, OnFailure: v.OnFailure, AdoptUnmarked: v.AdoptUnmarked,
-		CreatedAt: v.CreatedAt,
+		MaxLiveRuns: v.MaxLiveRuns, CreatedAt: v.CreatedAt,
 	})
 }
 
@@ -117,6 +117,7 @@ func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	set(&m.SubscriptionRoles, want.SubscriptionRoles)
 	set(&m.OnFailure, (*string)(want.OnFailure))
 	set(&m.AdoptUnmarked, want.AdoptUnmarked)
+	set(&m.MaxLiveRuns, want.MaxLiveRuns)
 	switch {
 	case want.Disabled == nil:
 	case *want.Disabled:
@@ -201,6 +202,6 @@ func viewMerchant(m merchants.Merchant) Merchant {
 	return Merchant{
 		MerchantID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain, CustomerRoles: append(Roles{}, m.CustomerRoles...),
 		SubscriptionRoles: append(Roles{}, m.SubscriptionRoles...), OnFailure: OnFailure(m.OnFailure),
-		AdoptUnmarked: m.AdoptUnmarked, CreatedAt: m.CreatedAt, DisabledAt: m.DisabledAt,
+		AdoptUnmarked: m.AdoptUnmarked, MaxLiveRuns: m.MaxLiveRuns, CreatedAt: m.CreatedAt, DisabledAt: m.DisabledAt,
 	}
 }

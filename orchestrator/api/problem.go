@@ -34,7 +34,8 @@ type refusal struct {
 	upstream   *Upstream
 	challenge  string
 	retryAfter time.Duration
-	cause      error // for the log
+	policy     string // of RateLimit-Policy, that the request is over
+	cause      error  // for the log
 }
 
 func (r *refusal) Error() string {
@@ -161,10 +162,14 @@ func (r *refusal) body(requestID string) Problem {
 	const service = "subscription-orchestration."
 	page := "/problems/" + r.kind.name
 	code := service + cmp.Or(r.code, r.kind.name)
+	var violated *[]string
+	if r.policy != "" {
+		violated = &[]string{r.policy}
+	}
 	return Problem{
 		Type: page, Title: r.kind.title, Status: r.kind.status, Detail: some(r.detail), Instance: some(r.instance), Code: code,
 		RequestID: requestID, Retryable: r.kind.retryable, FixBy: some(cmp.Or(r.fixBy, r.kind.fixBy)), Step: some(r.step),
-		Upstream: r.upstream, InvalidParams: list(shown(r.params)),
+		Upstream: r.upstream, InvalidParams: list(shown(r.params)), ViolatedPolicies: violated,
 		Errors: []APIError{{
 			RequestID: requestID, Code: code, Status: r.kind.status, Title: r.kind.title, Detail: r.detail,
 			Links: Links{{Rel: "help", Href: page}},

@@ -134,6 +134,11 @@ var (
 		"One key is one order for ever. Send a new key with a new order.", false, FixByMerchant,
 	}
 
+	quotaExceeded = kind{
+		"quota-exceeded", http.StatusTooManyRequests, "The merchant has too many runs under way",
+		"RateLimit-Policy tells how many may be. Repeat the call after Retry-After, with the same key.", true, FixByNobody,
+	}
+
 	internalError = kind{
 		"internal-error", http.StatusInternalServerError, "A fault of this service",
 		"Its log tells more under request_id. An order may be repeated with the same key.", true, FixByOperator,
@@ -145,6 +150,10 @@ var (
 	configurationFault = kind{
 		"configuration-fault", http.StatusServiceUnavailable, "The service is not set up for this",
 		"The merchant's cloud, domain or roles do not exist or are refused. The log tells more under request_id.", false, FixByOperator,
+	}
+	overloaded = kind{
+		"overloaded", http.StatusServiceUnavailable, "Too many orders came at once",
+		"Nothing was accepted. Repeat the call after Retry-After, with the same key.", true, FixByNobody,
 	}
 	outcomeUnknown = kind{
 		"outcome-unknown", http.StatusServiceUnavailable, "It is not known whether the order was accepted",
@@ -160,6 +169,6 @@ func kinds() []kind {
 		tlsRequired, merchantDisabled, userDomainForeign, tokenDelegated, userNotOfCustomer, forbidden,
 		routeNotFound, merchantNotFound, runNotFound, subscriptionNotFound, methodNotAllowed,
 		subscriptionFailed, verbRefused, merchantExists, preconditionFailed, bodyTooLarge, contentTypeUnsupported, keyReused,
-		internalError, upstreamUnavailable, configurationFault, outcomeUnknown,
+		quotaExceeded, internalError, upstreamUnavailable, configurationFault, overloaded, outcomeUnknown,
 	}
 }

@@ -76,7 +76,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	h := c.Response().Header()
 	h.Set("ETag", tag(run))
 	if !run.State.Ended() {
-		h.Set(echo.HeaderRetryAfter, seconds(comeAgain(run, s.now())))
+		h.Set(echo.HeaderRetryAfter, seconds(s.comeAgain(run, s.now())))
 	}
 	if matches(known, tag(run)) {
 		return c.NoContent(http.StatusNotModified)

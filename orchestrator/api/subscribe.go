@@ -43,6 +43,11 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 		return s.replay(c, run, prefer)
 	}
 
+	leave, err := s.withinQuota(c, merchant)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	order, err := s.admit(r.Context(), merchant, body, r.Header.Values(headerSubjectToken))
 	if err != nil {
 		return err
@@ -57,6 +62,7 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	watcher := s.Engine.NewWatcher(order.RunID)
 	defer watcher.Close()
 	run, err := s.start(r.Context(), order)
+	leave()
 	if errors.Is(err, saga.ErrKeyUsed) { // by a request that came at the same time
 		if run, err = s.known(r.Context(), merchant.ID, key, mark); err != nil {
 			return err
@@ -129,6 +135,12 @@ func noToken() (string, bool) { return "", false }
 func (s *server) answer(
 	c echo.Context, run *saga.Run, watcher *saga.Watcher, prefer preference, take func() (token string, ok bool),
 ) error {
+	admitted(c)
+	leave, ok := s.waiting.take()
+	defer leave()
+	if !ok {
+		prefer = preference{} // it may be left out (RFC 7240)
+	}
 	run, err := s.settle(c.Request().Context(), run, watcher, prefer.wait)
 	if err != nil {
 		return err
@@ -147,7 +159,7 @@ func (s *server) answer(
 	if run.State == saga.Compensated {
 		return failed(run)
 	}
-	h.Set(echo.HeaderRetryAfter, seconds(comeAgain(run, s.now())))
+	h.Set(echo.HeaderRetryAfter, seconds(s.comeAgain(run, s.now())))
 	return s.show(c, http.StatusAccepted, run)
 }
 
@@ -180,15 +192,15 @@ func restless(run *saga.Run) bool {
 	return !run.State.Settled() && (!held || atWork)
 }
 
-// comeAgain is when a run is worth asking for again.
-func comeAgain(run *saga.Run, now time.Time) time.Duration {
+// comeAgain is when a run is worth asking for again: when what it waits for comes, or when it is likely to have ended.
+func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	switch {
 	case !restless(run):
 		return time.Minute
 	case run.Reason != nil && run.Reason.Until != nil && run.Reason.Until.After(now.Add(2*time.Second)):
 		return min(run.Reason.Until.Sub(now), time.Minute)
 	}
-	return 2 * time.Second
+	return s.endsIn(run, 2*time.Second)
 }
 
 // failed answers for a compensated run. It says only what never changes any more: not what late probes may add.

@@ -108,7 +108,7 @@ func (w *world) serve(workflows []*saga.Definition, change ...func(*api.Options)
 			}
 			return w.cloud, nil
 		},
-		Defaults:  api.Defaults{CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: "Default"},
+		Defaults:  api.Defaults{CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: "Default", MaxLiveRuns: 1000},
 		AdminRole: adminRole, KeystoneURL: "https://keystone.example.org/v3", Version: "test",
 		Log: zerolog.New(w.log).Level(zerolog.DebugLevel),
 	}

@@ -24,6 +24,9 @@ const (
 	Hold       = "hold" // it waits for an operator
 )
 
+// MostLiveRuns is the highest limit that can be set.
+const MostLiveRuns = 1_000_000
+
 // Merchant is who sells: a BillingStack merchant, and what its subscriptions need of a cloud.
 type Merchant struct {
 	ID                string // BillingStack's
@@ -34,6 +37,7 @@ type Merchant struct {
 	SubscriptionRoles []string // and on the subscription tenant
 	OnFailure         string   // Compensate or Hold
 	AdoptUnmarked     bool     // tenants of the right name that carry no mark may be used
+	MaxLiveRuns       int      // orders beyond so many runs that have not ended are refused; 0: the configuration's
 	CreatedAt         time.Time
 	DisabledAt        *time.Time // nil: its portal may call
 }

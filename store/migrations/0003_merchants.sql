@@ -10,7 +10,7 @@ CREATE TABLE merchants (
 	subscription_roles TEXT NOT NULL,
 	on_failure         TEXT NOT NULL,
 	adopt_unmarked     BOOLEAN NOT NULL,
-	max_live_runs      INTEGER NOT NULL DEFAULT 0, -- for the limits that follow; nothing reads it yet
+	max_live_runs      INTEGER NOT NULL DEFAULT 0, -- 0: the configuration's
 	created_at         BIGINT NOT NULL,
 	disabled_at        BIGINT
 );

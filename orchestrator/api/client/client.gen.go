@@ -369,6 +369,9 @@ type Merchant struct {
 	// Domain Of its users and tenants.
 	Domain string `json:"domain"`
 
+	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	MaxLiveRuns int `json:"max_live_runs"`
+
 	// MerchantID BillingStack's.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
@@ -392,6 +395,9 @@ type MerchantCreate struct {
 
 	// Domain Name or id.
 	Domain *string `json:"domain,omitempty"`
+
+	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID UUID `json:"merchant_id"`
@@ -426,6 +432,9 @@ type MerchantCreated struct {
 	// Domain Of its users and tenants.
 	Domain string `json:"domain"`
 
+	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	MaxLiveRuns int `json:"max_live_runs"`
+
 	// MerchantID BillingStack's.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
@@ -457,6 +466,9 @@ type MerchantUpdate struct {
 
 	// Domain Name or id; empty is the configuration's.
 	Domain *string `json:"domain,omitempty"`
+
+	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
 	Name *Name `json:"name,omitempty"`
@@ -549,6 +561,9 @@ type Problem struct {
 	// Type A page about this kind of problem, relative to this server.
 	Type     string    `json:"type"`
 	Upstream *Upstream `json:"upstream,omitempty"`
+
+	// ViolatedPolicies Those of RateLimit-Policy that the request is over.
+	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
 // Readiness defines model for Readiness.
@@ -4562,6 +4577,8 @@ type SubscribeResponse201Headers struct {
 	IdempotencyReplayed *string
 	Location            *string
 	PreferenceApplied   *string
+	RateLimit           *string
+	RateLimitPolicy     *string
 	XSubjectToken       *string
 }
 
@@ -4570,6 +4587,8 @@ type SubscribeResponse202Headers struct {
 	IdempotencyReplayed *string
 	Location            *string
 	PreferenceApplied   *string
+	RateLimit           *string
+	RateLimitPolicy     *string
 	RetryAfter          *int
 	XSubjectToken       *string
 }
@@ -4583,6 +4602,13 @@ type SubscribeResponse401Headers struct {
 type SubscribeResponse409Headers struct {
 	IdempotencyReplayed *string
 	Location            *string
+}
+
+// SubscribeResponse429Headers the declared response headers of an HTTP 429 response for Subscribe
+type SubscribeResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 // SubscribeResponse503Headers the declared response headers of an HTTP 503 response for Subscribe
@@ -4613,10 +4639,12 @@ type SubscribeResponse struct {
 	ApplicationProblemJSON415 *NotJSON
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationProblemJSON500 *Internal
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
-	ApplicationProblemJSON503 *Unavailable
+	ApplicationProblemJSON503 *Problem
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *SubscribeResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
@@ -4625,6 +4653,8 @@ type SubscribeResponse struct {
 	Headers401 *SubscribeResponse401Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
 	Headers409 *SubscribeResponse409Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *SubscribeResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *SubscribeResponse503Headers
 }
@@ -4679,13 +4709,18 @@ func (r SubscribeResponse) GetApplicationProblemJSON422() *Problem {
 	return r.ApplicationProblemJSON422
 }
 
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r SubscribeResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
 // GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
 func (r SubscribeResponse) GetApplicationProblemJSON500() *Internal {
 	return r.ApplicationProblemJSON500
 }
 
 // GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
-func (r SubscribeResponse) GetApplicationProblemJSON503() *Unavailable {
+func (r SubscribeResponse) GetApplicationProblemJSON503() *Problem {
 	return r.ApplicationProblemJSON503
 }
 
@@ -7241,6 +7276,13 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 		}
 		response.ApplicationProblemJSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest Internal
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7249,7 +7291,7 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 		response.ApplicationProblemJSON500 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
-		var dest Unavailable
+		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -7281,6 +7323,20 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 			}
 			headers.PreferenceApplied = &value
 		}
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("X-Subject-Token"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Subject-Token", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7311,6 +7367,20 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 				return nil, err
 			}
 			headers.PreferenceApplied = &value
+		}
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
 		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
@@ -7354,6 +7424,30 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 			headers.Location = &value
 		}
 		response.Headers409 = &headers
+	case rsp.StatusCode == 429:
+		var headers SubscribeResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers SubscribeResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {

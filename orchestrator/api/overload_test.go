@@ -1,0 +1,225 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/api"
+)
+
+// async is an order that does not wait for its run.
+func (w *world) async(key string) request {
+	q := w.order(key)
+	q.header.Set("Prefer", "respond-async")
+	return q
+}
+
+func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
+	w := newWorld(t)
+	w.call(w.admin("PATCH", "/v1/merchants/"+w.merchant.id, `{"max_live_runs": 2}`))
+	w.steps.close()
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	waiting.Go(func() {
+		a, err := w.try(w.order("k1"))
+		if want := `"live-runs";r=1`; err != nil || a.status != 201 || a.header.Get("RateLimit") != want {
+			t.Errorf("the first: got %d, RateLimit %s, %v; want 201, %s", a.status, a.header.Get("RateLimit"), err, want)
+		}
+	})
+	waitUntil(t, "its run is stored", func() bool { return w.runs() == 1 })
+	waitUntil(t, "the next is accepted", func() bool { // its run counts, and the request that waits for it does not
+		a := w.call(w.async("k0"))
+		return a.status == 202 && a.header.Get("RateLimit") == `"live-runs";r=0`
+	})
+	waitUntil(t, "both have made their customers", func() bool { return w.upstreamWrites.Load() == 2 })
+	w.upstreamWrites.Store(0)
+	reads := w.keystoneReads.Load() + w.billingReads.Load()
+	over := w.refused(w.async("k"), http.StatusTooManyRequests, "quota-exceeded")
+	if got := w.keystoneReads.Load() + w.billingReads.Load(); got != reads {
+		t.Errorf("the refused order asked upstreams %d times", got-reads)
+	}
+	for name, want := range map[string]string{
+		"RateLimit-Policy": `"live-runs";q=2;qu="concurrent-requests"`, "RateLimit": `"live-runs";r=0;t=5`, "Retry-After": "5",
+	} {
+		if got := over.header.Get(name); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	if p := read[api.Problem](t, over); p.ViolatedPolicies == nil || !slices.Equal(*p.ViolatedPolicies, []string{"live-runs"}) || !p.Retryable {
+		t.Errorf("got %s", over.body)
+	}
+
+	if a := w.call(w.async("k0")); a.status != 202 || a.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("a known key: got %d %s", a.status, a.body)
+	}
+	foreign := w.async("k")
+	foreign.path, foreign.portal = "/v1/merchants/"+w.other.id+"/subscriptions", w.other
+	foreign.body = strings.ReplaceAll(foreign.body, w.plan, w.otherPlan)
+	if a := w.call(foreign); a.status != 202 {
+		t.Errorf("another merchant: got %d %s", a.status, a.body)
+	}
+	w.steps.open()
+	if a := w.call(w.order("k0")); a.status != 201 {
+		t.Fatalf("got %d %s", a.status, a.body)
+	}
+	if a := w.call(w.order("k")); a.status != 201 {
+		t.Errorf("once a run has ended: got %d %s", a.status, a.body)
+	}
+}
+
+func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
+	w := newWorld(t, func(o *api.Options) { o.Defaults.MaxLiveRuns = 5 })
+	w.steps.close()
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			if a, err := w.try(w.async(fmt.Sprint(i))); err != nil || a.status != 202 && a.status != 429 {
+				t.Errorf("got %d %s, %v", a.status, a.body, err)
+			}
+		})
+	}
+	all.Wait()
+	for i := range 5 { // in a race one may be refused too many
+		w.call(w.async(fmt.Sprint("then", i)))
+	}
+	if got := w.runs(); got != 5 {
+		t.Errorf("%d runs were accepted, want 5", got)
+	}
+}
+
+// heldPlans is a BillingStack whose plans are read once it is let.
+type heldPlans struct {
+	api.Billing
+	next chan struct{}
+}
+
+func (h *heldPlans) Plan(ctx context.Context, merchantID, id string) (billing.Plan, error) {
+	<-h.next
+	return h.Billing.Plan(ctx, merchantID, id)
+}
+
+func TestMoreOrdersThanAreAdmittedAtOnceAreNotEvenRead(t *testing.T) {
+	const admissions, more = 4, 200
+	held := &heldPlans{next: make(chan struct{})}
+	w := newWorld(t, func(o *api.Options) {
+		held.Billing, o.Billing, o.Admissions = o.Billing, held, admissions
+	})
+	var bodies atomic.Int32
+	send := func(key string) *httptest.ResponseRecorder {
+		q := w.async(key)
+		r := httptest.NewRequest(q.method, q.path, &countedReader{strings.NewReader(q.body), &bodies, false})
+		r.RemoteAddr = "127.0.0.1:1"
+		r.Header = q.header
+		r.Header.Set("Content-Type", "application/json")
+		r.SetBasicAuth(q.portal.key, q.portal.secret)
+		out := httptest.NewRecorder()
+		w.handler.ServeHTTP(out, r)
+		return out
+	}
+	var admitted sync.WaitGroup
+	for i := range admissions {
+		admitted.Go(func() {
+			if out := send(fmt.Sprint("in", i)); out.Code != http.StatusAccepted {
+				t.Errorf("admitted: got %d %s", out.Code, out.Body)
+			}
+		})
+	}
+	waitUntil(t, "all are being admitted", func() bool { return bodies.Load() == admissions })
+	var refused sync.WaitGroup
+	for i := range more {
+		refused.Go(func() {
+			out := send(fmt.Sprint("out", i))
+			if out.Code != 503 || !strings.Contains(out.Body.String(), "/problems/overloaded") || out.Header().Get("Retry-After") != "5" {
+				t.Errorf("too many: got %d %v %s", out.Code, out.Header(), out.Body)
+			}
+		})
+	}
+	refused.Wait()
+	if got := bodies.Load(); got != admissions {
+		t.Errorf("%d bodies were read, want %d", got, admissions)
+	}
+	close(held.next)
+	admitted.Wait()
+	if out := send("after"); out.Code != http.StatusAccepted {
+		t.Errorf("afterwards: got %d %s", out.Code, out.Body)
+	}
+}
+
+// countedReader counts the bodies that are read.
+type countedReader struct {
+	io.Reader
+	bodies *atomic.Int32
+	begun  bool
+}
+
+func (c *countedReader) Read(p []byte) (int, error) {
+	if !c.begun {
+		c.begun = true
+		c.bodies.Add(1)
+	}
+	return c.Reader.Read(p)
+}
+
+func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
+	w := newWorld(t, func(o *api.Options) { o.Admissions = 1 })
+	w.steps.close()
+	patient := func(key string) request {
+		q := w.order(key)
+		q.header.Set("Prefer", "wait=30")
+		return q
+	}
+	var all sync.WaitGroup
+	for i := range 4 { // four times as many may wait as are admitted
+		all.Go(func() {
+			if a, err := w.try(patient(fmt.Sprint(i))); err != nil || a.status != 201 || a.header.Get("Preference-Applied") != "wait=30" {
+				t.Errorf("one that waits: got %d %v %s, %v", a.status, a.header, a.body, err)
+			}
+		})
+		waitUntil(t, "it is accepted", func() bool { return w.runs() == i+1 })
+	}
+	began := time.Now()
+	if a := w.call(patient("late")); a.status != 202 || a.header.Get("Preference-Applied") != "" || time.Since(began) > 20*time.Second {
+		t.Errorf("one too many: got %d %v after %s; want 202 at once", a.status, a.header, time.Since(began))
+	}
+	w.steps.open()
+	all.Wait()
+}
+
+func TestRetryAfterFollowsThePaceOnceThereIsOne(t *testing.T) {
+	w := newWorld(t)
+	ask := func(key string) string {
+		w.steps.close()
+		defer w.steps.open()
+		return w.call(w.async(key)).header.Get("Retry-After")
+	}
+	if got := ask("first"); got != "2" {
+		t.Errorf("nothing was measured: got %s, want 2", got)
+	}
+	for i := range 20 {
+		w.call(w.order(fmt.Sprint(i)))
+	}
+	if got := ask("last"); got != "1" {
+		t.Errorf("runs that take milliseconds: got %s, want 1", got)
+	}
+}
+
+func waitUntil(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 2000 {
+		if ok() {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("it did not come about within 10 s that %s", what)
+}
