@@ -1,0 +1,200 @@
+package workflows_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/billing/billingtest"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/store/model"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// inProcess is an upstream that is called without a network, takes its time, and can be down.
+type inProcess struct {
+	http.Handler
+	down  atomic.Bool
+	calls atomic.Int32
+	most  atomic.Int32 // calls at once
+	now   atomic.Int32
+}
+
+func (u *inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
+	u.calls.Add(1)
+	if u.down.Load() {
+		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	}
+	u.most.Store(max(u.most.Load(), u.now.Add(1)))
+	defer u.now.Add(-1)
+	time.Sleep(20 * time.Millisecond)
+	in := req.Clone(req.Context())
+	if in.Body == nil {
+		in.Body = http.NoBody // as servers have it
+	}
+	out := httptest.NewRecorder()
+	u.ServeHTTP(out, in)
+	return out.Result(), nil
+}
+
+// outage is an engine with one upstream of each kind, in a bubble of time.
+type outage struct {
+	t                 *testing.T
+	cloud             *keystonetest.Keystone
+	keystone, billing inProcess
+	engine            *saga.Engine
+	merchant          billing.Merchant
+	plan              billing.Plan
+	roles             []keystone.Role
+
+	mu    sync.Mutex
+	ended []string // runs that succeeded, in that order
+	tried int      // attempts that failed
+}
+
+const outageWorkers, outageConnections = 8, 4
+
+func newOutage(t *testing.T) *outage {
+	o := &outage{t: t, cloud: keystonetest.New(keystonetest.Options{})}
+	o.keystone.Handler, o.billing.Handler = o.cloud, billingtest.NewQuirkServer(billingtest.Options{})
+	o.cloud.AddRole("bs-admin")
+	var gates upstream.Gates
+	toKeystone, toBilling := gates.Of("keystone/default", outageConnections), gates.Of("billingstack", outageConnections)
+	identity, err := v3.New(v3.Config{
+		URL: "http://keystone/v3", Base: saga.Fence(&o.keystone), Enter: toKeystone.Enter,
+		Credential: v3.Credential{
+			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
+		},
+		MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain },
+	})
+	o.ok(err)
+	o.roles, err = identity.Roles(t.Context(), []string{"member", "bs-admin"})
+	o.ok(err)
+	bill, err := billing.New(billing.Config{
+		URL: "http://billing/v2", Connections: outageConnections, Enter: toBilling.Enter,
+		Wrap: func(http.RoundTripper) http.RoundTripper { return saga.Fence(&o.billing) },
+	})
+	o.ok(err)
+	toKeystone.TryBy(identity.Ping)
+	toBilling.TryBy(bill.Ping)
+	o.seed(bill)
+	s := model.New(time.Now)
+	definitions, err := workflows.All(workflows.Upstreams{
+		Identity: func(string) (keystone.Identity, error) { return identity, nil },
+		Billing:  bill, Tokens: s, Handover: &workflows.Handover{}, Now: time.Now,
+	})
+	o.ok(err)
+	o.engine = saga.New(saga.Options{
+		Store: s, Queue: s, Workflows: definitions, NewID: newID, Workers: outageWorkers, Down: gates.Open,
+		OnEvent: o.note, OnFault: func(err error) { t.Log("engine:", err) },
+	})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() { o.engine.Serve(ctx, time.Second); close(done) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return o
+}
+
+func (o *outage) seed(bill *billing.Client) {
+	o.ok(bill.CreateCurrency(o.t.Context(), "eur"))
+	o.ok(bill.CreateLanguage(o.t.Context(), "eng"))
+	var err error
+	o.merchant, err = bill.CreateMerchant(o.t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
+	o.ok(err)
+	o.plan, err = bill.CreatePlan(o.t.Context(), o.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
+	o.ok(err)
+}
+
+func (o *outage) note(r *saga.Run, e saga.Event) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch e.Kind {
+	case saga.EventRunSucceeded:
+		o.ended = append(o.ended, r.ID)
+	case saga.EventAttempt, saga.EventUnknown:
+		o.tried++
+	}
+}
+
+func (o *outage) ok(err error) {
+	o.t.Helper()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// accept accepts so many orders.
+func (o *outage) accept(n int) (ids []string) {
+	o.t.Helper()
+	for range n {
+		user := o.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
+		order := workflows.Order{
+			MerchantID: o.merchant.ID, Cloud: "default", DomainID: keystonetest.DefaultDomain, UserID: user, PlanID: o.plan.ID,
+			NewCustomer:   &workflows.NewCustomer{Name: "Customer", Currency: "eur", Language: "eng"},
+			CustomerRoles: o.roles, SubscriptionRoles: o.roles[:1], CheckedAt: time.Now(),
+		}
+		id := newID()
+		q := order.Request(id)
+		q.Key, q.Token, q.TokenExpiresAt = id, o.cloud.IssueToken(user), time.Now().Add(time.Hour)
+		_, err := o.engine.Start(o.t.Context(), q)
+		o.ok(err)
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const runs = 300
+		o := newOutage(t)
+		o.keystone.down.Store(true)
+		calls := o.keystone.calls.Load()
+		ids := o.accept(runs)
+		time.Sleep(time.Hour)
+
+		// One call every ten seconds or so, and few attempts but the first of each.
+		if n := o.keystone.calls.Load() - calls; n > 500 {
+			t.Errorf("Keystone was called %d times while it was down, want one now and then", n)
+		}
+		if o.tried > 10*runs+360*2*outageWorkers {
+			t.Errorf("%d attempts were made while it was down", o.tried)
+		}
+		for _, id := range ids {
+			run, err := o.engine.Store.Run(t.Context(), id)
+			o.ok(err)
+			if run.State != saga.Waiting || run.Reason.Kind != saga.WaitsForUpstream || run.Reason.Until == nil ||
+				run.Reason.FixBy != saga.FixByOperator || run.Reason.Service != "keystone" {
+				t.Fatalf("after an hour: %s", describe(run))
+			}
+		}
+		o.keystone.down.Store(false)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if len(o.ended) != runs {
+			t.Fatalf("%d runs have succeeded two minutes after it came back, want %d", len(o.ended), runs)
+		}
+		for at, id := range ids {
+			if got := slices.Index(o.ended, id); got > at+2*outageWorkers || got < at-2*outageWorkers {
+				t.Errorf("run %d was the %d. to succeed", at, got)
+			}
+		}
+		if most := o.keystone.most.Load(); most != outageConnections {
+			t.Errorf("%d calls were under way at once, want %d", most, outageConnections)
+		}
+	})
+}
