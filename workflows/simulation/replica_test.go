@@ -75,7 +75,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 	r.api, err = api.New(api.Options{
 		Engine: r.engine, Merchants: w.merchants, Identity: upstreams.Identity, Billing: bill, NewRun: newRun, NewID: newID,
 		Random: zeros{}, AdminRole: "admin", ScopedTokens: &handover, Log: zerolog.Nop(),
-		Defaults: api.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default"},
+		Defaults: api.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default", MaxLiveRuns: 1000},
 	})
 	w.ok(err)
 	ctx, stop := context.WithCancel(context.Background())
