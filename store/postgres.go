@@ -37,7 +37,7 @@ func pgCommitStatement(more bool) string {
 	return `
 WITH given AS MATERIALIZED (
 	SELECT * FROM json_to_recordset(?::json) AS c (id text, epoch bigint, version bigint, holder text, drop_token boolean,
-		state text, reason text, cause text, waits_for text, left_behind text, updated_at bigint, ended_at bigint,
+		state text, reason text, cause text, waits_for text, waits_on text, left_behind text, updated_at bigint, ended_at bigint,
 		due_at bigint, worked bigint, budget_from bigint, probes integer, take_overs integer, holds_subject boolean,
 		replica_id text, last_seq bigint)
 ), run AS (
