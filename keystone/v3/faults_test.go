@@ -92,7 +92,8 @@ func listener(t *testing.T, treat func(*net.TCPConn)) string {
 
 type unsent struct{ error }
 
-func (unsent) NotSent() bool { return true }
+func (unsent) NotSent() bool   { return true }
+func (u unsent) Unwrap() error { return u.error }
 
 func TestFaultsAreToldApart(t *testing.T) {
 	const (
