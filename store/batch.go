@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -18,10 +20,15 @@ type batch struct {
 	consumed []int64
 }
 
-// checkpointRow is a run after its checkpoint and the fence that it was written under.
+// checkpointRow is a run after its checkpoint, and what else the checkpoint says of it.
 type checkpointRow struct {
 	runRow
+	besides
+}
 
+// besides is what a checkpoint says that is no column of its run: under whose lease it was written, and that the user's
+// token goes.
+type besides struct {
 	Holder    string `json:"holder"`
 	DropToken bool   `json:"drop_token"`
 }
@@ -48,7 +55,7 @@ func (b *batch) add(cp saga.Checkpoint) error {
 		return err
 	}
 	run.Input, run.Fingerprint = "", "" // pinned: they need not travel
-	b.runs = append(b.runs, checkpointRow{run, cp.Replica, cp.DropToken})
+	b.runs = append(b.runs, checkpointRow{run, besides{cp.Replica, cp.DropToken}})
 	for i := range cp.Steps {
 		row, err := rowOfStep(run.ID, &cp.Steps[i])
 		if err != nil {
@@ -58,6 +65,9 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	}
 	for i := range cp.Events {
 		row, err := rowOfEvent(&cp.Events[i])
+		if err == nil {
+			err = readable(row.Step, row.Verb, row.Who, row.Why, row.RequestID)
+		}
 		if err != nil {
 			return err
 		}
@@ -66,10 +76,22 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	objects := map[[2]string]objectRow{} // the last word about each counts
 	for i := range cp.Objects {
 		row := rowOfObject(run.ID, &cp.Objects[i])
+		if err := readable(row.Step, row.Kind, row.Cloud, row.ID, row.Name); err != nil {
+			return err
+		}
 		objects[[2]string{row.Kind, row.ID}] = row
 	}
 	b.objects = slices.AppendSeq(b.objects, maps.Values(objects))
 	b.consumed = append(b.consumed, cp.Consumed...)
+	return nil
+}
+
+// readable refuses what PostgreSQL cannot read. It would itself only say so where it comes to read it, which depends on how
+// the statement was planned.
+func readable(texts ...string) error {
+	if slices.ContainsFunc(texts, func(text string) bool { return strings.ContainsRune(text, 0) }) {
+		return errors.New("a text holds NUL")
+	}
 	return nil
 }
 

@@ -36,10 +36,10 @@ func pgCommitStatement(more bool) string {
 	}
 	return `
 WITH given AS MATERIALIZED (
-	SELECT * FROM json_to_recordset(?::json) AS c (id text, epoch bigint, version bigint, holder text, drop_token boolean,
-		state text, reason text, cause text, waits_for text, waits_on text, left_behind text, updated_at bigint, ended_at bigint,
-		due_at bigint, worked bigint, budget_from bigint, probes integer, take_overs integer, holds_subject boolean,
-		replica_id text, last_seq bigint)
+	SELECT * FROM ROWS FROM (
+		json_populate_recordset(NULL::runs, ?::json),
+		json_to_recordset(?::json) AS (holder text, drop_token boolean)
+	) AS c
 ), run AS (
 	UPDATE runs r SET version = r.version + 1, ` + set("c", runMutable) + `
 	FROM given c
@@ -84,7 +84,12 @@ func (s *Store) commitPostgres(
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
 	}
-	values, statement := []any{b.runs, b.steps, b.events}, pgCommit
+	var runs []runRow
+	var rest []besides
+	for _, row := range b.runs {
+		runs, rest = append(runs, row.runRow), append(rest, row.besides)
+	}
+	values, statement := []any{runs, rest, b.steps, b.events}, pgCommit
 	if b.more() {
 		values, statement = append(values, b.objects, b.consumed), pgCommitMore
 	}
@@ -92,9 +97,9 @@ func (s *Store) commitPostgres(
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
 	}
-	args := []any{encoded[0], encoded[1], encoded[2]}
+	args := []any{encoded[0], encoded[1], encoded[2], encoded[3]}
 	if b.more() {
-		args = append(args, encoded[3], now.UnixMicro(), encoded[4], encoded[4])
+		args = append(args, encoded[4], now.UnixMicro(), encoded[5], encoded[5])
 	}
 	// Rows, not Scan: gorm's Scan writes the whole statement out as text, for a log that is not kept.
 	rows, err := s.db.WithContext(ctx).Raw(statement, args...).Rows()

@@ -24,12 +24,12 @@ func (s *Store) Commit(ctx context.Context, _ time.Time, checkpoints []saga.Chec
 }
 
 func (s *Store) commit(cp *saga.Checkpoint) saga.CommitResult {
+	if err := unreadable(cp); err != nil {
+		return saga.CommitResult{Err: err}
+	}
 	r := s.byID[cp.Run.ID]
 	if r == nil || !s.Unfenced && !r.heldBy(cp) {
 		return saga.CommitResult{Err: saga.ErrFenced}
-	}
-	if err := unreadable(cp); err != nil {
-		return saga.CommitResult{Err: err}
 	}
 	if err := s.refuse(r, cp); err != nil {
 		return saga.CommitResult{Err: fmt.Errorf("%w: %w", saga.ErrBadRow, err)}
@@ -55,7 +55,7 @@ func (r *row) heldBy(cp *saga.Checkpoint) bool {
 	return r.Epoch == cp.Run.Epoch && r.Version == cp.Run.Version && r.Replica != "" && r.Replica == cp.Replica
 }
 
-// unreadable refuses what PostgreSQL cannot read: NUL in a text.
+// unreadable refuses what PostgreSQL cannot even read, whoever writes it: NUL in a text.
 func unreadable(cp *saga.Checkpoint) error {
 	var texts []string
 	for _, e := range cp.Events {
