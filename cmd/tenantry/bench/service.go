@@ -66,6 +66,7 @@ func (s site) environment() []string {
 	return append(kept,
 		"TENANTRY_DATABASE_URL="+s.Database, "TENANTRY_SECRET_KEY=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 		"TENANTRY_BILLING_URL="+s.Upstreams+"/v2", fmt.Sprint("TENANTRY_BILLING_CONNECTIONS=", connections),
+		fmt.Sprint("TENANTRY_KEYSTONE_CONNECTIONS=", connections),
 		"TENANTRY_DOMAIN="+anyDomain, "OS_AUTH_URL="+s.Upstreams+"/v3", "OS_USERNAME=tenantry", "OS_PASSWORD=stub",
 		"OS_USER_DOMAIN_ID="+anyDomain, "OS_PROJECT_NAME=service", "OS_PROJECT_DOMAIN_ID="+anyDomain)
 }
