@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,7 @@ var mutants = map[string]mutations{
 		return o.CustomerTenantID
 	}),
 	"requests leave without a lease": {transport: func(next http.RoundTripper) http.RoundTripper { return next }},
+	"undos look at nothing":          {transport: func(next http.RoundTripper) http.RoundTripper { return saga.Fence(blind{next}) }},
 	"checkpoints are not fenced":     {unfenced: true},
 	"undos do not settle":            {settle: time.Nanosecond},
 	"a lost answer counts as not done": {steps: func(w *subscribe) {
@@ -72,6 +74,17 @@ var mutants = map[string]mutations{
 			return v
 		}
 	}},
+}
+
+// blind finds no project when an undo looks for one.
+type blind struct{ next http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (b blind) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodGet && saga.CallOf(req.Context()).Undo && strings.HasSuffix(req.URL.Path, "/projects") {
+		return respond(req, http.StatusOK, http.Header{}, []byte(`{"projects":[],"links":{"next":null}}`)), nil
+	}
+	return b.next.RoundTrip(req)
 }
 
 func TestEveryMutationIsNoticed(t *testing.T) {
