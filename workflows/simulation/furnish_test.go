@@ -1,0 +1,100 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+)
+
+// seller is a merchant with what it has sold before.
+type seller struct {
+	id, plan    string
+	key, secret string
+	customers   []oldCustomer
+}
+
+type oldCustomer struct{ id, user string }
+
+// furnish sets up two merchants, each with a plan and two customers of old.
+func (w *world) furnish() {
+	var err error
+	w.direct, err = billing.New(billing.Config{URL: "http://billing/v2", Wrap: func(http.RoundTripper) http.RoundTripper {
+		return inProcess{w.billing}
+	}})
+	w.ok(err)
+	w.cloud.AddRole("bs-admin")
+	ctx := context.Background()
+	w.ok(w.direct.CreateCurrency(ctx, "eur"))
+	w.ok(w.direct.CreateLanguage(ctx, "eng"))
+	w.merchants = &knownMerchants{}
+	for i := range 2 {
+		s := seller{id: fixedID("merchant", i), plan: fixedID("plan", i)}
+		_, err := w.direct.CreateMerchant(ctx, billing.Merchant{ID: s.id, Name: fmt.Sprint("M", i), Currency: "eur", Language: "eng"})
+		w.ok(err)
+		_, err = w.direct.CreatePlan(ctx, s.id, billing.Plan{ID: s.plan, Name: fmt.Sprint("P", i)})
+		w.ok(err)
+		s.key, s.secret = w.merchants.add(s.id)
+		for n := range 2 {
+			c := oldCustomer{id: fixedID("customer", 10*i+n), user: w.newUser(fmt.Sprint("old ", i, n))}
+			_, err := w.direct.EnsureCustomer(ctx, billing.Customer{
+				ID: c.id, MerchantID: s.id, Name: "Old", Currency: "eur", Language: "eng",
+			}, false)
+			w.ok(err)
+			project := w.cloud.AddProject(keystone.Project{
+				Name: "bs-customer-" + c.id, Tags: []string{"tenantry", "tenantry-merchant-" + s.id},
+			})
+			member, err := w.cloud.Role("member")
+			w.ok(err)
+			w.cloud.Assign(keystone.Assignment{ProjectID: project, UserID: c.user, RoleID: member.ID})
+			s.customers = append(s.customers, c)
+		}
+		w.sellers = append(w.sellers, s)
+	}
+	for n := range w.plan.Orders {
+		w.users = append(w.users, w.newUser(fmt.Sprint("user ", n)))
+	}
+	w.before = w.look()
+}
+
+func (w *world) newUser(name string) string {
+	return w.cloud.AddUser(keystonetest.User{Name: name, Password: userPassword})
+}
+
+func fixedID(kind string, n int) string {
+	return fmt.Sprintf("%08x-0000-4000-8000-%012x", kind[:4], n)
+}
+
+// knownMerchants are the merchants, which never change here.
+type knownMerchants struct {
+	merchants.Store // what is not below is not asked for
+
+	all  []merchants.Merchant
+	keys []merchants.APIKey
+}
+
+func (k *knownMerchants) add(id string) (key, secret string) {
+	made, secret, err := merchants.NewKey(rand.NewChaCha8([32]byte{byte(len(k.all))}), id, time.Now())
+	if err != nil {
+		panic(err) // the source never ends
+	}
+	k.all = append(k.all, merchants.Merchant{ID: id, Name: id, Cloud: merchants.DefaultCloud, OnFailure: merchants.Compensate})
+	k.keys = append(k.keys, made)
+	return made.Key, secret
+}
+
+// Key finds a key and its merchant.
+func (k *knownMerchants) Key(_ context.Context, key string) (merchants.APIKey, merchants.Merchant, error) {
+	for i := range k.keys {
+		if k.keys[i].Key == key {
+			return k.keys[i], k.all[i], nil
+		}
+	}
+	return merchants.APIKey{}, merchants.Merchant{}, merchants.ErrNotFound
+}
