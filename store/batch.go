@@ -54,7 +54,7 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	run.Input, run.Fingerprint = "", "" // pinned: they need not travel
+	run.Input, run.Fingerprint, run.PinnedSteps = "", "", "" // pinned: they need not travel
 	b.runs = append(b.runs, checkpointRow{run, besides{cp.Replica, cp.DropToken}})
 	for i := range cp.Steps {
 		row, err := rowOfStep(run.ID, &cp.Steps[i])
@@ -115,7 +115,13 @@ func (s *Store) newRunRows(n saga.NewRun) (newRunRows, error) {
 	if rows.run, err = rowOfRun(n.Run); err != nil {
 		return rows, err
 	}
+	if rows.run.PinnedSteps, err = pin(n.Run); err != nil {
+		return rows, err
+	}
 	for i := range n.Run.Steps {
+		if n.Run.Steps[i].State == saga.StepPending {
+			continue
+		}
 		row, err := rowOfStep(n.Run.ID, &n.Run.Steps[i])
 		if err != nil {
 			return rows, err

@@ -46,10 +46,14 @@ WITH given AS MATERIALIZED (
 	WHERE r.id = c.id AND r.epoch = c.epoch AND r.version = c.version AND r.replica_id = c.holder
 	RETURNING r.id, r.subject, r.ended_at,
 		r.ended_at IS NOT NULL AND (SELECT old.ended_at IS NULL FROM runs old WHERE old.id = r.id) AS ends
-), step AS (
-	UPDATE steps s SET ` + set("c", stepMutable) + `
-	FROM json_populate_recordset(NULL::steps, ?::json) c JOIN run ON run.id = c.run_id
-	WHERE s.run_id = c.run_id AND s.name = c.name
+), step AS MATERIALIZED (
+	SELECT c.* FROM json_populate_recordset(NULL::steps, ?::json) c JOIN run ON run.id = c.run_id
+), changed AS (
+	UPDATE steps s SET ` + set("c", stepMutable) + ` FROM step c WHERE s.run_id = c.run_id AND s.name = c.name
+), begun AS (
+	INSERT INTO steps (` + list("", stepPinned) + `, ` + list("", stepMutable) + `)
+	SELECT ` + list("c.", stepPinned) + `, ` + list("c.", stepMutable) + ` FROM step c
+	WHERE NOT EXISTS (SELECT 1 FROM steps s WHERE s.run_id = c.run_id AND s.name = c.name)
 ), event AS (
 	INSERT INTO events (` + list("", eventColumns) + `)
 	SELECT ` + list("c.", eventColumns) + `

@@ -22,6 +22,7 @@ type runRow struct {
 	IdempotencyKey  string  `gorm:"column:idempotency_key" json:"idempotency_key"`
 	Fingerprint     string  `gorm:"column:fingerprint" json:"fingerprint"`
 	RetryOf         *string `gorm:"column:retry_of" json:"retry_of"`
+	PinnedSteps     string  `gorm:"column:pinned_steps" json:"pinned_steps"`
 	CreatedAt       int64   `gorm:"column:created_at;autoCreateTime:false" json:"created_at"`
 	State           string  `gorm:"column:state" json:"state"`
 	Reason          *string `gorm:"column:reason" json:"reason"`
@@ -52,14 +53,14 @@ func (runRow) TableName() string { return "runs" }
 var (
 	runPinned = []string{
 		"id", "workflow", "workflow_version", "merchant_id", "cloud", "subject", "user_id", "plan_id", "on_failure",
-		"input", "idempotency_key", "fingerprint", "retry_of", "created_at",
+		"input", "idempotency_key", "fingerprint", "retry_of", "pinned_steps", "created_at",
 	}
 	runMutable = []string{
 		"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
 		"budget_from", "probes", "take_overs", "holds_subject", "replica_id", "last_seq",
 	}
 	runFence    = []string{"epoch", "version"}
-	stepPinned  = []string{"run_id", "name", "position", "after", "optional"}
+	stepPinned  = []string{"run_id", "name"}
 	stepMutable = []string{
 		"state", "attempts", "undos", "output", "error", "started_at", "ended_at", "retry_at", "unknowns", "unknown_at",
 		"undone_at",
@@ -71,12 +72,11 @@ var (
 	objectColumns = []string{"run_id", "kind", "id", "step", "cloud", "name", "origin", "removed_at"}
 )
 
+// stepRow is a step that has begun, or was skipped. What has not is pinned in its run alone: most of what a run writes are
+// its steps, and this spares one write of each.
 type stepRow struct {
 	RunID     string  `gorm:"column:run_id;primaryKey" json:"run_id"`
 	Name      string  `gorm:"column:name;primaryKey" json:"name"`
-	Position  int     `gorm:"column:position" json:"position"`
-	After     string  `gorm:"column:after" json:"after"`
-	Optional  bool    `gorm:"column:optional" json:"optional"`
 	State     string  `gorm:"column:state" json:"state"`
 	Attempts  int     `gorm:"column:attempts" json:"attempts"`
 	Undos     int     `gorm:"column:undos" json:"undos"`
@@ -176,6 +176,9 @@ func (row *runRow) run() (*saga.Run, error) {
 	}
 	err := decode(row.Reason, &r.Reason)
 	if err == nil {
+		r.Steps, err = pinned(row.PinnedSteps)
+	}
+	if err == nil {
 		err = decode(row.Cause, &r.Cause)
 	}
 	if err == nil {
@@ -186,34 +189,23 @@ func (row *runRow) run() (*saga.Run, error) {
 
 func rowOfStep(runID string, s *saga.StepRow) (stepRow, error) {
 	row := stepRow{
-		RunID: runID, Name: s.Name, Position: s.Position, Optional: s.Optional, State: string(s.State),
+		RunID: runID, Name: s.Name, State: string(s.State),
 		Attempts: s.Attempts, Undos: s.Undos, Output: text(string(s.Output)), StartedAt: micros(s.StartedAt),
 		EndedAt: micros(s.EndedAt), RetryAt: micros(s.RetryAt), Unknowns: s.Unknowns, UnknownAt: micros(s.UnknownAt),
 		UndoneAt: micros(s.UndoneAt),
 	}
-	after, err := json.Marshal(s.After)
-	row.After = string(after)
-	if err == nil {
-		err = encode(&row.Error, s.Error, s.Error == nil)
-	}
-	return row, err
+	return row, encode(&row.Error, s.Error, s.Error == nil)
 }
 
-func (row *stepRow) step() (saga.StepRow, error) {
-	s := saga.StepRow{
-		Name: row.Name, Position: row.Position, Optional: row.Optional, State: saga.StepState(row.State),
-		Attempts: row.Attempts, Undos: row.Undos, StartedAt: maybeAt(row.StartedAt), EndedAt: maybeAt(row.EndedAt),
-		RetryAt: maybeAt(row.RetryAt), Unknowns: row.Unknowns, UnknownAt: maybeAt(row.UnknownAt),
-		UndoneAt: maybeAt(row.UndoneAt),
-	}
+// tell brings a pinned step to what the row says.
+func (row *stepRow) tell(s *saga.StepRow) error {
+	s.State, s.Attempts, s.Undos, s.Unknowns = saga.StepState(row.State), row.Attempts, row.Undos, row.Unknowns
+	s.StartedAt, s.EndedAt, s.RetryAt = maybeAt(row.StartedAt), maybeAt(row.EndedAt), maybeAt(row.RetryAt)
+	s.UnknownAt, s.UndoneAt = maybeAt(row.UnknownAt), maybeAt(row.UndoneAt)
 	if row.Output != nil {
 		s.Output = json.RawMessage(*row.Output)
 	}
-	err := decode(&row.After, &s.After)
-	if err == nil {
-		err = decode(row.Error, &s.Error)
-	}
-	return s, err
+	return decode(row.Error, &s.Error)
 }
 
 func rowOfEvent(e *saga.Event) (eventRow, error) {

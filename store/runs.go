@@ -104,15 +104,18 @@ func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*sag
 	}
 	var steps []stepRow
 	if err := db.Select(list("", append(append([]string{}, stepPinned...), stepMutable...))).
-		Where("run_id IN ?", ids).Order("run_id, position").Find(&steps).Error; err != nil {
+		Where("run_id IN ?", ids).Find(&steps).Error; err != nil {
 		return nil, fmt.Errorf("reading steps: %w", err)
 	}
 	for i := range steps {
-		step, err := steps[i].step()
-		if err != nil {
-			return nil, fmt.Errorf("decoding step %s of run %s: %w", steps[i].Name, steps[i].RunID, err)
+		row := &steps[i]
+		step := byID[row.RunID].Step(row.Name)
+		if step == nil {
+			return nil, fmt.Errorf("reading run %s: it was accepted without a step %s", row.RunID, row.Name)
 		}
-		byID[steps[i].RunID].Steps = append(byID[steps[i].RunID].Steps, step)
+		if err := row.tell(step); err != nil {
+			return nil, fmt.Errorf("decoding step %s of run %s: %w", row.Name, row.RunID, err)
+		}
 	}
 	var objects []objectRow
 	if err := db.Select(list("", objectColumns)).Where("run_id IN ?", ids).

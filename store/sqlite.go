@@ -65,11 +65,15 @@ func updateRun(tx *gorm.DB, row *checkpointRow) (bool, error) {
 
 // writeRest writes what belongs to the runs that passed.
 func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) error {
+	begunOrChanged := clause.OnConflict{
+		Columns:   []clause.Column{{Name: "run_id"}, {Name: "name"}},
+		DoUpdates: clause.AssignmentColumns(stepMutable),
+	}
 	for _, row := range b.steps {
 		if !passed[row.RunID] {
 			continue
 		}
-		if err := tx.Model(&row).Select(stepMutable).Updates(&row).Error; err != nil {
+		if err := tx.Clauses(begunOrChanged).Create(&row).Error; err != nil {
 			return err
 		}
 	}

@@ -4,10 +4,8 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log"
 	"os"
 	"path/filepath"
@@ -15,15 +13,10 @@ import (
 	"time"
 
 	"github.com/glebarez/sqlite"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // Store is a database of Tenantry's: a saga.Store and a saga.Queue, and what hands out the stores of merchants and of
 // the embedded BillingStack. It is safe for concurrent use.
@@ -116,50 +109,6 @@ func (s *Store) Ping(ctx context.Context) error {
 		return err
 	}
 	return pool.PingContext(ctx)
-}
-
-// Migrate brings the schema to this release's and returns how many migrations it ran. Replicas that start together
-// wait for one another. A secret key other than the one that this database's tokens are sealed with is ErrOtherKey.
-func (s *Store) Migrate(ctx context.Context) (int, error) {
-	provider, err := s.migrations()
-	if err != nil {
-		return 0, err
-	}
-	results, err := provider.Up(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("migrating the database: %w", err)
-	}
-	return len(results), s.checkKey(ctx)
-}
-
-// Migrated tells whether the schema is this release's or newer.
-func (s *Store) Migrated(ctx context.Context) (bool, error) {
-	provider, err := s.migrations()
-	if err != nil {
-		return false, err
-	}
-	pending, err := provider.HasPending(ctx)
-	return !pending, err
-}
-
-func (s *Store) migrations() (*goose.Provider, error) {
-	pool, err := s.db.DB()
-	if err != nil {
-		return nil, err
-	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	dialect, options := goose.DialectSQLite3, []goose.ProviderOption{}
-	if s.postgres() {
-		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
-		if err != nil {
-			return nil, err
-		}
-		dialect, options = goose.DialectPostgres, append(options, goose.WithSessionLocker(locker))
-	}
-	return goose.NewProvider(dialect, pool, files, options...)
 }
 
 // tx runs f in a transaction.

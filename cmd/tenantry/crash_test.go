@@ -81,15 +81,13 @@ func (p place) states() (before, under, after string) {
 	if p.undo {
 		return "succeeded", "undoing", "undone"
 	}
-	return "pending", "running", "succeeded"
+	return "", "running", "succeeded" // what has not begun has no row
 }
 
 // state is what the database says of the step at an instant.
 func (p place) state(i instant) string {
 	before, under, after := p.states()
 	switch {
-	case i == beforeIntent && p.step == "check": // whose intent is stored together with the run
-		return ""
 	case i == beforeIntent:
 		return before
 	case i == stored:

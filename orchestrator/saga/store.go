@@ -68,7 +68,7 @@ type NewRun struct {
 type Checkpoint struct {
 	Run       *Run   // its mutable fields after the change; Version still as it was read
 	Replica   string // that holds the lease until now
-	Steps     []StepRow
+	Steps     []StepRow // of those that the run was created with
 	Events    []Event
 	Objects   []Object // made or removed
 	Consumed  []int64  // verbs

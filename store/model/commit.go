@@ -91,9 +91,7 @@ func (r *row) write(cp *saga.Checkpoint) {
 	copyMutable(&r.Run, cp.Run)
 	r.Version++
 	for i := range cp.Steps {
-		if step := r.Step(cp.Steps[i].Name); step != nil {
-			copyStepMutable(step, &cp.Steps[i])
-		}
+		copyStepMutable(r.Step(cp.Steps[i].Name), &cp.Steps[i])
 	}
 	for i := range cp.Events {
 		r.events = append(r.events, copyOfEvent(&cp.Events[i]))

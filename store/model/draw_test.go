@@ -156,7 +156,7 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 	}
 	cp.Steps = []saga.StepRow{
 		{Name: "a", Position: 7, State: saga.StepUnknown, Output: []byte(`{"b": 1}`), Error: &failure, RetryAt: d.time(), UndoneAt: d.time()},
-		{Name: "none"},
+		{Name: "b", State: saga.StepPending},
 	}
 	run.Seq++
 	cp.Events = []saga.Event{{RunID: id, Seq: run.Seq, At: d.now, StartedAt: d.now, Kind: saga.EventUnknown, Failure: &failure}}

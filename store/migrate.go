@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrate brings the schema to this release's and returns how many migrations it ran. Replicas that start together
+// wait for one another. A secret key other than the one that this database's tokens are sealed with is ErrOtherKey.
+func (s *Store) Migrate(ctx context.Context) (int, error) {
+	provider, err := s.migrations()
+	if err != nil {
+		return 0, err
+	}
+	results, err := provider.Up(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("migrating the database: %w", err)
+	}
+	return len(results), s.checkKey(ctx)
+}
+
+// Migrated tells whether the schema is this release's or newer.
+func (s *Store) Migrated(ctx context.Context) (bool, error) {
+	provider, err := s.migrations()
+	if err != nil {
+		return false, err
+	}
+	pending, err := provider.HasPending(ctx)
+	return !pending, err
+}
+
+// migrations are the files, and between them those that the two databases need different words for.
+func (s *Store) migrations() (*goose.Provider, error) {
+	pool, err := s.db.DB()
+	if err != nil {
+		return nil, err
+	}
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	dialect, pinSteps, options := goose.DialectSQLite3, pinStepsSQLite, []goose.ProviderOption{}
+	if s.postgres() {
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+		if err != nil {
+			return nil, err
+		}
+		dialect, pinSteps, options = goose.DialectPostgres, pinStepsPostgres, append(options, goose.WithSessionLocker(locker))
+	}
+	options = append(options, goose.WithGoMigrations(statements(5, pinSteps)))
+	return goose.NewProvider(dialect, pool, files, options...)
+}
+
+// statements is a migration of some SQL.
+func statements(version int64, sqls []string) *goose.Migration {
+	up := func(ctx context.Context, tx *sql.Tx) error {
+		for _, one := range sqls {
+			if _, err := tx.ExecContext(ctx, one); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return goose.NewGoMigration(version, &goose.GoFunc{RunTx: up}, nil)
+}
+
+// Migration 5: what never changes of the steps goes into their run's row, and a step has a row of its own from when it
+// begins. The fill factors leave room on a page for the next version of a row, which then needs no new entry in any index:
+// a run is written about nine times, a step twice.
+var (
+	pinStepsPostgres = []string{
+		`ALTER TABLE runs ADD COLUMN pinned_steps TEXT`,
+		`UPDATE runs SET pinned_steps = (
+			SELECT COALESCE(json_agg(json_build_object('name', name, 'after', after::json, 'optional', optional) ORDER BY position), '[]')
+			FROM steps WHERE run_id = runs.id)::text`,
+		`ALTER TABLE runs ALTER COLUMN pinned_steps SET NOT NULL`,
+		`DELETE FROM steps WHERE state = 'pending' AND attempts = 0`,
+		`ALTER TABLE steps DROP COLUMN position, DROP COLUMN after, DROP COLUMN optional`,
+		`ALTER TABLE runs SET (fillfactor = 50)`,
+		`ALTER TABLE steps SET (fillfactor = 60)`,
+	}
+	pinStepsSQLite = []string{
+		`ALTER TABLE runs ADD COLUMN pinned_steps TEXT NOT NULL DEFAULT '[]'`,
+		`UPDATE runs SET pinned_steps = (
+			SELECT json_group_array(json_object('name', name, 'after', json(after), 'optional', json(iif(optional, 'true', 'false'))))
+			FROM (SELECT * FROM steps WHERE run_id = runs.id ORDER BY position))`,
+		`DELETE FROM steps WHERE state = 'pending' AND attempts = 0`,
+		`ALTER TABLE steps DROP COLUMN position`,
+		`ALTER TABLE steps DROP COLUMN after`,
+		`ALTER TABLE steps DROP COLUMN optional`,
+	}
+)

@@ -1,0 +1,41 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// pinnedStep is a step as it was when its run was accepted. Its position is its place among the others.
+type pinnedStep struct {
+	Name     string   `json:"name"`
+	After    []string `json:"after"`
+	Optional bool     `json:"optional"`
+}
+
+// pin encodes what never changes of a run's steps.
+func pin(r *saga.Run) (string, error) {
+	steps := make([]pinnedStep, len(r.Steps))
+	for _, s := range r.Steps {
+		if s.Position < 0 || s.Position >= len(steps) || steps[s.Position].Name != "" {
+			return "", fmt.Errorf("step %s of run %s has position %d", s.Name, r.ID, s.Position)
+		}
+		steps[s.Position] = pinnedStep{s.Name, s.After, s.Optional}
+	}
+	encoded, err := json.Marshal(steps)
+	return string(encoded), err
+}
+
+// pinned are the steps of a run, none of which has begun.
+func pinned(encoded string) ([]saga.StepRow, error) {
+	var steps []pinnedStep
+	if err := json.Unmarshal([]byte(encoded), &steps); err != nil {
+		return nil, err
+	}
+	rows := make([]saga.StepRow, len(steps))
+	for i, s := range steps {
+		rows[i] = saga.StepRow{Name: s.Name, Position: i, After: s.After, Optional: s.Optional, State: saga.StepPending}
+	}
+	return rows, nil
+}
