@@ -102,7 +102,7 @@ func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Re
 	late := req.Clone(context.WithoutCancel(req.Context()))
 	late.Body = io.NopCloser(bytes.NewReader(body))
 	<-req.Context().Done()
-	time.AfterFunc(settle/3, func() {
+	time.AfterFunc(settle/2, func() { // far from the next look-up and from the end of settle: machines may be slow
 		defer done()
 		if resp, err := next.RoundTrip(late); err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)

@@ -137,7 +137,7 @@ func (w *world) check() {
 
 const (
 	upstreamTimeout = 2 * time.Second
-	settle          = 1500 * time.Millisecond
+	settle          = 2400 * time.Millisecond
 	deadline        = 4 * time.Second
 )
 
