@@ -17,9 +17,10 @@ func Subscribe(u Upstreams) saga.Workflow[Order] {
 		Judge: judge, Renew: renewed, Result: Order.result,
 		Steps: []saga.Step[Order]{
 			{
-				Name:   "check",
-				Do:     u.check,
-				NoUndo: "it only reads",
+				Name:     "check",
+				Needless: func(o *Order) bool { return o.NewCustomer != nil && !u.stale(o) },
+				Do:       u.check,
+				NoUndo:   "it only reads",
 			},
 			{
 				Name: "create-customer", After: []string{"check"},

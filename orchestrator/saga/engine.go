@@ -135,12 +135,11 @@ func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
 	accepted := Event{
 		RunID: run.ID, Seq: 1, At: run.CreatedAt, Kind: EventAccepted, Who: Clean(q.Who), Why: Clean(q.Why),
 	}
-	n.Events = []Event{accepted}
 	run.Seq, run.Version = 1, 1
-
+	n.Events = []Event{accepted}
 	w := e.reserve(run)
 	if w != nil {
-		w.begin()
+		n.Events = append(n.Events, w.begin()...)
 	}
 	err = e.Store.Create(ctx, n)
 	if busy, ok := errors.AsType[*SubjectBusyError](err); ok {
@@ -149,7 +148,7 @@ func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
 		}
 		w = nil
 		run = e.queueBehind(run, busy.RunID)
-		n.Run = run
+		n.Run, n.Events = run, []Event{accepted}
 		err = e.Store.Create(ctx, n)
 	}
 	switch {
@@ -162,7 +161,9 @@ func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
 		}
 		return nil, err
 	}
-	e.OnEvent(run, accepted)
+	for _, event := range n.Events {
+		e.OnEvent(run, event)
+	}
 	if w == nil {
 		e.mu.Lock()
 		e.waiting++
@@ -210,10 +211,10 @@ func (e *Engine) queueBehind(run *Run, predecessor string) *Run {
 		Code: "subject-busy", Detail: "run " + predecessor + " about the same customer goes first",
 		FixBy: FixByNobody, At: run.CreatedAt,
 	}}
-	waiting.Replica, waiting.Epoch, waiting.DueAt = "", 0, nil
+	waiting.Replica, waiting.Epoch, waiting.DueAt, waiting.Seq = "", 0, nil, 1
 	waiting.Steps = nil
 	for _, s := range run.Steps {
-		s.State, s.Attempts, s.StartedAt = StepPending, 0, nil
+		s.State, s.Attempts, s.StartedAt, s.EndedAt = StepPending, 0, nil, nil
 		waiting.Steps = append(waiting.Steps, s)
 	}
 	return &waiting

@@ -37,6 +37,53 @@ func TestARunGoesThroughItsStepsAndGathersTheirOutputs(t *testing.T) {
 	want(t, "last event", events[len(events)-1].Kind, saga.EventRunSucceeded)
 }
 
+func TestANeedlessStepSucceedsWithoutAnAttempt(t *testing.T) {
+	w := newWorld()
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+	hasA := func(q *saga.Request) { q.Input = state{HasA: true} }
+	var undecided atomic.Bool
+	w.hooks["do b"] = func(context.Context, int) error {
+		if undecided.Load() {
+			return errNeedsPerson
+		}
+		return nil
+	}
+	first := b.start(t, hasA)
+	want(t, "a, as the run is accepted", first.Step("a").State, saga.StepSucceeded)
+	b.until(t, first.ID, saga.Succeeded)
+	undecided.Store(true)
+	held := b.start(t, hasA)
+	behind := b.start(t, func(q *saga.Request) { hasA(q); q.Subject = held.Subject })
+	b.until(t, held.ID, saga.Waiting)
+	want(t, "a, while the run waits for its turn", behind.Step("a").State, saga.StepPending)
+	undecided.Store(false)
+	if _, err := b.Ask(t.Context(), saga.Verb{RunID: held.ID, Name: saga.Retry, Who: "op", Why: "decided"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{first.ID, held.ID, behind.ID} {
+		run := b.until(t, id, saga.Succeeded)
+		row := run.Step("a")
+		want(t, "a", fmt.Sprint(row.State, row.Attempts, string(row.Output), row.EndedAt != nil), "succeeded1true")
+		events, err := b.store.Events(t.Context(), id, 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, "events of a", fmt.Sprint(about(events, "a")), "[step-succeeded]")
+	}
+	if slices.Contains(w.calls(), "do a") {
+		t.Error("a was done all the same")
+	}
+}
+
+func about(events []saga.Event, step string) (kinds []saga.EventKind) {
+	for _, e := range events {
+		if e.Step == step {
+			kinds = append(kinds, e.Kind)
+		}
+	}
+	return kinds
+}
+
 func TestAPermanentRefusalIsCompensatedInReverse(t *testing.T) {
 	w := newWorld()
 	w.hooks["do c"] = func(context.Context, int) error { return errRefused }

@@ -60,6 +60,8 @@ func (w *worker) forward(now time.Time) {
 			if soonest == nil || row.RetryAt.Before(*soonest.RetryAt) {
 				soonest = row
 			}
+		case w.needless(row):
+			w.pass(row, now)
 		default:
 			w.start(row, now)
 		}
@@ -95,6 +97,23 @@ func (w *worker) failed() *StepRow {
 
 // inFlight tells whether a call is under way or about to be made.
 func (w *worker) inFlight() bool { return len(w.flying)+len(w.calls) > 0 }
+
+// needless tells whether a step that has not begun has nothing to do.
+func (w *worker) needless(row *StepRow) bool {
+	code := w.def.step(row.Name)
+	if row.Begun() || code.needless == nil {
+		return false
+	}
+	state, err := w.currentState()
+	return err == nil && code.needless(state)
+}
+
+// pass lets a needless step succeed. It reads as if it had been tried.
+func (w *worker) pass(row *StepRow, now time.Time) {
+	row.State, row.Attempts, row.StartedAt, row.EndedAt = StepSucceeded, 1, &now, &now
+	w.changed(row)
+	w.tell(Event{Kind: EventSucceeded, Step: row.Name, Attempt: 1, StartedAt: now})
+}
 
 // start puts the intent of a Do into the next write.
 func (w *worker) start(row *StepRow, now time.Time) {

@@ -66,8 +66,8 @@ type NewRun struct {
 
 // Checkpoint is what one write changes in a run. It holds only if the run's epoch and version are still those of Run.
 type Checkpoint struct {
-	Run       *Run   // its mutable fields after the change; Version still as it was read
-	Replica   string // that holds the lease until now
+	Run       *Run      // its mutable fields after the change; Version still as it was read
+	Replica   string    // that holds the lease until now
 	Steps     []StepRow // of those that the run was created with
 	Events    []Event
 	Objects   []Object // made or removed

@@ -104,6 +104,7 @@ func judge(err error) saga.Verdict {
 
 type state struct {
 	Roles []string `json:"roles,omitempty"`
+	HasA  bool     `json:"has_a,omitempty"` // a is needless
 	A     string   `json:"a,omitempty"`
 	B     string   `json:"b,omitempty"`
 }
@@ -119,9 +120,10 @@ func (w *world) workflow() saga.Workflow[state] {
 		Result: func(s state) any { return s },
 		Steps: []saga.Step[state]{
 			{
-				Name: "a",
-				Do:   func(ctx context.Context, s *state) error { s.A = "made"; return w.set(ctx, "do", "a", true) },
-				Undo: set("undo", "a", false),
+				Name:     "a",
+				Needless: func(s *state) bool { return s.HasA },
+				Do:       func(ctx context.Context, s *state) error { s.A = "made"; return w.set(ctx, "do", "a", true) },
+				Undo:     set("undo", "a", false),
 			},
 			{
 				Name: "b", After: []string{"a"},

@@ -65,11 +65,14 @@ func newWorker(e *Engine, d *Definition, run *Run, l *lease) *worker {
 	}
 }
 
-// begin prepares a run that was never worked on: the intents of its first steps are stored together with it.
-func (w *worker) begin() {
+// begin prepares a run that was never worked on: the intents of its first steps, and the events it gives, are stored
+// together with it.
+func (w *worker) begin() []Event {
 	w.decide()
+	events := w.next.Events
 	w.next, w.dirty = Checkpoint{}, false
 	w.counting, w.stored = w.counts(), *w.run
+	return events
 }
 
 // takeOver works on a claimed run.
@@ -112,11 +115,7 @@ func (w *worker) fly(name string) {
 	if c.Undo {
 		do, c.Attempt = code.undo, row.Undos
 	}
-	var err error
-	if w.state == nil {
-		w.state, err = w.run.state()
-	}
-	state := w.state
+	state, err := w.currentState()
 	o := outcome{step: name, undo: c.Undo, startedAt: w.engine.Clock.Now(), call: c}
 	w.flying[name] = true
 	ctx := context.WithValue(w.lease.ctx, callKey{}, c)
@@ -131,6 +130,14 @@ func (w *worker) fly(name string) {
 			o.output, o.err = do(ctx, state)
 		}
 	}()
+}
+
+// currentState is the run's input with what its steps have added.
+func (w *worker) currentState() (state json.RawMessage, err error) {
+	if w.state == nil {
+		w.state, err = w.run.state()
+	}
+	return w.state, err
 }
 
 // wait sleeps until something is to be decided. False: the lease is lost.

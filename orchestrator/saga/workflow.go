@@ -21,6 +21,9 @@ type Step[S any] struct {
 	// After names the steps that must have succeeded or been skipped before this one. Steps with no path between
 	// them run side by side.
 	After []string
+	// Needless, if set, tells when the step's turn comes, and by the state alone, that Do has nothing to ask and nothing
+	// to make. The step has succeeded then, and neither Do nor a write of its intent is needed.
+	Needless func(s *S) bool
 	// Do makes the effect and may run again: CallOf(ctx).LookFirst says that an earlier attempt may have made it.
 	// What it changes in s is stored as the step's output.
 	Do func(ctx context.Context, s *S) error
@@ -74,6 +77,7 @@ type call func(ctx context.Context, state json.RawMessage) (output json.RawMessa
 type step struct {
 	StepInfo
 	items    func(input json.RawMessage) ([]string, error)
+	needless func(state json.RawMessage) bool // nil: never
 	do, undo call
 }
 
@@ -232,6 +236,12 @@ func erase[S any](s Step[S]) step {
 		do:       eraseCall(s.Do),
 		undo:     eraseCall(s.Undo),
 		items:    func(json.RawMessage) ([]string, error) { return nil, nil },
+	}
+	if s.Needless != nil {
+		erased.needless = func(state json.RawMessage) bool {
+			decoded, err := decode[S](state)
+			return err == nil && s.Needless(decoded)
+		}
 	}
 	if s.Each != nil {
 		erased.items = func(input json.RawMessage) ([]string, error) {
