@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -34,12 +36,21 @@ func (p *program) serve() *cobra.Command {
 	return c
 }
 
+// collectLessOften lets the heap grow to five times what is live, not twice: with some ten MiB live, collecting took a
+// fifth of the processor time of a replica under load. GOGC, where it is set, and GOMEMLIMIT count as ever.
+func collectLessOften() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+}
+
 // serveUntil serves until ctx ends or a listener fails.
 func (p *program) serveUntil(ctx context.Context, c Config) error {
 	log, err := newLog(c, p.err)
 	if err != nil {
 		return exit(exitUsage, err)
 	}
+	collectLessOften()
 	s, err := start(ctx, startOptions{Config: c, Log: log, Cloud: v3.FromCloud})
 	if err != nil {
 		return err

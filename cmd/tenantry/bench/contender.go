@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -57,6 +58,7 @@ func contend(name string) (err error) {
 	if err := json.Unmarshal([]byte(os.Getenv(siteVariable)), &s); err != nil {
 		return fmt.Errorf("reading %s: %w", siteVariable, err)
 	}
+	debug.SetGCPercent(400) // as tenantry serve does
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	makers := map[string]func(context.Context, site) (subscriber, func(), error){
