@@ -16,7 +16,10 @@ func (u Upstreams) scopeToken(ctx context.Context, o *Order) error {
 	if err != nil {
 		return err
 	}
-	token, err := u.Tokens.Token(ctx, o.RunID)
+	token := saga.CallOf(ctx).Token()
+	if token == "" {
+		token, err = u.Tokens.Token(ctx, o.RunID)
+	}
 	if errors.Is(err, saga.ErrNoToken) {
 		return u.readRoles(ctx, id, o, "the user's token is not there any more")
 	}

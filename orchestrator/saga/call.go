@@ -32,6 +32,7 @@ type Call struct {
 	Probe bool
 
 	lease func() error
+	token string
 
 	mu        sync.Mutex
 	requestID string
@@ -69,6 +70,10 @@ func (c *Call) Removed(kind, id string) {
 	defer c.mu.Unlock()
 	c.removed = append(c.removed, Object{Step: c.Step, Kind: kind, ID: id})
 }
+
+// Token is the user's token, where the run has been on this replica since it was accepted; else it is empty, and the
+// store has it.
+func (c *Call) Token() string { return c.token }
 
 // DropToken says that the user's token of this run is not needed any more: it is deleted with the outcome.
 func (c *Call) DropToken() {

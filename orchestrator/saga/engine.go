@@ -139,6 +139,7 @@ func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
 	n.Events = []Event{accepted}
 	w := e.reserve(run)
 	if w != nil {
+		w.token = q.Token
 		n.Events = append(n.Events, w.begin()...)
 	}
 	err = e.Store.Create(ctx, n)

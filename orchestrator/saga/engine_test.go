@@ -75,6 +75,26 @@ func TestANeedlessStepSucceedsWithoutAnAttempt(t *testing.T) {
 	}
 }
 
+func TestTheUsersTokenIsAtHandUntilTheRunIsReleased(t *testing.T) {
+	w := newWorld()
+	tokens := make(chan string, 2)
+	w.hooks["do a"] = func(ctx context.Context, attempt int) error {
+		tokens <- saga.CallOf(ctx).Token()
+		if attempt == 1 {
+			return errNeedsPerson
+		}
+		return nil
+	}
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+	run := b.start(t, func(q *saga.Request) { q.Token, q.TokenExpiresAt = "secret", time.Now().Add(time.Hour) })
+	b.until(t, run.ID, saga.Waiting)
+	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "decided"}); err != nil {
+		t.Fatal(err)
+	}
+	b.until(t, run.ID, saga.Succeeded)
+	want(t, "tokens of the first and the second attempt", []string{<-tokens, <-tokens}, []string{"secret", ""})
+}
+
 func about(events []saga.Event, step string) (kinds []saga.EventKind) {
 	for _, e := range events {
 		if e.Step == step {

@@ -20,6 +20,7 @@ type worker struct {
 	lease  *lease
 
 	replica string // that holds the run
+	token   string // see Call.Token
 	stored  Run    // the run as it was last written
 
 	state json.RawMessage // of the run; nil when a step has added to it
@@ -109,7 +110,7 @@ func (w *worker) fly(name string) {
 	_, item, _ := strings.Cut(name, "/")
 	c := &Call{
 		RunID: w.run.ID, Merchant: w.run.Merchant, Step: name, Item: item, Attempt: row.Attempts, LookFirst: row.Unknowns > 0,
-		Undo: row.State == StepUndoing, Probe: w.run.State == Compensated, lease: w.lease.check,
+		Undo: row.State == StepUndoing, Probe: w.run.State == Compensated, lease: w.lease.check, token: w.token,
 	}
 	do := code.do
 	if c.Undo {
@@ -199,7 +200,9 @@ func (w *worker) take(o outcome) {
 	delete(w.flying, o.step)
 	row := w.run.Step(o.step)
 	w.next.Objects = append(w.next.Objects, o.call.objects...)
-	w.next.DropToken = w.next.DropToken || o.call.dropToken
+	if o.call.dropToken {
+		w.next.DropToken, w.token = true, ""
+	}
 	now := w.engine.Clock.Now()
 	w.run.TakeOvers = 0
 	w.run.Objects = append(w.run.Objects, o.call.objects...)
