@@ -46,7 +46,8 @@ func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
 func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return s.read(ctx, func(db *gorm.DB) *gorm.DB {
 		for column, value := range map[string]string{
-			"merchant_id": f.Merchant, "workflow": f.Workflow, "user_id": f.User, "state": string(f.State),
+			"merchant_id": f.Merchant, "workflow": f.Workflow, "user_id": f.User, "subject": f.Subject,
+			"state": string(f.State),
 		} {
 			if value != "" {
 				db = db.Where("runs."+column+" = ?", value)
@@ -58,6 +59,12 @@ func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 			if id != "" {
 				db = db.Where("runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ?)", kind, id)
 			}
+		}
+		if f.Live {
+			db = db.Where("runs.ended_at IS NULL")
+		}
+		if f.Probed {
+			db = db.Where("runs.probes > 0")
 		}
 		if !f.Since.IsZero() {
 			db = db.Where("runs.created_at >= ?", f.Since.UnixMicro())

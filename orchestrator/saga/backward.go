@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// probeAfter is when, after its end, a compensated run with an unknown attempt is looked at again.
+// probeAfter is when, after its end, a compensated run with an unknown attempt of a Do is looked at again.
 var probeAfter = [...]time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour}
 
 // turnBack begins the compensation.
@@ -42,7 +42,7 @@ func (w *worker) backward(now time.Time) {
 	case soonest != nil:
 		w.awaitRetry(soonest, now, Compensating)
 	case refused != nil:
-		w.stick(refused)
+		w.stick(refused, now)
 	case settled:
 		w.verify(now)
 	}
@@ -129,7 +129,6 @@ func (w *worker) undone(row *StepRow, o outcome, now time.Time) {
 		return
 	}
 	if verdict.MaybeDone {
-		row.Unknowns++
 		row.UnknownAt = &now
 	}
 	w.tell(event)
@@ -143,9 +142,9 @@ func (w *worker) undone(row *StepRow, o outcome, now time.Time) {
 }
 
 // stick makes the run wait for an operator with an undo that was refused for good.
-func (w *worker) stick(row *StepRow) {
+func (w *worker) stick(row *StepRow, now time.Time) {
 	if w.run.State == Compensated {
-		w.nextProbe()
+		w.nextProbe(now)
 		return
 	}
 	w.run.State, w.run.Reason = Stuck, &Reason{Kind: WaitsForOperator, Failure: *row.Error}
@@ -157,14 +156,14 @@ func (w *worker) stick(row *StepRow) {
 // repeated at least Settle after that call can have been sent.
 func (w *worker) verify(now time.Time) {
 	if w.run.State == Compensated {
-		w.nextProbe()
+		w.nextProbe(now)
 		return
 	}
 	var due time.Time
 	var again []*StepRow
 	for i := range w.run.Steps {
 		row := &w.run.Steps[i]
-		if !w.uncertain(row) {
+		if row.UnknownAt == nil || !w.undoable(row) {
 			continue
 		}
 		settledAt := row.UnknownAt.Add(w.engine.Settle)
@@ -190,10 +189,14 @@ func (w *worker) verify(now time.Time) {
 	}
 }
 
-// uncertain tells whether a late effect of the step is possible and would have to be removed.
-func (w *worker) uncertain(row *StepRow) bool {
+// uncertain tells whether a late effect of the step's Do is possible and would have to be removed. That an undo comes
+// late makes nothing.
+func (w *worker) uncertain(row *StepRow) bool { return row.Unknowns > 0 && w.undoable(row) }
+
+// undoable tells whether there is an Undo that is to take back what the step makes.
+func (w *worker) undoable(row *StepRow) bool {
 	code := w.def.step(row.Name)
-	return row.Unknowns > 0 && !w.left(row) && code != nil && code.undo != nil
+	return !w.left(row) && code != nil && code.undo != nil
 }
 
 // redo makes undos that are through be run once more.
@@ -244,8 +247,16 @@ func (w *worker) probe(now time.Time) {
 	w.backward(now)
 }
 
-// nextProbe releases a probed run until the next time.
-func (w *worker) nextProbe() {
+// nextProbe releases a probed run until the next time. A probe is not over, and is made again, before a call of its own
+// that was not answered has settled.
+func (w *worker) nextProbe(now time.Time) {
+	for i := range w.run.Steps {
+		if row := &w.run.Steps[i]; row.UnknownAt != nil && row.UnknownAt.Add(w.engine.Settle).After(now) {
+			settled := row.UnknownAt.Add(w.engine.Settle)
+			w.releaseAt(&settled)
+			return
+		}
+	}
 	w.run.Probes--
 	w.tell(Event{Kind: EventProbed})
 	if w.run.Probes == 0 {

@@ -45,13 +45,13 @@ func (w *worker) interrupt(row *StepRow, now time.Time) bool {
 	switch {
 	case row.State == StepRunning:
 		row.State = StepUnknown
+		row.Unknowns++
 		w.tell(Event{Kind: EventUnknown, Step: row.Name, Attempt: row.Attempts, Why: "the replica ended"})
 	case row.State == StepUndoing && row.RetryAt == nil && row.Undos > 0:
 		w.tell(Event{Kind: EventUndoAttempt, Step: row.Name, Attempt: row.Undos, Why: "the replica ended"})
 	default:
 		return false
 	}
-	row.Unknowns++
 	row.UnknownAt = &now
 	w.changed(row)
 	return true

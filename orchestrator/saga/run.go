@@ -108,8 +108,8 @@ type StepRow struct {
 	StartedAt *time.Time // of the first attempt
 	EndedAt   *time.Time
 	RetryAt   *time.Time
-	Unknowns  int        // attempts whose outcome was never learnt
-	UnknownAt *time.Time // when the last of those can have been sent at the latest
+	Unknowns  int        // attempts of Do whose outcome was never learnt
+	UnknownAt *time.Time // when the last attempt, of Do or Undo, without a known outcome can have been sent at the latest
 	UndoneAt  *time.Time // when the last successful Undo began
 }
 
@@ -126,6 +126,17 @@ func (r *Run) Step(name string) *StepRow {
 		return nil
 	}
 	return &r.Steps[i]
+}
+
+// Probing tells whether a probe of the run, which has ended, is under way, or may still do something upstream: a call of
+// its own was not answered, and settle is not over.
+func (r *Run) Probing(now time.Time, settle time.Duration) bool {
+	worked := r.Replica != "" || r.DueAt != nil && !r.DueAt.After(now)
+	return r.State == Compensated && slices.ContainsFunc(r.Steps, func(s StepRow) bool {
+		called := s.State == StepUndoing && s.RetryAt == nil && worked
+		lost := s.UnknownAt != nil && s.UnknownAt.After(*r.EndedAt)
+		return called || lost && s.UnknownAt.Add(settle).After(now)
+	})
 }
 
 // Object is something upstream that a run made or adopted.

@@ -90,6 +90,9 @@ type Filter struct {
 	Customer     string
 	Subscription string
 	Project      string
+	Subject      string
+	Live         bool // not ended
+	Probed       bool // probes for late effects are still to come
 	State        RunState
 	Since        time.Time // created at or after
 	Before       string    // runs older than the one with this id

@@ -158,7 +158,8 @@ func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 
 func (r *row) matches(f saga.Filter) bool {
 	for _, field := range []struct{ wanted, is string }{
-		{f.Merchant, r.Merchant}, {f.Workflow, r.Workflow}, {f.User, r.User}, {string(f.State), string(r.State)},
+		{f.Merchant, r.Merchant}, {f.Workflow, r.Workflow}, {f.User, r.User}, {f.Subject, r.Subject},
+		{string(f.State), string(r.State)},
 	} {
 		if field.wanted != "" && field.wanted != field.is {
 			return false
@@ -170,6 +171,9 @@ func (r *row) matches(f saga.Filter) bool {
 		if object.id != "" && r.object(object.kind, object.id) == nil {
 			return false
 		}
+	}
+	if f.Live && r.EndedAt != nil || f.Probed && r.Probes == 0 {
+		return false
 	}
 	return (f.Since.IsZero() || !r.CreatedAt.Before(moment(f.Since))) && (f.Before == "" || r.ID < f.Before)
 }

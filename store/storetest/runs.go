@@ -14,11 +14,23 @@ func filters(t *testing.T, s fixture) {
 		r.Merchant, r.User, r.Workflow, r.CreatedAt = "m2", "u2", "w2", epoch.Add(time.Hour)
 	})
 	s.commit(t, checkpoint(a))
+	ended := checkpoint(b)
+	ended.Run.State, ended.Run.EndedAt, ended.Run.HoldsSubject, ended.Run.Probes = saga.Compensated, &epoch, false, 2
+	s.commit(t, ended)
 	for want, filters := range map[string][]saga.Filter{
-		a.Run.ID:            {{Merchant: "m"}, {User: "u"}, {Workflow: "w"}, {Customer: "c-" + a.Run.ID}, {Before: b.Run.ID}},
-		b.Run.ID:            {{Merchant: "m2"}, {User: "u2"}, {Workflow: "w2"}, {Since: epoch.Add(time.Minute)}},
-		b.Run.ID + a.Run.ID: {{}, {State: saga.Running}},
-		"":                  {{State: saga.Stuck}, {Project: "x"}, {Subscription: "x"}, {Merchant: "m", User: "u2"}},
+		a.Run.ID: {
+			{Merchant: "m"}, {User: "u"}, {Workflow: "w"}, {Customer: "c-" + a.Run.ID}, {Before: b.Run.ID}, {State: saga.Running},
+			{Subject: a.Run.Subject}, {Live: true}, {Subject: a.Run.Subject, Live: true},
+		},
+		b.Run.ID: {
+			{Merchant: "m2"}, {User: "u2"}, {Workflow: "w2"}, {Since: epoch.Add(time.Minute)},
+			{Subject: b.Run.Subject}, {Probed: true}, {Subject: b.Run.Subject, Probed: true},
+		},
+		b.Run.ID + a.Run.ID: {{}},
+		"": {
+			{State: saga.Stuck}, {Project: "x"}, {Subscription: "x"}, {Merchant: "m", User: "u2"},
+			{Subject: a.Run.Subject, Probed: true}, {Subject: b.Run.Subject, Live: true}, {Live: true, Probed: true},
+		},
 	} {
 		for _, f := range filters {
 			f.Limit = 10

@@ -1,0 +1,98 @@
+package saga_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+func TestALostUndoIsVerifiedButNotProbed(t *testing.T) {
+	w := newWorld()
+	w.hooks["do c"] = func(context.Context, int) error { return errRefused }
+	var undos []time.Time
+	w.hooks["undo b"] = func(_ context.Context, attempt int) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		undos = append(undos, time.Now())
+		if attempt == 1 {
+			return errLost
+		}
+		return nil
+	}
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+	run := b.until(t, b.start(t, nil).ID, saga.Compensated)
+	want(t, "probes to come, unknown attempts of Do", fmt.Sprint(run.Probes, run.Step("b").Unknowns), "0 0")
+	if last := undos[len(undos)-1]; last.Sub(undos[0]) < b.Settle {
+		t.Errorf("undone for the last time %v after the answer was lost, want at least %v", last.Sub(undos[0]), b.Settle)
+	}
+}
+
+func TestAProbeIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
+	w := newWorld()
+	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
+	probed := 0
+	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if saga.CallOf(ctx).Probe {
+			if probed++; probed == 1 {
+				return errLost
+			}
+		}
+		return nil
+	}
+	clock := &stepped{now: time.Now()}
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
+		o.Clock, o.Lease, o.Settle = saga.NewClock(clock.Now), 100*time.Hour, time.Minute
+	})
+	id := b.start(t, nil).ID
+	read := func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
+	waitFor(t, func() bool {
+		r := read()
+		return r.Reason != nil && r.Reason.Kind == saga.WaitsForSettle && r.Replica == ""
+	})
+	clock.step(time.Minute)
+	b.until(t, id, saga.Compensated)
+	want(t, "being probed before the probe", read().Probing(clock.Now(), b.Settle), false)
+	clock.step(10 * time.Minute)
+	waitFor(t, func() bool { return read().Step("b").RetryAt != nil })
+	clock.step(3 * time.Second)
+	waitFor(t, func() bool { r := read(); return r.Step("b").State == saga.StepUndone && r.Replica == "" })
+	want(t, "probes to come, being probed", fmt.Sprint(read().Probes, read().Probing(clock.Now(), b.Settle)), "3 true")
+	clock.step(time.Minute)
+	waitFor(t, func() bool { r := read(); return r.Probes == 2 && r.Replica == "" })
+	want(t, "undos by probes, being probed", fmt.Sprint(probed, read().Probing(clock.Now(), b.Settle)), "3 false")
+}
+
+func TestWhenARunIsBeingProbed(t *testing.T) {
+	now, settle := time.Unix(1000, 0), time.Minute
+	at := func(d time.Duration) *time.Time { t := now.Add(d); return &t }
+	undoing := saga.StepRow{State: saga.StepUndoing}
+	for name, c := range map[string]struct {
+		change func(*saga.Run)
+		want   bool
+	}{
+		"it works":                   {func(*saga.Run) {}, true},
+		"its replica died":           {func(r *saga.Run) { r.Replica, r.DueAt = "", at(-time.Second) }, true},
+		"it will be worked on later": {func(r *saga.Run) { r.Replica, r.DueAt = "", at(time.Second) }, false},
+		"it will not be worked on":   {func(r *saga.Run) { r.Replica = "" }, false},
+		"between two attempts":       {func(r *saga.Run) { r.Steps[0].RetryAt = at(time.Second) }, false},
+		"it is through":              {func(r *saga.Run) { r.Steps[0].State = saga.StepUndone }, false},
+		"it has not ended":           {func(r *saga.Run) { r.State, r.EndedAt = saga.Compensating, nil }, false},
+		"a call of it is lost":       {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Second)} }, true},
+		"that has settled":           {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Minute)} }, false},
+		"one from before the end was lost": {func(r *saga.Run) {
+			r.Steps[0] = saga.StepRow{UnknownAt: at(-10 * time.Second)}
+			r.EndedAt = at(-5 * time.Second)
+		}, false},
+	} {
+		r := &saga.Run{State: saga.Compensated, EndedAt: at(-time.Hour), Replica: "r", Steps: []saga.StepRow{undoing}}
+		c.change(r)
+		want(t, name, r.Probing(now, settle), c.want)
+	}
+}
