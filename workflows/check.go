@@ -32,7 +32,11 @@ func (u Upstreams) check(ctx context.Context, o *Order) error {
 	if o.NewCustomer != nil {
 		return nil
 	}
-	_, err := u.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
+	err := u.awaitProbes(ctx, o)
+	if err != nil {
+		return err
+	}
+	_, err = u.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
 	if errors.Is(err, billing.ErrNotFound) {
 		return refusal{
 			saga.Permanent, "customer-gone", "customer " + o.CustomerID + " does not exist any more", saga.FixByMerchant,

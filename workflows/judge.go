@@ -31,6 +31,10 @@ func judge(err error) saga.Verdict {
 		v.Kind, v.Failure.Code, v.Failure.FixBy = r.kind, r.code, r.fixBy
 		return v
 	}
+	if _, ok := errors.AsType[claimedError](err); ok {
+		v.RetryAfter, v.Failure.Code, v.Failure.FixBy = claimAgain, "claimed-by-a-live-run", saga.FixByNobody
+		return v
+	}
 	if away, ok := errors.AsType[turnedAway](err); ok {
 		v.Failure.Upstream = away.Upstream()
 	}

@@ -66,8 +66,11 @@ func (o Order) Named(runID string) (named Order, subject string) {
 		o.CustomerID = uuid.NewSHA1(run, []byte("customer")).String()
 	}
 	o.SubscriptionID = uuid.NewSHA1(run, []byte("subscription")).String()
-	return o, o.MerchantID + ":" + o.CustomerID
+	return o, subjectOf(&o)
 }
+
+// subjectOf is what a run of the order is about.
+func subjectOf(o *Order) string { return o.MerchantID + ":" + o.CustomerID }
 
 // renewed is the order of the run that repeats a compensated one.
 func renewed(o Order, runID string) (Order, string) {

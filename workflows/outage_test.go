@@ -57,6 +57,9 @@ type outage struct {
 	t                 *testing.T
 	cloud             *keystonetest.Keystone
 	keystone, billing inProcess
+	faults            faults
+	store             *model.Store
+	bill              *billing.Client
 	engine            *saga.Engine
 	merchant          billing.Merchant
 	plan              billing.Plan
@@ -70,13 +73,14 @@ type outage struct {
 const outageWorkers, outageConnections = 8, 4
 
 func newOutage(t *testing.T) *outage {
-	o := &outage{t: t, cloud: keystonetest.New(keystonetest.Options{})}
+	o := &outage{t: t, cloud: keystonetest.New(keystonetest.Options{}), store: model.New(time.Now)}
+	o.faults.of = map[string]*fault{}
 	o.keystone.Handler, o.billing.Handler = o.cloud, billingtest.NewQuirkServer(billingtest.Options{})
 	o.cloud.AddRole("bs-admin")
 	var gates upstream.Gates
 	toKeystone, toBilling := gates.Of("keystone/default", outageConnections), gates.Of("billingstack", outageConnections)
 	identity, err := v3.New(v3.Config{
-		URL: "http://keystone/v3", Base: saga.Fence(&o.keystone), Enter: toKeystone.Enter,
+		URL: "http://keystone/v3", Base: saga.Fence(o.faults.around(&o.keystone)), Enter: toKeystone.Enter,
 		Credential: v3.Credential{
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
@@ -85,22 +89,21 @@ func newOutage(t *testing.T) *outage {
 	o.ok(err)
 	o.roles, err = identity.Roles(t.Context(), []string{"member", "bs-admin"})
 	o.ok(err)
-	bill, err := billing.New(billing.Config{
+	o.bill, err = billing.New(billing.Config{
 		URL: "http://billing/v2", Connections: outageConnections, Enter: toBilling.Enter,
 		Wrap: func(http.RoundTripper) http.RoundTripper { return saga.Fence(&o.billing) },
 	})
 	o.ok(err)
 	toKeystone.TryBy(identity.Ping)
-	toBilling.TryBy(bill.Ping)
-	o.seed(bill)
-	s := model.New(time.Now)
+	toBilling.TryBy(o.bill.Ping)
+	o.seed(o.bill)
 	definitions, err := workflows.All(workflows.Upstreams{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  bill, Tokens: s, Handover: &workflows.Handover{}, Now: time.Now,
+		Billing:  o.bill, Tokens: o.store, Handover: &workflows.Handover{}, Runs: o.store, Settle: 90 * time.Second, Now: time.Now,
 	})
 	o.ok(err)
 	o.engine = saga.New(saga.Options{
-		Store: s, Queue: s, Workflows: definitions, NewID: newID, Workers: outageWorkers, Down: gates.Open,
+		Store: o.store, Queue: o.store, Workflows: definitions, NewID: newID, Workers: outageWorkers, Down: gates.Open,
 		OnEvent: o.note, OnFault: func(err error) { t.Log("engine:", err) },
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -148,14 +151,19 @@ func (o *outage) accept(n int) (ids []string) {
 			NewCustomer:   &workflows.NewCustomer{Name: "Customer", Currency: "eur", Language: "eng"},
 			CustomerRoles: o.roles, SubscriptionRoles: o.roles[:1], CheckedAt: time.Now(),
 		}
-		id := newID()
-		q := order.Request(id)
-		q.Key, q.Token, q.TokenExpiresAt = id, o.cloud.IssueToken(user), time.Now().Add(time.Hour)
-		_, err := o.engine.Start(o.t.Context(), q)
-		o.ok(err)
-		ids = append(ids, id)
+		ids = append(ids, newID())
+		o.start(ids[len(ids)-1], order)
 	}
 	return ids
+}
+
+// start begins a run of the order.
+func (o *outage) start(id string, order workflows.Order) {
+	o.t.Helper()
+	q := order.Request(id)
+	q.Key, q.Token, q.TokenExpiresAt = id, o.cloud.IssueToken(order.UserID), time.Now().Add(time.Hour)
+	_, err := o.engine.Start(o.t.Context(), q)
+	o.ok(err)
 }
 
 func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T) {

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -41,11 +42,24 @@ func (u Upstreams) ensureTenant(ctx context.Context, o *Order, name, of string) 
 	return p, false, nil
 }
 
-// removeTenant removes the project of this name if it is the run's own.
+// removeTenant removes the project of this name if it is the run's own. One that a probe finds may have been adopted by
+// a later run.
 func (u Upstreams) removeTenant(ctx context.Context, o *Order, name string) error {
 	id, err := u.Identity(o.Cloud)
 	if err != nil {
 		return err
+	}
+	if saga.CallOf(ctx).Probe {
+		late, err := id.FindProject(ctx, o.DomainID, name)
+		if errors.Is(err, keystone.ErrNotFound) {
+			return nil
+		}
+		if err != nil || !late.HasTag(mark(o)) {
+			return err
+		}
+		if theirs, err := u.tenantClaimed(ctx, o, late.ID); err != nil || theirs {
+			return err
+		}
 	}
 	removed, err := id.RemoveProject(ctx, keystone.Project{Name: name, DomainID: o.DomainID}, mark(o))
 	return erase(ctx, "project", removed.ID, removed.ID != "", err)
@@ -90,9 +104,15 @@ func (u Upstreams) unassign(ctx context.Context, o *Order, roles []keystone.Role
 		return nil
 	}
 	if saga.CallOf(ctx).Probe {
-		// An assignment bears no mark: one that is there after the run's end is, far more likely than a late effect,
-		// what a later run about the same customer and user has given.
-		return nil
+		// It was not there before the run, an attempt to give it was never answered, and no other run was to give it: then
+		// it is this run's. Somebody who has given it by hand since the run's end would have to give it again, which he is
+		// told by an event; a role that nobody was to have would be noticed by nobody.
+		if there, err := id.HasAssignment(ctx, a); err != nil || !there {
+			return err
+		}
+		if theirs, err := u.assignmentClaimed(ctx, o, a); err != nil || theirs {
+			return err
+		}
 	}
 	removed, err := id.RemoveAssignment(ctx, a)
 	return erase(ctx, "role-assignment", assignmentID(a), removed, err)

@@ -16,6 +16,8 @@ type Upstreams struct {
 	Billing  *billing.Client
 	Tokens   Tokens
 	Handover *Handover
+	Runs     Runs
+	Settle   time.Duration // the engine's: for how long a request that was not answered may still take effect
 	Now      func() time.Time
 }
 

@@ -85,7 +85,7 @@ func newWorld(t *testing.T, database string) *world {
 
 	definitions, err := workflows.All(workflows.Upstreams{
 		Identity: func(string) (keystone.Identity, error) { return w.identity, nil },
-		Billing:  faulty, Tokens: w.store, Handover: &w.handover, Now: time.Now,
+		Billing:  faulty, Tokens: w.store, Handover: &w.handover, Runs: w.store, Settle: settle, Now: time.Now,
 	})
 	w.ok(err)
 	o := saga.Options{

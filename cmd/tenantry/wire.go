@@ -53,7 +53,8 @@ func wire(p parts) (*saga.Engine, http.Handler, error) {
 	var handover workflows.Handover
 	clock := saga.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Upstreams{
-		Identity: identities.identity, Billing: bill, Tokens: p.store, Handover: &handover, Now: clock.Now,
+		Identity: identities.identity, Billing: bill, Tokens: p.store, Handover: &handover, Runs: p.store,
+		Settle: p.Settle, Now: clock.Now,
 	})
 	if err != nil {
 		return nil, nil, err

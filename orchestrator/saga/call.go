@@ -27,8 +27,7 @@ type Call struct {
 	Attempt   int
 	LookFirst bool // an earlier attempt may have taken effect: look before repeating
 	Undo      bool
-	// Probe: the run has ended, and others about its subject may have come after it. An Undo removes what carries the
-	// run's own mark or id, and leaves what might as well be theirs.
+	// Probe: the run has ended, and others about its subject may have come after it. An Undo leaves what might be theirs.
 	Probe bool
 
 	lease func() error

@@ -158,7 +158,10 @@ func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 
 func (r *row) matches(f saga.Filter) bool {
 	for _, field := range []struct{ wanted, is string }{
-		{f.Merchant, r.Merchant}, {f.Workflow, r.Workflow}, {f.User, r.User}, {f.Subject, r.Subject},
+		{f.Merchant, r.Merchant},
+		{f.Workflow, r.Workflow},
+		{f.User, r.User},
+		{f.Subject, r.Subject},
 		{string(f.State), string(r.State)},
 	} {
 		if field.wanted != "" && field.wanted != field.is {

@@ -19,17 +19,34 @@ func filters(t *testing.T, s fixture) {
 	s.commit(t, ended)
 	for want, filters := range map[string][]saga.Filter{
 		a.Run.ID: {
-			{Merchant: "m"}, {User: "u"}, {Workflow: "w"}, {Customer: "c-" + a.Run.ID}, {Before: b.Run.ID}, {State: saga.Running},
-			{Subject: a.Run.Subject}, {Live: true}, {Subject: a.Run.Subject, Live: true},
+			{Merchant: "m"},
+			{User: "u"},
+			{Workflow: "w"},
+			{Customer: "c-" + a.Run.ID},
+			{Before: b.Run.ID},
+			{State: saga.Running},
+			{Subject: a.Run.Subject},
+			{Live: true},
+			{Subject: a.Run.Subject, Live: true},
 		},
 		b.Run.ID: {
-			{Merchant: "m2"}, {User: "u2"}, {Workflow: "w2"}, {Since: epoch.Add(time.Minute)},
-			{Subject: b.Run.Subject}, {Probed: true}, {Subject: b.Run.Subject, Probed: true},
+			{Merchant: "m2"},
+			{User: "u2"},
+			{Workflow: "w2"},
+			{Since: epoch.Add(time.Minute)},
+			{Subject: b.Run.Subject},
+			{Probed: true},
+			{Subject: b.Run.Subject, Probed: true},
 		},
 		b.Run.ID + a.Run.ID: {{}},
 		"": {
-			{State: saga.Stuck}, {Project: "x"}, {Subscription: "x"}, {Merchant: "m", User: "u2"},
-			{Subject: a.Run.Subject, Probed: true}, {Subject: b.Run.Subject, Live: true}, {Live: true, Probed: true},
+			{State: saga.Stuck},
+			{Project: "x"},
+			{Subscription: "x"},
+			{Merchant: "m", User: "u2"},
+			{Subject: a.Run.Subject, Probed: true},
+			{Subject: b.Run.Subject, Live: true},
+			{Live: true, Probed: true},
 		},
 	} {
 		for _, f := range filters {

@@ -25,6 +25,9 @@ func drawPlan(t *rapid.T) *plan {
 			Patience: between(t, time.Second, 25*time.Second, "patience"), AddUser: rapid.Bool().Draw(t, "add user"),
 		}
 	}), 1, 5).Draw(t, "orders")
+	for n := range p.Orders {
+		p.Orders[n].User = n
+	}
 	p.Mishaps = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) mishap {
 		m := mishap{
 			Order: rapid.IntRange(0, len(p.Orders)-1).Draw(t, "order"), Step: rapid.SampledFrom(writes).Draw(t, "step"),

@@ -20,9 +20,12 @@ type seller struct {
 	customers   []oldCustomer
 }
 
-type oldCustomer struct{ id, user string }
+type oldCustomer struct {
+	id, user string
+	bare     bool // its tenant was never made
+}
 
-// furnish sets up two merchants, each with a plan and two customers of old.
+// furnish sets up two merchants, each with a plan and two customers of old, one of which has no tenant.
 func (w *world) furnish() {
 	var err error
 	w.direct, err = billing.New(billing.Config{URL: "http://billing/v2", Wrap: func(http.RoundTripper) http.RoundTripper {
@@ -42,18 +45,21 @@ func (w *world) furnish() {
 		w.ok(err)
 		s.key, s.secret = w.merchants.add(s.id)
 		for n := range 2 {
-			c := oldCustomer{id: fixedID("customer", 10*i+n), user: w.newUser(fmt.Sprint("old ", i, n))}
+			c := oldCustomer{id: fixedID("customer", 10*i+n), user: w.newUser(fmt.Sprint("old ", i, n)), bare: n == 1}
 			_, err := w.direct.EnsureCustomer(ctx, billing.Customer{
 				ID: c.id, MerchantID: s.id, Name: "Old", Currency: "eur", Language: "eng",
 			}, false)
 			w.ok(err)
+			s.customers = append(s.customers, c)
+			if c.bare {
+				continue
+			}
 			project := w.cloud.AddProject(keystone.Project{
 				Name: "bs-customer-" + c.id, Tags: []string{"tenantry", "tenantry-merchant-" + s.id},
 			})
 			member, err := w.cloud.Role("member")
 			w.ok(err)
 			w.cloud.Assign(keystone.Assignment{ProjectID: project, UserID: c.user, RoleID: member.ID})
-			s.customers = append(s.customers, c)
 		}
 		w.sellers = append(w.sellers, s)
 	}

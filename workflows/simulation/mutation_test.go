@@ -15,6 +15,7 @@ import (
 type mutations struct {
 	steps     func(*saga.Workflow[workflows.Order])
 	transport func(http.RoundTripper) http.RoundTripper // instead of saga.Fence
+	runs      func(saga.Filter) bool                    // which runs the steps do not see
 	settle    time.Duration
 	unfenced  bool // checkpoints are written whatever the fence says
 }
@@ -52,6 +53,33 @@ func trusting(name string, returned func(*workflows.Order) string) mutations {
 	})
 }
 
+// unprobed has probes leave what a step made.
+func unprobed(name string) mutations {
+	return step(name, func(s *saga.Step[workflows.Order]) {
+		undo := s.Undo
+		s.Undo = func(ctx context.Context, o *workflows.Order) error {
+			if saga.CallOf(ctx).Probe {
+				return nil
+			}
+			return undo(ctx, o)
+		}
+	})
+}
+
+// shortsighted is the store to steps that do not see some of the runs.
+type shortsighted struct {
+	next   workflows.Runs
+	hidden func(saga.Filter) bool
+}
+
+// Runs reads the runs that match but for the hidden ones.
+func (s shortsighted) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
+	if s.hidden != nil && s.hidden(f) {
+		return nil, nil
+	}
+	return s.next.Runs(ctx, f)
+}
+
 // Each of these is one thing that the promises rest on, taken away: the checker has to notice it within a few hundred seeds.
 var mutants = map[string]mutations{
 	"no undo of create-customer":            withoutUndo("create-customer"),
@@ -62,10 +90,13 @@ var mutants = map[string]mutations{
 	"undo trusts what create-customer-tenant returned": trusting("create-customer-tenant", func(o *workflows.Order) string {
 		return o.CustomerTenantID
 	}),
-	"requests leave without a lease": {transport: func(next http.RoundTripper) http.RoundTripper { return next }},
-	"undos look at nothing":          {transport: func(next http.RoundTripper) http.RoundTripper { return saga.Fence(blind{next}) }},
-	"checkpoints are not fenced":     {unfenced: true},
-	"undos do not settle":            {settle: time.Nanosecond},
+	"requests leave without a lease":  {transport: func(next http.RoundTripper) http.RoundTripper { return next }},
+	"undos look at nothing":           {transport: func(next http.RoundTripper) http.RoundTripper { return saga.Fence(blind{next}) }},
+	"checkpoints are not fenced":      {unfenced: true},
+	"probes leave roles":              unprobed("assign-customer-role"),
+	"probes leave tenants":            unprobed("create-customer-tenant"),
+	"probes do not see the succeeded": {runs: func(f saga.Filter) bool { return f.State == saga.Succeeded }},
+	"undos do not settle":             {settle: time.Nanosecond},
 	"a lost answer counts as not done": {steps: func(w *subscribe) {
 		judge := w.Judge
 		w.Judge = func(err error) saga.Verdict {

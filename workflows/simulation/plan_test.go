@@ -31,6 +31,8 @@ type orderPlan struct {
 	Twice    bool          // two requests of the key at once
 	Patience time.Duration // after which the portal hangs up and asks again
 	AddUser  bool
+	User     int // who joins a customer: the user of which order
+	Night    int // it comes not in the day, but at about when these probes of the night are made; 0: in the day
 }
 
 // mishap befalls one call: the Nth to a target or, where Step is set, the Nth write of a step of an order's runs, which
@@ -41,6 +43,7 @@ type mishap struct {
 	Order int
 	Step  string
 	Undo  bool
+	Probe bool // the undo is a probe's
 	Kind  kind
 	For   time.Duration // how late a commit is, how long a replica is away
 }
@@ -76,7 +79,7 @@ func (k kind) String() string {
 func (m mishap) String() string {
 	where := fmt.Sprintf("call %d to the %s", m.Nth, m.To)
 	if m.Step != "" {
-		where = fmt.Sprintf("order %d, %s, undo %t, write %d", m.Order, m.Step, m.Undo, m.Nth)
+		where = fmt.Sprintf("order %d, %s, undo %t, probe %t, write %d", m.Order, m.Step, m.Undo, m.Probe, m.Nth)
 	}
 	return fmt.Sprintf("%s: %s (%v)", where, m.Kind, m.For)
 }
@@ -162,6 +165,7 @@ type call struct {
 	order     int // whose run it is for; -1: none
 	step      string
 	undo      bool
+	probe     bool
 	nthOfStep int // writes of this step before
 }
 
@@ -169,7 +173,7 @@ func (m mishap) meets(c call) bool {
 	if m.Step == "" {
 		return m.To == c.to && m.Nth == c.nth
 	}
-	return m.Order == c.order && m.Step == c.step && m.Undo == c.undo && m.Nth == c.nthOfStep
+	return m.Order == c.order && m.Step == c.step && m.Undo == c.undo && m.Probe == c.probe && m.Nth == c.nthOfStep
 }
 
 func (m mishap) fate() fate {
@@ -206,8 +210,11 @@ func (m mishap) fate() fate {
 
 // probesNeeded tells whether something may be carried out so late that it is only found by a probe.
 func (p *plan) probesNeeded() bool {
-	return slices.ContainsFunc(p.Mishaps, func(m mishap) bool { return m.Kind == lateCommit && m.For > 85*time.Second })
+	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
+
+// late tells whether something may be carried out later than the undos of its run.
+func (m mishap) late() bool { return m.Kind == lateCommit && m.For > 85*time.Second }
 
 // newPlan makes the plan of a seed: mostly a few mishaps, at times none, at times many.
 func newPlan(seed uint64) *plan {
@@ -221,7 +228,7 @@ func newPlan(seed uint64) *plan {
 	for range 3 + r.IntN(6) {
 		p.Orders = append(p.Orders, orderPlan{
 			At: between(0, busy), Merchant: r.IntN(2), Customer: max(0, r.IntN(6)-3), Twice: r.IntN(4) == 0,
-			Patience: between(200*time.Millisecond, 25*time.Second), AddUser: r.IntN(3) > 0,
+			Patience: between(200*time.Millisecond, 25*time.Second), AddUser: r.IntN(3) > 0, User: len(p.Orders),
 		})
 	}
 	for range r.IntN(1 + r.IntN(10)) {
@@ -252,9 +259,9 @@ func newPlan(seed uint64) *plan {
 				}
 			}
 			switch {
-			case m.Kind == lateCommit && r.IntN(6) == 0 && !strings.HasPrefix(m.Step, "assign-"):
-				// For the probes. They leave role assignments alone, which bear no mark: one that Keystone makes later
-				// than is waited for, on a tenant that was there before, stays.
+			case m.Kind == lateCommit && r.IntN(6) == 0 && (!m.Undo || !strings.HasPrefix(m.Step, "assign-")):
+				// For the probes. But they cannot help against a role that Keystone takes away later than is waited for:
+				// a later run may have given it again, and an assignment bears no mark.
 				m.For = between(2*time.Minute, 20*time.Hour)
 			case m.Kind == freeze && r.IntN(3) == 0:
 				m.For = between(80*time.Second, 5*time.Minute) // longer than late effects are waited for
@@ -282,10 +289,37 @@ func newPlan(seed uint64) *plan {
 			Via: r.IntN(p.Replicas),
 		})
 	}
+	if r.IntN(5) == 0 { // an order for a customer of old fails, and what it has made on his tenant comes late
+		n := r.IntN(len(p.Orders))
+		p.Orders[n].Customer = 1 + r.IntN(2)
+		late := mishap{Order: n, Step: writes[1+r.IntN(3)], Kind: lateCommit, For: between(2*time.Minute, 20*time.Hour)}
+		p.Mishaps = append(p.Mishaps, late, mishap{Order: n, Step: "attach-tenant", Kind: refused400})
+	}
+	for _, m := range p.Mishaps { // what comes late meets, when it is looked for, others about the same customer
+		if m.late() {
+			p.meet(r, m)
+		}
+	}
 	for range p.Replicas {
 		p.ClockError = append(p.ClockError, between(-time.Hour, time.Hour))
 	}
 	return p
+}
+
+// meet has orders for a customer come while it is looked for late effects of a run about him, and some of those calls lost.
+func (p *plan) meet(r *rand.Rand, late mishap) {
+	for range r.IntN(4) {
+		o := p.Orders[late.Order]
+		o.Night, o.At, o.Twice = 1+r.IntN(3), time.Duration(r.IntN(int(2*beforeProbe))), false
+		o.AddUser = o.AddUser != (r.IntN(4) == 0)
+		p.Orders = append(p.Orders, o)
+	}
+	if r.IntN(2) == 0 {
+		lost := late
+		lost.Undo, lost.Probe, lost.Nth = true, true, max(0, r.IntN(4)-2)
+		lost.Kind, lost.For = kind(r.IntN(int(unreachable))), time.Second+time.Duration(r.IntN(int(79*time.Second)))
+		p.Mishaps = append(p.Mishaps, lost)
+	}
 }
 
 // String tells the plan to people.

@@ -30,16 +30,16 @@ type portal struct {
 func newPortal(w *world, n, twin int, o orderPlan) *portal {
 	p := &portal{w: w, name: fmt.Sprintf("portal %d.%d", n, twin), plan: o, s: w.sellers[o.Merchant], key: fmt.Sprint("key-", n)}
 	if o.Customer == 0 {
-		p.user = w.users[n]
+		p.user = w.users[o.User]
 		p.body = fmt.Sprintf(`{"plan_id":%q,"customer":{"name":"New","currency":"eur","language":"eng"}}`, p.s.plan)
 		return p
 	}
 	old := p.s.customers[(o.Customer-1)%len(p.s.customers)]
 	p.user = old.user
 	if o.AddUser {
-		p.user = w.users[n]
+		p.user = w.users[o.User]
 	}
-	p.body = fmt.Sprintf(`{"plan_id":%q,"customer_id":%q,"add_user":%t}`, p.s.plan, old.id, o.AddUser)
+	p.body = fmt.Sprintf(`{"plan_id":%q,"customer_id":%q,"add_user":%t}`, p.s.plan, old.id, o.AddUser || old.bare)
 	return p
 }
 

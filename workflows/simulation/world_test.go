@@ -60,7 +60,7 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now)}
 	fates := p.fates(time.Now())
 	w.driver = newDriver(p.Seed, func(c call) fate {
-		if w.calm {
+		if w.calm && !c.probe {
 			return fine
 		}
 		return fates(c)
@@ -108,14 +108,23 @@ func (w *world) play() {
 		last = max(last, o.To)
 	}
 	for n, o := range w.plan.Orders {
-		for twin := range map[bool]int{false: 1, true: 2}[o.Twice] {
-			w.open++
-			p := newPortal(w, n, twin, o)
-			w.driver.after(nil, o.At, p.name, func() { go p.order() })
+		if o.Night == 0 {
+			w.expect(n, o)
+			last = max(last, o.At)
 		}
-		last = max(last, o.At)
 	}
 	w.until(last+time.Second, func() bool { return false })
+}
+
+// expect has an order come from now on.
+func (w *world) expect(n int, o orderPlan) {
+	for twin := range map[bool]int{false: 1, true: 2}[o.Twice] {
+		w.driver.mu.Lock()
+		w.open++
+		w.driver.mu.Unlock()
+		p := newPortal(w, n, twin, o)
+		w.driver.after(nil, o.At, p.name, func() { go p.order() })
+	}
 }
 
 // until drives the world for a while, or until enough is so.
@@ -212,25 +221,43 @@ func (w *world) rested() bool {
 	return w.open == 0 && w.store.AllEnded()
 }
 
+// beforeProbe is how long before the probes the first orders of the night come.
+const beforeProbe = 400 * time.Millisecond
+
 // night lets the probes of compensated runs be made: between them nobody is there, which costs nothing to simulate.
 func (w *world) night() {
 	w.stopAll()
-	for range 4 {
-		due := time.Time{}
-		runs := w.store.Everything().Runs
-		for _, r := range runs {
-			if r.Probes > 0 && (due.IsZero() || r.DueAt.Before(due)) {
-				due = *r.DueAt
-			}
-		}
+	for n := 1; n < 50; n++ {
+		due := w.nextProbe()
 		if due.IsZero() {
 			return
 		}
-		w.until(time.Until(due)+time.Minute, func() bool { return false })
+		w.until(time.Until(due)-10*time.Second, func() bool { return false })
 		w.replicas = []*replica{w.startReplica(0)}
+		w.until(time.Until(due)-beforeProbe, func() bool { return false })
+		for i, o := range w.plan.Orders {
+			if o.Night == n {
+				w.expect(i, o)
+			}
+		}
+		w.until(time.Until(due), func() bool { return false })
+		w.replicas = append(w.replicas, w.startReplica(0)) // it claims as soon as it has joined
 		w.until(2*time.Minute, func() bool { return false })
+		w.rest()
 		w.stopAll()
 	}
+	w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "a run is probed without end"})
+}
+
+// nextProbe is when the next probe is due; zero: none is.
+func (w *world) nextProbe() (due time.Time) {
+	runs := w.store.Everything().Runs
+	for _, r := range runs {
+		if r.Probes > 0 && (due.IsZero() || r.DueAt.Before(due)) {
+			due = *r.DueAt
+		}
+	}
+	return due
 }
 
 // stopAll has all replicas leave in good order.
@@ -290,6 +317,17 @@ func (w *world) issueToken(user string) string {
 	defer w.driver.mu.Unlock()
 	w.seen.Secrets = append(w.seen.Secrets, token)
 	return token
+}
+
+// serviceToken logs the service in, past the driver.
+func (w *world) serviceToken() string {
+	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin","domain":{"id":"default"},`+
+		`"password":%q}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}}`, servicePassword)
+	answer := httptest.NewRecorder()
+	req := httptest.NewRequest(http.MethodPost, "/v3/auth/tokens", strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	w.cloud.ServeHTTP(answer, req)
+	return answer.Header().Get("X-Subject-Token")
 }
 
 // answered notes what a portal was told.

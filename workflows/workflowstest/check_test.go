@@ -320,3 +320,21 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		})
 	}
 }
+
+func TestATenantThatCameLateMayBeAnotherRunsByThen(t *testing.T) {
+	p := newPlay(t)
+	bare := billing.Customer{ID: named("bare customer"), MerchantID: acme}
+	p.Now.Customers, p.Others.Customers = append(p.Now.Customers, bare), append(p.Others.Customers, bare)
+	late := p.accept("late", acme, bare.ID)
+	p.do(late, "create-customer-tenant")
+	p.turnBack(late, "create-customer-tenant")
+	p.undo(late, "")
+	p.again(late, "create-customer-tenant")
+	if found := Check(p.Seen); len(found) != 1 || found[0].Invariant != "compensated-clean" {
+		t.Errorf("before somebody has adopted it: %v, want it called left", found)
+	}
+	p.do(p.accept("adopter", acme, bare.ID), "")
+	for _, b := range Check(p.Seen) {
+		t.Error(b)
+	}
+}

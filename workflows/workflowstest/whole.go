@@ -134,14 +134,14 @@ func (v *view) tenantWhole(x ordered, name, id string, own bool, fault complaint
 	}
 }
 
-// compensatedClean: of a compensated run nothing is left but what an operator left behind.
+// compensatedClean: of a compensated run nothing is left but what an operator left behind, or another run has adopted.
 func compensatedClean(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Compensated {
 			continue
 		}
 		for _, t := range v.made(x) {
-			if !x.leftBehind(t) {
+			if !x.leftBehind(t) && !v.adopted(x, t) {
 				broken(x.run.ID, "it is compensated, but there is", t.String())
 			}
 		}
@@ -151,6 +151,13 @@ func compensatedClean(v *view, broken report) {
 			}
 		}
 	}
+}
+
+// adopted tells whether the thing is the customer tenant of another run that is not compensated.
+func (v *view) adopted(x ordered, t thing) bool {
+	return has(v.ordered, func(y ordered) bool {
+		return y.run != x.run && y.run.State != saga.Compensated && y.order.CustomerTenantID == t.id
+	})
 }
 
 // stands tells whether the assignment is somebody else's, or of a run that is not compensated, or was left behind.

@@ -32,7 +32,7 @@ func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	clock := saga.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Upstreams{
 		Identity: func(string) (keystone.Identity, error) { return c.keystone, nil },
-		Billing:  c.billing, Tokens: db, Handover: new(workflows.Handover), Now: clock.Now,
+		Billing:  c.billing, Tokens: db, Handover: new(workflows.Handover), Runs: db, Now: clock.Now,
 	})
 	if err != nil {
 		return nil, nil, err

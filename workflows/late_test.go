@@ -1,0 +1,294 @@
+package workflows_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// late has a request carried out so long after it was sent, when nobody waits for its answer any more.
+func late(by time.Duration) happening {
+	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		var body []byte
+		if req.Body != nil {
+			body, _ = io.ReadAll(req.Body)
+		}
+		again := req.Clone(context.WithoutCancel(req.Context()))
+		again.Body = io.NopCloser(bytes.NewReader(body))
+		time.AfterFunc(by, func() {
+			if resp, err := next.RoundTrip(again); err == nil {
+				_ = resp.Body.Close()
+			}
+		})
+		return timeOut(next, req)
+	}
+}
+
+// joining is an order of a new user for a customer that is there; with its tenant, or without.
+func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
+	o.t.Helper()
+	c, err := o.bill.EnsureCustomer(o.t.Context(), billing.Customer{
+		ID: uuid.NewString(), MerchantID: o.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
+	}, false)
+	o.ok(err)
+	if tenant {
+		tenantID = o.cloud.AddProject(keystone.Project{
+			Name: "bs-customer-" + c.ID, DomainID: keystonetest.DefaultDomain, Enabled: true,
+			Tags: []string{"tenantry-merchant-" + o.merchant.ID},
+		})
+	}
+	return workflows.Order{
+		MerchantID: o.merchant.ID, Cloud: "default", DomainID: keystonetest.DefaultDomain, PlanID: o.plan.ID, CustomerID: c.ID,
+		UserID:        o.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"}),
+		CustomerRoles: o.roles, SubscriptionRoles: o.roles[:1], CheckedAt: time.Now(),
+	}, tenantID
+}
+
+// failing starts a run that is compensated, and of which the named step meets something.
+func (o *outage) failing(order workflows.Order, step string, undo bool, happen happening) (id string) {
+	id = newID()
+	o.faults.set(id, step, undo, 1, happen)
+	o.faults.set(id, "scope-token", false, 1<<20, answer(http.StatusBadRequest, nil))
+	o.start(id, order)
+	return id
+}
+
+// held starts a run that lives on until somebody asks for something else.
+func (o *outage) held(order workflows.Order) (id string) {
+	id = newID()
+	o.faults.setReads(id, "billing", 1, timeOut)
+	o.start(id, order)
+	o.ask(id, saga.Hold)
+	return id
+}
+
+func (o *outage) ask(id string, verb saga.VerbName) {
+	o.t.Helper()
+	_, err := o.engine.Ask(o.t.Context(), saga.Verb{RunID: id, Name: verb, Who: "op", Why: "because"})
+	o.ok(err)
+}
+
+// at waits until so long after the beginning.
+func (o *outage) at(began time.Time, d time.Duration) {
+	time.Sleep(time.Until(began.Add(d)))
+	synctest.Wait()
+}
+
+func (o *outage) run(id string) *saga.Run {
+	o.t.Helper()
+	r, err := o.store.Run(o.t.Context(), id)
+	o.ok(err)
+	return r
+}
+
+// holds tells which of the two roles the user of an order has.
+func (o *outage) holds(order workflows.Order, tenantID string) (names []string) {
+	for _, r := range order.CustomerRoles {
+		a := keystone.Assignment{ProjectID: tenantID, UserID: order.UserID, RoleID: r.ID}
+		if slices.Contains(o.cloud.Assignments(), a) {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+func (o *outage) events(id string, kind saga.EventKind, code string) (n int) {
+	for _, e := range o.store.Everything().Events[id] {
+		if e.Kind == kind && (code == "" || e.Failure != nil && e.Failure.Code == code) {
+			n++
+		}
+	}
+	return n
+}
+
+func (o *outage) tenants(order workflows.Order) (n int) {
+	for _, p := range o.cloud.Projects() {
+		if p.Name == "bs-customer-"+order.CustomerID {
+			n++
+		}
+	}
+	return n
+}
+
+// inNight runs a story in a bubble of time, and ends it when all probes are made.
+func inNight(t *testing.T, story func(o *outage, began time.Time)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		o, began := newOutage(t), time.Now()
+		story(o, began)
+		o.at(began, 30*time.Hour)
+		for _, r := range o.store.Everything().Runs {
+			if r.Probes > 0 || !r.State.Ended() {
+				t.Errorf("after all this time: %d probes to come, %s", r.Probes, describe(r))
+			}
+		}
+	})
+}
+
+const (
+	memberStep = "assign-customer-role/member"
+	tenantStep = "create-customer-tenant"
+)
+
+func TestARoleGivenLateIsTakenBackByAProbe(t *testing.T) {
+	inNight(t, func(o *outage, began time.Time) {
+		order, tenant := o.joining(true)
+		id := o.failing(order, memberStep, false, late(30*time.Minute))
+		o.at(began, 45*time.Minute)
+		if r := o.run(id); r.State != saga.Compensated || !slices.Equal(o.holds(order, tenant), []string{"member"}) {
+			t.Fatalf("the user holds %v; the run: %s", o.holds(order, tenant), describe(r))
+		}
+		o.at(began, 2*time.Hour)
+		if got := o.holds(order, tenant); got != nil || o.events(id, saga.EventLateEffect, "") != 1 {
+			t.Errorf("the user still holds %v, %d events tell of a late effect; want none and one", got, o.events(id, saga.EventLateEffect, ""))
+		}
+	})
+}
+
+func TestWhatARunThatSucceededHasGivenIsLeftByProbesOfOthers(t *testing.T) {
+	inNight(t, func(o *outage, began time.Time) {
+		order, tenant := o.joining(true)
+		o.failing(order, memberStep, false, late(30*time.Minute))
+		o.at(began, 40*time.Minute)
+		next := newID()
+		o.start(next, order)
+		o.at(began, 29*time.Hour)
+		if r := o.run(next); r.State != saga.Succeeded || len(o.holds(order, tenant)) != 2 {
+			t.Errorf("the user holds %v; the run: %s", o.holds(order, tenant), describe(r))
+		}
+	})
+}
+
+func TestOnlyWhoWasToHaveTheRoleClaimsIt(t *testing.T) {
+	for name, differ := range map[string]func(o *outage, order *workflows.Order){
+		"another user": func(o *outage, order *workflows.Order) {
+			order.UserID = o.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
+		},
+		"other roles": func(o *outage, order *workflows.Order) { order.CustomerRoles = o.roles[1:] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inNight(t, func(o *outage, began time.Time) {
+				order, tenant := o.joining(true)
+				o.failing(order, memberStep, false, late(30*time.Minute))
+				o.at(began, 40*time.Minute)
+				other, next := order, newID()
+				differ(o, &other)
+				o.start(next, other)
+				o.at(began, 50*time.Minute)
+				live := o.held(other)
+				o.at(began, 28*time.Hour)
+				o.ask(live, saga.Compensate)
+				o.at(began, 29*time.Hour)
+				if r := o.run(next); r.State != saga.Succeeded || slices.Contains(o.holds(order, tenant), "member") {
+					t.Errorf("the user holds %v; the other run: %s", o.holds(order, tenant), describe(r))
+				}
+			})
+		})
+	}
+}
+
+func TestAProbeComesBackToWhatALiveRunMayClaim(t *testing.T) {
+	inNight(t, func(o *outage, began time.Time) {
+		order, tenant := o.joining(true)
+		id := o.failing(order, memberStep, false, late(30*time.Minute))
+		o.at(began, 40*time.Minute)
+		next := o.held(order)
+		o.at(began, 26*time.Hour) // all probes would have been made
+		if got := o.holds(order, tenant); !slices.Contains(got, "member") || o.run(id).Probes == 0 {
+			t.Errorf("the user holds %v, %d probes are to come; want it left for later", got, o.run(id).Probes)
+		}
+		if n := o.events(id, saga.EventUndoAttempt, "claimed-by-a-live-run"); n < 20 || n > 30 {
+			t.Errorf("%d events tell so, want one an hour", n)
+		}
+		o.ask(next, saga.Compensate)
+		o.at(began, 29*time.Hour)
+		if got := o.holds(order, tenant); got != nil {
+			t.Errorf("the user still holds %v; the runs: %s, %s", got, describe(o.run(id)), describe(o.run(next)))
+		}
+	})
+}
+
+func TestWhatSomebodyGaveByHandIsLeftUnlessAnAttemptWasNeverAnswered(t *testing.T) {
+	inNight(t, func(o *outage, began time.Time) {
+		order, tenant := o.joining(true)
+		id := o.failing(order, memberStep, true, timeOut)
+		o.at(began, 5*time.Minute)
+		o.cloud.Assign(keystone.Assignment{ProjectID: tenant, UserID: order.UserID, RoleID: o.roles[0].ID})
+		o.at(began, 29*time.Hour)
+		if r := o.run(id); r.State != saga.Compensated || !slices.Equal(o.holds(order, tenant), []string{"member"}) {
+			t.Errorf("the user holds %v; the run: %s", o.holds(order, tenant), describe(r))
+		}
+	})
+}
+
+func TestATenantMadeLateIsRemovedUnlessARunHasAdoptedIt(t *testing.T) {
+	for name, adopt := range map[string]bool{"nobody adopts it": false, "a run adopts it": true} {
+		t.Run(name, func(t *testing.T) {
+			inNight(t, func(o *outage, began time.Time) {
+				order, _ := o.joining(false)
+				id := o.failing(order, tenantStep, false, late(30*time.Minute))
+				o.faults.set(id, tenantStep, false, 2, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+					if req.Method == http.MethodPost && o.run(id).Step(tenantStep).Attempts == 1 {
+						return late(30*time.Minute)(next, req)
+					}
+					return answer(http.StatusBadRequest, nil)(next, req)
+				})
+				o.at(began, 40*time.Minute)
+				want, next := 0, newID()
+				if adopt {
+					want = 1
+					o.start(next, order)
+				}
+				o.at(began, 29*time.Hour)
+				if got := o.tenants(order); o.run(id).State != saga.Compensated || got != want {
+					t.Errorf("%d customer tenants, want %d; the run: %s", got, want, describe(o.run(id)))
+				}
+				if adopt && o.run(next).State != saga.Succeeded {
+					t.Errorf("who adopted it: %s", describe(o.run(next)))
+				}
+			})
+		})
+	}
+}
+
+func TestARunWaitsForAProbeThatMayStillTakeSomethingFromIt(t *testing.T) {
+	inNight(t, func(o *outage, began time.Time) {
+		order, tenant := o.joining(true)
+		id := o.failing(order, memberStep, false, late(30*time.Minute))
+		o.at(began, 40*time.Minute)
+		var probed time.Time
+		o.faults.set(id, memberStep, true, 1, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+			probed = time.Now()
+			return late(80*time.Second)(next, req) // within settle
+		})
+		for range 7200 {
+			if !probed.IsZero() {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		next := newID()
+		o.start(next, order)
+		time.Sleep(time.Minute)
+		if r := o.run(next); r.Step("check").State == saga.StepSucceeded || r.Step("check").Error.Code != "subject-probed" {
+			t.Errorf("a minute after the probe's lost call: %s", describe(r))
+		}
+		o.at(probed, 10*time.Minute)
+		if r := o.run(next); r.State != saga.Succeeded || len(o.holds(order, tenant)) != 2 {
+			t.Errorf("the user holds %v; the run: %s", o.holds(order, tenant), describe(r))
+		}
+	})
+}
