@@ -100,7 +100,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	go e.heartbeat(ctx, l, replica)
 	poll, stop := e.Clock.after(e.Poll)
 	defer func() { stop() }()
-	for {
+	for ctx.Err() == nil && l.ctx.Err() == nil {
 		if err := e.claim(l.ctx, replica); err != nil && l.ctx.Err() == nil {
 			e.OnFault(err)
 		}
@@ -109,9 +109,6 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 			e.pokeAll() // a verb's word may have been missed
 			poll, stop = e.Clock.after(e.Poll)
 		default:
-		}
-		if ctx.Err() != nil || l.ctx.Err() != nil {
-			return
 		}
 		select {
 		case <-ctx.Done():
