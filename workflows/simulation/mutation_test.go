@@ -17,6 +17,7 @@ type mutations struct {
 	transport func(http.RoundTripper) http.RoundTripper // instead of saga.Fence
 	runs      func(saga.Filter) bool                    // which runs the steps do not see
 	settle    time.Duration
+	untried   bool // upstreams that are left alone
 	unfenced  bool // checkpoints are written whatever the fence says
 }
 
@@ -90,13 +91,14 @@ var mutants = map[string]mutations{
 	"undo trusts what create-customer-tenant returned": trusting("create-customer-tenant", func(o *workflows.Order) string {
 		return o.CustomerTenantID
 	}),
-	"requests leave without a lease":  {transport: func(next http.RoundTripper) http.RoundTripper { return next }},
-	"undos look at nothing":           {transport: func(next http.RoundTripper) http.RoundTripper { return saga.Fence(blind{next}) }},
-	"checkpoints are not fenced":      {unfenced: true},
-	"probes leave roles":              unprobed("assign-customer-role"),
-	"probes leave tenants":            unprobed("create-customer-tenant"),
-	"probes do not see the succeeded": {runs: func(f saga.Filter) bool { return f.State == saga.Succeeded }},
-	"undos do not settle":             {settle: time.Nanosecond},
+	"requests leave without a lease":      {transport: func(next http.RoundTripper) http.RoundTripper { return next }},
+	"undos look at nothing":               {transport: func(next http.RoundTripper) http.RoundTripper { return saga.Fence(blind{next}) }},
+	"checkpoints are not fenced":          {unfenced: true},
+	"probes leave roles":                  unprobed("assign-customer-role"),
+	"probes leave tenants":                unprobed("create-customer-tenant"),
+	"probes do not see the succeeded":     {runs: func(f saga.Filter) bool { return f.State == saga.Succeeded }},
+	"what is out of order is never tried": {untried: true},
+	"undos do not settle":                 {settle: time.Nanosecond},
 	"a lost answer counts as not done": {steps: func(w *subscribe) {
 		judge := w.Judge
 		w.Judge = func(err error) saga.Verdict {

@@ -24,6 +24,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/workflows"
 )
 
@@ -54,11 +55,17 @@ func (w *world) startReplica(off time.Duration) *replica {
 		return w.driver.after(r.host, d, r.name+" timer", f)
 	}
 	clock.Yield = func(who string) { w.driver.sleep(time.Microsecond, r.name+" "+who+" yields") }
-	identity := w.newIdentity(r)
-	bill, err := billing.New(billing.Config{URL: "http://billing/v2", Connections: 1 << 10, Wrap: func(http.RoundTripper) http.RoundTripper {
+	gates := &upstream.Gates{} // with room for all: who waits in one line with others is left to chance
+	toKeystone, toBilling := gates.Of("keystone/default", 1<<10), gates.Of("billingstack", 1<<10)
+	identity := w.newIdentity(r, toKeystone)
+	bill, err := billing.New(billing.Config{URL: "http://billing/v2", Connections: 1 << 10, Enter: toBilling.Enter, Wrap: func(http.RoundTripper) http.RoundTripper {
 		return w.fenced(wire{r, billingStack, w.billing})
 	}})
 	w.ok(err)
+	if !w.untried {
+		toKeystone.TryBy(identity.Ping)
+		toBilling.TryBy(bill.Ping)
+	}
 	var handover workflows.Handover
 	records := gate{r, w.store}
 	upstreams := workflows.Upstreams{
@@ -75,7 +82,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 	newID := func() string { made++; return newID(process, made) }
 	r.engine = saga.New(saga.Options{
 		Store: records, Queue: records, Workflows: []*saga.Definition{definition}, NewID: newID, Clock: clock,
-		Settle:  upstreams.Settle,
+		Settle: upstreams.Settle, Down: gates.Open,
 		OnFault: func(err error) { w.driver.remark("%s: %v", r.name, err) },
 	})
 	r.api, err = api.New(api.Options{
@@ -101,13 +108,13 @@ func (r *replica) hasEnded() bool {
 	return r.ended
 }
 
-func (w *world) newIdentity(r *replica) keystone.Identity {
+func (w *world) newIdentity(r *replica, gate *upstream.Gate) keystone.Identity {
 	cloud, err := v3.New(v3.Config{
 		URL: "http://keystone/v3",
 		Credential: v3.Credential{
 			Username: "admin", Password: servicePassword, UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
-		Base:           w.fenced(wire{r, keystoneAPI, w.cloud}),
+		Base: w.fenced(wire{r, keystoneAPI, w.cloud}), Enter: gate.Enter,
 		MayWriteDomain: func(id string) bool { return id == "default" },
 	})
 	w.ok(err)
