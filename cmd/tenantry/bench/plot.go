@@ -12,6 +12,9 @@ const (
 	barWidth              = 24
 )
 
+// labelStyle sets a label off from what it lies on.
+const labelStyle = `font-size="9" text-anchor="middle" stroke="white" stroke-width="3" paint-order="stroke"`
+
 var colours = map[string]string{bareCalls: "#bbbbbb", floor: "#e0a030", engine: "#3070b0", service: "#30a060"}
 
 // plot draws the rates with calls of no time, as multiples of the floor's, and the times with slow calls, as shares of
@@ -42,6 +45,7 @@ func (r *result) chart(draw func(string, ...any), left int, title string, callMs
 	}
 	scale := (chartFoot - chartTop) / most
 	draw(`<text x="%d" y="25">%s</text>`, left, title)
+	var labels []string // drawn last: the floor's line would cross some of them out
 	x, inFlight := left, 0
 	for _, w := range r.Rows {
 		if w.CallMs != callMs {
@@ -56,9 +60,10 @@ func (r *result) chart(draw func(string, ...any), left int, title string, callMs
 		}
 		height := value(w) * scale
 		draw(`<rect x="%d" y="%.1f" width="%d" height="%.1f" fill="%s"/>`, x, chartFoot-height, barWidth-2, height, colours[w.Contender])
-		draw(`<text x="%d" y="%.1f" font-size="9">%.2f</text>`, x, chartFoot-height-3, value(w))
+		labels = append(labels, fmt.Sprintf(`<text x="%d" y="%.1f" %s>%.2f</text>`, x+barWidth/2-1, chartFoot-height-4, labelStyle, value(w)))
 		x += barWidth
 	}
 	draw(`<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#e0a030" stroke-dasharray="3"/>`,
 		left, chartFoot-scale, x, chartFoot-scale)
+	draw("%s", strings.Join(labels, "\n"))
 }
