@@ -42,13 +42,16 @@ func connect(ctx context.Context, server string) (*database, error) {
 }
 
 // create makes a database and gives its URL.
-func (d *database) create(ctx context.Context) (string, error) {
+func (d *database) create(ctx context.Context) (string, error) { return d.copyOf(ctx, "template1") }
+
+// copyOf makes a database like one that nobody is connected to.
+func (d *database) copyOf(ctx context.Context, template string) (string, error) {
 	random := make([]byte, 6)
 	if _, err := rand.Read(random); err != nil {
 		return "", err
 	}
 	name := "bench_" + hex.EncodeToString(random)
-	if _, err := d.conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+	if _, err := d.conn.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
 		return "", err
 	}
 	d.created = append(d.created, name)

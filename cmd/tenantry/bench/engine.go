@@ -29,6 +29,12 @@ func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	if _, err := db.Migrate(ctx); err != nil {
 		return nil, nil, err
 	}
+	e, stop, err := c.serveEngine(ctx, db, db)
+	return func(ctx context.Context, token string) error { return c.throughEngine(ctx, e, token) }, stop, err
+}
+
+// serveEngine serves until it is stopped. What it writes goes to runs, which may be db itself.
+func (c *clients) serveEngine(ctx context.Context, db *store.Store, runs saga.Store) (*saga.Engine, func(), error) {
 	clock := saga.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Upstreams{
 		Identity: func(string) (keystone.Identity, error) { return c.keystone, nil },
@@ -39,7 +45,7 @@ func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	}
 	serving, stop := context.WithCancel(ctx)
 	e := saga.New(saga.Options{
-		Store: db, Queue: db, Workflows: definitions, NewID: newID, Clock: clock,
+		Store: runs, Queue: db, Workflows: definitions, NewID: newID, Clock: clock,
 		OnFault: func(err error) {
 			if serving.Err() == nil {
 				fmt.Fprintln(os.Stderr, "engine:", err)
@@ -48,14 +54,22 @@ func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	})
 	var served sync.WaitGroup
 	served.Go(func() { e.Serve(serving, time.Minute) })
-	return func(ctx context.Context, token string) error { return c.throughEngine(ctx, e, token) },
-		func() { stop(); served.Wait() }, nil
+	return e, func() { stop(); served.Wait() }, nil
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// throughEngine makes the two calls of an order side by side, as the API does, and has the engine make the nine.
 func (c *clients) throughEngine(ctx context.Context, e *saga.Engine, token string) error {
+	run, err := c.order(ctx, e, token)
+	if err == nil && run.State != saga.Succeeded {
+		err = fmt.Errorf("run %s is %s: %+v", run.ID, run.State, run.Cause)
+	}
+	return err
+}
+
+// order makes the two calls of an order side by side, as the API does, and has the engine make the nine. It gives the run
+// as it settled.
+func (c *clients) order(ctx context.Context, e *saga.Engine, token string) (*saga.Run, error) {
 	var user keystone.Token
 	var tokenErr, planErr error
 	var both sync.WaitGroup
@@ -63,7 +77,7 @@ func (c *clients) throughEngine(ctx context.Context, e *saga.Engine, token strin
 	both.Go(func() { _, planErr = c.billing.Plan(ctx, c.Merchant, c.Plan) })
 	both.Wait()
 	if err := errors.Join(tokenErr, planErr); err != nil {
-		return err
+		return nil, err
 	}
 	q := workflows.Order{
 		MerchantID: c.Merchant, Cloud: "default", DomainID: anyDomain, UserID: user.UserID, PlanID: c.Plan,
@@ -75,11 +89,7 @@ func (c *clients) throughEngine(ctx context.Context, e *saga.Engine, token strin
 	defer watcher.Close()
 	run, err := e.Start(ctx, q)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = watcher.Watch(ctx, run, func(r *saga.Run) bool { run = r; return !r.State.Settled() })
-	if err == nil && run.State != saga.Succeeded {
-		err = fmt.Errorf("run %s is %s: %+v", run.ID, run.State, run.Cause)
-	}
-	return err
+	return run, watcher.Watch(ctx, run, func(r *saga.Run) bool { run = r; return !r.State.Settled() })
 }

@@ -1,7 +1,8 @@
 // Command bench measures what Tenantry costs beside the bare calls of a subscribe, and beside the least that one would
-// write by hand to be able to resume them. It prints tables, and writes the result as JSON, and a plot of it.
+// write by hand to be able to resume them. It prints tables, and writes the result as JSON, and a plot of it. `bench scale` measures
+// whether it costs more where more is finished.
 //
-// It needs Linux, and a PostgreSQL on the same machine at TENANTRY_TEST_POSTGRES_URL: see `make bench`.
+// It needs Linux, and a PostgreSQL on the same machine at TENANTRY_TEST_POSTGRES_URL: see `make bench` and `make bench-scale`.
 package main
 
 import (
@@ -31,17 +32,21 @@ func run() error {
 	flag.StringVar(&p.binary, "binary", "bin/tenantry", "what `make build` built")
 	only := flag.String("only", strings.Join(contenders, ","), "the contenders; with fewer than all nothing is written")
 	out := flag.String("out", "bench", "the directory of the result and its plot")
+	sizes := flag.String("sizes", "1000,100000,1000000", "of scale: how many runs are finished; with others than the usual nothing is written")
+	calls := flag.Int("calls", 200, "of scale: how often each operation is called in a pass")
 	docs := flag.String("docs", "docs/benchmarks.md", "the page that shows the tables")
 	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	switch flag.Arg(0) {
+	case "scale":
+		return runScale(ctx, scale{passes: p.passes, calls: *calls}, *sizes, *out, *docs)
 	case "upstreams":
 		return serveUpstreams()
 	case "":
 	default:
 		return contend(flag.Arg(0))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	p.contenders = strings.Split(*only, ",")
 	result, err := p.measure(ctx)
 	if err != nil {
@@ -54,5 +59,20 @@ func run() error {
 	if !slices.Equal(p.contenders, contenders) {
 		return nil
 	}
-	return errors.Join(result.write(*out), show(*docs, tables))
+	return errors.Join(result.write(*out), show(*docs, "bench", tables))
+}
+
+func runScale(ctx context.Context, s scale, sizes, out, docs string) (err error) {
+	if s.sizes, err = parseSizes(sizes); err != nil {
+		return err
+	}
+	result, err := s.measure(ctx)
+	if err != nil {
+		return err
+	}
+	table := result.table()
+	if _, err := fmt.Fprint(os.Stdout, table); err != nil || !slices.Equal(s.sizes, usualSizes) {
+		return err
+	}
+	return errors.Join(result.write(out), show(docs, "bench-scale", table))
 }

@@ -50,14 +50,9 @@ func (r *result) peaks() (all []string) {
 	return all
 }
 
-// The tables stand in the page between these lines.
-const (
-	tablesBegin = "<!-- make bench writes what follows -->\n"
-	tablesEnd   = "<!-- up to here -->\n"
-)
-
-// show puts the tables into the page.
-func show(page, tables string) error {
+// show puts the tables into the page, between the lines that name the target of make and the next that ends such a part.
+func show(page, target, tables string) error {
+	tablesBegin, tablesEnd := "<!-- make "+target+" writes what follows -->\n", "<!-- up to here -->\n"
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return err

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/store"
+)
+
+// scale measures whether what is finished makes the service slower: the same operations on databases that hold fewer and
+// more finished runs, by turns.
+type scale struct {
+	passes int
+	calls  int   // of each operation in a pass
+	sizes  []int // finished runs, fewest first
+}
+
+var usualSizes = []int{1_000, 100_000, 1_000_000}
+
+func parseSizes(text string) (sizes []int, err error) {
+	for field := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1000 {
+			return nil, fmt.Errorf("-sizes: %q is no number from 1000", field)
+		}
+		sizes = append(sizes, n)
+	}
+	slices.Sort(sizes)
+	return sizes, nil
+}
+
+// filled is a database with finished runs, and what is measured on it.
+type filled struct {
+	*store.Store
+
+	runs     int
+	targets  targets
+	original *original
+}
+
+// measure fills the databases, measures, and drops them, also when it is interrupted.
+func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
+	server, err := connect(ctx, os.Getenv("TENANTRY_TEST_POSTGRES_URL"))
+	if err != nil {
+		return nil, fmt.Errorf("reaching the PostgreSQL at TENANTRY_TEST_POSTGRES_URL: %w", err)
+	}
+	defer func() { err = errors.Join(err, server.close(context.WithoutCancel(ctx))) }()
+	result := newScaleResult()
+	template, first, err := newTemplate(ctx, server)
+	if err != nil {
+		return nil, fmt.Errorf("making a finished run: %w", err)
+	}
+	var databases []*filled
+	defer func() {
+		for _, f := range databases {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	var space spaceNeeded
+	for _, n := range s.sizes {
+		if err := space.check(ctx, server, n); err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		f, bytes, err := fill(ctx, server, template, n)
+		if err != nil {
+			return nil, fmt.Errorf("filling in %d finished runs: %w", n, err)
+		}
+		f.original = first
+		databases = append(databases, f)
+		space.learn(n, bytes)
+		result.Sizes = append(result.Sizes, scaleSize{Runs: n, MiB: float64(bytes) / (1 << 20), Seconds: time.Since(began).Seconds()})
+		note("%d finished runs: %d MiB, filled in %.0f s", n, bytes>>20, time.Since(began).Seconds())
+	}
+	if _, err := server.conn.Exec(ctx, "CHECKPOINT"); err != nil {
+		return nil, err
+	}
+	for _, phase := range phases {
+		if err := s.phase(ctx, phase, databases, result); err != nil {
+			return nil, err
+		}
+	}
+	result.finish()
+	return result, nil
+}
+
+// phase measures its operations: call by call on each database in turn, beginning with another one each time, so that
+// whatever else the machine does hits all alike.
+func (s scale) phase(ctx context.Context, p phase, databases []*filled, result *scaleResult) error {
+	for _, f := range databases {
+		if err := p.prepare(ctx, f); err != nil {
+			return err
+		}
+	}
+	for pass := range s.passes {
+		for _, op := range p.operations {
+			took := make([][]time.Duration, len(databases))
+			for call := range s.calls {
+				for i := range databases {
+					at := (i + call) % len(databases)
+					d, err := op.measure(ctx, databases[at], pass*s.calls+call)
+					if err != nil {
+						return fmt.Errorf("%s with %d finished runs: %w", op.name, databases[at].runs, err)
+					}
+					took[at] = append(took[at], d)
+				}
+			}
+			result.add(op, took)
+		}
+	}
+	return nil
+}
+
+// note tells how far it is: filling takes minutes.
+func note(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	billingserver "github.com/tenantry/tenantry/billing/server"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store"
+)
+
+// ids are what a run is told apart by: what is not the same in the next one.
+type ids struct {
+	Run, Merchant, User, Customer, Subscription, CustomerTenant, SubscriptionTenant string
+}
+
+// original is a real run: what its engine had the store write, from which others like it are made.
+type original struct {
+	ids
+
+	created     string // saga.NewRun, as JSON
+	checkpoints []string
+}
+
+// recorder is a store that keeps what is written.
+type recorder struct {
+	*store.Store
+
+	mu   sync.Mutex
+	runs map[string]*original
+}
+
+// Create notes the run and stores it.
+func (r *recorder) Create(ctx context.Context, n saga.NewRun) error {
+	encoded, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.runs[n.Run.ID] = &original{created: string(encoded)}
+	r.mu.Unlock()
+	return r.Store.Create(ctx, n)
+}
+
+// Commit notes the checkpoints and writes them.
+func (r *recorder) Commit(ctx context.Context, now time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
+	r.mu.Lock()
+	for _, cp := range checkpoints {
+		if encoded, err := json.Marshal(cp); err == nil {
+			r.runs[cp.Run.ID].checkpoints = append(r.runs[cp.Run.ID].checkpoints, string(encoded))
+		}
+	}
+	r.mu.Unlock()
+	return r.Store.Commit(ctx, now, checkpoints)
+}
+
+// makeOriginals has the engine work on two runs, of which the second is refused its last call and compensated, beside a
+// Keystone in memory and the embedded BillingStack.
+func makeOriginals(ctx context.Context, db *store.Store) ([]*original, error) {
+	refuse := false
+	ks := keystonetest.New(keystonetest.Options{})
+	records := db.Billing()
+	stack := billingserver.New(billingserver.Records{
+		Merchants: records.Merchants, Products: records.Products, Plans: records.Plans, Customers: records.Customers,
+		Subscriptions: records.Subscriptions, Usage: records.Usage,
+	}, func(_ *http.Request, err error) { note("embedded BillingStack: %v", err) })
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/v3"):
+			ks.ServeHTTP(w, r)
+		case refuse && r.Method == http.MethodPatch:
+			tell(w, http.StatusBadRequest, `{"faultcode": "Client", "faultstring": "the books are closed", "debuginfo": null}`)
+		default:
+			stack.ServeHTTP(w, r)
+		}
+	}))
+	defer upstream.Close()
+	seedKeystone(ks)
+	s := site{Upstreams: upstream.URL, Merchant: uuid.NewString(), Plan: uuid.NewString()}
+	c, err := newClients(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.billing.CreateMerchant(ctx, billing.Merchant{ID: s.Merchant, Name: "ACME Cloud", Currency: "eur", Language: "eng"})
+	if err == nil {
+		_, err = c.billing.CreatePlan(ctx, s.Merchant, billing.Plan{ID: s.Plan, Name: "small"})
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &recorder{Store: db, runs: map[string]*original{}}
+	e, stop, err := c.serveEngine(ctx, db, r)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	var all []*original
+	for i, want := range []saga.RunState{saga.Succeeded, saga.Compensated} {
+		refuse = i == 1
+		run, err := c.order(ctx, e, ks.IssueToken(ks.AddUser(keystonetest.User{Name: fmt.Sprint("user", i)})))
+		if err != nil {
+			return nil, err
+		}
+		if run.State != want {
+			return nil, fmt.Errorf("run %s is %s, wanted %s: %+v", run.ID, run.State, want, run.Cause)
+		}
+		r.mu.Lock()
+		o := r.runs[run.ID]
+		r.mu.Unlock()
+		o.ids = ids{Run: run.ID, Merchant: run.Merchant, User: run.User}
+		o.name(run.Objects)
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+// name notes the ids of what the run made.
+func (o *original) name(objects []saga.Object) {
+	for _, object := range objects {
+		switch {
+		case object.Kind == "customer":
+			o.Customer = object.ID
+		case object.Kind == "subscription":
+			o.Subscription = object.ID
+		case strings.HasPrefix(object.Name, "bs-customer-"):
+			o.CustomerTenant = object.ID
+		case strings.HasPrefix(object.Name, "bs-subscription-"):
+			o.SubscriptionTenant = object.ID
+		}
+	}
+}
+
+// seedKeystone makes what the clients of all contenders log in as.
+func seedKeystone(ks *keystonetest.Keystone) {
+	ks.AddRole(customerRoles[1])
+	admin, err := ks.Role("admin")
+	if err != nil {
+		panic(err) // it is in every new one
+	}
+	ks.Assign(keystone.Assignment{
+		UserID: ks.AddUser(keystonetest.User{Name: "tenantry", Password: "stub"}), ProjectID: ks.AddProject(keystone.Project{Name: "service"}),
+		RoleID: admin.ID,
+	})
+}
+
+// newIDs are those of one more run, of a user who is new.
+func newIDs(merchant string) ids {
+	tenant := func() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }
+	return ids{newID(), merchant, tenant(), uuid.NewString(), uuid.NewString(), tenant(), tenant()}
+}
+
+func (o *original) replacer(n ids) *strings.Replacer {
+	return strings.NewReplacer(
+		o.Run, n.Run, o.Merchant, n.Merchant, o.User, n.User, o.Customer, n.Customer, o.Subscription, n.Subscription,
+		o.CustomerTenant, n.CustomerTenant, o.SubscriptionTenant, n.SubscriptionTenant,
+	)
+}
+
+// another is a run like the original, leased to a replica or, if that is empty, waiting.
+func (o *original) another(n ids, replica string) (another saga.NewRun, err error) {
+	err = decode(o.replacer(n).Replace(o.created), &another)
+	if err != nil {
+		return another, err
+	}
+	another.Run.Key, another.Run.Replica = uuid.NewString(), replica
+	return another, nil
+}
+
+// rest are the checkpoints of such a run.
+func (o *original) rest(n ids, replica string) ([]saga.Checkpoint, error) {
+	all := make([]saga.Checkpoint, len(o.checkpoints))
+	for i, text := range o.checkpoints {
+		if err := decode(o.replacer(n).Replace(text), &all[i]); err != nil {
+			return nil, err
+		}
+		all[i].Replica = replica
+		if all[i].Run.Replica != "" {
+			all[i].Run.Replica = replica
+		}
+	}
+	return all, nil
+}
+
+func decode(text string, into any) error {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
+}

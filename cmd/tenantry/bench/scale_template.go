@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantry/tenantry/store"
+)
+
+// template is a database that has all tables, empty, and beside them the rows of finished runs, with marks where runs differ.
+type template struct {
+	name string // of the database
+}
+
+// table is one that grows with what is finished.
+type table struct{ name, run string } // run is the column with the run's id
+
+var growing = []table{
+	{"events", "run_id"}, {"steps", "run_id"}, {"objects", "run_id"}, {"runs", "id"}, {"idempotency_keys", "run_id"},
+}
+
+// The marks, and the columns of fresh that take their place. Keys have a mark of their own: the originals' are their ids.
+var marks = []string{"run", "merchant", "user", "customer", "subscription", "customer_tenant", "subscription_tenant"}
+
+func mark(column string) string { return "{" + column + "}" }
+
+// newTemplate has the engine make the originals, and gives the first, the succeeded one.
+func newTemplate(ctx context.Context, server *database) (*template, *original, error) {
+	url, err := server.create(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := store.Open(ctx, url, make([]byte, store.KeySize))
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := db.Migrate(ctx); err != nil {
+		return nil, nil, err
+	}
+	originals, err := makeOriginals(ctx, db)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, nil, err
+	}
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, t := range growing {
+		if err := t.setAside(ctx, conn, originals); err != nil {
+			return nil, nil, fmt.Errorf("setting aside what is in %s: %w", t.name, err)
+		}
+	}
+	return &template{conn.Config().Database}, originals[0], conn.Close(ctx)
+}
+
+// setAside moves the originals' rows to the table original_NAME and marks what is their own.
+func (t table) setAside(ctx context.Context, conn *pgx.Conn, originals []*original) error {
+	aside := "original_" + t.name
+	_, err := conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s AS SELECT 0 AS original, t.* FROM %s t WHERE FALSE", aside, t.name))
+	if err != nil {
+		return err
+	}
+	columns, err := t.columns(ctx, conn)
+	if err != nil {
+		return err
+	}
+	for i, o := range originals {
+		args := []any{i, o.Run, o.Merchant, o.User, o.Customer, o.Subscription, o.CustomerTenant, o.SubscriptionTenant}
+		var values []string
+		for _, c := range columns {
+			value := c.name
+			if c.kind == "text" {
+				for n, m := range marks {
+					value = fmt.Sprintf("replace(%s, $%d, '%s')", value, n+2, mark(m))
+				}
+			}
+			if c.isKey() {
+				value = "'" + mark("key") + "'"
+			}
+			values = append(values, value)
+		}
+		_, err := conn.Exec(ctx, fmt.Sprintf("INSERT INTO %s SELECT $1, %s FROM %s WHERE %s = $2", aside, strings.Join(values, ", "),
+			t.name, t.run), args...)
+		if err != nil {
+			return err
+		}
+	}
+	_, err = conn.Exec(ctx, fmt.Sprintf("TRUNCATE %s; ANALYZE %s", t.name, aside))
+	return err
+}
+
+type column struct{ name, kind string }
+
+func (c column) isKey() bool { return c.name == "idempotency_key" || c.name == "key" }
+
+// isTime tells the columns that say when something was.
+func (c column) isTime() bool {
+	return c.kind == "bigint" && (c.name == "at" || c.name == "budget_from" || strings.HasSuffix(c.name, "_at"))
+}
+
+func (t table) columns(ctx context.Context, conn *pgx.Conn) ([]column, error) {
+	rows, err := conn.Query(ctx, "SELECT column_name::text, data_type::text FROM information_schema.columns WHERE table_name = $1 ORDER BY ordinal_position", t.name)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c column, err error) {
+		err = row.Scan(&c.name, &c.kind)
+		return c, err
+	})
+}
