@@ -44,36 +44,7 @@ func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
 
 // Runs reads the runs that match, youngest first. Customer, subscription and project match what a run made or adopted.
 func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
-	return s.read(ctx, func(db *gorm.DB) *gorm.DB {
-		for column, value := range map[string]string{
-			"merchant_id": f.Merchant, "workflow": f.Workflow, "user_id": f.User, "subject": f.Subject,
-			"state": string(f.State),
-		} {
-			if value != "" {
-				db = db.Where("runs."+column+" = ?", value)
-			}
-		}
-		for kind, id := range map[string]string{
-			"customer": f.Customer, "subscription": f.Subscription, "project": f.Project,
-		} {
-			if id != "" {
-				db = db.Where("runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ?)", kind, id)
-			}
-		}
-		if f.Live {
-			db = db.Where("runs.ended_at IS NULL")
-		}
-		if f.Probed {
-			db = db.Where("runs.probes > 0")
-		}
-		if !f.Since.IsZero() {
-			db = db.Where("runs.created_at >= ?", f.Since.UnixMicro())
-		}
-		if f.Before != "" {
-			db = db.Where("runs.id < ?", f.Before)
-		}
-		return db.Order("runs.id DESC").Limit(f.Limit)
-	})
+	return s.read(ctx, func(db *gorm.DB) *gorm.DB { return s.filtered(db, f) })
 }
 
 func (s *Store) one(ctx context.Context, where func(*gorm.DB) *gorm.DB) (*saga.Run, error) {

@@ -37,6 +37,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"what goes in and comes out is a copy", copies},
 		{"times are kept to the microsecond", microseconds},
 		{"runs are filtered", filters},
+		{"the clocks of a run's id and of its creation differ", apart},
 		{"runs and events come in order and in pages", pages},
 		{"a run that is not there", unknown},
 

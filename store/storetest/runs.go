@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -17,36 +18,26 @@ func filters(t *testing.T, s fixture) {
 	ended := checkpoint(b)
 	ended.Run.State, ended.Run.EndedAt, ended.Run.HoldsSubject, ended.Run.Probes = saga.Compensated, &epoch, false, 2
 	s.commit(t, ended)
+	later := epoch.Add(time.Minute)
 	for want, filters := range map[string][]saga.Filter{
 		a.Run.ID: {
-			{Merchant: "m"},
-			{User: "u"},
-			{Workflow: "w"},
-			{Customer: "c-" + a.Run.ID},
-			{Before: b.Run.ID},
-			{State: saga.Running},
-			{Subject: a.Run.Subject},
-			{Live: true},
-			{Subject: a.Run.Subject, Live: true},
+			{Merchant: "m"}, {User: "u"}, {Workflow: "w"}, {Customer: "c-" + a.Run.ID}, {Before: b.Run.ID}, {State: saga.Running},
+			{Merchant: "m", Before: b.Run.ID}, {State: saga.Running, Before: b.Run.ID}, {User: "u", State: saga.Running},
+			{Customer: "c-" + a.Run.ID, Before: b.Run.ID}, {Merchant: "m", State: saga.Running, Workflow: "w", Since: epoch},
+			{Subject: a.Run.Subject}, {Live: true}, {Subject: a.Run.Subject, Live: true},
 		},
 		b.Run.ID: {
-			{Merchant: "m2"},
-			{User: "u2"},
-			{Workflow: "w2"},
-			{Since: epoch.Add(time.Minute)},
-			{Subject: b.Run.Subject},
-			{Probed: true},
-			{Subject: b.Run.Subject, Probed: true},
+			{Merchant: "m2"}, {User: "u2"}, {Workflow: "w2"}, {Since: later}, {Merchant: "m2", Since: later},
+			{State: saga.Compensated, Since: later}, {Workflow: "w2", Merchant: "m2", Since: later}, {State: saga.Compensated, Merchant: "m2"},
+			{Subject: b.Run.Subject}, {Probed: true}, {Subject: b.Run.Subject, Probed: true},
 		},
-		b.Run.ID + a.Run.ID: {{}},
+		b.Run.ID + a.Run.ID: {{}, {Since: epoch}},
 		"": {
-			{State: saga.Stuck},
-			{Project: "x"},
-			{Subscription: "x"},
-			{Merchant: "m", User: "u2"},
-			{Subject: a.Run.Subject, Probed: true},
-			{Subject: b.Run.Subject, Live: true},
-			{Live: true, Probed: true},
+			{State: saga.Stuck}, {Project: "x"}, {Subscription: "x"}, {Merchant: "m", User: "u2"}, {State: saga.Succeeded},
+			{State: saga.Compensated, Merchant: "m"}, {Merchant: "m", Since: later}, {User: "u", Since: later},
+			{Merchant: "m2", Before: b.Run.ID}, {User: "u2", Before: b.Run.ID}, {Customer: "c-" + a.Run.ID, Since: later},
+			{Before: a.Run.ID}, {Since: epoch.Add(2 * time.Hour)},
+			{Subject: a.Run.Subject, Probed: true}, {Subject: b.Run.Subject, Live: true}, {Live: true, Probed: true},
 		},
 	} {
 		for _, f := range filters {
@@ -59,6 +50,20 @@ func filters(t *testing.T, s fixture) {
 			if err != nil || ids.String() != want {
 				t.Errorf("%+v: %s, %v; want %s", f, ids.String(), err, want)
 			}
+		}
+	}
+}
+
+// apart shows that a run is found by when it was created where its id, by another clock, is of the day before.
+func apart(t *testing.T, s fixture) {
+	id := epoch.Add(-20 * time.Hour).UnixMilli()
+	n := leased(func(r *saga.Run) { r.ID = fmt.Sprintf("%08x-%04x-7fff-bfff-ffffffffffff", id>>16, id&0xffff) })
+	n.Events[0].RunID = n.Run.ID
+	s.insert(t, n)
+	for _, f := range []saga.Filter{{}, {Merchant: "m"}, {State: saga.Running}} {
+		f.Since, f.Limit = epoch, 10
+		if runs, err := s.Runs(t.Context(), f); err != nil || len(runs) != 1 {
+			t.Errorf("%+v: %d runs, %v; want the one created then", f, len(runs), err)
 		}
 	}
 }

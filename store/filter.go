@@ -1,0 +1,111 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// filtered gives a page of runs, youngest first. It goes through one index from the youngest run that may match and ends when
+// the page is full. What is rare lies in partial indexes: a condition repeats theirs as it is written there, or the
+// database does not know that it may use them.
+func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
+	if f.Merchant != "" {
+		db = db.Where("runs.merchant_id = ?", f.Merchant)
+	}
+	if f.User != "" {
+		db = db.Where("runs.user_id = ?", f.User)
+	}
+	if f.Subject != "" {
+		db = db.Where("runs.subject = ?", f.Subject)
+	}
+	if f.Live {
+		db = db.Where("runs.ended_at IS NULL")
+	}
+	if f.Probed {
+		db = db.Where("runs.probes > 0")
+	}
+	switch f.Workflow {
+	case "":
+	case usualWorkflow:
+		db = db.Where("runs.workflow = 'subscribe'")
+	default:
+		db = db.Where("runs.workflow = ? AND runs.workflow <> 'subscribe'", f.Workflow)
+	}
+	switch {
+	case f.State == "":
+	case f.State == saga.Succeeded:
+		db = db.Where("runs.state = 'succeeded'")
+	case f.State == saga.Compensated:
+		db = db.Where("runs.state = 'compensated' AND runs.state <> 'succeeded'")
+	default:
+		db = db.Where("runs.state = ? AND runs.state <> 'succeeded'", string(f.State))
+	}
+	made := "runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ?)"
+	if s.postgres() { // as an array it cannot be joined: PostgreSQL may not ask of every run whether it is among them
+		made = "runs.id = ANY (ARRAY(SELECT run_id FROM objects WHERE kind = ? AND id = ?))"
+	}
+	for kind, id := range map[string]string{
+		"customer": f.Customer, "subscription": f.Subscription, "project": f.Project,
+	} {
+		if id != "" {
+			db = db.Where(made, kind, id)
+		}
+	}
+	first, last := "", afterAll
+	if !f.Since.IsZero() {
+		db = db.Where("runs.created_at >= ?", f.Since.UnixMicro())
+		first = firstID(f.Since.Add(-clocksApart))
+	}
+	if f.Before != "" {
+		last = f.Before
+	}
+	order := "runs.id DESC"
+	switch column, value := leading(f); {
+	case column != "":
+		order = column + " DESC, " + order
+		db = db.Where("("+column+", runs.id) >= (?, ?) AND ("+column+", runs.id) < (?, ?)", value, first, value, last)
+	case first != "" || last != afterAll:
+		db = db.Where("runs.id >= ? AND runs.id < ?", first, last)
+	}
+	return db.Order(order).Limit(f.Limit)
+}
+
+// usualWorkflow is that of most runs, which the index of workflows leaves out.
+const usualWorkflow = "subscribe"
+
+// leading names the first column of the index to go through, before the run's id. Left to itself, PostgreSQL goes through
+// all runs where it takes the wanted ones for frequent: of a merchant who has long had no run it would meet everybody
+// else's first. It cannot when the order begins with the column.
+func leading(f saga.Filter) (column, value string) {
+	switch {
+	case f.Customer != "" || f.Subscription != "" || f.Project != "": // few: found by what they made
+		return "", ""
+	case f.Subject != "" && (f.Live || f.Probed):
+		return "runs.subject", f.Subject
+	case f.User != "":
+		return "runs.user_id", f.User
+	case f.Workflow != "" && f.Workflow != usualWorkflow:
+		return "runs.workflow", f.Workflow
+	case f.Merchant != "" && (f.State == "" || f.State.Ended()):
+		return "runs.merchant_id", f.Merchant
+	case f.State != "" && f.State != saga.Succeeded:
+		return "runs.state", string(f.State)
+	}
+	return "", ""
+}
+
+// clocksApart is how far the clock that a run's id was made by may be behind the one that tells when it was created.
+const clocksApart = 24 * time.Hour
+
+// afterAll comes after all ids, which are hexadecimal.
+const afterAll = "z"
+
+// firstID is at or before all ids made at or after a time: uuid v7 begin with the milliseconds.
+func firstID(at time.Time) string {
+	ms := min(max(0, at.UnixMilli()), 1<<48-1)
+	return fmt.Sprintf("%08x-%04x-0000-0000-000000000000", ms>>16, ms&0xffff)
+}

@@ -1,0 +1,223 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+// What the service asks the database for all the time touches as many rows and hardly more pages where ten times as much is
+// finished: it lies in indexes, and these grow by a level at most. PostgreSQL counts both, so that no clock is needed. It is
+// so as well before the planner has ever counted the tables.
+func TestWhatIsFinishedCostsNothing(t *testing.T) {
+	for name, counted := range map[string]bool{"counted": true, "never counted": false} {
+		t.Run(name, func(t *testing.T) {
+			few, many := growthOf(t, 500, counted), growthOf(t, 5000, counted)
+			for _, what := range few.order {
+				a, b := few.touched[what], many.touched[what]
+				t.Logf("%-40s %4d rows %4d pages, and %4d rows %4d pages", what, a.rows, a.pages, b.rows, b.pages)
+				if b.rows > a.rows+a.rows/10+5 || b.pages > 2*a.pages+20 {
+					t.Errorf("%s: %d rows on %d pages with 500 finished runs, %d on %d with 5,000",
+						what, a.rows, a.pages, b.rows, b.pages)
+				}
+			}
+		})
+	}
+}
+
+// growth is a store with finished runs, and what its calls touched.
+type growth struct {
+	*Store
+
+	t       *testing.T
+	order   []string
+	touched map[string]touched
+}
+
+// touched is what was read: entries of indexes and rows of tables; and the pages of both.
+type touched struct{ rows, pages int64 }
+
+func growthOf(t *testing.T, finished int, counted bool) *growth {
+	t.Helper()
+	s, err := Open(t.Context(), storetest.PostgreSQL(t), make([]byte, KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := s.db.DB()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.SetMaxOpenConns(1) // the one whose counts are asked for
+	g := &growth{Store: s, t: t, touched: map[string]touched{}}
+	for _, statement := range finishedRuns {
+		g.execute(strings.ReplaceAll(statement, "FINISHED", fmt.Sprint(finished)))
+	}
+	if counted {
+		g.execute("ANALYZE")
+	}
+	g.measureAll(t.Context(), time.Now())
+	return g
+}
+
+// finishedRuns fills in so many runs of ten merchants, one every thousand seconds until a minute ago. One of twenty is compensated, but none
+// of merchant m0; the oldest tenth is of merchant old. Nobody else may read or count meanwhile.
+var finishedRuns = []string{
+	`ALTER TABLE runs SET (autovacuum_enabled = off)`, `ALTER TABLE steps SET (autovacuum_enabled = off)`,
+	`ALTER TABLE events SET (autovacuum_enabled = off)`, `ALTER TABLE objects SET (autovacuum_enabled = off)`,
+	`ALTER TABLE idempotency_keys SET (autovacuum_enabled = off)`,
+	`INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, plan_id, on_failure, input,
+		idempotency_key, fingerprint, created_at, state, updated_at, ended_at, worked, budget_from, probes, take_overs,
+		holds_subject, epoch, version, last_seq)
+	SELECT lpad(to_hex(ms >> 16), 8, '0') || '-' || lpad(to_hex(ms & 65535), 4, '0') || '-7000-8000-' || lpad(i::text, 12, '0'),
+		'subscribe', 1, CASE WHEN i > FINISHED * 0.9 THEN 'old' ELSE 'm' || i % 10 END, 'default', 's' || i, 'u' || i, 'p', 'compensate', '{}', 'k' || i, '', ms * 1000,
+		CASE WHEN i / 10 % 20 = 7 AND i % 10 > 0 THEN 'compensated' ELSE 'succeeded' END, ms * 1000, ms * 1000, 0, 0, 0, 0,
+		FALSE, 1, 5, 12
+	FROM (SELECT i, (extract(epoch FROM now())::bigint - 60 - i * 1000) * 1000 AS ms FROM generate_series(1, FINISHED) i) n`,
+	`INSERT INTO steps (run_id, name, position, after, optional, state, attempts, undos, unknowns)
+	SELECT id, 'step' || n, n, '[]', FALSE, 'succeeded', 1, 0, 0 FROM runs, generate_series(1, 10) n`,
+	`INSERT INTO events (run_id, seq, at, epoch, kind, step, attempt, verb, who, why, request_id)
+	SELECT id, n, 0, 1, 'succeeded', '', 1, '', '', '', '' FROM runs, generate_series(1, 12) n`,
+	`INSERT INTO objects (run_id, kind, id, step, cloud, name, origin)
+	SELECT id, kind, kind || ' of ' || user_id, '', '', '', 'own' FROM runs, unnest(ARRAY['customer', 'subscription', 'project']) kind`,
+	`INSERT INTO idempotency_keys (merchant_id, key, run_id) SELECT merchant_id, idempotency_key, id FROM runs`,
+}
+
+func (g *growth) execute(statement string) {
+	g.t.Helper()
+	if err := g.db.Exec(statement).Error; err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// measure notes what a call touches, when it is made again: the first may have to learn where the tables are.
+func (g *growth) measure(what string, call func() error) {
+	g.t.Helper()
+	for range 6 { // PostgreSQL may settle on one plan for all calls after five
+		if err := call(); err != nil {
+			g.t.Fatalf("%s: %v", what, err)
+		}
+	}
+	before := g.count()
+	if err := call(); err != nil {
+		g.t.Fatalf("%s: %v", what, err)
+	}
+	after := g.count()
+	g.order = append(g.order, what)
+	g.touched[what] = touched{after.rows - before.rows, after.pages - before.pages}
+}
+
+func (g *growth) count() (n touched) {
+	g.t.Helper()
+	g.execute("SELECT pg_stat_force_next_flush()")
+	err := g.db.Raw(`
+SELECT (SELECT SUM(seq_tup_read + COALESCE(idx_tup_fetch, 0)) FROM pg_stat_user_tables)
+		+ (SELECT SUM(idx_tup_read) FROM pg_stat_user_indexes) AS rows,
+	(SELECT SUM(heap_blks_hit + heap_blks_read + COALESCE(idx_blks_hit + idx_blks_read, 0)) FROM pg_statio_user_tables) AS pages`).
+		Row().Scan(&n.rows, &n.pages)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return n
+}
+
+func (g *growth) measureAll(ctx context.Context, now time.Time) {
+	g.t.Helper()
+	found, err := g.Runs(ctx, saga.Filter{Merchant: "m3", State: saga.Succeeded, Limit: 30})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	old := found[len(found)-1]
+	g.measureLists(ctx, now, old)
+	g.measure("get", func() error { _, err := g.Run(ctx, old.ID); return err })
+	g.measure("get by key", func() error { _, err := g.RunOfKey(ctx, old.Merchant, old.Key); return err })
+	g.measure("version", func() error { _, _, err := g.Tip(ctx, old.ID); return err })
+	g.measure("events", func() error { _, err := g.Events(ctx, old.ID, 6, 100); return err })
+	g.measure("verbs", func() error { _, err := g.Verbs(ctx, old.ID); return err })
+	if _, err := g.Join(ctx, "r", now.Add(time.Hour)); err != nil {
+		g.t.Fatal(err)
+	}
+	g.measure("claim of nothing", func() error { return g.claim(ctx, now, 0) })
+	var live []saga.NewRun
+	g.measure("create", func() error { live = append(live, g.live("r")); return g.Create(ctx, live[len(live)-1]) })
+	g.measure("checkpoint", func() error { return g.checkpoint(ctx, now, &live, saga.Running) })
+	g.measure("last checkpoint", func() error { return g.checkpoint(ctx, now, &live, saga.Succeeded) })
+	for range 20 {
+		if err := g.Create(ctx, g.live("")); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	g.measure("claim", func() error { return g.claim(ctx, now, 1) })
+	g.measure("runs that are due", func() error { _, err := g.Due(ctx, now, []string{"k"}); return err })
+	g.measure("runs that live", func() error { _, err := g.LiveRuns(ctx, "m3"); return err })
+	g.measure("lease", func() error { _, err := g.Renew(ctx, "r", now, now.Add(time.Hour)); return err })
+	g.measure("hand back", func() error { return g.HandBack(ctx, "r", now, now.Add(-time.Hour), []string{"x"}) })
+}
+
+func (g *growth) measureLists(ctx context.Context, now time.Time, old *saga.Run) {
+	g.t.Helper()
+	for what, f := range map[string]saga.Filter{
+		"no filter": {}, "next page": {Before: old.ID}, "merchant": {Merchant: "m3"}, "user": {User: old.User},
+		"customer": {Customer: "customer of " + old.User}, "succeeded": {State: saga.Succeeded}, "stuck": {State: saga.Stuck},
+		"compensated": {State: saga.Compensated}, "merchant and succeeded": {Merchant: "m3", State: saga.Succeeded},
+		"merchant and compensated":            {Merchant: "m3", State: saga.Compensated},
+		"merchant of old":                     {Merchant: "old"},
+		"merchant of old and succeeded":       {Merchant: "old", State: saga.Succeeded},
+		"merchant without and compensated":    {Merchant: "m0", State: saga.Compensated},
+		"merchant and running, of which none": {Merchant: "m3", State: saga.Running},
+		"workflow":                            {Workflow: "subscribe"}, "workflow of none": {Workflow: "w"},
+		"since an hour": {Since: now.Add(-time.Hour)}, "since now": {Since: now},
+	} {
+		f.Limit = 2
+		g.measure("list: "+what, func() error { _, err := g.Runs(ctx, f); return err })
+	}
+}
+
+func (g *growth) claim(ctx context.Context, now time.Time, want int) error {
+	ids, err := g.Claim(ctx, saga.Claim{Replica: "r", Now: now, Limit: 1})
+	if err == nil && len(ids) != want {
+		err = fmt.Errorf("claimed %v, want %d", ids, want)
+	}
+	return err
+}
+
+// live is a run that goes on, leased to a replica; if that is empty, it is due.
+func (g *growth) live(replica string) saga.NewRun {
+	id, now := uuid.Must(uuid.NewV7()).String(), time.Now()
+	due := now.Add(-time.Minute)
+	return saga.NewRun{
+		Run: &saga.Run{
+			ID: id, Workflow: "subscribe", Merchant: "m3", Subject: id, User: id, Plan: "p", Key: id, Input: []byte("{}"),
+			CreatedAt: now, UpdatedAt: now, BudgetFrom: now, State: saga.Running, HoldsSubject: true, Epoch: 1, Version: 1, Seq: 1,
+			Replica: replica, DueAt: &due,
+			Steps: []saga.StepRow{{Name: "a", State: saga.StepRunning, Attempts: 1, StartedAt: &now}},
+		},
+		Events: []saga.Event{{RunID: id, Seq: 1, At: now, Kind: saga.EventAccepted}},
+	}
+}
+
+// checkpoint writes the first of the live runs once more; one that ends is not live any longer.
+func (g *growth) checkpoint(ctx context.Context, now time.Time, live *[]saga.NewRun, state saga.RunState) error {
+	run := (*live)[0].Run
+	run.State, run.Seq = state, run.Seq+1
+	cp := saga.Checkpoint{Run: run, Replica: "r", Steps: run.Steps, Events: []saga.Event{{RunID: run.ID, Seq: run.Seq, At: now}}}
+	cp.Objects = []saga.Object{{Kind: "customer", ID: run.ID, Origin: saga.Own}}
+	if state.Ended() {
+		run.EndedAt, run.Replica, run.HoldsSubject, run.DueAt = &now, "", false, nil
+		cp.DropToken = true
+		*live = (*live)[1:]
+	}
+	err := g.Commit(ctx, now, []saga.Checkpoint{cp})[0].Err
+	run.Version++
+	return err
+}
