@@ -35,25 +35,14 @@ func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	default:
 		db = db.Where("runs.workflow = ? AND runs.workflow <> 'subscribe'", f.Workflow)
 	}
-	switch {
-	case f.State == "":
-	case f.State == saga.Succeeded:
+	switch state := string(f.State); state {
+	case "":
+	case string(saga.Succeeded):
 		db = db.Where("runs.state = 'succeeded'")
-	case f.State == saga.Compensated:
+	case string(saga.Compensated):
 		db = db.Where("runs.state = 'compensated' AND runs.state <> 'succeeded'")
 	default:
-		db = db.Where("runs.state = ? AND runs.state <> 'succeeded'", string(f.State))
-	}
-	made := "runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ?)"
-	if s.postgres() { // as an array it cannot be joined: PostgreSQL may not ask of every run whether it is among them
-		made = "runs.id = ANY (ARRAY(SELECT run_id FROM objects WHERE kind = ? AND id = ?))"
-	}
-	for kind, id := range map[string]string{
-		"customer": f.Customer, "subscription": f.Subscription, "project": f.Project,
-	} {
-		if id != "" {
-			db = db.Where(made, kind, id)
-		}
+		db = db.Where("runs.state = ? AND runs.state <> 'succeeded'", state)
 	}
 	first, last := "", afterAll
 	if !f.Since.IsZero() {
@@ -63,12 +52,23 @@ func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	if f.Before != "" {
 		last = f.Before
 	}
+	made := "runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?)"
+	if s.postgres() { // as an array it cannot be joined: PostgreSQL may not ask of every run whether it is among them
+		made = "runs.id = ANY (ARRAY(SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?))"
+	}
+	for kind, id := range map[string]string{
+		"customer": f.Customer, "subscription": f.Subscription, "project": f.Project,
+	} {
+		if id != "" {
+			db = db.Where(made, kind, id, first, last)
+		}
+	}
 	order := "runs.id DESC"
 	switch column, value := leading(f); {
 	case column != "":
 		order = column + " DESC, " + order
 		db = db.Where("("+column+", runs.id) >= (?, ?) AND ("+column+", runs.id) < (?, ?)", value, first, value, last)
-	case first != "" || last != afterAll:
+	case !byObject(f) && (first != "" || last != afterAll):
 		db = db.Where("runs.id >= ? AND runs.id < ?", first, last)
 	}
 	return db.Order(order).Limit(f.Limit)
@@ -82,7 +82,7 @@ const usualWorkflow = "subscribe"
 // else's first. It cannot when the order begins with the column.
 func leading(f saga.Filter) (column, value string) {
 	switch {
-	case f.Customer != "" || f.Subscription != "" || f.Project != "": // few: found by what they made
+	case byObject(f): // few
 		return "", ""
 	case f.Subject != "" && (f.Live || f.Probed):
 		return "runs.subject", f.Subject
@@ -97,6 +97,9 @@ func leading(f saga.Filter) (column, value string) {
 	}
 	return "", ""
 }
+
+// byObject tells whether the runs are looked up by what they made or adopted.
+func byObject(f saga.Filter) bool { return f.Customer != "" || f.Subscription != "" || f.Project != "" }
 
 // clocksApart is how far the clock that a run's id was made by may be behind the one that tells when it was created.
 const clocksApart = 24 * time.Hour
