@@ -79,15 +79,15 @@ var finishedRuns = []string{
 	`ALTER TABLE events SET (autovacuum_enabled = off)`, `ALTER TABLE objects SET (autovacuum_enabled = off)`,
 	`ALTER TABLE idempotency_keys SET (autovacuum_enabled = off)`,
 	`INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, plan_id, on_failure, input,
-		idempotency_key, fingerprint, created_at, state, updated_at, ended_at, worked, budget_from, probes, take_overs,
+		idempotency_key, fingerprint, pinned_steps, created_at, state, updated_at, ended_at, worked, budget_from, probes, take_overs,
 		holds_subject, epoch, version, last_seq)
 	SELECT lpad(to_hex(ms >> 16), 8, '0') || '-' || lpad(to_hex(ms & 65535), 4, '0') || '-7000-8000-' || lpad(i::text, 12, '0'),
-		'subscribe', 1, CASE WHEN i > FINISHED * 0.9 THEN 'old' ELSE 'm' || i % 10 END, 'default', 's' || i, 'u' || i, 'p', 'compensate', '{}', 'k' || i, '', ms * 1000,
+		'subscribe', 1, CASE WHEN i > FINISHED * 0.9 THEN 'old' ELSE 'm' || i % 10 END, 'default', 's' || i, 'u' || i, 'p', 'compensate', '{}', 'k' || i, '', (SELECT json_agg(json_build_object('name', 'step' || n))::text FROM generate_series(1, 10) n), ms * 1000,
 		CASE WHEN i / 10 % 20 = 7 AND i % 10 > 0 THEN 'compensated' ELSE 'succeeded' END, ms * 1000, ms * 1000, 0, 0, 0, 0,
 		FALSE, 1, 5, 12
 	FROM (SELECT i, (extract(epoch FROM now())::bigint - 60 - i * 1000) * 1000 AS ms FROM generate_series(1, FINISHED) i) n`,
-	`INSERT INTO steps (run_id, name, position, after, optional, state, attempts, undos, unknowns)
-	SELECT id, 'step' || n, n, '[]', FALSE, 'succeeded', 1, 0, 0 FROM runs, generate_series(1, 10) n`,
+	`INSERT INTO steps (run_id, name, state, attempts, undos, unknowns)
+	SELECT id, 'step' || n, 'succeeded', 1, 0, 0 FROM runs, generate_series(1, 10) n`,
 	`INSERT INTO events (run_id, seq, at, epoch, kind, step, attempt, verb, who, why, request_id)
 	SELECT id, n, 0, 1, 'succeeded', '', 1, '', '', '', '' FROM runs, generate_series(1, 12) n`,
 	`INSERT INTO objects (run_id, kind, id, step, cloud, name, origin)
