@@ -1,4 +1,4 @@
-"""Makes Keystone's database, then is its WSGI application.
+"""Makes Keystone's database unless it was made before, then is its WSGI application.
 
 What keystone-manage would do runs in forks of this process: Keystone's imports take seconds, and so are paid for once.
 """
@@ -26,7 +26,9 @@ def manage(command):
         raise SystemExit(f"keystone-manage {command} did not succeed")
 
 
-sqlite3.connect(directory + "/keystone.db").execute("PRAGMA journal_mode = WAL").connection.close()
-manage("db_sync")
-manage("bootstrap")
+if not os.path.exists(directory + "/made"):
+    sqlite3.connect(directory + "/keystone.db").execute("PRAGMA journal_mode = WAL").connection.close()
+    manage("db_sync")
+    manage("bootstrap")
+    open(directory + "/made", "w").close()
 application = initialize_public_application()
