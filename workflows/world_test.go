@@ -50,7 +50,7 @@ func newWorld(t *testing.T, database string) *world {
 	t.Helper()
 	w := &world{t: t, cloud: keystonetest.New(keystonetest.Options{})}
 	w.store = openStore(t, database)
-	w.removed.Cloud, w.removed.Now = w.cloud, time.Now
+	w.removed.Tags, w.removed.Now = workflowstest.TagsIn(w.cloud), time.Now
 	w.faults.of, w.faults.late = map[string]*fault{}, map[string]*sync.WaitGroup{}
 
 	keystoneURL, stop, err := w.cloud.Start()

@@ -15,7 +15,7 @@ var secretKey = bytes.Repeat([]byte("k"), store.KeySize)
 // somebody else's.
 func (s *site) checkAtTheEnd(database string) {
 	var err error
-	s.others, err = workflowstest.Look(s.t.Context(), s.cloud.memory, s.billing)
+	s.others, err = workflowstest.Look(s.t.Context(), s.cloud.all, s.billing)
 	s.ok(err)
 	s.t.Cleanup(func() {
 		ctx := context.Background()
@@ -24,7 +24,7 @@ func (s *site) checkAtTheEnd(database string) {
 			Secrets: append(s.tokens, s.cloud.password, "canary-user-password", s.secret),
 			Texts:   map[string]string{"log": s.log.read(), "answers": s.answers.String()},
 		}
-		seen.Now, err = workflowstest.Look(ctx, s.cloud.memory, s.billing, s.merchant.ID)
+		seen.Now, err = workflowstest.Look(ctx, s.cloud.all, s.billing, s.merchant.ID)
 		s.ok(err)
 		st, err := store.Open(ctx, database, secretKey)
 		s.ok(err)

@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,8 +30,10 @@ type cloud struct {
 	direct   string
 	password string
 	token    string
+	domain   string // by id: of the users and the tenants
 
 	memory  *keystonetest.Keystone // nil where it is a real one
+	all     workflowstest.Cloud    // shows all that is in it; nil where others use it too
 	removed *workflowstest.Recorder
 }
 
@@ -37,10 +41,10 @@ type cloud struct {
 func memoryCloud(t testing.TB, in *upstream) cloud {
 	t.Helper()
 	memory := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
-	removed := &workflowstest.Recorder{Cloud: memory, Now: time.Now}
+	removed := &workflowstest.Recorder{Tags: workflowstest.TagsIn(memory), Now: time.Now}
 	in.next = removed.Handler(memory)
 	c := front(t, in, "canary-password")
-	c.memory, c.removed = memory, removed
+	c.memory, c.all, c.removed = memory, memory, removed
 	return c
 }
 
@@ -52,15 +56,28 @@ func realCloud(t testing.TB, in *upstream) cloud {
 		t.Fatal("there is no Keystone: run it with `make test`, which starts one")
 	}
 	t.Log("real: keystone")
+	in.next = passedOn(t, base)
+	return front(t, in, os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"))
+}
+
+// passedOn hands requests on to a Keystone. Where it hangs up instead of answering, so does this; where nobody listens, that is
+// the answer, as of any proxy.
+func passedOn(t testing.TB, base string) http.Handler {
+	t.Helper()
 	u, err := url.Parse(strings.TrimSuffix(base, "/v3"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.next = &httputil.ReverseProxy{
+	return &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(u) },
 		Transport: &http.Transport{DisableKeepAlives: true, MaxConnsPerHost: 32},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			if !errors.Is(err, syscall.ECONNREFUSED) {
+				panic(http.ErrAbortHandler)
+			}
+			w.WriteHeader(http.StatusServiceUnavailable)
+		},
 	}
-	return front(t, in, os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"))
 }
 
 var roleMade sync.Mutex
@@ -71,7 +88,7 @@ func front(t testing.TB, in *upstream, password string) cloud {
 	t.Cleanup(srv.Close)
 	direct := httptest.NewServer(in.next)
 	t.Cleanup(direct.Close)
-	c := cloud{url: srv.URL + "/v3", direct: direct.URL + "/v3", password: password}
+	c := cloud{url: srv.URL + "/v3", direct: direct.URL + "/v3", password: password, domain: "default"}
 	c.token = c.login(t, "admin", password, `{"project":{"name":"admin","domain":{"id":"default"}}}`)
 	roleMade.Lock()
 	defer roleMade.Unlock()
@@ -83,11 +100,11 @@ func front(t testing.TB, in *upstream, password string) cloud {
 	return c
 }
 
-// login gets a token with a scope, which is JSON.
+// login gets a token with a scope, which is JSON, for a user of the cloud's domain.
 func (c cloud) login(t testing.TB, user, password, scope string) string {
 	t.Helper()
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,`+
-		`"domain":{"id":"default"}}}},"scope":%s}}`, user, password, scope)
+		`"domain":{"id":%q}}}},"scope":%s}}`, user, password, c.domain, scope)
 	resp, err := http.Post(c.direct+"/auth/tokens", "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +157,7 @@ func (c cloud) newUser(t testing.TB) (id, token string) {
 	name := "user-" + uuid.NewString()
 	var made struct{ User struct{ ID string } }
 	c.call(t, http.MethodPost, "/users", map[string]any{"user": map[string]any{
-		"name": name, "password": "canary-user-password", "domain_id": "default",
+		"name": name, "password": "canary-user-password", "domain_id": c.domain,
 	}}, &made)
 	return made.User.ID, c.login(t, name, "canary-user-password", `"unscoped"`)
 }
@@ -156,7 +173,7 @@ type project struct {
 func (c cloud) project(t testing.TB, name string) project {
 	t.Helper()
 	var found struct{ Projects []project }
-	c.call(t, http.MethodGet, "/projects?domain_id=default&name="+name, nil, &found)
+	c.call(t, http.MethodGet, "/projects?domain_id="+c.domain+"&name="+name, nil, &found)
 	if len(found.Projects) != 1 {
 		t.Fatalf("%d projects are called %s", len(found.Projects), name)
 	}

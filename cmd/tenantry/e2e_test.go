@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
@@ -17,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -65,7 +63,7 @@ type site struct {
 
 	merchant billing.Merchant
 	plan     billing.Plan
-	customer string // who is subscribed; empty: a new one
+	customer string // who is subscribed where nothing else is said; empty: a new one
 	apiKey   string
 	secret   string
 
@@ -123,7 +121,7 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 		Merchants: records.Merchants, Products: records.Products, Plans: records.Plans, Customers: records.Customers,
 		Subscriptions: records.Subscriptions, Usage: records.Usage,
 	}, func(*http.Request, error) {})
-	if c.memory != nil {
+	if c.all != nil {
 		in.next = c.removed.Handler(in.next)
 	}
 	bs := httptest.NewServer(in)
@@ -152,7 +150,7 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	if s.apiKey == "" || s.secret == "" {
 		t.Fatal("merchant create printed no key")
 	}
-	if c.memory != nil {
+	if c.all != nil {
 		s.checkAtTheEnd(database)
 	}
 	return s
@@ -187,73 +185,6 @@ func (s *site) run(args ...string) []byte {
 	return out
 }
 
-// replica is one running `tenantry serve`.
-type replica struct {
-	cmd  *exec.Cmd
-	url  string
-	dead chan struct{}
-}
-
-// serve starts a replica, with more in its environment, and waits until it is ready.
-func (s *site) serve(env ...string) *replica {
-	s.t.Helper()
-	path, err := binary()
-	s.ok(err)
-	r := &replica{cmd: exec.Command(path, "serve"), dead: make(chan struct{})}
-	r.cmd.Env = slices.Concat(s.env, []string{"TENANTRY_LISTEN=127.0.0.1:0"}, env)
-	reader, writer := io.Pipe()
-	r.cmd.Stdout, r.cmd.Stderr = writer, writer
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	s.ok(r.cmd.Start())
-	go func() { _ = r.cmd.Wait(); _ = writer.Close(); close(r.dead) }()
-	s.t.Cleanup(r.kill)
-	serving := make(chan string, 1)
-	go s.keepLog(reader, serving)
-	select {
-	case r.url = <-serving:
-	case <-r.dead:
-		s.t.Fatalf("the server ended: %s", s.log.read())
-	case <-time.After(20 * time.Second):
-		s.t.Fatalf("the server does not serve: %s", s.log.read())
-	}
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		resp, err := http.Get(r.url + "/readyz")
-		if err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return r
-			}
-		}
-		select {
-		case <-r.dead:
-			s.t.Fatalf("the server ended: %s", s.log.read())
-		case <-time.After(20 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("the server is not ready: %v: %s", err, s.log.read())
-		}
-	}
-}
-
-// keepLog keeps what a replica prints, and tells the address that it serves at.
-func (s *site) keepLog(from io.Reader, serving chan<- string) {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		_, _ = s.log.Write(append(lines.Bytes(), '\n'))
-		var line struct{ Message, URL string }
-		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "serving" {
-			serving <- line.URL
-		}
-	}
-}
-
-func (r *replica) kill() {
-	_ = r.cmd.Process.Kill()
-	<-r.dead
-}
-
 // answer is what came back of a request.
 type answer struct {
 	status int
@@ -273,23 +204,33 @@ type run struct {
 	} `json:"steps"`
 }
 
+// order is what a portal asks for.
+type order struct {
+	customer   string // who is subscribed; empty: a new one
+	key, token string
+}
+
 // subscribe makes the portal's call.
 func (s *site) subscribe(url, key, token string, header ...string) (answer, error) {
+	return s.send(url, order{s.customer, key, token}, header...)
+}
+
+func (s *site) send(url string, o order, header ...string) (answer, error) {
 	body := fmt.Sprintf(`{"plan_id":%q,"customer":{"name":"Jane","currency":"eur","language":"eng"}}`, s.plan.ID)
-	if s.customer != "" {
-		body = fmt.Sprintf(`{"plan_id":%q,"customer_id":%q,"add_user":true}`, s.plan.ID, s.customer)
+	if o.customer != "" {
+		body = fmt.Sprintf(`{"plan_id":%q,"customer_id":%q,"add_user":true}`, s.plan.ID, o.customer)
 	}
 	req, err := http.NewRequest(http.MethodPost, url+"/v1/merchants/"+s.merchant.ID+"/subscriptions", strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", key)
-	req.Header.Set("X-Subject-Token", token)
+	req.Header.Set("Idempotency-Key", o.key)
+	req.Header.Set("X-Subject-Token", o.token)
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	return s.send(req)
+	return s.do(req)
 }
 
 // get reads something as the portal.
@@ -298,10 +239,10 @@ func (s *site) get(url, path string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return s.send(req)
+	return s.do(req)
 }
 
-func (s *site) send(req *http.Request) (answer, error) {
+func (s *site) do(req *http.Request) (answer, error) {
 	req.SetBasicAuth(s.apiKey, s.secret)
 	resp, err := (&http.Client{Timeout: 40 * time.Second}).Do(req)
 	if err != nil {
@@ -369,31 +310,4 @@ func (s *site) whole(r run, user string) (customer project) {
 		s.t.Errorf("roles on the subscription tenant: %v", got)
 	}
 	return customer
-}
-
-// logFile collects what all replicas print.
-type logFile struct {
-	mu   sync.Mutex
-	path string
-}
-
-func (l *logFile) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = f.Close() }()
-	return f.Write(p)
-}
-
-func (l *logFile) read() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	data, err := os.ReadFile(l.path)
-	if err != nil {
-		return err.Error()
-	}
-	return string(data)
 }

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -9,48 +10,80 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/billing"
-	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // insist makes the portal's call until its answer is final, as a portal does that got none.
 func (s *site) insist(url, key, token string) workflowstest.Answer {
 	s.t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		a, err := s.subscribe(url, key, token)
-		if err != nil || a.status != http.StatusCreated && a.status != http.StatusConflict {
-			continue
-		}
-		var said map[string]any
-		s.unmarshal(a.body, &said)
-		delete(said, "request_id")
-		delete(said, "errors") // the same for OpenStack's clients, the request's id included
-		body, err := json.Marshal(said)
-		s.ok(err)
-		id, _ := strings.CutPrefix(a.header.Get("Location"), "/v1/runs/")
-		final := workflowstest.Answer{Merchant: s.merchant.ID, Key: key, Run: id, Final: true, Status: a.status, Body: body}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.finals = append(s.finals, final)
-		return final
+	final, err := s.insistAt(func() string { return url }, order{s.customer, key, token}, time.Minute)
+	if err != nil {
+		s.t.Fatalf("%v: %s", err, s.log.read())
 	}
-	s.t.Fatalf("the portal gets no final answer: %s", s.log.read())
-	return workflowstest.Answer{}
+	return final
 }
 
-// adopt makes a customer with a tenant, as an earlier run left them, for the portal to order for.
+// insistAt makes each call where it is told to. An answer that is no reason to call again, and not how the order
+// ended either, is an error.
+func (s *site) insistAt(where func() string, o order, patience time.Duration) (workflowstest.Answer, error) {
+	last := "none"
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		a, err := s.send(where(), o)
+		switch {
+		case err != nil:
+			last = err.Error()
+			continue
+		case a.status == http.StatusCreated, a.status == http.StatusConflict:
+			return s.final(o, a)
+		}
+		last = fmt.Sprintf("%d: %s", a.status, a.body)
+		if a.status >= http.StatusBadRequest && a.status < http.StatusInternalServerError && a.status != http.StatusTooManyRequests {
+			return workflowstest.Answer{}, fmt.Errorf("the portal's order %s is refused: %s", o.key, last)
+		}
+	}
+	return workflowstest.Answer{}, fmt.Errorf("the portal gets no final answer to order %s; the last was %s", o.key, last)
+}
+
+// final keeps an answer that tells how a run ended, less what is allowed to differ.
+func (s *site) final(o order, a answer) (workflowstest.Answer, error) {
+	var said map[string]any
+	if err := json.Unmarshal(a.body, &said); err != nil {
+		return workflowstest.Answer{}, err
+	}
+	delete(said, "request_id")
+	delete(said, "errors") // the same for OpenStack's clients, the request's id included
+	body, err := json.Marshal(said)
+	if err != nil {
+		return workflowstest.Answer{}, err
+	}
+	id, _ := strings.CutPrefix(a.header.Get("Location"), "/v1/runs/")
+	final := workflowstest.Answer{Merchant: s.merchant.ID, Key: o.key, Run: id, Final: true, Status: a.status, Body: body}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finals = append(s.finals, final)
+	return final, nil
+}
+
+// adopt makes a customer for the portal to order for.
 func (s *site) adopt() {
+	s.t.Helper()
+	s.customer = s.existing()
+	var err error
+	s.others, err = workflowstest.Look(s.t.Context(), s.cloud.all, s.billing, s.merchant.ID)
+	s.ok(err)
+}
+
+// existing makes a customer with a tenant, as an earlier run left them.
+func (s *site) existing() (customerID string) {
 	s.t.Helper()
 	c, err := s.billing.EnsureCustomer(s.t.Context(), billing.Customer{
 		ID: uuid.NewString(), MerchantID: s.merchant.ID, Name: "Jane", Currency: "eur", Language: "eng",
 	}, false)
 	s.ok(err)
-	s.cloud.memory.AddProject(keystone.Project{
-		Name: "bs-customer-" + c.ID, Tags: []string{"tenantry", "tenantry-merchant-" + s.merchant.ID},
-	})
-	s.customer = c.ID
-	s.others, err = workflowstest.Look(s.t.Context(), s.cloud.memory, s.billing, s.merchant.ID)
-	s.ok(err)
+	s.cloud.call(s.t, http.MethodPost, "/projects", map[string]any{"project": map[string]any{
+		"name": "bs-customer-" + c.ID, "domain_id": s.cloud.domain, "tags": []string{"tenantry", "tenantry-merchant-" + s.merchant.ID},
+	}}, nil)
+	return c.ID
 }
 
 // newToken is that of a new user. No text may hold it.

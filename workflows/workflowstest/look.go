@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Cloud is a Keystone that shows all that it has; keystonetest's does.
+// Cloud is a Keystone that shows all that it has; keystonetest's does, and a real one's administrator can see it.
 type Cloud interface {
 	Projects() []keystone.Project
 	Assignments() []keystone.Assignment

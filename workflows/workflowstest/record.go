@@ -14,11 +14,22 @@ import (
 // Recorder notes what is removed from the upstreams that it stands in front of. It has to stand next to them, behind
 // whatever loses requests or answers.
 type Recorder struct {
-	Cloud Cloud            // tells whose a project is before it goes
-	Now   func() time.Time // the engine's
+	Tags func(projectID string) []string // of a project before it goes; nil where nobody can tell
+	Now  func() time.Time                // the engine's
 
 	mu       sync.Mutex
 	removals []Removal
+}
+
+// TagsIn looks for a project's tags in all that a cloud has.
+func TagsIn(c Cloud) func(projectID string) []string {
+	return func(id string) []string {
+		projects := c.Projects()
+		if i := slices.IndexFunc(projects, func(p keystone.Project) bool { return p.ID == id }); i >= 0 {
+			return projects[i].Tags
+		}
+		return nil
+	}
 }
 
 // Removals are those noted so far, in the order in which they were carried out.
@@ -94,10 +105,7 @@ func (r *Recorder) removal(req *http.Request) (gone Removal, deletes bool) {
 		gone.Kind, gone.ID = "role-assignment", parts[n-5]+"/"+parts[n-3]+"/"+parts[n-1]
 	case n >= 2 && parts[n-2] == "projects":
 		gone.Kind, gone.ID = "project", parts[n-1]
-		projects := r.Cloud.Projects()
-		if i := slices.IndexFunc(projects, func(p keystone.Project) bool { return p.ID == gone.ID }); i >= 0 {
-			gone.Tags = projects[i].Tags
-		}
+		gone.Tags = r.Tags(gone.ID)
 	case n >= 2 && parts[n-2] == "customers":
 		gone.Kind, gone.ID = "customer", parts[n-1]
 	case n >= 2 && parts[n-2] == "subscriptions":

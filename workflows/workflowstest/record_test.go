@@ -17,7 +17,9 @@ func (f fakeCloud) Assignments() []keystone.Assignment { return f.Outside.Assign
 
 func TestOnlyWhatWasRemovedIsRecorded(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	r := &Recorder{Cloud: fakeCloud{Outside{Projects: []keystone.Project{oldTenant}}}, Now: func() time.Time { return now }}
+	r := &Recorder{
+		Tags: TagsIn(fakeCloud{Outside{Projects: []keystone.Project{oldTenant}}}), Now: func() time.Time { return now },
+	}
 	handler := r.Handler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Header.Get("Refuse") != "" {
 			w.WriteHeader(http.StatusNotFound)
