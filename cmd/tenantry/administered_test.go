@@ -1,0 +1,114 @@
+package main_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
+)
+
+// ownKeystone is a real Keystone that nobody else uses, behind in, and the daemon that it is. All users and tenants are in a new
+// domain of it.
+func ownKeystone(t testing.TB, h home, in *upstream) (cloud, *daemon) {
+	t.Helper()
+	t.Log("real: keystone")
+	password, port := uuid.NewString(), freePort(t)
+	d := newDaemon(t, h, "keystone", h.dir+"/keystone.d", port, password, "true")
+	base := "http://127.0.0.1:" + port + "/v3"
+	d.await(func() error {
+		resp, err := http.Get(base)
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		return err
+	})
+	seen := &administered{t: t}
+	removed := &workflowstest.Recorder{Tags: seen.tags, Now: time.Now}
+	in.next = removed.Handler(passedOn(t, base))
+	c := front(t, in, password)
+	var made struct{ Domain keystone.Domain }
+	c.call(t, http.MethodPost, "/domains", map[string]any{"domain": map[string]any{"name": "customers"}}, &made)
+	c.domain, c.all, c.removed = made.Domain.ID, seen, removed
+	seen.cloud = c
+	return c, d
+}
+
+// administered is all of a real Keystone, as its administrator sees it.
+type administered struct {
+	t     testing.TB
+	cloud cloud
+}
+
+// Projects implements [workflowstest.Cloud].
+func (a *administered) Projects() (all []keystone.Project) {
+	type page struct {
+		Projects []keystone.Project
+		Links    links
+	}
+	for next := "/projects"; next != ""; {
+		var p page
+		a.cloud.call(a.t, http.MethodGet, next, nil, &p)
+		for _, found := range p.Projects {
+			slices.Sort(found.Tags)
+			all = append(all, found)
+		}
+		next = p.Links.next()
+	}
+	return all
+}
+
+// Assignments implements [workflowstest.Cloud]. They are those of users on projects: nobody makes others.
+func (a *administered) Assignments() (all []keystone.Assignment) {
+	type page struct {
+		RoleAssignments []struct {
+			Role, User struct{ ID string }
+			Scope      struct{ Project struct{ ID string } }
+		} `json:"role_assignments"`
+		Links links
+	}
+	for next := "/role_assignments"; next != ""; {
+		var p page
+		a.cloud.call(a.t, http.MethodGet, next, nil, &p)
+		for _, found := range p.RoleAssignments {
+			if found.Scope.Project.ID != "" {
+				all = append(all, keystone.Assignment{ProjectID: found.Scope.Project.ID, UserID: found.User.ID, RoleID: found.Role.ID})
+			}
+		}
+		next = p.Links.next()
+	}
+	return all
+}
+
+type links struct{ Next string }
+
+// next is the path of the next page, if there is one.
+func (l links) next() string {
+	_, path, _ := strings.Cut(l.Next, "/v3")
+	return path
+}
+
+// tags are a project's, if Keystone answers.
+func (a *administered) tags(projectID string) []string {
+	req, err := http.NewRequest(http.MethodGet, a.cloud.direct+"/projects/"+projectID, nil)
+	if err != nil {
+		return nil
+	}
+	req.Header.Set("X-Auth-Token", a.cloud.token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var found struct{ Project struct{ Tags []string } }
+	if resp.StatusCode != http.StatusOK || json.NewDecoder(resp.Body).Decode(&found) != nil {
+		return nil
+	}
+	return found.Project.Tags
+}

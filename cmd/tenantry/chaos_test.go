@@ -1,0 +1,225 @@
+package main_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/workflows/workflowstest"
+)
+
+// chaos is how much is done to an installation of real parts, and how often.
+type chaos struct {
+	subscribes, portals, users, customers int
+
+	postgres, keystone, replicas faults
+	full                         time.Duration // for which the disk is full
+}
+
+// faults are of one part: the least and the most time between two, and how many there may be; 0: as many as come.
+type faults struct {
+	from, to time.Duration
+	most     int
+}
+
+// short is for `make test`: few orders and few faults, which come sooner. The other is `make chaos`.
+func short() chaos {
+	return chaos{
+		subscribes: 30, portals: 6, users: 5, customers: 2,
+		postgres: faults{time.Second, 2 * time.Second, 5}, keystone: faults{2 * time.Second, 3 * time.Second, 1},
+		replicas: faults{time.Second, 2 * time.Second, 5}, full: time.Second,
+	}
+}
+
+func long(subscribes int) chaos {
+	return chaos{
+		subscribes: subscribes, portals: 24, users: 100, customers: 20,
+		postgres: faults{from: 5 * time.Second, to: 40 * time.Second}, keystone: faults{from: 30 * time.Second, to: 60 * time.Second},
+		replicas: faults{from: 2 * time.Second, to: 10 * time.Second}, full: 10 * time.Second,
+	}
+}
+
+// The real binary, three times, on a real PostgreSQL and beside a real Keystone, all of which are stopped, killed and started
+// again while portals subscribe users. Every order ends, and no promise is broken.
+func TestChaos(t *testing.T) {
+	c := short()
+	if n := os.Getenv("TENANTRY_TEST_CHAOS"); n != "" {
+		subscribes, err := strconv.Atoi(n)
+		if err != nil {
+			t.Fatalf("TENANTRY_TEST_CHAOS, how many subscribes there are to be: %v", err)
+		}
+		c = long(subscribes)
+	}
+	seed := rand.Uint64()
+	if given := os.Getenv("TENANTRY_TEST_CHAOS_SEED"); given != "" {
+		var err error
+		if seed, err = strconv.ParseUint(given, 10, 64); err != nil {
+			t.Fatalf("TENANTRY_TEST_CHAOS_SEED: %v", err)
+		}
+	}
+	t.Logf("seed %d chooses the moments", seed)
+	w := newWorld(t, c, seed)
+
+	begun := time.Now()
+	cease := w.breakThings()
+	w.subscribeAll(cease)
+	w.report(time.Since(begun))
+}
+
+// world is an installation under chaos.
+type world struct {
+	chaos
+
+	t        *testing.T
+	seed     uint64
+	postgres *ownPostgres
+	keystone *daemon
+	site     *site
+	replicas []*keptReplica
+	orders   []order
+
+	ended       atomic.Int64 // of the orders
+	onePostgres sync.Mutex   // is broken in one way at a time
+
+	mu     sync.Mutex
+	counts map[string]int // of faults, by what they are
+	last   time.Time      // when the last of them was done
+}
+
+func newWorld(t *testing.T, c chaos, seed uint64) *world {
+	w := &world{chaos: c, t: t, seed: seed, counts: map[string]int{}}
+	h := newHome(t)
+	w.postgres = newPostgres(t, h)
+	cloud, keystone := ownKeystone(t, h, &upstream{})
+	w.keystone = keystone
+	if w.postgres.disk == nil && os.Getenv("TENANTRY_TEST_CHAOS") != "" {
+		t.Fatal("run it as root: a full disk is part of it")
+	}
+	w.site = newSite(t, w.postgres.url, cloud, &upstream{around: refuseEvery(6)})
+	w.site.env = append(w.site.env, "TENANTRY_DOMAIN="+cloud.domain, "TENANTRY_SETTLE=3s")
+	customers := make([]string, c.customers)
+	for i := range customers {
+		customers[i] = w.site.existing()
+	}
+	tokens := make([]string, c.users)
+	for i := range tokens {
+		tokens[i] = w.site.newToken()
+	}
+	for i := range c.subscribes {
+		o := order{key: fmt.Sprint("order-", i), token: tokens[i%len(tokens)]}
+		if i%7 == 3 {
+			o.customer = customers[i/7%len(customers)]
+		}
+		w.orders = append(w.orders, o)
+	}
+	var err error
+	w.site.others, err = workflowstest.Look(t.Context(), cloud.all, w.site.billing, w.site.merchant.ID)
+	w.site.ok(err)
+	for range 3 {
+		w.replicas = append(w.replicas, w.site.keepReplica())
+	}
+	return w
+}
+
+// refuseEvery has BillingStack refuse to attach a tenant to every so manieth subscription, however often it is asked.
+func refuseEvery(n int) func(*httptest.ResponseRecorder, *http.Request, http.Handler) {
+	var mu sync.Mutex
+	refused := map[string]bool{}
+	return func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPatch {
+			mu.Lock()
+			refuse, known := refused[r.URL.Path]
+			if !known {
+				refuse = (len(refused)+1)%n == 0
+				refused[r.URL.Path] = refuse
+			}
+			mu.Unlock()
+			if refuse {
+				http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+// subscribeAll makes all orders, some at a time, until each has its final answer. The faults cease when the last has been begun.
+func (w *world) subscribeAll(cease func()) {
+	orders := make(chan int)
+	var portals sync.WaitGroup
+	for range w.portals {
+		portals.Go(func() {
+			for i := range orders {
+				if _, err := w.site.insistAt(w.somewhere(i), w.orders[i], patience); err != nil {
+					w.t.Error(err)
+				}
+				w.ended.Add(1)
+			}
+		})
+	}
+	for i := range w.orders {
+		orders <- i
+	}
+	close(orders)
+	cease()
+	portals.Wait()
+	for i := range w.orders { // the same answer again
+		if _, err := w.site.insistAt(w.somewhere(i), w.orders[i], patience); err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// patience is how long a portal repeats its call.
+const patience = 3 * time.Minute
+
+// somewhere is the address of one replica after another that serves.
+func (w *world) somewhere(from int) func() string {
+	return func() string {
+		for range len(w.replicas) {
+			from++
+			if url := w.replicas[from%len(w.replicas)].address(); url != "" {
+				return url
+			}
+		}
+		return "http://127.0.0.1:1"
+	}
+}
+
+// report prints what was done and what came of it.
+func (w *world) report(took time.Duration) {
+	t := w.t
+	for _, what := range []string{frozen, shutDown, crashed, fullDisk, down, killed} {
+		n := w.counted(what)
+		t.Logf("%4d times: %s", n, what)
+		if n == 0 && (what != fullDisk || w.postgres.disk != nil) && os.Getenv("TENANTRY_TEST_CHAOS") != "" {
+			t.Errorf("%s: never", what)
+		}
+	}
+	refused, panics := w.postgres.noRoom()
+	t.Logf("on the full disk PostgreSQL refused %d statements and ended %d times", refused, panics)
+	if w.postgres.disk != nil && refused+panics == 0 {
+		t.Error("the full disk was not noticed")
+	}
+	again := 0
+	for _, r := range w.replicas {
+		again += r.refused
+	}
+	t.Logf("%d times a replica did not start, as PostgreSQL was away", again)
+
+	var succeeded, compensated, last int64
+	const ended = "SELECT count(*) FROM runs WHERE state = $1"
+	w.site.ok(ask(t.Context(), w.postgres.url, &succeeded, ended, "succeeded"))
+	w.site.ok(ask(t.Context(), w.postgres.url, &compensated, ended, "compensated"))
+	w.site.ok(ask(t.Context(), w.postgres.url, &last, "SELECT max(ended_at) FROM runs"))
+	t.Logf("%d orders: %d runs succeeded, %d were compensated, in %s, %.1f a second", w.subscribes, succeeded, compensated,
+		took.Round(time.Second/10), float64(w.subscribes)/took.Seconds())
+	t.Logf("the last run ended %s after the last fault", time.UnixMicro(last).Sub(w.last).Round(time.Second/10))
+}

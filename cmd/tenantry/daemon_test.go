@@ -1,0 +1,232 @@
+package main_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// daemon is a service of a test's own. Whenever it ends it is started again, as by an init system, until the test is over.
+type daemon struct {
+	t    testing.TB
+	argv []string
+	log  string // the path of what it prints
+	home home
+
+	mu      sync.Mutex
+	process *exec.Cmd // nil: it does not run
+	resume  time.Time // it is not started before
+	over    bool
+	ends    int // how often it has ended
+	gone    chan struct{}
+}
+
+// home is where a test's daemons live, and who they are: PostgreSQL and Keystone refuse root, so that as root they run as the user that
+// PostgreSQL's package has made.
+type home struct {
+	dir string
+	as  *syscall.Credential // nil: who runs the test
+}
+
+func newHome(t testing.TB) home {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tenantry-daemons-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	h := home{dir: dir}
+	for _, name := range []string{"postgres", "keystone", "keystone.wsgi"} { // who they are may not read the checkout
+		script, err := os.ReadFile("../../deploy/testservices/" + name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), script, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if os.Geteuid() != 0 {
+		return h
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		t.Fatalf("%v: run it with `deploy/testservices/run`, which installs PostgreSQL", err)
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	h.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), NoSetGroups: false}
+	return h
+}
+
+// uid is who the daemons are.
+func (h home) uid() int {
+	if h.as == nil {
+		return os.Geteuid()
+	}
+	return int(h.as.Uid)
+}
+
+// newDaemon starts one of the scripts of deploy/testservices.
+func newDaemon(t testing.TB, h home, script string, args ...string) *daemon {
+	t.Helper()
+	d := &daemon{
+		t: t, home: h, argv: append([]string{filepath.Join(h.dir, script)}, args...),
+		log: filepath.Join(h.dir, script+".log"), gone: make(chan struct{}),
+	}
+	go d.keep()
+	t.Cleanup(d.stop)
+	return d
+}
+
+// keep starts it again and again.
+func (d *daemon) keep() {
+	defer close(d.gone)
+	for {
+		cmd, err := d.start()
+		switch {
+		case err != nil:
+			d.t.Error(err)
+			return
+		case cmd != nil:
+			_ = cmd.Wait()
+			d.mu.Lock()
+			d.process = nil
+			d.ends++
+			d.mu.Unlock()
+		}
+		d.mu.Lock()
+		over, pause := d.over, max(50*time.Millisecond, time.Until(d.resume))
+		d.mu.Unlock()
+		if over {
+			return
+		}
+		time.Sleep(pause)
+	}
+}
+
+// start starts it, unless it is not to run now.
+func (d *daemon) start() (*exec.Cmd, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over || time.Now().Before(d.resume) {
+		return nil, nil //nolint:nilnil // nothing was started, and nothing is wrong
+	}
+	out, err := os.OpenFile(d.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = out.Close() }()
+	cmd := exec.Command(d.argv[0], d.argv[1:]...)
+	cmd.Dir = d.home.dir
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=" + d.home.dir}
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: d.home.as, Setsid: true, Pdeathsig: syscall.SIGINT}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	d.process = cmd
+	return cmd, nil
+}
+
+// signal reaches it and the processes of its group, if it runs.
+func (d *daemon) signal(s syscall.Signal) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.process != nil {
+		_ = syscall.Kill(-d.process.Process.Pid, s)
+	}
+}
+
+// down ends it by a signal. It stays away for so long.
+func (d *daemon) down(s syscall.Signal, away time.Duration) {
+	d.mu.Lock()
+	d.resume = time.Now().Add(away)
+	d.mu.Unlock()
+	d.signal(s)
+}
+
+// family is it and its children, if it runs.
+func (d *daemon) family() (pids []int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.process == nil {
+		return nil
+	}
+	pid := d.process.Process.Pid
+	pids = []int{pid}
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	for _, child := range splitInts(string(children)) {
+		pids = append(pids, child)
+	}
+	return pids
+}
+
+// stop ends it for good.
+func (d *daemon) stop() {
+	d.mu.Lock()
+	d.over = true
+	d.mu.Unlock()
+	d.signal(syscall.SIGINT)
+	select {
+	case <-d.gone:
+	case <-time.After(10 * time.Second):
+		d.signal(syscall.SIGKILL)
+		<-d.gone
+	}
+}
+
+// printed is what it has printed so far.
+func (d *daemon) printed() string {
+	text, err := os.ReadFile(d.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// await waits until it answers.
+func (d *daemon) await(answers func() error) {
+	d.t.Helper()
+	var err error
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if err = answers(); err == nil {
+			return
+		}
+	}
+	d.t.Fatalf("%s does not answer: %v: %s", d.argv[0], err, d.printed())
+}
+
+// freePort is one that nobody listens on, below the range from which the kernel picks for outgoing connections: while its daemon is away
+// nobody takes it.
+func freePort(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(15000 + rand.IntN(17000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err == nil {
+			err = l.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return port
+	}
+	t.Fatal("no port is free")
+	return ""
+}

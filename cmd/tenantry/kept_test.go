@@ -1,0 +1,96 @@
+package main_test
+
+import (
+	"sync"
+	"time"
+)
+
+// keptReplica is a replica that is started again whenever it has ended.
+type keptReplica struct {
+	site *site
+
+	mu      sync.Mutex
+	process *replica // nil: none runs
+	url     string   // empty: it does not serve
+	resume  time.Time
+	killed  bool // it is meant to have ended
+	over    bool
+	refused int // how often it did not start, as its database was away
+	gone    chan struct{}
+}
+
+func (s *site) keepReplica() *keptReplica {
+	k := &keptReplica{site: s, gone: make(chan struct{})}
+	go k.keep()
+	s.t.Cleanup(k.stop)
+	return k
+}
+
+func (k *keptReplica) keep() {
+	defer close(k.gone)
+	for {
+		k.mu.Lock()
+		if k.over {
+			k.mu.Unlock()
+			return
+		}
+		if pause := time.Until(k.resume); pause > 0 {
+			k.mu.Unlock()
+			time.Sleep(min(pause, 50*time.Millisecond))
+			continue
+		}
+		r, serving := k.site.launch()
+		k.process, k.killed = r, false
+		k.mu.Unlock()
+
+		served := false
+		select {
+		case url := <-serving:
+			served = true
+			k.mu.Lock()
+			k.url = url
+			k.mu.Unlock()
+			<-r.dead
+		case <-r.dead:
+		}
+		k.mu.Lock()
+		k.process, k.url = nil, ""
+		switch {
+		case k.killed:
+		case served:
+			k.site.t.Errorf("a replica ended by itself: %v", r.cmd.ProcessState)
+		default:
+			k.refused++
+			k.resume = time.Now().Add(200 * time.Millisecond)
+		}
+		k.mu.Unlock()
+	}
+}
+
+// kill ends it, wherever it is. It stays away for so long. False: it was away already.
+func (k *keptReplica) kill(away time.Duration) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.process == nil {
+		return false
+	}
+	k.killed, k.resume = true, time.Now().Add(away)
+	_ = k.process.cmd.Process.Kill()
+	return true
+}
+
+// address is where it serves; empty where it does not.
+func (k *keptReplica) address() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.url
+}
+
+// stop ends it for good.
+func (k *keptReplica) stop() {
+	k.mu.Lock()
+	k.over = true
+	k.mu.Unlock()
+	k.kill(0)
+	<-k.gone
+}

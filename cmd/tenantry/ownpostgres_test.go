@@ -1,0 +1,107 @@
+package main_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// ownPostgres is a PostgreSQL that nobody else uses.
+type ownPostgres struct {
+	*daemon
+
+	url  string
+	disk *disk // nil: it has none of its own, as for that it takes root
+}
+
+// postgresRoom is what its disk holds: the empty cluster takes a quarter of that.
+const postgresRoom = 160 << 20
+
+func newPostgres(t testing.TB, h home) *ownPostgres {
+	t.Helper()
+	t.Log("real: postgres")
+	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if err != nil || len(bins) == 0 {
+		t.Fatal("PostgreSQL is not installed: run it with `deploy/testservices/run`, which does that")
+	}
+	p, room := &ownPostgres{}, filepath.Join(h.dir, "postgres.d")
+	if p.disk, err = newDisk(t, room, postgresRoom, h.uid()); err != nil {
+		t.Logf("PostgreSQL gets no small disk, and so no full one, which takes root: %v", err)
+	}
+	if err := os.MkdirAll(room, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	password, port := uuid.NewString(), freePort(t)
+	p.daemon = newDaemon(t, h, "postgres", bins[len(bins)-1], filepath.Join(room, "data"), port, password, "1")
+	super := "postgres://postgres:" + password + "@127.0.0.1:" + port + "/"
+	p.await(func() error {
+		ctx := t.Context()
+		conn, err := pgx.Connect(ctx, super+"postgres")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close(ctx) }()
+		_, err = conn.Exec(ctx, "CREATE DATABASE tenantry")
+		return err
+	})
+	p.url = super + "tenantry?sslmode=disable"
+	return p
+}
+
+// freeze stops all of its processes where they stand, and lets them go on.
+func (p *ownPostgres) freeze(asleep time.Duration) error {
+	pids := p.family()
+	var faults []error
+	for _, pid := range pids {
+		faults = append(faults, syscall.Kill(pid, syscall.SIGSTOP))
+	}
+	time.Sleep(asleep)
+	for _, pid := range pids {
+		faults = append(faults, syscall.Kill(pid, syscall.SIGCONT))
+	}
+	faults = slices.DeleteFunc(faults, func(err error) bool { return errors.Is(err, syscall.ESRCH) }) // it has ended meanwhile
+	return errors.Join(faults...)
+}
+
+// suffocate keeps its disk full for a while, whatever it frees meanwhile.
+func (p *ownPostgres) suffocate(full time.Duration) error {
+	for until := time.Now().Add(full); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		if err := p.disk.fill(); err != nil {
+			return fmt.Errorf("filling the disk: %w", err)
+		}
+	}
+	return p.disk.free()
+}
+
+// noRoom counts what it has said of a full disk: statements refused, and ends of itself.
+func (p *ownPostgres) noRoom() (refused, panics int) {
+	for line := range strings.SplitSeq(p.printed(), "\n") {
+		switch {
+		case !strings.Contains(line, "No space left on device"):
+		case strings.Contains(line, "PANIC:"), strings.Contains(line, "FATAL:"):
+			panics++
+		case strings.Contains(line, "ERROR:"):
+			refused++
+		}
+	}
+	return refused, panics
+}
+
+func splitInts(text string) (ints []int) {
+	for word := range strings.FieldsSeq(text) {
+		if n, err := strconv.Atoi(word); err == nil {
+			ints = append(ints, n)
+		}
+	}
+	return ints
+}
