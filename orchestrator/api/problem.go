@@ -95,9 +95,16 @@ func problem(err error) *refusal {
 	return &refusal{kind: internalError, detail: "the log tells more under this request id", cause: err}
 }
 
-// cutOff tells of a connection that is not there or broke. The upstreams' come as errors of their clients: what is left
-// is the database's.
+// cutOff tells of a connection that is not there or broke, and of a PostgreSQL that is out of order: it shuts down, starts, or has
+// no room. The upstreams' come as errors of their clients: what is left is the database's.
 func cutOff(err error) bool {
+	var told interface{ SQLState() string }
+	if errors.As(err, &told) && len(told.SQLState()) == 5 {
+		switch told.SQLState()[:2] { // https://www.postgresql.org/docs/current/errcodes-appendix.html
+		case "08", "53", "57", "58": // connection, resources, an operator's intervention, the system
+			return true
+		}
+	}
 	_, network := errors.AsType[*net.OpError](err)
 	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -18,6 +18,10 @@ func TestADatabaseThatIsGoneIsNotAFaultOfTheService(t *testing.T) {
 		"refused":       {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, upstreamUnavailable},
 		"broken":        {fmt.Errorf("reading runs: %w", io.ErrUnexpectedEOF), upstreamUnavailable},
 		"given up":      {driver.ErrBadConn, upstreamUnavailable},
+		"shut down":     {fmt.Errorf("reading runs: %w", stateError("57P01")), upstreamUnavailable},
+		"starting up":   {fmt.Errorf("connecting: %w", stateError("57P03")), upstreamUnavailable},
+		"full":          {stateError("53100"), upstreamUnavailable},
+		"a bad column":  {stateError("42703"), internalError},
 		"anything else": {errors.New("column does not exist"), internalError},
 	} {
 		if got := problem(c.err).kind; got.name != c.want.name {
@@ -25,3 +29,9 @@ func TestADatabaseThatIsGoneIsNotAFaultOfTheService(t *testing.T) {
 		}
 	}
 }
+
+// stateError is what PostgreSQL tells.
+type stateError string
+
+func (s stateError) Error() string    { return "FATAL (SQLSTATE " + string(s) + ")" }
+func (s stateError) SQLState() string { return string(s) }
