@@ -23,9 +23,9 @@ func (s *Store) Migrate(ctx context.Context) (int, error) {
 	}
 	results, err := provider.Up(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("migrating the database: %w", err)
+		return 0, fmt.Errorf("migrating the database: %w", s.explain(err))
 	}
-	return len(results), s.checkKey(ctx)
+	return len(results), s.explain(s.checkKey(ctx))
 }
 
 // Migrated tells whether the schema is this release's or newer.

@@ -168,12 +168,24 @@ func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 	})
 }
 
-// sqliteUnopened says what SQLITE_CANTOPEN means; the library's own text for it ends in "out of memory".
-func sqliteUnopened(err error) error {
-	if refused, ok := errors.AsType[*gosqlite.Error](err); ok && refused.Code()&0xff == 14 {
-		return fmt.Errorf("the file, or its directory, is not there or may not be written (SQLite error %d)", refused.Code())
+// explain says what SQLite's errors about its file mean, with its path and what to do; the library's own texts name neither.
+func (s *Store) explain(err error) error {
+	refused, ok := errors.AsType[*gosqlite.Error](err)
+	if !ok {
+		return err
 	}
-	return err
+	wrong := ""
+	switch refused.Code() & 0xff { // https://www.sqlite.org/rescode.html
+	case 8: // READONLY
+		wrong = "may not be written: let the user that this runs as write the file and its directory"
+	case 13: // FULL
+		wrong = "cannot grow: its disk is full"
+	case 14: // CANTOPEN
+		wrong = "is not there or may not be read and written: let the user that this runs as read and write the file and its directory"
+	default:
+		return err
+	}
+	return fmt.Errorf("%s %s (SQLite error %d)", s.file, wrong, refused.Code())
 }
 
 func sqliteBadRow(err error) bool {

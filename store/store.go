@@ -23,6 +23,7 @@ import (
 type Store struct {
 	db   *gorm.DB
 	url  string // postgres only: for the connection that listens
+	file string // SQLite only: its path
 	seal *sealer
 
 	creations creations // postgres only
@@ -40,6 +41,7 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	var dialect gorm.Dialector
 	switch path, isFile := strings.CutPrefix(url, "sqlite:"); {
 	case isFile:
+		s.file = path
 		if dialect, err = openFile(path); err != nil {
 			return nil, err
 		}
@@ -57,10 +59,7 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		Logger:               logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
 	})
 	if err != nil {
-		if path, isFile := strings.CutPrefix(url, "sqlite:"); isFile {
-			return nil, fmt.Errorf("opening the database %s: %w", path, sqliteUnopened(err))
-		}
-		return nil, fmt.Errorf("opening the database: %w", redact(err, url))
+		return nil, fmt.Errorf("opening the database: %w", redact(s.explain(err), url))
 	}
 	pool, err := s.db.DB()
 	if err != nil {
@@ -75,7 +74,7 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	}
 	if err := pool.PingContext(ctx); err != nil {
 		_ = pool.Close()
-		return nil, fmt.Errorf("reaching the database: %w", redact(err, url))
+		return nil, fmt.Errorf("reaching the database: %w", redact(s.explain(err), url))
 	}
 	return s, nil
 }
