@@ -5,7 +5,7 @@ GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test sim crash-matrix lint generate check-generated bench bench-scale clean
+.PHONY: help build demo test sim crash-matrix chaos lint generate check-generated bench bench-scale clean
 
 help: ## show this
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,12 @@ crash-matrix: ## kill a replica at every instant of a run, as `make test` does t
 	@mkdir -p docs
 	TENANTRY_TEST_CRASH_MATRIX=$(CURDIR)/docs/crash-matrix.md deploy/testservices/run -- \
 		go test -count=1 -timeout 10m -run '^TestKilledAtEveryInstant$$' ./cmd/tenantry
+
+SUBSCRIBES := 1000
+
+chaos: ## subscribe 1,000 users while PostgreSQL, Keystone and the replicas are stopped and killed: SUBSCRIBES=N; needs root
+	TENANTRY_TEST_CHAOS=$(SUBSCRIBES) deploy/testservices/run -- \
+		go test -count=1 -v -timeout 60m -run '^TestChaos$$' ./cmd/tenantry
 
 lint: ## run the linters, the import rules among them
 	$(GOLANGCI_LINT) run ./...

@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -40,7 +41,7 @@ type home struct {
 
 func newHome(t testing.TB) home {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tenantry-daemons-")
+	dir, err := os.MkdirTemp("", "tenantry-daemons-") //nolint:usetesting // nobody else may look into t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func newHome(t testing.TB) home {
 	if err := os.Chown(dir, uid, gid); err != nil {
 		t.Fatal(err)
 	}
-	h.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), NoSetGroups: false}
+	h.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	return h
 }
 
@@ -168,8 +169,10 @@ func (d *daemon) family() (pids []int) {
 	pid := d.process.Process.Pid
 	pids = []int{pid}
 	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for _, child := range splitInts(string(children)) {
-		pids = append(pids, child)
+	for pid := range strings.FieldsSeq(string(children)) {
+		if n, err := strconv.Atoi(pid); err == nil {
+			pids = append(pids, n)
+		}
 	}
 	return pids
 }

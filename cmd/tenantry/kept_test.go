@@ -15,7 +15,7 @@ type keptReplica struct {
 	resume  time.Time
 	killed  bool // it is meant to have ended
 	over    bool
-	refused int // how often it did not start, as its database was away
+	refused int
 	gone    chan struct{}
 }
 
@@ -84,6 +84,27 @@ func (k *keptReplica) address() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.url
+}
+
+// refusals is how often it did not start, as its database was away.
+func (k *keptReplica) refusals() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.refused
+}
+
+// await gives its address once it serves.
+func (k *keptReplica) await() string {
+	for ; ; time.Sleep(5 * time.Millisecond) {
+		if url := k.address(); url != "" {
+			return url
+		}
+		select {
+		case <-k.gone:
+			return ""
+		default:
+		}
+	}
 }
 
 // stop ends it for good.

@@ -1,12 +1,12 @@
 package main_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,14 +73,27 @@ func (p *ownPostgres) freeze(asleep time.Duration) error {
 	return errors.Join(faults...)
 }
 
-// suffocate keeps its disk full for a while, whatever it frees meanwhile.
+// suffocate keeps its disk full for a while, whatever it frees meanwhile, and uses up the room that its log has left.
 func (p *ownPostgres) suffocate(full time.Duration) error {
 	for until := time.Now().Add(full); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		if err := p.disk.fill(); err != nil {
 			return fmt.Errorf("filling the disk: %w", err)
 		}
+		p.log1MB()
 	}
 	return p.disk.free()
+}
+
+// log1MB has it write a megabyte to its log, if it can.
+func (p *ownPostgres) log1MB() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, p.url)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, _ = conn.Exec(ctx, "SELECT pg_logical_emit_message(true, 'chaos', repeat('x', 1000000))") // what comes of it stands in its own log
 }
 
 // noRoom counts what it has said of a full disk: statements refused, and ends of itself.
@@ -95,13 +108,4 @@ func (p *ownPostgres) noRoom() (refused, panics int) {
 		}
 	}
 	return refused, panics
-}
-
-func splitInts(text string) (ints []int) {
-	for word := range strings.FieldsSeq(text) {
-		if n, err := strconv.Atoi(word); err == nil {
-			ints = append(ints, n)
-		}
-	}
-	return ints
 }

@@ -1,0 +1,185 @@
+package main_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+// The only replica is killed again and again, mostly in a commit: there is always one under way. Every order ends, and no promise is broken.
+func TestKilledInACommitOfSQLite(t *testing.T) {
+	const kills, portals = 15, 6
+	seed := rand.Uint64()
+	t.Logf("seed %d chooses the moments", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	s := newSite(t, storetest.SQLite(t), memoryCloud(t, &upstream{}), &upstream{around: refuseEvery(5)})
+	tokens := make([]string, portals)
+	for i := range tokens {
+		tokens[i] = s.newToken()
+	}
+	r := s.keepReplica()
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	ended := make([]int, portals)
+	for i := range portals {
+		all.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				o := order{key: fmt.Sprint("order-", i, "-", n), token: tokens[i]}
+				if _, err := s.insistAt(r.await, o, time.Minute); err != nil {
+					t.Error(err)
+				}
+				ended[i]++
+			}
+		})
+	}
+	for range kills {
+		r.await()
+		time.Sleep(time.Duration(rng.Int64N(int64(time.Second))))
+		r.kill(0)
+	}
+	close(stop)
+	all.Wait()
+	total := 0
+	for _, n := range ended {
+		total += n
+	}
+	t.Logf("killed %d times while %d orders were made", kills, total)
+	if total < kills {
+		t.Error("hardly any order was under way")
+	}
+}
+
+// An SQLite database that may not be written is told by its path, with what to do, before anything is served.
+func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
+	for what, modes := range map[string]struct{ file, dir os.FileMode }{
+		"the file":            {0o444, 0o777},
+		"the directory":       {0o666, 0o555},
+		"both":                {0o444, 0o555},
+		"not even to be read": {0o000, 0o777},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir, err := os.MkdirTemp("", "tenantry-readonly-") //nolint:usetesting // nobody else may look into t.TempDir
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.RemoveAll(dir) })
+			path := filepath.Join(dir, "t.db")
+			st, err := store.Open(t.Context(), "sqlite:"+path, secretKey)
+			if err == nil {
+				_, err = st.Migrate(t.Context())
+				err = errors.Join(err, st.Close())
+			}
+			if err = errors.Join(err, os.Chmod(path, modes.file), os.Chmod(dir, modes.dir)); err != nil {
+				t.Fatal(err)
+			}
+			out, code := serveAsNobody(t, "sqlite:"+path)
+			t.Log(out)
+			if code != 5 || !strings.Contains(out, path) || !strings.Contains(out, "written") || strings.Contains(out, "out of memory") {
+				t.Errorf("exit %d: %s", code, out)
+			}
+		})
+	}
+}
+
+// serveAsNobody runs `tenantry serve` as a user for whom permissions count, until it ends by itself.
+func serveAsNobody(t *testing.T, database string) (out string, code int) {
+	t.Helper()
+	s := newSite(t, storetest.SQLite(t), memoryCloud(t, &upstream{}), &upstream{})
+	path, err := binary()
+	s.ok(err)
+	cmd := exec.CommandContext(t.Context(), path, "serve")
+	cmd.Env = slices.Concat(s.env, []string{"TENANTRY_LISTEN=127.0.0.1:0", "TENANTRY_DATABASE_URL=" + database})
+	if os.Geteuid() == 0 {
+		nobody, err := user.Lookup("nobody")
+		s.ok(err)
+		uid, err := strconv.ParseUint(nobody.Uid, 10, 32)
+		s.ok(err)
+		s.ok(os.Chmod(filepath.Dir(path), 0o755))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	}
+	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	text, err := cmd.CombinedOutput()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return string(text), exit.ExitCode()
+	}
+	s.ok(err)
+	return string(text), 0
+}
+
+// The disk of an SQLite database is full for a while: orders are refused with a reason, the service stays, and goes on with all that it had once
+// there is room.
+func TestTheDiskOfSQLiteIsFull(t *testing.T) {
+	if os.Geteuid() != 0 {
+		againAsRoot(t)
+		return
+	}
+	d, err := newDisk(t, filepath.Join(t.TempDir(), "disk"), 8<<20, os.Geteuid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, "sqlite:"+filepath.Join(d.dir, "t.db"), memoryCloud(t, &upstream{}), &upstream{around: refuseEvery(4)})
+	r := s.serve()
+	token := s.newToken()
+	s.insist(r.url, "before", token)
+
+	var all sync.WaitGroup
+	for i := range 12 { // under way meanwhile
+		all.Go(func() {
+			if _, err := s.insistAt(func() string { return r.url }, order{key: fmt.Sprint("order-", i), token: token}, time.Minute); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for {
+		s.ok(d.fill())
+		a, err := s.subscribe(r.url, "full", token)
+		s.ok(err)
+		if a.status == http.StatusServiceUnavailable {
+			break
+		}
+	}
+	if !strings.Contains(s.log.read(), "disk is full") {
+		t.Errorf("the log does not say why: %s", s.log.read())
+	}
+	s.ok(d.free())
+	all.Wait()
+	s.insist(r.url, "full", token)
+	s.insist(r.url, "before", token)
+	select {
+	case <-r.dead:
+		t.Error("the service ended")
+	default:
+	}
+}
+
+// againAsRoot runs the test in a user namespace, where everybody is root and may mount.
+func againAsRoot(t *testing.T) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "unshare", "--map-root-user", "--mount", os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatalf("in a user namespace, for want of root: %v", err)
+	}
+}
