@@ -43,6 +43,7 @@ type runRow struct {
 	Version         int64   `gorm:"column:version" json:"version"`
 	LastSeq         int64   `gorm:"column:last_seq" json:"last_seq"`
 	RetriedBy       *string `gorm:"column:retried_by;->" json:"-"` // read from the run whose retry_of this is
+	Behind          *string `gorm:"column:behind;->" json:"-"`     // of a run that waits for one: the one that it waits for by now
 }
 
 // TableName names the table to gorm.
@@ -183,6 +184,9 @@ func (row *runRow) run() (*saga.Run, error) {
 	}
 	if err == nil {
 		err = decode(row.LeftBehind, &r.LeftBehind)
+	}
+	if row.Behind != nil {
+		r.WaitBehind(*row.Behind)
 	}
 	return r, err
 }

@@ -63,8 +63,10 @@ func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*sag
 	db := s.db.WithContext(ctx)
 	var rows []runRow
 	columns := list("runs.", runPinned) + ", " + list("runs.", runMutable) + ", " + list("runs.", runFence)
-	err := where(db.Table("runs").
-		Select(columns + ", (SELECT n.id FROM runs n WHERE n.retry_of = runs.id) AS retried_by")).Scan(&rows).Error
+	err := where(db.Table("runs").Select(columns + `,
+		(SELECT n.id FROM runs n WHERE n.retry_of = runs.id) AS retried_by,
+		(SELECT MAX(o.id) FROM runs o WHERE runs.waits_for IS NOT NULL
+			AND o.subject = runs.subject AND o.ended_at IS NULL AND o.id < runs.id) AS behind`)).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("reading runs: %w", err)
 	}

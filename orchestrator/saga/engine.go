@@ -207,11 +207,11 @@ func (e *Engine) accept(q Request) (*Run, error) {
 // queueBehind gives the run as it waits for another about the same subject.
 func (e *Engine) queueBehind(run *Run, predecessor string) *Run {
 	waiting := *run
-	waiting.State, waiting.WaitsFor, waiting.HoldsSubject = Waiting, predecessor, false
+	waiting.State, waiting.HoldsSubject = Waiting, false
 	waiting.Reason = &Reason{Kind: WaitsForPredecessor, Failure: Failure{
-		Code: "subject-busy", Detail: "run " + predecessor + " about the same customer goes first",
-		FixBy: FixByNobody, At: run.CreatedAt,
+		Code: "subject-busy", FixBy: FixByNobody, At: run.CreatedAt,
 	}}
+	waiting.WaitBehind(predecessor)
 	waiting.Replica, waiting.Epoch, waiting.DueAt, waiting.Seq = "", 0, nil, 1
 	waiting.Steps = nil
 	for _, s := range run.Steps {

@@ -128,6 +128,15 @@ func (r *Run) Step(name string) *StepRow {
 	return &r.Steps[i]
 }
 
+// WaitBehind says which run about the same subject goes before this one. A Store says so anew whenever it reads a run
+// that waits: the one before may have been cancelled, while another still lives before both.
+func (r *Run) WaitBehind(runID string) {
+	r.WaitsFor = runID
+	if r.Reason != nil && r.Reason.Kind == WaitsForPredecessor {
+		r.Reason.Detail = "run " + runID + " about the same customer goes first"
+	}
+}
+
 // Probing tells whether a probe of the run, which has ended, is under way, or may still do something upstream: a call of
 // its own was not answered, and settle is not over.
 func (r *Run) Probing(now time.Time, settle time.Duration) bool {

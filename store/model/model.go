@@ -92,6 +92,14 @@ func (s *Store) read(r *row) *saga.Run {
 	if by := s.find(func(o *row) bool { return o.RetryOf == r.ID }); by != nil {
 		run.RetriedBy = by.ID
 	}
+	if run.WaitsFor != "" {
+		for _, o := range slices.Backward(s.runs) {
+			if o.ID < r.ID && o.live(r.Subject) {
+				run.WaitBehind(o.ID)
+				break
+			}
+		}
+	}
 	return run
 }
 

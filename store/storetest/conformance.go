@@ -49,6 +49,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"keys are of a merchant", keyless},
 
 		{"a run behind another is claimed when that ends", behind},
+		{"a run is told what is before it by now", nextInLine},
 		{"only what is due and unleased is claimed", onlyDue},
 		{"the oldest are claimed first", oldestFirst},
 		{"merchants take turns in a claim", turns},
