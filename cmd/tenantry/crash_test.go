@@ -86,13 +86,14 @@ func (p place) states() (before, under, after string) {
 // state is what the database says of the step at an instant.
 func (p place) state(i instant) string {
 	before, under, after := p.states()
-	switch {
-	case i == beforeIntent:
+	switch i {
+	case beforeIntent:
 		return before
-	case i == stored:
+	case stored:
 		return after
+	default:
+		return under
 	}
-	return under
 }
 
 // end is how the run must end.
