@@ -96,6 +96,7 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	if r.dead || ctx.Err() != nil { // what was said then was said to nobody
 		return 0, http.Header{}, nil
 	}
+	p.w.told(who, answer.Body.String())
 	return answer.Code, answer.Header(), answer.Body.Bytes()
 }
 

@@ -57,7 +57,7 @@ type world struct {
 
 // simulate runs a plan to its end, when nothing goes wrong any more and everything has come to rest, and checks it.
 func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
-	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now)}
+	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now), seen: workflowstest.Seen{Texts: map[string]string{}}}
 	fates := p.fates(time.Now())
 	w.driver = newDriver(p.Seed, func(c call) fate {
 		if w.calm && !c.probe {
@@ -328,6 +328,13 @@ func (w *world) serviceToken() string {
 	req.Header.Set("Content-Type", "application/json")
 	w.cloud.ServeHTTP(answer, req)
 	return answer.Header().Get("X-Subject-Token")
+}
+
+// told notes what somebody read, to be searched for secrets.
+func (w *world) told(who, text string) {
+	w.driver.mu.Lock()
+	defer w.driver.mu.Unlock()
+	w.seen.Texts["answer to "+who] = text
 }
 
 // answered notes what a portal was told.
