@@ -81,7 +81,7 @@ func (s shortsighted) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, err
 	return s.next.Runs(ctx, f)
 }
 
-// Each of these is one thing that the promises rest on, taken away: the checker has to notice it within a few hundred seeds.
+// Each of these is one thing that the promises rest on, taken away: the checker has to notice it within a thousand seeds.
 var mutants = map[string]mutations{
 	"no undo of create-customer":            withoutUndo("create-customer"),
 	"no undo of create-customer-tenant":     withoutUndo("create-customer-tenant"),
@@ -124,7 +124,7 @@ func TestEveryMutationIsNoticed(t *testing.T) {
 	for name, m := range mutants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range 400 {
+			for seed := range 1000 {
 				if _, _, broken := inBubble(t, newPlan(uint64(seed)), m, false); len(broken) > 0 {
 					t.Logf("seed %d: %s", seed, broken[0])
 					return
