@@ -151,21 +151,30 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 			}
 		})
 	}
-	for {
-		s.ok(d.fill())
-		a, err := s.subscribe(r.url, "full", token)
+	var keys []string
+	refused := func() bool {
+		keys = append(keys, fmt.Sprint("full-", len(keys)))
+		a, err := s.subscribe(r.url, keys[len(keys)-1], token, "Prefer", "respond-async")
 		s.ok(err)
-		if a.status == http.StatusServiceUnavailable {
-			break
+		return a.status == http.StatusServiceUnavailable && strings.Contains(s.log.read(), "disk is full")
+	}
+	halted := func() bool { return strings.Count(s.log.read(), `"message":"engine"`) >= 3 }
+	for deadline := time.Now().Add(20 * time.Second); !refused() || !halted(); time.Sleep(20 * time.Millisecond) {
+		s.ok(d.fill())
+		if time.Now().After(deadline) {
+			t.Fatalf("a full disk is not noticed: %s", s.log.read())
 		}
 	}
-	if !strings.Contains(s.log.read(), "disk is full") {
-		t.Errorf("the log does not say why: %s", s.log.read())
+	for range 5 {
+		if !refused() {
+			t.Error("an order was accepted on a full disk")
+		}
 	}
 	s.ok(d.free())
 	all.Wait()
-	s.insist(r.url, "full", token)
-	s.insist(r.url, "before", token)
+	for _, key := range append(keys, "before") {
+		s.insist(r.url, key, token)
+	}
 	select {
 	case <-r.dead:
 		t.Error("the service ended")
