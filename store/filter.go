@@ -13,6 +13,36 @@ import (
 // the page is full. What is rare lies in partial indexes: a condition repeats theirs as it is written there, or the
 // database does not know that it may use them.
 func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
+	first, last := "", afterAll
+	if !f.Since.IsZero() {
+		db = db.Where("runs.created_at >= ?", f.Since.UnixMicro())
+		first = firstID(f.Since.Add(-clocksApart))
+	}
+	if f.Before != "" {
+		last = f.Before
+	}
+	if f.Live {
+		db = db.Where("runs.ended_at IS NULL")
+	}
+	if f.Probed {
+		db = db.Where("runs.probes > 0")
+	}
+	order := "runs.id DESC"
+	switch column, value := leading(f); {
+	case byObject(f):
+		db = s.madeAny(db, f, first, last)
+	case column != "":
+		order = column + " DESC, " + order
+		db = matching(db, f).Where("("+column+", runs.id) >= (?, ?) AND ("+column+", runs.id) < (?, ?)", value, first, value, last)
+	case first != "" || last != afterAll:
+		db = matching(db, f).Where("runs.id >= ? AND runs.id < ?", first, last)
+	default:
+		db = matching(db, f)
+	}
+	return db.Order(order).Limit(f.Limit)
+}
+
+func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 	if f.Merchant != "" {
 		db = db.Where("runs.merchant_id = ?", f.Merchant)
 	}
@@ -21,12 +51,6 @@ func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	}
 	if f.Subject != "" {
 		db = db.Where("runs.subject = ?", f.Subject)
-	}
-	if f.Live {
-		db = db.Where("runs.ended_at IS NULL")
-	}
-	if f.Probed {
-		db = db.Where("runs.probes > 0")
 	}
 	switch f.Workflow {
 	case "":
@@ -44,16 +68,17 @@ func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	default:
 		db = db.Where("runs.state = ? AND runs.state <> 'succeeded'", state)
 	}
-	first, last := "", afterAll
-	if !f.Since.IsZero() {
-		db = db.Where("runs.created_at >= ?", f.Since.UnixMicro())
-		first = firstID(f.Since.Add(-clocksApart))
-	}
-	if f.Before != "" {
-		last = f.Before
-	}
+	return db
+}
+
+// byObject tells whether the runs are looked up by what they made or adopted.
+func byObject(f saga.Filter) bool { return f.Customer != "" || f.Subscription != "" || f.Project != "" }
+
+// madeAny looks up the few runs that made or adopted something. Their other columns are compared so that no index has
+// them, and to PostgreSQL the ids are an array, which it cannot join: it would go through all runs of a merchant instead.
+func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	made := "runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?)"
-	if s.postgres() { // as an array it cannot be joined: PostgreSQL may not ask of every run whether it is among them
+	if s.postgres() {
 		made = "runs.id = ANY (ARRAY(SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?))"
 	}
 	for kind, id := range map[string]string{
@@ -63,15 +88,14 @@ func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 			db = db.Where(made, kind, id, first, last)
 		}
 	}
-	order := "runs.id DESC"
-	switch column, value := leading(f); {
-	case column != "":
-		order = column + " DESC, " + order
-		db = db.Where("("+column+", runs.id) >= (?, ?) AND ("+column+", runs.id) < (?, ?)", value, first, value, last)
-	case !byObject(f) && (first != "" || last != afterAll):
-		db = db.Where("runs.id >= ? AND runs.id < ?", first, last)
+	for column, value := range map[string]string{
+		"merchant_id": f.Merchant, "user_id": f.User, "subject": f.Subject, "workflow": f.Workflow, "state": string(f.State),
+	} {
+		if value != "" {
+			db = db.Where("runs."+column+" || '' = ?", value)
+		}
 	}
-	return db.Order(order).Limit(f.Limit)
+	return db
 }
 
 // usualWorkflow is that of most runs, which the index of workflows leaves out.
@@ -82,8 +106,6 @@ const usualWorkflow = "subscribe"
 // else's first. It cannot when the order begins with the column.
 func leading(f saga.Filter) (column, value string) {
 	switch {
-	case byObject(f): // few
-		return "", ""
 	case f.Subject != "" && (f.Live || f.Probed):
 		return "runs.subject", f.Subject
 	case f.User != "":
@@ -97,9 +119,6 @@ func leading(f saga.Filter) (column, value string) {
 	}
 	return "", ""
 }
-
-// byObject tells whether the runs are looked up by what they made or adopted.
-func byObject(f saga.Filter) bool { return f.Customer != "" || f.Subscription != "" || f.Project != "" }
 
 // clocksApart is how far the clock that a run's id was made by may be behind the one that tells when it was created.
 const clocksApart = 24 * time.Hour

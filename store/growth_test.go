@@ -24,7 +24,7 @@ func TestWhatIsFinishedCostsNothing(t *testing.T) {
 			for _, what := range few.order {
 				a, b := few.touched[what], many.touched[what]
 				t.Logf("%-40s %4d rows %4d pages, and %4d rows %4d pages", what, a.rows, a.pages, b.rows, b.pages)
-				if b.rows > a.rows+a.rows/10+10 || b.pages > 2*a.pages+20 {
+				if b.rows > a.rows+a.rows/10+a.slack || b.pages > 2*a.pages+20 {
 					t.Errorf("%s: %d rows on %d pages with 500 finished runs, %d on %d with 5,000",
 						what, a.rows, a.pages, b.rows, b.pages)
 				}
@@ -39,11 +39,13 @@ type growth struct {
 
 	t       *testing.T
 	order   []string
+	slack   int64
 	touched map[string]touched
 }
 
-// touched is what was read: entries of indexes and rows of tables; and the pages of both.
-type touched struct{ rows, pages int64 }
+// touched is what was read: entries of indexes and rows of tables; and the pages of both. Slack are the rows by which it may
+// differ: what is written leaves dead rows, which are met until whoever else looks at the database has ended.
+type touched struct{ rows, pages, slack int64 }
 
 func growthOf(t *testing.T, finished int, counted bool) *growth {
 	t.Helper()
@@ -60,7 +62,7 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 		t.Fatal(err)
 	}
 	pool.SetMaxOpenConns(1) // the one whose counts are asked for
-	g := &growth{Store: s, t: t, touched: map[string]touched{}}
+	g := &growth{Store: s, t: t, slack: 10, touched: map[string]touched{}}
 	for _, statement := range finishedRuns {
 		g.execute(strings.ReplaceAll(statement, "FINISHED", fmt.Sprint(finished)))
 	}
@@ -110,7 +112,7 @@ func (g *growth) measure(what string, call func() error) {
 			g.t.Fatalf("%s: %v", what, err)
 		}
 	}
-	least := touched{math.MaxInt64, math.MaxInt64} // of three: entries of rows that are gone are met once
+	least := touched{math.MaxInt64, math.MaxInt64, g.slack} // of three: entries of rows that are gone are met once
 	for range 3 {
 		before := g.count()
 		if err := call(); err != nil {
@@ -164,6 +166,7 @@ func (g *growth) measureAll(ctx context.Context, now time.Time) {
 		g.t.Fatal(err)
 	}
 	g.measure("claim of nothing", func() error { return g.claim(ctx, now, 0) })
+	g.slack = 200
 	var live []saga.NewRun
 	g.measure("create", func() error { live = append(live, g.live("r")); return g.Create(ctx, live[len(live)-1]) })
 	g.measure("checkpoint", func() error { return g.checkpoint(ctx, now, &live, saga.Running) })
@@ -188,6 +191,8 @@ func (g *growth) measureLists(ctx context.Context, now time.Time, old *saga.Run)
 		"compensated": {State: saga.Compensated}, "merchant and succeeded": {Merchant: "m3", State: saga.Succeeded},
 		"merchant and compensated":            {Merchant: "m3", State: saga.Compensated},
 		"customer, next page":                 {Customer: "customer of " + old.User, Before: "y"},
+		"customer of a merchant, compensated": {Customer: "customer of " + old.User, Merchant: "m3", State: saga.Compensated},
+		"customer of a merchant":              {Customer: "customer of " + old.User, Merchant: "m3"},
 		"merchant of old":                     {Merchant: "old"},
 		"merchant of old and succeeded":       {Merchant: "old", State: saga.Succeeded},
 		"merchant without and compensated":    {Merchant: "m0", State: saga.Compensated},
