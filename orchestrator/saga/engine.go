@@ -45,15 +45,16 @@ type Engine struct {
 	unsureUntil atomic.Int64 // unix nanoseconds: see beUnsure
 	pace        pace
 
-	mu       sync.Mutex
-	replica  string // changes with every new lease
-	lease    *lease
-	stopping bool
-	behind   bool // runs wait to be claimed, as far as is known: a new one goes behind them
-	workers  map[string]*worker
-	waiting  int            // how many runs wait to be claimed, as far as is known
-	counted  time.Time      // when that was read
-	idle     sync.WaitGroup // the workers
+	mu        sync.Mutex
+	replica   string // changes with every new lease
+	lease     *lease
+	stopping  bool
+	behind    bool // runs wait to be claimed, as far as is known: a new one goes behind them
+	workers   map[string]*worker
+	waiting   int       // how many runs wait to be claimed, as far as is known
+	counted   time.Time // when that was read
+	survivals survivals
+	idle      sync.WaitGroup // the workers
 }
 
 // New makes an engine. It works only while Serve runs, but runs can be read before.
@@ -249,6 +250,9 @@ func (e *Engine) employ(run *Run) *worker {
 func (e *Engine) release(w *worker) {
 	e.mu.Lock()
 	delete(e.workers, w.run.ID)
+	if !w.released && w.lease.ctx.Err() != nil {
+		e.survived(w.run.ID)
+	}
 	if len(e.workers) == 0 {
 		e.pace.work(e.Clock.Now(), false)
 	}

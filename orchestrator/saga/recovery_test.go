@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -213,6 +215,39 @@ type leaveHook struct {
 func (l *leaveHook) Leave(ctx context.Context, replica string, now time.Time) error {
 	l.leave()
 	return l.Queue.Leave(ctx, replica, now)
+}
+
+func TestARunThatItsReplicasHaveSurvivedIsNotHeldForLong(t *testing.T) {
+	w := newWorld()
+	cut := &mortal{}
+	attempts := make(chan int, 9)
+	w.hooks["do a"] = func(ctx context.Context, attempt int) error {
+		attempts <- attempt
+		if attempt <= 3 {
+			<-ctx.Done()
+			cut.dead.Store(false)
+		}
+		return ctx.Err()
+	}
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+		cut.Queue, o.Lease = o.Queue, 500*time.Millisecond
+		o.Queue = cut
+	})
+	run := b.start(t, nil)
+	for n := range 3 {
+		want(t, "attempt", <-attempts, n+1)
+		cut.dead.Store(true) // the database is away, until the lease has ended
+	}
+	run = b.until(t, run.ID, saga.Succeeded)
+	events, err := b.store.Events(t.Context(), run.ID, 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(events, func(e saga.Event) bool { return e.Kind == saga.EventVerb })
+	if i < 1 || events[i-1].Failure == nil || events[i-1].Failure.Code != "taken-over-too-often" ||
+		!strings.HasPrefix(events[i].Who, "replica ") {
+		t.Errorf("the replica has not asked for the run that was held: %+v", events)
+	}
 }
 
 func TestAReplicaWhoseClockIsWrongBuriesNobody(t *testing.T) {

@@ -9,6 +9,9 @@ import (
 // replica after the other must not be passed on for ever.
 const mostTakeOvers = 3
 
+// takenOverTooOften is why it is held then.
+const takenOverTooOften = "taken-over-too-often"
+
 // resume prepares a claimed run: what was under way when the replica before died is unknown now.
 func (w *worker) resume() {
 	now, run := w.engine.Clock.Now(), w.run
@@ -33,7 +36,7 @@ func (w *worker) resume() {
 		w.parked = run.Reason
 	case interrupted && run.TakeOvers >= mostTakeOvers:
 		w.park(Reason{Kind: WaitsForOperator, Failure: Failure{
-			Code:   "taken-over-too-often",
+			Code:   takenOverTooOften,
 			Detail: fmt.Sprintf("%d replicas in a row ended while they worked on the same step", run.TakeOvers),
 			FixBy:  FixByOperator, At: now,
 		}})

@@ -107,6 +107,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 		select {
 		case <-poll:
 			e.pokeAll() // a verb's word may have been missed
+			e.speakUp(l.ctx, replica)
 			poll, stop = e.Clock.after(e.Poll)
 		default:
 		}

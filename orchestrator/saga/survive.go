@@ -1,0 +1,76 @@
+package saga
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// survivals are the runs that were taken from this process although it lives: its lease had ended because the database
+// was away, or because it slept. To the others that looks like a death, and a run that three replicas in a row have died
+// of is held. So who has survived a run asks, once it has joined again, that the run be tried again: once for each run, lest
+// one that keeps its replicas from renewing their leases is passed on for ever.
+type survivals struct {
+	since  map[string]time.Time // by run
+	spoken map[string]bool
+}
+
+// survivedFor is for how many polls a run that was taken is watched: the others take it up when they have joined.
+const survivedFor = 12
+
+// survived notes that a run was taken from this process. The caller holds the lock.
+func (e *Engine) survived(runID string) {
+	if e.survivals.spoken[runID] {
+		return
+	}
+	if e.survivals.since == nil {
+		e.survivals = survivals{map[string]time.Time{}, map[string]bool{}}
+	}
+	e.survivals.since[runID] = e.Clock.Now()
+}
+
+// speakUp asks for the runs that this process has survived and that are held for that they took so many replicas.
+func (e *Engine) speakUp(ctx context.Context, replica string) {
+	e.mu.Lock()
+	since := maps.Clone(e.survivals.since)
+	e.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(since)) {
+		over, err := e.speakFor(ctx, replica, id)
+		if err != nil {
+			e.OnFault(fmt.Errorf("asking for run %s, which was taken from here: %w", id, err))
+		}
+		e.mu.Lock()
+		if over || e.Clock.Now().Sub(since[id]) > survivedFor*e.Poll {
+			delete(e.survivals.since, id)
+		}
+		e.mu.Unlock()
+	}
+}
+
+// speakFor tells whether there is nothing more to be said of the run.
+func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool, err error) {
+	ctx, cancel := e.patiently(ctx)
+	defer cancel()
+	run, err := e.Store.Run(ctx, runID)
+	switch {
+	case err != nil:
+		return errors.Is(err, ErrNotFound), err
+	case run.State.Ended() || run.TakeOvers == 0:
+		return true, nil
+	case !run.held() || run.Reason.Code != takenOverTooOften:
+		return false, nil
+	}
+	_, err = e.Ask(ctx, Verb{
+		RunID: runID, Name: Retry, Who: "replica " + replica, Why: "a replica that it was taken from is alive",
+	})
+	if _, refused := errors.AsType[*RefusedError](err); err != nil && !refused {
+		return false, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.survivals.spoken[runID] = true
+	return true, nil
+}
