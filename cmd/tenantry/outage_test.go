@@ -1,0 +1,87 @@
+package main_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+// Keystone goes out of order in the middle of a run. Orders are answered with 503 and when to come again, /readyz tells, the run
+// waits and says for what; and when Keystone is back all goes on by itself.
+func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
+	var reached, down atomic.Bool
+	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPost && r.URL.Path == "/v3/projects" && !reached.Swap(true) {
+			down.Store(true)
+		}
+		if down.Load() {
+			http.Error(w, "down for maintenance", http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}}
+	s := newSite(t, storetest.PostgreSQL(t), memoryCloud(t, in), &upstream{})
+	r := s.serve()
+	a, err := s.subscribe(r.url, "before", s.newToken(), "Prefer", "respond-async")
+	s.ok(err)
+	var begun run
+	s.unmarshal(a.body, &begun)
+
+	s.eventually("the run waits for Keystone", func() bool {
+		a, err := s.get(r.url, "/v1/runs/"+begun.ID)
+		s.ok(err)
+		var shown struct {
+			State  string
+			Reason struct {
+				Kind  string
+				FixBy string `json:"fix_by"`
+			}
+		}
+		s.unmarshal(a.body, &shown)
+		return shown.State == "waiting" && shown.Reason.Kind == "upstream" && shown.Reason.FixBy == "operator"
+	})
+	token := s.newToken()
+	s.eventually("Keystone is left alone", func() bool {
+		a, err := s.subscribe(r.url, uuid.NewString(), token)
+		s.ok(err)
+		var problem struct{ Type string }
+		if json.Unmarshal(a.body, &problem) != nil || a.status != http.StatusServiceUnavailable || problem.Type != "/problems/upstream-unavailable" {
+			t.Fatalf("an order is answered %d %s", a.status, a.body)
+		}
+		if after, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || after < 1 || after > 60 {
+			t.Fatalf("Retry-After: %q", a.header.Get("Retry-After"))
+		}
+		ready, err := s.get(r.url, "/readyz")
+		s.ok(err)
+		return ready.status == http.StatusServiceUnavailable
+	})
+
+	down.Store(false)
+	s.until(r.url, begun.ID, "succeeded")
+	if got := s.insist(r.url, "after", token); got.Status != http.StatusCreated {
+		t.Errorf("an order is answered %d %s", got.Status, got.Body)
+	}
+	s.eventually("it is ready again", func() bool {
+		ready, err := s.get(r.url, "/readyz")
+		s.ok(err)
+		return ready.status == http.StatusOK
+	})
+}
+
+// eventually asks again and again, until it is so.
+func (s *site) eventually(what string, is func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("it never came that %s: %s", what, s.log.read())
+		}
+	}
+}
