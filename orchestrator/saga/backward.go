@@ -144,7 +144,7 @@ func (w *worker) undone(row *StepRow, o outcome, now time.Time) {
 // stick makes the run wait for an operator with an undo that was refused for good.
 func (w *worker) stick(row *StepRow, now time.Time) {
 	if w.run.State == Compensated {
-		w.nextProbe(now)
+		w.probeAgain(now)
 		return
 	}
 	w.run.State, w.run.Reason = Stuck, &Reason{Kind: WaitsForOperator, Failure: *row.Error}
@@ -265,6 +265,17 @@ func (w *worker) nextProbe(now time.Time) {
 	}
 	due := w.probeDue()
 	w.releaseAt(&due)
+}
+
+// probeAgain releases a run whose probe was refused until it is made again, which is not for ever: what comes late would
+// stay if one refusal were taken for a probe that found nothing.
+func (w *worker) probeAgain(now time.Time) {
+	if now.Sub(w.probeDue()) > w.engine.GiveUpAfter {
+		w.nextProbe(now)
+		return
+	}
+	later := now.Add(probeAfter[1])
+	w.releaseAt(&later)
 }
 
 // probeDue is when the next probe is to be made.

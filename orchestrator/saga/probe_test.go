@@ -69,6 +69,45 @@ func TestAProbeIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 	want(t, "undos by probes, being probed", fmt.Sprint(probed, read().Probing(clock.Now(), b.Settle)), "3 false")
 }
 
+func TestAProbeThatIsRefusedIsMadeAgain(t *testing.T) {
+	w := newWorld()
+	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
+	refused := true
+	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if saga.CallOf(ctx).Probe && refused {
+			return errRefused
+		}
+		return nil
+	}
+	clock := &stepped{now: time.Now()}
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
+		o.Clock, o.Lease, o.Settle = saga.NewClock(clock.Now), 1000*time.Hour, time.Minute
+	})
+	id := b.start(t, nil).ID
+	read := func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
+	waitFor(t, func() bool {
+		r := read()
+		return r.Reason != nil && r.Reason.Kind == saga.WaitsForSettle && r.Replica == ""
+	})
+	clock.step(time.Minute)
+	b.until(t, id, saga.Compensated)
+	undos := read().Step("b").Undos
+	probed := func(n int) func() bool {
+		return func() bool { r := read(); return r.Step("b").Undos == undos+n && r.Replica == "" }
+	}
+	clock.step(10 * time.Minute)
+	waitFor(t, probed(1))
+	want(t, "state, probes to come after a refusal", fmt.Sprint(read().State, read().Probes), "compensated3")
+	w.mu.Lock()
+	refused = false
+	w.mu.Unlock()
+	clock.step(time.Hour)
+	waitFor(t, func() bool { return read().Probes < 3 })
+}
+
 func TestWhenARunIsBeingProbed(t *testing.T) {
 	now, settle := time.Unix(1000, 0), time.Minute
 	at := func(d time.Duration) *time.Time { t := now.Add(d); return &t }
