@@ -251,7 +251,7 @@ func (e *Engine) release(w *worker) {
 	e.mu.Lock()
 	delete(e.workers, w.run.ID)
 	if !w.released && w.lease.ctx.Err() != nil {
-		e.survived(w.run.ID)
+		e.survivals.taken = append(e.survivals.taken, w.run.ID)
 	}
 	if len(e.workers) == 0 {
 		e.pace.work(e.Clock.Now(), false)

@@ -43,6 +43,9 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.lease = nil
 	e.mu.Unlock()
 	e.idle.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.survivals.survive(e.Clock.Now())
 }
 
 // join registers a new replica, trying until it is done or ctx ends.
@@ -107,7 +110,9 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 		select {
 		case <-poll:
 			e.pokeAll() // a verb's word may have been missed
-			e.speakUp(l.ctx, replica)
+			if l.ctx.Err() == nil {
+				e.speakUp(l.ctx, replica)
+			}
 			poll, stop = e.Clock.after(e.Poll)
 		default:
 		}

@@ -14,22 +14,25 @@ import (
 // of is held. So who has survived a run asks, once it has joined again, that the run be tried again: once for each run, lest
 // one that keeps its replicas from renewing their leases is passed on for ever.
 type survivals struct {
-	since  map[string]time.Time // by run
+	taken  []string             // under the lease that has ended
+	since  map[string]time.Time // by run, under those before
 	spoken map[string]bool
 }
 
 // survivedFor is for how many polls a run that was taken is watched: the others take it up when they have joined.
 const survivedFor = 12
 
-// survived notes that a run was taken from this process. The caller holds the lock.
-func (e *Engine) survived(runID string) {
-	if e.survivals.spoken[runID] {
-		return
+// survive begins to watch what was taken from this process. Nobody works any more. The caller holds the lock.
+func (s *survivals) survive(now time.Time) {
+	if s.since == nil {
+		s.since, s.spoken = map[string]time.Time{}, map[string]bool{}
 	}
-	if e.survivals.since == nil {
-		e.survivals = survivals{map[string]time.Time{}, map[string]bool{}}
+	for _, runID := range s.taken {
+		if !s.spoken[runID] {
+			s.since[runID] = now
+		}
 	}
-	e.survivals.since[runID] = e.Clock.Now()
+	s.taken = nil
 }
 
 // speakUp asks for the runs that this process has survived and that are held for that they took so many replicas.
