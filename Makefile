@@ -53,7 +53,7 @@ bench: build ## measure what a subscribe costs beside its bare calls; writes ben
 	go build -o bin/bench ./cmd/tenantry/bench
 	deploy/testservices/run -- bin/bench
 
-bench-scale: ## measure whether 1,000,000 finished runs make it slower: takes 15 minutes and 20 GB; writes bench/ and docs/benchmarks.md
+bench-scale: ## measure whether 1,000,000 finished runs make it slower: takes up to 15 minutes and 20 GB; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/tenantry/bench
 	deploy/testservices/run -- bin/bench scale
 
