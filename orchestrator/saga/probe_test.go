@@ -45,19 +45,7 @@ func TestAProbeIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 		}
 		return nil
 	}
-	clock := &stepped{now: time.Now()}
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
-		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
-		o.Clock, o.Lease, o.Settle = saga.NewClock(clock.Now), 100*time.Hour, time.Minute
-	})
-	id := b.start(t, nil).ID
-	read := func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
-	waitFor(t, func() bool {
-		r := read()
-		return r.Reason != nil && r.Reason.Kind == saga.WaitsForSettle && r.Replica == ""
-	})
-	clock.step(time.Minute)
-	b.until(t, id, saga.Compensated)
+	b, clock, read := toBeProbed(t, w)
 	want(t, "being probed before the probe", read().Probing(clock.Now(), b.Settle), false)
 	clock.step(10 * time.Minute)
 	waitFor(t, func() bool { return read().Step("b").RetryAt != nil })
@@ -67,6 +55,25 @@ func TestAProbeIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 	clock.step(time.Minute)
 	waitFor(t, func() bool { r := read(); return r.Probes == 2 && r.Replica == "" })
 	want(t, "undos by probes, being probed", fmt.Sprint(probed, read().Probing(clock.Now(), b.Settle)), "3 false")
+}
+
+// toBeProbed brings a run whose step b is lossy to its end as compensated, on a clock that is stepped.
+func toBeProbed(t *testing.T, w *world) (b *bench, clock *stepped, read func() *saga.Run) {
+	t.Helper()
+	clock = &stepped{now: time.Now()}
+	b = serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
+		o.Clock, o.Lease, o.Settle = saga.NewClock(clock.Now), 1000*time.Hour, time.Minute
+	})
+	id := b.start(t, nil).ID
+	read = func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
+	waitFor(t, func() bool {
+		r := read()
+		return r.Reason != nil && r.Reason.Kind == saga.WaitsForSettle && r.Replica == ""
+	})
+	clock.step(time.Minute)
+	b.until(t, id, saga.Compensated)
+	return b, clock, read
 }
 
 func TestAProbeThatIsRefusedIsMadeAgain(t *testing.T) {
@@ -81,25 +88,10 @@ func TestAProbeThatIsRefusedIsMadeAgain(t *testing.T) {
 		}
 		return nil
 	}
-	clock := &stepped{now: time.Now()}
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
-		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
-		o.Clock, o.Lease, o.Settle = saga.NewClock(clock.Now), 1000*time.Hour, time.Minute
-	})
-	id := b.start(t, nil).ID
-	read := func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
-	waitFor(t, func() bool {
-		r := read()
-		return r.Reason != nil && r.Reason.Kind == saga.WaitsForSettle && r.Replica == ""
-	})
-	clock.step(time.Minute)
-	b.until(t, id, saga.Compensated)
+	_, clock, read := toBeProbed(t, w)
 	undos := read().Step("b").Undos
-	probed := func(n int) func() bool {
-		return func() bool { r := read(); return r.Step("b").Undos == undos+n && r.Replica == "" }
-	}
 	clock.step(10 * time.Minute)
-	waitFor(t, probed(1))
+	waitFor(t, func() bool { r := read(); return r.Step("b").Undos == undos+1 && r.Replica == "" })
 	want(t, "state, probes to come after a refusal", fmt.Sprint(read().State, read().Probes), "compensated3")
 	w.mu.Lock()
 	refused = false
