@@ -7,7 +7,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// runRow is a row of runs. Its JSON is what the PostgreSQL statements take apart again, so tags name the columns.
+// runRow is a row of runs. Its JSON is what the PostgreSQL statements take apart again, so tags name the columns; a column
+// that is left out is NULL, as most that may be are.
 type runRow struct {
 	ID              string  `gorm:"column:id;primaryKey" json:"id"`
 	Workflow        string  `gorm:"column:workflow" json:"workflow"`
@@ -21,24 +22,24 @@ type runRow struct {
 	Input           string  `gorm:"column:input" json:"input"`
 	IdempotencyKey  string  `gorm:"column:idempotency_key" json:"idempotency_key"`
 	Fingerprint     string  `gorm:"column:fingerprint" json:"fingerprint"`
-	RetryOf         *string `gorm:"column:retry_of" json:"retry_of"`
+	RetryOf         *string `gorm:"column:retry_of" json:"retry_of,omitempty"`
 	PinnedSteps     string  `gorm:"column:pinned_steps" json:"pinned_steps"`
 	CreatedAt       int64   `gorm:"column:created_at;autoCreateTime:false" json:"created_at"`
 	State           string  `gorm:"column:state" json:"state"`
-	Reason          *string `gorm:"column:reason" json:"reason"`
-	Cause           *string `gorm:"column:cause" json:"cause"`
-	WaitsFor        *string `gorm:"column:waits_for" json:"waits_for"`
-	WaitsOn         *string `gorm:"column:waits_on" json:"waits_on"` // what the reason says: for the claim
-	LeftBehind      *string `gorm:"column:left_behind" json:"left_behind"`
+	Reason          *string `gorm:"column:reason" json:"reason,omitempty"`
+	Cause           *string `gorm:"column:cause" json:"cause,omitempty"`
+	WaitsFor        *string `gorm:"column:waits_for" json:"waits_for,omitempty"`
+	WaitsOn         *string `gorm:"column:waits_on" json:"waits_on,omitempty"` // what the reason says: for the claim
+	LeftBehind      *string `gorm:"column:left_behind" json:"left_behind,omitempty"`
 	UpdatedAt       int64   `gorm:"column:updated_at;autoUpdateTime:false" json:"updated_at"`
-	EndedAt         *int64  `gorm:"column:ended_at" json:"ended_at"`
-	DueAt           *int64  `gorm:"column:due_at" json:"due_at"`
+	EndedAt         *int64  `gorm:"column:ended_at" json:"ended_at,omitempty"`
+	DueAt           *int64  `gorm:"column:due_at" json:"due_at,omitempty"`
 	Worked          int64   `gorm:"column:worked" json:"worked"`
 	BudgetFrom      int64   `gorm:"column:budget_from" json:"budget_from"`
 	Probes          int     `gorm:"column:probes" json:"probes"`
 	TakeOvers       int     `gorm:"column:take_overs" json:"take_overs"`
 	HoldsSubject    bool    `gorm:"column:holds_subject" json:"holds_subject"`
-	ReplicaID       *string `gorm:"column:replica_id" json:"replica_id"`
+	ReplicaID       *string `gorm:"column:replica_id" json:"replica_id,omitempty"`
 	Epoch           int64   `gorm:"column:epoch" json:"epoch"`
 	Version         int64   `gorm:"column:version" json:"version"`
 	LastSeq         int64   `gorm:"column:last_seq" json:"last_seq"`
@@ -81,14 +82,14 @@ type stepRow struct {
 	State     string  `gorm:"column:state" json:"state"`
 	Attempts  int     `gorm:"column:attempts" json:"attempts"`
 	Undos     int     `gorm:"column:undos" json:"undos"`
-	Output    *string `gorm:"column:output" json:"output"`
-	Error     *string `gorm:"column:error" json:"error"`
-	StartedAt *int64  `gorm:"column:started_at" json:"started_at"`
-	EndedAt   *int64  `gorm:"column:ended_at" json:"ended_at"`
-	RetryAt   *int64  `gorm:"column:retry_at" json:"retry_at"`
+	Output    *string `gorm:"column:output" json:"output,omitempty"`
+	Error     *string `gorm:"column:error" json:"error,omitempty"`
+	StartedAt *int64  `gorm:"column:started_at" json:"started_at,omitempty"`
+	EndedAt   *int64  `gorm:"column:ended_at" json:"ended_at,omitempty"`
+	RetryAt   *int64  `gorm:"column:retry_at" json:"retry_at,omitempty"`
 	Unknowns  int     `gorm:"column:unknowns" json:"unknowns"`
-	UnknownAt *int64  `gorm:"column:unknown_at" json:"unknown_at"`
-	UndoneAt  *int64  `gorm:"column:undone_at" json:"undone_at"`
+	UnknownAt *int64  `gorm:"column:unknown_at" json:"unknown_at,omitempty"`
+	UndoneAt  *int64  `gorm:"column:undone_at" json:"undone_at,omitempty"`
 }
 
 // TableName names the table to gorm.
@@ -102,12 +103,12 @@ type eventRow struct {
 	Kind      string  `gorm:"column:kind" json:"kind"`
 	Step      string  `gorm:"column:step" json:"step"`
 	Attempt   int     `gorm:"column:attempt" json:"attempt"`
-	StartedAt *int64  `gorm:"column:started_at" json:"started_at"`
+	StartedAt *int64  `gorm:"column:started_at" json:"started_at,omitempty"`
 	Verb      string  `gorm:"column:verb" json:"verb"`
 	Who       string  `gorm:"column:who" json:"who"`
 	Why       string  `gorm:"column:why" json:"why"`
 	RequestID string  `gorm:"column:request_id" json:"request_id"`
-	Failure   *string `gorm:"column:failure" json:"failure"`
+	Failure   *string `gorm:"column:failure" json:"failure,omitempty"`
 }
 
 // TableName names the table to gorm.
@@ -121,7 +122,7 @@ type objectRow struct {
 	Cloud     string `gorm:"column:cloud" json:"cloud"`
 	Name      string `gorm:"column:name" json:"name"`
 	Origin    string `gorm:"column:origin" json:"origin"`
-	RemovedAt *int64 `gorm:"column:removed_at" json:"removed_at"`
+	RemovedAt *int64 `gorm:"column:removed_at" json:"removed_at,omitempty"`
 }
 
 // TableName names the table to gorm.
