@@ -104,3 +104,19 @@ func (k *knownMerchants) Key(_ context.Context, key string) (merchants.APIKey, m
 	}
 	return merchants.APIKey{}, merchants.Merchant{}, merchants.ErrNotFound
 }
+
+// issueToken logs a user in.
+func (w *world) issueToken(user string) string {
+	token := w.cloud.IssueToken(user)
+	w.driver.mu.Lock()
+	defer w.driver.mu.Unlock()
+	w.seen.Secrets = append(w.seen.Secrets, token)
+	return token
+}
+
+func (w *world) merchantIDs() (ids []string) {
+	for _, s := range w.sellers {
+		ids = append(ids, s.id)
+	}
+	return ids
+}

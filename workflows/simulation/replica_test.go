@@ -1,20 +1,11 @@
 package simulation
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -121,103 +112,6 @@ func (w *world) newIdentity(r *replica, gate *upstream.Gate) keystone.Identity {
 	return cloud
 }
 
-// wire carries HTTP requests to a handler in this process.
-type wire struct {
-	*replica
-	to      target
-	handler http.Handler
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
-	var body []byte
-	if req.Body != nil {
-		var err error
-		if body, err = io.ReadAll(req.Body); err != nil {
-			return nil, err
-		}
-		_ = req.Body.Close()
-	}
-	of := saga.CallOf(req.Context())
-	w.world.leaves(w.replica, of)
-	c := call{to: w.to, order: -1}
-	if req.Method != http.MethodGet {
-		c.order, c.step, c.undo, c.probe = w.world.orderOf(of.RunID), of.Step, of.Undo, of.Probe
-	}
-	var answer *httptest.ResponseRecorder
-	sent := time.Now()
-	err := w.world.driver.call(req.Context(), w.host, c, name(req, of, body), func() {
-		again := req.Clone(context.Background())
-		again.RequestURI, again.Body, again.ContentLength = req.URL.RequestURI(), io.NopCloser(bytes.NewReader(body)), int64(len(body))
-		answer = httptest.NewRecorder()
-		if w.to == keystoneAPI && again.Header.Get("X-Auth-Token") != "" && time.Since(sent) > admittedWithin {
-			again.Header.Set("X-Auth-Token", w.world.serviceToken())
-		}
-		tags := w.world.tagsOf(again)
-		w.handler.ServeHTTP(answer, again)
-		w.world.carriedOut(again, answer, of, tags)
-	})
-	fate, refused := errors.AsType[statusError](err)
-	switch {
-	case refused:
-		return respond(req, int(fate), retryAfter(int(fate)), refusal(w.to, int(fate))), nil
-	case errors.Is(err, errUnreachable):
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
-	case errors.Is(err, errReset):
-		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
-	case err != nil:
-		return nil, err
-	}
-	return respond(req, answer.Code, answer.Header(), answer.Body.Bytes()), nil
-}
-
-// admittedWithin is how soon an upstream has looked at the token of a request, however late it carries that out.
-const admittedWithin = 15 * time.Second
-
-// name says what a request is, the same in every replay.
-func name(req *http.Request, call *saga.Call, body []byte) string {
-	what := req.Method + " " + req.URL.RequestURI()
-	switch {
-	case strings.HasSuffix(req.URL.Path, "/auth/tokens") && bytes.Contains(body, []byte(servicePassword)):
-		return "login" // everybody's, whoever came first
-	case call.RunID != "":
-		return fmt.Sprintf("%s %s undo=%t %d: %s", call.RunID, call.Step, call.Undo, call.Attempt, what)
-	}
-	digest := sha256.Sum256([]byte(req.Header.Get("X-Subject-Token")))
-	return what + " " + hex.EncodeToString(digest[:4])
-}
-
-func respond(req *http.Request, status int, header http.Header, body []byte) *http.Response {
-	if header.Get("Content-Type") == "" {
-		header.Set("Content-Type", "application/json")
-	}
-	return &http.Response{
-		StatusCode: status, Status: http.StatusText(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,
-		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Request: req,
-	}
-}
-
-// refusal is what an upstream says in its own words.
-func refusal(from target, status int) []byte {
-	if from == keystoneAPI {
-		return fmt.Appendf(nil, `{"error":{"code":%d,"title":"Simulated","message":"simulated"}}`, status)
-	}
-	return fmt.Appendf(nil, `{"faultcode":"Client","faultstring":"simulated %d","debuginfo":null}`, status)
-}
-
-func retryAfter(status int) http.Header {
-	h := http.Header{}
-	if status == http.StatusTooManyRequests {
-		h.Set("Retry-After", "7")
-	}
-	return h
-}
-
-// statusError is an upstream's refusal without its words.
-type statusError int
-
-func (s statusError) Error() string { return fmt.Sprint("status ", int(s)) }
-
 // newRun makes a run of subscribe out of an admitted order, as cmd/tenantry does.
 func newRun(s api.Subscription) saga.Request {
 	o := workflows.Order{
@@ -239,3 +133,9 @@ func newRun(s api.Subscription) saga.Request {
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// newID makes the ids of a process: they sort by time and are the same in every replay.
+func newID(process, nth int) string {
+	now := time.Now().UnixMilli()
+	return fmt.Sprintf("%08x-%04x-7%03x-8000-%012x", now>>16, now&0xffff, process, nth)
+}

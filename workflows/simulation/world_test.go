@@ -1,12 +1,8 @@
 package simulation
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -49,6 +45,7 @@ type world struct {
 	users    []string   // by order
 	sellers  []seller
 	before   workflowstest.Outside
+	recorder *workflowstest.Recorder
 	seen     workflowstest.Seen
 	broken   []workflowstest.Broken // what was seen at once
 
@@ -70,6 +67,7 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	w.cloud = keystonetest.New(keystonetest.Options{
 		AdminPassword: servicePassword, TokenLifetime: p.TokenLife, Random: rand.NewChaCha8([32]byte{byte(p.Seed), byte(p.Seed >> 8)}),
 	})
+	w.recorder = &workflowstest.Recorder{Tags: workflowstest.TagsIn(w.cloud), Now: time.Now}
 	w.billing = billingtest.NewQuirkServer(billingtest.Options{})
 	w.furnish()
 	w.play()
@@ -160,31 +158,6 @@ func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	}
 }
 
-// leaves looks whether a request that leaves a replica for a run leaves the one that holds the run's lease.
-func (w *world) leaves(r *replica, c *saga.Call) {
-	if c.RunID == "" {
-		return
-	}
-	run, err := w.store.Run(context.Background(), c.RunID)
-	if err == nil && run.Replica == r.id {
-		return
-	}
-	w.driver.mu.Lock()
-	defer w.driver.mu.Unlock()
-	w.broken = append(w.broken, workflowstest.Broken{
-		Invariant: "one-worker", Run: c.RunID, Detail: fmt.Sprintf("%s sent a request of %s without its lease", r.name, c.Step),
-	})
-}
-
-// orderOf tells which order a run is for; -1: none.
-func (w *world) orderOf(runID string) int {
-	order := -1
-	if run, err := w.store.Run(context.Background(), runID); err == nil {
-		_, _ = fmt.Sscanf(run.Key, "key-%d", &order)
-	}
-	return order
-}
-
 // rest lets the world come to rest: operators see to what waits for them, portals ask until they are answered.
 func (w *world) rest() {
 	for range 60 {
@@ -221,45 +194,6 @@ func (w *world) rested() bool {
 	return w.open == 0 && w.store.AllEnded()
 }
 
-// beforeProbe is how long before the probes the first orders of the night come.
-const beforeProbe = 400 * time.Millisecond
-
-// night lets the probes of compensated runs be made: between them nobody is there, which costs nothing to simulate.
-func (w *world) night() {
-	w.stopAll()
-	for n := 1; n < 50; n++ {
-		due := w.nextProbe()
-		if due.IsZero() {
-			return
-		}
-		w.until(time.Until(due)-10*time.Second, func() bool { return false })
-		w.replicas = []*replica{w.startReplica(0)}
-		w.until(time.Until(due)-beforeProbe, func() bool { return false })
-		for i, o := range w.plan.Orders {
-			if o.Night == n {
-				w.expect(i, o)
-			}
-		}
-		w.until(time.Until(due), func() bool { return false })
-		w.replicas = append(w.replicas, w.startReplica(0)) // it claims as soon as it has joined
-		w.until(2*time.Minute, func() bool { return false })
-		w.rest()
-		w.stopAll()
-	}
-	w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "a run is probed without end"})
-}
-
-// nextProbe is when the next probe is due; zero: none is.
-func (w *world) nextProbe() (due time.Time) {
-	runs := w.store.Everything().Runs
-	for _, r := range runs {
-		if r.Probes > 0 && (due.IsZero() || r.DueAt.Before(due)) {
-			due = *r.DueAt
-		}
-	}
-	return due
-}
-
 // stopAll has all replicas leave in good order.
 func (w *world) stopAll() {
 	for _, r := range w.replicas {
@@ -274,19 +208,6 @@ func (w *world) stopAll() {
 		return true
 	})
 	w.replicas = nil
-}
-
-// check looks at everything there is.
-func (w *world) check() []workflowstest.Broken {
-	all := w.store.Everything()
-	w.seen.Runs, w.seen.Events = all.Runs, all.Events
-	w.seen.Now, w.seen.Others = w.look(), w.before
-	w.seen.Secrets = append(w.seen.Secrets, servicePassword, userPassword)
-	for _, s := range w.sellers {
-		w.seen.Secrets = append(w.seen.Secrets, s.secret)
-	}
-	w.seen.Skew = 15 * time.Second
-	return workflowstest.Check(w.seen)
 }
 
 // end lets everything that still moves come to its end, so that the bubble can be left.
@@ -310,107 +231,9 @@ func (w *world) isOver() bool {
 	return w.over
 }
 
-// issueToken logs a user in.
-func (w *world) issueToken(user string) string {
-	token := w.cloud.IssueToken(user)
-	w.driver.mu.Lock()
-	defer w.driver.mu.Unlock()
-	w.seen.Secrets = append(w.seen.Secrets, token)
-	return token
-}
-
-// serviceToken logs the service in, past the driver.
-func (w *world) serviceToken() string {
-	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin","domain":{"id":"default"},`+
-		`"password":%q}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}}`, servicePassword)
-	answer := httptest.NewRecorder()
-	req := httptest.NewRequest(http.MethodPost, "/v3/auth/tokens", strings.NewReader(body))
-	req.Header.Set("Content-Type", "application/json")
-	w.cloud.ServeHTTP(answer, req)
-	return answer.Header().Get("X-Subject-Token")
-}
-
-// told notes what somebody read, to be searched for secrets.
-func (w *world) told(who, text string) {
-	w.driver.mu.Lock()
-	defer w.driver.mu.Unlock()
-	w.seen.Texts["answer to "+who] = text
-}
-
-// answered notes what a portal was told.
-func (w *world) answered(a workflowstest.Answer) {
-	w.driver.mu.Lock()
-	defer w.driver.mu.Unlock()
-	w.seen.Answers = append(w.seen.Answers, a)
-}
-
-func (w *world) look() workflowstest.Outside {
-	o, err := workflowstest.Look(context.Background(), w.cloud, w.direct, w.merchantIDs()...)
-	w.ok(err)
-	return o
-}
-
-func (w *world) merchantIDs() (ids []string) {
-	for _, s := range w.sellers {
-		ids = append(ids, s.id)
-	}
-	return ids
-}
-
 func (w *world) ok(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-// fenced is the transport as cmd/tenantry wraps it.
-func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
-	if w.transport != nil {
-		return w.transport(next)
-	}
-	return saga.Fence(next)
-}
-
-// carriedOut notes what an upstream has removed.
-func (w *world) carriedOut(req *http.Request, answer *httptest.ResponseRecorder, call *saga.Call, tags []string) {
-	if req.Method != http.MethodDelete || answer.Code != http.StatusNoContent && answer.Code != http.StatusOK {
-		return
-	}
-	parts := strings.Split(strings.Trim(req.URL.Path, "/"), "/")
-	removal := workflowstest.Removal{At: time.Now(), Run: call.RunID, Step: call.Step, Tags: tags}
-	switch n := len(parts); {
-	case strings.Contains(req.URL.Path, "/roles/"): // /v3/projects/P/users/U/roles/R
-		removal.Kind, removal.ID = "role-assignment", parts[n-5]+"/"+parts[n-3]+"/"+parts[n-1]
-	default: // .../projects/P, .../customers/C, .../subscriptions/S
-		removal.Kind, removal.ID = strings.TrimSuffix(parts[n-2], "s"), parts[n-1]
-	}
-	w.seen.Removals = append(w.seen.Removals, removal)
-}
-
-// tagsOf are the tags of the project that a request would remove.
-func (w *world) tagsOf(req *http.Request) []string {
-	for _, p := range w.cloud.Projects() {
-		if req.Method == http.MethodDelete && strings.HasSuffix(req.URL.Path, "/projects/"+p.ID) {
-			return p.Tags
-		}
-	}
-	return nil
-}
-
-// newID makes the ids of a process: they sort by time and are the same in every replay.
-func newID(process, nth int) string {
-	now := time.Now().UnixMilli()
-	return fmt.Sprintf("%08x-%04x-7%03x-8000-%012x", now>>16, now&0xffff, process, nth)
-}
-
-// inProcess calls a handler at once.
-type inProcess struct{ http.Handler }
-
-// RoundTrip implements [http.RoundTripper].
-func (i inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
-	req.RequestURI = req.URL.RequestURI()
-	answer := httptest.NewRecorder()
-	i.ServeHTTP(answer, req)
-	return answer.Result(), nil
 }

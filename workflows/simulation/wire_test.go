@@ -1,0 +1,148 @@
+package simulation
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// wire carries HTTP requests to a handler in this process.
+type wire struct {
+	*replica
+	to      target
+	handler http.Handler
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+		_ = req.Body.Close()
+	}
+	of := saga.CallOf(req.Context())
+	w.world.leaves(w.replica, of)
+	c := call{to: w.to, order: -1}
+	if req.Method != http.MethodGet {
+		c.order, c.step, c.undo, c.probe = w.world.orderOf(of.RunID), of.Step, of.Undo, of.Probe
+	}
+	var answer *http.Response
+	sent := time.Now()
+	err := w.world.driver.call(req.Context(), w.host, c, name(req, of, body), func() {
+		again := req.Clone(context.WithoutCancel(req.Context()))
+		again.Body, again.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		if w.to == keystoneAPI && again.Header.Get("X-Auth-Token") != "" && time.Since(sent) > admittedWithin {
+			again.Header.Set("X-Auth-Token", w.world.serviceToken())
+		}
+		answer, _ = w.world.recorder.Around(inProcess{w.handler}).RoundTrip(again)
+	})
+	fate, refused := errors.AsType[statusError](err)
+	switch {
+	case refused:
+		return inProcess{says(int(fate), refusal(w.to, int(fate)))}.RoundTrip(req)
+	case errors.Is(err, errUnreachable):
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	case errors.Is(err, errReset):
+		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	case err != nil:
+		return nil, err
+	}
+	return answer, nil
+}
+
+// admittedWithin is how soon an upstream has looked at the token of a request, however late it carries that out.
+const admittedWithin = 15 * time.Second
+
+// orderOf tells which order a run is for; -1: none.
+func (w *world) orderOf(runID string) int {
+	order := -1
+	if run, err := w.store.Run(context.Background(), runID); err == nil {
+		_, _ = fmt.Sscanf(run.Key, "key-%d", &order)
+	}
+	return order
+}
+
+// serviceToken logs the service in, past the driver.
+func (w *world) serviceToken() string {
+	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin","domain":{"id":"default"},`+
+		`"password":%q}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}}`, servicePassword)
+	answer := httptest.NewRecorder()
+	req := httptest.NewRequest(http.MethodPost, "/v3/auth/tokens", strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	w.cloud.ServeHTTP(answer, req)
+	return answer.Header().Get("X-Subject-Token")
+}
+
+// fenced is the transport as cmd/tenantry wraps it.
+func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
+	if w.transport != nil {
+		return w.transport(next)
+	}
+	return saga.Fence(next)
+}
+
+// name says what a request is, the same in every replay.
+func name(req *http.Request, call *saga.Call, body []byte) string {
+	what := req.Method + " " + req.URL.RequestURI()
+	switch {
+	case strings.HasSuffix(req.URL.Path, "/auth/tokens") && bytes.Contains(body, []byte(servicePassword)):
+		return "login" // everybody's, whoever came first
+	case call.RunID != "":
+		return fmt.Sprintf("%s %s undo=%t %d: %s", call.RunID, call.Step, call.Undo, call.Attempt, what)
+	}
+	digest := sha256.Sum256([]byte(req.Header.Get("X-Subject-Token")))
+	return what + " " + hex.EncodeToString(digest[:4])
+}
+
+// says is an upstream that has one answer to everything.
+func says(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if status == http.StatusTooManyRequests {
+			w.Header().Set("Retry-After", "7")
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// refusal is what an upstream says in its own words.
+func refusal(from target, status int) string {
+	if from == keystoneAPI {
+		return fmt.Sprintf(`{"error":{"code":%d,"title":"Simulated","message":"simulated"}}`, status)
+	}
+	return fmt.Sprintf(`{"faultcode":"Client","faultstring":"simulated %d","debuginfo":null}`, status)
+}
+
+// statusError is an upstream's refusal without its words.
+type statusError int
+
+func (s statusError) Error() string { return fmt.Sprint("status ", int(s)) }
+
+// inProcess calls a handler at once.
+type inProcess struct{ http.Handler }
+
+// RoundTrip implements [http.RoundTripper].
+func (i inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
+	req.RequestURI = req.URL.RequestURI()
+	recorder := httptest.NewRecorder()
+	i.ServeHTTP(recorder, req)
+	answer := recorder.Result()
+	answer.Request = req
+	return answer, nil
+}

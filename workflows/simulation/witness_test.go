@@ -1,0 +1,59 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
+)
+
+// leaves looks whether a request that leaves a replica for a run leaves the one that holds the run's lease.
+func (w *world) leaves(r *replica, c *saga.Call) {
+	if c.RunID == "" {
+		return
+	}
+	run, err := w.store.Run(context.Background(), c.RunID)
+	if err == nil && run.Replica == r.id {
+		return
+	}
+	w.driver.mu.Lock()
+	defer w.driver.mu.Unlock()
+	w.broken = append(w.broken, workflowstest.Broken{
+		Invariant: "one-worker", Run: c.RunID, Detail: fmt.Sprintf("%s sent a request of %s without its lease", r.name, c.Step),
+	})
+}
+
+// told notes what somebody read, to be searched for secrets.
+func (w *world) told(who, text string) {
+	w.driver.mu.Lock()
+	defer w.driver.mu.Unlock()
+	w.seen.Texts["answer to "+who] = text
+}
+
+// answered notes what a portal was told.
+func (w *world) answered(a workflowstest.Answer) {
+	w.driver.mu.Lock()
+	defer w.driver.mu.Unlock()
+	w.seen.Answers = append(w.seen.Answers, a)
+}
+
+// check looks at everything there is.
+func (w *world) check() []workflowstest.Broken {
+	all := w.store.Everything()
+	w.seen.Runs, w.seen.Events, w.seen.Removals = all.Runs, all.Events, w.recorder.Removals()
+	w.seen.Now, w.seen.Others = w.look(), w.before
+	w.seen.Secrets = append(w.seen.Secrets, servicePassword, userPassword)
+	for _, s := range w.sellers {
+		w.seen.Secrets = append(w.seen.Secrets, s.secret)
+	}
+	w.seen.Skew = 15 * time.Second
+	return workflowstest.Check(w.seen)
+}
+
+func (w *world) look() workflowstest.Outside {
+	o, err := workflowstest.Look(context.Background(), w.cloud, w.direct, w.merchantIDs()...)
+	w.ok(err)
+	return o
+}
