@@ -49,7 +49,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		if w.to == keystoneAPI && again.Header.Get("X-Auth-Token") != "" && time.Since(sent) > admittedWithin {
 			again.Header.Set("X-Auth-Token", w.world.serviceToken())
 		}
-		answer, _ = w.world.recorder.Around(inProcess{w.handler}).RoundTrip(again)
+		answer, _ = w.world.recorder.Around(inProcess{w.handler}).RoundTrip(again) //nolint:bodyclose // the client does
 	})
 	fate, refused := errors.AsType[statusError](err)
 	switch {
