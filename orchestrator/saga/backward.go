@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// probeAfter is when, after its end, a compensated run with an unknown attempt of a Do is looked at again.
-var probeAfter = [...]time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour}
-
 // turnBack begins the compensation.
 func (w *worker) turnBack(cause Failure) {
 	w.run.State, w.run.Reason, w.run.Cause = Compensating, nil, &cause
@@ -81,6 +78,9 @@ func (w *worker) settled(row *StepRow) bool {
 	return !row.Begun() || row.State == StepUndone || w.left(row) || code != nil && code.undo == nil
 }
 
+// undoTurn tells whether it is the turn of the step's undo.
+func (w *worker) undoTurn(row *StepRow) bool { return w.def != nil && w.dependentsSettled(row) }
+
 // dependentsSettled tells whether all that came After the step, however far, is settled.
 func (w *worker) dependentsSettled(row *StepRow) bool {
 	for i := range w.run.Steps {
@@ -144,7 +144,7 @@ func (w *worker) undone(row *StepRow, o outcome, now time.Time) {
 // stick makes the run wait for an operator with an undo that was refused for good.
 func (w *worker) stick(row *StepRow, now time.Time) {
 	if w.run.State == Compensated {
-		w.probeAgain(now)
+		w.probeRefused(row, now)
 		return
 	}
 	w.run.State, w.run.Reason = Stuck, &Reason{Kind: WaitsForOperator, Failure: *row.Error}
@@ -156,7 +156,7 @@ func (w *worker) stick(row *StepRow, now time.Time) {
 // repeated at least Settle after that call can have been sent.
 func (w *worker) verify(now time.Time) {
 	if w.run.State == Compensated {
-		w.nextProbe(now)
+		w.probeThrough(now)
 		return
 	}
 	var due time.Time
@@ -166,7 +166,7 @@ func (w *worker) verify(now time.Time) {
 		if row.UnknownAt == nil || !w.undoable(row) {
 			continue
 		}
-		settledAt := row.UnknownAt.Add(w.engine.Settle)
+		settledAt := row.settledAt(w.engine.Settle)
 		if row.UndoneAt == nil || row.UndoneAt.Before(settledAt) {
 			again = append(again, row)
 			if settledAt.After(due) {
@@ -189,10 +189,6 @@ func (w *worker) verify(now time.Time) {
 	}
 }
 
-// uncertain tells whether a late effect of the step's Do is possible and would have to be removed. That an undo comes
-// late makes nothing.
-func (w *worker) uncertain(row *StepRow) bool { return row.Unknowns > 0 && w.undoable(row) }
-
 // undoable tells whether there is an Undo that is to take back what the step makes.
 func (w *worker) undoable(row *StepRow) bool {
 	code := w.def.step(row.Name)
@@ -205,80 +201,4 @@ func (w *worker) redo(rows []*StepRow) {
 		row.State, row.RetryAt = StepUndoing, nil
 		w.changed(row)
 	}
-}
-
-// compensated ends the run; with an unknown attempt it will be probed.
-func (w *worker) compensated(now time.Time) {
-	w.end(Compensated, EventCompensated, now)
-	for i := range w.run.Steps {
-		if w.uncertain(&w.run.Steps[i]) {
-			w.run.Probes = len(probeAfter)
-			due := now.Add(probeAfter[0])
-			w.run.DueAt = &due
-			return
-		}
-	}
-}
-
-// probe looks once more for late effects of a run that ended compensated.
-func (w *worker) probe(now time.Time) {
-	if w.run.Probes == 0 {
-		w.releaseAt(nil)
-		return
-	}
-	if due := w.probeDue(); due.After(now) { // it was claimed for something else
-		w.releaseAt(&due)
-		return
-	}
-	begun := false
-	for i := range w.run.Steps {
-		begun = begun || w.run.Steps[i].State == StepUndoing
-	}
-	if !begun && !w.probed {
-		var rows []*StepRow
-		for i := range w.run.Steps {
-			if row := &w.run.Steps[i]; w.uncertain(row) {
-				rows = append(rows, row)
-			}
-		}
-		w.redo(rows)
-	}
-	w.probed = true
-	w.backward(now)
-}
-
-// nextProbe releases a probed run until the next time. A probe is not over, and is made again, before a call of its own
-// that was not answered has settled.
-func (w *worker) nextProbe(now time.Time) {
-	for i := range w.run.Steps {
-		if row := &w.run.Steps[i]; row.UnknownAt != nil && row.UnknownAt.Add(w.engine.Settle).After(now) {
-			settled := row.UnknownAt.Add(w.engine.Settle)
-			w.releaseAt(&settled)
-			return
-		}
-	}
-	w.run.Probes--
-	w.tell(Event{Kind: EventProbed})
-	if w.run.Probes == 0 {
-		w.releaseAt(nil)
-		return
-	}
-	due := w.probeDue()
-	w.releaseAt(&due)
-}
-
-// probeAgain releases a run whose probe was refused until it is made again, which is not for ever: what comes late would
-// stay if one refusal were taken for a probe that found nothing.
-func (w *worker) probeAgain(now time.Time) {
-	if now.Sub(w.probeDue()) > w.engine.GiveUpAfter {
-		w.nextProbe(now)
-		return
-	}
-	later := now.Add(probeAfter[1])
-	w.releaseAt(&later)
-}
-
-// probeDue is when the next probe is to be made.
-func (w *worker) probeDue() time.Time {
-	return w.run.EndedAt.Add(probeAfter[len(probeAfter)-w.run.Probes])
 }

@@ -68,6 +68,7 @@ func toBeProbed(t *testing.T, w *world) (b *bench, clock *stepped, read func() *
 	id := b.start(t, nil).ID
 	read = func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
 	waitFor(t, func() bool {
+		clock.step(50 * time.Millisecond) // for what is tried again
 		r := read()
 		return r.Reason != nil && r.Reason.Kind == saga.WaitsForSettle && r.Replica == ""
 	})
@@ -97,6 +98,79 @@ func TestAProbeThatIsRefusedIsMadeAgain(t *testing.T) {
 	refused = false
 	w.mu.Unlock()
 	clock.step(time.Hour)
+	waitFor(t, func() bool { return read().Probes < 3 })
+}
+
+func TestAProbeThatIsRefusedInOneStepGoesOnToTheStepBefore(t *testing.T) {
+	w := newWorld()
+	w.hooks["do a"] = func(_ context.Context, attempt int) error {
+		if attempt == 1 {
+			return errLost
+		}
+		return nil
+	}
+	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
+	refused := true
+	var probed []string
+	probe := func(step string) func(context.Context, int) error {
+		return func(ctx context.Context, _ int) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if saga.CallOf(ctx).Probe {
+				probed = append(probed, step)
+			}
+			if saga.CallOf(ctx).Probe && refused {
+				return errRefused
+			}
+			return nil
+		}
+	}
+	w.hooks["undo a"], w.hooks["undo b"] = probe("a"), probe("b")
+	b, clock, read := toBeProbed(t, w)
+	clock.step(10 * time.Minute)
+	for n := range 4 {
+		waitFor(t, func() bool {
+			r := read()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return len(probed) == n+1 && r.Replica == "" && r.Step("b").State == saga.StepUndoFailed
+		})
+		if n == 3 {
+			w.mu.Lock()
+			refused = false
+			w.mu.Unlock()
+		}
+		clock.step(time.Hour)
+	}
+	waitFor(t, func() bool { return read().Probes < 3 })
+	want(t, "undos by probes", fmt.Sprint(probed[:6]), "[b b b b b a]")
+	want(t, "times that somebody is said to have died", count(kinds(t, b.store, read().ID), saga.EventTakenOver), 0)
+}
+
+func TestAProbeThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
+	w := newWorld()
+	clock := &stepped{now: time.Now()}
+	s := open(t, storetest.SQLite(t))
+	now := clock.Now()
+	ended := now.Add(-time.Hour)
+	run := &saga.Run{
+		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: ended, UpdatedAt: ended,
+		BudgetFrom: ended, EndedAt: &ended, DueAt: &now, State: saga.Compensated, TakeOvers: 2, Version: 1, Probes: 3,
+		Cause: &saga.Failure{Code: "toy"},
+		Steps: []saga.StepRow{{Name: "a", State: saga.StepUndoing, Attempts: 1, Undos: 2, Unknowns: 1, UnknownAt: &ended, UndoneAt: &ended}},
+	}
+	if err := s.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, s, w, func(o *saga.Options) {
+		o.Clock, o.Lease, o.Settle = saga.NewClock(clock.Now), 1000*time.Hour, time.Minute
+	})
+	read := func() *saga.Run { return must(s.Run(t.Context(), run.ID)) }
+	waitFor(t, func() bool { r := read(); return r.Epoch == 1 && r.Replica == "" })
+	want(t, "state, take-overs, calls", fmt.Sprint(read().State, read().TakeOvers, len(w.calls())), "compensated0 0")
+	clock.step(time.Hour)
+	waitFor(t, func() bool { r := read(); return r.Step("a").Undos == 3 && r.Replica == "" })
+	clock.step(time.Minute) // what the dead replica may have sent has settled
 	waitFor(t, func() bool { return read().Probes < 3 })
 }
 

@@ -40,17 +40,21 @@ func (w *worker) resume() {
 			Detail: fmt.Sprintf("%d replicas in a row ended while they worked on the same step", run.TakeOvers),
 			FixBy:  FixByOperator, At: now,
 		}})
+		if run.State == Compensated { // it is probed, which is not held, but made again later
+			run.TakeOvers = 0
+		}
 	}
 }
 
-// interrupt notes that a call was under way when the lease before ended; false if none was.
+// interrupt notes that a call was under way when the lease before ended; false if none was. An undo whose turn has not
+// come is to be made, but was not.
 func (w *worker) interrupt(row *StepRow, now time.Time) bool {
 	switch {
 	case row.State == StepRunning:
 		row.State = StepUnknown
 		row.Unknowns++
 		w.tell(Event{Kind: EventUnknown, Step: row.Name, Attempt: row.Attempts, Why: "the replica ended"})
-	case row.State == StepUndoing && row.RetryAt == nil && row.Undos > 0:
+	case row.State == StepUndoing && row.RetryAt == nil && row.Undos > 0 && w.undoTurn(row):
 		w.tell(Event{Kind: EventUndoAttempt, Step: row.Name, Attempt: row.Undos, Why: "the replica ended"})
 	default:
 		return false

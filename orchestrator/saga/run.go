@@ -119,6 +119,14 @@ func (s *StepRow) Begun() bool { return s.Attempts > 0 }
 // Done tells whether what comes After may start.
 func (s *StepRow) Done() bool { return s.State == StepSucceeded || s.State == StepSkipped }
 
+// settledAt is from when on the last call that was not answered takes no effect any more; zero: there was none.
+func (s *StepRow) settledAt(settle time.Duration) (at time.Time) {
+	if s.UnknownAt != nil {
+		at = s.UnknownAt.Add(settle)
+	}
+	return at
+}
+
 // Step finds a row by its name; nil if the run has none.
 func (r *Run) Step(name string) *StepRow {
 	i := slices.IndexFunc(r.Steps, func(s StepRow) bool { return s.Name == name })
@@ -144,7 +152,7 @@ func (r *Run) Probing(now time.Time, settle time.Duration) bool {
 	return r.State == Compensated && slices.ContainsFunc(r.Steps, func(s StepRow) bool {
 		called := s.State == StepUndoing && s.RetryAt == nil && worked
 		lost := s.UnknownAt != nil && s.UnknownAt.After(*r.EndedAt)
-		return called || lost && s.UnknownAt.Add(settle).After(now)
+		return called || lost && s.settledAt(settle).After(now)
 	})
 }
 
