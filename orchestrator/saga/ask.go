@@ -20,13 +20,18 @@ func (e *Engine) Ask(ctx context.Context, v Verb) (successor *Run, err error) {
 	if v.Name == Retry && run.State == Compensated {
 		return e.succeed(ctx, run, v)
 	}
+	return nil, e.hand(ctx, v)
+}
+
+// hand stores a verb for whoever works on its run.
+func (e *Engine) hand(ctx context.Context, v Verb) error {
 	v.At = e.Clock.Now()
 	if err := e.Store.AddVerb(ctx, v.At, v); err != nil {
-		return nil, fmt.Errorf("storing the verb: %w", err)
+		return fmt.Errorf("storing the verb: %w", err)
 	}
 	e.poke(v.RunID)
 	e.lookForWork()
-	return nil, nil
+	return nil
 }
 
 // succeed starts the run that repeats a compensated one: the same input under a new id, and the same key, which moves

@@ -43,9 +43,6 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.lease = nil
 	e.mu.Unlock()
 	e.idle.Wait()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.survivals.survive(e.Clock.Now())
 }
 
 // join registers a new replica, trying until it is done or ctx ends.
@@ -67,6 +64,7 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 			l := newLease(e.Lease, e.Clock, asked)
 			e.mu.Lock()
 			e.replica, e.lease, e.stopping = replica, l, false
+			e.survivals.survive(e.Clock.Now())
 			select {
 			case <-e.joined:
 			default:

@@ -19,10 +19,12 @@ type survivals struct {
 	spoken map[string]bool
 }
 
-// survivedFor is for how many polls a run that was taken is watched: the others take it up when they have joined.
+// survivedFor is for how many polls a run that was taken is watched from when this process has joined again: the others
+// take it up when they have.
 const survivedFor = 12
 
-// survive begins to watch what was taken from this process. Nobody works any more. The caller holds the lock.
+// survive begins to watch what was taken from this process. It has joined again and works on nothing yet. The caller holds
+// the lock.
 func (s *survivals) survive(now time.Time) {
 	if s.since == nil {
 		s.since, s.spoken = map[string]time.Time{}, map[string]bool{}
@@ -66,10 +68,8 @@ func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool
 	case !run.held() || run.Reason.Code != takenOverTooOften:
 		return false, nil
 	}
-	_, err = e.Ask(ctx, Verb{
-		RunID: runID, Name: Retry, Who: "replica " + replica, Why: "a replica that it was taken from is alive",
-	})
-	if _, refused := errors.AsType[*RefusedError](err); err != nil && !refused {
+	retry := Verb{RunID: runID, Name: Retry, Who: "replica " + replica, Why: "a replica that it was taken from is alive"}
+	if err := e.hand(ctx, retry); err != nil { // past Ask, which repeats a run that has been compensated meanwhile
 		return false, err
 	}
 	e.mu.Lock()
