@@ -75,6 +75,17 @@ func TestANeedlessStepSucceedsWithoutAnAttempt(t *testing.T) {
 	}
 }
 
+func TestAStepWhoseNeedCannotBeToldIsDone(t *testing.T) {
+	w := newWorld()
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+		puzzling := w.workflow()
+		puzzling.Steps[0].Needless = func(*state) bool { panic("what?") }
+		o.Workflows = []*saga.Definition{must(saga.Define(puzzling))}
+	})
+	b.until(t, b.start(t, nil).ID, saga.Succeeded)
+	want(t, "calls of a", count(w.calls(), "do a"), 1)
+}
+
 func TestTheUsersTokenIsAtHandUntilTheRunIsReleased(t *testing.T) {
 	w := newWorld()
 	tokens := make(chan string, 2)

@@ -238,7 +238,12 @@ func erase[S any](s Step[S]) step {
 		items:    func(json.RawMessage) ([]string, error) { return nil, nil },
 	}
 	if s.Needless != nil {
-		erased.needless = func(state json.RawMessage) bool {
+		erased.needless = func(state json.RawMessage) (needless bool) {
+			defer func() {
+				if recover() != nil { // Do is tried, whose panics are told
+					needless = false
+				}
+			}()
 			decoded, err := decode[S](state)
 			return err == nil && s.Needless(decoded)
 		}
