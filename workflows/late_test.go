@@ -66,6 +66,20 @@ func (o *outage) failing(order workflows.Order, step string, undo bool, happen h
 	return id
 }
 
+// madeLate starts a run that is compensated, and of which the named step makes in half an hour what it was to make.
+func (o *outage) madeLate(order workflows.Order, step string) (id string) {
+	id = newID()
+	o.faults.set(id, step, false, 2, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		if req.Method == http.MethodPost && o.run(id).Step(step).Attempts == 1 {
+			return late(30*time.Minute)(next, req)
+		}
+		return answer(http.StatusBadRequest, nil)(next, req)
+	})
+	o.faults.set(id, "scope-token", false, 1<<20, answer(http.StatusBadRequest, nil))
+	o.start(id, order)
+	return id
+}
+
 // held starts a run that lives on until somebody asks for something else.
 func (o *outage) held(order workflows.Order) (id string) {
 	id = newID()
@@ -238,13 +252,7 @@ func TestATenantMadeLateIsRemovedUnlessARunHasAdoptedIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inNight(t, func(o *outage, began time.Time) {
 				order, _ := o.joining(false)
-				id := o.failing(order, tenantStep, false, late(30*time.Minute))
-				o.faults.set(id, tenantStep, false, 2, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
-					if req.Method == http.MethodPost && o.run(id).Step(tenantStep).Attempts == 1 {
-						return late(30*time.Minute)(next, req)
-					}
-					return answer(http.StatusBadRequest, nil)(next, req)
-				})
+				id := o.madeLate(order, tenantStep)
 				o.at(began, 40*time.Minute)
 				want, next := 0, newID()
 				if adopt {
@@ -257,6 +265,55 @@ func TestATenantMadeLateIsRemovedUnlessARunHasAdoptedIt(t *testing.T) {
 				}
 				if adopt && o.run(next).State != saga.Succeeded {
 					t.Errorf("who adopted it: %s", describe(o.run(next)))
+				}
+			})
+		})
+	}
+}
+
+func TestOnlyACustomersTenantCanBeClaimed(t *testing.T) {
+	inNight(t, func(o *outage, began time.Time) {
+		order, _ := o.joining(true)
+		id := o.madeLate(order, "create-subscription-tenant")
+		made := func() bool {
+			return slices.ContainsFunc(o.cloud.Projects(), func(p keystone.Project) bool { return p.HasTag("tenantry-run-" + id) })
+		}
+		o.at(began, 40*time.Minute)
+		other := o.held(order)
+		if !made() {
+			t.Fatalf("the tenant was not made late; the run: %s", describe(o.run(id)))
+		}
+		o.at(began, 3*time.Hour)
+		if made() {
+			t.Error("the tenant of a subscription stays for another run about the same customer")
+		}
+		o.ask(other, saga.Compensate)
+	})
+}
+
+func TestACustomerMadeLateIsRemovedUnlessARunIsAboutIt(t *testing.T) {
+	for verb, want := range map[saga.VerbName]bool{saga.Retry: true, saga.Compensate: false} {
+		t.Run(string(verb), func(t *testing.T) {
+			inNight(t, func(o *outage, began time.Time) {
+				order, _ := o.joining(false)
+				order.CustomerID, order.NewCustomer = "", &workflows.NewCustomer{Name: "Ann", Currency: "eur", Language: "eng"}
+				id := o.madeLate(order, "create-customer")
+				named, _ := order.Named(id)
+				there := func() bool {
+					_, err := o.bill.Customer(o.t.Context(), o.merchant.ID, named.CustomerID)
+					return err == nil
+				}
+				o.at(began, 40*time.Minute)
+				order.CustomerID, order.NewCustomer = named.CustomerID, nil
+				other := o.held(order)
+				o.at(began, 3*time.Hour)
+				if !there() {
+					t.Fatalf("a probe has removed the customer of a live run; the probed one: %s", describe(o.run(id)))
+				}
+				o.ask(other, verb)
+				o.at(began, 29*time.Hour)
+				if got := o.run(other).State == saga.Succeeded; got != want || there() != want {
+					t.Errorf("the customer is there: %t, want %t; the other run: %s", there(), want, describe(o.run(other)))
 				}
 			})
 		})

@@ -86,11 +86,14 @@ func (u Upstreams) assignmentClaimed(ctx context.Context, o *Order, a keystone.A
 	})
 }
 
-// tenantClaimed tells whether another run has adopted the customer tenant, as claimed does.
-func (u Upstreams) tenantClaimed(ctx context.Context, o *Order, id string) (bool, error) {
-	return u.claimed(ctx, o, saga.Filter{Project: id}, func(r *saga.Run, of *Order) bool {
-		return of.CustomerID == o.CustomerID
-	})
+// tenantClaimed tells whether another run has adopted the tenant, as claimed does. Only a customer's can be.
+func (u Upstreams) tenantClaimed(ctx context.Context, o *Order, id, name string) (bool, error) {
+	return u.claimed(ctx, o, saga.Filter{Project: id}, func(_ *saga.Run, of *Order) bool { return customerTenant(of) == name })
+}
+
+// customerClaimed tells whether another run is about the customer, as claimed does.
+func (u Upstreams) customerClaimed(ctx context.Context, o *Order) (bool, error) {
+	return u.claimed(ctx, o, saga.Filter{Subject: subjectOf(o)}, func(*saga.Run, *Order) bool { return true })
 }
 
 // eachRun looks at all runs that match, until one is an error.

@@ -91,7 +91,7 @@ func newOutage(t *testing.T) *outage {
 	o.ok(err)
 	o.bill, err = billing.New(billing.Config{
 		URL: "http://billing/v2", Connections: outageConnections, Enter: toBilling.Enter,
-		Wrap: func(http.RoundTripper) http.RoundTripper { return saga.Fence(&o.billing) },
+		Wrap: func(http.RoundTripper) http.RoundTripper { return saga.Fence(o.faults.around(&o.billing)) },
 	})
 	o.ok(err)
 	toKeystone.TryBy(identity.Ping)

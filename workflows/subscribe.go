@@ -38,14 +38,7 @@ func Subscribe(u Upstreams) saga.Workflow[Order] {
 					}
 					return err
 				},
-				Undo: func(ctx context.Context, o *Order) error {
-					if o.NewCustomer == nil {
-						return nil
-					}
-					own := func(s billing.Subscription) bool { return s.ID == o.SubscriptionID }
-					removed, err := u.Billing.RemoveCustomer(ctx, o.MerchantID, o.CustomerID, own)
-					return erase(ctx, "customer", o.CustomerID, removed, err)
-				},
+				Undo: u.removeCustomer,
 			},
 			{
 				Name: "create-customer-tenant", After: []string{"create-customer"},

@@ -57,7 +57,7 @@ func (u Upstreams) removeTenant(ctx context.Context, o *Order, name string) erro
 		if err != nil || !late.HasTag(mark(o)) {
 			return err
 		}
-		if theirs, err := u.tenantClaimed(ctx, o, late.ID); err != nil || theirs {
+		if theirs, err := u.tenantClaimed(ctx, o, late.ID, name); err != nil || theirs {
 			return err
 		}
 	}
