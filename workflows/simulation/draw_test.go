@@ -1,6 +1,8 @@
 package simulation
 
 import (
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,9 @@ func drawPlan(t *rapid.T) *plan {
 	p := &plan{
 		Seed: rapid.Uint64().Draw(t, "seed"), Replicas: rapid.IntRange(1, 3).Draw(t, "replicas"), TokenLife: time.Hour,
 	}
-	p.ClockError = make([]time.Duration, p.Replicas)
+	p.ClockError = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) time.Duration {
+		return between(t, -time.Hour, time.Hour, "clock error")
+	}), p.Replicas, p.Replicas).Draw(t, "clocks")
 	p.Orders = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) orderPlan {
 		return orderPlan{
 			At: between(t, 0, 20*time.Second, "at"), Merchant: rapid.IntRange(0, 1).Draw(t, "merchant"),
@@ -40,8 +44,23 @@ func drawPlan(t *rapid.T) *plan {
 				lostRequest, lostAnswer, silentRequest, silentAnswer, lateCommit, unreachable, crashBefore, crashAfter, freeze,
 			}).Draw(t, "kind of the database")
 		}
+		if m.Kind == lateCommit && m.Step != "checkpoint" && m.mayBeLate() && rapid.IntRange(0, 5).Draw(t, "late") == 5 {
+			m.For = between(t, 2*time.Minute, 20*time.Hour, "for a probe")
+		}
 		return m
 	}), 0, 8).Draw(t, "mishaps")
+	p.Outages = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) outage {
+		from := between(t, 0, 40*time.Second, "from")
+		return outage{
+			target(rapid.IntRange(0, int(targets)-1).Draw(t, "of")), from, from + between(t, time.Second, 2*time.Minute, "lasts"),
+		}
+	}), 0, 2).Draw(t, "outages")
+	p.Incidents = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) incident {
+		return incident{
+			At: between(t, 0, 40*time.Second, "at"), Replica: rapid.IntRange(0, p.Replicas-1).Draw(t, "replica"),
+			Kind: incidentKind(rapid.IntRange(0, int(leaves)).Draw(t, "kind")), For: between(t, time.Second, 40*time.Second, "for"),
+		}
+	}), 0, 3).Draw(t, "incidents")
 	p.Verbs = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) verbPlan {
 		return verbPlan{
 			At: between(t, 0, 40*time.Second, "at"), Order: rapid.IntRange(0, len(p.Orders)-1).Draw(t, "order"),
@@ -49,6 +68,11 @@ func drawPlan(t *rapid.T) *plan {
 			Via: rapid.IntRange(0, p.Replicas-1).Draw(t, "via"),
 		}
 	}), 0, 4).Draw(t, "verbs")
+	for _, m := range slices.Clone(p.Mishaps) {
+		if m.late() {
+			p.meet(rand.New(rand.NewPCG(p.Seed, 0)), m)
+		}
+	}
 	return p
 }
 

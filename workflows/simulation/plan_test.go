@@ -213,6 +213,10 @@ func (p *plan) probesNeeded() bool {
 	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
 
+// mayBeLate tells whether probes help where the call is carried out later than is waited for. They cannot help against a
+// role that Keystone takes away so late: a later run may have given it again, and an assignment bears no mark.
+func (m mishap) mayBeLate() bool { return !m.Undo || !strings.HasPrefix(m.Step, "assign-") }
+
 // late tells whether something may be carried out later than the undos of its run.
 func (m mishap) late() bool { return m.Kind == lateCommit && m.For > 85*time.Second }
 
@@ -259,10 +263,8 @@ func newPlan(seed uint64) *plan {
 				}
 			}
 			switch {
-			case m.Kind == lateCommit && r.IntN(6) == 0 && (!m.Undo || !strings.HasPrefix(m.Step, "assign-")):
-				// For the probes. But they cannot help against a role that Keystone takes away later than is waited for:
-				// a later run may have given it again, and an assignment bears no mark.
-				m.For = between(2*time.Minute, 20*time.Hour)
+			case m.Kind == lateCommit && r.IntN(6) == 0 && m.mayBeLate():
+				m.For = between(2*time.Minute, 20*time.Hour) // for the probes
 			case m.Kind == freeze && r.IntN(3) == 0:
 				m.For = between(80*time.Second, 5*time.Minute) // longer than late effects are waited for
 			}
@@ -294,6 +296,9 @@ func newPlan(seed uint64) *plan {
 		p.Orders[n].Customer = 1 + r.IntN(2)
 		late := mishap{Order: n, Step: writes[1+r.IntN(3)], Kind: lateCommit, For: between(2*time.Minute, 20*time.Hour)}
 		p.Mishaps = append(p.Mishaps, late, mishap{Order: n, Step: "attach-tenant", Kind: refused400})
+		if r.IntN(2) == 0 { // and another is in doubt with it
+			p.Mishaps = append(p.Mishaps, mishap{Order: n, Step: writes[1+r.IntN(3)], Kind: kind(r.IntN(int(unreachable)))})
+		}
 	}
 	for _, m := range p.Mishaps { // what comes late meets, when it is looked for, others about the same customer
 		if m.late() {
@@ -306,7 +311,8 @@ func newPlan(seed uint64) *plan {
 	return p
 }
 
-// meet has orders for a customer come while it is looked for late effects of a run about him, and some of those calls lost.
+// meet has orders for a customer come while it is looked for late effects of a run about him, and some of those calls lost
+// or refused.
 func (p *plan) meet(r *rand.Rand, late mishap) {
 	for range r.IntN(4) {
 		o := p.Orders[late.Order]
@@ -317,7 +323,7 @@ func (p *plan) meet(r *rand.Rand, late mishap) {
 	if r.IntN(2) == 0 {
 		lost := late
 		lost.Undo, lost.Probe, lost.Nth = true, true, max(0, r.IntN(4)-2)
-		lost.Kind, lost.For = kind(r.IntN(int(unreachable))), time.Second+time.Duration(r.IntN(int(79*time.Second)))
+		lost.Kind, lost.For = kind(r.IntN(int(busy429))), time.Second+time.Duration(r.IntN(int(79*time.Second)))
 		p.Mishaps = append(p.Mishaps, lost)
 	}
 }

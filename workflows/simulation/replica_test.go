@@ -112,7 +112,7 @@ func (w *world) newIdentity(r *replica, gate *upstream.Gate) keystone.Identity {
 	return cloud
 }
 
-// newRun makes a run of subscribe out of an admitted order, as cmd/tenantry does.
+// newRun makes a run of subscribe out of an admitted order, as cmd/tenantry does but for what no portal asks for here.
 func newRun(s api.Subscription) saga.Request {
 	o := workflows.Order{
 		MerchantID: s.Merchant.ID, Cloud: s.Merchant.Cloud, DomainID: s.DomainID, UserID: s.UserID, PlanID: s.PlanID,

@@ -44,6 +44,9 @@ func TestSeeds(t *testing.T) {
 		if _, err := fmt.Sscanf(*seedsFlag, "%d-%d", &from, &to); err != nil {
 			t.Fatalf("-seeds %s: %v", *seedsFlag, err)
 		}
+		if from >= to {
+			t.Fatalf("-seeds %s: there are none from %d to %d", *seedsFlag, from, to)
+		}
 	}
 	const parts = 4
 	for part := range parts {

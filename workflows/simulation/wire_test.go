@@ -36,7 +36,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		_ = req.Body.Close()
 	}
 	of := saga.CallOf(req.Context())
-	w.world.leaves(w.replica, of)
+	w.world.sent(w.replica, of)
 	c := call{to: w.to, order: -1}
 	if req.Method != http.MethodGet {
 		c.order, c.step, c.undo, c.probe = w.world.orderOf(of.RunID), of.Step, of.Undo, of.Probe

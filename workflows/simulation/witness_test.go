@@ -9,8 +9,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// leaves looks whether a request that leaves a replica for a run leaves the one that holds the run's lease.
-func (w *world) leaves(r *replica, c *saga.Call) {
+// sent looks whether a request that a replica sends for a run is sent by the one that holds the run's lease.
+func (w *world) sent(r *replica, c *saga.Call) {
 	if c.RunID == "" {
 		return
 	}

@@ -14,7 +14,7 @@ import (
 // Recorder notes what is removed from the upstreams that it stands in front of. It has to stand next to them, behind
 // whatever loses requests or answers.
 type Recorder struct {
-	Tags func(projectID string) []string // of a project before it goes; nil where nobody can tell
+	Tags func(projectID string) []string // of a project before it goes; gives nil where nobody can tell
 	Now  func() time.Time                // the engine's
 
 	mu       sync.Mutex
