@@ -57,10 +57,10 @@ func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	}, tenantID
 }
 
-// failing starts a run that is compensated, and of which the named step meets something.
-func (o *outage) failing(order workflows.Order, step string, undo bool, happen happening) (id string) {
+// failing starts a run that is compensated, and of which the giving of role member, or the taking away, meets something.
+func (o *outage) failing(order workflows.Order, undo bool, happen happening) (id string) {
 	id = newID()
-	o.faults.set(id, step, undo, 1, happen)
+	o.faults.set(id, memberStep, undo, 1, happen)
 	o.faults.set(id, "scope-token", false, 1<<20, answer(http.StatusBadRequest, nil))
 	o.start(id, order)
 	return id
@@ -160,7 +160,7 @@ const (
 func TestARoleGivenLateIsTakenBackByAProbe(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, tenant := o.joining(true)
-		id := o.failing(order, memberStep, false, late(30*time.Minute))
+		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 45*time.Minute)
 		if r := o.run(id); r.State != saga.Compensated || !slices.Equal(o.holds(order, tenant), []string{"member"}) {
 			t.Fatalf("the user holds %v; the run: %s", o.holds(order, tenant), describe(r))
@@ -175,7 +175,7 @@ func TestARoleGivenLateIsTakenBackByAProbe(t *testing.T) {
 func TestWhatARunThatSucceededHasGivenIsLeftByProbesOfOthers(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, tenant := o.joining(true)
-		o.failing(order, memberStep, false, late(30*time.Minute))
+		o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
 		next := newID()
 		o.start(next, order)
@@ -196,7 +196,7 @@ func TestOnlyWhoWasToHaveTheRoleClaimsIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inNight(t, func(o *outage, began time.Time) {
 				order, tenant := o.joining(true)
-				o.failing(order, memberStep, false, late(30*time.Minute))
+				o.failing(order, false, late(30*time.Minute))
 				o.at(began, 40*time.Minute)
 				other, next := order, newID()
 				differ(o, &other)
@@ -216,7 +216,7 @@ func TestOnlyWhoWasToHaveTheRoleClaimsIt(t *testing.T) {
 func TestAProbeComesBackToWhatALiveRunMayClaim(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, tenant := o.joining(true)
-		id := o.failing(order, memberStep, false, late(30*time.Minute))
+		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
 		next := o.held(order)
 		o.at(began, 26*time.Hour) // all probes would have been made
@@ -237,7 +237,7 @@ func TestAProbeComesBackToWhatALiveRunMayClaim(t *testing.T) {
 func TestWhatSomebodyGaveByHandIsLeftUnlessAnAttemptWasNeverAnswered(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, tenant := o.joining(true)
-		id := o.failing(order, memberStep, true, timeOut)
+		id := o.failing(order, true, timeOut)
 		o.at(began, 5*time.Minute)
 		o.cloud.Assign(keystone.Assignment{ProjectID: tenant, UserID: order.UserID, RoleID: o.roles[0].ID})
 		o.at(began, 29*time.Hour)
@@ -323,7 +323,7 @@ func TestACustomerMadeLateIsRemovedUnlessARunIsAboutIt(t *testing.T) {
 func TestARunWaitsForAProbeThatMayStillTakeSomethingFromIt(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, tenant := o.joining(true)
-		id := o.failing(order, memberStep, false, late(30*time.Minute))
+		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
 		var probed time.Time
 		o.faults.set(id, memberStep, true, 1, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
