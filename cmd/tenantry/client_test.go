@@ -53,7 +53,7 @@ func newHouse(t *testing.T) *house {
 	t.Cleanup(func() { billingStack.Close(); _ = records.Close() })
 	database := "TENANTRY_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "t.db")
 	billingURL := "TENANTRY_BILLING_URL=" + billingStack.URL + "/v2"
-	h.server = serveWith(t, database, billingURL, "TENANTRY_LOG_LEVEL=debug", "TENANTRY_SETTLE=0s")
+	h.server = serveWith(t, database, billingURL, "TENANTRY_LOG_LEVEL=debug", "TENANTRY_SETTLE=1s")
 
 	c, err := billing.New(billing.Config{URL: billingStack.URL + "/v2"})
 	h.ok(err)

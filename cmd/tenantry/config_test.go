@@ -64,12 +64,12 @@ func TestLoadConfig(t *testing.T) {
 			want: func(*Config) {},
 		},
 		"a file with lists, comments and digits alone": {
-			file: "# ours\ncustomer_roles: [member, seller]\nsubscription_roles:\n  - reader\ndomain: 0123 # an id\nsettle: 0s\nlease:\n",
+			file: "# ours\ncustomer_roles: [member, seller]\nsubscription_roles:\n  - reader\ndomain: 0123 # an id\nsettle: 1s\nlease:\n",
 			want: func(c *Config) {
 				c.CustomerRoles = []string{"member", "seller"}
 				c.SubscriptionRoles = []string{"reader"}
 				c.Domain = "0123"
-				c.Settle = 0
+				c.Settle = time.Second
 			},
 		},
 		"an empty file": {
@@ -204,9 +204,9 @@ func TestLoadConfigRefuses(t *testing.T) {
 			env:  []string{"TENANTRY_ALLOW_CLOUD_ADMIN_ROLE=yes"},
 			want: `allow_cloud_admin_role (TENANTRY_ALLOW_CLOUD_ADMIN_ROLE): "yes" is neither true nor false; for example true`,
 		},
-		"a time before the request": {
-			env:  []string{"TENANTRY_SETTLE=-1s"},
-			want: "settle (TENANTRY_SETTLE): -1s is less than 0s; for example 90s",
+		"no time for what comes late": {
+			env:  []string{"TENANTRY_SETTLE=0s"},
+			want: "settle (TENANTRY_SETTLE): 0s is less than 1s; for example 90s",
 		},
 		"giving up before the deadline": {
 			env:  []string{"TENANTRY_GIVE_UP_AFTER=1m"},
