@@ -28,16 +28,6 @@ func (s *Store) Migrate(ctx context.Context) (int, error) {
 	return len(results), s.explain(s.checkKey(ctx))
 }
 
-// Migrated tells whether the schema is this release's or newer.
-func (s *Store) Migrated(ctx context.Context) (bool, error) {
-	provider, err := s.migrations()
-	if err != nil {
-		return false, err
-	}
-	pending, err := provider.HasPending(ctx)
-	return !pending, err
-}
-
 // migrations are the files, and between them those that the two databases need different words for.
 func (s *Store) migrations() (*goose.Provider, error) {
 	pool, err := s.db.DB()

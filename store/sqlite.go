@@ -179,7 +179,7 @@ func (s *Store) explain(err error) error {
 	case 8: // READONLY
 		wrong = "may not be written: let the user that this runs as write the file and its directory"
 	case 13: // FULL
-		wrong = "cannot grow: its disk is full"
+		wrong = "cannot grow: its disk is full: make room there"
 	case 14: // CANTOPEN
 		wrong = "is not there or may not be read and written: let the user that this runs as read and write the file and its directory"
 	default:
