@@ -34,7 +34,7 @@ crash-matrix: ## kill a replica at every instant of a run, as `make test` does t
 SUBSCRIBES := 1000
 
 chaos: ## subscribe 1,000 users while PostgreSQL, Keystone and the replicas are stopped and killed: SUBSCRIBES=N; needs root
-	TENANTRY_TEST_CHAOS=$(SUBSCRIBES) deploy/testservices/run -- \
+	TENANTRY_TEST_CHAOS=$(SUBSCRIBES) deploy/testservices/run -- unshare --mount \
 		go test -count=1 -v -timeout 60m -run '^TestChaos$$' ./cmd/tenantry
 
 lint: ## run the linters, the import rules among them
@@ -53,9 +53,9 @@ bench: build ## measure what a subscribe costs beside its bare calls; writes ben
 	go build -o bin/bench ./cmd/tenantry/bench
 	deploy/testservices/run -- bin/bench
 
-bench-scale: ## measure whether 1,000,000 finished runs make it slower: takes up to 15 minutes and 20 GB; writes bench/ and docs/benchmarks.md
+bench-scale: ## measure whether 1,000,000 finished runs make it slower: takes up to 15 minutes and 20 GB, less with SIZES=1000,100000; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/tenantry/bench
-	deploy/testservices/run -- bin/bench scale
+	deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) scale
 
 clean: ## remove what was built
 	rm -rf bin

@@ -35,7 +35,7 @@ func (s *spaceNeeded) check(ctx context.Context, server *database, runs int) err
 	}
 	free, needed := float64(disk.Bavail)*float64(disk.Bsize), each*float64(runs)*spaceFactor+spaceBesides
 	if free < needed {
-		return fmt.Errorf("%d finished runs need some %.0f GB at %s, where %.0f GB are free: leave them out with -sizes, or make room",
+		return fmt.Errorf("%d finished runs need some %.0f GB at %s, where %.0f GB are free: leave them out (make bench-scale SIZES=1000,100000), or make room",
 			runs, needed/1e9, directory, free/1e9)
 	}
 	return nil
