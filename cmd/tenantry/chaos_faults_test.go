@@ -21,16 +21,20 @@ const (
 func (w *world) breakThings() (cease func()) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
-	every := func(n uint64, f faults, fault func(*rand.Rand)) {
+	every := func(n uint64, f faults, fault func(*rand.Rand) (hit bool)) {
 		rng := rand.New(rand.NewPCG(w.seed, n))
 		all.Go(func() {
-			for done := 0; f.most == 0 || done < f.most; done++ {
+			for done, over := 0, false; !over && (f.most == 0 || done < f.most); {
 				select {
-				case <-stop:
-					return
+				case <-stop: // few orders are left, so what has not come yet comes now
+					if over = true; done > 0 {
+						return
+					}
 				case <-time.After(f.from + upTo(rng, f.to-f.from)):
 				}
-				fault(rng)
+				if fault(rng) {
+					done++
+				}
 			}
 		})
 	}
@@ -38,14 +42,11 @@ func (w *world) breakThings() (cease func()) {
 		all.Go(func() { w.suffocate(stop) })
 	}
 	every(1, w.chaos.postgres, w.breakPostgres)
-	every(2, w.chaos.keystone, func(rng *rand.Rand) {
-		w.keystone.down(syscall.SIGKILL, upTo(rng, 2*time.Second))
-		w.count(down)
+	every(2, w.chaos.keystone, func(rng *rand.Rand) bool {
+		return w.count(down, w.keystone.down(syscall.SIGKILL, upTo(rng, 2*time.Second)))
 	})
-	every(3, w.chaos.replicas, func(rng *rand.Rand) {
-		if w.replicas[rng.IntN(len(w.replicas))].kill(upTo(rng, 2*time.Second)) {
-			w.count(killed)
-		}
+	every(3, w.chaos.replicas, func(rng *rand.Rand) bool {
+		return w.count(killed, w.replicas[rng.IntN(len(w.replicas))].kill(upTo(rng, 2*time.Second)))
 	})
 	return func() {
 		close(stop)
@@ -64,29 +65,30 @@ func (w *world) suffocate(stop <-chan struct{}) {
 	}
 	w.onePostgres.Lock()
 	defer w.onePostgres.Unlock()
+	before := w.postgres.ended()
 	if err := w.postgres.suffocate(w.full); err != nil {
 		w.t.Error(err)
 	}
-	w.count(fullDisk)
+	w.endedFull = w.postgres.ended() - before
+	w.count(fullDisk, true)
 }
 
-// breakPostgres stops it for 0 to 2 s.
-func (w *world) breakPostgres(rng *rand.Rand) {
+// breakPostgres stops it for 0 to 2 s. False: it was not there.
+func (w *world) breakPostgres(rng *rand.Rand) bool {
 	w.onePostgres.Lock()
 	defer w.onePostgres.Unlock()
 	away := upTo(rng, 2*time.Second)
 	switch rng.IntN(3) {
 	case 0:
-		if err := w.postgres.freeze(away); err != nil {
+		hit, err := w.postgres.freeze(away)
+		if err != nil {
 			w.t.Error(err)
 		}
-		w.count(frozen)
+		return w.count(frozen, hit)
 	case 1:
-		w.postgres.down(syscall.SIGINT, away)
-		w.count(shutDown)
-	case 2:
-		w.postgres.down(syscall.SIGQUIT, away)
-		w.count(crashed)
+		return w.count(shutDown, w.postgres.down(syscall.SIGINT, away))
+	default:
+		return w.count(crashed, w.postgres.down(syscall.SIGQUIT, away))
 	}
 }
 
@@ -94,12 +96,15 @@ func upTo(rng *rand.Rand, most time.Duration) time.Duration {
 	return time.Duration(rng.Int64N(int64(most)))
 }
 
-// count notes a fault.
-func (w *world) count(what string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.counts[what]++
-	w.last = time.Now()
+// count notes a fault, if it has hit anything.
+func (w *world) count(what string, hit bool) bool {
+	if hit {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.counts[what]++
+		w.last = time.Now()
+	}
+	return hit
 }
 
 func (w *world) counted(what string) int {

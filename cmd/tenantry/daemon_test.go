@@ -142,21 +142,26 @@ func (d *daemon) start() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// signal reaches it and the processes of its group, if it runs.
-func (d *daemon) signal(s syscall.Signal) {
+// signal reaches it and the processes of its group. False: it does not run.
+func (d *daemon) signal(s syscall.Signal) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.process != nil {
-		_ = syscall.Kill(-d.process.Process.Pid, s)
-	}
+	return d.process != nil && syscall.Kill(-d.process.Process.Pid, s) == nil
 }
 
-// down ends it by a signal. It stays away for so long.
-func (d *daemon) down(s syscall.Signal, away time.Duration) {
+// down ends it by a signal. It stays away for so long. False: it was away.
+func (d *daemon) down(s syscall.Signal, away time.Duration) bool {
 	d.mu.Lock()
 	d.resume = time.Now().Add(away)
 	d.mu.Unlock()
-	d.signal(s)
+	return d.signal(s)
+}
+
+// ended is how often it has.
+func (d *daemon) ended() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ends
 }
 
 // family is it and its children, if it runs.

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// exitUnavailable is how tenantry ends when its database is away.
+const exitUnavailable = 5
+
 // keptReplica is a replica that is started again whenever it has ended.
 type keptReplica struct {
 	site *site
@@ -39,9 +42,13 @@ func (k *keptReplica) keep() {
 			time.Sleep(min(pause, 50*time.Millisecond))
 			continue
 		}
-		r, serving := k.site.launch()
+		r, serving, err := k.site.launch()
 		k.process, k.killed = r, false
 		k.mu.Unlock()
+		if err != nil {
+			k.site.t.Error(err)
+			return
+		}
 
 		served := false
 		select {
@@ -59,6 +66,9 @@ func (k *keptReplica) keep() {
 		case k.killed:
 		case served:
 			k.site.t.Errorf("a replica ended by itself: %v", r.cmd.ProcessState)
+		case r.cmd.ProcessState.ExitCode() != exitUnavailable:
+			k.site.t.Errorf("a replica did not start: %v", r.cmd.ProcessState)
+			k.over = true
 		default:
 			k.refused++
 			k.resume = time.Now().Add(200 * time.Millisecond)

@@ -89,7 +89,7 @@ func (k *killer) strike() {
 		return
 	}
 	err := ask(k.t.Context(), k.database, &k.state, "SELECT state FROM steps WHERE name = $1", k.place.step)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // before the run is stored
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // before the run is stored, or the step has begun
 		k.t.Error(err)
 	}
 	k.victim.kill()

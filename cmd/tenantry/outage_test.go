@@ -18,11 +18,13 @@ import (
 // waits and says for what; and when Keystone is back all goes on by itself.
 func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	var reached, down atomic.Bool
+	var asked atomic.Int64 // while it is down
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPost && r.URL.Path == "/v3/projects" && !reached.Swap(true) {
 			down.Store(true)
 		}
 		if down.Load() {
+			asked.Add(1)
 			http.Error(w, "down for maintenance", http.StatusServiceUnavailable)
 			return
 		}
@@ -63,6 +65,15 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 		s.ok(err)
 		return ready.status == http.StatusServiceUnavailable
 	})
+	before := asked.Load()
+	for range 20 {
+		if a, err := s.subscribe(r.url, uuid.NewString(), token); err != nil || a.status != http.StatusServiceUnavailable {
+			t.Fatalf("an order is answered %d %s (%v)", a.status, a.body, err)
+		}
+	}
+	if more := asked.Load() - before; more > 3 { // a trial or two: each is a request, and maybe a login
+		t.Errorf("Keystone was asked %d times for twenty orders while it was down", more)
+	}
 
 	down.Store(false)
 	s.until(r.url, begun.ID, "succeeded")

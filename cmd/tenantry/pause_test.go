@@ -18,6 +18,7 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // pause is what a run has under way when its replica is stopped: a request, or a statement. Where BillingStack refuses to attach the tenant the run
@@ -179,8 +180,13 @@ func (p *pair) stopIn(what pause) bool {
 		if err := awaitTrue(p.t.Context(), p.database, oneStepUnderWay); err != nil {
 			close(call.release)
 			<-call.done
+			var lost bool
+			p.site.ok(ask(p.t.Context(), p.database, &lost, "SELECT epoch > 1 FROM runs WHERE idempotency_key = $1", key))
+			if !lost {
+				p.t.Fatalf("%v: its siblings do not end: %v: %s", what, err, p.site.log.read())
+			}
 			p.t.Log(what, "was left alone: ", err)
-			p.site.insist(p.replicas[0].url, key, token)
+			p.want(what, p.site.insist(p.replicas[0].url, key, token))
 			return false
 		}
 	}
@@ -220,6 +226,13 @@ func (p *pair) stopIn(what pause) bool {
 	for _, stray := range p.strays {
 		p.t.Errorf("run %s: the replica that had slept past its lease sent %s", answer.Run, stray)
 	}
+	p.want(what, answer)
+	return true
+}
+
+// want looks whether an order was answered as it should be.
+func (p *pair) want(what pause, answer workflowstest.Answer) {
+	p.t.Helper()
 	want := http.StatusCreated
 	if what.refused {
 		want = http.StatusConflict
@@ -227,7 +240,6 @@ func (p *pair) stopIn(what pause) bool {
 	if answer.Status != want {
 		p.t.Errorf("run %s: %d %s, want %d", answer.Run, answer.Status, answer.Body, want)
 	}
-	return true
 }
 
 // request carries out what an upstream is asked for, late if it is to be held up.

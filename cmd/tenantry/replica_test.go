@@ -21,26 +21,30 @@ type replica struct {
 }
 
 // launch starts a replica, with more in its environment. Once it serves, its address comes.
-func (s *site) launch(env ...string) (*replica, <-chan string) {
-	s.t.Helper()
+func (s *site) launch(env ...string) (*replica, <-chan string, error) {
 	path, err := binary()
-	s.ok(err)
+	if err != nil {
+		return nil, nil, err
+	}
 	r := &replica{cmd: exec.Command(path, "serve"), dead: make(chan struct{})}
 	r.cmd.Env = slices.Concat(s.env, []string{"TENANTRY_LISTEN=127.0.0.1:0"}, env)
 	reader, writer := io.Pipe()
 	r.cmd.Stdout, r.cmd.Stderr = writer, writer
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	s.ok(r.cmd.Start())
+	if err := r.cmd.Start(); err != nil {
+		return nil, nil, err
+	}
 	go func() { _ = r.cmd.Wait(); _ = writer.Close(); close(r.dead) }()
 	serving := make(chan string, 1)
 	go s.keepLog(reader, serving)
-	return r, serving
+	return r, serving, nil
 }
 
 // serve starts a replica, with more in its environment, and waits until it is ready.
 func (s *site) serve(env ...string) *replica {
 	s.t.Helper()
-	r, serving := s.launch(env...)
+	r, serving, err := s.launch(env...)
+	s.ok(err)
 	s.t.Cleanup(r.kill)
 	select {
 	case r.url = <-serving:
