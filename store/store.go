@@ -112,7 +112,7 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // tx runs f in a transaction.
 func (s *Store) tx(ctx context.Context, f func(tx *gorm.DB) error) error {
-	return s.db.WithContext(ctx).Transaction(f, &sql.TxOptions{})
+	return s.explain(s.db.WithContext(ctx).Transaction(f, &sql.TxOptions{}))
 }
 
 // redact takes a database's password out of an error's text.
