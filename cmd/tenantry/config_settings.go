@@ -45,10 +45,10 @@ func (c *Config) settings() []setting {
 		of("domain", &c.Domain, text, "default", "customers"),
 		of("admin_role", &c.AdminRole, text, "admin", "admin"),
 		of("allow_cloud_admin_role", &c.AllowCloudAdminRole, boolean, "false", "true"),
-		of("lease", &c.Lease, atLeast(time.Second), "10s", "10s"),
-		of("settle", &c.Settle, atLeast(time.Second), "90s", "90s"),
-		of("deadline", &c.Deadline, atLeast(time.Second), "15m", "15m"),
-		of("give_up_after", &c.GiveUpAfter, atLeast(time.Second), "24h", "24h"),
+		of("lease", &c.Lease, atLeastASecond, "10s", "10s"),
+		of("settle", &c.Settle, atLeastASecond, "90s", "90s"),
+		of("deadline", &c.Deadline, atLeastASecond, "15m", "15m"),
+		of("give_up_after", &c.GiveUpAfter, atLeastASecond, "24h", "24h"),
 		of("max_live_runs", &c.MaxLiveRuns, positive, "1000", "1000"),
 		of("log_level", &c.LogLevel, oneOf("debug", "info", "warn", "error"), "info", "debug"),
 		of("log_format", &c.LogFormat, oneOf("json", "console"), "json", "console"),
@@ -165,17 +165,15 @@ func boolean(s string) (bool, error) {
 	return s == "true", nil
 }
 
-func atLeast(least time.Duration) func(string) (time.Duration, error) {
-	return func(s string) (time.Duration, error) {
-		d, err := time.ParseDuration(s)
-		if err != nil {
-			return 0, fmt.Errorf("%q is not a duration", s)
-		}
-		if d < least {
-			return 0, fmt.Errorf("%v is less than %v", d, least)
-		}
-		return d, nil
+func atLeastASecond(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration", s)
 	}
+	if d < time.Second {
+		return 0, fmt.Errorf("%v is less than %v", d, time.Second)
+	}
+	return d, nil
 }
 
 func oneOf(words ...string) func(string) (string, error) {
