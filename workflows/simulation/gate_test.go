@@ -47,6 +47,19 @@ func tell(ctx context.Context, g gate, key string, effect func(context.Context) 
 	return err
 }
 
+// nameOf names a filter by what it asks for, in words of its own: a call's latency and fate follow from its name, so that
+// a field that is renamed must not change it.
+func nameOf(f saga.Filter) string {
+	return fmt.Sprintf("merchant=%s user=%s subject=%s project=%s live=%t rechecked=%t state=%s before=%s",
+		f.Merchant, f.User, f.Subject, f.Project, f.Live, f.Probed, f.State, f.Before)
+}
+
+// nameOfWake names what one replica tells another: see nameOf.
+func nameOfWake(w saga.Wake) string {
+	what := map[saga.WakeKind]string{saga.WakeWork: "work", saga.WakeVerb: "action", saga.WakeEnded: "ended"}[w.Kind]
+	return what + " " + w.RunID
+}
+
 // sent is a run as it is when it is sent: the engine goes on changing its own.
 func sent(run *saga.Run) *saga.Run {
 	c := *run
@@ -59,7 +72,11 @@ func (g gate) Create(ctx context.Context, n saga.NewRun) error {
 	if actor, ok := ctx.Value(actorKey{}).(string); ok {
 		g.r.admitted(actor)
 	}
-	return tell(ctx, g, "create "+n.Run.ID, func(ctx context.Context) error { return g.store.Create(ctx, n) })
+	return tell(ctx, g, "create "+n.Run.ID, func(ctx context.Context) error {
+		err := g.store.Create(ctx, n)
+		g.r.world.record.created(n, err)
+		return err
+	})
 }
 
 func (g gate) Commit(ctx context.Context, now time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
@@ -72,7 +89,10 @@ func (g gate) Commit(ctx context.Context, now time.Time, checkpoints []saga.Chec
 	}
 	var results []saga.CommitResult
 	c := call{to: database, order: g.r.world.orderOf(ids[0]), step: "checkpoint"}
-	err := g.to(ctx, c, "commit "+strings.Join(ids, " "), func(ctx context.Context) { results = g.store.Commit(ctx, now, sorted) })
+	err := g.to(ctx, c, "commit "+strings.Join(ids, " "), func(ctx context.Context) {
+		results = g.store.Commit(ctx, now, sorted)
+		g.r.world.record.committed(sorted, results)
+	})
 	inOrder := make([]saga.CommitResult, len(checkpoints))
 	for i, cp := range checkpoints {
 		if inOrder[i].Err = err; err == nil {
@@ -103,7 +123,7 @@ func (g gate) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, er
 }
 
 func (g gate) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
-	return ask(ctx, g, fmt.Sprintf("runs %+v", f), func(ctx context.Context) ([]*saga.Run, error) { return g.store.Runs(ctx, f) })
+	return ask(ctx, g, "runs "+nameOf(f), func(ctx context.Context) ([]*saga.Run, error) { return g.store.Runs(ctx, f) })
 }
 
 func (g gate) Events(ctx context.Context, id string, after int64, limit int) ([]saga.Event, error) {
@@ -111,11 +131,11 @@ func (g gate) Events(ctx context.Context, id string, after int64, limit int) ([]
 }
 
 func (g gate) AddVerb(ctx context.Context, now time.Time, v saga.Verb) error {
-	return tell(ctx, g, "add verb "+v.RunID, func(ctx context.Context) error { return g.store.AddVerb(ctx, now, v) })
+	return tell(ctx, g, "add action "+v.RunID, func(ctx context.Context) error { return g.store.AddVerb(ctx, now, v) })
 }
 
 func (g gate) Verbs(ctx context.Context, id string) ([]saga.Verb, error) {
-	return ask(ctx, g, "verbs "+id, func(ctx context.Context) ([]saga.Verb, error) { return g.store.Verbs(ctx, id) })
+	return ask(ctx, g, "actions "+id, func(ctx context.Context) ([]saga.Verb, error) { return g.store.Verbs(ctx, id) })
 }
 
 func (g gate) Token(ctx context.Context, id string) (string, error) {
@@ -152,7 +172,7 @@ func (g gate) Listen(ctx context.Context, wake func(saga.Wake)) error {
 	d, heard := g.r.world.driver, 0
 	return g.store.Listen(ctx, func(word saga.Wake) {
 		heard++
-		key := fmt.Sprint(g.r.name, " hears ", word, " #", heard)
+		key := fmt.Sprint(g.r.name, " hears ", nameOfWake(word), " #", heard)
 		if d.chance(key, "lost")%20 == 0 {
 			return
 		}

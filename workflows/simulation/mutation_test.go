@@ -1,7 +1,9 @@
 package simulation
 
 import (
+	"cmp"
 	"context"
+	"flag"
 	"net/http"
 	"strings"
 	"testing"
@@ -120,17 +122,27 @@ func (b blind) RoundTrip(req *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(req)
 }
 
+var killsFlag = flag.Int("kills", 0, "try each mutation of TestEveryMutationIsNoticed on so many seeds, and tell how many notice it")
+
 func TestEveryMutationIsNoticed(t *testing.T) {
 	for name, m := range mutants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range 1000 {
-				if _, _, broken := inBubble(t, newPlan(uint64(seed)), m, false); len(broken) > 0 {
+			kills := 0
+			for seed := range cmp.Or(*killsFlag, 1000) {
+				broken := inBubble(t, newPlan(uint64(seed)), m, false).broken
+				if len(broken) == 0 {
+					continue
+				}
+				if kills++; *killsFlag == 0 {
 					t.Logf("seed %d: %s", seed, broken[0])
 					return
 				}
 			}
-			t.Error("nobody noticed")
+			if kills == 0 {
+				t.Error("nobody noticed")
+			}
+			t.Logf("killed by %d of %d seeds", kills, *killsFlag)
 		})
 	}
 }

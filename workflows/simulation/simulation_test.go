@@ -17,25 +17,34 @@ var (
 	seedsFlag = flag.String("seeds", "", "simulate these seeds: FROM-TO")
 )
 
+// lived is what is left of a world.
+type lived struct {
+	hash, history string
+	broken        []string
+	record        *record // nil unless it was asked for
+}
+
 // inBubble runs a plan on a clock of its own.
-func inBubble(t *testing.T, p *plan, m mutations, keep bool) (hash, history string, broken []string) {
+func inBubble(t *testing.T, p *plan, m mutations, keep bool) (l lived) {
 	synctest.Test(t, func(t *testing.T) {
 		w := simulate(t, p, m, keep)
 		for _, b := range w.broken {
-			broken = append(broken, b.String())
+			l.broken = append(l.broken, b.String())
 		}
-		hash, history = w.driver.hash(), w.driver.history()
+		l.hash, l.history, l.record = w.driver.hash(), w.driver.history(), w.record
 	})
-	return hash, history, broken
+	return l
 }
 
-func try(t *testing.T, seed int) {
+func try(t *testing.T, seed int) *record {
 	t.Helper()
 	p := newPlan(uint64(seed))
-	if _, _, broken := inBubble(t, p, mutations{}, false); len(broken) > 0 {
+	world := inBubble(t, p, mutations{}, false)
+	if len(world.broken) > 0 {
 		t.Errorf("seed %d breaks\n  %s\n%s\nreplay it with\n  go test ./workflows/simulation -run '^TestSeed$' -v -seed %d",
-			seed, strings.Join(broken, "\n  "), p, seed)
+			seed, strings.Join(world.broken, "\n  "), p, seed)
 	}
+	return world.record
 }
 
 func TestSeeds(t *testing.T) {
@@ -49,11 +58,17 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	const parts = 4
+	var book recordBook
+	if *recordFlag != "" {
+		t.Cleanup(func() { book.write(t, from, to) })
+	}
 	for part := range parts {
 		t.Run(fmt.Sprintf("%d of %d", part+1, parts), func(t *testing.T) {
 			t.Parallel()
 			for seed := from + part; seed < to && !t.Failed(); seed += parts {
-				try(t, seed)
+				if r := try(t, seed); r != nil {
+					book.note(seed, r)
+				}
 			}
 		})
 	}
@@ -61,9 +76,14 @@ func TestSeeds(t *testing.T) {
 
 func TestSeed(t *testing.T) {
 	p := newPlan(uint64(*seedFlag))
-	hash, history, broken := inBubble(t, p, mutations{}, true)
-	t.Logf("%s\n%s\nhash %s", p, history, hash)
-	for _, b := range broken {
+	world := inBubble(t, p, mutations{}, true)
+	t.Logf("%s\n%s\nhash %s", p, world.history, world.hash)
+	if *recordFlag != "" {
+		if err := os.WriteFile(*recordFlag, []byte(world.record.text()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, b := range world.broken {
 		t.Error(b)
 	}
 }
@@ -72,12 +92,12 @@ func TestASeedReplays(t *testing.T) {
 	for seed := range 20 {
 		var first, then string
 		for i := range *replays {
-			hash, history, _ := inBubble(t, newPlan(uint64(seed)), mutations{}, true)
+			world := inBubble(t, newPlan(uint64(seed)), mutations{}, true)
 			if i == 0 {
-				first, then = hash, history
+				first, then = world.hash, world.history
 			}
-			if hash != first {
-				t.Fatalf("seed %d went another way the %d. time:\n%s", seed, i+1, firstDifference(then, history))
+			if world.hash != first {
+				t.Fatalf("seed %d went another way the %d. time:\n%s", seed, i+1, firstDifference(then, world.history))
 			}
 		}
 		t.Logf("seed %d: %s", seed, first)

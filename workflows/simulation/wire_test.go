@@ -50,6 +50,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 			again.Header.Set("X-Auth-Token", w.world.serviceToken())
 		}
 		answer, _ = w.world.recorder.Around(inProcess{w.handler}).RoundTrip(again) //nolint:bodyclose // the client does
+		w.world.record.wrote(again, body, answer)
 	})
 	fate, refused := errors.AsType[statusError](err)
 	switch {

@@ -48,6 +48,7 @@ type world struct {
 	recorder *workflowstest.Recorder
 	seen     workflowstest.Seen
 	broken   []workflowstest.Broken // what was seen at once
+	record   *record                // nil: nobody wants it
 
 	mutations
 }
@@ -64,6 +65,9 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	})
 	w.driver.keep = keep
 	w.store.Unfenced = m.unfenced
+	if keep || *recordFlag != "" {
+		w.record = &record{}
+	}
 	w.cloud = keystonetest.New(keystonetest.Options{
 		AdminPassword: servicePassword, TokenLifetime: p.TokenLife, Random: rand.NewChaCha8([32]byte{byte(p.Seed), byte(p.Seed >> 8)}),
 	})
@@ -82,7 +86,9 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	w.night()
 	w.broken = append(w.broken, w.check()...)
 	w.end()
-	text, err := w.store.Everything().Text()
+	all := w.store.Everything()
+	w.record.told(all.Runs, all.Events)
+	text, err := all.Text()
 	w.ok(err)
 	w.driver.note("in the end there is %s", text)
 	return w
