@@ -102,6 +102,10 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	poll, stop := e.Clock.after(e.Poll)
 	defer func() { stop() }()
 	for ctx.Err() == nil && l.ctx.Err() == nil {
+		select {
+		case <-e.kick: // the claim that follows answers it
+		default:
+		}
 		if err := e.claim(l.ctx, replica); err != nil && l.ctx.Err() == nil {
 			e.OnFault(err)
 		}

@@ -38,12 +38,13 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	of := saga.CallOf(req.Context())
 	w.world.sent(w.replica, of)
 	c := call{to: w.to, order: -1}
-	if req.Method != http.MethodGet {
+	what := name(req, of, body)
+	if req.Method != http.MethodGet && what != login {
 		c.order, c.step, c.undo, c.probe = w.world.orderOf(of.RunID), of.Step, of.Undo, of.Probe
 	}
 	var answer *http.Response
 	sent := time.Now()
-	err := w.world.driver.call(req.Context(), w.host, c, name(req, of, body), func() {
+	err := w.world.driver.call(req.Context(), w.host, c, what, func() {
 		again := req.Clone(context.WithoutCancel(req.Context()))
 		again.Body, again.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 		if w.to == keystoneAPI && again.Header.Get("X-Auth-Token") != "" && time.Since(sent) > admittedWithin {
@@ -97,12 +98,15 @@ func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
 	return saga.Fence(next)
 }
 
+// login is the name of the service's own: whichever step needs it first makes it for all.
+const login = "login"
+
 // name says what a request is, the same in every replay.
 func name(req *http.Request, call *saga.Call, body []byte) string {
 	what := req.Method + " " + req.URL.RequestURI()
 	switch {
 	case strings.HasSuffix(req.URL.Path, "/auth/tokens") && bytes.Contains(body, []byte(servicePassword)):
-		return "login" // everybody's, whoever came first
+		return login
 	case call.RunID != "":
 		return fmt.Sprintf("%s %s undo=%t %d: %s", call.RunID, call.Step, call.Undo, call.Attempt, what)
 	}
