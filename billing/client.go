@@ -38,7 +38,7 @@ type Config struct {
 // its requests once, and returns an *Error when it did not succeed.
 type Client struct {
 	base    string
-	update  string // the verb of updates
+	update  string // the action of updates
 	timeout time.Duration
 	enter   func(context.Context) (leave func(status int, err error), err error)
 	http    *http.Client

@@ -41,7 +41,7 @@ func (n creation[T]) ensure(ctx context.Context, c *Client, lookFirst bool) (T, 
 	case errors.Is(lookErr, ErrConflict):
 		return found, lookErr
 	}
-	return found, unsettled(err, lookErr)
+	return found, undecided(err, lookErr)
 }
 
 // create posts once. A server that ignores the chosen id would make one more object each time.
@@ -83,8 +83,8 @@ func stillInDoubt(err error) error {
 	return &doubt
 }
 
-// unsettled is a 409 or 500 whose look-up failed as well.
-func unsettled(err, lookErr error) error {
+// undecided is a 409 or 500 whose look-up failed as well.
+func undecided(err, lookErr error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		return err
@@ -108,7 +108,7 @@ func remove[T any](ctx context.Context, c *Client, op, collection, id string) (r
 	case errors.Is(lookErr, ErrNotFound):
 		return true, nil
 	case lookErr != nil:
-		return false, unsettled(err, lookErr)
+		return false, undecided(err, lookErr)
 	}
 	return false, err
 }

@@ -53,7 +53,7 @@ func (c *Client) call(ctx context.Context, r request) error {
 	case http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent:
 		return r.decode(status, answer)
 	}
-	return r.refusal(readFault(status, header, answer))
+	return r.errorOf(readFault(status, header, answer))
 }
 
 // turns lets in who comes first.
@@ -131,7 +131,7 @@ func (s *sending) never() bool { return s.asked.Load() && !s.connected.Load() }
 // lost classifies a request without an answer. caller is the context before this request's own time-out.
 func (r request) lost(caller context.Context, err error, neverSent bool) error {
 	e := &Error{Kind: Unknown, Op: r.op, MaybeDone: r.write(), Err: err}
-	// http.Client puts verb and URL before the cause; Op says that already.
+	// http.Client puts action and URL before the cause; Op says that already.
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		e.Err = u.Err
 	}
@@ -190,8 +190,8 @@ func (r request) decode(status int, answer []byte) error {
 	return nil
 }
 
-// refusal makes an Error of a fault, without any look-up.
-func (r request) refusal(f fault) error {
+// errorOf makes an Error of a fault, without any look-up.
+func (r request) errorOf(f fault) error {
 	e := &Error{Op: r.op, Status: f.status, RetryAfter: f.retryAfter, Message: f.text, Err: f.cause()}
 	if r.item != "" && f.notFound(r.item) {
 		e.Kind, e.Err = Permanent, ErrNotFound

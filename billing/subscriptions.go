@@ -112,7 +112,7 @@ func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, re
 		case errors.Is(lookErr, ErrNotFound):
 			err = lookErr
 		case lookErr != nil:
-			err = unsettled(err, lookErr)
+			err = undecided(err, lookErr)
 		}
 	}
 	if err == nil && (got.ID != subscriptionID || got.ResourceID != resourceID) {

@@ -1,5 +1,5 @@
 // Package keystone says what Tenantry needs of an OpenStack Identity service: projects, role assignments and tokens, in
-// verbs that may be repeated, and errors that say whether repeating them makes sense.
+// actions that may be repeated, and errors that say whether repeating them makes sense.
 //
 // The package knows no wire format. keystone/v3 speaks Identity v3; keystonetest is a Keystone for tests and demonstrations.
 package keystone
@@ -36,7 +36,7 @@ type Identity interface {
 	FindProject(ctx context.Context, domainID, name string) (Project, error)
 
 	// EnsureProject makes a project or finds the one that already has its name in its domain. It does not decide whether a
-	// found one may be used: made tells that the project carries n.Mark, so that it stems from this or an earlier call
+	// found one may be used: made tells that the project carries n.RunTag, so that it stems from this or an earlier call
 	// with the same mark; otherwise the project's tags tell the caller whose it is.
 	//
 	// A first attempt is a single request; a name already taken costs one more. With n.LookFirst the name is looked up
@@ -46,7 +46,7 @@ type Identity interface {
 	// RemoveProject deletes the project if, and only if, it carries the mark, with the role assignments on it. It is looked
 	// up by name and domain where p has both (so that it is found whatever request made it), else by id. No such project,
 	// and a project without the mark, which is left as it is, are success; removed is then empty.
-	RemoveProject(ctx context.Context, p Project, mark string) (removed Project, err error)
+	RemoveProject(ctx context.Context, p Project, runTag string) (removed Project, err error)
 
 	// EnsureAssignment gives the role to the user on the project; it is success if he has it already. ErrNotFound if
 	// one of the three does not exist.
@@ -99,8 +99,8 @@ type NewProject struct {
 	Description string
 	// Tags are at most 80, each of 1 to 255 characters other than "/" and ",".
 	Tags []string
-	// Mark is the tag that tells who made the project. It is added to Tags if it is not one of them.
-	Mark string
+	// RunTag is the tag that tells who made the project. It is added to Tags if it is not one of them.
+	RunTag string
 	// LookFirst says that an earlier attempt may have made the project already.
 	LookFirst bool
 }

@@ -18,9 +18,9 @@ func TestAScopedTokenNeverShowsItsID(t *testing.T) {
 	}
 	nested := struct{ T keystone.ScopedToken }{token}
 	shown := make([]string, 0, 20)
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+	for _, action := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		for _, v := range []any{token, &token, nested} {
-			shown = append(shown, fmt.Sprintf(verb, v))
+			shown = append(shown, fmt.Sprintf(action, v))
 		}
 	}
 	for _, v := range []any{token, &token, nested} {

@@ -52,7 +52,7 @@ func (t ScopedToken) String() string {
 // GoString is String, for %#v.
 func (t ScopedToken) GoString() string { return t.String() }
 
-// Format prints String whatever the verb.
+// Format prints String whatever the action.
 func (t ScopedToken) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprint(f, t.String())
 }

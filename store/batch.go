@@ -66,7 +66,7 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	for i := range cp.Events {
 		row, err := rowOfEvent(&cp.Events[i])
 		if err == nil {
-			err = readable(row.Step, row.Verb, row.Who, row.Why, row.RequestID)
+			err = readable(row.Step, row.Action, row.Who, row.Why, row.RequestID)
 		}
 		if err != nil {
 			return err

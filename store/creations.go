@@ -25,8 +25,8 @@ type creation struct {
 
 // Most runs that go into one statement, and how long it may take: it is not only for who asked first.
 const (
-	mostCreations = 64
-	creationTime  = 30 * time.Second
+	maxCreations = 64
+	creationTime = 30 * time.Second
 )
 
 // create inserts a run with all others that wait.
@@ -51,7 +51,7 @@ func (c *creations) create(ctx context.Context, rows newRunRows) error {
 // insertGroup inserts those who wait, the first of whom calls it, and leaves the next group to its first.
 func (c *creations) insertGroup(ctx context.Context) {
 	c.mu.Lock()
-	n := min(len(c.waiting), mostCreations)
+	n := min(len(c.waiting), maxCreations)
 	group := c.waiting[:n:n]
 	c.waiting = c.waiting[n:]
 	c.mu.Unlock()

@@ -38,7 +38,7 @@ func TestRunsThatComeTogetherAreInsertedTogether(t *testing.T) {
 	}
 	create(0)
 	<-entered
-	const others = mostCreations + 10
+	const others = maxCreations + 10
 	for i := range others {
 		create(int64(i))
 	}
@@ -56,7 +56,7 @@ func TestRunsThatComeTogetherAreInsertedTogether(t *testing.T) {
 	}
 	close(gate)
 	all.Wait()
-	if got, want := fmt.Sprint(groups), fmt.Sprint([]int{1, mostCreations, 10}); got != want {
+	if got, want := fmt.Sprint(groups), fmt.Sprint([]int{1, maxCreations, 10}); got != want {
 		t.Errorf("groups: got %s, want %s", got, want)
 	}
 }

@@ -24,8 +24,8 @@ func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	if f.Live {
 		db = db.Where("runs.ended_at IS NULL")
 	}
-	if f.Probed {
-		db = db.Where("runs.probes > 0")
+	if f.AwaitsRecheck {
+		db = db.Where("runs.rechecks > 0")
 	}
 	order := "runs.id DESC"
 	switch column, value := leading(f); {
@@ -54,7 +54,7 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 	}
 	switch f.Workflow {
 	case "":
-	case usualWorkflow:
+	case defaultWorkflow:
 		db = db.Where("runs.workflow = 'subscribe'")
 	default:
 		db = db.Where("runs.workflow = ? AND runs.workflow <> 'subscribe'", f.Workflow)
@@ -98,19 +98,19 @@ func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB
 	return db
 }
 
-// usualWorkflow is that of most runs, which the index of workflows leaves out.
-const usualWorkflow = "subscribe"
+// defaultWorkflow is that of most runs, which the index of workflows leaves out.
+const defaultWorkflow = "subscribe"
 
 // leading names the first column of the index to go through, before the run's id. Left to itself, PostgreSQL goes through
 // all runs where it takes the wanted ones for frequent: of a merchant who has long had no run it would meet everybody
 // else's first. It cannot when the order begins with the column.
 func leading(f saga.Filter) (column, value string) {
 	switch {
-	case f.Subject != "" && (f.Live || f.Probed):
+	case f.Subject != "" && (f.Live || f.AwaitsRecheck):
 		return "runs.subject", f.Subject
 	case f.User != "":
 		return "runs.user_id", f.User
-	case f.Workflow != "" && f.Workflow != usualWorkflow:
+	case f.Workflow != "" && f.Workflow != defaultWorkflow:
 		return "runs.workflow", f.Workflow
 	case f.Merchant != "" && (f.State == "" || f.State.Ended()):
 		return "runs.merchant_id", f.Merchant

@@ -81,7 +81,7 @@ var finishedRuns = []string{
 	`ALTER TABLE events SET (autovacuum_enabled = off)`, `ALTER TABLE objects SET (autovacuum_enabled = off)`,
 	`ALTER TABLE idempotency_keys SET (autovacuum_enabled = off)`,
 	`INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, plan_id, on_failure, input,
-		idempotency_key, fingerprint, pinned_steps, created_at, state, updated_at, ended_at, worked, budget_from, probes, take_overs,
+		idempotency_key, fingerprint, pinned_steps, created_at, state, updated_at, ended_at, worked, budget_from, rechecks, take_overs,
 		holds_subject, epoch, version, last_seq)
 	SELECT lpad(to_hex(ms >> 16), 8, '0') || '-' || lpad(to_hex(ms & 65535), 4, '0') || '-7000-8000-' || lpad(i::text, 12, '0'),
 		'subscribe', 1, CASE WHEN i > FINISHED * 0.9 THEN 'old' ELSE 'm' || i % 10 END, 'default', 's' || i, 'u' || i, 'p', 'compensate', '{}', 'k' || i, '', (SELECT json_agg(json_build_object('name', 'step' || n))::text FROM generate_series(1, 10) n), ms * 1000,
@@ -90,7 +90,7 @@ var finishedRuns = []string{
 	FROM (SELECT i, (extract(epoch FROM now())::bigint - 60 - i * 1000) * 1000 AS ms FROM generate_series(1, FINISHED) i) n`,
 	`INSERT INTO steps (run_id, name, state, attempts, undos, unknowns)
 	SELECT id, 'step' || n, 'succeeded', 1, 0, 0 FROM runs, generate_series(1, 10) n`,
-	`INSERT INTO events (run_id, seq, at, epoch, kind, step, attempt, verb, who, why, request_id)
+	`INSERT INTO events (run_id, seq, at, epoch, kind, step, attempt, action, who, why, request_id)
 	SELECT id, n, 0, 1, 'succeeded', '', 1, '', '', '', '' FROM runs, generate_series(1, 12) n`,
 	`INSERT INTO objects (run_id, kind, id, step, cloud, name, origin)
 	SELECT id, kind, kind || ' of ' || user_id, '', '', '', 'own' FROM runs, unnest(ARRAY['customer', 'subscription', 'project']) kind`,
@@ -161,7 +161,7 @@ func (g *growth) measureAll(ctx context.Context, now time.Time) {
 	g.measure("get by key", func() error { _, err := g.RunOfKey(ctx, old.Merchant, old.Key); return err })
 	g.measure("version", func() error { _, _, err := g.Tip(ctx, old.ID); return err })
 	g.measure("events", func() error { _, err := g.Events(ctx, old.ID, 6, 100); return err })
-	g.measure("verbs", func() error { _, err := g.Verbs(ctx, old.ID); return err })
+	g.measure("actions", func() error { _, err := g.Actions(ctx, old.ID); return err })
 	if _, err := g.Join(ctx, "r", now.Add(time.Hour)); err != nil {
 		g.t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func (g *growth) measureLists(ctx context.Context, now time.Time, old *saga.Run)
 		"merchant and running, of which none": {Merchant: "m3", State: saga.Running},
 		"workflow":                            {Workflow: "subscribe"}, "workflow of none": {Workflow: "w"},
 		"live about a subject":                {Subject: old.Subject, Live: true},
-		"probed about a subject":              {Subject: old.Subject, Probed: true},
+		"rechecked about a subject":           {Subject: old.Subject, AwaitsRecheck: true},
 		"a user's about a subject, succeeded": {Subject: old.Subject, User: old.User, State: saga.Succeeded},
 		"since an hour":                       {Since: now.Add(-time.Hour)}, "since now": {Since: now},
 	} {

@@ -56,6 +56,56 @@ func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 	}
 }
 
+// What an older release stored in its words is read in today's.
+func TestMigrationRenamesWhatIsStored(t *testing.T) {
+	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Open(t.Context(), url(t), make([]byte, KeySize))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			provider, err := s.migrations()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := provider.UpTo(t.Context(), 7); err != nil {
+				t.Fatal(err)
+			}
+			for _, statement := range []string{
+				`INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, plan_id, on_failure, input,
+					idempotency_key, fingerprint, pinned_steps, created_at, state, reason, updated_at, worked, budget_from, probes, take_overs,
+					holds_subject, epoch, version, last_seq)
+				VALUES ('run', 'w', 1, 'm', '', 's', '', '', 'hold', '{}', '', '', '[]', 1, 'compensating',
+					'{"kind":"settle","code":"c","detail":"a \"kind\" of","fix_by":"nobody","at":"2026-01-02T03:04:05Z"}', 1, 0, 1, 2, 0, true, 1, 1, 2)`,
+				`INSERT INTO events (run_id, seq, at, epoch, kind, step, attempt, verb, who, why, request_id) VALUES
+					('run', 1, 1, 1, 'verb', '', 0, 'retry', 'op', 'because', ''), ('run', 2, 1, 1, 'probed', '', 0, '', '', '', '')`,
+				`INSERT INTO verbs (id, run_id, name, step, who, why, at) VALUES (7, 'run', 'hold', '', 'op', 'because', 1)`,
+			} {
+				if err := s.db.Exec(statement).Error; err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := s.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			run := shows(t, s, []saga.StepRow{})
+			if run.Rechecks != 2 || run.Reason == nil || run.Reason.Kind != saga.WaitsForLateWindow {
+				t.Errorf("the run is read as %+v, for %+v", run, run.Reason)
+			}
+			events, err := s.Events(t.Context(), "run", 0, 10)
+			if err != nil || len(events) != 2 || events[0].Kind != saga.EventAction || events[0].Action != "retry" ||
+				events[1].Kind != saga.EventRechecked {
+				t.Errorf("the events are read as %+v, %v", events, err)
+			}
+			actions, err := s.Actions(t.Context(), "run")
+			if err != nil || len(actions) != 1 || actions[0].ID != 7 || actions[0].Name != saga.Hold {
+				t.Errorf("the actions are read as %+v, %v", actions, err)
+			}
+		})
+	}
+}
+
 // shows reads the run and compares its steps.
 func shows(t *testing.T, s *Store, want []saga.StepRow) *saga.Run {
 	t.Helper()

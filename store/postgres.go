@@ -25,7 +25,7 @@ var (
 )
 
 // pgCommitStatement writes runs, steps and events, which is what most checkpoints hold; with more also objects, consumed
-// verbs and the end of tokens. What a statement does not do is not planned, set up and torn down either. The fence is the
+// actions and the end of tokens. What a statement does not do is not planned, set up and torn down either. The fence is the
 // condition of the UPDATE itself: PostgreSQL asks it again of a row that somebody else has just changed. Rows are locked in
 // the order in which they are given.
 func pgCommitStatement(more bool) string {
@@ -60,7 +60,7 @@ WITH given AS MATERIALIZED (
 	FROM json_populate_recordset(NULL::events, ?::json) c JOIN run ON run.id = c.run_id
 )` + extra + `
 SELECT run.id,
-	EXISTS (SELECT 1 FROM verbs v WHERE v.run_id = run.id AND ` + waiting + `) AS verbs,
+	EXISTS (SELECT 1 FROM actions v WHERE v.run_id = run.id AND ` + waiting + `) AS actions,
 	run.ended_at IS NOT NULL AND EXISTS (SELECT 1 FROM runs n
 		WHERE n.subject = run.subject AND n.ended_at IS NULL AND n.id <> run.id) AS successor
 FROM run
@@ -73,7 +73,7 @@ var pgCommitExtra = `, object AS (
 	FROM json_populate_recordset(NULL::objects, ?::json) c JOIN run ON run.id = c.run_id
 	ON CONFLICT (run_id, kind, id) DO UPDATE SET removed_at = excluded.removed_at
 ), consumed AS (
-	UPDATE verbs v SET consumed_at = ?
+	UPDATE actions v SET consumed_at = ?
 	FROM json_array_elements_text(?::json) c (id)
 	WHERE v.id = c.id::bigint AND v.run_id IN (SELECT id FROM run)
 ), token AS (
@@ -114,7 +114,7 @@ func (s *Store) commitPostgres(
 	var written []writtenRow
 	for rows.Next() {
 		var w writtenRow
-		if err := rows.Scan(&w.ID, &w.Verbs, &w.Successor); err != nil {
+		if err := rows.Scan(&w.ID, &w.Actions, &w.Successor); err != nil {
 			return nil, err
 		}
 		written = append(written, w)
@@ -125,7 +125,7 @@ func (s *Store) commitPostgres(
 // writtenRow tells of one checkpoint that passed its fence.
 type writtenRow struct {
 	ID        string
-	Verbs     bool
+	Actions   bool
 	Successor bool
 }
 
@@ -134,7 +134,7 @@ func answer(checkpoints []saga.Checkpoint, written []writtenRow) []saga.CommitRe
 	for i, cp := range checkpoints {
 		for _, w := range written {
 			if w.ID == cp.Run.ID {
-				results[i] = saga.CommitResult{Verbs: w.Verbs, Successor: w.Successor}
+				results[i] = saga.CommitResult{Actions: w.Actions, Successor: w.Successor}
 			}
 		}
 	}

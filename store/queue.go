@@ -124,7 +124,7 @@ WITH RECURSIVE merchant (id) AS (
 )`
 
 // due gives what is due its turns: see saga.Queue. woken chooses the runs whose predecessor about the same subject is
-// gone, or that a verb waits for. Each part lies in an index of live rows.
+// gone, or that an action waits for. Each part lies in an index of live rows.
 const (
 	due = `
 SELECT r.id, COALESCE(held.runs, 0) + ROW_NUMBER() OVER (PARTITION BY r.merchant_id ORDER BY r.id) AS turn
@@ -137,7 +137,7 @@ WHERE ` + isDue
 SELECT r.id, 0 FROM runs r WHERE r.waits_for IS NOT NULL AND r.replica_id IS NULL AND NOT EXISTS (
 	SELECT 1 FROM runs o WHERE o.subject = r.subject AND o.ended_at IS NULL AND o.id <> r.id
 		AND (o.id < r.id OR o.holds_subject))
-UNION ALL SELECT r.id, 0 FROM verbs v JOIN runs r ON r.id = v.run_id WHERE v.consumed_at IS NULL AND r.replica_id IS NULL`
+UNION ALL SELECT r.id, 0 FROM actions v JOIN runs r ON r.id = v.run_id WHERE v.consumed_at IS NULL AND r.replica_id IS NULL`
 )
 
 // chosen are the first of all those.

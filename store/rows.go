@@ -36,7 +36,7 @@ type runRow struct {
 	DueAt           *int64  `gorm:"column:due_at" json:"due_at,omitempty"`
 	Worked          int64   `gorm:"column:worked" json:"worked"`
 	BudgetFrom      int64   `gorm:"column:budget_from" json:"budget_from"`
-	Probes          int     `gorm:"column:probes" json:"probes"`
+	Rechecks        int     `gorm:"column:rechecks" json:"rechecks"`
 	TakeOvers       int     `gorm:"column:take_overs" json:"take_overs"`
 	HoldsSubject    bool    `gorm:"column:holds_subject" json:"holds_subject"`
 	ReplicaID       *string `gorm:"column:replica_id" json:"replica_id,omitempty"`
@@ -59,7 +59,7 @@ var (
 	}
 	runMutable = []string{
 		"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
-		"budget_from", "probes", "take_overs", "holds_subject", "replica_id", "last_seq",
+		"budget_from", "rechecks", "take_overs", "holds_subject", "replica_id", "last_seq",
 	}
 	runFence    = []string{"epoch", "version"}
 	stepPinned  = []string{"run_id", "name"}
@@ -68,7 +68,7 @@ var (
 		"undone_at",
 	}
 	eventColumns = []string{
-		"run_id", "seq", "at", "epoch", "kind", "step", "attempt", "started_at", "verb", "who", "why", "request_id",
+		"run_id", "seq", "at", "epoch", "kind", "step", "attempt", "started_at", "action", "who", "why", "request_id",
 		"failure",
 	}
 	objectColumns = []string{"run_id", "kind", "id", "step", "cloud", "name", "origin", "removed_at"}
@@ -104,7 +104,7 @@ type eventRow struct {
 	Step      string  `gorm:"column:step" json:"step"`
 	Attempt   int     `gorm:"column:attempt" json:"attempt"`
 	StartedAt *int64  `gorm:"column:started_at" json:"started_at,omitempty"`
-	Verb      string  `gorm:"column:verb" json:"verb"`
+	Action    string  `gorm:"column:action" json:"action"`
 	Who       string  `gorm:"column:who" json:"who"`
 	Why       string  `gorm:"column:why" json:"why"`
 	RequestID string  `gorm:"column:request_id" json:"request_id"`
@@ -128,7 +128,7 @@ type objectRow struct {
 // TableName names the table to gorm.
 func (objectRow) TableName() string { return "objects" }
 
-type verbRow struct {
+type actionRow struct {
 	ID         int64  `gorm:"column:id;primaryKey;autoIncrement:false"`
 	RunID      string `gorm:"column:run_id"`
 	Name       string `gorm:"column:name"`
@@ -140,7 +140,7 @@ type verbRow struct {
 }
 
 // TableName names the table to gorm.
-func (verbRow) TableName() string { return "verbs" }
+func (actionRow) TableName() string { return "actions" }
 
 func rowOfRun(r *saga.Run) (runRow, error) {
 	row := runRow{
@@ -148,7 +148,7 @@ func rowOfRun(r *saga.Run) (runRow, error) {
 		Subject: r.Subject, UserID: r.User, PlanID: r.Plan, OnFailure: string(r.OnFailure), Input: string(r.Input),
 		IdempotencyKey: r.Key, Fingerprint: r.Fingerprint, RetryOf: text(r.RetryOf), CreatedAt: r.CreatedAt.UnixMicro(),
 		State: string(r.State), WaitsFor: text(r.WaitsFor), UpdatedAt: r.UpdatedAt.UnixMicro(), EndedAt: micros(r.EndedAt),
-		DueAt: micros(r.DueAt), Worked: r.Worked.Microseconds(), BudgetFrom: r.BudgetFrom.UnixMicro(), Probes: r.Probes,
+		DueAt: micros(r.DueAt), Worked: r.Worked.Microseconds(), BudgetFrom: r.BudgetFrom.UnixMicro(), Rechecks: r.Rechecks,
 		TakeOvers: r.TakeOvers, HoldsSubject: r.HoldsSubject, ReplicaID: text(r.Replica), Epoch: r.Epoch,
 		Version: r.Version, LastSeq: r.Seq,
 	}
@@ -173,7 +173,7 @@ func (row *runRow) run() (*saga.Run, error) {
 		Fingerprint: row.Fingerprint, RetryOf: plain(row.RetryOf), CreatedAt: at(row.CreatedAt),
 		State: saga.RunState(row.State), WaitsFor: plain(row.WaitsFor), UpdatedAt: at(row.UpdatedAt),
 		EndedAt: maybeAt(row.EndedAt), DueAt: maybeAt(row.DueAt), Worked: time.Duration(row.Worked) * time.Microsecond,
-		BudgetFrom: at(row.BudgetFrom), Probes: row.Probes, TakeOvers: row.TakeOvers, HoldsSubject: row.HoldsSubject,
+		BudgetFrom: at(row.BudgetFrom), Rechecks: row.Rechecks, TakeOvers: row.TakeOvers, HoldsSubject: row.HoldsSubject,
 		RetriedBy: plain(row.RetriedBy), Replica: plain(row.ReplicaID), Epoch: row.Epoch, Version: row.Version, Seq: row.LastSeq,
 	}
 	err := decode(row.Reason, &r.Reason)
@@ -216,7 +216,7 @@ func (row *stepRow) tell(s *saga.StepRow) error {
 func rowOfEvent(e *saga.Event) (eventRow, error) {
 	row := eventRow{
 		RunID: e.RunID, Seq: e.Seq, At: e.At.UnixMicro(), Epoch: e.Epoch, Kind: string(e.Kind), Step: e.Step,
-		Attempt: e.Attempt, Verb: e.Verb, Who: e.Who, Why: e.Why, RequestID: e.RequestID,
+		Attempt: e.Attempt, Action: e.Action, Who: e.Who, Why: e.Why, RequestID: e.RequestID,
 	}
 	if !e.StartedAt.IsZero() {
 		row.StartedAt = micros(&e.StartedAt)
@@ -227,7 +227,7 @@ func rowOfEvent(e *saga.Event) (eventRow, error) {
 func (row *eventRow) event() (saga.Event, error) {
 	e := saga.Event{
 		RunID: row.RunID, Seq: row.Seq, At: at(row.At), Epoch: row.Epoch, Kind: saga.EventKind(row.Kind), Step: row.Step,
-		Attempt: row.Attempt, Verb: row.Verb, Who: row.Who, Why: row.Why, RequestID: row.RequestID,
+		Attempt: row.Attempt, Action: row.Action, Who: row.Who, Why: row.Why, RequestID: row.RequestID,
 	}
 	if row.StartedAt != nil {
 		e.StartedAt = at(*row.StartedAt)
@@ -249,9 +249,9 @@ func (row *objectRow) object() saga.Object {
 	}
 }
 
-func (row *verbRow) verb() saga.Verb {
-	return saga.Verb{
-		ID: row.ID, RunID: row.RunID, Name: saga.VerbName(row.Name), Step: row.Step, Who: row.Who, Why: row.Why,
+func (row *actionRow) action() saga.Action {
+	return saga.Action{
+		ID: row.ID, RunID: row.RunID, Name: saga.ActionName(row.Name), Step: row.Step, Who: row.Who, Why: row.Why,
 		At: at(row.At),
 	}
 }

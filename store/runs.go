@@ -126,9 +126,9 @@ func (s *Store) Events(ctx context.Context, runID string, after int64, limit int
 	return events, nil
 }
 
-// AddVerb stores a verb and makes the run due if nobody works on it. The run's row is locked first, so that a release
-// under way sees the verb or is seen by it.
-func (s *Store) AddVerb(ctx context.Context, now time.Time, v saga.Verb) error {
+// AddAction stores an action and makes the run due if nobody works on it. The run's row is locked first, so that a release
+// under way sees the action or is seen by it.
+func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		due := "CASE WHEN replica_id IS NULL THEN ? ELSE due_at END"
 		result := tx.Model(&runRow{}).Where("id = ?", v.RunID).
@@ -139,13 +139,13 @@ func (s *Store) AddVerb(ctx context.Context, now time.Time, v saga.Verb) error {
 		if result.RowsAffected == 0 {
 			return saga.ErrNotFound
 		}
-		row := verbRow{
+		row := actionRow{
 			ID: now.UnixMicro(), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: saga.Clean(v.Who),
 			Why: saga.Clean(v.Why), At: v.At.UnixMicro(),
 		}
-		for { // two verbs may be asked for in one microsecond
+		for { // two actions may be asked for in one microsecond
 			var taken int64
-			if err := tx.Model(&verbRow{}).Where("id = ?", row.ID).Count(&taken).Error; err != nil {
+			if err := tx.Model(&actionRow{}).Where("id = ?", row.ID).Count(&taken).Error; err != nil {
 				return err
 			}
 			if taken == 0 {
@@ -156,21 +156,21 @@ func (s *Store) AddVerb(ctx context.Context, now time.Time, v saga.Verb) error {
 		if err := tx.Create(&row).Error; err != nil {
 			return err
 		}
-		return s.notify(tx, "verb "+v.RunID)
+		return s.notify(tx, "action "+v.RunID)
 	})
 }
 
-// Verbs reads the verbs of a run that nobody has consumed, oldest first.
-func (s *Store) Verbs(ctx context.Context, runID string) ([]saga.Verb, error) {
-	var rows []verbRow
+// Actions reads the actions of a run that nobody has consumed, oldest first.
+func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error) {
+	var rows []actionRow
 	err := s.db.WithContext(ctx).Select("id, run_id, name, step, who, why, at").
 		Where("run_id = ? AND consumed_at IS NULL", runID).Order("id").Find(&rows).Error
 	if err != nil {
-		return nil, fmt.Errorf("reading the verbs of run %s: %w", runID, err)
+		return nil, fmt.Errorf("reading the actions of run %s: %w", runID, err)
 	}
-	verbs := make([]saga.Verb, len(rows))
+	actions := make([]saga.Action, len(rows))
 	for i := range rows {
-		verbs[i] = rows[i].verb()
+		actions[i] = rows[i].action()
 	}
-	return verbs, nil
+	return actions, nil
 }

@@ -113,7 +113,7 @@ func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) erro
 			runs = append(runs, id)
 		}
 	}
-	return tx.Model(&verbRow{}).Where("id IN ? AND run_id IN ?", b.consumed, runs).
+	return tx.Model(&actionRow{}).Where("id IN ? AND run_id IN ?", b.consumed, runs).
 		Update("consumed_at", now.UnixMicro()).Error
 }
 
@@ -121,8 +121,8 @@ func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) erro
 func lookAround(tx *gorm.DB, run *checkpointRow) (writtenRow, error) {
 	w := writtenRow{ID: run.ID}
 	var n int64
-	err := tx.Model(&verbRow{}).Where("run_id = ? AND consumed_at IS NULL", run.ID).Count(&n).Error
-	w.Verbs = n > 0
+	err := tx.Model(&actionRow{}).Where("run_id = ? AND consumed_at IS NULL", run.ID).Count(&n).Error
+	w.Actions = n > 0
 	if err != nil || run.EndedAt == nil {
 		return w, err
 	}

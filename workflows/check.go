@@ -15,15 +15,15 @@ import (
 const fresh = 10 * time.Second
 
 // stale tells that plan and customer were looked at too long ago.
-func (u Upstreams) stale(o *Order) bool { return u.Now().Sub(o.CheckedAt) > fresh }
+func (u Deps) stale(o *Order) bool { return u.Now().Sub(o.CheckedAt) > fresh }
 
 // check looks again at what the order relies on: a run about the same customer may have gone before it. On an existing
 // customer tenant it also notes which roles the user lacks, for only those may ever be taken away again.
-func (u Upstreams) check(ctx context.Context, o *Order) error {
+func (u Deps) check(ctx context.Context, o *Order) error {
 	if u.stale(o) {
 		_, err := u.Billing.Plan(ctx, o.MerchantID, o.PlanID)
 		if errors.Is(err, billing.ErrNotFound) {
-			return refusal{saga.Permanent, "plan-gone", "plan " + o.PlanID + " does not exist any more", saga.FixByMerchant}
+			return StepError{saga.Permanent, "plan-gone", "plan " + o.PlanID + " does not exist any more", saga.FixByMerchant}
 		}
 		if err != nil {
 			return err
@@ -32,13 +32,13 @@ func (u Upstreams) check(ctx context.Context, o *Order) error {
 	if o.NewCustomer != nil {
 		return nil
 	}
-	err := u.awaitProbes(ctx, o)
+	err := u.awaitRechecks(ctx, o)
 	if err != nil {
 		return err
 	}
 	_, err = u.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
 	if errors.Is(err, billing.ErrNotFound) {
-		return refusal{
+		return StepError{
 			saga.Permanent, "customer-gone", "customer " + o.CustomerID + " does not exist any more", saga.FixByMerchant,
 		}
 	}
@@ -49,7 +49,7 @@ func (u Upstreams) check(ctx context.Context, o *Order) error {
 }
 
 // noteRoles stores the customer roles that the user does not hold on an existing customer tenant.
-func (u Upstreams) noteRoles(ctx context.Context, o *Order) error {
+func (u Deps) noteRoles(ctx context.Context, o *Order) error {
 	id, err := u.Identity(o.Cloud)
 	if err != nil {
 		return err

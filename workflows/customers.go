@@ -8,12 +8,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// removeCustomer removes the customer that the run made. One that a probe finds may have been ordered for since.
-func (u Upstreams) removeCustomer(ctx context.Context, o *Order) error {
+// removeCustomer removes the customer that the run made. One that a re-check finds may have been ordered for since.
+func (u Deps) removeCustomer(ctx context.Context, o *Order) error {
 	if o.NewCustomer == nil {
 		return nil
 	}
-	if saga.CallOf(ctx).Probe {
+	if saga.CallOf(ctx).Recheck {
 		_, err := u.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
 		if errors.Is(err, billing.ErrNotFound) {
 			return nil

@@ -102,7 +102,7 @@ func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Re
 	late := req.Clone(context.WithoutCancel(req.Context()))
 	late.Body = io.NopCloser(bytes.NewReader(body))
 	<-req.Context().Done()
-	time.AfterFunc(settle/2, func() { // far from the next look-up and from the end of settle: machines may be slow
+	time.AfterFunc(lateWindow/2, func() { // far from the next look-up and from the end of the late window: machines may be slow
 		defer done()
 		if resp, err := next.RoundTrip(late); err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)
@@ -275,7 +275,7 @@ func (w *world) see(t *testing.T, id, step string, times int, e ends, whole stri
 		if end(r) == want {
 			waited++
 		}
-		return end(r) == want && (want != waits && want != undoing || waited > 1) || r.State.Settled()
+		return end(r) == want && (want != waits && want != undoing || waited > 1) || over(r)
 	})
 	if got := end(run); got != want {
 		t.Fatalf("ended %q, want %q: %s", got, want, describe(run))
@@ -285,7 +285,7 @@ func (w *world) see(t *testing.T, id, step string, times int, e ends, whole stri
 			t.Errorf("the reason does not tell: %+v", run.Reason)
 		}
 		w.faults.lift(id)
-		err := ask(w, saga.Verb{RunID: id, Name: saga.Retry, Who: "op", Why: "it is repaired"})
+		err := ask(w, saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "it is repaired"})
 		if refused, ok := errors.AsType[*saga.RefusedError](err); err != nil && !ok {
 			t.Fatal(refused)
 		}
@@ -309,7 +309,7 @@ func end(r *saga.Run) string {
 	switch {
 	case r.State == saga.Waiting && r.Reason.Kind == saga.WaitsForUpstream:
 		return waits
-	case r.State == saga.Compensating && r.Reason != nil && r.Reason.Kind != saga.WaitsForSettle:
+	case r.State == saga.Compensating && r.Reason != nil && r.Reason.Kind != saga.WaitsForLateWindow:
 		return undoing
 	}
 	return string(r.State)

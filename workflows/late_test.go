@@ -89,9 +89,9 @@ func (o *outage) held(order workflows.Order) (id string) {
 	return id
 }
 
-func (o *outage) ask(id string, verb saga.VerbName) {
+func (o *outage) ask(id string, action saga.ActionName) {
 	o.t.Helper()
-	_, err := o.engine.Ask(o.t.Context(), saga.Verb{RunID: id, Name: verb, Who: "op", Why: "because"})
+	_, err := o.engine.Act(o.t.Context(), saga.Action{RunID: id, Name: action, Who: "op", Why: "because"})
 	o.ok(err)
 }
 
@@ -137,7 +137,7 @@ func (o *outage) tenants(order workflows.Order) (n int) {
 	return n
 }
 
-// inNight runs a story in a bubble of time, and ends it when all probes are made.
+// inNight runs a story in a bubble of time, and ends it when all re-checks are made.
 func inNight(t *testing.T, story func(o *outage, began time.Time)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -145,8 +145,8 @@ func inNight(t *testing.T, story func(o *outage, began time.Time)) {
 		story(o, began)
 		o.at(began, 30*time.Hour)
 		for _, r := range o.store.Everything().Runs {
-			if r.Probes > 0 || !r.State.Ended() {
-				t.Errorf("after all this time: %d probes to come, %s", r.Probes, describe(r))
+			if r.Rechecks > 0 || !r.State.Ended() {
+				t.Errorf("after all this time: %d rechecks to come, %s", r.Rechecks, describe(r))
 			}
 		}
 	})
@@ -157,7 +157,7 @@ const (
 	tenantStep = "create-customer-tenant"
 )
 
-func TestARoleGivenLateIsTakenBackByAProbe(t *testing.T) {
+func TestARoleGivenLateIsTakenBackByARecheck(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, tenant := o.joining(true)
 		id := o.failing(order, false, late(30*time.Minute))
@@ -172,7 +172,7 @@ func TestARoleGivenLateIsTakenBackByAProbe(t *testing.T) {
 	})
 }
 
-func TestWhatARunThatSucceededHasGivenIsLeftByProbesOfOthers(t *testing.T) {
+func TestWhatARunThatSucceededHasGivenIsLeftByRechecksOfOthers(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, tenant := o.joining(true)
 		o.failing(order, false, late(30*time.Minute))
@@ -213,15 +213,15 @@ func TestOnlyWhoWasToHaveTheRoleClaimsIt(t *testing.T) {
 	}
 }
 
-func TestAProbeComesBackToWhatALiveRunMayClaim(t *testing.T) {
+func TestARecheckComesBackToWhatALiveRunMayClaim(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, tenant := o.joining(true)
 		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
 		next := o.held(order)
-		o.at(began, 26*time.Hour) // all probes would have been made
-		if got := o.holds(order, tenant); !slices.Contains(got, "member") || o.run(id).Probes == 0 {
-			t.Errorf("the user holds %v, %d probes are to come; want it left for later", got, o.run(id).Probes)
+		o.at(began, 26*time.Hour) // all re-checks would have been made
+		if got := o.holds(order, tenant); !slices.Contains(got, "member") || o.run(id).Rechecks == 0 {
+			t.Errorf("the user holds %v, %d rechecks are to come; want it left for later", got, o.run(id).Rechecks)
 		}
 		if n := o.events(id, saga.EventUndoAttempt, "claimed-by-a-live-run"); n < 20 || n > 30 {
 			t.Errorf("%d events tell so, want one an hour", n)
@@ -292,8 +292,8 @@ func TestOnlyACustomersTenantCanBeClaimed(t *testing.T) {
 }
 
 func TestACustomerMadeLateIsRemovedUnlessARunIsAboutIt(t *testing.T) {
-	for verb, want := range map[saga.VerbName]bool{saga.Retry: true, saga.Compensate: false} {
-		t.Run(string(verb), func(t *testing.T) {
+	for action, want := range map[saga.ActionName]bool{saga.Retry: true, saga.Compensate: false} {
+		t.Run(string(action), func(t *testing.T) {
 			inNight(t, func(o *outage, began time.Time) {
 				order, _ := o.joining(false)
 				order.CustomerID, order.NewCustomer = "", &workflows.NewCustomer{Name: "Ann", Currency: "eur", Language: "eng"}
@@ -308,9 +308,9 @@ func TestACustomerMadeLateIsRemovedUnlessARunIsAboutIt(t *testing.T) {
 				other := o.held(order)
 				o.at(began, 3*time.Hour)
 				if !there() {
-					t.Fatalf("a probe has removed the customer of a live run; the probed one: %s", describe(o.run(id)))
+					t.Fatalf("a recheck has removed the customer of a live run; the rechecked one: %s", describe(o.run(id)))
 				}
-				o.ask(other, verb)
+				o.ask(other, action)
 				o.at(began, 29*time.Hour)
 				if got := o.run(other).State == saga.Succeeded; got != want || there() != want {
 					t.Errorf("the customer is there: %t, want %t; the other run: %s", there(), want, describe(o.run(other)))
@@ -320,18 +320,18 @@ func TestACustomerMadeLateIsRemovedUnlessARunIsAboutIt(t *testing.T) {
 	}
 }
 
-func TestARunWaitsForAProbeThatMayStillTakeSomethingFromIt(t *testing.T) {
+func TestARunWaitsForARecheckThatMayStillTakeSomethingFromIt(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, tenant := o.joining(true)
 		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
-		var probed time.Time
+		var rechecked time.Time
 		o.faults.set(id, memberStep, true, 1, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
-			probed = time.Now()
-			return late(80*time.Second)(next, req) // within settle
+			rechecked = time.Now()
+			return late(80*time.Second)(next, req) // within the late window
 		})
 		for range 7200 {
-			if !probed.IsZero() {
+			if !rechecked.IsZero() {
 				break
 			}
 			time.Sleep(time.Second)
@@ -339,10 +339,10 @@ func TestARunWaitsForAProbeThatMayStillTakeSomethingFromIt(t *testing.T) {
 		next := newID()
 		o.start(next, order)
 		time.Sleep(time.Minute)
-		if r := o.run(next); r.Step("check").State == saga.StepSucceeded || r.Step("check").Error.Code != "subject-probed" {
-			t.Errorf("a minute after the probe's lost call: %s", describe(r))
+		if r := o.run(next); r.Step("check").State == saga.StepSucceeded || r.Step("check").Error.Code != "subject-rechecked" {
+			t.Errorf("a minute after the recheck's lost call: %s", describe(r))
 		}
-		o.at(probed, 10*time.Minute)
+		o.at(rechecked, 10*time.Minute)
 		if r := o.run(next); r.State != saga.Succeeded || len(o.holds(order, tenant)) != 2 {
 			t.Errorf("the user holds %v; the run: %s", o.holds(order, tenant), describe(r))
 		}

@@ -72,8 +72,8 @@ func (o Order) Named(runID string) (named Order, subject string) {
 // subjectOf is what a run of the order is about.
 func subjectOf(o *Order) string { return o.MerchantID + ":" + o.CustomerID }
 
-// renewed is the order of the run that repeats a compensated one.
-func renewed(o Order, runID string) (Order, string) {
+// forRetry is the order of the run that repeats a compensated one.
+func forRetry(o Order, runID string) (Order, string) {
 	o.CheckedAt = time.Time{}
 	return o.Named(runID)
 }
@@ -88,11 +88,11 @@ func (o Order) Request(runID string) saga.Request {
 }
 
 // The tags of a project that Tenantry makes.
-func mark(o *Order) string { return "tenantry-run-" + o.RunID }
+func runTag(o *Order) string { return "tenantry-run-" + o.RunID }
 
 func merchantTag(o *Order) string { return "tenantry-merchant-" + o.MerchantID }
 
-func tags(o *Order) []string { return []string{"tenantry", mark(o), merchantTag(o)} }
+func tags(o *Order) []string { return []string{"tenantry", runTag(o), merchantTag(o)} }
 
 // customerTenant and subscriptionTenant name the two kinds of projects.
 func customerTenant(o *Order) string { return "bs-customer-" + o.CustomerID }

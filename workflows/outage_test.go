@@ -70,7 +70,7 @@ type outage struct {
 	tried int      // attempts that failed
 }
 
-const outageWorkers, outageConnections = 8, 4
+const outageExecutors, outageConnections = 8, 4
 
 func newOutage(t *testing.T) *outage {
 	o := &outage{t: t, cloud: keystonetest.New(keystonetest.Options{}), store: model.New(time.Now)}
@@ -97,13 +97,13 @@ func newOutage(t *testing.T) *outage {
 	toKeystone.TryBy(identity.Ping)
 	toBilling.TryBy(o.bill.Ping)
 	o.seed(o.bill)
-	definitions, err := workflows.All(workflows.Upstreams{
+	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  o.bill, Tokens: o.store, Handover: &workflows.Handover{}, Runs: o.store, Settle: 90 * time.Second, Now: time.Now,
+		Billing:  o.bill, Tokens: o.store, Handover: &workflows.Handover{}, Runs: o.store, LateWindow: 90 * time.Second, Now: time.Now,
 	})
 	o.ok(err)
 	o.engine = saga.New(saga.Options{
-		Store: o.store, Queue: o.store, Workflows: definitions, NewID: newID, Workers: outageWorkers, Down: gates.Open,
+		Store: o.store, Queue: o.store, Workflows: definitions, NewID: newID, Executors: outageExecutors, Down: gates.Open,
 		OnEvent: o.note, OnFault: func(err error) { t.Log("engine:", err) },
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -179,7 +179,7 @@ func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T
 		if n := o.keystone.calls.Load() - calls; n > 500 {
 			t.Errorf("Keystone was called %d times while it was down, want one now and then", n)
 		}
-		if o.tried > 10*runs+360*2*outageWorkers {
+		if o.tried > 10*runs+360*2*outageExecutors {
 			t.Errorf("%d attempts were made while it was down", o.tried)
 		}
 		for _, id := range ids {
@@ -197,7 +197,7 @@ func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T
 			t.Fatalf("%d runs have succeeded two minutes after it came back, want %d", len(o.ended), runs)
 		}
 		for at, id := range ids {
-			if got := slices.Index(o.ended, id); got > at+2*outageWorkers || got < at-2*outageWorkers {
+			if got := slices.Index(o.ended, id); got > at+2*outageExecutors || got < at-2*outageExecutors {
 				t.Errorf("run %d was the %d. to succeed", at, got)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 
 // scopeToken exchanges the user's token for one scoped to the customer tenant and hands it to the request that still
 // waits for it. That also proves that the roles work. Where the user's token is gone the roles are read instead.
-func (u Upstreams) scopeToken(ctx context.Context, o *Order) error {
+func (u Deps) scopeToken(ctx context.Context, o *Order) error {
 	id, err := u.Identity(o.Cloud)
 	if err != nil {
 		return err
@@ -32,13 +32,13 @@ func (u Upstreams) scopeToken(ctx context.Context, o *Order) error {
 		saga.CallOf(ctx).DropToken()
 		return u.readRoles(ctx, id, o, "the user's token has expired or was revoked")
 	case errors.Is(err, keystone.ErrNoAccess):
-		return refusal{saga.Transient, "scope-refused", err.Error(), saga.FixByOperator}
+		return StepError{saga.Transient, "scope-refused", err.Error(), saga.FixByOperator}
 	case err != nil:
 		return err
 	}
 	for _, want := range o.CustomerRoles {
 		if !slices.ContainsFunc(scoped.Roles, func(r keystone.Role) bool { return r.ID == want.ID }) {
-			return refusal{
+			return StepError{
 				saga.Transient, "role-missing", "the scoped token lacks role " + want.Name, saga.FixByOperator,
 			}
 		}
@@ -49,14 +49,14 @@ func (u Upstreams) scopeToken(ctx context.Context, o *Order) error {
 }
 
 // readRoles proves with the service's credential what the exchange would have proved.
-func (u Upstreams) readRoles(ctx context.Context, id keystone.Identity, o *Order, why string) error {
+func (u Deps) readRoles(ctx context.Context, id keystone.Identity, o *Order, why string) error {
 	held, err := id.AssignedRoles(ctx, o.CustomerTenantID, o.UserID)
 	if err != nil {
 		return err
 	}
 	for _, want := range o.CustomerRoles {
 		if !slices.Contains(held, want.ID) {
-			return refusal{
+			return StepError{
 				saga.Transient, "role-missing", "the user lacks role " + want.Name + " on the customer tenant",
 				saga.FixByOperator,
 			}

@@ -11,16 +11,16 @@ import (
 // Subscribe gives one user one plan: customer, tenant and roles, subscription, tenant and role, and the subscription
 // attached to its tenant, so that usage metered there is billed. The process is BillingStack's own, as its
 // documentation of subscriptions tells it.
-func Subscribe(u Upstreams) saga.Workflow[Order] {
+func Subscribe(u Deps) saga.Workflow[Order] {
 	return saga.Workflow[Order]{
 		Name: "subscribe", Version: 1, Title: "Sign a user up for a merchant's plan.",
-		Judge: judge, Renew: renewed, Result: Order.result,
+		Classify: classify, ForRetry: forRetry, Result: Order.result,
 		Steps: []saga.Step[Order]{
 			{
-				Name:     "check",
-				Needless: func(o *Order) bool { return o.NewCustomer != nil && !u.stale(o) },
-				Do:       u.check,
-				NoUndo:   "it only reads",
+				Name:      "check",
+				Satisfied: func(o *Order) bool { return o.NewCustomer != nil && !u.stale(o) },
+				Do:        u.check,
+				NoUndo:    "it only reads",
 			},
 			{
 				Name: "create-customer", After: []string{"check"},

@@ -25,7 +25,7 @@ func TestSubscribeMakesOneOfEachThing(t *testing.T) {
 		take, stop := w.handover.Await(id)
 		defer stop()
 		w.start(id, o, token)
-		run := w.until(t, id, settled)
+		run := w.until(t, id, over)
 		if got := w.things(t, id); run.State != saga.Succeeded || got != whole {
 			t.Fatalf("it made %q, want %q; the run: %s", got, whole, describe(run))
 		}
@@ -55,7 +55,7 @@ func TestARefusedPatchIsCompensatedToNothing(t *testing.T) {
 	w.faults.set(id, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
 	o, token := w.order()
 	w.start(id, o, token)
-	run := w.until(t, id, settled)
+	run := w.until(t, id, over)
 	if got := w.things(t, id); run.State != saga.Compensated || got != "" {
 		t.Errorf("left: %q; the run: %s", got, describe(run))
 	}
@@ -69,7 +69,7 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 	first := newID()
 	o, token := w.order()
 	w.start(first, o, token)
-	run := w.until(t, first, settled)
+	run := w.until(t, first, over)
 	customer := result(t, run).CustomerID
 	tenant := result(t, run).CustomerTenantID
 
@@ -82,7 +82,7 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 	w.cloud.Assign(already)
 	w.others.Assignments = append(w.others.Assignments, already)
 	w.start(failed, again, token)
-	if run := w.until(t, failed, settled); run.State != saga.Compensated {
+	if run := w.until(t, failed, over); run.State != saga.Compensated {
 		t.Fatalf("the run: %s", describe(run))
 	}
 	held, err := w.identity.AssignedRoles(t.Context(), tenant, again.UserID)
@@ -97,7 +97,7 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 	// And it works.
 	works := newID()
 	w.start(works, again, w.cloud.IssueToken(again.UserID))
-	run = w.until(t, works, settled)
+	run = w.until(t, works, over)
 	if got := result(t, run); run.State != saga.Succeeded || got.CustomerTenantID != tenant || got.SubscriptionTenantID == "" {
 		t.Errorf("result %+v; the run: %s", got, describe(run))
 	}
@@ -121,7 +121,7 @@ func TestTwoOrdersOfOneCustomerGoOneAfterTheOther(t *testing.T) {
 		first := newID()
 		o, token := w.order()
 		w.start(first, o, token)
-		customer := result(t, w.until(t, first, settled)).CustomerID
+		customer := result(t, w.until(t, first, over)).CustomerID
 
 		again, token := w.order()
 		again.NewCustomer, again.CustomerID = nil, customer
@@ -131,7 +131,7 @@ func TestTwoOrdersOfOneCustomerGoOneAfterTheOther(t *testing.T) {
 		}
 		var ended time.Time
 		for _, id := range ids {
-			run := w.until(t, id, settled)
+			run := w.until(t, id, over)
 			began := run.Step("check").StartedAt
 			if run.State != saga.Succeeded || began.Before(ended) {
 				t.Errorf("it began at %v, the one before ended at %v; the run: %s", began, ended, describe(run))
@@ -159,11 +159,11 @@ func TestAnUnmarkedTenantOfThatNameNeedsAnOperator(t *testing.T) {
 
 	adopting := o
 	adopting.AdoptUnmarked = true
-	w.ok(ask(w, saga.Verb{RunID: id, Name: saga.Compensate, Who: "op", Why: "the merchant adopts such tenants now"}))
-	w.until(t, id, settled)
+	w.ok(ask(w, saga.Action{RunID: id, Name: saga.Compensate, Who: "op", Why: "the merchant adopts such tenants now"}))
+	w.until(t, id, over)
 	id = newID()
 	w.start(id, adopting, token)
-	if run := w.until(t, id, settled); run.State != saga.Succeeded {
+	if run := w.until(t, id, over); run.State != saga.Succeeded {
 		t.Errorf("the run: %s", describe(run))
 	}
 }
@@ -184,11 +184,11 @@ func TestAForeignSubscriptionMakesTheCustomerStay(t *testing.T) {
 		return answer(http.StatusBadRequest, nil)(next, req)
 	})
 	w.start(id, o, token)
-	run := w.until(t, id, settled)
+	run := w.until(t, id, over)
 	if run.State != saga.Stuck || run.Reason.Code != "foreign-subscriptions" {
 		t.Fatalf("the run: %s", describe(run))
 	}
-	w.ok(ask(w, saga.Verb{RunID: id, Name: saga.SkipStep, Step: "create-customer", Who: "op", Why: "the customer stays"}))
+	w.ok(ask(w, saga.Action{RunID: id, Name: saga.SkipStep, Step: "create-customer", Who: "op", Why: "the customer stays"}))
 	run = w.until(t, id, func(r *saga.Run) bool { return r.State.Ended() })
 	if run.State != saga.Compensated || len(run.LeftBehind) != 1 || run.LeftBehind[0].Kind != "customer" {
 		t.Errorf("left behind %+v; the run: %s", run.LeftBehind, describe(run))
@@ -201,7 +201,7 @@ func TestAnExpiredTokenIsNoReasonToFail(t *testing.T) {
 	w.cloud.RevokeToken(token)
 	id := newID()
 	w.start(id, o, token)
-	run := w.until(t, id, settled)
+	run := w.until(t, id, over)
 	if step := run.Step("scope-token"); run.State != saga.Succeeded || step.State != saga.StepSkipped {
 		t.Errorf("the run: %s", describe(run))
 	}
@@ -220,8 +220,8 @@ func TestTheServicesOwnCredentialIsNotTheRunsFault(t *testing.T) {
 		t.Errorf("reason: %+v", run.Reason)
 	}
 	w.cloud.EnableProject(admin.ID, true)
-	w.ok(ask(w, saga.Verb{RunID: id, Name: saga.Retry, Who: "op", Why: "enabled again"}))
-	if run := w.until(t, id, settled); run.State != saga.Succeeded {
+	w.ok(ask(w, saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "enabled again"}))
+	if run := w.until(t, id, over); run.State != saga.Succeeded {
 		t.Errorf("the run: %s", describe(run))
 	}
 }
@@ -237,8 +237,8 @@ func TestADomainTakenFromTheMerchantHoldsTheRun(t *testing.T) {
 		t.Errorf("reason: %+v", run.Reason)
 	}
 	w.guarded.Store(false)
-	w.ok(ask(w, saga.Verb{RunID: id, Name: saga.Retry, Who: "op", Why: "the domain is the merchant's again"}))
-	if run := w.until(t, id, settled); run.State != saga.Succeeded {
+	w.ok(ask(w, saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "the domain is the merchant's again"}))
+	if run := w.until(t, id, over); run.State != saga.Succeeded {
 		t.Errorf("the run: %s", describe(run))
 	}
 }
@@ -249,10 +249,10 @@ func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
 	id := newID()
 	w.faults.set(id, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
 	w.start(id, o, token)
-	w.until(t, id, settled)
-	successor, err := w.engine.Ask(t.Context(), saga.Verb{RunID: id, Name: saga.Retry, Who: "op", Why: "BillingStack is repaired"})
+	w.until(t, id, over)
+	successor, err := w.engine.Act(t.Context(), saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "BillingStack is repaired"})
 	w.ok(err)
-	run := w.until(t, successor.ID, settled)
+	run := w.until(t, successor.ID, over)
 	if got := w.things(t, successor.ID); run.State != saga.Succeeded || got != whole {
 		t.Errorf("made %q; the run: %s", got, describe(run))
 	}
@@ -268,7 +268,7 @@ func TestNoTwoStepsWriteOneField(t *testing.T) {
 	o, token := w.order()
 	id := newID()
 	w.start(id, o, token)
-	run := w.until(t, id, settled)
+	run := w.until(t, id, over)
 	writer := map[string]string{}
 	for _, s := range run.Steps {
 		for _, field := range fields(t, s.Output) {
@@ -283,14 +283,14 @@ func TestNoTwoStepsWriteOneField(t *testing.T) {
 	}
 }
 
-func ask(w *world, v saga.Verb) error {
-	_, err := w.engine.Ask(w.t.Context(), v)
+func ask(w *world, v saga.Action) error {
+	_, err := w.engine.Act(w.t.Context(), v)
 	return err
 }
 
 func result(t *testing.T, run *saga.Run) workflows.Result {
 	t.Helper()
-	d, err := saga.Define(workflows.Subscribe(workflows.Upstreams{}))
+	d, err := saga.Define(workflows.Subscribe(workflows.Deps{}))
 	if err != nil {
 		t.Fatal(err)
 	}

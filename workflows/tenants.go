@@ -11,14 +11,14 @@ import (
 )
 
 // ensureTenant makes a project of the run's, or adopts one that the merchant's earlier runs made. own tells which.
-func (u Upstreams) ensureTenant(ctx context.Context, o *Order, name, of string) (keystone.Project, bool, error) {
+func (u Deps) ensureTenant(ctx context.Context, o *Order, name, of string) (keystone.Project, bool, error) {
 	id, err := u.Identity(o.Cloud)
 	if err != nil {
 		return keystone.Project{}, false, err
 	}
 	p, own, err := id.EnsureProject(ctx, keystone.NewProject{
 		Name: name, DomainID: o.DomainID, Description: "BillingStack " + of + " of merchant " + o.MerchantID,
-		Tags: tags(o), Mark: mark(o), LookFirst: saga.CallOf(ctx).LookFirst,
+		Tags: tags(o), RunTag: runTag(o), LookFirst: saga.CallOf(ctx).LookFirst,
 	})
 	if err != nil {
 		return keystone.Project{}, false, err
@@ -29,11 +29,11 @@ func (u Upstreams) ensureTenant(ctx context.Context, o *Order, name, of string) 
 	}
 	switch {
 	case !p.HasTag(merchantTag(o)) && !o.AdoptUnmarked:
-		return keystone.Project{}, false, refusal{saga.Blocked, "conflict", fmt.Sprintf(
+		return keystone.Project{}, false, StepError{saga.Blocked, "conflict", fmt.Sprintf(
 			"project %s (%s) exists and does not carry the tag %s: tag it, rename it, or let the merchant adopt unmarked tenants",
 			p.Name, p.ID, merchantTag(o)), saga.FixByOperator}
 	case !p.Enabled:
-		return keystone.Project{}, false, refusal{
+		return keystone.Project{}, false, StepError{
 			saga.Blocked, "tenant-disabled",
 			fmt.Sprintf("project %s (%s) is disabled: enable it", p.Name, p.ID), saga.FixByOperator,
 		}
@@ -42,31 +42,31 @@ func (u Upstreams) ensureTenant(ctx context.Context, o *Order, name, of string) 
 	return p, false, nil
 }
 
-// removeTenant removes the project of this name if it is the run's own. One that a probe finds may have been adopted by
+// removeTenant removes the project of this name if it is the run's own. One that a re-check finds may have been adopted by
 // a later run.
-func (u Upstreams) removeTenant(ctx context.Context, o *Order, name string) error {
+func (u Deps) removeTenant(ctx context.Context, o *Order, name string) error {
 	id, err := u.Identity(o.Cloud)
 	if err != nil {
 		return err
 	}
-	if saga.CallOf(ctx).Probe {
+	if saga.CallOf(ctx).Recheck {
 		late, err := id.FindProject(ctx, o.DomainID, name)
 		if errors.Is(err, keystone.ErrNotFound) {
 			return nil
 		}
-		if err != nil || !late.HasTag(mark(o)) {
+		if err != nil || !late.HasTag(runTag(o)) {
 			return err
 		}
 		if theirs, err := u.tenantClaimed(ctx, o, late.ID, name); err != nil || theirs {
 			return err
 		}
 	}
-	removed, err := id.RemoveProject(ctx, keystone.Project{Name: name, DomainID: o.DomainID}, mark(o))
+	removed, err := id.RemoveProject(ctx, keystone.Project{Name: name, DomainID: o.DomainID}, runTag(o))
 	return erase(ctx, "project", removed.ID, removed.ID != "", err)
 }
 
 // assign gives the user the role that the step is about.
-func (u Upstreams) assign(ctx context.Context, o *Order, roles []keystone.Role, tenantID string, own bool) error {
+func (u Deps) assign(ctx context.Context, o *Order, roles []keystone.Role, tenantID string, own bool) error {
 	a, id, err := u.assignment(ctx, o, roles, tenantID)
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (u Upstreams) assign(ctx context.Context, o *Order, roles []keystone.Role, 
 }
 
 // unassign takes the role back on an adopted tenant, if the user lacked it before. On an own one it goes with the tenant.
-func (u Upstreams) unassign(ctx context.Context, o *Order, roles []keystone.Role, tenantID string, own bool) error {
+func (u Deps) unassign(ctx context.Context, o *Order, roles []keystone.Role, tenantID string, own bool) error {
 	a, id, err := u.assignment(ctx, o, roles, tenantID)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (u Upstreams) unassign(ctx context.Context, o *Order, roles []keystone.Role
 	if own || !slices.Contains(o.AbsentRoles, a.RoleID) {
 		return nil
 	}
-	if saga.CallOf(ctx).Probe {
+	if saga.CallOf(ctx).Recheck {
 		// It was not there before the run, an attempt to give it was never answered, and no other run was to give it: then
 		// it is this run's. Somebody who has given it by hand since the run's end would have to give it again, which he is
 		// told by an event; a role that nobody was to have would be noticed by nobody.
@@ -118,13 +118,13 @@ func (u Upstreams) unassign(ctx context.Context, o *Order, roles []keystone.Role
 	return erase(ctx, "role-assignment", assignmentID(a), removed, err)
 }
 
-func (u Upstreams) assignment(
+func (u Deps) assignment(
 	ctx context.Context, o *Order, roles []keystone.Role, tenantID string,
 ) (keystone.Assignment, keystone.Identity, error) {
 	item := saga.CallOf(ctx).Item
 	i := slices.IndexFunc(roles, func(r keystone.Role) bool { return r.Name == item })
 	if i < 0 {
-		return keystone.Assignment{}, nil, refusal{
+		return keystone.Assignment{}, nil, StepError{
 			saga.Permanent, "role-not-pinned", "the run was accepted without role " + item, saga.FixByOperator,
 		}
 	}

@@ -10,15 +10,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Upstreams are what the steps work on.
-type Upstreams struct {
-	Identity func(cloud string) (keystone.Identity, error)
-	Billing  *billing.Client
-	Tokens   Tokens
-	Handover *Handover
-	Runs     Runs
-	Settle   time.Duration // the engine's: for how long a request that was not answered may still take effect
-	Now      func() time.Time
+// Deps are what the steps work on.
+type Deps struct {
+	Identity   func(cloud string) (keystone.Identity, error)
+	Billing    *billing.Client
+	Tokens     Tokens
+	Handover   *Handover
+	Runs       Runs
+	LateWindow time.Duration // the engine's: for how long a request that was not answered may still take effect
+	Now        func() time.Time
 }
 
 // Tokens keeps the users' tokens until their runs need them.
@@ -28,7 +28,7 @@ type Tokens interface {
 }
 
 // All defines every workflow.
-func All(u Upstreams) ([]*saga.Definition, error) {
+func All(u Deps) ([]*saga.Definition, error) {
 	subscribe, err := saga.Define(Subscribe(u))
 	if err != nil {
 		return nil, err

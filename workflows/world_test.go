@@ -83,14 +83,14 @@ func newWorld(t *testing.T, database string) *world {
 	w.plan, err = w.billing.CreatePlan(t.Context(), w.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
 	w.ok(err)
 
-	definitions, err := workflows.All(workflows.Upstreams{
+	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return w.identity, nil },
-		Billing:  faulty, Tokens: w.store, Handover: &w.handover, Runs: w.store, Settle: settle, Now: time.Now,
+		Billing:  faulty, Tokens: w.store, Handover: &w.handover, Runs: w.store, LateWindow: lateWindow, Now: time.Now,
 	})
 	w.ok(err)
 	o := saga.Options{
-		Store: w.store, Queue: w.store, Workflows: definitions, NewID: newID, Workers: 200,
-		Lease: 5 * time.Second, Settle: settle, Poll: 500 * time.Millisecond, Deadline: deadline,
+		Store: w.store, Queue: w.store, Workflows: definitions, NewID: newID, Executors: 200,
+		Lease: 5 * time.Second, LateWindow: lateWindow, Poll: 500 * time.Millisecond, Deadline: deadline,
 		OnFault: func(err error) { t.Log("engine:", err) },
 	}
 	w.engine = saga.New(o)
@@ -137,7 +137,7 @@ func (w *world) check() {
 
 const (
 	upstreamTimeout = 2 * time.Second
-	settle          = 2400 * time.Millisecond
+	lateWindow      = 2400 * time.Millisecond
 	deadline        = 4 * time.Second
 )
 
@@ -207,7 +207,7 @@ func (w *world) until(t *testing.T, runID string, ok func(*saga.Run) bool) *saga
 	return last
 }
 
-func settled(r *saga.Run) bool { return r.State.Settled() }
+func over(r *saga.Run) bool { return r.State.Ended() || r.State == saga.Stuck }
 
 func describe(r *saga.Run) string {
 	if r == nil {

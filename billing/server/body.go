@@ -37,11 +37,11 @@ func decode[B any](c echo.Context) (B, error) {
 	var body B
 	r := c.Request()
 	if kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType)); err != nil || kind != echo.MIMEApplicationJSON {
-		return body, &refusal{http.StatusUnsupportedMediaType, "the body must be application/json"}
+		return body, &requestError{http.StatusUnsupportedMediaType, "the body must be application/json"}
 	}
 	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return body, &refusal{http.StatusRequestEntityTooLarge, "the body is over 112 KiB"}
+		return body, &requestError{http.StatusRequestEntityTooLarge, "the body is over 112 KiB"}
 	}
 	if err != nil {
 		return body, badRequest("reading the body: %s", err)

@@ -10,20 +10,20 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// refusal is an answer to a request that something is wrong with.
-type refusal struct {
+// requestError is an answer to a request that something is wrong with.
+type requestError struct {
 	status int
 	text   string
 }
 
-func (r *refusal) Error() string { return r.text }
+func (r *requestError) Error() string { return r.text }
 
 func badRequest(format string, args ...any) error {
-	return &refusal{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+	return &requestError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
 // notFound says no more than the id, as the original does.
-func notFound(id string) error { return &refusal{http.StatusNotFound, id} }
+func notFound(id string) error { return &requestError{http.StatusNotFound, id} }
 
 // refused turns what a Table says about the object with that id into an answer.
 func refused(err error, id string) error {
@@ -31,7 +31,7 @@ func refused(err error, id string) error {
 	case errors.Is(err, billing.ErrNotFound):
 		return notFound(id)
 	case errors.Is(err, billing.ErrConflict):
-		return &refusal{http.StatusConflict, id + ": the id is taken, or something refers to it"}
+		return &requestError{http.StatusConflict, id + ": the id is taken, or something refers to it"}
 	case errors.Is(err, billing.ErrReference):
 		return badRequest("a foreign key names an object that this merchant does not have")
 	}
@@ -48,11 +48,11 @@ func answerError(c echo.Context, err error, failed func(*http.Request, error)) {
 	if status, ok := isRoute(err); ok {
 		err = c.String(status, http.StatusText(status)+"\n")
 	} else {
-		r, ok := errors.AsType[*refusal](err)
+		r, ok := errors.AsType[*requestError](err)
 		code := "Client"
 		if !ok {
 			failed(c.Request(), err)
-			r, code = &refusal{http.StatusInternalServerError, "internal error"}, "Server"
+			r, code = &requestError{http.StatusInternalServerError, "internal error"}, "Server"
 		}
 		err = c.JSON(r.status, map[string]any{"faultcode": code, "faultstring": r.text, "debuginfo": nil})
 	}

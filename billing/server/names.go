@@ -100,7 +100,7 @@ func (n names) create(c echo.Context) error {
 	if name := strings.ToLower(body.Name.value); !n.has(name) {
 		return badRequest("%q is no code of the standard", name)
 	}
-	return &refusal{http.StatusConflict, body.Name.value + ": the name is taken"}
+	return &requestError{http.StatusConflict, body.Name.value + ": the name is taken"}
 }
 
 type nameBody struct {

@@ -111,7 +111,7 @@ func newWorld(t *testing.T, c chaos, seed uint64) *world {
 		t.Cleanup(w.keepLog) // this is asked before, and after what the site checks at its end
 	}
 	w.site = newSite(t, w.postgres.url, cloud, &upstream{around: refuseEvery(6)})
-	w.site.env = append(w.site.env, "TENANTRY_DOMAIN="+cloud.domain, "TENANTRY_LEASE=2s", "TENANTRY_SETTLE=3s")
+	w.site.env = append(w.site.env, "TENANTRY_DOMAIN="+cloud.domain, "TENANTRY_LEASE=2s", "TENANTRY_LATE_WINDOW=3s")
 	customers := make([]string, c.customers)
 	for i := range customers {
 		customers[i] = w.site.existing()

@@ -53,7 +53,7 @@ func newHouse(t *testing.T) *house {
 	t.Cleanup(func() { billingStack.Close(); _ = records.Close() })
 	database := "TENANTRY_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "t.db")
 	billingURL := "TENANTRY_BILLING_URL=" + billingStack.URL + "/v2"
-	h.server = serveWith(t, database, billingURL, "TENANTRY_LOG_LEVEL=debug", "TENANTRY_SETTLE=1s")
+	h.server = serveWith(t, database, billingURL, "TENANTRY_LOG_LEVEL=debug", "TENANTRY_LATE_WINDOW=1s")
 
 	c, err := billing.New(billing.Config{URL: billingStack.URL + "/v2"})
 	h.ok(err)
@@ -156,21 +156,21 @@ func TestAFailedSubscription(t *testing.T) {
 	}
 }
 
-func TestVerbs(t *testing.T) {
+func TestActions(t *testing.T) {
 	h := newHouse(t)
 	_, out, _ := h.subscribe(h.env, "-f", "json")
 	var run client.Run
 	if err := json.Unmarshal([]byte(out), &run); err != nil {
 		t.Fatal(err, out)
 	}
-	for _, verb := range [][]string{{"retry"}, {"skip", "scope-token"}, {"compensate"}, {"hold"}, {"cancel"}} {
-		args := slices.Concat([]string{"runs", verb[0], run.ID}, verb[1:], []string{"--why", "a test"})
+	for _, action := range [][]string{{"retry"}, {"skip", "scope-token"}, {"compensate"}, {"hold"}, {"cancel"}} {
+		args := slices.Concat([]string{"runs", action[0], run.ID}, action[1:], []string{"--why", "a test"})
 		code, out, stderr := line(t, h.operator(), args...)
 		if code != exitRefused || out != "" || !strings.Contains(stderr, "\n") {
-			t.Errorf("%s of a run that has succeeded: got %d, %s%s, want %d", verb[0], code, out, stderr, exitRefused)
+			t.Errorf("%s of a run that has succeeded: got %d, %s%s, want %d", action[0], code, out, stderr, exitRefused)
 		}
 		if code, _, stderr := line(t, h.operator(), args[:len(args)-2]...); code != exitUsage || !strings.Contains(stderr, "--why") {
-			t.Errorf("%s without a reason: got %d, %s, want %d", verb[0], code, stderr, exitUsage)
+			t.Errorf("%s without a reason: got %d, %s, want %d", action[0], code, stderr, exitUsage)
 		}
 	}
 }

@@ -126,11 +126,11 @@ func (c *cloud) EnsureProject(ctx context.Context, n keystone.NewProject) (keyst
 }
 
 // RemoveProject implements [keystone.Identity].
-func (c *cloud) RemoveProject(ctx context.Context, p keystone.Project, mark string) (keystone.Project, error) {
+func (c *cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag string) (keystone.Project, error) {
 	if err := c.learn(ctx, p.DomainID); err != nil {
 		return keystone.Project{}, err
 	}
-	return c.Identity.RemoveProject(ctx, p, mark)
+	return c.Identity.RemoveProject(ctx, p, runTag)
 }
 
 // EnsureAssignment implements [keystone.Identity].

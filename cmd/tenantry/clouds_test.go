@@ -45,7 +45,7 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	create := func(domain string) (keystone.Project, error) {
-		p, _, err := identity.EnsureProject(t.Context(), keystone.NewProject{Name: "bs-customer-1", DomainID: domain, Mark: "m"})
+		p, _, err := identity.EnsureProject(t.Context(), keystone.NewProject{Name: "bs-customer-1", DomainID: domain, RunTag: "m"})
 		return p, err
 	}
 
@@ -104,7 +104,7 @@ func TestAKeystoneOutOfReachFailsAWriteForNow(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := keystone.Project{Name: "bs-customer-1", DomainID: "default"}
-	_, _, made := identity.EnsureProject(t.Context(), keystone.NewProject{Name: p.Name, DomainID: p.DomainID, Mark: "m"})
+	_, _, made := identity.EnsureProject(t.Context(), keystone.NewProject{Name: p.Name, DomainID: p.DomainID, RunTag: "m"})
 	_, removed := identity.RemoveProject(t.Context(), p, "m")
 	given := identity.EnsureAssignment(t.Context(), keystone.Assignment{ProjectID: "p", UserID: "u", RoleID: "r"})
 	_, taken := identity.RemoveAssignment(t.Context(), keystone.Assignment{ProjectID: "p", UserID: "u", RoleID: "r"})

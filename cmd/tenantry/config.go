@@ -34,7 +34,7 @@ type Config struct {
 	AllowCloudAdminRole bool     // admin may be among the roles above, although it opens the whole cloud
 
 	Lease       time.Duration // how long a replica that fell silent keeps its runs
-	Settle      time.Duration // how long a request without an answer may still take effect
+	LateWindow  time.Duration // how long a request without an answer may still take effect
 	Deadline    time.Duration // how long a run may work before it is compensated
 	GiveUpAfter time.Duration // how long a run may also wait for an upstream
 

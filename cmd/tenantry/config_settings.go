@@ -46,7 +46,7 @@ func (c *Config) settings() []setting {
 		of("admin_role", &c.AdminRole, text, "admin", "admin"),
 		of("allow_cloud_admin_role", &c.AllowCloudAdminRole, boolean, "false", "true"),
 		of("lease", &c.Lease, atLeastASecond, "10s", "10s"),
-		of("settle", &c.Settle, atLeastASecond, "90s", "90s"),
+		of("late_window", &c.LateWindow, atLeastASecond, "90s", "90s"),
 		of("deadline", &c.Deadline, atLeastASecond, "15m", "15m"),
 		of("give_up_after", &c.GiveUpAfter, atLeastASecond, "24h", "24h"),
 		of("max_live_runs", &c.MaxLiveRuns, positive, "1000", "1000"),

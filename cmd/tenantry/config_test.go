@@ -27,7 +27,7 @@ func defaults() Config {
 		Domain:              "default",
 		AdminRole:           "admin",
 		Lease:               10 * time.Second,
-		Settle:              90 * time.Second,
+		LateWindow:          90 * time.Second,
 		Deadline:            15 * time.Minute,
 		GiveUpAfter:         24 * time.Hour,
 		MaxLiveRuns:         1000,
@@ -64,12 +64,12 @@ func TestLoadConfig(t *testing.T) {
 			want: func(*Config) {},
 		},
 		"a file with lists, comments and digits alone": {
-			file: "# ours\ncustomer_roles: [member, seller]\nsubscription_roles:\n  - reader\ndomain: 0123 # an id\nsettle: 1s\nlease:\n",
+			file: "# ours\ncustomer_roles: [member, seller]\nsubscription_roles:\n  - reader\ndomain: 0123 # an id\nlate_window: 1s\nlease:\n",
 			want: func(c *Config) {
 				c.CustomerRoles = []string{"member", "seller"}
 				c.SubscriptionRoles = []string{"reader"}
 				c.Domain = "0123"
-				c.Settle = time.Second
+				c.LateWindow = time.Second
 			},
 		},
 		"an empty file": {
@@ -205,8 +205,8 @@ func TestLoadConfigRefuses(t *testing.T) {
 			want: `allow_cloud_admin_role (TENANTRY_ALLOW_CLOUD_ADMIN_ROLE): "yes" is neither true nor false; for example true`,
 		},
 		"no time for what comes late": {
-			env:  []string{"TENANTRY_SETTLE=0s"},
-			want: "settle (TENANTRY_SETTLE): 0s is less than 1s; for example 90s",
+			env:  []string{"TENANTRY_LATE_WINDOW=0s"},
+			want: "late_window (TENANTRY_LATE_WINDOW): 0s is less than 1s; for example 90s",
 		},
 		"giving up before the deadline": {
 			env:  []string{"TENANTRY_GIVE_UP_AFTER=1m"},

@@ -124,8 +124,8 @@ func unsent(ctx context.Context, err error) error {
 	return exit(exitUnreachable, err)
 }
 
-// refusal is the error for an answer that is a problem.
-func refusal(status int, body []byte) error {
+// problemError is the error for an answer that is a problem.
+func problemError(status int, body []byte) error {
 	var p client.Problem
 	if err := json.Unmarshal(body, &p); err != nil || p.Title == "" {
 		return exit(exitUnreachable, fmt.Errorf("the server answers %d, but not as Tenantry does", status))

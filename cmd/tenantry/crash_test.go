@@ -46,7 +46,7 @@ func (p place) String() string {
 	return name
 }
 
-// places are all that a run of subscribe does and takes back. A check is needless but for a customer who exists; an
+// places are all that a run of subscribe does and takes back. A check is satisfied but for a customer who exists; an
 // adopted customer and tenant are not created, so that nothing is undone of them but the roles.
 var places = []place{
 	{step: "check", call: "GET role_assignments", adopted: true},

@@ -196,7 +196,7 @@ func (t *story) find(ctx context.Context, user string) (id string, err error) {
 		case err != nil:
 			return "", err
 		case found.JSON200 == nil:
-			return "", refusal(found.StatusCode(), found.Body)
+			return "", problemError(found.StatusCode(), found.Body)
 		case len(found.JSON200.Runs) > 0:
 			return found.JSON200.Runs[0].ID, nil
 		}

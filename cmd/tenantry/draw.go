@@ -39,7 +39,7 @@ func (p *picture) draw(r client.Run) {
 	}
 	lines := []string{fmt.Sprintf("run %s  %s", r.ID, r.State)}
 	for _, s := range r.Steps {
-		lines = append(lines, fmt.Sprintf("  %s %s", mark(s.State), stepLine(s)))
+		lines = append(lines, fmt.Sprintf("  %s %s", glyph(s.State), stepLine(s)))
 	}
 	if r.Reason != nil {
 		lines = append(lines, "  waits: "+reasonText(*r.Reason))
@@ -68,7 +68,7 @@ func (j *journal) draw(r client.Run) {
 		if s.State == client.StepStateSucceeded && s.EndedAt != nil {
 			at = *s.EndedAt
 		}
-		j.note(s.Name, at, mark(s.State)+" "+stepLine(s))
+		j.note(s.Name, at, glyph(s.State)+" "+stepLine(s))
 	}
 	text := "run " + string(r.State)
 	if r.Reason != nil {
@@ -86,7 +86,7 @@ func (j *journal) note(what string, at time.Time, text string) {
 	}
 }
 
-func mark(s client.StepState) string {
+func glyph(s client.StepState) string {
 	return cmp.Or(map[client.StepState]string{
 		client.StepStateRunning: ">", client.StepStateUnknown: "?", client.StepStateSucceeded: "✓", client.StepStateSkipped: "-",
 		client.StepStateFailed: "✗", client.StepStateUndoing: "<", client.StepStateUndone: "↶", client.StepStateUndoFailed: "✗",

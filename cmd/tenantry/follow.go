@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
@@ -22,20 +21,14 @@ func (s remote) follow(ctx context.Context, runID string, draw func(client.Run))
 		case answer.StatusCode() == http.StatusNotModified:
 			continue
 		case answer.JSON200 == nil:
-			return client.Run{}, refusal(answer.StatusCode(), answer.Body)
+			return client.Run{}, problemError(answer.StatusCode(), answer.Body)
 		}
 		draw(*answer.JSON200)
-		if resting(*answer.JSON200) {
+		if answer.JSON200.AtRest {
 			return *answer.JSON200, nil
 		}
 		known = client.GetRunParams{Wait: some(25), IfNoneMatch: some(answer.HTTPResponse.Header.Get("ETag"))}
 	}
-}
-
-// resting tells whether the run goes no further by itself.
-func resting(r client.Run) bool {
-	ends := []client.RunState{client.RunStateSucceeded, client.RunStateCompensated, client.RunStateStuck}
-	return slices.Contains(ends, r.State) || r.Reason != nil && r.Reason.Kind == client.ReasonKindOperator
 }
 
 // outcome is nil for a run that succeeded, and tells of another one that rests why it did not.

@@ -36,7 +36,7 @@ func logEvent(l zerolog.Logger) func(*saga.Run, saga.Event) {
 		line := l.WithLevel(levelOf(e.Kind)).Str("run_id", e.RunID).Str("workflow", r.Workflow).Str("merchant_id", r.Merchant).
 			Int64("seq", e.Seq).Int64("epoch", e.Epoch)
 		for _, field := range []struct{ name, value string }{
-			{"step", e.Step}, {"verb", e.Verb}, {"who", e.Who}, {"why", e.Why}, {"upstream_request_id", e.RequestID},
+			{"step", e.Step}, {"action", e.Action}, {"who", e.Who}, {"why", e.Why}, {"upstream_request_id", e.RequestID},
 		} {
 			if field.value != "" {
 				line = line.Str(field.name, field.value)

@@ -110,13 +110,13 @@ func (p *program) merchantUpdate() *cobra.Command {
 }
 
 // merchantSwitch is disable or enable.
-func (p *program) merchantSwitch(verb string) *cobra.Command {
+func (p *program) merchantSwitch(action string) *cobra.Command {
 	short := "Close the merchant's portal out; runs under way go on"
 	change := func(m *merchants.Merchant) { m.Disable(now()) }
-	if verb == "enable" {
+	if action == "enable" {
 		short, change = "Let a disabled merchant's portal in again", (*merchants.Merchant).Enable
 	}
-	c := &cobra.Command{Use: verb + " MERCHANT_ID", Short: short, Args: exactly("MERCHANT_ID")}
+	c := &cobra.Command{Use: action + " MERCHANT_ID", Short: short, Args: exactly("MERCHANT_ID")}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		return p.updateMerchant(cmd.Context(), *f, args[0], func(_ Config, m *merchants.Merchant) error {

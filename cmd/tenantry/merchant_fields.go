@@ -67,8 +67,8 @@ func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Mercha
 		m.AdoptUnmarked = f.adoptUnmarked
 	}
 	if given("max-live-runs") {
-		if f.maxLiveRuns < 0 || f.maxLiveRuns > merchants.MostLiveRuns {
-			return usage("--max-live-runs: wanted 0 to %d", merchants.MostLiveRuns)
+		if f.maxLiveRuns < 0 || f.maxLiveRuns > merchants.MaxLiveRuns {
+			return usage("--max-live-runs: wanted 0 to %d", merchants.MaxLiveRuns)
 		}
 		m.MaxLiveRuns = f.maxLiveRuns
 	}

@@ -65,10 +65,10 @@ var pauses = []pause{
 const (
 	pairs       = 10 // of replicas, each pair on a database of its own
 	pausesAPair = 20
-	// latest is how long after its replica was stopped a request is held up at most; pausedSettle is longer.
-	latest       = 1700 * time.Millisecond
-	pausedSettle = 2 * time.Second
-	bothWork     = "SELECT count(*) = 2 FROM replicas"
+	// latest is how long after its replica was stopped a request is held up at most; pausedLateWindow is longer.
+	latest           = 1700 * time.Millisecond
+	pausedLateWindow = 2 * time.Second
+	bothWork         = "SELECT count(*) = 2 FROM replicas"
 )
 
 // A replica is stopped in the middle of a call for longer than its lease, another takes the run over and ends it, the call is
@@ -138,7 +138,7 @@ func newPair(t *testing.T, rng *rand.Rand) *pair {
 		}
 		database := proxied(t, p.database, func(parameters [][]byte) (bool, func()) { p.statement(i, parameters); return true, nil })
 		p.replicas[i] = p.site.serve("OS_AUTH_URL="+own(keystone)+"/v3", "TENANTRY_BILLING_URL="+own(billing)+"/v2",
-			"TENANTRY_DATABASE_URL="+database, "TENANTRY_SETTLE="+pausedSettle.String())
+			"TENANTRY_DATABASE_URL="+database, "TENANTRY_LATE_WINDOW="+pausedLateWindow.String())
 	}
 	p.site.ok(awaitTrue(t.Context(), p.database, bothWork))
 	return p

@@ -13,11 +13,11 @@ func (p *program) runs() *cobra.Command {
 	return group("runs", "See runs, and act on them",
 		"Operators see and change all runs; a portal sees its own, and may cancel them.\n\n"+connectHelp+exitHelp,
 		p.runsList(), p.runsShow(), p.runsWatch(),
-		p.verb("retry", "Let a waiting or stuck run go on now, or repeat a compensated one"),
-		p.verb("skip", "Skip an optional step, or the undo of any"),
-		p.verb("compensate", "Undo what the run has done"),
-		p.verb("hold", "Stop the run before its next step"),
-		p.verb("cancel", "Call the subscription off: undo what the run has done"))
+		p.action("retry", "Let a waiting or stuck run go on now, or repeat a compensated one"),
+		p.action("skip", "Skip an optional step, or the undo of any"),
+		p.action("compensate", "Undo what the run has done"),
+		p.action("hold", "Stop the run before its next step"),
+		p.action("cancel", "Call the subscription off: undo what the run has done"))
 }
 
 func (p *program) runsList() *cobra.Command {
@@ -52,7 +52,7 @@ func (p *program) runsList() *cobra.Command {
 			return unsent(cmd.Context(), err)
 		}
 		if answer.JSON200 == nil {
-			return refusal(answer.StatusCode(), answer.Body)
+			return problemError(answer.StatusCode(), answer.Body)
 		}
 		return f.print(p.out, answer.JSON200, func(w io.Writer) { runsTable(w, answer.JSON200.Runs) })
 	}
@@ -87,7 +87,7 @@ func (p *program) runsShow() *cobra.Command {
 			return unsent(cmd.Context(), err)
 		}
 		if answer.JSON200 == nil {
-			return refusal(answer.StatusCode(), answer.Body)
+			return problemError(answer.StatusCode(), answer.Body)
 		}
 		return f.print(p.out, answer.JSON200, func(w io.Writer) { runTable(w, *answer.JSON200) })
 	}

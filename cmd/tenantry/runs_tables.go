@@ -34,7 +34,7 @@ func runTable(w io.Writer, r client.Run) {
 	for _, left := range r.LeftBehind {
 		row(w, "left behind", left.Step, or(left.Kind), or(left.ID))
 	}
-	row(w, "verbs", r.Verbs)
+	row(w, "actions", r.Actions)
 	row(w)
 	row(w, "STEP", "STATE", "TRIES", "UNDOS", "ERROR")
 	for _, s := range r.Steps {

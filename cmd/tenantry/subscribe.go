@@ -83,7 +83,7 @@ func (s remote) order(ctx context.Context, merchant, key, token string, body cli
 	case answer.JSON202 != nil:
 		return *answer.JSON202, nil
 	}
-	return client.Run{}, refusal(answer.StatusCode(), answer.Body)
+	return client.Run{}, problemError(answer.StatusCode(), answer.Body)
 }
 
 // userToken reads the user's token where it is in no list of processes and no history of a shell.

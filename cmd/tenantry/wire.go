@@ -52,16 +52,16 @@ func wire(p parts) (*saga.Engine, http.Handler, error) {
 	toBilling.TryBy(bill.Ping)
 	var handover workflows.Handover
 	clock := saga.NewClock(time.Now)
-	definitions, err := workflows.All(workflows.Upstreams{
+	definitions, err := workflows.All(workflows.Deps{
 		Identity: identities.identity, Billing: bill, Tokens: p.store, Handover: &handover, Runs: p.store,
-		Settle: p.Settle, Now: clock.Now,
+		LateWindow: p.LateWindow, Now: clock.Now,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	engine := saga.New(saga.Options{
 		Store: p.store, Queue: p.store, Workflows: definitions, NewID: newID, Clock: clock,
-		Lease: p.Lease, Settle: p.Settle, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter, Down: gates.Open,
+		Lease: p.Lease, LateWindow: p.LateWindow, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter, Down: gates.Open,
 		OnEvent: logEvent(p.log), OnFault: func(err error) { p.log.Error().Err(err).Msg("engine") },
 	})
 	handler, err := api.New(api.Options{

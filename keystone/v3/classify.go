@@ -99,7 +99,7 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
 		e.Kind = keystone.Transient
 	case status < 500:
-		refusal(p, e, fromKeystone)
+		classifyRefused(p, e, fromKeystone)
 	case status == http.StatusServiceUnavailable:
 		e.Kind, e.MaybeDone = keystone.Unavailable, p == write
 	case p == write:
@@ -112,8 +112,8 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 	return e
 }
 
-// refusal classifies a 4xx.
-func refusal(p purpose, e *keystone.Error, fromKeystone bool) {
+// classifyRefused classifies a 4xx.
+func classifyRefused(p purpose, e *keystone.Error, fromKeystone bool) {
 	e.Kind = keystone.Permanent
 	switch {
 	case p == login:

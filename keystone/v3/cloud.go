@@ -200,7 +200,7 @@ func (c Credential) String() string {
 	return "user " + cmp.Or(c.Username, c.UserID)
 }
 
-// Format prints String whatever the verb.
+// Format prints String whatever the action.
 func (c Credential) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprint(f, c.String())
 }

@@ -143,7 +143,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func tenant(name string) keystone.NewProject {
-	return keystone.NewProject{Name: "bs-customer-" + name, DomainID: "default", Mark: "tenantry-run-1"}
+	return keystone.NewProject{Name: "bs-customer-" + name, DomainID: "default", RunTag: "tenantry-run-1"}
 }
 
 var keystonetestUser = keystonetest.User{Name: "customer", Password: "pw"}

@@ -19,8 +19,8 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// verdict is what a fault is made of.
-type verdict struct {
+// classification is what a fault is made of.
+type classification struct {
 	kind      keystone.Kind
 	maybeDone bool
 	own       bool
@@ -112,79 +112,79 @@ func TestFaultsAreToldApart(t *testing.T) {
 	encrypted.Config.ErrorLog = log.New(io.Discard, "", 0)
 	encrypted.StartTLS()
 	t.Cleanup(encrypted.Close)
-	maybe := verdict{kind: unknown, maybeDone: true}
+	maybe := classification{kind: unknown, maybeDone: true}
 
 	for _, c := range []struct {
 		what        string
 		fault       http.RoundTripper
-		write, read verdict
+		write, read classification
 	}{
-		{"400", answer(400, body(400)), verdict{kind: permanent}, verdict{kind: permanent}},
+		{"400", answer(400, body(400)), classification{kind: permanent}, classification{kind: permanent}},
 		{
 			"401 always", answer(401, own401),
-			verdict{kind: unavailable, own: true},
-			verdict{kind: unavailable, own: true},
+			classification{kind: unavailable, own: true},
+			classification{kind: unavailable, own: true},
 		},
-		{"401 from a proxy", answer(401, "<html>"), verdict{kind: unavailable}, verdict{kind: unavailable}},
+		{"401 from a proxy", answer(401, "<html>"), classification{kind: unavailable}, classification{kind: unavailable}},
 		{
 			"403 by policy", answer(403, `{"error":{"message":"You are not authorized to perform the requested action: identity:create_project."}}`),
-			verdict{kind: unavailable, own: true},
-			verdict{kind: unavailable, own: true},
+			classification{kind: unavailable, own: true},
+			classification{kind: unavailable, own: true},
 		},
-		{"403 about the thing", answer(403, body(403)), verdict{kind: permanent}, verdict{kind: permanent}},
-		{"403 from a proxy", answer(403, "<html>"), verdict{kind: unavailable}, verdict{kind: unavailable}},
-		{"404", answer(404, body(404)), verdict{kind: permanent, sentinel: keystone.ErrNotFound}, verdict{kind: permanent, sentinel: keystone.ErrNotFound}},
-		{"404 from a proxy", answer(404, "<html>"), verdict{kind: unavailable}, verdict{kind: unavailable}},
+		{"403 about the thing", answer(403, body(403)), classification{kind: permanent}, classification{kind: permanent}},
+		{"403 from a proxy", answer(403, "<html>"), classification{kind: unavailable}, classification{kind: unavailable}},
+		{"404", answer(404, body(404)), classification{kind: permanent, sentinel: keystone.ErrNotFound}, classification{kind: permanent, sentinel: keystone.ErrNotFound}},
+		{"404 from a proxy", answer(404, "<html>"), classification{kind: unavailable}, classification{kind: unavailable}},
 		{
 			"404 for a token of a disabled project", answer(404, `{"error":{"message":"Unable to validate token because project x is disabled"}}`),
-			verdict{kind: unavailable, own: true},
-			verdict{kind: unavailable, own: true},
+			classification{kind: unavailable, own: true},
+			classification{kind: unavailable, own: true},
 		},
-		{"405", answer(405, `{"message":"no"}`), verdict{kind: permanent}, verdict{kind: permanent}},
-		{"409 though nothing has the name", answer(409, body(409)), verdict{kind: permanent, sentinel: keystone.ErrConflict}, verdict{kind: permanent, sentinel: keystone.ErrConflict}},
-		{"413", answer(413, "<html>"), verdict{kind: permanent}, verdict{kind: permanent}},
+		{"405", answer(405, `{"message":"no"}`), classification{kind: permanent}, classification{kind: permanent}},
+		{"409 though nothing has the name", answer(409, body(409)), classification{kind: permanent, sentinel: keystone.ErrConflict}, classification{kind: permanent, sentinel: keystone.ErrConflict}},
+		{"413", answer(413, "<html>"), classification{kind: permanent}, classification{kind: permanent}},
 		{
 			"429 with Retry-After", answer(429, "", "Retry-After", "7"),
-			verdict{kind: transient, after: 7 * time.Second},
-			verdict{kind: transient, after: 7 * time.Second},
+			classification{kind: transient, after: 7 * time.Second},
+			classification{kind: transient, after: 7 * time.Second},
 		},
-		{"500", answer(500, body(500)), maybe, verdict{kind: transient}},
-		{"502", answer(502, "<html>"), maybe, verdict{kind: unavailable}},
+		{"500", answer(500, body(500)), maybe, classification{kind: transient}},
+		{"502", answer(502, "<html>"), maybe, classification{kind: unavailable}},
 		{
 			"503 with Retry-After", answer(503, "", "Retry-After", "120"),
-			verdict{kind: unavailable, maybeDone: true, after: 2 * time.Minute},
-			verdict{kind: unavailable, after: 2 * time.Minute},
+			classification{kind: unavailable, maybeDone: true, after: 2 * time.Minute},
+			classification{kind: unavailable, after: 2 * time.Minute},
 		},
-		{"504", answer(504, "<html>"), maybe, verdict{kind: unavailable}},
-		{"redirected", answer(302, "", "Location", plain.URL), verdict{kind: unavailable}, verdict{kind: unavailable}},
-		{"connection refused", elsewhere("http", "127.0.0.1:1"), verdict{kind: unavailable}, verdict{kind: unavailable}},
-		{"no such host", elsewhere("http", "nowhere.invalid"), verdict{kind: unavailable}, verdict{kind: unavailable}},
-		{"no TLS there", elsewhere("https", strings.TrimPrefix(plain.URL, "http://")), verdict{kind: unavailable}, verdict{kind: unavailable}},
-		{"an unknown certificate", elsewhere("https", encrypted.Listener.Addr().String()), verdict{kind: unavailable}, verdict{kind: unavailable}},
-		{"closed at once", elsewhere("http", closed), maybe, verdict{kind: transient}},
-		{"reset before the commit", elsewhere("http", reset), maybe, verdict{kind: transient}},
+		{"504", answer(504, "<html>"), maybe, classification{kind: unavailable}},
+		{"redirected", answer(302, "", "Location", plain.URL), classification{kind: unavailable}, classification{kind: unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{kind: unavailable}, classification{kind: unavailable}},
+		{"no such host", elsewhere("http", "nowhere.invalid"), classification{kind: unavailable}, classification{kind: unavailable}},
+		{"no TLS there", elsewhere("https", strings.TrimPrefix(plain.URL, "http://")), classification{kind: unavailable}, classification{kind: unavailable}},
+		{"an unknown certificate", elsewhere("https", encrypted.Listener.Addr().String()), classification{kind: unavailable}, classification{kind: unavailable}},
+		{"closed at once", elsewhere("http", closed), maybe, classification{kind: transient}},
+		{"reset before the commit", elsewhere("http", reset), maybe, classification{kind: transient}},
 		{
 			"reset after the commit", afterwards(&net.OpError{Op: "read", Err: syscall.ECONNRESET}),
 			maybe,
-			verdict{kind: transient},
+			classification{kind: transient},
 		},
-		{"a Base that says nothing of connections", roundTrip(func(*http.Request) (*http.Response, error) { return nil, io.EOF }), maybe, verdict{kind: transient}},
+		{"a Base that says nothing of connections", roundTrip(func(*http.Request) (*http.Response, error) { return nil, io.EOF }), maybe, classification{kind: transient}},
 		{
 			"stopped by Base", roundTrip(func(*http.Request) (*http.Response, error) { return nil, unsent{errors.New("no lease")} }),
-			verdict{kind: transient},
-			verdict{kind: transient},
+			classification{kind: transient},
+			classification{kind: transient},
 		},
-		{"no TLS handshake in time", elsewhere("https", silent), verdict{kind: transient}, verdict{kind: transient}},
-		{"no answer in time", elsewhere("http", silent), maybe, verdict{kind: transient}},
-		{"200 and a page", answer(200, "<html>", "Content-Type", "text/html"), maybe, verdict{kind: transient}},
-		{"201 and a page", answer(201, "<html>", "Content-Type", "text/html"), maybe, verdict{kind: transient}},
-		{"201 and nothing", answer(201, ""), maybe, verdict{kind: transient}},
-		{"201 and an empty object", answer(201, "{}"), maybe, verdict{kind: transient}},
-		{"201 cut off", answer(201, `{"project": {"id": "a`), maybe, verdict{kind: transient}},
-		{"200 and an empty object", answer(200, "{}"), maybe, verdict{kind: transient}},
-		{"200 and null", answer(200, `{"projects": null}`), maybe, verdict{kind: transient}},
-		{"200 cut off", answer(200, `{"projects": [`), maybe, verdict{kind: transient}},
-		{"200 without end", answer(200, `{"projects": ["`+strings.Repeat("x", 9<<20)), maybe, verdict{kind: transient}},
+		{"no TLS handshake in time", elsewhere("https", silent), classification{kind: transient}, classification{kind: transient}},
+		{"no answer in time", elsewhere("http", silent), maybe, classification{kind: transient}},
+		{"200 and a page", answer(200, "<html>", "Content-Type", "text/html"), maybe, classification{kind: transient}},
+		{"201 and a page", answer(201, "<html>", "Content-Type", "text/html"), maybe, classification{kind: transient}},
+		{"201 and nothing", answer(201, ""), maybe, classification{kind: transient}},
+		{"201 and an empty object", answer(201, "{}"), maybe, classification{kind: transient}},
+		{"201 cut off", answer(201, `{"project": {"id": "a`), maybe, classification{kind: transient}},
+		{"200 and an empty object", answer(200, "{}"), maybe, classification{kind: transient}},
+		{"200 and null", answer(200, `{"projects": null}`), maybe, classification{kind: transient}},
+		{"200 cut off", answer(200, `{"projects": [`), maybe, classification{kind: transient}},
+		{"200 without end", answer(200, `{"projects": ["`+strings.Repeat("x", 9<<20)), maybe, classification{kind: transient}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t, func(cfg *v3.Config) { cfg.Timeout = 100 * time.Millisecond })
@@ -207,13 +207,13 @@ func TestFaultsAreToldApart(t *testing.T) {
 	}
 }
 
-func compare(t *testing.T, what string, err error, want verdict) {
+func compare(t *testing.T, what string, err error, want classification) {
 	t.Helper()
 	var e *keystone.Error
 	if !errors.As(err, &e) {
 		t.Fatalf("%s: got %v", what, err)
 	}
-	got := verdict{e.Kind, e.MaybeDone, e.OwnCredential, e.RetryAfter, nil}
+	got := classification{e.Kind, e.MaybeDone, e.OwnCredential, e.RetryAfter, nil}
 	if want.sentinel != nil && errors.Is(err, want.sentinel) {
 		got.sentinel = want.sentinel
 	}
@@ -231,10 +231,10 @@ func (resting) RetryAfter() time.Duration { return 7 * time.Second }
 func TestWhatIsTurnedAwayIsNotSent(t *testing.T) {
 	for what, c := range map[string]struct {
 		err  error
-		want verdict
+		want classification
 	}{
-		"Keystone is out of order": {resting{errors.New("out of order")}, verdict{kind: keystone.Unavailable, after: 7 * time.Second}},
-		"given up in line":         {unsent{context.Canceled}, verdict{kind: keystone.Transient}},
+		"Keystone is out of order": {resting{errors.New("out of order")}, classification{kind: keystone.Unavailable, after: 7 * time.Second}},
+		"given up in line":         {unsent{context.Canceled}, classification{kind: keystone.Transient}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			shut := false
@@ -272,22 +272,22 @@ func TestFaultsOfAnExchange(t *testing.T) {
 	for _, c := range []struct {
 		what  string
 		fault http.RoundTripper
-		want  verdict
+		want  classification
 	}{
-		{"400", answer(400, body(400)), verdict{kind: keystone.Permanent}},
-		{"401", answer(401, own401), verdict{kind: keystone.Permanent, sentinel: keystone.ErrNoAccess}},
-		{"401 from a proxy", answer(401, "<html>"), verdict{kind: keystone.Unavailable}},
-		{"403", answer(403, body(403)), verdict{kind: keystone.Permanent, sentinel: keystone.ErrNoAccess}},
-		{"404", answer(404, body(404)), verdict{kind: keystone.Permanent, sentinel: keystone.ErrTokenInvalid}},
-		{"404 from a proxy", answer(404, "<html>"), verdict{kind: keystone.Unavailable}},
-		{"429", answer(429, "", "Retry-After", "1"), verdict{kind: keystone.Transient, after: time.Second}},
-		{"500", answer(500, body(500)), verdict{kind: keystone.Transient}},
-		{"503", answer(503, ""), verdict{kind: keystone.Unavailable}},
-		{"connection refused", elsewhere("http", "127.0.0.1:1"), verdict{kind: keystone.Unavailable}},
-		{"answer lost", afterwards(io.EOF), verdict{kind: keystone.Transient}},
-		{"201 without a token", answer(201, `{"token":{"project":{"id":"p"}}}`), verdict{kind: keystone.Transient}},
-		{"201 for another project", answer(201, `{"token":{"project":{"id":"q"}}}`, "X-Subject-Token", "x"), verdict{kind: keystone.Transient}},
-		{"201 cut off", answer(201, `{"token":{`, "X-Subject-Token", "x"), verdict{kind: keystone.Transient}},
+		{"400", answer(400, body(400)), classification{kind: keystone.Permanent}},
+		{"401", answer(401, own401), classification{kind: keystone.Permanent, sentinel: keystone.ErrNoAccess}},
+		{"401 from a proxy", answer(401, "<html>"), classification{kind: keystone.Unavailable}},
+		{"403", answer(403, body(403)), classification{kind: keystone.Permanent, sentinel: keystone.ErrNoAccess}},
+		{"404", answer(404, body(404)), classification{kind: keystone.Permanent, sentinel: keystone.ErrTokenInvalid}},
+		{"404 from a proxy", answer(404, "<html>"), classification{kind: keystone.Unavailable}},
+		{"429", answer(429, "", "Retry-After", "1"), classification{kind: keystone.Transient, after: time.Second}},
+		{"500", answer(500, body(500)), classification{kind: keystone.Transient}},
+		{"503", answer(503, ""), classification{kind: keystone.Unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{kind: keystone.Unavailable}},
+		{"answer lost", afterwards(io.EOF), classification{kind: keystone.Transient}},
+		{"201 without a token", answer(201, `{"token":{"project":{"id":"p"}}}`), classification{kind: keystone.Transient}},
+		{"201 for another project", answer(201, `{"token":{"project":{"id":"q"}}}`, "X-Subject-Token", "x"), classification{kind: keystone.Transient}},
+		{"201 cut off", answer(201, `{"token":{`, "X-Subject-Token", "x"), classification{kind: keystone.Transient}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t)
@@ -305,17 +305,17 @@ func TestAFaultAtTheLoginIsNeverTheFaultOfAWrite(t *testing.T) {
 	for _, c := range []struct {
 		what  string
 		fault http.RoundTripper
-		want  verdict
+		want  classification
 	}{
-		{"400", answer(400, body(400)), verdict{kind: keystone.Unavailable, own: true}},
-		{"401", answer(401, own401), verdict{kind: keystone.Unavailable, own: true}},
-		{"404", answer(404, "<html>"), verdict{kind: keystone.Unavailable, own: true}},
-		{"429", answer(429, "", "Retry-After", "3"), verdict{kind: keystone.Transient, after: 3 * time.Second}},
-		{"500", answer(500, body(500)), verdict{kind: keystone.Transient}},
-		{"503", answer(503, ""), verdict{kind: keystone.Unavailable}},
-		{"connection refused", elsewhere("http", "127.0.0.1:1"), verdict{kind: keystone.Unavailable}},
-		{"answer lost", afterwards(io.EOF), verdict{kind: keystone.Transient}},
-		{"201 without a token", answer(201, `{"token":{}}`), verdict{kind: keystone.Transient}},
+		{"400", answer(400, body(400)), classification{kind: keystone.Unavailable, own: true}},
+		{"401", answer(401, own401), classification{kind: keystone.Unavailable, own: true}},
+		{"404", answer(404, "<html>"), classification{kind: keystone.Unavailable, own: true}},
+		{"429", answer(429, "", "Retry-After", "3"), classification{kind: keystone.Transient, after: 3 * time.Second}},
+		{"500", answer(500, body(500)), classification{kind: keystone.Transient}},
+		{"503", answer(503, ""), classification{kind: keystone.Unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{kind: keystone.Unavailable}},
+		{"answer lost", afterwards(io.EOF), classification{kind: keystone.Transient}},
+		{"201 without a token", answer(201, `{"token":{}}`), classification{kind: keystone.Transient}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t)
@@ -355,11 +355,11 @@ func TestAContextThatEndsIsKnownByIt(t *testing.T) {
 		return nil, req.Context().Err()
 	}))
 	_, _, err := h.cloud.EnsureProject(ctx, tenant("1"))
-	compare(t, "while waiting", err, verdict{kind: keystone.Unknown, maybeDone: true, sentinel: context.Canceled})
+	compare(t, "while waiting", err, classification{kind: keystone.Unknown, maybeDone: true, sentinel: context.Canceled})
 
 	h.wire.intercept(func(*http.Request) bool { return false }, nil)
 	_, _, err = h.cloud.EnsureProject(ctx, tenant("1"))
-	compare(t, "before sending", err, verdict{kind: keystone.Transient, sentinel: context.Canceled})
+	compare(t, "before sending", err, classification{kind: keystone.Transient, sentinel: context.Canceled})
 }
 
 func TestRetryAfterIsSecondsOrADate(t *testing.T) {

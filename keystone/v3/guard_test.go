@@ -120,14 +120,14 @@ func TestAWriteWhoseProjectCannotBeReadIsNotSent(t *testing.T) {
 	for _, c := range []struct {
 		what  string
 		fault http.RoundTripper
-		want  verdict
+		want  classification
 	}{
-		{"500", answer(500, body(500)), verdict{kind: keystone.Transient}},
-		{"503", answer(503, body(503)), verdict{kind: keystone.Unavailable}},
-		{"401", answer(401, own401), verdict{kind: keystone.Unavailable, own: true}},
-		{"connection refused", elsewhere("http", "127.0.0.1:1"), verdict{kind: keystone.Unavailable}},
-		{"a page", answer(200, "<html>"), verdict{kind: keystone.Transient}},
-		{"another project", answer(200, `{"project":{"id":"x","name":"bs-customer-1","domain_id":"default"}}`), verdict{kind: keystone.Transient}},
+		{"500", answer(500, body(500)), classification{kind: keystone.Transient}},
+		{"503", answer(503, body(503)), classification{kind: keystone.Unavailable}},
+		{"401", answer(401, own401), classification{kind: keystone.Unavailable, own: true}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{kind: keystone.Unavailable}},
+		{"a page", answer(200, "<html>"), classification{kind: keystone.Transient}},
+		{"another project", answer(200, `{"project":{"id":"x","name":"bs-customer-1","domain_id":"default"}}`), classification{kind: keystone.Transient}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodGet }, c.fault)

@@ -81,7 +81,7 @@ func (c *Cloud) EnsureProject(ctx context.Context, n keystone.NewProject) (p key
 	if n.LookFirst {
 		p, err = c.FindProject(ctx, n.DomainID, n.Name)
 		if !errors.Is(err, keystone.ErrNotFound) {
-			return p, err == nil && n.Mark != "" && p.HasTag(n.Mark), err
+			return p, err == nil && n.RunTag != "" && p.HasTag(n.RunTag), err
 		}
 	}
 	p, err = c.createProject(ctx, n)
@@ -92,7 +92,7 @@ func (c *Cloud) EnsureProject(ctx context.Context, n keystone.NewProject) (p key
 	if errors.Is(lookup, keystone.ErrNotFound) {
 		return p, false, err
 	}
-	return p, lookup == nil && n.Mark != "" && p.HasTag(n.Mark), lookup
+	return p, lookup == nil && n.RunTag != "" && p.HasTag(n.RunTag), lookup
 }
 
 // projectAnswer is read with ExtractInto: gophercloud's Extract returns neither a project nor an error for an empty answer.
@@ -102,8 +102,8 @@ type projectAnswer struct {
 
 func (c *Cloud) createProject(ctx context.Context, n keystone.NewProject) (p keystone.Project, err error) {
 	tags := slices.Clone(n.Tags)
-	if n.Mark != "" && !slices.Contains(tags, n.Mark) {
-		tags = append(tags, n.Mark)
+	if n.RunTag != "" && !slices.Contains(tags, n.RunTag) {
+		tags = append(tags, n.RunTag)
 	}
 	err = c.do(ctx, write, fmt.Sprintf("creating project %q", n.Name), func(ctx context.Context) error {
 		var answer projectAnswer
@@ -122,7 +122,7 @@ func (c *Cloud) createProject(ctx context.Context, n keystone.NewProject) (p key
 }
 
 // RemoveProject implements [keystone.Identity].
-func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, mark string) (keystone.Project, error) {
+func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag string) (keystone.Project, error) {
 	none := keystone.Project{}
 	found, err := c.locate(ctx, p)
 	switch {
@@ -130,7 +130,7 @@ func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, mark stri
 		return none, nil
 	case err != nil:
 		return none, err
-	case mark == "" || !found.HasTag(mark):
+	case runTag == "" || !found.HasTag(runTag):
 		return none, nil
 	}
 	op := fmt.Sprintf("removing project %q", found.Name)

@@ -49,7 +49,7 @@ func TestConnectionsThatCloseWithoutAWordLoseNoCall(t *testing.T) {
 		if _, err := cloud.FindProject(t.Context(), "default", n.Name); err != nil {
 			t.Fatal(err)
 		}
-		if err := only(cloud.RemoveProject(t.Context(), p, n.Mark)); err != nil {
+		if err := only(cloud.RemoveProject(t.Context(), p, n.RunTag)); err != nil {
 			t.Fatal(err)
 		}
 	}

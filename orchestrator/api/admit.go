@@ -187,7 +187,7 @@ func sideBySide(reads []func() error) error {
 	all.Wait()
 	var params []InvalidParam
 	for _, err := range failures {
-		r, ok := errors.AsType[*refusal](err)
+		r, ok := errors.AsType[*problemError](err)
 		switch {
 		case ok && r.kind == invalidParams:
 			params = append(params, r.params...)
@@ -212,7 +212,7 @@ func named(pointer, detail string, err error) error {
 // configured turns a refusal of what the configuration names into the operator's fault.
 func configured(what string, err error) error {
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
-		return &refusal{
+		return &problemError{
 			kind: configurationFault, detail: "the merchant's " + what + " cannot be resolved",
 			cause: fmt.Errorf("resolving the merchant's %s: %w", what, err),
 		}

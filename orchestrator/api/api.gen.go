@@ -99,23 +99,23 @@ func (e OnFailure) Valid() bool {
 
 // Defines values for ReasonKind.
 const (
+	ReasonKindLateWindow  ReasonKind = "late-window"
 	ReasonKindOperator    ReasonKind = "operator"
 	ReasonKindPredecessor ReasonKind = "predecessor"
 	ReasonKindRetry       ReasonKind = "retry"
-	ReasonKindSettle      ReasonKind = "settle"
 	ReasonKindUpstream    ReasonKind = "upstream"
 )
 
 // Valid indicates whether the value is a known member of the ReasonKind enum.
 func (e ReasonKind) Valid() bool {
 	switch e {
+	case ReasonKindLateWindow:
+		return true
 	case ReasonKindOperator:
 		return true
 	case ReasonKindPredecessor:
 		return true
 	case ReasonKindRetry:
-		return true
-	case ReasonKindSettle:
 		return true
 	case ReasonKindUpstream:
 		return true
@@ -245,6 +245,12 @@ type APIVersion struct {
 // APIVersionStatus defines model for APIVersion.Status.
 type APIVersionStatus string
 
+// ActionRequest defines model for ActionRequest.
+type ActionRequest struct {
+	// Why For the history: the reason.
+	Why string `json:"why"`
+}
+
 // CheckResult defines model for Check.
 type CheckResult struct {
 	Name string `json:"name"`
@@ -259,6 +265,7 @@ type Code = string
 
 // Event defines model for Event.
 type Event struct {
+	Action  *string   `json:"action,omitempty"`
 	At      time.Time `json:"at"`
 	Attempt *int      `json:"attempt,omitempty"`
 
@@ -273,7 +280,6 @@ type Event struct {
 	Seq       int64      `json:"seq"`
 	StartedAt *time.Time `json:"started_at,omitempty"`
 	Step      *string    `json:"step,omitempty"`
-	Verb      *string    `json:"verb,omitempty"`
 	Who       *string    `json:"who,omitempty"`
 	Why       *string    `json:"why,omitempty"`
 }
@@ -615,6 +621,11 @@ type Roles = []string
 
 // Run defines model for Run.
 type Run struct {
+	// Actions What can be asked of the run as it stands.
+	Actions []string `json:"actions"`
+
+	// AtRest Nothing happens to the run before somebody acts. It has ended, is stuck, or waits for an operator.
+	AtRest    bool       `json:"at_rest"`
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
@@ -642,9 +653,6 @@ type Run struct {
 	Steps     []Step    `json:"steps"`
 	UpdatedAt time.Time `json:"updated_at"`
 	UserID    *string   `json:"user_id,omitempty"`
-
-	// Verbs What can be asked of the run as it stands.
-	Verbs []string `json:"verbs"`
 
 	// WaitsFor The run about the same customer that goes first.
 	WaitsFor *string `json:"waits_for,omitempty"`
@@ -733,12 +741,6 @@ type Upstream struct {
 	Status    *int    `json:"status,omitempty"`
 }
 
-// VerbRequest defines model for VerbRequest.
-type VerbRequest struct {
-	// Why For the history: the reason.
-	Why string `json:"why"`
-}
-
 // VersionList defines model for VersionList.
 type VersionList struct {
 	Versions []APIVersion `json:"versions"`
@@ -758,6 +760,9 @@ type SubscriptionID = UUID
 
 // Accepted defines model for Accepted.
 type Accepted = Run
+
+// ActionTaken defines model for ActionTaken.
+type ActionTaken = Run
 
 // BadBody RFC 9457, and OpenStack's errors beside it.
 type BadBody = Problem
@@ -794,9 +799,6 @@ type Unauthorized = Problem
 
 // Unavailable RFC 9457, and OpenStack's errors beside it.
 type Unavailable = Problem
-
-// VerbTaken defines model for VerbTaken.
-type VerbTaken = Run
 
 // ListSubscriptionsParams defines parameters for ListSubscriptions.
 type ListSubscriptionsParams struct {
@@ -862,16 +864,16 @@ type UpdateMerchantJSONRequestBody = MerchantUpdate
 type SubscribeJSONRequestBody = SubscribeRequest
 
 // CancelRunJSONRequestBody defines body for CancelRun for application/json ContentType.
-type CancelRunJSONRequestBody = VerbRequest
+type CancelRunJSONRequestBody = ActionRequest
 
 // CompensateRunJSONRequestBody defines body for CompensateRun for application/json ContentType.
-type CompensateRunJSONRequestBody = VerbRequest
+type CompensateRunJSONRequestBody = ActionRequest
 
 // HoldRunJSONRequestBody defines body for HoldRun for application/json ContentType.
-type HoldRunJSONRequestBody = VerbRequest
+type HoldRunJSONRequestBody = ActionRequest
 
 // RetryRunJSONRequestBody defines body for RetryRun for application/json ContentType.
-type RetryRunJSONRequestBody = VerbRequest
+type RetryRunJSONRequestBody = ActionRequest
 
 // SkipStepJSONRequestBody defines body for SkipStep for application/json ContentType.
 type SkipStepJSONRequestBody = SkipRequest

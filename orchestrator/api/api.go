@@ -96,7 +96,7 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading the OpenAPI document: %w", err)
 	}
-	admissions := cmp.Or(o.Admissions, usualAdmissions)
+	admissions := cmp.Or(o.Admissions, defaultAdmissions)
 	s := &server{
 		Options: o, document: document,
 		admissions: make(places, admissions), waiting: make(places, admissions*waitingPerAdmission),

@@ -148,7 +148,7 @@ func (s *server) operator(r *http.Request, tokens []string) (caller, error) {
 func (s *server) identity(cloud string) (keystone.Identity, error) {
 	identity, err := s.Identity(cloud)
 	if err != nil {
-		return nil, &refusal{kind: configurationFault, detail: "the merchant's cloud is not set up", cause: err}
+		return nil, &problemError{kind: configurationFault, detail: "the merchant's cloud is not set up", cause: err}
 	}
 	return identity, nil
 }

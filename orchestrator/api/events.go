@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	usualEvents = 200
-	heartbeat   = 15 * time.Second // so that proxies and readers see that the stream lives
-	writeTime   = 30 * time.Second // for a reader that has stopped reading
+	defaultEvents = 200
+	heartbeat     = 15 * time.Second // so that proxies and readers see that the stream lives
+	writeTime     = 30 * time.Second // for a reader that has stopped reading
 )
 
 // ListRunEvents shows the history of a run, or streams it.
@@ -30,7 +30,7 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 	if acceptsType(c.Request().Header, "text/event-stream") {
 		return s.stream(c, run, after)
 	}
-	limit := usualEvents
+	limit := defaultEvents
 	if p.Limit != nil {
 		limit = *p.Limit
 	}
@@ -49,14 +49,14 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 	return answerJSON(c, http.StatusOK, page)
 }
 
-// stream sends events as they are stored, until the run has settled and all are sent.
+// stream sends events as they are stored, until the run is at rest and all are sent.
 func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		seq, err := strconv.ParseInt(last, 10, 64)
 		if err != nil || seq < 0 {
 			return invalid(InvalidParam{Parameter: some("Last-Event-ID"), Detail: "wanted: the id of an event"})
 		}
-		if after = seq; run.State.Settled() && run.Seq <= after {
+		if after = seq; over(run) && run.Seq <= after {
 			return c.NoContent(http.StatusNoContent) // tells a browser not to connect again
 		}
 	}
@@ -68,7 +68,7 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 		watching <- s.Engine.Watch(ctx, run.ID, func(now *saga.Run) bool {
 			select {
 			case changes <- now:
-				return !now.State.Settled()
+				return !over(now)
 			case <-ctx.Done():
 				return false
 			}
@@ -82,7 +82,7 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	for err == nil {
 		select {
 		case now := <-changes:
-			if after, err = s.sendAfter(ctx, out, run.ID, after); err == nil && now.State.Settled() {
+			if after, err = s.sendAfter(ctx, out, run.ID, after); err == nil && over(now) {
 				return nil
 			}
 		case err = <-watching:
@@ -99,7 +99,7 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 // sendAfter sends what is stored after the event of that seq and tells the last that was sent.
 func (s *server) sendAfter(ctx context.Context, out *eventStream, runID string, after int64) (int64, error) {
 	for {
-		events, err := s.Engine.Store.Events(ctx, runID, after, usualEvents)
+		events, err := s.Engine.Store.Events(ctx, runID, after, defaultEvents)
 		if err != nil {
 			return after, err
 		}
@@ -113,11 +113,15 @@ func (s *server) sendAfter(ctx context.Context, out *eventStream, runID string, 
 			}
 			after = e.Seq
 		}
-		if len(events) < usualEvents {
+		if len(events) < defaultEvents {
 			return after, nil
 		}
 	}
 }
+
+// over reports whether only an operator's action can add to the run's events. A run that waits for an operator gets more of
+// them: its stream stays open.
+func over(run *saga.Run) bool { return run.State.Ended() || run.State == saga.Stuck }
 
 // eventStream writes server-sent events.
 type eventStream struct {

@@ -94,7 +94,7 @@ func TestFollowingEvents(t *testing.T) {
 		}
 		seen = append(seen, e)
 	}
-	w.call(w.verb(path, "retry", `{"why": "decided"}`))
+	w.call(w.action(path, "retry", `{"why": "decided"}`))
 	for {
 		e, ok := next()
 		if !ok {
@@ -152,7 +152,7 @@ func TestPagesOfEvents(t *testing.T) {
 func TestNoSecretIsTold(t *testing.T) {
 	w := newWorld(t)
 	path := w.held(w.order("k"))
-	w.call(w.verb(path, "retry", `{"why": "decided"}`))
+	w.call(w.action(path, "retry", `{"why": "decided"}`))
 	w.await(path, api.RunStateSucceeded)
 	w.upstreamDown.Store(true)
 	w.call(w.order("l"))

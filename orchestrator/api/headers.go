@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	usualWait = 10 * time.Second
-	maxWait   = 30 * time.Second
-	maxKey    = 255
+	defaultWait = 10 * time.Second
+	maxWait     = 30 * time.Second
+	maxKey      = 255
 )
 
 // bareKey is what is taken without quotes: no blanks, quotes, commas or semicolons.
@@ -69,7 +69,7 @@ type preference struct {
 // readPrefer reads all lines of the header; of a preference that is there twice the first one holds, and what is not
 // understood is left alone, as the RFC says.
 func readPrefer(h http.Header) preference {
-	p := preference{wait: usualWait}
+	p := preference{wait: defaultWait}
 	var applied []string
 	waits, async := false, false
 	for part := range strings.SplitSeq(strings.Join(h.Values("Prefer"), ","), ",") {

@@ -54,5 +54,5 @@ type Secret struct{ text string }
 // Reveal gives the text.
 func (s Secret) Reveal() string { return s.text }
 
-// Format prints a mask whatever the verb.
+// Format prints a mask whatever the action.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, "***") }

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	usualAdmissions = 256
+	defaultAdmissions = 256
 	// waitingPerAdmission is how many requests may wait for their runs for each order that may be admitted: they cost
 	// only memory.
 	waitingPerAdmission = 4
@@ -40,8 +40,8 @@ func (s *server) boundAdmission(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		leave, ok := s.admissions.take()
 		if !ok {
-			return &refusal{
-				kind: overloaded, detail: "too many orders are being accepted already", retryAfter: s.endsIn(nil, usualRetry),
+			return &problemError{
+				kind: overloaded, detail: "too many orders are being accepted already", retryAfter: s.endsIn(nil, defaultRetry),
 			}
 		}
 		defer leave()
@@ -112,9 +112,9 @@ func (s *server) withinQuota(c echo.Context, m merchants.Merchant) (leave func()
 		return leave, nil
 	}
 	leave()
-	after := s.endsIn(nil, usualRetry)
+	after := s.endsIn(nil, defaultRetry)
 	h.Set("RateLimit", fmt.Sprintf(`"%s";r=0;t=%s`, livePolicy, seconds(after)))
-	return nil, &refusal{
+	return nil, &problemError{
 		kind: quotaExceeded, detail: fmt.Sprintf("%d runs of the merchant may be under way", limit), retryAfter: after,
 		policy: livePolicy,
 	}

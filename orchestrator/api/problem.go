@@ -22,8 +22,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// refusal is an answer other than the one that was asked for.
-type refusal struct {
+// problemError is an answer other than the one that was asked for.
+type problemError struct {
 	kind       kind
 	detail     string // for the caller: no text of an upstream from status 500 on
 	params     []InvalidParam
@@ -38,30 +38,30 @@ type refusal struct {
 	cause      error  // for the log
 }
 
-func (r *refusal) Error() string {
+func (r *problemError) Error() string {
 	if r.cause != nil {
 		return fmt.Sprintf("%s: %s: %s", r.kind.name, r.detail, r.cause)
 	}
 	return r.kind.name + ": " + r.detail
 }
 
-func (r *refusal) Unwrap() error { return r.cause }
+func (r *problemError) Unwrap() error { return r.cause }
 
-func refuse(k kind, format string, args ...any) *refusal {
-	return &refusal{kind: k, detail: fmt.Sprintf(format, args...)}
+func refuse(k kind, format string, args ...any) *problemError {
+	return &problemError{kind: k, detail: fmt.Sprintf(format, args...)}
 }
 
-func invalid(params ...InvalidParam) *refusal {
-	return &refusal{kind: invalidParams, detail: params[0].Detail, params: params}
+func invalid(params ...InvalidParam) *problemError {
+	return &problemError{kind: invalidParams, detail: params[0].Detail, params: params}
 }
 
 // problem turns an error into an answer. It is the only place where that is decided.
-func problem(err error) *refusal {
-	if r, ok := errors.AsType[*refusal](err); ok {
+func problem(err error) *problemError {
+	if r, ok := errors.AsType[*problemError](err); ok {
 		return r
 	}
 	if e, ok := errors.AsType[*saga.RefusedError](err); ok {
-		return refuse(verbRefused, "%s", e.Why)
+		return refuse(actionRefused, "%s", e.Why)
 	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return routing(e)
@@ -84,15 +84,15 @@ func problem(err error) *refusal {
 	case errors.Is(err, merchants.ErrExists):
 		return refuse(merchantExists, "the merchant is in already")
 	case errors.Is(err, context.DeadlineExceeded):
-		return &refusal{
-			kind: upstreamUnavailable, detail: "the check took too long", retryAfter: usualRetry, cause: err,
+		return &problemError{
+			kind: upstreamUnavailable, detail: "the check took too long", retryAfter: defaultRetry, cause: err,
 		}
 	case cutOff(err):
-		return &refusal{
-			kind: upstreamUnavailable, detail: "the database could not be asked", retryAfter: usualRetry, cause: err,
+		return &problemError{
+			kind: upstreamUnavailable, detail: "the database could not be asked", retryAfter: defaultRetry, cause: err,
 		}
 	}
-	return &refusal{kind: internalError, detail: "the log tells more under this request id", cause: err}
+	return &problemError{kind: internalError, detail: "the log tells more under this request id", cause: err}
 }
 
 // cutOff tells of a connection that is not there or broke, and of a PostgreSQL that is out of order: it shuts down, starts, or has
@@ -109,18 +109,18 @@ func cutOff(err error) bool {
 	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// usualRetry is told to who has to come again and nobody knows when.
-const usualRetry = 5 * time.Second
+// defaultRetry is told to who has to come again and nobody knows when.
+const defaultRetry = 5 * time.Second
 
-func unavailable(service, name string, retryAfter time.Duration, cause error) *refusal {
-	return &refusal{
-		kind: upstreamUnavailable, detail: name + " could not be asked", retryAfter: cmp.Or(retryAfter, usualRetry),
+func unavailable(service, name string, retryAfter time.Duration, cause error) *problemError {
+	return &problemError{
+		kind: upstreamUnavailable, detail: name + " could not be asked", retryAfter: cmp.Or(retryAfter, defaultRetry),
 		upstream: &Upstream{Service: service}, cause: cause,
 	}
 }
 
 // routing is for what Echo and the generated code refuse.
-func routing(e *echo.HTTPError) *refusal {
+func routing(e *echo.HTTPError) *problemError {
 	switch e.Code {
 	case http.StatusNotFound:
 		return refuse(routeNotFound, "there is no such path")
@@ -129,7 +129,7 @@ func routing(e *echo.HTTPError) *refusal {
 	case http.StatusBadRequest:
 		return invalid(InvalidParam{Detail: fmt.Sprint(e.Message)})
 	}
-	return &refusal{kind: internalError, detail: "the log tells more under this request id", cause: e}
+	return &problemError{kind: internalError, detail: "the log tells more under this request id", cause: e}
 }
 
 // refuse answers with a problem, and logs those that are the service's.
@@ -165,7 +165,7 @@ func (s *server) refuse(err error, c echo.Context) {
 }
 
 // body is the same for the same refusal but for the request's id.
-func (r *refusal) body(requestID string) Problem {
+func (r *problemError) body(requestID string) Problem {
 	const service = "subscription-orchestration."
 	page := "/problems/" + r.kind.name
 	code := service + cmp.Or(r.code, r.kind.name)

@@ -109,9 +109,9 @@ var (
 		"detail and code tell why, instance is the run. The key stands for this run: order again with a new one, or ask an" +
 			" operator to retry the run.", false, FixByOperator,
 	}
-	verbRefused = kind{
-		"verb-refused", http.StatusConflict, "The run's state does not allow it",
-		"The run's verbs tell what can be asked.", false, FixByOperator,
+	actionRefused = kind{
+		"action-refused", http.StatusConflict, "The run's state does not allow it",
+		"The run's actions tell what can be asked.", false, FixByOperator,
 	}
 	merchantExists = kind{
 		"merchant-exists", http.StatusConflict, "The merchant is in already",
@@ -168,7 +168,7 @@ func kinds() []kind {
 		credentialsRequired, credentialsInvalid, operatorTokenInvalid, userTokenInvalid,
 		tlsRequired, merchantDisabled, userDomainForeign, tokenDelegated, userNotOfCustomer, forbidden,
 		routeNotFound, merchantNotFound, runNotFound, subscriptionNotFound, methodNotAllowed,
-		subscriptionFailed, verbRefused, merchantExists, preconditionFailed, bodyTooLarge, contentTypeUnsupported, keyReused,
+		subscriptionFailed, actionRefused, merchantExists, preconditionFailed, bodyTooLarge, contentTypeUnsupported, keyReused,
 		quotaExceeded, internalError, upstreamUnavailable, configurationFault, overloaded, outcomeUnknown,
 	}
 }

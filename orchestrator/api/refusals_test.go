@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// refusal is an order with one thing wrong and what is answered.
-type refusal struct {
+// refusedOrder is an order with one thing wrong and what is answered.
+type refusedOrder struct {
 	name    string
 	spoil   func(w *world, q *request)
 	status  int
@@ -40,7 +40,7 @@ func named(name string) func(*world, *request) { return customer(name, `"nok"`, 
 
 const nobody = "00000000-0000-4000-8000-000000000000"
 
-var refusals = []refusal{
+var refusedOrders = []refusedOrder{
 	{"no credential", func(_ *world, q *request) { q.portal = portal{} }, 401, "credentials-required", ""},
 	{"a wrong secret", func(w *world, q *request) { q.portal.secret = w.other.secret }, 401, "credentials-invalid", ""},
 	{"an unknown key", func(_ *world, q *request) { q.portal.key = "tk_nobody" }, 401, "credentials-invalid", ""},
@@ -146,7 +146,7 @@ var refusals = []refusal{
 
 func TestRefusedOrdersWriteNothing(t *testing.T) {
 	w := newWorld(t)
-	for i, c := range refusals {
+	for i, c := range refusedOrders {
 		t.Run(c.name, func(t *testing.T) {
 			q := w.order(fmt.Sprintf("key-%d", i))
 			c.spoil(w, &q)

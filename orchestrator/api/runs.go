@@ -13,12 +13,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// usualRuns is how many runs make a page.
-const usualRuns = 50
+// defaultRuns is how many runs make a page.
+const defaultRuns = 50
 
 // ListRuns lists what the caller may see. One run more than a page is read, to know whether there is another page.
 func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
-	limit := usualRuns
+	limit := defaultRuns
 	if p.Limit != nil {
 		limit = *p.Limit
 	}
@@ -64,7 +64,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 			if len(known) > 0 {
 				return matches(known, tag(now))
 			}
-			return restless(now)
+			return !now.AtRest()
 		})
 		if err != nil && waiting.Err() == nil {
 			return err

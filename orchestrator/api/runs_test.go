@@ -79,7 +79,7 @@ func TestWhoSeesWhat(t *testing.T) {
 	}
 	w.await(mine, api.RunStateCompensated)
 	events := read[api.EventList](t, w.call(w.get(mine+"/events"))).Events
-	who := slices.IndexFunc(events, func(e api.Event) bool { return text(e.Verb) == "cancel" })
+	who := slices.IndexFunc(events, func(e api.Event) bool { return text(e.Action) == "cancel" })
 	if who < 0 || text(events[who].Who) != "portal with key "+w.merchant.key || text(events[who].Why) != "changed my mind" {
 		t.Errorf("the history does not tell who cancelled and why: %+v", events)
 	}
@@ -162,10 +162,10 @@ func TestTagsOfRuns(t *testing.T) {
 	if got := w.call(q); got.status != http.StatusNotModified || got.body != "" || tag == "" {
 		t.Errorf("the same run: got %d %q with tag %q, want 304", got.status, got.body, tag)
 	}
-	stale := w.verb(path, "retry", `{"why": "x"}`)
+	stale := w.action(path, "retry", `{"why": "x"}`)
 	stale.header = http.Header{"If-Match": {`"0"`}}
 	if got := w.call(stale); got.status != http.StatusPreconditionFailed {
-		t.Errorf("a stale verb: got %d %s, want 412", got.status, got.body)
+		t.Errorf("a stale action: got %d %s, want 412", got.status, got.body)
 	}
 	done := make(chan answer)
 	go func() {
@@ -173,10 +173,10 @@ func TestTagsOfRuns(t *testing.T) {
 		a, _ := w.try(q)
 		done <- a
 	}()
-	fresh := w.verb(path, "compensate", `{"why": "x"}`)
+	fresh := w.action(path, "compensate", `{"why": "x"}`)
 	fresh.header = http.Header{"If-Match": {tag}}
 	if got := w.call(fresh); got.status != http.StatusAccepted {
-		t.Errorf("a fresh verb: got %d %s, want 202", got.status, got.body)
+		t.Errorf("a fresh action: got %d %s, want 202", got.status, got.body)
 	}
 	if got := <-done; got.status != http.StatusOK || got.header.Get("ETag") == tag {
 		t.Errorf("who waited for a change: got %d with tag %s", got.status, got.header.Get("ETag"))
@@ -187,12 +187,12 @@ func TestTagsOfRuns(t *testing.T) {
 	}
 }
 
-func TestVerbs(t *testing.T) {
+func TestActions(t *testing.T) {
 	w := newWorld(t)
 	path := w.held(w.order("k"))
 	for _, c := range []struct {
-		name, verb, body string
-		want             int
+		name, action, body string
+		want               int
 	}{
 		{"no reason", "hold", `{}`, 400},
 		{"an empty reason", "hold", `{"why": ""}`, 400},
@@ -207,14 +207,14 @@ func TestVerbs(t *testing.T) {
 		{"compensate", "compensate", `{"why": "x"}`, 202},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := w.call(w.verb(path, c.verb, c.body)); got.status != c.want {
+			if got := w.call(w.action(path, c.action, c.body)); got.status != c.want {
 				t.Errorf("got %d %s, want %d", got.status, got.body, c.want)
 			}
 		})
 	}
 	run := w.await(path, api.RunStateCompensated)
-	if !slices.Equal(run.Verbs, []string{"retry"}) || run.Cause == nil {
-		t.Errorf("afterwards: got verbs %q and cause %+v, want retry and a cause", run.Verbs, run.Cause)
+	if !slices.Equal(run.Actions, []string{"retry"}) || run.Cause == nil {
+		t.Errorf("afterwards: got actions %q and cause %+v, want retry and a cause", run.Actions, run.Cause)
 	}
 }
 

@@ -65,8 +65,8 @@ var (
 func (s *standIn) workflow() saga.Workflow[order] {
 	return saga.Workflow[order]{
 		Name: "subscribe", Version: 1, Title: "a short one",
-		Judge: func(err error) saga.Verdict {
-			v := saga.Verdict{Kind: saga.Transient, Failure: saga.Failure{
+		Classify: func(err error) saga.Classification {
+			v := saga.Classification{Kind: saga.Transient, Failure: saga.Failure{
 				Code: "Toy Fault", Detail: err.Error(), FixBy: saga.FixByOperator, Service: "keystone", Status: 409,
 			}}
 			switch {
@@ -77,7 +77,7 @@ func (s *standIn) workflow() saga.Workflow[order] {
 			}
 			return v
 		},
-		Renew: func(o order, runID string) (order, string) {
+		ForRetry: func(o order, runID string) (order, string) {
 			return o.of(runID), o.Merchant + ":" + o.of(runID).Customer
 		},
 		Result: func(o order) any {

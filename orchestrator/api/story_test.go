@@ -18,7 +18,7 @@ func TestOneCallSubscribesAUser(t *testing.T) { onBoth(t, oneCallSubscribesAUser
 func oneCallSubscribesAUser(t *testing.T, database string) {
 	w := startUpstreams(t, database)
 	handover := &workflows.Handover{}
-	definitions, err := workflows.All(workflows.Upstreams{
+	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return w.cloud, nil },
 		Billing:  w.billing, Tokens: w.store, Handover: handover, Runs: w.store, Now: time.Now,
 	})

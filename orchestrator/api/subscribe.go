@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -35,8 +34,8 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	}
 	prefer := readPrefer(r.Header)
 	c.Response().Header().Add(echo.HeaderVary, "Prefer")
-	mark := fingerprint(merchant.ID, body)
-	switch run, err := s.known(r.Context(), merchant.ID, key, mark); {
+	sum := fingerprint(merchant.ID, body)
+	switch run, err := s.known(r.Context(), merchant.ID, key, sum); {
 	case err != nil:
 		return err
 	case run != nil:
@@ -52,7 +51,7 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	if err != nil {
 		return err
 	}
-	order.RunID, order.Key, order.Fingerprint, order.Who = s.NewID(), key, mark, callerOf(c).String()
+	order.RunID, order.Key, order.Fingerprint, order.Who = s.NewID(), key, sum, callerOf(c).String()
 	take := noToken
 	if s.ScopedTokens != nil && prefer.wait > 0 {
 		var stop func()
@@ -64,11 +63,11 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	run, err := s.start(r.Context(), order)
 	leave()
 	if errors.Is(err, saga.ErrKeyUsed) { // by a request that came at the same time
-		if run, err = s.known(r.Context(), merchant.ID, key, mark); err != nil {
+		if run, err = s.known(r.Context(), merchant.ID, key, sum); err != nil {
 			return err
 		}
 		if run == nil {
-			return &refusal{kind: outcomeUnknown, detail: "another request is using the key", retryAfter: time.Second}
+			return &problemError{kind: outcomeUnknown, detail: "another request is using the key", retryAfter: time.Second}
 		}
 		return s.replay(c, run, prefer)
 	}
@@ -114,7 +113,7 @@ func (s *server) start(ctx context.Context, order Subscription) (*saga.Run, erro
 	defer cancel()
 	run, err := s.Engine.Start(ctx, s.NewRun(order))
 	if err != nil && !errors.Is(err, saga.ErrKeyUsed) {
-		return nil, &refusal{
+		return nil, &problemError{
 			kind: outcomeUnknown, detail: "it is not known whether the order was accepted: repeat it with the same key",
 			retryAfter: time.Second, cause: err,
 		}
@@ -141,7 +140,7 @@ func (s *server) answer(
 	if !ok {
 		prefer = preference{} // it may be left out (RFC 7240)
 	}
-	run, err := s.settle(c.Request().Context(), run, watcher, prefer.wait)
+	run, err := s.waitForRun(c.Request().Context(), run, watcher, prefer.wait)
 	if err != nil {
 		return err
 	}
@@ -163,12 +162,12 @@ func (s *server) answer(
 	return s.show(c, http.StatusAccepted, run)
 }
 
-// settle waits until the run has ended or somebody must act, and gives it as it was last stored. The watcher, if there is
+// waitForRun waits until the run has ended or somebody must act, and gives it as it was last stored. The watcher, if there is
 // one, was made before the run.
-func (s *server) settle(
+func (s *server) waitForRun(
 	ctx context.Context, run *saga.Run, watcher *saga.Watcher, wait time.Duration,
 ) (*saga.Run, error) {
-	if !restless(run) || wait == 0 {
+	if run.AtRest() || wait == 0 {
 		return run, nil
 	}
 	known := run
@@ -178,24 +177,17 @@ func (s *server) settle(
 	}
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	err := watcher.Watch(waiting, known, func(now *saga.Run) bool { run = now; return restless(now) })
+	err := watcher.Watch(waiting, known, func(now *saga.Run) bool { run = now; return !now.AtRest() })
 	if err != nil && waiting.Err() == nil {
 		return nil, err
 	}
 	return run, nil
 }
 
-// restless tells whether the run may go on by itself. One that was held shows its old reason while the next attempt works.
-func restless(run *saga.Run) bool {
-	held := run.State == saga.Waiting && run.Reason != nil && run.Reason.Kind == saga.WaitsForOperator
-	atWork := slices.ContainsFunc(run.Steps, func(s saga.StepRow) bool { return s.State == saga.StepRunning })
-	return !run.State.Settled() && (!held || atWork)
-}
-
 // comeAgain is when a run is worth asking for again: when what it waits for comes, or when it is likely to have ended.
 func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	switch {
-	case !restless(run):
+	case run.AtRest():
 		return time.Minute
 	case run.Reason != nil && run.Reason.Until != nil && run.Reason.Until.After(now.Add(2*time.Second)):
 		return min(run.Reason.Until.Sub(now), time.Minute)
@@ -203,7 +195,7 @@ func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	return s.endsIn(run, 2*time.Second)
 }
 
-// failed answers for a compensated run. It says only what never changes any more: not what late probes may add.
+// failed answers for a compensated run. It says only what never changes any more: not what late re-checks may add.
 func failed(run *saga.Run) error {
 	refused := refuse(subscriptionFailed, "the run was compensated")
 	refused.instance = runPath(run.ID)

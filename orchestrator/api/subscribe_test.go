@@ -149,7 +149,7 @@ func TestCompensatedWithinTheWait(t *testing.T) {
 
 	// A retry gives the key to a successor.
 	w.steps.fail(nil)
-	retry := w.call(w.verb(text(p.Instance), "retry", `{"why": "mended"}`))
+	retry := w.call(w.action(text(p.Instance), "retry", `{"why": "mended"}`))
 	if got := retry.header.Get("Location"); retry.status != http.StatusAccepted || got == text(p.Instance) {
 		t.Errorf("retry: got %d at %q %s", retry.status, got, retry.body)
 	}
@@ -206,7 +206,7 @@ func TestHeldRunsAnswerAtOnce(t *testing.T) {
 		t.Errorf("it took %v, though nothing will happen", took)
 	}
 	w.steps.fail(nil)
-	w.call(w.verb(got.header.Get("Location"), "retry", `{"why": "decided"}`))
+	w.call(w.action(got.header.Get("Location"), "retry", `{"why": "decided"}`))
 	w.await(got.header.Get("Location"), api.RunStateSucceeded)
 	if got := w.call(w.order("k")); got.status != http.StatusCreated {
 		t.Errorf("after the retry: got %d %s, want 201", got.status, got.body)
@@ -233,9 +233,9 @@ func text(s *string) string {
 // get asks as the merchant.
 func (w *world) get(path string) request { return request{path: path, portal: w.merchant} }
 
-// verb asks as an operator.
-func (w *world) verb(run, verb, body string) request {
-	return request{method: http.MethodPost, path: run + "/" + verb, body: body, operator: w.operatorToken}
+// action asks as an operator.
+func (w *world) action(run, action, body string) request {
+	return request{method: http.MethodPost, path: run + "/" + action, body: body, operator: w.operatorToken}
 }
 
 // await waits for a state.

@@ -28,9 +28,9 @@ func answerJSON(c echo.Context, status int, body any) error {
 func (s *server) view(run *saga.Run) Run {
 	view := Run{
 		ID: run.ID, Workflow: run.Workflow, MerchantID: run.Merchant, UserID: some(run.User), PlanID: some(run.Plan),
-		State: RunState(run.State), Reason: viewReason(run.Reason), Cause: viewFailure(run.Cause),
+		State: RunState(run.State), AtRest: run.AtRest(), Reason: viewReason(run.Reason), Cause: viewFailure(run.Cause),
 		WaitsFor: some(run.WaitsFor), RetryOf: some(run.RetryOf), RetriedBy: some(run.RetriedBy),
-		Steps: []Step{}, Objects: []Object{}, LeftBehind: []LeftBehind{}, Verbs: []string{}, Result: s.result(run),
+		Steps: []Step{}, Objects: []Object{}, LeftBehind: []LeftBehind{}, Actions: []string{}, Result: s.result(run),
 		CreatedAt: run.CreatedAt, UpdatedAt: run.UpdatedAt, EndedAt: run.EndedAt,
 		Links: Links{{Rel: "self", Href: runPath(run.ID)}, {Rel: "events", Href: runPath(run.ID) + "/events"}},
 	}
@@ -48,8 +48,8 @@ func (s *server) view(run *saga.Run) Run {
 			Step: l.Step, Kind: some(l.Kind), ID: some(l.ID), Name: some(l.Name),
 		})
 	}
-	for _, v := range run.Verbs() {
-		view.Verbs = append(view.Verbs, string(v))
+	for _, v := range run.Actions() {
+		view.Actions = append(view.Actions, string(v))
 	}
 	return view
 }
@@ -98,7 +98,7 @@ func viewReason(r *saga.Reason) *Reason {
 func viewEvent(e saga.Event) Event {
 	return Event{
 		RunID: e.RunID, Seq: e.Seq, At: e.At, Epoch: e.Epoch, Kind: string(e.Kind), Step: some(e.Step),
-		Attempt: some(e.Attempt), StartedAt: moment(e.StartedAt), Verb: some(e.Verb), Who: some(e.Who), Why: some(e.Why),
+		Attempt: some(e.Attempt), StartedAt: moment(e.StartedAt), Action: some(e.Action), Who: some(e.Who), Why: some(e.Why),
 		RequestID: some(e.RequestID), Failure: viewFailure(e.Failure),
 	}
 }

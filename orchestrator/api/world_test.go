@@ -96,7 +96,7 @@ func newWorldOn(t *testing.T, database string, change ...func(*api.Options)) *wo
 func (w *world) serve(workflows []*saga.Definition, change ...func(*api.Options)) {
 	t := w.t
 	w.engine = saga.New(saga.Options{
-		Store: w.store, Queue: w.store, Workflows: workflows, NewID: newID, Settle: time.Millisecond,
+		Store: w.store, Queue: w.store, Workflows: workflows, NewID: newID, LateWindow: time.Millisecond,
 	})
 	w.serveEngine()
 

@@ -24,8 +24,8 @@ const (
 	Hold       = "hold" // it waits for an operator
 )
 
-// MostLiveRuns is the highest limit that can be set.
-const MostLiveRuns = 1_000_000
+// MaxLiveRuns is the highest limit that can be set.
+const MaxLiveRuns = 1_000_000
 
 // Merchant is who sells: a BillingStack merchant, and what its subscriptions need of a cloud.
 type Merchant struct {

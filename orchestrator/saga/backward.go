@@ -6,7 +6,7 @@ import (
 )
 
 // turnBack begins the compensation.
-func (w *worker) turnBack(cause Failure) {
+func (w *executor) turnBack(cause Failure) {
 	w.run.State, w.run.Reason, w.run.Cause = Compensating, nil, &cause
 	for i := range w.run.Steps {
 		if row := &w.run.Steps[i]; row.RetryAt != nil {
@@ -17,13 +17,13 @@ func (w *worker) turnBack(cause Failure) {
 	w.tell(Event{Kind: EventCompensating, Step: cause.Step, Failure: &cause})
 }
 
-// backward undoes what was begun, each step after all that came After it; verifies, when late effects have settled,
+// backward undoes what was begun, each step after all that came After it; verifies, when the late window is over,
 // the undo of calls whose outcome was never learnt; and ends the run.
-func (w *worker) backward(now time.Time) {
+func (w *executor) backward(now time.Time) {
 	if slices.ContainsFunc(w.run.Steps, func(s StepRow) bool { return s.State == StepRunning }) {
 		return // a Do is still under way
 	}
-	soonest, settled := w.undoReady(now)
+	soonest, finished := w.undoReady(now)
 	var refused *StepRow
 	for i := range w.run.Steps {
 		if w.run.Steps[i].State == StepUndoFailed {
@@ -40,23 +40,23 @@ func (w *worker) backward(now time.Time) {
 		w.awaitRetry(soonest, now, Compensating)
 	case refused != nil:
 		w.stick(refused, now)
-	case settled:
+	case finished:
 		w.verify(now)
 	}
 }
 
 // undoReady starts the undos whose turn it is. It returns the one that waits for the earliest retry, and whether all
 // are through.
-func (w *worker) undoReady(now time.Time) (soonest *StepRow, settled bool) {
-	settled = true
+func (w *executor) undoReady(now time.Time) (soonest *StepRow, finished bool) {
+	finished = true
 	for i := range w.run.Steps {
 		row := &w.run.Steps[i]
-		if w.settled(row) {
+		if w.undoFinished(row) {
 			continue
 		}
-		settled = false
+		finished = false
 		switch {
-		case w.flying[row.Name], row.State == StepUndoFailed, !w.dependentsSettled(row):
+		case w.flying[row.Name], row.State == StepUndoFailed, !w.dependentsUndone(row):
 		case w.def.step(row.Name) == nil:
 			w.park(w.missing("step-unknown", "this release has no code for step "+row.Name))
 			w.rest(now)
@@ -69,23 +69,23 @@ func (w *worker) undoReady(now time.Time) (soonest *StepRow, settled bool) {
 			w.startUndo(row)
 		}
 	}
-	return soonest, settled
+	return soonest, finished
 }
 
-// settled tells whether there is nothing left to undo of a step.
-func (w *worker) settled(row *StepRow) bool {
+// undoFinished tells whether there is nothing left to undo of a step.
+func (w *executor) undoFinished(row *StepRow) bool {
 	code := w.def.step(row.Name)
 	return !row.Begun() || row.State == StepUndone || w.left(row) || code != nil && code.undo == nil
 }
 
 // undoTurn tells whether it is the turn of the step's undo.
-func (w *worker) undoTurn(row *StepRow) bool { return w.def != nil && w.dependentsSettled(row) }
+func (w *executor) undoTurn(row *StepRow) bool { return w.def != nil && w.dependentsUndone(row) }
 
-// dependentsSettled tells whether all that came After the step, however far, is settled.
-func (w *worker) dependentsSettled(row *StepRow) bool {
+// dependentsUndone tells whether all that came After the step, however far, is through.
+func (w *executor) dependentsUndone(row *StepRow) bool {
 	for i := range w.run.Steps {
 		later := &w.run.Steps[i]
-		if slices.Contains(later.After, row.Name) && (!w.settled(later) || !w.dependentsSettled(later)) {
+		if slices.Contains(later.After, row.Name) && (!w.undoFinished(later) || !w.dependentsUndone(later)) {
 			return false
 		}
 	}
@@ -93,13 +93,13 @@ func (w *worker) dependentsSettled(row *StepRow) bool {
 }
 
 // left tells whether an operator decided to leave behind what the step made.
-func (w *worker) left(row *StepRow) bool {
+func (w *executor) left(row *StepRow) bool {
 	return slices.ContainsFunc(w.run.LeftBehind, func(l LeftBehind) bool { return l.Step == row.Name })
 }
 
 // startUndo puts the intent of an Undo into the next write.
-func (w *worker) startUndo(row *StepRow) {
-	if w.run.State != Compensated { // else it is a probe
+func (w *executor) startUndo(row *StepRow) {
+	if w.run.State != Compensated { // else it is a re-check
 		w.run.State, w.run.Reason = Compensating, nil
 	}
 	row.State, row.RetryAt = StepUndoing, nil
@@ -109,7 +109,7 @@ func (w *worker) startUndo(row *StepRow) {
 }
 
 // undone notes what came of an Undo.
-func (w *worker) undone(row *StepRow, o outcome, now time.Time) {
+func (w *executor) undone(row *StepRow, o outcome, now time.Time) {
 	event := Event{Step: row.Name, Attempt: o.call.Attempt, StartedAt: o.startedAt, RequestID: o.call.requestID}
 	if o.err == nil {
 		again := row.UndoneAt != nil
@@ -121,30 +121,30 @@ func (w *worker) undone(row *StepRow, o outcome, now time.Time) {
 		w.tell(event)
 		return
 	}
-	verdict := w.judge(o, now)
-	row.Error, event.Kind = &verdict.Failure, EventUndoAttempt
+	found := w.classify(o, now)
+	row.Error, event.Kind = &found.Failure, EventUndoAttempt
 	event.Failure = row.Error
 	if w.left(row) { // skipped while this attempt was under way
 		w.tell(event)
 		return
 	}
-	if verdict.MaybeDone {
+	if found.MaybeDone {
 		row.UnknownAt = &now
 	}
 	w.tell(event)
-	if verdict.Kind == Permanent || verdict.Kind == Blocked {
+	if found.Kind == Permanent || found.Kind == Blocked {
 		row.State = StepUndoFailed
 		w.tell(Event{Kind: EventUndoFailed, Step: row.Name, Attempt: o.call.Attempt, Failure: row.Error})
 		return
 	}
-	at := now.Add(retryIn(w.run.ID, row.Name, row.Undos, verdict))
+	at := now.Add(retryIn(w.run.ID, row.Name, row.Undos, found))
 	row.RetryAt = &at
 }
 
 // stick makes the run wait for an operator with an undo that was refused for good.
-func (w *worker) stick(row *StepRow, now time.Time) {
+func (w *executor) stick(row *StepRow, now time.Time) {
 	if w.run.State == Compensated {
-		w.probeRefused(row, now)
+		w.recheckRefused(row, now)
 		return
 	}
 	w.run.State, w.run.Reason = Stuck, &Reason{Kind: WaitsForOperator, Failure: *row.Error}
@@ -153,10 +153,10 @@ func (w *worker) stick(row *StepRow, now time.Time) {
 }
 
 // verify ends a compensation whose undos are through, but not before every undo of a call with an unknown outcome was
-// repeated at least Settle after that call can have been sent.
-func (w *worker) verify(now time.Time) {
+// repeated at least LateWindow after that call can have been sent.
+func (w *executor) verify(now time.Time) {
 	if w.run.State == Compensated {
-		w.probeThrough(now)
+		w.recheckDone(now)
 		return
 	}
 	var due time.Time
@@ -166,11 +166,11 @@ func (w *worker) verify(now time.Time) {
 		if row.UnknownAt == nil || !w.undoable(row) {
 			continue
 		}
-		settledAt := row.settledAt(w.engine.Settle)
-		if row.UndoneAt == nil || row.UndoneAt.Before(settledAt) {
+		until := row.effectiveUntil(w.engine.LateWindow)
+		if row.UndoneAt == nil || row.UndoneAt.Before(until) {
 			again = append(again, row)
-			if settledAt.After(due) {
-				due = settledAt
+			if until.After(due) {
+				due = until
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func (w *worker) verify(now time.Time) {
 	case len(again) == 0:
 		w.compensated(now)
 	case due.After(now):
-		w.await(Reason{Kind: WaitsForSettle, Until: &due, Failure: Failure{
+		w.await(Reason{Kind: WaitsForLateWindow, Until: &due, Failure: Failure{
 			Code:   "verifying-undo",
 			Detail: "a call whose answer was lost may still take effect; its undo is verified then",
 			FixBy:  FixByNobody, Step: again[0].Name, At: now,
@@ -190,13 +190,13 @@ func (w *worker) verify(now time.Time) {
 }
 
 // undoable tells whether there is an Undo that is to take back what the step makes.
-func (w *worker) undoable(row *StepRow) bool {
+func (w *executor) undoable(row *StepRow) bool {
 	code := w.def.step(row.Name)
 	return !w.left(row) && code != nil && code.undo != nil
 }
 
 // redo makes undos that are through be run once more.
-func (w *worker) redo(rows []*StepRow) {
+func (w *executor) redo(rows []*StepRow) {
 	for _, row := range rows {
 		row.State, row.RetryAt = StepUndoing, nil
 		w.changed(row)

@@ -27,8 +27,8 @@ type Call struct {
 	Attempt   int
 	LookFirst bool // an earlier attempt may have taken effect: look before repeating
 	Undo      bool
-	// Probe: the run has ended, and others about its subject may have come after it. An Undo leaves what might be theirs.
-	Probe bool
+	// Re-check: the run has ended, and others about its subject may have come after it. An Undo leaves what might be theirs.
+	Recheck bool
 
 	lease func() error
 	token string

@@ -103,7 +103,7 @@ func (c *committer) write(ctx context.Context, cp Checkpoint) CommitResult {
 		epoch, version, err := c.tip(ctx, cp.Run.ID)
 		switch {
 		case err == nil && epoch == cp.Run.Epoch && version == cp.Run.Version+1:
-			return CommitResult{Verbs: true, Successor: true} // committed after all; what else it told is lost: look
+			return CommitResult{Actions: true, Successor: true} // committed after all; what else it told is lost: look
 		case err == nil && (epoch != cp.Run.Epoch || version != cp.Run.Version):
 			return CommitResult{Err: ErrFenced}
 		}

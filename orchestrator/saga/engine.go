@@ -20,11 +20,11 @@ type Options struct {
 
 	Clock       *Clock
 	Lease       time.Duration // how long a replica may be silent before its runs are taken over; 10 s
-	Settle      time.Duration // how long after its sending a lost request may still take effect; 90 s
+	LateWindow  time.Duration // how long after its sending a lost request may still take effect; 90 s
 	Deadline    time.Duration // how long a run may work before it compensates; 15 min
 	GiveUpAfter time.Duration // how long a run may also wait for an upstream; 24 h
 	Poll        time.Duration // how often is looked for work nobody told of; 5 s
-	Workers     int           // runs worked on at once; 64
+	Executors   int           // runs worked on at once; 64
 
 	// Down names the upstreams that are left alone at present: the runs that were turned away from one are not claimed.
 	Down func() []string
@@ -50,21 +50,21 @@ type Engine struct {
 	lease     *lease
 	stopping  bool
 	behind    bool // runs wait to be claimed, as far as is known: a new one goes behind them
-	workers   map[string]*worker
+	executors map[string]*executor
 	waiting   int       // how many runs wait to be claimed, as far as is known
 	counted   time.Time // when that was read
 	survivals survivals
-	idle      sync.WaitGroup // the workers
+	idle      sync.WaitGroup // the executors
 }
 
 // New makes an engine. It works only while Serve runs, but runs can be read before.
 func New(o Options) *Engine {
 	o.Lease = cmp.Or(o.Lease, 10*time.Second)
-	o.Settle = cmp.Or(o.Settle, 90*time.Second)
+	o.LateWindow = cmp.Or(o.LateWindow, 90*time.Second)
 	o.Deadline = cmp.Or(o.Deadline, 15*time.Minute)
 	o.GiveUpAfter = cmp.Or(o.GiveUpAfter, 24*time.Hour)
 	o.Poll = cmp.Or(o.Poll, 5*time.Second)
-	o.Workers = cmp.Or(o.Workers, 64)
+	o.Executors = cmp.Or(o.Executors, 64)
 	if o.Clock == nil {
 		o.Clock = NewClock(time.Now)
 	}
@@ -83,7 +83,7 @@ func New(o Options) *Engine {
 		committer: newCommitter(o.Store, o.Clock, o.Lease),
 		kick:      make(chan struct{}, 1),
 		joined:    make(chan struct{}),
-		workers:   map[string]*worker{},
+		executors: map[string]*executor{},
 	}
 	e.OnEvent = func(r *Run, event Event) {
 		if event.Kind == EventRunSucceeded || event.Kind == EventCompensated {
@@ -222,12 +222,12 @@ func (e *Engine) queueBehind(run *Run, predecessor string) *Run {
 	return &waiting
 }
 
-// reserve makes a worker for a new run where this replica has a lease and room, and no run waits to be claimed: a claim
+// reserve makes a executor for a new run where this replica has a lease and room, and no run waits to be claimed: a claim
 // is fair among merchants, so one's bulk must not get past it. nil otherwise.
-func (e *Engine) reserve(run *Run) *worker {
+func (e *Engine) reserve(run *Run) *executor {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.behind = e.behind || len(e.workers) >= e.Workers
+	e.behind = e.behind || len(e.executors) >= e.Executors
 	if e.behind || e.lease == nil || e.stopping || e.lease.check() != nil {
 		return nil
 	}
@@ -235,29 +235,29 @@ func (e *Engine) reserve(run *Run) *worker {
 	return e.employ(run)
 }
 
-// employ registers a worker for a leased run. The caller holds the lock.
-func (e *Engine) employ(run *Run) *worker {
-	w := newWorker(e, e.workflows[run.Workflow], run, e.lease)
-	if len(e.workers) == 0 {
+// employ registers a executor for a leased run. The caller holds the lock.
+func (e *Engine) employ(run *Run) *executor {
+	w := newExecutor(e, e.workflows[run.Workflow], run, e.lease)
+	if len(e.executors) == 0 {
 		e.pace.work(e.Clock.Now(), true)
 	}
-	e.workers[run.ID] = w
+	e.executors[run.ID] = w
 	e.idle.Add(1)
 	return w
 }
 
-// release forgets a worker.
-func (e *Engine) release(w *worker) {
+// release forgets a executor.
+func (e *Engine) release(w *executor) {
 	e.mu.Lock()
-	delete(e.workers, w.run.ID)
+	delete(e.executors, w.run.ID)
 	if !w.released && w.lease.ctx.Err() != nil {
 		e.survivals.taken = append(e.survivals.taken, w.run.ID)
 	}
-	if len(e.workers) == 0 {
+	if len(e.executors) == 0 {
 		e.pace.work(e.Clock.Now(), false)
 	}
-	room := e.Workers - len(e.workers)
-	worthIt := e.behind && room*8 >= e.Workers // a claim costs a commit: it takes some at a time
+	room := e.Executors - len(e.executors)
+	worthIt := e.behind && room*8 >= e.Executors // a claim costs a commit: it takes some at a time
 	e.mu.Unlock()
 	e.idle.Done()
 	if worthIt {

@@ -37,7 +37,7 @@ func TestARunGoesThroughItsStepsAndGathersTheirOutputs(t *testing.T) {
 	want(t, "last event", events[len(events)-1].Kind, saga.EventRunSucceeded)
 }
 
-func TestANeedlessStepSucceedsWithoutAnAttempt(t *testing.T) {
+func TestASatisfiedStepSucceedsWithoutAnAttempt(t *testing.T) {
 	w := newWorld()
 	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	hasA := func(q *saga.Request) { q.Input = state{HasA: true} }
@@ -57,7 +57,7 @@ func TestANeedlessStepSucceedsWithoutAnAttempt(t *testing.T) {
 	b.until(t, held.ID, saga.Waiting)
 	want(t, "a, while the run waits for its turn", behind.Step("a").State, saga.StepPending)
 	undecided.Store(false)
-	if _, err := b.Ask(t.Context(), saga.Verb{RunID: held.ID, Name: saga.Retry, Who: "op", Why: "decided"}); err != nil {
+	if _, err := b.Act(t.Context(), saga.Action{RunID: held.ID, Name: saga.Retry, Who: "op", Why: "decided"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{first.ID, held.ID, behind.ID} {
@@ -79,7 +79,7 @@ func TestAStepWhoseNeedCannotBeToldIsDone(t *testing.T) {
 	w := newWorld()
 	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
 		puzzling := w.workflow()
-		puzzling.Steps[0].Needless = func(*state) bool { panic("what?") }
+		puzzling.Steps[0].Satisfied = func(*state) bool { panic("what?") }
 		o.Workflows = []*saga.Definition{must(saga.Define(puzzling))}
 	})
 	b.until(t, b.start(t, nil).ID, saga.Succeeded)
@@ -99,7 +99,7 @@ func TestTheUsersTokenIsAtHandUntilTheRunIsReleased(t *testing.T) {
 	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	run := b.start(t, func(q *saga.Request) { q.Token, q.TokenExpiresAt = "secret", time.Now().Add(time.Hour) })
 	b.until(t, run.ID, saga.Waiting)
-	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "decided"}); err != nil {
+	if _, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "decided"}); err != nil {
 		t.Fatal(err)
 	}
 	b.until(t, run.ID, saga.Succeeded)
@@ -128,7 +128,7 @@ func TestAPermanentRefusalIsCompensatedInReverse(t *testing.T) {
 			t.Errorf("object %s is not marked as removed", o.ID)
 		}
 	}
-	want(t, "probes to come", run.Probes, 0)
+	want(t, "rechecks to come", run.Rechecks, 0)
 }
 
 func TestATransientErrorIsRetriedAndALostAnswerLookedUp(t *testing.T) {
@@ -165,7 +165,7 @@ func TestALateEffectIsFoundAndRemoved(t *testing.T) {
 	})
 	run := b.until(t, b.start(t, nil).ID, saga.Compensated)
 	want(t, "what is left", w.present(), []string(nil))
-	want(t, "probes to come", run.Probes, 3)
+	want(t, "rechecks to come", run.Rechecks, 3)
 	if run.DueAt == nil || run.DueAt.Sub(*run.EndedAt) != 10*time.Minute {
 		t.Errorf("due at %v, ended at %v: want ten minutes between", run.DueAt, run.EndedAt)
 	}
@@ -175,20 +175,20 @@ func TestALateEffectIsFoundAndRemoved(t *testing.T) {
 	}
 }
 
-func TestAProbeRemovesWhatAppearsAfterTheEnd(t *testing.T) {
+func TestARecheckRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
-	var probes []bool // undos of b, in order
+	var rechecks []bool // undos of b, in order
 	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		probes = append(probes, saga.CallOf(ctx).Probe)
+		rechecks = append(rechecks, saga.CallOf(ctx).Recheck)
 		return nil
 	}
 	clock := &stepped{now: time.Now()}
 	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
 		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
-		o.Clock, o.Lease, o.Settle = saga.NewClock(clock.Now), 100*time.Hour, time.Millisecond
+		o.Clock, o.Lease, o.LateWindow = saga.NewClock(clock.Now), 100*time.Hour, time.Millisecond
 	})
 	id := b.start(t, nil).ID
 	go func() {
@@ -205,13 +205,13 @@ func TestAProbeRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 		clock.step([]time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour}[want])
 		waitFor(t, func() bool {
 			r, err := b.store.Run(t.Context(), id)
-			return err == nil && r.Probes == 2-want && r.Replica == ""
+			return err == nil && r.Rechecks == 2-want && r.Replica == ""
 		})
 	}
 	want(t, "what is left", w.present(), []string(nil))
 	run, _ := b.store.Run(t.Context(), id)
 	want(t, "state, due", fmt.Sprintln(run.State, run.DueAt), "compensated <nil>\n")
-	want(t, "first undo, last three", fmt.Sprint(probes[0], probes[len(probes)-3:]), "false [true true true]")
+	want(t, "first undo, last three", fmt.Sprint(rechecks[0], rechecks[len(rechecks)-3:]), "false [true true true]")
 	want(t, "late effects removed", count(kinds(t, b.store, id), saga.EventLateEffect), 1)
 }
 

@@ -19,9 +19,9 @@ const (
 	EventUndoAttempt  EventKind = "undo-attempt-failed"
 	EventUndoFailed   EventKind = "undo-failed"
 	EventLateEffect   EventKind = "late-effect-removed" // a call thought lost took effect after its undo
-	EventProbed       EventKind = "probed"
+	EventRechecked    EventKind = "rechecked"
 	EventWaiting      EventKind = "waiting"
-	EventVerb         EventKind = "verb" // an operator acted: Verb, Who and Why tell
+	EventAction       EventKind = "action" // an operator acted: Action, Who and Why tell
 	EventRunSucceeded EventKind = "run-succeeded"
 	EventCompensated  EventKind = "run-compensated"
 	EventStuck        EventKind = "run-stuck"
@@ -37,7 +37,7 @@ type Event struct {
 	Step      string    `json:"step,omitempty"`
 	Attempt   int       `json:"attempt,omitempty"`
 	StartedAt time.Time `json:"started_at,omitzero"` // of the attempt
-	Verb      string    `json:"verb,omitempty"`
+	Action    string    `json:"action,omitempty"`
 	Who       string    `json:"who,omitempty"`
 	Why       string    `json:"why,omitempty"`
 	RequestID string    `json:"request_id,omitempty"` // the upstream's own, of the attempt's last call

@@ -45,8 +45,8 @@ const (
 	Blocked                 // an operator must decide first
 )
 
-// Verdict is what Workflow.Judge says of an error.
-type Verdict struct {
+// Classification is what Workflow.Classify says of an error.
+type Classification struct {
 	Kind       Kind
 	MaybeDone  bool          // the effect may have taken place, now or later
 	RetryAfter time.Duration // what the upstream asked for; 0: nothing
@@ -61,7 +61,7 @@ const (
 	WaitsForRetry       ReasonKind = "retry"       // a failed attempt is repeated at Until
 	WaitsForUpstream    ReasonKind = "upstream"    // an upstream is out of order; tried again at Until
 	WaitsForPredecessor ReasonKind = "predecessor" // an older run about the same subject
-	WaitsForSettle      ReasonKind = "settle"      // the undo of an unknown call is verified at Until
+	WaitsForLateWindow  ReasonKind = "late-window" // the undo of an unknown call is verified at Until
 	WaitsForOperator    ReasonKind = "operator"    // an operator decides
 )
 

@@ -7,11 +7,11 @@ import (
 
 // decide says what is next for the run as it stands: it changes the run, gathers the next write, and names the calls
 // to make once that is stored. If there is nothing to call and nothing under way, the run is released or sleepUntil set.
-func (w *worker) decide() {
+func (w *executor) decide() {
 	w.sleepUntil = nil
 	now := w.engine.Clock.Now()
 	switch {
-	case w.run.State == Succeeded: // claimed for a verb that came too late
+	case w.run.State == Succeeded: // claimed for an action that came too late
 		w.releaseAt(nil)
 	case w.def == nil:
 		w.park(w.missing("workflow-unknown", "this release knows no workflow "+w.run.Workflow))
@@ -21,7 +21,7 @@ func (w *worker) decide() {
 	case w.run.WaitsFor != "":
 		w.releaseAt(nil)
 	case w.run.State == Compensated:
-		w.probe(now)
+		w.recheck(now)
 	case w.run.Cause != nil:
 		w.backward(now)
 	default:
@@ -30,7 +30,7 @@ func (w *worker) decide() {
 }
 
 // forward starts the steps that are ready, ends the run, or turns it back.
-func (w *worker) forward(now time.Time) {
+func (w *executor) forward(now time.Time) {
 	if failed := w.failed(); failed != nil {
 		switch {
 		case w.inFlight():
@@ -60,7 +60,7 @@ func (w *worker) forward(now time.Time) {
 			if soonest == nil || row.RetryAt.Before(*soonest.RetryAt) {
 				soonest = row
 			}
-		case w.needless(row):
+		case w.satisfied(row):
 			w.pass(row, now)
 		default:
 			w.start(row, now)
@@ -79,14 +79,14 @@ func (w *worker) forward(now time.Time) {
 }
 
 // ready tells whether all that the step is After is done.
-func (w *worker) ready(row *StepRow) bool {
+func (w *executor) ready(row *StepRow) bool {
 	return !slices.ContainsFunc(row.After, func(name string) bool {
 		before := w.run.Step(name)
 		return before == nil || !before.Done()
 	})
 }
 
-func (w *worker) failed() *StepRow {
+func (w *executor) failed() *StepRow {
 	for i := range w.run.Steps {
 		if w.run.Steps[i].State == StepFailed {
 			return &w.run.Steps[i]
@@ -96,27 +96,27 @@ func (w *worker) failed() *StepRow {
 }
 
 // inFlight tells whether a call is under way or about to be made.
-func (w *worker) inFlight() bool { return len(w.flying)+len(w.calls) > 0 }
+func (w *executor) inFlight() bool { return len(w.flying)+len(w.calls) > 0 }
 
-// needless tells whether a step that has not begun has nothing to do.
-func (w *worker) needless(row *StepRow) bool {
+// satisfied tells whether a step that has not begun has nothing to do.
+func (w *executor) satisfied(row *StepRow) bool {
 	code := w.def.step(row.Name)
-	if row.Begun() || code.needless == nil {
+	if row.Begun() || code.satisfied == nil {
 		return false
 	}
 	state, err := w.currentState()
-	return err == nil && code.needless(state)
+	return err == nil && code.satisfied(state)
 }
 
-// pass lets a needless step succeed. It reads as if it had been tried.
-func (w *worker) pass(row *StepRow, now time.Time) {
+// pass lets a satisfied step succeed. It reads as if it had been tried.
+func (w *executor) pass(row *StepRow, now time.Time) {
 	row.State, row.Attempts, row.StartedAt, row.EndedAt = StepSucceeded, 1, &now, &now
 	w.changed(row)
 	w.tell(Event{Kind: EventSucceeded, Step: row.Name, Attempt: 1, StartedAt: now})
 }
 
 // start puts the intent of a Do into the next write.
-func (w *worker) start(row *StepRow, now time.Time) {
+func (w *executor) start(row *StepRow, now time.Time) {
 	w.run.State, w.run.Reason = Running, nil
 	row.State, row.RetryAt = StepRunning, nil
 	row.Attempts++
@@ -128,8 +128,8 @@ func (w *worker) start(row *StepRow, now time.Time) {
 }
 
 // awaitRetry makes the run wait, visibly, for the next attempt of a step; if that is far off, it is released.
-func (w *worker) awaitRetry(row *StepRow, now time.Time, state RunState) {
-	if w.run.State == Compensated { // a probe does not change how the run ended
+func (w *executor) awaitRetry(row *StepRow, now time.Time, state RunState) {
+	if w.run.State == Compensated { // a re-check does not change how the run ended
 		w.sleepUntil = row.RetryAt
 		if row.RetryAt.Sub(now) > shortWait {
 			w.releaseAt(row.RetryAt)
@@ -144,7 +144,7 @@ func (w *worker) awaitRetry(row *StepRow, now time.Time, state RunState) {
 }
 
 // await makes the run wait until a time.
-func (w *worker) await(reason Reason, now time.Time, state RunState) {
+func (w *executor) await(reason Reason, now time.Time, state RunState) {
 	until := *reason.Until
 	if w.run.State != state || w.run.Reason == nil || w.run.Reason.Kind != reason.Kind || w.run.Reason.Code != reason.Code {
 		w.tell(Event{Kind: EventWaiting, Step: reason.Step, Why: string(reason.Kind), Failure: &reason.Failure})
@@ -159,15 +159,15 @@ func (w *worker) await(reason Reason, now time.Time, state RunState) {
 }
 
 // rest lets the calls under way end, and then gives the run up: to an operator, or to the other replicas.
-func (w *worker) rest(now time.Time) {
+func (w *executor) rest(now time.Time) {
 	switch {
 	case w.inFlight():
 	case w.parked == nil: // this replica is leaving
 		w.releaseAt(&now)
 	case w.run.State == Stuck:
 		w.releaseAt(nil)
-	case w.run.State == Compensated: // its probe cannot be made; it stays due
-		later := now.Add(probeAfter[1])
+	case w.run.State == Compensated: // its re-check cannot be made; it stays due
+		later := now.Add(recheckAfter[1])
 		w.releaseAt(&later)
 	default:
 		if !w.run.held() {
@@ -179,13 +179,13 @@ func (w *worker) rest(now time.Time) {
 }
 
 // releaseAt gives up the lease of the run with the next write; it is due at the given time, or when it is woken.
-func (w *worker) releaseAt(due *time.Time) {
+func (w *executor) releaseAt(due *time.Time) {
 	w.run.Replica, w.run.DueAt = "", due
 	w.released, w.dirty = true, true
 }
 
 // end brings the run to its end and lets the next about its subject go.
-func (w *worker) end(state RunState, event EventKind, now time.Time) {
+func (w *executor) end(state RunState, event EventKind, now time.Time) {
 	w.run.State, w.run.Reason, w.run.EndedAt, w.run.HoldsSubject = state, nil, &now, false
 	w.next.DropToken = true
 	w.tell(Event{Kind: event})
@@ -193,13 +193,13 @@ func (w *worker) end(state RunState, event EventKind, now time.Time) {
 }
 
 // leaving tells whether the replica hands its runs back.
-func (w *worker) leaving() bool {
+func (w *executor) leaving() bool {
 	w.engine.mu.Lock()
 	defer w.engine.mu.Unlock()
 	return w.engine.stopping
 }
 
-func (w *worker) missing(code, detail string) Reason {
+func (w *executor) missing(code, detail string) Reason {
 	return Reason{Kind: WaitsForOperator, Failure: Failure{
 		Code: code, Detail: detail + "; run a release that does", FixBy: FixByOperator, At: w.engine.Clock.Now(),
 	}}

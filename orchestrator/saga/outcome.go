@@ -26,7 +26,7 @@ func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v",
 
 // takeIn takes what has come, and what else has come meanwhile: calls that ended together share a write, in which they
 // stand in the order of the steps. False: nothing has.
-func (w *worker) takeIn(came ...outcome) (some bool) {
+func (w *executor) takeIn(came ...outcome) (some bool) {
 	for more := true; more; {
 		select {
 		case o := <-w.outcomes:
@@ -43,7 +43,7 @@ func (w *worker) takeIn(came ...outcome) (some bool) {
 	}
 	select {
 	case <-w.pokes:
-		w.verbs = true
+		w.actions = true
 		return true
 	default:
 		return len(came) > 0
@@ -51,7 +51,7 @@ func (w *worker) takeIn(came ...outcome) (some bool) {
 }
 
 // take notes an outcome in the row and in the next write.
-func (w *worker) take(o outcome) {
+func (w *executor) take(o outcome) {
 	delete(w.flying, o.step)
 	row := w.run.Step(o.step)
 	w.next.Objects = append(w.next.Objects, o.call.objects...)
@@ -72,7 +72,7 @@ func (w *worker) take(o outcome) {
 	w.changed(row)
 }
 
-func (w *worker) markRemoved(gone Object, now time.Time) {
+func (w *executor) markRemoved(gone Object, now time.Time) {
 	for i := range w.run.Objects {
 		o := &w.run.Objects[i]
 		if o.Kind == gone.Kind && o.ID == gone.ID {
@@ -87,7 +87,7 @@ func (w *worker) markRemoved(gone Object, now time.Time) {
 }
 
 // did notes what came of a Do.
-func (w *worker) did(row *StepRow, o outcome, now time.Time) {
+func (w *executor) did(row *StepRow, o outcome, now time.Time) {
 	event := Event{Step: row.Name, Attempt: o.call.Attempt, StartedAt: o.startedAt, RequestID: o.call.requestID}
 	if o.err == nil {
 		if !bytes.Equal(row.Output, o.output) {
@@ -104,10 +104,10 @@ func (w *worker) did(row *StepRow, o outcome, now time.Time) {
 		w.tell(event)
 		return
 	}
-	verdict := w.judge(o, now)
-	row.Error, row.State, event.Kind = &verdict.Failure, StepPending, EventAttempt
+	found := w.classify(o, now)
+	row.Error, row.State, event.Kind = &found.Failure, StepPending, EventAttempt
 	event.Failure = row.Error
-	if verdict.MaybeDone {
+	if found.MaybeDone {
 		row.Unknowns++
 		row.UnknownAt = &now
 		event.Kind = EventUnknown
@@ -115,12 +115,12 @@ func (w *worker) did(row *StepRow, o outcome, now time.Time) {
 	if row.Unknowns > 0 {
 		row.State = StepUnknown
 	}
-	if late := w.overdue(verdict, now); late != "" {
-		verdict.Kind = Permanent
+	if late := w.overdue(found, now); late != "" {
+		found.Kind = Permanent
 		row.Error.Code, row.Error.Detail = "deadline-exceeded", Clean(late+": "+row.Error.Detail)
 	}
 	w.tell(event)
-	switch verdict.Kind {
+	switch found.Kind {
 	case Permanent:
 		row.State, row.EndedAt = StepFailed, &now
 		if w.parked != nil && w.parked.Step != "" { // for a sibling that needs a person: that is void now
@@ -133,19 +133,19 @@ func (w *worker) did(row *StepRow, o outcome, now time.Time) {
 		}
 		w.park(Reason{Kind: WaitsForOperator, Failure: *row.Error})
 	case Transient, Unavailable:
-		at := now.Add(retryIn(w.run.ID, row.Name, row.Attempts, verdict))
+		at := now.Add(retryIn(w.run.ID, row.Name, row.Attempts, found))
 		row.RetryAt = &at
 	}
 }
 
 // overdue says which limit a failed attempt has passed.
-func (w *worker) overdue(v Verdict, now time.Time) string {
+func (w *executor) overdue(v Classification, now time.Time) string {
 	if v.Kind != Transient && v.Kind != Unavailable {
 		return ""
 	}
 	worked := w.run.Worked
 	if w.counting {
-		worked += now.Sub(w.mark)
+		worked += now.Sub(w.countedUntil)
 	}
 	switch {
 	case now.Sub(w.run.BudgetFrom) > w.engine.GiveUpAfter:
@@ -156,26 +156,26 @@ func (w *worker) overdue(v Verdict, now time.Time) string {
 	return ""
 }
 
-// judge asks the workflow what an error means, except for those that are the engine's own.
-func (w *worker) judge(o outcome, now time.Time) Verdict {
-	var verdict Verdict
+// classify asks the workflow what an error means, except for those that are the engine's own.
+func (w *executor) classify(o outcome, now time.Time) Classification {
+	var found Classification
 	p, panicked := errors.AsType[panicError](o.err)
 	switch {
 	case errors.Is(o.err, ErrLeaseLost):
-		verdict = Verdict{Kind: Transient, MaybeDone: true, Failure: Failure{Code: "lease-lost", Detail: o.err.Error()}}
+		found = Classification{Kind: Transient, MaybeDone: true, Failure: Failure{Code: "lease-lost", Detail: o.err.Error()}}
 	case panicked:
-		verdict = Verdict{Kind: Blocked, MaybeDone: true, Failure: Failure{
+		found = Classification{Kind: Blocked, MaybeDone: true, Failure: Failure{
 			Code: "step-panicked", Detail: p.Error(), FixBy: FixByOperator,
 		}}
 	default:
-		verdict = w.def.judge(o.err)
+		found = w.def.classify(o.err)
 	}
-	verdict.Failure.Detail = Clean(verdict.Failure.Detail)
-	verdict.Failure.RequestID = Clean(verdict.Failure.RequestID)
-	verdict.Failure.Step, verdict.Failure.At = o.step, now
-	verdict.Failure.Unavailable = verdict.Kind == Unavailable
-	if verdict.Failure.FixBy == "" {
-		verdict.Failure.FixBy = FixByNobody
+	found.Failure.Detail = Clean(found.Failure.Detail)
+	found.Failure.RequestID = Clean(found.Failure.RequestID)
+	found.Failure.Step, found.Failure.At = o.step, now
+	found.Failure.Unavailable = found.Kind == Unavailable
+	if found.Failure.FixBy == "" {
+		found.Failure.FixBy = FixByNobody
 	}
-	return verdict
+	return found
 }

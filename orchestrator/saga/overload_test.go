@@ -36,12 +36,12 @@ func (ts *turnstile) begun() []string {
 	return slices.Clone(ts.whose)
 }
 
-func TestABulkLeavesAWorkerToTheNextMerchant(t *testing.T) {
+func TestABulkLeavesAExecutorToTheNextMerchant(t *testing.T) {
 	w := newWorld()
 	gate := &turnstile{next: make(chan struct{})}
 	w.hooks["do a"] = gate.pass
 	// The long poll shows that whoever becomes free looks for work by itself.
-	e := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) { o.Workers, o.Poll = 2, time.Hour })
+	e := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) { o.Executors, o.Poll = 2, time.Hour })
 	for range 20 {
 		e.start(t, func(q *saga.Request) { q.Merchant = "bulk" })
 	}
@@ -61,7 +61,7 @@ func TestANewRunDoesNotGetPastThoseThatWait(t *testing.T) {
 	w.hooks["do a"] = gate.pass
 	queue := &heldClaims{next: make(chan struct{})}
 	e := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
-		queue.Queue, o.Queue, o.Workers = o.Queue, queue, 1
+		queue.Queue, o.Queue, o.Executors = o.Queue, queue, 1
 	})
 	first := e.start(t, func(q *saga.Request) { q.Merchant = "bulk" })
 	e.start(t, func(q *saga.Request) { q.Merchant = "one" })

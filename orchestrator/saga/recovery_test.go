@@ -93,21 +93,21 @@ func (m *mortal) Renew(ctx context.Context, replica string, now, until time.Time
 	return m.Queue.Renew(ctx, replica, now, until)
 }
 
-// late stores a verb for a run without asking whether it fits, as one that races with the run's end.
-func (b *bench) late(t *testing.T, id string, name saga.VerbName) {
+// late stores an action for a run without asking whether it fits, as one that races with the run's end.
+func (b *bench) late(t *testing.T, id string, name saga.ActionName) {
 	t.Helper()
 	now := b.Clock.Now()
-	if err := b.store.AddVerb(t.Context(), now, saga.Verb{RunID: id, Name: name, Who: "op", At: now}); err != nil {
+	if err := b.store.AddAction(t.Context(), now, saga.Action{RunID: id, Name: name, Who: "op", At: now}); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool {
-		v, err := b.store.Verbs(t.Context(), id)
+		v, err := b.store.Actions(t.Context(), id)
 		r, err2 := b.store.Run(t.Context(), id)
 		return err == nil && err2 == nil && len(v) == 0 && r.Replica == ""
 	})
 }
 
-func TestAVerbThatComesAfterTheEndChangesNothing(t *testing.T) {
+func TestAnActionThatComesAfterTheEndChangesNothing(t *testing.T) {
 	w := newWorld()
 	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	show := func(id string) string {
@@ -115,24 +115,24 @@ func TestAVerbThatComesAfterTheEndChangesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return fmt.Sprint(r.State, r.Reason, r.EndedAt, r.DueAt, r.HoldsSubject, r.Probes)
+		return fmt.Sprint(r.State, r.Reason, r.EndedAt, r.DueAt, r.HoldsSubject, r.Rechecks)
 	}
 	succeeded := b.until(t, b.start(t, nil).ID, saga.Succeeded).ID
 	w.mu.Lock()
 	w.hooks["do c"] = func(context.Context, int) error { return errRefused }
 	w.mu.Unlock()
 	compensated := b.until(t, b.start(t, nil).ID, saga.Compensated).ID
-	for id, name := range map[string]saga.VerbName{succeeded: saga.Hold, compensated: saga.Retry} {
+	for id, name := range map[string]saga.ActionName{succeeded: saga.Hold, compensated: saga.Retry} {
 		before, calls := show(id), len(w.calls())
 		b.late(t, id, name)
 		want(t, "the run after "+string(name), show(id), before)
 		want(t, "calls", len(w.calls()), calls)
 		all := kinds(t, b.store, id)
-		want(t, "last event", all[len(all)-1], saga.EventVerb)
+		want(t, "last event", all[len(all)-1], saga.EventAction)
 	}
 }
 
-func TestAVerbDoesNotBringAProbeForward(t *testing.T) {
+func TestAnActionDoesNotBringARecheckForward(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
 	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
@@ -144,7 +144,7 @@ func TestAVerbDoesNotBringAProbeForward(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "probes to come, due", fmt.Sprintln(after.Probes, after.DueAt), fmt.Sprintln(3, run.DueAt))
+	want(t, "rechecks to come, due", fmt.Sprintln(after.Rechecks, after.DueAt), fmt.Sprintln(3, run.DueAt))
 }
 
 func TestAClaimWhoseAnswerIsLostIsHandedBack(t *testing.T) {
@@ -243,7 +243,7 @@ func TestARunThatItsReplicasHaveSurvivedIsNotHeldForLong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(events, func(e saga.Event) bool { return e.Kind == saga.EventVerb })
+	i := slices.IndexFunc(events, func(e saga.Event) bool { return e.Kind == saga.EventAction })
 	if i < 1 || events[i-1].Failure == nil || events[i-1].Failure.Code != "taken-over-too-often" ||
 		!strings.HasPrefix(events[i].Who, "replica ") {
 		t.Errorf("the replica has not asked for the run that was held: %+v", events)
@@ -302,7 +302,7 @@ func TestARunWhoseEndCannotBeStoredKeepsItsSubject(t *testing.T) {
 	want(t, "reason, ended, holds its subject", fmt.Sprintln(run.Reason.Code, run.EndedAt, run.HoldsSubject),
 		"not-storable <nil> true\n")
 	picky.pleased.Store(true)
-	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "mended"}); err != nil {
+	if _, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "mended"}); err != nil {
 		t.Fatal(err)
 	}
 	b.until(t, run.ID, saga.Succeeded)
@@ -328,7 +328,7 @@ func TestSkippingAStepOfARunBehindAnotherLeavesItWaiting(t *testing.T) {
 	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	same := func(q *saga.Request) { q.Subject = "m:customer" }
 	first, second := b.start(t, same), b.start(t, same)
-	if _, err := b.Ask(t.Context(), saga.Verb{RunID: second.ID, Name: saga.SkipStep, Step: "extra", Who: "op"}); err != nil {
+	if _, err := b.Act(t.Context(), saga.Action{RunID: second.ID, Name: saga.SkipStep, Step: "extra", Who: "op"}); err != nil {
 		t.Fatal(err)
 	}
 	run := b.until(t, second.ID, saga.Waiting)
@@ -350,10 +350,10 @@ func TestAnUndoSkippedWhileItIsRefusedIsNotAskedAgain(t *testing.T) {
 	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	run := b.start(t, nil)
 	<-entered
-	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.SkipStep, Step: "b", Who: "op"}); err != nil {
+	if _, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.SkipStep, Step: "b", Who: "op"}); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { v, err := b.store.Verbs(t.Context(), run.ID); return err == nil && len(v) == 0 })
+	waitFor(t, func() bool { v, err := b.store.Actions(t.Context(), run.ID); return err == nil && len(v) == 0 })
 	close(gate)
 	run = b.until(t, run.ID, saga.Compensated, saga.Stuck)
 	want(t, "state, left behind", fmt.Sprintln(run.State, len(run.LeftBehind)), fmt.Sprintln(saga.Compensated, 1))

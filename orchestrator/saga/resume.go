@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// mostTakeOvers is how often a run is claimed without a step coming to a result before it is held: what kills one
+// maxTakeOvers is how often a run is claimed without a step coming to a result before it is held: what kills one
 // replica after the other must not be passed on for ever.
-const mostTakeOvers = 3
+const maxTakeOvers = 3
 
 // takenOverTooOften is why it is held then.
 const takenOverTooOften = "taken-over-too-often"
 
 // resume prepares a claimed run: what was under way when the replica before died is unknown now.
-func (w *worker) resume() {
+func (w *executor) resume() {
 	now, run := w.engine.Clock.Now(), w.run
-	w.verbs = true // the claim may have been made for one
+	w.actions = true // the claim may have been made for one
 	if run.Reason != nil && run.Reason.Kind == WaitsForRetry && run.Cause == nil {
 		run.Worked += now.Sub(run.UpdatedAt)
 	}
@@ -34,13 +34,13 @@ func (w *worker) resume() {
 	switch {
 	case run.State == Stuck, run.held():
 		w.parked = run.Reason
-	case interrupted && run.TakeOvers >= mostTakeOvers:
+	case interrupted && run.TakeOvers >= maxTakeOvers:
 		w.park(Reason{Kind: WaitsForOperator, Failure: Failure{
 			Code:   takenOverTooOften,
 			Detail: fmt.Sprintf("%d replicas in a row ended while they worked on the same step", run.TakeOvers),
 			FixBy:  FixByOperator, At: now,
 		}})
-		if run.State == Compensated { // it is probed, which is not held, but made again later
+		if run.State == Compensated { // it is re-checked, which is not held, but made again later
 			run.TakeOvers = 0
 		}
 	}
@@ -48,7 +48,7 @@ func (w *worker) resume() {
 
 // interrupt notes that a call was under way when the lease before ended; false if none was. An undo whose turn has not
 // come is to be made, but was not.
-func (w *worker) interrupt(row *StepRow, now time.Time) bool {
+func (w *executor) interrupt(row *StepRow, now time.Time) bool {
 	switch {
 	case row.State == StepRunning:
 		row.State = StepUnknown
@@ -65,18 +65,18 @@ func (w *worker) interrupt(row *StepRow, now time.Time) bool {
 }
 
 // consume takes in what operators asked for.
-func (w *worker) consume() {
-	w.verbs = false
+func (w *executor) consume() {
+	w.actions = false
 	ctx, cancel := w.engine.patiently(w.lease.ctx)
 	defer cancel()
-	verbs, err := w.engine.Store.Verbs(ctx, w.run.ID)
+	actions, err := w.engine.Store.Actions(ctx, w.run.ID)
 	if err != nil {
-		w.engine.OnFault(fmt.Errorf("reading the verbs of run %s: %w", w.run.ID, err))
+		w.engine.OnFault(fmt.Errorf("reading the actions of run %s: %w", w.run.ID, err))
 		w.engine.Clock.AfterFunc(lookAgain, w.poke)
 		return
 	}
-	for _, v := range verbs {
-		event := Event{Kind: EventVerb, Verb: string(v.Name), Step: v.Step, Who: v.Who, Why: Clean(v.Why)}
+	for _, v := range actions {
+		event := Event{Kind: EventAction, Action: string(v.Name), Step: v.Step, Who: v.Who, Why: Clean(v.Why)}
 		err := w.run.accepts(v)
 		if w.run.State.Ended() { // since it was asked: a retry starts another run then, which is not for this one to do
 			err = &RefusedError{v.Name, fmt.Sprintf("the run is %s", w.run.State)}
@@ -86,14 +86,14 @@ func (w *worker) consume() {
 			w.tell(event)
 		} else {
 			w.tell(event)
-			w.obey(v)
+			w.apply(v)
 		}
 		w.next.Consumed = append(w.next.Consumed, v.ID)
 	}
 }
 
-// obey changes the run as a verb that fits its state wants it.
-func (w *worker) obey(v Verb) {
+// apply changes the run as an action that fits its state wants it.
+func (w *executor) apply(v Action) {
 	run, now := w.run, w.engine.Clock.Now()
 	why := Failure{Detail: Clean(v.Why), FixBy: FixByNobody, At: now}
 	switch v.Name {
@@ -123,7 +123,7 @@ func (w *worker) obey(v Verb) {
 }
 
 // goOn lets a waiting or stuck run work again at once, with a new budget of time.
-func (w *worker) goOn(now time.Time) {
+func (w *executor) goOn(now time.Time) {
 	run := w.run
 	w.parked, run.BudgetFrom, run.Worked, run.TakeOvers = nil, now, 0, 0
 	run.State, run.Reason = Running, nil
@@ -148,7 +148,7 @@ func (w *worker) goOn(now time.Time) {
 }
 
 // leaveBehind notes what stays upstream of a step whose undo an operator skips.
-func (w *worker) leaveBehind(row *StepRow) {
+func (w *executor) leaveBehind(row *StepRow) {
 	named := false
 	for _, o := range w.run.Objects {
 		if o.Step == row.Name && o.Origin == Own && o.RemovedAt == nil {

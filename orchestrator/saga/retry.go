@@ -10,10 +10,10 @@ import (
 
 const (
 	firstDelay = 250 * time.Millisecond
-	mostDelay  = time.Minute
-	// mostRetryAfter bounds what an upstream may ask for.
-	mostRetryAfter = time.Hour
-	// shortWait is waited for by the worker; for more the run is given up and claimed again when it is due.
+	maxDelay   = time.Minute
+	// maxRetryAfter bounds what an upstream may ask for.
+	maxRetryAfter = time.Hour
+	// shortWait is waited for by the executor; for more the run is given up and claimed again when it is due.
 	shortWait = 5 * time.Second
 )
 
@@ -34,6 +34,6 @@ func delay(key string, n int, first, most time.Duration) time.Duration {
 }
 
 // retryIn is how long to wait before the attempt after the n-th of a step of a run.
-func retryIn(runID, step string, n int, v Verdict) time.Duration {
-	return max(delay(runID+" "+step, n, firstDelay, mostDelay), min(v.RetryAfter, mostRetryAfter))
+func retryIn(runID, step string, n int, v Classification) time.Duration {
+	return max(delay(runID+" "+step, n, firstDelay, maxDelay), min(v.RetryAfter, maxRetryAfter))
 }

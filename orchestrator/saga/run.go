@@ -24,9 +24,6 @@ const (
 // Ended tells whether the run is over.
 func (s RunState) Ended() bool { return s == Succeeded || s == Compensated }
 
-// Settled tells whether the run will not move before somebody acts.
-func (s RunState) Settled() bool { return s.Ended() || s == Stuck }
-
 // StepState is where a step of a run stands.
 type StepState string
 
@@ -80,7 +77,7 @@ type Run struct {
 	DueAt      *time.Time // when it is to be worked on once it is unleased; nil: not before somebody wakes it
 	Worked     time.Duration
 	BudgetFrom time.Time // from when GiveUpAfter counts
-	Probes     int       // probes for late effects that are still to come
+	Rechecks   int       // re-checks for late effects that are still to come
 	TakeOvers  int       // claims since a step last came to a result
 
 	HoldsSubject bool // it is the run that works on its subject, or is stuck with it
@@ -119,12 +116,19 @@ func (s *StepRow) Begun() bool { return s.Attempts > 0 }
 // Done tells whether what comes After may start.
 func (s *StepRow) Done() bool { return s.State == StepSucceeded || s.State == StepSkipped }
 
-// settledAt is from when on the last call that was not answered takes no effect any more; zero: there was none.
-func (s *StepRow) settledAt(settle time.Duration) (at time.Time) {
+// effectiveUntil is from when on the last call that was not answered takes no effect any more; zero: there was none.
+func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	if s.UnknownAt != nil {
-		at = s.UnknownAt.Add(settle)
+		at = s.UnknownAt.Add(lateWindow)
 	}
 	return at
+}
+
+// AtRest reports whether nothing happens to the run before somebody acts: it has ended, is stuck, or waits for an operator.
+// A run that was held while a call was in flight is not at rest before the call is over.
+func (r *Run) AtRest() bool {
+	inFlight := slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.State == StepRunning })
+	return r.State.Ended() || r.State == Stuck || r.held() && !inFlight
 }
 
 // Step finds a row by its name; nil if the run has none.
@@ -145,14 +149,14 @@ func (r *Run) WaitBehind(runID string) {
 	}
 }
 
-// Probing tells whether a probe of the run, which has ended, is under way, or may still do something upstream: a call of
-// its own was not answered, and settle is not over.
-func (r *Run) Probing(now time.Time, settle time.Duration) bool {
+// Rechecking tells whether a re-check of the run, which has ended, is under way, or may still do something upstream: a call of
+// its own was not answered, and the late window is not over.
+func (r *Run) Rechecking(now time.Time, lateWindow time.Duration) bool {
 	worked := r.Replica != "" || r.DueAt != nil && !r.DueAt.After(now)
 	return r.State == Compensated && slices.ContainsFunc(r.Steps, func(s StepRow) bool {
 		called := s.State == StepUndoing && s.RetryAt == nil && worked
 		lost := s.UnknownAt != nil && s.UnknownAt.After(*r.EndedAt)
-		return called || lost && s.settledAt(settle).After(now)
+		return called || lost && s.effectiveUntil(lateWindow).After(now)
 	})
 }
 
@@ -185,7 +189,7 @@ type LeftBehind struct {
 	Name string `json:"name,omitempty"`
 }
 
-// clone copies a run so that its worker may go on with the original.
+// clone copies a run so that its executor may go on with the original.
 func (r *Run) clone() *Run {
 	c := *r
 	c.Steps = slices.Clone(r.Steps)

@@ -111,7 +111,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 		}
 		select {
 		case <-poll:
-			e.pokeAll() // a verb's word may have been missed
+			e.pokeAll() // an action's word may have been missed
 			if l.ctx.Err() == nil {
 				e.speakUp(l.ctx, replica)
 			}
@@ -182,7 +182,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	}
 }
 
-// takeUp reads a claimed run and starts a worker for it. What cannot be read is handed back with the strays.
+// takeUp reads a claimed run and starts a executor for it. What cannot be read is handed back with the strays.
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
@@ -193,7 +193,7 @@ func (e *Engine) takeUp(ctx context.Context, id string) {
 		return
 	}
 	e.mu.Lock()
-	if e.lease == nil || run.Replica != e.replica || e.workers[id] != nil {
+	if e.lease == nil || run.Replica != e.replica || e.executors[id] != nil {
 		e.mu.Unlock()
 		e.beUnsure()
 		return
@@ -203,7 +203,7 @@ func (e *Engine) takeUp(ctx context.Context, id string) {
 	go w.takeOver()
 }
 
-// drain lets the workers finish their calls.
+// drain lets the executors finish their calls.
 func (e *Engine) drain(grace time.Duration) {
 	e.mu.Lock()
 	e.stopping = true
@@ -232,11 +232,11 @@ func (e *Engine) listen(ctx context.Context) {
 // wake hears what other replicas tell.
 func (e *Engine) wake(w Wake) {
 	switch w.Kind {
-	case WakeVerb:
+	case WakeAction:
 		e.poke(w.RunID)
 		e.lookForWork()
 	case WakeEnded:
-		if !e.worksOn(w.RunID) { // else its worker tells
+		if !e.worksOn(w.RunID) { // else its executor tells
 			e.watchers.tell(w.RunID, nil)
 		}
 	case WakeWork:
@@ -244,11 +244,11 @@ func (e *Engine) wake(w Wake) {
 	}
 }
 
-// poke makes the worker of a run look for verbs.
+// poke makes the executor of a run look for actions.
 func (e *Engine) poke(runID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if w := e.workers[runID]; w != nil {
+	if w := e.executors[runID]; w != nil {
 		w.poke()
 	}
 }
@@ -256,13 +256,13 @@ func (e *Engine) poke(runID string) {
 func (e *Engine) worksOn(runID string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.workers[runID] != nil
+	return e.executors[runID] != nil
 }
 
 func (e *Engine) pokeAll() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, w := range e.workers {
+	for _, w := range e.executors {
 		w.poke()
 	}
 }
@@ -273,7 +273,7 @@ func (e *Engine) room() int {
 	if e.lease == nil || e.stopping {
 		return 0
 	}
-	return max(0, e.Workers-len(e.workers))
+	return max(0, e.Executors-len(e.executors))
 }
 
 func (e *Engine) setBehind(behind bool) {
@@ -287,7 +287,7 @@ func (e *Engine) setBehind(behind bool) {
 func (e *Engine) working() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Collect(maps.Keys(e.workers))
+	return slices.Collect(maps.Keys(e.executors))
 }
 
 // beUnsure remembers that a write's answer was lost: for a while this replica looks for runs leased to it that it does

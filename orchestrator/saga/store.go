@@ -50,10 +50,10 @@ type Store interface {
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
-	// AddVerb stores what an operator wants and wakes who works on the run, or makes it due.
-	AddVerb(ctx context.Context, now time.Time, v Verb) error
-	// Verbs reads the verbs of a run that nobody has consumed, oldest first.
-	Verbs(ctx context.Context, runID string) ([]Verb, error)
+	// AddAction stores what an operator wants and wakes who works on the run, or makes it due.
+	AddAction(ctx context.Context, now time.Time, v Action) error
+	// Actions reads the actions of a run that nobody has consumed, oldest first.
+	Actions(ctx context.Context, runID string) ([]Action, error)
 }
 
 // NewRun is a run to be created.
@@ -71,45 +71,45 @@ type Checkpoint struct {
 	Steps     []StepRow // of those that the run was created with
 	Events    []Event
 	Objects   []Object // made or removed
-	Consumed  []int64  // verbs
+	Consumed  []int64  // actions
 	DropToken bool
 }
 
 // CommitResult answers one checkpoint.
 type CommitResult struct {
 	Err       error
-	Verbs     bool // an operator's verb waits for this run
+	Actions   bool // an operator's action waits for this run
 	Successor bool // the run ended, and another waits for its subject
 }
 
 // Filter chooses runs; empty fields choose all.
 type Filter struct {
-	Merchant     string
-	Workflow     string
-	User         string
-	Customer     string
-	Subscription string
-	Project      string
-	Subject      string
-	Live         bool // not ended
-	Probed       bool // probes for late effects are still to come
-	State        RunState
-	Since        time.Time // created at or after
-	Before       string    // runs older than the one with this id
-	Limit        int
+	Merchant      string
+	Workflow      string
+	User          string
+	Customer      string
+	Subscription  string
+	Project       string
+	Subject       string
+	Live          bool // not ended
+	AwaitsRecheck bool // re-checks for late effects are still to come
+	State         RunState
+	Since         time.Time // created at or after
+	Before        string    // runs older than the one with this id
+	Limit         int
 }
 
 // Queue is what claims and wakes runs.
 type Queue interface {
 	// Join registers a replica whose lease runs until then, and tells the database's time: before that is known, the
-	// replica must not judge whose lease has ended.
+	// replica must not classify whose lease has ended.
 	Join(ctx context.Context, replica string, until time.Time) (databaseTime time.Time, err error)
 	// Renew prolongs the lease, and frees the runs of the replicas whose leases have ended.
 	// It returns ErrLeaseLost if the lease had ended before now.
 	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
 	// Leave ends the lease and hands back all runs of the replica, due now.
 	Leave(ctx context.Context, replica string, now time.Time) error
-	// Claim takes runs that nobody works on and that are due, under their next epoch. Runs that a verb or the end of a
+	// Claim takes runs that nobody works on and that are due, under their next epoch. Runs that an action or the end of a
 	// predecessor woke come first. Then merchants take turns: a run's turn is how many of its merchant's runs are worked
 	// on already, by whatever replica, or are due and older; of equal turns the oldest is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
@@ -119,7 +119,7 @@ type Queue interface {
 	// HandBack gives up the runs leased to the replica that were last written before the given time and are not among
 	// those that it works on: a lost answer can leave such runs behind.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
-	// Listen tells of work, verbs and ends on other replicas until ctx ends or it breaks. It may miss some: poll as well.
+	// Listen tells of work, actions and ends on other replicas until ctx ends or it breaks. It may miss some: poll as well.
 	Listen(ctx context.Context, wake func(Wake)) error
 }
 
@@ -128,7 +128,7 @@ type Claim struct {
 	Replica string
 	Now     time.Time
 	Limit   int
-	Down    []string // upstreams: runs whose Reason names one are left, unless a verb woke them
+	Down    []string // upstreams: runs whose Reason names one are left, unless an action woke them
 }
 
 // Renewal is what a replica learns when it prolongs its lease.
@@ -148,7 +148,7 @@ type WakeKind string
 
 // What other replicas tell.
 const (
-	WakeWork  WakeKind = "work"
-	WakeVerb  WakeKind = "verb"
-	WakeEnded WakeKind = "ended"
+	WakeWork   WakeKind = "work"
+	WakeAction WakeKind = "action"
+	WakeEnded  WakeKind = "ended"
 )

@@ -32,9 +32,9 @@ func newWorld() *world {
 	}
 }
 
-func (w *world) set(ctx context.Context, verb, thing string, there bool) error {
+func (w *world) set(ctx context.Context, action, thing string, there bool) error {
 	call := saga.CallOf(ctx)
-	key := verb + " " + thing
+	key := action + " " + thing
 	w.mu.Lock()
 	w.log = append(w.log, key)
 	before, after := w.hooks[key], w.after[key]
@@ -78,7 +78,7 @@ func (w *world) calls() []string {
 	return slices.Clone(w.log)
 }
 
-// Errors of the toy upstream, as its Judge sees them.
+// Errors of the toy upstream, as its Classify sees them.
 var (
 	errRefused     = errors.New("refused")
 	errBusy        = errors.New("busy")
@@ -87,8 +87,8 @@ var (
 	errNeedsPerson = errors.New("somebody must decide")
 )
 
-func judge(err error) saga.Verdict {
-	v := saga.Verdict{Kind: saga.Transient, Failure: saga.Failure{Code: "toy", Detail: err.Error()}}
+func classify(err error) saga.Classification {
+	v := saga.Classification{Kind: saga.Transient, Failure: saga.Failure{Code: "toy", Detail: err.Error()}}
 	switch {
 	case errors.Is(err, errRefused):
 		v.Kind = saga.Permanent
@@ -104,26 +104,26 @@ func judge(err error) saga.Verdict {
 
 type state struct {
 	Roles []string `json:"roles,omitempty"`
-	HasA  bool     `json:"has_a,omitempty"` // a is needless
+	HasA  bool     `json:"has_a,omitempty"` // a is satisfied
 	A     string   `json:"a,omitempty"`
 	B     string   `json:"b,omitempty"`
 }
 
 // workflow is a diamond with a family: a, then b and role/*, then c.
 func (w *world) workflow() saga.Workflow[state] {
-	set := func(verb, thing string, there bool) func(context.Context, *state) error {
-		return func(ctx context.Context, s *state) error { return w.set(ctx, verb, thing, there) }
+	set := func(action, thing string, there bool) func(context.Context, *state) error {
+		return func(ctx context.Context, s *state) error { return w.set(ctx, action, thing, there) }
 	}
 	return saga.Workflow[state]{
-		Name: "toy", Version: 1, Judge: judge,
-		Renew:  func(s state, runID string) (state, string) { return s, "toy:" + runID },
-		Result: func(s state) any { return s },
+		Name: "toy", Version: 1, Classify: classify,
+		ForRetry: func(s state, runID string) (state, string) { return s, "toy:" + runID },
+		Result:   func(s state) any { return s },
 		Steps: []saga.Step[state]{
 			{
-				Name:     "a",
-				Needless: func(s *state) bool { return s.HasA },
-				Do:       func(ctx context.Context, s *state) error { s.A = "made"; return w.set(ctx, "do", "a", true) },
-				Undo:     set("undo", "a", false),
+				Name:      "a",
+				Satisfied: func(s *state) bool { return s.HasA },
+				Do:        func(ctx context.Context, s *state) error { s.A = "made"; return w.set(ctx, "do", "a", true) },
+				Undo:      set("undo", "a", false),
 			},
 			{
 				Name: "b", After: []string{"a"},
@@ -175,7 +175,7 @@ func serve(t *testing.T, s *store.Store, w *world, change func(*saga.Options)) *
 	}
 	o := saga.Options{
 		Store: s, Queue: s, Workflows: []*saga.Definition{d}, NewID: newID,
-		Lease: 2 * time.Second, Settle: 300 * time.Millisecond, Poll: 200 * time.Millisecond,
+		Lease: 2 * time.Second, LateWindow: 300 * time.Millisecond, Poll: 200 * time.Millisecond,
 		OnFault: func(err error) { t.Log("fault:", err) },
 	}
 	if change != nil {
@@ -241,10 +241,10 @@ func want[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-// lossy makes lost and refused one verdict: permanent, and maybe done.
+// lossy makes lost and refused one found: permanent, and maybe done.
 func lossy(w saga.Workflow[state]) saga.Workflow[state] {
-	w.Judge = func(err error) saga.Verdict {
-		v := judge(err)
+	w.Classify = func(err error) saga.Classification {
+		v := classify(err)
 		v.MaybeDone = errors.Is(err, errLost)
 		return v
 	}

@@ -96,6 +96,14 @@ func (w *Watcher) Watch(ctx context.Context, run *Run, see func(*Run) bool) erro
 				return nil
 			}
 		}
+		if ctx.Err() != nil { // not left to chance where all three have come
+			return ctx.Err()
+		}
+		select {
+		case run = <-w.changes:
+			continue
+		default:
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

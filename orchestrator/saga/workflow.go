@@ -21,9 +21,9 @@ type Step[S any] struct {
 	// After names the steps that must have succeeded or been skipped before this one. Steps with no path between
 	// them run side by side.
 	After []string
-	// Needless, if set, tells when the step's turn comes, and by the state alone, that Do has nothing to ask and nothing
+	// Satisfied, if set, tells when the step's turn comes, and by the state alone, that Do has nothing to ask and nothing
 	// to make. The step has succeeded then, and neither Do nor a write of its intent is needed.
-	Needless func(s *S) bool
+	Satisfied func(s *S) bool
 	// Do makes the effect and may run again: CallOf(ctx).LookFirst says that an earlier attempt may have made it.
 	// What it changes in s is stored as the step's output.
 	Do func(ctx context.Context, s *S) error
@@ -43,10 +43,10 @@ type Workflow[S any] struct {
 	Version int
 	Title   string // one sentence for help pages
 	Steps   []Step[S]
-	// Judge tells what an error of Do or Undo means for the run. It is the only place where that is decided.
-	Judge func(error) Verdict
-	// Renew gives the input and the subject of the run that repeats a compensated one: its own ids, not the old ones.
-	Renew func(input S, runID string) (renewed S, subject string)
+	// Classify tells what an error of Do or Undo means for the run. It is the only place where that is decided.
+	Classify func(error) Classification
+	// ForRetry gives the input and the subject of the run that repeats a compensated one: its own ids, not the old ones.
+	ForRetry func(input S, runID string) (renewed S, subject string)
 	// Result is what a run shows of its state while it works and when it has ended.
 	Result func(S) any
 }
@@ -57,10 +57,10 @@ type Definition struct {
 	Version int
 	Title   string
 
-	steps  []step
-	judge  func(error) Verdict
-	renew  func(input json.RawMessage, runID string) (json.RawMessage, string, error)
-	result func(state json.RawMessage) (json.RawMessage, error)
+	steps    []step
+	classify func(error) Classification
+	forRetry func(input json.RawMessage, runID string) (json.RawMessage, string, error)
+	result   func(state json.RawMessage) (json.RawMessage, error)
 }
 
 // StepInfo describes a step of a definition to people.
@@ -76,21 +76,21 @@ type call func(ctx context.Context, state json.RawMessage) (output json.RawMessa
 
 type step struct {
 	StepInfo
-	items    func(input json.RawMessage) ([]string, error)
-	needless func(state json.RawMessage) bool // nil: never
-	do, undo call
+	items     func(input json.RawMessage) ([]string, error)
+	satisfied func(state json.RawMessage) bool // nil: never
+	do, undo  call
 }
 
 // Define checks a workflow. It refuses a step without a name or Do, one with neither or both of Undo and NoUndo, an
-// unknown or circular After, a name used twice, and a workflow without Judge.
+// unknown or circular After, a name used twice, and a workflow without Classify.
 func Define[S any](w Workflow[S]) (*Definition, error) {
-	d := &Definition{Name: w.Name, Version: w.Version, Title: w.Title, judge: w.Judge}
+	d := &Definition{Name: w.Name, Version: w.Version, Title: w.Title, classify: w.Classify}
 	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("workflow %q: "+format, append([]any{w.Name}, args...)...))
 	}
-	if w.Name == "" || w.Version < 1 || len(w.Steps) == 0 || w.Judge == nil || w.Renew == nil || w.Result == nil {
-		fault("needs a name, a version from 1, steps, Judge, Renew and Result")
+	if w.Name == "" || w.Version < 1 || len(w.Steps) == 0 || w.Classify == nil || w.ForRetry == nil || w.Result == nil {
+		fault("needs a name, a version from 1, steps, Classify, ForRetry and Result")
 	}
 	for _, s := range w.Steps {
 		switch {
@@ -122,12 +122,12 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 		}
 		return json.Marshal(w.Result(*s))
 	}
-	d.renew = func(input json.RawMessage, runID string) (json.RawMessage, string, error) {
+	d.forRetry = func(input json.RawMessage, runID string) (json.RawMessage, string, error) {
 		s, err := decode[S](input)
 		if err != nil {
 			return nil, "", err
 		}
-		renewed, subject := w.Renew(*s, runID)
+		renewed, subject := w.ForRetry(*s, runID)
 		encoded, err := json.Marshal(renewed)
 		return encoded, subject, err
 	}
@@ -237,15 +237,15 @@ func erase[S any](s Step[S]) step {
 		undo:     eraseCall(s.Undo),
 		items:    func(json.RawMessage) ([]string, error) { return nil, nil },
 	}
-	if s.Needless != nil {
-		erased.needless = func(state json.RawMessage) (needless bool) {
+	if s.Satisfied != nil {
+		erased.satisfied = func(state json.RawMessage) (satisfied bool) {
 			defer func() {
 				if recover() != nil { // Do is tried, whose panics are told
-					needless = false
+					satisfied = false
 				}
 			}()
 			decoded, err := decode[S](state)
-			return err == nil && s.Needless(decoded)
+			return err == nil && s.Satisfied(decoded)
 		}
 	}
 	if s.Each != nil {

@@ -17,7 +17,7 @@ import (
 const (
 	// tripsAfter is how many calls in a row must fail before an upstream counts as out of order.
 	tripsAfter = 5
-	// restTime is how long it is left alone then, before it is tried. More than the engine's worker waits with a run in
+	// restTime is how long it is left alone then, before it is tried. More than the engine's executor waits with a run in
 	// its hands, so that runs that are turned away make room for those whose upstream is well.
 	restTime = 10 * time.Second
 )
@@ -25,7 +25,7 @@ const (
 // Gate is the way to one upstream.
 type Gate struct {
 	name    string
-	line    *line
+	queue   *fairQueue
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu    sync.Mutex
@@ -34,11 +34,11 @@ type Gate struct {
 }
 
 func newGate(name string, connections int) *Gate {
-	g := &Gate{name: name, line: newLine(connections), trial: func(context.Context) error { return nil }}
+	g := &Gate{name: name, queue: newFairQueue(connections), trial: func(context.Context) error { return nil }}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: name, MaxRequests: 1, Timeout: restTime,
 		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= tripsAfter },
-		IsExcluded:    func(err error) bool { return errors.Is(err, errNoVerdict) },
+		IsExcluded:    func(err error) bool { return errors.Is(err, errSaysNothing) },
 		OnStateChange: func(_ string, from, _ gobreaker.State) { g.changed(from) },
 	})
 	return g
@@ -59,23 +59,23 @@ func (g *Gate) TryBy(trial func(context.Context) error) {
 // leave must be called when the call is over, with the status of its answer or with what came instead of one. The second
 // time it does nothing.
 func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), err error) {
-	if err := g.line.enter(ctx, saga.CallOf(ctx).Merchant); err != nil {
+	if err := g.queue.enter(ctx, saga.CallOf(ctx).Merchant); err != nil {
 		return nil, &waitError{g.name, err}
 	}
 	if g.Open() && ctx.Value(trialKey{}) != g {
-		g.line.leave()
+		g.queue.leave()
 		return nil, g.openError()
 	}
 	done, err := g.breaker.Allow()
 	if err != nil { // it has just gone out of order
-		g.line.leave()
+		g.queue.leave()
 		return nil, g.openError()
 	}
 	var once sync.Once
 	return func(status int, err error) {
 		once.Do(func() {
-			done(verdict(ctx, status, err))
-			g.line.leave()
+			done(health(ctx, status, err))
+			g.queue.leave()
 		})
 	}, nil
 }
@@ -122,16 +122,16 @@ func (g *Gate) openError() *OpenError {
 }
 
 var (
-	errOutOfOrder = errors.New("out of order")
-	errNoVerdict  = errors.New("it says nothing about the upstream")
+	errOutOfOrder  = errors.New("out of order")
+	errSaysNothing = errors.New("it says nothing about the upstream")
 )
 
-// verdict says what the end of a call tells of the upstream: nil where it works. The answer to one bad request says
+// health says what the end of a call tells of the upstream: nil where it works. The answer to one bad request says
 // nothing against it; nor does a call that was given up.
-func verdict(ctx context.Context, status int, err error) error {
+func health(ctx context.Context, status int, err error) error {
 	switch {
 	case err != nil && (errors.Is(ctx.Err(), context.Canceled) || notSent(err)):
-		return errNoVerdict
+		return errSaysNothing
 	case err != nil:
 		return err
 	case status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:

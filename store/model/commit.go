@@ -36,8 +36,8 @@ func (s *Store) commit(cp *saga.Checkpoint) saga.CommitResult {
 	}
 	ends := r.EndedAt == nil && cp.Run.EndedAt != nil
 	r.write(cp)
-	for i := range s.verbs {
-		if v := &s.verbs[i]; v.RunID == r.ID && slices.Contains(cp.Consumed, v.ID) {
+	for i := range s.actions {
+		if v := &s.actions[i]; v.RunID == r.ID && slices.Contains(cp.Consumed, v.ID) {
 			v.consumed = true
 		}
 	}
@@ -45,7 +45,7 @@ func (s *Store) commit(cp *saga.Checkpoint) saga.CommitResult {
 		s.tell(saga.Wake{Kind: saga.WakeEnded, RunID: r.ID})
 	}
 	return saga.CommitResult{
-		Verbs:     len(s.waitingVerbs(r.ID)) > 0,
+		Actions:   len(s.waitingActions(r.ID)) > 0,
 		Successor: r.EndedAt != nil && s.find(func(o *row) bool { return o != r && o.live(r.Subject) }) != nil,
 	}
 }
@@ -59,7 +59,7 @@ func (r *row) heldBy(cp *saga.Checkpoint) bool {
 func unreadable(cp *saga.Checkpoint) error {
 	var texts []string
 	for _, e := range cp.Events {
-		texts = append(texts, e.Step, e.Verb, e.Who, e.Why, e.RequestID)
+		texts = append(texts, e.Step, e.Action, e.Who, e.Why, e.RequestID)
 	}
 	for _, o := range cp.Objects {
 		texts = append(texts, o.Step, o.Kind, o.Cloud, o.ID, o.Name)

@@ -58,7 +58,7 @@ func copyMutable(to, from *saga.Run) {
 	}
 	to.UpdatedAt, to.EndedAt, to.DueAt = moment(from.UpdatedAt), maybeMoment(from.EndedAt), maybeMoment(from.DueAt)
 	to.Worked, to.BudgetFrom = from.Worked.Truncate(time.Microsecond), moment(from.BudgetFrom)
-	to.Probes, to.TakeOvers, to.Seq = from.Probes, from.TakeOvers, from.Seq
+	to.Rechecks, to.TakeOvers, to.Seq = from.Rechecks, from.TakeOvers, from.Seq
 }
 
 func copyStep(to, from *saga.StepRow) {

@@ -27,7 +27,7 @@ func TestTheModelAnswersAsPostgreSQLDoes(t *testing.T) {
 		"create " + saga.ErrAlreadySucceeded.Error(), "create busy", "create another error",
 		"commit done", "commit " + saga.ErrFenced.Error(), "commit " + saga.ErrBadRow.Error(),
 		"join done", "join another error", "renew done", "renew " + saga.ErrLeaseLost.Error(), "leave done",
-		"claim done", "claim another error", "hand back done", "verb done", "verb " + saga.ErrNotFound.Error(), "expire done",
+		"claim done", "claim another error", "hand back done", "action done", "action " + saga.ErrNotFound.Error(), "expire done",
 	} {
 		if answered[want] < 3 {
 			t.Errorf("%d calls were answered %q: the draw is too poor", answered[want], want)
@@ -78,7 +78,7 @@ func written(t *testing.T, s storetest.Store) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		verbs, err := s.Verbs(t.Context(), run.ID)
+		actions, err := s.Actions(t.Context(), run.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func written(t *testing.T, s storetest.Store) string {
 		if err != nil && !errors.Is(err, saga.ErrNoToken) {
 			t.Fatal(err)
 		}
-		lines = append(lines, run, events, verbs, ofKey, token)
+		lines = append(lines, run, events, actions, ofKey, token)
 	}
 	var text strings.Builder
 	for _, line := range lines {

@@ -40,7 +40,7 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 		group := []saga.Checkpoint{d.checkpoint(ctx)}
 		return "commit", func(s storetest.Store) (string, error) {
 			r := s.Commit(ctx, now, group)[0]
-			return fmt.Sprint(r.Verbs, r.Successor), r.Err
+			return fmt.Sprint(r.Actions, r.Successor), r.Err
 		}
 	case n < 67:
 		return "join", func(s storetest.Store) (string, error) { _, err := s.Join(ctx, replica, until); return "", err }
@@ -62,8 +62,8 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 			return "", s.HandBack(ctx, replica, now, now.Add(-2*time.Second), []string{run})
 		}
 	case n < 98:
-		v := saga.Verb{RunID: run, Name: saga.Hold, Who: "op", Why: "\xff", At: now}
-		return "verb", func(s storetest.Store) (string, error) { return "", s.AddVerb(ctx, now, v) }
+		v := saga.Action{RunID: run, Name: saga.Hold, Who: "op", Why: "\xff", At: now}
+		return "action", func(s storetest.Store) (string, error) { return "", s.AddAction(ctx, now, v) }
 	}
 	return "expire", func(s storetest.Store) (string, error) { return "", s.DeleteExpiredTokens(ctx, now) }
 }
@@ -165,8 +165,8 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 			Step: fmt.Sprint(d.IntN(9)), Kind: "project", ID: fmt.Sprint(d.IntN(3)), Origin: saga.Own, RemovedAt: d.time(),
 		})
 	}
-	verbs, _ := d.model.Verbs(ctx, id)
-	for _, v := range verbs {
+	actions, _ := d.model.Actions(ctx, id)
+	for _, v := range actions {
 		if d.IntN(2) == 0 {
 			cp.Consumed = append(cp.Consumed, v.ID)
 		}

@@ -9,10 +9,10 @@ import (
 
 // Contents is a copy of what is stored at one moment. Users' tokens are not in it: the databases have them sealed.
 type Contents struct {
-	Runs   []*saga.Run             // by id
-	Events map[string][]saga.Event // by run, in their order
-	Verbs  []saga.Verb             // by id; the consumed ones too
-	Tokens []string                // the runs that a user's token waits for
+	Runs    []*saga.Run             // by id
+	Events  map[string][]saga.Event // by run, in their order
+	Actions []saga.Action           // by id; the consumed ones too
+	Tokens  []string                // the runs that a user's token waits for
 }
 
 // Everything copies all that is stored.
@@ -29,8 +29,8 @@ func (s *Store) Everything() Contents {
 			c.Tokens = append(c.Tokens, r.ID)
 		}
 	}
-	for _, v := range s.verbs {
-		c.Verbs = append(c.Verbs, v.Verb)
+	for _, v := range s.actions {
+		c.Actions = append(c.Actions, v.Action)
 	}
 	return c
 }

@@ -31,7 +31,7 @@ type Store struct {
 	runs      []*row               // by id
 	byID      map[string]*row
 	keys      map[key]string // run ids by idempotency key
-	verbs     []verb         // by id
+	actions   []action       // by id
 	listeners []chan saga.Wake
 }
 
@@ -50,8 +50,8 @@ type token struct {
 	expiresAt time.Time
 }
 
-type verb struct {
-	saga.Verb
+type action struct {
+	saga.Action
 
 	consumed bool
 }
@@ -183,7 +183,7 @@ func (r *row) matches(f saga.Filter) bool {
 			return false
 		}
 	}
-	if f.Live && r.EndedAt != nil || f.Probed && r.Probes == 0 {
+	if f.Live && r.EndedAt != nil || f.AwaitsRecheck && r.Rechecks == 0 {
 		return false
 	}
 	return (f.Since.IsZero() || !r.CreatedAt.Before(moment(f.Since))) && (f.Before == "" || r.ID < f.Before)

@@ -48,11 +48,11 @@ func leased(t *testing.T) (*model.Store, *saga.Run) {
 
 func TestEverythingIsSeenButTokens(t *testing.T) {
 	s, run := leased(t)
-	if err := s.AddVerb(t.Context(), epoch, saga.Verb{RunID: run.ID, Name: saga.Hold, Why: "because"}); err != nil {
+	if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: run.ID, Name: saga.Hold, Why: "because"}); err != nil {
 		t.Fatal(err)
 	}
 	c := s.Everything()
-	if len(c.Runs) != 1 || c.Runs[0].ID != "a" || len(c.Events["a"]) != 1 || len(c.Verbs) != 1 || !slices.Equal(c.Tokens, []string{"a"}) {
+	if len(c.Runs) != 1 || c.Runs[0].ID != "a" || len(c.Events["a"]) != 1 || len(c.Actions) != 1 || !slices.Equal(c.Tokens, []string{"a"}) {
 		t.Errorf("everything: %+v", c)
 	}
 	text, err := c.Text()
@@ -97,7 +97,7 @@ func TestADeadCallerChangesNothing(t *testing.T) {
 	for what, err := range map[string]error{
 		"create": s.Create(dead, saga.NewRun{Run: &saga.Run{ID: "b"}}),
 		"commit": s.Commit(dead, epoch, []saga.Checkpoint{{Run: run, Replica: "r1"}})[0].Err,
-		"verb":   s.AddVerb(dead, epoch, saga.Verb{RunID: "a"}),
+		"action": s.AddAction(dead, epoch, saga.Action{RunID: "a"}),
 		"leave":  s.Leave(dead, "r1", epoch), "hand back": s.HandBack(dead, "r1", epoch, epoch.Add(1), nil),
 		"expire": s.DeleteExpiredTokens(dead, epoch.Add(time.Hour)),
 		"join":   joined, "renew": renewed, "claim": claimed,
@@ -119,17 +119,17 @@ func TestAListenerLivesInABubble(t *testing.T) {
 		go func() { _ = s.Listen(ctx, func(w saga.Wake) { heard = append(heard, w.Kind) }) }()
 		synctest.Wait()
 		for range 3 {
-			if err := s.AddVerb(t.Context(), epoch, saga.Verb{RunID: run.ID}); err != nil {
+			if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: run.ID}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		synctest.Wait()
 		cancel()
-		if err := s.AddVerb(t.Context(), epoch, saga.Verb{RunID: run.ID}); err != nil { // too late to be heard
+		if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: run.ID}); err != nil { // too late to be heard
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if want := []saga.WakeKind{saga.WakeWork, saga.WakeVerb, saga.WakeVerb, saga.WakeVerb}; !slices.Equal(heard, want) {
+		if want := []saga.WakeKind{saga.WakeWork, saga.WakeAction, saga.WakeAction, saga.WakeAction}; !slices.Equal(heard, want) {
 			t.Errorf("heard %v, want %v", heard, want)
 		}
 	})

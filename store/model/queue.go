@@ -135,7 +135,7 @@ func (s *Store) byTurn(c saga.Claim) []*row {
 			turns[r.Merchant]++
 			turn[r] = turns[r.Merchant]
 		}
-		woken := r.Replica == "" && (r.WaitsFor != "" && !s.blocked(r) || len(s.waitingVerbs(r.ID)) > 0)
+		woken := r.Replica == "" && (r.WaitsFor != "" && !s.blocked(r) || len(s.waitingActions(r.ID)) > 0)
 		if woken {
 			turn[r] = 0
 		}

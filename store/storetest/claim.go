@@ -112,13 +112,13 @@ func counted(t *testing.T, s fixture) {
 	}
 }
 
-// verbBehind shows that a run that waits for another is taken up for a verb, but not its subject.
-func verbBehind(t *testing.T, s fixture) {
+// actionBehind shows that a run that waits for another is taken up for an action, but not its subject.
+func actionBehind(t *testing.T, s fixture) {
 	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	n := s.create(t, func(r *saga.Run) {
 		r.Subject, r.WaitsFor, r.HoldsSubject, r.Replica, r.DueAt = "m:c", holder.Run.ID, false, "", nil
 	})
-	s.ask(t, saga.Verb{RunID: n.Run.ID, Name: saga.Cancel})
+	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Cancel})
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
 		t.Fatalf("claimed %v, want %s", got, n.Run.ID)
 	}
@@ -139,8 +139,8 @@ func youngHolder(t *testing.T, s fixture) {
 	}
 }
 
-// probes shows that an ended run that is due is taken up without its subject.
-func probes(t *testing.T, s fixture) {
+// rechecks shows that an ended run that is due is taken up without its subject.
+func rechecks(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.State, r.EndedAt, r.HoldsSubject, r.Replica = saga.Compensated, &epoch, false, "" })
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
 		t.Fatalf("claimed %v, want %s", got, n.Run.ID)

@@ -19,7 +19,7 @@ func readBack(t *testing.T, s fixture) {
 	failure := saga.Failure{Code: "x", Detail: "ü", FixBy: saga.FixByOperator, At: epoch}
 	cp.Run.Reason, cp.Run.Cause = &saga.Reason{Kind: saga.WaitsForRetry, Failure: failure, Until: &epoch}, &failure
 	cp.Run.LeftBehind = []saga.LeftBehind{{Step: "a", Kind: "customer"}}
-	cp.Run.State, cp.Run.Worked, cp.Run.Probes, cp.Run.TakeOvers = saga.Waiting, time.Second, 3, 1
+	cp.Run.State, cp.Run.Worked, cp.Run.Rechecks, cp.Run.TakeOvers = saga.Waiting, time.Second, 3, 1
 	if result := s.commit(t, cp); result != (saga.CommitResult{}) {
 		t.Fatalf("committing: %+v", result)
 	}

@@ -58,9 +58,9 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"what waits for an upstream that is down is left", leftAlone},
 		{"what is due and what lives can be counted", counts},
 		{"a claim is counted", counted},
-		{"a verb reaches a run behind another", verbBehind},
+		{"an action reaches a run behind another", actionBehind},
 		{"a run waits for a younger holder", youngHolder},
-		{"an ended run is claimed without its subject", probes},
+		{"an ended run is claimed without its subject", rechecks},
 		{"a stranger claims nothing", strangers},
 		{"two replicas never claim the same", claimedOnce},
 
@@ -70,10 +70,10 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"a dead replica frees its runs", freed},
 		{"a replica joins once", joinedTwice},
 
-		{"verbs are seen by the holder and make a resting run due", verbs},
-		{"verbs are told in order", verbsInOrder},
-		{"a run that rests is taken up for a verb that it missed", missedVerb},
-		{"a fenced checkpoint consumes no verb", fencedVerbs},
+		{"actions are seen by the holder and make a resting run due", actions},
+		{"actions are told in order", actionsInOrder},
+		{"a run that rests is taken up for an action that it missed", missedAction},
+		{"a fenced checkpoint consumes no action", fencedActions},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			f := fixture{open(t)}

@@ -16,7 +16,7 @@ func filters(t *testing.T, s fixture) {
 	})
 	s.commit(t, checkpoint(a))
 	ended := checkpoint(b)
-	ended.Run.State, ended.Run.EndedAt, ended.Run.HoldsSubject, ended.Run.Probes = saga.Compensated, &epoch, false, 2
+	ended.Run.State, ended.Run.EndedAt, ended.Run.HoldsSubject, ended.Run.Rechecks = saga.Compensated, &epoch, false, 2
 	s.commit(t, ended)
 	later := epoch.Add(time.Minute)
 	for want, filters := range map[string][]saga.Filter{
@@ -46,8 +46,8 @@ func filters(t *testing.T, s fixture) {
 			{Workflow: "w2", Merchant: "m2", Since: later},
 			{State: saga.Compensated, Merchant: "m2"},
 			{Subject: b.Run.Subject},
-			{Probed: true},
-			{Subject: b.Run.Subject, Probed: true},
+			{AwaitsRecheck: true},
+			{Subject: b.Run.Subject, AwaitsRecheck: true},
 		},
 		b.Run.ID + a.Run.ID: {{}, {Since: epoch}},
 		"": {
@@ -67,9 +67,9 @@ func filters(t *testing.T, s fixture) {
 			{Customer: "c-" + a.Run.ID, Merchant: "m2"},
 			{Customer: "c-" + a.Run.ID, State: saga.Stuck},
 			{Since: epoch.Add(2 * time.Hour)},
-			{Subject: a.Run.Subject, Probed: true},
+			{Subject: a.Run.Subject, AwaitsRecheck: true},
 			{Subject: b.Run.Subject, Live: true},
-			{Live: true, Probed: true},
+			{Live: true, AwaitsRecheck: true},
 		},
 	} {
 		for _, f := range filters {
@@ -129,8 +129,8 @@ func unknown(t *testing.T, s fixture) {
 		}
 	}
 	events, err := s.Events(t.Context(), newID(), 0, 10)
-	verbs, verr := s.Verbs(t.Context(), newID())
-	if len(events) > 0 || len(verbs) > 0 || err != nil || verr != nil {
-		t.Errorf("events %v, %v and verbs %v, %v of no run; want none", events, err, verbs, verr)
+	actions, verr := s.Actions(t.Context(), newID())
+	if len(events) > 0 || len(actions) > 0 || err != nil || verr != nil {
+		t.Errorf("events %v, %v and actions %v, %v of no run; want none", events, err, actions, verr)
 	}
 }

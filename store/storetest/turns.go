@@ -39,13 +39,13 @@ func underWay(t *testing.T, s fixture) {
 	}
 }
 
-// wokenFirst has more verbs wait for runs that are worked on than a claim takes: those are not in its way.
+// wokenFirst has more actions wait for runs that are worked on than a claim takes: those are not in its way.
 func wokenFirst(t *testing.T, s fixture) {
 	for range 10 {
-		s.ask(t, saga.Verb{RunID: s.create(t, nil).Run.ID, Name: saga.Hold})
+		s.ask(t, saga.Action{RunID: s.create(t, nil).Run.ID, Name: saga.Hold})
 	}
 	ids := s.dueFor(t, "m", "one", "m")
-	s.ask(t, saga.Verb{RunID: ids[2], Name: saga.Hold})
+	s.ask(t, saga.Action{RunID: ids[2], Name: saga.Hold})
 	for _, want := range []string{ids[2], ids[1], ids[0]} {
 		if got := s.claim(t, 1); !slices.Equal(got, []string{want}) {
 			t.Errorf("claimed %v, want %s", got, want)
@@ -68,7 +68,7 @@ func leftAlone(t *testing.T, s fixture) {
 	if got := s.claim(t, 10, "keystone/a", "billingstack"); !slices.Equal(got, []string{other}) {
 		t.Errorf("claimed %v, want %s, whose upstream is well", got, other)
 	}
-	s.ask(t, saga.Verb{RunID: second, Name: saga.Retry})
+	s.ask(t, saga.Action{RunID: second, Name: saga.Retry})
 	if got := s.claim(t, 10, "keystone/a"); !slices.Equal(got, []string{second}) {
 		t.Errorf("claimed %v, want %s, which an operator woke", got, second)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Wakes tries what a replica hears of the others, on an empty store that two of them share: work, verbs and ends, each
+// Wakes tries what a replica hears of the others, on an empty store that two of them share: work, actions and ends, each
 // once and in their order, and no plain checkpoint.
 func Wakes(t *testing.T, here, there Store) {
 	s := fixture{here}
@@ -28,8 +28,8 @@ func Wakes(t *testing.T, here, there Store) {
 	s.create(t, idle)
 	hear(t, heard, saga.Wake{Kind: saga.WakeWork})
 
-	s.ask(t, saga.Verb{RunID: n.Run.ID, Name: saga.Hold})
-	hear(t, heard, saga.Wake{Kind: saga.WakeVerb, RunID: n.Run.ID})
+	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Hold})
+	hear(t, heard, saga.Wake{Kind: saga.WakeAction, RunID: n.Run.ID})
 
 	ended := checkpoint(n)
 	ended.Run.Version, ended.Events[0].Seq = 2, 3
@@ -38,11 +38,11 @@ func Wakes(t *testing.T, here, there Store) {
 	s.commit(t, ended)
 	hear(t, heard, saga.Wake{Kind: saga.WakeEnded, RunID: n.Run.ID})
 
-	probed := ended
+	rechecked := ended
 	run := *ended.Run
-	probed.Run, probed.Events = &run, nil
-	probed.Run.Version = 3
-	s.commit(t, probed) // a run ends once
+	rechecked.Run, rechecked.Events = &run, nil
+	rechecked.Run.Version = 3
+	s.commit(t, rechecked) // a run ends once
 	if err := here.Leave(t.Context(), "r1", epoch); err != nil {
 		t.Fatal(err)
 	}

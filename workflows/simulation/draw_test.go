@@ -45,7 +45,7 @@ func drawPlan(t *rapid.T) *plan {
 			}).Draw(t, "kind of the database")
 		}
 		if m.Kind == lateCommit && m.Step != "checkpoint" && m.mayBeLate() && rapid.IntRange(0, 5).Draw(t, "late") == 5 {
-			m.For = between(t, 2*time.Minute, 20*time.Hour, "for a probe")
+			m.For = between(t, 2*time.Minute, 20*time.Hour, "for a recheck")
 		}
 		return m
 	}), 0, 8).Draw(t, "mishaps")
@@ -61,13 +61,13 @@ func drawPlan(t *rapid.T) *plan {
 			Kind: incidentKind(rapid.IntRange(0, int(leaves)).Draw(t, "kind")), For: between(t, time.Second, 40*time.Second, "for"),
 		}
 	}), 0, 3).Draw(t, "incidents")
-	p.Verbs = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) verbPlan {
-		return verbPlan{
+	p.Actions = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) actionPlan {
+		return actionPlan{
 			At: between(t, 0, 40*time.Second, "at"), Order: rapid.IntRange(0, len(p.Orders)-1).Draw(t, "order"),
-			Verb: rapid.IntRange(0, len(verbs)-1).Draw(t, "verb"), Step: rapid.IntRange(0, 9).Draw(t, "step"),
+			Action: rapid.IntRange(0, len(actions)-1).Draw(t, "action"), Step: rapid.IntRange(0, 9).Draw(t, "step"),
 			Via: rapid.IntRange(0, p.Replicas-1).Draw(t, "via"),
 		}
-	}), 0, 4).Draw(t, "verbs")
+	}), 0, 4).Draw(t, "actions")
 	for _, m := range slices.Clone(p.Mishaps) {
 		if m.late() {
 			p.meet(rand.New(rand.NewPCG(p.Seed, 0)), m)

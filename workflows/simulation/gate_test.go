@@ -51,12 +51,12 @@ func tell(ctx context.Context, g gate, key string, effect func(context.Context) 
 // a field that is renamed must not change it.
 func nameOf(f saga.Filter) string {
 	return fmt.Sprintf("merchant=%s user=%s subject=%s project=%s live=%t rechecked=%t state=%s before=%s",
-		f.Merchant, f.User, f.Subject, f.Project, f.Live, f.Probed, f.State, f.Before)
+		f.Merchant, f.User, f.Subject, f.Project, f.Live, f.AwaitsRecheck, f.State, f.Before)
 }
 
 // nameOfWake names what one replica tells another: see nameOf.
 func nameOfWake(w saga.Wake) string {
-	what := map[saga.WakeKind]string{saga.WakeWork: "work", saga.WakeVerb: "action", saga.WakeEnded: "ended"}[w.Kind]
+	what := map[saga.WakeKind]string{saga.WakeWork: "work", saga.WakeAction: "action", saga.WakeEnded: "ended"}[w.Kind]
 	return what + " " + w.RunID
 }
 
@@ -130,12 +130,12 @@ func (g gate) Events(ctx context.Context, id string, after int64, limit int) ([]
 	return ask(ctx, g, "events "+id, func(ctx context.Context) ([]saga.Event, error) { return g.store.Events(ctx, id, after, limit) })
 }
 
-func (g gate) AddVerb(ctx context.Context, now time.Time, v saga.Verb) error {
-	return tell(ctx, g, "add action "+v.RunID, func(ctx context.Context) error { return g.store.AddVerb(ctx, now, v) })
+func (g gate) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
+	return tell(ctx, g, "add action "+v.RunID, func(ctx context.Context) error { return g.store.AddAction(ctx, now, v) })
 }
 
-func (g gate) Verbs(ctx context.Context, id string) ([]saga.Verb, error) {
-	return ask(ctx, g, "actions "+id, func(ctx context.Context) ([]saga.Verb, error) { return g.store.Verbs(ctx, id) })
+func (g gate) Actions(ctx context.Context, id string) ([]saga.Action, error) {
+	return ask(ctx, g, "actions "+id, func(ctx context.Context) ([]saga.Action, error) { return g.store.Actions(ctx, id) })
 }
 
 func (g gate) Token(ctx context.Context, id string) (string, error) {

@@ -15,12 +15,12 @@ import (
 
 // mutations break the engine, its store or its steps on purpose.
 type mutations struct {
-	steps     func(*saga.Workflow[workflows.Order])
-	transport func(http.RoundTripper) http.RoundTripper // instead of saga.Fence
-	runs      func(saga.Filter) bool                    // which runs the steps do not see
-	settle    time.Duration
-	untried   bool // upstreams that are left alone
-	unfenced  bool // checkpoints are written whatever the fence says
+	steps      func(*saga.Workflow[workflows.Order])
+	transport  func(http.RoundTripper) http.RoundTripper // instead of saga.Fence
+	runs       func(saga.Filter) bool                    // which runs the steps do not see
+	lateWindow time.Duration
+	untried    bool // upstreams that are left alone
+	unfenced   bool // checkpoints are written whatever the fence says
 }
 
 type subscribe = saga.Workflow[workflows.Order]
@@ -56,12 +56,12 @@ func trusting(name string, returned func(*workflows.Order) string) mutations {
 	})
 }
 
-// unprobed has probes leave what a step made.
-func unprobed(name string) mutations {
+// unrechecked has re-checks leave what a step made.
+func unrechecked(name string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
 		s.Undo = func(ctx context.Context, o *workflows.Order) error {
-			if saga.CallOf(ctx).Probe {
+			if saga.CallOf(ctx).Recheck {
 				return nil
 			}
 			return undo(ctx, o)
@@ -96,15 +96,15 @@ var mutants = map[string]mutations{
 	"requests leave without a lease":      {transport: func(next http.RoundTripper) http.RoundTripper { return next }},
 	"undos look at nothing":               {transport: func(next http.RoundTripper) http.RoundTripper { return saga.Fence(blind{next}) }},
 	"checkpoints are not fenced":          {unfenced: true},
-	"probes leave roles":                  unprobed("assign-customer-role"),
-	"probes leave tenants":                unprobed("create-customer-tenant"),
-	"probes do not see the succeeded":     {runs: func(f saga.Filter) bool { return f.State == saga.Succeeded }},
+	"rechecks leave roles":                unrechecked("assign-customer-role"),
+	"rechecks leave tenants":              unrechecked("create-customer-tenant"),
+	"rechecks do not see the succeeded":   {runs: func(f saga.Filter) bool { return f.State == saga.Succeeded }},
 	"what is out of order is never tried": {untried: true},
-	"undos do not settle":                 {settle: time.Nanosecond},
+	"undos do not await the late window":  {lateWindow: time.Nanosecond},
 	"a lost answer counts as not done": {steps: func(w *subscribe) {
-		judge := w.Judge
-		w.Judge = func(err error) saga.Verdict {
-			v := judge(err)
+		classify := w.Classify
+		w.Classify = func(err error) saga.Classification {
+			v := classify(err)
 			v.MaybeDone = false
 			return v
 		}

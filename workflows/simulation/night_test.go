@@ -6,20 +6,20 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// beforeProbe is how long before the probes the first orders of the night come.
-const beforeProbe = 400 * time.Millisecond
+// beforeRecheck is how long before the re-checks the first orders of the night come.
+const beforeRecheck = 400 * time.Millisecond
 
-// night lets the probes of compensated runs be made: between them nobody is there, which costs nothing to simulate.
+// night lets the re-checks of compensated runs be made: between them nobody is there, which costs nothing to simulate.
 func (w *world) night() {
 	w.stopAll()
 	for n := 1; n < 50; n++ {
-		due := w.nextProbe()
+		due := w.nextRecheck()
 		if due.IsZero() {
 			return
 		}
 		w.until(time.Until(due)-10*time.Second, func() bool { return false })
 		w.replicas = []*replica{w.startReplica(0)}
-		w.until(time.Until(due)-beforeProbe, func() bool { return false })
+		w.until(time.Until(due)-beforeRecheck, func() bool { return false })
 		for i, o := range w.plan.Orders {
 			if o.Night == n {
 				w.expect(i, o)
@@ -31,14 +31,14 @@ func (w *world) night() {
 		w.rest()
 		w.stopAll()
 	}
-	w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "a run is probed without end"})
+	w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "a run is rechecked without end"})
 }
 
-// nextProbe is when the next probe is due; zero: none is.
-func (w *world) nextProbe() (due time.Time) {
+// nextRecheck is when the next re-check is due; zero: none is.
+func (w *world) nextRecheck() (due time.Time) {
 	runs := w.store.Everything().Runs
 	for _, r := range runs {
-		if r.Probes > 0 && (due.IsZero() || r.DueAt.Before(due)) {
+		if r.Rechecks > 0 && (due.IsZero() || r.DueAt.Before(due)) {
 			due = *r.DueAt
 		}
 	}

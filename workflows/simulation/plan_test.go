@@ -19,7 +19,7 @@ type plan struct {
 	Mishaps    []mishap   // what befalls single calls
 	Outages    []outage   // of the database and the upstreams
 	Incidents  []incident // of replicas
-	Verbs      []verbPlan
+	Actions    []actionPlan
 	ClockError []time.Duration // of the replicas' own clocks
 }
 
@@ -32,20 +32,20 @@ type orderPlan struct {
 	Patience time.Duration // after which the portal hangs up and asks again
 	AddUser  bool
 	User     int // who joins a customer: the user of which order
-	Night    int // it comes not in the day, but at about when these probes of the night are made; 0: in the day
+	Night    int // it comes not in the day, but at about when these re-checks of the night are made; 0: in the day
 }
 
 // mishap befalls one call: the Nth to a target or, where Step is set, the Nth write of a step of an order's runs, which
 // for step "checkpoint" is one to the database.
 type mishap struct {
-	To    target
-	Nth   int
-	Order int
-	Step  string
-	Undo  bool
-	Probe bool // the undo is a probe's
-	Kind  kind
-	For   time.Duration // how late a commit is, how long a replica is away
+	To      target
+	Nth     int
+	Order   int
+	Step    string
+	Undo    bool
+	Recheck bool // the undo is a re-check's
+	Kind    kind
+	For     time.Duration // how late a commit is, how long a replica is away
 }
 
 type kind int
@@ -79,7 +79,7 @@ func (k kind) String() string {
 func (m mishap) String() string {
 	where := fmt.Sprintf("call %d to the %s", m.Nth, m.To)
 	if m.Step != "" {
-		where = fmt.Sprintf("order %d, %s, undo %t, probe %t, write %d", m.Order, m.Step, m.Undo, m.Probe, m.Nth)
+		where = fmt.Sprintf("order %d, %s, undo %t, recheck %t, write %d", m.Order, m.Step, m.Undo, m.Recheck, m.Nth)
 	}
 	return fmt.Sprintf("%s: %s (%v)", where, m.Kind, m.For)
 }
@@ -114,13 +114,13 @@ const (
 
 func (k incidentKind) String() string { return [...]string{"crashes", "freezes", "leaves"}[k] }
 
-// verbPlan is an operator who asks something of a run, whether it fits or not.
-type verbPlan struct {
-	At    time.Duration
-	Order int // whose run
-	Verb  int // index into verbs
-	Step  int // for skip
-	Via   int // replica
+// actionPlan is an operator who asks something of a run, whether it fits or not.
+type actionPlan struct {
+	At     time.Duration
+	Order  int // whose run
+	Action int // index into actions
+	Step   int // for skip
+	Via    int // replica
 }
 
 // fate is what befalls one call.
@@ -165,7 +165,7 @@ type call struct {
 	order     int // whose run it is for; -1: none
 	step      string
 	undo      bool
-	probe     bool
+	recheck   bool
 	nthOfStep int // writes of this step before
 }
 
@@ -173,7 +173,7 @@ func (m mishap) meets(c call) bool {
 	if m.Step == "" {
 		return m.To == c.to && m.Nth == c.nth
 	}
-	return m.Order == c.order && m.Step == c.step && m.Undo == c.undo && m.Probe == c.probe && m.Nth == c.nthOfStep
+	return m.Order == c.order && m.Step == c.step && m.Undo == c.undo && m.Recheck == c.recheck && m.Nth == c.nthOfStep
 }
 
 func (m mishap) fate() fate {
@@ -208,12 +208,12 @@ func (m mishap) fate() fate {
 	return f
 }
 
-// probesNeeded tells whether something may be carried out so late that it is only found by a probe.
-func (p *plan) probesNeeded() bool {
+// rechecksNeeded tells whether something may be carried out so late that it is only found by a re-check.
+func (p *plan) rechecksNeeded() bool {
 	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
 
-// mayBeLate tells whether probes help where the call is carried out later than is waited for. They cannot help against a
+// mayBeLate tells whether re-checks help where the call is carried out later than is waited for. They cannot help against a
 // role that Keystone takes away so late: a later run may have given it again, and an assignment bears no mark.
 func (m mishap) mayBeLate() bool { return !m.Undo || !strings.HasPrefix(m.Step, "assign-") }
 
@@ -264,7 +264,7 @@ func newPlan(seed uint64) *plan {
 			}
 			switch {
 			case m.Kind == lateCommit && r.IntN(6) == 0 && m.mayBeLate():
-				m.For = between(2*time.Minute, 20*time.Hour) // for the probes
+				m.For = between(2*time.Minute, 20*time.Hour) // for the re-checks
 			case m.Kind == freeze && r.IntN(3) == 0:
 				m.For = between(80*time.Second, 5*time.Minute) // longer than late effects are waited for
 			}
@@ -286,8 +286,8 @@ func newPlan(seed uint64) *plan {
 		})
 	}
 	for range max(0, r.IntN(6)-2) {
-		p.Verbs = append(p.Verbs, verbPlan{
-			At: between(0, 2*busy), Order: r.IntN(len(p.Orders)), Verb: r.IntN(len(verbs)), Step: r.IntN(10),
+		p.Actions = append(p.Actions, actionPlan{
+			At: between(0, 2*busy), Order: r.IntN(len(p.Orders)), Action: r.IntN(len(actions)), Step: r.IntN(10),
 			Via: r.IntN(p.Replicas),
 		})
 	}
@@ -316,13 +316,13 @@ func newPlan(seed uint64) *plan {
 func (p *plan) meet(r *rand.Rand, late mishap) {
 	for range r.IntN(4) {
 		o := p.Orders[late.Order]
-		o.Night, o.At, o.Twice = 1+r.IntN(3), time.Duration(r.IntN(int(2*beforeProbe))), false
+		o.Night, o.At, o.Twice = 1+r.IntN(3), time.Duration(r.IntN(int(2*beforeRecheck))), false
 		o.AddUser = o.AddUser != (r.IntN(4) == 0)
 		p.Orders = append(p.Orders, o)
 	}
 	if r.IntN(2) == 0 {
 		lost := late
-		lost.Undo, lost.Probe, lost.Nth = true, true, max(0, r.IntN(4)-2)
+		lost.Undo, lost.Recheck, lost.Nth = true, true, max(0, r.IntN(4)-2)
 		lost.Kind, lost.For = kind(r.IntN(int(busy429))), time.Second+time.Duration(r.IntN(int(79*time.Second)))
 		p.Mishaps = append(p.Mishaps, lost)
 	}
@@ -344,8 +344,8 @@ func (p *plan) String() string {
 	for _, i := range p.Incidents {
 		_, _ = fmt.Fprintf(&s, "  replica %d %s at %v for %v\n", i.Replica, i.Kind, i.At, i.For)
 	}
-	for _, v := range p.Verbs {
-		_, _ = fmt.Fprintf(&s, "  operator asks for %s of order %d at %v\n", verbs[v.Verb], v.Order, v.At)
+	for _, v := range p.Actions {
+		_, _ = fmt.Fprintf(&s, "  operator asks for %s of order %d at %v\n", actions[v.Action], v.Order, v.At)
 	}
 	return s.String()
 }

@@ -145,7 +145,7 @@ var (
 )
 
 // askFor is an operator who wants something of the run of an order.
-func (w *world) askFor(n int, v verbPlan) {
+func (w *world) askFor(n int, v actionPlan) {
 	runs := w.store.Everything().Runs
 	var of []*saga.Run
 	for _, r := range runs {
@@ -158,17 +158,17 @@ func (w *world) askFor(n int, v verbPlan) {
 		return
 	}
 	run := of[len(of)-1]
-	verb := saga.Verb{RunID: run.ID, Name: verbs[v.Verb], Who: "op", Why: "because"}
-	if verb.Name == saga.SkipStep {
-		verb.Step = run.Steps[v.Step%len(run.Steps)].Name
+	action := saga.Action{RunID: run.ID, Name: actions[v.Action], Who: "op", Why: "because"}
+	if action.Name == saga.SkipStep {
+		action.Step = run.Steps[v.Step%len(run.Steps)].Name
 	}
-	w.ask(fmt.Sprint("operator ", n), r, verb)
+	w.ask(fmt.Sprint("operator ", n), r, action)
 }
 
-func (w *world) ask(who string, r *replica, v saga.Verb) {
+func (w *world) ask(who string, r *replica, v saga.Action) {
 	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), actorKey{}, who), time.Minute)
 	defer cancel()
-	_, err := r.engine.Ask(ctx, v)
+	_, err := r.engine.Act(ctx, v)
 	if _, refused := errors.AsType[*saga.RefusedError](err); refused {
 		w.driver.remark("%s is refused %s of %s", who, v.Name, v.RunID)
 		return

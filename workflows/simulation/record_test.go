@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -25,6 +26,11 @@ type record struct {
 	writes      []string
 	events      []string
 }
+
+// recordedAs maps the words that are stored today to those of the commit that records are compared with.
+var recordedAs = map[string]string{"action": "verb", "rechecked": "probed", "late-window": "settle", "subject-rechecked": "subject-probed"}
+
+func recorded(word string) string { return cmp.Or(recordedAs[word], word) }
 
 // parts are what is compared.
 func (r *record) parts() [][]string { return [][]string{r.events, r.writes, r.checkpoints} }
@@ -81,10 +87,10 @@ func (r *record) committed(checkpoints []saga.Checkpoint, results []saga.CommitR
 func standOf(run *saga.Run, steps []saga.StepRow) string {
 	reason, cause := "", ""
 	if run.Reason != nil {
-		reason = string(run.Reason.Kind) + "/" + run.Reason.Code
+		reason = recorded(string(run.Reason.Kind)) + "/" + recorded(run.Reason.Code)
 	}
 	if run.Cause != nil {
-		cause = run.Cause.Code
+		cause = recorded(run.Cause.Code)
 	}
 	var rows []string
 	for _, s := range steps {
@@ -92,7 +98,7 @@ func standOf(run *saga.Run, steps []saga.StepRow) string {
 	}
 	slices.Sort(rows)
 	return fmt.Sprintf("%s reason=%s cause=%s behind=%s left=%d rechecks=%d leased=%t %v",
-		run.State, reason, cause, run.WaitsFor, len(run.LeftBehind), run.Probes, run.Replica != "", rows)
+		run.State, reason, cause, run.WaitsFor, len(run.LeftBehind), run.Rechecks, run.Replica != "", rows)
 }
 
 // outcomeOf is the first words of an error.
@@ -127,9 +133,9 @@ func (r *record) told(runs []*saga.Run, events map[string][]saga.Event) {
 		for _, e := range events[run.ID] {
 			code := ""
 			if e.Failure != nil {
-				code = e.Failure.Code
+				code = recorded(e.Failure.Code)
 			}
-			r.add(&r.events, "%s %d epoch=%d %s %s %d %s %s", e.RunID, e.Seq, e.Epoch, e.Kind, e.Step, e.Attempt, e.Verb, code)
+			r.add(&r.events, "%s %d epoch=%d %s %s %d %s %s", e.RunID, e.Seq, e.Epoch, recorded(string(e.Kind)), e.Step, e.Attempt, e.Action, code)
 		}
 	}
 }

@@ -32,8 +32,8 @@ type replica struct {
 	admitting string // the request that is being looked at
 }
 
-// usualSettle is the engine's.
-const usualSettle = 90 * time.Second
+// defaultLateWindow is the engine's.
+const defaultLateWindow = 90 * time.Second
 
 // startReplica starts a process whose own clock is wrong by off.
 func (w *world) startReplica(off time.Duration) *replica {
@@ -59,12 +59,12 @@ func (w *world) startReplica(off time.Duration) *replica {
 	}
 	var handover workflows.Handover
 	records := gate{r, w.store}
-	upstreams := workflows.Upstreams{
+	deps := workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  bill, Tokens: records, Handover: &handover, Runs: shortsighted{records, w.runs}, Settle: cmp.Or(w.settle, usualSettle),
+		Billing:  bill, Tokens: records, Handover: &handover, Runs: shortsighted{records, w.runs}, LateWindow: cmp.Or(w.lateWindow, defaultLateWindow),
 		Now: clock.Now,
 	}
-	subscribe := workflows.Subscribe(upstreams)
+	subscribe := workflows.Subscribe(deps)
 	if w.steps != nil {
 		w.steps(&subscribe)
 	}
@@ -73,11 +73,11 @@ func (w *world) startReplica(off time.Duration) *replica {
 	newID := func() string { made++; return newID(process, made) }
 	r.engine = saga.New(saga.Options{
 		Store: records, Queue: records, Workflows: []*saga.Definition{definition}, NewID: newID, Clock: clock,
-		Settle: upstreams.Settle, Down: gates.Open,
+		LateWindow: deps.LateWindow, Down: gates.Open,
 		OnFault: func(err error) { w.driver.remark("%s: %v", r.name, err) },
 	})
 	r.api, err = api.New(api.Options{
-		Engine: r.engine, Merchants: w.merchants, Identity: upstreams.Identity, Billing: bill, NewRun: newRun, NewID: newID,
+		Engine: r.engine, Merchants: w.merchants, Identity: deps.Identity, Billing: bill, NewRun: newRun, NewID: newID,
 		Random: zeros{}, AdminRole: "admin", ScopedTokens: &handover, Log: zerolog.Nop(),
 		Defaults: api.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default", MaxLiveRuns: 1000},
 	})

@@ -89,7 +89,7 @@ func TestSeed(t *testing.T) {
 }
 
 func TestASeedReplays(t *testing.T) {
-	seeds := []int{161, 297} // a claim that two reasons ask for; a login that two steps need
+	seeds := []int{161, 297, 141} // a claim that two reasons ask for; a login that two steps need; a request that has waited enough
 	for seed := range 20 {
 		seeds = append(seeds, seed)
 	}

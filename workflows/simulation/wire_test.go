@@ -40,7 +40,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := call{to: w.to, order: -1}
 	what := name(req, of, body)
 	if req.Method != http.MethodGet && what != login {
-		c.order, c.step, c.undo, c.probe = w.world.orderOf(of.RunID), of.Step, of.Undo, of.Probe
+		c.order, c.step, c.undo, c.recheck = w.world.orderOf(of.RunID), of.Step, of.Undo, of.Recheck
 	}
 	var answer *http.Response
 	sent := time.Now()
@@ -56,7 +56,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	fate, refused := errors.AsType[statusError](err)
 	switch {
 	case refused:
-		return inProcess{says(int(fate), refusal(w.to, int(fate)))}.RoundTrip(req)
+		return inProcess{says(int(fate), errorBody(w.to, int(fate)))}.RoundTrip(req)
 	case errors.Is(err, errUnreachable):
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	case errors.Is(err, errReset):
@@ -126,8 +126,8 @@ func says(status int, body string) http.HandlerFunc {
 	}
 }
 
-// refusal is what an upstream says in its own words.
-func refusal(from target, status int) string {
+// errorBody is what an upstream says in its own words.
+func errorBody(from target, status int) string {
 	if from == keystoneAPI {
 		return fmt.Sprintf(`{"error":{"code":%d,"title":"Simulated","message":"simulated"}}`, status)
 	}

@@ -21,7 +21,7 @@ func (w *world) sent(r *replica, c *saga.Call) {
 	w.driver.mu.Lock()
 	defer w.driver.mu.Unlock()
 	w.broken = append(w.broken, workflowstest.Broken{
-		Invariant: "one-worker", Run: c.RunID, Detail: fmt.Sprintf("%s sent a request of %s without its lease", r.name, c.Step),
+		Invariant: "one-executor", Run: c.RunID, Detail: fmt.Sprintf("%s sent a request of %s without its lease", r.name, c.Step),
 	})
 }
 

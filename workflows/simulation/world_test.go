@@ -17,7 +17,7 @@ import (
 var (
 	customerRoles     = []string{"member", "bs-admin"}
 	subscriptionRoles = []string{"member"}
-	verbs             = []saga.VerbName{saga.Retry, saga.SkipStep, saga.Compensate, saga.Hold, saga.Cancel}
+	actions           = []saga.ActionName{saga.Retry, saga.SkipStep, saga.Compensate, saga.Hold, saga.Cancel}
 )
 
 const (
@@ -58,7 +58,7 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now), seen: workflowstest.Seen{Texts: map[string]string{}}}
 	fates := p.fates(time.Now())
 	w.driver = newDriver(p.Seed, func(c call) fate {
-		if w.calm && !c.probe {
+		if w.calm && !c.recheck {
 			return fine
 		}
 		return fates(c)
@@ -80,7 +80,7 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	if !w.rested() {
 		w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "a run has not ended, or a portal has no answer"})
 	}
-	if !p.probesNeeded() {
+	if !p.rechecksNeeded() {
 		w.broken = append(w.broken, w.check()...)
 	}
 	w.night()
@@ -104,8 +104,8 @@ func (w *world) play() {
 		w.driver.after(nil, i.At, "incident", func() { w.befall(i.Replica, i.Kind, i.For) })
 		last = max(last, i.At+i.For)
 	}
-	for n, v := range w.plan.Verbs {
-		w.driver.after(nil, v.At, fmt.Sprint("verb ", n), func() { go w.askFor(n, v) })
+	for n, v := range w.plan.Actions {
+		w.driver.after(nil, v.At, fmt.Sprint("action ", n), func() { go w.askFor(n, v) })
 		last = max(last, v.At)
 	}
 	for _, o := range w.plan.Outages {
@@ -177,7 +177,7 @@ func (w *world) rest() {
 		runs := w.store.Everything().Runs
 		for n, r := range runs {
 			if waitsForOperator(r) {
-				go w.ask(fmt.Sprint("repair ", n), w.replicas[0], saga.Verb{RunID: r.ID, Name: saga.Retry, Who: "op", Why: "repaired"})
+				go w.ask(fmt.Sprint("repair ", n), w.replicas[0], saga.Action{RunID: r.ID, Name: saga.Retry, Who: "op", Why: "repaired"})
 			}
 		}
 	}

@@ -56,8 +56,8 @@ var invariants = []struct {
 // Check tells which promises are broken; none if it is empty. The order is that of the invariants and, within one, of
 // the runs and objects in s: the same s gives the same answer.
 //
-// A request that an upstream carries out later than the engine's Settle after its sending breaks compensated-clean
-// until the probe that removes it: let the probes be made before.
+// A request that an upstream carries out later than the engine's LateWindow after its sending breaks compensated-clean
+// until the re-check that removes it: let the re-checks be made before.
 func Check(s Seen) []Broken {
 	var all []Broken
 	v, undecodable := newView(s)

@@ -80,7 +80,7 @@ func newPlay(t *testing.T) *play {
 	p.turnBack(p.gaveUp, "attach-tenant")
 	p.undo(p.gaveUp, "create-customer")
 	p.stick(p.gaveUp)
-	p.tell(p.gaveUp, saga.Event{Kind: saga.EventVerb, Verb: "skip", Step: "create-customer"})
+	p.tell(p.gaveUp, saga.Event{Kind: saga.EventAction, Action: "skip", Step: "create-customer"})
 	p.gaveUp.Step("create-customer").State = saga.StepSkipped
 	p.gaveUp.LeftBehind = []saga.LeftBehind{{Step: "create-customer", Kind: "customer", ID: p.order(p.gaveUp).CustomerID}}
 	p.tell(p.gaveUp, saga.Event{Kind: saga.EventCompensated})
@@ -294,7 +294,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"ends-or-waits", "it waits for a run that has ended", func(p *play) { p.behind.WaitsFor = p.refused.ID }},
 		{"ends-or-waits", "an ended run holds its subject", func(p *play) { p.fresh.HoldsSubject = true }},
 		{"ends-or-waits", "an ended run is leased", func(p *play) { p.gaveUp.Replica = "one" }},
-		{"ends-or-waits", "a probe is never made", func(p *play) { p.refused.Probes = 2 }},
+		{"ends-or-waits", "a recheck is never made", func(p *play) { p.refused.Rechecks = 2 }},
 		{"ends-or-waits", "running, and due nowhere", func(p *play) { p.held.State, p.held.Reason = saga.Running, nil }},
 
 		{"same-answer", "another body", func(p *play) { p.Answers[1].Body = []byte("{}") }},

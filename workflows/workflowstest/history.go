@@ -21,7 +21,7 @@ func ofUndo(e saga.Event) bool {
 // done tells whether what comes After the event's step may start from then on.
 func done(e saga.Event) bool {
 	return e.Kind == saga.EventSucceeded || e.Kind == saga.EventSkipped ||
-		e.Kind == saga.EventVerb && e.Verb == string(saga.SkipStep) && e.Failure == nil
+		e.Kind == saga.EventAction && e.Action == string(saga.SkipStep) && e.Failure == nil
 }
 
 // closedUnderAfter: a step began after all that it is After was done, and what is done is not done again.

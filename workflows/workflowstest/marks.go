@@ -9,10 +9,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The marks and names are written out here once more: a checker that asked the steps for them would believe whatever
+// The tags and names are written out here once more: a checker that asked the steps for them would believe whatever
 // they do.
 
-func (x ordered) mark() string        { return "tenantry-run-" + x.run.ID }
+func (x ordered) runTag() string      { return "tenantry-run-" + x.run.ID }
 func (x ordered) merchantTag() string { return "tenantry-merchant-" + x.order.MerchantID }
 
 func (x ordered) customerTenant() string     { return "bs-customer-" + x.order.CustomerID }
@@ -23,7 +23,7 @@ type thing struct{ kind, id, step string }
 
 func (t thing) String() string { return t.kind + " " + t.id }
 
-// made finds what bears the mark of the run, or an id that it chose.
+// made finds what bears the tag of the run, or an id that it chose.
 func (v *view) made(x ordered) (things []thing) {
 	for _, c := range v.Now.Customers {
 		if x.madeCustomer(c) {
@@ -52,7 +52,7 @@ func (x ordered) madeSubscription(s billing.Subscription) bool {
 }
 
 func (x ordered) madeProject(p keystone.Project) bool {
-	return p.HasTag(x.mark()) || p.Name == x.subscriptionTenant() ||
+	return p.HasTag(x.runTag()) || p.Name == x.subscriptionTenant() ||
 		x.order.NewCustomer != nil && p.Name == x.customerTenant()
 }
 

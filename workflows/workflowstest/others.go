@@ -55,7 +55,7 @@ func noOrphan(v *view, broken report) {
 
 // tenant tells whether the project is one of the run's two, with the marks of the run and its merchant.
 func (x ordered) tenant(p keystone.Project) bool {
-	return p.DomainID == x.order.DomainID && p.HasTag("tenantry") && p.HasTag(x.mark()) && p.HasTag(x.merchantTag()) &&
+	return p.DomainID == x.order.DomainID && p.HasTag("tenantry") && p.HasTag(x.runTag()) && p.HasTag(x.merchantTag()) &&
 		(p.Name == x.customerTenant() || p.Name == x.subscriptionTenant())
 }
 

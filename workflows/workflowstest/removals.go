@@ -58,7 +58,7 @@ func (x ordered) stepsOf(gone Removal) (steps []string) {
 			steps = []string{"create-subscription", "create-customer"} // a customer goes with the run's subscription
 		}
 	case "project":
-		own := slices.Contains(gone.Tags, x.mark())
+		own := slices.Contains(gone.Tags, x.runTag())
 		if gone.Tags == nil { // not known: then what the run has noted has to do
 			own = has(x.run.Objects, func(o saga.Object) bool { return o.ID == gone.ID && o.Origin == saga.Own })
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// oneAtATime: of two runs about one subject one had ended before the other called anything. Probes after a run's end
+// oneAtATime: of two runs about one subject one had ended before the other called anything. Re-checks after a run's end
 // do not count. Which of the two went first is not looked at: when a run was stored is not to be seen.
 func oneAtATime(v *view, broken report) {
 	bySubject := map[string][]*saga.Run{}
@@ -81,8 +81,8 @@ func ended(r *saga.Run, fault func(string, ...any)) {
 		fault("has something to wait for")
 	case (r.Cause != nil) != (r.State == saga.Compensated):
 		fault("has the cause %+v", r.Cause)
-	case r.Probes > 0 && r.DueAt == nil:
-		fault("%d probes will never be made", r.Probes)
+	case r.Rechecks > 0 && r.DueAt == nil:
+		fault("%d rechecks will never be made", r.Rechecks)
 	}
 }
 
@@ -101,7 +101,7 @@ func (v *view) waits(r *saga.Run, fault func(string, ...any)) {
 			fault("run %s, which it waits for, is no live one about its subject", r.WaitsFor)
 		}
 	}
-	if forOperator(r) && len(r.Verbs()) == 0 {
+	if forOperator(r) && len(r.Actions()) == 0 {
 		fault("nothing can be asked of it")
 	}
 }

@@ -129,7 +129,7 @@ func (v *view) tenantWhole(x ordered, name, id string, own bool, fault complaint
 		fault("a tenant has another name or domain", p.Name, p.DomainID)
 	case !p.Enabled:
 		fault("a tenant is disabled", name)
-	case own && !p.HasTag(x.mark()), !p.HasTag(x.merchantTag()) && !x.order.AdoptUnmarked:
+	case own && !p.HasTag(x.runTag()), !p.HasTag(x.merchantTag()) && !x.order.AdoptUnmarked:
 		fault("a tenant lacks its mark", name)
 	}
 }

@@ -120,7 +120,7 @@ func (c *clients) nine(ctx context.Context, user keystone.Token, token string, d
 func (c *clients) project(name string) keystone.NewProject {
 	return keystone.NewProject{
 		Name: name, DomainID: anyDomain, Description: "BillingStack tenant of merchant " + c.Merchant,
-		Tags: []string{"tenantry", "tenantry-merchant-" + c.Merchant}, Mark: "tenantry-run-" + name,
+		Tags: []string{"tenantry", "tenantry-merchant-" + c.Merchant}, RunTag: "tenantry-run-" + name,
 	}
 }
 

@@ -36,7 +36,7 @@ func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 // serveEngine serves until it is stopped. What it writes goes to runs, which may be db itself.
 func (c *clients) serveEngine(ctx context.Context, db *store.Store, runs saga.Store) (*saga.Engine, func(), error) {
 	clock := saga.NewClock(time.Now)
-	definitions, err := workflows.All(workflows.Upstreams{
+	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return c.keystone, nil },
 		Billing:  c.billing, Tokens: db, Handover: new(workflows.Handover), Runs: db, Now: clock.Now,
 	})
@@ -68,7 +68,7 @@ func (c *clients) throughEngine(ctx context.Context, e *saga.Engine, token strin
 }
 
 // order makes the two calls of an order side by side, as the API does, and has the engine make the nine. It gives the run
-// as it settled.
+// as it came to rest.
 func (c *clients) order(ctx context.Context, e *saga.Engine, token string) (*saga.Run, error) {
 	var user keystone.Token
 	var tokenErr, planErr error
@@ -91,5 +91,5 @@ func (c *clients) order(ctx context.Context, e *saga.Engine, token string) (*sag
 	if err != nil {
 		return nil, err
 	}
-	return run, watcher.Watch(ctx, run, func(r *saga.Run) bool { run = r; return !r.State.Settled() })
+	return run, watcher.Watch(ctx, run, func(r *saga.Run) bool { run = r; return !r.AtRest() })
 }

@@ -27,20 +27,20 @@ func main() {
 
 // What the published numbers are measured with.
 const (
-	usualPasses = 3
-	usualLength = 2500 * time.Millisecond
-	usualCalls  = 200
+	defaultPasses = 3
+	defaultLength = 2500 * time.Millisecond
+	defaultCalls  = 200
 )
 
 func run() error {
 	p := plan{delays: []time.Duration{0, 20 * time.Millisecond}, inFlight: []int{1, 16, 64}}
-	flag.IntVar(&p.passes, "passes", usualPasses, "how often everything is measured, by turns; with others than usual nothing is written")
-	flag.DurationVar(&p.length, "length", usualLength, "how long each contender works in a pass; with another than usual nothing is written")
+	flag.IntVar(&p.passes, "passes", defaultPasses, "how often everything is measured, by turns; with others than usual nothing is written")
+	flag.DurationVar(&p.length, "length", defaultLength, "how long each contender works in a pass; with another than usual nothing is written")
 	flag.StringVar(&p.binary, "binary", "bin/tenantry", "what `make build` built")
 	only := flag.String("only", strings.Join(contenders, ","), "the contenders; with fewer than all nothing is written")
 	out := flag.String("out", "bench", "the directory of the result and its plot")
 	sizes := flag.String("sizes", "1000,100000,1000000", "of scale: how many runs are finished; with others than the usual nothing is written")
-	calls := flag.Int("calls", usualCalls, "of scale: how often each operation is called in a pass; with others than usual nothing is written")
+	calls := flag.Int("calls", defaultCalls, "of scale: how often each operation is called in a pass; with others than usual nothing is written")
 	docs := flag.String("docs", "docs/benchmarks.md", "the page that shows the tables")
 	flag.Parse()
 	if flag.NArg() > 1 {
@@ -66,7 +66,7 @@ func run() error {
 	if _, err := fmt.Fprint(os.Stdout, tables); err != nil {
 		return err
 	}
-	if !slices.Equal(p.contenders, contenders) || p.passes != usualPasses || p.length != usualLength {
+	if !slices.Equal(p.contenders, contenders) || p.passes != defaultPasses || p.length != defaultLength {
 		return nil
 	}
 	return errors.Join(result.write(*out), show(*docs, "bench", tables))
@@ -81,7 +81,7 @@ func runScale(ctx context.Context, s scale, sizes, out, docs string) (err error)
 		return err
 	}
 	table := result.table()
-	if _, err := fmt.Fprint(os.Stdout, table); err != nil || !slices.Equal(s.sizes, usualSizes) || s.passes != usualPasses || s.calls != usualCalls {
+	if _, err := fmt.Fprint(os.Stdout, table); err != nil || !slices.Equal(s.sizes, defaultSizes) || s.passes != defaultPasses || s.calls != defaultCalls {
 		return err
 	}
 	return errors.Join(result.write(out), show(docs, "bench-scale", table))

@@ -21,7 +21,7 @@ type scale struct {
 	sizes  []int // finished runs, fewest first
 }
 
-var usualSizes = []int{1_000, 100_000, 1_000_000}
+var defaultSizes = []int{1_000, 100_000, 1_000_000}
 
 func parseSizes(text string) (sizes []int, err error) {
 	for field := range strings.SplitSeq(text, ",") {

@@ -116,17 +116,17 @@ func enough(is, least int, err error) error {
 
 func nth(of []target, n int) target { return of[n%len(of)] }
 
-// worker is the replica that all runs that are written are leased to, claimer the one that claims.
+// executor is the replica that all runs that are written are leased to, claimer the one that claims.
 const (
-	worker  = "worker"
-	claimer = "claimer"
+	executor = "executor"
+	claimer  = "claimer"
 )
 
 // lease is longer than measuring takes.
 const lease = 24 * time.Hour
 
 func join(ctx context.Context, f *filled) error {
-	_, err := f.Join(ctx, worker, time.Now().Add(lease))
+	_, err := f.Join(ctx, executor, time.Now().Add(lease))
 	return err
 }
 
@@ -140,7 +140,7 @@ var writings = []operation{
 		return commit, err
 	}},
 	timed("claim: nothing is due", func(ctx context.Context, f *filled, _ int) error {
-		ids, err := f.Claim(ctx, saga.Claim{Replica: worker, Now: time.Now(), Limit: 1})
+		ids, err := f.Claim(ctx, saga.Claim{Replica: executor, Now: time.Now(), Limit: 1})
 		if err == nil && len(ids) > 0 {
 			err = fmt.Errorf("claimed %v", ids)
 		}
@@ -151,11 +151,11 @@ var writings = []operation{
 // liveOnce lets one more run live from its creation to its end.
 func (f *filled) liveOnce(ctx context.Context, n int) (create, commit time.Duration, err error) {
 	own := newIDs(merchantOf(n))
-	run, err := f.original.another(own, worker)
+	run, err := f.original.another(own, executor)
 	if err != nil {
 		return 0, 0, err
 	}
-	rest, err := f.original.rest(own, worker)
+	rest, err := f.original.rest(own, executor)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -100,7 +100,7 @@ func (f *fixture) project(n keystone.NewProject) keystone.Project {
 
 func newProject() keystone.NewProject {
 	return keystone.NewProject{
-		Name: "bs-customer-" + random(), DomainID: "default", Description: "for a test", Tags: []string{"tenantry"}, Mark: "tenantry-run-1",
+		Name: "bs-customer-" + random(), DomainID: "default", Description: "for a test", Tags: []string{"tenantry"}, RunTag: "tenantry-run-1",
 	}
 }
 
@@ -184,15 +184,15 @@ func projectIsMadeOnce(_ *testing.T, f *fixture) {
 	same(f, "made", p, want)
 	for _, again := range []keystone.NewProject{
 		n,
-		{Name: n.Name, DomainID: "default", Mark: "tenantry-run-1", LookFirst: true},
-		{Name: n.Name, DomainID: "default", Mark: "tenantry-run-2"},
-		{Name: n.Name, DomainID: "default", Mark: "tenantry-run-2", LookFirst: true},
+		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-1", LookFirst: true},
+		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2"},
+		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2", LookFirst: true},
 	} {
 		p, made, err := f.cloud.EnsureProject(f.ctx, again)
 		f.ok(err)
 		slices.Sort(p.Tags)
 		same(f, "found", p, want)
-		same(f, "made", made, again.Mark == "tenantry-run-1")
+		same(f, "made", made, again.RunTag == "tenantry-run-1")
 	}
 	p, err := f.cloud.FindProject(f.ctx, "default", n.Name)
 	f.ok(err)
@@ -231,24 +231,24 @@ func projectIsRemovedByMark(_ *testing.T, f *fixture) {
 		f.Helper()
 		same(f, "is there", f.do("GET", "/projects/"+p.ID, f.admin, "").status == 200, want)
 	}
-	for _, mark := range []string{"tenantry-run-2", "tenantry-run", ""} {
-		f.ok(only(f.cloud.RemoveProject(f.ctx, p, mark)))
-		f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, mark)))
+	for _, runTag := range []string{"tenantry-run-2", "tenantry-run", ""} {
+		f.ok(only(f.cloud.RemoveProject(f.ctx, p, runTag)))
+		f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, runTag)))
 	}
 	there(true)
-	f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark)))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.RunTag)))
 	there(false)
-	f.ok(only(f.cloud.RemoveProject(f.ctx, p, n.Mark)))
-	f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, n.Mark)))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, p, n.RunTag)))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, n.RunTag)))
 
 	// A request that was thought lost makes it after all, under another id.
 	old := p
 	p = f.project(n)
-	f.ok(only(f.cloud.RemoveProject(f.ctx, old, n.Mark)))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, old, n.RunTag)))
 	there(false)
 
 	p = f.project(n)
-	f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, n.Mark)))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: p.ID}, n.RunTag)))
 	there(false)
 }
 

@@ -48,7 +48,7 @@ func applicationCredential(_ *testing.T, f *fixture) {
 	f.cloud = f.newCloud(f.config)
 	n := newProject()
 	p := f.project(n)
-	f.ok(only(f.cloud.RemoveProject(f.ctx, p, n.Mark)))
+	f.ok(only(f.cloud.RemoveProject(f.ctx, p, n.RunTag)))
 	f.ok(f.cloud.Ping(f.ctx))
 
 	f.must(204, "DELETE", "/users/"+me+"/application_credentials/"+id, f.admin, "")
@@ -86,7 +86,7 @@ func withoutRole(_ *testing.T, f *fixture) {
 	n := newProject()
 	_, _, err := cloud.EnsureProject(f.ctx, n)
 	f.wantsOperator(err)
-	f.wantsOperator(only(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark)))
+	f.wantsOperator(only(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.RunTag)))
 	f.wantsOperator(only(cloud.RemoveAssignment(f.ctx, own)))
 	f.ok(cloud.Ping(f.ctx))
 
@@ -100,7 +100,7 @@ func disabledServiceProject(_ *testing.T, f *fixture) {
 	f.must(200, "PATCH", "/projects/"+own.ProjectID, f.admin, `{"project":{"enabled":false}}`)
 	// Keystone answers 404, which must not pass for "it is not there".
 	n := newProject()
-	f.wantsOperator(only(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.Mark)))
+	f.wantsOperator(only(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.RunTag)))
 	f.wantsOperator(only(cloud.RemoveAssignment(f.ctx, own)))
 	_, err := cloud.HasAssignment(f.ctx, own)
 	f.wantsOperator(err)

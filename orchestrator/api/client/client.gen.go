@@ -103,23 +103,23 @@ func (e OnFailure) Valid() bool {
 
 // Defines values for ReasonKind.
 const (
+	ReasonKindLateWindow  ReasonKind = "late-window"
 	ReasonKindOperator    ReasonKind = "operator"
 	ReasonKindPredecessor ReasonKind = "predecessor"
 	ReasonKindRetry       ReasonKind = "retry"
-	ReasonKindSettle      ReasonKind = "settle"
 	ReasonKindUpstream    ReasonKind = "upstream"
 )
 
 // Valid indicates whether the value is a known member of the ReasonKind enum.
 func (e ReasonKind) Valid() bool {
 	switch e {
+	case ReasonKindLateWindow:
+		return true
 	case ReasonKindOperator:
 		return true
 	case ReasonKindPredecessor:
 		return true
 	case ReasonKindRetry:
-		return true
-	case ReasonKindSettle:
 		return true
 	case ReasonKindUpstream:
 		return true
@@ -249,6 +249,12 @@ type APIVersion struct {
 // APIVersionStatus defines model for APIVersion.Status.
 type APIVersionStatus string
 
+// ActionRequest defines model for ActionRequest.
+type ActionRequest struct {
+	// Why For the history: the reason.
+	Why string `json:"why"`
+}
+
 // CheckResult defines model for Check.
 type CheckResult struct {
 	Name string `json:"name"`
@@ -263,6 +269,7 @@ type Code = string
 
 // Event defines model for Event.
 type Event struct {
+	Action  *string   `json:"action,omitempty"`
 	At      time.Time `json:"at"`
 	Attempt *int      `json:"attempt,omitempty"`
 
@@ -277,7 +284,6 @@ type Event struct {
 	Seq       int64      `json:"seq"`
 	StartedAt *time.Time `json:"started_at,omitempty"`
 	Step      *string    `json:"step,omitempty"`
-	Verb      *string    `json:"verb,omitempty"`
 	Who       *string    `json:"who,omitempty"`
 	Why       *string    `json:"why,omitempty"`
 }
@@ -619,6 +625,11 @@ type Roles = []string
 
 // Run defines model for Run.
 type Run struct {
+	// Actions What can be asked of the run as it stands.
+	Actions []string `json:"actions"`
+
+	// AtRest Nothing happens to the run before somebody acts. It has ended, is stuck, or waits for an operator.
+	AtRest    bool       `json:"at_rest"`
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
@@ -646,9 +657,6 @@ type Run struct {
 	Steps     []Step    `json:"steps"`
 	UpdatedAt time.Time `json:"updated_at"`
 	UserID    *string   `json:"user_id,omitempty"`
-
-	// Verbs What can be asked of the run as it stands.
-	Verbs []string `json:"verbs"`
 
 	// WaitsFor The run about the same customer that goes first.
 	WaitsFor *string `json:"waits_for,omitempty"`
@@ -737,12 +745,6 @@ type Upstream struct {
 	Status    *int    `json:"status,omitempty"`
 }
 
-// VerbRequest defines model for VerbRequest.
-type VerbRequest struct {
-	// Why For the history: the reason.
-	Why string `json:"why"`
-}
-
 // VersionList defines model for VersionList.
 type VersionList struct {
 	Versions []APIVersion `json:"versions"`
@@ -781,6 +783,9 @@ type SubscriptionID = UUID
 // Accepted defines model for Accepted.
 type Accepted = Run
 
+// ActionTaken defines model for ActionTaken.
+type ActionTaken = Run
+
 // BadBody RFC 9457, and OpenStack's errors beside it.
 type BadBody = Problem
 
@@ -816,9 +821,6 @@ type Unauthorized = Problem
 
 // Unavailable RFC 9457, and OpenStack's errors beside it.
 type Unavailable = Problem
-
-// VerbTaken defines model for VerbTaken.
-type VerbTaken = Run
 
 // ListSubscriptionsParams defines parameters for ListSubscriptions.
 type ListSubscriptionsParams struct {
@@ -932,16 +934,16 @@ type UpdateMerchantJSONRequestBody = MerchantUpdate
 type SubscribeJSONRequestBody = SubscribeRequest
 
 // CancelRunJSONRequestBody defines body for CancelRun for application/json ContentType.
-type CancelRunJSONRequestBody = VerbRequest
+type CancelRunJSONRequestBody = ActionRequest
 
 // CompensateRunJSONRequestBody defines body for CompensateRun for application/json ContentType.
-type CompensateRunJSONRequestBody = VerbRequest
+type CompensateRunJSONRequestBody = ActionRequest
 
 // HoldRunJSONRequestBody defines body for HoldRun for application/json ContentType.
-type HoldRunJSONRequestBody = VerbRequest
+type HoldRunJSONRequestBody = ActionRequest
 
 // RetryRunJSONRequestBody defines body for RetryRun for application/json ContentType.
-type RetryRunJSONRequestBody = VerbRequest
+type RetryRunJSONRequestBody = ActionRequest
 
 // SkipStepJSONRequestBody defines body for SkipStep for application/json ContentType.
 type SkipStepJSONRequestBody = SkipRequest
@@ -5064,7 +5066,7 @@ type CancelRunResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON202 the response for an HTTP 202 `application/json` response
-	JSON202 *VerbTaken
+	JSON202 *ActionTaken
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadBody
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -5094,7 +5096,7 @@ type CancelRunResponse struct {
 }
 
 // GetJSON202 returns the response for an HTTP 202 `application/json` response
-func (r CancelRunResponse) GetJSON202() *VerbTaken {
+func (r CancelRunResponse) GetJSON202() *ActionTaken {
 	return r.JSON202
 }
 
@@ -5196,7 +5198,7 @@ type CompensateRunResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON202 the response for an HTTP 202 `application/json` response
-	JSON202 *VerbTaken
+	JSON202 *ActionTaken
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadBody
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -5226,7 +5228,7 @@ type CompensateRunResponse struct {
 }
 
 // GetJSON202 returns the response for an HTTP 202 `application/json` response
-func (r CompensateRunResponse) GetJSON202() *VerbTaken {
+func (r CompensateRunResponse) GetJSON202() *ActionTaken {
 	return r.JSON202
 }
 
@@ -5425,7 +5427,7 @@ type HoldRunResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON202 the response for an HTTP 202 `application/json` response
-	JSON202 *VerbTaken
+	JSON202 *ActionTaken
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadBody
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -5455,7 +5457,7 @@ type HoldRunResponse struct {
 }
 
 // GetJSON202 returns the response for an HTTP 202 `application/json` response
-func (r HoldRunResponse) GetJSON202() *VerbTaken {
+func (r HoldRunResponse) GetJSON202() *ActionTaken {
 	return r.JSON202
 }
 
@@ -5557,7 +5559,7 @@ type RetryRunResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON202 the response for an HTTP 202 `application/json` response
-	JSON202 *VerbTaken
+	JSON202 *ActionTaken
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadBody
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -5587,7 +5589,7 @@ type RetryRunResponse struct {
 }
 
 // GetJSON202 returns the response for an HTTP 202 `application/json` response
-func (r RetryRunResponse) GetJSON202() *VerbTaken {
+func (r RetryRunResponse) GetJSON202() *ActionTaken {
 	return r.JSON202
 }
 
@@ -5689,7 +5691,7 @@ type SkipStepResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON202 the response for an HTTP 202 `application/json` response
-	JSON202 *VerbTaken
+	JSON202 *ActionTaken
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadBody
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -5719,7 +5721,7 @@ type SkipStepResponse struct {
 }
 
 // GetJSON202 returns the response for an HTTP 202 `application/json` response
-func (r SkipStepResponse) GetJSON202() *VerbTaken {
+func (r SkipStepResponse) GetJSON202() *ActionTaken {
 	return r.JSON202
 }
 
@@ -7764,7 +7766,7 @@ func ParseCancelRunResponse(rsp *http.Response) (*CancelRunResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
-		var dest VerbTaken
+		var dest ActionTaken
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -7893,7 +7895,7 @@ func ParseCompensateRunResponse(rsp *http.Response) (*CompensateRunResponse, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
-		var dest VerbTaken
+		var dest ActionTaken
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8119,7 +8121,7 @@ func ParseHoldRunResponse(rsp *http.Response) (*HoldRunResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
-		var dest VerbTaken
+		var dest ActionTaken
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8248,7 +8250,7 @@ func ParseRetryRunResponse(rsp *http.Response) (*RetryRunResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
-		var dest VerbTaken
+		var dest ActionTaken
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8377,7 +8379,7 @@ func ParseSkipStepResponse(rsp *http.Response) (*SkipStepResponse, error) {
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
-		var dest VerbTaken
+		var dest ActionTaken
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

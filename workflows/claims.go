@@ -17,21 +17,21 @@ type Runs interface {
 	Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error)
 }
 
-// A probe does not hold the subject of its run, which has ended: another about the same customer may be at work beside
-// it, or have succeeded since, and what the probe finds may be that one's. An assignment bears no mark, and a tenant
+// A re-check does not hold the subject of its run, which has ended: another about the same customer may be at work beside
+// it, or have succeeded since, and what the re-check finds may be that one's. An assignment bears no mark, and a tenant
 // bears that of the run that made it, not of those that adopted it.
 //
-// So the probe leaves what another run claims, and a run that begins waits for the probes about its customer. Each asks
-// once that is stored by which the other sees it: the probe its intent, the run that it lives. Whoever asks first, they
+// So the re-check leaves what another run claims, and a run that begins waits for the re-checks about its customer. Each asks
+// once that is stored by which the other sees it: the re-check its intent, the run that it lives. Whoever asks first, they
 // do not miss one another.
 
-// awaitProbes lets a run go on once no ended one about its customer is being probed.
-func (u Upstreams) awaitProbes(ctx context.Context, o *Order) error {
+// awaitRechecks lets a run go on once no ended one about its customer is being re-checked.
+func (u Deps) awaitRechecks(ctx context.Context, o *Order) error {
 	now := u.Now()
-	return u.eachRun(ctx, saga.Filter{Subject: subjectOf(o), Probed: true}, func(r *saga.Run) error {
-		if r.Probing(now, u.Settle) {
-			return refusal{
-				saga.Transient, "subject-probed", "late effects of run " + r.ID + " about the same customer are being looked for",
+	return u.eachRun(ctx, saga.Filter{Subject: subjectOf(o), AwaitsRecheck: true}, func(r *saga.Run) error {
+		if r.Rechecking(now, u.LateWindow) {
+			return StepError{
+				saga.Transient, "subject-rechecked", "late effects of run " + r.ID + " about the same customer are being looked for",
 				saga.FixByNobody,
 			}
 		}
@@ -39,10 +39,10 @@ func (u Upstreams) awaitProbes(ctx context.Context, o *Order) error {
 	})
 }
 
-// claimAgain is when a probe comes back to what a run that still lives may claim.
+// claimAgain is when a re-check comes back to what a run that still lives may claim.
 const claimAgain = time.Hour
 
-// claimedError says that a run lives that may have for its own what a probe has found.
+// claimedError says that a run lives that may have for its own what a re-check has found.
 type claimedError struct{ by string }
 
 func (c claimedError) Error() string {
@@ -52,9 +52,9 @@ func (c claimedError) Error() string {
 // claim tells whether a run has something for its own by now.
 type claim func(r *saga.Run, of *Order) bool
 
-// claimed tells whether another run that succeeded, of those that the filter finds, claims what a probe has found. It is
+// claimed tells whether another run that succeeded, of those that the filter finds, claims what a re-check has found. It is
 // a claimedError as long as one lives that claims it: whose it is will be seen when that has ended.
-func (u Upstreams) claimed(ctx context.Context, o *Order, succeeded saga.Filter, claims claim) (bool, error) {
+func (u Deps) claimed(ctx context.Context, o *Order, succeeded saga.Filter, claims claim) (bool, error) {
 	theirs := false
 	look := func(r *saga.Run) error {
 		of := &Order{}
@@ -80,24 +80,24 @@ func (u Upstreams) claimed(ctx context.Context, o *Order, succeeded saga.Filter,
 }
 
 // assignmentClaimed tells whether another run was to give the user the role, as claimed does.
-func (u Upstreams) assignmentClaimed(ctx context.Context, o *Order, a keystone.Assignment) (bool, error) {
+func (u Deps) assignmentClaimed(ctx context.Context, o *Order, a keystone.Assignment) (bool, error) {
 	return u.claimed(ctx, o, saga.Filter{Subject: subjectOf(o), User: o.UserID}, func(_ *saga.Run, of *Order) bool {
 		return of.UserID == a.UserID && slices.ContainsFunc(of.CustomerRoles, func(r keystone.Role) bool { return r.ID == a.RoleID })
 	})
 }
 
 // tenantClaimed tells whether another run has adopted the tenant, as claimed does. Only a customer's can be.
-func (u Upstreams) tenantClaimed(ctx context.Context, o *Order, id, name string) (bool, error) {
+func (u Deps) tenantClaimed(ctx context.Context, o *Order, id, name string) (bool, error) {
 	return u.claimed(ctx, o, saga.Filter{Project: id}, func(_ *saga.Run, of *Order) bool { return customerTenant(of) == name })
 }
 
 // customerClaimed tells whether another run is about the customer, as claimed does.
-func (u Upstreams) customerClaimed(ctx context.Context, o *Order) (bool, error) {
+func (u Deps) customerClaimed(ctx context.Context, o *Order) (bool, error) {
 	return u.claimed(ctx, o, saga.Filter{Subject: subjectOf(o)}, func(*saga.Run, *Order) bool { return true })
 }
 
 // eachRun looks at all runs that match, until one is an error.
-func (u Upstreams) eachRun(ctx context.Context, f saga.Filter, look func(*saga.Run) error) error {
+func (u Deps) eachRun(ctx context.Context, f saga.Filter, look func(*saga.Run) error) error {
 	const page = 100
 	for f.Limit = page; ; {
 		runs, err := u.Runs.Runs(ctx, f)

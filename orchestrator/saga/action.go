@@ -7,54 +7,55 @@ import (
 	"time"
 )
 
-// VerbName is what an operator can ask of a run.
-type VerbName string
+// ActionName is what an operator can ask of a run.
+type ActionName string
 
-// The verbs.
+// The actions.
 const (
-	Retry      VerbName = "retry"      // a waiting or stuck run goes on now; a compensated one gets a successor
-	SkipStep   VerbName = "skip"       // forward an optional step; compensating any undo
-	Compensate VerbName = "compensate" // undo what the run has done
-	Hold       VerbName = "hold"       // stop before the next step
-	Cancel     VerbName = "cancel"     // the merchant's own way to say compensate
+	Retry      ActionName = "retry"      // a waiting or stuck run goes on now; a compensated one gets a successor
+	SkipStep   ActionName = "skip"       // forward an optional step; compensating any undo
+	Compensate ActionName = "compensate" // undo what the run has done
+	Hold       ActionName = "hold"       // stop before the next step
+	Cancel     ActionName = "cancel"     // the merchant's own way to say compensate
 )
 
-// Verb is one request of an operator or merchant, which the lease holder consumes at its next checkpoint.
-type Verb struct {
+// Action is one request of an operator or merchant, which the lease holder consumes at its next checkpoint.
+type Action struct {
 	ID    int64
 	RunID string
-	Name  VerbName
+	Name  ActionName
 	Step  string // for SkipStep
 	Who   string
 	Why   string
 	At    time.Time
 }
 
-// RefusedError says why a verb does not fit the state of the run.
+// RefusedError says why an action does not fit the state of the run.
 type RefusedError struct {
-	Verb VerbName
-	Why  string
+	Action ActionName
+	Why    string
 }
 
-func (e *RefusedError) Error() string { return fmt.Sprintf("%s refused: %s", e.Verb, e.Why) }
+func (e *RefusedError) Error() string { return fmt.Sprintf("%s refused: %s", e.Action, e.Why) }
 
-// Verbs lists what can be asked of the run as it stands.
-func (r *Run) Verbs() []VerbName {
-	var fit []VerbName
-	for _, v := range []VerbName{Retry, SkipStep, Compensate, Hold, Cancel} {
-		if v == SkipStep && len(r.skippable()) > 0 || v != SkipStep && r.accepts(Verb{Name: v}) == nil {
+// Actions lists what can be asked of the run as it stands.
+func (r *Run) Actions() []ActionName {
+	var fit []ActionName
+	for _, v := range []ActionName{Retry, SkipStep, Compensate, Hold, Cancel} {
+		if v == SkipStep && len(r.skippable()) > 0 || v != SkipStep && r.accepts(Action{Name: v}) == nil {
 			fit = append(fit, v)
 		}
 	}
 	return fit
 }
 
-// accepts tells why a verb does not fit the state of the run; nil if it does.
-func (r *Run) accepts(v Verb) error {
+// accepts tells why an action does not fit the state of the run; nil if it does.
+func (r *Run) accepts(v Action) error {
 	refuse := func(why string, args ...any) error {
 		return &RefusedError{v.Name, fmt.Sprintf(why, args...)}
 	}
-	forward := !r.State.Settled() && r.Cause == nil
+	over := r.State.Ended() || r.State == Stuck
+	forward := !over && r.Cause == nil
 	switch v.Name {
 	case Retry:
 		if r.State == Compensated && r.RetriedBy != "" {
@@ -81,14 +82,14 @@ func (r *Run) accepts(v Verb) error {
 			return refuse("the run is %s", r.State)
 		}
 	case Hold:
-		if r.State.Settled() || r.held() {
+		if over || r.held() {
 			return refuse("the run is %s", r.State)
 		}
 		if r.WaitsFor != "" {
 			return refuse("it waits for run %s anyway", r.WaitsFor)
 		}
 	default:
-		return refuse("there is no such verb")
+		return refuse("there is no such action")
 	}
 	return nil
 }
@@ -102,7 +103,7 @@ func (r *Run) skippable() []string {
 	var names []string
 	for i := range r.Steps {
 		s := &r.Steps[i]
-		forward := r.Cause == nil && !r.State.Settled() && s.Optional && !s.Done() && s.State != StepRunning
+		forward := r.Cause == nil && !r.State.Ended() && s.Optional && !s.Done() && s.State != StepRunning
 		undo := r.Cause != nil && !r.State.Ended() &&
 			(s.State == StepUndoFailed || s.Begun() && s.State == StepUndoing || s.RetryAt != nil && s.Undos > 0)
 		if forward || undo {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// worker works on one leased run: decide what is next, store it, make the calls, take in their outcomes, and again.
-type worker struct {
+// executor works on one leased run: decide what is next, store it, make the calls, take in their outcomes, and again.
+type executor struct {
 	engine *Engine
 	def    *Definition // nil if no code knows the workflow
 	run    *Run
@@ -22,35 +22,35 @@ type worker struct {
 
 	state json.RawMessage // of the run; nil when a step has added to it
 
-	next     Checkpoint // what the next write will hold
-	dirty    bool
-	calls    []string // steps whose intent is in next: called once it is stored
-	flying   map[string]bool
-	outcomes chan outcome
-	pokes    chan struct{}
-	verbs    bool    // look for verbs
-	parked   *Reason // why nothing new is started: an operator must act
-	released bool
-	probed   bool // the steps of a compensated run were looked at under this lease
+	next      Checkpoint // what the next write will hold
+	dirty     bool
+	calls     []string // steps whose intent is in next: called once it is stored
+	flying    map[string]bool
+	outcomes  chan outcome
+	pokes     chan struct{}
+	actions   bool    // look for actions
+	parked    *Reason // why nothing new is started: an operator must act
+	released  bool
+	rechecked bool // the steps of a compensated run were looked at under this lease
 
-	sleepUntil *time.Time // when there is something to decide although nothing comes in
-	mark       time.Time  // until when Worked is counted
-	counting   bool
+	sleepUntil   *time.Time // when there is something to decide although nothing comes in
+	countedUntil time.Time  // until when Worked is counted
+	counting     bool
 }
 
-func newWorker(e *Engine, d *Definition, run *Run, l *lease) *worker {
-	return &worker{
+func newExecutor(e *Engine, d *Definition, run *Run, l *lease) *executor {
+	return &executor{
 		engine: e, def: d, run: run, lease: l, replica: run.Replica, stored: *run,
-		flying:   map[string]bool{},
-		outcomes: make(chan outcome, len(run.Steps)),
-		pokes:    make(chan struct{}, 1),
-		mark:     e.Clock.Now(),
+		flying:       map[string]bool{},
+		outcomes:     make(chan outcome, len(run.Steps)),
+		pokes:        make(chan struct{}, 1),
+		countedUntil: e.Clock.Now(),
 	}
 }
 
 // begin prepares a run that was never worked on: the intents of its first steps, and the events it gives, are stored
 // together with it.
-func (w *worker) begin() []Event {
+func (w *executor) begin() []Event {
 	w.decide()
 	events := w.next.Events
 	w.next, w.dirty = Checkpoint{}, false
@@ -59,13 +59,13 @@ func (w *worker) begin() []Event {
 }
 
 // takeOver works on a claimed run.
-func (w *worker) takeOver() {
+func (w *executor) takeOver() {
 	w.resume()
 	w.work()
 }
 
 // work goes on until the run ends, waits for longer, or the lease is lost.
-func (w *worker) work() {
+func (w *executor) work() {
 	defer w.engine.release(w)
 	for {
 		for _, name := range w.calls {
@@ -75,7 +75,7 @@ func (w *worker) work() {
 		if w.released || !w.wait() {
 			return
 		}
-		if w.verbs {
+		if w.actions {
 			w.consume()
 		}
 		w.decide()
@@ -86,13 +86,13 @@ func (w *worker) work() {
 }
 
 // fly makes the call of a step whose intent is stored.
-func (w *worker) fly(name string) {
+func (w *executor) fly(name string) {
 	row := w.run.Step(name)
 	code := w.def.step(name)
 	_, item, _ := strings.Cut(name, "/")
 	c := &Call{
 		RunID: w.run.ID, Merchant: w.run.Merchant, Step: name, Item: item, Attempt: row.Attempts, LookFirst: row.Unknowns > 0,
-		Undo: row.State == StepUndoing, Probe: w.run.State == Compensated, lease: w.lease.check, token: w.token,
+		Undo: row.State == StepUndoing, Recheck: w.run.State == Compensated, lease: w.lease.check, token: w.token,
 	}
 	do := code.do
 	if c.Undo {
@@ -116,7 +116,7 @@ func (w *worker) fly(name string) {
 }
 
 // currentState is the run's input with what its steps have added.
-func (w *worker) currentState() (state json.RawMessage, err error) {
+func (w *executor) currentState() (state json.RawMessage, err error) {
 	if w.state == nil {
 		w.state, err = w.run.state()
 	}
@@ -124,8 +124,8 @@ func (w *worker) currentState() (state json.RawMessage, err error) {
 }
 
 // wait sleeps until something is to be decided. False: the lease is lost.
-func (w *worker) wait() bool {
-	if w.verbs || len(w.flying) == 0 && w.sleepUntil == nil {
+func (w *executor) wait() bool {
+	if w.actions || len(w.flying) == 0 && w.sleepUntil == nil {
 		return w.lease.ctx.Err() == nil // nothing to wait for
 	}
 	w.engine.Clock.yield(w.run.ID)
@@ -141,7 +141,7 @@ func (w *worker) wait() bool {
 		case <-w.lease.ctx.Done():
 		case <-awake:
 		case <-w.pokes:
-			w.verbs = true
+			w.actions = true
 		case o := <-w.outcomes:
 			came = append(came, o)
 		}
@@ -152,13 +152,13 @@ func (w *worker) wait() bool {
 }
 
 // commit stores what has changed. False: the run is not this replica's any more.
-func (w *worker) commit() bool {
+func (w *executor) commit() bool {
 	e, now := w.engine, w.engine.Clock.Now()
 	if w.counting {
-		w.run.Worked += now.Sub(w.mark)
+		w.run.Worked += now.Sub(w.countedUntil)
 	}
-	w.mark = now
-	if !w.stored.State.Ended() { // what an ended run shows stays as it is, whatever verb or probe comes
+	w.countedUntil = now
+	if !w.stored.State.Ended() { // what an ended run shows stays as it is, whatever action or re-check comes
 		w.run.UpdatedAt = now
 	}
 	w.next.Run, w.next.Replica = w.run, w.replica
@@ -176,7 +176,7 @@ func (w *worker) commit() bool {
 	}
 	w.run.Version++
 	w.stored = *w.run
-	w.verbs = w.verbs || result.Verbs
+	w.actions = w.actions || result.Actions
 	for _, event := range w.next.Events {
 		e.OnEvent(w.run, event)
 	}
@@ -189,19 +189,19 @@ func (w *worker) commit() bool {
 }
 
 // counts tells whether the time from now on is time in which the run can work.
-func (w *worker) counts() bool {
+func (w *executor) counts() bool {
 	return w.run.Cause == nil && (w.run.Reason == nil || w.run.Reason.Kind == WaitsForRetry)
 }
 
 // holdBadRow stores, instead of a write that the database refuses for what it holds, only that the run waits for an
 // operator; what was to be called is not called.
-func (w *worker) holdBadRow(now time.Time) bool {
+func (w *executor) holdBadRow(now time.Time) bool {
 	*w.run = w.stored // the write may have ended the run
 	w.run.UpdatedAt = now
 	w.next.Events, w.next.Steps, w.next.Objects, w.calls = nil, nil, nil, nil
 	w.run.Replica, w.released = "", true
-	if w.run.State.Ended() { // it was a probe
-		due := now.Add(probeAfter[1])
+	if w.run.State.Ended() { // it was a re-check
+		due := now.Add(recheckAfter[1])
 		w.run.DueAt = &due
 		return w.engine.committer.write(w.lease.ctx, w.next).Err == nil
 	}
@@ -215,7 +215,7 @@ func (w *worker) holdBadRow(now time.Time) bool {
 }
 
 // tell adds an event to the next write.
-func (w *worker) tell(event Event) {
+func (w *executor) tell(event Event) {
 	w.run.Seq++
 	event.RunID, event.Seq, event.Epoch = w.run.ID, w.run.Seq, w.run.Epoch
 	event.At = w.engine.Clock.Now()
@@ -224,7 +224,7 @@ func (w *worker) tell(event Event) {
 }
 
 // changed puts a row into the next write.
-func (w *worker) changed(row *StepRow) {
+func (w *executor) changed(row *StepRow) {
 	w.dirty = true
 	for i := range w.next.Steps {
 		if w.next.Steps[i].Name == row.Name {
@@ -235,13 +235,13 @@ func (w *worker) changed(row *StepRow) {
 	w.next.Steps = append(w.next.Steps, *row)
 }
 
-func (w *worker) park(r Reason) {
+func (w *executor) park(r Reason) {
 	if w.parked == nil {
 		w.parked = &r
 	}
 }
 
-func (w *worker) poke() {
+func (w *executor) poke() {
 	select {
 	case w.pokes <- struct{}{}:
 	default:

@@ -6,21 +6,21 @@ import (
 	"sync"
 )
 
-// line gives out so many places at once. Who finds none waits: merchants take turns, and within a merchant who came
+// fairQueue gives out so many places at once. Who finds none waits: merchants take turns, and within a merchant who came
 // first goes first, so that one's bulk keeps nobody else waiting for longer than its turn.
-type line struct {
+type fairQueue struct {
 	mu      sync.Mutex
 	free    int
 	turns   []string                     // the merchants that wait, whose turn is next first
 	waiting map[string][]chan<- struct{} // by merchant, none of them empty
 }
 
-func newLine(places int) *line {
-	return &line{free: places, waiting: map[string][]chan<- struct{}{}}
+func newFairQueue(places int) *fairQueue {
+	return &fairQueue{free: places, waiting: map[string][]chan<- struct{}{}}
 }
 
 // enter takes a place, which leave gives back. It returns the cause of ctx's end where that comes first.
-func (l *line) enter(ctx context.Context, merchant string) error {
+func (l *fairQueue) enter(ctx context.Context, merchant string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -52,7 +52,7 @@ func (l *line) enter(ctx context.Context, merchant string) error {
 }
 
 // leave gives the place to the next merchant's first, or back.
-func (l *line) leave() {
+func (l *fairQueue) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.turns) == 0 {
@@ -69,7 +69,7 @@ func (l *line) leave() {
 }
 
 // forget takes one out of the line; false if it is not there. The caller holds the lock.
-func (l *line) forget(merchant string, one chan<- struct{}) bool {
+func (l *fairQueue) forget(merchant string, one chan<- struct{}) bool {
 	theirs := l.waiting[merchant]
 	i := slices.Index(theirs, one)
 	if i < 0 {

@@ -61,7 +61,7 @@ func faded(ago time.Duration) float64 { return math.Exp(-ago.Seconds() / paceMem
 // this replica; nil is a run that would be accepted now. false: none has ended yet, so that nobody can tell.
 func (e *Engine) EndsIn(run *Run) (time.Duration, bool) {
 	e.mu.Lock()
-	before := max(len(e.workers), 1)
+	before := max(len(e.executors), 1)
 	if run == nil || run.Replica == "" {
 		before += e.waiting
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-func TestALostUndoIsVerifiedButNotProbed(t *testing.T) {
+func TestALostUndoIsVerifiedButNotRecheckd(t *testing.T) {
 	w := newWorld()
 	w.hooks["do c"] = func(context.Context, int) error { return errRefused }
 	var undos []time.Time
@@ -25,83 +25,83 @@ func TestALostUndoIsVerifiedButNotProbed(t *testing.T) {
 	}
 	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	run := b.until(t, b.start(t, nil).ID, saga.Compensated)
-	want(t, "probes to come, unknown attempts of Do", fmt.Sprint(run.Probes, run.Step("b").Unknowns), "0 0")
-	if last := undos[len(undos)-1]; last.Sub(undos[0]) < b.Settle {
-		t.Errorf("undone for the last time %v after the answer was lost, want at least %v", last.Sub(undos[0]), b.Settle)
+	want(t, "rechecks to come, unknown attempts of Do", fmt.Sprint(run.Rechecks, run.Step("b").Unknowns), "0 0")
+	if last := undos[len(undos)-1]; last.Sub(undos[0]) < b.LateWindow {
+		t.Errorf("undone for the last time %v after the answer was lost, want at least %v", last.Sub(undos[0]), b.LateWindow)
 	}
 }
 
-func TestAProbeIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
+func TestARecheckIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
-	probed := 0
+	rechecked := 0
 	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if saga.CallOf(ctx).Probe {
-			if probed++; probed == 1 {
+		if saga.CallOf(ctx).Recheck {
+			if rechecked++; rechecked == 1 {
 				return errLost
 			}
 		}
 		return nil
 	}
-	b, clock, read := toBeProbed(t, w)
-	want(t, "being probed before the probe", read().Probing(clock.Now(), b.Settle), false)
+	b, clock, read := toBeRechecked(t, w)
+	want(t, "being rechecked before the recheck", read().Rechecking(clock.Now(), b.LateWindow), false)
 	clock.step(10 * time.Minute)
 	waitFor(t, func() bool { return read().Step("b").RetryAt != nil })
 	clock.step(3 * time.Second)
 	waitFor(t, func() bool { r := read(); return r.Step("b").State == saga.StepUndone && r.Replica == "" })
-	want(t, "probes to come, being probed", fmt.Sprint(read().Probes, read().Probing(clock.Now(), b.Settle)), "3 true")
+	want(t, "rechecks to come, being rechecked", fmt.Sprint(read().Rechecks, read().Rechecking(clock.Now(), b.LateWindow)), "3 true")
 	clock.step(time.Minute)
-	waitFor(t, func() bool { r := read(); return r.Probes == 2 && r.Replica == "" })
-	want(t, "undos by probes, being probed", fmt.Sprint(probed, read().Probing(clock.Now(), b.Settle)), "3 false")
+	waitFor(t, func() bool { r := read(); return r.Rechecks == 2 && r.Replica == "" })
+	want(t, "undos by rechecks, being rechecked", fmt.Sprint(rechecked, read().Rechecking(clock.Now(), b.LateWindow)), "3 false")
 }
 
-// toBeProbed brings a run whose step b is lossy to its end as compensated, on a clock that is stepped.
-func toBeProbed(t *testing.T, w *world) (b *bench, clock *stepped, read func() *saga.Run) {
+// toBeRechecked brings a run whose step b is lossy to its end as compensated, on a clock that is stepped.
+func toBeRechecked(t *testing.T, w *world) (b *bench, clock *stepped, read func() *saga.Run) {
 	t.Helper()
 	clock = &stepped{now: time.Now()}
 	b = serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
 		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
-		o.Clock, o.Lease, o.Settle = saga.NewClock(clock.Now), 1000*time.Hour, time.Minute
+		o.Clock, o.Lease, o.LateWindow = saga.NewClock(clock.Now), 1000*time.Hour, time.Minute
 	})
 	id := b.start(t, nil).ID
 	read = func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
 	waitFor(t, func() bool {
 		clock.step(50 * time.Millisecond) // for what is tried again
 		r := read()
-		return r.Reason != nil && r.Reason.Kind == saga.WaitsForSettle && r.Replica == ""
+		return r.Reason != nil && r.Reason.Kind == saga.WaitsForLateWindow && r.Replica == ""
 	})
 	clock.step(time.Minute)
 	b.until(t, id, saga.Compensated)
 	return b, clock, read
 }
 
-func TestAProbeThatIsRefusedIsMadeAgain(t *testing.T) {
+func TestARecheckThatIsRefusedIsMadeAgain(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
 	refused := true
 	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if saga.CallOf(ctx).Probe && refused {
+		if saga.CallOf(ctx).Recheck && refused {
 			return errRefused
 		}
 		return nil
 	}
-	_, clock, read := toBeProbed(t, w)
+	_, clock, read := toBeRechecked(t, w)
 	undos := read().Step("b").Undos
 	clock.step(10 * time.Minute)
 	waitFor(t, func() bool { r := read(); return r.Step("b").Undos == undos+1 && r.Replica == "" })
-	want(t, "state, probes to come after a refusal", fmt.Sprint(read().State, read().Probes), "compensated3")
+	want(t, "state, rechecks to come after a refusal", fmt.Sprint(read().State, read().Rechecks), "compensated3")
 	w.mu.Lock()
 	refused = false
 	w.mu.Unlock()
 	clock.step(time.Hour)
-	waitFor(t, func() bool { return read().Probes < 3 })
+	waitFor(t, func() bool { return read().Rechecks < 3 })
 }
 
-func TestAProbeThatIsRefusedInOneStepGoesOnToTheStepBefore(t *testing.T) {
+func TestARecheckThatIsRefusedInOneStepGoesOnToTheStepBefore(t *testing.T) {
 	w := newWorld()
 	w.hooks["do a"] = func(_ context.Context, attempt int) error {
 		if attempt == 1 {
@@ -111,29 +111,29 @@ func TestAProbeThatIsRefusedInOneStepGoesOnToTheStepBefore(t *testing.T) {
 	}
 	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
 	refused := true
-	var probed []string
-	probe := func(step string) func(context.Context, int) error {
+	var rechecked []string
+	recheck := func(step string) func(context.Context, int) error {
 		return func(ctx context.Context, _ int) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			if saga.CallOf(ctx).Probe {
-				probed = append(probed, step)
+			if saga.CallOf(ctx).Recheck {
+				rechecked = append(rechecked, step)
 			}
-			if saga.CallOf(ctx).Probe && refused {
+			if saga.CallOf(ctx).Recheck && refused {
 				return errRefused
 			}
 			return nil
 		}
 	}
-	w.hooks["undo a"], w.hooks["undo b"] = probe("a"), probe("b")
-	b, clock, read := toBeProbed(t, w)
+	w.hooks["undo a"], w.hooks["undo b"] = recheck("a"), recheck("b")
+	b, clock, read := toBeRechecked(t, w)
 	clock.step(10 * time.Minute)
 	for n := range 4 {
 		waitFor(t, func() bool {
 			r := read()
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			return len(probed) == n+1 && r.Replica == "" && r.Step("b").State == saga.StepUndoFailed
+			return len(rechecked) == n+1 && r.Replica == "" && r.Step("b").State == saga.StepUndoFailed
 		})
 		if n == 3 {
 			w.mu.Lock()
@@ -142,12 +142,12 @@ func TestAProbeThatIsRefusedInOneStepGoesOnToTheStepBefore(t *testing.T) {
 		}
 		clock.step(time.Hour)
 	}
-	waitFor(t, func() bool { return read().Probes < 3 })
-	want(t, "undos by probes", fmt.Sprint(probed[:6]), "[b b b b b a]")
+	waitFor(t, func() bool { return read().Rechecks < 3 })
+	want(t, "undos by rechecks", fmt.Sprint(rechecked[:6]), "[b b b b b a]")
 	want(t, "times that somebody is said to have died", count(kinds(t, b.store, read().ID), saga.EventTakenOver), 0)
 }
 
-func TestAProbeThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
+func TestARecheckThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
 	w := newWorld()
 	clock := &stepped{now: time.Now()}
 	s := open(t, storetest.SQLite(t))
@@ -155,7 +155,7 @@ func TestAProbeThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
 	ended := now.Add(-time.Hour)
 	run := &saga.Run{
 		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: ended, UpdatedAt: ended,
-		BudgetFrom: ended, EndedAt: &ended, DueAt: &now, State: saga.Compensated, TakeOvers: 2, Version: 1, Probes: 3,
+		BudgetFrom: ended, EndedAt: &ended, DueAt: &now, State: saga.Compensated, TakeOvers: 2, Version: 1, Rechecks: 3,
 		Cause: &saga.Failure{Code: "toy"},
 		Steps: []saga.StepRow{{Name: "a", State: saga.StepUndoing, Attempts: 1, Undos: 2, Unknowns: 1, UnknownAt: &ended, UndoneAt: &ended}},
 	}
@@ -163,34 +163,34 @@ func TestAProbeThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	serve(t, s, w, func(o *saga.Options) {
-		o.Clock, o.Lease, o.Settle = saga.NewClock(clock.Now), 1000*time.Hour, time.Minute
+		o.Clock, o.Lease, o.LateWindow = saga.NewClock(clock.Now), 1000*time.Hour, time.Minute
 	})
 	read := func() *saga.Run { return must(s.Run(t.Context(), run.ID)) }
 	waitFor(t, func() bool { r := read(); return r.Epoch == 1 && r.Replica == "" })
 	want(t, "state, take-overs, calls", fmt.Sprint(read().State, read().TakeOvers, len(w.calls())), "compensated0 0")
 	clock.step(time.Hour)
 	waitFor(t, func() bool { r := read(); return r.Step("a").Undos == 3 && r.Replica == "" })
-	clock.step(time.Minute) // what the dead replica may have sent has settled
-	waitFor(t, func() bool { return read().Probes < 3 })
+	clock.step(time.Minute) // what the dead replica may have sent can have no late effect any more
+	waitFor(t, func() bool { return read().Rechecks < 3 })
 }
 
-func TestWhenARunIsBeingProbed(t *testing.T) {
-	now, settle := time.Unix(1000, 0), time.Minute
+func TestWhenARunIsBeingRecheckd(t *testing.T) {
+	now, lateWindow := time.Unix(1000, 0), time.Minute
 	at := func(d time.Duration) *time.Time { t := now.Add(d); return &t }
 	undoing := saga.StepRow{State: saga.StepUndoing}
 	for name, c := range map[string]struct {
 		change func(*saga.Run)
 		want   bool
 	}{
-		"it works":                   {func(*saga.Run) {}, true},
-		"its replica died":           {func(r *saga.Run) { r.Replica, r.DueAt = "", at(-time.Second) }, true},
-		"it will be worked on later": {func(r *saga.Run) { r.Replica, r.DueAt = "", at(time.Second) }, false},
-		"it will not be worked on":   {func(r *saga.Run) { r.Replica = "" }, false},
-		"between two attempts":       {func(r *saga.Run) { r.Steps[0].RetryAt = at(time.Second) }, false},
-		"it is through":              {func(r *saga.Run) { r.Steps[0].State = saga.StepUndone }, false},
-		"it has not ended":           {func(r *saga.Run) { r.State, r.EndedAt = saga.Compensating, nil }, false},
-		"a call of it is lost":       {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Second)} }, true},
-		"that has settled":           {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Minute)} }, false},
+		"it works":                              {func(*saga.Run) {}, true},
+		"its replica died":                      {func(r *saga.Run) { r.Replica, r.DueAt = "", at(-time.Second) }, true},
+		"it will be worked on later":            {func(r *saga.Run) { r.Replica, r.DueAt = "", at(time.Second) }, false},
+		"it will not be worked on":              {func(r *saga.Run) { r.Replica = "" }, false},
+		"between two attempts":                  {func(r *saga.Run) { r.Steps[0].RetryAt = at(time.Second) }, false},
+		"it is through":                         {func(r *saga.Run) { r.Steps[0].State = saga.StepUndone }, false},
+		"it has not ended":                      {func(r *saga.Run) { r.State, r.EndedAt = saga.Compensating, nil }, false},
+		"a call of it is lost":                  {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Second)} }, true},
+		"that can have no late effect any more": {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Minute)} }, false},
 		"one from before the end was lost": {func(r *saga.Run) {
 			r.Steps[0] = saga.StepRow{UnknownAt: at(-10 * time.Second)}
 			r.EndedAt = at(-5 * time.Second)
@@ -198,6 +198,6 @@ func TestWhenARunIsBeingProbed(t *testing.T) {
 	} {
 		r := &saga.Run{State: saga.Compensated, EndedAt: at(-time.Hour), Replica: "r", Steps: []saga.StepRow{undoing}}
 		c.change(r)
-		want(t, name, r.Probing(now, settle), c.want)
+		want(t, name, r.Rechecking(now, lateWindow), c.want)
 	}
 }

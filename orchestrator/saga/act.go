@@ -6,10 +6,10 @@ import (
 	"fmt"
 )
 
-// Ask stores a verb; who works on the run consumes it at the next checkpoint. Asking again is harmless. It returns
+// Act stores an action; who works on the run consumes it at the next checkpoint. Asking again is harmless. It returns
 // RefusedError where the run's state does not allow it, ErrNotFound, or the successor that a retry of a compensated run
 // made (nil for all else).
-func (e *Engine) Ask(ctx context.Context, v Verb) (successor *Run, err error) {
+func (e *Engine) Act(ctx context.Context, v Action) (successor *Run, err error) {
 	run, err := e.Store.Run(ctx, v.RunID)
 	if err != nil {
 		return nil, err
@@ -18,31 +18,31 @@ func (e *Engine) Ask(ctx context.Context, v Verb) (successor *Run, err error) {
 		return nil, err
 	}
 	if v.Name == Retry && run.State == Compensated {
-		return e.succeed(ctx, run, v)
+		return e.startRetry(ctx, run, v)
 	}
-	return nil, e.hand(ctx, v)
+	return nil, e.storeAction(ctx, v)
 }
 
-// hand stores a verb for whoever works on its run.
-func (e *Engine) hand(ctx context.Context, v Verb) error {
+// storeAction stores an action for whoever works on its run.
+func (e *Engine) storeAction(ctx context.Context, v Action) error {
 	v.At = e.Clock.Now()
-	if err := e.Store.AddVerb(ctx, v.At, v); err != nil {
-		return fmt.Errorf("storing the verb: %w", err)
+	if err := e.Store.AddAction(ctx, v.At, v); err != nil {
+		return fmt.Errorf("storing the action: %w", err)
 	}
 	e.poke(v.RunID)
 	e.lookForWork()
 	return nil
 }
 
-// succeed starts the run that repeats a compensated one: the same input under a new id, and the same key, which moves
+// startRetry starts the run that repeats a compensated one: the same input under a new id, and the same key, which moves
 // to it. The user's token is gone, so a step that wants it is skipped.
-func (e *Engine) succeed(ctx context.Context, run *Run, v Verb) (*Run, error) {
+func (e *Engine) startRetry(ctx context.Context, run *Run, v Action) (*Run, error) {
 	d := e.workflows[run.Workflow]
 	if d == nil {
 		return nil, &RefusedError{v.Name, "this release knows no workflow " + run.Workflow}
 	}
 	id := e.NewID()
-	input, subject, err := d.renew(run.Input, id)
+	input, subject, err := d.forRetry(run.Input, id)
 	if err != nil {
 		return nil, err
 	}

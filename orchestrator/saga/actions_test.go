@@ -12,17 +12,17 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-func TestVerbs(t *testing.T) {
+func TestActions(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return errNeedsPerson }
 	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
-	ask := func(id string, name saga.VerbName, step string) error {
-		_, err := b.Ask(t.Context(), saga.Verb{RunID: id, Name: name, Step: step, Who: "op", Why: "because"})
+	ask := func(id string, name saga.ActionName, step string) error {
+		_, err := b.Act(t.Context(), saga.Action{RunID: id, Name: name, Step: step, Who: "op", Why: "because"})
 		return err
 	}
 	run := b.until(t, b.start(t, nil).ID, saga.Waiting)
 	want(t, "reason", run.Reason.Kind, saga.WaitsForOperator)
-	want(t, "verbs", run.Verbs(), []saga.VerbName{saga.Retry, saga.Compensate, saga.Cancel})
+	want(t, "actions", run.Actions(), []saga.ActionName{saga.Retry, saga.Compensate, saga.Cancel})
 	if err := ask(run.ID, saga.SkipStep, "b"); err == nil || !strings.HasSuffix(err.Error(), "no step can be skipped now") {
 		t.Errorf("skipping a step that is not optional: got %v", err)
 	}
@@ -34,7 +34,7 @@ func TestVerbs(t *testing.T) {
 		t.Fatal(err)
 	}
 	run = b.until(t, run.ID, saga.Stuck)
-	want(t, "stuck with", run.Reason.Step+", verbs "+fmt.Sprint(run.Verbs()), "b, verbs [retry skip]")
+	want(t, "stuck with", run.Reason.Step+", actions "+fmt.Sprint(run.Actions()), "b, actions [retry skip]")
 	if err := ask(run.ID, saga.SkipStep, "c"); err == nil || !strings.HasSuffix(err.Error(), `"c" cannot be skipped now, but b`) {
 		t.Errorf("skipping another step: got %v", err)
 	}
@@ -46,7 +46,7 @@ func TestVerbs(t *testing.T) {
 	want(t, "what is left", w.present(), []string{"b"})
 
 	delete(w.hooks, "do c")
-	successor, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
+	successor, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestVerbs(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, "the key stands for", byKey.ID, successor.ID)
-	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Retry}); err == nil {
+	if _, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry}); err == nil {
 		t.Error("a run was retried twice")
 	}
 }
@@ -68,15 +68,15 @@ func TestHoldAndCancel(t *testing.T) {
 	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	run := b.start(t, nil)
 	<-entered
-	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Hold, Who: "op", Why: "look first"}); err != nil {
+	if _, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Hold, Who: "op", Why: "look first"}); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { v, err := b.store.Verbs(t.Context(), run.ID); return err == nil && len(v) == 0 })
+	waitFor(t, func() bool { v, err := b.store.Actions(t.Context(), run.ID); return err == nil && len(v) == 0 })
 	close(gate)
 	run = b.until(t, run.ID, saga.Waiting)
 	want(t, "held", run.Reason.Code+": "+run.Reason.Detail, "held: look first")
 	want(t, "done before", w.present(), []string{"a"})
-	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Cancel, Who: "m", Why: "changed my mind"}); err != nil {
+	if _, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Cancel, Who: "m", Why: "changed my mind"}); err != nil {
 		t.Fatal(err)
 	}
 	run = b.until(t, run.ID, saga.Compensated)
@@ -84,14 +84,14 @@ func TestHoldAndCancel(t *testing.T) {
 	want(t, "what is left", w.present(), []string(nil))
 }
 
-func TestAVerbThatComesTooLateChangesNothingThatIsShown(t *testing.T) {
+func TestAnActionThatComesTooLateChangesNothingThatIsShown(t *testing.T) {
 	b := serve(t, open(t, storetest.SQLite(t)), newWorld(), nil)
 	run := b.until(t, b.start(t, nil).ID, saga.Succeeded)
 	now := run.UpdatedAt.Add(time.Minute)
-	if err := b.store.AddVerb(t.Context(), now, saga.Verb{RunID: run.ID, Name: saga.Hold, Who: "op", At: now}); err != nil {
+	if err := b.store.AddAction(t.Context(), now, saga.Action{RunID: run.ID, Name: saga.Hold, Who: "op", At: now}); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { v, err := b.store.Verbs(t.Context(), run.ID); return err == nil && len(v) == 0 })
+	waitFor(t, func() bool { v, err := b.store.Actions(t.Context(), run.ID); return err == nil && len(v) == 0 })
 	later, err := b.store.Run(t.Context(), run.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func TestARunThatKeepsKillingItsReplicaIsHeld(t *testing.T) {
 	}
 	run = b.until(t, run.ID, saga.Waiting)
 	want(t, "reason, calls", run.Reason.Code+fmt.Sprint(w.calls()), "taken-over-too-often[]")
-	if _, err := b.Ask(t.Context(), saga.Verb{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "once more"}); err != nil {
+	if _, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "once more"}); err != nil {
 		t.Fatal(err)
 	}
 	b.until(t, run.ID, saga.Succeeded)

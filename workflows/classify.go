@@ -8,15 +8,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// refusal is a decision of a step, not an upstream's: the run fails, or waits for an operator.
-type refusal struct {
+// StepError is a decision of a step, not an upstream's: the run fails, or waits for an operator.
+type StepError struct {
 	kind   saga.Kind
 	code   string
 	detail string
 	fixBy  saga.FixBy
 }
 
-func (r refusal) Error() string { return r.detail }
+func (e StepError) Error() string { return e.detail }
 
 // turnedAway is the error of what stands before an upstream that is out of order: nothing was sent.
 type turnedAway interface {
@@ -24,10 +24,10 @@ type turnedAway interface {
 	Upstream() string
 }
 
-// judge tells what an error of a step means for its run: the one place where going on or giving up is decided.
-func judge(err error) saga.Verdict {
-	v := saga.Verdict{Failure: saga.Failure{Code: "internal", Detail: err.Error(), FixBy: saga.FixByOperator}}
-	if r, ok := errors.AsType[refusal](err); ok {
+// classify tells what an error of a step means for its run: the one place where going on or giving up is decided.
+func classify(err error) saga.Classification {
+	v := saga.Classification{Failure: saga.Failure{Code: "internal", Detail: err.Error(), FixBy: saga.FixByOperator}}
+	if r, ok := errors.AsType[StepError](err); ok {
 		v.Kind, v.Failure.Code, v.Failure.FixBy = r.kind, r.code, r.fixBy
 		return v
 	}
@@ -54,7 +54,7 @@ func judge(err error) saga.Verdict {
 	return v
 }
 
-func ofKeystone(v saga.Verdict, e *keystone.Error) saga.Verdict {
+func ofKeystone(v saga.Classification, e *keystone.Error) saga.Classification {
 	v.MaybeDone, v.RetryAfter = e.MaybeDone, e.RetryAfter
 	v.Failure.Service, v.Failure.Status, v.Failure.RequestID = "keystone", e.Status, e.RequestID
 	switch e.Kind {
@@ -76,7 +76,7 @@ func ofKeystone(v saga.Verdict, e *keystone.Error) saga.Verdict {
 	return v
 }
 
-func ofBilling(v saga.Verdict, e *billing.Error) saga.Verdict {
+func ofBilling(v saga.Classification, e *billing.Error) saga.Classification {
 	v.MaybeDone, v.RetryAfter = e.MaybeDone, e.RetryAfter
 	v.Failure.Service, v.Failure.Status = "billingstack", e.Status
 	switch e.Kind {

@@ -11,30 +11,30 @@ import (
 
 // RetryRun lets a run go on now, or starts the successor of a compensated one.
 func (s *server) RetryRun(c echo.Context, runID string) error {
-	return s.verb(c, runID, "retryRun", saga.Retry)
+	return s.action(c, runID, "retryRun", saga.Retry)
 }
 
 // CompensateRun lets a run undo what it has done.
 func (s *server) CompensateRun(c echo.Context, runID string) error {
-	return s.verb(c, runID, "compensateRun", saga.Compensate)
+	return s.action(c, runID, "compensateRun", saga.Compensate)
 }
 
 // HoldRun stops a run before its next step.
 func (s *server) HoldRun(c echo.Context, runID string) error {
-	return s.verb(c, runID, "holdRun", saga.Hold)
+	return s.action(c, runID, "holdRun", saga.Hold)
 }
 
 // CancelRun calls a run off; a portal may do it with its own.
 func (s *server) CancelRun(c echo.Context, runID string) error {
-	return s.verb(c, runID, "cancelRun", saga.Cancel)
+	return s.action(c, runID, "cancelRun", saga.Cancel)
 }
 
-func (s *server) verb(c echo.Context, runID, operationID string, name saga.VerbName) error {
-	want, err := readAs[VerbRequest](c, s.document.operations[operationID])
+func (s *server) action(c echo.Context, runID, operationID string, name saga.ActionName) error {
+	want, err := readAs[ActionRequest](c, s.document.operations[operationID])
 	if err != nil {
 		return err
 	}
-	return s.ask(c, saga.Verb{RunID: runID, Name: name, Why: want.Why})
+	return s.ask(c, saga.Action{RunID: runID, Name: name, Why: want.Why})
 }
 
 // SkipStep skips a step of a run.
@@ -43,11 +43,11 @@ func (s *server) SkipStep(c echo.Context, runID string) error {
 	if err != nil {
 		return err
 	}
-	return s.ask(c, saga.Verb{RunID: runID, Name: saga.SkipStep, Step: want.Step, Why: want.Why})
+	return s.ask(c, saga.Action{RunID: runID, Name: saga.SkipStep, Step: want.Step, Why: want.Why})
 }
 
-// ask hands a verb to the engine and shows the run: it will be done, and may not be yet.
-func (s *server) ask(c echo.Context, v saga.Verb) error {
+// ask hands an action to the engine and shows the run: it will be done, and may not be yet.
+func (s *server) ask(c echo.Context, v saga.Action) error {
 	run, err := s.seen(c, v.RunID)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (s *server) ask(c echo.Context, v saga.Verb) error {
 	}
 	v.Who = callerOf(c).String()
 	ctx := c.Request().Context()
-	successor, err := s.Engine.Ask(ctx, v)
+	successor, err := s.Engine.Act(ctx, v)
 	if err != nil {
 		return err
 	}

@@ -68,8 +68,8 @@ func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool
 	case !run.held() || run.Reason.Code != takenOverTooOften:
 		return false, nil
 	}
-	retry := Verb{RunID: runID, Name: Retry, Who: "replica " + replica, Why: "a replica that it was taken from is alive"}
-	if err := e.hand(ctx, retry); err != nil { // past Ask, which repeats a run that has been compensated meanwhile
+	retry := Action{RunID: runID, Name: Retry, Who: "replica " + replica, Why: "a replica that it was taken from is alive"}
+	if err := e.storeAction(ctx, retry); err != nil { // past Act, which repeats a run that has been compensated meanwhile
 		return false, err
 	}
 	e.mu.Lock()

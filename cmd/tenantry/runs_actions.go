@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// verb is one of the commands that ask something of a run.
-func (p *program) verb(name, short string) *cobra.Command {
+// action is one of the commands that ask something of a run.
+func (p *program) action(name, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " RUN --why REASON", Short: short, Args: exactly("RUN"),
 		Long: short + ". The reason goes into the run's history. It happens at the run's next checkpoint: watch tells.\n\n" +
@@ -39,22 +39,22 @@ func (p *program) verb(name, short string) *cobra.Command {
 			return unsent(cmd.Context(), err)
 		}
 		if run == nil {
-			return refusal(status, body)
+			return problemError(status, body)
 		}
 		return f.print(p.out, run, func(w io.Writer) { runsTable(w, []client.Run{*run}) })
 	}
 	return c
 }
 
-// ask sends a verb. The arguments are the run, and the step of a skip.
-func (s remote) ask(ctx context.Context, verb string, args []string, why string) (status int, body []byte, run *client.Run, err error) {
-	id, reason := args[0], client.VerbRequest{Why: why}
+// ask sends an action. The arguments are the run, and the step of a skip.
+func (s remote) ask(ctx context.Context, action string, args []string, why string) (status int, body []byte, run *client.Run, err error) {
+	id, reason := args[0], client.ActionRequest{Why: why}
 	var answer interface {
 		GetBody() []byte
 		StatusCode() int
-		GetJSON202() *client.VerbTaken
+		GetJSON202() *client.ActionTaken
 	}
-	switch verb {
+	switch action {
 	case "retry":
 		answer, err = s.RetryRunWithResponse(ctx, id, &client.RetryRunParams{}, reason)
 	case "skip":

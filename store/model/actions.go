@@ -1,0 +1,61 @@
+package model
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// AddAction stores an action and makes the run due if nobody works on it: see saga.Store.
+func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r := s.byID[v.RunID]
+	if r == nil {
+		return saga.ErrNotFound
+	}
+	if r.Replica == "" {
+		r.DueAt = maybeMoment(&now)
+	}
+	v.ID, v.Who, v.Why, v.At = now.UnixMicro(), saga.Clean(v.Who), saga.Clean(v.Why), moment(v.At)
+	at, taken := s.place(v.ID)
+	for taken { // two actions may be asked for in one microsecond
+		v.ID++
+		at, taken = s.place(v.ID)
+	}
+	s.actions = slices.Insert(s.actions, at, action{Action: v})
+	s.tell(saga.Wake{Kind: saga.WakeAction, RunID: v.RunID})
+	return nil
+}
+
+// place tells where an action with this id stands or would stand.
+func (s *Store) place(id int64) (at int, taken bool) {
+	return slices.BinarySearchFunc(s.actions, id, func(v action, id int64) int { return cmp.Compare(v.ID, id) })
+}
+
+// Actions reads the actions of a run that nobody has consumed: see saga.Store.
+func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.waitingActions(runID), nil
+}
+
+// waitingActions gives the actions of a run that nobody has consumed.
+func (s *Store) waitingActions(runID string) []saga.Action {
+	found := []saga.Action{}
+	for _, v := range s.actions {
+		if v.RunID == runID && !v.consumed {
+			found = append(found, v.Action)
+		}
+	}
+	return found
+}
