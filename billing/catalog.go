@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Currency gives the currency of that name, ErrNotFound when BillingStack has no such row.
@@ -27,7 +29,7 @@ func (c *Client) CreateLanguage(ctx context.Context, name string) error {
 }
 
 func named[T any](ctx context.Context, c *Client, kind, collection, name string, nameOf func(T) string) (T, error) {
-	op := fmt.Sprintf("reading %s %q", kind, cleanText(name))
+	op := fmt.Sprintf("reading %s %q", kind, upstream.Clean(name))
 	var none T
 	if err := checkName(op, name); err != nil {
 		return none, err
@@ -41,11 +43,11 @@ func named[T any](ctx context.Context, c *Client, kind, collection, name string,
 			return one, nil
 		}
 	}
-	return none, &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+	return none, &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, Err: ErrNotFound}
 }
 
 func createNamed(ctx context.Context, c *Client, kind, collection, name string) error {
-	op := fmt.Sprintf("creating %s %q", kind, cleanText(name))
+	op := fmt.Sprintf("creating %s %q", kind, upstream.Clean(name))
 	if err := checkName(op, name); err != nil {
 		return err
 	}
@@ -62,13 +64,13 @@ func createNamed(ctx context.Context, c *Client, kind, collection, name string) 
 
 // Merchant gives the merchant with that id, or ErrNotFound.
 func (c *Client) Merchant(ctx context.Context, id string) (Merchant, error) {
-	op := fmt.Sprintf("reading merchant %q", cleanText(id))
+	op := fmt.Sprintf("reading merchant %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", id}); err != nil {
 		return Merchant{}, err
 	}
 	found, err := find[Merchant](ctx, c, op, "/merchants", id)
 	if err == nil && found.ID != id {
-		err = &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, Err: ErrNotFound}
 	}
 	if err != nil {
 		return Merchant{}, err
@@ -79,7 +81,7 @@ func (c *Client) Merchant(ctx context.Context, id string) (Merchant, error) {
 // CreateMerchant makes a merchant, under want.ID if that is given: then it may be repeated.
 func (c *Client) CreateMerchant(ctx context.Context, want Merchant) (Merchant, error) {
 	return create(ctx, c, creation[Merchant]{
-		op: "creating merchant " + cleanText(want.Name), collection: "/merchants", id: want.ID, want: want,
+		op: "creating merchant " + upstream.Clean(want.Name), collection: "/merchants", id: want.ID, want: want,
 		idOf: func(found Merchant) string { return found.ID },
 		same: func(found Merchant) bool { return found == want },
 	})
@@ -101,7 +103,7 @@ func plansOf(merchantID string) string { return "/merchants/" + merchantID + "/p
 
 // Plans lists the merchant's plans with their items. An unknown merchant has none.
 func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
-	op := fmt.Sprintf("listing the plans of merchant %q", cleanText(merchantID))
+	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
@@ -111,13 +113,13 @@ func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
 // Plan gives the merchant's plan with that id. It reads the merchant's list, for the plan's own URL
 // answers for every merchant: another merchant's plan is ErrNotFound.
 func (c *Client) Plan(ctx context.Context, merchantID, id string) (Plan, error) {
-	op := fmt.Sprintf("reading plan %q", cleanText(id))
+	op := fmt.Sprintf("reading plan %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"plan", id}); err != nil {
 		return Plan{}, err
 	}
 	found, err := find[Plan](ctx, c, op, plansOf(merchantID), id)
 	if err == nil && found.ID != id {
-		err = &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, Err: ErrNotFound}
 	}
 	if err != nil {
 		return Plan{}, err
@@ -127,7 +129,7 @@ func (c *Client) Plan(ctx context.Context, merchantID, id string) (Plan, error) 
 
 // CreateProduct makes a product of the merchant, under want.ID if that is given: then it may be repeated.
 func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Product) (Product, error) {
-	op := "creating product " + cleanText(want.Name)
+	op := "creating product " + upstream.Clean(want.Name)
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return Product{}, err
 	}
@@ -141,7 +143,7 @@ func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Prod
 // CreatePlan makes a plan of the merchant, without items, under want.ID if that is given: then it may be
 // repeated.
 func (c *Client) CreatePlan(ctx context.Context, merchantID string, want Plan) (Plan, error) {
-	op := "creating plan " + cleanText(want.Name)
+	op := "creating plan " + upstream.Clean(want.Name)
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return Plan{}, err
 	}
@@ -155,7 +157,7 @@ func (c *Client) CreatePlan(ctx context.Context, merchantID string, want Plan) (
 
 // AddPlanItem puts a product into a plan. A product that is in it already is success.
 func (c *Client) AddPlanItem(ctx context.Context, merchantID, planID, productID string) error {
-	op := fmt.Sprintf("adding product %q to plan %q", cleanText(productID), cleanText(planID))
+	op := fmt.Sprintf("adding product %q to plan %q", upstream.Clean(productID), upstream.Clean(planID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"plan", planID}, namedID{"product", productID}); err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package billing
 import (
 	"fmt"
 	"regexp"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 var (
@@ -18,7 +20,7 @@ func ValidID(id string) bool { return canonicalID.MatchString(id) }
 func checkIDs(op string, ids ...namedID) error {
 	for _, one := range ids {
 		if !ValidID(one.id) {
-			return invalid(op, "%s id %q is not a lower-case uuid", one.of, cleanText(one.id))
+			return invalid(op, "%s id %q is not a lower-case uuid", one.of, upstream.Clean(one.id))
 		}
 	}
 	return nil
@@ -28,11 +30,11 @@ type namedID struct{ of, id string }
 
 func checkName(op, name string) error {
 	if !currencyName.MatchString(name) {
-		return invalid(op, "name %q is not 2 to 10 lower-case letters", cleanText(name))
+		return invalid(op, "name %q is not 2 to 10 lower-case letters", upstream.Clean(name))
 	}
 	return nil
 }
 
 func invalid(op, format string, args ...any) error {
-	return &Error{Kind: Permanent, Op: op, Message: fmt.Sprintf(format, args...), Err: ErrInvalid}
+	return &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, Message: fmt.Sprintf(format, args...), Err: ErrInvalid}
 }

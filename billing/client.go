@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Config says where a BillingStack is and how to speak to it.
@@ -25,17 +27,15 @@ type Config struct {
 	// original waits for its own services.
 	Timeout time.Duration
 	// Enter gives a request its turn, and leave is told how it ended: the status of its answer, or what came instead of
-	// one. It must not let in more than Connections at once. An error means that the request may not be sent; one
-	// with a method RetryAfter() time.Duration, that BillingStack is out of order for so long. nil lets in who comes
-	// first.
+	// one. It must not let in more than Connections at once. An error is an [upstream.NotSentError]. nil serves requests in the order in which they come.
 	Enter func(context.Context) (leave func(status int, err error), err error)
-	// Wrap, if set, is put around the transport. An error of its own that has a method NotSent() bool
-	// which gives true counts as "not sent".
+	// Wrap, if set, is put around the transport. An [upstream.NotSentError] of its own counts as
+	// "not sent".
 	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
 // Client calls one BillingStack. It is safe for concurrent use. Nothing is retried inside: every call sends
-// its requests once, and returns an *Error when it did not succeed.
+// its requests once, and returns an *upstream.Error when it did not succeed.
 type Client struct {
 	base    string
 	update  string // the action of updates
@@ -133,7 +133,7 @@ func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, 
 		return none, err
 	}
 	if len(found) == 0 {
-		return none, &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+		return none, &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, Err: ErrNotFound}
 	}
 	return found[0], nil
 }

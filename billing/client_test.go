@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 
 // outcome is what a caller decides from.
 type outcome struct {
-	kind       billing.Kind // 0: success
+	class      upstream.Class // 0: success
 	maybeDone  bool
 	retryAfter time.Duration
 	is         error
@@ -36,10 +37,10 @@ type outcome struct {
 func (o outcome) of(t *testing.T, err error) {
 	t.Helper()
 	var got outcome
-	if e, ok := errors.AsType[*billing.Error](err); ok {
-		got = outcome{kind: e.Kind, maybeDone: e.MaybeDone, retryAfter: e.RetryAfter}
+	if e, ok := errors.AsType[*upstream.Error](err); ok {
+		got = outcome{class: e.Class, maybeDone: e.MaybeDone, retryAfter: e.RetryAfter}
 	} else if err != nil {
-		t.Fatalf("got %T %v; want a *billing.Error", err, err)
+		t.Fatalf("got %T %v; want a *upstream.Error", err, err)
 	}
 	want := o
 	want.is = nil
@@ -111,34 +112,34 @@ var (
 )
 
 func TestWhatAnswersToAWriteMean(t *testing.T) {
-	unknown := outcome{kind: billing.Unknown, maybeDone: true}
-	permanent := outcome{kind: billing.Permanent}
-	transient := outcome{kind: billing.Transient}
-	unavailable := outcome{kind: billing.Unavailable}
+	unknown := outcome{class: upstream.Transient, maybeDone: true}
+	permanent := outcome{class: upstream.Permanent}
+	transient := outcome{class: upstream.Transient}
+	unavailable := outcome{class: upstream.Unavailable}
 	for name, c := range map[string]struct {
 		answers []answer
 		want    outcome
 	}{
 		"202 with the object":            {[]answer{made}, outcome{}},
 		"201 with the object":            {[]answer{{status: "201 Created", body: stored}}, outcome{}},
-		"202 with another object":        {[]answer{{status: "202 Accepted", body: strings.ReplaceAll(stored, customerID, planID)}}, outcome{kind: billing.Permanent, maybeDone: true, is: billing.ErrConflict}},
+		"202 with another object":        {[]answer{{status: "202 Accepted", body: strings.ReplaceAll(stored, customerID, planID)}}, outcome{class: upstream.Permanent, maybeDone: true, is: billing.ErrConflict}},
 		"400":                            {[]answer{fault("400 Bad Request", "x")}, permanent},
 		"400 of a proxy":                 {[]answer{{status: "400 Bad Request", body: "<html>"}}, permanent},
 		"401":                            {[]answer{{status: "401 Unauthorized"}}, unavailable},
 		"403":                            {[]answer{{status: "403 Forbidden", body: "no"}}, unavailable},
-		"404 of BillingStack":            {[]answer{fault("404 Not Found", merchantID)}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
-		"404 of v1":                      {[]answer{{status: "404 Not Found", body: `{"code": 404, "type": "not_found", "errors": null, "message": "x"}`}}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"404 of BillingStack":            {[]answer{fault("404 Not Found", merchantID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+		"404 of v1":                      {[]answer{{status: "404 Not Found", body: `{"code": 404, "type": "not_found", "errors": null, "message": "x"}`}}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
 		"404 of something else":          {[]answer{{status: "404 Not Found", body: "404 page not found"}}, unavailable},
 		"405":                            {[]answer{{status: "405 Method Not Allowed"}}, unavailable},
 		"a redirect":                     {[]answer{{status: "302 Found", header: "Location: http://127.0.0.1:1/\r\n"}}, unavailable},
 		"408":                            {[]answer{{status: "408 Request Timeout"}}, transient},
 		"409, found equal":               {[]answer{fault("409 Conflict", "x"), found}, outcome{}},
-		"409, found different":           {[]answer{fault("409 Conflict", "x"), another}, outcome{kind: billing.Permanent, is: billing.ErrConflict}},
-		"409, nothing found":             {[]answer{fault("409 Conflict", "x"), absent}, outcome{kind: billing.Permanent, is: billing.ErrConflict}},
+		"409, found different":           {[]answer{fault("409 Conflict", "x"), another}, outcome{class: upstream.Permanent, is: billing.ErrConflict}},
+		"409, nothing found":             {[]answer{fault("409 Conflict", "x"), absent}, outcome{class: upstream.Permanent, is: billing.ErrConflict}},
 		"413":                            {[]answer{{status: "413 Request Entity Too Large"}}, permanent},
-		"429 with Retry-After":           {[]answer{{status: "429 Too Many Requests", header: "Retry-After: 7\r\n"}}, outcome{kind: billing.Transient, retryAfter: 7 * time.Second}},
+		"429 with Retry-After":           {[]answer{{status: "429 Too Many Requests", header: "Retry-After: 7\r\n"}}, outcome{class: upstream.Transient, retryAfter: 7 * time.Second}},
 		"500 duplicate, found equal":     {[]answer{fault("500 Oops", "(IntegrityError) UNIQUE constraint failed: customer.id"), found}, outcome{}},
-		"500 duplicate, found different": {[]answer{fault("500 Oops", "(IntegrityError) UNIQUE constraint failed: customer.id"), another}, outcome{kind: billing.Permanent, is: billing.ErrConflict}},
+		"500 duplicate, found different": {[]answer{fault("500 Oops", "(IntegrityError) UNIQUE constraint failed: customer.id"), another}, outcome{class: upstream.Permanent, is: billing.ErrConflict}},
 		"500 after the commit":           {[]answer{fault("500 Oops", "boom"), found}, outcome{}},
 		"500, nothing found":             {[]answer{fault("500 Oops", "boom"), absent}, transient},
 		"500 without a shape":            {[]answer{{status: "500 Oops", body: "<html>"}, absent}, transient},
@@ -149,14 +150,14 @@ func TestWhatAnswersToAWriteMean(t *testing.T) {
 		"500 foreign key in a traceback": {[]answer{fault("500 Oops", "Remote error: OperationalError lost\n[u'foreign key']"), absent}, transient},
 		"500 arity":                      {[]answer{fault("500 Oops", "create_customer() takes exactly 3 arguments (4 given)"), absent}, permanent},
 		"500 malformed id":               {[]answer{fault("500 Oops", "badly formed hexadecimal UUID string"), absent}, permanent},
-		"500 unknown merchant":           {[]answer{fault("500 Oops", merchantID), absent}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
-		"500 unknown merchant, remote":   {[]answer{fault("500 Oops", "Remote error: NotFound "+merchantID+"\n[]"), absent}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
+		"500 unknown merchant":           {[]answer{fault("500 Oops", merchantID), absent}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+		"500 unknown merchant, remote":   {[]answer{fault("500 Oops", "Remote error: NotFound "+merchantID+"\n[]"), absent}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
 		"500, and the look-up fails":     {[]answer{fault("500 Oops", "boom"), {}}, unknown},
 		"500, and the look-up is 500":    {[]answer{fault("500 Oops", "boom")}, unknown},
 		"500 queue, nothing found":       {[]answer{fault("500 Oops", "Timeout while waiting on RPC response - topic: central"), absent}, unknown},
 		"500 queue, found":               {[]answer{fault("500 Oops", "Timeout while waiting on RPC response - topic: central"), found}, outcome{}},
 		"502":                            {[]answer{{status: "502 Bad Gateway", body: "<html>"}}, unknown},
-		"503":                            {[]answer{{status: "503 Service Unavailable", header: "Retry-After: 3\r\n"}}, outcome{kind: billing.Unavailable, maybeDone: true, retryAfter: 3 * time.Second}},
+		"503":                            {[]answer{{status: "503 Service Unavailable", header: "Retry-After: 3\r\n"}}, outcome{class: upstream.Unavailable, maybeDone: true, retryAfter: 3 * time.Second}},
 		"504":                            {[]answer{{status: "504 Gateway Timeout"}}, unknown},
 		"a reset":                        {[]answer{{}}, unknown},
 		"a truncated answer":             {[]answer{{status: "202 Accepted", body: stored[:20], length: len(stored)}}, unknown},
@@ -203,16 +204,16 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 		cfg  billing.Config
 		want outcome
 	}{
-		"refused":                      {cfg: billing.Config{URL: "http://" + closed.Addr().String() + "/v2"}, want: outcome{kind: billing.Unavailable, is: syscall.ECONNREFUSED}},
-		"no such host":                 {cfg: billing.Config{URL: "http://billing.invalid/v2"}, want: outcome{kind: billing.Unavailable}},
-		"no TLS there":                 {cfg: billing.Config{URL: strings.Replace(silent.URL, "http:", "https:", 1) + "/v2"}, want: outcome{kind: billing.Unavailable}},
-		"time-out":                     {cfg: billing.Config{URL: silent.URL + "/v2", Timeout: 50 * time.Millisecond}, want: outcome{kind: billing.Unknown, maybeDone: true, is: context.DeadlineExceeded}},
-		"the caller had left":          {ctx: over, cfg: billing.Config{URL: url}, want: outcome{kind: billing.Transient, is: context.Canceled}},
-		"kept back, and says so":       {cfg: billing.Config{URL: url, Wrap: failing(keptBackError{})}, want: outcome{kind: billing.Transient, is: keptBackError{}}},
-		"turned away":                  {cfg: billing.Config{URL: url, Enter: turnedAway(keptBackError{})}, want: outcome{kind: billing.Transient, is: keptBackError{}}},
-		"turned away for a while":      {cfg: billing.Config{URL: url, Enter: turnedAway(restingError{})}, want: outcome{kind: billing.Unavailable, retryAfter: 7 * time.Second, is: restingError{}}},
-		"lost in between":              {cfg: billing.Config{URL: url, Wrap: failing(syscall.ECONNRESET)}, want: outcome{kind: billing.Unknown, maybeDone: true}},
-		"in between, the time is over": {cfg: billing.Config{URL: url, Wrap: failing(context.DeadlineExceeded)}, want: outcome{kind: billing.Unknown, maybeDone: true}},
+		"refused":                      {cfg: billing.Config{URL: "http://" + closed.Addr().String() + "/v2"}, want: outcome{class: upstream.Unavailable, is: syscall.ECONNREFUSED}},
+		"no such host":                 {cfg: billing.Config{URL: "http://billing.invalid/v2"}, want: outcome{class: upstream.Unavailable}},
+		"no TLS there":                 {cfg: billing.Config{URL: strings.Replace(silent.URL, "http:", "https:", 1) + "/v2"}, want: outcome{class: upstream.Unavailable}},
+		"time-out":                     {cfg: billing.Config{URL: silent.URL + "/v2", Timeout: 50 * time.Millisecond}, want: outcome{class: upstream.Transient, maybeDone: true, is: context.DeadlineExceeded}},
+		"the caller had left":          {ctx: over, cfg: billing.Config{URL: url}, want: outcome{class: upstream.Transient, is: context.Canceled}},
+		"kept back, and says so":       {cfg: billing.Config{URL: url, Wrap: failing(errKept)}, want: outcome{class: upstream.Transient, is: errKept}},
+		"turned away":                  {cfg: billing.Config{URL: url, Enter: turnedAway(errKept)}, want: outcome{class: upstream.Transient, is: errKept}},
+		"turned away for a while":      {cfg: billing.Config{URL: url, Enter: turnedAway(errOpen)}, want: outcome{class: upstream.Unavailable, retryAfter: 7 * time.Second, is: errOpen}},
+		"lost in between":              {cfg: billing.Config{URL: url, Wrap: failing(syscall.ECONNRESET)}, want: outcome{class: upstream.Transient, maybeDone: true}},
+		"in between, the time is over": {cfg: billing.Config{URL: url, Wrap: failing(context.DeadlineExceeded)}, want: outcome{class: upstream.Transient, maybeDone: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := c.ctx
@@ -228,7 +229,7 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 func TestADoubtStaysWhenTheLookUpFails(t *testing.T) {
 	url, seen := script(t, answer{})
 	_, err := client(t, billing.Config{URL: url}).EnsureCustomer(t.Context(), wanted, true)
-	outcome{kind: billing.Unknown, maybeDone: true}.of(t, err)
+	outcome{class: upstream.Transient, maybeDone: true}.of(t, err)
 	if seen.Load() != 1 {
 		t.Errorf("%d requests, want the look-up alone", seen.Load())
 	}
@@ -240,16 +241,16 @@ func TestWhatAnswersToAReadMean(t *testing.T) {
 		want   outcome
 	}{
 		"found":               {found, outcome{}},
-		"absent":              {absent, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
-		"another merchant's":  {answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", merchantID, planID)}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
-		"not what was asked":  {answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", customerID, planID)}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
-		"500":                 {fault("500 Oops", "boom"), outcome{kind: billing.Transient}},
-		"500 of the request":  {fault("500 Oops", "nlike: Invalid operator"), outcome{kind: billing.Permanent}},
-		"502":                 {answer{status: "502 Bad Gateway"}, outcome{kind: billing.Unknown}},
-		"503":                 {answer{status: "503 Unavailable"}, outcome{kind: billing.Unavailable}},
-		"a reset":             {answer{}, outcome{kind: billing.Unknown}},
-		"a page":              {answer{status: "200 OK", body: "<html>"}, outcome{kind: billing.Unknown}},
-		"404 of another host": {answer{status: "404 Not Found", body: "nginx"}, outcome{kind: billing.Unavailable}},
+		"absent":              {absent, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+		"another merchant's":  {answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", merchantID, planID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+		"not what was asked":  {answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", customerID, planID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+		"500":                 {fault("500 Oops", "boom"), outcome{class: upstream.Transient}},
+		"500 of the request":  {fault("500 Oops", "nlike: Invalid operator"), outcome{class: upstream.Permanent}},
+		"502":                 {answer{status: "502 Bad Gateway"}, outcome{class: upstream.Transient}},
+		"503":                 {answer{status: "503 Unavailable"}, outcome{class: upstream.Unavailable}},
+		"a reset":             {answer{}, outcome{class: upstream.Transient}},
+		"a page":              {answer{status: "200 OK", body: "<html>"}, outcome{class: upstream.Transient}},
+		"404 of another host": {answer{status: "404 Not Found", body: "nginx"}, outcome{class: upstream.Unavailable}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, _ := script(t, c.answer)
@@ -269,13 +270,13 @@ func TestWhatAnswersToADeletionMean(t *testing.T) {
 		"204":                    {[]answer{there, {status: "204 No Content"}}, outcome{}},
 		"500 not found":          {[]answer{there, fault("500 Oops", itemID)}, outcome{}},
 		"404 of v1":              {[]answer{there, {status: "404 Not Found", body: `{"code": 404, "message": "x"}`}}, outcome{}},
-		"404 of something else":  {[]answer{there, {status: "404 Not Found", body: "nginx"}}, outcome{kind: billing.Unavailable}},
-		"200 with a page":        {[]answer{there, {status: "200 OK", body: "<html>"}}, outcome{kind: billing.Unknown, maybeDone: true}},
+		"404 of something else":  {[]answer{there, {status: "404 Not Found", body: "nginx"}}, outcome{class: upstream.Unavailable}},
+		"200 with a page":        {[]answer{there, {status: "200 OK", body: "<html>"}}, outcome{class: upstream.Transient, maybeDone: true}},
 		"500, gone":              {[]answer{there, fault("500 Oops", "boom"), absent}, outcome{}},
-		"500, still there":       {[]answer{there, fault("500 Oops", "boom"), there}, outcome{kind: billing.Transient}},
-		"500 queue, still there": {[]answer{there, fault("500 Oops", "Timeout while waiting on RPC response"), there}, outcome{kind: billing.Unknown, maybeDone: true}},
-		"409":                    {[]answer{there, fault("409 Conflict", "x")}, outcome{kind: billing.Permanent, is: billing.ErrConflict}},
-		"a reset":                {[]answer{there, {}}, outcome{kind: billing.Unknown, maybeDone: true}},
+		"500, still there":       {[]answer{there, fault("500 Oops", "boom"), there}, outcome{class: upstream.Transient}},
+		"500 queue, still there": {[]answer{there, fault("500 Oops", "Timeout while waiting on RPC response"), there}, outcome{class: upstream.Transient, maybeDone: true}},
+		"409":                    {[]answer{there, fault("409 Conflict", "x")}, outcome{class: upstream.Permanent, is: billing.ErrConflict}},
+		"a reset":                {[]answer{there, {}}, outcome{class: upstream.Transient, maybeDone: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, _ := script(t, c.answers...)
@@ -294,13 +295,13 @@ func TestWhatAnswersToAnUpdateMean(t *testing.T) {
 		want    outcome
 	}{
 		"200":                      {[]answer{{status: "200 OK", body: with("r")}}, outcome{}},
-		"200 with another value":   {[]answer{{status: "200 OK", body: with("old")}}, outcome{kind: billing.Unknown, maybeDone: true}},
+		"200 with another value":   {[]answer{{status: "200 OK", body: with("old")}}, outcome{class: upstream.Transient, maybeDone: true}},
 		"500, set":                 {[]answer{fault("500 Oops", "boom"), list("r")}, outcome{}},
-		"500, not set":             {[]answer{fault("500 Oops", "boom"), list("old")}, outcome{kind: billing.Transient}},
-		"500, gone":                {[]answer{fault("500 Oops", "boom"), absent}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
-		"500 not found":            {[]answer{fault("500 Oops", itemID)}, outcome{kind: billing.Permanent, is: billing.ErrNotFound}},
-		"500, the look-up is lost": {[]answer{fault("500 Oops", "boom"), {}}, outcome{kind: billing.Unknown, maybeDone: true}},
-		"405 of the other version": {[]answer{{status: "405 Method Not Allowed"}}, outcome{kind: billing.Unavailable}},
+		"500, not set":             {[]answer{fault("500 Oops", "boom"), list("old")}, outcome{class: upstream.Transient}},
+		"500, gone":                {[]answer{fault("500 Oops", "boom"), absent}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+		"500 not found":            {[]answer{fault("500 Oops", itemID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+		"500, the look-up is lost": {[]answer{fault("500 Oops", "boom"), {}}, outcome{class: upstream.Transient, maybeDone: true}},
+		"405 of the other version": {[]answer{{status: "405 Method Not Allowed"}}, outcome{class: upstream.Unavailable}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, _ := script(t, c.answers...)
@@ -314,14 +315,10 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-type keptBackError struct{}
-
-func (keptBackError) Error() string { return "the lease is over" }
-func (keptBackError) NotSent() bool { return true }
-
-type restingError struct{ keptBackError }
-
-func (restingError) RetryAfter() time.Duration { return 7 * time.Second }
+var (
+	errKept error = &upstream.NotSentError{Err: errors.New("the lease is over")}
+	errOpen error = &upstream.NotSentError{Circuit: "it", RetryAfter: 7 * time.Second, Err: errors.New("it is down")}
+)
 
 func client(t *testing.T, cfg billing.Config) *billing.Client {
 	t.Helper()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func customersOf(merchantID string) string { return "/merchants/" + merchantID + "/customers" }
@@ -12,7 +14,7 @@ func customersOf(merchantID string) string { return "/merchants/" + merchantID +
 // Customers lists the merchant's customers. The original v2 would list everybody's: the filter and a look at
 // every answer keep them out.
 func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, error) {
-	op := fmt.Sprintf("listing the customers of merchant %q", cleanText(merchantID))
+	op := fmt.Sprintf("listing the customers of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
@@ -32,13 +34,13 @@ func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, 
 
 // Customer gives the merchant's customer with that id; another merchant's is ErrNotFound too.
 func (c *Client) Customer(ctx context.Context, merchantID, id string) (Customer, error) {
-	op := fmt.Sprintf("reading customer %q", cleanText(id))
+	op := fmt.Sprintf("reading customer %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"customer", id}); err != nil {
 		return Customer{}, err
 	}
 	found, err := find[Customer](ctx, c, op, customersOf(merchantID), id)
 	if err == nil && (found.ID != id || found.MerchantID != merchantID) {
-		err = &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, Err: ErrNotFound}
 	}
 	if err != nil {
 		return Customer{}, err
@@ -49,7 +51,7 @@ func (c *Client) Customer(ctx context.Context, merchantID, id string) (Customer,
 // EnsureCustomer makes the customer under the id that the caller chose, or finds it. It may be repeated: with
 // lookFirst after an attempt whose Error said MaybeDone. A different object under that id is ErrConflict.
 func (c *Client) EnsureCustomer(ctx context.Context, want Customer, lookFirst bool) (Customer, error) {
-	op := fmt.Sprintf("creating customer %q", cleanText(want.ID))
+	op := fmt.Sprintf("creating customer %q", upstream.Clean(want.ID))
 	if err := checkIDs(op, namedID{"merchant", want.MerchantID}, namedID{"customer", want.ID}); err != nil {
 		return Customer{}, err
 	}
@@ -61,7 +63,7 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer, lookFirst bo
 		same: func(found Customer) bool { return found == want },
 	}.ensure(ctx, c, lookFirst)
 	if err == nil && made.MerchantID != want.MerchantID {
-		err = &Error{Kind: Permanent, Op: op, MaybeDone: true, Err: ErrConflict, Message: "the server made it for another merchant"}
+		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, MaybeDone: true, Err: ErrConflict, Message: "the server made it for another merchant"}
 	}
 	if err != nil {
 		return Customer{}, err
@@ -76,7 +78,7 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer, lookFirst bo
 func (c *Client) RemoveCustomer(
 	ctx context.Context, merchantID, id string, own func(Subscription) bool,
 ) (removed bool, err error) {
-	op := fmt.Sprintf("deleting customer %q", cleanText(id))
+	op := fmt.Sprintf("deleting customer %q", upstream.Clean(id))
 	if _, err := c.Customer(ctx, merchantID, id); err != nil {
 		if errors.Is(err, ErrNotFound) {
 			return false, nil
@@ -105,7 +107,7 @@ func (c *Client) removeWithSubscriptions(
 		}
 	}
 	if len(foreign.SubscriptionIDs) > 0 {
-		return false, &Error{Kind: Permanent, Op: op, Err: foreign}
+		return false, &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, Err: foreign}
 	}
 	for _, s := range subscriptions {
 		if _, err := c.RemoveSubscription(ctx, merchantID, s.ID); err != nil {
@@ -117,6 +119,6 @@ func (c *Client) removeWithSubscriptions(
 
 // refused tells of a DELETE that was answered with "something refers to it", in one of the two ways.
 func refused(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	return ok && e.Kind == Permanent && (e.Status == http.StatusConflict || e.Status == http.StatusInternalServerError)
+	e, ok := errors.AsType[*upstream.Error](err)
+	return ok && e.Class == upstream.Permanent && (e.Status == http.StatusConflict || e.Status == http.StatusInternalServerError)
 }

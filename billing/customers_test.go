@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func TestOtherMerchantsCustomersStayOutOfAList(t *testing.T) {
@@ -36,8 +37,8 @@ func TestASubscriptionThatComesWhileItsCustomerIsRemoved(t *testing.T) {
 			want outcome
 		}{
 			"own":               {[]answer{one, one, gone, gone}, true, outcome{}},
-			"foreign":           {[]answer{one}, false, outcome{kind: billing.Permanent}},
-			"none, still there": {append([]answer{absent}, begin[2:]...), true, outcome{kind: billing.Permanent}},
+			"foreign":           {[]answer{one}, false, outcome{class: upstream.Permanent}},
+			"none, still there": {append([]answer{absent}, begin[2:]...), true, outcome{class: upstream.Permanent}},
 		} {
 			t.Run(name+" "+whose, func(t *testing.T) {
 				url, seen := script(t, append(slices.Clip(begin), c.rest...)...)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // creation is a POST of an object whose id the caller has chosen, so that it may be repeated.
@@ -29,7 +31,7 @@ func (n creation[T]) ensure(ctx context.Context, c *Client, lookFirst bool) (T, 
 		}
 	}
 	made, err := n.create(ctx, c)
-	if e, ok := errors.AsType[*Error](err); !ok || e.Status != http.StatusConflict && e.Status != http.StatusInternalServerError {
+	if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Status != http.StatusConflict && e.Status != http.StatusInternalServerError {
 		return made, err
 	}
 	found, lookErr := n.find(ctx, c)
@@ -54,9 +56,10 @@ func (n creation[T]) create(ctx context.Context, c *Client) (T, error) {
 		return none, err
 	}
 	if n.id != "" && n.idOf(made) != n.id {
-		return none, &Error{
-			Kind: Permanent, Op: n.op, MaybeDone: true, Err: ErrConflict,
-			Message: "the server answered with another object: " + cleanText(n.idOf(made)),
+		return none, &upstream.Error{
+			Service: Service,
+			Class:   upstream.Permanent, Op: n.op, MaybeDone: true, Err: ErrConflict,
+			Message: "the server answered with another object: " + upstream.Clean(n.idOf(made)),
 		}
 	}
 	return made, nil
@@ -67,15 +70,15 @@ func (n creation[T]) find(ctx context.Context, c *Client) (T, error) {
 	found, err := find[T](ctx, c, n.op, n.collection, n.id)
 	if err == nil && (n.idOf(found) != n.id || !n.same(found)) {
 		var none T
-		return none, &Error{Kind: Permanent, Op: n.op, Err: ErrConflict, Message: "the id belongs to a different object"}
+		return none, &upstream.Error{Service: Service, Class: upstream.Permanent, Op: n.op, Err: ErrConflict, Message: "the id belongs to a different object"}
 	}
 	return found, err
 }
 
 // stillInDoubt keeps the doubt of an earlier attempt where the look-up that should settle it failed.
 func stillInDoubt(err error) error {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Kind == Permanent {
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok || e.Class == upstream.Permanent {
 		return err
 	}
 	doubt := *e
@@ -85,12 +88,12 @@ func stillInDoubt(err error) error {
 
 // undecided is a 409 or 500 whose look-up failed as well.
 func undecided(err, lookErr error) error {
-	e, ok := errors.AsType[*Error](err)
+	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {
 		return err
 	}
 	doubt := *e
-	doubt.Kind, doubt.MaybeDone, doubt.Err = Unknown, true, fmt.Errorf("looking it up: %w", lookErr)
+	doubt.Class, doubt.MaybeDone, doubt.Err = upstream.Transient, true, fmt.Errorf("looking it up: %w", lookErr)
 	return &doubt
 }
 
@@ -100,7 +103,7 @@ func remove[T any](ctx context.Context, c *Client, op, collection, id string) (r
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
-	if e, ok := errors.AsType[*Error](err); !ok || e.Status != http.StatusInternalServerError {
+	if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Status != http.StatusInternalServerError {
 		return err == nil, err
 	}
 	_, lookErr := find[T](ctx, c, op, collection, id)

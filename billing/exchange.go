@@ -14,7 +14,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"syscall"
-	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // maxAnswer holds a list of about a hundred thousand subscriptions.
@@ -37,7 +38,7 @@ func (c *Client) call(ctx context.Context, r request) error {
 	if r.body != nil {
 		var err error
 		if body, err = encode(r.body); err != nil {
-			return &Error{Kind: Permanent, Op: r.op, Err: err}
+			return &upstream.Error{Service: Service, Class: upstream.Permanent, Op: r.op, Err: err}
 		}
 	}
 	leave, err := c.enter(ctx)
@@ -73,13 +74,10 @@ func (t turns) enter(ctx context.Context) (leave func(int, error), err error) {
 
 // turnedAway classifies a request that had no turn.
 func (r request) turnedAway(err error) error {
-	e := &Error{Kind: Transient, Op: r.op, Message: "not sent", Err: err}
-	rest, ok := errors.AsType[interface {
-		error
-		RetryAfter() time.Duration
-	}](err)
+	e := &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, Message: "not sent", Err: err}
+	kept, ok := errors.AsType[*upstream.NotSentError](err)
 	if ok {
-		e.Kind, e.RetryAfter = Unavailable, rest.RetryAfter()
+		e.Class, e.RetryAfter = kept.Class(), kept.RetryAfter
 	}
 	return e
 }
@@ -91,7 +89,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 	var sent sending
 	req, err := http.NewRequestWithContext(sent.watch(limited), r.method, c.base+r.path, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, nil, &Error{Kind: Permanent, Op: r.op, Err: err}
+		return 0, nil, nil, &upstream.Error{Service: Service, Class: upstream.Permanent, Op: r.op, Err: err}
 	}
 	req.Header.Set("Accept", "application/json")
 	if r.body != nil {
@@ -109,7 +107,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 		err = errors.New("the answer is too long")
 	}
 	if err != nil {
-		return 0, nil, nil, &Error{Kind: Unknown, Op: r.op, Status: resp.StatusCode, MaybeDone: r.write(), Err: err}
+		return 0, nil, nil, &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, Status: resp.StatusCode, MaybeDone: r.write(), Err: err}
 	}
 	return resp.StatusCode, resp.Header, answer, nil
 }
@@ -130,27 +128,19 @@ func (s *sending) never() bool { return s.asked.Load() && !s.connected.Load() }
 
 // lost classifies a request without an answer. caller is the context before this request's own time-out.
 func (r request) lost(caller context.Context, err error, neverSent bool) error {
-	e := &Error{Kind: Unknown, Op: r.op, MaybeDone: r.write(), Err: err}
+	e := &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, MaybeDone: r.write(), Err: err}
 	// http.Client puts action and URL before the cause; Op says that already.
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		e.Err = u.Err
 	}
 	neverSent = neverSent || noConnection(err)
 	switch {
-	case notSent(err), neverSent && caller.Err() != nil:
-		e.Kind, e.MaybeDone = Transient, false
+	case upstream.NotSent(err), neverSent && caller.Err() != nil:
+		e.Class, e.MaybeDone = upstream.Transient, false
 	case neverSent:
-		e.Kind, e.MaybeDone = Unavailable, false
+		e.Class, e.MaybeDone = upstream.Unavailable, false
 	}
 	return e
-}
-
-func notSent(err error) bool {
-	e, ok := errors.AsType[interface {
-		error
-		NotSent() bool
-	}](err)
-	return ok && e.NotSent()
 }
 
 // noConnection knows the errors that come before the first byte of a request.
@@ -175,7 +165,7 @@ func (r request) decode(status int, answer []byte) error {
 	if r.method == http.MethodDelete && len(answer) == 0 {
 		return nil
 	}
-	e := &Error{Kind: Unknown, Op: r.op, Status: status, MaybeDone: r.write()}
+	e := &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, Status: status, MaybeDone: r.write()}
 	if !isJSON(answer) {
 		e.Message = "the answer is not JSON"
 		return e
@@ -192,11 +182,11 @@ func (r request) decode(status int, answer []byte) error {
 
 // errorOf makes an Error of a fault, without any look-up.
 func (r request) errorOf(f fault) error {
-	e := &Error{Op: r.op, Status: f.status, RetryAfter: f.retryAfter, Message: f.text, Err: f.cause()}
+	e := &upstream.Error{Service: Service, Op: r.op, Status: f.status, RetryAfter: f.retryAfter, Message: f.text, Err: f.cause()}
 	if r.item != "" && f.notFound(r.item) {
-		e.Kind, e.Err = Permanent, ErrNotFound
+		e.Class, e.Err = upstream.Permanent, ErrNotFound
 		return e
 	}
-	e.Kind, e.MaybeDone = f.kind(r.write())
+	e.Class, e.MaybeDone = f.class(r.write())
 	return e
 }

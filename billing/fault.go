@@ -9,10 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
-)
 
-const maxMessage = 1 << 10
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
 
 // fault is an answer that is not a success, before it is known what was asked.
 type fault struct {
@@ -47,26 +46,13 @@ func readFault(status int, header http.Header, body []byte) fault {
 		}
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-	f.text = cleanText(remotePrefix.ReplaceAllString(line, ""))
+	f.text = upstream.Clean(remotePrefix.ReplaceAllString(line, ""))
 	return f
 }
 
 func isTypeError(err error) bool {
 	_, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	return ok
-}
-
-// cleanText makes s fit for a log and a database: valid UTF-8, no NUL, at most 1 KiB.
-func cleanText(s string) string {
-	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
-	if len(s) <= maxMessage {
-		return s
-	}
-	cut := maxMessage
-	for !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut]
 }
 
 func retryAfter(h http.Header) time.Duration {
@@ -120,27 +106,27 @@ var requestFaults = [...]string{
 	"is not a valid field to query by", "invalid operator",
 }
 
-// kind classifies the fault as if no look-up were possible. write: the request could change something.
-func (f fault) kind(write bool) (kind Kind, maybeDone bool) {
+// class classifies the fault as if no look-up were possible. write: the request could change something.
+func (f fault) class(write bool) (class upstream.Class, maybeDone bool) {
 	switch {
 	case f.status == http.StatusUnauthorized, f.status == http.StatusForbidden:
-		return Unavailable, false
+		return upstream.Unavailable, false
 	case f.status == http.StatusMethodNotAllowed, f.status == http.StatusNotFound && !f.shaped, f.status < http.StatusBadRequest:
-		return Unavailable, false
+		return upstream.Unavailable, false
 	case f.status == http.StatusRequestTimeout, f.status == http.StatusTooManyRequests:
-		return Transient, false
+		return upstream.Transient, false
 	case f.status < http.StatusInternalServerError:
-		return Permanent, false
+		return upstream.Permanent, false
 	case f.status == http.StatusServiceUnavailable:
-		return Unavailable, write
+		return upstream.Unavailable, write
 	case f.queueTimeout():
-		return Unknown, write
+		return upstream.Transient, write
 	case f.status != http.StatusInternalServerError:
-		return Unknown, write
+		return upstream.Transient, write
 	case f.ofRequest():
-		return Permanent, false
+		return upstream.Permanent, false
 	}
-	return Transient, false
+	return upstream.Transient, false
 }
 
 // cause is the sentinel that the status alone stands for.

@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func subscriptionsOf(merchantID string) string { return "/merchants/" + merchantID + "/subscriptions" }
 
 // Subscriptions lists what the merchant's customers are subscribed to.
 func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscription, error) {
-	op := fmt.Sprintf("listing the subscriptions of merchant %q", cleanText(merchantID))
+	op := fmt.Sprintf("listing the subscriptions of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
@@ -21,7 +23,7 @@ func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscr
 
 // SubscriptionsOf lists one customer's subscriptions; none when the customer is another merchant's.
 func (c *Client) SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]Subscription, error) {
-	op := fmt.Sprintf("listing the subscriptions of customer %q", cleanText(customerID))
+	op := fmt.Sprintf("listing the subscriptions of customer %q", upstream.Clean(customerID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"customer", customerID}); err != nil {
 		return nil, err
 	}
@@ -41,13 +43,13 @@ func (c *Client) SubscriptionsOf(ctx context.Context, merchantID, customerID str
 
 // Subscription gives the subscription with that id, if its customer is the merchant's; else ErrNotFound.
 func (c *Client) Subscription(ctx context.Context, merchantID, id string) (Subscription, error) {
-	op := fmt.Sprintf("reading subscription %q", cleanText(id))
+	op := fmt.Sprintf("reading subscription %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", id}); err != nil {
 		return Subscription{}, err
 	}
 	found, err := find[Subscription](ctx, c, op, subscriptionsOf(merchantID), id)
 	if err == nil && found.ID != id {
-		err = &Error{Kind: Permanent, Op: op, Err: ErrNotFound}
+		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, Err: ErrNotFound}
 	}
 	if err != nil {
 		return Subscription{}, err
@@ -59,7 +61,7 @@ func (c *Client) Subscription(ctx context.Context, merchantID, id string) (Subsc
 // with lookFirst after an attempt whose Error said MaybeDone. A different object under that id is
 // ErrConflict, and so is one that has got another ResourceID since.
 func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want Subscription, lookFirst bool) (Subscription, error) {
-	op := fmt.Sprintf("creating subscription %q", cleanText(want.ID))
+	op := fmt.Sprintf("creating subscription %q", upstream.Clean(want.ID))
 	ids := []namedID{{"merchant", merchantID}, {"subscription", want.ID}, {"plan", want.PlanID}, {"customer", want.CustomerID}}
 	if want.PaymentMethodID != nil {
 		ids = append(ids, namedID{"payment method", *want.PaymentMethodID})
@@ -78,7 +80,7 @@ func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want
 // Absent is success. It may be
 // repeated.
 func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) (removed bool, err error) {
-	op := fmt.Sprintf("deleting subscription %q", cleanText(id))
+	op := fmt.Sprintf("deleting subscription %q", upstream.Clean(id))
 	if _, err := c.Subscription(ctx, merchantID, id); err != nil {
 		if errors.Is(err, ErrNotFound) {
 			return false, nil
@@ -92,19 +94,19 @@ func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) 
 // check that the subscription is the merchant's: pass one that was made or read here. An absent
 // subscription is ErrNotFound.
 func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, resourceID string) (Subscription, error) {
-	op := fmt.Sprintf("setting the resource of subscription %q", cleanText(subscriptionID))
+	op := fmt.Sprintf("setting the resource of subscription %q", upstream.Clean(subscriptionID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", subscriptionID}); err != nil {
 		return Subscription{}, err
 	}
 	if resourceID == "" || len(resourceID) > 255 {
-		return Subscription{}, invalid(op, "resource id %q is not 1 to 255 bytes", cleanText(resourceID))
+		return Subscription{}, invalid(op, "resource id %q is not 1 to 255 bytes", upstream.Clean(resourceID))
 	}
 	var got Subscription
 	err := c.call(ctx, request{
 		op: op, method: c.update, path: subscriptionsOf(merchantID) + "/" + subscriptionID, item: subscriptionID,
 		body: map[string]string{"resource_id": resourceID}, out: &got,
 	})
-	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusInternalServerError && !errors.Is(err, ErrNotFound) {
+	if e, ok := errors.AsType[*upstream.Error](err); ok && e.Status == http.StatusInternalServerError && !errors.Is(err, ErrNotFound) {
 		found, lookErr := find[Subscription](ctx, c, op, subscriptionsOf(merchantID), subscriptionID)
 		switch {
 		case lookErr == nil && found.ResourceID == resourceID:
@@ -116,9 +118,10 @@ func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, re
 		}
 	}
 	if err == nil && (got.ID != subscriptionID || got.ResourceID != resourceID) {
-		err = &Error{
-			Kind: Unknown, Op: op, MaybeDone: true,
-			Message: fmt.Sprintf("the answer shows subscription %q with resource %q", cleanText(got.ID), cleanText(got.ResourceID)),
+		err = &upstream.Error{
+			Service: Service,
+			Class:   upstream.Transient, Op: op, MaybeDone: true,
+			Message: fmt.Sprintf("the answer shows subscription %q with resource %q", upstream.Clean(got.ID), upstream.Clean(got.ResourceID)),
 		}
 	}
 	if err != nil {

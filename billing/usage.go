@@ -3,13 +3,15 @@ package billing
 import (
 	"context"
 	"fmt"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func usageOf(merchantID string) string { return "/merchants/" + merchantID + "/usage" }
 
 // Usage lists what was metered under the merchant's subscriptions.
 func (c *Client) Usage(ctx context.Context, merchantID string) ([]Usage, error) {
-	op := fmt.Sprintf("listing the usage of merchant %q", cleanText(merchantID))
+	op := fmt.Sprintf("listing the usage of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
@@ -18,7 +20,7 @@ func (c *Client) Usage(ctx context.Context, merchantID string) ([]Usage, error) 
 
 // CreateUsage records a measurement, under want.ID if that is given: then it may be repeated.
 func (c *Client) CreateUsage(ctx context.Context, merchantID string, want Usage) (Usage, error) {
-	op := fmt.Sprintf("recording usage of subscription %q", cleanText(want.SubscriptionID))
+	op := fmt.Sprintf("recording usage of subscription %q", upstream.Clean(want.SubscriptionID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", want.SubscriptionID}, namedID{"product", want.ProductID}); err != nil {
 		return Usage{}, err
 	}

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func TestURLs(t *testing.T) {
@@ -76,7 +77,7 @@ func TestRequestsAsTheyAreSent(t *testing.T) {
 func TestMessagesAreFitToBeStored(t *testing.T) {
 	url, _ := script(t, answer{status: "400 Bad Request", body: "a\x00\xff" + strings.Repeat("é", 4000) + "\nsecond"})
 	err := client(t, billing.Config{URL: url}).Ping(t.Context())
-	e, ok := errors.AsType[*billing.Error](err)
+	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok || len(e.Message) > 1024 || len(e.Message) < 1020 || !utf8.ValidString(e.Message) || strings.ContainsAny(e.Message, "\x00\n") {
 		t.Errorf("got %d bytes: %q", len(e.Message), e.Message)
 	}
@@ -139,7 +140,7 @@ func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	_, err := c.EnsureCustomer(ctx, wanted, false)
-	outcome{kind: billing.Transient, is: context.DeadlineExceeded}.of(t, err)
+	outcome{class: upstream.Transient, is: context.DeadlineExceeded}.of(t, err)
 	close(release)
 	if err := <-first; err != nil {
 		t.Error(err)

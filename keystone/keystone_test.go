@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func TestAScopedTokenNeverShowsItsID(t *testing.T) {
@@ -18,9 +18,9 @@ func TestAScopedTokenNeverShowsItsID(t *testing.T) {
 	}
 	nested := struct{ T keystone.ScopedToken }{token}
 	shown := make([]string, 0, 20)
-	for _, action := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		for _, v := range []any{token, &token, nested} {
-			shown = append(shown, fmt.Sprintf(action, v))
+			shown = append(shown, fmt.Sprintf(verb, v))
 		}
 	}
 	for _, v := range []any{token, &token, nested} {
@@ -42,37 +42,16 @@ func TestAScopedTokenNeverShowsItsID(t *testing.T) {
 	}
 }
 
-func TestCleanMakesTextFitToBeStored(t *testing.T) {
-	for name, c := range map[string]struct{ in, want string }{
-		"plain text stays":                {"not found", "not found"},
-		"blanks at the ends go":           {"\n a b \t", "a b"},
-		"NUL goes":                        {"a\x00b", "ab"},
-		"broken UTF-8 is replaced":        {"a\xffb", "a\uFFFDb"},
-		"long text is cut":                {strings.Repeat("x", 5000), strings.Repeat("x", 1024)},
-		"a character is not cut in half":  {strings.Repeat("x", 1023) + "é", strings.Repeat("x", 1023)},
-		"a huge text is cut before its é": {strings.Repeat("é", 1<<20), strings.Repeat("é", 512)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := keystone.Clean(c.in)
-			if got != c.want {
-				t.Errorf("got %q, want %q", got, c.want)
-			}
-			if !utf8.ValidString(got) {
-				t.Errorf("%q is not valid UTF-8", got)
-			}
-		})
-	}
-}
-
 func TestAnErrorReadsAsASentence(t *testing.T) {
-	err := error(&keystone.Error{
-		Kind: keystone.Unavailable, Op: `creating project "x"`, Status: 401, RequestID: "req-1", OwnCredential: true, Message: "Go away.",
+	err := error(&upstream.Error{
+		Service: keystone.Service,
+		Class:   upstream.Unavailable, Op: `creating project "x"`, Status: 401, RequestID: "req-1", OwnCredential: true, Message: "Go away.",
 	})
 	const want = `creating project "x": the service's own credential is refused: Keystone answered 401 Unauthorized: Go away. (req-1)`
 	if err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}
-	err = fmt.Errorf("wrapped: %w", &keystone.Error{Kind: keystone.Permanent, Op: `finding project "x"`, Err: keystone.ErrNotFound})
+	err = fmt.Errorf("wrapped: %w", &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: `finding project "x"`, Err: keystone.ErrNotFound})
 	if want := `wrapped: finding project "x": not found`; err.Error() != want || !errors.Is(err, keystone.ErrNotFound) {
 		t.Errorf("got %s (is ErrNotFound: %t), want %s", err, errors.Is(err, keystone.ErrNotFound), want)
 	}

@@ -25,7 +25,11 @@ func (s *Store) Migrate(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("migrating the database: %w", s.explain(err))
 	}
-	return len(results), s.explain(s.checkKey(ctx))
+	if err := s.checkKey(ctx); err != nil {
+		return len(results), s.explain(err)
+	}
+	_, err = s.InstallationID(ctx)
+	return len(results), s.explain(err)
 }
 
 // migrations are the files, and between them those that the two databases need different words for.

@@ -8,6 +8,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Tip reads the epoch and the version of a run.
@@ -140,8 +141,8 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 			return saga.ErrNotFound
 		}
 		row := actionRow{
-			ID: now.UnixMicro(), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: saga.Clean(v.Who),
-			Why: saga.Clean(v.Why), At: v.At.UnixMicro(),
+			ID: now.UnixMicro(), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: upstream.Clean(v.Who),
+			Why: upstream.Clean(v.Why), At: v.At.UnixMicro(),
 		}
 		for { // two actions may be asked for in one microsecond
 			var taken int64

@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"time"
 
-	"gorm.io/gorm/clause"
-
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
@@ -98,21 +96,9 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, now time.Time) error {
 
 // checkKey stores the id of the first secret key that the database sees, and refuses every other.
 func (s *Store) checkKey(ctx context.Context) error {
-	row := struct {
-		Name  string `gorm:"column:name"`
-		Value string `gorm:"column:value"`
-	}{"secret-key-id", s.seal.keyID}
-	db := s.db.WithContext(ctx).Table("settings")
-	if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&row).Error; err != nil {
-		return fmt.Errorf("storing the id of the secret key: %w", err)
-	}
-	var stored string
-	err := s.db.WithContext(ctx).Table("settings").Where("name = ?", row.Name).Select("value").Scan(&stored).Error
-	if err != nil {
-		return fmt.Errorf("reading the id of the secret key: %w", err)
-	}
-	if stored != s.seal.keyID {
+	stored, err := s.setOnce(ctx, "secret-key-id", s.seal.keyID)
+	if err == nil && stored != s.seal.keyID {
 		return ErrOtherKey
 	}
-	return nil
+	return err
 }

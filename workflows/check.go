@@ -9,6 +9,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // fresh is for how long what was seen when the order was accepted is taken as seen: it is usually milliseconds old.
@@ -23,7 +24,7 @@ func (u Deps) check(ctx context.Context, o *Order) error {
 	if u.stale(o) {
 		_, err := u.Billing.Plan(ctx, o.MerchantID, o.PlanID)
 		if errors.Is(err, billing.ErrNotFound) {
-			return StepError{saga.Permanent, "plan-gone", "plan " + o.PlanID + " does not exist any more", saga.FixByMerchant}
+			return StepError{upstream.Permanent, "plan-gone", "plan " + o.PlanID + " does not exist any more", saga.FixByMerchant}
 		}
 		if err != nil {
 			return err
@@ -39,7 +40,7 @@ func (u Deps) check(ctx context.Context, o *Order) error {
 	_, err = u.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
 	if errors.Is(err, billing.ErrNotFound) {
 		return StepError{
-			saga.Permanent, "customer-gone", "customer " + o.CustomerID + " does not exist any more", saga.FixByMerchant,
+			upstream.Permanent, "customer-gone", "customer " + o.CustomerID + " does not exist any more", saga.FixByMerchant,
 		}
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Runs reads what other runs do.
@@ -31,7 +32,7 @@ func (u Deps) awaitRechecks(ctx context.Context, o *Order) error {
 	return u.eachRun(ctx, saga.Filter{Subject: subjectOf(o), AwaitsRecheck: true}, func(r *saga.Run) error {
 		if r.Rechecking(now, u.LateWindow) {
 			return StepError{
-				saga.Transient, "subject-rechecked", "late effects of run " + r.ID + " about the same customer are being looked for",
+				upstream.Transient, "subject-rechecked", "late effects of run " + r.ID + " about the same customer are being looked for",
 				saga.FixByNobody,
 			}
 		}

@@ -87,17 +87,10 @@ func (o Order) Request(runID string) saga.Request {
 	}
 }
 
-// The tags of a project that Tenantry makes.
-func runTag(o *Order) string { return "tenantry-run-" + o.RunID }
-
-func merchantTag(o *Order) string { return "tenantry-merchant-" + o.MerchantID }
-
-func tags(o *Order) []string { return []string{"tenantry", runTag(o), merchantTag(o)} }
-
 // customerTenant and subscriptionTenant name the two kinds of projects.
-func customerTenant(o *Order) string { return "bs-customer-" + o.CustomerID }
+func customerTenant(o *Order) string { return keystone.CustomerTenant(o.CustomerID) }
 
-func subscriptionTenant(o *Order) string { return "bs-subscription-" + o.SubscriptionID }
+func subscriptionTenant(o *Order) string { return keystone.SubscriptionTenant(o.SubscriptionID) }
 
 func names(roles []keystone.Role) []string {
 	all := make([]string, len(roles))

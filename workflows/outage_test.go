@@ -21,7 +21,7 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/saga"
-	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store/model"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -77,10 +77,10 @@ func newOutage(t *testing.T) *outage {
 	o.faults.of = map[string]*fault{}
 	o.keystone.Handler, o.billing.Handler = o.cloud, billingtest.NewQuirkServer(billingtest.Options{})
 	o.cloud.AddRole("bs-admin")
-	var gates upstream.Gates
+	var gates gate.Gates
 	toKeystone, toBilling := gates.Of("keystone/default", outageConnections), gates.Of("billingstack", outageConnections)
 	identity, err := v3.New(v3.Config{
-		URL: "http://keystone/v3", Base: saga.Fence(o.faults.around(&o.keystone)), Enter: toKeystone.Enter,
+		URL: "http://keystone/v3", Base: gate.Fence(o.faults.around(&o.keystone)), Enter: toKeystone.Enter,
 		Credential: v3.Credential{
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
@@ -91,7 +91,7 @@ func newOutage(t *testing.T) *outage {
 	o.ok(err)
 	o.bill, err = billing.New(billing.Config{
 		URL: "http://billing/v2", Connections: outageConnections, Enter: toBilling.Enter,
-		Wrap: func(http.RoundTripper) http.RoundTripper { return saga.Fence(o.faults.around(&o.billing)) },
+		Wrap: func(http.RoundTripper) http.RoundTripper { return gate.Fence(o.faults.around(&o.billing)) },
 	})
 	o.ok(err)
 	toKeystone.TryBy(identity.Ping)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // scopeToken exchanges the user's token for one scoped to the customer tenant and hands it to the request that still
@@ -32,14 +33,14 @@ func (u Deps) scopeToken(ctx context.Context, o *Order) error {
 		saga.CallOf(ctx).DropToken()
 		return u.readRoles(ctx, id, o, "the user's token has expired or was revoked")
 	case errors.Is(err, keystone.ErrNoAccess):
-		return StepError{saga.Transient, "scope-refused", err.Error(), saga.FixByOperator}
+		return StepError{upstream.Transient, "scope-refused", err.Error(), saga.FixByOperator}
 	case err != nil:
 		return err
 	}
 	for _, want := range o.CustomerRoles {
 		if !slices.ContainsFunc(scoped.Roles, func(r keystone.Role) bool { return r.ID == want.ID }) {
 			return StepError{
-				saga.Transient, "role-missing", "the scoped token lacks role " + want.Name, saga.FixByOperator,
+				upstream.Transient, "role-missing", "the scoped token lacks role " + want.Name, saga.FixByOperator,
 			}
 		}
 	}
@@ -57,7 +58,7 @@ func (u Deps) readRoles(ctx context.Context, id keystone.Identity, o *Order, why
 	for _, want := range o.CustomerRoles {
 		if !slices.Contains(held, want.ID) {
 			return StepError{
-				saga.Transient, "role-missing", "the user lacks role " + want.Name + " on the customer tenant",
+				upstream.Transient, "role-missing", "the user lacks role " + want.Name + " on the customer tenant",
 				saga.FixByOperator,
 			}
 		}

@@ -59,7 +59,7 @@ func TestARefusedPatchIsCompensatedToNothing(t *testing.T) {
 	if got := w.things(t, id); run.State != saga.Compensated || got != "" {
 		t.Errorf("left: %q; the run: %s", got, describe(run))
 	}
-	if run.Cause.Step != "attach-tenant" || run.Cause.Code != "billing-refused" || run.Cause.Status != 400 {
+	if run.Cause.Step != "attach-tenant" || run.Cause.Code != "billingstack-refused" || run.Cause.Status != 400 {
 		t.Errorf("cause: %+v", run.Cause)
 	}
 }

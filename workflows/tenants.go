@@ -8,6 +8,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // ensureTenant makes a project of the run's, or adopts one that the merchant's earlier runs made. own tells which.
@@ -18,7 +19,7 @@ func (u Deps) ensureTenant(ctx context.Context, o *Order, name, of string) (keys
 	}
 	p, own, err := id.EnsureProject(ctx, keystone.NewProject{
 		Name: name, DomainID: o.DomainID, Description: "BillingStack " + of + " of merchant " + o.MerchantID,
-		Tags: tags(o), RunTag: runTag(o), LookFirst: saga.CallOf(ctx).LookFirst,
+		Tags: keystone.TenantTags(o.RunID, o.MerchantID, u.Installation), RunTag: keystone.RunTag(o.RunID), LookFirst: saga.CallOf(ctx).LookFirst,
 	})
 	if err != nil {
 		return keystone.Project{}, false, err
@@ -28,13 +29,13 @@ func (u Deps) ensureTenant(ctx context.Context, o *Order, name, of string) (keys
 		return p, true, nil
 	}
 	switch {
-	case !p.HasTag(merchantTag(o)) && !o.AdoptUnmarked:
-		return keystone.Project{}, false, StepError{saga.Blocked, "conflict", fmt.Sprintf(
+	case !p.HasTag(keystone.MerchantTag(o.MerchantID)) && !o.AdoptUnmarked:
+		return keystone.Project{}, false, StepError{upstream.Blocked, "conflict", fmt.Sprintf(
 			"project %s (%s) exists and does not carry the tag %s: tag it, rename it, or let the merchant adopt unmarked tenants",
-			p.Name, p.ID, merchantTag(o)), saga.FixByOperator}
+			p.Name, p.ID, keystone.MerchantTag(o.MerchantID)), saga.FixByOperator}
 	case !p.Enabled:
 		return keystone.Project{}, false, StepError{
-			saga.Blocked, "tenant-disabled",
+			upstream.Blocked, "tenant-disabled",
 			fmt.Sprintf("project %s (%s) is disabled: enable it", p.Name, p.ID), saga.FixByOperator,
 		}
 	}
@@ -54,14 +55,14 @@ func (u Deps) removeTenant(ctx context.Context, o *Order, name string) error {
 		if errors.Is(err, keystone.ErrNotFound) {
 			return nil
 		}
-		if err != nil || !late.HasTag(runTag(o)) {
+		if err != nil || !late.HasTag(keystone.RunTag(o.RunID)) {
 			return err
 		}
 		if theirs, err := u.tenantClaimed(ctx, o, late.ID, name); err != nil || theirs {
 			return err
 		}
 	}
-	removed, err := id.RemoveProject(ctx, keystone.Project{Name: name, DomainID: o.DomainID}, runTag(o))
+	removed, err := id.RemoveProject(ctx, keystone.Project{Name: name, DomainID: o.DomainID}, keystone.RunTag(o.RunID))
 	return erase(ctx, "project", removed.ID, removed.ID != "", err)
 }
 
@@ -125,7 +126,7 @@ func (u Deps) assignment(
 	i := slices.IndexFunc(roles, func(r keystone.Role) bool { return r.Name == item })
 	if i < 0 {
 		return keystone.Assignment{}, nil, StepError{
-			saga.Permanent, "role-not-pinned", "the run was accepted without role " + item, saga.FixByOperator,
+			upstream.Permanent, "role-not-pinned", "the run was accepted without role " + item, saga.FixByOperator,
 		}
 	}
 	id, err := u.Identity(o.Cloud)

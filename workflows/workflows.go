@@ -19,6 +19,8 @@ type Deps struct {
 	Runs       Runs
 	LateWindow time.Duration // the engine's: for how long a request that was not answered may still take effect
 	Now        func() time.Time
+	// Installation is the id of this installation, which the tenants bear as a tag.
+	Installation string
 }
 
 // Tokens keeps the users' tokens until their runs need them.

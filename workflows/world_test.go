@@ -20,6 +20,7 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows"
@@ -72,7 +73,7 @@ func newWorld(t *testing.T, database string) *world {
 	faulty, err := billing.New(billing.Config{
 		URL: bs.URL + "/v2", Connections: 64, Timeout: upstreamTimeout,
 		Wrap: func(next http.RoundTripper) http.RoundTripper {
-			return saga.Fence(w.faults.around(w.removed.Around(next)))
+			return gate.Fence(w.faults.around(w.removed.Around(next)))
 		},
 	})
 	w.ok(err)
@@ -85,7 +86,7 @@ func newWorld(t *testing.T, database string) *world {
 
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return w.identity, nil },
-		Billing:  faulty, Tokens: w.store, Handover: &w.handover, Runs: w.store, LateWindow: lateWindow, Now: time.Now,
+		Billing:  faulty, Tokens: w.store, Handover: &w.handover, Runs: w.store, LateWindow: lateWindow, Now: time.Now, Installation: installation,
 	})
 	w.ok(err)
 	o := saga.Options{
@@ -122,7 +123,7 @@ func (w *world) oldCustomer(tags ...string) (id string) {
 // check ends every test: whatever it did, no promise may be broken.
 func (w *world) check() {
 	ctx := context.Background()
-	seen := workflowstest.Seen{Others: w.others, Removals: w.removed.Removals(), Skew: time.Second}
+	seen := workflowstest.Seen{Installation: installation, Others: w.others, Removals: w.removed.Removals(), Skew: time.Second}
 	var err error
 	if seen.Now, err = workflowstest.Look(ctx, w.cloud, w.billing, w.merchant.ID, w.other.ID); err != nil {
 		w.t.Error(err)
@@ -137,6 +138,7 @@ func (w *world) check() {
 
 const (
 	upstreamTimeout = 2 * time.Second
+	installation    = "i-1"
 	lateWindow      = 2400 * time.Millisecond
 	deadline        = 4 * time.Second
 )
@@ -147,7 +149,7 @@ func (w *world) newIdentity(url string) keystone.Identity {
 		Credential: v3.Credential{
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
-		Base:           saga.Fence(w.faults.around(w.removed.Around(v3.NewTransport(nil)))),
+		Base:           gate.Fence(w.faults.around(w.removed.Around(v3.NewTransport(nil)))),
 		MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain && !w.guarded.Load() },
 	})
 	w.ok(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Target is a BillingStack to try.
@@ -135,8 +136,8 @@ func is[T any](t *testing.T, got T, err error, want T) {
 // refusedAs wants an error that matches and says that nothing was done for good.
 func refusedAs(t *testing.T, err, match error) {
 	t.Helper()
-	e, ok := errors.AsType[*billing.Error](err)
-	if !ok || e.Kind != billing.Permanent || e.MaybeDone || match != nil && !errors.Is(err, match) {
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok || e.Class != upstream.Permanent || e.MaybeDone || match != nil && !errors.Is(err, match) {
 		t.Errorf("got %v (%+v); want a permanent refusal of nothing done that matches %v", err, e, match)
 	}
 }
@@ -168,8 +169,8 @@ func lostAnswers(t *testing.T, target Target) {
 	lost := func(method string, call func(lookFirst bool) error) {
 		t.Helper()
 		cut.method.Store(&method)
-		e, ok := errors.AsType[*billing.Error](call(false))
-		if !ok || e.Kind != billing.Unknown || !e.MaybeDone {
+		e, ok := errors.AsType[*upstream.Error](call(false))
+		if !ok || e.Class != upstream.Transient || !e.MaybeDone {
 			t.Errorf("%s: got %v; want an unknown outcome that may be done", method, e)
 		}
 		if err := call(true); err != nil {

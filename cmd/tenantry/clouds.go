@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
-	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
 // clouds gives each cloud's Keystone by its name. One is set up when it is first asked for, and then kept.
@@ -21,7 +21,7 @@ type clouds struct {
 	merchants  merchants.Store
 	domain     string // of merchants that name none
 	allowAdmin bool
-	gates      *upstream.Gates
+	gates      *gate.Gates
 	most       int // requests to one at once
 
 	mu    sync.Mutex
@@ -40,15 +40,15 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)
 	}
 	made := &cloud{name: name, clouds: c, domains: map[string]bool{}}
-	gate := c.gates.Of("keystone/"+name, c.most)
-	cfg.Enter = gate.Enter
-	cfg.Base = saga.Fence(v3.NewTransport(cfg.TLS))
+	to := c.gates.Of("keystone/"+name, c.most)
+	cfg.Enter = to.Enter
+	cfg.Base = gate.Fence(v3.NewTransport(cfg.TLS))
 	cfg.AllowAdminRole = c.allowAdmin
 	cfg.MayWriteDomain = made.mayWrite
 	if made.Identity, err = v3.New(cfg); err != nil {
 		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)
 	}
-	gate.TryBy(made.Ping)
+	to.TryBy(made.Ping)
 	if c.known == nil {
 		c.known = map[string]*cloud{}
 	}
@@ -91,7 +91,7 @@ func (c *cloud) learn(ctx context.Context, domainID string) error {
 	}
 	all, err := c.clouds.merchants.List(ctx)
 	if err != nil {
-		return &keystone.Error{Kind: keystone.Transient, Op: "reading whose domains may be written", Err: err}
+		return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "reading whose domains may be written", Err: err}
 	}
 	names := map[string]bool{c.clouds.domain: true}
 	for _, m := range all {

@@ -10,13 +10,14 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store"
 )
 
 // newClouds are clouds over one Keystone, with a database of merchants.
 func newClouds(t *testing.T, url string, s *store.Store) *clouds {
 	t.Helper()
-	return &clouds{gates: new(upstream.Gates), domain: "default", merchants: s.Merchants(), config: func(string) (v3.Config, error) {
+	return &clouds{gates: new(gate.Gates), domain: "default", merchants: s.Merchants(), config: func(string) (v3.Config, error) {
 		return v3.Config{URL: url, Credential: v3.Credential{
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		}}, nil
@@ -109,8 +110,8 @@ func TestAKeystoneOutOfReachFailsAWriteForNow(t *testing.T) {
 	given := identity.EnsureAssignment(t.Context(), keystone.Assignment{ProjectID: "p", UserID: "u", RoleID: "r"})
 	_, taken := identity.RemoveAssignment(t.Context(), keystone.Assignment{ProjectID: "p", UserID: "u", RoleID: "r"})
 	for what, err := range map[string]error{"making": made, "removing": removed, "giving": given, "taking": taken} {
-		e, ok := errors.AsType[*keystone.Error](err)
-		if !ok || e.Kind != keystone.Unavailable || e.MaybeDone {
+		e, ok := errors.AsType[*upstream.Error](err)
+		if !ok || e.Class != upstream.Unavailable || e.MaybeDone {
 			t.Errorf("%s: got %#v, want it unavailable and certainly not done", what, err)
 		}
 	}

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 const connectHelp = `The server is TENANTRY_URL (default http://127.0.0.1:9292). Credentials are taken from the environment alone:
@@ -75,7 +75,7 @@ func (p *program) asEither(ctx context.Context) (remote, error) {
 }
 
 func ofLogin(err error) error {
-	if e, ok := errors.AsType[*keystone.Error](err); ok && (e.OwnCredential || e.Kind == keystone.Permanent) {
+	if e, ok := errors.AsType[*upstream.Error](err); ok && (e.OwnCredential || e.Class == upstream.Permanent) {
 		return exit(exitRefused, err)
 	}
 	return exit(exitUnreachable, err)

@@ -35,11 +35,11 @@ func (t *story) everythingIsThere(ctx context.Context, run client.Run, user, sco
 	if err != nil {
 		return err
 	}
-	first, err := t.identity.FindProject(ctx, keystonetest.DefaultDomain, "bs-customer-"+customer.ID)
+	first, err := t.identity.FindProject(ctx, keystonetest.DefaultDomain, keystone.CustomerTenant(customer.ID))
 	if err != nil {
 		return err
 	}
-	second, err := t.identity.FindProject(ctx, keystonetest.DefaultDomain, "bs-subscription-"+subscribed.ID)
+	second, err := t.identity.FindProject(ctx, keystonetest.DefaultDomain, keystone.SubscriptionTenant(subscribed.ID))
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (t *story) everythingIsThere(ctx context.Context, run client.Run, user, sco
 	if err != nil {
 		return err
 	}
-	tags := []string{"tenantry", "tenantry-merchant-" + t.merchant.ID, "tenantry-run-" + run.ID}
+	tags := keystone.TenantTags(run.ID, t.merchant.ID, "")
 	tagged := func(p keystone.Project) bool {
 		return !slices.ContainsFunc(tags, func(tag string) bool { return !p.HasTag(tag) })
 	}
@@ -105,7 +105,7 @@ func (t *story) oneOfEach(ctx context.Context, run client.Run) error {
 func (t *story) nothingIsLeft(ctx context.Context, run client.Run, user string) error {
 	_, customer := t.billing.Customer(ctx, t.merchant.ID, valueOf(run.Result.CustomerID))
 	_, subscribed := t.billing.Subscription(ctx, t.merchant.ID, valueOf(run.Result.SubscriptionID))
-	tenants, err := t.count(ctx, "projects", url.Values{"tags": {"tenantry-run-" + run.ID}})
+	tenants, err := t.count(ctx, "projects", url.Values{"tags": {keystone.RunTag(run.ID)}})
 	if err != nil {
 		return err
 	}

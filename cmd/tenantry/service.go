@@ -71,6 +71,10 @@ func start(ctx context.Context, o startOptions) (_ *service, err error) {
 		return nil, err
 	}
 	opened = append(opened, s.store.Close)
+	installation, err := s.store.InstallationID(ctx)
+	if err != nil {
+		return nil, exit(exitUnreachable, err)
+	}
 	listener, err := listen(ctx, o.Listen)
 	if err != nil {
 		return nil, err
@@ -87,7 +91,7 @@ func start(ctx context.Context, o startOptions) (_ *service, err error) {
 		s.billingURL = "http://" + reachable(inside.Addr()) + "/v2"
 	}
 	engine, handler, err := wire(parts{
-		Config: o.Config, store: s.store, billingURL: s.billingURL, cloud: o.Cloud, log: o.Log,
+		Config: o.Config, store: s.store, installation: installation, billingURL: s.billingURL, cloud: o.Cloud, log: o.Log,
 	})
 	if err != nil {
 		return nil, exit(exitUsage, err)

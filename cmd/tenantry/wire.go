@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
-	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -24,15 +24,16 @@ import (
 // parts is what a service is wired from.
 type parts struct {
 	Config
-	store      *store.Store
-	billingURL string // the configured one, or the embedded server's
-	cloud      func(name string) (v3.Config, error)
-	log        zerolog.Logger
+	store        *store.Store
+	installation string
+	billingURL   string // the configured one, or the embedded server's
+	cloud        func(name string) (v3.Config, error)
+	log          zerolog.Logger
 }
 
 // wire builds the engine and the HTTP API in front of it. It sends nothing to anybody.
 func wire(p parts) (*saga.Engine, http.Handler, error) {
-	var gates upstream.Gates
+	var gates gate.Gates
 	identities := &clouds{
 		config: p.cloud, merchants: p.store.Merchants(), domain: p.Domain, allowAdmin: p.AllowCloudAdminRole,
 		gates: &gates, most: p.KeystoneConnections,
@@ -43,7 +44,7 @@ func wire(p parts) (*saga.Engine, http.Handler, error) {
 	}
 	toBilling := gates.Of("billingstack", p.BillingConnections)
 	bill, err := billing.New(billing.Config{
-		URL: p.billingURL, Connections: p.BillingConnections, Wrap: saga.Fence,
+		URL: p.billingURL, Connections: p.BillingConnections, Wrap: gate.Fence,
 		Enter: toBilling.Enter,
 	})
 	if err != nil {
@@ -54,7 +55,7 @@ func wire(p parts) (*saga.Engine, http.Handler, error) {
 	clock := saga.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: identities.identity, Billing: bill, Tokens: p.store, Handover: &handover, Runs: p.store,
-		LateWindow: p.LateWindow, Now: clock.Now,
+		LateWindow: p.LateWindow, Now: clock.Now, Installation: p.installation,
 	})
 	if err != nil {
 		return nil, nil, err

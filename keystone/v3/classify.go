@@ -14,6 +14,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // purpose is what a request is for, as far as its failures depend on it.
@@ -30,14 +31,14 @@ const (
 // errIncomplete is an answer of success that lacks what it is for.
 var errIncomplete = errors.New("answer lacks what was asked for")
 
-// do makes one request, or refuses to, and turns its failure into an *keystone.Error.
+// do makes one request, or refuses to, and turns its failure into an *upstream.Error.
 func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error) error {
 	note := &call{}
 	err := request(context.WithValue(ctx, callKey{}, note))
 	if err == nil {
 		return nil
 	}
-	if inner, ok := errors.AsType[*keystone.Error](err); ok { // of a login or of the guard
+	if inner, ok := errors.AsType[*upstream.Error](err); ok { // of a login or of the guard
 		e := *inner
 		e.Op = op + ": " + inner.Op
 		return &e
@@ -49,40 +50,40 @@ func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(conte
 }
 
 // byFault classifies what came back instead of a complete answer.
-func byFault(p purpose, op string, err error, note *call) *keystone.Error {
-	e := &keystone.Error{Kind: keystone.Transient, Op: op, Err: err}
+func byFault(p purpose, op string, err error, note *call) *upstream.Error {
+	e := &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: op, Err: err}
 	var transport *url.Error
 	isTransport := errors.As(err, &transport)
 	if isTransport {
 		e.Err = transport.Err // without the URL: Op says enough
 	}
-	var marked interface{ NotSent() bool }
-	var resting interface{ RetryAfter() time.Duration }
+	kept, notSent := errors.AsType[*upstream.NotSentError](err)
 	switch {
-	case errors.As(err, &resting): // it was turned away
-		e.Kind, e.RetryAfter = keystone.Unavailable, resting.RetryAfter()
+	case notSent && kept.Circuit != "":
+		e.Class, e.RetryAfter = kept.Class(), kept.RetryAfter
 	case note.reached && p == write:
-		e.Kind, e.MaybeDone = keystone.Unknown, true
+		e.MaybeDone = true
 	case note.reached:
 	case !isTransport:
-		e.Kind = keystone.Permanent // it could not even be put together
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &marked):
+		e.Class = upstream.Permanent // it could not even be put together
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), notSent:
 	default:
-		e.Kind = keystone.Unavailable
+		e.Class = upstream.Unavailable
 	}
 	return e
 }
 
 // byAnswer classifies an answer by its status; the table is at keystone.Error.
-func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, note *call) *keystone.Error {
+func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, note *call) *upstream.Error {
 	if p == write && !note.reached {
 		p = read // the guard's, whose answer stands for the write that was not sent
 	}
 	message, own := messageOf(a.Body)
-	e := &keystone.Error{
+	e := &upstream.Error{
+		Service:    keystone.Service,
 		Op:         op,
 		Status:     a.Actual,
-		RequestID:  keystone.Clean(a.ResponseHeader.Get("X-Openstack-Request-Id")),
+		RequestID:  upstream.Clean(a.ResponseHeader.Get("X-Openstack-Request-Id")),
 		RetryAfter: retryAfter(a.ResponseHeader.Get("Retry-After"), time.Now()),
 		Message:    message,
 	}
@@ -90,36 +91,36 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 
 	switch status := a.Actual; {
 	case status < 300: // not the success that was to be expected, yet success
-		e.Kind, e.Err = keystone.Transient, errIncomplete
+		e.Class, e.Err = upstream.Transient, errIncomplete
 		if p == write {
-			e.Kind, e.MaybeDone = keystone.Unknown, true
+			e.Class, e.MaybeDone = upstream.Transient, true
 		}
 	case status < 400:
-		e.Kind = keystone.Unavailable
+		e.Class = upstream.Unavailable
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
-		e.Kind = keystone.Transient
+		e.Class = upstream.Transient
 	case status < 500:
 		classifyRefused(p, e, fromKeystone)
 	case status == http.StatusServiceUnavailable:
-		e.Kind, e.MaybeDone = keystone.Unavailable, p == write
+		e.Class, e.MaybeDone = upstream.Unavailable, p == write
 	case p == write:
-		e.Kind, e.MaybeDone = keystone.Unknown, true
+		e.Class, e.MaybeDone = upstream.Transient, true
 	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
-		e.Kind = keystone.Unavailable
+		e.Class = upstream.Unavailable
 	default:
-		e.Kind = keystone.Transient
+		e.Class = upstream.Transient
 	}
 	return e
 }
 
 // classifyRefused classifies a 4xx.
-func classifyRefused(p purpose, e *keystone.Error, fromKeystone bool) {
-	e.Kind = keystone.Permanent
+func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
+	e.Class = upstream.Permanent
 	switch {
 	case p == login:
-		e.Kind, e.OwnCredential = keystone.Unavailable, true
+		e.Class, e.OwnCredential = upstream.Unavailable, true
 	case !fromKeystone && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
-		e.Kind = keystone.Unavailable // a proxy without a Keystone behind it, or one that shuts us out
+		e.Class = upstream.Unavailable // a proxy without a Keystone behind it, or one that shuts us out
 	case (p == exchange || p == validation) && e.Status == http.StatusNotFound:
 		e.Err = keystone.ErrTokenInvalid
 	case p == exchange && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden):
@@ -127,7 +128,7 @@ func classifyRefused(p purpose, e *keystone.Error, fromKeystone bool) {
 	case e.Status == http.StatusUnauthorized,
 		e.Status == http.StatusForbidden && namesPolicyRule(e.Message),
 		e.Status == http.StatusNotFound && p != validation && sentFromDisabledProject(e.Message):
-		e.Kind, e.OwnCredential = keystone.Unavailable, true
+		e.Class, e.OwnCredential = upstream.Unavailable, true
 	case e.Status == http.StatusNotFound:
 		e.Err = keystone.ErrNotFound
 	case e.Status == http.StatusConflict:
@@ -154,7 +155,7 @@ func messageOf(body []byte) (message string, own bool) {
 	} else if message = b.Message; b.Error != nil {
 		message, own = b.Error.Message, true
 	}
-	return keystone.Clean(tokenText.ReplaceAllString(message, "[token]")), own
+	return upstream.Clean(tokenText.ReplaceAllString(message, "[token]")), own
 }
 
 // retryAfter reads seconds or a date; 0 is neither, or a time gone by.

@@ -16,6 +16,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/guard"
 )
 
 // Config says how to reach one cloud's Keystone. [FromCloud] and [FromEnv] read most of it from where OpenStack keeps it.
@@ -26,14 +27,13 @@ type Config struct {
 	// TLS may be nil. It is used only where Base is nil.
 	TLS *tls.Config
 
-	// Base sends the requests; nil means NewTransport(TLS). An error of it that has a method "NotSent() bool" answering
-	// true counts as a request that was never sent. Logins, which many calls share, come with the context values of one of them.
+	// Base sends the requests; nil means NewTransport(TLS). An [upstream.NotSentError] of it counts as a
+	// request that was never sent. Logins, which many calls share, come with the context values of one of them.
 	Base http.RoundTripper
 	// Timeout is for one request and its answer, once its turn has come; 0 means 30 s.
 	Timeout time.Duration
 	// Enter gives a request its turn, and leave is told how it ended: the status of its answer, or what came instead of
-	// one. An error, which has a method "NotSent() bool" answering true, means that the request may not be sent; one with a
-	// method "RetryAfter() time.Duration", that Keystone is out of order for so long. nil lets in everybody.
+	// one. An error is an [upstream.NotSentError]. nil lets in every request.
 	Enter func(context.Context) (leave func(status int, err error), err error)
 
 	// AllowAdminRole lets Roles resolve "admin" and the roles that imply it.
@@ -72,11 +72,11 @@ func New(cfg Config) (*Cloud, error) {
 	if enter == nil {
 		enter = func(context.Context) (func(int, error), error) { return func(int, error) {}, nil }
 	}
-	guarded := &guard{
-		endpoint: endpoint,
-		may:      cfg.MayWriteDomain,
-		next:     turn{limit{wire{base, maxAnswer}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter},
-	}
+	guarded := guard.New(guard.Options{
+		Endpoint:       endpoint,
+		MayWriteDomain: cfg.MayWriteDomain,
+		Kept:           func(ctx context.Context) { noteOf(ctx).reached = false },
+	}, turn{limit{wire{base, maxAnswer}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter})
 	c := &Cloud{
 		bare:     client(endpoint, guarded),
 		allowAll: cfg.AllowAdminRole,

@@ -67,7 +67,7 @@ func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 			leave := sync.OnceFunc(func() { <-place })
 			return func(int, error) { leave() }, nil
 		case <-ctx.Done():
-			return nil, unsent{ctx.Err()}
+			return nil, unsent(ctx.Err())
 		}
 	}
 }

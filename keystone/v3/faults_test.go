@@ -17,11 +17,12 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // classification is what a fault is made of.
 type classification struct {
-	kind      keystone.Kind
+	class     upstream.Class
 	maybeDone bool
 	own       bool
 	after     time.Duration
@@ -90,14 +91,11 @@ func listener(t *testing.T, treat func(*net.TCPConn)) string {
 	return l.Addr().String()
 }
 
-type unsent struct{ error }
-
-func (unsent) NotSent() bool   { return true }
-func (u unsent) Unwrap() error { return u.error }
+func unsent(err error) error { return &upstream.NotSentError{Err: err} }
 
 func TestFaultsAreToldApart(t *testing.T) {
 	const (
-		permanent, transient, unavailable, unknown = keystone.Permanent, keystone.Transient, keystone.Unavailable, keystone.Unknown
+		permanent, transient, unavailable, unknown = upstream.Permanent, upstream.Transient, upstream.Unavailable, upstream.Transient
 	)
 	reset := listener(t, func(c *net.TCPConn) {
 		_, _ = c.Read(make([]byte, 1))
@@ -112,79 +110,79 @@ func TestFaultsAreToldApart(t *testing.T) {
 	encrypted.Config.ErrorLog = log.New(io.Discard, "", 0)
 	encrypted.StartTLS()
 	t.Cleanup(encrypted.Close)
-	maybe := classification{kind: unknown, maybeDone: true}
+	maybe := classification{class: unknown, maybeDone: true}
 
 	for _, c := range []struct {
 		what        string
 		fault       http.RoundTripper
 		write, read classification
 	}{
-		{"400", answer(400, body(400)), classification{kind: permanent}, classification{kind: permanent}},
+		{"400", answer(400, body(400)), classification{class: permanent}, classification{class: permanent}},
 		{
 			"401 always", answer(401, own401),
-			classification{kind: unavailable, own: true},
-			classification{kind: unavailable, own: true},
+			classification{class: unavailable, own: true},
+			classification{class: unavailable, own: true},
 		},
-		{"401 from a proxy", answer(401, "<html>"), classification{kind: unavailable}, classification{kind: unavailable}},
+		{"401 from a proxy", answer(401, "<html>"), classification{class: unavailable}, classification{class: unavailable}},
 		{
 			"403 by policy", answer(403, `{"error":{"message":"You are not authorized to perform the requested action: identity:create_project."}}`),
-			classification{kind: unavailable, own: true},
-			classification{kind: unavailable, own: true},
+			classification{class: unavailable, own: true},
+			classification{class: unavailable, own: true},
 		},
-		{"403 about the thing", answer(403, body(403)), classification{kind: permanent}, classification{kind: permanent}},
-		{"403 from a proxy", answer(403, "<html>"), classification{kind: unavailable}, classification{kind: unavailable}},
-		{"404", answer(404, body(404)), classification{kind: permanent, sentinel: keystone.ErrNotFound}, classification{kind: permanent, sentinel: keystone.ErrNotFound}},
-		{"404 from a proxy", answer(404, "<html>"), classification{kind: unavailable}, classification{kind: unavailable}},
+		{"403 about the thing", answer(403, body(403)), classification{class: permanent}, classification{class: permanent}},
+		{"403 from a proxy", answer(403, "<html>"), classification{class: unavailable}, classification{class: unavailable}},
+		{"404", answer(404, body(404)), classification{class: permanent, sentinel: keystone.ErrNotFound}, classification{class: permanent, sentinel: keystone.ErrNotFound}},
+		{"404 from a proxy", answer(404, "<html>"), classification{class: unavailable}, classification{class: unavailable}},
 		{
 			"404 for a token of a disabled project", answer(404, `{"error":{"message":"Unable to validate token because project x is disabled"}}`),
-			classification{kind: unavailable, own: true},
-			classification{kind: unavailable, own: true},
+			classification{class: unavailable, own: true},
+			classification{class: unavailable, own: true},
 		},
-		{"405", answer(405, `{"message":"no"}`), classification{kind: permanent}, classification{kind: permanent}},
-		{"409 though nothing has the name", answer(409, body(409)), classification{kind: permanent, sentinel: keystone.ErrConflict}, classification{kind: permanent, sentinel: keystone.ErrConflict}},
-		{"413", answer(413, "<html>"), classification{kind: permanent}, classification{kind: permanent}},
+		{"405", answer(405, `{"message":"no"}`), classification{class: permanent}, classification{class: permanent}},
+		{"409 though nothing has the name", answer(409, body(409)), classification{class: permanent, sentinel: keystone.ErrConflict}, classification{class: permanent, sentinel: keystone.ErrConflict}},
+		{"413", answer(413, "<html>"), classification{class: permanent}, classification{class: permanent}},
 		{
 			"429 with Retry-After", answer(429, "", "Retry-After", "7"),
-			classification{kind: transient, after: 7 * time.Second},
-			classification{kind: transient, after: 7 * time.Second},
+			classification{class: transient, after: 7 * time.Second},
+			classification{class: transient, after: 7 * time.Second},
 		},
-		{"500", answer(500, body(500)), maybe, classification{kind: transient}},
-		{"502", answer(502, "<html>"), maybe, classification{kind: unavailable}},
+		{"500", answer(500, body(500)), maybe, classification{class: transient}},
+		{"502", answer(502, "<html>"), maybe, classification{class: unavailable}},
 		{
 			"503 with Retry-After", answer(503, "", "Retry-After", "120"),
-			classification{kind: unavailable, maybeDone: true, after: 2 * time.Minute},
-			classification{kind: unavailable, after: 2 * time.Minute},
+			classification{class: unavailable, maybeDone: true, after: 2 * time.Minute},
+			classification{class: unavailable, after: 2 * time.Minute},
 		},
-		{"504", answer(504, "<html>"), maybe, classification{kind: unavailable}},
-		{"redirected", answer(302, "", "Location", plain.URL), classification{kind: unavailable}, classification{kind: unavailable}},
-		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{kind: unavailable}, classification{kind: unavailable}},
-		{"no such host", elsewhere("http", "nowhere.invalid"), classification{kind: unavailable}, classification{kind: unavailable}},
-		{"no TLS there", elsewhere("https", strings.TrimPrefix(plain.URL, "http://")), classification{kind: unavailable}, classification{kind: unavailable}},
-		{"an unknown certificate", elsewhere("https", encrypted.Listener.Addr().String()), classification{kind: unavailable}, classification{kind: unavailable}},
-		{"closed at once", elsewhere("http", closed), maybe, classification{kind: transient}},
-		{"reset before the commit", elsewhere("http", reset), maybe, classification{kind: transient}},
+		{"504", answer(504, "<html>"), maybe, classification{class: unavailable}},
+		{"redirected", answer(302, "", "Location", plain.URL), classification{class: unavailable}, classification{class: unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{class: unavailable}, classification{class: unavailable}},
+		{"no such host", elsewhere("http", "nowhere.invalid"), classification{class: unavailable}, classification{class: unavailable}},
+		{"no TLS there", elsewhere("https", strings.TrimPrefix(plain.URL, "http://")), classification{class: unavailable}, classification{class: unavailable}},
+		{"an unknown certificate", elsewhere("https", encrypted.Listener.Addr().String()), classification{class: unavailable}, classification{class: unavailable}},
+		{"closed at once", elsewhere("http", closed), maybe, classification{class: transient}},
+		{"reset before the commit", elsewhere("http", reset), maybe, classification{class: transient}},
 		{
 			"reset after the commit", afterwards(&net.OpError{Op: "read", Err: syscall.ECONNRESET}),
 			maybe,
-			classification{kind: transient},
+			classification{class: transient},
 		},
-		{"a Base that says nothing of connections", roundTrip(func(*http.Request) (*http.Response, error) { return nil, io.EOF }), maybe, classification{kind: transient}},
+		{"a Base that says nothing of connections", roundTrip(func(*http.Request) (*http.Response, error) { return nil, io.EOF }), maybe, classification{class: transient}},
 		{
-			"stopped by Base", roundTrip(func(*http.Request) (*http.Response, error) { return nil, unsent{errors.New("no lease")} }),
-			classification{kind: transient},
-			classification{kind: transient},
+			"stopped by Base", roundTrip(func(*http.Request) (*http.Response, error) { return nil, unsent(errors.New("no lease")) }),
+			classification{class: transient},
+			classification{class: transient},
 		},
-		{"no TLS handshake in time", elsewhere("https", silent), classification{kind: transient}, classification{kind: transient}},
-		{"no answer in time", elsewhere("http", silent), maybe, classification{kind: transient}},
-		{"200 and a page", answer(200, "<html>", "Content-Type", "text/html"), maybe, classification{kind: transient}},
-		{"201 and a page", answer(201, "<html>", "Content-Type", "text/html"), maybe, classification{kind: transient}},
-		{"201 and nothing", answer(201, ""), maybe, classification{kind: transient}},
-		{"201 and an empty object", answer(201, "{}"), maybe, classification{kind: transient}},
-		{"201 cut off", answer(201, `{"project": {"id": "a`), maybe, classification{kind: transient}},
-		{"200 and an empty object", answer(200, "{}"), maybe, classification{kind: transient}},
-		{"200 and null", answer(200, `{"projects": null}`), maybe, classification{kind: transient}},
-		{"200 cut off", answer(200, `{"projects": [`), maybe, classification{kind: transient}},
-		{"200 without end", answer(200, `{"projects": ["`+strings.Repeat("x", 9<<20)), maybe, classification{kind: transient}},
+		{"no TLS handshake in time", elsewhere("https", silent), classification{class: transient}, classification{class: transient}},
+		{"no answer in time", elsewhere("http", silent), maybe, classification{class: transient}},
+		{"200 and a page", answer(200, "<html>", "Content-Type", "text/html"), maybe, classification{class: transient}},
+		{"201 and a page", answer(201, "<html>", "Content-Type", "text/html"), maybe, classification{class: transient}},
+		{"201 and nothing", answer(201, ""), maybe, classification{class: transient}},
+		{"201 and an empty object", answer(201, "{}"), maybe, classification{class: transient}},
+		{"201 cut off", answer(201, `{"project": {"id": "a`), maybe, classification{class: transient}},
+		{"200 and an empty object", answer(200, "{}"), maybe, classification{class: transient}},
+		{"200 and null", answer(200, `{"projects": null}`), maybe, classification{class: transient}},
+		{"200 cut off", answer(200, `{"projects": [`), maybe, classification{class: transient}},
+		{"200 without end", answer(200, `{"projects": ["`+strings.Repeat("x", 9<<20)), maybe, classification{class: transient}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t, func(cfg *v3.Config) { cfg.Timeout = 100 * time.Millisecond })
@@ -209,11 +207,11 @@ func TestFaultsAreToldApart(t *testing.T) {
 
 func compare(t *testing.T, what string, err error, want classification) {
 	t.Helper()
-	var e *keystone.Error
+	var e *upstream.Error
 	if !errors.As(err, &e) {
 		t.Fatalf("%s: got %v", what, err)
 	}
-	got := classification{e.Kind, e.MaybeDone, e.OwnCredential, e.RetryAfter, nil}
+	got := classification{e.Class, e.MaybeDone, e.OwnCredential, e.RetryAfter, nil}
 	if want.sentinel != nil && errors.Is(err, want.sentinel) {
 		got.sentinel = want.sentinel
 	}
@@ -222,19 +220,13 @@ func compare(t *testing.T, what string, err error, want classification) {
 	}
 }
 
-// resting turns requests away.
-type resting struct{ error }
-
-func (resting) NotSent() bool             { return true }
-func (resting) RetryAfter() time.Duration { return 7 * time.Second }
-
 func TestWhatIsTurnedAwayIsNotSent(t *testing.T) {
 	for what, c := range map[string]struct {
 		err  error
 		want classification
 	}{
-		"Keystone is out of order": {resting{errors.New("out of order")}, classification{kind: keystone.Unavailable, after: 7 * time.Second}},
-		"given up in line":         {unsent{context.Canceled}, classification{kind: keystone.Transient}},
+		"Keystone is out of order": {&upstream.NotSentError{Circuit: "keystone", RetryAfter: 7 * time.Second, Err: errors.New("it is down")}, classification{class: upstream.Unavailable, after: 7 * time.Second}},
+		"given up in line":         {unsent(context.Canceled), classification{class: upstream.Transient}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			shut := false
@@ -274,20 +266,20 @@ func TestFaultsOfAnExchange(t *testing.T) {
 		fault http.RoundTripper
 		want  classification
 	}{
-		{"400", answer(400, body(400)), classification{kind: keystone.Permanent}},
-		{"401", answer(401, own401), classification{kind: keystone.Permanent, sentinel: keystone.ErrNoAccess}},
-		{"401 from a proxy", answer(401, "<html>"), classification{kind: keystone.Unavailable}},
-		{"403", answer(403, body(403)), classification{kind: keystone.Permanent, sentinel: keystone.ErrNoAccess}},
-		{"404", answer(404, body(404)), classification{kind: keystone.Permanent, sentinel: keystone.ErrTokenInvalid}},
-		{"404 from a proxy", answer(404, "<html>"), classification{kind: keystone.Unavailable}},
-		{"429", answer(429, "", "Retry-After", "1"), classification{kind: keystone.Transient, after: time.Second}},
-		{"500", answer(500, body(500)), classification{kind: keystone.Transient}},
-		{"503", answer(503, ""), classification{kind: keystone.Unavailable}},
-		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{kind: keystone.Unavailable}},
-		{"answer lost", afterwards(io.EOF), classification{kind: keystone.Transient}},
-		{"201 without a token", answer(201, `{"token":{"project":{"id":"p"}}}`), classification{kind: keystone.Transient}},
-		{"201 for another project", answer(201, `{"token":{"project":{"id":"q"}}}`, "X-Subject-Token", "x"), classification{kind: keystone.Transient}},
-		{"201 cut off", answer(201, `{"token":{`, "X-Subject-Token", "x"), classification{kind: keystone.Transient}},
+		{"400", answer(400, body(400)), classification{class: upstream.Permanent}},
+		{"401", answer(401, own401), classification{class: upstream.Permanent, sentinel: keystone.ErrNoAccess}},
+		{"401 from a proxy", answer(401, "<html>"), classification{class: upstream.Unavailable}},
+		{"403", answer(403, body(403)), classification{class: upstream.Permanent, sentinel: keystone.ErrNoAccess}},
+		{"404", answer(404, body(404)), classification{class: upstream.Permanent, sentinel: keystone.ErrTokenInvalid}},
+		{"404 from a proxy", answer(404, "<html>"), classification{class: upstream.Unavailable}},
+		{"429", answer(429, "", "Retry-After", "1"), classification{class: upstream.Transient, after: time.Second}},
+		{"500", answer(500, body(500)), classification{class: upstream.Transient}},
+		{"503", answer(503, ""), classification{class: upstream.Unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{class: upstream.Unavailable}},
+		{"answer lost", afterwards(io.EOF), classification{class: upstream.Transient}},
+		{"201 without a token", answer(201, `{"token":{"project":{"id":"p"}}}`), classification{class: upstream.Transient}},
+		{"201 for another project", answer(201, `{"token":{"project":{"id":"q"}}}`, "X-Subject-Token", "x"), classification{class: upstream.Transient}},
+		{"201 cut off", answer(201, `{"token":{`, "X-Subject-Token", "x"), classification{class: upstream.Transient}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t)
@@ -307,15 +299,15 @@ func TestAFaultAtTheLoginIsNeverTheFaultOfAWrite(t *testing.T) {
 		fault http.RoundTripper
 		want  classification
 	}{
-		{"400", answer(400, body(400)), classification{kind: keystone.Unavailable, own: true}},
-		{"401", answer(401, own401), classification{kind: keystone.Unavailable, own: true}},
-		{"404", answer(404, "<html>"), classification{kind: keystone.Unavailable, own: true}},
-		{"429", answer(429, "", "Retry-After", "3"), classification{kind: keystone.Transient, after: 3 * time.Second}},
-		{"500", answer(500, body(500)), classification{kind: keystone.Transient}},
-		{"503", answer(503, ""), classification{kind: keystone.Unavailable}},
-		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{kind: keystone.Unavailable}},
-		{"answer lost", afterwards(io.EOF), classification{kind: keystone.Transient}},
-		{"201 without a token", answer(201, `{"token":{}}`), classification{kind: keystone.Transient}},
+		{"400", answer(400, body(400)), classification{class: upstream.Unavailable, own: true}},
+		{"401", answer(401, own401), classification{class: upstream.Unavailable, own: true}},
+		{"404", answer(404, "<html>"), classification{class: upstream.Unavailable, own: true}},
+		{"429", answer(429, "", "Retry-After", "3"), classification{class: upstream.Transient, after: 3 * time.Second}},
+		{"500", answer(500, body(500)), classification{class: upstream.Transient}},
+		{"503", answer(503, ""), classification{class: upstream.Unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{class: upstream.Unavailable}},
+		{"answer lost", afterwards(io.EOF), classification{class: upstream.Transient}},
+		{"201 without a token", answer(201, `{"token":{}}`), classification{class: upstream.Transient}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t)
@@ -355,11 +347,11 @@ func TestAContextThatEndsIsKnownByIt(t *testing.T) {
 		return nil, req.Context().Err()
 	}))
 	_, _, err := h.cloud.EnsureProject(ctx, tenant("1"))
-	compare(t, "while waiting", err, classification{kind: keystone.Unknown, maybeDone: true, sentinel: context.Canceled})
+	compare(t, "while waiting", err, classification{class: upstream.Transient, maybeDone: true, sentinel: context.Canceled})
 
 	h.wire.intercept(func(*http.Request) bool { return false }, nil)
 	_, _, err = h.cloud.EnsureProject(ctx, tenant("1"))
-	compare(t, "before sending", err, classification{kind: keystone.Transient, sentinel: context.Canceled})
+	compare(t, "before sending", err, classification{class: upstream.Transient, sentinel: context.Canceled})
 }
 
 func TestRetryAfterIsSecondsOrADate(t *testing.T) {
@@ -381,7 +373,7 @@ func TestErrorsHoldWhatKeystoneSaidButNoToken(t *testing.T) {
 	h.wire.intercept(isLogin, answer(404, fmt.Sprintf(`{"error":{"message":"Not recognized: %s, eyJhbGciOiJFUzI1NiJ9.eyJzdWIi\u0000"}}`, token),
 		"X-Openstack-Request-Id", "req-7"))
 	_, err := h.cloud.ExchangeToken(t.Context(), token, "p")
-	want := "exchanging a token for project p: token is not valid: Keystone answered 404 Not Found: Not recognized: [token], [token] (req-7)"
+	want := "exchanging a token for project p: token is not valid: Keystone answered 404 Not Found: Not recognized: [token], [token]\uFFFD (req-7)"
 	if err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}

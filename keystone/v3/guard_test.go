@@ -11,6 +11,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func TestTheGuardStopsWhatIsNotOurs(t *testing.T) {
@@ -122,12 +123,12 @@ func TestAWriteWhoseProjectCannotBeReadIsNotSent(t *testing.T) {
 		fault http.RoundTripper
 		want  classification
 	}{
-		{"500", answer(500, body(500)), classification{kind: keystone.Transient}},
-		{"503", answer(503, body(503)), classification{kind: keystone.Unavailable}},
-		{"401", answer(401, own401), classification{kind: keystone.Unavailable, own: true}},
-		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{kind: keystone.Unavailable}},
-		{"a page", answer(200, "<html>"), classification{kind: keystone.Transient}},
-		{"another project", answer(200, `{"project":{"id":"x","name":"bs-customer-1","domain_id":"default"}}`), classification{kind: keystone.Transient}},
+		{"500", answer(500, body(500)), classification{class: upstream.Transient}},
+		{"503", answer(503, body(503)), classification{class: upstream.Unavailable}},
+		{"401", answer(401, own401), classification{class: upstream.Unavailable, own: true}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{class: upstream.Unavailable}},
+		{"a page", answer(200, "<html>"), classification{class: upstream.Transient}},
+		{"another project", answer(200, `{"project":{"id":"x","name":"bs-customer-1","domain_id":"default"}}`), classification{class: upstream.Transient}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodGet }, c.fault)

@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // list makes one GET and reads the list that stands under the resource's name. Keystone does not page the lists that we ask for, and
@@ -34,5 +35,5 @@ func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.V
 }
 
 func notFound(op string) error {
-	return &keystone.Error{Kind: keystone.Permanent, Op: op, Err: keystone.ErrNotFound}
+	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Err: keystone.ErrNotFound}
 }

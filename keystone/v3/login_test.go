@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func TestOneLoginServesAllWhoWait(t *testing.T) {
@@ -128,7 +128,7 @@ func TestAContextThatEndsDuringASecondLoginLeavesNothingBehind(t *testing.T) {
 		return answer(401, own401)(req)
 	}))
 	_, _, err := h.cloud.EnsureProject(ctx, tenant("1"))
-	compare(t, "write", err, classification{kind: keystone.Transient, sentinel: context.Canceled})
+	compare(t, "write", err, classification{class: upstream.Transient, sentinel: context.Canceled})
 }
 
 func TestATokenIsReplacedShortlyBeforeItExpires(t *testing.T) {
@@ -175,7 +175,7 @@ func TestNothingIsSentBeforeTheFirstCall(t *testing.T) {
 func TestKeystoneMayComeUpLater(t *testing.T) {
 	h := newHouse(t)
 	h.wire.intercept(func(*http.Request) bool { return true }, elsewhere("http", "127.0.0.1:1"))
-	compare(t, "while it is down", h.cloud.Ping(t.Context()), classification{kind: keystone.Unavailable})
+	compare(t, "while it is down", h.cloud.Ping(t.Context()), classification{class: upstream.Unavailable})
 	h.wire.intercept(func(*http.Request) bool { return false }, nil)
 	if err := h.cloud.Ping(t.Context()); err != nil {
 		t.Error(err)

@@ -33,7 +33,7 @@ func (c *Cloud) Domain(ctx context.Context, nameOrID string) (keystone.Domain, e
 
 func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Domain, err error) {
 	op := fmt.Sprintf("finding domain %q", nameOrID)
-	if validID(nameOrID) {
+	if keystone.ValidID(nameOrID) {
 		err = c.do(ctx, read, op, func(ctx context.Context) error {
 			var answer struct {
 				Domain keystone.Domain `json:"domain"`
@@ -110,7 +110,7 @@ func (c *Cloud) createProject(ctx context.Context, n keystone.NewProject) (p key
 		err := projects.Create(ctx, c.identity, projects.CreateOpts{
 			Name: n.Name, DomainID: n.DomainID, Description: n.Description, Tags: tags,
 		}).ExtractInto(&answer)
-		if p = answer.Project; err == nil && (!validID(p.ID) || p.Name != n.Name || p.DomainID != n.DomainID) {
+		if p = answer.Project; err == nil && (!keystone.ValidID(p.ID) || p.Name != n.Name || p.DomainID != n.DomainID) {
 			return errIncomplete
 		}
 		return err

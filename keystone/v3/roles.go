@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Roles implements [keystone.Identity]. What a role implies is read with it; where Keystone does not tell, no role is resolved.
@@ -49,7 +50,7 @@ func (c *Cloud) forgetRoles() {
 func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error) {
 	op := fmt.Sprintf("finding role %q", name)
 	refused := func(why string) error {
-		return &keystone.Error{Kind: keystone.Permanent, Op: op, Message: why, Err: keystone.ErrRefusedRole}
+		return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: why, Err: keystone.ErrRefusedRole}
 	}
 	if !c.allowAll && isAdmin(name) {
 		return keystone.Role{}, refused("name another role, or allow cloud admin roles")
@@ -64,7 +65,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 		return keystone.Role{}, err
 	}
 	for _, r := range found {
-		if r.Name != name || r.DomainID != "" || !validID(r.ID) {
+		if r.Name != name || r.DomainID != "" || !keystone.ValidID(r.ID) {
 			continue
 		}
 		if !c.allowAll {

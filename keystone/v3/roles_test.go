@@ -7,6 +7,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func TestRolesThatOpenTheWholeCloudAreRefused(t *testing.T) {
@@ -37,7 +38,7 @@ func TestARoleWhoseImplicationsAreNotToldIsNotResolved(t *testing.T) {
 	h.wire.intercept(func(r *http.Request) bool { return r.URL.Path == "/v3/role_inferences" },
 		answer(403, `{"error":{"message":"You are not authorized to perform the requested action: identity:list_role_inference_rules."}}`))
 	_, err := h.cloud.Roles(t.Context(), []string{"member"})
-	compare(t, "resolve", err, classification{kind: keystone.Unavailable, own: true})
+	compare(t, "resolve", err, classification{class: upstream.Unavailable, own: true})
 }
 
 func TestARoleIsResolvedOnce(t *testing.T) {
@@ -70,16 +71,16 @@ func TestIDsThatWouldLeadElsewhereAreNotSent(t *testing.T) {
 			{ProjectID: good.ProjectID, UserID: id, RoleID: good.RoleID},
 			{ProjectID: good.ProjectID, UserID: good.UserID, RoleID: id},
 		} {
-			compare(t, "ensure", h.cloud.EnsureAssignment(t.Context(), a), classification{kind: keystone.Permanent})
-			compare(t, "remove", only(h.cloud.RemoveAssignment(t.Context(), a)), classification{kind: keystone.Permanent})
+			compare(t, "ensure", h.cloud.EnsureAssignment(t.Context(), a), classification{class: upstream.Permanent})
+			compare(t, "remove", only(h.cloud.RemoveAssignment(t.Context(), a)), classification{class: upstream.Permanent})
 			_, err := h.cloud.HasAssignment(t.Context(), a)
-			compare(t, "has", err, classification{kind: keystone.Permanent})
+			compare(t, "has", err, classification{class: upstream.Permanent})
 		}
 		_, err := h.cloud.AssignedRoles(t.Context(), id, "u")
-		compare(t, "list", err, classification{kind: keystone.Permanent})
+		compare(t, "list", err, classification{class: upstream.Permanent})
 		_, err = h.cloud.ExchangeToken(t.Context(), "token", id)
-		compare(t, "exchange", err, classification{kind: keystone.Permanent})
-		compare(t, "remove project", only(h.cloud.RemoveProject(t.Context(), keystone.Project{ID: id}, "m")), classification{kind: keystone.Permanent})
+		compare(t, "exchange", err, classification{class: upstream.Permanent})
+		compare(t, "remove project", only(h.cloud.RemoveProject(t.Context(), keystone.Project{ID: id}, "m")), classification{class: upstream.Permanent})
 	}
 	if got := h.wire.requests(); len(got) != 0 {
 		t.Errorf("sent %v", got)

@@ -12,6 +12,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // ValidateToken implements [keystone.Identity].
@@ -135,12 +136,12 @@ func isToken(s string) bool {
 }
 
 func tokenInvalid(op string) error {
-	return &keystone.Error{Kind: keystone.Permanent, Op: op, Err: keystone.ErrTokenInvalid}
+	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Err: keystone.ErrTokenInvalid}
 }
 
 // withoutToken takes the user's token out of Keystone's message, which may repeat it.
 func withoutToken(err error, token string) error {
-	var e *keystone.Error
+	var e *upstream.Error
 	if !errors.As(err, &e) || !strings.Contains(e.Message, token) {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // NewTransport is the HTTP transport of a [Cloud] whose Config names no Base. tlsConfig may be nil.
@@ -91,16 +93,15 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // neverSent tells the errors that come before the first byte of a request from those that may come after it, for a Base that
-// does not report its connections to httptrace. One that stops a request by itself says so by a method NotSent.
+// does not report its connections to httptrace. One that keeps a request back says so by an [upstream.NotSentError].
 func neverSent(err error) bool {
 	var (
-		marked interface{ NotSent() bool }
 		dns    *net.DNSError
 		verify *tls.CertificateVerificationError
 		record tls.RecordHeaderError
 		op     *net.OpError
 	)
-	return errors.As(err, &marked) && marked.NotSent() ||
+	return upstream.NotSent(err) ||
 		errors.As(err, &dns) || errors.As(err, &verify) || errors.As(err, &record) ||
 		errors.As(err, &op) && op.Op == "dial"
 }

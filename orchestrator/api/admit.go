@@ -149,7 +149,7 @@ func (a *admission) ofToken(err error) error {
 // member wants the user to have a role on the customer's tenant. Without the tenant nobody has.
 func (a *admission) member(ctx context.Context, order Subscription) error {
 	refused := refuse(userNotOfCustomer, "the user has no role on the customer's tenant")
-	project, err := a.identity.FindProject(ctx, order.DomainID, "bs-customer-"+order.CustomerID)
+	project, err := a.identity.FindProject(ctx, order.DomainID, keystone.CustomerTenant(order.CustomerID))
 	if errors.Is(err, keystone.ErrNotFound) {
 		return refused
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
-	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // The security schemes of the document.
@@ -31,7 +31,7 @@ func (w caller) String() string {
 	if w.merchant != nil {
 		return "portal with key " + w.key
 	}
-	return keystone.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
+	return upstream.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
 }
 
 // sees tells whether the runs of a merchant are shown to the caller.
@@ -56,7 +56,9 @@ func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 			c.Set(contextCaller, w)
 			if w.merchant != nil {
 				r := c.Request()
-				c.SetRequest(r.WithContext(saga.OnBehalfOf(r.Context(), w.merchant.ID)))
+				on := upstream.CallerOf(r.Context())
+				on.Merchant = w.merchant.ID
+				c.SetRequest(r.WithContext(upstream.WithCaller(r.Context(), on)))
 			}
 			return next(c)
 		}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 const (
@@ -24,17 +27,28 @@ const (
 
 var globalID = regexp.MustCompile(`^req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$`)
 
-// identify gives every request an id.
+// identify gives every request an id. The calls that are made for it carry the caller's global request id if it sent one, else
+// the request's own.
 func (s *server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := "req-" + uuid.NewString()
 		c.Set(contextRequestID, id)
+		r := c.Request()
+		c.SetRequest(r.WithContext(upstream.WithCaller(r.Context(), upstream.Caller{RequestID: cmp.Or(globalRequestID(r), id)})))
 		h := c.Response().Header()
 		h.Set(headerRequestID, id)
 		h.Set(echo.HeaderXContentTypeOptions, "nosniff")
 		h.Set(echo.HeaderCacheControl, "no-store")
 		return next(c)
 	}
+}
+
+// globalRequestID is what the caller calls its request in all services; empty if it sent none that is valid.
+func globalRequestID(r *http.Request) string {
+	if given := r.Header.Get(headerRequestID); globalID.MatchString(given) {
+		return given
+	}
+	return ""
 }
 
 func requestID(c echo.Context) string {
@@ -52,7 +66,7 @@ func (s *server) logAccess(next echo.HandlerFunc) echo.HandlerFunc {
 		line := s.Log.Info().Str("request_id", requestID(c)).Str("method", c.Request().Method).
 			Str("path", c.Request().URL.Path).Int("status", c.Response().Status).
 			Dur("ms", time.Since(began)).Str("remote", c.Request().RemoteAddr)
-		if given := c.Request().Header.Get(headerRequestID); globalID.MatchString(given) {
+		if given := globalRequestID(c.Request()); given != "" {
 			line = line.Str("global_request_id", given)
 		}
 		if who, ok := c.Get(contextCaller).(caller); ok {

@@ -16,10 +16,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/tenantry/tenantry/billing"
-	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // problemError is an answer other than the one that was asked for.
@@ -66,15 +65,8 @@ func problem(err error) *problemError {
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return routing(e)
 	}
-	if e, ok := errors.AsType[*keystone.Error](err); ok {
-		r := unavailable("keystone", "Keystone", e.RetryAfter, err)
-		r.upstream.Status, r.upstream.RequestID = some(e.Status), some(e.RequestID)
-		return r
-	}
-	if e, ok := errors.AsType[*billing.Error](err); ok {
-		r := unavailable("billingstack", "BillingStack", e.RetryAfter, err)
-		r.upstream.Status = some(e.Status)
-		return r
+	if e, ok := errors.AsType[*upstream.Error](err); ok {
+		return unavailable(e, err)
 	}
 	switch {
 	case errors.Is(err, saga.ErrNotFound):
@@ -112,10 +104,10 @@ func cutOff(err error) bool {
 // defaultRetry is told to who has to come again and nobody knows when.
 const defaultRetry = 5 * time.Second
 
-func unavailable(service, name string, retryAfter time.Duration, cause error) *problemError {
+func unavailable(e *upstream.Error, cause error) *problemError {
 	return &problemError{
-		kind: upstreamUnavailable, detail: name + " could not be asked", retryAfter: cmp.Or(retryAfter, defaultRetry),
-		upstream: &Upstream{Service: service}, cause: cause,
+		kind: upstreamUnavailable, detail: e.Service.Name + " could not be asked", retryAfter: cmp.Or(e.RetryAfter, defaultRetry),
+		upstream: &Upstream{Service: e.Service.ID, Status: some(e.Status), RequestID: some(e.RequestID)}, cause: cause,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // standIn is a short workflow in the place of the real one: a customer, a token that is handed over, a subscription. It
@@ -66,14 +67,14 @@ func (s *standIn) workflow() saga.Workflow[order] {
 	return saga.Workflow[order]{
 		Name: "subscribe", Version: 1, Title: "a short one",
 		Classify: func(err error) saga.Classification {
-			v := saga.Classification{Kind: saga.Transient, Failure: saga.Failure{
+			v := saga.Classification{Class: upstream.Transient, Failure: saga.Failure{
 				Code: "Toy Fault", Detail: err.Error(), FixBy: saga.FixByOperator, Service: "keystone", Status: 409,
 			}}
 			switch {
 			case errors.Is(err, errRefused):
-				v.Kind = saga.Permanent
+				v.Class = upstream.Permanent
 			case errors.Is(err, errBlocked):
-				v.Kind = saga.Blocked
+				v.Class = upstream.Blocked
 			}
 			return v
 		},

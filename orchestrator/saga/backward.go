@@ -3,6 +3,8 @@ package saga
 import (
 	"slices"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // turnBack begins the compensation.
@@ -132,7 +134,7 @@ func (w *executor) undone(row *StepRow, o outcome, now time.Time) {
 		row.UnknownAt = &now
 	}
 	w.tell(event)
-	if found.Kind == Permanent || found.Kind == Blocked {
+	if found.Class == upstream.Permanent || found.Class == upstream.Blocked {
 		row.State = StepUndoFailed
 		w.tell(Event{Kind: EventUndoFailed, Step: row.Name, Attempt: o.call.Attempt, Failure: row.Error})
 		return

@@ -2,21 +2,14 @@ package saga
 
 import (
 	"context"
-	"net/http"
-	"net/http/httptrace"
+	"errors"
 	"sync"
-	"sync/atomic"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ErrLeaseLost is why a call's context ended, or its request was not sent: the replica's lease is not sure any more.
-var ErrLeaseLost error = leaseLostError{}
-
-type leaseLostError struct{}
-
-func (leaseLostError) Error() string { return "the lease of this replica ended" }
-
-// NotSent tells the clients of the upstreams that Fence let nothing out.
-func (leaseLostError) NotSent() bool { return true }
+// ErrLeaseLost is why a call's context ended, or its request was not sent: the replica's lease is not certain any more.
+var ErrLeaseLost = errors.New("the lease of this replica ended")
 
 // Call is one attempt of a Do or Undo, as they find it in their context.
 type Call struct {
@@ -30,7 +23,6 @@ type Call struct {
 	// Re-check: the run has ended, and others about its subject may have come after it. An Undo leaves what might be theirs.
 	Recheck bool
 
-	lease func() error
 	token string
 
 	mu        sync.Mutex
@@ -47,12 +39,7 @@ func CallOf(ctx context.Context) *Call {
 	if c, ok := ctx.Value(callKey{}).(*Call); ok {
 		return c
 	}
-	return &Call{lease: func() error { return nil }}
-}
-
-// OnBehalfOf gives a context for calls outside of a run that are made for a merchant: CallOf tells whose they are.
-func OnBehalfOf(ctx context.Context, merchant string) context.Context {
-	return context.WithValue(ctx, callKey{}, &Call{Merchant: merchant, lease: func() error { return nil }})
+	return &Call{}
 }
 
 // Made records an object that this step made or adopted; it is stored with the outcome, whatever that is.
@@ -81,34 +68,17 @@ func (c *Call) DropToken() {
 	c.dropToken = true
 }
 
-// Fence goes around the transport of an upstream's client. Before a request of a step is handed on, and again just before
-// it is written, when its connection stands, it checks that the replica still holds its lease, so that a process that
-// slept past it writes nothing; and it notes the upstream's request id for the attempt's event. Requests outside of a step pass.
-func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
+// withCall is the context of one attempt: the step finds its Call there, and the upstreams' transports their caller.
+func withCall(ctx context.Context, c *Call, mayWrite func() error) context.Context {
+	ctx = upstream.WithCaller(ctx, upstream.Caller{
+		Merchant: c.Merchant, RequestID: "req-" + c.RunID, MayWrite: mayWrite, Answered: c.answered,
+	})
+	return context.WithValue(ctx, callKey{}, c)
+}
 
-type fence struct{ next http.RoundTripper }
-
-// RoundTrip sends the request if the lease still holds.
-func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
-	c := CallOf(req.Context())
-	if err := c.lease(); err != nil {
-		return nil, err
-	}
-	var kept atomic.Bool
-	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		if c.lease() != nil {
-			kept.Store(true)
-			_ = info.Conn.Close() // net/http asks nobody any more before it writes, but on a closed connection it cannot
-		}
-	}}
-	resp, err := f.next.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
-	if err != nil && kept.Load() {
-		return nil, ErrLeaseLost
-	}
-	if err == nil {
-		c.mu.Lock()
-		c.requestID = Clean(resp.Header.Get("X-Openstack-Request-Id"))
-		c.mu.Unlock()
-	}
-	return resp, err
+// answered notes the id that an upstream gave to the last request of the attempt, for its event.
+func (c *Call) answered(requestID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requestID = requestID
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Options is what an Engine is made of. Zero durations and numbers mean the usual values.
@@ -134,7 +136,7 @@ func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
 	}
 	n := NewRun{Run: run, Token: q.Token, TokenExpiresAt: q.TokenExpiresAt}
 	accepted := Event{
-		RunID: run.ID, Seq: 1, At: run.CreatedAt, Kind: EventAccepted, Who: Clean(q.Who), Why: Clean(q.Why),
+		RunID: run.ID, Seq: 1, At: run.CreatedAt, Kind: EventAccepted, Who: upstream.Clean(q.Who), Why: upstream.Clean(q.Why),
 	}
 	run.Seq, run.Version = 1, 1
 	n.Events = []Event{accepted}

@@ -1,7 +1,6 @@
 package saga
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,7 +91,7 @@ func (w *executor) fly(name string) {
 	_, item, _ := strings.Cut(name, "/")
 	c := &Call{
 		RunID: w.run.ID, Merchant: w.run.Merchant, Step: name, Item: item, Attempt: row.Attempts, LookFirst: row.Unknowns > 0,
-		Undo: row.State == StepUndoing, Recheck: w.run.State == Compensated, lease: w.lease.check, token: w.token,
+		Undo: row.State == StepUndoing, Recheck: w.run.State == Compensated, token: w.token,
 	}
 	do := code.do
 	if c.Undo {
@@ -101,7 +100,7 @@ func (w *executor) fly(name string) {
 	state, err := w.currentState()
 	o := outcome{step: name, undo: c.Undo, startedAt: w.engine.Clock.Now(), call: c}
 	w.flying[name] = true
-	ctx := context.WithValue(w.lease.ctx, callKey{}, c)
+	ctx := withCall(w.lease.ctx, c, w.lease.check)
 	go func() {
 		defer func() {
 			if v := recover(); v != nil {

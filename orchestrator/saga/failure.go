@@ -2,9 +2,9 @@ package saga
 
 import (
 	"errors"
-	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // FixBy says who can do something about a failure.
@@ -30,24 +30,13 @@ type Failure struct {
 	At        time.Time `json:"at"`
 
 	Unavailable bool `json:"unavailable,omitempty"` // the upstream was out of order
-	// Upstream names one that is left alone for now, so that nothing was sent: see Options.Down.
+	// Upstream names one whose circuit was open, so that nothing was sent: see Options.Down.
 	Upstream string `json:"upstream,omitempty"`
 }
 
-// Kind says what an error means for the run.
-type Kind int
-
-// The kinds of errors.
-const (
-	Transient   Kind = iota // try again soon
-	Permanent               // trying again cannot help: the step failed
-	Unavailable             // the upstream, or our credential there, is out of order: wait; the deadline stands still
-	Blocked                 // an operator must decide first
-)
-
 // Classification is what Workflow.Classify says of an error.
 type Classification struct {
-	Kind       Kind
+	Class      upstream.Class
 	MaybeDone  bool          // the effect may have taken place, now or later
 	RetryAfter time.Duration // what the upstream asked for; 0: nothing
 	Failure    Failure
@@ -81,20 +70,4 @@ func skipped(err error) (why string, ok bool) {
 	var s SkipError
 	ok = errors.As(err, &s)
 	return s.Why, ok
-}
-
-// maxText is how much of a text from outside is stored, in bytes.
-const maxText = 1024
-
-// Clean makes a text from an upstream fit to be stored: valid UTF-8 without NUL, at most 1 KiB.
-func Clean(text string) string {
-	text = strings.ReplaceAll(strings.ToValidUTF8(text, "�"), "\x00", "�")
-	if len(text) <= maxText {
-		return text
-	}
-	cut := maxText
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut]
 }

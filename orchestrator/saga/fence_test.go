@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
@@ -25,7 +26,7 @@ func (c *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 	w := newWorld()
 	out := &transport{}
-	fenced := saga.Fence(out)
+	fenced := gate.Fence(out)
 	send := func(ctx context.Context) error { return post(ctx, fenced, "http://upstream") }
 	result := make(chan error, 1)
 	w.hooks["do a"] = func(ctx context.Context, _ int) error { return send(ctx) }
@@ -47,10 +48,10 @@ func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 // It may also have slept while the connection was made, which takes longer than anything else before a request is written.
 func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
 	var sent atomic.Int64
-	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent.Add(1) }))
-	defer upstream.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent.Add(1) }))
+	defer server.Close()
 	connecting, lost, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	fenced := saga.Fence(&http.Transport{
+	fenced := gate.Fence(&http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			close(connecting)
@@ -61,7 +62,7 @@ func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
 	w := newWorld()
 	w.hooks["do a"] = func(ctx context.Context, _ int) error {
 		go func() { <-ctx.Done(); close(lost) }()
-		result <- post(ctx, fenced, upstream.URL)
+		result <- post(ctx, fenced, server.URL)
 		return nil
 	}
 	cut := &mortal{}

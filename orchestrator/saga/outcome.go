@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // outcome is what came of one attempt.
@@ -100,7 +102,7 @@ func (w *executor) did(row *StepRow, o outcome, now time.Time) {
 	}
 	if why, ok := skipped(o.err); ok && row.Optional {
 		row.State, row.Error, row.EndedAt = StepSkipped, nil, &now
-		event.Kind, event.Why = EventSkipped, Clean(why)
+		event.Kind, event.Why = EventSkipped, upstream.Clean(why)
 		w.tell(event)
 		return
 	}
@@ -116,23 +118,23 @@ func (w *executor) did(row *StepRow, o outcome, now time.Time) {
 		row.State = StepUnknown
 	}
 	if late := w.overdue(found, now); late != "" {
-		found.Kind = Permanent
-		row.Error.Code, row.Error.Detail = "deadline-exceeded", Clean(late+": "+row.Error.Detail)
+		found.Class = upstream.Permanent
+		row.Error.Code, row.Error.Detail = "deadline-exceeded", upstream.Clean(late+": "+row.Error.Detail)
 	}
 	w.tell(event)
-	switch found.Kind {
-	case Permanent:
+	switch found.Class {
+	case upstream.Permanent:
 		row.State, row.EndedAt = StepFailed, &now
 		if w.parked != nil && w.parked.Step != "" { // for a sibling that needs a person: that is void now
 			w.parked = nil
 		}
 		w.tell(Event{Kind: EventStepFailed, Step: row.Name, Attempt: o.call.Attempt, Failure: row.Error})
-	case Blocked:
+	case upstream.Blocked:
 		if w.run.Cause != nil || w.failed() != nil { // it is being undone, or will be
 			return
 		}
 		w.park(Reason{Kind: WaitsForOperator, Failure: *row.Error})
-	case Transient, Unavailable:
+	case upstream.Transient, upstream.Unavailable:
 		at := now.Add(retryIn(w.run.ID, row.Name, row.Attempts, found))
 		row.RetryAt = &at
 	}
@@ -140,7 +142,7 @@ func (w *executor) did(row *StepRow, o outcome, now time.Time) {
 
 // overdue says which limit a failed attempt has passed.
 func (w *executor) overdue(v Classification, now time.Time) string {
-	if v.Kind != Transient && v.Kind != Unavailable {
+	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
 		return ""
 	}
 	worked := w.run.Worked
@@ -150,7 +152,7 @@ func (w *executor) overdue(v Classification, now time.Time) string {
 	switch {
 	case now.Sub(w.run.BudgetFrom) > w.engine.GiveUpAfter:
 		return fmt.Sprintf("not finished within %s", w.engine.GiveUpAfter)
-	case v.Kind == Transient && worked > w.engine.Deadline:
+	case v.Class == upstream.Transient && worked > w.engine.Deadline:
 		return fmt.Sprintf("not finished within %s of work", w.engine.Deadline)
 	}
 	return ""
@@ -162,18 +164,18 @@ func (w *executor) classify(o outcome, now time.Time) Classification {
 	p, panicked := errors.AsType[panicError](o.err)
 	switch {
 	case errors.Is(o.err, ErrLeaseLost):
-		found = Classification{Kind: Transient, MaybeDone: true, Failure: Failure{Code: "lease-lost", Detail: o.err.Error()}}
+		found = Classification{Class: upstream.Transient, MaybeDone: true, Failure: Failure{Code: "lease-lost", Detail: o.err.Error()}}
 	case panicked:
-		found = Classification{Kind: Blocked, MaybeDone: true, Failure: Failure{
+		found = Classification{Class: upstream.Blocked, MaybeDone: true, Failure: Failure{
 			Code: "step-panicked", Detail: p.Error(), FixBy: FixByOperator,
 		}}
 	default:
 		found = w.def.classify(o.err)
 	}
-	found.Failure.Detail = Clean(found.Failure.Detail)
-	found.Failure.RequestID = Clean(found.Failure.RequestID)
+	found.Failure.Detail = upstream.Clean(found.Failure.Detail)
+	found.Failure.RequestID = upstream.Clean(found.Failure.RequestID)
 	found.Failure.Step, found.Failure.At = o.step, now
-	found.Failure.Unavailable = found.Kind == Unavailable
+	found.Failure.Unavailable = found.Class == upstream.Unavailable
 	if found.Failure.FixBy == "" {
 		found.Failure.FixBy = FixByNobody
 	}

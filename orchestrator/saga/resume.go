@@ -3,6 +3,8 @@ package saga
 import (
 	"fmt"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // maxTakeOvers is how often a run is claimed without a step coming to a result before it is held: what kills one
@@ -76,13 +78,13 @@ func (w *executor) consume() {
 		return
 	}
 	for _, v := range actions {
-		event := Event{Kind: EventAction, Action: string(v.Name), Step: v.Step, Who: v.Who, Why: Clean(v.Why)}
+		event := Event{Kind: EventAction, Action: string(v.Name), Step: v.Step, Who: v.Who, Why: upstream.Clean(v.Why)}
 		err := w.run.accepts(v)
 		if w.run.State.Ended() { // since it was asked: a retry starts another run then, which is not for this one to do
 			err = &RefusedError{v.Name, fmt.Sprintf("the run is %s", w.run.State)}
 		}
 		if err != nil {
-			event.Failure = &Failure{Code: "refused", Detail: Clean(err.Error()), FixBy: FixByNobody, At: w.engine.Clock.Now()}
+			event.Failure = &Failure{Code: "refused", Detail: upstream.Clean(err.Error()), FixBy: FixByNobody, At: w.engine.Clock.Now()}
 			w.tell(event)
 		} else {
 			w.tell(event)
@@ -95,7 +97,7 @@ func (w *executor) consume() {
 // apply changes the run as an action that fits its state wants it.
 func (w *executor) apply(v Action) {
 	run, now := w.run, w.engine.Clock.Now()
-	why := Failure{Detail: Clean(v.Why), FixBy: FixByNobody, At: now}
+	why := Failure{Detail: upstream.Clean(v.Why), FixBy: FixByNobody, At: now}
 	switch v.Name {
 	case Retry:
 		w.goOn(now)

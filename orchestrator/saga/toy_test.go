@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/store"
 )
 
@@ -88,16 +89,16 @@ var (
 )
 
 func classify(err error) saga.Classification {
-	v := saga.Classification{Kind: saga.Transient, Failure: saga.Failure{Code: "toy", Detail: err.Error()}}
+	v := saga.Classification{Class: upstream.Transient, Failure: saga.Failure{Code: "toy", Detail: err.Error()}}
 	switch {
 	case errors.Is(err, errRefused):
-		v.Kind = saga.Permanent
+		v.Class = upstream.Permanent
 	case errors.Is(err, errLost):
 		v.MaybeDone = true
 	case errors.Is(err, errDown):
-		v.Kind = saga.Unavailable
+		v.Class = upstream.Unavailable
 	case errors.Is(err, errNeedsPerson):
-		v.Kind = saga.Blocked
+		v.Class = upstream.Blocked
 	}
 	return v
 }

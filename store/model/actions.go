@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // AddAction stores an action and makes the run due if nobody works on it: see saga.Store.
@@ -23,7 +24,7 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 	if r.Replica == "" {
 		r.DueAt = maybeMoment(&now)
 	}
-	v.ID, v.Who, v.Why, v.At = now.UnixMicro(), saga.Clean(v.Who), saga.Clean(v.Why), moment(v.At)
+	v.ID, v.Who, v.Why, v.At = now.UnixMicro(), upstream.Clean(v.Who), upstream.Clean(v.Why), moment(v.At)
 	at, taken := s.place(v.ID)
 	for taken { // two actions may be asked for in one microsecond
 		v.ID++

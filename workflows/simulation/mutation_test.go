@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/workflows"
 )
 
 // mutations break the engine, its store or its steps on purpose.
 type mutations struct {
 	steps      func(*saga.Workflow[workflows.Order])
-	transport  func(http.RoundTripper) http.RoundTripper // instead of saga.Fence
+	transport  func(http.RoundTripper) http.RoundTripper // instead of gate.Fence
 	runs       func(saga.Filter) bool                    // which runs the steps do not see
 	lateWindow time.Duration
 	untried    bool // upstreams that are left alone
@@ -94,7 +95,7 @@ var mutants = map[string]mutations{
 		return o.CustomerTenantID
 	}),
 	"requests leave without a lease":      {transport: func(next http.RoundTripper) http.RoundTripper { return next }},
-	"undos look at nothing":               {transport: func(next http.RoundTripper) http.RoundTripper { return saga.Fence(blind{next}) }},
+	"undos look at nothing":               {transport: func(next http.RoundTripper) http.RoundTripper { return gate.Fence(blind{next}) }},
 	"checkpoints are not fenced":          {unfenced: true},
 	"rechecks leave roles":                unrechecked("assign-customer-role"),
 	"rechecks leave tenants":              unrechecked("create-customer-tenant"),

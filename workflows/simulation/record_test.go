@@ -30,7 +30,13 @@ type record struct {
 // recordedAs maps the words that are stored today to those of the commit that records are compared with.
 var recordedAs = map[string]string{"action": "verb", "rechecked": "probed", "late-window": "settle", "subject-rechecked": "subject-probed"}
 
-func recorded(word string) string { return cmp.Or(recordedAs[word], word) }
+// recorded also makes codes alike that were drawn apart differently there: a read of Keystone without an answer was called
+// busy, a read of BillingStack was not.
+func recorded(word string) string {
+	word = strings.Replace(word, "billingstack-", "billing-", 1)
+	word = strings.Replace(word, "-no-answer", "-busy", 1)
+	return cmp.Or(recordedAs[word], word)
+}
 
 // parts are what is compared.
 func (r *record) parts() [][]string { return [][]string{r.events, r.writes, r.checkpoints} }
@@ -121,6 +127,7 @@ func (r *record) wrote(req *http.Request, body []byte, answer *http.Response) {
 	if bytes.Contains(body, []byte(`"auth"`)) {
 		body = nil
 	}
+	body = bytes.ReplaceAll(body, []byte(`,"tenantry-installation-`+installation+`"`), nil) // the records compared with are older
 	r.add(&r.writes, "%s %s %s: %d", req.Method, req.URL.RequestURI(), body, status)
 }
 

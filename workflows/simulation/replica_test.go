@@ -15,7 +15,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/saga"
-	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/workflows"
 )
 
@@ -32,6 +32,9 @@ type replica struct {
 	admitting string // the request that is being looked at
 }
 
+// installation is the id of the simulated one.
+const installation = "simulated"
+
 // defaultLateWindow is the engine's.
 const defaultLateWindow = 90 * time.Second
 
@@ -46,7 +49,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 		return w.driver.after(r.host, d, r.name+" timer", f)
 	}
 	clock.Yield = func(who string) { w.driver.sleep(time.Microsecond, r.name+" "+who+" yields") }
-	gates := &upstream.Gates{} // with room for all: who waits in one line with others is left to chance
+	gates := &gate.Gates{} // with room for all: who waits in one line with others is left to chance
 	toKeystone, toBilling := gates.Of("keystone/default", 1<<10), gates.Of("billingstack", 1<<10)
 	identity := w.newIdentity(r, toKeystone)
 	bill, err := billing.New(billing.Config{URL: "http://billing/v2", Connections: 1 << 10, Enter: toBilling.Enter, Wrap: func(http.RoundTripper) http.RoundTripper {
@@ -58,11 +61,11 @@ func (w *world) startReplica(off time.Duration) *replica {
 		toBilling.TryBy(bill.Ping)
 	}
 	var handover workflows.Handover
-	records := gate{r, w.store}
+	records := link{r, w.store}
 	deps := workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
 		Billing:  bill, Tokens: records, Handover: &handover, Runs: shortsighted{records, w.runs}, LateWindow: cmp.Or(w.lateWindow, defaultLateWindow),
-		Now: clock.Now,
+		Now: clock.Now, Installation: installation,
 	}
 	subscribe := workflows.Subscribe(deps)
 	if w.steps != nil {
@@ -99,7 +102,7 @@ func (r *replica) hasEnded() bool {
 	return r.ended
 }
 
-func (w *world) newIdentity(r *replica, gate *upstream.Gate) keystone.Identity {
+func (w *world) newIdentity(r *replica, gate *gate.Gate) keystone.Identity {
 	cloud, err := v3.New(v3.Config{
 		URL: "http://keystone/v3",
 		Credential: v3.Credential{

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
 // wire carries HTTP requests to a handler in this process.
@@ -95,7 +96,7 @@ func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
 	if w.transport != nil {
 		return w.transport(next)
 	}
-	return saga.Fence(next)
+	return gate.Fence(next)
 }
 
 // login is the name of the service's own: whichever step needs it first makes it for all.

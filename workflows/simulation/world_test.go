@@ -55,7 +55,7 @@ type world struct {
 
 // simulate runs a plan to its end, when nothing goes wrong any more and everything has come to rest, and checks it.
 func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
-	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now), seen: workflowstest.Seen{Texts: map[string]string{}}}
+	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now), seen: workflowstest.Seen{Installation: installation, Texts: map[string]string{}}}
 	fates := p.fates(time.Now())
 	w.driver = newDriver(p.Seed, func(c call) fate {
 		if w.calm && !c.recheck {

@@ -47,14 +47,17 @@ func noOrphan(v *view, broken report) {
 	}
 	for _, p := range v.Now.Projects {
 		theirs := has(v.Others.Projects, func(o keystone.Project) bool { return o.ID == p.ID })
-		if !theirs && !has(v.ordered, func(x ordered) bool { return x.tenant(p) }) {
+		if !theirs && !has(v.ordered, func(x ordered) bool { return x.tenant(p, v.Installation) }) {
 			broken("", "no run has made it", "project "+p.ID+" "+p.Name)
 		}
 	}
 }
 
-// tenant tells whether the project is one of the run's two, with the marks of the run and its merchant.
-func (x ordered) tenant(p keystone.Project) bool {
+// tenant reports whether the project is one of the run's two, with the tags of the run, its merchant and the installation.
+func (x ordered) tenant(p keystone.Project, installation string) bool {
+	if installation != "" && !p.HasTag("tenantry-installation-"+installation) {
+		return false
+	}
 	return p.DomainID == x.order.DomainID && p.HasTag("tenantry") && p.HasTag(x.runTag()) && p.HasTag(x.merchantTag()) &&
 		(p.Name == x.customerTenant() || p.Name == x.subscriptionTenant())
 }

@@ -13,6 +13,8 @@ import (
 // Seen is all that can be seen of a world once its runs have come to rest: our database, both upstreams, and what was
 // said and removed meanwhile. What is left empty is not checked.
 type Seen struct {
+	Installation string // whose runs they are
+
 	Runs   []*saga.Run
 	Events map[string][]saga.Event // all of each run, by its id
 

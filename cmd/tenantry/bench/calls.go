@@ -85,7 +85,7 @@ func (c *clients) nine(ctx context.Context, user keystone.Token, token string, d
 	if err := next(customer, err); err != nil {
 		return err
 	}
-	tenant, _, err := c.keystone.EnsureProject(ctx, c.project("bs-customer-"+customer.ID))
+	tenant, _, err := c.keystone.EnsureProject(ctx, c.project(keystone.CustomerTenant(customer.ID)))
 	if err := next(tenant, err); err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (c *clients) nine(ctx context.Context, user keystone.Token, token string, d
 	if err := next(subscription, err); err != nil {
 		return err
 	}
-	tenant, _, err = c.keystone.EnsureProject(ctx, c.project("bs-subscription-"+subscription.ID))
+	tenant, _, err = c.keystone.EnsureProject(ctx, c.project(keystone.SubscriptionTenant(subscription.ID)))
 	if err := next(tenant, err); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (c *clients) nine(ctx context.Context, user keystone.Token, token string, d
 func (c *clients) project(name string) keystone.NewProject {
 	return keystone.NewProject{
 		Name: name, DomainID: anyDomain, Description: "BillingStack tenant of merchant " + c.Merchant,
-		Tags: []string{"tenantry", "tenantry-merchant-" + c.Merchant}, RunTag: "tenantry-run-" + name,
+		Tags: keystone.TenantTags(name, c.Merchant, ""), RunTag: keystone.RunTag(name),
 	}
 }
 

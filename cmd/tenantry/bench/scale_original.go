@@ -133,9 +133,9 @@ func (o *original) name(objects []saga.Object) {
 			o.Customer = object.ID
 		case object.Kind == "subscription":
 			o.Subscription = object.ID
-		case strings.HasPrefix(object.Name, "bs-customer-"):
+		case strings.HasPrefix(object.Name, keystone.CustomerTenant("")):
 			o.CustomerTenant = object.ID
-		case strings.HasPrefix(object.Name, "bs-subscription-"):
+		case strings.HasPrefix(object.Name, keystone.SubscriptionTenant("")):
 			o.SubscriptionTenant = object.ID
 		}
 	}

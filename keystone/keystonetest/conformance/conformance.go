@@ -16,6 +16,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Conformance runs every method of keystone.Identity, by keystone/v3, against the target.
@@ -116,16 +117,16 @@ func (f *fixture) role(name string) string {
 // wants compares an error's sentinel, if there is one, and wants it to be a refusal for good.
 func (f *fixture) wants(err, sentinel error) {
 	f.Helper()
-	var e *keystone.Error
-	if !errors.As(err, &e) || e.Kind != keystone.Permanent || sentinel != nil && !errors.Is(err, sentinel) || e.MaybeDone {
+	var e *upstream.Error
+	if !errors.As(err, &e) || e.Class != upstream.Permanent || sentinel != nil && !errors.Is(err, sentinel) || e.MaybeDone {
 		f.Errorf("got %v (%+v), want %v, permanent, not done", err, e, sentinel)
 	}
 }
 
 func (f *fixture) wantsOperator(err error) {
 	f.Helper()
-	var e *keystone.Error
-	if !errors.As(err, &e) || e.Kind != keystone.Unavailable || !e.OwnCredential || e.MaybeDone {
+	var e *upstream.Error
+	if !errors.As(err, &e) || e.Class != upstream.Unavailable || !e.OwnCredential || e.MaybeDone {
 		f.Errorf("got %v (%+v), want unavailable for the service's own credential", err, e)
 	}
 }

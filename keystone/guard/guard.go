@@ -1,32 +1,45 @@
-package v3
+// Package guard stops every write to Keystone that does not concern Tenantry, whatever the code above it asks for.
+package guard
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// guard lets no write through but a login, and what concerns a project of ours: one that bears a tenant's name, in
-// a domain that may be written. It holds whatever the code above asks for.
-//
-// Ids of such projects are learned from the answers that pass; an unknown one is read once.
-type guard struct {
-	endpoint *url.URL
-	may      func(domainID string) bool
-	next     http.RoundTripper
-	ours     idSet
+// Options is what a guard needs to know.
+type Options struct {
+	// Endpoint is the URL, with a slash at its end, that paths of the API are appended to.
+	Endpoint *url.URL
+	// MayWriteDomain reports whether projects of the domain with this id may be written. nil: none may.
+	MayWriteDomain func(domainID string) bool
+	// Kept is told of a write whose answer is that of a read: the project that it concerns could not be read, and the
+	// write was not sent.
+	Kept func(context.Context)
 }
 
-var tenantName = regexp.MustCompile(`^bs-(customer|subscription)-[^\s/]+$`)
+// New returns a transport that lets no write through but a login, and writes about a project of ours: one that bears a
+// tenant's name, in a domain that may be written.
+//
+// It learns the ids of such projects from the answers that pass, and reads an unknown one once.
+func New(o Options, next http.RoundTripper) http.RoundTripper { return &guard{Options: o, next: next} }
+
+type guard struct {
+	Options
+	next http.RoundTripper
+	ours idSet
+}
 
 // What a body may set. A project that "is_domain" is a domain, and a new name or domain would take a project out of our sight.
 var (
@@ -63,7 +76,7 @@ func (g *guard) check(req *http.Request, path []string) (*http.Response, error) 
 			return nil, err
 		}
 		if !g.isOurs(p) || !within(fields, mayCreate) {
-			return nil, blocked(fmt.Sprintf("making project %q in domain %q", keystone.Clean(p.Name), keystone.Clean(p.DomainID)))
+			return nil, blocked(fmt.Sprintf("making project %q in domain %q", upstream.Clean(p.Name), upstream.Clean(p.DomainID)))
 		}
 		return nil, nil
 	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodPatch:
@@ -84,20 +97,20 @@ func (g *guard) check(req *http.Request, path []string) (*http.Response, error) 
 }
 
 func (g *guard) checkProject(req *http.Request, id string) (*http.Response, error) {
-	if !validID(id) {
-		return nil, blocked(fmt.Sprintf("%s on project %q", req.Method, keystone.Clean(id)))
+	if !keystone.ValidID(id) {
+		return nil, blocked(fmt.Sprintf("%s on project %q", req.Method, upstream.Clean(id)))
 	}
 	if g.ours.has(id) {
 		return nil, nil
 	}
-	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.endpoint.JoinPath("projects", id).String(), http.NoBody) //nolint:gosec // the endpoint's own host, and an id that was checked
+	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath("projects", id).String(), http.NoBody) //nolint:gosec // the endpoint's own host, and an id that was checked
 	if err != nil {
 		return nil, err
 	}
 	get.Header.Set("Accept", "application/json")
 	get.Header.Set("X-Auth-Token", req.Header.Get("X-Auth-Token"))
 	resp, err := g.next.RoundTrip(get)
-	noteOf(req.Context()).reached = false // that was the read: the write has not left
+	g.Kept(req.Context()) // that was the read: the write has not left
 	if err != nil {
 		return nil, err
 	}
@@ -109,13 +122,16 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 		return nil, err
 	}
 	if len(found) != 1 || found[0].ID != id {
-		return nil, &keystone.Error{Kind: keystone.Transient, Op: "reading project " + id, Err: errIncomplete}
+		return nil, &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "reading project " + id, Err: errNoProject}
 	}
 	if !g.ours.has(id) {
 		return nil, blocked(fmt.Sprintf("%s on project %s", req.Method, id))
 	}
 	return nil, nil
 }
+
+// errNoProject is an answer of success that holds not the project that was asked for.
+var errNoProject = errors.New("answer lacks what was asked for")
 
 // project is what the guard looks at.
 type project struct {
@@ -125,7 +141,7 @@ type project struct {
 }
 
 func (g *guard) isOurs(p project) bool {
-	return tenantName.MatchString(p.Name) && p.DomainID != "" && g.may != nil && g.may(p.DomainID)
+	return keystone.IsTenantName(p.Name) && p.DomainID != "" && g.MayWriteDomain != nil && g.MayWriteDomain(p.DomainID)
 }
 
 // learn reads the projects in the answer, of which it keeps the ids of ours, and leaves it readable. An answer that is no JSON
@@ -149,7 +165,7 @@ func (g *guard) learn(resp *http.Response) ([]project, error) {
 		answer.Projects = append(answer.Projects, *answer.Project)
 	}
 	for _, p := range answer.Projects {
-		if validID(p.ID) && g.isOurs(p) {
+		if keystone.ValidID(p.ID) && g.isOurs(p) {
 			g.ours.add(p.ID)
 		}
 	}
@@ -200,8 +216,8 @@ func (g *guard) isLogin(req *http.Request) bool {
 
 // path splits what follows the endpoint. It is empty for an address outside of it, and for one written in more than one way.
 func (g *guard) path(u *url.URL) []string {
-	rest, ok := strings.CutPrefix(u.EscapedPath(), g.endpoint.EscapedPath())
-	if !ok || u.Host != g.endpoint.Host || u.Scheme != g.endpoint.Scheme {
+	rest, ok := strings.CutPrefix(u.EscapedPath(), g.Endpoint.EscapedPath())
+	if !ok || u.Host != g.Endpoint.Host || u.Scheme != g.Endpoint.Scheme {
 		return nil
 	}
 	path := strings.Split(rest, "/")
@@ -212,7 +228,7 @@ func (g *guard) path(u *url.URL) []string {
 }
 
 func blocked(what string) error {
-	return &keystone.Error{Kind: keystone.Permanent, Op: what, Err: keystone.ErrGuard}
+	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: what, Err: keystone.ErrGuard}
 }
 
 // idSet is a set that forgets its oldest members when it is full.

@@ -1,4 +1,4 @@
-package upstream
+package gate
 
 import (
 	"maps"
@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// Gates are all of a process. The zero value is ready.
+// Gates are the gates of a process. The zero value is ready to use.
 type Gates struct {
 	mu     sync.Mutex
 	byName map[string]*Gate
 }
 
-// Of gives the gate of an upstream, always the same one. It lets in so many calls at once, at least 1, as was said
-// the first time. Names are stored with the runs that wait: they do not change.
+// Of returns the gate of an upstream, always the same one. The number of connections, at least 1, is taken from the first
+// call. Names are stored with the runs that wait: they do not change.
 func (g *Gates) Of(name string, connections int) *Gate {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -28,7 +28,7 @@ func (g *Gates) Of(name string, connections int) *Gate {
 	return gate
 }
 
-// Open names the upstreams that are left alone at present, sorted.
+// Open names the upstreams whose circuits are open, sorted.
 func (g *Gates) Open() []string {
 	g.mu.Lock()
 	all := maps.Clone(g.byName)

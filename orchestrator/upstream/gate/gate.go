@@ -1,24 +1,25 @@
-// Package upstream stands in front of what Tenantry calls: so many calls at once and no more, merchants by turns, and
-// none at all for a while to what is out of order.
-package upstream
+// Package gate stands before each upstream: it limits the requests in flight, serves merchants round-robin, opens a circuit
+// when the upstream is down, and keeps back requests of a replica that has lost its lease.
+package gate
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
 
-	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 const (
-	// tripsAfter is how many calls in a row must fail before an upstream counts as out of order.
+	// tripsAfter is how many calls in a row must fail before the circuit opens.
 	tripsAfter = 5
-	// restTime is how long it is left alone then, before it is tried. More than the engine's executor waits with a run in
-	// its hands, so that runs that are turned away make room for those whose upstream is well.
+	// restTime is the interval between trials while the circuit is open. It is longer than an executor waits with a run, so
+	// that runs that wait for the circuit make room for others.
 	restTime = 10 * time.Second
 )
 
@@ -29,7 +30,7 @@ type Gate struct {
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu    sync.Mutex
-	until time.Time // when one that is out of order is tried
+	until time.Time // of an open circuit: when the upstream is tried
 	trial func(context.Context) error
 }
 
@@ -44,30 +45,29 @@ func newGate(name string, connections int) *Gate {
 	return g
 }
 
-// TryBy says by which call, through this gate, it is found out whether the upstream is well again. It is made every
-// restTime while the upstream is out of order, whether anybody wants something of it or not. What it returns does
-// not matter: its answer is seen here. It must be said before the gate is used: without a trial nothing ends the rest.
+// TryBy sets the health check that closes the circuit; it runs every restTime while the circuit is open. Its error does not
+// matter: the gate sees the answer itself. It must be set before the gate is used: without it an open circuit stays open.
 func (g *Gate) TryBy(trial func(context.Context) error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.trial = trial
 }
 
-// Enter waits for the turn of a call and tells when it may be made, or why it may not: an OpenError, or what ended ctx
-// before. Nothing was sent then, and the error says so by its method NotSent. Whose call it is, saga.CallOf(ctx) tells.
+// Enter waits for the call's turn. It returns an [upstream.NotSentError] if the circuit is open, or if ctx ends first. The
+// merchant whose turn it is comes from [upstream.CallerOf].
 //
-// leave must be called when the call is over, with the status of its answer or with what came instead of one. The second
-// time it does nothing.
+// leave must be called when the call is over, with the status of its answer or with the error that came instead of one.
+// Further calls of leave do nothing.
 func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), err error) {
-	if err := g.queue.enter(ctx, saga.CallOf(ctx).Merchant); err != nil {
-		return nil, &waitError{g.name, err}
+	if err := g.queue.enter(ctx, upstream.CallerOf(ctx).Merchant); err != nil {
+		return nil, &upstream.NotSentError{Err: fmt.Errorf("waiting for a connection to %s: %w", g.name, err)}
 	}
 	if g.Open() && ctx.Value(trialKey{}) != g {
 		g.queue.leave()
 		return nil, g.openError()
 	}
 	done, err := g.breaker.Allow()
-	if err != nil { // it has just gone out of order
+	if err != nil { // it has just opened
 		g.queue.leave()
 		return nil, g.openError()
 	}
@@ -80,7 +80,7 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 	}, nil
 }
 
-// Open tells whether the upstream is left alone at present, but for trials.
+// Open reports whether the circuit is open. Only trials pass then.
 func (g *Gate) Open() bool { return g.breaker.State() != gobreaker.StateClosed }
 
 // changed is called by the breaker, under its lock.
@@ -90,7 +90,7 @@ func (g *Gate) changed(from gobreaker.State) {
 	}
 }
 
-// rest has the upstream tried later.
+// rest schedules a trial.
 func (g *Gate) rest() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -100,7 +100,7 @@ func (g *Gate) rest() {
 
 type trialKey struct{}
 
-// try makes trials until the upstream is well again.
+// try makes a trial, and schedules another if the circuit is still open.
 func (g *Gate) try() {
 	g.mu.Lock()
 	trial := g.trial
@@ -111,39 +111,33 @@ func (g *Gate) try() {
 	}
 }
 
-func (g *Gate) openError() *OpenError {
+func (g *Gate) openError() *upstream.NotSentError {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	left := time.Until(g.until)
-	if left <= 0 { // a trial is under way
+	if left <= 0 { // a trial is in flight
 		left = restTime
 	}
-	return &OpenError{name: g.name, retryAfter: left}
+	return &upstream.NotSentError{
+		Circuit: g.name, RetryAfter: left, Err: fmt.Errorf("%s is down and is tried again in %s", g.name, left.Round(time.Second)),
+	}
 }
 
 var (
-	errOutOfOrder  = errors.New("out of order")
-	errSaysNothing = errors.New("it says nothing about the upstream")
+	errDown        = errors.New("the upstream is down")
+	errSaysNothing = errors.New("the call says nothing about the upstream")
 )
 
-// health says what the end of a call tells of the upstream: nil where it works. The answer to one bad request says
-// nothing against it; nor does a call that was given up.
+// health returns nil if the end of a call shows that the upstream works, errSaysNothing if it shows neither. The answer to
+// one bad request says nothing against the upstream, nor does a call that was cancelled or not sent.
 func health(ctx context.Context, status int, err error) error {
 	switch {
-	case err != nil && (errors.Is(ctx.Err(), context.Canceled) || notSent(err)):
+	case err != nil && (errors.Is(ctx.Err(), context.Canceled) || upstream.NotSent(err)):
 		return errSaysNothing
 	case err != nil:
 		return err
 	case status == http.StatusBadGateway, status == http.StatusServiceUnavailable, status == http.StatusGatewayTimeout:
-		return errOutOfOrder
+		return errDown
 	}
 	return nil
-}
-
-func notSent(err error) bool {
-	e, ok := errors.AsType[interface {
-		error
-		NotSent() bool
-	}](err)
-	return ok && e.NotSent()
 }

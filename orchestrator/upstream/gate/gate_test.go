@@ -1,4 +1,4 @@
-package upstream_test
+package gate_test
 
 import (
 	"context"
@@ -12,14 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
 // enter lets a merchant's call through, or ends the test.
-func enter(t *testing.T, g *upstream.Gate, merchant string) func(int, error) {
+func enter(t *testing.T, g *gate.Gate, merchant string) func(int, error) {
 	t.Helper()
-	leave, err := g.Enter(saga.OnBehalfOf(t.Context(), merchant))
+	leave, err := g.Enter(upstream.WithCaller(t.Context(), upstream.Caller{Merchant: merchant}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func enter(t *testing.T, g *upstream.Gate, merchant string) func(int, error) {
 }
 
 // queue has merchants wait one after another, and tells in which order they had their turns.
-func queue(t *testing.T, g *upstream.Gate, merchants ...string) (order func() []string) {
+func queue(t *testing.T, g *gate.Gate, merchants ...string) (order func() []string) {
 	var mu sync.Mutex
 	var called []string
 	for i, merchant := range merchants {
@@ -50,7 +50,7 @@ func queue(t *testing.T, g *upstream.Gate, merchants ...string) (order func() []
 
 func TestMerchantsTakeTurnsAndEachKeepsItsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := new(upstream.Gates).Of("it", 1)
+		g := new(gate.Gates).Of("it", 1)
 		leave := enter(t, g, "bulk")
 		order := queue(t, g, "bulk", "bulk", "bulk", "one", "other", "bulk", "one")
 		leave(http.StatusOK, nil)
@@ -64,7 +64,7 @@ func TestMerchantsTakeTurnsAndEachKeepsItsOrder(t *testing.T) {
 
 func TestNoMoreThanItsConnectionsAreUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := new(upstream.Gates).Of("it", 3)
+		g := new(gate.Gates).Of("it", 3)
 		order := queue(t, g, slices.Repeat([]string{"m"}, 10)...)
 		for n, seconds := 3, 0; n <= 9; n, seconds = n+3, seconds+1 {
 			if got := len(order()); got != n {
@@ -79,10 +79,10 @@ func TestNoMoreThanItsConnectionsAreUnderWay(t *testing.T) {
 
 func TestWhoGivesUpInLineLosesNobodysPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := new(upstream.Gates).Of("it", 1)
+		g := new(gate.Gates).Of("it", 1)
 		leave := enter(t, g, "m")
 		cause := errors.New("enough")
-		ctx, giveUp := context.WithCancelCause(saga.OnBehalfOf(t.Context(), "m"))
+		ctx, giveUp := context.WithCancelCause(upstream.WithCaller(t.Context(), upstream.Caller{Merchant: "m"}))
 		gone := make(chan error)
 		go func() {
 			_, err := g.Enter(ctx)
@@ -92,7 +92,7 @@ func TestWhoGivesUpInLineLosesNobodysPlace(t *testing.T) {
 		order := queue(t, g, "m")
 		giveUp(cause)
 		err := <-gone
-		if !errors.Is(err, cause) || !notSent(err) {
+		if !errors.Is(err, cause) || !upstream.NotSent(err) {
 			t.Errorf("got %v; want %v, and that nothing was sent", err, cause)
 		}
 		leave(http.StatusOK, nil)
@@ -109,7 +109,7 @@ func TestWhoGivesUpInLineLosesNobodysPlace(t *testing.T) {
 }
 
 func TestPlacesAreNeverLost(t *testing.T) {
-	g := new(upstream.Gates).Of("it", 2)
+	g := new(gate.Gates).Of("it", 2)
 	var all sync.WaitGroup
 	for i := range 2000 { // some give up at the very moment in which they are called
 		all.Go(func() {
@@ -126,32 +126,27 @@ func TestPlacesAreNeverLost(t *testing.T) {
 	second(http.StatusOK, nil)
 }
 
-func notSent(err error) bool {
-	e, ok := errors.AsType[interface {
-		error
-		NotSent() bool
-	}](err)
-	return ok && e.NotSent()
-}
+// errKept is the error of a request that was kept back.
+var errKept error = &upstream.NotSentError{Err: errors.New("the lease has ended")}
 
 // fail makes calls end as they do when nobody is there.
-func fail(t *testing.T, g *upstream.Gate, times int) {
+func fail(t *testing.T, g *gate.Gate, times int) {
 	t.Helper()
 	for range times {
 		enter(t, g, "m")(0, errors.New("connection refused"))
 	}
 }
 
-func turnedAway(ctx context.Context, g *upstream.Gate) *upstream.OpenError {
+func turnedAway(ctx context.Context, g *gate.Gate) *upstream.NotSentError {
 	_, err := g.Enter(ctx)
-	open, _ := errors.AsType[*upstream.OpenError](err)
+	open, _ := errors.AsType[*upstream.NotSentError](err)
 	return open
 }
 
 // trials calls through a gate, and has the test say how each call ends.
 type trials struct {
 	t    *testing.T
-	gate *upstream.Gate
+	gate *gate.Gate
 	made atomic.Int32
 	ends func(leave func(status int, err error))
 }
@@ -169,7 +164,7 @@ func (tr *trials) call(ctx context.Context) error {
 
 func TestWhatIsOutOfOrderIsLeftAloneAndTriedByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var gates upstream.Gates
+		var gates gate.Gates
 		g := gates.Of("it", 4)
 		gates.Of("another", 1)
 		var down atomic.Bool
@@ -185,7 +180,7 @@ func TestWhatIsOutOfOrderIsLeftAloneAndTriedByItself(t *testing.T) {
 		fail(t, g, 5)
 		time.Sleep(3 * time.Second)
 		open := turnedAway(t.Context(), g)
-		if open == nil || open.RetryAfter() != 7*time.Second || !open.NotSent() || open.Upstream() != "it" {
+		if open == nil || open.RetryAfter != 7*time.Second || !upstream.NotSent(open) || open.Circuit != "it" {
 			t.Fatalf("got %+v; want to be turned away for 7 s more", open)
 		}
 		time.Sleep(time.Hour)
@@ -213,7 +208,7 @@ func TestWhatIsOutOfOrderIsLeftAloneAndTriedByItself(t *testing.T) {
 
 func TestOnlyTheTrialIsMadeWhileOneIsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := new(upstream.Gates).Of("it", 4)
+		g := new(gate.Gates).Of("it", 4)
 		tr := &trials{t: t, gate: g, ends: func(leave func(int, error)) {
 			time.Sleep(30 * time.Second)
 			leave(http.StatusOK, nil)
@@ -221,7 +216,7 @@ func TestOnlyTheTrialIsMadeWhileOneIsUnderWay(t *testing.T) {
 		g.TryBy(tr.call)
 		fail(t, g, 5)
 		time.Sleep(15 * time.Second)
-		if open := turnedAway(t.Context(), g); tr.made.Load() != 1 || open == nil || open.RetryAfter() != 10*time.Second {
+		if open := turnedAway(t.Context(), g); tr.made.Load() != 1 || open == nil || open.RetryAfter != 10*time.Second {
 			t.Errorf("got %+v beside %d trials; want to be turned away for 10 s beside one", open, tr.made.Load())
 		}
 		time.Sleep(30 * time.Second)
@@ -231,8 +226,8 @@ func TestOnlyTheTrialIsMadeWhileOneIsUnderWay(t *testing.T) {
 
 func TestATrialThatTellsNothingIsMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := new(upstream.Gates).Of("it", 1)
-		tr := &trials{t: t, gate: g, ends: func(leave func(int, error)) { leave(0, saga.ErrLeaseLost) }}
+		g := new(gate.Gates).Of("it", 1)
+		tr := &trials{t: t, gate: g, ends: func(leave func(int, error)) { leave(0, errKept) }}
 		g.TryBy(tr.call)
 		fail(t, g, 5)
 		time.Sleep(time.Minute)
@@ -244,17 +239,17 @@ func TestATrialThatTellsNothingIsMadeAgain(t *testing.T) {
 
 func TestThoseInLineAreTurnedAwayWhenItGoesOutOfOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := new(upstream.Gates).Of("it", 1)
+		g := new(gate.Gates).Of("it", 1)
 		fail(t, g, 4)
 		leave := enter(t, g, "m")
-		away := make(chan *upstream.OpenError)
+		away := make(chan *upstream.NotSentError)
 		for range 3 {
 			go func() { away <- turnedAway(t.Context(), g) }()
 		}
 		synctest.Wait()
 		leave(0, errors.New("connection refused"))
 		for range 3 {
-			if open := <-away; open == nil || open.RetryAfter() != 10*time.Second {
+			if open := <-away; open == nil || open.RetryAfter != 10*time.Second {
 				t.Errorf("got %+v; want to be turned away for 10 s", open)
 			}
 		}
@@ -283,11 +278,11 @@ func TestWhatTellsThatAnUpstreamIsOutOfOrder(t *testing.T) {
 		"429":                    {status: 429},
 		"500 for a bad request":  {status: 500},
 		"the caller gave it up":  {err: context.Canceled, after: given},
-		"the lease ended before": {err: saga.ErrLeaseLost},
+		"the lease ended before": {err: errKept},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := new(upstream.Gates).Of("it", 1)
+				g := new(gate.Gates).Of("it", 1)
 				for range 5 {
 					ctx, cancel := context.WithTimeout(t.Context(), callTime)
 					leave, err := g.Enter(ctx)
@@ -312,7 +307,7 @@ func TestWhatTellsThatAnUpstreamIsOutOfOrder(t *testing.T) {
 const callTime = time.Second
 
 func TestASuccessInBetweenKeepsItOpenToAll(t *testing.T) {
-	g := new(upstream.Gates).Of("it", 1)
+	g := new(gate.Gates).Of("it", 1)
 	for range 5 {
 		fail(t, g, 4)
 		enter(t, g, "m")(http.StatusOK, nil)

@@ -1,0 +1,85 @@
+package gate
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// fairQueue limits how many hold a place at once. The others wait: merchants are served round-robin, and each merchant's
+// calls in their order, so that one merchant's load cannot starve the others.
+type fairQueue struct {
+	mu      sync.Mutex
+	free    int
+	turns   []string                     // the merchants that wait; the next is first
+	waiting map[string][]chan<- struct{} // by merchant, none of them empty
+}
+
+func newFairQueue(places int) *fairQueue {
+	return &fairQueue{free: places, waiting: map[string][]chan<- struct{}{}}
+}
+
+// enter takes a place, which leave returns. If ctx ends first, its cause is the error.
+func (q *fairQueue) enter(ctx context.Context, merchant string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	q.mu.Lock()
+	if q.free > 0 { // nobody waits
+		q.free--
+		q.mu.Unlock()
+		return nil
+	}
+	called := make(chan struct{}, 1)
+	if len(q.waiting[merchant]) == 0 {
+		q.turns = append(q.turns, merchant)
+	}
+	q.waiting[merchant] = append(q.waiting[merchant], called)
+	q.mu.Unlock()
+
+	select {
+	case <-called:
+		return nil
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	gone := q.forget(merchant, called)
+	q.mu.Unlock()
+	if !gone { // its turn came at the same moment
+		q.leave()
+	}
+	return context.Cause(ctx)
+}
+
+// leave passes the place on to the first call of the next merchant, or frees it.
+func (q *fairQueue) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.turns) == 0 {
+		q.free++
+		return
+	}
+	merchant := q.turns[0]
+	first := q.waiting[merchant][0]
+	q.forget(merchant, first)
+	if len(q.waiting[merchant]) > 0 { // it goes to the end
+		q.turns = append(slices.Delete(q.turns, 0, 1), merchant)
+	}
+	first <- struct{}{}
+}
+
+// forget removes one from the queue, and reports whether it was there. The caller holds the lock.
+func (q *fairQueue) forget(merchant string, one chan<- struct{}) bool {
+	theirs := q.waiting[merchant]
+	i := slices.Index(theirs, one)
+	if i < 0 {
+		return false
+	}
+	if theirs = slices.Delete(theirs, i, i+1); len(theirs) > 0 {
+		q.waiting[merchant] = theirs
+		return true
+	}
+	delete(q.waiting, merchant)
+	q.turns = slices.DeleteFunc(q.turns, func(m string) bool { return m == merchant })
+	return true
+}

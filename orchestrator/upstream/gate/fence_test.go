@@ -1,0 +1,63 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
+)
+
+func TestFence(t *testing.T) {
+	var heard atomic.Pointer[http.Header]
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		heard.Store(&r.Header)
+		w.Header().Set("X-Openstack-Request-Id", "req-its-own")
+	}))
+	t.Cleanup(server.Close)
+	client := &http.Client{Transport: gate.Fence(&http.Transport{DisableKeepAlives: true})}
+	send := func(ctx context.Context) error {
+		heard.Store(nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return err
+	}
+	errLost := errors.New("lost")
+	asked := 0
+	lostAfter := func(n int) func() error { // the lease ends after so many questions
+		asked = 0
+		return func() error {
+			if asked++; asked > n {
+				return errLost
+			}
+			return nil
+		}
+	}
+
+	var answered string
+	ctx := upstream.WithCaller(t.Context(), upstream.Caller{
+		RequestID: "req-ours", MayWrite: lostAfter(2), Answered: func(id string) { answered = id },
+	})
+	if err := send(ctx); err != nil || asked != 2 || answered != "req-its-own" || heard.Load().Get("X-Openstack-Request-Id") != "req-ours" {
+		t.Errorf("with a lease: %v; asked %d times, answered by %q, heard %v", err, asked, answered, heard.Load())
+	}
+	for _, n := range []int{0, 1} { // before the request, and when its connection stands
+		err := send(upstream.WithCaller(t.Context(), upstream.Caller{MayWrite: lostAfter(n)}))
+		if !errors.Is(err, errLost) || !upstream.NotSent(err) || heard.Load() != nil {
+			t.Errorf("without a lease at question %d: %v, heard %v", n+1, err, heard.Load())
+		}
+	}
+	if err := send(t.Context()); err != nil || heard.Load().Get("X-Openstack-Request-Id") != "" {
+		t.Errorf("without a caller: %v, heard %v", err, heard.Load())
+	}
+}

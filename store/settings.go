@@ -1,0 +1,35 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm/clause"
+)
+
+// settingRow holds what must be the same for all who use a database. It never changes.
+type settingRow struct {
+	Name  string `gorm:"column:name;primaryKey"`
+	Value string `gorm:"column:value"`
+}
+
+// TableName names the table to gorm.
+func (settingRow) TableName() string { return "settings" }
+
+// InstallationID returns the id that all replicas of this database share. The first migration makes it.
+func (s *Store) InstallationID(ctx context.Context) (string, error) {
+	return s.setOnce(ctx, "installation-id", uuid.NewString())
+}
+
+// setOnce stores a value unless there is one already, and returns the one that is stored.
+func (s *Store) setOnce(ctx context.Context, name, value string) (stored string, err error) {
+	db := s.db.WithContext(ctx)
+	if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&settingRow{name, value}).Error; err != nil {
+		return "", fmt.Errorf("storing setting %s: %w", name, err)
+	}
+	if err := db.Model(&settingRow{}).Where("name = ?", name).Select("value").Scan(&stored).Error; err != nil {
+		return "", fmt.Errorf("reading setting %s: %w", name, err)
+	}
+	return stored, nil
+}

@@ -1,0 +1,185 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store/model"
+)
+
+// link is the database as a replica reaches it: every call passes through the driver.
+type link struct {
+	r     *replica
+	store *model.Store
+}
+
+// actorKey is for the name of the request in whose context the database is asked.
+type actorKey struct{}
+
+// pass makes one call. What it gives is read only where an answer comes.
+func (l link) pass(ctx context.Context, key string, effect func(context.Context)) error {
+	if actor, ok := ctx.Value(actorKey{}).(string); ok {
+		key = actor + " " + key
+	}
+	return l.to(ctx, call{to: database, order: -1}, key, effect)
+}
+
+func (l link) to(ctx context.Context, c call, key string, effect func(context.Context)) error {
+	return l.r.world.driver.call(ctx, l.r.host, c, key, func() { effect(context.Background()) })
+}
+
+// ask makes a call that gives one thing.
+func ask[T any](ctx context.Context, l link, key string, effect func(context.Context) (T, error)) (T, error) {
+	var got T
+	var err error
+	if lost := l.pass(ctx, key, func(ctx context.Context) { got, err = effect(ctx) }); lost != nil {
+		return *new(T), lost
+	}
+	return got, err
+}
+
+func tell(ctx context.Context, l link, key string, effect func(context.Context) error) error {
+	_, err := ask(ctx, l, key, func(ctx context.Context) (struct{}, error) { return struct{}{}, effect(ctx) })
+	return err
+}
+
+// nameOf names a filter by what it asks for, in words of its own: a call's latency and fate follow from its name, so that
+// a field that is renamed must not change it.
+func nameOf(f saga.Filter) string {
+	return fmt.Sprintf("merchant=%s user=%s subject=%s project=%s live=%t rechecked=%t state=%s before=%s",
+		f.Merchant, f.User, f.Subject, f.Project, f.Live, f.AwaitsRecheck, f.State, f.Before)
+}
+
+// nameOfWake names what one replica tells another: see nameOf.
+func nameOfWake(w saga.Wake) string {
+	what := map[saga.WakeKind]string{saga.WakeWork: "work", saga.WakeAction: "action", saga.WakeEnded: "ended"}[w.Kind]
+	return what + " " + w.RunID
+}
+
+// sent is a run as it is when it is sent: the engine goes on changing its own.
+func sent(run *saga.Run) *saga.Run {
+	c := *run
+	c.Steps = slices.Clone(run.Steps)
+	return &c
+}
+
+func (l link) Create(ctx context.Context, n saga.NewRun) error {
+	n.Run = sent(n.Run)
+	if actor, ok := ctx.Value(actorKey{}).(string); ok {
+		l.r.admitted(actor)
+	}
+	return tell(ctx, l, "create "+n.Run.ID, func(ctx context.Context) error {
+		err := l.store.Create(ctx, n)
+		l.r.world.record.created(n, err)
+		return err
+	})
+}
+
+func (l link) Commit(ctx context.Context, now time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
+	var ids []string
+	sorted := slices.Clone(checkpoints) // who came first is left to chance
+	slices.SortFunc(sorted, func(x, y saga.Checkpoint) int { return strings.Compare(x.Run.ID, y.Run.ID) })
+	for i := range sorted {
+		sorted[i].Run = sent(sorted[i].Run)
+		ids = append(ids, sorted[i].Run.ID)
+	}
+	var results []saga.CommitResult
+	c := call{to: database, order: l.r.world.orderOf(ids[0]), step: "checkpoint"}
+	err := l.to(ctx, c, "commit "+strings.Join(ids, " "), func(ctx context.Context) {
+		results = l.store.Commit(ctx, now, sorted)
+		l.r.world.record.committed(sorted, results)
+	})
+	inOrder := make([]saga.CommitResult, len(checkpoints))
+	for i, cp := range checkpoints {
+		if inOrder[i].Err = err; err == nil {
+			inOrder[i] = results[slices.Index(ids, cp.Run.ID)]
+		}
+	}
+	return inOrder
+}
+
+func (l link) Tip(ctx context.Context, id string) (epoch, version int64, err error) {
+	tip, err := ask(ctx, l, "tip "+id, func(ctx context.Context) (tip [2]int64, err error) {
+		tip[0], tip[1], err = l.store.Tip(ctx, id)
+		return tip, err
+	})
+	return tip[0], tip[1], err
+}
+
+func (l link) Run(ctx context.Context, id string) (*saga.Run, error) {
+	return ask(ctx, l, "run "+id, func(ctx context.Context) (*saga.Run, error) { return l.store.Run(ctx, id) })
+}
+
+func (l link) LiveRuns(ctx context.Context, merchant string) (int, error) {
+	return ask(ctx, l, "live runs of "+merchant, func(ctx context.Context) (int, error) { return l.store.LiveRuns(ctx, merchant) })
+}
+
+func (l link) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, error) {
+	return ask(ctx, l, "run of "+key, func(ctx context.Context) (*saga.Run, error) { return l.store.RunOfKey(ctx, merchant, key) })
+}
+
+func (l link) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
+	return ask(ctx, l, "runs "+nameOf(f), func(ctx context.Context) ([]*saga.Run, error) { return l.store.Runs(ctx, f) })
+}
+
+func (l link) Events(ctx context.Context, id string, after int64, limit int) ([]saga.Event, error) {
+	return ask(ctx, l, "events "+id, func(ctx context.Context) ([]saga.Event, error) { return l.store.Events(ctx, id, after, limit) })
+}
+
+func (l link) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
+	return tell(ctx, l, "add action "+v.RunID, func(ctx context.Context) error { return l.store.AddAction(ctx, now, v) })
+}
+
+func (l link) Actions(ctx context.Context, id string) ([]saga.Action, error) {
+	return ask(ctx, l, "actions "+id, func(ctx context.Context) ([]saga.Action, error) { return l.store.Actions(ctx, id) })
+}
+
+func (l link) Token(ctx context.Context, id string) (string, error) {
+	return ask(ctx, l, "token "+id, func(ctx context.Context) (string, error) { return l.store.Token(ctx, id) })
+}
+
+func (l link) Join(ctx context.Context, replica string, until time.Time) (time.Time, error) {
+	l.r.id = replica
+	return ask(ctx, l, "join", func(ctx context.Context) (time.Time, error) { return l.store.Join(ctx, replica, until) })
+}
+
+func (l link) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
+	return ask(ctx, l, "renew", func(ctx context.Context) (saga.Renewal, error) { return l.store.Renew(ctx, replica, now, until) })
+}
+
+func (l link) Leave(ctx context.Context, replica string, now time.Time) error {
+	return tell(ctx, l, "leave", func(ctx context.Context) error { return l.store.Leave(ctx, replica, now) })
+}
+
+func (l link) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
+	return ask(ctx, l, "claim", func(ctx context.Context) ([]string, error) { return l.store.Claim(ctx, c) })
+}
+
+func (l link) Due(ctx context.Context, now time.Time, down []string) (int, error) {
+	return ask(ctx, l, "due", func(ctx context.Context) (int, error) { return l.store.Due(ctx, now, down) })
+}
+
+func (l link) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
+	return tell(ctx, l, "hand back", func(ctx context.Context) error { return l.store.HandBack(ctx, replica, now, before, working) })
+}
+
+// Listen passes words on with a delay; a crashed process hears none.
+func (l link) Listen(ctx context.Context, wake func(saga.Wake)) error {
+	d, heard := l.r.world.driver, 0
+	return l.store.Listen(ctx, func(word saga.Wake) {
+		heard++
+		key := fmt.Sprint(l.r.name, " hears ", nameOfWake(word), " #", heard)
+		if d.chance(key, "lost")%20 == 0 {
+			return
+		}
+		d.after(l.r.host, d.latency(key), key, func() {
+			if !l.r.dead {
+				wake(word)
+			}
+		})
+	})
+}
