@@ -42,11 +42,11 @@ func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := []saga.StepRow{
-				{Name: "first", State: saga.StepRunning, Attempts: 1},
+				{Name: "first", State: saga.StepRunning, Attempts: 1, InFlight: saga.CallDo},
 				{Name: "second", Position: 1, After: []string{"first"}, Optional: true, State: saga.StepPending},
 			}
 			run := shows(t, s, want)
-			want[0].State, want[1].State, want[1].Attempts = saga.StepSucceeded, saga.StepRunning, 1
+			want[0].State, want[0].InFlight, want[1].State, want[1].Attempts = saga.StepSucceeded, "", saga.StepRunning, 1
 			results := s.Commit(t.Context(), at(2), []saga.Checkpoint{{Run: run, Replica: "replica", Steps: want}})
 			if results[0].Err != nil {
 				t.Fatal(results[0].Err)

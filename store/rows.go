@@ -29,6 +29,8 @@ type runRow struct {
 	Reason          *string `gorm:"column:reason" json:"reason,omitempty"`
 	Cause           *string `gorm:"column:cause" json:"cause,omitempty"`
 	WaitsFor        *string `gorm:"column:waits_for" json:"waits_for,omitempty"`
+	Hold            *string `gorm:"column:hold" json:"hold,omitempty"`
+	Looked          bool    `gorm:"column:looked" json:"looked"`
 	WaitsOn         *string `gorm:"column:waits_on" json:"waits_on,omitempty"` // what the reason says: for the claim
 	LeftBehind      *string `gorm:"column:left_behind" json:"left_behind,omitempty"`
 	UpdatedAt       int64   `gorm:"column:updated_at;autoUpdateTime:false" json:"updated_at"`
@@ -59,13 +61,13 @@ var (
 	}
 	runMutable = []string{
 		"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
-		"budget_from", "rechecks", "take_overs", "holds_subject", "replica_id", "last_seq",
+		"budget_from", "rechecks", "take_overs", "holds_subject", "replica_id", "last_seq", "hold", "looked",
 	}
 	runFence    = []string{"epoch", "version"}
 	stepPinned  = []string{"run_id", "name"}
 	stepMutable = []string{
 		"state", "attempts", "undos", "output", "error", "started_at", "ended_at", "retry_at", "unknowns", "unknown_at",
-		"undone_at",
+		"undone_at", "in_flight",
 	}
 	eventColumns = []string{
 		"run_id", "seq", "at", "epoch", "kind", "step", "attempt", "started_at", "action", "who", "why", "request_id",
@@ -90,6 +92,7 @@ type stepRow struct {
 	Unknowns  int     `gorm:"column:unknowns" json:"unknowns"`
 	UnknownAt *int64  `gorm:"column:unknown_at" json:"unknown_at,omitempty"`
 	UndoneAt  *int64  `gorm:"column:undone_at" json:"undone_at,omitempty"`
+	InFlight  *string `gorm:"column:in_flight" json:"in_flight,omitempty"`
 }
 
 // TableName names the table to gorm.
@@ -149,13 +152,16 @@ func rowOfRun(r *saga.Run) (runRow, error) {
 		IdempotencyKey: r.Key, Fingerprint: r.Fingerprint, RetryOf: text(r.RetryOf), CreatedAt: r.CreatedAt.UnixMicro(),
 		State: string(r.State), WaitsFor: text(r.WaitsFor), UpdatedAt: r.UpdatedAt.UnixMicro(), EndedAt: micros(r.EndedAt),
 		DueAt: micros(r.DueAt), Worked: r.Worked.Microseconds(), BudgetFrom: r.BudgetFrom.UnixMicro(), Rechecks: r.Rechecks,
-		TakeOvers: r.TakeOvers, HoldsSubject: r.HoldsSubject, ReplicaID: text(r.Replica), Epoch: r.Epoch,
+		TakeOvers: r.TakeOvers, Looked: r.Looked, HoldsSubject: r.HoldsSubject, ReplicaID: text(r.Replica), Epoch: r.Epoch,
 		Version: r.Version, LastSeq: r.Seq,
 	}
 	if r.Reason != nil {
 		row.WaitsOn = text(r.Reason.Upstream)
 	}
 	err := encode(&row.Reason, r.Reason, r.Reason == nil)
+	if err == nil {
+		err = encode(&row.Hold, r.Hold, r.Hold == nil)
+	}
 	if err == nil {
 		err = encode(&row.Cause, r.Cause, r.Cause == nil)
 	}
@@ -173,12 +179,15 @@ func (row *runRow) run() (*saga.Run, error) {
 		Fingerprint: row.Fingerprint, RetryOf: plain(row.RetryOf), CreatedAt: at(row.CreatedAt),
 		State: saga.RunState(row.State), WaitsFor: plain(row.WaitsFor), UpdatedAt: at(row.UpdatedAt),
 		EndedAt: maybeAt(row.EndedAt), DueAt: maybeAt(row.DueAt), Worked: time.Duration(row.Worked) * time.Microsecond,
-		BudgetFrom: at(row.BudgetFrom), Rechecks: row.Rechecks, TakeOvers: row.TakeOvers, HoldsSubject: row.HoldsSubject,
+		BudgetFrom: at(row.BudgetFrom), Rechecks: row.Rechecks, TakeOvers: row.TakeOvers, Looked: row.Looked, HoldsSubject: row.HoldsSubject,
 		RetriedBy: plain(row.RetriedBy), Replica: plain(row.ReplicaID), Epoch: row.Epoch, Version: row.Version, Seq: row.LastSeq,
 	}
 	err := decode(row.Reason, &r.Reason)
 	if err == nil {
 		r.Steps, err = pinned(row.PinnedSteps)
+	}
+	if err == nil {
+		err = decode(row.Hold, &r.Hold)
 	}
 	if err == nil {
 		err = decode(row.Cause, &r.Cause)
@@ -197,7 +206,7 @@ func rowOfStep(runID string, s *saga.StepRow) (stepRow, error) {
 		RunID: runID, Name: s.Name, State: string(s.State),
 		Attempts: s.Attempts, Undos: s.Undos, Output: text(string(s.Output)), StartedAt: micros(s.StartedAt),
 		EndedAt: micros(s.EndedAt), RetryAt: micros(s.RetryAt), Unknowns: s.Unknowns, UnknownAt: micros(s.UnknownAt),
-		UndoneAt: micros(s.UndoneAt),
+		UndoneAt: micros(s.UndoneAt), InFlight: text(string(s.InFlight)),
 	}
 	return row, encode(&row.Error, s.Error, s.Error == nil)
 }
@@ -207,6 +216,7 @@ func (row *stepRow) tell(s *saga.StepRow) error {
 	s.State, s.Attempts, s.Undos, s.Unknowns = saga.StepState(row.State), row.Attempts, row.Undos, row.Unknowns
 	s.StartedAt, s.EndedAt, s.RetryAt = maybeAt(row.StartedAt), maybeAt(row.EndedAt), maybeAt(row.RetryAt)
 	s.UnknownAt, s.UndoneAt = maybeAt(row.UnknownAt), maybeAt(row.UndoneAt)
+	s.InFlight = saga.CallKind(plain(row.InFlight))
 	if row.Output != nil {
 		s.Output = json.RawMessage(*row.Output)
 	}

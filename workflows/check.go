@@ -15,13 +15,13 @@ import (
 // fresh is for how long what was seen when the order was accepted is taken as seen: it is usually milliseconds old.
 const fresh = 10 * time.Second
 
-// stale tells that plan and customer were looked at too long ago.
-func (u Deps) stale(o *Order) bool { return u.Now().Sub(o.CheckedAt) > fresh }
+// stale reports whether plan and customer were read too long ago.
+func stale(o *Order, now time.Time) bool { return now.Sub(o.CheckedAt) > fresh }
 
 // check looks again at what the order relies on: a run about the same customer may have gone before it. On an existing
 // customer tenant it also notes which roles the user lacks, for only those may ever be taken away again.
 func (u Deps) check(ctx context.Context, o *Order) error {
-	if u.stale(o) {
+	if stale(o, u.Now()) {
 		_, err := u.Billing.Plan(ctx, o.MerchantID, o.PlanID)
 		if errors.Is(err, billing.ErrNotFound) {
 			return StepError{upstream.Permanent, "plan-gone", "plan " + o.PlanID + " does not exist any more", saga.FixByMerchant}

@@ -13,7 +13,7 @@ func (u Deps) removeCustomer(ctx context.Context, o *Order) error {
 	if o.NewCustomer == nil {
 		return nil
 	}
-	if saga.CallOf(ctx).Recheck {
+	if saga.CallOf(ctx).Kind == saga.CallRecheck {
 		_, err := u.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
 		if errors.Is(err, billing.ErrNotFound) {
 			return nil

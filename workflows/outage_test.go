@@ -20,6 +20,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store/model"
@@ -60,7 +61,7 @@ type outage struct {
 	faults            faults
 	store             *model.Store
 	bill              *billing.Client
-	engine            *saga.Engine
+	engine            *engine.Engine
 	merchant          billing.Merchant
 	plan              billing.Plan
 	roles             []keystone.Role
@@ -99,11 +100,11 @@ func newOutage(t *testing.T) *outage {
 	o.seed(o.bill)
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  o.bill, Tokens: o.store, Handover: &workflows.Handover{}, Runs: o.store, LateWindow: 90 * time.Second, Now: time.Now,
+		Billing:  o.bill, Handover: &workflows.Handover{}, Runs: o.store, LateWindow: 90 * time.Second, Now: time.Now,
 	})
 	o.ok(err)
-	o.engine = saga.New(saga.Options{
-		Store: o.store, Queue: o.store, Workflows: definitions, NewID: newID, Executors: outageExecutors, Down: gates.Open,
+	o.engine = engine.New(engine.Options{
+		Store: o.store, Queue: o.store, Tokens: o.store, Workflows: definitions, NewID: newID, Executors: outageExecutors, Down: gates.Open,
 		OnEvent: o.note, OnFault: func(err error) { t.Log("engine:", err) },
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))

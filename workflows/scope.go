@@ -17,10 +17,7 @@ func (u Deps) scopeToken(ctx context.Context, o *Order) error {
 	if err != nil {
 		return err
 	}
-	token := saga.CallOf(ctx).Token()
-	if token == "" {
-		token, err = u.Tokens.Token(ctx, o.RunID)
-	}
+	token, err := saga.CallOf(ctx).Token(ctx)
 	if errors.Is(err, saga.ErrNoToken) {
 		return u.readRoles(ctx, id, o, "the user's token is not there any more")
 	}
@@ -30,7 +27,7 @@ func (u Deps) scopeToken(ctx context.Context, o *Order) error {
 	scoped, err := id.ExchangeToken(ctx, token, o.CustomerTenantID)
 	switch {
 	case errors.Is(err, keystone.ErrTokenInvalid):
-		saga.CallOf(ctx).DropToken()
+		saga.CallOf(ctx).ForgetToken()
 		return u.readRoles(ctx, id, o, "the user's token has expired or was revoked")
 	case errors.Is(err, keystone.ErrNoAccess):
 		return StepError{upstream.Transient, "scope-refused", err.Error(), saga.FixByOperator}
@@ -44,7 +41,7 @@ func (u Deps) scopeToken(ctx context.Context, o *Order) error {
 			}
 		}
 	}
-	saga.CallOf(ctx).DropToken()
+	saga.CallOf(ctx).ForgetToken()
 	u.Handover.put(o.RunID, scoped.ID)
 	return nil
 }

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"context"
+	"time"
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
@@ -18,7 +19,7 @@ func Subscribe(u Deps) saga.Workflow[Order] {
 		Steps: []saga.Step[Order]{
 			{
 				Name:      "check",
-				Satisfied: func(o *Order) bool { return o.NewCustomer != nil && !u.stale(o) },
+				Satisfied: func(o *Order, now time.Time) bool { return o.NewCustomer != nil && !stale(o, now) },
 				Do:        u.check,
 				NoUndo:    "it only reads",
 			},
@@ -32,7 +33,7 @@ func Subscribe(u Deps) saga.Workflow[Order] {
 					c, err := u.Billing.EnsureCustomer(ctx, billing.Customer{
 						ID: o.CustomerID, MerchantID: o.MerchantID, Name: o.NewCustomer.Name,
 						Currency: o.NewCustomer.Currency, Language: o.NewCustomer.Language,
-					}, saga.CallOf(ctx).LookFirst)
+					}, saga.CallOf(ctx).Look)
 					if err == nil {
 						record(ctx, "customer", c.ID, c.Name, saga.Own)
 					}
@@ -71,7 +72,7 @@ func Subscribe(u Deps) saga.Workflow[Order] {
 						ID: o.SubscriptionID, PlanID: o.PlanID, CustomerID: o.CustomerID,
 						ResourceID: "pending:" + o.RunID, ResourceType: "tenant",
 						BillingDay: o.BillingDay, PaymentMethodID: o.PaymentMethodID,
-					}, saga.CallOf(ctx).LookFirst)
+					}, saga.CallOf(ctx).Look)
 					if err == nil {
 						record(ctx, "subscription", s.ID, "", saga.Own)
 					}
@@ -104,7 +105,7 @@ func Subscribe(u Deps) saga.Workflow[Order] {
 			{
 				Name: "attach-tenant", After: []string{"create-subscription-tenant"},
 				Do: func(ctx context.Context, o *Order) error {
-					if saga.CallOf(ctx).LookFirst {
+					if saga.CallOf(ctx).Look {
 						s, err := u.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
 						if err != nil || s.ResourceID == o.SubscriptionTenantID {
 							return err
@@ -127,7 +128,7 @@ func record(ctx context.Context, kind, id, name string, origin saga.Origin) {
 // erase notes what an Undo removed.
 func erase(ctx context.Context, kind, id string, removed bool, err error) error {
 	if err == nil && removed {
-		saga.CallOf(ctx).Removed(kind, id)
+		saga.CallOf(ctx).Gone(kind, id)
 	}
 	return err
 }

@@ -19,7 +19,7 @@ func (u Deps) ensureTenant(ctx context.Context, o *Order, name, of string) (keys
 	}
 	p, own, err := id.EnsureProject(ctx, keystone.NewProject{
 		Name: name, DomainID: o.DomainID, Description: "BillingStack " + of + " of merchant " + o.MerchantID,
-		Tags: keystone.TenantTags(o.RunID, o.MerchantID, u.Installation), RunTag: keystone.RunTag(o.RunID), LookFirst: saga.CallOf(ctx).LookFirst,
+		Tags: keystone.TenantTags(o.RunID, o.MerchantID, u.Installation), RunTag: keystone.RunTag(o.RunID), LookFirst: saga.CallOf(ctx).Look,
 	})
 	if err != nil {
 		return keystone.Project{}, false, err
@@ -50,7 +50,7 @@ func (u Deps) removeTenant(ctx context.Context, o *Order, name string) error {
 	if err != nil {
 		return err
 	}
-	if saga.CallOf(ctx).Recheck {
+	if saga.CallOf(ctx).Kind == saga.CallRecheck {
 		late, err := id.FindProject(ctx, o.DomainID, name)
 		if errors.Is(err, keystone.ErrNotFound) {
 			return nil
@@ -73,7 +73,7 @@ func (u Deps) assign(ctx context.Context, o *Order, roles []keystone.Role, tenan
 		return err
 	}
 	there := false
-	if saga.CallOf(ctx).LookFirst {
+	if saga.CallOf(ctx).Look {
 		if there, err = id.HasAssignment(ctx, a); err != nil {
 			return err
 		}
@@ -104,7 +104,7 @@ func (u Deps) unassign(ctx context.Context, o *Order, roles []keystone.Role, ten
 	if own || !slices.Contains(o.AbsentRoles, a.RoleID) {
 		return nil
 	}
-	if saga.CallOf(ctx).Recheck {
+	if saga.CallOf(ctx).Kind == saga.CallRecheck {
 		// It was not there before the run, an attempt to give it was never answered, and no other run was to give it: then
 		// it is this run's. Somebody who has given it by hand since the run's end would have to give it again, which he is
 		// told by an event; a role that nobody was to have would be noticed by nobody.

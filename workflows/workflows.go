@@ -2,7 +2,6 @@
 package workflows
 
 import (
-	"context"
 	"time"
 
 	"github.com/tenantry/tenantry/billing"
@@ -14,19 +13,12 @@ import (
 type Deps struct {
 	Identity   func(cloud string) (keystone.Identity, error)
 	Billing    *billing.Client
-	Tokens     Tokens
 	Handover   *Handover
 	Runs       Runs
 	LateWindow time.Duration // the engine's: for how long a request that was not answered may still take effect
 	Now        func() time.Time
 	// Installation is the id of this installation, which the tenants bear as a tag.
 	Installation string
-}
-
-// Tokens keeps the users' tokens until their runs need them.
-type Tokens interface {
-	// Token gives the user's token that waits for a run. It returns saga.ErrNoToken if it is gone.
-	Token(ctx context.Context, runID string) (string, error)
 }
 
 // All defines every workflow.

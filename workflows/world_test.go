@@ -19,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store"
@@ -31,7 +32,7 @@ import (
 type world struct {
 	t        *testing.T
 	store    *store.Store
-	engine   *saga.Engine
+	engine   *engine.Engine
 	cloud    *keystonetest.Keystone
 	billing  *billing.Client // without faults
 	identity keystone.Identity
@@ -86,15 +87,15 @@ func newWorld(t *testing.T, database string) *world {
 
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return w.identity, nil },
-		Billing:  faulty, Tokens: w.store, Handover: &w.handover, Runs: w.store, LateWindow: lateWindow, Now: time.Now, Installation: installation,
+		Billing:  faulty, Handover: &w.handover, Runs: w.store, LateWindow: lateWindow, Now: time.Now, Installation: installation,
 	})
 	w.ok(err)
-	o := saga.Options{
-		Store: w.store, Queue: w.store, Workflows: definitions, NewID: newID, Executors: 200,
+	o := engine.Options{
+		Store: w.store, Queue: w.store, Tokens: w.store, Workflows: definitions, NewID: newID, Executors: 200,
 		Lease: 5 * time.Second, LateWindow: lateWindow, Poll: 500 * time.Millisecond, Deadline: deadline,
 		OnFault: func(err error) { t.Log("engine:", err) },
 	}
-	w.engine = saga.New(o)
+	w.engine = engine.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { w.engine.Serve(ctx, 2*time.Second); close(done) }()
@@ -348,7 +349,7 @@ func (f faulty) RoundTrip(req *http.Request) (*http.Response, error) {
 	call := saga.CallOf(req.Context())
 	login := strings.HasSuffix(req.URL.Path, "/auth/tokens") && call.Step != "scope-token"
 	f.mu.Lock()
-	fault := f.of[faultKey(call.RunID, call.Step, call.Undo)]
+	fault := f.of[faultKey(call.RunID, call.Step, call.Undoes())]
 	hit := fault != nil && !login && fault.meets(req)
 	if hit {
 		fault.times--

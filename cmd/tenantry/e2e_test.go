@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -55,11 +56,12 @@ func TestMain(m *testing.M) {
 
 // site is one installation: a cloud, a BillingStack, a database, and the environment that names them.
 type site struct {
-	t       testing.TB
-	cloud   cloud
-	billing *billing.Client
-	env     []string
-	log     *logFile
+	t        testing.TB
+	cloud    cloud
+	billing  *billing.Client
+	env      []string
+	log      *logFile
+	database string // of the replicas
 
 	merchant billing.Merchant
 	plan     billing.Plan
@@ -73,6 +75,17 @@ type site struct {
 	answers bytes.Buffer           // the bodies of all
 	finals  []workflowstest.Answer // those that told how a run ended
 	tokens  []string               // of users
+}
+
+// installation is the id that the tenants bear, read from the database.
+func (s *site) installation() string {
+	s.t.Helper()
+	st, err := store.Open(context.Background(), s.database, secretKey)
+	s.ok(err)
+	defer func() { _ = st.Close() }()
+	id, err := st.InstallationID(context.Background())
+	s.ok(err)
+	return id
 }
 
 // upstream stands in front of Keystone and of BillingStack: before may look at each request, around carries it out by next,
@@ -109,7 +122,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // newSite seeds an installation. in stands in front of BillingStack; the caller puts its own in front of Keystone.
 func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	t.Helper()
-	s := &site{t: t, cloud: c, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}
+	s := &site{t: t, cloud: c, database: database, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}
 
 	st, err := store.Open(t.Context(), storetest.SQLite(t), make([]byte, store.KeySize))
 	s.ok(err)
@@ -297,7 +310,7 @@ func (s *site) whole(r run, user string) (customer project) {
 		s.t.Errorf("the run's result is %v, want %v", r.Result, want)
 	}
 	for _, p := range []project{customer, subscription} {
-		tags := []string{"tenantry", "tenantry-merchant-" + s.merchant.ID, "tenantry-run-" + r.ID}
+		tags := []string{"tenantry", "tenantry-installation-" + s.installation(), "tenantry-merchant-" + s.merchant.ID, "tenantry-run-" + r.ID}
 		slices.Sort(p.Tags)
 		if !slices.Equal(p.Tags, tags) || !p.Enabled {
 			s.t.Errorf("project %s has tags %v, enabled %t; want %v", p.Name, p.Tags, p.Enabled, tags)

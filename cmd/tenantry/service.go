@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	v3 "github.com/tenantry/tenantry/keystone/v3"
-	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/store"
 )
 
@@ -90,7 +90,7 @@ func start(ctx context.Context, o startOptions) (_ *service, err error) {
 		opened = append(opened, inside.Close)
 		s.billingURL = "http://" + reachable(inside.Addr()) + "/v2"
 	}
-	engine, handler, err := wire(parts{
+	runs, handler, err := wire(parts{
 		Config: o.Config, store: s.store, installation: installation, billingURL: s.billingURL, cloud: o.Cloud, log: o.Log,
 	})
 	if err != nil {
@@ -120,19 +120,19 @@ func start(ctx context.Context, o startOptions) (_ *service, err error) {
 		}
 		return s.api.Serve(listener)
 	})
-	s.run(ctx, engine)
+	s.run(ctx, runs)
 	return s, nil
 }
 
 // run works on runs, and forgets expired tokens, until stop.
-func (s *service) run(ctx context.Context, engine *saga.Engine) {
+func (s *service) run(ctx context.Context, runs *engine.Engine) {
 	ctx, s.stopRun = context.WithCancel(context.WithoutCancel(ctx))
-	s.work.Go(func() { engine.Serve(ctx, drainTime) })
+	s.work.Go(func() { runs.Serve(ctx, drainTime) })
 	s.work.Go(func() {
 		hourly := time.NewTicker(time.Hour)
 		defer hourly.Stop()
 		for {
-			if err := s.store.DeleteExpiredTokens(ctx, engine.Clock.Now()); err != nil && ctx.Err() == nil {
+			if err := s.store.DeleteExpiredTokens(ctx, runs.Clock.Now()); err != nil && ctx.Err() == nil {
 				s.log.Error().Err(err).Msg("deleting expired tokens")
 			}
 			select {

@@ -14,6 +14,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
@@ -32,7 +33,7 @@ type parts struct {
 }
 
 // wire builds the engine and the HTTP API in front of it. It sends nothing to anybody.
-func wire(p parts) (*saga.Engine, http.Handler, error) {
+func wire(p parts) (*engine.Engine, http.Handler, error) {
 	var gates gate.Gates
 	identities := &clouds{
 		config: p.cloud, merchants: p.store.Merchants(), domain: p.Domain, allowAdmin: p.AllowCloudAdminRole,
@@ -52,21 +53,21 @@ func wire(p parts) (*saga.Engine, http.Handler, error) {
 	}
 	toBilling.TryBy(bill.Ping)
 	var handover workflows.Handover
-	clock := saga.NewClock(time.Now)
+	clock := engine.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Deps{
-		Identity: identities.identity, Billing: bill, Tokens: p.store, Handover: &handover, Runs: p.store,
+		Identity: identities.identity, Billing: bill, Handover: &handover, Runs: p.store,
 		LateWindow: p.LateWindow, Now: clock.Now, Installation: p.installation,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	engine := saga.New(saga.Options{
-		Store: p.store, Queue: p.store, Workflows: definitions, NewID: newID, Clock: clock,
+	runs := engine.New(engine.Options{
+		Store: p.store, Queue: p.store, Tokens: p.store, Workflows: definitions, NewID: newID, Clock: clock,
 		Lease: p.Lease, LateWindow: p.LateWindow, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter, Down: gates.Open,
 		OnEvent: logEvent(p.log), OnFault: func(err error) { p.log.Error().Err(err).Msg("engine") },
 	})
 	handler, err := api.New(api.Options{
-		Engine: engine, Merchants: p.store.Merchants(), Identity: identities.identity, Billing: bill, NewRun: newRun,
+		Engine: runs, Merchants: p.store.Merchants(), Identity: identities.identity, Billing: bill, NewRun: newRun,
 		NewID: newID, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: &handover,
 		Defaults: api.Defaults{
 			CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain,
@@ -79,7 +80,7 @@ func wire(p parts) (*saga.Engine, http.Handler, error) {
 			{Name: "billingstack", Ask: bill.Ping},
 		},
 	})
-	return engine, handler, err
+	return runs, handler, err
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -22,7 +23,7 @@ import (
 // Options is what the API is made of. All of it is required but Admissions, ScopedTokens, Ready and
 // KeystoneURL.
 type Options struct {
-	Engine    *saga.Engine
+	Engine    *engine.Engine
 	Merchants merchants.Store
 	Identity  func(cloud string) (keystone.Identity, error)
 	Billing   Billing

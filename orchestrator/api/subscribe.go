@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -132,7 +133,7 @@ func noToken() (string, bool) { return "", false }
 // answer waits as long as was preferred and shows the run: 201 when it succeeded, the failure when it was compensated, 202
 // otherwise. For a run that has ended the answer is always the same.
 func (s *server) answer(
-	c echo.Context, run *saga.Run, watcher *saga.Watcher, prefer preference, take func() (token string, ok bool),
+	c echo.Context, run *saga.Run, watcher *engine.Watcher, prefer preference, take func() (token string, ok bool),
 ) error {
 	admitted(c)
 	leave, ok := s.waiting.take()
@@ -165,7 +166,7 @@ func (s *server) answer(
 // waitForRun waits until the run has ended or somebody must act, and gives it as it was last stored. The watcher, if there is
 // one, was made before the run.
 func (s *server) waitForRun(
-	ctx context.Context, run *saga.Run, watcher *saga.Watcher, wait time.Duration,
+	ctx context.Context, run *saga.Run, watcher *engine.Watcher, wait time.Duration,
 ) (*saga.Run, error) {
 	if run.AtRest() || wait == 0 {
 		return run, nil

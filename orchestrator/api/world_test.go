@@ -27,6 +27,7 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
@@ -41,7 +42,7 @@ type world struct {
 	url      string
 	handler  http.Handler
 	store    *store.Store
-	engine   *saga.Engine
+	engine   *engine.Engine
 	keystone *keystonetest.Keystone
 	cloud    *v3.Cloud
 	billing  *billing.Client
@@ -95,7 +96,7 @@ func newWorldOn(t *testing.T, database string, change ...func(*api.Options)) *wo
 // serve starts the engine and the API, and seeds the world.
 func (w *world) serve(workflows []*saga.Definition, change ...func(*api.Options)) {
 	t := w.t
-	w.engine = saga.New(saga.Options{
+	w.engine = engine.New(engine.Options{
 		Store: w.store, Queue: w.store, Workflows: workflows, NewID: newID, LateWindow: time.Millisecond,
 	})
 	w.serveEngine()

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // ActionName is what an operator can ask of a run.
@@ -42,15 +44,15 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("%s refused: %s", e.A
 func (r *Run) Actions() []ActionName {
 	var fit []ActionName
 	for _, v := range []ActionName{Retry, SkipStep, Compensate, Hold, Cancel} {
-		if v == SkipStep && len(r.skippable()) > 0 || v != SkipStep && r.accepts(Action{Name: v}) == nil {
+		if v == SkipStep && len(r.skippable()) > 0 || v != SkipStep && r.Accepts(Action{Name: v}) == nil {
 			fit = append(fit, v)
 		}
 	}
 	return fit
 }
 
-// accepts tells why an action does not fit the state of the run; nil if it does.
-func (r *Run) accepts(v Action) error {
+// Accepts returns why an action does not fit the state of the run, as a *RefusedError; nil if it does.
+func (r *Run) Accepts(v Action) error {
 	refuse := func(why string, args ...any) error {
 		return &RefusedError{v.Name, fmt.Sprintf(why, args...)}
 	}
@@ -111,4 +113,90 @@ func (r *Run) skippable() []string {
 		}
 	}
 	return names
+}
+
+// consume takes in what an operator or merchant asked for.
+func (t *turn) consume(a Action) {
+	event := Event{Kind: EventAction, Action: string(a.Name), Step: a.Step, Who: a.Who, Why: upstream.Clean(a.Why)}
+	err := t.run.Accepts(a)
+	if t.run.State.Ended() { // since it was asked: a retry starts another run then, which is not for this one to do
+		err = &RefusedError{a.Name, fmt.Sprintf("the run is %s", t.run.State)}
+	}
+	if err != nil {
+		event.Failure = &Failure{Code: "refused", Detail: upstream.Clean(err.Error()), FixBy: FixByNobody, At: t.now}
+	}
+	t.tell(event)
+	if err == nil {
+		t.apply(a)
+	}
+	t.Consumed = append(t.Consumed, a.ID)
+}
+
+// apply changes the run as an action that fits its state asks.
+func (t *turn) apply(a Action) {
+	run := t.run
+	why := Failure{Detail: upstream.Clean(a.Why), FixBy: FixByNobody, At: t.now}
+	switch a.Name {
+	case Retry:
+		t.goOn()
+	case SkipStep:
+		row := run.Step(a.Step)
+		if run.Cause != nil {
+			run.leaveBehind(row)
+		}
+		row.State, row.RetryAt, row.EndedAt = StepSkipped, nil, &t.now
+		t.changed(row)
+		if run.WaitsFor == "" {
+			t.goOn()
+		}
+	case Compensate, Cancel:
+		why.Code = "compensated-by-operator"
+		if a.Name == Cancel {
+			why.Code = "cancelled"
+		}
+		run.Hold, run.WaitsFor = nil, ""
+		t.turnBack(why)
+	case Hold:
+		why.Code, why.FixBy = "held", FixByOperator
+		t.hold(Reason{Kind: WaitsForOperator, Failure: why})
+	}
+}
+
+// goOn lets a waiting or stuck run work again at once, with a new budget of time.
+func (t *turn) goOn() {
+	run := t.run
+	run.Hold, run.BudgetFrom, run.Worked, run.TakeOvers = nil, t.now, 0, 0
+	run.State, run.Reason = Running, nil
+	if run.Cause != nil {
+		run.State = Compensating
+	}
+	for i := range run.Steps {
+		row := &run.Steps[i]
+		switch {
+		case row.State == StepFailed && row.Unknowns > 0:
+			row.State = StepUnknown
+		case row.State == StepFailed:
+			row.State = StepPending
+		case row.State == StepUndoFailed:
+			row.State = StepUndoing
+		case row.RetryAt == nil:
+			continue
+		}
+		row.RetryAt = nil
+		t.changed(row)
+	}
+}
+
+// leaveBehind notes what stays upstream of a step whose undo an operator skips.
+func (r *Run) leaveBehind(row *StepRow) {
+	left := []LeftBehind{}
+	for _, o := range r.Objects {
+		if o.Step == row.Name && o.Origin == Own && o.RemovedAt == nil {
+			left = append(left, LeftBehind{Step: o.Step, Kind: o.Kind, ID: o.ID, Name: o.Name})
+		}
+	}
+	if len(left) == 0 {
+		left = append(left, LeftBehind{Step: row.Name})
+	}
+	r.LeftBehind = append(slices.Clip(r.LeftBehind), left...)
 }

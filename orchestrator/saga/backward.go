@@ -1,174 +1,133 @@
 package saga
 
-import (
-	"slices"
-	"time"
-
-	"github.com/tenantry/tenantry/orchestrator/upstream"
-)
+import "slices"
 
 // turnBack begins the compensation.
-func (w *executor) turnBack(cause Failure) {
-	w.run.State, w.run.Reason, w.run.Cause = Compensating, nil, &cause
-	for i := range w.run.Steps {
-		if row := &w.run.Steps[i]; row.RetryAt != nil {
+func (t *turn) turnBack(cause Failure) {
+	t.run.State, t.run.Reason, t.run.Cause = Compensating, nil, &cause
+	for i := range t.run.Steps {
+		if row := &t.run.Steps[i]; row.RetryAt != nil {
 			row.RetryAt = nil
-			w.changed(row)
+			t.changed(row)
 		}
 	}
-	w.tell(Event{Kind: EventCompensating, Step: cause.Step, Failure: &cause})
+	t.tell(Event{Kind: EventCompensating, Step: cause.Step, Failure: &cause})
 }
 
-// backward undoes what was begun, each step after all that came After it; verifies, when the late window is over,
-// the undo of calls whose outcome was never learnt; and ends the run.
-func (w *executor) backward(now time.Time) {
-	if slices.ContainsFunc(w.run.Steps, func(s StepRow) bool { return s.State == StepRunning }) {
-		return // a Do is still under way
+// backward undoes what was begun, each step after all that came After it; verifies, once the late window is over, the undo
+// of calls whose outcome was never learnt; and ends the run.
+func (t *turn) backward() {
+	if slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepRunning }) {
+		return // a Do is still in flight
 	}
-	soonest, finished := w.undoReady(now)
+	soonest, through := t.undoReady()
 	var refused *StepRow
-	for i := range w.run.Steps {
-		if w.run.Steps[i].State == StepUndoFailed {
-			refused = &w.run.Steps[i]
+	for i := range t.run.Steps {
+		if t.run.Steps[i].State == StepUndoFailed {
+			refused = &t.run.Steps[i]
 		}
 	}
 	switch {
-	case w.released, w.parked != nil:
-	case w.inFlight():
+	case t.Release, t.run.Hold != nil:
+	case t.run.inFlight():
 		if soonest != nil {
-			w.sleepUntil = soonest.RetryAt
+			t.Wake = soonest.RetryAt
 		}
 	case soonest != nil:
-		w.awaitRetry(soonest, now, Compensating)
+		t.awaitRetry(soonest, Compensating)
+	case refused != nil && t.run.State == Compensated:
+		t.recheckRefused(refused)
 	case refused != nil:
-		w.stick(refused, now)
-	case finished:
-		w.verify(now)
+		t.stick(refused)
+	case through && t.run.State == Compensated:
+		t.recheckThrough()
+	case through:
+		t.verify()
 	}
 }
 
-// undoReady starts the undos whose turn it is. It returns the one that waits for the earliest retry, and whether all
-// are through.
-func (w *executor) undoReady(now time.Time) (soonest *StepRow, finished bool) {
-	finished = true
-	for i := range w.run.Steps {
-		row := &w.run.Steps[i]
-		if w.undoFinished(row) {
+// undoReady starts the undos whose turn it is. It returns the one that waits for the earliest retry, and reports whether
+// all are through.
+func (t *turn) undoReady() (soonest *StepRow, through bool) {
+	through = true
+	for i := range t.run.Steps {
+		row := &t.run.Steps[i]
+		if t.undoFinished(row) {
 			continue
 		}
-		finished = false
+		through = false
 		switch {
-		case w.flying[row.Name], row.State == StepUndoFailed, !w.dependentsUndone(row):
-		case w.def.step(row.Name) == nil:
-			w.park(w.missing("step-unknown", "this release has no code for step "+row.Name))
-			w.rest(now)
+		case row.InFlight != "", row.State == StepUndoFailed, !t.dependentsUndone(row):
+		case t.Def.step(row.Name) == nil:
+			t.hold(t.missing("step-unknown", "this release has no code for step "+row.Name))
+			t.rest()
 			return nil, false
-		case row.RetryAt != nil && row.RetryAt.After(now):
+		case row.RetryAt != nil && row.RetryAt.After(t.now):
 			if soonest == nil || row.RetryAt.Before(*soonest.RetryAt) {
 				soonest = row
 			}
 		default:
-			w.startUndo(row)
+			t.startUndo(row)
 		}
 	}
-	return soonest, finished
+	return soonest, through
 }
 
-// undoFinished tells whether there is nothing left to undo of a step.
-func (w *executor) undoFinished(row *StepRow) bool {
-	code := w.def.step(row.Name)
-	return !row.Begun() || row.State == StepUndone || w.left(row) || code != nil && code.undo == nil
+// undoFinished reports whether there is nothing left to undo of a step.
+func (t *turn) undoFinished(row *StepRow) bool {
+	code := t.Def.step(row.Name)
+	return !row.Begun() || row.State == StepUndone || t.run.left(row) || code != nil && code.undo == nil
 }
 
-// undoTurn tells whether it is the turn of the step's undo.
-func (w *executor) undoTurn(row *StepRow) bool { return w.def != nil && w.dependentsUndone(row) }
-
-// dependentsUndone tells whether all that came After the step, however far, is through.
-func (w *executor) dependentsUndone(row *StepRow) bool {
-	for i := range w.run.Steps {
-		later := &w.run.Steps[i]
-		if slices.Contains(later.After, row.Name) && (!w.undoFinished(later) || !w.dependentsUndone(later)) {
+// dependentsUndone reports whether there is nothing left to undo of all that came After the step, however far.
+func (t *turn) dependentsUndone(row *StepRow) bool {
+	for i := range t.run.Steps {
+		later := &t.run.Steps[i]
+		if slices.Contains(later.After, row.Name) && (!t.undoFinished(later) || !t.dependentsUndone(later)) {
 			return false
 		}
 	}
 	return true
 }
 
-// left tells whether an operator decided to leave behind what the step made.
-func (w *executor) left(row *StepRow) bool {
-	return slices.ContainsFunc(w.run.LeftBehind, func(l LeftBehind) bool { return l.Step == row.Name })
+// left reports whether an operator decided to leave behind what the step made.
+func (r *Run) left(row *StepRow) bool {
+	return slices.ContainsFunc(r.LeftBehind, func(l LeftBehind) bool { return l.Step == row.Name })
 }
 
-// startUndo puts the intent of an Undo into the next write.
-func (w *executor) startUndo(row *StepRow) {
-	if w.run.State != Compensated { // else it is a re-check
-		w.run.State, w.run.Reason = Compensating, nil
-	}
-	row.State, row.RetryAt = StepUndoing, nil
-	row.Undos++
-	w.changed(row)
-	w.calls = append(w.calls, row.Name)
-}
-
-// undone notes what came of an Undo.
-func (w *executor) undone(row *StepRow, o outcome, now time.Time) {
-	event := Event{Step: row.Name, Attempt: o.call.Attempt, StartedAt: o.startedAt, RequestID: o.call.requestID}
-	if o.err == nil {
-		again := row.UndoneAt != nil
-		row.State, row.Error, row.UndoneAt = StepUndone, nil, &o.startedAt
-		event.Kind = EventUndone
-		if again && len(o.call.removed) > 0 {
-			event.Kind = EventLateEffect
+// startUndo asks for an attempt of Undo.
+func (t *turn) startUndo(row *StepRow) {
+	kind := CallRecheck
+	if t.run.State != Compensated {
+		t.run.State, t.run.Reason = Compensating, nil
+		kind = CallUndo
+		if row.UndoneAt != nil {
+			kind = CallVerify
 		}
-		w.tell(event)
-		return
 	}
-	found := w.classify(o, now)
-	row.Error, event.Kind = &found.Failure, EventUndoAttempt
-	event.Failure = row.Error
-	if w.left(row) { // skipped while this attempt was under way
-		w.tell(event)
-		return
-	}
-	if found.MaybeDone {
-		row.UnknownAt = &now
-	}
-	w.tell(event)
-	if found.Class == upstream.Permanent || found.Class == upstream.Blocked {
-		row.State = StepUndoFailed
-		w.tell(Event{Kind: EventUndoFailed, Step: row.Name, Attempt: o.call.Attempt, Failure: row.Error})
-		return
-	}
-	at := now.Add(retryIn(w.run.ID, row.Name, row.Undos, found))
-	row.RetryAt = &at
+	row.State = StepUndoing
+	row.Undos++
+	t.call(row, kind)
 }
 
 // stick makes the run wait for an operator with an undo that was refused for good.
-func (w *executor) stick(row *StepRow, now time.Time) {
-	if w.run.State == Compensated {
-		w.recheckRefused(row, now)
-		return
-	}
-	w.run.State, w.run.Reason = Stuck, &Reason{Kind: WaitsForOperator, Failure: *row.Error}
-	w.tell(Event{Kind: EventStuck, Step: row.Name, Failure: row.Error})
-	w.releaseAt(nil)
+func (t *turn) stick(row *StepRow) {
+	t.run.State, t.run.Reason = Stuck, &Reason{Kind: WaitsForOperator, Failure: *row.Error}
+	t.tell(Event{Kind: EventStuck, Step: row.Name, Failure: row.Error})
+	t.releaseAt(nil)
 }
 
 // verify ends a compensation whose undos are through, but not before every undo of a call with an unknown outcome was
 // repeated at least LateWindow after that call can have been sent.
-func (w *executor) verify(now time.Time) {
-	if w.run.State == Compensated {
-		w.recheckDone(now)
-		return
-	}
-	var due time.Time
+func (t *turn) verify() {
+	due := t.now
 	var again []*StepRow
-	for i := range w.run.Steps {
-		row := &w.run.Steps[i]
-		if row.UnknownAt == nil || !w.undoable(row) {
+	for i := range t.run.Steps {
+		row := &t.run.Steps[i]
+		if row.UnknownAt == nil || !t.undoable(row) {
 			continue
 		}
-		until := row.effectiveUntil(w.engine.LateWindow)
+		until := row.effectiveUntil(t.Limits.LateWindow)
 		if row.UndoneAt == nil || row.UndoneAt.Before(until) {
 			again = append(again, row)
 			if until.After(due) {
@@ -178,29 +137,29 @@ func (w *executor) verify(now time.Time) {
 	}
 	switch {
 	case len(again) == 0:
-		w.compensated(now)
-	case due.After(now):
-		w.await(Reason{Kind: WaitsForLateWindow, Until: &due, Failure: Failure{
+		t.compensated()
+	case due.After(t.now):
+		t.await(Reason{Kind: WaitsForLateWindow, Until: &due, Failure: Failure{
 			Code:   "verifying-undo",
 			Detail: "a call whose answer was lost may still take effect; its undo is verified then",
-			FixBy:  FixByNobody, Step: again[0].Name, At: now,
-		}}, now, Compensating)
+			FixBy:  FixByNobody, Step: again[0].Name, At: t.now,
+		}}, Compensating)
 	default:
-		w.redo(again)
-		w.backward(now)
+		t.redo(again)
+		t.backward()
 	}
 }
 
-// undoable tells whether there is an Undo that is to take back what the step makes.
-func (w *executor) undoable(row *StepRow) bool {
-	code := w.def.step(row.Name)
-	return !w.left(row) && code != nil && code.undo != nil
+// undoable reports whether there is an Undo that is to remove what the step makes.
+func (t *turn) undoable(row *StepRow) bool {
+	code := t.Def.step(row.Name)
+	return !t.run.left(row) && code != nil && code.undo != nil
 }
 
 // redo makes undos that are through be run once more.
-func (w *executor) redo(rows []*StepRow) {
+func (t *turn) redo(rows []*StepRow) {
 	for _, row := range rows {
 		row.State, row.RetryAt = StepUndoing, nil
-		w.changed(row)
+		t.changed(row)
 	}
 }

@@ -34,7 +34,7 @@ type Failure struct {
 	Upstream string `json:"upstream,omitempty"`
 }
 
-// Classification is what Workflow.Classify says of an error.
+// Classification is what an error means for its run: see Workflow.Classify.
 type Classification struct {
 	Class      upstream.Class
 	MaybeDone  bool          // the effect may have taken place, now or later
@@ -66,8 +66,7 @@ type SkipError struct{ Why string }
 
 func (s SkipError) Error() string { return "skipped: " + s.Why }
 
-func skipped(err error) (why string, ok bool) {
-	var s SkipError
-	ok = errors.As(err, &s)
-	return s.Why, ok
+func skipped(err error) (why string) {
+	s, _ := errors.AsType[SkipError](err)
+	return s.Why
 }

@@ -2,111 +2,67 @@ package saga
 
 import (
 	"bytes"
-	"cmp"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// outcome is what came of one attempt.
-type outcome struct {
-	step      string
-	undo      bool
-	startedAt time.Time
-	output    []byte
-	err       error
-	call      *Call
-}
-
-// panicError is what is left of a panic in a step.
-type panicError struct{ value any }
-
-func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v", p.value) }
-
-// takeIn takes what has come, and what else has come meanwhile: calls that ended together share a write, in which they
-// stand in the order of the steps. False: nothing has.
-func (w *executor) takeIn(came ...outcome) (some bool) {
-	for more := true; more; {
-		select {
-		case o := <-w.outcomes:
-			came = append(came, o)
-		default:
-			more = false
-		}
+// take notes an outcome in the run and in the write.
+func (t *turn) take(o Outcome) {
+	row := t.run.Step(o.Call.Step)
+	row.InFlight = ""
+	if o.DropToken {
+		t.DropToken = true
 	}
-	slices.SortFunc(came, func(x, y outcome) int {
-		return cmp.Compare(w.run.Step(x.step).Position, w.run.Step(y.step).Position)
-	})
-	for _, o := range came {
-		w.take(o)
+	t.run.TakeOvers = 0
+	t.run.Objects = append(t.run.Objects, o.Objects...)
+	t.Objects = append(t.Objects, o.Objects...)
+	for _, gone := range o.Removed {
+		t.removed(gone, o.EndedAt)
 	}
-	select {
-	case <-w.pokes:
-		w.actions = true
-		return true
-	default:
-		return len(came) > 0
-	}
-}
-
-// take notes an outcome in the row and in the next write.
-func (w *executor) take(o outcome) {
-	delete(w.flying, o.step)
-	row := w.run.Step(o.step)
-	w.next.Objects = append(w.next.Objects, o.call.objects...)
-	if o.call.dropToken {
-		w.next.DropToken, w.token = true, ""
-	}
-	now := w.engine.Clock.Now()
-	w.run.TakeOvers = 0
-	w.run.Objects = append(w.run.Objects, o.call.objects...)
-	for _, gone := range o.call.removed {
-		w.markRemoved(gone, now)
-	}
-	if o.undo {
-		w.undone(row, o, now)
+	if o.Call.Undoes() {
+		t.undid(row, o)
 	} else {
-		w.did(row, o, now)
+		t.did(row, o)
 	}
-	w.changed(row)
+	t.changed(row)
 }
 
-func (w *executor) markRemoved(gone Object, now time.Time) {
-	for i := range w.run.Objects {
-		o := &w.run.Objects[i]
+func (t *turn) removed(gone Object, at time.Time) {
+	for i := range t.run.Objects {
+		o := &t.run.Objects[i]
 		if o.Kind == gone.Kind && o.ID == gone.ID {
-			o.RemovedAt = &now
-			w.next.Objects = append(w.next.Objects, *o)
+			o.RemovedAt = &at
+			t.Objects = append(t.Objects, *o)
 			return
 		}
 	}
-	gone.Origin, gone.RemovedAt = Own, &now // made by a call whose answer was lost
-	w.run.Objects = append(w.run.Objects, gone)
-	w.next.Objects = append(w.next.Objects, gone)
+	gone.Origin, gone.RemovedAt = Own, &at // made by a call whose answer was lost
+	t.run.Objects = append(t.run.Objects, gone)
+	t.Objects = append(t.Objects, gone)
 }
 
-// did notes what came of a Do.
-func (w *executor) did(row *StepRow, o outcome, now time.Time) {
-	event := Event{Step: row.Name, Attempt: o.call.Attempt, StartedAt: o.startedAt, RequestID: o.call.requestID}
-	if o.err == nil {
-		if !bytes.Equal(row.Output, o.output) {
-			w.state = nil
+// did notes the outcome of a Do.
+func (t *turn) did(row *StepRow, o Outcome) {
+	now := o.EndedAt
+	event := Event{Step: row.Name, Attempt: o.Call.Attempt, StartedAt: o.StartedAt, RequestID: o.RequestID}
+	if o.Err == nil {
+		if !bytes.Equal(row.Output, o.Output) {
+			t.state = nil
 		}
-		row.State, row.Output, row.Error, row.EndedAt = StepSucceeded, o.output, nil, &now
+		row.State, row.Output, row.Error, row.EndedAt = StepSucceeded, o.Output, nil, &now
 		event.Kind = EventSucceeded
-		w.tell(event)
+		t.tell(event)
 		return
 	}
-	if why, ok := skipped(o.err); ok && row.Optional {
+	if o.Skipped != "" && row.Optional {
 		row.State, row.Error, row.EndedAt = StepSkipped, nil, &now
-		event.Kind, event.Why = EventSkipped, upstream.Clean(why)
-		w.tell(event)
+		event.Kind, event.Why = EventSkipped, upstream.Clean(o.Skipped)
+		t.tell(event)
 		return
 	}
-	found := w.classify(o, now)
+	found := t.failure(o)
 	row.Error, row.State, event.Kind = &found.Failure, StepPending, EventAttempt
 	event.Failure = row.Error
 	if found.MaybeDone {
@@ -117,67 +73,90 @@ func (w *executor) did(row *StepRow, o outcome, now time.Time) {
 	if row.Unknowns > 0 {
 		row.State = StepUnknown
 	}
-	if late := w.overdue(found, now); late != "" {
+	if late := t.overdue(found, now); late != "" {
 		found.Class = upstream.Permanent
 		row.Error.Code, row.Error.Detail = "deadline-exceeded", upstream.Clean(late+": "+row.Error.Detail)
 	}
-	w.tell(event)
+	t.tell(event)
 	switch found.Class {
 	case upstream.Permanent:
 		row.State, row.EndedAt = StepFailed, &now
-		if w.parked != nil && w.parked.Step != "" { // for a sibling that needs a person: that is void now
-			w.parked = nil
+		if t.run.Hold != nil && t.run.Hold.Step != "" { // for a sibling that needs a person: that is void now
+			t.run.Hold = nil
 		}
-		w.tell(Event{Kind: EventStepFailed, Step: row.Name, Attempt: o.call.Attempt, Failure: row.Error})
+		t.tell(Event{Kind: EventStepFailed, Step: row.Name, Attempt: o.Call.Attempt, Failure: row.Error})
 	case upstream.Blocked:
-		if w.run.Cause != nil || w.failed() != nil { // it is being undone, or will be
+		if t.run.Cause != nil || t.run.failed() != nil { // it is being undone, or will be
 			return
 		}
-		w.park(Reason{Kind: WaitsForOperator, Failure: *row.Error})
+		t.hold(Reason{Kind: WaitsForOperator, Failure: *row.Error})
 	case upstream.Transient, upstream.Unavailable:
-		at := now.Add(retryIn(w.run.ID, row.Name, row.Attempts, found))
+		at := now.Add(retryIn(t.run.ID, row.Name, row.Attempts, found))
 		row.RetryAt = &at
 	}
 }
 
-// overdue says which limit a failed attempt has passed.
-func (w *executor) overdue(v Classification, now time.Time) string {
-	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
-		return ""
+// undid notes the outcome of an Undo.
+func (t *turn) undid(row *StepRow, o Outcome) {
+	now := o.EndedAt
+	event := Event{Step: row.Name, Attempt: o.Call.Attempt, StartedAt: o.StartedAt, RequestID: o.RequestID}
+	if o.Err == nil {
+		again := row.UndoneAt != nil
+		row.State, row.Error, row.UndoneAt = StepUndone, nil, &o.StartedAt
+		event.Kind = EventUndone
+		if again && len(o.Removed) > 0 {
+			event.Kind = EventLateEffect
+		}
+		t.tell(event)
+		return
 	}
-	worked := w.run.Worked
-	if w.counting {
-		worked += now.Sub(w.countedUntil)
+	found := t.failure(o)
+	row.Error, event.Kind = &found.Failure, EventUndoAttempt
+	event.Failure = row.Error
+	if t.run.left(row) { // skipped while this attempt was in flight
+		t.tell(event)
+		return
 	}
-	switch {
-	case now.Sub(w.run.BudgetFrom) > w.engine.GiveUpAfter:
-		return fmt.Sprintf("not finished within %s", w.engine.GiveUpAfter)
-	case v.Class == upstream.Transient && worked > w.engine.Deadline:
-		return fmt.Sprintf("not finished within %s of work", w.engine.Deadline)
+	if found.MaybeDone {
+		row.UnknownAt = &now
 	}
-	return ""
+	t.tell(event)
+	if found.Class == upstream.Permanent || found.Class == upstream.Blocked {
+		row.State = StepUndoFailed
+		t.tell(Event{Kind: EventUndoFailed, Step: row.Name, Attempt: o.Call.Attempt, Failure: row.Error})
+		return
+	}
+	at := now.Add(retryIn(t.run.ID, row.Name, row.Undos, found))
+	row.RetryAt = &at
 }
 
-// classify asks the workflow what an error means, except for those that are the engine's own.
-func (w *executor) classify(o outcome, now time.Time) Classification {
-	var found Classification
-	p, panicked := errors.AsType[panicError](o.err)
-	switch {
-	case errors.Is(o.err, ErrLeaseLost):
-		found = Classification{Class: upstream.Transient, MaybeDone: true, Failure: Failure{Code: "lease-lost", Detail: o.err.Error()}}
-	case panicked:
-		found = Classification{Class: upstream.Blocked, MaybeDone: true, Failure: Failure{
-			Code: "step-panicked", Detail: p.Error(), FixBy: FixByOperator,
-		}}
-	default:
-		found = w.def.classify(o.err)
-	}
+// failure is the outcome's error as it is stored: cleaned, with its step and time.
+func (t *turn) failure(o Outcome) Classification {
+	found := *o.Err
 	found.Failure.Detail = upstream.Clean(found.Failure.Detail)
 	found.Failure.RequestID = upstream.Clean(found.Failure.RequestID)
-	found.Failure.Step, found.Failure.At = o.step, now
+	found.Failure.Step, found.Failure.At = o.Call.Step, o.EndedAt
 	found.Failure.Unavailable = found.Class == upstream.Unavailable
 	if found.Failure.FixBy == "" {
 		found.Failure.FixBy = FixByNobody
 	}
 	return found
+}
+
+// overdue says which limit a failed attempt has passed; empty: none.
+func (t *turn) overdue(v Classification, now time.Time) string {
+	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
+		return ""
+	}
+	worked := t.run.Worked
+	if !t.claimed && t.was.works() {
+		worked += now.Sub(t.was.UpdatedAt)
+	}
+	switch {
+	case now.Sub(t.run.BudgetFrom) > t.Limits.GiveUpAfter:
+		return fmt.Sprintf("not finished within %s", t.Limits.GiveUpAfter)
+	case v.Class == upstream.Transient && worked > t.Limits.Deadline:
+		return fmt.Sprintf("not finished within %s of work", t.Limits.Deadline)
+	}
+	return ""
 }

@@ -13,14 +13,14 @@ const (
 	maxDelay   = time.Minute
 	// maxRetryAfter bounds what an upstream may ask for.
 	maxRetryAfter = time.Hour
-	// shortWait is waited for by the executor; for more the run is given up and claimed again when it is due.
+	// shortWait is the longest wait for which a run is kept; for longer ones it is given up and claimed again when it is due.
 	shortWait = 5 * time.Second
 )
 
-// delay is how long to wait after the n-th failure in a row of what key names. It is spread by up to a fifth, so that
+// Delay is how long to wait after the n-th failure in a row of what key names. It is spread by up to a fifth, so that
 // those that failed together do not come back together; the same key and n give the same delay, so that a simulation
 // replays.
-func delay(key string, n int, first, most time.Duration) time.Duration {
+func Delay(key string, n int, first, most time.Duration) time.Duration {
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMultiplier(2),
 		backoff.WithMaxInterval(most), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))
 	var d time.Duration
@@ -35,5 +35,5 @@ func delay(key string, n int, first, most time.Duration) time.Duration {
 
 // retryIn is how long to wait before the attempt after the n-th of a step of a run.
 func retryIn(runID, step string, n int, v Classification) time.Duration {
-	return max(delay(runID+" "+step, n, firstDelay, maxDelay), min(v.RetryAfter, maxRetryAfter))
+	return max(Delay(runID+" "+step, n, firstDelay, maxDelay), min(v.RetryAfter, maxRetryAfter))
 }

@@ -11,11 +11,11 @@ func TestDelaysGrowAreSpreadAndAreTheSameAgain(t *testing.T) {
 	for i := range 100 {
 		key := fmt.Sprint("run ", i)
 		for n, plain := range []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second, time.Second} {
-			d := delay(key, n+1, 250*time.Millisecond, time.Second)
+			d := Delay(key, n+1, 250*time.Millisecond, time.Second)
 			if d < plain*4/5 || d > plain*6/5 {
 				t.Errorf("after failure %d of %s: %v, want %v give or take a fifth", n+1, key, d, plain)
 			}
-			if again := delay(key, n+1, 250*time.Millisecond, time.Second); again != d {
+			if again := Delay(key, n+1, 250*time.Millisecond, time.Second); again != d {
 				t.Errorf("after failure %d of %s: %v, and then %v", n+1, key, d, again)
 			}
 			seen[d] = true

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -68,6 +69,7 @@ type Run struct {
 
 	State      RunState
 	Reason     *Reason  // why it waits or is stuck
+	Hold       *Reason  // why no new call is started before an operator acts; it becomes Reason when no call is in flight
 	Cause      *Failure // why it compensates; nil while it goes forward
 	WaitsFor   string   // the run about the same subject before this one
 	LeftBehind []LeftBehind
@@ -79,6 +81,7 @@ type Run struct {
 	BudgetFrom time.Time // from when GiveUpAfter counts
 	Rechecks   int       // re-checks for late effects that are still to come
 	TakeOvers  int       // claims since a step last came to a result
+	Looked     bool      // the re-check under way has chosen the steps that are undone again
 
 	HoldsSubject bool // it is the run that works on its subject, or is stuck with it
 
@@ -108,6 +111,12 @@ type StepRow struct {
 	Unknowns  int        // attempts of Do whose outcome was never learnt
 	UnknownAt *time.Time // when the last attempt, of Do or Undo, without a known outcome can have been sent at the latest
 	UndoneAt  *time.Time // when the last successful Undo began
+	InFlight  CallKind   // the call that was asked for and has no outcome yet
+}
+
+func (s *StepRow) item() string {
+	_, item, _ := strings.Cut(s.Name, "/")
+	return item
 }
 
 // Begun tells whether Do may have been called.
@@ -127,8 +136,7 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 // AtRest reports whether nothing happens to the run before somebody acts: it has ended, is stuck, or waits for an operator.
 // A run that was held while a call was in flight is not at rest before the call is over.
 func (r *Run) AtRest() bool {
-	inFlight := slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.State == StepRunning })
-	return r.State.Ended() || r.State == Stuck || r.held() && !inFlight
+	return r.State.Ended() || r.State == Stuck || r.held() && !r.inFlight()
 }
 
 // Step finds a row by its name; nil if the run has none.
@@ -189,8 +197,8 @@ type LeftBehind struct {
 	Name string `json:"name,omitempty"`
 }
 
-// clone copies a run so that its executor may go on with the original.
-func (r *Run) clone() *Run {
+// Clone copies a run, so that its executor may go on with the original.
+func (r *Run) Clone() *Run {
 	c := *r
 	c.Steps = slices.Clone(r.Steps)
 	c.Objects = slices.Clone(r.Objects)
@@ -198,9 +206,9 @@ func (r *Run) clone() *Run {
 	return &c
 }
 
-// asStored is a copy of the run as a Store would give it: its objects in order, each once.
-func (r *Run) asStored() *Run {
-	c := r.clone()
+// AsStored is a copy of the run as a Store would give it: its objects in order, each once.
+func (r *Run) AsStored() *Run {
+	c := r.Clone()
 	byID := func(a, b Object) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID)) }
 	slices.SortStableFunc(c.Objects, byID)
 	c.Objects = slices.CompactFunc(c.Objects, func(a, b Object) bool { return byID(a, b) == 0 })

@@ -1,5 +1,6 @@
-// Package saga is the engine: it runs workflows step by step, records every step before and after its call, takes over
-// what a dead replica left, retries, and compensates what cannot be finished.
+// Package saga is the vocabulary of workflows and the machine that decides about their runs: which steps are called next,
+// what is stored before and after each call, and when a run is retried, compensated or given to an operator. The machine is
+// pure; package engine executes its decisions.
 package saga
 
 import (
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Step is one remote effect and the way to take it back.
@@ -23,8 +25,8 @@ type Step[S any] struct {
 	After []string
 	// Satisfied, if set, tells when the step's turn comes, and by the state alone, that Do has nothing to ask and nothing
 	// to make. The step has succeeded then, and neither Do nor a write of its intent is needed.
-	Satisfied func(s *S) bool
-	// Do makes the effect and may run again: CallOf(ctx).LookFirst says that an earlier attempt may have made it.
+	Satisfied func(s *S, now time.Time) bool
+	// Do makes the effect and may run again: CallOf(ctx).Look says that an earlier attempt may have made it.
 	// What it changes in s is stored as the step's output.
 	Do func(ctx context.Context, s *S) error
 	// Undo takes the effect back. It runs for every step begun, finished or not, maybe more than once; it is given
@@ -77,7 +79,7 @@ type call func(ctx context.Context, state json.RawMessage) (output json.RawMessa
 type step struct {
 	StepInfo
 	items     func(input json.RawMessage) ([]string, error)
-	satisfied func(state json.RawMessage) bool // nil: never
+	satisfied func(state json.RawMessage, now time.Time) bool // nil: never
 	do, undo  call
 }
 
@@ -144,6 +146,11 @@ func (d *Definition) Steps() []StepInfo {
 		infos[i] = s.StepInfo
 	}
 	return infos
+}
+
+// ForRetry returns the input and the subject of the run that repeats a compensated one.
+func (d *Definition) ForRetry(input json.RawMessage, runID string) (renewed json.RawMessage, subject string, err error) {
+	return d.forRetry(input, runID)
 }
 
 // Result computes what the run shows as its result from its input and the outputs of its succeeded steps.
@@ -238,14 +245,14 @@ func erase[S any](s Step[S]) step {
 		items:    func(json.RawMessage) ([]string, error) { return nil, nil },
 	}
 	if s.Satisfied != nil {
-		erased.satisfied = func(state json.RawMessage) (satisfied bool) {
+		erased.satisfied = func(state json.RawMessage, now time.Time) (satisfied bool) {
 			defer func() {
 				if recover() != nil { // Do is tried, whose panics are told
 					satisfied = false
 				}
 			}()
 			decoded, err := decode[S](state)
-			return err == nil && s.Satisfied(decoded)
+			return err == nil && s.Satisfied(decoded, now)
 		}
 	}
 	if s.Each != nil {

@@ -39,26 +39,29 @@ func copyOf(r *saga.Run) *saga.Run {
 	return &c
 }
 
+func copyOfReason(r *saga.Reason) *saga.Reason {
+	if r == nil {
+		return nil
+	}
+	c := *r
+	c.At = plain(c.At)
+	if c.Until != nil {
+		c.Until = new(plain(*c.Until))
+	}
+	return &c
+}
+
 // copyMutable copies what a checkpoint writes of a run, but for its steps and objects. Epoch and Version are the store's.
 func copyMutable(to, from *saga.Run) {
 	to.State, to.WaitsFor, to.HoldsSubject, to.Replica = from.State, from.WaitsFor, from.HoldsSubject, from.Replica
-	to.Reason, to.Cause = nil, copyOfFailure(from.Cause)
-	if from.Reason != nil {
-		reason := *from.Reason
-		reason.At = plain(reason.At)
-		if reason.Until != nil {
-			until := plain(*reason.Until)
-			reason.Until = &until
-		}
-		to.Reason = &reason
-	}
+	to.Reason, to.Hold, to.Cause = copyOfReason(from.Reason), copyOfReason(from.Hold), copyOfFailure(from.Cause)
 	to.LeftBehind = nil
 	if len(from.LeftBehind) > 0 {
 		to.LeftBehind = slices.Clone(from.LeftBehind)
 	}
 	to.UpdatedAt, to.EndedAt, to.DueAt = moment(from.UpdatedAt), maybeMoment(from.EndedAt), maybeMoment(from.DueAt)
 	to.Worked, to.BudgetFrom = from.Worked.Truncate(time.Microsecond), moment(from.BudgetFrom)
-	to.Rechecks, to.TakeOvers, to.Seq = from.Rechecks, from.TakeOvers, from.Seq
+	to.Rechecks, to.TakeOvers, to.Looked, to.Seq = from.Rechecks, from.TakeOvers, from.Looked, from.Seq
 }
 
 func copyStep(to, from *saga.StepRow) {
@@ -74,7 +77,7 @@ func copyStepMutable(to, from *saga.StepRow) {
 	if len(from.Output) > 0 {
 		to.Output = slices.Clone(from.Output)
 	}
-	to.Error = copyOfFailure(from.Error)
+	to.InFlight, to.Error = from.InFlight, copyOfFailure(from.Error)
 	to.StartedAt, to.EndedAt = maybeMoment(from.StartedAt), maybeMoment(from.EndedAt)
 	to.RetryAt, to.UnknownAt, to.UndoneAt = maybeMoment(from.RetryAt), maybeMoment(from.UnknownAt), maybeMoment(from.UndoneAt)
 }

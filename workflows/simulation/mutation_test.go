@@ -62,7 +62,7 @@ func unrechecked(name string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
 		s.Undo = func(ctx context.Context, o *workflows.Order) error {
-			if saga.CallOf(ctx).Recheck {
+			if saga.CallOf(ctx).Kind == saga.CallRecheck {
 				return nil
 			}
 			return undo(ctx, o)
@@ -117,7 +117,7 @@ type blind struct{ next http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
 func (b blind) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method == http.MethodGet && saga.CallOf(req.Context()).Undo && strings.HasSuffix(req.URL.Path, "/projects") {
+	if req.Method == http.MethodGet && saga.CallOf(req.Context()).Undoes() && strings.HasSuffix(req.URL.Path, "/projects") {
 		return inProcess{says(http.StatusOK, `{"projects":[],"links":{"next":null}}`)}.RoundTrip(req)
 	}
 	return b.next.RoundTrip(req)

@@ -14,6 +14,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/workflows"
@@ -23,7 +24,7 @@ import (
 type replica struct {
 	*host
 	world  *world
-	engine *saga.Engine
+	engine *engine.Engine
 	api    http.Handler
 	stop   context.CancelFunc
 	ended  bool
@@ -44,7 +45,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 	r := &replica{host: &host{name: fmt.Sprintf("p%d", process)}, world: w}
 	r.befall = func(k incidentKind, away time.Duration) { w.befall(slices.Index(w.replicas, r), k, away) }
 	w.started = append(w.started, r)
-	clock := saga.NewClock(func() time.Time { return time.Now().Add(off) })
+	clock := engine.NewClock(func() time.Time { return time.Now().Add(off) })
 	clock.AfterFunc = func(d time.Duration, f func()) func() {
 		return w.driver.after(r.host, d, r.name+" timer", f)
 	}
@@ -64,7 +65,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 	records := link{r, w.store}
 	deps := workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  bill, Tokens: records, Handover: &handover, Runs: shortsighted{records, w.runs}, LateWindow: cmp.Or(w.lateWindow, defaultLateWindow),
+		Billing:  bill, Handover: &handover, Runs: shortsighted{records, w.runs}, LateWindow: cmp.Or(w.lateWindow, defaultLateWindow),
 		Now: clock.Now, Installation: installation,
 	}
 	subscribe := workflows.Subscribe(deps)
@@ -74,8 +75,8 @@ func (w *world) startReplica(off time.Duration) *replica {
 	definition, err := saga.Define(subscribe)
 	w.ok(err)
 	newID := func() string { made++; return newID(process, made) }
-	r.engine = saga.New(saga.Options{
-		Store: records, Queue: records, Workflows: []*saga.Definition{definition}, NewID: newID, Clock: clock,
+	r.engine = engine.New(engine.Options{
+		Store: records, Queue: records, Tokens: records, Workflows: []*saga.Definition{definition}, NewID: newID, Clock: clock,
 		LateWindow: deps.LateWindow, Down: gates.Open,
 		OnFault: func(err error) { w.driver.remark("%s: %v", r.name, err) },
 	})

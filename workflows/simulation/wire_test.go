@@ -41,7 +41,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := call{to: w.to, order: -1}
 	what := name(req, of, body)
 	if req.Method != http.MethodGet && what != login {
-		c.order, c.step, c.undo, c.recheck = w.world.orderOf(of.RunID), of.Step, of.Undo, of.Recheck
+		c.order, c.step, c.undo, c.recheck = w.world.orderOf(of.RunID), of.Step, of.Undoes(), of.Kind == saga.CallRecheck
 	}
 	var answer *http.Response
 	sent := time.Now()
@@ -103,13 +103,13 @@ func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
 const login = "login"
 
 // name says what a request is, the same in every replay.
-func name(req *http.Request, call *saga.Call, body []byte) string {
+func name(req *http.Request, call *saga.Handle, body []byte) string {
 	what := req.Method + " " + req.URL.RequestURI()
 	switch {
 	case strings.HasSuffix(req.URL.Path, "/auth/tokens") && bytes.Contains(body, []byte(servicePassword)):
 		return login
 	case call.RunID != "":
-		return fmt.Sprintf("%s %s undo=%t %d: %s", call.RunID, call.Step, call.Undo, call.Attempt, what)
+		return fmt.Sprintf("%s %s undo=%t %d: %s", call.RunID, call.Step, call.Undoes(), call.Attempt, what)
 	}
 	digest := sha256.Sum256([]byte(req.Header.Get("X-Subject-Token")))
 	return what + " " + hex.EncodeToString(digest[:4])

@@ -10,7 +10,7 @@ import (
 )
 
 // sent looks whether a request that a replica sends for a run is sent by the one that holds the run's lease.
-func (w *world) sent(r *replica, c *saga.Call) {
+func (w *world) sent(r *replica, c *saga.Handle) {
 	if c.RunID == "" {
 		return
 	}

@@ -20,11 +20,11 @@ import (
 const (
 	bareCalls = "calls"  // the eleven calls, one after another
 	floor     = "floor"  // and by hand a row before the nine and an UPDATE after each of them
-	engine    = "engine" // saga.Engine, its store, and the steps
+	engined   = "engine" // the engine, its store, and the steps
 	service   = "api"    // tenantry serve, and a portal that calls it
 )
 
-var contenders = []string{bareCalls, floor, engine, service}
+var contenders = []string{bareCalls, floor, engined, service}
 
 // site is what a contender works with.
 type site struct {
@@ -62,7 +62,7 @@ func contend(name string) (err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	makers := map[string]func(context.Context, site) (subscriber, func(), error){
-		bareCalls: newCalls, floor: newFloor, engine: newEngine, service: newPortal,
+		bareCalls: newCalls, floor: newFloor, engined: newEngine, service: newPortal,
 	}
 	subscribe, stop, err := makers[name](ctx, s)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
@@ -34,18 +35,18 @@ func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 }
 
 // serveEngine serves until it is stopped. What it writes goes to runs, which may be db itself.
-func (c *clients) serveEngine(ctx context.Context, db *store.Store, runs saga.Store) (*saga.Engine, func(), error) {
-	clock := saga.NewClock(time.Now)
+func (c *clients) serveEngine(ctx context.Context, db *store.Store, runs saga.Store) (*engine.Engine, func(), error) {
+	clock := engine.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return c.keystone, nil },
-		Billing:  c.billing, Tokens: db, Handover: new(workflows.Handover), Runs: db, Now: clock.Now,
+		Billing:  c.billing, Handover: new(workflows.Handover), Runs: db, Now: clock.Now,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
 	serving, stop := context.WithCancel(ctx)
-	e := saga.New(saga.Options{
-		Store: runs, Queue: db, Workflows: definitions, NewID: newID, Clock: clock,
+	e := engine.New(engine.Options{
+		Store: runs, Queue: db, Tokens: db, Workflows: definitions, NewID: newID, Clock: clock,
 		OnFault: func(err error) {
 			if serving.Err() == nil {
 				fmt.Fprintln(os.Stderr, "engine:", err)
@@ -59,7 +60,7 @@ func (c *clients) serveEngine(ctx context.Context, db *store.Store, runs saga.St
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-func (c *clients) throughEngine(ctx context.Context, e *saga.Engine, token string) error {
+func (c *clients) throughEngine(ctx context.Context, e *engine.Engine, token string) error {
 	run, err := c.order(ctx, e, token)
 	if err == nil && run.State != saga.Succeeded {
 		err = fmt.Errorf("run %s is %s: %+v", run.ID, run.State, run.Cause)
@@ -69,7 +70,7 @@ func (c *clients) throughEngine(ctx context.Context, e *saga.Engine, token strin
 
 // order makes the two calls of an order side by side, as the API does, and has the engine make the nine. It gives the run
 // as it came to rest.
-func (c *clients) order(ctx context.Context, e *saga.Engine, token string) (*saga.Run, error) {
+func (c *clients) order(ctx context.Context, e *engine.Engine, token string) (*saga.Run, error) {
 	var user keystone.Token
 	var tokenErr, planErr error
 	var both sync.WaitGroup

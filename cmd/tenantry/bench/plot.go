@@ -15,7 +15,7 @@ const (
 // labelStyle sets a label off from what it lies on.
 const labelStyle = `font-size="9" text-anchor="middle" stroke="white" stroke-width="3" paint-order="stroke"`
 
-var colours = map[string]string{bareCalls: "#bbbbbb", floor: "#e0a030", engine: "#3070b0", service: "#30a060"}
+var colours = map[string]string{bareCalls: "#bbbbbb", floor: "#e0a030", engined: "#3070b0", service: "#30a060"}
 
 // plot draws the rates with calls of no time, as multiples of the floor's, and the times with slow calls, as shares of
 // the floor's.

@@ -8,7 +8,7 @@ import (
 
 // titles are what people read.
 var titles = map[string]string{
-	bareCalls: "(a) bare calls", floor: "(b) floor", engine: "(c) engine and steps", service: "(d) Tenantry",
+	bareCalls: "(a) bare calls", floor: "(b) floor", engined: "(c) engine and steps", service: "(d) Tenantry",
 }
 
 // tables shows the result in Markdown.

@@ -1,9 +1,11 @@
-package saga
+package engine
 
 import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 func TestThePaceIsWhatEndedWhileThereWasWork(t *testing.T) {
@@ -51,7 +53,7 @@ func TestARunEndsOnceThoseBeforeItHave(t *testing.T) {
 		t.Errorf("nothing was measured, and yet it ends in %s", in)
 	}
 	for i := range 4 {
-		e.employ(&Run{ID: fmt.Sprint(i)})
+		e.employ(&saga.Run{ID: fmt.Sprint(i)})
 	}
 	for range 600 {
 		now = now.Add(500 * time.Millisecond)
@@ -59,11 +61,11 @@ func TestARunEndsOnceThoseBeforeItHave(t *testing.T) {
 	}
 	e.waiting = 36
 	for what, c := range map[string]struct {
-		run  *Run
+		run  *saga.Run
 		want time.Duration
 	}{
-		"one under way":     {&Run{Replica: "r"}, 2 * time.Second},
-		"one that waits":    {&Run{}, 20 * time.Second},
+		"one under way":     {&saga.Run{Replica: "r"}, 2 * time.Second},
+		"one that waits":    {&saga.Run{}, 20 * time.Second},
 		"one that may come": {nil, 20 * time.Second},
 	} {
 		if got, ok := e.EndsIn(c.run); !ok || got < c.want*9/10 || got > c.want*11/10 {

@@ -1,4 +1,4 @@
-package saga_test
+package engine_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store/storetest"
@@ -36,7 +37,7 @@ func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 		return nil
 	}
 	cut := &mortal{}
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) { cut.Queue = o.Queue; o.Queue = cut })
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { cut.Queue = o.Queue; o.Queue = cut })
 	b.start(t, nil)
 	waitFor(t, func() bool { return out.sent.Load() == 1 }) // under the lease it passes
 	cut.dead.Store(true)
@@ -66,7 +67,7 @@ func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
 		return nil
 	}
 	cut := &mortal{}
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) { cut.Queue = o.Queue; o.Queue = cut })
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { cut.Queue = o.Queue; o.Queue = cut })
 	b.start(t, nil)
 	<-connecting
 	cut.dead.Store(true)

@@ -1,4 +1,4 @@
-package saga_test
+package engine_test
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/storetest"
 )
@@ -41,7 +42,7 @@ func TestABulkLeavesAExecutorToTheNextMerchant(t *testing.T) {
 	gate := &turnstile{next: make(chan struct{})}
 	w.hooks["do a"] = gate.pass
 	// The long poll shows that whoever becomes free looks for work by itself.
-	e := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) { o.Executors, o.Poll = 2, time.Hour })
+	e := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { o.Executors, o.Poll = 2, time.Hour })
 	for range 20 {
 		e.start(t, func(q *saga.Request) { q.Merchant = "bulk" })
 	}
@@ -60,7 +61,7 @@ func TestANewRunDoesNotGetPastThoseThatWait(t *testing.T) {
 	gate := &turnstile{next: make(chan struct{})}
 	w.hooks["do a"] = gate.pass
 	queue := &heldClaims{next: make(chan struct{})}
-	e := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+	e := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
 		queue.Queue, o.Queue, o.Executors = o.Queue, queue, 1
 	})
 	first := e.start(t, func(q *saga.Request) { q.Merchant = "bulk" })

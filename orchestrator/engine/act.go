@@ -1,30 +1,32 @@
-package saga
+package engine
 
 import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // Act stores an action; who works on the run consumes it at the next checkpoint. Asking again is harmless. It returns
 // RefusedError where the run's state does not allow it, ErrNotFound, or the successor that a retry of a compensated run
 // made (nil for all else).
-func (e *Engine) Act(ctx context.Context, v Action) (successor *Run, err error) {
+func (e *Engine) Act(ctx context.Context, v saga.Action) (successor *saga.Run, err error) {
 	run, err := e.Store.Run(ctx, v.RunID)
 	if err != nil {
 		return nil, err
 	}
-	if err := run.accepts(v); err != nil {
+	if err := run.Accepts(v); err != nil {
 		return nil, err
 	}
-	if v.Name == Retry && run.State == Compensated {
+	if v.Name == saga.Retry && run.State == saga.Compensated {
 		return e.startRetry(ctx, run, v)
 	}
 	return nil, e.storeAction(ctx, v)
 }
 
 // storeAction stores an action for whoever works on its run.
-func (e *Engine) storeAction(ctx context.Context, v Action) error {
+func (e *Engine) storeAction(ctx context.Context, v saga.Action) error {
 	v.At = e.Clock.Now()
 	if err := e.Store.AddAction(ctx, v.At, v); err != nil {
 		return fmt.Errorf("storing the action: %w", err)
@@ -36,23 +38,23 @@ func (e *Engine) storeAction(ctx context.Context, v Action) error {
 
 // startRetry starts the run that repeats a compensated one: the same input under a new id, and the same key, which moves
 // to it. The user's token is gone, so a step that wants it is skipped.
-func (e *Engine) startRetry(ctx context.Context, run *Run, v Action) (*Run, error) {
+func (e *Engine) startRetry(ctx context.Context, run *saga.Run, v saga.Action) (*saga.Run, error) {
 	d := e.workflows[run.Workflow]
 	if d == nil {
-		return nil, &RefusedError{v.Name, "this release knows no workflow " + run.Workflow}
+		return nil, &saga.RefusedError{Action: v.Name, Why: "this release knows no workflow " + run.Workflow}
 	}
 	id := e.NewID()
-	input, subject, err := d.forRetry(run.Input, id)
+	input, subject, err := d.ForRetry(run.Input, id)
 	if err != nil {
 		return nil, err
 	}
-	successor, err := e.Start(ctx, Request{
+	successor, err := e.Start(ctx, saga.Request{
 		ID: id, Workflow: run.Workflow, Merchant: run.Merchant, Cloud: run.Cloud, Subject: subject,
 		User: run.User, Plan: run.Plan, OnFailure: run.OnFailure, Input: input,
 		Key: run.Key, Fingerprint: run.Fingerprint, RetryOf: run.ID, Who: v.Who, Why: v.Why,
 	})
-	if errors.Is(err, ErrRetried) || errors.Is(err, ErrAlreadySucceeded) {
-		return nil, &RefusedError{v.Name, err.Error()}
+	if errors.Is(err, saga.ErrRetried) || errors.Is(err, saga.ErrAlreadySucceeded) {
+		return nil, &saga.RefusedError{Action: v.Name, Why: err.Error()}
 	}
 	return successor, err
 }

@@ -1,4 +1,4 @@
-package saga_test
+package engine_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/storetest"
 )
@@ -143,7 +144,7 @@ func TestAReleaseThatDoesNotKnowAStepHoldsTheRun(t *testing.T) {
 	w.hooks["do b"] = func(context.Context, int) error { return errDown }
 	run := b.until(t, b.start(t, nil).ID, saga.Waiting)
 	b.stop()
-	older := serve(t, open(t, database), w, func(o *saga.Options) {
+	older := serve(t, open(t, database), w, func(o *engine.Options) {
 		d := w.workflow()
 		d.Steps = slices.DeleteFunc(d.Steps, func(s saga.Step[state]) bool { return s.Name == "b" || s.Name == "c" })
 		o.Workflows = []*saga.Definition{must(saga.Define(d))}
@@ -161,7 +162,7 @@ func TestARunThatKeepsKillingItsReplicaIsHeld(t *testing.T) {
 	run := &saga.Run{
 		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: now, UpdatedAt: now,
 		BudgetFrom: now, DueAt: &now, State: saga.Running, HoldsSubject: true, TakeOvers: 2, Version: 1,
-		Steps: []saga.StepRow{{Name: "a", State: saga.StepRunning, Attempts: 1}}, // two replicas died of it; the third has it now
+		Steps: []saga.StepRow{{Name: "a", State: saga.StepRunning, Attempts: 1, InFlight: saga.CallDo}}, // two replicas died of it; the third has it now
 	}
 	if err := b.store.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
 		t.Fatal(err)

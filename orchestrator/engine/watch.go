@@ -1,23 +1,25 @@
-package saga
+package engine
 
 import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // watchers are those on this replica who wait for changes of runs.
 type watchers struct {
 	mu sync.Mutex
-	of map[string]map[chan *Run]struct{}
+	of map[string]map[chan *saga.Run]struct{}
 }
 
 // tell passes on a copy of a run that was just stored; nil says that it changed elsewhere. The slow get only the newest.
-func (w *watchers) tell(runID string, run *Run) {
+func (w *watchers) tell(runID string, run *saga.Run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if run != nil && len(w.of[runID]) > 0 {
-		run = run.asStored()
+		run = run.AsStored()
 	}
 	for c := range w.of[runID] {
 		select {
@@ -28,15 +30,15 @@ func (w *watchers) tell(runID string, run *Run) {
 	}
 }
 
-func (w *watchers) add(runID string) (changes <-chan *Run, stop func()) {
-	c := make(chan *Run, 1)
+func (w *watchers) add(runID string) (changes <-chan *saga.Run, stop func()) {
+	c := make(chan *saga.Run, 1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.of == nil {
-		w.of = map[string]map[chan *Run]struct{}{}
+		w.of = map[string]map[chan *saga.Run]struct{}{}
 	}
 	if w.of[runID] == nil {
-		w.of[runID] = map[chan *Run]struct{}{}
+		w.of[runID] = map[chan *saga.Run]struct{}{}
 	}
 	w.of[runID][c] = struct{}{}
 	return c, func() {
@@ -54,7 +56,7 @@ const lookAgain = time.Second
 
 // Watch calls see with the run as it stands and after each change that it learns of, until see returns false, ctx ends,
 // or the run cannot be read. Changes in quick succession may be seen as one.
-func (e *Engine) Watch(ctx context.Context, runID string, see func(*Run) bool) error {
+func (e *Engine) Watch(ctx context.Context, runID string, see func(*saga.Run) bool) error {
 	w := e.NewWatcher(runID)
 	defer w.Close()
 	return w.Watch(ctx, nil, see)
@@ -65,7 +67,7 @@ func (e *Engine) Watch(ctx context.Context, runID string, see func(*Run) bool) e
 type Watcher struct {
 	engine  *Engine
 	runID   string
-	changes <-chan *Run
+	changes <-chan *saga.Run
 	stop    func()
 }
 
@@ -79,7 +81,7 @@ func (e *Engine) NewWatcher(runID string) *Watcher {
 func (w *Watcher) Close() { w.stop() }
 
 // Watch is Engine.Watch, but begins with the run as the caller knows it since the Watcher was made; nil has it read.
-func (w *Watcher) Watch(ctx context.Context, run *Run, see func(*Run) bool) error {
+func (w *Watcher) Watch(ctx context.Context, run *saga.Run, see func(*saga.Run) bool) error {
 	again, rest := w.engine.Clock.after(lookAgain)
 	defer func() { rest() }()
 	var seen int64 = -1

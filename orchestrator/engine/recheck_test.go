@@ -1,4 +1,4 @@
-package saga_test
+package engine_test
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/storetest"
 )
@@ -38,7 +39,7 @@ func TestARecheckIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if saga.CallOf(ctx).Recheck {
+		if saga.CallOf(ctx).Kind == saga.CallRecheck {
 			if rechecked++; rechecked == 1 {
 				return errLost
 			}
@@ -61,9 +62,9 @@ func TestARecheckIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 func toBeRechecked(t *testing.T, w *world) (b *bench, clock *stepped, read func() *saga.Run) {
 	t.Helper()
 	clock = &stepped{now: time.Now()}
-	b = serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+	b = serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
 		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
-		o.Clock, o.Lease, o.LateWindow = saga.NewClock(clock.Now), 1000*time.Hour, time.Minute
+		o.Clock, o.Lease, o.LateWindow = engine.NewClock(clock.Now), 1000*time.Hour, time.Minute
 	})
 	id := b.start(t, nil).ID
 	read = func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
@@ -84,7 +85,7 @@ func TestARecheckThatIsRefusedIsMadeAgain(t *testing.T) {
 	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if saga.CallOf(ctx).Recheck && refused {
+		if saga.CallOf(ctx).Kind == saga.CallRecheck && refused {
 			return errRefused
 		}
 		return nil
@@ -116,10 +117,10 @@ func TestARecheckThatIsRefusedInOneStepGoesOnToTheStepBefore(t *testing.T) {
 		return func(ctx context.Context, _ int) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			if saga.CallOf(ctx).Recheck {
+			if saga.CallOf(ctx).Kind == saga.CallRecheck {
 				rechecked = append(rechecked, step)
 			}
-			if saga.CallOf(ctx).Recheck && refused {
+			if saga.CallOf(ctx).Kind == saga.CallRecheck && refused {
 				return errRefused
 			}
 			return nil
@@ -157,13 +158,13 @@ func TestARecheckThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
 		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: ended, UpdatedAt: ended,
 		BudgetFrom: ended, EndedAt: &ended, DueAt: &now, State: saga.Compensated, TakeOvers: 2, Version: 1, Rechecks: 3,
 		Cause: &saga.Failure{Code: "toy"},
-		Steps: []saga.StepRow{{Name: "a", State: saga.StepUndoing, Attempts: 1, Undos: 2, Unknowns: 1, UnknownAt: &ended, UndoneAt: &ended}},
+		Steps: []saga.StepRow{{Name: "a", State: saga.StepUndoing, Attempts: 1, Undos: 2, Unknowns: 1, UnknownAt: &ended, UndoneAt: &ended, InFlight: saga.CallRecheck}},
 	}
 	if err := s.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
 		t.Fatal(err)
 	}
-	serve(t, s, w, func(o *saga.Options) {
-		o.Clock, o.Lease, o.LateWindow = saga.NewClock(clock.Now), 1000*time.Hour, time.Minute
+	serve(t, s, w, func(o *engine.Options) {
+		o.Clock, o.Lease, o.LateWindow = engine.NewClock(clock.Now), 1000*time.Hour, time.Minute
 	})
 	read := func() *saga.Run { return must(s.Run(t.Context(), run.ID)) }
 	waitFor(t, func() bool { r := read(); return r.Epoch == 1 && r.Replica == "" })

@@ -1,4 +1,4 @@
-package saga_test
+package engine_test
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/storetest"
 )
@@ -14,8 +15,8 @@ func TestAWatcherMadeBeforeItsRunReadsNothing(t *testing.T) {
 	w := newWorld()
 	database := open(t, storetest.PostgreSQL(t))
 	s := &countingStore{Store: database}
-	b := serve(t, database, w, func(o *saga.Options) {
-		o.Store, o.Clock = s, saga.NewClock(time.Now)
+	b := serve(t, database, w, func(o *engine.Options) {
+		o.Store, o.Clock = s, engine.NewClock(time.Now)
 		usual := o.Clock.AfterFunc
 		o.Clock.AfterFunc = func(d time.Duration, f func()) func() {
 			if d == time.Second { // looking again, which is for runs of other replicas

@@ -1,4 +1,4 @@
-package saga
+package engine
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // paceMemory is after how long an end counts for a third of a new one.
@@ -59,7 +61,7 @@ func faded(ago time.Duration) float64 { return math.Exp(-ago.Seconds() / paceMem
 
 // EndsIn estimates in what time as many runs will have ended as are before this one, from how many have ended lately on
 // this replica; nil is a run that would be accepted now. false: none has ended yet, so that nobody can tell.
-func (e *Engine) EndsIn(run *Run) (time.Duration, bool) {
+func (e *Engine) EndsIn(run *saga.Run) (time.Duration, bool) {
 	e.mu.Lock()
 	before := max(len(e.executors), 1)
 	if run == nil || run.Replica == "" {

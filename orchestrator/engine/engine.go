@@ -1,4 +1,6 @@
-package saga
+// Package engine executes runs on a database that several replicas share: it claims runs under leases, has the machine of
+// package saga decide about them, stores its decisions in groups, makes its calls, and wakes who waits for a run.
+package engine
 
 import (
 	"cmp"
@@ -10,14 +12,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // Options is what an Engine is made of. Zero durations and numbers mean the usual values.
 type Options struct {
-	Store     Store
-	Queue     Queue
-	Workflows []*Definition
+	Store     saga.Store
+	Queue     saga.Queue
+	Tokens    Tokens
+	Workflows []*saga.Definition
 	NewID     func() string // ids that sort by time: uuid v7
 
 	Clock       *Clock
@@ -31,14 +34,20 @@ type Options struct {
 	// Down names the upstreams that are left alone at present: the runs that were turned away from one are not claimed.
 	Down func() []string
 
-	OnEvent func(*Run, Event) // after an event was stored
-	OnFault func(error)       // what went wrong with the engine itself
+	OnEvent func(*saga.Run, saga.Event) // after an event was stored
+	OnFault func(error)                 // what went wrong with the engine itself
+}
+
+// Tokens keeps the users' tokens until their runs need them.
+type Tokens interface {
+	// Token returns the user's token that waits for a run. It returns saga.ErrNoToken if it is gone.
+	Token(ctx context.Context, runID string) (string, error)
 }
 
 // Engine works on runs. Several replicas of it share one Store and one Queue.
 type Engine struct {
 	Options
-	workflows map[string]*Definition
+	workflows map[string]*saga.Definition
 	committer *committer
 	watchers  watchers
 	kick      chan struct{} // look for work now
@@ -74,21 +83,21 @@ func New(o Options) *Engine {
 		o.Down = func() []string { return nil }
 	}
 	if o.OnEvent == nil {
-		o.OnEvent = func(*Run, Event) {}
+		o.OnEvent = func(*saga.Run, saga.Event) {}
 	}
 	if o.OnFault == nil {
 		o.OnFault = func(error) {}
 	}
 	e := &Engine{
 		Options:   o,
-		workflows: map[string]*Definition{},
+		workflows: map[string]*saga.Definition{},
 		committer: newCommitter(o.Store, o.Clock, o.Lease),
 		kick:      make(chan struct{}, 1),
 		joined:    make(chan struct{}),
 		executors: map[string]*executor{},
 	}
-	e.OnEvent = func(r *Run, event Event) {
-		if event.Kind == EventRunSucceeded || event.Kind == EventCompensated {
+	e.OnEvent = func(r *saga.Run, event saga.Event) {
+		if event.Kind == saga.EventRunSucceeded || event.Kind == saga.EventCompensated {
 			e.pace.ended(event.At)
 		}
 		o.OnEvent(r, event)
@@ -99,161 +108,104 @@ func New(o Options) *Engine {
 	return e
 }
 
-// Request asks for a run.
-type Request struct {
-	ID          string // from NewID, made before, so that what the run creates can be named after it
-	Workflow    string
-	Merchant    string
-	Cloud       string
-	Subject     string
-	User        string
-	Plan        string
-	OnFailure   OnFailure
-	Input       any // the workflow's state as it starts
-	Key         string
-	Fingerprint string
-	Who         string // for the event
-	RetryOf     string
-	Why         string
-
-	Token          string // the user's, sealed until it is used or expired
-	TokenExpiresAt time.Time
-}
-
 // Start accepts a run: when it returns, the run is stored and somebody will work on it. An idle replica begins at once
 // and stores the first intents together with the run. It returns ErrKeyUsed where the merchant has used the key, and
 // for a RetryOf ErrRetried or ErrAlreadySucceeded. Any other error leaves open whether the run exists; the caller
 // repeats the request with the same key. It waits until Serve has joined: before, nobody knows what time it is.
-func (e *Engine) Start(ctx context.Context, q Request) (*Run, error) {
+func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	select {
 	case <-e.joined:
 	case <-ctx.Done():
 		return nil, fmt.Errorf("accepting run %s: this replica has not joined yet: %w", q.ID, ctx.Err())
 	}
-	run, err := e.accept(q)
+	m := e.machine(q.Workflow)
+	run, accepted, err := m.Accept(q, e.Clock.Now())
 	if err != nil {
 		return nil, err
 	}
-	n := NewRun{Run: run, Token: q.Token, TokenExpiresAt: q.TokenExpiresAt}
-	accepted := Event{
-		RunID: run.ID, Seq: 1, At: run.CreatedAt, Kind: EventAccepted, Who: upstream.Clean(q.Who), Why: upstream.Clean(q.Why),
-	}
-	run.Seq, run.Version = 1, 1
-	n.Events = []Event{accepted}
-	w := e.reserve(run)
-	if w != nil {
-		w.token = q.Token
-		n.Events = append(n.Events, w.begin()...)
+	n := saga.NewRun{Run: run, Events: []saga.Event{accepted}, Token: q.Token, TokenExpiresAt: q.TokenExpiresAt}
+	x := e.reserve(run)
+	if x != nil {
+		x.token = q.Token
+		d := x.begin()
+		n.Run, n.Events = d.Run, append(n.Events, d.Events...)
 	}
 	err = e.Store.Create(ctx, n)
-	if busy, ok := errors.AsType[*SubjectBusyError](err); ok {
-		if w != nil {
-			e.release(w)
+	if busy, ok := errors.AsType[*saga.SubjectBusyError](err); ok {
+		if x != nil {
+			e.release(x)
 		}
-		w = nil
-		run = e.queueBehind(run, busy.RunID)
-		n.Run, n.Events = run, []Event{accepted}
+		x = nil
+		n.Run, n.Events = m.Queue(run, busy.RunID), []saga.Event{accepted}
 		err = e.Store.Create(ctx, n)
 	}
-	switch {
-	case err != nil && w != nil:
-		e.release(w)
-		fallthrough
-	case err != nil:
+	if err != nil {
+		if x != nil {
+			e.release(x)
+		}
 		if !refusedForGood(err) {
 			e.beUnsure()
 		}
 		return nil, err
 	}
 	for _, event := range n.Events {
-		e.OnEvent(run, event)
+		e.OnEvent(n.Run, event)
 	}
-	if w == nil {
+	if x == nil {
 		e.mu.Lock()
 		e.waiting++
 		e.mu.Unlock()
 		e.lookForWork()
-		return run, nil
+		return n.Run, nil
 	}
-	accepting := run.clone()
-	go w.work()
+	accepting := n.Run.Clone()
+	go x.execute()
 	return accepting, nil
 }
 
 func refusedForGood(err error) bool {
-	return errors.Is(err, ErrKeyUsed) || errors.Is(err, ErrRetried) || errors.Is(err, ErrAlreadySucceeded)
+	return errors.Is(err, saga.ErrKeyUsed) || errors.Is(err, saga.ErrRetried) || errors.Is(err, saga.ErrAlreadySucceeded)
 }
 
-// accept pins what a run is made of.
-func (e *Engine) accept(q Request) (*Run, error) {
-	d := e.workflows[q.Workflow]
-	if d == nil {
-		return nil, fmt.Errorf("accepting run %s: there is no workflow %q", q.ID, q.Workflow)
+// machine decides about the runs of a workflow.
+func (e *Engine) machine(workflow string) saga.Machine {
+	return saga.Machine{
+		Def:    e.workflows[workflow],
+		Limits: saga.Limits{LateWindow: e.LateWindow, Deadline: e.Deadline, GiveUpAfter: e.GiveUpAfter},
 	}
-	input, err := json.Marshal(q.Input)
-	if err != nil {
-		return nil, fmt.Errorf("accepting run %s: encoding its input: %w", q.ID, err)
-	}
-	rows, err := d.plan(input)
-	if err != nil {
-		return nil, fmt.Errorf("accepting run %s: %w", q.ID, err)
-	}
-	now := e.Clock.Now()
-	return &Run{
-		ID: q.ID, Workflow: d.Name, WorkflowVersion: d.Version, Merchant: q.Merchant, Cloud: q.Cloud,
-		Subject: q.Subject, User: q.User, Plan: q.Plan, OnFailure: cmp.Or(q.OnFailure, FailureCompensates),
-		Input: input, Key: q.Key, Fingerprint: q.Fingerprint, RetryOf: q.RetryOf, CreatedAt: now,
-		State: Pending, DueAt: &now, UpdatedAt: now, BudgetFrom: now, HoldsSubject: true, Steps: rows,
-	}, nil
 }
 
-// queueBehind gives the run as it waits for another about the same subject.
-func (e *Engine) queueBehind(run *Run, predecessor string) *Run {
-	waiting := *run
-	waiting.State, waiting.HoldsSubject = Waiting, false
-	waiting.Reason = &Reason{Kind: WaitsForPredecessor, Failure: Failure{
-		Code: "subject-busy", FixBy: FixByNobody, At: run.CreatedAt,
-	}}
-	waiting.WaitBehind(predecessor)
-	waiting.Replica, waiting.Epoch, waiting.DueAt, waiting.Seq = "", 0, nil, 1
-	waiting.Steps = nil
-	for _, s := range run.Steps {
-		s.State, s.Attempts, s.StartedAt, s.EndedAt = StepPending, 0, nil, nil
-		waiting.Steps = append(waiting.Steps, s)
-	}
-	return &waiting
-}
-
-// reserve makes a executor for a new run where this replica has a lease and room, and no run waits to be claimed: a claim
-// is fair among merchants, so one's bulk must not get past it. nil otherwise.
-func (e *Engine) reserve(run *Run) *executor {
+// reserve makes an executor for a new run if this replica has a lease and room, and no run waits to be claimed; else it
+// returns nil: claiming is fair across merchants, so a new run must not jump the queue.
+func (e *Engine) reserve(run *saga.Run) *executor {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.behind = e.behind || len(e.executors) >= e.Executors
 	if e.behind || e.lease == nil || e.stopping || e.lease.check() != nil {
 		return nil
 	}
-	run.Replica, run.Epoch = e.replica, 1
-	return e.employ(run)
+	leased := *run // the run itself stays as it was accepted: it may have to wait
+	leased.Replica, leased.Epoch = e.replica, 1
+	return e.employ(&leased)
 }
 
-// employ registers a executor for a leased run. The caller holds the lock.
-func (e *Engine) employ(run *Run) *executor {
-	w := newExecutor(e, e.workflows[run.Workflow], run, e.lease)
+// employ registers an executor for a leased run. The caller holds the lock.
+func (e *Engine) employ(run *saga.Run) *executor {
+	x := newExecutor(e, run, e.lease)
 	if len(e.executors) == 0 {
 		e.pace.work(e.Clock.Now(), true)
 	}
-	e.executors[run.ID] = w
+	e.executors[run.ID] = x
 	e.idle.Add(1)
-	return w
+	return x
 }
 
-// release forgets a executor.
-func (e *Engine) release(w *executor) {
+// release forgets an executor.
+func (e *Engine) release(x *executor) {
 	e.mu.Lock()
-	delete(e.executors, w.run.ID)
-	if !w.released && w.lease.ctx.Err() != nil {
-		e.survivals.taken = append(e.survivals.taken, w.run.ID)
+	delete(e.executors, x.run.ID)
+	if !x.released && x.lease.ctx.Err() != nil {
+		e.survivals.taken = append(e.survivals.taken, x.run.ID)
 	}
 	if len(e.executors) == 0 {
 		e.pace.work(e.Clock.Now(), false)
@@ -265,6 +217,13 @@ func (e *Engine) release(w *executor) {
 	if worthIt {
 		e.lookForWork()
 	}
+}
+
+// leaving reports whether the replica hands its runs back.
+func (e *Engine) leaving() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stopping
 }
 
 // patiently bounds a call to the database: one that is never answered, on a connection that died without a word, must
@@ -282,7 +241,7 @@ func (e *Engine) lookForWork() {
 }
 
 // Result computes what a run shows as its result. It is null for a run of a workflow that this release does not know.
-func (e *Engine) Result(r *Run) (json.RawMessage, error) {
+func (e *Engine) Result(r *saga.Run) (json.RawMessage, error) {
 	d := e.workflows[r.Workflow]
 	if d == nil {
 		return json.RawMessage("null"), nil

@@ -1,20 +1,22 @@
-package saga
+package engine
 
 import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // counting is a store that counts the checkpoints that it is given.
 type counting struct {
-	Store
+	saga.Store
 	given chan int
 }
 
-func (c counting) Commit(_ context.Context, _ time.Time, cps []Checkpoint) []CommitResult {
+func (c counting) Commit(_ context.Context, _ time.Time, cps []saga.Checkpoint) []saga.CommitResult {
 	c.given <- len(cps)
-	return make([]CommitResult, len(cps))
+	return make([]saga.CommitResult, len(cps))
 }
 
 func TestACheckpointOfALostLeaseIsNotWrittenUnderTheNext(t *testing.T) {
@@ -22,11 +24,11 @@ func TestACheckpointOfALostLeaseIsNotWrittenUnderTheNext(t *testing.T) {
 	c := newCommitter(store, NewClock(time.Now), time.Minute)
 	lost, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if got := c.submit(lost, Checkpoint{Run: &Run{ID: "old"}}); got.Err == nil {
+	if got := c.submit(lost, saga.Checkpoint{Run: &saga.Run{ID: "old"}}); got.Err == nil {
 		t.Fatal("committed although nobody commits")
 	}
 	go c.run(t.Context())
-	if got := c.submit(t.Context(), Checkpoint{Run: &Run{ID: "new"}}); got.Err != nil {
+	if got := c.submit(t.Context(), saga.Checkpoint{Run: &saga.Run{ID: "new"}}); got.Err != nil {
 		t.Fatal(got.Err)
 	}
 	close(store.given)

@@ -1,4 +1,4 @@
-package saga_test
+package engine_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/store"
@@ -52,7 +53,7 @@ func (w *world) set(ctx context.Context, action, thing string, there bool) error
 	if there {
 		call.Made(saga.Object{Kind: "thing", ID: thing, Origin: saga.Own})
 	} else if was {
-		call.Removed("thing", thing)
+		call.Gone("thing", thing)
 	}
 	if after != nil {
 		return after(ctx, call.Attempt)
@@ -122,7 +123,7 @@ func (w *world) workflow() saga.Workflow[state] {
 		Steps: []saga.Step[state]{
 			{
 				Name:      "a",
-				Satisfied: func(s *state) bool { return s.HasA },
+				Satisfied: func(s *state, _ time.Time) bool { return s.HasA },
 				Do:        func(ctx context.Context, s *state) error { s.A = "made"; return w.set(ctx, "do", "a", true) },
 				Undo:      set("undo", "a", false),
 			},
@@ -148,7 +149,7 @@ func (w *world) workflow() saga.Workflow[state] {
 
 // bench is an engine on an SQLite file with short times.
 type bench struct {
-	*saga.Engine
+	*engine.Engine
 	store *store.Store
 	stop  func()
 }
@@ -168,21 +169,21 @@ func open(t *testing.T, database string) *store.Store {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-func serve(t *testing.T, s *store.Store, w *world, change func(*saga.Options)) *bench {
+func serve(t *testing.T, s *store.Store, w *world, change func(*engine.Options)) *bench {
 	t.Helper()
 	d, err := saga.Define(w.workflow())
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := saga.Options{
-		Store: s, Queue: s, Workflows: []*saga.Definition{d}, NewID: newID,
+	o := engine.Options{
+		Store: s, Queue: s, Tokens: s, Workflows: []*saga.Definition{d}, NewID: newID,
 		Lease: 2 * time.Second, LateWindow: 300 * time.Millisecond, Poll: 200 * time.Millisecond,
 		OnFault: func(err error) { t.Log("fault:", err) },
 	}
 	if change != nil {
 		change(&o)
 	}
-	e := saga.New(o)
+	e := engine.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { e.Serve(ctx, time.Second); close(done) }()

@@ -1,4 +1,4 @@
-package saga
+package engine
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // Serve works on runs until ctx ends, then hands back what it has: calls under way are awaited for up to grace, no new
@@ -37,7 +39,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 			e.OnFault(fmt.Errorf("handing back the runs of replica %s: %w", replica, err))
 		}
 	} else {
-		e.OnFault(fmt.Errorf("replica %s: %w", replica, ErrLeaseLost))
+		e.OnFault(fmt.Errorf("replica %s: %w", replica, saga.ErrLeaseLost))
 	}
 	e.mu.Lock()
 	e.lease = nil
@@ -74,7 +76,7 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 			return l, replica
 		}
 		e.OnFault(fmt.Errorf("joining as a replica: %w", err))
-		e.Clock.pause(ctx, delay(replica, n, 100*time.Millisecond, 2*time.Second))
+		e.Clock.pause(ctx, saga.Delay(replica, n, 100*time.Millisecond, 2*time.Second))
 	}
 	return nil, ""
 }
@@ -139,7 +141,7 @@ func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 		switch {
 		case err == nil:
 			l.prolong(asked)
-		case errors.Is(err, ErrLeaseLost):
+		case errors.Is(err, saga.ErrLeaseLost):
 			l.drop()
 			return
 		default:
@@ -166,7 +168,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 			return e.countWaiting(ctx)
 		}
 		bounded, cancel := e.patiently(ctx)
-		ids, err := e.Queue.Claim(bounded, Claim{Replica: replica, Now: e.Clock.Now(), Limit: room, Down: e.Down()})
+		ids, err := e.Queue.Claim(bounded, saga.Claim{Replica: replica, Now: e.Clock.Now(), Limit: room, Down: e.Down()})
 		cancel()
 		if err != nil {
 			e.beUnsure() // it may have taken some
@@ -182,7 +184,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	}
 }
 
-// takeUp reads a claimed run and starts a executor for it. What cannot be read is handed back with the strays.
+// takeUp reads a claimed run and starts an executor for it. What cannot be read is handed back with the strays.
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
@@ -198,9 +200,9 @@ func (e *Engine) takeUp(ctx context.Context, id string) {
 		e.beUnsure()
 		return
 	}
-	w := e.employ(run)
+	x := e.employ(run)
 	e.mu.Unlock()
-	go w.takeOver()
+	go x.takeOver()
 }
 
 // drain lets the executors finish their calls.
@@ -225,21 +227,21 @@ func (e *Engine) listen(ctx context.Context) {
 		if err := e.Queue.Listen(ctx, e.wake); err != nil && ctx.Err() == nil {
 			e.OnFault(fmt.Errorf("listening to the other replicas: %w", err))
 		}
-		e.Clock.pause(ctx, delay("listen", n, time.Second, e.Poll))
+		e.Clock.pause(ctx, saga.Delay("listen", n, time.Second, e.Poll))
 	}
 }
 
 // wake hears what other replicas tell.
-func (e *Engine) wake(w Wake) {
+func (e *Engine) wake(w saga.Wake) {
 	switch w.Kind {
-	case WakeAction:
+	case saga.WakeAction:
 		e.poke(w.RunID)
 		e.lookForWork()
-	case WakeEnded:
+	case saga.WakeEnded:
 		if !e.worksOn(w.RunID) { // else its executor tells
 			e.watchers.tell(w.RunID, nil)
 		}
-	case WakeWork:
+	case saga.WakeWork:
 		e.lookForWork()
 	}
 }
@@ -248,8 +250,8 @@ func (e *Engine) wake(w Wake) {
 func (e *Engine) poke(runID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if w := e.executors[runID]; w != nil {
-		w.poke()
+	if x := e.executors[runID]; x != nil {
+		x.poke()
 	}
 }
 
@@ -262,8 +264,8 @@ func (e *Engine) worksOn(runID string) bool {
 func (e *Engine) pokeAll() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, w := range e.executors {
-		w.poke()
+	for _, x := range e.executors {
+		x.poke()
 	}
 }
 

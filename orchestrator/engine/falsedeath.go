@@ -1,4 +1,4 @@
-package saga
+package engine
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // survivals are the runs that were taken from this process although it lives: its lease had ended because the database
@@ -62,13 +64,13 @@ func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool
 	run, err := e.Store.Run(ctx, runID)
 	switch {
 	case err != nil:
-		return errors.Is(err, ErrNotFound), err
+		return errors.Is(err, saga.ErrNotFound), err
 	case run.State.Ended() || run.TakeOvers == 0:
 		return true, nil
-	case !run.held() || run.Reason.Code != takenOverTooOften:
+	case !run.LostTooManyReplicas():
 		return false, nil
 	}
-	retry := Action{RunID: runID, Name: Retry, Who: "replica " + replica, Why: "a replica that it was taken from is alive"}
+	retry := saga.Action{RunID: runID, Name: saga.Retry, Who: "replica " + replica, Why: "a replica that it was taken from is alive"}
 	if err := e.storeAction(ctx, retry); err != nil { // past Act, which repeats a run that has been compensated meanwhile
 		return false, err
 	}

@@ -1,4 +1,4 @@
-package saga_test
+package engine_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
@@ -77,9 +78,9 @@ func TestASatisfiedStepSucceedsWithoutAnAttempt(t *testing.T) {
 
 func TestAStepWhoseNeedCannotBeToldIsDone(t *testing.T) {
 	w := newWorld()
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
 		puzzling := w.workflow()
-		puzzling.Steps[0].Satisfied = func(*state) bool { panic("what?") }
+		puzzling.Steps[0].Satisfied = func(*state, time.Time) bool { panic("what?") }
 		o.Workflows = []*saga.Definition{must(saga.Define(puzzling))}
 	})
 	b.until(t, b.start(t, nil).ID, saga.Succeeded)
@@ -90,20 +91,33 @@ func TestTheUsersTokenIsAtHandUntilTheRunIsReleased(t *testing.T) {
 	w := newWorld()
 	tokens := make(chan string, 2)
 	w.hooks["do a"] = func(ctx context.Context, attempt int) error {
-		tokens <- saga.CallOf(ctx).Token()
+		token, _ := saga.CallOf(ctx).Token(ctx)
+		tokens <- token
 		if attempt == 1 {
 			return errNeedsPerson
 		}
 		return nil
 	}
-	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+	asked := &countedTokens{}
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { asked.Tokens = o.Tokens; o.Tokens = asked })
 	run := b.start(t, func(q *saga.Request) { q.Token, q.TokenExpiresAt = "secret", time.Now().Add(time.Hour) })
 	b.until(t, run.ID, saga.Waiting)
 	if _, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "decided"}); err != nil {
 		t.Fatal(err)
 	}
 	b.until(t, run.ID, saga.Succeeded)
-	want(t, "tokens of the first and the second attempt", []string{<-tokens, <-tokens}, []string{"secret", ""})
+	want(t, "tokens of the first and the second attempt", []string{<-tokens, <-tokens}, []string{"secret", "secret"})
+	want(t, "times the store was asked", asked.times.Load(), int64(1))
+}
+
+type countedTokens struct {
+	engine.Tokens
+	times atomic.Int64
+}
+
+func (c *countedTokens) Token(ctx context.Context, runID string) (string, error) {
+	c.times.Add(1)
+	return c.Tokens.Token(ctx, runID)
 }
 
 func about(events []saga.Event, step string) (kinds []saga.EventKind) {
@@ -135,7 +149,7 @@ func TestATransientErrorIsRetriedAndALostAnswerLookedUp(t *testing.T) {
 	w := newWorld()
 	var lookedFirst []bool
 	w.hooks["do a"] = func(ctx context.Context, attempt int) error {
-		lookedFirst = append(lookedFirst, saga.CallOf(ctx).LookFirst)
+		lookedFirst = append(lookedFirst, saga.CallOf(ctx).Look)
 		switch attempt {
 		case 1:
 			return errBusy
@@ -160,7 +174,7 @@ func TestALateEffectIsFoundAndRemoved(t *testing.T) {
 		})
 		return fmt.Errorf("%w: %w", errLost, errRefused)
 	}
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
 		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
 	})
 	run := b.until(t, b.start(t, nil).ID, saga.Compensated)
@@ -182,13 +196,13 @@ func TestARecheckRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		rechecks = append(rechecks, saga.CallOf(ctx).Recheck)
+		rechecks = append(rechecks, saga.CallOf(ctx).Kind == saga.CallRecheck)
 		return nil
 	}
 	clock := &stepped{now: time.Now()}
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
 		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
-		o.Clock, o.Lease, o.LateWindow = saga.NewClock(clock.Now), 100*time.Hour, time.Millisecond
+		o.Clock, o.Lease, o.LateWindow = engine.NewClock(clock.Now), 100*time.Hour, time.Millisecond
 	})
 	id := b.start(t, nil).ID
 	go func() {
@@ -250,7 +264,7 @@ func TestAnotherReplicaFinishesWhatADeadOneBegan(t *testing.T) {
 		return nil
 	}
 	t.Cleanup(func() { close(hang) })
-	dead := serve(t, open(t, path), w, func(o *saga.Options) { o.Queue = &mute{Queue: o.Queue} })
+	dead := serve(t, open(t, path), w, func(o *engine.Options) { o.Queue = &mute{Queue: o.Queue} })
 	var run *saga.Run
 	waitFor(t, func() bool { run = dead.start(t, nil); return run.Replica != "" }) // accepted under a lease
 	waitFor(t, func() bool { return slices.Contains(w.calls(), "do b") })
@@ -287,7 +301,7 @@ func TestACommitWhoseAnswerIsLostIsNeitherLostNorDoubled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
 			flaky := &flakyStore{Store: open(t, database(t))}
-			b := serve(t, flaky.Store.(*store.Store), w, func(o *saga.Options) { o.Store = flaky })
+			b := serve(t, flaky.Store.(*store.Store), w, func(o *engine.Options) { o.Store = flaky })
 			var ids []string
 			for range 20 {
 				ids = append(ids, b.start(t, func(q *saga.Request) { q.Input, q.Why = state{Roles: []string{q.ID}}, "nul \x00" }).ID)

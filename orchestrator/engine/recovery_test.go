@@ -1,4 +1,4 @@
-package saga_test
+package engine_test
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/storetest"
 )
@@ -45,7 +46,7 @@ func TestACallToTheDatabaseThatIsNeverAnsweredHoldsUpNothing(t *testing.T) {
 	if err := database.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
 		t.Fatal(err)
 	}
-	b := serve(t, database, newWorld(), func(o *saga.Options) { o.Lease, o.Queue = time.Second, &silent{Queue: o.Queue} })
+	b := serve(t, database, newWorld(), func(o *engine.Options) { o.Lease, o.Queue = time.Second, &silent{Queue: o.Queue} })
 	b.until(t, run.ID, saga.Succeeded)
 }
 
@@ -53,7 +54,7 @@ func TestARunThatItsReplicaBeganAtOnceIsTakenOver(t *testing.T) {
 	w := newWorld()
 	path := storetest.SQLite(t)
 	dying := &mortal{}
-	dead := serve(t, open(t, path), w, func(o *saga.Options) { dying.Queue = o.Queue; o.Queue = dying })
+	dead := serve(t, open(t, path), w, func(o *engine.Options) { dying.Queue = o.Queue; o.Queue = dying })
 	dead.joined(t)
 	hang := make(chan struct{})
 	w.mu.Lock()
@@ -135,7 +136,7 @@ func TestAnActionThatComesAfterTheEndChangesNothing(t *testing.T) {
 func TestAnActionDoesNotBringARecheckForward(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
 		o.Workflows = []*saga.Definition{must(saga.Define(lossy(w.workflow())))}
 	})
 	run := b.until(t, b.start(t, nil).ID, saga.Compensated)
@@ -160,7 +161,7 @@ func TestAClaimWhoseAnswerIsLostIsHandedBack(t *testing.T) {
 	if err := s.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
 		t.Fatal(err)
 	}
-	b := serve(t, s, w, func(o *saga.Options) { o.Queue = lossy })
+	b := serve(t, s, w, func(o *engine.Options) { o.Queue = lossy })
 	b.until(t, run.ID, saga.Succeeded)
 	want(t, "lost", lossy.lost, true)
 }
@@ -190,7 +191,7 @@ func TestNothingIsSentAnyMoreWhenRunsAreHandedBack(t *testing.T) {
 			t.Error("a call of the replica may still go on when another may take its run")
 		}
 	}}
-	b := serve(t, s, w, func(o *saga.Options) { o.Queue = leaving })
+	b := serve(t, s, w, func(o *engine.Options) { o.Queue = leaving })
 	b.joined(t)
 	w.mu.Lock()
 	w.hooks["do a"] = func(ctx context.Context, _ int) error { entered <- ctx; <-hang; return nil }
@@ -229,7 +230,7 @@ func TestARunThatItsReplicasHaveSurvivedIsNotHeldForLong(t *testing.T) {
 		}
 		return ctx.Err()
 	}
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *saga.Options) {
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
 		cut.Queue, o.Lease = o.Queue, 500*time.Millisecond
 		o.Queue = cut
 	})
@@ -257,8 +258,8 @@ func TestAReplicaWhoseClockIsWrongBuriesNobody(t *testing.T) {
 	if _, err := s.Join(t.Context(), "healthy", time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	b := serve(t, open(t, database), w, func(o *saga.Options) {
-		o.Clock = saga.NewClock(func() time.Time { return time.Now().Add(time.Hour) })
+	b := serve(t, open(t, database), w, func(o *engine.Options) {
+		o.Clock = engine.NewClock(func() time.Time { return time.Now().Add(time.Hour) })
 	})
 	waitFor(t, func() bool { return b.start(t, nil).Replica != "" })
 	if _, err := s.Renew(t.Context(), "healthy", time.Now(), time.Now().Add(time.Minute)); err != nil {
@@ -297,7 +298,7 @@ func TestARunWhoseEndCannotBeStoredKeepsItsSubject(t *testing.T) {
 	w := newWorld()
 	s := open(t, storetest.SQLite(t))
 	picky := &pickyStore{Store: s}
-	b := serve(t, s, w, func(o *saga.Options) { o.Store = picky })
+	b := serve(t, s, w, func(o *engine.Options) { o.Store = picky })
 	run := b.until(t, b.start(t, nil).ID, saga.Waiting)
 	want(t, "reason, ended, holds its subject", fmt.Sprintln(run.Reason.Code, run.EndedAt, run.HoldsSubject),
 		"not-storable <nil> true\n")

@@ -1,9 +1,11 @@
-package saga
+package engine
 
 import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // lease is the right of this replica to work, for a while. Its context ends a margin before the end of the last
@@ -45,7 +47,7 @@ func (l *lease) check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx.Err() != nil || !l.clock.local().Before(l.until) {
-		return ErrLeaseLost
+		return saga.ErrLeaseLost
 	}
 	return nil
 }
@@ -59,7 +61,7 @@ func (l *lease) end() {
 		l.stop = l.clock.AfterFunc(left, l.end)
 		return
 	}
-	l.cancel(ErrLeaseLost)
+	l.cancel(saga.ErrLeaseLost)
 }
 
 // drop ends the lease now.
@@ -67,5 +69,5 @@ func (l *lease) drop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stop()
-	l.cancel(ErrLeaseLost)
+	l.cancel(saga.ErrLeaseLost)
 }

@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// executor executes one leased run: it has the machine decide, stores the decision, makes the calls, gathers their outcomes,
+// and again.
+type executor struct {
+	engine  *Engine
+	machine saga.Machine
+	run     *saga.Run // as it was last stored
+	lease   *lease
+	token   string // the user's, where the run has been on this replica since it was accepted
+
+	claimed  bool        // the lease has just begun
+	calls    []saga.Call // to be made
+	flying   int         // calls under way
+	wake     *time.Time  // when to decide although nothing happens
+	released bool
+	look     bool // for actions
+
+	came     []saga.Outcome // that are not decided on yet
+	outcomes chan saga.Outcome
+	pokes    chan struct{}
+}
+
+func newExecutor(e *Engine, run *saga.Run, l *lease) *executor {
+	return &executor{
+		engine: e, machine: e.machine(run.Workflow), run: run, lease: l,
+		outcomes: make(chan saga.Outcome, len(run.Steps)),
+		pokes:    make(chan struct{}, 1),
+	}
+}
+
+// begin decides about a run that is not stored yet: its first intents are stored together with it.
+func (x *executor) begin() saga.Decision {
+	d := x.machine.Next(x.run, saga.Input{Now: x.engine.Clock.Now()})
+	x.adopt(d)
+	return d
+}
+
+// takeOver executes a claimed run.
+func (x *executor) takeOver() {
+	x.claimed, x.look = true, true // the claim may have been made for an action
+	x.execute()
+}
+
+// execute goes on until the run ends, waits for longer, or the lease is lost.
+func (x *executor) execute() {
+	defer x.engine.release(x)
+	for {
+		for _, c := range x.calls {
+			x.fly(c)
+		}
+		x.calls = nil
+		if x.released || !x.wait() || !x.next() {
+			return
+		}
+	}
+}
+
+// next has the machine decide, and stores what it decides. False: the run is not this replica's any more.
+func (x *executor) next() bool {
+	in := saga.Input{Claimed: x.claimed, Outcomes: x.came}
+	if x.look {
+		in.Actions = x.actions()
+	}
+	in.Now, in.Leaving = x.engine.Clock.Now(), x.engine.leaving()
+	x.claimed, x.came = false, nil
+	d := x.machine.Next(x.run, in)
+	if !d.Stores {
+		x.wake = d.Wake
+		return true
+	}
+	return x.store(d)
+}
+
+// fly makes a call whose intent is stored.
+func (x *executor) fly(c saga.Call) {
+	x.flying++
+	var requestID atomic.Pointer[string]
+	ctx := upstream.WithCaller(x.lease.ctx, upstream.Caller{
+		Merchant: c.Merchant, RequestID: "req-" + c.RunID, MayWrite: x.lease.check,
+		Answered: func(id string) { requestID.Store(&id) },
+	})
+	began, env := x.engine.Clock.Now(), environment{x.engine, x.token}
+	go func() {
+		o := x.machine.Def.Attempt(ctx, c, env)
+		o.StartedAt = began
+		if id := requestID.Load(); id != nil {
+			o.RequestID = *id
+		}
+		x.outcomes <- o
+	}()
+}
+
+// environment is what the steps of a run reach of the engine.
+type environment struct {
+	engine *Engine
+	token  string // of the run's user; empty: the store has it
+}
+
+// Token implements [saga.Env].
+func (v environment) Token(ctx context.Context, runID string) (string, error) {
+	if v.token != "" {
+		return v.token, nil
+	}
+	return v.engine.Tokens.Token(ctx, runID)
+}
+
+// wait sleeps until something is to be decided. False: the lease is lost.
+func (x *executor) wait() bool {
+	if x.look || x.flying == 0 && x.wake == nil {
+		return x.lease.ctx.Err() == nil // nothing to wait for
+	}
+	x.engine.Clock.yield(x.run.ID)
+	if !x.gather() {
+		var awake <-chan struct{}
+		if x.wake != nil {
+			var stop func()
+			awake, stop = x.engine.Clock.after(max(0, x.wake.Sub(x.engine.Clock.Now())))
+			defer stop()
+		}
+		select {
+		case <-x.lease.ctx.Done():
+		case <-awake:
+		case <-x.pokes:
+			x.look = true
+		case o := <-x.outcomes:
+			x.land(o)
+		}
+		x.engine.Clock.yield(x.run.ID)
+		x.gather()
+	}
+	return x.lease.ctx.Err() == nil
+}
+
+// gather takes what has come meanwhile, so that calls that ended together share a write. It reports whether there is
+// something to decide on.
+func (x *executor) gather() bool {
+	for {
+		select {
+		case o := <-x.outcomes:
+			x.land(o)
+			continue
+		case <-x.pokes:
+			x.look = true
+			continue
+		default:
+			return x.look || len(x.came) > 0
+		}
+	}
+}
+
+func (x *executor) land(o saga.Outcome) {
+	x.flying--
+	o.EndedAt = x.engine.Clock.Now()
+	if o.DropToken {
+		x.token = ""
+	}
+	x.came = append(x.came, o)
+}
+
+// actions reads what operators ask of the run. What cannot be read is read again later.
+func (x *executor) actions() []saga.Action {
+	x.look = false
+	ctx, cancel := x.engine.patiently(x.lease.ctx)
+	defer cancel()
+	actions, err := x.engine.Store.Actions(ctx, x.run.ID)
+	if err != nil {
+		x.engine.OnFault(fmt.Errorf("reading the actions of run %s: %w", x.run.ID, err))
+		x.engine.Clock.AfterFunc(lookAgain, x.poke)
+	}
+	return actions
+}
+
+// store writes a decision. False: the run is not this replica's any more.
+func (x *executor) store(d saga.Decision) bool {
+	e := x.engine
+	result := e.committer.write(x.lease.ctx, d.Checkpoint)
+	if errors.Is(result.Err, saga.ErrBadRow) {
+		e.OnFault(fmt.Errorf("storing run %s: %w", x.run.ID, result.Err))
+		d = x.machine.Unstorable(x.run, d, e.Clock.Now())
+		result = e.committer.write(x.lease.ctx, d.Checkpoint)
+	}
+	if result.Err != nil {
+		e.beUnsure()
+		return false
+	}
+	d.Run.Version++
+	x.adopt(d)
+	x.look = x.look || result.Actions
+	for _, event := range d.Events {
+		e.OnEvent(x.run, event)
+	}
+	if result.Successor {
+		e.lookForWork()
+	}
+	e.watchers.tell(x.run.ID, x.run)
+	return true
+}
+
+// adopt goes on from a decision that is stored, or is stored with its run.
+func (x *executor) adopt(d saga.Decision) {
+	x.run, x.calls, x.wake, x.released = d.Run, d.Calls, d.Wake, d.Release
+}
+
+func (x *executor) poke() {
+	select {
+	case x.pokes <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,15 @@
+-- +goose Up
+-- All that decides about a run is stored: which calls are in flight, why no new one is started, and whether the re-check under
+-- way has chosen its steps.
+
+ALTER TABLE steps ADD COLUMN in_flight TEXT;
+UPDATE steps SET in_flight = 'do' WHERE state = 'running';
+UPDATE steps SET in_flight = 'undo' WHERE state = 'undoing' AND retry_at IS NULL AND undos > 0;
+
+ALTER TABLE runs ADD COLUMN hold TEXT;
+ALTER TABLE runs ADD COLUMN looked BOOLEAN NOT NULL DEFAULT FALSE;
+
+-- +goose Down
+ALTER TABLE runs DROP COLUMN looked;
+ALTER TABLE runs DROP COLUMN hold;
+ALTER TABLE steps DROP COLUMN in_flight;
