@@ -96,7 +96,7 @@ func create[T any](ctx context.Context, c *Client, n creation[T]) (T, error) {
 	if err := checkIDs(n.op, namedID{"new", n.id}); err != nil {
 		return none, err
 	}
-	return n.ensure(ctx, c, false)
+	return n.ensure(ctx, c)
 }
 
 func plansOf(merchantID string) string { return "/merchants/" + merchantID + "/plans" }

@@ -168,7 +168,7 @@ func TestWhatAnswersToAWriteMean(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, _ := script(t, c.answers...)
-			got, err := client(t, billing.Config{URL: url}).EnsureCustomer(t.Context(), wanted, false)
+			got, err := client(t, billing.Config{URL: url}).EnsureCustomer(t.Context(), wanted)
 			c.want.of(t, err)
 			if err == nil && got != wanted {
 				t.Errorf("got %+v, want %+v", got, wanted)
@@ -220,18 +220,9 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 			if ctx == nil {
 				ctx = t.Context()
 			}
-			_, err := client(t, c.cfg).EnsureCustomer(ctx, wanted, false)
+			_, err := client(t, c.cfg).EnsureCustomer(ctx, wanted)
 			c.want.of(t, err)
 		})
-	}
-}
-
-func TestADoubtStaysWhenTheLookUpFails(t *testing.T) {
-	url, seen := script(t, answer{})
-	_, err := client(t, billing.Config{URL: url}).EnsureCustomer(t.Context(), wanted, true)
-	outcome{class: upstream.Transient, maybeDone: true}.of(t, err)
-	if seen.Load() != 1 {
-		t.Errorf("%d requests, want the look-up alone", seen.Load())
 	}
 }
 

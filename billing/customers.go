@@ -48,9 +48,8 @@ func (c *Client) Customer(ctx context.Context, merchantID, id string) (Customer,
 	return found, nil
 }
 
-// EnsureCustomer makes the customer under the id that the caller chose, or finds it. It may be repeated: with
-// lookFirst after an attempt whose Error said MaybeDone. A different object under that id is ErrConflict.
-func (c *Client) EnsureCustomer(ctx context.Context, want Customer, lookFirst bool) (Customer, error) {
+// EnsureCustomer makes the customer under the id that the caller chose, or finds it. It may be repeated. A different object under that id is ErrConflict.
+func (c *Client) EnsureCustomer(ctx context.Context, want Customer) (Customer, error) {
 	op := fmt.Sprintf("creating customer %q", upstream.Clean(want.ID))
 	if err := checkIDs(op, namedID{"merchant", want.MerchantID}, namedID{"customer", want.ID}); err != nil {
 		return Customer{}, err
@@ -61,7 +60,7 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer, lookFirst bo
 		op: op, merchantID: want.MerchantID, collection: customersOf(want.MerchantID), id: want.ID, want: body,
 		idOf: func(found Customer) string { return found.ID },
 		same: func(found Customer) bool { return found == want },
-	}.ensure(ctx, c, lookFirst)
+	}.ensure(ctx, c)
 	if err == nil && made.MerchantID != want.MerchantID {
 		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, MaybeDone: true, Err: ErrConflict, Message: "the server made it for another merchant"}
 	}

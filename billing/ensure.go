@@ -20,16 +20,9 @@ type creation[T any] struct {
 	same       func(found T) bool
 }
 
-// ensure posts and, where the answer leaves a doubt that a look-up can settle (409, 500), looks up. With
-// lookFirst it looks up before. A lost answer is returned as it is: the look-up belongs to the next call, for
-// the request may still be on its way.
-func (n creation[T]) ensure(ctx context.Context, c *Client, lookFirst bool) (T, error) {
-	if lookFirst {
-		found, err := n.find(ctx, c)
-		if !errors.Is(err, ErrNotFound) {
-			return found, stillInDoubt(err)
-		}
-	}
+// ensure posts and, where the answer leaves a doubt that a look-up can settle (409, 500), looks up. A lost answer is returned
+// as it is: the request may still be on its way.
+func (n creation[T]) ensure(ctx context.Context, c *Client) (T, error) {
 	made, err := n.create(ctx, c)
 	if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Status != http.StatusConflict && e.Status != http.StatusInternalServerError {
 		return made, err
@@ -73,17 +66,6 @@ func (n creation[T]) find(ctx context.Context, c *Client) (T, error) {
 		return none, &upstream.Error{Service: Service, Class: upstream.Permanent, Op: n.op, Err: ErrConflict, Message: "the id belongs to a different object"}
 	}
 	return found, err
-}
-
-// stillInDoubt keeps the doubt of an earlier attempt where the look-up that should settle it failed.
-func stillInDoubt(err error) error {
-	e, ok := errors.AsType[*upstream.Error](err)
-	if !ok || e.Class == upstream.Permanent {
-		return err
-	}
-	doubt := *e
-	doubt.MaybeDone = true
-	return &doubt
 }
 
 // undecided is a 409 or 500 whose look-up failed as well.

@@ -57,10 +57,10 @@ func (c *Client) Subscription(ctx context.Context, merchantID, id string) (Subsc
 	return found, nil
 }
 
-// EnsureSubscription makes the subscription under the id that the caller chose, or finds it. It may be repeated:
-// with lookFirst after an attempt whose Error said MaybeDone. A different object under that id is
+// EnsureSubscription makes the subscription under the id that the caller chose, or finds it. It may be repeated.
+// A different object under that id is
 // ErrConflict, and so is one that has got another ResourceID since.
-func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want Subscription, lookFirst bool) (Subscription, error) {
+func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want Subscription) (Subscription, error) {
 	op := fmt.Sprintf("creating subscription %q", upstream.Clean(want.ID))
 	ids := []namedID{{"merchant", merchantID}, {"subscription", want.ID}, {"plan", want.PlanID}, {"customer", want.CustomerID}}
 	if want.PaymentMethodID != nil {
@@ -73,7 +73,7 @@ func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want
 		op: op, merchantID: merchantID, collection: subscriptionsOf(merchantID), id: want.ID, want: want,
 		idOf: func(found Subscription) string { return found.ID },
 		same: func(found Subscription) bool { return reflect.DeepEqual(found, want) },
-	}.ensure(ctx, c, lookFirst)
+	}.ensure(ctx, c)
 }
 
 // RemoveSubscription deletes the subscription if its customer is the merchant's, and tells whether it was there.

@@ -55,7 +55,7 @@ func TestRequestsAsTheyAreSent(t *testing.T) {
 			defer srv.Close()
 			c := client(t, billing.Config{URL: srv.URL + "/" + version})
 			subscription := billing.Subscription{ID: itemID, PlanID: planID, CustomerID: customerID, ResourceID: "pending:1"}
-			_, err1 := c.EnsureSubscription(t.Context(), merchantID, subscription, false)
+			_, err1 := c.EnsureSubscription(t.Context(), merchantID, subscription)
 			_, err2 := c.SetResource(t.Context(), merchantID, itemID, "r")
 			_, err3 := c.SubscriptionsOf(t.Context(), merchantID, customerID)
 			if err := errors.Join(err1, err2, err3); err != nil {
@@ -139,7 +139,7 @@ func TestWaitingForATurnEndsWithTheContext(t *testing.T) {
 	<-begun
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	_, err := c.EnsureCustomer(ctx, wanted, false)
+	_, err := c.EnsureCustomer(ctx, wanted)
 	outcome{class: upstream.Transient, is: context.DeadlineExceeded}.of(t, err)
 	close(release)
 	if err := <-first; err != nil {

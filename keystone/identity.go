@@ -39,8 +39,8 @@ type Identity interface {
 	// found one may be used: made tells that the project carries n.RunTag, so that it stems from this or an earlier call
 	// with the same mark; otherwise the project's tags tell the caller whose it is.
 	//
-	// A first attempt is a single request; a name already taken costs one more. With n.LookFirst the name is looked up
-	// before anything is made. ErrConflict if the name is taken by something that cannot be found.
+	// It is a single request; a name already taken costs one more. ErrConflict if the name is taken by something that
+	// cannot be found.
 	EnsureProject(ctx context.Context, n NewProject) (p Project, made bool, err error)
 
 	// RemoveProject deletes the project if, and only if, it carries the mark, with the role assignments on it. It is looked
@@ -101,8 +101,6 @@ type NewProject struct {
 	Tags []string
 	// RunTag is the tag that tells who made the project. It is added to Tags if it is not one of them.
 	RunTag string
-	// LookFirst says that an earlier attempt may have made the project already.
-	LookFirst bool
 }
 
 // Assignment is a role that a user has on a project.

@@ -27,6 +27,9 @@ func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	if f.AwaitsRecheck {
 		db = db.Where("runs.rechecks > 0")
 	}
+	if f.Subject != "" && f.State == saga.Succeeded {
+		db = db.Where("runs.ended_at IS NOT NULL")
+	}
 	order := "runs.id DESC"
 	switch column, value := leading(f); {
 	case byObject(f):
@@ -106,7 +109,7 @@ const defaultWorkflow = "subscribe"
 // else's first. It cannot when the order begins with the column.
 func leading(f saga.Filter) (column, value string) {
 	switch {
-	case f.Subject != "" && (f.Live || f.AwaitsRecheck):
+	case f.Subject != "" && (f.Live || f.AwaitsRecheck || f.State == saga.Succeeded):
 		return "runs.subject", f.Subject
 	case f.User != "":
 		return "runs.user_id", f.User

@@ -20,9 +20,9 @@ func stale(o *Order, now time.Time) bool { return now.Sub(o.CheckedAt) > fresh }
 
 // check looks again at what the order relies on: a run about the same customer may have gone before it. On an existing
 // customer tenant it also notes which roles the user lacks, for only those may ever be taken away again.
-func (u Deps) check(ctx context.Context, o *Order) error {
-	if stale(o, u.Now()) {
-		_, err := u.Billing.Plan(ctx, o.MerchantID, o.PlanID)
+func (d Deps) check(ctx context.Context, o *Order) error {
+	if stale(o, d.Now()) {
+		_, err := d.Billing.Plan(ctx, o.MerchantID, o.PlanID)
 		if errors.Is(err, billing.ErrNotFound) {
 			return StepError{upstream.Permanent, "plan-gone", "plan " + o.PlanID + " does not exist any more", saga.FixByMerchant}
 		}
@@ -33,11 +33,7 @@ func (u Deps) check(ctx context.Context, o *Order) error {
 	if o.NewCustomer != nil {
 		return nil
 	}
-	err := u.awaitRechecks(ctx, o)
-	if err != nil {
-		return err
-	}
-	_, err = u.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
+	_, err := d.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
 	if errors.Is(err, billing.ErrNotFound) {
 		return StepError{
 			upstream.Permanent, "customer-gone", "customer " + o.CustomerID + " does not exist any more", saga.FixByMerchant,
@@ -46,12 +42,12 @@ func (u Deps) check(ctx context.Context, o *Order) error {
 	if err != nil {
 		return err
 	}
-	return u.noteRoles(ctx, o)
+	return d.noteRoles(ctx, o)
 }
 
 // noteRoles stores the customer roles that the user does not hold on an existing customer tenant.
-func (u Deps) noteRoles(ctx context.Context, o *Order) error {
-	id, err := u.Identity(o.Cloud)
+func (d Deps) noteRoles(ctx context.Context, o *Order) error {
+	id, err := d.Identity(o.Cloud)
 	if err != nil {
 		return err
 	}

@@ -26,10 +26,6 @@ func classify(err error) saga.Classification {
 		v.Class, v.Failure.Code, v.Failure.FixBy = r.class, r.code, r.fixBy
 		return v
 	}
-	if _, ok := errors.AsType[claimedError](err); ok {
-		v.Class, v.RetryAfter, v.Failure.Code, v.Failure.FixBy = upstream.Transient, claimAgain, "claimed-by-a-live-run", saga.FixByNobody
-		return v
-	}
 	if e, ok := errors.AsType[*billing.ForeignSubscriptionsError](err); ok {
 		v.Class, v.Failure.Code, v.Failure.Service = upstream.Permanent, "foreign-subscriptions", billing.Service.ID
 		v.Failure.Detail = e.Error()

@@ -8,24 +8,45 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// removeCustomer removes the customer that the run made. One that a re-check finds may have been ordered for since.
-func (u Deps) removeCustomer(ctx context.Context, o *Order) error {
+// findCustomer finds the customer by its id and merchant. One that the order gives is used as it is: check has read it.
+func (d Deps) findCustomer(ctx context.Context, o *Order) (saga.Found, error) {
+	if o.NewCustomer == nil {
+		record(ctx, "customer", o.CustomerID, "", saga.Adopted)
+		return saga.Usable, nil
+	}
+	c, err := d.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
+	switch {
+	case errors.Is(err, billing.ErrNotFound):
+		return saga.Absent, nil
+	case err != nil:
+		return saga.Absent, err
+	}
+	record(ctx, "customer", c.ID, c.Name, saga.Own)
+	return saga.Made, nil
+}
+
+// createCustomer creates the customer, unless the order gives one.
+func (d Deps) createCustomer(ctx context.Context, o *Order) error {
+	if o.NewCustomer == nil {
+		record(ctx, "customer", o.CustomerID, "", saga.Adopted)
+		return nil
+	}
+	c, err := d.Billing.EnsureCustomer(ctx, billing.Customer{
+		ID: o.CustomerID, MerchantID: o.MerchantID, Name: o.NewCustomer.Name,
+		Currency: o.NewCustomer.Currency, Language: o.NewCustomer.Language,
+	})
+	if err == nil {
+		record(ctx, "customer", c.ID, c.Name, saga.Own)
+	}
+	return err
+}
+
+// removeCustomer removes the customer that the run made.
+func (d Deps) removeCustomer(ctx context.Context, o *Order) error {
 	if o.NewCustomer == nil {
 		return nil
 	}
-	if saga.CallOf(ctx).Kind == saga.CallRecheck {
-		_, err := u.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
-		if errors.Is(err, billing.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if theirs, err := u.customerClaimed(ctx, o); err != nil || theirs {
-			return err
-		}
-	}
 	own := func(s billing.Subscription) bool { return s.ID == o.SubscriptionID }
-	removed, err := u.Billing.RemoveCustomer(ctx, o.MerchantID, o.CustomerID, own)
+	removed, err := d.Billing.RemoveCustomer(ctx, o.MerchantID, o.CustomerID, own)
 	return erase(ctx, "customer", o.CustomerID, removed, err)
 }

@@ -42,7 +42,7 @@ func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	o.t.Helper()
 	c, err := o.bill.EnsureCustomer(o.t.Context(), billing.Customer{
 		ID: uuid.NewString(), MerchantID: o.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
-	}, false)
+	})
 	o.ok(err)
 	if tenant {
 		tenantID = o.cloud.AddProject(keystone.Project{

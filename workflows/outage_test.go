@@ -100,7 +100,7 @@ func newOutage(t *testing.T) *outage {
 	o.seed(o.bill)
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  o.bill, Handover: &workflows.Handover{}, Runs: o.store, LateWindow: 90 * time.Second, Now: time.Now,
+		Billing:  o.bill, Handover: &workflows.Handover{}, Now: time.Now,
 	})
 	o.ok(err)
 	o.engine = engine.New(engine.Options{

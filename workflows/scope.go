@@ -12,14 +12,14 @@ import (
 
 // scopeToken exchanges the user's token for one scoped to the customer tenant and hands it to the request that still
 // waits for it. That also proves that the roles work. Where the user's token is gone the roles are read instead.
-func (u Deps) scopeToken(ctx context.Context, o *Order) error {
-	id, err := u.Identity(o.Cloud)
+func (d Deps) scopeToken(ctx context.Context, o *Order) error {
+	id, err := d.Identity(o.Cloud)
 	if err != nil {
 		return err
 	}
 	token, err := saga.CallOf(ctx).Token(ctx)
 	if errors.Is(err, saga.ErrNoToken) {
-		return u.readRoles(ctx, id, o, "the user's token is not there any more")
+		return d.readRoles(ctx, id, o, "the user's token is not there any more")
 	}
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func (u Deps) scopeToken(ctx context.Context, o *Order) error {
 	switch {
 	case errors.Is(err, keystone.ErrTokenInvalid):
 		saga.CallOf(ctx).ForgetToken()
-		return u.readRoles(ctx, id, o, "the user's token has expired or was revoked")
+		return d.readRoles(ctx, id, o, "the user's token has expired or was revoked")
 	case errors.Is(err, keystone.ErrNoAccess):
 		return StepError{upstream.Transient, "scope-refused", err.Error(), saga.FixByOperator}
 	case err != nil:
@@ -42,12 +42,12 @@ func (u Deps) scopeToken(ctx context.Context, o *Order) error {
 		}
 	}
 	saga.CallOf(ctx).ForgetToken()
-	u.Handover.put(o.RunID, scoped.ID)
+	d.Handover.put(o.RunID, scoped.ID)
 	return nil
 }
 
 // readRoles proves with the service's credential what the exchange would have proved.
-func (u Deps) readRoles(ctx context.Context, id keystone.Identity, o *Order, why string) error {
+func (d Deps) readRoles(ctx context.Context, id keystone.Identity, o *Order, why string) error {
 	held, err := id.AssignedRoles(ctx, o.CustomerTenantID, o.UserID)
 	if err != nil {
 		return err

@@ -176,7 +176,7 @@ func TestAForeignSubscriptionMakesTheCustomerStay(t *testing.T) {
 		named, _ := o.Named(id)
 		byHand, err := w.billing.EnsureSubscription(t.Context(), w.merchant.ID, billing.Subscription{
 			ID: uuid.NewString(), PlanID: w.plan.ID, CustomerID: named.CustomerID, ResourceID: "by hand",
-		}, false)
+		})
 		if err != nil {
 			t.Error(err)
 		}

@@ -11,19 +11,17 @@ import (
 
 // Deps are what the steps work on.
 type Deps struct {
-	Identity   func(cloud string) (keystone.Identity, error)
-	Billing    *billing.Client
-	Handover   *Handover
-	Runs       Runs
-	LateWindow time.Duration // the engine's: for how long a request that was not answered may still take effect
-	Now        func() time.Time
+	Identity func(cloud string) (keystone.Identity, error)
+	Billing  *billing.Client
+	Handover *Handover
+	Now      func() time.Time
 	// Installation is the id of this installation, which the tenants bear as a tag.
 	Installation string
 }
 
 // All defines every workflow.
-func All(u Deps) ([]*saga.Definition, error) {
-	subscribe, err := saga.Define(Subscribe(u))
+func All(d Deps) ([]*saga.Definition, error) {
+	subscribe, err := saga.Define(Subscribe(d))
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func newWorld(t *testing.T, database string) *world {
 
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return w.identity, nil },
-		Billing:  faulty, Handover: &w.handover, Runs: w.store, LateWindow: lateWindow, Now: time.Now, Installation: installation,
+		Billing:  faulty, Handover: &w.handover, Now: time.Now, Installation: installation,
 	})
 	w.ok(err)
 	o := engine.Options{
@@ -110,7 +110,7 @@ func (w *world) oldCustomer(tags ...string) (id string) {
 	w.t.Helper()
 	c, err := w.billing.EnsureCustomer(w.t.Context(), billing.Customer{
 		ID: uuid.NewString(), MerchantID: w.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
-	}, false)
+	})
 	w.ok(err)
 	p := keystone.Project{Name: "bs-customer-" + c.ID, DomainID: keystonetest.DefaultDomain, Enabled: true, Tags: tags}
 	p.ID = w.cloud.AddProject(p)

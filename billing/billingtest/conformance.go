@@ -102,7 +102,7 @@ func (s shop) newCustomer() billing.Customer {
 
 func (s shop) customer(t *testing.T) billing.Customer {
 	t.Helper()
-	made, err := s.EnsureCustomer(t.Context(), s.newCustomer(), false)
+	made, err := s.EnsureCustomer(t.Context(), s.newCustomer())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func (s shop) newSubscription(customer billing.Customer) billing.Subscription {
 
 func (s shop) subscription(t *testing.T, customer billing.Customer) billing.Subscription {
 	t.Helper()
-	made, err := s.EnsureSubscription(t.Context(), s.merchant.ID, s.newSubscription(customer), false)
+	made, err := s.EnsureSubscription(t.Context(), s.merchant.ID, s.newSubscription(customer))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,14 +166,14 @@ func lostAnswers(t *testing.T, target Target) {
 		return cut
 	})
 	// lost wants a first call that does not know, and a second that finds what the first did.
-	lost := func(method string, call func(lookFirst bool) error) {
+	lost := func(method string, call func() error) {
 		t.Helper()
 		cut.method.Store(&method)
-		e, ok := errors.AsType[*upstream.Error](call(false))
+		e, ok := errors.AsType[*upstream.Error](call())
 		if !ok || e.Class != upstream.Transient || !e.MaybeDone {
 			t.Errorf("%s: got %v; want an unknown outcome that may be done", method, e)
 		}
-		if err := call(true); err != nil {
+		if err := call(); err != nil {
 			t.Errorf("%s again: %v", method, err)
 		}
 	}
@@ -184,23 +184,23 @@ func lostAnswers(t *testing.T, target Target) {
 	ctx, merchant := t.Context(), s.merchant.ID
 	customer := s.newCustomer()
 	subscription := s.newSubscription(customer)
-	lost(http.MethodPost, func(lookFirst bool) error {
-		_, err := s.EnsureCustomer(ctx, customer, lookFirst)
+	lost(http.MethodPost, func() error {
+		_, err := s.EnsureCustomer(ctx, customer)
 		return err
 	})
-	lost(http.MethodPost, func(lookFirst bool) error {
-		_, err := s.EnsureSubscription(ctx, merchant, subscription, lookFirst)
+	lost(http.MethodPost, func() error {
+		_, err := s.EnsureSubscription(ctx, merchant, subscription)
 		return err
 	})
-	lost(update, func(bool) error {
+	lost(update, func() error {
 		_, err := s.SetResource(ctx, merchant, subscription.ID, "project")
 		return err
 	})
 	got, err := s.Subscriptions(ctx, merchant)
 	subscription.ResourceID = "project"
 	is(t, got, err, []billing.Subscription{subscription})
-	lost(http.MethodDelete, func(bool) error { return only(s.RemoveSubscription(ctx, merchant, subscription.ID)) })
-	lost(http.MethodDelete, func(bool) error { return only(s.RemoveCustomer(ctx, merchant, customer.ID, nil)) })
+	lost(http.MethodDelete, func() error { return only(s.RemoveSubscription(ctx, merchant, subscription.ID)) })
+	lost(http.MethodDelete, func() error { return only(s.RemoveCustomer(ctx, merchant, customer.ID, nil)) })
 	customers, err := s.Customers(ctx, merchant)
 	is(t, customers, err, []billing.Customer{})
 }

@@ -58,7 +58,7 @@ func TestReleasedV2CannotSubscribe(t *testing.T) {
 	}
 	_, err = c.EnsureSubscription(t.Context(), merchantID, billing.Subscription{
 		ID: uuid.NewString(), PlanID: uuid.NewString(), CustomerID: uuid.NewString(), ResourceID: "pending:1",
-	}, false)
+	})
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok || e.Class != upstream.Permanent || e.MaybeDone || !strings.Contains(e.Message, "takes exactly") {
 		t.Errorf("got %v; want a permanent refusal that says why", err)

@@ -78,7 +78,7 @@ func (s *site) existing() (customerID string) {
 	s.t.Helper()
 	c, err := s.billing.EnsureCustomer(s.t.Context(), billing.Customer{
 		ID: uuid.NewString(), MerchantID: s.merchant.ID, Name: "Jane", Currency: "eur", Language: "eng",
-	}, false)
+	})
 	s.ok(err)
 	s.cloud.call(s.t, http.MethodPost, "/projects", map[string]any{"project": map[string]any{
 		"name": "bs-customer-" + c.ID, "domain_id": s.cloud.domain, "tags": []string{"tenantry", "tenantry-merchant-" + s.merchant.ID},

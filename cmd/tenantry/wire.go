@@ -55,8 +55,8 @@ func wire(p parts) (*engine.Engine, http.Handler, error) {
 	var handover workflows.Handover
 	clock := engine.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Deps{
-		Identity: identities.identity, Billing: bill, Handover: &handover, Runs: p.store,
-		LateWindow: p.LateWindow, Now: clock.Now, Installation: p.installation,
+		Identity: identities.identity, Billing: bill, Handover: &handover,
+		Now: clock.Now, Installation: p.installation,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -78,12 +78,6 @@ func (c *Cloud) FindProject(ctx context.Context, domainID, name string) (keyston
 
 // EnsureProject implements [keystone.Identity].
 func (c *Cloud) EnsureProject(ctx context.Context, n keystone.NewProject) (p keystone.Project, made bool, err error) {
-	if n.LookFirst {
-		p, err = c.FindProject(ctx, n.DomainID, n.Name)
-		if !errors.Is(err, keystone.ErrNotFound) {
-			return p, err == nil && n.RunTag != "" && p.HasTag(n.RunTag), err
-		}
-	}
 	p, err = c.createProject(ctx, n)
 	if !errors.Is(err, keystone.ErrConflict) {
 		return p, err == nil, err

@@ -113,7 +113,7 @@ func TestCatalog(t *testing.T) {
 	subscribe := func(merchant, plan, customer string) billing.Subscription {
 		s, err := w.billing.EnsureSubscription(t.Context(), merchant, billing.Subscription{
 			ID: newID(), PlanID: plan, CustomerID: customer, ResourceID: "x",
-		}, false)
+		})
 		must(t, err)
 		return s
 	}

@@ -94,7 +94,7 @@ func (s *standIn) workflow() saga.Workflow[order] {
 					if o.Name != "" {
 						_, err := s.billing.EnsureCustomer(ctx, billing.Customer{
 							ID: o.Customer, MerchantID: o.Merchant, Name: o.Name, Currency: "nok", Language: "nor",
-						}, false)
+						})
 						if err != nil {
 							return err
 						}
@@ -103,7 +103,9 @@ func (s *standIn) workflow() saga.Workflow[order] {
 					o.CustomerID, o.CustomerTenantID = o.Customer, "tenant-of-customer"
 					return nil
 				},
-				Undo: func(context.Context, *order) error { return nil },
+				Find:  func(context.Context, *order) (saga.Found, error) { return saga.Absent, nil },
+				Claim: func(o *order, _ string) string { return "customer " + o.Customer },
+				Undo:  func(context.Context, *order) error { return nil },
 			},
 			{
 				Name: "scope-token", After: []string{"create-customer"}, Optional: true, NoUndo: "it expires",
@@ -135,7 +137,9 @@ func (s *standIn) workflow() saga.Workflow[order] {
 					o.SubscriptionID, o.SubscriptionTenant = o.Subscription, "tenant-of-subscription"
 					return nil
 				},
-				Undo: func(context.Context, *order) error { return nil },
+				Find:  func(context.Context, *order) (saga.Found, error) { return saga.Absent, nil },
+				Claim: func(o *order, _ string) string { return "subscription of " + o.Customer },
+				Undo:  func(context.Context, *order) error { return nil },
 			},
 		},
 	}

@@ -20,7 +20,7 @@ func oneCallSubscribesAUser(t *testing.T, database string) {
 	handover := &workflows.Handover{}
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return w.cloud, nil },
-		Billing:  w.billing, Handover: handover, Runs: w.store, Now: time.Now,
+		Billing:  w.billing, Handover: handover, Now: time.Now,
 	})
 	must(t, err)
 	w.serve(definitions, func(o *api.Options) {

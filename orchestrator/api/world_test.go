@@ -223,7 +223,7 @@ func (w *world) addMerchant(name string) (p portal, plan, customer string) {
 	must(t, err)
 	c, err := w.billing.EnsureCustomer(ctx, billing.Customer{
 		ID: uuid.NewString(), MerchantID: m.ID, Name: "Customer of " + name, Currency: "nok", Language: "nor",
-	}, false)
+	})
 	must(t, err)
 	key, secret, err := merchants.NewKey(rand.Reader, m.ID, time.Now())
 	must(t, err)

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -91,7 +90,7 @@ func (x *executor) fly(c saga.Call) {
 		Merchant: c.Merchant, RequestID: "req-" + c.RunID, MayWrite: x.lease.check,
 		Answered: func(id string) { requestID.Store(&id) },
 	})
-	began, env := x.engine.Clock.Now(), environment{x.engine, x.token}
+	began, env := x.engine.Clock.Now(), environment{x.engine, x.run.Subject, x.token}
 	go func() {
 		o := x.machine.Def.Attempt(ctx, c, env)
 		o.StartedAt = began
@@ -100,20 +99,6 @@ func (x *executor) fly(c saga.Call) {
 		}
 		x.outcomes <- o
 	}()
-}
-
-// environment is what the steps of a run reach of the engine.
-type environment struct {
-	engine *Engine
-	token  string // of the run's user; empty: the store has it
-}
-
-// Token implements [saga.Env].
-func (v environment) Token(ctx context.Context, runID string) (string, error) {
-	if v.token != "" {
-		return v.token, nil
-	}
-	return v.engine.Tokens.Token(ctx, runID)
 }
 
 // wait sleeps until something is to be decided. False: the lease is lost.

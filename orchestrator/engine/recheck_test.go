@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ func TestARecheckIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 		}
 		return nil
 	}
-	b, clock, read := toBeRechecked(t, w)
+	b, clock, read := toBeRechecked(t, w, "b")
 	want(t, "being rechecked before the recheck", read().Rechecking(clock.Now(), b.LateWindow), false)
 	clock.step(10 * time.Minute)
 	waitFor(t, func() bool { return read().Step("b").RetryAt != nil })
@@ -55,11 +56,12 @@ func TestARecheckIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 	want(t, "rechecks to come, being rechecked", fmt.Sprint(read().Rechecks, read().Rechecking(clock.Now(), b.LateWindow)), "3 true")
 	clock.step(time.Minute)
 	waitFor(t, func() bool { r := read(); return r.Rechecks == 2 && r.Replica == "" })
-	want(t, "undos by rechecks, being rechecked", fmt.Sprint(rechecked, read().Rechecking(clock.Now(), b.LateWindow)), "3 false")
+	want(t, "undos by rechecks, being rechecked", fmt.Sprint(rechecked, read().Rechecking(clock.Now(), b.LateWindow)), "2 false")
 }
 
-// toBeRechecked brings a run whose step b is lossy to its end as compensated, on a clock that is stepped.
-func toBeRechecked(t *testing.T, w *world) (b *bench, clock *stepped, read func() *saga.Run) {
+// toBeRechecked brings a run whose step b is lossy to its end as compensated, on a clock that is stepped. Then the late
+// effects come.
+func toBeRechecked(t *testing.T, w *world, late ...string) (b *bench, clock *stepped, read func() *saga.Run) {
 	t.Helper()
 	clock = &stepped{now: time.Now()}
 	b = serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
@@ -75,6 +77,11 @@ func toBeRechecked(t *testing.T, w *world) (b *bench, clock *stepped, read func(
 	})
 	clock.step(time.Minute)
 	b.until(t, id, saga.Compensated)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, thing := range late {
+		w.things[thing] = true
+	}
 	return b, clock, read
 }
 
@@ -90,7 +97,7 @@ func TestARecheckThatIsRefusedIsMadeAgain(t *testing.T) {
 		}
 		return nil
 	}
-	_, clock, read := toBeRechecked(t, w)
+	_, clock, read := toBeRechecked(t, w, "b")
 	undos := read().Step("b").Undos
 	clock.step(10 * time.Minute)
 	waitFor(t, func() bool { r := read(); return r.Step("b").Undos == undos+1 && r.Replica == "" })
@@ -127,7 +134,7 @@ func TestARecheckThatIsRefusedInOneStepGoesOnToTheStepBefore(t *testing.T) {
 		}
 	}
 	w.hooks["undo a"], w.hooks["undo b"] = recheck("a"), recheck("b")
-	b, clock, read := toBeRechecked(t, w)
+	b, clock, read := toBeRechecked(t, w, "a", "b")
 	clock.step(10 * time.Minute)
 	for n := range 4 {
 		waitFor(t, func() bool {
@@ -175,20 +182,75 @@ func TestARecheckThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
 	waitFor(t, func() bool { return read().Rechecks < 3 })
 }
 
-func TestWhenARunIsBeingRecheckd(t *testing.T) {
+// asked notes what the engine asks of other runs, and what is stored of the run that asks then.
+type asked struct {
+	saga.Store
+	of    string
+	mu    sync.Mutex
+	state map[string]string // by question
+}
+
+func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
+	question := fmt.Sprintf("live=%t awaits recheck=%t %s", f.Live, f.AwaitsRecheck, f.State)
+	run, err := a.Run(ctx, a.of)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	if a.state[question] == "" {
+		a.state[question] = string(run.State) + " " + string(run.Step("a").InFlight)
+	}
+	a.mu.Unlock()
+	return a.Store.Runs(ctx, f)
+}
+
+// A re-check and a run that begins each ask after it is stored what the other sees: else both could miss each other.
+func TestEachAsksAfterItCanBeSeen(t *testing.T) {
+	w := newWorld()
+	w.things["a"] = true // a late effect
+	clock := &stepped{now: time.Now()}
+	s := open(t, storetest.SQLite(t))
+	ended, now := clock.Now().Add(-time.Hour), clock.Now()
+	old := &saga.Run{
+		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: ended, UpdatedAt: ended,
+		BudgetFrom: ended, EndedAt: &ended, DueAt: &now, State: saga.Compensated, Version: 1, Rechecks: 3,
+		Cause: &saga.Failure{Code: "toy"},
+		Steps: []saga.StepRow{{Name: "a", State: saga.StepUndone, Attempts: 1, Undos: 1, Unknowns: 1, UnknownAt: &ended, UndoneAt: &ended}},
+	}
+	if err := s.Create(t.Context(), saga.NewRun{Run: old}); err != nil {
+		t.Fatal(err)
+	}
+	questions := &asked{Store: s, of: old.ID, state: map[string]string{}}
+	b := serve(t, s, w, func(o *engine.Options) {
+		o.Clock, o.Lease, o.Store = engine.NewClock(clock.Now), 1000*time.Hour, questions
+	})
+	waitFor(t, func() bool { r := must(s.Run(t.Context(), old.ID)); return r.Rechecks == 2 })
+	want(t, "what a re-check asks, and its run then", fmt.Sprint(questions.state),
+		"map[live=false awaits recheck=false succeeded:compensated recheck live=true awaits recheck=false :compensated recheck]")
+	want(t, "what is left", w.present(), []string(nil))
+
+	id := newID()
+	questions.mu.Lock()
+	questions.of, questions.state = id, map[string]string{}
+	questions.mu.Unlock()
+	b.start(t, func(q *saga.Request) { q.ID, q.Subject = id, "s" })
+	b.until(t, id, saga.Succeeded)
+	want(t, "what a run that begins asks, and what it is then", fmt.Sprint(questions.state),
+		"map[live=false awaits recheck=true :running do]")
+}
+
+func TestWhenARunIsBeingRechecked(t *testing.T) {
 	now, lateWindow := time.Unix(1000, 0), time.Minute
 	at := func(d time.Duration) *time.Time { t := now.Add(d); return &t }
-	undoing := saga.StepRow{State: saga.StepUndoing}
+	undoing := saga.StepRow{State: saga.StepUndoing, InFlight: saga.CallRecheck}
 	for name, c := range map[string]struct {
 		change func(*saga.Run)
 		want   bool
 	}{
-		"it works":                              {func(*saga.Run) {}, true},
-		"its replica died":                      {func(r *saga.Run) { r.Replica, r.DueAt = "", at(-time.Second) }, true},
-		"it will be worked on later":            {func(r *saga.Run) { r.Replica, r.DueAt = "", at(time.Second) }, false},
-		"it will not be worked on":              {func(r *saga.Run) { r.Replica = "" }, false},
-		"between two attempts":                  {func(r *saga.Run) { r.Steps[0].RetryAt = at(time.Second) }, false},
-		"it is through":                         {func(r *saga.Run) { r.Steps[0].State = saga.StepUndone }, false},
+		"a call is in flight":                   {func(*saga.Run) {}, true},
+		"its replica died meanwhile":            {func(r *saga.Run) { r.Replica, r.DueAt = "", at(-time.Second) }, true},
+		"between two calls":                     {func(r *saga.Run) { r.Steps[0].InFlight = "" }, false},
+		"it is through":                         {func(r *saga.Run) { r.Steps[0].State, r.Steps[0].InFlight = saga.StepUndone, "" }, false},
 		"it has not ended":                      {func(r *saga.Run) { r.State, r.EndedAt = saga.Compensating, nil }, false},
 		"a call of it is lost":                  {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Second)} }, true},
 		"that can have no late effect any more": {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Minute)} }, false},

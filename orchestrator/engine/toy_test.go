@@ -111,10 +111,26 @@ type state struct {
 	B     string   `json:"b,omitempty"`
 }
 
+// find reads a thing, as the step that makes it does.
+func (w *world) find(thing string) (saga.Found, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.things[thing] {
+		return saga.Made, nil
+	}
+	return saga.Absent, nil
+}
+
 // workflow is a diamond with a family: a, then b and role/*, then c.
 func (w *world) workflow() saga.Workflow[state] {
 	set := func(action, thing string, there bool) func(context.Context, *state) error {
 		return func(ctx context.Context, s *state) error { return w.set(ctx, action, thing, there) }
+	}
+	found := func(thing string) func(context.Context, *state) (saga.Found, error) {
+		return func(context.Context, *state) (saga.Found, error) { return w.find(thing) }
+	}
+	claim := func(thing string) func(*state, string) string {
+		return func(_ *state, item string) string { return thing + " " + item }
 	}
 	return saga.Workflow[state]{
 		Name: "toy", Version: 1, Classify: classify,
@@ -125,15 +141,21 @@ func (w *world) workflow() saga.Workflow[state] {
 				Name:      "a",
 				Satisfied: func(s *state, _ time.Time) bool { return s.HasA },
 				Do:        func(ctx context.Context, s *state) error { s.A = "made"; return w.set(ctx, "do", "a", true) },
-				Undo:      set("undo", "a", false),
+				Find:      found("a"), Claim: claim("a"),
+				Undo: set("undo", "a", false),
 			},
 			{
 				Name: "b", After: []string{"a"},
 				Do:   func(ctx context.Context, s *state) error { s.B = s.A + " too"; return w.set(ctx, "do", "b", true) },
+				Find: found("b"), Claim: claim("b"),
 				Undo: set("undo", "b", false),
 			},
 			{
 				Name: "role", After: []string{"a"}, Each: func(s *state) []string { return s.Roles },
+				Find: func(ctx context.Context, _ *state) (saga.Found, error) {
+					return w.find("role " + saga.CallOf(ctx).Item)
+				},
+				Claim: claim("role"),
 				Do: func(ctx context.Context, _ *state) error {
 					return w.set(ctx, "do", "role "+saga.CallOf(ctx).Item, true)
 				},
@@ -141,7 +163,7 @@ func (w *world) workflow() saga.Workflow[state] {
 					return w.set(ctx, "undo", "role "+saga.CallOf(ctx).Item, false)
 				},
 			},
-			{Name: "extra", After: []string{"a"}, Optional: true, Do: set("do", "extra", true), Undo: set("undo", "extra", false)},
+			{Name: "extra", After: []string{"a"}, Optional: true, Find: found("extra"), Claim: claim("extra"), Do: set("do", "extra", true), Undo: set("undo", "extra", false)},
 			{Name: "c", After: []string{"b", "role"}, Do: set("do", "c", true), NoUndo: "goes with a"},
 		},
 	}

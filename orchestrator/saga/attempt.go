@@ -32,8 +32,10 @@ type Call struct {
 	Item     string
 	Kind     CallKind
 	Attempt  int
-	// Look says that an earlier Do may have taken effect: look before repeating it.
+	// Look says that an earlier Do may have taken effect: Find goes before it.
 	Look bool
+	// Begins says that the run has done nothing yet: it waits for re-checks about its subject.
+	Begins bool
 	// State is the run's input with what its steps have added.
 	State json.RawMessage
 }
@@ -59,18 +61,30 @@ type Outcome struct {
 type Env interface {
 	// Token returns the user's token that waits for a run. It returns ErrNoToken if it is gone.
 	Token(ctx context.Context, runID string) (string, error)
+	// Rechecking returns the ended run about the same subject whose re-check may still remove something; empty if there is
+	// none.
+	Rechecking(ctx context.Context, runID string) (by string, err error)
+	// Claimed reports who claims an effect that a re-check of the run has found. It asks the runs that live before those that
+	// have succeeded, so that one that succeeds meanwhile is seen as one or the other.
+	Claimed(ctx context.Context, runID, claim string) (Claimed, error)
 }
 
-// Attempt makes one call: it runs the step's Do or Undo on a copy of the state, classifies its error and recovers its
-// panic.
+// Claimed says who claims an effect.
+type Claimed struct {
+	Live      string // a run that has not ended; whose the effect is will be seen when it has
+	Succeeded bool   // a run that has succeeded
+}
+
+// Attempt makes one call, on a copy of the state. It classifies the error and recovers a panic.
+//
+//	do        if the run begins, re-checks about its subject are awaited; if an earlier Do may have taken effect, Find, and
+//	          what is made or usable ends the step; then Do
+//	undo      Undo, which looks itself
+//	verify    the same
+//	recheck   Find; if this run's own effect is there and no other run claims it, Undo
 func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	h := &Handle{Call: c, env: env}
-	code := d.step(c.Step)
-	do := code.do
-	if c.Undoes() {
-		do = code.undo
-	}
-	output, err := h.run(ctx, do)
+	output, err := h.attempt(ctx, d.step(c.Step))
 	o = Outcome{Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken}
 	o.Call.State = nil // it is in the run
 	if err != nil {
@@ -79,20 +93,94 @@ func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	return o
 }
 
-// panicError is what is left of a panic in a step.
-type panicError struct{ value any }
-
-func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v", p.value) }
-
-// run makes the call. A panic in it is an error.
-func (h *Handle) run(ctx context.Context, do call) (output json.RawMessage, err error) {
+// attempt makes the call. A panic in it is an error.
+func (h *Handle) attempt(ctx context.Context, s *step) (output json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicError{v}
 		}
 	}()
-	return do(context.WithValue(ctx, handleKey{}, h), h.State)
+	ctx = context.WithValue(ctx, handleKey{}, h)
+	switch h.Kind {
+	case CallDo:
+		return h.do(ctx, s)
+	case CallRecheck:
+		return h.recheck(ctx, s)
+	case CallUndo, CallVerify:
+	}
+	return s.undo(ctx, h.State)
 }
+
+func (h *Handle) do(ctx context.Context, s *step) (output json.RawMessage, err error) {
+	if h.Begins {
+		by, err := h.env.Rechecking(ctx, h.RunID)
+		if err != nil {
+			return nil, beforehandError{err}
+		}
+		if by != "" {
+			return nil, waitError{code: "subject-rechecked", detail: "late effects of run " + by + " about the same subject are being looked for"}
+		}
+	}
+	if h.Look && s.find != nil {
+		found, output, err := s.find(ctx, h.State)
+		if err != nil {
+			return nil, beforehandError{err}
+		}
+		if found == Made || found == Usable {
+			return output, nil
+		}
+		h.objects = nil
+	}
+	return s.do(ctx, h.State)
+}
+
+func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, err error) {
+	found, _, err := s.find(ctx, h.State)
+	h.objects = nil
+	if err != nil {
+		return nil, beforehandError{err}
+	}
+	if found != Made {
+		return nil, nil
+	}
+	claim, err := s.claim(h.State, h.Item)
+	if err != nil {
+		return nil, err
+	}
+	by, err := h.env.Claimed(ctx, h.RunID, claim)
+	switch {
+	case err != nil:
+		return nil, beforehandError{err}
+	case by.Live != "":
+		return nil, waitError{
+			code: "claimed-by-a-live-run", detail: "run " + by.Live + " about the same subject may have adopted it", retryAfter: claimedRetry,
+		}
+	case by.Succeeded:
+		return nil, nil
+	}
+	return s.undo(ctx, h.State)
+}
+
+// claimedRetry is when a re-check comes back to an effect that a live run may claim.
+const claimedRetry = time.Hour
+
+// beforehandError is an error of what goes before a Do or an Undo: it adds no doubt about the effect.
+type beforehandError struct{ error }
+
+func (b beforehandError) Unwrap() error { return b.error }
+
+// waitError makes a call be tried again later, without a fault of anybody.
+type waitError struct {
+	code, detail string
+	retryAfter   time.Duration
+}
+
+func (w waitError) Error() string { return w.detail }
+
+// panicError is what is left of a panic in a step.
+type panicError struct{ value any }
+
+func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v", p.value) }
 
 // classified asks the workflow what an error means, except for those that are the engine's own.
 func (d *Definition) classified(err error) *Classification {
@@ -105,7 +193,17 @@ func (d *Definition) classified(err error) *Classification {
 			Code: "step-panicked", Detail: p.Error(), FixBy: FixByOperator,
 		}}
 	}
+	if w, ok := errors.AsType[waitError](err); ok {
+		return &Classification{
+			Class: upstream.Transient, RetryAfter: w.retryAfter, Failure: Failure{Code: w.code, Detail: w.detail, FixBy: FixByNobody},
+		}
+	}
+	before, beforehand := errors.AsType[beforehandError](err)
+	if beforehand {
+		err = before.error
+	}
 	found := d.classify(err)
+	found.MaybeDone = found.MaybeDone && !beforehand
 	return &found
 }
 

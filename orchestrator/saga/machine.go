@@ -224,10 +224,20 @@ func (t *turn) call(row *StepRow, kind CallKind) {
 		RunID: t.run.ID, Merchant: t.run.Merchant, Step: row.Name, Item: row.item(), Kind: kind,
 		Attempt: row.Attempts, Look: row.Unknowns > 0,
 	}
-	if kind != CallDo {
+	if c.Undoes() {
 		c.Attempt = row.Undos
+	} else {
+		c.Begins = t.begins()
 	}
 	t.Calls = append(t.Calls, c)
+}
+
+// begins reports whether the run has done nothing yet, and others about its subject may have gone before it.
+func (t *turn) begins() bool {
+	acted := slices.ContainsFunc(t.run.Steps, func(s StepRow) bool {
+		return s.State == StepSucceeded && s.EndedAt.After(*s.StartedAt) // else it was passed without a call
+	})
+	return !acted && !t.Def.newSubject(t.run.Input)
 }
 
 // tell adds an event to the write.

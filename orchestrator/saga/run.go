@@ -157,14 +157,12 @@ func (r *Run) WaitBehind(runID string) {
 	}
 }
 
-// Rechecking tells whether a re-check of the run, which has ended, is under way, or may still do something upstream: a call of
-// its own was not answered, and the late window is not over.
+// Rechecking reports whether a re-check of the run, which has ended, may still do something upstream: a call of it is in
+// flight, or was not answered and the late window is not over.
 func (r *Run) Rechecking(now time.Time, lateWindow time.Duration) bool {
-	worked := r.Replica != "" || r.DueAt != nil && !r.DueAt.After(now)
 	return r.State == Compensated && slices.ContainsFunc(r.Steps, func(s StepRow) bool {
-		called := s.State == StepUndoing && s.RetryAt == nil && worked
 		lost := s.UnknownAt != nil && s.UnknownAt.After(*r.EndedAt)
-		return called || lost && s.effectiveUntil(lateWindow).After(now)
+		return s.InFlight != "" || lost && s.effectiveUntil(lateWindow).After(now)
 	})
 }
 

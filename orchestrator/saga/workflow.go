@@ -13,7 +13,19 @@ import (
 	"time"
 )
 
-// Step is one remote effect and the way to take it back.
+// Found is what a Find has found of a step's effect.
+type Found int
+
+// What can be found. Absence proves nothing: a request that was given up as lost may still take effect.
+const (
+	Absent  Found = iota
+	Made          // this run's own effect
+	Usable        // somebody else's, which the run may use as its own
+	Foreign       // somebody else's, which is in the way
+)
+
+// Step is one remote effect and its compensation. Whoever makes the calls decides when to look, retry or undo: a step has
+// no flags.
 type Step[S any] struct {
 	// Name is stored with every run: never renamed once released.
 	Name string
@@ -23,14 +35,22 @@ type Step[S any] struct {
 	// After names the steps that must have succeeded or been skipped before this one. Steps with no path between
 	// them run side by side.
 	After []string
-	// Satisfied, if set, tells when the step's turn comes, and by the state alone, that Do has nothing to ask and nothing
-	// to make. The step has succeeded then, and neither Do nor a write of its intent is needed.
+	// Satisfied, if set, reports from the state alone that there is nothing to do when the step's turn comes. The step has
+	// succeeded then, without a call.
 	Satisfied func(s *S, now time.Time) bool
-	// Do makes the effect and may run again: CallOf(ctx).Look says that an earlier attempt may have made it.
-	// What it changes in s is stored as the step's output.
+	// Find reads the effect; it never judges. It is called before a Do that may be a repetition, and before an Undo of a
+	// re-check. If it finds the effect made or usable, what it changes in s and the objects that it records are stored as
+	// Do's would be; else they are dropped. A step with Undo needs it; without it Do is repeated as it is.
+	Find func(ctx context.Context, s *S) (Found, error)
+	// Claim names the effect among those of all runs, from the order alone: what a re-check finds is left if another run
+	// names it too. A step with Undo needs it. The item is that of Each, else empty.
+	Claim func(s *S, item string) string
+	// Do makes the effect. It is repeated if an attempt may not have made it, so the upstream must refuse a second one: by an
+	// id that the run chose, by a unique name, or because the request is idempotent. What it changes in s is stored as the
+	// step's output.
 	Do func(ctx context.Context, s *S) error
-	// Undo takes the effect back. It runs for every step begun, finished or not, maybe more than once; it is given
-	// the state as Do was, so it must find the effect by what Do was given. Nothing to undo is success.
+	// Undo removes the effect. It runs for every step begun, finished or not, maybe more than once. It is given the state as
+	// Do was, so it must find the effect by what Do was given. Nothing to remove is success.
 	Undo func(ctx context.Context, s *S) error
 	// NoUndo says why no compensation is needed; it stands instead of Undo.
 	NoUndo string
@@ -45,9 +65,12 @@ type Workflow[S any] struct {
 	Version int
 	Title   string // one sentence for help pages
 	Steps   []Step[S]
-	// Classify tells what an error of Do or Undo means for the run. It is the only place where that is decided.
+	// Classify says what an error of Find, Do or Undo means for the run. It is the only place where that is decided.
 	Classify func(error) Classification
-	// ForRetry gives the input and the subject of the run that repeats a compensated one: its own ids, not the old ones.
+	// NewSubject reports, from the order alone, that no other run can be about the run's subject, because the run named it.
+	// nil: others can be.
+	NewSubject func(S) bool
+	// ForRetry returns the input and the subject of the run that repeats a compensated one: its own ids, not the old ones.
 	ForRetry func(input S, runID string) (renewed S, subject string)
 	// Result is what a run shows of its state while it works and when it has ended.
 	Result func(S) any
@@ -63,6 +86,8 @@ type Definition struct {
 	classify func(error) Classification
 	forRetry func(input json.RawMessage, runID string) (json.RawMessage, string, error)
 	result   func(state json.RawMessage) (json.RawMessage, error)
+
+	newSubject func(input json.RawMessage) bool
 }
 
 // StepInfo describes a step of a definition to people.
@@ -76,15 +101,19 @@ type StepInfo struct {
 
 type call func(ctx context.Context, state json.RawMessage) (output json.RawMessage, err error)
 
+type finder func(ctx context.Context, state json.RawMessage) (found Found, output json.RawMessage, err error)
+
 type step struct {
 	StepInfo
+	find      finder // nil: there is none
+	claim     func(state json.RawMessage, item string) (string, error)
 	items     func(input json.RawMessage) ([]string, error)
 	satisfied func(state json.RawMessage, now time.Time) bool // nil: never
 	do, undo  call
 }
 
 // Define checks a workflow. It refuses a step without a name or Do, one with neither or both of Undo and NoUndo, an
-// unknown or circular After, a name used twice, and a workflow without Classify.
+// unknown or circular After, a name used twice, a step with Undo but without Find or Claim, and a workflow without Classify.
 func Define[S any](w Workflow[S]) (*Definition, error) {
 	d := &Definition{Name: w.Name, Version: w.Version, Title: w.Title, classify: w.Classify}
 	var faults []error
@@ -104,6 +133,8 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 			fault("step %q has no Do", s.Name)
 		case (s.Undo == nil) == (s.NoUndo == ""):
 			fault("step %q needs either Undo or NoUndo", s.Name)
+		case s.Undo != nil && (s.Find == nil || s.Claim == nil):
+			fault("step %q has an Undo: it needs Find and Claim", s.Name)
 		}
 		d.steps = append(d.steps, erase(s))
 	}
@@ -133,10 +164,31 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 		encoded, err := json.Marshal(renewed)
 		return encoded, subject, err
 	}
+	d.newSubject = func(input json.RawMessage) bool {
+		s, err := decode[S](input)
+		return err == nil && w.NewSubject != nil && w.NewSubject(*s)
+	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// Claims returns the claims of a run: the names of all effects that it was ordered to make and can undo.
+func (d *Definition) Claims(r *Run) ([]string, error) {
+	var claims []string
+	for i := range r.Steps {
+		s := d.step(r.Steps[i].Name)
+		if s == nil || s.claim == nil {
+			continue
+		}
+		claim, err := s.claim(r.Input, r.Steps[i].item())
+		if err != nil {
+			return nil, fmt.Errorf("reading the claims of run %s: %w", r.ID, err)
+		}
+		claims = append(claims, claim)
+	}
+	return claims, nil
 }
 
 // Steps describes the steps in the order of the definition.
@@ -243,6 +295,24 @@ func erase[S any](s Step[S]) step {
 		do:       eraseCall(s.Do),
 		undo:     eraseCall(s.Undo),
 		items:    func(json.RawMessage) ([]string, error) { return nil, nil },
+	}
+	if s.Find != nil {
+		erased.find = func(ctx context.Context, state json.RawMessage) (found Found, output json.RawMessage, err error) {
+			output, err = eraseCall(func(ctx context.Context, s2 *S) (err error) {
+				found, err = s.Find(ctx, s2)
+				return err
+			})(ctx, state)
+			return found, output, err
+		}
+	}
+	if s.Claim != nil {
+		erased.claim = func(state json.RawMessage, item string) (string, error) {
+			decoded, err := decode[S](state)
+			if err != nil {
+				return "", err
+			}
+			return s.Claim(decoded, item), nil
+		}
 	}
 	if s.Satisfied != nil {
 		erased.satisfied = func(state json.RawMessage, now time.Time) (satisfied bool) {

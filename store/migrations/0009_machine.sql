@@ -9,7 +9,11 @@ UPDATE steps SET in_flight = 'undo' WHERE state = 'undoing' AND retry_at IS NULL
 ALTER TABLE runs ADD COLUMN hold TEXT;
 ALTER TABLE runs ADD COLUMN looked BOOLEAN NOT NULL DEFAULT FALSE;
 
+-- A re-check asks which runs about its subject have succeeded.
+CREATE INDEX runs_ended ON runs (subject, id) WHERE ended_at IS NOT NULL;
+
 -- +goose Down
+DROP INDEX runs_ended;
 ALTER TABLE runs DROP COLUMN looked;
 ALTER TABLE runs DROP COLUMN hold;
 ALTER TABLE steps DROP COLUMN in_flight;

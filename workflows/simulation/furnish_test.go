@@ -48,7 +48,7 @@ func (w *world) furnish() {
 			c := oldCustomer{id: fixedID("customer", 10*i+n), user: w.newUser(fmt.Sprint("old ", i, n)), bare: n == 1}
 			_, err := w.direct.EnsureCustomer(ctx, billing.Customer{
 				ID: c.id, MerchantID: s.id, Name: "Old", Currency: "eur", Language: "eng",
-			}, false)
+			})
 			w.ok(err)
 			s.customers = append(s.customers, c)
 			if c.bare {

@@ -62,10 +62,10 @@ func (w *world) startReplica(off time.Duration) *replica {
 		toBilling.TryBy(bill.Ping)
 	}
 	var handover workflows.Handover
-	records := link{r, w.store}
+	records := shortsighted{link{r, w.store}, w.mutations}
 	deps := workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  bill, Handover: &handover, Runs: shortsighted{records, w.runs}, LateWindow: cmp.Or(w.lateWindow, defaultLateWindow),
+		Billing:  bill, Handover: &handover,
 		Now: clock.Now, Installation: installation,
 	}
 	subscribe := workflows.Subscribe(deps)
@@ -77,7 +77,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 	newID := func() string { made++; return newID(process, made) }
 	r.engine = engine.New(engine.Options{
 		Store: records, Queue: records, Tokens: records, Workflows: []*saga.Definition{definition}, NewID: newID, Clock: clock,
-		LateWindow: deps.LateWindow, Down: gates.Open,
+		LateWindow: cmp.Or(w.lateWindow, defaultLateWindow), Down: gates.Open,
 		OnFault: func(err error) { w.driver.remark("%s: %v", r.name, err) },
 	})
 	r.api, err = api.New(api.Options{

@@ -48,6 +48,7 @@ var invariants = []struct {
 	{"delete-intended", deleteIntended},
 	{"one-at-a-time", oneAtATime},
 	{"ends-or-waits", endsOrWaits},
+	{"held-stays", heldStays},
 	{"same-answer", sameAnswer},
 	{"own-merchant", ownMerchant},
 	{"no-secret", noSecret},

@@ -81,7 +81,7 @@ func (c *clients) nine(ctx context.Context, user keystone.Token, token string, d
 	}
 	customer, err := c.billing.EnsureCustomer(ctx, billing.Customer{
 		ID: uuid.NewString(), MerchantID: c.Merchant, Name: "Ann", Currency: "eur", Language: "eng",
-	}, false)
+	})
 	if err := next(customer, err); err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (c *clients) nine(ctx context.Context, user keystone.Token, token string, d
 	}
 	subscription, err := c.billing.EnsureSubscription(ctx, c.Merchant, billing.Subscription{
 		ID: uuid.NewString(), PlanID: c.Plan, CustomerID: customer.ID, ResourceID: "pending", ResourceType: "tenant",
-	}, false)
+	})
 	if err := next(subscription, err); err != nil {
 		return err
 	}

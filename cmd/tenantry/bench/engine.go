@@ -39,7 +39,7 @@ func (c *clients) serveEngine(ctx context.Context, db *store.Store, runs saga.St
 	clock := engine.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return c.keystone, nil },
-		Billing:  c.billing, Handover: new(workflows.Handover), Runs: db, Now: clock.Now,
+		Billing:  c.billing, Handover: new(workflows.Handover), Now: clock.Now,
 	})
 	if err != nil {
 		return nil, nil, err

@@ -185,9 +185,9 @@ func projectIsMadeOnce(_ *testing.T, f *fixture) {
 	same(f, "made", p, want)
 	for _, again := range []keystone.NewProject{
 		n,
-		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-1", LookFirst: true},
+		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-1"},
 		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2"},
-		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2", LookFirst: true},
+		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2"},
 	} {
 		p, made, err := f.cloud.EnsureProject(f.ctx, again)
 		f.ok(err)

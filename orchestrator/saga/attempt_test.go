@@ -1,0 +1,188 @@
+package saga
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// called notes what an attempt does, and gives it answers.
+type called struct {
+	log        []string
+	found      Found
+	findErr    error
+	rechecking string
+	claimed    Claimed
+	envErr     error
+}
+
+func (c *called) Token(context.Context, string) (string, error) { return "", ErrNoToken }
+
+func (c *called) Rechecking(context.Context, string) (string, error) {
+	c.log = append(c.log, "rechecking?")
+	return c.rechecking, c.envErr
+}
+
+func (c *called) Claimed(_ context.Context, _, claim string) (Claimed, error) {
+	c.log = append(c.log, claim+" claimed?")
+	return c.claimed, c.envErr
+}
+
+type thing struct {
+	ID   string `json:"id,omitempty"`
+	From string `json:"from,omitempty"`
+}
+
+// definition has one step, which is all that an attempt knows of.
+func (c *called) definition(t *testing.T) *Definition {
+	t.Helper()
+	d, err := Define(Workflow[thing]{
+		Name: "w", Version: 1,
+		Classify: func(err error) Classification {
+			return Classification{Class: upstream.Transient, MaybeDone: true, Failure: Failure{Code: "c", Detail: err.Error()}}
+		},
+		ForRetry: func(s thing, _ string) (thing, string) { return s, "" },
+		Result:   func(s thing) any { return s },
+		Steps: []Step[thing]{{
+			Name: "make",
+			Find: func(ctx context.Context, s *thing) (Found, error) {
+				c.log = append(c.log, "find")
+				s.From = "find"
+				CallOf(ctx).Made(Object{ID: "found"})
+				return c.found, c.findErr
+			},
+			Claim: func(s *thing, _ string) string { return "thing " + s.ID },
+			Do: func(ctx context.Context, s *thing) error {
+				c.log = append(c.log, "do")
+				s.From = "do"
+				CallOf(ctx).Made(Object{ID: "done"})
+				return nil
+			},
+			Undo: func(ctx context.Context, _ *thing) error {
+				c.log = append(c.log, "undo")
+				CallOf(ctx).Gone("thing", "x")
+				return nil
+			},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestWhatAnAttemptCallsAndKeeps(t *testing.T) {
+	errDown := errors.New("down")
+	first, again := Call{Kind: CallDo}, Call{Kind: CallDo, Look: true}
+	begins, recheck := Call{Kind: CallDo, Begins: true}, Call{Kind: CallRecheck}
+	for name, c := range map[string]struct {
+		call  Call
+		world called
+		want  string
+	}{
+		"a first attempt":               {first, called{found: Made}, `[do] {"from":"do"} [done] []`},
+		"again, absent":                 {again, called{found: Absent}, `[find do] {"from":"do"} [done] []`},
+		"again, foreign":                {again, called{found: Foreign}, `[find do] {"from":"do"} [done] []`},
+		"again, made":                   {again, called{found: Made}, `[find] {"from":"find"} [found] []`},
+		"again, usable":                 {again, called{found: Usable}, `[find] {"from":"find"} [found] []`},
+		"again, not to be read":         {again, called{findErr: errDown}, `[find]  [found] [] c down transient`},
+		"a run that begins":             {begins, called{}, `[rechecking? do] {"from":"do"} [done] []`},
+		"it begins beside a re-check":   {begins, called{rechecking: "r1"}, `[rechecking?]  [] [] subject-rechecked late effects of run r1 about the same subject are being looked for transient`},
+		"it cannot learn whether":       {begins, called{envErr: errDown}, `[rechecking?]  [] [] c down transient`},
+		"an undo":                       {Call{Kind: CallUndo}, called{found: Absent}, `[undo]  [] [x]`},
+		"an undo to be verified":        {Call{Kind: CallVerify}, called{found: Absent}, `[undo]  [] [x]`},
+		"a re-check, absent":            {recheck, called{found: Absent}, `[find]  [] []`},
+		"a re-check, usable":            {recheck, called{found: Usable}, `[find]  [] []`},
+		"a re-check, foreign":           {recheck, called{found: Foreign}, `[find]  [] []`},
+		"a re-check, made":              {recheck, called{found: Made}, `[find thing i claimed? undo]  [] [x]`},
+		"a re-check, somebody's by now": {recheck, called{found: Made, claimed: Claimed{Succeeded: true}}, `[find thing i claimed?]  [] []`},
+		"a re-check, maybe somebody's": {
+			recheck,
+			called{found: Made, claimed: Claimed{Live: "r2"}},
+			`[find thing i claimed?]  [] [] claimed-by-a-live-run run r2 about the same subject may have adopted it transient after 1h0m0s`,
+		},
+		"a re-check, not to be read": {recheck, called{findErr: errDown}, `[find]  [] [] c down transient`},
+	} {
+		world := c.world
+		c.call.Step, c.call.State = "make", []byte(`{"id":"i"}`)
+		o := world.definition(t).Attempt(t.Context(), c.call, &world)
+		got := fmt.Sprintf("%v %s %v %v", world.log, o.Output, ids(o.Objects), ids(o.Removed))
+		if o.Err != nil {
+			got += fmt.Sprintf(" %s %s %s", o.Err.Failure.Code, o.Err.Failure.Detail, o.Err.Class)
+			if o.Err.MaybeDone {
+				got += " maybe done"
+			}
+			if o.Err.RetryAfter > 0 {
+				got += " after " + o.Err.RetryAfter.String()
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
+		}
+	}
+}
+
+func ids(objects []Object) []string {
+	all := []string{}
+	for _, o := range objects {
+		all = append(all, o.ID)
+	}
+	return all
+}
+
+func TestAStepWithUndoIsDefinedWithFindAndClaim(t *testing.T) {
+	w := Workflow[thing]{
+		Name: "w", Version: 1, Classify: func(error) Classification { return Classification{} },
+		ForRetry: func(s thing, _ string) (thing, string) { return s, "" }, Result: func(s thing) any { return s },
+		Steps: []Step[thing]{{Name: "make", Do: func(context.Context, *thing) error { return nil }, Undo: func(context.Context, *thing) error { return nil }}},
+	}
+	if _, err := Define(w); err == nil {
+		t.Error("a step with Undo but without Find and Claim was accepted")
+	}
+}
+
+// A decision leaves the run as it was stored: whoever stores it may have to repeat it.
+func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
+	world := called{}
+	d := world.definition(t)
+	m := Machine{Def: d, Limits: Limits{LateWindow: time.Minute, Deadline: time.Hour, GiveUpAfter: 24 * time.Hour}}
+	now := time.Unix(1000, 0)
+	run, _, err := m.Accept(Request{ID: "r", Workflow: "w", Subject: "s", Input: thing{ID: "i"}}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func(of ...any) string {
+		text, err := json.Marshal(of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for n, in := range []Input{
+		{},
+		{Outcomes: []Outcome{{Call: Call{Step: "make", Kind: CallDo, Attempt: 1}, Err: &Classification{Class: upstream.Transient, MaybeDone: true}}}},
+		{Claimed: true, Actions: []Action{{ID: 1, Name: Hold, Who: "op"}}},
+		{Actions: []Action{{ID: 2, Name: Compensate, Who: "op"}}},
+		{Outcomes: []Outcome{{Call: Call{Step: "make", Kind: CallUndo, Attempt: 1}, Removed: []Object{{Kind: "thing", ID: "x"}}}}},
+	} {
+		before := shown(run)
+		in.Now = now.Add(time.Duration(n) * time.Second)
+		decision := m.Next(run, in)
+		if after := shown(run); after != before {
+			t.Errorf("decision %d changed the run\nfrom %s\n  to %s", n, before, after)
+		}
+		again := m.Next(run, in)
+		if a, b := shown(decision), shown(again); a != b {
+			t.Errorf("decision %d differs the second time\n%s\n%s", n, a, b)
+		}
+		run = decision.Run
+	}
+	if run.State != Compensating {
+		t.Errorf("the run is %s", run.State)
+	}
+}
