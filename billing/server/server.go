@@ -58,6 +58,7 @@ type Records struct {
 // arguments, references to what is not there. Usage outlives its subscription, as in the original.
 func New(records Records, failed func(*http.Request, error)) *echo.Echo {
 	e := echo.New()
+	e.IPExtractor = echo.ExtractIPDirect() // Echo's default trusts any X-Forwarded-For
 	e.HTTPErrorHandler = func(err error, c echo.Context) { answerError(c, err, failed) }
 	v2 := e.Group("/v2")
 

@@ -104,6 +104,7 @@ func New(o Options) (http.Handler, error) {
 	}
 	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()
+	e.IPExtractor = echo.ExtractIPDirect() // Echo's default trusts any X-Forwarded-For
 	e.HTTPErrorHandler = s.refuse
 	e.Use(s.identify, s.logAccess, recoverPanics)
 	perOperation := map[string][]echo.MiddlewareFunc{}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/api"
@@ -97,5 +100,18 @@ func TestPanicsAreAnswered(t *testing.T) {
 	}
 	if log := w.log.String(); !strings.Contains(log, "canary") || !strings.Contains(log, got.header.Get("X-Openstack-Request-Id")) {
 		t.Errorf("the log does not tell the panic under the request's id: %s", log)
+	}
+}
+
+// Nothing calls RealIP today, so the test calls it on the Echo instance itself.
+func TestClientAddressIsThatOfTheConnection(t *testing.T) {
+	handler, err := api.New(api.Options{Version: "test"})
+	must(t, err)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.RemoteAddr = "192.0.2.1:40000"
+	r.Header.Set("X-Forwarded-For", "203.0.113.7")
+	r.Header.Set("X-Real-Ip", "203.0.113.7")
+	if got := handler.(*echo.Echo).NewContext(r, httptest.NewRecorder()).RealIP(); got != "192.0.2.1" {
+		t.Errorf("the client's address is %q, want 192.0.2.1, whatever the request's headers say", got)
 	}
 }
