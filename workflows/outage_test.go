@@ -25,6 +25,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store/model"
 	"github.com/tenantry/tenantry/workflows"
+	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // inProcess is an upstream that is called without a network, takes its time, and can be down.
@@ -59,6 +60,7 @@ type outage struct {
 	cloud             *keystonetest.Keystone
 	keystone, billing inProcess
 	faults            faults
+	story             *transcript.Story
 	store             *model.Store
 	bill              *billing.Client
 	engine            *engine.Engine
@@ -74,14 +76,16 @@ type outage struct {
 const outageExecutors, outageConnections = 8, 4
 
 func newOutage(t *testing.T) *outage {
-	o := &outage{t: t, cloud: keystonetest.New(keystonetest.Options{}), store: model.New(time.Now)}
+	o := &outage{
+		t: t, cloud: keystonetest.New(keystonetest.Options{}), store: model.New(time.Now), story: transcript.New(t, "workflows"),
+	}
 	o.faults.of = map[string]*fault{}
 	o.keystone.Handler, o.billing.Handler = o.cloud, billingtest.NewQuirkServer(billingtest.Options{})
 	o.cloud.AddRole("bs-admin")
 	var gates gate.Gates
 	toKeystone, toBilling := gates.Of("keystone/default", outageConnections), gates.Of("billingstack", outageConnections)
 	identity, err := v3.New(v3.Config{
-		URL: "http://keystone/v3", Base: gate.Fence(o.faults.around(&o.keystone)), Enter: toKeystone.Enter,
+		URL: "http://keystone/v3", Base: gate.Fence(o.faults.around(o.story.Around(transcript.Keystone, &o.keystone))), Enter: toKeystone.Enter,
 		Credential: v3.Credential{
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
@@ -92,7 +96,9 @@ func newOutage(t *testing.T) *outage {
 	o.ok(err)
 	o.bill, err = billing.New(billing.Config{
 		URL: "http://billing/v2", Connections: outageConnections, Enter: toBilling.Enter,
-		Wrap: func(http.RoundTripper) http.RoundTripper { return gate.Fence(o.faults.around(&o.billing)) },
+		Wrap: func(http.RoundTripper) http.RoundTripper {
+			return gate.Fence(o.faults.around(o.story.Around(transcript.BillingStack, &o.billing)))
+		},
 	})
 	o.ok(err)
 	toKeystone.TryBy(identity.Ping)
@@ -111,6 +117,7 @@ func newOutage(t *testing.T) *outage {
 	done := make(chan struct{})
 	go func() { o.engine.Serve(ctx, time.Second); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
+	o.story.Begin()
 	return o
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
+	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // world is everything that a run of subscribe touches, over real HTTP on a real database.
@@ -39,6 +40,7 @@ type world struct {
 	handover workflows.Handover
 	faults   faults
 	removed  workflowstest.Recorder
+	story    *transcript.Story
 	byHand   sync.Mutex            // of others
 	others   workflowstest.Outside // what the test has made by hand, and the runs have to leave
 	guarded  atomic.Bool           // no domain may be written
@@ -50,7 +52,7 @@ type world struct {
 
 func newWorld(t *testing.T, database string) *world {
 	t.Helper()
-	w := &world{t: t, cloud: keystonetest.New(keystonetest.Options{})}
+	w := &world{t: t, cloud: keystonetest.New(keystonetest.Options{}), story: transcript.New(t, "workflows")}
 	w.store = openStore(t, database)
 	w.removed.Tags, w.removed.Now = workflowstest.TagsIn(w.cloud), time.Now
 	w.faults.of, w.faults.late = map[string]*fault{}, map[string]*sync.WaitGroup{}
@@ -74,7 +76,7 @@ func newWorld(t *testing.T, database string) *world {
 	faulty, err := billing.New(billing.Config{
 		URL: bs.URL + "/v2", Connections: 64, Timeout: upstreamTimeout,
 		Wrap: func(next http.RoundTripper) http.RoundTripper {
-			return gate.Fence(w.faults.around(w.removed.Around(next)))
+			return gate.Fence(w.faults.around(w.removed.Around(w.story.Around(transcript.BillingStack, next))))
 		},
 	})
 	w.ok(err)
@@ -101,6 +103,7 @@ func newWorld(t *testing.T, database string) *world {
 	go func() { w.engine.Serve(ctx, 2*time.Second); close(done) }()
 	w.others, err = workflowstest.Look(t.Context(), w.cloud, w.billing)
 	w.ok(err)
+	w.story.Begin()
 	t.Cleanup(func() { cancel(); <-done; w.check() })
 	return w
 }
@@ -150,7 +153,7 @@ func (w *world) newIdentity(url string) keystone.Identity {
 		Credential: v3.Credential{
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
-		Base:           gate.Fence(w.faults.around(w.removed.Around(v3.NewTransport(nil)))),
+		Base:           gate.Fence(w.faults.around(w.removed.Around(w.story.Around(transcript.Keystone, v3.NewTransport(nil))))),
 		MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain && !w.guarded.Load() },
 	})
 	w.ok(err)

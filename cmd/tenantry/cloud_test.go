@@ -22,6 +22,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
+	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // cloud is a Keystone, real or not, spoken to in plain HTTP as its administrator.
@@ -35,6 +36,7 @@ type cloud struct {
 	memory  *keystonetest.Keystone // nil where it is a real one
 	all     workflowstest.Cloud    // shows all that is in it; nil where others use it too
 	removed *workflowstest.Recorder
+	story   *transcript.Story
 }
 
 // memoryCloud is an in-memory Keystone behind in.
@@ -84,11 +86,12 @@ var roleMade sync.Mutex
 
 func front(t testing.TB, in *upstream, password string) cloud {
 	t.Helper()
-	srv := httptest.NewServer(in)
+	story := transcript.New(t, "cmd/tenantry")
+	srv := httptest.NewServer(story.Handler(transcript.Keystone, in))
 	t.Cleanup(srv.Close)
 	direct := httptest.NewServer(in.next)
 	t.Cleanup(direct.Close)
-	c := cloud{url: srv.URL + "/v3", direct: direct.URL + "/v3", password: password, domain: "default"}
+	c := cloud{url: srv.URL + "/v3", direct: direct.URL + "/v3", password: password, domain: "default", story: story}
 	c.token = c.login(t, "admin", password, `{"project":{"name":"admin","domain":{"id":"default"}}}`)
 	roleMade.Lock()
 	defer roleMade.Unlock()

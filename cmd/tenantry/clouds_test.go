@@ -12,6 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // newClouds are clouds over one Keystone, with a database of merchants.
@@ -31,6 +32,9 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
+	story := transcript.New(t, "cmd/tenantry")
+	url = story.Front(t, transcript.Keystone, url)
+	story.Begin()
 	s, _, err := open(t.Context(), Config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "t.db")})
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ import (
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
+	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // These tests run the binary as an operator does and call it as a portal does: over HTTP, with what the README tells.
@@ -137,7 +138,7 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	if c.all != nil {
 		in.next = c.removed.Handler(in.next)
 	}
-	bs := httptest.NewServer(in)
+	bs := httptest.NewServer(c.story.Handler(transcript.BillingStack, in))
 	t.Cleanup(bs.Close)
 	s.billing, err = billing.New(billing.Config{URL: bs.URL + "/v2", Connections: 4})
 	s.ok(err)
@@ -166,6 +167,7 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	if c.all != nil {
 		s.checkAtTheEnd(database)
 	}
+	c.story.Begin()
 	return s
 }
 

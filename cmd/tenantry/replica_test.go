@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // replica is one running `tenantry serve`.
@@ -59,6 +61,7 @@ func (s *site) serve(env ...string) *replica {
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
+				r.url = s.cloud.story.Front(s.t, transcript.API, r.url)
 				return r
 			}
 		}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // served is a server that runs in this process.
@@ -108,6 +109,14 @@ func keystoneEnv(t *testing.T, url string) {
 	}
 }
 
+// observed is the address of a server whose exchanges are the test's story.
+func observed(t *testing.T, url string) string {
+	t.Helper()
+	story := transcript.New(t, "cmd/tenantry")
+	story.Begin()
+	return story.Front(t, transcript.API, url)
+}
+
 func TestServe(t *testing.T) {
 	url, stop, err := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"}).Start()
 	if err != nil {
@@ -116,7 +125,7 @@ func TestServe(t *testing.T) {
 	defer stop()
 	keystoneEnv(t, url)
 	s := serveWith(t)
-	if status, body := get(t, s.url+"/readyz"); status != http.StatusOK || !strings.Contains(body, `"ready":true`) {
+	if status, body := get(t, observed(t, s.url)+"/readyz"); status != http.StatusOK || !strings.Contains(body, `"ready":true`) {
 		t.Errorf("readyz: got %d, %s", status, body)
 	}
 	if status, body := get(t, s.billingURL+"/currencies"); status != http.StatusOK || !strings.Contains(body, `"eur"`) {
@@ -137,7 +146,8 @@ func TestServe(t *testing.T) {
 func TestServeBeginsWithoutItsUpstreams(t *testing.T) {
 	keystoneEnv(t, "http://127.0.0.1:1/v3")
 	s := serveWith(t, "TENANTRY_BILLING_URL=http://127.0.0.1:1/v2")
-	status, body := get(t, s.url+"/readyz")
+	url := observed(t, s.url)
+	status, body := get(t, url+"/readyz")
 	var got struct {
 		Ready  bool
 		Checks []struct {
@@ -156,7 +166,7 @@ func TestServeBeginsWithoutItsUpstreams(t *testing.T) {
 	if status != http.StatusServiceUnavailable || got.Ready || len(got.Checks) != 3 {
 		t.Errorf("got %d, %s", status, body)
 	}
-	if status, _ := get(t, s.url+"/healthcheck"); status != http.StatusOK {
+	if status, _ := get(t, url+"/healthcheck"); status != http.StatusOK {
 		t.Errorf("healthcheck: got %d, want 200", status)
 	}
 	if code := s.stop(); code != 0 {

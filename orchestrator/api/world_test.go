@@ -32,6 +32,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 const adminRole = "tenantry-admin"
@@ -49,6 +50,7 @@ type world struct {
 	log      *lockedBuffer
 	steps    *standIn
 	document *contract
+	story    *transcript.Story
 
 	upstreamDown   atomic.Bool  // Keystone answers 503
 	billingDown    atomic.Bool  // and BillingStack
@@ -119,12 +121,13 @@ func (w *world) serve(workflows []*saga.Definition, change ...func(*api.Options)
 	var err error
 	w.handler, err = api.New(options)
 	must(t, err)
-	front := httptest.NewServer(w.handler)
+	front := httptest.NewServer(w.story.Handler(transcript.API, w.handler))
 	t.Cleanup(front.Close)
 	w.url = front.URL
 	w.document = readContract(t, front.URL)
 	w.seed()
 	w.upstreamWrites.Store(0)
+	w.story.Begin()
 }
 
 func openStore(t *testing.T, database string) *store.Store {
@@ -138,10 +141,10 @@ func openStore(t *testing.T, database string) *store.Store {
 
 // startUpstreams makes a world without a service.
 func startUpstreams(t *testing.T, database string) *world {
-	w := &world{t: t, log: &lockedBuffer{}, store: openStore(t, database)}
+	w := &world{t: t, log: &lockedBuffer{}, story: transcript.New(t, "orchestrator/api"), store: openStore(t, database)}
 	w.keystone = keystonetest.New(keystonetest.Options{})
 	w.keystone.AddRole("bs-admin")
-	front := httptest.NewServer(w.counted(w.keystone, &w.upstreamDown, &w.keystoneReads))
+	front := httptest.NewServer(w.story.Handler(transcript.Keystone, w.counted(w.keystone, &w.upstreamDown, &w.keystoneReads)))
 	w.t.Cleanup(front.Close)
 	var err error
 	w.cloud, err = v3.New(v3.Config{URL: front.URL + "/v3", Credential: v3.Credential{
@@ -155,7 +158,7 @@ func startUpstreams(t *testing.T, database string) *world {
 		Merchants: b.Merchants, Products: b.Products, Plans: b.Plans, Customers: b.Customers,
 		Subscriptions: b.Subscriptions, Usage: b.Usage,
 	}, func(r *http.Request, err error) { w.t.Errorf("BillingStack: %s %s: %v", r.Method, r.URL, err) })
-	back := httptest.NewServer(w.counted(stack, &w.billingDown, &w.billingReads))
+	back := httptest.NewServer(w.story.Handler(transcript.BillingStack, w.counted(stack, &w.billingDown, &w.billingReads)))
 	w.t.Cleanup(back.Close)
 	w.billing, err = billing.New(billing.Config{URL: back.URL + "/v2", Connections: 8})
 	must(w.t, err)

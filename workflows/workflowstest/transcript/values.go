@@ -1,0 +1,183 @@
+package transcript
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// body shows a body: JSON and events with their fields, other text as it is, pages and long texts by what they are.
+func (w *writer) body(header http.Header, body []byte, indent bool) string {
+	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
+	if len(body) == 0 {
+		return ""
+	}
+	if kind == "text/html" {
+		return "<page>\n"
+	}
+	if len(body) > maxBody {
+		return fmt.Sprintf("<%d bytes>\n", len(body))
+	}
+	if kind == "text/event-stream" {
+		return w.stream(string(body))
+	}
+	if value, ok := decoded(body); ok {
+		return w.encoded(w.json("", value), indent)
+	}
+	return w.clean(string(body)) + "\n"
+}
+
+func (w *writer) encoded(value any, indent bool) string {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if indent {
+		encoder.SetIndent("", "  ")
+	}
+	if err := encoder.Encode(value); err != nil {
+		return err.Error()
+	}
+	return out.String()
+}
+
+// stream shows server-sent events by step, as a list of events.
+func (w *writer) stream(text string) string {
+	var events []any
+	for line := range strings.Lines(text) {
+		if data, ok := strings.CutPrefix(strings.TrimSpace(line), "data: "); ok {
+			if event, ok := decoded([]byte(data)); ok {
+				events = append(events, event)
+			}
+		}
+	}
+	return w.encoded(map[string]any{"stream": w.json("events", events)}, true)
+}
+
+func decoded(body []byte) (value any, ok bool) {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	if decoder.Decode(&value) != nil {
+		return nil, false
+	}
+	_, err := decoder.Token()
+	return value, err == io.EOF
+}
+
+// proses are fields whose values are written for people.
+var proses = []string{"detail", "title", "why"}
+
+// secrets are fields whose values are.
+var secrets = []string{"password", "api_secret"}
+
+// A run in one of the states that are moving, or on which a call has just acted, is shown without what it is at the moment.
+var (
+	moving    = []string{"pending", "running", "compensating"}
+	momentary = []string{"cause", "ended_at", "left_behind", "objects", "reason", "result", "retried_by", "steps", "verbs"}
+)
+
+func (w *writer) json(field string, value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		fields := map[string]any{}
+		for name, value := range v {
+			fields[w.renamed(renamedFields, name)] = value
+		}
+		for _, name := range slices.Sorted(maps.Keys(fields)) { // so that ids are numbered in this order
+			out[name] = w.json(name, fields[name])
+		}
+		if out["seq"] != nil {
+			out["seq"] = "<seq>"
+		}
+		if state, ok := out["state"].(string); ok && out["workflow"] != nil && (w.acted || slices.Contains(moving, state)) {
+			for _, name := range momentary {
+				delete(out, name)
+			}
+			out["state"] = "<moving>"
+		}
+		return out
+	case []any:
+		if field == "events" || field == "objects" {
+			v = w.byStep(v)
+		}
+		out := make([]any, len(v))
+		for i, value := range v {
+			out[i] = w.json(field, value)
+		}
+		return out
+	case string:
+		switch {
+		case v != "" && slices.Contains(proses, field):
+			return "<text>"
+		case v != "" && slices.Contains(secrets, field):
+			return "<secret>"
+		}
+		return w.clean(w.renamed(renamedWords, v))
+	}
+	return value
+}
+
+// byStep sorts events and objects by their step, within a step in their order: which of two parallel steps comes first is left to chance.
+func (w *writer) byStep(list []any) []any {
+	step := func(v any) string {
+		m, _ := v.(map[string]any)
+		for name, value := range m {
+			if s, ok := value.(string); ok && w.renamed(renamedFields, name) == "step" {
+				return w.renamed(renamedWords, s)
+			}
+		}
+		return ""
+	}
+	return slices.SortedStableFunc(slices.Values(list), func(a, b any) int { return cmp.Compare(step(a), step(b)) })
+}
+
+var (
+	digits  = regexp.MustCompile(`[0-9]+`)
+	chances = []struct {
+		pattern *regexp.Regexp
+		instead string
+	}{
+		{regexp.MustCompile(`gAAAA[A-Za-z0-9_=-]{20,}`), "<token>"}, // first, as it may contain what looks like another secret
+		{regexp.MustCompile(`req-[0-9a-f-]{36}`), "<request>"},
+		{regexp.MustCompile(`ts_[A-Za-z0-9_-]{20,}`), "<secret>"},
+		{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)\d\d[.\d]*(Z|[+-]\d\d:\d\d)`), "<time>"},
+		{regexp.MustCompile(`127\.0\.0\.1:\d+`), "<address>"},
+	}
+)
+
+// clean replaces ids, times and secrets in a text, and cuts it if it is long.
+func (w *writer) clean(text string) string {
+	for _, c := range chances {
+		text = c.pattern.ReplaceAllString(text, c.instead)
+	}
+	text = idPattern.ReplaceAllStringFunc(text, func(id string) string { return w.ids.label(id, w.numbered) })
+	if !utf8.ValidString(text) {
+		text = fmt.Sprintf("%q", text)
+	}
+	if n := utf8.RuneCountInString(text); n > 300 {
+		return fmt.Sprintf("%s... <%d characters>", string([]rune(text)[:40]), n)
+	}
+	return text
+}
+
+func (w *writer) renamed(table map[string]string, name string) string {
+	if w.foreign {
+		return name
+	}
+	return renamed(table, name)
+}
+
+func renamed(table map[string]string, name string) string {
+	if recorded, ok := table[name]; ok {
+		return recorded
+	}
+	return name
+}
