@@ -3,14 +3,33 @@ package transcript
 // The names in a recording are those of the commit at which recordings began. A commit that renames something adds it here, from the new
 // name to the recorded one, so that a renaming alone changes no recording.
 var (
-	// renamedFields are JSON fields and query parameters: "actions": "verbs".
-	renamedFields = map[string]string{}
-	// renamedWords are whole string values and path segments, such as codes, kinds, states, steps and problem types.
-	renamedWords = map[string]string{}
+	// renamedFields are JSON fields and query parameters.
+	renamedFields = map[string]string{"action": "verb", "actions": "verbs"}
+	// renamedWords are string values, or their parts between slashes and dots, such as codes, kinds, states, steps and problem types.
+	renamedWords = map[string]string{
+		"action":               "verb",
+		"action-refused":       "verb-refused",
+		"billingstack-refused": "billing-refused",
+		"late-window":          "settle",
+	}
 	// renamedHeaders are HTTP headers, in canonical form.
 	renamedHeaders = map[string]string{}
 	// renamedStories are functions that test.
-	renamedStories = map[string]string{}
+	renamedStories = map[string]string{
+		"TestARecheckComesBackToWhatALiveRunMayClaim":             "TestAProbeComesBackToWhatALiveRunMayClaim",
+		"TestARoleGivenLateIsTakenBackByARecheck":                 "TestARoleGivenLateIsTakenBackByAProbe",
+		"TestARunWaitsForARecheckThatMayStillTakeSomethingFromIt": "TestARunWaitsForAProbeThatMayStillTakeSomethingFromIt",
+		"TestActions": "TestVerbs",
+		"TestWhatARunThatSucceededHasGivenIsLeftByRechecksOfOthers": "TestWhatARunThatSucceededHasGivenIsLeftByProbesOfOthers",
+	}
+)
+
+// What a commit adds on purpose can be listed here too, so that it does not hide other differences.
+var (
+	// addedFields are JSON fields of the API.
+	addedFields = []string{"at_rest"}
+	// addedTags are prefixes of the tags that projects get.
+	addedTags = []string{"tenantry-installation-"}
 )
 
 const (

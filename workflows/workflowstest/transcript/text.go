@@ -203,13 +203,13 @@ func (e *exchange) parallel() bool {
 func (w *writer) target(e *exchange) string {
 	segments := strings.Split(e.path, "/")
 	for i, segment := range segments {
-		segments[i] = w.clean(w.renamed(renamedWords, segment))
+		segments[i] = w.clean(w.words(segment))
 	}
 	target := strings.Join(segments, "/")
 	var query []string
 	for _, name := range slices.Sorted(maps.Keys(e.query)) {
 		for _, value := range e.query[name] {
-			query = append(query, w.renamed(renamedFields, name)+"="+w.clean(w.renamed(renamedWords, value)))
+			query = append(query, w.renamed(renamedFields, name)+"="+w.clean(w.words(value)))
 		}
 	}
 	if len(query) > 0 {

@@ -89,6 +89,9 @@ func (w *writer) json(field string, value any) any {
 		out := map[string]any{}
 		fields := map[string]any{}
 		for name, value := range v {
+			if !w.foreign && slices.Contains(addedFields, name) {
+				continue
+			}
 			fields[w.renamed(renamedFields, name)] = value
 		}
 		for _, name := range slices.Sorted(maps.Keys(fields)) { // so that ids are numbered in this order
@@ -108,9 +111,11 @@ func (w *writer) json(field string, value any) any {
 		if field == "events" || field == "objects" {
 			v = w.byStep(v)
 		}
-		out := make([]any, len(v))
-		for i, value := range v {
-			out[i] = w.json(field, value)
+		out := make([]any, 0, len(v))
+		for _, value := range v {
+			if field != "tags" || !added(value) {
+				out = append(out, w.json(field, value))
+			}
 		}
 		return out
 	case string:
@@ -120,9 +125,14 @@ func (w *writer) json(field string, value any) any {
 		case v != "" && slices.Contains(secrets, field):
 			return "<secret>"
 		}
-		return w.clean(w.renamed(renamedWords, v))
+		return w.clean(w.words(v))
 	}
 	return value
+}
+
+func added(tag any) bool {
+	text, ok := tag.(string)
+	return ok && slices.ContainsFunc(addedTags, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
 // byStep sorts events and objects by their step, within a step in their order: which of two parallel steps comes first is left to chance.
@@ -131,7 +141,7 @@ func (w *writer) byStep(list []any) []any {
 		m, _ := v.(map[string]any)
 		for name, value := range m {
 			if s, ok := value.(string); ok && w.renamed(renamedFields, name) == "step" {
-				return w.renamed(renamedWords, s)
+				return w.words(s)
 			}
 		}
 		return ""
@@ -141,6 +151,7 @@ func (w *writer) byStep(list []any) []any {
 
 var (
 	digits  = regexp.MustCompile(`[0-9]+`)
+	word    = regexp.MustCompile(`[^/.]+`)
 	chances = []struct {
 		pattern *regexp.Regexp
 		instead string
@@ -173,6 +184,14 @@ func (w *writer) renamed(table map[string]string, name string) string {
 		return name
 	}
 	return renamed(table, name)
+}
+
+// words maps the words of a value back, where it consists of words alone.
+func (w *writer) words(value string) string {
+	if strings.ContainsAny(value, " ?") {
+		return value
+	}
+	return word.ReplaceAllStringFunc(value, func(part string) string { return w.renamed(renamedWords, part) })
 }
 
 func renamed(table map[string]string, name string) string {
