@@ -23,6 +23,12 @@ type Identity interface {
 	// ErrRefusedRole for "admin" and for a role that implies it, unless the cloud's configuration allows them.
 	Roles(ctx context.Context, names []string) ([]Role, error)
 
+	// User reads a user by its id. ErrNotFound if there is none.
+	User(ctx context.Context, id string) (User, error)
+
+	// Forget drops what is kept of domains and roles: the next look-up reads it anew.
+	Forget()
+
 	// ValidateToken tells whose token this is. ErrTokenInvalid if Keystone does not know it (any more): malformed, expired,
 	// revoked, or of a disabled user or project.
 	ValidateToken(ctx context.Context, token string) (Token, error)
@@ -75,6 +81,14 @@ type Role struct {
 type Domain struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
+}
+
+// User is a user of a domain.
+type User struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	DomainID string `json:"domain_id"`
+	Enabled  bool   `json:"enabled"`
 }
 
 // Project is a project, called tenant in Identity v2.0.

@@ -138,6 +138,19 @@ func (k *Keystone) getRole(c call) (int, any, error) {
 	return http.StatusOK, object{"role": r.show(c)}, nil
 }
 
+func (k *Keystone) deleteRole(c call) (int, any, error) {
+	if err := k.require(c, "delete_role"); err != nil {
+		return 0, nil, err
+	}
+	r := k.role(c.PathValue("id"))
+	if r == nil {
+		return 0, nil, notFound("role", c.PathValue("id"))
+	}
+	k.roles = slices.DeleteFunc(k.roles, func(other *role) bool { return other == r })
+	k.grants = slices.DeleteFunc(k.grants, func(g keystone.Assignment) bool { return g.RoleID == r.id })
+	return http.StatusNoContent, nil, nil
+}
+
 func (r *role) show(c call) object {
 	options := object{}
 	if r.immutable {

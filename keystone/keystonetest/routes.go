@@ -40,6 +40,7 @@ func (k *Keystone) routes() *http.ServeMux {
 		"POST /v3/roles":          k.createRole,
 		"GET /v3/roles":           k.listRoles,
 		"GET /v3/roles/{id}":      k.getRole,
+		"DELETE /v3/roles/{id}":   k.deleteRole,
 		"GET /v3/role_inferences": k.listInferences,
 
 		"PUT /v3/roles/{id}/implies/{implied}": k.createInference,

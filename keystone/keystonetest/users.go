@@ -18,6 +18,9 @@ func (k *Keystone) createUser(c call) (int, any, error) {
 	if err := k.require(c, "create_user"); err != nil {
 		return 0, nil, err
 	}
+	if enabled, ok := wanted["enabled"].(bool); ok {
+		u.enabled = enabled
+	}
 	if home, ok := wanted["domain_id"].(string); ok {
 		u.domain = home
 	}

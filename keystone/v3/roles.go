@@ -40,6 +40,14 @@ func (c *Cloud) role(ctx context.Context, name string) (keystone.Role, error) {
 	return role, nil
 }
 
+// Forget implements [keystone.Identity].
+func (c *Cloud) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.roles)
+	clear(c.domains)
+}
+
 // forgetRoles has role names looked up again: one of their ids is no longer there.
 func (c *Cloud) forgetRoles() {
 	c.mu.Lock()

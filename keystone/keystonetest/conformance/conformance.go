@@ -25,6 +25,8 @@ func Conformance(t *testing.T, target Target) {
 	for name, test := range map[string]func(*testing.T, *fixture){
 		"a domain is found by id and by name":                       domains,
 		"roles are resolved by name, admin is refused":              roles,
+		"User: known, disabled, absent":                             users,
+		"Forget: a role made anew is found":                         forget,
 		"a project is made once":                                    projectIsMadeOnce,
 		"eight at once make one project":                            projectIsMadeOnceByMany,
 		"a project is removed by its mark alone":                    projectIsRemovedByMark,
@@ -41,6 +43,36 @@ func Conformance(t *testing.T, target Target) {
 		"writes outside of what is ours are not sent":               guarded,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newFixture(t, target)) })
+	}
+}
+
+func users(_ *testing.T, f *fixture) {
+	for _, enabled := range []bool{true, false} {
+		name := "user-" + random()
+		id := f.do("POST", "/users", f.admin, fmt.Sprintf(`{"user":{"name":%q,"domain_id":"default","password":"x","enabled":%t}}`, name, enabled)).get("user", "id")
+		got, err := f.cloud.User(f.ctx, id)
+		f.ok(err)
+		same(f, "user", got, keystone.User{ID: id, Name: name, DomainID: "default", Enabled: enabled})
+		f.do("DELETE", "/users/"+id, f.admin, "")
+		_, err = f.cloud.User(f.ctx, id)
+		f.wants(err, keystone.ErrNotFound)
+	}
+}
+
+func forget(_ *testing.T, f *fixture) {
+	name := "role-" + random()
+	var ids []string
+	for range 2 {
+		id := f.do("POST", "/roles", f.admin, fmt.Sprintf(`{"role":{"name":%q}}`, name)).get("role", "id")
+		f.cloud.Forget()
+		got, err := f.cloud.Roles(f.ctx, []string{name})
+		f.ok(err)
+		same(f, "roles", got, []keystone.Role{{ID: id, Name: name}})
+		f.do("DELETE", "/roles/"+id, f.admin, "")
+		ids = append(ids, id)
+	}
+	if ids[0] == ids[1] {
+		f.Error("the role made anew has the same id: nothing was shown")
 	}
 }
 
