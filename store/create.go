@@ -66,8 +66,8 @@ func whyNot(tx *gorm.DB, run runRow) error {
 		if err := tx.Model(&runRow{}).Where("retry_of = ?", *run.RetryOf).Count(&retried).Error; err != nil {
 			return err
 		}
-		err := tx.Model(&runRow{}).Where("user_id = ? AND id > ? AND plan_id = ? AND merchant_id = ? AND state = ?",
-			run.UserID, *run.RetryOf, run.PlanID, run.MerchantID, string(saga.Succeeded)).Count(&succeeded).Error
+		err := tx.Model(&runRow{}).Where("user_id = ? AND id > ? AND doubles = ? AND merchant_id = ? AND state = ?",
+			run.UserID, *run.RetryOf, run.Doubles, run.MerchantID, string(saga.Succeeded)).Count(&succeeded).Error
 		switch {
 		case err != nil:
 			return err

@@ -55,12 +55,8 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 	if f.Subject != "" {
 		db = db.Where("runs.subject = ?", f.Subject)
 	}
-	switch f.Workflow {
-	case "":
-	case defaultWorkflow:
-		db = db.Where("runs.workflow = 'subscribe'")
-	default:
-		db = db.Where("runs.workflow = ? AND runs.workflow <> 'subscribe'", f.Workflow)
+	if f.Workflow != "" {
+		db = db.Where("runs.workflow = ?", f.Workflow)
 	}
 	switch state := string(f.State); state {
 	case "":
@@ -75,7 +71,7 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 }
 
 // byObject tells whether the runs are looked up by what they made or adopted.
-func byObject(f saga.Filter) bool { return f.Customer != "" || f.Subscription != "" || f.Project != "" }
+func byObject(f saga.Filter) bool { return len(f.Objects) > 0 }
 
 // madeAny looks up the few runs that made or adopted something. Their other columns are compared so that no index has
 // them, and to PostgreSQL the ids are an array, which it cannot join: it would go through all runs of a merchant instead.
@@ -84,12 +80,8 @@ func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB
 	if s.postgres() {
 		made = "runs.id = ANY (ARRAY(SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?))"
 	}
-	for kind, id := range map[string]string{
-		"customer": f.Customer, "subscription": f.Subscription, "project": f.Project,
-	} {
-		if id != "" {
-			db = db.Where(made, kind, id, first, last)
-		}
+	for _, o := range f.Objects {
+		db = db.Where(made, o.Kind, o.ID, first, last)
 	}
 	for column, value := range map[string]string{
 		"merchant_id": f.Merchant, "user_id": f.User, "subject": f.Subject, "workflow": f.Workflow, "state": string(f.State),
@@ -101,9 +93,6 @@ func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB
 	return db
 }
 
-// defaultWorkflow is that of most runs, which the index of workflows leaves out.
-const defaultWorkflow = "subscribe"
-
 // leading names the first column of the index to go through, before the run's id. Left to itself, PostgreSQL goes through
 // all runs where it takes the wanted ones for frequent: of a merchant who has long had no run it would meet everybody
 // else's first. It cannot when the order begins with the column.
@@ -113,7 +102,7 @@ func leading(f saga.Filter) (column, value string) {
 		return "runs.subject", f.Subject
 	case f.User != "":
 		return "runs.user_id", f.User
-	case f.Workflow != "" && f.Workflow != defaultWorkflow:
+	case f.Workflow != "":
 		return "runs.workflow", f.Workflow
 	case f.Merchant != "" && (f.State == "" || f.State.Ended()):
 		return "runs.merchant_id", f.Merchant

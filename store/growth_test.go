@@ -80,7 +80,7 @@ var finishedRuns = []string{
 	`ALTER TABLE runs SET (autovacuum_enabled = off)`, `ALTER TABLE steps SET (autovacuum_enabled = off)`,
 	`ALTER TABLE events SET (autovacuum_enabled = off)`, `ALTER TABLE objects SET (autovacuum_enabled = off)`,
 	`ALTER TABLE idempotency_keys SET (autovacuum_enabled = off)`,
-	`INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, plan_id, on_failure, input,
+	`INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, doubles, on_failure, input,
 		idempotency_key, fingerprint, pinned_steps, created_at, state, updated_at, ended_at, worked, budget_from, rechecks, take_overs,
 		holds_subject, epoch, version, last_seq)
 	SELECT lpad(to_hex(ms >> 16), 8, '0') || '-' || lpad(to_hex(ms & 65535), 4, '0') || '-7000-8000-' || lpad(i::text, 12, '0'),
@@ -103,6 +103,9 @@ func (g *growth) execute(statement string) {
 		g.t.Fatal(err)
 	}
 }
+
+// customer asks for the runs that made or used a customer.
+func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
 // measure notes what a call touches, when it is made again: at first it has to learn where the tables are.
 func (g *growth) measure(what string, call func() error) {
@@ -187,12 +190,12 @@ func (g *growth) measureLists(ctx context.Context, now time.Time, old *saga.Run)
 	g.t.Helper()
 	for what, f := range map[string]saga.Filter{
 		"no filter": {}, "next page": {Before: old.ID}, "merchant": {Merchant: "m3"}, "user": {User: old.User},
-		"customer": {Customer: "customer of " + old.User}, "succeeded": {State: saga.Succeeded}, "stuck": {State: saga.Stuck},
+		"customer": {Objects: customer("customer of " + old.User)}, "succeeded": {State: saga.Succeeded}, "stuck": {State: saga.Stuck},
 		"compensated": {State: saga.Compensated}, "merchant and succeeded": {Merchant: "m3", State: saga.Succeeded},
 		"merchant and compensated":            {Merchant: "m3", State: saga.Compensated},
-		"customer, next page":                 {Customer: "customer of " + old.User, Before: "y"},
-		"customer of a merchant, compensated": {Customer: "customer of " + old.User, Merchant: "m3", State: saga.Compensated},
-		"customer of a merchant":              {Customer: "customer of " + old.User, Merchant: "m3"},
+		"customer, next page":                 {Objects: customer("customer of " + old.User), Before: "y"},
+		"customer of a merchant, compensated": {Objects: customer("customer of " + old.User), Merchant: "m3", State: saga.Compensated},
+		"customer of a merchant":              {Objects: customer("customer of " + old.User), Merchant: "m3"},
 		"merchant of old":                     {Merchant: "old"},
 		"merchant of old and succeeded":       {Merchant: "old", State: saga.Succeeded},
 		"merchant without and compensated":    {Merchant: "m0", State: saga.Compensated},
@@ -222,7 +225,7 @@ func (g *growth) live(replica string) saga.NewRun {
 	due := now.Add(-time.Minute)
 	return saga.NewRun{
 		Run: &saga.Run{
-			ID: id, Workflow: "subscribe", Merchant: "m3", Subject: id, User: id, Plan: "p", Key: id, Input: []byte("{}"),
+			ID: id, Workflow: "subscribe", Merchant: "m3", Subject: id, User: id, Doubles: "p", Key: id, Input: []byte("{}"),
 			CreatedAt: now, UpdatedAt: now, BudgetFrom: now, State: saga.Running, HoldsSubject: true, Epoch: 1, Version: 1, Seq: 1,
 			Replica: replica, DueAt: &due,
 			Steps: []saga.StepRow{{Name: "a", State: saga.StepRunning, Attempts: 1, StartedAt: &now}},

@@ -152,7 +152,7 @@ WITH run AS (
 	WHERE (NOT c.holds_subject OR NOT EXISTS (
 			SELECT 1 FROM runs o WHERE o.subject = c.subject AND o.ended_at IS NULL))
 		AND (c.retry_of IS NULL OR NOT EXISTS (
-			SELECT 1 FROM runs o WHERE o.user_id = c.user_id AND o.id > c.retry_of AND o.plan_id = c.plan_id
+			SELECT 1 FROM runs o WHERE o.user_id = c.user_id AND o.id > c.retry_of AND o.doubles = c.doubles
 				AND o.merchant_id = c.merchant_id AND o.state = 'succeeded'))
 	RETURNING id, merchant_id, idempotency_key, retry_of, replica_id
 ), step AS (

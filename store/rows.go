@@ -17,7 +17,7 @@ type runRow struct {
 	Cloud           string  `gorm:"column:cloud" json:"cloud"`
 	Subject         string  `gorm:"column:subject" json:"subject"`
 	UserID          string  `gorm:"column:user_id" json:"user_id"`
-	PlanID          string  `gorm:"column:plan_id" json:"plan_id"`
+	Doubles         string  `gorm:"column:doubles" json:"doubles"`
 	OnFailure       string  `gorm:"column:on_failure" json:"on_failure"`
 	Input           string  `gorm:"column:input" json:"input"`
 	IdempotencyKey  string  `gorm:"column:idempotency_key" json:"idempotency_key"`
@@ -56,7 +56,7 @@ func (runRow) TableName() string { return "runs" }
 // (replica_id, epoch, version), which only a claim changes but for releasing the lease.
 var (
 	runPinned = []string{
-		"id", "workflow", "workflow_version", "merchant_id", "cloud", "subject", "user_id", "plan_id", "on_failure",
+		"id", "workflow", "workflow_version", "merchant_id", "cloud", "subject", "user_id", "doubles", "on_failure",
 		"input", "idempotency_key", "fingerprint", "retry_of", "pinned_steps", "created_at",
 	}
 	runMutable = []string{
@@ -148,7 +148,7 @@ func (actionRow) TableName() string { return "actions" }
 func rowOfRun(r *saga.Run) (runRow, error) {
 	row := runRow{
 		ID: r.ID, Workflow: r.Workflow, WorkflowVersion: r.WorkflowVersion, MerchantID: r.Merchant, Cloud: r.Cloud,
-		Subject: r.Subject, UserID: r.User, PlanID: r.Plan, OnFailure: string(r.OnFailure), Input: string(r.Input),
+		Subject: r.Subject, UserID: r.User, Doubles: r.Doubles, OnFailure: string(r.OnFailure), Input: string(r.Input),
 		IdempotencyKey: r.Key, Fingerprint: r.Fingerprint, RetryOf: text(r.RetryOf), CreatedAt: r.CreatedAt.UnixMicro(),
 		State: string(r.State), WaitsFor: text(r.WaitsFor), UpdatedAt: r.UpdatedAt.UnixMicro(), EndedAt: micros(r.EndedAt),
 		DueAt: micros(r.DueAt), Worked: r.Worked.Microseconds(), BudgetFrom: r.BudgetFrom.UnixMicro(), Rechecks: r.Rechecks,
@@ -174,7 +174,7 @@ func rowOfRun(r *saga.Run) (runRow, error) {
 func (row *runRow) run() (*saga.Run, error) {
 	r := &saga.Run{
 		ID: row.ID, Workflow: row.Workflow, WorkflowVersion: row.WorkflowVersion, Merchant: row.MerchantID,
-		Cloud: row.Cloud, Subject: row.Subject, User: row.UserID, Plan: row.PlanID,
+		Cloud: row.Cloud, Subject: row.Subject, User: row.UserID, Doubles: row.Doubles,
 		OnFailure: saga.OnFailure(row.OnFailure), Input: json.RawMessage(row.Input), Key: row.IdempotencyKey,
 		Fingerprint: row.Fingerprint, RetryOf: plain(row.RetryOf), CreatedAt: at(row.CreatedAt),
 		State: saga.RunState(row.State), WaitsFor: plain(row.WaitsFor), UpdatedAt: at(row.UpdatedAt),

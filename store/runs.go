@@ -43,7 +43,7 @@ func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
 	return int(n), err
 }
 
-// Runs reads the runs that match, youngest first. Customer, subscription and project match what a run made or adopted.
+// Runs reads the runs that match, youngest first. Objects match what a run made or adopted.
 func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return s.read(ctx, func(db *gorm.DB) *gorm.DB { return s.filtered(db, f) })
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,9 +52,19 @@ func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 		})
 	}
 	return workflows.Order{
-		MerchantID: o.merchant.ID, Cloud: "default", DomainID: keystonetest.DefaultDomain, PlanID: o.plan.ID, CustomerID: c.ID,
-		UserID:        o.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"}),
-		CustomerRoles: o.roles, SubscriptionRoles: o.roles[:1], CheckedAt: time.Now(),
+		Asked: workflows.Asked{
+			MerchantID: o.merchant.ID,
+			PlanID:     o.plan.ID,
+			CustomerID: c.ID,
+		},
+		Resolved: workflows.Resolved{
+			Cloud:             "default",
+			DomainID:          keystonetest.DefaultDomain,
+			UserID:            o.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"}),
+			CustomerRoles:     o.roles,
+			SubscriptionRoles: o.roles[:1],
+			CheckedAt:         time.Now(),
+		},
 	}, tenantID
 }
 
@@ -298,7 +309,7 @@ func TestACustomerMadeLateIsRemovedUnlessARunIsAboutIt(t *testing.T) {
 				order, _ := o.joining(false)
 				order.CustomerID, order.NewCustomer = "", &workflows.NewCustomer{Name: "Ann", Currency: "eur", Language: "eng"}
 				id := o.madeLate(order, "create-customer")
-				named, _ := order.Named(id)
+				named := order.Named(id)
 				there := func() bool {
 					_, err := o.bill.Customer(o.t.Context(), o.merchant.ID, named.CustomerID)
 					return err == nil
@@ -325,13 +336,13 @@ func TestARunWaitsForARecheckThatMayStillTakeSomethingFromIt(t *testing.T) {
 		order, tenant := o.joining(true)
 		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
-		var rechecked time.Time
+		var rechecked atomic.Pointer[time.Time]
 		o.faults.set(id, memberStep, true, 1, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
-			rechecked = time.Now()
+			rechecked.Store(new(time.Now()))
 			return late(80*time.Second)(next, req) // within the late window
 		})
 		for range 7200 {
-			if !rechecked.IsZero() {
+			if rechecked.Load() != nil {
 				break
 			}
 			time.Sleep(time.Second)
@@ -342,7 +353,7 @@ func TestARunWaitsForARecheckThatMayStillTakeSomethingFromIt(t *testing.T) {
 		if r := o.run(next); r.Step("check").State == saga.StepSucceeded || r.Step("check").Error.Code != "subject-rechecked" {
 			t.Errorf("a minute after the recheck's lost call: %s", describe(r))
 		}
-		o.at(rechecked, 10*time.Minute)
+		o.at(*rechecked.Load(), 10*time.Minute)
 		if r := o.run(next); r.State != saga.Succeeded || len(o.holds(order, tenant)) != 2 {
 			t.Errorf("the user holds %v; the run: %s", o.holds(order, tenant), describe(r))
 		}

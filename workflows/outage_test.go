@@ -22,6 +22,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store/model"
 	"github.com/tenantry/tenantry/workflows"
@@ -106,7 +107,8 @@ func newOutage(t *testing.T) *outage {
 	o.seed(o.bill)
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  o.bill, Handover: &workflows.Handover{}, Now: time.Now,
+		Billing:  o.bill, Merchants: knownMerchant(o.merchant.ID), Reads: &coalesce.Reads{}, Handover: &workflows.Handover{}, Now: time.Now,
+		Defaults: usualDefaults,
 	})
 	o.ok(err)
 	o.engine = engine.New(engine.Options{
@@ -155,9 +157,19 @@ func (o *outage) accept(n int) (ids []string) {
 	for range n {
 		user := o.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
 		order := workflows.Order{
-			MerchantID: o.merchant.ID, Cloud: "default", DomainID: keystonetest.DefaultDomain, UserID: user, PlanID: o.plan.ID,
-			NewCustomer:   &workflows.NewCustomer{Name: "Customer", Currency: "eur", Language: "eng"},
-			CustomerRoles: o.roles, SubscriptionRoles: o.roles[:1], CheckedAt: time.Now(),
+			Asked: workflows.Asked{
+				MerchantID:  o.merchant.ID,
+				PlanID:      o.plan.ID,
+				NewCustomer: &workflows.NewCustomer{Name: "Customer", Currency: "eur", Language: "eng"},
+			},
+			Resolved: workflows.Resolved{
+				Cloud:             "default",
+				DomainID:          keystonetest.DefaultDomain,
+				UserID:            user,
+				CustomerRoles:     o.roles,
+				SubscriptionRoles: o.roles[:1],
+				CheckedAt:         time.Now(),
+			},
 		}
 		ids = append(ids, newID())
 		o.start(ids[len(ids)-1], order)
@@ -168,7 +180,7 @@ func (o *outage) accept(n int) (ids []string) {
 // start begins a run of the order.
 func (o *outage) start(id string, order workflows.Order) {
 	o.t.Helper()
-	q := order.Request(id)
+	q := order.Request(id, "")
 	q.Key, q.Token, q.TokenExpiresAt = id, o.cloud.IssueToken(order.UserID), time.Now().Add(time.Hour)
 	_, err := o.engine.Start(o.t.Context(), q)
 	o.ok(err)

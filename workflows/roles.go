@@ -116,3 +116,11 @@ func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, key
 func assignmentID(a keystone.Assignment) string {
 	return a.ProjectID + "/" + a.UserID + "/" + a.RoleID
 }
+
+func names(roles []keystone.Role) []string {
+	all := make([]string, len(roles))
+	for i, r := range roles {
+		all[i] = r.Name
+	}
+	return all
+}

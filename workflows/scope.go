@@ -19,7 +19,7 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	}
 	token, err := saga.CallOf(ctx).Token(ctx)
 	if errors.Is(err, saga.ErrNoToken) {
-		return d.readRoles(ctx, id, o, "the user's token is not there any more")
+		return d.proveRoles(ctx, id, o, "the user's token is not there any more")
 	}
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	switch {
 	case errors.Is(err, keystone.ErrTokenInvalid):
 		saga.CallOf(ctx).ForgetToken()
-		return d.readRoles(ctx, id, o, "the user's token has expired or was revoked")
+		return d.proveRoles(ctx, id, o, "the user's token has expired or was revoked")
 	case errors.Is(err, keystone.ErrNoAccess):
 		return StepError{upstream.Transient, "scope-refused", err.Error(), saga.FixByOperator}
 	case err != nil:
@@ -46,8 +46,8 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	return nil
 }
 
-// readRoles proves with the service's credential what the exchange would have proved.
-func (d Deps) readRoles(ctx context.Context, id keystone.Identity, o *Order, why string) error {
+// proveRoles proves with the service's credential what the exchange would have proved.
+func (d Deps) proveRoles(ctx context.Context, id keystone.Identity, o *Order, why string) error {
 	held, err := id.AssignedRoles(ctx, o.CustomerTenantID, o.UserID)
 	if err != nil {
 		return err

@@ -1,22 +1,218 @@
 package workflows
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
+
+// Order is the state of subscribe. Stored as JSON: fields are only ever added.
+type Order struct {
+	Asked
+	Resolved
+
+	// What the steps add, each its own fields.
+
+	AbsentRoles           []string `json:"absent_roles,omitempty"` // role ids that the user lacked on an existing customer tenant
+	CustomerTenantID      string   `json:"customer_tenant_id,omitempty"`
+	CustomerTenantOwn     bool     `json:"customer_tenant_own,omitempty"`
+	SubscriptionTenantID  string   `json:"subscription_tenant_id,omitempty"`
+	SubscriptionTenantOwn bool     `json:"subscription_tenant_own,omitempty"`
+}
+
+// Asked is what was asked for. A retry keeps it.
+type Asked struct {
+	MerchantID      string       `json:"merchant_id"`
+	PlanID          string       `json:"plan_id"`
+	CustomerID      string       `json:"customer_id"`            // of an existing customer, else named by the run
+	NewCustomer     *NewCustomer `json:"new_customer,omitempty"` // nil: the customer exists and is adopted
+	AddUser         bool         `json:"add_user,omitempty"`     // the portal said that the user joins the customer
+	PaymentMethodID *string      `json:"payment_method_id,omitempty"`
+	BillingDay      *int         `json:"billing_day,omitempty"`
+}
+
+// NewCustomer is what BillingStack is told of a customer that the run creates.
+type NewCustomer struct {
+	Name     string `json:"name"`
+	Currency string `json:"currency"`
+	Language string `json:"language"`
+}
+
+// Resolved is what was found out when the order was accepted. A retry keeps Cloud, DomainID and UserID, and finds out the
+// rest anew.
+type Resolved struct {
+	RunID             string          `json:"run_id"`
+	SubscriptionID    string          `json:"subscription_id"`
+	Cloud             string          `json:"cloud"`
+	DomainID          string          `json:"domain_id"`
+	UserID            string          `json:"user_id"`
+	CustomerRoles     []keystone.Role `json:"customer_roles"`
+	SubscriptionRoles []keystone.Role `json:"subscription_roles"`
+	AdoptUnmarked     bool            `json:"adopt_unmarked,omitempty"` // the merchant's tenants may lack our tag
+	CheckedAt         time.Time       `json:"checked_at"`               // when plan and customer were last read
+}
+
+// Result is what a run of subscribe shows of its state.
+type Result struct {
+	PlanID               string `json:"plan_id"`
+	CustomerID           string `json:"customer_id"`
+	CustomerTenantID     string `json:"customer_tenant_id,omitempty"`
+	SubscriptionID       string `json:"subscription_id"`
+	SubscriptionTenantID string `json:"subscription_tenant_id,omitempty"`
+}
+
+func (o Order) result() any {
+	return Result{o.PlanID, o.CustomerID, o.CustomerTenantID, o.SubscriptionID, o.SubscriptionTenantID}
+}
+
+// SubscribeName is the name of the workflow.
+const SubscribeName = "subscribe"
+
+// Named names what the run creates after the run, so that it is found again whatever answer is lost.
+func (o Order) Named(runID string) Order {
+	run := uuid.MustParse(runID)
+	o.RunID = runID
+	if o.NewCustomer != nil {
+		o.CustomerID = uuid.NewSHA1(run, []byte("customer")).String()
+	}
+	o.SubscriptionID = uuid.NewSHA1(run, []byte("subscription")).String()
+	return o
+}
+
+// Request asks for a run of the order. Key, fingerprint, the user's token and who asks are the caller's to add.
+func (o Order) Request(runID string, onFailure saga.OnFailure) saga.Request {
+	o = o.Named(runID)
+	return saga.Request{
+		ID: o.RunID, Workflow: SubscribeName, Merchant: o.MerchantID, Cloud: o.Cloud,
+		Subject: o.MerchantID + ":" + o.CustomerID, User: o.UserID, Doubles: "plan " + o.PlanID,
+		OnFailure: cmp.Or(onFailure, saga.FailureCompensates), Input: o,
+	}
+}
+
+// AdmitSubscribe checks an order upstream, and returns the request for its run. It only reads, all that it can side by side,
+// and nothing is accepted that could not be checked. What it reports does not depend on which answer came first: who the
+// user is comes before what is configured, and that before what was asked for.
+func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked Asked, token string) (saga.Request, error) {
+	id, err := d.cloudOf(m)
+	if err != nil {
+		return saga.Request{}, err
+	}
+	asked.MerchantID = m.ID
+	o := Order{Asked: asked, Resolved: Resolved{Cloud: m.Cloud, AdoptUnmarked: m.AdoptUnmarked, CheckedAt: d.Now()}}
+	var user keystone.Token
+	var domain keystone.Domain
+	reads := append([]func() error{
+		func() error { return d.readToken(ctx, id, m.Cloud, token, &user) },
+		func() error { return d.readDomain(ctx, id, m, &domain) },
+		func() error { return d.readRoles(ctx, id, m, &o.CustomerRoles, &o.SubscriptionRoles) },
+	}, d.readAsked(ctx, asked)...)
+	if err := sideBySide(reads...); err != nil {
+		return saga.Request{}, err
+	}
+	if err := fitting(user, domain); err != nil {
+		return saga.Request{}, err
+	}
+	o.UserID, o.DomainID = user.UserID, domain.ID
+	if o.NewCustomer == nil && !o.AddUser {
+		if err := d.member(ctx, id, o.DomainID, o.CustomerID, o.UserID); err != nil {
+			return saga.Request{}, err
+		}
+	}
+	q := o.Request(d.NewID(), saga.OnFailure(m.OnFailure))
+	q.Token, q.TokenExpiresAt = token, user.ExpiresAt
+	return q, nil
+}
+
+// readAsked reads what the order names in BillingStack.
+func (d Deps) readAsked(ctx context.Context, asked Asked) []func() error {
+	reads := []func() error{func() error {
+		_, err := coalesce.Read(ctx, d.Reads, "plan "+asked.MerchantID+" "+asked.PlanID, func(ctx context.Context, id string) (billing.Plan, error) {
+			return d.Billing.Plan(ctx, asked.MerchantID, id)
+		}, asked.PlanID)
+		return named("/plan_id", "the merchant has no such plan", err)
+	}}
+	c := asked.NewCustomer
+	if c == nil {
+		return append(reads, func() error {
+			_, err := d.Billing.Customer(ctx, asked.MerchantID, asked.CustomerID)
+			return named("/customer_id", "the merchant has no such customer", err)
+		})
+	}
+	return append(reads, func() error {
+		_, err := coalesce.Read(ctx, d.Reads, "currency "+c.Currency, d.Billing.Currency, c.Currency)
+		return named("/customer/currency", "there is no such currency", err)
+	}, func() error {
+		_, err := coalesce.Read(ctx, d.Reads, "language "+c.Language, d.Billing.Language, c.Language)
+		return named("/customer/language", "there is no such language", err)
+	})
+}
+
+// retrySubscribe accepts once more what a compensated run was asked for.
+func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga.Request, error) {
+	m, err := d.Merchants.Merchant(ctx, old.MerchantID)
+	if err != nil {
+		return saga.Request{}, err
+	}
+	id, err := d.cloudOf(m)
+	if err != nil {
+		return saga.Request{}, retryRefused(err)
+	}
+	switch {
+	case m.DisabledAt != nil:
+		return saga.Request{}, &saga.RetryRefusedError{
+			Code: "merchant-disabled", FixBy: saga.FixByOperator, Detail: "the merchant is disabled: it takes no new orders",
+		}
+	case m.Cloud != old.Cloud:
+		return saga.Request{}, &saga.RetryRefusedError{
+			Code: "cloud-changed", FixBy: saga.FixByOperator, Detail: "the merchant has another cloud now: " + m.Cloud + ", not " + old.Cloud,
+		}
+	}
+	id.Forget()
+	asked := old.Asked
+	o := Order{Asked: asked, Resolved: Resolved{
+		Cloud: old.Cloud, DomainID: old.DomainID, UserID: old.UserID, AdoptUnmarked: m.AdoptUnmarked, CheckedAt: d.Now(),
+	}}
+	var user keystone.User
+	var domain keystone.Domain
+	reads := append([]func() error{
+		func() (err error) { user, err = d.readUser(ctx, id, old.UserID); return err },
+		func() error { return d.readDomain(ctx, id, m, &domain) },
+		func() error { return d.readRoles(ctx, id, m, &o.CustomerRoles, &o.SubscriptionRoles) },
+	}, d.readAsked(ctx, asked)...)
+	if err := sideBySide(reads...); err != nil {
+		return saga.Request{}, retryRefused(err)
+	}
+	switch {
+	case domain.ID != old.DomainID:
+		return saga.Request{}, &saga.RetryRefusedError{
+			Code: "domain-changed", FixBy: saga.FixByOperator, Detail: "the merchant has another domain now: " + domain.ID + ", not " + old.DomainID,
+		}
+	case user.DomainID != domain.ID:
+		return saga.Request{}, retryRefused(refuse(CodeUserDomainForeign, saga.FixByOperator, "the user is not in the merchant's domain"))
+	case o.NewCustomer == nil && !o.AddUser:
+		if err := d.member(ctx, id, o.DomainID, o.CustomerID, o.UserID); err != nil {
+			return saga.Request{}, retryRefused(err)
+		}
+	}
+	return o.Request(runID, saga.OnFailure(m.OnFailure)), nil
+}
 
 // Subscribe gives one user one plan: customer, tenant and roles, subscription, tenant and role, and the subscription
 // attached to its tenant, so that usage metered there is billed. The process is BillingStack's own, as its
 // documentation of subscriptions tells it.
 func Subscribe(d Deps) saga.Workflow[Order] {
 	return saga.Workflow[Order]{
-		Name: "subscribe", Version: 1, Title: "Sign a user up for a merchant's plan.",
-		Classify: classify, ForRetry: forRetry, Result: Order.result,
+		Name: SubscribeName, Version: 1, Title: "Sign a user up for a merchant's plan.",
+		Classify: classify, Retry: d.retrySubscribe, Result: Order.result,
 		NewSubject: func(o Order) bool { return o.NewCustomer != nil },
 		Steps: []saga.Step[Order]{
 			{

@@ -1,8 +1,10 @@
 package workflows_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows"
@@ -173,7 +176,7 @@ func TestAForeignSubscriptionMakesTheCustomerStay(t *testing.T) {
 	o, token := w.order()
 	id := newID()
 	w.faults.set(id, "attach-tenant", false, 1, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
-		named, _ := o.Named(id)
+		named := o.Named(id)
 		byHand, err := w.billing.EnsureSubscription(t.Context(), w.merchant.ID, billing.Subscription{
 			ID: uuid.NewString(), PlanID: w.plan.ID, CustomerID: named.CustomerID, ResourceID: "by hand",
 		})
@@ -260,6 +263,87 @@ func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
 	w.ok(err)
 	if byKey.ID != successor.ID {
 		t.Errorf("the key stands for run %s, want %s", byKey.ID, successor.ID)
+	}
+}
+
+// compensated has an order fail, and returns its run.
+func (w *world) compensated(t *testing.T, o workflows.Order) *saga.Run {
+	t.Helper()
+	id := newID()
+	w.faults.set(id, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
+	w.start(id, o, w.cloud.IssueToken(o.UserID))
+	run := w.until(t, id, over)
+	if run.State != saga.Compensated {
+		t.Fatalf("the run: %s", describe(run))
+	}
+	return run
+}
+
+func TestARetryIsANewAcceptance(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	o, _ := w.order()
+	run := w.compensated(t, o)
+	old := w.roles[1] // bs-admin, which is made anew under another id; the clients know the old one
+	w.admin(http.MethodDelete, "/v3/roles/"+old.ID, "")
+	w.admin(http.MethodPost, "/v3/roles", `{"role":{"name":"bs-admin"}}`)
+	w.settings.change = func(m *merchants.Merchant) { m.OnFailure, m.AdoptUnmarked = merchants.Hold, true }
+
+	successor, err := w.engine.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
+	w.ok(err)
+	var order workflows.Order
+	w.ok(json.Unmarshal(successor.Input, &order))
+	i := slices.IndexFunc(order.CustomerRoles, func(r keystone.Role) bool { return r.Name == "bs-admin" })
+	if i < 0 || order.CustomerRoles[i].ID == old.ID {
+		t.Errorf("the roles are %v, want bs-admin by its new id, not %s", order.CustomerRoles, old.ID)
+	}
+	if !order.AdoptUnmarked || successor.OnFailure != saga.FailureHolds {
+		t.Errorf("adopt_unmarked is %t and on_failure %s: not what the merchant has now", order.AdoptUnmarked, successor.OnFailure)
+	}
+	was := o.Asked
+	if was.CustomerID = order.CustomerID; !reflect.DeepEqual(order.Asked, was) || order.UserID != o.UserID || successor.Fingerprint != run.Fingerprint {
+		t.Errorf("asked for is %+v of user %s, want %+v of %s", order.Asked, order.UserID, was, o.UserID)
+	}
+	if got := w.until(t, successor.ID, over); got.State != saga.Succeeded || got.Step("scope-token").State != saga.StepSkipped {
+		t.Errorf("the run: %s", describe(got))
+	}
+}
+
+func TestARetryThatCannotBeAcceptedChangesNothing(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	for name, c := range map[string]struct {
+		change func(o workflows.Order, m *merchants.Merchant)
+		code   string
+		fixBy  saga.FixBy
+	}{
+		"the user is gone": {func(o workflows.Order, _ *merchants.Merchant) { w.admin(http.MethodDelete, "/v3/users/"+o.UserID, "") }, "user-gone", saga.FixByMerchant},
+		"the user is disabled": {func(o workflows.Order, _ *merchants.Merchant) {
+			w.admin(http.MethodPatch, "/v3/users/"+o.UserID, `{"user":{"enabled":false}}`)
+		}, "user-disabled", saga.FixByOperator},
+		"the merchant is disabled": {func(_ workflows.Order, m *merchants.Merchant) { m.Disable(time.Now()) }, "merchant-disabled", saga.FixByOperator},
+		"the cloud is another":     {func(_ workflows.Order, m *merchants.Merchant) { m.Cloud = "elsewhere" }, "cloud-changed", saga.FixByOperator},
+		"the domain is another":    {func(_ workflows.Order, m *merchants.Merchant) { m.Domain = w.cloud.AddDomain("Other") }, "domain-changed", saga.FixByOperator},
+		"a role is not there":      {func(_ workflows.Order, m *merchants.Merchant) { m.CustomerRoles = []string{"nobody"} }, "configuration-fault", saga.FixByOperator},
+		"the plan is not there":    {func(o workflows.Order, _ *merchants.Merchant) { w.deletePlan(o.PlanID) }, "plan-gone", saga.FixByMerchant},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			w.plan, err = w.billing.CreatePlan(t.Context(), w.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: name})
+			w.ok(err)
+			o, _ := w.order()
+			run := w.compensated(t, o)
+			w.settings.change = func(m *merchants.Merchant) { c.change(o, m) }
+			defer func() { w.settings.change = nil }()
+			successor, err := w.engine.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
+			refused, ok := errors.AsType[*saga.RetryRefusedError](err)
+			if successor != nil || !ok || refused.Code != c.code || refused.FixBy != c.fixBy {
+				t.Errorf("got %v, %#v; want it refused with %s for the %s", successor, err, c.code, c.fixBy)
+			}
+			byKey, err := w.store.RunOfKey(t.Context(), w.merchant.ID, run.Key)
+			w.ok(err)
+			if byKey.ID != run.ID || byKey.RetriedBy != "" {
+				t.Errorf("the key stands for run %s, retried by %q", byKey.ID, byKey.RetriedBy)
+			}
+		})
 	}
 }
 

@@ -10,6 +10,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
+// customerTenant and subscriptionTenant name the two kinds of projects.
+func customerTenant(o *Order) string { return keystone.CustomerTenant(o.CustomerID) }
+
+func subscriptionTenant(o *Order) string { return keystone.SubscriptionTenant(o.SubscriptionID) }
+
 // tenantClaim names a tenant among the effects of all runs.
 func tenantClaim(o *Order, name string) string {
 	return "project " + o.Cloud + "/" + o.DomainID + "/" + name

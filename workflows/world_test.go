@@ -20,7 +20,9 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/engine"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
@@ -37,6 +39,8 @@ type world struct {
 	cloud    *keystonetest.Keystone
 	billing  *billing.Client // without faults
 	identity keystone.Identity
+	settings changedMerchant
+	books    string // the address of BillingStack
 	handover workflows.Handover
 	faults   faults
 	removed  workflowstest.Recorder
@@ -71,6 +75,7 @@ func newWorld(t *testing.T, database string) *world {
 		Subscriptions: records.Subscriptions, Usage: records.Usage,
 	}, func(r *http.Request, err error) { t.Errorf("%s %s: %v", r.Method, r.URL, err) }))
 	t.Cleanup(bs.Close)
+	w.books = bs.URL
 	w.billing, err = billing.New(billing.Config{URL: bs.URL + "/v2", Connections: 16})
 	w.ok(err)
 	faulty, err := billing.New(billing.Config{
@@ -89,7 +94,8 @@ func newWorld(t *testing.T, database string) *world {
 
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return w.identity, nil },
-		Billing:  faulty, Handover: &w.handover, Now: time.Now, Installation: installation,
+		Billing:  faulty, Merchants: &w.settings, Reads: &coalesce.Reads{}, Handover: &w.handover, Now: time.Now, Installation: installation,
+		Defaults: usualDefaults,
 	})
 	w.ok(err)
 	o := engine.Options{
@@ -106,6 +112,38 @@ func newWorld(t *testing.T, database string) *world {
 	w.story.Begin()
 	t.Cleanup(func() { cancel(); <-done; w.check() })
 	return w
+}
+
+// admin has Keystone's administrator make one request.
+func (w *world) admin(method, path, body string) {
+	w.t.Helper()
+	token := w.cloudCall("", http.MethodPost, "/v3/auth/tokens", `{"auth":{"identity":{"methods":["password"],"password":{"user":{
+		"name":"admin","domain":{"id":"default"},"password":"secret"}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}}`)
+	w.cloudCall(token.Get("X-Subject-Token"), method, path, body)
+}
+
+func (w *world) cloudCall(token, method, path, body string) http.Header {
+	w.t.Helper()
+	r := httptest.NewRequestWithContext(w.t.Context(), method, path, strings.NewReader(body))
+	r.Header.Set("X-Auth-Token", token)
+	r.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	if w.cloud.ServeHTTP(answer, r); answer.Code >= http.StatusMultipleChoices {
+		w.t.Fatalf("%s %s: %d %s", method, path, answer.Code, answer.Body)
+	}
+	return answer.Header()
+}
+
+// deletePlan takes the merchant's plan out of the books.
+func (w *world) deletePlan(id string) {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodDelete, w.books+"/v2/merchants/"+w.merchant.ID+"/plans/"+id, nil)
+	w.ok(err)
+	answer, err := (&http.Client{Timeout: upstreamTimeout}).Do(r)
+	w.ok(err)
+	if _ = answer.Body.Close(); answer.StatusCode >= http.StatusMultipleChoices {
+		w.t.Fatalf("deleting the plan: %s", answer.Status)
+	}
 }
 
 // oldCustomer makes a customer and its tenant by hand.
@@ -180,20 +218,58 @@ func (w *world) ok(err error) {
 	}
 }
 
+// usualDefaults are what the orders of the tests would be admitted with.
+var usualDefaults = workflows.Defaults{
+	CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: keystonetest.DefaultDomain,
+}
+
+// knownMerchant is the merchant whose runs there are.
+type knownMerchant string
+
+// changedMerchant is a merchant that was changed after its orders were accepted.
+type changedMerchant struct{ change func(*merchants.Merchant) }
+
+// Merchant implements [workflows.Merchants].
+func (c *changedMerchant) Merchant(ctx context.Context, id string) (merchants.Merchant, error) {
+	m, err := knownMerchant(id).Merchant(ctx, id)
+	if c.change != nil {
+		c.change(&m)
+	}
+	return m, err
+}
+
+// Merchant implements [workflows.Merchants].
+func (k knownMerchant) Merchant(_ context.Context, id string) (merchants.Merchant, error) {
+	if id != string(k) {
+		return merchants.Merchant{}, merchants.ErrNotFound
+	}
+	return merchants.Merchant{ID: id, Cloud: merchants.DefaultCloud}, nil
+}
+
 // order is a usual one, of a new user with an unscoped token.
 func (w *world) order() (workflows.Order, string) {
 	user := w.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
 	return workflows.Order{
-		MerchantID: w.merchant.ID, Cloud: "default", DomainID: keystonetest.DefaultDomain, UserID: user, PlanID: w.plan.ID,
-		NewCustomer:   &workflows.NewCustomer{Name: "Customer", Currency: "eur", Language: "eng"},
-		CustomerRoles: w.roles, SubscriptionRoles: w.roles[:1], CheckedAt: time.Now(),
+		Asked: workflows.Asked{
+			MerchantID:  w.merchant.ID,
+			PlanID:      w.plan.ID,
+			NewCustomer: &workflows.NewCustomer{Name: "Customer", Currency: "eur", Language: "eng"},
+		},
+		Resolved: workflows.Resolved{
+			Cloud:             "default",
+			DomainID:          keystonetest.DefaultDomain,
+			UserID:            user,
+			CustomerRoles:     w.roles,
+			SubscriptionRoles: w.roles[:1],
+			CheckedAt:         time.Now(),
+		},
 	}, w.cloud.IssueToken(user)
 }
 
 // start begins a run of the order.
 func (w *world) start(runID string, o workflows.Order, token string) *saga.Run {
 	w.t.Helper()
-	q := o.Request(runID)
+	q := o.Request(runID, "")
 	q.Key, q.Token, q.TokenExpiresAt = runID, token, time.Now().Add(time.Hour)
 	run, err := w.engine.Start(w.t.Context(), q)
 	w.ok(err)
@@ -206,7 +282,9 @@ func (w *world) until(t *testing.T, runID string, ok func(*saga.Run) bool) *saga
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var last *saga.Run
-	err := w.engine.Watch(ctx, runID, func(r *saga.Run) bool { last = r; return !ok(r) })
+	watcher := w.engine.Watch(runID)
+	defer watcher.Close()
+	err := watcher.See(ctx, nil, func(r *saga.Run) bool { last = r; return !ok(r) })
 	if err != nil {
 		t.Fatalf("waiting: %v; the run: %s", err, describe(last))
 	}
@@ -235,7 +313,11 @@ func (w *world) things(t *testing.T, runID string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, _ := workflows.Order{NewCustomer: &workflows.NewCustomer{}}.Named(runID)
+	o := workflows.Order{
+		Asked: workflows.Asked{
+			NewCustomer: &workflows.NewCustomer{},
+		},
+	}.Named(runID)
 	var all []string
 	if _, err := w.billing.Customer(t.Context(), w.merchant.ID, o.CustomerID); err == nil {
 		all = append(all, "customer")

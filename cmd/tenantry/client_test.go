@@ -105,7 +105,7 @@ func TestSubscribeAndRuns(t *testing.T) {
 		t.Fatalf("again: got %d, %v, %s%s", code, err, out, stderr)
 	}
 
-	code, out, stderr = line(t, h.operator(), "runs", "list", "--customer", *run.Result.CustomerID, "--since", "1h")
+	code, out, stderr = line(t, h.operator(), "runs", "list", "--object", fmt.Sprint("customer:", run.Result["customer_id"]), "--since", "1h")
 	if code != 0 || strings.Count(out, "\n") != 2 || !strings.Contains(out, "\n"+run.ID+"  succeeded  ") {
 		t.Errorf("runs list: got %d, %s%s", code, out, stderr)
 	}
@@ -113,7 +113,7 @@ func TestSubscribeAndRuns(t *testing.T) {
 		t.Errorf("runs list of stuck ones: got %d, %s", code, out)
 	}
 	code, out, _ = line(t, h.env, "runs", "show", run.ID)
-	if code != 0 || !strings.Contains(out, "\nassign-customer-role/bs-admin ") || !strings.Contains(out, *run.Result.SubscriptionTenantID) {
+	if code != 0 || !strings.Contains(out, "\nassign-customer-role/bs-admin ") || !strings.Contains(out, fmt.Sprint(run.Result["subscription_tenant_id"])) {
 		t.Errorf("runs show: got %d, %s", code, out)
 	}
 	if code, out, _ = line(t, h.env, "runs", "show", run.ID, "-f", "yaml"); code != 0 || !strings.Contains(out, "\nstate: succeeded\n") {
@@ -139,10 +139,10 @@ func TestAFailedSubscription(t *testing.T) {
 	if code, _, stderr = h.subscribe(h.env, "--key", "first"); code != exitFailed || !strings.Contains(stderr, "the books are closed") {
 		t.Errorf("again: got %d, %s", code, stderr)
 	}
-	_, out, _ = line(t, h.operator(), "runs", "list", "-f", "json")
+	_, out, stderr = line(t, h.operator(), "runs", "list", "-f", "json")
 	var list client.RunList
 	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Runs) != 1 {
-		t.Fatalf("got %v, %s, want one run", err, out)
+		t.Fatalf("got %v, %s%s, want one run", err, out, stderr)
 	}
 	id := list.Runs[0].ID
 	if code, _, _ = line(t, h.operator(), "runs", "watch", id); code != exitFailed {

@@ -143,7 +143,7 @@ func problemError(status int, body []byte) error {
 	text.WriteString("\n  (" + p.RequestID + ")")
 	code := exitUnreachable
 	switch {
-	case strings.HasSuffix(p.Type, "/subscription-failed"):
+	case strings.HasSuffix(p.Type, "/run-compensated"):
 		code = exitFailed
 	case status < http.StatusInternalServerError:
 		code = exitRefused

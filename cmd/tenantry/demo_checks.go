@@ -27,11 +27,11 @@ func (t *story) check(ok bool, format string, args ...any) error {
 
 // everythingIsThere reads Keystone and BillingStack back.
 func (t *story) everythingIsThere(ctx context.Context, run client.Run, user, scoped string) error {
-	customer, err := t.billing.Customer(ctx, t.merchant.ID, valueOf(run.Result.CustomerID))
+	customer, err := t.billing.Customer(ctx, t.merchant.ID, idOf(run, "customer_id"))
 	if err != nil {
 		return err
 	}
-	subscribed, err := t.billing.Subscription(ctx, t.merchant.ID, valueOf(run.Result.SubscriptionID))
+	subscribed, err := t.billing.Subscription(ctx, t.merchant.ID, idOf(run, "subscription_id"))
 	if err != nil {
 		return err
 	}
@@ -103,8 +103,8 @@ func (t *story) oneOfEach(ctx context.Context, run client.Run) error {
 
 // nothingIsLeft checks that a compensated run has removed all that it made.
 func (t *story) nothingIsLeft(ctx context.Context, run client.Run, user string) error {
-	_, customer := t.billing.Customer(ctx, t.merchant.ID, valueOf(run.Result.CustomerID))
-	_, subscribed := t.billing.Subscription(ctx, t.merchant.ID, valueOf(run.Result.SubscriptionID))
+	_, customer := t.billing.Customer(ctx, t.merchant.ID, idOf(run, "customer_id"))
+	_, subscribed := t.billing.Subscription(ctx, t.merchant.ID, idOf(run, "subscription_id"))
 	tenants, err := t.count(ctx, "projects", url.Values{"tags": {keystone.RunTag(run.ID)}})
 	if err != nil {
 		return err
@@ -146,4 +146,10 @@ func (t *story) count(ctx context.Context, collection string, where url.Values) 
 	}
 	all, _ := answer[collection].([]any)
 	return len(all), nil
+}
+
+// idOf is an id among what a run shows as its result; empty if it is not known.
+func idOf(run client.Run, name string) string {
+	id, _ := run.Result[name].(string)
+	return id
 }

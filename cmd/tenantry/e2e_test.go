@@ -305,7 +305,7 @@ func (s *site) whole(r run, user string) (customer project) {
 		s.t.Errorf("the subscription's resource is %q, want %q", subscriptions[0].ResourceID, subscription.ID)
 	}
 	want := map[string]string{
-		"customer_id": customers[0].ID, "customer_tenant_id": customer.ID,
+		"plan_id": s.plan.ID, "customer_id": customers[0].ID, "customer_tenant_id": customer.ID,
 		"subscription_id": subscriptions[0].ID, "subscription_tenant_id": subscription.ID,
 	}
 	if fmt.Sprint(r.Result) != fmt.Sprint(want) {

@@ -17,16 +17,14 @@ func (p *program) runs() *cobra.Command {
 		p.action("skip", "Skip an optional step, or the undo of any"),
 		p.action("compensate", "Undo what the run has done"),
 		p.action("hold", "Stop the run before its next step"),
-		p.action("cancel", "Call the subscription off: undo what the run has done"))
+		p.action("cancel", "Call the order off: undo what the run has done"))
 }
 
 func (p *program) runsList() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List runs, youngest first", Long: "Lists runs, youngest first.\n\n" + connectHelp, Args: exactly()}
 	flags := c.Flags()
 	merchant := flags.String("merchant", "", "only this merchant's")
-	customer := flags.String("customer", "", "only those that made or used this customer")
-	subscription := flags.String("subscription", "", "only those that made this subscription")
-	project := flags.String("project", "", "only those that made or used this tenant")
+	objects := flags.StringArray("object", nil, "only runs that made or used this object: KIND:ID, such as customer:9b35… or project:4f1a…; may be repeated")
 	user := flags.String("user", "", "only this user's")
 	state := flags.String("state", "", "only those in this state")
 	workflow := flags.String("workflow", "", "only those of this workflow")
@@ -43,8 +41,11 @@ func (p *program) runsList() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if len(*objects) == 0 {
+			objects = nil
+		}
 		answer, err := s.ListRunsWithResponse(cmd.Context(), &client.ListRunsParams{
-			Merchant: some(*merchant), Customer: some(*customer), Subscription: some(*subscription), Project: some(*project),
+			Merchant: some(*merchant), Object: objects,
 			User: some(*user), State: some(client.RunState(*state)), Workflow: some(*workflow), Since: from,
 			Limit: some(*limit), Marker: some(*marker),
 		})

@@ -2,18 +2,21 @@ package main
 
 import (
 	"io"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
 func runsTable(w io.Writer, runs []client.Run) {
-	row(w, "RUN", "STATE", "ACCEPTED", "CUSTOMER", "REASON")
+	row(w, "RUN", "STATE", "ACCEPTED", "WORKFLOW", "REASON")
 	for _, r := range runs {
 		reason := "-"
 		if r.Reason != nil {
 			reason = cut(reasonText(*r.Reason), 60)
 		}
-		row(w, r.ID, r.State, r.CreatedAt.Format(timeLayout), or(r.Result.CustomerID), reason)
+		row(w, r.ID, r.State, r.CreatedAt.Format(timeLayout), r.Workflow, reason)
 	}
 }
 
@@ -22,7 +25,6 @@ func runTable(w io.Writer, r client.Run) {
 	row(w, "workflow", r.Workflow)
 	row(w, "merchant", r.MerchantID)
 	row(w, "user", or(r.UserID))
-	row(w, "plan", or(r.PlanID))
 	row(w, "accepted", r.CreatedAt.Format(timeLayout))
 	resultTable(w, r)
 	if r.Reason != nil {
@@ -46,13 +48,12 @@ func runTable(w io.Writer, r client.Run) {
 	}
 }
 
-// resultTable shows what has come of a run.
+// resultTable shows what has come of a run: what its workflow tells, by name.
 func resultTable(w io.Writer, r client.Run) {
 	row(w, "state", r.State)
-	row(w, "customer", or(r.Result.CustomerID))
-	row(w, "customer tenant", or(r.Result.CustomerTenantID))
-	row(w, "subscription", or(r.Result.SubscriptionID))
-	row(w, "subscription tenant", or(r.Result.SubscriptionTenantID))
+	for _, name := range slices.Sorted(maps.Keys(r.Result)) {
+		row(w, strings.ReplaceAll(strings.TrimSuffix(name, "_id"), "_", " "), r.Result[name])
+	}
 }
 
 // or gives the text that p points at, or a dash.

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
-	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
@@ -54,10 +54,12 @@ func wire(p parts) (*engine.Engine, http.Handler, error) {
 	toBilling.TryBy(bill.Ping)
 	var handover workflows.Handover
 	clock := engine.NewClock(time.Now)
-	definitions, err := workflows.All(workflows.Deps{
-		Identity: identities.identity, Billing: bill, Handover: &handover,
-		Now: clock.Now, Installation: p.installation,
-	})
+	deps := workflows.Deps{
+		Identity: identities.identity, Billing: bill, Merchants: p.store.Merchants(), Reads: &coalesce.Reads{}, Handover: &handover,
+		Now: clock.Now, NewID: newID, Installation: p.installation,
+		Defaults: workflows.Defaults{CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain},
+	}
+	definitions, err := workflows.All(deps)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,12 +69,9 @@ func wire(p parts) (*engine.Engine, http.Handler, error) {
 		OnEvent: logEvent(p.log), OnFault: func(err error) { p.log.Error().Err(err).Msg("engine") },
 	})
 	handler, err := api.New(api.Options{
-		Engine: runs, Merchants: p.store.Merchants(), Identity: identities.identity, Billing: bill, NewRun: newRun,
-		NewID: newID, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: &handover,
-		Defaults: api.Defaults{
-			CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain,
-			MaxLiveRuns: p.MaxLiveRuns,
-		},
+		Runs: runs, Starter: runs, Actions: runs, Admit: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: bill,
+		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: &handover,
+		MaxLiveRuns: p.MaxLiveRuns,
 		KeystoneURL: usual.URL, TLS: p.TLSCert != "", Version: version, Log: p.log,
 		Ready: []api.Check{
 			{Name: "database", Ask: p.store.Ping},
@@ -91,25 +90,6 @@ func ping(ctx context.Context, identity func(string) (keystone.Identity, error))
 		return err
 	}
 	return usual.Ping(ctx)
-}
-
-// newRun makes a run of subscribe out of an admitted order.
-func newRun(s api.Subscription) saga.Request {
-	o := workflows.Order{
-		MerchantID: s.Merchant.ID, Cloud: s.Merchant.Cloud, DomainID: s.DomainID, UserID: s.UserID, PlanID: s.PlanID,
-		CustomerID: s.CustomerID, CustomerRoles: s.CustomerRoles, SubscriptionRoles: s.SubscriptionRoles,
-		PaymentMethodID: s.PaymentMethodID, BillingDay: s.BillingDay, AddUser: s.AddUser, AdoptUnmarked: s.AdoptUnmarked,
-		CheckedAt: s.CheckedAt,
-	}
-	if s.CustomerID == "" {
-		o.NewCustomer = &workflows.NewCustomer{
-			Name: s.Customer.Name, Currency: s.Customer.Currency, Language: s.Customer.Language,
-		}
-	}
-	q := o.Request(s.RunID)
-	q.Key, q.Fingerprint, q.Who, q.OnFailure = s.Key, s.Fingerprint, s.Who, s.OnFailure
-	q.Token, q.TokenExpiresAt = s.Token.Reveal(), s.TokenExpiresAt
-	return q
 }
 
 // embedded is the BillingStack of a service that is told of no other.

@@ -60,14 +60,14 @@ func (s *server) ask(c echo.Context, v saga.Action) error {
 	}
 	v.Who = callerOf(c).String()
 	ctx := c.Request().Context()
-	successor, err := s.Engine.Act(ctx, v)
+	successor, err := s.Actions.Act(ctx, v)
 	if err != nil {
 		return err
 	}
 	if successor != nil {
 		v.RunID = successor.ID
 	}
-	if run, err = s.Engine.Store.Run(ctx, v.RunID); err != nil {
+	if run, err = s.Runs.Run(ctx, v.RunID); err != nil {
 		return err
 	}
 	c.Response().Header().Set(echo.HeaderLocation, runPath(run.ID))

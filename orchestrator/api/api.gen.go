@@ -4,7 +4,6 @@
 package api
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -513,6 +512,9 @@ type Object struct {
 // ObjectOrigin Made by the run, or found and never removed by it.
 type ObjectOrigin string
 
+// ObjectRef KIND:ID of an object upstream.
+type ObjectRef = string
+
 // OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
 type OnFailure string
 
@@ -607,14 +609,8 @@ type Reason struct {
 // ReasonKind defines model for Reason.Kind.
 type ReasonKind string
 
-// Result What the workflow gives; of subscribe the four ids, each as soon as it is known.
-type Result struct {
-	CustomerID           *string                `json:"customer_id,omitempty"`
-	CustomerTenantID     *string                `json:"customer_tenant_id,omitempty"`
-	SubscriptionID       *string                `json:"subscription_id,omitempty"`
-	SubscriptionTenantID *string                `json:"subscription_tenant_id,omitempty"`
-	AdditionalProperties map[string]interface{} `json:"-"`
-}
+// Result What the workflow shows of its run, each value as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+type Result map[string]interface{}
 
 // Roles Names of Keystone roles.
 type Roles = []string
@@ -636,12 +632,11 @@ type Run struct {
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
 	Objects    []Object     `json:"objects"`
-	PlanID     *string      `json:"plan_id,omitempty"`
 
 	// Reason Why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result What the workflow gives; of subscribe the four ids, each as soon as it is known.
+	// Result What the workflow shows of its run, each value as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this one.
@@ -654,7 +649,7 @@ type Run struct {
 	UpdatedAt time.Time `json:"updated_at"`
 	UserID    *string   `json:"user_id,omitempty"`
 
-	// WaitsFor The run about the same customer that goes first.
+	// WaitsFor The run about the same subject that goes first.
 	WaitsFor *string `json:"waits_for,omitempty"`
 	Workflow string  `json:"workflow"`
 }
@@ -811,14 +806,8 @@ type ListRunsParams struct {
 	// Merchant Only this merchant's.
 	Merchant *UUID `form:"merchant,omitempty" json:"merchant,omitempty"`
 
-	// Customer Only those that made or used this customer.
-	Customer *UUID `form:"customer,omitempty" json:"customer,omitempty"`
-
-	// Subscription Only those that made this subscription.
-	Subscription *UUID `form:"subscription,omitempty" json:"subscription,omitempty"`
-
-	// Project Only those that made or used this tenant.
-	Project *KeystoneID `form:"project,omitempty" json:"project,omitempty"`
+	// Object Only runs that made or used this object, as KIND:ID, where the kind is one that runs show in objects, such as customer, subscription or project. Repeat it to ask for runs that made or used all of several.
+	Object *[]ObjectRef `form:"object,omitempty" json:"object,omitempty"`
 
 	// User Only this user's.
 	User *KeystoneID `form:"user,omitempty" json:"user,omitempty"`
@@ -877,119 +866,6 @@ type RetryRunJSONRequestBody = ActionRequest
 
 // SkipStepJSONRequestBody defines body for SkipStep for application/json ContentType.
 type SkipStepJSONRequestBody = SkipRequest
-
-// Getter for additional properties for Result. Returns the specified
-// element and whether it was found
-func (a Result) Get(fieldName string) (value interface{}, found bool) {
-	if a.AdditionalProperties != nil {
-		value, found = a.AdditionalProperties[fieldName]
-	}
-	return
-}
-
-// Setter for additional properties for Result
-func (a *Result) Set(fieldName string, value interface{}) {
-	if a.AdditionalProperties == nil {
-		a.AdditionalProperties = make(map[string]interface{})
-	}
-	a.AdditionalProperties[fieldName] = value
-}
-
-// Override default JSON handling for Result to handle AdditionalProperties
-func (a *Result) UnmarshalJSON(b []byte) error {
-	object := make(map[string]json.RawMessage)
-	err := json.Unmarshal(b, &object)
-	if err != nil {
-		return err
-	}
-
-	if raw, found := object["customer_id"]; found {
-		err = json.Unmarshal(raw, &a.CustomerID)
-		if err != nil {
-			return fmt.Errorf("error reading 'customer_id': %w", err)
-		}
-		delete(object, "customer_id")
-	}
-
-	if raw, found := object["customer_tenant_id"]; found {
-		err = json.Unmarshal(raw, &a.CustomerTenantID)
-		if err != nil {
-			return fmt.Errorf("error reading 'customer_tenant_id': %w", err)
-		}
-		delete(object, "customer_tenant_id")
-	}
-
-	if raw, found := object["subscription_id"]; found {
-		err = json.Unmarshal(raw, &a.SubscriptionID)
-		if err != nil {
-			return fmt.Errorf("error reading 'subscription_id': %w", err)
-		}
-		delete(object, "subscription_id")
-	}
-
-	if raw, found := object["subscription_tenant_id"]; found {
-		err = json.Unmarshal(raw, &a.SubscriptionTenantID)
-		if err != nil {
-			return fmt.Errorf("error reading 'subscription_tenant_id': %w", err)
-		}
-		delete(object, "subscription_tenant_id")
-	}
-
-	if len(object) != 0 {
-		a.AdditionalProperties = make(map[string]interface{})
-		for fieldName, fieldBuf := range object {
-			var fieldVal interface{}
-			err := json.Unmarshal(fieldBuf, &fieldVal)
-			if err != nil {
-				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
-			}
-			a.AdditionalProperties[fieldName] = fieldVal
-		}
-	}
-	return nil
-}
-
-// Override default JSON handling for Result to handle AdditionalProperties
-func (a Result) MarshalJSON() ([]byte, error) {
-	var err error
-	object := make(map[string]json.RawMessage)
-
-	if a.CustomerID != nil {
-		object["customer_id"], err = json.Marshal(a.CustomerID)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'customer_id': %w", err)
-		}
-	}
-
-	if a.CustomerTenantID != nil {
-		object["customer_tenant_id"], err = json.Marshal(a.CustomerTenantID)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'customer_tenant_id': %w", err)
-		}
-	}
-
-	if a.SubscriptionID != nil {
-		object["subscription_id"], err = json.Marshal(a.SubscriptionID)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'subscription_id': %w", err)
-		}
-	}
-
-	if a.SubscriptionTenantID != nil {
-		object["subscription_tenant_id"], err = json.Marshal(a.SubscriptionTenantID)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'subscription_tenant_id': %w", err)
-		}
-	}
-
-	for fieldName, field := range a.AdditionalProperties {
-		object[fieldName], err = json.Marshal(field)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
-		}
-	}
-	return json.Marshal(object)
-}
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1321,25 +1197,11 @@ func (w *ServerInterfaceWrapper) ListRuns(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant: %s", err))
 	}
 
-	// ------------- Optional query parameter "customer" -------------
+	// ------------- Optional query parameter "object" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "customer", ctx.QueryParams(), &params.Customer, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object", ctx.QueryParams(), &params.Object, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
 	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter customer: %s", err))
-	}
-
-	// ------------- Optional query parameter "subscription" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "subscription", ctx.QueryParams(), &params.Subscription, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription: %s", err))
-	}
-
-	// ------------- Optional query parameter "project" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "project", ctx.QueryParams(), &params.Project, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project: %s", err))
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter object: %s", err))
 	}
 
 	// ------------- Optional query parameter "user" -------------

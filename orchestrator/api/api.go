@@ -11,31 +11,34 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
-	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
+	"github.com/tenantry/tenantry/workflows"
 )
 
 // Options is what the API is made of. All of it is required but Admissions, ScopedTokens, Ready and
 // KeystoneURL.
 type Options struct {
-	Engine    *engine.Engine
+	Runs    saga.Reader
+	Starter saga.Starter
+	Actions saga.Actions
+	// Admit checks what orders ask for.
+	Admit     workflows.Deps
 	Merchants merchants.Store
 	Identity  func(cloud string) (keystone.Identity, error)
 	Billing   Billing
-	NewRun    func(Subscription) saga.Request // turns an admitted order into a run
-	NewID     func() string                   // uuid v7
-	Random    io.Reader                       // for API keys: crypto/rand.Reader
-	Defaults  Defaults
-	AdminRole string // an operator's, in Keystone
+	Now       func() time.Time
+	Random    io.Reader // for API keys: crypto/rand.Reader
+	AdminRole string    // an operator's, in Keystone
 
-	// Admissions is how many orders are checked and accepted at once; more are refused. Four times as many may wait for
-	// their runs; who comes then does not wait. 0 is 256.
-	Admissions int
+	// Admissions limits the orders that are checked and accepted at once; zero means 256. Four times as many requests may wait
+	// for their runs; further ones are answered without waiting.
+	Admissions  int
+	MaxLiveRuns int // how many runs of a merchant may not have ended, for more to be accepted; a merchant may have its own
 
 	ScopedTokens ScopedTokens
 	KeystoneURL  string // where a caller gets tokens, for WWW-Authenticate
@@ -45,22 +48,10 @@ type Options struct {
 	Log          zerolog.Logger
 }
 
-// Defaults are what holds for a merchant that says nothing else.
-type Defaults struct {
-	CustomerRoles     []string
-	SubscriptionRoles []string
-	Domain            string // name or id
-	MaxLiveRuns       int    // how many runs of a merchant may not have ended, for more to be accepted
-}
-
 // Billing is what is read of BillingStack. Each call answers for one merchant: what is another's is billing.ErrNotFound.
 type Billing interface {
 	Merchant(ctx context.Context, id string) (billing.Merchant, error)
-	Currency(ctx context.Context, name string) (billing.Currency, error)
-	Language(ctx context.Context, name string) (billing.Language, error)
 	Plans(ctx context.Context, merchantID string) ([]billing.Plan, error)
-	Plan(ctx context.Context, merchantID, id string) (billing.Plan, error)
-	Customer(ctx context.Context, merchantID, id string) (billing.Customer, error)
 	Subscriptions(ctx context.Context, merchantID string) ([]billing.Subscription, error)
 	SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]billing.Subscription, error)
 	Subscription(ctx context.Context, merchantID, id string) (billing.Subscription, error)
@@ -84,8 +75,8 @@ type server struct {
 	Options
 	document *document
 	docs     func() (*docs, error) // made when they are first read
-	reads    singleflight.Group    // equal reads of upstreams that are under way
-	tokens   tokenCache            // of operators
+	reads    coalesce.Reads
+	tokens   tokenCache // of operators
 
 	admissions, waiting places
 	quotas              quotas
@@ -116,4 +107,4 @@ func New(o Options) (http.Handler, error) {
 	return e, nil
 }
 
-func (s *server) now() time.Time { return s.Engine.Clock.Now() }
+func (s *server) now() time.Time { return s.Now() }

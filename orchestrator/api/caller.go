@@ -11,6 +11,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
 // The security schemes of the document.
@@ -133,7 +134,7 @@ func (s *server) operator(r *http.Request, tokens []string) (caller, error) {
 		if err != nil {
 			return keystone.Token{}, err
 		}
-		return shared(r.Context(), &s.reads, "token "+digest(tokens[0]), identity.ValidateToken, tokens[0])
+		return coalesce.Read(r.Context(), &s.reads, "token "+digest(tokens[0]), identity.ValidateToken, tokens[0])
 	})
 	switch {
 	case errors.Is(err, keystone.ErrTokenInvalid):

@@ -101,6 +101,8 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 				switch {
 				case schema == nil:
 					fault = "there is no such parameter"
+				case schema.Type.Is(openapi3.TypeArray):
+					fault = wrongList(schema, values)
 				case len(values) != 1:
 					fault = "it is given more than once"
 				default:
@@ -130,6 +132,19 @@ func nothing(parameter string) error {
 		return refuse(runNotFound, "there is no such run")
 	}
 	return refuse(routeNotFound, "there is no such path")
+}
+
+// wrongList says what is wrong with a query parameter that may be repeated; empty if nothing.
+func wrongList(schema *openapi3.Schema, values []string) string {
+	if limit := schema.MaxItems; limit != nil && uint64(len(values)) > *limit {
+		return fmt.Sprintf("it is given more than %d times", *limit)
+	}
+	for _, value := range values {
+		if fault := wrong(schema.Items.Value, value); fault != "" {
+			return fault
+		}
+	}
+	return ""
 }
 
 // wrong says what a query parameter's value lacks; empty if nothing.

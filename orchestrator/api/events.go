@@ -34,7 +34,7 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 	if p.Limit != nil {
 		limit = *p.Limit
 	}
-	events, err := s.Engine.Store.Events(c.Request().Context(), runID, after, limit+1)
+	events, err := s.Runs.Events(c.Request().Context(), runID, after, limit+1)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	changes := make(chan *saga.Run)
 	watching := make(chan error, 1)
 	go func() {
-		watching <- s.Engine.Watch(ctx, run.ID, func(now *saga.Run) bool {
+		watching <- s.watch(ctx, run.ID, func(now *saga.Run) bool {
 			select {
 			case changes <- now:
 				return !over(now)
@@ -99,7 +99,7 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 // sendAfter sends what is stored after the event of that seq and tells the last that was sent.
 func (s *server) sendAfter(ctx context.Context, out *eventStream, runID string, after int64) (int64, error) {
 	for {
-		events, err := s.Engine.Store.Events(ctx, runID, after, defaultEvents)
+		events, err := s.Runs.Events(ctx, runID, after, defaultEvents)
 		if err != nil {
 			return after, err
 		}

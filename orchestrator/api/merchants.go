@@ -134,7 +134,7 @@ func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
 	if err != nil {
 		return invalid(InvalidParam{Pointer: some("/cloud"), Detail: "there is no such cloud"})
 	}
-	_, err = identity.Domain(ctx, cmp.Or(m.Domain, s.Defaults.Domain))
+	_, err = identity.Domain(ctx, cmp.Or(m.Domain, s.Admit.Defaults.Domain))
 	if err = unresolved("/domain", err); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func admitted(c echo.Context) {
 // endsIn is in what time the run has ended at the measured pace, a second to a minute; nil is one that would be accepted
 // now. Nobody knows before any has ended: then it is the given time.
 func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
-	in, ok := s.Engine.EndsIn(run)
+	in, ok := s.Runs.EndsIn(run)
 	if !ok {
 		return unmeasured
 	}
@@ -98,9 +98,9 @@ const livePolicy = "live-runs"
 // called when the run is stored or refused. One replica never accepts more than the limit; orders that several accept at
 // the same moment may get past it.
 func (s *server) withinQuota(c echo.Context, m merchants.Merchant) (leave func(), err error) {
-	limit := cmp.Or(m.MaxLiveRuns, s.Defaults.MaxLiveRuns)
+	limit := cmp.Or(m.MaxLiveRuns, s.MaxLiveRuns)
 	before, leave := s.quotas.enter(m.ID) // before the runs: one that is stored meanwhile is counted twice, not left out
-	live, err := s.Engine.Store.LiveRuns(c.Request().Context(), m.ID)
+	live, err := s.Runs.LiveRuns(c.Request().Context(), m.ID)
 	if err != nil {
 		leave()
 		return nil, err

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
@@ -78,7 +78,7 @@ func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
 }
 
 func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
-	w := newWorld(t, func(o *api.Options) { o.Defaults.MaxLiveRuns = 5 })
+	w := newWorld(t, func(o *api.Options) { o.MaxLiveRuns = 5 })
 	w.steps.close()
 	var all sync.WaitGroup
 	for i := range 40 {
@@ -97,22 +97,28 @@ func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
 	}
 }
 
-// heldPlans is a BillingStack whose plans are read once it is let.
-type heldPlans struct {
-	api.Billing
+// heldTokens is a Keystone whose tokens are validated once it is let.
+type heldTokens struct {
+	keystone.Identity
 	next chan struct{}
 }
 
-func (h *heldPlans) Plan(ctx context.Context, merchantID, id string) (billing.Plan, error) {
+func (h *heldTokens) ValidateToken(ctx context.Context, token string) (keystone.Token, error) {
 	<-h.next
-	return h.Billing.Plan(ctx, merchantID, id)
+	return h.Identity.ValidateToken(ctx, token)
 }
 
 func TestMoreOrdersThanAreAdmittedAtOnceAreNotEvenRead(t *testing.T) {
 	const admissions, more = 4, 200
-	held := &heldPlans{next: make(chan struct{})}
+	held := &heldTokens{next: make(chan struct{})}
 	w := newWorld(t, func(o *api.Options) {
-		held.Billing, o.Billing, o.Admissions = o.Billing, held, admissions
+		identity := o.Admit.Identity
+		o.Admissions = admissions
+		o.Admit.Identity = func(cloud string) (keystone.Identity, error) {
+			var err error
+			held.Identity, err = identity(cloud)
+			return held, err
+		}
 	})
 	var bodies atomic.Int32
 	send := func(key string) *httptest.ResponseRecorder {

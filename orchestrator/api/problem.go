@@ -19,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/workflows"
 )
 
 // problemError is an answer other than the one that was asked for.
@@ -62,6 +63,14 @@ func problem(err error) *problemError {
 	if e, ok := errors.AsType[*saga.RefusedError](err); ok {
 		return refuse(actionRefused, "%s", e.Why)
 	}
+	if e, ok := errors.AsType[*saga.RetryRefusedError](err); ok {
+		r := refuse(retryRefused, "%s", e.Detail)
+		r.code, r.fixBy = e.Code, FixBy(e.FixBy)
+		return r
+	}
+	if e, ok := errors.AsType[*workflows.AdmissionError](err); ok {
+		return notAdmitted(e)
+	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return routing(e)
 	}
@@ -85,6 +94,20 @@ func problem(err error) *problemError {
 		}
 	}
 	return &problemError{kind: internalError, detail: "the log tells more under this request id", cause: err}
+}
+
+// notAdmitted turns what admission refuses into an answer. Its codes are names of problem types.
+func notAdmitted(e *workflows.AdmissionError) *problemError {
+	all := kinds()
+	i := slices.IndexFunc(all, func(k kind) bool { return k.name == e.Code })
+	if i < 0 {
+		return &problemError{kind: internalError, detail: "the log tells more under this request id", cause: e}
+	}
+	r := &problemError{kind: all[i], detail: e.Detail, cause: e.Err}
+	for _, p := range e.Params {
+		r.params = append(r.params, InvalidParam{Pointer: &p.Pointer, Detail: p.Detail})
+	}
+	return r
 }
 
 // cutOff tells of a connection that is not there or broke, and of a PostgreSQL that is out of order: it shuts down, starts, or has

@@ -104,10 +104,15 @@ var (
 		"Allow names the methods.", false, FixByMerchant,
 	}
 
-	subscriptionFailed = kind{
-		"subscription-failed", http.StatusConflict, "The subscription failed and was taken back",
+	runCompensated = kind{
+		"run-compensated", http.StatusConflict, "The order failed and was compensated",
 		"detail and code tell why, instance is the run. The key stands for this run: order again with a new one, or ask an" +
 			" operator to retry the run.", false, FixByOperator,
+	}
+	retryRefused = kind{
+		"retry-refused", http.StatusConflict, "The request cannot be accepted once more",
+		"code, detail and fix_by say what has changed since and who can fix it. Nothing was changed: the key still stands for the" +
+			" compensated run.", false, FixByOperator,
 	}
 	actionRefused = kind{
 		"action-refused", http.StatusConflict, "The run's state does not allow it",
@@ -168,7 +173,7 @@ func kinds() []kind {
 		credentialsRequired, credentialsInvalid, operatorTokenInvalid, userTokenInvalid,
 		tlsRequired, merchantDisabled, userDomainForeign, tokenDelegated, userNotOfCustomer, forbidden,
 		routeNotFound, merchantNotFound, runNotFound, subscriptionNotFound, methodNotAllowed,
-		subscriptionFailed, actionRefused, merchantExists, preconditionFailed, bodyTooLarge, contentTypeUnsupported, keyReused,
+		runCompensated, retryRefused, actionRefused, merchantExists, preconditionFailed, bodyTooLarge, contentTypeUnsupported, keyReused,
 		quotaExceeded, internalError, upstreamUnavailable, configurationFault, overloaded, outcomeUnknown,
 	}
 }

@@ -253,7 +253,7 @@ func TestUpstreamsOutOfOrder(t *testing.T) {
 func TestLentTokens(t *testing.T) {
 	w := newWorld(t, func(o *api.Options) {
 		real := o.Identity
-		o.Identity = func(cloud string) (keystone.Identity, error) {
+		o.Admit.Identity = func(cloud string) (keystone.Identity, error) {
 			identity, err := real(cloud)
 			return lent{identity}, err
 		}

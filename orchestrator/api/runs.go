@@ -23,8 +23,8 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 		limit = *p.Limit
 	}
 	filter := saga.Filter{
-		Merchant: valueOf(p.Merchant), Workflow: valueOf(p.Workflow), User: valueOf(p.User), Customer: valueOf(p.Customer),
-		Subscription: valueOf(p.Subscription), Project: valueOf(p.Project), State: saga.RunState(valueOf(p.State)),
+		Merchant: valueOf(p.Merchant), Workflow: valueOf(p.Workflow), User: valueOf(p.User), Objects: objectRefs(valueOf(p.Object)),
+		State: saga.RunState(valueOf(p.State)),
 		Since: valueOf(p.Since), Before: valueOf(p.Marker), Limit: limit + 1,
 	}
 	page := RunList{Runs: []Run{}, Links: Links{{Rel: "self", Href: c.Request().URL.RequestURI()}}}
@@ -34,7 +34,7 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 		}
 		filter.Merchant = own.ID
 	}
-	runs, err := s.Engine.Store.Runs(c.Request().Context(), filter)
+	runs, err := s.Runs.Runs(c.Request().Context(), filter)
 	if err != nil {
 		return err
 	}
@@ -49,6 +49,22 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 	return answerJSON(c, http.StatusOK, page)
 }
 
+// objectRefs reads KIND:ID, whose form is checked already.
+func objectRefs(texts []string) (refs []saga.ObjectRef) {
+	for _, text := range texts {
+		kind, id, _ := strings.Cut(text, ":")
+		refs = append(refs, saga.ObjectRef{Kind: kind, ID: id})
+	}
+	return refs
+}
+
+// watch calls see with the run as it stands and after each change: see saga.Watcher.
+func (s *server) watch(ctx context.Context, runID string, see func(*saga.Run) bool) error {
+	w := s.Runs.Watch(runID)
+	defer w.Close()
+	return w.See(ctx, nil, see)
+}
+
 // GetRun shows a run, maybe after waiting for a change.
 func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	run, err := s.seen(c, runID)
@@ -60,7 +76,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	if wait := time.Duration(valueOf(p.Wait)) * time.Second; wait > 0 {
 		waiting, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
-		err := s.Engine.Watch(waiting, runID, func(now *saga.Run) bool {
+		err := s.watch(waiting, runID, func(now *saga.Run) bool {
 			if len(known) > 0 {
 				return matches(known, tag(now))
 			}
@@ -69,7 +85,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 		if err != nil && waiting.Err() == nil {
 			return err
 		}
-		if run, err = s.Engine.Store.Run(ctx, runID); err != nil {
+		if run, err = s.Runs.Run(ctx, runID); err != nil {
 			return err
 		}
 	}
@@ -86,7 +102,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 
 // seen reads a run that the caller may see.
 func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
-	run, err := s.Engine.Store.Run(c.Request().Context(), runID)
+	run, err := s.Runs.Run(c.Request().Context(), runID)
 	if err != nil {
 		return nil, err
 	}

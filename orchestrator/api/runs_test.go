@@ -112,7 +112,7 @@ func TestListingRuns(t *testing.T) {
 	newestFirst := []string{other, paths[2], paths[1], paths[0]}
 	mine := newestFirst[1:]
 	operator := func(query string) request { return request{path: "/v1/runs" + query, operator: w.operatorToken} }
-	subscription := read[api.Run](t, w.call(w.get(paths[1]))).Result.SubscriptionID
+	subscription := idOf(read[api.Run](t, w.call(w.get(paths[1]))), "subscription_id")
 	for _, c := range []struct {
 		name string
 		q    request
@@ -128,7 +128,9 @@ func TestListingRuns(t *testing.T) {
 		{"of a user", operator("?user=" + w.user), newestFirst},
 		{"of nobody", operator("?user=nobody"), nil},
 		{"of a workflow", operator("?workflow=unsubscribe"), nil},
-		{"of a subscription", operator("?subscription=" + text(subscription)), []string{paths[1]}},
+		{"of a subscription", operator("?object=subscription:" + subscription), []string{paths[1]}},
+		{"of two objects", operator("?object=subscription:" + subscription + "&object=customer:" + idOf(read[api.Run](t, w.call(w.get(paths[1]))), "customer_id")), []string{paths[1]}},
+		{"of no such object", operator("?object=project:none"), nil},
 		{"since the future", operator("?since=2999-01-01T00:00:00Z"), nil},
 		{"since the past", operator("?since=" + url.QueryEscape("2000-01-01T00:00:00+01:00")), newestFirst},
 		{"after a marker", operator("?marker=" + strings.TrimPrefix(paths[1], "/v1/runs/")), []string{paths[0]}},
@@ -141,7 +143,7 @@ func TestListingRuns(t *testing.T) {
 	}
 	for query, parameter := range map[string]string{
 		"?limit=0": "limit", "?limit=201": "limit", "?limit=x": "limit", "?limit=1&limit=2": "limit", "?state=gone": "state",
-		"?marker=x": "marker", "?since=yesterday": "since", "?user=%00": "user", "?colour=red": "colour", "?merchant=": "merchant",
+		"?marker=x": "marker", "?object=customer": "object", "?object=customer:": "object", "?object=Customer:x": "object", "?object=customer:%00": "object", "?since=yesterday": "since", "?user=%00": "user", "?colour=red": "colour", "?merchant=": "merchant",
 		"?since=2026-02-30T00:00:00Z": "since", "?state=running;merchant=x": "", "?state=running&merchant=%zz": "",
 	} {
 		got := w.call(operator(query))

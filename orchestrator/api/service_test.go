@@ -92,7 +92,7 @@ func TestVersionsAndPages(t *testing.T) {
 
 func TestPanicsAreAnswered(t *testing.T) {
 	w := newWorld(t, func(o *api.Options) {
-		o.Identity = func(string) (keystone.Identity, error) { panic("the canary of a panic") }
+		o.Admit.Identity = func(string) (keystone.Identity, error) { panic("the canary of a panic") }
 	})
 	got := w.call(w.order("k"))
 	if got.status != http.StatusInternalServerError || strings.Contains(got.body, "canary") {

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/google/uuid"
-
 	"github.com/tenantry/tenantry/billing"
-	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/workflows"
 )
 
 // standIn is a short workflow in the place of the real one: a customer, a token that is handed over, a subscription. It
@@ -22,19 +20,10 @@ type standIn struct {
 	mu    sync.Mutex
 	gate  chan struct{} // where it is set, the subscription waits for it to be closed
 	fails error
+	retry error // why nothing can be accepted once more
 }
 
-type order struct {
-	Merchant           string `json:"merchant"`
-	Plan               string `json:"plan"`
-	Customer           string `json:"customer"`
-	Name               string `json:"name,omitempty"`
-	Subscription       string `json:"subscription"`
-	CustomerID         string `json:"customer_id,omitempty"`
-	CustomerTenantID   string `json:"customer_tenant_id,omitempty"`
-	SubscriptionID     string `json:"subscription_id,omitempty"`
-	SubscriptionTenant string `json:"subscription_tenant_id,omitempty"`
-}
+type order = workflows.Order
 
 // close makes subscriptions wait until open.
 func (s *standIn) close() {
@@ -58,6 +47,12 @@ func (s *standIn) fail(err error) {
 	s.fails = err
 }
 
+func (s *standIn) refuseRetry(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retry = err
+}
+
 var (
 	errRefused = errors.New("the upstream refuses it")
 	errBlocked = errors.New("somebody must decide")
@@ -78,33 +73,35 @@ func (s *standIn) workflow() saga.Workflow[order] {
 			}
 			return v
 		},
-		ForRetry: func(o order, runID string) (order, string) {
-			return o.of(runID), o.Merchant + ":" + o.of(runID).Customer
+		Retry: func(_ context.Context, o order, runID string) (saga.Request, error) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return o.Request(runID, saga.FailureCompensates), s.retry
 		},
 		Result: func(o order) any {
 			return map[string]string{
-				"customer_id": o.CustomerID, "subscription_id": o.SubscriptionID,
-				"customer_tenant_id": o.CustomerTenantID, "subscription_tenant_id": o.SubscriptionTenant,
+				"plan_id": o.PlanID, "customer_id": o.CustomerID, "subscription_id": o.SubscriptionID,
+				"customer_tenant_id": o.CustomerTenantID, "subscription_tenant_id": o.SubscriptionTenantID,
 			}
 		},
 		Steps: []saga.Step[order]{
 			{
 				Name: "create-customer",
 				Do: func(ctx context.Context, o *order) error {
-					if o.Name != "" {
+					if c := o.NewCustomer; c != nil {
 						_, err := s.billing.EnsureCustomer(ctx, billing.Customer{
-							ID: o.Customer, MerchantID: o.Merchant, Name: o.Name, Currency: "nok", Language: "nor",
+							ID: o.CustomerID, MerchantID: o.MerchantID, Name: c.Name, Currency: "nok", Language: "nor",
 						})
 						if err != nil {
 							return err
 						}
 					}
-					saga.CallOf(ctx).Made(saga.Object{Kind: "customer", ID: o.Customer, Origin: saga.Own})
-					o.CustomerID, o.CustomerTenantID = o.Customer, "tenant-of-customer"
+					saga.CallOf(ctx).Made(saga.Object{Kind: "customer", ID: o.CustomerID, Origin: saga.Own})
+					o.CustomerTenantID = "tenant-of-customer"
 					return nil
 				},
 				Find:  func(context.Context, *order) (saga.Found, error) { return saga.Absent, nil },
-				Claim: func(o *order, _ string) string { return "customer " + o.Customer },
+				Claim: func(o *order, _ string) string { return "customer " + o.CustomerID },
 				Undo:  func(context.Context, *order) error { return nil },
 			},
 			{
@@ -133,35 +130,15 @@ func (s *standIn) workflow() saga.Workflow[order] {
 					if err != nil {
 						return err
 					}
-					saga.CallOf(ctx).Made(saga.Object{Kind: "subscription", ID: o.Subscription, Origin: saga.Own})
-					o.SubscriptionID, o.SubscriptionTenant = o.Subscription, "tenant-of-subscription"
+					saga.CallOf(ctx).Made(saga.Object{Kind: "subscription", ID: o.SubscriptionID, Origin: saga.Own})
+					o.SubscriptionTenantID = "tenant-of-subscription"
 					return nil
 				},
 				Find:  func(context.Context, *order) (saga.Found, error) { return saga.Absent, nil },
-				Claim: func(o *order, _ string) string { return "subscription of " + o.Customer },
+				Claim: func(o *order, _ string) string { return "subscription " + o.SubscriptionID },
 				Undo:  func(context.Context, *order) error { return nil },
 			},
 		},
-	}
-}
-
-// of gives the order with the ids that a run chooses.
-func (o order) of(runID string) order {
-	namespace := uuid.MustParse(runID)
-	if o.Name != "" {
-		o.Customer = uuid.NewSHA1(namespace, []byte("customer")).String()
-	}
-	o.Subscription = uuid.NewSHA1(namespace, []byte("subscription")).String()
-	return o
-}
-
-// request turns an admitted order into a run.
-func (s *standIn) request(a api.Subscription) saga.Request {
-	o := order{Merchant: a.Merchant.ID, Plan: a.PlanID, Customer: a.CustomerID, Name: a.Customer.Name}.of(a.RunID)
-	return saga.Request{
-		ID: a.RunID, Workflow: "subscribe", Merchant: a.Merchant.ID, Cloud: a.Merchant.Cloud,
-		Subject: a.Merchant.ID + ":" + o.Customer, User: a.UserID, Plan: a.PlanID, OnFailure: a.OnFailure, Input: o,
-		Key: a.Key, Fingerprint: a.Fingerprint, Who: a.Who, Token: a.Token.Reveal(), TokenExpiresAt: a.TokenExpiresAt,
 	}
 }
 

@@ -2,222 +2,70 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"net/http"
-	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 
-	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows"
 )
 
-// Subscribe answers the subscribe call. The key comes before everything that could change its mind: a known key is answered
-// from its run, without asking an upstream or looking at the token.
+// Subscribe signs a user up for a plan.
 func (s *server) Subscribe(c echo.Context, merchantID string) error {
-	merchant, err := ownMerchant(c, merchantID)
-	if err != nil {
-		return err
-	}
-	body, err := readBody(c)
-	if err != nil {
-		return err
-	}
-	r := c.Request()
-	key, err := idempotencyKey(r.Header)
-	if err != nil {
-		return err
-	}
-	prefer := readPrefer(r.Header)
-	c.Response().Header().Add(echo.HeaderVary, "Prefer")
-	sum := fingerprint(merchant.ID, body)
-	switch run, err := s.known(r.Context(), merchant.ID, key, sum); {
-	case err != nil:
-		return err
-	case run != nil:
-		return s.replay(c, run, prefer)
-	}
-
-	leave, err := s.withinQuota(c, merchant)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	order, err := s.admit(r.Context(), merchant, body, r.Header.Values(headerSubjectToken))
-	if err != nil {
-		return err
-	}
-	order.RunID, order.Key, order.Fingerprint, order.Who = s.NewID(), key, sum, callerOf(c).String()
-	take := noToken
-	if s.ScopedTokens != nil && prefer.wait > 0 {
-		var stop func()
-		take, stop = s.ScopedTokens.Await(order.RunID)
-		defer stop()
-	}
-	watcher := s.Engine.NewWatcher(order.RunID)
-	defer watcher.Close()
-	run, err := s.start(r.Context(), order)
-	leave()
-	if errors.Is(err, saga.ErrKeyUsed) { // by a request that came at the same time
-		if run, err = s.known(r.Context(), merchant.ID, key, sum); err != nil {
-			return err
-		}
-		if run == nil {
-			return &problemError{kind: outcomeUnknown, detail: "another request is using the key", retryAfter: time.Second}
-		}
-		return s.replay(c, run, prefer)
-	}
-	if err != nil {
-		return err
-	}
-	return s.answer(c, run, watcher, prefer, take)
-}
-
-// ownMerchant is the merchant of the key, if the path names it.
-func ownMerchant(c echo.Context, merchantID string) (merchants.Merchant, error) {
-	w := callerOf(c)
-	if w.merchant == nil || w.merchant.ID != merchantID {
-		return merchants.Merchant{}, refuse(merchantNotFound, "there is no such merchant")
-	}
-	return *w.merchant, nil
-}
-
-// fingerprint tells requests of one key apart. The user's token is no part of it: it changes with every login.
-func fingerprint(merchantID string, canonicalBody jsontext.Value) string {
-	const route = http.MethodPost + " /v1/merchants/{merchant_id}/subscriptions"
-	hash := sha256.Sum256([]byte(strings.Join([]string{route, merchantID, string(canonicalBody)}, "\n")))
-	return hex.EncodeToString(hash[:])
-}
-
-// known finds the run that the key stands for; nil if there is none.
-func (s *server) known(ctx context.Context, merchantID, key, fingerprint string) (*saga.Run, error) {
-	run, err := s.Engine.Store.RunOfKey(ctx, merchantID, key)
-	switch {
-	case errors.Is(err, saga.ErrNotFound):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case run.Fingerprint != fingerprint:
-		return nil, refuse(keyReused, "the key was used before, with another body")
-	}
-	return run, nil
-}
-
-// start accepts the run. A caller who goes away meanwhile does not leave it in doubt.
-func (s *server) start(ctx context.Context, order Subscription) (*saga.Run, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTime)
-	defer cancel()
-	run, err := s.Engine.Start(ctx, s.NewRun(order))
-	if err != nil && !errors.Is(err, saga.ErrKeyUsed) {
-		return nil, &problemError{
-			kind: outcomeUnknown, detail: "it is not known whether the order was accepted: repeat it with the same key",
-			retryAfter: time.Second, cause: err,
-		}
-	}
-	return run, err
-}
-
-// replay answers an order that was accepted before. It gets no token: that is for the first request alone.
-func (s *server) replay(c echo.Context, run *saga.Run, prefer preference) error {
-	c.Response().Header().Set("Idempotency-Replayed", "true")
-	return s.answer(c, run, nil, prefer, noToken)
-}
-
-func noToken() (string, bool) { return "", false }
-
-// answer waits as long as was preferred and shows the run: 201 when it succeeded, the failure when it was compensated, 202
-// otherwise. For a run that has ended the answer is always the same.
-func (s *server) answer(
-	c echo.Context, run *saga.Run, watcher *engine.Watcher, prefer preference, take func() (token string, ok bool),
-) error {
-	admitted(c)
-	leave, ok := s.waiting.take()
-	defer leave()
-	if !ok {
-		prefer = preference{} // it may be left out (RFC 7240)
-	}
-	run, err := s.waitForRun(c.Request().Context(), run, watcher, prefer.wait)
-	if err != nil {
-		return err
-	}
-	h := c.Response().Header()
-	h.Set(echo.HeaderLocation, runPath(run.ID))
-	if prefer.applied != "" {
-		h.Set("Preference-Applied", prefer.applied)
-	}
-	if token, ok := take(); ok {
-		h.Set(headerSubjectToken, token)
-	}
-	if run.State == saga.Succeeded {
-		return s.show(c, http.StatusCreated, run)
-	}
-	if run.State == saga.Compensated {
-		return failed(run)
-	}
-	h.Set(echo.HeaderRetryAfter, seconds(s.comeAgain(run, s.now())))
-	return s.show(c, http.StatusAccepted, run)
-}
-
-// waitForRun waits until the run has ended or somebody must act, and gives it as it was last stored. The watcher, if there is
-// one, was made before the run.
-func (s *server) waitForRun(
-	ctx context.Context, run *saga.Run, watcher *engine.Watcher, wait time.Duration,
-) (*saga.Run, error) {
-	if run.AtRest() || wait == 0 {
-		return run, nil
-	}
-	known := run
-	if watcher == nil { // the run may have changed since it was read
-		watcher, known = s.Engine.NewWatcher(run.ID), nil
-		defer watcher.Close()
-	}
-	waiting, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	err := watcher.Watch(waiting, known, func(now *saga.Run) bool { run = now; return !now.AtRest() })
-	if err != nil && waiting.Err() == nil {
-		return nil, err
-	}
-	return run, nil
-}
-
-// comeAgain is when a run is worth asking for again: when what it waits for comes, or when it is likely to have ended.
-func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
-	switch {
-	case run.AtRest():
-		return time.Minute
-	case run.Reason != nil && run.Reason.Until != nil && run.Reason.Until.After(now.Add(2*time.Second)):
-		return min(run.Reason.Until.Sub(now), time.Minute)
-	}
-	return s.endsIn(run, 2*time.Second)
-}
-
-// failed answers for a compensated run. It says only what never changes any more: not what late re-checks may add.
-func failed(run *saga.Run) error {
-	refused := refuse(subscriptionFailed, "the run was compensated")
-	refused.instance = runPath(run.ID)
-	if cause := run.Cause; cause != nil {
-		refused.detail, refused.code = cause.Detail, code(cause.Code)
-		refused.step, refused.fixBy = cause.Step, FixBy(cause.FixBy)
-		if cause.Service != "" {
-			refused.upstream = &Upstream{
-				Service: cause.Service, Status: some(cause.Status), RequestID: some(cause.RequestID),
+	tokens := c.Request().Header.Values(headerSubjectToken)
+	return s.place(c, merchantID, placing{
+		route: http.MethodPost + " /v1/merchants/{merchant_id}/subscriptions",
+		admit: func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error) {
+			want, err := fits[SubscribeRequest](body, s.document.operations["subscribe"].body())
+			if err == nil {
+				err = coherent(want)
 			}
-		}
-	}
-	return refused
+			if err != nil {
+				return saga.Request{}, err
+			}
+			if len(tokens) != 1 || !printable(tokens[0], maxToken) {
+				return saga.Request{}, refuse(userTokenInvalid, "X-Subject-Token holds no token")
+			}
+			return s.Admit.AdmitSubscribe(ctx, m, asked(want), tokens[0])
+		},
+	})
 }
 
-// code makes a failure's code fit for the pattern of codes.
-func code(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {
-			return r
+// asked is the order that a body asks for.
+func asked(want SubscribeRequest) workflows.Asked {
+	a := workflows.Asked{
+		PlanID: want.PlanID, CustomerID: valueOf(want.CustomerID), AddUser: valueOf(want.AddUser),
+		PaymentMethodID: want.PaymentMethodID, BillingDay: want.BillingDay,
+	}
+	if c := want.Customer; c != nil {
+		a.NewCustomer = &workflows.NewCustomer{Name: c.Name, Currency: c.Currency, Language: c.Language}
+	}
+	return a
+}
+
+// coherent checks what the schema cannot say.
+func coherent(want SubscribeRequest) error {
+	var faults []InvalidParam
+	fault := func(pointer, detail string) {
+		if detail != "" {
+			faults = append(faults, InvalidParam{Pointer: &pointer, Detail: detail})
 		}
-		return '-'
-	}, strings.ToLower(text))
+	}
+	switch {
+	case want.Customer == nil && want.CustomerID == nil:
+		fault("", "either customer or customer_id is needed")
+	case want.Customer != nil && want.CustomerID != nil:
+		fault("/customer_id", "either customer or customer_id, not both")
+	case want.Customer != nil:
+		fault("/customer/name", blank(want.Customer.Name))
+		if want.AddUser != nil {
+			fault("/add_user", "it goes with customer_id: the user of a new customer is always added")
+		}
+	}
+	if len(faults) > 0 {
+		return invalid(faults...)
+	}
+	return nil
 }

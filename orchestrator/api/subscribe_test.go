@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func TestSubscribe(t *testing.T) {
@@ -21,8 +23,8 @@ func TestSubscribe(t *testing.T) {
 		t.Fatalf("got %d %s, want 201", first.status, first.body)
 	}
 	run := read[api.Run](t, first)
-	if run.State != api.RunStateSucceeded || run.Result.SubscriptionID == nil || run.Result.CustomerID == nil ||
-		text(run.UserID) != w.user || text(run.PlanID) != w.plan || run.MerchantID != w.merchant.id {
+	if run.State != api.RunStateSucceeded || idOf(run, "subscription_id") == "" || idOf(run, "customer_id") == "" ||
+		text(run.UserID) != w.user || idOf(run, "plan_id") != w.plan || run.MerchantID != w.merchant.id {
 		t.Errorf("got %s", first.body)
 	}
 	if got, want := first.header.Get("Location"), "/v1/runs/"+run.ID; got != want {
@@ -34,7 +36,7 @@ func TestSubscribe(t *testing.T) {
 	if got := first.header.Get("Vary"); got != "Prefer" {
 		t.Errorf("Vary: got %q, want Prefer", got)
 	}
-	if customer, err := w.billing.Customer(t.Context(), w.merchant.id, *run.Result.CustomerID); err != nil || customer.Name != "Ada" {
+	if customer, err := w.billing.Customer(t.Context(), w.merchant.id, idOf(run, "customer_id")); err != nil || customer.Name != "Ada" {
 		t.Errorf("the customer is not there: %+v, %v", customer, err)
 	}
 
@@ -117,7 +119,7 @@ func TestKnownCustomer(t *testing.T) {
 	w := newWorld(t)
 	q := w.order("k")
 	q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q}`, w.plan, w.customer)
-	if got := w.call(q); got.status != http.StatusCreated || text(read[api.Run](t, got).Result.CustomerID) != w.customer {
+	if got := w.call(q); got.status != http.StatusCreated || idOf(read[api.Run](t, got), "customer_id") != w.customer {
 		t.Errorf("a user of the customer's: got %d %s", got.status, got.body)
 	}
 	eve := w.keystone.IssueToken(w.keystone.AddUser(keystonetest.User{Name: "eve"}))
@@ -134,7 +136,7 @@ func TestCompensatedWithinTheWait(t *testing.T) {
 	w.steps.fail(errRefused)
 	first := w.call(w.order("k"))
 	p := read[api.Problem](t, first)
-	if first.status != http.StatusConflict || p.Type != "/problems/subscription-failed" || text(p.Step) != "create-subscription" ||
+	if first.status != http.StatusConflict || p.Type != "/problems/run-compensated" || text(p.Step) != "create-subscription" ||
 		p.Code != "subscription-orchestration.toy-fault" || text(p.Detail) != errRefused.Error() ||
 		p.Upstream == nil || p.Upstream.Service != "keystone" {
 		t.Fatalf("got %d %s", first.status, first.body)
@@ -155,6 +157,34 @@ func TestCompensatedWithinTheWait(t *testing.T) {
 	}
 	if third := w.call(w.order("k")); third.status != http.StatusCreated || third.header.Get("Location") != retry.header.Get("Location") {
 		t.Errorf("after the retry: got %d at %q, want 201 at %q", third.status, third.header.Get("Location"), retry.header.Get("Location"))
+	}
+}
+
+func TestARetryThatCannotBeAcceptedIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.steps.fail(errRefused)
+	first := w.call(w.order("k"))
+	path := first.header.Get("Location")
+	w.steps.fail(nil)
+
+	w.steps.refuseRetry(&saga.RetryRefusedError{Code: "plan-gone", Detail: "the merchant has no such plan", FixBy: saga.FixByMerchant})
+	got := w.call(w.action(path, "retry", `{"why": "again"}`))
+	p := read[api.Problem](t, got)
+	if got.status != http.StatusConflict || p.Type != "/problems/retry-refused" || p.Code != "subscription-orchestration.plan-gone" || text(p.Detail) != "the merchant has no such plan" || p.FixBy == nil || *p.FixBy != api.FixByMerchant {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	w.steps.refuseRetry(&upstream.Error{Service: billing.Service, Class: upstream.Unavailable, Op: "reading the plan", Status: 503})
+	got = w.call(w.action(path, "retry", `{"why": "again"}`))
+	if p = read[api.Problem](t, got); got.status != http.StatusServiceUnavailable || p.Type != "/problems/upstream-unavailable" {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	if again := w.call(w.order("k")); again.header.Get("Location") != path {
+		t.Errorf("the key stands for %q, want the compensated run %q", again.header.Get("Location"), path)
+	}
+
+	w.steps.refuseRetry(nil)
+	if retry := w.call(w.action(path, "retry", `{"why": "again"}`)); retry.status != http.StatusAccepted {
+		t.Errorf("once it can be accepted: got %d %s", retry.status, retry.body)
 	}
 }
 
@@ -242,7 +272,9 @@ func (w *world) action(run, action, body string) request {
 func (w *world) await(path string, state api.RunState) api.Run {
 	w.t.Helper()
 	var run api.Run
-	err := w.engine.Watch(w.t.Context(), strings.TrimPrefix(path, "/v1/runs/"), func(r *saga.Run) bool {
+	watcher := w.engine.Watch(strings.TrimPrefix(path, "/v1/runs/"))
+	defer watcher.Close()
+	err := watcher.See(w.t.Context(), nil, func(r *saga.Run) bool {
 		return api.RunState(r.State) != state
 	})
 	must(w.t, err)

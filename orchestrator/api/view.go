@@ -27,7 +27,7 @@ func answerJSON(c echo.Context, status int, body any) error {
 // view is a run as callers see it. It depends on nothing but what is stored.
 func (s *server) view(run *saga.Run) Run {
 	view := Run{
-		ID: run.ID, Workflow: run.Workflow, MerchantID: run.Merchant, UserID: some(run.User), PlanID: some(run.Plan),
+		ID: run.ID, Workflow: run.Workflow, MerchantID: run.Merchant, UserID: some(run.User),
 		State: RunState(run.State), AtRest: run.AtRest(), Reason: viewReason(run.Reason), Cause: viewFailure(run.Cause),
 		WaitsFor: some(run.WaitsFor), RetryOf: some(run.RetryOf), RetriedBy: some(run.RetriedBy),
 		Steps: []Step{}, Objects: []Object{}, LeftBehind: []LeftBehind{}, Actions: []string{}, Result: s.result(run),
@@ -57,7 +57,7 @@ func (s *server) view(run *saga.Run) Run {
 // result is empty where this release cannot tell it.
 func (s *server) result(run *saga.Run) Result {
 	var result Result
-	raw, err := s.Engine.Result(run)
+	raw, err := s.Runs.Result(run)
 	if err == nil && string(raw) != "null" {
 		err = json.Unmarshal(raw, &result)
 	}

@@ -30,8 +30,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows"
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
@@ -44,6 +46,8 @@ type world struct {
 	handler  http.Handler
 	store    *store.Store
 	engine   *engine.Engine
+	reads    coalesce.Reads
+	handover workflows.Handover
 	keystone *keystonetest.Keystone
 	cloud    *v3.Cloud
 	billing  *billing.Client
@@ -90,28 +94,22 @@ func newWorldOn(t *testing.T, database string, change ...func(*api.Options)) *wo
 	workflow, err := saga.Define(w.steps.workflow())
 	must(t, err)
 	w.serve([]*saga.Definition{workflow}, append([]func(*api.Options){func(o *api.Options) {
-		o.NewRun, o.ScopedTokens = w.steps.request, w.steps
+		o.ScopedTokens = w.steps
 	}}, change...)...)
 	return w
 }
 
 // serve starts the engine and the API, and seeds the world.
-func (w *world) serve(workflows []*saga.Definition, change ...func(*api.Options)) {
+func (w *world) serve(definitions []*saga.Definition, change ...func(*api.Options)) {
 	t := w.t
 	w.engine = engine.New(engine.Options{
-		Store: w.store, Queue: w.store, Workflows: workflows, NewID: newID, LateWindow: time.Millisecond,
+		Store: w.store, Queue: w.store, Tokens: w.store, Workflows: definitions, NewID: newID, LateWindow: time.Millisecond,
 	})
 	w.serveEngine()
 
 	options := api.Options{
-		Engine: w.engine, Merchants: w.store.Merchants(), Billing: w.billing, NewID: newID, Random: rand.Reader,
-		Identity: func(cloud string) (keystone.Identity, error) {
-			if cloud != merchants.DefaultCloud {
-				return nil, fmt.Errorf("there is no cloud %q", cloud)
-			}
-			return w.cloud, nil
-		},
-		Defaults:  api.Defaults{CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: "Default", MaxLiveRuns: 1000},
+		Runs: w.engine, Starter: w.engine, Actions: w.engine, Admit: w.deps(), Merchants: w.store.Merchants(), Billing: w.billing,
+		Identity: w.identity, Now: w.engine.Clock.Now, Random: rand.Reader, MaxLiveRuns: 1000,
 		AdminRole: adminRole, KeystoneURL: "https://keystone.example.org/v3", Version: "test",
 		Log: zerolog.New(w.log).Level(zerolog.DebugLevel),
 	}
@@ -128,6 +126,21 @@ func (w *world) serve(workflows []*saga.Definition, change ...func(*api.Options)
 	w.seed()
 	w.upstreamWrites.Store(0)
 	w.story.Begin()
+}
+
+func (w *world) identity(cloud string) (keystone.Identity, error) {
+	if cloud != merchants.DefaultCloud {
+		return nil, fmt.Errorf("there is no cloud %q", cloud)
+	}
+	return w.cloud, nil
+}
+
+// deps are what the workflows and their admission work on.
+func (w *world) deps() workflows.Deps {
+	return workflows.Deps{
+		Identity: w.identity, Billing: w.billing, Merchants: w.store.Merchants(), Reads: &w.reads, Handover: &w.handover, Now: time.Now, NewID: newID,
+		Defaults: workflows.Defaults{CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: "Default"},
+	}
 }
 
 func openStore(t *testing.T, database string) *store.Store {

@@ -36,23 +36,19 @@ func (e *Engine) storeAction(ctx context.Context, v saga.Action) error {
 	return nil
 }
 
-// startRetry starts the run that repeats a compensated one: the same input under a new id, and the same key, which moves
-// to it. The user's token is gone, so a step that wants it is skipped.
+// startRetry starts the run that repeats a compensated one, as a new acceptance of the same request: under a new id, and with
+// the same key, which moves to it. The user's token is gone, so a step that needs it is skipped.
 func (e *Engine) startRetry(ctx context.Context, run *saga.Run, v saga.Action) (*saga.Run, error) {
 	d := e.workflows[run.Workflow]
 	if d == nil {
 		return nil, &saga.RefusedError{Action: v.Name, Why: "this release knows no workflow " + run.Workflow}
 	}
-	id := e.NewID()
-	input, subject, err := d.ForRetry(run.Input, id)
+	q, err := d.Retry(ctx, run, e.NewID())
 	if err != nil {
 		return nil, err
 	}
-	successor, err := e.Start(ctx, saga.Request{
-		ID: id, Workflow: run.Workflow, Merchant: run.Merchant, Cloud: run.Cloud, Subject: subject,
-		User: run.User, Plan: run.Plan, OnFailure: run.OnFailure, Input: input,
-		Key: run.Key, Fingerprint: run.Fingerprint, RetryOf: run.ID, Who: v.Who, Why: v.Why,
-	})
+	q.Who, q.Why = v.Who, v.Why
+	successor, err := e.Start(ctx, q)
 	if errors.Is(err, saga.ErrRetried) || errors.Is(err, saga.ErrAlreadySucceeded) {
 		return nil, &saga.RefusedError{Action: v.Name, Why: err.Error()}
 	}

@@ -68,6 +68,12 @@ type Engine struct {
 	idle      sync.WaitGroup // the executors
 }
 
+var (
+	_ saga.Starter = (*Engine)(nil)
+	_ saga.Reader  = (*Engine)(nil)
+	_ saga.Actions = (*Engine)(nil)
+)
+
 // New makes an engine. It works only while Serve runs, but runs can be read before.
 func New(o Options) *Engine {
 	o.Lease = cmp.Or(o.Lease, 10*time.Second)
@@ -247,4 +253,29 @@ func (e *Engine) Result(r *saga.Run) (json.RawMessage, error) {
 		return json.RawMessage("null"), nil
 	}
 	return d.Result(r)
+}
+
+// Run implements [saga.Reader].
+func (e *Engine) Run(ctx context.Context, runID string) (*saga.Run, error) {
+	return e.Store.Run(ctx, runID)
+}
+
+// RunOfKey implements [saga.Reader].
+func (e *Engine) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, error) {
+	return e.Store.RunOfKey(ctx, merchant, key)
+}
+
+// Runs implements [saga.Reader].
+func (e *Engine) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
+	return e.Store.Runs(ctx, f)
+}
+
+// Events implements [saga.Reader].
+func (e *Engine) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
+	return e.Store.Events(ctx, runID, after, limit)
+}
+
+// LiveRuns implements [saga.Reader].
+func (e *Engine) LiveRuns(ctx context.Context, merchant string) (int, error) {
+	return e.Store.LiveRuns(ctx, merchant)
 }

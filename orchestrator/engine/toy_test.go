@@ -134,8 +134,10 @@ func (w *world) workflow() saga.Workflow[state] {
 	}
 	return saga.Workflow[state]{
 		Name: "toy", Version: 1, Classify: classify,
-		ForRetry: func(s state, runID string) (state, string) { return s, "toy:" + runID },
-		Result:   func(s state) any { return s },
+		Retry: func(_ context.Context, s state, runID string) (saga.Request, error) {
+			return saga.Request{Subject: "toy:" + runID, User: "u", Input: s}, nil
+		},
+		Result: func(s state) any { return s },
 		Steps: []saga.Step[state]{
 			{
 				Name:      "a",
@@ -218,7 +220,7 @@ func (b *bench) start(t *testing.T, change func(*saga.Request)) *saga.Run {
 	t.Helper()
 	id := newID()
 	q := saga.Request{
-		ID: id, Workflow: "toy", Merchant: "m", Subject: "m:" + id, User: "u", Plan: "p", Key: "key " + id,
+		ID: id, Workflow: "toy", Merchant: "m", Subject: "m:" + id, User: "u", Doubles: "p", Key: "key " + id,
 		Input: state{Roles: []string{"x", "y"}}, Who: "test",
 	}
 	if change != nil {
@@ -237,7 +239,9 @@ func (b *bench) until(t *testing.T, id string, states ...saga.RunState) *saga.Ru
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var last *saga.Run
-	err := b.Watch(ctx, id, func(r *saga.Run) bool {
+	watcher := b.Watch(id)
+	defer watcher.Close()
+	err := watcher.See(ctx, nil, func(r *saga.Run) bool {
 		last = r
 		return !slices.Contains(states, r.State)
 	})

@@ -54,34 +54,25 @@ func (w *watchers) add(runID string) (changes <-chan *saga.Run, stop func()) {
 // lookAgain is how often a watcher reads a run that another replica may be working on.
 const lookAgain = time.Second
 
-// Watch calls see with the run as it stands and after each change that it learns of, until see returns false, ctx ends,
-// or the run cannot be read. Changes in quick succession may be seen as one.
-func (e *Engine) Watch(ctx context.Context, runID string, see func(*saga.Run) bool) error {
-	w := e.NewWatcher(runID)
-	defer w.Close()
-	return w.Watch(ctx, nil, see)
-}
-
-// Watcher hears of one run. One that is made before its run is misses nothing, and then needs to read nothing of a run
-// that goes on on this replica.
-type Watcher struct {
+// watcher hears of one run. One that is made before its run needs to read nothing of a run that is executed on this replica.
+type watcher struct {
 	engine  *Engine
 	runID   string
 	changes <-chan *saga.Run
 	stop    func()
 }
 
-// NewWatcher begins to hear of a run, which need not be there yet. It is to be closed.
-func (e *Engine) NewWatcher(runID string) *Watcher {
+// Watch implements [saga.Reader].
+func (e *Engine) Watch(runID string) saga.Watcher {
 	changes, stop := e.watchers.add(runID)
-	return &Watcher{e, runID, changes, stop}
+	return &watcher{e, runID, changes, stop}
 }
 
-// Close ends the hearing.
-func (w *Watcher) Close() { w.stop() }
+// Close implements [saga.Watcher].
+func (w *watcher) Close() { w.stop() }
 
-// Watch is Engine.Watch, but begins with the run as the caller knows it since the Watcher was made; nil has it read.
-func (w *Watcher) Watch(ctx context.Context, run *saga.Run, see func(*saga.Run) bool) error {
+// See implements [saga.Watcher].
+func (w *watcher) See(ctx context.Context, run *saga.Run, see func(*saga.Run) bool) error {
 	again, rest := w.engine.Clock.after(lookAgain)
 	defer func() { rest() }()
 	var seen int64 = -1

@@ -27,10 +27,10 @@ func TestAWatcherMadeBeforeItsRunReadsNothing(t *testing.T) {
 	})
 	for range 20 {
 		id := newID()
-		watcher := b.NewWatcher(id)
+		watcher := b.Watch(id)
 		run := b.start(t, func(q *saga.Request) { q.ID, q.Subject, q.Key = id, id, id })
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		err := watcher.Watch(ctx, run, func(now *saga.Run) bool { run = now; return !now.State.Ended() })
+		err := watcher.See(ctx, run, func(now *saga.Run) bool { run = now; return !now.State.Ended() })
 		cancel()
 		watcher.Close()
 		if err != nil || run.State != saga.Succeeded {

@@ -18,7 +18,7 @@ type Request struct {
 	Cloud       string
 	Subject     string
 	User        string
-	Plan        string
+	Doubles     string // with User: what a second success would double
 	OnFailure   OnFailure
 	Input       any // the workflow's state as it starts
 	Key         string
@@ -47,7 +47,7 @@ func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 	}
 	run := &Run{
 		ID: q.ID, Workflow: m.Def.Name, WorkflowVersion: m.Def.Version, Merchant: q.Merchant, Cloud: q.Cloud,
-		Subject: q.Subject, User: q.User, Plan: q.Plan, OnFailure: cmp.Or(q.OnFailure, FailureCompensates),
+		Subject: q.Subject, User: q.User, Doubles: q.Doubles, OnFailure: cmp.Or(q.OnFailure, FailureCompensates),
 		Input: input, Key: q.Key, Fingerprint: q.Fingerprint, RetryOf: q.RetryOf, CreatedAt: now,
 		State: Pending, DueAt: &now, UpdatedAt: now, BudgetFrom: now, HoldsSubject: true, Steps: rows,
 		Version: 1, Seq: 1,

@@ -59,7 +59,7 @@ type Run struct {
 	Cloud           string
 	Subject         string // runs with the same subject go one after another
 	User            string
-	Plan            string // with User: what a second success would double
+	Doubles         string // with User: what a second success would double
 	OnFailure       OnFailure
 	Input           json.RawMessage
 	Key             string // the merchant's idempotency key
@@ -153,7 +153,7 @@ func (r *Run) Step(name string) *StepRow {
 func (r *Run) WaitBehind(runID string) {
 	r.WaitsFor = runID
 	if r.Reason != nil && r.Reason.Kind == WaitsForPredecessor {
-		r.Reason.Detail = "run " + runID + " about the same customer goes first"
+		r.Reason.Detail = "run " + runID + " about the same subject goes first"
 	}
 }
 

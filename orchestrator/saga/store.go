@@ -20,8 +20,8 @@ var (
 	ErrRetried = errors.New("the run was retried before")
 	// ErrNoToken: the user's token of the run was used, has expired, or was never stored.
 	ErrNoToken = errors.New("the user's token is gone")
-	// ErrAlreadySucceeded: another run has given the user the plan; nothing was written.
-	ErrAlreadySucceeded = errors.New("another run has since succeeded for this user and plan")
+	// ErrAlreadySucceeded: another run of the user has succeeded in what this one would double; nothing was written.
+	ErrAlreadySucceeded = errors.New("another run has since succeeded in what this one would double")
 )
 
 // SubjectBusyError says which live run about the subject is the youngest.
@@ -82,14 +82,15 @@ type CommitResult struct {
 	Successor bool // the run ended, and another waits for its subject
 }
 
+// ObjectRef names an object upstream.
+type ObjectRef struct{ Kind, ID string }
+
 // Filter chooses runs; empty fields choose all.
 type Filter struct {
 	Merchant      string
 	Workflow      string
 	User          string
-	Customer      string
-	Subscription  string
-	Project       string
+	Objects       []ObjectRef // that the run made or adopted: all of them
 	Subject       string
 	Live          bool // not ended
 	AwaitsRecheck bool // re-checks for late effects are still to come

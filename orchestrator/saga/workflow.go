@@ -70,8 +70,10 @@ type Workflow[S any] struct {
 	// NewSubject reports, from the order alone, that no other run can be about the run's subject, because the run named it.
 	// nil: others can be.
 	NewSubject func(S) bool
-	// ForRetry returns the input and the subject of the run that repeats a compensated one: its own ids, not the old ones.
-	ForRetry func(input S, runID string) (renewed S, subject string)
+	// Retry accepts once more what a compensated run was asked for, for a run with a new id: it keeps the request and reads
+	// anew, past all caches, what was resolved from it. A *RetryRefusedError says why it cannot be accepted. Merchant, key,
+	// fingerprint and who asks are the engine's to add.
+	Retry func(ctx context.Context, input S, runID string) (Request, error)
 	// Result is what a run shows of its state while it works and when it has ended.
 	Result func(S) any
 }
@@ -84,7 +86,7 @@ type Definition struct {
 
 	steps    []step
 	classify func(error) Classification
-	forRetry func(input json.RawMessage, runID string) (json.RawMessage, string, error)
+	retry    func(ctx context.Context, input json.RawMessage, runID string) (Request, error)
 	result   func(state json.RawMessage) (json.RawMessage, error)
 
 	newSubject func(input json.RawMessage) bool
@@ -120,8 +122,8 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("workflow %q: "+format, append([]any{w.Name}, args...)...))
 	}
-	if w.Name == "" || w.Version < 1 || len(w.Steps) == 0 || w.Classify == nil || w.ForRetry == nil || w.Result == nil {
-		fault("needs a name, a version from 1, steps, Classify, ForRetry and Result")
+	if w.Name == "" || w.Version < 1 || len(w.Steps) == 0 || w.Classify == nil || w.Retry == nil || w.Result == nil {
+		fault("needs a name, a version from 1, steps, Classify, Retry and Result")
 	}
 	for _, s := range w.Steps {
 		switch {
@@ -155,14 +157,12 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 		}
 		return json.Marshal(w.Result(*s))
 	}
-	d.forRetry = func(input json.RawMessage, runID string) (json.RawMessage, string, error) {
+	d.retry = func(ctx context.Context, input json.RawMessage, runID string) (Request, error) {
 		s, err := decode[S](input)
 		if err != nil {
-			return nil, "", err
+			return Request{}, err
 		}
-		renewed, subject := w.ForRetry(*s, runID)
-		encoded, err := json.Marshal(renewed)
-		return encoded, subject, err
+		return w.Retry(ctx, *s, runID)
 	}
 	d.newSubject = func(input json.RawMessage) bool {
 		s, err := decode[S](input)
@@ -200,9 +200,12 @@ func (d *Definition) Steps() []StepInfo {
 	return infos
 }
 
-// ForRetry returns the input and the subject of the run that repeats a compensated one.
-func (d *Definition) ForRetry(input json.RawMessage, runID string) (renewed json.RawMessage, subject string, err error) {
-	return d.forRetry(input, runID)
+// Retry returns the request for the run that repeats a compensated one: see Workflow.Retry.
+func (d *Definition) Retry(ctx context.Context, r *Run, runID string) (Request, error) {
+	q, err := d.retry(ctx, r.Input, runID)
+	q.ID, q.Workflow, q.Merchant, q.RetryOf = runID, r.Workflow, r.Merchant, r.ID
+	q.Key, q.Fingerprint = r.Key, r.Fingerprint
+	return q, err
 }
 
 // Result computes what the run shows as its result from its input and the outputs of its succeeded steps.

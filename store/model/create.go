@@ -50,7 +50,7 @@ func (s *Store) whyNot(n saga.NewRun) error {
 			return saga.ErrRetried
 		}
 		if s.find(func(o *row) bool {
-			return o.User == run.User && o.ID > run.RetryOf && o.Plan == run.Plan && o.Merchant == run.Merchant &&
+			return o.User == run.User && o.ID > run.RetryOf && o.Doubles == run.Doubles && o.Merchant == run.Merchant &&
 				o.State == saga.Succeeded
 		}) != nil {
 			return saga.ErrAlreadySucceeded

@@ -105,7 +105,7 @@ func (d *drawer) newRun() saga.NewRun {
 		d.runs = append(d.runs, id)
 	}
 	run := &saga.Run{
-		ID: id, Workflow: "w", Merchant: fmt.Sprint("m", d.IntN(3)), Subject: fmt.Sprint("s", d.IntN(20)), User: fmt.Sprint("u", d.IntN(8)), Plan: "p",
+		ID: id, Workflow: "w", Merchant: fmt.Sprint("m", d.IntN(3)), Subject: fmt.Sprint("s", d.IntN(20)), User: fmt.Sprint("u", d.IntN(8)), Doubles: "p",
 		Key: []string{"", id, id, fmt.Sprint("k", d.IntN(20))}[d.IntN(4)], Input: []byte(`{"a":"ü"}`),
 		CreatedAt: d.now, State: saga.Running, UpdatedAt: d.now, BudgetFrom: d.now, DueAt: d.time(), HoldsSubject: true,
 		Epoch: 1, Version: 1, Seq: 1,

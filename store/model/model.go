@@ -176,10 +176,8 @@ func (r *row) matches(f saga.Filter) bool {
 			return false
 		}
 	}
-	for _, object := range []struct{ kind, id string }{
-		{"customer", f.Customer}, {"subscription", f.Subscription}, {"project", f.Project},
-	} {
-		if object.id != "" && r.object(object.kind, object.id) == nil {
+	for _, o := range f.Objects {
+		if r.object(o.Kind, o.ID) == nil {
 			return false
 		}
 	}

@@ -94,7 +94,7 @@ func leased(change func(*saga.Run)) saga.NewRun {
 	id := newID()
 	due := epoch
 	run := &saga.Run{
-		ID: id, Workflow: "w", WorkflowVersion: 1, Merchant: "m", Subject: "m:" + id, User: "u", Plan: "p", Key: id,
+		ID: id, Workflow: "w", WorkflowVersion: 1, Merchant: "m", Subject: "m:" + id, User: "u", Doubles: "p", Key: id,
 		Input: []byte(`{"a":1}`), CreatedAt: epoch, UpdatedAt: epoch, BudgetFrom: epoch, DueAt: &due, State: saga.Running,
 		HoldsSubject: true, OnFailure: saga.FailureCompensates, Replica: "r1", Epoch: 1, Version: 1, Seq: 1,
 		Steps: []saga.StepRow{

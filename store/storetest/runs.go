@@ -10,6 +10,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
+// customer asks for the runs that made or used a customer.
+func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
+
 func filters(t *testing.T, s fixture) {
 	a, b := s.create(t, nil), s.create(t, func(r *saga.Run) {
 		r.Merchant, r.User, r.Workflow, r.CreatedAt = "m2", "u2", "w2", epoch.Add(time.Hour)
@@ -24,13 +27,13 @@ func filters(t *testing.T, s fixture) {
 			{Merchant: "m"},
 			{User: "u"},
 			{Workflow: "w"},
-			{Customer: "c-" + a.Run.ID},
+			{Objects: customer("c-" + a.Run.ID)},
 			{Before: b.Run.ID},
 			{State: saga.Running},
 			{Merchant: "m", Before: b.Run.ID},
 			{State: saga.Running, Before: b.Run.ID},
 			{User: "u", State: saga.Running},
-			{Customer: "c-" + a.Run.ID, Before: b.Run.ID},
+			{Objects: customer("c-" + a.Run.ID), Before: b.Run.ID},
 			{Merchant: "m", State: saga.Running, Workflow: "w", Since: epoch},
 			{Subject: a.Run.Subject},
 			{Live: true},
@@ -52,8 +55,8 @@ func filters(t *testing.T, s fixture) {
 		b.Run.ID + a.Run.ID: {{}, {Since: epoch}},
 		"": {
 			{State: saga.Stuck},
-			{Project: "x"},
-			{Subscription: "x"},
+			{Objects: []saga.ObjectRef{{Kind: "project", ID: "x"}}},
+			{Objects: []saga.ObjectRef{{Kind: "subscription", ID: "x"}}},
 			{Merchant: "m", User: "u2"},
 			{State: saga.Succeeded},
 			{State: saga.Compensated, Merchant: "m"},
@@ -61,11 +64,11 @@ func filters(t *testing.T, s fixture) {
 			{User: "u", Since: later},
 			{Merchant: "m2", Before: b.Run.ID},
 			{User: "u2", Before: b.Run.ID},
-			{Customer: "c-" + a.Run.ID, Since: later},
+			{Objects: customer("c-" + a.Run.ID), Since: later},
 			{Before: a.Run.ID},
-			{Customer: "c-" + a.Run.ID, Before: a.Run.ID},
-			{Customer: "c-" + a.Run.ID, Merchant: "m2"},
-			{Customer: "c-" + a.Run.ID, State: saga.Stuck},
+			{Objects: customer("c-" + a.Run.ID), Before: a.Run.ID},
+			{Objects: customer("c-" + a.Run.ID), Merchant: "m2"},
+			{Objects: customer("c-" + a.Run.ID), State: saga.Stuck},
 			{Since: epoch.Add(2 * time.Hour)},
 			{Subject: a.Run.Subject, AwaitsRecheck: true},
 			{Subject: b.Run.Subject, Live: true},

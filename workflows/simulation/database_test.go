@@ -50,8 +50,12 @@ func tell(ctx context.Context, l link, key string, effect func(context.Context) 
 // nameOf names a filter by what it asks for, in words of its own: a call's latency and fate follow from its name, so that
 // a field that is renamed must not change it.
 func nameOf(f saga.Filter) string {
+	objects := ""
+	if len(f.Objects) > 0 {
+		objects = fmt.Sprint(f.Objects)
+	}
 	return fmt.Sprintf("merchant=%s user=%s subject=%s project=%s live=%t rechecked=%t state=%s before=%s",
-		f.Merchant, f.User, f.Subject, f.Project, f.Live, f.AwaitsRecheck, f.State, f.Before)
+		f.Merchant, f.User, f.Subject, objects, f.Live, f.AwaitsRecheck, f.State, f.Before)
 }
 
 // nameOfWake names what one replica tells another: see nameOf.

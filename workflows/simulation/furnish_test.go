@@ -105,6 +105,16 @@ func (k *knownMerchants) Key(_ context.Context, key string) (merchants.APIKey, m
 	return merchants.APIKey{}, merchants.Merchant{}, merchants.ErrNotFound
 }
 
+// Merchant finds a merchant.
+func (k *knownMerchants) Merchant(_ context.Context, id string) (merchants.Merchant, error) {
+	for _, m := range k.all {
+		if m.ID == id {
+			return m, nil
+		}
+	}
+	return merchants.Merchant{}, merchants.ErrNotFound
+}
+
 // issueToken logs a user in.
 func (w *world) issueToken(user string) string {
 	token := w.cloud.IssueToken(user)

@@ -122,7 +122,7 @@ func (r *replica) admitted(who string) {
 
 // take tells whether the answer is for good.
 func (p *portal) take(status int, header http.Header, body []byte) bool {
-	if status == http.StatusConflict && !bytes.Contains(body, []byte("subscription-failed")) {
+	if status == http.StatusConflict && !bytes.Contains(body, []byte("run-compensated")) {
 		return false
 	}
 	final := status == http.StatusCreated || status == http.StatusConflict

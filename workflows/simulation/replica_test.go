@@ -16,6 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -63,10 +64,11 @@ func (w *world) startReplica(off time.Duration) *replica {
 	}
 	var handover workflows.Handover
 	records := shortsighted{link{r, w.store}, w.mutations}
+	newID := func() string { made++; return newID(process, made) }
 	deps := workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  bill, Handover: &handover,
-		Now: clock.Now, Installation: installation,
+		Billing:  bill, Merchants: w.merchants, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: newID, Installation: installation,
+		Defaults: workflows.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default"},
 	}
 	subscribe := workflows.Subscribe(deps)
 	if w.steps != nil {
@@ -74,16 +76,14 @@ func (w *world) startReplica(off time.Duration) *replica {
 	}
 	definition, err := saga.Define(subscribe)
 	w.ok(err)
-	newID := func() string { made++; return newID(process, made) }
 	r.engine = engine.New(engine.Options{
 		Store: records, Queue: records, Tokens: records, Workflows: []*saga.Definition{definition}, NewID: newID, Clock: clock,
 		LateWindow: cmp.Or(w.lateWindow, defaultLateWindow), Down: gates.Open,
 		OnFault: func(err error) { w.driver.remark("%s: %v", r.name, err) },
 	})
 	r.api, err = api.New(api.Options{
-		Engine: r.engine, Merchants: w.merchants, Identity: deps.Identity, Billing: bill, NewRun: newRun, NewID: newID,
-		Random: zeros{}, AdminRole: "admin", ScopedTokens: &handover, Log: zerolog.Nop(),
-		Defaults: api.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default", MaxLiveRuns: 1000},
+		Runs: r.engine, Starter: r.engine, Actions: r.engine, Admit: deps, Merchants: w.merchants, Identity: deps.Identity, Billing: bill,
+		Now: clock.Now, Random: zeros{}, AdminRole: "admin", ScopedTokens: &handover, Log: zerolog.Nop(), MaxLiveRuns: 1000,
 	})
 	w.ok(err)
 	ctx, stop := context.WithCancel(context.Background())
@@ -114,24 +114,6 @@ func (w *world) newIdentity(r *replica, gate *gate.Gate) keystone.Identity {
 	})
 	w.ok(err)
 	return cloud
-}
-
-// newRun makes a run of subscribe out of an admitted order, as cmd/tenantry does but for what no portal asks for here.
-func newRun(s api.Subscription) saga.Request {
-	o := workflows.Order{
-		MerchantID: s.Merchant.ID, Cloud: s.Merchant.Cloud, DomainID: s.DomainID, UserID: s.UserID, PlanID: s.PlanID,
-		CustomerID: s.CustomerID, CustomerRoles: s.CustomerRoles, SubscriptionRoles: s.SubscriptionRoles,
-		AddUser: s.AddUser, AdoptUnmarked: s.AdoptUnmarked, CheckedAt: s.CheckedAt,
-	}
-	if s.CustomerID == "" {
-		o.NewCustomer = &workflows.NewCustomer{
-			Name: s.Customer.Name, Currency: s.Customer.Currency, Language: s.Customer.Language,
-		}
-	}
-	q := o.Request(s.RunID)
-	q.Key, q.Fingerprint, q.Who, q.OnFailure = s.Key, s.Fingerprint, s.Who, s.OnFailure
-	q.Token, q.TokenExpiresAt = s.Token.Reveal(), s.TokenExpiresAt
-	return q
 }
 
 type zeros struct{}

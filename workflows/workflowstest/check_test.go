@@ -210,7 +210,15 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"adopted-untouched", "a subscription was attached", func(p *play) { p.Now.Subscriptions[0].ResourceID = named("x") }},
 
 		{"no-orphan", "a tenant of a run that nobody knows", func(p *play) {
-			o, _ := workflows.Order{NewCustomer: &workflows.NewCustomer{}, MerchantID: acme, DomainID: "default"}.Named(named("lost"))
+			o := workflows.Order{
+				Asked: workflows.Asked{
+					NewCustomer: &workflows.NewCustomer{},
+					MerchantID:  acme,
+				},
+				Resolved: workflows.Resolved{
+					DomainID: "default",
+				},
+			}.Named(named("lost"))
 			p.effect(o, "create-customer-tenant")
 		}},
 		{"no-orphan", "a customer under an id that nobody chose", func(p *play) {

@@ -40,19 +40,29 @@ func (s *stage) tick() *time.Time {
 // accept begins a run of a new user, about a new customer, or an existing one where its id is given.
 func (s *stage) accept(name, merchant, customer string) *saga.Run {
 	o := workflows.Order{
-		MerchantID: merchant, Cloud: "default", DomainID: "default", UserID: named("user " + name), PlanID: named("plan"),
-		CustomerID: customer, CustomerRoles: []keystone.Role{member, bsAdmin}, SubscriptionRoles: []keystone.Role{member},
+		Asked: workflows.Asked{
+			MerchantID: merchant,
+			PlanID:     named("plan"),
+			CustomerID: customer,
+		},
+		Resolved: workflows.Resolved{
+			Cloud:             "default",
+			DomainID:          "default",
+			UserID:            named("user " + name),
+			CustomerRoles:     []keystone.Role{member, bsAdmin},
+			SubscriptionRoles: []keystone.Role{member},
+		},
 	}
 	if customer == "" {
 		o.NewCustomer = &workflows.NewCustomer{Name: name}
 	}
-	return s.start(o.Request(named("run "+name)), "key of "+name)
+	return s.start(o.Request(named("run "+name), ""), "key of "+name)
 }
 
 // retry begins the successor of a compensated run.
 func (s *stage) retry(name string, of *saga.Run) *saga.Run {
 	o := s.order(of)
-	r := s.start(o.Request(named("run "+name)), of.Key)
+	r := s.start(o.Request(named("run "+name), ""), of.Key)
 	r.RetryOf, of.RetriedBy = of.ID, r.ID
 	return r
 }

@@ -81,16 +81,20 @@ func (c *clients) order(ctx context.Context, e *engine.Engine, token string) (*s
 		return nil, err
 	}
 	q := workflows.Order{
-		MerchantID: c.Merchant, Cloud: "default", DomainID: anyDomain, UserID: user.UserID, PlanID: c.Plan,
-		NewCustomer:   &workflows.NewCustomer{Name: "Ann", Currency: "eur", Language: "eng"},
-		CustomerRoles: c.roles, SubscriptionRoles: c.roles[:len(subscriptionRoles)], CheckedAt: e.Clock.Now(),
-	}.Request(newID())
+		Asked: workflows.Asked{
+			MerchantID: c.Merchant, PlanID: c.Plan, NewCustomer: &workflows.NewCustomer{Name: "Ann", Currency: "eur", Language: "eng"},
+		},
+		Resolved: workflows.Resolved{
+			Cloud: "default", DomainID: anyDomain, UserID: user.UserID,
+			CustomerRoles: c.roles, SubscriptionRoles: c.roles[:len(subscriptionRoles)], CheckedAt: e.Clock.Now(),
+		},
+	}.Request(newID(), "")
 	q.Key, q.Token, q.TokenExpiresAt = q.ID, token, user.ExpiresAt
-	watcher := e.NewWatcher(q.ID)
+	watcher := e.Watch(q.ID)
 	defer watcher.Close()
 	run, err := e.Start(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	return run, watcher.Watch(ctx, run, func(r *saga.Run) bool { run = r; return !r.AtRest() })
+	return run, watcher.See(ctx, run, func(r *saga.Run) bool { run = r; return !r.AtRest() })
 }

@@ -75,7 +75,7 @@ var readings = []operation{
 	listing("of a workflow that had none", 0, func(*filled, int) saga.Filter { return saga.Filter{Workflow: "unsubscribe"} }),
 	listing("of a user", 2, func(f *filled, n int) saga.Filter { return saga.Filter{User: nth(f.targets.any, n).user} }),
 	listing("of a customer", 1, func(f *filled, n int) saga.Filter {
-		return saga.Filter{Customer: nth(f.targets.any, n).customer}
+		return saga.Filter{Objects: []saga.ObjectRef{{Kind: "customer", ID: nth(f.targets.any, n).customer}}}
 	}),
 	listing("since half an hour", 20, func(f *filled, _ int) saga.Filter {
 		return saga.Filter{Since: time.UnixMicro(f.targets.since)}

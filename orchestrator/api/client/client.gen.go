@@ -517,6 +517,9 @@ type Object struct {
 // ObjectOrigin Made by the run, or found and never removed by it.
 type ObjectOrigin string
 
+// ObjectRef KIND:ID of an object upstream.
+type ObjectRef = string
+
 // OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
 type OnFailure string
 
@@ -611,14 +614,8 @@ type Reason struct {
 // ReasonKind defines model for Reason.Kind.
 type ReasonKind string
 
-// Result What the workflow gives; of subscribe the four ids, each as soon as it is known.
-type Result struct {
-	CustomerID           *string                `json:"customer_id,omitempty"`
-	CustomerTenantID     *string                `json:"customer_tenant_id,omitempty"`
-	SubscriptionID       *string                `json:"subscription_id,omitempty"`
-	SubscriptionTenantID *string                `json:"subscription_tenant_id,omitempty"`
-	AdditionalProperties map[string]interface{} `json:"-"`
-}
+// Result What the workflow shows of its run, each value as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+type Result map[string]interface{}
 
 // Roles Names of Keystone roles.
 type Roles = []string
@@ -640,12 +637,11 @@ type Run struct {
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
 	Objects    []Object     `json:"objects"`
-	PlanID     *string      `json:"plan_id,omitempty"`
 
 	// Reason Why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result What the workflow gives; of subscribe the four ids, each as soon as it is known.
+	// Result What the workflow shows of its run, each value as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this one.
@@ -658,7 +654,7 @@ type Run struct {
 	UpdatedAt time.Time `json:"updated_at"`
 	UserID    *string   `json:"user_id,omitempty"`
 
-	// WaitsFor The run about the same customer that goes first.
+	// WaitsFor The run about the same subject that goes first.
 	WaitsFor *string `json:"waits_for,omitempty"`
 	Workflow string  `json:"workflow"`
 }
@@ -845,14 +841,8 @@ type ListRunsParams struct {
 	// Merchant Only this merchant's.
 	Merchant *UUID `form:"merchant,omitempty" json:"merchant,omitempty"`
 
-	// Customer Only those that made or used this customer.
-	Customer *UUID `form:"customer,omitempty" json:"customer,omitempty"`
-
-	// Subscription Only those that made this subscription.
-	Subscription *UUID `form:"subscription,omitempty" json:"subscription,omitempty"`
-
-	// Project Only those that made or used this tenant.
-	Project *KeystoneID `form:"project,omitempty" json:"project,omitempty"`
+	// Object Only runs that made or used this object, as KIND:ID, where the kind is one that runs show in objects, such as customer, subscription or project. Repeat it to ask for runs that made or used all of several.
+	Object *[]ObjectRef `form:"object,omitempty" json:"object,omitempty"`
 
 	// User Only this user's.
 	User *KeystoneID `form:"user,omitempty" json:"user,omitempty"`
@@ -947,119 +937,6 @@ type RetryRunJSONRequestBody = ActionRequest
 
 // SkipStepJSONRequestBody defines body for SkipStep for application/json ContentType.
 type SkipStepJSONRequestBody = SkipRequest
-
-// Getter for additional properties for Result. Returns the specified
-// element and whether it was found
-func (a Result) Get(fieldName string) (value interface{}, found bool) {
-	if a.AdditionalProperties != nil {
-		value, found = a.AdditionalProperties[fieldName]
-	}
-	return
-}
-
-// Setter for additional properties for Result
-func (a *Result) Set(fieldName string, value interface{}) {
-	if a.AdditionalProperties == nil {
-		a.AdditionalProperties = make(map[string]interface{})
-	}
-	a.AdditionalProperties[fieldName] = value
-}
-
-// Override default JSON handling for Result to handle AdditionalProperties
-func (a *Result) UnmarshalJSON(b []byte) error {
-	object := make(map[string]json.RawMessage)
-	err := json.Unmarshal(b, &object)
-	if err != nil {
-		return err
-	}
-
-	if raw, found := object["customer_id"]; found {
-		err = json.Unmarshal(raw, &a.CustomerID)
-		if err != nil {
-			return fmt.Errorf("error reading 'customer_id': %w", err)
-		}
-		delete(object, "customer_id")
-	}
-
-	if raw, found := object["customer_tenant_id"]; found {
-		err = json.Unmarshal(raw, &a.CustomerTenantID)
-		if err != nil {
-			return fmt.Errorf("error reading 'customer_tenant_id': %w", err)
-		}
-		delete(object, "customer_tenant_id")
-	}
-
-	if raw, found := object["subscription_id"]; found {
-		err = json.Unmarshal(raw, &a.SubscriptionID)
-		if err != nil {
-			return fmt.Errorf("error reading 'subscription_id': %w", err)
-		}
-		delete(object, "subscription_id")
-	}
-
-	if raw, found := object["subscription_tenant_id"]; found {
-		err = json.Unmarshal(raw, &a.SubscriptionTenantID)
-		if err != nil {
-			return fmt.Errorf("error reading 'subscription_tenant_id': %w", err)
-		}
-		delete(object, "subscription_tenant_id")
-	}
-
-	if len(object) != 0 {
-		a.AdditionalProperties = make(map[string]interface{})
-		for fieldName, fieldBuf := range object {
-			var fieldVal interface{}
-			err := json.Unmarshal(fieldBuf, &fieldVal)
-			if err != nil {
-				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
-			}
-			a.AdditionalProperties[fieldName] = fieldVal
-		}
-	}
-	return nil
-}
-
-// Override default JSON handling for Result to handle AdditionalProperties
-func (a Result) MarshalJSON() ([]byte, error) {
-	var err error
-	object := make(map[string]json.RawMessage)
-
-	if a.CustomerID != nil {
-		object["customer_id"], err = json.Marshal(a.CustomerID)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'customer_id': %w", err)
-		}
-	}
-
-	if a.CustomerTenantID != nil {
-		object["customer_tenant_id"], err = json.Marshal(a.CustomerTenantID)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'customer_tenant_id': %w", err)
-		}
-	}
-
-	if a.SubscriptionID != nil {
-		object["subscription_id"], err = json.Marshal(a.SubscriptionID)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'subscription_id': %w", err)
-		}
-	}
-
-	if a.SubscriptionTenantID != nil {
-		object["subscription_tenant_id"], err = json.Marshal(a.SubscriptionTenantID)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'subscription_tenant_id': %w", err)
-		}
-	}
-
-	for fieldName, field := range a.AdditionalProperties {
-		object[fieldName], err = json.Marshal(field)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
-		}
-	}
-	return json.Marshal(object)
-}
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -1328,7 +1205,7 @@ type ClientInterface interface {
 
 	// RetryRunWithBody Go on now
 	//
-	// A waiting or stuck run goes on now. A compensated one gets a successor, to which its idempotency key moves: then the answer shows the successor.
+	// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1337,7 +1214,7 @@ type ClientInterface interface {
 
 	// RetryRun Go on now
 	//
-	// A waiting or stuck run goes on now. A compensated one gets a successor, to which its idempotency key moves: then the answer shows the successor.
+	// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1846,7 +1723,7 @@ func (c *Client) HoldRun(ctx context.Context, runID RunID, params *HoldRunParams
 
 // RetryRunWithBody Go on now
 //
-// A waiting or stuck run goes on now. A compensated one gets a successor, to which its idempotency key moves: then the answer shows the successor.
+// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1865,7 +1742,7 @@ func (c *Client) RetryRunWithBody(ctx context.Context, runID RunID, params *Retr
 
 // RetryRun Go on now
 //
-// A waiting or stuck run goes on now. A compensated one gets a successor, to which its idempotency key moves: then the answer shows the successor.
+// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2588,33 +2465,9 @@ func NewListRunsRequest(server string, params *ListRunsParams) (*http.Request, e
 
 		}
 
-		if params.Customer != nil {
+		if params.Object != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "customer", *params.Customer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if params.Subscription != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "subscription", *params.Subscription, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if params.Project != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "project", *params.Project, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "object", *params.Object, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -3455,7 +3308,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRunWithBodyWithResponse Go on now
 	//
-	// A waiting or stuck run goes on now. A compensated one gets a successor, to which its idempotency key moves: then the answer shows the successor.
+	// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3464,7 +3317,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRunWithResponse Go on now
 	//
-	// A waiting or stuck run goes on now. A compensated one gets a successor, to which its idempotency key moves: then the answer shows the successor.
+	// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6205,7 +6058,7 @@ func (c *ClientWithResponses) HoldRunWithResponse(ctx context.Context, runID Run
 
 // RetryRunWithBodyWithResponse Go on now
 //
-// A waiting or stuck run goes on now. A compensated one gets a successor, to which its idempotency key moves: then the answer shows the successor.
+// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6220,7 +6073,7 @@ func (c *ClientWithResponses) RetryRunWithBodyWithResponse(ctx context.Context, 
 
 // RetryRunWithResponse Go on now
 //
-// A waiting or stuck run goes on now. A compensated one gets a successor, to which its idempotency key moves: then the answer shows the successor.
+// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -11,6 +11,7 @@ var (
 		"action-refused":       "verb-refused",
 		"billingstack-refused": "billing-refused",
 		"late-window":          "settle",
+		"run-compensated":      "subscription-failed",
 	}
 	// renamedHeaders are HTTP headers, in canonical form.
 	renamedHeaders = map[string]string{}

@@ -1,0 +1,15 @@
+-- +goose Up
+-- What a second success would double is the workflow's to say, and no workflow is the usual one.
+
+ALTER TABLE runs RENAME COLUMN plan_id TO doubles;
+UPDATE runs SET doubles = 'plan ' || doubles WHERE doubles <> '';
+
+DROP INDEX runs_workflow;
+CREATE INDEX runs_workflow ON runs (workflow, id);
+
+-- +goose Down
+DROP INDEX runs_workflow;
+CREATE INDEX runs_workflow ON runs (workflow, id) WHERE workflow <> 'subscribe';
+
+UPDATE runs SET doubles = SUBSTR(doubles, 6) WHERE doubles LIKE 'plan %';
+ALTER TABLE runs RENAME COLUMN doubles TO plan_id;

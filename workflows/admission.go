@@ -1,0 +1,190 @@
+package workflows
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
+)
+
+// AdmissionError says why an order is not accepted. Nothing was written.
+type AdmissionError struct {
+	Code   string // of the API's problem types
+	Detail string
+	FixBy  saga.FixBy
+	Params []Param // what is wrong with the order itself
+	Err    error   // for the log
+}
+
+// Param is one thing that an order names wrongly.
+type Param struct {
+	Pointer string // JSON pointer into the request
+	Detail  string
+}
+
+// The codes that admission uses.
+const (
+	CodeInvalidParams      = "invalid-params"
+	CodeUserTokenInvalid   = "user-token-invalid"
+	CodeTokenDelegated     = "token-delegated"
+	CodeTokenScoped        = "token-scoped"
+	CodeUserDomainForeign  = "user-domain-foreign"
+	CodeUserNotOfCustomer  = "user-not-of-customer"
+	CodeConfigurationFault = "configuration-fault"
+)
+
+func (e *AdmissionError) Error() string {
+	if e.Err != nil {
+		return e.Code + ": " + e.Detail + ": " + e.Err.Error()
+	}
+	return e.Code + ": " + e.Detail
+}
+
+// Unwrap returns what the log is to tell.
+func (e *AdmissionError) Unwrap() error { return e.Err }
+
+func refuse(code string, fixBy saga.FixBy, detail string) *AdmissionError {
+	return &AdmissionError{Code: code, FixBy: fixBy, Detail: detail}
+}
+
+func invalid(params ...Param) *AdmissionError {
+	return &AdmissionError{Code: CodeInvalidParams, FixBy: saga.FixByMerchant, Detail: params[0].Detail, Params: params}
+}
+
+// Defaults hold for a merchant that says nothing else.
+type Defaults struct {
+	CustomerRoles     []string
+	SubscriptionRoles []string
+	Domain            string // name or id
+}
+
+// cloudOf returns the Keystone of a merchant. A cloud that is not set up is the operator's fault.
+func (d Deps) cloudOf(m merchants.Merchant) (keystone.Identity, error) {
+	id, err := d.Identity(m.Cloud)
+	if err != nil {
+		return nil, &AdmissionError{Code: CodeConfigurationFault, FixBy: saga.FixByOperator, Detail: "the merchant's cloud is not set up", Err: err}
+	}
+	return id, nil
+}
+
+// readToken validates the user's token, which must be able to stand for a user who signs up.
+func (d Deps) readToken(ctx context.Context, id keystone.Identity, cloud, text string, into *keystone.Token) error {
+	var err error
+	*into, err = coalesce.Read(ctx, d.Reads, "token "+cloud+" "+digest(text), id.ValidateToken, text)
+	if errors.Is(err, keystone.ErrTokenInvalid) {
+		return refuse(CodeUserTokenInvalid, saga.FixByUser, "Keystone does not know the user's token, or not any more")
+	}
+	return err
+}
+
+// fitting refuses a token that cannot stand for a user who signs up.
+func fitting(token keystone.Token, domain keystone.Domain) error {
+	switch {
+	case token.Delegated():
+		return refuse(CodeTokenDelegated, saga.FixByUser, "the token was made by an application credential or a trust")
+	case token.Scoped():
+		return refuse(CodeTokenScoped, saga.FixByMerchant, `the token is scoped: get one with "scope": "unscoped"`)
+	case token.UserDomainID != domain.ID:
+		return refuse(CodeUserDomainForeign, saga.FixByMerchant, "the user is not in the merchant's domain")
+	}
+	return nil
+}
+
+// readDomain resolves the domain of a merchant's users and tenants.
+func (d Deps) readDomain(ctx context.Context, id keystone.Identity, m merchants.Merchant, into *keystone.Domain) error {
+	name := cmp.Or(m.Domain, d.Defaults.Domain)
+	var err error
+	*into, err = coalesce.Read(ctx, d.Reads, "domain "+m.Cloud+" "+name, id.Domain, name)
+	return configured("domain", err)
+}
+
+// readRoles resolves the roles that a merchant's users get. One call after the other: what the first has looked up the second
+// need not.
+func (d Deps) readRoles(ctx context.Context, id keystone.Identity, m merchants.Merchant, customer, subscription *[]keystone.Role) (err error) {
+	if *customer, err = id.Roles(ctx, orElse(m.CustomerRoles, d.Defaults.CustomerRoles)); err == nil {
+		*subscription, err = id.Roles(ctx, orElse(m.SubscriptionRoles, d.Defaults.SubscriptionRoles))
+	}
+	return configured("roles", err)
+}
+
+// member refuses a user who has no role on the customer's tenant. Without the tenant nobody has.
+func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, customerID, userID string) error {
+	refused := refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the user has no role on the customer's tenant")
+	project, err := id.FindProject(ctx, domainID, keystone.CustomerTenant(customerID))
+	if errors.Is(err, keystone.ErrNotFound) {
+		return refused
+	}
+	if err != nil {
+		return err
+	}
+	roles, err := id.AssignedRoles(ctx, project.ID, userID)
+	if err == nil && len(roles) == 0 {
+		return refused
+	}
+	return err
+}
+
+// sideBySide runs all and waits for all. Of several errors the first in the order of the list counts, but those about
+// parameters come last, and together.
+func sideBySide(reads ...func() error) error {
+	failures := make([]error, len(reads))
+	var all sync.WaitGroup
+	for i, read := range reads {
+		all.Go(func() { failures[i] = read() })
+	}
+	all.Wait()
+	var params []Param
+	for _, err := range failures {
+		r, ok := errors.AsType[*AdmissionError](err)
+		switch {
+		case ok && r.Code == CodeInvalidParams:
+			params = append(params, r.Params...)
+		case err != nil:
+			return err
+		}
+	}
+	if len(params) > 0 {
+		return invalid(params...)
+	}
+	return nil
+}
+
+// named turns "not found" into what the order names wrongly.
+func named(pointer, detail string, err error) error {
+	if errors.Is(err, billing.ErrNotFound) || errors.Is(err, billing.ErrInvalid) {
+		return invalid(Param{Pointer: pointer, Detail: detail})
+	}
+	return err
+}
+
+// configured turns a refusal of what the configuration names into the operator's fault.
+func configured(what string, err error) error {
+	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
+		return &AdmissionError{
+			Code: CodeConfigurationFault, FixBy: saga.FixByOperator, Detail: "the merchant's " + what + " cannot be resolved",
+			Err: fmt.Errorf("resolving the merchant's %s: %w", what, err),
+		}
+	}
+	return err
+}
+
+func orElse(own, usual []string) []string {
+	if len(own) > 0 {
+		return own
+	}
+	return usual
+}
+
+func digest(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(hash[:])
+}
