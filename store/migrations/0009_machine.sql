@@ -4,7 +4,11 @@
 
 ALTER TABLE steps ADD COLUMN in_flight TEXT;
 UPDATE steps SET in_flight = 'do' WHERE state = 'running';
-UPDATE steps SET in_flight = 'undo' WHERE state = 'undoing' AND retry_at IS NULL AND undos > 0;
+-- A run that was given up has no call in flight.
+UPDATE steps SET in_flight = 'undo' WHERE state = 'undoing' AND retry_at IS NULL AND undos > 0
+    AND run_id IN (SELECT id FROM runs WHERE state <> 'compensated' AND (replica_id IS NOT NULL OR state = 'compensating' AND due_at IS NOT NULL));
+UPDATE steps SET in_flight = 'recheck' WHERE state = 'undoing' AND retry_at IS NULL AND undos > 0
+    AND run_id IN (SELECT id FROM runs WHERE state = 'compensated' AND replica_id IS NOT NULL);
 
 ALTER TABLE runs ADD COLUMN hold TEXT;
 ALTER TABLE runs ADD COLUMN looked BOOLEAN NOT NULL DEFAULT FALSE;

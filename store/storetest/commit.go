@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,7 +13,7 @@ import (
 )
 
 func readBack(t *testing.T, s fixture) {
-	n := s.create(t, nil)
+	n := s.create(t, func(r *saga.Run) { r.Cloud, r.Fingerprint = "default", "f" })
 	if got, want := show(t, s.read(t, n.Run.ID)), show(t, n.Run); got != want {
 		t.Errorf("created:\n got %s\nwant %s", got, want)
 	}
@@ -20,6 +22,14 @@ func readBack(t *testing.T, s fixture) {
 	cp.Run.Reason, cp.Run.Cause = &saga.Reason{Kind: saga.WaitsForRetry, Failure: failure, Until: &epoch}, &failure
 	cp.Run.LeftBehind = []saga.LeftBehind{{Step: "a", Kind: "customer"}}
 	cp.Run.State, cp.Run.Worked, cp.Run.Rechecks, cp.Run.TakeOvers = saga.Waiting, time.Second, 3, 1
+	cp.Run.Hold, cp.Run.Looked = &saga.Reason{Kind: saga.WaitsForOperator, Failure: failure}, true
+	cp.Steps[0] = saga.StepRow{
+		Name: "a", State: saga.StepUnknown, Attempts: 2, Undos: 1, Output: []byte(`{"x":1}`), Error: &failure, StartedAt: &epoch, EndedAt: &epoch,
+		RetryAt: &epoch, Unknowns: 1, UnknownAt: &epoch, UndoneAt: &epoch, InFlight: saga.CallUndo,
+	}
+	cp.Run.Steps[0] = cp.Steps[0]
+	filled(t, *cp.Run, "RetryOf", "WaitsFor", "RetriedBy", "EndedAt", "Objects")
+	filled(t, cp.Steps[0], "Position", "After", "Optional")
 	if result := s.commit(t, cp); result != (saga.CommitResult{}) {
 		t.Fatalf("committing: %+v", result)
 	}
@@ -34,6 +44,17 @@ func readBack(t *testing.T, s fixture) {
 	events, err := s.Events(t.Context(), n.Run.ID, 1, 10)
 	if err != nil || len(events) != 1 || fmt.Sprint(events[0]) != fmt.Sprint(cp.Events[0]) {
 		t.Errorf("events %v, %v; want %v", events, err, cp.Events)
+	}
+}
+
+// filled shows that a test writes all fields of a struct but some, so that a new field is written and read too.
+func filled(t *testing.T, all any, but ...string) {
+	t.Helper()
+	value := reflect.ValueOf(all)
+	for field, v := range value.Fields() {
+		if v.IsZero() && !slices.Contains(but, field.Name) {
+			t.Errorf("%s.%s is written by no test", value.Type().Name(), field.Name)
+		}
 	}
 }
 
