@@ -26,8 +26,11 @@ func onSubscriptionTenant(o *Order) grant {
 	return grant{o, o.SubscriptionRoles, subscriptionTenant(o), o.SubscriptionTenantID, o.SubscriptionTenantOwn}
 }
 
-// roleClaim names a role assignment among the effects of all runs.
+// roleClaim names a role assignment among the effects of all runs, by the role's id: a role may be renamed.
 func roleClaim(g grant, role string) string {
+	if i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == role }); i >= 0 {
+		role = g.roles[i].ID
+	}
 	return "role " + role + " of user " + g.order.UserID + " on " + tenantClaim(g.order, g.tenant)
 }
 

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -12,8 +11,8 @@ import (
 //
 // A re-check does not hold the subject of its run, which has ended: another run about the same subject may be at work
 // beside it, or have succeeded since, and what the re-check finds may be that run's. So a re-check leaves what another run
-// claims, and a run that begins waits for the re-checks about its subject. Each asks after it has stored that by which the
-// other sees it: the re-check its intent, the run that it lives. Whoever asks first, at least one sees the other.
+// claims, and a run that begins waits for the re-checks about its subject. Each first stores what the other looks
+// for, the re-check its intent and the run itself, and only then asks. Whoever asks first, at least one sees the other.
 type environment struct {
 	engine  *Engine
 	subject string
@@ -29,7 +28,7 @@ func (v environment) Token(ctx context.Context, runID string) (string, error) {
 }
 
 // Rechecking implements [saga.Env].
-func (v environment) Rechecking(ctx context.Context, _ string) (by string, err error) {
+func (v environment) Rechecking(ctx context.Context) (by string, err error) {
 	now := v.engine.Clock.Now()
 	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, AwaitsRecheck: true}, func(r *saga.Run) (bool, error) {
 		if r.Rechecking(now, v.engine.LateWindow) {
@@ -43,31 +42,33 @@ func (v environment) Rechecking(ctx context.Context, _ string) (by string, err e
 // Claimed implements [saga.Env].
 func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.Claimed, err error) {
 	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, Live: true}, func(r *saga.Run) (bool, error) {
-		theirs, err := v.engine.claims(r, claim)
-		if theirs && r.ID != runID {
+		if r.ID != runID && v.engine.claims(r, claim) {
 			by.Live = r.ID
 		}
-		return by.Live == "", err
+		return by.Live == "", nil
 	})
 	if err != nil || by.Live != "" {
 		return by, err
 	}
-	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, State: saga.Succeeded}, func(r *saga.Run) (_ bool, err error) {
-		by.Succeeded, err = v.engine.claims(r, claim)
-		return !by.Succeeded, err
+	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, State: saga.Succeeded}, func(r *saga.Run) (bool, error) {
+		by.Succeeded = v.engine.claims(r, claim)
+		return !by.Succeeded, nil
 	})
 	return by, err
 }
 
-// claims reports whether a run claims an effect. A run of a workflow that this release does not know claims everything about
-// its subject.
-func (e *Engine) claims(r *saga.Run, claim string) (bool, error) {
+// claims reports whether a run claims an effect. One that cannot be read, or is of a workflow that this release does not know,
+// claims everything about its subject.
+func (e *Engine) claims(r *saga.Run, effect string) bool {
 	d := e.workflows[r.Workflow]
 	if d == nil {
-		return true, nil
+		return true
 	}
-	claims, err := d.Claims(r)
-	return slices.Contains(claims, claim), err
+	claims, err := d.Claims(r, effect)
+	if err != nil {
+		e.OnFault(err)
+	}
+	return claims || err != nil
 }
 
 // eachRun reads all runs that match, until one is enough.

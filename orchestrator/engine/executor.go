@@ -76,7 +76,10 @@ func (x *executor) next() bool {
 	x.claimed, x.came = false, nil
 	d := x.machine.Next(x.run, in)
 	if !d.Stores {
-		x.wake = d.Wake
+		if x.wake = d.Wake; x.wake == nil && x.flying == 0 { // it would be decided again at once, and for ever
+			x.engine.OnFault(fmt.Errorf("run %s waits for nothing", x.run.ID))
+			x.wake = new(in.Now.Add(lookAgain))
+		}
 		return true
 	}
 	return x.store(d)

@@ -63,7 +63,7 @@ type Env interface {
 	Token(ctx context.Context, runID string) (string, error)
 	// Rechecking returns the ended run about the same subject whose re-check may still remove something; empty if there is
 	// none.
-	Rechecking(ctx context.Context, runID string) (by string, err error)
+	Rechecking(ctx context.Context) (by string, err error)
 	// Claimed reports who claims an effect that a re-check of the run has found. It asks the runs that live before those that
 	// have succeeded, so that one that succeeds meanwhile is seen as one or the other.
 	Claimed(ctx context.Context, runID, claim string) (Claimed, error)
@@ -85,10 +85,13 @@ type Claimed struct {
 func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	h := &Handle{Call: c, env: env}
 	output, err := h.attempt(ctx, d.step(c.Step))
+	if err != nil && h.beforehand {
+		h.objects, h.removed, h.dropToken = nil, nil, false
+	}
 	o = Outcome{Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken}
 	o.Call.State = nil // it is in the run
 	if err != nil {
-		o.Output, o.Skipped, o.Err = nil, skipped(err), d.classified(err)
+		o.Output, o.Skipped, o.Err = nil, skipped(err), d.classified(err, h.beforehand)
 	}
 	return o
 }
@@ -111,63 +114,69 @@ func (h *Handle) attempt(ctx context.Context, s *step) (output json.RawMessage, 
 	return s.undo(ctx, h.State)
 }
 
+// before runs what goes before a Do or an Undo: whatever becomes of it adds no doubt about the effect.
+func (h *Handle) before(read func() error) error {
+	h.beforehand = true
+	err := read()
+	h.beforehand = err != nil // and a panic leaves it true
+	return err
+}
+
 func (h *Handle) do(ctx context.Context, s *step) (output json.RawMessage, err error) {
-	if h.Begins {
-		by, err := h.env.Rechecking(ctx, h.RunID)
-		if err != nil {
-			return nil, beforehandError{err}
+	found := Absent
+	err = h.before(func() error {
+		if h.Begins {
+			by, err := h.env.Rechecking(ctx)
+			if err != nil {
+				return err
+			}
+			if by != "" {
+				return waitError{code: "subject-rechecked", detail: "late effects of run " + by + " about the same subject are being looked for"}
+			}
 		}
-		if by != "" {
-			return nil, waitError{code: "subject-rechecked", detail: "late effects of run " + by + " about the same subject are being looked for"}
+		if h.Look && s.find != nil {
+			var err error
+			found, output, err = s.find(ctx, h.State)
+			return err
 		}
+		return nil
+	})
+	if err != nil || found == Made || found == Usable {
+		return output, err
 	}
-	if h.Look && s.find != nil {
-		found, output, err := s.find(ctx, h.State)
-		if err != nil {
-			return nil, beforehandError{err}
-		}
-		if found == Made || found == Usable {
-			return output, nil
-		}
-		h.objects = nil
-	}
+	h.objects = nil
 	return s.do(ctx, h.State)
 }
 
 func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, err error) {
-	found, _, err := s.find(ctx, h.State)
-	h.objects = nil
-	if err != nil {
-		return nil, beforehandError{err}
-	}
-	if found != Made {
-		return nil, nil
-	}
-	claim, err := s.claim(h.State, h.Item)
-	if err != nil {
-		return nil, err
-	}
-	by, err := h.env.Claimed(ctx, h.RunID, claim)
-	switch {
-	case err != nil:
-		return nil, beforehandError{err}
-	case by.Live != "":
-		return nil, waitError{
-			code: "claimed-by-a-live-run", detail: "run " + by.Live + " about the same subject may have adopted it", retryAfter: claimedRetry,
+	mine := false
+	err = h.before(func() error {
+		found, _, err := s.find(ctx, h.State)
+		h.objects = nil
+		if err != nil || found != Made {
+			return err
 		}
-	case by.Succeeded:
-		return nil, nil
+		claim, err := s.claim(h.State, h.Item)
+		if err != nil {
+			return err
+		}
+		by, err := h.env.Claimed(ctx, h.RunID, claim)
+		if err == nil && by.Live != "" {
+			return waitError{
+				code: "claimed-by-a-live-run", detail: "run " + by.Live + " about the same subject may have adopted it", retryAfter: claimedRetry,
+			}
+		}
+		mine = !by.Succeeded
+		return err
+	})
+	if err != nil || !mine {
+		return nil, err
 	}
 	return s.undo(ctx, h.State)
 }
 
 // claimedRetry is when a re-check comes back to an effect that a live run may claim.
 const claimedRetry = time.Hour
-
-// beforehandError is an error of what goes before a Do or an Undo: it adds no doubt about the effect.
-type beforehandError struct{ error }
-
-func (b beforehandError) Unwrap() error { return b.error }
 
 // waitError makes a call be tried again later, without a fault of anybody.
 type waitError struct {
@@ -182,14 +191,15 @@ type panicError struct{ value any }
 
 func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v", p.value) }
 
-// classified asks the workflow what an error means, except for those that are the engine's own.
-func (d *Definition) classified(err error) *Classification {
+// classified asks the workflow what an error means, except for those that are the engine's own. One that came beforehand adds no
+// doubt about the effect.
+func (d *Definition) classified(err error, beforehand bool) *Classification {
 	p, panicked := errors.AsType[panicError](err)
 	switch {
 	case errors.Is(err, ErrLeaseLost):
-		return &Classification{Class: upstream.Transient, MaybeDone: true, Failure: Failure{Code: "lease-lost", Detail: err.Error()}}
+		return &Classification{Class: upstream.Transient, MaybeDone: !beforehand, Failure: Failure{Code: "lease-lost", Detail: err.Error()}}
 	case panicked:
-		return &Classification{Class: upstream.Blocked, MaybeDone: true, Failure: Failure{
+		return &Classification{Class: upstream.Blocked, MaybeDone: !beforehand, Failure: Failure{
 			Code: "step-panicked", Detail: p.Error(), FixBy: FixByOperator,
 		}}
 	}
@@ -197,10 +207,6 @@ func (d *Definition) classified(err error) *Classification {
 		return &Classification{
 			Class: upstream.Transient, RetryAfter: w.retryAfter, Failure: Failure{Code: w.code, Detail: w.detail, FixBy: FixByNobody},
 		}
-	}
-	before, beforehand := errors.AsType[beforehandError](err)
-	if beforehand {
-		err = before.error
 	}
 	found := d.classify(err)
 	found.MaybeDone = found.MaybeDone && !beforehand
@@ -211,10 +217,11 @@ func (d *Definition) classified(err error) *Classification {
 type Handle struct {
 	Call
 
-	env       Env
-	objects   []Object
-	removed   []Object
-	dropToken bool
+	env        Env
+	beforehand bool // neither Do nor Undo has begun
+	objects    []Object
+	removed    []Object
+	dropToken  bool
 }
 
 type handleKey struct{}

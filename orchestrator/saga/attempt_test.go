@@ -23,7 +23,7 @@ type called struct {
 
 func (c *called) Token(context.Context, string) (string, error) { return "", ErrNoToken }
 
-func (c *called) Rechecking(context.Context, string) (string, error) {
+func (c *called) Rechecking(context.Context) (string, error) {
 	c.log = append(c.log, "rechecking?")
 	return c.rechecking, c.envErr
 }
@@ -90,7 +90,7 @@ func TestWhatAnAttemptCallsAndKeeps(t *testing.T) {
 		"again, foreign":                {again, called{found: Foreign}, `[find do] {"from":"do"} [done] []`},
 		"again, made":                   {again, called{found: Made}, `[find] {"from":"find"} [found] []`},
 		"again, usable":                 {again, called{found: Usable}, `[find] {"from":"find"} [found] []`},
-		"again, not to be read":         {again, called{findErr: errDown}, `[find]  [found] [] c down transient`},
+		"again, not to be read":         {again, called{findErr: errDown}, `[find]  [] [] c down transient`},
 		"a run that begins":             {begins, called{}, `[rechecking? do] {"from":"do"} [done] []`},
 		"it begins beside a re-check":   {begins, called{rechecking: "r1"}, `[rechecking?]  [] [] subject-rechecked late effects of run r1 about the same subject are being looked for transient`},
 		"it cannot learn whether":       {begins, called{envErr: errDown}, `[rechecking?]  [] [] c down transient`},

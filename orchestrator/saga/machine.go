@@ -57,15 +57,14 @@ type turn struct {
 	was     *Run // as stored
 	run     *Run // Decision.Run
 	now     time.Time
-	claimed bool
 	leaving bool
 	state   json.RawMessage // of the run; nil: not computed
 }
 
 // Next decides what is next for a run as it was last stored. It does not change r.
 func (m Machine) Next(r *Run, in Input) Decision {
-	t := m.turn(r, in.Now)
-	t.claimed, t.leaving = in.Claimed, in.Leaving
+	t := m.turn(r, in.Now, in.Claimed)
+	t.leaving = in.Leaving
 	if in.Claimed {
 		t.takeOver()
 	}
@@ -82,27 +81,39 @@ func (m Machine) Next(r *Run, in Input) Decision {
 	return t.finish()
 }
 
-// Unstorable decides instead of a decision that the database refuses for what it holds: the run waits for an operator, or
-// its re-check is made again later. r is the run as it was last stored.
+// Unstorable decides instead of a decision that the database refuses for what it holds. The outcomes in it are lost: of their
+// calls it is unknown what they did. Once the other calls in flight have ended, the run waits for an operator, or its re-check
+// is made again later. r is the run as it was last stored.
 func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
-	t := m.turn(r, now)
-	t.Consumed, t.DropToken = refused.Consumed, refused.DropToken
-	if r.State.Ended() { // it was a re-check
-		t.releaseAt(new(now.Add(recheckAfter[1])))
+	t := m.turn(r, now, false)
+	t.Consumed, t.DropToken, t.Stores = refused.Consumed, refused.DropToken, true
+	for i := range t.run.Steps {
+		row := &t.run.Steps[i]
+		after := refused.Run.Step(row.Name)
+		calledAgain := slices.ContainsFunc(refused.Calls, func(c Call) bool { return c.Step == row.Name })
+		if row.InFlight != "" && (after.InFlight == "" || calledAgain) {
+			t.interrupt(row, "its outcome could not be stored")
+		}
+	}
+	if t.run.State == Succeeded {
+		t.releaseAt(nil)
 		return t.finish()
 	}
-	t.run.State, t.run.Reason = Waiting, &Reason{Kind: WaitsForOperator, Failure: Failure{
+	t.run.Hold = &Reason{Kind: WaitsForOperator, Failure: Failure{
 		Code: "not-storable", Detail: "the database refuses what the run's last step gave; the log tells why",
 		FixBy: FixByOperator, At: now,
 	}}
-	t.tell(Event{Kind: EventWaiting, Failure: &t.run.Reason.Failure})
-	t.releaseAt(nil)
+	t.rest()
 	return t.finish()
 }
 
-func (m Machine) turn(r *Run, now time.Time) *turn {
+// turn begins a decision: the time that has passed since the last write counts first.
+func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	run := *r
 	run.Steps, run.Objects = slices.Clone(r.Steps), slices.Clone(r.Objects)
+	if claimed && r.Reason != nil && r.Reason.Kind == WaitsForRetry && r.Cause == nil || !claimed && r.works() {
+		run.Worked += now.Sub(r.UpdatedAt)
+	}
 	return &turn{Machine: m, Decision: Decision{Checkpoint: Checkpoint{Run: &run, Replica: r.Replica}}, was: r, run: &run, now: now}
 }
 
@@ -113,9 +124,6 @@ func (t *turn) finish() Decision {
 	}
 	for i := range t.Calls {
 		t.Calls[i].State, _ = t.currentState() //nolint:errcheck // without it the attempt fails and says so
-	}
-	if t.claimed && t.was.Reason != nil && t.was.Reason.Kind == WaitsForRetry && t.was.Cause == nil || !t.claimed && t.was.works() {
-		t.run.Worked += t.now.Sub(t.was.UpdatedAt)
 	}
 	if !t.was.State.Ended() { // what an ended run shows stays as it is, whatever action or re-check comes
 		t.run.UpdatedAt = t.now
@@ -131,7 +139,7 @@ func (r *Run) works() bool {
 // decide starts what is ready, ends the run, turns it back, or gives it up.
 func (t *turn) decide() {
 	switch {
-	case t.run.State == Succeeded: // claimed for an action that came too late
+	case t.run.State == Succeeded, t.run.State == Compensated && t.run.Rechecks == 0: // claimed for an action that came too late
 		t.releaseAt(nil)
 	case t.Def == nil:
 		t.hold(t.missing("workflow-unknown", "this release knows no workflow "+t.run.Workflow))
@@ -168,9 +176,10 @@ func (t *turn) rest() {
 		t.releaseAt(nil)
 	case run.Hold == nil: // this replica is leaving
 		t.releaseAt(&t.now)
-	case run.State == Compensated: // its re-check cannot be made; it stays due
+	case run.State == Compensated:
+		why := run.Hold.Failure
 		run.Hold = nil
-		t.releaseAt(new(t.now.Add(recheckAfter[1])))
+		t.recheckLater("given up: " + why.Code + ": " + why.Detail)
 	default:
 		if !run.held() {
 			t.tell(Event{Kind: EventWaiting, Step: run.Hold.Step, Why: string(run.Hold.Kind), Failure: &run.Hold.Failure})

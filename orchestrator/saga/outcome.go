@@ -73,7 +73,7 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	if row.Unknowns > 0 {
 		row.State = StepUnknown
 	}
-	if late := t.overdue(found, now); late != "" {
+	if late := t.overdue(found); late != "" {
 		found.Class = upstream.Permanent
 		row.Error.Code, row.Error.Detail = "deadline-exceeded", upstream.Clean(late+": "+row.Error.Detail)
 	}
@@ -81,7 +81,7 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	switch found.Class {
 	case upstream.Permanent:
 		row.State, row.EndedAt = StepFailed, &now
-		if t.run.Hold != nil && t.run.Hold.Step != "" { // for a sibling that needs a person: that is void now
+		if t.run.Hold != nil && t.run.Hold.Step != "" { // a sibling needed a person; the run fails anyway
 			t.run.Hold = nil
 		}
 		t.tell(Event{Kind: EventStepFailed, Step: row.Name, Attempt: o.Call.Attempt, Failure: row.Error})
@@ -144,18 +144,14 @@ func (t *turn) failure(o Outcome) Classification {
 }
 
 // overdue says which limit a failed attempt has passed; empty: none.
-func (t *turn) overdue(v Classification, now time.Time) string {
+func (t *turn) overdue(v Classification) string {
 	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
 		return ""
 	}
-	worked := t.run.Worked
-	if !t.claimed && t.was.works() {
-		worked += now.Sub(t.was.UpdatedAt)
-	}
 	switch {
-	case now.Sub(t.run.BudgetFrom) > t.Limits.GiveUpAfter:
+	case t.now.Sub(t.run.BudgetFrom) > t.Limits.GiveUpAfter:
 		return fmt.Sprintf("not finished within %s", t.Limits.GiveUpAfter)
-	case v.Class == upstream.Transient && worked > t.Limits.Deadline:
+	case v.Class == upstream.Transient && t.run.Worked > t.Limits.Deadline:
 		return fmt.Sprintf("not finished within %s of work", t.Limits.Deadline)
 	}
 	return ""

@@ -26,10 +26,6 @@ func (t *turn) uncertain(row *StepRow) bool { return row.Unknowns > 0 && t.undoa
 
 // recheck looks once more for late effects of a run that ended compensated: it undoes again what may have come to be.
 func (t *turn) recheck() {
-	if t.run.Rechecks == 0 {
-		t.releaseAt(nil)
-		return
-	}
 	if due := t.run.recheckDue(); due.After(t.now) { // it was claimed for something else
 		t.releaseAt(&due)
 		return
@@ -40,7 +36,7 @@ func (t *turn) recheck() {
 	t.backward()
 }
 
-// look makes the steps of a re-check be undone again: of one that has begun, those that were refused.
+// look makes the steps of a re-check be undone again. If it has begun already, these are only the steps whose undo was refused.
 func (t *turn) look() {
 	begun := slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepUndoing })
 	var rows []*StepRow
@@ -53,8 +49,8 @@ func (t *turn) look() {
 	t.run.Looked = true
 }
 
-// recheckThrough ends a re-check whose undos are through. It is not over, and is made again, as long as a call of its own
-// that was not answered can take effect.
+// recheckThrough ends a re-check whose undos are through. While a call of it that was not answered can still take effect, it is
+// not over: the run is given up until then, and checked again.
 func (t *turn) recheckThrough() {
 	for i := range t.run.Steps {
 		if until := t.run.Steps[i].effectiveUntil(t.Limits.LateWindow); until.After(t.now) {
@@ -65,11 +61,16 @@ func (t *turn) recheckThrough() {
 	t.endRecheck("")
 }
 
-// recheckRefused gives the run up until its re-check is made again, but not for ever: one refusal does not prove that
-// nothing is there, and a late effect would stay.
+// recheckRefused gives the run up until its re-check is made again: one refusal does not prove that nothing is there, and a
+// late effect would stay.
 func (t *turn) recheckRefused(row *StepRow) {
+	t.recheckLater("given up: to undo step " + row.Name + " was refused to the last")
+}
+
+// recheckLater gives the run up until its re-check is made again, but not for ever.
+func (t *turn) recheckLater(givenUp string) {
 	if t.now.Sub(t.run.recheckDue()) > t.Limits.GiveUpAfter {
-		t.endRecheck("given up: to undo step " + row.Name + " was refused to the last")
+		t.endRecheck(givenUp)
 		return
 	}
 	t.releaseAt(new(t.now.Add(recheckAfter[1])))

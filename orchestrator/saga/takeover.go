@@ -2,8 +2,8 @@ package saga
 
 import "fmt"
 
-// maxTakeOvers is how often a run is claimed without a step coming to a result before it is held: what kills one replica
-// must not kill one after the other.
+// maxTakeOvers is how often a run is claimed without a step coming to a result before it is held: a run that kills its
+// replica must not go on to kill the next.
 const maxTakeOvers = 3
 
 // takenOverTooOften is the code of that hold.
@@ -24,7 +24,7 @@ func (t *turn) takeOver() {
 	}
 	interrupted := false
 	for i := range run.Steps {
-		interrupted = t.interrupt(&run.Steps[i]) || interrupted
+		interrupted = t.interrupt(&run.Steps[i], "the replica ended") || interrupted
 	}
 	if !interrupted { // no replica died of it: it was released, or handed back between two calls
 		run.TakeOvers = 0
@@ -44,17 +44,22 @@ func (t *turn) takeOver() {
 	}
 }
 
-// interrupt notes that a call was in flight when the lease before ended, and reports whether one was.
-func (t *turn) interrupt(row *StepRow) bool {
-	switch row.InFlight {
+// interrupt notes that the outcome of the call in flight will never be known, and reports whether there was a call. A step that is
+// running without one was written by a release before in_flight was stored.
+func (t *turn) interrupt(row *StepRow, why string) bool {
+	kind := row.InFlight
+	if kind == "" && row.State == StepRunning {
+		kind = CallDo
+	}
+	switch kind {
 	case "":
 		return false
 	case CallDo:
 		row.State = StepUnknown
 		row.Unknowns++
-		t.tell(Event{Kind: EventUnknown, Step: row.Name, Attempt: row.Attempts, Why: "the replica ended"})
+		t.tell(Event{Kind: EventUnknown, Step: row.Name, Attempt: row.Attempts, Why: why})
 	case CallUndo, CallVerify, CallRecheck:
-		t.tell(Event{Kind: EventUndoAttempt, Step: row.Name, Attempt: row.Undos, Why: "the replica ended"})
+		t.tell(Event{Kind: EventUndoAttempt, Step: row.Name, Attempt: row.Undos, Why: why})
 	}
 	row.InFlight, row.UnknownAt = "", &t.now
 	t.changed(row)

@@ -174,21 +174,26 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	return d, nil
 }
 
-// Claims returns the claims of a run: the names of all effects that it was ordered to make and can undo.
-func (d *Definition) Claims(r *Run) ([]string, error) {
-	var claims []string
+// Claims reports whether a run claims an effect: whether it was ordered to make that and can undo it. A step that this release
+// does not know may claim anything about the run's subject.
+func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 	for i := range r.Steps {
 		s := d.step(r.Steps[i].Name)
-		if s == nil || s.claim == nil {
+		if s == nil {
+			return true, nil
+		}
+		if s.claim == nil {
 			continue
 		}
 		claim, err := s.claim(r.Input, r.Steps[i].item())
 		if err != nil {
-			return nil, fmt.Errorf("reading the claims of run %s: %w", r.ID, err)
+			return false, fmt.Errorf("reading the claims of run %s: %w", r.ID, err)
 		}
-		claims = append(claims, claim)
+		if claim == effect {
+			return true, nil
+		}
 	}
-	return claims, nil
+	return false, nil
 }
 
 // Steps describes the steps in the order of the definition.

@@ -1,0 +1,180 @@
+package saga
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// stepped decides about one run on a clock of its own.
+type stepped struct {
+	t   *testing.T
+	m   Machine
+	run *Run
+	now time.Time
+}
+
+func newStepped(t *testing.T) *stepped {
+	t.Helper()
+	s := &stepped{t: t, now: time.Unix(100000, 0), m: Machine{
+		Def:    new(called).definition(t),
+		Limits: Limits{LateWindow: 90 * time.Second, Deadline: 15 * time.Minute, GiveUpAfter: 24 * time.Hour},
+	}}
+	var err error
+	if s.run, _, err = s.m.Accept(Request{ID: "r", Workflow: "w", Subject: "s", Input: thing{ID: "i"}}, s.now); err != nil {
+		t.Fatal(err)
+	}
+	s.next(Input{})
+	return s
+}
+
+func (s *stepped) next(in Input) Decision {
+	in.Now = s.now
+	d := s.m.Next(s.run, in)
+	s.run = d.Run
+	return d
+}
+
+// came is the outcome of the call in flight.
+func (s *stepped) came(failed *Classification) Input {
+	row := s.run.Step("make")
+	c := Call{Step: "make", Kind: row.InFlight, Attempt: row.Attempts}
+	if c.Undoes() {
+		c.Attempt = row.Undos
+	}
+	return Input{Outcomes: []Outcome{{Call: c, StartedAt: s.now, EndedAt: s.now, Err: failed}}}
+}
+
+// compensated has the Do fail without an answer, and the undo done and verified.
+func (s *stepped) compensated() {
+	s.t.Helper()
+	s.next(s.came(&Classification{Class: upstream.Permanent, MaybeDone: true}))
+	s.next(s.came(nil))
+	s.now = s.now.Add(91 * time.Second)
+	s.next(Input{Claimed: true})
+	s.next(s.came(nil))
+	if s.run.State != Compensated || s.run.Rechecks != len(recheckAfter) {
+		s.t.Fatalf("the run is %s with %d re-checks to come", s.run.State, s.run.Rechecks)
+	}
+}
+
+func TestARetryOfAWaitingRunGivesItNewTime(t *testing.T) {
+	s := newStepped(t)
+	s.next(s.came(&Classification{Class: upstream.Transient, RetryAfter: time.Hour}))
+	s.now = s.now.Add(20 * time.Minute)
+	s.next(Input{Claimed: true, Actions: []Action{{ID: 1, Name: Retry, Who: "op"}}})
+	s.now = s.now.Add(time.Second)
+	s.next(s.came(&Classification{Class: upstream.Transient}))
+	if s.run.Cause != nil || s.run.Worked > time.Minute {
+		t.Errorf("a second after the retry the run has worked %v and fails with %+v", s.run.Worked, s.run.Cause)
+	}
+}
+
+func TestWhatCannotBeStoredLeavesNoCallInFlight(t *testing.T) {
+	t.Run("a re-check", func(t *testing.T) {
+		s := newStepped(t)
+		s.compensated()
+		s.now = s.now.Add(10 * time.Minute)
+		s.next(Input{Claimed: true})
+		refused := s.m.Next(s.run, Input{Now: s.now, Outcomes: s.came(nil).Outcomes})
+		d := s.m.Unstorable(s.run, refused, s.now)
+		if !d.Release || d.Run.Rechecks != len(recheckAfter) || d.Run.DueAt == nil || !d.Run.DueAt.Equal(s.now.Add(time.Hour)) {
+			t.Errorf("released: %t, re-checks to come: %d, due: %v", d.Release, d.Run.Rechecks, d.Run.DueAt)
+		}
+		if later := s.now.Add(30 * time.Minute); d.Run.Rechecking(later, s.m.Limits.LateWindow) {
+			t.Error("half an hour later it still holds others up")
+		}
+		s.run, s.now = d.Run, s.now.Add(30*time.Hour)
+		refused = s.m.Next(s.run, Input{Now: s.now, Claimed: true})
+		if d = s.m.Unstorable(s.run, refused, s.now); d.Run.Rechecks != len(recheckAfter)-1 {
+			t.Errorf("after a day there are still %d re-checks to come", d.Run.Rechecks)
+		}
+	})
+	t.Run("an undo", func(t *testing.T) {
+		s := newStepped(t)
+		s.next(s.came(&Classification{Class: upstream.Permanent, MaybeDone: true}))
+		refused := s.m.Next(s.run, Input{Now: s.now, Outcomes: s.came(nil).Outcomes})
+		d := s.m.Unstorable(s.run, refused, s.now)
+		if !d.Release || !d.Run.AtRest() || d.Run.Reason.Code != "not-storable" {
+			t.Errorf("released: %t, at rest: %t, reason %+v", d.Release, d.Run.AtRest(), d.Run.Reason)
+		}
+		if !slices.ContainsFunc(d.Steps, func(r StepRow) bool { return r.Name == "make" && r.InFlight == "" && r.UnknownAt != nil }) {
+			t.Errorf("the write has %+v, want the step without its call", d.Steps)
+		}
+	})
+	t.Run("a do", func(t *testing.T) {
+		s := newStepped(t)
+		refused := s.m.Next(s.run, Input{Now: s.now, Outcomes: s.came(nil).Outcomes})
+		s.run = s.m.Unstorable(s.run, refused, s.now).Run
+		d := s.next(Input{Claimed: true, Actions: []Action{{ID: 1, Name: Retry, Who: "op"}}})
+		if len(d.Calls) != 1 || !d.Calls[0].Look || s.run.TakeOvers != 0 {
+			t.Errorf("after the operator's retry: calls %+v, %d take-overs; want one call that looks first", d.Calls, s.run.TakeOvers)
+		}
+	})
+}
+
+func TestTheRunWaitsForTheOtherCallsBeforeItIsGivenUp(t *testing.T) {
+	s := newStepped(t)
+	s.run.Steps = append(s.run.Steps, StepRow{Name: "other", State: StepRunning, InFlight: CallDo, Attempts: 1, StartedAt: &s.now})
+	refused := s.m.Next(s.run, Input{Now: s.now, Outcomes: s.came(nil).Outcomes})
+	d := s.m.Unstorable(s.run, refused, s.now)
+	if d.Release || d.Run.Hold == nil || d.Run.Step("other").InFlight != CallDo || len(d.Calls) > 0 {
+		t.Errorf("released: %t, hold: %v, the other step: %+v", d.Release, d.Run.Hold, d.Run.Step("other"))
+	}
+}
+
+func TestAStepThatRunsWithoutACallIsUnknown(t *testing.T) {
+	s := newStepped(t)
+	s.run.Step("make").InFlight = "" // as a release before in_flight stored it
+	d := s.next(Input{Claimed: true})
+	if s.run.Step("make").Unknowns != 1 || len(d.Calls) != 1 || !d.Calls[0].Look {
+		t.Errorf("the step: %+v; calls: %+v", s.run.Step("make"), d.Calls)
+	}
+}
+
+func TestAnEndedRunIsNotDueForEver(t *testing.T) {
+	s := newStepped(t)
+	s.compensated()
+	s.run.Rechecks = 0
+	s.m.Def = nil
+	if d := s.next(Input{Claimed: true}); !d.Release || d.Run.DueAt != nil {
+		t.Errorf("released: %t, due: %v", d.Release, d.Run.DueAt)
+	}
+}
+
+func TestAStepOfANewerReleaseClaimsEverything(t *testing.T) {
+	s := newStepped(t)
+	for step, want := range map[string]bool{"make": false, "newer": true} {
+		claims, err := s.m.Def.Claims(&Run{Input: []byte(`{"id": "i"}`), Steps: []StepRow{{Name: step}}}, "something else")
+		if err != nil || claims != want {
+			t.Errorf("step %s: got %t, %v, want %t", step, claims, err, want)
+		}
+	}
+}
+
+func TestWhatFailsBeforeTheCallAddsNoDoubtAndNoObjects(t *testing.T) {
+	for name, find := range map[string]func() error{
+		"an error":     func() error { return errors.New("down") },
+		"a panic":      func() error { panic("find") },
+		"a lost lease": func() error { return ErrLeaseLost },
+	} {
+		for _, kind := range []CallKind{CallDo, CallRecheck} {
+			t.Run(name+" in "+string(kind), func(t *testing.T) {
+				d := new(called).definition(t)
+				d.steps[0].find = func(ctx context.Context, _ json.RawMessage) (Found, json.RawMessage, error) {
+					CallOf(ctx).Made(Object{ID: "found"})
+					return Absent, nil, find()
+				}
+				o := d.Attempt(t.Context(), Call{Step: "make", Kind: kind, Look: true, State: []byte(`{"id":"i"}`)}, &called{})
+				if o.Err == nil || o.Err.MaybeDone || len(o.Objects) > 0 {
+					t.Errorf("got %+v with objects %v", o.Err, o.Objects)
+				}
+			})
+		}
+	}
+}
