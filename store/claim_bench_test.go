@@ -46,9 +46,9 @@ func fill(b *testing.B, url string, runs, merchants int, state, endedAt, dueAt s
 	}
 	defer db.Close(ctx)
 	_, err = db.Exec(ctx, `INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, doubles,
-		on_failure, input, idempotency_key, fingerprint, created_at, state, updated_at, ended_at, due_at, worked, budget_from,
+		on_failure, input, idempotency_key, fingerprint, pinned_steps, created_at, state, updated_at, ended_at, due_at, worked, budget_from,
 		rechecks, take_overs, holds_subject, epoch, version, last_seq)
-	SELECT gen_random_uuid(), 'w', 1, 'm' || i % $2, '', i, 'u', 'p', 'compensate', repeat('x', 500), i, '', 0, $3, 0,
+	SELECT gen_random_uuid(), 'w', 1, 'm' || i % $2, '', i, 'u', 'p', 'compensate', repeat('x', 500), i, '', '[]', 0, $3, 0,
 		`+endedAt+`, `+dueAt+`, 0, 0, 0, 0, FALSE, 0, 1, 0 FROM generate_series(1, $1::int) i`, runs, merchants, state)
 	if err == nil {
 		_, err = db.Exec(ctx, "ANALYZE runs")
