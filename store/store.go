@@ -1,4 +1,4 @@
-// Package store keeps runs, merchants and the embedded BillingStack's tables in PostgreSQL or SQLite, through gorm.
+// Package store keeps runs and merchants in PostgreSQL or SQLite, through gorm.
 package store
 
 import (
@@ -16,10 +16,13 @@ import (
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"github.com/tenantry/tenantry/billing/server"
+	"github.com/tenantry/tenantry/store/billingstack"
 )
 
-// Store is a database of Tenantry's: a saga.Store and a saga.Queue, and what hands out the stores of merchants and of
-// the embedded BillingStack. It is safe for concurrent use.
+// Store is a database of Tenantry. It is a saga.Store and a saga.Queue, and holds the tables of merchants and of the
+// embedded BillingStack as well. It is safe for concurrent use.
 type Store struct {
 	db   *gorm.DB
 	url  string // postgres only: for the connection that listens
@@ -89,6 +92,9 @@ func openFile(path string) (gorm.Dialector, error) {
 	return sqlite.Open("file:" + path + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"), nil
 }
+
+// Billing returns the tables of the embedded BillingStack.
+func (s *Store) Billing() server.Records { return billingstack.Records(s.db, s.tx) }
 
 func (s *Store) postgres() bool { return s.url != "" }
 

@@ -69,11 +69,7 @@ func newWorld(t *testing.T, database string) *world {
 	w.roles, err = w.identity.Roles(t.Context(), []string{"member", "bs-admin"})
 	w.ok(err)
 
-	records := openStore(t, storetest.SQLite(t)).Billing()
-	bs := httptest.NewServer(server.New(server.Records{
-		Merchants: records.Merchants, Products: records.Products, Plans: records.Plans, Customers: records.Customers,
-		Subscriptions: records.Subscriptions, Usage: records.Usage,
-	}, func(r *http.Request, err error) { t.Errorf("%s %s: %v", r.Method, r.URL, err) }))
+	bs := httptest.NewServer(server.New(openStore(t, storetest.SQLite(t)).Billing(), func(r *http.Request, err error) { t.Errorf("%s %s: %v", r.Method, r.URL, err) }))
 	t.Cleanup(bs.Close)
 	w.books = bs.URL
 	w.billing, err = billing.New(billing.Config{URL: bs.URL + "/v2", Connections: 16})

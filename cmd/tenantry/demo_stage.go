@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/billing/server"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
@@ -150,7 +151,7 @@ func slow(pace time.Duration, next http.Handler) http.Handler {
 // refusing stands before a BillingStack and refuses, for good, to change the subscriptions of some customers.
 type refusing struct {
 	next    http.Handler
-	records store.Billing
+	records server.Records
 	refuse  func(billing.Customer) bool
 }
 

@@ -130,11 +130,7 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	t.Cleanup(func() { _ = st.Close() })
 	_, err = st.Migrate(t.Context())
 	s.ok(err)
-	records := st.Billing()
-	in.next = server.New(server.Records{
-		Merchants: records.Merchants, Products: records.Products, Plans: records.Plans, Customers: records.Customers,
-		Subscriptions: records.Subscriptions, Usage: records.Usage,
-	}, func(*http.Request, error) {})
+	in.next = server.New(st.Billing(), func(*http.Request, error) {})
 	if c.all != nil {
 		in.next = c.removed.Handler(in.next)
 	}

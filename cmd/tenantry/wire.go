@@ -94,12 +94,7 @@ func ping(ctx context.Context, identity func(string) (keystone.Identity, error))
 
 // embedded is the BillingStack of a service that is told of no other.
 func embedded(s *store.Store, log zerolog.Logger) http.Handler {
-	t := s.Billing()
-	records := server.Records{
-		Merchants: t.Merchants, Products: t.Products, Plans: t.Plans, Customers: t.Customers,
-		Subscriptions: t.Subscriptions, Usage: t.Usage,
-	}
-	return server.New(records, func(r *http.Request, err error) {
+	return server.New(s.Billing(), func(r *http.Request, err error) {
 		log.Error().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Msg("embedded BillingStack")
 	})
 }

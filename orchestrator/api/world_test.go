@@ -166,11 +166,7 @@ func startUpstreams(t *testing.T, database string) *world {
 	}, MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain }})
 	must(w.t, err)
 
-	b := w.store.Billing()
-	stack := billingserver.New(billingserver.Records{
-		Merchants: b.Merchants, Products: b.Products, Plans: b.Plans, Customers: b.Customers,
-		Subscriptions: b.Subscriptions, Usage: b.Usage,
-	}, func(r *http.Request, err error) { w.t.Errorf("BillingStack: %s %s: %v", r.Method, r.URL, err) })
+	stack := billingserver.New(w.store.Billing(), func(r *http.Request, err error) { w.t.Errorf("BillingStack: %s %s: %v", r.Method, r.URL, err) })
 	back := httptest.NewServer(w.story.Handler(transcript.BillingStack, w.counted(stack, &w.billingDown, &w.billingReads)))
 	w.t.Cleanup(back.Close)
 	w.billing, err = billing.New(billing.Config{URL: back.URL + "/v2", Connections: 8})

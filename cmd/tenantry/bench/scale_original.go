@@ -70,11 +70,7 @@ func (r *recorder) Commit(ctx context.Context, now time.Time, checkpoints []saga
 func makeOriginals(ctx context.Context, db *store.Store) ([]*original, error) {
 	refuse := false
 	ks := keystonetest.New(keystonetest.Options{})
-	records := db.Billing()
-	stack := billingserver.New(billingserver.Records{
-		Merchants: records.Merchants, Products: records.Products, Plans: records.Plans, Customers: records.Customers,
-		Subscriptions: records.Subscriptions, Usage: records.Usage,
-	}, func(_ *http.Request, err error) { note("embedded BillingStack: %v", err) })
+	stack := billingserver.New(db.Billing(), func(_ *http.Request, err error) { note("embedded BillingStack: %v", err) })
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/v3"):

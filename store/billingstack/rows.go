@@ -1,4 +1,4 @@
-package store
+package billingstack
 
 import (
 	"gorm.io/gorm"
@@ -6,7 +6,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-type billingMerchantRow struct {
+type merchantRow struct {
 	ID       string `gorm:"column:id;primaryKey"`
 	Name     string `gorm:"column:name"`
 	Currency string `gorm:"column:currency_name"`
@@ -14,20 +14,20 @@ type billingMerchantRow struct {
 	AddedAt  int64  `gorm:"column:added_at"`
 }
 
-// TableName is for gorm.
-func (billingMerchantRow) TableName() string { return "billing_merchants" }
+// TableName names the table to gorm.
+func (merchantRow) TableName() string { return "billing_merchants" }
 
-func (r billingMerchantRow) added() int64 { return r.AddedAt }
+func (r merchantRow) added() int64 { return r.AddedAt }
 
-func (r billingMerchantRow) object() billing.Merchant {
+func (r merchantRow) object() billing.Merchant {
 	return billing.Merchant{ID: r.ID, Name: r.Name, Currency: r.Currency, Language: r.Language}
 }
 
-func billingMerchant(_ string, addedAt int64, m billing.Merchant) billingMerchantRow {
-	return billingMerchantRow{ID: m.ID, Name: m.Name, Currency: m.Currency, Language: m.Language, AddedAt: addedAt}
+func toMerchantRow(_ string, addedAt int64, m billing.Merchant) merchantRow {
+	return merchantRow{ID: m.ID, Name: m.Name, Currency: m.Currency, Language: m.Language, AddedAt: addedAt}
 }
 
-type billingProductRow struct {
+type productRow struct {
 	ID          string         `gorm:"column:id;primaryKey"`
 	MerchantID  string         `gorm:"column:merchant_id"`
 	Name        string         `gorm:"column:name"`
@@ -38,25 +38,25 @@ type billingProductRow struct {
 	AddedAt     int64          `gorm:"column:added_at"`
 }
 
-// TableName is for gorm.
-func (billingProductRow) TableName() string { return "billing_products" }
+// TableName names the table to gorm.
+func (productRow) TableName() string { return "billing_products" }
 
-func (r billingProductRow) added() int64 { return r.AddedAt }
+func (r productRow) added() int64 { return r.AddedAt }
 
-func (r billingProductRow) object() billing.Product {
+func (r productRow) object() billing.Product {
 	return billing.Product{
 		ID: r.ID, Name: r.Name, Title: r.Title, Description: r.Description, Properties: r.Properties, Pricing: r.Pricing,
 	}
 }
 
-func billingProduct(merchantID string, addedAt int64, p billing.Product) billingProductRow {
-	return billingProductRow{
+func toProductRow(merchantID string, addedAt int64, p billing.Product) productRow {
+	return productRow{
 		ID: p.ID, MerchantID: merchantID, Name: p.Name, Title: p.Title, Description: p.Description,
 		Properties: p.Properties, Pricing: append([]any{}, p.Pricing...), AddedAt: addedAt,
 	}
 }
 
-type billingPlanRow struct {
+type planRow struct {
 	ID          string         `gorm:"column:id;primaryKey"`
 	MerchantID  string         `gorm:"column:merchant_id"`
 	Name        string         `gorm:"column:name"`
@@ -66,23 +66,23 @@ type billingPlanRow struct {
 	AddedAt     int64          `gorm:"column:added_at"`
 }
 
-// TableName is for gorm.
-func (billingPlanRow) TableName() string { return "billing_plans" }
+// TableName names the table to gorm.
+func (planRow) TableName() string { return "billing_plans" }
 
-func (r billingPlanRow) added() int64 { return r.AddedAt }
+func (r planRow) added() int64 { return r.AddedAt }
 
-func (r billingPlanRow) object() billing.Plan {
+func (r planRow) object() billing.Plan {
 	return billing.Plan{ID: r.ID, Name: r.Name, Title: r.Title, Description: r.Description, Properties: r.Properties}
 }
 
-func billingPlan(merchantID string, addedAt int64, p billing.Plan) billingPlanRow {
-	return billingPlanRow{
+func toPlanRow(merchantID string, addedAt int64, p billing.Plan) planRow {
+	return planRow{
 		ID: p.ID, MerchantID: merchantID, Name: p.Name, Title: p.Title, Description: p.Description,
 		Properties: p.Properties, AddedAt: addedAt,
 	}
 }
 
-type billingCustomerRow struct {
+type customerRow struct {
 	ID         string `gorm:"column:id;primaryKey"`
 	MerchantID string `gorm:"column:merchant_id"`
 	Name       string `gorm:"column:name"`
@@ -91,22 +91,22 @@ type billingCustomerRow struct {
 	AddedAt    int64  `gorm:"column:added_at"`
 }
 
-// TableName is for gorm.
-func (billingCustomerRow) TableName() string { return "billing_customers" }
+// TableName names the table to gorm.
+func (customerRow) TableName() string { return "billing_customers" }
 
-func (r billingCustomerRow) added() int64 { return r.AddedAt }
+func (r customerRow) added() int64 { return r.AddedAt }
 
-func (r billingCustomerRow) object() billing.Customer {
+func (r customerRow) object() billing.Customer {
 	return billing.Customer{ID: r.ID, MerchantID: r.MerchantID, Name: r.Name, Currency: r.Currency, Language: r.Language}
 }
 
-func billingCustomer(merchantID string, addedAt int64, c billing.Customer) billingCustomerRow {
-	return billingCustomerRow{
+func toCustomerRow(merchantID string, addedAt int64, c billing.Customer) customerRow {
+	return customerRow{
 		ID: c.ID, MerchantID: merchantID, Name: c.Name, Currency: c.Currency, Language: c.Language, AddedAt: addedAt,
 	}
 }
 
-type billingSubscriptionRow struct {
+type subscriptionRow struct {
 	ID              string  `gorm:"column:id;primaryKey"`
 	MerchantID      string  `gorm:"column:merchant_id"`
 	PlanID          string  `gorm:"column:plan_id"`
@@ -118,26 +118,26 @@ type billingSubscriptionRow struct {
 	AddedAt         int64   `gorm:"column:added_at"`
 }
 
-// TableName is for gorm.
-func (billingSubscriptionRow) TableName() string { return "billing_subscriptions" }
+// TableName names the table to gorm.
+func (subscriptionRow) TableName() string { return "billing_subscriptions" }
 
-func (r billingSubscriptionRow) added() int64 { return r.AddedAt }
+func (r subscriptionRow) added() int64 { return r.AddedAt }
 
-func (r billingSubscriptionRow) object() billing.Subscription {
+func (r subscriptionRow) object() billing.Subscription {
 	return billing.Subscription{
 		ID: r.ID, PlanID: r.PlanID, CustomerID: r.CustomerID, ResourceID: r.ResourceID, ResourceType: r.ResourceType,
 		BillingDay: r.BillingDay, PaymentMethodID: r.PaymentMethodID,
 	}
 }
 
-func billingSubscription(merchantID string, addedAt int64, s billing.Subscription) billingSubscriptionRow {
-	return billingSubscriptionRow{
+func toSubscriptionRow(merchantID string, addedAt int64, s billing.Subscription) subscriptionRow {
+	return subscriptionRow{
 		ID: s.ID, MerchantID: merchantID, PlanID: s.PlanID, CustomerID: s.CustomerID, ResourceID: s.ResourceID,
 		ResourceType: s.ResourceType, BillingDay: s.BillingDay, PaymentMethodID: s.PaymentMethodID, AddedAt: addedAt,
 	}
 }
 
-type billingUsageRow struct {
+type usageRow struct {
 	ID             string   `gorm:"column:id;primaryKey"`
 	MerchantID     string   `gorm:"column:merchant_id"`
 	SubscriptionID string   `gorm:"column:subscription_id"`
@@ -151,29 +151,29 @@ type billingUsageRow struct {
 	AddedAt        int64    `gorm:"column:added_at"`
 }
 
-// TableName is for gorm.
-func (billingUsageRow) TableName() string { return "billing_usage" }
+// TableName names the table to gorm.
+func (usageRow) TableName() string { return "billing_usage" }
 
-func (r billingUsageRow) added() int64 { return r.AddedAt }
+func (r usageRow) added() int64 { return r.AddedAt }
 
-func (r billingUsageRow) object() billing.Usage {
+func (r usageRow) object() billing.Usage {
 	return billing.Usage{
 		ID: r.ID, MerchantID: r.MerchantID, SubscriptionID: r.SubscriptionID, ProductID: r.ProductID, Measure: r.Measure,
 		Value: r.Value, Price: r.Price, Total: r.Total, StartTimestamp: r.StartTimestamp, EndTimestamp: r.EndTimestamp,
 	}
 }
 
-func billingUsage(merchantID string, addedAt int64, u billing.Usage) billingUsageRow {
-	return billingUsageRow{
+func toUsageRow(merchantID string, addedAt int64, u billing.Usage) usageRow {
+	return usageRow{
 		ID: u.ID, MerchantID: merchantID, SubscriptionID: u.SubscriptionID, ProductID: u.ProductID, Measure: u.Measure,
 		Value: u.Value, Price: u.Price, Total: u.Total, StartTimestamp: u.StartTimestamp, EndTimestamp: u.EndTimestamp,
 		AddedAt: addedAt,
 	}
 }
 
-// checkUsage does what a foreign key would, for usage may stay when its subscription goes.
-func checkUsage(tx *gorm.DB, row billingUsageRow) error {
-	for id, of := range map[string]any{row.SubscriptionID: billingSubscriptionRow{}, row.ProductID: billingProductRow{}} {
+// checkUsage checks the references of new usage. There are no foreign keys because usage outlives its subscription.
+func checkUsage(tx *gorm.DB, row usageRow) error {
+	for id, of := range map[string]any{row.SubscriptionID: subscriptionRow{}, row.ProductID: productRow{}} {
 		var n int64
 		if err := ofMerchant(tx, row.MerchantID).Model(of).Where("id = ?", id).Count(&n).Error; err != nil {
 			return err

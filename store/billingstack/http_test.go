@@ -1,4 +1,4 @@
-package store_test
+package billingstack_test
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package store
+package billingstack
 
 import (
 	"cmp"
@@ -11,12 +11,12 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// BillingPlans keeps plans and their items.
-type BillingPlans struct {
-	BillingTable[billing.Plan, billingPlanRow]
+// plans keeps plans and their items.
+type plans struct {
+	table[billing.Plan, planRow]
 }
 
-type billingItemRow struct {
+type itemRow struct {
 	PlanID      string `gorm:"column:plan_id;primaryKey"`
 	ProductID   string `gorm:"column:product_id;primaryKey"`
 	MerchantID  string `gorm:"column:merchant_id"`
@@ -26,31 +26,30 @@ type billingItemRow struct {
 	AddedAt     int64  `gorm:"column:added_at"`
 }
 
-// TableName is for gorm.
 // TableName names the table to gorm.
-func (billingItemRow) TableName() string { return "billing_plan_items" }
+func (itemRow) TableName() string { return "billing_plan_items" }
 
-func (r billingItemRow) object() billing.PlanItem {
+func (r itemRow) object() billing.PlanItem {
 	return billing.PlanItem{
 		PlanID: r.PlanID, ProductID: r.ProductID, Title: r.Title, Description: r.Description, Pricing: r.Pricing,
 	}
 }
 
-func billingItem(merchantID string, addedAt int64, i billing.PlanItem) billingItemRow {
-	return billingItemRow{
+func toItemRow(merchantID string, addedAt int64, i billing.PlanItem) itemRow {
+	return itemRow{
 		PlanID: i.PlanID, ProductID: i.ProductID, MerchantID: merchantID, Title: i.Title, Description: i.Description,
 		Pricing: append([]any{}, i.Pricing...), AddedAt: addedAt,
 	}
 }
 
-// completePlans reads the items, and the products whose texts they fall back to.
-func completePlans(tx *gorm.DB, plans []billing.Plan) error {
+// addItems reads the items of plans. An item without a title or description has those of its product.
+func addItems(tx *gorm.DB, plans []billing.Plan) error {
 	ids := make([]string, len(plans))
 	at := map[string]int{}
 	for i, plan := range plans {
 		ids[i], at[plan.ID] = plan.ID, i
 	}
-	var items []billingItemRow
+	var items []itemRow
 	err := ofMerchant(tx, "").Where("plan_id IN ?", ids).Order("added_at, product_id").Find(&items).Error
 	if err != nil || len(items) == 0 {
 		return err
@@ -59,11 +58,11 @@ func completePlans(tx *gorm.DB, plans []billing.Plan) error {
 	for i, item := range items {
 		productIDs[i] = item.ProductID
 	}
-	var products []billingProductRow
+	var products []productRow
 	if err := ofMerchant(tx, "").Where("id IN ?", productIDs).Find(&products).Error; err != nil {
 		return err
 	}
-	byID := map[string]billingProductRow{}
+	byID := map[string]productRow{}
 	for _, product := range products {
 		byID[product.ID] = product
 	}
@@ -78,13 +77,13 @@ func completePlans(tx *gorm.DB, plans []billing.Plan) error {
 	return nil
 }
 
-// AddItem returns billing.ErrNotFound when the merchant has no such plan, billing.ErrReference when it has no such product,
-// billing.ErrConflict when the product is in the plan.
-func (p *BillingPlans) AddItem(ctx context.Context, merchantID string, item billing.PlanItem) error {
-	row := billingItem(merchantID, time.Now().UnixMicro(), item)
-	return p.store.tx(ctx, func(tx *gorm.DB) error {
+// AddItem adds a product to a plan. It returns billing.ErrNotFound if the merchant has no such plan, billing.ErrReference if
+// it has no such product, and billing.ErrConflict if the plan has the product already.
+func (p *plans) AddItem(ctx context.Context, merchantID string, item billing.PlanItem) error {
+	row := toItemRow(merchantID, time.Now().UnixMicro(), item)
+	return p.tx(ctx, func(tx *gorm.DB) error {
 		var n int64
-		err := ofMerchant(tx, merchantID).Model(&billingPlanRow{}).Where("id = ?", item.PlanID).Count(&n).Error
+		err := ofMerchant(tx, merchantID).Model(&planRow{}).Where("id = ?", item.PlanID).Count(&n).Error
 		if err != nil {
 			return err
 		}
@@ -96,9 +95,9 @@ func (p *BillingPlans) AddItem(ctx context.Context, merchantID string, item bill
 }
 
 // UpdateItem changes an item under its lock. It returns billing.ErrNotFound.
-func (p *BillingPlans) UpdateItem(ctx context.Context, merchantID, planID, productID string, change func(*billing.PlanItem) error) error {
-	return p.store.tx(ctx, func(tx *gorm.DB) error {
-		var rows []billingItemRow
+func (p *plans) UpdateItem(ctx context.Context, merchantID, planID, productID string, change func(*billing.PlanItem) error) error {
+	return p.tx(ctx, func(tx *gorm.DB) error {
+		var rows []itemRow
 		err := ofMerchant(tx, merchantID).Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).
 			Where("plan_id = ? AND product_id = ?", planID, productID).Find(&rows).Error
 		if err != nil {
@@ -111,15 +110,15 @@ func (p *BillingPlans) UpdateItem(ctx context.Context, merchantID, planID, produ
 		if err := change(&item); err != nil {
 			return err
 		}
-		row := billingItem(merchantID, rows[0].AddedAt, item)
+		row := toItemRow(merchantID, rows[0].AddedAt, item)
 		return tx.Select("title", "description", "pricing").Updates(&row).Error
 	})
 }
 
-// DeleteItem returns billing.ErrNotFound.
-func (p *BillingPlans) DeleteItem(ctx context.Context, merchantID, planID, productID string) error {
-	deleted := ofMerchant(p.store.db.WithContext(ctx), merchantID).
-		Where("plan_id = ? AND product_id = ?", planID, productID).Delete(&billingItemRow{})
+// DeleteItem removes a product from a plan. It returns billing.ErrNotFound.
+func (p *plans) DeleteItem(ctx context.Context, merchantID, planID, productID string) error {
+	deleted := ofMerchant(p.db.WithContext(ctx), merchantID).
+		Where("plan_id = ? AND product_id = ?", planID, productID).Delete(&itemRow{})
 	if deleted.Error == nil && deleted.RowsAffected == 0 {
 		return billing.ErrNotFound
 	}

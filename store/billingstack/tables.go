@@ -1,0 +1,178 @@
+// Package billingstack keeps the tables of the embedded BillingStack.
+package billingstack
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/billing/server"
+)
+
+// Records returns the tables in db. tx must run f in a transaction of db.
+func Records(db *gorm.DB, tx func(ctx context.Context, f func(tx *gorm.DB) error) error) server.Records {
+	d := database{db, tx}
+	return server.Records{
+		Merchants:     &table[billing.Merchant, merchantRow]{database: d, toRow: toMerchantRow},
+		Products:      &table[billing.Product, productRow]{database: d, toRow: toProductRow},
+		Plans:         &plans{table[billing.Plan, planRow]{database: d, toRow: toPlanRow, complete: addItems}},
+		Customers:     &table[billing.Customer, customerRow]{database: d, toRow: toCustomerRow},
+		Subscriptions: &table[billing.Subscription, subscriptionRow]{database: d, toRow: toSubscriptionRow},
+		Usage:         &table[billing.Usage, usageRow]{database: d, toRow: toUsageRow, check: checkUsage},
+	}
+}
+
+type database struct {
+	db *gorm.DB
+	tx func(ctx context.Context, f func(tx *gorm.DB) error) error
+}
+
+// table keeps BillingStack objects of type T in rows of type R. A call reaches the objects of one merchant, or of all if
+// merchantID is empty. It is safe for concurrent use.
+type table[T any, R rowOf[T]] struct {
+	database
+
+	toRow    func(merchantID string, addedAt int64, object T) R
+	check    func(tx *gorm.DB, row R) error    // runs before a row is inserted; nil if foreign keys check all references
+	complete func(tx *gorm.DB, read []T) error // reads what an object has from other tables; nil if it has nothing there
+}
+
+// rowOf is a row of a table that holds an object of type T.
+type rowOf[T any] interface {
+	TableName() string
+	object() T
+	added() int64
+}
+
+// List returns the objects that meet all conditions, oldest first.
+func (t *table[T, R]) List(ctx context.Context, merchantID string, where []billing.Condition) ([]T, error) {
+	return t.list(t.db.WithContext(ctx), merchantID, where)
+}
+
+func (t *table[T, R]) list(db *gorm.DB, merchantID string, where []billing.Condition) ([]T, error) {
+	query := ofMerchant(db, merchantID)
+	for _, condition := range where {
+		query = query.Where(comparison(condition))
+	}
+	var rows []R
+	if err := query.Order("added_at, id").Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	objects := make([]T, len(rows))
+	for i, row := range rows {
+		objects[i] = row.object()
+	}
+	if t.complete != nil && len(objects) > 0 {
+		return objects, t.complete(db, objects)
+	}
+	return objects, nil
+}
+
+// Create inserts an object. It returns billing.ErrConflict if the id is taken, and billing.ErrReference if the object
+// refers to one that the merchant does not have.
+func (t *table[T, R]) Create(ctx context.Context, merchantID string, object T) error {
+	row := t.toRow(merchantID, time.Now().UnixMicro(), object)
+	return t.tx(ctx, func(tx *gorm.DB) error {
+		if t.check != nil {
+			if err := t.check(tx, row); err != nil {
+				return err
+			}
+		}
+		return violation(tx, tx.Create(&row).Error, billing.ErrReference)
+	})
+}
+
+// Update changes a row under its lock and returns the changed object. An error of change rolls the transaction back and is
+// returned as it is. Update also returns billing.ErrNotFound and billing.ErrReference.
+func (t *table[T, R]) Update(ctx context.Context, merchantID, id string, change func(*T) error) (T, error) {
+	var changed T
+	err := t.tx(ctx, func(tx *gorm.DB) error {
+		var rows []R
+		err := ofMerchant(tx, merchantID).Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).
+			Where("id = ?", id).Find(&rows).Error
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			return billing.ErrNotFound
+		}
+		changed = rows[0].object()
+		if err := change(&changed); err != nil {
+			return err
+		}
+		row := t.toRow(merchantID, rows[0].added(), changed)
+		if err := tx.Select("*").Omit("id", "merchant_id", "added_at").Updates(&row).Error; err != nil {
+			return violation(tx, err, billing.ErrReference)
+		}
+		if t.complete != nil {
+			one := []T{changed}
+			if err := t.complete(tx, one); err != nil {
+				return err
+			}
+			changed = one[0]
+		}
+		return nil
+	})
+	return changed, err
+}
+
+// Delete removes an object. It returns billing.ErrNotFound, or billing.ErrConflict if another object refers to it.
+func (t *table[T, R]) Delete(ctx context.Context, merchantID, id string) error {
+	deleted := ofMerchant(t.db.WithContext(ctx), merchantID).Where("id = ?", id).Delete(new(R))
+	if deleted.Error != nil {
+		return violation(t.db, deleted.Error, billing.ErrConflict)
+	}
+	if deleted.RowsAffected == 0 {
+		return billing.ErrNotFound
+	}
+	return nil
+}
+
+// ofMerchant restricts a query to the rows of a merchant, and has it name every column that it reads.
+func ofMerchant(db *gorm.DB, merchantID string) *gorm.DB {
+	db = db.Session(&gorm.Session{QueryFields: true})
+	if merchantID == "" {
+		return db
+	}
+	return db.Where("merchant_id = ?", merchantID)
+}
+
+// comparison quotes the name of the column. The caller checks that the column exists.
+func comparison(c billing.Condition) clause.Expression {
+	column := clause.Column{Name: c.Field}
+	switch c.Op {
+	case "ne":
+		return clause.Neq{Column: column, Value: c.Value}
+	case "ge":
+		return clause.Gte{Column: column, Value: c.Value}
+	case "le":
+		return clause.Lte{Column: column, Value: c.Value}
+	case "gt":
+		return clause.Gt{Column: column, Value: c.Value}
+	case "lt":
+		return clause.Lt{Column: column, Value: c.Value}
+	case "like": // SQLite's LIKE ignores case, PostgreSQL's does not
+		return clause.Expr{SQL: "LOWER(?) LIKE LOWER(?)", Vars: []any{column, c.Value}}
+	}
+	return clause.Eq{Column: column, Value: c.Value}
+}
+
+// violation translates the error of a violated constraint: a duplicate key is billing.ErrConflict, and a violated foreign
+// key is the error foreign.
+func violation(db *gorm.DB, err, foreign error) error {
+	translator, ok := db.Dialector.(gorm.ErrorTranslator)
+	if err == nil || !ok {
+		return err
+	}
+	switch translated := translator.Translate(err); {
+	case errors.Is(translated, gorm.ErrDuplicatedKey):
+		return billing.ErrConflict
+	case errors.Is(translated, gorm.ErrForeignKeyViolated):
+		return foreign
+	}
+	return err
+}
