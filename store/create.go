@@ -27,7 +27,7 @@ func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	}
 	create := s.createSQLite
 	if s.postgres() {
-		create = s.creations.create
+		create = s.createGrouped
 	}
 	for range 3 {
 		if err = create(ctx, rows); !errors.Is(err, errGone) {
@@ -38,6 +38,16 @@ func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 		return fmt.Errorf("storing run %s: %w", n.Run.ID, err)
 	}
 	return nil
+}
+
+// createGrouped inserts a run together with those that others insert. It does not return before the run is inserted or
+// refused, even if ctx ends: to give up would leave open whether the run exists.
+func (s *Store) createGrouped(ctx context.Context, rows newRunRows) error {
+	refused, err := s.creations.Do(context.WithoutCancel(ctx), rows)
+	if err != nil {
+		return err
+	}
+	return refused
 }
 
 // errGone says that what refused a run has ended meanwhile: inserting it may be tried again.

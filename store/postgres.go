@@ -175,8 +175,17 @@ WITH run AS (
 SELECT id FROM run WHERE CASE WHEN replica_id IS NULL THEN pg_notify('` + channel + `', 'work') IS NOT NULL ELSE TRUE END`
 }
 
-// createPostgres inserts a group of runs in one statement, and each for itself where the database refuses them together.
+// Limits of a group of runs that one statement inserts, and of the time that it takes.
+const (
+	maxCreations = 64
+	creationTime = 30 * time.Second
+)
+
+// createPostgres inserts a group of runs in one statement. If the database refuses the group, each run is inserted on its
+// own.
 func (s *Store) createPostgres(ctx context.Context, group []newRunRows) []error {
+	ctx, cancel := context.WithTimeout(ctx, creationTime)
+	defer cancel()
 	runs, steps, events, tokens := []runRow{}, []stepRow{}, []eventRow{}, []tokenRow{}
 	for _, rows := range group {
 		runs, steps, events = append(runs, rows.run), append(steps, rows.steps...), append(events, rows.events...)

@@ -18,6 +18,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/tenantry/tenantry/billing/server"
+	"github.com/tenantry/tenantry/orchestrator/groupcommit"
 	"github.com/tenantry/tenantry/store/billingstack"
 )
 
@@ -29,7 +30,7 @@ type Store struct {
 	file string // SQLite only: its path
 	seal *sealer
 
-	creations creations // postgres only
+	creations groupcommit.Group[newRunRows, error] // PostgreSQL only
 }
 
 // Open connects to postgres://... or to sqlite:PATH, whose file and directory are made if they are missing. It does not
@@ -40,7 +41,7 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{seal: seal}
-	s.creations.insert = s.createPostgres
+	s.creations.Commit, s.creations.Max = s.createPostgres, maxCreations
 	var dialect gorm.Dialector
 	switch path, isFile := strings.CutPrefix(url, "sqlite:"); {
 	case isFile:

@@ -5,93 +5,41 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/groupcommit"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// maxGroup is how many checkpoints one statement carries at most.
+// maxGroup limits the checkpoints that one statement writes.
 const maxGroup = 128
 
-// committer gathers the checkpoints of all runs of the replica: those that come while one group is being committed
-// make up the next.
+// committer writes the checkpoints of all runs that this replica executes under one lease. Checkpoints that come while a
+// group is being committed make up the next one. What a lease leaves unwritten is not written under the next: that has
+// a committer of its own.
 type committer struct {
-	store    saga.Store
-	clock    *Clock
-	patience time.Duration      // with the database
-	queue    chan commitRequest // unbuffered: who gives up leaves nothing behind
+	store saga.Store
+	lease *lease
+	group groupcommit.Group[saga.Checkpoint, saga.CommitResult]
 }
 
-type commitRequest struct {
-	checkpoint saga.Checkpoint
-	done       chan saga.CommitResult
+func newCommitter(store saga.Store, l *lease) *committer {
+	c := &committer{store: store, lease: l}
+	c.group.Commit, c.group.Max = c.commit, maxGroup
+	c.group.Yield = func() { l.clock.yield("committer") }
+	return c
 }
 
-func newCommitter(store saga.Store, clock *Clock, patience time.Duration) *committer {
-	return &committer{store: store, clock: clock, patience: patience, queue: make(chan commitRequest)}
-}
-
-// run commits groups until ctx ends; it is called once a lease.
-func (c *committer) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-			return
-		case first := <-c.queue:
-			c.clock.yield("committer")
-			c.commit(ctx, c.gather(first))
-		}
-	}
-}
-
-func (c *committer) gather(first commitRequest) []commitRequest {
-	group := []commitRequest{first}
-	for len(group) < maxGroup {
-		select {
-		case next := <-c.queue:
-			group = append(group, next)
-		default:
-			return group
-		}
-	}
-	return group
-}
-
-func (c *committer) commit(ctx context.Context, group []commitRequest) {
-	checkpoints := make([]saga.Checkpoint, len(group))
-	for i, r := range group {
-		checkpoints[i] = r.checkpoint
-	}
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
-	defer cancel()
-	results := c.store.Commit(ctx, c.clock.Now(), checkpoints)
-	for i, r := range group {
-		r.done <- results[i]
-	}
-}
-
-// submit hands in a checkpoint and waits for its result.
-func (c *committer) submit(ctx context.Context, cp saga.Checkpoint) saga.CommitResult {
-	request := commitRequest{cp, make(chan saga.CommitResult, 1)}
-	select {
-	case c.queue <- request:
-	case <-ctx.Done():
-		return saga.CommitResult{Err: context.Cause(ctx)}
-	}
-	select {
-	case result := <-request.done:
-		return result
-	case <-ctx.Done():
-		return saga.CommitResult{Err: context.Cause(ctx)}
-	}
-}
-
-// write commits one checkpoint for sure. A COMMIT whose answer was lost is unknown like any other call: the version
-// is read again, and the checkpoint is repeated only where it is still the old one. Only the lease's holder raises the
-// version under its epoch, so the next version under the same epoch can only be this checkpoint's. It returns
-// ErrFenced, ErrBadRow, or the lease's end.
-func (c *committer) write(ctx context.Context, cp saga.Checkpoint) saga.CommitResult {
+// write commits one checkpoint, and repeats it until the outcome is known. A COMMIT whose answer was lost is unknown like any
+// other call: the run's version is read, and the checkpoint is repeated only if the version has not changed. Only the
+// holder of the lease raises the version under its epoch, so the next version under the same epoch is this checkpoint's.
+// The result's error is ErrFenced, ErrBadRow, or why the lease ended.
+func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
+	ctx := c.lease.ctx
 	unsure := false
 	for n := 1; ; n++ {
-		result := c.submit(ctx, cp)
+		result, err := c.group.Do(ctx, cp)
+		if err != nil {
+			return saga.CommitResult{Err: err}
+		}
 		switch {
 		case result.Err == nil, errors.Is(result.Err, saga.ErrBadRow):
 			return result
@@ -102,23 +50,30 @@ func (c *committer) write(ctx context.Context, cp saga.Checkpoint) saga.CommitRe
 		if ctx.Err() != nil {
 			return saga.CommitResult{Err: context.Cause(ctx)}
 		}
-		epoch, version, err := c.tip(ctx, cp.Run.ID)
+		epoch, version, err := c.tip(cp.Run.ID)
 		switch {
 		case err == nil && epoch == cp.Run.Epoch && version == cp.Run.Version+1:
-			return saga.CommitResult{Actions: true, Successor: true} // committed after all; what else it told is lost: look
+			return saga.CommitResult{Actions: true, Successor: true} // it was committed; what else it returned is lost, so assume both
 		case err == nil && (epoch != cp.Run.Epoch || version != cp.Run.Version):
 			return saga.CommitResult{Err: saga.ErrFenced}
 		}
-		// Still the old version, or not to be learnt yet: repeating is safe, the fence decides.
-		c.clock.pause(ctx, saga.Delay(cp.Run.ID, n, 50*time.Millisecond, 2*time.Second))
+		// The version is the old one, or cannot be read yet. Repeating is safe, because the checkpoint is fenced.
+		c.lease.clock.pause(ctx, saga.Delay(cp.Run.ID, n, 50*time.Millisecond, 2*time.Second))
 		if ctx.Err() != nil {
 			return saga.CommitResult{Err: context.Cause(ctx)}
 		}
 	}
 }
 
-func (c *committer) tip(ctx context.Context, runID string) (epoch, version int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
+// commit writes a group. Its context is the lease's, which all members share.
+func (c *committer) commit(_ context.Context, checkpoints []saga.Checkpoint) []saga.CommitResult {
+	ctx, cancel := context.WithTimeout(c.lease.ctx, c.lease.length)
+	defer cancel()
+	return c.store.Commit(ctx, c.lease.clock.Now(), checkpoints)
+}
+
+func (c *committer) tip(runID string) (epoch, version int64, err error) {
+	ctx, cancel := context.WithTimeout(c.lease.ctx, c.lease.length)
 	defer cancel()
 	return c.store.Tip(ctx, runID)
 }

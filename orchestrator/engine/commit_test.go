@@ -2,41 +2,62 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// counting is a store that counts the checkpoints that it is given.
-type counting struct {
+// slowStore commits in a minute, and counts the checkpoints that it is given.
+type slowStore struct {
 	saga.Store
-	given chan int
+	given, cut int
 }
 
-func (c counting) Commit(_ context.Context, _ time.Time, cps []saga.Checkpoint) []saga.CommitResult {
-	c.given <- len(cps)
-	return make([]saga.CommitResult, len(cps))
+func (s *slowStore) Commit(ctx context.Context, _ time.Time, cps []saga.Checkpoint) []saga.CommitResult {
+	s.given += len(cps)
+	results := make([]saga.CommitResult, len(cps))
+	select {
+	case <-ctx.Done():
+		s.cut += len(cps)
+		for i := range results {
+			results[i].Err = ctx.Err()
+		}
+	case <-time.After(time.Minute):
+	}
+	return results
 }
 
-func TestACheckpointOfALostLeaseIsNotWrittenUnderTheNext(t *testing.T) {
-	store := counting{given: make(chan int, 10)}
-	c := newCommitter(store, NewClock(time.Now), time.Minute)
-	lost, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if got := c.submit(lost, saga.Checkpoint{Run: &saga.Run{ID: "old"}}); got.Err == nil {
-		t.Fatal("committed although nobody commits")
-	}
-	go c.run(t.Context())
-	if got := c.submit(t.Context(), saga.Checkpoint{Run: &saga.Run{ID: "new"}}); got.Err != nil {
-		t.Fatal(got.Err)
-	}
-	close(store.given)
-	total := 0
-	for n := range store.given {
-		total += n
-	}
-	if total != 1 {
-		t.Errorf("%d checkpoints were written, want the new one alone", total)
-	}
+func TestCheckpointsOfALostLeaseAreNotWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, clock := &slowStore{}, NewClock(time.Now)
+		lost := newLease(time.Hour, clock, time.Now())
+		c := newCommitter(store, lost)
+		write := func(want error) {
+			go func() {
+				if got := c.write(saga.Checkpoint{Run: &saga.Run{}}); !errors.Is(got.Err, want) {
+					t.Errorf("got %v, want %v", got.Err, want)
+				}
+			}()
+			synctest.Wait()
+		}
+		write(saga.ErrLeaseLost) // is being committed when the lease ends
+		write(saga.ErrLeaseLost) // waits
+		lost.drop()
+		synctest.Wait()
+		write(saga.ErrLeaseLost) // comes too late
+		if store.given != 1 || store.cut != 1 {
+			t.Errorf("%d checkpoints were written, %d of them interrupted; want the first alone, interrupted", store.given, store.cut)
+		}
+		next := newLease(time.Hour, clock, time.Now())
+		defer next.drop()
+		c = newCommitter(store, next)
+		write(nil)
+		time.Sleep(2 * time.Minute)
+		if store.given != 2 || store.cut != 1 {
+			t.Errorf("%d checkpoints were written, %d interrupted; want one of the next lease besides", store.given, store.cut)
+		}
+	})
 }

@@ -48,7 +48,6 @@ type Tokens interface {
 type Engine struct {
 	Options
 	workflows map[string]*saga.Definition
-	committer *committer
 	watchers  watchers
 	kick      chan struct{} // look for work now
 	joined    chan struct{} // closed once the database's time is known
@@ -59,6 +58,7 @@ type Engine struct {
 	mu        sync.Mutex
 	replica   string // changes with every new lease
 	lease     *lease
+	committer *committer // of the lease
 	stopping  bool
 	behind    bool // runs wait to be claimed, as far as is known: a new one goes behind them
 	executors map[string]*executor
@@ -97,7 +97,6 @@ func New(o Options) *Engine {
 	e := &Engine{
 		Options:   o,
 		workflows: map[string]*saga.Definition{},
-		committer: newCommitter(o.Store, o.Clock, o.Lease),
 		kick:      make(chan struct{}, 1),
 		joined:    make(chan struct{}),
 		executors: map[string]*executor{},
@@ -197,7 +196,7 @@ func (e *Engine) reserve(run *saga.Run) *executor {
 
 // employ registers an executor for a leased run. The caller holds the lock.
 func (e *Engine) employ(run *saga.Run) *executor {
-	x := newExecutor(e, run, e.lease)
+	x := newExecutor(e, run)
 	if len(e.executors) == 0 {
 		e.pace.work(e.Clock.Now(), true)
 	}

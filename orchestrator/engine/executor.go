@@ -13,11 +13,12 @@ import (
 // executor executes one leased run: it has the machine decide, stores the decision, makes the calls, gathers their outcomes,
 // and again.
 type executor struct {
-	engine  *Engine
-	machine saga.Machine
-	run     *saga.Run // as it was last stored
-	lease   *lease
-	token   string // the user's, where the run has been on this replica since it was accepted
+	engine    *Engine
+	machine   saga.Machine
+	run       *saga.Run // as it was last stored
+	lease     *lease
+	committer *committer
+	token     string // the user's, where the run has been on this replica since it was accepted
 
 	claimed  bool        // the lease has just begun
 	calls    []saga.Call // to be made
@@ -31,9 +32,10 @@ type executor struct {
 	pokes    chan struct{}
 }
 
-func newExecutor(e *Engine, run *saga.Run, l *lease) *executor {
+// newExecutor takes the lease and the committer of the engine: the caller holds its lock.
+func newExecutor(e *Engine, run *saga.Run) *executor {
 	return &executor{
-		engine: e, machine: e.machine(run.Workflow), run: run, lease: l,
+		engine: e, machine: e.machine(run.Workflow), run: run, lease: e.lease, committer: e.committer,
 		outcomes: make(chan saga.Outcome, len(run.Steps)),
 		pokes:    make(chan struct{}, 1),
 	}
@@ -173,11 +175,11 @@ func (x *executor) actions() []saga.Action {
 // store writes a decision. False: the run is not this replica's any more.
 func (x *executor) store(d saga.Decision) bool {
 	e := x.engine
-	result := e.committer.write(x.lease.ctx, d.Checkpoint)
+	result := x.committer.write(d.Checkpoint)
 	if errors.Is(result.Err, saga.ErrBadRow) {
 		e.OnFault(fmt.Errorf("storing run %s: %w", x.run.ID, result.Err))
 		d = x.machine.Unstorable(x.run, d, e.Clock.Now())
-		result = e.committer.write(x.lease.ctx, d.Checkpoint)
+		result = x.committer.write(d.Checkpoint)
 	}
 	if result.Err != nil {
 		e.beUnsure()

@@ -28,7 +28,6 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	if l == nil {
 		return
 	}
-	go e.committer.run(l.ctx)
 	e.loop(ctx, l, replica)
 	if l.ctx.Err() == nil {
 		e.drain(grace)
@@ -42,7 +41,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 		e.OnFault(fmt.Errorf("replica %s: %w", replica, saga.ErrLeaseLost))
 	}
 	e.mu.Lock()
-	e.lease = nil
+	e.lease, e.committer = nil, nil
 	e.mu.Unlock()
 	e.idle.Wait()
 }
@@ -65,7 +64,7 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 		if err == nil {
 			l := newLease(e.Lease, e.Clock, asked)
 			e.mu.Lock()
-			e.replica, e.lease, e.stopping = replica, l, false
+			e.replica, e.lease, e.committer, e.stopping = replica, l, newCommitter(e.Store, l), false
 			e.survivals.survive(e.Clock.Now())
 			select {
 			case <-e.joined:

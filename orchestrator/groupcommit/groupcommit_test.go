@@ -1,0 +1,156 @@
+package groupcommit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/groupcommit"
+)
+
+// recorder commits numbers, each in a second, and notes the groups.
+type recorder struct {
+	groupcommit.Group[int, string]
+
+	mu     sync.Mutex
+	groups [][]int
+	ended  bool // a commit saw the end of its context
+}
+
+func newRecorder() *recorder {
+	r := &recorder{}
+	r.Max = 3
+	r.Commit = func(ctx context.Context, items []int) []string {
+		r.mu.Lock()
+		r.groups = append(r.groups, slices.Clone(items))
+		r.mu.Unlock()
+		time.Sleep(time.Second)
+		results := make([]string, len(items))
+		for i, item := range items {
+			results[i] = fmt.Sprint("result of ", item)
+		}
+		r.ended = r.ended || ctx.Err() != nil
+		return results
+	}
+	return r
+}
+
+// do hands in an item, and waits until its caller waits for the result.
+func (r *recorder) do(ctx context.Context, t *testing.T, all *sync.WaitGroup, item int) {
+	all.Go(func() {
+		result, err := r.Do(ctx, item)
+		switch {
+		case err != nil && errors.Is(err, context.Cause(ctx)):
+		case err != nil || result != fmt.Sprint("result of ", item):
+			t.Errorf("item %d: got %q, %v", item, result, err)
+		}
+	})
+	synctest.Wait()
+}
+
+func (r *recorder) want(t *testing.T, groups ...[]int) {
+	t.Helper()
+	if got, want := fmt.Sprint(r.groups), fmt.Sprint(groups); got != want {
+		t.Errorf("committed %s, want %s", got, want)
+	}
+	if r.ended {
+		t.Error("a commit ended with the context of a caller")
+	}
+}
+
+func TestItemsThatWaitAreCommittedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder()
+		var all sync.WaitGroup
+		for item := range 6 {
+			r.do(t.Context(), t, &all, item)
+		}
+		began := time.Now()
+		all.Wait()
+		r.want(t, []int{0}, []int{1, 2, 3}, []int{4, 5})
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("three commits took %v", took)
+		}
+	})
+}
+
+func TestAnItemThatIsGivenUpIsNeverCommitted(t *testing.T) {
+	for name, given := range map[string][]int{"the next leader": {1}, "a follower": {2}, "everybody": {1, 2, 3, 4}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRecorder()
+				gone, giveUp := context.WithCancelCause(t.Context())
+				var all sync.WaitGroup
+				var want []int
+				for item := range 5 {
+					ctx := t.Context()
+					if slices.Contains(given, item) {
+						ctx = gone
+					} else if item > 0 {
+						want = append(want, item)
+					}
+					r.do(ctx, t, &all, item)
+				}
+				giveUp(errors.New("given up"))
+				all.Wait()
+				switch {
+				case len(want) == 0:
+					r.want(t, []int{0})
+				default:
+					r.want(t, []int{0}, want)
+				}
+				r.do(t.Context(), t, &all, 9) // somebody leads again
+				all.Wait()
+				if last := r.groups[len(r.groups)-1]; !slices.Equal(last, []int{9}) {
+					t.Errorf("committed %v at last, want 9", last)
+				}
+			})
+		})
+	}
+}
+
+func TestACommitOutlivesTheContextsOfItsCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder()
+		gone, giveUp := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		r.do(t.Context(), t, &all, 0)
+		r.do(gone, t, &all, 1) // leads
+		r.do(t.Context(), t, &all, 2)
+		r.do(gone, t, &all, 3)
+		time.Sleep(1500 * time.Millisecond)
+		giveUp()
+		all.Wait()
+		r.want(t, []int{0}, []int{1, 2, 3})
+	})
+}
+
+func TestALeaderWhoseContextHasEndedLeadsNobody(t *testing.T) {
+	r := newRecorder()
+	gone, giveUp := context.WithCancelCause(t.Context())
+	cause := errors.New("given up")
+	giveUp(cause)
+	for range 100 { // select chooses at random among what is ready
+		if _, err := r.Do(gone, 0); !errors.Is(err, cause) {
+			t.Fatalf("got %v, want %v", err, cause)
+		}
+	}
+	r.want(t)
+}
+
+func TestYieldDecidesWhoIsInAGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder()
+		r.Yield = func() { time.Sleep(time.Millisecond) }
+		var all sync.WaitGroup
+		r.do(t.Context(), t, &all, 0)
+		r.do(t.Context(), t, &all, 1)
+		all.Wait()
+		r.want(t, []int{0, 1})
+	})
+}
