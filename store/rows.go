@@ -52,30 +52,6 @@ type runRow struct {
 // TableName names the table to gorm.
 func (runRow) TableName() string { return "runs" }
 
-// The columns of runs: what is pinned at acceptance, and what a checkpoint writes. Both also bear the fence
-// (replica_id, epoch, version), which only a claim changes but for releasing the lease.
-var (
-	runPinned = []string{
-		"id", "workflow", "workflow_version", "merchant_id", "cloud", "subject", "user_id", "doubles", "on_failure",
-		"input", "idempotency_key", "fingerprint", "retry_of", "pinned_steps", "created_at",
-	}
-	runMutable = []string{
-		"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
-		"budget_from", "rechecks", "take_overs", "holds_subject", "replica_id", "last_seq", "hold", "looked",
-	}
-	runFence    = []string{"epoch", "version"}
-	stepPinned  = []string{"run_id", "name"}
-	stepMutable = []string{
-		"state", "attempts", "undos", "output", "error", "started_at", "ended_at", "retry_at", "unknowns", "unknown_at",
-		"undone_at", "in_flight",
-	}
-	eventColumns = []string{
-		"run_id", "seq", "at", "epoch", "kind", "step", "attempt", "started_at", "action", "who", "why", "request_id",
-		"failure",
-	}
-	objectColumns = []string{"run_id", "kind", "id", "step", "cloud", "name", "origin", "removed_at"}
-)
-
 // stepRow is a step that has begun, or was skipped. What has not is pinned in its run alone: most of what a run writes are
 // its steps, and this spares one write of each.
 type stepRow struct {

@@ -59,15 +59,22 @@ func (s *Store) one(ctx context.Context, where func(*gorm.DB) *gorm.DB) (*saga.R
 	return runs[0], nil
 }
 
+// runColumns are the columns of a run that is read, with the ids of its retry and of the run that it waits for by now.
+const runColumns = `
+	runs.id, runs.workflow, runs.workflow_version, runs.merchant_id, runs.cloud, runs.subject, runs.user_id, runs.doubles,
+	runs.on_failure, runs.input, runs.idempotency_key, runs.fingerprint, runs.retry_of, runs.pinned_steps, runs.created_at,
+	runs.state, runs.reason, runs.cause, runs.waits_for, runs.waits_on, runs.left_behind, runs.updated_at, runs.ended_at,
+	runs.due_at, runs.worked, runs.budget_from, runs.rechecks, runs.take_overs, runs.holds_subject, runs.replica_id,
+	runs.last_seq, runs.hold, runs.looked, runs.epoch, runs.version,
+	(SELECT n.id FROM runs n WHERE n.retry_of = runs.id) AS retried_by,
+	(SELECT MAX(o.id) FROM runs o WHERE runs.waits_for IS NOT NULL
+		AND o.subject = runs.subject AND o.ended_at IS NULL AND o.id < runs.id) AS behind`
+
 // read reads runs, and their steps and objects in one query each.
 func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*saga.Run, error) {
 	db := s.db.WithContext(ctx)
 	var rows []runRow
-	columns := list("runs.", runPinned) + ", " + list("runs.", runMutable) + ", " + list("runs.", runFence)
-	err := where(db.Table("runs").Select(columns + `,
-		(SELECT n.id FROM runs n WHERE n.retry_of = runs.id) AS retried_by,
-		(SELECT MAX(o.id) FROM runs o WHERE runs.waits_for IS NOT NULL
-			AND o.subject = runs.subject AND o.ended_at IS NULL AND o.id < runs.id) AS behind`)).Scan(&rows).Error
+	err := where(db.Table("runs").Select(runColumns)).Scan(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("reading runs: %w", err)
 	}
@@ -84,8 +91,7 @@ func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*sag
 		return nil, nil
 	}
 	var steps []stepRow
-	if err := db.Select(list("", append(append([]string{}, stepPinned...), stepMutable...))).
-		Where("run_id IN ?", ids).Find(&steps).Error; err != nil {
+	if err := columns(db).Where("run_id IN ?", ids).Find(&steps).Error; err != nil {
 		return nil, fmt.Errorf("reading steps: %w", err)
 	}
 	for i := range steps {
@@ -99,8 +105,7 @@ func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*sag
 		}
 	}
 	var objects []objectRow
-	if err := db.Select(list("", objectColumns)).Where("run_id IN ?", ids).
-		Order("run_id, kind, id").Find(&objects).Error; err != nil {
+	if err := columns(db).Where("run_id IN ?", ids).Order("run_id, kind, id").Find(&objects).Error; err != nil {
 		return nil, fmt.Errorf("reading objects: %w", err)
 	}
 	for i := range objects {
@@ -113,7 +118,7 @@ func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*sag
 // Events reads the events of a run with a higher seq than after, in order.
 func (s *Store) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
 	var rows []eventRow
-	err := s.db.WithContext(ctx).Select(list("", eventColumns)).Where("run_id = ? AND seq > ?", runID, after).
+	err := columns(s.db.WithContext(ctx)).Where("run_id = ? AND seq > ?", runID, after).
 		Order("seq").Limit(limit).Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("reading the events of run %s: %w", runID, err)

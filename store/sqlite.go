@@ -52,6 +52,13 @@ func (s *Store) commitSQLite(
 	return answer(checkpoints, written), nil
 }
 
+// runMutable are the columns that a checkpoint writes besides the version. The epoch changes with a claim only; all others
+// are pinned when the run is accepted.
+var runMutable = []string{
+	"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
+	"budget_from", "rechecks", "take_overs", "holds_subject", "replica_id", "last_seq", "hold", "looked",
+}
+
 // updateRun writes a run if its fence holds.
 func updateRun(tx *gorm.DB, row *checkpointRow) (bool, error) {
 	fence := runRow{ID: row.ID}
@@ -67,7 +74,7 @@ func updateRun(tx *gorm.DB, row *checkpointRow) (bool, error) {
 func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) error {
 	begunOrChanged := clause.OnConflict{
 		Columns:   []clause.Column{{Name: "run_id"}, {Name: "name"}},
-		DoUpdates: clause.AssignmentColumns(stepMutable),
+		UpdateAll: true,
 	}
 	for _, row := range b.steps {
 		if !passed[row.RunID] {

@@ -1,0 +1,32 @@
+package store
+
+import (
+	"bytes"
+	"embed"
+)
+
+// Each long SQL statement stands whole in a file of its own. The comment above it says what it does.
+//
+//go:embed statements/*.sql
+var statementFiles embed.FS
+
+var (
+	pgClaim      = statement("claim_postgres.sql")
+	sqliteClaim  = statement("claim_sqlite.sql")
+	pgCommit     = statement("commit_postgres.sql")
+	pgCommitMore = statement("commit_more_postgres.sql")
+	pgCreate     = statement("create_postgres.sql")
+	pgRenew      = statement("renew_postgres.sql")
+)
+
+// statement reads a statement without the comment above it, so that the comment is not sent to the database.
+func statement(name string) string {
+	text, err := statementFiles.ReadFile("statements/" + name)
+	if err != nil {
+		panic(err) // the name above is wrong
+	}
+	for bytes.HasPrefix(text, []byte("--")) {
+		_, text, _ = bytes.Cut(text, []byte("\n"))
+	}
+	return string(text)
+}

@@ -1,0 +1,11 @@
+-- Prolongs the lease of @replica until @until if it has not ended, and deletes the other replicas whose leases have ended:
+-- their runs become claimable by the foreign key's ON DELETE SET NULL. Returns the database's time, and whether a replica
+-- was deleted, or no row if the lease has ended.
+WITH mine AS (
+	UPDATE replicas SET lease_until = @until WHERE id = @replica AND lease_until > @now RETURNING id
+), dead AS (
+	DELETE FROM replicas WHERE lease_until < @now AND id <> @replica
+		AND id IN (SELECT id FROM replicas WHERE lease_until < @now FOR UPDATE SKIP LOCKED)
+	RETURNING id
+)
+SELECT clock_timestamp() AS now, EXISTS (SELECT 1 FROM dead) AS freed FROM mine
