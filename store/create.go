@@ -4,20 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
-
-type keyRow struct {
-	MerchantID string `gorm:"column:merchant_id;primaryKey"`
-	Key        string `gorm:"column:key;primaryKey"`
-	RunID      string `gorm:"column:run_id"`
-}
-
-// TableName names the table to gorm.
-func (keyRow) TableName() string { return "idempotency_keys" }
 
 // Create inserts a run with everything that belongs to it: see saga.Store.
 func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
@@ -40,6 +33,50 @@ func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	return nil
 }
 
+// newRunRows are the rows that are inserted for an accepted run.
+type newRunRows struct {
+	run    runRow
+	steps  []stepRow
+	events []eventRow
+	token  *tokenRow
+}
+
+func (s *Store) newRunRows(n saga.NewRun) (newRunRows, error) {
+	rows := newRunRows{steps: []stepRow{}, events: []eventRow{}}
+	var err error
+	if rows.run, err = rowOfRun(n.Run); err != nil {
+		return rows, err
+	}
+	if rows.run.PinnedSteps, err = pin(n.Run); err != nil {
+		return rows, err
+	}
+	for i := range n.Run.Steps {
+		if n.Run.Steps[i].State == saga.StepPending {
+			continue
+		}
+		row, err := rowOfStep(n.Run.ID, &n.Run.Steps[i])
+		if err != nil {
+			return rows, err
+		}
+		rows.steps = append(rows.steps, row)
+	}
+	for i := range n.Events {
+		row, err := rowOfEvent(&n.Events[i])
+		if err != nil {
+			return rows, err
+		}
+		rows.events = append(rows.events, row)
+	}
+	if n.Token != "" {
+		sealed, err := s.seal.close(n.Run.ID, n.Token)
+		if err != nil {
+			return rows, err
+		}
+		rows.token = &tokenRow{n.Run.ID, s.seal.keyID, sealed, n.TokenExpiresAt.UnixMicro()}
+	}
+	return rows, nil
+}
+
 // createGrouped inserts a run together with those that others insert. It does not return before the run is inserted or
 // refused, even if ctx ends: to give up would leave open whether the run exists.
 func (s *Store) createGrouped(ctx context.Context, rows newRunRows) error {
@@ -50,19 +87,119 @@ func (s *Store) createGrouped(ctx context.Context, rows newRunRows) error {
 	return refused
 }
 
-// errGone says that what refused a run has ended meanwhile: inserting it may be tried again.
+// Limits of a group of runs that one statement inserts, and of the time that it takes.
+const (
+	maxCreations = 64
+	creationTime = 30 * time.Second
+)
+
+// createPostgres inserts a group of runs in one statement. If the database refuses the group, each run is inserted on its
+// own.
+func (s *Store) createPostgres(ctx context.Context, group []newRunRows) []error {
+	ctx, cancel := context.WithTimeout(ctx, creationTime)
+	defer cancel()
+	runs, steps, events, tokens := []runRow{}, []stepRow{}, []eventRow{}, []tokenRow{}
+	for _, rows := range group {
+		runs, steps, events = append(runs, rows.run), append(steps, rows.steps...), append(events, rows.events...)
+		if rows.token != nil {
+			tokens = append(tokens, *rows.token)
+		}
+	}
+	inserted := map[string]bool{}
+	err := s.insertRuns(ctx, inserted, map[string]any{"runs": runs, "steps": steps, "events": events, "tokens": tokens})
+	results := make([]error, len(group))
+	violated, refused := errors.AsType[*pgconn.PgError](err)
+	for i, rows := range group {
+		switch {
+		case err == nil && inserted[rows.run.ID]:
+		case err == nil:
+			results[i] = s.refusal(ctx, rows.run)
+		case refused && len(group) > 1:
+			results[i] = s.createPostgres(ctx, []newRunRows{rows})[0]
+		case refused && violated.ConstraintName == "idempotency_keys_pkey":
+			results[i] = saga.ErrKeyUsed
+		case refused && violated.ConstraintName == "runs_retry_of":
+			results[i] = saga.ErrRetried
+		case refused && violated.ConstraintName == "runs_subject":
+			results[i] = s.refusal(ctx, rows.run)
+		default:
+			results[i] = err
+		}
+	}
+	return results
+}
+
+// insertRuns executes the statement and notes the ids of the inserted runs in inserted.
+func (s *Store) insertRuns(ctx context.Context, inserted map[string]bool, rows map[string]any) error {
+	args, err := jsons(rows)
+	if err != nil {
+		return err
+	}
+	found, err := s.db.WithContext(ctx).Raw(pgCreate, args).Rows()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = found.Close() }()
+	for found.Next() {
+		var id string
+		if err := found.Scan(&id); err != nil {
+			return err
+		}
+		inserted[id] = true
+	}
+	return found.Err()
+}
+
+// createSQLite inserts a run. SQLite has only one writer, so what refuses a run can be checked first.
+func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
+	return s.tx(ctx, func(tx *gorm.DB) error {
+		if err := refusal(tx, rows.run); err != nil {
+			return err
+		}
+		if err := tx.Create(&rows.run).Error; err != nil {
+			return err
+		}
+		for _, row := range rows.steps {
+			if err := tx.Create(&row).Error; err != nil {
+				return err
+			}
+		}
+		for _, row := range rows.events {
+			if err := tx.Create(&row).Error; err != nil {
+				return err
+			}
+		}
+		if rows.token != nil {
+			if err := tx.Create(rows.token).Error; err != nil {
+				return err
+			}
+		}
+		key := idempotencyKeyRow{rows.run.MerchantID, rows.run.IdempotencyKey, rows.run.ID}
+		switch {
+		case key.Key == "":
+			return nil
+		case rows.run.RetryOf != nil:
+			return tx.Model(&key).Where("merchant_id = ? AND key = ?", key.MerchantID, key.Key).
+				Update("run_id", key.RunID).Error
+		}
+		return tx.Create(&key).Error
+	})
+}
+
+// errGone means that what refused a run is gone by now, so the run can be inserted again.
 var errGone = errors.New("it was refused for another run that is gone")
 
-func (s *Store) whyNot(ctx context.Context, run runRow) error {
-	if err := whyNot(s.db.WithContext(ctx), run); err != nil {
+// refusal returns why a run was not inserted; it is errGone if that is over.
+func (s *Store) refusal(ctx context.Context, run runRow) error {
+	if err := refusal(s.db.WithContext(ctx), run); err != nil {
 		return err
 	}
 	return errGone
 }
 
-// whyNot tells what stands against inserting a run; nil if nothing does.
-func whyNot(tx *gorm.DB, run runRow) error {
-	var keys []keyRow
+// refusal returns why a run cannot be inserted, or nil if it can.
+func refusal(tx *gorm.DB, run runRow) error {
+	var keys []idempotencyKeyRow
 	err := tx.Select("run_id").Where("merchant_id = ? AND key = ?", run.MerchantID, run.IdempotencyKey).
 		Find(&keys).Error
 	if err != nil {
@@ -101,3 +238,12 @@ func whyNot(tx *gorm.DB, run runRow) error {
 	}
 	return nil
 }
+
+type idempotencyKeyRow struct {
+	MerchantID string `gorm:"column:merchant_id;primaryKey"`
+	Key        string `gorm:"column:key;primaryKey"`
+	RunID      string `gorm:"column:run_id"`
+}
+
+// TableName names the table to gorm.
+func (idempotencyKeyRow) TableName() string { return "idempotency_keys" }

@@ -18,12 +18,12 @@ type Merchants struct{ store *Store }
 
 var _ merchants.Store = (*Merchants)(nil)
 
-// Merchants gives the tables of merchants and keys.
+// Merchants returns the tables of merchants and API keys.
 func (s *Store) Merchants() *Merchants { return &Merchants{s} }
 
 // Create stores a merchant with its first key: see merchants.Store.
 func (t *Merchants) Create(ctx context.Context, m merchants.Merchant, first merchants.APIKey) error {
-	merchant, key := merchantRowOf(m), keyRowOf(first)
+	merchant, key := merchantRowOf(m), apiKeyRowOf(first)
 	err := t.store.tx(ctx, func(tx *gorm.DB) error {
 		result := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&merchant)
 		switch {
@@ -121,13 +121,13 @@ func (t *Merchants) Rotate(ctx context.Context, next merchants.APIKey) (revoked 
 		live := slices.DeleteFunc(keys, func(k merchants.APIKey) bool { return k.RevokedAt != nil })
 		for _, k := range live[:max(0, len(live)-1)] {
 			k.RevokedAt = &next.CreatedAt
-			row := keyRowOf(k)
+			row := apiKeyRowOf(k)
 			if err := tx.Select("revoked_at").Updates(&row).Error; err != nil {
 				return err
 			}
 			revoked = append(revoked, k)
 		}
-		row := keyRowOf(next)
+		row := apiKeyRowOf(next)
 		return tx.Create(&row).Error
 	})
 	if err != nil {
@@ -165,9 +165,6 @@ func keysOf(db *gorm.DB, merchantID string) ([]merchants.APIKey, error) {
 	}
 	return keys, nil
 }
-
-// columns names every column in what is read.
-func columns(db *gorm.DB) *gorm.DB { return db.Session(&gorm.Session{QueryFields: true}) }
 
 func storing(id string, err error) error { return about("storing merchant", id, err) }
 func reading(id string, err error) error { return about("reading merchant", id, err) }
@@ -224,7 +221,7 @@ type apiKeyRow struct {
 // TableName names the table to gorm.
 func (apiKeyRow) TableName() string { return "api_keys" }
 
-func keyRowOf(k merchants.APIKey) apiKeyRow {
+func apiKeyRowOf(k merchants.APIKey) apiKeyRow {
 	return apiKeyRow{
 		ID: k.Key, MerchantID: k.MerchantID, SecretHash: hex.EncodeToString(k.SecretHash[:]),
 		CreatedAt: k.CreatedAt.UnixMicro(), RevokedAt: micros(k.RevokedAt),

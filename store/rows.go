@@ -107,20 +107,6 @@ type objectRow struct {
 // TableName names the table to gorm.
 func (objectRow) TableName() string { return "objects" }
 
-type actionRow struct {
-	ID         int64  `gorm:"column:id;primaryKey;autoIncrement:false"`
-	RunID      string `gorm:"column:run_id"`
-	Name       string `gorm:"column:name"`
-	Step       string `gorm:"column:step"`
-	Who        string `gorm:"column:who"`
-	Why        string `gorm:"column:why"`
-	At         int64  `gorm:"column:at"`
-	ConsumedAt *int64 `gorm:"column:consumed_at"`
-}
-
-// TableName names the table to gorm.
-func (actionRow) TableName() string { return "actions" }
-
 func rowOfRun(r *saga.Run) (runRow, error) {
 	row := runRow{
 		ID: r.ID, Workflow: r.Workflow, WorkflowVersion: r.WorkflowVersion, MerchantID: r.Merchant, Cloud: r.Cloud,
@@ -232,13 +218,6 @@ func (row *objectRow) object() saga.Object {
 	return saga.Object{
 		Step: row.Step, Kind: row.Kind, Cloud: row.Cloud, ID: row.ID, Name: row.Name, Origin: saga.Origin(row.Origin),
 		RemovedAt: maybeAt(row.RemovedAt),
-	}
-}
-
-func (row *actionRow) action() saga.Action {
-	return saga.Action{
-		ID: row.ID, RunID: row.RunID, Name: saga.ActionName(row.Name), Step: row.Step, Who: row.Who, Why: row.Why,
-		At: at(row.At),
 	}
 }
 

@@ -3,12 +3,10 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
-	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Tip reads the epoch and the version of a run.
@@ -29,7 +27,7 @@ func (s *Store) Run(ctx context.Context, runID string) (*saga.Run, error) {
 	return s.one(ctx, func(db *gorm.DB) *gorm.DB { return db.Where("runs.id = ?", runID) })
 }
 
-// RunOfKey reads the run that stands for an idempotency key.
+// RunOfKey reads the latest run of an idempotency key.
 func (s *Store) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, error) {
 	return s.one(ctx, func(db *gorm.DB) *gorm.DB {
 		return db.Where("runs.id = (SELECT run_id FROM idempotency_keys WHERE merchant_id = ? AND key = ?)", merchant, key)
@@ -130,53 +128,4 @@ func (s *Store) Events(ctx context.Context, runID string, after int64, limit int
 		}
 	}
 	return events, nil
-}
-
-// AddAction stores an action and makes the run due if nobody works on it. The run's row is locked first, so that a release
-// under way sees the action or is seen by it.
-func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
-	return s.tx(ctx, func(tx *gorm.DB) error {
-		due := "CASE WHEN replica_id IS NULL THEN ? ELSE due_at END"
-		result := tx.Model(&runRow{}).Where("id = ?", v.RunID).
-			UpdateColumn("due_at", gorm.Expr(due, now.UnixMicro()))
-		if result.Error != nil {
-			return result.Error
-		}
-		if result.RowsAffected == 0 {
-			return saga.ErrNotFound
-		}
-		row := actionRow{
-			ID: now.UnixMicro(), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: upstream.Clean(v.Who),
-			Why: upstream.Clean(v.Why), At: v.At.UnixMicro(),
-		}
-		for { // two actions may be asked for in one microsecond
-			var taken int64
-			if err := tx.Model(&actionRow{}).Where("id = ?", row.ID).Count(&taken).Error; err != nil {
-				return err
-			}
-			if taken == 0 {
-				break
-			}
-			row.ID++
-		}
-		if err := tx.Create(&row).Error; err != nil {
-			return err
-		}
-		return s.notify(tx, "action "+v.RunID)
-	})
-}
-
-// Actions reads the actions of a run that nobody has consumed, oldest first.
-func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error) {
-	var rows []actionRow
-	err := s.db.WithContext(ctx).Select("id, run_id, name, step, who, why, at").
-		Where("run_id = ? AND consumed_at IS NULL", runID).Order("id").Find(&rows).Error
-	if err != nil {
-		return nil, fmt.Errorf("reading the actions of run %s: %w", runID, err)
-	}
-	actions := make([]saga.Action, len(rows))
-	for i := range rows {
-		actions[i] = rows[i].action()
-	}
-	return actions, nil
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"embed"
+	"encoding/json"
 )
 
 // Each long SQL statement stands whole in a file of its own. The comment above it says what it does.
@@ -29,4 +30,16 @@ func statement(name string) string {
 		_, text, _ = bytes.Cut(text, []byte("\n"))
 	}
 	return string(text)
+}
+
+// jsons encodes the parameters of a statement in place.
+func jsons(args map[string]any) (map[string]any, error) {
+	for name, rows := range args {
+		encoded, err := json.Marshal(rows)
+		if err != nil {
+			return nil, err
+		}
+		args[name] = string(encoded)
+	}
+	return args, nil
 }

@@ -21,7 +21,7 @@ func TestStatementsNameEveryColumn(t *testing.T) {
 		"pgCommit":     {"steps": stepRow{}, "events": eventRow{}},
 		"pgCommitMore": {"steps": stepRow{}, "events": eventRow{}, "objects": objectRow{}},
 		"pgCreate": {
-			"runs": runRow{}, "steps": stepRow{}, "events": eventRow{}, "tokens": tokenRow{}, "idempotency_keys": keyRow{},
+			"runs": runRow{}, "steps": stepRow{}, "events": eventRow{}, "tokens": tokenRow{}, "idempotency_keys": idempotencyKeyRow{},
 		},
 	}
 	texts := map[string]string{"pgCommit": pgCommit, "pgCommitMore": pgCommitMore, "pgCreate": pgCreate}

@@ -108,7 +108,7 @@ func (s *Store) Close() error {
 	return pool.Close()
 }
 
-// Ping tells whether the database answers.
+// Ping returns an error if the database does not answer.
 func (s *Store) Ping(ctx context.Context) error {
 	pool, err := s.db.DB()
 	if err != nil {
@@ -122,14 +122,5 @@ func (s *Store) tx(ctx context.Context, f func(tx *gorm.DB) error) error {
 	return s.explain(s.db.WithContext(ctx).Transaction(f, &sql.TxOptions{}))
 }
 
-// redact takes a database's password out of an error's text.
-func redact(err error, url string) error {
-	if _, rest, ok := strings.Cut(url, "://"); ok {
-		if credentials, _, ok := strings.Cut(rest, "@"); ok {
-			if _, password, _ := strings.Cut(credentials, ":"); password != "" && strings.Contains(err.Error(), password) {
-				return errors.New(strings.ReplaceAll(err.Error(), password, "***"))
-			}
-		}
-	}
-	return err
-}
+// columns has queries name every column that they read.
+func columns(db *gorm.DB) *gorm.DB { return db.Session(&gorm.Session{QueryFields: true}) }

@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// AddAction stores an action, and makes the run due if no replica executes it. The run's row is locked first: a replica that
+// is releasing the run either sees the action, or has released it before.
+func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
+	return s.tx(ctx, func(tx *gorm.DB) error {
+		due := "CASE WHEN replica_id IS NULL THEN ? ELSE due_at END"
+		result := tx.Model(&runRow{}).Where("id = ?", v.RunID).
+			UpdateColumn("due_at", gorm.Expr(due, now.UnixMicro()))
+		if result.Error != nil {
+			return result.Error
+		}
+		if result.RowsAffected == 0 {
+			return saga.ErrNotFound
+		}
+		row := actionRow{
+			ID: now.UnixMicro(), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: upstream.Clean(v.Who),
+			Why: upstream.Clean(v.Why), At: v.At.UnixMicro(),
+		}
+		for { // two actions may have the same microsecond
+			var taken int64
+			if err := tx.Model(&actionRow{}).Where("id = ?", row.ID).Count(&taken).Error; err != nil {
+				return err
+			}
+			if taken == 0 {
+				break
+			}
+			row.ID++
+		}
+		if err := tx.Create(&row).Error; err != nil {
+			return err
+		}
+		return s.notify(tx, "action "+v.RunID)
+	})
+}
+
+// Actions reads the actions of a run that are not consumed, oldest first.
+func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error) {
+	var rows []actionRow
+	err := s.db.WithContext(ctx).Select("id, run_id, name, step, who, why, at").
+		Where("run_id = ? AND consumed_at IS NULL", runID).Order("id").Find(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("reading the actions of run %s: %w", runID, err)
+	}
+	actions := make([]saga.Action, len(rows))
+	for i := range rows {
+		actions[i] = rows[i].action()
+	}
+	return actions, nil
+}
+
+type actionRow struct {
+	ID         int64  `gorm:"column:id;primaryKey;autoIncrement:false"`
+	RunID      string `gorm:"column:run_id"`
+	Name       string `gorm:"column:name"`
+	Step       string `gorm:"column:step"`
+	Who        string `gorm:"column:who"`
+	Why        string `gorm:"column:why"`
+	At         int64  `gorm:"column:at"`
+	ConsumedAt *int64 `gorm:"column:consumed_at"`
+}
+
+// TableName names the table to gorm.
+func (actionRow) TableName() string { return "actions" }
+
+func (row *actionRow) action() saga.Action {
+	return saga.Action{
+		ID: row.ID, RunID: row.RunID, Name: saga.ActionName(row.Name), Step: row.Step, Who: row.Who, Why: row.Why,
+		At: at(row.At),
+	}
+}

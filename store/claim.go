@@ -1,0 +1,39 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Claim takes up to c.Limit runs under their next epoch: see saga.Queue.
+func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
+	statement := sqliteClaim
+	if s.postgres() {
+		statement = pgClaim
+	}
+	var ids []string
+	err := s.db.WithContext(ctx).Raw(statement, map[string]any{
+		"replica": c.Replica, "now": c.Now.UnixMicro(), "limit": c.Limit, "down": notEmpty(c.Down),
+	}).Scan(&ids).Error
+	if err != nil {
+		return nil, fmt.Errorf("claiming runs for replica %s: %w", c.Replica, err)
+	}
+	return ids, nil
+}
+
+// countDue has the condition by which the statements of Claim consider a run due.
+const countDue = `
+SELECT COUNT(*) FROM runs r
+WHERE r.replica_id IS NULL AND r.due_at <= @now AND (r.waits_on IS NULL OR r.waits_on NOT IN @down)`
+
+// Due counts the runs that are due: see saga.Queue.
+func (s *Store) Due(ctx context.Context, now time.Time, down []string) (n int, err error) {
+	err = s.db.WithContext(ctx).Raw(countDue, map[string]any{"now": now.UnixMicro(), "down": notEmpty(down)}).Scan(&n).Error
+	return n, err
+}
+
+// notEmpty adds an empty name, because a list in SQL cannot be empty.
+func notEmpty(names []string) []string { return append([]string{""}, names...) }

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	gosqlite "github.com/glebarez/go-sqlite"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// explain replaces SQLite's errors about its file. The library's texts name neither the file nor what to do.
+func (s *Store) explain(err error) error {
+	refused, ok := errors.AsType[*gosqlite.Error](err)
+	if !ok {
+		return err
+	}
+	wrong := ""
+	switch refused.Code() & 0xff { // https://www.sqlite.org/rescode.html
+	case 8: // READONLY
+		wrong = "may not be written: let the user that this runs as write the file and its directory"
+	case 13: // FULL
+		wrong = "cannot grow: its disk is full: make room there"
+	case 14: // CANTOPEN
+		wrong = "is not there or may not be read and written: let the user that this runs as read and write the file and its directory"
+	default:
+		return err
+	}
+	return fmt.Errorf("%s %s (SQLite error %d)", s.file, wrong, refused.Code())
+}
+
+// redact removes a database's password from the text of an error.
+func redact(err error, url string) error {
+	if _, rest, ok := strings.Cut(url, "://"); ok {
+		if credentials, _, ok := strings.Cut(rest, "@"); ok {
+			if _, password, _ := strings.Cut(credentials, ":"); password != "" && strings.Contains(err.Error(), password) {
+				return errors.New(strings.ReplaceAll(err.Error(), password, "***"))
+			}
+		}
+	}
+	return err
+}
+
+// badRow reports whether the database refuses a statement because of the data in it, so that repeating it cannot help.
+func badRow(err error) bool {
+	if errors.Is(err, saga.ErrBadRow) {
+		return true
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		// Class 22 is data, 23 constraints, 54 limits: https://www.postgresql.org/docs/15/errcodes-appendix.html
+		return strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23") || strings.HasPrefix(pg.Code, "54")
+	}
+	return sqliteBadRow(err)
+}
+
+func sqliteBadRow(err error) bool {
+	refused, ok := errors.AsType[*gosqlite.Error](err)
+	if !ok {
+		return false
+	}
+	switch refused.Code() & 0xff {
+	case 18, 19, 20, 25: // TOOBIG, CONSTRAINT, MISMATCH, RANGE: https://www.sqlite.org/rescode.html
+		return true
+	}
+	return false
+}
+
+func wrapBadRow(err error) error {
+	if errors.Is(err, saga.ErrBadRow) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", saga.ErrBadRow, err)
+}

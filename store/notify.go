@@ -1,0 +1,48 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"gorm.io/gorm"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// channel is the channel of LISTEN and NOTIFY. The statements that notify name it themselves.
+const channel = "tenantry"
+
+// notify notifies the other replicas when the transaction commits. With SQLite there are none.
+func (s *Store) notify(tx *gorm.DB, word string) error {
+	if !s.postgres() {
+		return nil
+	}
+	return tx.Exec("SELECT pg_notify(?, ?)", channel, word).Error
+}
+
+// Listen calls wake for each notification, until ctx ends. It opens a connection of its own.
+func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) (err error) {
+	if !s.postgres() { // there are no other replicas
+		<-ctx.Done()
+		return nil
+	}
+	conn, err := pgx.Connect(ctx, s.url)
+	if err != nil {
+		return redact(err, s.url)
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		return err
+	}
+	wake(saga.Wake{Kind: saga.WakeWork}) // a notification may have been sent before LISTEN
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		kind, runID, _ := strings.Cut(n.Payload, " ")
+		wake(saga.Wake{Kind: saga.WakeKind(kind), RunID: runID})
+	}
+}
