@@ -110,54 +110,6 @@ func newWorld(t *testing.T, database string) *world {
 	return w
 }
 
-// admin has Keystone's administrator make one request.
-func (w *world) admin(method, path, body string) {
-	w.t.Helper()
-	token := w.cloudCall("", http.MethodPost, "/v3/auth/tokens", `{"auth":{"identity":{"methods":["password"],"password":{"user":{
-		"name":"admin","domain":{"id":"default"},"password":"secret"}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}}`)
-	w.cloudCall(token.Get("X-Subject-Token"), method, path, body)
-}
-
-func (w *world) cloudCall(token, method, path, body string) http.Header {
-	w.t.Helper()
-	r := httptest.NewRequestWithContext(w.t.Context(), method, path, strings.NewReader(body))
-	r.Header.Set("X-Auth-Token", token)
-	r.Header.Set("Content-Type", "application/json")
-	answer := httptest.NewRecorder()
-	if w.cloud.ServeHTTP(answer, r); answer.Code >= http.StatusMultipleChoices {
-		w.t.Fatalf("%s %s: %d %s", method, path, answer.Code, answer.Body)
-	}
-	return answer.Header()
-}
-
-// deletePlan takes the merchant's plan out of the books.
-func (w *world) deletePlan(id string) {
-	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodDelete, w.books+"/v2/merchants/"+w.merchant.ID+"/plans/"+id, nil)
-	w.ok(err)
-	answer, err := (&http.Client{Timeout: upstreamTimeout}).Do(r)
-	w.ok(err)
-	if _ = answer.Body.Close(); answer.StatusCode >= http.StatusMultipleChoices {
-		w.t.Fatalf("deleting the plan: %s", answer.Status)
-	}
-}
-
-// oldCustomer makes a customer and its tenant by hand.
-func (w *world) oldCustomer(tags ...string) (id string) {
-	w.t.Helper()
-	c, err := w.billing.EnsureCustomer(w.t.Context(), billing.Customer{
-		ID: uuid.NewString(), MerchantID: w.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
-	})
-	w.ok(err)
-	p := keystone.Project{Name: "bs-customer-" + c.ID, DomainID: keystonetest.DefaultDomain, Enabled: true, Tags: tags}
-	p.ID = w.cloud.AddProject(p)
-	w.byHand.Lock()
-	defer w.byHand.Unlock()
-	w.others.Customers = append(w.others.Customers, c)
-	w.others.Projects = append(w.others.Projects, p)
-	return c.ID
-}
-
 // check ends every test: whatever it did, no promise may be broken.
 func (w *world) check() {
 	ctx := context.Background()
@@ -221,18 +173,6 @@ var usualDefaults = workflows.Defaults{
 
 // knownMerchant is the merchant whose runs there are.
 type knownMerchant string
-
-// changedMerchant is a merchant that was changed after its orders were accepted.
-type changedMerchant struct{ change func(*merchants.Merchant) }
-
-// Merchant implements [workflows.Merchants].
-func (c *changedMerchant) Merchant(ctx context.Context, id string) (merchants.Merchant, error) {
-	m, err := knownMerchant(id).Merchant(ctx, id)
-	if c.change != nil {
-		c.change(&m)
-	}
-	return m, err
-}
 
 // Merchant implements [workflows.Merchants].
 func (k knownMerchant) Merchant(_ context.Context, id string) (merchants.Merchant, error) {

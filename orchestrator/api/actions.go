@@ -1,12 +1,14 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
 // RetryRun lets a run go on now, or starts the successor of a compensated one.
@@ -60,7 +62,9 @@ func (s *server) ask(c echo.Context, v saga.Action) error {
 	}
 	v.Who = callerOf(c).String()
 	ctx := c.Request().Context()
-	successor, err := s.Actions.Act(ctx, v)
+	acting, cancel := context.WithTimeout(ctx, coalesce.Limit) // a retry may ask upstreams
+	defer cancel()
+	successor, err := s.Actions.Act(acting, v)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,10 @@ func (s *standIn) workflow() saga.Workflow[order] {
 			}
 			return v
 		},
-		Retry: func(_ context.Context, o order, runID string) (saga.Request, error) {
+		Retry: func(ctx context.Context, o order, runID string) (saga.Request, error) {
+			if _, bounded := ctx.Deadline(); !bounded {
+				return saga.Request{}, errors.New("upstreams could be waited for without end")
+			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			return o.Request(runID, saga.FailureCompensates), s.retry

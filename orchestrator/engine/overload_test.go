@@ -37,7 +37,7 @@ func (ts *turnstile) begun() []string {
 	return slices.Clone(ts.whose)
 }
 
-func TestABulkLeavesAExecutorToTheNextMerchant(t *testing.T) {
+func TestABulkLeavesAnExecutorToTheNextMerchant(t *testing.T) {
 	w := newWorld()
 	gate := &turnstile{next: make(chan struct{})}
 	w.hooks["do a"] = gate.pass

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-func TestALostUndoIsVerifiedButNotRecheckd(t *testing.T) {
+func TestALostUndoIsVerifiedButNotRechecked(t *testing.T) {
 	w := newWorld()
 	w.hooks["do c"] = func(context.Context, int) error { return errRefused }
 	var undos []time.Time
