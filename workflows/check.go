@@ -51,7 +51,7 @@ func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	if err != nil {
 		return err
 	}
-	tenant, err := id.FindProject(ctx, o.DomainID, customerTenant(o))
+	tenant, err := id.FindProject(ctx, o.DomainID, o.customerTenant().name)
 	if errors.Is(err, keystone.ErrNotFound) {
 		return nil // it will be made, and goes with all that is on it
 	}

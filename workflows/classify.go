@@ -19,8 +19,8 @@ type StepError struct {
 
 func (e StepError) Error() string { return e.detail }
 
-// classify tells what an error of a step means for its run: the one place where going on or giving up is decided.
-func classify(err error) saga.Classification {
+// Classify tells what an error of a step means for its run: the one place where going on or giving up is decided.
+func Classify(err error) saga.Classification {
 	v := saga.Classification{Failure: saga.Failure{Code: "internal", Detail: err.Error(), FixBy: saga.FixByOperator}}
 	if r, ok := errors.AsType[StepError](err); ok {
 		v.Class, v.Failure.Code, v.Failure.FixBy = r.class, r.code, r.fixBy

@@ -11,27 +11,38 @@ import (
 
 // grant is what a step that assigns roles needs to know: who gets which roles where.
 type grant struct {
-	order  *Order
-	roles  []keystone.Role
-	tenant string // name
+	tenant tenant
 	id     string // of the tenant; empty: not known
 	own    bool   // the run made the tenant: what is on it goes with it
+	user   string
+	roles  []keystone.Role
+	lacked []string // ids of the roles that the user lacked before, on a tenant that is not the run's own
 }
 
-func onCustomerTenant(o *Order) grant {
-	return grant{o, o.CustomerRoles, customerTenant(o), o.CustomerTenantID, o.CustomerTenantOwn}
-}
-
-func onSubscriptionTenant(o *Order) grant {
-	return grant{o, o.SubscriptionRoles, subscriptionTenant(o), o.SubscriptionTenantID, o.SubscriptionTenantOwn}
-}
-
-// roleClaim names a role assignment among the effects of all runs, by the role's id: a role may be renamed.
-func roleClaim(g grant, role string) string {
+// claim names the assignment of a role, by the role's id: a role may be renamed.
+func (g grant) claim(role string) string {
 	if i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == role }); i >= 0 {
 		role = g.roles[i].ID
 	}
-	return "role " + role + " of user " + g.order.UserID + " on " + tenantClaim(g.order, g.tenant)
+	return ClaimRole(role, g.user, g.tenant.claim())
+}
+
+// expected describes the assignments in a run's Expect, once the tenant's id is known.
+func (g grant) expected(step string) (all []saga.Expected) {
+	for _, r := range g.roles {
+		if g.id == "" {
+			break
+		}
+		a := keystone.Assignment{ProjectID: g.id, UserID: g.user, RoleID: r.ID}
+		origin := saga.Adopted
+		if g.made(a) {
+			origin = saga.Own
+		}
+		all = append(all, saga.Expected{On: g.id, Object: saga.Object{
+			Step: step + "/" + r.Name, Kind: "role-assignment", Cloud: g.tenant.cloud, ID: assignmentID(a), Name: r.Name, Origin: origin,
+		}})
+	}
+	return all
 }
 
 // findRole reads whether the user has the role that the step is about. An assignment bears no mark: it is the run's if the
@@ -46,7 +57,7 @@ func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
 		return saga.Absent, err
 	}
 	g.record(ctx, a)
-	if g.own || g.lacked(a) {
+	if g.made(a) {
 		return saga.Made, nil
 	}
 	return saga.Usable, nil
@@ -76,17 +87,15 @@ func (d Deps) removeRole(ctx context.Context, g grant) error {
 	if err != nil {
 		return err
 	}
-	if g.own || !g.lacked(a) {
+	if g.own || !slices.Contains(g.lacked, a.RoleID) {
 		return nil
 	}
 	removed, err := id.RemoveAssignment(ctx, a)
 	return erase(ctx, "role-assignment", assignmentID(a), removed, err)
 }
 
-// lacked reports whether the user lacked the role before the run.
-func (g grant) lacked(a keystone.Assignment) bool {
-	return slices.Contains(g.order.AbsentRoles, a.RoleID)
-}
+// made reports whether the assignment is the run's: the user lacked the role before, or it is on the run's own tenant.
+func (g grant) made(a keystone.Assignment) bool { return g.own || slices.Contains(g.lacked, a.RoleID) }
 
 // record notes the assignment, unless it goes with its tenant.
 func (g grant) record(ctx context.Context, a keystone.Assignment) {
@@ -94,11 +103,11 @@ func (g grant) record(ctx context.Context, a keystone.Assignment) {
 		return
 	}
 	origin := saga.Adopted
-	if g.lacked(a) {
+	if g.made(a) {
 		origin = saga.Own
 	}
 	saga.CallOf(ctx).Made(saga.Object{
-		Kind: "role-assignment", Cloud: g.order.Cloud, ID: assignmentID(a), Name: saga.CallOf(ctx).Item, Origin: origin,
+		Kind: "role-assignment", Cloud: g.tenant.cloud, ID: assignmentID(a), Name: saga.CallOf(ctx).Item, Origin: origin,
 	})
 }
 
@@ -111,8 +120,8 @@ func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, key
 			upstream.Permanent, "role-not-pinned", "the run was accepted without role " + item, saga.FixByOperator,
 		}
 	}
-	id, err := d.Identity(g.order.Cloud)
-	return keystone.Assignment{ProjectID: g.id, UserID: g.order.UserID, RoleID: g.roles[i].ID}, id, err
+	id, err := d.Identity(g.tenant.cloud)
+	return keystone.Assignment{ProjectID: g.id, UserID: g.user, RoleID: g.roles[i].ID}, id, err
 }
 
 // assignmentID names a role assignment among the objects of a run.

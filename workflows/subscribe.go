@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -72,6 +73,52 @@ type Result struct {
 
 func (o Order) result() any {
 	return Result{o.PlanID, o.CustomerID, o.CustomerTenantID, o.SubscriptionID, o.SubscriptionTenantID}
+}
+
+// customerTenant and subscriptionTenant are the two projects of the order.
+func (o *Order) customerTenant() tenant { return o.tenant(keystone.CustomerTenant(o.CustomerID)) }
+
+func (o *Order) subscriptionTenant() tenant {
+	return o.tenant(keystone.SubscriptionTenant(o.SubscriptionID))
+}
+
+func (o *Order) tenant(name string) tenant {
+	return tenant{o.Cloud, o.DomainID, name, o.RunID, o.MerchantID, o.AdoptUnmarked}
+}
+
+// customerRoles and subscriptionRoles are what the user gets on the two tenants.
+func (o *Order) customerRoles() grant {
+	return grant{o.customerTenant(), o.CustomerTenantID, o.CustomerTenantOwn, o.UserID, o.CustomerRoles, o.AbsentRoles}
+}
+
+func (o *Order) subscriptionRoles() grant {
+	return grant{o.subscriptionTenant(), o.SubscriptionTenantID, o.SubscriptionTenantOwn, o.UserID, o.SubscriptionRoles, nil}
+}
+
+// expectSubscribe is what the run is to have in the end, as its steps make it.
+func (d Deps) expectSubscribe(o Order) []saga.Expected {
+	customer := saga.Expected{
+		Object: saga.Object{Step: "create-customer", Kind: "customer", ID: o.CustomerID, Origin: saga.Adopted},
+		Fields: map[string]string{"merchant_id": o.MerchantID},
+	}
+	if o.NewCustomer != nil {
+		customer.Origin, customer.Name = saga.Own, o.NewCustomer.Name
+	}
+	subscription := saga.Expected{
+		Object: saga.Object{Step: "create-subscription", Kind: "subscription", ID: o.SubscriptionID, Origin: saga.Own},
+		On:     o.CustomerID,
+		Fields: map[string]string{"plan_id": o.PlanID, "customer_id": o.CustomerID, "resource_id": o.SubscriptionTenantID},
+	}
+	return slices.Concat(
+		[]saga.Expected{
+			customer,
+			d.expected(o.customerTenant(), "create-customer-tenant", o.CustomerTenantID, o.CustomerTenantOwn),
+			subscription,
+			d.expected(o.subscriptionTenant(), "create-subscription-tenant", o.SubscriptionTenantID, o.SubscriptionTenantOwn),
+		},
+		o.customerRoles().expected("assign-customer-role"),
+		o.subscriptionRoles().expected("assign-subscription-role"),
+	)
 }
 
 // SubscribeName is the name of the workflow.
@@ -212,7 +259,7 @@ func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga
 func Subscribe(d Deps) saga.Workflow[Order] {
 	return saga.Workflow[Order]{
 		Name: SubscribeName, Version: 1, Title: "Sign a user up for a merchant's plan.",
-		Classify: classify, Retry: d.retrySubscribe, Result: Order.result,
+		Classify: Classify, Retry: d.retrySubscribe, Result: Order.result, Expect: d.expectSubscribe,
 		NewSubject: func(o Order) bool { return o.NewCustomer != nil },
 		Steps: []saga.Step[Order]{
 			{
@@ -224,32 +271,32 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 			{
 				Name: "create-customer", After: []string{"check"},
 				Find:  d.findCustomer,
-				Claim: func(o *Order, _ string) string { return "customer " + o.CustomerID },
+				Claim: func(o *Order, _ string) string { return ClaimCustomer(o.CustomerID) },
 				Do:    d.createCustomer,
 				Undo:  d.removeCustomer,
 			},
 			{
 				Name: "create-customer-tenant", After: []string{"create-customer"},
 				Find: func(ctx context.Context, o *Order) (found saga.Found, err error) {
-					found, o.CustomerTenantID, err = d.findTenant(ctx, o, customerTenant(o))
+					found, o.CustomerTenantID, err = d.findTenant(ctx, o.customerTenant())
 					o.CustomerTenantOwn = found == saga.Made
 					return found, err
 				},
-				Claim: func(o *Order, _ string) string { return tenantClaim(o, customerTenant(o)) },
+				Claim: func(o *Order, _ string) string { return o.customerTenant().claim() },
 				Do: func(ctx context.Context, o *Order) error {
-					p, own, err := d.createTenant(ctx, o, customerTenant(o), "customer "+o.CustomerID)
+					p, own, err := d.createTenant(ctx, o.customerTenant(), "customer "+o.CustomerID)
 					o.CustomerTenantID, o.CustomerTenantOwn = p.ID, own
 					return err
 				},
-				Undo: func(ctx context.Context, o *Order) error { return d.removeTenant(ctx, o, customerTenant(o)) },
+				Undo: func(ctx context.Context, o *Order) error { return d.removeTenant(ctx, o.customerTenant()) },
 			},
 			{
 				Name: "assign-customer-role", After: []string{"create-customer-tenant"},
 				Each:  func(o *Order) []string { return names(o.CustomerRoles) },
-				Find:  func(ctx context.Context, o *Order) (saga.Found, error) { return d.findRole(ctx, onCustomerTenant(o)) },
-				Claim: func(o *Order, role string) string { return roleClaim(onCustomerTenant(o), role) },
-				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, onCustomerTenant(o)) },
-				Undo:  func(ctx context.Context, o *Order) error { return d.removeRole(ctx, onCustomerTenant(o)) },
+				Find:  func(ctx context.Context, o *Order) (saga.Found, error) { return d.findRole(ctx, o.customerRoles()) },
+				Claim: func(o *Order, role string) string { return o.customerRoles().claim(role) },
+				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, o.customerRoles()) },
+				Undo:  func(ctx context.Context, o *Order) error { return d.removeRole(ctx, o.customerRoles()) },
 			},
 			{
 				Name: "scope-token", After: []string{"assign-customer-role"}, Optional: true,
@@ -259,7 +306,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 			{
 				Name: "create-subscription", After: []string{"create-customer"},
 				Find:  d.findSubscription,
-				Claim: func(o *Order, _ string) string { return "subscription " + o.SubscriptionID },
+				Claim: func(o *Order, _ string) string { return ClaimSubscription(o.SubscriptionID) },
 				Do: func(ctx context.Context, o *Order) error {
 					s, err := d.Billing.EnsureSubscription(ctx, o.MerchantID, billing.Subscription{
 						ID: o.SubscriptionID, PlanID: o.PlanID, CustomerID: o.CustomerID,
@@ -279,27 +326,27 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 			{
 				Name: "create-subscription-tenant", After: []string{"create-subscription"},
 				Find: func(ctx context.Context, o *Order) (found saga.Found, err error) {
-					found, o.SubscriptionTenantID, err = d.findTenant(ctx, o, subscriptionTenant(o))
+					found, o.SubscriptionTenantID, err = d.findTenant(ctx, o.subscriptionTenant())
 					o.SubscriptionTenantOwn = found == saga.Made
 					return found, err
 				},
-				Claim: func(o *Order, _ string) string { return tenantClaim(o, subscriptionTenant(o)) },
+				Claim: func(o *Order, _ string) string { return o.subscriptionTenant().claim() },
 				Do: func(ctx context.Context, o *Order) error {
-					p, own, err := d.createTenant(ctx, o, subscriptionTenant(o), "subscription "+o.SubscriptionID)
+					p, own, err := d.createTenant(ctx, o.subscriptionTenant(), "subscription "+o.SubscriptionID)
 					o.SubscriptionTenantID, o.SubscriptionTenantOwn = p.ID, own
 					return err
 				},
-				Undo: func(ctx context.Context, o *Order) error { return d.removeTenant(ctx, o, subscriptionTenant(o)) },
+				Undo: func(ctx context.Context, o *Order) error { return d.removeTenant(ctx, o.subscriptionTenant()) },
 			},
 			{
 				Name: "assign-subscription-role", After: []string{"create-subscription-tenant"},
 				Each: func(o *Order) []string { return names(o.SubscriptionRoles) },
 				Find: func(ctx context.Context, o *Order) (saga.Found, error) {
-					return d.findRole(ctx, onSubscriptionTenant(o))
+					return d.findRole(ctx, o.subscriptionRoles())
 				},
-				Claim: func(o *Order, role string) string { return roleClaim(onSubscriptionTenant(o), role) },
-				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, onSubscriptionTenant(o)) },
-				Undo:  func(ctx context.Context, o *Order) error { return d.removeRole(ctx, onSubscriptionTenant(o)) },
+				Claim: func(o *Order, role string) string { return o.subscriptionRoles().claim(role) },
+				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, o.subscriptionRoles()) },
+				Undo:  func(ctx context.Context, o *Order) error { return d.removeRole(ctx, o.subscriptionRoles()) },
 			},
 			{
 				Name: "attach-tenant", After: []string{"create-subscription-tenant"},
@@ -344,8 +391,4 @@ func erase(ctx context.Context, kind, id string, removed bool, err error) error 
 		saga.CallOf(ctx).Gone(kind, id)
 	}
 	return err
-}
-
-func tenantObject(o *Order, p keystone.Project, origin saga.Origin) saga.Object {
-	return saga.Object{Kind: "project", Cloud: o.Cloud, ID: p.ID, Name: p.Name, Origin: origin}
 }

@@ -10,52 +10,68 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// customerTenant and subscriptionTenant name the two kinds of projects.
-func customerTenant(o *Order) string { return keystone.CustomerTenant(o.CustomerID) }
-
-func subscriptionTenant(o *Order) string { return keystone.SubscriptionTenant(o.SubscriptionID) }
-
-// tenantClaim names a tenant among the effects of all runs.
-func tenantClaim(o *Order, name string) string {
-	return "project " + o.Cloud + "/" + o.DomainID + "/" + name
+// tenant is a project of ours: what a run makes it with, finds it again by, and needs to know to adopt one.
+type tenant struct {
+	cloud, domain, name string
+	run, merchant       string
+	adoptUnmarked       bool // one that lacks the merchant's tag
 }
 
-// findTenant finds the project of this name in the order's domain: the run's own, or one that the merchant's earlier runs
-// made and that may be adopted.
-func (d Deps) findTenant(ctx context.Context, o *Order, name string) (found saga.Found, projectID string, err error) {
-	id, err := d.Identity(o.Cloud)
+func (t tenant) claim() string { return ClaimTenant(t.cloud, t.domain, t.name) }
+
+// expected describes the tenant in a run's Expect. The id is empty until a step has told it.
+func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
+	e := saga.Expected{
+		Object: saga.Object{Step: step, Kind: "project", Cloud: t.cloud, ID: id, Name: t.name},
+		Fields: map[string]string{"domain_id": t.domain, "enabled": "true"},
+	}
+	switch {
+	case own:
+		e.Origin, e.Marks = saga.Own, keystone.TenantTags(t.run, t.merchant, d.Installation)
+	case id != "":
+		e.Origin = saga.Adopted
+		if !t.adoptUnmarked {
+			e.Marks = []string{keystone.MerchantTag(t.merchant)}
+		}
+	}
+	return e
+}
+
+// findTenant finds the tenant: the run's own, or one that the merchant's earlier runs made and that may be adopted.
+func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, projectID string, err error) {
+	id, err := d.Identity(t.cloud)
 	if err != nil {
 		return saga.Absent, "", err
 	}
-	p, err := id.FindProject(ctx, o.DomainID, name)
+	p, err := id.FindProject(ctx, t.domain, t.name)
 	switch {
 	case errors.Is(err, keystone.ErrNotFound):
 		return saga.Absent, "", nil
 	case err != nil:
 		return saga.Absent, "", err
-	case p.HasTag(keystone.RunTag(o.RunID)):
-		saga.CallOf(ctx).Made(tenantObject(o, p, saga.Own))
+	case p.HasTag(keystone.RunTag(t.run)):
+		saga.CallOf(ctx).Made(tenantObject(t, p, saga.Own))
 		return saga.Made, p.ID, nil
-	case !adoptable(o, p):
+	case !adoptable(t, p):
 		return saga.Foreign, p.ID, nil
 	}
-	saga.CallOf(ctx).Made(tenantObject(o, p, saga.Adopted))
+	saga.CallOf(ctx).Made(tenantObject(t, p, saga.Adopted))
 	return saga.Usable, p.ID, nil
 }
 
 // createTenant creates a project of the run's, or adopts one that the merchant's earlier runs made. It reports whether the
 // project is the run's own.
-func (d Deps) createTenant(ctx context.Context, o *Order, name, of string) (p keystone.Project, own bool, err error) {
-	id, err := d.Identity(o.Cloud)
+func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone.Project, own bool, err error) {
+	id, err := d.Identity(t.cloud)
 	if err != nil {
 		return keystone.Project{}, false, err
 	}
 	p, own, err = id.EnsureProject(ctx, keystone.NewProject{
-		Name: name, DomainID: o.DomainID, Description: "BillingStack " + of + " of merchant " + o.MerchantID,
-		Tags: keystone.TenantTags(o.RunID, o.MerchantID, d.Installation), RunTag: keystone.RunTag(o.RunID),
+		Name: t.name, DomainID: t.domain, Description: "BillingStack " + of + " of merchant " + t.merchant,
+		Tags: keystone.TenantTags(t.run, t.merchant, d.Installation), RunTag: keystone.RunTag(t.run),
 	})
 	if err == nil && !own {
-		err = unadoptable(o, p)
+		err = unadoptable(t, p)
 	}
 	if err != nil {
 		return keystone.Project{}, false, err
@@ -64,19 +80,19 @@ func (d Deps) createTenant(ctx context.Context, o *Order, name, of string) (p ke
 	if own {
 		origin = saga.Own
 	}
-	saga.CallOf(ctx).Made(tenantObject(o, p, origin))
+	saga.CallOf(ctx).Made(tenantObject(t, p, origin))
 	return p, own, nil
 }
 
-func adoptable(o *Order, p keystone.Project) bool { return unadoptable(o, p) == nil }
+func adoptable(t tenant, p keystone.Project) bool { return unadoptable(t, p) == nil }
 
 // unadoptable returns why a project that is not the run's own cannot be adopted; nil if it can.
-func unadoptable(o *Order, p keystone.Project) error {
+func unadoptable(t tenant, p keystone.Project) error {
 	switch {
-	case !p.HasTag(keystone.MerchantTag(o.MerchantID)) && !o.AdoptUnmarked:
+	case !p.HasTag(keystone.MerchantTag(t.merchant)) && !t.adoptUnmarked:
 		return StepError{upstream.Blocked, "conflict", fmt.Sprintf(
 			"project %s (%s) exists and does not carry the tag %s: tag it, rename it, or let the merchant adopt unmarked tenants",
-			p.Name, p.ID, keystone.MerchantTag(o.MerchantID)), saga.FixByOperator}
+			p.Name, p.ID, keystone.MerchantTag(t.merchant)), saga.FixByOperator}
 	case !p.Enabled:
 		return StepError{
 			upstream.Blocked, "tenant-disabled",
@@ -86,12 +102,16 @@ func unadoptable(o *Order, p keystone.Project) error {
 	return nil
 }
 
-// removeTenant removes the project of this name if it is the run's own.
-func (d Deps) removeTenant(ctx context.Context, o *Order, name string) error {
-	id, err := d.Identity(o.Cloud)
+// removeTenant removes the tenant if it is the run's own.
+func (d Deps) removeTenant(ctx context.Context, t tenant) error {
+	id, err := d.Identity(t.cloud)
 	if err != nil {
 		return err
 	}
-	removed, err := id.RemoveProject(ctx, keystone.Project{Name: name, DomainID: o.DomainID}, keystone.RunTag(o.RunID))
+	removed, err := id.RemoveProject(ctx, keystone.Project{Name: t.name, DomainID: t.domain}, keystone.RunTag(t.run))
 	return erase(ctx, "project", removed.ID, removed.ID != "", err)
+}
+
+func tenantObject(t tenant, p keystone.Project, origin saga.Origin) saga.Object {
+	return saga.Object{Kind: "project", Cloud: t.cloud, ID: p.ID, Name: p.Name, Origin: origin}
 }

@@ -81,7 +81,7 @@ func (s *standIn) workflow() saga.Workflow[order] {
 			defer s.mu.Unlock()
 			return o.Request(runID, saga.FailureCompensates), s.retry
 		},
-		Result: func(o order) any {
+		Expect: func(order) []saga.Expected { return nil }, Result: func(o order) any {
 			return map[string]string{
 				"plan_id": o.PlanID, "customer_id": o.CustomerID, "subscription_id": o.SubscriptionID,
 				"customer_tenant_id": o.CustomerTenantID, "subscription_tenant_id": o.SubscriptionTenantID,

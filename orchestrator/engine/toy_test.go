@@ -137,7 +137,7 @@ func (w *world) workflow() saga.Workflow[state] {
 		Retry: func(_ context.Context, s state, runID string) (saga.Request, error) {
 			return saga.Request{Subject: "toy:" + runID, User: "u", Input: s}, nil
 		},
-		Result: func(s state) any { return s },
+		Expect: func(state) []saga.Expected { return nil }, Result: func(s state) any { return s },
 		Steps: []saga.Step[state]{
 			{
 				Name:      "a",

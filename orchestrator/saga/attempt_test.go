@@ -47,7 +47,7 @@ func (c *called) definition(t *testing.T) *Definition {
 			return Classification{Class: upstream.Transient, MaybeDone: true, Failure: Failure{Code: "c", Detail: err.Error()}}
 		},
 		Retry:  func(context.Context, thing, string) (Request, error) { return Request{}, nil },
-		Result: func(s thing) any { return s },
+		Expect: func(thing) []Expected { return nil }, Result: func(s thing) any { return s },
 		Steps: []Step[thing]{{
 			Name: "make",
 			Find: func(ctx context.Context, s *thing) (Found, error) {
@@ -138,7 +138,7 @@ func ids(objects []Object) []string {
 func TestAStepWithUndoIsDefinedWithFindAndClaim(t *testing.T) {
 	w := Workflow[thing]{
 		Name: "w", Version: 1, Classify: func(error) Classification { return Classification{} },
-		Retry: func(context.Context, thing, string) (Request, error) { return Request{}, nil }, Result: func(s thing) any { return s },
+		Retry: func(context.Context, thing, string) (Request, error) { return Request{}, nil }, Expect: func(thing) []Expected { return nil }, Result: func(s thing) any { return s },
 		Steps: []Step[thing]{{Name: "make", Do: func(context.Context, *thing) error { return nil }, Undo: func(context.Context, *thing) error { return nil }}},
 	}
 	if _, err := Define(w); err == nil {

@@ -74,6 +74,8 @@ type Workflow[S any] struct {
 	// anew, past all caches, what was resolved from it. A *RetryRefusedError says why it cannot be accepted. Merchant, key,
 	// fingerprint and who asks are the engine's to add.
 	Retry func(ctx context.Context, input S, runID string) (Request, error)
+	// Expect lists what the run is to have upstream when it succeeds, as far as the state tells.
+	Expect func(S) []Expected
 	// Result is what a run shows of its state while it works and when it has ended.
 	Result func(S) any
 }
@@ -87,6 +89,7 @@ type Definition struct {
 	steps    []step
 	classify func(error) Classification
 	retry    func(ctx context.Context, input json.RawMessage, runID string) (Request, error)
+	expect   func(state json.RawMessage) ([]Expected, error)
 	result   func(state json.RawMessage) (json.RawMessage, error)
 
 	newSubject func(input json.RawMessage) bool
@@ -122,8 +125,9 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("workflow %q: "+format, append([]any{w.Name}, args...)...))
 	}
-	if w.Name == "" || w.Version < 1 || len(w.Steps) == 0 || w.Classify == nil || w.Retry == nil || w.Result == nil {
-		fault("needs a name, a version from 1, steps, Classify, Retry and Result")
+	if w.Name == "" || w.Version < 1 || len(w.Steps) == 0 || w.Classify == nil || w.Retry == nil ||
+		w.Expect == nil || w.Result == nil {
+		fault("needs a name, a version from 1, steps, Classify, Retry, Expect and Result")
 	}
 	for _, s := range w.Steps {
 		switch {
@@ -149,6 +153,13 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	}
 	if circle := d.circle(); circle != "" {
 		fault("step %q comes after itself", circle)
+	}
+	d.expect = func(state json.RawMessage) ([]Expected, error) {
+		s, err := decode[S](state)
+		if err != nil {
+			return nil, err
+		}
+		return w.Expect(*s), nil
 	}
 	d.result = func(state json.RawMessage) (json.RawMessage, error) {
 		s, err := decode[S](state)

@@ -72,10 +72,9 @@ func (v *view) owners() map[string]string {
 		}
 	}
 	for _, x := range v.ordered { // also what is gone by now
-		for _, own := range []string{
-			x.run.ID, x.order.CustomerID, x.order.SubscriptionID, x.order.CustomerTenantID, x.order.SubscriptionTenantID,
-		} {
-			owner[own] = x.run.Merchant
+		owner[x.run.ID] = x.run.Merchant
+		for _, e := range x.expected {
+			owner[e.ID] = x.run.Merchant
 		}
 	}
 	return owner

@@ -1,7 +1,6 @@
 package workflowstest
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -74,46 +73,38 @@ func Check(s Seen) []Broken {
 // report notes that the invariant under check is broken.
 type report func(run, detail string, objects ...string)
 
-// view is what is seen, with the orders of the runs.
+// view is what is seen, with what the runs are to have.
 type view struct {
 	Seen
-	ordered []ordered
-	byID    map[string]*saga.Run
-}
-
-// ordered is a run and what it is to do.
-type ordered struct {
-	run   *saga.Run
-	order workflows.Order
+	now, others []thing // of Now and Others
+	ordered     []ordered
+	byID        map[string]*saga.Run
 }
 
 func newView(s Seen) (*view, []Broken) {
-	v := &view{Seen: s, byID: map[string]*saga.Run{}}
+	v := &view{Seen: s, now: s.Now.things(), others: s.Others.things(), byID: map[string]*saga.Run{}}
+	definitions, err := Definitions(workflows.Deps{Installation: s.Installation})
+	if err != nil {
+		return v, []Broken{{Invariant: "decodable", Detail: err.Error()}}
+	}
 	var broken []Broken
 	for _, r := range s.Runs {
 		v.byID[r.ID] = r
-		o, err := orderOf(r)
+		expected, err := expectedOf(definitions, r)
 		if err != nil {
 			broken = append(broken, Broken{Invariant: "decodable", Run: r.ID, Detail: err.Error()})
 			continue
 		}
-		v.ordered = append(v.ordered, ordered{r, o})
+		v.ordered = append(v.ordered, ordered{r, expected})
 	}
 	return v, broken
 }
 
-// orderOf is the run's input with the outputs of its steps.
-func orderOf(r *saga.Run) (o workflows.Order, err error) {
-	if err := json.Unmarshal(r.Input, &o); err != nil {
-		return o, fmt.Errorf("decoding the input: %w", err)
-	}
-	for _, s := range r.Steps {
-		if len(s.Output) == 0 {
-			continue
-		}
-		if err := json.Unmarshal(s.Output, &o); err != nil {
-			return o, fmt.Errorf("decoding the output of step %s: %w", s.Name, err)
+func expectedOf(definitions []*saga.Definition, r *saga.Run) ([]saga.Expected, error) {
+	for _, d := range definitions {
+		if d.Name == r.Workflow {
+			return d.Expect(r)
 		}
 	}
-	return o, nil
+	return nil, fmt.Errorf("no trial is of its workflow %q", r.Workflow)
 }

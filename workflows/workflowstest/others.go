@@ -3,6 +3,7 @@ package workflowstest
 import (
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
@@ -31,45 +32,22 @@ func untouched[T any](kind string, before, now []T, id func(T) string, broken re
 
 // noOrphan: whatever is not somebody else's belongs to a run, which is where it looks as if it were.
 func noOrphan(v *view, broken report) {
-	for _, c := range v.Now.Customers {
-		theirs := has(v.Others.Customers, func(o billing.Customer) bool { return o.ID == c.ID })
-		if !theirs && !has(v.ordered, func(x ordered) bool { return x.madeCustomer(c) && c.MerchantID == x.order.MerchantID }) {
-			broken("", "no run has made it", "customer "+c.ID)
+	for _, t := range v.now {
+		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
+			continue
+		}
+		if !has(v.ordered, func(x ordered) bool { return x.belongs(t, v.Installation) }) {
+			broken("", "no run has made it", t.String(), t.name)
 		}
 	}
-	for _, s := range v.Now.Subscriptions {
-		theirs := has(v.Others.Subscriptions, func(o billing.Subscription) bool { return o.ID == s.ID })
-		if !theirs && !has(v.ordered, func(x ordered) bool {
-			return s.ID == x.order.SubscriptionID && s.CustomerID == x.order.CustomerID
-		}) {
-			broken("", "no run has made it", "subscription "+s.ID)
-		}
-	}
-	for _, p := range v.Now.Projects {
-		theirs := has(v.Others.Projects, func(o keystone.Project) bool { return o.ID == p.ID })
-		if !theirs && !has(v.ordered, func(x ordered) bool { return x.tenant(p, v.Installation) }) {
-			broken("", "no run has made it", "project "+p.ID+" "+p.Name)
-		}
-	}
-}
-
-// tenant reports whether the project is one of the run's two, with the tags of the run, its merchant and the installation.
-func (x ordered) tenant(p keystone.Project, installation string) bool {
-	if installation != "" && !p.HasTag("tenantry-installation-"+installation) {
-		return false
-	}
-	return p.DomainID == x.order.DomainID && p.HasTag("tenantry") && p.HasTag(x.runTag()) && p.HasTag(x.merchantTag()) &&
-		(p.Name == x.customerTenant() || p.Name == x.subscriptionTenant())
 }
 
 // noSurpriseRole: every role assignment is somebody else's, or one that a run was ordered to make for its own user.
 func noSurpriseRole(v *view, broken report) {
-	for _, a := range v.Now.Assignments {
-		ordered := has(v.ordered, func(x ordered) bool {
-			return has(x.grants(), func(g grant) bool { return g.Assignment == a })
-		})
-		if !ordered && !slices.Contains(v.Others.Assignments, a) {
-			broken("", "no run was to give it", "role assignment "+assignmentID(a))
+	for _, t := range v.now {
+		if t.kind == roleAssignment && find(v.others, t.kind, t.id) == nil &&
+			!has(v.ordered, func(x ordered) bool { return x.hasRole(t.id) && strings.Contains(t.id, "/"+x.run.User+"/") }) {
+			broken("", "no run was to give it", t.String())
 		}
 	}
 }

@@ -3,8 +3,6 @@ package workflowstest
 import (
 	"slices"
 
-	"github.com/tenantry/tenantry/billing"
-	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
@@ -12,7 +10,7 @@ import (
 func deleteIntended(v *view, broken report) {
 	for _, gone := range v.Removals {
 		what := gone.Kind + " " + gone.ID
-		if v.theirs(gone) {
+		if find(v.others, gone.Kind, gone.ID) != nil {
 			broken(gone.Run, "what others have made was removed", what)
 			continue
 		}
@@ -34,42 +32,24 @@ func deleteIntended(v *view, broken report) {
 	}
 }
 
-func (v *view) theirs(gone Removal) bool {
-	switch gone.Kind {
-	case "customer":
-		return has(v.Others.Customers, func(c billing.Customer) bool { return c.ID == gone.ID })
-	case "subscription":
-		return has(v.Others.Subscriptions, func(s billing.Subscription) bool { return s.ID == gone.ID })
-	case "project":
-		return has(v.Others.Projects, func(p keystone.Project) bool { return p.ID == gone.ID })
-	}
-	return has(v.Others.Assignments, func(a keystone.Assignment) bool { return assignmentID(a) == gone.ID })
-}
-
-// stepsOf names the steps whose Undo may remove the object; none if it is not the run's own.
+// stepsOf names the steps whose Undo may remove the object: the one that made it, and the one that made what it stands on.
+// None if it is not the run's own.
 func (x ordered) stepsOf(gone Removal) (steps []string) {
-	switch gone.Kind {
-	case "customer":
-		if x.order.NewCustomer != nil && gone.ID == x.order.CustomerID {
-			steps = []string{"create-customer"}
+	for _, e := range x.expected {
+		own := e.ID == gone.ID && e.Origin == saga.Own
+		if gone.Kind == project { // its answer, which would have told the id, may be lost
+			own = slices.Contains(gone.Tags, "tenantry-run-"+x.run.ID)
+			if gone.Tags == nil { // not known: then what the run has noted has to do
+				own = has(x.run.Objects, func(o saga.Object) bool { return o.ID == gone.ID && o.Origin == saga.Own })
+			}
 		}
-	case "subscription":
-		if gone.ID == x.order.SubscriptionID {
-			steps = []string{"create-subscription", "create-customer"} // a customer goes with the run's subscription
+		if e.Kind != gone.Kind || !own {
+			continue
 		}
-	case "project":
-		own := slices.Contains(gone.Tags, x.runTag())
-		if gone.Tags == nil { // not known: then what the run has noted has to do
-			own = has(x.run.Objects, func(o saga.Object) bool { return o.ID == gone.ID && o.Origin == saga.Own })
-		}
-		if own {
-			steps = []string{"create-customer-tenant", "create-subscription-tenant"}
-		}
-	case "role-assignment":
-		for _, g := range x.grants() {
-			own := g.ProjectID == x.order.CustomerTenantID && !x.order.CustomerTenantOwn && slices.Contains(x.order.AbsentRoles, g.RoleID)
-			if own && assignmentID(g.Assignment) == gone.ID {
-				steps = append(steps, g.step)
+		steps = append(steps, e.Step)
+		for _, on := range x.expected {
+			if e.On != "" && on.ID == e.On && on.Origin == saga.Own {
+				steps = append(steps, on.Step)
 			}
 		}
 	}

@@ -98,11 +98,22 @@ func (s *stage) start(q saga.Request, key string) *saga.Run {
 }
 
 func (s *stage) order(r *saga.Run) workflows.Order {
-	o, err := orderOf(r)
-	if err != nil {
-		s.t.Fatal(err)
+	var o workflows.Order
+	for _, part := range append([]json.RawMessage{r.Input}, outputs(r)...) {
+		if err := json.Unmarshal(part, &o); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	return o
+}
+
+func outputs(r *saga.Run) (all []json.RawMessage) {
+	for _, row := range r.Steps {
+		if len(row.Output) > 0 {
+			all = append(all, row.Output)
+		}
+	}
+	return all
 }
 
 func (s *stage) tell(r *saga.Run, e saga.Event) {
@@ -130,11 +141,14 @@ func (s *stage) end(r *saga.Run, state saga.RunState) {
 func (s *stage) doStep(r *saga.Run, row *saga.StepRow) {
 	row.Attempts++
 	row.StartedAt = s.tick()
-	output, err := json.Marshal(s.effect(s.order(r), row.Name))
-	if err != nil {
-		s.t.Fatal(err)
+	if changed := s.effect(s.order(r), row.Name); changed != nil {
+		output, err := json.Marshal(changed)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		row.Output = output
 	}
-	row.State, row.Output = saga.StepSucceeded, output
+	row.State = saga.StepSucceeded
 	s.tell(r, saga.Event{Kind: saga.EventSucceeded, Step: row.Name, Attempt: row.Attempts, StartedAt: *row.StartedAt})
 	row.EndedAt = s.tick()
 }

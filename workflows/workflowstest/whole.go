@@ -2,10 +2,8 @@ package workflowstest
 
 import (
 	"fmt"
-	"slices"
+	"strings"
 
-	"github.com/tenantry/tenantry/billing"
-	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
@@ -44,7 +42,7 @@ func oneEach(v *view, broken report) {
 	filled := map[slot][]string{}
 	for _, x := range v.ordered {
 		for _, t := range v.made(x) {
-			if x.leftBehind(t) {
+			if x.left(t.step, t.id) {
 				continue
 			}
 			s := slot{x.run.Merchant, x.run.Key, t.step}
@@ -61,7 +59,7 @@ func oneEach(v *view, broken report) {
 	}
 }
 
-// succeededWhole: a succeeded run has done all its steps, and gave its user the plan, two usable tenants and the roles.
+// succeededWhole: a succeeded run has done all its steps, and all that it was to have is there, as it should be.
 func succeededWhole(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Succeeded {
@@ -73,64 +71,17 @@ func succeededWhole(v *view, broken report) {
 				fault(fmt.Sprintf("a step is %s", s.State), s.Name)
 			}
 		}
-		v.customerWhole(x, fault)
-		v.subscriptionWhole(x, fault)
-		v.tenantWhole(x, x.customerTenant(), x.order.CustomerTenantID, x.order.CustomerTenantOwn, fault)
-		v.tenantWhole(x, x.subscriptionTenant(), x.order.SubscriptionTenantID, x.order.SubscriptionTenantOwn, fault)
-		for _, g := range x.grants() {
-			if s := x.run.Step(g.step); s != nil && s.State == saga.StepSkipped {
+		for _, e := range x.expected {
+			if s := x.run.Step(e.Step); s != nil && s.State == saga.StepSkipped {
 				continue
 			}
-			if !slices.Contains(v.Now.Assignments, g.Assignment) {
-				fault("the user lacks the role of "+g.step, assignmentID(g.Assignment))
+			what := fmt.Sprintf("%s %s of %s", e.Kind, e.ID, e.Step)
+			if t := find(v.now, e.Kind, e.ID); t == nil {
+				fault("it lacks what it was to have", what)
+			} else if wrong := differs(*t, e); len(wrong) > 0 {
+				fault("what it has is not as it should be: "+strings.Join(wrong, ", "), what)
 			}
 		}
-	}
-}
-
-// complaint says what a run lacks.
-type complaint func(detail string, objects ...string)
-
-func (v *view) customerWhole(x ordered, fault complaint) {
-	i := slices.IndexFunc(v.Now.Customers, func(c billing.Customer) bool { return c.ID == x.order.CustomerID })
-	switch {
-	case i < 0:
-		fault("its customer is not there", x.order.CustomerID)
-	case v.Now.Customers[i].MerchantID != x.order.MerchantID:
-		fault("its customer is another merchant's", x.order.CustomerID)
-	}
-}
-
-func (v *view) subscriptionWhole(x ordered, fault complaint) {
-	id := x.order.SubscriptionID
-	i := slices.IndexFunc(v.Now.Subscriptions, func(s billing.Subscription) bool { return s.ID == id })
-	if i < 0 {
-		fault("its subscription is not there", id)
-		return
-	}
-	s := v.Now.Subscriptions[i]
-	if s.PlanID != x.order.PlanID || s.CustomerID != x.order.CustomerID {
-		fault("its subscription is of another plan or customer", id, s.PlanID, s.CustomerID)
-	}
-	if s.ResourceID != x.order.SubscriptionTenantID {
-		fault("its subscription is not attached to its tenant", id, s.ResourceID)
-	}
-}
-
-func (v *view) tenantWhole(x ordered, name, id string, own bool, fault complaint) {
-	i := slices.IndexFunc(v.Now.Projects, func(p keystone.Project) bool { return p.ID == id })
-	if i < 0 {
-		fault("a tenant is not there", name, id)
-		return
-	}
-	p := v.Now.Projects[i]
-	switch {
-	case p.Name != name || p.DomainID != x.order.DomainID:
-		fault("a tenant has another name or domain", p.Name, p.DomainID)
-	case !p.Enabled:
-		fault("a tenant is disabled", name)
-	case own && !p.HasTag(x.runTag()), !p.HasTag(x.merchantTag()) && !x.order.AdoptUnmarked:
-		fault("a tenant lacks its mark", name)
 	}
 }
 
@@ -141,40 +92,31 @@ func compensatedClean(v *view, broken report) {
 			continue
 		}
 		for _, t := range v.made(x) {
-			if !x.leftBehind(t) && !v.adopted(x, t) {
+			if !x.left(t.step, t.id) && !v.adopted(x, t.thing) {
 				broken(x.run.ID, "it is compensated, but there is", t.String())
 			}
 		}
-		for _, g := range x.grants() {
-			if slices.Contains(v.Now.Assignments, g.Assignment) && !v.stands(g.Assignment) {
-				broken(x.run.ID, "it is compensated, but there is", "role assignment "+assignmentID(g.Assignment))
+		for _, e := range x.roles() {
+			if find(v.now, e.Kind, e.ID) != nil && !v.stands(e.ID) {
+				broken(x.run.ID, "it is compensated, but there is", e.Kind+" "+e.ID)
 			}
 		}
 	}
 }
 
-// adopted tells whether the thing is the customer tenant of another run that is not compensated.
+// adopted tells whether the thing is that of another run that is not compensated.
 func (v *view) adopted(x ordered, t thing) bool {
 	return has(v.ordered, func(y ordered) bool {
-		return y.run != x.run && y.run.State != saga.Compensated && y.order.CustomerTenantID == t.id
+		return y.run != x.run && y.run.State != saga.Compensated &&
+			has(y.expected, func(e saga.Expected) bool { return e.Kind == t.kind && e.ID == t.id })
 	})
 }
 
-// stands tells whether the assignment is somebody else's, or of a run that is not compensated, or was left behind.
-func (v *view) stands(a keystone.Assignment) bool {
-	return slices.Contains(v.Others.Assignments, a) || has(v.ordered, func(x ordered) bool {
-		return has(x.grants(), func(g grant) bool {
-			return g.Assignment == a &&
-				(x.run.State != saga.Compensated || x.leftBehind(thing{"role-assignment", assignmentID(a), g.step}) ||
-					x.leftTenant(a.ProjectID))
+// stands tells whether the role assignment is somebody else's, or of a run that is not compensated, or was left behind.
+func (v *view) stands(id string) bool {
+	return find(v.others, roleAssignment, id) != nil || has(v.ordered, func(x ordered) bool {
+		return has(x.roles(), func(e saga.Expected) bool {
+			return e.ID == id && (x.run.State != saga.Compensated || x.leftRole(e))
 		})
-	})
-}
-
-// leftTenant tells whether an operator left the tenant behind, with all that is on it.
-func (x ordered) leftTenant(id string) bool {
-	return has(x.run.LeftBehind, func(l saga.LeftBehind) bool {
-		return l.ID == id || l.ID == "" && (l.Step == "create-customer-tenant" && id == x.order.CustomerTenantID ||
-			l.Step == "create-subscription-tenant" && id == x.order.SubscriptionTenantID)
 	})
 }

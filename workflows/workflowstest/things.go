@@ -1,0 +1,173 @@
+package workflowstest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// The kinds of things that stand upstream, as runs name them.
+const (
+	project        = "project"
+	roleAssignment = "role-assignment"
+	customer       = "customer"
+	subscription   = "subscription"
+)
+
+// thing is something that stands upstream, whichever upstream it is.
+type thing struct {
+	kind, id, name string
+	marks          []string // what tells whose it is
+	fields         map[string]string
+}
+
+func (t thing) String() string { return t.kind + " " + t.id }
+
+// bears reports whether the thing carries the mark of a run. A subscription carries it until it has its tenant.
+func (t thing) bears(runID string) bool {
+	return has(t.marks, func(m string) bool { return m == "tenantry-run-"+runID || m == "pending:"+runID })
+}
+
+// things are all that stands outside, in the order of o.
+func (o Outside) things() (all []thing) {
+	for _, c := range o.Customers {
+		all = append(all, thing{kind: customer, id: c.ID, name: c.Name, fields: map[string]string{"merchant_id": c.MerchantID}})
+	}
+	for _, s := range o.Subscriptions {
+		all = append(all, thing{kind: subscription, id: s.ID, marks: []string{s.ResourceID}, fields: map[string]string{
+			"plan_id": s.PlanID, "customer_id": s.CustomerID, "resource_id": s.ResourceID,
+		}})
+	}
+	for _, p := range o.Projects {
+		all = append(all, thing{kind: project, id: p.ID, name: p.Name, marks: p.Tags, fields: map[string]string{
+			"domain_id": p.DomainID, "enabled": fmt.Sprint(p.Enabled),
+		}})
+	}
+	for _, a := range o.Assignments {
+		all = append(all, thing{kind: roleAssignment, id: assignmentID(a)})
+	}
+	return all
+}
+
+// find finds a thing by its kind and id; nil if it is not there.
+func find(all []thing, kind, id string) *thing {
+	i := slices.IndexFunc(all, func(t thing) bool { return t.kind == kind && t.id == id })
+	if i < 0 {
+		return nil
+	}
+	return &all[i]
+}
+
+// ordered is a run and what it is to have in the end.
+type ordered struct {
+	run      *saga.Run
+	expected []saga.Expected
+}
+
+// made is a thing of a run, and the step that has made it.
+type made struct {
+	thing
+
+	step string
+}
+
+// made finds what bears the run's mark, or an id that the run chose. Role assignments bear none: see roles.
+func (v *view) made(x ordered) (all []made) {
+	for _, t := range v.now {
+		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
+			continue
+		}
+		if e := x.expects(t); e != nil && (t.bears(x.run.ID) || e.Origin == saga.Own && e.ID == t.id) {
+			all = append(all, made{t, e.Step})
+		}
+	}
+	return all
+}
+
+// expects is what the run expects that the thing may be; nil if there is nothing of the kind.
+func (x ordered) expects(t thing) *saga.Expected {
+	var other *saga.Expected
+	for i, e := range x.expected {
+		switch {
+		case e.Kind != t.kind:
+		case e.ID == t.id || e.Name != "" && e.Name == t.name:
+			return &x.expected[i]
+		case other == nil:
+			other = &x.expected[i]
+		}
+	}
+	return other
+}
+
+// roles are the role assignments that the run is to have, as far as the tenants are known.
+func (x ordered) roles() []saga.Expected {
+	return slices.DeleteFunc(slices.Clone(x.expected), func(e saga.Expected) bool { return e.Kind != roleAssignment })
+}
+
+// hasRole tells whether the run is to have the role assignment.
+func (x ordered) hasRole(id string) bool {
+	return has(x.expected, func(e saga.Expected) bool { return e.Kind == roleAssignment && e.ID == id })
+}
+
+// left tells whether an operator left what the step has made upstream. Where the answer that would have told its id was
+// lost, the entry names only the step.
+func (x ordered) left(step, id string) bool {
+	return has(x.run.LeftBehind, func(l saga.LeftBehind) bool {
+		return l.Step == step && (l.ID == id || l.ID == "")
+	})
+}
+
+// leftRole tells whether an operator left the role assignment behind, or what it stands on.
+func (x ordered) leftRole(e saga.Expected) bool {
+	return x.left(e.Step, e.ID) || has(x.expected, func(on saga.Expected) bool { return on.ID == e.On && x.left(on.Step, on.ID) })
+}
+
+// differs says in what a thing is not what was expected; empty: in nothing.
+func differs(t thing, e saga.Expected) (all []string) {
+	if e.Name != "" && t.name != "" && e.Name != t.name { // a role assignment has no name of its own
+		all = append(all, fmt.Sprintf("name is %q, not %q", t.name, e.Name))
+	}
+	for field, want := range e.Fields {
+		if t.fields[field] != want {
+			all = append(all, fmt.Sprintf("%s is %q, not %q", field, t.fields[field], want))
+		}
+	}
+	for _, mark := range e.Marks {
+		if !slices.Contains(t.marks, mark) {
+			all = append(all, "it lacks "+mark)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// belongs tells whether the thing is what the run expects, as far as the run had come with it. The tags are written out here
+// once more: a checker that asked the steps for them would believe whatever they do.
+func (x ordered) belongs(t thing, installation string) bool {
+	e := x.expects(t)
+	if e == nil || e.ID != "" && e.ID != t.id {
+		return false
+	}
+	if t.kind == project {
+		tags := []string{"tenantry", "tenantry-run-" + x.run.ID, "tenantry-merchant-" + x.run.Merchant}
+		if installation != "" {
+			tags = append(tags, "tenantry-installation-"+installation)
+		}
+		return t.name == e.Name && t.fields["domain_id"] == e.Fields["domain_id"] &&
+			!has(tags, func(tag string) bool { return !slices.Contains(t.marks, tag) })
+	}
+	for field, want := range e.Fields {
+		if got := t.fields[field]; got != want && want != "" && !strings.HasPrefix(got, "pending:"+x.run.ID) {
+			return false
+		}
+	}
+	return t.bears(x.run.ID) || e.ID == t.id && e.Origin == saga.Own
+}
+
+// assignmentID names a role assignment as the objects of a run do.
+func assignmentID(a keystone.Assignment) string { return a.ProjectID + "/" + a.UserID + "/" + a.RoleID }
+
+func has[T any](all []T, is func(T) bool) bool { return slices.ContainsFunc(all, is) }
