@@ -94,7 +94,7 @@ func (o *outage) madeLate(order workflows.Order, step string) (id string) {
 // held starts a run that lives on until somebody asks for something else.
 func (o *outage) held(order workflows.Order) (id string) {
 	id = newID()
-	o.faults.setReads(id, "billing", 1, timeOut)
+	o.faults.setReads(id, "check", "billing", 1, timeOut)
 	o.start(id, order)
 	o.ask(id, saga.Hold)
 	return id

@@ -49,6 +49,8 @@ type world struct {
 	others   workflowstest.Outside // what the test has made by hand, and the runs have to leave
 	guarded  atomic.Bool           // no domain may be written
 
+	definitions []*saga.Definition // of all trials
+
 	merchant, other billing.Merchant
 	plan            billing.Plan
 	roles           []keystone.Role // member, bs-admin
@@ -88,14 +90,14 @@ func newWorld(t *testing.T, database string) *world {
 	w.plan, err = w.billing.CreatePlan(t.Context(), w.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
 	w.ok(err)
 
-	definitions, err := workflows.All(workflows.Deps{
+	w.definitions, err = workflowstest.Definitions(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return w.identity, nil },
 		Billing:  faulty, Merchants: &w.settings, Reads: &coalesce.Reads{}, Handover: &w.handover, Now: time.Now, Installation: installation,
 		Defaults: usualDefaults,
 	})
 	w.ok(err)
 	o := engine.Options{
-		Store: w.store, Queue: w.store, Tokens: w.store, Workflows: definitions, NewID: newID, Executors: 200,
+		Store: w.store, Queue: w.store, Tokens: w.store, Workflows: w.definitions, NewID: newID, Executors: 200,
 		Lease: 5 * time.Second, LateWindow: lateWindow, Poll: 500 * time.Millisecond, Deadline: deadline,
 		OnFault: func(err error) { t.Log("engine:", err) },
 	}
@@ -124,6 +126,32 @@ func (w *world) check() {
 	for _, broken := range workflowstest.Check(seen) {
 		w.t.Error(broken)
 	}
+}
+
+// checkRun tells what is broken of one run that has ended.
+func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
+	i := slices.IndexFunc(w.definitions, func(d *saga.Definition) bool { return d.Name == r.Workflow })
+	expected, err := w.definitions[i].Expect(r)
+	w.ok(err)
+	now := workflowstest.Outside{Projects: w.cloud.Projects(), Assignments: w.cloud.Assignments()}
+	ctx := context.Background()
+	for _, e := range expected { // of a merchant there are too many to read all for each run
+		if c, err := w.billing.Customer(ctx, r.Merchant, e.ID); err == nil && e.Kind == "customer" {
+			now.Customers = append(now.Customers, c)
+		}
+		if s, err := w.billing.Subscription(ctx, r.Merchant, e.ID); err == nil && e.Kind == "subscription" {
+			now.Subscriptions = append(now.Subscriptions, s)
+		}
+	}
+	w.byHand.Lock()
+	others := w.others
+	w.byHand.Unlock()
+	for _, b := range workflowstest.Check(workflowstest.Seen{Installation: installation, Runs: []*saga.Run{r}, Now: now, Others: others}) {
+		if b.Run == r.ID && (b.Invariant == "succeeded-whole" || b.Invariant == "compensated-clean") {
+			all = append(all, b)
+		}
+	}
+	return all
 }
 
 const (
@@ -202,11 +230,25 @@ func (w *world) order() (workflows.Order, string) {
 	}, w.cloud.IssueToken(user)
 }
 
+// ground is where an order of a new user is made, with the user's token.
+func (w *world) ground() (workflowstest.Ground, string) {
+	user := w.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
+	return workflowstest.Ground{
+		RunID: newID(), MerchantID: w.merchant.ID, PlanID: w.plan.ID, User: user, Cloud: "default",
+		DomainID: keystonetest.DefaultDomain, Roles: w.roles, CheckedAt: time.Now(),
+	}, w.cloud.IssueToken(user)
+}
+
 // start begins a run of the order.
 func (w *world) start(runID string, o workflows.Order, token string) *saga.Run {
 	w.t.Helper()
-	q := o.Request(runID, "")
-	q.Key, q.Token, q.TokenExpiresAt = runID, token, time.Now().Add(time.Hour)
+	return w.accept(o.Request(runID, ""), token)
+}
+
+// accept begins a run; its id is its key.
+func (w *world) accept(q saga.Request, token string) *saga.Run {
+	w.t.Helper()
+	q.Key, q.Token, q.TokenExpiresAt = q.ID, token, time.Now().Add(time.Hour)
 	run, err := w.engine.Start(w.t.Context(), q)
 	w.ok(err)
 	return run
@@ -340,11 +382,11 @@ func (f *faults) set(runID, step string, undo bool, times int, happen happening)
 	f.of[faultKey(runID, step, undo)] = &fault{happen: happen, times: times}
 }
 
-// setReads has the reads of step check meet the fault.
-func (f *faults) setReads(runID, service string, times int, happen happening) {
+// setReads has the reads of a step meet the fault.
+func (f *faults) setReads(runID, step, service string, times int, happen happening) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.of[faultKey(runID, "check", false)] = &fault{service, happen, times}
+	f.of[faultKey(runID, step, false)] = &fault{service, happen, times}
 }
 
 func (f *faults) lift(runID string) {

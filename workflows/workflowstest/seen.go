@@ -1,5 +1,6 @@
-// Package workflowstest tells, of a world in which runs of subscribe have worked, which of the promises made for them
-// are broken. Tests end with it, whatever they did to the replicas, the database and the upstreams before.
+// Package workflowstest tells, of a world in which runs have worked, which of the promises made for them are broken. Tests
+// end with it, whatever they did to the replicas, the database and the upstreams before. It also has the trials: the
+// workflows as the suites of the tests take them.
 package workflowstest
 
 import (

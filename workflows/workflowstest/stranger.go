@@ -1,0 +1,420 @@
+package workflowstest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// The stranger is a workflow that nothing outside of this file knows. It lends a guest a room: an account with a room, which
+// is a customer with a tenant, and a book, which is a subscription that is billed for the room. It shares kinds of objects
+// with subscribe, and existing customers, so that the runs of both have to leave each other's.
+
+// StrangerName is the name of the workflow.
+const StrangerName = "lend"
+
+// loan is its state.
+type loan struct {
+	Run        string          `json:"run"`
+	Merchant   string          `json:"merchant"`
+	Plan       string          `json:"plan"`
+	Account    string          `json:"account"`
+	NewAccount bool            `json:"new_account,omitempty"`
+	Guest      string          `json:"guest"`
+	Cloud      string          `json:"cloud"`
+	Domain     string          `json:"domain"`
+	Roles      []keystone.Role `json:"roles"`
+	Book       string          `json:"book"`
+
+	Lacked  []string `json:"lacked,omitempty"` // role ids that the guest lacked in an existing room
+	Room    string   `json:"room,omitempty"`
+	RoomOwn bool     `json:"room_own,omitempty"`
+}
+
+func (l *loan) roomName() string  { return "bs-customer-" + l.Account }
+func (l *loan) roomClaim() string { return workflows.ClaimTenant(l.Cloud, l.Domain, l.roomName()) }
+
+// request asks for a run of the loan.
+func (l loan) request(runID string) saga.Request {
+	run := uuid.MustParse(runID)
+	l.Run, l.Book = runID, uuid.NewSHA1(run, []byte("book")).String()
+	if l.NewAccount {
+		l.Account = uuid.NewSHA1(run, []byte("account")).String()
+	}
+	return saga.Request{
+		ID: runID, Workflow: StrangerName, Merchant: l.Merchant, Cloud: l.Cloud, Subject: l.Merchant + ":" + l.Account, User: l.Guest,
+		Doubles: "book " + l.Plan, OnFailure: saga.FailureCompensates, Input: l,
+	}
+}
+
+func strangerTrial() Trial {
+	return Trial{
+		Define: func(d workflows.Deps) (*saga.Definition, error) { return saga.Define(lender{d}.workflow()) },
+		Request: func(g Ground) saga.Request {
+			return loan{
+				Merchant: g.MerchantID, Plan: g.PlanID, Account: g.CustomerID, NewAccount: g.CustomerID == "",
+				Guest: g.User, Cloud: g.Cloud, Domain: g.DomainID, Roles: g.Roles,
+			}.request(g.RunID)
+		},
+		Do: map[string]string{
+			"open-account": Billing, "open-room": Keystone, "invite/bs-admin": Keystone, "open-book": Billing, "bind-book": Billing,
+		},
+		Undo:    map[string]string{"open-account": Billing, "open-room": Keystone, "open-book": Billing},
+		Refused: "bind-book",
+		Reading: "look",
+		Ends:    map[string]Ends{"undo open-account, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)}},
+		Places: []Place{
+			{Step: "look", Call: "GET role_assignments", Adopted: true},
+			{Step: "open-account", Call: "POST customers"},
+			{Step: "open-room", Call: "POST projects bs-customer"},
+			{Step: "invite/bs-admin", Call: "PUT roles/bs-admin on bs-customer", Adopted: true},
+			{Step: "open-book", Call: "POST subscriptions"},
+			{Step: "bind-book", Call: "PATCH subscriptions"},
+
+			{Undo: true, Step: "open-book", Call: "DELETE subscriptions"},
+			{Undo: true, Step: "invite/bs-admin", Call: "DELETE roles/bs-admin on bs-customer", Adopted: true},
+			{Undo: true, Step: "open-room", Call: "DELETE projects bs-customer"},
+			{Undo: true, Step: "open-account", Call: "DELETE customers"},
+		},
+	}
+}
+
+// lender is what the steps work on.
+type lender struct{ workflows.Deps }
+
+func (d lender) workflow() saga.Workflow[loan] {
+	return saga.Workflow[loan]{
+		Name: StrangerName, Version: 1, Title: "Lend a guest a room.",
+		Classify: workflows.Classify, Retry: d.retry, Expect: d.expect,
+		Result:     func(l loan) any { return map[string]string{"account": l.Account, "room": l.Room, "book": l.Book} },
+		NewSubject: func(l loan) bool { return l.NewAccount },
+		Steps: []saga.Step[loan]{
+			{
+				Name:      "look",
+				Satisfied: func(l *loan, _ time.Time) bool { return l.NewAccount },
+				Do:        d.look,
+				NoUndo:    "it only reads",
+			},
+			{
+				Name: "open-account", After: []string{"look"},
+				Claim: func(l *loan, _ string) string { return workflows.ClaimCustomer(l.Account) },
+				Find:  d.findAccount, Do: d.openAccount, Undo: d.closeAccount,
+			},
+			{
+				Name: "open-room", After: []string{"open-account"},
+				Claim: func(l *loan, _ string) string { return l.roomClaim() },
+				Find:  d.findRoom, Do: d.openRoom, Undo: d.closeRoom,
+			},
+			{
+				Name: "invite", After: []string{"open-room"},
+				Each: func(l *loan) (names []string) {
+					for _, r := range l.Roles {
+						names = append(names, r.Name)
+					}
+					return names
+				},
+				Claim: func(l *loan, role string) string {
+					return workflows.ClaimRole(l.role(role), l.Guest, l.roomClaim())
+				},
+				Find: d.findInvitation, Do: d.invite, Undo: d.disinvite,
+			},
+			{
+				Name: "open-book", After: []string{"open-account"},
+				Claim: func(l *loan, _ string) string { return workflows.ClaimSubscription(l.Book) },
+				Find:  d.findBook, Do: d.openBook, Undo: d.closeBook,
+			},
+			{
+				Name: "bind-book", After: []string{"open-book", "open-room"},
+				Find: func(ctx context.Context, l *loan) (saga.Found, error) {
+					s, err := d.Billing.Subscription(ctx, l.Merchant, l.Book)
+					if err == nil && s.ResourceID == l.Room {
+						return saga.Made, nil
+					}
+					return saga.Absent, err
+				},
+				Do: func(ctx context.Context, l *loan) error {
+					_, err := d.Billing.SetResource(ctx, l.Merchant, l.Book, l.Room)
+					return err
+				},
+				NoUndo: "the value goes with the book",
+			},
+		},
+	}
+}
+
+// expect is what the run is to have in the end.
+func (d lender) expect(l loan) []saga.Expected {
+	account := saga.Expected{
+		Object: saga.Object{Step: "open-account", Kind: customer, ID: l.Account, Origin: saga.Adopted},
+		Fields: map[string]string{"merchant_id": l.Merchant},
+	}
+	if l.NewAccount {
+		account.Origin = saga.Own
+	}
+	room := saga.Expected{
+		Object: saga.Object{Step: "open-room", Kind: project, Cloud: l.Cloud, ID: l.Room, Name: l.roomName(), Origin: saga.Adopted},
+		Fields: map[string]string{"domain_id": l.Domain, "enabled": "true"},
+	}
+	if l.RoomOwn {
+		room.Origin, room.Marks = saga.Own, keystone.TenantTags(l.Run, l.Merchant, d.Installation)
+	}
+	all := []saga.Expected{account, room, {
+		Object: saga.Object{Step: "open-book", Kind: subscription, ID: l.Book, Origin: saga.Own}, On: l.Account,
+		Fields: map[string]string{"plan_id": l.Plan, "customer_id": l.Account, "resource_id": l.Room},
+	}}
+	for _, r := range l.Roles {
+		if l.Room != "" {
+			all = append(all, saga.Expected{On: l.Room, Object: saga.Object{
+				Step: "invite/" + r.Name, Kind: roleAssignment, Cloud: l.Cloud, ID: assignmentID(l.invitation(r.ID)), Name: r.Name,
+				Origin: l.origin(r.ID),
+			}})
+		}
+	}
+	return all
+}
+
+// retry accepts the loan once more if plan and guest are still there.
+func (d lender) retry(ctx context.Context, l loan, runID string) (saga.Request, error) {
+	_, err := d.Billing.Plan(ctx, l.Merchant, l.Plan)
+	if errors.Is(err, billing.ErrNotFound) {
+		err = &saga.RetryRefusedError{Code: "plan-gone", Detail: "the plan does not exist any more", FixBy: saga.FixByMerchant}
+	}
+	if err != nil {
+		return saga.Request{}, err
+	}
+	id, err := d.Identity(l.Cloud)
+	if err != nil {
+		return saga.Request{}, err
+	}
+	if _, err := id.User(ctx, l.Guest); err != nil {
+		return saga.Request{}, err
+	}
+	l.Lacked, l.Room, l.RoomOwn = nil, "", false
+	return l.request(runID), nil
+}
+
+// look stores which roles the guest lacks in a room that is there.
+func (d lender) look(ctx context.Context, l *loan) error {
+	if _, err := d.Billing.Customer(ctx, l.Merchant, l.Account); err != nil {
+		return err
+	}
+	id, err := d.Identity(l.Cloud)
+	if err != nil {
+		return err
+	}
+	room, err := id.FindProject(ctx, l.Domain, l.roomName())
+	if errors.Is(err, keystone.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	held, err := id.AssignedRoles(ctx, room.ID, l.Guest)
+	for _, r := range l.Roles {
+		if !slices.Contains(held, r.ID) {
+			l.Lacked = append(l.Lacked, r.ID)
+		}
+	}
+	return err
+}
+
+func (d lender) findAccount(ctx context.Context, l *loan) (saga.Found, error) {
+	_, err := d.Billing.Customer(ctx, l.Merchant, l.Account)
+	switch {
+	case errors.Is(err, billing.ErrNotFound):
+		return saga.Absent, nil
+	case err != nil:
+		return saga.Absent, err
+	case !l.NewAccount:
+		note(ctx, customer, l.Account, "", saga.Adopted)
+		return saga.Usable, nil
+	}
+	note(ctx, customer, l.Account, "", saga.Own)
+	return saga.Made, nil
+}
+
+func (d lender) openAccount(ctx context.Context, l *loan) error {
+	if !l.NewAccount {
+		note(ctx, customer, l.Account, "", saga.Adopted)
+		return nil
+	}
+	_, err := d.Billing.EnsureCustomer(ctx, billing.Customer{
+		ID: l.Account, MerchantID: l.Merchant, Name: "Guest", Currency: "eur", Language: "eng",
+	})
+	if err == nil {
+		note(ctx, customer, l.Account, "", saga.Own)
+	}
+	return err
+}
+
+func (d lender) closeAccount(ctx context.Context, l *loan) error {
+	if !l.NewAccount {
+		return nil
+	}
+	removed, err := d.Billing.RemoveCustomer(ctx, l.Merchant, l.Account, func(s billing.Subscription) bool { return s.ID == l.Book })
+	return forget(ctx, customer, l.Account, removed, err)
+}
+
+func (d lender) findRoom(ctx context.Context, l *loan) (saga.Found, error) {
+	id, err := d.Identity(l.Cloud)
+	if err != nil {
+		return saga.Absent, err
+	}
+	p, err := id.FindProject(ctx, l.Domain, l.roomName())
+	switch {
+	case errors.Is(err, keystone.ErrNotFound):
+		return saga.Absent, nil
+	case err != nil:
+		return saga.Absent, err
+	}
+	l.Room, l.RoomOwn = p.ID, p.HasTag(keystone.RunTag(l.Run))
+	switch {
+	case l.RoomOwn:
+		note(ctx, project, p.ID, p.Name, saga.Own)
+		return saga.Made, nil
+	case !p.HasTag(keystone.MerchantTag(l.Merchant)):
+		return saga.Foreign, nil
+	}
+	note(ctx, project, p.ID, p.Name, saga.Adopted)
+	return saga.Usable, nil
+}
+
+func (d lender) openRoom(ctx context.Context, l *loan) error {
+	id, err := d.Identity(l.Cloud)
+	if err != nil {
+		return err
+	}
+	p, own, err := id.EnsureProject(ctx, keystone.NewProject{
+		Name: l.roomName(), DomainID: l.Domain, Description: "a room",
+		Tags: keystone.TenantTags(l.Run, l.Merchant, d.Installation), RunTag: keystone.RunTag(l.Run),
+	})
+	if err != nil {
+		return err
+	}
+	l.Room, l.RoomOwn = p.ID, own
+	origin := saga.Adopted
+	if own {
+		origin = saga.Own
+	}
+	note(ctx, project, p.ID, p.Name, origin)
+	return nil
+}
+
+func (d lender) closeRoom(ctx context.Context, l *loan) error {
+	id, err := d.Identity(l.Cloud)
+	if err != nil {
+		return err
+	}
+	gone, err := id.RemoveProject(ctx, keystone.Project{Name: l.roomName(), DomainID: l.Domain}, keystone.RunTag(l.Run))
+	return forget(ctx, project, gone.ID, gone.ID != "", err)
+}
+
+// role is the id of a role of the loan.
+func (l *loan) role(name string) string {
+	i := slices.IndexFunc(l.Roles, func(r keystone.Role) bool { return r.Name == name })
+	return l.Roles[i].ID
+}
+
+func (l *loan) invitation(roleID string) keystone.Assignment {
+	return keystone.Assignment{ProjectID: l.Room, UserID: l.Guest, RoleID: roleID}
+}
+
+// origin tells whether the invitation is the run's: its room is, or the guest lacked the role before.
+func (l *loan) origin(roleID string) saga.Origin {
+	if l.RoomOwn || slices.Contains(l.Lacked, roleID) {
+		return saga.Own
+	}
+	return saga.Adopted
+}
+
+func (d lender) findInvitation(ctx context.Context, l *loan) (saga.Found, error) {
+	id, err := d.Identity(l.Cloud)
+	if err != nil {
+		return saga.Absent, err
+	}
+	a := l.invitation(l.role(saga.CallOf(ctx).Item))
+	there, err := id.HasAssignment(ctx, a)
+	if err != nil || !there {
+		return saga.Absent, err
+	}
+	note(ctx, roleAssignment, assignmentID(a), saga.CallOf(ctx).Item, l.origin(a.RoleID))
+	if l.origin(a.RoleID) == saga.Own {
+		return saga.Made, nil
+	}
+	return saga.Usable, nil
+}
+
+func (d lender) invite(ctx context.Context, l *loan) error {
+	id, err := d.Identity(l.Cloud)
+	if err != nil {
+		return err
+	}
+	a := l.invitation(l.role(saga.CallOf(ctx).Item))
+	if err := id.EnsureAssignment(ctx, a); err != nil {
+		return err
+	}
+	note(ctx, roleAssignment, assignmentID(a), saga.CallOf(ctx).Item, l.origin(a.RoleID))
+	return nil
+}
+
+// disinvite takes a role away that the guest lacked in a room that was there. Out of an own room it goes with the room.
+func (d lender) disinvite(ctx context.Context, l *loan) error {
+	id, err := d.Identity(l.Cloud)
+	if err != nil {
+		return err
+	}
+	a := l.invitation(l.role(saga.CallOf(ctx).Item))
+	if l.RoomOwn || l.origin(a.RoleID) != saga.Own {
+		return nil
+	}
+	removed, err := id.RemoveAssignment(ctx, a)
+	return forget(ctx, roleAssignment, assignmentID(a), removed, err)
+}
+
+func (d lender) findBook(ctx context.Context, l *loan) (saga.Found, error) {
+	s, err := d.Billing.Subscription(ctx, l.Merchant, l.Book)
+	switch {
+	case errors.Is(err, billing.ErrNotFound):
+		return saga.Absent, nil
+	case err != nil:
+		return saga.Absent, err
+	}
+	note(ctx, subscription, s.ID, "", saga.Own)
+	return saga.Made, nil
+}
+
+func (d lender) openBook(ctx context.Context, l *loan) error {
+	s, err := d.Billing.EnsureSubscription(ctx, l.Merchant, billing.Subscription{
+		ID: l.Book, PlanID: l.Plan, CustomerID: l.Account, ResourceID: "pending:" + l.Run, ResourceType: "tenant",
+	})
+	if err == nil {
+		note(ctx, subscription, s.ID, "", saga.Own)
+	}
+	return err
+}
+
+func (d lender) closeBook(ctx context.Context, l *loan) error {
+	removed, err := d.Billing.RemoveSubscription(ctx, l.Merchant, l.Book)
+	return forget(ctx, subscription, l.Book, removed, err)
+}
+
+// note records what a step made or adopted.
+func note(ctx context.Context, kind, id, name string, origin saga.Origin) {
+	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
+}
+
+// forget records what an Undo removed.
+func forget(ctx context.Context, kind, id string, removed bool, err error) error {
+	if err == nil && removed {
+		saga.CallOf(ctx).Gone(kind, id)
+	}
+	return err
+}
