@@ -24,7 +24,7 @@ func drawPlan(t *rapid.T) *plan {
 	}), p.Replicas, p.Replicas).Draw(t, "clocks")
 	p.Orders = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) orderPlan {
 		return orderPlan{
-			At: between(t, 0, 20*time.Second, "at"), Merchant: rapid.IntRange(0, 1).Draw(t, "merchant"),
+			Trial: rapid.IntRange(0, len(trials)-1).Draw(t, "trial"), At: between(t, 0, 20*time.Second, "at"), Merchant: rapid.IntRange(0, 1).Draw(t, "merchant"),
 			Customer: rapid.IntRange(0, 2).Draw(t, "customer"), Twice: rapid.Bool().Draw(t, "twice"),
 			Patience: between(t, time.Second, 25*time.Second, "patience"), AddUser: rapid.Bool().Draw(t, "add user"),
 		}
@@ -33,8 +33,9 @@ func drawPlan(t *rapid.T) *plan {
 		p.Orders[n].User = n
 	}
 	p.Mishaps = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) mishap {
+		order := rapid.IntRange(0, len(p.Orders)-1).Draw(t, "order")
 		m := mishap{
-			Order: rapid.IntRange(0, len(p.Orders)-1).Draw(t, "order"), Step: rapid.SampledFrom(writes).Draw(t, "step"),
+			Order: order, Step: rapid.SampledFrom(writesOf(p.Orders[order].Trial)).Draw(t, "step"),
 			Nth: rapid.IntRange(0, 2).Draw(t, "nth"), Undo: rapid.Bool().Draw(t, "undo"),
 			Kind: kind(rapid.IntRange(0, int(kinds)-1).Draw(t, "kind")), For: between(t, time.Second, 80*time.Second, "for"),
 		}

@@ -33,6 +33,11 @@ func (w *world) furnish() {
 	}})
 	w.ok(err)
 	w.cloud.AddRole("bs-admin")
+	for _, name := range customerRoles {
+		role, err := w.cloud.Role(name)
+		w.ok(err)
+		w.roles = append(w.roles, role)
+	}
 	ctx := context.Background()
 	w.ok(w.direct.CreateCurrency(ctx, "eur"))
 	w.ok(w.direct.CreateLanguage(ctx, "eng"))

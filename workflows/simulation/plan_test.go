@@ -2,11 +2,14 @@ package simulation
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // plan is all that goes wrong, and all that is asked for, in one world. It is data: made from a seed, or drawn, and made
@@ -23,8 +26,9 @@ type plan struct {
 	ClockError []time.Duration // of the replicas' own clocks
 }
 
-// orderPlan is one subscribe call of a portal, which is repeated until it is answered for good.
+// orderPlan is one order of a portal, which is repeated until it is answered for good.
 type orderPlan struct {
+	Trial    int // of which of the trials
 	At       time.Duration
 	Merchant int           // 0 or 1
 	Customer int           // 0: a new one; else one of the merchant's own
@@ -84,10 +88,21 @@ func (m mishap) String() string {
 	return fmt.Sprintf("%s: %s (%v)", where, m.Kind, m.For)
 }
 
-// writes are the steps that write upstream.
+// writes are the steps of subscribe that write upstream.
 var writes = []string{
 	"create-customer", "create-customer-tenant", "assign-customer-role/member", "assign-customer-role/bs-admin",
 	"scope-token", "create-subscription", "create-subscription-tenant", "assign-subscription-role/member", "attach-tenant",
+}
+
+// trials are the workflows that are ordered; the first is subscribe.
+var trials = workflowstest.Trials()
+
+// writesOf are the steps of a trial that write upstream.
+func writesOf(trial int) []string {
+	if trial == 0 {
+		return writes
+	}
+	return slices.Sorted(maps.Keys(trials[trial].Do))
 }
 
 // outage is a time in which nobody can reach something.
@@ -214,8 +229,9 @@ func (p *plan) rechecksNeeded() bool {
 }
 
 // mayBeLate tells whether re-checks help where the call is carried out later than is waited for. They cannot help against a
-// role that Keystone takes away so late: a later run may have given it again, and an assignment bears no mark.
-func (m mishap) mayBeLate() bool { return !m.Undo || !strings.HasPrefix(m.Step, "assign-") }
+// role that Keystone takes away so late: a later run may have given it again, and an assignment bears no mark. The steps with
+// one row an item are those that give roles.
+func (m mishap) mayBeLate() bool { return !m.Undo || !strings.Contains(m.Step, "/") }
 
 // late tells whether something may be carried out later than the undos of its run.
 func (m mishap) late() bool { return m.Kind == lateCommit && m.For > 85*time.Second }
@@ -308,7 +324,35 @@ func newPlan(seed uint64) *plan {
 	for range p.Replicas {
 		p.ClockError = append(p.ClockError, between(-time.Hour, time.Hour))
 	}
+	if seed%4 == 3 {
+		p.mix(rand.New(rand.NewPCG(seed, 0x5712a)))
+	}
 	return p
+}
+
+// mix makes half of the orders those of the other trials. What was to befall a step befalls one of theirs.
+func (p *plan) mix(r *rand.Rand) {
+	for n := range p.Orders {
+		if r.IntN(2) == 0 {
+			p.Orders[n].Trial = 1 + r.IntN(len(trials)-1)
+		}
+	}
+	for i, m := range p.Mishaps {
+		if m.Step == "" || m.Step == "checkpoint" || p.Orders[m.Order].Trial == 0 {
+			continue
+		}
+		trial := p.Orders[m.Order].Trial
+		if m.Step == trials[0].Refused { // the order has to fail behind all else
+			p.Mishaps[i].Step = trials[trial].Refused
+			continue
+		}
+		steps := slices.DeleteFunc(writesOf(trial), func(step string) bool {
+			of := m
+			of.Step = step
+			return of.late() && !of.mayBeLate()
+		})
+		p.Mishaps[i].Step = steps[r.IntN(len(steps))]
+	}
 }
 
 // meet has orders for a customer come while it is looked for late effects of a run about him, and some of those calls lost

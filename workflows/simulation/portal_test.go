@@ -11,11 +11,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// portal makes one subscribe call and repeats it, with the same key, until it is answered for good.
+// portal makes one order and repeats it, with the same key, until it is answered for good.
 type portal struct {
 	w     *world
 	name  string
@@ -23,8 +24,16 @@ type portal struct {
 	s     seller
 	key   string
 	user  string
-	body  string
+	body  string // of the subscribe call
 	token string
+}
+
+// old is the customer of the order; nil: it is about a new one.
+func (p *portal) old() *oldCustomer {
+	if p.plan.Customer == 0 {
+		return nil
+	}
+	return &p.s.customers[(p.plan.Customer-1)%len(p.s.customers)]
 }
 
 func newPortal(w *world, n, twin int, o orderPlan) *portal {
@@ -34,7 +43,7 @@ func newPortal(w *world, n, twin int, o orderPlan) *portal {
 		p.body = fmt.Sprintf(`{"plan_id":%q,"customer":{"name":"New","currency":"eur","language":"eng"}}`, p.s.plan)
 		return p
 	}
-	old := p.s.customers[(o.Customer-1)%len(p.s.customers)]
+	old := p.old()
 	p.user = old.user
 	if o.AddUser {
 		p.user = w.users[o.User]
@@ -74,12 +83,15 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	if r.dead || r.hasEnded() {
 		return 0, http.Header{}, nil
 	}
-	if p.token == "" || try%3 == 0 { // they do not live for ever
+	who := fmt.Sprint(p.name, " try ", try)
+	if p.plan.Trial == 0 && (p.token == "" || try%3 == 0) { // they do not live for ever
 		p.token = p.w.issueToken(p.user)
 	}
-	who := fmt.Sprint(p.name, " try ", try)
 	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), actorKey{}, who), p.plan.Patience)
 	defer cancel()
+	if p.plan.Trial > 0 {
+		return p.start(ctx, r, who)
+	}
 	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/merchants/"+p.s.id+"/subscriptions", bytes.NewReader([]byte(p.body)))
 	req.RemoteAddr = "127.0.0.1:1"
 	req.SetBasicAuth(p.s.key, p.s.secret)
@@ -87,9 +99,7 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	req.Header.Set("Idempotency-Key", `"`+p.key+`"`)
 	req.Header.Set("X-Subject-Token", p.token)
 	req.Header.Set("Prefer", fmt.Sprint("wait=", d.chance(p.name, try, "wait")%20))
-	for try := 1; !r.admit(who); try++ {
-		d.sleep(20*d.latency(who, "turn", try), who+" turn")
-	}
+	r.awaitTurn(who)
 	answer := httptest.NewRecorder()
 	r.api.ServeHTTP(answer, req)
 	r.admitted(who)
@@ -98,6 +108,51 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	}
 	p.w.told(who, answer.Body.String())
 	return answer.Code, answer.Header(), answer.Body.Bytes()
+}
+
+// start hands a replica the order of a workflow that the API does not know, and gives the answer that the API would.
+func (p *portal) start(ctx context.Context, r *replica, who string) (status int, header http.Header, body []byte) {
+	r.awaitTurn(who)
+	if ctx.Err() != nil { // it has hung up
+		r.admitted(who)
+		return 0, http.Header{}, nil
+	}
+	g := workflowstest.Ground{
+		RunID: r.newID(), MerchantID: p.s.id, PlanID: p.s.plan, User: p.user, Cloud: merchants.DefaultCloud, DomainID: "default",
+		Roles: p.w.roles, CheckedAt: r.engine.Clock.Now(),
+	}
+	if old := p.old(); old != nil {
+		g.CustomerID = old.id
+	}
+	q := trials[p.plan.Trial].Request(g)
+	q.Key, q.Fingerprint = p.key, p.key
+	run, err := r.engine.Start(ctx, q)
+	r.admitted(who)
+	if errors.Is(err, saga.ErrKeyUsed) {
+		run, err = r.engine.RunOfKey(ctx, p.s.id, p.key)
+	}
+	if r.dead || ctx.Err() != nil || err != nil {
+		return 0, http.Header{}, nil
+	}
+	result, err := r.engine.Result(run)
+	p.w.ok(err)
+	header = http.Header{"Location": {"/v1/runs/" + run.ID}}
+	switch run.State { //nolint:exhaustive // all others are not for good
+	case saga.Succeeded:
+		return http.StatusCreated, header, result
+	case saga.Compensated:
+		return http.StatusConflict, header, append([]byte("run-compensated: "), result...)
+	default:
+		return http.StatusAccepted, header, result
+	}
+}
+
+// awaitTurn waits until no other request is looked at by the replica.
+func (r *replica) awaitTurn(who string) {
+	d := r.world.driver
+	for try := 1; !r.admit(who); try++ {
+		d.sleep(20*d.latency(who, "turn", try), who+" turn")
+	}
 }
 
 // admit lets one request at a time be looked at by a replica, until it stores its run. Reads that are shared among

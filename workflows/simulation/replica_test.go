@@ -19,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/workflows"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // replica is one process of Tenantry: engine, steps, clients and API, as cmd/tenantry wires them.
@@ -30,8 +31,9 @@ type replica struct {
 	stop   context.CancelFunc
 	ended  bool
 
-	id        string // under which it has joined
-	admitting string // the request that is being looked at
+	newID     func() string // of runs
+	id        string        // under which it has joined
+	admitting string        // the request that is being looked at
 }
 
 // installation is the id of the simulated one.
@@ -64,20 +66,22 @@ func (w *world) startReplica(off time.Duration) *replica {
 	}
 	var handover workflows.Handover
 	records := shortsighted{link{r, w.store}, w.mutations}
-	newID := func() string { made++; return newID(process, made) }
+	r.newID = func() string { made++; return newID(process, made) }
 	deps := workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  bill, Merchants: w.merchants, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: newID, Installation: installation,
+		Billing:  bill, Merchants: w.merchants, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: r.newID, Installation: installation,
 		Defaults: workflows.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default"},
 	}
-	subscribe := workflows.Subscribe(deps)
-	if w.steps != nil {
-		w.steps(&subscribe)
-	}
-	definition, err := saga.Define(subscribe)
+	definitions, err := workflowstest.Definitions(deps)
 	w.ok(err)
+	if w.steps != nil {
+		subscribe := workflows.Subscribe(deps)
+		w.steps(&subscribe)
+		definitions[0], err = saga.Define(subscribe)
+		w.ok(err)
+	}
 	r.engine = engine.New(engine.Options{
-		Store: records, Queue: records, Tokens: records, Workflows: []*saga.Definition{definition}, NewID: newID, Clock: clock,
+		Store: records, Queue: records, Tokens: records, Workflows: definitions, NewID: r.newID, Clock: clock,
 		LateWindow: cmp.Or(w.lateWindow, defaultLateWindow), Down: gates.Open,
 		OnFault: func(err error) { w.driver.remark("%s: %v", r.name, err) },
 	})

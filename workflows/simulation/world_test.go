@@ -8,6 +8,7 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/billing/billingtest"
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/model"
@@ -39,10 +40,11 @@ type world struct {
 	direct    *billing.Client // past the driver
 
 	replicas []*replica
-	started  []*replica // all that ever were
-	open     int        // portals that have no final answer yet
-	over     bool       // nobody asks any more
-	users    []string   // by order
+	started  []*replica      // all that ever were
+	open     int             // portals that have no final answer yet
+	over     bool            // nobody asks any more
+	users    []string        // by order
+	roles    []keystone.Role // customerRoles
 	sellers  []seller
 	before   workflowstest.Outside
 	recorder *workflowstest.Recorder
