@@ -12,7 +12,6 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/rs/zerolog"
 
-	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -46,15 +45,6 @@ type Options struct {
 	Ready        []Check
 	Version      string // of this release
 	Log          zerolog.Logger
-}
-
-// Billing is what is read of BillingStack. Each call answers for one merchant: what is another's is billing.ErrNotFound.
-type Billing interface {
-	Merchant(ctx context.Context, id string) (billing.Merchant, error)
-	Plans(ctx context.Context, merchantID string) ([]billing.Plan, error)
-	Subscriptions(ctx context.Context, merchantID string) ([]billing.Subscription, error)
-	SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]billing.Subscription, error)
-	Subscription(ctx context.Context, merchantID, id string) (billing.Subscription, error)
 }
 
 // ScopedTokens hands over the token that a run's step scoped, in memory and once.
@@ -100,9 +90,11 @@ func New(o Options) (http.Handler, error) {
 	e.Use(s.identify, s.logAccess, recoverPanics)
 	perOperation := map[string][]echo.MiddlewareFunc{}
 	for id, operation := range document.operations {
-		perOperation[id] = []echo.MiddlewareFunc{s.authenticate(operation), checkParameters(operation)}
+		if operation.takesOrders() {
+			perOperation[id] = append(perOperation[id], s.boundAdmission)
+		}
+		perOperation[id] = append(perOperation[id], s.authenticate(operation), checkParameters(operation))
 	}
-	perOperation["subscribe"] = append([]echo.MiddlewareFunc{s.boundAdmission}, perOperation["subscribe"]...)
 	RegisterHandlersWithOptions(e, s, RegisterHandlersOptions{OperationMiddlewares: perOperation})
 	return e, nil
 }

@@ -1,12 +1,31 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/billing"
+)
+
+// Billing is what is read of BillingStack. Each call answers for one merchant: what is another's is billing.ErrNotFound.
+type Billing interface {
+	Merchant(ctx context.Context, id string) (billing.Merchant, error)
+	Plans(ctx context.Context, merchantID string) ([]billing.Plan, error)
+	Subscriptions(ctx context.Context, merchantID string) ([]billing.Subscription, error)
+	SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]billing.Subscription, error)
+	Subscription(ctx context.Context, merchantID, id string) (billing.Subscription, error)
+}
+
+// catalogKinds are the problems of the catalog alone.
+var (
+	catalogKinds         = []kind{subscriptionNotFound}
+	subscriptionNotFound = kind{
+		"subscription-not-found", http.StatusNotFound, "There is no such subscription",
+		"A portal sees its own merchant's only.", false, FixByMerchant,
+	}
 )
 
 // ListPlans lists the plans of the portal's merchant.

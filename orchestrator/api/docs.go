@@ -212,7 +212,7 @@ func curl(o operation) string {
 	}
 	for _, p := range o.parameters {
 		switch p.Value.Name {
-		case "Idempotency-Key":
+		case headerKey:
 			words = append(words, `-H "Idempotency-Key: $(uuidgen)"`)
 		case headerSubjectToken:
 			words = append(words, `-H "X-Subject-Token: $USER_TOKEN"`)

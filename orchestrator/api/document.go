@@ -35,6 +35,9 @@ type operation struct {
 	parameters   openapi3.Parameters
 }
 
+// takesOrders tells whether the operation accepts runs: each order has a key.
+func (o operation) takesOrders() bool { return o.parameters.GetByInAndName("header", headerKey) != nil }
+
 // parsed is the document as it is compiled in: nobody changes it.
 var parsed = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
@@ -121,15 +124,11 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 	}
 }
 
-// nothing is what a malformed id in a path names.
+// nothing is what a malformed id in a path names: the parameter run_id has the problem run-not-found.
 func nothing(parameter string) error {
-	switch parameter {
-	case "merchant_id":
-		return refuse(merchantNotFound, "there is no such merchant")
-	case "subscription_id":
-		return refuse(subscriptionNotFound, "there is no such subscription")
-	case "run_id":
-		return refuse(runNotFound, "there is no such run")
+	name := strings.TrimSuffix(parameter, "_id")
+	if i := slices.IndexFunc(kinds(), func(k kind) bool { return k.name == name+"-not-found" }); i >= 0 {
+		return refuse(kinds()[i], "there is no such %s", name)
 	}
 	return refuse(routeNotFound, "there is no such path")
 }

@@ -19,9 +19,12 @@ const (
 // bareKey is what is taken without quotes: no blanks, quotes, commas or semicolons.
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+./:<=>?@^_|~{}()\[\]-]+$`)
 
+// headerKey makes an order safe to repeat.
+const headerKey = "Idempotency-Key"
+
 // idempotencyKey reads the key: an RFC 8941 string, or a bare word. Both forms of one text are one key.
 func idempotencyKey(h http.Header) (string, error) {
-	values := h.Values("Idempotency-Key")
+	values := h.Values(headerKey)
 	if len(values) == 0 {
 		return "", refuse(keyMissing, "the header is missing")
 	}

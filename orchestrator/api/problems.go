@@ -1,6 +1,10 @@
 package api
 
-import "net/http"
+import (
+	"cmp"
+	"net/http"
+	"slices"
+)
 
 // kind is one kind of problem: what its page, its body and the document say of it.
 type kind struct {
@@ -16,8 +20,8 @@ type kind struct {
 var (
 	invalidParams = kind{
 		"invalid-params", http.StatusBadRequest, "Something in the request is not valid",
-		"invalid_params names each field by a JSON pointer, or each query parameter, and says what is wrong. A plan, customer," +
-			" currency or language that does not exist, or is another merchant's, is reported here too.", false, FixByMerchant,
+		"invalid_params names each field by a JSON pointer, or each query parameter, and says what is wrong. What the" +
+			" order names but does not exist, or is another merchant's, is reported here too.", false, FixByMerchant,
 	}
 	bodyMalformed = kind{
 		"body-malformed", http.StatusBadRequest, "The body cannot be read",
@@ -74,10 +78,6 @@ var (
 		"token-delegated", http.StatusForbidden, "The user's token is a lent one",
 		"A token made by an application credential or a trust cannot stand for the user: let the user log in.", false, FixByUser,
 	}
-	userNotOfCustomer = kind{
-		"user-not-of-customer", http.StatusForbidden, "The user does not belong to the customer",
-		`The user has no role on the customer's tenant. If the user shall be added, send "add_user": true.`, false, FixByMerchant,
-	}
 	forbidden = kind{
 		"forbidden", http.StatusForbidden, "This is not for the caller",
 		"It wants an operator, whose Keystone token has the admin role of this service.", false, FixByOperator,
@@ -94,10 +94,6 @@ var (
 	runNotFound = kind{
 		"run-not-found", http.StatusNotFound, "There is no such run",
 		"A portal sees its own runs only.", false, FixByMerchant,
-	}
-	subscriptionNotFound = kind{
-		"subscription-not-found", http.StatusNotFound, "There is no such subscription",
-		"A portal sees its own merchant's only.", false, FixByMerchant,
 	}
 	methodNotAllowed = kind{
 		"method-not-allowed", http.StatusMethodNotAllowed, "This cannot be done here",
@@ -166,14 +162,17 @@ var (
 	}
 )
 
-// kinds lists them all, in the order of the documentation.
+// kinds lists them all, in the order of the documentation: by status.
 func kinds() []kind {
-	return []kind{
+	all := []kind{
 		invalidParams, bodyMalformed, keyMissing, keyInvalid, tokenScoped, twoCredentials,
 		credentialsRequired, credentialsInvalid, operatorTokenInvalid, userTokenInvalid,
-		tlsRequired, merchantDisabled, userDomainForeign, tokenDelegated, userNotOfCustomer, forbidden,
-		routeNotFound, merchantNotFound, runNotFound, subscriptionNotFound, methodNotAllowed,
+		tlsRequired, merchantDisabled, userDomainForeign, tokenDelegated, forbidden,
+		routeNotFound, merchantNotFound, runNotFound, methodNotAllowed,
 		runCompensated, retryRefused, actionRefused, merchantExists, preconditionFailed, bodyTooLarge, contentTypeUnsupported, keyReused,
 		quotaExceeded, internalError, upstreamUnavailable, configurationFault, overloaded, outcomeUnknown,
 	}
+	all = slices.Concat(all, catalogKinds, orderKinds)
+	slices.SortStableFunc(all, func(a, b kind) int { return cmp.Compare(a.status, b.status) })
+	return all
 }

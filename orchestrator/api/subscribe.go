@@ -12,6 +12,12 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
+// orderKinds are the problems of orders that some workflows alone have.
+var orderKinds = []kind{{
+	"user-not-of-customer", http.StatusForbidden, "The user does not belong to the customer",
+	`The user has no role on the customer's tenant. If the user shall be added, send "add_user": true.`, false, FixByMerchant,
+}}
+
 // Subscribe signs a user up for a plan.
 func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	tokens := c.Request().Header.Values(headerSubjectToken)

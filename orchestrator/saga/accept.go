@@ -41,7 +41,7 @@ func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 	if err != nil {
 		return nil, Event{}, fmt.Errorf("accepting run %s: encoding its input: %w", q.ID, err)
 	}
-	rows, err := m.Def.plan(input)
+	rows, err := m.Def.rows(input)
 	if err != nil {
 		return nil, Event{}, fmt.Errorf("accepting run %s: %w", q.ID, err)
 	}

@@ -233,10 +233,10 @@ func (d *Definition) Result(r *Run) (json.RawMessage, error) {
 	return d.result(state)
 }
 
-// plan makes the rows of a new run: families are expanded to one row an item, After to the names of those rows.
-func (d *Definition) plan(input json.RawMessage) ([]StepRow, error) {
+// rows makes the rows of a new run: families are expanded to one row an item, After to the names of those rows.
+func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	instances := map[string][]string{}
-	var rows []StepRow
+	var all []StepRow
 	for _, name := range d.sorted() {
 		s := d.step(name)
 		var after []string
@@ -245,7 +245,7 @@ func (d *Definition) plan(input json.RawMessage) ([]StepRow, error) {
 		}
 		items, err := s.items(input)
 		if err != nil {
-			return nil, fmt.Errorf("planning step %q: %w", name, err)
+			return nil, fmt.Errorf("laying out step %q: %w", name, err)
 		}
 		names := []string{name}
 		if s.Each {
@@ -255,8 +255,8 @@ func (d *Definition) plan(input json.RawMessage) ([]StepRow, error) {
 			}
 		}
 		for _, n := range names {
-			rows = append(rows, StepRow{
-				Name: n, Position: len(rows), After: slices.Clone(after), Optional: s.Optional, State: StepPending,
+			all = append(all, StepRow{
+				Name: n, Position: len(all), After: slices.Clone(after), Optional: s.Optional, State: StepPending,
 			})
 		}
 		if len(names) == 0 { // an empty family stands for what it would have waited for
@@ -264,7 +264,7 @@ func (d *Definition) plan(input json.RawMessage) ([]StepRow, error) {
 		}
 		instances[name] = names
 	}
-	return rows, nil
+	return all, nil
 }
 
 // step finds the code of a stored step by what is before the slash; nil if no code knows it.
