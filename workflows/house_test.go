@@ -22,6 +22,7 @@ var parts = map[string][]string{
 	"orchestrator/groupcommit": nil,
 	"orchestrator/upstream":    nil,
 	"orchestrator/merchants":   nil,
+	"orchestrator/service":     nil,
 	"orchestrator/api":         {"api.gen.go", "subscribe.go", "catalog.go", "merchants.go"},
 	"store":                    {"billingstack"},
 }

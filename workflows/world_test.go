@@ -240,18 +240,17 @@ func (w *world) ground() (workflowstest.Ground, string) {
 }
 
 // start begins a run of the order.
-func (w *world) start(runID string, o workflows.Order, token string) *saga.Run {
+func (w *world) start(runID string, o workflows.Order, token string) {
 	w.t.Helper()
-	return w.accept(o.Request(runID, ""), token)
+	w.accept(o.Request(runID, ""), token)
 }
 
 // accept begins a run; its id is its key.
-func (w *world) accept(q saga.Request, token string) *saga.Run {
+func (w *world) accept(q saga.Request, token string) {
 	w.t.Helper()
 	q.Key, q.Token, q.TokenExpiresAt = q.ID, token, time.Now().Add(time.Hour)
-	run, err := w.engine.Start(w.t.Context(), q)
+	_, err := w.engine.Start(w.t.Context(), q)
 	w.ok(err)
-	return run
 }
 
 // until waits for the run to come into a state that ok accepts.

@@ -13,9 +13,9 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"github.com/rs/zerolog"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/billing/server"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
@@ -42,9 +42,9 @@ func newHouse(t *testing.T) *house {
 	t.Cleanup(stop)
 	keystoneEnv(t, story.Front(t, transcript.Keystone, url))
 
-	records, _, err := open(t.Context(), Config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "b.db")})
+	records, _, err := open(t.Context(), withDatabase("sqlite:"+filepath.Join(t.TempDir(), "b.db")))
 	h.ok(err)
-	next := embedded(records, zerolog.Nop())
+	next := server.New(records.Billing(), func(r *http.Request, err error) { t.Errorf("BillingStack: %s %s: %v", r.Method, r.URL, err) })
 	billingStack := httptest.NewServer(story.Handler(transcript.BillingStack, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPatch && h.refuse.Load() {
 			http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)

@@ -8,37 +8,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
 // Config is what an operator decides. It holds only valid values, apart from what the outside world may refuse.
 // The clouds are not here: they come from clouds.yaml and OS_*, as for every OpenStack client.
 type Config struct {
-	Listen  string // host:port of the API
-	TLSCert string // PEM file; empty: plain HTTP
-	TLSKey  string // PEM file; given exactly when TLSCert is
+	service.Config // SecretKey nil: kept beside the SQLite database, see withSecretKey
 
-	DatabaseURL string // postgres://... or sqlite:PATH
-	SecretKey   []byte // 32 bytes; nil: kept beside the SQLite database, see secretKey
-
-	KeystoneConnections int // requests to one cloud's Keystone at once, at least 1
-
-	BillingURL         string // BillingStack's, with its version; empty: the embedded server
-	BillingListen      string // host:port of the embedded server, which lets in whoever reaches it
-	BillingConnections int    // requests to BillingStack at once, at least 1
-
-	CustomerRoles       []string // what a user gets on the customer tenant
-	SubscriptionRoles   []string // and on the subscription tenant
-	Domain              string   // of the tenants: a name or an id
-	AdminRole           string   // who has it in Keystone may do everything here
-	AllowCloudAdminRole bool     // admin may be among the roles above, although it opens the whole cloud
-
-	Lease       time.Duration // how long a replica that fell silent keeps its runs
-	LateWindow  time.Duration // how long a request without an answer may still take effect
-	Deadline    time.Duration // how long a run may work before it is compensated
-	GiveUpAfter time.Duration // how long a run may also wait for an upstream
-
-	MaxLiveRuns int // of a merchant that has no limit of its own: orders beyond are refused
+	secretKeySource string // where SecretKey was found
 
 	LogLevel  string // debug, info, warn or error
 	LogFormat string // json or console

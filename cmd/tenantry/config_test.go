@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
 var (
@@ -16,7 +18,7 @@ var (
 )
 
 func defaults() Config {
-	return Config{
+	return Config{Config: service.Config{
 		Listen:              "127.0.0.1:9292",
 		DatabaseURL:         "sqlite:/home/ann/.local/share/tenantry/tenantry.db",
 		KeystoneConnections: 16,
@@ -31,9 +33,7 @@ func defaults() Config {
 		Deadline:            15 * time.Minute,
 		GiveUpAfter:         24 * time.Hour,
 		MaxLiveRuns:         1000,
-		LogLevel:            "info",
-		LogFormat:           "json",
-	}
+	}, LogLevel: "info", LogFormat: "json"}
 }
 
 // configFile writes content to tenantry.yaml and returns its path.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/store"
 )
 
@@ -17,23 +18,28 @@ func (p *program) config() (Config, error) {
 }
 
 // open opens the configured database and brings it to this release's schema.
-func open(ctx context.Context, c Config) (s *store.Store, migrations int, err error) {
-	secret, err := secretKey(c)
+func open(ctx context.Context, c Config) (*store.Store, int, error) {
+	c, err := withSecretKey(c)
 	if err != nil {
-		return nil, 0, exit(exitUsage, err)
+		return nil, 0, err
 	}
-	s, err = store.Open(ctx, c.DatabaseURL, secret)
-	if err != nil {
-		return nil, 0, exit(exitUnreachable, err)
-	}
-	migrations, err = s.Migrate(ctx)
+	s, migrations, err := service.Open(ctx, c.Config)
+	return s, migrations, ofService(c, err)
+}
+
+// ofService gives an error of the service its exit code.
+func ofService(c Config, err error) error {
+	_, unreachable := errors.AsType[*service.UnreachableError](err)
+	_, configured := errors.AsType[*service.ConfigurationError](err)
 	switch {
 	case errors.Is(err, store.ErrOtherKey):
-		return nil, 0, errors.Join(usage("%w: it is from %s", err, secretKeySource(c)), s.Close())
-	case err != nil:
-		return nil, 0, errors.Join(exit(exitUnreachable, err), s.Close())
+		return usage("%w: it is from %s", err, c.secretKeySource)
+	case unreachable:
+		return exit(exitUnreachable, err)
+	case configured:
+		return exit(exitUsage, err)
 	}
-	return s, migrations, nil
+	return err
 }
 
 // withStore is for commands that work on the database alone.

@@ -83,7 +83,7 @@ func (t *story) tell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if t.operator, err = dial(t.url, withToken(token)); err != nil {
+	if t.operator, err = dial(t.URL, withToken(token)); err != nil {
 		return err
 	}
 	t.line(`Tenantry's demo: everything in this one process.
@@ -92,7 +92,7 @@ func (t *story) tell(ctx context.Context) error {
   Keystone      %s, in memory
   BillingStack  %s, embedded
   $MERCHANT     %s, %s,
-                who sells the plans small and large`, t.url, t.keystoneURL, t.billingURL, t.merchant.ID, t.merchant.Name)
+                who sells the plans small and large`, t.URL, t.keystoneURL, t.BillingURL, t.merchant.ID, t.merchant.Name)
 	if err := t.success(ctx); err != nil {
 		return err
 	}

@@ -38,5 +38,5 @@ It goes on running until you press ^C. In another shell:
   curl -s "$BILLING/merchants/$MERCHANT/subscriptions"
 
 The API's documentation is at %s/docs.`,
-		t.url, t.keystoneURL, t.billingURL, t.merchant.ID, t.plans[0].ID, t.apiKey, t.apiSecret, t.firstRun, t.url)
+		t.URL, t.keystoneURL, t.BillingURL, t.merchant.ID, t.plans[0].ID, t.apiKey, t.apiSecret, t.firstRun, t.URL)
 }

@@ -53,7 +53,7 @@ func (c subscription) curl(indent string) string {
 
 // subscribe makes the call and waits for its end.
 func (s *stage) subscribe(ctx context.Context, c subscription, token string) (answer, error) {
-	return send(ctx, s.url+"/v1/merchants/"+s.merchant.ID+"/subscriptions", c.body(), func(r *http.Request) {
+	return send(ctx, s.URL+"/v1/merchants/"+s.merchant.ID+"/subscriptions", c.body(), func(r *http.Request) {
 		r.SetBasicAuth(s.apiKey, s.apiSecret)
 		r.Header.Set("X-Subject-Token", token)
 		r.Header.Set("Idempotency-Key", `"`+c.key+`"`)

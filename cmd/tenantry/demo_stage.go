@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/store"
 )
 
@@ -27,7 +29,7 @@ const demoPassword = "demo"
 // stage is where the demo plays: a Keystone in memory, and a service with its own BillingStack on a database in a temporary
 // directory. There is one merchant with two plans.
 type stage struct {
-	*service
+	*service.Service
 	directory      string
 	keystone       *keystonetest.Keystone
 	keystoneServer *http.Server
@@ -51,12 +53,12 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 		}
 	}()
 	s.keystone.AddRole("bs-admin")
-	listener, err := listen(ctx, "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	s.keystoneURL = "http://" + listener.Addr().String() + "/v3"
-	s.keystoneServer = newHTTPServer(slow(pace, s.keystone), zerolog.Nop())
+	s.keystoneServer = &http.Server{Handler: slow(pace, s.keystone), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.keystoneServer.Serve(listener) }() //nolint:errcheck // until stop: what else could end it, the story meets
 	if s.directory, err = os.MkdirTemp("", "tenantry-demo-"); err != nil {
 		return nil, err
@@ -68,8 +70,11 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 	if err != nil {
 		return nil, err
 	}
-	s.service, err = start(ctx, startOptions{
-		Config: config, Log: zerolog.Nop(),
+	if config, err = withSecretKey(config); err != nil {
+		return nil, err
+	}
+	s.Service, err = service.Start(ctx, service.Options{
+		Config: config.Config, Log: zerolog.Nop(), Version: version,
 		Cloud: func(string) (v3.Config, error) { return s.admin(), nil },
 		InFront: func(db *store.Store, next http.Handler) http.Handler {
 			return slow(pace, refusing{next: next, records: db.Billing(), refuse: refuse})
@@ -81,7 +86,7 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 	if s.identity, err = v3.New(s.admin()); err != nil {
 		return nil, err
 	}
-	if s.billing, err = billing.New(billing.Config{URL: s.billingURL, Connections: 4}); err != nil {
+	if s.billing, err = billing.New(billing.Config{URL: s.BillingURL, Connections: 4}); err != nil {
 		return nil, err
 	}
 	return s, s.seed(ctx)
@@ -118,13 +123,13 @@ func (s *stage) seed(ctx context.Context) (err error) {
 		return err
 	}
 	s.apiKey, s.apiSecret = key.Key, secret
-	return s.store.Merchants().Create(ctx, m, key)
+	return s.Store.Merchants().Create(ctx, m, key)
 }
 
 // stop ends everything and leaves nothing behind.
 func (s *stage) stop() (err error) {
-	if s.service != nil {
-		err = s.service.stop()
+	if s.Service != nil {
+		err = s.Stop()
 	}
 	if s.keystoneServer != nil {
 		err = errors.Join(err, s.keystoneServer.Close())

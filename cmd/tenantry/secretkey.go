@@ -4,20 +4,21 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
-// secretKey returns the key that users' tokens are sealed with: the configured one, or with SQLite the one in PATH.key beside the
-// database, which is made on the first call. Processes that start together get the same.
-func secretKey(c Config) ([]byte, error) {
+// withSecretKey adds the key that users' tokens are sealed with where none is configured: with SQLite the one in PATH.key
+// beside the database, which is made on the first call. Processes that start together get the same.
+func withSecretKey(c Config) (Config, error) {
+	c.secretKeySource = "secret_key (" + variable("secret_key") + ")"
 	if c.SecretKey != nil {
-		return c.SecretKey, nil
+		return c, nil
 	}
-	path := secretKeyPath(c)
+	path := strings.TrimPrefix(c.DatabaseURL, "sqlite:") + ".key"
+	c.secretKeySource = path + ", as " + variable("secret_key") + " is not set"
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = makeSecretKey(path); err == nil {
@@ -25,23 +26,12 @@ func secretKey(c Config) ([]byte, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the secret key: %w", err)
+		return c, usage("reading the secret key: %w", err)
 	}
-	decoded, err := key(strings.TrimSpace(string(content)))
-	if err != nil {
-		return nil, fmt.Errorf("reading the secret key %s: %w", path, err)
+	if c.SecretKey, err = key(strings.TrimSpace(string(content))); err != nil {
+		return c, usage("reading the secret key %s: %w", path, err)
 	}
-	return decoded, nil
-}
-
-func secretKeyPath(c Config) string { return strings.TrimPrefix(c.DatabaseURL, "sqlite:") + ".key" }
-
-// secretKeySource tells where secretKey has the key from.
-func secretKeySource(c Config) string {
-	if c.SecretKey != nil {
-		return "secret_key (" + variable("secret_key") + ")"
-	}
-	return secretKeyPath(c) + ", as " + variable("secret_key") + " is not set"
+	return c, nil
 }
 
 // makeSecretKey puts a whole key at path, unless there is one by now. The database must not outlive its key, so that it is on the

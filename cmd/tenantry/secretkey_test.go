@@ -8,17 +8,23 @@ import (
 	"testing"
 )
 
+func withDatabase(url string) (c Config) {
+	c.DatabaseURL = url
+	return c
+}
+
 func TestSecretKeyIsMadeOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data", "tenantry.db")
-	c := Config{DatabaseURL: "sqlite:" + path}
+	c := withDatabase("sqlite:" + path)
 	keys := make([][]byte, 8)
 	var starts sync.WaitGroup
 	for i := range keys {
 		starts.Go(func() {
-			var err error
-			if keys[i], err = secretKey(c); err != nil {
+			with, err := withSecretKey(c)
+			if err != nil {
 				t.Error(err)
 			}
+			keys[i] = with.SecretKey
 		})
 	}
 	starts.Wait()
@@ -37,9 +43,10 @@ func TestSecretKeyIsMadeOnce(t *testing.T) {
 }
 
 func TestSecretKeyOfTheConfiguration(t *testing.T) {
-	c := Config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "tenantry.db"), SecretKey: testKey}
-	if got, err := secretKey(c); err != nil || !bytes.Equal(got, testKey) {
-		t.Errorf("got %x, %v, want %x", got, err, testKey)
+	c := withDatabase("sqlite:" + filepath.Join(t.TempDir(), "tenantry.db"))
+	c.SecretKey = testKey
+	if got, err := withSecretKey(c); err != nil || !bytes.Equal(got.SecretKey, testKey) {
+		t.Errorf("got %x, %v, want %x", got.SecretKey, err, testKey)
 	}
 }
 
@@ -49,7 +56,7 @@ func TestSecretKeyFileThatIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "reading the secret key " + path + ".key: it is not 32 bytes in base64"
-	if _, err := secretKey(Config{DatabaseURL: "sqlite:" + path}); err == nil || err.Error() != want {
+	if _, err := withSecretKey(withDatabase("sqlite:" + path)); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
 const serveHelp = `Serves the HTTP API and works on runs, until SIGTERM or SIGINT; then it takes no more requests and hands its
@@ -50,18 +51,21 @@ func (p *program) serveUntil(ctx context.Context, c Config) error {
 	if err != nil {
 		return exit(exitUsage, err)
 	}
-	collectLessOften()
-	s, err := start(ctx, startOptions{Config: c, Log: log, Cloud: v3.FromCloud})
-	if err != nil {
+	if c, err = withSecretKey(c); err != nil {
 		return err
 	}
-	log.Info().Str("version", version).Str("url", s.url).Str("billing_url", s.billingURL).Msg("serving")
+	collectLessOften()
+	s, err := service.Start(ctx, service.Options{Config: c.Config, Log: log, Version: version, Cloud: v3.FromCloud})
+	if err != nil {
+		return ofService(c, err)
+	}
+	log.Info().Str("version", version).Str("url", s.URL).Str("billing_url", s.BillingURL).Msg("serving")
 	select {
 	case <-ctx.Done():
-	case err = <-s.failed:
+	case err = <-s.Failed:
 	}
 	log.Info().Msg("stopping")
-	err = errors.Join(err, s.stop())
+	err = errors.Join(err, s.Stop())
 	log.Info().Err(err).Msg("stopped")
 	return err
 }

@@ -137,7 +137,7 @@ func (p *portal) start(ctx context.Context, r *replica, who string) (status int,
 	result, err := r.engine.Result(run)
 	p.w.ok(err)
 	header = http.Header{"Location": {"/v1/runs/" + run.ID}}
-	switch run.State { //nolint:exhaustive // all others are not for good
+	switch run.State {
 	case saga.Succeeded:
 		return http.StatusCreated, header, result
 	case saga.Compensated:

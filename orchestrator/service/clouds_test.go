@@ -1,9 +1,10 @@
-package main
+package service
 
 import (
+	"crypto/rand"
 	"errors"
-	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
@@ -12,8 +13,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
+
+const aMerchant = "01234567-89ab-4cde-8f01-23456789abcd"
 
 // newClouds are clouds over one Keystone, with a database of merchants.
 func newClouds(t *testing.T, url string, s *store.Store) *clouds {
@@ -32,10 +36,10 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	story := transcript.New(t, "cmd/tenantry")
+	story := transcript.New(t, "cmd/tenantry") // where this was recorded first, so that old recordings can be compared
 	url = story.Front(t, transcript.Keystone, url)
 	story.Begin()
-	s, _, err := open(t.Context(), Config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "t.db")})
+	s, _, err := Open(t.Context(), Config{DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,11 +65,11 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 		t.Errorf("nobody's domain: got %v, want %v", err, keystone.ErrGuard)
 	}
 	for _, m := range []merchants.Merchant{
-		{ID: someMerchant, Name: "ACME", Cloud: "default", Domain: "acme", CreatedAt: now()},
-		{ID: someMerchant[:35] + "0", Name: "Lost", Cloud: "default", Domain: "nowhere", CreatedAt: now()},
-		{ID: someMerchant[:35] + "1", Name: "Far", Cloud: "far", Domain: "other", CreatedAt: now()},
+		{ID: aMerchant, Name: "ACME", Cloud: "default", Domain: "acme", CreatedAt: time.Now()},
+		{ID: aMerchant[:35] + "0", Name: "Lost", Cloud: "default", Domain: "nowhere", CreatedAt: time.Now()},
+		{ID: aMerchant[:35] + "1", Name: "Far", Cloud: "far", Domain: "other", CreatedAt: time.Now()},
 	} {
-		key, _, err := newKey(m)
+		key, _, err := merchants.NewKey(rand.Reader, m.ID, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +103,7 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 }
 
 func TestAKeystoneOutOfReachFailsAWriteForNow(t *testing.T) {
-	s, _, err := open(t.Context(), Config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "t.db")})
+	s, _, err := Open(t.Context(), Config{DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/billing/server"
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
@@ -24,22 +23,20 @@ import (
 
 // parts is what a service is wired from.
 type parts struct {
-	Config
+	Options
 	store        *store.Store
 	installation string
 	billingURL   string // the configured one, or the embedded server's
-	cloud        func(name string) (v3.Config, error)
-	log          zerolog.Logger
 }
 
 // wire builds the engine and the HTTP API in front of it. It sends nothing to anybody.
 func wire(p parts) (*engine.Engine, http.Handler, error) {
 	var gates gate.Gates
 	identities := &clouds{
-		config: p.cloud, merchants: p.store.Merchants(), domain: p.Domain, allowAdmin: p.AllowCloudAdminRole,
+		config: p.Cloud, merchants: p.store.Merchants(), domain: p.Domain, allowAdmin: p.AllowCloudAdminRole,
 		gates: &gates, most: p.KeystoneConnections,
 	}
-	usual, err := p.cloud(merchants.DefaultCloud)
+	usual, err := p.Cloud(merchants.DefaultCloud)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,20 +56,20 @@ func wire(p parts) (*engine.Engine, http.Handler, error) {
 		Now: clock.Now, NewID: newID, Installation: p.installation,
 		Defaults: workflows.Defaults{CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain},
 	}
-	definitions, err := workflows.All(deps)
+	definitions, err := p.Workflows(deps)
 	if err != nil {
 		return nil, nil, err
 	}
 	runs := engine.New(engine.Options{
 		Store: p.store, Queue: p.store, Tokens: p.store, Workflows: definitions, NewID: newID, Clock: clock,
 		Lease: p.Lease, LateWindow: p.LateWindow, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter, Down: gates.Open,
-		OnEvent: logEvent(p.log), OnFault: func(err error) { p.log.Error().Err(err).Msg("engine") },
+		OnEvent: logEvent(p.Log), OnFault: func(err error) { p.Log.Error().Err(err).Msg("engine") },
 	})
 	handler, err := api.New(api.Options{
 		Runs: runs, Starter: runs, Actions: runs, Admit: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: bill,
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: &handover,
 		MaxLiveRuns: p.MaxLiveRuns,
-		KeystoneURL: usual.URL, TLS: p.TLSCert != "", Version: version, Log: p.log,
+		KeystoneURL: usual.URL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log,
 		Ready: []api.Check{
 			{Name: "database", Ask: p.store.Ping},
 			{Name: "keystone", Ask: func(ctx context.Context) error { return ping(ctx, identities.identity) }},
