@@ -57,11 +57,11 @@ check-generated: ## fail when the generated code is not what `make generate` wri
 		{ echo 'generated code is stale: commit what `make generate` writes' >&2; exit 1; }
 
 bench: build ## measure what a subscribe costs beside its bare calls; writes bench/ and docs/benchmarks.md
-	go build -o bin/bench ./cmd/tenantry/bench
+	go build -o bin/bench ./cmd/bench
 	deploy/testservices/run -- bin/bench
 
 bench-scale: ## measure whether 1,000,000 finished runs make it slower: takes up to 15 minutes and 20 GB, less with SIZES=1000,100000; writes bench/ and docs/benchmarks.md
-	go build -o bin/bench ./cmd/tenantry/bench
+	go build -o bin/bench ./cmd/bench
 	deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) scale
 
 clean: ## remove what was built
