@@ -32,13 +32,13 @@ sim: ## simulate many worlds on simulated time: SEEDS=FROM-TO; goes on where it 
 crash-matrix: ## kill a replica at every instant of a run, as `make test` does too, and write docs/crash-matrix.md
 	@mkdir -p docs
 	TENANTRY_TEST_CRASH_MATRIX=$(CURDIR)/docs/crash-matrix.md deploy/testservices/run -- \
-		go test -count=1 -timeout 10m -run '^TestKilledAtEveryInstant$$' ./cmd/tenantry
+		go test -count=1 -timeout 10m -run '^TestKilledAtEveryInstant$$' ./cmd/tenantry/stories
 
 SUBSCRIBES := 1000
 
 chaos: ## subscribe 1,000 users while PostgreSQL, Keystone and the replicas are stopped and killed: SUBSCRIBES=N; needs root
 	TENANTRY_TEST_CHAOS=$(SUBSCRIBES) deploy/testservices/run -- unshare --mount \
-		go test -count=1 -v -timeout 60m -run '^TestChaos$$' ./cmd/tenantry
+		go test -count=1 -v -timeout 60m -run '^TestChaos$$' ./cmd/tenantry/stories
 
 lint: ## run the linters, the import rules among them
 	$(GOLANGCI_LINT) run ./...

@@ -1,4 +1,4 @@
-package main_test
+package stories_test
 
 import (
 	"errors"
@@ -48,7 +48,7 @@ func newHome(t testing.TB) home {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	h := home{dir: dir}
 	for _, name := range []string{"postgres", "keystone", "keystone.wsgi"} { // who they are may not read the checkout
-		script, err := os.ReadFile("../../deploy/testservices/" + name)
+		script, err := os.ReadFile("../../../deploy/testservices/" + name)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, name), script, 0o755)
 		}

@@ -1,4 +1,4 @@
-package main_test
+package stories_test
 
 import (
 	"bytes"
@@ -86,7 +86,7 @@ var roleMade sync.Mutex
 
 func front(t testing.TB, in *upstream, password string) cloud {
 	t.Helper()
-	story := transcript.New(t, "cmd/tenantry")
+	story := transcript.New(t, "cmd/tenantry") // where stories were recorded first, so that old recordings can be compared
 	srv := httptest.NewServer(story.Handler(transcript.Keystone, in))
 	t.Cleanup(srv.Close)
 	direct := httptest.NewServer(in.next)

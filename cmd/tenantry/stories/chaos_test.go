@@ -1,10 +1,8 @@
-package main_test
+package stories_test
 
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -134,28 +132,6 @@ func newWorld(t *testing.T, c chaos, seed uint64) *world {
 		w.replicas = append(w.replicas, w.site.keepReplica())
 	}
 	return w
-}
-
-// refuseEvery has BillingStack refuse to attach a tenant to every so manieth subscription, however often it is asked.
-func refuseEvery(n int) func(*httptest.ResponseRecorder, *http.Request, http.Handler) {
-	var mu sync.Mutex
-	refused := map[string]bool{}
-	return func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
-		if r.Method == http.MethodPatch {
-			mu.Lock()
-			refuse, known := refused[r.URL.Path]
-			if !known {
-				refuse = (len(refused)+1)%n == 0
-				refused[r.URL.Path] = refuse
-			}
-			mu.Unlock()
-			if refuse {
-				http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
-				return
-			}
-		}
-		next.ServeHTTP(w, r)
-	}
 }
 
 // subscribeAll makes all orders, some at a time, until each has its final answer. The faults cease when the last has been begun.

@@ -1,0 +1,98 @@
+package stories_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// answer is what came back of a request.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// run is a run as the API shows it.
+type run struct {
+	ID     string            `json:"id"`
+	State  string            `json:"state"`
+	Result map[string]string `json:"result"`
+	Steps  []struct {
+		Name     string `json:"name"`
+		State    string `json:"state"`
+		Attempts int    `json:"attempts"`
+	} `json:"steps"`
+}
+
+// order is what a portal asks for.
+type order struct {
+	customer   string // who is subscribed; empty: a new one
+	key, token string
+}
+
+// subscribe makes the portal's call.
+func (s *site) subscribe(url, key, token string, header ...string) (answer, error) {
+	return s.send(url, order{s.customer, key, token}, header...)
+}
+
+func (s *site) send(url string, o order, header ...string) (answer, error) {
+	body := fmt.Sprintf(`{"plan_id":%q,"customer":{"name":"Jane","currency":"eur","language":"eng"}}`, s.plan.ID)
+	if o.customer != "" {
+		body = fmt.Sprintf(`{"plan_id":%q,"customer_id":%q,"add_user":true}`, s.plan.ID, o.customer)
+	}
+	req, err := http.NewRequest(http.MethodPost, url+"/v1/merchants/"+s.merchant.ID+"/subscriptions", strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", o.key)
+	req.Header.Set("X-Subject-Token", o.token)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	return s.do(req)
+}
+
+// get reads something as the portal.
+func (s *site) get(url, path string) (answer, error) {
+	req, err := http.NewRequest(http.MethodGet, url+path, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	return s.do(req)
+}
+
+func (s *site) do(req *http.Request) (answer, error) {
+	req.SetBasicAuth(s.apiKey, s.secret)
+	resp, err := (&http.Client{Timeout: 40 * time.Second}).Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers.Write(body)
+	return answer{resp.StatusCode, resp.Header, body}, err
+}
+
+// until reads a run until it has ended.
+func (s *site) until(url, id, state string) run {
+	s.t.Helper()
+	var r run
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		a, err := s.get(url, "/v1/runs/"+id)
+		if err != nil || a.status != http.StatusOK {
+			continue
+		}
+		s.unmarshal(a.body, &r)
+		if r.State == state {
+			return r
+		}
+	}
+	s.t.Fatalf("run %s is %s, want %s: %+v\n%s", id, r.State, state, r, s.log.read())
+	return r
+}

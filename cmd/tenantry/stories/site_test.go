@@ -1,0 +1,137 @@
+package stories_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/billing/server"
+	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
+	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
+)
+
+// site is one installation: a cloud, a BillingStack, a database, and the environment that names them.
+type site struct {
+	t        testing.TB
+	cloud    cloud
+	billing  *billing.Client
+	env      []string
+	log      *logFile
+	database string // of the replicas
+
+	merchant billing.Merchant
+	plan     billing.Plan
+	customer string // who is subscribed where nothing else is said; empty: a new one
+	apiKey   string
+	secret   string
+
+	others workflowstest.Outside // what runs may adopt, but not touch
+
+	mu      sync.Mutex
+	answers bytes.Buffer           // the bodies of all
+	finals  []workflowstest.Answer // those that told how a run ended
+	tokens  []string               // of users
+}
+
+// installation is the id that the tenants bear, read from the database.
+func (s *site) installation() string {
+	s.t.Helper()
+	st, err := store.Open(context.Background(), s.database, secretKey)
+	s.ok(err)
+	defer func() { _ = st.Close() }()
+	id, err := st.InstallationID(context.Background())
+	s.ok(err)
+	return id
+}
+
+// newSite seeds an installation. in stands in front of BillingStack; the caller puts its own in front of Keystone.
+func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
+	t.Helper()
+	s := &site{t: t, cloud: c, database: database, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}
+
+	st, err := store.Open(t.Context(), storetest.SQLite(t), make([]byte, store.KeySize))
+	s.ok(err)
+	t.Cleanup(func() { _ = st.Close() })
+	_, err = st.Migrate(t.Context())
+	s.ok(err)
+	in.next = server.New(st.Billing(), func(*http.Request, error) {})
+	if c.all != nil {
+		in.next = c.removed.Handler(in.next)
+	}
+	bs := httptest.NewServer(c.story.Handler(transcript.BillingStack, in))
+	t.Cleanup(bs.Close)
+	s.billing, err = billing.New(billing.Config{URL: bs.URL + "/v2", Connections: 4})
+	s.ok(err)
+	s.merchant, err = s.billing.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
+	s.ok(err)
+	s.plan, err = s.billing.CreatePlan(t.Context(), s.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
+	s.ok(err)
+
+	s.env = append(os.Environ(),
+		"TENANTRY_DATABASE_URL="+database, "TENANTRY_SECRET_KEY="+base64.StdEncoding.EncodeToString(secretKey),
+		"TENANTRY_BILLING_URL="+bs.URL+"/v2", "TENANTRY_BILLING_CONNECTIONS=8", "TENANTRY_LEASE=1s", "TENANTRY_LATE_WINDOW=1s",
+		"TENANTRY_LOG_LEVEL=debug", "HOME="+t.TempDir(), "XDG_DATA_HOME="+t.TempDir(),
+		"OS_AUTH_URL="+c.url, "OS_USERNAME=admin", "OS_PASSWORD="+c.password, "OS_PROJECT_NAME=admin",
+		"OS_USER_DOMAIN_NAME=Default", "OS_PROJECT_DOMAIN_NAME=Default", "OS_IDENTITY_API_VERSION=3")
+	s.env = slices.DeleteFunc(s.env, func(v string) bool { return strings.HasPrefix(v, "TENANTRY_TEST_") })
+
+	var made struct {
+		APIKey    string `json:"api_key"`
+		APISecret string `json:"api_secret"`
+	}
+	s.unmarshal(s.run("merchant", "create", s.merchant.ID, "--name", "ACME", "-f", "json"), &made)
+	s.apiKey, s.secret = made.APIKey, made.APISecret
+	if s.apiKey == "" || s.secret == "" {
+		t.Fatal("merchant create printed no key")
+	}
+	if c.all != nil {
+		s.checkAtTheEnd(database)
+	}
+	c.story.Begin()
+	return s
+}
+
+func (s *site) ok(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *site) unmarshal(data []byte, v any) {
+	s.t.Helper()
+	if err := json.Unmarshal(data, v); err != nil {
+		s.t.Fatalf("%v in %s", err, data)
+	}
+}
+
+// run runs a command of the binary to its end.
+func (s *site) run(args ...string) []byte {
+	s.t.Helper()
+	path, err := binary()
+	s.ok(err)
+	cmd := exec.CommandContext(s.t.Context(), path, args...)
+	cmd.Env = s.env
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		s.t.Fatalf("tenantry %s: %v: %s", strings.Join(args, " "), err, exit.Stderr)
+	}
+	s.ok(err)
+	return out
+}

@@ -1,0 +1,130 @@
+package stories_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+func TestOneCallSubscribesAUserOnRealParts(t *testing.T) {
+	s := newSite(t, storetest.PostgreSQL(t), realCloud(t, &upstream{}), &upstream{})
+	r := s.serve()
+	user, token := s.cloud.newUser(t)
+	key := uuid.NewString()
+
+	first, err := s.subscribe(r.url, key, token)
+	s.ok(err)
+	if first.status != http.StatusCreated {
+		t.Fatalf("%d: %s", first.status, first.body)
+	}
+	var made run
+	s.unmarshal(first.body, &made)
+	customer := s.whole(made, user)
+	scoped := first.header.Get("X-Subject-Token")
+	if gotUser, gotProject := s.cloud.validate(t, scoped); gotUser != user || gotProject != customer.ID {
+		t.Errorf("the token is of user %s for project %s, want %s and %s", gotUser, gotProject, user, customer.ID)
+	}
+
+	// 200 more at once, with the same key: the same run, the same bytes.
+	var all sync.WaitGroup
+	var failed atomic.Int64
+	for range 200 {
+		all.Go(func() {
+			again, err := s.subscribe(r.url, key, token)
+			if err != nil || again.status != first.status || string(again.body) != string(first.body) ||
+				again.header.Get("Idempotency-Replayed") != "true" || again.header.Get("X-Subject-Token") != "" {
+				if failed.Add(1) == 1 {
+					t.Errorf("again: %v, %d %v\n got %s\nwant %s", err, again.status, again.header, again.body, first.body)
+				}
+			}
+		})
+	}
+	all.Wait()
+	s.whole(made, user)
+	for _, path := range []string{"", "/events", "/events?limit=1", "/nonsense"} {
+		_, err := s.get(r.url, "/v1/runs/"+made.ID+path)
+		s.ok(err)
+	}
+	s.noSecretIn(token, scoped)
+}
+
+func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
+	s := newSite(t, storetest.PostgreSQL(t), realCloud(t, &upstream{}), &upstream{})
+	r := s.serve()
+	user, token := s.cloud.newUser(t)
+	answers := make(chan answer, 200)
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(func() {
+			a, err := s.subscribe(r.url, "one-key", token, "Prefer", "wait=30") // on a busy machine all this takes long
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- a
+		})
+	}
+	all.Wait()
+	close(answers)
+	bodies, tokens := map[string]int{}, 0
+	for a := range answers {
+		bodies[fmt.Sprint(a.status, " ", string(a.body))]++
+		if a.header.Get("X-Subject-Token") != "" {
+			tokens++
+		}
+	}
+	if len(bodies) != 1 || tokens != 1 {
+		t.Errorf("%d different answers, %d with a token; want one each", len(bodies), tokens)
+	}
+	for body := range bodies {
+		var made run
+		_, text, _ := strings.Cut(body, " ")
+		s.unmarshal([]byte(text), &made)
+		s.whole(made, user)
+	}
+}
+
+// whole checks that exactly one of each thing exists for a succeeded run, and returns the customer tenant.
+func (s *site) whole(r run, user string) (customer project) {
+	s.t.Helper()
+	customers, err := s.billing.Customers(s.t.Context(), s.merchant.ID)
+	s.ok(err)
+	subscriptions, err := s.billing.Subscriptions(s.t.Context(), s.merchant.ID)
+	s.ok(err)
+	if len(customers) != 1 || len(subscriptions) != 1 {
+		s.t.Fatalf("%d customers and %d subscriptions exist, want one of each", len(customers), len(subscriptions))
+	}
+	customer = s.cloud.project(s.t, "bs-customer-"+customers[0].ID)
+	subscription := s.cloud.project(s.t, "bs-subscription-"+subscriptions[0].ID)
+	if subscriptions[0].ResourceID != subscription.ID {
+		s.t.Errorf("the subscription's resource is %q, want %q", subscriptions[0].ResourceID, subscription.ID)
+	}
+	want := map[string]string{
+		"plan_id": s.plan.ID, "customer_id": customers[0].ID, "customer_tenant_id": customer.ID,
+		"subscription_id": subscriptions[0].ID, "subscription_tenant_id": subscription.ID,
+	}
+	if fmt.Sprint(r.Result) != fmt.Sprint(want) {
+		s.t.Errorf("the run's result is %v, want %v", r.Result, want)
+	}
+	for _, p := range []project{customer, subscription} {
+		tags := []string{"tenantry", "tenantry-installation-" + s.installation(), "tenantry-merchant-" + s.merchant.ID, "tenantry-run-" + r.ID}
+		slices.Sort(p.Tags)
+		if !slices.Equal(p.Tags, tags) || !p.Enabled {
+			s.t.Errorf("project %s has tags %v, enabled %t; want %v", p.Name, p.Tags, p.Enabled, tags)
+		}
+	}
+	if got := s.cloud.roles(s.t, customer.ID, user); !slices.Equal(got, []string{"bs-admin", "member"}) {
+		s.t.Errorf("roles on the customer tenant: %v", got)
+	}
+	if got := s.cloud.roles(s.t, subscription.ID, user); !slices.Equal(got, []string{"member"}) {
+		s.t.Errorf("roles on the subscription tenant: %v", got)
+	}
+	return customer
+}
