@@ -144,7 +144,7 @@ func (w *world) subscribeAll(cease func()) {
 	for range w.portals {
 		portals.Go(func() {
 			for i := range orders {
-				if _, err := w.site.insistAt(w.somewhere(i), w.orders[i], patience); err != nil {
+				if _, err := w.site.insistAt(w.somewhere(i), w.site.portal(w.orders[i]), patience); err != nil {
 					w.t.Error(err)
 				}
 				w.ended.Add(1)
@@ -160,14 +160,11 @@ func (w *world) subscribeAll(cease func()) {
 	close(stop)
 	operator.Wait()
 	for i := range w.orders { // the same answer again
-		if _, err := w.site.insistAt(w.somewhere(i), w.orders[i], patience); err != nil {
+		if _, err := w.site.insistAt(w.somewhere(i), w.site.portal(w.orders[i]), patience); err != nil {
 			w.t.Error(err)
 		}
 	}
 }
-
-// patience is how long a portal repeats its call.
-const patience = 5 * time.Minute
 
 // somewhere is the address of one replica after another that serves.
 func (w *world) somewhere(from int) func() string {

@@ -16,6 +16,7 @@ type killer struct {
 	t        *testing.T
 	place    place
 	at       instant
+	refused  string // the call that is refused where the place is an Undo
 	database string
 	cloud    cloud
 	done     chan struct{} // closed by the kill
@@ -40,7 +41,7 @@ func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
 		return true, nil
 	}
 	_, under, after := k.place.states()
-	state := stepStates(parameters)[k.place.step]
+	state := stepStates(parameters)[k.place.Step]
 	intent, outcome := state == under, state == after
 	switch {
 	case intent && k.at == beforeIntent, outcome && k.at == answered:
@@ -56,11 +57,10 @@ func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
 	return true, nil
 }
 
-// request carries out what an upstream is asked for. Where the place is an Undo, BillingStack refuses to attach the tenant
-// when all else is done: else the last outcome and the first intents of undoing would be one statement.
+// request carries out what an upstream is asked for. Where the place is an Undo, the refused call is refused when all else is done: else the last outcome and the first intents of undoing would be one statement.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
-	if k.place.undo && call == "PATCH subscriptions" {
+	if k.place.Undo && call == k.refused {
 		if err := awaitTrue(k.t.Context(), k.database, oneStepUnderWay); err != nil {
 			k.t.Error(err)
 		}
@@ -68,7 +68,7 @@ func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next htt
 		return
 	}
 	k.mu.Lock()
-	struck := k.victim != nil && call == k.place.call
+	struck := k.victim != nil && call == k.place.Call
 	if struck && k.at == calling {
 		k.strike()
 		k.mu.Unlock()
@@ -88,7 +88,7 @@ func (k *killer) strike() {
 	if k.victim == nil {
 		return
 	}
-	err := ask(k.t.Context(), k.database, &k.state, "SELECT state FROM steps WHERE name = $1", k.place.step)
+	err := ask(k.t.Context(), k.database, &k.state, "SELECT state FROM steps WHERE name = $1", k.place.Step)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // before the run is stored, or the step has begun
 		k.t.Error(err)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // matrix is the page that shows how all cases ended.
-func matrix(t *testing.T, endings map[place]map[instant]ending) []byte {
+func matrix(t *testing.T, all map[string]endings) []byte {
 	t.Helper()
 	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
 	if err != nil {
@@ -20,32 +20,43 @@ func matrix(t *testing.T, endings map[place]map[instant]ending) []byte {
 	}
 	var page bytes.Buffer
 	n := 0
-	for _, cases := range endings {
-		n += len(cases)
+	for _, ended := range all {
+		for _, cases := range ended {
+			n += len(cases)
+		}
 	}
 	fmt.Fprintf(&page, matrixHead, n, time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), machine())
+	for _, trial := range crashTrials(t) {
+		fmt.Fprintf(&page, "\n## %s\n", trial.workflow)
+		trial.tables(&page, all[trial.workflow])
+	}
+	return page.Bytes()
+}
+
+// tables show how the cases of a workflow ended.
+func (c crashTrial) tables(page *bytes.Buffer, ended endings) {
 	for _, undo := range []bool{false, true} {
 		title := "Going forward: every run succeeded"
 		if undo {
-			title = "Compensating, because BillingStack refuses to attach the tenant: every run was compensated"
+			title = "Compensating, because " + c.Refused + " is refused: every run was compensated"
 		}
-		fmt.Fprintf(&page, "\n## %s\n\n| step |", title)
+		fmt.Fprintf(page, "\n### %s\n\n| step |", title)
 		for i := range instants {
-			fmt.Fprintf(&page, " %s |", i)
+			fmt.Fprintf(page, " %s |", i)
 		}
-		fmt.Fprintf(&page, "\n| --- |%s\n", strings.Repeat(" ---: |", int(instants)))
-		for _, p := range places {
-			if p.undo != undo {
+		fmt.Fprintf(page, "\n| --- |%s\n", strings.Repeat(" ---: |", int(instants)))
+		for _, at := range c.Places {
+			p := place(at)
+			if p.Undo != undo {
 				continue
 			}
-			fmt.Fprintf(&page, "| %s |", p)
+			fmt.Fprintf(page, "| %s |", p)
 			for i := range instants {
-				fmt.Fprintf(&page, " %s |", endings[p][i])
+				fmt.Fprintf(page, " %s |", ended[p][i])
 			}
-			fmt.Fprintln(&page)
+			fmt.Fprintln(page)
 		}
 	}
-	return page.Bytes()
 }
 
 const matrixHead = `# Killed at every instant

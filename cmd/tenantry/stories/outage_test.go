@@ -77,7 +77,7 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 
 	down.Store(false)
 	s.until(r.url, begun.ID, "succeeded")
-	if got := s.insist(r.url, "after", token); got.Status != http.StatusCreated {
+	if got := s.insist(r.url, s.portal(order{key: "after", token: token})); got.Status != http.StatusCreated {
 		t.Errorf("an order is answered %d %s", got.Status, got.Body)
 	}
 	s.eventually("it is ready again", func() bool {

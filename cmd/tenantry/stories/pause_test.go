@@ -162,6 +162,7 @@ func (p *pair) pause(what pause) {
 func (p *pair) stopIn(what pause) bool {
 	p.t.Helper()
 	token, key := p.site.newToken(), uuid.NewString()
+	order := p.site.portal(order{key: key, token: token})
 	p.mu.Lock()
 	p.next, p.begun, p.refuse, p.strays = what, make(chan struct{}), what.refused, nil
 	p.mu.Unlock()
@@ -186,7 +187,7 @@ func (p *pair) stopIn(what pause) bool {
 				p.t.Fatalf("%v: its siblings do not end: %v: %s", what, err, p.site.log.read())
 			}
 			p.t.Log(what, "was left alone: ", err)
-			p.want(what, p.site.insist(p.replicas[0].url, key, token))
+			p.want(what, p.site.insist(p.replicas[0].url, order))
 			return false
 		}
 	}
@@ -214,8 +215,8 @@ func (p *pair) stopIn(what pause) bool {
 			p.t.Error(err)
 		}
 	})
-	answer := p.site.insist(other.url, key, token)
-	p.site.insist(other.url, key, token)
+	answer := p.site.insist(other.url, order)
+	p.site.insist(other.url, order)
 	moments.Wait()
 	p.site.ok(awaitTrue(p.t.Context(), p.database, bothWork)) // it has a new lease, and all that it did under the old one is over
 	p.t.Logf("run %s: %s held up for %s, refused %t, gone on %s after the lease", answer.Run, what.call, late, what.refused, asleep)

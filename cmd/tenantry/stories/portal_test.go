@@ -13,10 +13,24 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
+// patience is how long a portal repeats its call.
+const patience = 5 * time.Minute
+
+// portal makes the call of one order, at an address, as often as it is told to. The key is the same each time.
+type portal struct {
+	key  string
+	call func(url string) (answer, error)
+}
+
+// portal subscribes somebody.
+func (s *site) portal(o order) portal {
+	return portal{o.key, func(url string) (answer, error) { return s.send(url, o) }}
+}
+
 // insist makes the portal's call until its answer is final, as a portal does that got none.
-func (s *site) insist(url, key, token string) workflowstest.Answer {
+func (s *site) insist(url string, p portal) workflowstest.Answer {
 	s.t.Helper()
-	final, err := s.insistAt(func() string { return url }, order{s.customer, key, token}, time.Minute)
+	final, err := s.insistAt(func() string { return url }, p, time.Minute)
 	if err != nil {
 		s.t.Fatalf("%v: %s", err, s.log.read())
 	}
@@ -25,27 +39,27 @@ func (s *site) insist(url, key, token string) workflowstest.Answer {
 
 // insistAt makes each call where it is told to. An answer that is no reason to call again, and not how the order
 // ended either, is an error.
-func (s *site) insistAt(where func() string, o order, patience time.Duration) (workflowstest.Answer, error) {
+func (s *site) insistAt(where func() string, p portal, patience time.Duration) (workflowstest.Answer, error) {
 	last := "none"
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		a, err := s.send(where(), o)
+		a, err := p.call(where())
 		switch {
 		case err != nil:
 			last = err.Error()
 			continue
 		case a.status == http.StatusCreated, a.status == http.StatusConflict:
-			return s.final(o, a)
+			return s.final(p.key, a)
 		}
 		last = fmt.Sprintf("%d: %s", a.status, a.body)
 		if a.status != http.StatusAccepted && a.status != http.StatusTooManyRequests && a.status != http.StatusServiceUnavailable {
-			return workflowstest.Answer{}, fmt.Errorf("the portal's order %s is refused: %s", o.key, last)
+			return workflowstest.Answer{}, fmt.Errorf("the portal's order %s is refused: %s", p.key, last)
 		}
 	}
-	return workflowstest.Answer{}, fmt.Errorf("the portal gets no final answer to order %s; the last was %s", o.key, last)
+	return workflowstest.Answer{}, fmt.Errorf("the portal gets no final answer to order %s; the last was %s", p.key, last)
 }
 
 // final keeps an answer that tells how a run ended, less what is allowed to differ.
-func (s *site) final(o order, a answer) (workflowstest.Answer, error) {
+func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	var said map[string]any
 	if err := json.Unmarshal(a.body, &said); err != nil {
 		return workflowstest.Answer{}, err
@@ -57,20 +71,21 @@ func (s *site) final(o order, a answer) (workflowstest.Answer, error) {
 		return workflowstest.Answer{}, err
 	}
 	id, _ := strings.CutPrefix(a.header.Get("Location"), "/v1/runs/")
-	final := workflowstest.Answer{Merchant: s.merchant.ID, Key: o.key, Run: id, Final: true, Status: a.status, Body: body}
+	final := workflowstest.Answer{Merchant: s.merchant.ID, Key: key, Run: id, Final: true, Status: a.status, Body: body}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finals = append(s.finals, final)
 	return final, nil
 }
 
-// adopt makes a customer for the portal to order for.
-func (s *site) adopt() {
+// adopt makes a customer for a portal to order for.
+func (s *site) adopt() (customerID string) {
 	s.t.Helper()
-	s.customer = s.existing()
+	customerID = s.existing()
 	var err error
 	s.others, err = workflowstest.Look(s.t.Context(), s.cloud.all, s.billing, s.merchant.ID)
 	s.ok(err)
+	return customerID
 }
 
 // existing makes a customer with a tenant, as an earlier run left them.

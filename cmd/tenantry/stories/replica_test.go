@@ -15,21 +15,31 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// replica is one running `tenantry serve`.
+// replica is one running process of the service.
 type replica struct {
 	cmd  *exec.Cmd
 	url  string
 	dead chan struct{}
 }
 
+// tenantryServe is what runs as a replica, unless a test has another process for that. Such a process is configured by the same
+// environment, and logs the message "serving" with its URL.
+func tenantryServe() (*exec.Cmd, error) {
+	path, err := binary()
+	if err != nil {
+		return nil, err
+	}
+	return exec.Command(path, "serve"), nil
+}
+
 // launch starts a replica, with more in its environment. Once it serves, its address comes.
 func (s *site) launch(env ...string) (*replica, <-chan string, error) {
-	path, err := binary()
+	cmd, err := s.replica()
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &replica{cmd: exec.Command(path, "serve"), dead: make(chan struct{})}
-	r.cmd.Env = slices.Concat(s.env, []string{"TENANTRY_LISTEN=127.0.0.1:0"}, env)
+	r := &replica{cmd: cmd, dead: make(chan struct{})}
+	r.cmd.Env = slices.Concat(s.env, cmd.Env, []string{"TENANTRY_LISTEN=127.0.0.1:0"}, env)
 	reader, writer := io.Pipe()
 	r.cmd.Stdout, r.cmd.Stderr = writer, writer
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

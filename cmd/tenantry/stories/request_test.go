@@ -35,7 +35,7 @@ type order struct {
 
 // subscribe makes the portal's call.
 func (s *site) subscribe(url, key, token string, header ...string) (answer, error) {
-	return s.send(url, order{s.customer, key, token}, header...)
+	return s.send(url, order{key: key, token: token}, header...)
 }
 
 func (s *site) send(url string, o order, header ...string) (answer, error) {

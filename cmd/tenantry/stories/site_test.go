@@ -34,10 +34,10 @@ type site struct {
 	env      []string
 	log      *logFile
 	database string // of the replicas
+	replica  func() (*exec.Cmd, error)
 
 	merchant billing.Merchant
 	plan     billing.Plan
-	customer string // who is subscribed where nothing else is said; empty: a new one
 	apiKey   string
 	secret   string
 
@@ -63,7 +63,7 @@ func (s *site) installation() string {
 // newSite seeds an installation. in stands in front of BillingStack; the caller puts its own in front of Keystone.
 func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	t.Helper()
-	s := &site{t: t, cloud: c, database: database, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}
+	s := &site{t: t, cloud: c, database: database, replica: tenantryServe, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}
 
 	st, err := store.Open(t.Context(), storetest.SQLite(t), make([]byte, store.KeySize))
 	s.ok(err)

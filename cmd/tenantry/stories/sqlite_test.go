@@ -45,8 +45,8 @@ func TestKilledInACommitOfSQLite(t *testing.T) {
 					return
 				default:
 				}
-				o := order{key: fmt.Sprint("order-", i, "-", n), token: tokens[i]}
-				if _, err := s.insistAt(r.await, o, time.Minute); err != nil {
+				p := s.portal(order{key: fmt.Sprint("order-", i, "-", n), token: tokens[i]})
+				if _, err := s.insistAt(r.await, p, time.Minute); err != nil {
 					t.Error(err)
 					return
 				}
@@ -153,12 +153,13 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 	s := newSite(t, "sqlite:"+path, memoryCloud(t, &upstream{}), &upstream{around: refuseEvery(4)})
 	r := s.serve()
 	token := s.newToken()
-	s.insist(r.url, "before", token)
+	s.insist(r.url, s.portal(order{key: "before", token: token}))
 
 	var all sync.WaitGroup
 	for i := range 12 { // under way meanwhile
 		all.Go(func() {
-			if _, err := s.insistAt(func() string { return r.url }, order{key: fmt.Sprint("order-", i), token: token}, time.Minute); err != nil {
+			p := s.portal(order{key: fmt.Sprint("order-", i), token: token})
+			if _, err := s.insistAt(func() string { return r.url }, p, time.Minute); err != nil {
 				t.Error(err)
 			}
 		})
@@ -185,7 +186,7 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 	s.ok(d.free())
 	all.Wait()
 	for _, key := range append(keys, "before") {
-		s.insist(r.url, key, token)
+		s.insist(r.url, s.portal(order{key: key, token: token}))
 	}
 	select {
 	case <-r.dead:

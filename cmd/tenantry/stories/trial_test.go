@@ -1,0 +1,99 @@
+package stories_test
+
+import (
+	"os/exec"
+	"testing"
+
+	"github.com/tenantry/tenantry/workflows"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
+)
+
+// crashTrial is a workflow as the crash matrix tries it: how its runs are ordered, and which process runs them.
+type crashTrial struct {
+	workflowstest.Trial
+
+	workflow string
+	// order makes what the order of a place needs, and returns who makes its call.
+	order func(*site, place) portal
+	// replica is the process that is started, and killed.
+	replica func() (*exec.Cmd, error)
+}
+
+// crashTrials are those of all workflows that `tenantry serve` runs.
+func crashTrials(t testing.TB) (all []crashTrial) {
+	t.Helper()
+	for _, trial := range workflowstest.Trials() {
+		definition, err := trial.Define(workflows.Deps{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if definition.Name == workflows.SubscribeName {
+			all = append(all, crashTrial{Trial: trial, workflow: definition.Name, order: orderSubscribe, replica: tenantryServe})
+		}
+	}
+	return all
+}
+
+func orderSubscribe(s *site, p place) portal {
+	o := order{key: "key", token: s.newToken()}
+	if p.Adopted {
+		o.customer = s.adopt()
+	}
+	return s.portal(o)
+}
+
+// refusedCall is the call of the last step. Where a run is to compensate, an upstream refuses it.
+func (c crashTrial) refusedCall() string {
+	for _, p := range c.Places {
+		if p.Step == c.Refused && !p.Undo {
+			return p.Call
+		}
+	}
+	return ""
+}
+
+// place is one Do or Undo of a run.
+type place workflowstest.Place
+
+func (p place) String() string {
+	name := p.Step
+	if p.Undo {
+		name = "undo of " + name
+	}
+	if p.Adopted {
+		name += ", customer adopted"
+	}
+	return name
+}
+
+// has tells whether there is such an instant.
+func (p place) has(i instant) bool { return p.Call != "" || i != calling && i != carriedOut }
+
+// states are the step's before its intent is stored, from then on, and with its outcome.
+func (p place) states() (before, under, after string) {
+	if p.Undo {
+		return "succeeded", "undoing", "undone"
+	}
+	return "", "running", "succeeded" // what has not begun has no row
+}
+
+// state is what the database says of the step at an instant.
+func (p place) state(i instant) string {
+	before, under, after := p.states()
+	switch i {
+	case beforeIntent:
+		return before
+	case stored:
+		return after
+	default:
+		return under
+	}
+}
+
+// end is how the run must end.
+func (p place) end() string {
+	if p.Undo {
+		return "compensated"
+	}
+	return "succeeded"
+}
