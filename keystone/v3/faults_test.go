@@ -102,7 +102,6 @@ func TestFaultsAreToldApart(t *testing.T) {
 		_ = c.SetLinger(0)
 		_ = c.Close()
 	})
-	silent := listener(t, func(*net.TCPConn) {})
 	closed := listener(t, func(c *net.TCPConn) { _ = c.Close() })
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
@@ -172,8 +171,6 @@ func TestFaultsAreToldApart(t *testing.T) {
 			classification{class: transient},
 			classification{class: transient},
 		},
-		{"no TLS handshake in time", elsewhere("https", silent), classification{class: transient}, classification{class: transient}},
-		{"no answer in time", elsewhere("http", silent), maybe, classification{class: transient}},
 		{"200 and a page", answer(200, "<html>", "Content-Type", "text/html"), maybe, classification{class: transient}},
 		{"201 and a page", answer(201, "<html>", "Content-Type", "text/html"), maybe, classification{class: transient}},
 		{"201 and nothing", answer(201, ""), maybe, classification{class: transient}},
@@ -185,24 +182,76 @@ func TestFaultsAreToldApart(t *testing.T) {
 		{"200 without end", answer(200, `{"projects": ["`+strings.Repeat("x", 9<<20)), maybe, classification{class: transient}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			h := newHouse(t, func(cfg *v3.Config) { cfg.Timeout = 100 * time.Millisecond })
+			h := newHouse(t)
 			if err := h.cloud.Ping(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodPost && !isLogin(r) }, c.fault)
-			_, made, err := h.cloud.EnsureProject(t.Context(), tenant("1"))
-			compare(t, "write", err, c.write)
-			if made {
-				t.Error("write: made")
-			}
-			if sent := len(h.wire.requests()); sent > 3 { // it, a login or a look-up, and it again
-				t.Errorf("write: sent %v", h.wire.requests())
-			}
-			h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodGet }, c.fault)
-			_, err = h.cloud.FindProject(t.Context(), "default", "bs-customer-1")
-			compare(t, "read", err, c.read)
+			h.meets(t, c.fault, c.write, c.read)
 		})
 	}
+}
+
+func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
+	maybe := classification{class: upstream.Transient, maybeDone: true}
+	no := classification{class: upstream.Transient}
+	silent := listener(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
+	for _, c := range []struct {
+		what  string
+		fault http.RoundTripper
+		write classification
+	}{
+		{"no TLS handshake", elsewhere("https", silent), no},
+		{"no answer", unanswered(t), maybe},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			h := newHouse(t, func(cfg *v3.Config) { cfg.Timeout = 100 * time.Millisecond })
+			next := h.wire.next
+			h.wire.next = roundTrip(func(req *http.Request) (*http.Response, error) { // what is answered has all the time it needs
+				return next.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
+			})
+			if err := h.cloud.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			h.meets(t, c.fault, c.write, no)
+		})
+	}
+}
+
+// unanswered sends the request to a server that reads it and never answers. However slowly it gets there, its time ends later.
+func unanswered(t *testing.T) roundTrip {
+	t.Helper()
+	heard := make(chan struct{}, 1)
+	silent := listener(t, func(c *net.TCPConn) {
+		_, _ = c.Read(make([]byte, 1))
+		heard <- struct{}{}
+		_, _ = io.Copy(io.Discard, c)
+	})
+	return func(req *http.Request) (*http.Response, error) {
+		ctx, end := context.WithCancelCause(context.WithoutCancel(req.Context()))
+		go func() {
+			<-heard
+			<-req.Context().Done()
+			end(context.Cause(req.Context()))
+		}()
+		return elsewhere("http", silent)(req.WithContext(ctx))
+	}
+}
+
+// meets has a write and a read meet a fault, and compares what is made of it.
+func (h *house) meets(t *testing.T, fault http.RoundTripper, write, read classification) {
+	t.Helper()
+	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodPost && !isLogin(r) }, fault)
+	_, made, err := h.cloud.EnsureProject(t.Context(), tenant("1"))
+	compare(t, "write", err, write)
+	if made {
+		t.Error("write: made")
+	}
+	if sent := len(h.wire.requests()); sent > 3 { // it, a login or a look-up, and it again
+		t.Errorf("write: sent %v", h.wire.requests())
+	}
+	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodGet }, fault)
+	_, err = h.cloud.FindProject(t.Context(), "default", "bs-customer-1")
+	compare(t, "read", err, read)
 }
 
 func compare(t *testing.T, what string, err error, want classification) {

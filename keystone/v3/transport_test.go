@@ -58,15 +58,16 @@ func TestConnectionsThatCloseWithoutAWordLoseNoCall(t *testing.T) {
 func TestOnlyWhatIsLateIsCalledLate(t *testing.T) {
 	silent := listener(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
 	for what, c := range map[string]struct {
-		host string
-		late bool
+		host    string
+		timeout time.Duration
+		late    bool
 	}{
-		"no answer":          {silent, true},
-		"connection refused": {"127.0.0.1:1", false},
+		"no answer":          {silent, 100 * time.Millisecond, true},
+		"connection refused": {"127.0.0.1:1", 0, false},
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := newHouse(t, func(cfg *v3.Config) {
-				cfg.URL, cfg.Timeout = "http://"+c.host, 100*time.Millisecond
+				cfg.URL, cfg.Timeout = "http://"+c.host, c.timeout
 			})
 			err := h.cloud.Ping(t.Context())
 			if err == nil || strings.Contains(err.Error(), "no answer within") != c.late {
