@@ -144,7 +144,7 @@ func (t *turn) apply(a Action) {
 		if run.Cause != nil {
 			run.leaveBehind(row)
 		}
-		row.State, row.RetryAt, row.EndedAt = StepSkipped, nil, &t.now
+		row.State, row.RetryAt, row.EndedAt = StepSkipped, nil, new(t.now)
 		t.changed(row)
 		if run.WaitsFor == "" {
 			t.goOn()

@@ -186,3 +186,28 @@ func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
 		t.Errorf("the run is %s", run.State)
 	}
 }
+
+// A caller may still use the outcomes that it hands in.
+func TestADecisionLeavesTheOutcomesAsTheyCame(t *testing.T) {
+	s := newStepped(t)
+	s.run.Steps = append(s.run.Steps, StepRow{Name: "other", Position: 1, State: StepRunning, InFlight: CallDo, Attempts: 1, StartedAt: &s.now})
+	outcomes := []Outcome{{Call: Call{Step: "other", Kind: CallDo}}, {Call: Call{Step: "make", Kind: CallDo}}}
+	s.next(Input{Outcomes: outcomes})
+	if outcomes[0].Call.Step != "other" {
+		t.Errorf("the outcomes of %s and %s changed places", outcomes[1].Call.Step, outcomes[0].Call.Step)
+	}
+}
+
+func TestEachTimeOfARunIsItsOwn(t *testing.T) {
+	s := newStepped(t)
+	s.m.Def.steps[0].satisfied = func(json.RawMessage, time.Time) bool { return true }
+	run, _, err := s.m.Accept(Request{ID: "r", Workflow: "w", Subject: "s", Input: thing{ID: "i"}}, s.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run = s.m.Next(run, Input{Now: s.now}).Run
+	*run.Steps[0].StartedAt = time.Time{}
+	if run.Steps[0].EndedAt.IsZero() || run.EndedAt.IsZero() {
+		t.Errorf("the step ended at %v and the run at %v: these times change with another", run.Steps[0].EndedAt, run.EndedAt)
+	}
+}

@@ -95,7 +95,7 @@ func (t *turn) currentState() (state json.RawMessage, err error) {
 
 // pass lets a satisfied step succeed. It reads as if it had been tried.
 func (t *turn) pass(row *StepRow) {
-	row.State, row.Attempts, row.StartedAt, row.EndedAt = StepSucceeded, 1, &t.now, &t.now
+	row.State, row.Attempts, row.StartedAt, row.EndedAt = StepSucceeded, 1, new(t.now), new(t.now)
 	t.changed(row)
 	t.tell(Event{Kind: EventSucceeded, Step: row.Name, Attempt: 1, StartedAt: t.now})
 }
@@ -106,14 +106,14 @@ func (t *turn) start(row *StepRow) {
 	row.State = StepRunning
 	row.Attempts++
 	if row.StartedAt == nil {
-		row.StartedAt = &t.now
+		row.StartedAt = new(t.now)
 	}
 	t.call(row, CallDo)
 }
 
 // end brings the run to its end and lets the next about its subject go.
 func (t *turn) end(state RunState, event EventKind) {
-	t.run.State, t.run.Reason, t.run.EndedAt, t.run.HoldsSubject = state, nil, &t.now, false
+	t.run.State, t.run.Reason, t.run.EndedAt, t.run.HoldsSubject = state, nil, new(t.now), false
 	t.DropToken = true
 	t.tell(Event{Kind: event})
 	t.releaseAt(nil)

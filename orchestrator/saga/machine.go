@@ -68,10 +68,10 @@ func (m Machine) Next(r *Run, in Input) Decision {
 	if in.Claimed {
 		t.takeOver()
 	}
-	slices.SortFunc(in.Outcomes, func(x, y Outcome) int {
+	outcomes := slices.SortedFunc(slices.Values(in.Outcomes), func(x, y Outcome) int {
 		return cmp.Compare(r.Step(x.Call.Step).Position, r.Step(y.Call.Step).Position)
 	})
-	for _, o := range in.Outcomes {
+	for _, o := range outcomes {
 		t.take(o)
 	}
 	for _, a := range in.Actions {
@@ -175,7 +175,7 @@ func (t *turn) rest() {
 	case run.State == Stuck:
 		t.releaseAt(nil)
 	case run.Hold == nil: // this replica is leaving
-		t.releaseAt(&t.now)
+		t.releaseAt(new(t.now))
 	case run.State == Compensated:
 		why := run.Hold.Failure
 		run.Hold = nil

@@ -102,7 +102,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	event := Event{Step: row.Name, Attempt: o.Call.Attempt, StartedAt: o.StartedAt, RequestID: o.RequestID}
 	if o.Err == nil {
 		again := row.UndoneAt != nil
-		row.State, row.Error, row.UndoneAt = StepUndone, nil, &o.StartedAt
+		row.State, row.Error, row.UndoneAt = StepUndone, nil, new(o.StartedAt)
 		event.Kind = EventUndone
 		if again && len(o.Removed) > 0 {
 			event.Kind = EventLateEffect

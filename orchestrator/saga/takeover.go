@@ -61,7 +61,7 @@ func (t *turn) interrupt(row *StepRow, why string) bool {
 	case CallUndo, CallVerify, CallRecheck:
 		t.tell(Event{Kind: EventUndoAttempt, Step: row.Name, Attempt: row.Undos, Why: why})
 	}
-	row.InFlight, row.UnknownAt = "", &t.now
+	row.InFlight, row.UnknownAt = "", new(t.now)
 	t.changed(row)
 	return true
 }
