@@ -34,8 +34,11 @@ type Call struct {
 	Attempt  int
 	// Look says that an earlier Do may have taken effect: Find goes before it.
 	Look bool
-	// Begins says that the run has done nothing yet: it waits for re-checks about its subject.
+	// Begins says that no call of the run has succeeded yet: unless its subject is new, the call waits for re-checks about that.
 	Begins bool
+	// Input is the run's input, for what is computed from the order alone: NewSubject where the call Begins, Claim in a re-check.
+	// For others it is nil.
+	Input json.RawMessage
 	// State is the run's input with what its steps have added.
 	State json.RawMessage
 }
@@ -84,12 +87,12 @@ type Claimed struct {
 //	recheck   Find; if this run's own effect is there and no other run claims it, Undo
 func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	h := &Handle{Call: c, env: env}
-	output, err := h.attempt(ctx, d.step(c.Step))
+	output, err := h.attempt(ctx, d)
 	if err != nil && h.beforehand {
 		h.objects, h.removed, h.dropToken = nil, nil, false
 	}
 	o = Outcome{Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken}
-	o.Call.State = nil // it is in the run
+	o.Call.Input, o.Call.State = nil, nil // they are in the run
 	if err != nil {
 		o.Output, o.Skipped, o.Err = nil, skipped(err), d.classified(err, h.beforehand)
 	}
@@ -97,16 +100,17 @@ func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 }
 
 // attempt makes the call. A panic in it is an error.
-func (h *Handle) attempt(ctx context.Context, s *step) (output json.RawMessage, err error) {
+func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicError{v}
 		}
 	}()
 	ctx = context.WithValue(ctx, handleKey{}, h)
+	s := d.step(h.Step)
 	switch h.Kind {
 	case CallDo:
-		return h.do(ctx, s)
+		return h.do(ctx, d, s)
 	case CallRecheck:
 		return h.recheck(ctx, s)
 	case CallUndo, CallVerify:
@@ -122,10 +126,10 @@ func (h *Handle) before(read func() error) error {
 	return err
 }
 
-func (h *Handle) do(ctx context.Context, s *step) (output json.RawMessage, err error) {
+func (h *Handle) do(ctx context.Context, d *Definition, s *step) (output json.RawMessage, err error) {
 	found := Absent
 	err = h.before(func() error {
-		if h.Begins {
+		if h.Begins && !d.newSubject(h.Input) {
 			by, err := h.env.Rechecking(ctx)
 			if err != nil {
 				return err
@@ -156,7 +160,7 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 		if err != nil || found != Made {
 			return err
 		}
-		claim, err := s.claim(h.State, h.Item)
+		claim, err := s.claim(h.Input, h.Item)
 		if err != nil {
 			return err
 		}
@@ -193,24 +197,33 @@ func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v",
 
 // classified asks the workflow what an error means, except for those that are the engine's own. One that came beforehand adds no
 // doubt about the effect.
-func (d *Definition) classified(err error, beforehand bool) *Classification {
-	p, panicked := errors.AsType[panicError](err)
-	switch {
-	case errors.Is(err, ErrLeaseLost):
+func (d *Definition) classified(err error, beforehand bool) (found *Classification) {
+	defer func() {
+		if v := recover(); v != nil { // in the workflow's Classify
+			found = panicked(panicError{v}, beforehand)
+		}
+	}()
+	if p, ok := errors.AsType[panicError](err); ok {
+		return panicked(p, beforehand)
+	}
+	if errors.Is(err, ErrLeaseLost) {
 		return &Classification{Class: upstream.Transient, MaybeDone: !beforehand, Failure: Failure{Code: "lease-lost", Detail: err.Error()}}
-	case panicked:
-		return &Classification{Class: upstream.Blocked, MaybeDone: !beforehand, Failure: Failure{
-			Code: "step-panicked", Detail: p.Error(), FixBy: FixByOperator,
-		}}
 	}
 	if w, ok := errors.AsType[waitError](err); ok {
 		return &Classification{
 			Class: upstream.Transient, RetryAfter: w.retryAfter, Failure: Failure{Code: w.code, Detail: w.detail, FixBy: FixByNobody},
 		}
 	}
-	found := d.classify(err)
-	found.MaybeDone = found.MaybeDone && !beforehand
-	return &found
+	c := d.classify(err)
+	c.MaybeDone = c.MaybeDone && !beforehand
+	return &c
+}
+
+// panicked blocks the run.
+func panicked(p panicError, beforehand bool) *Classification {
+	return &Classification{Class: upstream.Blocked, MaybeDone: !beforehand, Failure: Failure{
+		Code: "step-panicked", Detail: p.Error(), FixBy: FixByOperator,
+	}}
 }
 
 // Handle is how Do and Undo find their attempt: see [CallOf].

@@ -109,7 +109,7 @@ func TestWhatAnAttemptCallsAndKeeps(t *testing.T) {
 		"a re-check, not to be read": {recheck, called{findErr: errDown}, `[find]  [] [] c down transient`},
 	} {
 		world := c.world
-		c.call.Step, c.call.State = "make", []byte(`{"id":"i"}`)
+		c.call.Step, c.call.Input, c.call.State = "make", []byte(`{"id":"i"}`), []byte(`{"id":"of a step"}`)
 		o := world.definition(t).Attempt(t.Context(), c.call, &world)
 		got := fmt.Sprintf("%v %s %v %v", world.log, o.Output, ids(o.Objects), ids(o.Removed))
 		if o.Err != nil {
@@ -209,5 +209,60 @@ func TestEachTimeOfARunIsItsOwn(t *testing.T) {
 	*run.Steps[0].StartedAt = time.Time{}
 	if run.Steps[0].EndedAt.IsZero() || run.EndedAt.IsZero() {
 		t.Errorf("the step ended at %v and the run at %v: these times change with another", run.Steps[0].EndedAt, run.EndedAt)
+	}
+}
+
+// What a run claims is the same whether it asks for itself or others ask about it: neither knows what its steps have added.
+func TestACallThatAsksAboutOthersHasTheInput(t *testing.T) {
+	s := newStepped(t)
+	if c := s.calls[0]; !c.Begins || string(c.Input) != `{"id":"i"}` {
+		t.Errorf("a Do that begins has the input %s", c.Input)
+	}
+	s.compensated()
+	s.now = s.now.Add(10 * time.Minute)
+	if d := s.next(Input{Claimed: true}); len(d.Calls) != 1 || string(d.Calls[0].Input) != `{"id":"i"}` {
+		t.Errorf("the calls of a re-check are %+v", d.Calls)
+	}
+}
+
+func TestARunAboutANewSubjectWaitsForNoRecheck(t *testing.T) {
+	world := called{rechecking: "r1"}
+	d := world.definition(t)
+	d.newSubject = func(input json.RawMessage) bool { return string(input) == `{"id":"i"}` }
+	if o := d.Attempt(t.Context(), Call{Kind: CallDo, Begins: true, Step: "make", Input: []byte(`{"id":"i"}`), State: []byte("{}")}, &world); o.Err != nil {
+		t.Errorf("got %+v", o.Err)
+	}
+}
+
+// No code of a workflow may end its replica: the run is blocked by the panic instead.
+func TestAPanicInAnyCodeOfAWorkflowBlocksTheRun(t *testing.T) {
+	for name, breaks := range map[string]func(d *Definition){
+		"NewSubject": func(d *Definition) { d.newSubject = func(json.RawMessage) bool { panic("broken") } },
+		"Find": func(d *Definition) {
+			d.steps[0].find = func(context.Context, json.RawMessage) (Found, json.RawMessage, error) { panic("broken") }
+		},
+		"Do": func(d *Definition) {
+			d.steps[0].do = func(context.Context, json.RawMessage) (json.RawMessage, error) { panic("broken") }
+		},
+		"Classify": func(d *Definition) {
+			d.steps[0].do = func(context.Context, json.RawMessage) (json.RawMessage, error) { return nil, errors.New("down") }
+			d.classify = func(error) Classification { panic("broken") }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &stepped{t: t, now: time.Unix(100000, 0), m: Machine{Def: new(called).definition(t)}}
+			breaks(s.m.Def)
+			var err error
+			if s.run, _, err = s.m.Accept(Request{ID: "r", Workflow: "w", Subject: "s", Input: thing{ID: "i"}}, s.now); err != nil {
+				t.Fatal(err)
+			}
+			c := s.next(Input{}).Calls[0]
+			c.Look = true
+			o := s.m.Def.Attempt(t.Context(), c, &called{})
+			o.EndedAt = s.now
+			if s.next(Input{Outcomes: []Outcome{o}}); s.run.Reason == nil || s.run.Reason.Code != "step-panicked" {
+				t.Errorf("the run is %s for %+v", s.run.State, s.run.Reason)
+			}
+		})
 	}
 }

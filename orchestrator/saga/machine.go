@@ -238,15 +238,18 @@ func (t *turn) call(row *StepRow, kind CallKind) {
 	} else {
 		c.Begins = t.begins()
 	}
+	if c.Begins || kind == CallRecheck {
+		c.Input = t.run.Input
+	}
 	t.Calls = append(t.Calls, c)
 }
 
-// begins reports whether the run has done nothing yet, and others about its subject may have gone before it.
+// begins reports whether no call of the run has succeeded yet. What others about its subject have left upstream may still matter to
+// it until then.
 func (t *turn) begins() bool {
-	acted := slices.ContainsFunc(t.run.Steps, func(s StepRow) bool {
+	return !slices.ContainsFunc(t.run.Steps, func(s StepRow) bool {
 		return s.State == StepSucceeded && s.EndedAt.After(*s.StartedAt) // else it was passed without a call
 	})
-	return !acted && !t.Def.newSubject(t.run.Input)
 }
 
 // tell adds an event to the write.

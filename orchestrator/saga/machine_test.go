@@ -17,6 +17,8 @@ type stepped struct {
 	m   Machine
 	run *Run
 	now time.Time
+
+	calls []Call // of the last decision
 }
 
 func newStepped(t *testing.T) *stepped {
@@ -36,7 +38,7 @@ func newStepped(t *testing.T) *stepped {
 func (s *stepped) next(in Input) Decision {
 	in.Now = s.now
 	d := s.m.Next(s.run, in)
-	s.run = d.Run
+	s.run, s.calls = d.Run, d.Calls
 	return d
 }
 

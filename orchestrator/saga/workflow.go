@@ -111,7 +111,7 @@ type finder func(ctx context.Context, state json.RawMessage) (found Found, outpu
 type step struct {
 	StepInfo
 	find      finder // nil: there is none
-	claim     func(state json.RawMessage, item string) (string, error)
+	claim     func(input json.RawMessage, item string) (string, error)
 	items     func(input json.RawMessage) ([]string, error)
 	satisfied func(state json.RawMessage, now time.Time) bool // nil: never
 	do, undo  call
@@ -325,12 +325,12 @@ func erase[S any](s Step[S]) step {
 		}
 	}
 	if s.Claim != nil {
-		erased.claim = func(state json.RawMessage, item string) (string, error) {
-			decoded, err := decode[S](state)
+		erased.claim = func(input json.RawMessage, item string) (string, error) {
+			order, err := decode[S](input)
 			if err != nil {
 				return "", err
 			}
-			return s.Claim(decoded, item), nil
+			return s.Claim(order, item), nil
 		}
 	}
 	if s.Satisfied != nil {
