@@ -59,7 +59,7 @@ func (t *turn) undoReady() (soonest *StepRow, through bool) {
 		switch {
 		case row.InFlight != "", row.State == StepUndoFailed, !t.dependentsUndone(row):
 		case t.Def.step(row.Name) == nil:
-			t.hold(t.missing("step-unknown", "this release has no code for step "+row.Name))
+			t.hold(t.missingStep(row))
 			t.rest()
 			return nil, false
 		case row.RetryAt != nil && row.RetryAt.After(t.now):
@@ -73,8 +73,12 @@ func (t *turn) undoReady() (soonest *StepRow, through bool) {
 	return soonest, through
 }
 
-// undoFinished reports whether there is nothing left to undo of a step.
+// undoFinished reports whether there is nothing left to undo of a step. In a re-check that is so of every step that it did not
+// choose, whether there is code for it or not.
 func (t *turn) undoFinished(row *StepRow) bool {
+	if t.run.State == Compensated {
+		return row.State != StepUndoing && row.State != StepUndoFailed
+	}
 	code := t.Def.step(row.Name)
 	return !row.Begun() || row.State == StepUndone || t.run.left(row) || code != nil && code.undo == nil
 }

@@ -28,7 +28,7 @@ func (t *turn) forward() {
 		case !t.run.ready(row):
 			open = true
 		case t.Def.step(row.Name) == nil:
-			t.hold(t.missing("step-unknown", "this release has no code for step "+row.Name))
+			t.hold(t.missingStep(row))
 			t.rest()
 			return
 		case row.RetryAt != nil && row.RetryAt.After(t.now):

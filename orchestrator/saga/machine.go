@@ -179,7 +179,7 @@ func (t *turn) rest() {
 	case run.State == Compensated:
 		why := run.Hold.Failure
 		run.Hold = nil
-		t.recheckLater("given up: " + why.Code + ": " + why.Detail)
+		t.giveUpRecheck(why)
 	default:
 		if !run.held() {
 			t.tell(Event{Kind: EventWaiting, Step: run.Hold.Step, Why: string(run.Hold.Kind), Failure: &run.Hold.Failure})
@@ -270,6 +270,10 @@ func (t *turn) changed(row *StepRow) {
 		}
 	}
 	t.Steps = append(t.Steps, *row)
+}
+
+func (t *turn) missingStep(row *StepRow) Reason {
+	return t.missing("step-unknown", "this release has no code for step "+row.Name)
 }
 
 func (t *turn) missing(code, detail string) Reason {

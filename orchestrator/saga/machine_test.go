@@ -180,3 +180,49 @@ func TestWhatFailsBeforeTheCallAddsNoDoubtAndNoObjects(t *testing.T) {
 		}
 	}
 }
+
+func TestARecheckIsNotHeldUpByWhatItHasNothingToUndoOf(t *testing.T) {
+	for name, c := range map[string]struct{ other, before []string }{
+		"a step before": {nil, []string{"other"}},
+		"a step after":  {[]string{"make"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStepped(t)
+			s.compensated()
+			s.run.Step("make").After = c.before
+			s.run.Steps = append(s.run.Steps, StepRow{ // of a release that knew it as one without an Undo
+				Name: "other", Position: 1, After: c.other, State: StepSucceeded, Attempts: 1, StartedAt: &s.now, EndedAt: &s.now,
+			})
+			s.now = s.now.Add(10 * time.Minute)
+			if d := s.next(Input{Claimed: true}); len(d.Calls) != 1 {
+				t.Fatalf("the calls of the re-check are %+v, due again %v", d.Calls, d.Run.DueAt)
+			}
+			if d := s.next(s.came(nil)); d.Run.Rechecks != len(recheckAfter)-1 {
+				t.Errorf("%d re-checks are still to come; due %v", d.Run.Rechecks, d.Run.DueAt)
+			}
+		})
+	}
+}
+
+// A replica of an older release, say, must leave to others what it cannot look for.
+func TestARecheckOfAStepWithoutCodeIsMadeAgainLater(t *testing.T) {
+	s := newStepped(t)
+	s.compensated()
+	undone := *s.run.Step("make")
+	undone.Name, undone.Position = "other", 1
+	s.run.Steps = append(s.run.Steps, undone)
+	s.now = s.now.Add(10 * time.Minute)
+	s.next(Input{Claimed: true})
+	d := s.next(s.came(nil))
+	if d.Run.Rechecks != len(recheckAfter) || d.Run.DueAt == nil || !d.Run.DueAt.Equal(s.now.Add(time.Hour)) {
+		t.Errorf("%d re-checks are still to come; due %v", d.Run.Rechecks, d.Run.DueAt)
+	}
+	s.now = s.now.Add(25 * time.Hour)
+	s.next(Input{Claimed: true})
+	if d = s.next(s.came(nil)); d.Run.Rechecks != len(recheckAfter)-1 {
+		t.Errorf("after a day %d re-checks are still to come; due %v", d.Run.Rechecks, d.Run.DueAt)
+	}
+	if why := d.Events[len(d.Events)-1].Why; why != "given up: step-unknown: this release has no code for step other; run a release that does" {
+		t.Errorf("the re-check ended for %q", why)
+	}
+}

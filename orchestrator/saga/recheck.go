@@ -50,7 +50,8 @@ func (t *turn) look() {
 }
 
 // recheckThrough ends a re-check whose undos are through. While a call of it that was not answered can still take effect, it is
-// not over: the run is given up until then, and checked again.
+// not over: the run is given up until then, and checked again. What this release has no code for may be another replica's to
+// check: that is left for later.
 func (t *turn) recheckThrough() {
 	for i := range t.run.Steps {
 		if until := t.run.Steps[i].effectiveUntil(t.Limits.LateWindow); until.After(t.now) {
@@ -58,8 +59,18 @@ func (t *turn) recheckThrough() {
 			return
 		}
 	}
+	for i := range t.run.Steps {
+		row := &t.run.Steps[i]
+		if row.Unknowns > 0 && row.UndoneAt != nil && !t.run.left(row) && t.Def.step(row.Name) == nil {
+			t.giveUpRecheck(t.missingStep(row).Failure)
+			return
+		}
+	}
 	t.endRecheck("")
 }
+
+// giveUpRecheck gives the run up although its re-check could not be made.
+func (t *turn) giveUpRecheck(why Failure) { t.recheckLater("given up: " + why.Code + ": " + why.Detail) }
 
 // recheckRefused gives the run up until its re-check is made again: one refusal does not prove that nothing is there, and a
 // late effect would stay.
