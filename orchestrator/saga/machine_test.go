@@ -226,3 +226,38 @@ func TestARecheckOfAStepWithoutCodeIsMadeAgainLater(t *testing.T) {
 		t.Errorf("the re-check ended for %q", why)
 	}
 }
+
+// What a re-check waits for may last for months, and a history is never shortened.
+func TestARecheckThatCannotLookTellsItOnceAndGoesOnEveryHour(t *testing.T) {
+	s := newStepped(t)
+	s.compensated()
+	s.now = s.now.Add(10 * time.Minute)
+	down := Failure{Code: "down", Detail: "nobody answers"}
+	var told []EventKind
+	d := s.next(Input{Claimed: true})
+	const days = 100
+	attempts := 0
+	for end := s.now.Add(days * 24 * time.Hour); s.now.Before(end); attempts++ {
+		d = s.next(s.came(&Classification{Class: upstream.Unavailable, Failure: down}))
+		for _, e := range d.Events {
+			told = append(told, e.Kind)
+		}
+		if d.Wake == nil {
+			t.Fatal("the re-check is dropped")
+		}
+		s.now = *d.Wake
+		d = s.next(Input{Claimed: d.Release})
+	}
+	if len(told) != 1 || attempts > days*25 {
+		t.Errorf("%d attempts in %d days told %d events", attempts, days, len(told))
+	}
+	down.Code = "refused"
+	if d = s.next(s.came(&Classification{Class: upstream.Transient, Failure: down})); len(d.Events) != 1 {
+		t.Errorf("another reason is told by %+v", d.Events)
+	}
+	s.now = *d.Wake
+	s.next(Input{Claimed: true})
+	if d = s.next(s.came(nil)); d.Run.Rechecks != 0 && d.Run.Rechecks != len(recheckAfter)-1 {
+		t.Errorf("%d re-checks are to come", d.Run.Rechecks)
+	}
+}

@@ -91,7 +91,7 @@ func (t *turn) did(row *StepRow, o Outcome) {
 		}
 		t.hold(Reason{Kind: WaitsForOperator, Failure: *row.Error})
 	case upstream.Transient, upstream.Unavailable:
-		at := now.Add(retryIn(t.run.ID, row.Name, row.Attempts, found))
+		at := now.Add(retryIn(t.run.ID, row.Name, row.Attempts, maxDelay, found))
 		row.RetryAt = &at
 	}
 }
@@ -111,6 +111,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 		return
 	}
 	found := t.failure(o)
+	recheck, failedBefore := o.Call.Kind == CallRecheck, row.Error
 	row.Error, event.Kind = &found.Failure, EventUndoAttempt
 	event.Failure = row.Error
 	if t.run.left(row) { // skipped while this attempt was in flight
@@ -120,13 +121,21 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	if found.MaybeDone {
 		row.UnknownAt = &now
 	}
-	t.tell(event)
-	if found.Class == upstream.Permanent || found.Class == upstream.Blocked {
+	refused := found.Class == upstream.Permanent || found.Class == upstream.Blocked
+	sameAgain := failedBefore != nil && failedBefore.Code == found.Failure.Code && !found.MaybeDone && !refused
+	if !recheck || !sameAgain { // a re-check is tried without end: it tells once why it waits
+		t.tell(event)
+	}
+	if refused {
 		row.State = StepUndoFailed
 		t.tell(Event{Kind: EventUndoFailed, Step: row.Name, Attempt: o.Call.Attempt, Failure: row.Error})
 		return
 	}
-	at := now.Add(retryIn(t.run.ID, row.Name, row.Undos, found))
+	most := maxDelay
+	if recheck {
+		most = maxRecheckDelay
+	}
+	at := now.Add(retryIn(t.run.ID, row.Name, row.Undos, most, found))
 	row.RetryAt = &at
 }
 

@@ -70,7 +70,9 @@ func (t *turn) recheckThrough() {
 }
 
 // giveUpRecheck gives the run up although its re-check could not be made.
-func (t *turn) giveUpRecheck(why Failure) { t.recheckLater("given up: " + why.Code + ": " + why.Detail) }
+func (t *turn) giveUpRecheck(why Failure) {
+	t.recheckLater("given up: " + why.Code + ": " + why.Detail)
+}
 
 // recheckRefused gives the run up until its re-check is made again: one refusal does not prove that nothing is there, and a
 // late effect would stay.

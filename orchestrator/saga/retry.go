@@ -11,6 +11,8 @@ import (
 const (
 	firstDelay = 250 * time.Millisecond
 	maxDelay   = time.Minute
+	// maxRecheckDelay is that of a re-check, which is tried without end and which nobody waits for.
+	maxRecheckDelay = time.Hour
 	// maxRetryAfter bounds what an upstream may ask for.
 	maxRetryAfter = time.Hour
 	// shortWait is the longest wait for which a run is kept; for longer ones it is given up and claimed again when it is due.
@@ -33,7 +35,7 @@ func Delay(key string, n int, first, most time.Duration) time.Duration {
 	return d*4/5 + d*2/5*time.Duration(h.Sum32()%parts)/parts
 }
 
-// retryIn is how long to wait before the attempt after the n-th of a step of a run.
-func retryIn(runID, step string, n int, v Classification) time.Duration {
-	return max(Delay(runID+" "+step, n, firstDelay, maxDelay), min(v.RetryAfter, maxRetryAfter))
+// retryIn is how long to wait before the attempt after the n-th of a step of a run, at most most unless the upstream asks for more.
+func retryIn(runID, step string, n int, most time.Duration, v Classification) time.Duration {
+	return max(Delay(runID+" "+step, n, firstDelay, most), min(v.RetryAfter, maxRetryAfter))
 }
