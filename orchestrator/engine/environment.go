@@ -24,6 +24,8 @@ func (v environment) Token(ctx context.Context, runID string) (string, error) {
 	if v.token != "" {
 		return v.token, nil
 	}
+	ctx, cancel := v.engine.patiently(ctx)
+	defer cancel()
 	return v.engine.Tokens.Token(ctx, runID)
 }
 
@@ -75,7 +77,9 @@ func (e *Engine) claims(r *saga.Run, effect string) bool {
 func (v environment) eachRun(ctx context.Context, f saga.Filter, more func(*saga.Run) (bool, error)) error {
 	const page = 100
 	for f.Limit = page; ; {
-		runs, err := v.engine.Store.Runs(ctx, f)
+		bounded, cancel := v.engine.patiently(ctx)
+		runs, err := v.engine.Store.Runs(bounded, f)
+		cancel()
 		if err != nil {
 			return fmt.Errorf("reading the runs about the same subject: %w", err)
 		}

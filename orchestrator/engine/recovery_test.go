@@ -50,6 +50,48 @@ func TestACallToTheDatabaseThatIsNeverAnsweredHoldsUpNothing(t *testing.T) {
 	b.until(t, run.ID, saga.Succeeded)
 }
 
+// mutely never answers the first question of a step to the database.
+type mutely struct {
+	saga.Store
+	engine.Tokens
+	runs, tokens atomic.Int32
+}
+
+func (m *mutely) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
+	if m.runs.Add(1) == 1 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return m.Store.Runs(ctx, f)
+}
+
+func (m *mutely) Token(ctx context.Context, runID string) (string, error) {
+	if m.tokens.Add(1) == 1 {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return m.Tokens.Token(ctx, runID)
+}
+
+func TestAQuestionOfAStepToTheDatabaseThatIsNeverAnsweredIsAskedAgain(t *testing.T) {
+	w := newWorld()
+	w.hooks["do b"] = func(ctx context.Context, _ int) error {
+		_, err := saga.CallOf(ctx).Token(ctx)
+		if errors.Is(err, saga.ErrNoToken) {
+			return nil
+		}
+		return err
+	}
+	m := &mutely{}
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
+		m.Store, m.Tokens = o.Store, o.Tokens
+		o.Lease, o.Store, o.Tokens = time.Second, m, m
+	})
+	run := b.until(t, b.start(t, nil).ID, saga.Succeeded)
+	want(t, "more than one question of a and of b", fmt.Sprint(m.runs.Load() > 1, m.tokens.Load() > 1), "true true")
+	want(t, "more than one attempt of each", fmt.Sprint(run.Step("a").Attempts > 1, run.Step("b").Attempts > 1), "true true")
+}
+
 func TestARunThatItsReplicaBeganAtOnceIsTakenOver(t *testing.T) {
 	w := newWorld()
 	path := storetest.SQLite(t)
