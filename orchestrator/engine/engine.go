@@ -134,6 +134,9 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 		x.token = q.Token
 		d := x.begin()
 		n.Run, n.Events = d.Run, append(n.Events, d.Events...)
+		if d.DropToken { // the run ends without having needed it
+			n.Token = ""
+		}
 	}
 	err = e.Store.Create(ctx, n)
 	if busy, ok := errors.AsType[*saga.SubjectBusyError](err); ok {
@@ -141,7 +144,7 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 			e.release(x)
 		}
 		x = nil
-		n.Run, n.Events = m.Queue(run, busy.RunID), []saga.Event{accepted}
+		n.Run, n.Events, n.Token = m.Queue(run, busy.RunID), []saga.Event{accepted}, q.Token
 		err = e.Store.Create(ctx, n)
 	}
 	if err != nil {

@@ -110,6 +110,24 @@ func TestTheUsersTokenIsAtHandUntilTheRunIsReleased(t *testing.T) {
 	want(t, "times the store was asked", asked.times.Load(), int64(1))
 }
 
+func TestTheUsersTokenIsNotStoredForARunThatEndsAsItIsAccepted(t *testing.T) {
+	w := newWorld()
+	steps := w.workflow().Steps
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
+		satisfied := w.workflow()
+		satisfied.Steps = steps[:1]
+		o.Workflows = []*saga.Definition{must(saga.Define(satisfied))}
+	})
+	b.joined(t)
+	run := b.start(t, func(q *saga.Request) {
+		q.Input, q.Token, q.TokenExpiresAt = state{HasA: true}, "secret", time.Now().Add(time.Hour)
+	})
+	want(t, "state of the accepted run", run.State, saga.Succeeded)
+	if token, err := b.store.Token(t.Context(), run.ID); !errors.Is(err, saga.ErrNoToken) {
+		t.Errorf("the store has the token %q, %v", token, err)
+	}
+}
+
 type countedTokens struct {
 	engine.Tokens
 	times atomic.Int64
