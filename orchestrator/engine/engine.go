@@ -144,7 +144,7 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 			e.release(x)
 		}
 		x = nil
-		n.Run, n.Events, n.Token = m.Queue(run, busy.RunID), []saga.Event{accepted}, q.Token
+		n.Run, n.Events, n.Token = saga.Queued(run, busy.RunID), []saga.Event{accepted}, q.Token
 		err = e.Store.Create(ctx, n)
 	}
 	if err != nil {

@@ -55,8 +55,8 @@ func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 	return run, Event{RunID: q.ID, Seq: 1, At: now, Kind: EventAccepted, Who: upstream.Clean(q.Who), Why: upstream.Clean(q.Why)}, nil
 }
 
-// Queue returns an accepted run as it waits for another about the same subject.
-func (m Machine) Queue(r *Run, predecessor string) *Run {
+// Queued returns a copy of a run as Accept returned it, which waits for another about the same subject.
+func Queued(r *Run, predecessor string) *Run {
 	waiting := *r
 	waiting.Steps = slices.Clone(r.Steps)
 	waiting.State, waiting.HoldsSubject, waiting.DueAt = Waiting, false, nil
