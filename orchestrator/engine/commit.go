@@ -37,8 +37,8 @@ func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 	unsure := false
 	for n := 1; ; n++ {
 		result, err := c.group.Do(ctx, cp)
-		if err != nil {
-			return saga.CommitResult{Err: err}
+		if err != nil { // the lease has ended, or the commit was broken off
+			result.Err = err
 		}
 		switch {
 		case result.Err == nil, errors.Is(result.Err, saga.ErrBadRow):

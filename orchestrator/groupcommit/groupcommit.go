@@ -4,9 +4,14 @@ package groupcommit
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 )
+
+// ErrNoResult is the result of an item whose group's Commit panicked, or returned too few results. It is unknown whether the item
+// was committed.
+var ErrNoResult = errors.New("the commit of the group was broken off")
 
 // Group commits items of type T together; each item has a result of type R. It has no goroutine of its own: one of the
 // callers whose items make up a group leads it, that is, commits it for all of them. Groups are committed one after the
@@ -28,27 +33,36 @@ type Group[T, R any] struct {
 type caller[T, R any] struct {
 	item   T
 	lead   chan struct{} // closed when the caller must lead the next group
-	result chan R
+	result chan R        // closed without a result if there is none
 }
 
 // Do hands in an item and returns its result. When ctx ends first, Do returns the cause, and the item is never committed,
-// unless its commit is under way: then it may be committed or not.
+// unless its commit is under way: then it may be committed or not. A panic of Commit is the leader's; Do returns ErrNoResult to the
+// others of the group, and another group follows.
 func (g *Group[T, R]) Do(ctx context.Context, item T) (R, error) {
 	c := &caller[T, R]{item, make(chan struct{}), make(chan R, 1)}
 	g.join(c)
 	select {
-	case result := <-c.result:
-		return result, nil
+	case result, ok := <-c.result:
+		return given(result, ok)
 	case <-c.lead:
 		if ctx.Err() == nil {
 			g.commit(ctx)
-			return <-c.result, nil
+			result, ok := <-c.result
+			return given(result, ok)
 		}
 	case <-ctx.Done():
 	}
 	g.withdraw(c)
 	var none R
 	return none, context.Cause(ctx)
+}
+
+func given[R any](result R, ok bool) (R, error) {
+	if !ok {
+		return result, ErrNoResult
+	}
+	return result, nil
 }
 
 func (g *Group[T, R]) join(c *caller[T, R]) {
@@ -83,13 +97,19 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 	for i, c := range group {
 		items[i] = c.item
 	}
-	for i, result := range g.Commit(context.WithoutCancel(ctx), items) {
-		group[i].result <- result
+	answered := 0
+	defer func() { // also while a panic ends the leader
+		for _, c := range group[answered:] {
+			close(c.result)
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.appoint()
+	}()
+	for _, result := range g.Commit(context.WithoutCancel(ctx), items) {
+		group[answered].result <- result
+		answered++
 	}
-
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.appoint()
 }
 
 // withdraw removes an item that is in no group yet. A leader who leaves is replaced.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -153,4 +154,43 @@ func TestYieldDecidesWhoIsInAGroup(t *testing.T) {
 		all.Wait()
 		r.want(t, []int{0, 1})
 	})
+}
+
+func TestACommitThatPanicsLeavesNobodyWaiting(t *testing.T) {
+	for name, breaks := range map[string]func() []string{
+		"a panic":          func() []string { panic("broken") },
+		"its end":          func() []string { runtime.Goexit(); return nil },
+		"a result too few": func() []string { return []string{"result of 1"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRecorder()
+				commit := r.Commit
+				r.Commit = func(ctx context.Context, items []int) []string {
+					if results := commit(ctx, items); len(items) != 3 {
+						return results
+					}
+					return breaks()
+				}
+				var all sync.WaitGroup
+				r.do(t.Context(), t, &all, 0)
+				errs := make([]error, 4)
+				for item := 1; item < 4; item++ {
+					all.Go(func() {
+						defer func() { _ = recover() }()
+						_, errs[item] = r.Do(t.Context(), item)
+					})
+					synctest.Wait()
+				}
+				r.do(t.Context(), t, &all, 4)
+				all.Wait()
+				r.want(t, []int{0}, []int{1, 2, 3}, []int{4})
+				for item := 2; item < 4; item++ {
+					if !errors.Is(errs[item], groupcommit.ErrNoResult) {
+						t.Errorf("item %d: got %v", item, errs[item])
+					}
+				}
+			})
+		})
+	}
 }
