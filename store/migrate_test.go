@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -52,6 +53,73 @@ func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 				t.Fatal(results[0].Err)
 			}
 			shows(t, s, want)
+		})
+	}
+}
+
+// An older release did not store which calls are in flight: they are those that can be.
+func TestMigrationMarksTheUndosThatCanBeInFlight(t *testing.T) {
+	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Open(t.Context(), url(t), make([]byte, KeySize))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			provider, err := s.migrations()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := provider.UpTo(t.Context(), 8); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.db.Exec(`INSERT INTO replicas (id, lease_until) VALUES ('replica', 1)`).Error; err != nil {
+				t.Fatal(err)
+			}
+			leased, due := "replica", 1
+			cases := []struct {
+				run, state string
+				replica    *string
+				due        *int
+				undos      int
+				retry      *int
+				want       saga.CallKind
+			}{
+				{"an undo under a lease", "compensating", &leased, nil, 1, nil, saga.CallUndo},
+				{"an undo of a dead replica", "compensating", nil, &due, 1, nil, saga.CallUndo},
+				{"an undo beside one that was refused", "stuck", &leased, nil, 1, nil, saga.CallUndo},
+				{"a re-check under a lease", "compensated", &leased, nil, 2, nil, saga.CallRecheck},
+				{"an undo that is tried again later", "compensating", &leased, nil, 1, &due, ""},
+				{"an undo that has not begun", "compensating", &leased, nil, 0, nil, ""},
+				{"an undo that waits for an operator", "compensating", nil, nil, 1, nil, ""},
+				{"an undo of a run that is held", "waiting", nil, &due, 1, nil, ""},
+				{"a re-check that is made again later", "compensated", nil, &due, 2, nil, ""},
+				{"a re-check that is tried again later", "compensated", &leased, nil, 2, &due, ""},
+			}
+			for _, c := range cases {
+				err := errors.Join(s.db.Exec(`INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, plan_id,
+						on_failure, input, idempotency_key, fingerprint, pinned_steps, created_at, state, updated_at, worked, budget_from,
+						rechecks, take_overs, holds_subject, replica_id, due_at, epoch, version, last_seq)
+					VALUES (?, 'w', 1, 'm', '', ?, '', '', 'hold', '{}', ?, '', '[{"name":"s"}]', 1, ?, 1, 0, 1, 0, 0, false, ?, ?, 1, 1, 0)`,
+					c.run, c.run, c.run, c.state, c.replica, c.due).Error,
+					s.db.Exec(`INSERT INTO steps (run_id, name, state, attempts, undos, unknowns, retry_at)
+						VALUES (?, 's', 'undoing', 1, ?, 0, ?)`, c.run, c.undos, c.retry).Error)
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := s.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range cases {
+				run, err := s.Run(t.Context(), c.run)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := run.Step("s").InFlight; got != c.want {
+					t.Errorf("%s: the call in flight is %q, want %q", c.run, got, c.want)
+				}
+			}
 		})
 	}
 }
