@@ -24,7 +24,8 @@ const (
 	CallRecheck CallKind = "recheck" // an Undo of a run that has ended: runs about its subject may have come after it
 )
 
-// Call is one attempt that is to be made. It holds no more than what is stored, so that it may travel.
+// Call is one attempt that is to be made. All of it follows from the run as it is stored with the call's intent, and it encodes as
+// JSON: another process may make the call.
 type Call struct {
 	RunID    string
 	Merchant string

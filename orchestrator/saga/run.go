@@ -133,8 +133,8 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	return at
 }
 
-// AtRest reports whether nothing happens to the run before somebody acts: it has ended, is stuck, or waits for an operator.
-// A run that was held while a call was in flight is not at rest before the call is over.
+// AtRest reports whether the run stays as it is shown until somebody acts: it has ended, is stuck, or waits for an operator and has
+// no call in flight. Re-checks of a compensated run may still remove late effects: they change its events and objects, not its state.
 func (r *Run) AtRest() bool {
 	return r.State.Ended() || r.State == Stuck || r.held() && !r.inFlight()
 }

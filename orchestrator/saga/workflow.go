@@ -19,7 +19,7 @@ type Found int
 // What can be found. Absence proves nothing: a request that was given up as lost may still take effect.
 const (
 	Absent  Found = iota
-	Made          // this run's own effect
+	Made          // by this run, which has to undo it if it is compensated
 	Usable        // somebody else's, which the run may use as its own
 	Foreign       // somebody else's, which is in the way
 )
@@ -38,16 +38,17 @@ type Step[S any] struct {
 	// Satisfied, if set, reports from the state alone that there is nothing to do when the step's turn comes. The step has
 	// succeeded then, without a call.
 	Satisfied func(s *S, now time.Time) bool
-	// Find reads the effect; it never judges. It is called before a Do that may be a repetition, and before an Undo of a
-	// re-check. If it finds the effect made or usable, what it changes in s and the objects that it records are stored as
-	// Do's would be; else they are dropped. A step with Undo needs it; without it Do is repeated as it is.
+	// Find reads the effect and changes nothing upstream. It is called before a Do that may be a repetition: if it finds the effect
+	// made or usable, that ends the step, and what Find changed in s and the objects that it recorded are stored as Do's are. It is
+	// also called before the Undo of a re-check, which goes on only if the effect is made. In all other cases, and in every
+	// re-check, the changes and objects are not stored. A step with Undo needs Find; without Find, Do is repeated without a look.
 	Find func(ctx context.Context, s *S) (Found, error)
 	// Claim names the effect among those of all runs, from the order alone: what a re-check finds is left if another run
 	// names it too. A step with Undo needs it. The item is that of Each, else empty.
 	Claim func(s *S, item string) string
-	// Do makes the effect. It is repeated if an attempt may not have made it, so the upstream must refuse a second one: by an
-	// id that the run chose, by a unique name, or because the request is idempotent. What it changes in s is stored as the
-	// step's output.
+	// Do makes the effect. It is repeated until an attempt is known to have made it, so an earlier attempt may have made it too: the
+	// upstream must refuse a second one, by an id that the run chose or a unique name, or the request must be idempotent. What Do
+	// changes in s is stored as the step's output.
 	Do func(ctx context.Context, s *S) error
 	// Undo removes the effect. It runs for every step begun, finished or not, maybe more than once. It is given the state as
 	// Do was, so it must find the effect by what Do was given. Nothing to remove is success.
