@@ -29,6 +29,10 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if os.Getenv(serveTrialsEnv) != "" {
+		fmt.Fprintln(os.Stderr, serveTrials())
+		os.Exit(1)
+	}
 	code := m.Run()
 	dir, err := buildDir()
 	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {

@@ -19,17 +19,19 @@ type crashTrial struct {
 	replica func() (*exec.Cmd, error)
 }
 
-// crashTrials are those of all workflows that `tenantry serve` runs.
+// crashTrials are those of all workflows. One that the API does not know is ordered past it.
 func crashTrials(t testing.TB) (all []crashTrial) {
 	t.Helper()
-	for _, trial := range workflowstest.Trials() {
+	for n, trial := range workflowstest.Trials() {
 		definition, err := trial.Define(workflows.Deps{})
 		if err != nil {
 			t.Fatal(err)
 		}
+		c := crashTrial{Trial: trial, workflow: definition.Name, order: orderTrial(n), replica: servingTrials}
 		if definition.Name == workflows.SubscribeName {
-			all = append(all, crashTrial{Trial: trial, workflow: definition.Name, order: orderSubscribe, replica: tenantryServe})
+			c.order, c.replica = orderSubscribe, tenantryServe
 		}
+		all = append(all, c)
 	}
 	return all
 }

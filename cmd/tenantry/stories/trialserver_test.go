@@ -1,0 +1,174 @@
+package stories_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
+)
+
+// A workflow that the API does not know is ordered in the process that serves it. Such a process is this test's binary: it is
+// the service that `tenantry serve` starts, with all trials for workflows, and takes orders at /trials/.
+
+const serveTrialsEnv = "TENANTRY_TEST_SERVE_TRIALS"
+
+// servingTrials is the process.
+func servingTrials() (*exec.Cmd, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(path)
+	cmd.Env = []string{serveTrialsEnv + "=1"}
+	return cmd, nil
+}
+
+// serveTrials is what the process does, until it is killed.
+func serveTrials() error {
+	ctx := context.Background()
+	log := zerolog.New(os.Stderr)
+	secret, err := base64.StdEncoding.DecodeString(os.Getenv("TENANTRY_SECRET_KEY"))
+	if err != nil {
+		return err
+	}
+	s, err := service.Start(ctx, service.Options{
+		Config: service.Config{
+			Listen: "127.0.0.1:0", DatabaseURL: os.Getenv("TENANTRY_DATABASE_URL"), SecretKey: secret,
+			KeystoneConnections: 16, BillingURL: os.Getenv("TENANTRY_BILLING_URL"), BillingConnections: 8,
+			CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: "default", AdminRole: "admin",
+			Lease: time.Second, LateWindow: time.Second, Deadline: 15 * time.Minute, GiveUpAfter: 24 * time.Hour, MaxLiveRuns: 1000,
+		},
+		Log: log, Version: "trials", Cloud: v3.FromCloud, Workflows: workflowstest.Definitions,
+	})
+	if err != nil {
+		return err
+	}
+	behind, err := url.Parse(s.URL)
+	if err != nil {
+		return err
+	}
+	routes := http.NewServeMux()
+	routes.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(behind) }})
+	routes.Handle("POST /trials/{n}", counter{s.Runs})
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	log.Info().Str("url", "http://"+l.Addr().String()).Msg("serving")
+	return (&http.Server{Handler: routes, ReadHeaderTimeout: 10 * time.Second}).Serve(l)
+}
+
+// trialOrder is an order of the trial with the number in the path.
+type trialOrder struct {
+	Key    string
+	Ground workflowstest.Ground
+}
+
+// counter takes orders, and answers as the API answers its own: when the run has ended, or after a while.
+type counter struct{ runs service.Runs }
+
+// ServeHTTP answers a repeated key from its run.
+func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var n int
+	var o trialOrder
+	if _, err := fmt.Sscan(r.PathValue("n"), &n); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if err := json.NewDecoder(r.Body).Decode(&o); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	o.Ground.RunID, o.Ground.CheckedAt = uuid.Must(uuid.NewV7()).String(), time.Now()
+	q := workflowstest.Trials()[n].Request(o.Ground)
+	q.Key, q.Fingerprint = o.Key, o.Key
+	run, err := c.runs.Start(r.Context(), q)
+	if errors.Is(err, saga.ErrKeyUsed) {
+		run, err = c.runs.RunOfKey(r.Context(), q.Merchant, q.Key)
+	}
+	if err == nil {
+		run, err = c.await(r.Context(), run)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	status := http.StatusAccepted
+	switch run.State {
+	case saga.Succeeded:
+		status = http.StatusCreated
+	case saga.Compensated:
+		status = http.StatusConflict
+	}
+	w.Header().Set("Location", "/v1/runs/"+run.ID)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"id": run.ID, "state": string(run.State)})
+}
+
+// await waits for the end of a run.
+func (c counter) await(ctx context.Context, run *saga.Run) (*saga.Run, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	watcher := c.runs.Watch(run.ID)
+	defer watcher.Close()
+	err := watcher.See(ctx, nil, func(r *saga.Run) bool { run = r; return !r.State.Ended() })
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	return run, err
+}
+
+// orderTrial makes orders of the trial with a number, which is in the process of servingTrials.
+func orderTrial(n int) func(*site, place) portal {
+	return func(s *site, p place) portal {
+		o := trialOrder{Key: "key", Ground: s.ground()}
+		if p.Adopted {
+			o.Ground.CustomerID = s.adopt()
+		}
+		return s.trialPortal(n, o)
+	}
+}
+
+// ground is where a new user orders.
+func (s *site) ground() workflowstest.Ground {
+	s.t.Helper()
+	user, _ := s.cloud.newUser(s.t)
+	g := workflowstest.Ground{MerchantID: s.merchant.ID, PlanID: s.plan.ID, User: user, Cloud: "default", DomainID: s.cloud.domain}
+	for _, name := range []string{"member", "bs-admin"} {
+		role, err := s.cloud.memory.Role(name)
+		s.ok(err)
+		g.Roles = append(g.Roles, role)
+	}
+	return g
+}
+
+func (s *site) trialPortal(n int, o trialOrder) portal {
+	return portal{o.Key, func(url string) (answer, error) {
+		body, err := json.Marshal(o)
+		if err != nil {
+			return answer{}, err
+		}
+		req, err := http.NewRequest(http.MethodPost, fmt.Sprint(url, "/trials/", n), strings.NewReader(string(body)))
+		if err != nil {
+			return answer{}, err
+		}
+		return s.do(req)
+	}}
+}
