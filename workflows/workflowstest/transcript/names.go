@@ -1,5 +1,7 @@
 package transcript
 
+import "regexp"
+
 // The names in a recording are those of the commit at which recordings began. A commit that renames something adds it here, from the new
 // name to the recorded one, so that a renaming alone changes no recording.
 var (
@@ -11,8 +13,13 @@ var (
 		"action-refused":       "verb-refused",
 		"billingstack-refused": "billing-refused",
 		"late-window":          "settle",
-		"run-compensated":      "subscription-failed",
 	}
+	// renamedProblems are types of problems, which are such parts but never a whole value: an event has some of their names as its kind.
+	renamedProblems = map[string]string{"run-compensated": "subscription-failed"}
+	// renamedQueries are query parameters whose name is now part of the value: the recorded name is the first group.
+	renamedQueries = regexp.MustCompile(`^object=(customer|subscription|project)(?::|%3A)`)
+	// movedFields are fields of a run, from the one inside the result of the run to the recorded one beside it.
+	movedFields = map[string]string{"plan_id": "plan_id"}
 	// renamedHeaders are HTTP headers, in canonical form.
 	renamedHeaders = map[string]string{}
 	// renamedStories are functions that test.
@@ -25,13 +32,26 @@ var (
 	}
 )
 
-// What a commit adds on purpose can be listed here too, so that it does not hide other differences.
+// What a commit adds or changes on purpose can be listed here too, so that it does not hide other differences.
 var (
 	// addedFields are JSON fields of the API.
 	addedFields = []string{"at_rest"}
+	// standInFields are fields of the result of a run. The stand-in for subscribe in the tests of the API once set them in its steps, as
+	// subscribe does not: there they are not written.
+	standInFields = []string{"customer_id", "subscription_id"}
 	// addedTags are prefixes of the tags that projects get.
 	addedTags = []string{"tenantry-installation-"}
+	// addedReads are prefixes of the paths of an upstream from which is read now.
+	addedReads = []string{"/v3/users/"}
 )
+
+// differing are stories that differ on purpose from their recording at an earlier commit, by recorded name, and why. They are recorded,
+// but not compared.
+var differing = map[string]string{
+	"TestASuccessorOfACompensatedRunTakesItsKey": "a retry of a compensated run reads again what the order names",
+	"TestListingRuns":      "it asks for more: what is no object, and for several objects",
+	"TestVersionsAndPages": "it asks for more: the page of a new problem type",
+}
 
 const (
 	waits   = "a step waits while others run beside it, and which of these have begun is left to chance"
@@ -82,7 +102,7 @@ var loose = map[string]string{
 }
 
 // halted are tests in which a step fails while others run beside it. Whether those have begun is left to chance, so that role assignments and
-// exchanges of tokens are not written.
+// exchanges of tokens are not written, and of their steps the names alone.
 var halted = map[string]bool{
 	"TestAFailedSubscription":                       true,
 	"TestAForeignSubscriptionMakesTheCustomerStay":  true,
@@ -90,3 +110,6 @@ var halted = map[string]bool{
 	"TestASuccessorOfACompensatedRunTakesItsKey":    true,
 	"TestAnExistingCustomerIsAdoptedAndLeftAsItWas": true,
 }
+
+// parallelSteps are prefixes of the names of such steps.
+var parallelSteps = []string{"assign-customer-role", "assign-subscription-role", "scope-token"}

@@ -15,9 +15,12 @@ import (
 func (s *Story) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := &writer{ids: learn(s.exchanges), etags: map[string]bool{}, loose: s.loose, halted: s.halted, numbered: !s.loose}
+	w := &writer{ids: learn(s.exchanges), etags: map[string]bool{}, loose: s.loose, halted: s.halted, standIn: s.standIn, numbered: !s.loose}
 	w.seed(s.exchanges)
 	var out strings.Builder
+	if s.differs != "" && len(s.exchanges) > 0 {
+		fmt.Fprintf(&out, "It differs: %s.\n", s.differs)
+	}
 	blocks := w.api(s.exchanges)
 	if s.unordered || s.loose {
 		slices.Sort(blocks)
@@ -43,6 +46,7 @@ type writer struct {
 	etags    map[string]bool // that the API answered
 	loose    bool
 	halted   bool
+	standIn  bool // a stand-in for the workflow ran
 	numbered bool // ids get a number when they are first written
 	acted    bool // the body answers an action
 	foreign  bool // an upstream's names, which are never renamed
@@ -142,7 +146,7 @@ func (e *exchange) acts() bool {
 func (w *writer) upstream(service string, all []*exchange) (lines []string) {
 	var mine []*exchange
 	for _, e := range all {
-		if e.service != service || e.setup || w.halted && e.parallel() {
+		if e.service != service || e.setup || w.halted && e.parallel() || e.reads() && hasPrefix(e.path, addedReads) {
 			continue
 		}
 		if w.loose && e.method == http.MethodHead { // which role is looked up depends on which answer was lost
@@ -213,9 +217,22 @@ func (w *writer) target(e *exchange) string {
 		}
 	}
 	if len(query) > 0 {
-		target += "?" + strings.Join(query, "&")
+		target += "?" + strings.Join(w.queries(query), "&")
 	}
 	return target
+}
+
+// queries maps parameters of the form name=value back, and sorts them by their recorded names.
+func (w *writer) queries(list []string) []string {
+	if w.foreign {
+		return list
+	}
+	for i, q := range list {
+		list[i] = renamedQueries.ReplaceAllString(q, "$1=")
+	}
+	name := func(q string) string { before, _, _ := strings.Cut(q, "="); return before }
+	slices.SortStableFunc(list, func(a, b string) int { return cmp.Compare(name(a), name(b)) })
+	return list
 }
 
 func (w *writer) headerText(name, value string) string {

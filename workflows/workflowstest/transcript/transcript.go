@@ -30,7 +30,9 @@ const (
 
 // Story records the exchanges of one test. A nil Story records nothing and costs nothing.
 type Story struct {
-	unordered, loose, halted bool // see the lists of these names
+	unordered, loose, halted bool   // see the lists of these names
+	standIn                  bool   // see standInFields
+	differs                  string // why, if it is one of differing
 
 	mu        sync.Mutex
 	began     bool
@@ -53,8 +55,9 @@ type exchange struct {
 }
 
 // New starts the story of a test of the package, whose file is written when the test ends: DIR/pkg/TEST.txt, where DIR is the value of
-// TENANTRY_TEST_EXCHANGES. Without that variable it returns nil. A test that is left out is skipped. Call New before the test starts its
-// servers, so that the file is written after they stop.
+// TENANTRY_TEST_EXCHANGES, or DIR/differing/pkg/TEST.txt for a story that differs on purpose, with the reason in the first line. Without that
+// variable it returns nil. A test that is left out is skipped. Call New before the test starts its servers, so that the file is written
+// after they stop.
 func New(t testing.TB, pkg string) *Story {
 	dir := os.Getenv("TENANTRY_TEST_EXCHANGES")
 	if dir == "" {
@@ -75,6 +78,10 @@ func New(t testing.TB, pkg string) *Story {
 	_, s.unordered = unordered[name]
 	_, s.loose = loose[name]
 	s.halted = halted[name]
+	s.standIn = pkg == "orchestrator/api"
+	if s.differs = differing[name]; s.differs != "" {
+		dir = filepath.Join(dir, "differing")
+	}
 	path := filepath.Join(dir, filepath.FromSlash(pkg), filepath.FromSlash(strings.TrimSuffix(name+"/"+rest, "/"))+".txt")
 	t.Cleanup(func() {
 		if err := write(path, s.text()); err != nil {

@@ -136,6 +136,55 @@ func tell(t *testing.T) {
 	parallel.Wait()
 }
 
+func TestWhatWasRenamedIsWrittenAsItWasRecorded(t *testing.T) {
+	const want = `---- api
+GET /v1/runs?customer=c&limit=2
+
+200
+Content-Type: application/json
+{
+  "events": [
+    {
+      "kind": "run-compensated"
+    }
+  ],
+  "next": "/v1/runs?customer=c&limit=2",
+  "runs": [
+    {
+      "plan_id": "p",
+      "result": {
+        "customer_id": "c"
+      },
+      "workflow": "subscribe"
+    }
+  ],
+  "type": "/problems/subscription-failed"
+}
+
+`
+	dir := t.TempDir()
+	t.Setenv("TENANTRY_TEST_EXCHANGES", dir)
+	t.Run("story", func(t *testing.T) {
+		story := transcript.New(t, "some/package")
+		story.Begin()
+		api := httptest.NewServer(story.Handler(transcript.API, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"next": "/v1/runs?limit=2&object=customer%3Ac", "type": "/problems/run-compensated",
+				"events": [{"kind": "run-compensated"}],
+				"runs": [{"workflow": "subscribe", "at_rest": true, "result": {"plan_id": "p", "customer_id": "c"}}]}`)
+		})))
+		t.Cleanup(api.Close)
+		send(t, http.MethodGet, api.URL+"/v1/runs?limit=2&object=customer:c", "")
+	})
+	files, err := filepath.Glob(filepath.Join(dir, "some/package/*/*.txt"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("got the files %q, %v, want one", files, err)
+	}
+	if got, err := os.ReadFile(files[0]); err != nil || string(got) != want {
+		t.Errorf("got %v\n%s\nwant\n%s", err, got, want)
+	}
+}
+
 func TestWithoutTheVariableNothingStandsBetween(t *testing.T) {
 	t.Setenv("TENANTRY_TEST_EXCHANGES", "")
 	story := transcript.New(t, "some/package")

@@ -83,12 +83,15 @@ var (
 	momentary = []string{"cause", "ended_at", "left_behind", "objects", "reason", "result", "retried_by", "steps", "verbs"}
 )
 
+// momentaryOfStep is what a step is at the moment.
+var momentaryOfStep = []string{"attempts", "ended_at", "error", "started_at", "state", "undos"}
+
 func (w *writer) json(field string, value any) any {
 	switch v := value.(type) {
 	case map[string]any:
 		out := map[string]any{}
 		fields := map[string]any{}
-		for name, value := range v {
+		for name, value := range w.movedBack(v) {
 			if !w.foreign && slices.Contains(addedFields, name) {
 				continue
 			}
@@ -96,6 +99,11 @@ func (w *writer) json(field string, value any) any {
 		}
 		for _, name := range slices.Sorted(maps.Keys(fields)) { // so that ids are numbered in this order
 			out[name] = w.json(name, fields[name])
+		}
+		if name, ok := out["name"].(string); ok && w.halted && field == "steps" && hasPrefix(name, parallelSteps) {
+			for _, name := range momentaryOfStep {
+				delete(out, name)
+			}
 		}
 		if out["seq"] != nil {
 			out["seq"] = "<seq>"
@@ -130,9 +138,33 @@ func (w *writer) json(field string, value any) any {
 	return value
 }
 
+// movedBack is a run with those fields of its result beside it that were recorded there, and without those that are not written.
+func (w *writer) movedBack(v map[string]any) map[string]any {
+	result, ok := v["result"].(map[string]any)
+	if w.foreign || !ok || v["workflow"] == nil {
+		return v
+	}
+	run, rest := maps.Clone(v), maps.Clone(result)
+	if w.standIn {
+		maps.DeleteFunc(rest, func(field string, _ any) bool { return slices.Contains(standInFields, field) })
+	}
+	for inside, beside := range movedFields {
+		if value, ok := rest[inside]; ok {
+			run[beside] = value
+			delete(rest, inside)
+		}
+	}
+	run["result"] = rest
+	return run
+}
+
 func added(tag any) bool {
 	text, ok := tag.(string)
-	return ok && slices.ContainsFunc(addedTags, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
+	return ok && hasPrefix(text, addedTags)
+}
+
+func hasPrefix(text string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
 // byStep sorts events and objects by their step, within a step in their order: which of two parallel steps comes first is left to chance.
@@ -186,12 +218,21 @@ func (w *writer) renamed(table map[string]string, name string) string {
 	return renamed(table, name)
 }
 
-// words maps the words of a value back, where it consists of words alone.
+// words maps the words of a value back, where it consists of words alone, or the parameters of a link.
 func (w *writer) words(value string) string {
-	if strings.ContainsAny(value, " ?") {
+	if path, query, ok := strings.Cut(value, "?"); ok && !strings.Contains(value, " ") { // a link
+		return path + "?" + strings.Join(w.queries(strings.Split(query, "&")), "&")
+	}
+	if strings.Contains(value, " ") {
 		return value
 	}
-	return word.ReplaceAllStringFunc(value, func(part string) string { return w.renamed(renamedWords, part) })
+	whole := !strings.ContainsAny(value, "/.")
+	return word.ReplaceAllStringFunc(value, func(part string) string {
+		if recorded, ok := renamedProblems[part]; ok && !whole && !w.foreign {
+			return recorded
+		}
+		return w.renamed(renamedWords, part)
+	})
 }
 
 func renamed(table map[string]string, name string) string {
