@@ -30,7 +30,7 @@ func (e *eavesdropper) RoundTrip(req *http.Request) (*http.Response, error) {
 	return e.next.RoundTrip(req)
 }
 
-func revokedOwnToken(_ *testing.T, f *fixture) {
+func ownTokenRevoked(_ *testing.T, f *fixture) {
 	e := &eavesdropper{next: v3.NewTransport(nil)}
 	f.config.Base = e
 	f.cloud = f.newCloud(f.config)
@@ -94,7 +94,7 @@ func withoutRole(_ *testing.T, f *fixture) {
 	f.wantsOperator(cloud.Ping(f.ctx))
 }
 
-func disabledServiceProject(_ *testing.T, f *fixture) {
+func ownProjectDisabled(_ *testing.T, f *fixture) {
 	cloud, own := f.service()
 	f.ok(cloud.Ping(f.ctx))
 	f.must(200, "PATCH", "/projects/"+own.ProjectID, f.admin, `{"project":{"enabled":false}}`)
@@ -108,7 +108,7 @@ func disabledServiceProject(_ *testing.T, f *fixture) {
 	f.wantsOperator(err)
 }
 
-func guarded(_ *testing.T, f *fixture) {
+func notOurs(_ *testing.T, f *fixture) {
 	user, _ := f.user()
 	foreign := f.must(201, "POST", "/projects", f.admin, fmt.Sprintf(
 		`{"project":{"name":"other-%s","domain_id":"default","tags":["tenantry-run-1"]}}`, random())).get("project", "id")

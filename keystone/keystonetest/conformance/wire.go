@@ -145,7 +145,7 @@ func Wire(t *testing.T, target Target) []string {
 		return fmt.Sprintf(`{"auth":{"identity":{"methods":["application_credential"],"application_credential":{"id":%q,"secret":%q}}%s}}`, id, secret, more)
 	}
 	id, text := secret.get("application_credential", "id"), secret.get("application_credential", "secret")
-	// Its exchange is not compared: see delegated in conformance.go.
+	// Its exchange is not compared: see tokenDelegated.
 	say("login by credential", r.do("POST", "/auth/tokens?nocatalog", "", credential(id, text, "")))
 	say("login by credential with a scope", r.do("POST", "/auth/tokens", "", credential(id, text, `,"scope":`+projectScope(project))))
 	say("login by credential with a wrong secret", r.do("POST", "/auth/tokens", "", credential(id, "wrong", "")))

@@ -1,0 +1,129 @@
+package conformance
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+func random() string { return strings.ToLower(rand.Text()[:12]) }
+
+// fixture is a cloud as the service uses it, and an administrator beside it.
+type fixture struct {
+	*testing.T
+	raw
+
+	ctx    context.Context //nolint:containedctx // of one test
+	cloud  *v3.Cloud
+	config v3.Config
+	admin  string // a token
+}
+
+func newFixture(t *testing.T, target Target) *fixture {
+	f := &fixture{T: t, raw: raw{t, target.URL}, ctx: t.Context()}
+	f.config = v3.Config{
+		URL: target.URL,
+		Credential: v3.Credential{
+			Username: "admin", UserDomainName: "Default", Password: target.Password, ProjectName: "admin", ProjectDomainID: "default",
+		},
+		MayWriteDomain: func(id string) bool { return id == "default" },
+	}
+	f.cloud = f.newCloud(f.config)
+	f.admin = f.must(201, "POST", "/auth/tokens", "", passwordLogin(adminUser, target.Password, adminScope)).token()
+	return f
+}
+
+func (f *fixture) newCloud(cfg v3.Config) *v3.Cloud {
+	f.Helper()
+	cloud, err := v3.New(cfg)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return cloud
+}
+
+// user makes a user, who goes when the test ends, and an unscoped token.
+func (f *fixture) user() (id, token string) {
+	f.Helper()
+	id = f.must(201, "POST", "/users", f.admin, fmt.Sprintf(`{"user":{"name":"u-%s","password":"pw"}}`, random())).get("user", "id")
+	f.Cleanup(func() { f.must(204, "DELETE", "/users/"+id, f.admin, "") })
+	return id, f.must(201, "POST", "/auth/tokens", "", passwordLogin(fmt.Sprintf(`"id":%q`, id), "pw", `"unscoped"`)).token()
+}
+
+// project makes a project of ours, which goes when the test ends.
+func (f *fixture) project(n keystone.NewProject) keystone.Project {
+	f.Helper()
+	p, made, err := f.cloud.EnsureProject(f.ctx, n)
+	if err != nil || !made {
+		f.Fatalf("EnsureProject: made %t, %v", made, err)
+	}
+	f.Cleanup(func() { f.do("DELETE", "/projects/"+p.ID, f.admin, "") })
+	return p
+}
+
+func newProject() keystone.NewProject {
+	return keystone.NewProject{
+		Name: "bs-customer-" + random(), DomainID: "default", Description: "for a test", Tags: []string{"tenantry"}, RunTag: "tenantry-run-1",
+	}
+}
+
+func (f *fixture) role(name string) string {
+	f.Helper()
+	roles, err := f.cloud.Roles(f.ctx, []string{name})
+	if err != nil {
+		f.Fatal(err)
+	}
+	return roles[0].ID
+}
+
+// wants compares an error's sentinel, if there is one, and wants it to be a refusal for good.
+func (f *fixture) wants(err, sentinel error) {
+	f.Helper()
+	var e *upstream.Error
+	if !errors.As(err, &e) || e.Class != upstream.Permanent || sentinel != nil && !errors.Is(err, sentinel) || e.MaybeDone {
+		f.Errorf("got %v (%+v), want %v, permanent, not done", err, e, sentinel)
+	}
+}
+
+func (f *fixture) wantsOperator(err error) {
+	f.Helper()
+	var e *upstream.Error
+	if !errors.As(err, &e) || e.Class != upstream.Unavailable || !e.OwnCredential || e.MaybeDone {
+		f.Errorf("got %v (%+v), want unavailable for the service's own credential", err, e)
+	}
+}
+
+func same[T any](f *fixture, what string, got, want T) {
+	f.Helper()
+	if !reflect.DeepEqual(got, want) {
+		f.Errorf("%s:\n got %+v\nwant %+v", what, got, want)
+	}
+}
+
+func (f *fixture) ok(err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+// credential makes an application credential of the user with this scoped token.
+func (f *fixture) credential(user, scoped string) (id, secret string) {
+	f.Helper()
+	path := "/users/" + user + "/application_credentials"
+	made := f.must(201, "POST", path, scoped, fmt.Sprintf(`{"application_credential":{"name":"a-%s"}}`, random()))
+	id = made.get("application_credential", "id")
+	f.Cleanup(func() { f.do("DELETE", path+"/"+id, scoped, "") }) // before its user: SQLite keeps a part of it otherwise
+	return id, made.get("application_credential", "secret")
+}
+
+// only drops what a removal found: the case is about its error.
+func only[T any](_ T, err error) error { return err }
