@@ -1,0 +1,75 @@
+package billingtest
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// losing cuts the next answer to a request with that method, after the server has given it.
+type losing struct {
+	http.RoundTripper
+	method atomic.Pointer[string]
+}
+
+// RoundTrip passes on, and cuts when it is its turn.
+func (l *losing) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.RoundTripper.RoundTrip(r)
+	if m := l.method.Load(); err == nil && m != nil && *m == r.Method && l.method.CompareAndSwap(m, nil) {
+		_ = resp.Body.Close()
+		return nil, errors.New("connection reset by test")
+	}
+	return resp, err
+}
+
+func writesAnswerLost(t *testing.T, target Target) {
+	s := newShop(t, target)
+	var cut *losing
+	s.Client = newClient(t, target, func(rt http.RoundTripper) http.RoundTripper {
+		cut = &losing{RoundTripper: rt}
+		return cut
+	})
+	// lost wants a first call that does not know, and a second that finds what the first did.
+	lost := func(method string, call func() error) {
+		t.Helper()
+		cut.method.Store(&method)
+		e, ok := errors.AsType[*upstream.Error](call())
+		if !ok || e.Class != upstream.Transient || !e.MaybeDone {
+			t.Errorf("%s: got %v; want an unknown outcome that may be done", method, e)
+		}
+		if err := call(); err != nil {
+			t.Errorf("%s again: %v", method, err)
+		}
+	}
+	update := http.MethodPatch
+	if strings.HasSuffix(target.URL, "/v1") {
+		update = http.MethodPut
+	}
+	ctx, merchant := t.Context(), s.merchant.ID
+	customer := s.newCustomer()
+	subscription := s.newSubscription(customer)
+	lost(http.MethodPost, func() error {
+		_, err := s.EnsureCustomer(ctx, customer)
+		return err
+	})
+	lost(http.MethodPost, func() error {
+		_, err := s.EnsureSubscription(ctx, merchant, subscription)
+		return err
+	})
+	lost(update, func() error {
+		_, err := s.SetResource(ctx, merchant, subscription.ID, "project")
+		return err
+	})
+	got, err := s.Subscriptions(ctx, merchant)
+	subscription.ResourceID = "project"
+	is(t, got, err, []billing.Subscription{subscription})
+	lost(http.MethodDelete, func() error { return only(s.RemoveSubscription(ctx, merchant, subscription.ID)) })
+	lost(http.MethodDelete, func() error { return only(s.RemoveCustomer(ctx, merchant, customer.ID, nil)) })
+	customers, err := s.Customers(ctx, merchant)
+	is(t, customers, err, []billing.Customer{})
+}

@@ -1,0 +1,102 @@
+package billingtest
+
+import (
+	"errors"
+	"net/http"
+	"reflect"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+func newClient(t *testing.T, target Target, wrap func(http.RoundTripper) http.RoundTripper) *billing.Client {
+	t.Helper()
+	c, err := billing.New(billing.Config{URL: target.URL, Connections: target.Connections, Wrap: wrap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// shop is a merchant with a plan of one product.
+type shop struct {
+	*billing.Client
+	merchant billing.Merchant
+	product  billing.Product
+	plan     billing.Plan
+}
+
+func newShop(t *testing.T, target Target) shop {
+	t.Helper()
+	s := shop{
+		Client:   newClient(t, target, nil),
+		merchant: billing.Merchant{ID: uuid.NewString(), Name: "Shop", Currency: "nok", Language: "nor"},
+		product:  billing.Product{ID: uuid.NewString(), Name: "vcpus", Title: "vCPU", Description: "Number of VCPUs"},
+		plan:     billing.Plan{ID: uuid.NewString(), Name: "Compute", Properties: map[string]any{"random": 1.0}},
+	}
+	_, err1 := s.CreateMerchant(t.Context(), s.merchant)
+	_, err2 := s.CreateProduct(t.Context(), s.merchant.ID, s.product)
+	_, err3 := s.CreatePlan(t.Context(), s.merchant.ID, s.plan)
+	// Twice: what is in the plan already is success.
+	err4 := s.AddPlanItem(t.Context(), s.merchant.ID, s.plan.ID, s.product.ID)
+	err5 := s.AddPlanItem(t.Context(), s.merchant.ID, s.plan.ID, s.product.ID)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		t.Fatal(err)
+	}
+	s.plan.Items = []billing.PlanItem{{
+		PlanID: s.plan.ID, ProductID: s.product.ID, Name: "vcpus", Title: "vCPU", Description: "Number of VCPUs", Pricing: []any{},
+	}}
+	return s
+}
+
+func (s shop) newCustomer() billing.Customer {
+	return billing.Customer{ID: uuid.NewString(), MerchantID: s.merchant.ID, Name: "Customer X", Currency: "nok", Language: "nor"}
+}
+
+func (s shop) customer(t *testing.T) billing.Customer {
+	t.Helper()
+	made, err := s.EnsureCustomer(t.Context(), s.newCustomer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func (s shop) newSubscription(customer billing.Customer) billing.Subscription {
+	return billing.Subscription{
+		ID: uuid.NewString(), PlanID: s.plan.ID, CustomerID: customer.ID, ResourceID: "pending:1", ResourceType: "tenant",
+		BillingDay: new(1),
+	}
+}
+
+func (s shop) subscription(t *testing.T, customer billing.Customer) billing.Subscription {
+	t.Helper()
+	made, err := s.EnsureSubscription(t.Context(), s.merchant.ID, s.newSubscription(customer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// is compares whole values.
+func is[T any](t *testing.T, got T, err error, want T) {
+	t.Helper()
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+}
+
+// refusedAs wants an error that matches and says that nothing was done for good.
+func refusedAs(t *testing.T, err, match error) {
+	t.Helper()
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok || e.Class != upstream.Permanent || e.MaybeDone || match != nil && !errors.Is(err, match) {
+		t.Errorf("got %v (%+v); want a permanent refusal of nothing done that matches %v", err, e, match)
+	}
+}
+
+// only drops what a removal found: the case is about its error.
+func only[T any](_ T, err error) error { return err }

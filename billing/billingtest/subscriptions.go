@@ -1,0 +1,125 @@
+package billingtest
+
+import (
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+)
+
+func ensureSubscriptionRepeated(t *testing.T, target Target) {
+	s := newShop(t, target)
+	want := s.newSubscription(s.customer(t))
+	for range 3 {
+		got, err := s.EnsureSubscription(t.Context(), s.merchant.ID, want)
+		is(t, got, err, want)
+	}
+	got, err := s.Subscription(t.Context(), s.merchant.ID, want.ID)
+	is(t, got, err, want)
+	all, err := s.Subscriptions(t.Context(), s.merchant.ID)
+	is(t, all, err, []billing.Subscription{want})
+}
+
+func ensureSubscriptionIDTaken(t *testing.T, target Target) {
+	s := newShop(t, target)
+	first := s.subscription(t, s.customer(t))
+	changed := first
+	changed.BillingDay = new(2)
+	for range 2 {
+		_, err := s.EnsureSubscription(t.Context(), s.merchant.ID, changed)
+		refusedAs(t, err, billing.ErrConflict)
+	}
+	got, err := s.Subscription(t.Context(), s.merchant.ID, first.ID)
+	is(t, got, err, first)
+}
+
+func ensureSubscriptionRefused(t *testing.T, target Target) {
+	s := newShop(t, target)
+	customer := s.customer(t)
+	for name, change := range map[string]func(*billing.Subscription){
+		"unknown plan":     func(s *billing.Subscription) { s.PlanID = uuid.NewString() },
+		"unknown customer": func(s *billing.Subscription) { s.CustomerID = uuid.NewString() },
+		"malformed plan":   func(s *billing.Subscription) { s.PlanID = "7" },
+		"malformed method": func(s *billing.Subscription) { s.PaymentMethodID = new("7") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			subscription := s.newSubscription(customer)
+			change(&subscription)
+			_, err := s.EnsureSubscription(t.Context(), s.merchant.ID, subscription)
+			refusedAs(t, err, nil)
+		})
+	}
+	all, err := s.Subscriptions(t.Context(), s.merchant.ID)
+	is(t, all, err, []billing.Subscription{})
+}
+
+func subscriptionOfAnother(t *testing.T, target Target) {
+	s, other := newShop(t, target), newShop(t, target)
+	want := s.subscription(t, s.customer(t))
+	_, err := s.Subscription(t.Context(), other.merchant.ID, want.ID)
+	refusedAs(t, err, billing.ErrNotFound)
+	if err := only(s.RemoveSubscription(t.Context(), other.merchant.ID, want.ID)); err != nil {
+		t.Errorf("removing another merchant's subscription: %v; want nothing to happen", err)
+	}
+	all, err := s.Subscriptions(t.Context(), s.merchant.ID)
+	is(t, all, err, []billing.Subscription{want})
+}
+
+func removeSubscriptionRepeated(t *testing.T, target Target) {
+	s := newShop(t, target)
+	made := s.subscription(t, s.customer(t))
+	for range 2 {
+		if err := only(s.RemoveSubscription(t.Context(), s.merchant.ID, made.ID)); err != nil {
+			t.Error(err)
+		}
+	}
+	all, err := s.Subscriptions(t.Context(), s.merchant.ID)
+	is(t, all, err, []billing.Subscription{})
+}
+
+func setResourceRepeated(t *testing.T, target Target) {
+	s := newShop(t, target)
+	want := s.subscription(t, s.customer(t))
+	want.ResourceID = "4f1c6a3e7d2b4b0c9e8f1a2b3c4d5e6f"
+	for range 2 {
+		got, err := s.SetResource(t.Context(), s.merchant.ID, want.ID, want.ResourceID)
+		is(t, got, err, want)
+	}
+	got, err := s.Subscription(t.Context(), s.merchant.ID, want.ID)
+	is(t, got, err, want)
+}
+
+func setResourceRefused(t *testing.T, target Target) {
+	s := newShop(t, target)
+	made := s.subscription(t, s.customer(t))
+	_, err := s.SetResource(t.Context(), s.merchant.ID, uuid.NewString(), "project")
+	refusedAs(t, err, billing.ErrNotFound)
+	_, err = s.SetResource(t.Context(), s.merchant.ID, made.ID, "")
+	refusedAs(t, err, billing.ErrInvalid)
+}
+
+func createUsageRepeated(t *testing.T, target Target) {
+	s := newShop(t, target)
+	subscription := s.subscription(t, s.customer(t))
+	want := billing.Usage{
+		ID: uuid.NewString(), SubscriptionID: subscription.ID, ProductID: s.product.ID, Measure: "vcpu",
+		Value: new(2.0), Price: new(0.05), Total: new(0.1),
+	}
+	got, err := s.CreateUsage(t.Context(), s.merchant.ID, want)
+	if target.NoUsage {
+		if err == nil {
+			t.Errorf("got %+v; v1 has no columns for it", got)
+		}
+		return
+	}
+	want.MerchantID = s.merchant.ID
+	is(t, got, err, want)
+	got, err = s.CreateUsage(t.Context(), s.merchant.ID, want)
+	is(t, got, err, want)
+	all, err := s.Usage(t.Context(), s.merchant.ID)
+	is(t, all, err, []billing.Usage{want})
+	if err := only(s.RemoveSubscription(t.Context(), s.merchant.ID, subscription.ID)); err != nil {
+		t.Errorf("removing a subscription with usage: %v", err)
+	}
+}
