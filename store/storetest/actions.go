@@ -15,7 +15,7 @@ func (f fixture) ask(t *testing.T, v saga.Action) {
 	}
 }
 
-func actions(t *testing.T, s fixture) {
+func addAction(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	action := saga.Action{RunID: n.Run.ID, Name: saga.Hold, Who: "op", Why: "nul \x00 and ü", At: epoch}
 	s.ask(t, action)
@@ -43,7 +43,7 @@ func actions(t *testing.T, s fixture) {
 	}
 }
 
-func fencedActions(t *testing.T, s fixture) {
+func commitFencedActions(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Hold, At: epoch})
 	before, err := s.Actions(t.Context(), n.Run.ID)
@@ -60,9 +60,9 @@ func fencedActions(t *testing.T, s fixture) {
 	}
 }
 
-// actionsInOrder shows that actions of one moment are kept apart, cleaned, and told oldest first, and that one for a run
+// actionsAtOnce shows that actions of one moment are kept apart, cleaned, and told oldest first, and that one for a run
 // that is worked on leaves its due time alone.
-func actionsInOrder(t *testing.T, s fixture) {
+func actionsAtOnce(t *testing.T, s fixture) {
 	later := epoch.Add(time.Minute)
 	n := s.create(t, func(r *saga.Run) { r.DueAt = &later })
 	other := s.create(t, nil)
@@ -82,8 +82,8 @@ func actionsInOrder(t *testing.T, s fixture) {
 	}
 }
 
-// missedAction shows that a run that went to rest as an action came in is taken up for it.
-func missedAction(t *testing.T, s fixture) {
+// commitMissedAction shows that a run that went to rest as an action came in is taken up for it.
+func commitMissedAction(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Retry})
 	rest := checkpoint(n)

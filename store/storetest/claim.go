@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-func behind(t *testing.T, s fixture) {
+func claimBehind(t *testing.T, s fixture) {
 	first := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	waiting := func(r *saga.Run) {
 		r.Subject, r.State, r.WaitsFor, r.HoldsSubject, r.Replica, r.DueAt = "m:c", saga.Waiting, first.Run.ID, false, "", nil
@@ -35,7 +35,7 @@ func behind(t *testing.T, s fixture) {
 	}
 }
 
-func onlyDue(t *testing.T, s fixture) {
+func claimNotDue(t *testing.T, s fixture) {
 	later := epoch.Add(time.Minute)
 	due := leased(idle)
 	for _, change := range []func(*saga.Run){
@@ -51,7 +51,7 @@ func onlyDue(t *testing.T, s fixture) {
 	}
 }
 
-func claimedOnce(t *testing.T, s fixture) {
+func claimAtOnce(t *testing.T, s fixture) {
 	s.join(t, "r2", epoch.Add(time.Hour))
 	for range 100 {
 		s.create(t, idle)
@@ -83,8 +83,8 @@ func claimedOnce(t *testing.T, s fixture) {
 	}
 }
 
-// oldestFirst shows who is taken where there is no room for all: by when runs were accepted, not by when they were due.
-func oldestFirst(t *testing.T, s fixture) {
+// claimOldest shows who is taken where there is no room for all: by when runs were accepted, not by when they were due.
+func claimOldest(t *testing.T, s fixture) {
 	dueAt := func(d time.Duration) string {
 		at := epoch.Add(d)
 		return s.create(t, func(r *saga.Run) { r.Replica, r.DueAt = "", &at }).Run.ID
@@ -100,8 +100,8 @@ func oldestFirst(t *testing.T, s fixture) {
 	}
 }
 
-// counted shows what a claim changes: the holder, epoch, version and take-overs, and nothing else.
-func counted(t *testing.T, s fixture) {
+// claimCounted shows what a claim changes: the holder, epoch, version and take-overs, and nothing else.
+func claimCounted(t *testing.T, s fixture) {
 	want := s.create(t, func(r *saga.Run) { r.Replica, r.Epoch, r.Version, r.TakeOvers = "", 3, 5, 2 }).Run
 	if _, err := s.Claim(t.Context(), saga.Claim{Replica: "r1", Now: epoch.Add(time.Second), Limit: 1}); err != nil {
 		t.Fatal(err)
@@ -112,8 +112,8 @@ func counted(t *testing.T, s fixture) {
 	}
 }
 
-// actionBehind shows that a run that waits for another is taken up for an action, but not its subject.
-func actionBehind(t *testing.T, s fixture) {
+// claimActionBehind shows that a run that waits for another is taken up for an action, but not its subject.
+func claimActionBehind(t *testing.T, s fixture) {
 	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	n := s.create(t, func(r *saga.Run) {
 		r.Subject, r.WaitsFor, r.HoldsSubject, r.Replica, r.DueAt = "m:c", holder.Run.ID, false, "", nil
@@ -127,8 +127,8 @@ func actionBehind(t *testing.T, s fixture) {
 	}
 }
 
-// youngHolder shows that a run waits for a younger one too where that holds the subject.
-func youngHolder(t *testing.T, s fixture) {
+// claimYoungHolder shows that a run waits for a younger one too where that holds the subject.
+func claimYoungHolder(t *testing.T, s fixture) {
 	old := leased(func(r *saga.Run) {
 		r.Subject, r.WaitsFor, r.HoldsSubject, r.Replica, r.DueAt = "m:c", newID(), false, "", nil
 	})
@@ -139,8 +139,8 @@ func youngHolder(t *testing.T, s fixture) {
 	}
 }
 
-// rechecks shows that an ended run that is due is taken up without its subject.
-func rechecks(t *testing.T, s fixture) {
+// claimEnded shows that an ended run that is due is taken up without its subject.
+func claimEnded(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.State, r.EndedAt, r.HoldsSubject, r.Replica = saga.Compensated, &epoch, false, "" })
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
 		t.Fatalf("claimed %v, want %s", got, n.Run.ID)
@@ -150,8 +150,8 @@ func rechecks(t *testing.T, s fixture) {
 	}
 }
 
-// strangers shows that only a replica that has joined can claim, and that it changes nothing otherwise.
-func strangers(t *testing.T, s fixture) {
+// claimNotJoined shows that only a replica that has joined can claim, and that it changes nothing otherwise.
+func claimNotJoined(t *testing.T, s fixture) {
 	n := s.create(t, idle)
 	if ids, err := s.Claim(t.Context(), saga.Claim{Replica: "r9", Now: epoch, Limit: 10}); err == nil {
 		t.Errorf("a replica that never joined claimed %v", ids)

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-func readBack(t *testing.T, s fixture) {
+func commitEveryField(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.Cloud, r.Fingerprint = "default", "f" })
 	if got, want := show(t, s.read(t, n.Run.ID)), show(t, n.Run); got != want {
 		t.Errorf("created:\n got %s\nwant %s", got, want)
@@ -67,7 +67,7 @@ func show(t *testing.T, r *saga.Run) string {
 	return string(encoded)
 }
 
-func fence(t *testing.T, s fixture) {
+func commitFenced(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	before := show(t, s.read(t, n.Run.ID))
 	for what, spoil := range map[string]func(*saga.Checkpoint){
@@ -93,7 +93,7 @@ func fence(t *testing.T, s fixture) {
 	}
 }
 
-func badRow(t *testing.T, s fixture) {
+func commitBadRow(t *testing.T, s fixture) {
 	bad, good := checkpoint(s.create(t, nil)), checkpoint(s.create(t, nil))
 	bad.Events[0].Seq = 1 // is taken
 	results := s.Commit(t.Context(), epoch, []saga.Checkpoint{bad, good})
@@ -108,8 +108,8 @@ func badRow(t *testing.T, s fixture) {
 	}
 }
 
-// copies shows that the caller and the store share nothing.
-func copies(t *testing.T, s fixture) {
+// commitCopies shows that the caller and the store share nothing.
+func commitCopies(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	cp := checkpoint(n)
 	cp.Run.Cause, cp.Steps[0].Error = &saga.Failure{Code: "x"}, &saga.Failure{Code: "x"}
@@ -133,7 +133,7 @@ func copies(t *testing.T, s fixture) {
 	}
 }
 
-func microseconds(t *testing.T, s fixture) {
+func createFineTimes(t *testing.T, s fixture) {
 	fine := epoch.Add(1500 * time.Nanosecond).In(time.FixedZone("", 3600))
 	n := s.create(t, func(r *saga.Run) { r.CreatedAt, r.DueAt, r.Worked = fine, &fine, 1500 })
 	run, want := s.read(t, n.Run.ID), epoch.Add(time.Microsecond)
@@ -142,8 +142,8 @@ func microseconds(t *testing.T, s fixture) {
 	}
 }
 
-// pinned shows that a checkpoint does not change what was pinned at acceptance.
-func pinned(t *testing.T, s fixture) {
+// commitPinned shows that a checkpoint does not change what was pinned at acceptance.
+func commitPinned(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	want := s.read(t, n.Run.ID)
 	cp := checkpoint(n)
@@ -160,8 +160,8 @@ func pinned(t *testing.T, s fixture) {
 	}
 }
 
-// objects shows that of two words about one object the last counts, and that later ones only tell its removal.
-func objects(t *testing.T, s fixture) {
+// commitObjectTwice shows that of two words about one object the last counts, and that later ones only tell its removal.
+func commitObjectTwice(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	cp := checkpoint(n)
 	first := saga.Object{Step: "a", Kind: "project", ID: "1", Name: "first", Origin: saga.Own}
@@ -180,8 +180,8 @@ func objects(t *testing.T, s fixture) {
 	}
 }
 
-// takenSubject shows that no checkpoint takes a subject that another run holds.
-func takenSubject(t *testing.T, s fixture) {
+// commitSubjectHeld shows that no checkpoint takes a subject that another run holds.
+func commitSubjectHeld(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	n := s.create(t, func(r *saga.Run) { r.Subject, r.HoldsSubject = "m:c", false })
 	cp := checkpoint(n)

@@ -21,7 +21,7 @@ func atOnce(t *testing.T, s fixture, n int, change func(*saga.Run)) []error {
 	return answers
 }
 
-func oneKey(t *testing.T, s fixture) {
+func createOneKey(t *testing.T, s fixture) {
 	made := 0
 	for _, err := range atOnce(t, s, 200, func(r *saga.Run) { r.Key = "the same" }) {
 		if err == nil {
@@ -36,7 +36,7 @@ func oneKey(t *testing.T, s fixture) {
 	}
 }
 
-func oneHolder(t *testing.T, s fixture) {
+func createOneSubject(t *testing.T, s fixture) {
 	made := 0
 	for _, err := range atOnce(t, s, 50, func(r *saga.Run) { r.Subject = "m:c" }) {
 		if err == nil {
@@ -50,7 +50,7 @@ func oneHolder(t *testing.T, s fixture) {
 	}
 }
 
-func retries(t *testing.T, s fixture) {
+func createRetry(t *testing.T, s fixture) {
 	old := s.create(t, nil)
 	retry := func(r *saga.Run) { r.RetryOf, r.Key = old.Run.ID, old.Run.Key }
 	first := s.create(t, retry)
@@ -70,7 +70,7 @@ func retries(t *testing.T, s fixture) {
 	}
 }
 
-func tokens(t *testing.T, s fixture) {
+func tokenDropped(t *testing.T, s fixture) {
 	n := leased(nil)
 	n.Token, n.TokenExpiresAt = "gAAAA-canary", epoch.Add(time.Hour)
 	s.insert(t, n)
@@ -84,6 +84,9 @@ func tokens(t *testing.T, s fixture) {
 	if _, err := s.Token(t.Context(), n.Run.ID); !errors.Is(err, saga.ErrNoToken) {
 		t.Errorf("after its use: %v, want ErrNoToken", err)
 	}
+}
+
+func deleteExpiredTokens(t *testing.T, s fixture) {
 	other := leased(nil)
 	other.Token, other.TokenExpiresAt = "x", epoch.Add(time.Hour)
 	s.insert(t, other)
@@ -101,8 +104,8 @@ func tokens(t *testing.T, s fixture) {
 	}
 }
 
-// allOrNothing shows that nothing is left of a run that was refused.
-func allOrNothing(t *testing.T, s fixture) {
+// createSubjectBusy shows that nothing is left of a run that was refused.
+func createSubjectBusy(t *testing.T, s fixture) {
 	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	young := s.create(t, func(r *saga.Run) { r.Subject, r.HoldsSubject, r.WaitsFor = "m:c", false, holder.Run.ID })
 	n := leased(func(r *saga.Run) { r.Subject = "m:c" })
@@ -122,8 +125,8 @@ func allOrNothing(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // its key is still free
 }
 
-// keyless shows that no key, and the same key of another merchant, stand in nobody's way.
-func keyless(t *testing.T, s fixture) {
+// createKeyless shows that no key, and the same key of another merchant, stand in nobody's way.
+func createKeyless(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Key = "" })
 	s.create(t, func(r *saga.Run) { r.Key = "" })
 	ours := s.create(t, func(r *saga.Run) { r.Key = "k" })

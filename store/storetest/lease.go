@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-func endedLease(t *testing.T, s fixture) {
+func renewEnded(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	late := epoch.Add(2 * time.Hour) // r1's lease ended an hour ago
 	if _, err := s.Renew(t.Context(), "r1", late, late.Add(time.Hour)); !errors.Is(err, saga.ErrLeaseLost) {
@@ -34,7 +34,7 @@ func endedLease(t *testing.T, s fixture) {
 	}
 }
 
-func handingBack(t *testing.T, s fixture) {
+func handBackAndLeave(t *testing.T, s fixture) {
 	working, stray := s.create(t, nil), s.create(t, nil)
 	later := epoch.Add(time.Minute)
 	if err := s.HandBack(t.Context(), "r1", later, later, []string{working.Run.ID}); err != nil {
@@ -51,8 +51,8 @@ func handingBack(t *testing.T, s fixture) {
 	}
 }
 
-// strays shows that only what was last written before the given time is handed back, and only by its holder.
-func strays(t *testing.T, s fixture) {
+// handBackStray shows that only what was last written before the given time is handed back, and only by its holder.
+func handBackStray(t *testing.T, s fixture) {
 	s.join(t, "r2", epoch.Add(time.Hour))
 	stray := s.create(t, nil)
 	fresh := s.create(t, func(r *saga.Run) { r.UpdatedAt = epoch.Add(time.Second) })
@@ -73,9 +73,9 @@ func strays(t *testing.T, s fixture) {
 	}
 }
 
-// freed shows that the runs of a dead replica lose it and nothing else, and that the dead one's own late beat does not
+// renewOtherDead shows that the runs of a dead replica lose it and nothing else, and that the dead one's own late beat does not
 // bring it back.
-func freed(t *testing.T, s fixture) {
+func renewOtherDead(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	end := epoch.Add(time.Hour)
 	s.join(t, "r2", end.Add(time.Hour))
@@ -104,7 +104,7 @@ func freed(t *testing.T, s fixture) {
 	}
 }
 
-func joinedTwice(t *testing.T, s fixture) {
+func joinRepeated(t *testing.T, s fixture) {
 	if _, err := s.Join(t.Context(), "r1", epoch.Add(2*time.Hour)); err == nil {
 		t.Error("r1 joined twice")
 	}

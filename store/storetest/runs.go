@@ -13,7 +13,7 @@ import (
 // customer asks for the runs that made or used a customer.
 func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
-func filters(t *testing.T, s fixture) {
+func runsFiltered(t *testing.T, s fixture) {
 	a, b := s.create(t, nil), s.create(t, func(r *saga.Run) {
 		r.Merchant, r.User, r.Workflow, r.CreatedAt = "m2", "u2", "w2", epoch.Add(time.Hour)
 	})
@@ -89,8 +89,8 @@ func filters(t *testing.T, s fixture) {
 	}
 }
 
-// apart shows that a run is found by when it was created where its id, by another clock, is of the day before.
-func apart(t *testing.T, s fixture) {
+// runsOlderID shows that a run is found by when it was created where its id, by another clock, is of the day before.
+func runsOlderID(t *testing.T, s fixture) {
 	id := epoch.Add(-20 * time.Hour).UnixMilli()
 	n := leased(func(r *saga.Run) { r.ID = fmt.Sprintf("%08x-%04x-7fff-bfff-ffffffffffff", id>>16, id&0xffff) })
 	n.Events[0].RunID = n.Run.ID
@@ -103,7 +103,7 @@ func apart(t *testing.T, s fixture) {
 	}
 }
 
-func pages(t *testing.T, s fixture) {
+func runsInPages(t *testing.T, s fixture) {
 	var ids []string
 	for range 3 {
 		ids = append(ids, s.create(t, nil).Run.ID)
@@ -122,7 +122,7 @@ func pages(t *testing.T, s fixture) {
 	}
 }
 
-func unknown(t *testing.T, s fixture) {
+func readsOfNoRun(t *testing.T, s fixture) {
 	_, ofRun := s.Run(t.Context(), newID())
 	_, _, ofTip := s.Tip(t.Context(), newID())
 	_, ofKey := s.RunOfKey(t.Context(), "m", "")

@@ -18,7 +18,7 @@ func (f fixture) dueFor(t *testing.T, merchants ...string) (ids []string) {
 	return ids
 }
 
-func turns(t *testing.T, s fixture) {
+func claimTurns(t *testing.T, s fixture) {
 	ids := s.dueFor(t, "bulk", "bulk", "bulk", "bulk", "one", "other", "one")
 	for _, want := range [][]string{{ids[0]}, {ids[4], ids[5]}, {ids[1], ids[6]}, {ids[2], ids[3]}} {
 		if got := s.claim(t, len(want)); !slices.Equal(got, want) {
@@ -27,7 +27,7 @@ func turns(t *testing.T, s fixture) {
 	}
 }
 
-func underWay(t *testing.T, s fixture) {
+func claimUnderWay(t *testing.T, s fixture) {
 	for range 3 {
 		s.create(t, func(r *saga.Run) { r.Merchant = "bulk" })
 	}
@@ -39,8 +39,8 @@ func underWay(t *testing.T, s fixture) {
 	}
 }
 
-// wokenFirst has more actions wait for runs that are worked on than a claim takes: those are not in its way.
-func wokenFirst(t *testing.T, s fixture) {
+// claimWoken has more actions wait for runs that are worked on than a claim takes: those are not in its way.
+func claimWoken(t *testing.T, s fixture) {
 	for range 10 {
 		s.ask(t, saga.Action{RunID: s.create(t, nil).Run.ID, Name: saga.Hold})
 	}
@@ -53,7 +53,7 @@ func wokenFirst(t *testing.T, s fixture) {
 	}
 }
 
-func leftAlone(t *testing.T, s fixture) {
+func claimUpstreamDown(t *testing.T, s fixture) {
 	waiting := func(upstream string) string {
 		n := s.create(t, nil)
 		cp := checkpoint(n)
@@ -77,7 +77,7 @@ func leftAlone(t *testing.T, s fixture) {
 	}
 }
 
-func counts(t *testing.T, s fixture) {
+func countsOfRuns(t *testing.T, s fixture) {
 	s.dueFor(t, "m", "m", "other")
 	s.create(t, nil) // m's, and worked on
 	later := epoch.Add(time.Minute)

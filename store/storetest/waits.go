@@ -7,8 +7,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// nextInLine shows that a run is told to wait for the youngest live run before it, also when the one that it came behind has ended.
-func nextInLine(t *testing.T, s fixture) {
+// runAfterPredecessor shows that a run is told to wait for the youngest live run before it, also when the one that it came behind has ended.
+func runAfterPredecessor(t *testing.T, s fixture) {
 	queued := func(before string) saga.NewRun {
 		return s.create(t, func(r *saga.Run) {
 			r.Subject, r.State, r.HoldsSubject = "m:c", saga.Waiting, false
