@@ -50,14 +50,14 @@ lint: ## run the linters, the import rules among them
 vuln: ## look for known vulnerabilities in called code, with govulncheck; .ci/vuln-exceptions lists what is accepted
 	.ci/vuln
 
-generate: ## write the generated code (*.gen.go) anew
+generate: ## write the generated code (*.gen.go) and docs/configuration.md anew
 	go generate ./...
 
-GENERATED := git ls-files --cached --others --exclude-standard '*.gen.go' | sort | xargs -r sha256sum
+GENERATED := git ls-files --cached --others --exclude-standard '*.gen.go' docs/configuration.md | sort | xargs -r sha256sum
 
-check-generated: ## fail when the generated code is not what `make generate` writes
+check-generated: ## fail when generated code or docs/configuration.md is not what `make generate` writes
 	@before=$$($(GENERATED)) && $(MAKE) --no-print-directory generate && [ "$$before" = "$$($(GENERATED))" ] || \
-		{ echo 'generated code is stale: commit what `make generate` writes' >&2; exit 1; }
+		{ echo 'generated files are stale: commit what `make generate` writes' >&2; exit 1; }
 
 bench: build ## measure what a subscribe costs beside its bare calls; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench

@@ -74,27 +74,54 @@ func loadConfig(path string, environ []string) (Config, error) {
 	return c, nil
 }
 
+// relation is a rule that values of settings keep together.
+type relation struct {
+	key     string // of the setting that is at fault
+	rule    string // for people, in the table of settings; a phrase
+	broken  bool
+	wrong   string // what is wrong if it is
+	example string
+}
+
+// relations lists them all.
+func (c *Config) relations() []relation {
+	all := []relation{
+		{
+			"tls_key", "set together with `tls_cert`", (c.TLSCert == "") != (c.TLSKey == ""),
+			"tls_cert and tls_key need one another", "/etc/tenantry/tls.key",
+		},
+		{
+			"database_url", "needed where there is no home directory", c.DatabaseURL == "",
+			"there is no home directory to keep a database in", databaseExample,
+		},
+		{
+			"secret_key", "needed with PostgreSQL, the same for all replicas", c.SecretKey == nil && !c.onSQLite() && c.DatabaseURL != "",
+			"replicas on PostgreSQL must share one", secretExample,
+		},
+		{
+			"give_up_after", "at least `deadline`", c.GiveUpAfter < c.Deadline,
+			fmt.Sprintf("%v is less than the deadline of %v", c.GiveUpAfter, c.Deadline), "24h",
+		},
+	}
+	isAdmin := func(role string) bool { return strings.EqualFold(role, "admin") }
+	for _, r := range []struct {
+		key   string
+		roles []string
+	}{{"customer_roles", c.CustomerRoles}, {"subscription_roles", c.SubscriptionRoles}} {
+		all = append(all, relation{
+			r.key, "not `admin` without `allow_cloud_admin_role`", slices.ContainsFunc(r.roles, isAdmin) && !c.AllowCloudAdminRole,
+			"role admin opens the whole cloud to every customer (allow_cloud_admin_role: true takes it all the same)", "member,bs-admin",
+		})
+	}
+	return all
+}
+
 // check returns what is wrong between settings that are right each for itself.
 func (c *Config) check() []error {
 	var faults []error
-	if (c.TLSCert == "") != (c.TLSKey == "") {
-		faults = append(faults, fault("tls_key", "", "tls_cert and tls_key need one another", "/etc/tenantry/tls.key"))
-	}
-	if c.DatabaseURL == "" {
-		faults = append(faults, fault("database_url", "", "there is no home directory to keep a database in", databaseExample))
-	}
-	if c.SecretKey == nil && !c.onSQLite() && c.DatabaseURL != "" {
-		faults = append(faults, fault("secret_key", "", "replicas on PostgreSQL must share one", secretExample))
-	}
-	if c.GiveUpAfter < c.Deadline {
-		faults = append(faults, fault("give_up_after", "",
-			fmt.Sprintf("%v is less than the deadline of %v", c.GiveUpAfter, c.Deadline), "24h"))
-	}
-	for key, roles := range map[string][]string{"customer_roles": c.CustomerRoles, "subscription_roles": c.SubscriptionRoles} {
-		isAdmin := func(role string) bool { return strings.EqualFold(role, "admin") }
-		if slices.ContainsFunc(roles, isAdmin) && !c.AllowCloudAdminRole {
-			faults = append(faults, fault(key, "", "role admin opens the whole cloud to every customer"+
-				" (allow_cloud_admin_role: true takes it all the same)", "member,bs-admin"))
+	for _, r := range c.relations() {
+		if r.broken {
+			faults = append(faults, fault(r.key, "", r.wrong, r.example))
 		}
 	}
 	slices.SortFunc(faults, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })

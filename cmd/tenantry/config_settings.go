@@ -1,16 +1,6 @@
 package main
 
-import (
-	"encoding/base64"
-	"errors"
-	"fmt"
-	"net"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
-)
+import "time"
 
 const (
 	databaseExample = "postgres://tenantry@db.example.org/tenantry"
@@ -19,48 +9,117 @@ const (
 
 // setting is one key of the file; TENANTRY_ and the key in capitals is its variable.
 type setting struct {
-	key      string
-	fallback string // what holds when nothing is given; "": the field's zero value
-	example  string
-	read     func(text string) error // into the Config that the setting was made for; its error repeats no secret
-	show     func() any              // what holds, fit to be seen
+	about
+	unit, values string                  // of its rule
+	read         func(text string) error // into the Config that the setting was made for; its error repeats no secret
+	show         func() any              // what holds, fit to be seen
 }
 
-// settings lists them all, in the order in which they are shown.
+// about is what a setting's user is told of it.
+type about struct {
+	key       string
+	fallback  string // what holds when nothing is given; "": the field's zero value
+	otherwise string // what that means, where fallback is ""
+	example   string
+	meaning   string
+}
+
+// settings lists them all, in the order in which they are shown. docs/configuration.md is made from it.
 func (c *Config) settings() []setting {
 	return []setting{
-		of("listen", &c.Listen, address, "127.0.0.1:9292", "0.0.0.0:9292"),
-		of("tls_cert", &c.TLSCert, text, "", "/etc/tenantry/tls.crt"),
-		of("tls_key", &c.TLSKey, text, "", "/etc/tenantry/tls.key"),
-		masked(of("database_url", &c.DatabaseURL, database, "", databaseExample),
-			func() string { return maskURL(c.DatabaseURL) }),
-		masked(of("secret_key", &c.SecretKey, key, "", secretExample),
-			func() string { return mask(c.SecretKey != nil) }),
-		of("keystone_connections", &c.KeystoneConnections, positive, "16", "16"),
-		of("billing_url", &c.BillingURL, billingURL, "", "http://billing.example.org:9091/v2"),
-		of("billing_listen", &c.BillingListen, address, "127.0.0.1:9091", "127.0.0.1:9091"),
-		of("billing_connections", &c.BillingConnections, positive, "", "1"),
-		of("customer_roles", &c.CustomerRoles, roles, "member,bs-admin", "member,bs-admin"),
-		of("subscription_roles", &c.SubscriptionRoles, roles, "member", "member"),
-		of("domain", &c.Domain, text, "default", "customers"),
-		of("admin_role", &c.AdminRole, text, "admin", "admin"),
-		of("allow_cloud_admin_role", &c.AllowCloudAdminRole, boolean, "false", "true"),
-		of("lease", &c.Lease, atLeastASecond, "10s", "10s"),
-		of("late_window", &c.LateWindow, atLeastASecond, "90s", "90s"),
-		of("deadline", &c.Deadline, atLeastASecond, "15m", "15m"),
-		of("give_up_after", &c.GiveUpAfter, atLeastASecond, "24h", "24h"),
-		of("max_live_runs", &c.MaxLiveRuns, positive, "1000", "1000"),
-		of("log_level", &c.LogLevel, oneOf("debug", "info", "warn", "error"), "info", "debug"),
-		of("log_format", &c.LogFormat, oneOf("json", "console"), "json", "console"),
+		of(&c.Listen, address, about{
+			key: "listen", fallback: "127.0.0.1:9292", example: "0.0.0.0:9292",
+			meaning: "Address that the API listens on.",
+		}),
+		of(&c.TLSCert, file, about{
+			key: "tls_cert", otherwise: "plain HTTP", example: "/etc/tenantry/tls.crt",
+			meaning: "PEM file with the API's certificate chain. Without it, API keys are accepted from the same host only.",
+		}),
+		of(&c.TLSKey, file, about{
+			key: "tls_key", otherwise: "plain HTTP", example: "/etc/tenantry/tls.key",
+			meaning: "PEM file with the certificate's key.",
+		}),
+		masked(of(&c.DatabaseURL, database, about{
+			key: "database_url", otherwise: "`tenantry/tenantry.db` in `$XDG_DATA_HOME` or `~/.local/share`", example: databaseExample,
+			meaning: "PostgreSQL database, which several replicas may share, or SQLite file.",
+		}), func() string { return maskURL(c.DatabaseURL) }),
+		masked(of(&c.SecretKey, key, about{
+			key: "secret_key", otherwise: "with SQLite, a new key in the database's file with `.key` appended", example: secretExample,
+			meaning: "Seals users' tokens while their runs need them. It cannot be changed later.",
+		}), func() string { return mask(c.SecretKey != nil) }),
+		of(&c.KeystoneConnections, positive, about{
+			key: "keystone_connections", fallback: "16", example: "16",
+			meaning: "Maximum of requests in flight to each cloud's Keystone, per replica.",
+		}),
+		of(&c.BillingURL, billingURL, about{
+			key: "billing_url", otherwise: "the embedded BillingStack", example: "http://billing.example.org:9091/v2",
+			meaning: "BillingStack's address with its version.",
+		}),
+		of(&c.BillingListen, address, about{
+			key: "billing_listen", fallback: "127.0.0.1:9091", example: "127.0.0.1:9091",
+			meaning: "Address that the embedded BillingStack listens on. It does not authenticate its callers.",
+		}),
+		of(&c.BillingConnections, positive, about{
+			key: "billing_connections", otherwise: "1 with `billing_url`, 64 for the embedded BillingStack", example: "1",
+			meaning: "Maximum of requests in flight to BillingStack, per replica.",
+		}),
+		of(&c.CustomerRoles, roles, about{
+			key: "customer_roles", fallback: "member,bs-admin", example: "member,bs-admin",
+			meaning: "Roles that users get on the customer tenant. A merchant may have others.",
+		}),
+		of(&c.SubscriptionRoles, roles, about{
+			key: "subscription_roles", fallback: "member", example: "member",
+			meaning: "Roles that users get on the subscription tenant. A merchant may have others.",
+		}),
+		of(&c.Domain, text, about{
+			key: "domain", fallback: "default", example: "customers",
+			meaning: "Domain of users and tenants, by name or id. A merchant may have another.",
+		}),
+		of(&c.AdminRole, text, about{
+			key: "admin_role", fallback: "admin", example: "admin",
+			meaning: "Keystone role that makes its bearer an operator.",
+		}),
+		of(&c.AllowCloudAdminRole, boolean, about{
+			key: "allow_cloud_admin_role", fallback: "false", example: "true",
+			meaning: "Accepts `admin`, and roles that imply it, as roles of users.",
+		}),
+		of(&c.Lease, duration, about{
+			key: "lease", fallback: "10s", example: "10s",
+			meaning: "Time after which another replica takes over the runs of one that ended.",
+		}),
+		of(&c.LateWindow, duration, about{
+			key: "late_window", fallback: "90s", example: "90s",
+			meaning: "Time for which a request without an answer may still take effect. It should exceed the time-outs of all proxies on the way.",
+		}),
+		of(&c.Deadline, duration, about{
+			key: "deadline", fallback: "15m", example: "15m",
+			meaning: "Time that a run may work before it is compensated. Waiting for an upstream that is down does not count.",
+		}),
+		of(&c.GiveUpAfter, duration, about{
+			key: "give_up_after", fallback: "24h", example: "24h",
+			meaning: "Time after which a run that has not finished is compensated, outages included.",
+		}),
+		of(&c.MaxLiveRuns, positive, about{
+			key: "max_live_runs", fallback: "1000", example: "1000",
+			meaning: "Maximum of runs in progress of a merchant without a limit of its own. Further orders are answered 429.",
+		}),
+		of(&c.LogLevel, oneOf("debug", "info", "warn", "error"), about{
+			key: "log_level", fallback: "info", example: "debug",
+			meaning: "Lowest level that is logged.",
+		}),
+		of(&c.LogFormat, oneOf("json", "console"), about{
+			key: "log_format", fallback: "json", example: "console",
+			meaning: "Format of the log, which goes to standard error.",
+		}),
 	}
 }
 
-// of makes the setting that fills field with what parse finds in the text.
-func of[T any](key string, field *T, parse func(string) (T, error), fallback, example string) setting {
+// of makes the setting that fills field by the rule.
+func of[T any](field *T, r rule[T], a about) setting {
 	return setting{
-		key: key, fallback: fallback, example: example,
+		about: a, unit: r.unit, values: r.values,
 		read: func(text string) (err error) {
-			*field, err = parse(text)
+			*field, err = r.parse(text)
 			return err
 		},
 		show: func() any {
@@ -78,109 +137,4 @@ func of[T any](key string, field *T, parse func(string) (T, error), fallback, ex
 func masked(s setting, show func() string) setting {
 	s.show = func() any { return show() }
 	return s
-}
-
-func text(s string) (string, error) {
-	if strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' }) {
-		return "", fmt.Errorf("%q has blanks around it or control characters", s)
-	}
-	return s, nil
-}
-
-func address(s string) (string, error) {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return "", fmt.Errorf("%q is not host:port", s)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", fmt.Errorf("%q is not a port", port)
-	}
-	return net.JoinHostPort(host, port), nil
-}
-
-func database(s string) (string, error) {
-	if path, isFile := strings.CutPrefix(s, "sqlite:"); isFile {
-		if path == "" || strings.ContainsAny(path, "?#%") || strings.HasPrefix(path, ":memory:") {
-			return "", errors.New("sqlite: wants the path of a file, without options")
-		}
-		return s, nil
-	}
-	u, err := url.Parse(s)
-	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		return "", errors.New("it is neither postgres://... nor sqlite:PATH") // the text may hold a password
-	}
-	return s, nil
-}
-
-func key(s string) ([]byte, error) {
-	decoded, err := base64.StdEncoding.DecodeString(s)
-	if err != nil || len(decoded) != 32 {
-		return nil, errors.New("it is not 32 bytes in base64")
-	}
-	return decoded, nil
-}
-
-func billingURL(s string) (string, error) {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		return "", errors.New("it is not an http:// or https:// URL")
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return "", errors.New("it must be scheme, host and path alone")
-	}
-	s = strings.TrimRight(s, "/")
-	if !strings.HasSuffix(s, "/v1") && !strings.HasSuffix(s, "/v2") {
-		return "", fmt.Errorf("%q does not end in BillingStack's version, /v1 or /v2", s)
-	}
-	return s, nil
-}
-
-// roles reads a comma list.
-func roles(s string) ([]string, error) {
-	names := strings.Split(s, ",")
-	for i, name := range names {
-		names[i] = strings.TrimSpace(name)
-		if names[i] == "" {
-			return nil, fmt.Errorf("%q has an empty name", s)
-		}
-		if slices.Contains(names[:i], names[i]) {
-			return nil, fmt.Errorf("role %q stands there twice", names[i])
-		}
-	}
-	return names, nil
-}
-
-func positive(s string) (int, error) {
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%q is not a number above 0", s)
-	}
-	return n, nil
-}
-
-func boolean(s string) (bool, error) {
-	if s != "true" && s != "false" {
-		return false, fmt.Errorf("%q is neither true nor false", s)
-	}
-	return s == "true", nil
-}
-
-func atLeastASecond(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration", s)
-	}
-	if d < time.Second {
-		return 0, fmt.Errorf("%v is less than %v", d, time.Second)
-	}
-	return d, nil
-}
-
-func oneOf(words ...string) func(string) (string, error) {
-	return func(s string) (string, error) {
-		if !slices.Contains(words, s) {
-			return "", fmt.Errorf("%q is none of %s", s, strings.Join(words, ", "))
-		}
-		return s, nil
-	}
 }

@@ -52,7 +52,7 @@ func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Mercha
 		m.Cloud = cmp.Or(f.cloud, merchants.DefaultCloud)
 	}
 	if given("domain") {
-		if _, err := text(f.domain); err != nil {
+		if _, err := text.parse(f.domain); err != nil {
 			return usage("--domain: %w", err)
 		}
 		m.Domain = f.domain
@@ -94,7 +94,7 @@ func allowedRoles(c Config, list string) ([]string, error) {
 	if list == "" {
 		return nil, nil
 	}
-	names, err := roles(list)
+	names, err := roles.parse(list)
 	if err != nil {
 		return nil, err
 	}

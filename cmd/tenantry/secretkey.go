@@ -28,7 +28,7 @@ func withSecretKey(c Config) (Config, error) {
 	if err != nil {
 		return c, usage("reading the secret key: %w", err)
 	}
-	if c.SecretKey, err = key(strings.TrimSpace(string(content))); err != nil {
+	if c.SecretKey, err = key.parse(strings.TrimSpace(string(content))); err != nil {
 		return c, usage("reading the secret key %s: %w", path, err)
 	}
 	return c, nil

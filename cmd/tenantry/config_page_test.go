@@ -1,0 +1,88 @@
+package main
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+//go:generate go test -count=1 -run ^TestTheConfigurationPageIsCurrent$ . -write-page
+
+const configurationPage = "../../docs/configuration.md"
+
+var writePage = flag.Bool("write-page", false, "write docs/configuration.md instead of comparing it")
+
+const pageHead = `# Configuration
+
+<!-- make generate writes this page from cmd/tenantry/config_settings.go. -->
+
+The commands that run on a server (` + "`serve`, `migrate`, `merchant`" + `) read these settings. Each is an environment variable, or a key of the YAML file
+that ` + "`TENANTRY_CONFIG`" + ` names. The variable wins over the file, and an empty value counts as not set. All wrong values and unknown names are
+reported together. ` + "`tenantry serve --print-config`" + ` prints the values in force, with secrets masked, as a file that can be read again.
+
+A duration is a number with a unit, such as ` + "`90s`, `15m` or `1h30m`" + `. A list is separated by commas, or a YAML list in the file.
+
+`
+
+const pageTail = `
+Keystone and the service's credential are not among these settings. They are configured as for every OpenStack client: by ` + "`OS_*`" + `
+variables, or by ` + "`OS_CLOUD`" + ` and ` + "`clouds.yaml`" + `. The Go runtime reads ` + "`GOGC` and `GOMEMLIMIT`" + `.
+
+## The client commands
+
+` + "`tenantry subscribe` and `tenantry runs`" + ` talk to a server and read these environment variables:
+
+| variable | default | meaning |
+| --- | --- | --- |
+| ` + "`TENANTRY_URL`" + ` | ` + "`http://127.0.0.1:9292`" + ` | Address of the server. |
+| ` + "`TENANTRY_API_KEY`, `TENANTRY_API_SECRET`" + ` | | A portal's API key. It is sent over https only, or to the same host. |
+| ` + "`TENANTRY_USER_TOKEN`" + ` | first line of standard input | The unscoped Keystone token of the user to subscribe. |
+| ` + "`OS_TOKEN`" + ` | a login by ` + "`OS_*`" + ` | An operator's Keystone token. |
+`
+
+// page is docs/configuration.md.
+func page() string {
+	var c Config
+	related := map[string][]string{}
+	for _, r := range c.relations() {
+		related[r.key] = append(related[r.key], r.rule)
+	}
+	var b strings.Builder
+	b.WriteString(pageHead)
+	b.WriteString("| variable, key | unit | default | range | meaning |\n| --- | --- | --- | --- | --- |\n")
+	for _, s := range c.settings() {
+		fallback := s.otherwise
+		if s.fallback != "" {
+			fallback = "`" + s.fallback + "`"
+		}
+		values := strings.Join(append([]string{s.values}, related[s.key]...), "; ")
+		fmt.Fprintf(&b, "| `%s`<br>`%s` | %s | %s | %s | %s |\n", variable(s.key), s.key, s.unit, fallback, values, s.meaning)
+	}
+	b.WriteString(pageTail)
+	return b.String()
+}
+
+func TestTheConfigurationPageIsCurrent(t *testing.T) {
+	if *writePage {
+		if err := os.WriteFile(configurationPage, []byte(page()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(configurationPage)
+	if err != nil || string(got) != page() {
+		t.Errorf("docs/configuration.md is stale, run make generate: %v", err)
+	}
+}
+
+func TestEverySettingIsDocumented(t *testing.T) {
+	var c Config
+	for _, s := range c.settings() {
+		if s.unit == "" || s.values == "" || s.meaning == "" || s.example == "" || cmp.Or(s.fallback, s.otherwise) == "" {
+			t.Errorf("%s lacks something of %+v, unit %q, range %q", s.key, s.about, s.unit, s.values)
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// rule says which texts are values of a setting: to the program by parse, whose error repeats no secret, and to people.
+type rule[T any] struct {
+	unit   string // "duration"
+	values string // "1s or more"
+	parse  func(text string) (T, error)
+}
+
+var text = rule[string]{"text", "no blanks around it, no control characters", func(s string) (string, error) {
+	if strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' }) {
+		return "", fmt.Errorf("%q has blanks around it or control characters", s)
+	}
+	return s, nil
+}}
+
+var file = rule[string]{"path", text.values, text.parse}
+
+var address = rule[string]{"host:port", "ports 0 to 65535, where 0 is any free one", func(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", fmt.Errorf("%q is not host:port", s)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", fmt.Errorf("%q is not a port", port)
+	}
+	return net.JoinHostPort(host, port), nil
+}}
+
+var database = rule[string]{"URL", "`postgres://...` or `sqlite:PATH`", func(s string) (string, error) {
+	if path, isFile := strings.CutPrefix(s, "sqlite:"); isFile {
+		if path == "" || strings.ContainsAny(path, "?#%") || strings.HasPrefix(path, ":memory:") {
+			return "", errors.New("sqlite: wants the path of a file, without options")
+		}
+		return s, nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		return "", errors.New("it is neither postgres://... nor sqlite:PATH") // the text may hold a password
+	}
+	return s, nil
+}}
+
+var key = rule[[]byte]{"base64", "32 bytes", func(s string) ([]byte, error) {
+	decoded, err := base64.StdEncoding.DecodeString(s)
+	if err != nil || len(decoded) != 32 {
+		return nil, errors.New("it is not 32 bytes in base64")
+	}
+	return decoded, nil
+}}
+
+var billingURL = rule[string]{"URL", "`http` or `https`, ending in `/v1` or `/v2`", func(s string) (string, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		return "", errors.New("it is not an http:// or https:// URL")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return "", errors.New("it must be scheme, host and path alone")
+	}
+	s = strings.TrimRight(s, "/")
+	if !strings.HasSuffix(s, "/v1") && !strings.HasSuffix(s, "/v2") {
+		return "", fmt.Errorf("%q does not end in BillingStack's version, /v1 or /v2", s)
+	}
+	return s, nil
+}}
+
+var roles = rule[[]string]{"list of names", "at least one, each once", func(s string) ([]string, error) {
+	names := strings.Split(s, ",")
+	for i, name := range names {
+		names[i] = strings.TrimSpace(name)
+		if names[i] == "" {
+			return nil, fmt.Errorf("%q has an empty name", s)
+		}
+		if slices.Contains(names[:i], names[i]) {
+			return nil, fmt.Errorf("role %q stands there twice", names[i])
+		}
+	}
+	return names, nil
+}}
+
+var boolean = rule[bool]{"boolean", "`true` or `false`", func(s string) (bool, error) {
+	if s != "true" && s != "false" {
+		return false, fmt.Errorf("%q is neither true nor false", s)
+	}
+	return s == "true", nil
+}}
+
+var positive = rule[int]{"number", "1 or more", func(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%q is not a number above 0", s)
+	}
+	return n, nil
+}}
+
+const shortest = time.Second
+
+var duration = rule[time.Duration]{"duration", fmt.Sprintf("`%v` or more", shortest), func(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration", s)
+	}
+	if d < shortest {
+		return 0, fmt.Errorf("%v is less than %v", d, shortest)
+	}
+	return d, nil
+}}
+
+// oneOf takes the given words.
+func oneOf(words ...string) rule[string] {
+	return rule[string]{"word", "`" + strings.Join(words, "`, `") + "`", func(s string) (string, error) {
+		if !slices.Contains(words, s) {
+			return "", fmt.Errorf("%q is none of %s", s, strings.Join(words, ", "))
+		}
+		return s, nil
+	}}
+}
