@@ -17,9 +17,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-const connectHelp = `The server is TENANTRY_URL (default http://127.0.0.1:9292). Credentials are taken from the environment alone:
-  a portal   TENANTRY_API_KEY and TENANTRY_API_SECRET
-  operators  OS_TOKEN; or OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and their like; or OS_CLOUD, of clouds.yaml
+const connectHelp = `TENANTRY_URL is the address of the server (default http://127.0.0.1:9292). Credentials come from the environment:
+  portal    TENANTRY_API_KEY and TENANTRY_API_SECRET
+  operator  OS_TOKEN; or OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and so on; or OS_CLOUD, an entry of clouds.yaml
 
 `
 

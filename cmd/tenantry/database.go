@@ -58,9 +58,9 @@ func (p *program) withStore(ctx context.Context, do func(Config, *store.Store) e
 
 func (p *program) migrate() *cobra.Command {
 	return &cobra.Command{
-		Use: "migrate", Short: "Bring the database to this release's schema", Args: exactly(),
-		Long: "Brings the database to this release's schema, as serve does when it starts. It may run beside servers of this " +
-			"release, and more than one at once; stop those of an earlier one first.",
+		Use: "migrate", Short: "Migrate the database to this release's schema", Args: exactly(),
+		Long: "Migrate the database to this release's schema, as serve does at its start. Stop all servers of earlier releases " +
+			"first. Servers of this release may run, and several migrations may run at once.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := p.config()
 			if err != nil {

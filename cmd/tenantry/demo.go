@@ -17,14 +17,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-const demoHelp = `Shows a subscription, its repetition, and one that fails and is compensated, with everything in this one process:
-a Keystone in memory, the embedded BillingStack, SQLite in a temporary directory. Nothing is left afterwards.
+const demoHelp = `Show a subscription, the same order again, and an order that fails and is compensated. Everything runs in this process:
+an in-memory Keystone, the embedded BillingStack, and SQLite in a temporary directory, which is removed at the end.
 
 ` + exitHelp
 
 func (p *program) demo() *cobra.Command {
-	c := &cobra.Command{Use: "demo", Short: "Show it all in one process", Long: demoHelp, Args: exactly()}
-	keep := c.Flags().Bool("keep", false, "leave it running, and tell how to call it")
+	c := &cobra.Command{Use: "demo", Short: "Show subscriptions with everything in one process", Long: demoHelp, Args: exactly()}
+	keep := c.Flags().Bool("keep", false, "keep running, and print curl commands for portal, operator and admin")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		return p.play(cmd.Context(), *keep)
 	}
@@ -50,7 +50,7 @@ func (p *program) play(ctx context.Context, keep bool) (err error) {
 	case err != nil:
 		return err
 	case !keep:
-		t.line("\nAll of this is gone now. With --keep (make demo KEEP=1) it goes on running.")
+		t.line("\nEverything is removed now. With --keep (make demo KEEP=1) it keeps running.")
 		return nil
 	}
 	t.keepHelp()
@@ -92,7 +92,7 @@ func (t *story) tell(ctx context.Context) error {
   Keystone      %s, in memory
   BillingStack  %s, embedded
   $MERCHANT     %s, %s,
-                who sells the plans small and large`, t.URL, t.keystoneURL, t.BillingURL, t.merchant.ID, t.merchant.Name)
+                which sells the plans small and large`, t.URL, t.keystoneURL, t.BillingURL, t.merchant.ID, t.merchant.Name)
 	if err := t.success(ctx); err != nil {
 		return err
 	}
@@ -139,8 +139,8 @@ func (t *story) success(ctx context.Context) error {
 func (t *story) failure(ctx context.Context) error {
 	call := subscription{plan: t.plans[1].ID, customer: unlucky, key: uuid.NewString()}
 	user := t.keystone.AddUser(keystonetest.User{Name: "bob", Password: demoPassword})
-	t.line("\n3. Bob buys the plan large. All goes well until the last call: BillingStack\n" +
-		"   refuses for good to attach his tenant to his subscription. So everything\n   is undone:\n")
+	t.line("\n3. Bob buys the plan large. All steps succeed until the last one: BillingStack\n" +
+		"   refuses to attach his tenant to his subscription. The run is compensated:\n")
 	token, err := t.login(ctx, "bob")
 	if err != nil {
 		return err

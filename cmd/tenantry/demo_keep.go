@@ -3,7 +3,7 @@ package main
 // keepHelp tells how to call what the demo leaves running.
 func (t *story) keepHelp() {
 	t.line(`
-It goes on running until you press ^C. In another shell:
+The demo runs until you press ^C. In another shell:
 
   export API=%s KEYSTONE=%s
   export BILLING=%s
@@ -20,7 +20,7 @@ It goes on running until you press ^C. In another shell:
     awk 'tolower($1) == "x-subject-token:" {print $2}'; }
   TOKEN=$(login ann '"unscoped"')
 
-  # the portal: subscribe, and list what was bought
+  # the portal: subscribe, and list the subscriptions
   curl -i "$API/v1/merchants/$MERCHANT/subscriptions" \
     -u "$API_KEY:$API_SECRET" -H "X-Subject-Token: $TOKEN" \
     -H "Idempotency-Key: $RANDOM$RANDOM$RANDOM" \
@@ -33,7 +33,7 @@ It goes on running until you press ^C. In another shell:
   curl -s -H "X-Auth-Token: $ADMIN" "$API/v1/runs?limit=5"
   curl -s -H "X-Auth-Token: $ADMIN" "$API/v1/runs/%s/events"
 
-  # a Keystone admin: the tenants; and what BillingStack has
+  # a Keystone admin: the tenants. And BillingStack: the subscriptions
   curl -s -H "X-Auth-Token: $ADMIN" "$KEYSTONE/projects?tags=tenantry"
   curl -s "$BILLING/merchants/$MERCHANT/subscriptions"
 

@@ -17,11 +17,11 @@ const (
 
 const exitHelp = `Exit codes:
   0  success
-  1  something unforeseen, or interrupted
-  2  the command line or the configuration is wrong
-  3  the server, or the database's contents, refuse what was asked
+  1  any other error, or interrupted
+  2  wrong command line or configuration
+  3  refused by the server or by the database's contents
   4  the run failed: it was compensated, is stuck, or waits for an operator
-  5  the server or the database cannot be reached, or is out of order`
+  5  server or database unreachable or out of order`
 
 // exitError is an error that decides the exit code.
 type exitError struct {

@@ -18,17 +18,17 @@ import (
 )
 
 func (p *program) merchant() *cobra.Command {
-	return group("merchant", "Keep the merchants and their API keys",
-		"Works on the configured database itself: no server needs to run. A merchant's id is BillingStack's.\n\n"+exitHelp,
+	return group("merchant", "Manage merchants and their API keys",
+		"Manage merchants and their API keys in the configured database. No server needs to run. A merchant has the id that it has in\nBillingStack.\n\n"+exitHelp,
 		p.merchantCreate(), p.merchantList(), p.merchantUpdate(), p.merchantSwitch("disable"), p.merchantSwitch("enable"),
 		p.merchantRotateKey())
 }
 
 func (p *program) merchantCreate() *cobra.Command {
 	c := &cobra.Command{
-		Use: "create BILLINGSTACK_MERCHANT_ID --name NAME", Short: "Let a merchant in, and make its first API key",
+		Use: "create BILLINGSTACK_MERCHANT_ID --name NAME", Short: "Register a merchant and create its first API key",
 		Args: exactly("BILLINGSTACK_MERCHANT_ID"),
-		Long: "Lets a merchant of BillingStack in, and makes its first API key. The secret is shown this once and kept nowhere.",
+		Long: "Register a merchant of BillingStack and create its first API key. The secret is shown only now; it is not stored.",
 	}
 	fields, f := merchantFlags(c), formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -97,7 +97,7 @@ func (p *program) merchantList() *cobra.Command {
 
 func (p *program) merchantUpdate() *cobra.Command {
 	c := &cobra.Command{
-		Use: "update MERCHANT_ID", Short: "Change what is given; runs keep what they were accepted with",
+		Use: "update MERCHANT_ID", Short: "Change settings of a merchant; accepted runs keep theirs",
 		Args: exactly("MERCHANT_ID"),
 	}
 	fields, f := merchantFlags(c), formatFlag(c)
@@ -111,10 +111,10 @@ func (p *program) merchantUpdate() *cobra.Command {
 
 // merchantSwitch is disable or enable.
 func (p *program) merchantSwitch(action string) *cobra.Command {
-	short := "Close the merchant's portal out; runs under way go on"
+	short := "Disable the merchant's API access; runs in progress continue"
 	change := func(m *merchants.Merchant) { m.Disable(now()) }
 	if action == "enable" {
-		short, change = "Let a disabled merchant's portal in again", (*merchants.Merchant).Enable
+		short, change = "Enable the API access of a disabled merchant", (*merchants.Merchant).Enable
 	}
 	c := &cobra.Command{Use: action + " MERCHANT_ID", Short: short, Args: exactly("MERCHANT_ID")}
 	f := formatFlag(c)
@@ -142,9 +142,9 @@ func (p *program) updateMerchant(
 
 func (p *program) merchantRotateKey() *cobra.Command {
 	c := &cobra.Command{
-		Use: "rotate-key MERCHANT_ID", Short: "Make a new API key", Args: exactly("MERCHANT_ID"),
-		Long: "Makes a new API key. The newest key of before goes on working until the next rotation, older ones end now. " +
-			"The secret is shown this once and kept nowhere.",
+		Use: "rotate-key MERCHANT_ID", Short: "Create a new API key", Args: exactly("MERCHANT_ID"),
+		Long: "Create a new API key. The newest key before it stays valid until the next rotation; older keys are revoked. " +
+			"The secret is shown only now; it is not stored.",
 	}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -192,7 +192,7 @@ func (p *program) warnUnknown(ctx context.Context, c Config, s *store.Store, id 
 	}
 	switch {
 	case err != nil:
-		p.say("tenantry: could not see whether BillingStack has merchant %s: %v", id, err)
+		p.say("tenantry: could not find out whether BillingStack has merchant %s: %v", id, err)
 	case known == 0:
 		p.say("tenantry: BillingStack has no merchant %s yet", id)
 	}

@@ -27,14 +27,14 @@ type merchantFields struct {
 func merchantFlags(c *cobra.Command) *merchantFields {
 	f := &merchantFields{}
 	flags := c.Flags()
-	flags.StringVar(&f.name, "name", "", "its name, 1 to 60 characters")
-	flags.StringVar(&f.cloud, "cloud", merchants.DefaultCloud, "whose Keystone it uses: a name in clouds.yaml; default is OS_*")
-	flags.StringVar(&f.domain, "domain", "", "of its users and tenants, name or id; empty is the configuration's")
-	flags.StringVar(&f.customerRoles, "customer-roles", "", "on customer tenants, a comma list; empty is the configuration's")
-	flags.StringVar(&f.subscriptionRoles, "subscription-roles", "", "on subscription tenants, likewise")
-	flags.StringVar(&f.onFailure, "on-failure", merchants.Compensate, "what happens to a run that failed: compensate or hold")
-	flags.BoolVar(&f.adoptUnmarked, "adopt-unmarked", false, "tenants of the right name that carry no mark may be used")
-	flags.IntVar(&f.maxLiveRuns, "max-live-runs", 0, "how many of its runs may be under way; 0 is the configuration's")
+	flags.StringVar(&f.name, "name", "", "name, 1 to 60 characters")
+	flags.StringVar(&f.cloud, "cloud", merchants.DefaultCloud, "cloud whose Keystone has the users: an entry of clouds.yaml, or \"default\" for OS_*")
+	flags.StringVar(&f.domain, "domain", "", "domain of users and tenants, name or id; empty means TENANTRY_DOMAIN")
+	flags.StringVar(&f.customerRoles, "customer-roles", "", "roles of users on customer tenants, separated by commas; empty means TENANTRY_CUSTOMER_ROLES")
+	flags.StringVar(&f.subscriptionRoles, "subscription-roles", "", "roles of users on subscription tenants, separated by commas; empty means TENANTRY_SUBSCRIPTION_ROLES")
+	flags.StringVar(&f.onFailure, "on-failure", merchants.Compensate, "what to do with a failed run: compensate, or hold for an operator")
+	flags.BoolVar(&f.adoptUnmarked, "adopt-unmarked", false, "use tenants of the right name that have no tags of Tenantry")
+	flags.IntVar(&f.maxLiveRuns, "max-live-runs", 0, "maximum of runs in progress, 1 to 1000000; 0 means TENANTRY_MAX_LIVE_RUNS")
 	return f
 }
 

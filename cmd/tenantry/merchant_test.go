@@ -63,8 +63,8 @@ func TestRefusedCommandLines(t *testing.T) {
 		code int
 		says string
 	}{
-		"no such command":       {args: []string{"subscribers"}, code: exitUsage, says: `tenantry knows no "subscribers"`},
-		"no such action":        {args: []string{"merchant", "eat"}, code: exitUsage, says: `tenantry merchant knows no "eat"`},
+		"no such command":       {args: []string{"subscribers"}, code: exitUsage, says: `unknown command "subscribers" for "tenantry"`},
+		"no such action":        {args: []string{"merchant", "eat"}, code: exitUsage, says: `unknown command "eat" for "tenantry merchant"`},
 		"no such flag":          {args: []string{"merchant", "list", "--all"}, code: exitUsage, says: "unknown flag: --all"},
 		"a format of no kind":   {args: []string{"merchant", "list", "-f", "xml"}, code: exitUsage, says: `"xml" is none of table, json, yaml`},
 		"no merchant":           {args: []string{"merchant", "create"}, code: exitUsage, says: "wanted 1 arguments"},

@@ -38,7 +38,7 @@ func (f *format) Type() string { return "table|json|yaml" }
 // formatFlag adds -f to a command.
 func formatFlag(c *cobra.Command) *format {
 	f := asTable
-	c.Flags().VarP(&f, "format", "f", "how to print")
+	c.Flags().VarP(&f, "format", "f", "output format")
 	return &f
 }
 

@@ -6,12 +6,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const rootHelp = `Tenantry turns one subscribe call into a BillingStack customer and subscription, the
-OpenStack tenants of both, and the user's roles there.
+const rootHelp = `Subscribe a merchant's user to a cloud plan with one call. It creates the BillingStack customer and subscription, the
+OpenStack tenants of both, and the user's role assignments.
 
-What runs on a server (serve, migrate, merchant) reads TENANTRY_* and the file at TENANTRY_CONFIG, and OS_* or
-clouds.yaml for Keystone. What talks to a server (subscribe, runs) reads TENANTRY_URL and credentials from the
-environment: see their help.
+Commands that run on a server (serve, migrate, merchant) read the settings TENANTRY_* and the file at TENANTRY_CONFIG, and
+OS_* or clouds.yaml for Keystone. Commands that talk to a server (subscribe, runs) read TENANTRY_URL and credentials
+from the environment: see their help.
 
 ` + exitHelp
 
@@ -53,7 +53,7 @@ func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 		Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage("%s knows no %q", c.CommandPath(), args[0])
+				return usage("unknown command %[2]q for %[1]q", c.CommandPath(), args[0])
 			}
 			return c.Help()
 		},

@@ -10,27 +10,27 @@ import (
 )
 
 func (p *program) runs() *cobra.Command {
-	return group("runs", "See runs, and act on them",
-		"Operators see and change all runs; a portal sees its own, and may cancel them.\n\n"+connectHelp+exitHelp,
+	return group("runs", "Show runs and act on them",
+		"Show runs and act on them. Operators see and change all runs; a portal sees its own runs and may cancel them.\n\n"+connectHelp+exitHelp,
 		p.runsList(), p.runsShow(), p.runsWatch(),
-		p.action("retry", "Let a waiting or stuck run go on now, or repeat a compensated one"),
-		p.action("skip", "Skip an optional step, or the undo of any"),
-		p.action("compensate", "Undo what the run has done"),
+		p.action("retry", "Continue a waiting or stuck run now, or repeat a compensated one"),
+		p.action("skip", "Skip an optional step, or while compensating the undo of any step"),
+		p.action("compensate", "Undo the steps of the run"),
 		p.action("hold", "Stop the run before its next step"),
-		p.action("cancel", "Call the order off: undo what the run has done"))
+		p.action("cancel", "Cancel the order: undo the steps of the run"))
 }
 
 func (p *program) runsList() *cobra.Command {
-	c := &cobra.Command{Use: "list", Short: "List runs, youngest first", Long: "Lists runs, youngest first.\n\n" + connectHelp, Args: exactly()}
+	c := &cobra.Command{Use: "list", Short: "List runs, newest first", Long: "List runs, newest first.\n\n" + connectHelp, Args: exactly()}
 	flags := c.Flags()
-	merchant := flags.String("merchant", "", "only this merchant's")
-	objects := flags.StringArray("object", nil, "only runs that made or used this object: KIND:ID, such as customer:9b35… or project:4f1a…; may be repeated")
-	user := flags.String("user", "", "only this user's")
-	state := flags.String("state", "", "only those in this state")
-	workflow := flags.String("workflow", "", "only those of this workflow")
-	since := flags.String("since", "", "only those accepted after this time (RFC 3339) or in the last so long (24h)")
-	limit := flags.Int("limit", 0, "how many at most")
-	marker := flags.String("marker", "", "the id of the last run of the page before")
+	merchant := flags.String("merchant", "", "only runs of this merchant")
+	objects := flags.StringArray("object", nil, "only runs that created or used this object: KIND:ID, such as customer:9b35… or project:4f1a…; may be repeated")
+	user := flags.String("user", "", "only runs of this user, by Keystone id")
+	state := flags.String("state", "", "only runs in this state: pending, running, waiting, compensating, succeeded, compensated or stuck")
+	workflow := flags.String("workflow", "", "only runs of this workflow")
+	since := flags.String("since", "", "only runs accepted since this time (RFC 3339) or within this duration (such as 24h)")
+	limit := flags.Int("limit", 0, "maximum of runs, 1 to 200; 0 means 50")
+	marker := flags.String("marker", "", "id of the last run on the previous page")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		from, err := moment(*since)
@@ -76,7 +76,7 @@ func moment(s string) (*time.Time, error) {
 }
 
 func (p *program) runsShow() *cobra.Command {
-	c := &cobra.Command{Use: "show RUN", Short: "Show a run with its steps", Args: exactly("RUN"), Long: "Shows a run with its steps.\n\n" + connectHelp}
+	c := &cobra.Command{Use: "show RUN", Short: "Show a run with its steps", Args: exactly("RUN"), Long: "Show a run with its steps.\n\n" + connectHelp}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		s, err := p.asEither(cmd.Context())
@@ -98,8 +98,8 @@ func (p *program) runsShow() *cobra.Command {
 func (p *program) runsWatch() *cobra.Command {
 	c := &cobra.Command{
 		Use: "watch RUN", Short: "Show the steps of a run as they happen", Args: exactly("RUN"),
-		Long: "Shows the steps of a run as they happen, until it has ended or somebody must act. The exit code tells what has " +
-			"come of it.\n\n" + connectHelp + exitHelp,
+		Long: "Show the steps of a run as they happen, until the run ends or needs an operator. The exit code reports how it " +
+			"ended.\n\n" + connectHelp + exitHelp,
 	}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -14,13 +14,13 @@ import (
 func (p *program) action(name, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " RUN --why REASON", Short: short, Args: exactly("RUN"),
-		Long: short + ". The reason goes into the run's history. It happens at the run's next checkpoint: watch tells.\n\n" +
+		Long: short + ".\nThe action is recorded in the run's history with its reason, and takes effect when a step begins or ends.\n\n" +
 			connectHelp + exitHelp,
 	}
 	if name == "skip" {
 		c.Use, c.Args = "skip RUN STEP --why REASON", exactly("RUN", "STEP")
 	}
-	why := c.Flags().String("why", "", "the reason, for the history")
+	why := c.Flags().String("why", "", "reason, for the history (required)")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if *why == "" {

@@ -12,18 +12,19 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-const serveHelp = `Serves the HTTP API and works on runs, until SIGTERM or SIGINT; then it takes no more requests and hands its
-runs to the other replicas. It brings the database to this release's schema first. The database must be reachable;
-Keystone and BillingStack may come later: /readyz tells. Without TENANTRY_BILLING_URL it serves a BillingStack of
-its own on TENANTRY_BILLING_LISTEN.
+const serveHelp = `Serve the HTTP API and execute runs until SIGTERM or SIGINT. Then the server accepts no more requests and hands its runs
+to the other replicas. It migrates the database first. The database must be reachable at the start; Keystone and
+BillingStack need not be: /readyz reports which of them answer. Without TENANTRY_BILLING_URL, an embedded BillingStack
+listens on TENANTRY_BILLING_LISTEN.
 
-Keystone and the service's credential there are the OS_* variables, or with OS_CLOUD an entry of clouds.yaml.
+OS_* variables, or OS_CLOUD and clouds.yaml, name Keystone and the service's credential. All settings are described in
+docs/configuration.md.
 
 ` + exitHelp
 
 func (p *program) serve() *cobra.Command {
-	c := &cobra.Command{Use: "serve", Short: "Serve the API and work on runs", Long: serveHelp, Args: exactly()}
-	printConfig := c.Flags().Bool("print-config", false, "print what is configured, secrets masked, and end")
+	c := &cobra.Command{Use: "serve", Short: "Serve the API and execute runs", Long: serveHelp, Args: exactly()}
+	printConfig := c.Flags().Bool("print-config", false, "print the settings in force, with secrets masked, and exit")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		config, err := p.config()
 		if err != nil {

@@ -14,10 +14,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-const subscribeHelp = `Subscribes the user of a token to a plan, as a merchant's portal does, and shows the steps until the run rests.
-The user's unscoped Keystone token is TENANTRY_USER_TOKEN, or the first line of standard input.
+const subscribeHelp = `Subscribe a user to a plan, as a merchant's portal does, and show the steps until the run ends or needs an operator.
+The user's unscoped Keystone token comes from TENANTRY_USER_TOKEN, or is the first line of standard input.
 
-Without --key each call is a new order; with the same --key it is always the same one.
+Without --key, each call is a new order. Calls with the same --key are the same order.
 
 ` + connectHelp + exitHelp
 
@@ -27,16 +27,16 @@ func (p *program) subscribe() *cobra.Command {
 		Short: "Subscribe a user to a plan", Long: subscribeHelp, Args: exactly(),
 	}
 	flags := c.Flags()
-	merchant := flags.String("merchant", "", "who sells: BillingStack's id")
-	plan := flags.String("plan", "", "what is bought: BillingStack's id")
-	name := flags.String("name", "", "of a new customer")
-	currency := flags.String("currency", "", "of a new customer, as eur")
-	language := flags.String("language", "", "of a new customer, as eng")
-	customer := flags.String("customer", "", "the id of a customer who is there already")
-	addUser := flags.Bool("add-user", false, "with --customer, take a user who has no role on the customer's tenant yet")
-	paymentMethod := flags.String("payment-method", "", "BillingStack's id")
-	billingDay := flags.Int("billing-day", 0, "1 to 31")
-	key := flags.String("key", "", "the idempotency key; made up if empty")
+	merchant := flags.String("merchant", "", "id of the merchant in BillingStack (required)")
+	plan := flags.String("plan", "", "id of the plan in BillingStack (required)")
+	name := flags.String("name", "", "name of a new customer, 1 to 60 characters")
+	currency := flags.String("currency", "", "currency of a new customer, such as eur")
+	language := flags.String("language", "", "language of a new customer, such as eng")
+	customer := flags.String("customer", "", "id of an existing customer")
+	addUser := flags.Bool("add-user", false, "with --customer, accept a user without a role on the customer's tenant")
+	paymentMethod := flags.String("payment-method", "", "id of the payment method in BillingStack")
+	billingDay := flags.Int("billing-day", 0, "day of the month for billing, 1 to 31")
+	key := flags.String("key", "", "idempotency key, 1 to 255 characters (default a new uuid)")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *merchant == "" || *plan == "" || (*customer == "") == (*name == "") {
