@@ -246,7 +246,7 @@ type APIVersionStatus string
 
 // ActionRequest defines model for ActionRequest.
 type ActionRequest struct {
-	// Why For the history: the reason.
+	// Why The reason; it is recorded in the run's history.
 	Why string `json:"why"`
 }
 
@@ -268,12 +268,12 @@ type Event struct {
 	At      time.Time `json:"at"`
 	Attempt *int      `json:"attempt,omitempty"`
 
-	// Epoch How often the run had changed hands.
+	// Epoch Number of leases under which the run has been executed so far.
 	Epoch   int64    `json:"epoch"`
 	Failure *Failure `json:"failure,omitempty"`
 	Kind    string   `json:"kind"`
 
-	// RequestID The upstream's.
+	// RequestID The upstream's request id.
 	RequestID *string    `json:"request_id,omitempty"`
 	RunID     string     `json:"run_id"`
 	Seq       int64      `json:"seq"`
@@ -293,28 +293,28 @@ type EventList struct {
 type Failure struct {
 	At time.Time `json:"at"`
 
-	// Code A stable word.
+	// Code A stable identifier of the failure.
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can do something about it; nobody means that it passes by itself.
+	// FixBy Who can fix it. "nobody" means that it passes without action.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID Its request id.
 	RequestID *string `json:"request_id,omitempty"`
 
-	// Service The upstream that said so.
+	// Service The upstream that failed.
 	Service *string `json:"service,omitempty"`
 
 	// Status Its HTTP status.
 	Status *int    `json:"status,omitempty"`
 	Step   *string `json:"step,omitempty"`
 
-	// Unavailable The upstream was out of order.
+	// Unavailable The upstream was down.
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FixBy Who can do something about it; nobody means that it passes by itself.
+// FixBy Who can fix it. "nobody" means that it passes without action.
 type FixBy string
 
 // Health defines model for Health.
@@ -327,14 +327,14 @@ type Health struct {
 type InvalidParam struct {
 	Detail string `json:"detail"`
 
-	// Parameter A query parameter.
+	// Parameter The name of the query parameter.
 	Parameter *string `json:"parameter,omitempty"`
 
-	// Pointer Into the body (RFC 6901).
+	// Pointer The field of the body as a JSON pointer (RFC 6901).
 	Pointer *string `json:"pointer,omitempty"`
 }
 
-// KeystoneID an id of Keystone's
+// KeystoneID an id in Keystone
 type KeystoneID = string
 
 // LeftBehind defines model for LeftBehind.
@@ -356,10 +356,10 @@ type Links = []Link
 
 // Merchant defines model for Merchant.
 type Merchant struct {
-	// AdoptUnmarked Tenants of the right name that carry no mark may be used.
+	// AdoptUnmarked Whether tenants of the right name without Tenantry's tags may be used.
 	AdoptUnmarked bool `json:"adopt_unmarked"`
 
-	// Cloud Whose Keystone is its identity manager; "default" is the one of the environment.
+	// Cloud The cloud whose Keystone has its users; "default" is the one configured by OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -367,24 +367,24 @@ type Merchant struct {
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
-	// Domain Of its users and tenants.
+	// Domain The domain of its users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
-	// MerchantID BillingStack's.
+	// MerchantID The merchant's id in BillingStack.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
+	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
-// MerchantCreate What is absent is as the configuration has it; the name is BillingStack's then.
+// MerchantCreate Omitted fields have the configured default; the default of name is the name in BillingStack.
 type MerchantCreate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
@@ -397,16 +397,16 @@ type MerchantCreate struct {
 	// Domain Name or id.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID UUID `json:"merchant_id"`
 
-	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
+	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
+	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -415,14 +415,14 @@ type MerchantCreate struct {
 
 // MerchantCreated defines model for MerchantCreated.
 type MerchantCreated struct {
-	// AdoptUnmarked Tenants of the right name that carry no mark may be used.
+	// AdoptUnmarked Whether tenants of the right name without Tenantry's tags may be used.
 	AdoptUnmarked bool   `json:"adopt_unmarked"`
 	APIKey        string `json:"api_key"`
 
 	// APISecret Shown only here.
 	APISecret string `json:"api_secret"`
 
-	// Cloud Whose Keystone is its identity manager; "default" is the one of the environment.
+	// Cloud The cloud whose Keystone has its users; "default" is the one configured by OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -430,17 +430,17 @@ type MerchantCreated struct {
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
-	// Domain Of its users and tenants.
+	// Domain The domain of its users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
-	// MerchantID BillingStack's.
+	// MerchantID The merchant's id in BillingStack.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
+	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -462,26 +462,26 @@ type MerchantUpdate struct {
 	// CustomerRoles Names of Keystone roles.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Disabled Closes the portal out; runs under way go on.
+	// Disabled Refuses the portal's calls; runs in progress continue.
 	Disabled *bool `json:"disabled,omitempty"`
 
-	// Domain Name or id; empty is the configuration's.
+	// Domain Name or id; empty means the configured default.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
-	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
+	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
+	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
-// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
+// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
 type Name = string
 
 // NewCustomer defines model for NewCustomer.
@@ -492,7 +492,7 @@ type NewCustomer struct {
 	// Language lower-case letters, as in ISO 4217 and ISO 639-2
 	Language Code `json:"language"`
 
-	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
+	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
 	Name Name `json:"name"`
 }
 
@@ -503,19 +503,19 @@ type Object struct {
 	Kind  string  `json:"kind"`
 	Name  *string `json:"name,omitempty"`
 
-	// Origin Made by the run, or found and never removed by it.
+	// Origin own: created by the run. adopted: existed before; the run never removes it.
 	Origin    ObjectOrigin `json:"origin"`
 	RemovedAt *time.Time   `json:"removed_at,omitempty"`
 	Step      string       `json:"step"`
 }
 
-// ObjectOrigin Made by the run, or found and never removed by it.
+// ObjectOrigin own: created by the run. adopted: existed before; the run never removes it.
 type ObjectOrigin string
 
-// ObjectRef KIND:ID of an object upstream.
+// ObjectRef An object upstream, as KIND:ID.
 type ObjectRef = string
 
-// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
+// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
 type OnFailure string
 
 // Plan defines model for Plan.
@@ -542,16 +542,16 @@ type PlanList struct {
 	Plans []Plan `json:"plans"`
 }
 
-// Problem RFC 9457, and OpenStack's errors beside it.
+// Problem A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type Problem struct {
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy Who can do something about it; nobody means that it passes by itself.
+	// FixBy Who can fix it. "nobody" means that it passes without action.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
-	// Instance The run that it is about.
+	// Instance The path of the run.
 	Instance      *string         `json:"instance,omitempty"`
 	InvalidParams *[]InvalidParam `json:"invalid_params,omitempty"`
 	RequestID     string          `json:"request_id"`
@@ -562,11 +562,11 @@ type Problem struct {
 	Step      *string `json:"step,omitempty"`
 	Title     string  `json:"title"`
 
-	// Type A page about this kind of problem, relative to this server.
+	// Type The path of a page about this problem type, on this server.
 	Type     string    `json:"type"`
 	Upstream *Upstream `json:"upstream,omitempty"`
 
-	// ViolatedPolicies Those of RateLimit-Policy that the request is over.
+	// ViolatedPolicies The policies in RateLimit-Policy that the request exceeds.
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
@@ -575,7 +575,7 @@ type Readiness struct {
 	Checks []CheckResult `json:"checks"`
 	Ready  bool          `json:"ready"`
 
-	// Version Of this release.
+	// Version The version of this release.
 	Version string `json:"version"`
 }
 
@@ -583,25 +583,25 @@ type Readiness struct {
 type Reason struct {
 	At time.Time `json:"at"`
 
-	// Code A stable word.
+	// Code A stable identifier of the failure.
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can do something about it; nobody means that it passes by itself.
+	// FixBy Who can fix it. "nobody" means that it passes without action.
 	FixBy FixBy      `json:"fix_by"`
 	Kind  ReasonKind `json:"kind"`
 
 	// RequestID Its request id.
 	RequestID *string `json:"request_id,omitempty"`
 
-	// Service The upstream that said so.
+	// Service The upstream that failed.
 	Service *string `json:"service,omitempty"`
 
 	// Status Its HTTP status.
 	Status *int    `json:"status,omitempty"`
 	Step   *string `json:"step,omitempty"`
 
-	// Unavailable The upstream was out of order.
+	// Unavailable The upstream was down.
 	Unavailable *bool      `json:"unavailable,omitempty"`
 	Until       *time.Time `json:"until,omitempty"`
 }
@@ -609,7 +609,7 @@ type Reason struct {
 // ReasonKind defines model for Reason.Kind.
 type ReasonKind string
 
-// Result What the workflow shows of its run, each value as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+// Result Results of the workflow, each as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
 type Result map[string]interface{}
 
 // Roles Names of Keystone roles.
@@ -617,17 +617,17 @@ type Roles = []string
 
 // Run defines model for Run.
 type Run struct {
-	// Actions What can be asked of the run as it stands.
+	// Actions The actions that the run's state allows.
 	Actions []string `json:"actions"`
 
-	// AtRest Nothing happens to the run before somebody acts. It has ended, is stuck, or waits for an operator.
+	// AtRest The run does not change unless someone acts. It has ended, is stuck, or waits for an operator.
 	AtRest    bool       `json:"at_rest"`
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	ID        string     `json:"id"`
 
-	// LeftBehind What stays upstream because an operator skipped its removal.
+	// LeftBehind Objects that stay upstream because an operator skipped their removal.
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
@@ -636,7 +636,7 @@ type Run struct {
 	// Reason Why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result What the workflow shows of its run, each value as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+	// Result Results of the workflow, each as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this one.
@@ -649,7 +649,7 @@ type Run struct {
 	UpdatedAt time.Time `json:"updated_at"`
 	UserID    *string   `json:"user_id,omitempty"`
 
-	// WaitsFor The run about the same subject that goes first.
+	// WaitsFor The older run about the same subject that this run waits for.
 	WaitsFor *string `json:"waits_for,omitempty"`
 	Workflow string  `json:"workflow"`
 }
@@ -668,7 +668,7 @@ type SkipRequest struct {
 	// Step The step's name.
 	Step string `json:"step"`
 
-	// Why For the history: the reason.
+	// Why The reason; it is recorded in the run's history.
 	Why string `json:"why"`
 }
 
@@ -693,7 +693,7 @@ type StepState string
 
 // SubscribeRequest Either customer or customer_id.
 type SubscribeRequest struct {
-	// AddUser With customer_id, takes a user who has no role on the customer's tenant yet.
+	// AddUser With customer_id, accepts a user who has no role on the customer's tenant yet.
 	AddUser    *bool        `json:"add_user,omitempty"`
 	BillingDay *int         `json:"billing_day,omitempty"`
 	Customer   *NewCustomer `json:"customer,omitempty"`
@@ -759,78 +759,78 @@ type Accepted = Run
 // ActionTaken defines model for ActionTaken.
 type ActionTaken = Run
 
-// BadBody RFC 9457, and OpenStack's errors beside it.
+// BadBody A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type BadBody = Problem
 
-// BadRequest RFC 9457, and OpenStack's errors beside it.
+// BadRequest A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type BadRequest = Problem
 
-// Forbidden RFC 9457, and OpenStack's errors beside it.
+// Forbidden A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type Forbidden = Problem
 
-// Internal RFC 9457, and OpenStack's errors beside it.
+// Internal A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type Internal = Problem
 
-// MerchantNotFound RFC 9457, and OpenStack's errors beside it.
+// MerchantNotFound A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type MerchantNotFound = Problem
 
-// NotJSON RFC 9457, and OpenStack's errors beside it.
+// NotJSON A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type NotJSON = Problem
 
-// PortalForbidden RFC 9457, and OpenStack's errors beside it.
+// PortalForbidden A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type PortalForbidden = Problem
 
-// RunNotFound RFC 9457, and OpenStack's errors beside it.
+// RunNotFound A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type RunNotFound = Problem
 
 // Subscribed defines model for Subscribed.
 type Subscribed = Run
 
-// TooLarge RFC 9457, and OpenStack's errors beside it.
+// TooLarge A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type TooLarge = Problem
 
-// Unauthorized RFC 9457, and OpenStack's errors beside it.
+// Unauthorized A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type Unauthorized = Problem
 
-// Unavailable RFC 9457, and OpenStack's errors beside it.
+// Unavailable A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type Unavailable = Problem
 
 // ListSubscriptionsParams defines parameters for ListSubscriptions.
 type ListSubscriptionsParams struct {
-	// Customer Only those of this customer.
+	// Customer Only subscriptions of this customer.
 	Customer *UUID `form:"customer,omitempty" json:"customer,omitempty"`
 }
 
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
-	// Merchant Only this merchant's.
+	// Merchant Only runs of this merchant.
 	Merchant *UUID `form:"merchant,omitempty" json:"merchant,omitempty"`
 
-	// Object Only runs that made or used this object, as KIND:ID, where the kind is one that runs show in objects, such as customer, subscription or project. Repeat it to ask for runs that made or used all of several.
+	// Object Only runs that created or used this object, as KIND:ID. The kinds are those in a run's objects, such as customer, subscription or project. Repeat the parameter for runs that created or used all of several objects.
 	Object *[]ObjectRef `form:"object,omitempty" json:"object,omitempty"`
 
-	// User Only this user's.
+	// User Only runs of this user.
 	User *KeystoneID `form:"user,omitempty" json:"user,omitempty"`
 
-	// State Only those in this state.
+	// State Only runs in this state.
 	State *RunState `form:"state,omitempty" json:"state,omitempty"`
 
-	// Workflow Only those of this workflow.
+	// Workflow Only runs of this workflow.
 	Workflow *Word `form:"workflow,omitempty" json:"workflow,omitempty"`
 
-	// Since Only those accepted at this time or later.
+	// Since Only runs accepted at this time or later.
 	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
 
-	// Limit How many at most.
+	// Limit Maximum number of runs.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Marker The id of the last run of the page before.
+	// Marker The id of the last run on the previous page.
 	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
 }
 
 // GetRunParams defines parameters for GetRun.
 type GetRunParams struct {
-	// Wait Seconds to wait at most.
+	// Wait Maximum number of seconds to wait.
 	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
 }
 
@@ -839,7 +839,7 @@ type ListRunEventsParams struct {
 	// After Only events with a higher seq.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// Limit How many at most; a stream has no end by number.
+	// Limit Maximum number of events; ignored for streams.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -869,31 +869,31 @@ type SkipStepJSONRequestBody = SkipRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
-	// ListVersions Tell the versions of this API
+	// ListVersions List the versions of this API
 	// (GET /)
 	ListVersions(ctx echo.Context) error
-	// GetDocs This document for people
+	// GetDocs Get this document as a page
 	// (GET /docs)
 	GetDocs(ctx echo.Context) error
-	// GetHealth Tell that the process answers
+	// GetHealth Check that the process answers
 	// (GET /healthcheck)
 	GetHealth(ctx echo.Context) error
-	// HeadHealth Tell it without a body
+	// HeadHealth Check it without a body
 	// (HEAD /healthcheck)
 	HeadHealth(ctx echo.Context) error
-	// GetDocument This document
+	// GetDocument Get this document
 	// (GET /openapi.json)
 	GetDocument(ctx echo.Context) error
-	// GetProblem Explain a problem
+	// GetProblem Explain a problem type
 	// (GET /problems/{problem})
 	GetProblem(ctx echo.Context, problem Word) error
-	// GetReadiness Tell whether all that is needed is there
+	// GetReadiness Check that database, Keystone and BillingStack answer
 	// (GET /readyz)
 	GetReadiness(ctx echo.Context) error
 	// ListMerchants List merchants by name
 	// (GET /v1/merchants)
 	ListMerchants(ctx echo.Context) error
-	// CreateMerchant Let a merchant in
+	// CreateMerchant Register a merchant
 	// (POST /v1/merchants)
 	CreateMerchant(ctx echo.Context) error
 	// GetMerchant Show a merchant
@@ -905,7 +905,7 @@ type ServerInterface interface {
 	// ListKeys List a merchant's API keys, without their secrets
 	// (GET /v1/merchants/{merchant_id}/keys)
 	ListKeys(ctx echo.Context, merchantID MerchantID) error
-	// RotateKey Make a new API key
+	// RotateKey Create a new API key
 	// (POST /v1/merchants/{merchant_id}/keys)
 	RotateKey(ctx echo.Context, merchantID MerchantID) error
 	// ListPlans List the merchant's plans
@@ -920,25 +920,25 @@ type ServerInterface interface {
 	// GetSubscription Show a subscription
 	// (GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id})
 	GetSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
-	// ListRuns List runs, youngest first
+	// ListRuns List runs, newest first
 	// (GET /v1/runs)
 	ListRuns(ctx echo.Context, params ListRunsParams) error
 	// GetRun Show a run
 	// (GET /v1/runs/{run_id})
 	GetRun(ctx echo.Context, runID RunID, params GetRunParams) error
-	// CancelRun Call the subscription off
+	// CancelRun Cancel an order
 	// (POST /v1/runs/{run_id}/cancel)
 	CancelRun(ctx echo.Context, runID RunID) error
-	// CompensateRun Undo what the run has done
+	// CompensateRun Compensate a run
 	// (POST /v1/runs/{run_id}/compensate)
 	CompensateRun(ctx echo.Context, runID RunID) error
 	// ListRunEvents Show or follow the history of a run
 	// (GET /v1/runs/{run_id}/events)
 	ListRunEvents(ctx echo.Context, runID RunID, params ListRunEventsParams) error
-	// HoldRun Stop before the next step
+	// HoldRun Stop a run before its next step
 	// (POST /v1/runs/{run_id}/hold)
 	HoldRun(ctx echo.Context, runID RunID) error
-	// RetryRun Go on now
+	// RetryRun Continue a run now, or repeat a compensated one
 	// (POST /v1/runs/{run_id}/retry)
 	RetryRun(ctx echo.Context, runID RunID) error
 	// SkipStep Skip a step

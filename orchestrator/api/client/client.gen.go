@@ -251,7 +251,7 @@ type APIVersionStatus string
 
 // ActionRequest defines model for ActionRequest.
 type ActionRequest struct {
-	// Why For the history: the reason.
+	// Why The reason; it is recorded in the run's history.
 	Why string `json:"why"`
 }
 
@@ -273,12 +273,12 @@ type Event struct {
 	At      time.Time `json:"at"`
 	Attempt *int      `json:"attempt,omitempty"`
 
-	// Epoch How often the run had changed hands.
+	// Epoch Number of leases under which the run has been executed so far.
 	Epoch   int64    `json:"epoch"`
 	Failure *Failure `json:"failure,omitempty"`
 	Kind    string   `json:"kind"`
 
-	// RequestID The upstream's.
+	// RequestID The upstream's request id.
 	RequestID *string    `json:"request_id,omitempty"`
 	RunID     string     `json:"run_id"`
 	Seq       int64      `json:"seq"`
@@ -298,28 +298,28 @@ type EventList struct {
 type Failure struct {
 	At time.Time `json:"at"`
 
-	// Code A stable word.
+	// Code A stable identifier of the failure.
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can do something about it; nobody means that it passes by itself.
+	// FixBy Who can fix it. "nobody" means that it passes without action.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID Its request id.
 	RequestID *string `json:"request_id,omitempty"`
 
-	// Service The upstream that said so.
+	// Service The upstream that failed.
 	Service *string `json:"service,omitempty"`
 
 	// Status Its HTTP status.
 	Status *int    `json:"status,omitempty"`
 	Step   *string `json:"step,omitempty"`
 
-	// Unavailable The upstream was out of order.
+	// Unavailable The upstream was down.
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FixBy Who can do something about it; nobody means that it passes by itself.
+// FixBy Who can fix it. "nobody" means that it passes without action.
 type FixBy string
 
 // Health defines model for Health.
@@ -332,14 +332,14 @@ type Health struct {
 type InvalidParam struct {
 	Detail string `json:"detail"`
 
-	// Parameter A query parameter.
+	// Parameter The name of the query parameter.
 	Parameter *string `json:"parameter,omitempty"`
 
-	// Pointer Into the body (RFC 6901).
+	// Pointer The field of the body as a JSON pointer (RFC 6901).
 	Pointer *string `json:"pointer,omitempty"`
 }
 
-// KeystoneID an id of Keystone's
+// KeystoneID an id in Keystone
 type KeystoneID = string
 
 // LeftBehind defines model for LeftBehind.
@@ -361,10 +361,10 @@ type Links = []Link
 
 // Merchant defines model for Merchant.
 type Merchant struct {
-	// AdoptUnmarked Tenants of the right name that carry no mark may be used.
+	// AdoptUnmarked Whether tenants of the right name without Tenantry's tags may be used.
 	AdoptUnmarked bool `json:"adopt_unmarked"`
 
-	// Cloud Whose Keystone is its identity manager; "default" is the one of the environment.
+	// Cloud The cloud whose Keystone has its users; "default" is the one configured by OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -372,24 +372,24 @@ type Merchant struct {
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
-	// Domain Of its users and tenants.
+	// Domain The domain of its users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
-	// MerchantID BillingStack's.
+	// MerchantID The merchant's id in BillingStack.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
+	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
-// MerchantCreate What is absent is as the configuration has it; the name is BillingStack's then.
+// MerchantCreate Omitted fields have the configured default; the default of name is the name in BillingStack.
 type MerchantCreate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
@@ -402,16 +402,16 @@ type MerchantCreate struct {
 	// Domain Name or id.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID UUID `json:"merchant_id"`
 
-	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
+	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
+	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -420,14 +420,14 @@ type MerchantCreate struct {
 
 // MerchantCreated defines model for MerchantCreated.
 type MerchantCreated struct {
-	// AdoptUnmarked Tenants of the right name that carry no mark may be used.
+	// AdoptUnmarked Whether tenants of the right name without Tenantry's tags may be used.
 	AdoptUnmarked bool   `json:"adopt_unmarked"`
 	APIKey        string `json:"api_key"`
 
 	// APISecret Shown only here.
 	APISecret string `json:"api_secret"`
 
-	// Cloud Whose Keystone is its identity manager; "default" is the one of the environment.
+	// Cloud The cloud whose Keystone has its users; "default" is the one configured by OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -435,17 +435,17 @@ type MerchantCreated struct {
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
-	// Domain Of its users and tenants.
+	// Domain The domain of its users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
-	// MerchantID BillingStack's.
+	// MerchantID The merchant's id in BillingStack.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
+	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -467,26 +467,26 @@ type MerchantUpdate struct {
 	// CustomerRoles Names of Keystone roles.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Disabled Closes the portal out; runs under way go on.
+	// Disabled Refuses the portal's calls; runs in progress continue.
 	Disabled *bool `json:"disabled,omitempty"`
 
-	// Domain Name or id; empty is the configuration's.
+	// Domain Name or id; empty means the configured default.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns How many of its runs may be under way for an order to be accepted; 0 is the configuration's.
+	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
-	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
+	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
+	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
-// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
+// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
 type Name = string
 
 // NewCustomer defines model for NewCustomer.
@@ -497,7 +497,7 @@ type NewCustomer struct {
 	// Language lower-case letters, as in ISO 4217 and ISO 639-2
 	Language Code `json:"language"`
 
-	// Name 1 to 60 characters, without control characters and those outside of the Basic Multilingual Plane
+	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
 	Name Name `json:"name"`
 }
 
@@ -508,19 +508,19 @@ type Object struct {
 	Kind  string  `json:"kind"`
 	Name  *string `json:"name,omitempty"`
 
-	// Origin Made by the run, or found and never removed by it.
+	// Origin own: created by the run. adopted: existed before; the run never removes it.
 	Origin    ObjectOrigin `json:"origin"`
 	RemovedAt *time.Time   `json:"removed_at,omitempty"`
 	Step      string       `json:"step"`
 }
 
-// ObjectOrigin Made by the run, or found and never removed by it.
+// ObjectOrigin own: created by the run. adopted: existed before; the run never removes it.
 type ObjectOrigin string
 
-// ObjectRef KIND:ID of an object upstream.
+// ObjectRef An object upstream, as KIND:ID.
 type ObjectRef = string
 
-// OnFailure What happens to a run that failed. It is compensated, or it waits for an operator.
+// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
 type OnFailure string
 
 // Plan defines model for Plan.
@@ -547,16 +547,16 @@ type PlanList struct {
 	Plans []Plan `json:"plans"`
 }
 
-// Problem RFC 9457, and OpenStack's errors beside it.
+// Problem A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type Problem struct {
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy Who can do something about it; nobody means that it passes by itself.
+	// FixBy Who can fix it. "nobody" means that it passes without action.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
-	// Instance The run that it is about.
+	// Instance The path of the run.
 	Instance      *string         `json:"instance,omitempty"`
 	InvalidParams *[]InvalidParam `json:"invalid_params,omitempty"`
 	RequestID     string          `json:"request_id"`
@@ -567,11 +567,11 @@ type Problem struct {
 	Step      *string `json:"step,omitempty"`
 	Title     string  `json:"title"`
 
-	// Type A page about this kind of problem, relative to this server.
+	// Type The path of a page about this problem type, on this server.
 	Type     string    `json:"type"`
 	Upstream *Upstream `json:"upstream,omitempty"`
 
-	// ViolatedPolicies Those of RateLimit-Policy that the request is over.
+	// ViolatedPolicies The policies in RateLimit-Policy that the request exceeds.
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
@@ -580,7 +580,7 @@ type Readiness struct {
 	Checks []CheckResult `json:"checks"`
 	Ready  bool          `json:"ready"`
 
-	// Version Of this release.
+	// Version The version of this release.
 	Version string `json:"version"`
 }
 
@@ -588,25 +588,25 @@ type Readiness struct {
 type Reason struct {
 	At time.Time `json:"at"`
 
-	// Code A stable word.
+	// Code A stable identifier of the failure.
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can do something about it; nobody means that it passes by itself.
+	// FixBy Who can fix it. "nobody" means that it passes without action.
 	FixBy FixBy      `json:"fix_by"`
 	Kind  ReasonKind `json:"kind"`
 
 	// RequestID Its request id.
 	RequestID *string `json:"request_id,omitempty"`
 
-	// Service The upstream that said so.
+	// Service The upstream that failed.
 	Service *string `json:"service,omitempty"`
 
 	// Status Its HTTP status.
 	Status *int    `json:"status,omitempty"`
 	Step   *string `json:"step,omitempty"`
 
-	// Unavailable The upstream was out of order.
+	// Unavailable The upstream was down.
 	Unavailable *bool      `json:"unavailable,omitempty"`
 	Until       *time.Time `json:"until,omitempty"`
 }
@@ -614,7 +614,7 @@ type Reason struct {
 // ReasonKind defines model for Reason.Kind.
 type ReasonKind string
 
-// Result What the workflow shows of its run, each value as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+// Result Results of the workflow, each as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
 type Result map[string]interface{}
 
 // Roles Names of Keystone roles.
@@ -622,17 +622,17 @@ type Roles = []string
 
 // Run defines model for Run.
 type Run struct {
-	// Actions What can be asked of the run as it stands.
+	// Actions The actions that the run's state allows.
 	Actions []string `json:"actions"`
 
-	// AtRest Nothing happens to the run before somebody acts. It has ended, is stuck, or waits for an operator.
+	// AtRest The run does not change unless someone acts. It has ended, is stuck, or waits for an operator.
 	AtRest    bool       `json:"at_rest"`
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	ID        string     `json:"id"`
 
-	// LeftBehind What stays upstream because an operator skipped its removal.
+	// LeftBehind Objects that stay upstream because an operator skipped their removal.
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
@@ -641,7 +641,7 @@ type Run struct {
 	// Reason Why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result What the workflow shows of its run, each value as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+	// Result Results of the workflow, each as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this one.
@@ -654,7 +654,7 @@ type Run struct {
 	UpdatedAt time.Time `json:"updated_at"`
 	UserID    *string   `json:"user_id,omitempty"`
 
-	// WaitsFor The run about the same subject that goes first.
+	// WaitsFor The older run about the same subject that this run waits for.
 	WaitsFor *string `json:"waits_for,omitempty"`
 	Workflow string  `json:"workflow"`
 }
@@ -673,7 +673,7 @@ type SkipRequest struct {
 	// Step The step's name.
 	Step string `json:"step"`
 
-	// Why For the history: the reason.
+	// Why The reason; it is recorded in the run's history.
 	Why string `json:"why"`
 }
 
@@ -698,7 +698,7 @@ type StepState string
 
 // SubscribeRequest Either customer or customer_id.
 type SubscribeRequest struct {
-	// AddUser With customer_id, takes a user who has no role on the customer's tenant yet.
+	// AddUser With customer_id, accepts a user who has no role on the customer's tenant yet.
 	AddUser    *bool        `json:"add_user,omitempty"`
 	BillingDay *int         `json:"billing_day,omitempty"`
 	Customer   *NewCustomer `json:"customer,omitempty"`
@@ -782,105 +782,105 @@ type Accepted = Run
 // ActionTaken defines model for ActionTaken.
 type ActionTaken = Run
 
-// BadBody RFC 9457, and OpenStack's errors beside it.
+// BadBody A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type BadBody = Problem
 
-// BadRequest RFC 9457, and OpenStack's errors beside it.
+// BadRequest A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type BadRequest = Problem
 
-// Forbidden RFC 9457, and OpenStack's errors beside it.
+// Forbidden A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type Forbidden = Problem
 
-// Internal RFC 9457, and OpenStack's errors beside it.
+// Internal A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type Internal = Problem
 
-// MerchantNotFound RFC 9457, and OpenStack's errors beside it.
+// MerchantNotFound A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type MerchantNotFound = Problem
 
-// NotJSON RFC 9457, and OpenStack's errors beside it.
+// NotJSON A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type NotJSON = Problem
 
-// PortalForbidden RFC 9457, and OpenStack's errors beside it.
+// PortalForbidden A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type PortalForbidden = Problem
 
-// RunNotFound RFC 9457, and OpenStack's errors beside it.
+// RunNotFound A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type RunNotFound = Problem
 
 // Subscribed defines model for Subscribed.
 type Subscribed = Run
 
-// TooLarge RFC 9457, and OpenStack's errors beside it.
+// TooLarge A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type TooLarge = Problem
 
-// Unauthorized RFC 9457, and OpenStack's errors beside it.
+// Unauthorized A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type Unauthorized = Problem
 
-// Unavailable RFC 9457, and OpenStack's errors beside it.
+// Unavailable A problem as in RFC 9457. errors repeats it in OpenStack's format.
 type Unavailable = Problem
 
 // ListSubscriptionsParams defines parameters for ListSubscriptions.
 type ListSubscriptionsParams struct {
-	// Customer Only those of this customer.
+	// Customer Only subscriptions of this customer.
 	Customer *UUID `form:"customer,omitempty" json:"customer,omitempty"`
 }
 
 // SubscribeParams defines parameters for Subscribe.
 type SubscribeParams struct {
-	// IdempotencyKey Names this order for ever; 1 to 255 characters, quoted (RFC 8941) or bare. A uuid is good.
+	// IdempotencyKey Identifies this order and never expires; 1 to 255 characters, quoted (RFC 8941) or bare. Use a uuid.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
 	// XSubjectToken The user's unscoped Keystone token.
 	XSubjectToken SubjectToken `json:"X-Subject-Token"`
 
-	// Prefer "wait=20" waits so many seconds, 30 at most; "respond-async" does not wait.
+	// Prefer "wait=20" waits up to 20 seconds for the run, at most 30; "respond-async" does not wait.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
-	// Merchant Only this merchant's.
+	// Merchant Only runs of this merchant.
 	Merchant *UUID `form:"merchant,omitempty" json:"merchant,omitempty"`
 
-	// Object Only runs that made or used this object, as KIND:ID, where the kind is one that runs show in objects, such as customer, subscription or project. Repeat it to ask for runs that made or used all of several.
+	// Object Only runs that created or used this object, as KIND:ID. The kinds are those in a run's objects, such as customer, subscription or project. Repeat the parameter for runs that created or used all of several objects.
 	Object *[]ObjectRef `form:"object,omitempty" json:"object,omitempty"`
 
-	// User Only this user's.
+	// User Only runs of this user.
 	User *KeystoneID `form:"user,omitempty" json:"user,omitempty"`
 
-	// State Only those in this state.
+	// State Only runs in this state.
 	State *RunState `form:"state,omitempty" json:"state,omitempty"`
 
-	// Workflow Only those of this workflow.
+	// Workflow Only runs of this workflow.
 	Workflow *Word `form:"workflow,omitempty" json:"workflow,omitempty"`
 
-	// Since Only those accepted at this time or later.
+	// Since Only runs accepted at this time or later.
 	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
 
-	// Limit How many at most.
+	// Limit Maximum number of runs.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Marker The id of the last run of the page before.
+	// Marker The id of the last run on the previous page.
 	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
 }
 
 // GetRunParams defines parameters for GetRun.
 type GetRunParams struct {
-	// Wait Seconds to wait at most.
+	// Wait Maximum number of seconds to wait.
 	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
 
-	// IfNoneMatch The ETag of the run that is known already.
+	// IfNoneMatch The ETag of the run that the caller has.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CancelRunParams defines parameters for CancelRun.
 type CancelRunParams struct {
-	// IfMatch Only if the run is still the one with this ETag.
+	// IfMatch Act only if the run still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // CompensateRunParams defines parameters for CompensateRun.
 type CompensateRunParams struct {
-	// IfMatch Only if the run is still the one with this ETag.
+	// IfMatch Act only if the run still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -889,28 +889,28 @@ type ListRunEventsParams struct {
 	// After Only events with a higher seq.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// Limit How many at most; a stream has no end by number.
+	// Limit Maximum number of events; ignored for streams.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// LastEventID The last event that was seen.
+	// LastEventID The id of the last event that was received.
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
 // HoldRunParams defines parameters for HoldRun.
 type HoldRunParams struct {
-	// IfMatch Only if the run is still the one with this ETag.
+	// IfMatch Act only if the run still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // RetryRunParams defines parameters for RetryRun.
 type RetryRunParams struct {
-	// IfMatch Only if the run is still the one with this ETag.
+	// IfMatch Act only if the run still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // SkipStepParams defines parameters for SkipStep.
 type SkipStepParams struct {
-	// IfMatch Only if the run is still the one with this ETag.
+	// IfMatch Act only if the run still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1012,37 +1012,37 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// ListVersions Tell the versions of this API
+	// ListVersions List the versions of this API
 	//
 	// Corresponds with GET / (the `ListVersions` operationId).
 	ListVersions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDocs This document for people
+	// GetDocs Get this document as a page
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
 	GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetHealth Tell that the process answers
+	// GetHealth Check that the process answers
 	//
 	// Corresponds with GET /healthcheck (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HeadHealth Tell it without a body
+	// HeadHealth Check it without a body
 	//
 	// Corresponds with HEAD /healthcheck (the `HeadHealth` operationId).
 	HeadHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDocument This document
+	// GetDocument Get this document
 	//
 	// Corresponds with GET /openapi.json (the `GetDocument` operationId).
 	GetDocument(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetProblem Explain a problem
+	// GetProblem Explain a problem type
 	//
 	// Corresponds with GET /problems/{problem} (the `GetProblem` operationId).
 	GetProblem(ctx context.Context, problem Word, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReadiness Tell whether all that is needed is there
+	// GetReadiness Check that database, Keystone and BillingStack answer
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1052,18 +1052,18 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/merchants (the `ListMerchants` operationId).
 	ListMerchants(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateMerchantWithBody Let a merchant in
+	// CreateMerchantWithBody Register a merchant
 	//
-	// Answers with the merchant's first API key. Its secret is shown here and never again.
+	// Returns the merchant's first API key. Its secret is shown only here.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/merchants (the `CreateMerchant` operationId).
 	CreateMerchantWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateMerchant Let a merchant in
+	// CreateMerchant Register a merchant
 	//
-	// Answers with the merchant's first API key. Its secret is shown here and never again.
+	// Returns the merchant's first API key. Its secret is shown only here.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1077,7 +1077,7 @@ type ClientInterface interface {
 
 	// UpdateMerchantWithBody Change or disable a merchant
 	//
-	// What is absent stays. Runs that were accepted keep what held then.
+	// Omitted fields are unchanged. Accepted runs keep their settings.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1086,7 +1086,7 @@ type ClientInterface interface {
 
 	// UpdateMerchant Change or disable a merchant
 	//
-	// What is absent stays. Runs that were accepted keep what held then.
+	// Omitted fields are unchanged. Accepted runs keep their settings.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1098,9 +1098,9 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/merchants/{merchant_id}/keys (the `ListKeys` operationId).
 	ListKeys(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RotateKey Make a new API key
+	// RotateKey Create a new API key
 	//
-	// The youngest key before it stays alive, so that the portal can change over; older ones are revoked. The secret is shown here and never again.
+	// The newest key before it stays valid until the next rotation, so that the portal can switch; older keys are revoked. The secret is shown only here.
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/keys (the `RotateKey` operationId).
 	RotateKey(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1117,7 +1117,7 @@ type ClientInterface interface {
 
 	// SubscribeWithBody Subscribe a user to a plan
 	//
-	// The user is the one of the token in X-Subject-Token, which must be unscoped. The call waits for the run to end, by default for 10 seconds, and answers with it. Repeating the call with the same key and body never subscribes twice: it answers with the same run. An accepted call is never forgotten; a refused one leaves its key unused.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1126,7 +1126,7 @@ type ClientInterface interface {
 
 	// Subscribe Subscribe a user to a plan
 	//
-	// The user is the one of the token in X-Subject-Token, which must be unscoped. The call waits for the run to end, by default for 10 seconds, and answers with it. Repeating the call with the same key and body never subscribes twice: it answers with the same run. An accepted call is never forgotten; a refused one leaves its key unused.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1138,44 +1138,44 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id} (the `GetSubscription` operationId).
 	GetSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListRuns List runs, youngest first
+	// ListRuns List runs, newest first
 	//
 	// Corresponds with GET /v1/runs (the `ListRuns` operationId).
 	ListRuns(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRun Show a run
 	//
-	// With wait, the answer comes when the run differs from the one in If-None-Match or, without that header, when it has ended or waits for an operator; at the latest after so many seconds.
+	// With wait, the answer is delayed by up to that many seconds: until the run differs from the one in If-None-Match or, without that header, until it has ended or needs an operator.
 	//
 	// Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 	GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CancelRunWithBody Call the subscription off
+	// CancelRunWithBody Cancel an order
 	//
-	// The run undoes what it has done. A portal may ask this of its own runs.
+	// The run is compensated. A portal may cancel its own runs.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/runs/{run_id}/cancel (the `CancelRun` operationId).
 	CancelRunWithBody(ctx context.Context, runID RunID, params *CancelRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CancelRun Call the subscription off
+	// CancelRun Cancel an order
 	//
-	// The run undoes what it has done. A portal may ask this of its own runs.
+	// The run is compensated. A portal may cancel its own runs.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/runs/{run_id}/cancel (the `CancelRun` operationId).
 	CancelRun(ctx context.Context, runID RunID, params *CancelRunParams, body CancelRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CompensateRunWithBody Undo what the run has done
+	// CompensateRunWithBody Compensate a run
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/runs/{run_id}/compensate (the `CompensateRun` operationId).
 	CompensateRunWithBody(ctx context.Context, runID RunID, params *CompensateRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CompensateRun Undo what the run has done
+	// CompensateRun Compensate a run
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1184,37 +1184,37 @@ type ClientInterface interface {
 
 	// ListRunEvents Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream" the events come as they happen, each with its seq as id, until the run has ended or is stuck. A stream that broke goes on after Last-Event-ID; 204 says that nothing more will come.
+	// With "Accept: text/event-stream" the events are streamed as they happen, with seq as their id, until the run has ended or is stuck. To resume a broken stream, send Last-Event-ID; 204 means that no more events will come.
 	//
 	// Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 	ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HoldRunWithBody Stop before the next step
+	// HoldRunWithBody Stop a run before its next step
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/runs/{run_id}/hold (the `HoldRun` operationId).
 	HoldRunWithBody(ctx context.Context, runID RunID, params *HoldRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HoldRun Stop before the next step
+	// HoldRun Stop a run before its next step
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/runs/{run_id}/hold (the `HoldRun` operationId).
 	HoldRun(ctx context.Context, runID RunID, params *HoldRunParams, body HoldRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RetryRunWithBody Go on now
+	// RetryRunWithBody Continue a run now, or repeat a compensated one
 	//
-	// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/runs/{run_id}/retry (the `RetryRun` operationId).
 	RetryRunWithBody(ctx context.Context, runID RunID, params *RetryRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RetryRun Go on now
+	// RetryRun Continue a run now, or repeat a compensated one
 	//
-	// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1223,7 +1223,7 @@ type ClientInterface interface {
 
 	// SkipStepWithBody Skip a step
 	//
-	// Forward, an optional step; compensating, the undo of any step, and then the run tells in left_behind what stays.
+	// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1232,7 +1232,7 @@ type ClientInterface interface {
 
 	// SkipStep Skip a step
 	//
-	// Forward, an optional step; compensating, the undo of any step, and then the run tells in left_behind what stays.
+	// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1240,7 +1240,7 @@ type ClientInterface interface {
 	SkipStep(ctx context.Context, runID RunID, params *SkipStepParams, body SkipStepJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// ListVersions Tell the versions of this API
+// ListVersions List the versions of this API
 //
 // Corresponds with GET / (the `ListVersions` operationId).
 func (c *Client) ListVersions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1255,7 +1255,7 @@ func (c *Client) ListVersions(ctx context.Context, reqEditors ...RequestEditorFn
 	return c.Client.Do(req)
 }
 
-// GetDocs This document for people
+// GetDocs Get this document as a page
 //
 // Corresponds with GET /docs (the `GetDocs` operationId).
 func (c *Client) GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1270,7 +1270,7 @@ func (c *Client) GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 	return c.Client.Do(req)
 }
 
-// GetHealth Tell that the process answers
+// GetHealth Check that the process answers
 //
 // Corresponds with GET /healthcheck (the `GetHealth` operationId).
 func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1285,7 +1285,7 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// HeadHealth Tell it without a body
+// HeadHealth Check it without a body
 //
 // Corresponds with HEAD /healthcheck (the `HeadHealth` operationId).
 func (c *Client) HeadHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1300,7 +1300,7 @@ func (c *Client) HeadHealth(ctx context.Context, reqEditors ...RequestEditorFn) 
 	return c.Client.Do(req)
 }
 
-// GetDocument This document
+// GetDocument Get this document
 //
 // Corresponds with GET /openapi.json (the `GetDocument` operationId).
 func (c *Client) GetDocument(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1315,7 +1315,7 @@ func (c *Client) GetDocument(ctx context.Context, reqEditors ...RequestEditorFn)
 	return c.Client.Do(req)
 }
 
-// GetProblem Explain a problem
+// GetProblem Explain a problem type
 //
 // Corresponds with GET /problems/{problem} (the `GetProblem` operationId).
 func (c *Client) GetProblem(ctx context.Context, problem Word, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1330,7 +1330,7 @@ func (c *Client) GetProblem(ctx context.Context, problem Word, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
-// GetReadiness Tell whether all that is needed is there
+// GetReadiness Check that database, Keystone and BillingStack answer
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1360,9 +1360,9 @@ func (c *Client) ListMerchants(ctx context.Context, reqEditors ...RequestEditorF
 	return c.Client.Do(req)
 }
 
-// CreateMerchantWithBody Let a merchant in
+// CreateMerchantWithBody Register a merchant
 //
-// Answers with the merchant's first API key. Its secret is shown here and never again.
+// Returns the merchant's first API key. Its secret is shown only here.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1379,9 +1379,9 @@ func (c *Client) CreateMerchantWithBody(ctx context.Context, contentType string,
 	return c.Client.Do(req)
 }
 
-// CreateMerchant Let a merchant in
+// CreateMerchant Register a merchant
 //
-// Answers with the merchant's first API key. Its secret is shown here and never again.
+// Returns the merchant's first API key. Its secret is shown only here.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1415,7 +1415,7 @@ func (c *Client) GetMerchant(ctx context.Context, merchantID MerchantID, reqEdit
 
 // UpdateMerchantWithBody Change or disable a merchant
 //
-// What is absent stays. Runs that were accepted keep what held then.
+// Omitted fields are unchanged. Accepted runs keep their settings.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1434,7 +1434,7 @@ func (c *Client) UpdateMerchantWithBody(ctx context.Context, merchantID Merchant
 
 // UpdateMerchant Change or disable a merchant
 //
-// What is absent stays. Runs that were accepted keep what held then.
+// Omitted fields are unchanged. Accepted runs keep their settings.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1466,9 +1466,9 @@ func (c *Client) ListKeys(ctx context.Context, merchantID MerchantID, reqEditors
 	return c.Client.Do(req)
 }
 
-// RotateKey Make a new API key
+// RotateKey Create a new API key
 //
-// The youngest key before it stays alive, so that the portal can change over; older ones are revoked. The secret is shown here and never again.
+// The newest key before it stays valid until the next rotation, so that the portal can switch; older keys are revoked. The secret is shown only here.
 //
 // Corresponds with POST /v1/merchants/{merchant_id}/keys (the `RotateKey` operationId).
 func (c *Client) RotateKey(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1515,7 +1515,7 @@ func (c *Client) ListSubscriptions(ctx context.Context, merchantID MerchantID, p
 
 // SubscribeWithBody Subscribe a user to a plan
 //
-// The user is the one of the token in X-Subject-Token, which must be unscoped. The call waits for the run to end, by default for 10 seconds, and answers with it. Repeating the call with the same key and body never subscribes twice: it answers with the same run. An accepted call is never forgotten; a refused one leaves its key unused.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1534,7 +1534,7 @@ func (c *Client) SubscribeWithBody(ctx context.Context, merchantID MerchantID, p
 
 // Subscribe Subscribe a user to a plan
 //
-// The user is the one of the token in X-Subject-Token, which must be unscoped. The call waits for the run to end, by default for 10 seconds, and answers with it. Repeating the call with the same key and body never subscribes twice: it answers with the same run. An accepted call is never forgotten; a refused one leaves its key unused.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1566,7 +1566,7 @@ func (c *Client) GetSubscription(ctx context.Context, merchantID MerchantID, sub
 	return c.Client.Do(req)
 }
 
-// ListRuns List runs, youngest first
+// ListRuns List runs, newest first
 //
 // Corresponds with GET /v1/runs (the `ListRuns` operationId).
 func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1583,7 +1583,7 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditor
 
 // GetRun Show a run
 //
-// With wait, the answer comes when the run differs from the one in If-None-Match or, without that header, when it has ended or waits for an operator; at the latest after so many seconds.
+// With wait, the answer is delayed by up to that many seconds: until the run differs from the one in If-None-Match or, without that header, until it has ended or needs an operator.
 //
 // Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 func (c *Client) GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1598,9 +1598,9 @@ func (c *Client) GetRun(ctx context.Context, runID RunID, params *GetRunParams, 
 	return c.Client.Do(req)
 }
 
-// CancelRunWithBody Call the subscription off
+// CancelRunWithBody Cancel an order
 //
-// The run undoes what it has done. A portal may ask this of its own runs.
+// The run is compensated. A portal may cancel its own runs.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1617,9 +1617,9 @@ func (c *Client) CancelRunWithBody(ctx context.Context, runID RunID, params *Can
 	return c.Client.Do(req)
 }
 
-// CancelRun Call the subscription off
+// CancelRun Cancel an order
 //
-// The run undoes what it has done. A portal may ask this of its own runs.
+// The run is compensated. A portal may cancel its own runs.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1636,7 +1636,7 @@ func (c *Client) CancelRun(ctx context.Context, runID RunID, params *CancelRunPa
 	return c.Client.Do(req)
 }
 
-// CompensateRunWithBody Undo what the run has done
+// CompensateRunWithBody Compensate a run
 //
 // Takes any type of body and a specified content type.
 //
@@ -1653,7 +1653,7 @@ func (c *Client) CompensateRunWithBody(ctx context.Context, runID RunID, params 
 	return c.Client.Do(req)
 }
 
-// CompensateRun Undo what the run has done
+// CompensateRun Compensate a run
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1672,7 +1672,7 @@ func (c *Client) CompensateRun(ctx context.Context, runID RunID, params *Compens
 
 // ListRunEvents Show or follow the history of a run
 //
-// With "Accept: text/event-stream" the events come as they happen, each with its seq as id, until the run has ended or is stuck. A stream that broke goes on after Last-Event-ID; 204 says that nothing more will come.
+// With "Accept: text/event-stream" the events are streamed as they happen, with seq as their id, until the run has ended or is stuck. To resume a broken stream, send Last-Event-ID; 204 means that no more events will come.
 //
 // Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 func (c *Client) ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1687,7 +1687,7 @@ func (c *Client) ListRunEvents(ctx context.Context, runID RunID, params *ListRun
 	return c.Client.Do(req)
 }
 
-// HoldRunWithBody Stop before the next step
+// HoldRunWithBody Stop a run before its next step
 //
 // Takes any type of body and a specified content type.
 //
@@ -1704,7 +1704,7 @@ func (c *Client) HoldRunWithBody(ctx context.Context, runID RunID, params *HoldR
 	return c.Client.Do(req)
 }
 
-// HoldRun Stop before the next step
+// HoldRun Stop a run before its next step
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1721,9 +1721,9 @@ func (c *Client) HoldRun(ctx context.Context, runID RunID, params *HoldRunParams
 	return c.Client.Do(req)
 }
 
-// RetryRunWithBody Go on now
+// RetryRunWithBody Continue a run now, or repeat a compensated one
 //
-// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1740,9 +1740,9 @@ func (c *Client) RetryRunWithBody(ctx context.Context, runID RunID, params *Retr
 	return c.Client.Do(req)
 }
 
-// RetryRun Go on now
+// RetryRun Continue a run now, or repeat a compensated one
 //
-// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1761,7 +1761,7 @@ func (c *Client) RetryRun(ctx context.Context, runID RunID, params *RetryRunPara
 
 // SkipStepWithBody Skip a step
 //
-// Forward, an optional step; compensating, the undo of any step, and then the run tells in left_behind what stays.
+// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1780,7 +1780,7 @@ func (c *Client) SkipStepWithBody(ctx context.Context, runID RunID, params *Skip
 
 // SkipStep Skip a step
 //
-// Forward, an optional step; compensating, the undo of any step, and then the run tells in left_behind what stays.
+// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3081,49 +3081,49 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
-	// ListVersionsWithResponse Tell the versions of this API
+	// ListVersionsWithResponse List the versions of this API
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET / (the `ListVersions` operationId).
 	ListVersionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListVersionsResponse, error)
 
-	// GetDocsWithResponse This document for people
+	// GetDocsWithResponse Get this document as a page
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
 	GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsResponse, error)
 
-	// GetHealthWithResponse Tell that the process answers
+	// GetHealthWithResponse Check that the process answers
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /healthcheck (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
 
-	// HeadHealthWithResponse Tell it without a body
+	// HeadHealthWithResponse Check it without a body
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with HEAD /healthcheck (the `HeadHealth` operationId).
 	HeadHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*HeadHealthResponse, error)
 
-	// GetDocumentWithResponse This document
+	// GetDocumentWithResponse Get this document
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.json (the `GetDocument` operationId).
 	GetDocumentWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocumentResponse, error)
 
-	// GetProblemWithResponse Explain a problem
+	// GetProblemWithResponse Explain a problem type
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /problems/{problem} (the `GetProblem` operationId).
 	GetProblemWithResponse(ctx context.Context, problem Word, reqEditors ...RequestEditorFn) (*GetProblemResponse, error)
 
-	// GetReadinessWithResponse Tell whether all that is needed is there
+	// GetReadinessWithResponse Check that database, Keystone and BillingStack answer
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3137,18 +3137,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/merchants (the `ListMerchants` operationId).
 	ListMerchantsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListMerchantsResponse, error)
 
-	// CreateMerchantWithBodyWithResponse Let a merchant in
+	// CreateMerchantWithBodyWithResponse Register a merchant
 	//
-	// Answers with the merchant's first API key. Its secret is shown here and never again.
+	// Returns the merchant's first API key. Its secret is shown only here.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/merchants (the `CreateMerchant` operationId).
 	CreateMerchantWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateMerchantResponse, error)
 
-	// CreateMerchantWithResponse Let a merchant in
+	// CreateMerchantWithResponse Register a merchant
 	//
-	// Answers with the merchant's first API key. Its secret is shown here and never again.
+	// Returns the merchant's first API key. Its secret is shown only here.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3164,7 +3164,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateMerchantWithBodyWithResponse Change or disable a merchant
 	//
-	// What is absent stays. Runs that were accepted keep what held then.
+	// Omitted fields are unchanged. Accepted runs keep their settings.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3173,7 +3173,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateMerchantWithResponse Change or disable a merchant
 	//
-	// What is absent stays. Runs that were accepted keep what held then.
+	// Omitted fields are unchanged. Accepted runs keep their settings.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3187,9 +3187,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/merchants/{merchant_id}/keys (the `ListKeys` operationId).
 	ListKeysWithResponse(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*ListKeysResponse, error)
 
-	// RotateKeyWithResponse Make a new API key
+	// RotateKeyWithResponse Create a new API key
 	//
-	// The youngest key before it stays alive, so that the portal can change over; older ones are revoked. The secret is shown here and never again.
+	// The newest key before it stays valid until the next rotation, so that the portal can switch; older keys are revoked. The secret is shown only here.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3212,7 +3212,7 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithBodyWithResponse Subscribe a user to a plan
 	//
-	// The user is the one of the token in X-Subject-Token, which must be unscoped. The call waits for the run to end, by default for 10 seconds, and answers with it. Repeating the call with the same key and body never subscribes twice: it answers with the same run. An accepted call is never forgotten; a refused one leaves its key unused.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3221,7 +3221,7 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithResponse Subscribe a user to a plan
 	//
-	// The user is the one of the token in X-Subject-Token, which must be unscoped. The call waits for the run to end, by default for 10 seconds, and answers with it. Repeating the call with the same key and body never subscribes twice: it answers with the same run. An accepted call is never forgotten; a refused one leaves its key unused.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3235,7 +3235,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id} (the `GetSubscription` operationId).
 	GetSubscriptionWithResponse(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, reqEditors ...RequestEditorFn) (*GetSubscriptionResponse, error)
 
-	// ListRunsWithResponse List runs, youngest first
+	// ListRunsWithResponse List runs, newest first
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3244,39 +3244,39 @@ type ClientWithResponsesInterface interface {
 
 	// GetRunWithResponse Show a run
 	//
-	// With wait, the answer comes when the run differs from the one in If-None-Match or, without that header, when it has ended or waits for an operator; at the latest after so many seconds.
+	// With wait, the answer is delayed by up to that many seconds: until the run differs from the one in If-None-Match or, without that header, until it has ended or needs an operator.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 	GetRunWithResponse(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*GetRunResponse, error)
 
-	// CancelRunWithBodyWithResponse Call the subscription off
+	// CancelRunWithBodyWithResponse Cancel an order
 	//
-	// The run undoes what it has done. A portal may ask this of its own runs.
+	// The run is compensated. A portal may cancel its own runs.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/runs/{run_id}/cancel (the `CancelRun` operationId).
 	CancelRunWithBodyWithResponse(ctx context.Context, runID RunID, params *CancelRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelRunResponse, error)
 
-	// CancelRunWithResponse Call the subscription off
+	// CancelRunWithResponse Cancel an order
 	//
-	// The run undoes what it has done. A portal may ask this of its own runs.
+	// The run is compensated. A portal may cancel its own runs.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/runs/{run_id}/cancel (the `CancelRun` operationId).
 	CancelRunWithResponse(ctx context.Context, runID RunID, params *CancelRunParams, body CancelRunJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelRunResponse, error)
 
-	// CompensateRunWithBodyWithResponse Undo what the run has done
+	// CompensateRunWithBodyWithResponse Compensate a run
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/runs/{run_id}/compensate (the `CompensateRun` operationId).
 	CompensateRunWithBodyWithResponse(ctx context.Context, runID RunID, params *CompensateRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CompensateRunResponse, error)
 
-	// CompensateRunWithResponse Undo what the run has done
+	// CompensateRunWithResponse Compensate a run
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3285,39 +3285,39 @@ type ClientWithResponsesInterface interface {
 
 	// ListRunEventsWithResponse Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream" the events come as they happen, each with its seq as id, until the run has ended or is stuck. A stream that broke goes on after Last-Event-ID; 204 says that nothing more will come.
+	// With "Accept: text/event-stream" the events are streamed as they happen, with seq as their id, until the run has ended or is stuck. To resume a broken stream, send Last-Event-ID; 204 means that no more events will come.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 	ListRunEventsWithResponse(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*ListRunEventsResponse, error)
 
-	// HoldRunWithBodyWithResponse Stop before the next step
+	// HoldRunWithBodyWithResponse Stop a run before its next step
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/runs/{run_id}/hold (the `HoldRun` operationId).
 	HoldRunWithBodyWithResponse(ctx context.Context, runID RunID, params *HoldRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HoldRunResponse, error)
 
-	// HoldRunWithResponse Stop before the next step
+	// HoldRunWithResponse Stop a run before its next step
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/runs/{run_id}/hold (the `HoldRun` operationId).
 	HoldRunWithResponse(ctx context.Context, runID RunID, params *HoldRunParams, body HoldRunJSONRequestBody, reqEditors ...RequestEditorFn) (*HoldRunResponse, error)
 
-	// RetryRunWithBodyWithResponse Go on now
+	// RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated one
 	//
-	// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/runs/{run_id}/retry (the `RetryRun` operationId).
 	RetryRunWithBodyWithResponse(ctx context.Context, runID RunID, params *RetryRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RetryRunResponse, error)
 
-	// RetryRunWithResponse Go on now
+	// RetryRunWithResponse Continue a run now, or repeat a compensated one
 	//
-	// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3326,7 +3326,7 @@ type ClientWithResponsesInterface interface {
 
 	// SkipStepWithBodyWithResponse Skip a step
 	//
-	// Forward, an optional step; compensating, the undo of any step, and then the run tells in left_behind what stays.
+	// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3335,7 +3335,7 @@ type ClientWithResponsesInterface interface {
 
 	// SkipStepWithResponse Skip a step
 	//
-	// Forward, an optional step; compensating, the undo of any step, and then the run tells in left_behind what stays.
+	// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5657,7 +5657,7 @@ func (r SkipStepResponse) ContentType() string {
 	return ""
 }
 
-// ListVersionsWithResponse Tell the versions of this API
+// ListVersionsWithResponse List the versions of this API
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5670,7 +5670,7 @@ func (c *ClientWithResponses) ListVersionsWithResponse(ctx context.Context, reqE
 	return ParseListVersionsResponse(rsp)
 }
 
-// GetDocsWithResponse This document for people
+// GetDocsWithResponse Get this document as a page
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5683,7 +5683,7 @@ func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, reqEditor
 	return ParseGetDocsResponse(rsp)
 }
 
-// GetHealthWithResponse Tell that the process answers
+// GetHealthWithResponse Check that the process answers
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5696,7 +5696,7 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 	return ParseGetHealthResponse(rsp)
 }
 
-// HeadHealthWithResponse Tell it without a body
+// HeadHealthWithResponse Check it without a body
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5709,7 +5709,7 @@ func (c *ClientWithResponses) HeadHealthWithResponse(ctx context.Context, reqEdi
 	return ParseHeadHealthResponse(rsp)
 }
 
-// GetDocumentWithResponse This document
+// GetDocumentWithResponse Get this document
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5722,7 +5722,7 @@ func (c *ClientWithResponses) GetDocumentWithResponse(ctx context.Context, reqEd
 	return ParseGetDocumentResponse(rsp)
 }
 
-// GetProblemWithResponse Explain a problem
+// GetProblemWithResponse Explain a problem type
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5735,7 +5735,7 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, proble
 	return ParseGetProblemResponse(rsp)
 }
 
-// GetReadinessWithResponse Tell whether all that is needed is there
+// GetReadinessWithResponse Check that database, Keystone and BillingStack answer
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5761,9 +5761,9 @@ func (c *ClientWithResponses) ListMerchantsWithResponse(ctx context.Context, req
 	return ParseListMerchantsResponse(rsp)
 }
 
-// CreateMerchantWithBodyWithResponse Let a merchant in
+// CreateMerchantWithBodyWithResponse Register a merchant
 //
-// Answers with the merchant's first API key. Its secret is shown here and never again.
+// Returns the merchant's first API key. Its secret is shown only here.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5776,9 +5776,9 @@ func (c *ClientWithResponses) CreateMerchantWithBodyWithResponse(ctx context.Con
 	return ParseCreateMerchantResponse(rsp)
 }
 
-// CreateMerchantWithResponse Let a merchant in
+// CreateMerchantWithResponse Register a merchant
 //
-// Answers with the merchant's first API key. Its secret is shown here and never again.
+// Returns the merchant's first API key. Its secret is shown only here.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5806,7 +5806,7 @@ func (c *ClientWithResponses) GetMerchantWithResponse(ctx context.Context, merch
 
 // UpdateMerchantWithBodyWithResponse Change or disable a merchant
 //
-// What is absent stays. Runs that were accepted keep what held then.
+// Omitted fields are unchanged. Accepted runs keep their settings.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5821,7 +5821,7 @@ func (c *ClientWithResponses) UpdateMerchantWithBodyWithResponse(ctx context.Con
 
 // UpdateMerchantWithResponse Change or disable a merchant
 //
-// What is absent stays. Runs that were accepted keep what held then.
+// Omitted fields are unchanged. Accepted runs keep their settings.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5847,9 +5847,9 @@ func (c *ClientWithResponses) ListKeysWithResponse(ctx context.Context, merchant
 	return ParseListKeysResponse(rsp)
 }
 
-// RotateKeyWithResponse Make a new API key
+// RotateKeyWithResponse Create a new API key
 //
-// The youngest key before it stays alive, so that the portal can change over; older ones are revoked. The secret is shown here and never again.
+// The newest key before it stays valid until the next rotation, so that the portal can switch; older keys are revoked. The secret is shown only here.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5890,7 +5890,7 @@ func (c *ClientWithResponses) ListSubscriptionsWithResponse(ctx context.Context,
 
 // SubscribeWithBodyWithResponse Subscribe a user to a plan
 //
-// The user is the one of the token in X-Subject-Token, which must be unscoped. The call waits for the run to end, by default for 10 seconds, and answers with it. Repeating the call with the same key and body never subscribes twice: it answers with the same run. An accepted call is never forgotten; a refused one leaves its key unused.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5905,7 +5905,7 @@ func (c *ClientWithResponses) SubscribeWithBodyWithResponse(ctx context.Context,
 
 // SubscribeWithResponse Subscribe a user to a plan
 //
-// The user is the one of the token in X-Subject-Token, which must be unscoped. The call waits for the run to end, by default for 10 seconds, and answers with it. Repeating the call with the same key and body never subscribes twice: it answers with the same run. An accepted call is never forgotten; a refused one leaves its key unused.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5931,7 +5931,7 @@ func (c *ClientWithResponses) GetSubscriptionWithResponse(ctx context.Context, m
 	return ParseGetSubscriptionResponse(rsp)
 }
 
-// ListRunsWithResponse List runs, youngest first
+// ListRunsWithResponse List runs, newest first
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5946,7 +5946,7 @@ func (c *ClientWithResponses) ListRunsWithResponse(ctx context.Context, params *
 
 // GetRunWithResponse Show a run
 //
-// With wait, the answer comes when the run differs from the one in If-None-Match or, without that header, when it has ended or waits for an operator; at the latest after so many seconds.
+// With wait, the answer is delayed by up to that many seconds: until the run differs from the one in If-None-Match or, without that header, until it has ended or needs an operator.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5959,9 +5959,9 @@ func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, runID RunI
 	return ParseGetRunResponse(rsp)
 }
 
-// CancelRunWithBodyWithResponse Call the subscription off
+// CancelRunWithBodyWithResponse Cancel an order
 //
-// The run undoes what it has done. A portal may ask this of its own runs.
+// The run is compensated. A portal may cancel its own runs.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5974,9 +5974,9 @@ func (c *ClientWithResponses) CancelRunWithBodyWithResponse(ctx context.Context,
 	return ParseCancelRunResponse(rsp)
 }
 
-// CancelRunWithResponse Call the subscription off
+// CancelRunWithResponse Cancel an order
 //
-// The run undoes what it has done. A portal may ask this of its own runs.
+// The run is compensated. A portal may cancel its own runs.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5989,7 +5989,7 @@ func (c *ClientWithResponses) CancelRunWithResponse(ctx context.Context, runID R
 	return ParseCancelRunResponse(rsp)
 }
 
-// CompensateRunWithBodyWithResponse Undo what the run has done
+// CompensateRunWithBodyWithResponse Compensate a run
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6002,7 +6002,7 @@ func (c *ClientWithResponses) CompensateRunWithBodyWithResponse(ctx context.Cont
 	return ParseCompensateRunResponse(rsp)
 }
 
-// CompensateRunWithResponse Undo what the run has done
+// CompensateRunWithResponse Compensate a run
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6017,7 +6017,7 @@ func (c *ClientWithResponses) CompensateRunWithResponse(ctx context.Context, run
 
 // ListRunEventsWithResponse Show or follow the history of a run
 //
-// With "Accept: text/event-stream" the events come as they happen, each with its seq as id, until the run has ended or is stuck. A stream that broke goes on after Last-Event-ID; 204 says that nothing more will come.
+// With "Accept: text/event-stream" the events are streamed as they happen, with seq as their id, until the run has ended or is stuck. To resume a broken stream, send Last-Event-ID; 204 means that no more events will come.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6030,7 +6030,7 @@ func (c *ClientWithResponses) ListRunEventsWithResponse(ctx context.Context, run
 	return ParseListRunEventsResponse(rsp)
 }
 
-// HoldRunWithBodyWithResponse Stop before the next step
+// HoldRunWithBodyWithResponse Stop a run before its next step
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6043,7 +6043,7 @@ func (c *ClientWithResponses) HoldRunWithBodyWithResponse(ctx context.Context, r
 	return ParseHoldRunResponse(rsp)
 }
 
-// HoldRunWithResponse Stop before the next step
+// HoldRunWithResponse Stop a run before its next step
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6056,9 +6056,9 @@ func (c *ClientWithResponses) HoldRunWithResponse(ctx context.Context, runID Run
 	return ParseHoldRunResponse(rsp)
 }
 
-// RetryRunWithBodyWithResponse Go on now
+// RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated one
 //
-// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6071,9 +6071,9 @@ func (c *ClientWithResponses) RetryRunWithBodyWithResponse(ctx context.Context, 
 	return ParseRetryRunResponse(rsp)
 }
 
-// RetryRunWithResponse Go on now
+// RetryRunWithResponse Continue a run now, or repeat a compensated one
 //
-// A waiting or stuck run continues now. For a compensated run, the same request is accepted once more: everything that it names is read anew, and a new run starts, to which the idempotency key moves. The answer shows that run. If the request cannot be accepted any more, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6088,7 +6088,7 @@ func (c *ClientWithResponses) RetryRunWithResponse(ctx context.Context, runID Ru
 
 // SkipStepWithBodyWithResponse Skip a step
 //
-// Forward, an optional step; compensating, the undo of any step, and then the run tells in left_behind what stays.
+// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6103,7 +6103,7 @@ func (c *ClientWithResponses) SkipStepWithBodyWithResponse(ctx context.Context, 
 
 // SkipStepWithResponse Skip a step
 //
-// Forward, an optional step; compensating, the undo of any step, and then the run tells in left_behind what stays.
+// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
