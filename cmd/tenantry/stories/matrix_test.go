@@ -61,21 +61,27 @@ func (c crashTrial) tables(page *bytes.Buffer, ended endings) {
 
 const matrixHead = `# Killed at every instant
 
-` + "`make crash-matrix`" + ` wrote this page. In each of its %d cases the replica that works on a run is killed with SIGKILL at one
-instant of one step, a proxy in front of PostgreSQL, Keystone and BillingStack choosing the moment. The portal, whose call got no
-answer, repeats it with its key. Then the run must have ended, whole or with nothing left, and no promise may be broken
-that package workflowstest knows.
+` + "`make crash-matrix`" + ` wrote this page. In each of these %d cases, the replica that executes a run is killed with SIGKILL at one point of one step. A proxy in front of
+PostgreSQL, Keystone and BillingStack picks the moment. The portal's call gets no answer, so the portal repeats it with its key. Then the
+run must have ended, either complete or with nothing left, and no invariant of package workflowstest may be broken.
 
-A cell tells how long after the kill the run had ended. The lease is 1 s here (10 s by default): that is what a case waits for. A
-compensation in which a call's answer was lost also waits 1 s for what may come late (90 s by default). * marks the runs that a
-replica already running took over; the others waited for one to be started after the kill.
+A cell shows the time from the kill to the end of the run. Most of it is the lease, which is 1 s here (10 s by default). A compensation with
+a lost answer also waits for the late window, 1 s here (90 s by default). * marks runs that a replica already running took over. The
+others waited for a replica that was started after the kill.
 
-The instants: before the step's intent is stored; after that and before the call; after the call has left, which is lost
-before it takes effect; after it has taken effect and before the answer; after the answer and before the outcome is
-stored; after that. A dash: the step calls nobody there, so that no call can be lost, and none carried out. Steps side by side share
-their writes: one's outcome and the intents of those behind it are stored by one statement.
+| column | the replica is killed |
+| --- | --- |
+| before the intent | before the step's intent is stored |
+| intent stored | after that, before the request |
+| call lost | after the request has left, which is lost before it takes effect |
+| carried out | after the request has taken effect, before its answer |
+| answered | after the answer, before the outcome is stored |
+| outcome stored | after that |
 
-Of %s, commit %s, on %s.
+A dash means that the step sends no request. Steps that run in parallel share their writes: one statement stores the outcome of one and the
+intents of those after it.
+
+Measured on %s, commit %s, with %s.
 `
 
 func (e ending) String() string {
