@@ -7,16 +7,16 @@ VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || ech
 .DEFAULT_GOAL := help
 .PHONY: help build demo test readme-test same-exchanges sim crash-matrix chaos lint vuln generate check-generated bench bench-scale clean
 
-help: ## show this
+help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## build bin/tenantry
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/tenantry ./cmd/tenantry
 
-demo: build ## show a subscription and a compensation, everything in one process; KEEP=1 leaves it running
+demo: build ## show a subscription and a compensation, everything in one process; KEEP=1 keeps it running
 	bin/tenantry demo $(if $(KEEP),--keep)
 
-test: ## run all tests, beside a real PostgreSQL and a real Keystone
+test: ## run all tests, with a real PostgreSQL and a real Keystone
 	@mkdir -p bin
 	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -timeout 20m ./...
 	@deploy/testservices/count-real bin/test.json
@@ -29,7 +29,7 @@ same-exchanges: ## compare the HTTP exchanges of the tests with those at a commi
 
 SEEDS := 0-100000
 
-sim: ## simulate many worlds on simulated time: SEEDS=FROM-TO; goes on where it was interrupted
+sim: ## simulate many worlds on simulated time: SEEDS=FROM-TO; continues after an interruption
 	workflows/simulation/run $(SEEDS)
 
 crash-matrix: ## kill a replica at every instant of a run, as `make test` does too, and write docs/crash-matrix.md
@@ -43,14 +43,14 @@ chaos: ## subscribe 1,000 users while PostgreSQL, Keystone and the replicas are 
 	TENANTRY_TEST_CHAOS=$(SUBSCRIBES) deploy/testservices/run -- unshare --mount \
 		go test -count=1 -v -timeout 60m -run '^TestChaos$$' ./cmd/tenantry/stories
 
-lint: ## run the linters, the import rules among them
+lint: ## run the linters, including the import rules
 	$(GOLANGCI_LINT) run ./...
 
 # Takes about 20 s on two cores; the first time about 40 s, and 100 MB of downloads and database.
 vuln: ## look for known vulnerabilities in called code, with govulncheck; .ci/vuln-exceptions lists what is accepted
 	.ci/vuln
 
-generate: ## write the generated code (*.gen.go) and docs/configuration.md anew
+generate: ## write the generated code (*.gen.go) and docs/configuration.md
 	go generate ./...
 
 GENERATED := git ls-files --cached --others --exclude-standard '*.gen.go' docs/configuration.md | sort | xargs -r sha256sum
@@ -59,13 +59,13 @@ check-generated: ## fail when generated code or docs/configuration.md is not wha
 	@before=$$($(GENERATED)) && $(MAKE) --no-print-directory generate && [ "$$before" = "$$($(GENERATED))" ] || \
 		{ echo 'generated files are stale: commit what `make generate` writes' >&2; exit 1; }
 
-bench: build ## measure what a subscribe costs beside its bare calls; writes bench/ and docs/benchmarks.md
+bench: build ## measure what a subscribe costs, compared with its bare calls; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
 	deploy/testservices/run -- bin/bench
 
-bench-scale: ## measure whether 1,000,000 finished runs make it slower: takes up to 15 minutes and 20 GB, less with SIZES=1000,100000; writes bench/ and docs/benchmarks.md
+bench-scale: ## measure whether 1,000,000 finished runs slow it down; needs up to 15 minutes and 20 GB, less with SIZES=1000,100000; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
 	deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) scale
 
-clean: ## remove what was built
+clean: ## remove bin/
 	rm -rf bin
