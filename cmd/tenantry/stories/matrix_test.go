@@ -73,7 +73,7 @@ others waited for a replica that was started after the kill.
 | --- | --- |
 | before the intent | before the step's intent is stored |
 | intent stored | after that, before the request |
-| call lost | after the request has left, which is lost before it takes effect |
+| call lost | after the request has left; the request is lost before it takes effect |
 | carried out | after the request has taken effect, before its answer |
 | answered | after the answer, before the outcome is stored |
 | outcome stored | after that |
