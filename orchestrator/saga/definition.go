@@ -1,0 +1,309 @@
+package saga
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Definition is a checked Workflow with the type of its state erased.
+type Definition struct {
+	Name    string
+	Version int
+	Title   string
+
+	steps    []step
+	classify func(error) Classification
+	retry    func(ctx context.Context, input json.RawMessage, runID string) (Request, error)
+	expect   func(state json.RawMessage) ([]Expected, error)
+	result   func(state json.RawMessage) (json.RawMessage, error)
+
+	newSubject func(input json.RawMessage) bool
+}
+
+// StepInfo describes a step of a definition to people.
+type StepInfo struct {
+	Name     string
+	After    []string
+	Each     bool
+	NoUndo   string
+	Optional bool
+}
+
+type call func(ctx context.Context, state json.RawMessage) (output json.RawMessage, err error)
+
+type finder func(ctx context.Context, state json.RawMessage) (found Found, output json.RawMessage, err error)
+
+type step struct {
+	StepInfo
+	find      finder // nil: there is none
+	claim     func(input json.RawMessage, item string) (string, error)
+	items     func(input json.RawMessage) ([]string, error)
+	satisfied func(state json.RawMessage, now time.Time) bool // nil: never
+	do, undo  call
+}
+
+// Define checks a workflow. It refuses a step without a name or Do, one with neither or both of Undo and NoUndo, an
+// unknown or circular After, a name used twice, a step with Undo but without Find or Claim, and a workflow without Classify.
+func Define[S any](w Workflow[S]) (*Definition, error) {
+	d := &Definition{Name: w.Name, Version: w.Version, Title: w.Title, classify: w.Classify}
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("workflow %q: "+format, append([]any{w.Name}, args...)...))
+	}
+	if w.Name == "" || w.Version < 1 || len(w.Steps) == 0 || w.Classify == nil || w.Retry == nil ||
+		w.Expect == nil || w.Result == nil {
+		fault("needs a name, a version from 1, steps, Classify, Retry, Expect and Result")
+	}
+	for _, s := range w.Steps {
+		switch {
+		case s.Name == "" || strings.Contains(s.Name, "/"):
+			fault("step %q: a name is not empty and holds no slash", s.Name)
+		case d.step(s.Name) != nil:
+			fault("step %q is there twice", s.Name)
+		case s.Do == nil:
+			fault("step %q has no Do", s.Name)
+		case (s.Undo == nil) == (s.NoUndo == ""):
+			fault("step %q needs either Undo or NoUndo", s.Name)
+		case s.Undo != nil && (s.Find == nil || s.Claim == nil):
+			fault("step %q has an Undo: it needs Find and Claim", s.Name)
+		}
+		d.steps = append(d.steps, erase(s))
+	}
+	for _, s := range d.steps {
+		for _, after := range s.After {
+			if d.step(after) == nil {
+				fault("step %q comes after %q, which does not exist", s.Name, after)
+			}
+		}
+	}
+	if circle := d.circle(); circle != "" {
+		fault("step %q comes after itself", circle)
+	}
+	d.expect = func(state json.RawMessage) ([]Expected, error) {
+		s, err := decode[S](state)
+		if err != nil {
+			return nil, err
+		}
+		return w.Expect(*s), nil
+	}
+	d.result = func(state json.RawMessage) (json.RawMessage, error) {
+		s, err := decode[S](state)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(w.Result(*s))
+	}
+	d.retry = func(ctx context.Context, input json.RawMessage, runID string) (Request, error) {
+		s, err := decode[S](input)
+		if err != nil {
+			return Request{}, err
+		}
+		return w.Retry(ctx, *s, runID)
+	}
+	d.newSubject = func(input json.RawMessage) bool {
+		s, err := decode[S](input)
+		return err == nil && w.NewSubject != nil && w.NewSubject(*s)
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Claims reports whether a run claims an effect: whether it was ordered to make that and can undo it. A step that this release
+// does not know may claim anything about the run's subject.
+func (d *Definition) Claims(r *Run, effect string) (bool, error) {
+	for i := range r.Steps {
+		s := d.step(r.Steps[i].Name)
+		if s == nil {
+			return true, nil
+		}
+		if s.claim == nil {
+			continue
+		}
+		claim, err := s.claim(r.Input, r.Steps[i].item())
+		if err != nil {
+			return false, fmt.Errorf("reading the claims of run %s: %w", r.ID, err)
+		}
+		if claim == effect {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Steps describes the steps in the order of the definition.
+func (d *Definition) Steps() []StepInfo {
+	infos := make([]StepInfo, len(d.steps))
+	for i, s := range d.steps {
+		infos[i] = s.StepInfo
+	}
+	return infos
+}
+
+// Retry returns the request for the run that repeats a compensated one: see Workflow.Retry.
+func (d *Definition) Retry(ctx context.Context, r *Run, runID string) (Request, error) {
+	q, err := d.retry(ctx, r.Input, runID)
+	q.ID, q.Workflow, q.Merchant, q.RetryOf = runID, r.Workflow, r.Merchant, r.ID
+	q.Key, q.Fingerprint = r.Key, r.Fingerprint
+	return q, err
+}
+
+// Result computes what the run shows as its result from its input and the outputs of its succeeded steps.
+func (d *Definition) Result(r *Run) (json.RawMessage, error) {
+	state, err := r.state()
+	if err != nil {
+		return nil, err
+	}
+	return d.result(state)
+}
+
+// rows makes the rows of a new run: families are expanded to one row an item, After to the names of those rows.
+func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
+	instances := map[string][]string{}
+	var all []StepRow
+	for _, name := range d.sorted() {
+		s := d.step(name)
+		var after []string
+		for _, a := range s.After {
+			after = append(after, instances[a]...)
+		}
+		items, err := s.items(input)
+		if err != nil {
+			return nil, fmt.Errorf("laying out step %q: %w", name, err)
+		}
+		names := []string{name}
+		if s.Each {
+			names = nil
+			for _, item := range items {
+				names = append(names, name+"/"+item)
+			}
+		}
+		for _, n := range names {
+			all = append(all, StepRow{
+				Name: n, Position: len(all), After: slices.Clone(after), Optional: s.Optional, State: StepPending,
+			})
+		}
+		if len(names) == 0 { // an empty family stands for what it would have waited for
+			names = after
+		}
+		instances[name] = names
+	}
+	return all, nil
+}
+
+// step finds the code of a stored step by what is before the slash; nil if no code knows it.
+func (d *Definition) step(name string) *step {
+	family, _, _ := strings.Cut(name, "/")
+	for i := range d.steps {
+		if d.steps[i].Name == family {
+			return &d.steps[i]
+		}
+	}
+	return nil
+}
+
+// sorted gives the names so that each comes behind all it is After; among equals the order of the definition holds.
+func (d *Definition) sorted() []string {
+	var names []string
+	for len(names) < len(d.steps) {
+		before := len(names)
+		for _, s := range d.steps {
+			ready := !slices.ContainsFunc(s.After, func(a string) bool { return !slices.Contains(names, a) })
+			if ready && !slices.Contains(names, s.Name) {
+				names = append(names, s.Name)
+			}
+		}
+		if len(names) == before {
+			break
+		}
+	}
+	return names
+}
+
+// circle names a step that cannot be sorted although all it is After exists.
+func (d *Definition) circle() string {
+	names := d.sorted()
+	for _, s := range d.steps {
+		known := !slices.ContainsFunc(s.After, func(a string) bool { return d.step(a) == nil })
+		if known && !slices.Contains(names, s.Name) {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// erase hides the type of a step's state: whatever is stored is JSON.
+func erase[S any](s Step[S]) step {
+	erased := step{
+		StepInfo: StepInfo{Name: s.Name, After: s.After, Each: s.Each != nil, NoUndo: s.NoUndo, Optional: s.Optional},
+		do:       eraseCall(s.Do),
+		undo:     eraseCall(s.Undo),
+		items:    func(json.RawMessage) ([]string, error) { return nil, nil },
+	}
+	if s.Find != nil {
+		erased.find = func(ctx context.Context, state json.RawMessage) (found Found, output json.RawMessage, err error) {
+			output, err = eraseCall(func(ctx context.Context, s2 *S) (err error) {
+				found, err = s.Find(ctx, s2)
+				return err
+			})(ctx, state)
+			return found, output, err
+		}
+	}
+	if s.Claim != nil {
+		erased.claim = func(input json.RawMessage, item string) (string, error) {
+			order, err := decode[S](input)
+			if err != nil {
+				return "", err
+			}
+			return s.Claim(order, item), nil
+		}
+	}
+	if s.Satisfied != nil {
+		erased.satisfied = func(state json.RawMessage, now time.Time) (satisfied bool) {
+			defer func() {
+				if recover() != nil { // Do is tried, whose panics are told
+					satisfied = false
+				}
+			}()
+			decoded, err := decode[S](state)
+			return err == nil && s.Satisfied(decoded, now)
+		}
+	}
+	if s.Each != nil {
+		erased.items = func(input json.RawMessage) ([]string, error) {
+			state, err := decode[S](input)
+			if err != nil {
+				return nil, err
+			}
+			return s.Each(state), nil
+		}
+	}
+	return erased
+}
+
+// eraseCall gives every call its own copy of the state and returns what it changed there.
+func eraseCall[S any](f func(context.Context, *S) error) call {
+	if f == nil {
+		return nil
+	}
+	return func(ctx context.Context, state json.RawMessage) (json.RawMessage, error) {
+		s, err := decode[S](state)
+		if err != nil {
+			return nil, err
+		}
+		before, err := json.Marshal(s)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the state: %w", err)
+		}
+		if err := f(ctx, s); err != nil {
+			return nil, err
+		}
+		return changes(before, s)
+	}
+}
