@@ -62,16 +62,23 @@ func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// set learns the database's time, which was read between two local times, to half of what is between them. False: that
-// is more than within, and nothing is learnt.
+// set learns the database's time, which was read between two local times. False: that took longer than within, and nothing is
+// learnt. A time that is possible by this reading is kept: a slow answer must not make a time that a quick one gave less exact, and
+// the time of a replica not run backwards. Any other is replaced by the middle of what is possible.
 func (c *Clock) set(before, after, database time.Time, within time.Duration) bool {
-	switch took := after.Sub(before); {
-	case database.IsZero(): // it is this machine's
-		return true
-	case took > within:
-		return false
-	default:
-		c.heard.Store(&reading{before.Add(took / 2), database})
+	took := after.Sub(before)
+	if database.IsZero() { // it is this machine's
 		return true
 	}
+	if took > within {
+		return false
+	}
+	if h := c.heard.Load(); h != nil {
+		known := h.database.Add(after.Sub(h.local))
+		if !known.Before(database) && !known.After(database.Add(took)) {
+			return true
+		}
+	}
+	c.heard.Store(&reading{before.Add(took / 2), database})
+	return true
 }

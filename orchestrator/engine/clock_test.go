@@ -23,3 +23,33 @@ func TestTheDatabasesTimeIsLearntOnlyFromAQuickAnswer(t *testing.T) {
 		t.Errorf("the time is %v, want %v, as it was half-way", got, database)
 	}
 }
+
+func TestASlowAnswerDoesNotMakeTheTimeLessExact(t *testing.T) {
+	local := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	c := NewClock(func() time.Time { return local })
+	offset := time.Hour
+	read := func(sent, took time.Duration) {
+		before := local
+		local = local.Add(took)
+		if !c.set(before, local, before.Add(sent+offset), 2*time.Second) {
+			t.Fatal("the answer was not taken")
+		}
+	}
+	off := func() time.Duration { return c.Now().Sub(local) }
+	read(0, 0)
+	read(0, 2*time.Second) // the database answered at once, and the answer took long
+	read(2*time.Second, 2*time.Second)
+	if got := off(); got != offset {
+		t.Errorf("after slow answers the time is %v off, want %v", got, offset)
+	}
+	offset += 5 * time.Second // somebody has set the database's clock
+	read(time.Second, 2*time.Second)
+	if got := off(); got != offset {
+		t.Errorf("after the database's clock was set the time is %v off, want %v", got, offset)
+	}
+	offset -= 10 * time.Second
+	read(0, 0)
+	if got := off(); got != offset {
+		t.Errorf("after it was set back the time is %v off, want %v", got, offset)
+	}
+}
