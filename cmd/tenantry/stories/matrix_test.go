@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // matrix is the page that shows how all cases ended.
@@ -28,6 +30,9 @@ func matrix(t *testing.T, all map[string]endings) []byte {
 	fmt.Fprintf(&page, matrixHead, n, time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), machine())
 	for _, trial := range crashTrials(t) {
 		fmt.Fprintf(&page, "\n## %s\n", trial.workflow)
+		if trial.workflow == workflowstest.StrangerName {
+			fmt.Fprintln(&page, "\nOnly the tests have this workflow. It shows that the tests kill a replica in any workflow, not just in those of the service.")
+		}
 		trial.tables(&page, all[trial.workflow])
 	}
 	return page.Bytes()
