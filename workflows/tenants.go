@@ -91,7 +91,7 @@ func unadoptable(t tenant, p keystone.Project) error {
 	switch {
 	case !p.HasTag(keystone.MerchantTag(t.merchant)) && !t.adoptUnmarked:
 		return StepError{upstream.Blocked, "conflict", fmt.Sprintf(
-			"project %s (%s) exists and does not carry the tag %s: tag it, rename it, or let the merchant adopt unmarked tenants",
+			"project %s (%s) exists and does not carry the tag %s: tag it or rename it, then retry the run",
 			p.Name, p.ID, keystone.MerchantTag(t.merchant)), saga.FixByOperator}
 	case !p.Enabled:
 		return StepError{
