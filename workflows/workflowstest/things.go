@@ -148,10 +148,10 @@ func differs(t thing, e saga.Expected) (all []string) {
 // once more: a checker that asked the steps for them would believe whatever they do.
 func (x ordered) belongs(t thing, installation string) bool {
 	e := x.expects(t)
-	if e == nil || e.ID != "" && e.ID != t.id {
+	if e == nil {
 		return false
 	}
-	if t.kind == project {
+	if t.kind == project { // its id may be another: a request that was given up may make one late, beside the run's own
 		tags := []string{"tenantry", "tenantry-run-" + x.run.ID, "tenantry-merchant-" + x.run.Merchant}
 		if installation != "" {
 			tags = append(tags, "tenantry-installation-"+installation)
@@ -159,12 +159,15 @@ func (x ordered) belongs(t thing, installation string) bool {
 		return t.name == e.Name && t.fields["domain_id"] == e.Fields["domain_id"] &&
 			!has(tags, func(tag string) bool { return !slices.Contains(t.marks, tag) })
 	}
+	if e.ID != t.id {
+		return false
+	}
 	for field, want := range e.Fields {
 		if got := t.fields[field]; got != want && want != "" && !strings.HasPrefix(got, "pending:"+x.run.ID) {
 			return false
 		}
 	}
-	return t.bears(x.run.ID) || e.ID == t.id && e.Origin == saga.Own
+	return t.bears(x.run.ID) || e.Origin == saga.Own
 }
 
 // assignmentID names a role assignment as the objects of a run do.
