@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,13 +12,11 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tenantry/tenantry/billing"
-	"github.com/tenantry/tenantry/billing/server"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service"
-	"github.com/tenantry/tenantry/store"
 )
 
 // demoPassword is every user's in the demo's Keystone, which is reachable from this host alone and lives in memory.
@@ -30,10 +26,10 @@ const demoPassword = "demo"
 // directory. There is one merchant with two plans.
 type stage struct {
 	*service.Service
-	directory      string
-	keystone       *keystonetest.Keystone
-	keystoneServer *http.Server
-	keystoneURL    string
+	directory    string
+	keystone     *keystonetest.Keystone
+	keystoneURL  string
+	stopKeystone func()
 
 	identity keystone.Identity // to read back; admin's
 	billing  *billing.Client   // likewise
@@ -43,8 +39,8 @@ type stage struct {
 	apiKey, apiSecret string
 }
 
-// newStage sets everything up. Every write to Keystone and BillingStack takes at least pace; refuse says for whom BillingStack
-// refuses to change a subscription.
+// newStage sets everything up. Every write of the service to Keystone and BillingStack takes at least pace; refuse says for whom
+// BillingStack refuses to change a subscription.
 func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Customer) bool) (_ *stage, err error) {
 	s := &stage{keystone: keystonetest.New(keystonetest.Options{AdminPassword: demoPassword})}
 	defer func() {
@@ -53,13 +49,9 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 		}
 	}()
 	s.keystone.AddRole("bs-admin")
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
+	if s.keystoneURL, s.stopKeystone, err = s.keystone.Start(); err != nil {
 		return nil, err
 	}
-	s.keystoneURL = "http://" + listener.Addr().String() + "/v3"
-	s.keystoneServer = &http.Server{Handler: slow(pace, s.keystone), ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = s.keystoneServer.Serve(listener) }() //nolint:errcheck // until stop: what else could end it, the story meets
 	if s.directory, err = os.MkdirTemp("", "tenantry-demo-"); err != nil {
 		return nil, err
 	}
@@ -76,8 +68,11 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 	s.Service, err = service.Start(ctx, service.Options{
 		Config: config.Config, Log: zerolog.Nop(), Version: version,
 		Cloud: func(string) (v3.Config, error) { return s.admin(), nil },
-		InFront: func(db *store.Store, next http.Handler) http.Handler {
-			return slow(pace, refusing{next: next, records: db.Billing(), refuse: refuse})
+		Around: func(upstream string, next http.RoundTripper) http.RoundTripper {
+			if upstream == service.BillingStack {
+				next = refusing{next, refuse}
+			}
+			return slow{next, pace}
 		},
 	})
 	if err != nil {
@@ -131,52 +126,11 @@ func (s *stage) stop() (err error) {
 	if s.Service != nil {
 		err = s.Stop()
 	}
-	if s.keystoneServer != nil {
-		err = errors.Join(err, s.keystoneServer.Close())
+	if s.stopKeystone != nil {
+		s.stopKeystone()
 	}
 	if s.directory != "" {
 		err = errors.Join(err, os.RemoveAll(s.directory))
 	}
 	return err
-}
-
-// slow lets every write take some time.
-func slow(pace time.Duration, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			select {
-			case <-time.After(pace):
-			case <-r.Context().Done():
-			}
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// refusing stands before a BillingStack and refuses, for good, to change the subscriptions of some customers.
-type refusing struct {
-	next    http.Handler
-	records server.Records
-	refuse  func(billing.Customer) bool
-}
-
-// ServeHTTP answers a PATCH of such a subscription as BillingStack answers what is wrong with a request.
-func (r refusing) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if req.Method == http.MethodPatch && r.refuses(req.Context(), filepath.Base(req.URL.Path)) {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusBadRequest)
-		_, _ = fmt.Fprint(w, `{"faultcode": "Client", "faultstring": "the books are closed", "debuginfo": null}`)
-		return
-	}
-	r.next.ServeHTTP(w, req)
-}
-
-func (r refusing) refuses(ctx context.Context, subscriptionID string) bool {
-	byID := func(id string) []billing.Condition { return []billing.Condition{{Field: "id", Value: id}} }
-	subscriptions, err := r.records.Subscriptions.List(ctx, "", byID(subscriptionID))
-	if err != nil || len(subscriptions) != 1 {
-		return false
-	}
-	customers, err := r.records.Customers.List(ctx, "", byID(subscriptions[0].CustomerID))
-	return err == nil && len(customers) == 1 && r.refuse(customers[0])
 }

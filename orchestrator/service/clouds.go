@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -17,12 +18,13 @@ import (
 
 // clouds gives each cloud's Keystone by its name. One is set up when it is first asked for, and then kept.
 type clouds struct {
-	config     func(name string) (v3.Config, error)
-	merchants  merchants.Store
-	domain     string // of merchants that name none
-	allowAdmin bool
-	gates      *gate.Gates
-	most       int // requests to one at once
+	config      func(name string) (v3.Config, error)
+	around      func(upstream string, next http.RoundTripper) http.RoundTripper
+	merchants   merchants.Store
+	domain      string // of merchants that name none
+	allowAdmin  bool
+	gates       *gate.Gates
+	connections int // requests to one at once
 
 	mu    sync.Mutex
 	known map[string]*cloud
@@ -40,9 +42,10 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)
 	}
 	made := &cloud{name: name, clouds: c, domains: map[string]bool{}}
-	to := c.gates.Of("keystone/"+name, c.most)
+	upstreamName := "keystone/" + name
+	to := c.gates.Of(upstreamName, c.connections)
 	cfg.Enter = to.Enter
-	cfg.Base = gate.Fence(v3.NewTransport(cfg.TLS))
+	cfg.Base = gate.Fence(c.around(upstreamName, v3.NewTransport(cfg.TLS)))
 	cfg.AllowAdminRole = c.allowAdmin
 	cfg.MayWriteDomain = made.mayWrite
 	if made.Identity, err = v3.New(cfg); err != nil {

@@ -11,7 +11,6 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
-	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
@@ -19,14 +18,21 @@ import (
 
 const aMerchant = "01234567-89ab-4cde-8f01-23456789abcd"
 
-// newClouds are clouds over one Keystone, with a database of merchants.
+// newClouds are the clouds of a service, which are one Keystone, with a database of merchants.
 func newClouds(t *testing.T, url string, s *store.Store) *clouds {
 	t.Helper()
-	return &clouds{gates: new(gate.Gates), domain: "default", merchants: s.Merchants(), config: func(string) (v3.Config, error) {
-		return v3.Config{URL: url, Credential: v3.Credential{
-			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
-		}}, nil
-	}}
+	u, err := newUpstreams(Options{
+		Config: Config{Domain: "default", KeystoneConnections: 4, BillingConnections: 4},
+		Cloud: func(string) (v3.Config, error) {
+			return v3.Config{URL: url, Credential: v3.Credential{
+				Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
+			}}, nil
+		},
+	}, "http://127.0.0.1:1/v2", s.Merchants())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.clouds
 }
 
 func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
@@ -26,22 +27,32 @@ const (
 	answerTime = 10 * time.Second
 )
 
-// Options are what a service is built from.
+// Options are what a service is built from. Cloud is required.
 type Options struct {
 	Config
 	Log     zerolog.Logger
-	Version string                                        // of this release, which the API tells
-	Cloud   func(name string) (v3.Config, error)          // the Keystone of a cloud; asked when the cloud is first used
-	InFront func(*store.Store, http.Handler) http.Handler // nil, or what stands before the embedded BillingStack
-	// Workflows defines what the service can run; nil: all that this release has.
+	Version string // of this release, for the API's document
+
+	// Cloud reads how a cloud's Keystone is reached, by its name, when the cloud is first used: [v3.FromCloud].
+	Cloud func(name string) (v3.Config, error)
+	// Workflows defines what the service can run; nil means [workflows.All].
 	Workflows func(workflows.Deps) ([]*saga.Definition, error)
+	// ScopedTokens hands over the tokens that runs scope; nil means the Handover in the workflows' Deps.
+	ScopedTokens api.ScopedTokens
+	// Around goes around the transport of the requests to an upstream, [BillingStack] or "keystone/CLOUD"; nil adds nothing.
+	// A request that reaches it has had its turn, and its run may write. An [upstream.NotSentError] of it counts as a request
+	// that was never sent.
+	Around func(upstream string, next http.RoundTripper) http.RoundTripper
+	// Now is the clock, which the database's corrects; nil means [time.Now].
+	Now func() time.Time
 }
 
 // Service is a running orchestrator: API, engine and, unless there is another BillingStack, the embedded one.
 type Service struct {
-	URL        string // of the API
-	BillingURL string
-	Store      *store.Store
+	URL        string       // of the API
+	Handler    http.Handler // the API, as it is served at URL
+	BillingURL string       // BillingStack's, with its version
+	Store      *store.Store // closed by Stop
 	Runs       Runs
 	Failed     <-chan error // why a listener ended by itself
 
@@ -99,18 +110,15 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 		opened.add(inside.Close)
 		s.BillingURL = "http://" + reachable(inside.Addr()) + "/v2"
 	}
-	if o.Workflows == nil {
-		o.Workflows = workflows.All
-	}
 	runs, handler, err := wire(parts{Options: o, store: s.Store, installation: installation, billingURL: s.BillingURL})
 	if err != nil {
 		return nil, &ConfigurationError{err}
 	}
-	s.Runs = runs
+	s.Runs, s.Handler = runs, handler
 	if inside != nil {
-		s.serveBilling(inside, o)
+		s.serveBilling(inside)
 	}
-	s.serveAPI(ctx, listener, handler, certificate)
+	s.serveAPI(ctx, listener, certificate)
 	s.run(ctx, runs)
 	return s, nil
 }
@@ -127,33 +135,17 @@ func (c *closers) close() (err error) {
 	return err
 }
 
-// certificate reads the certificate of the API; nil: it serves plain HTTP.
-func (o *Options) certificate() (*tls.Certificate, error) {
-	if o.TLSCert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(o.TLSCert, o.TLSKey)
-	if err != nil {
-		return nil, &ConfigurationError{fmt.Errorf("reading the certificate: %w", err)}
-	}
-	return &pair, nil
-}
-
 // serveBilling serves the embedded BillingStack.
-func (s *Service) serveBilling(l net.Listener, o Options) {
-	h := embedded(s.Store, o.Log)
-	if o.InFront != nil {
-		h = o.InFront(s.Store, h)
-	}
-	s.embedded = newHTTPServer(h, o.Log)
+func (s *Service) serveBilling(l net.Listener) {
+	s.embedded = newHTTPServer(embedded(s.Store, s.log), s.log)
 	go s.answer("the embedded BillingStack", func() error { return s.embedded.Serve(l) })
 }
 
 // serveAPI serves the API.
-func (s *Service) serveAPI(ctx context.Context, l net.Listener, handler http.Handler, certificate *tls.Certificate) {
+func (s *Service) serveAPI(ctx context.Context, l net.Listener, certificate *tls.Certificate) {
 	requests, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	s.hangUp = hangUp
-	s.api = newHTTPServer(handler, s.log)
+	s.api = newHTTPServer(s.Handler, s.log)
 	s.api.BaseContext = func(net.Listener) context.Context { return requests }
 	s.URL = "http://" + reachable(l.Addr())
 	if certificate != nil {
@@ -210,28 +202,4 @@ func (s *Service) Stop() error {
 		err = errors.Join(err, s.embedded.Close()) // the runs needed it until now
 	}
 	return errors.Join(err, s.Store.Close())
-}
-
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, &ConfigurationError{fmt.Errorf("listening on %s: %w", address, err)}
-	}
-	return l, nil
-}
-
-// reachable is an address for this host to connect to.
-func reachable(a net.Addr) string {
-	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
-		return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Port}).String()
-	}
-	return a.String()
-}
-
-func newHTTPServer(h http.Handler, log zerolog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: 90 * time.Second, // more than a request may wait for its run
-		IdleTimeout:  2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: httpFaults(log),
-	}
 }

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"crypto/rand"
 	"net/http"
 	"time"
@@ -9,14 +8,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
-	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/billing/server"
-	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/engine"
-	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
-	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -31,28 +26,23 @@ type parts struct {
 
 // wire builds the engine and the HTTP API in front of it. It sends nothing to anybody.
 func wire(p parts) (*engine.Engine, http.Handler, error) {
-	var gates gate.Gates
-	identities := &clouds{
-		config: p.Cloud, merchants: p.store.Merchants(), domain: p.Domain, allowAdmin: p.AllowCloudAdminRole,
-		gates: &gates, most: p.KeystoneConnections,
-	}
-	usual, err := p.Cloud(merchants.DefaultCloud)
+	u, err := newUpstreams(p.Options, p.billingURL, p.store.Merchants())
 	if err != nil {
 		return nil, nil, err
 	}
-	toBilling := gates.Of("billingstack", p.BillingConnections)
-	bill, err := billing.New(billing.Config{
-		URL: p.billingURL, Connections: p.BillingConnections, Wrap: gate.Fence,
-		Enter: toBilling.Enter,
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	toBilling.TryBy(bill.Ping)
 	var handover workflows.Handover
-	clock := engine.NewClock(time.Now)
+	if p.ScopedTokens == nil {
+		p.ScopedTokens = &handover
+	}
+	if p.Workflows == nil {
+		p.Workflows = workflows.All
+	}
+	if p.Now == nil {
+		p.Now = time.Now
+	}
+	clock := engine.NewClock(p.Now)
 	deps := workflows.Deps{
-		Identity: identities.identity, Billing: bill, Merchants: p.store.Merchants(), Reads: &coalesce.Reads{}, Handover: &handover,
+		Identity: u.clouds.identity, Billing: u.billing, Merchants: p.store.Merchants(), Reads: &coalesce.Reads{}, Handover: &handover,
 		Now: clock.Now, NewID: newID, Installation: p.installation,
 		Defaults: workflows.Defaults{CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain},
 	}
@@ -62,32 +52,26 @@ func wire(p parts) (*engine.Engine, http.Handler, error) {
 	}
 	runs := engine.New(engine.Options{
 		Store: p.store, Queue: p.store, Tokens: p.store, Workflows: definitions, NewID: newID, Clock: clock,
-		Lease: p.Lease, LateWindow: p.LateWindow, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter, Down: gates.Open,
+		Lease: p.Lease, LateWindow: p.LateWindow, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter,
+		Poll: p.Poll, Executors: p.Executors, Down: u.gates.Open,
 		OnEvent: logEvent(p.Log), OnFault: func(err error) { p.Log.Error().Err(err).Msg("engine") },
 	})
 	handler, err := api.New(api.Options{
-		Runs: runs, Starter: runs, Actions: runs, Admit: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: bill,
-		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: &handover,
-		MaxLiveRuns: p.MaxLiveRuns,
-		KeystoneURL: usual.URL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log,
+		Runs: runs, Starter: runs, Actions: runs,
+		Admit: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
+		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
+		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions,
+		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log,
 		Ready: []api.Check{
 			{Name: "database", Ask: p.store.Ping},
-			{Name: "keystone", Ask: func(ctx context.Context) error { return ping(ctx, identities.identity) }},
-			{Name: "billingstack", Ask: bill.Ping},
+			{Name: "keystone", Ask: u.pingKeystone},
+			{Name: "billingstack", Ask: u.billing.Ping},
 		},
 	})
 	return runs, handler, err
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
-
-func ping(ctx context.Context, identity func(string) (keystone.Identity, error)) error {
-	usual, err := identity(merchants.DefaultCloud)
-	if err != nil {
-		return err
-	}
-	return usual.Ping(ctx)
-}
 
 // embedded is the BillingStack of a service that is told of no other.
 func embedded(s *store.Store, log zerolog.Logger) http.Handler {

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/billing"
+)
+
+// slow lets every write take some time.
+type slow struct {
+	next http.RoundTripper
+	pace time.Duration
+}
+
+// RoundTrip sends a request; a write only after the pause.
+func (s slow) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method != http.MethodGet {
+		select {
+		case <-time.After(s.pace):
+		case <-req.Context().Done(): // the transport then says so
+		}
+	}
+	return s.next.RoundTrip(req)
+}
+
+// refusing is a BillingStack that refuses, for good, to change the subscriptions of some customers.
+type refusing struct {
+	next   http.RoundTripper
+	refuse func(billing.Customer) bool
+}
+
+// RoundTrip answers a PATCH of such a subscription as BillingStack answers what is wrong with a request.
+func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method != http.MethodPatch || !r.refuses(req.Context(), req.URL) {
+		return r.next.RoundTrip(req)
+	}
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+	const body = `{"faultcode": "Client", "faultstring": "the books are closed", "debuginfo": null}`
+	return &http.Response{
+		StatusCode: http.StatusBadRequest, ProtoMajor: 1, ProtoMinor: 1, Request: req,
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
+	}, nil
+}
+
+// refuses looks up whose subscription it is: /v2/merchants/MERCHANT/subscriptions/ID.
+func (r refusing) refuses(ctx context.Context, subscription *url.URL) bool {
+	merchantID, id := path.Base(path.Dir(path.Dir(subscription.Path))), path.Base(subscription.Path)
+	books, err := billing.New(billing.Config{URL: subscription.Scheme + "://" + subscription.Host + "/v2"})
+	if err != nil {
+		return false
+	}
+	s, err := books.Subscription(ctx, merchantID, id)
+	if err != nil {
+		return false
+	}
+	customer, err := books.Customer(ctx, merchantID, s.CustomerID)
+	return err == nil && r.refuse(customer)
+}

@@ -1,0 +1,57 @@
+package service
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
+)
+
+// BillingStack names BillingStack among the upstreams; the Keystone of a cloud is "keystone/CLOUD".
+const BillingStack = "billingstack"
+
+// upstreams are the clients of all that the service calls, each behind a gate of its own.
+type upstreams struct {
+	gates       gate.Gates
+	clouds      *clouds
+	billing     *billing.Client
+	keystoneURL string // of the default cloud
+}
+
+// newUpstreams sends nothing. It fails if the default cloud is not set up; others may be set up later.
+func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, error) {
+	defaultCloud, err := o.Cloud(merchants.DefaultCloud)
+	if err != nil {
+		return nil, err
+	}
+	around := o.Around
+	if around == nil {
+		around = func(_ string, next http.RoundTripper) http.RoundTripper { return next }
+	}
+	u := &upstreams{keystoneURL: defaultCloud.URL}
+	u.clouds = &clouds{
+		config: o.Cloud, around: around, merchants: m, domain: o.Domain, allowAdmin: o.AllowCloudAdminRole,
+		gates: &u.gates, connections: o.KeystoneConnections,
+	}
+	to := u.gates.Of(BillingStack, o.BillingConnections)
+	u.billing, err = billing.New(billing.Config{
+		URL: billingURL, Connections: o.BillingConnections, Timeout: o.BillingTimeout, Enter: to.Enter,
+		Wrap: func(next http.RoundTripper) http.RoundTripper { return gate.Fence(around(BillingStack, next)) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	to.TryBy(u.billing.Ping)
+	return u, nil
+}
+
+// pingKeystone asks whether the default cloud's Keystone is there.
+func (u *upstreams) pingKeystone(ctx context.Context) error {
+	cloud, err := u.clouds.identity(merchants.DefaultCloud)
+	if err != nil {
+		return err
+	}
+	return cloud.Ping(ctx)
+}
