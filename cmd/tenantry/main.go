@@ -9,9 +9,6 @@ import (
 	"syscall"
 )
 
-// version is this release; the linker sets it.
-var version = "unknown"
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)   // a second signal ends the process at once

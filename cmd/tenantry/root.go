@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"github.com/spf13/cobra"
-)
+import "github.com/spf13/cobra"
 
 const rootHelp = `Subscribe a merchant's user to a cloud plan with one call. It creates the BillingStack customer and subscription, the
 OpenStack tenants of both, and the user's role assignments.
@@ -24,16 +20,7 @@ func (p *program) root() *cobra.Command {
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit(exitUsage, err) })
-	root.AddCommand(
-		p.demo(), p.serve(), p.subscribe(), p.runs(), p.merchant(), p.migrate(),
-		&cobra.Command{
-			Use: "version", Short: "Print the version", Args: exactly(),
-			RunE: func(*cobra.Command, []string) error {
-				_, err := fmt.Fprintln(p.out, version)
-				return err
-			},
-		},
-	)
+	root.AddCommand(p.demo(), p.serve(), p.subscribe(), p.runs(), p.merchant(), p.migrate(), p.version())
 	return root
 }
 
