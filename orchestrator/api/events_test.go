@@ -17,14 +17,14 @@ type streamed struct{ id, event, data string }
 // follow opens a stream and gives its events one by one; ok is false at its end.
 func (w *world) follow(path, lastEventID string) (status int, next func() (streamed, bool)) {
 	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.url+path+"/events", nil)
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.URL+path+"/events", nil)
 	must(w.t, err)
-	r.SetBasicAuth(w.merchant.key, w.merchant.secret)
+	r.SetBasicAuth(w.Merchant.Key, w.Merchant.Secret)
 	r.Header.Set("Accept", "text/event-stream")
 	if lastEventID != "" {
 		r.Header.Set("Last-Event-ID", lastEventID)
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := w.Client.Do(r)
 	must(w.t, err)
 	w.t.Cleanup(func() { _ = resp.Body.Close() })
 	lines := bufio.NewScanner(resp.Body)
@@ -154,19 +154,19 @@ func TestNoSecretIsTold(t *testing.T) {
 	path := w.held(w.order("k"))
 	w.call(w.action(path, "retry", `{"why": "decided"}`))
 	w.await(path, api.RunStateSucceeded)
-	w.upstreamDown.Store(true)
+	w.upstreams.keystoneDown.Store(true)
 	w.call(w.order("l"))
-	told := w.log.String()
+	told := w.Log.String()
 	for _, q := range []request{w.get(path), w.get(path + "/events"), w.get("/v1/runs"), w.order("k"), w.order("l")} {
 		told += w.call(q).body
 	}
-	resp, err := http.Get(w.url + "/docs")
+	resp, err := http.Get(w.URL + "/docs")
 	must(t, err)
 	_, err = io.Copy(io.Discard, resp.Body)
 	must(t, err)
 	must(t, resp.Body.Close())
 	for name, secret := range map[string]string{
-		"the merchant's secret": w.merchant.secret, "the user's token": w.userToken, "the operator's token": w.operatorToken,
+		"the merchant's secret": w.Merchant.Secret, "the user's token": w.UserToken, "the operator's token": w.OperatorToken,
 		"the scoped token": "the scoped token", "an Authorization header": "Basic ",
 	} {
 		if strings.Contains(told, secret) {

@@ -52,14 +52,14 @@ func TestPreferences(t *testing.T) {
 func TestClient(t *testing.T) {
 	w := newWorld(t)
 	portal := func(_ context.Context, r *http.Request) error {
-		r.SetBasicAuth(w.merchant.key, w.merchant.secret)
+		r.SetBasicAuth(w.Merchant.Key, w.Merchant.Secret)
 		return nil
 	}
-	c, err := client.NewClientWithResponses(w.url, client.WithRequestEditorFn(portal))
+	c, err := client.NewClientWithResponses(w.URL, client.WithRequestEditorFn(portal))
 	must(t, err)
-	got, err := c.SubscribeWithResponse(t.Context(), w.merchant.id,
-		&client.SubscribeParams{IdempotencyKey: `"k"`, XSubjectToken: w.userToken},
-		client.SubscribeRequest{PlanID: w.plan, Customer: &client.NewCustomer{Name: "Ada", Currency: "nok", Language: "nor"}})
+	got, err := c.SubscribeWithResponse(t.Context(), w.Merchant.ID,
+		&client.SubscribeParams{IdempotencyKey: `"k"`, XSubjectToken: w.UserToken},
+		client.SubscribeRequest{PlanID: w.Merchant.Plan, Customer: &client.NewCustomer{Name: "Ada", Currency: "nok", Language: "nor"}})
 	must(t, err)
 	if got.JSON201 == nil || got.JSON201.State != client.RunStateSucceeded || got.JSON201.Result["customer_id"] == "" {
 		t.Fatalf("got %s %s", got.Status(), got.Body)

@@ -13,12 +13,12 @@ import (
 
 // admin asks as an operator.
 func (w *world) admin(method, path, body string) request {
-	return request{method: method, path: path, body: body, operator: w.operatorToken}
+	return request{method: method, path: path, body: body, operator: w.OperatorToken}
 }
 
 func TestLettingAMerchantIn(t *testing.T) {
 	w := newWorld(t)
-	m, err := w.billing.CreateMerchant(t.Context(), billing.Merchant{Name: "New", Currency: "nok", Language: "nor"})
+	m, err := w.Billing.CreateMerchant(t.Context(), billing.Merchant{Name: "New", Currency: "nok", Language: "nor"})
 	must(t, err)
 	got := w.call(w.admin("POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "on_failure": "hold", "customer_roles": ["member"]}`, m.ID)))
 	made := read[api.MerchantCreated](t, got)
@@ -27,7 +27,7 @@ func TestLettingAMerchantIn(t *testing.T) {
 		t.Fatalf("got %d %s", got.status, got.body)
 	}
 	path := got.header.Get("Location")
-	first := portal{m.ID, made.APIKey, made.APISecret}
+	first := portal{ID: m.ID, Key: made.APIKey, Secret: made.APISecret}
 	works := func(p portal) int { return w.call(request{path: "/v1/merchants/" + m.ID + "/plans", portal: p}).status }
 	if got := works(first); got != http.StatusOK {
 		t.Errorf("the first key: got %d", got)
@@ -38,18 +38,18 @@ func TestLettingAMerchantIn(t *testing.T) {
 
 	rotate := func() (portal, []string) {
 		k := read[api.APIKeyCreated](t, w.call(w.admin("POST", path+"/keys", "")))
-		return portal{m.ID, k.APIKey, k.APISecret}, k.Revoked
+		return portal{ID: m.ID, Key: k.APIKey, Secret: k.APISecret}, k.Revoked
 	}
 	second, revoked := rotate()
 	if len(revoked) != 0 || works(first) != http.StatusOK || works(second) != http.StatusOK {
 		t.Errorf("after one rotation: revoked %q, first %d, second %d", revoked, works(first), works(second))
 	}
 	third, revoked := rotate()
-	if !slices.Equal(revoked, []string{first.key}) || works(first) != 401 || works(second) != 200 || works(third) != 200 {
+	if !slices.Equal(revoked, []string{first.Key}) || works(first) != 401 || works(second) != 200 || works(third) != 200 {
 		t.Errorf("after two: revoked %q, first %d, second %d, third %d", revoked, works(first), works(second), works(third))
 	}
 	keys := w.call(w.admin("GET", path+"/keys", ""))
-	if all := read[api.APIKeyList](t, keys).Keys; len(all) != 3 || all[0].RevokedAt == nil || strings.Contains(keys.body, third.secret) {
+	if all := read[api.APIKeyList](t, keys).Keys; len(all) != 3 || all[0].RevokedAt == nil || strings.Contains(keys.body, third.Secret) {
 		t.Errorf("the keys: got %s", keys.body)
 	}
 
@@ -71,7 +71,7 @@ func TestLettingAMerchantIn(t *testing.T) {
 
 func TestMerchantsRefused(t *testing.T) {
 	w := newWorld(t)
-	own := "/v1/merchants/" + w.merchant.id
+	own := "/v1/merchants/" + w.Merchant.ID
 	for _, c := range []struct {
 		name, method, path, body string
 		want                     int
@@ -80,14 +80,14 @@ func TestMerchantsRefused(t *testing.T) {
 		{"unknown to BillingStack", "POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q}`, nobody), 400, "/merchant_id"},
 		{"no id", "POST", "/v1/merchants", `{"name": "x"}`, 400, "/merchant_id"},
 		{"a malformed id", "POST", "/v1/merchants", `{"merchant_id": "x"}`, 400, "/merchant_id"},
-		{"a name of 61 characters", "POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "name": %q}`, w.merchant.id, strings.Repeat("x", 61)), 400, "/name"},
+		{"a name of 61 characters", "POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "name": %q}`, w.Merchant.ID, strings.Repeat("x", 61)), 400, "/name"},
 		{"a name of blanks", "PATCH", own, `{"name": " "}`, 400, "/name"},
 		{"a name with an emoji", "PATCH", own, `{"name": "🛒"}`, 400, "/name"},
 		{"an unknown cloud", "PATCH", own, `{"cloud": "nowhere"}`, 400, "/cloud"},
 		{"an unknown domain", "PATCH", own, `{"domain": "nowhere"}`, 400, "/domain"},
 		{"an unknown role", "PATCH", own, `{"customer_roles": ["nothing"]}`, 400, "/customer_roles"},
 		{"a role that opens the cloud", "PATCH", own, `{"subscription_roles": ["admin"]}`, 400, "/subscription_roles"},
-		{"a role that opens the cloud, at once", "POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "customer_roles": ["admin"]}`, w.other.id), 400, "/customer_roles"},
+		{"a role that opens the cloud, at once", "POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "customer_roles": ["admin"]}`, w.Other.ID), 400, "/customer_roles"},
 		{"an unknown way to fail", "PATCH", own, `{"on_failure": "shrug"}`, 400, "/on_failure"},
 		{"an unknown field", "PATCH", own, `{"secret": "x"}`, 400, "/secret"},
 		{"no such merchant to show", "GET", "/v1/merchants/" + nobody, "", 404, ""},
@@ -111,19 +111,19 @@ func TestMerchantsRefused(t *testing.T) {
 func TestCatalog(t *testing.T) {
 	w := newWorld(t)
 	subscribe := func(merchant, plan, customer string) billing.Subscription {
-		s, err := w.billing.EnsureSubscription(t.Context(), merchant, billing.Subscription{
+		s, err := w.Billing.EnsureSubscription(t.Context(), merchant, billing.Subscription{
 			ID: newID(), PlanID: plan, CustomerID: customer, ResourceID: "x",
 		})
 		must(t, err)
 		return s
 	}
-	mine, theirs := subscribe(w.merchant.id, w.plan, w.customer), subscribe(w.other.id, w.otherPlan, w.otherCustomer)
-	own := "/v1/merchants/" + w.merchant.id
-	if got := read[api.PlanList](t, w.call(w.get(own+"/plans"))).Plans; len(got) != 1 || got[0].ID != w.plan {
-		t.Errorf("the plans: got %+v, want %s alone", got, w.plan)
+	mine, theirs := subscribe(w.Merchant.ID, w.Merchant.Plan, w.Merchant.Customer), subscribe(w.Other.ID, w.Other.Plan, w.Other.Customer)
+	own := "/v1/merchants/" + w.Merchant.ID
+	if got := read[api.PlanList](t, w.call(w.get(own+"/plans"))).Plans; len(got) != 1 || got[0].ID != w.Merchant.Plan {
+		t.Errorf("the plans: got %+v, want %s alone", got, w.Merchant.Plan)
 	}
 	for path, want := range map[string][]string{
-		"": {mine.ID}, "?customer=" + w.customer: {mine.ID}, "?customer=" + w.otherCustomer: nil, "?customer=" + nobody: nil,
+		"": {mine.ID}, "?customer=" + w.Merchant.Customer: {mine.ID}, "?customer=" + w.Other.Customer: nil, "?customer=" + nobody: nil,
 	} {
 		var got []string
 		for _, s := range read[api.SubscriptionList](t, w.call(w.get(own+"/subscriptions"+path))).Subscriptions {
@@ -138,7 +138,7 @@ func TestCatalog(t *testing.T) {
 			t.Errorf("subscription %s: got %d %s, want %d", id, got.status, got.body, want)
 		}
 	}
-	if got := w.call(w.get("/v1/merchants/" + w.other.id + "/plans")); got.status != http.StatusNotFound {
+	if got := w.call(w.get("/v1/merchants/" + w.Other.ID + "/plans")); got.status != http.StatusNotFound {
 		t.Errorf("another merchant's plans: got %d, want 404", got.status)
 	}
 }

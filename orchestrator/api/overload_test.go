@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
 // async is an order that does not wait for its run.
@@ -26,7 +26,7 @@ func (w *world) async(key string) request {
 
 func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
 	w := newWorld(t)
-	w.call(w.admin("PATCH", "/v1/merchants/"+w.merchant.id, `{"max_live_runs": 2}`))
+	w.call(w.admin("PATCH", "/v1/merchants/"+w.Merchant.ID, `{"max_live_runs": 2}`))
 	w.steps.close()
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
@@ -41,11 +41,11 @@ func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
 		a := w.call(w.async("k0"))
 		return a.status == 202 && a.header.Get("RateLimit") == `"live-runs";r=0`
 	})
-	waitUntil(t, "both have made their customers", func() bool { return w.upstreamWrites.Load() == 2 })
-	w.upstreamWrites.Store(0)
-	reads := w.keystoneReads.Load() + w.billingReads.Load()
+	waitUntil(t, "both have made their customers", func() bool { return w.upstreams.writes.Load() == 2 })
+	w.upstreams.writes.Store(0)
+	reads := w.upstreams.reads.Load()
 	over := w.refused(w.async("k"), http.StatusTooManyRequests, "quota-exceeded")
-	if got := w.keystoneReads.Load() + w.billingReads.Load(); got != reads {
+	if got := w.upstreams.reads.Load(); got != reads {
 		t.Errorf("the refused order asked upstreams %d times", got-reads)
 	}
 	for name, want := range map[string]string{
@@ -63,8 +63,8 @@ func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
 		t.Errorf("a known key: got %d %s", a.status, a.body)
 	}
 	foreign := w.async("k")
-	foreign.path, foreign.portal = "/v1/merchants/"+w.other.id+"/subscriptions", w.other
-	foreign.body = strings.ReplaceAll(foreign.body, w.plan, w.otherPlan)
+	foreign.path, foreign.portal = "/v1/merchants/"+w.Other.ID+"/subscriptions", w.Other
+	foreign.body = strings.ReplaceAll(foreign.body, w.Merchant.Plan, w.Other.Plan)
 	if a := w.call(foreign); a.status != 202 {
 		t.Errorf("another merchant: got %d %s", a.status, a.body)
 	}
@@ -78,7 +78,7 @@ func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
 }
 
 func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
-	w := newWorld(t, func(o *api.Options) { o.MaxLiveRuns = 5 })
+	w := newWorld(t, changed(func(o *service.Options) { o.MaxLiveRuns = 5 }))
 	w.steps.close()
 	var all sync.WaitGroup
 	for i := range 40 {
@@ -97,27 +97,19 @@ func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
 	}
 }
 
-// heldTokens is a Keystone whose tokens are validated once it is let.
-type heldTokens struct {
-	keystone.Identity
-	next chan struct{}
-}
-
-func (h *heldTokens) ValidateToken(ctx context.Context, token string) (keystone.Token, error) {
-	<-h.next
-	return h.Identity.ValidateToken(ctx, token)
-}
-
 func TestMoreOrdersThanAreAdmittedAtOnceAreNotEvenRead(t *testing.T) {
 	const admissions, more = 4, 200
-	held := &heldTokens{next: make(chan struct{})}
-	w := newWorld(t, func(o *api.Options) {
-		identity := o.Admit.Identity
-		o.Admissions = admissions
-		o.Admit.Identity = func(cloud string) (keystone.Identity, error) {
-			var err error
-			held.Identity, err = identity(cloud)
-			return held, err
+	validate := make(chan struct{})
+	w := newWorld(t, changed(func(o *service.Options) { o.Admissions = admissions }), func(o *servicetest.Options) {
+		around := o.Around
+		o.Around = func(upstream string, next http.RoundTripper) http.RoundTripper {
+			next = around(upstream, next)
+			return roundTrip(func(req *http.Request) (*http.Response, error) {
+				if req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/auth/tokens") {
+					<-validate
+				}
+				return next.RoundTrip(req)
+			})
 		}
 	})
 	var bodies atomic.Int32
@@ -127,9 +119,9 @@ func TestMoreOrdersThanAreAdmittedAtOnceAreNotEvenRead(t *testing.T) {
 		r.RemoteAddr = "127.0.0.1:1"
 		r.Header = q.header
 		r.Header.Set("Content-Type", "application/json")
-		r.SetBasicAuth(q.portal.key, q.portal.secret)
+		r.SetBasicAuth(q.portal.Key, q.portal.Secret)
 		out := httptest.NewRecorder()
-		w.handler.ServeHTTP(out, r)
+		w.Service.Handler.ServeHTTP(out, r)
 		return out
 	}
 	var admitted sync.WaitGroup
@@ -154,7 +146,7 @@ func TestMoreOrdersThanAreAdmittedAtOnceAreNotEvenRead(t *testing.T) {
 	if got := bodies.Load(); got != admissions {
 		t.Errorf("%d bodies were read, want %d", got, admissions)
 	}
-	close(held.next)
+	close(validate)
 	admitted.Wait()
 	if out := send("after"); out.Code != http.StatusAccepted {
 		t.Errorf("afterwards: got %d %s", out.Code, out.Body)
@@ -177,7 +169,7 @@ func (c *countedReader) Read(p []byte) (int, error) {
 }
 
 func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
-	w := newWorld(t, func(o *api.Options) { o.Admissions = 1 })
+	w := newWorld(t, changed(func(o *service.Options) { o.Admissions = 1 }))
 	w.steps.close()
 	patient := func(key string) request {
 		q := w.order(key)

@@ -1,16 +1,21 @@
 package api_test
 
 import (
-	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
 // refusedOrder is an order with one thing wrong and what is answered.
@@ -24,7 +29,7 @@ type refusedOrder struct {
 
 func body(format string, args ...any) func(*world, *request) {
 	return func(w *world, q *request) {
-		q.body = strings.ReplaceAll(fmt.Sprintf(format, args...), "PLAN", w.plan)
+		q.body = strings.ReplaceAll(fmt.Sprintf(format, args...), "PLAN", w.Merchant.Plan)
 	}
 }
 
@@ -42,10 +47,10 @@ const nobody = "00000000-0000-4000-8000-000000000000"
 
 var refusedOrders = []refusedOrder{
 	{"no credential", func(_ *world, q *request) { q.portal = portal{} }, 401, "credentials-required", ""},
-	{"a wrong secret", func(w *world, q *request) { q.portal.secret = w.other.secret }, 401, "credentials-invalid", ""},
-	{"an unknown key", func(_ *world, q *request) { q.portal.key = "tk_nobody" }, 401, "credentials-invalid", ""},
-	{"a key with a NUL", func(_ *world, q *request) { q.portal.key = "tk\x00" }, 401, "credentials-invalid", ""},
-	{"a key and a token", func(w *world, q *request) { q.operator = w.operatorToken }, 400, "two-credentials", ""},
+	{"a wrong secret", func(w *world, q *request) { q.portal.Secret = w.Other.Secret }, 401, "credentials-invalid", ""},
+	{"an unknown key", func(_ *world, q *request) { q.portal.Key = "tk_nobody" }, 401, "credentials-invalid", ""},
+	{"a key with a NUL", func(_ *world, q *request) { q.portal.Key = "tk\x00" }, 401, "credentials-invalid", ""},
+	{"a key and a token", func(w *world, q *request) { q.operator = w.OperatorToken }, 400, "two-credentials", ""},
 	{"two keys of merchants", func(w *world, q *request) {
 		q.header["Authorization"] = []string{"Basic eDp5", "Basic eDp5"}
 		q.portal = portal{}
@@ -54,8 +59,8 @@ var refusedOrders = []refusedOrder{
 		q.header.Set("Authorization", "Bearer x")
 		q.portal = portal{}
 	}, 401, "credentials-invalid", ""},
-	{"an operator", func(w *world, q *request) { q.portal, q.operator = portal{}, w.operatorToken }, 403, "forbidden", ""},
-	{"another merchant's key", func(w *world, q *request) { q.portal = w.other }, 404, "merchant-not-found", ""},
+	{"an operator", func(w *world, q *request) { q.portal, q.operator = portal{}, w.OperatorToken }, 403, "forbidden", ""},
+	{"another merchant's key", func(w *world, q *request) { q.portal = w.Other }, 404, "merchant-not-found", ""},
 	{"a malformed merchant", func(_ *world, q *request) { q.path = "/v1/merchants/%00/subscriptions" }, 404, "merchant-not-found", ""},
 	{"an unknown query parameter", func(_ *world, q *request) { q.path += "?dry_run=1" }, 400, "invalid-params", ""},
 
@@ -115,32 +120,32 @@ var refusedOrders = []refusedOrder{
 	{"a token with a blank", header("X-Subject-Token", "a b"), 401, "user-token-invalid", ""},
 	{"a token of 9000 characters", header("X-Subject-Token", strings.Repeat("t", 9000)), 401, "user-token-invalid", ""},
 	{"a revoked token", func(w *world, q *request) {
-		token := w.keystone.IssueToken(w.user)
-		w.keystone.RevokeToken(token)
+		token := w.Keystone.IssueToken(w.User)
+		w.Keystone.RevokeToken(token)
 		q.header.Set("X-Subject-Token", token)
 	}, 401, "user-token-invalid", ""},
 	{"a disabled user", func(w *world, q *request) {
-		user := w.keystone.AddUser(keystonetest.User{Name: "disabled"})
-		q.header.Set("X-Subject-Token", w.keystone.IssueToken(user))
-		w.keystone.EnableUser(user, false)
+		user := w.Keystone.AddUser(keystonetest.User{Name: "disabled"})
+		q.header.Set("X-Subject-Token", w.Keystone.IssueToken(user))
+		w.Keystone.EnableUser(user, false)
 	}, 401, "user-token-invalid", ""},
-	{"a scoped token", func(w *world, q *request) { q.header.Set("X-Subject-Token", w.operatorToken) }, 400, "token-scoped", ""},
+	{"a scoped token", func(w *world, q *request) { q.header.Set("X-Subject-Token", w.OperatorToken) }, 400, "token-scoped", ""},
 	{"a user of another domain", func(w *world, q *request) {
-		user := w.keystone.AddUser(keystonetest.User{Name: "eve", DomainID: w.keystone.AddDomain("elsewhere")})
-		q.header.Set("X-Subject-Token", w.keystone.IssueToken(user))
+		user := w.Keystone.AddUser(keystonetest.User{Name: "eve", DomainID: w.Keystone.AddDomain("elsewhere")})
+		q.header.Set("X-Subject-Token", w.Keystone.IssueToken(user))
 	}, 403, "user-domain-foreign", ""},
 
 	{"an unknown plan", body(`{"plan_id": %q, "customer": {"name": "a", "currency": "nok", "language": "nor"}}`, nobody), 400, "invalid-params", "/plan_id"},
 	{"another merchant's plan", func(w *world, q *request) {
-		q.body = strings.ReplaceAll(q.body, w.plan, w.otherPlan)
+		q.body = strings.ReplaceAll(q.body, w.Merchant.Plan, w.Other.Plan)
 	}, 400, "invalid-params", "/plan_id"},
 	{"an unknown customer", body(`{"plan_id": "PLAN", "customer_id": %q}`, nobody), 400, "invalid-params", "/customer_id"},
 	{"another merchant's customer", func(w *world, q *request) {
-		body(`{"plan_id": "PLAN", "customer_id": %q}`, w.otherCustomer)(w, q)
+		body(`{"plan_id": "PLAN", "customer_id": %q}`, w.Other.Customer)(w, q)
 	}, 400, "invalid-params", "/customer_id"},
 	{"a user of another customer", func(w *world, q *request) {
-		body(`{"plan_id": "PLAN", "customer_id": %q}`, w.customer)(w, q)
-		q.header.Set("X-Subject-Token", w.keystone.IssueToken(w.keystone.AddUser(keystonetest.User{Name: "eve"})))
+		body(`{"plan_id": "PLAN", "customer_id": %q}`, w.Merchant.Customer)(w, q)
+		q.header.Set("X-Subject-Token", w.Keystone.IssueToken(w.Keystone.AddUser(keystonetest.User{Name: "eve"})))
 	}, 403, "user-not-of-customer", ""},
 }
 
@@ -165,7 +170,7 @@ func TestRefusedOrdersWriteNothing(t *testing.T) {
 			if challenge := got.header.Get("WWW-Authenticate"); (challenge != "") != (c.status == http.StatusUnauthorized) {
 				t.Errorf("status %d came with the challenge %q", c.status, challenge)
 			}
-			if after, writes := w.runs(), w.upstreamWrites.Load(); after != before || writes != 0 {
+			if after, writes := w.runs(), w.upstreams.writes.Load(); after != before || writes != 0 {
 				t.Errorf("the refused order made %d runs and %d writes upstream", after-before, writes)
 			}
 			if page, err := w.try(request{path: p.Type}); err != nil || page.status != http.StatusOK {
@@ -173,7 +178,7 @@ func TestRefusedOrdersWriteNothing(t *testing.T) {
 			}
 		})
 	}
-	if log := w.log.String(); strings.Contains(log, w.merchant.secret) || strings.Contains(log, w.userToken) {
+	if log := w.Log.String(); strings.Contains(log, w.Merchant.Secret) || strings.Contains(log, w.UserToken) {
 		t.Error("the log holds a secret")
 	}
 }
@@ -201,13 +206,13 @@ func TestAnswersDoNotGrowWithNonsense(t *testing.T) {
 
 func TestDisabledMerchant(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.store.Merchants().Update(t.Context(), w.merchant.id, func(m *merchants.Merchant) error {
+	_, err := w.Store.Merchants().Update(t.Context(), w.Merchant.ID, func(m *merchants.Merchant) error {
 		m.Disable(m.CreatedAt)
 		return nil
 	})
 	must(t, err)
 	w.refused(w.order("k"), 403, "merchant-disabled")
-	w.refused(request{path: "/v1/runs", portal: w.merchant}, 403, "merchant-disabled")
+	w.refused(request{path: "/v1/runs", portal: w.Merchant}, 403, "merchant-disabled")
 }
 
 func TestWhatIsSetUpWrongly(t *testing.T) {
@@ -219,7 +224,7 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			_, err := w.store.Merchants().Update(t.Context(), w.merchant.id, func(m *merchants.Merchant) error {
+			_, err := w.Store.Merchants().Update(t.Context(), w.Merchant.ID, func(m *merchants.Merchant) error {
 				change(m)
 				return nil
 			})
@@ -231,7 +236,7 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 
 func TestUpstreamsOutOfOrder(t *testing.T) {
 	w := newWorld(t)
-	w.upstreamDown.Store(true)
+	w.upstreams.keystoneDown.Store(true)
 	got := w.refused(w.order("k"), 503, "upstream-unavailable")
 	if after := got.header.Get("Retry-After"); after != "17" {
 		t.Errorf("got Retry-After %q, want Keystone's own 17", after)
@@ -240,29 +245,50 @@ func TestUpstreamsOutOfOrder(t *testing.T) {
 		t.Errorf("the answer repeats the upstream's text: %s", got.body)
 	}
 	w.refused(request{path: "/v1/runs", operator: "unknown-yet"}, 503, "upstream-unavailable")
-	w.upstreamDown.Store(false)
-	w.billingDown.Store(true)
+	w.upstreams.keystoneDown.Store(false)
+	w.upstreams.billingDown.Store(true)
 	w.refused(w.order("k"), 503, "upstream-unavailable")
-	w.refused(request{path: "/v1/merchants/" + w.merchant.id + "/plans", portal: w.merchant}, 503, "upstream-unavailable")
-	w.billingDown.Store(false)
+	w.refused(request{path: "/v1/merchants/" + w.Merchant.ID + "/plans", portal: w.Merchant}, 503, "upstream-unavailable")
+	w.upstreams.billingDown.Store(false)
 	if got := w.call(w.order("k")); got.status != http.StatusCreated {
 		t.Errorf("afterwards the same key: got %d %s, want it not to be remembered", got.status, got.body)
 	}
 }
 
 func TestLentTokens(t *testing.T) {
-	w := newWorld(t, func(o *api.Options) {
-		real := o.Identity
-		o.Admit.Identity = func(cloud string) (keystone.Identity, error) {
-			identity, err := real(cloud)
-			return lent{identity}, err
-		}
-	})
-	w.refused(w.order("k"), 403, "token-delegated")
+	w := newWorld(t)
+	q := w.order("k")
+	q.header.Set("X-Subject-Token", w.lentToken())
+	w.refused(q, 403, "token-delegated")
 }
 
-// lent is a Keystone whose tokens are all made by application credentials.
-type lent struct{ keystone.Identity }
+// lentToken is a token that an application credential of the user's made.
+func (w *world) lentToken() string {
+	w.t.Helper()
+	tenant := slices.IndexFunc(w.Keystone.Projects(), func(p keystone.Project) bool {
+		return p.Name == keystone.CustomerTenant(w.Merchant.Customer)
+	})
+	token, err := w.Identity.ExchangeToken(w.t.Context(), w.UserToken, w.Keystone.Projects()[tenant].ID)
+	must(w.t, err)
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.KeystoneURL+"/users/"+w.User+"/application_credentials",
+		strings.NewReader(`{"application_credential": {"name": "lent"}}`))
+	must(w.t, err)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Auth-Token", token.ID)
+	resp, err := http.DefaultClient.Do(r)
+	must(w.t, err)
+	text, err := io.ReadAll(resp.Body)
+	must(w.t, errors.Join(err, resp.Body.Close()))
+	var made struct {
+		Credential struct{ ID, Secret string } `json:"application_credential"`
+	}
+	must(w.t, json.Unmarshal(text, &made))
+	lent, err := v3.Login(w.t.Context(), v3.Config{URL: w.KeystoneURL, Credential: v3.Credential{
+		ApplicationCredentialID: made.Credential.ID, ApplicationCredentialSecret: made.Credential.Secret,
+	}})
+	must(w.t, err)
+	return lent
+}
 
 func TestKeysGoOverTLSOnly(t *testing.T) {
 	for _, c := range []struct {
@@ -276,17 +302,10 @@ func TestKeysGoOverTLSOnly(t *testing.T) {
 		{"over the listener's TLS", "203.0.113.9:4711", true, 200},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, func(o *api.Options) { o.TLS = c.listener })
+			w := newWorld(t, func(o *servicetest.Options) { o.TLS = c.listener })
 			if got := w.from(c.remote, "/v1/runs"); got != c.want {
 				t.Errorf("got %d, want %d", got, c.want)
 			}
 		})
 	}
-}
-
-// ValidateToken tells whose token it is, and that it was lent.
-func (l lent) ValidateToken(ctx context.Context, text string) (keystone.Token, error) {
-	token, err := l.Identity.ValidateToken(ctx, text)
-	token.ApplicationCredential = true
-	return token, err
 }

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,8 +26,8 @@ func (w *world) held(q request) string {
 // ofOther is an order of the other merchant.
 func (w *world) ofOther(key string) request {
 	q := w.order(key)
-	q.path, q.portal = "/v1/merchants/"+w.other.id+"/subscriptions", w.other
-	q.body = strings.ReplaceAll(q.body, w.plan, w.otherPlan)
+	q.path, q.portal = "/v1/merchants/"+w.Other.ID+"/subscriptions", w.Other
+	q.body = strings.ReplaceAll(q.body, w.Merchant.Plan, w.Other.Plan)
 	return q
 }
 
@@ -34,7 +35,7 @@ func TestWhoSeesWhat(t *testing.T) {
 	w := newWorld(t)
 	mine := w.held(w.order("mine"))
 	theirs := w.held(w.ofOther("theirs"))
-	operator := func(path string) request { return request{path: path, operator: w.operatorToken} }
+	operator := func(path string) request { return request{path: path, operator: w.OperatorToken} }
 	for _, c := range []struct {
 		name string
 		q    request
@@ -47,15 +48,15 @@ func TestWhoSeesWhat(t *testing.T) {
 		{"nobody a run", request{path: mine}, 401},
 		{"an unknown run", operator("/v1/runs/" + nobody), 404},
 		{"a malformed run", operator("/v1/runs/%00"), 404},
-		{"a portal retries", request{method: "POST", path: mine + "/retry", portal: w.merchant, body: `{"why": "x"}`}, 403},
-		{"a portal skips", request{method: "POST", path: mine + "/skip", portal: w.merchant, body: `{"why": "x", "step": "y"}`}, 403},
-		{"a portal cancels another's", request{method: "POST", path: theirs + "/cancel", portal: w.merchant, body: `{"why": "x"}`}, 404},
-		{"a portal makes a merchant", request{method: "POST", path: "/v1/merchants", portal: w.merchant, body: `{}`}, 403},
-		{"a portal reads a merchant", w.get("/v1/merchants/" + w.merchant.id), 403},
-		{"a user without the role", request{path: "/v1/runs", operator: w.userToken}, 403},
+		{"a portal retries", request{method: "POST", path: mine + "/retry", portal: w.Merchant, body: `{"why": "x"}`}, 403},
+		{"a portal skips", request{method: "POST", path: mine + "/skip", portal: w.Merchant, body: `{"why": "x", "step": "y"}`}, 403},
+		{"a portal cancels another's", request{method: "POST", path: theirs + "/cancel", portal: w.Merchant, body: `{"why": "x"}`}, 404},
+		{"a portal makes a merchant", request{method: "POST", path: "/v1/merchants", portal: w.Merchant, body: `{}`}, 403},
+		{"a portal reads a merchant", w.get("/v1/merchants/" + w.Merchant.ID), 403},
+		{"a user without the role", request{path: "/v1/runs", operator: w.UserToken}, 403},
 		{"a token that is none", request{path: "/v1/runs", operator: "nonsense"}, 401},
 		{"an unknown path", operator("/v1/nothing"), 404},
-		{"another method", request{method: "DELETE", path: mine, operator: w.operatorToken}, 405},
+		{"another method", request{method: "DELETE", path: mine, operator: w.OperatorToken}, 405},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := w.call(c.q)
@@ -70,17 +71,17 @@ func TestWhoSeesWhat(t *testing.T) {
 			}
 		})
 	}
-	if got := w.call(request{path: "/v1/runs", operator: "nonsense"}).header.Get("WWW-Authenticate"); got != `Keystone uri="https://keystone.example.org/v3"` {
+	if got := w.call(request{path: "/v1/runs", operator: "nonsense"}).header.Get("WWW-Authenticate"); got != fmt.Sprintf("Keystone uri=%q", w.KeystoneURL) {
 		t.Errorf("WWW-Authenticate: got %q, want Keystone's address", got)
 	}
-	cancel := w.call(request{method: "POST", path: mine + "/cancel", portal: w.merchant, body: `{"why": "changed my mind"}`})
+	cancel := w.call(request{method: "POST", path: mine + "/cancel", portal: w.Merchant, body: `{"why": "changed my mind"}`})
 	if cancel.status != http.StatusAccepted {
 		t.Errorf("a portal cancels its own: got %d %s", cancel.status, cancel.body)
 	}
 	w.await(mine, api.RunStateCompensated)
 	events := read[api.EventList](t, w.call(w.get(mine+"/events"))).Events
 	who := slices.IndexFunc(events, func(e api.Event) bool { return text(e.Action) == "cancel" })
-	if who < 0 || text(events[who].Who) != "portal with key "+w.merchant.key || text(events[who].Why) != "changed my mind" {
+	if who < 0 || text(events[who].Who) != "portal with key "+w.Merchant.Key || text(events[who].Why) != "changed my mind" {
 		t.Errorf("the history does not tell who cancelled and why: %+v", events)
 	}
 }
@@ -111,7 +112,7 @@ func TestListingRuns(t *testing.T) {
 	}
 	newestFirst := []string{other, paths[2], paths[1], paths[0]}
 	mine := newestFirst[1:]
-	operator := func(query string) request { return request{path: "/v1/runs" + query, operator: w.operatorToken} }
+	operator := func(query string) request { return request{path: "/v1/runs" + query, operator: w.OperatorToken} }
 	subscription := idOf(read[api.Run](t, w.call(w.get(paths[1]))), "subscription_id")
 	for _, c := range []struct {
 		name string
@@ -122,10 +123,10 @@ func TestListingRuns(t *testing.T) {
 		{"two a page", operator("?limit=2"), newestFirst},
 		{"one a page", operator("?limit=1&state=succeeded"), mine},
 		{"a portal's", w.get("/v1/runs"), mine},
-		{"a portal's of another merchant", w.get("/v1/runs?merchant=" + w.other.id), nil},
-		{"of a merchant", operator("?merchant=" + w.other.id), []string{other}},
+		{"a portal's of another merchant", w.get("/v1/runs?merchant=" + w.Other.ID), nil},
+		{"of a merchant", operator("?merchant=" + w.Other.ID), []string{other}},
 		{"in a state", operator("?state=waiting"), []string{other}},
-		{"of a user", operator("?user=" + w.user), newestFirst},
+		{"of a user", operator("?user=" + w.User), newestFirst},
 		{"of nobody", operator("?user=nobody"), nil},
 		{"of a workflow", operator("?workflow=unsubscribe"), nil},
 		{"of a subscription", operator("?object=subscription:" + subscription), []string{paths[1]}},
@@ -222,9 +223,9 @@ func TestActions(t *testing.T) {
 
 func TestOperatorsTokenIsRemembered(t *testing.T) {
 	w := newWorld(t)
-	w.call(request{path: "/v1/runs", operator: w.operatorToken})
-	w.upstreamDown.Store(true)
-	if got := w.call(request{path: "/v1/runs", operator: w.operatorToken}); got.status != http.StatusOK {
+	w.call(request{path: "/v1/runs", operator: w.OperatorToken})
+	w.upstreams.keystoneDown.Store(true)
+	if got := w.call(request{path: "/v1/runs", operator: w.OperatorToken}); got.status != http.StatusOK {
 		t.Errorf("while Keystone is down: got %d %s, want the token to be remembered", got.status, got.body)
 	}
 }

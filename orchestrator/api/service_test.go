@@ -1,8 +1,6 @@
 package api_test
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -12,23 +10,14 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
 func TestHealth(t *testing.T) {
-	ill := false
-	w := newWorld(t, func(o *api.Options) {
-		o.Ready = []api.Check{
-			{Name: "database", Ask: func(context.Context) error { return nil }},
-			{Name: "keystone", Ask: func(context.Context) error {
-				if ill {
-					return errors.New("the canary of a reason")
-				}
-				return nil
-			}},
-		}
-	})
+	w := newWorld(t)
 	if got := w.call(request{path: "/healthcheck"}); got.status != 200 || got.body != "OK" || !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") {
 		t.Errorf("healthcheck: got %d %q", got.status, got.body)
 	}
@@ -42,9 +31,9 @@ func TestHealth(t *testing.T) {
 	if got := w.call(request{path: "/readyz"}); got.status != 200 || !read[api.Readiness](t, got).Ready {
 		t.Errorf("readyz: got %d %s", got.status, got.body)
 	}
-	ill = true
+	w.upstreams.keystoneDown.Store(true)
 	got = w.call(request{path: "/readyz"})
-	want := []api.CheckResult{{Name: "database", Ok: true}, {Name: "keystone"}}
+	want := []api.CheckResult{{Name: "database", Ok: true}, {Name: "keystone"}, {Name: "billingstack", Ok: true}}
 	if got.status != 503 || !slices.Equal(read[api.Readiness](t, got).Checks, want) || strings.Contains(got.body, "canary") {
 		t.Errorf("readyz while Keystone is down: got %d %s", got.status, got.body)
 	}
@@ -91,14 +80,25 @@ func TestVersionsAndPages(t *testing.T) {
 }
 
 func TestPanicsAreAnswered(t *testing.T) {
-	w := newWorld(t, func(o *api.Options) {
-		o.Admit.Identity = func(string) (keystone.Identity, error) { panic("the canary of a panic") }
+	w := newWorld(t, changed(func(o *service.Options) {
+		known := o.Cloud
+		o.Cloud = func(name string) (v3.Config, error) {
+			if name == "panic" {
+				panic("the canary of a panic")
+			}
+			return known(name)
+		}
+	}))
+	_, err := w.Store.Merchants().Update(t.Context(), w.Merchant.ID, func(m *merchants.Merchant) error {
+		m.Cloud = "panic"
+		return nil
 	})
+	must(t, err)
 	got := w.call(w.order("k"))
 	if got.status != http.StatusInternalServerError || strings.Contains(got.body, "canary") {
 		t.Errorf("got %d %s, want a bare 500", got.status, got.body)
 	}
-	if log := w.log.String(); !strings.Contains(log, "canary") || !strings.Contains(log, got.header.Get("X-Openstack-Request-Id")) {
+	if log := w.Log.String(); !strings.Contains(log, "canary") || !strings.Contains(log, got.header.Get("X-Openstack-Request-Id")) {
 		t.Errorf("the log does not tell the panic under the request's id: %s", log)
 	}
 }

@@ -7,18 +7,13 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/api"
-	"github.com/tenantry/tenantry/workflows"
 )
 
 // TestOneCallSubscribesAUser runs the workflow that is served.
 func TestOneCallSubscribesAUser(t *testing.T) { onBoth(t, oneCallSubscribesAUser) }
 
 func oneCallSubscribesAUser(t *testing.T, database string) {
-	w := startUpstreams(t, database)
-	definitions, err := workflows.All(w.deps())
-	must(t, err)
-	w.serve(definitions, func(o *api.Options) { o.ScopedTokens = &w.handover })
-
+	w := newWorldOf(t, database)
 	first := w.call(w.order("k"))
 	run := read[api.Run](t, first)
 	if first.status != http.StatusCreated {
@@ -29,16 +24,16 @@ func oneCallSubscribesAUser(t *testing.T, database string) {
 		{idOf(run, "subscription_tenant_id"), "bs-subscription-" + idOf(run, "subscription_id")},
 	} {
 		made := func(p keystone.Project) bool { return p.ID == tenant.id && p.Name == tenant.name }
-		if !slices.ContainsFunc(w.keystone.Projects(), made) {
+		if !slices.ContainsFunc(w.Keystone.Projects(), made) {
 			t.Errorf("there is no tenant %+v", tenant)
 		}
 	}
-	path := "/v1/merchants/" + w.merchant.id + "/subscriptions/" + idOf(run, "subscription_id")
+	path := "/v1/merchants/" + w.Merchant.ID + "/subscriptions/" + idOf(run, "subscription_id")
 	if got := read[api.BilledSubscription](t, w.call(w.get(path))); got.ResourceID != idOf(run, "subscription_tenant_id") {
 		t.Errorf("the subscription's resource: got %q, want the tenant %q", got.ResourceID, idOf(run, "subscription_tenant_id"))
 	}
-	token, err := w.cloud.ValidateToken(t.Context(), first.header.Get("X-Subject-Token"))
-	if err != nil || token.UserID != w.user || token.ProjectID != idOf(run, "customer_tenant_id") {
+	token, err := w.Identity.ValidateToken(t.Context(), first.header.Get("X-Subject-Token"))
+	if err != nil || token.UserID != w.User || token.ProjectID != idOf(run, "customer_tenant_id") {
 		t.Errorf("the scoped token: got %+v, %v", token, err)
 	}
 	second := w.call(w.order("k"))

@@ -24,7 +24,7 @@ func TestSubscribe(t *testing.T) {
 	}
 	run := read[api.Run](t, first)
 	if run.State != api.RunStateSucceeded || idOf(run, "subscription_id") == "" || idOf(run, "customer_id") == "" ||
-		text(run.UserID) != w.user || idOf(run, "plan_id") != w.plan || run.MerchantID != w.merchant.id {
+		text(run.UserID) != w.User || idOf(run, "plan_id") != w.Merchant.Plan || run.MerchantID != w.Merchant.ID {
 		t.Errorf("got %s", first.body)
 	}
 	if got, want := first.header.Get("Location"), "/v1/runs/"+run.ID; got != want {
@@ -36,14 +36,14 @@ func TestSubscribe(t *testing.T) {
 	if got := first.header.Get("Vary"); got != "Prefer" {
 		t.Errorf("Vary: got %q, want Prefer", got)
 	}
-	if customer, err := w.billing.Customer(t.Context(), w.merchant.id, idOf(run, "customer_id")); err != nil || customer.Name != "Ada" {
+	if customer, err := w.Billing.Customer(t.Context(), w.Merchant.ID, idOf(run, "customer_id")); err != nil || customer.Name != "Ada" {
 		t.Errorf("the customer is not there: %+v, %v", customer, err)
 	}
 
 	// The same order again: by a bare or a quoted key, a new login, other blanks, while upstreams are down.
-	w.upstreamDown.Store(true)
-	w.billingDown.Store(true)
-	reads := w.keystoneReads.Load() + w.billingReads.Load()
+	w.upstreams.keystoneDown.Store(true)
+	w.upstreams.billingDown.Store(true)
+	reads := w.upstreams.reads.Load()
 	w.steps.token <- "a token that must not be given away"
 	again := w.order(`"k"`)
 	again.header.Set("X-Subject-Token", "another")
@@ -55,7 +55,7 @@ func TestSubscribe(t *testing.T) {
 	if got := second.header.Get("X-Subject-Token"); got != "" {
 		t.Errorf("the repeated order got the token %q", got)
 	}
-	if got := w.keystoneReads.Load() + w.billingReads.Load() - reads; got != 0 {
+	if got := w.upstreams.reads.Load() - reads; got != 0 {
 		t.Errorf("the repeated order asked upstreams %d times", got)
 	}
 	other := w.order("k")
@@ -72,8 +72,8 @@ func TestOneKeyOfTwoMerchantsIsTwoOrders(t *testing.T) {
 	w := newWorld(t)
 	mine := w.call(w.order("k"))
 	q := w.order("k")
-	q.path, q.portal = "/v1/merchants/"+w.other.id+"/subscriptions", w.other
-	q.body = strings.ReplaceAll(q.body, w.plan, w.otherPlan)
+	q.path, q.portal = "/v1/merchants/"+w.Other.ID+"/subscriptions", w.Other
+	q.body = strings.ReplaceAll(q.body, w.Merchant.Plan, w.Other.Plan)
 	theirs := w.call(q)
 	if mine.status != 201 || theirs.status != 201 || w.runs() != 2 {
 		t.Errorf("got %d and %d and %d runs, want two orders", mine.status, theirs.status, w.runs())
@@ -109,23 +109,23 @@ func manyAtOnceWithOneKey(t *testing.T, database string) {
 			tokens++
 		}
 	}
-	if runs := w.runs(); runs != 1 || first != 1 || tokens != 1 || w.upstreamWrites.Load() != 1 {
+	if runs := w.runs(); runs != 1 || first != 1 || tokens != 1 || w.upstreams.writes.Load() != 1 {
 		t.Errorf("got %d runs, %d first answers, %d tokens, %d customers; want one of each",
-			runs, first, tokens, w.upstreamWrites.Load())
+			runs, first, tokens, w.upstreams.writes.Load())
 	}
 }
 
 func TestKnownCustomer(t *testing.T) {
 	w := newWorld(t)
 	q := w.order("k")
-	q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q}`, w.plan, w.customer)
-	if got := w.call(q); got.status != http.StatusCreated || idOf(read[api.Run](t, got), "customer_id") != w.customer {
+	q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q}`, w.Merchant.Plan, w.Merchant.Customer)
+	if got := w.call(q); got.status != http.StatusCreated || idOf(read[api.Run](t, got), "customer_id") != w.Merchant.Customer {
 		t.Errorf("a user of the customer's: got %d %s", got.status, got.body)
 	}
-	eve := w.keystone.IssueToken(w.keystone.AddUser(keystonetest.User{Name: "eve"}))
+	eve := w.Keystone.IssueToken(w.Keystone.AddUser(keystonetest.User{Name: "eve"}))
 	q = w.order("l")
 	q.header.Set("X-Subject-Token", eve)
-	q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q, "add_user": true}`, w.plan, w.customer)
+	q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q, "add_user": true}`, w.Merchant.Plan, w.Merchant.Customer)
 	if got := w.call(q); got.status != http.StatusCreated {
 		t.Errorf("a user whom the portal adds: got %d %s", got.status, got.body)
 	}
@@ -261,18 +261,18 @@ func text(s *string) string {
 }
 
 // get asks as the merchant.
-func (w *world) get(path string) request { return request{path: path, portal: w.merchant} }
+func (w *world) get(path string) request { return request{path: path, portal: w.Merchant} }
 
 // action asks as an operator.
 func (w *world) action(run, action, body string) request {
-	return request{method: http.MethodPost, path: run + "/" + action, body: body, operator: w.operatorToken}
+	return request{method: http.MethodPost, path: run + "/" + action, body: body, operator: w.OperatorToken}
 }
 
 // await waits for a state.
 func (w *world) await(path string, state api.RunState) api.Run {
 	w.t.Helper()
 	var run api.Run
-	watcher := w.engine.Watch(strings.TrimPrefix(path, "/v1/runs/"))
+	watcher := w.Service.Runs.Watch(strings.TrimPrefix(path, "/v1/runs/"))
 	defer watcher.Close()
 	err := watcher.See(w.t.Context(), nil, func(r *saga.Run) bool {
 		return api.RunState(r.State) != state

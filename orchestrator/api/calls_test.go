@@ -1,0 +1,113 @@
+package api_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+)
+
+// portal is a merchant's way in.
+type portal = servicetest.Merchant
+
+// request is one call of the API; zero fields are left out.
+type request struct {
+	method, path string
+	body         string
+	portal       portal
+	operator     string
+	header       http.Header
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// call sends a request and holds the answer against the document.
+func (w *world) call(q request) answer {
+	w.t.Helper()
+	a, err := w.try(q)
+	must(w.t, err)
+	w.document.check(w.t, q, a)
+	return a
+}
+
+func (w *world) try(q request) (answer, error) {
+	r, err := http.NewRequestWithContext(w.t.Context(), cmp.Or(q.method, http.MethodGet), w.URL+q.path, strings.NewReader(q.body))
+	if err != nil {
+		return answer{}, err
+	}
+	if q.body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	maps.Copy(r.Header, q.header)
+	if q.portal.Key != "" {
+		r.SetBasicAuth(q.portal.Key, q.portal.Secret)
+	}
+	if q.operator != "" {
+		r.Header.Set("X-Auth-Token", q.operator)
+	}
+	resp, err := w.Client.Do(r)
+	if err != nil {
+		return answer{}, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, string(body)}, errors.Join(err, resp.Body.Close())
+}
+
+// order is a good subscribe call, which a test spoils.
+func (w *world) order(key string) request {
+	return request{
+		method: http.MethodPost, path: "/v1/merchants/" + w.Merchant.ID + "/subscriptions", portal: w.Merchant,
+		body: fmt.Sprintf(`{"plan_id": %q, "customer": {"name": "Ada", "currency": "nok", "language": "nor"}}`, w.Merchant.Plan),
+		header: http.Header{
+			"Idempotency-Key": {key}, "X-Subject-Token": {w.UserToken},
+		},
+	}
+}
+
+// read decodes a body.
+func read[T any](t *testing.T, a answer) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
+		t.Fatalf("%v: %s", err, a.body)
+	}
+	return v
+}
+
+// refused sends a request that must be refused for that reason and write nothing.
+func (w *world) refused(q request, status int, problem string) answer {
+	w.t.Helper()
+	runs := w.runs()
+	a := w.call(q)
+	if p := read[api.Problem](w.t, a); a.status != status || p.Type != "/problems/"+problem {
+		w.t.Errorf("got %d %s, want %d %s: %s", a.status, p.Type, status, problem, a.body)
+	}
+	if after, writes := w.runs(), w.upstreams.writes.Load(); after != runs || writes != 0 {
+		w.t.Errorf("the refused request made %d runs and %d writes upstream", after-runs, writes)
+	}
+	return a
+}
+
+// from asks as the merchant, from an address.
+func (w *world) from(remote, path string) int {
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	r.RemoteAddr = remote
+	r.SetBasicAuth(w.Merchant.Key, w.Merchant.Secret)
+	out := httptest.NewRecorder()
+	w.Service.Handler.ServeHTTP(out, r)
+	return out.Code
+}

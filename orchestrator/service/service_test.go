@@ -1,0 +1,159 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+func TestStartRefuses(t *testing.T) {
+	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	for name, c := range map[string]struct {
+		change     func(*service.Options)
+		configured bool // it is the configuration's fault, not the database's
+	}{
+		"no such certificate":   {func(o *service.Options) { o.TLSCert, o.TLSKey = "/none", "/none" }, true},
+		"an address in use":     {func(o *service.Options) { o.Listen = taken.Addr().String() }, true},
+		"the embedded's in use": {func(o *service.Options) { o.BillingListen = taken.Addr().String() }, true},
+		"no BillingStack's URL": {func(o *service.Options) { o.BillingURL = "http://127.0.0.1:1" }, true},
+		"no default cloud": {func(o *service.Options) {
+			o.Cloud = func(string) (v3.Config, error) { return v3.Config{}, errors.New("none") }
+		}, true},
+		"a broken workflow": {func(o *service.Options) {
+			o.Workflows = func(workflows.Deps) ([]*saga.Definition, error) { return nil, errors.New("broken") }
+		}, true},
+		"no database there": {func(o *service.Options) { o.DatabaseURL = "postgres://127.0.0.1:1/none?connect_timeout=1" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := service.Options{
+				Config: service.Config{
+					Listen: "127.0.0.1:0", DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize), KeystoneConnections: 1,
+					BillingListen: "127.0.0.1:0", BillingConnections: 1,
+				},
+				Cloud: func(string) (v3.Config, error) { return v3.Config{URL: "http://127.0.0.1:1/v3"}, nil },
+			}
+			c.change(&o)
+			s, err := service.Start(t.Context(), o)
+			if err == nil {
+				must(t, s.Stop())
+			}
+			_, configured := errors.AsType[*service.ConfigurationError](err)
+			_, unreachable := errors.AsType[*service.UnreachableError](err)
+			if configured != c.configured || unreachable == c.configured {
+				t.Errorf("got %T: %v", err, err)
+			}
+		})
+	}
+}
+
+// A test's own workflow runs on a whole service. What stands around the upstreams sees the run's requests and nobody else's, and when
+// the service has stopped, all that the run has left is still there to be looked at.
+func TestAWorkflowOfATestRuns(t *testing.T) {
+	var seen requests
+	var runID string
+	in := servicetest.New(t, servicetest.Options{
+		Around: seen.around,
+		Workflows: func(d workflows.Deps) ([]*saga.Definition, error) {
+			definition, err := saga.Define(looking(d))
+			return []*saga.Definition{definition}, err
+		},
+		AtEnd: func(in *servicetest.Installation) {
+			ctx := context.Background()
+			if r, err := in.Store.Run(ctx, runID); err != nil || r.State != saga.Succeeded {
+				t.Errorf("the run at the end: got %+v, %v", r, err)
+			}
+			if _, err := in.Billing.Merchant(ctx, in.Merchant.ID); err != nil {
+				t.Errorf("BillingStack at the end: %v", err)
+			}
+			if c, err := net.Dial("tcp", strings.TrimPrefix(in.Service.URL, "http://")); err == nil {
+				_ = c.Close()
+				t.Error("the service still listens")
+			}
+		},
+	})
+	run, err := in.Service.Runs.Start(t.Context(), saga.Request{
+		ID: "00000000-0000-7000-8000-000000000001", Workflow: "look", Merchant: in.Merchant.ID, Subject: "s", Key: "k",
+		OnFailure: saga.FailureCompensates, Input: look{in.Merchant.ID},
+	})
+	must(t, err)
+	runID = run.ID
+	watcher := in.Service.Runs.Watch(runID)
+	defer watcher.Close()
+	must(t, watcher.See(t.Context(), nil, func(r *saga.Run) bool { return !r.State.Ended() }))
+	if _, err := in.Billing.Merchant(t.Context(), in.Other.ID); err != nil {
+		t.Error(err)
+	}
+	if got := seen.all(); len(got) != 1 || !strings.HasPrefix(got[0], "billingstack GET") || !strings.HasSuffix(got[0], in.Merchant.ID) {
+		t.Errorf("the upstreams' requests: got %q, want the run's alone", got)
+	}
+}
+
+// look is the order of a workflow that reads a merchant.
+type look struct {
+	Merchant string `json:"merchant"`
+}
+
+func looking(d workflows.Deps) saga.Workflow[look] {
+	return saga.Workflow[look]{
+		Name: "look", Version: 1, Title: "Look at a merchant",
+		Classify: func(error) saga.Classification { return saga.Classification{} },
+		Retry:    func(context.Context, look, string) (saga.Request, error) { return saga.Request{}, errors.New("never") },
+		Result:   func(look) any { return nil },
+		Expect:   func(look) []saga.Expected { return nil },
+		Steps: []saga.Step[look]{{
+			Name: "read", NoUndo: "it only reads",
+			Do: func(ctx context.Context, l *look) error {
+				_, err := d.Billing.Merchant(ctx, l.Merchant)
+				return err
+			},
+		}},
+	}
+}
+
+// requests are those that were sent.
+type requests struct {
+	mu   sync.Mutex
+	sent []string
+}
+
+func (r *requests) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.sent)
+}
+
+func (r *requests) around(upstream string, next http.RoundTripper) http.RoundTripper {
+	return roundTrip(func(req *http.Request) (*http.Response, error) {
+		r.mu.Lock()
+		r.sent = append(r.sent, upstream+" "+req.Method+" "+req.URL.String())
+		r.mu.Unlock()
+		return next.RoundTrip(req)
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements [http.RoundTripper].
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
