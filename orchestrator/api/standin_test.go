@@ -61,18 +61,7 @@ var (
 func (s *standIn) workflow() saga.Workflow[order] {
 	return saga.Workflow[order]{
 		Name: "subscribe", Version: 1, Title: "a short one",
-		Classify: func(err error) saga.Classification {
-			v := saga.Classification{Class: upstream.Transient, Failure: saga.Failure{
-				Code: "Toy Fault", Detail: err.Error(), FixBy: saga.FixByOperator, Service: "keystone", Status: 409,
-			}}
-			switch {
-			case errors.Is(err, errRefused):
-				v.Class = upstream.Permanent
-			case errors.Is(err, errBlocked):
-				v.Class = upstream.Blocked
-			}
-			return v
-		},
+		Classify: classify,
 		Retry: func(ctx context.Context, o order, runID string) (saga.Request, error) {
 			if _, bounded := ctx.Deadline(); !bounded {
 				return saga.Request{}, errors.New("upstreams could be waited for without end")
@@ -143,6 +132,20 @@ func (s *standIn) workflow() saga.Workflow[order] {
 			},
 		},
 	}
+}
+
+// classify takes all but two errors for transient.
+func classify(err error) saga.Classification {
+	v := saga.Classification{Class: upstream.Transient, Failure: saga.Failure{
+		Code: "Toy Fault", Detail: err.Error(), FixBy: saga.FixByOperator, Service: "keystone", Status: 409,
+	}}
+	switch {
+	case errors.Is(err, errRefused):
+		v.Class = upstream.Permanent
+	case errors.Is(err, errBlocked):
+		v.Class = upstream.Blocked
+	}
+	return v
 }
 
 // Await hands over the one token there is.
