@@ -258,7 +258,7 @@ func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga
 // documentation of subscriptions tells it.
 func Subscribe(d Deps) saga.Workflow[Order] {
 	return saga.Workflow[Order]{
-		Name: SubscribeName, Version: 1, Title: "Sign a user up for a merchant's plan.",
+		Name: SubscribeName, Version: 1,
 		Classify: Classify, Retry: d.retrySubscribe, Result: Order.result, Expect: d.expectSubscribe,
 		NewSubject: func(o Order) bool { return o.NewCustomer != nil },
 		Steps: []saga.Step[Order]{

@@ -60,7 +60,7 @@ var (
 
 func (s *standIn) workflow() saga.Workflow[order] {
 	return saga.Workflow[order]{
-		Name: "subscribe", Version: 1, Title: "a short one",
+		Name: "subscribe", Version: 1,
 		Classify: classify,
 		Retry: func(ctx context.Context, o order, runID string) (saga.Request, error) {
 			if _, bounded := ctx.Deadline(); !bounded {

@@ -14,7 +14,6 @@ import (
 type Definition struct {
 	Name    string
 	Version int
-	Title   string
 
 	steps    []step
 	classify func(error) Classification
@@ -25,21 +24,16 @@ type Definition struct {
 	newSubject func(input json.RawMessage) bool
 }
 
-// StepInfo describes a step of a definition to people.
-type StepInfo struct {
-	Name     string
-	After    []string
-	Each     bool
-	NoUndo   string
-	Optional bool
-}
-
 type call func(ctx context.Context, state json.RawMessage) (output json.RawMessage, err error)
 
 type finder func(ctx context.Context, state json.RawMessage) (found Found, output json.RawMessage, err error)
 
+// step is a Step with the type of its state erased.
 type step struct {
-	StepInfo
+	Name      string
+	After     []string
+	Each      bool
+	Optional  bool
 	find      finder // nil: there is none
 	claim     func(input json.RawMessage, item string) (string, error)
 	items     func(input json.RawMessage) ([]string, error)
@@ -47,10 +41,11 @@ type step struct {
 	do, undo  call
 }
 
-// Define checks a workflow. It refuses a step without a name or Do, one with neither or both of Undo and NoUndo, an
-// unknown or circular After, a name used twice, a step with Undo but without Find or Claim, and a workflow without Classify.
+// Define checks a workflow. It refuses a workflow that lacks a name, a version, steps, Classify, Retry, Expect or Result; a step
+// without Do, or whose name is empty, used twice or contains a slash; one with neither or both of Undo and NoUndo; one with Undo
+// but without Find or Claim; and an After that is unknown or circular.
 func Define[S any](w Workflow[S]) (*Definition, error) {
-	d := &Definition{Name: w.Name, Version: w.Version, Title: w.Title, classify: w.Classify}
+	d := &Definition{Name: w.Name, Version: w.Version, classify: w.Classify}
 	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("workflow %q: "+format, append([]any{w.Name}, args...)...))
@@ -135,15 +130,6 @@ func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// Steps describes the steps in the order of the definition.
-func (d *Definition) Steps() []StepInfo {
-	infos := make([]StepInfo, len(d.steps))
-	for i, s := range d.steps {
-		infos[i] = s.StepInfo
-	}
-	return infos
 }
 
 // Retry returns the request for the run that repeats a compensated one: see Workflow.Retry.
@@ -241,10 +227,10 @@ func (d *Definition) circle() string {
 // erase hides the type of a step's state: whatever is stored is JSON.
 func erase[S any](s Step[S]) step {
 	erased := step{
-		StepInfo: StepInfo{Name: s.Name, After: s.After, Each: s.Each != nil, NoUndo: s.NoUndo, Optional: s.Optional},
-		do:       eraseCall(s.Do),
-		undo:     eraseCall(s.Undo),
-		items:    func(json.RawMessage) ([]string, error) { return nil, nil },
+		Name: s.Name, After: s.After, Each: s.Each != nil, Optional: s.Optional,
+		do:    eraseCall(s.Do),
+		undo:  eraseCall(s.Undo),
+		items: func(json.RawMessage) ([]string, error) { return nil, nil },
 	}
 	if s.Find != nil {
 		erased.find = func(ctx context.Context, state json.RawMessage) (found Found, output json.RawMessage, err error) {

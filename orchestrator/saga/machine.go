@@ -95,7 +95,7 @@ func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 			t.interrupt(row, "its outcome could not be stored")
 		}
 	}
-	if t.run.State == Succeeded {
+	if t.run.over() {
 		t.releaseAt(nil)
 		return t.finish()
 	}
@@ -139,7 +139,7 @@ func (r *Run) works() bool {
 // decide starts what is ready, ends the run, turns it back, or gives it up.
 func (t *turn) decide() {
 	switch {
-	case t.run.State == Succeeded, t.run.State == Compensated && t.run.Rechecks == 0: // claimed for an action that came too late
+	case t.run.over(): // claimed for an action that came too late
 		t.releaseAt(nil)
 	case t.Def == nil:
 		t.hold(t.missing("workflow-unknown", "this release knows no workflow "+t.run.Workflow))

@@ -120,6 +120,32 @@ func TestWhatCannotBeStoredLeavesNoCallInFlight(t *testing.T) {
 	})
 }
 
+// An action may arrive after the last re-check. Its checkpoint may be refused like any other.
+func TestWhatCannotBeStoredOfARunThatIsOverLeavesItOver(t *testing.T) {
+	s := newStepped(t)
+	s.compensated()
+	s.run.Rechecks = 0
+	refused := s.m.Next(s.run, Input{Now: s.now, Claimed: true, Actions: []Action{{ID: 7, Name: Hold, Who: "op"}}})
+	if !refused.Stores {
+		t.Fatal("the action is not consumed")
+	}
+	d := s.m.Unstorable(s.run, refused, s.now)
+	if d.Run.State != Compensated || d.Run.DueAt != nil || !slices.Equal(d.Consumed, []int64{7}) {
+		t.Errorf("the run is %s, due at %v, consumed are %v", d.Run.State, d.Run.DueAt, d.Consumed)
+	}
+}
+
+// Whatever did not pass by itself in time needs a person.
+func TestARunThatIsHeldForItsDeadlineIsForAnOperator(t *testing.T) {
+	s := newStepped(t)
+	s.run.OnFailure = FailureHolds
+	s.now = s.now.Add(25 * time.Hour)
+	s.next(s.came(&Classification{Class: upstream.Unavailable, Failure: Failure{Code: "away", FixBy: FixByNobody}}))
+	if r := s.run.Reason; r == nil || r.Code != "deadline-exceeded" || r.FixBy != FixByOperator {
+		t.Errorf("the reason is %+v", r)
+	}
+}
+
 func TestTheRunWaitsForTheOtherCallsBeforeItIsGivenUp(t *testing.T) {
 	s := newStepped(t)
 	s.run.Steps = append(s.run.Steps, StepRow{Name: "other", State: StepRunning, InFlight: CallDo, Attempts: 1, StartedAt: &s.now})

@@ -76,6 +76,9 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	if late := t.overdue(found); late != "" {
 		found.Class = upstream.Permanent
 		row.Error.Code, row.Error.Detail = "deadline-exceeded", upstream.Clean(late+": "+row.Error.Detail)
+		if row.Error.FixBy == FixByNobody { // it did not pass by itself in time
+			row.Error.FixBy = FixByOperator
+		}
 	}
 	t.tell(event)
 	switch found.Class {

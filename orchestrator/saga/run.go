@@ -133,6 +133,9 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	return at
 }
 
+// over reports whether nothing will ever be called for the run again: it has ended, and no re-check is to come.
+func (r *Run) over() bool { return r.State == Succeeded || r.State == Compensated && r.Rechecks == 0 }
+
 // AtRest reports whether the run stays as it is shown until somebody acts: it has ended, is stuck, or waits for an operator and has
 // no call in flight. Re-checks of a compensated run may still remove late effects: they change its events and objects, not its state.
 func (r *Run) AtRest() bool {

@@ -59,7 +59,6 @@ type Step[S any] struct {
 type Workflow[S any] struct {
 	Name    string
 	Version int
-	Title   string // one sentence for help pages
 	Steps   []Step[S]
 	// Classify says what an error of Find, Do or Undo means for the run. It is the only place where that is decided.
 	Classify func(error) Classification

@@ -110,7 +110,7 @@ type look struct {
 
 func looking(d workflows.Deps) saga.Workflow[look] {
 	return saga.Workflow[look]{
-		Name: "look", Version: 1, Title: "Look at a merchant",
+		Name: "look", Version: 1,
 		Classify: func(error) saga.Classification { return saga.Classification{} },
 		Retry:    func(context.Context, look, string) (saga.Request, error) { return saga.Request{}, errors.New("never") },
 		Result:   func(look) any { return nil },

@@ -92,7 +92,7 @@ type lender struct{ workflows.Deps }
 
 func (d lender) workflow() saga.Workflow[loan] {
 	return saga.Workflow[loan]{
-		Name: StrangerName, Version: 1, Title: "Lend a guest a room.",
+		Name: StrangerName, Version: 1,
 		Classify: workflows.Classify, Retry: d.retry, Expect: d.expect,
 		Result:     func(l loan) any { return map[string]string{"account": l.Account, "room": l.Room, "book": l.Book} },
 		NewSubject: func(l loan) bool { return l.NewAccount },
