@@ -119,7 +119,7 @@ func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMes
 	return s.undo(ctx, h.State)
 }
 
-// before runs what goes before a Do or an Undo: whatever becomes of it adds no doubt about the effect.
+// before runs what goes before a Do or an Undo. If it fails, Do or Undo was not called: the error does not make the effect uncertain.
 func (h *Handle) before(read func() error) error {
 	h.beforehand = true
 	err := read()

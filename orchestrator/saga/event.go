@@ -8,7 +8,7 @@ type EventKind string
 // What can happen to a run. An attempt of Do or Undo is one event, written with its outcome.
 const (
 	EventAccepted     EventKind = "accepted"
-	EventTakenOver    EventKind = "taken-over" // another replica goes on
+	EventTakenOver    EventKind = "taken-over" // a new lease goes on with calls that were in flight
 	EventSucceeded    EventKind = "step-succeeded"
 	EventSkipped      EventKind = "step-skipped"
 	EventAttempt      EventKind = "attempt-failed" // nothing happened upstream

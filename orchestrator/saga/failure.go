@@ -30,7 +30,7 @@ type Failure struct {
 	At        time.Time `json:"at"`
 
 	Unavailable bool `json:"unavailable,omitempty"` // the upstream was out of order
-	// Upstream names one whose circuit was open, so that nothing was sent: see Options.Down.
+	// Upstream names one whose circuit was open, so that nothing was sent: see Claim.Down.
 	Upstream string `json:"upstream,omitempty"`
 }
 

@@ -45,7 +45,8 @@ type Decision struct {
 	Calls []Call
 	// Wake is when to decide again although nothing happens; nil: not before something does.
 	Wake *time.Time
-	// Release says that the run is given up with this write; Run.DueAt says until when.
+	// Release says that with this write the replica ends its lease on the run. The run can be claimed again from Run.DueAt on, or
+	// when it is woken.
 	Release bool
 }
 
@@ -107,7 +108,7 @@ func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 	return t.finish()
 }
 
-// turn begins a decision: the time that has passed since the last write counts first.
+// turn begins a decision. It first adds the time since the last write to Run.Worked, if the run could work then.
 func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	run := *r
 	run.Steps, run.Objects = slices.Clone(r.Steps), slices.Clone(r.Objects)
@@ -278,6 +279,6 @@ func (t *turn) missingStep(row *StepRow) Reason {
 
 func (t *turn) missing(code, detail string) Reason {
 	return Reason{Kind: WaitsForOperator, Failure: Failure{
-		Code: code, Detail: detail + "; run a release that does", FixBy: FixByOperator, At: t.now,
+		Code: code, Detail: detail + "; run a release that has it", FixBy: FixByOperator, At: t.now,
 	}}
 }

@@ -49,9 +49,9 @@ func (t *turn) look() {
 	t.run.Looked = true
 }
 
-// recheckThrough ends a re-check whose undos are through. While a call of it that was not answered can still take effect, it is
-// not over: the run is given up until then, and checked again. What this release has no code for may be another replica's to
-// check: that is left for later.
+// recheckThrough ends a re-check whose undos are done. While an unanswered call of it can still take effect, the run is released
+// until then and checked again. If this release has no code for a step with an unknown attempt, the re-check is made again
+// later: another replica may have it.
 func (t *turn) recheckThrough() {
 	for i := range t.run.Steps {
 		if until := t.run.Steps[i].effectiveUntil(t.Limits.LateWindow); until.After(t.now) {
@@ -77,7 +77,7 @@ func (t *turn) giveUpRecheck(why Failure) {
 // recheckRefused gives the run up until its re-check is made again: one refusal does not prove that nothing is there, and a
 // late effect would stay.
 func (t *turn) recheckRefused(row *StepRow) {
-	t.recheckLater("given up: to undo step " + row.Name + " was refused to the last")
+	t.recheckLater("given up: undoing step " + row.Name + " was still refused")
 }
 
 // recheckLater gives the run up until its re-check is made again, but not for ever.

@@ -76,14 +76,14 @@ type Run struct {
 	RetriedBy  string // the run that repeats this one
 	UpdatedAt  time.Time
 	EndedAt    *time.Time
-	DueAt      *time.Time // when it is to be worked on once it is unleased; nil: not before somebody wakes it
-	Worked     time.Duration
-	BudgetFrom time.Time // from when GiveUpAfter counts
-	Rechecks   int       // re-checks for late effects that are still to come
-	TakeOvers  int       // claims since a step last came to a result
-	Looked     bool      // the re-check under way has chosen the steps that are undone again
+	DueAt      *time.Time    // when it is to be worked on once it is unleased; nil: not before somebody wakes it
+	Worked     time.Duration // how long it could work since BudgetFrom: the deadline counts that
+	BudgetFrom time.Time     // when it was accepted, or last retried by a person: GiveUpAfter counts from then
+	Rechecks   int           // re-checks for late effects that are still to come
+	TakeOvers  int           // claims since a step last came to a result
+	Looked     bool          // the re-check under way has chosen the steps that are undone again
 
-	HoldsSubject bool // it is the run that works on its subject, or is stuck with it
+	HoldsSubject bool // of all live runs about the subject only this one may start calls; the others wait
 
 	Replica string // who holds the lease; empty: nobody
 	Epoch   int64  // how often somebody took it

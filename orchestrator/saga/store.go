@@ -102,8 +102,8 @@ type Filter struct {
 
 // Queue is what claims and wakes runs.
 type Queue interface {
-	// Join registers a replica whose lease runs until then, and tells the database's time: before that is known, the
-	// replica must not classify whose lease has ended.
+	// Join registers a replica whose lease runs until then, and returns the database's time. Until it knows that
+	// time, a replica must not declare another's lease ended.
 	Join(ctx context.Context, replica string, until time.Time) (databaseTime time.Time, err error)
 	// Renew prolongs the lease, and frees the runs of the replicas whose leases have ended.
 	// It returns ErrLeaseLost if the lease had ended before now.

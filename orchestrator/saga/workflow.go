@@ -1,6 +1,14 @@
 // Package saga is the vocabulary of workflows and the machine that decides about their runs: which steps are called next,
 // what is stored before and after each call, and when a run is retried, compensated or given to an operator. The machine is
 // pure; package engine executes its decisions.
+//
+// One turn of a run: [Machine.Next] is given the run as it is stored and what has happened since. It returns a [Decision]: the
+// checkpoint to store, and the calls to make once that is stored. Each call is made by [Definition.Attempt], and its [Outcome] is
+// what Next is given in the next turn.
+//
+// To read the package, take the files in this order: workflow, failure, run, event; machine, accept, forward, attempt, outcome;
+// backward, takeover, recheck, action, delay; then interfaces and store, which others implement; and expect, definition and json,
+// which are mechanics.
 package saga
 
 import (
@@ -30,16 +38,17 @@ type Step[S any] struct {
 	// After names the steps that must have succeeded or been skipped before this one. Steps with no path between
 	// them run side by side.
 	After []string
-	// Satisfied, if set, reports from the state alone that there is nothing to do when the step's turn comes. The step has
-	// succeeded then, without a call.
+	// Satisfied, if set, is asked once all that the step comes After is done. True: the step succeeds without a call. It may use the
+	// state and the time only.
 	Satisfied func(s *S, now time.Time) bool
-	// Find reads the effect and changes nothing upstream. It is called before a Do that may be a repetition: if it finds the effect
-	// made or usable, that ends the step, and what Find changed in s and the objects that it recorded are stored as Do's are. It is
-	// also called before the Undo of a re-check, which goes on only if the effect is made. In all other cases, and in every
-	// re-check, the changes and objects are not stored. A step with Undo needs Find; without Find, Do is repeated without a look.
+	// Find reads the effect and changes nothing upstream. Before a Do that may be a repetition: if Find returns Made or Usable, the
+	// step has succeeded, and what Find changed in s and the objects that it recorded are stored as Do's are. Before the Undo of a
+	// re-check: only Made lets the Undo be called, and nothing that Find changed is stored. A step with Undo needs Find; without
+	// Find, Do is repeated without a look.
 	Find func(ctx context.Context, s *S) (Found, error)
-	// Claim names the effect among those of all runs, from the order alone: what a re-check finds is left if another run
-	// names it too. A step with Undo needs it. The item is that of Each, else empty.
+	// Claim returns a text that is equal for two runs exactly if both would make the same effect. It may use the order only, not what
+	// steps have added. A re-check leaves an effect that another run claims too. A step with Undo needs Claim. The item is
+	// that of Each, else empty.
 	Claim func(s *S, item string) string
 	// Do makes the effect. It is repeated until an attempt is known to have made it, so an earlier attempt may have made it too: the
 	// upstream must refuse a second one, by an id that the run chose or a unique name, or the request must be idempotent. What Do
@@ -62,12 +71,12 @@ type Workflow[S any] struct {
 	Steps   []Step[S]
 	// Classify says what an error of Find, Do or Undo means for the run. It is the only place where that is decided.
 	Classify func(error) Classification
-	// NewSubject reports, from the order alone, that no other run can be about the run's subject, because the run named it.
-	// nil: others can be.
+	// NewSubject reports, from the order alone, that the run chose the id of its subject: no earlier run can have touched it, and the
+	// run's first call need not wait for re-checks. nil means never.
 	NewSubject func(S) bool
 	// Retry accepts once more what a compensated run was asked for, for a run with a new id: it keeps the request and reads
-	// anew, past all caches, what was resolved from it. A *RetryRefusedError says why it cannot be accepted. Merchant, key,
-	// fingerprint and who asks are the engine's to add.
+	// anew, past all caches, what was resolved from it. A *RetryRefusedError says why it cannot be accepted. Definition.Retry
+	// adds id, merchant, key and fingerprint, and the engine who asks.
 	Retry func(ctx context.Context, input S, runID string) (Request, error)
 	// Expect lists what the run is to have upstream when it succeeds, as far as the state tells.
 	Expect func(S) []Expected
