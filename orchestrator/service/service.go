@@ -43,6 +43,8 @@ type Options struct {
 	// A request that reaches it has had its turn, and its run may write. An [upstream.NotSentError] of it counts as a request
 	// that was never sent.
 	Around func(upstream string, next http.RoundTripper) http.RoundTripper
+	// TripsAfter is how many calls in a row an upstream must fail before its circuit opens; zero means 5.
+	TripsAfter uint32
 	// Now is the clock, which the database's corrects; nil means [time.Now].
 	Now func() time.Time
 }

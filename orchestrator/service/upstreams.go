@@ -30,7 +30,7 @@ func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, 
 	if around == nil {
 		around = func(_ string, next http.RoundTripper) http.RoundTripper { return next }
 	}
-	u := &upstreams{keystoneURL: defaultCloud.URL}
+	u := &upstreams{gates: gate.Gates{TripsAfter: o.TripsAfter}, keystoneURL: defaultCloud.URL}
 	u.clouds = &clouds{
 		config: o.Cloud, around: around, merchants: m, domain: o.Domain, allowAdmin: o.AllowCloudAdminRole,
 		gates: &u.gates, connections: o.KeystoneConnections,

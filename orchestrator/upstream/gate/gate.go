@@ -16,8 +16,7 @@ import (
 )
 
 const (
-	// tripsAfter is how many calls in a row must fail before the circuit opens.
-	tripsAfter = 5
+	tripsAfter = 5 // unless Gates.TripsAfter says otherwise
 	// restTime is the interval between trials while the circuit is open. It is longer than an executor waits with a run, so
 	// that runs that wait for the circuit make room for others.
 	restTime = 10 * time.Second
@@ -34,7 +33,7 @@ type Gate struct {
 	trial func(context.Context) error
 }
 
-func newGate(name string, connections int) *Gate {
+func newGate(name string, connections int, tripsAfter uint32) *Gate {
 	g := &Gate{name: name, queue: newFairQueue(connections), trial: func(context.Context) error { return nil }}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: name, MaxRequests: 1, Timeout: restTime,

@@ -206,6 +206,29 @@ func TestWhatIsOutOfOrderIsLeftAloneAndTriedByItself(t *testing.T) {
 	})
 }
 
+func TestGatesSayAfterHowManyFailuresACircuitOpens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gates := &gate.Gates{TripsAfter: 7}
+		g := gates.Of("it", 1)
+		fail(t, g, 6)
+		if g.Open() {
+			t.Error("it is open after 6 failures in a row, want 7")
+		}
+		g.TryBy(func(ctx context.Context) error {
+			leave, err := g.Enter(ctx)
+			if err == nil {
+				leave(http.StatusOK, nil)
+			}
+			return err
+		})
+		fail(t, g, 1)
+		if !g.Open() {
+			t.Error("it is not open after 7 failures in a row")
+		}
+		time.Sleep(time.Minute) // until no trial is due
+	})
+}
+
 func TestOnlyTheTrialIsMadeWhileOneIsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate.Gates).Of("it", 4)

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -8,6 +9,9 @@ import (
 
 // Gates are the gates of a process. The zero value is ready to use.
 type Gates struct {
+	// TripsAfter is how many calls in a row must fail before a circuit opens; zero means 5. It is set before the first Of.
+	TripsAfter uint32
+
 	mu     sync.Mutex
 	byName map[string]*Gate
 }
@@ -19,7 +23,7 @@ func (g *Gates) Of(name string, connections int) *Gate {
 	defer g.mu.Unlock()
 	gate := g.byName[name]
 	if gate == nil {
-		gate = newGate(name, max(connections, 1))
+		gate = newGate(name, max(connections, 1), cmp.Or(g.TripsAfter, tripsAfter))
 		if g.byName == nil {
 			g.byName = map[string]*Gate{}
 		}
