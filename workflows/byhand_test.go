@@ -1,7 +1,6 @@
 package workflows_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,12 +18,12 @@ import (
 // oldCustomer makes a customer and its tenant by hand.
 func (w *world) oldCustomer(tags ...string) (id string) {
 	w.t.Helper()
-	c, err := w.billing.EnsureCustomer(w.t.Context(), billing.Customer{
-		ID: uuid.NewString(), MerchantID: w.merchant.ID, Name: "old", Currency: "eur", Language: "eng",
+	c, err := w.Billing.EnsureCustomer(w.t.Context(), billing.Customer{
+		ID: uuid.NewString(), MerchantID: w.Merchant.ID, Name: "old", Currency: "eur", Language: "eng",
 	})
 	w.ok(err)
 	p := keystone.Project{Name: "bs-customer-" + c.ID, DomainID: keystonetest.DefaultDomain, Enabled: true, Tags: tags}
-	p.ID = w.cloud.AddProject(p)
+	p.ID = w.Keystone.AddProject(p)
 	w.byHand.Lock()
 	defer w.byHand.Unlock()
 	w.others.Customers = append(w.others.Customers, c)
@@ -46,7 +45,7 @@ func (w *world) cloudCall(token, method, path, body string) http.Header {
 	r.Header.Set("X-Auth-Token", token)
 	r.Header.Set("Content-Type", "application/json")
 	answer := httptest.NewRecorder()
-	if w.cloud.ServeHTTP(answer, r); answer.Code >= http.StatusMultipleChoices {
+	if w.Keystone.ServeHTTP(answer, r); answer.Code >= http.StatusMultipleChoices {
 		w.t.Fatalf("%s %s: %d %s", method, path, answer.Code, answer.Body)
 	}
 	return answer.Header()
@@ -55,7 +54,7 @@ func (w *world) cloudCall(token, method, path, body string) http.Header {
 // deletePlan takes the merchant's plan out of the books.
 func (w *world) deletePlan(id string) {
 	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodDelete, w.books+"/v2/merchants/"+w.merchant.ID+"/plans/"+id, nil)
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodDelete, w.BillingURL+"/merchants/"+w.Merchant.ID+"/plans/"+id, nil)
 	w.ok(err)
 	answer, err := (&http.Client{Timeout: upstreamTimeout}).Do(r)
 	w.ok(err)
@@ -64,14 +63,9 @@ func (w *world) deletePlan(id string) {
 	}
 }
 
-// changedMerchant is a merchant that was changed after its orders were accepted.
-type changedMerchant struct{ change func(*merchants.Merchant) }
-
-// Merchant implements [workflows.Merchants].
-func (c *changedMerchant) Merchant(ctx context.Context, id string) (merchants.Merchant, error) {
-	m, err := knownMerchant(id).Merchant(ctx, id)
-	if c.change != nil {
-		c.change(&m)
-	}
-	return m, err
+// changeMerchant updates the merchant's settings.
+func (w *world) changeMerchant(change func(*merchants.Merchant)) {
+	w.t.Helper()
+	_, err := w.Store.Merchants().Update(w.t.Context(), w.Merchant.ID, func(m *merchants.Merchant) error { change(m); return nil })
+	w.ok(err)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/engine"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
@@ -121,6 +122,22 @@ func newOutage(t *testing.T) *outage {
 	t.Cleanup(func() { cancel(); <-done })
 	o.story.Begin()
 	return o
+}
+
+// usualDefaults are what the orders of the tests would be admitted with.
+var usualDefaults = workflows.Defaults{
+	CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: keystonetest.DefaultDomain,
+}
+
+// knownMerchant is the merchant whose runs there are.
+type knownMerchant string
+
+// Merchant implements [workflows.Merchants].
+func (k knownMerchant) Merchant(_ context.Context, id string) (merchants.Merchant, error) {
+	if id != string(k) {
+		return merchants.Merchant{}, merchants.ErrNotFound
+	}
+	return merchants.Merchant{ID: id, Cloud: merchants.DefaultCloud}, nil
 }
 
 func (o *outage) seed(bill *billing.Client) {

@@ -25,7 +25,7 @@ func TestSubscribeMakesOneOfEachThing(t *testing.T) {
 		w := newWorld(t, database)
 		id := newID()
 		o, token := w.order()
-		take, stop := w.handover.Await(id)
+		take, stop := w.deps.Handover.Await(id)
 		defer stop()
 		w.start(id, o, token)
 		run := w.until(t, id, over)
@@ -36,12 +36,12 @@ func TestSubscribeMakesOneOfEachThing(t *testing.T) {
 		if !ok {
 			t.Fatal("no scoped token was handed over")
 		}
-		seen, err := w.identity.ValidateToken(t.Context(), scoped)
+		seen, err := w.Identity.ValidateToken(t.Context(), scoped)
 		tenant := run.Objects[slices.IndexFunc(run.Objects, func(o saga.Object) bool { return o.Step == "create-customer-tenant" })]
 		if err != nil || seen.ProjectID != tenant.ID || seen.UserID != o.UserID {
 			t.Errorf("the token handed over is for %+v, %v; want one for project %s", seen, err, tenant.ID)
 		}
-		if _, err := w.store.Token(t.Context(), id); !errors.Is(err, saga.ErrNoToken) {
+		if _, err := w.Store.Token(t.Context(), id); !errors.Is(err, saga.ErrNoToken) {
 			t.Errorf("the used token is still stored: %v", err)
 		}
 		for _, s := range run.Steps {
@@ -82,13 +82,13 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 	failed := newID()
 	w.faults.set(failed, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
 	already := keystone.Assignment{ProjectID: tenant, UserID: again.UserID, RoleID: w.roles[0].ID}
-	w.cloud.Assign(already)
+	w.Keystone.Assign(already)
 	w.others.Assignments = append(w.others.Assignments, already)
 	w.start(failed, again, token)
 	if run := w.until(t, failed, over); run.State != saga.Compensated {
 		t.Fatalf("the run: %s", describe(run))
 	}
-	held, err := w.identity.AssignedRoles(t.Context(), tenant, again.UserID)
+	held, err := w.Identity.AssignedRoles(t.Context(), tenant, again.UserID)
 	w.ok(err)
 	if !slices.Equal(held, []string{w.roles[0].ID}) {
 		t.Errorf("the user holds %v, want just member as before", held)
@@ -99,7 +99,7 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 
 	// And it works.
 	works := newID()
-	w.start(works, again, w.cloud.IssueToken(again.UserID))
+	w.start(works, again, w.Keystone.IssueToken(again.UserID))
 	run = w.until(t, works, over)
 	if got := result(t, run); run.State != saga.Succeeded || got.CustomerTenantID != tenant || got.SubscriptionTenantID == "" {
 		t.Errorf("result %+v; the run: %s", got, describe(run))
@@ -141,7 +141,7 @@ func TestTwoOrdersOfOneCustomerGoOneAfterTheOther(t *testing.T) {
 			}
 			ended = *run.EndedAt
 		}
-		all, err := w.billing.SubscriptionsOf(t.Context(), w.merchant.ID, customer)
+		all, err := w.Billing.SubscriptionsOf(t.Context(), w.Merchant.ID, customer)
 		w.ok(err)
 		if len(all) != 4 {
 			t.Errorf("the customer has %d subscriptions, want 4", len(all))
@@ -177,8 +177,8 @@ func TestAForeignSubscriptionMakesTheCustomerStay(t *testing.T) {
 	id := newID()
 	w.faults.set(id, "attach-tenant", false, 1, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		named := o.Named(id)
-		byHand, err := w.billing.EnsureSubscription(t.Context(), w.merchant.ID, billing.Subscription{
-			ID: uuid.NewString(), PlanID: w.plan.ID, CustomerID: named.CustomerID, ResourceID: "by hand",
+		byHand, err := w.Billing.EnsureSubscription(t.Context(), w.Merchant.ID, billing.Subscription{
+			ID: uuid.NewString(), PlanID: w.Merchant.Plan, CustomerID: named.CustomerID, ResourceID: "by hand",
 		})
 		if err != nil {
 			t.Error(err)
@@ -201,7 +201,7 @@ func TestAForeignSubscriptionMakesTheCustomerStay(t *testing.T) {
 func TestAnExpiredTokenIsNoReasonToFail(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	o, token := w.order()
-	w.cloud.RevokeToken(token)
+	w.Keystone.RevokeToken(token)
 	id := newID()
 	w.start(id, o, token)
 	run := w.until(t, id, over)
@@ -212,17 +212,17 @@ func TestAnExpiredTokenIsNoReasonToFail(t *testing.T) {
 
 func TestTheServicesOwnCredentialIsNotTheRunsFault(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
-	admin, err := w.identity.FindProject(t.Context(), keystonetest.DefaultDomain, "admin")
+	admin, err := w.Identity.FindProject(t.Context(), keystonetest.DefaultDomain, "admin")
 	w.ok(err)
 	o, token := w.order()
 	id := newID()
-	w.cloud.EnableProject(admin.ID, false)
+	w.Keystone.EnableProject(admin.ID, false)
 	w.start(id, o, token)
 	run := w.until(t, id, func(r *saga.Run) bool { return r.State == saga.Waiting })
 	if run.Reason.Kind != saga.WaitsForUpstream || run.Reason.Code != "keystone-credential-refused" || run.Reason.FixBy != saga.FixByOperator {
 		t.Errorf("reason: %+v", run.Reason)
 	}
-	w.cloud.EnableProject(admin.ID, true)
+	w.Keystone.EnableProject(admin.ID, true)
 	w.ok(ask(w, saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "enabled again"}))
 	if run := w.until(t, id, over); run.State != saga.Succeeded {
 		t.Errorf("the run: %s", describe(run))
@@ -232,14 +232,14 @@ func TestTheServicesOwnCredentialIsNotTheRunsFault(t *testing.T) {
 func TestADomainTakenFromTheMerchantHoldsTheRun(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	o, token := w.order()
+	o.DomainID = w.Keystone.AddDomain("Taken")
 	id := newID()
-	w.guarded.Store(true)
 	w.start(id, o, token)
 	run := w.until(t, id, func(r *saga.Run) bool { return r.State == saga.Waiting })
 	if run.Reason.Kind != saga.WaitsForOperator || run.Reason.Code != "write-guarded" {
 		t.Errorf("reason: %+v", run.Reason)
 	}
-	w.guarded.Store(false)
+	w.changeMerchant(func(m *merchants.Merchant) { m.Domain = "Taken" })
 	w.ok(ask(w, saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "the domain is the merchant's again"}))
 	if run := w.until(t, id, over); run.State != saga.Succeeded {
 		t.Errorf("the run: %s", describe(run))
@@ -253,13 +253,13 @@ func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
 	w.faults.set(id, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
 	w.start(id, o, token)
 	w.until(t, id, over)
-	successor, err := w.engine.Act(t.Context(), saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "BillingStack is repaired"})
+	successor, err := w.Service.Runs.Act(t.Context(), saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "BillingStack is repaired"})
 	w.ok(err)
 	run := w.until(t, successor.ID, over)
 	if got := w.things(t, successor.ID); run.State != saga.Succeeded || got != whole {
 		t.Errorf("made %q; the run: %s", got, describe(run))
 	}
-	byKey, err := w.store.RunOfKey(t.Context(), w.merchant.ID, id)
+	byKey, err := w.Store.RunOfKey(t.Context(), w.Merchant.ID, id)
 	w.ok(err)
 	if byKey.ID != successor.ID {
 		t.Errorf("the key stands for run %s, want %s", byKey.ID, successor.ID)
@@ -271,7 +271,7 @@ func (w *world) compensated(t *testing.T, o workflows.Order) *saga.Run {
 	t.Helper()
 	id := newID()
 	w.faults.set(id, "attach-tenant", false, 1, answer(http.StatusBadRequest, nil))
-	w.start(id, o, w.cloud.IssueToken(o.UserID))
+	w.start(id, o, w.Keystone.IssueToken(o.UserID))
 	run := w.until(t, id, over)
 	if run.State != saga.Compensated {
 		t.Fatalf("the run: %s", describe(run))
@@ -286,9 +286,9 @@ func TestARetryIsANewAcceptance(t *testing.T) {
 	old := w.roles[1] // bs-admin, which is made anew under another id; the clients know the old one
 	w.admin(http.MethodDelete, "/v3/roles/"+old.ID, "")
 	w.admin(http.MethodPost, "/v3/roles", `{"role":{"name":"bs-admin"}}`)
-	w.settings.change = func(m *merchants.Merchant) { m.OnFailure, m.AdoptUnmarked = merchants.Hold, true }
+	w.changeMerchant(func(m *merchants.Merchant) { m.OnFailure, m.AdoptUnmarked = merchants.Hold, true })
 
-	successor, err := w.engine.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
+	successor, err := w.Service.Runs.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
 	w.ok(err)
 	var order workflows.Order
 	w.ok(json.Unmarshal(successor.Input, &order))
@@ -321,24 +321,25 @@ func TestARetryThatCannotBeAcceptedChangesNothing(t *testing.T) {
 		}, "user-disabled", saga.FixByOperator},
 		"the merchant is disabled": {func(_ workflows.Order, m *merchants.Merchant) { m.Disable(time.Now()) }, "merchant-disabled", saga.FixByOperator},
 		"the cloud is another":     {func(_ workflows.Order, m *merchants.Merchant) { m.Cloud = "elsewhere" }, "cloud-changed", saga.FixByOperator},
-		"the domain is another":    {func(_ workflows.Order, m *merchants.Merchant) { m.Domain = w.cloud.AddDomain("Other") }, "domain-changed", saga.FixByOperator},
+		"the domain is another":    {func(_ workflows.Order, m *merchants.Merchant) { m.Domain = w.Keystone.AddDomain("Other") }, "domain-changed", saga.FixByOperator},
 		"a role is not there":      {func(_ workflows.Order, m *merchants.Merchant) { m.CustomerRoles = []string{"nobody"} }, "configuration-fault", saga.FixByOperator},
 		"the plan is not there":    {func(o workflows.Order, _ *merchants.Merchant) { w.deletePlan(o.PlanID) }, "plan-gone", saga.FixByMerchant},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var err error
-			w.plan, err = w.billing.CreatePlan(t.Context(), w.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: name})
+			plan, err := w.Billing.CreatePlan(t.Context(), w.Merchant.ID, billing.Plan{ID: uuid.NewString(), Name: name})
 			w.ok(err)
+			w.Merchant.Plan = plan.ID
 			o, _ := w.order()
 			run := w.compensated(t, o)
-			w.settings.change = func(m *merchants.Merchant) { c.change(o, m) }
-			defer func() { w.settings.change = nil }()
-			successor, err := w.engine.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
+			var before merchants.Merchant
+			w.changeMerchant(func(m *merchants.Merchant) { before = *m; c.change(o, m) })
+			defer w.changeMerchant(func(m *merchants.Merchant) { *m = before })
+			successor, err := w.Service.Runs.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
 			refused, ok := errors.AsType[*saga.RetryRefusedError](err)
 			if successor != nil || !ok || refused.Code != c.code || refused.FixBy != c.fixBy {
 				t.Errorf("got %v, %#v; want it refused with %s for the %s", successor, err, c.code, c.fixBy)
 			}
-			byKey, err := w.store.RunOfKey(t.Context(), w.merchant.ID, run.Key)
+			byKey, err := w.Store.RunOfKey(t.Context(), w.Merchant.ID, run.Key)
 			w.ok(err)
 			if byKey.ID != run.ID || byKey.RetriedBy != "" {
 				t.Errorf("the key stands for run %s, retried by %q", byKey.ID, byKey.RetriedBy)
@@ -368,7 +369,7 @@ func TestNoTwoStepsWriteOneField(t *testing.T) {
 }
 
 func ask(w *world, v saga.Action) error {
-	_, err := w.engine.Act(w.t.Context(), v)
+	_, err := w.Service.Runs.Act(w.t.Context(), v)
 	return err
 }
 
