@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// batch is a group of checkpoints as rows. Runs are in the order of their ids, in which they are locked.
+// batch is a group of checkpoints as rows. The runs are sorted by id, and their rows are locked in this order.
 type batch struct {
 	runs     []checkpointRow
 	steps    []stepRow
@@ -18,13 +18,13 @@ type batch struct {
 	consumed []int64
 }
 
-// checkpointRow is a run as its checkpoint has it.
+// checkpointRow is the row of a run as its checkpoint writes it.
 type checkpointRow struct {
 	runRow
 	besides
 }
 
-// besides holds what a checkpoint has besides the columns of its run: the replica under whose lease it is written, and
+// besides has what a checkpoint holds in addition to the columns of its run: the replica whose lease it is written under, and
 // whether the user's token is deleted.
 type besides struct {
 	Holder    string `json:"holder"`
@@ -52,7 +52,7 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	run.Input, run.Fingerprint, run.PinnedSteps = "", "", "" // pinned: they are not written again
+	run.Input, run.Fingerprint, run.PinnedSteps = "", "", "" // pinned: not written again
 	b.runs = append(b.runs, checkpointRow{run, besides{cp.Replica, cp.DropToken}})
 	for i := range cp.Steps {
 		row, err := rowOfStep(run.ID, &cp.Steps[i])
@@ -71,7 +71,7 @@ func (b *batch) add(cp saga.Checkpoint) error {
 		}
 		b.events = append(b.events, row)
 	}
-	objects := map[[2]string]objectRow{} // the last state of each is written
+	objects := map[[2]string]objectRow{} // only the last state of each is written
 	for i := range cp.Objects {
 		row := rowOfObject(run.ID, &cp.Objects[i])
 		if err := readable(row.Step, row.Kind, row.Cloud, row.ID, row.Name); err != nil {
@@ -84,11 +84,11 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	return nil
 }
 
-// readable refuses text that PostgreSQL cannot read. PostgreSQL itself refuses it only if the plan of the statement happens
-// to read it.
+// readable refuses text with NUL, which PostgreSQL cannot store. PostgreSQL itself reports it only if the statement's plan happens
+// to read the text.
 func readable(texts ...string) error {
 	if slices.ContainsFunc(texts, func(text string) bool { return strings.ContainsRune(text, 0) }) {
-		return errors.New("a text holds NUL")
+		return errors.New("a text contains NUL")
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Claim takes up to c.Limit runs under their next epoch: see saga.Queue.
+// Claim leases up to c.Limit runs under their next epoch: see saga.Queue.
 func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	statement := sqliteClaim
 	if s.postgres() {
@@ -24,7 +24,7 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	return ids, nil
 }
 
-// countDue has the condition by which the statements of Claim consider a run due.
+// countDue uses the same condition for due runs as the statements of Claim.
 const countDue = `
 SELECT COUNT(*) FROM runs r
 WHERE r.replica_id IS NULL AND r.due_at <= @now AND (r.waits_on IS NULL OR r.waits_on NOT IN @down)`

@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Commit writes a group of checkpoints in one commit; each has its own fence. If the database refuses the group because of
-// data in one of them, they are committed one by one.
+// Commit writes a group of checkpoints in one commit, each with its own fence: see saga.Store. If the database refuses the group
+// because of the data in one of them, they are committed one by one.
 func (s *Store) Commit(ctx context.Context, now time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	commit := s.commitSQLite
 	if s.postgres() {
@@ -51,7 +51,7 @@ func (s *Store) commitPostgres(
 		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
 	}
 	args["now"] = now.UnixMicro()
-	// Rows and not Scan: gorm's Scan also formats the whole statement as text, for a log that is switched off.
+	// Rows, not Scan: gorm's Scan also formats the whole statement as text for a log that is off.
 	found, err := s.db.WithContext(ctx).Raw(statement, args).Rows()
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (s *Store) commitSQLite(
 	return answer(checkpoints, written), nil
 }
 
-// runMutable are the columns that a checkpoint writes besides the version. The epoch changes with a claim only; all others
+// runMutable are the columns that a checkpoint writes in addition to the version. Only a claim changes the epoch. All other columns
 // are pinned when the run is accepted.
 var runMutable = []string{
 	"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
@@ -180,7 +180,7 @@ func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) erro
 		Update("consumed_at", now.UnixMicro()).Error
 }
 
-// readWaiting reads what waits for a run that was just written: actions, and another run about its subject.
+// readWaiting reads what waits for a run that was just written: unconsumed actions, and another live run about its subject.
 func readWaiting(tx *gorm.DB, run *checkpointRow) (writtenRow, error) {
 	w := writtenRow{ID: run.ID}
 	var n int64
@@ -195,7 +195,7 @@ func readWaiting(tx *gorm.DB, run *checkpointRow) (writtenRow, error) {
 	return w, err
 }
 
-// writtenRow is the answer to one checkpoint that passed its fence.
+// writtenRow is the result of one checkpoint that passed its fence.
 type writtenRow struct {
 	ID        string
 	Actions   bool

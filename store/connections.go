@@ -8,25 +8,28 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// connectionOptions are those of every connection to PostgreSQL.
+// connectionOptions are the options of every connection to PostgreSQL.
 var connectionOptions = []stdlib.OptionOpenDB{
 	stdlib.OptionAfterConnect(planByIndex),
 	stdlib.OptionShouldPing(longIdle),
 }
 
-// planByIndex has statements planned for the indexes that they were written for. The planner believes its statistics,
-// which lag minutes behind tables that grow from nothing by thousands of rows a second: it would read whole tables. Where it
-// takes a list's conditions for rarer than they are, it would read all that meets them, as a bitmap, and sort it for a page.
-// And a statement is planned once on each connection, not for each value anew: where tables are large, PostgreSQL does that
-// with the claim, for no better plan, and that takes longer than the claim itself.
+// planByIndex makes PostgreSQL use the indexes that the statements were written for.
+//
+// The planner relies on statistics, which lag minutes behind tables that grow from nothing by thousands of rows a second: it would
+// read whole tables. If it underestimates how many rows match a list's conditions, it would read them all with a bitmap scan and
+// sort them for one page.
+//
+// Each statement is planned once per connection, not for each set of values. With large tables, PostgreSQL would plan the claim
+// each time. The plan would be no better, and planning takes longer than the claim itself.
 func planByIndex(ctx context.Context, c *pgx.Conn) error {
 	_, err := c.Exec(ctx, "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "+
 		"SET jit = off; SET plan_cache_mode = force_generic_plan", pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 
-// longIdle tells which connections are asked whether they are still there before they are used. The heartbeat keeps one
-// busier than that, so that an idle replica asks for nothing but its work.
+// longIdle reports whether a connection is pinged before it is used. The heartbeat uses one connection more often than that, so
+// that an idle replica sends no extra pings.
 func longIdle(_ context.Context, p stdlib.ShouldPingParams) bool {
 	return p.IdleDuration > 5*time.Second
 }

@@ -33,7 +33,7 @@ func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	return nil
 }
 
-// newRunRows are the rows that are inserted for an accepted run.
+// newRunRows are the rows of a new run.
 type newRunRows struct {
 	run    runRow
 	steps  []stepRow
@@ -77,8 +77,8 @@ func (s *Store) newRunRows(n saga.NewRun) (newRunRows, error) {
 	return rows, nil
 }
 
-// createGrouped inserts a run together with those that others insert. It does not return before the run is inserted or
-// refused, even if ctx ends: to give up would leave open whether the run exists.
+// createGrouped inserts a run in a group with those of other callers. It returns only when the run is inserted or refused, even if
+// ctx ends, because otherwise it would be unknown whether the run exists.
 func (s *Store) createGrouped(ctx context.Context, rows newRunRows) error {
 	refused, err := s.creations.Do(context.WithoutCancel(ctx), rows)
 	if err != nil {
@@ -87,14 +87,13 @@ func (s *Store) createGrouped(ctx context.Context, rows newRunRows) error {
 	return refused
 }
 
-// Limits of a group of runs that one statement inserts, and of the time that it takes.
+// Limits of a group of runs that one statement inserts, and of the time that the statement may take.
 const (
 	maxCreations = 64
 	creationTime = 30 * time.Second
 )
 
-// createPostgres inserts a group of runs in one statement. If the database refuses the group, each run is inserted on its
-// own.
+// createPostgres inserts a group of runs in one statement. If the database refuses the group, it inserts each run separately.
 func (s *Store) createPostgres(ctx context.Context, group []newRunRows) []error {
 	ctx, cancel := context.WithTimeout(ctx, creationTime)
 	defer cancel()
@@ -129,7 +128,7 @@ func (s *Store) createPostgres(ctx context.Context, group []newRunRows) []error 
 	return results
 }
 
-// insertRuns executes the statement and notes the ids of the inserted runs in inserted.
+// insertRuns executes the statement and records the ids of the inserted runs in inserted.
 func (s *Store) insertRuns(ctx context.Context, inserted map[string]bool, rows map[string]any) error {
 	args, err := jsons(rows)
 	if err != nil {
@@ -150,7 +149,7 @@ func (s *Store) insertRuns(ctx context.Context, inserted map[string]bool, rows m
 	return found.Err()
 }
 
-// createSQLite inserts a run. SQLite has only one writer, so what refuses a run can be checked first.
+// createSQLite inserts a run. SQLite has only one writer, so it can check first what refuses a run.
 func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		if err := refusal(tx, rows.run); err != nil {
@@ -186,10 +185,10 @@ func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 	})
 }
 
-// errGone means that what refused a run is gone by now, so the run can be inserted again.
-var errGone = errors.New("it was refused for another run that is gone")
+// errGone means that the run may be inserted now: the run that prevented it has ended.
+var errGone = errors.New("another run prevented the insert, but has ended since")
 
-// refusal returns why a run was not inserted; it is errGone if that is over.
+// refusal returns why a run was not inserted, or errGone if the reason no longer holds.
 func (s *Store) refusal(ctx context.Context, run runRow) error {
 	if err := refusal(s.db.WithContext(ctx), run); err != nil {
 		return err
@@ -197,7 +196,7 @@ func (s *Store) refusal(ctx context.Context, run runRow) error {
 	return errGone
 }
 
-// refusal returns why a run cannot be inserted, or nil if it can.
+// refusal returns why a run cannot be inserted; nil if it can.
 func refusal(tx *gorm.DB, run runRow) error {
 	var keys []idempotencyKeyRow
 	err := tx.Select("run_id").Where("merchant_id = ? AND key = ?", run.MerchantID, run.IdempotencyKey).
@@ -245,5 +244,5 @@ type idempotencyKeyRow struct {
 	RunID      string `gorm:"column:run_id"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (idempotencyKeyRow) TableName() string { return "idempotency_keys" }

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// explain replaces SQLite's errors about its file. The library's texts name neither the file nor what to do.
+// explain replaces SQLite's errors about its file, which say neither which file nor what to do.
 func (s *Store) explain(err error) error {
 	refused, ok := errors.AsType[*gosqlite.Error](err)
 	if !ok {
@@ -20,11 +20,11 @@ func (s *Store) explain(err error) error {
 	wrong := ""
 	switch refused.Code() & 0xff { // https://www.sqlite.org/rescode.html
 	case 8: // READONLY
-		wrong = "may not be written: let the user that this runs as write the file and its directory"
+		wrong = "cannot be written: allow the user of this process to write the file and its directory"
 	case 13: // FULL
 		wrong = "cannot grow: its disk is full: make room there"
 	case 14: // CANTOPEN
-		wrong = "is not there or may not be read and written: let the user that this runs as read and write the file and its directory"
+		wrong = "does not exist, or cannot be read and written: allow the user of this process to read and write the file and its directory"
 	default:
 		return err
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// filtered gives a page of runs, youngest first. It goes through one index from the youngest run that may match and ends when
-// the page is full. What is rare lies in partial indexes: a condition repeats theirs as it is written there, or the
-// database does not know that it may use them.
+// filtered restricts a query to a page of runs, newest first. The query reads one index, from the newest run that may match until
+// the page is full. Rare states have partial indexes: a condition must repeat an index's condition literally, or the database does
+// not use the index.
 func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	first, last := "", afterAll
 	if !f.Since.IsZero() {
@@ -70,11 +70,11 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 	return db
 }
 
-// byObject tells whether the runs are looked up by what they made or adopted.
+// byObject reports whether the filter selects runs by what they made or adopted.
 func byObject(f saga.Filter) bool { return len(f.Objects) > 0 }
 
-// madeAny looks up the few runs that made or adopted something. Their other columns are compared so that no index has
-// them, and to PostgreSQL the ids are an array, which it cannot join: it would go through all runs of a merchant instead.
+// madeAny selects the few runs that made or adopted the objects. It compares their other columns as expressions that no index has,
+// and passes the ids to PostgreSQL as an array. Otherwise PostgreSQL would read all runs of a merchant to join them.
 func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	made := "runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?)"
 	if s.postgres() {
@@ -93,9 +93,9 @@ func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB
 	return db
 }
 
-// leading names the first column of the index to go through, before the run's id. Left to itself, PostgreSQL goes through
-// all runs where it takes the wanted ones for frequent: of a merchant who has long had no run it would meet everybody
-// else's first. It cannot when the order begins with the column.
+// leading returns the first column of the index to read, which precedes the run's id. Ordering by this column forces PostgreSQL to
+// use the index. Otherwise, if it overestimated how many runs match, it would read all runs by id: for a merchant without recent
+// runs, all runs of the other merchants first.
 func leading(f saga.Filter) (column, value string) {
 	switch {
 	case f.Subject != "" && (f.Live || f.AwaitsRecheck || f.State == saga.Succeeded):
@@ -112,13 +112,13 @@ func leading(f saga.Filter) (column, value string) {
 	return "", ""
 }
 
-// clocksApart is how far the clock that a run's id was made by may be behind the one that tells when it was created.
+// clocksApart is how far the clock of a run's id may be behind the clock of its creation time.
 const clocksApart = 24 * time.Hour
 
-// afterAll comes after all ids, which are hexadecimal.
+// afterAll sorts after all ids, which are hexadecimal.
 const afterAll = "z"
 
-// firstID is at or before all ids made at or after a time: uuid v7 begin with the milliseconds.
+// firstID returns an id that sorts before all ids made at or after a time: a UUID v7 begins with milliseconds.
 func firstID(at time.Time) string {
 	ms := min(max(0, at.UnixMilli()), 1<<48-1)
 	return fmt.Sprintf("%08x-%04x-0000-0000-000000000000", ms>>16, ms&0xffff)

@@ -14,9 +14,9 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// What the service asks the database for all the time touches as many rows and hardly more pages where ten times as much is
-// finished: it lies in indexes, and these grow by a level at most. PostgreSQL counts both, so that no clock is needed. It is
-// so as well before the planner has ever counted the tables.
+// The statements that the service executes all the time must read as many rows, and hardly more pages, when ten times as many runs
+// have finished: they use indexes, which grow by at most one level. PostgreSQL counts rows and pages, so the test needs no clock.
+// This must also hold before the planner has any statistics.
 func TestWhatIsFinishedCostsNothing(t *testing.T) {
 	for name, counted := range map[string]bool{"counted": true, "never counted": false} {
 		t.Run(name, func(t *testing.T) {
@@ -33,7 +33,7 @@ func TestWhatIsFinishedCostsNothing(t *testing.T) {
 	}
 }
 
-// growth is a store with finished runs, and what its calls touched.
+// growth is a store with finished runs, and what its statements read.
 type growth struct {
 	*Store
 
@@ -43,8 +43,8 @@ type growth struct {
 	touched map[string]touched
 }
 
-// touched is what was read: entries of indexes and rows of tables; and the pages of both. Slack are the rows by which it may
-// differ: what is written leaves dead rows, which are met until whoever else looks at the database has ended.
+// touched counts what a statement read: index entries, table rows, and pages of both. Slack is by how many rows it may differ:
+// writes leave dead rows, which are read until all other transactions have ended.
 type touched struct{ rows, pages, slack int64 }
 
 func growthOf(t *testing.T, finished int, counted bool) *growth {
@@ -61,7 +61,7 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool.SetMaxOpenConns(1) // the one whose counts are asked for
+	pool.SetMaxOpenConns(1) // the connection whose counts are read
 	g := &growth{Store: s, t: t, slack: 10, touched: map[string]touched{}}
 	for _, statement := range finishedRuns {
 		g.execute(strings.ReplaceAll(statement, "FINISHED", fmt.Sprint(finished)))
@@ -74,8 +74,8 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 	return g
 }
 
-// finishedRuns fills in so many runs of ten merchants, one every thousand seconds until a minute ago. One of twenty is compensated, but none
-// of merchant m0; the oldest tenth is of merchant old. Nobody else may read or count meanwhile.
+// finishedRuns inserts n runs of ten merchants, one every thousand seconds, the last a minute ago. One of twenty is compensated,
+// but none of merchant m0; the oldest tenth is of merchant old. Nothing else may read or count meanwhile.
 var finishedRuns = []string{
 	`ALTER TABLE runs SET (autovacuum_enabled = off)`, `ALTER TABLE steps SET (autovacuum_enabled = off)`,
 	`ALTER TABLE events SET (autovacuum_enabled = off)`, `ALTER TABLE objects SET (autovacuum_enabled = off)`,
@@ -104,18 +104,18 @@ func (g *growth) execute(statement string) {
 	}
 }
 
-// customer asks for the runs that made or used a customer.
+// customer filters for the runs that made or adopted a customer.
 func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
-// measure notes what a call touches, when it is made again: at first it has to learn where the tables are.
+// measure records what a call reads when it is repeated: the first call also reads the catalog.
 func (g *growth) measure(what string, call func() error) {
 	g.t.Helper()
-	for range 6 { // PostgreSQL may settle on one plan for all calls after five
+	for range 6 { // PostgreSQL may switch to one generic plan after five calls
 		if err := call(); err != nil {
 			g.t.Fatalf("%s: %v", what, err)
 		}
 	}
-	least := touched{math.MaxInt64, math.MaxInt64, g.slack} // of three: entries of rows that are gone are met once
+	least := touched{math.MaxInt64, math.MaxInt64, g.slack} // the least of three: entries of removed rows are read only once
 	for range 3 {
 		before := g.count()
 		if err := call(); err != nil {
@@ -142,7 +142,7 @@ SELECT (SELECT SUM(seq_tup_read + COALESCE(idx_tup_fetch, 0)) FROM pg_stat_user_
 	return n
 }
 
-// plannedOnce shows that no statement was planned for the values that it came with, which PostgreSQL would do each time.
+// plannedOnce shows that no statement was planned for its values, which PostgreSQL would do on every call.
 func (g *growth) plannedOnce() {
 	g.t.Helper()
 	var statements []string
@@ -219,7 +219,7 @@ func (g *growth) claim(ctx context.Context, now time.Time, want int) error {
 	return err
 }
 
-// live is a run that goes on, leased to a replica; if that is empty, it is due.
+// live is a run that is executed, leased to a replica; if that is empty, it is due.
 func (g *growth) live(replica string) saga.NewRun {
 	id, now := uuid.Must(uuid.NewV7()).String(), time.Now()
 	due := now.Add(-time.Minute)
@@ -234,7 +234,7 @@ func (g *growth) live(replica string) saga.NewRun {
 	}
 }
 
-// checkpoint writes the first of the live runs once more; one that ends is not live any longer.
+// checkpoint writes the first of the live runs once more. A run that it ends is no longer live.
 func (g *growth) checkpoint(ctx context.Context, now time.Time, live *[]saga.NewRun, state saga.RunState) error {
 	run := (*live)[0].Run
 	run.State, run.Seq = state, run.Seq+1

@@ -13,12 +13,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// Merchants keeps merchants and their API keys: a merchants.Store.
+// Merchants stores merchants and their API keys: a merchants.Store.
 type Merchants struct{ store *Store }
 
 var _ merchants.Store = (*Merchants)(nil)
 
-// Merchants returns the tables of merchants and API keys.
+// Merchants returns the store of merchants and API keys.
 func (s *Store) Merchants() *Merchants { return &Merchants{s} }
 
 // Create stores a merchant with its first key: see merchants.Store.
@@ -37,7 +37,7 @@ func (t *Merchants) Create(ctx context.Context, m merchants.Merchant, first merc
 	return storing(m.ID, err)
 }
 
-// Update changes a merchant under its lock: see merchants.Store.
+// Update changes a merchant while its row is locked: see merchants.Store.
 func (t *Merchants) Update(
 	ctx context.Context, id string, change func(*merchants.Merchant) error,
 ) (merchants.Merchant, error) {
@@ -108,7 +108,7 @@ func (t *Merchants) Keys(ctx context.Context, merchantID string) ([]merchants.AP
 	return keys, reading(merchantID, err)
 }
 
-// Rotate stores a new key and leaves one of those before it alive: see merchants.Store.
+// Rotate stores a new key and keeps the newest live key before it valid: see merchants.Store.
 func (t *Merchants) Rotate(ctx context.Context, next merchants.APIKey) (revoked []merchants.APIKey, err error) {
 	err = t.store.tx(ctx, func(tx *gorm.DB) error {
 		if _, err := lockMerchant(tx, next.MerchantID); err != nil {
@@ -190,7 +190,7 @@ type merchantRow struct {
 	DisabledAt        *int64   `gorm:"column:disabled_at"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (merchantRow) TableName() string { return "merchants" }
 
 func merchantRowOf(m merchants.Merchant) merchantRow {
@@ -218,7 +218,7 @@ type apiKeyRow struct {
 	RevokedAt  *int64 `gorm:"column:revoked_at"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (apiKeyRow) TableName() string { return "api_keys" }
 
 func apiKeyRowOf(k merchants.APIKey) apiKeyRow {
@@ -234,7 +234,7 @@ func (r apiKeyRow) key() (merchants.APIKey, error) {
 	}
 	hash, err := hex.DecodeString(r.SecretHash)
 	if err != nil || len(hash) != len(k.SecretHash) {
-		return merchants.APIKey{}, fmt.Errorf("decoding API key %s: its hash is no SHA-256", r.ID)
+		return merchants.APIKey{}, fmt.Errorf("decoding API key %s: its hash is not a SHA-256", r.ID)
 	}
 	copy(k.SecretHash[:], hash)
 	return k, nil

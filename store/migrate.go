@@ -14,8 +14,8 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrate brings the schema to this release's and returns how many migrations it ran. Replicas that start together
-// wait for one another. A secret key other than the one that this database's tokens are sealed with is ErrOtherKey.
+// Migrate brings the schema to this release's, and returns how many migrations it ran. It may be repeated; replicas that start
+// together wait for one another. It returns ErrOtherKey if the tokens in the database are sealed with another secret key.
 func (s *Store) Migrate(ctx context.Context) (int, error) {
 	provider, err := s.migrations()
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Store) Migrate(ctx context.Context) (int, error) {
 	return len(results), s.explain(err)
 }
 
-// migrations are the files, and between them those that the two databases need different words for.
+// migrations returns the SQL files, and the migrations that differ between the two databases.
 func (s *Store) migrations() (*goose.Provider, error) {
 	pool, err := s.db.DB()
 	if err != nil {
@@ -54,7 +54,7 @@ func (s *Store) migrations() (*goose.Provider, error) {
 	return goose.NewProvider(dialect, pool, files, options...)
 }
 
-// statements is a migration of some SQL.
+// statements returns a migration that executes SQL statements.
 func statements(version int64, sqls []string) *goose.Migration {
 	up := func(ctx context.Context, tx *sql.Tx) error {
 		for _, one := range sqls {
@@ -67,9 +67,9 @@ func statements(version int64, sqls []string) *goose.Migration {
 	return goose.NewGoMigration(version, &goose.GoFunc{RunTx: up}, nil)
 }
 
-// Migration 5: what never changes of the steps goes into their run's row, and a step has a row of its own from when it
-// begins. The fill factors leave room on a page for the next version of a row, which then needs no new entry in any index:
-// a run is written about nine times, a step twice.
+// Migration 5 moves what never changes of the steps into their run's row. A step now has a row of its own only once it has begun.
+// The fill factors leave room on a page for the next version of a row, so that an update needs no new index entries: a run is
+// written about nine times, a step twice.
 var (
 	pinStepsPostgres = []string{
 		`ALTER TABLE runs ADD COLUMN pinned_steps TEXT`,

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// A run that an older release accepted is read as it stood, and the steps that it has not begun can still begin.
+// A run accepted by an older release is read unchanged, and the steps that it has not begun can still begin.
 func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
@@ -57,7 +57,7 @@ func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 	}
 }
 
-// An older release did not store which calls are in flight: they are those that can be.
+// An older release did not store which calls are in flight. The migration marks all that may be.
 func TestMigrationMarksTheUndosThatCanBeInFlight(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestMigrationMarksTheUndosThatCanBeInFlight(t *testing.T) {
 	}
 }
 
-// What an older release stored in its words is read in today's.
+// Words that an older release stored are read as today's words.
 func TestMigrationRenamesWhatIsStored(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 // channel is the channel of LISTEN and NOTIFY. The statements that notify name it themselves.
 const channel = "tenantry"
 
-// notify notifies the other replicas when the transaction commits. With SQLite there are none.
+// notify notifies the other replicas when the transaction commits. With SQLite there are no other replicas.
 func (s *Store) notify(tx *gorm.DB, word string) error {
 	if !s.postgres() {
 		return nil
@@ -22,7 +22,7 @@ func (s *Store) notify(tx *gorm.DB, word string) error {
 	return tx.Exec("SELECT pg_notify(?, ?)", channel, word).Error
 }
 
-// Listen calls wake for each notification, until ctx ends. It opens a connection of its own.
+// Listen calls wake for each notification until ctx ends or the connection fails: see saga.Queue. It opens its own connection.
 func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) (err error) {
 	if !s.postgres() { // there are no other replicas
 		<-ctx.Done()

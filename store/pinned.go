@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// pinnedStep is a step as it was when its run was accepted. Its position is its place among the others.
+// pinnedStep is a step as pinned when its run was accepted. Its position is its index in the list.
 type pinnedStep struct {
 	Name     string   `json:"name"`
 	After    []string `json:"after"`
@@ -27,7 +27,7 @@ func pin(r *saga.Run) (string, error) {
 	return string(encoded), err
 }
 
-// pinned are the steps of a run, none of which has begun.
+// pinned decodes the steps of a run, as if none had begun.
 func pinned(encoded string) ([]saga.StepRow, error) {
 	var steps []pinnedStep
 	if err := json.Unmarshal([]byte(encoded), &steps); err != nil {

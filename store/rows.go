@@ -7,8 +7,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// runRow is a row of runs. Its JSON is what the PostgreSQL statements take apart again, so tags name the columns; a column
-// that is left out is NULL, as most that may be are.
+// runRow is a row of runs. The PostgreSQL statements decode its JSON, so its tags name the columns. An omitted column is NULL, as
+// most nullable columns are.
 type runRow struct {
 	ID              string  `gorm:"column:id;primaryKey" json:"id"`
 	Workflow        string  `gorm:"column:workflow" json:"workflow"`
@@ -31,7 +31,7 @@ type runRow struct {
 	WaitsFor        *string `gorm:"column:waits_for" json:"waits_for,omitempty"`
 	Hold            *string `gorm:"column:hold" json:"hold,omitempty"`
 	Looked          bool    `gorm:"column:looked" json:"looked"`
-	WaitsOn         *string `gorm:"column:waits_on" json:"waits_on,omitempty"` // what the reason says: for the claim
+	WaitsOn         *string `gorm:"column:waits_on" json:"waits_on,omitempty"` // the upstream that the reason names; used by the claim
 	LeftBehind      *string `gorm:"column:left_behind" json:"left_behind,omitempty"`
 	UpdatedAt       int64   `gorm:"column:updated_at;autoUpdateTime:false" json:"updated_at"`
 	EndedAt         *int64  `gorm:"column:ended_at" json:"ended_at,omitempty"`
@@ -46,14 +46,14 @@ type runRow struct {
 	Version         int64   `gorm:"column:version" json:"version"`
 	LastSeq         int64   `gorm:"column:last_seq" json:"last_seq"`
 	RetriedBy       *string `gorm:"column:retried_by;->" json:"-"` // read from the run whose retry_of this is
-	Behind          *string `gorm:"column:behind;->" json:"-"`     // of a run that waits for one: the one that it waits for by now
+	Behind          *string `gorm:"column:behind;->" json:"-"`     // the run that it waits for now, if it waits for one
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (runRow) TableName() string { return "runs" }
 
-// stepRow is a step that has begun, or was skipped. What has not is pinned in its run alone: most of what a run writes are
-// its steps, and this spares one write of each.
+// stepRow is a step that has begun or was skipped. Other steps are only pinned in their run's row. That saves one write per step,
+// and steps are most of what a run writes.
 type stepRow struct {
 	RunID     string  `gorm:"column:run_id;primaryKey" json:"run_id"`
 	Name      string  `gorm:"column:name;primaryKey" json:"name"`
@@ -71,7 +71,7 @@ type stepRow struct {
 	InFlight  *string `gorm:"column:in_flight" json:"in_flight,omitempty"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (stepRow) TableName() string { return "steps" }
 
 type eventRow struct {
@@ -90,7 +90,7 @@ type eventRow struct {
 	Failure   *string `gorm:"column:failure" json:"failure,omitempty"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (eventRow) TableName() string { return "events" }
 
 type objectRow struct {
@@ -104,7 +104,7 @@ type objectRow struct {
 	RemovedAt *int64 `gorm:"column:removed_at" json:"removed_at,omitempty"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (objectRow) TableName() string { return "objects" }
 
 func rowOfRun(r *saga.Run) (runRow, error) {
@@ -173,7 +173,7 @@ func rowOfStep(runID string, s *saga.StepRow) (stepRow, error) {
 	return row, encode(&row.Error, s.Error, s.Error == nil)
 }
 
-// tell brings a pinned step to what the row says.
+// tell sets the mutable fields of a pinned step from its row.
 func (row *stepRow) tell(s *saga.StepRow) error {
 	s.State, s.Attempts, s.Undos, s.Unknowns = saga.StepState(row.State), row.Attempts, row.Undos, row.Unknowns
 	s.StartedAt, s.EndedAt, s.RetryAt = maybeAt(row.StartedAt), maybeAt(row.EndedAt), maybeAt(row.RetryAt)

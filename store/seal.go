@@ -19,10 +19,10 @@ import (
 // KeySize is the length of the secret key in bytes.
 const KeySize = 32
 
-// ErrOtherKey means that the database was made with another secret key.
-var ErrOtherKey = errors.New("the secret key is not the one that this database was made with")
+// ErrOtherKey means that the database was created with another secret key.
+var ErrOtherKey = errors.New("the secret key is not the one that this database was created with")
 
-// sealer keeps users' tokens from whoever reads the database: AES-256-GCM, the run's id as additional data.
+// sealer encrypts users' tokens with AES-256-GCM. The run's id is the additional data.
 type sealer struct {
 	aead  cipher.AEAD
 	keyID string
@@ -30,7 +30,7 @@ type sealer struct {
 
 func newSealer(secret []byte) (*sealer, error) {
 	if len(secret) != KeySize {
-		return nil, fmt.Errorf("the secret key has %d bytes, not %d", len(secret), KeySize)
+		return nil, fmt.Errorf("the secret key has %d bytes, want %d", len(secret), KeySize)
 	}
 	block, err := aes.NewCipher(secret)
 	if err != nil {
@@ -73,10 +73,11 @@ type tokenRow struct {
 	ExpiresAt int64  `gorm:"column:expires_at" json:"expires_at"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (tokenRow) TableName() string { return "tokens" }
 
-// Token opens the user's token that waits for a run. It returns saga.ErrNoToken if there is none.
+// Token returns the user's token that is stored for a run. It returns saga.ErrNoToken if there is none, or if it is sealed with
+// another key.
 func (s *Store) Token(ctx context.Context, runID string) (string, error) {
 	var rows []tokenRow
 	err := s.db.WithContext(ctx).Select("run_id, key_id, sealed, expires_at").Where("run_id = ?", runID).Find(&rows).Error
@@ -89,12 +90,12 @@ func (s *Store) Token(ctx context.Context, runID string) (string, error) {
 	return s.seal.open(runID, rows[0].Sealed)
 }
 
-// DeleteExpiredTokens forgets the tokens that nobody can use any more.
+// DeleteExpiredTokens deletes the tokens that expired before now.
 func (s *Store) DeleteExpiredTokens(ctx context.Context, now time.Time) error {
 	return s.db.WithContext(ctx).Where("expires_at < ?", now.UnixMicro()).Delete(&tokenRow{}).Error
 }
 
-// checkKey stores the id of the first secret key that the database sees, and refuses every other.
+// checkKey stores the id of the first secret key that opens the database. It returns ErrOtherKey for any other key.
 func (s *Store) checkKey(ctx context.Context) error {
 	stored, err := s.setOnce(ctx, "secret-key-id", s.seal.keyID)
 	if err == nil && stored != s.seal.keyID {

@@ -8,21 +8,22 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// settingRow holds what must be the same for all who use a database. It never changes.
+// settingRow is a value that all users of a database must share. It never changes.
 type settingRow struct {
 	Name  string `gorm:"column:name;primaryKey"`
 	Value string `gorm:"column:value"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (settingRow) TableName() string { return "settings" }
 
-// InstallationID returns the id that all replicas of this database share. The first migration makes it.
+// InstallationID returns the id that all replicas of this database share. The first call stores it; the first migration makes that
+// call.
 func (s *Store) InstallationID(ctx context.Context) (string, error) {
 	return s.setOnce(ctx, "installation-id", uuid.NewString())
 }
 
-// setOnce stores a value unless there is one already, and returns the one that is stored.
+// setOnce stores a value unless one is stored already, and returns the stored value.
 func (s *Store) setOnce(ctx context.Context, name, value string) (stored string, err error) {
 	db := s.db.WithContext(ctx)
 	if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&settingRow{name, value}).Error; err != nil {

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 )
 
-// Each long SQL statement stands whole in a file of its own. The comment above it says what it does.
+// Each long SQL statement has a file of its own. Its comment says what it does.
 //
 //go:embed statements/*.sql
 var statementFiles embed.FS
@@ -24,7 +24,7 @@ var (
 func statement(name string) string {
 	text, err := statementFiles.ReadFile("statements/" + name)
 	if err != nil {
-		panic(err) // the name above is wrong
+		panic(err) // a name above is wrong
 	}
 	for bytes.HasPrefix(text, []byte("--")) {
 		_, text, _ = bytes.Cut(text, []byte("\n"))
@@ -32,7 +32,7 @@ func statement(name string) string {
 	return string(text)
 }
 
-// jsons encodes the parameters of a statement in place.
+// jsons encodes the parameters of a statement as JSON, in place.
 func jsons(args map[string]any) (map[string]any, error) {
 	for name, rows := range args {
 		encoded, err := json.Marshal(rows)

@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// pinnedColumns of runs never change.
+// pinnedColumns are the columns of runs that never change.
 var pinnedColumns = []string{
 	"id", "workflow", "workflow_version", "merchant_id", "cloud", "subject", "user_id", "doubles", "on_failure",
 	"input", "idempotency_key", "fingerprint", "retry_of", "pinned_steps", "created_at",
 }
 
-// A column that is added to a row must be added to each statement that reads or writes the row.
+// A new column of a row must be added to each statement that reads or writes the row.
 func TestStatementsNameEveryColumn(t *testing.T) {
 	inserts := map[string]map[string]any{
 		"pgCommit":     {"steps": stepRow{}, "events": eventRow{}},
@@ -65,7 +65,7 @@ func TestStatementsNameEveryColumn(t *testing.T) {
 	sameColumns(t, "runColumns", read, columnsOf(t, runRow{}))
 }
 
-// columnsOf returns the columns that a row writes. Its JSON names them alike.
+// columnsOf returns the columns that a row writes. Its JSON has the same names.
 func columnsOf(t *testing.T, row any) (columns []string) {
 	t.Helper()
 	for field := range reflect.TypeOf(row).Fields() {

@@ -1,4 +1,4 @@
-// Package store keeps runs and merchants in PostgreSQL or SQLite, through gorm.
+// Package store stores runs and merchants in PostgreSQL or SQLite, through gorm.
 package store
 
 import (
@@ -22,19 +22,19 @@ import (
 	"github.com/tenantry/tenantry/store/billingstack"
 )
 
-// Store is a database of Tenantry. It is a saga.Store and a saga.Queue, and holds the tables of merchants and of the
-// embedded BillingStack as well. It is safe for concurrent use.
+// Store is a Tenantry database. It implements saga.Store and saga.Queue, and has the tables of merchants and of the embedded
+// BillingStack. It is safe for concurrent use.
 type Store struct {
 	db   *gorm.DB
-	url  string // postgres only: for the connection that listens
+	url  string // PostgreSQL only: for the listening connection
 	file string // SQLite only: its path
 	seal *sealer
 
 	creations groupcommit.Group[newRunRows, error] // PostgreSQL only
 }
 
-// Open connects to postgres://... or to sqlite:PATH, whose file and directory are made if they are missing. It does not
-// migrate. secret is the key of 32 bytes that users' tokens are sealed with.
+// Open connects to postgres://... or sqlite:PATH. It creates a missing SQLite file and its directory. It does not migrate. secret
+// is the 32-byte key that seals users' tokens.
 func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	seal, err := newSealer(secret)
 	if err != nil {
@@ -53,12 +53,12 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		s.url = url
 		dialect = postgres.New(postgres.Config{DSN: url, OptionOpenDB: connectionOptions})
 	default:
-		return nil, errors.New("the database is neither postgres://... nor sqlite:PATH")
+		return nil, errors.New("the database URL must be postgres://... or sqlite:PATH")
 	}
 	s.db, err = gorm.Open(dialect, &gorm.Config{
-		SkipDefaultTransaction: true, // each write below is one statement or opens its own
-		// No PrepareStmt: gorm lets one goroutine prepare a statement for all, and where that one waits for a connection
-		// whose holders, in transactions, wait for the statement, nobody goes on. pgx prepares on each connection by itself.
+		SkipDefaultTransaction: true, // each write below is one statement or opens a transaction itself
+		// No PrepareStmt: with it, one goroutine prepares a statement for all others. If it waits for a connection, and the
+		// transactions on all connections wait for the statement, they deadlock. pgx prepares statements per connection.
 		DisableAutomaticPing: true,
 		Logger:               logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
 	})
@@ -83,7 +83,7 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	return s, nil
 }
 
-// openFile names the options of an SQLite file: a commit is on the disk when it returns.
+// openFile returns an SQLite file with its options. A commit is on disk when it returns.
 func openFile(path string) (gorm.Dialector, error) {
 	if dir := filepath.Dir(path); dir != "." {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -122,5 +122,5 @@ func (s *Store) tx(ctx context.Context, f func(tx *gorm.DB) error) error {
 	return s.explain(s.db.WithContext(ctx).Transaction(f, &sql.TxOptions{}))
 }
 
-// columns has queries name every column that they read.
+// columns makes queries name every column that they read.
 func columns(db *gorm.DB) *gorm.DB { return db.Session(&gorm.Session{QueryFields: true}) }

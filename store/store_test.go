@@ -74,7 +74,7 @@ func TestOpeningNonsense(t *testing.T) {
 }
 
 func TestOpeningWhatIsNoFileTellsThePath(t *testing.T) {
-	path := t.TempDir() // root may write anywhere, but no directory
+	path := t.TempDir() // a directory: not even root can write it as a file
 	_, err := store.Open(t.Context(), "sqlite:"+path, secret)
 	if err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "memory") {
 		t.Errorf("got %v, want %s and no word of memory", err, path)

@@ -11,22 +11,22 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// RetryRun lets a run go on now, or starts the successor of a compensated one.
+// RetryRun continues a waiting or stuck run now, or starts the successor of a compensated one.
 func (s *server) RetryRun(c echo.Context, runID string) error {
 	return s.action(c, runID, "retryRun", saga.Retry)
 }
 
-// CompensateRun lets a run undo what it has done.
+// CompensateRun undoes what a run has done.
 func (s *server) CompensateRun(c echo.Context, runID string) error {
 	return s.action(c, runID, "compensateRun", saga.Compensate)
 }
 
-// HoldRun stops a run before its next step.
+// HoldRun stops a run before its next call.
 func (s *server) HoldRun(c echo.Context, runID string) error {
 	return s.action(c, runID, "holdRun", saga.Hold)
 }
 
-// CancelRun calls a run off; a portal may do it with its own.
+// CancelRun compensates a run. A portal may cancel its own runs.
 func (s *server) CancelRun(c echo.Context, runID string) error {
 	return s.action(c, runID, "cancelRun", saga.Cancel)
 }
@@ -48,21 +48,21 @@ func (s *server) SkipStep(c echo.Context, runID string) error {
 	return s.ask(c, saga.Action{RunID: runID, Name: saga.SkipStep, Step: want.Step, Why: want.Why})
 }
 
-// ask hands an action to the engine and shows the run: it will be done, and may not be yet.
+// ask stores an action and answers with the run. The action may be applied after the answer.
 func (s *server) ask(c echo.Context, v saga.Action) error {
 	run, err := s.seen(c, v.RunID)
 	if err != nil {
 		return err
 	}
 	if known := c.Request().Header.Values("If-Match"); len(known) > 0 && !matches(known, tag(run)) {
-		return refuse(preconditionFailed, "the run is another than the one in If-Match")
+		return refuse(preconditionFailed, "the run has changed: its ETag is not in If-Match")
 	}
 	if !strings.ContainsFunc(v.Why, visible) {
 		return invalid(InvalidParam{Pointer: some("/why"), Detail: "it is empty"})
 	}
 	v.Who = callerOf(c).String()
 	ctx := c.Request().Context()
-	acting, cancel := context.WithTimeout(ctx, coalesce.Limit) // a retry may ask upstreams
+	acting, cancel := context.WithTimeout(ctx, coalesce.Limit) // a retry may read upstreams
 	defer cancel()
 	successor, err := s.Actions.Act(acting, v)
 	if err != nil {

@@ -19,42 +19,41 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Options is what the API is made of. All of it is required but Admissions, ScopedTokens, Ready and
-// KeystoneURL.
+// Options configures the API. All fields are required, except Admissions, ScopedTokens, Ready and KeystoneURL.
 type Options struct {
 	Runs    saga.Reader
 	Starter saga.Starter
 	Actions saga.Actions
-	// Admit checks what orders ask for.
+	// Admit checks orders and resolves what they name.
 	Admit     workflows.Deps
 	Merchants merchants.Store
 	Identity  func(cloud string) (keystone.Identity, error)
 	Billing   Billing
 	Now       func() time.Time
 	Random    io.Reader // for API keys: crypto/rand.Reader
-	AdminRole string    // an operator's, in Keystone
+	AdminRole string    // the Keystone role that makes a user an operator
 
-	// Admissions limits the orders that are checked and accepted at once; zero means 256. Four times as many requests may wait
-	// for their runs; further ones are answered without waiting.
+	// Admissions limits the orders that are checked and accepted at once; zero means 256. Four times as many requests may wait for
+	// their runs. Further requests are answered without waiting.
 	Admissions  int
-	MaxLiveRuns int // how many runs of a merchant may not have ended, for more to be accepted; a merchant may have its own
+	MaxLiveRuns int // maximum of live runs per merchant; a merchant may have its own
 
 	ScopedTokens ScopedTokens
-	KeystoneURL  string // where a caller gets tokens, for WWW-Authenticate
-	TLS          bool   // the listener takes nothing but TLS
+	KeystoneURL  string // where callers get tokens; shown in WWW-Authenticate
+	TLS          bool   // the listener accepts TLS only
 	Ready        []Check
 	Version      string // of this release
 	Log          zerolog.Logger
 }
 
-// ScopedTokens hands over the token that a run's step scoped, in memory and once.
+// ScopedTokens passes the token that a run's step scoped to the request that waits for the run, once and in memory only.
 type ScopedTokens interface {
-	// Await says, before the run starts, that its request waits here. take gives the token if it has come; stop says that
-	// nobody waits any more.
+	// Await announces, before the run starts, that its request waits in this process. take returns the token if it has arrived.
+	// stop must be called when the request no longer waits.
 	Await(runID string) (take func() (string, bool), stop func())
 }
 
-// Check asks whether something that the service needs is there.
+// Check tests whether something that the service needs is available.
 type Check struct {
 	Name string
 	Ask  func(ctx context.Context) error
@@ -64,7 +63,7 @@ type Check struct {
 type server struct {
 	Options
 	document *document
-	docs     func() (*docs, error) // made when they are first read
+	docs     func() (*docs, error) // rendered when they are first requested
 	reads    coalesce.Reads
 	tokens   tokenCache // of operators
 
@@ -72,7 +71,7 @@ type server struct {
 	quotas              quotas
 }
 
-// New makes the handler of the whole API.
+// New returns the handler of the whole API.
 func New(o Options) (http.Handler, error) {
 	document, err := loadDocument(o.Version)
 	if err != nil {

@@ -15,11 +15,11 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// maxBody is the limit of OpenStack's services.
+// maxBody is the limit of OpenStack's services, in bytes.
 const maxBody = 114688
 
-// readBody reads one JSON value, strictly: no key twice, no broken UTF-8, and no characters in its texts that a database
-// or a page cannot take. The value comes back in its canonical form (RFC 8785).
+// readBody reads one JSON value strictly. It refuses duplicate keys, invalid UTF-8, and characters in strings that a database or a
+// page cannot hold. It returns the value in its canonical form (RFC 8785).
 func readBody(c echo.Context) (jsontext.Value, error) {
 	r := c.Request()
 	if kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType)); err != nil || kind != echo.MIMEApplicationJSON {
@@ -27,7 +27,7 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 	}
 	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, refuse(bodyTooLarge, "the body is over %d bytes", maxBody)
+		return nil, refuse(bodyTooLarge, "the body is larger than %d bytes", maxBody)
 	}
 	if err != nil {
 		return nil, refuse(bodyMalformed, "the body ended early")
@@ -40,12 +40,12 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 		return nil, invalid(faults...)
 	}
 	if err := body.Canonicalize(); err != nil {
-		return nil, refuse(bodyMalformed, "the body is no JSON")
+		return nil, refuse(bodyMalformed, "the body is not valid JSON")
 	}
 	return body, nil
 }
 
-// wellFormed tells where the JSON is broken, without repeating it.
+// wellFormed returns an error that says where the JSON is malformed, without repeating it.
 func wellFormed(body jsontext.Value) error {
 	decoder := jsontext.NewDecoder(strings.NewReader(string(body)))
 	_, err := decoder.ReadValue()
@@ -55,10 +55,10 @@ func wellFormed(body jsontext.Value) error {
 		}
 		err = errors.New("something follows the JSON value")
 	}
-	what := "it is no JSON"
+	what := "it is not valid JSON"
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		what = "a key is there twice"
+		what = "a key occurs twice"
 	case errors.Is(err, io.EOF):
 		what = "it is empty"
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -72,8 +72,8 @@ func wellFormed(body jsontext.Value) error {
 	return refused
 }
 
-// badTexts finds the strings with control characters, or with characters that need four bytes in UTF-8: BillingStack's
-// MySQL tables take three.
+// badTexts returns the strings with control characters, or with characters that need four bytes in UTF-8: BillingStack's MySQL
+// tables can store at most three.
 func badTexts(body jsontext.Value) []InvalidParam {
 	var faults []InvalidParam
 	decoder := jsontext.NewDecoder(strings.NewReader(string(body)))
@@ -108,18 +108,18 @@ func fits[T any](body jsontext.Value, schema *openapi3.Schema) (T, error) {
 	var value any
 	var decoded T
 	if err := stdjson.Unmarshal(body, &value); err != nil {
-		return decoded, refuse(bodyMalformed, "the body is no JSON")
+		return decoded, refuse(bodyMalformed, "the body is not valid JSON")
 	}
 	if err := schema.VisitJSON(value, openapi3.MultiErrors()); err != nil {
 		return decoded, invalid(faultsOf(err)...)
 	}
 	if err := stdjson.Unmarshal(body, &decoded); err != nil {
-		return decoded, refuse(bodyMalformed, "the body does not fit")
+		return decoded, refuse(bodyMalformed, "the body does not match its schema")
 	}
 	return decoded, nil
 }
 
-// readAs is readBody and fits.
+// readAs reads a body, checks it against the operation's schema and decodes it.
 func readAs[T any](c echo.Context, o operation) (T, error) {
 	body, err := readBody(c)
 	if err != nil {
@@ -129,16 +129,16 @@ func readAs[T any](c echo.Context, o operation) (T, error) {
 	return fits[T](body, o.body())
 }
 
-// visible tells whether a character leaves ink: not a blank, and not one of Unicode's that only direct others.
+// visible reports whether a character can be seen: it is neither white space nor one of Unicode's control or format characters.
 func visible(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
 
-// blank tells of a name without anything in it, or with blanks around it.
+// blank returns what is wrong with a name that is empty or has white space at an end; empty if nothing is.
 func blank(name string) string {
 	switch {
 	case !strings.ContainsFunc(name, visible):
 		return "it is empty"
 	case strings.TrimSpace(name) != name:
-		return "it has blanks at an end"
+		return "it begins or ends with white space"
 	}
 	return ""
 }

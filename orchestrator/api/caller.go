@@ -20,14 +20,14 @@ const (
 	operatorScheme = "operatorToken"
 )
 
-// caller is who sent a request: a merchant's portal, or an operator.
+// caller is the sender of a request: a merchant's portal, or an operator.
 type caller struct {
 	merchant *merchants.Merchant // nil for an operator
 	key      string              // the public part
 	operator keystone.Token
 }
 
-// String names the caller in logs and histories.
+// String names the caller in logs and events.
 func (w caller) String() string {
 	if w.merchant != nil {
 		return "portal with key " + w.key
@@ -35,7 +35,7 @@ func (w caller) String() string {
 	return upstream.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
 }
 
-// sees tells whether the runs of a merchant are shown to the caller.
+// sees reports whether the caller may see the runs of a merchant.
 func (w caller) sees(merchantID string) bool { return w.merchant == nil || w.merchant.ID == merchantID }
 
 func callerOf(c echo.Context) caller {
@@ -43,7 +43,7 @@ func callerOf(c echo.Context) caller {
 	return w
 }
 
-// authenticate lets in whom the document lets in.
+// authenticate accepts the callers that the document allows for the operation.
 func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		if o.Security == nil {
@@ -82,13 +82,13 @@ func (s *server) caller(c echo.Context, o operation) (caller, error) {
 		}
 		return w, err
 	case len(tokens) > 0 && !o.accepts(operatorScheme):
-		return caller{}, refuse(forbidden, "this is for the merchant's portal, with its API key")
+		return caller{}, refuse(forbidden, "only the merchant's portal may do this, with its API key")
 	case len(tokens) > 0:
 		return s.operator(r, tokens)
 	}
 	missing := refuse(credentialsRequired, "no credential was sent")
 	if r.Header.Get(echo.HeaderAuthorization) != "" {
-		missing = refuse(credentialsInvalid, "Authorization does not hold an API key and its secret by HTTP Basic")
+		missing = refuse(credentialsInvalid, "Authorization is not HTTP Basic with an API key and its secret")
 	}
 	if o.accepts(portalScheme) {
 		missing.challenge = basicChallenge
@@ -100,10 +100,10 @@ const basicChallenge = `Basic realm="tenantry", charset="UTF-8"`
 
 func (s *server) keystoneChallenge() string { return `Keystone uri="` + s.KeystoneURL + `"` }
 
-// portal finds the merchant of an API key.
+// portal authenticates a portal by its API key and secret.
 func (s *server) portal(r *http.Request, key, secret string) (caller, error) {
 	if !s.TLS && r.TLS == nil && !loopback(r.RemoteAddr) {
-		return caller{}, refuse(tlsRequired, "an API key is taken over TLS only")
+		return caller{}, refuse(tlsRequired, "API keys are accepted over TLS only")
 	}
 	refused := refuse(credentialsInvalid, "the API key or its secret is not valid")
 	refused.challenge = basicChallenge
@@ -124,7 +124,7 @@ func (s *server) portal(r *http.Request, key, secret string) (caller, error) {
 	return caller{merchant: &m, key: k.Key}, nil
 }
 
-// operator asks Keystone whose token it is.
+// operator authenticates an operator by a Keystone token.
 func (s *server) operator(r *http.Request, tokens []string) (caller, error) {
 	if len(tokens) != 1 || !printable(tokens[0], maxToken) {
 		return caller{}, refuse(operatorTokenInvalid, "the token is not valid")
@@ -142,16 +142,16 @@ func (s *server) operator(r *http.Request, tokens []string) (caller, error) {
 	case err != nil:
 		return caller{}, err
 	case !slices.ContainsFunc(token.Roles, func(role keystone.Role) bool { return role.Name == s.AdminRole }):
-		return caller{}, refuse(forbidden, "the token's user does not have the admin role of this service there")
+		return caller{}, refuse(forbidden, "the token's user does not have this service's admin role in the token's scope")
 	}
 	return caller{operator: token}, nil
 }
 
-// identity gives a cloud's Keystone. A cloud that is not set up is the operator's fault.
+// identity returns a cloud's Keystone. A cloud that is not configured is reported as a configuration fault.
 func (s *server) identity(cloud string) (keystone.Identity, error) {
 	identity, err := s.Identity(cloud)
 	if err != nil {
-		return nil, &problemError{kind: configurationFault, detail: "the merchant's cloud is not set up", cause: err}
+		return nil, &problemError{kind: configurationFault, detail: "the merchant's cloud is not configured", cause: err}
 	}
 	return identity, nil
 }
@@ -165,10 +165,10 @@ func loopback(address string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// maxToken is longer than any token of a Keystone's; its limit for a header is shorter.
+// maxToken is longer than any Keystone token: Keystone's limit for a header is shorter.
 const maxToken = 8192
 
-// printable tells whether the text consists of 1 to limit visible ASCII characters.
+// printable reports whether the text consists of 1 to limit visible ASCII characters.
 func printable(text string, limit int) bool {
 	for _, b := range []byte(text) {
 		if b <= ' ' || b > '~' {

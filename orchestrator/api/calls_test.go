@@ -16,10 +16,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// portal is a merchant's way in.
+// portal is a merchant's id and API key.
 type portal = servicetest.Merchant
 
-// request is one call of the API; zero fields are left out.
+// request is one call of the API; zero fields are not sent.
 type request struct {
 	method, path string
 	body         string
@@ -28,14 +28,14 @@ type request struct {
 	header       http.Header
 }
 
-// answer is what came back.
+// answer is the response to a request.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// call sends a request and holds the answer against the document.
+// call sends a request and compares the answer with the document.
 func (w *world) call(q request) answer {
 	w.t.Helper()
 	a, err := w.try(q)
@@ -67,7 +67,7 @@ func (w *world) try(q request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, string(body)}, errors.Join(err, resp.Body.Close())
 }
 
-// order is a good subscribe call, which a test spoils.
+// order is a valid subscribe call, which a test changes.
 func (w *world) order(key string) request {
 	return request{
 		method: http.MethodPost, path: "/v1/merchants/" + w.Merchant.ID + "/subscriptions", portal: w.Merchant,
@@ -88,7 +88,7 @@ func read[T any](t *testing.T, a answer) T {
 	return v
 }
 
-// refused sends a request that must be refused for that reason and write nothing.
+// refused sends a request, which must be refused for that reason and write nothing.
 func (w *world) refused(q request, status int, problem string) answer {
 	w.t.Helper()
 	runs := w.runs()
@@ -102,7 +102,7 @@ func (w *world) refused(q request, status int, problem string) answer {
 	return a
 }
 
-// from asks as the merchant, from an address.
+// from sends a request as the merchant, from an address.
 func (w *world) from(remote, path string) int {
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	r.RemoteAddr = remote

@@ -10,7 +10,8 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// Billing is what is read of BillingStack. Each call answers for one merchant: what is another's is billing.ErrNotFound.
+// Billing reads from BillingStack. Each call is limited to one merchant: for another merchant's objects it returns
+// billing.ErrNotFound.
 type Billing interface {
 	Merchant(ctx context.Context, id string) (billing.Merchant, error)
 	Plans(ctx context.Context, merchantID string) ([]billing.Plan, error)
@@ -19,12 +20,12 @@ type Billing interface {
 	Subscription(ctx context.Context, merchantID, id string) (billing.Subscription, error)
 }
 
-// catalogKinds are the problems of the catalog alone.
+// catalogKinds are the problems that only the catalog has.
 var (
 	catalogKinds         = []kind{subscriptionNotFound}
 	subscriptionNotFound = kind{
 		"subscription-not-found", http.StatusNotFound, "There is no such subscription",
-		"A portal sees its own merchant's only.", false, FixByMerchant,
+		"A portal sees only its own merchant's subscriptions.", false, FixByMerchant,
 	}
 )
 
@@ -61,7 +62,7 @@ func viewPlan(p billing.Plan) Plan {
 	return view
 }
 
-// ListSubscriptions lists what the merchant's customers, or one of them, are subscribed to.
+// ListSubscriptions lists the subscriptions of the merchant's customers, or of one of them.
 func (s *server) ListSubscriptions(c echo.Context, merchantID string, p ListSubscriptionsParams) error {
 	merchant, err := ownMerchant(c, merchantID)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
-// contract holds answers against the document that the server publishes.
+// contract compares answers with the document that the server publishes.
 type contract struct{ doc *openapi3.T }
 
 func readContract(t *testing.T, server http.Handler) *contract {
@@ -27,7 +27,7 @@ func readContract(t *testing.T, server http.Handler) *contract {
 	return &contract{doc}
 }
 
-// operation finds what the document says of a request; nil if nothing.
+// operation returns the operation of a request in the document; nil if there is none.
 func (c *contract) operation(method, path string) *openapi3.Operation {
 	path, _, _ = strings.Cut(path, "?")
 	parts := strings.Split(path, "/")
@@ -42,7 +42,7 @@ func (c *contract) operation(method, path string) *openapi3.Operation {
 	return nil
 }
 
-// check wants the status, the body's schema and the problem's name in the document.
+// check requires that the document has the answer's status, body schema and problem name.
 func (c *contract) check(t *testing.T, q request, a answer) {
 	t.Helper()
 	method := q.method
@@ -82,7 +82,7 @@ func (c *contract) check(t *testing.T, q request, a answer) {
 		return
 	}
 	if err := content.Schema.Value.VisitJSON(body, openapi3.EnableJSONSchema2020(), openapi3.MultiErrors()); err != nil {
-		t.Errorf("%s %s: the answer does not fit the document: %v", method, q.path, err)
+		t.Errorf("%s %s: the answer does not match the document: %v", method, q.path, err)
 	}
 	if kind != "application/problem+json" {
 		return

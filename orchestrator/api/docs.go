@@ -19,13 +19,13 @@ import (
 //go:embed docs.html
 var docsHTML string
 
-// docs are the pages for people, made once of the document.
+// docs are the HTML pages, rendered once from the document.
 type docs struct {
 	index    []byte
 	problems map[string][]byte // by name
 }
 
-// What the pages show.
+// The data of the pages.
 type (
 	docsPage struct {
 		Title, Description string
@@ -104,7 +104,7 @@ func (d *document) operationsOf(tag string) []docsOperation {
 	return all
 }
 
-// placeOf is where the document first says something: it puts what matters first, but the parser forgets the order.
+// placeOf returns where a text first occurs in the document. The pages keep the document's order, which the parser does not keep.
 func placeOf(text string) int { return bytes.Index(openAPI, []byte(text)) }
 
 func describe(o operation) docsOperation {
@@ -140,7 +140,7 @@ func describe(o operation) docsOperation {
 	return view
 }
 
-// problemsOf names the kinds of problems that a response can be.
+// problemsOf returns the names of the problems that a response can have.
 func problemsOf(r *openapi3.Response) []string {
 	var names []string
 	listed, _ := r.Extensions["x-problems"].([]any)
@@ -194,7 +194,7 @@ func fieldOf(name string, ref *openapi3.SchemaRef, required bool) docsField {
 
 func refName(ref string) string { return ref[strings.LastIndex(ref, "/")+1:] }
 
-// curl is a line to start from.
+// curl returns an example command.
 func curl(o operation) string {
 	words := []string{"curl"}
 	switch o.method {
@@ -225,7 +225,7 @@ func curl(o operation) string {
 	return strings.Join(words, " ")
 }
 
-// exampleOf is the document's example of a body, its first where it has several.
+// exampleOf returns the document's example of a body, or the first of several.
 func exampleOf(o operation) string {
 	if o.RequestBody == nil {
 		return ""
@@ -252,7 +252,7 @@ func (s *server) GetDocs(c echo.Context) error {
 	return page(c, docs.index)
 }
 
-// GetProblem serves the page that a problem's type names.
+// GetProblem serves the page of a problem type.
 func (s *server) GetProblem(c echo.Context, name string) error {
 	docs, err := s.docs()
 	if err != nil {

@@ -21,24 +21,24 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// document is the OpenAPI document in a form that can be asked.
+// document is the OpenAPI document, prepared for look-ups.
 type document struct {
 	doc        *openapi3.T
-	json       func() ([]byte, error) // made when it is first asked for
+	json       func() ([]byte, error) // encoded when it is first requested
 	operations map[string]operation   // by id
 }
 
-// operation is one of the document's, with the parameters of its path.
+// operation is an operation of the document, together with its path's parameters.
 type operation struct {
 	*openapi3.Operation
 	path, method string
 	parameters   openapi3.Parameters
 }
 
-// takesOrders tells whether the operation accepts runs: each order has a key.
+// takesOrders reports whether the operation accepts orders: these have an idempotency key.
 func (o operation) takesOrders() bool { return o.parameters.GetByInAndName("header", headerKey) != nil }
 
-// parsed is the document as it is compiled in: nobody changes it.
+// parsed is the compiled-in document. It is shared and must not be changed.
 var parsed = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
 	if err != nil {
@@ -65,7 +65,7 @@ func loadDocument(version string) (*document, error) {
 	return d, nil
 }
 
-// accepts tells whether the document lets in callers of that scheme.
+// accepts reports whether the document allows callers of a security scheme.
 func (o operation) accepts(scheme string) bool {
 	return o.Security != nil && slices.ContainsFunc(*o.Security, func(r openapi3.SecurityRequirement) bool {
 		_, ok := r[scheme]
@@ -73,12 +73,13 @@ func (o operation) accepts(scheme string) bool {
 	})
 }
 
-// body is the schema of what is sent.
+// body returns the schema of the request body.
 func (o operation) body() *openapi3.Schema {
 	return o.RequestBody.Value.Content.Get(echo.MIMEApplicationJSON).Schema.Value
 }
 
-// checkParameters refuses what the document does not know in the query. What it does not find under a path is not there.
+// checkParameters refuses query parameters that the document does not define or allow. For a malformed id in the path, it answers
+// that there is no such object.
 func checkParameters(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -94,8 +95,8 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 				}
 			}
 			query, err := url.ParseQuery(c.Request().URL.RawQuery)
-			if err != nil { // Echo would leave out what it cannot read, and with a filter less more would be shown
-				return invalid(InvalidParam{Detail: "the query cannot be read: a % begins no escape, or there is a semicolon"})
+			if err != nil { // Echo would ignore a parameter that it cannot read, and without a filter it would show more
+				return invalid(InvalidParam{Detail: "the query is malformed: it has a % without an escape, or a semicolon"})
 			}
 			var faults []InvalidParam
 			for name, values := range query {
@@ -124,7 +125,7 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 	}
 }
 
-// nothing is what a malformed id in a path names: the parameter run_id has the problem run-not-found.
+// nothing returns the problem for a malformed id in a path: for the parameter run_id, run-not-found.
 func nothing(parameter string) error {
 	name := strings.TrimSuffix(parameter, "_id")
 	if i := slices.IndexFunc(kinds(), func(k kind) bool { return k.name == name+"-not-found" }); i >= 0 {
@@ -133,7 +134,7 @@ func nothing(parameter string) error {
 	return refuse(routeNotFound, "there is no such path")
 }
 
-// wrongList says what is wrong with a query parameter that may be repeated; empty if nothing.
+// wrongList returns what is wrong with a query parameter that may be repeated; empty if nothing is.
 func wrongList(schema *openapi3.Schema, values []string) string {
 	if limit := schema.MaxItems; limit != nil && uint64(len(values)) > *limit {
 		return fmt.Sprintf("it is given more than %d times", *limit)
@@ -146,7 +147,7 @@ func wrongList(schema *openapi3.Schema, values []string) string {
 	return ""
 }
 
-// wrong says what a query parameter's value lacks; empty if nothing.
+// wrong returns what is wrong with the value of a query parameter; empty if nothing is.
 func wrong(schema *openapi3.Schema, text string) string {
 	var value any = text
 	if schema.Type.Is(openapi3.TypeInteger) {
@@ -160,7 +161,7 @@ func wrong(schema *openapi3.Schema, text string) string {
 		return faultsOf(err)[0].Detail
 	}
 	if schema.Format == "date-time" {
-		if _, err := time.Parse(time.RFC3339, text); err != nil { // the 30th of February, which the pattern lets through
+		if _, err := time.Parse(time.RFC3339, text); err != nil { // such as the 30th of February, which the pattern allows
 			return wantedTime
 		}
 	}
@@ -169,7 +170,7 @@ func wrong(schema *openapi3.Schema, text string) string {
 
 const wantedTime = "wanted: a time like 2026-01-31T12:00:00Z"
 
-// faultsOf lists what a schema says against a value, each with the pointer to it.
+// faultsOf returns the faults of a value that does not match its schema, each with a pointer.
 func faultsOf(err error) []InvalidParam {
 	var all openapi3.MultiError
 	if !errors.As(err, &all) {
@@ -179,7 +180,7 @@ func faultsOf(err error) []InvalidParam {
 	for _, one := range all {
 		e, ok := errors.AsType[*openapi3.SchemaError](one)
 		if !ok {
-			faults = append(faults, InvalidParam{Detail: "it does not fit the document"})
+			faults = append(faults, InvalidParam{Detail: "it does not match the schema"})
 			continue
 		}
 		path, detail := e.JSONPointer(), e.Reason
@@ -190,7 +191,7 @@ func faultsOf(err error) []InvalidParam {
 			detail = wantedTime
 		case "required":
 			detail = "it is missing"
-		case "properties": // an unknown one: the pointer is its parent's
+		case "properties": // an unknown property: the pointer is its parent's
 			var name string
 			if _, err := fmt.Sscanf(e.Reason, "property %q", &name); err == nil {
 				path, detail = append(path, name), "there is no such field"
@@ -204,7 +205,7 @@ func faultsOf(err error) []InvalidParam {
 	return faults
 }
 
-// pointer writes a JSON pointer (RFC 6901).
+// pointer returns a JSON pointer (RFC 6901).
 func pointer(path []string) string {
 	var b strings.Builder
 	escape := strings.NewReplacer("~", "~0", "/", "~1")

@@ -16,20 +16,20 @@ const (
 	maxKey      = 255
 )
 
-// bareKey is what is taken without quotes: no blanks, quotes, commas or semicolons.
+// bareKey matches a key that needs no quotes: one without white space, quotes, commas and semicolons.
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+./:<=>?@^_|~{}()\[\]-]+$`)
 
 // headerKey makes an order safe to repeat.
 const headerKey = "Idempotency-Key"
 
-// idempotencyKey reads the key: an RFC 8941 string, or a bare word. Both forms of one text are one key.
+// idempotencyKey returns the key, given as an RFC 8941 string or as a bare word. Both forms of the same text are the same key.
 func idempotencyKey(h http.Header) (string, error) {
 	values := h.Values(headerKey)
 	if len(values) == 0 {
 		return "", refuse(keyMissing, "the header is missing")
 	}
 	if len(values) > 1 {
-		return "", refuse(keyInvalid, "the header is there %d times", len(values))
+		return "", refuse(keyInvalid, "the header was sent %d times", len(values))
 	}
 	key := values[0]
 	ok := bareKey.MatchString(key)
@@ -37,12 +37,12 @@ func idempotencyKey(h http.Header) (string, error) {
 		key, ok = unquote(key)
 	}
 	if !ok || key == "" || len(key) > maxKey {
-		return "", refuse(keyInvalid, "the key is not 1 to %d characters, quoted or bare", maxKey)
+		return "", refuse(keyInvalid, "the key must have 1 to %d characters, quoted or bare", maxKey)
 	}
 	return key, nil
 }
 
-// unquote reads a string of RFC 8941: printable ASCII, in which a backslash stands before a quote or a backslash.
+// unquote decodes an RFC 8941 string: printable ASCII, in which a backslash precedes each quote and backslash.
 func unquote(quoted string) (string, bool) {
 	var b strings.Builder
 	rest, closed := strings.CutSuffix(quoted[1:], `"`)
@@ -63,14 +63,14 @@ func unquote(quoted string) (string, bool) {
 	return b.String(), closed
 }
 
-// preference is what Prefer asks for (RFC 7240).
+// preference is the content of Prefer (RFC 7240).
 type preference struct {
 	wait    time.Duration
 	applied string // for Preference-Applied
 }
 
-// readPrefer reads all lines of the header; of a preference that is there twice the first one holds, and what is not
-// understood is left alone, as the RFC says.
+// readPrefer reads all lines of the header. As RFC 7240 requires, the first of two equal preferences counts, and an unknown
+// preference is ignored.
 func readPrefer(h http.Header) preference {
 	p := preference{wait: defaultWait}
 	var applied []string
@@ -84,7 +84,7 @@ func readPrefer(h http.Header) preference {
 			if err != nil && !errors.Is(err, strconv.ErrRange) || waits {
 				continue
 			}
-			waits, p.wait = true, min(time.Duration(n)*time.Second, maxWait) // out of range, n is the most there is
+			waits, p.wait = true, min(time.Duration(n)*time.Second, maxWait) // out of range, n is the largest value
 			applied = append(applied, "wait="+seconds(p.wait))
 		case "respond-async":
 			if async {
@@ -101,7 +101,7 @@ func readPrefer(h http.Header) preference {
 	return p
 }
 
-// acceptsType tells whether the Accept lines name the media type itself; a wildcard does not.
+// acceptsType reports whether the Accept lines name the media type itself; a wildcard does not count.
 func acceptsType(h http.Header, want string) bool {
 	for part := range strings.SplitSeq(strings.Join(h.Values("Accept"), ","), ",") {
 		kind, parameters, err := mime.ParseMediaType(part)

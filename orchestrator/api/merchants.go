@@ -26,7 +26,7 @@ func (s *server) ListMerchants(c echo.Context) error {
 	return answerJSON(c, http.StatusOK, answer)
 }
 
-// CreateMerchant lets a merchant of BillingStack's in.
+// CreateMerchant registers a merchant of BillingStack, with its first API key.
 func (s *server) CreateMerchant(c echo.Context) error {
 	want, err := readAs[MerchantCreate](c, s.document.operations["createMerchant"])
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *server) GetMerchant(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusOK, viewMerchant(m))
 }
 
-// UpdateMerchant changes what is given. Runs that were accepted keep what they were accepted with.
+// UpdateMerchant changes the fields that are given. Accepted runs keep the values with which they were accepted.
 func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
 	want, err := readAs[MerchantUpdate](c, s.document.operations["updateMerchant"])
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusOK, viewMerchant(m))
 }
 
-// change changes what is given.
+// change sets the fields that are given.
 func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	set(&m.Name, want.Name)
 	set(&m.Cloud, want.Cloud)
@@ -127,8 +127,8 @@ func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	}
 }
 
-// resolves asks the merchant's cloud for its domain and roles now, where an admin can still mend them: at the first order
-// they would be a configuration fault.
+// resolves checks the merchant's domain and roles in its cloud now, when an admin can still correct them. At the first order they
+// would be a configuration fault.
 func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
 	identity, err := s.Identity(m.Cloud)
 	if err != nil {
@@ -148,12 +148,12 @@ func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
 
 func unresolved(pointer string, err error) error {
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
-		return invalid(InvalidParam{Pointer: &pointer, Detail: "Keystone does not have it, or it opens the whole cloud"})
+		return invalid(InvalidParam{Pointer: &pointer, Detail: "Keystone does not have it, or it makes its users admins of the whole cloud"})
 	}
 	return err
 }
 
-// set changes a field that was given.
+// set sets a field if a value is given.
 func set[T any](field, given *T) {
 	if given != nil {
 		*field = *given
@@ -179,7 +179,7 @@ func (s *server) ListKeys(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusOK, answer)
 }
 
-// RotateKey makes a new key and leaves the one before it alive.
+// RotateKey creates a new key. The previous key remains valid; older ones are revoked.
 func (s *server) RotateKey(c echo.Context, merchantID string) error {
 	key, secret, err := merchants.NewKey(s.Random, merchantID, s.now())
 	if err != nil {

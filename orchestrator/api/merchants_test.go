@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
-// admin asks as an operator.
+// admin sends a request as an operator.
 func (w *world) admin(method, path, body string) request {
 	return request{method: method, path: path, body: body, operator: w.OperatorToken}
 }

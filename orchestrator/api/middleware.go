@@ -27,7 +27,7 @@ const (
 
 var globalID = regexp.MustCompile(`^req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$`)
 
-// identify gives every request an id. The calls that are made for it carry the caller's global request id if it sent one, else
+// identify gives every request an id. Calls that are made for the request carry the caller's global request id if it sent one, else
 // the request's own.
 func (s *server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -43,7 +43,7 @@ func (s *server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// globalRequestID is what the caller calls its request in all services; empty if it sent none that is valid.
+// globalRequestID returns the caller's id of its request in all services; empty if it sent none or an invalid one.
 func globalRequestID(r *http.Request) string {
 	if given := r.Header.Get(headerRequestID); globalID.MatchString(given) {
 		return given
@@ -56,7 +56,7 @@ func requestID(c echo.Context) string {
 	return id
 }
 
-// logAccess writes one line a request, without any header or query: a secret might stand there.
+// logAccess writes one log line per request, without headers and query: these may hold secrets.
 func (s *server) logAccess(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
@@ -77,7 +77,7 @@ func (s *server) logAccess(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// recoverPanics turns a panic into an answer; the log gets the stack.
+// recoverPanics answers a panic with an internal error. The log has the stack.
 func recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {

@@ -17,15 +17,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// placing is how an order of one workflow is placed.
+// placing says how an order of one workflow is placed.
 type placing struct {
 	route string // part of the fingerprint
 	// admit checks the body and what it names, and returns the request for a run.
 	admit func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error)
 }
 
-// place answers an order. The key comes before everything that could change its mind: a known key is answered from its run,
-// without asking an upstream or looking at the token.
+// place answers an order. It looks up the key first, so that nothing else can change the answer to a repeated order: a known key is
+// answered from its run, without a call to an upstream and without the user's token.
 func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	merchant, err := ownMerchant(c, merchantID)
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	defer watcher.Close()
 	run, err := s.start(r.Context(), request)
 	leave()
-	if errors.Is(err, saga.ErrKeyUsed) { // by a request that came at the same time
+	if errors.Is(err, saga.ErrKeyUsed) { // by a concurrent request
 		if run, err = s.known(r.Context(), merchant.ID, key, sum); err != nil {
 			return err
 		}
@@ -85,14 +85,14 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	return s.answer(c, run, watcher, prefer, take)
 }
 
-// admit has an order checked, for as long as upstreams are waited for.
+// admit checks an order. It waits for upstreams up to coalesce.Limit.
 func (s *server) admit(ctx context.Context, m merchants.Merchant, body jsontext.Value, p placing) (saga.Request, error) {
 	ctx, cancel := context.WithTimeout(ctx, coalesce.Limit)
 	defer cancel()
 	return p.admit(ctx, m, body)
 }
 
-// ownMerchant is the merchant of the key, if the path names it.
+// ownMerchant returns the caller's merchant if the path names it, else merchant-not-found.
 func ownMerchant(c echo.Context, merchantID string) (merchants.Merchant, error) {
 	w := callerOf(c)
 	if w.merchant == nil || w.merchant.ID != merchantID {
@@ -101,13 +101,13 @@ func ownMerchant(c echo.Context, merchantID string) (merchants.Merchant, error) 
 	return *w.merchant, nil
 }
 
-// fingerprint tells requests of one key apart. The user's token is no part of it: it changes with every login.
+// fingerprint distinguishes requests with the same key. It does not include the user's token, which changes with every login.
 func fingerprint(route, merchantID string, canonicalBody jsontext.Value) string {
 	hash := sha256.Sum256([]byte(strings.Join([]string{route, merchantID, string(canonicalBody)}, "\n")))
 	return hex.EncodeToString(hash[:])
 }
 
-// known finds the run that the key stands for; nil if there is none.
+// known returns the run that has the key; nil if there is none. It refuses a key that was used with another body.
 func (s *server) known(ctx context.Context, merchantID, key, fingerprint string) (*saga.Run, error) {
 	run, err := s.Runs.RunOfKey(ctx, merchantID, key)
 	switch {
@@ -121,7 +121,7 @@ func (s *server) known(ctx context.Context, merchantID, key, fingerprint string)
 	return run, nil
 }
 
-// start accepts the run. A caller who goes away meanwhile does not leave it in doubt.
+// start accepts the run. It continues if the caller disconnects, so that the outcome does not become unknown.
 func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coalesce.Limit)
 	defer cancel()
@@ -135,7 +135,7 @@ func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	return run, err
 }
 
-// replay answers an order that was accepted before. It gets no token: that is for the first request alone.
+// replay answers an order that was accepted before, without a token: only the first request gets one.
 func (s *server) replay(c echo.Context, run *saga.Run, prefer preference) error {
 	c.Response().Header().Set("Idempotency-Replayed", "true")
 	return s.answer(c, run, nil, prefer, noToken)
@@ -143,8 +143,8 @@ func (s *server) replay(c echo.Context, run *saga.Run, prefer preference) error 
 
 func noToken() (string, bool) { return "", false }
 
-// answer waits as long as was preferred and shows the run: 201 when it succeeded, the failure when it was compensated, 202
-// otherwise. For a run that has ended the answer is always the same.
+// answer waits as long as the caller prefers, and answers with the run: 201 if it has succeeded, the failure if it was compensated,
+// else 202. The answer for an ended run is always the same.
 func (s *server) answer(
 	c echo.Context, run *saga.Run, watcher saga.Watcher, prefer preference, take func() (token string, ok bool),
 ) error {
@@ -152,7 +152,7 @@ func (s *server) answer(
 	leave, ok := s.waiting.take()
 	defer leave()
 	if !ok {
-		prefer = preference{} // it may be left out (RFC 7240)
+		prefer = preference{} // a preference may be ignored (RFC 7240)
 	}
 	run, err := s.waitForRun(c.Request().Context(), run, watcher, prefer.wait)
 	if err != nil {
@@ -176,8 +176,8 @@ func (s *server) answer(
 	return s.show(c, http.StatusAccepted, run)
 }
 
-// waitForRun waits until the run has ended or somebody must act, and gives it as it was last stored. The watcher, if there is
-// one, was made before the run.
+// waitForRun waits until the run has ended or an operator or merchant must act, and returns it as last stored. The watcher, if
+// there is one, was made before the run.
 func (s *server) waitForRun(
 	ctx context.Context, run *saga.Run, watcher saga.Watcher, wait time.Duration,
 ) (*saga.Run, error) {
@@ -198,7 +198,7 @@ func (s *server) waitForRun(
 	return run, nil
 }
 
-// comeAgain is when a run is worth asking for again: when what it waits for comes, or when it is likely to have ended.
+// comeAgain returns after which time the caller should read the run again: when its wait ends, or when it has probably ended.
 func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	switch {
 	case run.AtRest():
@@ -209,7 +209,7 @@ func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	return s.endsIn(run, 2*time.Second)
 }
 
-// failed answers for a compensated run. It says only what never changes any more: not what late re-checks may add.
+// failed returns the answer for a compensated run. The answer never changes: it leaves out what re-checks may add later.
 func failed(run *saga.Run) error {
 	refused := refuse(runCompensated, "the run was compensated")
 	refused.instance = runPath(run.ID)
@@ -225,7 +225,7 @@ func failed(run *saga.Run) error {
 	return refused
 }
 
-// code makes a failure's code fit for the pattern of codes.
+// code returns a failure's code in the form that the document requires of codes.
 func code(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {
@@ -243,5 +243,5 @@ func valueOf[T any](p *T) T {
 	return v
 }
 
-// runPath is where a run is found.
+// runPath returns the path of a run.
 func runPath(id string) string { return "/v1/runs/" + id }

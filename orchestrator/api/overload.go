@@ -14,15 +14,15 @@ import (
 
 const (
 	defaultAdmissions = 256
-	// waitingPerAdmission is how many requests may wait for their runs for each order that may be admitted: they cost
-	// only memory.
+	// waitingPerAdmission is how many requests may wait for their runs, for each order that may be admitted at once. Waiting
+	// requests cost only memory.
 	waitingPerAdmission = 4
 )
 
-// places are so many and no more.
+// places limits what happens at once. Its capacity is the limit.
 type places chan struct{}
 
-// take takes a place if one is free; leave gives it back, once.
+// take takes a place if one is free. leave frees it; further calls of leave do nothing.
 func (p places) take() (leave func(), ok bool) {
 	select {
 	case p <- struct{}{}:
@@ -32,16 +32,16 @@ func (p places) take() (leave func(), ok bool) {
 	}
 }
 
-// contextAdmitted holds what ends an order's admission.
+// contextAdmitted is the key of the function that ends an order's admission.
 const contextAdmitted = "admitted"
 
-// boundAdmission refuses what comes when too many orders are being admitted already, before anything is read.
+// boundAdmission refuses an order, before its body is read, if too many orders are being admitted.
 func (s *server) boundAdmission(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		leave, ok := s.admissions.take()
 		if !ok {
 			return &problemError{
-				kind: overloaded, detail: "too many orders are being accepted already", retryAfter: s.endsIn(nil, defaultRetry),
+				kind: overloaded, detail: "too many orders are being accepted at once", retryAfter: s.endsIn(nil, defaultRetry),
 			}
 		}
 		defer leave()
@@ -50,15 +50,15 @@ func (s *server) boundAdmission(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// admitted ends the admission of an order: what is left is to wait for its run.
+// admitted ends the admission of an order, which now only waits for its run.
 func admitted(c echo.Context) {
 	if leave, ok := c.Get(contextAdmitted).(func()); ok {
 		leave()
 	}
 }
 
-// endsIn is in what time the run has ended at the measured pace, a second to a minute; nil is one that would be accepted
-// now. Nobody knows before any has ended: then it is the given time.
+// endsIn estimates the time until a run has ended, from a second to a minute; nil means a run that is accepted now. Before any run
+// has ended there is no estimate, and it returns unmeasured.
 func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
 	in, ok := s.Runs.EndsIn(run)
 	if !ok {
@@ -73,7 +73,7 @@ type quotas struct {
 	orders map[string]int
 }
 
-// enter counts an order until leave, and tells how many of the merchant's there were before.
+// enter counts an order until leave is called, and returns how many orders of the merchant were counted before.
 func (q *quotas) enter(merchant string) (before int, leave func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -94,12 +94,12 @@ func (q *quotas) enter(merchant string) (before int, leave func()) {
 // livePolicy is the name of the limit in RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10).
 const livePolicy = "live-runs"
 
-// withinQuota refuses an order of a merchant with too many live runs, and tells the others how many more may come. leave is
-// called when the run is stored or refused. One replica never accepts more than the limit; orders that several accept at
-// the same moment may get past it.
+// withinQuota refuses an order of a merchant that has too many live runs. Otherwise it sets in the headers how many more orders are
+// allowed. leave must be called when the run is stored or refused. One replica never exceeds the limit; replicas that accept orders
+// at the same moment may exceed it together.
 func (s *server) withinQuota(c echo.Context, m merchants.Merchant) (leave func(), err error) {
 	limit := cmp.Or(m.MaxLiveRuns, s.MaxLiveRuns)
-	before, leave := s.quotas.enter(m.ID) // before the runs: one that is stored meanwhile is counted twice, not left out
+	before, leave := s.quotas.enter(m.ID) // counted before the live runs: a run stored in between is counted twice rather than not at all
 	live, err := s.Runs.LiveRuns(c.Request().Context(), m.ID)
 	if err != nil {
 		leave()
@@ -115,7 +115,7 @@ func (s *server) withinQuota(c echo.Context, m merchants.Merchant) (leave func()
 	after := s.endsIn(nil, defaultRetry)
 	h.Set("RateLimit", fmt.Sprintf(`"%s";r=0;t=%s`, livePolicy, seconds(after)))
 	return nil, &problemError{
-		kind: quotaExceeded, detail: fmt.Sprintf("%d runs of the merchant may be under way", limit), retryAfter: after,
+		kind: quotaExceeded, detail: fmt.Sprintf("the merchant may have %d live runs", limit), retryAfter: after,
 		policy: livePolicy,
 	}
 }

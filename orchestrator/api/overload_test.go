@@ -37,7 +37,7 @@ func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
 		}
 	})
 	waitUntil(t, "its run is stored", func() bool { return w.runs() == 1 })
-	waitUntil(t, "the next is accepted", func() bool { // its run counts, and the request that waits for it does not
+	waitUntil(t, "the next is accepted", func() bool { // its run counts; the request that waits for the run does not
 		a := w.call(w.async("k0"))
 		return a.status == 202 && a.header.Get("RateLimit") == `"live-runs";r=0`
 	})
@@ -89,7 +89,7 @@ func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
 		})
 	}
 	all.Wait()
-	for i := range 5 { // in a race one may be refused too many
+	for i := range 5 { // a race may refuse one order too many
 		w.call(w.async(fmt.Sprint("then", i)))
 	}
 	if got := w.runs(); got != 5 {
@@ -177,7 +177,7 @@ func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
 		return q
 	}
 	var all sync.WaitGroup
-	for i := range 4 { // four times as many may wait as are admitted
+	for i := range 4 { // four times as many may wait as are admitted at once
 		all.Go(func() {
 			if a, err := w.try(patient(fmt.Sprint(i))); err != nil || a.status != 201 || a.header.Get("Preference-Applied") != "wait=30" {
 				t.Errorf("one that waits: got %d %v %s, %v", a.status, a.header, a.body, err)

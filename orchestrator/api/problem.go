@@ -22,19 +22,19 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// problemError is an answer other than the one that was asked for.
+// problemError is an answer other than the requested one.
 type problemError struct {
 	kind       kind
-	detail     string // for the caller: no text of an upstream from status 500 on
+	detail     string // for the caller; for a status of 500 or more without texts of upstreams
 	params     []InvalidParam
 	instance   string
-	code       string // more exact than the kind's name
+	code       string // more specific than the kind's name
 	step       string
 	fixBy      FixBy
 	upstream   *Upstream
 	challenge  string
 	retryAfter time.Duration
-	policy     string // of RateLimit-Policy, that the request is over
+	policy     string // the RateLimit-Policy that the request violates
 	cause      error  // for the log
 }
 
@@ -55,7 +55,7 @@ func invalid(params ...InvalidParam) *problemError {
 	return &problemError{kind: invalidParams, detail: params[0].Detail, params: params}
 }
 
-// problem turns an error into an answer. It is the only place where that is decided.
+// problem turns an error into an answer. No other code decides that.
 func problem(err error) *problemError {
 	if r, ok := errors.AsType[*problemError](err); ok {
 		return r
@@ -83,25 +83,25 @@ func problem(err error) *problemError {
 	case errors.Is(err, merchants.ErrNotFound):
 		return refuse(merchantNotFound, "there is no such merchant")
 	case errors.Is(err, merchants.ErrExists):
-		return refuse(merchantExists, "the merchant is in already")
+		return refuse(merchantExists, "the merchant is already registered")
 	case errors.Is(err, context.DeadlineExceeded):
 		return &problemError{
 			kind: upstreamUnavailable, detail: "the check took too long", retryAfter: defaultRetry, cause: err,
 		}
 	case cutOff(err):
 		return &problemError{
-			kind: upstreamUnavailable, detail: "the database could not be asked", retryAfter: defaultRetry, cause: err,
+			kind: upstreamUnavailable, detail: "the database could not be reached", retryAfter: defaultRetry, cause: err,
 		}
 	}
-	return &problemError{kind: internalError, detail: "the log tells more under this request id", cause: err}
+	return &problemError{kind: internalError, detail: "the service's log has the error under this request id", cause: err}
 }
 
-// notAdmitted turns what admission refuses into an answer. Its codes are names of problem types.
+// notAdmitted turns a refusal of an order's admission into an answer. Its codes are names of problem types.
 func notAdmitted(e *workflows.AdmissionError) *problemError {
 	all := kinds()
 	i := slices.IndexFunc(all, func(k kind) bool { return k.name == e.Code })
 	if i < 0 {
-		return &problemError{kind: internalError, detail: "the log tells more under this request id", cause: e}
+		return &problemError{kind: internalError, detail: "the service's log has the error under this request id", cause: e}
 	}
 	r := &problemError{kind: all[i], detail: e.Detail, cause: e.Err}
 	for _, p := range e.Params {
@@ -110,13 +110,13 @@ func notAdmitted(e *workflows.AdmissionError) *problemError {
 	return r
 }
 
-// cutOff tells of a connection that is not there or broke, and of a PostgreSQL that is out of order: it shuts down, starts, or has
-// no room. The upstreams' come as errors of their clients: what is left is the database's.
+// cutOff reports whether the database cannot be reached: the connection is missing or broke, or PostgreSQL shuts down, starts, or
+// is out of resources. The errors of upstreams have their own types, so that a remaining network error is the database's.
 func cutOff(err error) bool {
 	var told interface{ SQLState() string }
 	if errors.As(err, &told) && len(told.SQLState()) == 5 {
 		switch told.SQLState()[:2] { // https://www.postgresql.org/docs/current/errcodes-appendix.html
-		case "08", "53", "57", "58": // connection, resources, an operator's intervention, the system
+		case "08", "53", "57", "58": // connection, insufficient resources, operator intervention, system error
 			return true
 		}
 	}
@@ -124,17 +124,17 @@ func cutOff(err error) bool {
 	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// defaultRetry is told to who has to come again and nobody knows when.
+// defaultRetry is the Retry-After when there is no estimate.
 const defaultRetry = 5 * time.Second
 
 func unavailable(e *upstream.Error, cause error) *problemError {
 	return &problemError{
-		kind: upstreamUnavailable, detail: e.Service.Name + " could not be asked", retryAfter: cmp.Or(e.RetryAfter, defaultRetry),
+		kind: upstreamUnavailable, detail: e.Service.Name + " could not be reached", retryAfter: cmp.Or(e.RetryAfter, defaultRetry),
 		upstream: &Upstream{Service: e.Service.ID, Status: some(e.Status), RequestID: some(e.RequestID)}, cause: cause,
 	}
 }
 
-// routing is for what Echo and the generated code refuse.
+// routing turns an error of Echo or of the generated code into an answer.
 func routing(e *echo.HTTPError) *problemError {
 	switch e.Code {
 	case http.StatusNotFound:
@@ -144,10 +144,10 @@ func routing(e *echo.HTTPError) *problemError {
 	case http.StatusBadRequest:
 		return invalid(InvalidParam{Detail: fmt.Sprint(e.Message)})
 	}
-	return &problemError{kind: internalError, detail: "the log tells more under this request id", cause: e}
+	return &problemError{kind: internalError, detail: "the service's log has the error under this request id", cause: e}
 }
 
-// refuse answers with a problem, and logs those that are the service's.
+// refuse answers with a problem, and logs it if it is a fault of the service.
 func (s *server) refuse(err error, c echo.Context) {
 	r := problem(err)
 	if r.kind.status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
@@ -174,12 +174,12 @@ func (s *server) refuse(err error, c echo.Context) {
 	c.Response().WriteHeader(r.kind.status)
 	if c.Request().Method != http.MethodHead {
 		if _, err := c.Response().Write(append(text, '\n')); err != nil {
-			s.Log.Debug().Err(err).Str("request_id", requestID(c)).Msg("the caller is gone")
+			s.Log.Debug().Err(err).Str("request_id", requestID(c)).Msg("the caller has disconnected")
 		}
 	}
 }
 
-// body is the same for the same refusal but for the request's id.
+// body returns the body of the answer. Apart from the request id, equal refusals have equal bodies.
 func (r *problemError) body(requestID string) Problem {
 	const service = "subscription-orchestration."
 	page := "/problems/" + r.kind.name
@@ -200,11 +200,11 @@ func (r *problemError) body(requestID string) Problem {
 }
 
 const (
-	maxFaults = 20  // that one answer lists
-	maxName   = 200 // bytes of a pointer or a parameter that an answer repeats
+	maxFaults = 20  // listed in one answer
+	maxName   = 200 // bytes of a pointer or parameter that an answer repeats
 )
 
-// shown is what a caller is told of the faults: an answer does not grow with the nonsense that was sent.
+// shown limits the faults in an answer, so that its size does not depend on the request's.
 func shown(faults []InvalidParam) []InvalidParam {
 	faults = slices.Clone(faults[:min(len(faults), maxFaults)])
 	for i, fault := range faults {
@@ -215,10 +215,10 @@ func shown(faults []InvalidParam) []InvalidParam {
 	return faults
 }
 
-// seconds rounds up: who comes earlier than asked comes in vain.
+// seconds rounds up: a retry before the given time would be refused again.
 func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
-// some points at a value, but not at a zero one: what is absent is left out of a body.
+// some returns a pointer to a value, or nil for a zero value: bodies omit absent fields.
 func some[T comparable](v T) *T {
 	var zero T
 	if v == zero {
@@ -227,7 +227,7 @@ func some[T comparable](v T) *T {
 	return &v
 }
 
-// list points at a list, but not at an empty one.
+// list returns a pointer to a list, or nil for an empty one.
 func list[T any](l []T) *[]T {
 	if len(l) == 0 {
 		return nil

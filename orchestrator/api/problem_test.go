@@ -30,7 +30,7 @@ func TestADatabaseThatIsGoneIsNotAFaultOfTheService(t *testing.T) {
 	}
 }
 
-// stateError is what PostgreSQL tells.
+// stateError is an error of PostgreSQL.
 type stateError string
 
 func (s stateError) Error() string    { return "FATAL (SQLSTATE " + string(s) + ")" }

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// kind is one kind of problem: what its page, its body and the document say of it.
+// kind is a type of problem: what its page, its body and the document say about it.
 type kind struct {
 	name      string
 	status    int
@@ -16,20 +16,20 @@ type kind struct {
 	fixBy     FixBy
 }
 
-// The kinds. Their names are part of the API.
+// The types of problems. Their names are part of the API.
 var (
 	invalidParams = kind{
 		"invalid-params", http.StatusBadRequest, "Something in the request is not valid",
-		"invalid_params names each field by a JSON pointer, or each query parameter, and says what is wrong. What the" +
-			" order names but does not exist, or is another merchant's, is reported here too.", false, FixByMerchant,
+		"invalid_params names each invalid field or query parameter and says what is wrong with it. An object that the order names is" +
+			" also reported here if it does not exist or belongs to another merchant.", false, FixByMerchant,
 	}
 	bodyMalformed = kind{
 		"body-malformed", http.StatusBadRequest, "The body cannot be read",
-		"Send one JSON object in UTF-8, with no key twice.", false, FixByMerchant,
+		"Send one JSON object in UTF-8, without duplicate keys.", false, FixByMerchant,
 	}
 	keyMissing = kind{
 		"idempotency-key-missing", http.StatusBadRequest, "The Idempotency-Key is missing",
-		"Send one with every order, and the same one when you repeat the order. A uuid is good.", false, FixByMerchant,
+		"Send a key with every order, such as a UUID, and the same key when you repeat the order.", false, FixByMerchant,
 	}
 	keyInvalid = kind{
 		"idempotency-key-invalid", http.StatusBadRequest, "The Idempotency-Key is not valid",
@@ -37,21 +37,21 @@ var (
 	}
 	tokenScoped = kind{
 		"token-scoped", http.StatusBadRequest, "The user's token is scoped",
-		`Get an unscoped one: POST /v3/auth/tokens with "scope": "unscoped". Without that word a user with a default project` +
+		`Get an unscoped one: POST /v3/auth/tokens with "scope": "unscoped". Without it, a user who has a default project` +
 			" gets a token scoped to it.", false, FixByMerchant,
 	}
 	twoCredentials = kind{
 		"two-credentials", http.StatusBadRequest, "Two credentials were sent",
-		"Send either a merchant's key or X-Auth-Token, and it once.", false, FixByMerchant,
+		"Send either the merchant's API key or X-Auth-Token, and send it once.", false, FixByMerchant,
 	}
 
 	credentialsRequired = kind{
-		"credentials-required", http.StatusUnauthorized, "Who calls?",
+		"credentials-required", http.StatusUnauthorized, "No credential was sent",
 		"A portal sends its API key and secret by HTTP Basic, an operator a Keystone token in X-Auth-Token.", false, FixByMerchant,
 	}
 	credentialsInvalid = kind{
 		"credentials-invalid", http.StatusUnauthorized, "The API key or its secret is not valid",
-		"The key may have been revoked when a newer one was made.", false, FixByMerchant,
+		"The key may have been revoked when a newer one was created.", false, FixByMerchant,
 	}
 	operatorTokenInvalid = kind{
 		"operator-token-invalid", http.StatusUnauthorized, "The token is not valid",
@@ -63,7 +63,7 @@ var (
 	}
 
 	tlsRequired = kind{
-		"tls-required", http.StatusForbidden, "A secret was sent in the clear",
+		"tls-required", http.StatusForbidden, "A secret was sent unencrypted",
 		"Use https. Change the secret: it went over the network unprotected.", false, FixByMerchant,
 	}
 	merchantDisabled = kind{
@@ -71,56 +71,57 @@ var (
 		"Ask the operator.", false, FixByOperator,
 	}
 	userDomainForeign = kind{
-		"user-domain-foreign", http.StatusForbidden, "The user is of another domain",
-		"A merchant's users are in the merchant's domain.", false, FixByMerchant,
+		"user-domain-foreign", http.StatusForbidden, "The user is in another domain",
+		"The users of a merchant must be in the merchant's domain.", false, FixByMerchant,
 	}
 	tokenDelegated = kind{
-		"token-delegated", http.StatusForbidden, "The user's token is a lent one",
-		"A token made by an application credential or a trust cannot stand for the user: let the user log in.", false, FixByUser,
+		"token-delegated", http.StatusForbidden, "The user's token is delegated",
+		"A token from an application credential or a trust does not prove who the user is: let the user log in.", false, FixByUser,
 	}
 	forbidden = kind{
-		"forbidden", http.StatusForbidden, "This is not for the caller",
-		"It wants an operator, whose Keystone token has the admin role of this service.", false, FixByOperator,
+		"forbidden", http.StatusForbidden, "The caller may not do this",
+		"Some operations are for a merchant's portal with its API key, others for an operator whose Keystone token has this" +
+			" service's admin role. /docs says which.", false, FixByOperator,
 	}
 
 	routeNotFound = kind{
-		"route-not-found", http.StatusNotFound, "There is nothing here",
-		"/docs lists what there is.", false, FixByMerchant,
+		"route-not-found", http.StatusNotFound, "There is no such path",
+		"/docs lists the operations.", false, FixByMerchant,
 	}
 	merchantNotFound = kind{
 		"merchant-not-found", http.StatusNotFound, "There is no such merchant",
-		"A portal sees its own merchant only.", false, FixByMerchant,
+		"A portal sees only its own merchant.", false, FixByMerchant,
 	}
 	runNotFound = kind{
 		"run-not-found", http.StatusNotFound, "There is no such run",
-		"A portal sees its own runs only.", false, FixByMerchant,
+		"A portal sees only its own merchant's runs.", false, FixByMerchant,
 	}
 	methodNotAllowed = kind{
-		"method-not-allowed", http.StatusMethodNotAllowed, "This cannot be done here",
-		"Allow names the methods.", false, FixByMerchant,
+		"method-not-allowed", http.StatusMethodNotAllowed, "The path does not allow this method",
+		"The header Allow lists the allowed methods.", false, FixByMerchant,
 	}
 
 	runCompensated = kind{
 		"run-compensated", http.StatusConflict, "The order failed and was compensated",
-		"detail and code tell why, instance is the run. The key stands for this run: order again with a new one, or ask an" +
+		"detail and code say why; instance is the run. The key belongs to this run: order again with a new key, or ask an" +
 			" operator to retry the run.", false, FixByOperator,
 	}
 	retryRefused = kind{
-		"retry-refused", http.StatusConflict, "The request cannot be accepted once more",
-		"code, detail and fix_by say what has changed since and who can fix it. Nothing was changed: the key still stands for the" +
+		"retry-refused", http.StatusConflict, "The request cannot be accepted again",
+		"code, detail and fix_by say what has changed since and who can fix it. Nothing was changed: the key still belongs to the" +
 			" compensated run.", false, FixByOperator,
 	}
 	actionRefused = kind{
-		"action-refused", http.StatusConflict, "The run's state does not allow it",
-		"The run's actions tell what can be asked.", false, FixByOperator,
+		"action-refused", http.StatusConflict, "The run's state does not allow the action",
+		"The run's field actions lists the allowed actions.", false, FixByOperator,
 	}
 	merchantExists = kind{
-		"merchant-exists", http.StatusConflict, "The merchant is in already",
-		"Change it, or make a new key for it.", false, FixByOperator,
+		"merchant-exists", http.StatusConflict, "The merchant is already registered",
+		"Update the merchant, or create a new key for it.", false, FixByOperator,
 	}
 	preconditionFailed = kind{
 		"precondition-failed", http.StatusPreconditionFailed, "The run has changed",
-		"Read it again before deciding.", false, FixByOperator,
+		"Read the run again before you decide.", false, FixByOperator,
 	}
 	bodyTooLarge = kind{
 		"body-too-large", http.StatusRequestEntityTooLarge, "The body is too large",
@@ -131,38 +132,38 @@ var (
 		"Send Content-Type: application/json.", false, FixByMerchant,
 	}
 	keyReused = kind{
-		"idempotency-key-reused", http.StatusUnprocessableEntity, "The Idempotency-Key stands for another order",
-		"One key is one order for ever. Send a new key with a new order.", false, FixByMerchant,
+		"idempotency-key-reused", http.StatusUnprocessableEntity, "The Idempotency-Key belongs to another order",
+		"A key belongs to one order and never expires. Send a new key with a new order.", false, FixByMerchant,
 	}
 
 	quotaExceeded = kind{
-		"quota-exceeded", http.StatusTooManyRequests, "The merchant has too many runs under way",
-		"RateLimit-Policy tells how many may be. Repeat the call after Retry-After, with the same key.", true, FixByNobody,
+		"quota-exceeded", http.StatusTooManyRequests, "The merchant has too many live runs",
+		"RateLimit-Policy has the limit. Repeat the call after Retry-After, with the same key.", true, FixByNobody,
 	}
 
 	internalError = kind{
-		"internal-error", http.StatusInternalServerError, "A fault of this service",
-		"Its log tells more under request_id. An order may be repeated with the same key.", true, FixByOperator,
+		"internal-error", http.StatusInternalServerError, "The service failed",
+		"The service's log has the error under request_id. An order may be repeated with the same key.", true, FixByOperator,
 	}
 	upstreamUnavailable = kind{
-		"upstream-unavailable", http.StatusServiceUnavailable, "Something that is needed does not answer",
-		"Nothing was accepted. Repeat the call after Retry-After, an order with the same key.", true, FixByOperator,
+		"upstream-unavailable", http.StatusServiceUnavailable, "The database or an upstream is not available",
+		"Nothing was accepted. Repeat the call after Retry-After; repeat an order with the same key.", true, FixByOperator,
 	}
 	configurationFault = kind{
-		"configuration-fault", http.StatusServiceUnavailable, "The service is not set up for this",
-		"The merchant's cloud, domain or roles do not exist or are refused. The log tells more under request_id.", false, FixByOperator,
+		"configuration-fault", http.StatusServiceUnavailable, "The service is not configured for this request",
+		"The merchant's cloud, domain or roles do not exist or are refused. The service's log has the error under request_id.", false, FixByOperator,
 	}
 	overloaded = kind{
-		"overloaded", http.StatusServiceUnavailable, "Too many orders came at once",
+		"overloaded", http.StatusServiceUnavailable, "Too many orders arrived at once",
 		"Nothing was accepted. Repeat the call after Retry-After, with the same key.", true, FixByNobody,
 	}
 	outcomeUnknown = kind{
 		"outcome-unknown", http.StatusServiceUnavailable, "It is not known whether the order was accepted",
-		"Repeat the call with the same key: it is accepted once.", true, FixByNobody,
+		"Repeat the call with the same key: the order is accepted only once.", true, FixByNobody,
 	}
 )
 
-// kinds lists them all, in the order of the documentation: by status.
+// kinds returns all types in the order of the documentation: by status.
 func kinds() []kind {
 	all := []kind{
 		invalidParams, bodyMalformed, keyMissing, keyInvalid, tokenScoped, twoCredentials,

@@ -18,7 +18,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// refusedOrder is an order with one thing wrong and what is answered.
+// refusedOrder is an order with one fault, and its answer.
 type refusedOrder struct {
 	name    string
 	spoil   func(w *world, q *request)

@@ -13,10 +13,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// defaultRuns is how many runs make a page.
+// defaultRuns is the default number of runs in a page.
 const defaultRuns = 50
 
-// ListRuns lists what the caller may see. One run more than a page is read, to know whether there is another page.
+// ListRuns lists the runs that the caller may see. It reads one run more than the page has, to know whether there is a next page.
 func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 	limit := defaultRuns
 	if p.Limit != nil {
@@ -49,7 +49,7 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 	return answerJSON(c, http.StatusOK, page)
 }
 
-// objectRefs reads KIND:ID, whose form is checked already.
+// objectRefs parses KIND:ID, whose form is already checked.
 func objectRefs(texts []string) (refs []saga.ObjectRef) {
 	for _, text := range texts {
 		kind, id, _ := strings.Cut(text, ":")
@@ -58,14 +58,14 @@ func objectRefs(texts []string) (refs []saga.ObjectRef) {
 	return refs
 }
 
-// watch calls see with the run as it stands and after each change: see saga.Watcher.
+// watch calls see with the run and again after each change: see saga.Watcher.
 func (s *server) watch(ctx context.Context, runID string, see func(*saga.Run) bool) error {
 	w := s.Runs.Watch(runID)
 	defer w.Close()
 	return w.See(ctx, nil, see)
 }
 
-// GetRun shows a run, maybe after waiting for a change.
+// GetRun shows a run. It may wait for a change first.
 func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	run, err := s.seen(c, runID)
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	return s.show(c, http.StatusOK, run)
 }
 
-// seen reads a run that the caller may see.
+// seen reads a run that the caller may see. It returns saga.ErrNotFound for any other run.
 func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 	run, err := s.Runs.Run(c.Request().Context(), runID)
 	if err != nil {
@@ -112,7 +112,7 @@ func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 	return run, nil
 }
 
-// matches reads If-Match and If-None-Match: a list of tags, or a star. Whether a tag is called weak does not matter here.
+// matches reports whether If-Match or If-None-Match, a list of tags or a star, matches a tag. Weak tags match too.
 func matches(header []string, tag string) bool {
 	tags := strings.Split(strings.Join(header, ","), ",")
 	return slices.ContainsFunc(tags, func(one string) bool {

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
-// held starts a run that stops before its subscription, and gives its path.
+// held starts a run that stops before its subscription, and returns its path.
 func (w *world) held(q request) string {
 	w.t.Helper()
 	w.steps.fail(errBlocked)

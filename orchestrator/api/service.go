@@ -10,7 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// ListVersions is where clients begin.
+// ListVersions lists the versions of the API, as in OpenStack.
 func (s *server) ListVersions(c echo.Context) error {
 	return answerJSON(c, http.StatusOK, VersionList{Versions: []APIVersion{{
 		ID: "v1.0", Status: CURRENT, MinVersion: "1.0", MaxVersion: "1.0",
@@ -18,7 +18,7 @@ func (s *server) ListVersions(c echo.Context) error {
 	}}})
 }
 
-// GetHealth answers as oslo.middleware's healthcheck does. It asks nobody.
+// GetHealth answers like oslo.middleware's healthcheck. It calls nothing.
 func (s *server) GetHealth(c echo.Context) error {
 	if acceptsType(c.Request().Header, echo.MIMEApplicationJSON) {
 		return answerJSON(c, http.StatusOK, Health{Reasons: []string{"OK"}})
@@ -26,13 +26,13 @@ func (s *server) GetHealth(c echo.Context) error {
 	return c.Blob(http.StatusOK, echo.MIMETextPlain, []byte("OK"))
 }
 
-// HeadHealth is for load balancers.
+// HeadHealth answers load balancers.
 func (s *server) HeadHealth(c echo.Context) error { return c.NoContent(http.StatusNoContent) }
 
-// checkTime bounds one check of readiness.
+// checkTime limits one check of readiness.
 const checkTime = 3 * time.Second
 
-// GetReadiness asks all that the service needs, side by side. Why one is not ready stands in the log.
+// GetReadiness checks in parallel all that the service needs. The log says why a check failed.
 func (s *server) GetReadiness(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTime)
 	defer cancel()

@@ -56,7 +56,7 @@ func TestVersionsAndPages(t *testing.T) {
 	if got := w.call(request{path: "/problems/nothing"}); got.status != http.StatusNotFound {
 		t.Errorf("no such problem: got %d", got.status)
 	}
-	// Every kind of problem that has a page is in the document, and the other way round.
+	// Every problem type that has a page is in the document, and the other way round.
 	documented := map[string]bool{}
 	for _, item := range w.document.doc.Paths.Map() {
 		for _, operation := range item.Operations() {
@@ -73,7 +73,7 @@ func TestVersionsAndPages(t *testing.T) {
 		}
 	}
 	for _, found := range regexp.MustCompile(`id="problem-([a-z-]+)"`).FindAllStringSubmatch(docs.body, -1) {
-		if name := found[1]; !documented[name] && name != "method-not-allowed" { // which has no operation to stand under
+		if name := found[1]; !documented[name] && name != "method-not-allowed" { // which belongs to no operation
 			t.Errorf("problem %s is nowhere in the document", name)
 		}
 	}

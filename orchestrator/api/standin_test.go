@@ -11,16 +11,16 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// standIn is a short workflow in the place of the real one: a customer, a token that is handed over, a subscription. It
-// can be made to wait or to fail before the subscription.
+// standIn is a short workflow that replaces the real one: a customer, a token that is handed over, a subscription. It can be made
+// to wait or to fail before the subscription.
 type standIn struct {
 	billing *billing.Client
 	token   chan string
 
 	mu    sync.Mutex
-	gate  chan struct{} // where it is set, the subscription waits for it to be closed
+	gate  chan struct{} // if set, the subscription waits until it is closed
 	fails error
-	retry error // why nothing can be accepted once more
+	retry error // if set, refuses every retry
 }
 
 type order = workflows.Order
@@ -148,7 +148,7 @@ func classify(err error) saga.Classification {
 	return v
 }
 
-// Await hands over the one token there is.
+// Await hands over the only token.
 func (s *standIn) Await(string) (take func() (string, bool), stop func()) {
 	return func() (string, bool) {
 		select {

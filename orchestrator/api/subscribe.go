@@ -12,13 +12,13 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// orderKinds are the problems of orders that some workflows alone have.
+// orderKinds are the problems that only the orders of some workflows have.
 var orderKinds = []kind{{
 	"user-not-of-customer", http.StatusForbidden, "The user does not belong to the customer",
-	`The user has no role on the customer's tenant. If the user shall be added, send "add_user": true.`, false, FixByMerchant,
+	`The user has no role on the customer's tenant. To add the user, send "add_user": true.`, false, FixByMerchant,
 }}
 
-// Subscribe signs a user up for a plan.
+// Subscribe places an order that subscribes a user to a plan.
 func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	tokens := c.Request().Header.Values(headerSubjectToken)
 	return s.place(c, merchantID, placing{
@@ -32,14 +32,14 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 				return saga.Request{}, err
 			}
 			if len(tokens) != 1 || !printable(tokens[0], maxToken) {
-				return saga.Request{}, refuse(userTokenInvalid, "X-Subject-Token holds no token")
+				return saga.Request{}, refuse(userTokenInvalid, "X-Subject-Token must hold one token")
 			}
 			return s.Admit.AdmitSubscribe(ctx, m, asked(want), tokens[0])
 		},
 	})
 }
 
-// asked is the order that a body asks for.
+// asked returns the order in a body.
 func asked(want SubscribeRequest) workflows.Asked {
 	a := workflows.Asked{
 		PlanID: want.PlanID, CustomerID: valueOf(want.CustomerID), AddUser: valueOf(want.AddUser),
@@ -51,7 +51,7 @@ func asked(want SubscribeRequest) workflows.Asked {
 	return a
 }
 
-// coherent checks what the schema cannot say.
+// coherent checks what the schema cannot express.
 func coherent(want SubscribeRequest) error {
 	var faults []InvalidParam
 	fault := func(pointer, detail string) {
@@ -61,13 +61,13 @@ func coherent(want SubscribeRequest) error {
 	}
 	switch {
 	case want.Customer == nil && want.CustomerID == nil:
-		fault("", "either customer or customer_id is needed")
+		fault("", "customer or customer_id is required")
 	case want.Customer != nil && want.CustomerID != nil:
-		fault("/customer_id", "either customer or customer_id, not both")
+		fault("/customer_id", "customer and customer_id exclude each other")
 	case want.Customer != nil:
 		fault("/customer/name", blank(want.Customer.Name))
 		if want.AddUser != nil {
-			fault("/add_user", "it goes with customer_id: the user of a new customer is always added")
+			fault("/add_user", "it is allowed only with customer_id: the user of a new customer is always added")
 		}
 	}
 	if len(faults) > 0 {

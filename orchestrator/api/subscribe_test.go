@@ -40,7 +40,7 @@ func TestSubscribe(t *testing.T) {
 		t.Errorf("the customer is not there: %+v, %v", customer, err)
 	}
 
-	// The same order again: by a bare or a quoted key, a new login, other blanks, while upstreams are down.
+	// The same order again: with a bare or a quoted key, a new login, other white space, while upstreams are down.
 	w.upstreams.keystoneDown.Store(true)
 	w.upstreams.billingDown.Store(true)
 	reads := w.upstreams.reads.Load()
@@ -149,7 +149,7 @@ func TestCompensatedWithinTheWait(t *testing.T) {
 		t.Errorf("the repeated order: got %d\n%s\nwant\n%s", second.status, got, want)
 	}
 
-	// A retry gives the key to a successor.
+	// A retry moves the key to a successor.
 	w.steps.fail(nil)
 	retry := w.call(w.action(text(p.Instance), "retry", `{"why": "mended"}`))
 	if got := retry.header.Get("Location"); retry.status != http.StatusAccepted || got == text(p.Instance) {
@@ -243,7 +243,7 @@ func TestHeldRunsAnswerAtOnce(t *testing.T) {
 	}
 }
 
-// withoutID is the body but for the one thing that may differ.
+// withoutID returns the body without the only part that may differ.
 func withoutID(t *testing.T, a answer) string {
 	t.Helper()
 	id := a.header.Get("X-Openstack-Request-Id")
@@ -260,10 +260,10 @@ func text(s *string) string {
 	return *s
 }
 
-// get asks as the merchant.
+// get sends a GET as the merchant.
 func (w *world) get(path string) request { return request{path: path, portal: w.Merchant} }
 
-// action asks as an operator.
+// action sends an action as an operator.
 func (w *world) action(run, action, body string) request {
 	return request{method: http.MethodPost, path: run + "/" + action, body: body, operator: w.OperatorToken}
 }

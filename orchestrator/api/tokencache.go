@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	tokenCacheTime = 300 * time.Second // as long as keystonemiddleware believes a token
+	tokenCacheTime = 300 * time.Second // as in keystonemiddleware
 	tokenCacheSize = 4096
 )
 
-// tokenCache remembers the valid tokens of operators by their SHA-256, for tokenCacheTime and never past their expiry.
+// tokenCache stores the valid tokens of operators under their SHA-256, for tokenCacheTime but not past their expiry.
 type tokenCache struct {
 	mu    sync.Mutex
 	known map[string]cachedToken
@@ -26,7 +26,7 @@ type cachedToken struct {
 	until time.Time
 }
 
-// get gives what is known of a token, or asks. Errors are not remembered.
+// get returns a cached token, or calls ask. Errors are not cached.
 func (t *tokenCache) get(text string, now time.Time, ask func() (keystone.Token, error)) (keystone.Token, error) {
 	hash := digest(text)
 	t.mu.Lock()

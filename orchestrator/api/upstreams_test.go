@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// counted counts the requests to upstreams, each of which can be out of order.
+// counted counts the requests to upstreams, each of which can be made to answer as if it were down.
 type counted struct {
 	keystoneDown, billingDown atomic.Bool
 	reads, writes             atomic.Int32

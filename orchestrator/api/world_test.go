@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// world is an installation whose upstreams are counted and can be out of order.
+// world is a service with an in-memory Keystone and an embedded BillingStack, and the objects that exist at the start.
 type world struct {
 	*servicetest.Installation
 	t         *testing.T
@@ -29,7 +29,7 @@ func onBoth(t *testing.T, test func(t *testing.T, database string)) {
 	t.Run("PostgreSQL", func(t *testing.T) { test(t, storetest.PostgreSQL(t)) })
 }
 
-// newWorld makes a world on SQLite whose workflow is the stand-in.
+// newWorld returns a world on SQLite whose workflow is the stand-in.
 func newWorld(t *testing.T, change ...func(*servicetest.Options)) *world {
 	t.Helper()
 	return newWorldOn(t, storetest.SQLite(t), change...)
@@ -51,7 +51,7 @@ func newWorldOn(t *testing.T, database string, change ...func(*servicetest.Optio
 	return w
 }
 
-// newWorldOf makes a world with the workflows that are served.
+// newWorldOf returns a world with the real workflows.
 func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Options)) *world {
 	t.Helper()
 	w := &world{t: t}
@@ -64,7 +64,7 @@ func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Optio
 	return w
 }
 
-// changed has the service built from changed options too.
+// changed returns a world whose service also has changed options.
 func changed(change func(*service.Options)) func(*servicetest.Options) {
 	return func(o *servicetest.Options) {
 		before := o.Change
@@ -72,7 +72,7 @@ func changed(change func(*service.Options)) func(*servicetest.Options) {
 	}
 }
 
-// runs counts what was accepted.
+// runs counts the accepted runs.
 func (w *world) runs() int {
 	w.t.Helper()
 	all, err := w.Store.Runs(w.t.Context(), saga.Filter{Limit: 1000})

@@ -8,9 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Act stores an action; who works on the run consumes it at the next checkpoint. Asking again is harmless. It returns
-// RefusedError where the run's state does not allow it, ErrNotFound, or the successor that a retry of a compensated run
-// made (nil for all else).
+// Act stores an action, or starts the successor of a compensated run: see [saga.Actions].
 func (e *Engine) Act(ctx context.Context, v saga.Action) (successor *saga.Run, err error) {
 	run, err := e.Store.Run(ctx, v.RunID)
 	if err != nil {
@@ -25,7 +23,7 @@ func (e *Engine) Act(ctx context.Context, v saga.Action) (successor *saga.Run, e
 	return nil, e.storeAction(ctx, v)
 }
 
-// storeAction stores an action for whoever works on its run.
+// storeAction stores an action and wakes the executor of its run.
 func (e *Engine) storeAction(ctx context.Context, v saga.Action) error {
 	v.At = e.Clock.Now()
 	if err := e.Store.AddAction(ctx, v.At, v); err != nil {
@@ -36,8 +34,8 @@ func (e *Engine) storeAction(ctx context.Context, v saga.Action) error {
 	return nil
 }
 
-// startRetry starts the run that repeats a compensated one, as a new acceptance of the same request: under a new id, and with
-// the same key, which moves to it. The user's token is gone, so a step that needs it is skipped.
+// startRetry starts the run that repeats a compensated one. It accepts the same request again under a new id, and the idempotency
+// key moves to the new run. The user's token is gone, so a step that needs it is skipped.
 func (e *Engine) startRetry(ctx context.Context, run *saga.Run, v saga.Action) (*saga.Run, error) {
 	d := e.workflows[run.Workflow]
 	if d == nil {

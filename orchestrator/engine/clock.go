@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Clock is where every time and every timer of an engine comes from. With PostgreSQL its time is the database's when
-// that was last heard and the local monotonic clock since, so that replicas whose own clocks differ, or are set while
-// they run, agree on leases and due times.
+// Clock provides the times and timers of an engine. With PostgreSQL, its time is the database's time as last read, plus the local
+// monotonic time since then. So replicas agree on leases and due times, even if their own clocks differ or are changed while they
+// run.
 type Clock struct {
-	// AfterFunc calls f once, in d, unless stop is called before: time.AfterFunc. A simulation puts its own here.
+	// AfterFunc calls f once after d, unless stop is called before. The default is time.AfterFunc; a simulation sets its own.
 	AfterFunc func(d time.Duration, f func()) (stop func())
-	// Yield, if set, is called where it is left to chance who comes first: a simulation lets all others come to rest, and
-	// then those who called it go on, one by one.
+	// Yield, if set, is called where the order of goroutines is left to chance. A simulation waits until all goroutines are idle,
+	// and then lets the callers of Yield continue one by one.
 	Yield func(who string)
 
 	local func() time.Time
@@ -23,7 +23,7 @@ type Clock struct {
 // reading is one moment on both clocks.
 type reading struct{ local, database time.Time }
 
-// NewClock starts from a local clock: time.Now, or a stepped one in tests.
+// NewClock returns a clock based on a local one: time.Now, or a stepped clock in tests.
 func NewClock(local func() time.Time) *Clock {
 	return &Clock{local: local, AfterFunc: func(d time.Duration, f func()) func() {
 		timer := time.AfterFunc(d, f)
@@ -31,16 +31,16 @@ func NewClock(local func() time.Time) *Clock {
 	}}
 }
 
-// Now is the database's time as far as it is known.
+// Now returns the database's time, or the local time until that is known, in UTC and in whole microseconds.
 func (c *Clock) Now() time.Time {
 	now := c.local()
 	if h := c.heard.Load(); h != nil {
-		now = h.database.Add(now.Sub(h.local)) // Sub goes by the monotonic clock where both have its reading
+		now = h.database.Add(now.Sub(h.local)) // Sub uses the monotonic clock if both times have its reading
 	}
 	return now.UTC().Truncate(time.Microsecond)
 }
 
-// after gives a channel that is closed in d, unless stop is called before.
+// after returns a channel that is closed after d, unless stop is called before.
 func (c *Clock) after(d time.Duration) (done <-chan struct{}, stop func()) {
 	fired := make(chan struct{})
 	return fired, c.AfterFunc(d, func() { close(fired) })
@@ -62,12 +62,12 @@ func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// set learns the database's time, which was read between two local times. False: that took longer than within, and nothing is
-// learnt. A time that is possible by this reading is kept: a slow answer must not make a time that a quick one gave less exact, and
-// the time of a replica not run backwards. Any other is replaced by the middle of what is possible.
+// set takes the database's time, which was read between the local times before and after. It returns false, and changes nothing, if
+// these differ by more than within. A time that this reading allows is kept, so that a slow answer does not make an exact time less
+// exact, and a replica's time does not run backwards. Any other time is replaced by the middle of what the reading allows.
 func (c *Clock) set(before, after, database time.Time, within time.Duration) bool {
 	took := after.Sub(before)
-	if database.IsZero() { // it is this machine's
+	if database.IsZero() { // the database uses this machine's clock
 		return true
 	}
 	if took > within {

@@ -37,12 +37,12 @@ func TestASlowAnswerDoesNotMakeTheTimeLessExact(t *testing.T) {
 	}
 	off := func() time.Duration { return c.Now().Sub(local) }
 	read(0, 0)
-	read(0, 2*time.Second) // the database answered at once, and the answer took long
+	read(0, 2*time.Second) // the database answered at once, but the answer took long to arrive
 	read(2*time.Second, 2*time.Second)
 	if got := off(); got != offset {
 		t.Errorf("after slow answers the time is %v off, want %v", got, offset)
 	}
-	offset += 5 * time.Second // somebody has set the database's clock
+	offset += 5 * time.Second // the database's clock was set
 	read(time.Second, 2*time.Second)
 	if got := off(); got != offset {
 		t.Errorf("after the database's clock was set the time is %v off, want %v", got, offset)

@@ -12,9 +12,9 @@ import (
 // maxGroup limits the checkpoints that one statement writes.
 const maxGroup = 128
 
-// committer writes the checkpoints of all runs that this replica executes under one lease. Checkpoints that come while a
-// group is being committed make up the next one. What a lease leaves unwritten is not written under the next: that has
-// a committer of its own.
+// committer writes the checkpoints of all runs that this replica executes under one lease. Checkpoints that arrive while a group is
+// being committed form the next group. The next lease has a committer of its own, so that a checkpoint is never written under a
+// later lease.
 type committer struct {
 	store saga.Store
 	lease *lease
@@ -28,16 +28,16 @@ func newCommitter(store saga.Store, l *lease) *committer {
 	return c
 }
 
-// write commits one checkpoint, and repeats it until the outcome is known. A COMMIT whose answer was lost is unknown like any
-// other call: the run's version is read, and the checkpoint is repeated only if the version has not changed. Only the
-// holder of the lease raises the version under its epoch, so the next version under the same epoch is this checkpoint's.
-// The result's error is ErrFenced, ErrBadRow, or why the lease ended.
+// write commits one checkpoint, and repeats it until the outcome is known. If the answer to a COMMIT is lost, write reads the run's
+// version, and repeats the checkpoint only if the version has not changed. Only the holder of the lease raises the version under
+// its epoch, so the next version under the same epoch is this checkpoint's. The result's error is ErrFenced, ErrBadRow, or why the
+// lease ended.
 func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 	ctx := c.lease.ctx
 	unsure := false
 	for n := 1; ; n++ {
 		result, err := c.group.Do(ctx, cp)
-		if err != nil { // the lease has ended, or the commit was broken off
+		if err != nil { // the lease has ended, or the commit panicked
 			result.Err = err
 		}
 		switch {

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// slowStore commits in a minute, and counts the checkpoints that it is given.
+// slowStore takes a minute for a commit, and counts checkpoints.
 type slowStore struct {
 	saga.Store
 	given, cut int
@@ -47,7 +47,7 @@ func TestCheckpointsOfALostLeaseAreNotWritten(t *testing.T) {
 		write(saga.ErrLeaseLost) // waits
 		lost.drop()
 		synctest.Wait()
-		write(saga.ErrLeaseLost) // comes too late
+		write(saga.ErrLeaseLost) // arrives too late
 		if store.given != 1 || store.cut != 1 {
 			t.Errorf("%d checkpoints were written, %d of them interrupted; want the first alone, interrupted", store.given, store.cut)
 		}

@@ -1,5 +1,5 @@
-// Package engine executes runs on a database that several replicas share: it claims runs under leases, has the machine of
-// package saga decide about them, stores its decisions in groups, makes its calls, and wakes who waits for a run.
+// Package engine executes runs on a database that several replicas share. It claims runs under leases, lets the machine of package
+// saga decide, stores the decisions in groups, makes the calls, and informs the callers that wait for a run.
 package engine
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Options is what an Engine is made of. Zero durations and numbers mean the usual values.
+// Options configures an Engine. A zero duration or number means the default.
 type Options struct {
 	Store     saga.Store
 	Queue     saga.Queue
@@ -24,27 +24,27 @@ type Options struct {
 	NewID     func() string // ids that sort by time: uuid v7
 
 	Clock       *Clock
-	Lease       time.Duration // how long a replica may be silent before its runs are taken over; 10 s
-	LateWindow  time.Duration // how long after its sending a lost request may still take effect; 90 s
-	Deadline    time.Duration // how long a run may work before it compensates; 15 min
-	GiveUpAfter time.Duration // how long a run may also wait for an upstream; 24 h
-	Poll        time.Duration // how often is looked for work nobody told of; 5 s
-	Executors   int           // runs worked on at once; 64
+	Lease       time.Duration // how long a replica may be silent before its runs are taken over; default 10 s
+	LateWindow  time.Duration // how long after it was sent a lost request may still take effect; default 90 s
+	Deadline    time.Duration // how long a run may work before it compensates; default 15 min
+	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates; default 24 h
+	Poll        time.Duration // interval between polls for unannounced work; default 5 s
+	Executors   int           // runs executed at once; default 64
 
-	// Down names the upstreams that are left alone at present: the runs that were turned away from one are not claimed.
+	// Down returns the upstreams whose circuits are open. Runs that wait for one of them are not claimed.
 	Down func() []string
 
-	OnEvent func(*saga.Run, saga.Event) // after an event was stored
-	OnFault func(error)                 // what went wrong with the engine itself
+	OnEvent func(*saga.Run, saga.Event) // called after an event is stored
+	OnFault func(error)                 // called with the errors of the engine itself
 }
 
-// Tokens keeps the users' tokens until their runs need them.
+// Tokens stores the users' tokens until their runs need them.
 type Tokens interface {
-	// Token returns the user's token that waits for a run. It returns saga.ErrNoToken if it is gone.
+	// Token returns the user's token that is stored for a run, or saga.ErrNoToken if it is gone.
 	Token(ctx context.Context, runID string) (string, error)
 }
 
-// Engine works on runs. Several replicas of it share one Store and one Queue.
+// Engine executes runs. Several replicas share one Store and one Queue.
 type Engine struct {
 	Options
 	workflows map[string]*saga.Definition
@@ -60,12 +60,12 @@ type Engine struct {
 	lease     *lease
 	committer *committer // of the lease
 	stopping  bool
-	behind    bool // runs wait to be claimed, as far as is known: a new one goes behind them
+	behind    bool // runs are known to wait to be claimed: a new run must not overtake them
 	executors map[string]*executor
-	waiting   int       // how many runs wait to be claimed, as far as is known
-	counted   time.Time // when that was read
+	waiting   int       // how many runs wait to be claimed, as last counted
+	counted   time.Time // when they were counted
 	survivals survivals
-	idle      sync.WaitGroup // the executors
+	idle      sync.WaitGroup // until all executors have ended
 }
 
 var (
@@ -74,7 +74,7 @@ var (
 	_ saga.Actions = (*Engine)(nil)
 )
 
-// New makes an engine. It works only while Serve runs, but runs can be read before.
+// New returns an engine. It executes runs only while Serve runs. Runs can be read before.
 func New(o Options) *Engine {
 	o.Lease = cmp.Or(o.Lease, 10*time.Second)
 	o.LateWindow = cmp.Or(o.LateWindow, 90*time.Second)
@@ -113,10 +113,8 @@ func New(o Options) *Engine {
 	return e
 }
 
-// Start accepts a run: when it returns, the run is stored and somebody will work on it. An idle replica begins at once
-// and stores the first intents together with the run. It returns ErrKeyUsed where the merchant has used the key, and
-// for a RetryOf ErrRetried or ErrAlreadySucceeded. Any other error leaves open whether the run exists; the caller
-// repeats the request with the same key. It waits until Serve has joined: before, nobody knows what time it is.
+// Start accepts a run: see [saga.Starter]. A replica with room executes the run at once, and stores the first intents together with
+// the run. Start waits until Serve has joined: the database's time is not known before.
 func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	select {
 	case <-e.joined:
@@ -134,7 +132,7 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 		x.token = q.Token
 		d := x.begin()
 		n.Run, n.Events = d.Run, append(n.Events, d.Events...)
-		if d.DropToken { // the run ends without having needed it
+		if d.DropToken { // the run has ended and did not need it
 			n.Token = ""
 		}
 	}
@@ -175,7 +173,7 @@ func refusedForGood(err error) bool {
 	return errors.Is(err, saga.ErrKeyUsed) || errors.Is(err, saga.ErrRetried) || errors.Is(err, saga.ErrAlreadySucceeded)
 }
 
-// machine decides about the runs of a workflow.
+// machine returns the machine for the runs of a workflow.
 func (e *Engine) machine(workflow string) saga.Machine {
 	return saga.Machine{
 		Def:    e.workflows[workflow],
@@ -183,8 +181,8 @@ func (e *Engine) machine(workflow string) saga.Machine {
 	}
 }
 
-// reserve makes an executor for a new run if this replica has a lease and room, and no run waits to be claimed; else it
-// returns nil: claiming is fair across merchants, so a new run must not jump the queue.
+// reserve returns an executor for a new run. It returns nil if this replica has no lease or no room, or if runs wait to be claimed:
+// claiming is fair across merchants, so a new run must not overtake them.
 func (e *Engine) reserve(run *saga.Run) *executor {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -192,7 +190,7 @@ func (e *Engine) reserve(run *saga.Run) *executor {
 	if e.behind || e.lease == nil || e.stopping || e.lease.check() != nil {
 		return nil
 	}
-	leased := *run // the run itself stays as it was accepted: it may have to wait
+	leased := *run // run itself does not change: it may have to wait
 	leased.Replica, leased.Epoch = e.replica, 1
 	return e.employ(&leased)
 }
@@ -208,7 +206,7 @@ func (e *Engine) employ(run *saga.Run) *executor {
 	return x
 }
 
-// release forgets an executor.
+// release removes an executor.
 func (e *Engine) release(x *executor) {
 	e.mu.Lock()
 	delete(e.executors, x.run.ID)
@@ -219,7 +217,7 @@ func (e *Engine) release(x *executor) {
 		e.pace.work(e.Clock.Now(), false)
 	}
 	room := e.Executors - len(e.executors)
-	worthIt := e.behind && room*8 >= e.Executors // a claim costs a commit: it takes some at a time
+	worthIt := e.behind && room*8 >= e.Executors // a claim costs a commit, so it is made for several runs at a time
 	e.mu.Unlock()
 	e.idle.Done()
 	if worthIt {
@@ -234,8 +232,8 @@ func (e *Engine) leaving() bool {
 	return e.stopping
 }
 
-// patiently bounds a call to the database: one that is never answered, on a connection that died without a word, must
-// not hold up what the heartbeat, on another, keeps alive.
+// patiently limits the time of a call to the database. Otherwise a call on a dead connection would block a replica whose lease the
+// heartbeat keeps renewing on another connection.
 func (e *Engine) patiently(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, e.Lease)
 }
@@ -248,7 +246,7 @@ func (e *Engine) lookForWork() {
 	}
 }
 
-// Result computes what a run shows as its result. It is null for a run of a workflow that this release does not know.
+// Result implements [saga.Reader].
 func (e *Engine) Result(r *saga.Run) (json.RawMessage, error) {
 	d := e.workflows[r.Workflow]
 	if d == nil {

@@ -76,12 +76,12 @@ func TestASatisfiedStepSucceedsWithoutAnAttempt(t *testing.T) {
 	}
 }
 
-func TestAStepWhoseNeedCannotBeToldIsDone(t *testing.T) {
+func TestAStepWhoseSatisfiedPanicsIsDone(t *testing.T) {
 	w := newWorld()
 	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
-		puzzling := w.workflow()
-		puzzling.Steps[0].Satisfied = func(*state, time.Time) bool { panic("what?") }
-		o.Workflows = []*saga.Definition{must(saga.Define(puzzling))}
+		broken := w.workflow()
+		broken.Steps[0].Satisfied = func(*state, time.Time) bool { panic("what?") }
+		o.Workflows = []*saga.Definition{must(saga.Define(broken))}
 	})
 	b.until(t, b.start(t, nil).ID, saga.Succeeded)
 	want(t, "calls of a", count(w.calls(), "do a"), 1)
@@ -224,7 +224,7 @@ func TestARecheckRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 	})
 	id := b.start(t, nil).ID
 	go func() {
-		for range 200 { // settle is waited for on the stepped clock
+		for range 200 { // the late window passes on the stepped clock
 			clock.step(time.Millisecond)
 			time.Sleep(5 * time.Millisecond)
 		}
@@ -278,7 +278,7 @@ func TestAnotherReplicaFinishesWhatADeadOneBegan(t *testing.T) {
 	hang := make(chan struct{})
 	w.after["do b"] = func(ctx context.Context, attempt int) error {
 		if attempt == 1 {
-			<-hang // the effect is there, the answer never comes
+			<-hang // the effect exists, but the answer is never returned
 		}
 		return nil
 	}

@@ -7,12 +7,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// environment is what the steps of a run reach of the engine: a saga.Env.
+// environment implements saga.Env for the attempts of a run.
 //
-// A re-check does not hold the subject of its run, which has ended: another run about the same subject may be at work
-// beside it, or have succeeded since, and what the re-check finds may be that run's. So a re-check leaves what another run
-// claims, and a run that begins waits for the re-checks about its subject. Each first stores what the other looks
-// for, the re-check its intent and the run itself, and only then asks. Whoever asks first, at least one sees the other.
+// A re-checked run has ended and no longer holds its subject. Another run about the same subject may be executing or may have
+// succeeded, and the effect that the re-check finds may be that run's. So a re-check does not remove what another run claims, and a
+// run that begins waits for re-checks about its subject. The two cannot miss each other: the re-check's intent and the new run are
+// both stored before either looks for the other.
 type environment struct {
 	engine  *Engine
 	subject string
@@ -59,8 +59,8 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 	return by, err
 }
 
-// claims reports whether a run claims an effect. One that cannot be read, or is of a workflow that this release does not know,
-// claims everything about its subject.
+// claims reports whether a run claims an effect. A run that cannot be decoded, or whose workflow this release does not know, claims
+// every effect.
 func (e *Engine) claims(r *saga.Run, effect string) bool {
 	d := e.workflows[r.Workflow]
 	if d == nil {
@@ -73,7 +73,7 @@ func (e *Engine) claims(r *saga.Run, effect string) bool {
 	return claims || err != nil
 }
 
-// eachRun reads all runs that match, until one is enough.
+// eachRun calls more with each run that matches, until more returns false.
 func (v environment) eachRun(ctx context.Context, f saga.Filter, more func(*saga.Run) (bool, error)) error {
 	const page = 100
 	for f.Limit = page; ; {

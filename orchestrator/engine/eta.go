@@ -10,20 +10,20 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// paceMemory is after how long an end counts for a third of a new one.
+// paceMemory is the age at which an end counts about a third of a new one.
 const paceMemory = 30 * time.Second
 
-// pace measures how many runs end a second. Time in which none is worked on does not count: a quiet night says nothing of
-// how fast a morning's bulk will go.
+// pace measures how many runs end per second. Time without runs to execute does not count: it does not show how fast runs end under
+// load.
 type pace struct {
 	mu     sync.Mutex
-	active time.Duration // how long there has been work, until since
-	since  time.Time     // zero: there is none at present
+	active time.Duration // how long there was work before since
+	since  time.Time     // when the current work began; zero: there is none
 	weight float64       // of all ends, as of last
 	last   time.Duration
 }
 
-// work notes that there is work from now on, or that there is none.
+// work records whether there is work from now on.
 func (p *pace) work(now time.Time, some bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -33,7 +33,7 @@ func (p *pace) work(now time.Time, some bool) {
 	}
 }
 
-// ended notes that a run has ended.
+// ended records that a run has ended.
 func (p *pace) ended(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,7 +41,7 @@ func (p *pace) ended(now time.Time) {
 	p.weight, p.last = p.weight*faded(active-p.last)+1, active
 }
 
-// rate gives the runs that end a second; 0 before any has ended.
+// rate returns how many runs end per second; 0 before the first end.
 func (p *pace) rate(now time.Time) float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,8 +59,8 @@ func (p *pace) until(now time.Time) time.Duration {
 
 func faded(ago time.Duration) float64 { return math.Exp(-ago.Seconds() / paceMemory.Seconds()) }
 
-// EndsIn estimates in what time as many runs will have ended as are before this one, from how many have ended lately on
-// this replica; nil is a run that would be accepted now. false: none has ended yet, so that nobody can tell.
+// EndsIn implements [saga.Reader]. It divides the number of runs that go before this one by the rate at which runs end on this
+// replica.
 func (e *Engine) EndsIn(run *saga.Run) (time.Duration, bool) {
 	e.mu.Lock()
 	before := max(len(e.executors), 1)
@@ -75,7 +75,7 @@ func (e *Engine) EndsIn(run *saga.Run) (time.Duration, bool) {
 	return time.Duration(min(float64(before)/rate, (24*time.Hour).Seconds()) * float64(time.Second)), true
 }
 
-// countWaiting learns, once a second at most, how many runs wait to be claimed.
+// countWaiting counts the runs that wait to be claimed, at most once a second.
 func (e *Engine) countWaiting(ctx context.Context) error {
 	now := e.Clock.Now()
 	e.mu.Lock()

@@ -10,29 +10,29 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// executor executes one leased run: it has the machine decide, stores the decision, makes the calls, gathers their outcomes,
-// and again.
+// executor executes one leased run. It repeats four things: it lets the machine decide, stores the decision, makes the calls, and
+// collects their outcomes.
 type executor struct {
 	engine    *Engine
 	machine   saga.Machine
 	run       *saga.Run // as it was last stored
 	lease     *lease
 	committer *committer
-	token     string // the user's, where the run has been on this replica since it was accepted
+	token     string // the user's, if this replica accepted the run and has executed it since
 
 	claimed  bool        // the lease has just begun
 	calls    []saga.Call // to be made
-	flying   int         // calls under way
-	wake     *time.Time  // when to decide although nothing happens
+	flying   int         // calls in flight
+	wake     *time.Time  // when to decide if nothing happens before
 	released bool
-	look     bool // for actions
+	look     bool // read the actions before the next decision
 
-	came     []saga.Outcome // that are not decided on yet
+	came     []saga.Outcome // not passed to the machine yet
 	outcomes chan saga.Outcome
 	pokes    chan struct{}
 }
 
-// newExecutor takes the lease and the committer of the engine: the caller holds its lock.
+// newExecutor uses the current lease and committer of the engine. The caller holds the engine's lock.
 func newExecutor(e *Engine, run *saga.Run) *executor {
 	return &executor{
 		engine: e, machine: e.machine(run.Workflow), run: run, lease: e.lease, committer: e.committer,
@@ -41,7 +41,7 @@ func newExecutor(e *Engine, run *saga.Run) *executor {
 	}
 }
 
-// begin decides about a run that is not stored yet: its first intents are stored together with it.
+// begin makes the first decision about a run that is not stored yet. Its intents are stored together with the run.
 func (x *executor) begin() saga.Decision {
 	d := x.machine.Next(x.run, saga.Input{Now: x.engine.Clock.Now()})
 	x.adopt(d)
@@ -54,7 +54,7 @@ func (x *executor) takeOver() {
 	x.execute()
 }
 
-// execute goes on until the run ends, waits for longer, or the lease is lost.
+// execute executes the run until it is released or the lease is lost.
 func (x *executor) execute() {
 	defer x.engine.release(x)
 	for {
@@ -68,7 +68,7 @@ func (x *executor) execute() {
 	}
 }
 
-// next has the machine decide, and stores what it decides. False: the run is not this replica's any more.
+// next lets the machine decide, and stores the decision. It returns false if the run no longer belongs to this replica.
 func (x *executor) next() bool {
 	in := saga.Input{Claimed: x.claimed, Outcomes: x.came}
 	if x.look {
@@ -78,8 +78,8 @@ func (x *executor) next() bool {
 	x.claimed, x.came = false, nil
 	d := x.machine.Next(x.run, in)
 	if !d.Stores {
-		if x.wake = d.Wake; x.wake == nil && x.flying == 0 { // it would be decided again at once, and for ever
-			x.engine.OnFault(fmt.Errorf("run %s waits for nothing", x.run.ID))
+		if x.wake = d.Wake; x.wake == nil && x.flying == 0 { // without a wake-up, this would repeat without a pause
+			x.engine.OnFault(fmt.Errorf("run %s has neither a call in flight nor a time to wake", x.run.ID))
 			x.wake = new(in.Now.Add(lookAgain))
 		}
 		return true
@@ -106,7 +106,7 @@ func (x *executor) fly(c saga.Call) {
 	}()
 }
 
-// wait sleeps until something is to be decided. False: the lease is lost.
+// wait waits until there is something to decide. It returns false if the lease is lost.
 func (x *executor) wait() bool {
 	if x.look || x.flying == 0 && x.wake == nil {
 		return x.lease.ctx.Err() == nil // nothing to wait for
@@ -133,8 +133,7 @@ func (x *executor) wait() bool {
 	return x.lease.ctx.Err() == nil
 }
 
-// gather takes what has come meanwhile, so that calls that ended together share a write. It reports whether there is
-// something to decide on.
+// gather takes what has arrived, so that calls that ended together share a write. It reports whether there is something to decide.
 func (x *executor) gather() bool {
 	for {
 		select {
@@ -159,7 +158,7 @@ func (x *executor) land(o saga.Outcome) {
 	x.came = append(x.came, o)
 }
 
-// actions reads what operators ask of the run. What cannot be read is read again later.
+// actions reads the actions stored for the run. If that fails, it is tried again later.
 func (x *executor) actions() []saga.Action {
 	x.look = false
 	ctx, cancel := x.engine.patiently(x.lease.ctx)
@@ -172,7 +171,7 @@ func (x *executor) actions() []saga.Action {
 	return actions
 }
 
-// store writes a decision. False: the run is not this replica's any more.
+// store writes a decision. It returns false if the run no longer belongs to this replica.
 func (x *executor) store(d saga.Decision) bool {
 	e := x.engine
 	result := x.committer.write(d.Checkpoint)
@@ -198,7 +197,7 @@ func (x *executor) store(d saga.Decision) bool {
 	return true
 }
 
-// adopt goes on from a decision that is stored, or is stored with its run.
+// adopt continues from a decision that is stored, or will be stored with its run.
 func (x *executor) adopt(d saga.Decision) {
 	x.run, x.calls, x.wake, x.released = d.Run, d.Calls, d.Wake, d.Release
 }

@@ -11,21 +11,21 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// survivals are the runs that were taken from this process although it lives: its lease had ended because the database
-// was away, or because it slept. To the others that looks like a death, and a run that three replicas in a row have died
-// of is held. So who has survived a run asks, once it has joined again, that the run be tried again: once for each run, lest
-// one that keeps its replicas from renewing their leases is passed on for ever.
+// survivals are the runs that this process lost with its lease although it did not die: the database was unreachable, or the
+// process slept. Other replicas cannot tell this from a death, and a run is held after three replicas in a row have died. So once
+// this process has joined again, it retries the lost runs that are held for this reason. It does so once for each run, because the
+// run itself may keep its replicas from renewing their leases.
 type survivals struct {
-	taken  []string             // under the lease that has ended
-	since  map[string]time.Time // by run, under those before
-	spoken map[string]bool
+	taken  []string             // lost with the last lease
+	since  map[string]time.Time // when this process had joined again, by run
+	spoken map[string]bool      // retried already
 }
 
-// survivedFor is for how many polls a run that was taken is watched from when this process has joined again: the others
-// take it up when they have.
+// survivedFor is for how many polls a lost run is watched after this process has joined again. Other replicas claim the run when
+// they have joined again too.
 const survivedFor = 12
 
-// survive begins to watch what was taken from this process. It has joined again and works on nothing yet. The caller holds
+// survive begins to watch the runs lost with the last lease. The process has joined again and executes no run yet. The caller holds
 // the lock.
 func (s *survivals) survive(now time.Time) {
 	if s.since == nil {
@@ -39,7 +39,7 @@ func (s *survivals) survive(now time.Time) {
 	s.taken = nil
 }
 
-// speakUp asks for the runs that this process has survived and that are held for that they took so many replicas.
+// speakUp retries the lost runs that are held because too many replicas ended.
 func (e *Engine) speakUp(ctx context.Context, replica string) {
 	e.mu.Lock()
 	since := maps.Clone(e.survivals.since)
@@ -47,7 +47,7 @@ func (e *Engine) speakUp(ctx context.Context, replica string) {
 	for _, id := range slices.Sorted(maps.Keys(since)) {
 		over, err := e.speakFor(ctx, replica, id)
 		if err != nil {
-			e.OnFault(fmt.Errorf("asking for run %s, which was taken from here: %w", id, err))
+			e.OnFault(fmt.Errorf("retrying run %s, which this replica lost: %w", id, err))
 		}
 		e.mu.Lock()
 		if over || e.Clock.Now().Sub(since[id]) > survivedFor*e.Poll {
@@ -57,7 +57,7 @@ func (e *Engine) speakUp(ctx context.Context, replica string) {
 	}
 }
 
-// speakFor tells whether there is nothing more to be said of the run.
+// speakFor retries a lost run if it is held. It reports whether the run need not be watched any more.
 func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool, err error) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
@@ -70,8 +70,8 @@ func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool
 	case !run.LostTooManyReplicas():
 		return false, nil
 	}
-	retry := saga.Action{RunID: runID, Name: saga.Retry, Who: "replica " + replica, Why: "a replica that it was taken from is alive"}
-	if err := e.storeAction(ctx, retry); err != nil { // past Act, which repeats a run that has been compensated meanwhile
+	retry := saga.Action{RunID: runID, Name: saga.Retry, Who: "replica " + replica, Why: "the replica has lost its lease, but did not die"}
+	if err := e.storeAction(ctx, retry); err != nil { // not Act, which would start a successor if the run has been compensated meanwhile
 		return false, err
 	}
 	e.mu.Lock()

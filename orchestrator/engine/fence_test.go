@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// transport counts what gets out.
+// transport counts the requests that are sent.
 type transport struct{ sent atomic.Int64 }
 
 func (c *transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -23,7 +23,7 @@ func (c *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
 }
 
-// A process that slept past its lease goes on where it was: just before a request is written.
+// A process that slept past its lease may continue just before a request is written.
 func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 	w := newWorld()
 	out := &transport{}
@@ -46,7 +46,7 @@ func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 	}
 }
 
-// It may also have slept while the connection was made, which takes longer than anything else before a request is written.
+// It may also have slept while the connection was made, which takes most of the time before a request is written.
 func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
 	var sent atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent.Add(1) }))

@@ -8,24 +8,24 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// lease is the right of this replica to work, for a while. Its context ends a margin before the end of the last
-// confirmed lease, so that what is under way is over before another replica can take it.
+// lease is this replica's time-limited right to execute runs. Its context ends a margin before the end of the last confirmed lease,
+// so that calls have ended before another replica can claim their runs.
 type lease struct {
 	length time.Duration
 	clock  *Clock
-	ctx    context.Context //nolint:containedctx // the lease is a context that is prolonged: it has no other caller
+	ctx    context.Context //nolint:containedctx // the lease is a context that can be extended
 	cancel context.CancelCauseFunc
 
 	mu    sync.Mutex
-	until time.Time // by the local clock, margin taken off
+	until time.Time // by the local clock, less the margin
 	stop  func()    // the timer
 }
 
-// margin is how long before its end a lease is not relied on any more: 2 s of the usual 10. It covers what two replicas
-// may be wrong about the database's time, each by half of it.
+// margin is how long before its end a lease is not relied on any more: 2 s of the default 10 s. It covers the errors of two
+// replicas about the database's time, each of at most half the margin.
 func margin(length time.Duration) time.Duration { return length / 5 }
 
-// newLease starts a lease that was asked for at the local time asked.
+// newLease starts a lease that was requested at the local time asked.
 func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	l := &lease{length: length, clock: clock, stop: func() {}}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
@@ -33,7 +33,7 @@ func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	return l
 }
 
-// prolong notes that a renewal asked for at the local time asked was confirmed.
+// prolong extends the lease: a renewal that was requested at the local time asked is confirmed.
 func (l *lease) prolong(asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,7 +42,7 @@ func (l *lease) prolong(asked time.Time) {
 	l.stop = l.clock.AfterFunc(l.until.Sub(l.clock.local()), l.end)
 }
 
-// check is asked just before a request is written.
+// check returns ErrLeaseLost if the lease is over. It is called just before a request is written.
 func (l *lease) check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

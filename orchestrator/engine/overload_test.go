@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// turnstile lets the first steps of runs through one at a time, and tells whose they were.
+// turnstile lets the first steps of runs pass one at a time, and records their merchants.
 type turnstile struct {
 	mu    sync.Mutex
 	whose []string
@@ -37,11 +37,11 @@ func (ts *turnstile) begun() []string {
 	return slices.Clone(ts.whose)
 }
 
-func TestABulkLeavesAnExecutorToTheNextMerchant(t *testing.T) {
+func TestLoadOfOneMerchantLeavesAnExecutorToTheNext(t *testing.T) {
 	w := newWorld()
 	gate := &turnstile{next: make(chan struct{})}
 	w.hooks["do a"] = gate.pass
-	// The long poll shows that whoever becomes free looks for work by itself.
+	// The poll interval is long, so a free executor must look for work without waiting for a poll.
 	e := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { o.Executors, o.Poll = 2, time.Hour })
 	for range 20 {
 		e.start(t, func(q *saga.Request) { q.Merchant = "bulk" })
@@ -68,7 +68,7 @@ func TestANewRunDoesNotGetPastThoseThatWait(t *testing.T) {
 	e.start(t, func(q *saga.Request) { q.Merchant = "one" })
 	queue.hold()
 	close(gate.next)
-	e.until(t, first.ID, saga.Succeeded) // there is room now, and nobody has looked for those that wait
+	e.until(t, first.ID, saga.Succeeded) // there is room now, but the waiting runs are not claimed yet
 	e.start(t, func(q *saga.Request) { q.Merchant = "bulk" })
 	close(queue.next)
 	waitFor(t, func() bool { return len(gate.begun()) == 3 })

@@ -59,8 +59,7 @@ func TestARecheckIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 	want(t, "undos by rechecks, being rechecked", fmt.Sprint(rechecked, read().Rechecking(clock.Now(), b.LateWindow)), "2 false")
 }
 
-// toBeRechecked brings a run whose step b is lossy to its end as compensated, on a clock that is stepped. Then the late
-// effects come.
+// toBeRechecked has a run, whose step b is lossy, end as compensated on a stepped clock. Then it adds the late effects.
 func toBeRechecked(t *testing.T, w *world, late ...string) (b *bench, clock *stepped, read func() *saga.Run) {
 	t.Helper()
 	clock = &stepped{now: time.Now()}
@@ -71,7 +70,7 @@ func toBeRechecked(t *testing.T, w *world, late ...string) (b *bench, clock *ste
 	id := b.start(t, nil).ID
 	read = func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
 	waitFor(t, func() bool {
-		clock.step(50 * time.Millisecond) // for what is tried again
+		clock.step(50 * time.Millisecond) // for retries
 		r := read()
 		return r.Reason != nil && r.Reason.Kind == saga.WaitsForLateWindow && r.Replica == ""
 	})
@@ -178,11 +177,11 @@ func TestARecheckThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
 	want(t, "state, take-overs, calls", fmt.Sprint(read().State, read().TakeOvers, len(w.calls())), "compensated0 0")
 	clock.step(time.Hour)
 	waitFor(t, func() bool { r := read(); return r.Step("a").Undos == 3 && r.Replica == "" })
-	clock.step(time.Minute) // what the dead replica may have sent can have no late effect any more
+	clock.step(time.Minute) // past the late window of what the dead replica may have sent
 	waitFor(t, func() bool { return read().Rechecks < 3 })
 }
 
-// asked notes what the engine asks of other runs, and what is stored of the run that asks then.
+// asked records what the engine reads of other runs, and the stored state of the asking run at that time.
 type asked struct {
 	saga.Store
 	of    string
@@ -204,7 +203,7 @@ func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return a.Store.Runs(ctx, f)
 }
 
-// A re-check and a run that begins each ask after it is stored what the other sees: else both could miss each other.
+// A re-check and a run that begins must each be stored before they look for the other. Otherwise both could miss each other.
 func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	w := newWorld()
 	w.things["a"] = true // a late effect

@@ -15,13 +15,13 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// joined waits until the engine works on runs that it accepts.
+// joined waits until the engine executes the runs that it accepts.
 func (b *bench) joined(t *testing.T) {
 	t.Helper()
 	b.until(t, b.start(t, nil).ID, saga.Succeeded)
 }
 
-// silent never answers its first claim, as on a connection that died without a word.
+// silent never answers its first claim, as on a dead connection.
 type silent struct {
 	saga.Queue
 	claims atomic.Int32
@@ -50,7 +50,7 @@ func TestACallToTheDatabaseThatIsNeverAnsweredHoldsUpNothing(t *testing.T) {
 	b.until(t, run.ID, saga.Succeeded)
 }
 
-// mutely never answers the first question of a step to the database.
+// mutely never answers a step's first read of the database.
 type mutely struct {
 	saga.Store
 	engine.Tokens
@@ -116,7 +116,7 @@ func TestARunThatItsReplicaBeganAtOnceIsTakenOver(t *testing.T) {
 	want(t, "epoch", run.Epoch, int64(2))
 }
 
-// mortal is a queue that nothing passes once it is dead.
+// mortal is a queue that fails every call once it is dead.
 type mortal struct {
 	saga.Queue
 	dead atomic.Bool
@@ -136,7 +136,7 @@ func (m *mortal) Renew(ctx context.Context, replica string, now, until time.Time
 	return m.Queue.Renew(ctx, replica, now, until)
 }
 
-// late stores an action for a run without asking whether it fits, as one that races with the run's end.
+// late stores an action without checking that the run allows it, as a request that races with the run's end does.
 func (b *bench) late(t *testing.T, id string, name saga.ActionName) {
 	t.Helper()
 	now := b.Clock.Now()
@@ -249,7 +249,7 @@ func TestNothingIsSentAnyMoreWhenRunsAreHandedBack(t *testing.T) {
 	want(t, "handed back", left.Replica, "")
 }
 
-// leaveHook is a queue that tells when its replica leaves.
+// leaveHook is a queue with a hook for when its replica leaves.
 type leaveHook struct {
 	saga.Queue
 	leave func()
@@ -279,7 +279,7 @@ func TestARunThatItsReplicasHaveSurvivedIsNotHeldForLong(t *testing.T) {
 	run := b.start(t, nil)
 	for n := range 3 {
 		want(t, "attempt", <-attempts, n+1)
-		cut.dead.Store(true) // the database is away, until the lease has ended
+		cut.dead.Store(true) // the database is unreachable until the lease has ended
 	}
 	run = b.until(t, run.ID, saga.Succeeded)
 	events, err := b.store.Events(t.Context(), run.ID, 0, 100)
@@ -293,7 +293,7 @@ func TestARunThatItsReplicasHaveSurvivedIsNotHeldForLong(t *testing.T) {
 	}
 }
 
-func TestAReplicaWhoseClockIsWrongBuriesNobody(t *testing.T) {
+func TestAReplicaWhoseClockIsWrongEndsNoLease(t *testing.T) {
 	w := newWorld()
 	database := storetest.PostgreSQL(t)
 	s := open(t, database)

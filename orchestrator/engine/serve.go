@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Serve works on runs until ctx ends, then hands back what it has: calls under way are awaited for up to grace, no new
-// one is started, and the other replicas are told. A lost lease is followed by a new one under a new replica id.
+// Serve executes runs until ctx ends. Then it starts no new calls, waits up to grace for the calls in flight, and hands back its
+// runs, which informs the other replicas. When it loses its lease, it joins again under a new replica id.
 func (e *Engine) Serve(ctx context.Context, grace time.Duration) {
 	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -31,7 +31,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.loop(ctx, l, replica)
 	if l.ctx.Err() == nil {
 		e.drain(grace)
-		l.drop() // first: once the runs are handed back, another replica may be at work on them
+		l.drop() // first, because another replica may execute the runs once they are handed back
 		leaving, cancel := e.patiently(context.WithoutCancel(ctx))
 		defer cancel()
 		if err := e.Queue.Leave(leaving, replica, e.Clock.Now()); err != nil {
@@ -46,7 +46,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.idle.Wait()
 }
 
-// join registers a new replica, trying until it is done or ctx ends.
+// join registers a new replica. It retries until that succeeds or ctx ends.
 func (e *Engine) join(ctx context.Context) (*lease, string) {
 	for n := 1; ctx.Err() == nil; n++ {
 		replica := e.NewID()
@@ -56,10 +56,10 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 		cancel()
 		var asked time.Time
 		if err == nil && !e.Clock.set(before, e.Clock.local(), database, margin(e.Lease)) {
-			err = errors.New("the database answers too slowly to tell the time")
+			err = errors.New("the database answers too slowly to synchronize the clock with it")
 		}
 		if err == nil {
-			asked, err = e.renew(ctx, replica) // the lease is reckoned by the database's time
+			asked, err = e.renew(ctx, replica) // again, now that the database's time is known
 		}
 		if err == nil {
 			l := newLease(e.Lease, e.Clock, asked)
@@ -80,7 +80,7 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 	return nil, ""
 }
 
-// renew prolongs the lease and learns the database's time.
+// renew extends the lease and reads the database's time.
 func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, err error) {
 	asked = e.Clock.local()
 	now := e.Clock.Now()
@@ -90,21 +90,21 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	if err != nil {
 		return asked, err
 	}
-	e.Clock.set(asked, e.Clock.local(), renewal.Now, margin(e.Lease)) // a slow answer tells nothing new
+	e.Clock.set(asked, e.Clock.local(), renewal.Now, margin(e.Lease)) // the time of a slow answer is ignored
 	if renewal.Freed {
 		e.lookForWork()
 	}
 	return asked, nil
 }
 
-// loop renews, claims and waits, until the lease is lost or ctx ends.
+// loop claims runs, again and again, until the lease is lost or ctx ends. The heartbeat renews the lease.
 func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	go e.heartbeat(ctx, l, replica)
 	poll, stop := e.Clock.after(e.Poll)
 	defer func() { stop() }()
 	for ctx.Err() == nil && l.ctx.Err() == nil {
 		select {
-		case <-e.kick: // the claim that follows answers it
+		case <-e.kick: // the claim that follows serves it
 		default:
 		}
 		if err := e.claim(l.ctx, replica); err != nil && l.ctx.Err() == nil {
@@ -112,7 +112,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 		}
 		select {
 		case <-poll:
-			e.pokeAll() // an action's word may have been missed
+			e.pokeAll() // the message about an action may have been missed
 			if l.ctx.Err() == nil {
 				e.speakUp(l.ctx, replica)
 			}
@@ -128,7 +128,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	}
 }
 
-// heartbeat renews every three tenths of the lease, also while the replica drains.
+// heartbeat renews the lease after every three tenths of its length, also while the replica drains.
 func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 	for next := e.Clock.local(); ; {
 		next = next.Add(e.Lease * 3 / 10)
@@ -149,7 +149,8 @@ func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 	}
 }
 
-// claim takes as many due runs as there is room for, and gives back those that a lost answer left behind.
+// claim claims as many due runs as there is room for. For a while after a lost answer, it also hands back runs that are leased to
+// this replica but not executed.
 func (e *Engine) claim(ctx context.Context, replica string) error {
 	if now := e.Clock.Now(); now.UnixNano() < e.unsureUntil.Load() {
 		bounded, cancel := e.patiently(ctx)
@@ -163,14 +164,14 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	for {
 		room := e.room()
 		if room == 0 {
-			e.setBehind(true) // for all that is known
+			e.setBehind(true) // runs may be waiting
 			return e.countWaiting(ctx)
 		}
 		bounded, cancel := e.patiently(ctx)
 		ids, err := e.Queue.Claim(bounded, saga.Claim{Replica: replica, Now: e.Clock.Now(), Limit: room, Down: e.Down()})
 		cancel()
 		if err != nil {
-			e.beUnsure() // it may have taken some
+			e.beUnsure() // the claim may have been committed
 			return fmt.Errorf("claiming runs: %w", err)
 		}
 		e.setBehind(len(ids) == room)
@@ -183,7 +184,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	}
 }
 
-// takeUp reads a claimed run and starts an executor for it. What cannot be read is handed back with the strays.
+// takeUp reads a claimed run and starts its executor. A run that cannot be read is handed back like other stray runs.
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
@@ -204,7 +205,7 @@ func (e *Engine) takeUp(ctx context.Context, id string) {
 	go x.takeOver()
 }
 
-// drain lets the executors finish their calls.
+// drain waits up to grace for the executors to end.
 func (e *Engine) drain(grace time.Duration) {
 	e.mu.Lock()
 	e.stopping = true
@@ -220,7 +221,7 @@ func (e *Engine) drain(grace time.Duration) {
 	}
 }
 
-// listen hears the other replicas, again and again: polling bridges the gaps.
+// listen receives the messages of the other replicas, and reconnects when that fails. Polling covers the gaps.
 func (e *Engine) listen(ctx context.Context) {
 	for n := 1; ctx.Err() == nil; n++ {
 		if err := e.Queue.Listen(ctx, e.wake); err != nil && ctx.Err() == nil {
@@ -230,14 +231,14 @@ func (e *Engine) listen(ctx context.Context) {
 	}
 }
 
-// wake hears what other replicas tell.
+// wake handles a message of another replica.
 func (e *Engine) wake(w saga.Wake) {
 	switch w.Kind {
 	case saga.WakeAction:
 		e.poke(w.RunID)
 		e.lookForWork()
 	case saga.WakeEnded:
-		if !e.worksOn(w.RunID) { // else its executor tells
+		if !e.worksOn(w.RunID) { // otherwise its executor informs the watchers
 			e.watchers.tell(w.RunID, nil)
 		}
 	case saga.WakeWork:
@@ -245,7 +246,7 @@ func (e *Engine) wake(w saga.Wake) {
 	}
 }
 
-// poke makes the executor of a run look for actions.
+// poke makes the executor of a run read its actions.
 func (e *Engine) poke(runID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -291,6 +292,6 @@ func (e *Engine) working() []string {
 	return slices.Collect(maps.Keys(e.executors))
 }
 
-// beUnsure remembers that a write's answer was lost: for a while this replica looks for runs leased to it that it does
-// not work on.
+// beUnsure records that the answer to a write was lost. For a while, claim then looks for runs that are leased to this replica but
+// not executed.
 func (e *Engine) beUnsure() { e.unsureUntil.Store(e.Clock.Now().Add(4 * e.Poll).UnixNano()) }

@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// world is what the toy workflow changes: named things that exist or not.
+// world is the upstream of the toy workflow: named things that exist or not.
 type world struct {
 	mu     sync.Mutex
 	things map[string]bool
@@ -111,7 +111,7 @@ type state struct {
 	B     string   `json:"b,omitempty"`
 }
 
-// find reads a thing, as the step that makes it does.
+// find reads a thing, for the step that makes it.
 func (w *world) find(thing string) (saga.Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -121,7 +121,7 @@ func (w *world) find(thing string) (saga.Found, error) {
 	return saga.Absent, nil
 }
 
-// workflow is a diamond with a family: a, then b and role/*, then c.
+// workflow is a diamond: a, then b and one role/* step per role, then c.
 func (w *world) workflow() saga.Workflow[state] {
 	set := func(action, thing string, there bool) func(context.Context, *state) error {
 		return func(ctx context.Context, s *state) error { return w.set(ctx, action, thing, there) }
@@ -269,7 +269,7 @@ func want[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-// lossy makes lost and refused one found: permanent, and maybe done.
+// lossy classifies an error that is both lost and refused as permanent, and the effect as unknown.
 func lossy(w saga.Workflow[state]) saga.Workflow[state] {
 	w.Classify = func(err error) saga.Classification {
 		v := classify(err)
@@ -279,7 +279,7 @@ func lossy(w saga.Workflow[state]) saga.Workflow[state] {
 	return w
 }
 
-// mute is a queue whose heartbeats stop once it has joined.
+// mute is a queue whose heartbeats fail once it has joined.
 type mute struct {
 	saga.Queue
 	beats int
@@ -329,10 +329,10 @@ func waitFor(t *testing.T, ok func() bool) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("it did not come about within 10 s")
+	t.Fatal("the condition was not met within 10 s")
 }
 
-// stepped is a clock that the test moves.
+// stepped is a clock that the test steps.
 type stepped struct {
 	mu  sync.Mutex
 	now time.Time

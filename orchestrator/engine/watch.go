@@ -8,13 +8,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// watchers are those on this replica who wait for changes of runs.
+// watchers are the channels of the callers on this replica that wait for changes of runs.
 type watchers struct {
 	mu sync.Mutex
 	of map[string]map[chan *saga.Run]struct{}
 }
 
-// tell passes on a copy of a run that was just stored; nil says that it changed elsewhere. The slow get only the newest.
+// tell sends the watchers of a run a copy of it as it was just stored; nil means that another replica changed it. A slow watcher
+// receives only the newest copy.
 func (w *watchers) tell(runID string, run *saga.Run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -51,10 +52,11 @@ func (w *watchers) add(runID string) (changes <-chan *saga.Run, stop func()) {
 	}
 }
 
-// lookAgain is how often a watcher reads a run that another replica may be working on.
+// lookAgain is the interval at which a watcher reads a run that another replica may be executing.
 const lookAgain = time.Second
 
-// watcher hears of one run. One that is made before its run needs to read nothing of a run that is executed on this replica.
+// watcher receives the changes of one run. If it was made before the run and this replica executes the run, it need not read the
+// run.
 type watcher struct {
 	engine  *Engine
 	runID   string
@@ -89,7 +91,7 @@ func (w *watcher) See(ctx context.Context, run *saga.Run, see func(*saga.Run) bo
 				return nil
 			}
 		}
-		if ctx.Err() != nil { // not left to chance where all three have come
+		if ctx.Err() != nil { // checked first, because select would choose at random
 			return ctx.Err()
 		}
 		select {

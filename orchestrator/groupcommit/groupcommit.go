@@ -1,5 +1,5 @@
-// Package groupcommit lets concurrent callers share a commit: what is handed in while one group is being committed makes up
-// the next one.
+// Package groupcommit lets concurrent callers share a commit. Items that are handed in while a group is being committed form the
+// next group.
 package groupcommit
 
 import (
@@ -11,7 +11,7 @@ import (
 
 // ErrNoResult is the result of an item whose group's Commit panicked, or returned too few results. It is unknown whether the item
 // was committed.
-var ErrNoResult = errors.New("the commit of the group was broken off")
+var ErrNoResult = errors.New("the commit of the group returned no result for this item")
 
 // Group commits items of type T together; each item has a result of type R. It has no goroutine of its own: one of the
 // callers whose items make up a group leads it, that is, commits it for all of them. Groups are committed one after the
@@ -36,9 +36,9 @@ type caller[T, R any] struct {
 	result chan R        // closed without a result if there is none
 }
 
-// Do hands in an item and returns its result. When ctx ends first, Do returns the cause, and the item is never committed,
-// unless its commit is under way: then it may be committed or not. A panic of Commit is the leader's; Do returns ErrNoResult to the
-// others of the group, and another group follows.
+// Do hands in an item and returns its result. If ctx ends first, Do returns the cause, and the item is never committed, unless its
+// commit has begun: then it is unknown. If Commit panics, so does the leader's Do. The others of the group get ErrNoResult, and the
+// next group is committed.
 func (g *Group[T, R]) Do(ctx context.Context, item T) (R, error) {
 	c := &caller[T, R]{item, make(chan struct{}), make(chan R, 1)}
 	g.join(c)
@@ -98,7 +98,7 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 		items[i] = c.item
 	}
 	answered := 0
-	defer func() { // also while a panic ends the leader
+	defer func() { // also if Commit panics
 		for _, c := range group[answered:] {
 			close(c.result)
 		}
@@ -112,7 +112,7 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 	}
 }
 
-// withdraw removes an item that is in no group yet. A leader who leaves is replaced.
+// withdraw removes an item that is in no group yet. If its caller was to lead, the next caller leads.
 func (g *Group[T, R]) withdraw(c *caller[T, R]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/groupcommit"
 )
 
-// recorder commits numbers, each in a second, and notes the groups.
+// recorder takes a second to commit numbers, and records the groups.
 type recorder struct {
 	groupcommit.Group[int, string]
 
@@ -41,7 +41,7 @@ func newRecorder() *recorder {
 	return r
 }
 
-// do hands in an item, and waits until its caller waits for the result.
+// do hands in an item, and returns once its caller waits for the result.
 func (r *recorder) do(ctx context.Context, t *testing.T, all *sync.WaitGroup, item int) {
 	all.Go(func() {
 		result, err := r.Do(ctx, item)
@@ -105,7 +105,7 @@ func TestAnItemThatIsGivenUpIsNeverCommitted(t *testing.T) {
 				default:
 					r.want(t, []int{0}, want)
 				}
-				r.do(t.Context(), t, &all, 9) // somebody leads again
+				r.do(t.Context(), t, &all, 9) // another caller leads
 				all.Wait()
 				if last := r.groups[len(r.groups)-1]; !slices.Equal(last, []int{9}) {
 					t.Errorf("committed %v at last, want 9", last)

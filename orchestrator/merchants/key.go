@@ -10,16 +10,17 @@ import (
 	"time"
 )
 
-// APIKey is one key of a merchant's portal. Its secret is kept by the portal alone.
+// APIKey is a key of a merchant's portal. Only the portal has its secret.
 type APIKey struct {
-	Key        string // public; it names the key in logs and events
+	Key        string // public; names the key in logs and events
 	MerchantID string
 	SecretHash [sha256.Size]byte
 	CreatedAt  time.Time
 	RevokedAt  *time.Time
 }
 
-// NewKey makes a key and its secret of 32 random bytes, which is to be shown once and stored nowhere.
+// NewKey returns a new key and its secret of 32 random bytes. Show the secret once and do not store it. An error of random is
+// returned.
 func NewKey(random io.Reader, merchantID string, now time.Time) (k APIKey, secret string, err error) {
 	var name [12]byte
 	var bytes [32]byte
@@ -35,8 +36,8 @@ func NewKey(random io.Reader, merchantID string, now time.Time) (k APIKey, secre
 	}, secret, nil
 }
 
-// Accepts tells in constant time whether this is the secret of the key, and the key is not revoked.
+// Accepts reports, in constant time, whether secret is the key's secret and the key is not revoked.
 func (k APIKey) Accepts(secret string) bool {
-	hash := sha256.Sum256([]byte(secret)) // the secret is random through and through: a slow hash would add nothing
+	hash := sha256.Sum256([]byte(secret)) // the secret is fully random, so a slow hash would add nothing
 	return subtle.ConstantTimeCompare(hash[:], k.SecretHash[:]) == 1 && k.RevokedAt == nil
 }

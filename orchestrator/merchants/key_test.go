@@ -51,7 +51,7 @@ func TestKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	if shown := fmt.Sprintf("%+v %s", key, encoded); strings.Contains(shown, secret) {
-		t.Errorf("the key tells its secret: %s", shown)
+		t.Errorf("the key shows its secret: %s", shown)
 	}
 }
 

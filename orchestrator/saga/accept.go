@@ -10,20 +10,20 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Request asks for a run.
+// Request asks for a new run.
 type Request struct {
-	ID          string // made before, so that what the run creates can be named after it; ids sort by time
+	ID          string // chosen in advance, so that what the run creates can be named after it; ids sort by time
 	Workflow    string
 	Merchant    string
 	Cloud       string
 	Subject     string
 	User        string
-	Doubles     string // with User: what a second success would double
+	Doubles     string // with User: what a second successful run would make again
 	OnFailure   OnFailure
-	Input       any // the workflow's state as it starts
+	Input       any // the workflow's initial state
 	Key         string
 	Fingerprint string
-	Who         string // for the event
+	Who         string // who asks; stored in the event
 	RetryOf     string
 	Why         string
 
@@ -31,8 +31,8 @@ type Request struct {
 	TokenExpiresAt time.Time
 }
 
-// Accept pins what a run is made of, and returns the first event of its history. Nothing of the run has begun, and nobody
-// works on it.
+// Accept returns the run for a request, with its steps pinned, and the first event of its history. No step has begun, and no
+// replica has a lease on the run.
 func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 	if m.Def == nil {
 		return nil, Event{}, fmt.Errorf("accepting run %s: there is no workflow %q", q.ID, q.Workflow)
@@ -55,7 +55,7 @@ func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 	return run, Event{RunID: q.ID, Seq: 1, At: now, Kind: EventAccepted, Who: upstream.Clean(q.Who), Why: upstream.Clean(q.Why)}, nil
 }
 
-// Queued returns a copy of a run as Accept returned it, which waits for another about the same subject.
+// Queued returns a copy of a newly accepted run that waits for another run about the same subject.
 func Queued(r *Run, predecessor string) *Run {
 	waiting := *r
 	waiting.Steps = slices.Clone(r.Steps)

@@ -9,19 +9,19 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ActionName is what an operator can ask of a run.
+// ActionName names what an operator or merchant can ask of a run.
 type ActionName string
 
 // The actions.
 const (
-	Retry      ActionName = "retry"      // a waiting or stuck run goes on now; a compensated one gets a successor
-	SkipStep   ActionName = "skip"       // forward an optional step; compensating any undo
+	Retry      ActionName = "retry"      // continue a waiting or stuck run now; start a new run for a compensated one
+	SkipStep   ActionName = "skip"       // skip an optional step or, in a compensation, the undo of a step
 	Compensate ActionName = "compensate" // undo what the run has done
-	Hold       ActionName = "hold"       // stop before the next step
-	Cancel     ActionName = "cancel"     // the merchant's own way to say compensate
+	Hold       ActionName = "hold"       // start no further call
+	Cancel     ActionName = "cancel"     // the same as compensate, for merchants
 )
 
-// Action is one request of an operator or merchant, which the lease holder consumes at its next checkpoint.
+// Action is one request of an operator or merchant. The replica that executes the run applies it at the next checkpoint.
 type Action struct {
 	ID    int64
 	RunID string
@@ -32,7 +32,7 @@ type Action struct {
 	At    time.Time
 }
 
-// RefusedError says why an action does not fit the state of the run.
+// RefusedError reports why the state of a run does not allow an action.
 type RefusedError struct {
 	Action ActionName
 	Why    string
@@ -40,7 +40,7 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string { return fmt.Sprintf("%s refused: %s", e.Action, e.Why) }
 
-// Actions lists what can be asked of the run as it stands.
+// Actions lists the actions that the run's state allows.
 func (r *Run) Actions() []ActionName {
 	var fit []ActionName
 	for _, v := range []ActionName{Retry, SkipStep, Compensate, Hold, Cancel} {
@@ -51,7 +51,7 @@ func (r *Run) Actions() []ActionName {
 	return fit
 }
 
-// Accepts returns why an action does not fit the state of the run, as a *RefusedError; nil if it does.
+// Accepts returns a *RefusedError if the run's state does not allow the action, else nil.
 func (r *Run) Accepts(v Action) error {
 	refuse := func(why string, args ...any) error {
 		return &RefusedError{v.Name, fmt.Sprintf(why, args...)}
@@ -77,7 +77,7 @@ func (r *Run) Accepts(v Action) error {
 			if len(steps) == 0 {
 				return refuse("no step can be skipped now")
 			}
-			return refuse("step %q cannot be skipped now, but %s", v.Step, strings.Join(steps, ", "))
+			return refuse("step %q cannot be skipped now; these can: %s", v.Step, strings.Join(steps, ", "))
 		}
 	case Compensate, Cancel:
 		if !forward {
@@ -88,7 +88,7 @@ func (r *Run) Accepts(v Action) error {
 			return refuse("the run is %s", r.State)
 		}
 		if r.WaitsFor != "" {
-			return refuse("it waits for run %s anyway", r.WaitsFor)
+			return refuse("it already waits for run %s", r.WaitsFor)
 		}
 	default:
 		return refuse("there is no such action")
@@ -100,7 +100,7 @@ func (r *Run) held() bool {
 	return r.State == Waiting && r.Reason != nil && r.Reason.Kind == WaitsForOperator
 }
 
-// skippable names the steps that an operator may skip as the run stands.
+// skippable returns the names of the steps that an operator may skip now.
 func (r *Run) skippable() []string {
 	var names []string
 	for i := range r.Steps {
@@ -115,11 +115,11 @@ func (r *Run) skippable() []string {
 	return names
 }
 
-// consume takes in what an operator or merchant asked for.
+// consume applies an action or refuses it, and adds an event in both cases.
 func (t *turn) consume(a Action) {
 	event := Event{Kind: EventAction, Action: string(a.Name), Step: a.Step, Who: a.Who, Why: upstream.Clean(a.Why)}
 	err := t.run.Accepts(a)
-	if t.run.State.Ended() { // since it was asked: a retry starts another run then, which is not for this one to do
+	if t.run.State.Ended() { // since the action was stored: only Engine.Act retries a run that has ended
 		err = &RefusedError{a.Name, fmt.Sprintf("the run is %s", t.run.State)}
 	}
 	if err != nil {
@@ -132,7 +132,7 @@ func (t *turn) consume(a Action) {
 	t.Consumed = append(t.Consumed, a.ID)
 }
 
-// apply changes the run as an action that fits its state asks.
+// apply carries out an action that the run's state allows.
 func (t *turn) apply(a Action) {
 	run := t.run
 	why := Failure{Detail: upstream.Clean(a.Why), FixBy: FixByNobody, At: t.now}
@@ -162,7 +162,7 @@ func (t *turn) apply(a Action) {
 	}
 }
 
-// goOn lets a waiting or stuck run work again at once, with a new budget of time.
+// goOn lets a waiting or stuck run continue at once, with new time limits.
 func (t *turn) goOn() {
 	run := t.run
 	run.Hold, run.BudgetFrom, run.Worked, run.TakeOvers = nil, t.now, 0, 0
@@ -187,7 +187,7 @@ func (t *turn) goOn() {
 	}
 }
 
-// leaveBehind notes what stays upstream of a step whose undo an operator skips.
+// leaveBehind records the objects that stay upstream because an operator skips the undo of their step.
 func (r *Run) leaveBehind(row *StepRow) {
 	left := []LeftBehind{}
 	for _, o := range r.Objects {

@@ -10,49 +10,49 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ErrLeaseLost is why a call's context ended, or its request was not sent: the replica's lease is not certain any more.
+// ErrLeaseLost is the cause with which a call's context ends, and the error of a request that was not sent, when the replica's
+// lease has ended or may have ended.
 var ErrLeaseLost = errors.New("the lease of this replica ended")
 
 // CallKind is what a call of a step is for.
 type CallKind string
 
-// The kinds of calls. It is stored in the step while the call is in flight.
+// The kinds of calls. A step's row stores the kind while the call is in flight.
 const (
 	CallDo      CallKind = "do"
 	CallUndo    CallKind = "undo"
-	CallVerify  CallKind = "verify"  // an Undo once more, when the late window is over
-	CallRecheck CallKind = "recheck" // an Undo of a run that has ended: runs about its subject may have come after it
+	CallVerify  CallKind = "verify"  // Undo repeated after the late window
+	CallRecheck CallKind = "recheck" // Find and perhaps Undo after the run has ended: later runs may have the same subject
 )
 
-// Call is one attempt that is to be made. All of it follows from the run as it is stored with the call's intent, and it encodes as
-// JSON: another process may make the call.
+// Call is one attempt to make. It follows from the stored run alone and encodes as JSON, so that another process can make it.
 type Call struct {
 	RunID    string
 	Merchant string
-	Step     string // with the item, if it has one: "assign-customer-role/member"
+	Step     string // with the item, if any: "assign-customer-role/member"
 	Item     string
 	Kind     CallKind
 	Attempt  int
-	// Look says that an earlier Do may have taken effect: Find goes before it.
+	// Look reports that an earlier Do may have taken effect: Find is called first.
 	Look bool
-	// Begins says that no call of the run has succeeded yet: unless its subject is new, the call waits for re-checks about that.
+	// Begins reports that no call of the run has succeeded yet. Unless the run's subject is new, such a call waits for re-checks
+	// about it.
 	Begins bool
-	// Input is the run's input, for what is computed from the order alone: NewSubject where the call Begins, Claim in a re-check.
-	// For others it is nil.
+	// Input is the run's input. NewSubject needs it if the call Begins, and Claim in a re-check. For other calls it is nil.
 	Input json.RawMessage
-	// State is the run's input with what its steps have added.
+	// State is the run's input merged with the outputs of its steps.
 	State json.RawMessage
 }
 
-// Undoes reports whether the call is of the step's Undo.
+// Undoes reports whether the call is for the step's Undo.
 func (c Call) Undoes() bool { return c.Kind != CallDo }
 
-// Outcome is what came of a call.
+// Outcome is the result of a call.
 type Outcome struct {
 	Call      Call
-	StartedAt time.Time // StartedAt and EndedAt are noted by whoever made the call
+	StartedAt time.Time // the engine sets StartedAt and EndedAt
 	EndedAt   time.Time
-	RequestID string // the upstream's own, of the last request
+	RequestID string // the upstream's id of the last request
 	Output    json.RawMessage
 	Objects   []Object
 	Removed   []Object
@@ -61,31 +61,31 @@ type Outcome struct {
 	Err       *Classification // nil: success
 }
 
-// Env is what a step reaches of whoever makes its call.
+// Env is what an attempt needs from the engine.
 type Env interface {
-	// Token returns the user's token that waits for a run. It returns ErrNoToken if it is gone.
+	// Token returns the user's token that is stored for a run, or ErrNoToken if it is gone.
 	Token(ctx context.Context, runID string) (string, error)
-	// Rechecking returns the ended run about the same subject whose re-check may still remove something; empty if there is
-	// none.
+	// Rechecking returns an ended run about the same subject whose re-check may still remove something; empty if there is none.
 	Rechecking(ctx context.Context) (by string, err error)
-	// Claimed reports who claims an effect that a re-check of the run has found. It asks the runs that live before those that
-	// have succeeded, so that one that succeeds meanwhile is seen as one or the other.
+	// Claimed reports which other runs claim an effect that a re-check of the run has found. It reads live runs first and succeeded
+	// runs second, so that it does not miss a run that succeeds in between.
 	Claimed(ctx context.Context, runID, claim string) (Claimed, error)
 }
 
-// Claimed says who claims an effect.
+// Claimed reports which runs claim an effect.
 type Claimed struct {
-	Live      string // a run that has not ended; whose the effect is will be seen when it has
-	Succeeded bool   // a run that has succeeded
+	Live      string // a live run that claims it; the effect's owner is known once that run has ended
+	Succeeded bool   // a succeeded run claims it
 }
 
-// Attempt makes one call, on a copy of the state. It classifies the error and recovers a panic.
+// Attempt makes one call on a copy of the state. It classifies an error and recovers a panic.
 //
-//	do        if the run begins, re-checks about its subject are awaited; if an earlier Do may have taken effect, Find, and
-//	          what is made or usable ends the step; then Do
-//	undo      Undo, which looks itself
+//	do        an error to be retried, if the run begins and a re-check about its subject is under way;
+//	          Find, if an earlier Do may have taken effect: Made or Usable ends the step;
+//	          Do
+//	undo      Undo, which looks for the effect itself
 //	verify    the same
-//	recheck   Find; if this run's own effect is there and no other run claims it, Undo
+//	recheck   Find; Undo, if Find returns Made and no other run claims the effect
 func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	h := &Handle{Call: c, env: env}
 	output, err := h.attempt(ctx, d)
@@ -93,14 +93,14 @@ func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 		h.objects, h.removed, h.dropToken = nil, nil, false
 	}
 	o = Outcome{Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken}
-	o.Call.Input, o.Call.State = nil, nil // they are in the run
+	o.Call.Input, o.Call.State = nil, nil // the run has them
 	if err != nil {
 		o.Output, o.Skipped, o.Err = nil, skipped(err), d.classified(err, h.beforehand)
 	}
 	return o
 }
 
-// attempt makes the call. A panic in it is an error.
+// attempt makes the call. It returns a panic as an error.
 func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -119,11 +119,11 @@ func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMes
 	return s.undo(ctx, h.State)
 }
 
-// before runs what goes before a Do or an Undo. If it fails, Do or Undo was not called: the error does not make the effect uncertain.
+// before runs what precedes a Do or an Undo. If it fails, Do or Undo was not called, and the error does not make the effect uncertain.
 func (h *Handle) before(read func() error) error {
 	h.beforehand = true
 	err := read()
-	h.beforehand = err != nil // and a panic leaves it true
+	h.beforehand = err != nil // a panic leaves it true
 	return err
 }
 
@@ -136,7 +136,7 @@ func (h *Handle) do(ctx context.Context, d *Definition, s *step) (output json.Ra
 				return err
 			}
 			if by != "" {
-				return waitError{code: "subject-rechecked", detail: "late effects of run " + by + " about the same subject are being looked for"}
+				return waitError{code: "subject-rechecked", detail: "a re-check of run " + by + " about the same subject is under way"}
 			}
 		}
 		if h.Look && s.find != nil {
@@ -168,7 +168,7 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 		by, err := h.env.Claimed(ctx, h.RunID, claim)
 		if err == nil && by.Live != "" {
 			return waitError{
-				code: "claimed-by-a-live-run", detail: "run " + by.Live + " about the same subject may have adopted it", retryAfter: claimedRetry,
+				code: "claimed-by-a-live-run", detail: "run " + by.Live + " about the same subject may have adopted the effect", retryAfter: claimedRetry,
 			}
 		}
 		mine = !by.Succeeded
@@ -180,10 +180,10 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 	return s.undo(ctx, h.State)
 }
 
-// claimedRetry is when a re-check comes back to an effect that a live run may claim.
+// claimedRetry is how long a re-check waits before it looks again at an effect that a live run claims.
 const claimedRetry = time.Hour
 
-// waitError makes a call be tried again later, without a fault of anybody.
+// waitError makes a call be retried later although nothing has failed.
 type waitError struct {
 	code, detail string
 	retryAfter   time.Duration
@@ -191,13 +191,13 @@ type waitError struct {
 
 func (w waitError) Error() string { return w.detail }
 
-// panicError is what is left of a panic in a step.
+// panicError is a panic that was recovered from a step.
 type panicError struct{ value any }
 
 func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v", p.value) }
 
-// classified asks the workflow what an error means, except for those that are the engine's own. One that came beforehand adds no
-// doubt about the effect.
+// classified returns what an error means. The workflow classifies all errors but those of this package. An error before Do or Undo
+// does not make the effect unknown.
 func (d *Definition) classified(err error, beforehand bool) (found *Classification) {
 	defer func() {
 		if v := recover(); v != nil { // in the workflow's Classify
@@ -220,14 +220,14 @@ func (d *Definition) classified(err error, beforehand bool) (found *Classificati
 	return &c
 }
 
-// panicked blocks the run.
+// panicked returns the classification of a panic, which blocks the run.
 func panicked(p panicError, beforehand bool) *Classification {
 	return &Classification{Class: upstream.Blocked, MaybeDone: !beforehand, Failure: Failure{
 		Code: "step-panicked", Detail: p.Error(), FixBy: FixByOperator,
 	}}
 }
 
-// Handle is how Do and Undo find their attempt: see [CallOf].
+// Handle is the attempt that a Find, Do or Undo belongs to: see [CallOf]. It records objects and returns the user's token.
 type Handle struct {
 	Call
 
@@ -240,7 +240,7 @@ type Handle struct {
 
 type handleKey struct{}
 
-// CallOf returns the attempt that ctx belongs to. Outside of one it has no run.
+// CallOf returns the attempt that ctx belongs to. Outside an attempt it returns an empty Handle.
 func CallOf(ctx context.Context) *Handle {
 	if h, ok := ctx.Value(handleKey{}).(*Handle); ok {
 		return h
@@ -248,18 +248,18 @@ func CallOf(ctx context.Context) *Handle {
 	return &Handle{}
 }
 
-// Made records an object that this step made or adopted; it is stored with the outcome, whatever that is.
+// Made records an object that this step made or adopted. It is stored with the outcome, even if the call fails.
 func (h *Handle) Made(o Object) {
 	o.Step = h.Step
 	h.objects = append(h.objects, o)
 }
 
-// Gone records that the object of this kind and id was there and is gone now by this call.
+// Gone records that this call removed the object of this kind and id.
 func (h *Handle) Gone(kind, id string) {
 	h.removed = append(h.removed, Object{Step: h.Step, Kind: kind, ID: id})
 }
 
-// Token returns the user's token that waits for the run. It returns ErrNoToken if it was used, has expired, or was never
+// Token returns the user's token that is stored for the run. It returns ErrNoToken if the token was used, has expired, or was never
 // stored.
 func (h *Handle) Token(ctx context.Context) (string, error) {
 	if h.env == nil {
@@ -268,5 +268,5 @@ func (h *Handle) Token(ctx context.Context) (string, error) {
 	return h.env.Token(ctx, h.RunID)
 }
 
-// ForgetToken says that the user's token is not needed any more: it is deleted with the outcome.
+// ForgetToken has the user's token deleted when the outcome is stored.
 func (h *Handle) ForgetToken() { h.dropToken = true }

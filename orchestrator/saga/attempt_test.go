@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// called notes what an attempt does, and gives it answers.
+// called records what an attempt calls, and returns the configured answers.
 type called struct {
 	log        []string
 	found      Found
@@ -38,7 +38,7 @@ type thing struct {
 	From string `json:"from,omitempty"`
 }
 
-// definition has one step, which is all that an attempt knows of.
+// definition returns a workflow of one step.
 func (c *called) definition(t *testing.T) *Definition {
 	t.Helper()
 	d, err := Define(Workflow[thing]{
@@ -92,7 +92,7 @@ func TestWhatAnAttemptCallsAndKeeps(t *testing.T) {
 		"again, usable":                 {again, called{found: Usable}, `[find] {"from":"find"} [found] []`},
 		"again, not to be read":         {again, called{findErr: errDown}, `[find]  [] [] c down transient`},
 		"a run that begins":             {begins, called{}, `[rechecking? do] {"from":"do"} [done] []`},
-		"it begins beside a re-check":   {begins, called{rechecking: "r1"}, `[rechecking?]  [] [] subject-rechecked late effects of run r1 about the same subject are being looked for transient`},
+		"it begins beside a re-check":   {begins, called{rechecking: "r1"}, `[rechecking?]  [] [] subject-rechecked a re-check of run r1 about the same subject is under way transient`},
 		"it cannot learn whether":       {begins, called{envErr: errDown}, `[rechecking?]  [] [] c down transient`},
 		"an undo":                       {Call{Kind: CallUndo}, called{found: Absent}, `[undo]  [] [x]`},
 		"an undo to be verified":        {Call{Kind: CallVerify}, called{found: Absent}, `[undo]  [] [x]`},
@@ -104,7 +104,7 @@ func TestWhatAnAttemptCallsAndKeeps(t *testing.T) {
 		"a re-check, maybe somebody's": {
 			recheck,
 			called{found: Made, claimed: Claimed{Live: "r2"}},
-			`[find thing i claimed?]  [] [] claimed-by-a-live-run run r2 about the same subject may have adopted it transient after 1h0m0s`,
+			`[find thing i claimed?]  [] [] claimed-by-a-live-run run r2 about the same subject may have adopted the effect transient after 1h0m0s`,
 		},
 		"a re-check, not to be read": {recheck, called{findErr: errDown}, `[find]  [] [] c down transient`},
 	} {
@@ -146,7 +146,7 @@ func TestAStepWithUndoIsDefinedWithFindAndClaim(t *testing.T) {
 	}
 }
 
-// A decision leaves the run as it was stored: whoever stores it may have to repeat it.
+// A decision does not change the run: the engine may have to decide again from the same one.
 func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
 	world := called{}
 	d := world.definition(t)
@@ -187,7 +187,7 @@ func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
 	}
 }
 
-// A caller may still use the outcomes that it hands in.
+// The caller may still use the outcomes that it passes to Next.
 func TestADecisionLeavesTheOutcomesAsTheyCame(t *testing.T) {
 	s := newStepped(t)
 	s.run.Steps = append(s.run.Steps, StepRow{Name: "other", Position: 1, State: StepRunning, InFlight: CallDo, Attempts: 1, StartedAt: &s.now})
@@ -212,7 +212,7 @@ func TestEachTimeOfARunIsItsOwn(t *testing.T) {
 	}
 }
 
-// What a run claims is the same whether it asks for itself or others ask about it: neither knows what its steps have added.
+// A run's claims are computed from its input alone, so that they are the same for its own re-check and for those of other runs.
 func TestACallThatAsksAboutOthersHasTheInput(t *testing.T) {
 	s := newStepped(t)
 	if c := s.calls[0]; !c.Begins || string(c.Input) != `{"id":"i"}` {
@@ -234,7 +234,7 @@ func TestARunAboutANewSubjectWaitsForNoRecheck(t *testing.T) {
 	}
 }
 
-// No code of a workflow may end its replica: the run is blocked by the panic instead.
+// A panic in the code of a workflow blocks the run and does not end the replica.
 func TestAPanicInAnyCodeOfAWorkflowBlocksTheRun(t *testing.T) {
 	for name, breaks := range map[string]func(d *Definition){
 		"NewSubject": func(d *Definition) { d.newSubject = func(json.RawMessage) bool { panic("broken") } },

@@ -2,7 +2,7 @@ package saga
 
 import "slices"
 
-// turnBack begins the compensation.
+// turnBack begins the compensation of the run.
 func (t *turn) turnBack(cause Failure) {
 	t.run.State, t.run.Reason, t.run.Cause = Compensating, nil, &cause
 	for i := range t.run.Steps {
@@ -14,8 +14,8 @@ func (t *turn) turnBack(cause Failure) {
 	t.tell(Event{Kind: EventCompensating, Step: cause.Step, Failure: &cause})
 }
 
-// backward undoes what was begun, each step after all that came After it; verifies, once the late window is over, the undo
-// of calls whose outcome was never learnt; and ends the run.
+// backward undoes the steps that have begun, each after the steps that depend on it. When all are undone, it verifies the undo of
+// calls whose outcome is unknown, after their late window. Then it ends the run.
 func (t *turn) backward() {
 	if slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepRunning }) {
 		return // a Do is still in flight
@@ -46,8 +46,8 @@ func (t *turn) backward() {
 	}
 }
 
-// undoReady starts the undos whose turn it is. It returns the one that waits for the earliest retry, and reports whether
-// all are through.
+// undoReady starts the undos that are ready. It returns the step whose retry is due first, if any, and reports whether all undos
+// have finished.
 func (t *turn) undoReady() (soonest *StepRow, through bool) {
 	through = true
 	for i := range t.run.Steps {
@@ -73,8 +73,8 @@ func (t *turn) undoReady() (soonest *StepRow, through bool) {
 	return soonest, through
 }
 
-// undoFinished reports whether there is nothing left to undo of a step. In a re-check that is so of every step that it did not
-// choose, whether there is code for it or not.
+// undoFinished reports whether a step has nothing left to undo. In a re-check, that holds for every step that the re-check did not
+// choose, even if this release has no code for it.
 func (t *turn) undoFinished(row *StepRow) bool {
 	if t.run.State == Compensated {
 		return row.State != StepUndoing && row.State != StepUndoFailed
@@ -83,7 +83,7 @@ func (t *turn) undoFinished(row *StepRow) bool {
 	return !row.Begun() || row.State == StepUndone || t.run.left(row) || code != nil && code.undo == nil
 }
 
-// dependentsUndone reports whether there is nothing left to undo of all that came After the step, however far.
+// dependentsUndone reports whether all steps that depend on this one, directly or not, have nothing left to undo.
 func (t *turn) dependentsUndone(row *StepRow) bool {
 	for i := range t.run.Steps {
 		later := &t.run.Steps[i]
@@ -94,12 +94,12 @@ func (t *turn) dependentsUndone(row *StepRow) bool {
 	return true
 }
 
-// left reports whether an operator decided to leave behind what the step made.
+// left reports whether an operator skipped the undo of the step, which leaves its objects behind.
 func (r *Run) left(row *StepRow) bool {
 	return slices.ContainsFunc(r.LeftBehind, func(l LeftBehind) bool { return l.Step == row.Name })
 }
 
-// startUndo asks for an attempt of Undo.
+// startUndo adds an attempt of Undo to the decision.
 func (t *turn) startUndo(row *StepRow) {
 	kind := CallRecheck
 	if t.run.State != Compensated {
@@ -114,15 +114,15 @@ func (t *turn) startUndo(row *StepRow) {
 	t.call(row, kind)
 }
 
-// stick makes the run wait for an operator with an undo that was refused for good.
+// stick makes the run stuck: an undo was refused for good, and an operator must act.
 func (t *turn) stick(row *StepRow) {
 	t.run.State, t.run.Reason = Stuck, &Reason{Kind: WaitsForOperator, Failure: *row.Error}
 	t.tell(Event{Kind: EventStuck, Step: row.Name, Failure: row.Error})
 	t.releaseAt(nil)
 }
 
-// verify ends a compensation whose undos are through, but not before every undo of a call with an unknown outcome was
-// repeated at least LateWindow after that call can have been sent.
+// verify ends a compensation whose undos have all finished. If the outcome of a call of a step is unknown, the step's last undo
+// must have begun after the late window of that call. Otherwise verify repeats the undo after the late window.
 func (t *turn) verify() {
 	due := t.now
 	var again []*StepRow
@@ -145,7 +145,7 @@ func (t *turn) verify() {
 	case due.After(t.now):
 		t.await(Reason{Kind: WaitsForLateWindow, Until: &due, Failure: Failure{
 			Code:   "verifying-undo",
-			Detail: "a call whose answer was lost may still take effect; its undo is verified then",
+			Detail: "a call whose answer was lost may still take effect; after the late window its undo is verified",
 			FixBy:  FixByNobody, Step: again[0].Name, At: t.now,
 		}}, Compensating)
 	default:
@@ -154,13 +154,13 @@ func (t *turn) verify() {
 	}
 }
 
-// undoable reports whether there is an Undo that is to remove what the step makes.
+// undoable reports whether the step has an Undo that is to be called: this release has its code, and no operator skipped it.
 func (t *turn) undoable(row *StepRow) bool {
 	code := t.Def.step(row.Name)
 	return !t.run.left(row) && code != nil && code.undo != nil
 }
 
-// redo makes undos that are through be run once more.
+// redo makes finished undos run again.
 func (t *turn) redo(rows []*StepRow) {
 	for _, row := range rows {
 		row.State, row.RetryAt = StepUndoing, nil

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Definition is a checked Workflow with the type of its state erased.
+// Definition is a Workflow that Define has checked. Its states are JSON, whatever their type.
 type Definition struct {
 	Name    string
 	Version int
@@ -28,22 +28,22 @@ type call func(ctx context.Context, state json.RawMessage) (output json.RawMessa
 
 type finder func(ctx context.Context, state json.RawMessage) (found Found, output json.RawMessage, err error)
 
-// step is a Step with the type of its state erased.
+// step is a Step without the type of its state.
 type step struct {
 	Name      string
 	After     []string
 	Each      bool
 	Optional  bool
-	find      finder // nil: there is none
+	find      finder // nil: the step has no Find
 	claim     func(input json.RawMessage, item string) (string, error)
 	items     func(input json.RawMessage) ([]string, error)
 	satisfied func(state json.RawMessage, now time.Time) bool // nil: never
 	do, undo  call
 }
 
-// Define checks a workflow. It refuses a workflow that lacks a name, a version, steps, Classify, Retry, Expect or Result; a step
-// without Do, or whose name is empty, used twice or contains a slash; one with neither or both of Undo and NoUndo; one with Undo
-// but without Find or Claim; and an After that is unknown or circular.
+// Define checks a workflow and reports all its faults. A workflow needs a name, a version of at least 1, steps, Classify, Retry,
+// Expect and Result. A step needs a unique name without a slash, Do, and either Undo or NoUndo; a step with Undo also needs Find
+// and Claim. After must name existing steps and must not form a circle.
 func Define[S any](w Workflow[S]) (*Definition, error) {
 	d := &Definition{Name: w.Name, Version: w.Version, classify: w.Classify}
 	var faults []error
@@ -52,14 +52,14 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	}
 	if w.Name == "" || w.Version < 1 || len(w.Steps) == 0 || w.Classify == nil || w.Retry == nil ||
 		w.Expect == nil || w.Result == nil {
-		fault("needs a name, a version from 1, steps, Classify, Retry, Expect and Result")
+		fault("needs a name, a version of at least 1, steps, Classify, Retry, Expect and Result")
 	}
 	for _, s := range w.Steps {
 		switch {
 		case s.Name == "" || strings.Contains(s.Name, "/"):
-			fault("step %q: a name is not empty and holds no slash", s.Name)
+			fault("step %q: a name must not be empty or contain a slash", s.Name)
 		case d.step(s.Name) != nil:
-			fault("step %q is there twice", s.Name)
+			fault("step %q is defined twice", s.Name)
 		case s.Do == nil:
 			fault("step %q has no Do", s.Name)
 		case (s.Undo == nil) == (s.NoUndo == ""):
@@ -72,12 +72,12 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	for _, s := range d.steps {
 		for _, after := range s.After {
 			if d.step(after) == nil {
-				fault("step %q comes after %q, which does not exist", s.Name, after)
+				fault("step %q names %q in After, which does not exist", s.Name, after)
 			}
 		}
 	}
 	if circle := d.circle(); circle != "" {
-		fault("step %q comes after itself", circle)
+		fault("step %q is After itself", circle)
 	}
 	d.expect = func(state json.RawMessage) ([]Expected, error) {
 		s, err := decode[S](state)
@@ -110,8 +110,8 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	return d, nil
 }
 
-// Claims reports whether a run claims an effect: whether it was ordered to make that and can undo it. A step that this release
-// does not know may claim anything about the run's subject.
+// Claims reports whether a run claims an effect, that is, whether Claim of one of its steps returns the effect's name. A step that
+// this release does not know claims every effect.
 func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 	for i := range r.Steps {
 		s := d.step(r.Steps[i].Name)
@@ -132,7 +132,7 @@ func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 	return false, nil
 }
 
-// Retry returns the request for the run that repeats a compensated one: see Workflow.Retry.
+// Retry returns the request for a run, with the id runID, that repeats the compensated run r: see Workflow.Retry.
 func (d *Definition) Retry(ctx context.Context, r *Run, runID string) (Request, error) {
 	q, err := d.retry(ctx, r.Input, runID)
 	q.ID, q.Workflow, q.Merchant, q.RetryOf = runID, r.Workflow, r.Merchant, r.ID
@@ -140,7 +140,7 @@ func (d *Definition) Retry(ctx context.Context, r *Run, runID string) (Request, 
 	return q, err
 }
 
-// Result computes what the run shows as its result from its input and the outputs of its succeeded steps.
+// Result returns what the run shows as its result, computed from its input and the outputs of its steps.
 func (d *Definition) Result(r *Run) (json.RawMessage, error) {
 	state, err := r.state()
 	if err != nil {
@@ -149,7 +149,7 @@ func (d *Definition) Result(r *Run) (json.RawMessage, error) {
 	return d.result(state)
 }
 
-// rows makes the rows of a new run: families are expanded to one row an item, After to the names of those rows.
+// rows returns the step rows of a new run. A step with Each becomes one row per item, and After names these rows.
 func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	instances := map[string][]string{}
 	var all []StepRow
@@ -175,7 +175,7 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 				Name: n, Position: len(all), After: slices.Clone(after), Optional: s.Optional, State: StepPending,
 			})
 		}
-		if len(names) == 0 { // an empty family stands for what it would have waited for
+		if len(names) == 0 { // without items: later steps wait for this step's predecessors
 			names = after
 		}
 		instances[name] = names
@@ -183,7 +183,7 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	return all, nil
 }
 
-// step finds the code of a stored step by what is before the slash; nil if no code knows it.
+// step returns the code of a stored step, found by the part of its name before the slash; nil if this release has none.
 func (d *Definition) step(name string) *step {
 	family, _, _ := strings.Cut(name, "/")
 	for i := range d.steps {
@@ -194,7 +194,8 @@ func (d *Definition) step(name string) *step {
 	return nil
 }
 
-// sorted gives the names so that each comes behind all it is After; among equals the order of the definition holds.
+// sorted returns the names of the steps, each after the names in its After, otherwise in the order of the definition. Steps in a
+// circle are left out.
 func (d *Definition) sorted() []string {
 	var names []string
 	for len(names) < len(d.steps) {
@@ -212,7 +213,7 @@ func (d *Definition) sorted() []string {
 	return names
 }
 
-// circle names a step that cannot be sorted although all it is After exists.
+// circle returns a step that sorted left out although all steps in its After exist; empty if there is none.
 func (d *Definition) circle() string {
 	names := d.sorted()
 	for _, s := range d.steps {
@@ -224,7 +225,7 @@ func (d *Definition) circle() string {
 	return ""
 }
 
-// erase hides the type of a step's state: whatever is stored is JSON.
+// erase hides the type of a step's state behind JSON.
 func erase[S any](s Step[S]) step {
 	erased := step{
 		Name: s.Name, After: s.After, Each: s.Each != nil, Optional: s.Optional,
@@ -253,7 +254,7 @@ func erase[S any](s Step[S]) step {
 	if s.Satisfied != nil {
 		erased.satisfied = func(state json.RawMessage, now time.Time) (satisfied bool) {
 			defer func() {
-				if recover() != nil { // Do is tried, whose panics are told
+				if recover() != nil { // Do is called then, and its panics are reported
 					satisfied = false
 				}
 			}()
@@ -273,7 +274,7 @@ func erase[S any](s Step[S]) step {
 	return erased
 }
 
-// eraseCall gives every call its own copy of the state and returns what it changed there.
+// eraseCall returns a call that decodes its own copy of the state and returns what f changed in it.
 func eraseCall[S any](f func(context.Context, *S) error) call {
 	if f == nil {
 		return nil

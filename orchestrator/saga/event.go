@@ -5,29 +5,29 @@ import "time"
 // EventKind says what happened.
 type EventKind string
 
-// What can happen to a run. An attempt of Do or Undo is one event, written with its outcome.
+// The kinds of events. An attempt of Do or Undo is one event, stored with its outcome.
 const (
 	EventAccepted     EventKind = "accepted"
-	EventTakenOver    EventKind = "taken-over" // a new lease goes on with calls that were in flight
+	EventTakenOver    EventKind = "taken-over" // a new lease continues with calls that were in flight
 	EventSucceeded    EventKind = "step-succeeded"
 	EventSkipped      EventKind = "step-skipped"
-	EventAttempt      EventKind = "attempt-failed" // nothing happened upstream
+	EventAttempt      EventKind = "attempt-failed" // without an effect upstream
 	EventUnknown      EventKind = "attempt-unknown"
 	EventStepFailed   EventKind = "step-failed"
 	EventCompensating EventKind = "compensating"
 	EventUndone       EventKind = "step-undone"
 	EventUndoAttempt  EventKind = "undo-attempt-failed"
 	EventUndoFailed   EventKind = "undo-failed"
-	EventLateEffect   EventKind = "late-effect-removed" // a call thought lost took effect after its undo
+	EventLateEffect   EventKind = "late-effect-removed" // a call given up as lost took effect after its undo
 	EventRechecked    EventKind = "rechecked"
 	EventWaiting      EventKind = "waiting"
-	EventAction       EventKind = "action" // an operator acted: Action, Who and Why tell
+	EventAction       EventKind = "action" // of an operator or merchant: see Action, Who and Why
 	EventRunSucceeded EventKind = "run-succeeded"
 	EventCompensated  EventKind = "run-compensated"
 	EventStuck        EventKind = "run-stuck"
 )
 
-// Event is one line of a run's history, which is only ever appended to.
+// Event is one entry of a run's history. Entries are never changed or removed.
 type Event struct {
 	RunID     string    `json:"run_id"`
 	Seq       int64     `json:"seq"` // 1, 2, 3, ... within the run
@@ -40,6 +40,6 @@ type Event struct {
 	Action    string    `json:"action,omitempty"`
 	Who       string    `json:"who,omitempty"`
 	Why       string    `json:"why,omitempty"`
-	RequestID string    `json:"request_id,omitempty"` // the upstream's own, of the attempt's last call
+	RequestID string    `json:"request_id,omitempty"` // the upstream's id of the attempt's last request
 	Failure   *Failure  `json:"failure,omitempty"`
 }

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// forward starts the steps that are ready, ends the run, or turns it back.
+// forward starts the steps that are ready. If a step has failed, it starts none, and once no call is in flight it compensates the
+// run or holds it. If all steps are done, it ends the run.
 func (t *turn) forward() {
 	if failed := t.run.failed(); failed != nil {
 		switch {
@@ -53,7 +54,7 @@ func (t *turn) forward() {
 	}
 }
 
-// ready reports whether all that the step comes After is done.
+// ready reports whether all steps that the row is After are done.
 func (r *Run) ready(row *StepRow) bool {
 	return !slices.ContainsFunc(row.After, func(name string) bool {
 		before := r.Step(name)
@@ -70,7 +71,7 @@ func (r *Run) failed() *StepRow {
 	return nil
 }
 
-// inFlight reports whether the outcome of a call is not known yet.
+// inFlight reports whether a call of the run has no outcome yet.
 func (r *Run) inFlight() bool {
 	return slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.InFlight != "" })
 }
@@ -85,7 +86,7 @@ func (t *turn) satisfied(row *StepRow) bool {
 	return err == nil && code.satisfied(state, t.now)
 }
 
-// currentState is the run's input with what its steps have added.
+// currentState returns the run's input merged with the outputs of its steps.
 func (t *turn) currentState() (state json.RawMessage, err error) {
 	if t.state == nil {
 		t.state, err = t.run.state()
@@ -93,14 +94,14 @@ func (t *turn) currentState() (state json.RawMessage, err error) {
 	return t.state, err
 }
 
-// pass lets a satisfied step succeed. It reads as if it had been tried.
+// pass makes a satisfied step succeed without a call. Its row and event look like those of a successful first attempt.
 func (t *turn) pass(row *StepRow) {
 	row.State, row.Attempts, row.StartedAt, row.EndedAt = StepSucceeded, 1, new(t.now), new(t.now)
 	t.changed(row)
 	t.tell(Event{Kind: EventSucceeded, Step: row.Name, Attempt: 1, StartedAt: t.now})
 }
 
-// start asks for an attempt of Do.
+// start adds an attempt of Do to the decision.
 func (t *turn) start(row *StepRow) {
 	t.run.State, t.run.Reason = Running, nil
 	row.State = StepRunning
@@ -111,7 +112,7 @@ func (t *turn) start(row *StepRow) {
 	t.call(row, CallDo)
 }
 
-// end brings the run to its end and lets the next about its subject go.
+// end ends the run, and frees its subject for the next run.
 func (t *turn) end(state RunState, event EventKind) {
 	t.run.State, t.run.Reason, t.run.EndedAt, t.run.HoldsSubject = state, nil, new(t.now), false
 	t.DropToken = true

@@ -8,8 +8,9 @@ import (
 
 // Starter accepts runs.
 type Starter interface {
-	// Start accepts a run: when it returns, the run is stored and somebody will execute it. It returns ErrKeyUsed if the
-	// merchant has used the key. Any other error leaves open whether the run exists: repeat the request with the same key.
+	// Start accepts a run: when it returns nil, the run is stored and a replica will execute it. It returns ErrKeyUsed if the
+	// merchant has used the key before and, for a RetryOf, ErrRetried or ErrAlreadySucceeded. After any other error, it is unknown
+	// whether the run exists: repeat the request with the same key.
 	Start(ctx context.Context, q Request) (*Run, error)
 }
 
@@ -17,37 +18,38 @@ type Starter interface {
 type Reader interface {
 	// Run reads a run with its steps and objects. It returns ErrNotFound if there is none.
 	Run(ctx context.Context, runID string) (*Run, error)
-	// RunOfKey reads the run that stands for a merchant's idempotency key. It returns ErrNotFound if there is none.
+	// RunOfKey reads the run that has a merchant's idempotency key. It returns ErrNotFound if there is none.
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
-	// Runs reads the runs that match, youngest first, with their steps and objects.
+	// Runs reads the runs that match, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
-	// Events reads the events of a run with a higher seq than after, in order.
+	// Events reads up to limit events of a run whose seq is higher than after, in order.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
-	// Result computes what a run shows as its result. It is null for a run of a workflow that this release does not know.
+	// Result returns what a run shows as its result. It is JSON null if this release does not know the run's workflow.
 	Result(r *Run) (json.RawMessage, error)
-	// EndsIn estimates in what time the run has ended; nil is a run that would be accepted now. False: nobody can tell yet.
+	// EndsIn estimates the time until a run has ended; nil means a run that is accepted now. It returns false if there is no
+	// estimate yet.
 	EndsIn(r *Run) (time.Duration, bool)
-	// Watch begins to hear of a run, which need not exist yet. The watcher is to be closed.
+	// Watch starts to receive the changes of a run, which need not exist yet. The caller must close the watcher.
 	Watch(runID string) Watcher
 }
 
-// Watcher hears of changes of one run. One that is made before its run misses nothing.
+// Watcher receives the changes of one run. A watcher that is made before its run misses none.
 type Watcher interface {
-	// See calls see with the run as it stands and after each change, until see returns false, ctx ends, or the run cannot be
-	// read. It begins with the run as the caller knows it since the watcher was made; nil has it read. Changes in quick
-	// succession may be seen as one.
+	// See calls see with the run and again after each change, until see returns false, ctx ends, or the run cannot be read. run is
+	// the run as the caller read it after the watcher was made; if it is nil, See reads the run. Changes in quick succession may be
+	// combined into one.
 	See(ctx context.Context, run *Run, see func(*Run) bool) error
-	// Close ends the hearing.
+	// Close stops the watcher.
 	Close()
 }
 
-// Actions takes what operators and merchants ask of runs.
+// Actions accepts what operators and merchants ask of runs.
 type Actions interface {
-	// Act stores an action, which is executed as soon as the run can take it in; asking again is harmless. It returns
-	// *RefusedError if the run's state does not allow it, ErrNotFound, or the successor that a retry of a compensated run
-	// has started (nil for all else). Such a retry is a new acceptance: *RetryRefusedError says why it is refused.
+	// Act stores an action. The replica that executes the run applies it at the next checkpoint. Act may be repeated. It returns
+	// ErrNotFound, or *RefusedError if the run's state does not allow the action. A retry of a compensated run is accepted as a new
+	// run, the successor, or refused with *RetryRefusedError. For all other actions the successor is nil.
 	Act(ctx context.Context, a Action) (successor *Run, err error)
 }
 

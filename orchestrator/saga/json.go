@@ -14,13 +14,14 @@ func decode[S any](state json.RawMessage) (*S, error) {
 	return s, nil
 }
 
-// changes gives the top-level fields of after that differ from before, its own encoding of earlier.
+// changes returns the top-level fields of after whose encoding differs from before, an earlier encoding of the same value. It
+// returns nil if there are none.
 func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(after)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the state: %w", err)
 	}
-	if bytes.Equal(before, encoded) { // as most steps leave it
+	if bytes.Equal(before, encoded) { // most steps change nothing
 		return nil, nil
 	}
 	var old, now map[string]json.RawMessage
@@ -41,7 +42,7 @@ func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	return json.Marshal(now)
 }
 
-// state is the run's input merged with the outputs of the steps that succeeded.
+// state returns the run's input merged with the outputs of its steps.
 func (r *Run) state() (json.RawMessage, error) {
 	merged := map[string]json.RawMessage{}
 	if err := json.Unmarshal(r.Input, &merged); err != nil {

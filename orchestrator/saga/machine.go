@@ -7,50 +7,49 @@ import (
 	"time"
 )
 
-// Machine decides about the runs of one definition. It is pure: all that it decides on is in the run, in the input and in
-// the limits, and it calls nobody. Whoever executes runs stores its decisions and makes its calls.
+// Machine decides what the runs of one definition do next. It is pure: a decision depends only on the run, the definition, the
+// limits and the input, and the machine calls nothing. The engine stores the decisions and makes the calls.
 type Machine struct {
 	// Def is the definition; nil if this release does not know the workflow.
 	Def    *Definition
 	Limits Limits
 }
 
-// Limits are the times that decisions depend on.
+// Limits are the durations that decisions depend on.
 type Limits struct {
-	LateWindow  time.Duration // how long after its sending a lost request may still take effect
+	LateWindow  time.Duration // how long after it was sent a lost request may still take effect
 	Deadline    time.Duration // how long a run may work before it compensates
-	GiveUpAfter time.Duration // how long a run may also wait for an upstream
+	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates
 }
 
 // Input is what happened to a run since it was last stored.
 type Input struct {
 	Now time.Time
-	// Claimed says that a lease begins: the calls in flight have no outcome any more.
+	// Claimed reports that a new lease begins. Calls that were in flight under an earlier lease have no outcome any more.
 	Claimed bool
-	// Outcomes are those of calls in flight, in any order.
+	// Outcomes are those of the calls that have ended, in any order.
 	Outcomes []Outcome
-	// Actions are those that wait for the run, oldest first.
+	// Actions are those stored for the run and not consumed yet, oldest first.
 	Actions []Action
-	// Leaving says that the replica hands its runs back: nothing new is started.
+	// Leaving reports that the replica is handing back its runs: no new call is started.
 	Leaving bool
 }
 
-// Decision is what to store and what to do once that is stored.
+// Decision is what to store, and what to do once that is stored.
 type Decision struct {
-	// Checkpoint is what to store. Its Run is the run after the decision, also where there is nothing to store.
+	// Checkpoint is what to store. Its Run is the run after the decision, even if there is nothing to store.
 	Checkpoint
 	// Stores reports whether there is something to store.
 	Stores bool
-	// Calls are to be made once the checkpoint is stored: their intents are in it.
+	// Calls are made after the checkpoint, which has their intents, is stored.
 	Calls []Call
-	// Wake is when to decide again although nothing happens; nil: not before something does.
+	// Wake is when to decide again if nothing happens before; nil: only when something happens.
 	Wake *time.Time
-	// Release says that with this write the replica ends its lease on the run. The run can be claimed again from Run.DueAt on, or
-	// when it is woken.
+	// Release reports that this write ends the lease on the run. The run may be claimed again from Run.DueAt on, or when it is woken.
 	Release bool
 }
 
-// turn is one decision in the making.
+// turn is a decision that is being made.
 type turn struct {
 	Machine
 	Decision
@@ -59,10 +58,10 @@ type turn struct {
 	run     *Run // Decision.Run
 	now     time.Time
 	leaving bool
-	state   json.RawMessage // of the run; nil: not computed
+	state   json.RawMessage // of the run; nil: not computed yet
 }
 
-// Next decides what is next for a run as it was last stored. It does not change r.
+// Next decides what a run does next. r is the run as it was last stored, and Next does not change it.
 func (m Machine) Next(r *Run, in Input) Decision {
 	t := m.turn(r, in.Now, in.Claimed)
 	t.leaving = in.Leaving
@@ -82,9 +81,9 @@ func (m Machine) Next(r *Run, in Input) Decision {
 	return t.finish()
 }
 
-// Unstorable decides instead of a decision that the database refuses for what it holds. The outcomes in it are lost: of their
-// calls it is unknown what they did. Once the other calls in flight have ended, the run waits for an operator, or its re-check
-// is made again later. r is the run as it was last stored.
+// Unstorable returns the decision to store in place of one whose contents the database refuses. The outcomes in the refused
+// decision are lost, so what their calls did is unknown. Once the other calls in flight have ended, the run waits for an operator;
+// a re-check is repeated later instead. r is the run as it was last stored.
 func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 	t := m.turn(r, now, false)
 	t.Consumed, t.DropToken, t.Stores = refused.Consumed, refused.DropToken, true
@@ -101,14 +100,14 @@ func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 		return t.finish()
 	}
 	t.run.Hold = &Reason{Kind: WaitsForOperator, Failure: Failure{
-		Code: "not-storable", Detail: "the database refuses what the run's last step gave; the log tells why",
+		Code: "not-storable", Detail: "the database refuses the result of the run's last step; the log has the database's error",
 		FixBy: FixByOperator, At: now,
 	}}
 	t.rest()
 	return t.finish()
 }
 
-// turn begins a decision. It first adds the time since the last write to Run.Worked, if the run could work then.
+// turn begins a decision. It first adds the time since the last write to Run.Worked, if the run could work in that time.
 func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	run := *r
 	run.Steps, run.Objects = slices.Clone(r.Steps), slices.Clone(r.Objects)
@@ -118,29 +117,29 @@ func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	return &turn{Machine: m, Decision: Decision{Checkpoint: Checkpoint{Run: &run, Replica: r.Replica}}, was: r, run: &run, now: now}
 }
 
-// finish completes the decision with what each write records.
+// finish adds to a decision that is stored the states for its calls and the time of the update.
 func (t *turn) finish() Decision {
 	if !t.Stores {
 		return t.Decision
 	}
 	for i := range t.Calls {
-		t.Calls[i].State, _ = t.currentState() //nolint:errcheck // without it the attempt fails and says so
+		t.Calls[i].State, _ = t.currentState() //nolint:errcheck // without a state the attempt fails and reports it
 	}
-	if !t.was.State.Ended() { // what an ended run shows stays as it is, whatever action or re-check comes
+	if !t.was.State.Ended() { // actions and re-checks do not change what an ended run shows
 		t.run.UpdatedAt = t.now
 	}
 	return t.Decision
 }
 
-// works reports whether time passes from now on in which the run can work.
+// works reports whether the time from now on counts as worked: the run is going forward and waits for nothing but a retry.
 func (r *Run) works() bool {
 	return r.Cause == nil && !r.State.Ended() && (r.Reason == nil || r.Reason.Kind == WaitsForRetry)
 }
 
-// decide starts what is ready, ends the run, turns it back, or gives it up.
+// decide starts the steps that are ready, or ends, compensates or releases the run.
 func (t *turn) decide() {
 	switch {
-	case t.run.over(): // claimed for an action that came too late
+	case t.run.over(): // it was claimed for an action that arrived too late
 		t.releaseAt(nil)
 	case t.Def == nil:
 		t.hold(t.missing("workflow-unknown", "this release knows no workflow "+t.run.Workflow))
@@ -158,17 +157,18 @@ func (t *turn) decide() {
 	}
 }
 
-// stopped reports whether nothing new is started before an operator acts.
+// stopped reports whether no new call may start until an operator acts.
 func (t *turn) stopped() bool { return t.run.Hold != nil || t.run.State == Stuck }
 
-// hold stops the run before its next call. The first reason counts.
+// hold prevents further calls. If the run is on hold already, the earlier reason remains.
 func (t *turn) hold(r Reason) {
 	if t.run.Hold == nil {
 		t.run.Hold, t.Stores = &r, true
 	}
 }
 
-// rest lets the calls in flight end, and then gives the run up: to an operator, or to the other replicas.
+// rest starts no call. Once no call is in flight, it releases the run: to an operator if it is held or stuck, else to the other
+// replicas.
 func (t *turn) rest() {
 	run := t.run
 	switch {
@@ -190,13 +190,13 @@ func (t *turn) rest() {
 	}
 }
 
-// releaseAt gives the run up with this write; it is due at the given time, or when it is woken.
+// releaseAt ends the lease on the run with this write. The run is due at the given time; nil: when something wakes it.
 func (t *turn) releaseAt(due *time.Time) {
 	t.run.Replica, t.run.DueAt = "", due
 	t.Release, t.Stores = true, true
 }
 
-// await makes the run wait until a time, visibly. If that is far off, it is given up.
+// await makes the run wait until reason.Until. It adds an event unless the run already waits for the same reason.
 func (t *turn) await(reason Reason, state RunState) {
 	if t.run.State != state || t.run.Reason == nil || t.run.Reason.Kind != reason.Kind || t.run.Reason.Code != reason.Code {
 		t.tell(Event{Kind: EventWaiting, Step: reason.Step, Why: string(reason.Kind), Failure: &reason.Failure})
@@ -218,7 +218,7 @@ func (t *turn) awaitRetry(row *StepRow, state RunState) {
 	t.await(Reason{Kind: kind, Failure: *row.Error, Until: row.RetryAt}, state)
 }
 
-// sleepUntil keeps the run for a short wait, and gives it up for a longer one.
+// sleepUntil makes the run wait until a time. It keeps the run for a short wait and releases it for a longer one.
 func (t *turn) sleepUntil(until time.Time) {
 	t.Wake = &until
 	if until.Sub(t.now) > shortWait {
@@ -226,7 +226,7 @@ func (t *turn) sleepUntil(until time.Time) {
 	}
 }
 
-// call stores the intent of a call, and asks for it.
+// call adds a call and its intent to the decision.
 func (t *turn) call(row *StepRow, kind CallKind) {
 	row.InFlight, row.RetryAt = kind, nil
 	t.changed(row)
@@ -245,15 +245,14 @@ func (t *turn) call(row *StepRow, kind CallKind) {
 	t.Calls = append(t.Calls, c)
 }
 
-// begins reports whether no call of the run has succeeded yet. What others about its subject have left upstream may still matter to
-// it until then.
+// begins reports whether no call of the run has succeeded yet. Until one has, the run waits for re-checks about its subject.
 func (t *turn) begins() bool {
 	return !slices.ContainsFunc(t.run.Steps, func(s StepRow) bool {
-		return s.State == StepSucceeded && s.EndedAt.After(*s.StartedAt) // else it was passed without a call
+		return s.State == StepSucceeded && s.EndedAt.After(*s.StartedAt) // equal times: the step was satisfied without a call
 	})
 }
 
-// tell adds an event to the write.
+// tell adds an event to the checkpoint.
 func (t *turn) tell(event Event) {
 	t.run.Seq++
 	event.RunID, event.Seq, event.Epoch, event.At = t.run.ID, t.run.Seq, t.run.Epoch, t.now
@@ -261,7 +260,7 @@ func (t *turn) tell(event Event) {
 	t.Stores = true
 }
 
-// changed puts a row into the write.
+// changed adds a row to the checkpoint.
 func (t *turn) changed(row *StepRow) {
 	t.Stores = true
 	for i := range t.Steps {

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// stepped decides about one run on a clock of its own.
+// stepped makes the decisions about one run, with its own clock.
 type stepped struct {
 	t   *testing.T
 	m   Machine
@@ -42,7 +42,7 @@ func (s *stepped) next(in Input) Decision {
 	return d
 }
 
-// came is the outcome of the call in flight.
+// came returns an input with the outcome of the call in flight.
 func (s *stepped) came(failed *Classification) Input {
 	row := s.run.Step("make")
 	c := Call{Step: "make", Kind: row.InFlight, Attempt: row.Attempts}
@@ -52,7 +52,7 @@ func (s *stepped) came(failed *Classification) Input {
 	return Input{Outcomes: []Outcome{{Call: c, StartedAt: s.now, EndedAt: s.now, Err: failed}}}
 }
 
-// compensated has the Do fail without an answer, and the undo done and verified.
+// compensated makes the Do fail without an answer, and the undo succeed and be verified.
 func (s *stepped) compensated() {
 	s.t.Helper()
 	s.next(s.came(&Classification{Class: upstream.Permanent, MaybeDone: true}))
@@ -158,7 +158,7 @@ func TestTheRunWaitsForTheOtherCallsBeforeItIsGivenUp(t *testing.T) {
 
 func TestAStepThatRunsWithoutACallIsUnknown(t *testing.T) {
 	s := newStepped(t)
-	s.run.Step("make").InFlight = "" // as a release before in_flight stored it
+	s.run.Step("make").InFlight = "" // as stored by a release that did not store in_flight
 	d := s.next(Input{Claimed: true})
 	if s.run.Step("make").Unknowns != 1 || len(d.Calls) != 1 || !d.Calls[0].Look {
 		t.Errorf("the step: %+v; calls: %+v", s.run.Step("make"), d.Calls)
@@ -216,7 +216,7 @@ func TestARecheckIsNotHeldUpByWhatItHasNothingToUndoOf(t *testing.T) {
 			s := newStepped(t)
 			s.compensated()
 			s.run.Step("make").After = c.before
-			s.run.Steps = append(s.run.Steps, StepRow{ // of a release that knew it as one without an Undo
+			s.run.Steps = append(s.run.Steps, StepRow{ // stored by a release in which the step had no Undo
 				Name: "other", Position: 1, After: c.other, State: StepSucceeded, Attempts: 1, StartedAt: &s.now, EndedAt: &s.now,
 			})
 			s.now = s.now.Add(10 * time.Minute)
@@ -230,7 +230,7 @@ func TestARecheckIsNotHeldUpByWhatItHasNothingToUndoOf(t *testing.T) {
 	}
 }
 
-// A replica of an older release, say, must leave to others what it cannot look for.
+// A replica that has no code for a step, because its release is older, must leave the re-check to other replicas.
 func TestARecheckOfAStepWithoutCodeIsMadeAgainLater(t *testing.T) {
 	s := newStepped(t)
 	s.compensated()
@@ -253,7 +253,7 @@ func TestARecheckOfAStepWithoutCodeIsMadeAgainLater(t *testing.T) {
 	}
 }
 
-// What a re-check waits for may last for months, and a history is never shortened.
+// A re-check may have to wait for months, and its events are never deleted.
 func TestARecheckThatCannotLookTellsItOnceAndGoesOnEveryHour(t *testing.T) {
 	s := newStepped(t)
 	s.compensated()

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// take notes an outcome in the run and in the write.
+// take records an outcome in the run and in the checkpoint.
 func (t *turn) take(o Outcome) {
 	row := t.run.Step(o.Call.Step)
 	row.InFlight = ""
@@ -43,7 +43,7 @@ func (t *turn) removed(gone Object, at time.Time) {
 	t.Objects = append(t.Objects, gone)
 }
 
-// did notes the outcome of a Do.
+// did records the outcome of a Do.
 func (t *turn) did(row *StepRow, o Outcome) {
 	now := o.EndedAt
 	event := Event{Step: row.Name, Attempt: o.Call.Attempt, StartedAt: o.StartedAt, RequestID: o.RequestID}
@@ -84,12 +84,12 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	switch found.Class {
 	case upstream.Permanent:
 		row.State, row.EndedAt = StepFailed, &now
-		if t.run.Hold != nil && t.run.Hold.Step != "" { // a sibling needed a person; the run fails anyway
+		if t.run.Hold != nil && t.run.Hold.Step != "" { // another step needs an operator, but the run fails anyway
 			t.run.Hold = nil
 		}
 		t.tell(Event{Kind: EventStepFailed, Step: row.Name, Attempt: o.Call.Attempt, Failure: row.Error})
 	case upstream.Blocked:
-		if t.run.Cause != nil || t.run.failed() != nil { // it is being undone, or will be
+		if t.run.Cause != nil || t.run.failed() != nil { // the run compensates, or will
 			return
 		}
 		t.hold(Reason{Kind: WaitsForOperator, Failure: *row.Error})
@@ -99,7 +99,7 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	}
 }
 
-// undid notes the outcome of an Undo.
+// undid records the outcome of an Undo.
 func (t *turn) undid(row *StepRow, o Outcome) {
 	now := o.EndedAt
 	event := Event{Step: row.Name, Attempt: o.Call.Attempt, StartedAt: o.StartedAt, RequestID: o.RequestID}
@@ -117,7 +117,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	recheck, failedBefore := o.Call.Kind == CallRecheck, row.Error
 	row.Error, event.Kind = &found.Failure, EventUndoAttempt
 	event.Failure = row.Error
-	if t.run.left(row) { // skipped while this attempt was in flight
+	if t.run.left(row) { // the undo was skipped while this attempt was in flight
 		t.tell(event)
 		return
 	}
@@ -126,7 +126,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	}
 	refused := found.Class == upstream.Permanent || found.Class == upstream.Blocked
 	sameAgain := failedBefore != nil && failedBefore.Code == found.Failure.Code && !found.MaybeDone && !refused
-	if !recheck || !sameAgain { // a re-check is tried without end: it tells once why it waits
+	if !recheck || !sameAgain { // a re-check is retried without limit: it adds one event per reason
 		t.tell(event)
 	}
 	if refused {
@@ -142,7 +142,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	row.RetryAt = &at
 }
 
-// failure is the outcome's error as it is stored: cleaned, with its step and time.
+// failure returns the outcome's error as it is stored: cleaned, with its step and time.
 func (t *turn) failure(o Outcome) Classification {
 	found := *o.Err
 	found.Failure.Detail = upstream.Clean(found.Failure.Detail)
@@ -155,7 +155,7 @@ func (t *turn) failure(o Outcome) Classification {
 	return found
 }
 
-// overdue says which limit a failed attempt has passed; empty: none.
+// overdue returns which time limit a failed attempt has exceeded; empty: none.
 func (t *turn) overdue(v Classification) string {
 	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
 		return ""

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The machine is pure: the same run, input and limits give the same decision, whoever executes it.
+// The machine is pure: the same run, input and limits return the same decision in every process.
 func TestThePackageIsPure(t *testing.T) {
 	mayImport := []string{
 		"bytes", "cmp", "context", "encoding/json", "errors", "fmt", "hash/fnv", "slices", "strings", "time",

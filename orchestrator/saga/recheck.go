@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// recheckAfter is when, after its end, a compensated run with an unknown attempt of a Do is re-checked.
+// recheckAfter lists how long after its end a compensated run is re-checked, if the outcome of a Do was unknown.
 var recheckAfter = [...]time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour}
 
-// compensated ends the run; with an unknown attempt it will be re-checked.
+// compensated ends the run, and schedules re-checks if a late effect is possible.
 func (t *turn) compensated() {
 	t.end(Compensated, EventCompensated)
 	for i := range t.run.Steps {
@@ -20,13 +20,13 @@ func (t *turn) compensated() {
 	}
 }
 
-// uncertain reports whether a late effect of the step's Do is possible and would have to be removed. A late effect of an
-// Undo makes nothing.
+// uncertain reports whether a late effect of the step's Do is possible and would have to be removed. A late effect of an Undo
+// creates nothing.
 func (t *turn) uncertain(row *StepRow) bool { return row.Unknowns > 0 && t.undoable(row) }
 
-// recheck looks once more for late effects of a run that ended compensated: it undoes again what may have come to be.
+// recheck looks for late effects of a compensated run and undoes them.
 func (t *turn) recheck() {
-	if due := t.run.recheckDue(); due.After(t.now) { // it was claimed for something else
+	if due := t.run.recheckDue(); due.After(t.now) { // the run was claimed for another reason
 		t.releaseAt(&due)
 		return
 	}
@@ -36,7 +36,8 @@ func (t *turn) recheck() {
 	t.backward()
 }
 
-// look makes the steps of a re-check be undone again. If it has begun already, these are only the steps whose undo was refused.
+// look chooses the steps that a re-check undoes again. If the re-check began under an earlier lease, these are only the steps whose
+// undo was refused.
 func (t *turn) look() {
 	begun := slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepUndoing })
 	var rows []*StepRow
@@ -49,9 +50,9 @@ func (t *turn) look() {
 	t.run.Looked = true
 }
 
-// recheckThrough ends a re-check whose undos are done. While an unanswered call of it can still take effect, the run is released
-// until then and checked again. If this release has no code for a step with an unknown attempt, the re-check is made again
-// later: another replica may have it.
+// recheckThrough ends a re-check whose undos have finished. While an unanswered call of the re-check may still take effect, it
+// releases the run until then, and the re-check is repeated. It also repeats the re-check later if this release has no code for a
+// step with an unknown attempt: another replica may have it.
 func (t *turn) recheckThrough() {
 	for i := range t.run.Steps {
 		if until := t.run.Steps[i].effectiveUntil(t.Limits.LateWindow); until.After(t.now) {
@@ -69,18 +70,17 @@ func (t *turn) recheckThrough() {
 	t.endRecheck("")
 }
 
-// giveUpRecheck gives the run up although its re-check could not be made.
+// giveUpRecheck releases the run although its re-check could not be made.
 func (t *turn) giveUpRecheck(why Failure) {
 	t.recheckLater("given up: " + why.Code + ": " + why.Detail)
 }
 
-// recheckRefused gives the run up until its re-check is made again: one refusal does not prove that nothing is there, and a
-// late effect would stay.
+// recheckRefused releases the run until its re-check is repeated. A refused undo does not prove that there is nothing to remove.
 func (t *turn) recheckRefused(row *StepRow) {
 	t.recheckLater("given up: undoing step " + row.Name + " was still refused")
 }
 
-// recheckLater gives the run up until its re-check is made again, but not for ever.
+// recheckLater releases the run until its re-check is repeated. It ends a re-check that has been due for longer than GiveUpAfter.
 func (t *turn) recheckLater(givenUp string) {
 	if t.now.Sub(t.run.recheckDue()) > t.Limits.GiveUpAfter {
 		t.endRecheck(givenUp)
@@ -89,7 +89,7 @@ func (t *turn) recheckLater(givenUp string) {
 	t.releaseAt(new(t.now.Add(recheckAfter[1])))
 }
 
-// endRecheck gives the run up until the next re-check, if there is one.
+// endRecheck ends a re-check, and releases the run until the next one, if any.
 func (t *turn) endRecheck(why string) {
 	t.run.Rechecks--
 	t.tell(Event{Kind: EventRechecked, Why: why})
@@ -100,7 +100,7 @@ func (t *turn) endRecheck(why string) {
 	t.releaseAt(new(t.run.recheckDue()))
 }
 
-// recheckDue is when the next re-check is to be made.
+// recheckDue returns when the next re-check is due.
 func (r *Run) recheckDue() time.Time {
 	return r.EndedAt.Add(recheckAfter[len(recheckAfter)-r.Rechecks])
 }

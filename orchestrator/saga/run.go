@@ -8,31 +8,31 @@ import (
 	"time"
 )
 
-// RunState is where a run stands.
+// RunState is the state of a run.
 type RunState string
 
-// The states of a run. Succeeded and Compensated are ends; a Stuck run waits for an operator and keeps its subject.
+// The states of a run. Succeeded and Compensated are final. A Stuck run waits for an operator and keeps its subject.
 const (
 	Pending      RunState = "pending"
 	Running      RunState = "running"
-	Waiting      RunState = "waiting" // for a time, a predecessor, an upstream or an operator: Reason tells
+	Waiting      RunState = "waiting" // for a time, a predecessor, an upstream or an operator: see Reason
 	Compensating RunState = "compensating"
 	Succeeded    RunState = "succeeded"
-	Compensated  RunState = "compensated" // it failed, and nothing that it made is left but LeftBehind
-	Stuck        RunState = "stuck"       // a compensation is refused for good
+	Compensated  RunState = "compensated" // it failed, and all that it made is removed, except LeftBehind
+	Stuck        RunState = "stuck"       // an undo is refused for good
 )
 
-// Ended tells whether the run is over.
+// Ended reports whether the run is over.
 func (s RunState) Ended() bool { return s == Succeeded || s == Compensated }
 
-// StepState is where a step of a run stands.
+// StepState is the state of a step of a run.
 type StepState string
 
 // The states of a step.
 const (
 	StepPending    StepState = "pending"
 	StepRunning    StepState = "running"
-	StepUnknown    StepState = "unknown" // sent, no answer: looked up before it is repeated or undone
+	StepUnknown    StepState = "unknown" // sent without an answer: looked up before it is repeated or undone
 	StepSucceeded  StepState = "succeeded"
 	StepSkipped    StepState = "skipped"
 	StepFailed     StepState = "failed"
@@ -50,44 +50,44 @@ const (
 	FailureHolds       OnFailure = "hold"
 )
 
-// Run is one execution of a workflow. What is pinned at acceptance (Workflow to Input, and the rows of Steps) never changes.
+// Run is one execution of a workflow. The fields from Workflow to Input, and which Steps there are, are pinned at acceptance.
 type Run struct {
 	ID              string
 	Workflow        string
 	WorkflowVersion int
 	Merchant        string
 	Cloud           string
-	Subject         string // runs with the same subject go one after another
+	Subject         string // runs with the same subject execute one at a time
 	User            string
-	Doubles         string // with User: what a second success would double
+	Doubles         string // with User: what a second successful run would make again
 	OnFailure       OnFailure
 	Input           json.RawMessage
 	Key             string // the merchant's idempotency key
-	Fingerprint     string // of the request that the key came with
+	Fingerprint     string // of the request that was sent with the key
 	RetryOf         string // the compensated run that this one repeats
 	CreatedAt       time.Time
 
 	State      RunState
 	Reason     *Reason  // why it waits or is stuck
-	Hold       *Reason  // why no new call is started before an operator acts; it becomes Reason when no call is in flight
+	Hold       *Reason  // why no new call is started until an operator acts; it becomes Reason when no call is in flight
 	Cause      *Failure // why it compensates; nil while it goes forward
-	WaitsFor   string   // the run about the same subject before this one
+	WaitsFor   string   // the earlier run about the same subject that goes first; empty: none
 	LeftBehind []LeftBehind
 	RetriedBy  string // the run that repeats this one
 	UpdatedAt  time.Time
 	EndedAt    *time.Time
-	DueAt      *time.Time    // when it is to be worked on once it is unleased; nil: not before somebody wakes it
-	Worked     time.Duration // how long it could work since BudgetFrom: the deadline counts that
-	BudgetFrom time.Time     // when it was accepted, or last retried by a person: GiveUpAfter counts from then
+	DueAt      *time.Time    // when it may be claimed, if it has no lease; nil: not until something wakes it
+	Worked     time.Duration // how long it could work since BudgetFrom; Limits.Deadline applies
+	BudgetFrom time.Time     // when it was accepted or last retried by a person; Limits.GiveUpAfter counts from then
 	Rechecks   int           // re-checks for late effects that are still to come
-	TakeOvers  int           // claims since a step last came to a result
-	Looked     bool          // the re-check under way has chosen the steps that are undone again
+	TakeOvers  int           // claims since a step last had an outcome
+	Looked     bool          // the current re-check has chosen the steps that it undoes again
 
-	HoldsSubject bool // of all live runs about the subject only this one may start calls; the others wait
+	HoldsSubject bool // no other live run about the subject may start calls
 
-	Replica string // who holds the lease; empty: nobody
-	Epoch   int64  // how often somebody took it
-	Version int64  // how often it was written under any epoch
+	Replica string // the replica that has the lease; empty: none
+	Epoch   int64  // the number of leases so far
+	Version int64  // raised by every write, whatever its epoch
 	Seq     int64  // of its last event
 
 	Steps   []StepRow
@@ -108,10 +108,10 @@ type StepRow struct {
 	StartedAt *time.Time // of the first attempt
 	EndedAt   *time.Time
 	RetryAt   *time.Time
-	Unknowns  int        // attempts of Do whose outcome was never learnt
-	UnknownAt *time.Time // when the last attempt, of Do or Undo, without a known outcome can have been sent at the latest
+	Unknowns  int        // attempts of Do whose outcome is unknown
+	UnknownAt *time.Time // the latest time at which an attempt of Do or Undo with unknown outcome can have been sent
 	UndoneAt  *time.Time // when the last successful Undo began
-	InFlight  CallKind   // the call that was asked for and has no outcome yet
+	InFlight  CallKind   // the call whose intent is stored and which has no outcome yet
 }
 
 func (s *StepRow) item() string {
@@ -119,13 +119,13 @@ func (s *StepRow) item() string {
 	return item
 }
 
-// Begun tells whether Do may have been called.
+// Begun reports whether Do may have been called.
 func (s *StepRow) Begun() bool { return s.Attempts > 0 }
 
-// Done tells whether what comes After may start.
+// Done reports whether the steps that are After this one may start.
 func (s *StepRow) Done() bool { return s.State == StepSucceeded || s.State == StepSkipped }
 
-// effectiveUntil is from when on the last call that was not answered takes no effect any more; zero: there was none.
+// effectiveUntil returns when the late window of the last unanswered call ends; zero: there was no such call.
 func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	if s.UnknownAt != nil {
 		at = s.UnknownAt.Add(lateWindow)
@@ -133,16 +133,17 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	return at
 }
 
-// over reports whether nothing will ever be called for the run again: it has ended, and no re-check is to come.
+// over reports whether no call of the run will ever be made again: it has ended, and no re-check is to come.
 func (r *Run) over() bool { return r.State == Succeeded || r.State == Compensated && r.Rechecks == 0 }
 
-// AtRest reports whether the run stays as it is shown until somebody acts: it has ended, is stuck, or waits for an operator and has
-// no call in flight. Re-checks of a compensated run may still remove late effects: they change its events and objects, not its state.
+// AtRest reports whether the run's state stays as it is until an operator or merchant acts: the run has ended, is stuck, or waits
+// for an operator and has no call in flight. Re-checks of a compensated run may still remove late effects. They change its events
+// and objects, not its state.
 func (r *Run) AtRest() bool {
 	return r.State.Ended() || r.State == Stuck || r.held() && !r.inFlight()
 }
 
-// Step finds a row by its name; nil if the run has none.
+// Step returns the row with this name; nil if the run has none.
 func (r *Run) Step(name string) *StepRow {
 	i := slices.IndexFunc(r.Steps, func(s StepRow) bool { return s.Name == name })
 	if i < 0 {
@@ -151,8 +152,8 @@ func (r *Run) Step(name string) *StepRow {
 	return &r.Steps[i]
 }
 
-// WaitBehind says which run about the same subject goes before this one. A Store says so anew whenever it reads a run
-// that waits: the one before may have been cancelled, while another still lives before both.
+// WaitBehind sets the run about the same subject that goes before this one. A Store calls it whenever it reads a waiting run,
+// because the stored predecessor may have been cancelled while an earlier run is still live.
 func (r *Run) WaitBehind(runID string) {
 	r.WaitsFor = runID
 	if r.Reason != nil && r.Reason.Kind == WaitsForPredecessor {
@@ -160,8 +161,8 @@ func (r *Run) WaitBehind(runID string) {
 	}
 }
 
-// Rechecking reports whether a re-check of the run, which has ended, may still do something upstream: a call of it is in
-// flight, or was not answered and the late window is not over.
+// Rechecking reports whether a re-check of the ended run may still change something upstream: one of its calls is in flight, or was
+// not answered and its late window is not over.
 func (r *Run) Rechecking(now time.Time, lateWindow time.Duration) bool {
 	return r.State == Compensated && slices.ContainsFunc(r.Steps, func(s StepRow) bool {
 		lost := s.UnknownAt != nil && s.UnknownAt.After(*r.EndedAt)
@@ -180,17 +181,17 @@ type Object struct {
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
 }
 
-// Origin tells whether the run may remove an object.
+// Origin says whether the run may remove an object.
 type Origin string
 
-// An own object carries the run's mark and goes with it; an adopted one was there before and is never undone.
+// The run made an own object, and removes it when it compensates. An adopted object was there before, and is never removed.
 const (
 	Own     Origin = "own"
 	Adopted Origin = "adopted"
 )
 
-// LeftBehind is what an operator's skip of an undo left upstream. ID and Name are empty where the answer that would
-// have told them was lost.
+// LeftBehind is an object that stays upstream because an operator skipped its undo. Only Step is set if the run does not know the
+// object, because an answer was lost.
 type LeftBehind struct {
 	Step string `json:"step"`
 	Kind string `json:"kind,omitempty"`
@@ -198,7 +199,7 @@ type LeftBehind struct {
 	Name string `json:"name,omitempty"`
 }
 
-// Clone copies a run, so that its executor may go on with the original.
+// Clone returns a copy of a run, so that its executor can continue to change the original.
 func (r *Run) Clone() *Run {
 	c := *r
 	c.Steps = slices.Clone(r.Steps)
@@ -207,7 +208,7 @@ func (r *Run) Clone() *Run {
 	return &c
 }
 
-// AsStored is a copy of the run as a Store would give it: its objects in order, each once.
+// AsStored returns a copy of the run as a Store would return it: the objects in order and without duplicates.
 func (r *Run) AsStored() *Run {
 	c := r.Clone()
 	byID := func(a, b Object) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID)) }

@@ -10,9 +10,9 @@ import (
 var (
 	// ErrNotFound: there is no such run.
 	ErrNotFound = errors.New("no such run")
-	// ErrFenced: the run has another version or epoch than the writer knew; nothing was written.
-	ErrFenced = errors.New("the run was written by somebody else")
-	// ErrBadRow: the database refuses what the checkpoint holds, whenever it is tried; nothing was written.
+	// ErrFenced: the run has another version or epoch than the writer read; nothing was written.
+	ErrFenced = errors.New("another writer has changed the run")
+	// ErrBadRow: the database refuses the contents of the checkpoint, and would refuse them again; nothing was written.
 	ErrBadRow = errors.New("the database refuses the checkpoint")
 	// ErrKeyUsed: the merchant has used the idempotency key before; nothing was written.
 	ErrKeyUsed = errors.New("the idempotency key was used before")
@@ -20,39 +20,40 @@ var (
 	ErrRetried = errors.New("the run was retried before")
 	// ErrNoToken: the user's token of the run was used, has expired, or was never stored.
 	ErrNoToken = errors.New("the user's token is gone")
-	// ErrAlreadySucceeded: another run of the user has succeeded in what this one would double; nothing was written.
-	ErrAlreadySucceeded = errors.New("another run has since succeeded in what this one would double")
+	// ErrAlreadySucceeded: another run of the user has already made what this one would make again; nothing was written.
+	ErrAlreadySucceeded = errors.New("another run has since made what this one would make again")
 )
 
-// SubjectBusyError says which live run about the subject is the youngest.
+// SubjectBusyError names the newest live run about the subject.
 type SubjectBusyError struct{ RunID string }
 
 func (e *SubjectBusyError) Error() string { return "the subject is held by run " + e.RunID }
 
-// Store keeps runs. Every error that is not one of the above means that it is unknown whether anything was written.
+// Store stores runs. After an error other than those above, it is unknown whether anything was written.
 type Store interface {
-	// Create stores a run with its steps, its first events, its key and its user's token, all or nothing.
-	// A run with a Replica is inserted leased to it. Where RetryOf is set, the key moves to the new run.
-	// A new run that does not wait (WaitsFor empty) is refused with SubjectBusyError while another lives.
-	// It returns ErrKeyUsed, ErrRetried, ErrAlreadySucceeded.
+	// Create stores a run with its steps, first events, key and user's token, in one transaction. A run with a Replica is stored
+	// with a lease of that replica. If RetryOf is set, the key moves to the new run. A run with an empty WaitsFor is refused with
+	// SubjectBusyError while another run about its subject is live. Create also returns ErrKeyUsed, ErrRetried and
+	// ErrAlreadySucceeded.
 	Create(ctx context.Context, n NewRun) error
-	// Commit writes checkpoints, each for itself, and answers in their order: nil, ErrFenced or ErrBadRow.
+	// Commit writes checkpoints, each independently of the others, and returns their results in the same order: nil, ErrFenced or
+	// ErrBadRow.
 	Commit(ctx context.Context, now time.Time, checkpoints []Checkpoint) []CommitResult
 	// Tip reads the epoch and the version of a run.
 	Tip(ctx context.Context, runID string) (epoch, version int64, err error)
 	// Run reads a run with its steps and objects.
 	Run(ctx context.Context, runID string) (*Run, error)
-	// RunOfKey reads the run that stands for a merchant's idempotency key.
+	// RunOfKey reads the run that has a merchant's idempotency key.
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
-	// Runs reads the runs that match, youngest first, with their steps and objects.
+	// Runs reads the runs that match, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
-	// Events reads the events of a run with a higher seq than after, in order.
+	// Events reads up to limit events of a run whose seq is higher than after, in order.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
-	// AddAction stores what an operator wants and wakes who works on the run, or makes it due.
+	// AddAction stores an action, and wakes the replica that executes the run or makes the run due.
 	AddAction(ctx context.Context, now time.Time, v Action) error
-	// Actions reads the actions of a run that nobody has consumed, oldest first.
+	// Actions reads the actions of a run that are not consumed yet, oldest first.
 	Actions(ctx context.Context, runID string) ([]Action, error)
 }
 
@@ -64,21 +65,21 @@ type NewRun struct {
 	TokenExpiresAt time.Time
 }
 
-// Checkpoint is what one write changes in a run. It holds only if the run's epoch and version are still those of Run.
+// Checkpoint is what one write changes in a run. The write is refused if the run's epoch or version is no longer that of Run.
 type Checkpoint struct {
 	Run       *Run      // its mutable fields after the change; Version still as it was read
-	Replica   string    // that holds the lease until now
-	Steps     []StepRow // of those that the run was created with
+	Replica   string    // the replica that has the lease before the write
+	Steps     []StepRow // that changed
 	Events    []Event
 	Objects   []Object // made or removed
-	Consumed  []int64  // actions
+	Consumed  []int64  // the ids of actions
 	DropToken bool
 }
 
-// CommitResult answers one checkpoint.
+// CommitResult is the result of one checkpoint.
 type CommitResult struct {
 	Err       error
-	Actions   bool // an operator's action waits for this run
+	Actions   bool // an unconsumed action is stored for this run
 	Successor bool // the run ended, and another waits for its subject
 }
 
@@ -90,55 +91,55 @@ type Filter struct {
 	Merchant      string
 	Workflow      string
 	User          string
-	Objects       []ObjectRef // that the run made or adopted: all of them
+	Objects       []ObjectRef // the run made or adopted all of these
 	Subject       string
 	Live          bool // not ended
-	AwaitsRecheck bool // re-checks for late effects are still to come
+	AwaitsRecheck bool // at least one re-check is still to come
 	State         RunState
 	Since         time.Time // created at or after
 	Before        string    // runs older than the one with this id
 	Limit         int
 }
 
-// Queue is what claims and wakes runs.
+// Queue leases runs to replicas and wakes replicas.
 type Queue interface {
-	// Join registers a replica whose lease runs until then, and returns the database's time. Until it knows that
-	// time, a replica must not declare another's lease ended.
+	// Join registers a replica with a lease until the given time, and returns the database's time. Until a replica knows that time,
+	// it must not decide that another's lease has ended.
 	Join(ctx context.Context, replica string, until time.Time) (databaseTime time.Time, err error)
-	// Renew prolongs the lease, and frees the runs of the replicas whose leases have ended.
-	// It returns ErrLeaseLost if the lease had ended before now.
+	// Renew extends the lease, and frees the runs of replicas whose leases have ended. It returns ErrLeaseLost if the lease had
+	// ended before now.
 	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
 	// Leave ends the lease and hands back all runs of the replica, due now.
 	Leave(ctx context.Context, replica string, now time.Time) error
-	// Claim takes runs that nobody works on and that are due, under their next epoch. Runs that an action or the end of a
-	// predecessor woke come first. Then merchants take turns: a run's turn is how many of its merchant's runs are worked
-	// on already, by whatever replica, or are due and older; of equal turns the oldest is first.
+	// Claim leases due runs to a replica, under their next epoch. Runs that an action or the end of a predecessor woke are first.
+	// The others are taken round-robin by merchant: a run's turn is the number of its merchant's runs that any replica executes or
+	// that are due and older; among equal turns the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
-	// Due counts the runs that a claim might take for their time having come, but for those that wait for an upstream
-	// that is down.
+	// Due counts the runs that are due and have no lease, except those that wait for an upstream in down.
 	Due(ctx context.Context, now time.Time, down []string) (int, error)
-	// HandBack gives up the runs leased to the replica that were last written before the given time and are not among
-	// those that it works on: a lost answer can leave such runs behind.
+	// HandBack ends the replica's leases on runs that were last written before the given time and are not in working. A lost answer
+	// can leave such runs behind.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
-	// Listen tells of work, actions and ends on other replicas until ctx ends or it breaks. It may miss some: poll as well.
+	// Listen calls wake when other replicas report work, actions or ended runs, until ctx ends or the connection fails. It may miss
+	// some, so poll as well.
 	Listen(ctx context.Context, wake func(Wake)) error
 }
 
-// Claim is what a replica can take.
+// Claim says which runs a replica can claim.
 type Claim struct {
 	Replica string
 	Now     time.Time
 	Limit   int
-	Down    []string // upstreams: runs whose Reason names one are left, unless an action woke them
+	Down    []string // upstreams whose circuit is open: runs whose Reason names one are not claimed, unless an action woke them
 }
 
-// Renewal is what a replica learns when it prolongs its lease.
+// Renewal is the result of extending a lease.
 type Renewal struct {
-	Now   time.Time // the database's time; zero where it is this machine's
-	Freed bool      // another replica was found dead: there is work to claim
+	Now   time.Time // the database's time; zero if the database uses this machine's clock
+	Freed bool      // the lease of another replica has ended: its runs can be claimed
 }
 
-// Wake is a word from another replica. RunID is empty where any unleased run may be meant.
+// Wake is a message from another replica. An empty RunID means any run without a lease.
 type Wake struct {
 	Kind  WakeKind
 	RunID string
@@ -147,7 +148,7 @@ type Wake struct {
 // WakeKind says what a Wake is about.
 type WakeKind string
 
-// What other replicas tell.
+// The kinds of messages.
 const (
 	WakeWork   WakeKind = "work"
 	WakeAction WakeKind = "action"

@@ -2,17 +2,17 @@ package saga
 
 import "fmt"
 
-// maxTakeOvers is how often a run is claimed without a step coming to a result before it is held: a run that kills its
-// replica must not go on to kill the next.
+// maxTakeOvers is how many claims in a row a run may have without an outcome of a step. Then it is held: a run that kills its
+// replica must not kill the next one too.
 const maxTakeOvers = 3
 
 // takenOverTooOften is the code of that hold.
 const takenOverTooOften = "taken-over-too-often"
 
-// LostTooManyReplicas reports whether the run is held because so many replicas ended while they worked on it.
+// LostTooManyReplicas reports whether the run is held because too many replicas ended while they executed it.
 func (r *Run) LostTooManyReplicas() bool { return r.held() && r.Reason.Code == takenOverTooOften }
 
-// takeOver prepares a claimed run: the outcomes of calls that were in flight when the replica before ended are unknown.
+// takeOver prepares a claimed run: the outcomes of calls that were in flight under the previous lease are unknown.
 func (t *turn) takeOver() {
 	run := t.run
 	run.Looked = false
@@ -20,13 +20,13 @@ func (t *turn) takeOver() {
 		run.Hold = run.Reason
 	}
 	if run.Reason != nil && run.Reason.Kind == WaitsForPredecessor && run.WaitsFor == "" {
-		run.BudgetFrom = t.now // its time begins with its turn
+		run.BudgetFrom = t.now // its time limit starts when its predecessor has ended
 	}
 	interrupted := false
 	for i := range run.Steps {
 		interrupted = t.interrupt(&run.Steps[i], "the replica ended") || interrupted
 	}
-	if !interrupted { // no replica died of it: it was released, or handed back between two calls
+	if !interrupted { // no replica ended during a call: the run was released, or handed back between two calls
 		run.TakeOvers = 0
 		return
 	}
@@ -39,13 +39,13 @@ func (t *turn) takeOver() {
 		Detail: fmt.Sprintf("%d replicas in a row ended while they worked on the same step", run.TakeOvers),
 		FixBy:  FixByOperator, At: t.now,
 	}})
-	if run.State == Compensated { // it is re-checked, which is not held, but made again later
+	if run.State == Compensated { // a re-check is not held, but repeated later
 		run.TakeOvers = 0
 	}
 }
 
-// interrupt notes that the outcome of the call in flight will never be known, and reports whether there was a call. A step that is
-// running without one was written by a release before in_flight was stored.
+// interrupt records that the outcome of the call in flight is unknown, and reports whether there was such a call. A running step
+// without a call was stored by a release that did not store in_flight.
 func (t *turn) interrupt(row *StepRow, why string) bool {
 	kind := row.InFlight
 	if kind == "" && row.State == StepRunning {

@@ -1,14 +1,14 @@
-// Package saga is the vocabulary of workflows and the machine that decides about their runs: which steps are called next,
-// what is stored before and after each call, and when a run is retried, compensated or given to an operator. The machine is
-// pure; package engine executes its decisions.
+// Package saga defines workflows and runs, and the machine that decides what a run does next: which steps are called, what is
+// stored before and after each call, and when the run is retried, compensated or held for an operator. The machine is pure: package
+// engine stores its decisions and makes its calls.
 //
-// One turn of a run: [Machine.Next] is given the run as it is stored and what has happened since. It returns a [Decision]: the
-// checkpoint to store, and the calls to make once that is stored. Each call is made by [Definition.Attempt], and its [Outcome] is
-// what Next is given in the next turn.
+// One turn of a run: [Machine.Next] gets the run as it is stored and what has happened since, and returns a [Decision]: the checkpoint
+// to store, and the calls to make once that is stored. [Definition.Attempt] makes each call, and returns an [Outcome], which Next gets
+// in the next turn.
 //
-// To read the package, take the files in this order: workflow, failure, run, event; machine, accept, forward, attempt, outcome;
-// backward, takeover, recheck, action, delay; then interfaces and store, which others implement; and expect, definition and json,
-// which are mechanics.
+// Read the files in this order: workflow, failure, run and event for the data; machine, accept, forward, attempt and outcome for a run
+// that goes forward; backward, takeover, recheck, action and delay for all else; interfaces and store, which other packages implement;
+// expect, definition and json, which are mechanics.
 package saga
 
 import (
@@ -16,70 +16,70 @@ import (
 	"time"
 )
 
-// Found is what a Find has found of a step's effect.
+// Found is what Find reports about a step's effect.
 type Found int
 
-// What can be found. Absence proves nothing: a request that was given up as lost may still take effect.
+// The results of Find. Absent proves nothing: a request that was given up as lost may still take effect.
 const (
 	Absent  Found = iota
-	Made          // by this run, which has to undo it if it is compensated
-	Usable        // somebody else's, which the run may use as its own
-	Foreign       // somebody else's, which is in the way
+	Made          // made by this run, which undoes it when it compensates
+	Usable        // not made by this run, which may adopt it
+	Foreign       // not made by this run, which must not use it
 )
 
-// Step is one remote effect and its compensation. Whoever makes the calls decides when to look, retry or undo: a step has
-// no flags.
+// Step is one remote effect and its compensation. A step does not decide when to look, retry or undo: the machine does.
 type Step[S any] struct {
-	// Name is stored with every run: never renamed once released.
+	// Name is stored with every run. Never rename a released step.
 	Name string
-	// Each, if set, makes one step an item, named Name/item: one step a role, say. It is asked once, at acceptance,
-	// with the run's input; Do and Undo find the item in CallOf(ctx).Item.
+	// Each, if set, returns items, such as roles: the run gets one step per item, named Name/item. It is called once, with the
+	// run's input, when the run is accepted. Do and Undo find their item in CallOf(ctx).Item.
 	Each func(s *S) []string
-	// After names the steps that must have succeeded or been skipped before this one. Steps with no path between
-	// them run side by side.
+	// After names the steps that must have succeeded or been skipped before this one starts. Steps with no path between them run in
+	// parallel.
 	After []string
-	// Satisfied, if set, is asked once all that the step comes After is done. True: the step succeeds without a call. It may use the
-	// state and the time only.
+	// Satisfied, if set, reports from the state and the time alone whether there is nothing to do. It is called when the step is ready
+	// to start. If it returns true, the step succeeds without a call.
 	Satisfied func(s *S, now time.Time) bool
-	// Find reads the effect and changes nothing upstream. Before a Do that may be a repetition: if Find returns Made or Usable, the
-	// step has succeeded, and what Find changed in s and the objects that it recorded are stored as Do's are. Before the Undo of a
-	// re-check: only Made lets the Undo be called, and nothing that Find changed is stored. A step with Undo needs Find; without
-	// Find, Do is repeated without a look.
+	// Find reads the effect and changes nothing upstream. It is called before a Do that may be a repetition. If it returns Made or
+	// Usable, the step succeeds without Do, and what Find changed in s and the objects that it recorded are stored. It is also
+	// called in a re-check, which calls Undo only if Find returns Made. In all other cases, and in every re-check, its changes and
+	// objects are dropped. A step with Undo needs Find. Without Find, Do is repeated without looking first.
 	Find func(ctx context.Context, s *S) (Found, error)
-	// Claim returns a text that is equal for two runs exactly if both would make the same effect. It may use the order only, not what
-	// steps have added. A re-check leaves an effect that another run claims too. A step with Undo needs Claim. The item is
-	// that of Each, else empty.
+	// Claim returns the name of the effect. Two runs must return the same name exactly if both would make the same effect: a re-check
+	// does not remove an effect that another run claims. Claim may use only the order, not what steps have added. item is the
+	// step's item of Each, or empty. A step with Undo needs Claim.
 	Claim func(s *S, item string) string
-	// Do makes the effect. It is repeated until an attempt is known to have made it, so an earlier attempt may have made it too: the
-	// upstream must refuse a second one, by an id that the run chose or a unique name, or the request must be idempotent. What Do
-	// changes in s is stored as the step's output.
+	// Do makes the effect. It is repeated until an attempt is known to have made it, so an earlier attempt may have made it
+	// already. Therefore the upstream must refuse a second effect, by an id that the run chose or by a unique name, or the request
+	// must be idempotent. What Do changes in s is stored as the step's output.
 	Do func(ctx context.Context, s *S) error
-	// Undo removes the effect. It runs for every step begun, finished or not, maybe more than once. It is given the state as
-	// Do was, so it must find the effect by what Do was given. Nothing to remove is success.
+	// Undo removes the effect. It is called for every step whose Do may have been called, whether or not Do succeeded, and it may
+	// be repeated. Do's output is missing if its answer was lost, so Undo must find the effect by what Do was given. If there is
+	// nothing to remove, Undo succeeds.
 	Undo func(ctx context.Context, s *S) error
-	// NoUndo says why no compensation is needed; it stands instead of Undo.
+	// NoUndo replaces Undo: it says why no compensation is needed.
 	NoUndo string
-	// Optional says that an operator may skip the step: nothing after it needs what it would have given.
+	// Optional allows an operator, or Do with a SkipError, to skip the step. Later steps must not need its output.
 	Optional bool
 }
 
-// Workflow is a definition: a name and its steps. S is the state: JSON with fields only ever added, so that a run
-// accepted by an older release still decodes.
+// Workflow defines a kind of run: its steps, and how its requests and results are computed. S is the state, stored as JSON. Fields
+// of S are only ever added, so that runs that an older release accepted still decode.
 type Workflow[S any] struct {
 	Name    string
 	Version int
 	Steps   []Step[S]
-	// Classify says what an error of Find, Do or Undo means for the run. It is the only place where that is decided.
+	// Classify decides what an error of Find, Do or Undo means for the run. No other code decides that.
 	Classify func(error) Classification
-	// NewSubject reports, from the order alone, that the run chose the id of its subject: no earlier run can have touched it, and the
-	// run's first call need not wait for re-checks. nil means never.
+	// NewSubject reports, from the order alone, whether the run chose the id of its subject. No earlier run can have touched such a
+	// subject, so the run's first call does not wait for re-checks. nil means never.
 	NewSubject func(S) bool
-	// Retry accepts once more what a compensated run was asked for, for a run with a new id: it keeps the request and reads
-	// anew, past all caches, what was resolved from it. A *RetryRefusedError says why it cannot be accepted. Definition.Retry
-	// adds id, merchant, key and fingerprint, and the engine who asks.
+	// Retry returns the request for a run, with the id runID, that repeats a compensated one. It keeps what was asked for and reads
+	// again, past all caches, what was resolved from it. It returns a *RetryRefusedError if the request cannot be accepted again.
+	// Definition.Retry adds id, merchant, key and fingerprint, and the engine adds who asks.
 	Retry func(ctx context.Context, input S, runID string) (Request, error)
-	// Expect lists what the run is to have upstream when it succeeds, as far as the state tells.
+	// Expect lists what the run should have upstream once it has succeeded, as far as the state shows.
 	Expect func(S) []Expected
-	// Result is what a run shows of its state while it works and when it has ended.
+	// Result returns what a run shows of its state, while it executes and after it has ended.
 	Result func(S) any
 }

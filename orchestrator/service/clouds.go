@@ -16,21 +16,22 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// clouds gives each cloud's Keystone by its name. One is set up when it is first asked for, and then kept.
+// clouds returns each cloud's Keystone by name. It sets up a cloud when it is first requested, and keeps it.
 type clouds struct {
 	config      func(name string) (v3.Config, error)
 	around      func(upstream string, next http.RoundTripper) http.RoundTripper
 	merchants   merchants.Store
-	domain      string // of merchants that name none
+	domain      string // the domain of merchants without one of their own
 	allowAdmin  bool
 	gates       *gate.Gates
-	connections int // requests to one at once
+	connections int // maximum of concurrent requests to one cloud
 
 	mu    sync.Mutex
 	known map[string]*cloud
 }
 
-// identity says why a cloud cannot be used where its configuration is missing or wrong; the next call looks again.
+// identity returns the Keystone of a cloud, or an error if the cloud's configuration is missing or wrong. An error is not kept: the
+// next call tries again.
 func (c *clouds) identity(name string) (keystone.Identity, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,8 +60,8 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	return made, nil
 }
 
-// cloud is a Keystone that lets nothing be written but in the domains of the configuration and of the merchants. Before a
-// write it learns the ids of those, so that a Keystone that cannot tell them fails the write for now, not for good.
+// cloud is a Keystone with a guard that allows writes only in the domains of the configuration and of the merchants. It reads the
+// ids of these domains before a write, so that a failure to read them fails the write only temporarily.
 type cloud struct {
 	keystone.Identity
 	name   string
@@ -71,7 +72,7 @@ type cloud struct {
 	domains map[string]bool // by id
 }
 
-// mayWrite is the guard's question. It looks once more where nobody did since a merchant came.
+// mayWrite reports to the guard whether a domain may be written. It reads the domains again if it does not know this one.
 func (c *cloud) mayWrite(domainID string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -84,7 +85,7 @@ func (c *cloud) knows(domainID string) bool {
 	return c.domains[domainID]
 }
 
-// learn reads the domains if they were never read, or this one is not among them: a merchant may have come meanwhile.
+// learn reads the domains if they were never read or if this one is not among them: a merchant may have been added.
 func (c *cloud) learn(ctx context.Context, domainID string) error {
 	c.mu.Lock()
 	enough := c.read && (domainID == "" || c.domains[domainID])
@@ -105,7 +106,7 @@ func (c *cloud) learn(ctx context.Context, domainID string) error {
 	for name := range names {
 		domain, err := c.Domain(ctx, name)
 		if errors.Is(err, keystone.ErrNotFound) {
-			continue // of a merchant that is set up wrongly: nothing is written there
+			continue // a merchant names a domain that does not exist: nothing is written there
 		}
 		if err != nil {
 			return err

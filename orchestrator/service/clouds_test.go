@@ -18,7 +18,7 @@ import (
 
 const aMerchant = "01234567-89ab-4cde-8f01-23456789abcd"
 
-// newClouds are the clouds of a service, which are one Keystone, with a database of merchants.
+// newClouds returns clouds with one Keystone and a database of merchants.
 func newClouds(t *testing.T, url string, s *store.Store) *clouds {
 	t.Helper()
 	u, err := newUpstreams(Options{
@@ -91,7 +91,7 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 		t.Errorf("a domain of a merchant on another cloud: got %v, want %v", err, keystone.ErrGuard)
 	}
 
-	// Another replica has seen none of this.
+	// Another replica has read none of these domains.
 	if identity, err = newClouds(t, url, s).identity("default"); err != nil {
 		t.Fatal(err)
 	}

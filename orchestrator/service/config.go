@@ -2,36 +2,36 @@ package service
 
 import "time"
 
-// Config is what an operator decides of a service. Whoever makes one sees to it that the values are valid, apart from what the
-// outside world may refuse. The clouds are not here: Options.Cloud knows them.
+// Config is the configuration of a service. Its creator must check the values, except for what only other services can refuse.
+// Clouds are configured by Options.Cloud.
 type Config struct {
 	Listen  string // host:port of the API
 	TLSCert string // PEM file; empty: plain HTTP
-	TLSKey  string // PEM file; given exactly when TLSCert is
+	TLSKey  string // PEM file; set if and only if TLSCert is
 
 	DatabaseURL string // postgres://... or sqlite:PATH
-	SecretKey   []byte // 32 bytes, which users' tokens are sealed with
+	SecretKey   []byte // 32 bytes that seal users' tokens
 
-	KeystoneConnections int // requests to one cloud's Keystone at once, at least 1
+	KeystoneConnections int // maximum of concurrent requests to one cloud's Keystone, at least 1
 
 	BillingURL         string        // BillingStack's, with its version; empty: the embedded server
-	BillingListen      string        // host:port of the embedded server, which lets in whoever reaches it
-	BillingConnections int           // requests to BillingStack at once, at least 1
-	BillingTimeout     time.Duration // for one request to BillingStack; zero means 65 s
+	BillingListen      string        // host:port of the embedded server, which does not authenticate its callers
+	BillingConnections int           // maximum of concurrent requests to BillingStack, at least 1
+	BillingTimeout     time.Duration // limit for one request to BillingStack; zero means 65 s
 
-	CustomerRoles       []string // what a user gets on the customer tenant
-	SubscriptionRoles   []string // and on the subscription tenant
-	Domain              string   // of the tenants, where a merchant names no other: a name or an id
-	AdminRole           string   // whoever has it in Keystone is an operator here
-	AllowCloudAdminRole bool     // admin may be among the roles above, although it opens the whole cloud
+	CustomerRoles       []string // the roles that a user gets on the customer tenant
+	SubscriptionRoles   []string // the same for the subscription tenant
+	Domain              string   // name or id of the tenants' domain, for merchants without one of their own
+	AdminRole           string   // the Keystone role that makes a user an operator
+	AllowCloudAdminRole bool     // admin is allowed among the roles above, although it makes users admins of the whole cloud
 
-	Lease       time.Duration // how long a replica that fell silent keeps its runs; zero means 10 s
-	LateWindow  time.Duration // how long a request without an answer may still take effect; zero means 90 s
-	Deadline    time.Duration // how long a run may work before it is compensated; zero means 15 min
-	GiveUpAfter time.Duration // how long a run may also wait for an upstream; zero means 24 h
+	Lease       time.Duration // how long a silent replica keeps its runs; zero means 10 s
+	LateWindow  time.Duration // how long after it was sent a request without an answer may still take effect; zero means 90 s
+	Deadline    time.Duration // how long a run may work before it compensates; zero means 15 min
+	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates; zero means 24 h
 	Poll        time.Duration // interval between polls for unannounced work; zero means 5 s
 	Executors   int           // runs executed at once; zero means 64
 
-	MaxLiveRuns int // of a merchant that has no limit of its own: further orders are refused
-	Admissions  int // orders that are checked and accepted at once; zero means 256
+	MaxLiveRuns int // limit of live runs for merchants without one of their own: further orders are refused
+	Admissions  int // maximum of orders that are checked and accepted at once; zero means 256
 }

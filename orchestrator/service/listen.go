@@ -19,7 +19,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// reachable is an address for this host to connect to.
+// reachable returns an address at which this host can connect to a listener.
 func reachable(a net.Addr) string {
 	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Port}).String()
@@ -30,12 +30,12 @@ func reachable(a net.Addr) string {
 func newHTTPServer(h http.Handler, log zerolog.Logger) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: 90 * time.Second, // more than a request may wait for its run
+		WriteTimeout: 90 * time.Second, // longer than a request may wait for its run
 		IdleTimeout:  2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: httpFaults(log),
 	}
 }
 
-// certificate reads the certificate of the API; nil: it serves plain HTTP.
+// certificate reads the certificate of the API; nil means plain HTTP.
 func (o *Options) certificate() (*tls.Certificate, error) {
 	if o.TLSCert == "" {
 		return nil, nil

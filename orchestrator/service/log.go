@@ -31,7 +31,7 @@ func logEvent(l zerolog.Logger) func(*saga.Run, saga.Event) {
 }
 
 func levelOf(kind saga.EventKind) zerolog.Level {
-	switch kind { //nolint:exhaustive // all others are usual
+	switch kind { //nolint:exhaustive // all other events are normal
 	case saga.EventUndoFailed, saga.EventStuck:
 		return zerolog.ErrorLevel
 	case saga.EventAttempt, saga.EventUnknown, saga.EventStepFailed, saga.EventUndoAttempt, saga.EventLateEffect,
@@ -42,7 +42,7 @@ func levelOf(kind saga.EventKind) zerolog.Level {
 	}
 }
 
-// httpFaults is where net/http reports what no handler sees, such as failed TLS handshakes.
+// httpFaults logs what net/http reports outside of handlers, such as failed TLS handshakes.
 func httpFaults(l zerolog.Logger) *log.Logger {
 	return log.New(l.With().Str("level", "warn").Logger(), "", 0)
 }

@@ -7,20 +7,20 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// UnreachableError says that the database cannot be reached or is out of order.
+// UnreachableError reports that the database cannot be reached or used.
 type UnreachableError struct{ Err error }
 
 func (e *UnreachableError) Error() string { return e.Err.Error() }
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// ConfigurationError says that the service cannot be built as it is configured.
+// ConfigurationError reports that the service cannot be built with its configuration.
 type ConfigurationError struct{ Err error }
 
 func (e *ConfigurationError) Error() string { return e.Err.Error() }
 func (e *ConfigurationError) Unwrap() error { return e.Err }
 
-// Open opens the database and brings it to this release's schema; it tells how many migrations ran. The error is
-// store.ErrOtherKey for a database whose tokens are sealed with another key, else an *UnreachableError.
+// Open opens the database, migrates it to this release's schema and returns how many migrations ran. It may be repeated. It returns
+// store.ErrOtherKey if the database's tokens are sealed with another key; any other error is an *UnreachableError.
 func Open(ctx context.Context, c Config) (s *store.Store, migrations int, err error) {
 	s, err = store.Open(ctx, c.DatabaseURL, c.SecretKey)
 	if err != nil {

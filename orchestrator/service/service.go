@@ -1,4 +1,4 @@
-// Package service builds the whole orchestrator from a configuration, serves it, and stops it again.
+// Package service builds the orchestrator from a configuration, serves it, and stops it.
 package service
 
 import (
@@ -21,31 +21,31 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// How long a service that stops waits for calls of runs, and for requests.
+// How long Stop waits for the calls of runs, and for requests.
 const (
 	drainTime  = 20 * time.Second
 	answerTime = 10 * time.Second
 )
 
-// Options are what a service is built from. Cloud is required.
+// Options configures a service.
 type Options struct {
 	Config
 	Log     zerolog.Logger
 	Version string // of this release, for the API's document
 
-	// Cloud reads how a cloud's Keystone is reached, by its name, when the cloud is first used: [v3.FromCloud].
+	// Cloud returns how to reach the Keystone of a cloud. It is called when the cloud is first used: see [v3.FromCloud].
 	Cloud func(name string) (v3.Config, error)
-	// Workflows defines what the service can run; nil means [workflows.All].
+	// Workflows returns the workflows of the service; nil: all workflows of this release.
 	Workflows func(workflows.Deps) ([]*saga.Definition, error)
 	// ScopedTokens hands over the tokens that runs scope; nil means the Handover in the workflows' Deps.
 	ScopedTokens api.ScopedTokens
-	// Around goes around the transport of the requests to an upstream, [BillingStack] or "keystone/CLOUD"; nil adds nothing.
-	// A request that reaches it has had its turn, and its run may write. An [upstream.NotSentError] of it counts as a request
-	// that was never sent.
+	// Around wraps the transport of the requests to an upstream, [BillingStack] or "keystone/CLOUD"; nil means no wrapper. It gets
+	// only requests that have passed the queue and whose run may write. If it returns an [upstream.NotSentError], the request
+	// counts as never sent.
 	Around func(upstream string, next http.RoundTripper) http.RoundTripper
-	// TripsAfter is how many calls in a row an upstream must fail before its circuit opens; zero means 5.
+	// TripsAfter is how many calls in a row to an upstream must fail before its circuit opens; zero means 5.
 	TripsAfter uint32
-	// Now is the clock, which the database's corrects; nil means [time.Now].
+	// Now is the local clock, which the database's time corrects; nil means [time.Now].
 	Now func() time.Time
 }
 
@@ -56,27 +56,27 @@ type Service struct {
 	BillingURL string       // BillingStack's, with its version
 	Store      *store.Store // closed by Stop
 	Runs       Runs
-	Failed     <-chan error // why a listener ended by itself
+	Failed     <-chan error // receives an error when a listener fails
 
 	log      zerolog.Logger
 	api      *http.Server
 	embedded *http.Server // nil: BillingStack is elsewhere
 	failed   chan error
 
-	work    sync.WaitGroup // the engine and the cleaning
+	work    sync.WaitGroup // the engine and the deletion of expired tokens
 	stopRun context.CancelFunc
-	hangUp  context.CancelFunc // ends the requests under way
+	hangUp  context.CancelFunc // ends the requests in flight
 }
 
-// Runs are the runs of a service to those who accept, read and act on them without the API.
+// Runs accepts, reads and acts on the runs of a service, without the API.
 type Runs interface {
 	saga.Starter
 	saga.Reader
 	saga.Actions
 }
 
-// Start opens the database, which must be there, and serves. Keystone and BillingStack may come later. What it refuses is a
-// *ConfigurationError, an *UnreachableError, or store.ErrOtherKey; nothing is left open then.
+// Start opens the database, which must be reachable, and serves. Keystone and BillingStack may become reachable later. It returns a
+// *ConfigurationError, an *UnreachableError or store.ErrOtherKey, and then leaves nothing open.
 func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	s := &Service{log: o.Log, failed: make(chan error, 2)}
 	s.Failed = s.failed
@@ -125,7 +125,7 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	return s, nil
 }
 
-// closers are what is to be closed again if the service does not come to be.
+// closers are closed if the start fails.
 type closers []func() error
 
 func (c *closers) add(closeIt func() error) { *c = append(*c, closeIt) }
@@ -162,7 +162,7 @@ func (s *Service) serveAPI(ctx context.Context, l net.Listener, certificate *tls
 	})
 }
 
-// run works on runs, and forgets expired tokens, until stop.
+// run executes runs, and deletes expired tokens every hour, until Stop.
 func (s *Service) run(ctx context.Context, runs *engine.Engine) {
 	ctx, s.stopRun = context.WithCancel(context.WithoutCancel(ctx))
 	s.work.Go(func() { runs.Serve(ctx, drainTime) })
@@ -182,15 +182,15 @@ func (s *Service) run(ctx context.Context, runs *engine.Engine) {
 	})
 }
 
-// answer serves until the server is shut down.
+// answer serves until the server is shut down. It reports any other end in Failed.
 func (s *Service) answer(what string, serve func() error) {
 	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 		s.failed <- fmt.Errorf("serving %s: %w", what, err)
 	}
 }
 
-// Stop takes no more requests, hands the runs back when their calls are over, and closes all. Requests that wait for their
-// runs get some time to be answered.
+// Stop accepts no more requests, hands back the runs after their calls in flight, and closes everything. Requests that wait for
+// their runs have some seconds to be answered. Call it once.
 func (s *Service) Stop() error {
 	s.stopRun()
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime+time.Second)
@@ -201,7 +201,7 @@ func (s *Service) Stop() error {
 	s.hangUp()
 	s.work.Wait()
 	if s.embedded != nil {
-		err = errors.Join(err, s.embedded.Close()) // the runs needed it until now
+		err = errors.Join(err, s.embedded.Close()) // runs use it until they are handed back
 	}
 	return errors.Join(err, s.Store.Close())
 }

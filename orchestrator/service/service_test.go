@@ -61,8 +61,8 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
-// A test's own workflow runs on a whole service. What stands around the upstreams sees the run's requests and nobody else's, and when
-// the service has stopped, all that the run has left is still there to be looked at.
+// A test's own workflow runs on a whole service. What wraps the upstreams' transports sees only the run's requests, and all that
+// the run has left can be read after the service has stopped.
 func TestAWorkflowOfATestRuns(t *testing.T) {
 	var seen requests
 	var runID string

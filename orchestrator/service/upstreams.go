@@ -9,10 +9,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// BillingStack names BillingStack among the upstreams; the Keystone of a cloud is "keystone/CLOUD".
+// BillingStack is BillingStack's name among the upstreams. A cloud's Keystone is "keystone/CLOUD".
 const BillingStack = "billingstack"
 
-// upstreams are the clients of all that the service calls, each behind a gate of its own.
+// upstreams are the clients of the services that Tenantry calls, each with its own gate.
 type upstreams struct {
 	gates       gate.Gates
 	clouds      *clouds
@@ -20,7 +20,7 @@ type upstreams struct {
 	keystoneURL string // of the default cloud
 }
 
-// newUpstreams sends nothing. It fails if the default cloud is not set up; others may be set up later.
+// newUpstreams sends no request. It fails if the default cloud is not configured; others are set up when they are first used.
 func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, error) {
 	defaultCloud, err := o.Cloud(merchants.DefaultCloud)
 	if err != nil {
@@ -47,7 +47,7 @@ func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, 
 	return u, nil
 }
 
-// pingKeystone asks whether the default cloud's Keystone is there.
+// pingKeystone returns an error if the default cloud's Keystone does not answer.
 func (u *upstreams) pingKeystone(ctx context.Context) error {
 	cloud, err := u.clouds.identity(merchants.DefaultCloud)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// parts is what a service is wired from.
+// parts are what wire connects.
 type parts struct {
 	Options
 	store        *store.Store
@@ -24,7 +24,7 @@ type parts struct {
 	billingURL   string // the configured one, or the embedded server's
 }
 
-// wire builds the engine and the HTTP API in front of it. It sends nothing to anybody.
+// wire builds the engine, and the HTTP API that uses it. It sends no request.
 func wire(p parts) (*engine.Engine, http.Handler, error) {
 	u, err := newUpstreams(p.Options, p.billingURL, p.store.Merchants())
 	if err != nil {
@@ -73,7 +73,7 @@ func wire(p parts) (*engine.Engine, http.Handler, error) {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// embedded is the BillingStack of a service that is told of no other.
+// embedded returns the handler of the embedded BillingStack.
 func embedded(s *store.Store, log zerolog.Logger) http.Handler {
 	return server.New(s.Billing(), func(r *http.Request, err error) {
 		log.Error().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Msg("embedded BillingStack")

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// NotSentError says that a request was kept back: nothing of it left this process.
+// NotSentError reports that a request was not sent: nothing of it left this process.
 type NotSentError struct {
-	// Circuit names the upstream whose circuit is open; empty if the request was kept back for another reason.
+	// Circuit names the upstream whose circuit is open; empty if the request was not sent for another reason.
 	Circuit string
-	// RetryAfter is how long it is until the circuit is tried again; 0 where Circuit is empty.
+	// RetryAfter is the time until the next trial of the upstream; 0 if Circuit is empty.
 	RetryAfter time.Duration
-	// Err is why.
+	// Err is why the request was not sent.
 	Err error
 }
 
 func (e *NotSentError) Error() string { return e.Err.Error() }
 
-// Unwrap returns why the request was kept back.
+// Unwrap returns why the request was not sent.
 func (e *NotSentError) Unwrap() error { return e.Err }
 
-// Class is Unavailable for an open circuit, else Transient.
+// Class returns Unavailable for an open circuit, else Transient.
 func (e *NotSentError) Class() Class {
 	if e.Circuit != "" {
 		return Unavailable
@@ -28,7 +28,7 @@ func (e *NotSentError) Class() Class {
 	return Transient
 }
 
-// NotSent reports whether err says that nothing was sent.
+// NotSent reports whether err is or wraps a NotSentError.
 func NotSent(err error) bool {
 	kept, ok := asNotSent(err)
 	return ok && kept != nil

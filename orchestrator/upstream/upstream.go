@@ -1,5 +1,5 @@
-// Package upstream is what every call to another service shares: on whose behalf it is made, how its failure is
-// classified, and how an error says that nothing was sent.
+// Package upstream has what the calls to all other services share: the caller on whose behalf a call is made, the class of an
+// error, and the error of a request that was not sent.
 package upstream
 
 import (
@@ -14,7 +14,7 @@ import (
 // Class says what to do about an error.
 type Class int
 
-// The error classes; zero is none. An error also says whether the effect may have happened.
+// The error classes; the zero value is none of them. An error also says whether the call may have taken effect.
 const (
 	Transient   Class = iota + 1 // retry soon
 	Unavailable                  // the service, or our credential there, is down: wait
@@ -30,35 +30,35 @@ func (c Class) String() string {
 	return [...]string{"transient", "unavailable", "permanent", "blocked"}[c-Transient]
 }
 
-// Service is one of the services that are called.
+// Service is a service that Tenantry calls.
 type Service struct {
-	ID   string // "billingstack": stored with failures, and the beginning of their codes
+	ID   string // "billingstack": stored with failures, and the prefix of their codes
 	Name string // "BillingStack": for people
 }
 
-// Error is a call that did not do what was asked. It holds no secret.
+// Error is the failure of a call. It holds no secret.
 type Error struct {
 	Service Service
 	Class   Class
-	// MaybeDone says that the effect may have taken place, or may still: look before repeating the call.
+	// MaybeDone reports that the call may have taken effect, or may still do so: look before you repeat it.
 	MaybeDone bool
-	// Op is what was being done, a gerund and the thing: `creating project "x"`.
+	// Op is what the call was doing, as a gerund with its object: `creating project "x"`.
 	Op string
 	// Status is the HTTP status of the answer; 0 if there was none.
 	Status int
-	// RequestID is the service's own id of the request; empty if it sent none.
+	// RequestID is the service's id of the request; empty if it sent none.
 	RequestID string
-	// RetryAfter is what the service, or its open circuit, asked for; 0 if neither did.
+	// RetryAfter is how long the service, or its open circuit, asks to wait; 0 if neither does.
 	RetryAfter time.Duration
-	// Message is what the service said, as [Clean] leaves it.
+	// Message is the service's error message, cut and cleaned by [Clean].
 	Message string
-	// OwnCredential says that the service's own credential was refused: only an operator can mend that.
+	// OwnCredential reports that the service refused Tenantry's own credential. Only an operator can fix that.
 	OwnCredential bool
-	// Err is a sentinel of the client's package, or what the network said.
+	// Err is a sentinel of the client's package, or the error of the network.
 	Err error
 }
 
-// Error reads as a sentence: what was being done, what came back, and why.
+// Error returns a sentence: what was being done, what the service answered, and why.
 func (e *Error) Error() string {
 	parts := []string{e.Op}
 	if e.OwnCredential {
@@ -83,7 +83,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Code is a stable word for the failure: "keystone-unavailable".
+// Code returns a stable word for the failure, such as "keystone-unavailable".
 func (e *Error) Code() string {
 	what := "busy"
 	switch {
@@ -101,7 +101,7 @@ func (e *Error) Code() string {
 	return e.Service.ID + "-" + what
 }
 
-// Circuit names the upstream whose circuit was open, so that nothing was sent; empty if it was not.
+// Circuit returns the upstream whose circuit was open, so that nothing was sent; empty if no circuit was open.
 func (e *Error) Circuit() string {
 	if kept, ok := asNotSent(e.Err); ok {
 		return kept.Circuit
@@ -109,11 +109,11 @@ func (e *Error) Circuit() string {
 	return ""
 }
 
-// Clean makes text from outside fit for a database, a log and a person: valid UTF-8 without NUL, at most 1 KiB, without
-// white space at its ends.
+// Clean makes text from outside safe to store, log and show: valid UTF-8 without NUL, at most 1 KiB, without white space at its
+// ends.
 func Clean(s string) string {
 	const limit = 1 << 10
-	if len(s) > 4*limit { // no need to look at the whole of a large page
+	if len(s) > 4*limit { // the rest of a large page cannot matter
 		s = s[:4*limit]
 	}
 	s = strings.TrimSpace(strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD"))
@@ -127,14 +127,15 @@ func Clean(s string) string {
 	return s[:cut]
 }
 
-// Caller is on whose behalf a call is made.
+// Caller says on whose behalf a call is made.
 type Caller struct {
 	Merchant string
-	// RequestID is the global request id that goes with the call, "req-" and a UUID; empty: none.
+	// RequestID is the global request id sent with the call, "req-" and a UUID; empty: none.
 	RequestID string
-	// MayWrite is asked just before a request is written; its error keeps the request back. nil: it may.
+	// MayWrite is called just before a request is written. If it returns an error, the request is not sent. nil: every request is
+	// sent.
 	MayWrite func() error
-	// Answered is told the service's own id of each request that was answered. nil: nobody wants it.
+	// Answered receives the service's id of each answered request. nil: the ids are dropped.
 	Answered func(requestID string)
 }
 

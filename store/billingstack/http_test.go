@@ -21,7 +21,7 @@ const (
 	bsNobody       = "11111111-2222-4333-8444-555555555555"
 )
 
-// exchange is one request and the answer that it must get. An empty want leaves the body open.
+// exchange is one request and the answer that it must get. An empty want accepts any body.
 type exchange struct {
 	method, path, body string
 	status             int
@@ -64,7 +64,7 @@ func (e exchange) run(t *testing.T, base string) {
 	}
 }
 
-// seed is a merchant with a plan of one product and a customer who is subscribed, and another merchant.
+// seed creates a merchant with a plan of one product and a subscribed customer, and another merchant.
 var seed = []exchange{
 	{"POST", "/merchants", `{"id": "{m}", "name": "M", "currency": "nok", "language": "nor"}`, 202, `{"id": "{m}", "name": "M", "currency": "nok", "language": "nor"}`},
 	{"POST", "/merchants", `{"id": "{o}", "name": "O", "currency": "nok", "language": "nor"}`, 202, ""},
@@ -93,7 +93,7 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"GET", "/merchants/{m}/customers/7", "", 404, ""},
 			{"GET", "/merchants/7/customers", "", 400, ""},
 
-			// Nothing of another merchant is there.
+			// Objects of another merchant do not exist.
 			{"GET", "/merchants/{o}/plans/{plan}", "", 404, ""},
 			{"GET", "/merchants/{o}/customers/{customer}", "", 404, ""},
 			{"PATCH", "/merchants/{o}/customers/{customer}", `{"name": "stolen"}`, 404, ""},
@@ -104,7 +104,7 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"POST", "/merchants/{o}/subscriptions", `{"plan_id": "{plan}", "customer_id": "{customer}", "resource_id": "x"}`, 400, ""},
 			{"POST", "/merchants/{o}/usage", `{"subscription_id": "{subscription}", "product_id": "{product}"}`, 400, ""},
 
-			// What there is already, and what others refer to.
+			// Ids that are taken, and objects that others refer to.
 			{"POST", "/merchants/{m}/customers", `{"id": "{customer}", "name": "Customer X"}`, 409, ""},
 			{"POST", "/merchants/{o}/customers", `{"id": "{customer}", "name": "Customer X"}`, 409, ""},
 			{"PUT", "/merchants/{m}/plans/{plan}/items/{product}", "{}", 409, ""},

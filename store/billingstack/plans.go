@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// plans keeps plans and their items.
+// plans stores plans and their items.
 type plans struct {
 	table[billing.Plan, planRow]
 }
@@ -26,7 +26,7 @@ type itemRow struct {
 	AddedAt     int64  `gorm:"column:added_at"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (itemRow) TableName() string { return "billing_plan_items" }
 
 func (r itemRow) object() billing.PlanItem {
@@ -42,7 +42,7 @@ func toItemRow(merchantID string, addedAt int64, i billing.PlanItem) itemRow {
 	}
 }
 
-// addItems reads the items of plans. An item without a title or description has those of its product.
+// addItems reads the items of plans. An item without a title or description gets those of its product.
 func addItems(tx *gorm.DB, plans []billing.Plan) error {
 	ids := make([]string, len(plans))
 	at := map[string]int{}
@@ -77,8 +77,8 @@ func addItems(tx *gorm.DB, plans []billing.Plan) error {
 	return nil
 }
 
-// AddItem adds a product to a plan. It returns billing.ErrNotFound if the merchant has no such plan, billing.ErrReference if
-// it has no such product, and billing.ErrConflict if the plan has the product already.
+// AddItem adds a product to a plan. It returns billing.ErrNotFound if the merchant has no such plan, billing.ErrReference if the
+// merchant has no such product, and billing.ErrConflict if the plan already has the product.
 func (p *plans) AddItem(ctx context.Context, merchantID string, item billing.PlanItem) error {
 	row := toItemRow(merchantID, time.Now().UnixMicro(), item)
 	return p.tx(ctx, func(tx *gorm.DB) error {
@@ -94,7 +94,7 @@ func (p *plans) AddItem(ctx context.Context, merchantID string, item billing.Pla
 	})
 }
 
-// UpdateItem changes an item under its lock. It returns billing.ErrNotFound.
+// UpdateItem changes an item while its row is locked. It returns billing.ErrNotFound if there is no such item.
 func (p *plans) UpdateItem(ctx context.Context, merchantID, planID, productID string, change func(*billing.PlanItem) error) error {
 	return p.tx(ctx, func(tx *gorm.DB) error {
 		var rows []itemRow
@@ -115,7 +115,7 @@ func (p *plans) UpdateItem(ctx context.Context, merchantID, planID, productID st
 	})
 }
 
-// DeleteItem removes a product from a plan. It returns billing.ErrNotFound.
+// DeleteItem removes a product from a plan. It returns billing.ErrNotFound if there is no such item.
 func (p *plans) DeleteItem(ctx context.Context, merchantID, planID, productID string) error {
 	deleted := ofMerchant(p.db.WithContext(ctx), merchantID).
 		Where("plan_id = ? AND product_id = ?", planID, productID).Delete(&itemRow{})

@@ -14,7 +14,7 @@ type merchantRow struct {
 	AddedAt  int64  `gorm:"column:added_at"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (merchantRow) TableName() string { return "billing_merchants" }
 
 func (r merchantRow) added() int64 { return r.AddedAt }
@@ -38,7 +38,7 @@ type productRow struct {
 	AddedAt     int64          `gorm:"column:added_at"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (productRow) TableName() string { return "billing_products" }
 
 func (r productRow) added() int64 { return r.AddedAt }
@@ -66,7 +66,7 @@ type planRow struct {
 	AddedAt     int64          `gorm:"column:added_at"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (planRow) TableName() string { return "billing_plans" }
 
 func (r planRow) added() int64 { return r.AddedAt }
@@ -91,7 +91,7 @@ type customerRow struct {
 	AddedAt    int64  `gorm:"column:added_at"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (customerRow) TableName() string { return "billing_customers" }
 
 func (r customerRow) added() int64 { return r.AddedAt }
@@ -118,7 +118,7 @@ type subscriptionRow struct {
 	AddedAt         int64   `gorm:"column:added_at"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (subscriptionRow) TableName() string { return "billing_subscriptions" }
 
 func (r subscriptionRow) added() int64 { return r.AddedAt }
@@ -151,7 +151,7 @@ type usageRow struct {
 	AddedAt        int64    `gorm:"column:added_at"`
 }
 
-// TableName names the table to gorm.
+// TableName returns the table's name for gorm.
 func (usageRow) TableName() string { return "billing_usage" }
 
 func (r usageRow) added() int64 { return r.AddedAt }

@@ -1,4 +1,4 @@
-// Package billingstack keeps the tables of the embedded BillingStack.
+// Package billingstack stores the tables of the embedded BillingStack.
 package billingstack
 
 import (
@@ -31,14 +31,14 @@ type database struct {
 	tx func(ctx context.Context, f func(tx *gorm.DB) error) error
 }
 
-// table keeps BillingStack objects of type T in rows of type R. A call reaches the objects of one merchant, or of all if
-// merchantID is empty. It is safe for concurrent use.
+// table stores BillingStack objects of type T in rows of type R. Each call is limited to the objects of one merchant; an empty
+// merchantID means those of all merchants. It is safe for concurrent use.
 type table[T any, R rowOf[T]] struct {
 	database
 
 	toRow    func(merchantID string, addedAt int64, object T) R
 	check    func(tx *gorm.DB, row R) error    // runs before a row is inserted; nil if foreign keys check all references
-	complete func(tx *gorm.DB, read []T) error // reads what an object has from other tables; nil if it has nothing there
+	complete func(tx *gorm.DB, read []T) error // reads the parts of an object that are in other tables; nil if there are none
 }
 
 // rowOf is a row of a table that holds an object of type T.
@@ -72,8 +72,8 @@ func (t *table[T, R]) list(db *gorm.DB, merchantID string, where []billing.Condi
 	return objects, nil
 }
 
-// Create inserts an object. It returns billing.ErrConflict if the id is taken, and billing.ErrReference if the object
-// refers to one that the merchant does not have.
+// Create inserts an object. It returns billing.ErrConflict if the id is taken, and billing.ErrReference if the object refers to one
+// that the merchant does not have.
 func (t *table[T, R]) Create(ctx context.Context, merchantID string, object T) error {
 	row := t.toRow(merchantID, time.Now().UnixMicro(), object)
 	return t.tx(ctx, func(tx *gorm.DB) error {
@@ -86,8 +86,8 @@ func (t *table[T, R]) Create(ctx context.Context, merchantID string, object T) e
 	})
 }
 
-// Update changes a row under its lock and returns the changed object. An error of change rolls the transaction back and is
-// returned as it is. Update also returns billing.ErrNotFound and billing.ErrReference.
+// Update changes an object while its row is locked, and returns the changed object. If change returns an error, Update stores
+// nothing and returns that error. It also returns billing.ErrNotFound and billing.ErrReference.
 func (t *table[T, R]) Update(ctx context.Context, merchantID, id string, change func(*T) error) (T, error) {
 	var changed T
 	err := t.tx(ctx, func(tx *gorm.DB) error {
@@ -132,7 +132,7 @@ func (t *table[T, R]) Delete(ctx context.Context, merchantID, id string) error {
 	return nil
 }
 
-// ofMerchant restricts a query to the rows of a merchant, and has it name every column that it reads.
+// ofMerchant restricts a query to the rows of a merchant, and makes it name every column that it reads.
 func ofMerchant(db *gorm.DB, merchantID string) *gorm.DB {
 	db = db.Session(&gorm.Session{QueryFields: true})
 	if merchantID == "" {
@@ -161,8 +161,8 @@ func comparison(c billing.Condition) clause.Expression {
 	return clause.Eq{Column: column, Value: c.Value}
 }
 
-// violation translates the error of a violated constraint: a duplicate key is billing.ErrConflict, and a violated foreign
-// key is the error foreign.
+// violation translates the error of a violated constraint: a duplicate key becomes billing.ErrConflict, a violated foreign key the
+// error foreign.
 func violation(db *gorm.DB, err, foreign error) error {
 	translator, ok := db.Dialector.(gorm.ErrorTranslator)
 	if err == nil || !ok {

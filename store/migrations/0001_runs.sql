@@ -1,5 +1,5 @@
 -- +goose Up
--- Times are microseconds since 1970 UTC, so that both databases compare them alike; JSON is text that the code wrote.
+-- Times are microseconds since 1970 UTC, so that both databases compare them alike. JSON is stored as text.
 
 CREATE TABLE replicas (
 	id          TEXT PRIMARY KEY,
@@ -28,7 +28,7 @@ CREATE TABLE runs (
 	left_behind      TEXT,
 	updated_at       BIGINT NOT NULL,
 	ended_at         BIGINT,
-	due_at           BIGINT,          -- when it may be claimed; NULL: not before it is woken
+	due_at           BIGINT,          -- when it may be claimed; NULL: not until it is woken
 	worked           BIGINT NOT NULL, -- microseconds
 	budget_from      BIGINT NOT NULL,
 	probes           INTEGER NOT NULL,
@@ -40,7 +40,7 @@ CREATE TABLE runs (
 	last_seq         BIGINT NOT NULL
 );
 
--- Everything that a claim asks for lies in an index of what is live: finished runs cost it nothing.
+-- All that a claim reads is in indexes of live rows: finished runs do not make it slower.
 CREATE UNIQUE INDEX runs_subject ON runs (subject) WHERE holds_subject;
 CREATE UNIQUE INDEX runs_retry_of ON runs (retry_of) WHERE retry_of IS NOT NULL;
 CREATE INDEX runs_due ON runs (due_at) WHERE replica_id IS NULL AND due_at IS NOT NULL;
@@ -88,7 +88,7 @@ CREATE TABLE events (
 	PRIMARY KEY (run_id, seq)
 );
 
--- What each run made or adopted upstream.
+-- The objects that each run made or adopted upstream.
 CREATE TABLE objects (
 	run_id     TEXT NOT NULL,
 	kind       TEXT NOT NULL,
@@ -103,7 +103,7 @@ CREATE TABLE objects (
 CREATE INDEX objects_id ON objects (kind, id);
 
 CREATE TABLE verbs (
-	id          BIGINT PRIMARY KEY, -- microseconds of when it was asked, made unique
+	id          BIGINT PRIMARY KEY, -- the time of the request in microseconds, made unique
 	run_id      TEXT NOT NULL,
 	name        TEXT NOT NULL,
 	step        TEXT NOT NULL,
@@ -114,7 +114,7 @@ CREATE TABLE verbs (
 );
 CREATE INDEX verbs_waiting ON verbs (run_id) WHERE consumed_at IS NULL;
 
--- One key of one merchant is one chain of runs, for ever: run_id is the youngest of the chain.
+-- One key of one merchant belongs to one chain of runs and never expires: run_id is the newest of the chain.
 CREATE TABLE idempotency_keys (
 	merchant_id TEXT NOT NULL,
 	key         TEXT NOT NULL,
@@ -131,7 +131,7 @@ CREATE TABLE tokens (
 );
 CREATE INDEX tokens_expire ON tokens (expires_at);
 
--- What must be the same for all who use this database, such as the fingerprint of the secret key.
+-- Values that all users of this database must share, such as the id of the secret key.
 CREATE TABLE settings (
 	name  TEXT PRIMARY KEY,
 	value TEXT NOT NULL

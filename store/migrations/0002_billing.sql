@@ -1,6 +1,6 @@
 -- +goose Up
--- The embedded BillingStack. Objects of one merchant refer to that merchant's alone: foreign keys carry merchant_id. An
--- unset text is empty. added_at, in microseconds, gives the order of lists.
+-- The embedded BillingStack. Objects refer only to objects of the same merchant: foreign keys include merchant_id. An unset text is
+-- empty. added_at, in microseconds, is the order of lists.
 
 CREATE TABLE billing_merchants (
 	id            TEXT PRIMARY KEY,
@@ -73,7 +73,7 @@ CREATE TABLE billing_subscriptions (
 CREATE INDEX billing_subscriptions_customer ON billing_subscriptions (merchant_id, customer_id);
 CREATE INDEX billing_subscriptions_plan ON billing_subscriptions (merchant_id, plan_id);
 
--- Usage outlives what it was metered on, so nothing here is a foreign key but the merchant.
+-- Usage outlives the objects that it refers to, so the merchant is its only foreign key.
 CREATE TABLE billing_usage (
 	id              TEXT PRIMARY KEY,
 	merchant_id     TEXT NOT NULL REFERENCES billing_merchants (id),

@@ -1,5 +1,5 @@
 -- +goose Up
--- Who may call. Lists of roles are JSON.
+-- Merchants and their API keys. Lists of roles are JSON.
 
 CREATE TABLE merchants (
 	id                 TEXT PRIMARY KEY,

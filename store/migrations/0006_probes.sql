@@ -1,5 +1,6 @@
 -- +goose Up
--- Who begins a run asks whether one about the same subject that has ended is being probed.
+-- A run that begins looks for ended runs about the same subject whose re-check (called a probe in this schema) may still remove
+-- something.
 
 CREATE INDEX runs_probed ON runs (subject) WHERE probes > 0;
 

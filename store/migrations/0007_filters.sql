@@ -1,6 +1,6 @@
 -- +goose Up
--- A page of the list costs the same however much is finished. Nearly all runs succeed, and these are found while going through
--- all of them, youngest first; what is rare lies in indexes of its own, which a run that succeeds leaves or never enters.
+-- A page of the list costs the same, however many runs are finished. Nearly all runs succeed: a list of these reads all runs,
+-- newest first. Rare states have indexes of their own, which a run that succeeds leaves or never enters.
 
 DROP INDEX runs_state;
 CREATE INDEX runs_state ON runs (state, id) WHERE state <> 'succeeded';

@@ -1,5 +1,5 @@
 -- +goose Up
--- What operators ask of a run is an action, and looking for late effects is a re-check.
+-- Renames: what operators ask of a run is now called an action, and looking for late effects a re-check.
 
 ALTER TABLE verbs RENAME TO actions;
 DROP INDEX verbs_waiting;

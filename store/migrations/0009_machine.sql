@@ -1,10 +1,10 @@
 -- +goose Up
--- All that decides about a run is stored: which calls are in flight, why no new one is started, and whether the re-check under
--- way has chosen its steps.
+-- All that a decision about a run depends on is now stored: which calls are in flight, why no new call is started, and whether the
+-- current re-check has chosen its steps.
 
 ALTER TABLE steps ADD COLUMN in_flight TEXT;
 UPDATE steps SET in_flight = 'do' WHERE state = 'running';
--- A run that was given up has no call in flight.
+-- A run that was released has no call in flight.
 UPDATE steps SET in_flight = 'undo' WHERE state = 'undoing' AND retry_at IS NULL AND undos > 0
     AND run_id IN (SELECT id FROM runs WHERE state <> 'compensated' AND (replica_id IS NOT NULL OR state = 'compensating' AND due_at IS NOT NULL));
 UPDATE steps SET in_flight = 'recheck' WHERE state = 'undoing' AND retry_at IS NULL AND undos > 0
@@ -13,7 +13,7 @@ UPDATE steps SET in_flight = 'recheck' WHERE state = 'undoing' AND retry_at IS N
 ALTER TABLE runs ADD COLUMN hold TEXT;
 ALTER TABLE runs ADD COLUMN looked BOOLEAN NOT NULL DEFAULT FALSE;
 
--- A re-check asks which runs about its subject have succeeded.
+-- A re-check looks for succeeded runs about its subject.
 CREATE INDEX runs_ended ON runs (subject, id) WHERE ended_at IS NOT NULL;
 
 -- +goose Down

@@ -1,5 +1,5 @@
 -- +goose Up
--- What a second success would double is the workflow's to say, and no workflow is the usual one.
+-- The workflow defines what a second successful run would make again, and no workflow is the default one.
 
 ALTER TABLE runs RENAME COLUMN plan_id TO doubles;
 UPDATE runs SET doubles = 'plan ' || doubles WHERE doubles <> '';

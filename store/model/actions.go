@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// AddAction stores an action and makes the run due if nobody works on it: see saga.Store.
+// AddAction stores an action, and makes the run due if no replica executes it: see saga.Store.
 func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,7 +26,7 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 	}
 	v.ID, v.Who, v.Why, v.At = now.UnixMicro(), upstream.Clean(v.Who), upstream.Clean(v.Why), moment(v.At)
 	at, taken := s.place(v.ID)
-	for taken { // two actions may be asked for in one microsecond
+	for taken { // two actions may arrive in the same microsecond
 		v.ID++
 		at, taken = s.place(v.ID)
 	}
@@ -35,12 +35,12 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 	return nil
 }
 
-// place tells where an action with this id stands or would stand.
+// place returns the index of the action with this id, or the index at which to insert it.
 func (s *Store) place(id int64) (at int, taken bool) {
 	return slices.BinarySearchFunc(s.actions, id, func(v action, id int64) int { return cmp.Compare(v.ID, id) })
 }
 
-// Actions reads the actions of a run that nobody has consumed: see saga.Store.
+// Actions reads the actions of a run that are not consumed yet: see saga.Store.
 func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,7 +50,7 @@ func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error
 	return s.waitingActions(runID), nil
 }
 
-// waitingActions gives the actions of a run that nobody has consumed.
+// waitingActions returns the actions of a run that are not consumed yet.
 func (s *Store) waitingActions(runID string) []saga.Action {
 	found := []saga.Action{}
 	for _, v := range s.actions {

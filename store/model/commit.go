@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Commit writes checkpoints, each for itself and in their order: see saga.Store.
+// Commit writes checkpoints in their order, each independently of the others: see saga.Store.
 func (s *Store) Commit(ctx context.Context, _ time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,12 +50,12 @@ func (s *Store) commit(cp *saga.Checkpoint) saga.CommitResult {
 	}
 }
 
-// heldBy tells whether the writer of a checkpoint still is who may write the run.
+// heldBy reports whether the writer of a checkpoint may still write the run.
 func (r *row) heldBy(cp *saga.Checkpoint) bool {
 	return r.Epoch == cp.Run.Epoch && r.Version == cp.Run.Version && r.Replica != "" && r.Replica == cp.Replica
 }
 
-// unreadable refuses what PostgreSQL cannot even read, whoever writes it: NUL in a text.
+// unreadable refuses a checkpoint with NUL in a text, which PostgreSQL refuses even if the fence does not hold.
 func unreadable(cp *saga.Checkpoint) error {
 	var texts []string
 	for _, e := range cp.Events {
@@ -65,12 +65,12 @@ func unreadable(cp *saga.Checkpoint) error {
 		texts = append(texts, o.Step, o.Kind, o.Cloud, o.ID, o.Name)
 	}
 	if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "\x00") }) {
-		return fmt.Errorf("%w: a text holds NUL", saga.ErrBadRow)
+		return fmt.Errorf("%w: a text contains NUL", saga.ErrBadRow)
 	}
 	return nil
 }
 
-// refuse tells what the constraints of PostgreSQL have against a checkpoint.
+// refuse returns an error if the checkpoint violates a constraint of PostgreSQL.
 func (s *Store) refuse(r *row, cp *saga.Checkpoint) error {
 	if cp.Run.HoldsSubject {
 		if holder := s.holder(r.Subject); holder != nil && holder != r {
@@ -86,7 +86,7 @@ func (s *Store) refuse(r *row, cp *saga.Checkpoint) error {
 	return s.unjoined(cp.Run.Replica)
 }
 
-// write takes a checkpoint in.
+// write stores a checkpoint.
 func (r *row) write(cp *saga.Checkpoint) {
 	copyMutable(&r.Run, cp.Run)
 	r.Version++
@@ -101,7 +101,7 @@ func (r *row) write(cp *saga.Checkpoint) {
 		o := copyOfObject(&cp.Objects[i])
 		later := func(l saga.Object) bool { return l.Kind == o.Kind && l.ID == o.ID }
 		switch stored := r.object(o.Kind, o.ID); {
-		case slices.ContainsFunc(cp.Objects[i+1:], later): // the last word counts
+		case slices.ContainsFunc(cp.Objects[i+1:], later): // only the last state of an object is written
 		case stored != nil:
 			stored.RemovedAt = o.RemovedAt
 		default:

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// moment is a time as the databases keep it: microseconds in UTC.
+// moment returns a time as the databases store it: in microseconds and UTC.
 func moment(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
 
 func maybeMoment(t *time.Time) *time.Time {
@@ -19,10 +19,10 @@ func maybeMoment(t *time.Time) *time.Time {
 	return &m
 }
 
-// plain is a time as the databases keep it within JSON: all of it but the monotonic clock.
+// plain returns a time as the databases store it within JSON: complete, except for the monotonic clock.
 func plain(t time.Time) time.Time { return t.Round(0) }
 
-// copyOf copies a run as the databases keep it.
+// copyOf returns a copy of a run as the databases store it.
 func copyOf(r *saga.Run) *saga.Run {
 	c := *r
 	copyMutable(&c, r)
@@ -51,7 +51,7 @@ func copyOfReason(r *saga.Reason) *saga.Reason {
 	return &c
 }
 
-// copyMutable copies what a checkpoint writes of a run, but for its steps and objects. Epoch and Version are the store's.
+// copyMutable copies what a checkpoint writes of a run, without steps and objects. The store sets Epoch and Version.
 func copyMutable(to, from *saga.Run) {
 	to.State, to.WaitsFor, to.HoldsSubject, to.Replica = from.State, from.WaitsFor, from.HoldsSubject, from.Replica
 	to.Reason, to.Hold, to.Cause = copyOfReason(from.Reason), copyOfReason(from.Hold), copyOfFailure(from.Cause)

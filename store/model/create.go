@@ -39,7 +39,7 @@ func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	return nil
 }
 
-// whyNot tells what stands against inserting a run; nil if nothing does.
+// whyNot returns why a run cannot be inserted; nil if it can.
 func (s *Store) whyNot(n saga.NewRun) error {
 	run := n.Run
 	if run.RetryOf == "" && s.keys[key{run.Merchant, run.Key}] != "" {
@@ -72,10 +72,10 @@ func (s *Store) whyNot(n saga.NewRun) error {
 	return s.unjoined(run.Replica)
 }
 
-// errHeld says that two runs would hold one subject.
+// errHeld means that two runs would hold one subject.
 var errHeld = errors.New("another run holds the subject")
 
-// unjoined says that a run cannot be leased to a replica that is not there.
+// unjoined is the error for a lease of a replica that has not joined.
 func (s *Store) unjoined(replica string) error {
 	if _, joined := s.replicas[replica]; replica != "" && !joined {
 		return fmt.Errorf("there is no replica %s", replica)

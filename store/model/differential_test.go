@@ -15,8 +15,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// What no list of cases would name: the model and PostgreSQL get the same calls, drawn from a seed, sound and stale ones,
-// and must give the same answers and hold the same afterwards.
+// The model and PostgreSQL get the same calls, drawn from a seed and partly stale, must return the same results, and must hold the
+// same contents afterwards. This finds what a list of cases would not.
 func TestTheModelAnswersAsPostgreSQLDoes(t *testing.T) {
 	answered := map[string]int{}
 	for seed := range uint64(4) {
@@ -65,7 +65,7 @@ func compare(t *testing.T, seed uint64, answered map[string]int) {
 	}
 }
 
-// written reads what is stored.
+// written returns what is stored.
 func written(t *testing.T, s storetest.Store) string {
 	t.Helper()
 	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})
@@ -105,7 +105,7 @@ func written(t *testing.T, s storetest.Store) string {
 	return text.String()
 }
 
-// told is what a caller can tell of an error.
+// told returns what a caller can distinguish about an error.
 func told(err error) string {
 	for _, known := range []error{
 		saga.ErrNotFound, saga.ErrFenced, saga.ErrBadRow, saga.ErrKeyUsed, saga.ErrRetried, saga.ErrAlreadySucceeded,

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// drawer draws calls. What they are about is drawn from few, so that they meet.
+// drawer draws calls. Their arguments come from small sets, so that calls concern the same runs.
 type drawer struct {
 	*rand.Rand
 
@@ -22,7 +22,7 @@ type drawer struct {
 	model *model.Store
 }
 
-// call draws a call and names it. Its answer is written out beside its error.
+// call draws a call and returns its name. It writes the results next to the error.
 func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Store) (string, error)) {
 	if d.IntN(3) == 0 {
 		d.now = d.now.Add(time.Second)
@@ -68,12 +68,12 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 	return "expire", func(s storetest.Store) (string, error) { return "", s.DeleteExpiredTokens(ctx, now) }
 }
 
-// down names some upstreams, or none.
+// down returns some upstreams, or none.
 func (d *drawer) down() []string { return [][]string{nil, {"k0"}, {"k0", "k1"}}[d.IntN(3)] }
 
 func (d *drawer) replica() string { return fmt.Sprint("r", d.IntN(3)) }
 
-// run is a stored run, one of the younger most of the time; seldom none at all.
+// run returns a stored run, mostly one of the newer, and seldom a missing one.
 func (d *drawer) run() string {
 	young := d.runs[max(0, len(d.runs)-8):]
 	switch {
@@ -85,7 +85,7 @@ func (d *drawer) run() string {
 	return young[d.IntN(len(young))]
 }
 
-// leased is a run that somebody works on, most of the time.
+// leased returns a run that mostly has a lease.
 func (d *drawer) leased() string {
 	var ids []string
 	for _, run := range d.model.Everything().Runs {
@@ -130,7 +130,7 @@ func (d *drawer) newRun() saga.NewRun {
 	return n
 }
 
-// checkpoint is one of the run as the model has it, so that most pass the fence.
+// checkpoint returns a checkpoint of the run as the model has it, so that most pass the fence.
 func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 	id := d.leased()
 	run, err := d.model.Run(ctx, id)
@@ -171,7 +171,7 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 			cp.Consumed = append(cp.Consumed, v.ID)
 		}
 	}
-	switch d.IntN(12) { // seldom it is stale or bad
+	switch d.IntN(12) { // seldom the checkpoint is stale or bad
 	case 0:
 		run.Epoch--
 	case 1:
@@ -188,7 +188,7 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 	return cp
 }
 
-// time is one near now, or none.
+// time returns a time near now, or none.
 func (d *drawer) time() *time.Time {
 	if d.IntN(3) == 0 {
 		return nil

@@ -7,15 +7,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Contents is a copy of what is stored at one moment. Users' tokens are not in it: the databases have them sealed.
+// Contents is a copy of what is stored at one moment. It has no tokens, because the databases store them sealed.
 type Contents struct {
 	Runs    []*saga.Run             // by id
 	Events  map[string][]saga.Event // by run, in their order
-	Actions []saga.Action           // by id; the consumed ones too
-	Tokens  []string                // the runs that a user's token waits for
+	Actions []saga.Action           // by id, with the consumed ones
+	Tokens  []string                // the runs with a stored token
 }
 
-// Everything copies all that is stored.
+// Everything returns a copy of all that is stored.
 func (s *Store) Everything() Contents {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,14 +35,14 @@ func (s *Store) Everything() Contents {
 	return c
 }
 
-// AllEnded tells whether every run is over. It copies nothing.
+// AllEnded reports whether every run is over. It copies nothing.
 func (s *Store) AllEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.find(func(r *row) bool { return !r.State.Ended() }) == nil
 }
 
-// Text gives all that is stored as one text, to be searched for what must not be in it.
+// Text returns the contents as one text, which can be searched for what must not be stored.
 func (c Contents) Text() (string, error) {
 	text, err := json.Marshal(c)
 	if err != nil {

@@ -1,9 +1,9 @@
-// Package model keeps runs in memory, to the letter as package store keeps them in PostgreSQL: for simulations, and for
-// checks that want to see everything that is stored.
+// Package model stores runs in memory exactly as package store does in PostgreSQL, for simulations and for checks that read
+// everything that is stored.
 //
-// It is deterministic: the same calls in the same order get the same answers. It starts no goroutine, takes the time from
-// its caller, and holds its lock across no call. Whatever goes in or comes out is copied. Texts in invalid UTF-8 are the
-// one thing that it takes as they are.
+// It is deterministic: the same calls in the same order return the same results. It starts no goroutine, takes the time from its
+// caller, and holds its lock across no call. Everything that goes in or comes out is copied. It differs from PostgreSQL in one
+// point: it accepts text in invalid UTF-8.
 package model
 
 import (
@@ -17,17 +17,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Store is a saga.Store, a saga.Queue and the keeper of users' tokens. It is safe for concurrent use. A call whose
-// context has ended does nothing and returns the context's error.
+// Store implements saga.Store, saga.Queue and the store of users' tokens. It is safe for concurrent use. A call whose context has
+// ended does nothing and returns the context's error.
 type Store struct {
-	// Unfenced makes Commit write whatever a run's version, epoch and holder are. It is there to show that tests would
-	// notice; it is set before the store is used.
+	// Unfenced makes Commit write without a check of the run's version, epoch and holder. It shows that tests would detect a
+	// missing fence. Set it before the store is used.
 	Unfenced bool
 
-	now func() time.Time // what Join and Renew tell as the database's time
+	now func() time.Time // the database's time, as Join and Renew return it
 
 	mu        sync.Mutex
-	replicas  map[string]time.Time // until when their leases run
+	replicas  map[string]time.Time // the end of each replica's lease
 	runs      []*row               // by id
 	byID      map[string]*row
 	keys      map[key]string // run ids by idempotency key
@@ -35,7 +35,7 @@ type Store struct {
 	listeners []chan saga.Wake
 }
 
-// row is a run and what belongs to it.
+// row is a run with its events.
 type row struct {
 	saga.Run // RetriedBy stays empty: it is read from the run whose RetryOf this is
 
@@ -56,21 +56,21 @@ type action struct {
 	consumed bool
 }
 
-// New makes an empty store. Now tells the time of the simulated database.
+// New returns an empty store. now returns the time of the simulated database.
 func New(now func() time.Time) *Store {
 	return &Store{
 		now: now, replicas: map[string]time.Time{}, byID: map[string]*row{}, keys: map[key]string{},
 	}
 }
 
-// insert puts a new run among the others.
+// insert adds a new run.
 func (s *Store) insert(r *row) {
 	at, _ := slices.BinarySearchFunc(s.runs, r.ID, func(r *row, id string) int { return strings.Compare(r.ID, id) })
 	s.runs = slices.Insert(s.runs, at, r)
 	s.byID[r.ID] = r
 }
 
-// find gives the first run that fits, by id; nil if none does.
+// find returns the first run, by id, for which fits returns true; nil if there is none.
 func (s *Store) find(fits func(*row) bool) *row {
 	if i := slices.IndexFunc(s.runs, fits); i >= 0 {
 		return s.runs[i]
@@ -78,15 +78,15 @@ func (s *Store) find(fits func(*row) bool) *row {
 	return nil
 }
 
-// holder finds the run that holds a subject.
+// holder returns the run that holds a subject; nil if there is none.
 func (s *Store) holder(subject string) *row {
 	return s.find(func(r *row) bool { return r.HoldsSubject && r.Subject == subject })
 }
 
-// live tells whether a run has not ended and is about the subject.
+// live reports whether a run has not ended and has the subject.
 func (r *row) live(subject string) bool { return r.EndedAt == nil && r.Subject == subject }
 
-// read copies a run as the outside sees it.
+// read returns a copy of a run as callers see it.
 func (s *Store) read(r *row) *saga.Run {
 	run := copyOf(&r.Run)
 	if by := s.find(func(o *row) bool { return o.RetryOf == r.ID }); by != nil {
@@ -131,7 +131,7 @@ func (s *Store) Tip(ctx context.Context, runID string) (epoch, version int64, er
 	return r.Epoch, r.Version, nil
 }
 
-// RunOfKey reads the run that stands for an idempotency key: see saga.Store.
+// RunOfKey reads the run that has an idempotency key: see saga.Store.
 func (s *Store) RunOfKey(ctx context.Context, merchant, name string) (*saga.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +145,7 @@ func (s *Store) RunOfKey(ctx context.Context, merchant, name string) (*saga.Run,
 	return s.read(r), nil
 }
 
-// Runs reads the runs that match, youngest first: see saga.Store.
+// Runs reads the runs that match, newest first: see saga.Store.
 func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +187,7 @@ func (r *row) matches(f saga.Filter) bool {
 	return (f.Since.IsZero() || !r.CreatedAt.Before(moment(f.Since))) && (f.Before == "" || r.ID < f.Before)
 }
 
-// object finds what the run made or adopted; nil if it did not.
+// object returns the object that the run made or adopted; nil if it did not.
 func (r *row) object(kind, id string) *saga.Object {
 	i := slices.IndexFunc(r.Objects, func(o saga.Object) bool { return o.Kind == kind && o.ID == id })
 	if i < 0 {
@@ -235,7 +235,7 @@ func (s *Store) Events(ctx context.Context, runID string, after int64, limit int
 	return events, nil
 }
 
-// Token gives the user's token that waits for a run. It returns saga.ErrNoToken if there is none.
+// Token returns the user's token that is stored for a run. It returns saga.ErrNoToken if there is none.
 func (s *Store) Token(ctx context.Context, runID string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,7 +249,7 @@ func (s *Store) Token(ctx context.Context, runID string) (string, error) {
 	return r.token.text, nil
 }
 
-// DeleteExpiredTokens forgets the tokens that nobody can use any more.
+// DeleteExpiredTokens deletes the tokens that expired before now.
 func (s *Store) DeleteExpiredTokens(ctx context.Context, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,7 +25,7 @@ func TestReplicasHearOneAnotherThroughTheModel(t *testing.T) {
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// leased is a store with one run, which replica r1 works on, and its token.
+// leased returns a store with one run, leased to replica r1, and its token.
 func leased(t *testing.T) (*model.Store, *saga.Run) {
 	t.Helper()
 	s := model.New(func() time.Time { return epoch })
@@ -135,7 +135,7 @@ func TestAListenerLivesInABubble(t *testing.T) {
 	})
 }
 
-// BenchmarkTheModel makes, claims, checkpoints ten times and reads a run of eleven steps, ten of them in a store.
+// BenchmarkTheModel creates, claims, checkpoints ten times and reads a run of eleven steps, ten of them in a store.
 func BenchmarkTheModel(b *testing.B) {
 	for b.Loop() {
 		s := model.New(time.Now)

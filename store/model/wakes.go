@@ -7,10 +7,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// room is how many words wait for a listener at most; those above are lost.
+// room is how many messages wait for a listener at most. Further messages are lost.
 const room = 1024
 
-// tell leaves a word for every listener. The caller holds the lock.
+// tell sends a message to every listener. The caller holds the lock.
 func (s *Store) tell(w saga.Wake) {
 	for _, listener := range s.listeners {
 		select {
@@ -20,8 +20,8 @@ func (s *Store) tell(w saga.Wake) {
 	}
 }
 
-// Listen calls wake for every word, the caller's own among them, until ctx ends, and returns its error: see saga.Queue.
-// What was told before ctx ended may be lost.
+// Listen calls wake for every message, including those of its own replica, until ctx ends, and returns the context's error: see
+// saga.Queue. Messages sent just before ctx ended may be lost.
 func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) error {
 	words := make(chan saga.Wake, room)
 	s.mu.Lock()
@@ -32,11 +32,11 @@ func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) error {
 		defer s.mu.Unlock()
 		s.listeners = slices.DeleteFunc(s.listeners, func(c chan saga.Wake) bool { return c == words })
 	}()
-	w := saga.Wake{Kind: saga.WakeWork} // something may have come before
+	w := saga.Wake{Kind: saga.WakeWork} // a message may have been sent before
 	for ctx.Err() == nil {
 		wake(w)
 		select {
-		case <-ctx.Done(): // also where a word waits: whichever is chosen, the loop ends
+		case <-ctx.Done(): // even if a message waits too: the loop ends either way
 		case w = <-words:
 		}
 	}

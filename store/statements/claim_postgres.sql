@@ -1,14 +1,14 @@
 -- Leases up to @limit runs to @replica under their next epoch, and returns their ids.
 --
--- A run can be claimed if it has no replica and it is due (@now) and does not wait for an upstream whose circuit is open
--- (@down), or its predecessor about the same subject has ended, or an action waits for it. Due runs are taken round-robin by
--- merchant: the turn of a run counts the runs of its merchant that are being executed or are due before it.
+-- A run can be claimed if it has no replica and one of these holds: it is due (@now) and does not wait for an upstream whose
+-- circuit is open (@down); its predecessor about the same subject has ended; an action waits for it. Due runs are taken round-robin
+-- by merchant: the turn of a run counts the runs of its merchant that are being executed or are due before it.
 --
--- The cost does not depend on the length of the queue. merchant walks from merchant to merchant in the index of waiting
--- runs, and front limits how many runs of each are read. Four times @limit are read because other replicas may be claiming
--- the same runs, and locked rows are skipped. Every part reads an index of live rows only.
+-- The cost does not depend on the length of the queue. merchant walks from merchant to merchant in the index of waiting runs, and
+-- front limits how many runs of each are read. Four times @limit are read because other replicas may be claiming the same runs, and
+-- locked rows are skipped. Every part reads only an index of live rows.
 --
--- A claimed run that has no predecessor about its subject left holds the subject from now on.
+-- A claimed run without a live predecessor about its subject holds the subject from now on.
 --
 -- claim_sqlite.sql is the same statement without the lock.
 UPDATE runs SET replica_id = @replica, epoch = epoch + 1, version = version + 1, take_overs = take_overs + 1,

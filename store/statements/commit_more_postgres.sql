@@ -1,8 +1,8 @@
--- Writes a group of checkpoints of which one at least holds more than steps and events. It is the statement in
--- commit_postgres.sql, where it is explained, with three more parts: objects, consumed actions, and tokens that are deleted.
+-- Writes a group of checkpoints, at least one of which holds more than steps and events. It is the statement in
+-- commit_postgres.sql, which explains it, with three more parts: objects, consumed actions, and deleted tokens.
 --
--- All parts of a statement see the database as it was before. So the consumed actions, which are still there for the last
--- SELECT, are left out by their ids.
+-- All parts of a statement see the database as it was before. The last SELECT still sees the actions that this statement consumes,
+-- so it excludes them by their ids.
 WITH given AS MATERIALIZED (
 	SELECT * FROM ROWS FROM (
 		json_populate_recordset(NULL::runs, CAST(@runs AS json)),

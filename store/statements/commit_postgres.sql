@@ -1,12 +1,13 @@
--- Writes a group of checkpoints: runs, their steps and their events, which is all that most checkpoints hold.
--- commit_more_postgres.sql writes everything: each part of a statement is planned, started and ended even if it has no rows.
+-- Writes a group of checkpoints: runs, their steps and their events. Most checkpoints hold nothing else. For those that do, there
+-- is commit_more_postgres.sql: a part of a statement costs time even if it has no rows.
 --
--- Rows come as JSON arrays with the tables' own columns, so that one statement in one round trip writes any number of them.
--- The elements of @besides belong to the runs at the same places in @runs.
+-- Rows are passed as JSON arrays with the tables' own columns, so that one statement in one round trip writes any number of them.
+-- The elements of @besides belong to the runs at the same indexes in @runs.
 --
--- The fence is the condition of the UPDATE itself, because PostgreSQL evaluates it again for a row that another transaction
--- has just changed. Rows are locked in the order in which they are given. What belongs to a run is written only if the run
--- was; its id is then returned, with whether unconsumed actions wait for it and whether another run waits for its subject.
+-- The fence is the condition of the UPDATE itself, because PostgreSQL evaluates it again for a row that another transaction has
+-- just changed. Rows are locked in the order in which they are passed. Steps and events of a run are written only if the run was.
+-- The statement returns the id of each written run, whether unconsumed actions wait for it, and whether another run waits for its
+-- subject.
 WITH given AS MATERIALIZED (
 	SELECT * FROM ROWS FROM (
 		json_populate_recordset(NULL::runs, CAST(@runs AS json)),

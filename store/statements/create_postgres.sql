@@ -1,8 +1,8 @@
 -- Inserts a group of runs, with their steps, events, tokens and idempotency keys, and returns the ids of the inserted runs.
 --
--- A run is not inserted if another one holds its subject, or if it is a retry and would double what a later run of the same
--- user has made. A second run for the same key, or a second retry of the same run, violates a unique index, which refuses
--- the whole group. A retry takes over the idempotency key. Replicas are notified of runs that no replica has.
+-- A run is not inserted if another live run has its subject, or if it is a retry and a later run of the same user has already made
+-- what it would make again. A second run for the same key, or a second retry of the same run, violates a unique index, which
+-- refuses the whole group. A retry takes over the idempotency key. Other replicas are notified of runs without a replica.
 WITH run AS (
 	INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, doubles, on_failure,
 		input, idempotency_key, fingerprint, retry_of, pinned_steps, created_at,

@@ -60,8 +60,8 @@ func commitFencedActions(t *testing.T, s fixture) {
 	}
 }
 
-// actionsAtOnce shows that actions of one moment are kept apart, cleaned, and told oldest first, and that one for a run
-// that is worked on leaves its due time alone.
+// actionsAtOnce shows that actions of the same moment are kept apart, cleaned, and returned oldest first, and that an action for a
+// leased run does not change when that run is due.
 func actionsAtOnce(t *testing.T, s fixture) {
 	later := epoch.Add(time.Minute)
 	n := s.create(t, func(r *saga.Run) { r.DueAt = &later })
@@ -82,7 +82,7 @@ func actionsAtOnce(t *testing.T, s fixture) {
 	}
 }
 
-// commitMissedAction shows that a run that went to rest as an action came in is taken up for it.
+// commitMissedAction shows that a run that is released while an action arrives is claimed for the action.
 func commitMissedAction(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Retry})

@@ -17,7 +17,7 @@ func claimBehind(t *testing.T, s fixture) {
 	}
 	second, third := leased(waiting), leased(waiting)
 	s.insert(t, third)
-	s.insert(t, second) // ids decide who is older, not who came first
+	s.insert(t, second) // ids decide which run is older, not the order of insertion
 	if got := s.claim(t, 10); len(got) != 0 {
 		t.Fatalf("claimed %v while the first runs", got)
 	}
@@ -75,7 +75,7 @@ func claimAtOnce(t *testing.T, s fixture) {
 		}
 		seen[id] = true
 	}
-	for _, id := range s.claim(t, 100) { // what rows locked at that moment were skipped
+	for _, id := range s.claim(t, 100) { // rows that were locked at that moment were skipped
 		seen[id] = true
 	}
 	if len(seen) != 100 {
@@ -83,7 +83,7 @@ func claimAtOnce(t *testing.T, s fixture) {
 	}
 }
 
-// claimOldest shows who is taken where there is no room for all: by when runs were accepted, not by when they were due.
+// claimOldest shows which runs are claimed if there is no room for all: those accepted first, not those due first.
 func claimOldest(t *testing.T, s fixture) {
 	dueAt := func(d time.Duration) string {
 		at := epoch.Add(d)
@@ -100,7 +100,7 @@ func claimOldest(t *testing.T, s fixture) {
 	}
 }
 
-// claimCounted shows what a claim changes: the holder, epoch, version and take-overs, and nothing else.
+// claimCounted shows that a claim changes only the holder, epoch, version and take-overs.
 func claimCounted(t *testing.T, s fixture) {
 	want := s.create(t, func(r *saga.Run) { r.Replica, r.Epoch, r.Version, r.TakeOvers = "", 3, 5, 2 }).Run
 	if _, err := s.Claim(t.Context(), saga.Claim{Replica: "r1", Now: epoch.Add(time.Second), Limit: 1}); err != nil {
@@ -112,7 +112,7 @@ func claimCounted(t *testing.T, s fixture) {
 	}
 }
 
-// claimActionBehind shows that a run that waits for another is taken up for an action, but not its subject.
+// claimActionBehind shows that a run that waits for another is claimed for an action, but does not get its subject.
 func claimActionBehind(t *testing.T, s fixture) {
 	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	n := s.create(t, func(r *saga.Run) {
@@ -127,7 +127,7 @@ func claimActionBehind(t *testing.T, s fixture) {
 	}
 }
 
-// claimYoungHolder shows that a run waits for a younger one too where that holds the subject.
+// claimYoungHolder shows that a run also waits for a younger run that holds the subject.
 func claimYoungHolder(t *testing.T, s fixture) {
 	old := leased(func(r *saga.Run) {
 		r.Subject, r.WaitsFor, r.HoldsSubject, r.Replica, r.DueAt = "m:c", newID(), false, "", nil
@@ -139,7 +139,7 @@ func claimYoungHolder(t *testing.T, s fixture) {
 	}
 }
 
-// claimEnded shows that an ended run that is due is taken up without its subject.
+// claimEnded shows that a due run that has ended is claimed without its subject.
 func claimEnded(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.State, r.EndedAt, r.HoldsSubject, r.Replica = saga.Compensated, &epoch, false, "" })
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
@@ -150,7 +150,7 @@ func claimEnded(t *testing.T, s fixture) {
 	}
 }
 
-// claimNotJoined shows that only a replica that has joined can claim, and that it changes nothing otherwise.
+// claimNotJoined shows that a replica that has not joined cannot claim, and that its attempt changes nothing.
 func claimNotJoined(t *testing.T, s fixture) {
 	n := s.create(t, idle)
 	if ids, err := s.Claim(t.Context(), saga.Claim{Replica: "r9", Now: epoch, Limit: 10}); err == nil {

@@ -47,7 +47,7 @@ func commitEveryField(t *testing.T, s fixture) {
 	}
 }
 
-// filled shows that a test writes all fields of a struct but some, so that a new field is written and read too.
+// filled checks that a test sets all fields of a struct except those named, so that a new field is written and read too.
 func filled(t *testing.T, all any, but ...string) {
 	t.Helper()
 	value := reflect.ValueOf(all)
@@ -95,7 +95,7 @@ func commitFenced(t *testing.T, s fixture) {
 
 func commitBadRow(t *testing.T, s fixture) {
 	bad, good := checkpoint(s.create(t, nil)), checkpoint(s.create(t, nil))
-	bad.Events[0].Seq = 1 // is taken
+	bad.Events[0].Seq = 1 // already used
 	results := s.Commit(t.Context(), epoch, []saga.Checkpoint{bad, good})
 	if !errors.Is(results[0].Err, saga.ErrBadRow) || results[1].Err != nil {
 		t.Errorf("got %v and %v, want ErrBadRow and nil", results[0].Err, results[1].Err)
@@ -108,7 +108,7 @@ func commitBadRow(t *testing.T, s fixture) {
 	}
 }
 
-// commitCopies shows that the caller and the store share nothing.
+// commitCopies shows that the caller and the store share no memory.
 func commitCopies(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	cp := checkpoint(n)
@@ -160,7 +160,8 @@ func commitPinned(t *testing.T, s fixture) {
 	}
 }
 
-// commitObjectTwice shows that of two words about one object the last counts, and that later ones only tell its removal.
+// commitObjectTwice shows that of two states of one object in a checkpoint the last counts, and that later checkpoints change only
+// its removal.
 func commitObjectTwice(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	cp := checkpoint(n)

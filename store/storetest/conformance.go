@@ -15,14 +15,14 @@ import (
 type Store interface {
 	saga.Store
 	saga.Queue
-	// Token gives the user's token that waits for a run. It returns saga.ErrNoToken if it is gone.
+	// Token returns the user's token that is stored for a run. It returns saga.ErrNoToken if it is gone.
 	Token(ctx context.Context, runID string) (string, error)
-	// DeleteExpiredTokens forgets the tokens that expired before now.
+	// DeleteExpiredTokens deletes the tokens that expired before now.
 	DeleteExpiredTokens(ctx context.Context, now time.Time) error
 }
 
-// Conformance tries everything that is asked of every store, each part on an empty one. A part is named by the method and the
-// situation in which it is called. Whether replicas hear one another is not among it: see Wakes.
+// Conformance tests the contract of every store, each part on an empty store. A part is named by a method and the situation in
+// which it is called. Messages between replicas are tested by Wakes.
 func Conformance(t *testing.T, open func(testing.TB) Store) {
 	for _, part := range []struct {
 		name string
@@ -87,10 +87,10 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 // epoch is when every part begins.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// newID makes ids that sort by time, as the engine's do.
+// newID returns ids that sort by time, like the engine's.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// leased is a new run that replica r1 works on.
+// leased returns a new run that is leased to replica r1.
 func leased(change func(*saga.Run)) saga.NewRun {
 	id := newID()
 	due := epoch
@@ -109,10 +109,10 @@ func leased(change func(*saga.Run)) saga.NewRun {
 	return saga.NewRun{Run: run, Events: []saga.Event{{RunID: id, Seq: 1, At: epoch, Kind: saga.EventAccepted, Who: "me"}}}
 }
 
-// idle changes a new run into one that nobody works on; it is due.
+// idle changes a new run into a due one without a lease.
 func idle(r *saga.Run) { r.Replica = "" }
 
-// checkpoint says that step a of a run has succeeded.
+// checkpoint returns a checkpoint in which step a of a run has succeeded.
 func checkpoint(n saga.NewRun) saga.Checkpoint {
 	run := *n.Run
 	run.Steps = slices.Clone(run.Steps)
@@ -135,7 +135,7 @@ func (f fixture) join(t *testing.T, replica string, until time.Time) {
 	}
 }
 
-// create inserts a run as leased makes it.
+// create inserts a run made by leased.
 func (f fixture) create(t *testing.T, change func(*saga.Run)) saga.NewRun {
 	t.Helper()
 	n := leased(change)

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// atOnce creates runs side by side and gives the answers of all.
+// atOnce creates runs in parallel and returns all results.
 func atOnce(t *testing.T, s fixture, n int, change func(*saga.Run)) []error {
 	t.Helper()
 	var all sync.WaitGroup
@@ -104,7 +104,7 @@ func deleteExpiredTokens(t *testing.T, s fixture) {
 	}
 }
 
-// createSubjectBusy shows that nothing is left of a run that was refused.
+// createSubjectBusy shows that a refused run leaves nothing behind.
 func createSubjectBusy(t *testing.T, s fixture) {
 	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	young := s.create(t, func(r *saga.Run) { r.Subject, r.HoldsSubject, r.WaitsFor = "m:c", false, holder.Run.ID })
@@ -125,7 +125,7 @@ func createSubjectBusy(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // its key is still free
 }
 
-// createKeyless shows that no key, and the same key of another merchant, stand in nobody's way.
+// createKeyless shows that runs without a key, and runs of other merchants with the same key, do not conflict.
 func createKeyless(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Key = "" })
 	s.create(t, func(r *saga.Run) { r.Key = "" })

@@ -51,7 +51,7 @@ func handBackAndLeave(t *testing.T, s fixture) {
 	}
 }
 
-// handBackStray shows that only what was last written before the given time is handed back, and only by its holder.
+// handBackStray shows that only runs last written before the given time are handed back, and only by the replica that has them.
 func handBackStray(t *testing.T, s fixture) {
 	s.join(t, "r2", epoch.Add(time.Hour))
 	stray := s.create(t, nil)
@@ -73,8 +73,8 @@ func handBackStray(t *testing.T, s fixture) {
 	}
 }
 
-// renewOtherDead shows that the runs of a dead replica lose it and nothing else, and that the dead one's own late beat does not
-// bring it back.
+// renewOtherDead shows that the runs of a dead replica lose only their lease, and that a late heartbeat of the dead replica does
+// not restore it.
 func renewOtherDead(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	end := epoch.Add(time.Hour)
@@ -86,7 +86,7 @@ func renewOtherDead(t *testing.T, s fixture) {
 	if err := beat("r2", end); err != nil || s.read(t, n.Run.ID).Replica != "r1" {
 		t.Errorf("in the last moment of r1's lease: %v, the run's replica is %q", err, s.read(t, n.Run.ID).Replica)
 	}
-	for range 2 { // nor does it help to ask again
+	for range 2 { // nor does a second attempt
 		if err := beat("r1", end); !errors.Is(err, saga.ErrLeaseLost) {
 			t.Errorf("r1 renews as its lease ends: %v, want ErrLeaseLost", err)
 		}

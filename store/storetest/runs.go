@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// customer asks for the runs that made or used a customer.
+// customer filters for the runs that made or adopted a customer.
 func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
 func runsFiltered(t *testing.T, s fixture) {
@@ -89,7 +89,7 @@ func runsFiltered(t *testing.T, s fixture) {
 	}
 }
 
-// runsOlderID shows that a run is found by when it was created where its id, by another clock, is of the day before.
+// runsOlderID shows that a run is found by its creation time even if its id, made by another clock, is a day older.
 func runsOlderID(t *testing.T, s fixture) {
 	id := epoch.Add(-20 * time.Hour).UnixMilli()
 	n := leased(func(r *saga.Run) { r.ID = fmt.Sprintf("%08x-%04x-7fff-bfff-ffffffffffff", id>>16, id&0xffff) })

@@ -1,4 +1,4 @@
-// Package storetest holds what every store of runs must do, and makes empty databases for tests.
+// Package storetest has the conformance suite of stores, and creates empty databases for tests.
 package storetest
 
 import (
@@ -13,13 +13,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// SQLite names a database file of the test's own.
+// SQLite returns the URL of a new database file for the test.
 func SQLite(tb testing.TB) string {
 	tb.Helper()
 	return "sqlite:" + filepath.Join(tb.TempDir(), "tenantry.db")
 }
 
-// PostgreSQL makes a database of the test's own on the server that `make test` starts, and drops it at the end.
+// PostgreSQL creates a database for the test on the server that `make test` starts, and drops it at the end.
 func PostgreSQL(tb testing.TB) string {
 	tb.Helper()
 	server := os.Getenv("TENANTRY_TEST_POSTGRES_URL")

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// dueFor creates runs that wait to be claimed, one for each merchant named.
+// dueFor creates due runs without a lease, one for each merchant named.
 func (f fixture) dueFor(t *testing.T, merchants ...string) (ids []string) {
 	t.Helper()
 	for _, m := range merchants {
@@ -39,7 +39,7 @@ func claimUnderWay(t *testing.T, s fixture) {
 	}
 }
 
-// claimWoken has more actions wait for runs that are worked on than a claim takes: those are not in its way.
+// claimWoken adds more actions for leased runs than a claim takes. They must not keep other runs from being claimed.
 func claimWoken(t *testing.T, s fixture) {
 	for range 10 {
 		s.ask(t, saga.Action{RunID: s.create(t, nil).Run.ID, Name: saga.Hold})
@@ -79,7 +79,7 @@ func claimUpstreamDown(t *testing.T, s fixture) {
 
 func countsOfRuns(t *testing.T, s fixture) {
 	s.dueFor(t, "m", "m", "other")
-	s.create(t, nil) // m's, and worked on
+	s.create(t, nil) // m's, and leased
 	later := epoch.Add(time.Minute)
 	s.create(t, func(r *saga.Run) { r.Replica, r.DueAt = "", &later })
 	s.create(t, func(r *saga.Run) {
@@ -93,7 +93,7 @@ func countsOfRuns(t *testing.T, s fixture) {
 	}
 }
 
-// count wants so many runs to be due.
+// count checks how many runs are due.
 func (f fixture) count(t *testing.T, want int, down ...string) {
 	t.Helper()
 	if n, err := f.Due(t.Context(), epoch, down); err != nil || n != want {

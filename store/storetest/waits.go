@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// runAfterPredecessor shows that a run is told to wait for the youngest live run before it, also when the one that it came behind has ended.
+// runAfterPredecessor shows that a waiting run names the newest live run before it, even if its first predecessor has ended.
 func runAfterPredecessor(t *testing.T, s fixture) {
 	queued := func(before string) saga.NewRun {
 		return s.create(t, func(r *saga.Run) {

@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Wakes tries what a replica hears of the others, on an empty store that two of them share: work, actions and ends, each
-// once and in their order, and no plain checkpoint.
+// Wakes tests which messages a replica receives of the other, on an empty store that both share: work, actions and ends, each once
+// and in order, and none for a plain checkpoint.
 func Wakes(t *testing.T, here, there Store) {
 	s := fixture{here}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -20,10 +20,10 @@ func Wakes(t *testing.T, here, there Store) {
 			t.Errorf("listening ended: %v", err)
 		}
 	}()
-	hear(t, heard, saga.Wake{Kind: saga.WakeWork}) // something may have come before
+	hear(t, heard, saga.Wake{Kind: saga.WakeWork}) // a message may have been sent before
 
 	s.join(t, "r1", epoch.Add(time.Hour))
-	n := s.create(t, nil) // leased: no word of it
+	n := s.create(t, nil) // leased: no message
 	s.commit(t, checkpoint(n))
 	s.create(t, idle)
 	hear(t, heard, saga.Wake{Kind: saga.WakeWork})
@@ -34,7 +34,7 @@ func Wakes(t *testing.T, here, there Store) {
 	ended := checkpoint(n)
 	ended.Run.Version, ended.Events[0].Seq = 2, 3
 	ended.Run.State, ended.Run.EndedAt = saga.Succeeded, &epoch
-	ended.Run.UpdatedAt = epoch.Add(time.Microsecond) // the clock goes on between deciding and writing
+	ended.Run.UpdatedAt = epoch.Add(time.Microsecond) // time passes between deciding and writing
 	s.commit(t, ended)
 	hear(t, heard, saga.Wake{Kind: saga.WakeEnded, RunID: n.Run.ID})
 

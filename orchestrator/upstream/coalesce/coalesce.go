@@ -1,4 +1,4 @@
-// Package coalesce makes equal reads of an upstream that are asked for at the same time once.
+// Package coalesce makes one request of equal reads of an upstream that run at the same time.
 package coalesce
 
 import (
@@ -9,20 +9,20 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Limit bounds a read for a request that waits.
+// Limit is the longest time that a read may take.
 const Limit = 30 * time.Second
 
-// Reads are the reads under way. The zero value is ready to use.
+// Reads holds the reads in flight. The zero value is ready to use.
 type Reads struct{ group singleflight.Group }
 
-// Read reads once for all who ask for the same key at the same time. The read goes on, up to Limit, when the first of them
-// goes away; a panic in it is an error.
+// Read calls read once for all callers that pass the same key at the same time. The read continues, up to Limit, even if the first
+// caller's context ends. A panic of read is returned as an error.
 func Read[A, T any](
 	ctx context.Context, reads *Reads, key string, read func(context.Context, A) (T, error), argument A,
 ) (T, error) {
 	answer := reads.group.DoChan(key, func() (value any, err error) {
 		defer func() {
-			if cause := recover(); cause != nil { // it would end the process: this is nobody's request
+			if cause := recover(); cause != nil { // in this goroutine, a panic would end the process
 				err = fmt.Errorf("panic while reading: %v", cause)
 			}
 		}()

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// fairQueue limits how many hold a place at once. The others wait: merchants are served round-robin, and each merchant's
+// fairQueue limits how many calls hold a place at once. The others wait: merchants are served round-robin, and each merchant's
 // calls in their order, so that one merchant's load cannot starve the others.
 type fairQueue struct {
 	mu      sync.Mutex
@@ -25,7 +25,7 @@ func (q *fairQueue) enter(ctx context.Context, merchant string) error {
 		return context.Cause(ctx)
 	}
 	q.mu.Lock()
-	if q.free > 0 { // nobody waits
+	if q.free > 0 { // no call waits
 		q.free--
 		q.mu.Unlock()
 		return nil
@@ -45,7 +45,7 @@ func (q *fairQueue) enter(ctx context.Context, merchant string) error {
 	q.mu.Lock()
 	gone := q.forget(merchant, called)
 	q.mu.Unlock()
-	if !gone { // its turn came at the same moment
+	if !gone { // it was given a place at the same moment
 		q.leave()
 	}
 	return context.Cause(ctx)
@@ -62,13 +62,13 @@ func (q *fairQueue) leave() {
 	merchant := q.turns[0]
 	first := q.waiting[merchant][0]
 	q.forget(merchant, first)
-	if len(q.waiting[merchant]) > 0 { // it goes to the end
+	if len(q.waiting[merchant]) > 0 { // the merchant goes to the end of the line
 		q.turns = append(slices.Delete(q.turns, 0, 1), merchant)
 	}
 	first <- struct{}{}
 }
 
-// forget removes one from the queue, and reports whether it was there. The caller holds the lock.
+// forget removes a waiting call from the queue, and reports whether it was there. The caller holds the lock.
 func (q *fairQueue) forget(merchant string, one chan<- struct{}) bool {
 	theirs := q.waiting[merchant]
 	i := slices.Index(theirs, one)

@@ -8,17 +8,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// requestIDHeader carries request ids in both directions, as OpenStack services send them.
+// requestIDHeader carries request ids in both directions, as in OpenStack.
 const requestIDHeader = "X-Openstack-Request-Id"
 
-// Fence goes around the transport of an upstream's client. It asks the caller in the request's context whether the request
-// may be written, before it hands the request on and again when its connection stands, so that a process that slept past
-// its lease writes nothing. It sends the caller's global request id, and tells the caller the upstream's own.
+// Fence wraps the transport of an upstream's client. Before it sends a request, and again when the connection is made, it asks
+// MayWrite of the caller in the request's context, so that a process that slept past its lease writes nothing. It sends the
+// caller's global request id, and passes the upstream's request id to the caller.
 func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
 
 type fence struct{ next http.RoundTripper }
 
-// RoundTrip sends the request if its caller still may. If not, the error is an [upstream.NotSentError].
+// RoundTrip sends the request if its caller's MayWrite allows it. Otherwise it returns an [upstream.NotSentError].
 func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := upstream.CallerOf(req.Context())
 	if c.MayWrite == nil {
@@ -31,7 +31,7 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if err := c.MayWrite(); err != nil {
 			refused.Store(&upstream.NotSentError{Err: err})
-			_ = info.Conn.Close() // net/http asks nobody any more before it writes, but on a closed connection it cannot
+			_ = info.Conn.Close() // net/http offers no later hook before it writes, but it cannot write on a closed connection
 		}
 	}}
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))

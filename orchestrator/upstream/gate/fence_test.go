@@ -34,7 +34,7 @@ func TestFence(t *testing.T) {
 	}
 	errLost := errors.New("lost")
 	asked := 0
-	lostAfter := func(n int) func() error { // the lease ends after so many questions
+	lostAfter := func(n int) func() error { // the lease ends after n calls of MayWrite
 		asked = 0
 		return func() error {
 			if asked++; asked > n {
@@ -51,7 +51,7 @@ func TestFence(t *testing.T) {
 	if err := send(ctx); err != nil || asked != 2 || answered != "req-its-own" || heard.Load().Get("X-Openstack-Request-Id") != "req-ours" {
 		t.Errorf("with a lease: %v; asked %d times, answered by %q, heard %v", err, asked, answered, heard.Load())
 	}
-	for _, n := range []int{0, 1} { // before the request, and when its connection stands
+	for _, n := range []int{0, 1} { // before the request, and when the connection is made
 		err := send(upstream.WithCaller(t.Context(), upstream.Caller{MayWrite: lostAfter(n)}))
 		if !errors.Is(err, errLost) || !upstream.NotSent(err) || heard.Load() != nil {
 			t.Errorf("without a lease at question %d: %v, heard %v", n+1, err, heard.Load())

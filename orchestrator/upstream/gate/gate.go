@@ -1,5 +1,5 @@
-// Package gate stands before each upstream: it limits the requests in flight, serves merchants round-robin, opens a circuit
-// when the upstream is down, and keeps back requests of a replica that has lost its lease.
+// Package gate controls the requests to an upstream. It limits the requests in flight, serves merchants round-robin, opens a
+// circuit when the upstream is down, and stops the requests of a replica that has lost its lease.
 package gate
 
 import (
@@ -16,20 +16,20 @@ import (
 )
 
 const (
-	tripsAfter = 5 // unless Gates.TripsAfter says otherwise
-	// restTime is the interval between trials while the circuit is open. It is longer than an executor waits with a run, so
-	// that runs that wait for the circuit make room for others.
+	tripsAfter = 5 // the default of Gates.TripsAfter
+	// restTime is the interval between trials while the circuit is open. It is longer than an executor keeps a waiting run, so that
+	// runs that wait for the circuit make room for others.
 	restTime = 10 * time.Second
 )
 
-// Gate is the way to one upstream.
+// Gate controls the requests to one upstream.
 type Gate struct {
 	name    string
 	queue   *fairQueue
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu    sync.Mutex
-	until time.Time // of an open circuit: when the upstream is tried
+	until time.Time // when the next trial is made, if the circuit is open
 	trial func(context.Context) error
 }
 
@@ -44,19 +44,20 @@ func newGate(name string, connections int, tripsAfter uint32) *Gate {
 	return g
 }
 
-// TryBy sets the health check that closes the circuit; it runs every restTime while the circuit is open. Its error does not
-// matter: the gate sees the answer itself. It must be set before the gate is used: without it an open circuit stays open.
+// TryBy sets the health check that closes the circuit. It runs every restTime while the circuit is open. Its error is ignored,
+// because the gate sees the answer itself. TryBy must be called before the gate is used: without a health check, an open circuit
+// stays open.
 func (g *Gate) TryBy(trial func(context.Context) error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.trial = trial
 }
 
-// Enter waits for the call's turn. It returns an [upstream.NotSentError] if the circuit is open, or if ctx ends first. The
-// merchant whose turn it is comes from [upstream.CallerOf].
+// Enter waits for the call's turn. It returns an [upstream.NotSentError] if the circuit is open, or if ctx ends first. The merchant
+// is that of [upstream.CallerOf].
 //
-// leave must be called when the call is over, with the status of its answer or with the error that came instead of one.
-// Further calls of leave do nothing.
+// When the call is over, leave must be called with the status of its answer, or with the error if there was no answer. Further
+// calls of leave do nothing.
 func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), err error) {
 	if err := g.queue.enter(ctx, upstream.CallerOf(ctx).Merchant); err != nil {
 		return nil, &upstream.NotSentError{Err: fmt.Errorf("waiting for a connection to %s: %w", g.name, err)}
@@ -66,7 +67,7 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 		return nil, g.openError()
 	}
 	done, err := g.breaker.Allow()
-	if err != nil { // it has just opened
+	if err != nil { // the circuit has just opened
 		g.queue.leave()
 		return nil, g.openError()
 	}
@@ -79,7 +80,7 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 	}, nil
 }
 
-// Open reports whether the circuit is open. Only trials pass then.
+// Open reports whether the circuit is open. Only trials pass while it is.
 func (g *Gate) Open() bool { return g.breaker.State() != gobreaker.StateClosed }
 
 // changed is called by the breaker, under its lock.
@@ -94,7 +95,7 @@ func (g *Gate) rest() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.until = time.Now().Add(restTime)
-	time.AfterFunc(restTime+time.Millisecond, g.try) // the breaker lets a trial through after its time, not at it
+	time.AfterFunc(restTime+time.Millisecond, g.try) // the breaker lets a trial pass after its timeout, not exactly at it
 }
 
 type trialKey struct{}
@@ -104,7 +105,7 @@ func (g *Gate) try() {
 	g.mu.Lock()
 	trial := g.trial
 	g.mu.Unlock()
-	_ = trial(context.WithValue(context.Background(), trialKey{}, g)) //nolint:errcheck // leave has seen its answer
+	_ = trial(context.WithValue(context.Background(), trialKey{}, g)) //nolint:errcheck // leave has received its answer
 	if g.Open() {
 		g.rest()
 	}
@@ -127,8 +128,9 @@ var (
 	errSaysNothing = errors.New("the call says nothing about the upstream")
 )
 
-// health returns nil if the end of a call shows that the upstream works, errSaysNothing if it shows neither. The answer to
-// one bad request says nothing against the upstream, nor does a call that was cancelled or not sent.
+// health returns what a call shows about its upstream: nil if the upstream works, errSaysNothing if the call shows nothing, else
+// another error. A call that was cancelled or not sent shows nothing; an answer with an error status shows that the upstream works,
+// unless the status is 502, 503 or 504.
 func health(ctx context.Context, status int, err error) error {
 	switch {
 	case err != nil && (errors.Is(ctx.Err(), context.Canceled) || upstream.NotSent(err)):

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// enter lets a merchant's call through, or ends the test.
+// enter takes a place for a merchant's call, or ends the test.
 func enter(t *testing.T, g *gate.Gate, merchant string) func(int, error) {
 	t.Helper()
 	leave, err := g.Enter(upstream.WithCaller(t.Context(), upstream.Caller{Merchant: merchant}))
@@ -26,7 +26,7 @@ func enter(t *testing.T, g *gate.Gate, merchant string) func(int, error) {
 	return leave
 }
 
-// queue has merchants wait one after another, and tells in which order they had their turns.
+// queue makes merchants wait one after another, and returns the order in which they were served.
 func queue(t *testing.T, g *gate.Gate, merchants ...string) (order func() []string) {
 	var mu sync.Mutex
 	var called []string
@@ -48,7 +48,7 @@ func queue(t *testing.T, g *gate.Gate, merchants ...string) (order func() []stri
 	}
 }
 
-func TestMerchantsTakeTurnsAndEachKeepsItsOrder(t *testing.T) {
+func TestMerchantsAreServedRoundRobinEachInItsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate.Gates).Of("it", 1)
 		leave := enter(t, g, "bulk")
@@ -68,7 +68,7 @@ func TestNoMoreThanItsConnectionsAreUnderWay(t *testing.T) {
 		order := queue(t, g, slices.Repeat([]string{"m"}, 10)...)
 		for n, seconds := 3, 0; n <= 9; n, seconds = n+3, seconds+1 {
 			if got := len(order()); got != n {
-				t.Errorf("%d had their turn after %d s, want %d", got, seconds, n)
+				t.Errorf("%d were served after %d s, want %d", got, seconds, n)
 			}
 			time.Sleep(time.Second)
 			synctest.Wait()
@@ -77,7 +77,7 @@ func TestNoMoreThanItsConnectionsAreUnderWay(t *testing.T) {
 	})
 }
 
-func TestWhoGivesUpInLineLosesNobodysPlace(t *testing.T) {
+func TestACallThatLeavesTheQueueLosesNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate.Gates).Of("it", 1)
 		leave := enter(t, g, "m")
@@ -96,13 +96,13 @@ func TestWhoGivesUpInLineLosesNobodysPlace(t *testing.T) {
 			t.Errorf("got %v; want %v, and that nothing was sent", err, cause)
 		}
 		leave(http.StatusOK, nil)
-		leave(http.StatusOK, nil) // gives no second place
+		leave(http.StatusOK, nil) // frees no second place
 		synctest.Wait()
 		if got := order(); len(got) != 1 {
-			t.Errorf("had their turn: %v, want the one that still waited", got)
+			t.Errorf("served: %v, want the one that still waited", got)
 		}
 		if next := queue(t, g, "m"); len(next()) != 0 {
-			t.Error("two were let in at once")
+			t.Error("two calls hold the place at once")
 		}
 		time.Sleep(time.Minute)
 	})
@@ -111,7 +111,7 @@ func TestWhoGivesUpInLineLosesNobodysPlace(t *testing.T) {
 func TestPlacesAreNeverLost(t *testing.T) {
 	g := new(gate.Gates).Of("it", 2)
 	var all sync.WaitGroup
-	for i := range 2000 { // some give up at the very moment in which they are called
+	for i := range 2000 { // some contexts end at the moment in which the call is given a place
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%7)*100*time.Microsecond)
 			defer cancel()
@@ -126,10 +126,10 @@ func TestPlacesAreNeverLost(t *testing.T) {
 	second(http.StatusOK, nil)
 }
 
-// errKept is the error of a request that was kept back.
+// errKept is the error of a request that was not sent.
 var errKept error = &upstream.NotSentError{Err: errors.New("the lease has ended")}
 
-// fail makes calls end as they do when nobody is there.
+// fail makes calls end without an answer.
 func fail(t *testing.T, g *gate.Gate, times int) {
 	t.Helper()
 	for range times {
@@ -137,13 +137,13 @@ func fail(t *testing.T, g *gate.Gate, times int) {
 	}
 }
 
-func turnedAway(ctx context.Context, g *gate.Gate) *upstream.NotSentError {
+func refusal(ctx context.Context, g *gate.Gate) *upstream.NotSentError {
 	_, err := g.Enter(ctx)
 	open, _ := errors.AsType[*upstream.NotSentError](err)
 	return open
 }
 
-// trials calls through a gate, and has the test say how each call ends.
+// trials makes calls through a gate, and lets the test say how each call ends.
 type trials struct {
 	t    *testing.T
 	gate *gate.Gate
@@ -154,7 +154,7 @@ type trials struct {
 func (tr *trials) call(ctx context.Context) error {
 	leave, err := tr.gate.Enter(ctx)
 	if err != nil {
-		tr.t.Errorf("a trial was turned away: %v", err)
+		tr.t.Errorf("a trial was refused: %v", err)
 		return err
 	}
 	tr.made.Add(1)
@@ -162,7 +162,7 @@ func (tr *trials) call(ctx context.Context) error {
 	return nil
 }
 
-func TestWhatIsOutOfOrderIsLeftAloneAndTriedByItself(t *testing.T) {
+func TestADownUpstreamGetsOnlyTrialsUntilItWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gates gate.Gates
 		g := gates.Of("it", 4)
@@ -179,29 +179,29 @@ func TestWhatIsOutOfOrderIsLeftAloneAndTriedByItself(t *testing.T) {
 		g.TryBy(tr.call)
 		fail(t, g, 5)
 		time.Sleep(3 * time.Second)
-		open := turnedAway(t.Context(), g)
+		open := refusal(t.Context(), g)
 		if open == nil || open.RetryAfter != 7*time.Second || !upstream.NotSent(open) || open.Circuit != "it" {
-			t.Fatalf("got %+v; want to be turned away for 7 s more", open)
+			t.Fatalf("got %+v; want a refusal for 7 s more", open)
 		}
 		time.Sleep(time.Hour)
 		if tr.made.Load() < 350 || tr.made.Load() > 360 {
 			t.Errorf("it was tried %d times in an hour, want every ten seconds", tr.made.Load())
 		}
-		if got := gates.Open(); !slices.Equal(got, []string{"it"}) || turnedAway(t.Context(), g) == nil {
-			t.Errorf("left alone: %v, want it", got)
+		if got := gates.Open(); !slices.Equal(got, []string{"it"}) || refusal(t.Context(), g) == nil {
+			t.Errorf("open circuits: %v, want it", got)
 		}
 		down.Store(false)
 		time.Sleep(11 * time.Second)
 		if got := gates.Open(); got != nil {
-			t.Errorf("left alone although it is well again: %v", got)
+			t.Errorf("open although it works again: %v", got)
 		}
 		order := queue(t, g, "m", "m", "m", "m")
 		if got := order(); len(got) != 4 {
-			t.Errorf("%v have gone, want all", got)
+			t.Errorf("%v were served, want all", got)
 		}
 		time.Sleep(time.Hour)
 		if tr.made.Load() > 361 {
-			t.Error("it is tried although it is well")
+			t.Error("it is tried although it works")
 		}
 	})
 }
@@ -239,15 +239,15 @@ func TestOnlyTheTrialIsMadeWhileOneIsUnderWay(t *testing.T) {
 		g.TryBy(tr.call)
 		fail(t, g, 5)
 		time.Sleep(15 * time.Second)
-		if open := turnedAway(t.Context(), g); tr.made.Load() != 1 || open == nil || open.RetryAfter != 10*time.Second {
-			t.Errorf("got %+v beside %d trials; want to be turned away for 10 s beside one", open, tr.made.Load())
+		if open := refusal(t.Context(), g); tr.made.Load() != 1 || open == nil || open.RetryAfter != 10*time.Second {
+			t.Errorf("got %+v beside %d trials; want a refusal for 10 s beside one", open, tr.made.Load())
 		}
 		time.Sleep(30 * time.Second)
 		enter(t, g, "m")(http.StatusOK, nil)
 	})
 }
 
-func TestATrialThatTellsNothingIsMadeAgain(t *testing.T) {
+func TestATrialThatShowsNothingIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate.Gates).Of("it", 1)
 		tr := &trials{t: t, gate: g, ends: func(leave func(int, error)) { leave(0, errKept) }}
@@ -255,37 +255,37 @@ func TestATrialThatTellsNothingIsMadeAgain(t *testing.T) {
 		fail(t, g, 5)
 		time.Sleep(time.Minute)
 		if tr.made.Load() < 5 || !g.Open() {
-			t.Errorf("%d trials in a minute, left alone: %t", tr.made.Load(), g.Open())
+			t.Errorf("%d trials in a minute, open: %t", tr.made.Load(), g.Open())
 		}
 	})
 }
 
-func TestThoseInLineAreTurnedAwayWhenItGoesOutOfOrder(t *testing.T) {
+func TestQueuedCallsAreRefusedWhenTheCircuitOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate.Gates).Of("it", 1)
 		fail(t, g, 4)
 		leave := enter(t, g, "m")
 		away := make(chan *upstream.NotSentError)
 		for range 3 {
-			go func() { away <- turnedAway(t.Context(), g) }()
+			go func() { away <- refusal(t.Context(), g) }()
 		}
 		synctest.Wait()
 		leave(0, errors.New("connection refused"))
 		for range 3 {
 			if open := <-away; open == nil || open.RetryAfter != 10*time.Second {
-				t.Errorf("got %+v; want to be turned away for 10 s", open)
+				t.Errorf("got %+v; want a refusal for 10 s", open)
 			}
 		}
 	})
 }
 
-func TestWhatTellsThatAnUpstreamIsOutOfOrder(t *testing.T) {
+func TestWhichCallsOpenTheCircuit(t *testing.T) {
 	given := func(cancel context.CancelFunc) { cancel() }
 	late := func(context.CancelFunc) { time.Sleep(2 * callTime) }
 	for name, c := range map[string]struct {
 		status int
 		err    error
-		after  func(context.CancelFunc) // what became of the caller's context meanwhile
+		after  func(context.CancelFunc) // what happens to the caller's context during the call
 		opens  bool
 	}{
 		"502":                    {status: 502, opens: true},
@@ -319,7 +319,7 @@ func TestWhatTellsThatAnUpstreamIsOutOfOrder(t *testing.T) {
 					cancel()
 				}
 				if g.Open() != c.opens {
-					t.Errorf("left alone: %t, want %t", g.Open(), c.opens)
+					t.Errorf("open: %t, want %t", g.Open(), c.opens)
 				}
 			})
 		})
@@ -336,6 +336,6 @@ func TestASuccessInBetweenKeepsItOpenToAll(t *testing.T) {
 		enter(t, g, "m")(http.StatusOK, nil)
 	}
 	if g.Open() {
-		t.Error("it is left alone although it answers now and then")
+		t.Error("the circuit is open although the upstream answers now and then")
 	}
 }

@@ -9,15 +9,15 @@ import (
 
 // Gates are the gates of a process. The zero value is ready to use.
 type Gates struct {
-	// TripsAfter is how many calls in a row must fail before a circuit opens; zero means 5. It is set before the first Of.
+	// TripsAfter is how many calls in a row must fail before a circuit opens; zero means 5. Set it before the first call of Of.
 	TripsAfter uint32
 
 	mu     sync.Mutex
 	byName map[string]*Gate
 }
 
-// Of returns the gate of an upstream, always the same one. The number of connections, at least 1, is taken from the first
-// call. Names are stored with the runs that wait: they do not change.
+// Of returns the gate of an upstream, always the same one for a name. Only the first call sets the number of connections, which is
+// at least 1. Names must not change: they are stored with waiting runs.
 func (g *Gates) Of(name string, connections int) *Gate {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -32,7 +32,7 @@ func (g *Gates) Of(name string, connections int) *Gate {
 	return gate
 }
 
-// Open names the upstreams whose circuits are open, sorted.
+// Open returns the upstreams whose circuits are open, sorted.
 func (g *Gates) Open() []string {
 	g.mu.Lock()
 	all := maps.Clone(g.byName)
