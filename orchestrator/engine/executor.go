@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -20,10 +21,11 @@ type executor struct {
 	committer *committer
 	token     string // the user's, if this replica accepted the run and has executed it since
 
-	claimed  bool        // the lease has just begun
-	calls    []saga.Call // to be made
-	flying   int         // calls in flight
-	wake     *time.Time  // when to decide if nothing happens before
+	claimed  bool            // the lease has just begun
+	state    json.RawMessage // of run, where the machine has computed it
+	calls    []saga.Call     // to be made
+	flying   int             // calls in flight
+	wake     *time.Time      // when to decide if nothing happens before
 	released bool
 	look     bool // read the actions before the next decision
 
@@ -70,7 +72,7 @@ func (x *executor) execute() {
 
 // next lets the machine decide, and stores the decision. It returns false if the run no longer belongs to this replica.
 func (x *executor) next() bool {
-	in := saga.Input{Claimed: x.claimed, Outcomes: x.came}
+	in := saga.Input{Claimed: x.claimed, Outcomes: x.came, State: x.state}
 	if x.look {
 		in.Actions = x.actions()
 	}
@@ -199,7 +201,7 @@ func (x *executor) store(d saga.Decision) bool {
 
 // adopt continues from a decision that is stored, or will be stored with its run.
 func (x *executor) adopt(d saga.Decision) {
-	x.run, x.calls, x.wake, x.released = d.Run, d.Calls, d.Wake, d.Release
+	x.run, x.state, x.calls, x.wake, x.released = d.Run, d.State, d.Calls, d.Wake, d.Release
 }
 
 func (x *executor) poke() {

@@ -88,10 +88,10 @@ func (t *turn) satisfied(row *StepRow) bool {
 
 // currentState returns the run's input merged with the outputs of its steps.
 func (t *turn) currentState() (state json.RawMessage, err error) {
-	if t.state == nil {
-		t.state, err = t.run.state()
+	if t.State == nil {
+		t.State, err = t.run.state()
 	}
-	return t.state, err
+	return t.State, err
 }
 
 // pass makes a satisfied step succeed without a call. Its row and event look like those of a successful first attempt.

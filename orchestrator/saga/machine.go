@@ -31,6 +31,8 @@ type Input struct {
 	Outcomes []Outcome
 	// Actions are those stored for the run and not consumed yet, oldest first.
 	Actions []Action
+	// State is Decision.State of the last decision that was stored, so that it need not be computed again; nil: not known.
+	State json.RawMessage
 	// Leaving reports that the replica is handing back its runs: no new call is started.
 	Leaving bool
 }
@@ -43,6 +45,8 @@ type Decision struct {
 	Stores bool
 	// Calls are made after the checkpoint, which has their intents, is stored.
 	Calls []Call
+	// State is the run's state after this decision; nil: it was not computed.
+	State json.RawMessage
 	// Wake is when to decide again if nothing happens before; nil: only when something happens.
 	Wake *time.Time
 	// Release reports that this write ends the lease on the run. The run may be claimed again from Run.DueAt on, or when it is woken.
@@ -58,13 +62,12 @@ type turn struct {
 	run     *Run // Decision.Run
 	now     time.Time
 	leaving bool
-	state   json.RawMessage // of the run; nil: not computed yet
 }
 
 // Next decides what a run does next. r is the run as it was last stored, and Next does not change it.
 func (m Machine) Next(r *Run, in Input) Decision {
 	t := m.turn(r, in.Now, in.Claimed)
-	t.leaving = in.Leaving
+	t.leaving, t.State = in.Leaving, in.State
 	if in.Claimed {
 		t.takeOver()
 	}

@@ -65,6 +65,39 @@ func (s *stepped) compensated() {
 	}
 }
 
+// What a decision computed of the state is not computed again, but for what a step has added since.
+func TestACallIsGivenWhatTheStepsBeforeItAdded(t *testing.T) {
+	do := func(context.Context, *thing) error { return nil }
+	def, err := Define(Workflow[thing]{
+		Name: "w", Version: 1, Classify: func(error) Classification { return Classification{} },
+		Retry:  func(context.Context, thing, string) (Request, error) { return Request{}, nil },
+		Expect: func(thing) []Expected { return nil }, Result: func(s thing) any { return s },
+		Steps: []Step[thing]{
+			{Name: "first", Do: do, NoUndo: "a test"},
+			{Name: "second", After: []string{"first"}, Do: do, NoUndo: "a test"},
+			{Name: "third", After: []string{"second"}, Do: do, NoUndo: "a test"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := Machine{Def: def}
+	run, _, err := m.Accept(Request{ID: "r", Workflow: "w", Subject: "s", Input: thing{ID: "i"}}, time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := m.Next(run, Input{Now: time.Unix(2, 0)})
+	for _, added := range []string{"", `{"from":"second"}`} {
+		c := d.Calls[0]
+		d = m.Next(d.Run, Input{Now: time.Unix(3, 0), State: d.State, Outcomes: []Outcome{{
+			Call: c, StartedAt: time.Unix(2, 0), EndedAt: time.Unix(3, 0), Output: json.RawMessage(added),
+		}}})
+	}
+	if c := d.Calls[0]; c.Step != "third" || string(c.State) != `{"from":"second","id":"i"}` {
+		t.Errorf("step %s is given %s", c.Step, c.State)
+	}
+}
+
 func TestARetryOfAWaitingRunGivesItNewTime(t *testing.T) {
 	s := newStepped(t)
 	s.next(s.came(&Classification{Class: upstream.Transient, RetryAfter: time.Hour}))

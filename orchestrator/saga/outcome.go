@@ -49,7 +49,7 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	event := Event{Step: row.Name, Attempt: o.Call.Attempt, StartedAt: o.StartedAt, RequestID: o.RequestID}
 	if o.Err == nil {
 		if !bytes.Equal(row.Output, o.Output) {
-			t.state = nil
+			t.State = nil
 		}
 		row.State, row.Output, row.Error, row.EndedAt = StepSucceeded, o.Output, nil, &now
 		event.Kind = EventSucceeded
