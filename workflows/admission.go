@@ -16,22 +16,22 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// AdmissionError says why an order is not accepted. Nothing was written.
+// AdmissionError is why an order was refused. Nothing was written.
 type AdmissionError struct {
-	Code   string // of the API's problem types
+	Code   string // the name of a problem type of the API
 	Detail string
 	FixBy  saga.FixBy
-	Params []Param // what is wrong with the order itself
-	Err    error   // for the log
+	Params []Param // the invalid parameters of the order
+	Err    error   // the cause, for the log
 }
 
-// Param is one thing that an order names wrongly.
+// Param is an invalid parameter of an order.
 type Param struct {
 	Pointer string // JSON pointer into the request
 	Detail  string
 }
 
-// The codes that admission uses.
+// Codes of an AdmissionError.
 const (
 	CodeInvalidParams      = "invalid-params"
 	CodeUserTokenInvalid   = "user-token-invalid"
@@ -49,7 +49,7 @@ func (e *AdmissionError) Error() string {
 	return e.Code + ": " + e.Detail
 }
 
-// Unwrap returns what the log is to tell.
+// Unwrap returns the cause.
 func (e *AdmissionError) Unwrap() error { return e.Err }
 
 func refuse(code string, fixBy saga.FixBy, detail string) *AdmissionError {
@@ -60,14 +60,14 @@ func invalid(params ...Param) *AdmissionError {
 	return &AdmissionError{Code: CodeInvalidParams, FixBy: saga.FixByMerchant, Detail: params[0].Detail, Params: params}
 }
 
-// Defaults hold for a merchant that says nothing else.
+// Defaults are used for merchants that do not set their own roles or domain.
 type Defaults struct {
 	CustomerRoles     []string
 	SubscriptionRoles []string
 	Domain            string // name or id
 }
 
-// cloudOf returns the Keystone of a merchant. A cloud that is not set up is the operator's fault.
+// cloudOf returns the Keystone of a merchant. If its cloud is not configured, the operator must fix that.
 func (d Deps) cloudOf(m merchants.Merchant) (keystone.Identity, error) {
 	id, err := d.Identity(m.Cloud)
 	if err != nil {
@@ -76,17 +76,17 @@ func (d Deps) cloudOf(m merchants.Merchant) (keystone.Identity, error) {
 	return id, nil
 }
 
-// readToken validates the user's token, which must be able to stand for a user who signs up.
+// readToken validates the user's token and stores it in into.
 func (d Deps) readToken(ctx context.Context, id keystone.Identity, cloud, text string, into *keystone.Token) error {
 	var err error
 	*into, err = coalesce.Read(ctx, d.Reads, "token "+cloud+" "+digest(text), id.ValidateToken, text)
 	if errors.Is(err, keystone.ErrTokenInvalid) {
-		return refuse(CodeUserTokenInvalid, saga.FixByUser, "Keystone does not know the user's token, or not any more")
+		return refuse(CodeUserTokenInvalid, saga.FixByUser, "the user's token is unknown to Keystone, expired or revoked")
 	}
 	return err
 }
 
-// fitting refuses a token that cannot stand for a user who signs up.
+// fitting refuses a token that does not prove a user of the merchant's domain: a delegated, scoped or foreign one.
 func fitting(token keystone.Token, domain keystone.Domain) error {
 	switch {
 	case token.Delegated():
@@ -107,8 +107,8 @@ func (d Deps) readDomain(ctx context.Context, id keystone.Identity, m merchants.
 	return configured("domain", err)
 }
 
-// readRoles resolves the roles that a merchant's users get. One call after the other: what the first has looked up the second
-// need not.
+// readRoles resolves the roles that a merchant's users get. The calls are made one after the other, because the second uses what
+// the first has cached.
 func (d Deps) readRoles(ctx context.Context, id keystone.Identity, m merchants.Merchant, customer, subscription *[]keystone.Role) (err error) {
 	if *customer, err = id.Roles(ctx, orElse(m.CustomerRoles, d.Defaults.CustomerRoles)); err == nil {
 		*subscription, err = id.Roles(ctx, orElse(m.SubscriptionRoles, d.Defaults.SubscriptionRoles))
@@ -116,7 +116,7 @@ func (d Deps) readRoles(ctx context.Context, id keystone.Identity, m merchants.M
 	return configured("roles", err)
 }
 
-// member refuses a user who has no role on the customer's tenant. Without the tenant nobody has.
+// member refuses a user who has no role on the customer's tenant. If there is no tenant, every user is refused.
 func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, customerID, userID string) error {
 	refused := refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the user has no role on the customer's tenant")
 	project, err := id.FindProject(ctx, domainID, keystone.CustomerTenant(customerID))
@@ -133,8 +133,8 @@ func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, custom
 	return err
 }
 
-// sideBySide runs all and waits for all. Of several errors the first in the order of the list counts, but those about
-// parameters come last, and together.
+// sideBySide makes all reads concurrently and waits for them. It returns the first error in the order of the list. Errors about
+// parameters are returned only if there is no other error, joined into one.
 func sideBySide(reads ...func() error) error {
 	failures := make([]error, len(reads))
 	var all sync.WaitGroup
@@ -158,7 +158,7 @@ func sideBySide(reads ...func() error) error {
 	return nil
 }
 
-// named turns "not found" into what the order names wrongly.
+// named turns "not found" into an error about the parameter at the pointer.
 func named(pointer, detail string, err error) error {
 	if errors.Is(err, billing.ErrNotFound) || errors.Is(err, billing.ErrInvalid) {
 		return invalid(Param{Pointer: pointer, Detail: detail})
@@ -166,7 +166,7 @@ func named(pointer, detail string, err error) error {
 	return err
 }
 
-// configured turns a refusal of what the configuration names into the operator's fault.
+// configured turns "not found" or a refused role into a fault of the configuration, which the operator must fix.
 func configured(what string, err error) error {
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
 		return &AdmissionError{

@@ -12,19 +12,19 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// fresh is for how long what was seen when the order was accepted is taken as seen: it is usually milliseconds old.
+// fresh is how long the check at acceptance stays valid. A run usually starts milliseconds after it.
 const fresh = 10 * time.Second
 
-// stale reports whether plan and customer were read too long ago.
+// stale reports whether plan and customer were last read longer ago than fresh.
 func stale(o *Order, now time.Time) bool { return now.Sub(o.CheckedAt) > fresh }
 
-// check looks again at what the order relies on: a run about the same customer may have gone before it. On an existing
-// customer tenant it also notes which roles the user lacks, for only those may ever be taken away again.
+// check reads plan and customer again, because an earlier run of the same customer may have removed them. On an existing customer
+// tenant it also stores which roles the user lacks: only those may be revoked later.
 func (d Deps) check(ctx context.Context, o *Order) error {
 	if stale(o, d.Now()) {
 		_, err := d.Billing.Plan(ctx, o.MerchantID, o.PlanID)
 		if errors.Is(err, billing.ErrNotFound) {
-			return StepError{upstream.Permanent, "plan-gone", "plan " + o.PlanID + " does not exist any more", saga.FixByMerchant}
+			return StepError{upstream.Permanent, "plan-gone", "plan " + o.PlanID + " no longer exists", saga.FixByMerchant}
 		}
 		if err != nil {
 			return err
@@ -36,7 +36,7 @@ func (d Deps) check(ctx context.Context, o *Order) error {
 	_, err := d.Billing.Customer(ctx, o.MerchantID, o.CustomerID)
 	if errors.Is(err, billing.ErrNotFound) {
 		return StepError{
-			upstream.Permanent, "customer-gone", "customer " + o.CustomerID + " does not exist any more", saga.FixByMerchant,
+			upstream.Permanent, "customer-gone", "customer " + o.CustomerID + " no longer exists", saga.FixByMerchant,
 		}
 	}
 	if err != nil {
@@ -53,7 +53,7 @@ func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	}
 	tenant, err := id.FindProject(ctx, o.DomainID, o.customerTenant().name)
 	if errors.Is(err, keystone.ErrNotFound) {
-		return nil // it will be made, and goes with all that is on it
+		return nil // the run creates it; its roles are removed with it
 	}
 	if err != nil {
 		return err

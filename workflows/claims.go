@@ -1,20 +1,20 @@
 package workflows
 
-// What runs claim. A re-check of one run leaves what another run claims, whatever their workflows: the same effect has the
-// same claim everywhere.
+// Keys of the effects that runs claim. A re-check of one run does not remove an effect that another run claims. All workflows use
+// the same key for the same effect.
 
-// ClaimCustomer names a customer.
+// ClaimCustomer returns the claim on a customer.
 func ClaimCustomer(id string) string { return "customer " + id }
 
-// ClaimSubscription names a subscription.
+// ClaimSubscription returns the claim on a subscription.
 func ClaimSubscription(id string) string { return "subscription " + id }
 
-// ClaimTenant names a project: its id is not known before it exists.
+// ClaimTenant returns the claim on a project. It uses the name, because the id is not known before the project exists.
 func ClaimTenant(cloud, domain, name string) string {
 	return "project " + cloud + "/" + domain + "/" + name
 }
 
-// ClaimRole names a user's role on a project, which is named by its own claim.
+// ClaimRole returns the claim on a user's role on a project; tenantClaim is the claim on that project.
 func ClaimRole(roleID, userID, tenantClaim string) string {
 	return "role " + roleID + " of user " + userID + " on " + tenantClaim
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// StepError is a decision of a step, not an upstream's: the run fails, or waits for an operator.
+// StepError is an error that a step itself found, and no upstream returned. Its class decides whether the run retries, fails or
+// waits for an operator.
 type StepError struct {
 	class  upstream.Class
 	code   string
@@ -19,7 +20,7 @@ type StepError struct {
 
 func (e StepError) Error() string { return e.detail }
 
-// Classify tells what an error of a step means for its run: the one place where going on or giving up is decided.
+// Classify returns what an error of a step means for its run. This is the one place that decides whether to retry or give up.
 func Classify(err error) saga.Classification {
 	v := saga.Classification{Failure: saga.Failure{Code: "internal", Detail: err.Error(), FixBy: saga.FixByOperator}}
 	if r, ok := errors.AsType[StepError](err); ok {
@@ -34,7 +35,7 @@ func Classify(err error) saga.Classification {
 	if e, ok := errors.AsType[*upstream.Error](err); ok {
 		return ofUpstream(v, e)
 	}
-	// What no upstream said, such as a database that does not answer: it may have been before or after the call.
+	// No upstream returned this error: for example, the database did not answer. It may have occurred before or after the call.
 	v.Class, v.MaybeDone = upstream.Transient, true
 	return v
 }
@@ -44,7 +45,7 @@ func ofUpstream(v saga.Classification, e *upstream.Error) saga.Classification {
 	v.Failure.Code, v.Failure.Service, v.Failure.Status, v.Failure.RequestID = e.Code(), e.Service.ID, e.Status, e.RequestID
 	v.Failure.Upstream = e.Circuit()
 	switch {
-	case errors.Is(e, keystone.ErrGuard): // a domain was taken out of the configuration under the run
+	case errors.Is(e, keystone.ErrGuard): // a domain was removed from the configuration while the run was under way
 		v.Class, v.Failure.Code = upstream.Blocked, "write-guarded"
 	case e.Class == upstream.Transient:
 		v.Failure.FixBy = saga.FixByNobody

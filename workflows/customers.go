@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// findCustomer finds the customer by its id and merchant. One that the order gives is used as it is: check has read it.
+// findCustomer reads the customer by id. An existing customer named in the order is not read here: the step check has read it.
 func (d Deps) findCustomer(ctx context.Context, o *Order) (saga.Found, error) {
 	if o.NewCustomer == nil {
 		record(ctx, "customer", o.CustomerID, "", saga.Adopted)
@@ -25,7 +25,7 @@ func (d Deps) findCustomer(ctx context.Context, o *Order) (saga.Found, error) {
 	return saga.Made, nil
 }
 
-// createCustomer creates the customer, unless the order gives one.
+// createCustomer creates the customer, unless the order names an existing one.
 func (d Deps) createCustomer(ctx context.Context, o *Order) error {
 	if o.NewCustomer == nil {
 		record(ctx, "customer", o.CustomerID, "", saga.Adopted)
@@ -41,7 +41,7 @@ func (d Deps) createCustomer(ctx context.Context, o *Order) error {
 	return err
 }
 
-// removeCustomer removes the customer that the run made.
+// removeCustomer removes the customer if the run created it.
 func (d Deps) removeCustomer(ctx context.Context, o *Order) error {
 	if o.NewCustomer == nil {
 		return nil

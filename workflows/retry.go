@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// retryRefused says why a compensated run cannot be repeated, in the words of admission. Another error, such as an upstream
-// that is down, stays: whether the run can be repeated is not known.
+// retryRefused turns an AdmissionError into a saga.RetryRefusedError, so that the retry is refused. Other errors, such as that of
+// an upstream that is down, are returned as they are: they do not show whether the run can be retried.
 func retryRefused(err error) error {
 	e, ok := errors.AsType[*AdmissionError](err)
 	if !ok {
@@ -22,17 +22,18 @@ func retryRefused(err error) error {
 	return &saga.RetryRefusedError{Code: code, Detail: e.Detail, FixBy: e.FixBy}
 }
 
-// gone is what a retry misses when the field of the order names nothing any more. It named something when the order came.
+// gone maps a field of the order to the code of a refused retry: what the field names existed when the order was accepted, and
+// does not exist now.
 var gone = map[string]string{
 	"/plan_id": "plan-gone", "/customer_id": "customer-gone", "/customer/currency": "currency-gone", "/customer/language": "language-gone",
 }
 
-// readUser reads the user of an order whose token is gone. The user must exist and be enabled.
+// readUser reads the user of an order whose token is no longer stored. The user must exist and be enabled.
 func (d Deps) readUser(ctx context.Context, id keystone.Identity, userID string) (keystone.User, error) {
 	user, err := id.User(ctx, userID)
 	switch {
 	case errors.Is(err, keystone.ErrNotFound):
-		return user, refuse("user-gone", saga.FixByMerchant, "the user does not exist any more")
+		return user, refuse("user-gone", saga.FixByMerchant, "the user no longer exists")
 	case err != nil:
 		return user, err
 	case !user.Enabled:

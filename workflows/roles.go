@@ -9,17 +9,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// grant is what a step that assigns roles needs to know: who gets which roles where.
+// grant describes the roles that a step assigns to a user on a tenant.
 type grant struct {
 	tenant tenant
-	id     string // of the tenant; empty: not known
-	own    bool   // the run made the tenant: what is on it goes with it
+	id     string // of the tenant; empty if not known yet
+	own    bool   // the run created the tenant, so removing the tenant removes its roles
 	user   string
 	roles  []keystone.Role
-	lacked []string // ids of the roles that the user lacked before, on a tenant that is not the run's own
+	lacked []string // ids of the roles that the user lacked before, if the tenant was adopted
 }
 
-// claim names the assignment of a role, by the role's id: a role may be renamed.
+// claim returns the claim on the assignment of a role. It uses the role's id, because a role may be renamed.
 func (g grant) claim(role string) string {
 	if i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == role }); i >= 0 {
 		role = g.roles[i].ID
@@ -45,8 +45,8 @@ func (g grant) expected(step string) (all []saga.Expected) {
 	return all
 }
 
-// findRole reads whether the user has the role that the step is about. An assignment bears no mark: it is the run's if the
-// user lacked the role before, or if the tenant is the run's.
+// findRole reads whether the user has the step's role. An assignment cannot be tagged: it counts as the run's own if the user
+// lacked the role before, or if the run created the tenant.
 func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
@@ -63,7 +63,7 @@ func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
 	return saga.Usable, nil
 }
 
-// assignRole gives the user the role that the step is about.
+// assignRole assigns the step's role to the user.
 func (d Deps) assignRole(ctx context.Context, g grant) error {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
@@ -76,12 +76,12 @@ func (d Deps) assignRole(ctx context.Context, g grant) error {
 	return nil
 }
 
-// removeRole removes the role from an adopted tenant if the user lacked it before. From an own tenant it goes with the
-// tenant.
+// removeRole revokes the role on an adopted tenant if the user lacked it before. On a tenant of the run's own, the assignment is
+// removed with the tenant.
 //
-// A role that was absent before the run, that an attempt to give was never answered for, and that no run claims is revoked
-// by a re-check. A manual grant made since then is revoked too, and an event records it. That is better than leaving access
-// that nobody notices.
+// A re-check revokes a role if the user lacked it before the run, an attempt to assign it was never answered, and no run claims
+// it. If an admin has assigned that role since, it is revoked too, and an event records that. The alternative would leave access
+// that nobody knows of.
 func (d Deps) removeRole(ctx context.Context, g grant) error {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
@@ -94,10 +94,10 @@ func (d Deps) removeRole(ctx context.Context, g grant) error {
 	return erase(ctx, "role-assignment", assignmentID(a), removed, err)
 }
 
-// made reports whether the assignment is the run's: the user lacked the role before, or it is on the run's own tenant.
+// made reports whether the assignment is the run's own: the user lacked the role before, or the run created the tenant.
 func (g grant) made(a keystone.Assignment) bool { return g.own || slices.Contains(g.lacked, a.RoleID) }
 
-// record notes the assignment, unless it goes with its tenant.
+// record stores the assignment among the run's objects, unless it is removed with its tenant.
 func (g grant) record(ctx context.Context, a keystone.Assignment) {
 	if g.own {
 		return
@@ -111,7 +111,7 @@ func (g grant) record(ctx context.Context, a keystone.Assignment) {
 	})
 }
 
-// assignment is what the step is about, by the name of the role in its item.
+// assignment returns the assignment that the step makes. The step's item is the name of its role.
 func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, keystone.Identity, error) {
 	item := saga.CallOf(ctx).Item
 	i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == item })
@@ -124,7 +124,7 @@ func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, key
 	return keystone.Assignment{ProjectID: g.id, UserID: g.user, RoleID: g.roles[i].ID}, id, err
 }
 
-// assignmentID names a role assignment among the objects of a run.
+// assignmentID returns the id of a role assignment among a run's objects.
 func assignmentID(a keystone.Assignment) string {
 	return a.ProjectID + "/" + a.UserID + "/" + a.RoleID
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// scopeToken exchanges the user's token for one scoped to the customer tenant and hands it to the request that still
-// waits for it. That also proves that the roles work. Where the user's token is gone the roles are read instead.
+// scopeToken exchanges the user's token for one scoped to the customer tenant, and hands it to the request that waits for it. The
+// exchange also proves that the roles work. If the user's token is not available, scopeToken reads the roles instead.
 func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {
@@ -19,7 +19,7 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	}
 	token, err := saga.CallOf(ctx).Token(ctx)
 	if errors.Is(err, saga.ErrNoToken) {
-		return d.proveRoles(ctx, id, o, "the user's token is not there any more")
+		return d.proveRoles(ctx, id, o, "the user's token is no longer stored")
 	}
 	if err != nil {
 		return err
@@ -46,7 +46,7 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	return nil
 }
 
-// proveRoles proves with the service's credential what the exchange would have proved.
+// proveRoles checks with the service's credential that the user has the customer roles, and then skips the step.
 func (d Deps) proveRoles(ctx context.Context, id keystone.Identity, o *Order, why string) error {
 	held, err := id.AssignedRoles(ctx, o.CustomerTenantID, o.UserID)
 	if err != nil {

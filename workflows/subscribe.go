@@ -16,12 +16,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// Order is the state of subscribe. Stored as JSON: fields are only ever added.
+// Order is the state of subscribe. It is stored as JSON, so fields are only ever added.
 type Order struct {
 	Asked
 	Resolved
 
-	// What the steps add, each its own fields.
+	// The steps set the fields below.
 
 	AbsentRoles           []string `json:"absent_roles,omitempty"` // role ids that the user lacked on an existing customer tenant
 	CustomerTenantID      string   `json:"customer_tenant_id,omitempty"`
@@ -30,26 +30,26 @@ type Order struct {
 	SubscriptionTenantOwn bool     `json:"subscription_tenant_own,omitempty"`
 }
 
-// Asked is what was asked for. A retry keeps it.
+// Asked is what the caller asked for. A retry keeps it.
 type Asked struct {
 	MerchantID      string       `json:"merchant_id"`
 	PlanID          string       `json:"plan_id"`
-	CustomerID      string       `json:"customer_id"`            // of an existing customer, else named by the run
+	CustomerID      string       `json:"customer_id"`            // of an existing customer; otherwise chosen by the run
 	NewCustomer     *NewCustomer `json:"new_customer,omitempty"` // nil: the customer exists and is adopted
-	AddUser         bool         `json:"add_user,omitempty"`     // the portal said that the user joins the customer
+	AddUser         bool         `json:"add_user,omitempty"`     // the portal confirms that the user joins the customer
 	PaymentMethodID *string      `json:"payment_method_id,omitempty"`
 	BillingDay      *int         `json:"billing_day,omitempty"`
 }
 
-// NewCustomer is what BillingStack is told of a customer that the run creates.
+// NewCustomer describes a customer that the run creates.
 type NewCustomer struct {
 	Name     string `json:"name"`
 	Currency string `json:"currency"`
 	Language string `json:"language"`
 }
 
-// Resolved is what was found out when the order was accepted. A retry keeps Cloud, DomainID and UserID, and finds out the
-// rest anew.
+// Resolved is what was looked up when the order was accepted. A retry keeps Cloud, DomainID and UserID, and looks up the rest
+// again.
 type Resolved struct {
 	RunID             string          `json:"run_id"`
 	SubscriptionID    string          `json:"subscription_id"`
@@ -58,11 +58,11 @@ type Resolved struct {
 	UserID            string          `json:"user_id"`
 	CustomerRoles     []keystone.Role `json:"customer_roles"`
 	SubscriptionRoles []keystone.Role `json:"subscription_roles"`
-	AdoptUnmarked     bool            `json:"adopt_unmarked,omitempty"` // the merchant's tenants may lack our tag
+	AdoptUnmarked     bool            `json:"adopt_unmarked,omitempty"` // tenants without the merchant's tag may be adopted
 	CheckedAt         time.Time       `json:"checked_at"`               // when plan and customer were last read
 }
 
-// Result is what a run of subscribe shows of its state.
+// Result is the part of the state that a run shows.
 type Result struct {
 	PlanID               string `json:"plan_id"`
 	CustomerID           string `json:"customer_id"`
@@ -86,7 +86,7 @@ func (o *Order) tenant(name string) tenant {
 	return tenant{o.Cloud, o.DomainID, name, o.RunID, o.MerchantID, o.AdoptUnmarked}
 }
 
-// customerRoles and subscriptionRoles are what the user gets on the two tenants.
+// customerRoles and subscriptionRoles are the roles that the user gets on the two tenants.
 func (o *Order) customerRoles() grant {
 	return grant{o.customerTenant(), o.CustomerTenantID, o.CustomerTenantOwn, o.UserID, o.CustomerRoles, o.AbsentRoles}
 }
@@ -95,7 +95,7 @@ func (o *Order) subscriptionRoles() grant {
 	return grant{o.subscriptionTenant(), o.SubscriptionTenantID, o.SubscriptionTenantOwn, o.UserID, o.SubscriptionRoles, nil}
 }
 
-// expectSubscribe is what the run is to have in the end, as its steps make it.
+// expectSubscribe returns the objects that the run is expected to have made or adopted in the end.
 func (d Deps) expectSubscribe(o Order) []saga.Expected {
 	customer := saga.Expected{
 		Object: saga.Object{Step: "create-customer", Kind: "customer", ID: o.CustomerID, Origin: saga.Adopted},
@@ -124,7 +124,7 @@ func (d Deps) expectSubscribe(o Order) []saga.Expected {
 // SubscribeName is the name of the workflow.
 const SubscribeName = "subscribe"
 
-// Named names what the run creates after the run, so that it is found again whatever answer is lost.
+// Named derives the ids of what the run creates from the run's id, so that a lost answer does not lose them.
 func (o Order) Named(runID string) Order {
 	run := uuid.MustParse(runID)
 	o.RunID = runID
@@ -135,7 +135,8 @@ func (o Order) Named(runID string) Order {
 	return o
 }
 
-// Request asks for a run of the order. Key, fingerprint, the user's token and who asks are the caller's to add.
+// Request returns the request for a run of the order. The caller adds key, fingerprint, the user's token and the name of who
+// asks.
 func (o Order) Request(runID string, onFailure saga.OnFailure) saga.Request {
 	o = o.Named(runID)
 	return saga.Request{
@@ -145,9 +146,9 @@ func (o Order) Request(runID string, onFailure saga.OnFailure) saga.Request {
 	}
 }
 
-// AdmitSubscribe checks an order upstream, and returns the request for its run. It only reads, all that it can side by side,
-// and nothing is accepted that could not be checked. What it reports does not depend on which answer came first: who the
-// user is comes before what is configured, and that before what was asked for.
+// AdmitSubscribe checks an order upstream and returns the request for its run. It only reads, makes independent reads
+// concurrently, and accepts nothing that it could not check. If several checks fail, it reports the first of these: the user, the
+// configuration, the order.
 func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked Asked, token string) (saga.Request, error) {
 	id, err := d.cloudOf(m)
 	if err != nil {
@@ -179,7 +180,7 @@ func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked As
 	return q, nil
 }
 
-// readAsked reads what the order names in BillingStack.
+// readAsked returns the reads of what the order names in BillingStack.
 func (d Deps) readAsked(ctx context.Context, asked Asked) []func() error {
 	reads := []func() error{func() error {
 		_, err := coalesce.Read(ctx, d.Reads, "plan "+asked.MerchantID+" "+asked.PlanID, func(ctx context.Context, id string) (billing.Plan, error) {
@@ -203,7 +204,7 @@ func (d Deps) readAsked(ctx context.Context, asked Asked) []func() error {
 	})
 }
 
-// retrySubscribe accepts once more what a compensated run was asked for.
+// retrySubscribe accepts the request of a compensated run again, and reads everything anew.
 func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga.Request, error) {
 	m, err := d.Merchants.Merchant(ctx, old.MerchantID)
 	if err != nil {
@@ -253,9 +254,9 @@ func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga
 	return o.Request(runID, saga.OnFailure(m.OnFailure)), nil
 }
 
-// Subscribe gives one user one plan: customer, tenant and roles, subscription, tenant and role, and the subscription
-// attached to its tenant, so that usage metered there is billed. The process is BillingStack's own, as its
-// documentation of subscriptions tells it.
+// Subscribe signs a user up for a plan. It makes the customer with its tenant and roles, and the subscription with its tenant and
+// role. It then attaches the subscription to its tenant, so that usage metered there is billed. The process is the one in
+// BillingStack's documentation of subscriptions.
 func Subscribe(d Deps) saga.Workflow[Order] {
 	return saga.Workflow[Order]{
 		Name: SubscribeName, Version: 1,
@@ -367,7 +368,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 	}
 }
 
-// findSubscription finds the subscription by the id that the run chose. Other fields may have changed since.
+// findSubscription reads the subscription by the id that the run chose. It ignores the other fields, which may have changed.
 func (d Deps) findSubscription(ctx context.Context, o *Order) (saga.Found, error) {
 	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
 	switch {
@@ -380,12 +381,12 @@ func (d Deps) findSubscription(ctx context.Context, o *Order) (saga.Found, error
 	return saga.Made, nil
 }
 
-// record notes what a step made or adopted upstream.
+// record stores what a step made or adopted upstream among the run's objects.
 func record(ctx context.Context, kind, id, name string, origin saga.Origin) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
 }
 
-// erase notes what an Undo removed.
+// erase removes what an Undo removed upstream from the run's objects.
 func erase(ctx context.Context, kind, id string, removed bool, err error) error {
 	if err == nil && removed {
 		saga.CallOf(ctx).Gone(kind, id)

@@ -10,16 +10,16 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// tenant is a project of ours: what a run makes it with, finds it again by, and needs to know to adopt one.
+// tenant describes a project of a run: how to create it, find it, and decide whether an existing one may be adopted.
 type tenant struct {
 	cloud, domain, name string
 	run, merchant       string
-	adoptUnmarked       bool // one that lacks the merchant's tag
+	adoptUnmarked       bool // an existing project without the merchant's tag may be adopted
 }
 
 func (t tenant) claim() string { return ClaimTenant(t.cloud, t.domain, t.name) }
 
-// expected describes the tenant in a run's Expect. The id is empty until a step has told it.
+// expected describes the tenant in a run's Expect. The id is empty until a step has stored it.
 func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 	e := saga.Expected{
 		Object: saga.Object{Step: step, Kind: "project", Cloud: t.cloud, ID: id, Name: t.name},
@@ -37,7 +37,7 @@ func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 	return e
 }
 
-// findTenant finds the tenant: the run's own, or one that the merchant's earlier runs made and that may be adopted.
+// findTenant looks the tenant up. It is Made if this run created it, and Usable if the run may adopt it.
 func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, projectID string, err error) {
 	id, err := d.Identity(t.cloud)
 	if err != nil {
@@ -59,8 +59,7 @@ func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, proje
 	return saga.Usable, p.ID, nil
 }
 
-// createTenant creates a project of the run's, or adopts one that the merchant's earlier runs made. It reports whether the
-// project is the run's own.
+// createTenant creates the project or adopts an existing one, and reports whether this run created it.
 func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone.Project, own bool, err error) {
 	id, err := d.Identity(t.cloud)
 	if err != nil {
@@ -86,7 +85,7 @@ func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone
 
 func adoptable(t tenant, p keystone.Project) bool { return unadoptable(t, p) == nil }
 
-// unadoptable returns why a project that is not the run's own cannot be adopted; nil if it can.
+// unadoptable returns why a project that another run or person created cannot be adopted, or nil if it can.
 func unadoptable(t tenant, p keystone.Project) error {
 	switch {
 	case !p.HasTag(keystone.MerchantTag(t.merchant)) && !t.adoptUnmarked:
@@ -102,7 +101,7 @@ func unadoptable(t tenant, p keystone.Project) error {
 	return nil
 }
 
-// removeTenant removes the tenant if it is the run's own.
+// removeTenant removes the tenant if this run created it.
 func (d Deps) removeTenant(ctx context.Context, t tenant) error {
 	id, err := d.Identity(t.cloud)
 	if err != nil {

@@ -2,15 +2,15 @@ package workflows
 
 import "sync"
 
-// Handover passes a scoped token from the step that got it to the request that still waits for it on this replica.
-// The token is nowhere else. The zero value is ready to use.
+// Handover passes a scoped token from the step that got it to the request that waits for it on the same replica. The token is
+// kept in memory only. The zero value is ready to use.
 type Handover struct {
 	mu     sync.Mutex
-	tokens map[string]string // by run; empty: awaited, not there yet
+	tokens map[string]string // by run id; empty until the step has put the token
 }
 
-// Await begins to wait for the token of a run that is about to start. take gives the token once it is there; stop ends
-// the waiting and forgets the token.
+// Await registers a request that waits for the token of a run that is about to start. take returns the token once the step has
+// put it. stop ends the wait and forgets the token; it may be called twice.
 func (h *Handover) Await(runID string) (take func() (token string, ok bool), stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -31,7 +31,7 @@ func (h *Handover) Await(runID string) (take func() (token string, ok bool), sto
 	}
 }
 
-// put hands a token over if somebody awaits it.
+// put hands over a token if a request waits for it, and otherwise drops it.
 func (h *Handover) put(runID, token string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

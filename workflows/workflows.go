@@ -1,4 +1,4 @@
-// Package workflows declares what Tenantry can run: one file a workflow, and the list of them.
+// Package workflows declares the workflows that Tenantry can run, one file each, and lists them.
 package workflows
 
 import (
@@ -12,27 +12,27 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// Deps are what admission and the steps work on.
+// Deps are the services and settings that admission and the steps use.
 type Deps struct {
 	Identity  func(cloud string) (keystone.Identity, error)
 	Billing   *billing.Client
 	Merchants Merchants
 	Defaults  Defaults
-	Reads     *coalesce.Reads // shared by admissions that come at the same time
+	Reads     *coalesce.Reads // shared by concurrent admissions
 	Handover  *Handover
 	Now       func() time.Time
-	NewID     func() string // of runs: they sort by time
-	// Installation is the id of this installation, which the tenants bear as a tag.
+	NewID     func() string // returns ids of runs, which sort by time
+	// Installation is the id of this installation. Each tenant that a run creates gets it as a tag.
 	Installation string
 }
 
 // Merchants reads merchants.
 type Merchants interface {
-	// Merchant reads a merchant. It returns merchants.ErrNotFound if there is none.
+	// Merchant returns a merchant, or merchants.ErrNotFound if there is none.
 	Merchant(ctx context.Context, id string) (merchants.Merchant, error)
 }
 
-// All defines every workflow.
+// All returns the definitions of all workflows. It returns an error if one of them is not well formed.
 func All(d Deps) ([]*saga.Definition, error) {
 	subscribe, err := saga.Define(Subscribe(d))
 	if err != nil {
