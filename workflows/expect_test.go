@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Names and tags are written out: whoever reads them upstream, such as BillingStack's agents, knows them by these words.
+// The test spells out names and tags, because upstream readers of them, such as BillingStack's agents, depend on the spelling.
 func TestWhatASubscribeIsToHave(t *testing.T) {
 	order := workflows.Order{
 		Asked: workflows.Asked{MerchantID: "m", PlanID: "p", NewCustomer: &workflows.NewCustomer{Name: "Ada"}},
@@ -68,10 +68,10 @@ func TestWhatASubscribeIsToHave(t *testing.T) {
 		role("assign-customer-role", "ct", "1", "member", saga.Adopted), role("assign-customer-role", "ct", "2", "bs-admin", saga.Own),
 		onSubscription,
 	}
-	check("of a customer who exists, with one role already", adopted...)
+	check("of an existing customer whose user has one role already", adopted...)
 
 	order.AdoptUnmarked, adopted[1].Marks = true, nil
-	check("where tenants may lack the merchant's tag", adopted...)
+	check("of a merchant whose tenants may lack the tag", adopted...)
 }
 
 func expected(t *testing.T, o workflows.Order) []saga.Expected {

@@ -25,7 +25,7 @@ import (
 
 type happening = func(next http.RoundTripper, req *http.Request) (*http.Response, error)
 
-// answer makes an upstream say something without doing anything, in its own words where it has some.
+// answer makes an upstream answer with the status and carry nothing out. The body is an error in the upstream's own format.
 func answer(status int, header http.Header) happening {
 	return func(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 		body := fmt.Sprintf(`{"faultcode":"Client","faultstring":"injected %d","debuginfo":null}`, status)
@@ -51,10 +51,10 @@ func refusedConnection(http.RoundTripper, *http.Request) (*http.Response, error)
 
 var errReset = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 
-// sent marks the request as begun, for a client that watches the connection.
+// sent marks the request as sent, for a client that watches the connection, and resets the connection.
 func sent(_ http.RoundTripper, _ *http.Request) (*http.Response, error) { return nil, errReset }
 
-// after carries the request out and loses, or spoils, the answer.
+// after carries the request out and then loses or changes the answer.
 func after(spoil func(*http.Response) (*http.Response, error)) happening {
 	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(req)
@@ -71,20 +71,20 @@ func lose(resp *http.Response) (*http.Response, error) {
 	return nil, errReset
 }
 
-// garble carries the request out and puts something else into the answer.
+// garble carries the request out and replaces the body of the answer.
 func garble(body string) happening {
 	return after(func(resp *http.Response) (*http.Response, error) {
 		_ = resp.Body.Close()
 		resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 		resp.Header.Set("Content-Length", fmt.Sprint(len(body)))
-		if resp.StatusCode == http.StatusNoContent { // there is nothing to spoil
+		if resp.StatusCode == http.StatusNoContent { // there is no body to replace
 			return nil, errReset
 		}
 		return resp, nil
 	})
 }
 
-// gone says that there was nothing to delete, as to the second of two.
+// gone answers 404 to a DELETE that was carried out, as if another request had deleted the object before.
 func gone(resp *http.Response) (*http.Response, error) {
 	_ = resp.Body.Close()
 	return answer(http.StatusNotFound, nil)(nil, resp.Request)
@@ -95,7 +95,7 @@ func timeOut(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 	return nil, req.Context().Err()
 }
 
-// commitLate times out, and is carried out a while after that.
+// commitLate lets the request time out, and carries it out later.
 func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 	done := f.lateCall(saga.CallOf(req.Context()).RunID)
 	var body []byte
@@ -105,7 +105,7 @@ func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Re
 	late := req.Clone(context.WithoutCancel(req.Context()))
 	late.Body = io.NopCloser(bytes.NewReader(body))
 	<-req.Context().Done()
-	time.AfterFunc(lateWindow/2, func() { // far from the next look-up and from the end of the late window: machines may be slow
+	time.AfterFunc(lateWindow/2, func() { // far from the next look-up and from the end of the late window
 		defer done()
 		if resp, err := next.RoundTrip(late); err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)
@@ -115,19 +115,18 @@ func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Re
 	return nil, req.Context().Err()
 }
 
-// ends of a run under a fault.
+// How a run ends under a fault.
 const (
 	succeeds    = "succeeded"
 	compensates = "compensated"
-	waits       = "waiting for the upstream"    // and succeeds, or is compensated, once the fault is gone
-	undoing     = "compensating, with a reason" // and is compensated once the fault is gone
-	stuck       = "stuck"                       // and is compensated once the fault is gone and an operator says retry
+	waits       = "waiting for the upstream"    // succeeds or is compensated once the fault is lifted
+	undoing     = "compensating, with a reason" // compensated once the fault is lifted
+	stuck       = "stuck"                       // compensated once the fault is lifted and an operator retries
 )
 
 type ends workflowstest.Ends
 
-// row says what becomes of a run when one write of a step meets a fault once, and when it always does: by upstream, whatever
-// the workflow.
+// row is how a run of any workflow ends if a write of a step meets the fault once, and if it always does. The keys are upstreams.
 type row struct {
 	fault  string
 	happen happening
@@ -155,7 +154,7 @@ func (f *faults) table() []row {
 			map[string]ends{"keystone": refusal, "billing": down},
 		},
 		{"404", answer(404, nil), map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}}, nil, map[string]ends{"keystone": {succeeds, succeeds}, "billing": refusal}},
-		{"404, for it is gone", after(gone), nil, both(found), nil},
+		{"404, already gone", after(gone), nil, both(found), nil},
 		{"409", answer(409, nil), both(refusal), both(undoRefused), both(refusal)},
 		{"413", answer(413, nil), both(refusal), both(undoRefused), both(refusal)},
 		{"429 with Retry-After", answer(429, retryAfter), both(retry), both(undoRetry), both(retry)},
@@ -172,7 +171,7 @@ func (f *faults) table() []row {
 	}
 }
 
-// TestEveryFaultEndsAsItShould tries every workflow.
+// TestEveryFaultEndsAsItShould covers all workflows.
 func TestEveryFaultEndsAsItShould(t *testing.T) {
 	onBoth(t, func(t *testing.T, database string) {
 		// All cases share the upstreams: one that makes calls fail must not have the others wait for an open circuit.
@@ -197,7 +196,7 @@ func TestEveryFaultEndsAsItShould(t *testing.T) {
 	})
 }
 
-// tryRow tries one fault at all steps of a workflow.
+// tryRow tries one fault at every step of a workflow.
 func (w *world) tryRow(trial workflowstest.Trial, r row, times int, try func(name string, test func(t *testing.T))) {
 	for _, undo := range []bool{false, true} {
 		steps, of, what := trial.Do, r.do, "do "
@@ -232,7 +231,7 @@ func often(times int) string {
 	return "always"
 }
 
-// tryRead has the reads of one step meet the fault: all that it looks at for an existing customer is there.
+// tryRead lets the reads of one step meet the fault. The order is of an existing customer.
 func (w *world) tryRead(t *testing.T, trial workflowstest.Trial, r row, service string, times int) {
 	g, token := w.ground()
 	g.CustomerID, g.CheckedAt = w.oldCustomer("tenantry-merchant-"+w.Merchant.ID), time.Time{}
@@ -241,7 +240,7 @@ func (w *world) tryRead(t *testing.T, trial workflowstest.Trial, r row, service 
 	w.see(t, g.RunID, trial.Reading, times, r.read[service])
 }
 
-// tryFault has a write of a step meet the fault.
+// tryFault lets a write of a step meet the fault.
 func (w *world) tryFault(t *testing.T, trial workflowstest.Trial, r row, step string, undo bool, times int, e ends) {
 	g, token := w.ground()
 	w.faults.set(g.RunID, step, undo, times, r.happen)
@@ -252,7 +251,8 @@ func (w *world) tryFault(t *testing.T, trial workflowstest.Trial, r row, step st
 	w.see(t, g.RunID, step, times, e)
 }
 
-// see watches one case to its end, and where that waits for the fault to be gone, beyond.
+// see waits until the run ends as expected. If it then waits for an upstream or an operator, see lifts the fault and retries the
+// run.
 func (w *world) see(t *testing.T, id, step string, times int, e ends) {
 	want := e.Once
 	if times > 1 {
@@ -270,7 +270,7 @@ func (w *world) see(t *testing.T, id, step string, times int, e ends) {
 	}
 	if want == waits || want == undoing || want == stuck {
 		if run.Reason.Detail == "" || run.Reason.FixBy == "" || run.Reason.Step != step {
-			t.Errorf("the reason does not tell: %+v", run.Reason)
+			t.Errorf("the reason lacks detail, who can fix it, or the step: %+v", run.Reason)
 		}
 		w.faults.lift(id)
 		err := ask(w, saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "it is repaired"})

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// What a release has stored, every later one must read: a state may gain fields here, never lose or rename one.
+// Later releases must read what an earlier one stored: a state may gain fields here, but never lose or rename one.
 func TestStoredStatesStillDecode(t *testing.T) {
 	day, method := 5, "0a4dbcd8-5a5d-4b5c-9d5c-6f3c0c1c2d3e"
 	for version, c := range map[string]struct {

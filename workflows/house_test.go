@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// parts are the packages that serve any workflow, and in them the files that are about one: its operation or its command, the
-// roles that a merchant sets for its tenants, or the catalog.
+// parts are the packages that serve any workflow. The files and directories listed for each are exempt: an operation or a command
+// of one workflow, the roles that a merchant sets for its tenants, and the catalog.
 var parts = map[string][]string{
 	"orchestrator/saga":        nil,
 	"orchestrator/engine":      nil,
@@ -27,17 +27,17 @@ var parts = map[string][]string{
 	"store":                    {"billingstack"},
 }
 
-// business is what only a workflow knows.
+// business matches the words that only a workflow may use.
 var business = regexp.MustCompile(`(?i)subscri|customer|(^|[^a-z])plans?([^a-z]|$)`)
 
-// settings are what else these words stand for: the roles that a merchant sets for its tenants, BillingStack's own tables, what
-// the catalog of OpenStack calls this service, and a setting of PostgreSQL.
+// settings are permitted uses of these words: the roles that a merchant sets for its tenants, the name of this service in
+// OpenStack's catalog, and a setting of PostgreSQL.
 var settings = regexp.MustCompile(`(?i)(customer|subscription)[-_]?roles|subscription-orchestration|plan_cache_mode = force_generic_plan`)
 
-// history are the migrations up to which columns had other names.
+// history is the last migration whose columns still have older names.
 const history = "0010"
 
-// What serves any workflow names none, nor what one is about: not in an identifier, a column or a text.
+// Packages that serve any workflow must not name one, or what it works on, in an identifier, a column or a text.
 func TestNothingOutsideOfWorkflowsNamesOne(t *testing.T) {
 	root, err := filepath.Abs("..")
 	if err != nil {
@@ -72,7 +72,7 @@ func TestNothingOutsideOfWorkflowsNamesOne(t *testing.T) {
 		}
 	}
 	if seen < 1000 {
-		t.Errorf("only %d names were looked at", seen)
+		t.Errorf("only %d names were checked", seen)
 	}
 }
 
@@ -81,7 +81,7 @@ type named struct {
 	line int
 }
 
-// namesIn are the identifiers and texts of a Go file, and the words of an SQL file.
+// namesIn returns the identifiers and texts of a Go file, or the words of an SQL file.
 func namesIn(t *testing.T, path string) (all []named) {
 	t.Helper()
 	switch filepath.Ext(path) {

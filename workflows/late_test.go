@@ -20,7 +20,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// late has a request carried out so long after it was sent, when nobody waits for its answer any more.
+// late lets the request time out, and carries it out that long after it was sent.
 func late(by time.Duration) happening {
 	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		var body []byte
@@ -38,7 +38,7 @@ func late(by time.Duration) happening {
 	}
 }
 
-// joining is an order of a new user for a customer that is there; with its tenant, or without.
+// joining returns an order of a new user for an existing customer, with or without its tenant.
 func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	o.t.Helper()
 	c, err := o.bill.EnsureCustomer(o.t.Context(), billing.Customer{
@@ -68,7 +68,7 @@ func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	}, tenantID
 }
 
-// failing starts a run that is compensated, and of which the giving of role member, or the taking away, meets something.
+// failing starts a run that is compensated. The first call that assigns role member, or revokes it, meets the fault.
 func (o *outage) failing(order workflows.Order, undo bool, happen happening) (id string) {
 	id = newID()
 	o.faults.set(id, memberStep, undo, 1, happen)
@@ -77,7 +77,7 @@ func (o *outage) failing(order workflows.Order, undo bool, happen happening) (id
 	return id
 }
 
-// madeLate starts a run that is compensated, and of which the named step makes in half an hour what it was to make.
+// madeLate starts a run that is compensated. The first request of the named step is carried out half an hour later.
 func (o *outage) madeLate(order workflows.Order, step string) (id string) {
 	id = newID()
 	o.faults.set(id, step, false, 2, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
@@ -91,7 +91,7 @@ func (o *outage) madeLate(order workflows.Order, step string) (id string) {
 	return id
 }
 
-// held starts a run that lives on until somebody asks for something else.
+// held starts a run that is held until an operator acts on it.
 func (o *outage) held(order workflows.Order) (id string) {
 	id = newID()
 	o.faults.setReads(id, "check", "billing", 1, timeOut)
@@ -106,7 +106,7 @@ func (o *outage) ask(id string, action saga.ActionName) {
 	o.ok(err)
 }
 
-// at waits until so long after the beginning.
+// at waits until the given time after began.
 func (o *outage) at(began time.Time, d time.Duration) {
 	time.Sleep(time.Until(began.Add(d)))
 	synctest.Wait()
@@ -119,7 +119,7 @@ func (o *outage) run(id string) *saga.Run {
 	return r
 }
 
-// holds tells which of the two roles the user of an order has.
+// holds returns which of the order's roles the user has.
 func (o *outage) holds(order workflows.Order, tenantID string) (names []string) {
 	for _, r := range order.CustomerRoles {
 		a := keystone.Assignment{ProjectID: tenantID, UserID: order.UserID, RoleID: r.ID}
@@ -148,7 +148,7 @@ func (o *outage) tenants(order workflows.Order) (n int) {
 	return n
 }
 
-// inNight runs a story in a bubble of time, and ends it when all re-checks are made.
+// inNight runs a story on simulated time, and checks after 30 hours that every run has ended and has no re-checks left.
 func inNight(t *testing.T, story func(o *outage, began time.Time)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -157,7 +157,7 @@ func inNight(t *testing.T, story func(o *outage, began time.Time)) {
 		o.at(began, 30*time.Hour)
 		for _, r := range o.store.Everything().Runs {
 			if r.Rechecks > 0 || !r.State.Ended() {
-				t.Errorf("after all this time: %d rechecks to come, %s", r.Rechecks, describe(r))
+				t.Errorf("after 30 hours: %d rechecks left, %s", r.Rechecks, describe(r))
 			}
 		}
 	})
@@ -178,7 +178,7 @@ func TestARoleGivenLateIsTakenBackByARecheck(t *testing.T) {
 		}
 		o.at(began, 2*time.Hour)
 		if got := o.holds(order, tenant); got != nil || o.events(id, saga.EventLateEffect, "") != 1 {
-			t.Errorf("the user still holds %v, %d events tell of a late effect; want none and one", got, o.events(id, saga.EventLateEffect, ""))
+			t.Errorf("the user still holds %v, there are %d events late-effect; want no role and one event", got, o.events(id, saga.EventLateEffect, ""))
 		}
 	})
 }
@@ -230,15 +230,15 @@ func TestARecheckComesBackToWhatALiveRunMayClaim(t *testing.T) {
 		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
 		next := o.held(order)
-		o.at(began, 26*time.Hour) // all re-checks would have been made
+		o.at(began, 26*time.Hour) // by now all re-checks would be over
 		if got := o.holds(order, tenant); !slices.Contains(got, "member") || o.run(id).Rechecks == 0 {
-			t.Errorf("the user holds %v, %d rechecks are to come; want it left for later", got, o.run(id).Rechecks)
+			t.Errorf("the user holds %v, %d rechecks are left; want role member and a recheck", got, o.run(id).Rechecks)
 		}
 		if n := o.run(id).Step(memberStep).Undos; n < 20 || n > 30 {
 			t.Errorf("%d attempts were made, want one an hour", n)
 		}
 		if n := o.events(id, saga.EventUndoAttempt, "claimed-by-a-live-run"); n != 1 {
-			t.Errorf("%d events tell so, want one", n)
+			t.Errorf("%d events have the code claimed-by-a-live-run, want one", n)
 		}
 		o.ask(next, saga.Compensate)
 		o.at(began, 29*time.Hour)
@@ -262,7 +262,7 @@ func TestWhatSomebodyGaveByHandIsLeftUnlessAnAttemptWasNeverAnswered(t *testing.
 }
 
 func TestATenantMadeLateIsRemovedUnlessARunHasAdoptedIt(t *testing.T) {
-	for name, adopt := range map[string]bool{"nobody adopts it": false, "a run adopts it": true} {
+	for name, adopt := range map[string]bool{"no run adopts it": false, "a run adopts it": true} {
 		t.Run(name, func(t *testing.T) {
 			inNight(t, func(o *outage, began time.Time) {
 				order, _ := o.joining(false)
@@ -278,7 +278,7 @@ func TestATenantMadeLateIsRemovedUnlessARunHasAdoptedIt(t *testing.T) {
 					t.Errorf("%d customer tenants, want %d; the run: %s", got, want, describe(o.run(id)))
 				}
 				if adopt && o.run(next).State != saga.Succeeded {
-					t.Errorf("who adopted it: %s", describe(o.run(next)))
+					t.Errorf("the run that adopted it: %s", describe(o.run(next)))
 				}
 			})
 		})
@@ -299,7 +299,7 @@ func TestOnlyACustomersTenantCanBeClaimed(t *testing.T) {
 		}
 		o.at(began, 3*time.Hour)
 		if made() {
-			t.Error("the tenant of a subscription stays for another run about the same customer")
+			t.Error("the tenant of a subscription was not removed, though no run claims it")
 		}
 		o.ask(other, saga.Compensate)
 	})
@@ -322,12 +322,12 @@ func TestACustomerMadeLateIsRemovedUnlessARunIsAboutIt(t *testing.T) {
 				other := o.held(order)
 				o.at(began, 3*time.Hour)
 				if !there() {
-					t.Fatalf("a recheck has removed the customer of a live run; the rechecked one: %s", describe(o.run(id)))
+					t.Fatalf("a recheck has removed the customer of a live run; the rechecked run: %s", describe(o.run(id)))
 				}
 				o.ask(other, action)
 				o.at(began, 29*time.Hour)
 				if got := o.run(other).State == saga.Succeeded; got != want || there() != want {
-					t.Errorf("the customer is there: %t, want %t; the other run: %s", there(), want, describe(o.run(other)))
+					t.Errorf("the customer exists: %t, want %t; the other run: %s", there(), want, describe(o.run(other)))
 				}
 			})
 		})

@@ -30,12 +30,12 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// inProcess is an upstream that is called without a network, takes its time, and can be down.
+// inProcess is an upstream that is called without a network. Each call takes some time, and the upstream can be down.
 type inProcess struct {
 	http.Handler
 	down  atomic.Bool
 	calls atomic.Int32
-	most  atomic.Int32 // calls at once
+	most  atomic.Int32 // maximum of concurrent calls
 	now   atomic.Int32
 }
 
@@ -49,14 +49,14 @@ func (u *inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	time.Sleep(20 * time.Millisecond)
 	in := req.Clone(req.Context())
 	if in.Body == nil {
-		in.Body = http.NoBody // as servers have it
+		in.Body = http.NoBody // as a server would see it
 	}
 	out := httptest.NewRecorder()
 	u.ServeHTTP(out, in)
 	return out.Result(), nil
 }
 
-// outage is an engine with one upstream of each kind, in a bubble of time.
+// outage is an engine with one upstream of each kind, on simulated time.
 type outage struct {
 	t                 *testing.T
 	cloud             *keystonetest.Keystone
@@ -71,7 +71,7 @@ type outage struct {
 	roles             []keystone.Role
 
 	mu    sync.Mutex
-	ended []string // runs that succeeded, in that order
+	ended []string // runs that succeeded, in the order in which they ended
 	tried int      // attempts that failed
 }
 
@@ -168,7 +168,7 @@ func (o *outage) ok(err error) {
 	}
 }
 
-// accept accepts so many orders.
+// accept accepts n orders.
 func (o *outage) accept(n int) (ids []string) {
 	o.t.Helper()
 	for range n {
@@ -194,7 +194,7 @@ func (o *outage) accept(n int) (ids []string) {
 	return ids
 }
 
-// start begins a run of the order.
+// start starts a run of the order.
 func (o *outage) start(id string, order workflows.Order) {
 	o.t.Helper()
 	q := order.Request(id, "")
@@ -212,12 +212,12 @@ func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T
 		ids := o.accept(runs)
 		time.Sleep(time.Hour)
 
-		// One call every ten seconds or so, and few attempts but the first of each.
+		// About one call every ten seconds is expected, and few attempts after the first of each step.
 		if n := o.keystone.calls.Load() - calls; n > 500 {
-			t.Errorf("Keystone was called %d times while it was down, want one now and then", n)
+			t.Errorf("Keystone was called %d times while it was down, want at most 500", n)
 		}
 		if o.tried > 10*runs+360*2*outageExecutors {
-			t.Errorf("%d attempts were made while it was down", o.tried)
+			t.Errorf("%d attempts failed while it was down", o.tried)
 		}
 		for _, id := range ids {
 			run, err := o.engine.Store.Run(t.Context(), id)

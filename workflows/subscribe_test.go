@@ -76,7 +76,7 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 	customer := result(t, run).CustomerID
 	tenant := result(t, run).CustomerTenantID
 
-	// Another user joins the customer, and it fails.
+	// Another user joins the customer, and the run is compensated.
 	again, token := w.order()
 	again.NewCustomer, again.CustomerID = nil, customer
 	failed := newID()
@@ -94,10 +94,10 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 		t.Errorf("the user holds %v, want just member as before", held)
 	}
 	if got := w.things(t, first); got != whole {
-		t.Errorf("of the customer's first subscription is left %q, want %q", got, whole)
+		t.Errorf("the customer's first run left %q, want %q", got, whole)
 	}
 
-	// And it works.
+	// The same order succeeds.
 	works := newID()
 	w.start(works, again, w.Keystone.IssueToken(again.UserID))
 	run = w.until(t, works, over)
@@ -257,16 +257,16 @@ func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
 	w.ok(err)
 	run := w.until(t, successor.ID, over)
 	if got := w.things(t, successor.ID); run.State != saga.Succeeded || got != whole {
-		t.Errorf("made %q; the run: %s", got, describe(run))
+		t.Errorf("it made %q; the run: %s", got, describe(run))
 	}
 	byKey, err := w.Store.RunOfKey(t.Context(), w.Merchant.ID, id)
 	w.ok(err)
 	if byKey.ID != successor.ID {
-		t.Errorf("the key stands for run %s, want %s", byKey.ID, successor.ID)
+		t.Errorf("the key belongs to run %s, want %s", byKey.ID, successor.ID)
 	}
 }
 
-// compensated has an order fail, and returns its run.
+// compensated lets a run of the order fail, and returns it when it is compensated.
 func (w *world) compensated(t *testing.T, o workflows.Order) *saga.Run {
 	t.Helper()
 	id := newID()
@@ -283,7 +283,7 @@ func TestARetryIsANewAcceptance(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	o, _ := w.order()
 	run := w.compensated(t, o)
-	old := w.roles[1] // bs-admin, which is made anew under another id; the clients know the old one
+	old := w.roles[1] // bs-admin is created again under another id; the clients have cached the old one
 	w.admin(http.MethodDelete, "/v3/roles/"+old.ID, "")
 	w.admin(http.MethodPost, "/v3/roles", `{"role":{"name":"bs-admin"}}`)
 	w.changeMerchant(func(m *merchants.Merchant) { m.OnFailure, m.AdoptUnmarked = merchants.Hold, true })
@@ -297,11 +297,11 @@ func TestARetryIsANewAcceptance(t *testing.T) {
 		t.Errorf("the roles are %v, want bs-admin by its new id, not %s", order.CustomerRoles, old.ID)
 	}
 	if !order.AdoptUnmarked || successor.OnFailure != saga.FailureHolds {
-		t.Errorf("adopt_unmarked is %t and on_failure %s: not what the merchant has now", order.AdoptUnmarked, successor.OnFailure)
+		t.Errorf("adopt_unmarked is %t and on_failure %s, want the merchant's current settings", order.AdoptUnmarked, successor.OnFailure)
 	}
 	was := o.Asked
 	if was.CustomerID = order.CustomerID; !reflect.DeepEqual(order.Asked, was) || order.UserID != o.UserID || successor.Fingerprint != run.Fingerprint {
-		t.Errorf("asked for is %+v of user %s, want %+v of %s", order.Asked, order.UserID, was, o.UserID)
+		t.Errorf("the order is %+v of user %s, want %+v of %s", order.Asked, order.UserID, was, o.UserID)
 	}
 	if got := w.until(t, successor.ID, over); got.State != saga.Succeeded || got.Step("scope-token").State != saga.StepSkipped {
 		t.Errorf("the run: %s", describe(got))
@@ -342,7 +342,7 @@ func TestARetryThatCannotBeAcceptedChangesNothing(t *testing.T) {
 			byKey, err := w.Store.RunOfKey(t.Context(), w.Merchant.ID, run.Key)
 			w.ok(err)
 			if byKey.ID != run.ID || byKey.RetriedBy != "" {
-				t.Errorf("the key stands for run %s, retried by %q", byKey.ID, byKey.RetriedBy)
+				t.Errorf("the key belongs to run %s, retried by %q", byKey.ID, byKey.RetriedBy)
 			}
 		})
 	}
