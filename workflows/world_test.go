@@ -77,7 +77,7 @@ func newWorld(t *testing.T, database string, change ...func(*service.Options)) *
 	return w
 }
 
-// shorten sets short times. Every cloud is the one Keystone.
+// shorten sets short times. It also points every cloud at the Keystone of the default cloud.
 func shorten(o *service.Options) {
 	o.Lease, o.LateWindow, o.Deadline, o.Poll = 5*time.Second, lateWindow, deadline, 500*time.Millisecond
 	o.Executors, o.BillingTimeout = 200, upstreamTimeout

@@ -542,7 +542,7 @@ type PlanList struct {
 	Plans []Plan `json:"plans"`
 }
 
-// Problem A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// Problem A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type Problem struct {
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
@@ -759,40 +759,40 @@ type Accepted = Run
 // ActionTaken defines model for ActionTaken.
 type ActionTaken = Run
 
-// BadBody A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// BadBody A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type BadBody = Problem
 
-// BadRequest A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// BadRequest A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type BadRequest = Problem
 
-// Forbidden A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// Forbidden A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type Forbidden = Problem
 
-// Internal A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// Internal A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type Internal = Problem
 
-// MerchantNotFound A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// MerchantNotFound A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type MerchantNotFound = Problem
 
-// NotJSON A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// NotJSON A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type NotJSON = Problem
 
-// PortalForbidden A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// PortalForbidden A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type PortalForbidden = Problem
 
-// RunNotFound A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// RunNotFound A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type RunNotFound = Problem
 
 // Subscribed defines model for Subscribed.
 type Subscribed = Run
 
-// TooLarge A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// TooLarge A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type TooLarge = Problem
 
-// Unauthorized A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// Unauthorized A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type Unauthorized = Problem
 
-// Unavailable A problem as in RFC 9457. errors repeats it in OpenStack's format.
+// Unavailable A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
 type Unavailable = Problem
 
 // ListSubscriptionsParams defines parameters for ListSubscriptions.

@@ -16,7 +16,7 @@ import (
 type environment struct {
 	engine  *Engine
 	subject string
-	token   string // of the run's user; empty: the store has it
+	token   string // of the run's user; if empty, Token reads it from the store
 }
 
 // Token implements [saga.Env].

@@ -160,7 +160,7 @@ func (x *executor) land(o saga.Outcome) {
 	x.came = append(x.came, o)
 }
 
-// actions reads the actions stored for the run. If that fails, it is tried again later.
+// actions reads the actions stored for the run. If the read fails, actions reports the fault, returns nil and schedules another look.
 func (x *executor) actions() []saga.Action {
 	x.look = false
 	ctx, cancel := x.engine.patiently(x.lease.ctx)

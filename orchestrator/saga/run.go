@@ -50,7 +50,7 @@ const (
 	FailureHolds       OnFailure = "hold"
 )
 
-// Run is one execution of a workflow. The fields from Workflow to Input, and which Steps there are, are pinned at acceptance.
+// Run is one execution of a workflow. The fields Workflow to Input, and the set of steps, are fixed when the run is accepted.
 type Run struct {
 	ID              string
 	Workflow        string

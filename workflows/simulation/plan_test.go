@@ -55,8 +55,8 @@ type mishap struct {
 type kind int
 
 const (
-	lostRequest kind = iota // the connection breaks before it is carried out
-	lostAnswer              // and after
+	lostRequest kind = iota // the connection breaks before the request is executed
+	lostAnswer              // the connection breaks after the request was executed
 	silentRequest
 	silentAnswer
 	lateCommit // no answer, and carried out after a while all the same

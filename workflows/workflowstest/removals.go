@@ -33,7 +33,7 @@ func deleteIntended(v *view, broken report) {
 }
 
 // stepsOf names the steps whose Undo may remove the object: the one that made it, and the one that made what it stands on.
-// None if it is not the run's own.
+// It returns none if the run did not create the object.
 func (x ordered) stepsOf(gone Removal) (steps []string) {
 	for _, e := range x.expected {
 		own := e.ID == gone.ID && e.Origin == saga.Own

@@ -45,7 +45,7 @@ type Place struct {
 	Adopted bool   // the run is about a customer who exists
 }
 
-// Ground is what an order is made on.
+// Ground holds the existing objects and ids that a trial's order refers to.
 type Ground struct {
 	RunID      string
 	MerchantID string
