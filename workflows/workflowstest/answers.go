@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// sameAnswer: about a run that had ended, its key was always given the same answer; and a key stands for its own runs.
+// sameAnswer: after a run has ended, its key always gets the same answer. A key is only ever answered with a run of its own.
 func sameAnswer(v *view, broken report) {
 	first := map[[3]string]Answer{}
 	for _, a := range v.Answers {
@@ -20,7 +20,7 @@ func sameAnswer(v *view, broken report) {
 			continue
 		}
 		if r := v.byID[a.Run]; r == nil || r.Merchant != a.Merchant || r.Key != a.Key {
-			broken(a.Run, fmt.Sprintf("key %q of merchant %s was answered with a run that it does not stand for", a.Key, a.Merchant))
+			broken(a.Run, fmt.Sprintf("key %q of merchant %s was answered with a run of another key", a.Key, a.Merchant))
 		}
 		if !a.Final {
 			continue
@@ -35,22 +35,22 @@ func sameAnswer(v *view, broken report) {
 	}
 }
 
-// id is what an id of a run, a customer, a subscription or a project looks like.
+// id matches the id of a run, a customer, a subscription or a project.
 var id = regexp.MustCompile(`[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}`)
 
-// ownMerchant: no answer shows what is another merchant's.
+// ownMerchant: no answer shows an id of another merchant.
 func ownMerchant(v *view, broken report) {
 	owner := v.owners()
 	for _, a := range v.Answers {
 		for _, found := range id.FindAllString(string(a.Body), -1) {
 			if of := owner[found]; of != "" && of != a.Merchant {
-				broken(a.Run, fmt.Sprintf("merchant %s was shown what is merchant %s's", a.Merchant, of), found)
+				broken(a.Run, fmt.Sprintf("merchant %s was shown an id of merchant %s", a.Merchant, of), found)
 			}
 		}
 	}
 }
 
-// owners gives the merchant of every id.
+// owners maps every id to its merchant.
 func (v *view) owners() map[string]string {
 	owner := map[string]string{}
 	for _, outside := range []Outside{v.Others, v.Now} {
@@ -71,7 +71,7 @@ func (v *view) owners() map[string]string {
 			}
 		}
 	}
-	for _, x := range v.ordered { // also what is gone by now
+	for _, x := range v.ordered { // includes what has been removed since
 		owner[x.run.ID] = x.run.Merchant
 		for _, e := range x.expected {
 			owner[e.ID] = x.run.Merchant
@@ -80,7 +80,7 @@ func (v *view) owners() map[string]string {
 	return owner
 }
 
-// noSecret: no secret stands in a text, a run or an event. What is reported holds no more of it than its beginning.
+// noSecret: no text, run or event contains a secret. The report shows only the beginning of the secret.
 func noSecret(v *view, broken report) {
 	look := func(run, place, text string) {
 		for _, secret := range v.Secrets {
@@ -95,7 +95,7 @@ func noSecret(v *view, broken report) {
 	for _, r := range v.Runs {
 		stored, err := json.Marshal(struct{ Run, Events any }{r, v.Events[r.ID]})
 		if err != nil {
-			broken(r.ID, "it cannot be written down: "+err.Error())
+			broken(r.ID, "it cannot be marshalled: "+err.Error())
 		}
 		look(r.ID, "the run and its events", string(stored))
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Broken is one promise that was not kept.
+// Broken is one violation of an invariant.
 type Broken struct {
-	Invariant string // its name: "one-each"
-	Run       string // empty where no single run is to blame
+	Invariant string // the name, such as "one-each"
+	Run       string // empty if it is not about a single run
 	Objects   []string
 	Detail    string
 }
@@ -28,7 +28,7 @@ func (b Broken) String() string {
 	return text
 }
 
-// invariants are all that is checked, each by its name.
+// invariants are the invariants that Check checks, by name.
 var invariants = []struct {
 	name  string
 	check func(*view, report)
@@ -53,11 +53,11 @@ var invariants = []struct {
 	{"no-secret", noSecret},
 }
 
-// Check tells which promises are broken; none if it is empty. The order is that of the invariants and, within one, of
-// the runs and objects in s: the same s gives the same answer.
+// Check returns the violations of the invariants, or nothing if all hold. They are in the order of the invariants, and within one
+// in the order of the runs and objects in s, so that the same s returns the same violations.
 //
-// A request that an upstream carries out later than the engine's LateWindow after its sending breaks compensated-clean
-// until the re-check that removes it: let the re-checks be made before.
+// A request that an upstream carries out after the engine's LateWindow violates compensated-clean until a re-check removes its
+// effect. Make all re-checks before Check.
 func Check(s Seen) []Broken {
 	var all []Broken
 	v, undecodable := newView(s)

@@ -11,20 +11,20 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// play is a world in which every kind of run has come to rest, and nothing is broken.
+// play is a world in which every kind of run is at rest and all invariants hold.
 type play struct {
 	*stage
 
-	fresh    *saga.Run // succeeded, with a customer of its own
+	fresh    *saga.Run // succeeded, created a customer
 	joined   *saga.Run // succeeded, another user of that customer
-	refused  *saga.Run // compensated, on an old customer of which its user was a member
-	first    *saga.Run // compensated, and repeated by
-	second   *saga.Run // which succeeded
+	refused  *saga.Run // compensated, on an existing customer of which its user was a member
+	first    *saga.Run // compensated, and retried as second
+	second   *saga.Run // succeeded
 	stuck    *saga.Run // its customer cannot be removed
 	gaveUp   *saga.Run // compensated, but an operator left its customer behind
 	held     *saga.Run // waits for an operator
 	behind   *saga.Run // waits for held
-	stranger *saga.Run // succeeded, another merchant's
+	stranger *saga.Run // succeeded, of another merchant
 }
 
 var (
@@ -102,7 +102,7 @@ func newPlay(t *testing.T) *play {
 	return p
 }
 
-// stick has the undo of create-customer refused for good.
+// stick makes the run stuck: the undo of create-customer is refused for good.
 func (s *stage) stick(r *saga.Run) {
 	row := r.Step("create-customer")
 	row.State, row.Undos = saga.StepUndoFailed, 1
@@ -113,7 +113,7 @@ func (s *stage) stick(r *saga.Run) {
 }
 
 func waitsFor(kind saga.ReasonKind) *saga.Reason {
-	return &saga.Reason{Kind: kind, Failure: saga.Failure{Code: "refused", Detail: "somebody must look", FixBy: saga.FixByOperator}}
+	return &saga.Reason{Kind: kind, Failure: saga.Failure{Code: "refused", Detail: "an operator must look", FixBy: saga.FixByOperator}}
 }
 
 func (s *stage) answer(r *saga.Run) Answer {
@@ -139,7 +139,7 @@ func (s *stage) event(r *saga.Run, kind saga.EventKind) *saga.Event {
 	return &s.Events[r.ID][i]
 }
 
-// again plays an effect of a run once more.
+// again makes the effects of these steps of a run once more.
 func (s *stage) again(r *saga.Run, steps ...string) {
 	for _, step := range steps {
 		s.effect(s.order(r), step)
@@ -157,16 +157,16 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		invariant, how string
 		breakIt        func(p *play)
 	}{
-		{"one-chain", "a key makes a second run", func(p *play) { p.stuck.Key = p.gaveUp.Key }},
-		{"one-chain", "two runs repeat one", func(p *play) { p.joined.RetryOf = p.first.ID }},
-		{"one-chain", "a succeeded run is repeated", func(p *play) { p.joined.RetryOf, p.joined.Key = p.fresh.ID, p.fresh.Key }},
+		{"one-chain", "a key has a second run", func(p *play) { p.stuck.Key = p.gaveUp.Key }},
+		{"one-chain", "two runs retry the same run", func(p *play) { p.joined.RetryOf = p.first.ID }},
+		{"one-chain", "a succeeded run is retried", func(p *play) { p.joined.RetryOf, p.joined.Key = p.fresh.ID, p.fresh.Key }},
 
 		{"one-each", "a second project with the run's mark", func(p *play) {
 			second := *p.project(p.order(p.fresh).SubscriptionTenantID)
 			second.ID, second.DomainID = named("a second"), "another"
 			p.Now.Projects = append(p.Now.Projects, second)
 		}},
-		{"one-each", "a second subscription that the server gave an id of its own", func(p *play) {
+		{"one-each", "a second subscription, whose id the server chose", func(p *play) {
 			second := *p.subscription(p.joined)
 			second.ID, second.ResourceID = named("a second"), "pending:"+p.joined.ID
 			p.Now.Subscriptions = append(p.Now.Subscriptions, second)
@@ -195,10 +195,10 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"succeeded-whole", "a step is not done", func(p *play) { p.fresh.Step("scope-token").State = saga.StepUnknown }},
 
 		{"compensated-clean", "a customer is left", func(p *play) { p.again(p.first, "create-customer") }},
-		{"compensated-clean", "a tenant came late", func(p *play) { p.again(p.first, "create-customer-tenant") }},
+		{"compensated-clean", "a tenant appeared late", func(p *play) { p.again(p.first, "create-customer-tenant") }},
 		{"compensated-clean", "a subscription is left", func(p *play) { p.again(p.refused, "create-subscription") }},
 		{"compensated-clean", "a role is left on the adopted tenant", func(p *play) { p.again(p.refused, "assign-customer-role/bs-admin") }},
-		{"compensated-clean", "what an operator left behind is not all", func(p *play) { p.again(p.gaveUp, "create-customer-tenant") }},
+		{"compensated-clean", "more is left than an operator left behind", func(p *play) { p.again(p.gaveUp, "create-customer-tenant") }},
 
 		{"adopted-untouched", "a tenant was disabled", func(p *play) { p.project(oldTenant.ID).Enabled = false }},
 		{"adopted-untouched", "a tenant was tagged", func(p *play) {
@@ -210,7 +210,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"adopted-untouched", "a customer is gone", func(p *play) { p.Now.Customers = p.Now.Customers[1:] }},
 		{"adopted-untouched", "a subscription was attached", func(p *play) { p.Now.Subscriptions[0].ResourceID = named("x") }},
 
-		{"no-orphan", "a tenant of a run that nobody knows", func(p *play) {
+		{"no-orphan", "a tenant of an unknown run", func(p *play) {
 			o := workflows.Order{
 				Asked: workflows.Asked{
 					NewCustomer: &workflows.NewCustomer{},
@@ -222,30 +222,30 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 			}.Named(named("lost"))
 			p.effect(o, "create-customer-tenant")
 		}},
-		{"no-orphan", "a customer under an id that nobody chose", func(p *play) {
+		{"no-orphan", "a customer whose id no run chose", func(p *play) {
 			p.Now.Customers = append(p.Now.Customers, billing.Customer{ID: named("lost"), MerchantID: acme})
 		}},
-		{"no-orphan", "a subscription under an id that nobody chose", func(p *play) {
+		{"no-orphan", "a subscription whose id no run chose", func(p *play) {
 			p.Now.Subscriptions = append(p.Now.Subscriptions, billing.Subscription{ID: named("lost"), CustomerID: old})
 		}},
 		{"no-orphan", "a customer at another merchant", func(p *play) { p.Now.Customers[1].MerchantID = rival }},
 
-		{"no-surprise-role", "somebody else is let in", func(p *play) {
+		{"no-surprise-role", "another user has a role", func(p *play) {
 			p.assign(keystone.Assignment{ProjectID: p.order(p.fresh).CustomerTenantID, UserID: named("somebody"), RoleID: member.ID})
 		}},
-		{"no-surprise-role", "the user gets more than was ordered", func(p *play) {
+		{"no-surprise-role", "the user has a role that was not ordered", func(p *play) {
 			o := p.order(p.fresh)
 			p.assign(keystone.Assignment{ProjectID: o.SubscriptionTenantID, UserID: o.UserID, RoleID: bsAdmin.ID})
 		}},
 
-		{"closed-under-after", "a step began too early", func(p *play) {
+		{"closed-under-after", "a step began before its predecessor ended", func(p *play) {
 			early := p.fresh.Step("create-customer").StartedAt.Add(-time.Millisecond)
 			p.fresh.Step("create-customer-tenant").StartedAt = &early
 		}},
-		{"closed-under-after", "what it is after never succeeded", func(p *play) {
+		{"closed-under-after", "the predecessor of a step never succeeded", func(p *play) {
 			p.event(p.first, saga.EventSucceeded).Kind = saga.EventAttempt
 		}},
-		{"closed-under-after", "it was done again", func(p *play) {
+		{"closed-under-after", "a succeeded step was done again", func(p *play) {
 			p.tell(p.fresh, saga.Event{Kind: saga.EventUnknown, Step: "create-customer", Attempt: 2})
 		}},
 
@@ -260,12 +260,12 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 			p.tell(p.fresh, saga.Event{Kind: saga.EventUndone, Step: "create-customer", Attempt: 1})
 		}},
 
-		{"one-outcome", "an attempt nobody stored", func(p *play) { p.fresh.Step("attach-tenant").Attempts = 0 }},
+		{"one-outcome", "an attempt was not stored", func(p *play) { p.fresh.Step("attach-tenant").Attempts = 0 }},
 		{"one-outcome", "two outcomes of one attempt", func(p *play) {
 			p.tell(p.fresh, saga.Event{Kind: saga.EventUnknown, Step: "attach-tenant", Attempt: 1})
 		}},
 
-		{"epochs", "who lost the run wrote on", func(p *play) {
+		{"epochs", "a replica wrote after it had lost its lease", func(p *play) {
 			p.fresh.Epoch = 2
 			p.tell(p.fresh, saga.Event{Kind: saga.EventTakenOver})
 			p.fresh.Epoch = 1
@@ -278,14 +278,14 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"delete-intended", "an adopted tenant is deleted", func(p *play) {
 			p.Removals = append(p.Removals, Removal{Kind: "project", ID: oldTenant.ID, Tags: oldTenant.Tags, Run: p.refused.ID})
 		}},
-		{"delete-intended", "a role that was there before is taken away", func(p *play) {
+		{"delete-intended", "a role that the user had before is revoked", func(p *play) {
 			p.Removals = append(p.Removals, Removal{Kind: "role-assignment", ID: assignmentID(oldMember)})
 		}},
-		{"delete-intended", "a run that goes forward deletes", func(p *play) {
+		{"delete-intended", "a run that is not compensating deletes", func(p *play) {
 			p.Removals = append(p.Removals, Removal{Kind: "customer", ID: p.order(p.fresh).CustomerID})
 		}},
-		{"delete-intended", "a run deletes another's", func(p *play) { p.Removals[0].Run = p.first.ID }},
-		{"delete-intended", "it was deleted first and stored then", func(p *play) {
+		{"delete-intended", "a run deletes an object of another run", func(p *play) { p.Removals[0].Run = p.first.ID }},
+		{"delete-intended", "the deletion was stored only after it was made", func(p *play) {
 			p.Removals[0].At = p.event(p.refused, saga.EventCompensating).At.Add(-time.Millisecond)
 		}},
 		{"delete-intended", "the step's undo was not stored", func(p *play) { p.refused.Step("create-subscription").Undos = 0 }},
@@ -294,17 +294,17 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 			early := p.fresh.EndedAt.Add(-time.Millisecond)
 			p.joined.Steps[0].StartedAt = &early
 		}},
-		{"one-at-a-time", "who waits has begun", func(p *play) { p.behind.Steps[0].StartedAt = p.tick() }},
+		{"one-at-a-time", "the waiting run has begun", func(p *play) { p.behind.Steps[0].StartedAt = p.tick() }},
 
-		{"ends-or-waits", "nobody will work on it", func(p *play) { p.held.Reason.Kind = saga.WaitsForRetry }},
+		{"ends-or-waits", "it has neither an operator nor a due time", func(p *play) { p.held.Reason.Kind = saga.WaitsForRetry }},
 		{"ends-or-waits", "it waits without a reason", func(p *play) { p.held.Reason = nil }},
 		{"ends-or-waits", "it does not say who can fix it", func(p *play) { p.stuck.Reason.FixBy = "" }},
-		{"ends-or-waits", "a stuck run has let go of its subject", func(p *play) { p.stuck.HoldsSubject = false }},
+		{"ends-or-waits", "a stuck run has released its subject", func(p *play) { p.stuck.HoldsSubject = false }},
 		{"ends-or-waits", "it waits for a run that has ended", func(p *play) { p.behind.WaitsFor = p.refused.ID }},
 		{"ends-or-waits", "an ended run holds its subject", func(p *play) { p.fresh.HoldsSubject = true }},
 		{"ends-or-waits", "an ended run is leased", func(p *play) { p.gaveUp.Replica = "one" }},
 		{"ends-or-waits", "a recheck is never made", func(p *play) { p.refused.Rechecks = 2 }},
-		{"ends-or-waits", "running, and due nowhere", func(p *play) { p.held.State, p.held.Reason = saga.Running, nil }},
+		{"ends-or-waits", "it is running, but not due", func(p *play) { p.held.State, p.held.Reason = saga.Running, nil }},
 
 		{"same-answer", "another body", func(p *play) { p.Answers[1].Body = []byte("{}") }},
 		{"same-answer", "another status", func(p *play) { p.Answers[1].Status = 409 }},
@@ -341,7 +341,7 @@ func TestATenantThatCameLateMayBeAnotherRunsByThen(t *testing.T) {
 	p.again(late, "create-customer-tenant")
 	p.project(named("bs-customer-" + bare.ID)).ID = named("the late one") // Keystone chooses the id
 	if found := Check(p.Seen); len(found) != 1 || found[0].Invariant != "compensated-clean" {
-		t.Errorf("before somebody has adopted it: %v, want it called left", found)
+		t.Errorf("before another run has adopted it: %v, want compensated-clean", found)
 	}
 	p.do(p.accept("adopter", acme, bare.ID), "")
 	for _, b := range Check(p.Seen) {

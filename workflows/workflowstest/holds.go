@@ -2,7 +2,7 @@ package workflowstest
 
 import "github.com/tenantry/tenantry/orchestrator/saga"
 
-// heldStays: after an operator held a run, no attempt begins before somebody acts on it again, whoever executes it.
+// heldStays: after an operator has held a run, no attempt begins until an operator acts on it again, even on another replica.
 func heldStays(v *view, broken report) {
 	for _, r := range v.Runs {
 		var held *saga.Event
@@ -14,8 +14,8 @@ func heldStays(v *view, broken report) {
 					held = e
 				}
 			case held == nil || e.StartedAt.IsZero():
-			case e.Epoch > held.Epoch, e.StartedAt.After(held.At): // of another lease the clock may differ
-				broken(r.ID, "an operator held it, and an attempt was begun all the same", e.Step)
+			case e.Epoch > held.Epoch, e.StartedAt.After(held.At): // the clock of another replica may differ, so the epoch decides
+				broken(r.ID, "an attempt began although an operator holds the run", e.Step)
 			}
 		}
 	}

@@ -10,13 +10,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Cloud is a Keystone that shows all that it has; keystonetest's does, and a real one's administrator can see it.
+// Cloud is a Keystone that lists all its projects and assignments: that of keystonetest, or a real one, read by its
+// administrator.
 type Cloud interface {
 	Projects() []keystone.Project
 	Assignments() []keystone.Assignment
 }
 
-// Look sees what stands in Keystone and, of these merchants, in BillingStack. It may be called at any time.
+// Look reads all that Keystone has, and what BillingStack has of these merchants. It may be called at any time.
 func Look(ctx context.Context, cloud Cloud, b *billing.Client, merchantIDs ...string) (Outside, error) {
 	o := Outside{Projects: cloud.Projects(), Assignments: cloud.Assignments()}
 	for _, id := range merchantIDs {
@@ -34,11 +35,11 @@ func Look(ctx context.Context, cloud Cloud, b *billing.Client, merchantIDs ...st
 	return o, nil
 }
 
-// page is how many runs or events are read at once.
+// page is the number of runs or events that are read at once.
 const page = 200
 
-// LookAtRuns reads all runs and events of a store, the oldest run first. A run that is worked on meanwhile may be seen
-// with more events than it tells of.
+// LookAtRuns reads all runs and events of a store, the oldest run first. If a run changes meanwhile, its events may be newer than
+// the run that is returned.
 func LookAtRuns(ctx context.Context, store saga.Store) ([]*saga.Run, map[string][]saga.Event, error) {
 	var runs []*saga.Run
 	for before := ""; ; before = runs[len(runs)-1].ID {

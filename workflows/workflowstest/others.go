@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// adoptedUntouched: what others have made is as they made it, whether a run has adopted it or not.
+// adoptedUntouched: objects that no run made are unchanged, whether a run has adopted them or not.
 func adoptedUntouched(v *view, broken report) {
 	untouched("project", v.Others.Projects, v.Now.Projects, func(p keystone.Project) string { return p.ID }, broken)
 	untouched("role assignment", v.Others.Assignments, v.Now.Assignments, assignmentID, broken)
@@ -23,31 +23,31 @@ func untouched[T any](kind string, before, now []T, id func(T) string, broken re
 		i := slices.IndexFunc(now, func(n T) bool { return id(n) == id(b) })
 		switch {
 		case i < 0:
-			broken("", "somebody else's is gone", kind+" "+id(b))
+			broken("", "an object that no run made is gone", kind+" "+id(b))
 		case !reflect.DeepEqual(b, now[i]):
-			broken("", "somebody else's was changed", kind+" "+id(b))
+			broken("", "an object that no run made was changed", kind+" "+id(b))
 		}
 	}
 }
 
-// noOrphan: whatever is not somebody else's belongs to a run, which is where it looks as if it were.
+// noOrphan: every object that a run made is one that its run expects.
 func noOrphan(v *view, broken report) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
 			continue
 		}
 		if !has(v.ordered, func(x ordered) bool { return x.belongs(t, v.Installation) }) {
-			broken("", "no run has made it", t.String(), t.name)
+			broken("", "no run expects it", t.String(), t.name)
 		}
 	}
 }
 
-// noSurpriseRole: every role assignment is somebody else's, or one that a run was ordered to make for its own user.
+// noSurpriseRole: every role assignment that runs made was ordered by a run for its own user.
 func noSurpriseRole(v *view, broken report) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment && find(v.others, t.kind, t.id) == nil &&
 			!has(v.ordered, func(x ordered) bool { return x.hasRole(t.id) && strings.Contains(t.id, "/"+x.run.User+"/") }) {
-			broken("", "no run was to give it", t.String())
+			broken("", "no run was to assign it", t.String())
 		}
 	}
 }

@@ -11,17 +11,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Recorder notes what is removed from the upstreams that it stands in front of. It has to stand next to them, behind
-// whatever loses requests or answers.
+// Recorder records the removals in the upstreams behind it. It must be next to the upstreams, behind whatever loses requests or
+// answers.
 type Recorder struct {
-	Tags func(projectID string) []string // of a project before it goes; gives nil where nobody can tell
-	Now  func() time.Time                // the engine's
+	Tags func(projectID string) []string // returns a project's tags before the removal; nil if they are not known
+	Now  func() time.Time                // the clock of the engine
 
 	mu       sync.Mutex
 	removals []Removal
 }
 
-// TagsIn looks for a project's tags in all that a cloud has.
+// TagsIn returns a function that reads a project's tags from a cloud.
 func TagsIn(c Cloud) func(projectID string) []string {
 	return func(id string) []string {
 		projects := c.Projects()
@@ -32,14 +32,15 @@ func TagsIn(c Cloud) func(projectID string) []string {
 	}
 }
 
-// Removals are those noted so far, in the order in which they were carried out.
+// Removals returns the removals so far, in the order in which they were carried out.
 func (r *Recorder) Removals() []Removal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.removals)
 }
 
-// Around records what goes out through next, and whose call it is. A DELETE whose answer never comes is not noted.
+// Around records the removals that next sends, with the run and step that they are for. A DELETE without an answer is not
+// recorded.
 func (r *Recorder) Around(next http.RoundTripper) http.RoundTripper { return recording{r, next} }
 
 type recording struct {
@@ -60,7 +61,7 @@ func (r recording) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// Handler records what comes in to next. Whose call it is cannot be seen there.
+// Handler records the removals that next serves. The run and step that they are for are not known there.
 func (r *Recorder) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		gone, deletes := r.removal(req)
@@ -78,7 +79,7 @@ type statusWriter struct {
 	status int
 }
 
-// WriteHeader remembers the status.
+// WriteHeader stores the status.
 func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
@@ -93,7 +94,7 @@ func (r *Recorder) note(gone Removal, status int) {
 	r.removals = append(r.removals, gone)
 }
 
-// removal tells what a request removes, if anything, by its path in either upstream.
+// removal returns what a request removes, if anything. It reads that from the path, whichever upstream it is of.
 func (r *Recorder) removal(req *http.Request) (gone Removal, deletes bool) {
 	if req.Method != http.MethodDelete {
 		return gone, false
@@ -110,7 +111,7 @@ func (r *Recorder) removal(req *http.Request) (gone Removal, deletes bool) {
 		gone.Kind, gone.ID = "customer", parts[n-1]
 	case n >= 2 && parts[n-2] == "subscriptions":
 		gone.Kind, gone.ID = "subscription", parts[n-1]
-	default: // a tag, a token: nothing that a run makes
+	default: // a tag or a token, which no run creates
 		return gone, false
 	}
 	gone.At = r.Now()

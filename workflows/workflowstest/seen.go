@@ -1,6 +1,5 @@
-// Package workflowstest tells, of a world in which runs have worked, which of the promises made for them are broken. Tests
-// end with it, whatever they did to the replicas, the database and the upstreams before. It also has the trials: the
-// workflows as the suites of the tests take them.
+// Package workflowstest checks which invariants a world of runs violates. Tests end with this check, whatever they did before to
+// replicas, database and upstreams. It also has the trials, which describe the workflows to the test suites.
 package workflowstest
 
 import (
@@ -11,28 +10,28 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Seen is all that can be seen of a world once its runs have come to rest: our database, both upstreams, and what was
-// said and removed meanwhile. What is left empty is not checked.
+// Seen is what a test has observed when all runs are at rest: our database, both upstreams, the answers and the removals. Fields
+// that are empty are not checked.
 type Seen struct {
-	Installation string // whose runs they are
+	Installation string // the id of the installation that made the runs
 
 	Runs   []*saga.Run
-	Events map[string][]saga.Event // all of each run, by its id
+	Events map[string][]saga.Event // all events of each run, by run id
 
 	Now    Outside
-	Others Outside // what others than the runs have made and still want, as they made it, also while the runs worked
+	Others Outside // objects that no run made and that must be unchanged
 
 	Removals []Removal
 	Answers  []Answer
 
-	Secrets []string          // what must be in no text, no run and no event
-	Texts   map[string]string // by where each was found: "log of replica 2"
+	Secrets []string          // must not appear in any text, run or event
+	Texts   map[string]string // by origin, such as "log of replica 2"
 
-	// Skew is by how much the clocks of two replicas may differ, that of who noted the removals included.
+	// Skew is the maximum difference between the clocks of two replicas, and of a replica and the recorder of removals.
 	Skew time.Duration
 }
 
-// Outside is what stands in Keystone and in BillingStack.
+// Outside is what exists in Keystone and in BillingStack.
 type Outside struct {
 	Projects      []keystone.Project
 	Assignments   []keystone.Assignment
@@ -43,19 +42,19 @@ type Outside struct {
 // Removal is one DELETE that an upstream carried out.
 type Removal struct {
 	Kind string // as in saga.Object: "customer", "subscription", "project" or "role-assignment"
-	ID   string // of a role assignment project/user/role
+	ID   string // of a role assignment: project/user/role
 	Tags []string
-	At   time.Time // when it was sent; zero: not known
-	Run  string    // whose call it was; empty: not known
+	At   time.Time // when it was sent; zero if not known
+	Run  string    // the run that sent it; empty if not known
 	Step string
 }
 
-// Answer is what a portal was told.
+// Answer is an answer that a portal got.
 type Answer struct {
 	Merchant string
 	Key      string // the idempotency key; empty for a call without one
-	Run      string // what it is about
-	Final    bool   // the run had ended: from then on the answer is always the same
+	Run      string // the run that it shows
+	Final    bool   // the run had ended, so all later answers must be the same
 	Status   int
-	Body     []byte // without what is allowed to differ, such as the request's id
+	Body     []byte // without what may differ, such as the request id
 }

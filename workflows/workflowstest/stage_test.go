@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// stage plays runs one call after another and writes down what would be seen of them.
+// stage makes runs call by call, and records what a test would observe of them.
 type stage struct {
 	Seen
 
@@ -30,14 +30,14 @@ var (
 	bsAdmin = keystone.Role{ID: named("bs-admin"), Name: "bs-admin"}
 )
 
-// tick gives a new time a second after the last, as the database keeps it.
+// tick advances the clock by a second and returns the new time.
 func (s *stage) tick() *time.Time {
 	s.now = s.now.Add(time.Second)
 	now := s.now
 	return &now
 }
 
-// accept begins a run of a new user, about a new customer, or an existing one where its id is given.
+// accept starts a run of a new user. The customer is new if its id is empty.
 func (s *stage) accept(name, merchant, customer string) *saga.Run {
 	o := workflows.Order{
 		Asked: workflows.Asked{
@@ -59,7 +59,7 @@ func (s *stage) accept(name, merchant, customer string) *saga.Run {
 	return s.start(o.Request(named("run "+name), ""), "key of "+name)
 }
 
-// retry begins the successor of a compensated run.
+// retry starts the successor of a compensated run.
 func (s *stage) retry(name string, of *saga.Run) *saga.Run {
 	o := s.order(of)
 	r := s.start(o.Request(named("run "+name), ""), of.Key)
@@ -122,7 +122,7 @@ func (s *stage) tell(r *saga.Run, e saga.Event) {
 	s.Events[r.ID] = append(s.Events[r.ID], e)
 }
 
-// do plays all steps before the named one; with an empty name all that there are, and the run succeeds.
+// do does all steps before the named one. If the name is empty it does all steps, and the run succeeds.
 func (s *stage) do(r *saga.Run, until string) {
 	for i := range r.Steps {
 		if r.Steps[i].Name == until {
@@ -153,7 +153,7 @@ func (s *stage) doStep(r *saga.Run, row *saga.StepRow) {
 	row.EndedAt = s.tick()
 }
 
-// effect carries a step out upstream and gives its output.
+// effect makes the effect of a step upstream and returns the step's output.
 func (s *stage) effect(o workflows.Order, step string) map[string]any {
 	tags := []string{"tenantry", "tenantry-run-" + o.RunID, "tenantry-merchant-" + o.MerchantID}
 	role := member
@@ -194,7 +194,7 @@ func (s *stage) effect(o workflows.Order, step string) map[string]any {
 	return nil
 }
 
-// absent are the customer roles that the user lacks on a tenant that is there.
+// absent returns the customer roles that the user lacks on an existing tenant.
 func (s *stage) absent(o workflows.Order) (ids []string) {
 	for _, p := range s.Now.Projects {
 		for _, r := range o.CustomerRoles {
@@ -213,7 +213,7 @@ func (s *stage) assign(a keystone.Assignment) {
 	}
 }
 
-// turnBack has a step refused for good.
+// turnBack makes the run compensate: the step is refused for good.
 func (s *stage) turnBack(r *saga.Run, step string) {
 	row := r.Step(step)
 	row.Attempts++
@@ -226,7 +226,7 @@ func (s *stage) turnBack(r *saga.Run, step string) {
 	r.State = saga.Compensating
 }
 
-// undo plays the undos of all steps down to the named one; with an empty name all, and the run is compensated.
+// undo undoes all steps down to the named one. If the name is empty it undoes all steps, and the run is compensated.
 func (s *stage) undo(r *saga.Run, until string) {
 	o := s.order(r)
 	for i := len(r.Steps) - 1; i >= 0; i-- {
@@ -247,7 +247,7 @@ func (s *stage) undo(r *saga.Run, until string) {
 	s.end(r, saga.Compensated)
 }
 
-// remove takes the effect of a step back upstream.
+// remove removes the effect of a step upstream.
 func (s *stage) remove(o workflows.Order, r *saga.Run, step string) {
 	gone := Removal{At: *s.tick(), Run: r.ID, Step: step}
 	now := &s.Now

@@ -14,14 +14,14 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The stranger is a workflow that nothing outside of this file knows. It lends a guest a room: an account with a room, which
-// is a customer with a tenant, and a book, which is a subscription that is billed for the room. It shares kinds of objects
-// with subscribe, and existing customers, so that the runs of both have to leave each other's.
+// The stranger is a workflow that only this file knows. It lends a guest a room. An account with a room is a customer with a
+// tenant; a book is a subscription that is billed for the room. It uses the same kinds of objects and the same customers as
+// subscribe, so that the runs of each must leave those of the other in place.
 
 // StrangerName is the name of the workflow.
 const StrangerName = "lend"
 
-// loan is its state.
+// loan is the state of the workflow.
 type loan struct {
 	Run        string          `json:"run"`
 	Merchant   string          `json:"merchant"`
@@ -42,7 +42,7 @@ type loan struct {
 func (l *loan) roomName() string  { return "bs-customer-" + l.Account }
 func (l *loan) roomClaim() string { return workflows.ClaimTenant(l.Cloud, l.Domain, l.roomName()) }
 
-// request asks for a run of the loan.
+// request returns the request for a run of the loan.
 func (l loan) request(runID string) saga.Request {
 	run := uuid.MustParse(runID)
 	l.Run, l.Book = runID, uuid.NewSHA1(run, []byte("book")).String()
@@ -87,7 +87,7 @@ func strangerTrial() Trial {
 	}
 }
 
-// lender is what the steps work on.
+// lender has what the steps use.
 type lender struct{ workflows.Deps }
 
 func (d lender) workflow() saga.Workflow[loan] {
@@ -150,7 +150,7 @@ func (d lender) workflow() saga.Workflow[loan] {
 	}
 }
 
-// expect is what the run is to have in the end.
+// expect returns the objects that the run is expected to have made or adopted in the end.
 func (d lender) expect(l loan) []saga.Expected {
 	account := saga.Expected{
 		Object: saga.Object{Step: "open-account", Kind: customer, ID: l.Account, Origin: saga.Adopted},
@@ -181,11 +181,11 @@ func (d lender) expect(l loan) []saga.Expected {
 	return all
 }
 
-// retry accepts the loan once more if plan and guest are still there.
+// retry accepts the loan again if plan and guest still exist.
 func (d lender) retry(ctx context.Context, l loan, runID string) (saga.Request, error) {
 	_, err := d.Billing.Plan(ctx, l.Merchant, l.Plan)
 	if errors.Is(err, billing.ErrNotFound) {
-		err = &saga.RetryRefusedError{Code: "plan-gone", Detail: "the plan does not exist any more", FixBy: saga.FixByMerchant}
+		err = &saga.RetryRefusedError{Code: "plan-gone", Detail: "the plan no longer exists", FixBy: saga.FixByMerchant}
 	}
 	if err != nil {
 		return saga.Request{}, err
@@ -201,7 +201,7 @@ func (d lender) retry(ctx context.Context, l loan, runID string) (saga.Request, 
 	return l.request(runID), nil
 }
 
-// look stores which roles the guest lacks in a room that is there.
+// look stores which roles the guest lacks in an existing room.
 func (d lender) look(ctx context.Context, l *loan) error {
 	if _, err := d.Billing.Customer(ctx, l.Merchant, l.Account); err != nil {
 		return err
@@ -317,7 +317,7 @@ func (d lender) closeRoom(ctx context.Context, l *loan) error {
 	return forget(ctx, project, gone.ID, gone.ID != "", err)
 }
 
-// role is the id of a role of the loan.
+// role returns the id of a role of the loan.
 func (l *loan) role(name string) string {
 	i := slices.IndexFunc(l.Roles, func(r keystone.Role) bool { return r.Name == name })
 	return l.Roles[i].ID
@@ -327,7 +327,7 @@ func (l *loan) invitation(roleID string) keystone.Assignment {
 	return keystone.Assignment{ProjectID: l.Room, UserID: l.Guest, RoleID: roleID}
 }
 
-// origin tells whether the invitation is the run's: its room is, or the guest lacked the role before.
+// origin returns Own if the run made the room or the guest lacked the role before, and otherwise Adopted.
 func (l *loan) origin(roleID string) saga.Origin {
 	if l.RoomOwn || slices.Contains(l.Lacked, roleID) {
 		return saga.Own
@@ -365,7 +365,7 @@ func (d lender) invite(ctx context.Context, l *loan) error {
 	return nil
 }
 
-// disinvite takes a role away that the guest lacked in a room that was there. Out of an own room it goes with the room.
+// disinvite revokes a role that the guest lacked in an existing room. In an own room the role is removed with the room.
 func (d lender) disinvite(ctx context.Context, l *loan) error {
 	id, err := d.Identity(l.Cloud)
 	if err != nil {
@@ -406,12 +406,12 @@ func (d lender) closeBook(ctx context.Context, l *loan) error {
 	return forget(ctx, subscription, l.Book, removed, err)
 }
 
-// note records what a step made or adopted.
+// note stores what a step made or adopted among the run's objects.
 func note(ctx context.Context, kind, id, name string, origin saga.Origin) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
 }
 
-// forget records what an Undo removed.
+// forget removes what an Undo removed from the run's objects.
 func forget(ctx context.Context, kind, id string, removed bool, err error) error {
 	if err == nil && removed {
 		saga.CallOf(ctx).Gone(kind, id)

@@ -32,9 +32,9 @@ func subscribeTrial() Trial {
 		},
 		Refused: "attach-tenant",
 		Reading: "check",
-		Ends:    map[string]Ends{"undo create-customer, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)}}, // it looks again by itself
-		// A check is satisfied but for a customer who exists; an adopted customer and tenant are not created, so that nothing
-		// is undone of them but the roles.
+		Ends:    map[string]Ends{"undo create-customer, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)}}, // its Undo retries by itself
+		// The step check makes a call only for an existing customer. An adopted customer and its tenant are not created, so only their
+		// roles have anything to undo.
 		Places: []Place{
 			{Step: "check", Call: "GET role_assignments", Adopted: true},
 			{Step: "create-customer", Call: "POST customers"},

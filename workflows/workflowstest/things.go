@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The kinds of things that stand upstream, as runs name them.
+// The kinds of objects upstream, as runs name them.
 const (
 	project        = "project"
 	roleAssignment = "role-assignment"
@@ -17,21 +17,21 @@ const (
 	subscription   = "subscription"
 )
 
-// thing is something that stands upstream, whichever upstream it is.
+// thing is an object in one of the upstreams.
 type thing struct {
 	kind, id, name string
-	marks          []string // what tells whose it is
+	marks          []string // tags and other values that show which run made it
 	fields         map[string]string
 }
 
 func (t thing) String() string { return t.kind + " " + t.id }
 
-// bears reports whether the thing carries the mark of a run. A subscription carries it until it has its tenant.
+// bears reports whether the thing has the mark of a run. A subscription has it until it is attached to its tenant.
 func (t thing) bears(runID string) bool {
 	return has(t.marks, func(m string) bool { return m == "tenantry-run-"+runID || m == "pending:"+runID })
 }
 
-// things are all that stands outside, in the order of o.
+// things returns all objects of o, in its order.
 func (o Outside) things() (all []thing) {
 	for _, c := range o.Customers {
 		all = append(all, thing{kind: customer, id: c.ID, name: c.Name, fields: map[string]string{"merchant_id": c.MerchantID}})
@@ -52,7 +52,7 @@ func (o Outside) things() (all []thing) {
 	return all
 }
 
-// find finds a thing by its kind and id; nil if it is not there.
+// find returns the thing with this kind and id, or nil.
 func find(all []thing, kind, id string) *thing {
 	i := slices.IndexFunc(all, func(t thing) bool { return t.kind == kind && t.id == id })
 	if i < 0 {
@@ -61,20 +61,21 @@ func find(all []thing, kind, id string) *thing {
 	return &all[i]
 }
 
-// ordered is a run and what it is to have in the end.
+// ordered is a run and the objects that it is expected to have in the end.
 type ordered struct {
 	run      *saga.Run
 	expected []saga.Expected
 }
 
-// made is a thing of a run, and the step that has made it.
+// made is an object of a run, and the step that made it.
 type made struct {
 	thing
 
 	step string
 }
 
-// made finds what bears the run's mark, or an id that the run chose. Role assignments bear none: see roles.
+// made returns the objects with the run's mark or an id that the run chose. It leaves out role assignments, which have no mark:
+// see roles.
 func (v *view) made(x ordered) (all []made) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
@@ -87,7 +88,7 @@ func (v *view) made(x ordered) (all []made) {
 	return all
 }
 
-// expects is what the run expects that the thing may be; nil if there is nothing of the kind.
+// expects returns what the run expects of the thing: the entry with its id or name, else the first of its kind, else nil.
 func (x ordered) expects(t thing) *saga.Expected {
 	var other *saga.Expected
 	for i, e := range x.expected {
@@ -102,32 +103,32 @@ func (x ordered) expects(t thing) *saga.Expected {
 	return other
 }
 
-// roles are the role assignments that the run is to have, as far as the tenants are known.
+// roles returns the role assignments that the run is expected to have. Those on a tenant whose id is not known yet are missing.
 func (x ordered) roles() []saga.Expected {
 	return slices.DeleteFunc(slices.Clone(x.expected), func(e saga.Expected) bool { return e.Kind != roleAssignment })
 }
 
-// hasRole tells whether the run is to have the role assignment.
+// hasRole reports whether the run is expected to have the role assignment.
 func (x ordered) hasRole(id string) bool {
 	return has(x.expected, func(e saga.Expected) bool { return e.Kind == roleAssignment && e.ID == id })
 }
 
-// left tells whether an operator left what the step has made upstream. Where the answer that would have told its id was
-// lost, the entry names only the step.
+// left reports whether an operator left the object of the step behind. If the answer with the object's id was lost, the run's
+// entry has no id.
 func (x ordered) left(step, id string) bool {
 	return has(x.run.LeftBehind, func(l saga.LeftBehind) bool {
 		return l.Step == step && (l.ID == id || l.ID == "")
 	})
 }
 
-// leftRole tells whether an operator left the role assignment behind, or what it stands on.
+// leftRole reports whether an operator left the role assignment, or the project that it is on, behind.
 func (x ordered) leftRole(e saga.Expected) bool {
 	return x.left(e.Step, e.ID) || has(x.expected, func(on saga.Expected) bool { return on.ID == e.On && x.left(on.Step, on.ID) })
 }
 
-// differs says in what a thing is not what was expected; empty: in nothing.
+// differs returns the differences between a thing and what was expected.
 func differs(t thing, e saga.Expected) (all []string) {
-	if e.Name != "" && t.name != "" && e.Name != t.name { // a role assignment has no name of its own
+	if e.Name != "" && t.name != "" && e.Name != t.name { // a role assignment has no name
 		all = append(all, fmt.Sprintf("name is %q, not %q", t.name, e.Name))
 	}
 	for field, want := range e.Fields {
@@ -144,8 +145,8 @@ func differs(t thing, e saga.Expected) (all []string) {
 	return all
 }
 
-// belongs tells whether the thing is what the run expects, as far as the run had come with it. The tags are written out here
-// once more: a checker that asked the steps for them would believe whatever they do.
+// belongs reports whether the run may have made the thing. The tags are spelled out here again, so that a wrong tag of the steps
+// is noticed.
 func (x ordered) belongs(t thing, installation string) bool {
 	e := x.expects(t)
 	if e == nil {
@@ -170,7 +171,7 @@ func (x ordered) belongs(t thing, installation string) bool {
 	return t.bears(x.run.ID) || e.Origin == saga.Own
 }
 
-// assignmentID names a role assignment as the objects of a run do.
+// assignmentID returns the id of a role assignment among a run's objects.
 func assignmentID(a keystone.Assignment) string { return a.ProjectID + "/" + a.UserID + "/" + a.RoleID }
 
 func has[T any](all []T, is func(T) bool) bool { return slices.ContainsFunc(all, is) }

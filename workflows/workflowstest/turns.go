@@ -7,14 +7,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// oneAtATime: of two runs about one subject one had ended before the other called anything. Re-checks after a run's end
-// do not count. Which of the two went first is not looked at: when a run was stored is not to be seen.
+// oneAtATime: of two runs with the same subject, one ended before the other made its first call. Re-checks after the end of a run
+// do not count. The order of the two is not checked, because a run does not show when it was stored.
 func oneAtATime(v *view, broken report) {
 	bySubject := map[string][]*saga.Run{}
 	for _, r := range v.Runs {
 		for _, other := range bySubject[r.Subject] {
 			if overlap(r, other, v.Skew) {
-				broken(r.ID, "it worked while another about its subject did", other.ID)
+				broken(r.ID, "it executed while another run with its subject did", other.ID)
 			}
 		}
 		bySubject[r.Subject] = append(bySubject[r.Subject], r)
@@ -30,7 +30,7 @@ func endedBefore(r *saga.Run, at time.Time, skew time.Duration) bool {
 	return r.EndedAt != nil && !r.EndedAt.After(at.Add(skew))
 }
 
-// began is when the first step of the run began; nil if none did.
+// began returns when the first step of the run began, or nil if none did.
 func began(r *saga.Run) (first *time.Time) {
 	for _, s := range r.Steps {
 		if s.StartedAt != nil && (first == nil || s.StartedAt.Before(*first)) {
@@ -40,7 +40,7 @@ func began(r *saga.Run) (first *time.Time) {
 	return first
 }
 
-// endsOrWaits: every run has ended, is or will be worked on, or waits for somebody and says for whom and what he can do.
+// endsOrWaits: every run has ended, is due, or waits with a reason, who can fix it, and an action that fits.
 func endsOrWaits(v *view, broken report) {
 	for _, r := range v.Runs {
 		fault := func(detail string, args ...any) {
@@ -51,7 +51,7 @@ func endsOrWaits(v *view, broken report) {
 			continue
 		}
 		if r.EndedAt != nil {
-			fault("has an end")
+			fault("has the time of an end")
 		}
 		if r.State == saga.Stuck || r.State == saga.Waiting || r.Reason != nil {
 			v.waits(r, fault)
@@ -60,9 +60,9 @@ func endsOrWaits(v *view, broken report) {
 		case r.State == saga.Stuck && r.Replica != "":
 			fault("replica %s holds it", r.Replica)
 		case r.State == saga.Stuck && !r.HoldsSubject:
-			fault("has let go of its subject")
+			fault("has released its subject")
 		case r.Replica == "" && r.DueAt == nil && r.WaitsFor == "" && !forOperator(r):
-			fault("nobody will ever work on it")
+			fault("is not due and waits for no run or operator")
 		}
 	}
 }
@@ -72,13 +72,13 @@ func forOperator(r *saga.Run) bool { return r.Reason != nil && r.Reason.Kind == 
 func ended(r *saga.Run, fault func(string, ...any)) {
 	switch {
 	case r.EndedAt == nil:
-		fault("has no end")
+		fault("has no time of its end")
 	case r.HoldsSubject:
-		fault("holds its subject")
+		fault("still holds its subject")
 	case r.Replica != "":
 		fault("replica %s holds it", r.Replica)
 	case r.Reason != nil || r.WaitsFor != "":
-		fault("has something to wait for")
+		fault("still waits")
 	case (r.Cause != nil) != (r.State == saga.Compensated):
 		fault("has the cause %+v", r.Cause)
 	case r.Rechecks > 0 && r.DueAt == nil:
@@ -86,11 +86,11 @@ func ended(r *saga.Run, fault func(string, ...any)) {
 	}
 }
 
-// waits looks at what a run says of its waiting.
+// waits checks the reason for which a run waits.
 func (v *view) waits(r *saga.Run, fault func(string, ...any)) {
 	why := r.Reason
 	if why == nil || why.Kind == "" || why.Code == "" || why.Detail == "" || why.FixBy == "" {
-		fault("does not say for what: %+v", why)
+		fault("its reason is incomplete: %+v", why)
 		return
 	}
 	if r.WaitsFor != "" {
@@ -98,10 +98,10 @@ func (v *view) waits(r *saga.Run, fault func(string, ...any)) {
 			fault("the reason for which it waits for run %s is %s", r.WaitsFor, why.Kind)
 		}
 		if before := v.byID[r.WaitsFor]; before == nil || before.State.Ended() || before.Subject != r.Subject {
-			fault("run %s, which it waits for, is no live one about its subject", r.WaitsFor)
+			fault("run %s, which it waits for, has ended or has another subject", r.WaitsFor)
 		}
 	}
 	if forOperator(r) && len(r.Actions()) == 0 {
-		fault("nothing can be asked of it")
+		fault("no action is possible")
 	}
 }

@@ -7,35 +7,35 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// oneChain: the runs of one idempotency key follow each other, each the only retry of a compensated one.
+// oneChain: the runs of an idempotency key form one chain: each but the first is the only retry of a compensated one.
 func oneChain(v *view, broken report) {
 	first, retries := map[[2]string]string{}, map[string]string{}
 	for _, r := range v.Runs {
 		if r.RetryOf == "" {
 			key := [2]string{r.Merchant, r.Key}
 			if first[key] != "" {
-				broken(r.ID, "its idempotency key has made a run before", first[key])
+				broken(r.ID, "its idempotency key already has a run", first[key])
 			}
 			first[key] = r.ID
 			continue
 		}
 		if retries[r.RetryOf] != "" {
-			broken(r.ID, "what it repeats was repeated before", r.RetryOf, retries[r.RetryOf])
+			broken(r.ID, "the run that it retries has another retry", r.RetryOf, retries[r.RetryOf])
 		}
 		retries[r.RetryOf] = r.ID
 		before := v.byID[r.RetryOf]
 		switch {
 		case before == nil:
-			broken(r.ID, "what it repeats does not exist", r.RetryOf)
+			broken(r.ID, "the run that it retries does not exist", r.RetryOf)
 		case before.State != saga.Compensated:
-			broken(r.ID, fmt.Sprintf("what it repeats is %s", before.State), before.ID)
+			broken(r.ID, fmt.Sprintf("the run that it retries is %s", before.State), before.ID)
 		case before.Merchant != r.Merchant || before.Key != r.Key:
-			broken(r.ID, "what it repeats has another key", before.ID)
+			broken(r.ID, "the run that it retries has another key", before.ID)
 		}
 	}
 }
 
-// oneEach: an idempotency key has at most one of each thing, but for what an operator left behind.
+// oneEach: an idempotency key has at most one object of each step, except for those that an operator left behind.
 func oneEach(v *view, broken report) {
 	type slot struct{ merchant, key, step string }
 	var slots []slot
@@ -54,12 +54,12 @@ func oneEach(v *view, broken report) {
 	}
 	for _, s := range slots {
 		if len(filled[s]) > 1 {
-			broken("", fmt.Sprintf("key %q of merchant %s has made more than one with %s", s.key, s.merchant, s.step), filled[s]...)
+			broken("", fmt.Sprintf("key %q of merchant %s has more than one object of %s", s.key, s.merchant, s.step), filled[s]...)
 		}
 	}
 }
 
-// succeededWhole: a succeeded run has done all its steps, and all that it was to have is there, as it should be.
+// succeededWhole: a succeeded run has done all its steps, and all objects that it expects exist as expected.
 func succeededWhole(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Succeeded {
@@ -77,15 +77,15 @@ func succeededWhole(v *view, broken report) {
 			}
 			what := fmt.Sprintf("%s %s of %s", e.Kind, e.ID, e.Step)
 			if t := find(v.now, e.Kind, e.ID); t == nil {
-				fault("it lacks what it was to have", what)
+				fault("an expected object is missing", what)
 			} else if wrong := differs(*t, e); len(wrong) > 0 {
-				fault("what it has is not as it should be: "+strings.Join(wrong, ", "), what)
+				fault("an object is not as expected: "+strings.Join(wrong, ", "), what)
 			}
 		}
 	}
 }
 
-// compensatedClean: of a compensated run nothing is left but what an operator left behind, or another run has adopted.
+// compensatedClean: a compensated run has left nothing but what an operator left behind or another run has adopted.
 func compensatedClean(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Compensated {
@@ -93,18 +93,18 @@ func compensatedClean(v *view, broken report) {
 		}
 		for _, t := range v.made(x) {
 			if !x.left(t.step, t.id) && !v.adopted(x, t.thing) {
-				broken(x.run.ID, "it is compensated, but there is", t.String())
+				broken(x.run.ID, "it is compensated, but this is left", t.String())
 			}
 		}
 		for _, e := range x.roles() {
 			if find(v.now, e.Kind, e.ID) != nil && !v.stands(e.ID) {
-				broken(x.run.ID, "it is compensated, but there is", e.Kind+" "+e.ID)
+				broken(x.run.ID, "it is compensated, but this is left", e.Kind+" "+e.ID)
 			}
 		}
 	}
 }
 
-// adopted tells whether the thing is that of another run that is not compensated.
+// adopted reports whether another run, which is not compensated, expects the thing.
 func (v *view) adopted(x ordered, t thing) bool {
 	return has(v.ordered, func(y ordered) bool {
 		return y.run != x.run && y.run.State != saga.Compensated &&
@@ -112,7 +112,8 @@ func (v *view) adopted(x ordered, t thing) bool {
 	})
 }
 
-// stands tells whether the role assignment is somebody else's, or of a run that is not compensated, or was left behind.
+// stands reports whether the role assignment may exist: no run made it, a run that is not compensated made it, or an operator
+// left it in place.
 func (v *view) stands(id string) bool {
 	return find(v.others, roleAssignment, id) != nil || has(v.ordered, func(x ordered) bool {
 		return has(x.roles(), func(e saga.Expected) bool {

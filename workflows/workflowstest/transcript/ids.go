@@ -10,34 +10,35 @@ import (
 // idPattern finds the ids of BillingStack, Keystone and Tenantry, and API keys.
 var idPattern = regexp.MustCompile(`tk_[0-9a-f]{16,}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}`)
 
-// ids tells what each id stands for, and gives it a number among those that stand for the same kind of thing.
+// ids knows what kind of thing each id is of, and numbers the ids of each kind.
 type ids struct {
 	kinds   map[string]kind
 	numbers map[string]int
 	given   map[string]int // by kind
 }
 
-// kind is what an id stands for. Of several the more precise counts, then the first in the alphabet: the order of requests is left to chance.
+// kind is the kind of thing that an id is of. If several are found, the more precise one counts, and then the first in the
+// alphabet, because the order of requests is left to chance.
 type kind struct {
 	name    string
 	precise int
 }
 
-// known are the kinds, in the singular of a path's segment or as the field that names one without _id.
+// known are the kinds: the singular of a segment of a path, or a field that ends in _id, without that ending.
 var known = []string{
 	"customer", "customer_tenant", "domain", "merchant", "payment_method", "plan", "product", "project", "role", "run", "subscription",
 	"subscription_tenant", "user",
 }
 
-// others are the fields and query parameters that hold an id of a known kind under another name.
+// others are the fields and query parameters that hold an id of a known kind, but are not named after it.
 var others = map[string]string{"marker": "run", "retried_by": "run", "retry_of": "run", "waits_for": "run"}
 
-// prefixes stand before an id in names, tags and values.
+// prefixes are what precedes an id in names, tags and values.
 var prefixes = map[string]string{
 	"bs-customer-": "customer", "bs-subscription-": "subscription", "tenantry-run-": "run", "tenantry-merchant-": "merchant", "pending:": "run",
 }
 
-// learn sees what the ids of all exchanges stand for.
+// learn finds out the kinds of the ids in all exchanges.
 func learn(all []*exchange) ids {
 	l := ids{map[string]kind{}, map[string]int{}, map[string]int{}}
 	for _, e := range all {
@@ -67,7 +68,7 @@ func learn(all []*exchange) ids {
 	return l
 }
 
-// kindOf is the kind that a field or a path's segment names; empty if none.
+// kindOf returns the kind that a field or a segment of a path names, or "".
 func kindOf(name string) string {
 	if k, ok := others[name]; ok {
 		return k
@@ -80,7 +81,7 @@ func kindOf(name string) string {
 	return ""
 }
 
-// value sees a JSON value of a field, among things of a kind.
+// value learns from a JSON value. field is the field that holds it, around the kind of the object that has the field.
 func (l ids) value(field, around string, value any, recorded func(field string) string) {
 	switch v := value.(type) {
 	case map[string]any:
@@ -104,7 +105,7 @@ func (l ids) value(field, around string, value any, recorded func(field string) 
 	}
 }
 
-// object is the kind of a thing with an id, among things of a kind.
+// object returns the kind of an object with an id. around is the kind of the object that has it.
 func object(around string, v map[string]any) kind {
 	name, _ := v["name"].(string)
 	sort, _ := v["kind"].(string)
@@ -125,7 +126,7 @@ func object(around string, v map[string]any) kind {
 	return kind{"id", 0}
 }
 
-// text sees what stands before each id in a text.
+// text learns from what precedes each id in a text.
 func (l ids) text(field, text string) {
 	for _, at := range idPattern.FindAllStringIndex(text, -1) {
 		id, before := text[at[0]:at[1]], text[:at[0]]
@@ -157,7 +158,7 @@ func (l ids) note(id string, k kind) {
 	}
 }
 
-// label is what is written in an id's place. An id that is no thing's stays.
+// label returns what is written instead of an id. An id of no known kind is written as it is.
 func (l ids) label(id string, numbered bool) string {
 	if strings.HasPrefix(id, "00000000-0000-") {
 		return id

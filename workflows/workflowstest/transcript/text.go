@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// text is the whole file: the exchanges of the API, then the requests to each upstream. It is empty if there are none.
+// text returns the whole file: the exchanges of the API, then the requests to each upstream. It is empty if there are none.
 func (s *Story) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,10 +40,10 @@ func (s *Story) text() string {
 // maxBody is the size of a body, in bytes, above which only its size is written.
 const maxBody = 16 << 10
 
-// writer replaces what differs from one recording to the next.
+// writer writes exchanges, and replaces what differs from one recording to the next.
 type writer struct {
 	ids      ids
-	etags    map[string]bool // that the API answered
+	etags    map[string]bool // those that the API returned
 	loose    bool
 	halted   bool
 	standIn  bool // a stand-in for the workflow ran
@@ -52,7 +52,7 @@ type writer struct {
 	foreign  bool // an upstream's names, which are never renamed
 }
 
-// seed numbers what the set-up makes in BillingStack, in its order.
+// seed numbers what the set-up creates in BillingStack, in the order of creation.
 func (w *writer) seed(all []*exchange) {
 	for _, e := range all {
 		if e.service == BillingStack && e.setup && e.method == http.MethodPost {
@@ -61,7 +61,7 @@ func (w *writer) seed(all []*exchange) {
 	}
 }
 
-// api returns the API's exchanges. Of equal GETs in a row only the last counts: they wait for something.
+// api returns the API's exchanges. Of equal GETs in a row only the last is written, because the test was waiting for something.
 func (w *writer) api(all []*exchange) (blocks []string) {
 	var before string
 	for _, e := range all {
@@ -125,14 +125,14 @@ func (w *writer) answer(e *exchange) string {
 	w.acted = e.acts()
 	body := w.body(e.answered, e.answer, true)
 	w.acted = false
-	if e.header.Get("Last-Event-Id") != "" { // a reader may leave a stream that it resumed: its first event counts
+	if e.header.Get("Last-Event-Id") != "" { // a reader may end a resumed stream at any event, so only the first is written
 		body, _, _ = strings.Cut(body, "\n    },\n")
 	}
 	return out.String() + body
 }
 
-// acts reports whether a call asks an operator's action of a run, or waits for its next change: it is left to chance which of the run's states
-// the answer shows.
+// acts reports whether a call asks for an action of an operator, or waits for the next change of the run. Which state of the run
+// its answer shows is left to chance.
 func (e *exchange) acts() bool {
 	if !strings.HasPrefix(e.path, "/v1/runs/") {
 		return false
@@ -141,8 +141,8 @@ func (e *exchange) acts() bool {
 		e.method == http.MethodGet && e.query.Has("wait") && e.header.Get("If-None-Match") != ""
 }
 
-// upstream returns the requests to a service, sorted: each write with the number of times that it was made, each read once, as how often
-// something is read can be left to chance.
+// upstream returns the requests to a service, sorted. Each write has the number of times that it was made. Each read is listed
+// once, because how often it is made can be left to chance.
 func (w *writer) upstream(service string, all []*exchange) (lines []string) {
 	var mine []*exchange
 	for _, e := range all {
@@ -166,7 +166,7 @@ func (w *writer) upstream(service string, all []*exchange) (lines []string) {
 	}
 	w.foreign = true
 	defer func() { w.foreign = false }()
-	// Ids are numbered in the order of the sorted lines, where the lines are equal in the order of the requests.
+	// Ids are numbered in the order of the sorted lines. Equal lines are in the order of the requests.
 	numbered := w.numbered
 	w.numbered = false
 	unnumbered := map[*exchange]string{}
@@ -193,13 +193,13 @@ func (w *writer) upstream(service string, all []*exchange) (lines []string) {
 	return lines
 }
 
-// reads reports whether a request to an upstream changes nothing there. A login by password counts as one.
+// reads reports whether a request changes nothing in its upstream. A login by password counts as a read.
 func (e *exchange) reads() bool {
 	return e.method == http.MethodGet || e.method == http.MethodHead ||
 		strings.HasSuffix(e.path, "/auth/tokens") && !bytes.Contains(e.body, []byte(`"methods":["token"]`))
 }
 
-// parallel reports whether a request to Keystone is that of a step that others do not wait for.
+// parallel reports whether a request to Keystone belongs to a step that runs beside others.
 func (e *exchange) parallel() bool {
 	return strings.Contains(e.path, "/roles/") || !e.reads() && strings.HasSuffix(e.path, "/auth/tokens")
 }
@@ -222,7 +222,7 @@ func (w *writer) target(e *exchange) string {
 	return target
 }
 
-// queries maps parameters of the form name=value back, and sorts them by their recorded names.
+// queries maps renamed parameters back to their recorded names, and sorts them by these.
 func (w *writer) queries(list []string) []string {
 	if w.foreign {
 		return list

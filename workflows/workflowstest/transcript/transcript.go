@@ -1,8 +1,8 @@
-// Package transcript writes what a test exchanges over HTTP to a file: the calls of Tenantry's API with their answers, and the
-// requests that reach the upstreams. Two versions of the code that behave alike write the same files, so that `diff -r` shows what a
+// Package transcript records what a test exchanges over HTTP in a file: the calls of Tenantry's API with their answers, and the
+// requests that reach the upstreams. Two versions of the code that behave alike write the same files. `diff -r` then shows what a
 // change of the code changes for callers and upstreams.
 //
-// It imports the standard library only, so that the tests of every package can use it.
+// It imports only the standard library, so that the tests of every package can use it.
 package transcript
 
 import (
@@ -30,16 +30,17 @@ const (
 
 // Story records the exchanges of one test. A nil Story records nothing and costs nothing.
 type Story struct {
-	unordered, loose, halted bool   // see the lists of these names
+	unordered, loose, halted bool   // whether the test is in the list of that name
 	standIn                  bool   // see standInFields
-	differs                  string // why, if it is one of differing
+	differs                  string // the reason, if the test is in differing
 
 	mu        sync.Mutex
 	began     bool
 	exchanges []*exchange // in the order of arrival
 }
 
-// exchange is one request and its answer. An exchange before [Story.Begin] is not written, but shows what an id stands for.
+// exchange is one request and its answer. An exchange before [Story.Begin] is not written, but shows what kind of thing an id is
+// of.
 type exchange struct {
 	service string
 	setup   bool
@@ -49,15 +50,15 @@ type exchange struct {
 	header  http.Header
 	body    []byte
 
-	status   int // zero: not answered
+	status   int // zero if it was not answered
 	answered http.Header
 	answer   []byte
 }
 
-// New starts the story of a test of the package, whose file is written when the test ends: DIR/pkg/TEST.txt, where DIR is the value of
-// TENANTRY_TEST_EXCHANGES, or DIR/differing/pkg/TEST.txt for a story that differs on purpose, with the reason in the first line. Without that
-// variable it returns nil. A test that is left out is skipped. Call New before the test starts its servers, so that the file is written
-// after they stop.
+// New starts the story of a test of the package. When the test ends, the story is written to DIR/pkg/TEST.txt, where DIR is the
+// value of TENANTRY_TEST_EXCHANGES. A story that differs on purpose is written to DIR/differing/pkg/TEST.txt, with the reason in
+// the first line. Without that variable New returns nil. A test whose exchanges are not recorded is skipped. Call New before the
+// test starts its servers, so that the file is written after they stop.
 func New(t testing.TB, pkg string) *Story {
 	dir := os.Getenv("TENANTRY_TEST_EXCHANGES")
 	if dir == "" {
@@ -69,7 +70,7 @@ func New(t testing.TB, pkg string) *Story {
 		name = recorded
 	}
 	if why, ok := leftOut[name]; ok {
-		if rest == "" { // a subtest runs, as others may rely on it
+		if rest == "" { // a subtest is not skipped, because others may depend on it
 			t.Skip("its exchanges are not recorded: " + why)
 		}
 		return nil
@@ -91,7 +92,8 @@ func New(t testing.TB, pkg string) *Story {
 	return s
 }
 
-// write creates the file. A test that has several stories, or an earlier recording in the same directory, is an error.
+// write creates the file. It returns an error if the file exists: a test has several stories, or was recorded to the directory
+// before.
 func write(path, text string) error {
 	if text == "" {
 		return nil
@@ -140,8 +142,8 @@ func (s *Story) Around(service string, next http.RoundTripper) http.RoundTripper
 	return roundTripper{s, service, next}
 }
 
-// Front serves a proxy in front of the service at address until the test ends, records what passes, and returns the proxy's address. For a nil
-// Story that is the service's own.
+// Front starts a proxy for the service at address, which records all exchanges until the test ends. It returns the proxy's
+// address. For a nil Story it starts none, and returns address.
 func (s *Story) Front(t testing.TB, service, address string) string {
 	if s == nil {
 		return address

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// Everything that differs between two recordings of this story is random: the ids, the order of the writes, the number of the reads.
+// All that differs between two recordings of this story is random: the ids, the order of the writes, the number of the reads.
 func TestWhatIsLeftToChanceIsNotWritten(t *testing.T) {
 	const want = `---- api
 POST /v1/merchants/<merchant-1>/subscriptions
@@ -193,7 +193,7 @@ func TestWithoutTheVariableNothingStandsBetween(t *testing.T) {
 	handler, around := http.NewServeMux(), &http.Transport{}
 	if story != nil || story.Front(t, transcript.API, url) != url || story.Handler(transcript.API, handler) != http.Handler(handler) ||
 		story.Around(transcript.Keystone, around) != http.RoundTripper(around) {
-		t.Error("something stands between")
+		t.Error("there is a recorder between client and server")
 	}
 }
 

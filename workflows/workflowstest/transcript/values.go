@@ -14,7 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// body shows a body: JSON and events with their fields, other text as it is, pages and long texts by what they are.
+// body returns a body for the file: JSON and events with their fields, other text as it is. Pages and long texts are only
+// described.
 func (w *writer) body(header http.Header, body []byte, indent bool) string {
 	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
 	if len(body) == 0 {
@@ -48,7 +49,7 @@ func (w *writer) encoded(value any, indent bool) string {
 	return out.String()
 }
 
-// stream shows server-sent events by step, as a list of events.
+// stream returns server-sent events as a list, sorted by step.
 func (w *writer) stream(text string) string {
 	var events []any
 	for line := range strings.Lines(text) {
@@ -71,19 +72,20 @@ func decoded(body []byte) (value any, ok bool) {
 	return value, err == io.EOF
 }
 
-// proses are fields whose values are written for people.
+// proses are fields whose values are written for people; their text is replaced.
 var proses = []string{"detail", "title", "why"}
 
-// secrets are fields whose values are.
+// secrets are fields whose values are secret.
 var secrets = []string{"password", "api_secret"}
 
-// A run in one of the states that are moving, or on which a call has just acted, is shown without what it is at the moment.
+// For a run in one of the moving states, or on which a call has just acted, the fields that change from moment to moment are not
+// written.
 var (
 	moving    = []string{"pending", "running", "compensating"}
 	momentary = []string{"cause", "ended_at", "left_behind", "objects", "reason", "result", "retried_by", "steps", "verbs"}
 )
 
-// momentaryOfStep is what a step is at the moment.
+// momentaryOfStep are such fields of a step.
 var momentaryOfStep = []string{"attempts", "ended_at", "error", "started_at", "state", "undos"}
 
 func (w *writer) json(field string, value any) any {
@@ -138,7 +140,7 @@ func (w *writer) json(field string, value any) any {
 	return value
 }
 
-// movedBack is a run with those fields of its result beside it that were recorded there, and without those that are not written.
+// movedBack returns a run with the fields of its result where they were recorded, and without those that are not written.
 func (w *writer) movedBack(v map[string]any) map[string]any {
 	result, ok := v["result"].(map[string]any)
 	if w.foreign || !ok || v["workflow"] == nil {
@@ -167,7 +169,8 @@ func hasPrefix(text string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
-// byStep sorts events and objects by their step, within a step in their order: which of two parallel steps comes first is left to chance.
+// byStep sorts events and objects by their step, and keeps their order within a step. Which of two parallel steps is first is
+// left to chance.
 func (w *writer) byStep(list []any) []any {
 	step := func(v any) string {
 		m, _ := v.(map[string]any)
@@ -188,7 +191,7 @@ var (
 		pattern *regexp.Regexp
 		instead string
 	}{
-		{regexp.MustCompile(`gAAAA[A-Za-z0-9_=-]{20,}`), "<token>"}, // first, as it may contain what looks like another secret
+		{regexp.MustCompile(`gAAAA[A-Za-z0-9_=-]{20,}`), "<token>"}, // first, because it may contain what looks like another secret
 		{regexp.MustCompile(`req-[0-9a-f-]{36}`), "<request>"},
 		{regexp.MustCompile(`ts_[A-Za-z0-9_-]{20,}`), "<secret>"},
 		{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)\d\d[.\d]*(Z|[+-]\d\d:\d\d)`), "<time>"},
@@ -218,7 +221,7 @@ func (w *writer) renamed(table map[string]string, name string) string {
 	return renamed(table, name)
 }
 
-// words maps the words of a value back, where it consists of words alone, or the parameters of a link.
+// words maps the words of a value back to the recorded ones, if it has nothing but words, or the parameters of a link.
 func (w *writer) words(value string) string {
 	if path, query, ok := strings.Cut(value, "?"); ok && !strings.Contains(value, " ") { // a link
 		return path + "?" + strings.Join(w.queries(strings.Split(query, "&")), "&")
