@@ -1,4 +1,4 @@
-// Package simulation runs whole installations of Tenantry in one process on simulated time: replicas with engine, steps
-// and API, their database, Keystone and BillingStack, portals and operators. Everything that happens in one follows from
-// its plan, and the plan from a seed: a seed that breaks a promise breaks it again.
+// Package simulation runs whole installations of Tenantry in one process on simulated time: replicas with engine, steps and API,
+// their database, Keystone and BillingStack, portals and operators. A seed determines the plan of a world, and the plan all that
+// happens in it. A seed that violates an invariant therefore does so again.
 package simulation

@@ -10,8 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// drawPlan draws a plan piece by piece, so that of one that breaks something all pieces that do not matter can be left
-// out.
+// drawPlan draws a plan piece by piece, so that rapid can shrink a plan that violates an invariant to the pieces that matter.
 func drawPlan(t *rapid.T) *plan {
 	between := func(t *rapid.T, from, to time.Duration, label string) time.Duration {
 		return time.Duration(rapid.Int64Range(int64(from), int64(to)).Draw(t, label))

@@ -16,11 +16,10 @@ import (
 	"time"
 )
 
-// driver lets one thing happen at a time. Everything that crosses from one part of the world to another passes through
-// it: each call to the database or an upstream, as it arrives and as its answer does, each timer, each word from one
-// replica to another. When all goroutines rest it takes the next, by its time, and waits until they rest again. What
-// happens when follows from the seed and from what the thing is, never from which goroutine came first: so a seed
-// replays.
+// driver makes one thing happen at a time. It controls all that passes between parts of the world: the arrival and the answer of
+// each call to the database or an upstream, each timer, each message from one replica to another. When all goroutines are
+// blocked, it takes the thing with the earliest time, and waits until they are blocked again. The time of a thing depends on the
+// seed and on its name, and not on the order of goroutines. Therefore a seed can be replayed.
 type driver struct {
 	seed  uint64
 	fates func(call) fate
@@ -29,20 +28,20 @@ type driver struct {
 	mu       sync.Mutex
 	things   []*thing
 	arrivals chan struct{}
-	seen     map[string]int // calls so far, by what they are
-	nth      map[target]int // calls that arrived so far, by where
-	writes   map[call]int   // and writes, by what step they are of
+	seen     map[string]int // number of calls so far, by name
+	nth      map[target]int // number of calls that arrived so far
+	writes   map[call]int   // number of writes that arrived so far, by step
 	log      hash.Hash
 	steps    int
 	lines    []string
-	keep     bool // the lines
+	keep     bool // whether lines are kept
 }
 
 // thing is something that will happen.
 type thing struct {
 	at   time.Time
 	key  string
-	host *host // whose it is: it happens not before the host is awake
+	host *host // the process that it happens in; while the process is paused, it waits
 	run  func()
 	off  bool
 }
@@ -59,10 +58,10 @@ const (
 
 func (t target) String() string { return [...]string{"database", "keystone", "billingstack"}[t] }
 
-// host is what can be paused and what can crash: one process.
+// host is one process, which can be paused and can crash.
 type host struct {
 	name   string
-	asleep time.Time // it does nothing before
+	asleep time.Time // paused until then
 	dead   bool
 	calls  []*flight
 	befall func(incidentKind, time.Duration)
@@ -73,7 +72,7 @@ type flight struct {
 	done chan error
 }
 
-// What a caller may hear instead of an answer.
+// Errors that a caller gets instead of an answer.
 var (
 	errCrashed     = errors.New("this process has crashed")
 	errUnreachable = errors.New("nobody listens there")
@@ -87,7 +86,7 @@ func newDriver(seed uint64, fates func(call) fate) *driver {
 	}
 }
 
-// chance is a number that depends on the seed and on what it is for, and on nothing else.
+// chance is a pseudo-random number that depends only on the seed and on what.
 func (d *driver) chance(what ...any) uint64 {
 	h := fnv.New64a()
 	_ = binary.Write(h, binary.LittleEndian, d.seed)
@@ -98,7 +97,7 @@ func (d *driver) chance(what ...any) uint64 {
 	return x ^ x>>31
 }
 
-// latency is how long something is on its way: usually a few milliseconds, now and then seconds.
+// latency is the time that something takes to arrive: mostly a few milliseconds, sometimes seconds.
 func (d *driver) latency(what ...any) time.Duration {
 	x := d.chance(what...)
 	usual := time.Millisecond/2 + time.Duration(x%uint64(20*time.Millisecond))
@@ -111,15 +110,15 @@ func (d *driver) latency(what ...any) time.Duration {
 	return usual
 }
 
-// note writes a line of the history whose hash tells whether two worlds went the same way. Only what the driver itself
-// has happen is noted.
+// note writes a line of the history. The hash of the history shows whether two worlds are the same, so only the driver may write
+// to it.
 func (d *driver) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(d.log, "%d ", time.Since(d.began))
 	_, _ = fmt.Fprintf(d.log, format, args...)
 	d.remark("* "+format, args...)
 }
 
-// remark writes a line for people, as anybody may.
+// remark writes a line that is not part of the hash.
 func (d *driver) remark(format string, args ...any) {
 	if !d.keep {
 		return
@@ -133,7 +132,7 @@ func (d *driver) hash() string { return hex.EncodeToString(d.log.Sum(nil)) }
 
 func (d *driver) history() string { return strings.Join(d.lines, "\n") }
 
-// after has something happen in a while, unless it is called off.
+// after schedules something. off cancels it.
 func (d *driver) after(h *host, in time.Duration, key string, run func()) (off func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -145,7 +144,7 @@ func (d *driver) after(h *host, in time.Duration, key string, run func()) (off f
 	}
 }
 
-// push expects the lock to be held.
+// push schedules something. The caller holds the lock.
 func (d *driver) push(h *host, in time.Duration, key string, run func()) *thing {
 	t := &thing{at: time.Now().Add(max(in, 0)), key: key, host: h, run: run}
 	d.things = append(d.things, t)
@@ -156,7 +155,8 @@ func (d *driver) push(h *host, in time.Duration, key string, run func()) *thing 
 	return t
 }
 
-// call carries a request to where it goes, and back. effect is what it does there; it is told what befalls it.
+// call carries a request to its target and back. effect carries the request out there; it is called when the fate of the call
+// says so.
 func (d *driver) call(ctx context.Context, h *host, c call, key string, effect func()) error {
 	f := &flight{done: make(chan error, 1)}
 	d.mu.Lock()
@@ -178,7 +178,7 @@ func (d *driver) call(ctx context.Context, h *host, c call, key string, effect f
 	}
 }
 
-// arrive is when a call is where it goes to.
+// arrive decides the fate of a call when it arrives at its target.
 func (d *driver) arrive(h *host, f *flight, c call, key string, effect func()) {
 	if h.dead && d.chance(key, "dropped")%2 == 0 {
 		d.note("%s: never left the crashed process", key)
@@ -219,7 +219,7 @@ func (f *flight) end(err error) {
 	}
 }
 
-// crash ends a host: what it waits for never comes, and what it does from now on fails.
+// crash ends a host: its calls end with errCrashed, as do all later ones.
 func (d *driver) crash(h *host) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -230,14 +230,15 @@ func (d *driver) crash(h *host) {
 	h.calls = nil
 }
 
-// sleep is for actors that are not of the engine.
+// sleep is for actors outside of the engine.
 func (d *driver) sleep(in time.Duration, key string) {
 	done := make(chan struct{})
 	d.after(nil, in, key, func() { close(done) })
 	<-done
 }
 
-// drive has things happen until over says that it is enough, which is asked when all rest, or nothing is to come.
+// drive makes things happen until over returns true or nothing is scheduled. It calls over each time when all goroutines are
+// blocked.
 func (d *driver) drive(over func() bool) {
 	for {
 		synctest.Wait()
@@ -253,7 +254,7 @@ func (d *driver) drive(over func() bool) {
 			return
 		}
 		if wait := time.Until(next.at); wait > 0 {
-			// Time-outs of clients and of requests are not ours: they may end while we wait, and something new be asked.
+			// Time-outs of clients and of requests do not pass through the driver. They may end during the wait and schedule something.
 			timer := time.NewTimer(wait)
 			select {
 			case <-timer.C:
@@ -273,10 +274,10 @@ func (d *driver) drive(over func() bool) {
 	}
 }
 
-// tooMany things mean that something goes round in a circle.
+// tooMany is a number of things that only an endless loop reaches.
 const tooMany = 200_000
 
-// next is the first thing that will happen.
+// next returns the thing with the earliest time, or nil.
 func (d *driver) next() *thing {
 	d.mu.Lock()
 	defer d.mu.Unlock()

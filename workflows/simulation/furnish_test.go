@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// seller is a merchant with what it has sold before.
+// seller is a merchant and its existing customers.
 type seller struct {
 	id, plan    string
 	key, secret string
@@ -22,10 +22,10 @@ type seller struct {
 
 type oldCustomer struct {
 	id, user string
-	bare     bool // its tenant was never made
+	bare     bool // its tenant does not exist
 }
 
-// furnish sets up two merchants, each with a plan and two customers of old, one of which has no tenant.
+// furnish creates two merchants, each with a plan and two existing customers, one of which has no tenant.
 func (w *world) furnish() {
 	var err error
 	w.direct, err = billing.New(billing.Config{URL: "http://billing/v2", Wrap: func(http.RoundTripper) http.RoundTripper {
@@ -82,9 +82,9 @@ func fixedID(kind string, n int) string {
 	return fmt.Sprintf("%08x-0000-4000-8000-%012x", kind[:4], n)
 }
 
-// knownMerchants are the merchants, which never change here.
+// knownMerchants has the merchants, which do not change in a simulation.
 type knownMerchants struct {
-	merchants.Store // what is not below is not asked for
+	merchants.Store // all other methods are not called
 
 	all  []merchants.Merchant
 	keys []merchants.APIKey
@@ -100,7 +100,7 @@ func (k *knownMerchants) add(id string) (key, secret string) {
 	return made.Key, secret
 }
 
-// Key finds a key and its merchant.
+// Key returns a key and its merchant.
 func (k *knownMerchants) Key(_ context.Context, key string) (merchants.APIKey, merchants.Merchant, error) {
 	for i := range k.keys {
 		if k.keys[i].Key == key {
@@ -110,7 +110,7 @@ func (k *knownMerchants) Key(_ context.Context, key string) (merchants.APIKey, m
 	return merchants.APIKey{}, merchants.Merchant{}, merchants.ErrNotFound
 }
 
-// Merchant finds a merchant.
+// Merchant returns a merchant.
 func (k *knownMerchants) Merchant(_ context.Context, id string) (merchants.Merchant, error) {
 	for _, m := range k.all {
 		if m.ID == id {

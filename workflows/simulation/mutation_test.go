@@ -19,10 +19,10 @@ import (
 type mutations struct {
 	steps      func(*saga.Workflow[workflows.Order])
 	transport  func(http.RoundTripper) http.RoundTripper // instead of gate.Fence
-	runs       func(saga.Filter, *saga.Run) bool         // which runs the engine does not see
-	forgets    func(*saga.Run)                           // what is lost of a run when it is read
+	runs       func(saga.Filter, *saga.Run) bool         // runs that the engine does not see
+	forgets    func(*saga.Run)                           // removes something from each run that is read
 	lateWindow time.Duration
-	untried    bool // upstreams that are left alone
+	untried    bool // upstreams whose circuit is open are never tried again
 	unfenced   bool // checkpoints are written whatever the fence says
 }
 
@@ -39,14 +39,14 @@ func step(name string, change func(*saga.Step[workflows.Order])) mutations {
 	}}
 }
 
-// withoutUndo forgets to take back what a step made.
+// withoutUndo removes the undo of a step.
 func withoutUndo(name string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		s.Undo = func(context.Context, *workflows.Order) error { return nil }
 	})
 }
 
-// trusting undoes only what Do returned, not what it was given.
+// trusting makes an undo rely on what Do returned, and not on what Do was given.
 func trusting(name string, returned func(*workflows.Order) string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
@@ -59,7 +59,7 @@ func trusting(name string, returned func(*workflows.Order) string) mutations {
 	})
 }
 
-// unrechecked has re-checks leave what a step made.
+// unrechecked makes re-checks leave what a step made.
 func unrechecked(name string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
@@ -81,7 +81,7 @@ func everyStep(change func(*saga.Step[workflows.Order])) mutations {
 	}}
 }
 
-// finding changes what all Finds find.
+// finding changes the result of all Finds.
 func finding(change func(*saga.Handle, saga.Found) saga.Found) mutations {
 	return everyStep(func(s *saga.Step[workflows.Order]) {
 		find := s.Find
@@ -95,13 +95,13 @@ func finding(change func(*saga.Handle, saga.Found) saga.Found) mutations {
 	})
 }
 
-// shortsighted is the database to an engine that does not see all of it.
+// shortsighted is a database from which the engine cannot read everything.
 type shortsighted struct {
 	link
 	mutations
 }
 
-// Runs reads the runs that match but for the hidden ones.
+// Runs returns the matching runs without the hidden ones.
 func (s shortsighted) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	runs, err := s.link.Runs(ctx, f)
 	if s.runs != nil {
@@ -110,7 +110,7 @@ func (s shortsighted) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, err
 	return runs, err
 }
 
-// Run reads a run but for what is forgotten.
+// Run returns a run without what is forgotten.
 func (s shortsighted) Run(ctx context.Context, id string) (*saga.Run, error) {
 	run, err := s.link.Run(ctx, id)
 	if err == nil && s.forgets != nil {
@@ -119,9 +119,9 @@ func (s shortsighted) Run(ctx context.Context, id string) (*saga.Run, error) {
 	return run, err
 }
 
-// Each of these is one thing that the promises rest on, taken away: the checker has to notice it within a thousand seeds.
-// That claims are asked after the intent is stored no seed of 2,000 notices, because the moments are too near to each other:
-// package engine has a test of it.
+// Each mutant removes something that an invariant depends on. The checker must notice it within a thousand seeds. One mutation is
+// missing: claims that are asked for before the intent is stored. No seed of 2,000 notices it, because the two moments are too
+// close. A test of package engine covers it.
 var mutants = map[string]mutations{
 	"no undo of create-customer":            withoutUndo("create-customer"),
 	"no undo of create-customer-tenant":     withoutUndo("create-customer-tenant"),
@@ -131,15 +131,15 @@ var mutants = map[string]mutations{
 	"undo trusts what create-customer-tenant returned": trusting("create-customer-tenant", func(o *workflows.Order) string {
 		return o.CustomerTenantID
 	}),
-	"requests leave without a lease":      {transport: func(next http.RoundTripper) http.RoundTripper { return next }},
-	"undos look at nothing":               {transport: func(next http.RoundTripper) http.RoundTripper { return gate.Fence(blind{next}) }},
-	"checkpoints are not fenced":          {unfenced: true},
-	"rechecks leave roles":                unrechecked("assign-customer-role"),
-	"rechecks leave tenants":              unrechecked("create-customer-tenant"),
-	"rechecks do not see the succeeded":   {runs: func(f saga.Filter, _ *saga.Run) bool { return f.State == saga.Succeeded }},
-	"what is out of order is never tried": {untried: true},
-	"undos do not await the late window":  {lateWindow: time.Nanosecond},
-	"nothing is ever found":               finding(func(*saga.Handle, saga.Found) saga.Found { return saga.Absent }),
+	"requests leave without a lease":     {transport: func(next http.RoundTripper) http.RoundTripper { return next }},
+	"undos find no project":              {transport: func(next http.RoundTripper) http.RoundTripper { return gate.Fence(blind{next}) }},
+	"checkpoints are not fenced":         {unfenced: true},
+	"rechecks leave roles":               unrechecked("assign-customer-role"),
+	"rechecks leave tenants":             unrechecked("create-customer-tenant"),
+	"rechecks do not see succeeded runs": {runs: func(f saga.Filter, _ *saga.Run) bool { return f.State == saga.Succeeded }},
+	"an open circuit never closes":       {untried: true},
+	"undos do not await the late window": {lateWindow: time.Nanosecond},
+	"nothing is ever found":              finding(func(*saga.Handle, saga.Found) saga.Found { return saga.Absent }),
 	"re-checks do not look": {
 		steps: finding(alwaysMade).steps, runs: func(f saga.Filter, _ *saga.Run) bool { return f.Live || f.State == saga.Succeeded },
 	},
@@ -158,7 +158,7 @@ var mutants = map[string]mutations{
 	}},
 }
 
-// alwaysMade takes all that a re-check may find for the run's own.
+// alwaysMade makes re-checks treat all that they find as the run's own.
 func alwaysMade(call *saga.Handle, found saga.Found) saga.Found {
 	if call.Kind == saga.CallRecheck {
 		return saga.Made
@@ -166,7 +166,7 @@ func alwaysMade(call *saga.Handle, found saga.Found) saga.Found {
 	return found
 }
 
-// blind finds no project when an undo looks for one.
+// blind hides all projects from undos.
 type blind struct{ next http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
@@ -177,7 +177,7 @@ func (b blind) RoundTrip(req *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(req)
 }
 
-var killsFlag = flag.Int("kills", 0, "try each mutation of TestEveryMutationIsNoticed on so many seeds, and tell how many notice it")
+var killsFlag = flag.Int("kills", 0, "try each mutation of TestEveryMutationIsNoticed on this `number` of seeds, and count those that notice it")
 
 func TestEveryMutationIsNoticed(t *testing.T) {
 	for name, m := range mutants {
@@ -195,7 +195,7 @@ func TestEveryMutationIsNoticed(t *testing.T) {
 				}
 			}
 			if kills == 0 {
-				t.Error("nobody noticed")
+				t.Error("no seed noticed it")
 			}
 			t.Logf("killed by %d of %d seeds", kills, *killsFlag)
 		})

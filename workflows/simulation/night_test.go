@@ -6,10 +6,10 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// beforeRecheck is how long before the re-checks the first orders of the night come.
+// beforeRecheck is the time between the first orders of a night and the re-checks.
 const beforeRecheck = 400 * time.Millisecond
 
-// night lets the re-checks of compensated runs be made: between them nobody is there, which costs nothing to simulate.
+// night makes the re-checks of compensated runs. No replica runs between them, which saves simulation time.
 func (w *world) night() {
 	w.stopAll()
 	for n := 1; n < 50; n++ {
@@ -26,7 +26,7 @@ func (w *world) night() {
 			}
 		}
 		w.until(time.Until(due), func() bool { return false })
-		w.replicas = append(w.replicas, w.startReplica(0)) // it claims as soon as it has joined
+		w.replicas = append(w.replicas, w.startReplica(0)) // a replica claims runs as soon as it has joined
 		w.until(2*time.Minute, func() bool { return false })
 		w.rest()
 		w.stopAll()
@@ -34,7 +34,7 @@ func (w *world) night() {
 	w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "a run is rechecked without end"})
 }
 
-// nextRecheck is when the next re-check is due; zero: none is.
+// nextRecheck returns when the next re-check is due, or the zero time if none is.
 func (w *world) nextRecheck() (due time.Time) {
 	runs := w.store.Everything().Runs
 	for _, r := range runs {

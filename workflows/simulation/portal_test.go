@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// portal makes one order and repeats it, with the same key, until it is answered for good.
+// portal makes one order and repeats it, with the same key, until it gets a final answer.
 type portal struct {
 	w     *world
 	name  string
@@ -24,11 +24,11 @@ type portal struct {
 	s     seller
 	key   string
 	user  string
-	body  string // of the subscribe call
+	body  string // of the request
 	token string
 }
 
-// old is the customer of the order; nil: it is about a new one.
+// old returns the existing customer of the order, or nil if the customer is new.
 func (p *portal) old() *oldCustomer {
 	if p.plan.Customer == 0 {
 		return nil
@@ -52,7 +52,7 @@ func newPortal(w *world, n, twin int, o orderPlan) *portal {
 	return p
 }
 
-// order asks until there is an answer for good.
+// order repeats the request until the answer is final.
 func (p *portal) order() {
 	defer func() {
 		p.w.driver.mu.Lock()
@@ -73,7 +73,7 @@ func (p *portal) order() {
 	}
 }
 
-// ask sends the request to one of the replicas; nobody answers for one that is dead or frozen.
+// ask sends the request to one of the replicas. There is no answer from one that is dead or paused.
 func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	d := p.w.driver
 	if len(p.w.replicas) == 0 {
@@ -84,7 +84,7 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 		return 0, http.Header{}, nil
 	}
 	who := fmt.Sprint(p.name, " try ", try)
-	if p.plan.Trial == 0 && (p.token == "" || try%3 == 0) { // they do not live for ever
+	if p.plan.Trial == 0 && (p.token == "" || try%3 == 0) { // tokens expire
 		p.token = p.w.issueToken(p.user)
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), actorKey{}, who), p.plan.Patience)
@@ -103,17 +103,17 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	answer := httptest.NewRecorder()
 	r.api.ServeHTTP(answer, req)
 	r.admitted(who)
-	if r.dead || ctx.Err() != nil { // what was said then was said to nobody
+	if r.dead || ctx.Err() != nil { // the answer was lost
 		return 0, http.Header{}, nil
 	}
 	p.w.told(who, answer.Body.String())
 	return answer.Code, answer.Header(), answer.Body.Bytes()
 }
 
-// start hands a replica the order of a workflow that the API does not know, and gives the answer that the API would.
+// start gives a replica the order of a workflow that the API does not have, and returns the answer that the API would give.
 func (p *portal) start(ctx context.Context, r *replica, who string) (status int, header http.Header, body []byte) {
 	r.awaitTurn(who)
-	if ctx.Err() != nil { // it has hung up
+	if ctx.Err() != nil { // the portal has hung up
 		r.admitted(who)
 		return 0, http.Header{}, nil
 	}
@@ -147,7 +147,7 @@ func (p *portal) start(ctx context.Context, r *replica, who string) (status int,
 	}
 }
 
-// awaitTurn waits until no other request is looked at by the replica.
+// awaitTurn waits until the replica admits no other request.
 func (r *replica) awaitTurn(who string) {
 	d := r.world.driver
 	for try := 1; !r.admit(who); try++ {
@@ -155,8 +155,8 @@ func (r *replica) awaitTurn(who string) {
 	}
 }
 
-// admit lets one request at a time be looked at by a replica, until it stores its run. Reads that are shared among
-// requests end for all of them at once, and then it would be left to chance which one gets its run's id first.
+// admit lets a replica admit one request at a time, until its run is stored. Requests that share a read would continue all at
+// once, and which of them gets its run id first would be left to chance.
 func (r *replica) admit(who string) bool {
 	r.world.driver.mu.Lock()
 	defer r.world.driver.mu.Unlock()
@@ -175,7 +175,7 @@ func (r *replica) admitted(who string) {
 	}
 }
 
-// take tells whether the answer is for good.
+// take records the answer and reports whether it is final.
 func (p *portal) take(status int, header http.Header, body []byte) bool {
 	if status == http.StatusConflict && !bytes.Contains(body, []byte("run-compensated")) {
 		return false
@@ -199,7 +199,7 @@ var (
 	differs = regexp.MustCompile(`"(request_id)":"[^"]*",?`)
 )
 
-// askFor is an operator who wants something of the run of an order.
+// askFor lets an operator ask for an action on the run of an order.
 func (w *world) askFor(n int, v actionPlan) {
 	runs := w.store.Everything().Runs
 	var of []*saga.Run

@@ -16,10 +16,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-var recordFlag = flag.String("record", "", "write what happens under each seed of TestSeeds into this file, a line a seed")
+var recordFlag = flag.String("record", "", "write what happens under each seed of TestSeeds to this `file`, one line for each seed")
 
-// record holds what Tenantry did in one world, without times and prose: what a change of its structure must leave as it
-// was. Its words are its own, so that a renamed type or column does not show.
+// record is what Tenantry did in one world, without times and prose. A change of structure must not change it. It uses names of
+// its own, so that a renamed type or column does not show.
 type record struct {
 	mu          sync.Mutex
 	checkpoints []string
@@ -30,18 +30,18 @@ type record struct {
 // recordedAs maps the words that are stored today to those of the commit that records are compared with.
 var recordedAs = map[string]string{"action": "verb", "rechecked": "probed", "late-window": "settle", "subject-rechecked": "subject-probed"}
 
-// recorded also makes codes alike that were drawn apart differently there: a read of Keystone without an answer was called
-// busy, a read of BillingStack was not.
+// recorded does the same, and hides one difference between the codes of that commit: it called a read of Keystone without an
+// answer busy, but not a read of BillingStack.
 func recorded(word string) string {
 	word = strings.Replace(word, "billingstack-", "billing-", 1)
 	word = strings.Replace(word, "-no-answer", "-busy", 1)
 	return cmp.Or(recordedAs[word], word)
 }
 
-// parts are what is compared.
+// parts returns the parts that are compared.
 func (r *record) parts() [][]string { return [][]string{r.events, r.writes, r.checkpoints} }
 
-// line gives a digest of each part.
+// line returns a digest of each part.
 func (r *record) line(seed int) string {
 	line := fmt.Sprint(seed)
 	for _, part := range r.parts() {
@@ -52,7 +52,7 @@ func (r *record) line(seed int) string {
 	return line
 }
 
-// text gives all of it.
+// text returns the whole record.
 func (r *record) text() string {
 	var s strings.Builder
 	for i, part := range r.parts() {
@@ -67,14 +67,14 @@ func (r *record) add(to *[]string, format string, args ...any) {
 	*to = append(*to, fmt.Sprintf(format, args...))
 }
 
-// created notes a run that was to be inserted.
+// created records that a run was to be inserted.
 func (r *record) created(n saga.NewRun, err error) {
 	if r != nil {
 		r.add(&r.checkpoints, "create %s retries=%s events=%d %s: %s", n.Run.ID, n.Run.RetryOf, len(n.Events), standOf(n.Run, n.Run.Steps), outcomeOf(err))
 	}
 }
 
-// committed notes checkpoints.
+// committed records checkpoints.
 func (r *record) committed(checkpoints []saga.Checkpoint, results []saga.CommitResult) {
 	if r == nil {
 		return
@@ -107,7 +107,7 @@ func standOf(run *saga.Run, steps []saga.StepRow) string {
 		run.State, reason, cause, run.WaitsFor, len(run.LeftBehind), run.Rechecks, run.Replica != "", rows)
 }
 
-// outcomeOf is the first words of an error.
+// outcomeOf returns the first words of an error.
 func outcomeOf(err error) string {
 	if err == nil {
 		return "ok"
@@ -115,7 +115,7 @@ func outcomeOf(err error) string {
 	return "refused"
 }
 
-// wrote notes a request that changes an upstream, and how it was answered.
+// wrote records a request that changes an upstream, and the status of its answer.
 func (r *record) wrote(req *http.Request, body []byte, answer *http.Response) {
 	if r == nil || req.Method == http.MethodGet || req.Method == http.MethodHead {
 		return
@@ -127,11 +127,11 @@ func (r *record) wrote(req *http.Request, body []byte, answer *http.Response) {
 	if bytes.Contains(body, []byte(`"auth"`)) {
 		body = nil
 	}
-	body = bytes.ReplaceAll(body, []byte(`,"tenantry-installation-`+installation+`"`), nil) // the records compared with are older
+	body = bytes.ReplaceAll(body, []byte(`,"tenantry-installation-`+installation+`"`), nil) // older records have no such tag
 	r.add(&r.writes, "%s %s %s: %d", req.Method, req.URL.RequestURI(), body, status)
 }
 
-// told notes the histories of all runs.
+// told records the histories of all runs.
 func (r *record) told(runs []*saga.Run, events map[string][]saga.Event) {
 	if r == nil {
 		return
@@ -147,7 +147,7 @@ func (r *record) told(runs []*saga.Run, events map[string][]saga.Event) {
 	}
 }
 
-// recordBook gathers the lines of all seeds.
+// recordBook collects the lines of all seeds.
 type recordBook struct {
 	mu    sync.Mutex
 	lines map[int]string
@@ -162,7 +162,7 @@ func (b *recordBook) note(seed int, r *record) {
 	b.lines[seed] = r.line(seed)
 }
 
-// write writes them in the order of the seeds.
+// write writes the lines in the order of the seeds.
 func (b *recordBook) write(t *testing.T, from, to int) {
 	t.Helper()
 	var text strings.Builder

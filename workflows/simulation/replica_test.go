@@ -22,7 +22,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// replica is one process of Tenantry: engine, steps, clients and API, as cmd/tenantry wires them.
+// replica is one process of Tenantry: engine, steps, clients and API, wired as in cmd/tenantry.
 type replica struct {
 	*host
 	world  *world
@@ -31,18 +31,18 @@ type replica struct {
 	stop   context.CancelFunc
 	ended  bool
 
-	newID     func() string // of runs
-	id        string        // under which it has joined
-	admitting string        // the request that is being looked at
+	newID     func() string // returns ids of runs
+	id        string        // the id that it has joined with
+	admitting string        // the request that is being admitted
 }
 
-// installation is the id of the simulated one.
+// installation is the id of the simulated installation.
 const installation = "simulated"
 
-// defaultLateWindow is the engine's.
+// defaultLateWindow is that of the engine.
 const defaultLateWindow = 90 * time.Second
 
-// startReplica starts a process whose own clock is wrong by off.
+// startReplica starts a process. off is the error of its own clock.
 func (w *world) startReplica(off time.Duration) *replica {
 	process, made := len(w.started)+1, 0
 	r := &replica{host: &host{name: fmt.Sprintf("p%d", process)}, world: w}
@@ -53,7 +53,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 		return w.driver.after(r.host, d, r.name+" timer", f)
 	}
 	clock.Yield = func(who string) { w.driver.sleep(time.Microsecond, r.name+" "+who+" yields") }
-	gates := &gate.Gates{} // with room for all: who waits in one line with others is left to chance
+	gates := &gate.Gates{} // without limits: the order in a queue would be left to chance
 	toKeystone, toBilling := gates.Of("keystone/default", 1<<10), gates.Of("billingstack", 1<<10)
 	identity := w.newIdentity(r, toKeystone)
 	bill, err := billing.New(billing.Config{URL: "http://billing/v2", Connections: 1 << 10, Enter: toBilling.Enter, Wrap: func(http.RoundTripper) http.RoundTripper {
@@ -124,7 +124,7 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// newID makes the ids of a process: they sort by time and are the same in every replay.
+// newID returns the nth id of a process. Ids sort by time and are the same in every replay.
 func newID(process, nth int) string {
 	now := time.Now().UnixMilli()
 	return fmt.Sprintf("%08x-%04x-7%03x-8000-%012x", now>>16, now&0xffff, process, nth)

@@ -12,19 +12,19 @@ import (
 )
 
 var (
-	seedFlag  = flag.Int("seed", 0, "the seed whose history TestSeed prints, with -v")
-	replays   = flag.Int("replays", 3, "how often a seed has to go the same way")
-	seedsFlag = flag.String("seeds", "", "simulate these seeds: FROM-TO")
+	seedFlag  = flag.Int("seed", 0, "the `seed` whose history TestSeed prints, with -v")
+	replays   = flag.Int("replays", 3, "`number` of times that TestASeedReplays runs each seed")
+	seedsFlag = flag.String("seeds", "", "simulate these seeds: `FROM-TO`, excluding TO")
 )
 
-// lived is what is left of a world.
+// lived is what a world returns.
 type lived struct {
 	hash, history string
 	broken        []string
-	record        *record // nil unless it was asked for
+	record        *record // nil if not requested
 }
 
-// inBubble runs a plan on a clock of its own.
+// inBubble runs a plan on simulated time.
 func inBubble(t *testing.T, p *plan, m mutations, keep bool) (l lived) {
 	synctest.Test(t, func(t *testing.T) {
 		w := simulate(t, p, m, keep)
@@ -41,7 +41,7 @@ func try(t *testing.T, seed int) *record {
 	p := newPlan(uint64(seed))
 	world := inBubble(t, p, mutations{}, false)
 	if len(world.broken) > 0 {
-		t.Errorf("seed %d breaks\n  %s\n%s\nreplay it with\n  go test ./workflows/simulation -run '^TestSeed$' -v -seed %d",
+		t.Errorf("seed %d violates\n  %s\n%s\nreplay it with\n  go test ./workflows/simulation -run '^TestSeed$' -v -seed %d",
 			seed, strings.Join(world.broken, "\n  "), p, seed)
 	}
 	return world.record
@@ -54,7 +54,7 @@ func TestSeeds(t *testing.T) {
 			t.Fatalf("-seeds %s: %v", *seedsFlag, err)
 		}
 		if from >= to {
-			t.Fatalf("-seeds %s: there are none from %d to %d", *seedsFlag, from, to)
+			t.Fatalf("-seeds %s: there are no seeds from %d to %d", *seedsFlag, from, to)
 		}
 	}
 	const parts = 4
@@ -89,7 +89,7 @@ func TestSeed(t *testing.T) {
 }
 
 func TestASeedReplays(t *testing.T) {
-	seeds := []int{161, 297, 141} // a claim that two reasons ask for; a login that two steps need; a request that has waited enough
+	seeds := []int{161, 297, 141} // a claim requested for two reasons; a login that two steps need; a request that has waited long enough
 	for seed := range 20 {
 		seeds = append(seeds, seed)
 	}
@@ -101,7 +101,7 @@ func TestASeedReplays(t *testing.T) {
 				first, then = world.hash, world.history
 			}
 			if world.hash != first {
-				t.Fatalf("seed %d went another way the %d. time:\n%s", seed, i+1, firstDifference(then, world.history))
+				t.Fatalf("seed %d differs in replay %d:\n%s", seed, i+1, firstDifference(then, world.history))
 			}
 		}
 		t.Logf("seed %d: %s", seed, first)
@@ -116,11 +116,11 @@ func firstDifference(a, b string) string {
 			return strings.Join(x[max(0, i-12):i], "\n") + "\n- " + x[i] + "\n+ " + strings.Join(y[i:i+3], "\n")
 		}
 	}
-	return "one goes on longer"
+	return "one history is longer"
 }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	debug.SetGCPercent(400) // worlds are small and many
+	debug.SetGCPercent(400) // the worlds are small, and there are many
 	os.Exit(m.Run())
 }

@@ -68,10 +68,11 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// admittedWithin is how soon an upstream has looked at the token of a request, however late it carries that out.
+// admittedWithin is the longest time between the sending of a request and the check of its token. A request that is carried out
+// later was checked before.
 const admittedWithin = 15 * time.Second
 
-// orderOf tells which order a run is for; -1: none.
+// orderOf returns the number of the order that a run is for, or -1.
 func (w *world) orderOf(runID string) int {
 	order := -1
 	if run, err := w.store.Run(context.Background(), runID); err == nil {
@@ -80,7 +81,7 @@ func (w *world) orderOf(runID string) int {
 	return order
 }
 
-// serviceToken logs the service in, past the driver.
+// serviceToken logs the service in, without the driver.
 func (w *world) serviceToken() string {
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin","domain":{"id":"default"},`+
 		`"password":%q}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}}`, servicePassword)
@@ -91,7 +92,7 @@ func (w *world) serviceToken() string {
 	return answer.Header().Get("X-Subject-Token")
 }
 
-// fenced is the transport as cmd/tenantry wraps it.
+// fenced wraps a transport as cmd/tenantry does.
 func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
 	if w.transport != nil {
 		return w.transport(next)
@@ -99,10 +100,10 @@ func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
 	return gate.Fence(next)
 }
 
-// login is the name of the service's own: whichever step needs it first makes it for all.
+// login is the name of the service's own login. The first step that needs it makes it for all steps.
 const login = "login"
 
-// name says what a request is, the same in every replay.
+// name names a request; the name is the same in every replay.
 func name(req *http.Request, call *saga.Handle, body []byte) string {
 	what := req.Method + " " + req.URL.RequestURI()
 	switch {
@@ -115,7 +116,7 @@ func name(req *http.Request, call *saga.Handle, body []byte) string {
 	return what + " " + hex.EncodeToString(digest[:4])
 }
 
-// says is an upstream that has one answer to everything.
+// says is an upstream that answers every request in the same way.
 func says(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -127,7 +128,7 @@ func says(status int, body string) http.HandlerFunc {
 	}
 }
 
-// errorBody is what an upstream says in its own words.
+// errorBody returns an error in the upstream's own format.
 func errorBody(from target, status int) string {
 	if from == keystoneAPI {
 		return fmt.Sprintf(`{"error":{"code":%d,"title":"Simulated","message":"simulated"}}`, status)
@@ -135,12 +136,12 @@ func errorBody(from target, status int) string {
 	return fmt.Sprintf(`{"faultcode":"Client","faultstring":"simulated %d","debuginfo":null}`, status)
 }
 
-// statusError is an upstream's refusal without its words.
+// statusError is an upstream's refusal without a body.
 type statusError int
 
 func (s statusError) Error() string { return fmt.Sprint("status ", int(s)) }
 
-// inProcess calls a handler at once.
+// inProcess calls a handler directly.
 type inProcess struct{ http.Handler }
 
 // RoundTrip implements [http.RoundTripper].

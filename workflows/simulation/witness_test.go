@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// sent looks whether a request that a replica sends for a run is sent by the one that holds the run's lease.
+// sent checks that the replica that sends a request for a run holds the run's lease.
 func (w *world) sent(r *replica, c *saga.Handle) {
 	if c.RunID == "" {
 		return
@@ -25,21 +25,21 @@ func (w *world) sent(r *replica, c *saga.Handle) {
 	})
 }
 
-// told notes what somebody read, to be searched for secrets.
+// told stores a text that an actor got, to search it for secrets later.
 func (w *world) told(who, text string) {
 	w.driver.mu.Lock()
 	defer w.driver.mu.Unlock()
 	w.seen.Texts["answer to "+who] = text
 }
 
-// answered notes what a portal was told.
+// answered stores an answer that a portal got.
 func (w *world) answered(a workflowstest.Answer) {
 	w.driver.mu.Lock()
 	defer w.driver.mu.Unlock()
 	w.seen.Answers = append(w.seen.Answers, a)
 }
 
-// check looks at everything there is.
+// check checks all that was seen.
 func (w *world) check() []workflowstest.Broken {
 	all := w.store.Everything()
 	w.seen.Runs, w.seen.Events, w.seen.Removals = all.Runs, all.Events, w.recorder.Removals()

@@ -26,36 +26,36 @@ const (
 	userPassword    = "canary-user-password"
 )
 
-// world is one simulated installation and what is asked of it.
+// world is one simulated installation and the requests to it.
 type world struct {
 	t      testing.TB
 	plan   *plan
 	driver *driver
-	calm   bool // nothing goes wrong any more
+	calm   bool // there are no more faults
 
 	store     *model.Store
 	cloud     *keystonetest.Keystone
 	billing   *billingtest.QuirkServer
 	merchants *knownMerchants
-	direct    *billing.Client // past the driver
+	direct    *billing.Client // without the driver
 
 	replicas []*replica
-	started  []*replica      // all that ever were
-	open     int             // portals that have no final answer yet
-	over     bool            // nobody asks any more
+	started  []*replica      // all, including those that ended
+	open     int             // portals without a final answer
+	over     bool            // portals and operators stop
 	users    []string        // by order
 	roles    []keystone.Role // customerRoles
 	sellers  []seller
 	before   workflowstest.Outside
 	recorder *workflowstest.Recorder
 	seen     workflowstest.Seen
-	broken   []workflowstest.Broken // what was seen at once
-	record   *record                // nil: nobody wants it
+	broken   []workflowstest.Broken // violations seen during the simulation
+	record   *record                // nil if not requested
 
 	mutations
 }
 
-// simulate runs a plan to its end, when nothing goes wrong any more and everything has come to rest, and checks it.
+// simulate runs a plan until there are no more faults and all is at rest, and checks the invariants.
 func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now), seen: workflowstest.Seen{Installation: installation, Texts: map[string]string{}}}
 	fates := p.fates(time.Now())
@@ -96,7 +96,7 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	return w
 }
 
-// play has everything planned happen, until no portal waits any more and all troubles are over.
+// play runs all that is planned, until the last fault is over.
 func (w *world) play() {
 	for i := range w.plan.Replicas {
 		w.replicas = append(w.replicas, w.startReplica(w.plan.ClockError[i]))
@@ -122,7 +122,7 @@ func (w *world) play() {
 	w.until(last+time.Second, func() bool { return false })
 }
 
-// expect has an order come from now on.
+// expect schedules an order.
 func (w *world) expect(n int, o orderPlan) {
 	for twin := range map[bool]int{false: 1, true: 2}[o.Twice] {
 		w.driver.mu.Lock()
@@ -133,7 +133,7 @@ func (w *world) expect(n int, o orderPlan) {
 	}
 }
 
-// until drives the world for a while, or until enough is so.
+// until drives the world until the limit has passed or enough returns true.
 func (w *world) until(limit time.Duration, enough func() bool) {
 	over := false
 	off := w.driver.after(nil, limit, "limit", func() { over = true })
@@ -141,7 +141,7 @@ func (w *world) until(limit time.Duration, enough func() bool) {
 	w.driver.drive(func() bool { return over || enough() })
 }
 
-// befall has an incident happen to a replica.
+// befall makes an incident happen to a replica.
 func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	if w.calm || i < 0 || w.replicas[i].dead || w.replicas[i].hasEnded() {
 		return
@@ -159,17 +159,17 @@ func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	}
 	if kind != freezes {
 		w.driver.after(nil, away, "restart "+r.name, func() {
-			if !w.calm { // else everybody is restarted
+			if !w.calm { // otherwise rest restarts all replicas
 				w.restart(i)
 			}
 		})
 	}
 }
 
-// rest lets the world come to rest: operators see to what waits for them, portals ask until they are answered.
+// rest drives the world until it is at rest: operators retry the runs that wait for them, and portals get their answers.
 func (w *world) rest() {
 	for range 60 {
-		for i := range w.replicas { // one may just have been leaving
+		for i := range w.replicas { // one may have been shutting down
 			w.restart(i)
 		}
 		w.until(3*time.Minute, w.rested)
@@ -185,7 +185,7 @@ func (w *world) rest() {
 	}
 }
 
-// restart starts a replica anew if it has ended.
+// restart starts a replica again if it has ended.
 func (w *world) restart(i int) {
 	if r := w.replicas[i]; r.dead || r.hasEnded() {
 		w.replicas[i] = w.startReplica(w.plan.ClockError[i])
@@ -202,7 +202,7 @@ func (w *world) rested() bool {
 	return w.open == 0 && w.store.AllEnded()
 }
 
-// stopAll has all replicas leave in good order.
+// stopAll shuts all replicas down.
 func (w *world) stopAll() {
 	for _, r := range w.replicas {
 		r.stop()
@@ -218,7 +218,7 @@ func (w *world) stopAll() {
 	w.replicas = nil
 }
 
-// end lets everything that still moves come to its end, so that the bubble can be left.
+// end lets all goroutines end, as synctest requires.
 func (w *world) end() {
 	w.driver.mu.Lock()
 	w.over = true
@@ -229,7 +229,7 @@ func (w *world) end() {
 	}
 	for range 5 {
 		w.driver.drive(func() bool { return false })
-		time.Sleep(2 * time.Minute) // the time-outs of clients
+		time.Sleep(2 * time.Minute) // longer than the time-outs of clients
 	}
 }
 
