@@ -6,21 +6,21 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// What a caller may tell apart with errors.Is. Each comes inside an *[upstream.Error].
+// Errors that callers distinguish with errors.Is. Each is wrapped in an *[upstream.Error].
 var (
 	ErrNotFound     = errors.New("not found")
 	ErrTokenInvalid = errors.New("token is not valid")
 	ErrNoAccess     = errors.New("no access to the project")
 	ErrConflict     = errors.New("name is taken")
-	ErrRefusedRole  = errors.New("role opens the whole cloud")
-	// ErrGuard is a write that was stopped before it was sent, because it concerns something that is not Tenantry's.
+	ErrRefusedRole  = errors.New("role grants access to the whole cloud")
+	// ErrGuard is a write that was refused before it was sent, because its target is not Tenantry's.
 	ErrGuard = errors.New("write is outside of what this service may touch")
 )
 
 // Service names Keystone in errors.
 //
-// How failures are told apart. MaybeDone is only ever true for a write (making or removing a project or a role assignment);
-// a login, a validation and an exchange leave nothing behind that could be in the way, so they count as reads.
+// The table classifies failures. MaybeDone is only ever true for a write: creating or removing a project or a role assignment. A
+// login, a validation and an exchange count as reads, because they leave nothing that has to be removed.
 //
 //	what happened                                    on a write              on a read     MaybeDone (write)
 //	400, 405, 413, any other 4xx                     Permanent               Permanent     no
@@ -41,8 +41,8 @@ var (
 //	EOF, reset, time-out, ctx ended after sending    Transient               Transient     yes
 //	time-out or ctx ended before sending             Transient               Transient     no
 //	truncated, non-JSON or incomplete 2xx answer     Transient               Transient     yes
-//	kept back, the circuit is open                   Unavailable             Unavailable   no
-//	stopped by the guard                             Permanent, ErrGuard     -             no
+//	not sent, the circuit is open                    Unavailable             Unavailable   no
+//	refused by the guard                             Permanent, ErrGuard     -             no
 //
-// A ctx that ended is found by errors.Is(err, context.Canceled) or context.DeadlineExceeded.
+// If ctx has ended, errors.Is(err, context.Canceled) or errors.Is(err, context.DeadlineExceeded) reports so.
 var Service = upstream.Service{ID: "keystone", Name: "Keystone"}

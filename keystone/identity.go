@@ -1,7 +1,7 @@
-// Package keystone says what Tenantry needs of an OpenStack Identity service: projects, role assignments and tokens, in
-// actions that may be repeated, and errors that say whether repeating them makes sense.
+// Package keystone declares what Tenantry needs of an OpenStack Identity service: projects, role assignments and tokens. The
+// actions may be repeated, and errors show whether repeating helps.
 //
-// The package knows no wire format. keystone/v3 speaks Identity v3; keystonetest is a Keystone for tests and demonstrations.
+// The package has no wire format. keystone/v3 implements Identity v3; keystonetest is a Keystone for tests and demonstrations.
 package keystone
 
 import (
@@ -11,63 +11,63 @@ import (
 
 // Identity is one cloud's Keystone, used with the service's own credential.
 //
-// Every method sends its requests at most once, but for one repetition after a renewed login, and returns when ctx ends.
-// Every error is an *[Error]: its Kind tells what a caller should do, and [errors.Is] finds the sentinels of this package.
-// All methods are safe for concurrent use.
+// Each method sends a request at most once, and repeats it once if a new login is needed. It returns when ctx ends. Every error
+// is an *[upstream.Error]. Its Class tells the caller whether to retry, and [errors.Is] finds the sentinels of this package. All
+// methods are safe for concurrent use.
 type Identity interface {
-	// Domain finds a domain by its id or, where no domain has this id, by its name, once: it is kept.
-	// ErrNotFound if there is neither.
+	// Domain returns the domain with this id or, if there is none, with this name. The result is cached. It returns ErrNotFound if
+	// there is neither.
 	Domain(ctx context.Context, nameOrID string) (Domain, error)
 
-	// Roles resolves role names, in their order. Each name is looked up once and kept. ErrNotFound for an unknown name;
-	// ErrRefusedRole for "admin" and for a role that implies it, unless the cloud's configuration allows them.
+	// Roles returns the roles with these names, in this order. Each is looked up once and cached. It returns ErrNotFound for an
+	// unknown name, and ErrRefusedRole for "admin" and for a role that implies it, unless the cloud's configuration allows them.
 	Roles(ctx context.Context, names []string) ([]Role, error)
 
-	// User reads a user by its id. ErrNotFound if there is none.
+	// User returns the user with this id, or ErrNotFound if there is none.
 	User(ctx context.Context, id string) (User, error)
 
-	// Forget drops what is kept of domains and roles: the next look-up reads it anew.
+	// Forget clears the caches of domains and roles.
 	Forget()
 
-	// ValidateToken tells whose token this is. ErrTokenInvalid if Keystone does not know it (any more): malformed, expired,
-	// revoked, or of a disabled user or project.
+	// ValidateToken returns what a token stands for. It returns ErrTokenInvalid if the token is malformed, expired or revoked, or if
+	// its user or project is disabled.
 	ValidateToken(ctx context.Context, token string) (Token, error)
 
-	// ExchangeToken makes a token scoped to the project out of an unscoped one. The new token expires when the old one does.
-	// ErrTokenInvalid if the unscoped token is none (any more). ErrNoAccess if its user may not enter the project: no role
-	// there, no such project, a disabled one (Keystone tells none of these apart), or a token that must not be exchanged.
+	// ExchangeToken exchanges an unscoped token for one scoped to the project. Both expire at the same time. It returns
+	// ErrTokenInvalid if the unscoped token is not valid. It returns ErrNoAccess if the user has no role on the project, the project
+	// does not exist or is disabled, or the token must not be exchanged. Keystone does not distinguish these cases.
 	ExchangeToken(ctx context.Context, unscoped, projectID string) (ScopedToken, error)
 
-	// FindProject finds a project by its exact name within a domain. ErrNotFound if there is none.
+	// FindProject returns the project with exactly this name in the domain, or ErrNotFound if there is none.
 	FindProject(ctx context.Context, domainID, name string) (Project, error)
 
-	// EnsureProject makes a project or finds the one that already has its name in its domain. It does not decide whether a
-	// found one may be used: made tells that the project carries n.RunTag, so that it stems from this or an earlier call
-	// with the same mark; otherwise the project's tags tell the caller whose it is.
+	// EnsureProject creates a project or returns the existing one with its name in its domain. made reports whether the project has
+	// n.RunTag: then this call or an earlier one with the same tag created it. Otherwise the caller must decide by the project's
+	// tags whether it may be used.
 	//
-	// It is a single request; a name already taken costs one more. ErrConflict if the name is taken by something that
-	// cannot be found.
+	// It sends one request, and a second one if the name is taken. It returns ErrConflict if the name is taken, but no project with
+	// it is found.
 	EnsureProject(ctx context.Context, n NewProject) (p Project, made bool, err error)
 
-	// RemoveProject deletes the project if, and only if, it carries the mark, with the role assignments on it. It is looked
-	// up by name and domain where p has both (so that it is found whatever request made it), else by id. No such project,
-	// and a project without the mark, which is left as it is, are success; removed is then empty.
+	// RemoveProject deletes the project and its role assignments, but only if it has the tag. It looks the project up by name and
+	// domain if p has both, because a lost request may have created it under another id, and otherwise by id. A missing project and
+	// one without the tag are success; removed is then empty.
 	RemoveProject(ctx context.Context, p Project, runTag string) (removed Project, err error)
 
-	// EnsureAssignment gives the role to the user on the project; it is success if he has it already. ErrNotFound if
-	// one of the three does not exist.
+	// EnsureAssignment assigns the role to the user on the project. It may be repeated. It returns ErrNotFound if one of the three
+	// does not exist.
 	EnsureAssignment(ctx context.Context, a Assignment) error
 
-	// RemoveAssignment takes the role from the user; it is success if he does not have it, and removed is then false.
+	// RemoveAssignment revokes the role. It may be repeated; removed reports whether the user had the role.
 	RemoveAssignment(ctx context.Context, a Assignment) (removed bool, err error)
 
-	// HasAssignment tells whether the user has the role on the project directly, neither by a group nor by an implying role.
+	// HasAssignment reports whether the user has the role on the project directly: not by a group or an implying role.
 	HasAssignment(ctx context.Context, a Assignment) (bool, error)
 
-	// AssignedRoles lists the ids of the roles that the user has directly on the project, sorted.
+	// AssignedRoles returns the sorted ids of the roles that the user has directly on the project.
 	AssignedRoles(ctx context.Context, projectID, userID string) ([]string, error)
 
-	// Ping asks whether Keystone answers and takes the service's own credential.
+	// Ping checks that Keystone answers and accepts the service's own credential.
 	Ping(ctx context.Context) error
 }
 
@@ -100,20 +100,20 @@ type Project struct {
 	Tags     []string `json:"tags"`
 }
 
-// HasTag tells whether the project carries this tag, exactly.
+// HasTag reports whether the project has exactly this tag.
 func (p Project) HasTag(tag string) bool { return slices.Contains(p.Tags, tag) }
 
-// NewProject is a project to be made.
+// NewProject is a project to be created.
 type NewProject struct {
-	// ID is the id that the project should get. Identity v2.0 honours it; v3 gives an id of its own.
+	// ID is the id that the project should get. Identity v2.0 uses it; v3 chooses its own.
 	ID string
-	// Name is at most 64 characters long, without blanks at its ends, and unique in its domain.
+	// Name has at most 64 characters, no blanks at its ends, and is unique in its domain.
 	Name        string
 	DomainID    string
 	Description string
-	// Tags are at most 80, each of 1 to 255 characters other than "/" and ",".
+	// Tags are at most 80 tags of 1 to 255 characters other than "/" and ",".
 	Tags []string
-	// RunTag is the tag that tells who made the project. It is added to Tags if it is not one of them.
+	// RunTag is the tag of the run that creates the project. It is added to Tags if missing.
 	RunTag string
 }
 

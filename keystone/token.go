@@ -6,32 +6,32 @@ import (
 	"time"
 )
 
-// Token is what Keystone tells of a valid token. It never holds the token's text.
+// Token describes a valid token. It never has the token's text.
 type Token struct {
 	UserID       string
 	UserName     string
 	UserDomainID string
 
-	// ProjectID, DomainID and System say what the token is scoped to: at most one is set, none for an unscoped token.
+	// ProjectID, DomainID and System are the token's scope: at most one is set, none for an unscoped token.
 	ProjectID string
 	DomainID  string
 	System    bool
 
-	Methods   []string // how its user logged in: "password", "token", ...
+	Methods   []string // how the user logged in: "password", "token", ...
 	Roles     []Role   // within its scope
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 
-	// ApplicationCredential and Trust say that the user only lent his rights to whoever holds the token: it was made
-	// by an application credential, or by a trust or an OAuth1 access token. Such a token cannot be exchanged.
+	// ApplicationCredential and Trust mark a token by which its user delegated rights to its holder: it was made by an application
+	// credential, or by a trust or an OAuth1 access token. Such a token cannot be exchanged.
 	ApplicationCredential bool
 	Trust                 bool
 }
 
-// Scoped tells whether the token is scoped to anything.
+// Scoped reports whether the token is scoped to anything.
 func (t Token) Scoped() bool { return t.ProjectID != "" || t.DomainID != "" || t.System }
 
-// Delegated tells whether the token is one by which a user lent his rights.
+// Delegated reports whether the user delegated rights by this token.
 func (t Token) Delegated() bool { return t.ApplicationCredential || t.Trust }
 
 // ScopedToken is a token for one project. Its ID is a secret: printing or encoding the struct shows it masked.
@@ -52,7 +52,7 @@ func (t ScopedToken) String() string {
 // GoString is String, for %#v.
 func (t ScopedToken) GoString() string { return t.String() }
 
-// Format prints String whatever the action.
+// Format prints String for every verb.
 func (t ScopedToken) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprint(f, t.String())
 }

@@ -1,4 +1,4 @@
-// Package guard stops every write to Keystone that does not concern Tenantry, whatever the code above it asks for.
+// Package guard refuses every write to Keystone whose target is not Tenantry's, whatever the code above it asks for.
 package guard
 
 import (
@@ -18,21 +18,21 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Options is what a guard needs to know.
+// Options are the settings of a guard.
 type Options struct {
-	// Endpoint is the URL, with a slash at its end, that paths of the API are appended to.
+	// Endpoint is the URL that paths of the API are appended to. It ends with a slash.
 	Endpoint *url.URL
-	// MayWriteDomain reports whether projects of the domain with this id may be written. nil: none may.
+	// MayWriteDomain reports whether projects of the domain with this id may be written. If it is nil, none may be.
 	MayWriteDomain func(domainID string) bool
-	// Kept is told of a write whose answer is that of a read: the project that it concerns could not be read, and the
-	// write was not sent.
+	// Kept is called for a write that needs a read first, because its project is not known yet. If the read fails, its answer
+	// becomes the answer to the write, and the write is not sent.
 	Kept func(context.Context)
 }
 
-// New returns a transport that lets no write through but a login, and writes about a project of ours: one that bears a
-// tenant's name, in a domain that may be written.
+// New returns a transport that sends reads, logins, and writes to a project of ours. Such a project has the name of a tenant and
+// is in a domain that may be written. All other writes are refused.
 //
-// It learns the ids of such projects from the answers that pass, and reads an unknown one once.
+// It learns the ids of our projects from the answers that it sees, and reads a project that it does not know once.
 func New(o Options, next http.RoundTripper) http.RoundTripper { return &guard{Options: o, next: next} }
 
 type guard struct {
@@ -41,13 +41,14 @@ type guard struct {
 	ours idSet
 }
 
-// What a body may set. A project that "is_domain" is a domain, and a new name or domain would take a project out of our sight.
+// Fields that a body may set. A project with "is_domain" is a domain. A new name or domain would turn a project of ours into a
+// foreign one.
 var (
 	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
 	mayUpdate = []string{"description", "enabled", "tags"}
 )
 
-// RoundTrip sends the request, or refuses to with keystone.ErrGuard.
+// RoundTrip sends the request, or refuses it with keystone.ErrGuard.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if g.isLogin(req) {
 		return g.next.RoundTrip(req)
@@ -66,8 +67,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// check returns neither an answer nor an error if the write may go out. It returns an answer if the project
-// could not be read, which then is the answer to the write.
+// check returns neither an answer nor an error if the write may be sent. It returns an answer if the project could not be read;
+// that is then the answer to the write.
 func (g *guard) check(req *http.Request, path []string) (*http.Response, error) {
 	switch {
 	case len(path) == 1 && path[0] == "projects" && req.Method == http.MethodPost:
@@ -85,7 +86,7 @@ func (g *guard) check(req *http.Request, path []string) (*http.Response, error) 
 			return nil, err
 		}
 		if !within(fields, mayUpdate) {
-			return nil, blocked("changing more of a project than its description, tags and state")
+			return nil, blocked("changing a field of a project other than description, tags and enabled")
 		}
 	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodDelete:
 	case len(path) == 6 && path[0] == "projects" && path[2] == "users" && path[4] == "roles" &&
@@ -110,7 +111,7 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 	get.Header.Set("Accept", "application/json")
 	get.Header.Set("X-Auth-Token", req.Header.Get("X-Auth-Token"))
 	resp, err := g.next.RoundTrip(get)
-	g.Kept(req.Context()) // that was the read: the write has not left
+	g.Kept(req.Context()) // only the read was sent so far
 	if err != nil {
 		return nil, err
 	}
@@ -130,10 +131,10 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 	return nil, nil
 }
 
-// errNoProject is an answer of success that holds not the project that was asked for.
+// errNoProject is a successful answer without the project that was asked for.
 var errNoProject = errors.New("answer lacks what was asked for")
 
-// project is what the guard looks at.
+// project has the fields that the guard checks.
 type project struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -144,14 +145,14 @@ func (g *guard) isOurs(p project) bool {
 	return keystone.IsTenantName(p.Name) && p.DomainID != "" && g.MayWriteDomain != nil && g.MayWriteDomain(p.DomainID)
 }
 
-// learn reads the projects in the answer, of which it keeps the ids of ours, and leaves it readable. An answer that is no JSON
-// teaches nothing.
+// learn reads the projects in the answer and stores the ids of ours. The body can be read again afterwards. An answer that is not
+// JSON is ignored.
 func (g *guard) learn(resp *http.Response) ([]project, error) {
 	body, err := io.ReadAll(resp.Body)
 	closing := resp.Body.Close()
 	if err != nil {
 		resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
-		return nil, nil //nolint:nilerr // whoever reads the answer meets the error where it was
+		return nil, nil //nolint:nilerr // the reader of the answer gets the error
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	var answer struct {
@@ -176,8 +177,8 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// bodyOf reads what a request says of a project, and the names of all that it sets. Keystone takes names exactly and the last
-// of two equal ones, and so does a map.
+// bodyOf reads the project in the body of a request, and the names of all fields that it sets. Keystone distinguishes upper and
+// lower case in names, and of two equal names the last counts. So does a map.
 func bodyOf(req *http.Request) (p project, fields []string, err error) {
 	if req.GetBody == nil {
 		return p, nil, blocked(req.Method + " with a body that cannot be read twice")
@@ -208,13 +209,14 @@ func within(fields, allowed []string) bool {
 	return !slices.ContainsFunc(fields, func(f string) bool { return !slices.Contains(allowed, f) })
 }
 
-// isLogin tells the one write that concerns no project.
+// isLogin reports whether the request is a login, the only write without a project.
 func (g *guard) isLogin(req *http.Request) bool {
 	path := g.path(req.URL)
 	return req.Method == http.MethodPost && len(path) == 2 && path[0] == "auth" && path[1] == "tokens"
 }
 
-// path splits what follows the endpoint. It is empty for an address outside of it, and for one written in more than one way.
+// path splits the path after the endpoint. It is empty if the address is outside of the endpoint or its path is not in canonical
+// form.
 func (g *guard) path(u *url.URL) []string {
 	rest, ok := strings.CutPrefix(u.EscapedPath(), g.Endpoint.EscapedPath())
 	if !ok || u.Host != g.Endpoint.Host || u.Scheme != g.Endpoint.Scheme {
@@ -231,11 +233,11 @@ func blocked(what string) error {
 	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: what, Err: keystone.ErrGuard}
 }
 
-// idSet is a set that forgets its oldest members when it is full.
+// idSet is a set that drops its oldest members when it is full.
 type idSet struct {
 	mu    sync.Mutex
 	known map[string]struct{}
-	order []string // a ring once it is full
+	order []string // a ring buffer once it is full
 	next  int
 }
 

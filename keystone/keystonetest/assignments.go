@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// assignmentOf is the assignment in the path. Each of the three must exist.
+// assignmentOf returns the assignment in the path. User, project and role must exist.
 func (k *Keystone) assignmentOf(c call, rule string) (keystone.Assignment, error) {
 	a := keystone.Assignment{ProjectID: c.PathValue("id"), UserID: c.PathValue("user"), RoleID: c.PathValue("role")}
 	if err := k.require(c, rule); err != nil {
@@ -36,7 +36,7 @@ func (k *Keystone) grant(c call) (int, any, error) {
 	return http.StatusNoContent, nil, nil
 }
 
-// checkGrant answers HEAD and GET. A role that is only implied is not found.
+// checkGrant answers HEAD and GET. It does not find a role that is only implied.
 func (k *Keystone) checkGrant(c call) (int, any, error) {
 	a, err := k.assignmentOf(c, "check_grant")
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// createApplicationCredential makes one for the project that its owner's token is scoped to.
+// createApplicationCredential creates a credential for the project that its owner's token is scoped to.
 func (k *Keystone) createApplicationCredential(c call) (int, any, error) {
 	if err := k.requireSelf(c, "create_application_credential"); err != nil {
 		return 0, nil, err
@@ -47,7 +47,7 @@ func (k *Keystone) deleteApplicationCredential(c call) (int, any, error) {
 	return http.StatusNoContent, nil, nil
 }
 
-// requireSelf lets in the user in the path, with a scoped token that is not itself from an application credential.
+// requireSelf allows only the user in the path, with a scoped token that does not come from an application credential.
 func (k *Keystone) requireSelf(c call, rule string) error {
 	if c.token == nil {
 		return unauthorized

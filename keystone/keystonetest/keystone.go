@@ -1,7 +1,7 @@
-// Package keystonetest is a Keystone in memory that speaks Identity v3 over HTTP, for tests and demonstrations.
+// Package keystonetest is an in-memory Keystone that serves Identity v3 over HTTP, for tests and demonstrations.
 //
-// It answers what Tenantry uses of Keystone 22 with the statuses and bodies of the real one, oddities included; package
-// conformance holds the two against each other. It keeps nothing secret and nothing on disk.
+// It implements the part of Keystone 22 that Tenantry uses, with the statuses and bodies of the real one, oddities included.
+// Package conformance compares the two. It keeps nothing secret and nothing on disk.
 package keystonetest
 
 import (
@@ -22,15 +22,15 @@ import (
 // DefaultDomain is the id of the domain "Default", the one that a new Keystone has.
 const DefaultDomain = "default"
 
-// Options are a new Keystone's; the zero value will do.
+// Options configure a new Keystone. The zero value is valid.
 type Options struct {
 	// AdminPassword is the password of user "admin", who has role "admin" on project "admin"; "secret" if empty.
 	AdminPassword string
-	// TokenLifetime is an hour if zero.
+	// TokenLifetime is the lifetime of tokens; an hour if zero.
 	TokenLifetime time.Duration
-	// Now is time.Now if nil.
+	// Now is the clock; time.Now if nil.
 	Now func() time.Time
-	// Random is what ids and tokens are made of: crypto/rand.Reader if nil. It must be safe for concurrent use.
+	// Random is the source of ids and tokens; crypto/rand.Reader if nil. It must be safe for concurrent use.
 	Random io.Reader
 }
 
@@ -45,15 +45,15 @@ type Keystone struct {
 	domains     []*domain
 	users       []*user
 	roles       []*role
-	implied     map[string][]string // by the id of the role that implies
+	implied     map[string][]string // by the id of the implying role
 	projects    []*project
 	grants      []keystone.Assignment
 	credentials []*applicationCredential
 	tokens      map[string]*token
 }
 
-// New makes a Keystone as "keystone-manage bootstrap" does: domain "Default", user and project "admin", and the roles "admin",
-// "member" and "reader", of which each implies the next.
+// New creates a Keystone as "keystone-manage bootstrap" does: domain "Default", user and project "admin", and the roles "admin",
+// "member" and "reader", each of which implies the next.
 func New(opts Options) *Keystone {
 	k := &Keystone{
 		lifetime: cmp.Or(opts.TokenLifetime, time.Hour),
@@ -84,7 +84,7 @@ func New(opts Options) *Keystone {
 	return k
 }
 
-// Start serves Keystone on a free port of the loopback until stop is called, at url, which ends in /v3.
+// Start serves Keystone on a free port of the loopback interface until stop is called. url ends in /v3.
 func (k *Keystone) Start() (url string, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it returns at once
 	if err != nil {
@@ -95,7 +95,7 @@ func (k *Keystone) Start() (url string, stop func(), err error) {
 	go func() {
 		defer close(done)
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			panic(err) // the loopback is gone
+			panic(err) // the loopback interface is gone
 		}
 	}()
 	stop = func() {
@@ -105,10 +105,10 @@ func (k *Keystone) Start() (url string, stop func(), err error) {
 	return "http://" + listener.Addr().String() + "/v3", stop, nil
 }
 
-// maxBody is Keystone's limit for a request.
+// maxBody is Keystone's limit for the body of a request, in bytes.
 const maxBody = 114688
 
-// ServeHTTP answers under /v3.
+// ServeHTTP serves the API under /v3.
 func (k *Keystone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Openstack-Request-Id", "req-"+k.uuid())
 	if r.ContentLength > maxBody {
@@ -121,7 +121,7 @@ func (k *Keystone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	k.mux.ServeHTTP(w, r)
 }
 
-// randomID is a uuid4 without its dashes, as Keystone makes its ids.
+// randomID returns a uuid4 without dashes, like Keystone's ids.
 func (k *Keystone) randomID() string {
 	b := k.randomBytes(16)
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
@@ -136,7 +136,7 @@ func (k *Keystone) uuid() string {
 func (k *Keystone) randomBytes(size int) []byte {
 	b := make([]byte, size)
 	if _, err := io.ReadFull(k.random, b); err != nil {
-		panic(err) // the source is the caller's
+		panic(err) // the caller chose the source
 	}
 	return b
 }

@@ -13,7 +13,7 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// routes are the calls that are answered. A handler holds k.mu while it works.
+// routes returns the handlers of all calls. A handler runs with k.mu locked.
 func (k *Keystone) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(call) (int, any, error){
@@ -66,8 +66,8 @@ func (k *Keystone) routes() *http.ServeMux {
 type call struct {
 	*http.Request
 
-	header http.Header // the answer's
-	body   object      // nil where there was none
+	header http.Header // of the answer
+	body   object      // nil if there was none
 	token  *token      // nil without X-Auth-Token
 	self   string      // the address of /v3
 }
@@ -106,7 +106,7 @@ func (k *Keystone) handle(h func(call) (int, any, error)) http.Handler {
 	})
 }
 
-// read reads the body, which must be JSON and say so, whatever the call makes of it.
+// read reads the body. It must be JSON and have that content type, even for a call that ignores it.
 func (c *call) read() error {
 	const malformed = " The server could not comply with the request since it is either malformed or otherwise incorrect." +
 		" The client is assumed to be in error."
@@ -126,7 +126,7 @@ func (c *call) read() error {
 	return nil
 }
 
-// identify finds out who calls. A token that is not valid is refused at once, none only by what needs one.
+// identify finds out who calls. An invalid token is refused for every call; a missing one only for calls that need one.
 func (k *Keystone) identify(c *call) error {
 	text := c.Header.Get("X-Auth-Token")
 	if text == "" {
@@ -137,7 +137,7 @@ func (k *Keystone) identify(c *call) error {
 	}
 	t, err := k.valid(text)
 	if err != nil {
-		if t != nil { // known, but of a disabled project: the real one answers this with a 404, too
+		if t != nil { // a known token of a disabled project: the real Keystone answers 404 as well
 			return err
 		}
 		return unauthorized
@@ -150,7 +150,7 @@ func isPublic(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens"
 }
 
-// require lets in whom the rule of Keystone's policy lets in, which here is an administrator, or the one it is about.
+// require applies a rule of Keystone's policy. It allows administrators, and others if one of others is true.
 func (k *Keystone) require(c call, rule string, others ...bool) error {
 	if c.token == nil {
 		return unauthorized
@@ -166,11 +166,11 @@ func (k *Keystone) require(c call, rule string, others ...bool) error {
 	return fault{status: http.StatusForbidden, message: "You are not authorized to perform the requested action: identity:" + rule + "."}
 }
 
-// fault is an answer that is a refusal.
+// fault is an error that is answered with its status.
 type fault struct {
 	status  int
 	message string
-	more    object // of the error
+	more    object // more fields of the error in the body
 }
 
 func (f fault) Error() string { return f.message }
@@ -193,7 +193,7 @@ func version(c call) (int, any, error) {
 	}}, nil
 }
 
-// listed is a list as Keystone answers it: never in pages.
+// listed returns a list in Keystone's format, which has no pages.
 func (c call) listed(resource string, members []object) (int, any, error) {
 	if members == nil {
 		members = []object{}
@@ -203,7 +203,7 @@ func (c call) listed(resource string, members []object) (int, any, error) {
 	}}, nil
 }
 
-// matches tells whether the query's filter, if there is one, wants this value.
+// matches reports whether the value matches the query's filter. Without the filter every value does.
 func (c call) matches(filter, value string) bool {
 	wanted, ok := c.URL.Query()[filter]
 	return !ok || wanted[0] == value

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// What Keystone keeps. All of it is read and written under Keystone.mu.
+// What Keystone stores. Keystone.mu guards it.
 type (
 	domain struct {
 		id, name, description string
@@ -49,7 +49,7 @@ type User struct {
 	Name     string
 	DomainID string // DefaultDomain if empty
 	Password string
-	// DefaultProjectID is what a login without a scope is scoped to, where the user has a role there.
+	// DefaultProjectID is the scope of a login without a scope, if the user has a role on this project.
 	DefaultProjectID string
 }
 
@@ -74,7 +74,7 @@ func (k *Keystone) AddUser(u User) string {
 	}).id
 }
 
-// AddRole adds a role and returns its id. It implies the roles of these names, which must exist.
+// AddRole adds a role and returns its id. It implies the roles with these names, which must exist.
 func (k *Keystone) AddRole(name string, implies ...string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -86,7 +86,7 @@ func (k *Keystone) AddRole(name string, implies ...string) string {
 	return r.id
 }
 
-// AddProject adds an enabled project, whatever p says of that, and returns its id.
+// AddProject adds a project and returns its id. The project is enabled, even if p is not.
 func (k *Keystone) AddProject(p keystone.Project) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -96,7 +96,7 @@ func (k *Keystone) AddProject(p keystone.Project) string {
 	return k.addProject(&project{name: p.Name, domain: p.DomainID, tags: slices.Clone(p.Tags), enabled: true}).id
 }
 
-// Assign gives a role to a user.
+// Assign assigns a role to a user.
 func (k *Keystone) Assign(a keystone.Assignment) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -105,21 +105,21 @@ func (k *Keystone) Assign(a keystone.Assignment) {
 	}
 }
 
-// Unassign takes a role from a user.
+// Unassign revokes a role of a user.
 func (k *Keystone) Unassign(a keystone.Assignment) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.grants = slices.DeleteFunc(k.grants, func(g keystone.Assignment) bool { return g == a })
 }
 
-// IssueToken makes an unscoped token of a user, as after a login by password.
+// IssueToken returns a new unscoped token of a user, as after a login by password.
 func (k *Keystone) IssueToken(userID string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.issue(&token{user: userID, methods: []string{"password"}})
 }
 
-// RevokeToken ends a token, but not those made from it.
+// RevokeToken revokes a token, but not those that were made from it.
 func (k *Keystone) RevokeToken(text string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -128,7 +128,7 @@ func (k *Keystone) RevokeToken(text string) {
 	}
 }
 
-// EnableUser enables or disables a user. Disabling ends the tokens that the user has, for good.
+// EnableUser enables or disables a user. Disabling revokes the user's tokens for good.
 func (k *Keystone) EnableUser(userID string, enabled bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -146,7 +146,7 @@ func (k *Keystone) EnableProject(projectID string, enabled bool) {
 	}
 }
 
-// Projects are all projects, the oldest first.
+// Projects returns all projects, the oldest first.
 func (k *Keystone) Projects() []keystone.Project {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -159,14 +159,14 @@ func (k *Keystone) Projects() []keystone.Project {
 	return all
 }
 
-// Assignments are all roles of users on projects, the oldest first.
+// Assignments returns all roles of users on projects, the oldest first.
 func (k *Keystone) Assignments() []keystone.Assignment {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Clone(k.grants)
 }
 
-// Role finds a role by its name.
+// Role returns the role with this name.
 func (k *Keystone) Role(name string) (keystone.Role, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -178,7 +178,7 @@ func (k *Keystone) Role(name string) (keystone.Role, error) {
 	return keystone.Role{}, fmt.Errorf("finding role %q: %w", name, errors.New("no such role"))
 }
 
-// The rest expects k.mu to be held.
+// The functions below expect k.mu to be locked.
 
 func (k *Keystone) addUser(u *user) *user {
 	u.id = k.randomID()
@@ -226,7 +226,7 @@ func (k *Keystone) project(id string) *project {
 	return find(k.projects, func(p *project) bool { return p.id == id })
 }
 
-// find is the first that fits, or nil.
+// find returns the first element that fits, or nil.
 func find[T any](all []*T, fits func(*T) bool) *T {
 	for _, v := range all {
 		if fits(v) {
@@ -236,7 +236,7 @@ func find[T any](all []*T, fits func(*T) bool) *T {
 	return nil
 }
 
-// rolesOn are the roles of a user on a project with all that they imply.
+// rolesOn returns the roles of a user on a project, with all roles that they imply.
 func (k *Keystone) rolesOn(userID, projectID string) []*role {
 	var all []*role
 	var add func(id string)

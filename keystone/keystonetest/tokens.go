@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// issue keeps the token and returns its text. An empty expiry is set to what a login gets.
+// issue stores the token and returns its text. If it has no expiry, it gets that of a login.
 func (k *Keystone) issue(t *token) string {
 	maps.DeleteFunc(k.tokens, func(_ string, t *token) bool { return !k.now().Before(t.expires) })
 	t.issued = k.now().UTC().Truncate(time.Second)
@@ -16,7 +16,7 @@ func (k *Keystone) issue(t *token) string {
 		t.expires = t.issued.Add(k.lifetime)
 	}
 	t.audit = append([]string{k.randomText(16)}, t.audit...)
-	size := 117 // 162 characters; scoped ones are longer
+	size := 117 // 162 characters; scoped tokens are longer
 	if t.project != "" {
 		size = 145
 	}
@@ -29,7 +29,7 @@ func (k *Keystone) randomText(size int) string {
 	return base64.RawURLEncoding.EncodeToString(k.randomBytes(size))
 }
 
-// valid finds a token by its text. With an error it may also return the token, which then is one of a disabled project.
+// valid returns the token with this text. If its project is disabled, it returns the token with an error.
 func (k *Keystone) valid(text string) (*token, error) {
 	t := k.tokens[text]
 	if t == nil || !k.now().Before(t.expires) {
@@ -54,7 +54,7 @@ func (k *Keystone) valid(text string) (*token, error) {
 	return t, nil
 }
 
-// tokenRoles are the token's roles: those that its user has at this moment.
+// tokenRoles returns the roles that the token's user has now within its scope.
 func (k *Keystone) tokenRoles(t *token) []*role {
 	if t.system {
 		return k.systemRoles(t.user)
@@ -65,7 +65,7 @@ func (k *Keystone) tokenRoles(t *token) []*role {
 	return k.rolesOn(t.user, t.project)
 }
 
-// systemRoles are those of the administrator that bootstrap makes. Nobody else has any on the system.
+// systemRoles returns the roles of the bootstrap administrator on the system. No other user has any.
 func (k *Keystone) systemRoles(userID string) []*role {
 	if k.users[0].id != userID {
 		return nil
@@ -82,7 +82,7 @@ func (k *Keystone) createToken(c call) (int, any, error) {
 	if !ok {
 		return 0, nil, badRequest("'identity' is a required property")
 	}
-	// The scope is looked at before the credential: whatever the token, an exchange for no project is a 401.
+	// The scope is checked before the credential: an exchange for a missing project is a 401, whatever the token is.
 	project, err := k.scopedProject(auth["scope"])
 	if err != nil {
 		return 0, nil, err
@@ -98,7 +98,7 @@ func (k *Keystone) createToken(c call) (int, any, error) {
 	return http.StatusCreated, object{"token": k.show(c, t)}, nil
 }
 
-// authenticate finds out whose token it will be.
+// authenticate returns a new token for the user that the request identifies.
 func (k *Keystone) authenticate(identity object) (*token, error) {
 	methods, _ := identity["methods"].([]any)
 	if len(methods) != 1 {
@@ -148,7 +148,7 @@ func (k *Keystone) authenticate(identity object) (*token, error) {
 	return t, nil
 }
 
-// named finds a user by id, or by name and domain; nil if there is none.
+// named returns the user with this id, or with this name and domain, or nil.
 func (k *Keystone) named(who object) (*user, error) {
 	if id, ok := who["id"].(string); ok {
 		return k.user(id), nil
@@ -160,13 +160,13 @@ func (k *Keystone) named(who object) (*user, error) {
 	return find(k.users, func(u *user) bool { return u.name == who["name"] && k.isDomain(u.domain, home) }), nil
 }
 
-// isDomain tells whether the domain of this id is the one that the object names.
+// isDomain reports whether the domain with this id is the one that the object names.
 func (k *Keystone) isDomain(id string, named object) bool {
 	d := k.domain(id)
 	return d != nil && (named["id"] == d.id || named["name"] == d.name)
 }
 
-// scopedProject is the project that is asked for; nil if none is. One that cannot be entered by anybody is refused.
+// scopedProject returns the project that is asked for, or nil if none is. A missing or disabled project is refused.
 func (k *Keystone) scopedProject(wanted any) (*project, error) {
 	scope, _ := wanted.(object)
 	named, ok := scope["project"].(object)
@@ -188,7 +188,7 @@ func (k *Keystone) scopedProject(wanted any) (*project, error) {
 	return p, nil
 }
 
-// scope gives the token its scope, with the project that is asked for. Keystone does not tell why one may not have it.
+// scope sets the token's scope; asked is the project that is asked for. Like Keystone, it does not say why it refuses.
 func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 	if t.credential != nil {
 		if wanted != nil {
@@ -204,7 +204,7 @@ func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 	if !ok {
 		if p := k.user(t.user).defaultProject; wanted == nil && p != "" && t.methods[0] != "token" {
 			t.project = p
-			if k.enter(t) != nil { // a default project without a role is as good as none
+			if k.enter(t) != nil { // a default project without a role is ignored
 				t.project = ""
 			}
 		}
@@ -218,7 +218,7 @@ func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 		return nil
 	}
 	if asked == nil {
-		return unauthorized // nobody has a role on a domain
+		return unauthorized // no user has a role on a domain
 	}
 	t.project = asked.id
 	return k.enter(t)
@@ -250,7 +250,7 @@ func (k *Keystone) revokeToken(c call) (int, any, error) {
 	return http.StatusNoContent, nil, nil
 }
 
-// subject is the token that the call is about. A user may ask about his own.
+// subject returns the token that the call is about. Users may ask about their own tokens.
 func (k *Keystone) subject(c call, rule string) (string, *token, error) {
 	text := c.Header.Get("X-Subject-Token")
 	if c.token == nil {
@@ -266,7 +266,7 @@ func (k *Keystone) subject(c call, rule string) (string, *token, error) {
 	return text, t, k.require(c, rule, t.user == c.token.user)
 }
 
-// show is the token as Keystone tells of it.
+// show returns the token as Keystone's API shows it.
 func (k *Keystone) show(c call, t *token) object {
 	const layout = "2006-01-02T15:04:05.000000Z"
 	u := k.user(t.user)

@@ -45,7 +45,7 @@ func (c *Cloud) HasAssignment(ctx context.Context, a keystone.Assignment) (bool,
 	return err == nil, err
 }
 
-// assignment makes a request about a role assignment, whose ids enter its path.
+// assignment makes a request to the path of a role assignment, with its ids.
 func (c *Cloud) assignment(
 	ctx context.Context, p purpose, doing string, a keystone.Assignment, request func(context.Context) error,
 ) error {
@@ -79,7 +79,7 @@ func (c *Cloud) AssignedRoles(ctx context.Context, projectID, userID string) ([]
 	}
 	ids := []string{}
 	for _, a := range found {
-		// An inherited one is for the projects below this one, not for it.
+		// An inherited role is valid for the projects below this one, not for this one.
 		if a.Scope.Project.ID == projectID && a.User.ID == userID && a.Scope.InheritedTo == "" {
 			ids = append(ids, a.Role.ID)
 		}

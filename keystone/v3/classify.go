@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// purpose is what a request is for, as far as its failures depend on it.
+// purpose is the kind of a request, which its error class depends on.
 type purpose int
 
 const (
@@ -28,17 +28,17 @@ const (
 	validation
 )
 
-// errIncomplete is an answer of success that lacks what it is for.
+// errIncomplete is a successful answer that lacks what was asked for.
 var errIncomplete = errors.New("answer lacks what was asked for")
 
-// do makes one request, or refuses to, and turns its failure into an *upstream.Error.
+// do makes one request and turns its failure into an *upstream.Error.
 func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error) error {
 	note := &call{}
 	err := request(context.WithValue(ctx, callKey{}, note))
 	if err == nil {
 		return nil
 	}
-	if inner, ok := errors.AsType[*upstream.Error](err); ok { // of a login or of the guard
+	if inner, ok := errors.AsType[*upstream.Error](err); ok { // from a login or the guard
 		e := *inner
 		e.Op = op + ": " + inner.Op
 		return &e
@@ -49,13 +49,13 @@ func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(conte
 	return byFault(p, op, err, note)
 }
 
-// byFault classifies what came back instead of a complete answer.
+// byFault classifies an error that was returned instead of a complete answer.
 func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 	e := &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: op, Err: err}
 	var transport *url.Error
 	isTransport := errors.As(err, &transport)
 	if isTransport {
-		e.Err = transport.Err // without the URL: Op says enough
+		e.Err = transport.Err // without the URL: Op names the request
 	}
 	kept, notSent := errors.AsType[*upstream.NotSentError](err)
 	switch {
@@ -65,7 +65,7 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 		e.MaybeDone = true
 	case note.reached:
 	case !isTransport:
-		e.Class = upstream.Permanent // it could not even be put together
+		e.Class = upstream.Permanent // the request could not be built
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), notSent:
 	default:
 		e.Class = upstream.Unavailable
@@ -73,10 +73,10 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 	return e
 }
 
-// byAnswer classifies an answer by its status; the table is at keystone.Error.
+// byAnswer classifies an answer by its status. The table is at keystone.Service.
 func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, note *call) *upstream.Error {
 	if p == write && !note.reached {
-		p = read // the guard's, whose answer stands for the write that was not sent
+		p = read // the guard's read, whose answer replaces that of the write, which was not sent
 	}
 	message, own := messageOf(a.Body)
 	e := &upstream.Error{
@@ -90,7 +90,7 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 	fromKeystone := own || e.RequestID != ""
 
 	switch status := a.Actual; {
-	case status < 300: // not the success that was to be expected, yet success
+	case status < 300: // a successful status, but not the expected one
 		e.Class, e.Err = upstream.Transient, errIncomplete
 		if p == write {
 			e.Class, e.MaybeDone = upstream.Transient, true
@@ -120,7 +120,7 @@ func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 	case p == login:
 		e.Class, e.OwnCredential = upstream.Unavailable, true
 	case !fromKeystone && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
-		e.Class = upstream.Unavailable // a proxy without a Keystone behind it, or one that shuts us out
+		e.Class = upstream.Unavailable // a proxy without Keystone behind it, or one that refuses us
 	case (p == exchange || p == validation) && e.Status == http.StatusNotFound:
 		e.Err = keystone.ErrTokenInvalid
 	case p == exchange && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden):
@@ -139,7 +139,8 @@ func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 // tokenText is a token, Fernet or JWS, which some releases of Keystone repeat in their messages.
 var tokenText = regexp.MustCompile(`(gAAAA|eyJ)[\w.=-]{16,}`)
 
-// messageOf reads Keystone's error bodies, {"error": {"message": ..}} and {"message": ..}, and tells whether it was the first.
+// messageOf returns the message in {"error": {"message": ..}} or {"message": ..}, and reports whether it is the first form, which
+// is Keystone's own.
 func messageOf(body []byte) (message string, own bool) {
 	var b struct {
 		Error *struct {
@@ -149,7 +150,7 @@ func messageOf(body []byte) (message string, own bool) {
 	}
 	if err := json.Unmarshal(body, &b); err != nil {
 		message = string(body)
-		if strings.HasPrefix(strings.TrimSpace(message), "<") { // a page; its status says as much
+		if strings.HasPrefix(strings.TrimSpace(message), "<") { // a page; its status is enough
 			return "", false
 		}
 	} else if message = b.Message; b.Error != nil {
@@ -158,7 +159,7 @@ func messageOf(body []byte) (message string, own bool) {
 	return upstream.Clean(tokenText.ReplaceAllString(message, "[token]")), own
 }
 
-// retryAfter reads seconds or a date; 0 is neither, or a time gone by.
+// retryAfter parses seconds or a date. It returns 0 if the header is neither or the date has passed.
 func retryAfter(header string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second

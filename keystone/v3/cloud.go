@@ -1,4 +1,4 @@
-// Package v3 is keystone.Identity over Identity v3, by gophercloud.
+// Package v3 implements keystone.Identity for Identity v3 with gophercloud.
 package v3
 
 import (
@@ -19,30 +19,30 @@ import (
 	"github.com/tenantry/tenantry/keystone/guard"
 )
 
-// Config says how to reach one cloud's Keystone. [FromCloud] and [FromEnv] read most of it from where OpenStack keeps it.
+// Config describes how to reach one cloud's Keystone. [FromCloud] and [FromEnv] read most of it from OpenStack's usual places.
 type Config struct {
 	// URL is Keystone's address, with or without /v3 at its end.
 	URL        string
 	Credential Credential
-	// TLS may be nil. It is used only where Base is nil.
+	// TLS may be nil. It is used only if Base is nil.
 	TLS *tls.Config
 
-	// Base sends the requests; nil means NewTransport(TLS). An [upstream.NotSentError] of it counts as a
-	// request that was never sent. Logins, which many calls share, come with the context values of one of them.
+	// Base sends the requests; nil means NewTransport(TLS). If it returns an [upstream.NotSentError], the request counts as not
+	// sent. A login is shared by many calls, and has the context values of one of them.
 	Base http.RoundTripper
-	// Timeout is for one request and its answer, once its turn has come; 0 means 30 s.
+	// Timeout limits one request with its answer, not counting the wait in Enter; 0 means 30 s.
 	Timeout time.Duration
-	// Enter gives a request its turn, and leave is told how it ended: the status of its answer, or what came instead of
-	// one. An error is an [upstream.NotSentError]. nil lets in every request.
+	// Enter waits until a request may be sent. leave is called with the status of its answer, or with the error. An error of Enter
+	// is an [upstream.NotSentError]. If Enter is nil, no request waits.
 	Enter func(context.Context) (leave func(status int, err error), err error)
 
 	// AllowAdminRole lets Roles resolve "admin" and the roles that imply it.
 	AllowAdminRole bool
-	// MayWriteDomain tells whether projects of this domain (its id) may be written. nil means that none may.
+	// MayWriteDomain reports whether projects of the domain with this id may be written. If it is nil, none may be.
 	MayWriteDomain func(domainID string) bool
 }
 
-// maxAnswer is how many bytes of an answer are read: over five thousand projects, of which we never ask for more than one.
+// maxAnswer is the maximum size of an answer, in bytes. It holds over five thousand projects; we never ask for more than one.
 const maxAnswer = 8 << 20
 
 // Cloud is one cloud's Keystone. It is safe for concurrent use.
@@ -53,12 +53,12 @@ type Cloud struct {
 
 	mu      sync.Mutex
 	roles   map[string]keystone.Role   // by name
-	domains map[string]keystone.Domain // by what they were asked for: name or id
+	domains map[string]keystone.Domain // by the name or id that was asked for
 }
 
 var _ keystone.Identity = (*Cloud)(nil)
 
-// New makes a Cloud and sends nothing: the first call logs in. All faults of the configuration are reported together.
+// New creates a Cloud and sends nothing: the first call logs in. All faults of the configuration are reported together.
 func New(cfg Config) (*Cloud, error) {
 	endpoint, err := endpoint(cfg.URL)
 	if err := errors.Join(err, cfg.Credential.check()); err != nil {
@@ -88,7 +88,7 @@ func New(cfg Config) (*Cloud, error) {
 	return c, nil
 }
 
-// client is a gophercloud client that neither logs in, nor repeats, nor follows anything by itself.
+// client returns a gophercloud client that does not log in, repeat a request or follow a redirect by itself.
 func client(endpoint *url.URL, rt http.RoundTripper) *gophercloud.ServiceClient {
 	return &gophercloud.ServiceClient{
 		ProviderClient: &gophercloud.ProviderClient{
@@ -102,7 +102,7 @@ func client(endpoint *url.URL, rt http.RoundTripper) *gophercloud.ServiceClient 
 	}
 }
 
-// endpoint is the URL that paths are appended to, with /v3/ at its end.
+// endpoint returns the URL that paths are appended to, with /v3/ at its end.
 func endpoint(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -113,14 +113,14 @@ func endpoint(raw string) (*url.URL, error) {
 	}
 	path := strings.TrimRight(u.Path, "/")
 	if strings.HasSuffix(path, "/v2.0") {
-		return nil, fmt.Errorf("keystone URL %s: this is Identity v2.0, v3 is needed", u)
+		return nil, fmt.Errorf("keystone URL %s: this is Identity v2.0, but v3 is required", u)
 	}
 	u.Path = strings.TrimSuffix(path, "/v3") + "/v3/"
 	return u, nil
 }
 
-// Credential is the service's own: an application credential, or a user with a password and a scope.
-// Printing it shows nothing but who logs in.
+// Credential is the service's own: an application credential, or a user with a password and a scope. Printing it shows only who
+// logs in.
 type Credential struct {
 	Username       string
 	UserID         string
@@ -128,7 +128,7 @@ type Credential struct {
 	UserDomainName string
 	Password       string
 
-	// What the token is to be scoped to: a project, a domain, or the system. An application credential brings its own.
+	// The scope of the token: a project, a domain or the system. An application credential has its own.
 	ProjectID         string
 	ProjectName       string
 	ProjectDomainID   string
@@ -142,7 +142,7 @@ type Credential struct {
 	ApplicationCredentialSecret string
 }
 
-// check reports, without a word of the secrets, what is missing for a login.
+// check returns an error about what a login lacks. It mentions no secret.
 func (c Credential) check() error {
 	opts := c.authOptions()
 	scope, err := opts.ToTokenV3ScopeMap()
@@ -155,7 +155,7 @@ func (c Credential) check() error {
 	return nil
 }
 
-// authOptions makes a new value each time, because gophercloud writes into it.
+// authOptions returns a new value each time, because gophercloud changes it.
 func (c Credential) authOptions() *gophercloud.AuthOptions {
 	opts := &gophercloud.AuthOptions{
 		Scope: &gophercloud.AuthScope{
@@ -174,7 +174,7 @@ func (c Credential) authOptions() *gophercloud.AuthOptions {
 		ApplicationCredentialName:   c.ApplicationCredentialName,
 		ApplicationCredentialSecret: c.ApplicationCredentialSecret,
 	}
-	switch { // gophercloud refuses more than it needs
+	switch { // gophercloud refuses superfluous fields
 	case c.ProjectID != "":
 		opts.Scope.ProjectName, opts.Scope.DomainID, opts.Scope.DomainName = "", "", ""
 	case c.ProjectName != "":
@@ -192,7 +192,7 @@ func (c Credential) authOptions() *gophercloud.AuthOptions {
 	return opts
 }
 
-// String names who logs in.
+// String returns who logs in.
 func (c Credential) String() string {
 	if id := cmp.Or(c.ApplicationCredentialID, c.ApplicationCredentialName); id != "" {
 		return "application credential " + id
@@ -200,7 +200,7 @@ func (c Credential) String() string {
 	return "user " + cmp.Or(c.Username, c.UserID)
 }
 
-// Format prints String whatever the action.
+// Format prints String for every verb.
 func (c Credential) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprint(f, c.String())
 }

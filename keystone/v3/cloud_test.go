@@ -14,7 +14,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// house is an in-memory Keystone with a cloud on it, between which a test may step.
+// house is an in-memory Keystone with a Cloud that uses it. A test may intercept the requests.
 type house struct {
 	*keystonetest.Keystone
 
@@ -49,7 +49,7 @@ func newHouse(t *testing.T, change ...func(*v3.Config)) *house {
 	return h
 }
 
-// turns lets some requests out at a time, and sees to it that all have come back when the test ends.
+// turns limits concurrent requests, and checks that all have ended when the test ends.
 func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 	place := make(chan struct{}, 64)
 	t.Cleanup(func() {
@@ -57,7 +57,7 @@ func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 			select {
 			case place <- struct{}{}:
 			case <-time.After(5 * time.Second):
-				t.Fatal("a request keeps its turn")
+				t.Fatal("a request has not ended")
 			}
 		}
 	})
@@ -77,7 +77,7 @@ type wire struct {
 	next http.RoundTripper
 
 	mu    sync.Mutex
-	step  func(req *http.Request, next http.RoundTripper) (*http.Response, error) // nil lets all pass
+	step  func(req *http.Request, next http.RoundTripper) (*http.Response, error) // nil forwards every request
 	seen  []string                                                                // "POST /projects"
 	login int
 }
@@ -96,7 +96,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.next.RoundTrip(req)
 }
 
-// intercept hands over all requests that match to do.
+// intercept passes all matching requests to do, and clears the list of requests.
 func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -109,7 +109,7 @@ func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	}
 }
 
-// also intercepts more, and forgets nothing.
+// also intercepts more requests, and keeps the list of requests.
 func (w *wire) also(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

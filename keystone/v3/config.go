@@ -13,11 +13,11 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 )
 
-// DefaultCloud is the cloud that the environment describes by its OS_* variables.
+// DefaultCloud is the cloud that the OS_* variables describe.
 const DefaultCloud = "default"
 
-// FromCloud reads a cloud's entry in clouds.yaml (and secure.yaml), which are looked for where the openstack command does:
-// OS_CLIENT_CONFIG_FILE, or ., ~/.config/openstack and /etc/openstack. [DefaultCloud] is [FromEnv].
+// FromCloud reads a cloud's entry in clouds.yaml (and secure.yaml). It looks for them where the openstack command does:
+// OS_CLIENT_CONFIG_FILE, or ., ~/.config/openstack and /etc/openstack. For [DefaultCloud] it is [FromEnv].
 func FromCloud(name string) (Config, error) {
 	if name == DefaultCloud {
 		return FromEnv()
@@ -25,8 +25,8 @@ func FromCloud(name string) (Config, error) {
 	return fromCloudsYAML(name)
 }
 
-// FromEnv reads the OS_* variables as the openstack command does; OS_CLOUD among them names an entry of clouds.yaml instead.
-// All that is missing is reported together.
+// FromEnv reads the OS_* variables as the openstack command does. If OS_CLOUD is set, it reads that entry of clouds.yaml instead.
+// All faults are reported together.
 func FromEnv() (Config, error) {
 	if name := os.Getenv("OS_CLOUD"); name != "" {
 		return fromCloudsYAML(name)
@@ -81,7 +81,7 @@ func credentialFromEnv() Credential {
 	case c.ProjectID+c.ProjectName == "":
 		c.DomainID, c.DomainName = env("OS_DOMAIN_ID"), env("OS_DOMAIN_NAME")
 	}
-	if c.ApplicationCredentialID != "" { // it says all; a password beside it would win in gophercloud
+	if c.ApplicationCredentialID != "" { // it is sufficient; gophercloud would prefer a password to it
 		c = Credential{
 			ApplicationCredentialID: c.ApplicationCredentialID, ApplicationCredentialSecret: c.ApplicationCredentialSecret,
 		}
@@ -116,7 +116,7 @@ func tlsFromEnv() (*tls.Config, error) {
 	return config, nil
 }
 
-// quoted is what a YAML parser quotes of the file: it may be a password.
+// quoted matches what a YAML parser quotes from the file, which may be a password.
 var quoted = regexp.MustCompile("`[^`]*`")
 
 func fromCloudsYAML(name string) (Config, error) {

@@ -12,7 +12,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// environment sets these variables and no other of OpenStack's.
+// environment sets these variables and unsets all others of OpenStack.
 func environment(t *testing.T, vars map[string]string) {
 	t.Helper()
 	for _, line := range os.Environ() {
@@ -54,7 +54,7 @@ func TestTheEnvironmentIsRead(t *testing.T) {
 			v3.Credential{UserID: "u", Password: "p", System: true},
 		},
 		{
-			"an application credential, whatever stands beside it",
+			"an application credential, with other variables set as well",
 			map[string]string{
 				"OS_APPLICATION_CREDENTIAL_ID": "a", "OS_APPLICATION_CREDENTIAL_SECRET": "s", "OS_USERNAME": "u", "OS_PASSWORD": "p", "OS_PROJECT_NAME": "x",
 			},
@@ -77,13 +77,13 @@ func TestAllThatIsMissingIsReported(t *testing.T) {
 	_, err := v3.FromEnv()
 	for _, want := range []string{"OS_AUTH_URL", "OS_* variables", "OS_CACERT"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, which does not tell of %s", err, want)
+			t.Errorf("got %v, want it to mention %s", err, want)
 		}
 	}
 	_, err = v3.New(v3.Config{URL: "keystone"})
 	for _, want := range []string{"URL", "credential"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, which does not tell of %s", err, want)
+			t.Errorf("got %v, want it to mention %s", err, want)
 		}
 	}
 }
@@ -162,7 +162,7 @@ func TestACredentialIsNeverPrinted(t *testing.T) {
 	}
 }
 
-// show prints all of a credential, which is made up.
+// show prints all of a credential, which is not a real one.
 func show(c v3.Credential) string {
 	type open v3.Credential
 	return fmt.Sprintf("%+v", open(c))

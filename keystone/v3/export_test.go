@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// RetryAfter is retryAfter.
+// RetryAfter exports retryAfter.
 var RetryAfter = retryAfter
 
-// Send sends any request with the service's credential, as code that forgot itself might.
+// Send sends any request with the service's credential, as faulty code might.
 func Send(ctx context.Context, c *Cloud, method, path, body string) error {
 	address := strings.TrimSuffix(c.identity.Endpoint, "/") + path
 	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))

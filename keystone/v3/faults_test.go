@@ -20,7 +20,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// classification is what a fault is made of.
+// classification is what a fault is classified as.
 type classification struct {
 	class     upstream.Class
 	maybeDone bool
@@ -59,7 +59,7 @@ func elsewhere(scheme, host string) roundTrip {
 	}
 }
 
-// afterwards lets the request through and loses its answer.
+// afterwards sends the request and loses its answer.
 func afterwards(err error) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		resp, sent := v3.NewTransport(nil).RoundTrip(req)
@@ -71,7 +71,7 @@ func afterwards(err error) roundTrip {
 	}
 }
 
-// listener takes connections and does this to them.
+// listener accepts connections and passes each to treat.
 func listener(t *testing.T, treat func(*net.TCPConn)) string {
 	t.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -165,9 +165,9 @@ func TestFaultsAreToldApart(t *testing.T) {
 			maybe,
 			classification{class: transient},
 		},
-		{"a Base that says nothing of connections", roundTrip(func(*http.Request) (*http.Response, error) { return nil, io.EOF }), maybe, classification{class: transient}},
+		{"a Base without httptrace", roundTrip(func(*http.Request) (*http.Response, error) { return nil, io.EOF }), maybe, classification{class: transient}},
 		{
-			"stopped by Base", roundTrip(func(*http.Request) (*http.Response, error) { return nil, unsent(errors.New("no lease")) }),
+			"refused by Base", roundTrip(func(*http.Request) (*http.Response, error) { return nil, unsent(errors.New("no lease")) }),
 			classification{class: transient},
 			classification{class: transient},
 		},
@@ -206,7 +206,7 @@ func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t, func(cfg *v3.Config) { cfg.Timeout = 100 * time.Millisecond })
 			next := h.wire.next
-			h.wire.next = roundTrip(func(req *http.Request) (*http.Response, error) { // what is answered has all the time it needs
+			h.wire.next = roundTrip(func(req *http.Request) (*http.Response, error) { // requests that are answered have no time limit
 				return next.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
 			})
 			if err := h.cloud.Ping(t.Context()); err != nil {
@@ -217,7 +217,8 @@ func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
 	}
 }
 
-// unanswered sends the request to a server that reads it and never answers. However slowly it gets there, its time ends later.
+// unanswered sends the request to a server that reads it and never answers. The request's time ends only after the server has
+// read it.
 func unanswered(t *testing.T) roundTrip {
 	t.Helper()
 	heard := make(chan struct{}, 1)
@@ -237,7 +238,7 @@ func unanswered(t *testing.T) roundTrip {
 	}
 }
 
-// meets has a write and a read meet a fault, and compares what is made of it.
+// meets lets a write and a read meet a fault, and compares their classifications.
 func (h *house) meets(t *testing.T, fault http.RoundTripper, write, read classification) {
 	t.Helper()
 	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodPost && !isLogin(r) }, fault)
@@ -246,7 +247,7 @@ func (h *house) meets(t *testing.T, fault http.RoundTripper, write, read classif
 	if made {
 		t.Error("write: made")
 	}
-	if sent := len(h.wire.requests()); sent > 3 { // it, a login or a look-up, and it again
+	if sent := len(h.wire.requests()); sent > 3 { // the request, a login or a look-up, and the request again
 		t.Errorf("write: sent %v", h.wire.requests())
 	}
 	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodGet }, fault)
@@ -269,13 +270,13 @@ func compare(t *testing.T, what string, err error, want classification) {
 	}
 }
 
-func TestWhatIsTurnedAwayIsNotSent(t *testing.T) {
+func TestARefusedRequestIsNotSent(t *testing.T) {
 	for what, c := range map[string]struct {
 		err  error
 		want classification
 	}{
-		"Keystone is out of order": {&upstream.NotSentError{Circuit: "keystone", RetryAfter: 7 * time.Second, Err: errors.New("it is down")}, classification{class: upstream.Unavailable, after: 7 * time.Second}},
-		"given up in line":         {unsent(context.Canceled), classification{class: upstream.Transient}},
+		"the circuit is open":    {&upstream.NotSentError{Circuit: "keystone", RetryAfter: 7 * time.Second, Err: errors.New("it is down")}, classification{class: upstream.Unavailable, after: 7 * time.Second}},
+		"given up while waiting": {unsent(context.Canceled), classification{class: upstream.Transient}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			shut := false
@@ -303,7 +304,7 @@ func TestWhatIsTurnedAwayIsNotSent(t *testing.T) {
 			_, err = h.cloud.FindProject(t.Context(), "default", "bs-customer-1")
 			compare(t, "a read", err, c.want)
 			if got := len(h.wire.requests()); got != sent {
-				t.Errorf("%d requests were sent all the same", got-sent)
+				t.Errorf("%d requests were sent, want none", got-sent)
 			}
 		})
 	}
@@ -367,7 +368,7 @@ func TestAFaultAtTheLoginIsNeverTheFaultOfAWrite(t *testing.T) {
 				t.Errorf("there are projects %v", h.Projects())
 			}
 
-			// The same when the token is refused in between.
+			// The same if the token is refused in between.
 			h = newHouse(t)
 			if err := h.cloud.Ping(t.Context()); err != nil {
 				t.Fatal(err)

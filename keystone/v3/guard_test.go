@@ -36,24 +36,24 @@ func TestTheGuardStopsWhatIsNotOurs(t *testing.T) {
 		{"a customer tenant", "POST", "/projects", create("bs-customer-2", "default", ""), true},
 		{"a subscription tenant", "POST", "/projects", create("bs-subscription-2", "default", `,"tags":["a"],"description":"d"`), true},
 		{"another name", "POST", "/projects", create("payroll-2", "default", ""), false},
-		{"no more than the prefix", "POST", "/projects", create("bs-customer-", "default", ""), false},
+		{"only the prefix", "POST", "/projects", create("bs-customer-", "default", ""), false},
 		{"a name that Keystone trims", "POST", "/projects", create(" bs-customer-3", "default", ""), false},
 		{"another domain", "POST", "/projects", create("bs-customer-3", other, ""), false},
 		{"no domain", "POST", "/projects", `{"project":{"name":"bs-customer-3"}}`, false},
 		{"a domain made as a project", "POST", "/projects", create("bs-customer-3", "default", `,"is_domain":true`), false},
-		{"a name in other letters", "POST", "/projects", create("bs-customer-3", "default", `,"Name":"payroll"`), false},
+		{"a field name in other case", "POST", "/projects", create("bs-customer-3", "default", `,"Name":"payroll"`), false},
 		{"two names, the last not ours", "POST", "/projects", create("bs-customer-3", "default", `,"name":"payroll-3"`), false},
 		{"two bodies", "POST", "/projects", `{"project":{"name":"bs-customer-3","domain_id":"default"},"domain":{}}`, false},
 		{"no body", "POST", "/projects", "", false},
 		{"a role on a tenant", "PUT", "/projects/" + ours + grant, "", true},
 		{"a role taken from a tenant", "DELETE", "/projects/" + ours + grant, "", true},
 		{"a role on another project", "PUT", "/projects/" + foreign + grant, "", false},
-		{"a role on a tenant in another domain", "PUT", "/projects/" + outside + grant, "", false},
+		{"a role on a tenant in a domain that may not be written", "PUT", "/projects/" + outside + grant, "", false},
 		{"a role on a domain", "PUT", "/domains/default" + grant, "", false},
 		{"a role on the system", "PUT", "/system" + grant, "", false},
 		{"a role of a group", "PUT", "/projects/" + ours + "/groups/x/roles/" + role.ID, "", false},
-		{"a role on what is found around a corner", "PUT", "/projects/" + ours + "/../" + foreign + grant, "", false},
-		{"a path in other letters", "DELETE", "/projects/" + ours + "%2f..%2f" + foreign, "", false},
+		{"a role on a path that leaves the project", "PUT", "/projects/" + ours + "/../" + foreign + grant, "", false},
+		{"a path with escaped slashes", "DELETE", "/projects/" + ours + "%2f..%2f" + foreign, "", false},
 		{"a tenant is disabled", "PATCH", "/projects/" + ours, `{"project":{"enabled":false}}`, true},
 		{"a tenant is renamed", "PATCH", "/projects/" + ours, `{"project":{"name":"payroll-4"}}`, false},
 		{"another project is disabled", "PATCH", "/projects/" + foreign, `{"project":{"enabled":false}}`, false},
@@ -103,7 +103,7 @@ func TestTheGuardReadsAnUnknownProjectOnce(t *testing.T) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
 
-	// What the service made itself it need not read.
+	// The service need not read a project that it created.
 	p, _, err := h.cloud.EnsureProject(t.Context(), tenant("2"))
 	if err != nil {
 		t.Fatal(err)

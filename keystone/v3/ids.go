@@ -7,11 +7,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// checkIDs refuses what would ask for something else than it seems to.
+// checkIDs refuses ids that would change the path of the request.
 func checkIDs(op string, ids ...string) error {
 	for _, id := range ids {
 		if !keystone.ValidID(id) {
-			return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: fmt.Sprintf("%q is no id", upstream.Clean(id))}
+			return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: fmt.Sprintf("%q is not an id", upstream.Clean(id))}
 		}
 	}
 	return nil

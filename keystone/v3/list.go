@@ -9,10 +9,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// list makes one GET and reads the list that stands under the resource's name. Keystone does not page the lists that we ask for, and
-// a link to a next page could lead anywhere.
+// list makes one GET and returns the list under the resource's name. It does not follow links to a next page: Keystone does not
+// page the lists that we ask for, and such a link could lead anywhere.
 //
-// Keystone ignores a filter that it does not know, and then lists everything: compare what comes back.
+// Keystone ignores a filter that it does not know, and then lists everything. Callers must filter the result again.
 func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.Values) (found []T, err error) {
 	err = c.do(ctx, read, op, func(ctx context.Context) error {
 		address := c.identity.ServiceURL(resource)
@@ -26,7 +26,7 @@ func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.V
 		if err := json.Unmarshal(answer[resource], &found); err != nil {
 			return err
 		}
-		if found == nil { // must not pass for an empty list, which means "make it"
+		if found == nil { // must not be taken for an empty list, which means "create it"
 			return errIncomplete
 		}
 		return nil

@@ -14,10 +14,11 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 )
 
-// expiryMargin is how long before its end a token is no longer used: a call that begins just before it must still pass.
+// expiryMargin is the time before a token's expiry from which it is not used any more, so that a call that has just begun does
+// not fail.
 const expiryMargin = 2 * time.Minute
 
-// login gets a new token for the service itself.
+// login returns a function that gets a new token for the service itself.
 func (c *Cloud) login(credential Credential) func(context.Context) (string, time.Time, error) {
 	return func(ctx context.Context) (token string, expires time.Time, err error) {
 		err = c.do(ctx, login, "logging in as "+credential.String(), func(ctx context.Context) error {
@@ -36,7 +37,7 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 	}
 }
 
-// session keeps the service's own token. At most one login is under way, whoever waits for it.
+// session stores the service's own token. All callers that need a new one share one login.
 type session struct {
 	login func(context.Context) (token string, expires time.Time, err error)
 	now   func() time.Time
@@ -47,14 +48,14 @@ type session struct {
 	pending *attempt
 }
 
-// attempt is a login under way; token and err may be read once done is closed.
+// attempt is a login that has not ended. token and err may be read once done is closed.
 type attempt struct {
 	done  chan struct{}
 	token string
 	err   error
 }
 
-// get is the token, after a login if there is none that will do. The login is everybody's: it goes on when ctx ends.
+// get returns the token, and logs in first if there is no valid one. The login is shared, so it continues when ctx ends.
 func (s *session) get(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	if s.token != "" && s.now().Before(s.expires) {
@@ -90,7 +91,7 @@ func (s *session) renew(ctx context.Context, a *attempt) {
 	close(a.done)
 }
 
-// refused forgets this token, if it still is the one in use.
+// refused drops the token if it is still the current one.
 func (s *session) refused(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,14 +100,14 @@ func (s *session) refused(token string) {
 	}
 }
 
-// authenticated sends requests with the service's token. A refusal of the token, by a 401, by a 403 that names a rule of
-// Keystone's policy, or by the 404 of a disabled project, is followed by one login and one repetition.
+// authenticated sends requests with the service's token. If the token is refused, it logs in and repeats the request once. A
+// refusal is a 401, a 403 that names a rule of Keystone's policy, or the 404 of a disabled project.
 type authenticated struct {
 	session *session
 	next    http.RoundTripper
 }
 
-// RoundTrip needs the GetBody of a request with a body.
+// RoundTrip requires GetBody if the request has a body.
 func (a *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
 	token, err := a.session.get(req.Context())
 	if err != nil {
@@ -122,7 +123,7 @@ func (a *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := resp.Body.Close(); err != nil {
 		return nil, err
 	}
-	noteOf(req.Context()).reached = false // it was refused
+	noteOf(req.Context()).reached = false // the request was refused
 	a.session.refused(token)
 	if token, err = a.session.get(req.Context()); err != nil {
 		return nil, err
@@ -143,7 +144,7 @@ func (a *authenticated) send(req *http.Request, token string) (*http.Response, e
 	return a.next.RoundTrip(clone)
 }
 
-// refusesCredential tells whether the answer is about who asks. It leaves the answer readable.
+// refusesCredential reports whether the answer refuses the credential and not the request. The body can be read again afterwards.
 func refusesCredential(resp *http.Response) (bool, error) {
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
@@ -160,15 +161,15 @@ func refusesCredential(resp *http.Response) (bool, error) {
 	}
 }
 
-// policyRule is how Keystone names what it does not let one do, as in "You are not authorized to perform the requested
-// action: identity:create_project." A refusal that is about the thing and not about who asks has other words in its place.
+// policyRule matches the name of a policy rule in a refusal, such as "You are not authorized to perform the requested action:
+// identity:create_project." A refusal because of the request itself names no rule.
 var policyRule = regexp.MustCompile(`\bidentity:[a-z_]+`)
 
 func namesPolicyRule(message string) bool { return policyRule.MatchString(message) }
 
-// sentFromDisabledProject knows the answer to whatever is sent with a token whose project is disabled: not a 401 but a 404,
-// "Unable to validate token because project X is disabled", so that it looks as if nothing were there. The same answers
-// the validation of such a token.
+// sentFromDisabledProject reports whether the answer is to a request whose token is of a disabled project. That is not a 401 but
+// a 404, "Unable to validate token because project X is disabled", which looks like a missing object. The validation of such a
+// token has the same answer.
 func sentFromDisabledProject(message string) bool {
 	return strings.Contains(message, "Unable to validate token because")
 }

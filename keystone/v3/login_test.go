@@ -24,7 +24,7 @@ func TestOneLoginServesAllWhoWait(t *testing.T) {
 		return v3.NewTransport(nil).RoundTrip(req)
 	}))
 
-	// The one who began the login gives up; the login goes on for the others.
+	// The caller that began the login gives up; the login continues for the others.
 	ctx, cancel := context.WithCancel(t.Context())
 	impatient := make(chan error)
 	go func() { impatient <- h.cloud.Ping(ctx) }()
@@ -39,7 +39,7 @@ func TestOneLoginServesAllWhoWait(t *testing.T) {
 	}
 	cancel()
 	if err := <-impatient; !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want the context's end", err)
+		t.Errorf("got %v, want context canceled", err)
 	}
 	close(leave)
 	group.Wait()
@@ -132,7 +132,7 @@ func TestAContextThatEndsDuringASecondLoginLeavesNothingBehind(t *testing.T) {
 }
 
 func TestATokenIsReplacedShortlyBeforeItExpires(t *testing.T) {
-	// In the bubble nothing may touch the network, so that the Keystone is called directly.
+	// Nothing may use the network on simulated time, so Keystone is called directly.
 	synctest.Test(t, func(t *testing.T) {
 		k := keystonetest.New(keystonetest.Options{})
 		var logins, refused int

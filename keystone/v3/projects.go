@@ -89,7 +89,7 @@ func (c *Cloud) EnsureProject(ctx context.Context, n keystone.NewProject) (p key
 	return p, lookup == nil && n.RunTag != "" && p.HasTag(n.RunTag), lookup
 }
 
-// projectAnswer is read with ExtractInto: gophercloud's Extract returns neither a project nor an error for an empty answer.
+// projectAnswer is decoded by ExtractInto: gophercloud's Extract returns neither a project nor an error for an empty answer.
 type projectAnswer struct {
 	Project keystone.Project `json:"project"`
 }
@@ -143,7 +143,7 @@ func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag st
 	return found, nil
 }
 
-// locate finds a project by name and domain, for a lost request may have made it under another id; else by id.
+// locate returns the project by name and domain, because a lost request may have created it under another id; otherwise by id.
 func (c *Cloud) locate(ctx context.Context, p keystone.Project) (found keystone.Project, err error) {
 	if p.Name != "" && p.DomainID != "" {
 		return c.FindProject(ctx, p.DomainID, p.Name)

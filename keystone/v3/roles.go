@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Roles implements [keystone.Identity]. What a role implies is read with it; where Keystone does not tell, no role is resolved.
+// Roles implements [keystone.Identity]. It also reads what a role implies; if Keystone does not show that, no role is resolved.
 func (c *Cloud) Roles(ctx context.Context, names []string) ([]keystone.Role, error) {
 	roles := make([]keystone.Role, 0, len(names))
 	for _, name := range names {
@@ -48,7 +48,7 @@ func (c *Cloud) Forget() {
 	clear(c.domains)
 }
 
-// forgetRoles has role names looked up again: one of their ids is no longer there.
+// forgetRoles clears the cache of roles, because one of their ids no longer exists.
 func (c *Cloud) forgetRoles() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,7 +93,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 // isAdmin ignores case, as Keystone's policy does ("role:admin").
 func isAdmin(name string) bool { return strings.EqualFold(name, "admin") }
 
-// impliesAdmin follows the rules by which a role brings others along.
+// impliesAdmin follows the chain of implied roles.
 func (c *Cloud) impliesAdmin(ctx context.Context, role keystone.Role) (bool, error) {
 	type inference struct {
 		Prior   keystone.Role   `json:"prior_role"`

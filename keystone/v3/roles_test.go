@@ -51,7 +51,7 @@ func TestARoleIsResolvedOnce(t *testing.T) {
 	if got := len(h.wire.requests()); got != 5 { // a login, and for each role its id and what it implies
 		t.Errorf("got %v", h.wire.requests())
 	}
-	// A role that has gone makes for a new look.
+	// A role that no longer exists clears the cache.
 	a := keystone.Assignment{ProjectID: h.AddProject(keystone.Project{Name: "bs-customer-1"}), UserID: h.AddUser(keystonetestUser), RoleID: "gone"}
 	if err := h.cloud.EnsureAssignment(t.Context(), a); !errors.Is(err, keystone.ErrNotFound) {
 		t.Fatalf("got %v", err)
@@ -87,5 +87,5 @@ func TestIDsThatWouldLeadElsewhereAreNotSent(t *testing.T) {
 	}
 }
 
-// only drops what a removal found: the case is about its error.
+// only drops the result of a removal when the case is about the error.
 func only[T any](_ T, err error) error { return err }

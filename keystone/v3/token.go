@@ -2,8 +2,8 @@ package v3
 
 import "context"
 
-// Login gets a token for whoever cfg's credential stands for, so that he may show it to another service. Nothing is kept: a
-// second call logs in again.
+// Login returns a new token for the user of cfg's credential, to be used with another service. Nothing is cached: a second call
+// logs in again.
 func Login(ctx context.Context, cfg Config) (token string, err error) {
 	c, err := New(cfg)
 	if err != nil {

@@ -14,12 +14,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// NewTransport is the HTTP transport of a [Cloud] whose Config names no Base. tlsConfig may be nil.
+// NewTransport returns the HTTP transport of a [Cloud] whose Config has no Base. tlsConfig may be nil.
 //
-// It reuses connections for reads alone: every write goes out on a connection of its own. Many a Keystone (uwsgi's
-// http-socket) closes a connection after the answer without a word, so that a write on a reused one may be lost half-way with
-// no telling how far it came; net/http repeats a read that met such a connection by itself. A handshake costs little beside
-// the work of a Keystone call.
+// Only reads reuse connections; each write has a new one. Some Keystones (uwsgi's http-socket) close a connection after the
+// answer without announcing it. A write on such a connection may be lost, and it is unknown whether it arrived. net/http repeats
+// a read in that case. The additional handshake takes little time compared with a call of Keystone.
 func NewTransport(tlsConfig *tls.Config) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	reads := &http.Transport{
@@ -46,17 +45,17 @@ func (t splitTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.writes.RoundTrip(req)
 }
 
-// CloseIdleConnections is for [http.Client].
+// CloseIdleConnections implements the interface that [http.Client] looks for.
 func (t splitTransport) CloseIdleConnections() { t.reads.CloseIdleConnections() }
 
-// call is what the transport notes of one request for the method of Cloud that makes it, which hands it over in its context.
+// call is what the transport finds out about one request. The method of Cloud that makes the request passes it in the context.
 type call struct {
-	reached bool // somebody may have heard the request
+	reached bool // the request may have reached a server
 }
 
 type callKey struct{}
 
-// noteOf is the note in ctx, or one that nobody reads.
+// noteOf returns the call in ctx, or a new one that is not read.
 func noteOf(ctx context.Context) *call {
 	if note, ok := ctx.Value(callKey{}).(*call); ok {
 		return note
@@ -64,13 +63,13 @@ func noteOf(ctx context.Context) *call {
 	return &call{}
 }
 
-// wire is the last of our round trippers before the network: it notes whether a request has left, and bounds what is read.
+// wire is the last round tripper before Base. It notes whether a request was sent, and limits the size of the answer.
 type wire struct {
 	next http.RoundTripper
 	max  int64
 }
 
-// RoundTrip notes in the request's call whether it has left.
+// RoundTrip notes in the request's call whether it was sent.
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	note := noteOf(req.Context())
 	if err := req.Context().Err(); err != nil {
@@ -92,8 +91,8 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// neverSent tells the errors that come before the first byte of a request from those that may come after it, for a Base that
-// does not report its connections to httptrace. One that keeps a request back says so by an [upstream.NotSentError].
+// neverSent reports whether the error certainly occurred before the first byte of the request was sent. It is needed for a Base
+// that does not report its connections to httptrace. A Base that does not send a request returns an [upstream.NotSentError].
 func neverSent(err error) bool {
 	var (
 		dns    *net.DNSError
@@ -106,16 +105,16 @@ func neverSent(err error) bool {
 		errors.As(err, &op) && op.Op == "dial"
 }
 
-// errTooLarge ends an answer that nobody could have meant for us.
+// errTooLarge ends the body of an answer that is larger than any that we ask for.
 var errTooLarge = errors.New("answer is too large")
 
-// boundedBody is an answer's body that ends with an error, not with io.EOF, where it is longer than it may be.
+// boundedBody is the body of an answer. It ends with errTooLarge, not with io.EOF, if it is longer than the limit.
 type boundedBody struct {
 	io.ReadCloser
 	left int64
 }
 
-// Read fails with errTooLarge past the limit.
+// Read returns errTooLarge after the limit.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
 		return 0, errTooLarge
@@ -128,18 +127,18 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// limit gives a request its time.
+// limit limits the time of a request.
 type limit struct {
 	next    http.RoundTripper
 	timeout time.Duration
 }
 
-// RoundTrip returns an answer whose body must be read within the time as well.
+// RoundTrip sends the request. The body of the answer must be read within the time limit as well.
 func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), l.timeout)
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		late := ctx.Err() != nil && req.Context().Err() == nil // cancel would make everything late
+		late := ctx.Err() != nil && req.Context().Err() == nil // checked before cancel, which also ends ctx
 		cancel()
 		if late {
 			return nil, fmt.Errorf("no answer within %s: %w", l.timeout, err)
@@ -150,25 +149,25 @@ func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// endedBody says when an answer's body is closed.
+// endedBody calls ended when the body is closed.
 type endedBody struct {
 	io.ReadCloser
 	ended func()
 }
 
-// Close closes the body, and then says so.
+// Close closes the body and then calls ended.
 func (b *endedBody) Close() error {
 	defer b.ended()
 	return b.ReadCloser.Close()
 }
 
-// turn makes each request wait for its turn, which lasts until its answer is read.
+// turn makes each request wait until it may be sent, and reports its end when its answer was read.
 type turn struct {
 	next  http.RoundTripper
 	enter func(context.Context) (leave func(status int, err error), err error)
 }
 
-// RoundTrip sends nothing where enter has an error.
+// RoundTrip sends nothing if enter returns an error.
 func (t turn) RoundTrip(req *http.Request) (*http.Response, error) {
 	leave, err := t.enter(req.Context())
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// silentCloser answers each request as uwsgi's http-socket does: without "Connection: close", and then it closes. The client
-// finds out with its next request.
+// silentCloser answers each request as uwsgi's http-socket does: without "Connection: close", and then closes the connection. The
+// client only notices with its next request.
 func silentCloser(t *testing.T, handler http.Handler) (host string) {
 	t.Helper()
 	return listener(t, func(c *net.TCPConn) {
@@ -71,7 +71,7 @@ func TestOnlyWhatIsLateIsCalledLate(t *testing.T) {
 			})
 			err := h.cloud.Ping(t.Context())
 			if err == nil || strings.Contains(err.Error(), "no answer within") != c.late {
-				t.Errorf("got %v, want it called late: %t", err, c.late)
+				t.Errorf("got %v, want a time-out: %t", err, c.late)
 			}
 		})
 	}

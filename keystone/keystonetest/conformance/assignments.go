@@ -7,14 +7,14 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// newAssignment is the role member for a user on a project, neither of which has any role yet.
+// newAssignment returns an assignment of role member to a new user on a new project. It is not made yet.
 func (f *fixture) newAssignment() keystone.Assignment {
 	f.Helper()
 	user, _ := f.user()
 	return keystone.Assignment{ProjectID: f.project(newProject()).ID, UserID: user, RoleID: f.role("member")}
 }
 
-// has compares the roles that the user of an assignment has on its project, as the two methods that read them tell.
+// has compares the roles that the user of an assignment has on its project, as both reading methods return them.
 func (f *fixture) has(a keystone.Assignment, want ...string) {
 	f.Helper()
 	has, err := f.cloud.HasAssignment(f.ctx, a)
@@ -62,7 +62,7 @@ func hasAssignmentImplied(_ *testing.T, f *fixture) {
 	same(f, "has reader, which is only implied", has, false)
 }
 
-// absences are the assignment with one thing in it that does not exist.
+// absences returns copies of the assignment, each with one id that does not exist.
 func absences(a keystone.Assignment) []keystone.Assignment {
 	return []keystone.Assignment{
 		{ProjectID: a.ProjectID, UserID: "nope", RoleID: a.RoleID},

@@ -73,6 +73,6 @@ func forgetRole(_ *testing.T, f *fixture) {
 		ids = append(ids, id)
 	}
 	if ids[0] == ids[1] {
-		f.Error("the role made anew has the same id: nothing was shown")
+		f.Error("the new role has the id of the deleted one, so this shows nothing")
 	}
 }

@@ -1,10 +1,10 @@
-// Package conformance holds what keystone/v3 and the in-memory Keystone take for granted about Keystone against a running one.
+// Package conformance checks what keystone/v3 and the in-memory Keystone assume about Keystone against a running one.
 package conformance
 
 import "testing"
 
-// Conformance runs every method of keystone.Identity, by keystone/v3, against the target. Each part is named by the method and the
-// situation in which it is called.
+// Conformance calls every method of keystone.Identity, implemented by keystone/v3, on the target. Each part is named after the
+// method and the situation in which it is called.
 func Conformance(t *testing.T, target Target) {
 	t.Helper()
 	for _, part := range []struct {
@@ -17,7 +17,7 @@ func Conformance(t *testing.T, target Target) {
 		{"Roles, one absent", rolesAbsent},
 		{"Roles, admin", rolesAdmin},
 		{"User, enabled, disabled and deleted", user},
-		{"Forget, role made anew", forgetRole},
+		{"Forget, role created again", forgetRole},
 
 		{"EnsureProject, repeated", ensureProjectRepeated},
 		{"EnsureProject, eight at once", ensureProjectAtOnce},
@@ -26,7 +26,7 @@ func Conformance(t *testing.T, target Target) {
 		{"FindProject, known and absent", findProject},
 		{"RemoveProject, another run's tag", removeProjectOfAnotherRun},
 		{"RemoveProject, repeated", removeProjectRepeated},
-		{"RemoveProject, made again under another id", removeProjectMadeAgain},
+		{"RemoveProject, created again under another id", removeProjectMadeAgain},
 
 		{"EnsureAssignment, repeated", ensureAssignmentRepeated},
 		{"EnsureAssignment, user, role or project absent", ensureAssignmentAbsent},

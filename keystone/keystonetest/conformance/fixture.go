@@ -16,7 +16,7 @@ import (
 
 func random() string { return strings.ToLower(rand.Text()[:12]) }
 
-// fixture is a cloud as the service uses it, and an administrator beside it.
+// fixture is a cloud as the service uses it, with an administrator to prepare and check it.
 type fixture struct {
 	*testing.T
 	raw
@@ -50,7 +50,7 @@ func (f *fixture) newCloud(cfg v3.Config) *v3.Cloud {
 	return cloud
 }
 
-// user makes a user, who goes when the test ends, and an unscoped token.
+// user creates a user, who is deleted when the test ends, and an unscoped token.
 func (f *fixture) user() (id, token string) {
 	f.Helper()
 	id = f.must(201, "POST", "/users", f.admin, fmt.Sprintf(`{"user":{"name":"u-%s","password":"pw"}}`, random())).get("user", "id")
@@ -58,7 +58,7 @@ func (f *fixture) user() (id, token string) {
 	return id, f.must(201, "POST", "/auth/tokens", "", passwordLogin(fmt.Sprintf(`"id":%q`, id), "pw", `"unscoped"`)).token()
 }
 
-// project makes a project of ours, which goes when the test ends.
+// project creates a project of ours, which is deleted when the test ends.
 func (f *fixture) project(n keystone.NewProject) keystone.Project {
 	f.Helper()
 	p, made, err := f.cloud.EnsureProject(f.ctx, n)
@@ -84,7 +84,7 @@ func (f *fixture) role(name string) string {
 	return roles[0].ID
 }
 
-// wants compares an error's sentinel, if there is one, and wants it to be a refusal for good.
+// wants checks that err is a permanent refusal, and the given sentinel if there is one.
 func (f *fixture) wants(err, sentinel error) {
 	f.Helper()
 	var e *upstream.Error
@@ -115,15 +115,15 @@ func (f *fixture) ok(err error) {
 	}
 }
 
-// credential makes an application credential of the user with this scoped token.
+// credential creates an application credential of the user with this scoped token.
 func (f *fixture) credential(user, scoped string) (id, secret string) {
 	f.Helper()
 	path := "/users/" + user + "/application_credentials"
 	made := f.must(201, "POST", path, scoped, fmt.Sprintf(`{"application_credential":{"name":"a-%s"}}`, random()))
 	id = made.get("application_credential", "id")
-	f.Cleanup(func() { f.do("DELETE", path+"/"+id, scoped, "") }) // before its user: SQLite keeps a part of it otherwise
+	f.Cleanup(func() { f.do("DELETE", path+"/"+id, scoped, "") }) // before the user is deleted: otherwise SQLite keeps a part of it
 	return id, made.get("application_credential", "secret")
 }
 
-// only drops what a removal found: the case is about its error.
+// only drops the result of a removal when the case is about the error.
 func only[T any](_ T, err error) error { return err }

@@ -20,7 +20,7 @@ func ensureProjectRepeated(_ *testing.T, f *fixture) {
 	for _, again := range []keystone.NewProject{
 		n,
 		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-1"},
-		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2"}, // the name is taken by another run
+		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2"}, // another run has the name
 		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2"},
 	} {
 		p, made, err := f.cloud.EnsureProject(f.ctx, again)
@@ -81,7 +81,7 @@ func findProject(_ *testing.T, f *fixture) {
 	}
 }
 
-// exists compares whether Keystone has the project.
+// exists checks whether Keystone has the project.
 func (f *fixture) exists(p keystone.Project, want bool) {
 	f.Helper()
 	same(f, "is there", f.do("GET", "/projects/"+p.ID, f.admin, "").status == 200, want)
@@ -109,7 +109,7 @@ func removeProjectRepeated(_ *testing.T, f *fixture) {
 	f.exists(p, false)
 }
 
-// removeProjectMadeAgain has a request that was thought lost make the project after all, under another id.
+// removeProjectMadeAgain covers a request that was thought lost and creates the project under another id later.
 func removeProjectMadeAgain(_ *testing.T, f *fixture) {
 	n := newProject()
 	old := f.project(n)

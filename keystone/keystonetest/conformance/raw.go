@@ -13,17 +13,17 @@ import (
 	"testing"
 )
 
-// raw speaks to a Keystone without any of the code under test.
+// raw calls a Keystone without the code under test.
 type raw struct {
 	t   *testing.T
 	url string // ends in /v3
 }
 
-// answer is what came back.
+// answer is Keystone's answer to a request.
 type answer struct {
 	status int
 	header http.Header
-	body   any // nil if there was none, a string if it is no JSON
+	body   any // nil if there was none, a string if it is not JSON
 }
 
 // do sends a request; body is JSON, or empty.
@@ -59,7 +59,7 @@ func (r raw) do(method, path, token, body string, headers ...string) answer {
 	return a
 }
 
-// must is do with an expected status.
+// must sends a request like do, and fails if the status is not the expected one.
 func (r raw) must(status int, method, path, token, body string, headers ...string) answer {
 	r.t.Helper()
 	a := r.do(method, path, token, body, headers...)
@@ -69,7 +69,7 @@ func (r raw) must(status int, method, path, token, body string, headers ...strin
 	return a
 }
 
-// get walks down the body: get("project", "id"); a number is a list's index.
+// get returns a value in the body: get("project", "id"). A number is an index of a list.
 func (a answer) get(path ...any) string {
 	v := a.body
 	for _, p := range path {
@@ -97,11 +97,11 @@ var (
 	malformed = regexp.MustCompile(`(?s)[.\n].*`)
 )
 
-// shape tells an answer without what differs between two Keystones: the status, the names and types in the body, and, where it is
-// a refusal, its words.
+// shape describes an answer without what differs between two Keystones: the status, the names and types in the body and, for a
+// refusal, its text.
 func (a answer) shape() string {
 	message := a.get("error", "message")
-	if a.status == http.StatusBadRequest { // a page of Python follows
+	if a.status == http.StatusBadRequest { // the message ends with details of the schema
 		message = malformed.ReplaceAllString(message, "")
 		if strings.HasPrefix(message, "Invalid input") {
 			message = "Invalid input"

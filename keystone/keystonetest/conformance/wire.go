@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// Target is a Keystone under test, of which the suite uses user and project "admin" in domain "Default". What it makes bears
-// random names, and it leaves no project or user behind.
+// Target is a Keystone under test. The suite uses user and project "admin" in domain "Default". What it creates has random names,
+// and it deletes all projects and users that it creates.
 type Target struct {
 	URL      string // ends in /v3
 	Password string // of user "admin"
 }
 
-// Wire plays a fixed story over plain HTTP and returns a line for each answer: what was asked, the status, and the shape of the body.
-// Two Keystones that are alike give the same lines.
+// Wire makes a fixed sequence of requests over plain HTTP and returns a line for each answer: the request, the status and the
+// shape of the body. Keystones that behave alike return the same lines.
 func Wire(t *testing.T, target Target) []string {
 	t.Helper()
 	r := raw{t, target.URL}
