@@ -1,8 +1,8 @@
-// Package billing speaks BillingStack's REST API: its resources as they stand on the wire, and a
-// client that survives what the real server does.
+// Package billing is a client for BillingStack's REST API, and its resources in their wire format. The client copes with the
+// quirks of the original server.
 package billing
 
-// Merchant is who sells. Currency and Language are names of rows that exist.
+// Merchant sells plans. Currency and Language name existing rows.
 type Merchant struct {
 	ID       string `json:"id,omitempty"`
 	Name     string `json:"name"`
@@ -19,7 +19,7 @@ type Customer struct {
 	Language   string `json:"language,omitempty"`
 }
 
-// Product is a thing that is metered.
+// Product is something that is metered.
 type Product struct {
 	ID          string         `json:"id,omitempty"`
 	Name        string         `json:"name"`
@@ -29,8 +29,8 @@ type Product struct {
 	Pricing     []any          `json:"pricing,omitempty"`
 }
 
-// Plan is what a customer subscribes to. Items are read only: AddPlanItem makes them. They come in any
-// order. Properties hold scalars only; structured data goes into one as a JSON string.
+// Plan is what a customer subscribes to. Items are read only: AddPlanItem adds one. Their order is not defined. Values of
+// Properties are scalars; store structured data as a JSON string.
 type Plan struct {
 	ID          string         `json:"id,omitempty"`
 	Name        string         `json:"name"`
@@ -40,8 +40,7 @@ type Plan struct {
 	Items       []PlanItem     `json:"items,omitempty"`
 }
 
-// PlanItem is a product in a plan. Inside a plan its Name is the product's, and Title and Description
-// fall back to the product's.
+// PlanItem is a product in a plan. In a plan, Name is that of the product. Title and Description default to those of the product.
 type PlanItem struct {
 	PlanID      string `json:"plan_id,omitempty"`
 	ProductID   string `json:"product_id,omitempty"`
@@ -51,9 +50,9 @@ type PlanItem struct {
 	Pricing     []any  `json:"pricing,omitempty"`
 }
 
-// Subscription binds a customer to a plan, and through ResourceID to the project whose usage is billed.
-// ResourceID is required: a placeholder stands in it until the project exists. It carries no merchant;
-// BillingStack lists it under its customer's merchant. BillingDay and PaymentMethodID are nil when unset.
+// Subscription connects a customer with a plan, and by ResourceID with the project whose usage is billed. ResourceID is required:
+// it is a placeholder until the project exists. A subscription has no merchant; BillingStack lists it under its customer's
+// merchant. BillingDay and PaymentMethodID are nil if unset.
 type Subscription struct {
 	ID              string  `json:"id,omitempty"`
 	PlanID          string  `json:"plan_id"`
@@ -64,9 +63,8 @@ type Subscription struct {
 	PaymentMethodID *string `json:"payment_method_id,omitempty"`
 }
 
-// Usage is one measurement of a product under a subscription. StartTimestamp and EndTimestamp are ISO 8601
-// without a zone; leave them empty towards an original v2 server: rows that carry them make every
-// list of usage there a 400.
+// Usage is one measurement of a product under a subscription. StartTimestamp and EndTimestamp are ISO 8601 without a zone. Leave
+// them empty for an original v2 server: once a row has them, every list of usage there is a 400.
 type Usage struct {
 	ID             string   `json:"id,omitempty"`
 	MerchantID     string   `json:"merchant_id,omitempty"`
@@ -80,20 +78,20 @@ type Usage struct {
 	EndTimestamp   string   `json:"end_timestamp,omitempty"`
 }
 
-// Currency is an ISO 4217 currency; Name is its code in lower case and its key.
+// Currency is an ISO 4217 currency. Name is its code in lower case and identifies it.
 type Currency struct {
 	Name  string `json:"name"`
 	Title string `json:"title,omitempty"`
 }
 
-// Language is an ISO 639-2/T language; Name is its three letters in lower case and its key.
+// Language is an ISO 639-2/T language. Name is its code of three letters in lower case and identifies it.
 type Language struct {
 	Name  string `json:"name"`
 	Title string `json:"title,omitempty"`
 }
 
-// Condition is one part of a list's filter, sent as q.field, q.op and q.value. Field is a column's name:
-// currency_name and language_name, not currency and language. An empty Op is eq.
+// Condition is one part of a list's filter, sent as q.field, q.op and q.value. Field is the name of a column: currency_name and
+// language_name, not currency and language. An empty Op is eq.
 type Condition struct {
 	Field, Op, Value string
 }

@@ -8,22 +8,22 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Currency gives the currency of that name, ErrNotFound when BillingStack has no such row.
+// Currency returns the currency with that name, or ErrNotFound.
 func (c *Client) Currency(ctx context.Context, name string) (Currency, error) {
 	return named(ctx, c, "currency", "/currencies", name, func(found Currency) string { return found.Name })
 }
 
-// Language gives the language of that name, ErrNotFound when BillingStack has no such row.
+// Language returns the language with that name, or ErrNotFound.
 func (c *Client) Language(ctx context.Context, name string) (Language, error) {
 	return named(ctx, c, "language", "/languages", name, func(found Language) string { return found.Name })
 }
 
-// CreateCurrency adds an ISO 4217 currency. One that is there is success: an original server starts with none.
+// CreateCurrency adds an ISO 4217 currency. An existing one is success. An original server has none at first.
 func (c *Client) CreateCurrency(ctx context.Context, name string) error {
 	return createNamed(ctx, c, "currency", "/currencies", name)
 }
 
-// CreateLanguage adds an ISO 639-2/T language. One that is there is success.
+// CreateLanguage adds an ISO 639-2/T language. An existing one is success.
 func (c *Client) CreateLanguage(ctx context.Context, name string) error {
 	return createNamed(ctx, c, "language", "/languages", name)
 }
@@ -55,14 +55,14 @@ func createNamed(ctx context.Context, c *Client, kind, collection, name string) 
 	if err == nil {
 		return nil
 	}
-	nameOf := func(found Currency) string { return found.Name } // languages have the same shape
+	nameOf := func(found Currency) string { return found.Name } // languages have the same fields
 	if _, lookErr := named(ctx, c, kind, collection, name, nameOf); lookErr == nil {
 		return nil
 	}
 	return err
 }
 
-// Merchant gives the merchant with that id, or ErrNotFound.
+// Merchant returns the merchant with that id, or ErrNotFound.
 func (c *Client) Merchant(ctx context.Context, id string) (Merchant, error) {
 	op := fmt.Sprintf("reading merchant %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", id}); err != nil {
@@ -78,7 +78,7 @@ func (c *Client) Merchant(ctx context.Context, id string) (Merchant, error) {
 	return found, nil
 }
 
-// CreateMerchant makes a merchant, under want.ID if that is given: then it may be repeated.
+// CreateMerchant creates a merchant. It may be repeated if want.ID is set; otherwise the server chooses the id.
 func (c *Client) CreateMerchant(ctx context.Context, want Merchant) (Merchant, error) {
 	return create(ctx, c, creation[Merchant]{
 		op: "creating merchant " + upstream.Clean(want.Name), collection: "/merchants", id: want.ID, want: want,
@@ -87,7 +87,7 @@ func (c *Client) CreateMerchant(ctx context.Context, want Merchant) (Merchant, e
 	})
 }
 
-// create is ensure for ids that may be left to the server.
+// create calls ensure if the id was chosen, and otherwise creates the object once.
 func create[T any](ctx context.Context, c *Client, n creation[T]) (T, error) {
 	var none T
 	if n.id == "" {
@@ -101,7 +101,7 @@ func create[T any](ctx context.Context, c *Client, n creation[T]) (T, error) {
 
 func plansOf(merchantID string) string { return "/merchants/" + merchantID + "/plans" }
 
-// Plans lists the merchant's plans with their items. An unknown merchant has none.
+// Plans lists the merchant's plans with their items. For an unknown merchant it returns none.
 func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
 	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -110,8 +110,8 @@ func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
 	return list[Plan](ctx, c, op, plansOf(merchantID))
 }
 
-// Plan gives the merchant's plan with that id. It reads the merchant's list, for the plan's own URL
-// answers for every merchant: another merchant's plan is ErrNotFound.
+// Plan returns the merchant's plan with that id, or ErrNotFound. It reads the list of the merchant's plans, because the URL of a
+// plan also returns plans of other merchants.
 func (c *Client) Plan(ctx context.Context, merchantID, id string) (Plan, error) {
 	op := fmt.Sprintf("reading plan %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"plan", id}); err != nil {
@@ -127,7 +127,7 @@ func (c *Client) Plan(ctx context.Context, merchantID, id string) (Plan, error) 
 	return found, nil
 }
 
-// CreateProduct makes a product of the merchant, under want.ID if that is given: then it may be repeated.
+// CreateProduct creates a product of the merchant. It may be repeated if want.ID is set; otherwise the server chooses the id.
 func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Product) (Product, error) {
 	op := "creating product " + upstream.Clean(want.Name)
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -140,14 +140,14 @@ func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Prod
 	})
 }
 
-// CreatePlan makes a plan of the merchant, without items, under want.ID if that is given: then it may be
-// repeated.
+// CreatePlan creates a plan of the merchant, without items. It may be repeated if want.ID is set; otherwise the server chooses
+// the id.
 func (c *Client) CreatePlan(ctx context.Context, merchantID string, want Plan) (Plan, error) {
 	op := "creating plan " + upstream.Clean(want.Name)
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return Plan{}, err
 	}
-	want.Items = nil // read only on the wire
+	want.Items = nil // items are read only
 	return create(ctx, c, creation[Plan]{
 		op: op, merchantID: merchantID, collection: plansOf(merchantID), id: want.ID, want: want,
 		idOf: func(found Plan) string { return found.ID },
@@ -155,7 +155,7 @@ func (c *Client) CreatePlan(ctx context.Context, merchantID string, want Plan) (
 	})
 }
 
-// AddPlanItem puts a product into a plan. A product that is in it already is success.
+// AddPlanItem adds a product to a plan. If the plan has it already, that is success.
 func (c *Client) AddPlanItem(ctx context.Context, merchantID, planID, productID string) error {
 	op := fmt.Sprintf("adding product %q to plan %q", upstream.Clean(productID), upstream.Clean(planID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"plan", planID}, namedID{"product", productID}); err != nil {

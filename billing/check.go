@@ -12,11 +12,11 @@ var (
 	currencyName = regexp.MustCompile(`^[a-z]{2,10}$`)
 )
 
-// ValidID tells whether id is a uuid in the one form that BillingStack finds again: lower case, with hyphens.
+// ValidID reports whether id is a uuid in the only form that BillingStack finds again: lower case, with hyphens.
 func ValidID(id string) bool { return canonicalID.MatchString(id) }
 
-// checkIDs takes what each id is, and the id. An empty one must never get into a URL: the original then deletes the only
-// customer there is.
+// checkIDs checks ids that are to be put into a URL. An empty one must never be: the original then deletes the only customer
+// there is.
 func checkIDs(op string, ids ...namedID) error {
 	for _, one := range ids {
 		if !ValidID(one.id) {

@@ -15,36 +15,35 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Config says where a BillingStack is and how to speak to it.
+// Config describes where a BillingStack is and how to call it.
 type Config struct {
-	// URL ends in the version: http://host:9091/v2, or /v1, whose updates are PUT.
+	// URL ends in the version: http://host:9091/v2, or /v1, where updates are PUT.
 	URL string
-	// Connections is how many requests may be under way at once. With 1, the default, there is no keep-alive:
-	// the original v2 serves one connection at a time, and an idle one blocks everybody. More keep
-	// their connections.
+	// Connections is the maximum number of concurrent requests; the default is 1. With 1, connections are not kept alive: the
+	// original v2 serves one connection at a time, and an idle one blocks all others. With more, they are kept alive.
 	Connections int
-	// Timeout bounds one request once its turn has come. The default, 65 s, is longer than the 60 s that the
-	// original waits for its own services.
+	// Timeout limits one request, not counting the wait in Enter. The default, 65 s, is longer than the 60 s that the original waits
+	// for its own services.
 	Timeout time.Duration
-	// Enter gives a request its turn, and leave is told how it ended: the status of its answer, or what came instead of
-	// one. It must not let in more than Connections at once. An error is an [upstream.NotSentError]. nil serves requests in the order in which they come.
+	// Enter waits until a request may be sent. leave is called with the status of its answer, or with the error. Enter must not
+	// admit more than Connections at once. Its error is an [upstream.NotSentError]. If it is nil, requests are sent in the order in
+	// which they arrive.
 	Enter func(context.Context) (leave func(status int, err error), err error)
-	// Wrap, if set, is put around the transport. An [upstream.NotSentError] of its own counts as
-	// "not sent".
+	// Wrap, if set, wraps the transport. If it returns an [upstream.NotSentError], the request counts as not sent.
 	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
-// Client calls one BillingStack. It is safe for concurrent use. Nothing is retried inside: every call sends
-// its requests once, and returns an *upstream.Error when it did not succeed.
+// Client calls one BillingStack. It is safe for concurrent use. It never retries: a call sends its requests once, and returns an
+// *upstream.Error if it does not succeed.
 type Client struct {
 	base    string
-	update  string // the action of updates
+	update  string // the HTTP method of updates
 	timeout time.Duration
 	enter   func(context.Context) (leave func(status int, err error), err error)
 	http    *http.Client
 }
 
-// New checks the configuration; it sends nothing.
+// New checks the configuration. It sends nothing.
 func New(cfg Config) (*Client, error) {
 	base, update, err := parseURL(cfg.URL)
 	if err != nil {
@@ -86,7 +85,7 @@ func New(cfg Config) (*Client, error) {
 func parseURL(raw string) (base, update string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		// The URL itself may hold a password.
+		// The URL may contain a password.
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
 		}
@@ -105,17 +104,17 @@ func parseURL(raw string) (base, update string, err error) {
 	return "", "", errors.New("it must end in the version, /v2 or /v1")
 }
 
-// Ping asks for the list of currencies: a whole request, since a bare connection would block the original.
+// Ping reads the list of currencies. A connection without a request would block the original.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.read(ctx, "pinging BillingStack", "/currencies", nil, new([]Currency))
 }
 
-// read gets path into out. Conditions become the filter.
+// read reads path into out. Conditions become the filter.
 func (c *Client) read(ctx context.Context, op, path string, where []Condition, out any) error {
 	return c.call(ctx, request{op: op, method: http.MethodGet, path: path + filter(where), out: out})
 }
 
-// list gives a whole collection; there is no paging.
+// list returns a whole collection. There is no paging.
 func list[T any](ctx context.Context, c *Client, op, collection string) ([]T, error) {
 	var all []T
 	if err := c.read(ctx, op, collection, nil, &all); err != nil {
@@ -124,8 +123,8 @@ func list[T any](ctx context.Context, c *Client, op, collection string) ([]T, er
 	return all, nil
 }
 
-// find gives the object of a collection with that id, by the filter: the sure way, where an item's own URL
-// answers 500 and checks no merchant. Nothing found is ErrNotFound.
+// find returns the object of a collection with that id, or ErrNotFound. It uses the filter, because the URL of an item answers
+// 500 and checks no merchant.
 func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, error) {
 	var found []T
 	var none T
@@ -138,7 +137,7 @@ func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, 
 	return found[0], nil
 }
 
-// filter writes every condition with its own op: the original matches the three lists by position.
+// filter encodes the conditions, each with its own op, because the original matches the three lists by position.
 func filter(where []Condition) string {
 	if len(where) == 0 {
 		return ""

@@ -26,7 +26,7 @@ const (
 	itemID     = "ee56f128-ea7a-4ca1-a8fe-f0614c4bf2b2"
 )
 
-// outcome is what a caller decides from.
+// outcome is what a caller decides by.
 type outcome struct {
 	class      upstream.Class // 0: success
 	maybeDone  bool
@@ -52,17 +52,17 @@ func (o outcome) of(t *testing.T, err error) {
 	}
 }
 
-// answer is one scripted answer of a raw server; without a status the connection is reset.
+// answer is one scripted answer of a raw server. Without a status, the server resets the connection.
 type answer struct {
 	status string
 	header string
 	body   string
-	length int // of Content-Length, when it shall lie
+	length int // of Content-Length, if it is to be wrong
 }
 
 func (a answer) write(c net.Conn) {
 	if a.status == "" {
-		_ = c.(*net.TCPConn).SetLinger(0) // a reset, not an end
+		_ = c.(*net.TCPConn).SetLinger(0) // a reset instead of a normal end
 		return
 	}
 	length := len(a.body)
@@ -72,7 +72,7 @@ func (a answer) write(c net.Conn) {
 	_, _ = fmt.Fprintf(c, "HTTP/1.0 %s\r\n%sContent-Length: %d\r\n\r\n%s", a.status, a.header, length, a.body)
 }
 
-// script answers requests in their order, the last answer for ever.
+// script answers requests with the answers in their order, and then repeats the last answer.
 func script(t *testing.T, answers ...answer) (url string, seen *atomic.Int32) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -184,7 +184,7 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 	}
 	_ = closed.Close()
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the client has gone
+		_, _ = io.Copy(io.Discard, r.Body) // the server notices only now that the client has gone
 		<-r.Context().Done()
 	}))
 	defer silent.Close()
@@ -206,14 +206,14 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 	}{
 		"refused":                      {cfg: billing.Config{URL: "http://" + closed.Addr().String() + "/v2"}, want: outcome{class: upstream.Unavailable, is: syscall.ECONNREFUSED}},
 		"no such host":                 {cfg: billing.Config{URL: "http://billing.invalid/v2"}, want: outcome{class: upstream.Unavailable}},
-		"no TLS there":                 {cfg: billing.Config{URL: strings.Replace(silent.URL, "http:", "https:", 1) + "/v2"}, want: outcome{class: upstream.Unavailable}},
+		"no TLS":                       {cfg: billing.Config{URL: strings.Replace(silent.URL, "http:", "https:", 1) + "/v2"}, want: outcome{class: upstream.Unavailable}},
 		"time-out":                     {cfg: billing.Config{URL: silent.URL + "/v2", Timeout: 50 * time.Millisecond}, want: outcome{class: upstream.Transient, maybeDone: true, is: context.DeadlineExceeded}},
-		"the caller had left":          {ctx: over, cfg: billing.Config{URL: url}, want: outcome{class: upstream.Transient, is: context.Canceled}},
-		"kept back, and says so":       {cfg: billing.Config{URL: url, Wrap: failing(errKept)}, want: outcome{class: upstream.Transient, is: errKept}},
-		"turned away":                  {cfg: billing.Config{URL: url, Enter: turnedAway(errKept)}, want: outcome{class: upstream.Transient, is: errKept}},
-		"turned away for a while":      {cfg: billing.Config{URL: url, Enter: turnedAway(errOpen)}, want: outcome{class: upstream.Unavailable, retryAfter: 7 * time.Second, is: errOpen}},
-		"lost in between":              {cfg: billing.Config{URL: url, Wrap: failing(syscall.ECONNRESET)}, want: outcome{class: upstream.Transient, maybeDone: true}},
-		"in between, the time is over": {cfg: billing.Config{URL: url, Wrap: failing(context.DeadlineExceeded)}, want: outcome{class: upstream.Transient, maybeDone: true}},
+		"the context had ended":        {ctx: over, cfg: billing.Config{URL: url}, want: outcome{class: upstream.Transient, is: context.Canceled}},
+		"not sent by Wrap":             {cfg: billing.Config{URL: url, Wrap: failing(errKept)}, want: outcome{class: upstream.Transient, is: errKept}},
+		"refused by Enter":             {cfg: billing.Config{URL: url, Enter: turnedAway(errKept)}, want: outcome{class: upstream.Transient, is: errKept}},
+		"refused, the circuit is open": {cfg: billing.Config{URL: url, Enter: turnedAway(errOpen)}, want: outcome{class: upstream.Unavailable, retryAfter: 7 * time.Second, is: errOpen}},
+		"connection reset":             {cfg: billing.Config{URL: url, Wrap: failing(syscall.ECONNRESET)}, want: outcome{class: upstream.Transient, maybeDone: true}},
+		"time-out in Wrap":             {cfg: billing.Config{URL: url, Wrap: failing(context.DeadlineExceeded)}, want: outcome{class: upstream.Transient, maybeDone: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := c.ctx
@@ -234,7 +234,7 @@ func TestWhatAnswersToAReadMean(t *testing.T) {
 		"found":               {found, outcome{}},
 		"absent":              {absent, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
 		"another merchant's":  {answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", merchantID, planID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
-		"not what was asked":  {answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", customerID, planID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+		"another id":          {answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", customerID, planID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
 		"500":                 {fault("500 Oops", "boom"), outcome{class: upstream.Transient}},
 		"500 of the request":  {fault("500 Oops", "nlike: Invalid operator"), outcome{class: upstream.Permanent}},
 		"502":                 {answer{status: "502 Bad Gateway"}, outcome{class: upstream.Transient}},

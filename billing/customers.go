@@ -11,8 +11,8 @@ import (
 
 func customersOf(merchantID string) string { return "/merchants/" + merchantID + "/customers" }
 
-// Customers lists the merchant's customers. The original v2 would list everybody's: the filter and a look at
-// every answer keep them out.
+// Customers lists the merchant's customers. The original v2 also lists customers of other merchants; the filter and a check of
+// each answer remove them.
 func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, error) {
 	op := fmt.Sprintf("listing the customers of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -32,7 +32,7 @@ func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, 
 	return own, nil
 }
 
-// Customer gives the merchant's customer with that id; another merchant's is ErrNotFound too.
+// Customer returns the merchant's customer with that id. It returns ErrNotFound for a customer of another merchant as well.
 func (c *Client) Customer(ctx context.Context, merchantID, id string) (Customer, error) {
 	op := fmt.Sprintf("reading customer %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"customer", id}); err != nil {
@@ -48,21 +48,22 @@ func (c *Client) Customer(ctx context.Context, merchantID, id string) (Customer,
 	return found, nil
 }
 
-// EnsureCustomer makes the customer under the id that the caller chose, or finds it. It may be repeated. A different object under that id is ErrConflict.
+// EnsureCustomer creates the customer under want.ID, or returns the existing one. It may be repeated. It returns ErrConflict if
+// the id belongs to a different object.
 func (c *Client) EnsureCustomer(ctx context.Context, want Customer) (Customer, error) {
 	op := fmt.Sprintf("creating customer %q", upstream.Clean(want.ID))
 	if err := checkIDs(op, namedID{"merchant", want.MerchantID}, namedID{"customer", want.ID}); err != nil {
 		return Customer{}, err
 	}
 	body := want
-	body.MerchantID = "" // it is in the path
+	body.MerchantID = "" // the path has it
 	made, err := creation[Customer]{
 		op: op, merchantID: want.MerchantID, collection: customersOf(want.MerchantID), id: want.ID, want: body,
 		idOf: func(found Customer) string { return found.ID },
 		same: func(found Customer) bool { return found == want },
 	}.ensure(ctx, c)
 	if err == nil && made.MerchantID != want.MerchantID {
-		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, MaybeDone: true, Err: ErrConflict, Message: "the server made it for another merchant"}
+		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, MaybeDone: true, Err: ErrConflict, Message: "the server created it for another merchant"}
 	}
 	if err != nil {
 		return Customer{}, err
@@ -70,10 +71,10 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer) (Customer, e
 	return made, nil
 }
 
-// RemoveCustomer removes the merchant's customer, and before it the subscriptions that own calls the caller's;
-// nil calls none so; it tells whether the customer was there. A customer that is absent or another merchant's is success, and nothing is sent. A
-// subscription that is not own stops it before anything is deleted: a Permanent Error around a
-// *ForeignSubscriptionsError. It may be repeated.
+// RemoveCustomer removes the merchant's customer, after those of its subscriptions for which own returns true. It may be
+// repeated. removed reports whether the customer existed. If it does not exist or belongs to another merchant, that is success,
+// and no DELETE is sent. If a subscription is not own, nothing is deleted: the error is Permanent and wraps a
+// *ForeignSubscriptionsError. A nil own means that no subscription is own.
 func (c *Client) RemoveCustomer(
 	ctx context.Context, merchantID, id string, own func(Subscription) bool,
 ) (removed bool, err error) {
@@ -86,7 +87,7 @@ func (c *Client) RemoveCustomer(
 	}
 	removed, err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
 	if refused(err) {
-		// A subscription may have come in between: reading again removes it, or says whose it is.
+		// A subscription may have been created meanwhile. The second call removes it or returns it as foreign.
 		removed, err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
 	}
 	return removed, err
@@ -116,7 +117,7 @@ func (c *Client) removeWithSubscriptions(
 	return remove[Customer](ctx, c, op, customersOf(merchantID), id)
 }
 
-// refused tells of a DELETE that was answered with "something refers to it", in one of the two ways.
+// refused reports whether a DELETE failed because something refers to the object, in either of BillingStack's two forms.
 func refused(err error) bool {
 	e, ok := errors.AsType[*upstream.Error](err)
 	return ok && e.Class == upstream.Permanent && (e.Status == http.StatusConflict || e.Status == http.StatusInternalServerError)

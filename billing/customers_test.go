@@ -36,9 +36,9 @@ func TestASubscriptionThatComesWhileItsCustomerIsRemoved(t *testing.T) {
 			own  bool
 			want outcome
 		}{
-			"own":               {[]answer{one, one, gone, gone}, true, outcome{}},
-			"foreign":           {[]answer{one}, false, outcome{class: upstream.Permanent}},
-			"none, still there": {append([]answer{absent}, begin[2:]...), true, outcome{class: upstream.Permanent}},
+			"own":                                   {[]answer{one, one, gone, gone}, true, outcome{}},
+			"foreign":                               {[]answer{one}, false, outcome{class: upstream.Permanent}},
+			"none, but the customer is still there": {append([]answer{absent}, begin[2:]...), true, outcome{class: upstream.Permanent}},
 		} {
 			t.Run(name+" "+whose, func(t *testing.T) {
 				url, seen := script(t, append(slices.Clip(begin), c.rest...)...)
@@ -57,5 +57,5 @@ func TestASubscriptionThatComesWhileItsCustomerIsRemoved(t *testing.T) {
 	}
 }
 
-// only drops what a removal found: the case is about its error.
+// only drops the result of a removal when the case is about the error.
 func only[T any](_ T, err error) error { return err }

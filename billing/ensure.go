@@ -12,7 +12,7 @@ import (
 // creation is a POST of an object whose id the caller has chosen, so that it may be repeated.
 type creation[T any] struct {
 	op         string
-	merchantID string // empty for what belongs to none
+	merchantID string // empty if the object belongs to no merchant
 	collection string
 	id         string
 	want       T
@@ -20,8 +20,8 @@ type creation[T any] struct {
 	same       func(found T) bool
 }
 
-// ensure posts and, where the answer leaves a doubt that a look-up can settle (409, 500), looks up. A lost answer is returned
-// as it is: the request may still be on its way.
+// ensure posts the object. After a 409 or 500 it looks the object up. A lost answer is returned as an error at once, because the
+// request may still be carried out.
 func (n creation[T]) ensure(ctx context.Context, c *Client) (T, error) {
 	made, err := n.create(ctx, c)
 	if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Status != http.StatusConflict && e.Status != http.StatusInternalServerError {
@@ -39,7 +39,7 @@ func (n creation[T]) ensure(ctx context.Context, c *Client) (T, error) {
 	return found, undecided(err, lookErr)
 }
 
-// create posts once. A server that ignores the chosen id would make one more object each time.
+// create posts the object once. If the server ignored the chosen id, each repetition would create another object.
 func (n creation[T]) create(ctx context.Context, c *Client) (T, error) {
 	var made, none T
 	err := c.call(ctx, request{
@@ -58,7 +58,7 @@ func (n creation[T]) create(ctx context.Context, c *Client) (T, error) {
 	return made, nil
 }
 
-// find gives the object if it is what was wanted, ErrConflict if the id belongs to another one.
+// find returns the object if it is the wanted one, and ErrConflict if the id belongs to a different one.
 func (n creation[T]) find(ctx context.Context, c *Client) (T, error) {
 	found, err := find[T](ctx, c, n.op, n.collection, n.id)
 	if err == nil && (n.idOf(found) != n.id || !n.same(found)) {
@@ -68,7 +68,7 @@ func (n creation[T]) find(ctx context.Context, c *Client) (T, error) {
 	return found, err
 }
 
-// undecided is a 409 or 500 whose look-up failed as well.
+// undecided is the error of a 409 or 500 whose look-up failed as well.
 func undecided(err, lookErr error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {
@@ -79,7 +79,7 @@ func undecided(err, lookErr error) error {
 	return &doubt
 }
 
-// remove deletes an item and tells whether it was there; absent is success. After a 500 it looks whether the item is gone.
+// remove deletes an item and reports whether it existed. A missing item is success. After a 500 it looks the item up.
 func remove[T any](ctx context.Context, c *Client, op, collection, id string) (removed bool, err error) {
 	err = c.call(ctx, request{op: op, method: http.MethodDelete, path: collection + "/" + id, item: id})
 	if errors.Is(err, ErrNotFound) {

@@ -18,21 +18,21 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// maxAnswer holds a list of about a hundred thousand subscriptions.
+// maxAnswer is the maximum size of an answer, in bytes: a list of about a hundred thousand subscriptions.
 const maxAnswer = 32 << 20
 
 type request struct {
 	op     string
 	method string
 	path   string // after the base, with the query
-	body   any    // nil: none
-	out    any    // nil: of the answer's body only the form matters
-	item   string // the id in the path, to tell "not found" from other 500s; empty for a collection
+	body   any    // nil if there is none
+	out    any    // if nil, the answer's body must be JSON, but is not used
+	item   string // the id in the path, which distinguishes "not found" from other 500s; empty for a collection
 }
 
 func (r request) write() bool { return r.method != http.MethodGet }
 
-// call sends one request, in its turn, and classifies what comes back.
+// call waits until the request may be sent, sends it once, and classifies the answer.
 func (c *Client) call(ctx context.Context, r request) error {
 	var body []byte
 	if r.body != nil {
@@ -57,13 +57,13 @@ func (c *Client) call(ctx context.Context, r request) error {
 	return r.errorOf(readFault(status, header, answer))
 }
 
-// turns lets in who comes first.
+// turns admits requests in the order in which they arrive.
 type turns chan struct{}
 
 func (t turns) enter(ctx context.Context) (leave func(int, error), err error) {
 	select {
 	case t <- struct{}{}:
-		if ctx.Err() == nil { // a free turn does not hide it: select chooses at random
+		if ctx.Err() == nil { // select chooses at random, so the context may have ended too
 			return func(int, error) { <-t }, nil
 		}
 		<-t
@@ -72,7 +72,7 @@ func (t turns) enter(ctx context.Context) (leave func(int, error), err error) {
 	return nil, context.Cause(ctx)
 }
 
-// turnedAway classifies a request that had no turn.
+// turnedAway classifies a request that Enter refused.
 func (r request) turnedAway(err error) error {
 	e := &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, Message: "not sent", Err: err}
 	kept, ok := errors.AsType[*upstream.NotSentError](err)
@@ -82,7 +82,7 @@ func (r request) turnedAway(err error) error {
 	return e
 }
 
-// exchange returns an error only when there is no whole answer.
+// exchange returns an error only if there is no complete answer.
 func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, http.Header, []byte, error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -101,7 +101,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 	if err != nil {
 		return 0, nil, nil, r.lost(ctx, err, sent.never())
 	}
-	defer func() { _ = resp.Body.Close() }() // what was needed is read; nothing can be done about it
+	defer func() { _ = resp.Body.Close() }() // the answer is read; an error here changes nothing
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err == nil && len(answer) > maxAnswer {
 		err = errors.New("the answer is too long")
@@ -112,7 +112,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 	return resp.StatusCode, resp.Header, answer, nil
 }
 
-// sending watches how far a request came, in the transport's own words.
+// sending records how far a request came, as httptrace reports it.
 type sending struct{ asked, connected atomic.Bool }
 
 func (s *sending) watch(ctx context.Context) context.Context {
@@ -122,14 +122,14 @@ func (s *sending) watch(ctx context.Context) context.Context {
 	})
 }
 
-// never is true when the transport was asked for a connection and had none to give. When it was not even
-// asked, somebody in between kept the request, and what became of it is not known.
+// never reports that no connection could be made, so that the request was certainly not sent. If the transport was not even asked
+// for a connection, another round tripper has the request, and its outcome is unknown.
 func (s *sending) never() bool { return s.asked.Load() && !s.connected.Load() }
 
 // lost classifies a request without an answer. caller is the context before this request's own time-out.
 func (r request) lost(caller context.Context, err error, neverSent bool) error {
 	e := &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, MaybeDone: r.write(), Err: err}
-	// http.Client puts action and URL before the cause; Op says that already.
+	// http.Client puts method and URL before the cause. Op has both.
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		e.Err = u.Err
 	}
@@ -143,7 +143,7 @@ func (r request) lost(caller context.Context, err error, neverSent bool) error {
 	return e
 }
 
-// noConnection knows the errors that come before the first byte of a request.
+// noConnection reports errors that occur before the first byte of a request is sent.
 func noConnection(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return true
@@ -160,7 +160,7 @@ func noConnection(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// decode reads a success. One that cannot be read is no proof that the thing was done, nor that it was not.
+// decode decodes a successful answer. If that fails, it is unknown whether the request was carried out.
 func (r request) decode(status int, answer []byte) error {
 	if r.method == http.MethodDelete && len(answer) == 0 {
 		return nil
@@ -174,13 +174,13 @@ func (r request) decode(status int, answer []byte) error {
 		return nil
 	}
 	if err := json.Unmarshal(answer, r.out); err != nil {
-		e.Message, e.Err = "the answer has another shape", err
+		e.Message, e.Err = "the answer has another format", err
 		return e
 	}
 	return nil
 }
 
-// errorOf makes an Error of a fault, without any look-up.
+// errorOf turns a fault into an error, without any look-up.
 func (r request) errorOf(f fault) error {
 	e := &upstream.Error{Service: Service, Op: r.op, Status: f.status, RetryAfter: f.retryAfter, Message: f.text, Err: f.cause()}
 	if r.item != "" && f.notFound(r.item) {

@@ -13,17 +13,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// fault is an answer that is not a success, before it is known what was asked.
+// fault is an unsuccessful answer.
 type fault struct {
 	status     int
 	retryAfter time.Duration
-	shaped     bool   // the body is one of BillingStack's own shapes
-	text       string // first line, without what the message queue put before it
+	shaped     bool   // the body has one of BillingStack's own formats
+	text       string // first line, without the prefix of the message queue
 }
 
 var remotePrefix = regexp.MustCompile(`^Remote error: \w+ ?`)
 
-// readFault decodes by shape: Content-Type says nothing (v1 sends its JSON faults as text/html).
+// readFault decodes by the fields of the body. The Content-Type is not reliable: v1 sends its JSON faults as text/html.
 func readFault(status int, header http.Header, body []byte) fault {
 	f := fault{status: status, retryAfter: retryAfter(header)}
 	var shape struct {
@@ -33,7 +33,7 @@ func readFault(status int, header http.Header, body []byte) fault {
 		Message     string  `json:"message"`
 	}
 	text := string(body)
-	// A field of another type leaves the others decoded; a body that is no object leaves none.
+	// If a field has another type, the others are still decoded. If the body is not an object, none is.
 	if err := json.Unmarshal(body, &shape); err == nil || isTypeError(err) {
 		switch {
 		case shape.FaultString != nil:
@@ -66,9 +66,8 @@ func retryAfter(h http.Header) time.Duration {
 	return 0
 }
 
-// notFound tells whether the fault says that the object with this id is not there. The original answers 500
-// with the bare id; a 404 that is not in its shape is a missing route or another server, and no proof
-// of anything.
+// notFound reports whether the object with this id does not exist. The original answers 500 with the id as its text. A 404 in
+// another format is a missing route or another server, and proves nothing.
 func (f fault) notFound(id string) bool {
 	switch f.status {
 	case http.StatusNotFound:
@@ -79,12 +78,13 @@ func (f fault) notFound(id string) bool {
 	return false
 }
 
-// queueTimeout tells of a call that the API gave up waiting for; the service behind may still carry it out.
+// queueTimeout reports whether the API gave up waiting for the service behind it, which may still carry the request out.
 func (f fault) queueTimeout() bool {
 	return f.status == http.StatusInternalServerError && strings.Contains(f.text, "Timeout while waiting on RPC response")
 }
 
-// ofRequest tells whether a 500 is about the request, in the words of the databases and of the original's code.
+// ofRequest reports whether a 500 is the fault of the request. It compares the text with those of the databases and of the
+// original's code.
 func (f fault) ofRequest() bool {
 	text := strings.ToLower(f.text)
 	for _, words := range requestFaults {
@@ -106,7 +106,7 @@ var requestFaults = [...]string{
 	"is not a valid field to query by", "invalid operator",
 }
 
-// class classifies the fault as if no look-up were possible. write: the request could change something.
+// class classifies the fault without a look-up. write means that the request could change something.
 func (f fault) class(write bool) (class upstream.Class, maybeDone bool) {
 	switch {
 	case f.status == http.StatusUnauthorized, f.status == http.StatusForbidden:
@@ -129,7 +129,7 @@ func (f fault) class(write bool) (class upstream.Class, maybeDone bool) {
 	return upstream.Transient, false
 }
 
-// cause is the sentinel that the status alone stands for.
+// cause returns the sentinel for the status.
 func (f fault) cause() error {
 	switch {
 	case f.status == http.StatusNotFound && f.shaped:
@@ -140,5 +140,5 @@ func (f fault) cause() error {
 	return nil
 }
 
-// isJSON guards a success: a proxy's page with status 200 is not an answer.
+// isJSON reports whether a successful answer is JSON. A proxy's page with status 200 is not.
 func isJSON(body []byte) bool { return json.Valid(bytes.TrimSpace(body)) }

@@ -12,7 +12,7 @@ import (
 
 func subscriptionsOf(merchantID string) string { return "/merchants/" + merchantID + "/subscriptions" }
 
-// Subscriptions lists what the merchant's customers are subscribed to.
+// Subscriptions lists the subscriptions of the merchant's customers.
 func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscription, error) {
 	op := fmt.Sprintf("listing the subscriptions of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -21,7 +21,7 @@ func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscr
 	return list[Subscription](ctx, c, op, subscriptionsOf(merchantID))
 }
 
-// SubscriptionsOf lists one customer's subscriptions; none when the customer is another merchant's.
+// SubscriptionsOf lists one customer's subscriptions. If the customer belongs to another merchant, it returns none.
 func (c *Client) SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]Subscription, error) {
 	op := fmt.Sprintf("listing the subscriptions of customer %q", upstream.Clean(customerID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"customer", customerID}); err != nil {
@@ -41,7 +41,8 @@ func (c *Client) SubscriptionsOf(ctx context.Context, merchantID, customerID str
 	return own, nil
 }
 
-// Subscription gives the subscription with that id, if its customer is the merchant's; else ErrNotFound.
+// Subscription returns the subscription with that id, or ErrNotFound if there is none or its customer belongs to another
+// merchant.
 func (c *Client) Subscription(ctx context.Context, merchantID, id string) (Subscription, error) {
 	op := fmt.Sprintf("reading subscription %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", id}); err != nil {
@@ -57,9 +58,8 @@ func (c *Client) Subscription(ctx context.Context, merchantID, id string) (Subsc
 	return found, nil
 }
 
-// EnsureSubscription makes the subscription under the id that the caller chose, or finds it. It may be repeated.
-// A different object under that id is
-// ErrConflict, and so is one that has got another ResourceID since.
+// EnsureSubscription creates the subscription under want.ID, or returns the existing one. It may be repeated. It returns
+// ErrConflict if the id belongs to a different object, or if the subscription has another ResourceID by now.
 func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want Subscription) (Subscription, error) {
 	op := fmt.Sprintf("creating subscription %q", upstream.Clean(want.ID))
 	ids := []namedID{{"merchant", merchantID}, {"subscription", want.ID}, {"plan", want.PlanID}, {"customer", want.CustomerID}}
@@ -76,9 +76,8 @@ func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want
 	}.ensure(ctx, c)
 }
 
-// RemoveSubscription deletes the subscription if its customer is the merchant's, and tells whether it was there.
-// Absent is success. It may be
-// repeated.
+// RemoveSubscription deletes the subscription if its customer belongs to the merchant, and reports whether it existed. A missing
+// one is success. It may be repeated.
 func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) (removed bool, err error) {
 	op := fmt.Sprintf("deleting subscription %q", upstream.Clean(id))
 	if _, err := c.Subscription(ctx, merchantID, id); err != nil {
@@ -90,9 +89,9 @@ func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) 
 	return remove[Subscription](ctx, c, op, subscriptionsOf(merchantID), id)
 }
 
-// SetResource points the subscription at what its usage is metered on. It may be repeated. The original does not
-// check that the subscription is the merchant's: pass one that was made or read here. An absent
-// subscription is ErrNotFound.
+// SetResource sets the resource whose usage the subscription bills. It may be repeated. It returns ErrNotFound if there is no
+// such subscription. The original does not check that the subscription belongs to the merchant, so pass one that this client
+// created or read.
 func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, resourceID string) (Subscription, error) {
 	op := fmt.Sprintf("setting the resource of subscription %q", upstream.Clean(subscriptionID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", subscriptionID}); err != nil {

@@ -9,7 +9,7 @@ import (
 
 func usageOf(merchantID string) string { return "/merchants/" + merchantID + "/usage" }
 
-// Usage lists what was metered under the merchant's subscriptions.
+// Usage lists the usage of the merchant's subscriptions.
 func (c *Client) Usage(ctx context.Context, merchantID string) ([]Usage, error) {
 	op := fmt.Sprintf("listing the usage of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -18,13 +18,13 @@ func (c *Client) Usage(ctx context.Context, merchantID string) ([]Usage, error) 
 	return list[Usage](ctx, c, op, usageOf(merchantID))
 }
 
-// CreateUsage records a measurement, under want.ID if that is given: then it may be repeated.
+// CreateUsage stores a measurement. It may be repeated if want.ID is set; otherwise the server chooses the id.
 func (c *Client) CreateUsage(ctx context.Context, merchantID string, want Usage) (Usage, error) {
 	op := fmt.Sprintf("recording usage of subscription %q", upstream.Clean(want.SubscriptionID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", want.SubscriptionID}, namedID{"product", want.ProductID}); err != nil {
 		return Usage{}, err
 	}
-	want.MerchantID = "" // it is in the path
+	want.MerchantID = "" // the path has it
 	return create(ctx, c, creation[Usage]{
 		op: op, merchantID: merchantID, collection: usageOf(merchantID), id: want.ID, want: want,
 		idOf: func(found Usage) string { return found.ID },

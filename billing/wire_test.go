@@ -30,7 +30,7 @@ func TestURLs(t *testing.T) {
 			t.Errorf("%q: got %v, want good %t", raw, err, good)
 		}
 		if err != nil && strings.Contains(err.Error(), "canary") {
-			t.Errorf("%q: the error tells the password: %v", raw, err)
+			t.Errorf("%q: the error contains the password: %v", raw, err)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func TestMessagesAreFitToBeStored(t *testing.T) {
 	}
 }
 
-// turns counts how many connections and requests are there at a time.
+// TestConnections counts concurrent connections and requests.
 func TestConnections(t *testing.T) {
 	for name, c := range map[string]struct {
 		connections int
@@ -116,7 +116,7 @@ func TestConnections(t *testing.T) {
 			}
 			wg.Wait()
 			if most > c.connections {
-				t.Errorf("%d requests at a time, want at most %d", most, c.connections)
+				t.Errorf("%d concurrent requests, want at most %d", most, c.connections)
 			}
 			if kept := len(addresses) < 40; kept != c.keepAlive {
 				t.Errorf("40 requests over %d connections, want them kept: %t", len(addresses), c.keepAlive)
@@ -153,7 +153,7 @@ func TestATurnEndsWithItsAnswerAndTheTimeBeginsWithIt(t *testing.T) {
 	c := client(t, billing.Config{
 		URL: url, Timeout: 50 * time.Millisecond,
 		Enter: func(context.Context) (func(int, error), error) {
-			time.Sleep(60 * time.Millisecond) // in line, for longer than a request may take
+			time.Sleep(60 * time.Millisecond) // wait for longer than a request may take
 			return func(status int, err error) { ends = append(ends, fmt.Sprint(status, " ", err != nil)) }, nil
 		},
 	})
@@ -161,6 +161,6 @@ func TestATurnEndsWithItsAnswerAndTheTimeBeginsWithIt(t *testing.T) {
 		_ = c.Ping(t.Context())
 	}
 	if want := []string{"503 false", "0 true", "200 false"}; !slices.Equal(ends, want) {
-		t.Errorf("it was told of %q, want %q", ends, want)
+		t.Errorf("leave was called with %q, want %q", ends, want)
 	}
 }

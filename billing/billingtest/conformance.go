@@ -4,15 +4,15 @@ import (
 	"testing"
 )
 
-// Target is a BillingStack to try.
+// Target is a BillingStack under test.
 type Target struct {
-	URL         string // with the version
+	URL         string // ends in the version
 	Connections int
 	NoUsage     bool // v1 cannot record usage
 }
 
-// Conformance runs everything that Tenantry needs of a BillingStack through the client. Each part is named by the method and the
-// situation in which it is called. It makes merchants of its own and leaves them there.
+// Conformance calls all that Tenantry needs of a BillingStack through the client. Each part is named after the method and the
+// situation in which it is called. It creates merchants of its own and does not delete them.
 func Conformance(t *testing.T, target Target) {
 	c := newClient(t, target, nil)
 	for _, err := range []error{
@@ -41,7 +41,7 @@ func Conformance(t *testing.T, target Target) {
 		{"EnsureCustomer, no currency", ensureCustomerBare},
 		{"EnsureCustomer, refused", ensureCustomerRefused},
 		{"EnsureCustomer, unusual names", ensureCustomerNames},
-		{"all of customers, another merchant's", customersOfAnother},
+		{"all methods of customers, another merchant's", customersOfAnother},
 		{"RemoveCustomer, with its own subscriptions", removeCustomer},
 		{"RemoveCustomer, with a foreign subscription", removeCustomerForeign},
 

@@ -13,7 +13,7 @@ import (
 func ensureCustomerRepeated(t *testing.T, target Target) {
 	s := newShop(t, target)
 	want := s.newCustomer()
-	for range 3 { // made, and there already
+	for range 3 { // created, then existing
 		got, err := s.EnsureCustomer(t.Context(), want)
 		is(t, got, err, want)
 	}
@@ -89,10 +89,10 @@ func customersOfAnother(t *testing.T, target Target) {
 	stolen.MerchantID = other.merchant.ID
 	_, err = s.EnsureCustomer(t.Context(), stolen)
 	if err == nil {
-		t.Error("another merchant's customer was taken for one's own")
+		t.Error("another merchant's customer was returned as this merchant's")
 	}
 	if err := only(s.RemoveCustomer(t.Context(), other.merchant.ID, customer.ID, nil)); err != nil {
-		t.Errorf("removing another merchant's customer: %v; want nothing to happen", err)
+		t.Errorf("removing another merchant's customer: %v; want success without an effect", err)
 	}
 	got, err := s.Customer(t.Context(), s.merchant.ID, customer.ID)
 	is(t, got, err, customer)

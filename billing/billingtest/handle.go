@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// handle gives status and answer, or a fault. The lock is held.
+// handle returns status and body of the answer, or a fault. The caller holds the lock.
 func (q *QuirkServer) handle(in call) (int, any) {
 	update := http.MethodPatch
 	if q.opts.V1 {
@@ -39,7 +39,7 @@ func (q *QuirkServer) handle(in call) (int, any) {
 	return http.StatusMethodNotAllowed, nil
 }
 
-// at finds an item. With an empty id the criteria are empty as well, and the only row is the one.
+// at returns the index of an item. If the id is empty, the criteria are empty too, and the only row matches.
 func (q *QuirkServer) at(in call) (int, fault) {
 	rows := q.rows[in.table.name]
 	if in.id == "" && len(rows) == 1 {
@@ -75,7 +75,8 @@ func (q *QuirkServer) list(in call) (int, any) {
 	return http.StatusOK, found
 }
 
-// listedUnder: v2 forgets the merchant in its list of customers; a subscription is its customer's merchant's.
+// listedUnder: the original v2 ignores the merchant when it lists customers. A subscription belongs to the merchant of its
+// customer.
 func (q *QuirkServer) listedUnder(in call, r row) bool {
 	switch {
 	case in.merchant == "", in.table.name == "customer" && !q.opts.V1:
@@ -132,7 +133,7 @@ func (q *QuirkServer) create(in call) (int, any) {
 	return http.StatusAccepted, q.view(t, r)
 }
 
-// check does what the database does.
+// check checks the constraints of the database.
 func (q *QuirkServer) check(t table, r row, statement string) fault {
 	for _, field := range t.required {
 		if r[field] == nil {
@@ -184,7 +185,7 @@ func (q *QuirkServer) update(in call, at int) (int, any) {
 	return http.StatusOK, q.view(t, changed)
 }
 
-// remove: the ORM sets the children's foreign key to NULL first, which their NOT NULL refuses.
+// remove: the original's ORM first sets the foreign key of the children to NULL, which their NOT NULL refuses.
 func (q *QuirkServer) remove(t table, at int) (int, any) {
 	r := q.rows[t.name][at]
 	for _, child := range slices.Sorted(maps.Keys(t.children)) {
@@ -206,7 +207,7 @@ func (q *QuirkServer) planItem(in call) (int, any) {
 		return 0, fault{text: in.id, class: "NotFound", notFound: true}
 	case in.method == http.MethodPut && q.find("product", "id", in.product) == nil:
 		return 0, integrity("FOREIGN KEY constraint failed", "INSERT INTO plan_item")
-	case in.method == http.MethodPut: // whatever the body says
+	case in.method == http.MethodPut: // the body is ignored
 		q.rows["plan_item"] = append(q.rows["plan_item"], row{"plan_id": in.id, "product_id": in.product})
 		status := http.StatusOK
 		if q.opts.V1 {
@@ -226,7 +227,7 @@ func (q *QuirkServer) planItem(in call) (int, any) {
 	return http.StatusMethodNotAllowed, nil
 }
 
-// row keeps the known keys of a body: others are ignored.
+// row returns the known keys of a body. Others are ignored.
 func (t table) row(body map[string]any) row {
 	r := row{}
 	for _, field := range t.fields {
@@ -237,7 +238,7 @@ func (t table) row(body map[string]any) row {
 	return r
 }
 
-// view is the row as the API shows it: unset fields are null.
+// view returns the row as the API shows it: unset fields are null.
 func (q *QuirkServer) view(t table, r row) row {
 	v := row{}
 	for _, field := range t.fields {
@@ -254,7 +255,7 @@ func (q *QuirkServer) view(t table, r row) row {
 	return v
 }
 
-// castProperties: values are kept as text and cast back; bool("False") is true.
+// castProperties imitates that values are stored as text and cast back: bool("False") is true.
 func castProperties(stored any) map[string]any {
 	v := map[string]any{}
 	m, _ := stored.(map[string]any)
@@ -271,7 +272,7 @@ func castProperties(stored any) map[string]any {
 	return v
 }
 
-// items are those of a plan, last first: their order is anybody's guess.
+// items returns the items of a plan, the last one first, because clients must not rely on the order.
 func (q *QuirkServer) items(plan any) []row {
 	found := []row{}
 	for _, r := range slices.Backward(q.rows["plan_item"]) {

@@ -11,13 +11,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// losing cuts the next answer to a request with that method, after the server has given it.
+// losing drops the next answer to a request with that method, after the server has carried the request out.
 type losing struct {
 	http.RoundTripper
 	method atomic.Pointer[string]
 }
 
-// RoundTrip passes on, and cuts when it is its turn.
+// RoundTrip sends the request, and drops its answer if it is the next one to lose.
 func (l *losing) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := l.RoundTripper.RoundTrip(r)
 	if m := l.method.Load(); err == nil && m != nil && *m == r.Method && l.method.CompareAndSwap(m, nil) {
@@ -34,7 +34,7 @@ func writesAnswerLost(t *testing.T, target Target) {
 		cut = &losing{RoundTripper: rt}
 		return cut
 	})
-	// lost wants a first call that does not know, and a second that finds what the first did.
+	// lost checks that the first call returns an unknown outcome, and that a repetition finds its effect.
 	lost := func(method string, call func() error) {
 		t.Helper()
 		cut.method.Store(&method)

@@ -1,5 +1,5 @@
-// Package billingtest holds a BillingStack with the quirks of the original, and the conformance suite that every
-// BillingStack which the client is meant for has to pass.
+// Package billingtest has a BillingStack with the quirks of the original, and the conformance suite for every BillingStack that
+// the client supports.
 package billingtest
 
 import (
@@ -11,31 +11,30 @@ import (
 	"sync"
 )
 
-// Options choose which original is imitated.
+// Options select the original that is imitated.
 type Options struct {
-	// V1 is the Flask server of March 2013: updates are PUT and answer 202, a DELETE has real error codes,
-	// other faults are JSON that calls itself HTML. Otherwise it is v2 of November 2013.
+	// V1 selects the Flask server of March 2013: updates are PUT and return 202, a DELETE has real error codes, and other faults are
+	// JSON with the content type of HTML. Otherwise it is v2 of November 2013.
 	V1 bool
-	// Unrepaired keeps v2's POST of subscriptions and usage as released: it never works.
+	// Unrepaired keeps v2's POST of subscriptions and usage as it was released: it always fails.
 	Unrepaired bool
-	// Queue gives faults the form that they have behind a real message queue: a prefix, and a traceback after
-	// the first line.
+	// Queue returns faults as they are behind a real message queue: with a prefix, and a traceback after the first line.
 	Queue bool
 }
 
-// QuirkServer imitates the original server in memory: what it gets wrong, it gets wrong here. Paths, codes and
-// texts follow runs of its code. It is safe for concurrent use.
+// QuirkServer imitates the original server in memory, with its bugs. Paths, codes and texts were taken from runs of its code. It
+// is safe for concurrent use.
 type QuirkServer struct {
 	opts   Options
 	prefix string
 
 	mu   sync.Mutex
-	rows map[string][]row // by table, in the order of insertion
+	rows map[string][]row // by table, in the order of creation
 }
 
 type row map[string]any
 
-// NewQuirkServer starts empty: not even currencies are there.
+// NewQuirkServer returns an empty server, without even currencies.
 func NewQuirkServer(opts Options) *QuirkServer {
 	prefix := "/v2/"
 	if opts.V1 {
@@ -44,7 +43,7 @@ func NewQuirkServer(opts Options) *QuirkServer {
 	return &QuirkServer{opts: opts, prefix: prefix, rows: map[string][]row{}}
 }
 
-// Count tells how many rows a table has: "customer", "subscription" and so on.
+// Count returns the number of rows of a table, such as "customer" or "subscription".
 func (q *QuirkServer) Count(table string) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -80,7 +79,7 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if status == http.StatusMethodNotAllowed && !q.opts.V1 {
-		status = http.StatusNotFound // this router knows no other answer
+		status = http.StatusNotFound // the router of v2 has no other answer
 	}
 	if status >= http.StatusBadRequest {
 		q.noRoute(w, status)
@@ -93,7 +92,7 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, "application/json; charset=UTF-8", answer)
 }
 
-// readBody wants a Content-Length: the original does not understand chunks.
+// readBody requires a Content-Length: the original does not understand chunks.
 func (q *QuirkServer) readBody(w http.ResponseWriter, r *http.Request, in *call) bool {
 	text, err := io.ReadAll(r.Body)
 	switch {
@@ -115,10 +114,10 @@ func (q *QuirkServer) readBody(w http.ResponseWriter, r *http.Request, in *call)
 	return true
 }
 
-// fault is an exception inside a handler.
+// fault is an exception in a handler.
 type fault struct {
 	text     string
-	class    string // the exception, for the message queue's prefix
+	class    string // of the exception, for the prefix of the message queue
 	notFound bool
 }
 
@@ -159,11 +158,11 @@ func (q *QuirkServer) noRoute(w http.ResponseWriter, status int) {
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text) //nolint:errcheck // it fails when the client has gone
+	_, _ = io.WriteString(w, text) //nolint:errcheck // it fails if the client has closed the connection
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) //nolint:errcheck // it fails when the client has gone
+	_ = json.NewEncoder(w).Encode(body) //nolint:errcheck // it fails if the client has closed the connection
 }

@@ -23,16 +23,16 @@ func TestClientOnTheOriginalsQuirks(t *testing.T) {
 		"v1 behind a queue": {V1: true, Queue: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// One at a time, HTTP/1.0: a second connection while one is served would hang there.
+			// One request at a time, HTTP/1.0: a second connection would hang at the original while one is served.
 			quirks := billingtest.NewQuirkServer(opts)
 			var under atomic.Int32
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if under.Add(1) > 1 {
-					t.Errorf("%s %s came while another request was under way", r.Method, r.URL)
+					t.Errorf("%s %s arrived during another request", r.Method, r.URL)
 				}
 				defer under.Add(-1)
 				if !r.Close {
-					t.Errorf("%s %s would keep its connection", r.Method, r.URL)
+					t.Errorf("%s %s keeps its connection open", r.Method, r.URL)
 				}
 				if strings.HasSuffix(r.URL.Path, "/") {
 					t.Errorf("%s %s has an empty id", r.Method, r.URL)
@@ -61,7 +61,7 @@ func TestReleasedV2CannotSubscribe(t *testing.T) {
 	})
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok || e.Class != upstream.Permanent || e.MaybeDone || !strings.Contains(e.Message, "takes exactly") {
-		t.Errorf("got %v; want a permanent refusal that says why", err)
+		t.Errorf("got %v; want a permanent refusal with its reason", err)
 	}
 }
 
@@ -70,7 +70,7 @@ const (
 	customerID = "4afa6af7-0c5d-467c-8b18-db57ba1bfabc"
 )
 
-// What the client is protected from is really there.
+// TestTheQuirksThemselves shows that the quirks exist from which the client protects its callers.
 func TestTheQuirksThemselves(t *testing.T) {
 	merchant := `{"id": "` + merchantID + `", "name": "M", "currency": "nok", "language": "nor"}`
 	customer := `{"id": "` + customerID + `", "name": "X", "unknown": 1}`

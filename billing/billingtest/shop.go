@@ -40,7 +40,7 @@ func newShop(t *testing.T, target Target) shop {
 	_, err1 := s.CreateMerchant(t.Context(), s.merchant)
 	_, err2 := s.CreateProduct(t.Context(), s.merchant.ID, s.product)
 	_, err3 := s.CreatePlan(t.Context(), s.merchant.ID, s.plan)
-	// Twice: what is in the plan already is success.
+	// The item is added twice: adding an existing item is success.
 	err4 := s.AddPlanItem(t.Context(), s.merchant.ID, s.plan.ID, s.product.ID)
 	err5 := s.AddPlanItem(t.Context(), s.merchant.ID, s.plan.ID, s.product.ID)
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
@@ -81,7 +81,7 @@ func (s shop) subscription(t *testing.T, customer billing.Customer) billing.Subs
 	return made
 }
 
-// is compares whole values.
+// is fails if err is not nil or the whole values differ.
 func is[T any](t *testing.T, got T, err error, want T) {
 	t.Helper()
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -89,14 +89,14 @@ func is[T any](t *testing.T, got T, err error, want T) {
 	}
 }
 
-// refusedAs wants an error that matches and says that nothing was done for good.
+// refusedAs fails unless err is a permanent refusal without an effect and matches.
 func refusedAs(t *testing.T, err, match error) {
 	t.Helper()
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok || e.Class != upstream.Permanent || e.MaybeDone || match != nil && !errors.Is(err, match) {
-		t.Errorf("got %v (%+v); want a permanent refusal of nothing done that matches %v", err, e, match)
+		t.Errorf("got %v (%+v); want a permanent refusal without an effect that matches %v", err, e, match)
 	}
 }
 
-// only drops what a removal found: the case is about its error.
+// only drops the result of a removal when the case is about the error.
 func only[T any](_ T, err error) error { return err }

@@ -60,7 +60,7 @@ func subscriptionOfAnother(t *testing.T, target Target) {
 	_, err := s.Subscription(t.Context(), other.merchant.ID, want.ID)
 	refusedAs(t, err, billing.ErrNotFound)
 	if err := only(s.RemoveSubscription(t.Context(), other.merchant.ID, want.ID)); err != nil {
-		t.Errorf("removing another merchant's subscription: %v; want nothing to happen", err)
+		t.Errorf("removing another merchant's subscription: %v; want success without an effect", err)
 	}
 	all, err := s.Subscriptions(t.Context(), s.merchant.ID)
 	is(t, all, err, []billing.Subscription{want})
@@ -109,7 +109,7 @@ func createUsageRepeated(t *testing.T, target Target) {
 	got, err := s.CreateUsage(t.Context(), s.merchant.ID, want)
 	if target.NoUsage {
 		if err == nil {
-			t.Errorf("got %+v; v1 has no columns for it", got)
+			t.Errorf("got %+v; want none, as v1 has no columns for it", got)
 		}
 		return
 	}

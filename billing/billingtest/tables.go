@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// table says what a resource of the original stores. Fields are the API's names.
+// table describes how the original stores a resource. Fields are the API's names.
 type table struct {
 	name      string
-	key       string // "id" or, where there is no uuid, "name"
+	key       string // "id", or "name" if there is no uuid
 	fields    []string
 	required  []string
-	refs      map[string]string // a field and the table of its foreign key, as the database checks it
-	children  map[string]string // the table and field that refer here and forbid a DELETE
-	merchant  string            // the field that the path's merchant goes into
+	refs      map[string]string // field to table of the foreign keys that the database checks
+	children  map[string]string // table to field of the references that forbid a DELETE
+	merchant  string            // the field that gets the merchant of the path
 	inPath    bool              // under /merchants/<m>
-	renamable bool              // an id in an update is obeyed
+	renamable bool              // an update may change the id
 }
 
 var described = []string{"id", "name", "title", "description", "properties"}
@@ -60,7 +60,7 @@ var tables = map[string]table{
 	},
 }
 
-// column turns a filter's field into the API's name of it: filters want the names of columns.
+// column returns the API's name of a filter's field. Filters use the names of columns.
 func (t table) column(field string) (string, bool) {
 	switch {
 	case field == "currency_name", field == "language_name":
@@ -79,13 +79,13 @@ type call struct {
 	method   string
 	merchant string
 	id       string
-	item     bool   // the path names an item, perhaps with an empty id
+	item     bool   // the path is that of an item, maybe with an empty id
 	product  string // of a plan item
 	query    map[string][]string
 	body     map[string]any
 }
 
-// route reads currencies, currencies/<name>, merchants/<m>/plans/<p>/items/<product>...
+// route parses currencies, currencies/<name>, merchants/<m>/plans/<p>/items/<product>...
 func (q *QuirkServer) route(path string, r *http.Request) (call, bool) {
 	in := call{method: r.Method, query: r.URL.Query()}
 	parts := strings.Split(path, "/")

@@ -16,7 +16,7 @@ import (
 
 const maxBody = 112 << 10
 
-// field is a key of a body: an update changes only those that are there, and null clears.
+// field is a key of a body. An update changes only the fields that are set, and null clears a field.
 type field[T any] struct {
 	set, null bool
 	value     T
@@ -32,7 +32,7 @@ func (f *field[T]) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &f.value)
 }
 
-// decode reads a body whole. Unknown keys, duplicate keys and broken UTF-8 are refused.
+// decode decodes a body. It refuses unknown keys, duplicate keys and invalid UTF-8.
 func decode[B any](c echo.Context) (B, error) {
 	var body B
 	r := c.Request()
@@ -58,9 +58,9 @@ func decode[B any](c echo.Context) (B, error) {
 	return body, nil
 }
 
-// changes puts fields into an object and keeps the first complaint.
+// changes puts fields into an object and keeps the first error.
 type changes struct {
-	created bool // required fields must be there
+	created bool // required fields must be set
 	err     error
 }
 
@@ -70,7 +70,7 @@ func (c *changes) complain(format string, args ...any) {
 	}
 }
 
-// due tells whether the field changes anything.
+// due reports whether the field changes the object.
 func due[T any](c *changes, name string, f field[T], required bool) bool {
 	if required && (f.null || c.created && !f.set) {
 		c.complain("%s is required", name)
@@ -79,7 +79,7 @@ func due[T any](c *changes, name string, f field[T], required bool) bool {
 	return f.set
 }
 
-// id takes the id that a client chose, or makes one. Later it can only be confirmed.
+// id sets the id that the client chose, or a new one. An update must not change it.
 func (c *changes) id(to *string, f field[string], fresh func() string) {
 	given := f.set && !f.null
 	switch {
@@ -94,25 +94,25 @@ func (c *changes) id(to *string, f field[string], fresh func() string) {
 	}
 }
 
-// fixed refuses a field that the path decides, unless it says the same.
+// fixed refuses a field whose value differs from that in the path.
 func (c *changes) fixed(name, value string, f field[string]) {
 	if f.set && f.value != value {
-		c.complain("%s is %q by the path", name, value)
+		c.complain("%s must be %q, as in the path", name, value)
 	}
 }
 
-// text counts its limit in characters.
+// text sets a text. The limit is in characters.
 func (c *changes) text(to *string, name string, f field[string], limit int, required bool) {
 	if !due(c, name, f, required) {
 		return
 	}
 	if utf8.RuneCountInString(f.value) > limit || strings.ContainsRune(f.value, 0) {
-		c.complain("%s is over %d characters, or holds a NUL", name, limit)
+		c.complain("%s is over %d characters, or contains a NUL", name, limit)
 	}
 	*to = f.value
 }
 
-// name is a required text that is not empty.
+// name sets a required text that is not empty.
 func (c *changes) name(to *string, f field[string]) {
 	c.text(to, "name", f, 60, true)
 	if f.set && f.value == "" {
@@ -120,18 +120,18 @@ func (c *changes) name(to *string, f field[string]) {
 	}
 }
 
-// code is one of a fixed list.
+// code sets a code of a fixed list.
 func (c *changes) code(to *string, name string, f field[string], list string, required bool) {
 	if !due(c, name, f, required) {
 		return
 	}
 	if !f.null && !(names{list}).has(f.value) {
-		c.complain("%s: there is no %q", name, f.value)
+		c.complain("%s %q does not exist", name, f.value)
 	}
 	*to = f.value
 }
 
-// reference is a required id of another object.
+// reference sets a required id of another object.
 func (c *changes) reference(to *string, name string, f field[string]) {
 	if !due(c, name, f, true) {
 		return
@@ -142,7 +142,7 @@ func (c *changes) reference(to *string, name string, f field[string]) {
 	*to = f.value
 }
 
-// properties are merged key by key; none can be removed.
+// properties merges properties key by key. None can be removed.
 func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 	merged := map[string]any{}
 	for _, from := range []map[string]any{*to, f.value} {
@@ -150,11 +150,11 @@ func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 			switch v := value.(type) {
 			case string:
 				if strings.ContainsRune(v, 0) {
-					c.complain("property %q holds a NUL", key)
+					c.complain("property %q contains a NUL", key)
 				}
 			case float64, bool:
 			default:
-				c.complain("property %q is no text, number or boolean", key)
+				c.complain("property %q is not a text, number or boolean", key)
 			}
 			if key == "" || utf8.RuneCountInString(key) > 60 || strings.ContainsRune(key, 0) {
 				c.complain("the name of property %q is not 1 to 60 characters without NUL", key)
@@ -165,20 +165,20 @@ func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 	*to = merged
 }
 
-// pricing is replaced as a whole. Nothing here interprets it.
+// pricing replaces the whole list. The server does not interpret it.
 func (c *changes) pricing(to *[]any, f field[[]any]) {
 	if !f.set {
 		return
 	}
 	for _, one := range f.value {
 		if _, ok := one.(map[string]any); !ok {
-			c.complain("pricing is a list of objects")
+			c.complain("pricing is not a list of objects")
 		}
 	}
 	*to = f.value
 }
 
-// maybe sets or clears what has no other way to be unset.
+// maybe sets or clears an optional field.
 func maybe[T any](to **T, f field[T]) {
 	switch {
 	case f.null:

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// requestError is an answer to a request that something is wrong with.
+// requestError is an answer to a faulty request.
 type requestError struct {
 	status int
 	text   string
@@ -22,10 +22,10 @@ func badRequest(format string, args ...any) error {
 	return &requestError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
-// notFound says no more than the id, as the original does.
+// notFound has only the id as its text, as in the original.
 func notFound(id string) error { return &requestError{http.StatusNotFound, id} }
 
-// refused turns what a Table says about the object with that id into an answer.
+// refused turns the error of a Table about the object with that id into an answer.
 func refused(err error, id string) error {
 	switch {
 	case errors.Is(err, billing.ErrNotFound):
@@ -38,8 +38,8 @@ func refused(err error, id string) error {
 	return err
 }
 
-// answerError writes the original's shape. What the router refuses is plain text, as there: a client can tell a missing
-// route from a missing object.
+// answerError writes an error in the original's format. Errors of the router are plain text, as in the original, so that a client
+// can distinguish a missing route from a missing object.
 func answerError(c echo.Context, err error, failed func(*http.Request, error)) {
 	if c.Response().Committed {
 		failed(c.Request(), err)

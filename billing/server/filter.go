@@ -8,13 +8,13 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// operators are the original's spellings. Its "<" means "<=" by mistake; here it means what it says.
+// operators maps the original's spellings. The original's "<" means "<=" by mistake; here it means "<".
 var operators = map[string]string{
 	"eq": "eq", "==": "eq", "=": "eq", "ne": "ne", "!=": "ne", "ge": "ge", ">=": "ge", "le": "le", "<=": "le",
 	"gt": "gt", ">": "gt", "lt": "lt", "<": "lt", "like": "like", "%": "like",
 }
 
-// conditions reads q.field, q.op and q.value, which belong together by position. All of them count.
+// conditions parses q.field, q.op and q.value, which belong together by position. All conditions must hold.
 func conditions(query url.Values, columns []string) ([]billing.Condition, error) {
 	for name := range query {
 		if name != "q.field" && name != "q.op" && name != "q.value" {
@@ -23,7 +23,7 @@ func conditions(query url.Values, columns []string) ([]billing.Condition, error)
 	}
 	fields, ops, values := query["q.field"], query["q.op"], query["q.value"]
 	if len(values) != len(fields) || len(ops) != 0 && len(ops) != len(fields) {
-		return nil, badRequest("q.field, q.value and q.op, if any, must be given equally often")
+		return nil, badRequest("q.field, q.value and q.op, if any, must have the same number of values")
 	}
 	where := make([]billing.Condition, len(fields))
 	for i, field := range fields {
@@ -42,7 +42,7 @@ func conditions(query url.Values, columns []string) ([]billing.Condition, error)
 		case isID(field) && op != "like" && !billing.ValidID(values[i]):
 			return nil, badRequest("%q is not a lower-case uuid", values[i])
 		case strings.ContainsRune(values[i], 0):
-			return nil, badRequest("a value holds a NUL")
+			return nil, badRequest("a value contains a NUL")
 		}
 		where[i] = billing.Condition{Field: field, Op: op, Value: values[i]}
 	}

@@ -9,8 +9,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// items answers for the products of a plan: PUT adds one, PATCH changes it, DELETE takes it out. They are read in
-// their plan.
+// items serves the products of a plan: PUT adds one, PATCH changes it, DELETE removes it. They are read with their plan.
 type items struct{ plans Plans }
 
 func (i items) register(g *echo.Group, path string) {

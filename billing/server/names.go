@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// The lists are the codes and English names of ISO 4217 and ISO 639-2/T: a code, a tab, a name, sorted by code.
+// The lists are the codes and English names of ISO 4217 and ISO 639-2/T, sorted by code. A line is a code, a tab and a name.
 var (
 	//go:embed currencies.tsv
 	currencies string
@@ -20,8 +20,8 @@ var (
 	languages string
 )
 
-// names is a fixed collection whose key is a name. Every code of the standard is there from the start, so a POST of one
-// is a conflict, and there is nothing to change or remove.
+// names is a fixed collection, identified by name. It has every code of the standard from the start, so a POST is a conflict, and
+// nothing can be changed or removed.
 type names struct{ list string }
 
 func (n names) register(g *echo.Group, path string) {
@@ -30,7 +30,7 @@ func (n names) register(g *echo.Group, path string) {
 	g.GET(path+"/:name", n.get)
 }
 
-// all gives currencies and languages alike: they have the same shape.
+// all returns currencies and languages alike, because they have the same fields.
 func (n names) all() []billing.Currency {
 	var all []billing.Currency
 	for line := range strings.Lines(n.list) {
@@ -40,7 +40,7 @@ func (n names) all() []billing.Currency {
 	return all
 }
 
-// has tells whether there is such a code.
+// has reports whether the list has the code.
 func (n names) has(name string) bool {
 	return name != "" && !strings.ContainsAny(name, "\t\n") && strings.Contains("\n"+n.list, "\n"+name+"\t")
 }
@@ -98,7 +98,7 @@ func (n names) create(c echo.Context) error {
 		return err
 	}
 	if name := strings.ToLower(body.Name.value); !n.has(name) {
-		return badRequest("%q is no code of the standard", name)
+		return badRequest("%q is not a code of the standard", name)
 	}
 	return &requestError{http.StatusConflict, body.Name.value + ": the name is taken"}
 }

@@ -42,7 +42,7 @@ func (b productBody) put(c *changes, _ string, to *billing.Product) {
 
 func (productBody) idOf(p billing.Product) string { return p.ID }
 
-// planBody has no items: they have a path of their own.
+// planBody has no items, which have their own path.
 type planBody struct {
 	ID          field[string]         `json:"id"`
 	Name        field[string]         `json:"name"`
@@ -83,7 +83,7 @@ type customerBody struct {
 	Name       field[string] `json:"name"`
 	Currency   field[string] `json:"currency"`
 	Language   field[string] `json:"language"`
-	// ContactInfo is empty in every answer of the original; a client may send that back.
+	// ContactInfo is empty in every answer of the original. A client may send it back.
 	ContactInfo field[[0]any] `json:"contact_info"`
 }
 
@@ -115,7 +115,7 @@ func (b subscriptionBody) put(c *changes, _ string, to *billing.Subscription) {
 	c.text(&to.ResourceID, "resource_id", b.ResourceID, 255, true)
 	c.text(&to.ResourceType, "resource_type", b.ResourceType, 255, false)
 	if b.BillingDay.value < 0 || b.BillingDay.value > 31 {
-		c.complain("billing_day is no day of a month")
+		c.complain("billing_day is not a day of a month")
 	}
 	maybe(&to.BillingDay, b.BillingDay)
 	if b.PaymentMethodID.set && !b.PaymentMethodID.null && !billing.ValidID(b.PaymentMethodID.value) {

@@ -8,19 +8,19 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// body is what a client may say about a T, in a POST and in a PATCH.
+// body is the body of a POST and of a PATCH of a T.
 type body[T any] interface {
-	// put brings the body's fields into an object that is new or stored. merchantID is the path's.
+	// put sets the body's fields in an object that is new or stored. merchantID is that of the path.
 	put(c *changes, merchantID string, to *T)
-	// idOf gives the object's id.
+	// idOf returns the object's id.
 	idOf(T) string
 }
 
-// resource answers for one collection and its items.
+// resource serves one collection and its items.
 type resource[B body[T], T any] struct {
 	table   Table[T]
 	view    func(T) any
-	columns []string // what lists may be filtered by
+	columns []string // names that filters may use
 }
 
 func newResource[B body[T], T any](table Table[T], view func(T) any, columns ...string) resource[B, T] {
@@ -35,7 +35,7 @@ func (r resource[B, T]) register(g *echo.Group, path string) {
 	g.DELETE(path+"/:id", r.item(r.remove))
 }
 
-// item keeps what cannot be an id away from the records. A trailing slash is no item.
+// item refuses ids that cannot exist before the records are read. A path with a trailing slash is not an item.
 func (r resource[B, T]) item(next func(c echo.Context, id string) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := c.Param("id")

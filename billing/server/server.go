@@ -1,5 +1,5 @@
-// Package server is a BillingStack of our own: the original's v2 API as documented, without its bugs, over whatever
-// keeps the records.
+// Package server is our own BillingStack: the original's v2 API as documented, without its bugs. It stores its records behind
+// interfaces.
 package server
 
 import (
@@ -12,26 +12,26 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// Table keeps one kind of object, in the order in which they were made. merchantID bounds every call: an object of
-// another merchant is not there. It is empty for merchants themselves.
+// Table stores one kind of object, in the order of creation. merchantID limits every call to that merchant's objects. It is empty
+// for merchants themselves.
 type Table[T any] interface {
-	// List gives what meets all conditions. Their fields are among those that the server knows, in the names of
-	// BillingStack's columns; their operators are eq, ne, ge, le, gt, lt and like.
+	// List returns the objects that meet all conditions. Their fields are those that the server knows, by the names of
+	// BillingStack's columns. Their operators are eq, ne, ge, le, gt, lt and like.
 	List(ctx context.Context, merchantID string, where []billing.Condition) ([]T, error)
-	// Create returns billing.ErrConflict when the id is taken by anybody, billing.ErrReference when the object names
-	// one that the merchant does not have.
+	// Create stores a new object. It returns billing.ErrConflict if the id is taken by any merchant, and billing.ErrReference if the
+	// object refers to one that the merchant does not have.
 	Create(ctx context.Context, merchantID string, object T) error
-	// Update changes what is stored, with nobody in between, and returns what it then is. An error of change is returned
-	// as it is, and nothing is stored. billing.ErrNotFound, billing.ErrReference.
+	// Update changes a stored object in one transaction and returns the result. If change returns an error, Update returns it and
+	// stores nothing. Other errors are billing.ErrNotFound and billing.ErrReference.
 	Update(ctx context.Context, merchantID, id string, change func(*T) error) (T, error)
-	// Delete returns billing.ErrNotFound, or billing.ErrConflict when something still refers to the object.
+	// Delete returns billing.ErrNotFound, or billing.ErrConflict if something still refers to the object.
 	Delete(ctx context.Context, merchantID, id string) error
 }
 
-// Plans keeps plans, whose List and Update give them with their items, and the items.
+// Plans stores plans and their items. List and Update return plans with their items.
 type Plans interface {
 	Table[billing.Plan]
-	// AddItem returns billing.ErrNotFound for an unknown plan, else the errors of Create.
+	// AddItem returns billing.ErrNotFound for an unknown plan, and otherwise the errors of Create.
 	AddItem(ctx context.Context, merchantID string, item billing.PlanItem) error
 	// UpdateItem returns the errors of Update.
 	UpdateItem(ctx context.Context, merchantID, planID, productID string, change func(*billing.PlanItem) error) error
@@ -39,7 +39,7 @@ type Plans interface {
 	DeleteItem(ctx context.Context, merchantID, planID, productID string) error
 }
 
-// Records is where the objects are kept.
+// Records are the tables of the server.
 type Records struct {
 	Merchants     Table[billing.Merchant]
 	Products      Table[billing.Product]
@@ -49,13 +49,13 @@ type Records struct {
 	Usage         Table[billing.Usage]
 }
 
-// New answers BillingStack's v2 API under /v2. failed is told of every fault of the records, which the caller sees as
-// a bare 500. Like the original it asks nobody who they are: serve it on the loopback interface.
+// New returns a server of BillingStack's v2 API under /v2. failed is called with every error of the records; the caller gets a
+// 500 without its text. Like the original, the server authenticates nobody: serve it on the loopback interface.
 //
-// Beyond the original's success codes (POST 202, GET, PATCH and PUT 200, DELETE 204) it answers 404 for what the
-// merchant does not have, 409 for a taken id and for removing what others refer to, 413 for a body over 112 KiB, 415
-// for another content type, and 400 for everything else that is wrong with a request: unknown keys, unknown query
-// arguments, references to what is not there. Usage outlives its subscription, as in the original.
+// Successful answers have the original's codes: POST 202, GET, PATCH and PUT 200, DELETE 204. An object that the merchant does
+// not have is a 404. A taken id and the removal of an object that others refer to are a 409. A body over 112 KiB is a 413,
+// another content type a 415. All other faults of a request are a 400: unknown keys, unknown query arguments, references to
+// missing objects. Usage is kept when its subscription is deleted, as in the original.
 func New(records Records, failed func(*http.Request, error)) *echo.Echo {
 	e := echo.New()
 	e.IPExtractor = echo.ExtractIPDirect() // Echo's default trusts any X-Forwarded-For
@@ -93,7 +93,7 @@ func validMerchant(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// knownMerchant guards what would be made under a merchant; to read under an unknown one finds nothing.
+// knownMerchant refuses a POST under an unknown merchant. A list under an unknown merchant is empty.
 func knownMerchant(merchants Table[billing.Merchant]) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -113,7 +113,7 @@ func knownMerchant(merchants Table[billing.Merchant]) echo.MiddlewareFunc {
 	}
 }
 
-// isRoute tells of an error that Echo's router made: no such path or method.
+// isRoute reports whether Echo's router returned the error: there is no such path or method.
 func isRoute(err error) (int, bool) {
 	e, ok := errors.AsType[*echo.HTTPError](err)
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/billing/server"
 )
 
-// Nothing calls RealIP today, so the test calls it on the Echo instance itself.
+// No handler calls RealIP today, so the test calls it on the Echo instance.
 func TestClientAddressIsThatOfTheConnection(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.RemoteAddr = "192.0.2.1:40000"

@@ -37,13 +37,13 @@ func (b usageBody) put(c *changes, merchantID string, to *billing.Usage) {
 
 func (usageBody) idOf(u billing.Usage) string { return u.ID }
 
-// timestamp is ISO 8601 without a zone, as the original writes it.
+// timestamp sets a time in ISO 8601 without a zone, as the original writes it.
 func (c *changes) timestamp(to *string, name string, f field[string]) {
 	if !f.set {
 		return
 	}
 	if _, err := time.Parse("2006-01-02T15:04:05", f.value); err != nil && !f.null {
-		c.complain("%s %q is not like 2013-03-19T05:53:40", name, f.value)
+		c.complain("%s %q is not a time such as 2013-03-19T05:53:40", name, f.value)
 	}
 	*to = f.value
 }

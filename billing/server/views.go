@@ -2,7 +2,7 @@ package server
 
 import "github.com/tenantry/tenantry/billing"
 
-// The views are the objects as the original shows them: what is unset is null, lists are never null.
+// The views are the objects in the original's format: an unset field is null, a list never is.
 
 func null(text string) *string {
 	if text == "" {
@@ -39,7 +39,7 @@ func viewPlan(p billing.Plan) any {
 	}{p.ID, p.Name, null(p.Title), null(p.Description), p.Properties, items}
 }
 
-// viewItem has a name only inside a plan.
+// viewItem shows an item. It has a name only inside a plan.
 func viewItem(i billing.PlanItem) any {
 	return struct {
 		PlanID      string  `json:"plan_id"`
