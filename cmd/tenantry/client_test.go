@@ -21,7 +21,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// house is a server with its Keystone and a BillingStack elsewhere, and a merchant with a plan.
+// house is a server with its Keystone, a BillingStack that is not embedded, and a merchant with a plan.
 type house struct {
 	t        *testing.T
 	server   *served
@@ -81,7 +81,7 @@ func (h *house) ok(err error) {
 	}
 }
 
-// subscribe runs the command for a new user.
+// subscribe runs the command subscribe for a new user.
 func (h *house) subscribe(env []string, more ...string) (code int, out, stderr string) {
 	h.t.Helper()
 	user := h.keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
@@ -89,7 +89,7 @@ func (h *house) subscribe(env []string, more ...string) (code int, out, stderr s
 	return line(h.t, append(slices.Clone(env), "TENANTRY_USER_TOKEN="+h.keystone.IssueToken(user)), append(args, more...)...)
 }
 
-// operator is the environment of one who logs in by OS_*.
+// operator returns the environment of an operator, who logs in by OS_*.
 func (h *house) operator() []string { return []string{"TENANTRY_URL=" + h.server.url} }
 
 func TestSubscribeAndRuns(t *testing.T) {
@@ -110,7 +110,7 @@ func TestSubscribeAndRuns(t *testing.T) {
 		t.Errorf("runs list: got %d, %s%s", code, out, stderr)
 	}
 	if code, out, _ = line(t, h.operator(), "runs", "list", "--state", "stuck", "-f", "json"); code != 0 || !strings.Contains(out, `"runs": []`) {
-		t.Errorf("runs list of stuck ones: got %d, %s", code, out)
+		t.Errorf("runs list --state stuck: got %d, %s", code, out)
 	}
 	code, out, _ = line(t, h.env, "runs", "show", run.ID)
 	if code != 0 || !strings.Contains(out, "\nassign-customer-role/bs-admin ") || !strings.Contains(out, fmt.Sprint(run.Result["subscription_tenant_id"])) {
@@ -124,7 +124,7 @@ func TestSubscribeAndRuns(t *testing.T) {
 	}
 	for _, secret := range []string{"canary", "ts_", "gAAAA"} {
 		if strings.Contains(h.server.logged(), secret) {
-			t.Errorf("the log tells %q:\n%s", secret, h.server.logged())
+			t.Errorf("the log contains %q:\n%s", secret, h.server.logged())
 		}
 	}
 }
@@ -192,18 +192,18 @@ func TestRefusedAndUnreachable(t *testing.T) {
 		code int
 		says string
 	}{
-		"no API key":          {env: h.operator(), code: exitUsage, says: "TENANTRY_API_KEY"},
-		"a wrong API key":     {env: portal("tk_0", "ts_0"), code: exitRefused, says: "not valid"},
-		"an unknown plan":     {env: h.env, args: []string{"--plan", uuid.NewString()}, code: exitRefused, says: "/plan_id: "},
-		"another merchant":    {env: h.env, args: []string{"--merchant", uuid.NewString()}, code: exitRefused, says: "no such merchant"},
-		"two customers":       {env: h.env, args: []string{"--customer", uuid.NewString()}, code: exitUsage, says: "either --name or --customer"},
-		"a day of no month":   {env: h.env, args: []string{"--billing-day", "32"}, code: exitRefused, says: "/billing_day: "},
-		"nobody there":        {env: append(portal("k", "s"), "TENANTRY_URL=http://127.0.0.1:1"), code: exitUnreachable, says: "refused"},
-		"somebody else there": {env: append(portal("k", "s"), "TENANTRY_URL="+noTenantry.URL), code: exitUnreachable, says: "not as Tenantry does"},
-		"a key for all to hear": {
+		"no API key":                  {env: h.operator(), code: exitUsage, says: "TENANTRY_API_KEY"},
+		"a wrong API key":             {env: portal("tk_0", "ts_0"), code: exitRefused, says: "not valid"},
+		"an unknown plan":             {env: h.env, args: []string{"--plan", uuid.NewString()}, code: exitRefused, says: "/plan_id: "},
+		"another merchant":            {env: h.env, args: []string{"--merchant", uuid.NewString()}, code: exitRefused, says: "no such merchant"},
+		"two customers":               {env: h.env, args: []string{"--customer", uuid.NewString()}, code: exitUsage, says: "either --name or --customer"},
+		"an invalid day of the month": {env: h.env, args: []string{"--billing-day", "32"}, code: exitRefused, says: "/billing_day: "},
+		"nobody there":                {env: append(portal("k", "s"), "TENANTRY_URL=http://127.0.0.1:1"), code: exitUnreachable, says: "refused"},
+		"another server":              {env: append(portal("k", "s"), "TENANTRY_URL="+noTenantry.URL), code: exitUnreachable, says: "not in Tenantry's format"},
+		"a key over http to another host": {
 			env: append(portal("k", "s"), "TENANTRY_URL=http://tenantry.example.org"), code: exitUsage, says: "https only",
 		},
-		"a URL of no kind": {env: append(portal("k", "s"), "TENANTRY_URL=tenantry"), code: exitUsage, says: "TENANTRY_URL"},
+		"an invalid URL": {env: append(portal("k", "s"), "TENANTRY_URL=tenantry"), code: exitUsage, says: "TENANTRY_URL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, stderr := h.subscribe(c.env, c.args...)
@@ -221,10 +221,10 @@ func TestRefusedAndUnreachable(t *testing.T) {
 		"an unknown run":      {args: []string{"show", uuid.NewString()}, code: exitRefused, says: "no such run"},
 		"a wrong OS_TOKEN":    {os: map[string]string{"OS_TOKEN": "x"}, args: []string{"list"}, code: exitRefused, says: "token is not valid"},
 		"a wrong password":    {os: map[string]string{"OS_PASSWORD": "x"}, args: []string{"list"}, code: exitRefused, says: "logging in as user admin"},
-		"no password":         {os: map[string]string{"OS_PASSWORD": ""}, args: []string{"list"}, code: exitUsage, says: "nothing to log in with"},
+		"no password":         {os: map[string]string{"OS_PASSWORD": ""}, args: []string{"list"}, code: exitUsage, says: "no credential to log in with"},
 		"a Keystone nowhere":  {os: map[string]string{"OS_AUTH_URL": "http://127.0.0.1:1"}, args: []string{"list"}, code: exitUnreachable, says: "logging in"},
-		"a state of no run":   {args: []string{"list", "--state", "asleep"}, code: exitRefused, says: "state"},
-		"a time of no clock":  {args: []string{"list", "--since", "noon"}, code: exitUsage, says: "--since"},
+		"an unknown state":    {args: []string{"list", "--state", "asleep"}, code: exitRefused, says: "state"},
+		"an invalid time":     {args: []string{"list", "--since", "noon"}, code: exitUsage, says: "--since"},
 		"a user's token":      {os: map[string]string{"OS_TOKEN": h.keystone.IssueToken(h.keystone.AddUser(keystonetest.User{Name: "u"}))}, args: []string{"list"}, code: exitRefused, says: "admin role"},
 		"a step without skip": {args: []string{"skip", uuid.NewString(), "--why", "x"}, code: exitUsage, says: "[RUN STEP]"},
 	} {
@@ -247,7 +247,7 @@ func TestUserToken(t *testing.T) {
 	}{
 		"from the environment": {env: "a", in: "b\n", want: "a"},
 		"from standard input":  {in: "b\nc\n", want: "b"},
-		"without a line's end": {in: "b", want: "b"},
+		"without a newline":    {in: "b", want: "b"},
 		"nowhere":              {in: "\n"},
 	} {
 		p := program{in: strings.NewReader(c.in), out: io.Discard, err: io.Discard, environ: []string{"TENANTRY_USER_TOKEN=" + c.env}}
@@ -259,11 +259,11 @@ func TestUserToken(t *testing.T) {
 
 func TestDrawing(t *testing.T) {
 	for name, c := range map[string]struct{ got, want string }{
-		"a line that fits":     {cut("abc", 3), "abc"},
-		"a line that does not": {cut("abcd", 3), "ab…"},
-		"a line with an order": {cut("a\x1b[31m\nb", 9), "a [31m b"},
-		"words that fit":       {wrap("a bc", "  ", 6), "  a bc"},
-		"words that do not":    {wrap("a bc d", "  ", 5), "  a\n  bc\n  d"},
+		"a line that fits":               {cut("abc", 3), "abc"},
+		"a line that does not":           {cut("abcd", 3), "ab…"},
+		"a line with an escape sequence": {cut("a\x1b[31m\nb", 9), "a [31m b"},
+		"words that fit":                 {wrap("a bc", "  ", 6), "  a bc"},
+		"words that do not":              {wrap("a bc d", "  ", 5), "  a\n  bc\n  d"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: got %q, want %q", name, c.got, c.want)

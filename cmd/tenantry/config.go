@@ -12,23 +12,23 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// Config is what an operator decides. It holds only valid values, apart from what the outside world may refuse.
-// The clouds are not here: they come from clouds.yaml and OS_*, as for every OpenStack client.
+// Config has all settings. Its values are valid, as far as that can be checked without calling anything. The clouds are not among
+// them: they are read from clouds.yaml and OS_*, as for every OpenStack client.
 type Config struct {
-	service.Config // SecretKey nil: kept beside the SQLite database, see withSecretKey
+	service.Config // SecretKey may be nil: see withSecretKey
 
-	secretKeySource string // where SecretKey was found
+	secretKeySource string // where SecretKey was read
 
 	LogLevel  string // debug, info, warn or error
 	LogFormat string // json or console
 }
 
-// given is the text of a setting and where it stands.
+// given is the text of a setting and where it was found.
 type given struct{ text, source string }
 
-// loadConfig reads the file at path, or at TENANTRY_CONFIG when path is empty, and puts the TENANTRY_* variables of environ over it.
-// No file is fine; an empty value counts as none. The error joins all faults, each with the key, what is wrong and an example,
-// and repeats no secret.
+// loadConfig reads the file at path, or at TENANTRY_CONFIG if path is empty, and then the TENANTRY_* variables of environ, which
+// win. The file may be missing; an empty value counts as not set. The error joins all faults, each with the key, what is wrong
+// and an example. It contains no secret.
 func loadConfig(path string, environ []string) (Config, error) {
 	env := variables(environ)
 	values, faults := map[string]given{}, []error(nil)
@@ -65,7 +65,7 @@ func loadConfig(path string, environ []string) (Config, error) {
 	if c.BillingConnections == 0 {
 		c.BillingConnections = defaultBillingConnections(c.BillingURL)
 	}
-	if len(faults) == 0 { // or the checks below would blame a value that could not be read
+	if len(faults) == 0 { // otherwise check would report values that could not be read
 		faults = c.check()
 	}
 	if len(faults) > 0 {
@@ -74,29 +74,29 @@ func loadConfig(path string, environ []string) (Config, error) {
 	return c, nil
 }
 
-// relation is a rule that values of settings keep together.
+// relation is a rule about several settings.
 type relation struct {
-	key     string // of the setting that is at fault
-	rule    string // for people, in the table of settings; a phrase
+	key     string // of the setting that is reported
+	rule    string // a phrase for the table of settings
 	broken  bool
-	wrong   string // what is wrong if it is
+	wrong   string // what the error says if the rule is broken
 	example string
 }
 
-// relations lists them all.
+// relations returns all such rules.
 func (c *Config) relations() []relation {
 	all := []relation{
 		{
 			"tls_key", "set together with `tls_cert`", (c.TLSCert == "") != (c.TLSKey == ""),
-			"tls_cert and tls_key need one another", "/etc/tenantry/tls.key",
+			"tls_cert and tls_key must be set together", "/etc/tenantry/tls.key",
 		},
 		{
 			"database_url", "needed where there is no home directory", c.DatabaseURL == "",
-			"there is no home directory to keep a database in", databaseExample,
+			"there is no home directory for the database", databaseExample,
 		},
 		{
 			"secret_key", "needed with PostgreSQL, the same for all replicas", c.SecretKey == nil && !c.onSQLite() && c.DatabaseURL != "",
-			"replicas on PostgreSQL must share one", secretExample,
+			"with PostgreSQL, all replicas need the same key", secretExample,
 		},
 		{
 			"give_up_after", "at least `deadline`", c.GiveUpAfter < c.Deadline,
@@ -110,13 +110,13 @@ func (c *Config) relations() []relation {
 	}{{"customer_roles", c.CustomerRoles}, {"subscription_roles", c.SubscriptionRoles}} {
 		all = append(all, relation{
 			r.key, "not `admin` without `allow_cloud_admin_role`", slices.ContainsFunc(r.roles, isAdmin) && !c.AllowCloudAdminRole,
-			"role admin opens the whole cloud to every customer (allow_cloud_admin_role: true takes it all the same)", "member,bs-admin",
+			"role admin gives every customer access to the whole cloud (allow_cloud_admin_role: true allows it)", "member,bs-admin",
 		})
 	}
 	return all
 }
 
-// check returns what is wrong between settings that are right each for itself.
+// check returns the broken rules about several settings.
 func (c *Config) check() []error {
 	var faults []error
 	for _, r := range c.relations() {
@@ -130,16 +130,16 @@ func (c *Config) check() []error {
 
 func (c *Config) onSQLite() bool { return strings.HasPrefix(c.DatabaseURL, "sqlite:") }
 
-// fault says what is wrong with a setting, and names a value that would be right. Without a source it names the variable, as one
-// place where the setting can be made.
+// fault returns an error about a setting, with an example of a valid value. If source is empty, the error names the setting's
+// variable.
 func fault(key, source, wrong, example string) error {
 	return fmt.Errorf("%s (%s): %s; for example %s", key, cmp.Or(source, variable(key)), wrong, example)
 }
 
-// variable names the environment variable of a setting.
+// variable returns the name of a setting's environment variable.
 func variable(key string) string { return "TENANTRY_" + strings.ToUpper(key) }
 
-// notSettings tells the variables that share the prefix but are for somebody else.
+// notSettings reports whether a variable with the prefix TENANTRY_ is not a setting.
 func notSettings(name string) bool {
 	ofClients := []string{envURL, envAPIKey, envAPISecret, envUserToken}
 	return name == "TENANTRY_CONFIG" || slices.Contains(ofClients, name) || strings.HasPrefix(name, "TENANTRY_TEST_")
@@ -154,10 +154,11 @@ func variables(environ []string) map[string]string {
 	return env
 }
 
-// defaultDatabase is an SQLite file in the user's data directory (XDG Base Directory Specification), or "" without a home.
+// defaultDatabase returns an SQLite file in the user's data directory (XDG Base Directory Specification), or "" without a home
+// directory.
 func defaultDatabase(env map[string]string) string {
 	data := env["XDG_DATA_HOME"]
-	if !filepath.IsAbs(data) { // the specification has a relative one ignored
+	if !filepath.IsAbs(data) { // the specification says that a relative path is ignored
 		if !filepath.IsAbs(env["HOME"]) {
 			return ""
 		}
@@ -166,8 +167,8 @@ func defaultDatabase(env map[string]string) string {
 	return "sqlite:" + filepath.Join(data, "tenantry", "tenantry.db")
 }
 
-// defaultBillingConnections is 1 for a BillingStack outside: the original serves one connection at a time, and an idle one blocks
-// everybody. The embedded server takes many.
+// defaultBillingConnections is 1 for a BillingStack that is not embedded: the original serves one connection at a time, and an
+// idle one blocks all others.
 func defaultBillingConnections(url string) int {
 	if url != "" {
 		return 1

@@ -43,7 +43,7 @@ variables, or by ` + "`OS_CLOUD`" + ` and ` + "`clouds.yaml`" + `. The Go runtim
 | ` + "`OS_TOKEN`" + ` | a login by ` + "`OS_*`" + ` | An operator's Keystone token. |
 `
 
-// page is docs/configuration.md.
+// page returns docs/configuration.md.
 func page() string {
 	var c Config
 	related := map[string][]string{}
@@ -82,7 +82,7 @@ func TestEverySettingIsDocumented(t *testing.T) {
 	var c Config
 	for _, s := range c.settings() {
 		if s.unit == "" || s.values == "" || s.meaning == "" || s.example == "" || cmp.Or(s.fallback, s.otherwise) == "" {
-			t.Errorf("%s lacks something of %+v, unit %q, range %q", s.key, s.about, s.unit, s.values)
+			t.Errorf("%s: meaning, example, unit or range is missing in %+v, unit %q, range %q", s.key, s.about, s.unit, s.values)
 		}
 	}
 }

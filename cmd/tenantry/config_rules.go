@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// rule says which texts are values of a setting: to the program by parse, whose error repeats no secret, and to people.
+// rule defines the valid values of a setting: parse for the program, whose error contains no secret, and two texts for people.
 type rule[T any] struct {
 	unit   string // "duration"
 	values string // "1s or more"
@@ -42,13 +42,13 @@ var address = rule[string]{"host:port", "ports 0 to 65535, where 0 is any free o
 var database = rule[string]{"URL", "`postgres://...` or `sqlite:PATH`", func(s string) (string, error) {
 	if path, isFile := strings.CutPrefix(s, "sqlite:"); isFile {
 		if path == "" || strings.ContainsAny(path, "?#%") || strings.HasPrefix(path, ":memory:") {
-			return "", errors.New("sqlite: wants the path of a file, without options")
+			return "", errors.New("sqlite: must be followed by the path of a file, without options")
 		}
 		return s, nil
 	}
 	u, err := url.Parse(s)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		return "", errors.New("it is neither postgres://... nor sqlite:PATH") // the text may hold a password
+		return "", errors.New("it is neither postgres://... nor sqlite:PATH") // the text may contain a password
 	}
 	return s, nil
 }}
@@ -67,7 +67,7 @@ var billingURL = rule[string]{"URL", "`http` or `https`, ending in `/v1` or `/v2
 	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
 		return "", errors.New("it is not an http:// or https:// URL")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return "", errors.New("it must be scheme, host and path alone")
+		return "", errors.New("it must have only a scheme, a host and a path")
 	}
 	s = strings.TrimRight(s, "/")
 	if !strings.HasSuffix(s, "/v1") && !strings.HasSuffix(s, "/v2") {
@@ -84,7 +84,7 @@ var roles = rule[[]string]{"list of names", "at least one, each once", func(s st
 			return nil, fmt.Errorf("%q has an empty name", s)
 		}
 		if slices.Contains(names[:i], names[i]) {
-			return nil, fmt.Errorf("role %q stands there twice", names[i])
+			return nil, fmt.Errorf("role %q is listed twice", names[i])
 		}
 	}
 	return names, nil
@@ -118,7 +118,7 @@ var duration = rule[time.Duration]{"duration", fmt.Sprintf("`%v` or more", short
 	return d, nil
 }}
 
-// oneOf takes the given words.
+// oneOf allows only the given words.
 func oneOf(words ...string) rule[string] {
 	return rule[string]{"word", "`" + strings.Join(words, "`, `") + "`", func(s string) (string, error) {
 		if !slices.Contains(words, s) {

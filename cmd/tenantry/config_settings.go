@@ -7,24 +7,24 @@ const (
 	secretExample   = "the output of: openssl rand -base64 32"
 )
 
-// setting is one key of the file; TENANTRY_ and the key in capitals is its variable.
+// setting is one key of the file. Its variable is the key in capitals with the prefix TENANTRY_.
 type setting struct {
 	about
 	unit, values string                  // of its rule
-	read         func(text string) error // into the Config that the setting was made for; its error repeats no secret
-	show         func() any              // what holds, fit to be seen
+	read         func(text string) error // sets a field of the Config; its error contains no secret
+	show         func() any              // the value in force, with secrets masked
 }
 
-// about is what a setting's user is told of it.
+// about describes a setting.
 type about struct {
 	key       string
-	fallback  string // what holds when nothing is given; "": the field's zero value
-	otherwise string // what that means, where fallback is ""
+	fallback  string // the default, as text; "" means the field's zero value
+	otherwise string // the default in words, if fallback is ""
 	example   string
 	meaning   string
 }
 
-// settings lists them all, in the order in which they are shown. docs/configuration.md is made from it.
+// settings returns all settings in the order in which they are shown. docs/configuration.md is made from them.
 func (c *Config) settings() []setting {
 	return []setting{
 		of(&c.Listen, address, about{
@@ -114,7 +114,7 @@ func (c *Config) settings() []setting {
 	}
 }
 
-// of makes the setting that fills field by the rule.
+// of returns the setting that sets field by the rule.
 func of[T any](field *T, r rule[T], a about) setting {
 	return setting{
 		about: a, unit: r.unit, values: r.values,
@@ -133,7 +133,7 @@ func of[T any](field *T, r rule[T], a about) setting {
 	}
 }
 
-// masked is the setting, shown as show has it.
+// masked returns the setting with another show.
 func masked(s setting, show func() string) setting {
 	s.show = func() any { return show() }
 	return s

@@ -63,7 +63,7 @@ func TestLoadConfig(t *testing.T) {
 			env:  []string{"XDG_DATA_HOME=data"},
 			want: func(*Config) {},
 		},
-		"a file with lists, comments and digits alone": {
+		"a file with lists, comments and a number as a text": {
 			file: "# ours\ncustomer_roles: [member, seller]\nsubscription_roles:\n  - reader\ndomain: 0123 # an id\nlate_window: 1s\nlease:\n",
 			want: func(c *Config) {
 				c.CustomerRoles = []string{"member", "seller"}
@@ -90,15 +90,15 @@ func TestLoadConfig(t *testing.T) {
 			env:  []string{"TENANTRY_DATABASE_URL=postgres://u:p@h/d", testKeyEnv},
 			want: func(c *Config) { c.DatabaseURL, c.SecretKey = "postgres://u:p@h/d", testKey },
 		},
-		"a BillingStack outside is asked one thing at a time": {
+		"a BillingStack that is not embedded gets one connection": {
 			env:  []string{"TENANTRY_BILLING_URL=http://b:9091/v2/"},
 			want: func(c *Config) { c.BillingURL, c.BillingConnections = "http://b:9091/v2", 1 },
 		},
-		"unless it stands more": {
+		"unless the setting allows more": {
 			env:  []string{"TENANTRY_BILLING_URL=http://b:9091/v1", "TENANTRY_BILLING_CONNECTIONS=8"},
 			want: func(c *Config) { c.BillingURL, c.BillingConnections = "http://b:9091/v1", 8 },
 		},
-		"admin where it is allowed": {
+		"admin if it is allowed": {
 			env: []string{"TENANTRY_CUSTOMER_ROLES=admin", "TENANTRY_ALLOW_CLOUD_ADMIN_ROLE=true"},
 			want: func(c *Config) {
 				c.CustomerRoles, c.AllowCloudAdminRole = []string{"admin"}, true
@@ -145,13 +145,13 @@ func TestLoadConfigRefuses(t *testing.T) {
 				"leases (TENANTRY_LEASES): there is no such setting\n" +
 				"listen_to (tenantry.yaml:2): there is no such setting",
 		},
-		"a port that is none": {
+		"an invalid port": {
 			env:  []string{"TENANTRY_LISTEN=h:70000"},
 			want: `listen (TENANTRY_LISTEN): "70000" is not a port; for example 0.0.0.0:9292`,
 		},
 		"a certificate without a key": {
 			env:  []string{"TENANTRY_TLS_CERT=a.crt"},
-			want: "tls_key (TENANTRY_TLS_KEY): tls_cert and tls_key need one another; for example /etc/tenantry/tls.key",
+			want: "tls_key (TENANTRY_TLS_KEY): tls_cert and tls_key must be set together; for example /etc/tenantry/tls.key",
 		},
 		"another database, whose password is not repeated": {
 			env:  []string{"TENANTRY_DATABASE_URL=mysql://u:hunter2@h/d"},
@@ -163,11 +163,11 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"a database in memory": {
 			env:  []string{"TENANTRY_DATABASE_URL=sqlite::memory:"},
-			want: "database_url (TENANTRY_DATABASE_URL): sqlite: wants the path of a file, without options; for example " + databaseExample,
+			want: "database_url (TENANTRY_DATABASE_URL): sqlite: must be followed by the path of a file, without options; for example " + databaseExample,
 		},
 		"PostgreSQL without a key": {
 			env:  []string{"TENANTRY_DATABASE_URL=postgres://h/d"},
-			want: "secret_key (TENANTRY_SECRET_KEY): replicas on PostgreSQL must share one; for example " + secretExample,
+			want: "secret_key (TENANTRY_SECRET_KEY): with PostgreSQL, all replicas need the same key; for example " + secretExample,
 		},
 		"a key that is too short": {
 			env:  []string{"TENANTRY_SECRET_KEY=aHVudGVyMg=="},
@@ -180,7 +180,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"a BillingStack with a password": {
 			env: []string{"TENANTRY_BILLING_URL=http://u:hunter2@b/v2"},
-			want: "billing_url (TENANTRY_BILLING_URL): it must be scheme, host and path alone;" +
+			want: "billing_url (TENANTRY_BILLING_URL): it must have only a scheme, a host and a path;" +
 				" for example http://billing.example.org:9091/v2",
 		},
 		"no connection to BillingStack": {
@@ -189,7 +189,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"a role twice": {
 			env:  []string{"TENANTRY_CUSTOMER_ROLES=member, member"},
-			want: `customer_roles (TENANTRY_CUSTOMER_ROLES): role "member" stands there twice; for example member,bs-admin`,
+			want: `customer_roles (TENANTRY_CUSTOMER_ROLES): role "member" is listed twice; for example member,bs-admin`,
 		},
 		"an empty role": {
 			env:  []string{"TENANTRY_SUBSCRIPTION_ROLES=member,"},
@@ -197,14 +197,14 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"the role of the cloud's admin": {
 			env: []string{"TENANTRY_SUBSCRIPTION_ROLES=member,Admin"},
-			want: "subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): role admin opens the whole cloud to every customer" +
-				" (allow_cloud_admin_role: true takes it all the same); for example member,bs-admin",
+			want: "subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): role admin gives every customer access to the whole cloud" +
+				" (allow_cloud_admin_role: true allows it); for example member,bs-admin",
 		},
 		"yes for true": {
 			env:  []string{"TENANTRY_ALLOW_CLOUD_ADMIN_ROLE=yes"},
 			want: `allow_cloud_admin_role (TENANTRY_ALLOW_CLOUD_ADMIN_ROLE): "yes" is neither true nor false; for example true`,
 		},
-		"no time for what comes late": {
+		"no late window": {
 			env:  []string{"TENANTRY_LATE_WINDOW=0s"},
 			want: "late_window (TENANTRY_LATE_WINDOW): 0s is less than 1s; for example 90s",
 		},
@@ -214,15 +214,15 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"no home": {
 			env:  []string{"HOME="},
-			want: "database_url (TENANTRY_DATABASE_URL): there is no home directory to keep a database in; for example " + databaseExample,
+			want: "database_url (TENANTRY_DATABASE_URL): there is no home directory for the database; for example " + databaseExample,
 		},
 		"a key twice in the file": {
 			file: "lease: 10s\nlease: 11s\n",
 			want: `reading the configuration: tenantry.yaml: line 2: mapping key "lease" already defined at [1:1]`,
 		},
-		"a file of one text": {
+		"a file with only a text": {
 			file: "hunter2\n",
-			want: "reading the configuration: tenantry.yaml holds no keys and values",
+			want: "reading the configuration: tenantry.yaml has no keys and values",
 		},
 		"a file that is not YAML, which is not repeated": {
 			file: "secret_key: \"hunter2\nlease: 10s\n",

@@ -14,8 +14,8 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// readFile reads the file at path into the texts of settings; whether there are such settings is for the caller to see. The second
-// result is what is wrong with single values, the error what is wrong with the file.
+// readFile reads the file at path into the texts of settings. It does not check whether the settings exist. The second result is
+// faults of single values; the error is a fault of the whole file.
 func readFile(path string) (map[string]given, []error, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -33,7 +33,7 @@ func readFile(path string) (map[string]given, []error, error) {
 		case *ast.MappingNode:
 			entries = append(entries, body.Values...)
 		default:
-			return nil, nil, fmt.Errorf("reading the configuration: %s holds no keys and values", name)
+			return nil, nil, fmt.Errorf("reading the configuration: %s has no keys and values", name)
 		}
 	}
 	values := make(map[string]given, len(entries))
@@ -51,7 +51,7 @@ func readFile(path string) (map[string]given, []error, error) {
 	return values, faults, nil
 }
 
-// nodeText is a value as it was written, so that an id of digits alone stays what it is; a list becomes a comma list.
+// nodeText returns a value as it was written, so that an id of digits is not changed. A list becomes a list with commas.
 func nodeText(node ast.Node) (string, error) {
 	switch n := node.(type) {
 	case *ast.NullNode:
@@ -77,7 +77,7 @@ func nodeText(node ast.Node) (string, error) {
 	}
 }
 
-// withoutSource is a parser's error without the lines that it quotes: a secret may stand in them.
+// withoutSource returns a parser's error without the lines that it quotes, which may contain a secret.
 func withoutSource(err error) error {
 	var fault yaml.Error
 	if !errors.As(err, &fault) || fault.GetToken() == nil {
@@ -86,7 +86,7 @@ func withoutSource(err error) error {
 	return fmt.Errorf("line %d: %s", fault.GetToken().Position.Line, fault.GetMessage())
 }
 
-// print writes all that holds as a file that could be read again, but that secrets are masked.
+// print writes the settings in force as a file that can be read again, with secrets masked.
 func (c Config) print(w io.Writer) error {
 	var lines yaml.MapSlice
 	for _, s := range c.settings() {
@@ -100,7 +100,7 @@ func (c Config) print(w io.Writer) error {
 	return err
 }
 
-// mask stands for a secret that is there.
+// mask returns what is shown instead of a secret.
 func mask(present bool) string {
 	if !present {
 		return ""
@@ -108,7 +108,7 @@ func mask(present bool) string {
 	return "xxxxx"
 }
 
-// maskURL is a database's URL without its passwords, of which PostgreSQL takes some as parameters too.
+// maskURL masks the passwords in a database's URL. PostgreSQL also accepts them as parameters.
 func maskURL(s string) string {
 	if strings.HasPrefix(s, "sqlite:") {
 		return s

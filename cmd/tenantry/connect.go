@@ -23,7 +23,7 @@ const connectHelp = `TENANTRY_URL is the address of the server (default http://1
 
 `
 
-// These are for what talks to a server, and no settings of one.
+// Environment variables of the client commands. They are not settings of a server.
 const (
 	envURL       = "TENANTRY_URL"
 	envAPIKey    = "TENANTRY_API_KEY"    //nolint:gosec // the name of a variable
@@ -31,10 +31,10 @@ const (
 	envUserToken = "TENANTRY_USER_TOKEN" //nolint:gosec // the name of a variable
 )
 
-// remote is an orchestrator elsewhere, with a credential for it.
+// remote is a client of a server, with its credential.
 type remote struct{ *client.ClientWithResponses }
 
-// asPortal talks to the server with the merchant's API key.
+// asPortal returns a client that authenticates with the merchant's API key.
 func (p *program) asPortal() (remote, error) {
 	env := variables(p.environ)
 	key, secret := env[envAPIKey], env[envAPISecret]
@@ -51,13 +51,13 @@ func (p *program) asPortal() (remote, error) {
 	})
 }
 
-// asOperator talks to the server with a Keystone token.
+// asOperator returns a client that authenticates with a Keystone token.
 func (p *program) asOperator(ctx context.Context) (remote, error) {
 	token := variables(p.environ)["OS_TOKEN"]
 	if token == "" {
 		cfg, err := v3.FromEnv()
 		if err != nil {
-			return remote{}, usage("OS_TOKEN is not set, and there is nothing to log in with: %w", err)
+			return remote{}, usage("OS_TOKEN is not set, and there is no credential to log in with: %w", err)
 		}
 		if token, err = v3.Login(ctx, cfg); err != nil {
 			return remote{}, ofLogin(err)
@@ -66,7 +66,7 @@ func (p *program) asOperator(ctx context.Context) (remote, error) {
 	return p.connect(withToken(token))
 }
 
-// asEither is a portal where an API key is given, else an operator.
+// asEither returns a portal's client if an API key is set, and otherwise an operator's.
 func (p *program) asEither(ctx context.Context) (remote, error) {
 	if variables(p.environ)[envAPIKey] != "" {
 		return p.asPortal()
@@ -95,7 +95,7 @@ func dial(address string, credential client.RequestEditorFn) (remote, error) {
 	return remote{c}, err
 }
 
-// newHTTPClient waits longer than a server lets a request wait for its run.
+// newHTTPClient has a longer time-out than the server's longest wait for a run.
 func newHTTPClient() *http.Client {
 	return &http.Client{
 		Timeout:       90 * time.Second,
@@ -103,7 +103,7 @@ func newHTTPClient() *http.Client {
 	}
 }
 
-// withToken shows a Keystone token of an operator.
+// withToken authenticates a request with an operator's Keystone token.
 func withToken(token string) client.RequestEditorFn {
 	return func(_ context.Context, r *http.Request) error {
 		r.Header.Set("X-Auth-Token", token)
@@ -116,7 +116,7 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// unsent gives the exit code to an error that came instead of an answer.
+// unsent sets the exit code of an error that was returned instead of an answer.
 func unsent(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -124,11 +124,11 @@ func unsent(ctx context.Context, err error) error {
 	return exit(exitUnreachable, err)
 }
 
-// problemError is the error for an answer that is a problem.
+// problemError returns the error for an answer that is a problem.
 func problemError(status int, body []byte) error {
 	var p client.Problem
 	if err := json.Unmarshal(body, &p); err != nil || p.Title == "" {
-		return exit(exitUnreachable, fmt.Errorf("the server answers %d, but not as Tenantry does", status))
+		return exit(exitUnreachable, fmt.Errorf("the server answers %d, but not in Tenantry's format", status))
 	}
 	var text strings.Builder
 	text.WriteString(p.Title)
@@ -151,7 +151,7 @@ func problemError(status int, body []byte) error {
 	return exit(code, errors.New(text.String()))
 }
 
-// valueOf gives what p points at, or a zero value.
+// valueOf returns what p points at, or the zero value.
 func valueOf[T any](p *T) T {
 	if p == nil {
 		p = new(T)
@@ -159,7 +159,7 @@ func valueOf[T any](p *T) T {
 	return *p
 }
 
-// some points at a flag's value, but not at a zero one.
+// some returns a pointer to v, or nil for the zero value.
 func some[T comparable](v T) *T {
 	if v == *new(T) {
 		return nil

@@ -8,13 +8,13 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// config reads the configuration of a command that runs beside the database.
+// config reads the configuration of a command that runs on a server.
 func (p *program) config() (Config, error) {
 	c, err := loadConfig("", p.environ)
 	return c, exit(exitUsage, err)
 }
 
-// open opens the configured database and brings it to this release's schema.
+// open opens the configured database and migrates it to this release's schema.
 func open(ctx context.Context, c Config) (*store.Store, int, error) {
 	c, err := withSecretKey(c)
 	if err != nil {
@@ -24,7 +24,7 @@ func open(ctx context.Context, c Config) (*store.Store, int, error) {
 	return s, migrations, ofService(c, err)
 }
 
-// ofService gives an error of the service its exit code.
+// ofService sets the exit code of an error of the service.
 func ofService(c Config, err error) error {
 	_, unreachable := errors.AsType[*service.UnreachableError](err)
 	_, configured := errors.AsType[*service.ConfigurationError](err)
@@ -39,7 +39,7 @@ func ofService(c Config, err error) error {
 	return err
 }
 
-// withStore is for commands that work on the database alone.
+// withStore runs a command that needs only the database.
 func (p *program) withStore(ctx context.Context, do func(Config, *store.Store) error) (err error) {
 	c, err := p.config()
 	if err != nil {

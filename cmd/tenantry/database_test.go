@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// line runs a command line and gives its exit code and what it wrote.
+// line runs a command line and returns its exit code and output.
 func line(t *testing.T, environ []string, args ...string) (code int, out, err string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -16,7 +16,7 @@ func line(t *testing.T, environ []string, args ...string) (code int, out, err st
 	return code, stdout.String(), stderr.String()
 }
 
-// newDatabase is an environment with a database of its own.
+// newDatabase returns an environment with a new database.
 func newDatabase(t *testing.T) []string {
 	t.Helper()
 	return []string{"TENANTRY_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "t.db")}

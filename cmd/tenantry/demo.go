@@ -31,14 +31,14 @@ func (p *program) demo() *cobra.Command {
 	return c
 }
 
-// unlucky is the customer whom BillingStack refuses.
+// unlucky is the customer whose subscription BillingStack refuses to change.
 const unlucky = "Bob"
 
-// play runs the demo; with keep, until ctx ends.
+// play runs the demo. With keep, it then waits until ctx ends.
 func (p *program) play(ctx context.Context, keep bool) (err error) {
 	pace := time.Duration(0)
 	if terminal(p.out) {
-		pace = 150 * time.Millisecond // somebody is looking
+		pace = 150 * time.Millisecond // so that a person can follow
 	}
 	s, err := newStage(ctx, pace, func(c billing.Customer) bool { return c.Name == unlucky })
 	if err != nil {
@@ -59,7 +59,7 @@ func (p *program) play(ctx context.Context, keep bool) (err error) {
 	return nil
 }
 
-// demoDrawing keeps lines short where no terminal is there to say how wide it is.
+// demoDrawing limits the width of lines if the output is not a terminal.
 func (p *program) demoDrawing() func(client.Run) {
 	if terminal(p.out) {
 		return drawing(p.out)
@@ -67,7 +67,7 @@ func (p *program) demoDrawing() func(client.Run) {
 	return (&journal{w: p.out, seen: map[string]string{}, width: 80}).draw
 }
 
-// story tells the demo.
+// story runs and prints the demo.
 type story struct {
 	*stage
 	out      io.Writer
@@ -135,7 +135,7 @@ func (t *story) success(ctx context.Context) error {
 	return t.oneOfEach(ctx, run)
 }
 
-// failure lets Bob's subscription fail at its last step.
+// failure lets the last step of Bob's subscription fail.
 func (t *story) failure(ctx context.Context) error {
 	call := subscription{plan: t.plans[1].ID, customer: unlucky, key: uuid.NewString()}
 	user := t.keystone.AddUser(keystonetest.User{Name: "bob", Password: demoPassword})
@@ -161,7 +161,7 @@ func (t *story) failure(ctx context.Context) error {
 	return t.nothingIsLeft(ctx, run, user)
 }
 
-// watched makes a call as the portal, and meanwhile, as an operator, finds its run and draws it.
+// watched makes a call as the portal. Meanwhile it finds the run as an operator, and draws it.
 func (t *story) watched(ctx context.Context, c subscription, token, user string) (got answer, run client.Run, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -172,7 +172,7 @@ func (t *story) watched(ctx context.Context, c subscription, token, user string)
 			err = fmt.Errorf("the call was answered with %d: %s", got.status, got.body)
 		}
 		if err != nil {
-			cancel() // there will be no run
+			cancel() // there is no run to find
 		}
 		done <- err
 	}()

@@ -15,17 +15,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// check shows what was read back, and fails where it is not so.
+// check prints a statement about what was read back. It returns an error if the statement is not true.
 func (t *story) check(ok bool, format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
 	if !ok {
-		return fmt.Errorf("the demo fails, this is not so: %s", what)
+		return fmt.Errorf("the demo failed, as this is not true: %s", what)
 	}
 	t.line("   ✓ %s", what)
 	return nil
 }
 
-// everythingIsThere reads Keystone and BillingStack back.
+// everythingIsThere checks what Keystone and BillingStack have.
 func (t *story) everythingIsThere(ctx context.Context, run client.Run, user, scoped string) error {
 	customer, err := t.billing.Customer(ctx, t.merchant.ID, idOf(run, "customer_id"))
 	if err != nil {
@@ -65,7 +65,7 @@ func (t *story) everythingIsThere(ctx context.Context, run client.Run, user, sco
 	)
 }
 
-// roles checks that the user has exactly these on a project.
+// roles checks that the user has exactly these roles on a project.
 func (t *story) roles(ctx context.Context, project, user string, names ...string) error {
 	want, err := t.identity.Roles(ctx, names)
 	if err != nil {
@@ -98,7 +98,7 @@ func (t *story) oneOfEach(ctx context.Context, run client.Run) error {
 	if err != nil {
 		return err
 	}
-	return t.check(len(subscriptions) == 1 && ofOne && tenants == 2, "there are still one run, one subscription, and its two tenants")
+	return t.check(len(subscriptions) == 1 && ofOne && tenants == 2, "there is still one run, one subscription, and its two tenants")
 }
 
 // nothingIsLeft checks that a compensated run has removed all that it made.
@@ -115,14 +115,14 @@ func (t *story) nothingIsLeft(ctx context.Context, run client.Run, user string) 
 	}
 	made := slices.ContainsFunc(run.Objects, func(o client.Object) bool { return o.Kind == "project" && o.RemovedAt != nil })
 	return errors.Join(
-		t.check(errors.Is(customer, billing.ErrNotFound), "BillingStack has no customer of his"),
-		t.check(errors.Is(subscribed, billing.ErrNotFound), "BillingStack has no subscription of his"),
+		t.check(errors.Is(customer, billing.ErrNotFound), "BillingStack has no customer for Bob"),
+		t.check(errors.Is(subscribed, billing.ErrNotFound), "BillingStack has no subscription for Bob"),
 		t.check(tenants == 0 && made, "Keystone has neither tenant any more"),
 		t.check(roles == 0, "Bob has no role anywhere"),
 	)
 }
 
-// count asks Keystone how many there are.
+// count returns the number of objects in a collection of Keystone's.
 func (t *story) count(ctx context.Context, collection string, where url.Values) (int, error) {
 	token, err := v3.Login(ctx, t.admin())
 	if err != nil {
@@ -148,7 +148,7 @@ func (t *story) count(ctx context.Context, collection string, where url.Values) 
 	return len(all), nil
 }
 
-// idOf is an id among what a run shows as its result; empty if it is not known.
+// idOf returns an id in a run's result, or "" if it is not known.
 func idOf(run client.Run, name string) string {
 	id, _ := run.Result[name].(string)
 	return id

@@ -1,6 +1,6 @@
 package main
 
-// keepHelp tells how to call what the demo leaves running.
+// keepHelp prints commands for calling the running demo.
 func (t *story) keepHelp() {
 	t.line(`
 The demo runs until you press ^C. In another shell:

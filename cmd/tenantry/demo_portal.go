@@ -13,15 +13,15 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 )
 
-// answer is what a portal gets for a call.
+// answer is the answer to a portal's call.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// login gets an unscoped token of a user, as a portal does: with a default project the user's token would be scoped without
-// the word.
+// login gets an unscoped token of a user, as a portal does. It asks for an unscoped one, because otherwise the token of a user
+// with a default project would be scoped.
 func (s *stage) login(ctx context.Context, user string) (string, error) {
 	got, err := send(ctx, s.keystoneURL+"/auth/tokens", fmt.Sprintf(`{"auth": {"scope": "unscoped", "identity": {
 		"methods": ["password"], "password": {"user": {"name": %q, "domain": {"id": %q}, "password": %q}}}}}`,
@@ -42,7 +42,7 @@ func (c subscription) body() string {
        "customer": {"name": %q, "currency": "eur", "language": "eng"}}`, c.plan, c.customer)
 }
 
-// curl is the call as somebody could type it, each line behind the indent.
+// curl returns the call as a curl command, with each line indented.
 func (c subscription) curl(indent string) string {
 	return indent + strings.ReplaceAll(`curl -i "$API/v1/merchants/$MERCHANT/subscriptions" \
   -u "$API_KEY:$API_SECRET" -H "X-Subject-Token: $TOKEN" \
@@ -51,7 +51,7 @@ func (c subscription) curl(indent string) string {
   -d '`+c.body()+`'`, "\n", "\n"+indent)
 }
 
-// subscribe makes the call and waits for its end.
+// subscribe makes the call and waits for its answer.
 func (s *stage) subscribe(ctx context.Context, c subscription, token string) (answer, error) {
 	return send(ctx, s.URL+"/v1/merchants/"+s.merchant.ID+"/subscriptions", c.body(), func(r *http.Request) {
 		r.SetBasicAuth(s.apiKey, s.apiSecret)
@@ -85,10 +85,10 @@ func exchange(r *http.Request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, body}, errors.Join(err, resp.Body.Close())
 }
 
-// equal tells whether two answers show the same run.
+// equal reports whether two answers show the same run.
 func (a answer) equal(b answer) bool {
 	return a.status == b.status && a.header.Get("Location") == b.header.Get("Location") && bytes.Equal(a.body, b.body)
 }
 
-// into reads the body.
+// into decodes the body.
 func (a answer) into(v any) error { return json.Unmarshal(a.body, v) }

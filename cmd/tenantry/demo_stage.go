@@ -19,10 +19,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// demoPassword is every user's in the demo's Keystone, which is reachable from this host alone and lives in memory.
+// demoPassword is the password of all users in the demo's Keystone, which is in memory and only reachable from this host.
 const demoPassword = "demo"
 
-// stage is where the demo plays: a Keystone in memory, and a service with its own BillingStack on a database in a temporary
+// stage is what the demo uses: an in-memory Keystone, and a service with an embedded BillingStack on a database in a temporary
 // directory. There is one merchant with two plans.
 type stage struct {
 	*service.Service
@@ -31,16 +31,16 @@ type stage struct {
 	keystoneURL  string
 	stopKeystone func()
 
-	identity keystone.Identity // to read back; admin's
-	billing  *billing.Client   // likewise
+	identity keystone.Identity // to read back, as admin
+	billing  *billing.Client   // to read back
 	merchant billing.Merchant
 	plans    []billing.Plan
 
 	apiKey, apiSecret string
 }
 
-// newStage sets everything up. Every write of the service to Keystone and BillingStack takes at least pace; refuse says for whom
-// BillingStack refuses to change a subscription.
+// newStage starts all of it. Every write of the service to Keystone and BillingStack takes at least pace. BillingStack refuses to
+// change the subscriptions of the customers that refuse selects.
 func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Customer) bool) (_ *stage, err error) {
 	s := &stage{keystone: keystonetest.New(keystonetest.Options{AdminPassword: demoPassword})}
 	defer func() {
@@ -87,7 +87,7 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 	return s, s.seed(ctx)
 }
 
-// admin is the credential of the service, and of an operator.
+// admin returns the credential of the service, which is also that of an operator.
 func (s *stage) admin() v3.Config {
 	return v3.Config{URL: s.keystoneURL, Credential: v3.Credential{
 		Username: "admin", UserDomainID: keystonetest.DefaultDomain, Password: demoPassword,
@@ -95,7 +95,7 @@ func (s *stage) admin() v3.Config {
 	}}
 }
 
-// seed makes the merchant with its plans, and an API key for its portal.
+// seed creates the merchant with its plans, and an API key for its portal.
 func (s *stage) seed(ctx context.Context) (err error) {
 	s.merchant, err = s.billing.CreateMerchant(ctx, billing.Merchant{
 		ID: uuid.NewString(), Name: "ACME Cloud", Currency: "eur", Language: "eng",
@@ -121,7 +121,7 @@ func (s *stage) seed(ctx context.Context) (err error) {
 	return s.Store.Merchants().Create(ctx, m, key)
 }
 
-// stop ends everything and leaves nothing behind.
+// stop stops everything and removes all files.
 func (s *stage) stop() (err error) {
 	if s.Service != nil {
 		err = s.Stop()

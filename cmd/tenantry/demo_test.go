@@ -21,7 +21,7 @@ func TestDemo(t *testing.T) {
 	if code != 0 || stderr != "" {
 		t.Fatalf("got %d, %s\n%s", code, stderr, out)
 	}
-	// in this order
+	// The output must contain these texts in this order.
 	rest := out
 	for _, want := range []string{
 		"everything in this one process", "$API          http://127.0.0.1:",
@@ -31,7 +31,7 @@ func TestDemo(t *testing.T) {
 		"✓ Keystone has the tenant bs-customer-…", `✓ there Ann has the roles ["member" "bs-admin"] and no other`,
 		"✓ Keystone has the tenant bs-subscription-…", `✓ there Ann has the roles ["member"] and no other`,
 		"✓ the subscription's resource_id is that tenant", "✓ the scoped token is valid",
-		"2. The portal", "Idempotency-Replayed: true", "✓ the answer is the same, byte for byte", "✓ there are still one run",
+		"2. The portal", "Idempotency-Replayed: true", "✓ the answer is the same, byte for byte", "✓ there is still one run",
 		"3. Bob buys", "✗ attach-tenant  ", "↶ create-customer  ", "run compensated", "409 Conflict", "the books are closed",
 		"✓ BillingStack has no customer", "✓ BillingStack has no subscription", "✓ Keystone has neither tenant", "✓ Bob has no role",
 	} {
@@ -43,7 +43,7 @@ func TestDemo(t *testing.T) {
 	}
 	for l := range strings.Lines(out) {
 		if utf8.RuneCountInString(l) > 81 || strings.Contains(l, "\x1b") {
-			t.Errorf("a line that is too long or coloured: %q", l)
+			t.Errorf("a line is too long or has colours: %q", l)
 		}
 	}
 	if secret := regexp.MustCompile(`ts_[A-Za-z0-9_-]{20}|gAAAA`).FindString(out); secret != "" {
@@ -52,7 +52,7 @@ func TestDemo(t *testing.T) {
 	gone(t, temporary, out)
 }
 
-// gone checks that a demo has left no file and no listener.
+// gone checks that the demo has left no file and no listener.
 func gone(t *testing.T, temporary, out string) {
 	t.Helper()
 	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
@@ -60,7 +60,7 @@ func gone(t *testing.T, temporary, out string) {
 	}
 	addresses := regexp.MustCompile(`127\.0\.0\.1:[0-9]+`).FindAllString(out, -1)
 	if len(addresses) < 3 {
-		t.Errorf("got the addresses %v, want three at least", addresses)
+		t.Errorf("got the addresses %v, want at least three", addresses)
 	}
 	for _, address := range addresses {
 		if c, err := net.Dial("tcp", address); err == nil {

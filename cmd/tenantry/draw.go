@@ -14,7 +14,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// drawing gives the way to show a run that moves: on a terminal one picture that changes, else a line for each change.
+// drawing returns a function that shows a run each time it changes: on a terminal as one picture, otherwise as a line for each
+// change.
 func drawing(w io.Writer) func(client.Run) {
 	if file, ok := w.(*os.File); ok && terminal(w) {
 		return (&picture{w: file}).draw
@@ -22,10 +23,10 @@ func drawing(w io.Writer) func(client.Run) {
 	return (&journal{w: w, seen: map[string]string{}, width: 1 << 16}).draw
 }
 
-// picture shows all steps of one run, in place.
+// picture shows all steps of one run, and overwrites the previous picture.
 type picture struct {
 	w     *os.File
-	lines int // of the picture before
+	lines int // of the previous picture
 }
 
 func (p *picture) draw(r client.Run) {
@@ -47,16 +48,16 @@ func (p *picture) draw(r client.Run) {
 	for _, line := range lines {
 		b.WriteString("\x1b[2K" + cut(line, width-1) + "\n")
 	}
-	b.WriteString("\x1b[J") // what is left of a longer picture
+	b.WriteString("\x1b[J") // clears the rest of a longer picture
 	p.lines = len(lines)
 	_, _ = fmt.Fprint(p.w, b.String())
 }
 
-// journal writes a line for each step and state that differs from what was seen before.
+// journal writes a line for each step whose state has changed.
 type journal struct {
 	w     io.Writer
 	seen  map[string]string
-	width int // of a line
+	width int // of a line, in characters
 }
 
 func (j *journal) draw(r client.Run) {
@@ -107,7 +108,7 @@ func stepLine(s client.Step) string {
 	return text
 }
 
-// cut shortens a line so that it fits, and lets no control character of somebody else's through.
+// cut shortens a line to the width, and replaces control characters, which may come from other systems.
 func cut(line string, width int) string {
 	line = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7F {
@@ -121,7 +122,7 @@ func cut(line string, width int) string {
 	return string([]rune(line)[:width-1]) + "…"
 }
 
-// wrap breaks a text at its blanks into lines of the width, each behind the indent.
+// wrap breaks a text at blanks into indented lines of the width.
 func wrap(text, indent string, width int) string {
 	var lines []string
 	line := indent

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// What the process ends with, beside 0 for success and 1 for everything that is not said here.
+// Exit codes, besides 0 for success and 1 for all other errors.
 const (
 	exitUsage       = 2
 	exitRefused     = 3
@@ -21,9 +21,9 @@ const exitHelp = `Exit codes:
   2  wrong command line or configuration
   3  refused by the server or by the database's contents
   4  the run failed: it was compensated, is stuck, or waits for an operator
-  5  server or database unreachable or out of order`
+  5  server or database unreachable or failing`
 
-// exitError is an error that decides the exit code.
+// exitError is an error with an exit code.
 type exitError struct {
 	code int
 	err  error
@@ -32,7 +32,7 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// exit gives err, if there is one, its exit code. An error that has one keeps it.
+// exit sets the exit code of err. An error that has one keeps it.
 func exit(code int, err error) error {
 	if _, has := errors.AsType[*exitError](err); err == nil || has {
 		return err
@@ -59,5 +59,5 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return 1
 }
 
-// say tells the human, apart from the output.
+// say writes a message to standard error.
 func (p *program) say(format string, args ...any) { _, _ = fmt.Fprintf(p.err, format+"\n", args...) }

@@ -9,9 +9,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// follow draws the run as it stands and after each change, until it has ended or somebody must act.
+// follow draws the run now and after each change, until it has ended or needs an operator.
 func (s remote) follow(ctx context.Context, runID string, draw func(client.Run)) (client.Run, error) {
-	var known client.GetRunParams // at first nothing, so that the answer comes at once
+	var known client.GetRunParams // empty, so that the first answer does not wait
 	for {
 		answer, err := s.GetRunWithResponse(ctx, runID, &known)
 		if err != nil {
@@ -31,7 +31,7 @@ func (s remote) follow(ctx context.Context, runID string, draw func(client.Run))
 	}
 }
 
-// outcome is nil for a run that succeeded, and tells of another one that rests why it did not.
+// outcome returns nil for a run that succeeded, and otherwise an error with the reason.
 func outcome(r client.Run) error {
 	if r.State == client.RunStateSucceeded {
 		return nil
@@ -55,7 +55,7 @@ func failureText(f client.Failure) string {
 }
 
 func reasonText(r client.Reason) string {
-	if r.Code == "held" { // and the detail is what the operator gave as reason
+	if r.Code == "held" { // the detail is the operator's reason
 		return "held until an operator decides: " + r.Detail
 	}
 	text := r.Detail

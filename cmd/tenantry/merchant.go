@@ -64,12 +64,12 @@ func (p *program) merchantCreate() *cobra.Command {
 	return c
 }
 
-// newKey makes the first key of a new merchant.
+// newKey returns the first key of a new merchant.
 func newKey(m merchants.Merchant) (k merchants.APIKey, secret string, err error) {
 	return merchants.NewKey(rand.Reader, m.ID, m.CreatedAt)
 }
 
-// keyTable shows a new key.
+// keyTable prints a new key.
 func keyTable(w io.Writer, merchantID, key, secret string) {
 	row(w, "merchant id", merchantID)
 	row(w, "API key", key)
@@ -109,7 +109,7 @@ func (p *program) merchantUpdate() *cobra.Command {
 	return c
 }
 
-// merchantSwitch is disable or enable.
+// merchantSwitch returns the command disable or enable.
 func (p *program) merchantSwitch(action string) *cobra.Command {
 	short := "Disable the merchant's API access; runs in progress continue"
 	change := func(m *merchants.Merchant) { m.Disable(now()) }
@@ -172,7 +172,7 @@ func (p *program) merchantRotateKey() *cobra.Command {
 	return c
 }
 
-// warnUnknown says so when BillingStack does not have the merchant: its portal cannot subscribe anybody before it does.
+// warnUnknown warns if BillingStack does not have the merchant: no user can be subscribed before it does.
 func (p *program) warnUnknown(ctx context.Context, c Config, s *store.Store, id string) {
 	var known int
 	var err error
@@ -192,18 +192,18 @@ func (p *program) warnUnknown(ctx context.Context, c Config, s *store.Store, id 
 	}
 	switch {
 	case err != nil:
-		p.say("tenantry: could not find out whether BillingStack has merchant %s: %v", id, err)
+		p.say("tenantry: cannot check whether BillingStack has merchant %s: %v", id, err)
 	case known == 0:
 		p.say("tenantry: BillingStack has no merchant %s yet", id)
 	}
 }
 
-// ofMerchants gives an error of the store's merchants its exit code.
+// ofMerchants sets the exit code of an error about merchants.
 func ofMerchants(id string, err error) error {
 	if errors.Is(err, merchants.ErrNotFound) || errors.Is(err, merchants.ErrExists) {
 		return exit(exitRefused, fmt.Errorf("merchant %s: %w", id, err))
 	}
-	return exit(exitUnreachable, err) // unless it has a code
+	return exit(exitUnreachable, err) // unless it has an exit code
 }
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

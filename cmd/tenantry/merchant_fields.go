@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// merchantFields are what can be said of a merchant on a command line.
+// merchantFields are the settings of a merchant that flags can set.
 type merchantFields struct {
 	name, cloud, domain              string
 	customerRoles, subscriptionRoles string
@@ -33,18 +33,18 @@ func merchantFlags(c *cobra.Command) *merchantFields {
 	flags.StringVar(&f.customerRoles, "customer-roles", "", "roles of users on customer tenants, separated by commas; empty means TENANTRY_CUSTOMER_ROLES")
 	flags.StringVar(&f.subscriptionRoles, "subscription-roles", "", "roles of users on subscription tenants, separated by commas; empty means TENANTRY_SUBSCRIPTION_ROLES")
 	flags.StringVar(&f.onFailure, "on-failure", merchants.Compensate, "what to do with a failed run: compensate, or hold for an operator")
-	flags.BoolVar(&f.adoptUnmarked, "adopt-unmarked", false, "use tenants of the right name that have no tags of Tenantry")
+	flags.BoolVar(&f.adoptUnmarked, "adopt-unmarked", false, "use existing tenants that lack the merchant's tag")
 	flags.IntVar(&f.maxLiveRuns, "max-live-runs", 0, "maximum of runs in progress, 1 to 1000000; 0 means TENANTRY_MAX_LIVE_RUNS")
 	return f
 }
 
-// apply changes what was given on the command line.
+// apply sets the fields whose flags were given.
 func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Merchant) error {
 	given := cmd.Flags().Changed
 	if given("name") {
 		if f.name != strings.TrimSpace(f.name) || f.name == "" || utf8.RuneCountInString(f.name) > 60 ||
 			strings.ContainsFunc(f.name, func(r rune) bool { return unicode.IsControl(r) || r > 0xFFFF || r == utf8.RuneError }) {
-			return usage("--name: wanted 1 to 60 characters without blanks at the ends, control characters or emoji")
+			return usage("--name: must be 1 to 60 characters without blanks at the ends, control characters or emoji")
 		}
 		m.Name = f.name
 	}
@@ -68,7 +68,7 @@ func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Mercha
 	}
 	if given("max-live-runs") {
 		if f.maxLiveRuns < 0 || f.maxLiveRuns > merchants.MaxLiveRuns {
-			return usage("--max-live-runs: wanted 0 to %d", merchants.MaxLiveRuns)
+			return usage("--max-live-runs: must be 0 to %d", merchants.MaxLiveRuns)
 		}
 		m.MaxLiveRuns = f.maxLiveRuns
 	}
@@ -89,7 +89,7 @@ func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Mercha
 	return nil
 }
 
-// allowedRoles reads a comma list; an empty one leaves the roles to the configuration.
+// allowedRoles splits a list with commas. If it is empty, the roles of the configuration apply.
 func allowedRoles(c Config, list string) ([]string, error) {
 	if list == "" {
 		return nil, nil
@@ -99,7 +99,7 @@ func allowedRoles(c Config, list string) ([]string, error) {
 		return nil, err
 	}
 	if !c.AllowCloudAdminRole && slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, "admin") }) {
-		return nil, fmt.Errorf("role admin opens the whole cloud; %s takes it all the same", variable("allow_cloud_admin_role")+"=true")
+		return nil, fmt.Errorf("role admin gives access to the whole cloud; %s allows it", variable("allow_cloud_admin_role")+"=true")
 	}
 	return names, nil
 }

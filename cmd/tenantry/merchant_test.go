@@ -63,23 +63,23 @@ func TestRefusedCommandLines(t *testing.T) {
 		code int
 		says string
 	}{
-		"no such command":       {args: []string{"subscribers"}, code: exitUsage, says: `unknown command "subscribers" for "tenantry"`},
-		"no such action":        {args: []string{"merchant", "eat"}, code: exitUsage, says: `unknown command "eat" for "tenantry merchant"`},
-		"no such flag":          {args: []string{"merchant", "list", "--all"}, code: exitUsage, says: "unknown flag: --all"},
-		"a format of no kind":   {args: []string{"merchant", "list", "-f", "xml"}, code: exitUsage, says: `"xml" is none of table, json, yaml`},
-		"no merchant":           {args: []string{"merchant", "create"}, code: exitUsage, says: "wanted 1 arguments"},
-		"a merchant of no kind": {args: []string{"merchant", "create", "ACME", "--name", "A"}, code: exitUsage, says: `"ACME" is not a merchant's id`},
-		"no name":               {args: []string{"merchant", "create", someMerchant}, code: exitUsage, says: "--name is needed"},
-		"a name with an emoji":  {args: []string{"merchant", "create", someMerchant, "--name", "A🦊"}, code: exitUsage, says: "--name: wanted"},
-		"a limit below none": {
+		"no such command":        {args: []string{"subscribers"}, code: exitUsage, says: `unknown command "subscribers" for "tenantry"`},
+		"no such action":         {args: []string{"merchant", "eat"}, code: exitUsage, says: `unknown command "eat" for "tenantry merchant"`},
+		"no such flag":           {args: []string{"merchant", "list", "--all"}, code: exitUsage, says: "unknown flag: --all"},
+		"an unknown format":      {args: []string{"merchant", "list", "-f", "xml"}, code: exitUsage, says: `"xml" is none of table, json, yaml`},
+		"no merchant":            {args: []string{"merchant", "create"}, code: exitUsage, says: "expected 1 arguments"},
+		"an invalid merchant id": {args: []string{"merchant", "create", "ACME", "--name", "A"}, code: exitUsage, says: `"ACME" is not a merchant's id`},
+		"no name":                {args: []string{"merchant", "create", someMerchant}, code: exitUsage, says: "--name is needed"},
+		"a name with an emoji":   {args: []string{"merchant", "create", someMerchant, "--name", "A🦊"}, code: exitUsage, says: "--name: must be"},
+		"a negative limit": {
 			args: []string{"merchant", "create", someMerchant, "--name", "A", "--max-live-runs", "-1"},
-			code: exitUsage, says: "--max-live-runs: wanted 0 to 1000000",
+			code: exitUsage, says: "--max-live-runs: must be 0 to 1000000",
 		},
 		"the role admin": {
 			args: []string{"merchant", "create", someMerchant, "--name", "A", "--subscription-roles", "member,Admin"},
-			code: exitUsage, says: "--subscription-roles: role admin opens the whole cloud",
+			code: exitUsage, says: "--subscription-roles: role admin gives access to the whole cloud",
 		},
-		"an end of no kind": {
+		"an unknown value of --on-failure": {
 			args: []string{"merchant", "create", someMerchant, "--name", "A", "--on-failure", "weep"},
 			code: exitUsage, says: `--on-failure: "weep" is neither`,
 		},
@@ -96,7 +96,7 @@ func TestRefusedCommandLines(t *testing.T) {
 				t.Errorf("got %d, %q, %q, want %d and %q", code, out, stderr, c.code, c.says)
 			}
 			if strings.Contains(stderr, "hunter2") {
-				t.Errorf("it tells the password: %s", stderr)
+				t.Errorf("the error contains the password: %s", stderr)
 			}
 		})
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// format is how a command prints its result: the flag -f.
+// format is the value of the flag -f: how a command prints its result.
 type format string
 
 const (
@@ -23,7 +23,7 @@ const (
 
 func (f *format) String() string { return string(*f) }
 
-// Set takes a value of the flag.
+// Set sets the value of the flag.
 func (f *format) Set(s string) error {
 	if !slices.Contains([]format{asTable, asJSON, asYAML}, format(s)) {
 		return fmt.Errorf("%q is none of table, json, yaml", s)
@@ -32,7 +32,7 @@ func (f *format) Set(s string) error {
 	return nil
 }
 
-// Type stands for the value in the help.
+// Type returns the placeholder of the value in the help.
 func (f *format) Type() string { return "table|json|yaml" }
 
 // formatFlag adds -f to a command.
@@ -42,7 +42,7 @@ func formatFlag(c *cobra.Command) *format {
 	return &f
 }
 
-// print writes the result as JSON or YAML with the field names of the API, or as the table.
+// print writes the result as JSON or YAML with the API's field names, or as a table.
 func (f format) print(w io.Writer, result any, table func(w io.Writer)) error {
 	if f == asTable {
 		columns := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

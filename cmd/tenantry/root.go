@@ -11,7 +11,7 @@ from the environment: see their help.
 
 ` + exitHelp
 
-// root is the whole command line.
+// root returns the whole command line.
 func (p *program) root() *cobra.Command {
 	root := group("tenantry", "Subscribe users: BillingStack and Keystone in one call", rootHelp)
 	root.SilenceUsage, root.SilenceErrors = true, true
@@ -24,17 +24,17 @@ func (p *program) root() *cobra.Command {
 	return root
 }
 
-// exactly takes one argument for each name.
+// exactly requires one argument for each name.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return usage("wanted %d arguments %v, got %d", len(names), names, len(args))
+			return usage("expected %d arguments %v, got %d", len(names), names, len(args))
 		}
 		return nil
 	}
 }
 
-// group is a command that only holds others.
+// group returns a command that only has subcommands.
 func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs,

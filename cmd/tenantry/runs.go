@@ -60,7 +60,7 @@ func (p *program) runsList() *cobra.Command {
 	return c
 }
 
-// moment reads a time, or how long ago it was.
+// moment parses a time, or a duration before now.
 func moment(s string) (*time.Time, error) {
 	if s == "" {
 		return nil, nil
@@ -70,7 +70,7 @@ func moment(s string) (*time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return nil, usage("--since: %q is neither a time, as 2026-01-31T12:00:00Z, nor a duration, as 24h", s)
+		return nil, usage("--since: %q is neither a time, such as 2026-01-31T12:00:00Z, nor a duration, such as 24h", s)
 	}
 	return &at, nil
 }

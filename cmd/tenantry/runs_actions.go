@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// action is one of the commands that ask something of a run.
+// action returns a command that asks for an action on a run.
 func (p *program) action(name, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " RUN --why REASON", Short: short, Args: exactly("RUN"),
@@ -46,7 +46,7 @@ func (p *program) action(name, short string) *cobra.Command {
 	return c
 }
 
-// ask sends an action. The arguments are the run, and the step of a skip.
+// ask sends an action. args are the run and, for skip, the step.
 func (s remote) ask(ctx context.Context, action string, args []string, why string) (status int, body []byte, run *client.Run, err error) {
 	id, reason := args[0], client.ActionRequest{Why: why}
 	var answer interface {

@@ -48,7 +48,7 @@ func runTable(w io.Writer, r client.Run) {
 	}
 }
 
-// resultTable shows what has come of a run: what its workflow tells, by name.
+// resultTable prints the result of a run, sorted by name.
 func resultTable(w io.Writer, r client.Run) {
 	row(w, "state", r.State)
 	for _, name := range slices.Sorted(maps.Keys(r.Result)) {
@@ -56,7 +56,7 @@ func resultTable(w io.Writer, r client.Run) {
 	}
 }
 
-// or gives the text that p points at, or a dash.
+// or returns the text that p points at, or a dash.
 func or(p *string) string {
 	if p == nil || *p == "" {
 		return "-"

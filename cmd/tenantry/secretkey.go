@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// withSecretKey adds the key that users' tokens are sealed with where none is configured: with SQLite the one in PATH.key
-// beside the database, which is made on the first call. Processes that start together get the same.
+// withSecretKey sets the key that seals users' tokens, if none is configured. With SQLite it is read from PATH.key beside the
+// database; the first call creates that file. Processes that start together get the same key.
 func withSecretKey(c Config) (Config, error) {
 	c.secretKeySource = "secret_key (" + variable("secret_key") + ")"
 	if c.SecretKey != nil {
@@ -34,8 +34,8 @@ func withSecretKey(c Config) (Config, error) {
 	return c, nil
 }
 
-// makeSecretKey puts a whole key at path, unless there is one by now. The database must not outlive its key, so that it is on the
-// disk before it is used.
+// makeSecretKey creates the file at path with a new key, unless it exists by now. The file is on disk before the key is used,
+// because a database without its key is of no use.
 func makeSecretKey(path string) error {
 	directory := filepath.Dir(path)
 	if err := os.MkdirAll(directory, 0o700); err != nil {
@@ -52,7 +52,7 @@ func makeSecretKey(path string) error {
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(file.Name(), path); !errors.Is(err, fs.ErrExist) { // Link, unlike Rename, replaces nothing
+	if err := os.Link(file.Name(), path); !errors.Is(err, fs.ErrExist) { // unlike Rename, Link does not replace an existing file
 		return err
 	}
 	return nil

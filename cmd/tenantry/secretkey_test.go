@@ -35,7 +35,7 @@ func TestSecretKeyIsMadeOnce(t *testing.T) {
 	}
 	files, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(files) != 1 || files[0].Name() != "tenantry.db.key" {
-		t.Fatalf("got %v, %v, want tenantry.db.key alone", files, err)
+		t.Fatalf("got %v, %v, want only tenantry.db.key", files, err)
 	}
 	if info, err := files[0].Info(); err != nil || info.Mode() != 0o600 {
 		t.Errorf("got %v, %v, want mode 0600", info.Mode(), err)

@@ -38,8 +38,8 @@ func (p *program) serve() *cobra.Command {
 	return c
 }
 
-// collectLessOften lets the heap grow to five times what is live, not twice: with some ten MiB live, collecting took a
-// fifth of the processor time of a replica under load. GOGC, where it is set, and GOMEMLIMIT count as ever.
+// collectLessOften lets the heap grow to five times the live heap, not twice. With a live heap of some ten MiB, the garbage
+// collector took a fifth of a replica's processor time under load. GOGC, if set, and GOMEMLIMIT apply as usual.
 func collectLessOften() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)

@@ -25,12 +25,12 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// served is a server that runs in this process.
+// served is a server in this process.
 type served struct {
 	url, billingURL string
 	mu              sync.Mutex
 	log             strings.Builder
-	stop            func() int // gives the exit code
+	stop            func() int // returns the exit code
 }
 
 // serveWith runs "serve" until the test ends.
@@ -73,7 +73,7 @@ func serveWith(t *testing.T, environ ...string) *served {
 		code <- got
 		t.Fatalf("serve ended with %d: %s", got, s.logged())
 	case <-time.After(30 * time.Second):
-		t.Fatal("serve does not begin")
+		t.Fatal("serve did not start")
 	}
 	return s
 }
@@ -98,7 +98,7 @@ func get(t *testing.T, url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// keystoneEnv points OS_* at a Keystone, with the credential of its admin.
+// keystoneEnv sets OS_* to a Keystone and the credential of its admin.
 func keystoneEnv(t *testing.T, url string) {
 	t.Helper()
 	for name, value := range map[string]string{
@@ -109,7 +109,7 @@ func keystoneEnv(t *testing.T, url string) {
 	}
 }
 
-// observed is the address of a server whose exchanges are the test's story.
+// observed returns the address of a proxy for the server, which records the exchanges of the test.
 func observed(t *testing.T, url string) string {
 	t.Helper()
 	story := transcript.New(t, "cmd/tenantry")
@@ -136,10 +136,10 @@ func TestServe(t *testing.T) {
 	}
 	if c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://")); err == nil {
 		_ = c.Close()
-		t.Error("it still listens")
+		t.Error("the server still listens")
 	}
 	if strings.Contains(s.logged(), "canary") {
-		t.Errorf("the log tells the password:\n%s", s.logged())
+		t.Errorf("the log contains the password:\n%s", s.logged())
 	}
 }
 
@@ -223,7 +223,7 @@ func TestServeTLS(t *testing.T) {
 	}
 }
 
-// certify writes a certificate for the loopback, and its key.
+// certify writes a certificate for the loopback address, and its key.
 func certify(t *testing.T) (certificate, key string) {
 	t.Helper()
 	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -70,7 +70,7 @@ func (p *program) subscribe() *cobra.Command {
 	return c
 }
 
-// order sends a subscribe call that does not wait.
+// order sends a subscribe call that does not wait for the run.
 func (s remote) order(ctx context.Context, merchant, key, token string, body client.SubscribeRequest) (client.Run, error) {
 	answer, err := s.SubscribeWithResponse(ctx, merchant, &client.SubscribeParams{
 		IdempotencyKey: `"` + key + `"`, XSubjectToken: token, Prefer: some("respond-async"),
@@ -86,7 +86,7 @@ func (s remote) order(ctx context.Context, merchant, key, token string, body cli
 	return client.Run{}, problemError(answer.StatusCode(), answer.Body)
 }
 
-// userToken reads the user's token where it is in no list of processes and no history of a shell.
+// userToken reads the user's token. It is not an argument, so that lists of processes and shell histories do not show it.
 func (p *program) userToken() (string, error) {
 	token := variables(p.environ)[envUserToken]
 	if token == "" {
@@ -102,7 +102,7 @@ func (p *program) userToken() (string, error) {
 	return token, nil
 }
 
-// watch shows the run until it rests, and what has come of it. Where the result is for a program, the steps go to the
+// watch shows the run until it is at rest, and then its result. If the result is printed as JSON or YAML, the steps go to
 // standard error.
 func (p *program) watch(ctx context.Context, s remote, runID string, f format) error {
 	steps := p.out
