@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// ownKeystone is a real Keystone that nobody else uses, behind in, and the daemon that it is. All users and tenants are in a new
-// domain of it.
+// ownKeystone starts a real Keystone for one test, behind in. It returns the cloud and Keystone's process. All users and tenants
+// are in a new domain of that Keystone.
 func ownKeystone(t testing.TB, h home, in *upstream) (cloud, *daemon) {
 	t.Helper()
 	t.Log("real: keystone")
@@ -40,7 +40,7 @@ func ownKeystone(t testing.TB, h home, in *upstream) (cloud, *daemon) {
 	return c, d
 }
 
-// administered is all of a real Keystone, as its administrator sees it.
+// administered is all that a real Keystone has, as its administrator reads it.
 type administered struct {
 	t     testing.TB
 	cloud cloud
@@ -64,7 +64,7 @@ func (a *administered) Projects() (all []keystone.Project) {
 	return all
 }
 
-// Assignments implements [workflowstest.Cloud]. They are those of users on projects: nobody makes others.
+// Assignments implements [workflowstest.Cloud]. It returns those of users on projects, as there are no others.
 func (a *administered) Assignments() (all []keystone.Assignment) {
 	type page struct {
 		RoleAssignments []struct {
@@ -88,13 +88,13 @@ func (a *administered) Assignments() (all []keystone.Assignment) {
 
 type links struct{ Next string }
 
-// next is the path of the next page, if there is one.
+// next returns the path of the next page, or "".
 func (l links) next() string {
 	_, path, _ := strings.Cut(l.Next, "/v3")
 	return path
 }
 
-// tags are a project's, if Keystone answers.
+// tags returns a project's tags, or nil if Keystone does not answer.
 func (a *administered) tags(projectID string) []string {
 	req, err := http.NewRequest(http.MethodGet, a.cloud.direct+"/projects/"+projectID, nil)
 	if err != nil {

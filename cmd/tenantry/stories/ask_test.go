@@ -8,11 +8,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// oneStepUnderWay asks whether of all runs a single step is being done or undone.
+// oneStepUnderWay is true if exactly one step of all runs is being done or undone.
 const oneStepUnderWay = `SELECT count(*) = 1 FROM steps s JOIN runs r ON r.id = s.run_id
 	WHERE r.ended_at IS NULL AND s.state IN ('running', 'undoing')`
 
-// ask reads one value from a PostgreSQL.
+// ask reads one value from a PostgreSQL database.
 func ask(ctx context.Context, database string, into any, query string, args ...any) error {
 	conn, err := pgx.Connect(ctx, database)
 	if err != nil {
@@ -22,7 +22,7 @@ func ask(ctx context.Context, database string, into any, query string, args ...a
 	return conn.QueryRow(ctx, query, args...).Scan(into)
 }
 
-// awaitTrue asks again and again, until the answer is true.
+// awaitTrue repeats a query until its result is true.
 func awaitTrue(ctx context.Context, database, query string) error {
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var yes bool
@@ -30,5 +30,5 @@ func awaitTrue(ctx context.Context, database, query string) error {
 			return err
 		}
 	}
-	return fmt.Errorf("it stays false: %s", query)
+	return fmt.Errorf("the result stays false: %s", query)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 )
 
-// callOf names what a request to BillingStack or Keystone does, as "POST customers" or "DELETE roles/member on bs-customer".
-// The body can be read again.
+// callOf names what a request to BillingStack or Keystone does, such as "POST customers" or "DELETE roles/member on bs-customer".
+// The body can be read again afterwards.
 func callOf(k *keystonetest.Keystone, r *http.Request) string {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -40,10 +40,10 @@ func callOf(k *keystonetest.Keystone, r *http.Request) string {
 	return r.Method + " " + at[len(at)-1]
 }
 
-// pathOf is a request's path in its parts, the first being the version.
+// pathOf returns the segments of a request's path. The first is the version.
 func pathOf(r *http.Request) []string { return strings.Split(strings.Trim(r.URL.Path, "/"), "/") }
 
-// kindOfTenant is a project's name without the id in it.
+// kindOfTenant returns a project's name without the id in it.
 func kindOfTenant(name string) string {
 	for _, kind := range []string{"bs-customer", "bs-subscription"} {
 		if strings.HasPrefix(name, kind) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What is done.
+// The kinds of faults.
 const (
 	frozen   = "PostgreSQL frozen"
 	shutDown = "PostgreSQL shut down"
@@ -17,7 +17,7 @@ const (
 	killed   = "replica killed"
 )
 
-// breakThings begins, and goes on until cease, which returns when all are up again.
+// breakThings starts the faults. cease ends them, and returns when all parts are up again.
 func (w *world) breakThings() (cease func()) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
@@ -26,7 +26,7 @@ func (w *world) breakThings() (cease func()) {
 		all.Go(func() {
 			for done, over := 0, false; !over && (f.most == 0 || done < f.most); {
 				select {
-				case <-stop: // few orders are left, so what has not come yet comes now
+				case <-stop: // few orders are left, so the remaining faults happen now
 					if over = true; done > 0 {
 						return
 					}
@@ -54,11 +54,11 @@ func (w *world) breakThings() (cease func()) {
 	}
 }
 
-// suffocate has PostgreSQL's disk full once, when a third of the orders have ended.
+// suffocate fills PostgreSQL's disk once, when a third of the orders have ended.
 func (w *world) suffocate(stop <-chan struct{}) {
 	for late := false; !late && int(w.ended.Load()) < w.subscribes/3; {
 		select {
-		case <-stop: // few are left, so now
+		case <-stop: // few orders are left
 			late = true
 		case <-time.After(20 * time.Millisecond):
 		}
@@ -73,7 +73,7 @@ func (w *world) suffocate(stop <-chan struct{}) {
 	w.count(fullDisk, true)
 }
 
-// breakPostgres stops it for 0 to 2 s. False: it was not there.
+// breakPostgres stops PostgreSQL for 0 to 2 s. It returns false if PostgreSQL was not running.
 func (w *world) breakPostgres(rng *rand.Rand) bool {
 	w.onePostgres.Lock()
 	defer w.onePostgres.Unlock()
@@ -96,7 +96,7 @@ func upTo(rng *rand.Rand, most time.Duration) time.Duration {
 	return time.Duration(rng.Int64N(int64(most)))
 }
 
-// count notes a fault, if it has hit anything.
+// count counts a fault, if it had a target.
 func (w *world) count(what string, hit bool) bool {
 	if hit {
 		w.mu.Lock()

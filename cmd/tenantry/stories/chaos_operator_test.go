@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// A run that was taken over three times before a step of it came to a result is held for an operator: it may be what
-// kills the replicas. Here it is not.
+// heldFor is the code of a run that was taken over three times without progress. Such a run may be what kills the replicas, so it
+// is held for an operator. Here it is not the cause.
 const heldFor = "taken-over-too-often"
 
-// operate looks for held runs and has them go on, as an operator does who knows that nothing is wrong with them, until stop.
+// operate retries the runs that are held for this reason, until stop is closed.
 func (w *world) operate(stop <-chan struct{}) {
 	pressed := map[string]time.Time{}
 	for n := 0; ; n++ {
@@ -29,7 +29,7 @@ func (w *world) operate(stop <-chan struct{}) {
 			}
 		}
 		if w.asOperator(http.MethodGet, url+"/v1/runs?state=waiting&limit=200", "", &page) != nil {
-			continue // by the next replica, then
+			continue // the next replica retries it
 		}
 		for _, run := range page.Runs {
 			switch {
@@ -46,7 +46,7 @@ func (w *world) operate(stop <-chan struct{}) {
 	}
 }
 
-// asOperator calls the API as an operator does.
+// asOperator calls the API as an operator.
 func (w *world) asOperator(method, url, body string, into any) error {
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {

@@ -14,22 +14,23 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// chaos is how much is done to an installation of real parts, and how often.
+// chaos is the size of a chaos test.
 type chaos struct {
 	subscribes, portals, users, customers int
 
 	postgres, keystone, replicas faults
-	full                         time.Duration // for which the disk is full
+	full                         time.Duration // time for which the disk is full
 	short                        bool
 }
 
-// faults are of one part: the least and the most time between two, and how many there may be; 0: as many as come.
+// faults describes the faults of one part: the shortest and the longest time between two, and how many there may be, where 0
+// means any number.
 type faults struct {
 	from, to time.Duration
 	most     int
 }
 
-// short is for `make test`: few orders and few faults, which come sooner. The other is `make chaos`.
+// short is the size for `make test`: fewer orders, and faults that are fewer and sooner. The other size is for `make chaos`.
 func short() chaos {
 	return chaos{
 		subscribes: 30, portals: 6, users: 5, customers: 2,
@@ -46,14 +47,14 @@ func long(subscribes int) chaos {
 	}
 }
 
-// The real binary, three times, on a real PostgreSQL and beside a real Keystone, all of which are stopped, killed and started
-// again while portals subscribe users. Every order ends, and no promise is broken.
+// TestChaos runs the real binary three times, with a real PostgreSQL and a real Keystone. All of them are stopped, killed and
+// started again while portals subscribe users. Every order must end, and no invariant may be violated.
 func TestChaos(t *testing.T) {
 	c := short()
 	if n := os.Getenv("TENANTRY_TEST_CHAOS"); n != "" {
 		subscribes, err := strconv.Atoi(n)
 		if err != nil {
-			t.Fatalf("TENANTRY_TEST_CHAOS, how many subscribes there are to be: %v", err)
+			t.Fatalf("TENANTRY_TEST_CHAOS, the number of subscribes: %v", err)
 		}
 		c = long(subscribes)
 	}
@@ -64,7 +65,7 @@ func TestChaos(t *testing.T) {
 			t.Fatalf("TENANTRY_TEST_CHAOS_SEED: %v", err)
 		}
 	}
-	t.Logf("seed %d chooses the moments", seed)
+	t.Logf("seed %d", seed)
 	w := newWorld(t, c, seed)
 
 	begun := time.Now()
@@ -73,7 +74,7 @@ func TestChaos(t *testing.T) {
 	w.report(time.Since(begun))
 }
 
-// world is an installation under chaos.
+// world is an installation in a chaos test.
 type world struct {
 	chaos
 
@@ -85,13 +86,13 @@ type world struct {
 	replicas []*keptReplica
 	orders   []order
 
-	ended       atomic.Int64 // of the orders
-	held        atomic.Int64 // runs that an operator had go on
-	onePostgres sync.Mutex   // is broken in one way at a time
+	ended       atomic.Int64 // number of orders
+	held        atomic.Int64 // number of runs that an operator retried
+	onePostgres sync.Mutex   // held while PostgreSQL is broken
 
 	mu        sync.Mutex
-	counts    map[string]int // of faults, by what they are
-	last      time.Time      // when the last of them was done
+	counts    map[string]int // number of faults, by kind
+	last      time.Time      // time of the last fault
 	endedFull int            // how often PostgreSQL ended while its disk was full
 }
 
@@ -102,11 +103,11 @@ func newWorld(t *testing.T, c chaos, seed uint64) *world {
 	cloud, keystone := ownKeystone(t, h, &upstream{})
 	w.keystone = keystone
 	if w.postgres.disk == nil && !c.short {
-		t.Fatal("run it as root: a full disk is part of it")
+		t.Fatal("run it as root, which the full disk requires")
 	}
 	if !c.short {
-		_ = t.TempDir()      // is removed last,
-		t.Cleanup(w.keepLog) // this is asked before, and after what the site checks at its end
+		_ = t.TempDir()      // so that this directory is removed last
+		t.Cleanup(w.keepLog) // runs before that, and after the site's checks
 	}
 	w.site = newSite(t, w.postgres.url, cloud, &upstream{around: refuseEvery(6)})
 	w.site.env = append(w.site.env, "TENANTRY_DOMAIN="+cloud.domain, "TENANTRY_LEASE=2s", "TENANTRY_LATE_WINDOW=3s")
@@ -134,7 +135,8 @@ func newWorld(t *testing.T, c chaos, seed uint64) *world {
 	return w
 }
 
-// subscribeAll makes all orders, some at a time, until each has its final answer. The faults cease when the last has been begun.
+// subscribeAll makes all orders, several at a time, until each has its final answer. The faults end when the last order has been
+// started.
 func (w *world) subscribeAll(cease func()) {
 	orders := make(chan int)
 	var portals sync.WaitGroup
@@ -159,14 +161,14 @@ func (w *world) subscribeAll(cease func()) {
 	portals.Wait()
 	close(stop)
 	operator.Wait()
-	for i := range w.orders { // the same answer again
+	for i := range w.orders { // each order must be answered as before
 		if _, err := w.site.insistAt(w.somewhere(i), w.site.portal(w.orders[i]), patience); err != nil {
 			w.t.Error(err)
 		}
 	}
 }
 
-// somewhere is the address of one replica after another that serves.
+// somewhere returns a function that returns the address of the next replica that serves.
 func (w *world) somewhere(from int) func() string {
 	return func() string {
 		for range len(w.replicas) {
@@ -179,7 +181,7 @@ func (w *world) somewhere(from int) func() string {
 	}
 }
 
-// report prints what was done and what came of it.
+// report prints the faults and the results.
 func (w *world) report(took time.Duration) {
 	t := w.t
 	var succeeded, compensated, last int64
@@ -201,7 +203,7 @@ func (w *world) report(took time.Duration) {
 	noRoom := w.postgres.noRoom()
 	t.Logf("on the full disk PostgreSQL failed to write %d times, and ended %d times", noRoom, w.endedFull)
 	if w.postgres.disk != nil && noRoom == 0 {
-		t.Error("the full disk was not noticed")
+		t.Error("PostgreSQL did not run out of disk space")
 	}
 	if compensated == 0 || succeeded == 0 || int(succeeded+compensated) != w.subscribes {
 		t.Errorf("of %d orders %d succeeded and %d were compensated", w.subscribes, succeeded, compensated)
@@ -210,15 +212,15 @@ func (w *world) report(took time.Duration) {
 	for _, r := range w.replicas {
 		again += r.refusals()
 	}
-	t.Logf("%d times a replica did not start, as PostgreSQL was away", again)
+	t.Logf("%d times a replica did not start, because PostgreSQL was down", again)
 
 	t.Logf("%d orders: %d runs succeeded, %d were compensated, in %s, %.1f a second", w.subscribes, succeeded, compensated,
 		took.Round(time.Second/10), float64(w.subscribes)/took.Seconds())
-	t.Logf("an operator had %d runs go on that were taken over too often", w.held.Load())
+	t.Logf("an operator retried %d runs that were taken over too often", w.held.Load())
 	t.Logf("the last run ended %s after the last fault", time.UnixMicro(last).Sub(w.last).Round(time.Second/10))
 }
 
-// keepLog leaves what the replicas printed, where something went wrong: it may not come again.
+// keepLog writes the output of the replicas to a file if the test has failed, because the failure may not occur again.
 func (w *world) keepLog() {
 	if !w.t.Failed() || w.site == nil {
 		return
@@ -227,5 +229,5 @@ func (w *world) keepLog() {
 	if err := os.WriteFile(path, []byte(w.site.log.read()), 0o600); err != nil {
 		w.t.Error(err)
 	}
-	w.t.Log("what the replicas printed is in " + path)
+	w.t.Log("the output of the replicas is in " + path)
 }

@@ -11,8 +11,7 @@ import (
 
 var secretKey = bytes.Repeat([]byte("k"), store.KeySize)
 
-// checkAtTheEnd looks, once the replicas are gone, whether a promise was broken. What stands in the cloud now is
-// somebody else's.
+// checkAtTheEnd checks the invariants when the replicas have ended. Objects that the cloud has now count as made by no run.
 func (s *site) checkAtTheEnd(database string) {
 	var err error
 	s.others, err = workflowstest.Look(s.t.Context(), s.cloud.all, s.billing)

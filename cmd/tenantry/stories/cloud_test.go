@@ -25,21 +25,21 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// cloud is a Keystone, real or not, spoken to in plain HTTP as its administrator.
+// cloud is a Keystone, real or in memory. The test calls it over plain HTTP as its administrator.
 type cloud struct {
-	url      string // ends in /v3; in front of it may stand an upstream
+	url      string // ends in /v3; maybe that of an upstream in front of it
 	direct   string
 	password string
 	token    string
-	domain   string // by id: of the users and the tenants
+	domain   string // id of the domain of users and tenants
 
-	memory  *keystonetest.Keystone // nil where it is a real one
-	all     workflowstest.Cloud    // shows all that is in it; nil where others use it too
+	memory  *keystonetest.Keystone // nil if it is a real Keystone
+	all     workflowstest.Cloud    // lists all that it has; nil if other tests use it too
 	removed *workflowstest.Recorder
 	story   *transcript.Story
 }
 
-// memoryCloud is an in-memory Keystone behind in.
+// memoryCloud returns an in-memory Keystone behind in.
 func memoryCloud(t testing.TB, in *upstream) cloud {
 	t.Helper()
 	memory := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
@@ -50,7 +50,7 @@ func memoryCloud(t testing.TB, in *upstream) cloud {
 	return c
 }
 
-// realCloud is the Keystone that `make test` starts, behind in.
+// realCloud returns the Keystone that `make test` starts, behind in.
 func realCloud(t testing.TB, in *upstream) cloud {
 	t.Helper()
 	base := os.Getenv("TENANTRY_TEST_KEYSTONE_URL")
@@ -62,8 +62,8 @@ func realCloud(t testing.TB, in *upstream) cloud {
 	return front(t, in, os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"))
 }
 
-// passedOn hands requests on to a Keystone. Where it hangs up instead of answering, so does this; where nobody listens, that is
-// the answer, as of any proxy.
+// passedOn returns a proxy for a Keystone. If Keystone closes the connection without an answer, so does the proxy. If Keystone is
+// down, the proxy answers 503.
 func passedOn(t testing.TB, base string) http.Handler {
 	t.Helper()
 	u, err := url.Parse(strings.TrimSuffix(base, "/v3"))
@@ -86,7 +86,7 @@ var roleMade sync.Mutex
 
 func front(t testing.TB, in *upstream, password string) cloud {
 	t.Helper()
-	story := transcript.New(t, "cmd/tenantry") // where stories were recorded first, so that old recordings can be compared
+	story := transcript.New(t, "cmd/tenantry") // the package of older recordings, so that they can be compared
 	srv := httptest.NewServer(story.Handler(transcript.Keystone, in))
 	t.Cleanup(srv.Close)
 	direct := httptest.NewServer(in.next)
@@ -103,7 +103,7 @@ func front(t testing.TB, in *upstream, password string) cloud {
 	return c
 }
 
-// login gets a token with a scope, which is JSON, for a user of the cloud's domain.
+// login returns a token for a user of the cloud's domain. scope is JSON.
 func (c cloud) login(t testing.TB, user, password, scope string) string {
 	t.Helper()
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,`+
@@ -154,7 +154,7 @@ func (c cloud) call(t testing.TB, method, path string, body, out any) {
 	}
 }
 
-// newUser makes a user and logs in without a scope.
+// newUser creates a user and logs in without a scope.
 func (c cloud) newUser(t testing.TB) (id, token string) {
 	t.Helper()
 	name := "user-" + uuid.NewString()
@@ -172,18 +172,18 @@ type project struct {
 	Tags    []string
 }
 
-// project finds the only project of a name.
+// project returns the only project with this name.
 func (c cloud) project(t testing.TB, name string) project {
 	t.Helper()
 	var found struct{ Projects []project }
 	c.call(t, http.MethodGet, "/projects?domain_id="+c.domain+"&name="+name, nil, &found)
 	if len(found.Projects) != 1 {
-		t.Fatalf("%d projects are called %s", len(found.Projects), name)
+		t.Fatalf("%d projects have the name %s", len(found.Projects), name)
 	}
 	return found.Projects[0]
 }
 
-// marked lists the projects that a merchant's runs have made.
+// marked returns the names of the projects that a merchant's runs have created.
 func (c cloud) marked(t testing.TB, merchant string) (names []string) {
 	t.Helper()
 	var found struct{ Projects []project }
@@ -194,7 +194,7 @@ func (c cloud) marked(t testing.TB, merchant string) (names []string) {
 	return names
 }
 
-// roles names the roles that a user has on a project, sorted.
+// roles returns the sorted names of the roles that a user has on a project.
 func (c cloud) roles(t testing.TB, projectID, user string) (names []string) {
 	t.Helper()
 	var found struct{ Roles []struct{ Name string } }
@@ -206,7 +206,7 @@ func (c cloud) roles(t testing.TB, projectID, user string) (names []string) {
 	return names
 }
 
-// validate asks whose token this is and what it is scoped to.
+// validate returns a token's user and the project that it is scoped to.
 func (c cloud) validate(t testing.TB, token string) (user, project string) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, c.direct+"/auth/tokens", nil)

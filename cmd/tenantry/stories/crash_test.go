@@ -10,14 +10,14 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// instant is when in the course of one Do or Undo the replica is killed.
+// instant is the point of a Do or Undo at which the replica is killed.
 type instant int
 
 const (
 	beforeIntent instant = iota
-	afterIntent          // and before the call
-	calling              // the call has left and is lost with its caller
-	carriedOut           // before the answer
+	afterIntent          // before the call
+	calling              // the call was sent, and is lost
+	carriedOut           // the call was carried out, before its answer
 	answered             // before the outcome is stored
 	stored
 	instants
@@ -27,18 +27,18 @@ func (i instant) String() string {
 	return [...]string{"before the intent", "intent stored", "call lost", "carried out", "answered", "outcome stored"}[i]
 }
 
-// ending is what came of one case.
+// ending is the result of one case.
 type ending struct {
 	State    string
-	Recovery time.Duration // from the kill to the end of the run
-	Living   bool          // another replica was running; else one was started after the kill
+	Recovery time.Duration // time from the kill to the end of the run
+	Living   bool          // another replica was running; otherwise one was started after the kill
 }
 
-// endings are what came of all cases of a workflow.
+// endings are the results of all cases of a workflow.
 type endings map[place]map[instant]ending
 
-// The replica that works on a run is killed at every instant of all that the run does and takes back, for each workflow. Half of
-// the runs are taken over by a replica that was running already. The portal, which got no answer, repeats its call.
+// TestKilledAtEveryInstant kills the replica that executes a run at every instant of every Do and Undo, for each workflow. Half
+// of the runs are taken over by a replica that is already running. The portal, which got no answer, repeats its call.
 func TestKilledAtEveryInstant(t *testing.T) {
 	all := map[string]endings{}
 	for _, trial := range crashTrials(t) {
@@ -83,7 +83,8 @@ func (c crashTrial) killEverywhere(t *testing.T) endings {
 	return all
 }
 
-// killAt kills a replica at one instant of one place. Another is living meanwhile, or is started after the kill.
+// killAt kills a replica at one instant of one place. Another replica is running if living is true; otherwise one is started
+// after the kill.
 func (c crashTrial) killAt(t *testing.T, p place, i instant, living bool) ending {
 	database := storetest.PostgreSQL(t)
 	k := &killer{t: t, place: p, at: i, refused: c.refusedCall(), database: database, done: make(chan struct{})}
@@ -96,13 +97,13 @@ func (c crashTrial) killAt(t *testing.T, p place, i instant, living bool) ending
 		second = s.serve()
 	}
 	k.arm(first)
-	if a, err := portal.call(first.url); err == nil && i != stored { // its end may be told before the kill
-		t.Fatalf("it was not killed: %d %s", a.status, a.body)
+	if a, err := portal.call(first.url); err == nil && i != stored { // the run may have ended and been answered before the kill
+		t.Fatalf("the replica was not killed: %d %s", a.status, a.body)
 	}
 	select {
 	case <-k.done:
 	case <-time.After(30 * time.Second):
-		t.Fatalf("this instant never came: %s", s.log.read())
+		t.Fatalf("this instant was not reached: %s", s.log.read())
 	}
 	if want := p.state(i); k.state != want {
 		t.Errorf("when it was killed the step was %q, want %q", k.state, want)

@@ -17,37 +17,37 @@ import (
 	"time"
 )
 
-// daemon is a service of a test's own. Whenever it ends it is started again, as by an init system, until the test is over.
+// daemon is a service of one test. Whenever it ends, it is started again, until the test is over.
 type daemon struct {
 	t    testing.TB
 	argv []string
-	log  string // the path of what it prints
+	log  string // path of its output
 	home home
 
 	mu      sync.Mutex
-	process *exec.Cmd // nil: it does not run
-	resume  time.Time // it is not started before
+	process *exec.Cmd // nil if it is not running
+	resume  time.Time // not started before this time
 	over    bool
 	ends    int // how often it has ended
 	gone    chan struct{}
 }
 
-// home is where a test's daemons live, and who they are: PostgreSQL and Keystone refuse root, so that as root they run as the user that
-// PostgreSQL's package has made.
+// home is the directory and the user of a test's daemons. PostgreSQL and Keystone refuse to run as root. A test that runs as root
+// therefore starts them as the user that PostgreSQL's package has created.
 type home struct {
 	dir string
-	as  *syscall.Credential // nil: who runs the test
+	as  *syscall.Credential // nil: the user who runs the test
 }
 
 func newHome(t testing.TB) home {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tenantry-daemons-") //nolint:usetesting // nobody else may look into t.TempDir
+	dir, err := os.MkdirTemp("", "tenantry-daemons-") //nolint:usetesting // t.TempDir is not readable for other users
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	h := home{dir: dir}
-	for _, name := range []string{"postgres", "keystone", "keystone.wsgi"} { // who they are may not read the checkout
+	for _, name := range []string{"postgres", "keystone", "keystone.wsgi"} { // that user may not be able to read the checkout
 		script, err := os.ReadFile("../../../deploy/testservices/" + name)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, name), script, 0o755)
@@ -72,7 +72,7 @@ func newHome(t testing.TB) home {
 	return h
 }
 
-// uid is who the daemons are.
+// uid returns the daemons' user.
 func (h home) uid() int {
 	if h.as == nil {
 		return os.Geteuid()
@@ -92,7 +92,7 @@ func newDaemon(t testing.TB, h home, script string, args ...string) *daemon {
 	return d
 }
 
-// keep starts it again and again.
+// keep starts the daemon again whenever it has ended.
 func (d *daemon) keep() {
 	defer close(d.gone)
 	for {
@@ -118,12 +118,12 @@ func (d *daemon) keep() {
 	}
 }
 
-// start starts it, unless it is not to run now.
+// start starts the daemon, unless it is to be down now.
 func (d *daemon) start() (*exec.Cmd, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.over || time.Now().Before(d.resume) {
-		return nil, nil //nolint:nilnil // nothing was started, and nothing is wrong
+		return nil, nil //nolint:nilnil // it is to be down now
 	}
 	out, err := os.OpenFile(d.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -142,14 +142,14 @@ func (d *daemon) start() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// signal reaches it and the processes of its group. False: it does not run.
+// signal sends a signal to the daemon's process group. It returns false if the daemon is not running.
 func (d *daemon) signal(s syscall.Signal) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.process != nil && syscall.Kill(-d.process.Process.Pid, s) == nil
 }
 
-// down ends it by a signal. It stays away for so long. False: it was away.
+// down ends the daemon by a signal, and keeps it down for a time. It returns false if the daemon was not running.
 func (d *daemon) down(s syscall.Signal, away time.Duration) bool {
 	d.mu.Lock()
 	d.resume = time.Now().Add(away)
@@ -157,14 +157,14 @@ func (d *daemon) down(s syscall.Signal, away time.Duration) bool {
 	return d.signal(s)
 }
 
-// ended is how often it has.
+// ended returns how often the daemon has ended.
 func (d *daemon) ended() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.ends
 }
 
-// family is it and its children, if it runs.
+// family returns the pids of the daemon and its children.
 func (d *daemon) family() (pids []int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -182,7 +182,7 @@ func (d *daemon) family() (pids []int) {
 	return pids
 }
 
-// stop ends it for good.
+// stop ends the daemon for good.
 func (d *daemon) stop() {
 	d.mu.Lock()
 	d.over = true
@@ -196,7 +196,7 @@ func (d *daemon) stop() {
 	}
 }
 
-// printed is what it has printed so far.
+// printed returns the daemon's output so far.
 func (d *daemon) printed() string {
 	text, err := os.ReadFile(d.log)
 	if err != nil {
@@ -205,7 +205,7 @@ func (d *daemon) printed() string {
 	return string(text)
 }
 
-// await waits until it answers.
+// await waits until the daemon answers.
 func (d *daemon) await(answers func() error) {
 	d.t.Helper()
 	var err error
@@ -217,8 +217,8 @@ func (d *daemon) await(answers func() error) {
 	d.t.Fatalf("%s does not answer: %v: %s", d.argv[0], err, d.printed())
 }
 
-// freePort is one that nobody listens on, below the range from which the kernel picks for outgoing connections: while its daemon is away
-// nobody takes it.
+// freePort returns a free port. It is below the range from which the kernel picks ports for outgoing connections, so that it
+// stays free while its daemon is down.
 func freePort(t testing.TB) string {
 	t.Helper()
 	for range 100 {

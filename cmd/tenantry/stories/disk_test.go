@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// disk is a small file system of a test's own, with a ballast file that can take all its room.
+// disk is a small file system of one test. A ballast file can fill it.
 type disk struct {
 	dir  string
-	room int // bytes that it has
+	room int // size in bytes
 }
 
-// newDisk mounts one for a user, which takes root.
+// newDisk mounts a disk for a user. It requires root.
 func newDisk(t testing.TB, dir string, room, uid int) (*disk, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func newDisk(t testing.TB, dir string, room, uid int) (*disk, error) {
 
 func (d *disk) ballast() string { return filepath.Join(d.dir, "ballast") }
 
-// fill grows the ballast until no page is left.
+// fill grows the ballast until the disk is full.
 func (d *disk) fill() error {
 	f, err := os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -59,5 +59,5 @@ func (d *disk) fill() error {
 	return nil
 }
 
-// free takes the ballast away.
+// free removes the ballast.
 func (d *disk) free() error { return os.Remove(d.ballast()) }

@@ -8,8 +8,8 @@
 //   - other tests stop one part for a while: a replica, the disk, Keystone (TestPausedForLongerThanItsLeaseAReplicaWritesNothing);
 //   - chaos stops, kills and fills up everything at random (TestChaos, docs/chaos.md).
 //
-// A site is the installation that a test runs: its database, its upstreams, and the environment that names them. When a test on
-// an in-memory Keystone or on a Keystone of its own ends, package workflowstest checks what every installation promises.
+// A site is the installation that a test runs: its database, its upstreams, and its environment. When a test ends that uses an
+// in-memory Keystone or a Keystone of its own, package workflowstest checks the invariants.
 //
 // Unit tests of the commands and of the configuration are in package main.
 package stories

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// exitUnavailable is how tenantry ends when its database is away.
+// exitUnavailable is tenantry's exit code if its database is down.
 const exitUnavailable = 5
 
 // keptReplica is a replica that is started again whenever it has ended.
@@ -13,10 +13,10 @@ type keptReplica struct {
 	site *site
 
 	mu      sync.Mutex
-	process *replica // nil: none runs
-	url     string   // empty: it does not serve
+	process *replica // nil if none is running
+	url     string   // empty if it does not serve
 	resume  time.Time
-	killed  bool // it is meant to have ended
+	killed  bool // it was killed by the test
 	over    bool
 	refused int
 	gone    chan struct{}
@@ -77,7 +77,7 @@ func (k *keptReplica) keep() {
 	}
 }
 
-// kill ends it, wherever it is. It stays away for so long. False: it was away already.
+// kill kills the replica, and keeps it down for a time. It returns false if the replica was not running.
 func (k *keptReplica) kill(away time.Duration) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -89,21 +89,21 @@ func (k *keptReplica) kill(away time.Duration) bool {
 	return true
 }
 
-// address is where it serves; empty where it does not.
+// address returns the address at which the replica serves, or "".
 func (k *keptReplica) address() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.url
 }
 
-// refusals is how often it did not start, as its database was away.
+// refusals returns how often the replica did not start because its database was down.
 func (k *keptReplica) refusals() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.refused
 }
 
-// await gives its address once it serves.
+// await returns the replica's address once it serves.
 func (k *keptReplica) await() string {
 	for ; ; time.Sleep(5 * time.Millisecond) {
 		if url := k.address(); url != "" {
@@ -117,7 +117,7 @@ func (k *keptReplica) await() string {
 	}
 }
 
-// stop ends it for good.
+// stop ends the replica for good.
 func (k *keptReplica) stop() {
 	k.mu.Lock()
 	k.over = true

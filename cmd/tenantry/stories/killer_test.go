@@ -16,14 +16,14 @@ type killer struct {
 	t        *testing.T
 	place    place
 	at       instant
-	refused  string // the call that is refused where the place is an Undo
+	refused  string // the call that is refused if the place is an Undo
 	database string
 	cloud    cloud
 	done     chan struct{} // closed by the kill
 
 	mu     sync.Mutex
-	victim *replica // nil: not yet, or dead
-	state  string   // of the step when the replica was killed
+	victim *replica // nil before it is armed, and after the kill
+	state  string   // state of the step when the replica was killed
 	killed time.Time
 }
 
@@ -33,7 +33,7 @@ func (k *killer) arm(victim *replica) {
 	k.victim = victim
 }
 
-// statement sees what is written to the database.
+// statement sees each statement before the database does.
 func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -57,7 +57,8 @@ func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
 	return true, nil
 }
 
-// request carries out what an upstream is asked for. Where the place is an Undo, the refused call is refused when all else is done: else the last outcome and the first intents of undoing would be one statement.
+// request serves a request to an upstream. If the place is an Undo, the refused call is refused only when all other steps are
+// done. Otherwise one statement would store the last outcome together with the first intents of undos.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
 	if k.place.Undo && call == k.refused {
@@ -89,7 +90,7 @@ func (k *killer) strike() {
 		return
 	}
 	err := ask(k.t.Context(), k.database, &k.state, "SELECT state FROM steps WHERE name = $1", k.place.Step)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // before the run is stored, or the step has begun
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // the run or its step is not stored yet
 		k.t.Error(err)
 	}
 	k.victim.kill()
@@ -97,7 +98,7 @@ func (k *killer) strike() {
 	close(k.done)
 }
 
-// endOf is when a run ended.
+// endOf returns when a run ended.
 func (k *killer) endOf(run string) time.Time {
 	var micros int64
 	if err := ask(k.t.Context(), k.database, &micros, "SELECT ended_at FROM runs WHERE id = $1", run); err != nil {

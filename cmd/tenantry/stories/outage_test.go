@@ -14,11 +14,11 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// Keystone goes out of order in the middle of a run. Orders are answered with 503 and when to come again, /readyz tells, the run
-// waits and says for what; and when Keystone is back all goes on by itself.
+// Keystone goes down during a run. Orders get a 503 with Retry-After, /readyz reports it, and the run waits with a reason. When
+// Keystone is back, everything continues by itself.
 func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	var reached, down atomic.Bool
-	var asked atomic.Int64 // while it is down
+	var asked atomic.Int64 // requests while it is down
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPost && r.URL.Path == "/v3/projects" && !reached.Swap(true) {
 			down.Store(true)
@@ -51,7 +51,7 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 		return shown.State == "waiting" && shown.Reason.Kind == "upstream" && shown.Reason.FixBy == "operator"
 	})
 	token := s.newToken()
-	s.eventually("Keystone is left alone", func() bool {
+	s.eventually("Keystone's circuit is open", func() bool {
 		a, err := s.subscribe(r.url, uuid.NewString(), token)
 		s.ok(err)
 		var problem struct{ Type string }
@@ -71,8 +71,8 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 			t.Fatalf("an order is answered %d %s (%v)", a.status, a.body, err)
 		}
 	}
-	if more := asked.Load() - before; more > 3 { // a trial or two: each is a request, and maybe a login
-		t.Errorf("Keystone was asked %d times for twenty orders while it was down", more)
+	if more := asked.Load() - before; more > 3 { // one or two trial requests, maybe with a login
+		t.Errorf("Keystone got %d requests for twenty orders while it was down", more)
 	}
 
 	down.Store(false)
@@ -87,12 +87,12 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	})
 }
 
-// eventually asks again and again, until it is so.
+// eventually repeats a check until it is true.
 func (s *site) eventually(what string, is func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("it never came that %s: %s", what, s.log.read())
+			s.t.Fatalf("this did not happen: %s: %s", what, s.log.read())
 		}
 	}
 }

@@ -16,15 +16,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ownPostgres is a PostgreSQL that nobody else uses.
+// ownPostgres is a PostgreSQL of one test.
 type ownPostgres struct {
 	*daemon
 
 	url  string
-	disk *disk // nil: it has none of its own, as for that it takes root
+	disk *disk // nil if it has no disk of its own, which requires root
 }
 
-// postgresRoom is what its disk holds: the empty cluster takes a quarter of that.
+// postgresRoom is the size of its disk in bytes. An empty cluster takes a quarter of it.
 const postgresRoom = 160 << 20
 
 func newPostgres(t testing.TB, h home) *ownPostgres {
@@ -36,7 +36,7 @@ func newPostgres(t testing.TB, h home) *ownPostgres {
 	}
 	p, room := &ownPostgres{}, filepath.Join(h.dir, "postgres.d")
 	if p.disk, err = newDisk(t, room, postgresRoom, h.uid()); err != nil {
-		t.Logf("PostgreSQL gets no small disk, and so no full one, which takes root: %v", err)
+		t.Logf("PostgreSQL gets no disk of its own, which requires root, so its disk is never full: %v", err)
 	}
 	if err := os.MkdirAll(room, 0o700); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func newPostgres(t testing.TB, h home) *ownPostgres {
 	return p
 }
 
-// freeze stops all of its processes where they stand, and lets them go on. False: there are none.
+// freeze pauses all of its processes for a time. It returns false if there are none.
 func (p *ownPostgres) freeze(asleep time.Duration) (bool, error) {
 	pids := p.family()
 	var faults []error
@@ -69,11 +69,11 @@ func (p *ownPostgres) freeze(asleep time.Duration) (bool, error) {
 	for _, pid := range pids {
 		faults = append(faults, syscall.Kill(pid, syscall.SIGCONT))
 	}
-	faults = slices.DeleteFunc(faults, func(err error) bool { return errors.Is(err, syscall.ESRCH) }) // it has ended meanwhile
+	faults = slices.DeleteFunc(faults, func(err error) bool { return errors.Is(err, syscall.ESRCH) }) // the process has ended
 	return len(pids) > 0, errors.Join(faults...)
 }
 
-// suffocate keeps its disk full for a while, whatever it frees meanwhile, and uses up the room that its log has left.
+// suffocate keeps its disk full for a while, even when PostgreSQL frees space, and uses up the space left in its log.
 func (p *ownPostgres) suffocate(full time.Duration) error {
 	for until := time.Now().Add(full); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		if err := p.disk.fill(); err != nil {
@@ -84,7 +84,7 @@ func (p *ownPostgres) suffocate(full time.Duration) error {
 	return p.disk.free()
 }
 
-// log1MB has it write a megabyte to its log, if it can.
+// log1MB makes PostgreSQL write a megabyte to its log, if it can.
 func (p *ownPostgres) log1MB() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -93,8 +93,8 @@ func (p *ownPostgres) log1MB() {
 		return
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	_, _ = conn.Exec(ctx, "SELECT pg_logical_emit_message(true, 'chaos', repeat('x', 1000000))") // what comes of it stands in its own log
+	_, _ = conn.Exec(ctx, "SELECT pg_logical_emit_message(true, 'chaos', repeat('x', 1000000))") // PostgreSQL's own log has the result
 }
 
-// noRoom is how often it has said that its disk is full.
+// noRoom returns how often PostgreSQL has reported that its disk is full.
 func (p *ownPostgres) noRoom() int { return strings.Count(p.printed(), "No space left on device") }

@@ -21,14 +21,14 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// pause is what a run has under way when its replica is stopped: a request, or a statement. Where BillingStack refuses to attach the tenant the run
-// compensates, and what is carried out late is left over, unless somebody looks for it.
+// pause is the request or statement during which a replica is stopped. If BillingStack refuses to attach the tenant, the run
+// compensates. Then a request that is carried out late leaves an effect that must be found and removed.
 type pause struct {
-	call    string // as callOf names it; or "store", a step, and the state that it is brought to
+	call    string // as callOf names it; or "store", a step, and the state that is stored
 	refused bool
 }
 
-// pauses hold up every write of a run, every read that an Undo makes before it writes, and checkpoints.
+// pauses covers every write of a run, every read that an Undo makes before it writes, and checkpoints.
 var pauses = []pause{
 	{call: "POST customers"},
 	{call: "POST projects bs-customer"},
@@ -63,19 +63,19 @@ var pauses = []pause{
 }
 
 const (
-	pairs       = 10 // of replicas, each pair on a database of its own
+	pairs       = 10 // pairs of replicas, each with a database of its own
 	pausesAPair = 20
-	// latest is how long after its replica was stopped a request is held up at most; pausedLateWindow is longer.
+	// latest is the longest time for which a request is held up after its replica was stopped. pausedLateWindow is longer.
 	latest           = 1700 * time.Millisecond
 	pausedLateWindow = 2 * time.Second
 	bothWork         = "SELECT count(*) = 2 FROM replicas"
 )
 
-// A replica is stopped in the middle of a call for longer than its lease, another takes the run over and ends it, the call is
-// carried out late, and the replica goes on: it writes nothing any more, and nothing is doubled or left over.
+// A replica is stopped during a call for longer than its lease. Another replica takes the run over and ends it, and the call is
+// carried out late. When the first replica continues, it must write nothing, and nothing may be doubled or left over.
 func TestPausedForLongerThanItsLeaseAReplicaWritesNothing(t *testing.T) {
 	seed := rand.Uint64()
-	t.Logf("seed %d chooses the moments", seed)
+	t.Logf("seed %d", seed)
 	var all sync.WaitGroup
 	var lateEffects atomic.Int64
 	for n := range pairs {
@@ -92,13 +92,14 @@ func TestPausedForLongerThanItsLeaseAReplicaWritesNothing(t *testing.T) {
 		})
 	}
 	all.Wait()
-	t.Logf("%d things that came late were removed", lateEffects.Load())
+	t.Logf("%d late effects were removed", lateEffects.Load())
 	if lateEffects.Load() == 0 {
-		t.Error("nothing came late enough to be left over")
+		t.Error("no late effect had to be removed")
 	}
 }
 
-// pair is two replicas on one database, each calling it and the upstreams by addresses of its own, so that it is known who calls.
+// pair is two replicas on one database. Each has its own addresses of the database and the upstreams, so that the test knows
+// which replica calls.
 type pair struct {
 	t        *testing.T
 	cloud    cloud
@@ -108,15 +109,15 @@ type pair struct {
 	replicas [2]*replica
 
 	mu      sync.Mutex
-	next    pause         // what is to be held up; without a call nothing
+	next    pause         // what is to be held up; nothing if call is empty
 	begun   chan struct{} // closed when it is held up
-	refuse  bool          // BillingStack attaches no tenant
-	held    chan held     // gets what was held up
-	sleeper int           // the replica that has slept past its lease and may write nothing; -1: none
-	strays  []string      // what it wrote all the same
+	refuse  bool          // BillingStack refuses to attach a tenant
+	held    chan held     // receives what is held up
+	sleeper int           // the replica that was paused past its lease and must write nothing, or -1
+	strays  []string      // what it wrote nevertheless
 }
 
-// held is a request or a statement under way that waits for its release.
+// held is a request or a statement that waits for its release.
 type held struct {
 	replica int
 	release chan struct{}
@@ -146,8 +147,8 @@ func newPair(t *testing.T, rng *rand.Rand) *pair {
 
 type replicaKey struct{}
 
-// pause makes one run, and stops the replica that works on it. On a busy machine the replica may lose its lease of a second
-// before it is stopped; then that is done with another run.
+// pause orders one run, and stops the replica that executes it. On a busy machine that replica may lose its lease of a second
+// before it is stopped. Then pause tries again with another run.
 func (p *pair) pause(what pause) {
 	p.t.Helper()
 	for range 3 {
@@ -158,7 +159,7 @@ func (p *pair) pause(what pause) {
 	p.t.Fatalf("%v: the replica lost its lease before it could be stopped, three times: %s", what, p.site.log.read())
 }
 
-// stopIn tells whether the replica still worked on the run when it was to be stopped.
+// stopIn reports whether the replica still had its lease when it was to be stopped.
 func (p *pair) stopIn(what pause) bool {
 	p.t.Helper()
 	token, key := p.site.newToken(), uuid.NewString()
@@ -174,19 +175,19 @@ func (p *pair) stopIn(what pause) bool {
 	select {
 	case call = <-p.held:
 	case <-time.After(30 * time.Second):
-		p.t.Fatalf("%v: nobody made this call: %s", what, p.site.log.read())
+		p.t.Fatalf("%v: no replica made this call: %s", what, p.site.log.read())
 	}
 	if !strings.HasPrefix(what.call, "store") {
-		// Its siblings end first, lest one of them is between its last look at the lease and the wire.
+		// The other calls end first, so that none of them is between its check of the lease and the network.
 		if err := awaitTrue(p.t.Context(), p.database, oneStepUnderWay); err != nil {
 			close(call.release)
 			<-call.done
 			var lost bool
 			p.site.ok(ask(p.t.Context(), p.database, &lost, "SELECT epoch > 1 FROM runs WHERE idempotency_key = $1", key))
 			if !lost {
-				p.t.Fatalf("%v: its siblings do not end: %v: %s", what, err, p.site.log.read())
+				p.t.Fatalf("%v: the run's other calls do not end: %v: %s", what, err, p.site.log.read())
 			}
-			p.t.Log(what, "was left alone: ", err)
+			p.t.Log(what, "was not tested: ", err)
 			p.want(what, p.site.insist(p.replicas[0].url, order))
 			return false
 		}
@@ -195,7 +196,7 @@ func (p *pair) stopIn(what pause) bool {
 	p.site.ok(stopped.cmd.Process.Signal(syscall.SIGSTOP))
 
 	late := time.Duration(p.rng.Int64N(int64(latest)))
-	if what.refused { // rather after its undo
+	if what.refused { // late enough to follow its undo, mostly
 		late = (late + latest) / 2
 	}
 	asleep := time.Duration(p.rng.Int64N(int64(time.Second)))
@@ -206,10 +207,10 @@ func (p *pair) stopIn(what pause) bool {
 		<-call.done
 	})
 	moments.Go(func() {
-		err := awaitTrue(p.t.Context(), p.database, "SELECT count(*) = 1 FROM replicas") // its lease has ended
+		err := awaitTrue(p.t.Context(), p.database, "SELECT count(*) = 1 FROM replicas") // the replica's lease has ended
 		<-time.After(asleep)
 		p.mu.Lock()
-		p.sleeper = call.replica // not before: what it had sent may have been on its way
+		p.sleeper = call.replica // only now: earlier writes may have been sent under the lease
 		p.mu.Unlock()
 		if err := errors.Join(err, stopped.cmd.Process.Signal(syscall.SIGCONT)); err != nil {
 			p.t.Error(err)
@@ -218,20 +219,20 @@ func (p *pair) stopIn(what pause) bool {
 	answer := p.site.insist(other.url, order)
 	p.site.insist(other.url, order)
 	moments.Wait()
-	p.site.ok(awaitTrue(p.t.Context(), p.database, bothWork)) // it has a new lease, and all that it did under the old one is over
-	p.t.Logf("run %s: %s held up for %s, refused %t, gone on %s after the lease", answer.Run, what.call, late, what.refused, asleep)
+	p.site.ok(awaitTrue(p.t.Context(), p.database, bothWork)) // the replica has a new lease, and all its calls under the old one have ended
+	p.t.Logf("run %s: %s held up for %s, refused %t, continued %s after the lease", answer.Run, what.call, late, what.refused, asleep)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sleeper = -1
 	for _, stray := range p.strays {
-		p.t.Errorf("run %s: the replica that had slept past its lease sent %s", answer.Run, stray)
+		p.t.Errorf("run %s: the replica that was paused past its lease sent %s", answer.Run, stray)
 	}
 	p.want(what, answer)
 	return true
 }
 
-// want looks whether an order was answered as it should be.
+// want checks the status of an order's answer.
 func (p *pair) want(what pause, answer workflowstest.Answer) {
 	p.t.Helper()
 	want := http.StatusCreated
@@ -243,7 +244,7 @@ func (p *pair) want(what pause, answer workflowstest.Answer) {
 	}
 }
 
-// request carries out what an upstream is asked for, late if it is to be held up.
+// request serves a request to an upstream, late if it is to be held up.
 func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(p.cloud.memory, r)
 	replica, ours := r.Context().Value(replicaKey{}).(int)
@@ -254,7 +255,7 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	switch {
 	case !ours:
 	case p.refuse && call == "PATCH subscriptions":
-		// Not before what is to be held up forward has begun: nothing begins any more once a step has failed.
+		// The refusal waits until the call that is to be held up has begun: once a step has failed, no new step begins.
 		begun, forward := p.begun, strings.HasPrefix(p.next.call, "P")
 		p.mu.Unlock()
 		if forward {
@@ -267,7 +268,7 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 		p.mu.Unlock()
 		done := p.hold(replica)
 		defer done()
-		// An upstream that has a request carries it out, whether the caller still waits or not.
+		// An upstream carries a request out even if the caller no longer waits.
 		next.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
 		return
 	}
@@ -295,7 +296,7 @@ func (p *pair) take() {
 	close(p.begun)
 }
 
-// hold keeps a request or a statement of a replica until it is released. The caller says when it is done.
+// hold blocks a request or a statement of a replica until it is released. The caller calls done when it has ended.
 func (p *pair) hold(replica int) (done func()) {
 	h := held{replica, make(chan struct{}), make(chan struct{})}
 	p.held <- h

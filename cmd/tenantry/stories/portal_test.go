@@ -13,21 +13,21 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// patience is how long a portal repeats its call.
+// patience is the time for which a portal repeats its call.
 const patience = 5 * time.Minute
 
-// portal makes the call of one order, at an address, as often as it is told to. The key is the same each time.
+// portal makes the call of one order at any address, each time with the same key.
 type portal struct {
 	key  string
 	call func(url string) (answer, error)
 }
 
-// portal subscribes somebody.
+// portal returns the portal of an order.
 func (s *site) portal(o order) portal {
 	return portal{o.key, func(url string) (answer, error) { return s.send(url, o) }}
 }
 
-// insist makes the portal's call until its answer is final, as a portal does that got none.
+// insist repeats the portal's call until its answer is final.
 func (s *site) insist(url string, p portal) workflowstest.Answer {
 	s.t.Helper()
 	final, err := s.insistAt(func() string { return url }, p, time.Minute)
@@ -37,8 +37,8 @@ func (s *site) insist(url string, p portal) workflowstest.Answer {
 	return final
 }
 
-// insistAt makes each call where it is told to. An answer that is no reason to call again, and not how the order
-// ended either, is an error.
+// insistAt repeats the call at the addresses that where returns. An answer that is neither final nor a reason to repeat the call
+// is an error.
 func (s *site) insistAt(where func() string, p portal, patience time.Duration) (workflowstest.Answer, error) {
 	last := "none"
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
@@ -58,14 +58,14 @@ func (s *site) insistAt(where func() string, p portal, patience time.Duration) (
 	return workflowstest.Answer{}, fmt.Errorf("the portal gets no final answer to order %s; the last was %s", p.key, last)
 }
 
-// final keeps an answer that tells how a run ended, less what is allowed to differ.
+// final stores and returns a final answer, without what may differ.
 func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	var said map[string]any
 	if err := json.Unmarshal(a.body, &said); err != nil {
 		return workflowstest.Answer{}, err
 	}
 	delete(said, "request_id")
-	delete(said, "errors") // the same for OpenStack's clients, the request's id included
+	delete(said, "errors") // the same for OpenStack's clients, which contains the request id
 	body, err := json.Marshal(said)
 	if err != nil {
 		return workflowstest.Answer{}, err
@@ -78,7 +78,7 @@ func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	return final, nil
 }
 
-// adopt makes a customer for a portal to order for.
+// adopt creates a customer that runs may adopt.
 func (s *site) adopt() (customerID string) {
 	s.t.Helper()
 	customerID = s.existing()
@@ -88,7 +88,7 @@ func (s *site) adopt() (customerID string) {
 	return customerID
 }
 
-// existing makes a customer with a tenant, as an earlier run left them.
+// existing creates a customer with a tenant, as an earlier run would have left them.
 func (s *site) existing() (customerID string) {
 	s.t.Helper()
 	c, err := s.billing.EnsureCustomer(s.t.Context(), billing.Customer{
@@ -101,7 +101,7 @@ func (s *site) existing() (customerID string) {
 	return c.ID
 }
 
-// newToken is that of a new user. No text may hold it.
+// newToken returns a token of a new user. No text may contain it.
 func (s *site) newToken() string {
 	_, token := s.cloud.newUser(s.t)
 	s.mu.Lock()

@@ -13,11 +13,11 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// see looks at the parameters of a statement before PostgreSQL gets it. Without pass it never does, and the connection ends.
-// Otherwise committed, if there is one, is called when the statement is committed and nobody knows: its answer is lost.
+// see is called with the parameters of a statement before PostgreSQL gets it. If pass is false, PostgreSQL does not get it, and
+// the connection is closed. Otherwise committed, if not nil, is called when the statement was committed and its answer is lost.
 type see func(parameters [][]byte) (pass bool, committed func())
 
-// proxied is a PostgreSQL's URL behind a proxy.
+// proxied returns the URL of a proxy for a PostgreSQL database.
 func proxied(t testing.TB, database string, see see) string {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -43,7 +43,7 @@ func proxied(t testing.TB, database string, see see) string {
 	return u.String()
 }
 
-// pass connects a client with the server until one of them goes.
+// pass forwards between a client and the server until one of them closes the connection.
 func pass(client net.Conn, server string, see see) {
 	defer func() { _ = client.Close() }()
 	database, err := net.Dial("tcp", server)
@@ -51,7 +51,7 @@ func pass(client net.Conn, server string, see see) {
 		return
 	}
 	defer func() { _ = database.Close() }()
-	var committed atomic.Pointer[func()] // of the statement under way
+	var committed atomic.Pointer[func()] // of the current statement
 	go func() {
 		defer func() { _, _ = client.Close(), database.Close() }()
 		_ = answers(client, bufio.NewReader(database), &committed)
@@ -59,7 +59,7 @@ func pass(client net.Conn, server string, see see) {
 	_ = statements(database, bufio.NewReader(client), see, &committed)
 }
 
-// statements passes on what the client sends. Its first message has no type.
+// statements forwards what the client sends. Its first message has no type.
 func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer[func()]) error {
 	size := make([]byte, 4)
 	if _, err := io.ReadFull(from, size); err != nil {
@@ -96,7 +96,7 @@ func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer
 	}
 }
 
-// answers passes on what the server sends, until somebody waits for a commit.
+// answers forwards what the server sends, until a commit whose answer is to be lost.
 func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) error {
 	for {
 		m, err := readMessage(from)
@@ -109,14 +109,14 @@ func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) er
 			if _, err := to.Write(m); err != nil {
 				return err
 			}
-		case m.kind() == 'Z' && m.body()[0] == 'I': // ready for the next, and in no transaction
+		case m.kind() == 'Z' && m.body()[0] == 'I': // ready for the next statement, and in no transaction
 			(*after)()
 			return nil
 		}
 	}
 }
 
-// message is one of the protocol's: a letter, the length of what follows, and the body.
+// message is a message of PostgreSQL's protocol: a letter, the length of the rest, and the body.
 type message []byte
 
 func (m message) kind() byte   { return m[0] }
@@ -133,7 +133,7 @@ func readMessage(from io.Reader) (message, error) {
 	return m, err
 }
 
-// stepStates tells which steps a statement writes, and the states that it brings them to.
+// stepStates returns the steps that a statement writes, and their states.
 func stepStates(parameters [][]byte) map[string]string {
 	states := map[string]string{}
 	for _, p := range parameters {

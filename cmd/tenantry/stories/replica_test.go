@@ -15,15 +15,15 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// replica is one running process of the service.
+// replica is one process of the service.
 type replica struct {
 	cmd  *exec.Cmd
 	url  string
 	dead chan struct{}
 }
 
-// tenantryServe is what runs as a replica, unless a test has another process for that. Such a process is configured by the same
-// environment, and logs the message "serving" with its URL.
+// tenantryServe is the command of a replica, unless a test has another one. Another one must read the same environment, and log
+// the message "serving" with its URL.
 func tenantryServe() (*exec.Cmd, error) {
 	path, err := binary()
 	if err != nil {
@@ -32,7 +32,7 @@ func tenantryServe() (*exec.Cmd, error) {
 	return exec.Command(path, "serve"), nil
 }
 
-// launch starts a replica, with more in its environment. Once it serves, its address comes.
+// launch starts a replica, with more in its environment. The channel receives its address once it serves.
 func (s *site) launch(env ...string) (*replica, <-chan string, error) {
 	cmd, err := s.replica()
 	if err != nil {
@@ -86,7 +86,7 @@ func (s *site) serve(env ...string) *replica {
 	}
 }
 
-// keepLog keeps what a replica prints, and tells the address that it serves at.
+// keepLog stores what a replica prints, and sends the address that it serves at.
 func (s *site) keepLog(from io.Reader, serving chan<- string) {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, 1<<20)
@@ -104,7 +104,7 @@ func (r *replica) kill() {
 	<-r.dead
 }
 
-// logFile collects what all replicas print.
+// logFile collects the output of all replicas.
 type logFile struct {
 	mu   sync.Mutex
 	path string

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// answer is what came back of a request.
+// answer is the answer to a request.
 type answer struct {
 	status int
 	header http.Header
@@ -27,9 +27,9 @@ type run struct {
 	} `json:"steps"`
 }
 
-// order is what a portal asks for.
+// order is the order of a portal.
 type order struct {
-	customer   string // who is subscribed; empty: a new one
+	customer   string // id of an existing customer; empty for a new one
 	key, token string
 }
 
@@ -56,7 +56,7 @@ func (s *site) send(url string, o order, header ...string) (answer, error) {
 	return s.do(req)
 }
 
-// get reads something as the portal.
+// get reads a path as the portal.
 func (s *site) get(url, path string) (answer, error) {
 	req, err := http.NewRequest(http.MethodGet, url+path, nil)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *site) do(req *http.Request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, body}, err
 }
 
-// until reads a run until it has ended.
+// until polls a run until it has ended, and checks its state.
 func (s *site) until(url, id, state string) run {
 	s.t.Helper()
 	var r run

@@ -40,7 +40,7 @@ func TestNoSecretIsKeptOfWhatFails(t *testing.T) {
 	s.noSecretIn(token)
 }
 
-// noSecretIn looks for secrets in all that the service has stored and printed.
+// noSecretIn searches all that the service has stored and printed for secrets.
 func (s *site) noSecretIn(secrets ...string) {
 	s.t.Helper()
 	secrets = append(secrets, s.secret, s.cloud.password, "canary-user-password")
@@ -55,11 +55,11 @@ func (s *site) noSecretIn(secrets ...string) {
 		}
 	}
 	if len(places["the log"]) < 1000 || len(places["the database"]) < 1000 {
-		s.t.Errorf("log of %d and database of %d bytes: nothing was looked at", len(places["the log"]), len(places["the database"]))
+		s.t.Errorf("the log has %d bytes and the database %d: there was nothing to search", len(places["the log"]), len(places["the database"]))
 	}
 }
 
-// dump is every row of every table of a PostgreSQL database, as text.
+// dump returns every row of every table of a PostgreSQL database, as text.
 func (s *site) dump() string {
 	s.t.Helper()
 	var url string

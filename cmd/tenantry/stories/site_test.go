@@ -26,14 +26,14 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// site is one installation: a cloud, a BillingStack, a database, and the environment that names them.
+// site is one installation: a cloud, a BillingStack, a database, and its environment.
 type site struct {
 	t        testing.TB
 	cloud    cloud
 	billing  *billing.Client
 	env      []string
 	log      *logFile
-	database string // of the replicas
+	database string // the replicas' database
 	replica  func() (*exec.Cmd, error)
 
 	merchant billing.Merchant
@@ -41,15 +41,15 @@ type site struct {
 	apiKey   string
 	secret   string
 
-	others workflowstest.Outside // what runs may adopt, but not touch
+	others workflowstest.Outside // objects that runs may adopt but not change
 
 	mu      sync.Mutex
-	answers bytes.Buffer           // the bodies of all
-	finals  []workflowstest.Answer // those that told how a run ended
+	answers bytes.Buffer           // the bodies of all answers
+	finals  []workflowstest.Answer // the final ones
 	tokens  []string               // of users
 }
 
-// installation is the id that the tenants bear, read from the database.
+// installation returns the installation's id, which is in the tenants' tags. It reads it from the database.
 func (s *site) installation() string {
 	s.t.Helper()
 	st, err := store.Open(context.Background(), s.database, secretKey)
@@ -60,7 +60,7 @@ func (s *site) installation() string {
 	return id
 }
 
-// newSite seeds an installation. in stands in front of BillingStack; the caller puts its own in front of Keystone.
+// newSite prepares an installation. in is in front of BillingStack; the caller puts its own upstream in front of Keystone.
 func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	t.Helper()
 	s := &site{t: t, cloud: c, database: database, replica: tenantryServe, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}
@@ -121,7 +121,7 @@ func (s *site) unmarshal(data []byte, v any) {
 	}
 }
 
-// run runs a command of the binary to its end.
+// run runs a command of the binary.
 func (s *site) run(args ...string) []byte {
 	s.t.Helper()
 	path, err := binary()

@@ -21,12 +21,12 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The only replica is killed again and again while several runs are at work, so that there is nearly always a commit under way. Every order
-// ends, and no promise is broken.
+// The only replica is killed repeatedly while it executes several runs, so that a commit is under way nearly always. Every order
+// must end, and no invariant may be violated.
 func TestKilledInACommitOfSQLite(t *testing.T) {
 	const kills, portals = 15, 6
 	seed := rand.Uint64()
-	t.Logf("seed %d chooses the moments", seed)
+	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	s := newSite(t, storetest.SQLite(t), memoryCloud(t, &upstream{}), &upstream{around: refuseEvery(5)})
 	tokens := make([]string, portals)
@@ -69,23 +69,23 @@ func TestKilledInACommitOfSQLite(t *testing.T) {
 	}
 	t.Logf("killed %d times while %d orders were made", kills, total)
 	if total < kills {
-		t.Error("hardly any order was under way")
+		t.Error("hardly any kill hit a run under way")
 	}
 	if n := r.refusals(); n > 0 {
 		t.Errorf("%d times the replica did not start", n)
 	}
 }
 
-// An SQLite database that may not be written is told by its path, with what to do, before anything is served.
+// If an SQLite database cannot be written, serve ends at once with an error that has its path and what to do.
 func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
 	for what, modes := range map[string]struct{ file, dir os.FileMode }{
 		"the file":            {0o444, 0o777},
 		"the directory":       {0o666, 0o555},
 		"both":                {0o444, 0o555},
-		"not even to be read": {0o000, 0o777},
+		"not readable either": {0o000, 0o777},
 	} {
 		t.Run(what, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "tenantry-readonly-") //nolint:usetesting // nobody else may look into t.TempDir
+			dir, err := os.MkdirTemp("", "tenantry-readonly-") //nolint:usetesting // t.TempDir is not readable for other users
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +112,7 @@ func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
 	}
 }
 
-// serveAsNobody runs `tenantry serve` as a user for whom permissions count, until it ends by itself.
+// serveAsNobody runs `tenantry serve` as a user without privileges, until it ends by itself.
 func serveAsNobody(t *testing.T, database string) (out string, code int) {
 	t.Helper()
 	s := newSite(t, storetest.SQLite(t), memoryCloud(t, &upstream{}), &upstream{})
@@ -138,8 +138,8 @@ func serveAsNobody(t *testing.T, database string) (out string, code int) {
 	return string(text), 0
 }
 
-// The disk of an SQLite database is full for a while: orders are refused with a reason, the service stays, and goes on with all that it had once
-// there is room.
+// The disk of an SQLite database is full for a while. Orders are refused with a reason, and the service keeps running. It
+// continues its runs once there is space.
 func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 	if os.Geteuid() != 0 {
 		againAsRoot(t)
@@ -156,7 +156,7 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 	s.insist(r.url, s.portal(order{key: "before", token: token}))
 
 	var all sync.WaitGroup
-	for i := range 12 { // under way meanwhile
+	for i := range 12 { // runs under way
 		all.Go(func() {
 			p := s.portal(order{key: fmt.Sprint("order-", i), token: token})
 			if _, err := s.insistAt(func() string { return r.url }, p, time.Minute); err != nil {
@@ -175,7 +175,7 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 	for deadline := time.Now().Add(20 * time.Second); !refused() || !halted(); time.Sleep(20 * time.Millisecond) {
 		s.ok(d.fill())
 		if time.Now().After(deadline) {
-			t.Fatalf("a full disk is not noticed: %s", s.log.read())
+			t.Fatalf("the full disk has no effect: %s", s.log.read())
 		}
 	}
 	for range 5 {
@@ -195,13 +195,13 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 	}
 }
 
-// againAsRoot runs the test in a user namespace, where everybody is root and may mount.
+// againAsRoot runs the test again in a user namespace, where every user is root and may mount.
 func againAsRoot(t *testing.T) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "unshare", "--map-root-user", "--mount", os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
-		t.Fatalf("in a user namespace, for want of root: %v", err)
+		t.Fatalf("in a user namespace, as this user is not root: %v", err)
 	}
 }

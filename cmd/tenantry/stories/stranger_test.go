@@ -13,10 +13,10 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// A workflow that nothing outside of one file knows is accepted, listed, filtered, shown and repeated like any other: by the API and
-// by the command line.
+// A workflow that only one file knows is accepted, listed, filtered, shown and retried like any other, by the API and by the
+// command line.
 func TestAStrangersWorkflowIsServedLikeAnyOther(t *testing.T) {
-	var closed atomic.Bool // BillingStack binds no book
+	var closed atomic.Bool // BillingStack refuses to attach a book
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if closed.Load() && r.Method == http.MethodPatch {
 			http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
@@ -84,7 +84,7 @@ func TestAStrangersWorkflowIsServedLikeAnyOther(t *testing.T) {
 	}
 }
 
-// runsIn are the ids of a list of runs.
+// runsIn returns the ids in a list of runs.
 func (s *site) runsIn(body []byte) (ids []string) {
 	s.t.Helper()
 	var page struct{ Runs []struct{ ID string } }

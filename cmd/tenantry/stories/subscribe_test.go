@@ -32,7 +32,7 @@ func TestOneCallSubscribesAUserOnRealParts(t *testing.T) {
 		t.Errorf("the token is of user %s for project %s, want %s and %s", gotUser, gotProject, user, customer.ID)
 	}
 
-	// 200 more at once, with the same key: the same run, the same bytes.
+	// 200 more calls at once with the same key must return the same run, byte for byte.
 	var all sync.WaitGroup
 	var failed atomic.Int64
 	for range 200 {
@@ -55,14 +55,14 @@ func TestOneCallSubscribesAUserOnRealParts(t *testing.T) {
 	s.noSecretIn(token, scoped)
 }
 
-// Two hundred portals make the same call at once, and each repeats it until it knows the end, however busy the machine is.
+// Two hundred portals make the same call at once. Each repeats it until its answer is final, however busy the machine is.
 func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 	s := newSite(t, storetest.PostgreSQL(t), realCloud(t, &upstream{}), &upstream{})
 	r := s.serve()
 	user, token := s.cloud.newUser(t)
 	var mu sync.Mutex
-	bodies := map[string]int{} // of the answers of success
-	var firsts []answer        // which repeat no other
+	bodies := map[string]int{} // of successful answers
+	var firsts []answer        // those that are not replays
 	p := portal{"one-key", func(url string) (answer, error) {
 		a, err := s.subscribe(url, "one-key", token, "Prefer", "wait=30")
 		if err != nil {
@@ -76,7 +76,7 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 		switch {
 		case a.header.Get("Idempotency-Replayed") == "true":
 			if a.header.Get("X-Subject-Token") != "" {
-				t.Error("an answer that repeats another has a token")
+				t.Error("a replayed answer has a token")
 			}
 		case a.status == http.StatusCreated, a.status == http.StatusAccepted:
 			firsts = append(firsts, a)
@@ -92,7 +92,7 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if len(bodies) != 1 || len(firsts) > 1 { // the first may be lost
+	if len(bodies) != 1 || len(firsts) > 1 { // the first answer may be lost
 		t.Errorf("%d different runs were shown, and %d calls accepted one; want one each", len(bodies), len(firsts))
 	}
 	for _, first := range firsts {
@@ -107,7 +107,7 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 	}
 }
 
-// whole checks that exactly one of each thing exists for a succeeded run, and returns the customer tenant.
+// whole checks that a succeeded run has exactly one of each object, and returns the customer tenant.
 func (s *site) whole(r run, user string) (customer project) {
 	s.t.Helper()
 	customers, err := s.billing.Customers(s.t.Context(), s.merchant.ID)

@@ -11,17 +11,17 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// It runs with the default lease, so that what it waits for is what an operator waits for.
+// This test uses the default lease, so that it measures the time that an operator would wait.
 func TestThreeReplicasTwoKilledTheThirdFinishesAll(t *testing.T) {
 	var writes atomic.Int64
 	slow := &upstream{before: func(r *http.Request) {
 		if r.Method != http.MethodGet {
-			time.Sleep(50 * time.Millisecond) // an upstream that is not infinitely fast, so that the kill hits runs under way
+			time.Sleep(50 * time.Millisecond) // slows the upstream down, so that the kill hits runs under way
 			writes.Add(1)
 		}
 	}}
 	s := newSite(t, storetest.PostgreSQL(t), memoryCloud(t, slow), &upstream{})
-	s.env = append(s.env, "TENANTRY_LEASE=10s") // the last one counts
+	s.env = append(s.env, "TENANTRY_LEASE=10s") // overrides the site's value
 	replicas := []*replica{s.serve(), s.serve(), s.serve()}
 	const n = 30
 	ids := make([]string, n)

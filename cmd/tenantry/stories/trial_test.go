@@ -8,18 +8,18 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// crashTrial is a workflow as the crash matrix tries it: how its runs are ordered, and which process runs them.
+// crashTrial describes a workflow to the crash matrix: how its runs are ordered, and which process executes them.
 type crashTrial struct {
 	workflowstest.Trial
 
 	workflow string
-	// order makes what the order of a place needs, and returns who makes its call.
+	// order creates what the order of a place needs, and returns the portal that makes its call.
 	order func(*site, place) portal
-	// replica is the process that is started, and killed.
+	// replica is the command of the process that is started and killed.
 	replica func() (*exec.Cmd, error)
 }
 
-// crashTrials are those of all workflows. One that the API does not know is ordered past it.
+// crashTrials returns those of all workflows. A workflow that the API does not have is ordered at a path of its own.
 func crashTrials(t testing.TB) (all []crashTrial) {
 	t.Helper()
 	for n, trial := range workflowstest.Trials() {
@@ -44,7 +44,7 @@ func orderSubscribe(s *site, p place) portal {
 	return s.portal(o)
 }
 
-// refusedCall is the call of the last step. Where a run is to compensate, an upstream refuses it.
+// refusedCall returns the call of the last step. An upstream refuses it if a run is to compensate.
 func (c crashTrial) refusedCall() string {
 	for _, p := range c.Places {
 		if p.Step == c.Refused && !p.Undo {
@@ -68,18 +68,18 @@ func (p place) String() string {
 	return name
 }
 
-// has tells whether there is such an instant.
+// has reports whether a place has the instant.
 func (p place) has(i instant) bool { return p.Call != "" || i != calling && i != carriedOut }
 
-// states are the step's before its intent is stored, from then on, and with its outcome.
+// states returns the step's states before its intent is stored, after that, and with its outcome.
 func (p place) states() (before, under, after string) {
 	if p.Undo {
 		return "succeeded", "undoing", "undone"
 	}
-	return "", "running", "succeeded" // what has not begun has no row
+	return "", "running", "succeeded" // a step that has not begun has no row
 }
 
-// state is what the database says of the step at an instant.
+// state returns the step's state in the database at an instant.
 func (p place) state(i instant) string {
 	before, under, after := p.states()
 	switch i {
@@ -92,7 +92,7 @@ func (p place) state(i instant) string {
 	}
 }
 
-// end is how the run must end.
+// end returns the state in which the run must end.
 func (p place) end() string {
 	if p.Undo {
 		return "compensated"

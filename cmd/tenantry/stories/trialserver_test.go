@@ -24,12 +24,12 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// A workflow that the API does not know is ordered in the process that serves it. Such a process is this test's binary: it is
-// the service that `tenantry serve` starts, with all trials for workflows, and takes orders at /trials/.
+// A workflow that the API does not have is ordered at the process that executes it. That process is this test's binary. It runs
+// the service that `tenantry serve` runs, with the workflows of all trials, and accepts orders at /trials/.
 
 const serveTrialsEnv = "TENANTRY_TEST_SERVE_TRIALS"
 
-// servingTrials is the process.
+// servingTrials returns the command of that process.
 func servingTrials() (*exec.Cmd, error) {
 	path, err := os.Executable()
 	if err != nil {
@@ -40,7 +40,7 @@ func servingTrials() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// serveTrials is what the process does, until it is killed.
+// serveTrials is the main function of that process. It runs until the process is killed.
 func serveTrials() error {
 	ctx := context.Background()
 	log := zerolog.New(os.Stderr)
@@ -75,13 +75,13 @@ func serveTrials() error {
 	return (&http.Server{Handler: routes, ReadHeaderTimeout: 10 * time.Second}).Serve(l)
 }
 
-// trialOrder is an order of the trial with the number in the path.
+// trialOrder is an order of the trial whose index is in the path.
 type trialOrder struct {
 	Key    string
 	Ground workflowstest.Ground
 }
 
-// counter takes orders, and answers as the API answers its own: when the run has ended, or after a while.
+// counter accepts orders, and answers as the API does: when the run has ended, or after some time.
 type counter struct{ runs service.Runs }
 
 // ServeHTTP answers a repeated key from its run.
@@ -122,7 +122,7 @@ func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"id": run.ID, "state": string(run.State)})
 }
 
-// await waits for the end of a run.
+// await waits until a run has ended.
 func (c counter) await(ctx context.Context, run *saga.Run) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -135,7 +135,7 @@ func (c counter) await(ctx context.Context, run *saga.Run) (*saga.Run, error) {
 	return run, err
 }
 
-// orderTrial makes orders of the trial with a number, which is in the process of servingTrials.
+// orderTrial returns a function that orders runs of the trial with this index, which is in the process of servingTrials.
 func orderTrial(n int) func(*site, place) portal {
 	return func(s *site, p place) portal {
 		o := trialOrder{Key: "key", Ground: s.ground()}
@@ -146,7 +146,7 @@ func orderTrial(n int) func(*site, place) portal {
 	}
 }
 
-// ground is where a new user orders.
+// ground returns what the order of a new user needs.
 func (s *site) ground() workflowstest.Ground {
 	s.t.Helper()
 	user, _ := s.cloud.newUser(s.t)

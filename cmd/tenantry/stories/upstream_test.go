@@ -9,8 +9,7 @@ import (
 	"sync"
 )
 
-// upstream stands in front of Keystone and of BillingStack: before may look at each request, around carries it out by next,
-// or does not.
+// upstream is a proxy for Keystone or BillingStack. before sees each request. around carries it out by calling next, or does not.
 type upstream struct {
 	next   http.Handler
 	before func(*http.Request)
@@ -40,7 +39,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(answer.Body.Bytes())
 }
 
-// refuseEvery has BillingStack refuse to attach a tenant to every so manieth subscription, however often it is asked.
+// refuseEvery makes BillingStack refuse to attach a tenant to every nth subscription, each time it is asked.
 func refuseEvery(n int) func(*httptest.ResponseRecorder, *http.Request, http.Handler) {
 	var mu sync.Mutex
 	refused := map[string]bool{}
