@@ -18,10 +18,10 @@ var (
 	subscriptionRoles = []string{"member"}
 )
 
-// connections is how many requests to BillingStack may be under way: as many as subscribes are in flight at most.
+// connections is the maximum number of requests in flight to BillingStack: the maximum number of subscribes in flight.
 const connections = 64
 
-// clients are what every contender but the service calls the upstreams with; the service makes the same for itself.
+// clients are the clients of the upstreams that all contenders but the service use. The service creates the same for itself.
 type clients struct {
 	site
 
@@ -59,7 +59,7 @@ func newCalls(ctx context.Context, s site) (subscriber, func(), error) {
 	}, func() {}, err
 }
 
-// admit makes the two calls that every order is checked with.
+// admit makes the two calls that check every order.
 func (c *clients) admit(ctx context.Context, token string) (keystone.Token, error) {
 	user, err := c.keystone.ValidateToken(ctx, token)
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *clients) admit(ctx context.Context, token string) (keystone.Token, erro
 	return user, err
 }
 
-// nine makes the calls of one subscribe one after another, and tells of each what came of it.
+// nine makes the calls of one subscribe one after another. It calls done after each.
 func (c *clients) nine(ctx context.Context, user keystone.Token, token string, done func(step int, output any) error) error {
 	step := 0
 	next := func(output any, err error) error {
@@ -124,7 +124,7 @@ func (c *clients) project(name string) keystone.NewProject {
 	}
 }
 
-// newFloor is what one would write by hand to know after a crash how far a subscribe came.
+// newFloor is the least that one would write by hand to know after a crash how far a subscribe came.
 func newFloor(ctx context.Context, s site) (subscriber, func(), error) {
 	c, err := newClients(ctx, s)
 	if err != nil {

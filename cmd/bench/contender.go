@@ -15,44 +15,44 @@ import (
 	"github.com/google/uuid"
 )
 
-// The contenders. Each is a process of its own, so that what it costs is its own: this program, started again with the
+// The contenders. Each runs in a process of its own, so that its cost can be measured: this program, started again with the
 // contender's name.
 const (
 	bareCalls = "calls"  // the eleven calls, one after another
-	floor     = "floor"  // and by hand a row before the nine and an UPDATE after each of them
+	floor     = "floor"  // also an INSERT before the nine calls and an UPDATE after each of them
 	engined   = "engine" // the engine, its store, and the steps
 	service   = "api"    // tenantry serve, and a portal that calls it
 )
 
 var contenders = []string{bareCalls, floor, engined, service}
 
-// site is what a contender works with.
+// site is what a contender uses.
 type site struct {
 	Upstreams string // URL of both stubs
-	Database  string // of its own
+	Database  string // of this contender
 	Merchant  string
 	Plan      string
 
-	API, Key, Secret string // of the service
+	API, Key, Secret string // of the service; for its portal
 }
 
-// subscriber makes one subscribe for the user whose token is given.
+// subscriber makes one subscribe for the user of the token.
 type subscriber func(ctx context.Context, token string) error
 
-// task is what the parent writes to a contender: to keep so many subscribes in flight, each following the one before.
+// task tells a contender to keep this number of subscribes in flight, each started when another ends.
 type task struct {
 	InFlight int
 	For      time.Duration
 }
 
-// record is what the contender answers.
+// record is a contender's result.
 type record struct {
-	Took      time.Duration // until the last subscribe has ended
+	Took      time.Duration // time until the last subscribe ended
 	Latencies []time.Duration
-	Fault     string // of the first subscribe that failed: the benchmark ends with it
+	Fault     string // of the first subscribe that failed, which ends the benchmark
 }
 
-// contend makes one contender and does what the parent tells it until there is no more.
+// contend runs one contender. It does the tasks of the parent until there are no more.
 func contend(name string) (err error) {
 	var s site
 	if err := json.Unmarshal([]byte(os.Getenv(siteVariable)), &s); err != nil {
@@ -73,7 +73,7 @@ func contend(name string) (err error) {
 	for {
 		var t task
 		if err := in.Decode(&t); err != nil {
-			if errors.Is(err, io.EOF) { // the parent is done
+			if errors.Is(err, io.EOF) { // there are no more tasks
 				return nil
 			}
 			return err
@@ -84,7 +84,7 @@ func contend(name string) (err error) {
 	}
 }
 
-// do is the closed loop.
+// do runs a closed loop: each worker starts a subscribe when its previous one has ended.
 func (t task) do(ctx context.Context, subscribe subscriber) record {
 	var (
 		all    sync.WaitGroup

@@ -13,11 +13,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// database is the PostgreSQL server that all contenders share, each with a database of its own.
+// database is the PostgreSQL server that all contenders share. Each has a database of its own.
 type database struct {
 	server  string
 	conn    *pgx.Conn
-	parent  int // the process of the server
+	parent  int // process id of the server
 	created []string
 }
 
@@ -31,7 +31,7 @@ func connect(ctx context.Context, server string) (*database, error) {
 		return nil, err
 	}
 	if fsync != "on" || commit != "on" {
-		return nil, errors.New("the PostgreSQL does not sync its commits: what it measures would be nothing")
+		return nil, errors.New("the PostgreSQL does not sync its commits, so the measurements would mean nothing")
 	}
 	fields, err := stat(int(conn.PgConn().PID()))
 	if err != nil {
@@ -41,10 +41,10 @@ func connect(ctx context.Context, server string) (*database, error) {
 	return &database{server: server, conn: conn, parent: parent}, err
 }
 
-// create makes a database and gives its URL.
+// create creates a database and returns its URL.
 func (d *database) create(ctx context.Context) (string, error) { return d.copyOf(ctx, "template1") }
 
-// copyOf makes a database like one that nobody is connected to.
+// copyOf creates a copy of a database to which there are no connections.
 func (d *database) copyOf(ctx context.Context, template string) (string, error) {
 	random := make([]byte, 6)
 	if _, err := rand.Read(random); err != nil {
@@ -57,7 +57,7 @@ func (d *database) copyOf(ctx context.Context, template string) (string, error) 
 	d.created = append(d.created, name)
 	u, err := url.Parse(d.server)
 	if err != nil {
-		return "", errors.New("the URL of the PostgreSQL is none")
+		return "", errors.New("the URL of the PostgreSQL is not valid")
 	}
 	u.Path = "/" + name
 	return u.String(), nil
@@ -73,14 +73,14 @@ func (d *database) close(ctx context.Context) error {
 	return errors.Join(append(faults, d.conn.Close(ctx))...)
 }
 
-// wal is how many bytes of the log were written since the server was made.
+// wal returns the position of the write-ahead log, in bytes.
 func (d *database) wal(ctx context.Context) (n int64, err error) {
 	err = d.conn.QueryRow(ctx, "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").Scan(&n)
 	return n, err
 }
 
-// transactions is how many the database at a URL has committed, once all its backends have ended: before, they may not
-// have told.
+// transactions returns the number of transactions committed in the database at a URL. It waits until all backends of that
+// database have ended, because they may report their transactions late.
 func (d *database) transactions(ctx context.Context, of string) (int64, error) {
 	u, err := url.Parse(of)
 	if err != nil {
@@ -101,7 +101,8 @@ func (d *database) transactions(ctx context.Context, of string) (int64, error) {
 	}
 }
 
-// tally reads what backends have told: while they work they do so once a second, and some time after they have ceased to.
+// tally reads the number of transactions that backends have reported. A backend reports once a second while it works, and some
+// time after that.
 func (d *database) tally(ctx context.Context, of string) (n int64, err error) {
 	u, err := url.Parse(of)
 	if err != nil {
@@ -111,7 +112,7 @@ func (d *database) tally(ctx context.Context, of string) (n int64, err error) {
 	return n, err
 }
 
-// told is how long it takes until a backend that has ceased to work has told what it did.
+// told is the time after which an idle backend has reported all its transactions.
 const told = 11 * time.Second
 
 // commits measures how many tiny INSERTs one client commits in a second.

@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// newEngine is everything of the service but its API.
+// newEngine is the service without its API.
 func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	c, err := newClients(ctx, s)
 	if err != nil {
@@ -34,7 +34,7 @@ func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	return func(ctx context.Context, token string) error { return c.throughEngine(ctx, e, token) }, stop, err
 }
 
-// serveEngine serves until it is stopped. What it writes goes to runs, which may be db itself.
+// serveEngine serves until stop is called. The engine writes to runs, which may be db itself.
 func (c *clients) serveEngine(ctx context.Context, db *store.Store, runs saga.Store) (*engine.Engine, func(), error) {
 	clock := engine.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Deps{
@@ -68,8 +68,8 @@ func (c *clients) throughEngine(ctx context.Context, e *engine.Engine, token str
 	return err
 }
 
-// order makes the two calls of an order side by side, as the API does, and has the engine make the nine. It gives the run
-// as it came to rest.
+// order makes the two calls that check an order concurrently, as the API does, and starts the run. It returns the run when it is
+// at rest.
 func (c *clients) order(ctx context.Context, e *engine.Engine, token string) (*saga.Run, error) {
 	var user keystone.Token
 	var tokenErr, planErr error

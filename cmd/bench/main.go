@@ -1,6 +1,6 @@
-// Command bench measures what Tenantry costs beside the bare calls of a subscribe, and beside the least that one would
-// write by hand to be able to resume them. It prints tables, and writes the result as JSON, and a plot of it. `bench scale` measures
-// whether it costs more where more is finished.
+// Command bench measures what Tenantry costs compared with the bare calls of a subscribe, and with the least that one would write
+// by hand to be able to resume them. It prints tables, and writes the result as JSON with a plot. `bench scale` measures whether
+// finished runs make it slower.
 //
 // It needs Linux, and a PostgreSQL on the same machine at TENANTRY_TEST_POSTGRES_URL: see `make bench` and `make bench-scale`.
 package main
@@ -25,7 +25,7 @@ func main() {
 	}
 }
 
-// What the published numbers are measured with.
+// The defaults, with which the published numbers are measured.
 const (
 	defaultPasses = 3
 	defaultLength = 2500 * time.Millisecond
@@ -34,17 +34,17 @@ const (
 
 func run() error {
 	p := plan{delays: []time.Duration{0, 20 * time.Millisecond}, inFlight: []int{1, 16, 64}}
-	flag.IntVar(&p.passes, "passes", defaultPasses, "how often everything is measured, by turns; with others than usual nothing is written")
-	flag.DurationVar(&p.length, "length", defaultLength, "how long each contender works in a pass; with another than usual nothing is written")
-	flag.StringVar(&p.binary, "binary", "bin/tenantry", "what `make build` built")
-	only := flag.String("only", strings.Join(contenders, ","), "the contenders; with fewer than all nothing is written")
-	out := flag.String("out", "bench", "the directory of the result and its plot")
-	sizes := flag.String("sizes", "1000,100000,1000000", "of scale: how many runs are finished; with others than the usual nothing is written")
-	calls := flag.Int("calls", defaultCalls, "of scale: how often each operation is called in a pass; with others than usual nothing is written")
-	docs := flag.String("docs", "docs/benchmarks.md", "the page that shows the tables")
+	flag.IntVar(&p.passes, "passes", defaultPasses, "`number` of passes over all contenders; with another number nothing is written")
+	flag.DurationVar(&p.length, "length", defaultLength, "`duration` of a contender in a pass; with another duration nothing is written")
+	flag.StringVar(&p.binary, "binary", "bin/tenantry", "the `file` that make build writes")
+	only := flag.String("only", strings.Join(contenders, ","), "the `contenders`; with fewer nothing is written")
+	out := flag.String("out", "bench", "`directory` of the result and its plot")
+	sizes := flag.String("sizes", "1000,100000,1000000", "with scale: `numbers` of finished runs; with other numbers nothing is written")
+	calls := flag.Int("calls", defaultCalls, "with scale: `number` of calls of each operation in a pass; with another number nothing is written")
+	docs := flag.String("docs", "docs/benchmarks.md", "the `file` with the tables")
 	flag.Parse()
 	if flag.NArg() > 1 {
-		return fmt.Errorf("%q: flags stand before %s", flag.Args()[1:], flag.Arg(0))
+		return fmt.Errorf("%q: put flags before %s", flag.Args()[1:], flag.Arg(0))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -13,17 +13,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// plan is what is measured.
+// plan is what to measure.
 type plan struct {
 	passes     int
 	length     time.Duration
 	binary     string
 	contenders []string
-	delays     []time.Duration // of a call
+	delays     []time.Duration // of each call
 	inFlight   []int
 }
 
-// rig is what measures: the parts that are running.
+// rig has the running parts of a measurement.
 type rig struct {
 	plan
 	db        *database
@@ -33,14 +33,14 @@ type rig struct {
 	closers   []func() error
 }
 
-// runner is a contender at work.
+// runner is a running contender.
 type runner struct {
 	*child
 
-	pid int // of what is measured: the contender itself, or the service that it calls
+	pid int // of the measured process: the contender itself, or the service that it calls
 }
 
-// measure builds everything up, measures, and takes it down.
+// measure starts everything, measures, and stops everything.
 func (p plan) measure(ctx context.Context) (_ *result, err error) {
 	r := &rig{plan: p, running: map[string]*runner{}}
 	defer func() {
@@ -95,7 +95,7 @@ func (r *rig) setUp(ctx context.Context) (err error) {
 	return err
 }
 
-// start starts a contender on a database of its own.
+// start starts a contender with a new database.
 func (r *rig) start(ctx context.Context, name string) (err error) {
 	s := r.site
 	if s.Database, err = r.db.create(ctx); err != nil {
@@ -115,7 +115,7 @@ func (r *rig) start(ctx context.Context, name string) (err error) {
 	return nil
 }
 
-// launch starts a contender, and before its portal the service.
+// launch starts a contender. For a portal, it starts the service before.
 func (r *rig) launch(ctx context.Context, s site, name string) (*runner, func() error, error) {
 	who, end := &runner{}, func() error { return nil }
 	if name == service {
@@ -135,7 +135,7 @@ func (r *rig) launch(ctx context.Context, s site, name string) (*runner, func() 
 	return who, func() error { return errors.Join(who.stop(), end()) }, nil
 }
 
-// warm lets every contender connect, log in and look up what it keeps, and sees that all make the same calls.
+// warm lets every contender connect, log in and fill its caches. It checks that all make the same calls.
 func (r *rig) warm(ctx context.Context) error {
 	if err := r.setDelay(ctx, 0); err != nil {
 		return err
@@ -158,7 +158,7 @@ func (r *rig) setDelay(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// pass measures every cell once. The contenders take turns in each, and begin with another one in each pass.
+// pass measures every cell once. In each cell the contenders run one after another, starting with a different one in each pass.
 func (r *rig) pass(ctx context.Context, n int, res *result) error {
 	for _, delay := range r.delays {
 		if err := r.setDelay(ctx, delay); err != nil {
@@ -180,11 +180,11 @@ func (r *rig) pass(ctx context.Context, n int, res *result) error {
 	return err
 }
 
-// reading is what the counters say at one moment.
+// reading has the values of the counters at one time.
 type reading struct {
 	wal      int64
 	own, sql time.Duration
-	calls    int64 // since the one before
+	calls    int64 // since the previous reading
 }
 
 func (r *rig) read(ctx context.Context, pid int) (now reading, err error) {
@@ -221,8 +221,8 @@ func (r *rig) cell(ctx context.Context, who *runner, t task) (sample, error) {
 	}, err
 }
 
-// countTransactions counts what each contender commits, less what it commits when nothing is asked of it. For that it is
-// started anew and stopped again, on a database that has all its tables: backends tell what they did for sure when they end.
+// countTransactions counts the transactions of each contender, without those of an idle one. For that the contender is started
+// and stopped again, on a database with all its tables: a backend has certainly reported its transactions when it ends.
 func (r *rig) countTransactions(ctx context.Context, res *result) error {
 	if err := r.setDelay(ctx, 0); err != nil {
 		return err
@@ -238,7 +238,7 @@ func (r *rig) countTransactions(ctx context.Context, res *result) error {
 				return err
 			}
 		}
-		if _, _, err := r.transactions(ctx, s, name, 0); err != nil { // makes the tables
+		if _, _, err := r.transactions(ctx, s, name, 0); err != nil { // creates the tables
 			return err
 		}
 		idle, _, err := r.transactions(ctx, s, name, 0)
@@ -256,7 +256,7 @@ func (r *rig) countTransactions(ctx context.Context, res *result) error {
 	return nil
 }
 
-// transactions is how many a contender commits from its start to its end, and how many subscribes it makes between.
+// transactions returns the number of transactions of a contender from its start to its end, and of its subscribes.
 func (r *rig) transactions(ctx context.Context, s site, name string, inFlight int) (n int64, subscribes int, err error) {
 	before, err := r.db.transactions(ctx, s.Database)
 	if err != nil {
@@ -274,7 +274,7 @@ func (r *rig) transactions(ctx context.Context, s site, name string, inFlight in
 	return after - before, len(did.Latencies), err
 }
 
-// idle measures a service that nobody asks anything: how fast it starts on a migrated database, and what it takes then.
+// idle measures a service without requests: how fast it starts on a migrated database, and what it uses then.
 func (r *rig) idle(ctx context.Context, res *result) (err error) {
 	s := r.site
 	if s.Database, err = r.db.create(ctx); err != nil {

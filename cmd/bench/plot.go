@@ -5,20 +5,19 @@ import (
 	"strings"
 )
 
-// The plot's measures, in pixels.
+// Sizes in the plot, in pixels.
 const (
 	plotWidth, plotHeight = 760, 330
 	chartTop, chartFoot   = 50, 250
 	barWidth              = 24
 )
 
-// labelStyle sets a label off from what it lies on.
+// labelStyle gives a label a white outline, so that it can be read on lines and bars.
 const labelStyle = `font-size="9" text-anchor="middle" stroke="white" stroke-width="3" paint-order="stroke"`
 
 var colours = map[string]string{bareCalls: "#bbbbbb", floor: "#e0a030", engined: "#3070b0", service: "#30a060"}
 
-// plot draws the rates with calls of no time, as multiples of the floor's, and the times with slow calls, as shares of
-// the floor's.
+// plot draws two charts, relative to the floor: the rates with calls of 0 ms, and the times with slow calls.
 func (r *result) plot() string {
 	var b strings.Builder
 	draw := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -35,7 +34,7 @@ func (r *result) plot() string {
 	return b.String()
 }
 
-// chart draws one group of bars for each number in flight.
+// chart draws a group of bars for each number in flight.
 func (r *result) chart(draw func(string, ...any), left int, title string, callMs int64, value func(row) float64) {
 	most := 1.0
 	for _, w := range r.Rows {
@@ -45,7 +44,7 @@ func (r *result) chart(draw func(string, ...any), left int, title string, callMs
 	}
 	scale := (chartFoot - chartTop) / most
 	draw(`<text x="%d" y="25">%s</text>`, left, title)
-	var labels []string // drawn last: the floor's line would cross some of them out
+	var labels []string // drawn last, so that the floor's line does not cross them
 	x, inFlight := left, 0
 	for _, w := range r.Rows {
 		if w.CallMs != callMs {

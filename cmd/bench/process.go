@@ -17,10 +17,10 @@ import (
 	"time"
 )
 
-// siteVariable tells a contender, as JSON, what it works with.
+// siteVariable is the environment variable with a contender's site, as JSON.
 const siteVariable = "BENCH_SITE"
 
-// child is this program, started again in another part.
+// child is a process of this program with another role.
 type child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -32,7 +32,7 @@ func startChild(ctx context.Context, s site, part ...string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	told, err := json.Marshal(s) //nolint:gosec // the API key lives as long as the measuring
+	told, err := json.Marshal(s) //nolint:gosec // the API key is of no use after the measurement
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func startChild(ctx context.Context, s site, part ...string) (*child, error) {
 	return c, c.cmd.Start()
 }
 
-// do has a contender work.
+// do sends a task to a contender and returns its result.
 func (c *child) do(t task) (r record, err error) {
 	if err := json.NewEncoder(c.in).Encode(t); err != nil {
 		return r, err
@@ -74,13 +74,13 @@ func (c *child) stop() error { return errors.Join(c.in.Close(), c.cmd.Wait()) }
 // tick is the unit of /proc: a hundredth of a second on every Linux.
 const tick = 10 * time.Millisecond
 
-// processTime is what a process, and with children those that it has waited for, have taken of the processors.
+// processTime returns the processor time of a process. With children, it includes the children that it has waited for.
 func processTime(pid int, children bool) (time.Duration, error) {
 	fields, err := stat(pid)
 	if err != nil {
 		return 0, err
 	}
-	last := 13 // utime and stime; behind them the children's: proc(5)
+	last := 13 // utime and stime; the children's are after them, see proc(5)
 	if children {
 		last = 15
 	}
@@ -95,7 +95,7 @@ func processTime(pid int, children bool) (time.Duration, error) {
 	return time.Duration(sum) * tick, nil
 }
 
-// stat reads /proc/PID/stat from the state on: the name before it may hold anything.
+// stat reads /proc/PID/stat, starting with the state. The name before it may contain any character.
 func stat(pid int) ([]string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) //nolint:gosec // a number
 	if err != nil {
@@ -105,7 +105,7 @@ func stat(pid int) ([]string, error) {
 	return strings.Fields(rest), nil
 }
 
-// familyTime is what a process and all its children take, those that have ended included.
+// familyTime returns the processor time of a process and all its children, including those that have ended.
 func familyTime(parent int) (time.Duration, error) {
 	sum, err := processTime(parent, true)
 	if err != nil {
@@ -122,7 +122,7 @@ func familyTime(parent int) (time.Duration, error) {
 		}
 		fields, err := stat(pid)
 		if err != nil || fields[1] != strconv.Itoa(parent) {
-			continue // it may have ended meanwhile
+			continue // the process may have ended
 		}
 		if t, err := processTime(pid, false); err == nil {
 			sum += t
@@ -131,7 +131,7 @@ func familyTime(parent int) (time.Duration, error) {
 	return sum, nil
 }
 
-// memory reads a line of /proc/PID/status: VmHWM is the most that was resident, VmRSS what is.
+// memory reads a line of /proc/PID/status, in MiB: VmHWM is the maximum of the resident memory, VmRSS its current size.
 func memory(pid int, line string) (mib float64, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

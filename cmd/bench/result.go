@@ -20,7 +20,7 @@ type cell struct {
 	InFlight  int
 }
 
-// sample is what one cell measured, once, or the medians of that. All but Rate is for one subscribe.
+// sample is the measurement of one cell, or the medians of several. All but Rate is per subscribe.
 type sample struct {
 	P50    float64 `json:"p50_ms"`
 	P95    float64 `json:"p95_ms"`
@@ -42,7 +42,7 @@ type row struct {
 	Transactions *float64 `json:"transactions,omitempty"` // measured with calls of 0 ms only
 }
 
-// result is what was measured.
+// result has all measurements.
 type result struct {
 	Commit  string             `json:"commit"`
 	At      string             `json:"at"`
@@ -64,7 +64,7 @@ type machine struct {
 	OS    string `json:"os"`
 }
 
-// idle is a service that nobody asks anything.
+// idle is the measurement of a service without requests.
 type idle struct {
 	Ready   float64 `json:"seconds_until_ready"`
 	Queries float64 `json:"queries_per_second"`
@@ -79,7 +79,7 @@ func newResult() *result {
 	}
 }
 
-// commit names what is measured; a dirty tree is said to be one.
+// commit describes the measured commit, and whether the tree has changes.
 func commit() string {
 	out, err := exec.Command("git", "describe", "--always", "--dirty").Output() //nolint:noctx // it only reads
 	if err != nil {
@@ -100,7 +100,7 @@ func processor() string {
 
 func (r *result) add(c cell, s sample) { r.samples[c] = append(r.samples[c], s) }
 
-// finish takes the medians.
+// finish computes the medians.
 func (r *result) finish() {
 	r.Commits = median(r.commits)
 	r.Rows = nil

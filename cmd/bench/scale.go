@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// scale measures whether what is finished makes the service slower: the same operations on databases that hold fewer and
-// more finished runs, by turns.
+// scale measures whether finished runs make the service slower. It makes the same operations on databases with different numbers
+// of finished runs, in turn.
 type scale struct {
 	passes int
 	calls  int   // of each operation in a pass
@@ -27,7 +27,7 @@ func parseSizes(text string) (sizes []int, err error) {
 	for field := range strings.SplitSeq(text, ",") {
 		n, err := strconv.Atoi(field)
 		if err != nil || n < 1000 {
-			return nil, fmt.Errorf("-sizes: %q is no number from 1000", field)
+			return nil, fmt.Errorf("-sizes: %q is not a number of at least 1000", field)
 		}
 		sizes = append(sizes, n)
 	}
@@ -35,7 +35,7 @@ func parseSizes(text string) (sizes []int, err error) {
 	return sizes, nil
 }
 
-// filled is a database with finished runs, and what is measured on it.
+// filled is a database with finished runs, and what the measurements need.
 type filled struct {
 	*store.Store
 
@@ -44,7 +44,7 @@ type filled struct {
 	original *original
 }
 
-// measure fills the databases, measures, and drops them, also when it is interrupted.
+// measure fills the databases, measures, and drops them, even if it is interrupted.
 func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
 	server, err := connect(ctx, os.Getenv("TENANTRY_TEST_POSTGRES_URL"))
 	if err != nil {
@@ -70,7 +70,7 @@ func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
 		began := time.Now()
 		f, bytes, err := fill(ctx, server, template, n)
 		if err != nil {
-			return nil, fmt.Errorf("filling in %d finished runs: %w", n, err)
+			return nil, fmt.Errorf("inserting %d finished runs: %w", n, err)
 		}
 		f.original = first
 		databases = append(databases, f)
@@ -90,8 +90,8 @@ func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
 	return result, nil
 }
 
-// phase measures its operations: call by call on each database in turn, beginning with another one each time, so that
-// whatever else the machine does hits all alike.
+// phase measures its operations call by call on each database in turn, starting with a different one each time. Other load of the
+// machine then affects all databases alike.
 func (s scale) phase(ctx context.Context, p phase, databases []*filled, result *scaleResult) error {
 	for _, f := range databases {
 		if err := p.prepare(ctx, f); err != nil {
@@ -117,5 +117,5 @@ func (s scale) phase(ctx context.Context, p phase, databases []*filled, result *
 	return nil
 }
 
-// note tells how far it is: filling takes minutes.
+// note prints the progress: filling takes minutes.
 func note(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -11,15 +11,16 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// How the finished runs are: of ten merchants, of whom the last had the oldest tenth of all and none since; two of a user; one
-// every hundred seconds until a minute ago. One in twenty is compensated, but none of the first merchant.
+// The finished runs. There are ten merchants. The last one has the oldest tenth of all runs and none since. Each user has two
+// runs. A run was accepted every hundred seconds until a minute ago. One in twenty is compensated, but none of the first
+// merchant's.
 const (
 	finishedMerchants = 10
 	secondsApart      = 100
 	compensated       = "i / 10 % 20 = 7 AND m <> 0"
 )
 
-// freshRuns names what is each run's own, as random as in life but for the run's id, which begins with its time.
+// freshRuns creates a table with what differs between runs. The values are random, except that a run's id begins with its time.
 const freshRuns = `
 CREATE UNLOGGED TABLE fresh AS
 SELECT i, (` + compensated + `)::int AS original, ms * 1000 - o.created_at AS shift,
@@ -36,8 +37,8 @@ FROM (
 ) n, (SELECT created_at FROM original_runs WHERE original = 0) o
 ORDER BY i`
 
-// fill makes a database with so many finished runs, and tells how large it is. What PostgreSQL would do while the runs come, to
-// freeze and to count them, is done at the end.
+// fill creates a database with this number of finished runs, and returns its size in bytes. At the end it does what autovacuum
+// would have done meanwhile: freeze and analyze.
 func fill(ctx context.Context, server *database, like *template, runs int) (*filled, int64, error) {
 	url, err := server.copyOf(ctx, like.name)
 	if err != nil {
@@ -82,7 +83,7 @@ func fill(ctx context.Context, server *database, like *template, runs int) (*fil
 	return f, bytes, err
 }
 
-// fill inserts the rows of all runs, in the order in which they came. Indexes are built afterwards.
+// fill inserts the rows of all runs, in the order of their times. Indexes are built afterwards.
 func (t table) fill(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -108,7 +109,7 @@ func (t table) fill(ctx context.Context, url string) error {
 		}
 		values = append(values, value)
 	}
-	// The OFFSET keeps the order of fresh without sorting: the originals' few rows are read for each run.
+	// The OFFSET keeps the order of fresh without sorting, because the originals' few rows are read for each run.
 	statements := append([]string{fmt.Sprintf(
 		"INSERT INTO %s SELECT %s FROM fresh n, LATERAL (SELECT * FROM original_%[1]s o WHERE o.original = n.original OFFSET 0) o",
 		t.name, strings.Join(values, ", "),
@@ -121,7 +122,7 @@ func (t table) fill(ctx context.Context, url string) error {
 	return nil
 }
 
-// freshValue is what a column of a fresh run holds.
+// freshValue returns the expression for a column of a new run.
 func (t table) freshValue(ctx context.Context, conn *pgx.Conn, c column) (string, error) {
 	switch {
 	case c.isKey():
@@ -148,7 +149,7 @@ func (t table) freshValue(ctx context.Context, conn *pgx.Conn, c column) (string
 	return value, nil
 }
 
-// dropIndexes drops a table's indexes and gives the statements that make them again.
+// dropIndexes drops a table's indexes and returns the statements that create them again.
 func (t table) dropIndexes(ctx context.Context, conn *pgx.Conn) (rebuild []string, err error) {
 	rows, err := conn.Query(ctx, `
 SELECT 'ALTER TABLE ' || $1 || ' DROP CONSTRAINT ' || conname, 'ALTER TABLE ' || $1 || ' ADD CONSTRAINT ' || conname || ' ' || pg_get_constraintdef(oid)
@@ -176,16 +177,16 @@ FROM pg_index WHERE indrelid = $1::regclass AND NOT EXISTS (SELECT 1 FROM pg_con
 	return rebuild, nil
 }
 
-// targets are runs that are asked for, and what they are found by.
+// targets are the runs that are read, and the values that they are found by.
 type targets struct {
-	any   []target // from all, in no order
+	any   []target // from all runs, in no order
 	young []target
-	since int64 // microseconds: twenty were created from then on
+	since int64 // microseconds; twenty runs were created since
 }
 
 type target struct{ run, merchant, user, customer, key string }
 
-// findTargets chooses among the succeeded runs, at most a thousand each.
+// findTargets chooses among the succeeded runs, at most a thousand of each kind.
 func findTargets(ctx context.Context, conn *pgx.Conn) (t targets, err error) {
 	for order, into := range map[string]*[]target{"md5(i::text)": &t.any, "i DESC": &t.young} {
 		rows, err := conn.Query(ctx, `SELECT run, merchant, "user", customer, key FROM fresh WHERE original = 0 ORDER BY `+order+" LIMIT 1000")

@@ -20,12 +20,12 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// ids are what a run is told apart by: what is not the same in the next one.
+// ids are the values of a run that differ in the next one.
 type ids struct {
 	Run, Merchant, User, Customer, Subscription, CustomerTenant, SubscriptionTenant string
 }
 
-// original is a real run: what its engine had the store write, from which others like it are made.
+// original is a real run, as its engine wrote it to the store. Other runs are made from it.
 type original struct {
 	ids
 
@@ -33,7 +33,7 @@ type original struct {
 	checkpoints []string
 }
 
-// recorder is a store that keeps what is written.
+// recorder is a store that records what is written.
 type recorder struct {
 	*store.Store
 
@@ -41,7 +41,7 @@ type recorder struct {
 	runs map[string]*original
 }
 
-// Create notes the run and stores it.
+// Create records the run and stores it.
 func (r *recorder) Create(ctx context.Context, n saga.NewRun) error {
 	encoded, err := json.Marshal(n)
 	if err != nil {
@@ -53,7 +53,7 @@ func (r *recorder) Create(ctx context.Context, n saga.NewRun) error {
 	return r.Store.Create(ctx, n)
 }
 
-// Commit notes the checkpoints and writes them.
+// Commit records the checkpoints and writes them.
 func (r *recorder) Commit(ctx context.Context, now time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	r.mu.Lock()
 	for _, cp := range checkpoints {
@@ -65,8 +65,8 @@ func (r *recorder) Commit(ctx context.Context, now time.Time, checkpoints []saga
 	return r.Store.Commit(ctx, now, checkpoints)
 }
 
-// makeOriginals has the engine work on two runs, of which the second is refused its last call and compensated, beside a
-// Keystone in memory and the embedded BillingStack.
+// makeOriginals lets the engine execute two runs with an in-memory Keystone and the embedded BillingStack. The last call of the
+// second run is refused, so that it is compensated.
 func makeOriginals(ctx context.Context, db *store.Store) ([]*original, error) {
 	refuse := false
 	ks := keystonetest.New(keystonetest.Options{})
@@ -121,7 +121,7 @@ func makeOriginals(ctx context.Context, db *store.Store) ([]*original, error) {
 	return all, nil
 }
 
-// name notes the ids of what the run made.
+// name records the ids of what the run created.
 func (o *original) name(objects []saga.Object) {
 	for _, object := range objects {
 		switch {
@@ -137,12 +137,12 @@ func (o *original) name(objects []saga.Object) {
 	}
 }
 
-// seedKeystone makes what the clients of all contenders log in as.
+// seedKeystone creates the user that the clients of all contenders log in as.
 func seedKeystone(ks *keystonetest.Keystone) {
 	ks.AddRole(customerRoles[1])
 	admin, err := ks.Role("admin")
 	if err != nil {
-		panic(err) // it is in every new one
+		panic(err) // every new Keystone has it
 	}
 	ks.Assign(keystone.Assignment{
 		UserID: ks.AddUser(keystonetest.User{Name: "tenantry", Password: "stub"}), ProjectID: ks.AddProject(keystone.Project{Name: "service"}),
@@ -150,7 +150,7 @@ func seedKeystone(ks *keystonetest.Keystone) {
 	})
 }
 
-// newIDs are those of one more run, of a user who is new.
+// newIDs returns the ids of another run, of a new user.
 func newIDs(merchant string) ids {
 	tenant := func() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }
 	return ids{newID(), merchant, tenant(), uuid.NewString(), uuid.NewString(), tenant(), tenant()}
@@ -163,7 +163,7 @@ func (o *original) replacer(n ids) *strings.Replacer {
 	)
 }
 
-// another is a run like the original, leased to a replica or, if that is empty, waiting.
+// another returns a run like the original. It is leased to a replica or, if that is empty, due.
 func (o *original) another(n ids, replica string) (another saga.NewRun, err error) {
 	err = decode(o.replacer(n).Replace(o.created), &another)
 	if err != nil {
@@ -173,7 +173,7 @@ func (o *original) another(n ids, replica string) (another saga.NewRun, err erro
 	return another, nil
 }
 
-// rest are the checkpoints of such a run.
+// rest returns the checkpoints of such a run.
 func (o *original) rest(n ids, replica string) ([]saga.Checkpoint, error) {
 	all := make([]saga.Checkpoint, len(o.checkpoints))
 	for i, text := range o.checkpoints {

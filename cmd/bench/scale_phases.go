@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // it is no secret
+	"crypto/md5" //nolint:gosec // not used for security
 	"fmt"
 	"time"
 
@@ -11,26 +11,26 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// phase is a number of operations between which nothing else is written, after a preparation.
+// phase is a preparation and operations that are measured after it.
 type phase struct {
 	prepare    func(context.Context, *filled) error
 	operations []operation
 }
 
-// operation is what is measured; n counts the calls.
+// operation is measured by its duration. n is the number of the call.
 type operation struct {
 	name    string
 	measure func(ctx context.Context, f *filled, n int) (time.Duration, error)
 }
 
-// Reading comes first: what is written then would be on the first pages.
+// The readings are first, because rows that are written later would be on the first pages.
 var phases = []phase{
 	{prepare: func(context.Context, *filled) error { return nil }, operations: readings},
 	{prepare: join, operations: writings},
 	{prepare: lineUp, operations: claims},
 }
 
-// page is how many runs the API reads for a page of its usual length.
+// page is the number of runs that the API reads for a page of the default length.
 const page = 51
 
 var readings = []operation{
@@ -83,7 +83,7 @@ var readings = []operation{
 	listing("since now", 0, func(*filled, int) saga.Filter { return saga.Filter{Since: time.Now()} }),
 }
 
-// timed is an operation that needs nothing done before it.
+// timed returns an operation without a preparation.
 func timed(name string, read func(context.Context, *filled, int) error) operation {
 	return operation{name, func(ctx context.Context, f *filled, n int) (time.Duration, error) {
 		began := time.Now()
@@ -92,7 +92,7 @@ func timed(name string, read func(context.Context, *filled, int) error) operatio
 	}}
 }
 
-// listing reads a page that holds as many runs whatever is finished.
+// listing returns an operation that reads a page of runs. The page has the same length at all sizes.
 func listing(name string, length int, filter func(*filled, int) saga.Filter) operation {
 	return timed(fmt.Sprintf("list: %s (%d)", name, length), func(ctx context.Context, f *filled, n int) error {
 		wanted := filter(f, n)
@@ -109,20 +109,20 @@ func found(_ *saga.Run, err error) error { return err }
 
 func enough(is, least int, err error) error {
 	if err == nil && is < least {
-		err = fmt.Errorf("%d, wanted at least %d", is, least)
+		err = fmt.Errorf("%d, want at least %d", is, least)
 	}
 	return err
 }
 
 func nth(of []target, n int) target { return of[n%len(of)] }
 
-// executor is the replica that all runs that are written are leased to, claimer the one that claims.
+// executor is the replica that has the leases of all runs that are written. claimer is the replica that claims runs.
 const (
 	executor = "executor"
 	claimer  = "claimer"
 )
 
-// lease is longer than measuring takes.
+// lease is longer than the measurement.
 const lease = 24 * time.Hour
 
 func join(ctx context.Context, f *filled) error {
@@ -148,7 +148,7 @@ var writings = []operation{
 	}),
 }
 
-// liveOnce lets one more run live from its creation to its end.
+// liveOnce creates and executes one more run.
 func (f *filled) liveOnce(ctx context.Context, n int) (create, commit time.Duration, err error) {
 	own := newIDs(merchantOf(n))
 	run, err := f.original.another(own, executor)
@@ -172,7 +172,7 @@ func (f *filled) liveOnce(ctx context.Context, n int) (create, commit time.Durat
 	return create, time.Since(began) - create, nil
 }
 
-// lineLength is how many runs wait to be claimed.
+// lineLength is the number of runs that are due.
 const lineLength = 2 * finishedMerchants
 
 func lineUp(ctx context.Context, f *filled) error {
@@ -215,10 +215,10 @@ var claims = []operation{
 	}),
 }
 
-// busy are the merchants with young runs, compensated ones among them.
+// busy returns a merchant with recent runs, compensated ones among them.
 func busy(n int) string { return merchantOf(1 + n%(finishedMerchants-2)) }
 
-// merchantOf names the merchants as the finished runs have them.
+// merchantOf returns the id of the nth merchant of the finished runs.
 func merchantOf(n int) string {
 	return uuid.UUID(md5.Sum(fmt.Append(nil, "merchant", n%finishedMerchants))).String() //nolint:gosec // it is no secret
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// scaleResult is what was measured at all sizes.
+// scaleResult has the measurements at all sizes.
 type scaleResult struct {
 	Commit  string      `json:"commit"`
 	At      string      `json:"at"`
@@ -25,11 +25,11 @@ type scaleSize struct {
 	Seconds float64 `json:"seconds_to_fill"`
 }
 
-// scaleRow is one operation; P50 and Ratio have a number for each size.
+// scaleRow is one operation. P50 and Ratio have a number for each size.
 type scaleRow struct {
 	Operation string    `json:"operation"`
-	P50       []float64 `json:"p50_ms"`      // medians of the passes'
-	Ratio     []float64 `json:"to_smallest"` // medians of the passes' ratios
+	P50       []float64 `json:"p50_ms"`      // medians of all passes
+	Ratio     []float64 `json:"to_smallest"` // medians of the ratios of all passes
 
 	passes [][]float64 // p50 of each pass and size
 }
@@ -39,7 +39,7 @@ func newScaleResult() *scaleResult {
 	return &scaleResult{Commit: of.Commit, At: of.At, Machine: of.Machine}
 }
 
-// add notes a pass.
+// add adds the measurements of a pass.
 func (r *scaleResult) add(op operation, took [][]time.Duration) {
 	p50 := make([]float64, len(took))
 	for i, all := range took {
@@ -54,7 +54,7 @@ func (r *scaleResult) add(op operation, took [][]time.Duration) {
 	r.Rows[i].passes = append(r.Rows[i].passes, p50)
 }
 
-// finish takes the medians.
+// finish computes the medians.
 func (r *scaleResult) finish() {
 	for i := range r.Rows {
 		w := &r.Rows[i]
@@ -68,7 +68,7 @@ func (r *scaleResult) finish() {
 	}
 }
 
-// table shows the result in Markdown.
+// table returns the result in Markdown.
 func (r *scaleResult) table() string {
 	var b strings.Builder
 	var sizes, columns []string
@@ -95,7 +95,7 @@ func (r *scaleResult) table() string {
 	return b.String()
 }
 
-// thousands writes a number as people read it.
+// thousands formats a number with separators.
 func thousands(n int) string {
 	text := fmt.Sprint(n)
 	for i := len(text) - 3; i > 0; i -= 3 {

@@ -6,11 +6,11 @@ import (
 	"syscall"
 )
 
-// spaceNeeded foretells from the databases filled so far how much a larger one takes.
+// spaceNeeded estimates from the databases filled so far how much space a larger one needs.
 type spaceNeeded struct{ bytesPerRun float64 }
 
-// A finished run with all its rows and their places in the indexes, before one has been measured; and how much more than the
-// database is needed meanwhile, for sorting and the write-ahead log.
+// The size of a finished run with all its rows and index entries, before one was measured. While a database is filled, it needs
+// this many times its size, for sorting and the write-ahead log.
 const (
 	guessedBytes = 16 << 10
 	spaceFactor  = 1.4
@@ -19,7 +19,7 @@ const (
 
 func (s *spaceNeeded) learn(runs int, bytes int64) { s.bytesPerRun = float64(bytes) / float64(runs) }
 
-// check refuses what the disk of the server has no room for.
+// check returns an error if the server's disk has no room for that number of runs.
 func (s *spaceNeeded) check(ctx context.Context, server *database, runs int) error {
 	var directory string
 	if err := server.conn.QueryRow(ctx, "SHOW data_directory").Scan(&directory); err != nil {

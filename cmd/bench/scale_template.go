@@ -10,24 +10,25 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// template is a database that has all tables, empty, and beside them the rows of finished runs, with marks where runs differ.
+// template is a database with all tables, which are empty. Tables beside them have the rows of finished runs, with marks where
+// runs differ.
 type template struct {
 	name string // of the database
 }
 
-// table is one that grows with what is finished.
+// table is a table that grows with each finished run. run is the column with the run's id.
 type table struct{ name, run string } // run is the column with the run's id
 
 var growing = []table{
 	{"events", "run_id"}, {"steps", "run_id"}, {"objects", "run_id"}, {"runs", "id"}, {"idempotency_keys", "run_id"},
 }
 
-// The marks, and the columns of fresh that take their place. Keys have a mark of their own: the originals' are their ids.
+// marks are the columns of fresh that replace the marks. Keys have another mark, because the keys of the originals are their ids.
 var marks = []string{"run", "merchant", "user", "customer", "subscription", "customer_tenant", "subscription_tenant"}
 
 func mark(column string) string { return "{" + column + "}" }
 
-// newTemplate has the engine make the originals, and gives the first, the succeeded one.
+// newTemplate makes the originals, and returns the first, which succeeded.
 func newTemplate(ctx context.Context, server *database) (*template, *original, error) {
 	url, err := server.create(ctx)
 	if err != nil {
@@ -59,7 +60,7 @@ func newTemplate(ctx context.Context, server *database) (*template, *original, e
 	return &template{conn.Config().Database}, originals[0], conn.Close(ctx)
 }
 
-// setAside moves the originals' rows to the table original_NAME and marks what is their own.
+// setAside moves the rows of the originals to the table original_NAME and puts marks into them.
 func (t table) setAside(ctx context.Context, conn *pgx.Conn, originals []*original) error {
 	aside := "original_" + t.name
 	_, err := conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s AS SELECT 0 AS original, t.* FROM %s t WHERE FALSE", aside, t.name))
@@ -99,7 +100,7 @@ type column struct{ name, kind string }
 
 func (c column) isKey() bool { return c.name == "idempotency_key" || c.name == "key" }
 
-// isTime tells the columns that say when something was.
+// isTime reports whether a column is a time.
 func (c column) isTime() bool {
 	return c.kind == "bigint" && (c.name == "at" || c.name == "budget_from" || strings.HasSuffix(c.name, "_at"))
 }

@@ -47,15 +47,15 @@ func newPortal(_ context.Context, s site) (subscriber, func(), error) {
 	}, portal.CloseIdleConnections, nil
 }
 
-// server is a `tenantry serve`.
+// server is a running `tenantry serve`.
 type server struct {
 	process *os.Process
 	url     string
-	ready   time.Duration // from its start until it was ready
+	ready   time.Duration // time from its start until it was ready
 	stop    func() error
 }
 
-// environment configures the binary.
+// environment returns the binary's configuration.
 func (s site) environment() []string {
 	var kept []string
 	for _, v := range os.Environ() {
@@ -71,7 +71,7 @@ func (s site) environment() []string {
 		"OS_USER_DOMAIN_ID="+anyDomain, "OS_PROJECT_NAME=service", "OS_PROJECT_DOMAIN_ID="+anyDomain)
 }
 
-// enroll makes the merchant and its API key.
+// enroll creates the merchant and its API key.
 func (s *site) enroll(ctx context.Context, binary string) error {
 	cmd := exec.CommandContext(ctx, binary, "merchant", "create", s.Merchant, "--name", "ACME", "-f", "json") //nolint:gosec // built by us
 	cmd.Env = s.environment()
@@ -79,7 +79,7 @@ func (s *site) enroll(ctx context.Context, binary string) error {
 	cmd.Stderr = &faults
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("making the merchant: %w: %s", err, &faults)
+		return fmt.Errorf("creating the merchant: %w: %s", err, &faults)
 	}
 	var made struct {
 		APIKey    string `json:"api_key"`
@@ -113,7 +113,7 @@ func (s site) serve(ctx context.Context, binary string) (*server, error) {
 	return v, nil
 }
 
-// await asks until the answer is 200.
+// await repeats a request until the answer is 200.
 func await(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

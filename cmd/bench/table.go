@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// titles are what people read.
+// titles are the contenders' names in tables and plots.
 var titles = map[string]string{
 	bareCalls: "(a) bare calls", floor: "(b) floor", engined: "(c) engine and steps", service: "(d) Tenantry",
 }
 
-// tables shows the result in Markdown.
+// tables returns the result in Markdown.
 func (r *result) tables() string {
 	r.finish()
 	var b strings.Builder
@@ -50,7 +50,7 @@ func (r *result) peaks() (all []string) {
 	return all
 }
 
-// show puts the tables into the page, between the lines that name the target of make and the next that ends such a part.
+// show replaces the tables in the page: the lines after the mark of the make target, until the next end mark.
 func show(page, target, tables string) error {
 	tablesBegin, tablesEnd := "<!-- make "+target+" writes what follows -->\n", "<!-- up to here -->\n"
 	text, err := os.ReadFile(page)

@@ -15,14 +15,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// upstreams is a Keystone and a BillingStack in one that keep nothing: each call is answered from what it says, after
-// a delay that the parent sets, so that they cost as little as an upstream can, and all contenders alike.
+// upstreams is a Keystone and a BillingStack that store nothing. Each call is answered from its own content after a delay, which
+// the parent sets. Their cost is small, and the same for all contenders.
 type upstreams struct {
-	delay atomic.Int64 // nanoseconds
-	calls atomic.Int64 // since they were last asked for
+	delay atomic.Int64 // in nanoseconds
+	calls atomic.Int64 // since they were last read
 }
 
-// serveUpstreams prints its URL and serves until its standard input ends.
+// serveUpstreams prints its URL and serves until its standard input is closed.
 func serveUpstreams() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nobody could cancel it
 	if err != nil {
@@ -86,7 +86,7 @@ func (u *upstreams) handler() http.Handler {
 	upstream.HandleFunc("PUT /v3/projects/{project}/users/{user}/roles/{role}", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	})
-	// BillingStack answers a list with what the filter asks for, and a write with the object.
+	// BillingStack answers a list with the object that the filter asks for, and a write with the object.
 	upstream.HandleFunc("GET /v2/{path...}", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		tell(w, http.StatusOK, fmt.Sprintf(`[{%q: %q}]`, q.Get("q.field"), q.Get("q.value")))
@@ -123,7 +123,7 @@ func (u *upstreams) handler() http.Handler {
 	return all
 }
 
-// echo answers a write with what was sent, but for its beginning.
+// echo answers a write with the request's body, but with another beginning.
 func echo(status int, beginning string, instead func(*http.Request) string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -143,10 +143,10 @@ func tell(w http.ResponseWriter, status int, body string) {
 	}
 }
 
-// userOf gives the user of a token: the bench makes tokens up, user-ID.
+// userOf returns the user of a token. The tokens of the bench are user-ID.
 func userOf(token string) string { return strings.TrimPrefix(token, "user-") }
 
-// token is a token of a user, unscoped without a project. On every project the user has the roles of the configuration.
+// token returns a token of a user. Without a project it is unscoped. On every project, the user has the configured roles.
 func token(user, project string) string {
 	scope := ""
 	if project != "" {
