@@ -12,30 +12,30 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// slow lets every write take some time.
+// slow delays every write.
 type slow struct {
 	next http.RoundTripper
 	pace time.Duration
 }
 
-// RoundTrip sends a request; a write only after the pause.
+// RoundTrip sends a request; a write only after the delay.
 func (s slow) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet {
 		select {
 		case <-time.After(s.pace):
-		case <-req.Context().Done(): // the transport then says so
+		case <-req.Context().Done(): // the transport returns the error
 		}
 	}
 	return s.next.RoundTrip(req)
 }
 
-// refusing is a BillingStack that refuses, for good, to change the subscriptions of some customers.
+// refusing is a BillingStack that refuses to change the subscriptions of some customers.
 type refusing struct {
 	next   http.RoundTripper
 	refuse func(billing.Customer) bool
 }
 
-// RoundTrip answers a PATCH of such a subscription as BillingStack answers what is wrong with a request.
+// RoundTrip answers a PATCH of such a subscription as BillingStack answers a faulty request.
 func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPatch || !r.refuses(req.Context(), req.URL) {
 		return r.next.RoundTrip(req)
@@ -50,7 +50,7 @@ func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// refuses looks up whose subscription it is: /v2/merchants/MERCHANT/subscriptions/ID.
+// refuses reads whose subscription it is. The path is /v2/merchants/MERCHANT/subscriptions/ID.
 func (r refusing) refuses(ctx context.Context, subscription *url.URL) bool {
 	merchantID, id := path.Base(path.Dir(path.Dir(subscription.Path))), path.Base(subscription.Path)
 	books, err := billing.New(billing.Config{URL: subscription.Scheme + "://" + subscription.Host + "/v2"})

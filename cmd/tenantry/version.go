@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is this release; the linker sets it.
+// version is that of this release. The linker sets it.
 var version = "unknown"
 
 func (p *program) version() *cobra.Command {
