@@ -9,14 +9,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// faults are what happens to the writes of runs, by "run step".
+// faults are the faults of the runs' calls, by "run step".
 type faults struct {
 	mu   sync.Mutex
 	of   map[string]*fault
 	late map[string]*sync.WaitGroup // by run: requests that are carried out after their time-out
 }
 
-// lateCall notes one that will be carried out late; the result is called when it is.
+// lateCall counts a request that will be carried out late. Call done when it is.
 func (f *faults) lateCall(runID string) (done func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -27,7 +27,7 @@ func (f *faults) lateCall(runID string) (done func()) {
 	return f.late[runID].Done
 }
 
-// awaitLate waits until all that a run has sent is carried out.
+// awaitLate waits until all late requests of a run are carried out.
 func (f *faults) awaitLate(runID string) {
 	f.mu.Lock()
 	late := f.late[runID]
@@ -38,7 +38,7 @@ func (f *faults) awaitLate(runID string) {
 }
 
 type fault struct {
-	reads  string // the service whose reads are met; empty: the writes of all
+	reads  string // the service whose reads meet the fault; if empty, the writes to all services do
 	happen happening
 	times  int
 }
@@ -58,7 +58,7 @@ func (f *faults) set(runID, step string, undo bool, times int, happen happening)
 	f.of[faultKey(runID, step, undo)] = &fault{happen: happen, times: times}
 }
 
-// setReads has the reads of a step meet the fault.
+// setReads lets the reads of a step meet the fault.
 func (f *faults) setReads(runID, step, service string, times int, happen happening) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

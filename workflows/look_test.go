@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// check ends every test: whatever it did, no promise may be broken. It also shows the faults of the engine.
+// check ends every test: no invariant may be violated, whatever the test did. It also reports faults of the engine.
 func (w *world) check(in *servicetest.Installation) {
 	for line := range strings.Lines(in.Log.String()) {
 		if strings.Contains(line, `"message":"engine"`) {
@@ -36,14 +36,14 @@ func (w *world) check(in *servicetest.Installation) {
 	}
 }
 
-// checkRun tells what is broken of one run that has ended.
+// checkRun returns the violations of a run that has ended.
 func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	i := slices.IndexFunc(w.definitions, func(d *saga.Definition) bool { return d.Name == r.Workflow })
 	expected, err := w.definitions[i].Expect(r)
 	w.ok(err)
 	now := workflowstest.Outside{Projects: w.Keystone.Projects(), Assignments: w.Keystone.Assignments()}
 	ctx := context.Background()
-	for _, e := range expected { // of a merchant there are too many to read all for each run
+	for _, e := range expected { // the merchant has too many objects to read all of them for each run
 		if c, err := w.Billing.Customer(ctx, r.Merchant, e.ID); err == nil && e.Kind == "customer" {
 			now.Customers = append(now.Customers, c)
 		}
@@ -62,7 +62,7 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	return all
 }
 
-// until waits for the run to come into a state that ok accepts.
+// until waits until ok accepts the run.
 func (w *world) until(t *testing.T, runID string, ok func(*saga.Run) bool) *saga.Run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -92,7 +92,7 @@ func describe(r *saga.Run) string {
 	return s.String()
 }
 
-// things tells what exists upstream of a run: customer, subscription, its resource, projects and role assignments.
+// things lists what exists upstream of a run: customer, subscription, its resource, projects and role assignments.
 func (w *world) things(t *testing.T, runID string) string {
 	t.Helper()
 	run, err := w.Store.Run(t.Context(), runID)
@@ -135,6 +135,6 @@ func (w *world) things(t *testing.T, runID string) string {
 	return strings.Join(all, ", ")
 }
 
-// whole is what a succeeded run has made: one of each thing.
+// whole is what a succeeded run has made: one of each object.
 const whole = "bs-customer, bs-customer/bs-admin, bs-customer/member, bs-subscription, bs-subscription/member, " +
 	"customer, subscription -> bs-subscription"
