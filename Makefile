@@ -1,4 +1,5 @@
-# Needs Go; and for `make test`, Debian's PostgreSQL and Keystone, which deploy/testservices/run installs when it may.
+# Requires Go. `make test` also requires Debian's PostgreSQL and Keystone, which deploy/testservices/run installs if it runs as
+# root.
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
@@ -13,7 +14,7 @@ help: ## list the targets
 build: ## build bin/tenantry
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/tenantry ./cmd/tenantry
 
-demo: build ## show a subscription and a compensation, everything in one process; KEEP=1 keeps it running
+demo: build ## show a subscription and a compensation, with everything in one process; KEEP=1 keeps it running
 	bin/tenantry demo $(if $(KEEP),--keep)
 
 test: ## run all tests, with a real PostgreSQL and a real Keystone
@@ -47,7 +48,7 @@ lint: ## run the linters, including the import rules
 	$(GOLANGCI_LINT) run ./...
 
 # Takes about 20 s on two cores; the first time about 40 s, and 100 MB of downloads and database.
-vuln: ## look for known vulnerabilities in called code, with govulncheck; .ci/vuln-exceptions lists what is accepted
+vuln: ## look for known vulnerabilities in called code with govulncheck; .ci/vuln-exceptions lists those that are accepted
 	.ci/vuln
 
 generate: ## write the generated code (*.gen.go) and docs/configuration.md
@@ -55,7 +56,7 @@ generate: ## write the generated code (*.gen.go) and docs/configuration.md
 
 GENERATED := git ls-files --cached --others --exclude-standard '*.gen.go' docs/configuration.md | sort | xargs -r sha256sum
 
-check-generated: ## fail when generated code or docs/configuration.md is not what `make generate` writes
+check-generated: ## fail if generated code or docs/configuration.md is not what `make generate` writes
 	@before=$$($(GENERATED)) && $(MAKE) --no-print-directory generate && [ "$$before" = "$$($(GENERATED))" ] || \
 		{ echo 'generated files are stale: commit what `make generate` writes' >&2; exit 1; }
 
@@ -63,7 +64,7 @@ bench: build ## measure what a subscribe costs, compared with its bare calls; wr
 	go build -o bin/bench ./cmd/bench
 	deploy/testservices/run -- bin/bench
 
-bench-scale: ## measure whether 1,000,000 finished runs slow it down; needs up to 15 minutes and 20 GB, less with SIZES=1000,100000; writes bench/ and docs/benchmarks.md
+bench-scale: ## measure whether 1,000,000 finished runs slow the service down; needs up to 15 minutes and 20 GB, less with SIZES=1000,100000; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
 	deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) scale
 

@@ -21,7 +21,7 @@ type block struct {
 
 var fence = regexp.MustCompile("^( *)```sh (file|shell)=(\\S+)$")
 
-// blocks returns the blocks of a document in their order. The indentation of a list item is taken off.
+// blocks returns the blocks of a document in their order, without the indentation of list items.
 func blocks(document string) (found []block, err error) {
 	lines := strings.Split(document, "\n")
 	for i := 0; i < len(lines); i++ {
@@ -47,8 +47,8 @@ func blocks(document string) (found []block, err error) {
 	return found, nil
 }
 
-// with returns the block with other values in its NAME=value assignments. A name that it does not assign exactly once is an error:
-// the README would be run with the reader's values instead.
+// with returns the block with other values in its NAME=value assignments. It returns an error if the block does not assign a name
+// exactly once: otherwise the README's own value would be used.
 func (b block) with(values map[string]string) (block, error) {
 	for name, value := range values {
 		assignment := regexp.MustCompile(`\b` + name + `=\S+`)
@@ -71,9 +71,9 @@ func TestBlocks(t *testing.T) {
 		t.Errorf("with another A: %q, %v", got.text, err)
 	}
 	if _, err := found[0].with(map[string]string{"C": "3"}); err == nil {
-		t.Error("a name that is not assigned is no error")
+		t.Error("want an error for a name that is not assigned")
 	}
 	if _, err := blocks("```sh shell=1\nmake\n"); err == nil {
-		t.Error("a block without an end is no error")
+		t.Error("want an error for a block without an end")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestTheDocumentsNameWhatExists looks for the paths, tests, links and invariants that the documents name.
+// TestTheDocumentsNameWhatExists checks that the paths, tests, links and invariants in the documents exist.
 func TestTheDocumentsNameWhatExists(t *testing.T) {
 	tests := testNames(t)
 	checker, err := os.ReadFile(filepath.Join(root, "workflows/workflowstest/check.go"))
@@ -59,7 +59,7 @@ func matches(pattern string, text []byte) (found []string) {
 	return found
 }
 
-// testNames are the names of all tests of the repository.
+// testNames returns the names of all tests of the repository.
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}

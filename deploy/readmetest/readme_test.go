@@ -15,8 +15,8 @@ import (
 
 const root = "../.."
 
-// TestTheReadmesCommandsWork does what the README says, in its order and in two shells, in a copy of the repository and on a real
-// Keystone. Only values of the file that the README has its reader edit are other ones.
+// TestTheReadmesCommandsWork runs the README's commands in their order, in two shells, in a copy of the repository and with a
+// real Keystone. It changes only the values in the file that the reader is told to edit.
 func TestTheReadmesCommandsWork(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
@@ -74,12 +74,12 @@ func TestTheReadmesCommandsWork(t *testing.T) {
 		`\| bs-subscription-`:           1,
 	} {
 		if n := len(regexp.MustCompile(text).FindAllString(printed, -1)); n != want {
-			t.Errorf("shell 2 printed %d times what matches %s, want %d", n, text, want)
+			t.Errorf("shell 2 printed %d matches of %s, want %d", n, text, want)
 		}
 	}
 }
 
-// ownKeystone starts a Keystone that nobody else uses: other tests make roles of the same names.
+// ownKeystone starts a Keystone of this test, because other tests create roles of the same names.
 func ownKeystone(t *testing.T) (url, password string) {
 	t.Helper()
 	services := exec.CommandContext(t.Context(), filepath.Join(root, "deploy/testservices/run"), "--",
@@ -108,7 +108,7 @@ func ownKeystone(t *testing.T) (url, password string) {
 	return url, password
 }
 
-// copied returns a copy of what is in the repository, or would be after git add: what a reader has cloned.
+// copied returns a copy of the files that are in the repository or would be after git add, as a reader would clone them.
 func copied(t *testing.T) string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -122,7 +122,7 @@ func copied(t *testing.T) string {
 		from, to := filepath.Join(root, name), filepath.Join(directory, name)
 		info, err := os.Lstat(from)
 		if err != nil || !info.Mode().IsRegular() {
-			continue // deleted, or no file
+			continue // deleted, or not a file
 		}
 		content, err := os.ReadFile(from)
 		if err == nil {
@@ -138,8 +138,8 @@ func copied(t *testing.T) string {
 	return directory
 }
 
-// cleanEnvironment is this process's environment without what would configure Tenantry, the openstack command or its Python, and
-// without a proxy before this host.
+// cleanEnvironment returns this process's environment without variables that configure Tenantry, the openstack command, its
+// Python, or a proxy for this host.
 func cleanEnvironment() []string {
 	env := slices.DeleteFunc(os.Environ(), func(line string) bool {
 		return regexp.MustCompile(`^(OS_|TENANTRY_|PYTHON|VIRTUAL_ENV=|MAKE)`).MatchString(line)
@@ -147,7 +147,7 @@ func cleanEnvironment() []string {
 	return append(env, "LC_ALL=C.UTF-8", "no_proxy=127.0.0.1")
 }
 
-// freeAddress is an address where nobody listens. Its port lies below those that the kernel picks for outgoing connections.
+// freeAddress returns a free address. Its port is below those that the kernel picks for outgoing connections.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {

@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// done is what a shell prints after a block. A shell that fails prints it no more: it ends at the first command that fails.
+// done is what a shell prints after a block. A shell ends at the first command that fails, and then does not print it.
 const done = "-- the block is done --"
 
-// shell is one of the reader's shells. Its process group is its own, so that ^C can be sent to it.
+// shell is one of the reader's shells. It has its own process group, to which ^C is sent.
 type shell struct {
 	t     *testing.T
 	name  string
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	ends  chan struct{} // one for each block that is done; closed when the shell has ended
+	ends  chan struct{} // receives once for each finished block; closed when the shell has ended
 
 	mu     sync.Mutex
 	output strings.Builder
@@ -55,7 +55,7 @@ func newShell(t *testing.T, name, directory string, env []string) *shell {
 	return s
 }
 
-// read notes what the shell prints.
+// read stores what the shell prints.
 func (s *shell) read(r io.ReadCloser) {
 	defer close(s.ends)
 	lines := bufio.NewScanner(r)
@@ -72,7 +72,7 @@ func (s *shell) read(r io.ReadCloser) {
 	_ = r.Close()
 }
 
-// start runs a block and does not wait for its end. Its commands do not see the shell's input, where the next block will be.
+// start starts a block. Its commands do not read the shell's input, which the next block is sent to.
 func (s *shell) start(b block) {
 	s.t.Helper()
 	file := filepath.Join(s.t.TempDir(), "block")
@@ -82,7 +82,7 @@ func (s *shell) start(b block) {
 	s.send(". " + file + " </dev/null; printf '\\n%s\\n' '" + done + "'")
 }
 
-// await waits for the end of a block that was started.
+// await waits until a started block has ended.
 func (s *shell) await(b block) {
 	s.t.Helper()
 	select {
@@ -109,7 +109,7 @@ func (s *shell) send(line string) {
 	}
 }
 
-// end lets the shell end, or kills what still runs in it, and logs what it printed.
+// end ends the shell, kills what still runs in it, and logs what it printed.
 func (s *shell) end() {
 	_ = s.stdin.Close()
 	if s.t.Failed() {

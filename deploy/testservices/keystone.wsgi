@@ -1,6 +1,6 @@
-"""Makes Keystone's database unless it was made before, then is its WSGI application.
+"""Keystone's WSGI application. It creates the database first, if there is none.
 
-What keystone-manage would do runs in forks of this process: Keystone's imports take seconds, and so are paid for once.
+The commands of keystone-manage run in forks of this process, because importing Keystone takes seconds.
 """
 
 import os
@@ -15,7 +15,7 @@ directory = os.environ["OS_KEYSTONE_CONFIG_DIR"]
 
 def manage(command):
     pid = os.fork()
-    if pid == 0:  # a fork, for oslo.config reads its command line once in a process
+    if pid == 0:  # a fork, because oslo.config reads the command line only once in a process
         try:
             cli.main(["keystone-manage", "--config-file", directory + "/keystone.conf", command])
             os._exit(0)
@@ -23,7 +23,7 @@ def manage(command):
             traceback.print_exc()
             os._exit(1)
     if os.waitpid(pid, 0)[1] != 0:
-        raise SystemExit(f"keystone-manage {command} did not succeed")
+        raise SystemExit(f"keystone-manage {command} failed")
 
 
 if not os.path.exists(directory + "/made"):
