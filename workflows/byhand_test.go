@@ -13,9 +13,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// What tests do upstream by hand, as administrators would.
+// The calls below are made upstream by hand, as an administrator would make them.
 
-// oldCustomer makes a customer and its tenant by hand.
+// oldCustomer creates a customer and its tenant by hand.
 func (w *world) oldCustomer(tags ...string) (id string) {
 	w.t.Helper()
 	c, err := w.Billing.EnsureCustomer(w.t.Context(), billing.Customer{
@@ -31,7 +31,7 @@ func (w *world) oldCustomer(tags ...string) (id string) {
 	return c.ID
 }
 
-// admin has Keystone's administrator make one request.
+// admin makes one request as Keystone's administrator.
 func (w *world) admin(method, path, body string) {
 	w.t.Helper()
 	token := w.cloudCall("", http.MethodPost, "/v3/auth/tokens", `{"auth":{"identity":{"methods":["password"],"password":{"user":{
@@ -51,7 +51,7 @@ func (w *world) cloudCall(token, method, path, body string) http.Header {
 	return answer.Header()
 }
 
-// deletePlan takes the merchant's plan out of the books.
+// deletePlan deletes the merchant's plan in BillingStack.
 func (w *world) deletePlan(id string) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodDelete, w.BillingURL+"/merchants/"+w.Merchant.ID+"/plans/"+id, nil)

@@ -80,8 +80,8 @@ func (d Deps) assignRole(ctx context.Context, g grant) error {
 // removed with the tenant.
 //
 // A re-check revokes a role if the user lacked it before the run, an attempt to assign it was never answered, and no run claims
-// it. If an admin has assigned that role since, it is revoked too, and an event records that. The alternative would leave access
-// that nobody knows of.
+// it. If an admin has assigned that role since, it is revoked too, and an event records that. Otherwise the user could keep the
+// access unnoticed.
 func (d Deps) removeRole(ctx context.Context, g grant) error {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {

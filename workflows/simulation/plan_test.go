@@ -12,44 +12,44 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// plan is all that goes wrong, and all that is asked for, in one world. It is data: made from a seed, or drawn, and made
-// smaller, by a property test.
+// plan lists all faults and all requests of one world. It is data, either made from a seed or drawn by a property test, which can
+// then shrink it.
 type plan struct {
-	Seed       uint64 // of latencies and lesser chances
+	Seed       uint64 // for latencies and other small decisions
 	Replicas   int
 	TokenLife  time.Duration // of the users' tokens and of the service's own
 	Orders     []orderPlan
-	Mishaps    []mishap   // what befalls single calls
+	Mishaps    []mishap   // faults of single calls
 	Outages    []outage   // of the database and the upstreams
-	Incidents  []incident // of replicas
+	Incidents  []incident // what happens to replicas
 	Actions    []actionPlan
 	ClockError []time.Duration // of the replicas' own clocks
 }
 
-// orderPlan is one order of a portal, which is repeated until it is answered for good.
+// orderPlan is one order of a portal, which repeats it until it gets a final answer.
 type orderPlan struct {
-	Trial    int // of which of the trials
+	Trial    int // index into trials
 	At       time.Duration
 	Merchant int           // 0 or 1
-	Customer int           // 0: a new one; else one of the merchant's own
-	Twice    bool          // two requests of the key at once
-	Patience time.Duration // after which the portal hangs up and asks again
+	Customer int           // 0: a new customer; otherwise the number of an existing one of the merchant
+	Twice    bool          // two requests with the same key at once
+	Patience time.Duration // time after which the portal hangs up and repeats the request
 	AddUser  bool
-	User     int // who joins a customer: the user of which order
-	Night    int // it comes not in the day, but at about when these re-checks of the night are made; 0: in the day
+	User     int // the user who joins a customer: the number of the order that the user is of
+	Night    int // 0: in the day; otherwise about when the re-checks of this night are made
 }
 
-// mishap befalls one call: the Nth to a target or, where Step is set, the Nth write of a step of an order's runs, which
-// for step "checkpoint" is one to the database.
+// mishap is the fault of one call. That is the Nth call to a target or, if Step is set, the Nth write of a step of an order's
+// runs. A write of step "checkpoint" goes to the database.
 type mishap struct {
 	To      target
 	Nth     int
 	Order   int
 	Step    string
 	Undo    bool
-	Recheck bool // the undo is a re-check's
+	Recheck bool // the undo is part of a re-check
 	Kind    kind
-	For     time.Duration // how late a commit is, how long a replica is away
+	For     time.Duration // delay of a commit, or time that a replica is away
 }
 
 type kind int
@@ -59,17 +59,17 @@ const (
 	lostAnswer              // the connection breaks after the request was executed
 	silentRequest
 	silentAnswer
-	lateCommit // no answer, and carried out after a while all the same
+	lateCommit // no answer; the request is carried out later
 	unreachable
 	refused400
 	refused403
 	busy429
 	broken500
-	broken500Done // 500, and done
+	broken500Done // 500, though the request is carried out
 	away503
-	crashBefore // the replica crashes while the call is under way
+	crashBefore // the replica crashes during the call
 	crashAfter
-	freeze // the replica stops, and goes on after a while
+	freeze // the replica is paused and continues later
 	kinds
 )
 
@@ -94,10 +94,10 @@ var writes = []string{
 	"scope-token", "create-subscription", "create-subscription-tenant", "assign-subscription-role/member", "attach-tenant",
 }
 
-// trials are the workflows that are ordered; the first is subscribe.
+// trials are the workflows that can be ordered. The first is subscribe.
 var trials = workflowstest.Trials()
 
-// writesOf are the steps of a trial that write upstream.
+// writesOf returns the steps of a trial that write upstream.
 func writesOf(trial int) []string {
 	if trial == 0 {
 		return writes
@@ -105,13 +105,13 @@ func writesOf(trial int) []string {
 	return slices.Sorted(maps.Keys(trials[trial].Do))
 }
 
-// outage is a time in which nobody can reach something.
+// outage is a time in which a target cannot be reached.
 type outage struct {
 	Of       target
 	From, To time.Duration
 }
 
-// incident befalls a replica: it crashes and is started again after a while, stops and goes on, or leaves in good order.
+// incident happens to a replica: it crashes and is restarted later, is paused and continues, or shuts down and is restarted.
 type incident struct {
 	At      time.Duration
 	Replica int
@@ -129,22 +129,22 @@ const (
 
 func (k incidentKind) String() string { return [...]string{"crashes", "freezes", "leaves"}[k] }
 
-// actionPlan is an operator who asks something of a run, whether it fits or not.
+// actionPlan is an action that an operator asks for. It need not be possible.
 type actionPlan struct {
 	At     time.Duration
-	Order  int // whose run
+	Order  int // the number of the order whose run it is for
 	Action int // index into actions
 	Step   int // for skip
-	Via    int // replica
+	Via    int // the replica that is asked
 }
 
-// fate is what befalls one call.
+// fate is what happens to one call.
 type fate struct {
-	done   bool          // it is carried out
-	late   time.Duration // it is carried out after that time, and nobody is told
-	silent bool          // no answer comes
-	err    error         // instead of an answer
-	host   incidentKind  // what becomes of the replica, unless away is 0
+	done   bool          // the request is carried out
+	late   time.Duration // the request is carried out after this time, without an answer
+	silent bool          // there is no answer
+	err    error         // returned instead of an answer
+	host   incidentKind  // what happens to the replica; only if away is set
 	away   time.Duration
 	what   string
 }
@@ -153,7 +153,7 @@ func (f fate) String() string { return f.what }
 
 var fine = fate{done: true, what: "carried out"}
 
-// fates tells what befalls the calls of a world that began then.
+// fates returns a function that decides the fate of each call, for a world that began then.
 func (p *plan) fates(began time.Time) func(call) fate {
 	left := slices.Clone(p.Mishaps)
 	return func(c call) fate {
@@ -172,16 +172,16 @@ func (p *plan) fates(began time.Time) func(call) fate {
 	}
 }
 
-// call is what a mishap may befall.
+// call describes a call to the mishaps.
 type call struct {
 	to        target
 	nth       int
 	at        time.Time
-	order     int // whose run it is for; -1: none
+	order     int // number of the order whose run it is for, or -1
 	step      string
 	undo      bool
 	recheck   bool
-	nthOfStep int // writes of this step before
+	nthOfStep int // number of earlier writes of this step
 }
 
 func (m mishap) meets(c call) bool {
@@ -223,20 +223,20 @@ func (m mishap) fate() fate {
 	return f
 }
 
-// rechecksNeeded tells whether something may be carried out so late that it is only found by a re-check.
+// rechecksNeeded reports whether a request may be carried out so late that only a re-check finds its effect.
 func (p *plan) rechecksNeeded() bool {
 	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
 
-// mayBeLate tells whether re-checks help where the call is carried out later than is waited for. They cannot help against a
-// role that Keystone takes away so late: a later run may have given it again, and an assignment bears no mark. The steps with
-// one row an item are those that give roles.
+// mayBeLate reports whether the mishap may carry a request out after the late window. A re-check cannot repair one case: Keystone
+// revokes a role that late. A later run may have assigned the role again by then, and an assignment cannot be tagged. Only steps
+// that assign roles have a "/" in their name.
 func (m mishap) mayBeLate() bool { return !m.Undo || !strings.Contains(m.Step, "/") }
 
-// late tells whether something may be carried out later than the undos of its run.
+// late reports whether the request may be carried out after the undos of its run.
 func (m mishap) late() bool { return m.Kind == lateCommit && m.For > 85*time.Second }
 
-// newPlan makes the plan of a seed: mostly a few mishaps, at times none, at times many.
+// newPlan makes the plan of a seed. Most have a few mishaps, some none and some many.
 func newPlan(seed uint64) *plan {
 	r := rand.New(rand.NewPCG(seed, 0x7e4a47))
 	between := func(from, to time.Duration) time.Duration { return from + time.Duration(r.Int64N(int64(to-from))) }
@@ -244,7 +244,7 @@ func newPlan(seed uint64) *plan {
 	if r.IntN(4) == 0 {
 		p.TokenLife = between(20*time.Second, 3*time.Minute)
 	}
-	const busy = 40 * time.Second // all is asked for in the first while
+	const busy = 40 * time.Second // all orders are made within this time
 	for range 3 + r.IntN(6) {
 		p.Orders = append(p.Orders, orderPlan{
 			At: between(0, busy), Merchant: r.IntN(2), Customer: max(0, r.IntN(6)-3), Twice: r.IntN(4) == 0,
@@ -254,13 +254,13 @@ func newPlan(seed uint64) *plan {
 	for range r.IntN(1 + r.IntN(10)) {
 		m := mishap{To: target(r.IntN(int(targets))), Kind: kind(r.IntN(int(kinds))), For: between(time.Second, 80*time.Second)}
 		if m.To == database && m.Kind < crashBefore {
-			m.Kind %= unreachable + 1 // it says nothing instead
+			m.Kind %= unreachable + 1 // an error without an HTTP status instead
 		}
 		m.Nth = r.IntN(map[target]int{database: 300, keystoneAPI: 100, billingStack: 80}[m.To])
 		p.Mishaps = append(p.Mishaps, m)
 	}
 	for n := range p.Orders {
-		if r.IntN(2) == 0 { // it cannot succeed
+		if r.IntN(2) == 0 { // the order cannot succeed
 			m := mishap{Order: n, Step: writes[r.IntN(len(writes))], Kind: refused400 + kind(r.IntN(2))}
 			p.Mishaps = append(p.Mishaps, m)
 		}
@@ -280,9 +280,9 @@ func newPlan(seed uint64) *plan {
 			}
 			switch {
 			case m.Kind == lateCommit && r.IntN(6) == 0 && m.mayBeLate():
-				m.For = between(2*time.Minute, 20*time.Hour) // for the re-checks
+				m.For = between(2*time.Minute, 20*time.Hour) // only a re-check finds it
 			case m.Kind == freeze && r.IntN(3) == 0:
-				m.For = between(80*time.Second, 5*time.Minute) // longer than late effects are waited for
+				m.For = between(80*time.Second, 5*time.Minute) // longer than the late window
 			}
 			p.Mishaps = append(p.Mishaps, m)
 		}
@@ -307,16 +307,16 @@ func newPlan(seed uint64) *plan {
 			Via: r.IntN(p.Replicas),
 		})
 	}
-	if r.IntN(5) == 0 { // an order for a customer of old fails, and what it has made on his tenant comes late
+	if r.IntN(5) == 0 { // an order of an existing customer fails, and one of its effects on the tenant is late
 		n := r.IntN(len(p.Orders))
 		p.Orders[n].Customer = 1 + r.IntN(2)
 		late := mishap{Order: n, Step: writes[1+r.IntN(3)], Kind: lateCommit, For: between(2*time.Minute, 20*time.Hour)}
 		p.Mishaps = append(p.Mishaps, late, mishap{Order: n, Step: "attach-tenant", Kind: refused400})
-		if r.IntN(2) == 0 { // and another is in doubt with it
+		if r.IntN(2) == 0 { // another call of the order gets no answer
 			p.Mishaps = append(p.Mishaps, mishap{Order: n, Step: writes[1+r.IntN(3)], Kind: kind(r.IntN(int(unreachable)))})
 		}
 	}
-	for _, m := range p.Mishaps { // what comes late meets, when it is looked for, others about the same customer
+	for _, m := range p.Mishaps { // during the re-check that looks for a late effect, there are other orders of the same customer
 		if m.late() {
 			p.meet(r, m)
 		}
@@ -330,7 +330,7 @@ func newPlan(seed uint64) *plan {
 	return p
 }
 
-// mix makes half of the orders those of the other trials. What was to befall a step befalls one of theirs.
+// mix turns half of the orders into those of other trials. A mishap of a step then applies to a step of that trial.
 func (p *plan) mix(r *rand.Rand) {
 	for n := range p.Orders {
 		if r.IntN(2) == 0 {
@@ -342,7 +342,7 @@ func (p *plan) mix(r *rand.Rand) {
 			continue
 		}
 		trial := p.Orders[m.Order].Trial
-		if m.Step == trials[0].Refused { // the order has to fail behind all else
+		if m.Step == trials[0].Refused { // the order must fail in its last step
 			p.Mishaps[i].Step = trials[trial].Refused
 			continue
 		}
@@ -355,8 +355,8 @@ func (p *plan) mix(r *rand.Rand) {
 	}
 }
 
-// meet has orders for a customer come while it is looked for late effects of a run about him, and some of those calls lost
-// or refused.
+// meet adds orders of the customer of a run while a re-check of that run looks for late effects. Some calls of that re-check are
+// lost or refused.
 func (p *plan) meet(r *rand.Rand, late mishap) {
 	for range r.IntN(4) {
 		o := p.Orders[late.Order]
@@ -372,7 +372,7 @@ func (p *plan) meet(r *rand.Rand, late mishap) {
 	}
 }
 
-// String tells the plan to people.
+// String describes the plan to people.
 func (p *plan) String() string {
 	var s strings.Builder
 	_, _ = fmt.Fprintf(&s, "seed %d, %d replicas with clocks off by %v, tokens live %v\n", p.Seed, p.Replicas, p.ClockError, p.TokenLife)

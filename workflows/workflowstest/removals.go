@@ -6,12 +6,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// deleteIntended: whatever was removed upstream was a run's own, and that run had stored that it would.
+// deleteIntended: whatever was removed upstream was a run's own, and the run had stored before that it would remove it.
 func deleteIntended(v *view, broken report) {
 	for _, gone := range v.Removals {
 		what := gone.Kind + " " + gone.ID
 		if find(v.others, gone.Kind, gone.ID) != nil {
-			broken(gone.Run, "what others have made was removed", what)
+			broken(gone.Run, "an object that no run made was removed", what)
 			continue
 		}
 		owned, intended := false, false
@@ -25,21 +25,21 @@ func deleteIntended(v *view, broken report) {
 		}
 		switch {
 		case !owned:
-			broken(gone.Run, "what was removed was not its own", what)
+			broken(gone.Run, "the run removed an object that is not its own", what)
 		case !intended:
-			broken(gone.Run, "what was removed no run had stored to remove", what)
+			broken(gone.Run, "an object was removed before the intent was stored", what)
 		}
 	}
 }
 
-// stepsOf names the steps whose Undo may remove the object: the one that made it, and the one that made what it stands on.
-// It returns none if the run did not create the object.
+// stepsOf returns the steps whose Undo may remove the object: the step that made it, and the step that made the object it belongs
+// to. It returns none if the run did not create the object.
 func (x ordered) stepsOf(gone Removal) (steps []string) {
 	for _, e := range x.expected {
 		own := e.ID == gone.ID && e.Origin == saga.Own
-		if gone.Kind == project { // its answer, which would have told the id, may be lost
+		if gone.Kind == project { // the answer with its id may be lost, so the tags decide
 			own = slices.Contains(gone.Tags, "tenantry-run-"+x.run.ID)
-			if gone.Tags == nil { // not known: then what the run has noted has to do
+			if gone.Tags == nil { // the tags are not known, so the run's objects decide
 				own = has(x.run.Objects, func(o saga.Object) bool { return o.ID == gone.ID && o.Origin == saga.Own })
 			}
 		}
@@ -56,7 +56,7 @@ func (x ordered) stepsOf(gone Removal) (steps []string) {
 	return steps
 }
 
-// undoes tells whether the run had stored, by then, that it undoes the step.
+// undoes reports whether the run had stored before the removal that it undoes the step.
 func (v *view) undoes(r *saga.Run, name string, gone Removal) bool {
 	s := r.Step(name)
 	return s != nil && s.Undos > 0 && (gone.Step == "" || gone.Step == name) &&

@@ -8,41 +8,40 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Trial is a workflow as the suites take it: fault table, crash matrix and simulation try every one of [Trials].
+// Trial describes a workflow to the test suites: fault table, crash matrix and simulation run each of [Trials].
 type Trial struct {
 	Define func(workflows.Deps) (*saga.Definition, error)
-	// Request makes an order on the ground. Key and token are the caller's to add.
+	// Request returns a request for a run on the ground. The caller adds key and token.
 	Request func(Ground) saga.Request
 
-	// Do and Undo are the steps whose calls meet the faults of the table, and the upstream that each writes to: one of the
-	// names below. Exchange is a login for somebody else.
+	// Do and Undo map the steps that meet the faults of the table to the upstream that each writes to: one of the constants below.
 	Do, Undo map[string]string
-	// Refused is the last step, which has no Undo: refused for good, it has all others undone.
+	// Refused is the last step, which has no Undo. If it is refused for good, all other steps are undone.
 	Refused string
-	// Reading is the step that reads both upstreams where the order is about an existing customer.
+	// Reading is the step that reads both upstreams if the customer exists.
 	Reading string
-	// Ends are those rows of the fault table that are not those of the step's upstream, by "undo STEP, FAULT".
+	// Ends are exceptions to the fault table, by "undo STEP, FAULT".
 	Ends map[string]Ends
 	// Places are the rows of the crash matrix.
 	Places []Place
 }
 
-// The upstreams, as far as they end differently under one fault.
+// The upstreams of the fault table. Exchange is Keystone, called to exchange a user's token.
 const (
 	Billing  = "billing"
 	Keystone = "keystone"
 	Exchange = "exchange"
 )
 
-// Ends is how a run ends if one call meets a fault once, and if it always does.
+// Ends is how a run ends if a call meets a fault once, and if it always does.
 type Ends struct{ Once, Always string }
 
-// Place is one Do or Undo of a run at which its replica is killed.
+// Place is a Do or Undo during which a replica is killed.
 type Place struct {
 	Step    string
 	Undo    bool
-	Call    string // that it makes, as "POST projects bs-customer"; empty: none, so that there is nothing to lose or to answer
-	Adopted bool   // the run is about a customer who exists
+	Call    string // the call that it makes, such as "POST projects bs-customer"; empty if it makes none
+	Adopted bool   // the customer exists already
 }
 
 // Ground holds the existing objects and ids that a trial's order refers to.
@@ -50,18 +49,18 @@ type Ground struct {
 	RunID      string
 	MerchantID string
 	PlanID     string
-	CustomerID string // of an existing customer; empty: the run makes one
+	CustomerID string // of an existing customer; empty if the run creates one
 	User       string
 	Cloud      string
 	DomainID   string
 	Roles      []keystone.Role // member and bs-admin
-	CheckedAt  time.Time       // when all this was read
+	CheckedAt  time.Time       // when the fields above were read
 }
 
-// Trials are all workflows, and one that nothing but this package knows: whatever takes it takes any.
+// Trials returns all workflows, and one that only this package knows: a suite that runs both can run any workflow.
 func Trials() []Trial { return []Trial{subscribeTrial(), strangerTrial()} }
 
-// Definitions are those of all trials.
+// Definitions returns the definitions of all trials.
 func Definitions(d workflows.Deps) (all []*saga.Definition, err error) {
 	for _, t := range Trials() {
 		definition, err := t.Define(d)

@@ -2,27 +2,29 @@ package transcript
 
 import "regexp"
 
-// The names in a recording are those of the commit at which recordings began. A commit that renames something adds it here, from the new
-// name to the recorded one, so that a renaming alone changes no recording.
+// A recording uses the names of the commit at which recordings began. A commit that renames something adds the new name and the
+// recorded one here, so that a renaming does not change a recording.
 var (
 	// renamedFields are JSON fields and query parameters.
 	renamedFields = map[string]string{"action": "verb", "actions": "verbs"}
-	// renamedWords are string values, or their parts between slashes and dots, such as codes, kinds, states, steps and problem types.
+	// renamedWords are string values, or parts of them between slashes and dots, such as codes, kinds, states, steps and problem
+	// types.
 	renamedWords = map[string]string{
 		"action":               "verb",
 		"action-refused":       "verb-refused",
 		"billingstack-refused": "billing-refused",
 		"late-window":          "settle",
 	}
-	// renamedProblems are types of problems, which are such parts but never a whole value: an event has some of their names as its kind.
+	// renamedProblems are types of problems. They are parts of values, but never whole values: some kinds of events have the same
+	// name.
 	renamedProblems = map[string]string{"run-compensated": "subscription-failed"}
-	// renamedQueries are query parameters whose name is now part of the value: the recorded name is the first group.
+	// renamedQueries are query parameters whose name is now part of the value. The first group is the recorded name.
 	renamedQueries = regexp.MustCompile(`^object=(customer|subscription|project)(?::|%3A)`)
-	// movedFields are fields of a run, from the one inside the result of the run to the recorded one beside it.
+	// movedFields are fields that a run now has inside its result. They are written beside the result, under the recorded name.
 	movedFields = map[string]string{"plan_id": "plan_id"}
 	// renamedHeaders are HTTP headers, in canonical form.
 	renamedHeaders = map[string]string{}
-	// renamedStories are functions that test.
+	// renamedStories are test functions.
 	renamedStories = map[string]string{
 		"TestARecheckComesBackToWhatALiveRunMayClaim":             "TestAProbeComesBackToWhatALiveRunMayClaim",
 		"TestARoleGivenLateIsTakenBackByARecheck":                 "TestARoleGivenLateIsTakenBackByAProbe",
@@ -32,26 +34,26 @@ var (
 	}
 )
 
-// What a commit adds or changes on purpose can be listed here too, so that it does not hide other differences.
+// What a commit adds or changes on purpose can be listed below as well, so that it does not hide other differences.
 var (
 	// addedFields are JSON fields of the API.
 	addedFields = []string{"at_rest"}
-	// standInFields are fields of the result of a run. The stand-in for subscribe in the tests of the API once set them in its steps, as
-	// subscribe does not: there they are not written.
+	// standInFields are fields of the result of a run. The stand-in for subscribe in the tests of the API used to set them in its
+	// steps, which subscribe does not do. They are not written for the stand-in.
 	standInFields = []string{"customer_id", "subscription_id"}
 	// addedTags are prefixes of the tags that projects get.
 	addedTags = []string{"tenantry-installation-"}
-	// addedReads are prefixes of the paths of an upstream from which is read now.
+	// addedReads are prefixes of paths of an upstream that are read only now.
 	addedReads = []string{"/v3/users/"}
 )
 
-// differing are stories that differ on purpose from their recording at an earlier commit, by recorded name, and why. They are recorded,
-// but not compared.
+// differing are the stories that differ on purpose from their recording at an earlier commit, with the reason. The keys are
+// recorded names. They are recorded, but not compared.
 var differing = map[string]string{
-	"TestASuccessorOfACompensatedRunTakesItsKey": "a retry of a compensated run reads again what the order names",
-	"TestEveryFaultEndsAsItShould":               "it tries every workflow, a stranger's among them",
-	"TestListingRuns":                            "it asks for more: what is no object, and for several objects",
-	"TestVersionsAndPages":                       "it asks for more: the page of a new problem type",
+	"TestASuccessorOfACompensatedRunTakesItsKey": "a retry of a compensated run reads what the order names again",
+	"TestEveryFaultEndsAsItShould":               "it tries every workflow, among them the stranger",
+	"TestListingRuns":                            "it makes more requests: for an invalid object, and for several objects",
+	"TestVersionsAndPages":                       "it makes one more request: for the page of a new problem type",
 }
 
 const (
@@ -61,7 +63,7 @@ const (
 	kills   = "a kill leaves to chance which requests are sent"
 )
 
-// leftOut are tests whose exchanges are not recorded, and why, by recorded name.
+// leftOut are the tests whose exchanges are not recorded, with the reason. The keys are recorded names.
 var leftOut = map[string]string{
 	"TestAKeystoneThatIsOutOfOrderIsWaitedFor":      "which of two steps meets the outage is left to chance",
 	"TestAnUnmarkedTenantOfThatNameNeedsAnOperator": waits,
@@ -77,12 +79,13 @@ var leftOut = map[string]string{
 	"TestTwoHundredFirstCallsWithOneKeyMakeOneRun":         "many calls at once on a real Keystone, which a proxy would slow down",
 }
 
-// unordered are tests that leave the order of their calls to chance, and why. The calls are written sorted, without repetitions.
+// unordered are the tests whose order of calls is left to chance, with the reason. Their calls are written sorted, without
+// repetitions.
 var unordered = map[string]string{
 	"TestAnswersDoNotGrowWithNonsense":      overMap,
 	"TestCatalog":                           overMap,
 	"TestEventsAfterASeqThatIsLarge":        overMap,
-	"TestEveryFaultEndsAsItShould":          "it tries every workflow, a stranger's among them",
+	"TestEveryFaultEndsAsItShould":          "it tries every workflow, among them the stranger",
 	"TestListingRuns":                       overMap,
 	"TestOneCallSubscribesAUserOnRealParts": atOnce,
 	"TestTagsOfRuns":                        "two calls at once",
@@ -90,9 +93,9 @@ var unordered = map[string]string{
 	"TestWhoGetsAStream":                    overMap,
 }
 
-// loose are tests that leave more to chance: how often a request is sent, which id comes first, or which of many calls creates the run.
-// Their exchanges are written as a sorted set: ids without numbers, answers of the API without the headers that only a first answer has, requests
-// to upstreams without the status of the answer.
+// loose are the tests that leave more to chance: how often a request is sent, which id is first, or which of many calls creates
+// the run. Their exchanges are written as a sorted set. Ids have no numbers, answers of the API lack the headers that only a
+// first answer has, and requests to upstreams lack the status.
 var loose = map[string]string{
 	"TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder": "hundreds of runs at once",
 	"TestEveryFaultEndsAsItShould":                                   "hundreds of runs at once, whose retries depend on the time",
@@ -103,8 +106,8 @@ var loose = map[string]string{
 	"TestWaitingForRunsKeepsNobodyOut":                               atOnce,
 }
 
-// halted are tests in which a step fails while others run beside it. Whether those have begun is left to chance, so that role assignments and
-// exchanges of tokens are not written, and of their steps the names alone.
+// halted are the tests in which a step fails while others run beside it. Whether those have begun is left to chance. Role
+// assignments and exchanges of tokens are therefore not written, and of steps only the names.
 var halted = map[string]bool{
 	"TestAFailedSubscription":                       true,
 	"TestAForeignSubscriptionMakesTheCustomerStay":  true,
@@ -113,5 +116,5 @@ var halted = map[string]bool{
 	"TestAnExistingCustomerIsAdoptedAndLeftAsItWas": true,
 }
 
-// parallelSteps are prefixes of the names of such steps.
+// parallelSteps are prefixes of the names of steps that run beside others.
 var parallelSteps = []string{"assign-customer-role", "assign-subscription-role", "scope-token"}
