@@ -25,14 +25,18 @@ var parts = map[string][]string{
 	"orchestrator/service":     nil,
 	"orchestrator/api":         {"api.gen.go", "subscribe.go", "catalog.go", "merchants.go"},
 	"store":                    {"billingstack"},
+	"cmd/tenantry": {
+		"subscribe.go", "root.go", // the command of a workflow, and the list of commands
+		"demo.go", "demo_checks.go", "demo_keep.go", "demo_portal.go", "demo_stage.go", "demo_upstreams.go",
+	},
 }
 
 // business matches the words that only a workflow may use.
 var business = regexp.MustCompile(`(?i)subscri|customer|(^|[^a-z])plans?([^a-z]|$)`)
 
-// settings are permitted uses of these words: the roles that a merchant sets for its tenants, the name of this service in
-// OpenStack's catalog, and a setting of PostgreSQL.
-var settings = regexp.MustCompile(`(?i)(customer|subscription)[-_]?roles|subscription-orchestration|plan_cache_mode = force_generic_plan`)
+// settings matches what else may have these words: the role settings for the two kinds of tenants, the example of a domain, the
+// OpenStack service type of this service, and a setting of PostgreSQL.
+var settings = regexp.MustCompile(`(?i)(customer|subscription)[-_ ]?(roles|tenants?)|^customers$|subscription-orchestration|plan_cache_mode = force_generic_plan`)
 
 // history is the last migration whose columns still have older names.
 const history = "0010"

@@ -110,7 +110,7 @@ func (c *Config) relations() []relation {
 	}{{"customer_roles", c.CustomerRoles}, {"subscription_roles", c.SubscriptionRoles}} {
 		all = append(all, relation{
 			r.key, "not `admin` without `allow_cloud_admin_role`", slices.ContainsFunc(r.roles, isAdmin) && !c.AllowCloudAdminRole,
-			"role admin gives every customer access to the whole cloud (allow_cloud_admin_role: true allows it)", "member,bs-admin",
+			"role admin gives every user access to the whole cloud (allow_cloud_admin_role: true allows it)", "member,bs-admin",
 		})
 	}
 	return all

@@ -20,7 +20,7 @@ var (
 func defaults() Config {
 	return Config{Config: service.Config{
 		Listen:              "127.0.0.1:9292",
-		DatabaseURL:         "sqlite:/home/ann/.local/share/tenantry/tenantry.db",
+		DatabaseURL:         "sqlite:/users/ann/.local/share/tenantry/tenantry.db",
 		KeystoneConnections: 16,
 		BillingListen:       "127.0.0.1:9091",
 		BillingConnections:  64,
@@ -115,7 +115,7 @@ func TestLoadConfig(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			env := append([]string{"HOME=/home/ann"}, c.env...)
+			env := append([]string{"HOME=/users/ann"}, c.env...)
 			if c.file != "" {
 				env = append(env, "TENANTRY_CONFIG="+configFile(t, c.file))
 			}
@@ -197,7 +197,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"the role of the cloud's admin": {
 			env: []string{"TENANTRY_SUBSCRIPTION_ROLES=member,Admin"},
-			want: "subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): role admin gives every customer access to the whole cloud" +
+			want: "subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): role admin gives every user access to the whole cloud" +
 				" (allow_cloud_admin_role: true allows it); for example member,bs-admin",
 		},
 		"yes for true": {
@@ -231,7 +231,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			env := append([]string{"HOME=/home/ann"}, c.env...)
+			env := append([]string{"HOME=/users/ann"}, c.env...)
 			path := ""
 			if c.file != "" {
 				path = configFile(t, c.file)
@@ -245,7 +245,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 }
 
 func TestLoadConfigFileMissing(t *testing.T) {
-	if got, err := loadConfig(filepath.Join(t.TempDir(), "absent"), []string{"HOME=/home/ann"}); err == nil {
+	if got, err := loadConfig(filepath.Join(t.TempDir(), "absent"), []string{"HOME=/users/ann"}); err == nil {
 		t.Errorf("got %+v, want an error", got)
 	}
 }

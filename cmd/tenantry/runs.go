@@ -24,7 +24,7 @@ func (p *program) runsList() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List runs, newest first", Long: "List runs, newest first.\n\n" + connectHelp, Args: exactly()}
 	flags := c.Flags()
 	merchant := flags.String("merchant", "", "only runs of this merchant")
-	objects := flags.StringArray("object", nil, "only runs that created or used this object: KIND:ID, such as customer:9b35… or project:4f1a…; may be repeated")
+	objects := flags.StringArray("object", nil, "only runs that created or used this object: KIND:ID, such as project:4f1a…; may be repeated")
 	user := flags.String("user", "", "only runs of this user, by Keystone id")
 	state := flags.String("state", "", "only runs in this state: pending, running, waiting, compensating, succeeded, compensated or stuck")
 	workflow := flags.String("workflow", "", "only runs of this workflow")

@@ -252,7 +252,7 @@ func certify(t *testing.T) (certificate, key string) {
 }
 
 func TestServePrintsItsConfiguration(t *testing.T) {
-	code, out, stderr := line(t, []string{"HOME=/home/ann", testKeyEnv}, "serve", "--print-config")
+	code, out, stderr := line(t, []string{"HOME=/users/ann", testKeyEnv}, "serve", "--print-config")
 	if code != 0 || !strings.Contains(out, "\nsecret_key: xxxxx\n") || stderr != "" {
 		t.Errorf("got %d, %s%s", code, out, stderr)
 	}
