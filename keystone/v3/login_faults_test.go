@@ -1,0 +1,86 @@
+package v3_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+func TestFaultsOfAnExchange(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		fault http.RoundTripper
+		want  classification
+	}{
+		{"400", answer(400, body(400)), classification{class: upstream.Permanent}},
+		{"401", answer(401, own401), classification{class: upstream.Permanent, sentinel: keystone.ErrNoAccess}},
+		{"401 from a proxy", answer(401, "<html>"), classification{class: upstream.Unavailable}},
+		{"403", answer(403, body(403)), classification{class: upstream.Permanent, sentinel: keystone.ErrNoAccess}},
+		{"404", answer(404, body(404)), classification{class: upstream.Permanent, sentinel: keystone.ErrTokenInvalid}},
+		{"404 from a proxy", answer(404, "<html>"), classification{class: upstream.Unavailable}},
+		{"429", answer(429, "", "Retry-After", "1"), classification{class: upstream.Transient, after: time.Second}},
+		{"500", answer(500, body(500)), classification{class: upstream.Transient}},
+		{"503", answer(503, ""), classification{class: upstream.Unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{class: upstream.Unavailable}},
+		{"answer lost", afterwards(io.EOF), classification{class: upstream.Transient}},
+		{"201 without a token", answer(201, `{"token":{"project":{"id":"p"}}}`), classification{class: upstream.Transient}},
+		{"201 for another project", answer(201, `{"token":{"project":{"id":"q"}}}`, "X-Subject-Token", "x"), classification{class: upstream.Transient}},
+		{"201 cut off", answer(201, `{"token":{`, "X-Subject-Token", "x"), classification{class: upstream.Transient}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			h := newHouse(t)
+			h.wire.intercept(isLogin, c.fault)
+			scoped, err := h.cloud.ExchangeToken(t.Context(), "gAAAA", "p")
+			compare(t, "exchange", err, c.want)
+			if scoped.ID != "" || len(h.wire.requests()) != 1 {
+				t.Errorf("got %v after %v", scoped.ID, h.wire.requests())
+			}
+		})
+	}
+}
+
+func TestAFaultAtTheLoginIsNeverTheFaultOfAWrite(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		fault http.RoundTripper
+		want  classification
+	}{
+		{"400", answer(400, body(400)), classification{class: upstream.Unavailable, own: true}},
+		{"401", answer(401, own401), classification{class: upstream.Unavailable, own: true}},
+		{"404", answer(404, "<html>"), classification{class: upstream.Unavailable, own: true}},
+		{"429", answer(429, "", "Retry-After", "3"), classification{class: upstream.Transient, after: 3 * time.Second}},
+		{"500", answer(500, body(500)), classification{class: upstream.Transient}},
+		{"503", answer(503, ""), classification{class: upstream.Unavailable}},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{class: upstream.Unavailable}},
+		{"answer lost", afterwards(io.EOF), classification{class: upstream.Transient}},
+		{"201 without a token", answer(201, `{"token":{}}`), classification{class: upstream.Transient}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			h := newHouse(t)
+			h.wire.intercept(isLogin, c.fault)
+			_, _, err := h.cloud.EnsureProject(t.Context(), tenant("1"))
+			compare(t, "write", err, c.want)
+			if len(h.Projects()) != 1 {
+				t.Errorf("there are projects %v", h.Projects())
+			}
+
+			// The same if the token is refused in between.
+			h = newHouse(t)
+			if err := h.cloud.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			h.wire.intercept(func(*http.Request) bool { return true }, roundTrip(func(req *http.Request) (*http.Response, error) {
+				if isLogin(req) {
+					return c.fault.RoundTrip(req)
+				}
+				return answer(401, own401)(req)
+			}))
+			_, _, err = h.cloud.EnsureProject(t.Context(), tenant("1"))
+			compare(t, "write with a refused token", err, c.want)
+		})
+	}
+}

@@ -1,0 +1,118 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/engine"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+// silent never answers its first claim, as on a dead connection.
+type silent struct {
+	saga.Queue
+	claims atomic.Int32
+}
+
+func (m *silent) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
+	if m.claims.Add(1) == 1 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return m.Queue.Claim(ctx, c)
+}
+
+func TestACallToTheDatabaseThatIsNeverAnsweredHoldsUpNothing(t *testing.T) {
+	database := open(t, storetest.SQLite(t))
+	run := &saga.Run{
+		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), HoldsSubject: true,
+		State: saga.Pending, Version: 1, Steps: []saga.StepRow{{Name: "a", State: saga.StepPending}},
+	}
+	run.CreatedAt = time.Now()
+	run.UpdatedAt, run.BudgetFrom, run.DueAt = run.CreatedAt, run.CreatedAt, &run.CreatedAt
+	if err := database.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
+		t.Fatal(err)
+	}
+	b := serve(t, database, newWorld(), func(o *engine.Options) { o.Lease, o.Queue = time.Second, &silent{Queue: o.Queue} })
+	b.until(t, run.ID, saga.Succeeded)
+}
+
+// mutely never answers a step's first read of the database.
+type mutely struct {
+	saga.Store
+	engine.Tokens
+	runs, tokens atomic.Int32
+}
+
+func (m *mutely) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
+	if m.runs.Add(1) == 1 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return m.Store.Runs(ctx, f)
+}
+
+func (m *mutely) Token(ctx context.Context, runID string) (string, error) {
+	if m.tokens.Add(1) == 1 {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return m.Tokens.Token(ctx, runID)
+}
+
+func TestAQuestionOfAStepToTheDatabaseThatIsNeverAnsweredIsAskedAgain(t *testing.T) {
+	w := newWorld()
+	w.hooks["do b"] = func(ctx context.Context, _ int) error {
+		_, err := saga.CallOf(ctx).Token(ctx)
+		if errors.Is(err, saga.ErrNoToken) {
+			return nil
+		}
+		return err
+	}
+	m := &mutely{}
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) {
+		m.Store, m.Tokens = o.Store, o.Tokens
+		o.Lease, o.Store, o.Tokens = time.Second, m, m
+	})
+	run := b.until(t, b.start(t, nil).ID, saga.Succeeded)
+	want(t, "more than one question of a and of b", fmt.Sprint(m.runs.Load() > 1, m.tokens.Load() > 1), "true true")
+	want(t, "more than one attempt of each", fmt.Sprint(run.Step("a").Attempts > 1, run.Step("b").Attempts > 1), "true true")
+}
+
+func TestAClaimWhoseAnswerIsLostIsHandedBack(t *testing.T) {
+	w := newWorld()
+	s := open(t, storetest.SQLite(t))
+	lossy := &lostClaim{Queue: s}
+	now := time.Now()
+	run := &saga.Run{
+		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: now, UpdatedAt: now,
+		BudgetFrom: now, DueAt: &now, State: saga.Pending, HoldsSubject: true, Version: 1,
+		Steps: []saga.StepRow{{Name: "a", State: saga.StepPending}},
+	}
+	if err := s.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
+		t.Fatal(err)
+	}
+	b := serve(t, s, w, func(o *engine.Options) { o.Queue = lossy })
+	b.until(t, run.ID, saga.Succeeded)
+	want(t, "lost", lossy.lost, true)
+}
+
+// lostClaim loses the answer of the first claim that takes a run.
+type lostClaim struct {
+	saga.Queue
+	lost bool
+}
+
+func (l *lostClaim) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
+	ids, err := l.Queue.Claim(ctx, c)
+	if len(ids) > 0 && !l.lost {
+		l.lost = true
+		return nil, errors.New("the connection broke")
+	}
+	return ids, err
+}
