@@ -1117,7 +1117,7 @@ type ClientInterface interface {
 
 	// SubscribeWithBody Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1126,7 +1126,7 @@ type ClientInterface interface {
 
 	// Subscribe Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1515,7 +1515,7 @@ func (c *Client) ListSubscriptions(ctx context.Context, merchantID MerchantID, p
 
 // SubscribeWithBody Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1534,7 +1534,7 @@ func (c *Client) SubscribeWithBody(ctx context.Context, merchantID MerchantID, p
 
 // Subscribe Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3212,7 +3212,7 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithBodyWithResponse Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3221,7 +3221,7 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithResponse Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5890,7 +5890,7 @@ func (c *ClientWithResponses) ListSubscriptionsWithResponse(ctx context.Context,
 
 // SubscribeWithBodyWithResponse Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5905,7 +5905,7 @@ func (c *ClientWithResponses) SubscribeWithBodyWithResponse(ctx context.Context,
 
 // SubscribeWithResponse Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. Keys of accepted orders never expire. A refused order does not use its key.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
