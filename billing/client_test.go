@@ -26,7 +26,7 @@ const (
 	itemID     = "ee56f128-ea7a-4ca1-a8fe-f0614c4bf2b2"
 )
 
-// outcome is what a caller decides by.
+// outcome has the properties of an error that a caller decides by.
 type outcome struct {
 	class      upstream.Class // 0: success
 	maybeDone  bool

@@ -67,7 +67,7 @@ func statements(version int64, sqls []string) *goose.Migration {
 	return goose.NewGoMigration(version, &goose.GoFunc{RunTx: up}, nil)
 }
 
-// Migration 5 moves what never changes of the steps into their run's row. A step now has a row of its own only once it has begun.
+// Migration 5 moves the immutable columns of the steps into their run's row. A step now has a row of its own only once it has begun.
 // The fill factors leave room on a page for the next version of a row, so that an update needs no new index entries: a run is
 // written about nine times, a step twice.
 var (

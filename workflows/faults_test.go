@@ -126,7 +126,8 @@ const (
 
 type ends workflowstest.Ends
 
-// row is how a run of any workflow ends if a write of a step meets the fault once, and if it always does. The keys are upstreams.
+// row has the expected ends of a run of any workflow: if a write of a step meets the fault once, and if it always does. The keys
+// are upstreams.
 type row struct {
 	fault  string
 	happen happening

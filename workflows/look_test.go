@@ -135,6 +135,6 @@ func (w *world) things(t *testing.T, runID string) string {
 	return strings.Join(all, ", ")
 }
 
-// whole is what a succeeded run has made: one of each object.
+// whole lists the objects that a succeeded run has made: one of each kind.
 const whole = "bs-customer, bs-customer/bs-admin, bs-customer/member, bs-subscription, bs-subscription/member, " +
 	"customer, subscription -> bs-subscription"

@@ -9,8 +9,8 @@ type Handover struct {
 	tokens map[string]string // by run id; empty until the step has put the token
 }
 
-// Await registers a request that waits for the token of a run that is about to start. take returns the token once the step has
-// put it. stop ends the wait and forgets the token; it may be called twice.
+// Await registers a request for the token of a run that is about to start. take does not block: ok is false until the step has
+// put the token. stop ends the wait and forgets the token; it may be called twice.
 func (h *Handover) Await(runID string) (take func() (token string, ok bool), stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

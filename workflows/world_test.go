@@ -116,7 +116,7 @@ func (w *world) order() (workflows.Order, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
-// ground is where an order of a new user is made, with the user's token.
+// ground returns the objects that an order of a new user refers to, and the user's token.
 func (w *world) ground() (workflowstest.Ground, string) {
 	user := w.Keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
 	return workflowstest.Ground{

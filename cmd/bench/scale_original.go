@@ -173,7 +173,7 @@ func (o *original) another(n ids, replica string) (another saga.NewRun, err erro
 	return another, nil
 }
 
-// rest returns the checkpoints of such a run.
+// rest returns the checkpoints of the run that another returns for the same ids.
 func (o *original) rest(n ids, replica string) ([]saga.Checkpoint, error) {
 	all := make([]saga.Checkpoint, len(o.checkpoints))
 	for i, text := range o.checkpoints {

@@ -50,7 +50,7 @@ func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// refuses reads whose subscription it is. The path is /v2/merchants/MERCHANT/subscriptions/ID.
+// refuses reports whether the subscription's customer is one to refuse. It reads the customer from BillingStack. The path is /v2/merchants/MERCHANT/subscriptions/ID.
 func (r refusing) refuses(ctx context.Context, subscription *url.URL) bool {
 	merchantID, id := path.Base(path.Dir(path.Dir(subscription.Path))), path.Base(subscription.Path)
 	books, err := billing.New(billing.Config{URL: subscription.Scheme + "://" + subscription.Host + "/v2"})

@@ -20,7 +20,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// classification is what a fault is classified as.
+// classification is the expected classification of a fault.
 type classification struct {
 	class     upstream.Class
 	maybeDone bool

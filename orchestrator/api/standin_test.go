@@ -64,7 +64,7 @@ func (s *standIn) workflow() saga.Workflow[order] {
 		Classify: classify,
 		Retry: func(ctx context.Context, o order, runID string) (saga.Request, error) {
 			if _, bounded := ctx.Deadline(); !bounded {
-				return saga.Request{}, errors.New("upstreams could be waited for without end")
+				return saga.Request{}, errors.New("there is no limit on waiting for upstreams")
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()

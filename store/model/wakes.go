@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// room is how many messages wait for a listener at most. Further messages are lost.
+// room is the maximum number of messages that wait for a listener. Further messages are lost.
 const room = 1024
 
 // tell sends a message to every listener. The caller holds the lock.

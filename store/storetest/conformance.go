@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Store is what the engine, the steps and the service need of a store of runs.
+// Store has the methods that the engine, the steps and the service need.
 type Store interface {
 	saga.Store
 	saga.Queue
@@ -84,7 +84,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 	}
 }
 
-// epoch is when every part begins.
+// epoch is the time at which every part begins.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // newID returns ids that sort by time, like the engine's.

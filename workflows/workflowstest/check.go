@@ -73,7 +73,7 @@ func Check(s Seen) []Broken {
 // report notes that the invariant under check is broken.
 type report func(run, detail string, objects ...string)
 
-// view is what is seen, with what the runs are to have.
+// view has the observed objects and runs, and the objects that each run is expected to have.
 type view struct {
 	Seen
 	now, others []thing // of Now and Others

@@ -33,7 +33,7 @@ const (
 	Exchange = "exchange"
 )
 
-// Ends is how a run ends if a call meets a fault once, and if it always does.
+// Ends are the expected ends of a run: if a call meets a fault once, and if it always does.
 type Ends struct{ Once, Always string }
 
 // Place is a Do or Undo during which a replica is killed.

@@ -30,7 +30,7 @@ func endedBefore(r *saga.Run, at time.Time, skew time.Duration) bool {
 	return r.EndedAt != nil && !r.EndedAt.After(at.Add(skew))
 }
 
-// began returns when the first step of the run began, or nil if none did.
+// began returns the time at which the first step of the run began, or nil if none has begun.
 func began(r *saga.Run) (first *time.Time) {
 	for _, s := range r.Steps {
 		if s.StartedAt != nil && (first == nil || s.StartedAt.Before(*first)) {

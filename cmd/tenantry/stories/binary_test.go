@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// buildDir is where the binary is built.
+// buildDir creates the directory in which the binary is built.
 var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "tenantry-stories-") })
 
 // binary builds the command once for all tests.

@@ -31,7 +31,7 @@ func matrix(t *testing.T, all map[string]endings) []byte {
 	for _, trial := range crashTrials(t) {
 		fmt.Fprintf(&page, "\n## %s\n", trial.workflow)
 		if trial.workflow == workflowstest.StrangerName {
-			fmt.Fprintln(&page, "\nOnly the tests have this workflow. It shows that the tests kill a replica in any workflow, not just in those of the service.")
+			fmt.Fprintln(&page, "\nThis workflow exists only in the tests. It shows that these tests cover any workflow, not only the service's own.")
 		}
 		trial.tables(&page, all[trial.workflow])
 	}
@@ -83,8 +83,8 @@ others waited for a replica that was started after the kill.
 | answered | after the answer, before the outcome is stored |
 | outcome stored | after that |
 
-A dash means that the step sends no request. Steps that run in parallel share their writes: one statement stores the outcome of one and the
-intents of those after it.
+A dash means that the step sends no request. Steps that run in parallel share writes: a single statement stores the outcome of a step and
+the intents of the steps that follow it.
 
 Measured on %s, commit %s, with %s.
 `

@@ -196,7 +196,7 @@ func (p *pair) stopIn(what pause) bool {
 	p.site.ok(stopped.cmd.Process.Signal(syscall.SIGSTOP))
 
 	late := time.Duration(p.rng.Int64N(int64(latest)))
-	if what.refused { // late enough to follow its undo, mostly
+	if what.refused { // usually late enough that the request takes effect after its undo
 		late = (late + latest) / 2
 	}
 	asleep := time.Duration(p.rng.Int64N(int64(time.Second)))

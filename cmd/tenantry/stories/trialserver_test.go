@@ -146,7 +146,7 @@ func orderTrial(n int) func(*site, place) portal {
 	}
 }
 
-// ground returns what the order of a new user needs.
+// ground returns the objects that an order of a new user refers to.
 func (s *site) ground() workflowstest.Ground {
 	s.t.Helper()
 	user, _ := s.cloud.newUser(s.t)

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Log is what a service has logged. It may be read while it is written.
+// Log collects the log of a service. It may be read while it is written.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
