@@ -2,7 +2,7 @@ package server
 
 import "github.com/tenantry/tenantry/billing"
 
-// The views are the objects in the original's format: an unset field is null, a list never is.
+// The views are the objects in the original BillingStack's format. An unset text is null; a list without elements is [].
 
 func null(text string) *string {
 	if text == "" {

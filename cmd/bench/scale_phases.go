@@ -92,7 +92,7 @@ func timed(name string, read func(context.Context, *filled, int) error) operatio
 	}}
 }
 
-// listing returns an operation that reads a page of runs. The page has the same length at all sizes.
+// listing returns an operation that reads a page of runs. The page has the same length however many finished runs the database has.
 func listing(name string, length int, filter func(*filled, int) saga.Filter) operation {
 	return timed(fmt.Sprintf("list: %s (%d)", name, length), func(ctx context.Context, f *filled, n int) error {
 		wanted := filter(f, n)

@@ -97,7 +97,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.GiveUpAfter, duration, about{
 			key: "give_up_after", fallback: "24h", example: "24h",
-			meaning: "Time after which a run that has not finished is compensated, outages included.",
+			meaning: "Time, including outages, after which a run that has not finished is compensated.",
 		}),
 		of(&c.MaxLiveRuns, positive, about{
 			key: "max_live_runs", fallback: "1000", example: "1000",

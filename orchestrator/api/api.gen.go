@@ -300,13 +300,13 @@ type Failure struct {
 	// FixBy Who can fix it. "nobody" means that it passes without action.
 	FixBy FixBy `json:"fix_by"`
 
-	// RequestID Its request id.
+	// RequestID The upstream's request id.
 	RequestID *string `json:"request_id,omitempty"`
 
 	// Service The upstream that failed.
 	Service *string `json:"service,omitempty"`
 
-	// Status Its HTTP status.
+	// Status The upstream's HTTP status.
 	Status *int    `json:"status,omitempty"`
 	Step   *string `json:"step,omitempty"`
 
@@ -591,13 +591,13 @@ type Reason struct {
 	FixBy FixBy      `json:"fix_by"`
 	Kind  ReasonKind `json:"kind"`
 
-	// RequestID Its request id.
+	// RequestID The upstream's request id.
 	RequestID *string `json:"request_id,omitempty"`
 
 	// Service The upstream that failed.
 	Service *string `json:"service,omitempty"`
 
-	// Status Its HTTP status.
+	// Status The upstream's HTTP status.
 	Status *int    `json:"status,omitempty"`
 	Step   *string `json:"step,omitempty"`
 

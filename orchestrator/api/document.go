@@ -35,7 +35,7 @@ type operation struct {
 	parameters   openapi3.Parameters
 }
 
-// takesOrders reports whether the operation accepts orders: these have an idempotency key.
+// takesOrders reports whether the operation places an order, which it does if it has the Idempotency-Key header.
 func (o operation) takesOrders() bool { return o.parameters.GetByInAndName("header", headerKey) != nil }
 
 // parsed is the compiled-in document. It is shared and must not be changed.

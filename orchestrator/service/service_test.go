@@ -61,8 +61,8 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
-// A test's own workflow runs on a whole service. What wraps the upstreams' transports sees only the run's requests, and all that
-// the run has left can be read after the service has stopped.
+// A test can run a workflow of its own on a complete service. Its transport wrapper sees only the run's requests, and the objects
+// that the run leaves behind can be read after the service has stopped.
 func TestAWorkflowOfATestRuns(t *testing.T) {
 	var seen requests
 	var runID string
