@@ -73,8 +73,8 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer) (Customer, e
 
 // RemoveCustomer removes the merchant's customer, after those of its subscriptions for which own returns true. It may be
 // repeated. removed reports whether the customer existed. If it does not exist or belongs to another merchant, that is success,
-// and no DELETE is sent. If a subscription is not own, nothing is deleted: the error is Permanent and wraps a
-// *ForeignSubscriptionsError. A nil own means that no subscription is own.
+// and no DELETE is sent. If own returns false for a subscription, nothing is deleted: the error is Permanent and wraps
+// a *ForeignSubscriptionsError. A nil own means that every subscription is foreign.
 func (c *Client) RemoveCustomer(
 	ctx context.Context, merchantID, id string, own func(Subscription) bool,
 ) (removed bool, err error) {

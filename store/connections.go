@@ -2,16 +2,37 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
 )
 
-// connectionOptions are the options of every connection to PostgreSQL.
-var connectionOptions = []stdlib.OptionOpenDB{
-	stdlib.OptionAfterConnect(planByIndex),
-	stdlib.OptionShouldPing(longIdle),
+// openServer returns a pool of connections to PostgreSQL. It connects when a connection is needed.
+func openServer(url string) (gorm.Dialector, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	pgxs := stdlib.GetConnector(*config, stdlib.OptionAfterConnect(planByIndex), stdlib.OptionShouldPing(longIdle))
+	return postgres.New(postgres.Config{Conn: sql.OpenDB(connector{pgxs})}), nil
+}
+
+// connector opens connections to PostgreSQL. Each of its errors is a saga.ErrUnavailable, because the codes of refused connections
+// come from many classes: on a full disk, PostgreSQL answers XX000, "could not write init file".
+type connector struct{ driver.Connector }
+
+// Connect opens a connection and sets it up.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, unavailableError{err}
+	}
+	return conn, nil
 }
 
 // planByIndex makes PostgreSQL use the indexes that the statements were written for.

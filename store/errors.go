@@ -28,8 +28,13 @@ func (s *Store) explain(err error) error {
 	default:
 		return err
 	}
-	return fmt.Errorf("%s %s (SQLite error %d)", s.file, wrong, refused.Code())
+	return unavailableError{fmt.Errorf("%s %s (SQLite error %d)", s.file, wrong, refused.Code())}
 }
+
+// unavailableError is a saga.ErrUnavailable with the text of its cause.
+type unavailableError struct{ error }
+
+func (e unavailableError) Unwrap() []error { return []error{saga.ErrUnavailable, e.error} }
 
 // redact removes a database's password from the text of an error.
 func redact(err error, url string) error {

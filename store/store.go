@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/glebarez/sqlite"
-	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
@@ -51,7 +50,9 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		}
 	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
 		s.url = url
-		dialect = postgres.New(postgres.Config{DSN: url, OptionOpenDB: connectionOptions})
+		if dialect, err = openServer(url); err != nil {
+			return nil, fmt.Errorf("reading the database URL: %w", redact(err, url))
+		}
 	default:
 		return nil, errors.New("the database URL must be postgres://... or sqlite:PATH")
 	}

@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
 )
@@ -85,6 +88,29 @@ func TestAnEmptyPasswordLeavesTheErrorReadable(t *testing.T) {
 	_, err := store.Open(t.Context(), "postgres://ann:@127.0.0.1:1/x?sslmode=disable", secret)
 	if err == nil || strings.Contains(err.Error(), "***") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// PostgreSQL refuses connections with codes of any class, as on a full disk (XX000). Here it does so with 55000.
+func TestADatabaseThatTakesNoConnectionsIsUnavailable(t *testing.T) {
+	url := storetest.PostgreSQL(t)
+	s := migrated(t, url)
+	config, err := pgx.ParseConfig(url)
+	must(t, err)
+	server, err := pgx.Connect(t.Context(), os.Getenv("TENANTRY_TEST_POSTGRES_URL"))
+	must(t, err)
+	defer func() { must(t, server.Close(context.WithoutCancel(t.Context()))) }()
+	_, err = server.Exec(t.Context(), "ALTER DATABASE "+config.Database+" WITH ALLOW_CONNECTIONS false")
+	must(t, err)
+	_, err = server.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", config.Database)
+	must(t, err)
+	for range 16 + 1 { // the first calls find out that the connections of the pool have ended
+		if _, err = s.Run(t.Context(), "01J00000000000000000000000"); errors.Is(err, saga.ErrUnavailable) {
+			break
+		}
+	}
+	if !errors.Is(err, saga.ErrUnavailable) || !strings.Contains(err.Error(), "55000") {
+		t.Errorf("got %v, want saga.ErrUnavailable with PostgreSQL's words", err)
 	}
 }
 

@@ -120,6 +120,9 @@ func cutOff(err error) bool {
 			return true
 		}
 	}
+	if errors.Is(err, saga.ErrUnavailable) {
+		return true
+	}
 	_, network := errors.AsType[*net.OpError](err)
 	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"syscall"
 	"testing"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 func TestADatabaseThatIsGoneIsNotAFaultOfTheService(t *testing.T) {
@@ -21,6 +23,7 @@ func TestADatabaseThatIsGoneIsNotAFaultOfTheService(t *testing.T) {
 		"shut down":     {fmt.Errorf("reading runs: %w", stateError("57P01")), upstreamUnavailable},
 		"starting up":   {fmt.Errorf("connecting: %w", stateError("57P03")), upstreamUnavailable},
 		"full":          {stateError("53100"), upstreamUnavailable},
+		"no connection": {fmt.Errorf("reading runs: %w", errors.Join(saga.ErrUnavailable, stateError("XX000"))), upstreamUnavailable},
 		"a bad column":  {stateError("42703"), internalError},
 		"anything else": {errors.New("column does not exist"), internalError},
 	} {

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ErrLeaseLost is the cause with which a call's context ends, and the error of a request that was not sent, when the replica's
-// lease has ended or may have ended.
+// ErrLeaseLost means that the replica's lease has ended or may have ended. It is the cause of the end of a call's context, and the
+// error of a request that was not sent for this reason.
 var ErrLeaseLost = errors.New("the lease of this replica ended")
 
 // CallKind is what a call of a step is for.

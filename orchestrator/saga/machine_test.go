@@ -168,7 +168,7 @@ func TestWhatCannotBeStoredOfARunThatIsOverLeavesItOver(t *testing.T) {
 	}
 }
 
-// Whatever did not pass by itself in time needs a person.
+// A run that is held at its deadline needs an operator, even if its last failure needed nobody.
 func TestARunThatIsHeldForItsDeadlineIsForAnOperator(t *testing.T) {
 	s := newStepped(t)
 	s.run.OnFailure = FailureHolds

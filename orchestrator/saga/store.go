@@ -22,6 +22,8 @@ var (
 	ErrNoToken = errors.New("the user's token is gone")
 	// ErrAlreadySucceeded: another run of the user has already made what this one would make again; nothing was written.
 	ErrAlreadySucceeded = errors.New("another run has since made what this one would make again")
+	// ErrUnavailable: the database cannot be reached or written now. It is unknown whether anything was written.
+	ErrUnavailable = errors.New("the database is unavailable")
 )
 
 // SubjectBusyError names the newest live run about the subject.

@@ -95,7 +95,7 @@ func (c *cloud) learn(ctx context.Context, domainID string) error {
 	}
 	all, err := c.clouds.merchants.List(ctx)
 	if err != nil {
-		return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "reading whose domains may be written", Err: err}
+		return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "listing the merchants whose domains may be written", Err: err}
 	}
 	names := map[string]bool{c.clouds.domain: true}
 	for _, m := range all {

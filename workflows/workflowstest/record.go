@@ -94,7 +94,7 @@ func (r *Recorder) note(gone Removal, status int) {
 	r.removals = append(r.removals, gone)
 }
 
-// removal returns what a request removes, if anything. It reads that from the path, whichever upstream it is of.
+// removal returns what a request removes, if anything. It reads the path of the request, which shows the upstream too.
 func (r *Recorder) removal(req *http.Request) (gone Removal, deletes bool) {
 	if req.Method != http.MethodDelete {
 		return gone, false

@@ -40,7 +40,7 @@ func ownKeystone(t testing.TB, h home, in *upstream) (cloud, *daemon) {
 	return c, d
 }
 
-// administered is all that a real Keystone has, as its administrator reads it.
+// administered reads the projects and assignments of a real Keystone as its administrator.
 type administered struct {
 	t     testing.TB
 	cloud cloud

@@ -169,6 +169,9 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 		keys = append(keys, fmt.Sprint("full-", len(keys)))
 		a, err := s.subscribe(r.url, keys[len(keys)-1], token, "Prefer", "respond-async")
 		s.ok(err)
+		if a.status == http.StatusInternalServerError {
+			t.Errorf("a full disk was answered as a fault of the service: %s", a.body)
+		}
 		return a.status == http.StatusServiceUnavailable && strings.Contains(s.log.read(), path+" cannot grow: its disk is full: make room there")
 	}
 	halted := func() bool { return strings.Count(s.log.read(), `"message":"engine"`) >= 3 }
