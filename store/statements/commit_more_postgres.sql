@@ -37,11 +37,16 @@ WITH given AS MATERIALIZED (
 	INSERT INTO events (run_id, seq, at, epoch, kind, step, attempt, started_at, action, who, why, request_id, failure)
 	SELECT c.run_id, c.seq, c.at, c.epoch, c.kind, c.step, c.attempt, c.started_at, c.action, c.who, c.why, c.request_id, c.failure
 	FROM json_populate_recordset(NULL::events, CAST(@events AS json)) c JOIN run ON run.id = c.run_id
-), object AS (
+), object AS MATERIALIZED (
+	SELECT c.* FROM json_populate_recordset(NULL::objects, CAST(@objects AS json)) c JOIN run ON run.id = c.run_id
+), removed AS (
+	UPDATE objects o SET removed_at = c.removed_at
+	FROM object c WHERE o.run_id = c.run_id AND o.kind = c.kind AND o.id = c.id
+), made AS (
 	INSERT INTO objects (run_id, kind, id, step, cloud, name, origin, removed_at)
 	SELECT c.run_id, c.kind, c.id, c.step, c.cloud, c.name, c.origin, c.removed_at
-	FROM json_populate_recordset(NULL::objects, CAST(@objects AS json)) c JOIN run ON run.id = c.run_id
-	ON CONFLICT (run_id, kind, id) DO UPDATE SET removed_at = excluded.removed_at
+	FROM object c
+	WHERE NOT EXISTS (SELECT 1 FROM objects o WHERE o.run_id = c.run_id AND o.kind = c.kind AND o.id = c.id)
 ), consumed AS (
 	UPDATE actions v SET consumed_at = @now
 	FROM json_array_elements_text(CAST(@consumed AS json)) c (id)
