@@ -1,8 +1,8 @@
-// Package billing is a client for BillingStack's REST API, and its resources in their wire format. The client copes with the
-// quirks of the original server.
+// Package billing contains a client for BillingStack's REST API, and the types of the API's JSON resources. The client works
+// around the bugs of the original BillingStack server.
 package billing
 
-// Merchant sells plans. Currency and Language name existing rows.
+// Merchant sells plans. Currency and Language are the names of an existing currency and language.
 type Merchant struct {
 	ID       string `json:"id,omitempty"`
 	Name     string `json:"name"`
@@ -10,7 +10,7 @@ type Merchant struct {
 	Language string `json:"language"`
 }
 
-// Customer buys from one merchant. Currency and Language may be empty.
+// Customer is a customer of one merchant. Currency and Language may be empty.
 type Customer struct {
 	ID         string `json:"id,omitempty"`
 	MerchantID string `json:"merchant_id,omitempty"`
@@ -19,7 +19,7 @@ type Customer struct {
 	Language   string `json:"language,omitempty"`
 }
 
-// Product is something that is metered.
+// Product is a metered resource, such as vCPUs.
 type Product struct {
 	ID          string         `json:"id,omitempty"`
 	Name        string         `json:"name"`
@@ -29,8 +29,8 @@ type Product struct {
 	Pricing     []any          `json:"pricing,omitempty"`
 }
 
-// Plan is what a customer subscribes to. Items are read only: AddPlanItem adds one. Their order is not defined. Values of
-// Properties are scalars; store structured data as a JSON string.
+// Plan is a set of products that customers subscribe to. Items is read-only and has no defined order; AddPlanItem adds an item.
+// The values of Properties must be scalars; store structured data as a JSON string.
 type Plan struct {
 	ID          string         `json:"id,omitempty"`
 	Name        string         `json:"name"`
@@ -40,7 +40,8 @@ type Plan struct {
 	Items       []PlanItem     `json:"items,omitempty"`
 }
 
-// PlanItem is a product in a plan. In a plan, Name is that of the product. Title and Description default to those of the product.
+// PlanItem is a product in a plan. Name is the product's name; it is set only in the Items of a Plan. Title and Description
+// default to the product's title and description.
 type PlanItem struct {
 	PlanID      string `json:"plan_id,omitempty"`
 	ProductID   string `json:"product_id,omitempty"`
@@ -50,9 +51,9 @@ type PlanItem struct {
 	Pricing     []any  `json:"pricing,omitempty"`
 }
 
-// Subscription connects a customer with a plan, and by ResourceID with the project whose usage is billed. ResourceID is required:
-// it is a placeholder until the project exists. A subscription has no merchant; BillingStack lists it under its customer's
-// merchant. BillingDay and PaymentMethodID are nil if unset.
+// Subscription is a customer's subscription to a plan. ResourceID is the id of the project whose usage is billed. ResourceID is
+// required; until the project exists, it is a placeholder. A subscription has no merchant field: BillingStack lists the
+// subscription under its customer's merchant. BillingDay and PaymentMethodID are nil if unset.
 type Subscription struct {
 	ID              string  `json:"id,omitempty"`
 	PlanID          string  `json:"plan_id"`
@@ -63,8 +64,9 @@ type Subscription struct {
 	PaymentMethodID *string `json:"payment_method_id,omitempty"`
 }
 
-// Usage is one measurement of a product under a subscription. StartTimestamp and EndTimestamp are ISO 8601 without a zone. Leave
-// them empty for an original v2 server: once a row has them, every list of usage there is a 400.
+// Usage is one measurement of how much of a product a subscription has used. StartTimestamp and EndTimestamp are ISO 8601 times
+// without a time zone. Leave both timestamps empty for an original v2 server. After such a server has stored a usage record with
+// timestamps, every list of usage returns 400.
 type Usage struct {
 	ID             string   `json:"id,omitempty"`
 	MerchantID     string   `json:"merchant_id,omitempty"`
@@ -78,20 +80,20 @@ type Usage struct {
 	EndTimestamp   string   `json:"end_timestamp,omitempty"`
 }
 
-// Currency is an ISO 4217 currency. Name is its code in lower case and identifies it.
+// Currency is an ISO 4217 currency. Name is the currency's code in lower case, and its identifier.
 type Currency struct {
 	Name  string `json:"name"`
 	Title string `json:"title,omitempty"`
 }
 
-// Language is an ISO 639-2/T language. Name is its code of three letters in lower case and identifies it.
+// Language is an ISO 639-2/T language. Name is the language's three-letter code in lower case, and its identifier.
 type Language struct {
 	Name  string `json:"name"`
 	Title string `json:"title,omitempty"`
 }
 
-// Condition is one part of a list's filter, sent as q.field, q.op and q.value. Field is the name of a column: currency_name and
-// language_name, not currency and language. An empty Op is eq.
+// Condition is one filter condition of a list request: the query parameters q.field, q.op and q.value. Field is the name of a
+// database column. Two columns differ from the JSON keys: currency_name and language_name. An empty Op means eq.
 type Condition struct {
 	Field, Op, Value string
 }

@@ -8,22 +8,23 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Currency returns the currency with that name, or ErrNotFound.
+// Currency returns the currency with the given name, or ErrNotFound.
 func (c *Client) Currency(ctx context.Context, name string) (Currency, error) {
 	return named(ctx, c, "currency", "/currencies", name, func(found Currency) string { return found.Name })
 }
 
-// Language returns the language with that name, or ErrNotFound.
+// Language returns the language with the given name, or ErrNotFound.
 func (c *Client) Language(ctx context.Context, name string) (Language, error) {
 	return named(ctx, c, "language", "/languages", name, func(found Language) string { return found.Name })
 }
 
-// CreateCurrency adds an ISO 4217 currency. An existing one is success. An original server has none at first.
+// CreateCurrency adds an ISO 4217 currency. CreateCurrency succeeds if the currency exists already. An original BillingStack
+// server has no currencies at first.
 func (c *Client) CreateCurrency(ctx context.Context, name string) error {
 	return createNamed(ctx, c, "currency", "/currencies", name)
 }
 
-// CreateLanguage adds an ISO 639-2/T language. An existing one is success.
+// CreateLanguage adds an ISO 639-2/T language. CreateLanguage succeeds if the language exists already.
 func (c *Client) CreateLanguage(ctx context.Context, name string) error {
 	return createNamed(ctx, c, "language", "/languages", name)
 }
@@ -55,14 +56,14 @@ func createNamed(ctx context.Context, c *Client, kind, collection, name string) 
 	if err == nil {
 		return nil
 	}
-	nameOf := func(found Currency) string { return found.Name } // languages have the same fields
+	nameOf := func(found Currency) string { return found.Name } // a language has the same fields as a currency
 	if _, lookErr := named(ctx, c, kind, collection, name, nameOf); lookErr == nil {
 		return nil
 	}
 	return err
 }
 
-// Merchant returns the merchant with that id, or ErrNotFound.
+// Merchant returns the merchant with the given id, or ErrNotFound.
 func (c *Client) Merchant(ctx context.Context, id string) (Merchant, error) {
 	op := fmt.Sprintf("reading merchant %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", id}); err != nil {
@@ -78,7 +79,7 @@ func (c *Client) Merchant(ctx context.Context, id string) (Merchant, error) {
 	return found, nil
 }
 
-// CreateMerchant creates a merchant. It may be repeated if want.ID is set; otherwise the server chooses the id.
+// CreateMerchant creates a merchant. The call may be repeated if want.ID is set. If want.ID is empty, the server chooses the id.
 func (c *Client) CreateMerchant(ctx context.Context, want Merchant) (Merchant, error) {
 	return create(ctx, c, creation[Merchant]{
 		op: "creating merchant " + upstream.Clean(want.Name), collection: "/merchants", id: want.ID, want: want,
@@ -87,7 +88,7 @@ func (c *Client) CreateMerchant(ctx context.Context, want Merchant) (Merchant, e
 	})
 }
 
-// create calls ensure if the id was chosen, and otherwise creates the object once.
+// create calls ensure if the caller has chosen the id. Otherwise create posts the object once.
 func create[T any](ctx context.Context, c *Client, n creation[T]) (T, error) {
 	var none T
 	if n.id == "" {
@@ -101,7 +102,7 @@ func create[T any](ctx context.Context, c *Client, n creation[T]) (T, error) {
 
 func plansOf(merchantID string) string { return "/merchants/" + merchantID + "/plans" }
 
-// Plans lists the merchant's plans with their items. For an unknown merchant it returns none.
+// Plans lists the merchant's plans with their items. Plans returns no plans for an unknown merchant.
 func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
 	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -110,8 +111,8 @@ func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
 	return list[Plan](ctx, c, op, plansOf(merchantID))
 }
 
-// Plan returns the merchant's plan with that id, or ErrNotFound. It reads the list of the merchant's plans, because the URL of a
-// plan also returns plans of other merchants.
+// Plan returns the merchant's plan with the given id, or ErrNotFound. Plan filters the list of the merchant's plans, because a
+// GET of a plan's URL would also return a plan of another merchant.
 func (c *Client) Plan(ctx context.Context, merchantID, id string) (Plan, error) {
 	op := fmt.Sprintf("reading plan %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"plan", id}); err != nil {
@@ -127,7 +128,8 @@ func (c *Client) Plan(ctx context.Context, merchantID, id string) (Plan, error) 
 	return found, nil
 }
 
-// CreateProduct creates a product of the merchant. It may be repeated if want.ID is set; otherwise the server chooses the id.
+// CreateProduct creates a product of the merchant. The call may be repeated if want.ID is set. If want.ID is empty, the server
+// chooses the id.
 func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Product) (Product, error) {
 	op := "creating product " + upstream.Clean(want.Name)
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -140,14 +142,14 @@ func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Prod
 	})
 }
 
-// CreatePlan creates a plan of the merchant, without items. It may be repeated if want.ID is set; otherwise the server chooses
-// the id.
+// CreatePlan creates a plan of the merchant, without items. The call may be repeated if want.ID is set. If want.ID is empty, the
+// server chooses the id.
 func (c *Client) CreatePlan(ctx context.Context, merchantID string, want Plan) (Plan, error) {
 	op := "creating plan " + upstream.Clean(want.Name)
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return Plan{}, err
 	}
-	want.Items = nil // items are read only
+	want.Items = nil // AddPlanItem adds items
 	return create(ctx, c, creation[Plan]{
 		op: op, merchantID: merchantID, collection: plansOf(merchantID), id: want.ID, want: want,
 		idOf: func(found Plan) string { return found.ID },
@@ -155,7 +157,7 @@ func (c *Client) CreatePlan(ctx context.Context, merchantID string, want Plan) (
 	})
 }
 
-// AddPlanItem adds a product to a plan. If the plan has it already, that is success.
+// AddPlanItem adds a product to a plan. AddPlanItem succeeds if the plan already has the product.
 func (c *Client) AddPlanItem(ctx context.Context, merchantID, planID, productID string) error {
 	op := fmt.Sprintf("adding product %q to plan %q", upstream.Clean(productID), upstream.Clean(planID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"plan", planID}, namedID{"product", productID}); err != nil {

@@ -12,11 +12,11 @@ var (
 	currencyName = regexp.MustCompile(`^[a-z]{2,10}$`)
 )
 
-// ValidID reports whether id is a uuid in the only form that BillingStack finds again: lower case, with hyphens.
+// ValidID reports whether id is a UUID in lower case with hyphens. BillingStack finds objects only by ids in this form.
 func ValidID(id string) bool { return canonicalID.MatchString(id) }
 
-// checkIDs checks ids that are to be put into a URL. An empty one must never be: the original then deletes the only customer
-// there is.
+// checkIDs refuses invalid ids before the client puts them into a URL. If there is only one customer, a DELETE with an empty id
+// makes the original BillingStack delete this customer.
 func checkIDs(op string, ids ...namedID) error {
 	for _, one := range ids {
 		if !ValidID(one.id) {
@@ -30,7 +30,7 @@ type namedID struct{ of, id string }
 
 func checkName(op, name string) error {
 	if !currencyName.MatchString(name) {
-		return invalid(op, "name %q is not 2 to 10 lower-case letters", upstream.Clean(name))
+		return invalid(op, "name %q must be 2 to 10 lower-case letters", upstream.Clean(name))
 	}
 	return nil
 }

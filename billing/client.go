@@ -15,26 +15,29 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Config describes where a BillingStack is and how to call it.
+// Config is the configuration of a Client.
 type Config struct {
-	// URL ends in the version: http://host:9091/v2, or /v1, where updates are PUT.
+	// URL is the address of BillingStack with the version of the API, such as http://host:9091/v2. If the URL ends in /v1, the
+	// client sends updates as PUT instead of PATCH.
 	URL string
-	// Connections is the maximum number of concurrent requests; the default is 1. With 1, connections are not kept alive: the
-	// original v2 serves one connection at a time, and an idle one blocks all others. With more, they are kept alive.
+	// Connections is the maximum number of concurrent requests; the default is 1. If Connections is 1, the client closes each
+	// connection after one request: the original v2 server serves one connection at a time, so an idle connection would block all
+	// others. If Connections is greater than 1, the client keeps connections alive.
 	Connections int
-	// Timeout limits one request, not counting the wait in Enter. The default, 65 s, is longer than the 60 s that the original waits
-	// for its own services.
+	// Timeout is the time limit of one request. Timeout does not include the wait in Enter. The default is 65 s, because the
+	// original server waits up to 60 s for its internal services.
 	Timeout time.Duration
-	// Enter waits until a request may be sent. leave is called with the status of its answer, or with the error. Enter must not
-	// admit more than Connections at once. Its error is an [upstream.NotSentError]. If it is nil, requests are sent in the order in
-	// which they arrive.
+	// Enter waits until the client may send a request. After the request, the client calls leave with the status of the answer,
+	// or with the error if there is no answer. Enter must not admit more than Connections requests at once. If Enter refuses a
+	// request, it returns an [upstream.NotSentError]. If Enter is nil, the client sends requests in the order of the calls.
 	Enter func(context.Context) (leave func(status int, err error), err error)
-	// Wrap, if set, wraps the transport. If it returns an [upstream.NotSentError], the request counts as not sent.
+	// Wrap, if set, wraps the HTTP transport of the client. If the wrapped transport returns an [upstream.NotSentError], the
+	// client treats the request as not sent.
 	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
-// Client calls one BillingStack. It is safe for concurrent use. It never retries: a call sends its requests once, and returns an
-// *upstream.Error if it does not succeed.
+// Client calls the API of one BillingStack. A Client is safe for concurrent use. A Client never retries a request. A call that
+// fails returns an *upstream.Error.
 type Client struct {
 	base    string
 	update  string // the HTTP method of updates
@@ -43,7 +46,7 @@ type Client struct {
 	http    *http.Client
 }
 
-// New checks the configuration. It sends nothing.
+// New checks the configuration and returns a client. New sends no requests.
 func New(cfg Config) (*Client, error) {
 	base, update, err := parseURL(cfg.URL)
 	if err != nil {
@@ -85,14 +88,14 @@ func New(cfg Config) (*Client, error) {
 func parseURL(raw string) (base, update string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		// The URL may contain a password.
+		// The text of a url.Error contains the URL, and the URL may contain a password.
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
 		}
 		return "", "", err
 	}
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return "", "", errors.New("it must be http(s)://host:port/v2 or /v1, with no user, query or fragment")
+		return "", "", errors.New("the URL must be http(s)://HOST:PORT/v2 or /v1, without user, query or fragment")
 	}
 	base = strings.TrimRight(u.String(), "/")
 	switch {
@@ -101,20 +104,21 @@ func parseURL(raw string) (base, update string, err error) {
 	case strings.HasSuffix(base, "/v1"):
 		return base, http.MethodPut, nil
 	}
-	return "", "", errors.New("it must end in the version, /v2 or /v1")
+	return "", "", errors.New("the URL must end in the version of the API, /v2 or /v1")
 }
 
-// Ping reads the list of currencies. A connection without a request would block the original.
+// Ping reads the list of currencies. Ping must send a request, because a connection without a request would block the original
+// server.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.read(ctx, "pinging BillingStack", "/currencies", nil, new([]Currency))
 }
 
-// read reads path into out. Conditions become the filter.
+// read sends a GET for path and decodes the answer into out. The conditions in where become the query.
 func (c *Client) read(ctx context.Context, op, path string, where []Condition, out any) error {
 	return c.call(ctx, request{op: op, method: http.MethodGet, path: path + filter(where), out: out})
 }
 
-// list returns a whole collection. There is no paging.
+// list returns all objects of a collection. BillingStack has no paging.
 func list[T any](ctx context.Context, c *Client, op, collection string) ([]T, error) {
 	var all []T
 	if err := c.read(ctx, op, collection, nil, &all); err != nil {
@@ -123,8 +127,9 @@ func list[T any](ctx context.Context, c *Client, op, collection string) ([]T, er
 	return all, nil
 }
 
-// find returns the object of a collection with that id, or ErrNotFound. It uses the filter, because the URL of an item answers
-// 500 and checks no merchant.
+// find returns the object with the given id from a collection, or ErrNotFound. find filters the collection by id. find does not
+// GET the URL of the object, because the original server would then answer 500 for a missing object and would not check the
+// merchant.
 func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, error) {
 	var found []T
 	var none T
@@ -137,7 +142,8 @@ func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, 
 	return found[0], nil
 }
 
-// filter encodes the conditions, each with its own op, because the original matches the three lists by position.
+// filter encodes conditions as query parameters. Each condition needs a q.op, because the original server matches the lists of
+// q.field, q.op and q.value by position.
 func filter(where []Condition) string {
 	if len(where) == 0 {
 		return ""

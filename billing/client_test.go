@@ -26,7 +26,7 @@ const (
 	itemID     = "ee56f128-ea7a-4ca1-a8fe-f0614c4bf2b2"
 )
 
-// outcome has the properties of an error that a caller decides by.
+// outcome has the properties of an error that decide what a caller does next.
 type outcome struct {
 	class      upstream.Class // 0: success
 	maybeDone  bool
@@ -52,17 +52,17 @@ func (o outcome) of(t *testing.T, err error) {
 	}
 }
 
-// answer is one scripted answer of a raw server. Without a status, the server resets the connection.
+// answer is an HTTP answer that the test server writes to a TCP connection. If status is empty, the server resets the connection.
 type answer struct {
 	status string
 	header string
 	body   string
-	length int // of Content-Length, if it is to be wrong
+	length int // if not zero, a wrong Content-Length
 }
 
 func (a answer) write(c net.Conn) {
 	if a.status == "" {
-		_ = c.(*net.TCPConn).SetLinger(0) // a reset instead of a normal end
+		_ = c.(*net.TCPConn).SetLinger(0) // makes Close reset the connection
 		return
 	}
 	length := len(a.body)
@@ -72,7 +72,7 @@ func (a answer) write(c net.Conn) {
 	_, _ = fmt.Fprintf(c, "HTTP/1.0 %s\r\n%sContent-Length: %d\r\n\r\n%s", a.status, a.header, length, a.body)
 }
 
-// script answers requests with the answers in their order, and then repeats the last answer.
+// script starts a server that sends the answers in order, and repeats the last answer after that. seen counts the requests.
 func script(t *testing.T, answers ...answer) (url string, seen *atomic.Int32) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -184,7 +184,7 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 	}
 	_ = closed.Close()
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // the server notices only now that the client has gone
+		_, _ = io.Copy(io.Discard, r.Body) // net/http notices a closed connection only after the body has been read
 		<-r.Context().Done()
 	}))
 	defer silent.Close()

@@ -11,8 +11,8 @@ import (
 
 func customersOf(merchantID string) string { return "/merchants/" + merchantID + "/customers" }
 
-// Customers lists the merchant's customers. The original v2 also lists customers of other merchants; the filter and a check of
-// each answer remove them.
+// Customers lists the merchant's customers. The original v2 server also returns the customers of other merchants. The client
+// excludes these customers with a filter in the request and a check of the answer.
 func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, error) {
 	op := fmt.Sprintf("listing the customers of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -32,7 +32,8 @@ func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, 
 	return own, nil
 }
 
-// Customer returns the merchant's customer with that id. It returns ErrNotFound for a customer of another merchant as well.
+// Customer returns the merchant's customer with the given id. Customer returns ErrNotFound if the customer does not exist or
+// belongs to another merchant.
 func (c *Client) Customer(ctx context.Context, merchantID, id string) (Customer, error) {
 	op := fmt.Sprintf("reading customer %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"customer", id}); err != nil {
@@ -48,22 +49,22 @@ func (c *Client) Customer(ctx context.Context, merchantID, id string) (Customer,
 	return found, nil
 }
 
-// EnsureCustomer creates the customer under want.ID, or returns the existing one. It may be repeated. It returns ErrConflict if
-// the id belongs to a different object.
+// EnsureCustomer creates the customer with the id want.ID, or returns the existing customer. The call may be repeated.
+// EnsureCustomer returns ErrConflict if want.ID belongs to an object with other values.
 func (c *Client) EnsureCustomer(ctx context.Context, want Customer) (Customer, error) {
 	op := fmt.Sprintf("creating customer %q", upstream.Clean(want.ID))
 	if err := checkIDs(op, namedID{"merchant", want.MerchantID}, namedID{"customer", want.ID}); err != nil {
 		return Customer{}, err
 	}
 	body := want
-	body.MerchantID = "" // the path has it
+	body.MerchantID = "" // the merchant's id is in the path
 	made, err := creation[Customer]{
 		op: op, merchantID: want.MerchantID, collection: customersOf(want.MerchantID), id: want.ID, want: body,
 		idOf: func(found Customer) string { return found.ID },
 		same: func(found Customer) bool { return found == want },
 	}.ensure(ctx, c)
 	if err == nil && made.MerchantID != want.MerchantID {
-		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, MaybeDone: true, Err: ErrConflict, Message: "the server created it for another merchant"}
+		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, MaybeDone: true, Err: ErrConflict, Message: "the server created the customer for another merchant"}
 	}
 	if err != nil {
 		return Customer{}, err
@@ -71,10 +72,11 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer) (Customer, e
 	return made, nil
 }
 
-// RemoveCustomer removes the merchant's customer, after those of its subscriptions for which own returns true. It may be
-// repeated. removed reports whether the customer existed. If it does not exist or belongs to another merchant, that is success,
-// and no DELETE is sent. If own returns false for a subscription, nothing is deleted: the error is Permanent and wraps
-// a *ForeignSubscriptionsError. A nil own means that every subscription is foreign.
+// RemoveCustomer deletes a customer of the merchant and the customer's subscriptions. own must report whether the caller owns a
+// subscription. If own returns false for any subscription, RemoveCustomer deletes nothing and returns a Permanent error that
+// wraps a *ForeignSubscriptionsError. A nil own means that the caller owns no subscription. If the customer does not exist or
+// belongs to another merchant, RemoveCustomer succeeds and deletes nothing. removed reports whether the customer existed. The
+// call may be repeated.
 func (c *Client) RemoveCustomer(
 	ctx context.Context, merchantID, id string, own func(Subscription) bool,
 ) (removed bool, err error) {
@@ -87,7 +89,8 @@ func (c *Client) RemoveCustomer(
 	}
 	removed, err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
 	if refused(err) {
-		// A subscription may have been created meanwhile. The second call removes it or returns it as foreign.
+		// A subscription may have been created after the list was read. The second call removes this subscription or reports it
+		// as foreign.
 		removed, err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
 	}
 	return removed, err
@@ -117,7 +120,8 @@ func (c *Client) removeWithSubscriptions(
 	return remove[Customer](ctx, c, op, customersOf(merchantID), id)
 }
 
-// refused reports whether a DELETE failed because something refers to the object, in either of BillingStack's two forms.
+// refused reports whether a DELETE failed because another object refers to the object. In this case, the embedded BillingStack
+// answers 409, and the original BillingStack answers 500.
 func refused(err error) bool {
 	e, ok := errors.AsType[*upstream.Error](err)
 	return ok && e.Class == upstream.Permanent && (e.Status == http.StatusConflict || e.Status == http.StatusInternalServerError)

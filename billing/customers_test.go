@@ -57,5 +57,5 @@ func TestASubscriptionThatComesWhileItsCustomerIsRemoved(t *testing.T) {
 	}
 }
 
-// only drops the result of a removal when the case is about the error.
+// only returns the error of a call and drops its other result.
 func only[T any](_ T, err error) error { return err }

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// creation is a POST of an object whose id the caller has chosen, so that it may be repeated.
+// creation is a POST of a new object. The POST may be repeated if the caller has chosen the id.
 type creation[T any] struct {
 	op         string
 	merchantID string // empty if the object belongs to no merchant
@@ -20,8 +20,8 @@ type creation[T any] struct {
 	same       func(found T) bool
 }
 
-// ensure posts the object. After a 409 or 500 it looks the object up. A lost answer is returned as an error at once, because the
-// request may still be carried out.
+// ensure posts the object. After a 409 or 500, ensure looks the object up. If the answer is lost, ensure returns the error
+// without a look-up, because the server may still carry the request out.
 func (n creation[T]) ensure(ctx context.Context, c *Client) (T, error) {
 	made, err := n.create(ctx, c)
 	if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Status != http.StatusConflict && e.Status != http.StatusInternalServerError {
@@ -39,7 +39,8 @@ func (n creation[T]) ensure(ctx context.Context, c *Client) (T, error) {
 	return found, undecided(err, lookErr)
 }
 
-// create posts the object once. If the server ignored the chosen id, each repetition would create another object.
+// create posts the object once. create returns ErrConflict if the server ignored the chosen id, because then each repetition
+// would create another object.
 func (n creation[T]) create(ctx context.Context, c *Client) (T, error) {
 	var made, none T
 	err := c.call(ctx, request{
@@ -52,13 +53,13 @@ func (n creation[T]) create(ctx context.Context, c *Client) (T, error) {
 		return none, &upstream.Error{
 			Service: Service,
 			Class:   upstream.Permanent, Op: n.op, MaybeDone: true, Err: ErrConflict,
-			Message: "the server answered with another object: " + upstream.Clean(n.idOf(made)),
+			Message: "the server gave the object another id than the requested one: " + upstream.Clean(n.idOf(made)),
 		}
 	}
 	return made, nil
 }
 
-// find returns the object if it is the wanted one, and ErrConflict if the id belongs to a different one.
+// find returns the object with the id n.id. find returns ErrConflict if this object differs from the wanted object.
 func (n creation[T]) find(ctx context.Context, c *Client) (T, error) {
 	found, err := find[T](ctx, c, n.op, n.collection, n.id)
 	if err == nil && (n.idOf(found) != n.id || !n.same(found)) {
@@ -68,7 +69,7 @@ func (n creation[T]) find(ctx context.Context, c *Client) (T, error) {
 	return found, err
 }
 
-// undecided is the error of a 409 or 500 whose look-up failed as well.
+// undecided returns the error for a request that failed with 409 or 500 if the look-up failed too: the outcome is unknown.
 func undecided(err, lookErr error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {
@@ -79,7 +80,8 @@ func undecided(err, lookErr error) error {
 	return &doubt
 }
 
-// remove deletes an item and reports whether it existed. A missing item is success. After a 500 it looks the item up.
+// remove deletes an item, and reports whether the item existed. remove succeeds if the item does not exist. After a 500, remove
+// looks the item up.
 func remove[T any](ctx context.Context, c *Client, op, collection, id string) (removed bool, err error) {
 	err = c.call(ctx, request{op: op, method: http.MethodDelete, path: collection + "/" + id, item: id})
 	if errors.Is(err, ErrNotFound) {

@@ -9,27 +9,29 @@ import (
 )
 
 var (
-	// ErrNotFound is returned if BillingStack has no such object, or it belongs to another merchant.
+	// ErrNotFound is returned if an object does not exist or belongs to another merchant.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict is returned if the id belongs to a different object, or something still refers to the object.
+	// ErrConflict is returned if an id belongs to a different object, or if another object refers to the object to delete.
 	ErrConflict = errors.New("conflict")
-	// ErrReference is returned if a new object refers to one that does not exist. Only the store of the embedded server returns it.
+	// ErrReference is returned if an object refers to another object that does not exist. Only the store of the embedded
+	// BillingStack returns ErrReference.
 	ErrReference = errors.New("unknown reference")
-	// ErrInvalid is returned if an argument was refused before anything was sent.
+	// ErrInvalid is returned if an argument is invalid. In this case, the client sends no request.
 	ErrInvalid = errors.New("invalid argument")
 )
 
-// Service names BillingStack in errors. Every call of [Client] that does not succeed returns an *[upstream.Error]:
+// Service identifies BillingStack in errors. Every method of [Client] that fails returns an *[upstream.Error]. This table lists
+// the class of each error, and whether the effect of a write may have happened:
 //
 //	answer                                         class        may be done (a write)
 //	400, 413, other 4xx                            Permanent    no
 //	401, 403                                       Unavailable  no   BillingStack has no logins: a proxy refuses us
 //	404 in BillingStack's format                   Permanent    no   ErrNotFound; success for a Remove
-//	404, 405 or 3xx of another server              Unavailable  no   wrong address, or wrong version in it
+//	404, 405 or 3xx of another server              Unavailable  no   wrong address or wrong API version
 //	408, 429                                       Transient    no   Retry-After is kept
 //	409                                            Permanent    no   after a look-up: an equal object is success
 //	500 with the requested id as its text          Permanent    no   ErrNotFound: the original's form of a 404
-//	500, then the look-up finds what was wanted    success
+//	500, look-up finds the wanted object           success
 //	500, look-up finds another object              Permanent    no   ErrConflict
 //	500, nothing found, a fault of the request     Permanent    no   foreign key, NOT NULL, arity, malformed id
 //	500, nothing found, any other fault            Transient    no
@@ -37,24 +39,26 @@ var (
 //	500 because of a time-out behind the API       Transient    yes  the service behind the queue may still do it
 //	500 on a read                                  Transient    no   Permanent if the request is at fault
 //	502, 504, other 5xx                            Transient    yes
-//	503                                            Unavailable  yes  some proxies answer it after they passed the request on
+//	503                                            Unavailable  yes  some proxies return 503 after they passed the request on
 //	refused, no such host, no TLS, no connection   Unavailable  no
 //	the caller's context ends before sending       Transient    no
 //	not sent by Config.Enter                       Transient    no   Unavailable if the circuit is open
 //	reset, time-out or cut after connecting        Transient    yes
 //	truncated, too long, not JSON, another object  Transient    yes  another id than the one chosen: Permanent
 //
-// For a read, "may be done" is never true; only the class applies.
+// For a read, only the class applies, because a read has no effect.
 var Service = upstream.Service{ID: "billingstack", Name: "BillingStack"}
 
-// ForeignSubscriptionsError means that a customer was not removed, because it has subscriptions that the caller does not own. It
-// is wrapped in a Permanent error. An operator must decide.
+// ForeignSubscriptionsError means that a customer was not removed, because it has subscriptions that the caller does not own. The
+// client returns a ForeignSubscriptionsError wrapped in a Permanent error. An operator must decide what happens to the
+// subscriptions.
 type ForeignSubscriptionsError struct {
 	CustomerID      string
 	SubscriptionIDs []string
 }
 
-// Error names the customer and its subscriptions.
+// Error returns a text with the ids of the customer and the subscriptions.
 func (e *ForeignSubscriptionsError) Error() string {
-	return fmt.Sprintf("customer %s has other subscriptions: %s", e.CustomerID, strings.Join(e.SubscriptionIDs, ", "))
+	return fmt.Sprintf("customer %s was not deleted, because it has subscriptions that the caller does not own: %s",
+		e.CustomerID, strings.Join(e.SubscriptionIDs, ", "))
 }

@@ -18,16 +18,16 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// maxAnswer is the maximum size of an answer, in bytes: a list of about a hundred thousand subscriptions.
+// maxAnswer is the maximum size of an answer in bytes. A list of about 100,000 subscriptions has this size.
 const maxAnswer = 32 << 20
 
 type request struct {
 	op     string
 	method string
-	path   string // after the base, with the query
+	path   string // relative to the base URL, with the query
 	body   any    // nil if there is none
-	out    any    // if nil, the answer's body must be JSON, but is not used
-	item   string // the id in the path, which distinguishes "not found" from other 500s; empty for a collection
+	out    any    // the decoded answer; if nil, the answer must be JSON but is ignored
+	item   string // the id in the path; a 500 with this id as its text means "not found"
 }
 
 func (r request) write() bool { return r.method != http.MethodGet }
@@ -57,13 +57,13 @@ func (c *Client) call(ctx context.Context, r request) error {
 	return r.errorOf(readFault(status, header, answer))
 }
 
-// turns admits requests in the order in which they arrive.
+// turns admits requests in the order of the calls.
 type turns chan struct{}
 
 func (t turns) enter(ctx context.Context) (leave func(int, error), err error) {
 	select {
 	case t <- struct{}{}:
-		if ctx.Err() == nil { // select chooses at random, so the context may have ended too
+		if ctx.Err() == nil { // if both cases are ready, select chooses one at random
 			return func(int, error) { <-t }, nil
 		}
 		<-t
@@ -72,7 +72,7 @@ func (t turns) enter(ctx context.Context) (leave func(int, error), err error) {
 	return nil, context.Cause(ctx)
 }
 
-// turnedAway classifies a request that Enter refused.
+// turnedAway returns the error for a request that Enter refused.
 func (r request) turnedAway(err error) error {
 	e := &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, Message: "not sent", Err: err}
 	kept, ok := errors.AsType[*upstream.NotSentError](err)
@@ -82,7 +82,7 @@ func (r request) turnedAway(err error) error {
 	return e
 }
 
-// exchange returns an error only if there is no complete answer.
+// exchange sends a request and reads the answer. exchange returns an error only if the answer is missing or incomplete.
 func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, http.Header, []byte, error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -101,7 +101,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 	if err != nil {
 		return 0, nil, nil, r.lost(ctx, err, sent.never())
 	}
-	defer func() { _ = resp.Body.Close() }() // the answer is read; an error here changes nothing
+	defer func() { _ = resp.Body.Close() }() // an error of Close does not matter, because the answer has been read
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err == nil && len(answer) > maxAnswer {
 		err = errors.New("the answer is too long")
@@ -112,7 +112,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 	return resp.StatusCode, resp.Header, answer, nil
 }
 
-// sending records how far a request came, as httptrace reports it.
+// sending records whether the transport has asked for a connection, and whether it got one.
 type sending struct{ asked, connected atomic.Bool }
 
 func (s *sending) watch(ctx context.Context) context.Context {
@@ -122,14 +122,16 @@ func (s *sending) watch(ctx context.Context) context.Context {
 	})
 }
 
-// never reports that no connection could be made, so that the request was certainly not sent. If the transport was not even asked
-// for a connection, another round tripper has the request, and its outcome is unknown.
+// never reports whether the request was certainly not sent, because the transport got no connection. If the transport did not ask
+// for a connection, another RoundTripper handled the request, so the outcome of the request is unknown.
 func (s *sending) never() bool { return s.asked.Load() && !s.connected.Load() }
 
-// lost classifies a request without an answer. caller is the context before this request's own time-out.
+// lost returns the error for a request without an answer. caller is the caller's context, which does not have the time-out of the
+// request.
 func (r request) lost(caller context.Context, err error, neverSent bool) error {
 	e := &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, MaybeDone: r.write(), Err: err}
-	// http.Client puts method and URL before the cause. Op has both.
+	// http.Client puts the method and the URL before the cause. lost removes the method and the URL, because Op describes the
+	// request.
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		e.Err = u.Err
 	}
@@ -143,7 +145,7 @@ func (r request) lost(caller context.Context, err error, neverSent bool) error {
 	return e
 }
 
-// noConnection reports errors that occur before the first byte of a request is sent.
+// noConnection reports whether the error occurred before the first byte of the request was sent.
 func noConnection(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
 		return true
@@ -160,7 +162,7 @@ func noConnection(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// decode decodes a successful answer. If that fails, it is unknown whether the request was carried out.
+// decode decodes a successful answer. If the answer cannot be decoded, it is unknown whether the server carried the request out.
 func (r request) decode(status int, answer []byte) error {
 	if r.method == http.MethodDelete && len(answer) == 0 {
 		return nil
@@ -180,7 +182,7 @@ func (r request) decode(status int, answer []byte) error {
 	return nil
 }
 
-// errorOf turns a fault into an error, without any look-up.
+// errorOf turns a fault into an error. errorOf does not look anything up.
 func (r request) errorOf(f fault) error {
 	e := &upstream.Error{Service: Service, Op: r.op, Status: f.status, RetryAfter: f.retryAfter, Message: f.text, Err: f.cause()}
 	if r.item != "" && f.notFound(r.item) {

@@ -13,27 +13,29 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// fault is an unsuccessful answer.
+// fault is an answer that reports an error.
 type fault struct {
 	status     int
 	retryAfter time.Duration
-	shaped     bool   // the body has one of BillingStack's own formats
-	text       string // first line, without the prefix of the message queue
+	shaped     bool   // whether the body has one of BillingStack's error formats
+	text       string // first line of the error text, without the prefix of the message queue
 }
 
 var remotePrefix = regexp.MustCompile(`^Remote error: \w+ ?`)
 
-// readFault decodes by the fields of the body. The Content-Type is not reliable: v1 sends its JSON faults as text/html.
+// readFault recognizes the format of a fault by the keys of its body. readFault ignores the Content-Type, because v1 sends JSON
+// faults as text/html.
 func readFault(status int, header http.Header, body []byte) fault {
 	f := fault{status: status, retryAfter: retryAfter(header)}
 	var shape struct {
-		FaultString *string `json:"faultstring"` // of the web framework, in v1 and v2
-		Code        *int    `json:"code"`        // of v1's own error handler
+		FaultString *string `json:"faultstring"` // key of the web framework's errors, in v1 and v2
+		Code        *int    `json:"code"`        // key of the errors of v1's error handler
 		Type        string  `json:"type"`
 		Message     string  `json:"message"`
 	}
 	text := string(body)
-	// If a field has another type, the others are still decoded. If the body is not an object, none is.
+	// If one field has an unexpected type, Unmarshal still decodes the other fields. If the body is not a JSON object, Unmarshal
+	// decodes no field.
 	if err := json.Unmarshal(body, &shape); err == nil || isTypeError(err) {
 		switch {
 		case shape.FaultString != nil:
@@ -66,8 +68,9 @@ func retryAfter(h http.Header) time.Duration {
 	return 0
 }
 
-// notFound reports whether the object with this id does not exist. The original answers 500 with the id as its text. A 404 in
-// another format is a missing route or another server, and proves nothing.
+// notFound reports whether the fault means that the object with this id does not exist. For a missing object, the original server
+// answers 500 with the id as the text. A 404 in another format comes from a missing route or another server, so it does not prove
+// that the object is missing.
 func (f fault) notFound(id string) bool {
 	switch f.status {
 	case http.StatusNotFound:
@@ -78,13 +81,14 @@ func (f fault) notFound(id string) bool {
 	return false
 }
 
-// queueTimeout reports whether the API gave up waiting for the service behind it, which may still carry the request out.
+// queueTimeout reports whether BillingStack's API stopped waiting for the service behind its message queue. The service may still
+// carry the request out.
 func (f fault) queueTimeout() bool {
 	return f.status == http.StatusInternalServerError && strings.Contains(f.text, "Timeout while waiting on RPC response")
 }
 
-// ofRequest reports whether a 500 is the fault of the request. It compares the text with those of the databases and of the
-// original's code.
+// ofRequest reports whether an invalid request caused a 500. ofRequest looks for error texts of the databases and of the original
+// BillingStack's code.
 func (f fault) ofRequest() bool {
 	text := strings.ToLower(f.text)
 	for _, words := range requestFaults {
@@ -98,7 +102,7 @@ func (f fault) ofRequest() bool {
 var requestFaults = [...]string{
 	"foreign key",
 	"not null", "may not be null", "cannot be null", "null value in column",
-	"takes exactly", "positional argument", // a handler of the original that cannot work
+	"takes exactly", "positional argument", // bugs of the original: calls with a wrong number of arguments
 	"badly formed hexadecimal uuid string",
 	"no criterias matched", //nolint:misspell // the original's words
 	"data too long", "value too long",
@@ -106,7 +110,8 @@ var requestFaults = [...]string{
 	"is not a valid field to query by", "invalid operator",
 }
 
-// class classifies the fault without a look-up. write means that the request could change something.
+// class returns the error class of the fault, and whether the effect of the request may have happened. write is true if the
+// request can change something.
 func (f fault) class(write bool) (class upstream.Class, maybeDone bool) {
 	switch {
 	case f.status == http.StatusUnauthorized, f.status == http.StatusForbidden:
@@ -129,7 +134,7 @@ func (f fault) class(write bool) (class upstream.Class, maybeDone bool) {
 	return upstream.Transient, false
 }
 
-// cause returns the sentinel for the status.
+// cause returns the sentinel error for the status, or nil.
 func (f fault) cause() error {
 	switch {
 	case f.status == http.StatusNotFound && f.shaped:
@@ -140,5 +145,5 @@ func (f fault) cause() error {
 	return nil
 }
 
-// isJSON reports whether a successful answer is JSON. A proxy's page with status 200 is not.
+// isJSON reports whether a successful answer is JSON. A proxy may answer with an HTML page and status 200.
 func isJSON(body []byte) bool { return json.Valid(bytes.TrimSpace(body)) }

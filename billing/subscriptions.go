@@ -12,7 +12,7 @@ import (
 
 func subscriptionsOf(merchantID string) string { return "/merchants/" + merchantID + "/subscriptions" }
 
-// Subscriptions lists the subscriptions of the merchant's customers.
+// Subscriptions lists the subscriptions of all customers of the merchant.
 func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscription, error) {
 	op := fmt.Sprintf("listing the subscriptions of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -21,7 +21,8 @@ func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscr
 	return list[Subscription](ctx, c, op, subscriptionsOf(merchantID))
 }
 
-// SubscriptionsOf lists one customer's subscriptions. If the customer belongs to another merchant, it returns none.
+// SubscriptionsOf lists one customer's subscriptions. SubscriptionsOf returns no subscriptions if the customer belongs to another
+// merchant.
 func (c *Client) SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]Subscription, error) {
 	op := fmt.Sprintf("listing the subscriptions of customer %q", upstream.Clean(customerID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"customer", customerID}); err != nil {
@@ -41,8 +42,8 @@ func (c *Client) SubscriptionsOf(ctx context.Context, merchantID, customerID str
 	return own, nil
 }
 
-// Subscription returns the subscription with that id, or ErrNotFound if there is none or its customer belongs to another
-// merchant.
+// Subscription returns the subscription with the given id. Subscription returns ErrNotFound if the subscription does not exist or
+// its customer belongs to another merchant.
 func (c *Client) Subscription(ctx context.Context, merchantID, id string) (Subscription, error) {
 	op := fmt.Sprintf("reading subscription %q", upstream.Clean(id))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", id}); err != nil {
@@ -58,8 +59,9 @@ func (c *Client) Subscription(ctx context.Context, merchantID, id string) (Subsc
 	return found, nil
 }
 
-// EnsureSubscription creates the subscription under want.ID, or returns the existing one. It may be repeated. It returns
-// ErrConflict if the id belongs to a different object, or if the subscription has another ResourceID by now.
+// EnsureSubscription creates the subscription with the id want.ID, or returns the existing subscription. The call may be
+// repeated. EnsureSubscription returns ErrConflict if want.ID belongs to a subscription with other values, such as another
+// ResourceID.
 func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want Subscription) (Subscription, error) {
 	op := fmt.Sprintf("creating subscription %q", upstream.Clean(want.ID))
 	ids := []namedID{{"merchant", merchantID}, {"subscription", want.ID}, {"plan", want.PlanID}, {"customer", want.CustomerID}}
@@ -76,8 +78,8 @@ func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want
 	}.ensure(ctx, c)
 }
 
-// RemoveSubscription deletes the subscription if its customer belongs to the merchant, and reports whether it existed. A missing
-// one is success. It may be repeated.
+// RemoveSubscription deletes a subscription of the merchant's customers. removed reports whether the subscription existed.
+// RemoveSubscription succeeds if the subscription does not exist, so the call may be repeated.
 func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) (removed bool, err error) {
 	op := fmt.Sprintf("deleting subscription %q", upstream.Clean(id))
 	if _, err := c.Subscription(ctx, merchantID, id); err != nil {
@@ -89,16 +91,16 @@ func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) 
 	return remove[Subscription](ctx, c, op, subscriptionsOf(merchantID), id)
 }
 
-// SetResource sets the resource whose usage the subscription bills. It may be repeated. It returns ErrNotFound if there is no
-// such subscription. The original does not check that the subscription belongs to the merchant, so pass one that this client
-// created or read.
+// SetResource sets the ResourceID of a subscription. The call may be repeated. SetResource returns ErrNotFound if the
+// subscription does not exist. The original server does not check the subscription's merchant, so pass only the id of a
+// subscription that this client created or read.
 func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, resourceID string) (Subscription, error) {
 	op := fmt.Sprintf("setting the resource of subscription %q", upstream.Clean(subscriptionID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", subscriptionID}); err != nil {
 		return Subscription{}, err
 	}
 	if resourceID == "" || len(resourceID) > 255 {
-		return Subscription{}, invalid(op, "resource id %q is not 1 to 255 bytes", upstream.Clean(resourceID))
+		return Subscription{}, invalid(op, "resource id %q must have 1 to 255 bytes", upstream.Clean(resourceID))
 	}
 	var got Subscription
 	err := c.call(ctx, request{
@@ -120,7 +122,7 @@ func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, re
 		err = &upstream.Error{
 			Service: Service,
 			Class:   upstream.Transient, Op: op, MaybeDone: true,
-			Message: fmt.Sprintf("the answer shows subscription %q with resource %q", upstream.Clean(got.ID), upstream.Clean(got.ResourceID)),
+			Message: fmt.Sprintf("the answer has subscription %q with resource %q, not the requested values", upstream.Clean(got.ID), upstream.Clean(got.ResourceID)),
 		}
 	}
 	if err != nil {

@@ -18,13 +18,14 @@ func (c *Client) Usage(ctx context.Context, merchantID string) ([]Usage, error) 
 	return list[Usage](ctx, c, op, usageOf(merchantID))
 }
 
-// CreateUsage stores a measurement. It may be repeated if want.ID is set; otherwise the server chooses the id.
+// CreateUsage stores a measurement of usage. The call may be repeated if want.ID is set. If want.ID is empty, the server chooses
+// the id.
 func (c *Client) CreateUsage(ctx context.Context, merchantID string, want Usage) (Usage, error) {
 	op := fmt.Sprintf("recording usage of subscription %q", upstream.Clean(want.SubscriptionID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", want.SubscriptionID}, namedID{"product", want.ProductID}); err != nil {
 		return Usage{}, err
 	}
-	want.MerchantID = "" // the path has it
+	want.MerchantID = "" // the merchant's id is in the path
 	return create(ctx, c, creation[Usage]{
 		op: op, merchantID: merchantID, collection: usageOf(merchantID), id: want.ID, want: want,
 		idOf: func(found Usage) string { return found.ID },

@@ -83,7 +83,7 @@ func TestMessagesAreFitToBeStored(t *testing.T) {
 	}
 }
 
-// TestConnections counts concurrent connections and requests.
+// TestConnections counts the concurrent requests, and the connections that the client uses.
 func TestConnections(t *testing.T) {
 	for name, c := range map[string]struct {
 		connections int
@@ -153,7 +153,7 @@ func TestATurnEndsWithItsAnswerAndTheTimeBeginsWithIt(t *testing.T) {
 	c := client(t, billing.Config{
 		URL: url, Timeout: 50 * time.Millisecond,
 		Enter: func(context.Context) (func(int, error), error) {
-			time.Sleep(60 * time.Millisecond) // wait for longer than a request may take
+			time.Sleep(60 * time.Millisecond) // longer than Timeout, which must not include the wait
 			return func(status int, err error) { ends = append(ends, fmt.Sprint(status, " ", err != nil)) }, nil
 		},
 	})

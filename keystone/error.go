@@ -6,43 +6,46 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Errors that callers distinguish with errors.Is. Each is wrapped in an *[upstream.Error].
+// Callers distinguish these errors with errors.Is. The methods of [Identity] wrap these errors in an *[upstream.Error].
 var (
 	ErrNotFound     = errors.New("not found")
 	ErrTokenInvalid = errors.New("token is not valid")
 	ErrNoAccess     = errors.New("no access to the project")
 	ErrConflict     = errors.New("name is taken")
 	ErrRefusedRole  = errors.New("role grants access to the whole cloud")
-	// ErrGuard is a write that was refused before it was sent, because its target is not Tenantry's.
-	ErrGuard = errors.New("write is outside of what this service may touch")
+	// ErrGuard means that the guard refused to send a write, because the write's target does not belong to Tenantry.
+	ErrGuard = errors.New("refused by the guard: Tenantry may write only to its own tenants in the configured domains")
 )
 
-// Service names Keystone in errors.
+// Service identifies Keystone in errors.
 //
-// The table classifies failures. MaybeDone is only ever true for a write: creating or removing a project or a role assignment. A
-// login, a validation and an exchange count as reads, because they leave nothing that has to be removed.
+// The rules below map a failed request to the class of its error. A write creates or removes a project or a role assignment. All
+// other requests are reads, including logins, validations and exchanges, because they leave nothing that must be removed. Only the
+// error of a write can have MaybeDone.
 //
-//	what happened                                    on a write              on a read     MaybeDone (write)
-//	400, 405, 413, any other 4xx                     Permanent               Permanent     no
-//	401 also after a new login, login refused        Unavailable             Unavailable   no   OwnCredential
-//	403 naming a policy rule, also after a new login Unavailable             Unavailable   no   OwnCredential
-//	404 because the service's project is disabled    Unavailable             Unavailable   no   OwnCredential
-//	403 about the request (a child, immutable, ...)  Permanent               Permanent     no
-//	404 from Keystone                                Permanent, ErrNotFound  the same      no   (a removal: success)
-//	404 from something else (no Keystone there)      Unavailable             Unavailable   no
-//	409                                              looked up by name; not found: Permanent, ErrConflict   no
-//	408, 425, 429 with its Retry-After               Transient               Transient     no
-//	500 and other 5xx                                Transient               Transient     yes
-//	502, 504                                         Transient               Unavailable   yes
-//	503 with its Retry-After                         Unavailable             Unavailable   yes: some proxies answer it for
-//	                                                                                       a connection lost half-way
-//	3xx (never followed)                             Unavailable             Unavailable   no
-//	connection refused, no such host, TLS handshake  Unavailable             Unavailable   no
-//	EOF, reset, time-out, ctx ended after sending    Transient               Transient     yes
-//	time-out or ctx ended before sending             Transient               Transient     no
-//	truncated, non-JSON or incomplete 2xx answer     Transient               Transient     yes
-//	not sent, the circuit is open                    Unavailable             Unavailable   no
-//	refused by the guard                             Permanent, ErrGuard     -             no
+//	Status 400, 405, 413 or any other 4xx is Permanent.
+//	Status 401 is Unavailable with OwnCredential, if a new login does not help or is refused.
+//	Status 403 with the name of a policy rule is Unavailable with OwnCredential, if a new login does not help.
+//	Status 403 about the request itself is Permanent, for example if a project has a child or is immutable.
+//	Status 404 because the project of Tenantry's own user is disabled is Unavailable with OwnCredential.
+//	Status 404 from Keystone is Permanent with ErrNotFound.
+//	Status 404 from Keystone counts as success if the request is a removal.
+//	Status 401, 403 or 404 from something other than Keystone is Unavailable.
+//	Status 404 on a validation or an exchange is Permanent with ErrTokenInvalid.
+//	Status 401 or 403 on an exchange is Permanent with ErrNoAccess.
+//	Status 409 makes EnsureProject look the project up by name.
+//	Status 409 is Permanent with ErrConflict, if no project has the name.
+//	Status 408, 425 or 429 is Transient, with the Retry-After of the answer.
+//	Status 500 or another 5xx is Transient, with MaybeDone for a write.
+//	Status 502 or 504 is Transient with MaybeDone for a write, and Unavailable for a read.
+//	Status 503 is Unavailable, with the Retry-After of the answer.
+//	Status 503 on a write has MaybeDone, because some proxies answer 503 if they lose a connection half-way.
+//	Status 3xx is Unavailable, because redirects are never followed.
+//	A refused connection, an unknown host or a failed TLS handshake is Unavailable.
+//	A lost connection, a time-out or the end of ctx is Transient, with MaybeDone for a write that may have been sent.
+//	A truncated, incomplete or non-JSON answer with status 2xx is Transient, with MaybeDone for a write.
+//	A request that is not sent because the circuit is open is Unavailable.
+//	A write that the guard refuses is Permanent with ErrGuard.
 //
-// If ctx has ended, errors.Is(err, context.Canceled) or errors.Is(err, context.DeadlineExceeded) reports so.
+// If a request fails because ctx has ended, its error wraps context.Canceled or context.DeadlineExceeded.
 var Service = upstream.Service{ID: "keystone", Name: "Keystone"}

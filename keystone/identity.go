@@ -1,7 +1,8 @@
-// Package keystone declares what Tenantry needs of an OpenStack Identity service: projects, role assignments and tokens. The
-// actions may be repeated, and errors show whether repeating helps.
+// Package keystone declares the operations on projects, role assignments and tokens that Tenantry needs from an OpenStack Identity
+// service. Every operation may be repeated. The class of an error shows whether a repetition can help.
 //
-// The package has no wire format. keystone/v3 implements Identity v3; keystonetest is a Keystone for tests and demonstrations.
+// The package defines no wire format. Package keystone/v3 implements Identity v3. Package keystonetest is an in-memory Keystone for
+// tests and demonstrations.
 package keystone
 
 import (
@@ -9,18 +10,19 @@ import (
 	"slices"
 )
 
-// Identity is one cloud's Keystone, used with the service's own credential.
+// Identity is the Keystone of one cloud, called with Tenantry's own credential.
 //
-// Each method sends a request at most once, and repeats it once if a new login is needed. It returns when ctx ends. Every error
-// is an *[upstream.Error]. Its Class tells the caller whether to retry, and [errors.Is] finds the sentinels of this package. All
-// methods are safe for concurrent use.
+// A method repeats a request only if Keystone refuses Tenantry's token. The method then logs in again and repeats the request once.
+// Every method returns when ctx ends. Every error of a method is an *[upstream.Error]. The Class of an error tells the caller
+// whether to retry, and [errors.Is] recognizes the sentinels of this package. All methods are safe for concurrent use.
 type Identity interface {
-	// Domain returns the domain with this id or, if there is none, with this name. The result is cached. It returns ErrNotFound if
-	// there is neither.
+	// Domain returns the domain with this id or, if no domain has the id, the domain with this name. The result is cached. Domain
+	// returns ErrNotFound if there is no such domain.
 	Domain(ctx context.Context, nameOrID string) (Domain, error)
 
-	// Roles returns the roles with these names, in this order. Each is looked up once and cached. It returns ErrNotFound for an
-	// unknown name, and ErrRefusedRole for "admin" and for a role that implies it, unless the cloud's configuration allows them.
+	// Roles returns the roles with these names, in the same order. Each role is looked up once and cached. Roles returns
+	// ErrNotFound for an unknown name. Roles returns ErrRefusedRole for role admin and for every role that implies admin, unless
+	// the cloud's configuration allows these roles.
 	Roles(ctx context.Context, names []string) ([]Role, error)
 
 	// User returns the user with this id, or ErrNotFound if there is none.
@@ -29,45 +31,49 @@ type Identity interface {
 	// Forget clears the caches of domains and roles.
 	Forget()
 
-	// ValidateToken returns what a token stands for. It returns ErrTokenInvalid if the token is malformed, expired or revoked, or if
-	// its user or project is disabled.
+	// ValidateToken returns the user, scope, roles and expiry of a token. ValidateToken returns ErrTokenInvalid if the token is
+	// malformed, expired or revoked, or if the token's user or project is disabled.
 	ValidateToken(ctx context.Context, token string) (Token, error)
 
-	// ExchangeToken exchanges an unscoped token for one scoped to the project. Both expire at the same time. It returns
-	// ErrTokenInvalid if the unscoped token is not valid. It returns ErrNoAccess if the user has no role on the project, the project
-	// does not exist or is disabled, or the token must not be exchanged. Keystone does not distinguish these cases.
+	// ExchangeToken exchanges an unscoped token for a token scoped to the project. Both tokens expire at the same time.
+	// ExchangeToken returns ErrTokenInvalid if the unscoped token is not valid. ExchangeToken returns ErrNoAccess if the user has
+	// no role on the project, if the project does not exist or is disabled, or if the token is delegated. Keystone's answer does
+	// not distinguish a missing role from a missing or disabled project.
 	ExchangeToken(ctx context.Context, unscoped, projectID string) (ScopedToken, error)
 
 	// FindProject returns the project with exactly this name in the domain, or ErrNotFound if there is none.
 	FindProject(ctx context.Context, domainID, name string) (Project, error)
 
-	// EnsureProject creates a project or returns the existing one with its name in its domain. made reports whether the project has
-	// n.RunTag: then this call or an earlier one with the same tag created it. Otherwise the caller must decide by the project's
-	// tags whether it may be used.
+	// EnsureProject creates a project, or returns the existing project with the same name and domain. The result made is true if
+	// this call, or an earlier call with the same n.RunTag, created the project. If made is false, the caller must decide by the
+	// project's tags whether to use the project.
 	//
-	// It sends one request, and a second one if the name is taken. It returns ErrConflict if the name is taken, but no project with
-	// it is found.
+	// EnsureProject sends one request, and a second request if the name is taken. EnsureProject returns ErrConflict if Keystone
+	// reports that the name is taken, but finds no project with this name.
 	EnsureProject(ctx context.Context, n NewProject) (p Project, made bool, err error)
 
-	// RemoveProject deletes the project and its role assignments, but only if it has the tag. It looks the project up by name and
-	// domain if p has both, because a lost request may have created it under another id, and otherwise by id. A missing project and
-	// one without the tag are success; removed is then empty.
+	// RemoveProject deletes the project and its role assignments, but only if the project has the tag runTag. If p has a name and a
+	// domain, RemoveProject uses both to look the project up, because a lost request may have created the project under another id.
+	// If p lacks the name or the domain, RemoveProject looks the project up by its id. If the project does not exist or lacks the
+	// tag, RemoveProject succeeds and returns an empty project.
 	RemoveProject(ctx context.Context, p Project, runTag string) (removed Project, err error)
 
-	// EnsureAssignment assigns the role to the user on the project. It may be repeated. It returns ErrNotFound if one of the three
-	// does not exist.
+	// EnsureAssignment assigns the role to the user on the project. It may be repeated. EnsureAssignment returns ErrNotFound if the
+	// role, the user or the project does not exist.
 	EnsureAssignment(ctx context.Context, a Assignment) error
 
-	// RemoveAssignment revokes the role. It may be repeated; removed reports whether the user had the role.
+	// RemoveAssignment revokes the user's role on the project. It may be repeated. The result removed reports whether the user had
+	// the role.
 	RemoveAssignment(ctx context.Context, a Assignment) (removed bool, err error)
 
-	// HasAssignment reports whether the user has the role on the project directly: not by a group or an implying role.
+	// HasAssignment reports whether the role is assigned directly to the user on the project. A role that the user has through a
+	// group or an implying role does not count.
 	HasAssignment(ctx context.Context, a Assignment) (bool, error)
 
-	// AssignedRoles returns the sorted ids of the roles that the user has directly on the project.
+	// AssignedRoles returns the sorted ids of the roles that are assigned directly to the user on the project.
 	AssignedRoles(ctx context.Context, projectID, userID string) ([]string, error)
 
-	// Ping checks that Keystone answers and accepts the service's own credential.
+	// Ping checks that Keystone answers and accepts Tenantry's own credential.
 	Ping(ctx context.Context) error
 }
 
@@ -77,13 +83,13 @@ type Role struct {
 	Name string `json:"name"`
 }
 
-// Domain owns users and projects. In Identity v2.0 there is only the one called "default".
+// Domain is a Keystone domain, which contains users and projects. Identity v2.0 has only the domain "default".
 type Domain struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 }
 
-// User is a user of a domain.
+// User is a Keystone user, who belongs to a domain.
 type User struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -91,7 +97,7 @@ type User struct {
 	Enabled  bool   `json:"enabled"`
 }
 
-// Project is a project, called tenant in Identity v2.0.
+// Project is a Keystone project. Identity v2.0 calls projects tenants.
 type Project struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name"`
@@ -103,17 +109,17 @@ type Project struct {
 // HasTag reports whether the project has exactly this tag.
 func (p Project) HasTag(tag string) bool { return slices.Contains(p.Tags, tag) }
 
-// NewProject is a project to be created.
+// NewProject describes a project to create.
 type NewProject struct {
-	// ID is the id that the project should get. Identity v2.0 uses it; v3 chooses its own.
+	// ID is the requested id of the new project. Identity v2.0 uses this id, but Identity v3 chooses another id.
 	ID string
-	// Name has at most 64 characters, no blanks at its ends, and is unique in its domain.
+	// Name has at most 64 characters and does not begin or end with a blank. Name is unique in its domain.
 	Name        string
 	DomainID    string
 	Description string
-	// Tags are at most 80 tags of 1 to 255 characters other than "/" and ",".
+	// Tags has at most 80 tags. Each tag has 1 to 255 characters, and contains neither "/" nor ",".
 	Tags []string
-	// RunTag is the tag of the run that creates the project. It is added to Tags if missing.
+	// RunTag is the tag of the run that creates the project. EnsureProject adds RunTag to Tags if Tags lacks it.
 	RunTag string
 }
 

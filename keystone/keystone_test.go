@@ -47,7 +47,7 @@ func TestAnErrorReadsAsASentence(t *testing.T) {
 		Service: keystone.Service,
 		Class:   upstream.Unavailable, Op: `creating project "x"`, Status: 401, RequestID: "req-1", OwnCredential: true, Message: "Go away.",
 	})
-	const want = `creating project "x": the service's own credential is refused: Keystone answered 401 Unauthorized: Go away. (req-1)`
+	const want = `creating project "x": Keystone refuses Tenantry's credential: Keystone answered 401 Unauthorized: Go away. (req-1)`
 	if err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}

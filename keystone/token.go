@@ -6,35 +6,38 @@ import (
 	"time"
 )
 
-// Token describes a valid token. It never has the token's text.
+// Token describes a valid token. The struct does not contain the text of the token.
 type Token struct {
 	UserID       string
 	UserName     string
 	UserDomainID string
 
-	// ProjectID, DomainID and System are the token's scope: at most one is set, none for an unscoped token.
+	// ProjectID, DomainID and System describe the token's scope. At most one of the three fields is set. An unscoped token sets
+	// none of the three fields.
 	ProjectID string
 	DomainID  string
 	System    bool
 
-	Methods   []string // how the user logged in: "password", "token", ...
-	Roles     []Role   // within its scope
+	Methods   []string // the login methods, such as "password" and "token"
+	Roles     []Role   // in the token's scope
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 
-	// ApplicationCredential and Trust mark a token by which its user delegated rights to its holder: it was made by an application
-	// credential, or by a trust or an OAuth1 access token. Such a token cannot be exchanged.
+	// ApplicationCredential and Trust mark a delegated token, by which a user passes rights to the holder of the token.
+	// ApplicationCredential means that the token comes from an application credential. Trust means that the token comes from a
+	// trust or an OAuth1 access token. A delegated token cannot be exchanged.
 	ApplicationCredential bool
 	Trust                 bool
 }
 
-// Scoped reports whether the token is scoped to anything.
+// Scoped reports whether the token has a scope.
 func (t Token) Scoped() bool { return t.ProjectID != "" || t.DomainID != "" || t.System }
 
-// Delegated reports whether the user delegated rights by this token.
+// Delegated reports whether the token is delegated, by an application credential or a trust.
 func (t Token) Delegated() bool { return t.ApplicationCredential || t.Trust }
 
-// ScopedToken is a token for one project. Its ID is a secret: printing or encoding the struct shows it masked.
+// ScopedToken is a token that is scoped to one project. The ID of the token is a secret. If a ScopedToken is printed or encoded,
+// the ID is masked.
 type ScopedToken struct {
 	ID        string
 	ProjectID string
@@ -44,15 +47,15 @@ type ScopedToken struct {
 
 const masked = "***"
 
-// String shows the token without its ID.
+// String describes the token without its ID.
 func (t ScopedToken) String() string {
 	return fmt.Sprintf("token %s for project %s, expires %s", masked, t.ProjectID, t.ExpiresAt.UTC().Format(time.RFC3339))
 }
 
-// GoString is String, for %#v.
+// GoString returns the result of String, so that the verb %#v does not print the ID.
 func (t ScopedToken) GoString() string { return t.String() }
 
-// Format prints String for every verb.
+// Format prints the result of String for every verb.
 func (t ScopedToken) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprint(f, t.String())
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// AddAction stores an action, and makes the run due if no replica executes it: see saga.Store. It locks the run's row first, so
-// that a replica that releases the run at the same time either sees the action or has released the run before.
+// AddAction stores an action, as saga.Store specifies. If no replica executes the run, AddAction makes the run due. AddAction
+// locks the run's row first. A replica that releases the run later therefore sees the action.
 func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		due := "CASE WHEN replica_id IS NULL THEN ? ELSE due_at END"
@@ -28,7 +28,7 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 			ID: now.UnixMicro(), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: upstream.Clean(v.Who),
 			Why: upstream.Clean(v.Why), At: v.At.UnixMicro(),
 		}
-		for { // two actions may arrive in the same microsecond
+		for { // the id is the time, and two actions may arrive in the same microsecond
 			var taken int64
 			if err := tx.Model(&actionRow{}).Where("id = ?", row.ID).Count(&taken).Error; err != nil {
 				return err
@@ -45,7 +45,7 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 	})
 }
 
-// Actions reads the actions of a run that are not consumed yet, oldest first.
+// Actions reads the unconsumed actions of a run, oldest first.
 func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error) {
 	var rows []actionRow
 	err := s.db.WithContext(ctx).Select("id, run_id, name, step, who, why, at").

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// batch is a group of checkpoints as rows. The runs are sorted by id, and their rows are locked in this order.
+// batch has the rows of a group of checkpoints. The runs are sorted by id; the database locks their rows in this order.
 type batch struct {
 	runs     []checkpointRow
 	steps    []stepRow
@@ -18,14 +18,14 @@ type batch struct {
 	consumed []int64
 }
 
-// checkpointRow is the row of a run as its checkpoint writes it.
+// checkpointRow is the row of a run that a checkpoint writes.
 type checkpointRow struct {
 	runRow
 	besides
 }
 
-// besides has what a checkpoint holds in addition to the columns of its run: the replica whose lease it is written under, and
-// whether the user's token is deleted.
+// besides has the parts of a checkpoint that are not columns of the run. Holder is the replica that must have the run's lease.
+// DropToken reports whether the user's token is deleted.
 type besides struct {
 	Holder    string `json:"holder"`
 	DropToken bool   `json:"drop_token"`
@@ -71,7 +71,7 @@ func (b *batch) add(cp saga.Checkpoint) error {
 		}
 		b.events = append(b.events, row)
 	}
-	objects := map[[2]string]objectRow{} // only the last state of each is written
+	objects := map[[2]string]objectRow{} // only the last state of each object is written
 	for i := range cp.Objects {
 		row := rowOfObject(run.ID, &cp.Objects[i])
 		if err := readable(row.Step, row.Kind, row.Cloud, row.ID, row.Name); err != nil {
@@ -84,8 +84,8 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	return nil
 }
 
-// readable refuses text with NUL, which PostgreSQL cannot store. PostgreSQL itself reports it only if the statement's plan happens
-// to read the text.
+// readable returns an error if a text contains NUL, which PostgreSQL cannot store. PostgreSQL reports a NUL only if the plan of
+// the statement reads the text.
 func readable(texts ...string) error {
 	if slices.ContainsFunc(texts, func(text string) bool { return strings.ContainsRune(text, 0) }) {
 		return errors.New("a text contains NUL")
@@ -93,7 +93,7 @@ func readable(texts ...string) error {
 	return nil
 }
 
-// more reports whether there is more to write than runs, steps and events.
+// more reports whether the batch has objects, consumed actions or tokens to delete, and not only runs, steps and events.
 func (b *batch) more() bool {
 	return len(b.objects)+len(b.consumed) > 0 ||
 		slices.ContainsFunc(b.runs, func(r checkpointRow) bool { return r.DropToken })

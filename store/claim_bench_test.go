@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// BenchmarkClaim claims one run at a time, as replicas under full load do, while many runs wait: all of one merchant, or of a
-// hundred merchants. 100,000 ended runs must not make it slower.
+// BenchmarkClaim claims one run at a time, as replicas under full load do. Many other runs wait, of one merchant or of a hundred
+// merchants. The 100,000 ended runs must not make a claim slower.
 func BenchmarkClaim(b *testing.B) {
 	for name, waiting := range map[string]struct{ runs, merchants int }{
 		"waiting=100": {100, 1}, "waiting=10000": {10_000, 1}, "waiting=10000,merchants=100": {10_000, 100},

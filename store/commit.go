@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Commit writes a group of checkpoints in one commit, each with its own fence: see saga.Store. If the database refuses the group
-// because of the data in one of them, they are committed one by one.
+// Commit writes a group of checkpoints in one commit, as saga.Store specifies. Commit checks the fence of each checkpoint
+// separately. If the database refuses the data of one checkpoint, Commit writes the checkpoints of the group one by one.
 func (s *Store) Commit(ctx context.Context, now time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	commit := s.commitSQLite
 	if s.postgres() {
@@ -51,7 +51,7 @@ func (s *Store) commitPostgres(
 		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
 	}
 	args["now"] = now.UnixMicro()
-	// Rows, not Scan: gorm's Scan also formats the whole statement as text for a log that is off.
+	// Rows is cheaper than gorm's Scan, which formats the whole statement for the log although the log is off.
 	found, err := s.db.WithContext(ctx).Raw(statement, args).Rows()
 	if err != nil {
 		return nil, err
@@ -68,7 +68,8 @@ func (s *Store) commitPostgres(
 	return answer(checkpoints, written), found.Err()
 }
 
-// commitSQLite writes a group in one short transaction. SQLite has only one writer, so nothing changes in between.
+// commitSQLite writes a group in one short transaction. SQLite has only one writer, so no other transaction writes at the same
+// time.
 func (s *Store) commitSQLite(
 	ctx context.Context, now time.Time, checkpoints []saga.Checkpoint,
 ) ([]saga.CommitResult, error) {
@@ -107,14 +108,15 @@ func (s *Store) commitSQLite(
 	return answer(checkpoints, written), nil
 }
 
-// runMutable are the columns that a checkpoint writes in addition to the version. Only a claim changes the epoch. All other columns
-// are pinned when the run is accepted.
+// runMutable lists the columns of a run that a checkpoint writes, except version. Only a claim changes the epoch. All other
+// columns are pinned when the run is accepted.
 var runMutable = []string{
 	"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
 	"budget_from", "rechecks", "take_overs", "holds_subject", "replica_id", "last_seq", "hold", "looked",
 }
 
-// updateRun writes a run if its fence holds, and reports whether it did.
+// updateRun writes a run if the stored run still has the checkpoint's epoch, version and replica. updateRun reports whether it
+// wrote the run.
 func updateRun(tx *gorm.DB, row *checkpointRow) (bool, error) {
 	fence := runRow{ID: row.ID}
 	version := row.Version
@@ -125,8 +127,8 @@ func updateRun(tx *gorm.DB, row *checkpointRow) (bool, error) {
 	return result.RowsAffected == 1, result.Error
 }
 
-// writeRest writes the steps, events and objects of the runs that passed their fence, consumes their actions and deletes
-// their tokens.
+// writeRest writes the steps, events and objects of the runs that updateRun has written. writeRest also marks their actions as
+// consumed and deletes their tokens.
 func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) error {
 	begunOrChanged := clause.OnConflict{
 		Columns:   []clause.Column{{Name: "run_id"}, {Name: "name"}},
@@ -180,7 +182,8 @@ func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) erro
 		Update("consumed_at", now.UnixMicro()).Error
 }
 
-// readWaiting reads what waits for a run that was just written: unconsumed actions, and another live run about its subject.
+// readWaiting reads whether a run that was just written has unconsumed actions. If the run has ended, readWaiting also reads
+// whether another live run has the same subject.
 func readWaiting(tx *gorm.DB, run *checkpointRow) (writtenRow, error) {
 	w := writtenRow{ID: run.ID}
 	var n int64
@@ -195,7 +198,7 @@ func readWaiting(tx *gorm.DB, run *checkpointRow) (writtenRow, error) {
 	return w, err
 }
 
-// writtenRow is the result of one checkpoint that passed its fence.
+// writtenRow is the result of a checkpoint that was written.
 type writtenRow struct {
 	ID        string
 	Actions   bool
@@ -214,7 +217,7 @@ func answer(checkpoints []saga.Checkpoint, written []writtenRow) []saga.CommitRe
 	return results
 }
 
-// commitEach commits each checkpoint of a group on its own.
+// commitEach commits each checkpoint of a group separately.
 func commitEach(checkpoints []saga.Checkpoint, commit func([]saga.Checkpoint) []saga.CommitResult) []saga.CommitResult {
 	results := make([]saga.CommitResult, 0, len(checkpoints))
 	for _, cp := range checkpoints {

@@ -12,7 +12,7 @@ import (
 	"gorm.io/gorm"
 )
 
-// openServer returns a pool of connections to PostgreSQL. It connects when a connection is needed.
+// openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when one is needed.
 func openServer(url string) (gorm.Dialector, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -22,11 +22,12 @@ func openServer(url string) (gorm.Dialector, error) {
 	return postgres.New(postgres.Config{Conn: sql.OpenDB(connector{pgxs})}), nil
 }
 
-// connector opens connections to PostgreSQL. Each of its errors is a saga.ErrUnavailable, because the codes of refused connections
-// come from many classes: on a full disk, PostgreSQL answers XX000, "could not write init file".
+// connector opens connections to PostgreSQL. Each error of Connect is a saga.ErrUnavailable, independent of the error's code.
+// PostgreSQL refuses connections with codes of many classes. For example, if the disk is full, PostgreSQL answers XX000, "could
+// not write init file".
 type connector struct{ driver.Connector }
 
-// Connect opens a connection and sets it up.
+// Connect opens a connection and configures it.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
@@ -37,20 +38,21 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // planByIndex makes PostgreSQL use the indexes that the statements were written for.
 //
-// The planner relies on statistics, which lag minutes behind tables that grow from nothing by thousands of rows a second: it would
-// read whole tables. If it underestimates how many rows match a list's conditions, it would read them all with a bitmap scan and
-// sort them for one page.
+// Without these settings, the planner would rely on statistics that can be minutes old. If a table has grown by thousands of rows
+// a second since then, the planner would read the whole table. If the planner underestimated how many runs a list matches,
+// PostgreSQL would read all matching runs with a bitmap scan and sort them, only to return one page.
 //
-// Each statement is planned once per connection, not for each set of values. With large tables, PostgreSQL would plan the claim
-// each time. The plan would be no better, and planning takes longer than the claim itself.
+// PostgreSQL plans each statement once per connection, not once for each set of values. Otherwise PostgreSQL would plan the claim
+// statement again for each claim if the tables are large. The new plan would be no better, and planning takes longer than the
+// claim itself.
 func planByIndex(ctx context.Context, c *pgx.Conn) error {
 	_, err := c.Exec(ctx, "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "+
 		"SET jit = off; SET plan_cache_mode = force_generic_plan", pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 
-// longIdle reports whether a connection is pinged before it is used. The heartbeat uses one connection more often than that, so
-// that an idle replica sends no extra pings.
+// longIdle reports whether a connection has been idle for over 5 s and must therefore be pinged before it is used. The heartbeat
+// of a replica uses a connection more often than every 5 s, so an idle replica sends no pings.
 func longIdle(_ context.Context, p stdlib.ShouldPingParams) bool {
 	return p.IdleDuration > 5*time.Second
 }

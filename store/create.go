@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Create inserts a run with everything that belongs to it: see saga.Store.
+// Create inserts a run with its steps, events, token and idempotency key, as saga.Store specifies.
 func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	rows, err := s.newRunRows(n)
 	if err != nil {
@@ -33,7 +33,7 @@ func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	return nil
 }
 
-// newRunRows are the rows of a new run.
+// newRunRows has the rows of a new run.
 type newRunRows struct {
 	run    runRow
 	steps  []stepRow
@@ -77,8 +77,8 @@ func (s *Store) newRunRows(n saga.NewRun) (newRunRows, error) {
 	return rows, nil
 }
 
-// createGrouped inserts a run in a group with those of other callers. It returns only when the run is inserted or refused, even if
-// ctx ends, because otherwise it would be unknown whether the run exists.
+// createGrouped inserts a run together with the runs of other callers. Even if ctx ends, createGrouped waits until the run is
+// inserted or refused. Otherwise it would be unknown whether the run exists.
 func (s *Store) createGrouped(ctx context.Context, rows newRunRows) error {
 	refused, err := s.creations.Do(context.WithoutCancel(ctx), rows)
 	if err != nil {
@@ -87,13 +87,14 @@ func (s *Store) createGrouped(ctx context.Context, rows newRunRows) error {
 	return refused
 }
 
-// Limits of a group of runs that one statement inserts, and of the time that the statement may take.
+// maxCreations is the maximum number of runs that one statement inserts. creationTime is the time limit of the statement.
 const (
 	maxCreations = 64
 	creationTime = 30 * time.Second
 )
 
-// createPostgres inserts a group of runs in one statement. If the database refuses the group, it inserts each run separately.
+// createPostgres inserts a group of runs in one statement. If the database refuses the group, createPostgres inserts each run
+// separately.
 func (s *Store) createPostgres(ctx context.Context, group []newRunRows) []error {
 	ctx, cancel := context.WithTimeout(ctx, creationTime)
 	defer cancel()
@@ -128,7 +129,7 @@ func (s *Store) createPostgres(ctx context.Context, group []newRunRows) []error 
 	return results
 }
 
-// insertRuns executes the statement and records the ids of the inserted runs in inserted.
+// insertRuns executes the statement, and adds the ids of the inserted runs to the map inserted.
 func (s *Store) insertRuns(ctx context.Context, inserted map[string]bool, rows map[string]any) error {
 	args, err := jsons(rows)
 	if err != nil {
@@ -149,7 +150,7 @@ func (s *Store) insertRuns(ctx context.Context, inserted map[string]bool, rows m
 	return found.Err()
 }
 
-// createSQLite inserts a run. SQLite has only one writer, so it can check first what refuses a run.
+// createSQLite inserts a run. SQLite has only one writer, so createSQLite can check whether the run is refused before the insert.
 func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		if err := refusal(tx, rows.run); err != nil {
@@ -185,10 +186,10 @@ func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 	})
 }
 
-// errGone means that the run may be inserted now: the run that prevented it has ended.
-var errGone = errors.New("another run prevented the insert, but has ended since")
+// errGone means that the insert can be tried again, because the run that prevented the insert has ended.
+var errGone = errors.New("another run prevented the insert, but has ended since then: try again")
 
-// refusal returns why a run was not inserted, or errGone if the reason no longer holds.
+// refusal returns the error that explains why a run was not inserted. refusal returns errGone if the reason no longer exists.
 func (s *Store) refusal(ctx context.Context, run runRow) error {
 	if err := refusal(s.db.WithContext(ctx), run); err != nil {
 		return err
@@ -196,7 +197,7 @@ func (s *Store) refusal(ctx context.Context, run runRow) error {
 	return errGone
 }
 
-// refusal returns why a run cannot be inserted; nil if it can.
+// refusal returns the error that explains why a run cannot be inserted, or nil if the run can be inserted.
 func refusal(tx *gorm.DB, run runRow) error {
 	var keys []idempotencyKeyRow
 	err := tx.Select("run_id").Where("merchant_id = ? AND key = ?", run.MerchantID, run.IdempotencyKey).

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// explain replaces SQLite's errors about its file, which say neither which file nor what to do.
+// explain replaces SQLite's errors about the database file with errors that name the file and say what to do.
 func (s *Store) explain(err error) error {
 	refused, ok := errors.AsType[*gosqlite.Error](err)
 	if !ok {
@@ -22,9 +22,9 @@ func (s *Store) explain(err error) error {
 	case 8: // READONLY
 		wrong = "cannot be written: allow the user of this process to write the file and its directory"
 	case 13: // FULL
-		wrong = "cannot grow: its disk is full: make room there"
+		wrong = "cannot grow because its disk is full: free some space on the disk"
 	case 14: // CANTOPEN
-		wrong = "does not exist, or cannot be read and written: allow the user of this process to read and write the file and its directory"
+		wrong = "does not exist or is not accessible: allow the user of this process to read and write the file and its directory"
 	default:
 		return err
 	}
@@ -36,7 +36,7 @@ type unavailableError struct{ error }
 
 func (e unavailableError) Unwrap() []error { return []error{saga.ErrUnavailable, e.error} }
 
-// redact removes a database's password from the text of an error.
+// redact removes the password of the database URL from the text of an error.
 func redact(err error, url string) error {
 	if _, rest, ok := strings.Cut(url, "://"); ok {
 		if credentials, _, ok := strings.Cut(rest, "@"); ok {
@@ -48,13 +48,15 @@ func redact(err error, url string) error {
 	return err
 }
 
-// badRow reports whether the database refuses a statement because of the data in it, so that repeating it cannot help.
+// badRow reports whether the database refused a statement because of its data. In this case, repeating the statement does not
+// help.
 func badRow(err error) bool {
 	if errors.Is(err, saga.ErrBadRow) {
 		return true
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		// Class 22 is data, 23 constraints, 54 limits: https://www.postgresql.org/docs/15/errcodes-appendix.html
+		// Class 22 means invalid data, class 23 a violated constraint, and class 54 an exceeded limit:
+		// https://www.postgresql.org/docs/15/errcodes-appendix.html
 		return strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23") || strings.HasPrefix(pg.Code, "54")
 	}
 	return sqliteBadRow(err)

@@ -9,9 +9,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// filtered restricts a query to a page of runs, newest first. The query reads one index, from the newest run that may match until
-// the page is full. Rare states have partial indexes: a condition must repeat an index's condition literally, or the database does
-// not use the index.
+// filtered restricts a query to a page of runs, newest first. The query reads one index, from the newest run that can match until
+// the page is full. Rare states have partial indexes. The database uses a partial index only if the query repeats the condition
+// of the index literally.
 func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	first, last := "", afterAll
 	if !f.Since.IsZero() {
@@ -70,11 +70,12 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 	return db
 }
 
-// byObject reports whether the filter selects runs by what they made or adopted.
+// byObject reports whether the filter selects runs by the objects that they made or adopted.
 func byObject(f saga.Filter) bool { return len(f.Objects) > 0 }
 
-// madeAny selects the few runs that made or adopted the objects. It compares their other columns as expressions that no index has,
-// and passes the ids to PostgreSQL as an array. Otherwise PostgreSQL would read all runs of a merchant to join them.
+// madeAny selects the few runs that made or adopted all objects of the filter. To make the query begin with these runs, madeAny
+// compares other columns as expressions, for which there is no index. For PostgreSQL, madeAny also turns the ids of the runs into
+// an array. Otherwise PostgreSQL would read all runs of a merchant and join them with the objects.
 func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	made := "runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?)"
 	if s.postgres() {
@@ -93,9 +94,10 @@ func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB
 	return db
 }
 
-// leading returns the first column of the index to read, which precedes the run's id. Ordering by this column forces PostgreSQL to
-// use the index. Otherwise, if it overestimated how many runs match, it would read all runs by id: for a merchant without recent
-// runs, all runs of the other merchants first.
+// leading returns the first column of the index to read, and the value of this column. The index's second column is the run's id.
+// Ordering by the first column forces PostgreSQL to use the index. Otherwise PostgreSQL might overestimate how many runs match,
+// and read all runs by id. For a merchant without recent runs, PostgreSQL would then first read all newer runs of other
+// merchants.
 func leading(f saga.Filter) (column, value string) {
 	switch {
 	case f.Subject != "" && (f.Live || f.AwaitsRecheck || f.State == saga.Succeeded):
@@ -112,13 +114,15 @@ func leading(f saga.Filter) (column, value string) {
 	return "", ""
 }
 
-// clocksApart is how far the clock of a run's id may be behind the clock of its creation time.
+// clocksApart is the maximum time by which the timestamp in a run's id may be earlier than the run's creation time. The two times
+// come from different clocks.
 const clocksApart = 24 * time.Hour
 
-// afterAll sorts after all ids, which are hexadecimal.
+// afterAll sorts after all run ids, because run ids begin with a hexadecimal digit.
 const afterAll = "z"
 
-// firstID returns an id that sorts before all ids made at or after a time: a UUID v7 begins with milliseconds.
+// firstID returns an id that sorts before all run ids that are made at the given time or later. Run ids are UUIDs of version 7,
+// which begin with the time in milliseconds.
 func firstID(at time.Time) string {
 	ms := min(max(0, at.UnixMilli()), 1<<48-1)
 	return fmt.Sprintf("%08x-%04x-0000-0000-000000000000", ms>>16, ms&0xffff)

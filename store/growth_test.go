@@ -14,9 +14,10 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The statements that the service executes all the time must read as many rows, and hardly more pages, when ten times as many runs
-// have finished: they use indexes, which grow by at most one level. PostgreSQL counts rows and pages, so the test needs no clock.
-// This must also hold before the planner has any statistics.
+// TestWhatIsFinishedCostsNothing shows that finished runs do not slow down the service's frequent statements. With ten times as
+// many finished runs, a statement must read about as many rows, and at most twice as many pages: its index grows by at most one
+// level. The test compares the rows and pages that PostgreSQL has counted, so the result does not depend on time. The test also
+// runs without statistics for the planner.
 func TestWhatIsFinishedCostsNothing(t *testing.T) {
 	for name, counted := range map[string]bool{"counted": true, "never counted": false} {
 		t.Run(name, func(t *testing.T) {
@@ -33,7 +34,7 @@ func TestWhatIsFinishedCostsNothing(t *testing.T) {
 	}
 }
 
-// growth is a store with finished runs, and what its statements read.
+// growth is a store with finished runs, and the numbers of rows and pages that its statements read.
 type growth struct {
 	*Store
 
@@ -43,8 +44,9 @@ type growth struct {
 	touched map[string]touched
 }
 
-// touched counts what a statement read: index entries, table rows, and pages of both. Slack is by how many rows it may differ:
-// writes leave dead rows, which are read until all other transactions have ended.
+// touched has the numbers of rows and pages that a statement read from tables and indexes. slack is the number of rows by which
+// two measurements may differ. They can differ because writes leave dead rows, which PostgreSQL reads until all other
+// transactions have ended.
 type touched struct{ rows, pages, slack int64 }
 
 func growthOf(t *testing.T, finished int, counted bool) *growth {
@@ -61,7 +63,7 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool.SetMaxOpenConns(1) // the connection whose counts are read
+	pool.SetMaxOpenConns(1) // all statements must use the connection whose counters are read
 	g := &growth{Store: s, t: t, slack: 10, touched: map[string]touched{}}
 	for _, statement := range finishedRuns {
 		g.execute(strings.ReplaceAll(statement, "FINISHED", fmt.Sprint(finished)))
@@ -74,8 +76,9 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 	return g
 }
 
-// finishedRuns inserts n runs of ten merchants, one every thousand seconds, the last a minute ago. One of twenty is compensated,
-// but none of merchant m0; the oldest tenth is of merchant old. Nothing else may read or count meanwhile.
+// finishedRuns are statements that insert FINISHED finished runs of the merchants m0 to m9. The runs were created at intervals of
+// 1,000 s, the newest about 18 minutes ago. The oldest tenth of the runs belongs to the merchant old. About one run in twenty is
+// compensated, but no run of merchant m0. Autovacuum is off, because it would read rows during the measurements.
 var finishedRuns = []string{
 	`ALTER TABLE runs SET (autovacuum_enabled = off)`, `ALTER TABLE steps SET (autovacuum_enabled = off)`,
 	`ALTER TABLE events SET (autovacuum_enabled = off)`, `ALTER TABLE objects SET (autovacuum_enabled = off)`,
@@ -104,18 +107,20 @@ func (g *growth) execute(statement string) {
 	}
 }
 
-// customer filters for the runs that made or adopted a customer.
+// customer returns the filter for the runs that made or adopted a customer.
 func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
-// measure records what a call reads when it is repeated: the first call also reads the catalog.
+// measure records how many rows and pages a repeated call reads. The first calls are not measured, because they also read the
+// catalog.
 func (g *growth) measure(what string, call func() error) {
 	g.t.Helper()
-	for range 6 { // PostgreSQL may switch to one generic plan after five calls
+	for range 6 { // PostgreSQL may switch to a generic plan after five calls
 		if err := call(); err != nil {
 			g.t.Fatalf("%s: %v", what, err)
 		}
 	}
-	least := touched{math.MaxInt64, math.MaxInt64, g.slack} // the least of three: entries of removed rows are read only once
+	// The minimum of three calls counts, because index entries of removed rows are read only once.
+	least := touched{math.MaxInt64, math.MaxInt64, g.slack}
 	for range 3 {
 		before := g.count()
 		if err := call(); err != nil {
@@ -142,7 +147,7 @@ SELECT (SELECT SUM(seq_tup_read + COALESCE(idx_tup_fetch, 0)) FROM pg_stat_user_
 	return n
 }
 
-// plannedOnce shows that no statement was planned for its values, which PostgreSQL would do on every call.
+// plannedOnce checks that PostgreSQL has made no custom plan, because PostgreSQL makes a custom plan again on every call.
 func (g *growth) plannedOnce() {
 	g.t.Helper()
 	var statements []string
@@ -219,7 +224,7 @@ func (g *growth) claim(ctx context.Context, now time.Time, want int) error {
 	return err
 }
 
-// live is a run that is executed, leased to a replica; if that is empty, it is due.
+// live returns a live run that is leased to the replica. If replica is empty, the run has no lease and is due.
 func (g *growth) live(replica string) saga.NewRun {
 	id, now := uuid.Must(uuid.NewV7()).String(), time.Now()
 	due := now.Add(-time.Minute)
@@ -234,7 +239,7 @@ func (g *growth) live(replica string) saga.NewRun {
 	}
 }
 
-// checkpoint writes the first of the live runs once more. A run that it ends is no longer live.
+// checkpoint commits a checkpoint of the first live run. If state ends the run, checkpoint removes the run from live.
 func (g *growth) checkpoint(ctx context.Context, now time.Time, live *[]saga.NewRun, state saga.RunState) error {
 	run := (*live)[0].Run
 	run.State, run.Seq = state, run.Seq+1

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// Merchants stores merchants and their API keys: a merchants.Store.
+// Merchants stores merchants and their API keys. Merchants implements merchants.Store.
 type Merchants struct{ store *Store }
 
 var _ merchants.Store = (*Merchants)(nil)
@@ -21,7 +21,7 @@ var _ merchants.Store = (*Merchants)(nil)
 // Merchants returns the store of merchants and API keys.
 func (s *Store) Merchants() *Merchants { return &Merchants{s} }
 
-// Create stores a merchant with its first key: see merchants.Store.
+// Create stores a merchant with its first API key, as merchants.Store specifies.
 func (t *Merchants) Create(ctx context.Context, m merchants.Merchant, first merchants.APIKey) error {
 	merchant, key := merchantRowOf(m), apiKeyRowOf(first)
 	err := t.store.tx(ctx, func(tx *gorm.DB) error {
@@ -37,7 +37,7 @@ func (t *Merchants) Create(ctx context.Context, m merchants.Merchant, first merc
 	return storing(m.ID, err)
 }
 
-// Update changes a merchant while its row is locked: see merchants.Store.
+// Update changes a merchant while its row is locked, as merchants.Store specifies.
 func (t *Merchants) Update(
 	ctx context.Context, id string, change func(*merchants.Merchant) error,
 ) (merchants.Merchant, error) {
@@ -61,7 +61,7 @@ func (t *Merchants) Update(
 	return m, nil
 }
 
-// Merchant reads a merchant: see merchants.Store.
+// Merchant reads a merchant, as merchants.Store specifies.
 func (t *Merchants) Merchant(ctx context.Context, id string) (merchants.Merchant, error) {
 	row, err := theMerchant(t.store.db.WithContext(ctx), id)
 	if err != nil {
@@ -70,7 +70,7 @@ func (t *Merchants) Merchant(ctx context.Context, id string) (merchants.Merchant
 	return row.merchant(), nil
 }
 
-// List reads all merchants, by name.
+// List reads all merchants, sorted by name.
 func (t *Merchants) List(ctx context.Context) ([]merchants.Merchant, error) {
 	var rows []merchantRow
 	if err := columns(t.store.db.WithContext(ctx)).Order("name, id").Find(&rows).Error; err != nil {
@@ -83,7 +83,7 @@ func (t *Merchants) List(ctx context.Context) ([]merchants.Merchant, error) {
 	return all, nil
 }
 
-// Key reads a key and its merchant: see merchants.Store.
+// Key reads an API key and the key's merchant, as merchants.Store specifies.
 func (t *Merchants) Key(ctx context.Context, key string) (merchants.APIKey, merchants.Merchant, error) {
 	var rows []apiKeyRow
 	db := t.store.db.WithContext(ctx)
@@ -102,13 +102,14 @@ func (t *Merchants) Key(ctx context.Context, key string) (merchants.APIKey, merc
 	return k, merchant.merchant(), err
 }
 
-// Keys reads the keys of a merchant, oldest first.
+// Keys reads the API keys of a merchant, oldest first.
 func (t *Merchants) Keys(ctx context.Context, merchantID string) ([]merchants.APIKey, error) {
 	keys, err := keysOf(t.store.db.WithContext(ctx), merchantID)
 	return keys, reading(merchantID, err)
 }
 
-// Rotate stores a new key and keeps the newest live key before it valid: see merchants.Store.
+// Rotate stores a new API key. The newest of the older live keys stays valid; Rotate revokes and returns the others, as
+// merchants.Store specifies.
 func (t *Merchants) Rotate(ctx context.Context, next merchants.APIKey) (revoked []merchants.APIKey, err error) {
 	err = t.store.tx(ctx, func(tx *gorm.DB) error {
 		if _, err := lockMerchant(tx, next.MerchantID); err != nil {
@@ -234,7 +235,7 @@ func (r apiKeyRow) key() (merchants.APIKey, error) {
 	}
 	hash, err := hex.DecodeString(r.SecretHash)
 	if err != nil || len(hash) != len(k.SecretHash) {
-		return merchants.APIKey{}, fmt.Errorf("decoding API key %s: its hash is not a SHA-256", r.ID)
+		return merchants.APIKey{}, fmt.Errorf("decoding API key %s: the stored hash is not a SHA-256 hash", r.ID)
 	}
 	copy(k.SecretHash[:], hash)
 	return k, nil

@@ -14,8 +14,9 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrate brings the schema to this release's, and returns how many migrations it ran. It may be repeated; replicas that start
-// together wait for one another. It returns ErrOtherKey if the tokens in the database are sealed with another secret key.
+// Migrate migrates the database to the schema of this release, and returns the number of executed migrations. Migrate may be
+// repeated. If replicas start at the same time, one migrates the database, and the others wait. Migrate returns ErrOtherKey if
+// the database was created with another secret key.
 func (s *Store) Migrate(ctx context.Context) (int, error) {
 	provider, err := s.migrations()
 	if err != nil {
@@ -32,7 +33,7 @@ func (s *Store) Migrate(ctx context.Context) (int, error) {
 	return len(results), s.explain(err)
 }
 
-// migrations returns the SQL files, and the migrations that differ between the two databases.
+// migrations returns all migrations: those in SQL files, and migration 5, whose statements differ between PostgreSQL and SQLite.
 func (s *Store) migrations() (*goose.Provider, error) {
 	pool, err := s.db.DB()
 	if err != nil {
@@ -67,9 +68,9 @@ func statements(version int64, sqls []string) *goose.Migration {
 	return goose.NewGoMigration(version, &goose.GoFunc{RunTx: up}, nil)
 }
 
-// Migration 5 moves the immutable columns of the steps into their run's row. A step now has a row of its own only once it has begun.
-// The fill factors leave room on a page for the next version of a row, so that an update needs no new index entries: a run is
-// written about nine times, a step twice.
+// Migration 5 moves the immutable columns of the steps into their run's row. From migration 5 on, a step has a row only after it
+// has begun. The fill factors leave space on each page for new versions of its rows, so that an update needs no new index
+// entries. A run is written about nine times, and a step twice.
 var (
 	pinStepsPostgres = []string{
 		`ALTER TABLE runs ADD COLUMN pinned_steps TEXT`,

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// A run accepted by an older release is read unchanged, and the steps that it has not begun can still begin.
+// A run that an older release accepted is read unchanged, and the run's pending steps can still begin.
 func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
@@ -57,7 +57,7 @@ func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 	}
 }
 
-// An older release did not store which calls are in flight. The migration marks all that may be.
+// An older release did not store which calls are in flight. The migration marks all calls that may be in flight.
 func TestMigrationMarksTheUndosThatCanBeInFlight(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestMigrationMarksTheUndosThatCanBeInFlight(t *testing.T) {
 	}
 }
 
-// Words that an older release stored are read as today's words.
+// The migration replaces names that older releases stored, such as verb, by the current names, such as action.
 func TestMigrationRenamesWhatIsStored(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestMigrationRenamesWhatIsStored(t *testing.T) {
 	}
 }
 
-// shows reads the run and compares its steps.
+// shows reads the run and compares its steps with want.
 func shows(t *testing.T, s *Store, want []saga.StepRow) *saga.Run {
 	t.Helper()
 	run, err := s.Run(t.Context(), "run")

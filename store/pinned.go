@@ -7,19 +7,20 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// pinnedStep is a step as pinned when its run was accepted. Its position is its index in the list.
+// pinnedStep has the fields of a step that are pinned when the run is accepted. The position of the step is the index in the
+// list.
 type pinnedStep struct {
 	Name     string   `json:"name"`
 	After    []string `json:"after"`
 	Optional bool     `json:"optional"`
 }
 
-// pin encodes what never changes of a run's steps.
+// pin encodes the immutable fields of a run's steps as JSON.
 func pin(r *saga.Run) (string, error) {
 	steps := make([]pinnedStep, len(r.Steps))
 	for _, s := range r.Steps {
 		if s.Position < 0 || s.Position >= len(steps) || steps[s.Position].Name != "" {
-			return "", fmt.Errorf("step %s of run %s has position %d", s.Name, r.ID, s.Position)
+			return "", fmt.Errorf("step %s of run %s: position %d is out of range or used twice", s.Name, r.ID, s.Position)
 		}
 		steps[s.Position] = pinnedStep{s.Name, s.After, s.Optional}
 	}
@@ -27,7 +28,7 @@ func pin(r *saga.Run) (string, error) {
 	return string(encoded), err
 }
 
-// pinned decodes the steps of a run, as if none had begun.
+// pinned decodes the steps of a run, and returns all of them as pending.
 func pinned(encoded string) ([]saga.StepRow, error) {
 	var steps []pinnedStep
 	if err := json.Unmarshal([]byte(encoded), &steps); err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Join registers a replica and returns the database's time: see saga.Queue. With SQLite the time is zero, because all processes
-// share one clock.
+// Join registers a replica and returns the database's time, as saga.Queue specifies. With SQLite, Join returns the zero time,
+// because all processes share one clock.
 func (s *Store) Join(ctx context.Context, replica string, until time.Time) (now time.Time, err error) {
 	db := s.db.WithContext(ctx)
 	if s.postgres() {
@@ -26,8 +26,8 @@ func (s *Store) Join(ctx context.Context, replica string, until time.Time) (now 
 	return now, nil
 }
 
-// Renew extends a lease that has not ended, and deletes the replicas whose leases have ended: see saga.Queue. The foreign key then
-// sets the replica of their runs to NULL, so that these can be claimed.
+// Renew extends the lease of a replica if the lease has not ended, as saga.Queue specifies. Renew also deletes the other replicas
+// whose leases have ended. The foreign key then sets the replica_id of their runs to NULL, so that these runs can be claimed.
 func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
 	if !s.postgres() {
 		return s.renewSQLite(ctx, replica, now, until)
@@ -62,7 +62,7 @@ func (s *Store) renewSQLite(ctx context.Context, replica string, now, until time
 	return renewal, err
 }
 
-// Leave deletes a replica and makes its runs due.
+// Leave deletes a replica and makes the replica's runs due.
 func (s *Store) Leave(ctx context.Context, replica string, now time.Time) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		handed := tx.Model(&runRow{}).Where("replica_id = ?", replica).
@@ -77,8 +77,8 @@ func (s *Store) Leave(ctx context.Context, replica string, now time.Time) error 
 	})
 }
 
-// HandBack releases the runs that are leased to the replica, were last written before the given time and are not in working: see
-// saga.Queue.
+// HandBack releases runs that are leased to the replica, as saga.Queue specifies. HandBack releases only runs that are not in
+// working and were last written before the given time.
 func (s *Store) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
 	strays := s.db.WithContext(ctx).Model(&runRow{}).
 		Where("replica_id = ? AND updated_at < ?", replica, before.UnixMicro())

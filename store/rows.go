@@ -7,8 +7,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// runRow is a row of runs. The PostgreSQL statements decode its JSON, so its tags name the columns. An omitted column is NULL, as
-// most nullable columns are.
+// runRow is a row of the table runs. The JSON tags are the names of the columns, because the PostgreSQL statements decode rows
+// from JSON. A column that is omitted from the JSON becomes NULL; most nullable columns are omitted.
 type runRow struct {
 	ID              string  `gorm:"column:id;primaryKey" json:"id"`
 	Workflow        string  `gorm:"column:workflow" json:"workflow"`
@@ -31,7 +31,7 @@ type runRow struct {
 	WaitsFor        *string `gorm:"column:waits_for" json:"waits_for,omitempty"`
 	Hold            *string `gorm:"column:hold" json:"hold,omitempty"`
 	Looked          bool    `gorm:"column:looked" json:"looked"`
-	WaitsOn         *string `gorm:"column:waits_on" json:"waits_on,omitempty"` // the upstream that the reason names; used by the claim
+	WaitsOn         *string `gorm:"column:waits_on" json:"waits_on,omitempty"` // the upstream that the run waits for
 	LeftBehind      *string `gorm:"column:left_behind" json:"left_behind,omitempty"`
 	UpdatedAt       int64   `gorm:"column:updated_at;autoUpdateTime:false" json:"updated_at"`
 	EndedAt         *int64  `gorm:"column:ended_at" json:"ended_at,omitempty"`
@@ -45,15 +45,15 @@ type runRow struct {
 	Epoch           int64   `gorm:"column:epoch" json:"epoch"`
 	Version         int64   `gorm:"column:version" json:"version"`
 	LastSeq         int64   `gorm:"column:last_seq" json:"last_seq"`
-	RetriedBy       *string `gorm:"column:retried_by;->" json:"-"` // read from the run whose retry_of this is
-	Behind          *string `gorm:"column:behind;->" json:"-"`     // the run that it waits for now, if it waits for one
+	RetriedBy       *string `gorm:"column:retried_by;->" json:"-"` // id of the run whose retry_of is this run
+	Behind          *string `gorm:"column:behind;->" json:"-"`     // id of the run that this run waits for, if any
 }
 
 // TableName returns the table's name for gorm.
 func (runRow) TableName() string { return "runs" }
 
-// stepRow is a step that has begun or was skipped. Other steps are only pinned in their run's row. That saves one write per step,
-// and steps are most of what a run writes.
+// stepRow is a step that has begun or was skipped. The other steps are stored only in pinned_steps of their run. This saves one
+// write per step, and most rows that a run writes are steps.
 type stepRow struct {
 	RunID     string  `gorm:"column:run_id;primaryKey" json:"run_id"`
 	Name      string  `gorm:"column:name;primaryKey" json:"name"`
@@ -173,7 +173,7 @@ func rowOfStep(runID string, s *saga.StepRow) (stepRow, error) {
 	return row, encode(&row.Error, s.Error, s.Error == nil)
 }
 
-// tell sets the mutable fields of a pinned step from its row.
+// tell copies the values of the row into the mutable fields of a pinned step.
 func (row *stepRow) tell(s *saga.StepRow) error {
 	s.State, s.Attempts, s.Undos, s.Unknowns = saga.StepState(row.State), row.Attempts, row.Undos, row.Unknowns
 	s.StartedAt, s.EndedAt, s.RetryAt = maybeAt(row.StartedAt), maybeAt(row.EndedAt), maybeAt(row.RetryAt)

@@ -27,7 +27,7 @@ func (s *Store) Run(ctx context.Context, runID string) (*saga.Run, error) {
 	return s.one(ctx, func(db *gorm.DB) *gorm.DB { return db.Where("runs.id = ?", runID) })
 }
 
-// RunOfKey reads the run that has an idempotency key: the last of its chain of retries.
+// RunOfKey reads the run that has an idempotency key. If a run with the key was retried, RunOfKey reads the last retry.
 func (s *Store) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, error) {
 	return s.one(ctx, func(db *gorm.DB) *gorm.DB {
 		return db.Where("runs.id = (SELECT run_id FROM idempotency_keys WHERE merchant_id = ? AND key = ?)", merchant, key)
@@ -41,7 +41,7 @@ func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
 	return int(n), err
 }
 
-// Runs reads the runs that match, newest first, with their steps and objects.
+// Runs reads the runs that match the filter, newest first, with their steps and objects.
 func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return s.read(ctx, func(db *gorm.DB) *gorm.DB { return s.filtered(db, f) })
 }
@@ -57,7 +57,8 @@ func (s *Store) one(ctx context.Context, where func(*gorm.DB) *gorm.DB) (*saga.R
 	return runs[0], nil
 }
 
-// runColumns are the columns that are read of a run, with the ids of its retry and of the run that it waits for now.
+// runColumns are the columns that a query of runs returns. The query computes the last two columns: retried_by is the id of the
+// run's retry, and behind is the id of the run that the run waits for.
 const runColumns = `
 	runs.id, runs.workflow, runs.workflow_version, runs.merchant_id, runs.cloud, runs.subject, runs.user_id, runs.doubles,
 	runs.on_failure, runs.input, runs.idempotency_key, runs.fingerprint, runs.retry_of, runs.pinned_steps, runs.created_at,
@@ -68,7 +69,7 @@ const runColumns = `
 	(SELECT MAX(o.id) FROM runs o WHERE runs.waits_for IS NOT NULL
 		AND o.subject = runs.subject AND o.ended_at IS NULL AND o.id < runs.id) AS behind`
 
-// read reads runs, then their steps and their objects, in one query each.
+// read uses one query for runs, one for the steps of the runs, and one for the objects of the runs.
 func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*saga.Run, error) {
 	db := s.db.WithContext(ctx)
 	var rows []runRow
@@ -96,7 +97,7 @@ func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*sag
 		row := &steps[i]
 		step := byID[row.RunID].Step(row.Name)
 		if step == nil {
-			return nil, fmt.Errorf("reading run %s: it was accepted without a step %s", row.RunID, row.Name)
+			return nil, fmt.Errorf("reading run %s: step %s has a row, but is not a pinned step of the run", row.RunID, row.Name)
 		}
 		if err := row.tell(step); err != nil {
 			return nil, fmt.Errorf("decoding step %s of run %s: %w", row.Name, row.RunID, err)
@@ -113,7 +114,7 @@ func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*sag
 	return runs, nil
 }
 
-// Events reads up to limit events of a run whose seq is higher than after, in order.
+// Events reads events of a run, in the order of seq. Events returns at most limit events, all with a seq greater than after.
 func (s *Store) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
 	var rows []eventRow
 	err := columns(s.db.WithContext(ctx)).Where("run_id = ? AND seq > ?", runID, after).

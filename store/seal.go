@@ -22,7 +22,7 @@ const KeySize = 32
 // ErrOtherKey means that the database was created with another secret key.
 var ErrOtherKey = errors.New("the secret key is not the one that this database was created with")
 
-// sealer encrypts users' tokens with AES-256-GCM. The run's id is the additional data.
+// sealer encrypts users' tokens with AES-256-GCM. The id of the run is the additional authenticated data.
 type sealer struct {
 	aead  cipher.AEAD
 	keyID string
@@ -30,7 +30,7 @@ type sealer struct {
 
 func newSealer(secret []byte) (*sealer, error) {
 	if len(secret) != KeySize {
-		return nil, fmt.Errorf("the secret key has %d bytes, want %d", len(secret), KeySize)
+		return nil, fmt.Errorf("the secret key has %d bytes, but must have %d", len(secret), KeySize)
 	}
 	block, err := aes.NewCipher(secret)
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *sealer) close(runID, token string) (string, error) {
 func (s *sealer) open(runID, sealed string) (string, error) {
 	data, err := base64.StdEncoding.DecodeString(sealed)
 	if err != nil || len(data) < s.aead.NonceSize() {
-		return "", errors.New("opening a sealed token: it is damaged")
+		return "", errors.New("opening a sealed token: the token is damaged")
 	}
 	n := s.aead.NonceSize()
 	token, err := s.aead.Open(nil, data[:n], data[n:], []byte(runID))
@@ -76,8 +76,8 @@ type tokenRow struct {
 // TableName returns the table's name for gorm.
 func (tokenRow) TableName() string { return "tokens" }
 
-// Token returns the user's token that is stored for a run. It returns saga.ErrNoToken if there is none, or if it is sealed with
-// another key.
+// Token returns the user's token that is stored for a run. Token returns saga.ErrNoToken if no token is stored, or if the token
+// is sealed with another secret key.
 func (s *Store) Token(ctx context.Context, runID string) (string, error) {
 	var rows []tokenRow
 	err := s.db.WithContext(ctx).Select("run_id, key_id, sealed, expires_at").Where("run_id = ?", runID).Find(&rows).Error
@@ -95,7 +95,8 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, now time.Time) error {
 	return s.db.WithContext(ctx).Where("expires_at < ?", now.UnixMicro()).Delete(&tokenRow{}).Error
 }
 
-// checkKey stores the id of the first secret key that opens the database. It returns ErrOtherKey for any other key.
+// checkKey stores the id of the secret key if the database has no such id. checkKey returns ErrOtherKey if the database has the
+// id of another key.
 func (s *Store) checkKey(ctx context.Context) error {
 	stored, err := s.setOnce(ctx, "secret-key-id", s.seal.keyID)
 	if err == nil && stored != s.seal.keyID {

@@ -8,7 +8,7 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// settingRow is a value that all users of a database must share. It never changes.
+// settingRow is a value that all replicas of a database must share. The value never changes.
 type settingRow struct {
 	Name  string `gorm:"column:name;primaryKey"`
 	Value string `gorm:"column:value"`
@@ -17,13 +17,13 @@ type settingRow struct {
 // TableName returns the table's name for gorm.
 func (settingRow) TableName() string { return "settings" }
 
-// InstallationID returns the id that all replicas of this database share. The first call stores it; the first migration makes that
-// call.
+// InstallationID returns the id that all replicas of this database share. The first call of InstallationID makes and stores the
+// id; Migrate makes this call.
 func (s *Store) InstallationID(ctx context.Context) (string, error) {
 	return s.setOnce(ctx, "installation-id", uuid.NewString())
 }
 
-// setOnce stores a value unless one is stored already, and returns the stored value.
+// setOnce stores a value if the setting has no value yet, and returns the stored value.
 func (s *Store) setOnce(ctx context.Context, name, value string) (stored string, err error) {
 	db := s.db.WithContext(ctx)
 	if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&settingRow{name, value}).Error; err != nil {

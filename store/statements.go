@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 )
 
-// Each long SQL statement has a file of its own. Its comment says what it does.
+// Each long SQL statement is in a separate file. The comment at the beginning of a file explains the statement.
 //
 //go:embed statements/*.sql
 var statementFiles embed.FS
@@ -20,11 +20,11 @@ var (
 	pgRenew      = statement("renew_postgres.sql")
 )
 
-// statement reads a statement without the comment above it, so that the comment is not sent to the database.
+// statement reads a statement from its file. statement removes the comment, so that the comment is not sent to the database.
 func statement(name string) string {
 	text, err := statementFiles.ReadFile("statements/" + name)
 	if err != nil {
-		panic(err) // a name above is wrong
+		panic(err) // the name of a file above is wrong
 	}
 	for bytes.HasPrefix(text, []byte("--")) {
 		_, text, _ = bytes.Cut(text, []byte("\n"))
@@ -32,7 +32,7 @@ func statement(name string) string {
 	return string(text)
 }
 
-// jsons encodes the parameters of a statement as JSON, in place.
+// jsons replaces each parameter of a statement with its JSON encoding.
 func jsons(args map[string]any) (map[string]any, error) {
 	for name, rows := range args {
 		encoded, err := json.Marshal(rows)

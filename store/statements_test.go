@@ -15,7 +15,7 @@ var pinnedColumns = []string{
 	"input", "idempotency_key", "fingerprint", "retry_of", "pinned_steps", "created_at",
 }
 
-// A new column of a row must be added to each statement that reads or writes the row.
+// TestStatementsNameEveryColumn fails if a statement lacks a column of the rows that it reads or writes.
 func TestStatementsNameEveryColumn(t *testing.T) {
 	inserts := map[string]map[string]any{
 		"pgCommit":     {"steps": stepRow{}, "events": eventRow{}},
@@ -65,7 +65,8 @@ func TestStatementsNameEveryColumn(t *testing.T) {
 	sameColumns(t, "runColumns", read, columnsOf(t, runRow{}))
 }
 
-// columnsOf returns the columns that a row writes. Its JSON has the same names.
+// columnsOf returns the columns that are written for a row. columnsOf also checks that the JSON keys of the row are the names of
+// the columns.
 func columnsOf(t *testing.T, row any) (columns []string) {
 	t.Helper()
 	for field := range reflect.TypeOf(row).Fields() {
@@ -105,7 +106,7 @@ func without(columns []string, others ...string) []string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// Variants of a statement differ only where they must.
+// The variants of a statement may differ only in the parts that the test removes.
 func TestVariantsOfStatementsAreAlike(t *testing.T) {
 	if got := strings.Replace(pgClaim, "\tFOR UPDATE OF r SKIP LOCKED\n", "", 1); got != sqliteClaim || got == pgClaim {
 		t.Errorf("without its lock, the claim of PostgreSQL is\n%s\nand the claim of SQLite\n%s", got, sqliteClaim)

@@ -21,19 +21,19 @@ import (
 	"github.com/tenantry/tenantry/store/billingstack"
 )
 
-// Store is a Tenantry database. It implements saga.Store and saga.Queue, and has the tables of merchants and of the embedded
-// BillingStack. It is safe for concurrent use.
+// Store is a Tenantry database. Store implements saga.Store and saga.Queue. Store also has the tables of merchants and of the
+// embedded BillingStack. A Store is safe for concurrent use.
 type Store struct {
 	db   *gorm.DB
-	url  string // PostgreSQL only: for the listening connection
-	file string // SQLite only: its path
+	url  string // PostgreSQL only: the URL, for the connection of Listen
+	file string // SQLite only: the path of the file
 	seal *sealer
 
 	creations groupcommit.Group[newRunRows, error] // PostgreSQL only
 }
 
-// Open connects to postgres://... or sqlite:PATH. It creates a missing SQLite file and its directory. It does not migrate. secret
-// is the 32-byte key that seals users' tokens.
+// Open opens the database at postgres://... or sqlite:PATH. If an SQLite file or its directory does not exist, Open creates them.
+// Open does not migrate the database. secret is the 32-byte key that seals users' tokens.
 func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	seal, err := newSealer(secret)
 	if err != nil {
@@ -57,9 +57,10 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		return nil, errors.New("the database URL must be postgres://... or sqlite:PATH")
 	}
 	s.db, err = gorm.Open(dialect, &gorm.Config{
-		SkipDefaultTransaction: true, // each write below is one statement or opens a transaction itself
-		// No PrepareStmt: with it, one goroutine prepares a statement for all others. If it waits for a connection, and the
-		// transactions on all connections wait for the statement, they deadlock. pgx prepares statements per connection.
+		SkipDefaultTransaction: true, // each write is a single statement or begins a transaction explicitly
+		// PrepareStmt is off, because gorm could deadlock. One goroutine would prepare a statement for all goroutines, and could
+		// wait for a connection while the transactions on all connections wait for the statement. Instead, pgx prepares
+		// statements per connection.
 		DisableAutomaticPing: true,
 		Logger:               logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
 	})
@@ -84,7 +85,8 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	return s, nil
 }
 
-// openFile returns an SQLite file with its options. A commit is on disk when it returns.
+// openFile returns the gorm dialect for an SQLite file. The options include synchronous(FULL): a commit returns only when the
+// data is on disk.
 func openFile(path string) (gorm.Dialector, error) {
 	if dir := filepath.Dir(path); dir != "." {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -100,7 +102,7 @@ func (s *Store) Billing() server.Records { return billingstack.Records(s.db, s.t
 
 func (s *Store) postgres() bool { return s.url != "" }
 
-// Close ends all connections.
+// Close closes all connections.
 func (s *Store) Close() error {
 	pool, err := s.db.DB()
 	if err != nil {
@@ -123,5 +125,5 @@ func (s *Store) tx(ctx context.Context, f func(tx *gorm.DB) error) error {
 	return s.explain(s.db.WithContext(ctx).Transaction(f, &sql.TxOptions{}))
 }
 
-// columns makes queries name every column that they read.
+// columns makes a query name its columns instead of using SELECT *.
 func columns(db *gorm.DB) *gorm.DB { return db.Session(&gorm.Session{QueryFields: true}) }

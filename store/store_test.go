@@ -77,7 +77,7 @@ func TestOpeningNonsense(t *testing.T) {
 }
 
 func TestOpeningWhatIsNoFileTellsThePath(t *testing.T) {
-	path := t.TempDir() // a directory: not even root can write it as a file
+	path := t.TempDir() // a directory, which not even root can open as a database file
 	_, err := store.Open(t.Context(), "sqlite:"+path, secret)
 	if err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "memory") {
 		t.Errorf("got %v, want %s and no word of memory", err, path)
@@ -91,7 +91,8 @@ func TestAnEmptyPasswordLeavesTheErrorReadable(t *testing.T) {
 	}
 }
 
-// PostgreSQL refuses connections with codes of any class, as on a full disk (XX000). Here it does so with 55000.
+// PostgreSQL refuses connections with error codes of many classes, for example XX000 if the disk is full. In this test,
+// PostgreSQL refuses connections with 55000.
 func TestADatabaseThatTakesNoConnectionsIsUnavailable(t *testing.T) {
 	url := storetest.PostgreSQL(t)
 	s := migrated(t, url)
@@ -104,7 +105,7 @@ func TestADatabaseThatTakesNoConnectionsIsUnavailable(t *testing.T) {
 	must(t, err)
 	_, err = server.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", config.Database)
 	must(t, err)
-	for range 16 + 1 { // the first calls find out that the connections of the pool have ended
+	for range 16 + 1 { // the first calls use connections of the pool, and find that these have ended
 		if _, err = s.Run(t.Context(), "01J00000000000000000000000"); errors.Is(err, saga.ErrUnavailable) {
 			break
 		}
@@ -128,7 +129,7 @@ func open(t testing.TB, url string, secret []byte) *store.Store {
 	return s
 }
 
-// migrated opens a database and makes its tables.
+// migrated opens a database and runs the migrations.
 func migrated(t testing.TB, url string) *store.Store {
 	t.Helper()
 	s := open(t, url, secret)

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// AdmissionError is why an order was refused. Nothing was written.
+// AdmissionError says why an order was refused. An order is refused before anything is written.
 type AdmissionError struct {
 	Code   string // the name of a problem type of the API
 	Detail string
@@ -27,7 +27,7 @@ type AdmissionError struct {
 
 // Param is an invalid parameter of an order.
 type Param struct {
-	Pointer string // JSON pointer into the request
+	Pointer string // JSON pointer to the parameter in the request
 	Detail  string
 }
 
@@ -67,16 +67,17 @@ type Defaults struct {
 	Domain            string // name or id
 }
 
-// cloudOf returns the Keystone of a merchant. If its cloud is not configured, the operator must fix that.
+// cloudOf returns the Keystone of a merchant. If the merchant's cloud is not configured, cloudOf returns an error that an
+// operator must fix.
 func (d Deps) cloudOf(m merchants.Merchant) (keystone.Identity, error) {
 	id, err := d.Identity(m.Cloud)
 	if err != nil {
-		return nil, &AdmissionError{Code: CodeConfigurationFault, FixBy: saga.FixByOperator, Detail: "the merchant's cloud is not set up", Err: err}
+		return nil, &AdmissionError{Code: CodeConfigurationFault, FixBy: saga.FixByOperator, Detail: "the merchant's cloud is not configured", Err: err}
 	}
 	return id, nil
 }
 
-// readToken validates the user's token and stores it in into.
+// readToken validates the user's token and stores the result in *into.
 func (d Deps) readToken(ctx context.Context, id keystone.Identity, cloud, text string, into *keystone.Token) error {
 	var err error
 	*into, err = coalesce.Read(ctx, d.Reads, "token "+cloud+" "+digest(text), id.ValidateToken, text)
@@ -86,11 +87,11 @@ func (d Deps) readToken(ctx context.Context, id keystone.Identity, cloud, text s
 	return err
 }
 
-// fitting refuses a token that does not prove a user of the merchant's domain: a delegated, scoped or foreign one.
+// fitting refuses a delegated token, a scoped token, and the token of a user from another domain.
 func fitting(token keystone.Token, domain keystone.Domain) error {
 	switch {
 	case token.Delegated():
-		return refuse(CodeTokenDelegated, saga.FixByUser, "the token was made by an application credential or a trust")
+		return refuse(CodeTokenDelegated, saga.FixByUser, "the user's token comes from an application credential or a trust")
 	case token.Scoped():
 		return refuse(CodeTokenScoped, saga.FixByMerchant, `the token is scoped: get one with "scope": "unscoped"`)
 	case token.UserDomainID != domain.ID:
@@ -107,8 +108,8 @@ func (d Deps) readDomain(ctx context.Context, id keystone.Identity, m merchants.
 	return configured("domain", err)
 }
 
-// readRoles resolves the roles that a merchant's users get. The calls are made one after the other, because the second uses what
-// the first has cached.
+// readRoles resolves the roles that a merchant's users get. readRoles makes its two calls in sequence, because the second call
+// can use roles that the first call has cached.
 func (d Deps) readRoles(ctx context.Context, id keystone.Identity, m merchants.Merchant, customer, subscription *[]keystone.Role) (err error) {
 	if *customer, err = id.Roles(ctx, orElse(m.CustomerRoles, d.Defaults.CustomerRoles)); err == nil {
 		*subscription, err = id.Roles(ctx, orElse(m.SubscriptionRoles, d.Defaults.SubscriptionRoles))
@@ -116,7 +117,7 @@ func (d Deps) readRoles(ctx context.Context, id keystone.Identity, m merchants.M
 	return configured("roles", err)
 }
 
-// member refuses a user who has no role on the customer's tenant. If there is no tenant, every user is refused.
+// member refuses a user who has no role on the customer's tenant. If the customer has no tenant, member refuses every user.
 func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, customerID, userID string) error {
 	refused := refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the user has no role on the customer's tenant")
 	project, err := id.FindProject(ctx, domainID, keystone.CustomerTenant(customerID))
@@ -133,8 +134,8 @@ func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, custom
 	return err
 }
 
-// sideBySide makes all reads concurrently and waits for them. It returns the first error in the order of the list. Errors about
-// parameters are returned only if there is no other error, joined into one.
+// sideBySide makes all reads concurrently and waits for all results. sideBySide returns the first error in the list that is not
+// about an invalid parameter. If all errors are about invalid parameters, sideBySide joins them into one error.
 func sideBySide(reads ...func() error) error {
 	failures := make([]error, len(reads))
 	var all sync.WaitGroup
@@ -158,7 +159,7 @@ func sideBySide(reads ...func() error) error {
 	return nil
 }
 
-// named turns "not found" into an error about the parameter at the pointer.
+// named turns a "not found" error of BillingStack into an error about the parameter at this JSON pointer in the order.
 func named(pointer, detail string, err error) error {
 	if errors.Is(err, billing.ErrNotFound) || errors.Is(err, billing.ErrInvalid) {
 		return invalid(Param{Pointer: pointer, Detail: detail})
@@ -166,7 +167,7 @@ func named(pointer, detail string, err error) error {
 	return err
 }
 
-// configured turns "not found" or a refused role into a fault of the configuration, which the operator must fix.
+// configured turns the Keystone errors "not found" and "refused role" into a configuration fault, which an operator must fix.
 func configured(what string, err error) error {
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
 		return &AdmissionError{

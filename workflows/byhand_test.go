@@ -13,9 +13,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// The calls below are made upstream by hand, as an administrator would make them.
+// The functions below change the upstreams by hand, as an administrator would.
 
-// oldCustomer creates a customer and its tenant by hand.
+// oldCustomer creates a customer and the customer's tenant by hand, without a run.
 func (w *world) oldCustomer(tags ...string) (id string) {
 	w.t.Helper()
 	c, err := w.Billing.EnsureCustomer(w.t.Context(), billing.Customer{

@@ -12,14 +12,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// fresh is how long the check at acceptance stays valid. A run usually starts milliseconds after it.
+// fresh is the time for which the check at acceptance stays valid. A run usually starts milliseconds after that check.
 const fresh = 10 * time.Second
 
-// stale reports whether plan and customer were last read longer ago than fresh.
+// stale reports whether the last read of plan and customer is older than fresh.
 func stale(o *Order, now time.Time) bool { return now.Sub(o.CheckedAt) > fresh }
 
-// check reads plan and customer again, because an earlier run of the same customer may have removed them. On an existing customer
-// tenant it also stores which roles the user lacks: only those may be revoked later.
+// check reads the plan again if the last read is stale, and always reads an existing customer again. The plan and the customer
+// may have been removed since the order was accepted. On an existing customer tenant, check also stores the roles that the user
+// lacks. Only these roles may be revoked later.
 func (d Deps) check(ctx context.Context, o *Order) error {
 	if stale(o, d.Now()) {
 		_, err := d.Billing.Plan(ctx, o.MerchantID, o.PlanID)
@@ -53,7 +54,7 @@ func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	}
 	tenant, err := id.FindProject(ctx, o.DomainID, o.customerTenant().name)
 	if errors.Is(err, keystone.ErrNotFound) {
-		return nil // the run creates it; its roles are removed with it
+		return nil // the run creates the tenant; removing the tenant also removes its roles
 	}
 	if err != nil {
 		return err

@@ -1,7 +1,7 @@
 package workflows
 
-// Keys of the effects that runs claim. A re-check of one run does not remove an effect that another run claims. All workflows use
-// the same key for the same effect.
+// The functions below return the keys of the effects that runs claim. A re-check of one run does not remove an effect that
+// another run claims. All workflows use the same key for the same effect.
 
 // ClaimCustomer returns the claim on a customer.
 func ClaimCustomer(id string) string { return "customer " + id }
@@ -9,7 +9,8 @@ func ClaimCustomer(id string) string { return "customer " + id }
 // ClaimSubscription returns the claim on a subscription.
 func ClaimSubscription(id string) string { return "subscription " + id }
 
-// ClaimTenant returns the claim on a project. It uses the name, because the id is not known before the project exists.
+// ClaimTenant returns the claim on a project. The claim contains the project's name, because the id is not known before the
+// project exists.
 func ClaimTenant(cloud, domain, name string) string {
 	return "project " + cloud + "/" + domain + "/" + name
 }

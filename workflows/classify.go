@@ -9,8 +9,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// StepError is an error that a step itself found, and no upstream returned. Its class decides whether the run retries, fails or
-// waits for an operator.
+// StepError is an error that a step detected itself, not an error from an upstream. The error's class decides whether the run
+// retries, fails or waits for an operator.
 type StepError struct {
 	class  upstream.Class
 	code   string
@@ -20,7 +20,7 @@ type StepError struct {
 
 func (e StepError) Error() string { return e.detail }
 
-// Classify returns what an error of a step means for its run. This is the one place that decides whether to retry or give up.
+// Classify decides how a run continues after the error of a step. No other function decides whether to retry or to give up.
 func Classify(err error) saga.Classification {
 	v := saga.Classification{Failure: saga.Failure{Code: "internal", Detail: err.Error(), FixBy: saga.FixByOperator}}
 	if r, ok := errors.AsType[StepError](err); ok {
@@ -35,7 +35,8 @@ func Classify(err error) saga.Classification {
 	if e, ok := errors.AsType[*upstream.Error](err); ok {
 		return ofUpstream(v, e)
 	}
-	// No upstream returned this error: for example, the database did not answer. It may have occurred before or after the call.
+	// This error does not come from an upstream. For example, Tenantry's own database did not answer. The error may have occurred
+	// before or after the call to the upstream.
 	v.Class, v.MaybeDone = upstream.Transient, true
 	return v
 }
@@ -45,7 +46,7 @@ func ofUpstream(v saga.Classification, e *upstream.Error) saga.Classification {
 	v.Failure.Code, v.Failure.Service, v.Failure.Status, v.Failure.RequestID = e.Code(), e.Service.ID, e.Status, e.RequestID
 	v.Failure.Upstream = e.Circuit()
 	switch {
-	case errors.Is(e, keystone.ErrGuard): // a domain was removed from the configuration while the run was under way
+	case errors.Is(e, keystone.ErrGuard): // a domain was removed from the configuration during the run
 		v.Class, v.Failure.Code = upstream.Blocked, "write-guarded"
 	case e.Class == upstream.Transient:
 		v.Failure.FixBy = saga.FixByNobody

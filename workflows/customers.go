@@ -8,7 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// findCustomer reads the customer by id. An existing customer named in the order is not read here: the step check has read it.
+// findCustomer reads the customer by id. findCustomer does not read a customer that the order names, because the step check has
+// read that customer.
 func (d Deps) findCustomer(ctx context.Context, o *Order) (saga.Found, error) {
 	if o.NewCustomer == nil {
 		record(ctx, "customer", o.CustomerID, "", saga.Adopted)

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The test spells out names and tags, because upstream readers of them, such as BillingStack's agents, depend on the spelling.
+// The test spells out all names and tags, because other programs, such as BillingStack's agents, depend on their spelling.
 func TestWhatASubscribeIsToHave(t *testing.T) {
 	order := workflows.Order{
 		Asked: workflows.Asked{MerchantID: "m", PlanID: "p", NewCustomer: &workflows.NewCustomer{Name: "Ada"}},

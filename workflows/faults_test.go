@@ -25,7 +25,8 @@ import (
 
 type happening = func(next http.RoundTripper, req *http.Request) (*http.Response, error)
 
-// answer makes an upstream answer with the status and carry nothing out. The body is an error in the upstream's own format.
+// answer is a fault in which the upstream answers with the status and does not execute the request. The body of the answer is an
+// error in the upstream's own format.
 func answer(status int, header http.Header) happening {
 	return func(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 		body := fmt.Sprintf(`{"faultcode":"Client","faultstring":"injected %d","debuginfo":null}`, status)
@@ -51,10 +52,10 @@ func refusedConnection(http.RoundTripper, *http.Request) (*http.Response, error)
 
 var errReset = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 
-// sent marks the request as sent, for a client that watches the connection, and resets the connection.
+// sent is a fault in which the connection is reset before the upstream executes the request.
 func sent(_ http.RoundTripper, _ *http.Request) (*http.Response, error) { return nil, errReset }
 
-// after carries the request out and then loses or changes the answer.
+// after is a fault in which the upstream executes the request, and spoil then loses or changes the answer.
 func after(spoil func(*http.Response) (*http.Response, error)) happening {
 	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(req)
@@ -71,20 +72,20 @@ func lose(resp *http.Response) (*http.Response, error) {
 	return nil, errReset
 }
 
-// garble carries the request out and replaces the body of the answer.
+// garble is a fault in which the upstream executes the request, but the answer has another body.
 func garble(body string) happening {
 	return after(func(resp *http.Response) (*http.Response, error) {
 		_ = resp.Body.Close()
 		resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 		resp.Header.Set("Content-Length", fmt.Sprint(len(body)))
-		if resp.StatusCode == http.StatusNoContent { // there is no body to replace
+		if resp.StatusCode == http.StatusNoContent { // the answer has no body to replace
 			return nil, errReset
 		}
 		return resp, nil
 	})
 }
 
-// gone answers 404 to a DELETE that was carried out, as if another request had deleted the object before.
+// gone replaces the answer to an executed DELETE with 404, as if another request had deleted the object earlier.
 func gone(resp *http.Response) (*http.Response, error) {
 	_ = resp.Body.Close()
 	return answer(http.StatusNotFound, nil)(nil, resp.Request)
@@ -95,7 +96,7 @@ func timeOut(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 	return nil, req.Context().Err()
 }
 
-// commitLate lets the request time out, and carries it out later.
+// commitLate is a fault in which the request times out, and the upstream executes the request later.
 func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 	done := f.lateCall(saga.CallOf(req.Context()).RunID)
 	var body []byte
@@ -105,7 +106,7 @@ func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Re
 	late := req.Clone(context.WithoutCancel(req.Context()))
 	late.Body = io.NopCloser(bytes.NewReader(body))
 	<-req.Context().Done()
-	time.AfterFunc(lateWindow/2, func() { // far from the next look-up and from the end of the late window
+	time.AfterFunc(lateWindow/2, func() { // well before the end of the late window, and not close to a look-up
 		defer done()
 		if resp, err := next.RoundTrip(late); err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)
@@ -115,19 +116,19 @@ func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Re
 	return nil, req.Context().Err()
 }
 
-// How a run ends under a fault.
+// Outcomes of a run that meets a fault.
 const (
 	succeeds    = "succeeded"
 	compensates = "compensated"
-	waits       = "waiting for the upstream"    // succeeds or is compensated once the fault is lifted
-	undoing     = "compensating, with a reason" // compensated once the fault is lifted
-	stuck       = "stuck"                       // compensated once the fault is lifted and an operator retries
+	waits       = "waiting for the upstream"    // succeeds or is compensated after the fault is removed
+	undoing     = "compensating, with a reason" // compensated after the fault is removed
+	stuck       = "stuck"                       // compensated after the fault is removed and an operator retries the run
 )
 
 type ends workflowstest.Ends
 
-// row has the expected ends of a run of any workflow: if a write of a step meets the fault once, and if it always does. The keys
-// are upstreams.
+// row has a fault and the expected outcomes of runs that meet the fault once or always. The outcomes are the same for every
+// workflow. The keys of the maps are upstreams.
 type row struct {
 	fault  string
 	happen happening
@@ -172,10 +173,11 @@ func (f *faults) table() []row {
 	}
 }
 
-// TestEveryFaultEndsAsItShould covers all workflows.
+// TestEveryFaultEndsAsItShould tries every fault with every workflow.
 func TestEveryFaultEndsAsItShould(t *testing.T) {
 	onBoth(t, func(t *testing.T, database string) {
-		// All cases share the upstreams: one that makes calls fail must not have the others wait for an open circuit.
+		// All cases share the upstreams. The failed calls of one case must not open a circuit, because all other cases would then
+		// wait.
 		w := newWorld(t, database, func(o *service.Options) { o.TripsAfter = math.MaxUint32 })
 		room := make(chan struct{}, 48)
 		var all sync.WaitGroup
@@ -232,7 +234,7 @@ func often(times int) string {
 	return "always"
 }
 
-// tryRead lets the reads of one step meet the fault. The order is of an existing customer.
+// tryRead injects the fault into the reads of one step. The order names an existing customer.
 func (w *world) tryRead(t *testing.T, trial workflowstest.Trial, r row, service string, times int) {
 	g, token := w.ground()
 	g.CustomerID, g.CheckedAt = w.oldCustomer("tenantry-merchant-"+w.Merchant.ID), time.Time{}
@@ -241,7 +243,7 @@ func (w *world) tryRead(t *testing.T, trial workflowstest.Trial, r row, service 
 	w.see(t, g.RunID, trial.Reading, times, r.read[service])
 }
 
-// tryFault lets a write of a step meet the fault.
+// tryFault injects the fault into the writes of one step.
 func (w *world) tryFault(t *testing.T, trial workflowstest.Trial, r row, step string, undo bool, times int, e ends) {
 	g, token := w.ground()
 	w.faults.set(g.RunID, step, undo, times, r.happen)
@@ -252,8 +254,8 @@ func (w *world) tryFault(t *testing.T, trial workflowstest.Trial, r row, step st
 	w.see(t, g.RunID, step, times, e)
 }
 
-// see waits until the run ends as expected. If it then waits for an upstream or an operator, see lifts the fault and retries the
-// run.
+// see waits until the run has the expected outcome. If the run then waits for an upstream or an operator, see removes the fault
+// and retries the run.
 func (w *world) see(t *testing.T, id, step string, times int, e ends) {
 	want := e.Once
 	if times > 1 {

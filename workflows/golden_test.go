@@ -10,7 +10,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Later releases must read what an earlier one stored: a state may gain fields here, but never lose or rename one.
+// Each release must decode the states that earlier releases stored. Fields may be added to a state, but must never be removed or
+// renamed.
 func TestStoredStatesStillDecode(t *testing.T) {
 	day, method := 5, "0a4dbcd8-5a5d-4b5c-9d5c-6f3c0c1c2d3e"
 	for version, c := range map[string]struct {

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// parts are the packages that serve any workflow. The files and directories listed for each are exempt: an operation or a command
-// of one workflow, the roles that a merchant sets for its tenants, and the catalog.
+// parts are the packages that must work with any workflow. The files and directories listed for a package are exempt. The exempt
+// files contain the operation or the command of one workflow, a merchant's roles, or the catalog.
 var parts = map[string][]string{
 	"orchestrator/saga":        nil,
 	"orchestrator/engine":      nil,
@@ -34,14 +34,15 @@ var parts = map[string][]string{
 // business matches the words that only a workflow may use.
 var business = regexp.MustCompile(`(?i)subscri|customer|(^|[^a-z])plans?([^a-z]|$)`)
 
-// settings matches what else may have these words: the role settings for the two kinds of tenants, the example of a domain, the
-// OpenStack service type of this service, and a setting of PostgreSQL.
+// settings matches names that are allowed although they contain words of a workflow. The allowed names are the role settings for
+// the two kinds of tenants, the example of a domain, the OpenStack service type of Tenantry, and a setting of PostgreSQL.
 var settings = regexp.MustCompile(`(?i)(customer|subscription)[-_ ]?(roles|tenants?)|^customers$|subscription-orchestration|plan_cache_mode = force_generic_plan`)
 
-// history is the last migration whose columns still have older names.
+// history is the number of the last migration whose columns still have older names.
 const history = "0010"
 
-// Packages that serve any workflow must not name one, or what it works on, in an identifier, a column or a text.
+// Packages that work with any workflow must not mention a subscription, a customer or a plan in an identifier, a column or a
+// text.
 func TestNothingOutsideOfWorkflowsNamesOne(t *testing.T) {
 	root, err := filepath.Abs("..")
 	if err != nil {
@@ -85,7 +86,7 @@ type named struct {
 	line int
 }
 
-// namesIn returns the identifiers and texts of a Go file, or the words of an SQL file.
+// namesIn returns the identifiers and literals of a Go file, or the lines of an SQL file without comments.
 func namesIn(t *testing.T, path string) (all []named) {
 	t.Helper()
 	switch filepath.Ext(path) {

@@ -9,14 +9,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// faults are the faults of the runs' calls, by "run step".
+// faults has the faults to inject into the calls of runs.
 type faults struct {
 	mu   sync.Mutex
-	of   map[string]*fault
-	late map[string]*sync.WaitGroup // by run: requests that are carried out after their time-out
+	of   map[string]*fault          // by faultKey
+	late map[string]*sync.WaitGroup // by run id: requests that are executed after their time-out
 }
 
-// lateCall counts a request that will be carried out late. Call done when it is.
+// lateCall counts a request that will be executed late. Call done after the request was executed.
 func (f *faults) lateCall(runID string) (done func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -27,7 +27,7 @@ func (f *faults) lateCall(runID string) (done func()) {
 	return f.late[runID].Done
 }
 
-// awaitLate waits until all late requests of a run are carried out.
+// awaitLate waits until all late requests of a run are executed.
 func (f *faults) awaitLate(runID string) {
 	f.mu.Lock()
 	late := f.late[runID]
@@ -38,7 +38,7 @@ func (f *faults) awaitLate(runID string) {
 }
 
 type fault struct {
-	reads  string // the service whose reads meet the fault; if empty, the writes to all services do
+	reads  string // if set, only reads of this service meet the fault; if empty, only writes meet it
 	happen happening
 	times  int
 }
@@ -58,7 +58,7 @@ func (f *faults) set(runID, step string, undo bool, times int, happen happening)
 	f.of[faultKey(runID, step, undo)] = &fault{happen: happen, times: times}
 }
 
-// setReads lets the reads of a step meet the fault.
+// setReads injects the fault into the reads that a step makes of one service.
 func (f *faults) setReads(runID, step, service string, times int, happen happening) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -20,7 +20,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// late lets the request time out, and carries it out that long after it was sent.
+// late is a fault in which the request times out, but the upstream executes the request later. The parameter by is the time from
+// sending to execution.
 func late(by time.Duration) happening {
 	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		var body []byte
@@ -38,7 +39,7 @@ func late(by time.Duration) happening {
 	}
 }
 
-// joining returns an order of a new user for an existing customer, with or without its tenant.
+// joining returns an order in which a new user joins an existing customer. The customer has a tenant only if tenant is true.
 func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	o.t.Helper()
 	c, err := o.bill.EnsureCustomer(o.t.Context(), billing.Customer{
@@ -68,7 +69,8 @@ func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	}, tenantID
 }
 
-// failing starts a run that is compensated. The first call that assigns role member, or revokes it, meets the fault.
+// failing starts a run that fails and is compensated. If undo is false, the first call that assigns the role member meets the
+// fault. If undo is true, the first call that revokes the role member meets the fault.
 func (o *outage) failing(order workflows.Order, undo bool, happen happening) (id string) {
 	id = newID()
 	o.faults.set(id, memberStep, undo, 1, happen)
@@ -77,7 +79,8 @@ func (o *outage) failing(order workflows.Order, undo bool, happen happening) (id
 	return id
 }
 
-// madeLate starts a run that is compensated. The first request of the named step is carried out half an hour later.
+// madeLate starts a run that fails and is compensated. The upstream executes the first request of the named step half an hour
+// late.
 func (o *outage) madeLate(order workflows.Order, step string) (id string) {
 	id = newID()
 	o.faults.set(id, step, false, 2, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
@@ -106,7 +109,7 @@ func (o *outage) ask(id string, action saga.ActionName) {
 	o.ok(err)
 }
 
-// at waits until the given time after began.
+// at waits until the duration d has passed since began.
 func (o *outage) at(began time.Time, d time.Duration) {
 	time.Sleep(time.Until(began.Add(d)))
 	synctest.Wait()
@@ -230,7 +233,7 @@ func TestARecheckComesBackToWhatALiveRunMayClaim(t *testing.T) {
 		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
 		next := o.held(order)
-		o.at(began, 26*time.Hour) // by now all re-checks would be over
+		o.at(began, 26*time.Hour) // without the live run, all re-checks would be over by now
 		if got := o.holds(order, tenant); !slices.Contains(got, "member") || o.run(id).Rechecks == 0 {
 			t.Errorf("the user holds %v, %d rechecks are left; want role member and a recheck", got, o.run(id).Rechecks)
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// check ends every test: no invariant may be violated, whatever the test did. It also reports faults of the engine.
+// check runs at the end of every test. check fails the test if an invariant is violated, and logs faults of the engine.
 func (w *world) check(in *servicetest.Installation) {
 	for line := range strings.Lines(in.Log.String()) {
 		if strings.Contains(line, `"message":"engine"`) {
@@ -36,7 +36,7 @@ func (w *world) check(in *servicetest.Installation) {
 	}
 }
 
-// checkRun returns the violations of a run that has ended.
+// checkRun returns the invariants that an ended run violates.
 func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	i := slices.IndexFunc(w.definitions, func(d *saga.Definition) bool { return d.Name == r.Workflow })
 	expected, err := w.definitions[i].Expect(r)
@@ -62,7 +62,7 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	return all
 }
 
-// until waits until ok accepts the run.
+// until waits until the function ok returns true for the run, and returns the run.
 func (w *world) until(t *testing.T, runID string, ok func(*saga.Run) bool) *saga.Run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -92,7 +92,7 @@ func describe(r *saga.Run) string {
 	return s.String()
 }
 
-// things lists what exists upstream of a run: customer, subscription, its resource, projects and role assignments.
+// things lists the objects of a run that exist upstream: customer, subscription with its resource, projects and role assignments.
 func (w *world) things(t *testing.T, runID string) string {
 	t.Helper()
 	run, err := w.Store.Run(t.Context(), runID)
@@ -135,6 +135,6 @@ func (w *world) things(t *testing.T, runID string) string {
 	return strings.Join(all, ", ")
 }
 
-// whole lists the objects that a succeeded run has made: one of each kind.
+// whole is the list that things returns for a succeeded run.
 const whole = "bs-customer, bs-customer/bs-admin, bs-customer/member, bs-subscription, bs-subscription/member, " +
 	"customer, subscription -> bs-subscription"

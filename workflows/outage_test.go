@@ -49,7 +49,7 @@ func (u *inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	time.Sleep(20 * time.Millisecond)
 	in := req.Clone(req.Context())
 	if in.Body == nil {
-		in.Body = http.NoBody // as a server would see it
+		in.Body = http.NoBody // a server never sees a nil body
 	}
 	out := httptest.NewRecorder()
 	u.ServeHTTP(out, in)
@@ -124,12 +124,12 @@ func newOutage(t *testing.T) *outage {
 	return o
 }
 
-// usualDefaults are what the orders of the tests would be admitted with.
+// usualDefaults are the roles and the domain that the orders of the tests use.
 var usualDefaults = workflows.Defaults{
 	CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: keystonetest.DefaultDomain,
 }
 
-// knownMerchant is the merchant whose runs there are.
+// knownMerchant is the id of the only merchant in the test.
 type knownMerchant string
 
 // Merchant implements [workflows.Merchants].
@@ -212,7 +212,7 @@ func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T
 		ids := o.accept(runs)
 		time.Sleep(time.Hour)
 
-		// About one call every ten seconds is expected, and few attempts after the first of each step.
+		// During the outage, one call in about ten seconds is expected, and few attempts of a step after its first attempt.
 		if n := o.keystone.calls.Load() - calls; n > 500 {
 			t.Errorf("Keystone was called %d times while it was down, want at most 500", n)
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// retryRefused turns an AdmissionError into a saga.RetryRefusedError, so that the retry is refused. Other errors, such as that of
-// an upstream that is down, are returned as they are: they do not show whether the run can be retried.
+// retryRefused turns an AdmissionError into a saga.RetryRefusedError, so that the retry is refused. retryRefused returns any
+// other error unchanged, because only an AdmissionError shows that the run cannot be retried.
 func retryRefused(err error) error {
 	e, ok := errors.AsType[*AdmissionError](err)
 	if !ok {
@@ -22,13 +22,14 @@ func retryRefused(err error) error {
 	return &saga.RetryRefusedError{Code: code, Detail: e.Detail, FixBy: e.FixBy}
 }
 
-// gone maps a field of the order to the code of a refused retry: what the field names existed when the order was accepted, and
-// does not exist now.
+// gone maps a field of the order to the code of a refused retry. The code says that the object named by the field no longer
+// exists.
 var gone = map[string]string{
 	"/plan_id": "plan-gone", "/customer_id": "customer-gone", "/customer/currency": "currency-gone", "/customer/language": "language-gone",
 }
 
-// readUser reads the user of an order whose token is no longer stored. The user must exist and be enabled.
+// readUser reads a user by id, because the user's token may no longer be stored. readUser refuses a user who does not exist or is
+// disabled.
 func (d Deps) readUser(ctx context.Context, id keystone.Identity, userID string) (keystone.User, error) {
 	user, err := id.User(ctx, userID)
 	switch {

@@ -12,14 +12,14 @@ import (
 // grant describes the roles that a step assigns to a user on a tenant.
 type grant struct {
 	tenant tenant
-	id     string // of the tenant; empty if not known yet
+	id     string // the tenant's id; empty if not known yet
 	own    bool   // the run created the tenant, so removing the tenant removes its roles
 	user   string
 	roles  []keystone.Role
 	lacked []string // ids of the roles that the user lacked before, if the tenant was adopted
 }
 
-// claim returns the claim on the assignment of a role. It uses the role's id, because a role may be renamed.
+// claim returns the claim on the assignment of a role. The claim contains the role's id, because a role may be renamed.
 func (g grant) claim(role string) string {
 	if i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == role }); i >= 0 {
 		role = g.roles[i].ID
@@ -27,7 +27,8 @@ func (g grant) claim(role string) string {
 	return ClaimRole(role, g.user, g.tenant.claim())
 }
 
-// expected describes the assignments in a run's Expect, once the tenant's id is known.
+// expected returns the assignments that the run should have in the end. expected returns nothing if the tenant's id is not known
+// yet.
 func (g grant) expected(step string) (all []saga.Expected) {
 	for _, r := range g.roles {
 		if g.id == "" {
@@ -45,8 +46,8 @@ func (g grant) expected(step string) (all []saga.Expected) {
 	return all
 }
 
-// findRole reads whether the user has the step's role. An assignment cannot be tagged: it counts as the run's own if the user
-// lacked the role before, or if the run created the tenant.
+// findRole looks up whether the user has the step's role. A role assignment cannot be tagged. Therefore findRole treats the
+// assignment as the run's own if the user lacked the role before, or if the run created the tenant.
 func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
@@ -76,12 +77,12 @@ func (d Deps) assignRole(ctx context.Context, g grant) error {
 	return nil
 }
 
-// removeRole revokes the role on an adopted tenant if the user lacked it before. On a tenant of the run's own, the assignment is
-// removed with the tenant.
+// removeRole revokes the role on an adopted tenant if the user lacked it before. On a tenant that the run created, removing the
+// tenant also removes the assignment.
 //
-// A re-check revokes a role if the user lacked it before the run, an attempt to assign it was never answered, and no run claims
-// it. If an admin has assigned that role since, it is revoked too, and an event records that. Otherwise the user could keep the
-// access unnoticed.
+// A re-check revokes a role under three conditions: the user lacked the role before the run, an attempt to assign the role was
+// never answered, and no run claims the role. Under these conditions, the re-check revokes the role even if an admin has assigned
+// the role since the run. The re-check records an event. If a re-check kept the role, the user could keep the access unnoticed.
 func (d Deps) removeRole(ctx context.Context, g grant) error {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
@@ -94,10 +95,12 @@ func (d Deps) removeRole(ctx context.Context, g grant) error {
 	return erase(ctx, "role-assignment", assignmentID(a), removed, err)
 }
 
-// made reports whether the assignment is the run's own: the user lacked the role before, or the run created the tenant.
+// made reports whether the assignment is the run's own. made returns true if the user lacked the role before, or if the run
+// created the tenant.
 func (g grant) made(a keystone.Assignment) bool { return g.own || slices.Contains(g.lacked, a.RoleID) }
 
-// record stores the assignment among the run's objects, unless it is removed with its tenant.
+// record adds the assignment to the run's objects. record does nothing if the run created the tenant, because removing the tenant
+// also removes the assignment.
 func (g grant) record(ctx context.Context, a keystone.Assignment) {
 	if g.own {
 		return
@@ -117,14 +120,14 @@ func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, key
 	i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == item })
 	if i < 0 {
 		return keystone.Assignment{}, nil, StepError{
-			upstream.Permanent, "role-not-pinned", "the run was accepted without role " + item, saga.FixByOperator,
+			upstream.Permanent, "role-not-pinned", "role " + item + " is not among the roles stored for the run", saga.FixByOperator,
 		}
 	}
 	id, err := d.Identity(g.tenant.cloud)
 	return keystone.Assignment{ProjectID: g.id, UserID: g.user, RoleID: g.roles[i].ID}, id, err
 }
 
-// assignmentID returns the id of a role assignment among a run's objects.
+// assignmentID returns the id that a role assignment has in the list of a run's objects.
 func assignmentID(a keystone.Assignment) string {
 	return a.ProjectID + "/" + a.UserID + "/" + a.RoleID
 }

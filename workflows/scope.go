@@ -10,8 +10,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// scopeToken exchanges the user's token for one scoped to the customer tenant, and hands it to the request that waits for it. The
-// exchange also proves that the roles work. If the user's token is not available, scopeToken reads the roles instead.
+// scopeToken exchanges the user's token for a token scoped to the customer tenant, and passes the scoped token to the waiting API
+// request. The exchange also proves that the user's roles work. If the user's token is not available, scopeToken reads the roles
+// instead.
 func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {
@@ -46,7 +47,7 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	return nil
 }
 
-// proveRoles checks with the service's credential that the user has the customer roles, and then skips the step.
+// proveRoles reads the user's roles with Tenantry's own credential. If the user has all customer roles, the step is skipped.
 func (d Deps) proveRoles(ctx context.Context, id keystone.Identity, o *Order, why string) error {
 	held, err := id.AssignedRoles(ctx, o.CustomerTenantID, o.UserID)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// Order is the state of subscribe. It is stored as JSON, so fields are only ever added.
+// Order is the state of the workflow subscribe. An Order is stored as JSON, so fields may be added, but never removed or renamed.
 type Order struct {
 	Asked
 	Resolved
@@ -30,11 +30,11 @@ type Order struct {
 	SubscriptionTenantOwn bool     `json:"subscription_tenant_own,omitempty"`
 }
 
-// Asked is what the caller asked for. A retry keeps it.
+// Asked has the values that the caller sent. A retry keeps all values of Asked.
 type Asked struct {
 	MerchantID      string       `json:"merchant_id"`
 	PlanID          string       `json:"plan_id"`
-	CustomerID      string       `json:"customer_id"`            // of an existing customer; otherwise chosen by the run
+	CustomerID      string       `json:"customer_id"`            // an existing customer's id, or the id chosen by the run
 	NewCustomer     *NewCustomer `json:"new_customer,omitempty"` // nil: the customer exists and is adopted
 	AddUser         bool         `json:"add_user,omitempty"`     // the portal confirms that the user joins the customer
 	PaymentMethodID *string      `json:"payment_method_id,omitempty"`
@@ -48,8 +48,8 @@ type NewCustomer struct {
 	Language string `json:"language"`
 }
 
-// Resolved is what was looked up when the order was accepted. A retry keeps Cloud, DomainID and UserID, and looks up the rest
-// again.
+// Resolved has the values that Tenantry determined when it accepted the order. A retry keeps Cloud, DomainID and UserID, and
+// determines the other values again.
 type Resolved struct {
 	RunID             string          `json:"run_id"`
 	SubscriptionID    string          `json:"subscription_id"`
@@ -59,10 +59,10 @@ type Resolved struct {
 	CustomerRoles     []keystone.Role `json:"customer_roles"`
 	SubscriptionRoles []keystone.Role `json:"subscription_roles"`
 	AdoptUnmarked     bool            `json:"adopt_unmarked,omitempty"` // tenants without the merchant's tag may be adopted
-	CheckedAt         time.Time       `json:"checked_at"`               // when plan and customer were last read
+	CheckedAt         time.Time       `json:"checked_at"`               // time of the last read of plan and customer
 }
 
-// Result is the part of the state that a run shows.
+// Result is the part of the state that callers see in a run.
 type Result struct {
 	PlanID               string `json:"plan_id"`
 	CustomerID           string `json:"customer_id"`
@@ -95,7 +95,7 @@ func (o *Order) subscriptionRoles() grant {
 	return grant{o.subscriptionTenant(), o.SubscriptionTenantID, o.SubscriptionTenantOwn, o.UserID, o.SubscriptionRoles, nil}
 }
 
-// expectSubscribe returns the objects that the run is expected to have made or adopted in the end.
+// expectSubscribe returns the objects that the run should have made or adopted when it succeeds.
 func (d Deps) expectSubscribe(o Order) []saga.Expected {
 	customer := saga.Expected{
 		Object: saga.Object{Step: "create-customer", Kind: "customer", ID: o.CustomerID, Origin: saga.Adopted},
@@ -124,7 +124,8 @@ func (d Deps) expectSubscribe(o Order) []saga.Expected {
 // SubscribeName is the name of the workflow.
 const SubscribeName = "subscribe"
 
-// Named derives the ids of what the run creates from the run's id, so that a lost answer does not lose them.
+// Named derives the ids of a new customer and of the subscription from the run's id. The ids are therefore known even if an
+// answer is lost.
 func (o Order) Named(runID string) Order {
 	run := uuid.MustParse(runID)
 	o.RunID = runID
@@ -135,8 +136,8 @@ func (o Order) Named(runID string) Order {
 	return o
 }
 
-// Request returns the request for a run of the order. The caller adds key, fingerprint, the user's token and the name of who
-// asks.
+// Request returns the request for a run of the order. The caller adds the idempotency key, the fingerprint, the user's token and
+// the caller's name.
 func (o Order) Request(runID string, onFailure saga.OnFailure) saga.Request {
 	o = o.Named(runID)
 	return saga.Request{
@@ -146,9 +147,9 @@ func (o Order) Request(runID string, onFailure saga.OnFailure) saga.Request {
 	}
 }
 
-// AdmitSubscribe checks an order upstream and returns the request for its run. It only reads, makes independent reads
-// concurrently, and accepts nothing that it could not check. If several checks fail, it reports the first of these: the user, the
-// configuration, the order.
+// AdmitSubscribe checks an order against Keystone and BillingStack, and returns the request for the order's run. AdmitSubscribe
+// only reads, and makes independent reads concurrently. AdmitSubscribe refuses an order if it cannot make a check. If several
+// checks fail, AdmitSubscribe reports the first failure in this sequence: user, configuration, order.
 func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked Asked, token string) (saga.Request, error) {
 	id, err := d.cloudOf(m)
 	if err != nil {
@@ -180,7 +181,7 @@ func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked As
 	return q, nil
 }
 
-// readAsked returns the reads of what the order names in BillingStack.
+// readAsked returns functions that read the BillingStack objects named in the order.
 func (d Deps) readAsked(ctx context.Context, asked Asked) []func() error {
 	reads := []func() error{func() error {
 		_, err := coalesce.Read(ctx, d.Reads, "plan "+asked.MerchantID+" "+asked.PlanID, func(ctx context.Context, id string) (billing.Plan, error) {
@@ -204,7 +205,7 @@ func (d Deps) readAsked(ctx context.Context, asked Asked) []func() error {
 	})
 }
 
-// retrySubscribe accepts the request of a compensated run again, and reads everything anew.
+// retrySubscribe admits the order of a compensated run again, and repeats all reads.
 func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga.Request, error) {
 	m, err := d.Merchants.Merchant(ctx, old.MerchantID)
 	if err != nil {
@@ -217,11 +218,11 @@ func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga
 	switch {
 	case m.DisabledAt != nil:
 		return saga.Request{}, &saga.RetryRefusedError{
-			Code: "merchant-disabled", FixBy: saga.FixByOperator, Detail: "the merchant is disabled: it takes no new orders",
+			Code: "merchant-disabled", FixBy: saga.FixByOperator, Detail: "the merchant is disabled and may not place orders",
 		}
 	case m.Cloud != old.Cloud:
 		return saga.Request{}, &saga.RetryRefusedError{
-			Code: "cloud-changed", FixBy: saga.FixByOperator, Detail: "the merchant has another cloud now: " + m.Cloud + ", not " + old.Cloud,
+			Code: "cloud-changed", FixBy: saga.FixByOperator, Detail: "the merchant's cloud has changed from " + old.Cloud + " to " + m.Cloud,
 		}
 	}
 	id.Forget()
@@ -242,7 +243,7 @@ func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga
 	switch {
 	case domain.ID != old.DomainID:
 		return saga.Request{}, &saga.RetryRefusedError{
-			Code: "domain-changed", FixBy: saga.FixByOperator, Detail: "the merchant has another domain now: " + domain.ID + ", not " + old.DomainID,
+			Code: "domain-changed", FixBy: saga.FixByOperator, Detail: "the merchant's domain has changed from " + old.DomainID + " to " + domain.ID,
 		}
 	case user.DomainID != domain.ID:
 		return saga.Request{}, retryRefused(refuse(CodeUserDomainForeign, saga.FixByOperator, "the user is not in the merchant's domain"))
@@ -254,9 +255,9 @@ func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga
 	return o.Request(runID, saga.OnFailure(m.OnFailure)), nil
 }
 
-// Subscribe signs a user up for a plan. It makes the customer with its tenant and roles, and the subscription with its tenant and
-// role. It then attaches the subscription to its tenant, so that usage metered there is billed. The process is the one in
-// BillingStack's documentation of subscriptions.
+// Subscribe returns the workflow that subscribes a user to a plan. The workflow creates the customer with a tenant and roles, and
+// the subscription with a tenant and roles. The workflow then attaches the subscription's tenant to the subscription, so that
+// BillingStack bills the tenant's usage. The steps follow BillingStack's documentation of subscriptions.
 func Subscribe(d Deps) saga.Workflow[Order] {
 	return saga.Workflow[Order]{
 		Name: SubscribeName, Version: 1,
@@ -302,7 +303,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 			{
 				Name: "scope-token", After: []string{"assign-customer-role"}, Optional: true,
 				Do:     d.scopeToken,
-				NoUndo: "the scoped token expires with the user's own",
+				NoUndo: "the scoped token expires when the user's token expires",
 			},
 			{
 				Name: "create-subscription", After: []string{"create-customer"},
@@ -362,13 +363,14 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 					_, err := d.Billing.SetResource(ctx, o.MerchantID, o.SubscriptionID, o.SubscriptionTenantID)
 					return err
 				},
-				NoUndo: "the value goes with the subscription",
+				NoUndo: "deleting the subscription also deletes its resource_id",
 			},
 		},
 	}
 }
 
-// findSubscription reads the subscription by the id that the run chose. It ignores the other fields, which may have changed.
+// findSubscription reads the subscription by the id that the run chose. findSubscription ignores all fields except the id,
+// because other fields may have changed.
 func (d Deps) findSubscription(ctx context.Context, o *Order) (saga.Found, error) {
 	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
 	switch {
@@ -381,12 +383,12 @@ func (d Deps) findSubscription(ctx context.Context, o *Order) (saga.Found, error
 	return saga.Made, nil
 }
 
-// record stores what a step made or adopted upstream among the run's objects.
+// record adds an object that a step made or adopted upstream to the run's objects.
 func record(ctx context.Context, kind, id, name string, origin saga.Origin) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
 }
 
-// erase removes what an Undo removed upstream from the run's objects.
+// erase records that an Undo has removed one of the run's objects upstream.
 func erase(ctx context.Context, kind, id string, removed bool, err error) error {
 	if err == nil && removed {
 		saga.CallOf(ctx).Gone(kind, id)

@@ -266,7 +266,7 @@ func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
 	}
 }
 
-// compensated lets a run of the order fail, and returns it when it is compensated.
+// compensated starts a run that fails, waits until the run is compensated, and returns the run.
 func (w *world) compensated(t *testing.T, o workflows.Order) *saga.Run {
 	t.Helper()
 	id := newID()
@@ -283,7 +283,7 @@ func TestARetryIsANewAcceptance(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	o, _ := w.order()
 	run := w.compensated(t, o)
-	old := w.roles[1] // bs-admin is created again under another id; the clients have cached the old one
+	old := w.roles[1] // bs-admin is created again under another id; the clients have cached the old id
 	w.admin(http.MethodDelete, "/v3/roles/"+old.ID, "")
 	w.admin(http.MethodPost, "/v3/roles", `{"role":{"name":"bs-admin"}}`)
 	w.changeMerchant(func(m *merchants.Merchant) { m.OnFailure, m.AdoptUnmarked = merchants.Hold, true })

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// tenant describes a project of a run: how to create it, find it, and decide whether an existing one may be adopted.
+// tenant describes a project that a run creates or adopts.
 type tenant struct {
 	cloud, domain, name string
 	run, merchant       string
@@ -19,7 +19,7 @@ type tenant struct {
 
 func (t tenant) claim() string { return ClaimTenant(t.cloud, t.domain, t.name) }
 
-// expected describes the tenant in a run's Expect. The id is empty until a step has stored it.
+// expected returns the tenant that the run should have in the end. id is empty until a step has stored the tenant's id.
 func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 	e := saga.Expected{
 		Object: saga.Object{Step: step, Kind: "project", Cloud: t.cloud, ID: id, Name: t.name},
@@ -37,7 +37,8 @@ func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 	return e
 }
 
-// findTenant looks the tenant up. It is Made if this run created it, and Usable if the run may adopt it.
+// findTenant looks the tenant up by name. found is Made if this run created the tenant, Usable if the run may adopt the tenant,
+// and Foreign if the run may not adopt it.
 func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, projectID string, err error) {
 	id, err := d.Identity(t.cloud)
 	if err != nil {
@@ -85,7 +86,7 @@ func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone
 
 func adoptable(t tenant, p keystone.Project) bool { return unadoptable(t, p) == nil }
 
-// unadoptable returns why a project that another run or person created cannot be adopted, or nil if it can.
+// unadoptable returns an error with the reason if the run may not adopt the existing project, and nil otherwise.
 func unadoptable(t tenant, p keystone.Project) error {
 	switch {
 	case !p.HasTag(keystone.MerchantTag(t.merchant)) && !t.adoptUnmarked:

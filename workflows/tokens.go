@@ -2,15 +2,15 @@ package workflows
 
 import "sync"
 
-// Handover passes a scoped token from the step that got it to the request that waits for it on the same replica. The token is
-// kept in memory only. The zero value is ready to use.
+// Handover passes a scoped token from a step to the API request that waits for the token on the same replica. Handover keeps the
+// token in memory only. The zero value is ready to use.
 type Handover struct {
 	mu     sync.Mutex
-	tokens map[string]string // by run id; empty until the step has put the token
+	tokens map[string]string // by run id; empty until the step has called put
 }
 
-// Await registers a request for the token of a run that is about to start. take does not block: ok is false until the step has
-// put the token. stop ends the wait and forgets the token; it may be called twice.
+// Await registers an API request that waits for the token of a run. Call Await before the run starts. take does not block. ok is
+// false until the step has called put. stop ends the wait and deletes the token. stop may be called twice.
 func (h *Handover) Await(runID string) (take func() (token string, ok bool), stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -31,7 +31,7 @@ func (h *Handover) Await(runID string) (take func() (token string, ok bool), sto
 	}
 }
 
-// put hands over a token if a request waits for it, and otherwise drops it.
+// put stores the token for the API request that waits for it. If no request waits, put discards the token.
 func (h *Handover) put(runID, token string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

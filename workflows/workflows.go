@@ -1,4 +1,5 @@
-// Package workflows declares the workflows that Tenantry can run, one file each, and lists them.
+// Package workflows declares the workflows that Tenantry can run. Each workflow has one file. The function All lists the
+// workflows.
 package workflows
 
 import (
@@ -21,18 +22,18 @@ type Deps struct {
 	Reads     *coalesce.Reads // shared by concurrent admissions
 	Handover  *Handover
 	Now       func() time.Time
-	NewID     func() string // returns ids of runs, which sort by time
-	// Installation is the id of this installation. Each tenant that a run creates gets it as a tag.
+	NewID     func() string // returns a new run id; run ids sort by time
+	// Installation is the id of this installation. Each tenant that a run creates has this id in a tag.
 	Installation string
 }
 
-// Merchants reads merchants.
+// Merchants finds merchants by id.
 type Merchants interface {
 	// Merchant returns a merchant, or merchants.ErrNotFound if there is none.
 	Merchant(ctx context.Context, id string) (merchants.Merchant, error)
 }
 
-// All returns the definitions of all workflows. It returns an error if one of them is not well formed.
+// All returns the definitions of all workflows. All returns an error if saga.Define refuses one of the workflows.
 func All(d Deps) ([]*saga.Definition, error) {
 	subscribe, err := saga.Define(Subscribe(d))
 	if err != nil {

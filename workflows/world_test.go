@@ -20,7 +20,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// world is an installation whose runs meet faults, and are checked when the test ends.
+// world is an installation for tests with faults. At the end of a test, the method check examines all runs.
 type world struct {
 	*servicetest.Installation
 	t            *testing.T
@@ -32,7 +32,7 @@ type world struct {
 	deps         workflows.Deps     // of the service
 
 	byHand sync.Mutex            // of others
-	others workflowstest.Outside // what the test has made by hand, and the runs have to leave
+	others workflowstest.Outside // made by the test; no run may change or remove them
 }
 
 const (
@@ -68,7 +68,7 @@ func newWorld(t *testing.T, database string, change ...func(*service.Options)) *
 	var err error
 	w.installation, err = w.Store.InstallationID(t.Context())
 	w.ok(err)
-	identity, err := w.deps.Identity(merchants.DefaultCloud) // the service's own, which caches the roles
+	identity, err := w.deps.Identity(merchants.DefaultCloud) // the service's client, which caches the roles
 	w.ok(err)
 	w.roles, err = identity.Roles(t.Context(), []string{"member", "bs-admin"})
 	w.ok(err)
@@ -77,7 +77,7 @@ func newWorld(t *testing.T, database string, change ...func(*service.Options)) *
 	return w
 }
 
-// shorten sets short times. It also points every cloud at the Keystone of the default cloud.
+// shorten sets short times. shorten also makes every cloud use the Keystone of the default cloud.
 func shorten(o *service.Options) {
 	o.Lease, o.LateWindow, o.Deadline, o.Poll = 5*time.Second, lateWindow, deadline, 500*time.Millisecond
 	o.Executors, o.BillingTimeout = 200, upstreamTimeout
@@ -96,7 +96,7 @@ func (w *world) ok(err error) {
 	}
 }
 
-// order is a usual one, of a new user with an unscoped token.
+// order returns an order of a new user for a new customer, and the user's unscoped token.
 func (w *world) order() (workflows.Order, string) {
 	user := w.Keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
 	return workflows.Order{
@@ -116,7 +116,7 @@ func (w *world) order() (workflows.Order, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
-// ground returns the objects that an order of a new user refers to, and the user's token.
+// ground returns the objects to which an order of a new user refers, and the user's token.
 func (w *world) ground() (workflowstest.Ground, string) {
 	user := w.Keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
 	return workflowstest.Ground{
@@ -125,13 +125,13 @@ func (w *world) ground() (workflowstest.Ground, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
-// start begins a run of the order.
+// start starts a run of the order.
 func (w *world) start(runID string, o workflows.Order, token string) {
 	w.t.Helper()
 	w.accept(o.Request(runID, ""), token)
 }
 
-// accept begins a run; its id is its key.
+// accept starts a run. The run's id is also the idempotency key.
 func (w *world) accept(q saga.Request, token string) {
 	w.t.Helper()
 	q.Key, q.Token, q.TokenExpiresAt = q.ID, token, time.Now().Add(time.Hour)
@@ -141,7 +141,7 @@ func (w *world) accept(q saga.Request, token string) {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// onBoth runs a test on each kind of database.
+// onBoth runs a test on SQLite and on PostgreSQL.
 func onBoth(t *testing.T, test func(t *testing.T, database string)) {
 	t.Run("SQLite", func(t *testing.T) { test(t, storetest.SQLite(t)) })
 	t.Run("PostgreSQL", func(t *testing.T) { test(t, storetest.PostgreSQL(t)) })

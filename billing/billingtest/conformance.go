@@ -4,15 +4,15 @@ import (
 	"testing"
 )
 
-// Target is a BillingStack under test.
+// Target is the BillingStack to test.
 type Target struct {
 	URL         string // ends in the version
 	Connections int
 	NoUsage     bool // v1 cannot record usage
 }
 
-// Conformance calls all that Tenantry needs of a BillingStack through the client. Each part is named after the method and the
-// situation in which it is called. It creates merchants of its own and does not delete them.
+// Conformance tests every BillingStack call that Tenantry needs, through the client. Each subtest is named after a method of the
+// client and the tested situation. Conformance creates new merchants and does not delete them.
 func Conformance(t *testing.T, target Target) {
 	c := newClient(t, target, nil)
 	for _, err := range []error{
@@ -27,34 +27,34 @@ func Conformance(t *testing.T, target Target) {
 		name string
 		run  func(*testing.T, Target)
 	}{
-		{"Currency, known, absent and malformed", currency},
-		{"Language, known and absent", language},
+		{"Currency with a known, an unknown and a malformed name", currency},
+		{"Language with a known and an unknown name", language},
 		{"CreateMerchant, repeated", createMerchantRepeated},
-		{"Merchant, known and absent", merchant},
-		{"Plan, known and another merchant's", plan},
-		{"Plans, known and unknown merchant", plans},
-		{"Plan and Plans, malformed id", plansMalformedID},
-		{"CreatePlan, with properties", createPlanWithProperties},
+		{"Merchant with a known and an unknown id", merchant},
+		{"Plan of this merchant and of another merchant", plan},
+		{"Plans of a known and of an unknown merchant", plans},
+		{"Plan and Plans with a malformed id", plansMalformedID},
+		{"CreatePlan with properties", createPlanWithProperties},
 
 		{"EnsureCustomer, repeated", ensureCustomerRepeated},
-		{"EnsureCustomer, id taken by another", ensureCustomerIDTaken},
-		{"EnsureCustomer, no currency", ensureCustomerBare},
+		{"EnsureCustomer with the id of another customer", ensureCustomerIDTaken},
+		{"EnsureCustomer without a currency", ensureCustomerBare},
 		{"EnsureCustomer, refused", ensureCustomerRefused},
-		{"EnsureCustomer, unusual names", ensureCustomerNames},
-		{"all methods of customers, another merchant's", customersOfAnother},
-		{"RemoveCustomer, with its own subscriptions", removeCustomer},
-		{"RemoveCustomer, with a foreign subscription", removeCustomerForeign},
+		{"EnsureCustomer with unusual names", ensureCustomerNames},
+		{"all customer methods with a customer of another merchant", customersOfAnother},
+		{"RemoveCustomer with subscriptions that the caller owns", removeCustomer},
+		{"RemoveCustomer with a foreign subscription", removeCustomerForeign},
 
 		{"EnsureSubscription, repeated", ensureSubscriptionRepeated},
-		{"EnsureSubscription, id taken by another", ensureSubscriptionIDTaken},
+		{"EnsureSubscription with the id of another subscription", ensureSubscriptionIDTaken},
 		{"EnsureSubscription, refused", ensureSubscriptionRefused},
-		{"Subscription and RemoveSubscription, another merchant's", subscriptionOfAnother},
+		{"Subscription and RemoveSubscription with a subscription of another merchant", subscriptionOfAnother},
 		{"RemoveSubscription, repeated", removeSubscriptionRepeated},
 		{"SetResource, repeated", setResourceRepeated},
-		{"SetResource, subscription absent or resource empty", setResourceRefused},
+		{"SetResource with an unknown subscription or an empty resource id", setResourceRefused},
 		{"CreateUsage, repeated", createUsageRepeated},
 
-		{"all writes, answer lost", writesAnswerLost},
+		{"all writes, each with a lost answer", writesAnswerLost},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, target) })
 	}

@@ -89,10 +89,10 @@ func customersOfAnother(t *testing.T, target Target) {
 	stolen.MerchantID = other.merchant.ID
 	_, err = s.EnsureCustomer(t.Context(), stolen)
 	if err == nil {
-		t.Error("another merchant's customer was returned as this merchant's")
+		t.Error("EnsureCustomer succeeded with the id of another merchant's customer")
 	}
 	if err := only(s.RemoveCustomer(t.Context(), other.merchant.ID, customer.ID, nil)); err != nil {
-		t.Errorf("removing another merchant's customer: %v; want success without an effect", err)
+		t.Errorf("removing another merchant's customer: got error %v; want success without an effect", err)
 	}
 	got, err := s.Customer(t.Context(), s.merchant.ID, customer.ID)
 	is(t, got, err, customer)
@@ -122,7 +122,7 @@ func removeCustomerForeign(t *testing.T, target Target) {
 	refusedAs(t, err, nil)
 	f, ok := errors.AsType[*billing.ForeignSubscriptionsError](err)
 	if !ok || f.CustomerID != customer.ID || !slices.Equal(f.SubscriptionIDs, []string{other.ID}) {
-		t.Errorf("got %v; want a foreign subscription %s of %s", err, other.ID, customer.ID)
+		t.Errorf("got %v; want a ForeignSubscriptionsError with subscription %s of customer %s", err, other.ID, customer.ID)
 	}
 	all, err := s.SubscriptionsOf(t.Context(), s.merchant.ID, customer.ID)
 	is(t, all, err, []billing.Subscription{own, other})

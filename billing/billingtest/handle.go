@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// handle returns status and body of the answer, or a fault. The caller holds the lock.
+// handle returns the status and the body of the answer. If the request fails, the body is a fault. The caller must hold q.mu.
 func (q *QuirkServer) handle(in call) (int, any) {
 	update := http.MethodPatch
 	if q.opts.V1 {
@@ -39,7 +39,8 @@ func (q *QuirkServer) handle(in call) (int, any) {
 	return http.StatusMethodNotAllowed, nil
 }
 
-// at returns the index of an item. If the id is empty, the criteria are empty too, and the only row matches.
+// at returns the index of the row with the id in the path. As in the original BillingStack, an empty id matches if the table has
+// only one row.
 func (q *QuirkServer) at(in call) (int, fault) {
 	rows := q.rows[in.table.name]
 	if in.id == "" && len(rows) == 1 {
@@ -75,8 +76,8 @@ func (q *QuirkServer) list(in call) (int, any) {
 	return http.StatusOK, found
 }
 
-// listedUnder: the original v2 ignores the merchant when it lists customers. A subscription belongs to the merchant of its
-// customer.
+// listedUnder reports whether the merchant in the path may list the row. The original v2 server lists the customers of all
+// merchants. A subscription belongs to its customer's merchant.
 func (q *QuirkServer) listedUnder(in call, r row) bool {
 	switch {
 	case in.merchant == "", in.table.name == "customer" && !q.opts.V1:
@@ -133,7 +134,7 @@ func (q *QuirkServer) create(in call) (int, any) {
 	return http.StatusAccepted, q.view(t, r)
 }
 
-// check checks the constraints of the database.
+// check returns a fault if the row violates a constraint of the original BillingStack's database.
 func (q *QuirkServer) check(t table, r row, statement string) fault {
 	for _, field := range t.required {
 		if r[field] == nil {
@@ -185,7 +186,8 @@ func (q *QuirkServer) update(in call, at int) (int, any) {
 	return http.StatusOK, q.view(t, changed)
 }
 
-// remove: the original's ORM first sets the foreign key of the children to NULL, which their NOT NULL refuses.
+// remove deletes a row, but returns a fault if other rows refer to this row. In this case, the original BillingStack sets the
+// foreign keys of the other rows to NULL, which violates their NOT NULL constraints.
 func (q *QuirkServer) remove(t table, at int) (int, any) {
 	r := q.rows[t.name][at]
 	for _, child := range slices.Sorted(maps.Keys(t.children)) {
@@ -227,7 +229,7 @@ func (q *QuirkServer) planItem(in call) (int, any) {
 	return http.StatusMethodNotAllowed, nil
 }
 
-// row returns the known keys of a body. Others are ignored.
+// row returns those keys of a body that the table stores, and ignores all other keys.
 func (t table) row(body map[string]any) row {
 	r := row{}
 	for _, field := range t.fields {
@@ -238,7 +240,7 @@ func (t table) row(body map[string]any) row {
 	return r
 }
 
-// view returns the row as the API shows it: unset fields are null.
+// view returns a row in the format of the API, with null for each unset field.
 func (q *QuirkServer) view(t table, r row) row {
 	v := row{}
 	for _, field := range t.fields {
@@ -255,7 +257,8 @@ func (q *QuirkServer) view(t table, r row) row {
 	return v
 }
 
-// castProperties imitates that values are stored as text and cast back: bool("False") is true.
+// castProperties imitates a bug of the original BillingStack, which stores each value as text and casts it back. A stored false
+// is read as true, because bool("False") is true in Python.
 func castProperties(stored any) map[string]any {
 	v := map[string]any{}
 	m, _ := stored.(map[string]any)
@@ -272,7 +275,7 @@ func castProperties(stored any) map[string]any {
 	return v
 }
 
-// items returns the items of a plan, the last one first, because clients must not rely on the order.
+// items returns the items of a plan, newest first, because a client must not rely on the order of creation.
 func (q *QuirkServer) items(plan any) []row {
 	found := []row{}
 	for _, r := range slices.Backward(q.rows["plan_item"]) {

@@ -11,13 +11,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// losing drops the next answer to a request with that method, after the server has carried the request out.
+// losing is a RoundTripper that drops the answer to the next request with the given method. The server still carries the request
+// out.
 type losing struct {
 	http.RoundTripper
 	method atomic.Pointer[string]
 }
 
-// RoundTrip sends the request, and drops its answer if it is the next one to lose.
+// RoundTrip sends the request. If the request has the method in l.method, RoundTrip drops the answer and clears l.method.
 func (l *losing) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := l.RoundTripper.RoundTrip(r)
 	if m := l.method.Load(); err == nil && m != nil && *m == r.Method && l.method.CompareAndSwap(m, nil) {
@@ -34,13 +35,14 @@ func writesAnswerLost(t *testing.T, target Target) {
 		cut = &losing{RoundTripper: rt}
 		return cut
 	})
-	// lost checks that the first call returns an unknown outcome, and that a repetition finds its effect.
+	// lost makes the call twice. The first call loses its answer and must return an unknown outcome. The second call must
+	// succeed.
 	lost := func(method string, call func() error) {
 		t.Helper()
 		cut.method.Store(&method)
 		e, ok := errors.AsType[*upstream.Error](call())
 		if !ok || e.Class != upstream.Transient || !e.MaybeDone {
-			t.Errorf("%s: got %v; want an unknown outcome that may be done", method, e)
+			t.Errorf("%s, answer lost: got %v; want a transient error whose request may have been carried out", method, e)
 		}
 		if err := call(); err != nil {
 			t.Errorf("%s again: %v", method, err)

@@ -1,5 +1,5 @@
-// Package billingtest has a BillingStack with the quirks of the original, and the conformance suite for every BillingStack that
-// the client supports.
+// Package billingtest contains an in-memory BillingStack with the bugs of the original server. The package also contains the
+// conformance suite for every BillingStack that the client supports.
 package billingtest
 
 import (
@@ -11,30 +11,32 @@ import (
 	"sync"
 )
 
-// Options select the original that is imitated.
+// Options select the version of the original BillingStack that a QuirkServer imitates.
 type Options struct {
-	// V1 selects the Flask server of March 2013: updates are PUT and return 202, a DELETE has real error codes, and other faults are
-	// JSON with the content type of HTML. Otherwise it is v2 of November 2013.
+	// V1 selects the Flask server of March 2013. In v1, updates are PUT requests and return 202. A failed DELETE returns 404 or
+	// 500. Most other failures return 500, and JSON with the content type text/html. If V1 is false, the QuirkServer imitates v2
+	// of November 2013.
 	V1 bool
-	// Unrepaired keeps v2's POST of subscriptions and usage as it was released: it always fails.
+	// Unrepaired keeps a bug of the released v2: every POST of a subscription or of usage fails.
 	Unrepaired bool
-	// Queue returns faults as they are behind a real message queue: with a prefix, and a traceback after the first line.
+	// Queue formats faults as an original server with a message queue does: with a prefix before the text, and a traceback after
+	// the first line.
 	Queue bool
 }
 
-// QuirkServer imitates the original server in memory, with its bugs. Paths, codes and texts were taken from runs of its code. It
-// is safe for concurrent use.
+// QuirkServer imitates the original BillingStack server in memory, including its bugs. Its paths, status codes and error texts
+// come from running the original's code. A QuirkServer is safe for concurrent use.
 type QuirkServer struct {
 	opts   Options
 	prefix string
 
 	mu   sync.Mutex
-	rows map[string][]row // by table, in the order of creation
+	rows map[string][]row // the rows of each table, oldest first
 }
 
 type row map[string]any
 
-// NewQuirkServer returns an empty server, without even currencies.
+// NewQuirkServer returns a server without any objects: even the list of currencies is empty.
 func NewQuirkServer(opts Options) *QuirkServer {
 	prefix := "/v2/"
 	if opts.V1 {
@@ -50,7 +52,7 @@ func (q *QuirkServer) Count(table string) int {
 	return len(q.rows[table])
 }
 
-// ServeHTTP answers as the original does.
+// ServeHTTP answers a request as the original BillingStack does.
 func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -79,7 +81,7 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if status == http.StatusMethodNotAllowed && !q.opts.V1 {
-		status = http.StatusNotFound // the router of v2 has no other answer
+		status = http.StatusNotFound // v2's router never answers 405
 	}
 	if status >= http.StatusBadRequest {
 		q.noRoute(w, status)
@@ -92,7 +94,8 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, "application/json; charset=UTF-8", answer)
 }
 
-// readBody requires a Content-Length: the original does not understand chunks.
+// readBody decodes a JSON body into in. readBody requires a Content-Length, because the original server does not understand
+// chunked requests.
 func (q *QuirkServer) readBody(w http.ResponseWriter, r *http.Request, in *call) bool {
 	text, err := io.ReadAll(r.Body)
 	switch {
@@ -114,10 +117,10 @@ func (q *QuirkServer) readBody(w http.ResponseWriter, r *http.Request, in *call)
 	return true
 }
 
-// fault is an exception in a handler.
+// fault is a Python exception in a handler of the original server.
 type fault struct {
 	text     string
-	class    string // of the exception, for the prefix of the message queue
+	class    string // class of the exception, which the message queue puts before the text
 	notFound bool
 }
 
@@ -158,11 +161,11 @@ func (q *QuirkServer) noRoute(w http.ResponseWriter, status int) {
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text) //nolint:errcheck // it fails if the client has closed the connection
+	_, _ = io.WriteString(w, text) //nolint:errcheck // writing fails if the client has closed the connection
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) //nolint:errcheck // it fails if the client has closed the connection
+	_ = json.NewEncoder(w).Encode(body) //nolint:errcheck // writing fails if the client has closed the connection
 }

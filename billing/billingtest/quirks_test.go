@@ -23,7 +23,8 @@ func TestClientOnTheOriginalsQuirks(t *testing.T) {
 		"v1 behind a queue": {V1: true, Queue: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// One request at a time, HTTP/1.0: a second connection would hang at the original while one is served.
+			// The original server serves one connection at a time, so a second connection would hang. The client must therefore
+			// send one request at a time and close each connection.
 			quirks := billingtest.NewQuirkServer(opts)
 			var under atomic.Int32
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -70,7 +71,7 @@ const (
 	customerID = "4afa6af7-0c5d-467c-8b18-db57ba1bfabc"
 )
 
-// TestTheQuirksThemselves shows that the quirks exist from which the client protects its callers.
+// TestTheQuirksThemselves shows that QuirkServer has the bugs from which the client protects its callers.
 func TestTheQuirksThemselves(t *testing.T) {
 	merchant := `{"id": "` + merchantID + `", "name": "M", "currency": "nok", "language": "nor"}`
 	customer := `{"id": "` + customerID + `", "name": "X", "unknown": 1}`

@@ -21,7 +21,7 @@ func newClient(t *testing.T, target Target, wrap func(http.RoundTripper) http.Ro
 	return c
 }
 
-// shop is a merchant with a plan of one product.
+// shop is a client, and a merchant that sells a plan with one product.
 type shop struct {
 	*billing.Client
 	merchant billing.Merchant
@@ -40,7 +40,7 @@ func newShop(t *testing.T, target Target) shop {
 	_, err1 := s.CreateMerchant(t.Context(), s.merchant)
 	_, err2 := s.CreateProduct(t.Context(), s.merchant.ID, s.product)
 	_, err3 := s.CreatePlan(t.Context(), s.merchant.ID, s.plan)
-	// The item is added twice: adding an existing item is success.
+	// The second call adds an existing item, which must succeed.
 	err4 := s.AddPlanItem(t.Context(), s.merchant.ID, s.plan.ID, s.product.ID)
 	err5 := s.AddPlanItem(t.Context(), s.merchant.ID, s.plan.ID, s.product.ID)
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
@@ -81,7 +81,7 @@ func (s shop) subscription(t *testing.T, customer billing.Customer) billing.Subs
 	return made
 }
 
-// is fails if err is not nil or the whole values differ.
+// is fails the test if err is not nil, or if got and want differ in any field.
 func is[T any](t *testing.T, got T, err error, want T) {
 	t.Helper()
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -89,14 +89,14 @@ func is[T any](t *testing.T, got T, err error, want T) {
 	}
 }
 
-// refusedAs fails unless err is a permanent refusal without an effect and matches.
+// refusedAs fails the test unless err is a permanent error without an effect. If match is not nil, err must wrap match.
 func refusedAs(t *testing.T, err, match error) {
 	t.Helper()
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok || e.Class != upstream.Permanent || e.MaybeDone || match != nil && !errors.Is(err, match) {
-		t.Errorf("got %v (%+v); want a permanent refusal without an effect that matches %v", err, e, match)
+		t.Errorf("got %v (%+v); want a permanent error without an effect; it must wrap %v", err, e, match)
 	}
 }
 
-// only drops the result of a removal when the case is about the error.
+// only returns the error of a call and drops its other result.
 func only[T any](_ T, err error) error { return err }

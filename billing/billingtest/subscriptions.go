@@ -60,7 +60,7 @@ func subscriptionOfAnother(t *testing.T, target Target) {
 	_, err := s.Subscription(t.Context(), other.merchant.ID, want.ID)
 	refusedAs(t, err, billing.ErrNotFound)
 	if err := only(s.RemoveSubscription(t.Context(), other.merchant.ID, want.ID)); err != nil {
-		t.Errorf("removing another merchant's subscription: %v; want success without an effect", err)
+		t.Errorf("removing another merchant's subscription: got error %v; want success without an effect", err)
 	}
 	all, err := s.Subscriptions(t.Context(), s.merchant.ID)
 	is(t, all, err, []billing.Subscription{want})
@@ -109,7 +109,7 @@ func createUsageRepeated(t *testing.T, target Target) {
 	got, err := s.CreateUsage(t.Context(), s.merchant.ID, want)
 	if target.NoUsage {
 		if err == nil {
-			t.Errorf("got %+v; want none, as v1 has no columns for it", got)
+			t.Errorf("got usage %+v; want an error, because v1 cannot record usage", got)
 		}
 		return
 	}
@@ -120,6 +120,6 @@ func createUsageRepeated(t *testing.T, target Target) {
 	all, err := s.Usage(t.Context(), s.merchant.ID)
 	is(t, all, err, []billing.Usage{want})
 	if err := only(s.RemoveSubscription(t.Context(), s.merchant.ID, subscription.ID)); err != nil {
-		t.Errorf("removing a subscription with usage: %v", err)
+		t.Errorf("removing a subscription that has usage: got error %v; want success", err)
 	}
 }

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// table describes how the original stores a resource. Fields are the API's names.
+// table describes a table of the original BillingStack's database. The fields have the names that the API uses.
 type table struct {
 	name      string
-	key       string // "id", or "name" if there is no uuid
+	key       string // the field that identifies a row: "id" or "name"
 	fields    []string
 	required  []string
-	refs      map[string]string // field to table of the foreign keys that the database checks
-	children  map[string]string // table to field of the references that forbid a DELETE
-	merchant  string            // the field that gets the merchant of the path
-	inPath    bool              // under /merchants/<m>
+	refs      map[string]string // foreign keys that the database checks: field to table
+	children  map[string]string // references that forbid a DELETE: referring table to its field
+	merchant  string            // the field that stores the merchant id of the path
+	inPath    bool              // the path begins with /merchants/<m>
 	renamable bool              // an update may change the id
 }
 
@@ -60,7 +60,8 @@ var tables = map[string]table{
 	},
 }
 
-// column returns the API's name of a filter's field. Filters use the names of columns.
+// column translates the name of a database column, which filters use, to the name in the API. column returns false if a filter
+// cannot use the column.
 func (t table) column(field string) (string, bool) {
 	switch {
 	case field == "currency_name", field == "language_name":
@@ -79,13 +80,14 @@ type call struct {
 	method   string
 	merchant string
 	id       string
-	item     bool   // the path is that of an item, maybe with an empty id
-	product  string // of a plan item
+	item     bool   // the path names an item; the id may be empty
+	product  string // the product id in the path of a plan item
 	query    map[string][]string
 	body     map[string]any
 }
 
-// route parses currencies, currencies/<name>, merchants/<m>/plans/<p>/items/<product>...
+// route parses a path such as currencies/<name> or merchants/<m>/plans/<p>/items/<product>. route returns false for an unknown
+// path.
 func (q *QuirkServer) route(path string, r *http.Request) (call, bool) {
 	in := call{method: r.Method, query: r.URL.Query()}
 	parts := strings.Split(path, "/")

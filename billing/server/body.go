@@ -16,13 +16,14 @@ import (
 
 const maxBody = 112 << 10
 
-// field is a key of a body. An update changes only the fields that are set, and null clears a field.
+// field is the value of a key in a JSON body. An update changes only the fields whose keys are in the body, and null clears a
+// field.
 type field[T any] struct {
 	set, null bool
 	value     T
 }
 
-// UnmarshalJSON is called for null as well.
+// UnmarshalJSON decodes a field. The decoder calls UnmarshalJSON for null too.
 func (f *field[T]) UnmarshalJSON(text []byte) error {
 	f.set = true
 	if string(text) == "null" {
@@ -32,12 +33,12 @@ func (f *field[T]) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &f.value)
 }
 
-// decode decodes a body. It refuses unknown keys, duplicate keys and invalid UTF-8.
+// decode decodes the JSON body of a request. decode refuses unknown keys, duplicate keys and invalid UTF-8.
 func decode[B any](c echo.Context) (B, error) {
 	var body B
 	r := c.Request()
 	if kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType)); err != nil || kind != echo.MIMEApplicationJSON {
-		return body, &requestError{http.StatusUnsupportedMediaType, "the body must be application/json"}
+		return body, &requestError{http.StatusUnsupportedMediaType, "the Content-Type must be application/json"}
 	}
 	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -58,9 +59,9 @@ func decode[B any](c echo.Context) (B, error) {
 	return body, nil
 }
 
-// changes puts fields into an object and keeps the first error.
+// changes copies the fields of a body into an object, and keeps the first error.
 type changes struct {
-	created bool // required fields must be set
+	created bool // the object is new, so required fields must be set
 	err     error
 }
 
@@ -70,7 +71,7 @@ func (c *changes) complain(format string, args ...any) {
 	}
 }
 
-// due reports whether the field changes the object.
+// due reports whether the body sets the field. due records an error if a required field is missing or null.
 func due[T any](c *changes, name string, f field[T], required bool) bool {
 	if required && (f.null || c.created && !f.set) {
 		c.complain("%s is required", name)
@@ -79,7 +80,7 @@ func due[T any](c *changes, name string, f field[T], required bool) bool {
 	return f.set
 }
 
-// id sets the id that the client chose, or a new one. An update must not change it.
+// id sets the id of a new object: the id that the client chose, or a fresh one. An update must not change the id.
 func (c *changes) id(to *string, f field[string], fresh func() string) {
 	given := f.set && !f.null
 	switch {
@@ -94,25 +95,25 @@ func (c *changes) id(to *string, f field[string], fresh func() string) {
 	}
 }
 
-// fixed refuses a field whose value differs from that in the path.
+// fixed refuses a field whose value differs from the value in the path.
 func (c *changes) fixed(name, value string, f field[string]) {
 	if f.set && f.value != value {
 		c.complain("%s must be %q, as in the path", name, value)
 	}
 }
 
-// text sets a text. The limit is in characters.
+// text sets a text field. limit is the maximum number of characters.
 func (c *changes) text(to *string, name string, f field[string], limit int, required bool) {
 	if !due(c, name, f, required) {
 		return
 	}
 	if utf8.RuneCountInString(f.value) > limit || strings.ContainsRune(f.value, 0) {
-		c.complain("%s is over %d characters, or contains a NUL", name, limit)
+		c.complain("%s must have at most %d characters and no NUL", name, limit)
 	}
 	*to = f.value
 }
 
-// name sets a required text that is not empty.
+// name sets the name, which is required and must not be empty.
 func (c *changes) name(to *string, f field[string]) {
 	c.text(to, "name", f, 60, true)
 	if f.set && f.value == "" {
@@ -120,7 +121,7 @@ func (c *changes) name(to *string, f field[string]) {
 	}
 }
 
-// code sets a code of a fixed list.
+// code sets a currency or language code, which must be in list.
 func (c *changes) code(to *string, name string, f field[string], list string, required bool) {
 	if !due(c, name, f, required) {
 		return
@@ -131,7 +132,7 @@ func (c *changes) code(to *string, name string, f field[string], list string, re
 	*to = f.value
 }
 
-// reference sets a required id of another object.
+// reference sets a required field that has the id of another object.
 func (c *changes) reference(to *string, name string, f field[string]) {
 	if !due(c, name, f, true) {
 		return
@@ -142,7 +143,8 @@ func (c *changes) reference(to *string, name string, f field[string]) {
 	*to = f.value
 }
 
-// properties merges properties key by key. None can be removed.
+// properties adds the given properties to the stored properties, or replaces stored properties with the same keys. A property
+// cannot be removed.
 func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 	merged := map[string]any{}
 	for _, from := range []map[string]any{*to, f.value} {
@@ -154,10 +156,10 @@ func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 				}
 			case float64, bool:
 			default:
-				c.complain("property %q is not a text, number or boolean", key)
+				c.complain("property %q must be a string, number or boolean", key)
 			}
 			if key == "" || utf8.RuneCountInString(key) > 60 || strings.ContainsRune(key, 0) {
-				c.complain("the name of property %q is not 1 to 60 characters without NUL", key)
+				c.complain("the name of property %q must have 1 to 60 characters and no NUL", key)
 			}
 			merged[key] = value
 		}
@@ -165,14 +167,14 @@ func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 	*to = merged
 }
 
-// pricing replaces the whole list. The server does not interpret it.
+// pricing replaces the whole list of prices. The server does not interpret the prices.
 func (c *changes) pricing(to *[]any, f field[[]any]) {
 	if !f.set {
 		return
 	}
 	for _, one := range f.value {
 		if _, ok := one.(map[string]any); !ok {
-			c.complain("pricing is not a list of objects")
+			c.complain("pricing must be a list of JSON objects")
 		}
 	}
 	*to = f.value

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// requestError is an answer to a faulty request.
+// requestError is the error answer to an invalid request.
 type requestError struct {
 	status int
 	text   string
@@ -22,23 +22,23 @@ func badRequest(format string, args ...any) error {
 	return &requestError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
-// notFound has only the id as its text, as in the original.
+// notFound returns a 404. The text of the answer is only the id, as in the original BillingStack.
 func notFound(id string) error { return &requestError{http.StatusNotFound, id} }
 
-// refused turns the error of a Table about the object with that id into an answer.
+// refused turns an error of a Table into an answer. id is the id of the object.
 func refused(err error, id string) error {
 	switch {
 	case errors.Is(err, billing.ErrNotFound):
 		return notFound(id)
 	case errors.Is(err, billing.ErrConflict):
-		return &requestError{http.StatusConflict, id + ": the id is taken, or something refers to it"}
+		return &requestError{http.StatusConflict, id + ": the id is taken, or another object refers to this object"}
 	case errors.Is(err, billing.ErrReference):
-		return badRequest("a foreign key names an object that this merchant does not have")
+		return badRequest("the body refers to an object that this merchant does not have")
 	}
 	return err
 }
 
-// answerError writes an error in the original's format. Errors of the router are plain text, as in the original, so that a client
+// answerError writes an error in the format of the original BillingStack. Errors of the router are plain text, so that a client
 // can distinguish a missing route from a missing object.
 func answerError(c echo.Context, err error, failed func(*http.Request, error)) {
 	if c.Response().Committed {

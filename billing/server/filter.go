@@ -8,13 +8,15 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// operators maps the original's spellings. The original's "<" means "<=" by mistake; here it means "<".
+// operators maps the operators of the original BillingStack to those of billing.Condition. In the original BillingStack, "<"
+// means "<=" because of a bug; in this server, "<" means "less than".
 var operators = map[string]string{
 	"eq": "eq", "==": "eq", "=": "eq", "ne": "ne", "!=": "ne", "ge": "ge", ">=": "ge", "le": "le", "<=": "le",
 	"gt": "gt", ">": "gt", "lt": "lt", "<": "lt", "like": "like", "%": "like",
 }
 
-// conditions parses q.field, q.op and q.value, which belong together by position. All conditions must hold.
+// conditions parses the query parameters q.field, q.op and q.value. Values at the same position form one condition. An object
+// must meet all conditions.
 func conditions(query url.Values, columns []string) ([]billing.Condition, error) {
 	for name := range query {
 		if name != "q.field" && name != "q.op" && name != "q.value" {
@@ -23,7 +25,7 @@ func conditions(query url.Values, columns []string) ([]billing.Condition, error)
 	}
 	fields, ops, values := query["q.field"], query["q.op"], query["q.value"]
 	if len(values) != len(fields) || len(ops) != 0 && len(ops) != len(fields) {
-		return nil, badRequest("q.field, q.value and q.op, if any, must have the same number of values")
+		return nil, badRequest("q.field, q.op and q.value must have the same number of values; only q.op may be omitted")
 	}
 	where := make([]billing.Condition, len(fields))
 	for i, field := range fields {

@@ -12,7 +12,8 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// The lists are the codes and English names of ISO 4217 and ISO 639-2/T, sorted by code. A line is a code, a tab and a name.
+// The embedded lists have the codes and English names of ISO 4217 (currencies) and ISO 639-2/T (languages), sorted by code. Each
+// line has a code, a tab and a name.
 var (
 	//go:embed currencies.tsv
 	currencies string
@@ -20,8 +21,8 @@ var (
 	languages string
 )
 
-// names is a fixed collection, identified by name. It has every code of the standard from the start, so a POST is a conflict, and
-// nothing can be changed or removed.
+// names is a read-only collection: the currencies or the languages. The collection always has every code of its ISO standard, so
+// a POST of such a code returns a conflict. Objects of the collection cannot be changed or removed.
 type names struct{ list string }
 
 func (n names) register(g *echo.Group, path string) {
@@ -30,7 +31,8 @@ func (n names) register(g *echo.Group, path string) {
 	g.GET(path+"/:name", n.get)
 }
 
-// all returns currencies and languages alike, because they have the same fields.
+// all returns all objects of the collection. all returns languages as billing.Currency too, because languages have the same
+// fields.
 func (n names) all() []billing.Currency {
 	var all []billing.Currency
 	for line := range strings.Lines(n.list) {
@@ -40,7 +42,7 @@ func (n names) all() []billing.Currency {
 	return all
 }
 
-// has reports whether the list has the code.
+// has reports whether the list contains the code.
 func (n names) has(name string) bool {
 	return name != "" && !strings.ContainsAny(name, "\t\n") && strings.Contains("\n"+n.list, "\n"+name+"\t")
 }
@@ -98,7 +100,7 @@ func (n names) create(c echo.Context) error {
 		return err
 	}
 	if name := strings.ToLower(body.Name.value); !n.has(name) {
-		return badRequest("%q is not a code of the standard", name)
+		return badRequest("%q is not an ISO 4217 currency code or ISO 639-2/T language code", name)
 	}
 	return &requestError{http.StatusConflict, body.Name.value + ": the name is taken"}
 }

@@ -42,7 +42,7 @@ func (b productBody) put(c *changes, _ string, to *billing.Product) {
 
 func (productBody) idOf(p billing.Product) string { return p.ID }
 
-// planBody has no items, which have their own path.
+// planBody has no items, because plan items have a separate path.
 type planBody struct {
 	ID          field[string]         `json:"id"`
 	Name        field[string]         `json:"name"`
@@ -83,7 +83,7 @@ type customerBody struct {
 	Name       field[string] `json:"name"`
 	Currency   field[string] `json:"currency"`
 	Language   field[string] `json:"language"`
-	// ContactInfo is empty in every answer of the original. A client may send it back.
+	// ContactInfo is an empty list in every answer of the original BillingStack. A client may send the empty list back.
 	ContactInfo field[[0]any] `json:"contact_info"`
 }
 
@@ -115,7 +115,7 @@ func (b subscriptionBody) put(c *changes, _ string, to *billing.Subscription) {
 	c.text(&to.ResourceID, "resource_id", b.ResourceID, 255, true)
 	c.text(&to.ResourceType, "resource_type", b.ResourceType, 255, false)
 	if b.BillingDay.value < 0 || b.BillingDay.value > 31 {
-		c.complain("billing_day is not a day of a month")
+		c.complain("billing_day must be a day of a month, at most 31")
 	}
 	maybe(&to.BillingDay, b.BillingDay)
 	if b.PaymentMethodID.set && !b.PaymentMethodID.null && !billing.ValidID(b.PaymentMethodID.value) {

@@ -8,19 +8,19 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// body is the body of a POST and of a PATCH of a T.
+// body is the JSON body of a POST or PATCH request for an object of type T.
 type body[T any] interface {
-	// put sets the body's fields in an object that is new or stored. merchantID is that of the path.
+	// put copies the fields of the body into a new or stored object. merchantID is the merchant's id in the path.
 	put(c *changes, merchantID string, to *T)
 	// idOf returns the object's id.
 	idOf(T) string
 }
 
-// resource serves one collection and its items.
+// resource serves the requests for one collection and its objects.
 type resource[B body[T], T any] struct {
 	table   Table[T]
 	view    func(T) any
-	columns []string // names that filters may use
+	columns []string // columns that filters may name
 }
 
 func newResource[B body[T], T any](table Table[T], view func(T) any, columns ...string) resource[B, T] {
@@ -35,7 +35,7 @@ func (r resource[B, T]) register(g *echo.Group, path string) {
 	g.DELETE(path+"/:id", r.item(r.remove))
 }
 
-// item refuses ids that cannot exist before the records are read. A path with a trailing slash is not an item.
+// item answers 404 to an invalid id without reading the records. A path with a trailing slash is an unknown route.
 func (r resource[B, T]) item(next func(c echo.Context, id string) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := c.Param("id")

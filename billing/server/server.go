@@ -1,5 +1,5 @@
-// Package server is our own BillingStack: the original's v2 API as documented, without its bugs. It stores its records behind
-// interfaces.
+// Package server is the embedded BillingStack. It implements the documented v2 API of the original BillingStack without the
+// original's bugs. The package stores its records through the interfaces Table and Plans.
 package server
 
 import (
@@ -12,30 +12,31 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// Table stores one kind of object, in the order of creation. merchantID limits every call to that merchant's objects. It is empty
-// for merchants themselves.
+// Table stores the objects of one type, in the order of their creation. merchantID limits each call to the objects of one
+// merchant. In the table of merchants, merchantID is empty.
 type Table[T any] interface {
-	// List returns the objects that meet all conditions. Their fields are those that the server knows, by the names of
-	// BillingStack's columns. Their operators are eq, ne, ge, le, gt, lt and like.
+	// List returns the objects that meet all conditions. A condition's Field is one of the columns that the server lets filters
+	// name. A condition's Op is eq, ne, ge, le, gt, lt or like.
 	List(ctx context.Context, merchantID string, where []billing.Condition) ([]T, error)
-	// Create stores a new object. It returns billing.ErrConflict if the id is taken by any merchant, and billing.ErrReference if the
-	// object refers to one that the merchant does not have.
+	// Create stores a new object. Create returns billing.ErrConflict if any merchant has an object with this id. Create returns
+	// billing.ErrReference if the object refers to another object that the merchant does not have.
 	Create(ctx context.Context, merchantID string, object T) error
-	// Update changes a stored object in one transaction and returns the result. If change returns an error, Update returns it and
-	// stores nothing. Other errors are billing.ErrNotFound and billing.ErrReference.
+	// Update changes a stored object in one transaction and returns the changed object. If change returns an error, Update
+	// returns this error and stores nothing. Update also returns billing.ErrNotFound and billing.ErrReference.
 	Update(ctx context.Context, merchantID, id string, change func(*T) error) (T, error)
-	// Delete returns billing.ErrNotFound, or billing.ErrConflict if something still refers to the object.
+	// Delete returns billing.ErrNotFound if the object does not exist, and billing.ErrConflict if another object refers to the
+	// object.
 	Delete(ctx context.Context, merchantID, id string) error
 }
 
 // Plans stores plans and their items. List and Update return plans with their items.
 type Plans interface {
 	Table[billing.Plan]
-	// AddItem returns billing.ErrNotFound for an unknown plan, and otherwise the errors of Create.
+	// AddItem returns billing.ErrNotFound if the plan does not exist. The other errors of AddItem are those of Create.
 	AddItem(ctx context.Context, merchantID string, item billing.PlanItem) error
-	// UpdateItem returns the errors of Update.
+	// UpdateItem returns the same errors as Update.
 	UpdateItem(ctx context.Context, merchantID, planID, productID string, change func(*billing.PlanItem) error) error
-	// DeleteItem returns billing.ErrNotFound.
+	// DeleteItem returns billing.ErrNotFound if the item does not exist.
 	DeleteItem(ctx context.Context, merchantID, planID, productID string) error
 }
 
@@ -49,16 +50,18 @@ type Records struct {
 	Usage         Table[billing.Usage]
 }
 
-// New returns a server of BillingStack's v2 API under /v2. failed is called with every error of the records; the caller gets a
-// 500 without its text. Like the original, the server authenticates nobody: serve it on the loopback interface.
+// New returns a server that serves BillingStack's v2 API under /v2. The server calls failed with each error of the records; the
+// client gets a 500 without the error's text. The server does not authenticate clients, so serve it only on the loopback
+// interface.
 //
-// Successful answers have the original's codes: POST 202, GET, PATCH and PUT 200, DELETE 204. An object that the merchant does
-// not have is a 404. A taken id and the removal of an object that others refer to are a 409. A body over 112 KiB is a 413,
-// another content type a 415. All other faults of a request are a 400: unknown keys, unknown query arguments, references to
-// missing objects. Usage is kept when its subscription is deleted, as in the original.
+// A successful POST returns 202, a successful GET, PATCH or PUT returns 200, and a successful DELETE returns 204. The server
+// answers 404 if the merchant does not have the object. The server answers 409 if an id is taken, or if another object refers to
+// the object to delete. The server answers 413 to a body over 112 KiB, and 415 to a content type other than JSON. All other
+// invalid requests get a 400, for example requests with unknown keys, unknown query arguments or references to missing objects.
+// The server keeps the usage of a deleted subscription, like the original BillingStack.
 func New(records Records, failed func(*http.Request, error)) *echo.Echo {
 	e := echo.New()
-	e.IPExtractor = echo.ExtractIPDirect() // Echo's default trusts any X-Forwarded-For
+	e.IPExtractor = echo.ExtractIPDirect() // Echo's default trusts every X-Forwarded-For header
 	e.HTTPErrorHandler = func(err error, c echo.Context) { answerError(c, err, failed) }
 	v2 := e.Group("/v2")
 
@@ -93,7 +96,8 @@ func validMerchant(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// knownMerchant refuses a POST under an unknown merchant. A list under an unknown merchant is empty.
+// knownMerchant answers 404 to a POST whose path names an unknown merchant. A GET of an unknown merchant's list returns an empty
+// list.
 func knownMerchant(merchants Table[billing.Merchant]) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -113,7 +117,8 @@ func knownMerchant(merchants Table[billing.Merchant]) echo.MiddlewareFunc {
 	}
 }
 
-// isRoute reports whether Echo's router returned the error: there is no such path or method.
+// isRoute reports whether Echo's router returned the error, because the path or the method is unknown. isRoute also returns the
+// status of the error.
 func isRoute(err error) (int, bool) {
 	e, ok := errors.AsType[*echo.HTTPError](err)
 	if !ok {

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/billing/server"
 )
 
-// No handler calls RealIP today, so the test calls it on the Echo instance.
+// No handler calls RealIP, so the test calls RealIP on a context of the Echo instance.
 func TestClientAddressIsThatOfTheConnection(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.RemoteAddr = "192.0.2.1:40000"

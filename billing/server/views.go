@@ -2,7 +2,7 @@ package server
 
 import "github.com/tenantry/tenantry/billing"
 
-// The views are the objects in the original BillingStack's format. An unset text is null; a list without elements is [].
+// A view is an object in the JSON format of the original BillingStack. An unset text is null, and an empty list is [].
 
 func null(text string) *string {
 	if text == "" {
@@ -39,7 +39,7 @@ func viewPlan(p billing.Plan) any {
 	}{p.ID, p.Name, null(p.Title), null(p.Description), p.Properties, items}
 }
 
-// viewItem shows an item. It has a name only inside a plan.
+// viewItem returns the view of a plan item. An item has a name only in the view of its plan.
 func viewItem(i billing.PlanItem) any {
 	return struct {
 		PlanID      string  `json:"plan_id"`

@@ -18,10 +18,10 @@ var (
 	subscriptionRoles = []string{"member"}
 )
 
-// connections is the maximum number of requests in flight to BillingStack: the maximum number of subscribes in flight.
+// connections limits the connections of each HTTP client. The limit equals the largest number of subscribes in flight.
 const connections = 64
 
-// clients are the clients of the upstreams that all contenders but the service use. The service creates the same for itself.
+// clients has the Keystone client and the BillingStack client of a contender. The service creates its own clients.
 type clients struct {
 	site
 
@@ -59,7 +59,7 @@ func newCalls(ctx context.Context, s site) (subscriber, func(), error) {
 	}, func() {}, err
 }
 
-// admit makes the two calls that check every order.
+// admit checks an order with two calls: it validates the user's token and reads the plan.
 func (c *clients) admit(ctx context.Context, token string) (keystone.Token, error) {
 	user, err := c.keystone.ValidateToken(ctx, token)
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *clients) admit(ctx context.Context, token string) (keystone.Token, erro
 	return user, err
 }
 
-// nine makes the calls of one subscribe one after another. It calls done after each.
+// nine makes the nine writing calls of one subscribe in sequence. After each call, nine calls done.
 func (c *clients) nine(ctx context.Context, user keystone.Token, token string, done func(step int, output any) error) error {
 	step := 0
 	next := func(output any, err error) error {
@@ -124,7 +124,8 @@ func (c *clients) project(name string) keystone.NewProject {
 	}
 }
 
-// newFloor is the least that one would write by hand to know after a crash how far a subscribe came.
+// newFloor creates the contender floor. The contender makes the bare calls, and stores after each call how far the subscribe has
+// come. Without the stored progress, no program could resume a subscribe after a crash.
 func newFloor(ctx context.Context, s site) (subscriber, func(), error) {
 	c, err := newClients(ctx, s)
 	if err != nil {

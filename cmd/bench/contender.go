@@ -15,31 +15,31 @@ import (
 	"github.com/google/uuid"
 )
 
-// The contenders. Each runs in a process of its own, so that its cost can be measured: this program, started again with the
-// contender's name.
+// The contenders. Each contender runs in a separate process, so that its cost can be measured. The parent process starts this
+// program again, with the contender's name as the argument.
 const (
-	bareCalls = "calls"  // the eleven calls, one after another
-	floor     = "floor"  // also an INSERT before the nine calls and an UPDATE after each of them
-	engined   = "engine" // the engine, its store, and the steps
-	service   = "api"    // tenantry serve, and a portal that calls it
+	bareCalls = "calls"  // the eleven calls of a subscribe, in sequence
+	floor     = "floor"  // the eleven calls, with an INSERT before the nine writes and an UPDATE after each write
+	engined   = "engine" // the engine with its store and the steps, without the API
+	service   = "api"    // `tenantry serve`, called by a portal
 )
 
 var contenders = []string{bareCalls, floor, engined, service}
 
-// site is what a contender uses.
+// site has the addresses and ids that a contender needs.
 type site struct {
 	Upstreams string // URL of both stubs
-	Database  string // of this contender
+	Database  string // URL of the contender's database
 	Merchant  string
 	Plan      string
 
-	API, Key, Secret string // of the service; for its portal
+	API, Key, Secret string // address and API key of the service, for the portal
 }
 
 // subscriber makes one subscribe for the user of the token.
 type subscriber func(ctx context.Context, token string) error
 
-// task tells a contender to keep this number of subscribes in flight, each started when another ends.
+// task tells a contender how many subscribes to keep in flight, and for how long.
 type task struct {
 	InFlight int
 	For      time.Duration
@@ -47,12 +47,13 @@ type task struct {
 
 // record is a contender's result.
 type record struct {
-	Took      time.Duration // time until the last subscribe ended
+	Took      time.Duration // from the start until the last subscribe ended
 	Latencies []time.Duration
-	Fault     string // of the first subscribe that failed, which ends the benchmark
+	Fault     string // the errors of failed subscribes; an error ends the benchmark
 }
 
-// contend runs one contender. It does the tasks of the parent until there are no more.
+// contend runs one contender. The contender executes the tasks that the parent process sends to standard input, until the input
+// ends.
 func contend(name string) (err error) {
 	var s site
 	if err := json.Unmarshal([]byte(os.Getenv(siteVariable)), &s); err != nil {
@@ -66,7 +67,7 @@ func contend(name string) (err error) {
 	}
 	subscribe, stop, err := makers[name](ctx, s)
 	if err != nil {
-		return fmt.Errorf("making contender %s: %w", name, err)
+		return fmt.Errorf("starting contender %s: %w", name, err)
 	}
 	defer stop()
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
@@ -84,7 +85,7 @@ func contend(name string) (err error) {
 	}
 }
 
-// do runs a closed loop: each worker starts a subscribe when its previous one has ended.
+// do runs InFlight workers. Each worker starts its next subscribe when its previous subscribe has ended.
 func (t task) do(ctx context.Context, subscribe subscriber) record {
 	var (
 		all    sync.WaitGroup

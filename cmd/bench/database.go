@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// database is the PostgreSQL server that all contenders share. Each has a database of its own.
+// database is the PostgreSQL server that all contenders share. Each contender has its own database on that server.
 type database struct {
 	server  string
 	conn    *pgx.Conn
@@ -31,11 +31,11 @@ func connect(ctx context.Context, server string) (*database, error) {
 		return nil, err
 	}
 	if fsync != "on" || commit != "on" {
-		return nil, errors.New("the PostgreSQL does not sync its commits, so the measurements would mean nothing")
+		return nil, errors.New("PostgreSQL does not sync its commits to disk: set fsync and synchronous_commit to on")
 	}
 	fields, err := stat(int(conn.PgConn().PID()))
 	if err != nil {
-		return nil, fmt.Errorf("the PostgreSQL must be on this machine: %w", err)
+		return nil, fmt.Errorf("PostgreSQL must run on this machine: %w", err)
 	}
 	parent, err := strconv.Atoi(fields[1])
 	return &database{server: server, conn: conn, parent: parent}, err
@@ -44,7 +44,7 @@ func connect(ctx context.Context, server string) (*database, error) {
 // create creates a database and returns its URL.
 func (d *database) create(ctx context.Context) (string, error) { return d.copyOf(ctx, "template1") }
 
-// copyOf creates a copy of a database to which there are no connections.
+// copyOf creates a copy of a database and returns the URL of the copy. No client may be connected to the original.
 func (d *database) copyOf(ctx context.Context, template string) (string, error) {
 	random := make([]byte, 6)
 	if _, err := rand.Read(random); err != nil {
@@ -57,13 +57,13 @@ func (d *database) copyOf(ctx context.Context, template string) (string, error) 
 	d.created = append(d.created, name)
 	u, err := url.Parse(d.server)
 	if err != nil {
-		return "", errors.New("the URL of the PostgreSQL is not valid")
+		return "", errors.New("TENANTRY_TEST_POSTGRES_URL is not a valid URL")
 	}
 	u.Path = "/" + name
 	return u.String(), nil
 }
 
-// close drops the databases.
+// close drops all databases that create and copyOf have created, and closes the connection.
 func (d *database) close(ctx context.Context) error {
 	var faults []error
 	for _, name := range d.created {
@@ -79,8 +79,8 @@ func (d *database) wal(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// transactions returns the number of transactions committed in the database at a URL. It waits until all backends of that
-// database have ended, because they may report their transactions late.
+// transactions returns the number of transactions committed in the database at a URL. transactions first waits until all backends
+// of that database have ended, because a running backend may not have reported all its transactions.
 func (d *database) transactions(ctx context.Context, of string) (int64, error) {
 	u, err := url.Parse(of)
 	if err != nil {
@@ -101,8 +101,8 @@ func (d *database) transactions(ctx context.Context, of string) (int64, error) {
 	}
 }
 
-// tally reads the number of transactions that backends have reported. A backend reports once a second while it works, and some
-// time after that.
+// tally reads the number of transactions that backends have reported. A busy backend reports its transactions once a second. An
+// idle backend may report its last transactions with a delay of several seconds.
 func (d *database) tally(ctx context.Context, of string) (n int64, err error) {
 	u, err := url.Parse(of)
 	if err != nil {
@@ -112,7 +112,7 @@ func (d *database) tally(ctx context.Context, of string) (n int64, err error) {
 	return n, err
 }
 
-// told is the time after which an idle backend has reported all its transactions.
+// told is the longest time that an idle backend takes to report all its transactions.
 const told = 11 * time.Second
 
 // commits measures how many tiny INSERTs one client commits in a second.

@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// newEngine is the service without its API.
+// newEngine creates the contender engine: the service without its API.
 func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	c, err := newClients(ctx, s)
 	if err != nil {
@@ -34,7 +34,8 @@ func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	return func(ctx context.Context, token string) error { return c.throughEngine(ctx, e, token) }, stop, err
 }
 
-// serveEngine serves until stop is called. The engine writes to runs, which may be db itself.
+// serveEngine starts an engine, and returns it with a function that stops it. The engine stores its runs in runs, which may be
+// db.
 func (c *clients) serveEngine(ctx context.Context, db *store.Store, runs saga.Store) (*engine.Engine, func(), error) {
 	clock := engine.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Deps{
@@ -68,8 +69,8 @@ func (c *clients) throughEngine(ctx context.Context, e *engine.Engine, token str
 	return err
 }
 
-// order makes the two calls that check an order concurrently, as the API does, and starts the run. It returns the run when it is
-// at rest.
+// order checks an order with two concurrent calls, as the API does, and starts a run. order returns the run when the run is at
+// rest.
 func (c *clients) order(ctx context.Context, e *engine.Engine, token string) (*saga.Run, error) {
 	var user keystone.Token
 	var tokenErr, planErr error

@@ -1,8 +1,9 @@
-// Command bench measures what Tenantry costs compared with the bare calls of a subscribe, and with the least that one would write
-// by hand to be able to resume them. It prints tables, and writes the result as JSON with a plot. `bench scale` measures whether
-// finished runs make it slower.
+// Command bench measures the cost of a subscribe through Tenantry. The benchmark compares Tenantry with the bare calls of a
+// subscribe, and with a minimal program that stores the progress of these calls. bench prints tables, and writes the result as
+// JSON and as a plot. `bench scale` measures whether finished runs make Tenantry slower.
 //
-// It needs Linux, and a PostgreSQL on the same machine at TENANTRY_TEST_POSTGRES_URL: see `make bench` and `make bench-scale`.
+// The command needs Linux and a PostgreSQL server on the same machine. TENANTRY_TEST_POSTGRES_URL is the server's URL. `make
+// bench` and `make bench-scale` start such a server.
 package main
 
 import (
@@ -25,7 +26,7 @@ func main() {
 	}
 }
 
-// The defaults, with which the published numbers are measured.
+// Defaults of the flags. The numbers in docs/benchmarks.md are measured with these defaults.
 const (
 	defaultPasses = 3
 	defaultLength = 2500 * time.Millisecond
@@ -34,17 +35,17 @@ const (
 
 func run() error {
 	p := plan{delays: []time.Duration{0, 20 * time.Millisecond}, inFlight: []int{1, 16, 64}}
-	flag.IntVar(&p.passes, "passes", defaultPasses, "`number` of passes over all contenders; with another number nothing is written")
-	flag.DurationVar(&p.length, "length", defaultLength, "`duration` of a contender in a pass; with another duration nothing is written")
-	flag.StringVar(&p.binary, "binary", "bin/tenantry", "the `file` that make build writes")
-	only := flag.String("only", strings.Join(contenders, ","), "the `contenders`; with fewer nothing is written")
-	out := flag.String("out", "bench", "`directory` of the result and its plot")
-	sizes := flag.String("sizes", "1000,100000,1000000", "with scale: `numbers` of finished runs; with other numbers nothing is written")
-	calls := flag.Int("calls", defaultCalls, "with scale: `number` of calls of each operation in a pass; with another number nothing is written")
-	docs := flag.String("docs", "docs/benchmarks.md", "the `file` with the tables")
+	flag.IntVar(&p.passes, "passes", defaultPasses, "`number` of passes over all contenders; only results with the default number are written to files")
+	flag.DurationVar(&p.length, "length", defaultLength, "`duration` of each measurement; only results with the default duration are written to files")
+	flag.StringVar(&p.binary, "binary", "bin/tenantry", "path of the tenantry binary, the `file` that make build writes")
+	only := flag.String("only", strings.Join(contenders, ","), "comma-separated `contenders` to measure; only results of all contenders are written to files")
+	out := flag.String("out", "bench", "`directory` to write the result and its plot to")
+	sizes := flag.String("sizes", "1000,100000,1000000", "with scale: comma-separated `numbers` of finished runs; only results with the default numbers are written to files")
+	calls := flag.Int("calls", defaultCalls, "with scale: `number` of calls of each operation in a pass; only results with the default number are written to files")
+	docs := flag.String("docs", "docs/benchmarks.md", "the Markdown `file` whose tables are replaced")
 	flag.Parse()
 	if flag.NArg() > 1 {
-		return fmt.Errorf("%q: put flags before %s", flag.Args()[1:], flag.Arg(0))
+		return fmt.Errorf("unexpected arguments %q: put all flags before %q", flag.Args()[1:], flag.Arg(0))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -13,21 +13,21 @@ import (
 	"github.com/google/uuid"
 )
 
-// plan is what to measure.
+// plan defines a measurement.
 type plan struct {
 	passes     int
 	length     time.Duration
 	binary     string
 	contenders []string
-	delays     []time.Duration // of each call
+	delays     []time.Duration // delays of upstream calls; each delay is measured
 	inFlight   []int
 }
 
-// rig has the running parts of a measurement.
+// rig has the database and the child processes of a running measurement.
 type rig struct {
 	plan
 	db        *database
-	site      site // without a database
+	site      site // addresses and ids that all contenders share
 	upstreams *child
 	running   map[string]*runner
 	closers   []func() error
@@ -37,10 +37,10 @@ type rig struct {
 type runner struct {
 	*child
 
-	pid int // of the measured process: the contender itself, or the service that it calls
+	pid int // id of the measured process: the contender, or the service that the portal calls
 }
 
-// measure starts everything, measures, and stops everything.
+// measure starts the upstreams and the contenders, measures the contenders, and stops all processes.
 func (p plan) measure(ctx context.Context) (_ *result, err error) {
 	r := &rig{plan: p, running: map[string]*runner{}}
 	defer func() {
@@ -83,7 +83,7 @@ func (p plan) measure(ctx context.Context) (_ *result, err error) {
 
 func (r *rig) setUp(ctx context.Context) (err error) {
 	if r.db, err = connect(ctx, os.Getenv("TENANTRY_TEST_POSTGRES_URL")); err != nil {
-		return fmt.Errorf("reaching the PostgreSQL at TENANTRY_TEST_POSTGRES_URL: %w", err)
+		return fmt.Errorf("connecting to the PostgreSQL server at TENANTRY_TEST_POSTGRES_URL: %w", err)
 	}
 	r.closers = append(r.closers, func() error { return r.db.close(context.WithoutCancel(ctx)) })
 	if r.upstreams, err = startChild(ctx, site{}, "upstreams"); err != nil {
@@ -115,7 +115,7 @@ func (r *rig) start(ctx context.Context, name string) (err error) {
 	return nil
 }
 
-// launch starts a contender. For a portal, it starts the service before.
+// launch starts a contender. If the contender is a portal, launch starts the service first.
 func (r *rig) launch(ctx context.Context, s site, name string) (*runner, func() error, error) {
 	who, end := &runner{}, func() error { return nil }
 	if name == service {
@@ -135,7 +135,7 @@ func (r *rig) launch(ctx context.Context, s site, name string) (*runner, func() 
 	return who, func() error { return errors.Join(who.stop(), end()) }, nil
 }
 
-// warm lets every contender connect, log in and fill its caches. It checks that all make the same calls.
+// warm executes short tasks, so that every contender has connected, logged in and filled its caches.
 func (r *rig) warm(ctx context.Context) error {
 	if err := r.setDelay(ctx, 0); err != nil {
 		return err
@@ -153,12 +153,12 @@ func (r *rig) warm(ctx context.Context) error {
 func (r *rig) setDelay(ctx context.Context, d time.Duration) error {
 	status, _, err := ask(ctx, http.MethodPut, r.site.Upstreams+"/bench/delay?is="+d.String())
 	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("the stubs answer %d", status)
+		err = fmt.Errorf("setting the delay of the stub upstreams: got status %d, want 200", status)
 	}
 	return err
 }
 
-// pass measures every cell once. In each cell the contenders run one after another, starting with a different one in each pass.
+// pass measures every cell once. The contenders run one after another. Each pass starts with a different contender.
 func (r *rig) pass(ctx context.Context, n int, res *result) error {
 	for _, delay := range r.delays {
 		if err := r.setDelay(ctx, delay); err != nil {
@@ -169,7 +169,7 @@ func (r *rig) pass(ctx context.Context, n int, res *result) error {
 				name := r.contenders[(i+n)%len(r.contenders)]
 				one, err := r.cell(ctx, r.running[name], task{inFlight, r.length})
 				if err != nil {
-					return fmt.Errorf("%s with %d in flight: %w", name, inFlight, err)
+					return fmt.Errorf("measuring %s with %d subscribes in flight: %w", name, inFlight, err)
 				}
 				res.add(cell{name, delay, inFlight}, one)
 			}
@@ -184,7 +184,7 @@ func (r *rig) pass(ctx context.Context, n int, res *result) error {
 type reading struct {
 	wal      int64
 	own, sql time.Duration
-	calls    int64 // since the previous reading
+	calls    int64 // upstream calls since the previous reading
 }
 
 func (r *rig) read(ctx context.Context, pid int) (now reading, err error) {
@@ -221,8 +221,9 @@ func (r *rig) cell(ctx context.Context, who *runner, t task) (sample, error) {
 	}, err
 }
 
-// countTransactions counts the transactions of each contender, without those of an idle one. For that the contender is started
-// and stopped again, on a database with all its tables: a backend has certainly reported its transactions when it ends.
+// countTransactions computes the transactions per subscribe of each contender, without the transactions of an idle contender.
+// countTransactions restarts the contender for each count, because a backend has certainly reported its transactions when the
+// backend ends.
 func (r *rig) countTransactions(ctx context.Context, res *result) error {
 	if err := r.setDelay(ctx, 0); err != nil {
 		return err
@@ -238,7 +239,7 @@ func (r *rig) countTransactions(ctx context.Context, res *result) error {
 				return err
 			}
 		}
-		if _, _, err := r.transactions(ctx, s, name, 0); err != nil { // creates the tables
+		if _, _, err := r.transactions(ctx, s, name, 0); err != nil { // creates the tables, so that later counts do not include their creation
 			return err
 		}
 		idle, _, err := r.transactions(ctx, s, name, 0)
@@ -256,7 +257,8 @@ func (r *rig) countTransactions(ctx context.Context, res *result) error {
 	return nil
 }
 
-// transactions returns the number of transactions of a contender from its start to its end, and of its subscribes.
+// transactions starts a contender, gives it one task and stops it. The results are the number of the contender's transactions and
+// the number of its subscribes.
 func (r *rig) transactions(ctx context.Context, s site, name string, inFlight int) (n int64, subscribes int, err error) {
 	before, err := r.db.transactions(ctx, s.Database)
 	if err != nil {
@@ -274,13 +276,14 @@ func (r *rig) transactions(ctx context.Context, s site, name string, inFlight in
 	return after - before, len(did.Latencies), err
 }
 
-// idle measures a service without requests: how fast it starts on a migrated database, and what it uses then.
+// idle measures a service that gets no requests: its start time on a migrated database, its transactions per second, and its
+// memory.
 func (r *rig) idle(ctx context.Context, res *result) (err error) {
 	s := r.site
 	if s.Database, err = r.db.create(ctx); err != nil {
 		return err
 	}
-	if err := s.enroll(ctx, r.binary); err != nil { // migrates as well
+	if err := s.enroll(ctx, r.binary); err != nil { // also migrates the database
 		return err
 	}
 	var starts []float64

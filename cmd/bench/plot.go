@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Sizes in the plot, in pixels.
+// Sizes of the plot's parts, in pixels.
 const (
 	plotWidth, plotHeight = 760, 330
 	chartTop, chartFoot   = 50, 250
@@ -17,15 +17,16 @@ const labelStyle = `font-size="9" text-anchor="middle" stroke="white" stroke-wid
 
 var colours = map[string]string{bareCalls: "#bbbbbb", floor: "#e0a030", engined: "#3070b0", service: "#30a060"}
 
-// plot draws two charts, relative to the floor: the rates with calls of 0 ms, and the times with slow calls.
+// plot draws two charts that compare the contenders with the floor: the rates with calls of 0 ms, and the p50 times with calls of
+// 20 ms.
 func (r *result) plot() string {
 	var b strings.Builder
 	draw := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	draw(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`,
 		plotWidth, plotHeight)
 	draw(`<rect width="100%%" height="100%%" fill="white"/>`)
-	r.chart(draw, 20, "Subscribes a second to (b), calls of 0 ms: higher is better", 0, func(w row) float64 { return w.ToFloor })
-	r.chart(draw, 390, "p50 to (b), calls of 20 ms: lower is better", 20, func(w row) float64 { return w.TimeFloor })
+	r.chart(draw, 20, "Rate relative to (b), calls of 0 ms: higher is better", 0, func(w row) float64 { return w.ToFloor })
+	r.chart(draw, 390, "p50 relative to (b), calls of 20 ms: lower is better", 20, func(w row) float64 { return w.TimeFloor })
 	for i, name := range contenders {
 		x := 20 + 170*i
 		draw(`<rect x="%d" y="300" width="12" height="12" fill="%s"/><text x="%d" y="310">%s</text>`, x, colours[name], x+17, titles[name])
@@ -34,7 +35,7 @@ func (r *result) plot() string {
 	return b.String()
 }
 
-// chart draws a group of bars for each number in flight.
+// chart draws a group of bars for each number of subscribes in flight.
 func (r *result) chart(draw func(string, ...any), left int, title string, callMs int64, value func(row) float64) {
 	most := 1.0
 	for _, w := range r.Rows {
@@ -44,7 +45,7 @@ func (r *result) chart(draw func(string, ...any), left int, title string, callMs
 	}
 	scale := (chartFoot - chartTop) / most
 	draw(`<text x="%d" y="25">%s</text>`, left, title)
-	var labels []string // drawn last, so that the floor's line does not cross them
+	var labels []string // labels are drawn last, so that the floor's line does not cross them
 	x, inFlight := left, 0
 	for _, w := range r.Rows {
 		if w.CallMs != callMs {

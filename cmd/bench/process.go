@@ -20,7 +20,7 @@ import (
 // siteVariable is the environment variable with a contender's site, as JSON.
 const siteVariable = "BENCH_SITE"
 
-// child is a process of this program with another role.
+// child is a child process that runs this program as a contender or as the stub upstreams.
 type child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -58,7 +58,7 @@ func (c *child) do(t task) (r record, err error) {
 	}
 	line, err := c.out.ReadBytes('\n')
 	if err != nil {
-		return r, fmt.Errorf("the contender ended: %w", err)
+		return r, fmt.Errorf("the contender ended before it sent a result: %w", err)
 	}
 	if err := json.Unmarshal(line, &r); err != nil {
 		return r, err
@@ -71,16 +71,17 @@ func (c *child) do(t task) (r record, err error) {
 
 func (c *child) stop() error { return errors.Join(c.in.Close(), c.cmd.Wait()) }
 
-// tick is the unit of /proc: a hundredth of a second on every Linux.
+// tick is the unit of processor times in /proc: 10 ms on every Linux.
 const tick = 10 * time.Millisecond
 
-// processTime returns the processor time of a process. With children, it includes the children that it has waited for.
+// processTime returns the processor time of a process. If children is true, the result includes the child processes that the
+// process has waited for.
 func processTime(pid int, children bool) (time.Duration, error) {
 	fields, err := stat(pid)
 	if err != nil {
 		return 0, err
 	}
-	last := 13 // utime and stime; the children's are after them, see proc(5)
+	last := 13 // fields 11 and 12 are utime and stime, fields 13 and 14 those of the children: see proc(5)
 	if children {
 		last = 15
 	}
@@ -95,7 +96,8 @@ func processTime(pid int, children bool) (time.Duration, error) {
 	return time.Duration(sum) * tick, nil
 }
 
-// stat reads /proc/PID/stat, starting with the state. The name before it may contain any character.
+// stat returns the fields of /proc/PID/stat, beginning with the process state. stat looks for the last parenthesis, because the
+// process name before the state may contain any character.
 func stat(pid int) ([]string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) //nolint:gosec // a number
 	if err != nil {
@@ -105,7 +107,7 @@ func stat(pid int) ([]string, error) {
 	return strings.Fields(rest), nil
 }
 
-// familyTime returns the processor time of a process and all its children, including those that have ended.
+// familyTime returns the processor time of a process and all its children, including children that have ended.
 func familyTime(parent int) (time.Duration, error) {
 	sum, err := processTime(parent, true)
 	if err != nil {
@@ -131,7 +133,8 @@ func familyTime(parent int) (time.Duration, error) {
 	return sum, nil
 }
 
-// memory reads a line of /proc/PID/status, in MiB: VmHWM is the maximum of the resident memory, VmRSS its current size.
+// memory returns the value of a line of /proc/PID/status, in MiB. VmHWM is the maximum of the resident memory, VmRSS its current
+// size.
 func memory(pid int, line string) (mib float64, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// cell is one contender in one situation.
+// cell is a contender, measured with one delay of upstream calls and one number of subscribes in flight.
 type cell struct {
 	Contender string
 	Delay     time.Duration
 	InFlight  int
 }
 
-// sample is the measurement of one cell, or the medians of several. All but Rate is per subscribe.
+// sample has the values measured in one cell, or the medians of several samples. All values except Rate are per subscribe.
 type sample struct {
 	P50    float64 `json:"p50_ms"`
 	P95    float64 `json:"p95_ms"`
@@ -31,18 +31,18 @@ type sample struct {
 	Calls  float64 `json:"upstream_calls"`
 }
 
-// row is a cell in the result.
+// row has the final values of a cell.
 type row struct {
 	Contender string  `json:"contender"`
 	CallMs    int64   `json:"call_ms"`
 	InFlight  int     `json:"in_flight"`
-	ToFloor   float64 `json:"rate_to_floor"` // median of the passes' ratios
+	ToFloor   float64 `json:"rate_to_floor"` // rate divided by the floor's rate, median of all passes
 	TimeFloor float64 `json:"p50_to_floor"`
 	sample
-	Transactions *float64 `json:"transactions,omitempty"` // measured with calls of 0 ms only
+	Transactions *float64 `json:"transactions,omitempty"` // only measured with calls of 0 ms
 }
 
-// result has all measurements.
+// result has all measurements of all contenders.
 type result struct {
 	Commit  string             `json:"commit"`
 	At      string             `json:"at"`
@@ -64,7 +64,7 @@ type machine struct {
 	OS    string `json:"os"`
 }
 
-// idle is the measurement of a service without requests.
+// idle has the measurements of a service that gets no requests.
 type idle struct {
 	Ready   float64 `json:"seconds_until_ready"`
 	Queries float64 `json:"queries_per_second"`
@@ -79,7 +79,7 @@ func newResult() *result {
 	}
 }
 
-// commit describes the measured commit, and whether the tree has changes.
+// commit returns the name of the measured commit. The suffix -dirty marks uncommitted changes.
 func commit() string {
 	out, err := exec.Command("git", "describe", "--always", "--dirty").Output() //nolint:noctx // it only reads
 	if err != nil {
@@ -100,7 +100,7 @@ func processor() string {
 
 func (r *result) add(c cell, s sample) { r.samples[c] = append(r.samples[c], s) }
 
-// finish computes the medians.
+// finish computes the medians of all passes.
 func (r *result) finish() {
 	r.Commits = median(r.commits)
 	r.Rows = nil

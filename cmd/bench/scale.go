@@ -13,12 +13,12 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// scale measures whether finished runs make the service slower. It makes the same operations on databases with different numbers
-// of finished runs, in turn.
+// scale measures whether finished runs make the service slower. The benchmark measures the same operations on several databases,
+// each with a different number of finished runs.
 type scale struct {
 	passes int
-	calls  int   // of each operation in a pass
-	sizes  []int // finished runs, fewest first
+	calls  int   // number of calls of each operation in a pass
+	sizes  []int // numbers of finished runs, in ascending order
 }
 
 var defaultSizes = []int{1_000, 100_000, 1_000_000}
@@ -27,7 +27,7 @@ func parseSizes(text string) (sizes []int, err error) {
 	for field := range strings.SplitSeq(text, ",") {
 		n, err := strconv.Atoi(field)
 		if err != nil || n < 1000 {
-			return nil, fmt.Errorf("-sizes: %q is not a number of at least 1000", field)
+			return nil, fmt.Errorf("-sizes: %q must be a number of at least 1000", field)
 		}
 		sizes = append(sizes, n)
 	}
@@ -35,7 +35,7 @@ func parseSizes(text string) (sizes []int, err error) {
 	return sizes, nil
 }
 
-// filled is a database with finished runs, and what the measurements need.
+// filled is a database with finished runs, and the data that the measurements need.
 type filled struct {
 	*store.Store
 
@@ -44,17 +44,18 @@ type filled struct {
 	original *original
 }
 
-// measure fills the databases, measures, and drops them, even if it is interrupted.
+// measure fills the databases, measures the operations, and drops the databases. measure also drops the databases if ctx is
+// canceled.
 func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
 	server, err := connect(ctx, os.Getenv("TENANTRY_TEST_POSTGRES_URL"))
 	if err != nil {
-		return nil, fmt.Errorf("reaching the PostgreSQL at TENANTRY_TEST_POSTGRES_URL: %w", err)
+		return nil, fmt.Errorf("connecting to the PostgreSQL server at TENANTRY_TEST_POSTGRES_URL: %w", err)
 	}
 	defer func() { err = errors.Join(err, server.close(context.WithoutCancel(ctx))) }()
 	result := newScaleResult()
 	template, first, err := newTemplate(ctx, server)
 	if err != nil {
-		return nil, fmt.Errorf("making a finished run: %w", err)
+		return nil, fmt.Errorf("creating the template database: %w", err)
 	}
 	var databases []*filled
 	defer func() {
@@ -76,7 +77,7 @@ func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
 		databases = append(databases, f)
 		space.learn(n, bytes)
 		result.Sizes = append(result.Sizes, scaleSize{Runs: n, MiB: float64(bytes) / (1 << 20), Seconds: time.Since(began).Seconds()})
-		note("%d finished runs: %d MiB, filled in %.0f s", n, bytes>>20, time.Since(began).Seconds())
+		note("database with %d finished runs: %d MiB, filled in %.0f s", n, bytes>>20, time.Since(began).Seconds())
 	}
 	if _, err := server.conn.Exec(ctx, "CHECKPOINT"); err != nil {
 		return nil, err
@@ -90,8 +91,8 @@ func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
 	return result, nil
 }
 
-// phase measures its operations call by call on each database in turn, starting with a different one each time. Other load of the
-// machine then affects all databases alike.
+// phase measures the operations of one phase. The method makes each call on all databases before it makes the next call. Each
+// call starts with a different database. Other load on the machine therefore affects all databases equally.
 func (s scale) phase(ctx context.Context, p phase, databases []*filled, result *scaleResult) error {
 	for _, f := range databases {
 		if err := p.prepare(ctx, f); err != nil {
@@ -117,5 +118,5 @@ func (s scale) phase(ctx context.Context, p phase, databases []*filled, result *
 	return nil
 }
 
-// note prints the progress: filling takes minutes.
+// note prints a progress message to standard error.
 func note(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -11,16 +11,17 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// The finished runs. There are ten merchants. The last one has the oldest tenth of all runs and none since. Each user has two
-// runs. A run was accepted every hundred seconds until a minute ago. One in twenty is compensated, but none of the first
-// merchant's.
+// The finished runs belong to ten merchants. The last merchant has exactly the oldest tenth of all runs. Each user has two runs.
+// A run was accepted every hundred seconds, the last run a minute ago. One run in twenty is compensated. The first merchant has
+// no compensated runs.
 const (
 	finishedMerchants = 10
 	secondsApart      = 100
 	compensated       = "i / 10 % 20 = 7 AND m <> 0"
 )
 
-// freshRuns creates a table with what differs between runs. The values are random, except that a run's id begins with its time.
+// freshRuns creates the table fresh. The rows of fresh have the values that differ between the new runs. Most values are hashes.
+// A run's id begins with the time of the run.
 const freshRuns = `
 CREATE UNLOGGED TABLE fresh AS
 SELECT i, (` + compensated + `)::int AS original, ms * 1000 - o.created_at AS shift,
@@ -37,8 +38,8 @@ FROM (
 ) n, (SELECT created_at FROM original_runs WHERE original = 0) o
 ORDER BY i`
 
-// fill creates a database with this number of finished runs, and returns its size in bytes. At the end it does what autovacuum
-// would have done meanwhile: freeze and analyze.
+// fill creates a database with the given number of finished runs, and returns the database and its size in bytes. fill vacuums
+// and analyzes each table, as autovacuum would do in production.
 func fill(ctx context.Context, server *database, like *template, runs int) (*filled, int64, error) {
 	url, err := server.copyOf(ctx, like.name)
 	if err != nil {
@@ -83,7 +84,7 @@ func fill(ctx context.Context, server *database, like *template, runs int) (*fil
 	return f, bytes, err
 }
 
-// fill inserts the rows of all runs, in the order of their times. Indexes are built afterwards.
+// fill inserts the table's rows of all runs, oldest run first. After the inserts, fill builds the table's indexes.
 func (t table) fill(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -109,7 +110,8 @@ func (t table) fill(ctx context.Context, url string) error {
 		}
 		values = append(values, value)
 	}
-	// The OFFSET keeps the order of fresh without sorting, because the originals' few rows are read for each run.
+	// OFFSET 0 makes PostgreSQL read the few original rows once for each row of fresh. PostgreSQL then inserts the new rows in
+	// the order of fresh without a sort.
 	statements := append([]string{fmt.Sprintf(
 		"INSERT INTO %s SELECT %s FROM fresh n, LATERAL (SELECT * FROM original_%[1]s o WHERE o.original = n.original OFFSET 0) o",
 		t.name, strings.Join(values, ", "),
@@ -122,7 +124,7 @@ func (t table) fill(ctx context.Context, url string) error {
 	return nil
 }
 
-// freshValue returns the expression for a column of a new run.
+// freshValue returns the SQL expression that computes a column of a new run.
 func (t table) freshValue(ctx context.Context, conn *pgx.Conn, c column) (string, error) {
 	switch {
 	case c.isKey():
@@ -177,16 +179,17 @@ FROM pg_index WHERE indrelid = $1::regclass AND NOT EXISTS (SELECT 1 FROM pg_con
 	return rebuild, nil
 }
 
-// targets are the runs that are read, and the values that they are found by.
+// targets has the runs that the operations read, and the values that the operations search for.
 type targets struct {
-	any   []target // from all runs, in no order
+	any   []target // runs of any age, in random order
 	young []target
-	since int64 // microseconds; twenty runs were created since
+	since int64 // Unix time in microseconds; the twenty youngest runs were created then or later
 }
 
 type target struct{ run, merchant, user, customer, key string }
 
-// findTargets chooses among the succeeded runs, at most a thousand of each kind.
+// findTargets chooses at most a thousand random runs, and at most a thousand of the youngest runs. All chosen runs have
+// succeeded.
 func findTargets(ctx context.Context, conn *pgx.Conn) (t targets, err error) {
 	for order, into := range map[string]*[]target{"md5(i::text)": &t.any, "i DESC": &t.young} {
 		rows, err := conn.Query(ctx, `SELECT run, merchant, "user", customer, key FROM fresh WHERE original = 0 ORDER BY `+order+" LIMIT 1000")

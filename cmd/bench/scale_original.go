@@ -20,12 +20,12 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// ids are the values of a run that differ in the next one.
+// ids has the ids that differ from run to run.
 type ids struct {
 	Run, Merchant, User, Customer, Subscription, CustomerTenant, SubscriptionTenant string
 }
 
-// original is a real run, as its engine wrote it to the store. Other runs are made from it.
+// original is a run that the engine has executed, as the engine stored it. Finished runs and new runs are copies of an original.
 type original struct {
 	ids
 
@@ -33,7 +33,7 @@ type original struct {
 	checkpoints []string
 }
 
-// recorder is a store that records what is written.
+// recorder is a store that records the runs and checkpoints that are written to it.
 type recorder struct {
 	*store.Store
 
@@ -65,8 +65,8 @@ func (r *recorder) Commit(ctx context.Context, now time.Time, checkpoints []saga
 	return r.Store.Commit(ctx, now, checkpoints)
 }
 
-// makeOriginals lets the engine execute two runs with an in-memory Keystone and the embedded BillingStack. The last call of the
-// second run is refused, so that it is compensated.
+// makeOriginals lets the engine execute two runs with an in-memory Keystone and the embedded BillingStack. The engine compensates
+// the second run, because BillingStack refuses the last call of that run.
 func makeOriginals(ctx context.Context, db *store.Store) ([]*original, error) {
 	refuse := false
 	ks := keystonetest.New(keystonetest.Options{})
@@ -121,7 +121,7 @@ func makeOriginals(ctx context.Context, db *store.Store) ([]*original, error) {
 	return all, nil
 }
 
-// name records the ids of what the run created.
+// name records the ids of the objects that the run created.
 func (o *original) name(objects []saga.Object) {
 	for _, object := range objects {
 		switch {
@@ -137,12 +137,12 @@ func (o *original) name(objects []saga.Object) {
 	}
 }
 
-// seedKeystone creates the user that the clients of all contenders log in as.
+// seedKeystone creates the customers' role and the service user that newClients logs in as.
 func seedKeystone(ks *keystonetest.Keystone) {
 	ks.AddRole(customerRoles[1])
 	admin, err := ks.Role("admin")
 	if err != nil {
-		panic(err) // every new Keystone has it
+		panic(err) // every in-memory Keystone has the role admin
 	}
 	ks.Assign(keystone.Assignment{
 		UserID: ks.AddUser(keystonetest.User{Name: "tenantry", Password: "stub"}), ProjectID: ks.AddProject(keystone.Project{Name: "service"}),
@@ -150,7 +150,7 @@ func seedKeystone(ks *keystonetest.Keystone) {
 	})
 }
 
-// newIDs returns the ids of another run, of a new user.
+// newIDs returns the ids of a new run of a new user.
 func newIDs(merchant string) ids {
 	tenant := func() string { return strings.ReplaceAll(uuid.NewString(), "-", "") }
 	return ids{newID(), merchant, tenant(), uuid.NewString(), uuid.NewString(), tenant(), tenant()}
@@ -163,7 +163,8 @@ func (o *original) replacer(n ids) *strings.Replacer {
 	)
 }
 
-// another returns a run like the original. It is leased to a replica or, if that is empty, due.
+// another returns a copy of the original with other ids. The replica has a lease for the copy. If replica is empty, the copy is
+// due.
 func (o *original) another(n ids, replica string) (another saga.NewRun, err error) {
 	err = decode(o.replacer(n).Replace(o.created), &another)
 	if err != nil {
@@ -173,7 +174,7 @@ func (o *original) another(n ids, replica string) (another saga.NewRun, err erro
 	return another, nil
 }
 
-// rest returns the checkpoints of the run that another returns for the same ids.
+// rest returns the checkpoints of the copy that the method another returns for the same ids.
 func (o *original) rest(n ids, replica string) ([]saga.Checkpoint, error) {
 	all := make([]saga.Checkpoint, len(o.checkpoints))
 	for i, text := range o.checkpoints {

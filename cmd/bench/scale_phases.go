@@ -11,79 +11,79 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// phase is a preparation and operations that are measured after it.
+// phase has a preparation, and the operations that are measured after the preparation.
 type phase struct {
 	prepare    func(context.Context, *filled) error
 	operations []operation
 }
 
-// operation is measured by its duration. n is the number of the call.
+// operation is a kind of call whose duration is measured.
 type operation struct {
 	name    string
-	measure func(ctx context.Context, f *filled, n int) (time.Duration, error)
+	measure func(ctx context.Context, f *filled, n int) (time.Duration, error) // returns the duration of the nth call
 }
 
-// The readings are first, because rows that are written later would be on the first pages.
+// Reading is measured first, because the first pages of lists would otherwise have the rows that the later phases write.
 var phases = []phase{
 	{prepare: func(context.Context, *filled) error { return nil }, operations: readings},
 	{prepare: join, operations: writings},
 	{prepare: lineUp, operations: claims},
 }
 
-// page is the number of runs that the API reads for a page of the default length.
+// page is the number of runs that the API reads for a list of the default length.
 const page = 51
 
 var readings = []operation{
-	timed("get: one of the youngest", func(ctx context.Context, f *filled, n int) error {
+	timed("get: one of the youngest runs", func(ctx context.Context, f *filled, n int) error {
 		return found(f.Run(ctx, nth(f.targets.young, n).run))
 	}),
-	timed("get: any, for the first time", func(ctx context.Context, f *filled, n int) error {
+	timed("get: any run, for the first time", func(ctx context.Context, f *filled, n int) error {
 		return found(f.Run(ctx, nth(f.targets.any, n).run))
 	}),
-	timed("get: any, once more", func(ctx context.Context, f *filled, n int) error {
+	timed("get: any run, once more", func(ctx context.Context, f *filled, n int) error {
 		return found(f.Run(ctx, nth(f.targets.any, n).run))
 	}),
-	timed("get by idempotency key: any, once more", func(ctx context.Context, f *filled, n int) error {
+	timed("get by idempotency key: any run, once more", func(ctx context.Context, f *filled, n int) error {
 		t := nth(f.targets.any, n)
 		return found(f.RunOfKey(ctx, t.merchant, t.key))
 	}),
-	timed("events of a run: any, from the first", func(ctx context.Context, f *filled, n int) error {
+	timed("events of any run, from the first event", func(ctx context.Context, f *filled, n int) error {
 		events, err := f.Events(ctx, nth(f.targets.any, n).run, 0, 100)
 		return enough(len(events), 12, err)
 	}),
-	timed("events of a run: one of the youngest, after the sixth", func(ctx context.Context, f *filled, n int) error {
+	timed("events of one of the youngest runs, after the sixth event", func(ctx context.Context, f *filled, n int) error {
 		events, err := f.Events(ctx, nth(f.targets.young, n).run, 6, 100)
 		return enough(len(events), 6, err)
 	}),
 	listing("no filter", page, func(*filled, int) saga.Filter { return saga.Filter{} }),
 	listing("of a merchant", page, func(_ *filled, n int) saga.Filter { return saga.Filter{Merchant: busy(n)} }),
-	listing("of a merchant who has had none for long", page, func(*filled, int) saga.Filter {
+	listing("of a merchant without recent runs", page, func(*filled, int) saga.Filter {
 		return saga.Filter{Merchant: merchantOf(finishedMerchants - 1)}
 	}),
 	listing("succeeded", page, func(*filled, int) saga.Filter { return saga.Filter{State: saga.Succeeded} }),
 	listing("compensated", 45, func(*filled, int) saga.Filter { return saga.Filter{State: saga.Compensated} }),
-	listing("stuck (none is)", 0, func(*filled, int) saga.Filter { return saga.Filter{State: saga.Stuck} }),
+	listing("stuck, where no run is stuck", 0, func(*filled, int) saga.Filter { return saga.Filter{State: saga.Stuck} }),
 	listing("succeeded, of a merchant", page, func(_ *filled, n int) saga.Filter {
 		return saga.Filter{Merchant: busy(n), State: saga.Succeeded}
 	}),
 	listing("compensated, of a merchant", 4, func(_ *filled, n int) saga.Filter {
 		return saga.Filter{Merchant: busy(n), State: saga.Compensated}
 	}),
-	listing("compensated, of a merchant without", 0, func(*filled, int) saga.Filter {
+	listing("compensated, of a merchant without compensated runs", 0, func(*filled, int) saga.Filter {
 		return saga.Filter{Merchant: merchantOf(0), State: saga.Compensated}
 	}),
-	listing("of a workflow that had none", 0, func(*filled, int) saga.Filter { return saga.Filter{Workflow: "unsubscribe"} }),
+	listing("of a workflow without runs", 0, func(*filled, int) saga.Filter { return saga.Filter{Workflow: "unsubscribe"} }),
 	listing("of a user", 2, func(f *filled, n int) saga.Filter { return saga.Filter{User: nth(f.targets.any, n).user} }),
 	listing("of a customer", 1, func(f *filled, n int) saga.Filter {
 		return saga.Filter{Objects: []saga.ObjectRef{{Kind: "customer", ID: nth(f.targets.any, n).customer}}}
 	}),
-	listing("since half an hour", 20, func(f *filled, _ int) saga.Filter {
+	listing("of the last half hour", 20, func(f *filled, _ int) saga.Filter {
 		return saga.Filter{Since: time.UnixMicro(f.targets.since)}
 	}),
 	listing("since now", 0, func(*filled, int) saga.Filter { return saga.Filter{Since: time.Now()} }),
 }
 
-// timed returns an operation without a preparation.
+// timed returns an operation whose duration is the time of one call of read.
 func timed(name string, read func(context.Context, *filled, int) error) operation {
 	return operation{name, func(ctx context.Context, f *filled, n int) (time.Duration, error) {
 		began := time.Now()
@@ -92,7 +92,8 @@ func timed(name string, read func(context.Context, *filled, int) error) operatio
 	}}
 }
 
-// listing returns an operation that reads a page of runs. The page has the same length however many finished runs the database has.
+// listing returns an operation that reads a page of runs. The length of the page does not depend on the number of finished runs
+// in the database.
 func listing(name string, length int, filter func(*filled, int) saga.Filter) operation {
 	return timed(fmt.Sprintf("list: %s (%d)", name, length), func(ctx context.Context, f *filled, n int) error {
 		wanted := filter(f, n)
@@ -116,13 +117,13 @@ func enough(is, least int, err error) error {
 
 func nth(of []target, n int) target { return of[n%len(of)] }
 
-// executor is the replica that has the leases of all runs that are written. claimer is the replica that claims runs.
+// Replicas of the benchmark.
 const (
-	executor = "executor"
-	claimer  = "claimer"
+	executor = "executor" // executes the runs that the writing operations create
+	claimer  = "claimer"  // claims runs in the claiming operations
 )
 
-// lease is longer than the measurement.
+// lease is the length of the replicas' leases. Each lease is longer than a measurement.
 const lease = 24 * time.Hour
 
 func join(ctx context.Context, f *filled) error {
@@ -135,7 +136,7 @@ var writings = []operation{
 		create, _, err := f.liveOnce(ctx, n)
 		return create, err
 	}},
-	{"checkpoints of a run, all", func(ctx context.Context, f *filled, n int) (time.Duration, error) {
+	{"all checkpoints of a run", func(ctx context.Context, f *filled, n int) (time.Duration, error) {
 		_, commit, err := f.liveOnce(ctx, n)
 		return commit, err
 	}},
@@ -148,7 +149,8 @@ var writings = []operation{
 	}),
 }
 
-// liveOnce creates and executes one more run.
+// liveOnce creates a run and writes all its checkpoints. The results are the duration of the creation and the duration of the
+// writes.
 func (f *filled) liveOnce(ctx context.Context, n int) (create, commit time.Duration, err error) {
 	own := newIDs(merchantOf(n))
 	run, err := f.original.another(own, executor)
@@ -172,7 +174,7 @@ func (f *filled) liveOnce(ctx context.Context, n int) (create, commit time.Durat
 	return create, time.Since(began) - create, nil
 }
 
-// lineLength is the number of runs that are due.
+// lineLength is the number of due runs during the claiming operations.
 const lineLength = 2 * finishedMerchants
 
 func lineUp(ctx context.Context, f *filled) error {
@@ -192,7 +194,7 @@ func lineUp(ctx context.Context, f *filled) error {
 }
 
 var claims = []operation{
-	{fmt.Sprintf("claim: one of %d", lineLength), func(ctx context.Context, f *filled, _ int) (time.Duration, error) {
+	{fmt.Sprintf("claim: one of %d due runs", lineLength), func(ctx context.Context, f *filled, _ int) (time.Duration, error) {
 		began := time.Now()
 		claimed, err := f.Claim(ctx, saga.Claim{Replica: claimer, Now: began, Limit: 1})
 		took := time.Since(began)
@@ -201,21 +203,21 @@ var claims = []operation{
 		}
 		return took, f.HandBack(ctx, claimer, began, began.Add(lease), nil)
 	}},
-	timed("count what is due", func(ctx context.Context, f *filled, _ int) error {
+	timed("count the due runs", func(ctx context.Context, f *filled, _ int) error {
 		n, err := f.Due(ctx, time.Now(), nil)
 		return enough(n, lineLength, err)
 	}),
-	timed("count what lives of a merchant", func(ctx context.Context, f *filled, n int) error {
+	timed("count a merchant's runs in progress", func(ctx context.Context, f *filled, n int) error {
 		live, err := f.LiveRuns(ctx, merchantOf(n))
 		return enough(live, lineLength/finishedMerchants, err)
 	}),
-	timed("prolong a lease", func(ctx context.Context, f *filled, _ int) error {
+	timed("renew a lease", func(ctx context.Context, f *filled, _ int) error {
 		_, err := f.Renew(ctx, claimer, time.Now(), time.Now().Add(lease))
 		return err
 	}),
 }
 
-// busy returns a merchant with recent runs, compensated ones among them.
+// busy returns the id of a merchant that has recent runs and compensated runs.
 func busy(n int) string { return merchantOf(1 + n%(finishedMerchants-2)) }
 
 // merchantOf returns the id of the nth merchant of the finished runs.

@@ -25,11 +25,11 @@ type scaleSize struct {
 	Seconds float64 `json:"seconds_to_fill"`
 }
 
-// scaleRow is one operation. P50 and Ratio have a number for each size.
+// scaleRow has the measurements of one operation. P50 and Ratio have a number for each size.
 type scaleRow struct {
 	Operation string    `json:"operation"`
-	P50       []float64 `json:"p50_ms"`      // medians of all passes
-	Ratio     []float64 `json:"to_smallest"` // medians of the ratios of all passes
+	P50       []float64 `json:"p50_ms"`      // medians over all passes
+	Ratio     []float64 `json:"to_smallest"` // p50 divided by the p50 at the smallest size, medians over all passes
 
 	passes [][]float64 // p50 of each pass and size
 }
@@ -39,7 +39,7 @@ func newScaleResult() *scaleResult {
 	return &scaleResult{Commit: of.Commit, At: of.At, Machine: of.Machine}
 }
 
-// add adds the measurements of a pass.
+// add adds the durations that were measured in one pass.
 func (r *scaleResult) add(op operation, took [][]time.Duration) {
 	p50 := make([]float64, len(took))
 	for i, all := range took {
@@ -54,7 +54,7 @@ func (r *scaleResult) add(op operation, took [][]time.Duration) {
 	r.Rows[i].passes = append(r.Rows[i].passes, p50)
 }
 
-// finish computes the medians.
+// finish computes the medians of all passes.
 func (r *scaleResult) finish() {
 	for i := range r.Rows {
 		w := &r.Rows[i]
@@ -76,7 +76,7 @@ func (r *scaleResult) table() string {
 		sizes = append(sizes, fmt.Sprintf("%s finished runs are %.0f MiB", thousands(s.Runs), s.MiB))
 		columns = append(columns, "p50 ms at "+thousands(s.Runs))
 		if i > 0 {
-			columns = append(columns, "to "+thousands(r.Sizes[0].Runs))
+			columns = append(columns, "ratio to "+thousands(r.Sizes[0].Runs))
 		}
 	}
 	fmt.Fprintf(&b, "Commit %s, %s. %s, %d cores, %s. %s.\n\n", r.Commit, r.At, r.Machine.CPU, r.Machine.Cores, r.Machine.Go,
@@ -95,7 +95,7 @@ func (r *scaleResult) table() string {
 	return b.String()
 }
 
-// thousands formats a number with separators.
+// thousands formats a number with commas between groups of three digits.
 func thousands(n int) string {
 	text := fmt.Sprint(n)
 	for i := len(text) - 3; i > 0; i -= 3 {

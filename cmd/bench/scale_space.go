@@ -6,20 +6,18 @@ import (
 	"syscall"
 )
 
-// spaceNeeded estimates from the databases filled so far how much space a larger one needs.
+// spaceNeeded estimates the disk space that a database needs. The estimate uses the size of the previous database.
 type spaceNeeded struct{ bytesPerRun float64 }
 
-// The size of a finished run with all its rows and index entries, before one was measured. While a database is filled, it needs
-// this many times its size, for sorting and the write-ahead log.
 const (
-	guessedBytes = 16 << 10
-	spaceFactor  = 1.4
-	spaceBesides = 3 << 30
+	guessedBytes = 16 << 10 // assumed size of a finished run with its index entries, until a database has been filled
+	spaceFactor  = 1.4      // space that filling needs per byte of the database, including sorting and the write-ahead log
+	spaceBesides = 3 << 30  // bytes needed in addition, for any number of runs
 )
 
 func (s *spaceNeeded) learn(runs int, bytes int64) { s.bytesPerRun = float64(bytes) / float64(runs) }
 
-// check returns an error if the server's disk has no room for that number of runs.
+// check returns an error if the server's disk has too little free space for that number of runs.
 func (s *spaceNeeded) check(ctx context.Context, server *database, runs int) error {
 	var directory string
 	if err := server.conn.QueryRow(ctx, "SHOW data_directory").Scan(&directory); err != nil {
@@ -27,7 +25,7 @@ func (s *spaceNeeded) check(ctx context.Context, server *database, runs int) err
 	}
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(directory, &disk); err != nil {
-		return fmt.Errorf("asking for the free space at %s: %w", directory, err)
+		return fmt.Errorf("reading the free space at %s: %w", directory, err)
 	}
 	each := s.bytesPerRun
 	if each == 0 {
@@ -35,7 +33,7 @@ func (s *spaceNeeded) check(ctx context.Context, server *database, runs int) err
 	}
 	free, needed := float64(disk.Bavail)*float64(disk.Bsize), each*float64(runs)*spaceFactor+spaceBesides
 	if free < needed {
-		return fmt.Errorf("%d finished runs need some %.0f GB at %s, where %.0f GB are free: leave them out (make bench-scale SIZES=1000,100000), or make room",
+		return fmt.Errorf("%d finished runs need about %.0f GB, but %s has only %.0f GB free: free some space, or measure fewer runs (make bench-scale SIZES=1000,100000)",
 			runs, needed/1e9, directory, free/1e9)
 	}
 	return nil

@@ -10,25 +10,26 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// template is a database with all tables, which are empty. Tables beside them have the rows of finished runs, with marks where
-// runs differ.
+// template is the database that fill copies. Its tables are empty. Additional tables named original_NAME have the rows of the
+// originals, with marks in place of the values that differ between runs.
 type template struct {
 	name string // of the database
 }
 
-// table is a table that grows with each finished run. run is the column with the run's id.
+// table is a database table that gets rows for each run.
 type table struct{ name, run string } // run is the column with the run's id
 
 var growing = []table{
 	{"events", "run_id"}, {"steps", "run_id"}, {"objects", "run_id"}, {"runs", "id"}, {"idempotency_keys", "run_id"},
 }
 
-// marks are the columns of fresh that replace the marks. Keys have another mark, because the keys of the originals are their ids.
+// marks are names of columns of the table fresh. In the rows of an original, the mark {NAME} stands for the value of column NAME.
+// The idempotency key is marked separately, because an original's key equals its run id.
 var marks = []string{"run", "merchant", "user", "customer", "subscription", "customer_tenant", "subscription_tenant"}
 
 func mark(column string) string { return "{" + column + "}" }
 
-// newTemplate makes the originals, and returns the first, which succeeded.
+// newTemplate creates the template and the originals. The results are the template and the original that succeeded.
 func newTemplate(ctx context.Context, server *database) (*template, *original, error) {
 	url, err := server.create(ctx)
 	if err != nil {
@@ -54,13 +55,13 @@ func newTemplate(ctx context.Context, server *database) (*template, *original, e
 	}
 	for _, t := range growing {
 		if err := t.setAside(ctx, conn, originals); err != nil {
-			return nil, nil, fmt.Errorf("setting aside what is in %s: %w", t.name, err)
+			return nil, nil, fmt.Errorf("moving the original rows of table %s: %w", t.name, err)
 		}
 	}
 	return &template{conn.Config().Database}, originals[0], conn.Close(ctx)
 }
 
-// setAside moves the rows of the originals to the table original_NAME and puts marks into them.
+// setAside moves the rows of the originals to the table original_NAME, and replaces their ids by marks.
 func (t table) setAside(ctx context.Context, conn *pgx.Conn, originals []*original) error {
 	aside := "original_" + t.name
 	_, err := conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s AS SELECT 0 AS original, t.* FROM %s t WHERE FALSE", aside, t.name))
@@ -100,7 +101,7 @@ type column struct{ name, kind string }
 
 func (c column) isKey() bool { return c.name == "idempotency_key" || c.name == "key" }
 
-// isTime reports whether a column is a time.
+// isTime reports whether a column contains times.
 func (c column) isTime() bool {
 	return c.kind == "bigint" && (c.name == "at" || c.name == "budget_from" || strings.HasSuffix(c.name, "_at"))
 }

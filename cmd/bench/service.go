@@ -18,7 +18,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// newPortal calls the service as a merchant's portal does.
+// newPortal creates the contender api, which calls the service as a merchant's portal does.
 func newPortal(_ context.Context, s site) (subscriber, func(), error) {
 	portal := &http.Client{
 		Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: connections},
@@ -41,21 +41,21 @@ func newPortal(_ context.Context, s site) (subscriber, func(), error) {
 		answer, err := io.ReadAll(resp.Body)
 		err = errors.Join(err, resp.Body.Close())
 		if err == nil && (resp.StatusCode != http.StatusCreated || resp.Header.Get("X-Subject-Token") == "") {
-			err = fmt.Errorf("the service answers %s: %s", resp.Status, answer)
+			err = fmt.Errorf("the service answered %s: %s", resp.Status, answer)
 		}
 		return err
 	}, portal.CloseIdleConnections, nil
 }
 
-// server is a running `tenantry serve`.
+// server is a running process of `tenantry serve`.
 type server struct {
 	process *os.Process
 	url     string
-	ready   time.Duration // time from its start until it was ready
+	ready   time.Duration // time from the start until the server was ready
 	stop    func() error
 }
 
-// environment returns the binary's configuration.
+// environment returns the environment variables for the tenantry binary.
 func (s site) environment() []string {
 	var kept []string
 	for _, v := range os.Environ() {
@@ -113,7 +113,7 @@ func (s site) serve(ctx context.Context, binary string) (*server, error) {
 	return v, nil
 }
 
-// await repeats a request until the answer is 200.
+// await repeats a GET request until the answer is 200, for at most 30 s.
 func await(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -123,7 +123,7 @@ func await(ctx context.Context, url string) error {
 			return nil
 		}
 		if err := pause(ctx, time.Millisecond); err != nil {
-			return fmt.Errorf("waiting for %s (%d): %w", url, status, err)
+			return fmt.Errorf("waiting for %s to answer 200 (last status %d): %w", url, status, err)
 		}
 	}
 }

@@ -22,7 +22,7 @@ func (r *result) tables() string {
 	for _, w := range r.Rows {
 		if w.CallMs != last.CallMs || last.Contender == "" {
 			line("\nEvery call takes %d ms:\n", w.CallMs)
-			line("| in flight | | p50 ms | p95 ms | subscribes/s | time to (b) | rate to (b) | transactions | WAL KiB | CPU ms own + PostgreSQL | calls |")
+			line("| in flight | | p50 ms | p95 ms | subscribes/s | p50 / (b) | rate / (b) | transactions | WAL KiB | CPU ms: own + PostgreSQL | calls |")
 			line("| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 		}
 		last = w
@@ -33,9 +33,9 @@ func (r *result) tables() string {
 		line("| %d | %s | %.1f | %.1f | %.0f | %.2f | %.2f | %s | %.1f | %.2f + %.2f | %.0f |", w.InFlight, titles[w.Contender],
 			w.P50, w.P95, w.Rate, w.TimeFloor, w.ToFloor, transactions, w.WAL/1024, w.OwnCPU, w.SQLCPU, w.Calls)
 	}
-	line("\nMost memory resident, in MiB: %s.", strings.Join(r.peaks(), ", "))
+	line("\nPeak resident memory in MiB: %s.", strings.Join(r.peaks(), ", "))
 	if r.Idle.Ready > 0 {
-		line("An idle `tenantry serve`: ready after %.2f s, %.0f MiB resident, %.2f transactions a second.",
+		line("An idle `tenantry serve` is ready after %.2f s, uses %.0f MiB of memory and commits %.2f transactions a second.",
 			r.Idle.Ready, r.Idle.MiB, r.Idle.Queries)
 	}
 	return b.String()
@@ -50,7 +50,8 @@ func (r *result) peaks() (all []string) {
 	return all
 }
 
-// show replaces the tables in the page: the lines after the mark of the make target, until the next end mark.
+// show writes the tables into the page. The tables replace the lines between the begin mark of the make target and the next end
+// mark.
 func show(page, target, tables string) error {
 	tablesBegin, tablesEnd := "<!-- make "+target+" writes what follows -->\n", "<!-- up to here -->\n"
 	text, err := os.ReadFile(page)

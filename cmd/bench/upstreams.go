@@ -15,16 +15,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// upstreams is a Keystone and a BillingStack that store nothing. Each call is answered from its own content after a delay, which
-// the parent sets. Their cost is small, and the same for all contenders.
+// upstreams is a stub of Keystone and BillingStack that stores nothing. The stub answers each call from the content of the
+// request, after a delay that the parent process sets. The cost of an answer is small, and equal for all contenders.
 type upstreams struct {
 	delay atomic.Int64 // in nanoseconds
-	calls atomic.Int64 // since they were last read
+	calls atomic.Int64 // calls since the last GET /bench/calls
 }
 
-// serveUpstreams prints its URL and serves until its standard input is closed.
+// serveUpstreams prints the URL of the stubs, and serves until its standard input is closed.
 func serveUpstreams() error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nobody could cancel it
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // the call cannot block
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,8 @@ func (u *upstreams) handler() http.Handler {
 	upstream.HandleFunc("PUT /v3/projects/{project}/users/{user}/roles/{role}", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	})
-	// BillingStack answers a list with the object that the filter asks for, and a write with the object.
+	// BillingStack answers a list request with one object that matches the filter. BillingStack answers a write with the written
+	// object.
 	upstream.HandleFunc("GET /v2/{path...}", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		tell(w, http.StatusOK, fmt.Sprintf(`[{%q: %q}]`, q.Get("q.field"), q.Get("q.value")))
@@ -123,7 +124,7 @@ func (u *upstreams) handler() http.Handler {
 	return all
 }
 
-// echo answers a write with the request's body, but with another beginning.
+// echo answers a write with the request's body, after it has replaced the beginning of the body.
 func echo(status int, beginning string, instead func(*http.Request) string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -138,15 +139,16 @@ func echo(status int, beginning string, instead func(*http.Request) string) http
 func tell(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	if _, err := io.WriteString(w, body); err != nil { //nolint:gosec // nobody shows it to people
-		return // the caller is gone, and says so
+	if _, err := io.WriteString(w, body); err != nil { //nolint:gosec // the body is not shown in a browser
+		return // the caller has closed the connection and reports its own error
 	}
 }
 
-// userOf returns the user of a token. The tokens of the bench are user-ID.
+// userOf returns the user of a token. A token of the benchmark is "user-" and the id of the user.
 func userOf(token string) string { return strings.TrimPrefix(token, "user-") }
 
-// token returns a token of a user. Without a project it is unscoped. On every project, the user has the configured roles.
+// token returns Keystone's description of a user's token. If project is empty, the token is unscoped. If project is set, the token is
+// scoped to the project and has the customer roles.
 func token(user, project string) string {
 	scope := ""
 	if project != "" {

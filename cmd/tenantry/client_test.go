@@ -21,15 +21,15 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// house is a server with its Keystone, a BillingStack that is not embedded, and a merchant with a plan.
+// house is a test installation: a server, a Keystone, a BillingStack that is not embedded, and a merchant with a plan.
 type house struct {
 	t        *testing.T
 	server   *served
 	keystone *keystonetest.Keystone
-	refuse   atomic.Bool // BillingStack refuses every PATCH
+	refuse   atomic.Bool // makes BillingStack refuse every PATCH
 	merchant billing.Merchant
 	plan     billing.Plan
-	env      []string // of the merchant's portal
+	env      []string // environment of the merchant's portal
 }
 
 func newHouse(t *testing.T) *house {
@@ -81,7 +81,7 @@ func (h *house) ok(err error) {
 	}
 }
 
-// subscribe runs the command subscribe for a new user.
+// subscribe runs `tenantry subscribe` for a new user.
 func (h *house) subscribe(env []string, more ...string) (code int, out, stderr string) {
 	h.t.Helper()
 	user := h.keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
@@ -89,7 +89,7 @@ func (h *house) subscribe(env []string, more ...string) (code int, out, stderr s
 	return line(h.t, append(slices.Clone(env), "TENANTRY_USER_TOKEN="+h.keystone.IssueToken(user)), append(args, more...)...)
 }
 
-// operator returns the environment of an operator, who logs in by OS_*.
+// operator returns the environment of an operator. The operator logs in with the OS_* variables that newHouse has set.
 func (h *house) operator() []string { return []string{"TENANTRY_URL=" + h.server.url} }
 
 func TestSubscribeAndRuns(t *testing.T) {
@@ -201,7 +201,7 @@ func TestRefusedAndUnreachable(t *testing.T) {
 		"nobody there":                {env: append(portal("k", "s"), "TENANTRY_URL=http://127.0.0.1:1"), code: exitUnreachable, says: "refused"},
 		"another server":              {env: append(portal("k", "s"), "TENANTRY_URL="+noTenantry.URL), code: exitUnreachable, says: "not in Tenantry's format"},
 		"a key over http to another host": {
-			env: append(portal("k", "s"), "TENANTRY_URL=http://tenantry.example.org"), code: exitUsage, says: "https only",
+			env: append(portal("k", "s"), "TENANTRY_URL=http://tenantry.example.org"), code: exitUsage, says: "must be an https:// URL",
 		},
 		"an invalid URL": {env: append(portal("k", "s"), "TENANTRY_URL=tenantry"), code: exitUsage, says: "TENANTRY_URL"},
 	} {

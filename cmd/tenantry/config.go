@@ -12,23 +12,23 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// Config has all settings. Its values are valid, as far as that can be checked without calling anything. The clouds are not among
-// them: they are read from clouds.yaml and OS_*, as for every OpenStack client.
+// Config has all settings of the server. A loaded Config is valid, as far as loadConfig can check the values without a network
+// call. The clouds are not among the settings: clouds.yaml and OS_* describe the clouds, as for every OpenStack client.
 type Config struct {
-	service.Config // SecretKey may be nil: see withSecretKey
+	service.Config // SecretKey may be nil until withSecretKey sets it
 
-	secretKeySource string // where SecretKey was read
+	secretKeySource string // where SecretKey comes from, for error texts
 
 	LogLevel  string // debug, info, warn or error
 	LogFormat string // json or console
 }
 
-// given is the text of a setting and where it was found.
+// given is the text of a setting and its source: a variable, or a line of the file.
 type given struct{ text, source string }
 
-// loadConfig reads the file at path, or at TENANTRY_CONFIG if path is empty, and then the TENANTRY_* variables of environ, which
-// win. The file may be missing; an empty value counts as not set. The error joins all faults, each with the key, what is wrong
-// and an example. It contains no secret.
+// loadConfig reads the file at path, and then the TENANTRY_* variables of environ. The variables override the file. If path is
+// empty, loadConfig reads the file that TENANTRY_CONFIG names, if any. An empty value counts as not set. The returned error lists
+// all faults and contains no secret. Each fault names the setting and the problem.
 func loadConfig(path string, environ []string) (Config, error) {
 	env := variables(environ)
 	values, faults := map[string]given{}, []error(nil)
@@ -59,13 +59,13 @@ func loadConfig(path string, environ []string) (Config, error) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		faults = append(faults, fmt.Errorf("%s (%s): there is no such setting", key, values[key].source))
+		faults = append(faults, fmt.Errorf("%s (%s): unknown setting; docs/configuration.md lists all settings", key, values[key].source))
 	}
 	c.DatabaseURL = cmp.Or(c.DatabaseURL, defaultDatabase(env))
 	if c.BillingConnections == 0 {
 		c.BillingConnections = defaultBillingConnections(c.BillingURL)
 	}
-	if len(faults) == 0 { // otherwise check would report values that could not be read
+	if len(faults) == 0 { // check compares settings, which must all be valid
 		faults = c.check()
 	}
 	if len(faults) > 0 {
@@ -76,14 +76,14 @@ func loadConfig(path string, environ []string) (Config, error) {
 
 // relation is a rule about several settings.
 type relation struct {
-	key     string // of the setting that is reported
-	rule    string // a phrase for the table of settings
+	key     string // key of the setting that the error names
+	rule    string // the rule, as a phrase for docs/configuration.md
 	broken  bool
-	wrong   string // what the error says if the rule is broken
+	wrong   string // text of the error if the rule is broken
 	example string
 }
 
-// relations returns all such rules.
+// relations returns all rules about several settings.
 func (c *Config) relations() []relation {
 	all := []relation{
 		{
@@ -91,12 +91,12 @@ func (c *Config) relations() []relation {
 			"tls_cert and tls_key must be set together", "/etc/tenantry/tls.key",
 		},
 		{
-			"database_url", "needed where there is no home directory", c.DatabaseURL == "",
-			"there is no home directory for the database", databaseExample,
+			"database_url", "required if the user has no home directory", c.DatabaseURL == "",
+			"must be set, because the user has no home directory", databaseExample,
 		},
 		{
-			"secret_key", "needed with PostgreSQL, the same for all replicas", c.SecretKey == nil && !c.onSQLite() && c.DatabaseURL != "",
-			"with PostgreSQL, all replicas need the same key", secretExample,
+			"secret_key", "required with PostgreSQL, equal on all replicas", c.SecretKey == nil && !c.onSQLite() && c.DatabaseURL != "",
+			"must be set with PostgreSQL, to the same key on all replicas", secretExample,
 		},
 		{
 			"give_up_after", "at least `deadline`", c.GiveUpAfter < c.Deadline,
@@ -109,14 +109,14 @@ func (c *Config) relations() []relation {
 		roles []string
 	}{{"customer_roles", c.CustomerRoles}, {"subscription_roles", c.SubscriptionRoles}} {
 		all = append(all, relation{
-			r.key, "not `admin` without `allow_cloud_admin_role`", slices.ContainsFunc(r.roles, isAdmin) && !c.AllowCloudAdminRole,
-			"role admin gives every user access to the whole cloud (allow_cloud_admin_role: true allows it)", "member,bs-admin",
+			r.key, "`admin` only with `allow_cloud_admin_role: true`", slices.ContainsFunc(r.roles, isAdmin) && !c.AllowCloudAdminRole,
+			"role admin gives every user access to the whole cloud: remove the role, or set allow_cloud_admin_role to true", "member,bs-admin",
 		})
 	}
 	return all
 }
 
-// check returns the broken rules about several settings.
+// check returns an error for each broken rule about several settings.
 func (c *Config) check() []error {
 	var faults []error
 	for _, r := range c.relations() {
@@ -139,7 +139,8 @@ func fault(key, source, wrong, example string) error {
 // variable returns the name of a setting's environment variable.
 func variable(key string) string { return "TENANTRY_" + strings.ToUpper(key) }
 
-// notSettings reports whether a variable with the prefix TENANTRY_ is not a setting.
+// notSettings reports whether a TENANTRY_* variable is not a setting of the server. The client commands and the tests read other
+// TENANTRY_* variables. TENANTRY_CONFIG names the file of settings.
 func notSettings(name string) bool {
 	ofClients := []string{envURL, envAPIKey, envAPISecret, envUserToken}
 	return name == "TENANTRY_CONFIG" || slices.Contains(ofClients, name) || strings.HasPrefix(name, "TENANTRY_TEST_")
@@ -154,11 +155,11 @@ func variables(environ []string) map[string]string {
 	return env
 }
 
-// defaultDatabase returns an SQLite file in the user's data directory (XDG Base Directory Specification), or "" without a home
-// directory.
+// defaultDatabase returns the URL of an SQLite file in the user's data directory, as the XDG Base Directory Specification defines
+// it. If the user has no home directory, defaultDatabase returns "".
 func defaultDatabase(env map[string]string) string {
 	data := env["XDG_DATA_HOME"]
-	if !filepath.IsAbs(data) { // the specification says that a relative path is ignored
+	if !filepath.IsAbs(data) { // the specification ignores a relative path
 		if !filepath.IsAbs(env["HOME"]) {
 			return ""
 		}
@@ -167,8 +168,8 @@ func defaultDatabase(env map[string]string) string {
 	return "sqlite:" + filepath.Join(data, "tenantry", "tenantry.db")
 }
 
-// defaultBillingConnections is 1 for a BillingStack that is not embedded: the original serves one connection at a time, and an
-// idle one blocks all others.
+// defaultBillingConnections returns 1 for a BillingStack that is not embedded. The original BillingStack serves one connection at
+// a time, and an idle connection blocks all others.
 func defaultBillingConnections(url string) int {
 	if url != "" {
 		return 1

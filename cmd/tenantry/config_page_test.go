@@ -19,17 +19,19 @@ const pageHead = `# Configuration
 
 <!-- make generate writes this page from cmd/tenantry/config_settings.go. -->
 
-The commands that run on a server (` + "`serve`, `migrate`, `merchant`" + `) read these settings. Each is an environment variable, or a key of the YAML file
-that ` + "`TENANTRY_CONFIG`" + ` names. The variable wins over the file, and an empty value counts as not set. All wrong values and unknown names are
-reported together. ` + "`tenantry serve --print-config`" + ` prints the values in force, with secrets masked, as a file that can be read again.
+The commands that run on a server (` + "`serve`, `migrate`, `merchant`" + `) read these settings. Each setting is an environment variable, or
+a key of the YAML file that ` + "`TENANTRY_CONFIG`" + ` names. A variable overrides the file. An empty value counts as not set. A command
+reports all wrong values and unknown names together. ` + "`tenantry serve --print-config`" + ` prints the values in force as a YAML file,
+with secrets masked.
 
-A duration is a number with a unit, such as ` + "`90s`, `15m` or `1h30m`" + `. A list is separated by commas, or a YAML list in the file.
+A duration is a number with a unit, such as ` + "`90s`, `15m` or `1h30m`" + `. The items of a list are separated by commas. In the file, a
+list can also be a YAML list.
 
 `
 
 const pageTail = `
-Keystone and the service's credential are not among these settings. They are configured as for every OpenStack client: by ` + "`OS_*`" + `
-variables, or by ` + "`OS_CLOUD`" + ` and ` + "`clouds.yaml`" + `. The Go runtime reads ` + "`GOGC` and `GOMEMLIMIT`" + `.
+Keystone and the service's credential are not among these settings. Configure them as for every OpenStack client: with ` + "`OS_*`" + `
+variables, or with ` + "`OS_CLOUD`" + ` and ` + "`clouds.yaml`" + `. The Go runtime reads ` + "`GOGC` and `GOMEMLIMIT`" + `.
 
 ## The client commands
 
@@ -38,12 +40,12 @@ variables, or by ` + "`OS_CLOUD`" + ` and ` + "`clouds.yaml`" + `. The Go runtim
 | variable | default | meaning |
 | --- | --- | --- |
 | ` + "`TENANTRY_URL`" + ` | ` + "`http://127.0.0.1:9292`" + ` | Address of the server. |
-| ` + "`TENANTRY_API_KEY`, `TENANTRY_API_SECRET`" + ` | | A portal's API key. It is sent over https only, or to the same host. |
+| ` + "`TENANTRY_API_KEY`, `TENANTRY_API_SECRET`" + ` | | A portal's API key and its secret. They are sent over plain http only to the same host. |
 | ` + "`TENANTRY_USER_TOKEN`" + ` | first line of standard input | The unscoped Keystone token of the user to subscribe. |
-| ` + "`OS_TOKEN`" + ` | a login by ` + "`OS_*`" + ` | An operator's Keystone token. |
+| ` + "`OS_TOKEN`" + ` | a login with ` + "`OS_*`" + ` | An operator's Keystone token. |
 `
 
-// page returns docs/configuration.md.
+// page returns the text of docs/configuration.md.
 func page() string {
 	var c Config
 	related := map[string][]string{}

@@ -12,23 +12,23 @@ import (
 	"time"
 )
 
-// rule defines the valid values of a setting: parse for the program, whose error contains no secret, and two texts for people.
+// rule defines the valid values of a setting.
 type rule[T any] struct {
-	unit   string // "duration"
-	values string // "1s or more"
-	parse  func(text string) (T, error)
+	unit   string                       // for the documentation, such as "duration"
+	values string                       // for the documentation, such as "1s or more"
+	parse  func(text string) (T, error) // the error contains no secret
 }
 
-var text = rule[string]{"text", "no blanks around it, no control characters", func(s string) (string, error) {
+var text = rule[string]{"text", "no leading or trailing blanks, no control characters", func(s string) (string, error) {
 	if strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' }) {
-		return "", fmt.Errorf("%q has blanks around it or control characters", s)
+		return "", fmt.Errorf("%q has leading or trailing blanks, or control characters", s)
 	}
 	return s, nil
 }}
 
 var file = rule[string]{"path", text.values, text.parse}
 
-var address = rule[string]{"host:port", "ports 0 to 65535, where 0 is any free one", func(s string) (string, error) {
+var address = rule[string]{"host:port", "port 0 to 65535; 0 chooses a free port", func(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		return "", fmt.Errorf("%q is not host:port", s)
@@ -48,7 +48,7 @@ var database = rule[string]{"URL", "`postgres://...` or `sqlite:PATH`", func(s s
 	}
 	u, err := url.Parse(s)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		return "", errors.New("it is neither postgres://... nor sqlite:PATH") // the text may contain a password
+		return "", errors.New("the value must be a valid postgres:// URL or sqlite:PATH") // err is omitted, because err may quote a password
 	}
 	return s, nil
 }}
@@ -56,7 +56,7 @@ var database = rule[string]{"URL", "`postgres://...` or `sqlite:PATH`", func(s s
 var key = rule[[]byte]{"base64", "32 bytes", func(s string) ([]byte, error) {
 	decoded, err := base64.StdEncoding.DecodeString(s)
 	if err != nil || len(decoded) != 32 {
-		return nil, errors.New("it is not 32 bytes in base64")
+		return nil, errors.New("the key must be 32 bytes in base64")
 	}
 	return decoded, nil
 }}
@@ -65,13 +65,13 @@ var billingURL = rule[string]{"URL", "`http` or `https`, ending in `/v1` or `/v2
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		return "", errors.New("it is not an http:// or https:// URL")
+		return "", errors.New("the value must be a valid http:// or https:// URL")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return "", errors.New("it must have only a scheme, a host and a path")
+		return "", errors.New("the URL must have only a scheme, a host and a path")
 	}
 	s = strings.TrimRight(s, "/")
 	if !strings.HasSuffix(s, "/v1") && !strings.HasSuffix(s, "/v2") {
-		return "", fmt.Errorf("%q does not end in BillingStack's version, /v1 or /v2", s)
+		return "", fmt.Errorf("%q must end in /v1 or /v2, the version of BillingStack's API", s)
 	}
 	return s, nil
 }}
@@ -118,11 +118,11 @@ var duration = rule[time.Duration]{"duration", fmt.Sprintf("`%v` or more", short
 	return d, nil
 }}
 
-// oneOf allows only the given words.
+// oneOf returns a rule that allows only the given words.
 func oneOf(words ...string) rule[string] {
 	return rule[string]{"word", "`" + strings.Join(words, "`, `") + "`", func(s string) (string, error) {
 		if !slices.Contains(words, s) {
-			return "", fmt.Errorf("%q is none of %s", s, strings.Join(words, ", "))
+			return "", fmt.Errorf("%q is not one of %s", s, strings.Join(words, ", "))
 		}
 		return s, nil
 	}}

@@ -76,12 +76,12 @@ func TestLoadConfig(t *testing.T) {
 			file: "# nothing yet\n",
 			want: func(*Config) {},
 		},
-		"a variable over the file, and an empty one not": {
+		"a variable overrides the file, but an empty variable does not": {
 			file: "listen: 127.0.0.1:1\nbilling_listen: '[::1]:2'\n",
 			env:  []string{"TENANTRY_LISTEN=:3", "TENANTRY_BILLING_LISTEN="},
 			want: func(c *Config) { c.Listen, c.BillingListen = ":3", "[::1]:2" },
 		},
-		"a variable over a wrong value in the file": {
+		"a variable overrides a wrong value in the file": {
 			file: "lease: never\n",
 			env:  []string{"TENANTRY_LEASE=2s"},
 			want: func(c *Config) { c.Lease = 2 * time.Second },
@@ -138,12 +138,12 @@ func TestLoadConfigRefuses(t *testing.T) {
 		"several faults at once": {
 			file: "listen: here\nlisten_to: x\nlease: 1ms\ndomain: {id: x}\n",
 			env:  []string{"TENANTRY_LEASES=1s", "TENANTRY_LOG_LEVEL=loud"},
-			want: "domain (tenantry.yaml:4): its value is neither a text, a number nor a list\n" +
+			want: "domain (tenantry.yaml:4): the value must be a text, a number or a list\n" +
 				`listen (tenantry.yaml:1): "here" is not host:port; for example 0.0.0.0:9292` + "\n" +
 				"lease (tenantry.yaml:3): 1ms is less than 1s; for example 10s\n" +
-				`log_level (TENANTRY_LOG_LEVEL): "loud" is none of debug, info, warn, error; for example debug` + "\n" +
-				"leases (TENANTRY_LEASES): there is no such setting\n" +
-				"listen_to (tenantry.yaml:2): there is no such setting",
+				`log_level (TENANTRY_LOG_LEVEL): "loud" is not one of debug, info, warn, error; for example debug` + "\n" +
+				"leases (TENANTRY_LEASES): unknown setting; docs/configuration.md lists all settings\n" +
+				"listen_to (tenantry.yaml:2): unknown setting; docs/configuration.md lists all settings",
 		},
 		"an invalid port": {
 			env:  []string{"TENANTRY_LISTEN=h:70000"},
@@ -155,11 +155,11 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"another database, whose password is not repeated": {
 			env:  []string{"TENANTRY_DATABASE_URL=mysql://u:hunter2@h/d"},
-			want: "database_url (TENANTRY_DATABASE_URL): it is neither postgres://... nor sqlite:PATH; for example " + databaseExample,
+			want: "database_url (TENANTRY_DATABASE_URL): the value must be a valid postgres:// URL or sqlite:PATH; for example " + databaseExample,
 		},
 		"a database URL that cannot be read": {
 			env:  []string{"TENANTRY_DATABASE_URL=postgres://u:hunter2%zz@h/d"},
-			want: "database_url (TENANTRY_DATABASE_URL): it is neither postgres://... nor sqlite:PATH; for example " + databaseExample,
+			want: "database_url (TENANTRY_DATABASE_URL): the value must be a valid postgres:// URL or sqlite:PATH; for example " + databaseExample,
 		},
 		"a database in memory": {
 			env:  []string{"TENANTRY_DATABASE_URL=sqlite::memory:"},
@@ -167,20 +167,20 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"PostgreSQL without a key": {
 			env:  []string{"TENANTRY_DATABASE_URL=postgres://h/d"},
-			want: "secret_key (TENANTRY_SECRET_KEY): with PostgreSQL, all replicas need the same key; for example " + secretExample,
+			want: "secret_key (TENANTRY_SECRET_KEY): must be set with PostgreSQL, to the same key on all replicas; for example " + secretExample,
 		},
 		"a key that is too short": {
 			env:  []string{"TENANTRY_SECRET_KEY=aHVudGVyMg=="},
-			want: "secret_key (TENANTRY_SECRET_KEY): it is not 32 bytes in base64; for example " + secretExample,
+			want: "secret_key (TENANTRY_SECRET_KEY): the key must be 32 bytes in base64; for example " + secretExample,
 		},
 		"a BillingStack without its version": {
 			env: []string{"TENANTRY_BILLING_URL=http://b:9091"},
-			want: `billing_url (TENANTRY_BILLING_URL): "http://b:9091" does not end in BillingStack's version, /v1 or /v2;` +
+			want: `billing_url (TENANTRY_BILLING_URL): "http://b:9091" must end in /v1 or /v2, the version of BillingStack's API;` +
 				" for example http://billing.example.org:9091/v2",
 		},
 		"a BillingStack with a password": {
 			env: []string{"TENANTRY_BILLING_URL=http://u:hunter2@b/v2"},
-			want: "billing_url (TENANTRY_BILLING_URL): it must have only a scheme, a host and a path;" +
+			want: "billing_url (TENANTRY_BILLING_URL): the URL must have only a scheme, a host and a path;" +
 				" for example http://billing.example.org:9091/v2",
 		},
 		"no connection to BillingStack": {
@@ -197,8 +197,8 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"the role of the cloud's admin": {
 			env: []string{"TENANTRY_SUBSCRIPTION_ROLES=member,Admin"},
-			want: "subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): role admin gives every user access to the whole cloud" +
-				" (allow_cloud_admin_role: true allows it); for example member,bs-admin",
+			want: "subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): role admin gives every user access to the whole cloud:" +
+				" remove the role, or set allow_cloud_admin_role to true; for example member,bs-admin",
 		},
 		"yes for true": {
 			env:  []string{"TENANTRY_ALLOW_CLOUD_ADMIN_ROLE=yes"},
@@ -214,7 +214,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"no home": {
 			env:  []string{"HOME="},
-			want: "database_url (TENANTRY_DATABASE_URL): there is no home directory for the database; for example " + databaseExample,
+			want: "database_url (TENANTRY_DATABASE_URL): must be set, because the user has no home directory; for example " + databaseExample,
 		},
 		"a key twice in the file": {
 			file: "lease: 10s\nlease: 11s\n",
@@ -222,7 +222,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"a file with only a text": {
 			file: "hunter2\n",
-			want: "reading the configuration: tenantry.yaml has no keys and values",
+			want: "reading the configuration: tenantry.yaml must be a YAML mapping of keys to values",
 		},
 		"a file that is not YAML, which is not repeated": {
 			file: "secret_key: \"hunter2\nlease: 10s\n",

@@ -14,8 +14,8 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// readFile reads the file at path into the texts of settings. It does not check whether the settings exist. The second result is
-// faults of single values; the error is a fault of the whole file.
+// readFile returns the text of each key in the YAML file at path. readFile does not check whether a key is a setting. The second
+// result has an error for each value of a wrong type. The third result is an error that affects the whole file.
 func readFile(path string) (map[string]given, []error, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -33,7 +33,7 @@ func readFile(path string) (map[string]given, []error, error) {
 		case *ast.MappingNode:
 			entries = append(entries, body.Values...)
 		default:
-			return nil, nil, fmt.Errorf("reading the configuration: %s has no keys and values", name)
+			return nil, nil, fmt.Errorf("reading the configuration: %s must be a YAML mapping of keys to values", name)
 		}
 	}
 	values := make(map[string]given, len(entries))
@@ -51,7 +51,8 @@ func readFile(path string) (map[string]given, []error, error) {
 	return values, faults, nil
 }
 
-// nodeText returns a value as it was written, so that an id of digits is not changed. A list becomes a list with commas.
+// nodeText returns the text of a value unchanged, so that an id such as 0123 keeps its zero. nodeText joins the items of a list
+// with commas.
 func nodeText(node ast.Node) (string, error) {
 	switch n := node.(type) {
 	case *ast.NullNode:
@@ -73,20 +74,21 @@ func nodeText(node ast.Node) (string, error) {
 	case ast.ScalarNode:
 		return n.GetToken().Value, nil
 	default:
-		return "", errors.New("its value is neither a text, a number nor a list")
+		return "", errors.New("the value must be a text, a number or a list")
 	}
 }
 
-// withoutSource returns a parser's error without the lines that it quotes, which may contain a secret.
+// withoutSource returns the message and the line number of a parser's error. withoutSource omits the quoted lines of the file,
+// which may contain a secret.
 func withoutSource(err error) error {
 	var fault yaml.Error
 	if !errors.As(err, &fault) || fault.GetToken() == nil {
-		return errors.New("it is not YAML")
+		return errors.New("the file is not valid YAML")
 	}
 	return fmt.Errorf("line %d: %s", fault.GetToken().Position.Line, fault.GetMessage())
 }
 
-// print writes the settings in force as a file that can be read again, with secrets masked.
+// print writes the settings in force as a YAML file, with secrets masked.
 func (c Config) print(w io.Writer) error {
 	var lines yaml.MapSlice
 	for _, s := range c.settings() {
@@ -100,7 +102,7 @@ func (c Config) print(w io.Writer) error {
 	return err
 }
 
-// mask returns what is shown instead of a secret.
+// mask returns the text that is shown instead of a secret.
 func mask(present bool) string {
 	if !present {
 		return ""
@@ -108,7 +110,7 @@ func mask(present bool) string {
 	return "xxxxx"
 }
 
-// maskURL masks the passwords in a database's URL. PostgreSQL also accepts them as parameters.
+// maskURL masks the passwords in a database's URL. A PostgreSQL URL may also have passwords among its parameters.
 func maskURL(s string) string {
 	if strings.HasPrefix(s, "sqlite:") {
 		return s

@@ -23,7 +23,7 @@ const connectHelp = `TENANTRY_URL is the address of the server (default http://1
 
 `
 
-// Environment variables of the client commands. They are not settings of a server.
+// Environment variables that the client commands read. The server does not read these variables.
 const (
 	envURL       = "TENANTRY_URL"
 	envAPIKey    = "TENANTRY_API_KEY"    //nolint:gosec // the name of a variable
@@ -31,7 +31,7 @@ const (
 	envUserToken = "TENANTRY_USER_TOKEN" //nolint:gosec // the name of a variable
 )
 
-// remote is a client of a server, with its credential.
+// remote is a client of a Tenantry server. The client sends a credential with each request.
 type remote struct{ *client.ClientWithResponses }
 
 // asPortal returns a client that authenticates with the merchant's API key.
@@ -39,11 +39,11 @@ func (p *program) asPortal() (remote, error) {
 	env := variables(p.environ)
 	key, secret := env[envAPIKey], env[envAPISecret]
 	if key == "" || secret == "" {
-		return remote{}, usage("%s and %s are needed", envAPIKey, envAPISecret)
+		return remote{}, usage("set %s and %s to the merchant's API key and its secret", envAPIKey, envAPISecret)
 	}
 	u, err := url.Parse(env[envURL])
 	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
-		return remote{}, usage("%s: an API key is sent over https only, or to this host", envURL)
+		return remote{}, usage("%s must be an https:// URL: an API key is sent over plain http only to this host", envURL)
 	}
 	return p.connect(func(_ context.Context, r *http.Request) error {
 		r.SetBasicAuth(key, secret)
@@ -57,7 +57,7 @@ func (p *program) asOperator(ctx context.Context) (remote, error) {
 	if token == "" {
 		cfg, err := v3.FromEnv()
 		if err != nil {
-			return remote{}, usage("OS_TOKEN is not set, and there is no credential to log in with: %w", err)
+			return remote{}, usage("OS_TOKEN is not set, and OS_* has no credential to log in with: %w", err)
 		}
 		if token, err = v3.Login(ctx, cfg); err != nil {
 			return remote{}, ofLogin(err)
@@ -66,7 +66,7 @@ func (p *program) asOperator(ctx context.Context) (remote, error) {
 	return p.connect(withToken(token))
 }
 
-// asEither returns a portal's client if an API key is set, and otherwise an operator's.
+// asEither returns a portal's client if an API key is set, and an operator's client otherwise.
 func (p *program) asEither(ctx context.Context) (remote, error) {
 	if variables(p.environ)[envAPIKey] != "" {
 		return p.asPortal()
@@ -88,14 +88,15 @@ func (p *program) connect(credential client.RequestEditorFn) (remote, error) {
 func dial(address string, credential client.RequestEditorFn) (remote, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Scheme != "http" && u.Scheme != "https" {
-		return remote{}, usage("%s is not an http:// or https:// URL without a user", envURL)
+		return remote{}, usage("%s must be an http:// or https:// URL without user, password and parameters", envURL)
 	}
 	c, err := client.NewClientWithResponses(strings.TrimRight(address, "/"),
 		client.WithHTTPClient(newHTTPClient()), client.WithRequestEditorFn(credential))
 	return remote{c}, err
 }
 
-// newHTTPClient has a longer time-out than the server's longest wait for a run.
+// newHTTPClient returns a client that does not follow redirects. The client's time-out is longer than the server's longest wait
+// for a run.
 func newHTTPClient() *http.Client {
 	return &http.Client{
 		Timeout:       90 * time.Second,
@@ -103,7 +104,7 @@ func newHTTPClient() *http.Client {
 	}
 }
 
-// withToken authenticates a request with an operator's Keystone token.
+// withToken returns a function that authenticates a request with an operator's Keystone token.
 func withToken(token string) client.RequestEditorFn {
 	return func(_ context.Context, r *http.Request) error {
 		r.Header.Set("X-Auth-Token", token)
@@ -116,7 +117,7 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// unsent sets the exit code of an error that was returned instead of an answer.
+// unsent sets the exit code of the error of a request that got no answer.
 func unsent(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -124,11 +125,11 @@ func unsent(ctx context.Context, err error) error {
 	return exit(exitUnreachable, err)
 }
 
-// problemError returns the error for an answer that is a problem.
+// problemError returns an error, with an exit code, for a problem that the server has answered.
 func problemError(status int, body []byte) error {
 	var p client.Problem
 	if err := json.Unmarshal(body, &p); err != nil || p.Title == "" {
-		return exit(exitUnreachable, fmt.Errorf("the server answers %d, but not in Tenantry's format", status))
+		return exit(exitUnreachable, fmt.Errorf("the server's answer (status %d) is not in Tenantry's format: check %s", status, envURL))
 	}
 	var text strings.Builder
 	text.WriteString(p.Title)
@@ -151,7 +152,7 @@ func problemError(status int, body []byte) error {
 	return exit(code, errors.New(text.String()))
 }
 
-// valueOf returns what p points at, or the zero value.
+// valueOf returns the value that p points to, or the zero value if p is nil.
 func valueOf[T any](p *T) T {
 	if p == nil {
 		p = new(T)
@@ -159,7 +160,7 @@ func valueOf[T any](p *T) T {
 	return *p
 }
 
-// some returns a pointer to v, or nil for the zero value.
+// some returns a pointer to v, or nil if v is the zero value.
 func some[T comparable](v T) *T {
 	if v == *new(T) {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// config reads the configuration of a command that runs on a server.
+// config reads the configuration of the server.
 func (p *program) config() (Config, error) {
 	c, err := loadConfig("", p.environ)
 	return c, exit(exitUsage, err)
@@ -24,13 +24,13 @@ func open(ctx context.Context, c Config) (*store.Store, int, error) {
 	return s, migrations, ofService(c, err)
 }
 
-// ofService sets the exit code of an error of the service.
+// ofService sets the exit code of an error that the service returned.
 func ofService(c Config, err error) error {
 	_, unreachable := errors.AsType[*service.UnreachableError](err)
 	_, configured := errors.AsType[*service.ConfigurationError](err)
 	switch {
 	case errors.Is(err, store.ErrOtherKey):
-		return usage("%w: it is from %s", err, c.secretKeySource)
+		return usage("%w: the configured key is from %s", err, c.secretKeySource)
 	case unreachable:
 		return exit(exitUnreachable, err)
 	case configured:
@@ -39,7 +39,7 @@ func ofService(c Config, err error) error {
 	return err
 }
 
-// withStore runs a command that needs only the database.
+// withStore opens the configured database, calls do with it, and closes the database.
 func (p *program) withStore(ctx context.Context, do func(Config, *store.Store) error) (err error) {
 	c, err := p.config()
 	if err != nil {

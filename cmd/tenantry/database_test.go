@@ -16,7 +16,7 @@ func line(t *testing.T, environ []string, args ...string) (code int, out, err st
 	return code, stdout.String(), stderr.String()
 }
 
-// newDatabase returns an environment with a new database.
+// newDatabase returns an environment that configures a new SQLite database.
 func newDatabase(t *testing.T) []string {
 	t.Helper()
 	return []string{"TENANTRY_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "t.db")}
@@ -45,7 +45,7 @@ func TestAnotherSecretKeyIsRefusedByItsSource(t *testing.T) {
 			}
 			source := "from secret_key (TENANTRY_SECRET_KEY)"
 			if len(c.then) == 1 {
-				source = "t.db.key, as TENANTRY_SECRET_KEY is not set"
+				source = "t.db.key, because TENANTRY_SECRET_KEY is not set"
 			}
 			if code, _, stderr := line(t, c.then, "migrate"); code != exitUsage || !strings.Contains(stderr, source) {
 				t.Errorf("got %d, %s, want %d and %q", code, stderr, exitUsage, source)

@@ -23,8 +23,8 @@ an in-memory Keystone, the embedded BillingStack, and SQLite in a temporary dire
 ` + exitHelp
 
 func (p *program) demo() *cobra.Command {
-	c := &cobra.Command{Use: "demo", Short: "Show subscriptions with everything in one process", Long: demoHelp, Args: exactly()}
-	keep := c.Flags().Bool("keep", false, "keep running, and print curl commands for portal, operator and admin")
+	c := &cobra.Command{Use: "demo", Short: "Show how subscriptions work, with all services in one process", Long: demoHelp, Args: exactly()}
+	keep := c.Flags().Bool("keep", false, "keep running at the end, and print curl commands for portal, operator and admin")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		return p.play(cmd.Context(), *keep)
 	}
@@ -34,11 +34,11 @@ func (p *program) demo() *cobra.Command {
 // unlucky is the customer whose subscription BillingStack refuses to change.
 const unlucky = "Bob"
 
-// play runs the demo. With keep, it then waits until ctx ends.
+// play runs the demo. If keep is true, play then waits until ctx is canceled.
 func (p *program) play(ctx context.Context, keep bool) (err error) {
 	pace := time.Duration(0)
 	if terminal(p.out) {
-		pace = 150 * time.Millisecond // so that a person can follow
+		pace = 150 * time.Millisecond // slow enough to watch
 	}
 	s, err := newStage(ctx, pace, func(c billing.Customer) bool { return c.Name == unlucky })
 	if err != nil {
@@ -50,7 +50,7 @@ func (p *program) play(ctx context.Context, keep bool) (err error) {
 	case err != nil:
 		return err
 	case !keep:
-		t.line("\nEverything is removed now. With --keep (make demo KEEP=1) it keeps running.")
+		t.line("\nThe demo ends and removes its data.\nTo keep it running, use --keep (make demo KEEP=1).")
 		return nil
 	}
 	t.keepHelp()
@@ -59,7 +59,7 @@ func (p *program) play(ctx context.Context, keep bool) (err error) {
 	return nil
 }
 
-// demoDrawing limits the width of lines if the output is not a terminal.
+// demoDrawing returns a function that draws a run. The function limits lines to 80 characters if the output is not a terminal.
 func (p *program) demoDrawing() func(client.Run) {
 	if terminal(p.out) {
 		return drawing(p.out)
@@ -86,7 +86,7 @@ func (t *story) tell(ctx context.Context) error {
 	if t.operator, err = dial(t.URL, withToken(token)); err != nil {
 		return err
 	}
-	t.line(`Tenantry's demo: everything in this one process.
+	t.line(`Tenantry's demo: all services run in this one process.
 
   $API          %s, the orchestrator
   Keystone      %s, in memory
@@ -99,11 +99,11 @@ func (t *story) tell(ctx context.Context) error {
 	return t.failure(ctx)
 }
 
-// success subscribes Ann, and repeats the call.
+// success subscribes Ann, and then repeats the order.
 func (t *story) success(ctx context.Context) error {
 	call := subscription{plan: t.plans[0].ID, customer: "Ann", key: uuid.NewString()}
 	user := t.keystone.AddUser(keystonetest.User{Name: "ann", Password: demoPassword})
-	t.line("\n1. Ann buys the plan small. She is logged in at the merchant's portal, which\n   has her unscoped token and calls:\n\n%s\n", call.curl("  "))
+	t.line("\n1. Ann buys the plan small. The merchant's portal has Ann's unscoped token\n   and sends this order:\n\n%s\n", call.curl("  "))
 	token, err := t.login(ctx, "ann")
 	if err != nil {
 		return err
@@ -113,23 +113,23 @@ func (t *story) success(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.line("\n   %d %s after %d ms, with a scoped token for Ann in X-Subject-Token.\n   What is there now:\n",
+	t.line("\n   %d %s after %d ms, with a scoped token for Ann in X-Subject-Token.\n   Read back from Keystone and BillingStack:\n",
 		first.status, http.StatusText(first.status), time.Since(began).Milliseconds())
 	t.firstRun = run.ID
 	if first.status != http.StatusCreated {
-		return fmt.Errorf("the subscription was answered with %d: %s", first.status, first.body)
+		return fmt.Errorf("the API answered Ann's order with status %d: %s", first.status, first.body)
 	}
 	if err := t.everythingIsThere(ctx, run, user, first.header.Get("X-Subject-Token")); err != nil {
 		return err
 	}
 
-	t.line("\n2. The portal never saw that answer, and makes the same call again:\n")
+	t.line("\n2. The portal has lost the answer, and sends the same order again:\n")
 	again, err := t.subscribe(ctx, call, token)
 	if err != nil {
 		return err
 	}
 	t.line("   %d %s, Idempotency-Replayed: %s\n", again.status, http.StatusText(again.status), again.header.Get("Idempotency-Replayed"))
-	if err := t.check(again.equal(first) && again.header.Get("Idempotency-Replayed") == "true", "the answer is the same, byte for byte"); err != nil {
+	if err := t.check(again.equal(first) && again.header.Get("Idempotency-Replayed") == "true", "the second answer equals the first, byte for byte"); err != nil {
 		return err
 	}
 	return t.oneOfEach(ctx, run)
@@ -139,8 +139,8 @@ func (t *story) success(ctx context.Context) error {
 func (t *story) failure(ctx context.Context) error {
 	call := subscription{plan: t.plans[1].ID, customer: unlucky, key: uuid.NewString()}
 	user := t.keystone.AddUser(keystonetest.User{Name: "bob", Password: demoPassword})
-	t.line("\n3. Bob buys the plan large. All steps succeed until the last one: BillingStack\n" +
-		"   refuses to attach his tenant to his subscription. The run is compensated:\n")
+	t.line("\n3. Bob buys the plan large. BillingStack refuses the last step, which\n" +
+		"   attaches Bob's tenant to his subscription. The run is compensated:\n")
 	token, err := t.login(ctx, "bob")
 	if err != nil {
 		return err
@@ -153,15 +153,16 @@ func (t *story) failure(ctx context.Context) error {
 	if err := got.into(&problem); err != nil {
 		return err
 	}
-	t.line("\n   %d %s: %s:\n%s\n\n   What is left of it:\n", got.status, http.StatusText(got.status), problem.Title,
+	t.line("\n   %d %s: %s:\n%s\n\n   Read back from Keystone and BillingStack:\n", got.status, http.StatusText(got.status), problem.Title,
 		wrap(valueOf(problem.Step)+": "+valueOf(problem.Detail), "     ", 80))
 	if got.status != http.StatusConflict || run.State != client.RunStateCompensated {
-		return fmt.Errorf("the subscription was answered with %d: %s", got.status, got.body)
+		return fmt.Errorf("the API answered Bob's order with status %d: %s", got.status, got.body)
 	}
 	return t.nothingIsLeft(ctx, run, user)
 }
 
-// watched makes a call as the portal. Meanwhile it finds the run as an operator, and draws it.
+// watched sends an order as the portal. While the portal waits for the answer, watched finds the run as an operator and draws the
+// run.
 func (t *story) watched(ctx context.Context, c subscription, token, user string) (got answer, run client.Run, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -169,7 +170,7 @@ func (t *story) watched(ctx context.Context, c subscription, token, user string)
 	go func() {
 		var err error
 		if got, err = t.subscribe(ctx, c, token); err == nil && got.header.Get("Location") == "" && got.status != http.StatusConflict {
-			err = fmt.Errorf("the call was answered with %d: %s", got.status, got.body)
+			err = fmt.Errorf("the API answered the order with status %d: %s", got.status, got.body)
 		}
 		if err != nil {
 			cancel() // there is no run to find
@@ -186,7 +187,7 @@ func (t *story) watched(ctx context.Context, c subscription, token, user string)
 	return got, run, err
 }
 
-// find waits until the user has a run.
+// find waits until the user has a run, and returns the run's id.
 func (t *story) find(ctx context.Context, user string) (id string, err error) {
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()

@@ -15,17 +15,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// check prints a statement about what was read back. It returns an error if the statement is not true.
+// check prints the statement if ok is true. If ok is false, check returns an error with the statement.
 func (t *story) check(ok bool, format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
 	if !ok {
-		return fmt.Errorf("the demo failed, as this is not true: %s", what)
+		return fmt.Errorf("the demo failed, because this statement is not true: %s", what)
 	}
 	t.line("   ✓ %s", what)
 	return nil
 }
 
-// everythingIsThere checks what Keystone and BillingStack have.
+// everythingIsThere checks that Keystone and BillingStack have all objects of Ann's subscription.
 func (t *story) everythingIsThere(ctx context.Context, run client.Run, user, scoped string) error {
 	customer, err := t.billing.Customer(ctx, t.merchant.ID, idOf(run, "customer_id"))
 	if err != nil {
@@ -54,18 +54,18 @@ func (t *story) everythingIsThere(ctx context.Context, run client.Run, user, sco
 	t.line("   customer     %s", customer.ID)
 	t.line("   subscription %s\n", subscribed.ID)
 	return errors.Join(
-		t.check(customer.Name == "Ann", "BillingStack has the customer, whose name is %s", customer.Name),
-		t.check(tagged(first), "Keystone has the tenant bs-customer-…, with the run's tags"),
+		t.check(customer.Name == "Ann", "BillingStack has the customer %s", customer.Name),
+		t.check(tagged(first), "Keystone has the tenant bs-customer-… with the tags of the run"),
 		t.roles(ctx, first.ID, user, "member", "bs-admin"),
-		t.check(subscribed.CustomerID == customer.ID && subscribed.PlanID == t.plans[0].ID, "BillingStack has the subscription of the plan small"),
-		t.check(tagged(second), "Keystone has the tenant bs-subscription-…, with the run's tags"),
+		t.check(subscribed.CustomerID == customer.ID && subscribed.PlanID == t.plans[0].ID, "BillingStack has the subscription to the plan small"),
+		t.check(tagged(second), "Keystone has the tenant bs-subscription-… with the tags of the run"),
 		t.roles(ctx, second.ID, user, "member"),
-		t.check(subscribed.ResourceID == second.ID, "the subscription's resource_id is that tenant: usage is billed"),
-		t.check(token.ProjectID == first.ID && token.UserID == user, "the scoped token is valid, Ann's, and for the tenant bs-customer-…"),
+		t.check(subscribed.ResourceID == second.ID, "the subscription's resource_id is its tenant's id: BillingStack bills usage"),
+		t.check(token.ProjectID == first.ID && token.UserID == user, "the scoped token is valid for Ann and the tenant bs-customer-…"),
 	)
 }
 
-// roles checks that the user has exactly these roles on a project.
+// roles checks that the user has exactly the named roles on a project.
 func (t *story) roles(ctx context.Context, project, user string, names ...string) error {
 	want, err := t.identity.Roles(ctx, names)
 	if err != nil {
@@ -80,10 +80,10 @@ func (t *story) roles(ctx context.Context, project, user string, names ...string
 	if err != nil {
 		return err
 	}
-	return t.check(slices.Equal(got, ids), "there Ann has the roles %q and no other", names)
+	return t.check(slices.Equal(got, ids), "on this tenant Ann has exactly the roles %q", names)
 }
 
-// oneOfEach checks that there is still one of each thing.
+// oneOfEach checks that the repeated order has created no second run, subscription or tenant.
 func (t *story) oneOfEach(ctx context.Context, run client.Run) error {
 	subscriptions, err := t.billing.Subscriptions(ctx, t.merchant.ID)
 	if err != nil {
@@ -98,10 +98,10 @@ func (t *story) oneOfEach(ctx context.Context, run client.Run) error {
 	if err != nil {
 		return err
 	}
-	return t.check(len(subscriptions) == 1 && ofOne && tenants == 2, "there is still one run, one subscription, and its two tenants")
+	return t.check(len(subscriptions) == 1 && ofOne && tenants == 2, "there is still only one run, with one subscription and two tenants")
 }
 
-// nothingIsLeft checks that a compensated run has removed all that it made.
+// nothingIsLeft checks that a compensated run has removed all objects and role assignments that it created.
 func (t *story) nothingIsLeft(ctx context.Context, run client.Run, user string) error {
 	_, customer := t.billing.Customer(ctx, t.merchant.ID, idOf(run, "customer_id"))
 	_, subscribed := t.billing.Subscription(ctx, t.merchant.ID, idOf(run, "subscription_id"))
@@ -117,12 +117,12 @@ func (t *story) nothingIsLeft(ctx context.Context, run client.Run, user string) 
 	return errors.Join(
 		t.check(errors.Is(customer, billing.ErrNotFound), "BillingStack has no customer for Bob"),
 		t.check(errors.Is(subscribed, billing.ErrNotFound), "BillingStack has no subscription for Bob"),
-		t.check(tenants == 0 && made, "Keystone has neither tenant any more"),
-		t.check(roles == 0, "Bob has no role anywhere"),
+		t.check(tenants == 0 && made, "Keystone no longer has the run's tenants"),
+		t.check(roles == 0, "Bob has no role in Keystone"),
 	)
 }
 
-// count returns the number of objects in a collection of Keystone's.
+// count returns the number of objects that Keystone lists in a collection for the query where.
 func (t *story) count(ctx context.Context, collection string, where url.Values) (int, error) {
 	token, err := v3.Login(ctx, t.admin())
 	if err != nil {
@@ -148,7 +148,7 @@ func (t *story) count(ctx context.Context, collection string, where url.Values) 
 	return len(all), nil
 }
 
-// idOf returns an id in a run's result, or "" if it is not known.
+// idOf returns the named id in the run's result, or "" if the result has no such id.
 func idOf(run client.Run, name string) string {
 	id, _ := run.Result[name].(string)
 	return id

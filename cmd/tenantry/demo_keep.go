@@ -1,6 +1,6 @@
 package main
 
-// keepHelp prints commands for calling the running demo.
+// keepHelp prints curl commands that call the running demo.
 func (t *story) keepHelp() {
 	t.line(`
 The demo runs until you press ^C. In another shell:
@@ -28,12 +28,12 @@ The demo runs until you press ^C. In another shell:
       "customer": {"name": "Ann again", "currency": "eur", "language": "eng"}}'
   curl -s -u "$API_KEY:$API_SECRET" "$API/v1/merchants/$MERCHANT/subscriptions"
 
-  # an operator: the runs, and the history of one
+  # an operator: list the runs, and show the events of one run
   ADMIN=$(login admin '{"project": {"name": "admin", "domain": {"id": "default"}}}')
   curl -s -H "X-Auth-Token: $ADMIN" "$API/v1/runs?limit=5"
   curl -s -H "X-Auth-Token: $ADMIN" "$API/v1/runs/%s/events"
 
-  # a Keystone admin: the tenants. And BillingStack: the subscriptions
+  # a Keystone admin: list the tenants; then BillingStack's subscriptions
   curl -s -H "X-Auth-Token: $ADMIN" "$KEYSTONE/projects?tags=tenantry"
   curl -s "$BILLING/merchants/$MERCHANT/subscriptions"
 

@@ -19,11 +19,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// demoPassword is the password of all users in the demo's Keystone, which is in memory and only reachable from this host.
+// demoPassword is the password of all users in the demo's Keystone. Only this host can reach that Keystone.
 const demoPassword = "demo"
 
-// stage is what the demo uses: an in-memory Keystone, and a service with an embedded BillingStack on a database in a temporary
-// directory. There is one merchant with two plans.
+// stage has the servers and clients of the demo: an in-memory Keystone, and a service with the embedded BillingStack and a
+// database in a temporary directory. BillingStack has one merchant with two plans.
 type stage struct {
 	*service.Service
 	directory    string
@@ -31,16 +31,16 @@ type stage struct {
 	keystoneURL  string
 	stopKeystone func()
 
-	identity keystone.Identity // to read back, as admin
-	billing  *billing.Client   // to read back
+	identity keystone.Identity // reads Keystone as admin
+	billing  *billing.Client   // reads BillingStack
 	merchant billing.Merchant
 	plans    []billing.Plan
 
 	apiKey, apiSecret string
 }
 
-// newStage starts all of it. Every write of the service to Keystone and BillingStack takes at least pace. BillingStack refuses to
-// change the subscriptions of the customers that refuse selects.
+// newStage starts the servers, and creates the merchant. Every write of the service to Keystone and BillingStack takes at least
+// pace. BillingStack refuses to change a subscription if the function refuse returns true for the customer.
 func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Customer) bool) (_ *stage, err error) {
 	s := &stage{keystone: keystonetest.New(keystonetest.Options{AdminPassword: demoPassword})}
 	defer func() {
@@ -87,7 +87,7 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 	return s, s.seed(ctx)
 }
 
-// admin returns the credential of the service, which is also that of an operator.
+// admin returns the Keystone admin's credential. The service and the operator log in with this credential.
 func (s *stage) admin() v3.Config {
 	return v3.Config{URL: s.keystoneURL, Credential: v3.Credential{
 		Username: "admin", UserDomainID: keystonetest.DefaultDomain, Password: demoPassword,
@@ -121,7 +121,7 @@ func (s *stage) seed(ctx context.Context) (err error) {
 	return s.Store.Merchants().Create(ctx, m, key)
 }
 
-// stop stops everything and removes all files.
+// stop stops the servers and removes all files of the demo.
 func (s *stage) stop() (err error) {
 	if s.Service != nil {
 		err = s.Stop()

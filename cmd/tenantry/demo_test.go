@@ -24,16 +24,16 @@ func TestDemo(t *testing.T) {
 	// The output must contain these texts in this order.
 	rest := out
 	for _, want := range []string{
-		"everything in this one process", "$API          http://127.0.0.1:",
+		"all services run in this one process", "$API          http://127.0.0.1:",
 		"1. Ann buys", `curl -i "$API/v1/merchants/$MERCHANT/subscriptions"`,
 		"✓ create-customer  ", "✓ attach-tenant  ", "run succeeded\n",
-		"201 Created after ", "✓ BillingStack has the customer, whose name is Ann",
-		"✓ Keystone has the tenant bs-customer-…", `✓ there Ann has the roles ["member" "bs-admin"] and no other`,
-		"✓ Keystone has the tenant bs-subscription-…", `✓ there Ann has the roles ["member"] and no other`,
-		"✓ the subscription's resource_id is that tenant", "✓ the scoped token is valid",
-		"2. The portal", "Idempotency-Replayed: true", "✓ the answer is the same, byte for byte", "✓ there is still one run",
+		"201 Created after ", "✓ BillingStack has the customer Ann",
+		"✓ Keystone has the tenant bs-customer-…", `✓ on this tenant Ann has exactly the roles ["member" "bs-admin"]`,
+		"✓ Keystone has the tenant bs-subscription-…", `✓ on this tenant Ann has exactly the roles ["member"]`,
+		"✓ the subscription's resource_id is its tenant's id", "✓ the scoped token is valid",
+		"2. The portal", "Idempotency-Replayed: true", "✓ the second answer equals the first, byte for byte", "✓ there is still only one run",
 		"3. Bob buys", "✗ attach-tenant  ", "↶ create-customer  ", "run compensated", "409 Conflict", "the books are closed",
-		"✓ BillingStack has no customer", "✓ BillingStack has no subscription", "✓ Keystone has neither tenant", "✓ Bob has no role",
+		"✓ BillingStack has no customer", "✓ BillingStack has no subscription", "✓ Keystone no longer has the run's tenants", "✓ Bob has no role",
 	} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {
@@ -52,11 +52,11 @@ func TestDemo(t *testing.T) {
 	gone(t, temporary, out)
 }
 
-// gone checks that the demo has left no file and no listener.
+// gone checks that the demo has removed all its files and closed all its listeners.
 func gone(t *testing.T, temporary, out string) {
 	t.Helper()
 	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
-		t.Errorf("left behind: %v, %v", files, err)
+		t.Errorf("the demo has left files behind: %v, %v", files, err)
 	}
 	addresses := regexp.MustCompile(`127\.0\.0\.1:[0-9]+`).FindAllString(out, -1)
 	if len(addresses) < 3 {

@@ -12,30 +12,30 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// slow delays every write.
+// slow is a transport that delays every write.
 type slow struct {
 	next http.RoundTripper
 	pace time.Duration
 }
 
-// RoundTrip sends a request; a write only after the delay.
+// RoundTrip sends a request. RoundTrip delays a write by the duration pace.
 func (s slow) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet {
 		select {
 		case <-time.After(s.pace):
-		case <-req.Context().Done(): // the transport returns the error
+		case <-req.Context().Done(): // s.next returns the error of the context
 		}
 	}
 	return s.next.RoundTrip(req)
 }
 
-// refusing is a BillingStack that refuses to change the subscriptions of some customers.
+// refusing is a transport that refuses to change the subscriptions of some customers, in place of BillingStack.
 type refusing struct {
 	next   http.RoundTripper
 	refuse func(billing.Customer) bool
 }
 
-// RoundTrip answers a PATCH of such a subscription as BillingStack answers a faulty request.
+// RoundTrip answers a PATCH of a refused customer's subscription with the answer of BillingStack to a faulty request.
 func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPatch || !r.refuses(req.Context(), req.URL) {
 		return r.next.RoundTrip(req)
@@ -50,7 +50,8 @@ func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// refuses reports whether the subscription's customer is one to refuse. It reads the customer from BillingStack. The path is /v2/merchants/MERCHANT/subscriptions/ID.
+// refuses reads the customer of the subscription from BillingStack, and reports whether to refuse changes for this customer. The
+// URL's path is /v2/merchants/MERCHANT/subscriptions/ID.
 func (r refusing) refuses(ctx context.Context, subscription *url.URL) bool {
 	merchantID, id := path.Base(path.Dir(path.Dir(subscription.Path))), path.Base(subscription.Path)
 	books, err := billing.New(billing.Config{URL: subscription.Scheme + "://" + subscription.Host + "/v2"})

@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// drawing returns a function that shows a run each time it changes: on a terminal as one picture, otherwise as a line for each
-// change.
+// drawing returns a function that shows a run after each change of the run. On a terminal, the function redraws the whole run.
+// For other outputs, the function writes a line for each change.
 func drawing(w io.Writer) func(client.Run) {
 	if file, ok := w.(*os.File); ok && terminal(w) {
 		return (&picture{w: file}).draw
@@ -26,7 +26,7 @@ func drawing(w io.Writer) func(client.Run) {
 // picture shows all steps of one run, and overwrites the previous picture.
 type picture struct {
 	w     *os.File
-	lines int // of the previous picture
+	lines int // number of lines of the previous picture
 }
 
 func (p *picture) draw(r client.Run) {
@@ -48,7 +48,7 @@ func (p *picture) draw(r client.Run) {
 	for _, line := range lines {
 		b.WriteString("\x1b[2K" + cut(line, width-1) + "\n")
 	}
-	b.WriteString("\x1b[J") // clears the rest of a longer picture
+	b.WriteString("\x1b[J") // clears the remaining lines of a longer previous picture
 	p.lines = len(lines)
 	_, _ = fmt.Fprint(p.w, b.String())
 }
@@ -108,7 +108,8 @@ func stepLine(s client.Step) string {
 	return text
 }
 
-// cut shortens a line to the width, and replaces control characters, which may come from other systems.
+// cut shortens a line to the width. cut replaces control characters by blanks, because texts of other systems may contain control
+// characters.
 func cut(line string, width int) string {
 	line = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7F {
@@ -122,7 +123,7 @@ func cut(line string, width int) string {
 	return string([]rune(line)[:width-1]) + "…"
 }
 
-// wrap breaks a text at blanks into indented lines of the width.
+// wrap breaks a text at blanks into indented lines that are at most width characters long.
 func wrap(text, indent string, width int) string {
 	var lines []string
 	line := indent

@@ -19,7 +19,7 @@ const exitHelp = `Exit codes:
   0  success
   1  any other error, or interrupted
   2  wrong command line or configuration
-  3  refused by the server or by the database's contents
+  3  refused by the server, or because of the data in the database
   4  the run failed: it was compensated, is stuck, or waits for an operator
   5  server or database unreachable or failing`
 
@@ -32,7 +32,7 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// exit sets the exit code of err. An error that has one keeps it.
+// exit returns err with the exit code. If err already has an exit code, exit keeps that code.
 func exit(code int, err error) error {
 	if _, has := errors.AsType[*exitError](err); err == nil || has {
 		return err

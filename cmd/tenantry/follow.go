@@ -9,9 +9,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// follow draws the run now and after each change, until it has ended or needs an operator.
+// follow draws the run now and after each change, until the run has ended or needs an operator.
 func (s remote) follow(ctx context.Context, runID string, draw func(client.Run)) (client.Run, error) {
-	var known client.GetRunParams // empty, so that the first answer does not wait
+	var known client.GetRunParams // without Wait, the server answers the first request at once
 	for {
 		answer, err := s.GetRunWithResponse(ctx, runID, &known)
 		if err != nil {
@@ -31,7 +31,8 @@ func (s remote) follow(ctx context.Context, runID string, draw func(client.Run))
 	}
 }
 
-// outcome returns nil for a run that succeeded, and otherwise an error with the reason.
+// outcome returns nil if the run has succeeded. If the run has not succeeded, outcome returns an error with the run's cause and
+// reason.
 func outcome(r client.Run) error {
 	if r.State == client.RunStateSucceeded {
 		return nil
@@ -55,7 +56,7 @@ func failureText(f client.Failure) string {
 }
 
 func reasonText(r client.Reason) string {
-	if r.Code == "held" { // the detail is the operator's reason
+	if r.Code == "held" { // the detail is the reason that the operator gave
 		return "held until an operator decides: " + r.Detail
 	}
 	text := r.Detail

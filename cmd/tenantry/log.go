@@ -9,7 +9,7 @@ import (
 	"golang.org/x/term"
 )
 
-// newLog returns a log in JSON, or in the format for people if so configured.
+// newLog returns a log in JSON or, if LogFormat is console, in a readable format.
 func newLog(c Config, w io.Writer) (zerolog.Logger, error) {
 	level, err := zerolog.ParseLevel(c.LogLevel)
 	if err != nil {
@@ -21,7 +21,7 @@ func newLog(c Config, w io.Writer) (zerolog.Logger, error) {
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
 }
 
-// terminal reports whether the output is a terminal.
+// terminal reports whether w is a terminal.
 func terminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))

@@ -19,7 +19,7 @@ import (
 
 func (p *program) merchant() *cobra.Command {
 	return group("merchant", "Manage merchants and their API keys",
-		"Manage merchants and their API keys in the configured database. No server needs to run. A merchant has the id that it has in\nBillingStack.\n\n"+exitHelp,
+		"Manage merchants and their API keys in the configured database. No server needs to run. A merchant's id is its\nid in BillingStack.\n\n"+exitHelp,
 		p.merchantCreate(), p.merchantList(), p.merchantUpdate(), p.merchantSwitch("disable"), p.merchantSwitch("enable"),
 		p.merchantRotateKey())
 }
@@ -28,16 +28,16 @@ func (p *program) merchantCreate() *cobra.Command {
 	c := &cobra.Command{
 		Use: "create BILLINGSTACK_MERCHANT_ID --name NAME", Short: "Register a merchant and create its first API key",
 		Args: exactly("BILLINGSTACK_MERCHANT_ID"),
-		Long: "Register a merchant of BillingStack and create its first API key. The secret is shown only now; it is not stored.",
+		Long: "Register a merchant of BillingStack and create its first API key. The API secret is shown only once, because it is not stored.",
 	}
 	fields, f := merchantFlags(c), formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		id := args[0]
 		switch {
 		case !billing.ValidID(id):
-			return usage("%q is not a merchant's id: a lower-case uuid", id)
+			return usage("%q is not a merchant's id, which must be a lower-case uuid", id)
 		case fields.name == "":
-			return usage("--name is needed")
+			return usage("--name is required")
 		}
 		return p.withStore(cmd.Context(), func(c Config, s *store.Store) error {
 			m := merchants.Merchant{ID: id, OnFailure: merchants.Compensate, Cloud: merchants.DefaultCloud, CreatedAt: now()}
@@ -64,12 +64,12 @@ func (p *program) merchantCreate() *cobra.Command {
 	return c
 }
 
-// newKey returns the first key of a new merchant.
+// newKey creates the first API key of a new merchant.
 func newKey(m merchants.Merchant) (k merchants.APIKey, secret string, err error) {
 	return merchants.NewKey(rand.Reader, m.ID, m.CreatedAt)
 }
 
-// keyTable prints a new key.
+// keyTable prints a new API key and its secret.
 func keyTable(w io.Writer, merchantID, key, secret string) {
 	row(w, "merchant id", merchantID)
 	row(w, "API key", key)
@@ -97,7 +97,7 @@ func (p *program) merchantList() *cobra.Command {
 
 func (p *program) merchantUpdate() *cobra.Command {
 	c := &cobra.Command{
-		Use: "update MERCHANT_ID", Short: "Change settings of a merchant; accepted runs keep theirs",
+		Use: "update MERCHANT_ID", Short: "Change the settings of a merchant for future runs",
 		Args: exactly("MERCHANT_ID"),
 	}
 	fields, f := merchantFlags(c), formatFlag(c)
@@ -109,7 +109,7 @@ func (p *program) merchantUpdate() *cobra.Command {
 	return c
 }
 
-// merchantSwitch returns the command disable or enable.
+// merchantSwitch returns the command "merchant disable" or "merchant enable".
 func (p *program) merchantSwitch(action string) *cobra.Command {
 	short := "Disable the merchant's API access; runs in progress continue"
 	change := func(m *merchants.Merchant) { m.Disable(now()) }
@@ -143,8 +143,8 @@ func (p *program) updateMerchant(
 func (p *program) merchantRotateKey() *cobra.Command {
 	c := &cobra.Command{
 		Use: "rotate-key MERCHANT_ID", Short: "Create a new API key", Args: exactly("MERCHANT_ID"),
-		Long: "Create a new API key. The newest key before it stays valid until the next rotation; older keys are revoked. " +
-			"The secret is shown only now; it is not stored.",
+		Long: "Create a new API key. The previous key stays valid until the next rotation. Older keys are revoked. " +
+			"The API secret is shown only once, because it is not stored.",
 	}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -172,7 +172,8 @@ func (p *program) merchantRotateKey() *cobra.Command {
 	return c
 }
 
-// warnUnknown warns if BillingStack does not have the merchant: no user can be subscribed before it does.
+// warnUnknown warns if BillingStack does not have the merchant. Users of the merchant cannot be subscribed until BillingStack has
+// the merchant.
 func (p *program) warnUnknown(ctx context.Context, c Config, s *store.Store, id string) {
 	var known int
 	var err error
@@ -198,12 +199,12 @@ func (p *program) warnUnknown(ctx context.Context, c Config, s *store.Store, id 
 	}
 }
 
-// ofMerchants sets the exit code of an error about merchants.
+// ofMerchants sets the exit code of an error that the commands for merchants return.
 func ofMerchants(id string, err error) error {
 	if errors.Is(err, merchants.ErrNotFound) || errors.Is(err, merchants.ErrExists) {
 		return exit(exitRefused, fmt.Errorf("merchant %s: %w", id, err))
 	}
-	return exit(exitUnreachable, err) // unless it has an exit code
+	return exit(exitUnreachable, err) // exit keeps a code that err already has
 }
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

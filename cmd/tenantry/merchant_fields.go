@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// merchantFields are the settings of a merchant that flags can set.
+// merchantFields has the flags that set the settings of a merchant.
 type merchantFields struct {
 	name, cloud, domain              string
 	customerRoles, subscriptionRoles string
@@ -28,23 +28,23 @@ func merchantFlags(c *cobra.Command) *merchantFields {
 	f := &merchantFields{}
 	flags := c.Flags()
 	flags.StringVar(&f.name, "name", "", "name, 1 to 60 characters")
-	flags.StringVar(&f.cloud, "cloud", merchants.DefaultCloud, "cloud whose Keystone has the users: an entry of clouds.yaml, or \"default\" for OS_*")
-	flags.StringVar(&f.domain, "domain", "", "domain of users and tenants, name or id; empty means TENANTRY_DOMAIN")
+	flags.StringVar(&f.cloud, "cloud", merchants.DefaultCloud, "cloud of the users: the name of an entry of clouds.yaml, or \"default\" for the cloud that OS_* variables describe")
+	flags.StringVar(&f.domain, "domain", "", "name or id of the Keystone domain of users and tenants; empty means TENANTRY_DOMAIN")
 	flags.StringVar(&f.customerRoles, "customer-roles", "", "roles of users on customer tenants, separated by commas; empty means TENANTRY_CUSTOMER_ROLES")
 	flags.StringVar(&f.subscriptionRoles, "subscription-roles", "", "roles of users on subscription tenants, separated by commas; empty means TENANTRY_SUBSCRIPTION_ROLES")
-	flags.StringVar(&f.onFailure, "on-failure", merchants.Compensate, "what to do with a failed run: compensate, or hold for an operator")
+	flags.StringVar(&f.onFailure, "on-failure", merchants.Compensate, "action for a failed run: compensate, or hold until an operator decides")
 	flags.BoolVar(&f.adoptUnmarked, "adopt-unmarked", false, "use existing tenants that lack the merchant's tag")
-	flags.IntVar(&f.maxLiveRuns, "max-live-runs", 0, "maximum of runs in progress, 1 to 1000000; 0 means TENANTRY_MAX_LIVE_RUNS")
+	flags.IntVar(&f.maxLiveRuns, "max-live-runs", 0, "maximum number of runs in progress, 1 to 1000000; 0 means TENANTRY_MAX_LIVE_RUNS")
 	return f
 }
 
-// apply sets the fields whose flags were given.
+// apply sets the fields of m whose flags are on the command line.
 func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Merchant) error {
 	given := cmd.Flags().Changed
 	if given("name") {
 		if f.name != strings.TrimSpace(f.name) || f.name == "" || utf8.RuneCountInString(f.name) > 60 ||
 			strings.ContainsFunc(f.name, func(r rune) bool { return unicode.IsControl(r) || r > 0xFFFF || r == utf8.RuneError }) {
-			return usage("--name: must be 1 to 60 characters without blanks at the ends, control characters or emoji")
+			return usage("--name: must be 1 to 60 characters, without leading or trailing blanks, control characters and emoji")
 		}
 		m.Name = f.name
 	}
@@ -89,7 +89,8 @@ func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Mercha
 	return nil
 }
 
-// allowedRoles splits a list with commas. If it is empty, the roles of the configuration apply.
+// allowedRoles splits a comma-separated list of roles. allowedRoles refuses the role admin, unless the configuration allows that
+// role. allowedRoles returns nil for an empty list, so that the configured roles apply.
 func allowedRoles(c Config, list string) ([]string, error) {
 	if list == "" {
 		return nil, nil
@@ -99,7 +100,7 @@ func allowedRoles(c Config, list string) ([]string, error) {
 		return nil, err
 	}
 	if !c.AllowCloudAdminRole && slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, "admin") }) {
-		return nil, fmt.Errorf("role admin gives access to the whole cloud; %s allows it", variable("allow_cloud_admin_role")+"=true")
+		return nil, fmt.Errorf("role admin gives access to the whole cloud: choose another role, or set %s", variable("allow_cloud_admin_role")+"=true")
 	}
 	return names, nil
 }

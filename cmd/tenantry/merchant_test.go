@@ -66,10 +66,10 @@ func TestRefusedCommandLines(t *testing.T) {
 		"no such command":        {args: []string{"subscribers"}, code: exitUsage, says: `unknown command "subscribers" for "tenantry"`},
 		"no such action":         {args: []string{"merchant", "eat"}, code: exitUsage, says: `unknown command "eat" for "tenantry merchant"`},
 		"no such flag":           {args: []string{"merchant", "list", "--all"}, code: exitUsage, says: "unknown flag: --all"},
-		"an unknown format":      {args: []string{"merchant", "list", "-f", "xml"}, code: exitUsage, says: `"xml" is none of table, json, yaml`},
+		"an unknown format":      {args: []string{"merchant", "list", "-f", "xml"}, code: exitUsage, says: `"xml" is not one of table, json, yaml`},
 		"no merchant":            {args: []string{"merchant", "create"}, code: exitUsage, says: "expected 1 arguments"},
 		"an invalid merchant id": {args: []string{"merchant", "create", "ACME", "--name", "A"}, code: exitUsage, says: `"ACME" is not a merchant's id`},
-		"no name":                {args: []string{"merchant", "create", someMerchant}, code: exitUsage, says: "--name is needed"},
+		"no name":                {args: []string{"merchant", "create", someMerchant}, code: exitUsage, says: "--name is required"},
 		"a name with an emoji":   {args: []string{"merchant", "create", someMerchant, "--name", "A🦊"}, code: exitUsage, says: "--name: must be"},
 		"a negative limit": {
 			args: []string{"merchant", "create", someMerchant, "--name", "A", "--max-live-runs", "-1"},

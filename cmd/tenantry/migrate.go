@@ -10,8 +10,8 @@ import (
 func (p *program) migrate() *cobra.Command {
 	return &cobra.Command{
 		Use: "migrate", Short: "Migrate the database to this release's schema", Args: exactly(),
-		Long: "Migrate the database to this release's schema, as serve does at its start. Stop all servers of earlier releases " +
-			"first. Servers of this release may run, and several migrations may run at once.",
+		Long: "Migrate the database to this release's schema, as `tenantry serve` does when it starts. " +
+			"First stop all servers of earlier releases. Servers of this release can keep running. Several migrate commands can run at once.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := p.config()
 			if err != nil {

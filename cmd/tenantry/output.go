@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// format is the value of the flag -f: how a command prints its result.
+// format is the output format of a command's result. The flag -f sets the format.
 type format string
 
 const (
@@ -26,13 +26,13 @@ func (f *format) String() string { return string(*f) }
 // Set sets the value of the flag.
 func (f *format) Set(s string) error {
 	if !slices.Contains([]format{asTable, asJSON, asYAML}, format(s)) {
-		return fmt.Errorf("%q is none of table, json, yaml", s)
+		return fmt.Errorf("%q is not one of table, json, yaml", s)
 	}
 	*f = format(s)
 	return nil
 }
 
-// Type returns the placeholder of the value in the help.
+// Type returns the text that the help shows in place of the flag's value.
 func (f *format) Type() string { return "table|json|yaml" }
 
 // formatFlag adds -f to a command.
@@ -42,7 +42,7 @@ func formatFlag(c *cobra.Command) *format {
 	return &f
 }
 
-// print writes the result as JSON or YAML with the API's field names, or as a table.
+// print writes the result as a table, or as JSON or YAML with the field names of the API.
 func (f format) print(w io.Writer, result any, table func(w io.Writer)) error {
 	if f == asTable {
 		columns := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

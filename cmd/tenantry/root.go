@@ -2,18 +2,18 @@ package main
 
 import "github.com/spf13/cobra"
 
-const rootHelp = `Subscribe a merchant's user to a cloud plan with one call. It creates the BillingStack customer and subscription, the
-OpenStack tenants of both, and the user's role assignments.
+const rootHelp = `Subscribe a merchant's user to a cloud plan with one call. The call creates the BillingStack customer and subscription,
+the OpenStack tenants of both, and the user's role assignments.
 
-Commands that run on a server (serve, migrate, merchant) read the settings TENANTRY_* and the file at TENANTRY_CONFIG, and
-OS_* or clouds.yaml for Keystone. Commands that talk to a server (subscribe, runs) read TENANTRY_URL and credentials
-from the environment: see their help.
+Commands that run on a server (serve, migrate, merchant) read their settings from TENANTRY_* variables and the file at
+TENANTRY_CONFIG. OS_* variables or clouds.yaml describe Keystone. Commands that talk to a server (subscribe, runs) read
+TENANTRY_URL and credentials from the environment, as their help describes.
 
 ` + exitHelp
 
-// root returns the whole command line.
+// root returns the command tenantry with all subcommands.
 func (p *program) root() *cobra.Command {
-	root := group("tenantry", "Subscribe users: BillingStack and Keystone in one call", rootHelp)
+	root := group("tenantry", "Subscribe users in BillingStack and Keystone with one call", rootHelp)
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetIn(p.in)
@@ -24,7 +24,7 @@ func (p *program) root() *cobra.Command {
 	return root
 }
 
-// exactly requires one argument for each name.
+// exactly returns a check that a command line has one argument for each name.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != len(names) {

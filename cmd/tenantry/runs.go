@@ -13,8 +13,8 @@ func (p *program) runs() *cobra.Command {
 	return group("runs", "Show runs and act on them",
 		"Show runs and act on them. Operators see and change all runs; a portal sees its own runs and may cancel them.\n\n"+connectHelp+exitHelp,
 		p.runsList(), p.runsShow(), p.runsWatch(),
-		p.action("retry", "Continue a waiting or stuck run now, or repeat a compensated one"),
-		p.action("skip", "Skip an optional step, or while compensating the undo of any step"),
+		p.action("retry", "Continue a waiting or stuck run now, or repeat a compensated run"),
+		p.action("skip", "Skip an optional step or, during compensation, the undo of any step"),
 		p.action("compensate", "Undo the steps of the run"),
 		p.action("hold", "Stop the run before its next step"),
 		p.action("cancel", "Cancel the order: undo the steps of the run"))
@@ -25,12 +25,12 @@ func (p *program) runsList() *cobra.Command {
 	flags := c.Flags()
 	merchant := flags.String("merchant", "", "only runs of this merchant")
 	objects := flags.StringArray("object", nil, "only runs that created or used this object: KIND:ID, such as project:4f1a…; may be repeated")
-	user := flags.String("user", "", "only runs of this user, by Keystone id")
+	user := flags.String("user", "", "only runs of the user with this Keystone id")
 	state := flags.String("state", "", "only runs in this state: pending, running, waiting, compensating, succeeded, compensated or stuck")
 	workflow := flags.String("workflow", "", "only runs of this workflow")
 	since := flags.String("since", "", "only runs accepted since this time (RFC 3339) or within this duration (such as 24h)")
-	limit := flags.Int("limit", 0, "maximum of runs, 1 to 200; 0 means 50")
-	marker := flags.String("marker", "", "id of the last run on the previous page")
+	limit := flags.Int("limit", 0, "maximum number of runs, 1 to 200; 0 means 50")
+	marker := flags.String("marker", "", "only runs after the run with this id, the last run of the previous page")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		from, err := moment(*since)
@@ -60,7 +60,7 @@ func (p *program) runsList() *cobra.Command {
 	return c
 }
 
-// moment parses a time, or a duration before now.
+// moment parses a time or a duration. A duration such as 24h means 24 hours before now.
 func moment(s string) (*time.Time, error) {
 	if s == "" {
 		return nil, nil
@@ -98,8 +98,8 @@ func (p *program) runsShow() *cobra.Command {
 func (p *program) runsWatch() *cobra.Command {
 	c := &cobra.Command{
 		Use: "watch RUN", Short: "Show the steps of a run as they happen", Args: exactly("RUN"),
-		Long: "Show the steps of a run as they happen, until the run ends or needs an operator. The exit code reports how it " +
-			"ended.\n\n" + connectHelp + exitHelp,
+		Long: "Show the steps of a run as they happen, until the run ends or needs an operator. " +
+			"The exit code reports how the run ended.\n\n" + connectHelp + exitHelp,
 	}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

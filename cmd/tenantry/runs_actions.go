@@ -10,21 +10,21 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// action returns a command that asks for an action on a run.
+// action returns a command that sends an action on a run to the server.
 func (p *program) action(name, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " RUN --why REASON", Short: short, Args: exactly("RUN"),
-		Long: short + ".\nThe action is recorded in the run's history with its reason, and takes effect when a step begins or ends.\n\n" +
+		Long: short + ".\nThe run's history records the action and its reason. The action takes effect when a step begins or ends.\n\n" +
 			connectHelp + exitHelp,
 	}
 	if name == "skip" {
 		c.Use, c.Args = "skip RUN STEP --why REASON", exactly("RUN", "STEP")
 	}
-	why := c.Flags().String("why", "", "reason, for the history (required)")
+	why := c.Flags().String("why", "", "reason for the action, shown in the run's history (required)")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if *why == "" {
-			return usage("--why is needed")
+			return usage("--why is required")
 		}
 		connect := p.asOperator
 		if name == "cancel" {
@@ -46,7 +46,7 @@ func (p *program) action(name, short string) *cobra.Command {
 	return c
 }
 
-// ask sends an action. args are the run and, for skip, the step.
+// ask sends an action on a run to the server. args has the run's id and, for skip, the step's name.
 func (s remote) ask(ctx context.Context, action string, args []string, why string) (status int, body []byte, run *client.Run, err error) {
 	id, reason := args[0], client.ActionRequest{Why: why}
 	var answer interface {

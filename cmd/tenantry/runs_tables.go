@@ -48,7 +48,7 @@ func runTable(w io.Writer, r client.Run) {
 	}
 }
 
-// resultTable prints the result of a run, sorted by name.
+// resultTable prints the state of a run and the values of its result, sorted by name.
 func resultTable(w io.Writer, r client.Run) {
 	row(w, "state", r.State)
 	for _, name := range slices.Sorted(maps.Keys(r.Result)) {
@@ -56,7 +56,7 @@ func resultTable(w io.Writer, r client.Run) {
 	}
 }
 
-// or returns the text that p points at, or a dash.
+// or returns the text that p points to, or a dash if there is no text.
 func or(p *string) string {
 	if p == nil || *p == "" {
 		return "-"

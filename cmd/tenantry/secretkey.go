@@ -10,15 +10,16 @@ import (
 	"strings"
 )
 
-// withSecretKey sets the key that seals users' tokens, if none is configured. With SQLite it is read from PATH.key beside the
-// database; the first call creates that file. Processes that start together get the same key.
+// withSecretKey returns c with the key that encrypts users' tokens. If no key is configured, withSecretKey reads the key from the
+// file PATH.key beside the SQLite database PATH. The first call of withSecretKey creates that file. Processes that start together
+// get the same key.
 func withSecretKey(c Config) (Config, error) {
 	c.secretKeySource = "secret_key (" + variable("secret_key") + ")"
 	if c.SecretKey != nil {
 		return c, nil
 	}
 	path := strings.TrimPrefix(c.DatabaseURL, "sqlite:") + ".key"
-	c.secretKeySource = path + ", as " + variable("secret_key") + " is not set"
+	c.secretKeySource = path + ", because " + variable("secret_key") + " is not set"
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = makeSecretKey(path); err == nil {
@@ -34,8 +35,8 @@ func withSecretKey(c Config) (Config, error) {
 	return c, nil
 }
 
-// makeSecretKey creates the file at path with a new key, unless it exists by now. The file is on disk before the key is used,
-// because a database without its key is of no use.
+// makeSecretKey creates the file at path with a new key, unless another process has created the file. makeSecretKey syncs the
+// file to disk before the key is used, because a database is useless without its key.
 func makeSecretKey(path string) error {
 	directory := filepath.Dir(path)
 	if err := os.MkdirAll(directory, 0o700); err != nil {

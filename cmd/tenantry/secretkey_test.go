@@ -55,7 +55,7 @@ func TestSecretKeyFileThatIsNone(t *testing.T) {
 	if err := os.WriteFile(path+".key", []byte("hunter2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := "reading the secret key " + path + ".key: it is not 32 bytes in base64"
+	want := "reading the secret key " + path + ".key: the key must be 32 bytes in base64"
 	if _, err := withSecretKey(withDatabase("sqlite:" + path)); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

@@ -12,13 +12,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-const serveHelp = `Serve the HTTP API and execute runs until SIGTERM or SIGINT. Then the server accepts no more requests and hands its runs
-to the other replicas. It migrates the database first. The database must be reachable at the start; Keystone and
-BillingStack need not be: /readyz reports which of them answer. Without TENANTRY_BILLING_URL, an embedded BillingStack
-listens on TENANTRY_BILLING_LISTEN.
+const serveHelp = `Migrate the database, serve the HTTP API and execute runs until SIGTERM or SIGINT. On a signal, the server stops
+accepting requests and hands its runs to the other replicas. The database must be reachable at the start. Keystone and
+BillingStack may be unreachable; /readyz reports whether they answer. Without TENANTRY_BILLING_URL, an embedded
+BillingStack listens on TENANTRY_BILLING_LISTEN.
 
-OS_* variables, or OS_CLOUD and clouds.yaml, name Keystone and the service's credential. All settings are described in
-docs/configuration.md.
+OS_* variables, or OS_CLOUD and clouds.yaml, configure the address of Keystone and the service's credential.
+docs/configuration.md describes all settings.
 
 ` + exitHelp
 
@@ -38,15 +38,16 @@ func (p *program) serve() *cobra.Command {
 	return c
 }
 
-// collectLessOften lets the heap grow to five times the live heap, not twice. With a live heap of some ten MiB, the garbage
-// collector took a fifth of a replica's processor time under load. GOGC, if set, and GOMEMLIMIT apply as usual.
+// collectLessOften lets the heap grow to five times the live heap before a collection. With Go's default of twice the live heap,
+// the garbage collector took a fifth of a replica's processor time under load. The live heap was about 10 MiB. If GOGC is set,
+// its value applies instead. GOMEMLIMIT still applies.
 func collectLessOften() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)
 	}
 }
 
-// serveUntil serves until ctx ends or a listener fails.
+// serveUntil serves until ctx is canceled or a listener fails.
 func (p *program) serveUntil(ctx context.Context, c Config) error {
 	log, err := newLog(c, p.err)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// served is a server in this process.
+// served is a Tenantry server that runs in the test's process.
 type served struct {
 	url, billingURL string
 	mu              sync.Mutex
@@ -33,7 +33,7 @@ type served struct {
 	stop            func() int // returns the exit code
 }
 
-// serveWith runs "serve" until the test ends.
+// serveWith runs "tenantry serve" until the test ends.
 func serveWith(t *testing.T, environ ...string) *served {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -98,7 +98,7 @@ func get(t *testing.T, url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// keystoneEnv sets OS_* to a Keystone and the credential of its admin.
+// keystoneEnv sets the OS_* variables to the address of a Keystone and the credential of its admin.
 func keystoneEnv(t *testing.T, url string) {
 	t.Helper()
 	for name, value := range map[string]string{
@@ -109,7 +109,8 @@ func keystoneEnv(t *testing.T, url string) {
 	}
 }
 
-// observed returns the address of a proxy for the server, which records the exchanges of the test.
+// observed starts a proxy in front of the server, and returns the proxy's address. The proxy records the requests and answers of
+// the test.
 func observed(t *testing.T, url string) string {
 	t.Helper()
 	story := transcript.New(t, "cmd/tenantry")
@@ -223,7 +224,7 @@ func TestServeTLS(t *testing.T) {
 	}
 }
 
-// certify writes a certificate for the loopback address, and its key.
+// certify writes a certificate for 127.0.0.1 and its private key to two files, and returns their paths.
 func certify(t *testing.T) (certificate, key string) {
 	t.Helper()
 	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -33,14 +33,14 @@ func (p *program) subscribe() *cobra.Command {
 	currency := flags.String("currency", "", "currency of a new customer, such as eur")
 	language := flags.String("language", "", "language of a new customer, such as eng")
 	customer := flags.String("customer", "", "id of an existing customer")
-	addUser := flags.Bool("add-user", false, "with --customer, accept a user without a role on the customer's tenant")
+	addUser := flags.Bool("add-user", false, "with --customer: accept a user who has no role on the customer tenant")
 	paymentMethod := flags.String("payment-method", "", "id of the payment method in BillingStack")
 	billingDay := flags.Int("billing-day", 0, "day of the month for billing, 1 to 31")
 	key := flags.String("key", "", "idempotency key, 1 to 255 characters (default a new uuid)")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *merchant == "" || *plan == "" || (*customer == "") == (*name == "") {
-			return usage("--merchant, --plan and either --name or --customer are needed")
+			return usage("--merchant, --plan and either --name or --customer are required")
 		}
 		body := client.SubscribeRequest{
 			PlanID: *plan, CustomerID: some(*customer), AddUser: some(*addUser), PaymentMethodID: some(*paymentMethod),
@@ -59,7 +59,7 @@ func (p *program) subscribe() *cobra.Command {
 		}
 		if *key == "" {
 			*key = uuid.NewString()
-			p.say("idempotency key %s", *key)
+			p.say("the order's idempotency key is %s", *key)
 		}
 		run, err := s.order(cmd.Context(), *merchant, *key, token, body)
 		if err != nil {
@@ -70,7 +70,7 @@ func (p *program) subscribe() *cobra.Command {
 	return c
 }
 
-// order sends a subscribe call that does not wait for the run.
+// order sends an order, and returns its run without waiting for the run to end.
 func (s remote) order(ctx context.Context, merchant, key, token string, body client.SubscribeRequest) (client.Run, error) {
 	answer, err := s.SubscribeWithResponse(ctx, merchant, &client.SubscribeParams{
 		IdempotencyKey: `"` + key + `"`, XSubjectToken: token, Prefer: some("respond-async"),
@@ -86,7 +86,7 @@ func (s remote) order(ctx context.Context, merchant, key, token string, body cli
 	return client.Run{}, problemError(answer.StatusCode(), answer.Body)
 }
 
-// userToken reads the user's token. It is not an argument, so that lists of processes and shell histories do not show it.
+// userToken reads the user's token. The token is not an argument, because process lists and shell histories show arguments.
 func (p *program) userToken() (string, error) {
 	token := variables(p.environ)[envUserToken]
 	if token == "" {
@@ -97,13 +97,13 @@ func (p *program) userToken() (string, error) {
 		token = strings.TrimSpace(first)
 	}
 	if token == "" {
-		return "", usage("the user's token is neither in %s nor on standard input", envUserToken)
+		return "", usage("the user's token is missing: set %s, or write the token to standard input", envUserToken)
 	}
 	return token, nil
 }
 
-// watch shows the run until it is at rest, and then its result. If the result is printed as JSON or YAML, the steps go to
-// standard error.
+// watch shows the steps of a run until the run is at rest, and then prints the result of the run. If the result is JSON or YAML,
+// watch writes the steps to standard error.
 func (p *program) watch(ctx context.Context, s remote, runID string, f format) error {
 	steps := p.out
 	if f != asTable {

@@ -1,4 +1,4 @@
-// Package readmetest runs the README's commands beside a real Keystone.
+// Package readmetest runs the commands in README.md with a real Keystone.
 package readmetest
 
 import (
@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// block is a fenced code block of the README that a reader is to save or to run. Its info string says which:
+// block is a fenced code block of README.md that a reader saves or runs. The first line of a block says what the reader does:
 //
-//	sh file=NAME    save it as NAME
-//	sh shell=N      run it in shell N, after the blocks before it
+//	sh file=NAME    save the block as NAME
+//	sh shell=N      run the block in shell N, after all earlier blocks
 type block struct {
 	line  int // of its fence
 	file  string
@@ -21,7 +21,7 @@ type block struct {
 
 var fence = regexp.MustCompile("^( *)```sh (file|shell)=(\\S+)$")
 
-// blocks returns the blocks of a document in their order, without the indentation of list items.
+// blocks returns the blocks of a document in order. Blocks in list items lose the indentation of the item.
 func blocks(document string) (found []block, err error) {
 	lines := strings.Split(document, "\n")
 	for i := 0; i < len(lines); i++ {
@@ -47,8 +47,8 @@ func blocks(document string) (found []block, err error) {
 	return found, nil
 }
 
-// with returns the block with other values in its NAME=value assignments. It returns an error if the block does not assign a name
-// exactly once: otherwise the README's own value would be used.
+// with returns the block with these values in its NAME=value assignments. It returns an error unless the block assigns each of
+// these names exactly once.
 func (b block) with(values map[string]string) (block, error) {
 	for name, value := range values {
 		assignment := regexp.MustCompile(`\b` + name + `=\S+`)

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestTheDocumentsNameWhatExists checks that the paths, tests, links and invariants in the documents exist.
+// TestTheDocumentsNameWhatExists checks that the paths, tests, linked files and invariants that the documents name exist.
 func TestTheDocumentsNameWhatExists(t *testing.T) {
 	tests := testNames(t)
 	checker, err := os.ReadFile(filepath.Join(root, "workflows/workflowstest/check.go"))
@@ -51,7 +51,7 @@ func TestTheDocumentsNameWhatExists(t *testing.T) {
 	}
 }
 
-// matches returns the first group of each match.
+// matches returns the first group of each match of the pattern.
 func matches(pattern string, text []byte) (found []string) {
 	for _, m := range regexp.MustCompile(pattern).FindAllSubmatch(text, -1) {
 		found = append(found, string(m[1]))
@@ -59,7 +59,7 @@ func matches(pattern string, text []byte) (found []string) {
 	return found
 }
 
-// testNames returns the names of all tests of the repository.
+// testNames returns the names of all tests in the repository.
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}

@@ -15,8 +15,8 @@ import (
 
 const root = "../.."
 
-// TestTheReadmesCommandsWork runs the README's commands in their order, in two shells, in a copy of the repository and with a
-// real Keystone. It changes only the values in the file that the reader is told to edit.
+// TestTheReadmesCommandsWork runs the README's commands in order, in two shells. The shells are in a copy of the repository and
+// use a real Keystone. The test changes only values in the file that the README tells the reader to edit.
 func TestTheReadmesCommandsWork(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
@@ -67,7 +67,7 @@ func TestTheReadmesCommandsWork(t *testing.T) {
 	printed := shells["2"].printed()
 	for text, want := range map[string]int{
 		`"ready":true`:                  1,
-		`(?m)^HTTP/1.1 201 Created`:     2, // the order, and the same order again
+		`(?m)^HTTP/1.1 201 Created`:     2, // one answer to the order, one to its repetition
 		`(?m)^Idempotency-Replayed: tr`: 1,
 		`(?m)^state +succeeded$`:        1,
 		`\| bs-customer-`:               1,
@@ -79,7 +79,7 @@ func TestTheReadmesCommandsWork(t *testing.T) {
 	}
 }
 
-// ownKeystone starts a Keystone of this test, because other tests create roles of the same names.
+// ownKeystone starts a Keystone for this test only, because other tests create roles with the same names.
 func ownKeystone(t *testing.T) (url, password string) {
 	t.Helper()
 	services := exec.CommandContext(t.Context(), filepath.Join(root, "deploy/testservices/run"), "--",
@@ -108,7 +108,8 @@ func ownKeystone(t *testing.T) (url, password string) {
 	return url, password
 }
 
-// copied returns a copy of the files that are in the repository or would be after git add, as a reader would clone them.
+// copied copies the repository to a new directory, and returns the directory. The copy has all files that git tracks, and new
+// files that git does not ignore.
 func copied(t *testing.T) string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -122,7 +123,7 @@ func copied(t *testing.T) string {
 		from, to := filepath.Join(root, name), filepath.Join(directory, name)
 		info, err := os.Lstat(from)
 		if err != nil || !info.Mode().IsRegular() {
-			continue // deleted, or not a file
+			continue // the file was deleted, or is not a regular file
 		}
 		content, err := os.ReadFile(from)
 		if err == nil {
@@ -138,8 +139,8 @@ func copied(t *testing.T) string {
 	return directory
 }
 
-// cleanEnvironment returns this process's environment without variables that configure Tenantry, the openstack command, its
-// Python, or a proxy for this host.
+// cleanEnvironment returns this process's environment without variables that configure Tenantry, the openstack command, Python or
+// make. Requests to 127.0.0.1 bypass any proxy.
 func cleanEnvironment() []string {
 	env := slices.DeleteFunc(os.Environ(), func(line string) bool {
 		return regexp.MustCompile(`^(OS_|TENANTRY_|PYTHON|VIRTUAL_ENV=|MAKE)`).MatchString(line)
@@ -147,7 +148,7 @@ func cleanEnvironment() []string {
 	return append(env, "LC_ALL=C.UTF-8", "no_proxy=127.0.0.1")
 }
 
-// freeAddress returns a free address. Its port is below those that the kernel picks for outgoing connections.
+// freeAddress returns a free TCP address. The port is below the kernel's range for outgoing connections.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {

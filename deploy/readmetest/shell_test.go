@@ -13,16 +13,17 @@ import (
 	"time"
 )
 
-// done is what a shell prints after a block. A shell ends at the first command that fails, and then does not print it.
+// done is the line that a shell prints after each block. If a command fails, the shell ends without printing this line.
 const done = "-- the block is done --"
 
-// shell is one of the reader's shells. It has its own process group, to which ^C is sent.
+// shell is one of the two shells in which the test runs the README's commands. The shell has its own process group, and the test
+// sends ^C to this group.
 type shell struct {
 	t     *testing.T
 	name  string
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	ends  chan struct{} // receives once for each finished block; closed when the shell has ended
+	ends  chan struct{} // receives a value after each finished block; closed when the shell has ended
 
 	mu     sync.Mutex
 	output strings.Builder
@@ -55,7 +56,7 @@ func newShell(t *testing.T, name, directory string, env []string) *shell {
 	return s
 }
 
-// read stores what the shell prints.
+// read stores the shell's output.
 func (s *shell) read(r io.ReadCloser) {
 	defer close(s.ends)
 	lines := bufio.NewScanner(r)
@@ -72,7 +73,7 @@ func (s *shell) read(r io.ReadCloser) {
 	_ = r.Close()
 }
 
-// start starts a block. Its commands do not read the shell's input, which the next block is sent to.
+// start starts a block. The block's commands do not read the shell's input, because the test sends the next block there.
 func (s *shell) start(b block) {
 	s.t.Helper()
 	file := filepath.Join(s.t.TempDir(), "block")
@@ -95,7 +96,7 @@ func (s *shell) await(b block) {
 	}
 }
 
-// interrupt sends ^C.
+// interrupt sends ^C to the shell.
 func (s *shell) interrupt() {
 	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGINT); err != nil {
 		s.t.Errorf("interrupting shell %s: %v", s.name, err)
@@ -109,7 +110,7 @@ func (s *shell) send(line string) {
 	}
 }
 
-// end ends the shell, kills what still runs in it, and logs what it printed.
+// end ends the shell and logs its output. If the test has failed, end also kills all commands that still run in the shell.
 func (s *shell) end() {
 	_ = s.stdin.Close()
 	if s.t.Failed() {

@@ -1,4 +1,4 @@
-"""Keystone's WSGI application. It creates the database first, if there is none.
+"""Keystone's WSGI application. It first creates Keystone's database, unless the database exists.
 
 The commands of keystone-manage run in forks of this process, because importing Keystone takes seconds.
 """

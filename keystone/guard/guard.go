@@ -1,4 +1,4 @@
-// Package guard refuses every write to Keystone whose target is not Tenantry's, whatever the code above it asks for.
+// Package guard blocks every write to Keystone whose target does not belong to Tenantry, even if faulty code requests the write.
 package guard
 
 import (
@@ -20,19 +20,21 @@ import (
 
 // Options are the settings of a guard.
 type Options struct {
-	// Endpoint is the URL that paths of the API are appended to. It ends with a slash.
+	// Endpoint is the base URL of Keystone's API. It ends with a slash.
 	Endpoint *url.URL
-	// MayWriteDomain reports whether projects of the domain with this id may be written. If it is nil, none may be.
+	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
+	// refuses all writes to projects.
 	MayWriteDomain func(domainID string) bool
-	// Kept is called for a write that needs a read first, because its project is not known yet. If the read fails, its answer
-	// becomes the answer to the write, and the write is not sent.
+	// Kept is called when the guard has read the project of a write, but has not yet sent the write. If the guard cannot read the
+	// project, it returns the answer of the read and does not send the write.
 	Kept func(context.Context)
 }
 
-// New returns a transport that sends reads, logins, and writes to a project of ours. Such a project has the name of a tenant and
-// is in a domain that may be written. All other writes are refused.
+// New returns a transport that sends reads, logins, and writes to Tenantry's projects. A project is Tenantry's if it has the name
+// of a tenant and is in a domain that MayWriteDomain allows. The transport refuses all other writes.
 //
-// It learns the ids of our projects from the answers that it sees, and reads a project that it does not know once.
+// The guard learns the ids of Tenantry's projects from Keystone's answers. Before a write to a project with an unknown id, the
+// guard reads the project.
 func New(o Options, next http.RoundTripper) http.RoundTripper { return &guard{Options: o, next: next} }
 
 type guard struct {
@@ -41,8 +43,9 @@ type guard struct {
 	ours idSet
 }
 
-// Fields that a body may set. A project with "is_domain" is a domain. A new name or domain would turn a project of ours into a
-// foreign one.
+// mayCreate and mayUpdate list the fields that the body of a request may set. A request must not set "is_domain", because a project
+// with this field is a domain. An update must not change the name or the domain, because the project would then no longer be
+// Tenantry's.
 var (
 	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
 	mayUpdate = []string{"description", "enabled", "tags"}
@@ -67,8 +70,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// check returns neither an answer nor an error if the write may be sent. It returns an answer if the project could not be read;
-// that is then the answer to the write.
+// check returns nil, nil if the write may be sent. If the guard cannot read the project, check returns the answer of that read as
+// the answer to the write.
 func (g *guard) check(req *http.Request, path []string) (*http.Response, error) {
 	switch {
 	case len(path) == 1 && path[0] == "projects" && req.Method == http.MethodPost:
@@ -77,7 +80,7 @@ func (g *guard) check(req *http.Request, path []string) (*http.Response, error) 
 			return nil, err
 		}
 		if !g.isOurs(p) || !within(fields, mayCreate) {
-			return nil, blocked(fmt.Sprintf("making project %q in domain %q", upstream.Clean(p.Name), upstream.Clean(p.DomainID)))
+			return nil, blocked(fmt.Sprintf("creating project %q in domain %q", upstream.Clean(p.Name), upstream.Clean(p.DomainID)))
 		}
 		return nil, nil
 	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodPatch:
@@ -86,7 +89,7 @@ func (g *guard) check(req *http.Request, path []string) (*http.Response, error) 
 			return nil, err
 		}
 		if !within(fields, mayUpdate) {
-			return nil, blocked("changing a field of a project other than description, tags and enabled")
+			return nil, blocked("changing a project: only description, enabled and tags may be changed")
 		}
 	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodDelete:
 	case len(path) == 6 && path[0] == "projects" && path[2] == "users" && path[4] == "roles" &&
@@ -104,14 +107,14 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 	if g.ours.has(id) {
 		return nil, nil
 	}
-	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath("projects", id).String(), http.NoBody) //nolint:gosec // the endpoint's own host, and an id that was checked
+	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath("projects", id).String(), http.NoBody) //nolint:gosec // the host is the endpoint's, and the id was validated
 	if err != nil {
 		return nil, err
 	}
 	get.Header.Set("Accept", "application/json")
 	get.Header.Set("X-Auth-Token", req.Header.Get("X-Auth-Token"))
 	resp, err := g.next.RoundTrip(get)
-	g.Kept(req.Context()) // only the read was sent so far
+	g.Kept(req.Context()) // so far, the guard has sent only the read
 	if err != nil {
 		return nil, err
 	}
@@ -131,10 +134,10 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 	return nil, nil
 }
 
-// errNoProject is a successful answer without the project that was asked for.
-var errNoProject = errors.New("answer lacks what was asked for")
+// errNoProject means that a successful answer does not contain the requested project.
+var errNoProject = errors.New("the answer does not contain the requested project")
 
-// project has the fields that the guard checks.
+// project has the fields of a Keystone project that the guard checks.
 type project struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -145,14 +148,14 @@ func (g *guard) isOurs(p project) bool {
 	return keystone.IsTenantName(p.Name) && p.DomainID != "" && g.MayWriteDomain != nil && g.MayWriteDomain(p.DomainID)
 }
 
-// learn reads the projects in the answer and stores the ids of ours. The body can be read again afterwards. An answer that is not
-// JSON is ignored.
+// learn decodes the projects in an answer and stores the ids of Tenantry's projects. The caller can read the answer's body again
+// afterwards. learn ignores an answer that is not JSON.
 func (g *guard) learn(resp *http.Response) ([]project, error) {
 	body, err := io.ReadAll(resp.Body)
 	closing := resp.Body.Close()
 	if err != nil {
 		resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
-		return nil, nil //nolint:nilerr // the reader of the answer gets the error
+		return nil, nil //nolint:nilerr // the caller gets the error when it reads the body
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	var answer struct {
@@ -177,11 +180,11 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// bodyOf reads the project in the body of a request, and the names of all fields that it sets. Keystone distinguishes upper and
-// lower case in names, and of two equal names the last counts. So does a map.
+// bodyOf returns the project in the body of a request, and the names of all fields that the body sets. Like Keystone, bodyOf treats
+// field names as case-sensitive and uses the last of two fields with the same name.
 func bodyOf(req *http.Request) (p project, fields []string, err error) {
 	if req.GetBody == nil {
-		return p, nil, blocked(req.Method + " with a body that cannot be read twice")
+		return p, nil, blocked(req.Method + " with a body that the guard cannot read, because GetBody is nil")
 	}
 	body, err := req.GetBody()
 	if err != nil {
@@ -190,7 +193,7 @@ func bodyOf(req *http.Request) (p project, fields []string, err error) {
 	defer body.Close()
 	var content map[string]map[string]any
 	if err := json.NewDecoder(body).Decode(&content); err != nil || len(content) != 1 || content["project"] == nil {
-		return p, nil, blocked(req.Method + " with a body that is not a project")
+		return p, nil, blocked(req.Method + " with a body that does not describe exactly one project")
 	}
 	for name, value := range content["project"] {
 		fields = append(fields, name)
@@ -209,14 +212,14 @@ func within(fields, allowed []string) bool {
 	return !slices.ContainsFunc(fields, func(f string) bool { return !slices.Contains(allowed, f) })
 }
 
-// isLogin reports whether the request is a login, the only write without a project.
+// isLogin reports whether the request is a login. The guard allows no other write without a project.
 func (g *guard) isLogin(req *http.Request) bool {
 	path := g.path(req.URL)
 	return req.Method == http.MethodPost && len(path) == 2 && path[0] == "auth" && path[1] == "tokens"
 }
 
-// path splits the path after the endpoint. It is empty if the address is outside of the endpoint or its path is not in canonical
-// form.
+// path returns the segments of the URL's path after the endpoint. The result is nil if the URL is outside of the endpoint, or if
+// the URL's path is not in canonical form.
 func (g *guard) path(u *url.URL) []string {
 	rest, ok := strings.CutPrefix(u.EscapedPath(), g.Endpoint.EscapedPath())
 	if !ok || u.Host != g.Endpoint.Host || u.Scheme != g.Endpoint.Scheme {
@@ -233,11 +236,11 @@ func blocked(what string) error {
 	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: what, Err: keystone.ErrGuard}
 }
 
-// idSet is a set that drops its oldest members when it is full.
+// idSet is a set of ids that drops its oldest id when it is full.
 type idSet struct {
 	mu    sync.Mutex
 	known map[string]struct{}
-	order []string // a ring buffer once it is full
+	order []string // oldest first; a ring buffer once the set is full
 	next  int
 }
 

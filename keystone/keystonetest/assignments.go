@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// assignmentOf returns the assignment in the path. User, project and role must exist.
+// assignmentOf returns the role assignment in the path of the request. The user, the project and the role must exist.
 func (k *Keystone) assignmentOf(c call, rule string) (keystone.Assignment, error) {
 	a := keystone.Assignment{ProjectID: c.PathValue("id"), UserID: c.PathValue("user"), RoleID: c.PathValue("role")}
 	if err := k.require(c, rule); err != nil {
@@ -36,7 +36,8 @@ func (k *Keystone) grant(c call) (int, any, error) {
 	return http.StatusNoContent, nil, nil
 }
 
-// checkGrant answers HEAD and GET. It does not find a role that is only implied.
+// checkGrant answers HEAD and GET requests for a role assignment. checkGrant answers 404 if the user has the role only through an
+// implying role.
 func (k *Keystone) checkGrant(c call) (int, any, error) {
 	a, err := k.assignmentOf(c, "check_grant")
 	if err != nil {
@@ -192,7 +193,7 @@ func (k *Keystone) createInference(c call) (int, any, error) {
 		return 0, nil, notFound("role", c.PathValue("id"))
 	case implied == nil:
 		return 0, nil, notFound("role", c.PathValue("implied"))
-	case implied.name == "admin": // [assignment] prohibited_implied_role
+	case implied.name == "admin": // Keystone forbids implying admin (option prohibited_implied_role)
 		return 0, nil, fault{status: http.StatusForbidden, message: fmt.Sprintf("%s cannot be an implied roles.", implied.id)}
 	}
 	if !slices.Contains(k.implied[prior.id], implied.id) {

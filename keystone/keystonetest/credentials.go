@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// createApplicationCredential creates a credential for the project that its owner's token is scoped to.
+// createApplicationCredential creates a credential for the project to which the caller's token is scoped.
 func (k *Keystone) createApplicationCredential(c call) (int, any, error) {
 	if err := k.requireSelf(c, "create_application_credential"); err != nil {
 		return 0, nil, err
@@ -47,7 +47,8 @@ func (k *Keystone) deleteApplicationCredential(c call) (int, any, error) {
 	return http.StatusNoContent, nil, nil
 }
 
-// requireSelf allows only the user in the path, with a scoped token that does not come from an application credential.
+// requireSelf refuses every caller except the user in the path. The caller's token must be scoped to a project, and must not come
+// from an application credential.
 func (k *Keystone) requireSelf(c call, rule string) error {
 	if c.token == nil {
 		return unauthorized

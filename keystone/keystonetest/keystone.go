@@ -1,7 +1,8 @@
 // Package keystonetest is an in-memory Keystone that serves Identity v3 over HTTP, for tests and demonstrations.
 //
-// It implements the part of Keystone 22 that Tenantry uses, with the statuses and bodies of the real one, oddities included.
-// Package conformance compares the two. It keeps nothing secret and nothing on disk.
+// The package implements the part of Keystone 22 that Tenantry uses. All statuses and bodies are those of the real Keystone, even
+// if they are odd. Package conformance compares the in-memory Keystone with a real Keystone. The in-memory Keystone does not
+// protect its secrets, and stores nothing on disk.
 package keystonetest
 
 import (
@@ -19,22 +20,23 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// DefaultDomain is the id of the domain "Default", the one that a new Keystone has.
+// DefaultDomain is the id of the domain "Default", which is the only domain of a new Keystone.
 const DefaultDomain = "default"
 
 // Options configure a new Keystone. The zero value is valid.
 type Options struct {
-	// AdminPassword is the password of user "admin", who has role "admin" on project "admin"; "secret" if empty.
+	// AdminPassword is the password of user "admin", who has role "admin" on project "admin". If AdminPassword is empty, the
+	// password is "secret".
 	AdminPassword string
-	// TokenLifetime is the lifetime of tokens; an hour if zero.
+	// TokenLifetime is the lifetime of tokens. Zero means one hour.
 	TokenLifetime time.Duration
-	// Now is the clock; time.Now if nil.
+	// Now returns the current time; nil means time.Now.
 	Now func() time.Time
-	// Random is the source of ids and tokens; crypto/rand.Reader if nil. It must be safe for concurrent use.
+	// Random is the source of random ids and tokens; nil means crypto/rand.Reader. Random must be safe for concurrent use.
 	Random io.Reader
 }
 
-// Keystone is an in-memory Keystone. It is an [http.Handler], and safe for concurrent use.
+// Keystone is an in-memory Keystone. A Keystone implements [http.Handler] and is safe for concurrent use.
 type Keystone struct {
 	lifetime time.Duration
 	now      func() time.Time
@@ -45,15 +47,15 @@ type Keystone struct {
 	domains     []*domain
 	users       []*user
 	roles       []*role
-	implied     map[string][]string // by the id of the implying role
+	implied     map[string][]string // the ids of the implied roles, by the id of the implying role
 	projects    []*project
 	grants      []keystone.Assignment
 	credentials []*applicationCredential
 	tokens      map[string]*token
 }
 
-// New creates a Keystone as "keystone-manage bootstrap" does: domain "Default", user and project "admin", and the roles "admin",
-// "member" and "reader", each of which implies the next.
+// New creates a Keystone with the same objects as "keystone-manage bootstrap". The objects are the domain "Default", the user and
+// the project "admin", and the roles "admin", "member" and "reader". Role "admin" implies "member", and "member" implies "reader".
 func New(opts Options) *Keystone {
 	k := &Keystone{
 		lifetime: cmp.Or(opts.TokenLifetime, time.Hour),
@@ -84,7 +86,7 @@ func New(opts Options) *Keystone {
 	return k
 }
 
-// Start serves Keystone on a free port of the loopback interface until stop is called. url ends in /v3.
+// Start serves Keystone on a free port of the loopback interface until stop is called. The returned url ends in /v3.
 func (k *Keystone) Start() (url string, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it returns at once
 	if err != nil {
@@ -95,7 +97,7 @@ func (k *Keystone) Start() (url string, stop func(), err error) {
 	go func() {
 		defer close(done)
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			panic(err) // the loopback interface is gone
+			panic(err) // the listener on the loopback interface has failed
 		}
 	}()
 	stop = func() {
@@ -105,7 +107,7 @@ func (k *Keystone) Start() (url string, stop func(), err error) {
 	return "http://" + listener.Addr().String() + "/v3", stop, nil
 }
 
-// maxBody is Keystone's limit for the body of a request, in bytes.
+// maxBody is Keystone's maximum size of the body of a request, in bytes.
 const maxBody = 114688
 
 // ServeHTTP serves the API under /v3.
@@ -121,7 +123,7 @@ func (k *Keystone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	k.mux.ServeHTTP(w, r)
 }
 
-// randomID returns a uuid4 without dashes, like Keystone's ids.
+// randomID returns a version 4 UUID without dashes, which is the format of Keystone's ids.
 func (k *Keystone) randomID() string {
 	b := k.randomBytes(16)
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
@@ -136,7 +138,7 @@ func (k *Keystone) uuid() string {
 func (k *Keystone) randomBytes(size int) []byte {
 	b := make([]byte, size)
 	if _, err := io.ReadFull(k.random, b); err != nil {
-		panic(err) // the caller chose the source
+		panic(err) // the caller's Options.Random has failed
 	}
 	return b
 }

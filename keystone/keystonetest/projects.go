@@ -33,7 +33,7 @@ func (k *Keystone) createProject(c call) (int, any, error) {
 	p := &project{domain: home, enabled: true, extra: object{}}
 	p.set(wanted)
 	if find(k.projects, func(other *project) bool { return other.domain == p.domain && other.name == p.name }) != nil {
-		// The id is that of the refused project, not that of the existing one.
+		// The message contains the id of the refused project, not the id of the existing project.
 		return 0, nil, fault{status: http.StatusConflict, message: fmt.Sprintf("Conflict occurred attempting to store project - it is not permitted"+
 			" to have two projects with either the same name or same id in the same domain: name is %s, project id %s.", p.name, k.randomID())}
 	}
@@ -41,7 +41,7 @@ func (k *Keystone) createProject(c call) (int, any, error) {
 	return http.StatusCreated, object{"project": p.show(c)}, nil
 }
 
-// checkProject validates a project by Keystone's schema.
+// checkProject validates the fields of a project according to Keystone's schema.
 func checkProject(wanted object, creating bool) error {
 	name, hasName := wanted["name"]
 	if !hasName && creating {
@@ -81,7 +81,7 @@ func checkProject(wanted object, creating bool) error {
 	return nil
 }
 
-// set stores the fields of the request. Keystone also stores fields that it does not know, but never an id.
+// set copies the fields of the request to the project. Like Keystone, set also stores unknown fields, but ignores an id.
 func (p *project) set(wanted object) {
 	for field, value := range wanted {
 		text, _ := value.(string)
@@ -133,7 +133,7 @@ func (k *Keystone) listProjects(c call) (int, any, error) {
 	return c.listed("projects", found)
 }
 
-// tagged reports whether the project matches the filters by tags.
+// tagged reports whether the project matches the tag filters in the query.
 func (p *project) tagged(c call) bool {
 	has := func(tag string) bool { return slices.Contains(p.tags, tag) }
 	lacks := func(tag string) bool { return !has(tag) }
@@ -145,7 +145,7 @@ func (p *project) tagged(c call) bool {
 		(!q.Has("not-tags-any") || !slices.ContainsFunc(wanted("not-tags-any"), has))
 }
 
-// listOwnProjects needs no role. It lists the projects on which the caller has one.
+// listOwnProjects lists the enabled projects on which the caller has a role. Every user may list the user's own projects.
 func (k *Keystone) listOwnProjects(c call) (int, any, error) {
 	if c.token == nil {
 		return 0, nil, unauthorized
@@ -167,8 +167,8 @@ func (k *Keystone) getProject(c call) (int, any, error) {
 	return http.StatusOK, object{"project": p.show(c)}, nil
 }
 
-// projectOf returns the project in the path if the rule allows the caller to use it. Only administrators learn that a project
-// does not exist.
+// projectOf returns the project in the path of the request if the policy rule allows the call. Only an administrator gets a 404 for
+// a project that does not exist.
 func (k *Keystone) projectOf(c call, rule string, others ...bool) (*project, error) {
 	if err := k.require(c, rule, others...); err != nil {
 		return nil, err

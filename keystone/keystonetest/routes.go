@@ -13,7 +13,7 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// routes returns the handlers of all calls. A handler runs with k.mu locked.
+// routes returns a mux with the handlers of all API calls. Each handler runs with k.mu locked.
 func (k *Keystone) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(call) (int, any, error){
@@ -67,8 +67,8 @@ type call struct {
 	*http.Request
 
 	header http.Header // of the answer
-	body   object      // nil if there was none
-	token  *token      // nil without X-Auth-Token
+	body   object      // nil if the request has no body
+	token  *token      // nil if the request has no X-Auth-Token
 	self   string      // the address of /v3
 }
 
@@ -106,7 +106,7 @@ func (k *Keystone) handle(h func(call) (int, any, error)) http.Handler {
 	})
 }
 
-// read reads the body. It must be JSON and have that content type, even for a call that ignores it.
+// read decodes the body of the request. A body must be JSON and have the content type of JSON, even if the call ignores the body.
 func (c *call) read() error {
 	const malformed = " The server could not comply with the request since it is either malformed or otherwise incorrect." +
 		" The client is assumed to be in error."
@@ -126,7 +126,8 @@ func (c *call) read() error {
 	return nil
 }
 
-// identify finds out who calls. An invalid token is refused for every call; a missing one only for calls that need one.
+// identify sets c.token to the caller's token. An invalid token is refused for every call except a login. A call that needs a token
+// refuses a missing token itself.
 func (k *Keystone) identify(c *call) error {
 	text := c.Header.Get("X-Auth-Token")
 	if text == "" {
@@ -137,7 +138,7 @@ func (k *Keystone) identify(c *call) error {
 	}
 	t, err := k.valid(text)
 	if err != nil {
-		if t != nil { // a known token of a disabled project: the real Keystone answers 404 as well
+		if t != nil { // the token's project is disabled; the real Keystone also answers 404
 			return err
 		}
 		return unauthorized
@@ -150,7 +151,8 @@ func isPublic(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens"
 }
 
-// require applies a rule of Keystone's policy. It allows administrators, and others if one of others is true.
+// require applies a rule of Keystone's policy. require allows every call of an administrator. A call of another user is allowed if
+// a value in others is true.
 func (k *Keystone) require(c call, rule string, others ...bool) error {
 	if c.token == nil {
 		return unauthorized
@@ -166,11 +168,11 @@ func (k *Keystone) require(c call, rule string, others ...bool) error {
 	return fault{status: http.StatusForbidden, message: "You are not authorized to perform the requested action: identity:" + rule + "."}
 }
 
-// fault is an error that is answered with its status.
+// fault is an error with the HTTP status of the answer.
 type fault struct {
 	status  int
 	message string
-	more    object // more fields of the error in the body
+	more    object // additional fields of the error object in the body
 }
 
 func (f fault) Error() string { return f.message }
@@ -193,7 +195,7 @@ func version(c call) (int, any, error) {
 	}}, nil
 }
 
-// listed returns a list in Keystone's format, which has no pages.
+// listed returns all members in the format of Keystone's lists, which have no pages.
 func (c call) listed(resource string, members []object) (int, any, error) {
 	if members == nil {
 		members = []object{}
@@ -203,7 +205,7 @@ func (c call) listed(resource string, members []object) (int, any, error) {
 	}}, nil
 }
 
-// matches reports whether the value matches the query's filter. Without the filter every value does.
+// matches reports whether the value matches the query's filter. If the query does not have the filter, every value matches.
 func (c call) matches(filter, value string) bool {
 	wanted, ok := c.URL.Query()[filter]
 	return !ok || wanted[0] == value

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// What Keystone stores. Keystone.mu guards it.
+// These types are the objects that Keystone stores. Keystone.mu guards all objects.
 type (
 	domain struct {
 		id, name, description string
@@ -44,12 +44,13 @@ type (
 	}
 )
 
-// User is a user to be added.
+// User describes a user to add.
 type User struct {
 	Name     string
 	DomainID string // DefaultDomain if empty
 	Password string
-	// DefaultProjectID is the scope of a login without a scope, if the user has a role on this project.
+	// DefaultProjectID is the project of a token if the login requests no scope. Keystone ignores DefaultProjectID if the user has
+	// no role on this project.
 	DefaultProjectID string
 }
 
@@ -62,7 +63,7 @@ func (k *Keystone) AddDomain(name string) string {
 	return d.id
 }
 
-// AddUser adds a user and returns the id.
+// AddUser adds a user and returns the user's id.
 func (k *Keystone) AddUser(u User) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -74,7 +75,7 @@ func (k *Keystone) AddUser(u User) string {
 	}).id
 }
 
-// AddRole adds a role and returns its id. It implies the roles with these names, which must exist.
+// AddRole adds a role and returns its id. The new role implies the roles whose names are in implies. These roles must exist.
 func (k *Keystone) AddRole(name string, implies ...string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -86,7 +87,7 @@ func (k *Keystone) AddRole(name string, implies ...string) string {
 	return r.id
 }
 
-// AddProject adds a project and returns its id. The project is enabled, even if p is not.
+// AddProject adds a project and returns its id. The project is enabled, even if p.Enabled is false.
 func (k *Keystone) AddProject(p keystone.Project) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -112,14 +113,14 @@ func (k *Keystone) Unassign(a keystone.Assignment) {
 	k.grants = slices.DeleteFunc(k.grants, func(g keystone.Assignment) bool { return g == a })
 }
 
-// IssueToken returns a new unscoped token of a user, as after a login by password.
+// IssueToken returns a new unscoped token of a user, like a login by password.
 func (k *Keystone) IssueToken(userID string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.issue(&token{user: userID, methods: []string{"password"}})
 }
 
-// RevokeToken revokes a token, but not those that were made from it.
+// RevokeToken revokes a token, but not the tokens for which it was exchanged.
 func (k *Keystone) RevokeToken(text string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -128,7 +129,7 @@ func (k *Keystone) RevokeToken(text string) {
 	}
 }
 
-// EnableUser enables or disables a user. Disabling revokes the user's tokens for good.
+// EnableUser enables or disables a user. Disabling a user permanently revokes the user's tokens.
 func (k *Keystone) EnableUser(userID string, enabled bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -178,7 +179,7 @@ func (k *Keystone) Role(name string) (keystone.Role, error) {
 	return keystone.Role{}, fmt.Errorf("finding role %q: %w", name, errors.New("no such role"))
 }
 
-// The functions below expect k.mu to be locked.
+// Lock k.mu before you call a function below.
 
 func (k *Keystone) addUser(u *user) *user {
 	u.id = k.randomID()
@@ -226,7 +227,7 @@ func (k *Keystone) project(id string) *project {
 	return find(k.projects, func(p *project) bool { return p.id == id })
 }
 
-// find returns the first element that fits, or nil.
+// find returns the first element for which fits returns true, or nil if there is none.
 func find[T any](all []*T, fits func(*T) bool) *T {
 	for _, v := range all {
 		if fits(v) {
@@ -236,7 +237,7 @@ func find[T any](all []*T, fits func(*T) bool) *T {
 	return nil
 }
 
-// rolesOn returns the roles of a user on a project, with all roles that they imply.
+// rolesOn returns the roles of a user on a project, including all implied roles.
 func (k *Keystone) rolesOn(userID, projectID string) []*role {
 	var all []*role
 	var add func(id string)

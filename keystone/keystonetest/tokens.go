@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// issue stores the token and returns its text. If it has no expiry, it gets that of a login.
+// issue stores the token and returns its text. If the token has no expiry, issue lets the token expire after k.lifetime.
 func (k *Keystone) issue(t *token) string {
 	maps.DeleteFunc(k.tokens, func(_ string, t *token) bool { return !k.now().Before(t.expires) })
 	t.issued = k.now().UTC().Truncate(time.Second)
@@ -16,7 +16,7 @@ func (k *Keystone) issue(t *token) string {
 		t.expires = t.issued.Add(k.lifetime)
 	}
 	t.audit = append([]string{k.randomText(16)}, t.audit...)
-	size := 117 // 162 characters; scoped tokens are longer
+	size := 117 // for a text of 163 characters; the text of a scoped token is longer
 	if t.project != "" {
 		size = 145
 	}
@@ -29,7 +29,7 @@ func (k *Keystone) randomText(size int) string {
 	return base64.RawURLEncoding.EncodeToString(k.randomBytes(size))
 }
 
-// valid returns the token with this text. If its project is disabled, it returns the token with an error.
+// valid returns the token with this text. If the token's project is disabled, valid returns the token and an error.
 func (k *Keystone) valid(text string) (*token, error) {
 	t := k.tokens[text]
 	if t == nil || !k.now().Before(t.expires) {
@@ -54,7 +54,7 @@ func (k *Keystone) valid(text string) (*token, error) {
 	return t, nil
 }
 
-// tokenRoles returns the roles that the token's user has now within its scope.
+// tokenRoles returns the roles that the token's user currently has in the token's scope.
 func (k *Keystone) tokenRoles(t *token) []*role {
 	if t.system {
 		return k.systemRoles(t.user)
@@ -65,7 +65,7 @@ func (k *Keystone) tokenRoles(t *token) []*role {
 	return k.rolesOn(t.user, t.project)
 }
 
-// systemRoles returns the roles of the bootstrap administrator on the system. No other user has any.
+// systemRoles returns the roles of a user on the system. Only the bootstrap administrator has such roles.
 func (k *Keystone) systemRoles(userID string) []*role {
 	if k.users[0].id != userID {
 		return nil
@@ -82,7 +82,8 @@ func (k *Keystone) createToken(c call) (int, any, error) {
 	if !ok {
 		return 0, nil, badRequest("'identity' is a required property")
 	}
-	// The scope is checked before the credential: an exchange for a missing project is a 401, whatever the token is.
+	// Keystone checks the scope before the credential, so an exchange for a missing project gets a 401 even if the token is
+	// invalid.
 	project, err := k.scopedProject(auth["scope"])
 	if err != nil {
 		return 0, nil, err
@@ -148,7 +149,8 @@ func (k *Keystone) authenticate(identity object) (*token, error) {
 	return t, nil
 }
 
-// named returns the user with this id, or with this name and domain, or nil.
+// named returns the user with the id in who or, without an id, the user with the name and domain in who. If there is no such user,
+// named returns nil.
 func (k *Keystone) named(who object) (*user, error) {
 	if id, ok := who["id"].(string); ok {
 		return k.user(id), nil
@@ -160,13 +162,14 @@ func (k *Keystone) named(who object) (*user, error) {
 	return find(k.users, func(u *user) bool { return u.name == who["name"] && k.isDomain(u.domain, home) }), nil
 }
 
-// isDomain reports whether the domain with this id is the one that the object names.
+// isDomain reports whether the domain with this id has the id or the name in the object.
 func (k *Keystone) isDomain(id string, named object) bool {
 	d := k.domain(id)
 	return d != nil && (named["id"] == d.id || named["name"] == d.name)
 }
 
-// scopedProject returns the project that is asked for, or nil if none is. A missing or disabled project is refused.
+// scopedProject returns the project of the requested scope, or nil if the request asks for no project. A missing or disabled
+// project is refused with a 401.
 func (k *Keystone) scopedProject(wanted any) (*project, error) {
 	scope, _ := wanted.(object)
 	named, ok := scope["project"].(object)
@@ -188,7 +191,8 @@ func (k *Keystone) scopedProject(wanted any) (*project, error) {
 	return p, nil
 }
 
-// scope sets the token's scope; asked is the project that is asked for. Like Keystone, it does not say why it refuses.
+// scope sets the token's scope. The parameter asked is the requested project. Like the real Keystone, scope does not give a reason
+// for a refusal.
 func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 	if t.credential != nil {
 		if wanted != nil {
@@ -204,7 +208,7 @@ func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 	if !ok {
 		if p := k.user(t.user).defaultProject; wanted == nil && p != "" && t.methods[0] != "token" {
 			t.project = p
-			if k.enter(t) != nil { // a default project without a role is ignored
+			if k.enter(t) != nil { // ignore a default project on which the user has no role
 				t.project = ""
 			}
 		}
@@ -218,7 +222,7 @@ func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 		return nil
 	}
 	if asked == nil {
-		return unauthorized // no user has a role on a domain
+		return unauthorized // no user of this Keystone has a role on a domain
 	}
 	t.project = asked.id
 	return k.enter(t)
@@ -250,7 +254,8 @@ func (k *Keystone) revokeToken(c call) (int, any, error) {
 	return http.StatusNoContent, nil, nil
 }
 
-// subject returns the token that the call is about. Users may ask about their own tokens.
+// subject returns the text in the header X-Subject-Token, and the token with this text. Every user may validate and revoke the
+// user's own tokens.
 func (k *Keystone) subject(c call, rule string) (string, *token, error) {
 	text := c.Header.Get("X-Subject-Token")
 	if c.token == nil {
@@ -266,7 +271,7 @@ func (k *Keystone) subject(c call, rule string) (string, *token, error) {
 	return text, t, k.require(c, rule, t.user == c.token.user)
 }
 
-// show returns the token as Keystone's API shows it.
+// show returns the token in the JSON format of Keystone's API.
 func (k *Keystone) show(c call, t *token) object {
 	const layout = "2006-01-02T15:04:05.000000Z"
 	u := k.user(t.user)

@@ -14,7 +14,7 @@ import (
 
 // EnsureAssignment implements [keystone.Identity].
 func (c *Cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) error {
-	err := c.assignment(ctx, write, "giving", a, func(ctx context.Context) error {
+	err := c.assignment(ctx, write, "creating", a, func(ctx context.Context) error {
 		return roles.Assign(ctx, c.identity, a.RoleID, roles.AssignOpts{UserID: a.UserID, ProjectID: a.ProjectID}).ExtractErr()
 	})
 	if errors.Is(err, keystone.ErrNotFound) {
@@ -25,7 +25,7 @@ func (c *Cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) err
 
 // RemoveAssignment implements [keystone.Identity].
 func (c *Cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) (bool, error) {
-	err := c.assignment(ctx, write, "taking", a, func(ctx context.Context) error {
+	err := c.assignment(ctx, write, "removing", a, func(ctx context.Context) error {
 		return roles.Unassign(ctx, c.identity, a.RoleID, roles.UnassignOpts{UserID: a.UserID, ProjectID: a.ProjectID}).ExtractErr()
 	})
 	if errors.Is(err, keystone.ErrNotFound) {
@@ -36,7 +36,7 @@ func (c *Cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) (bo
 
 // HasAssignment implements [keystone.Identity].
 func (c *Cloud) HasAssignment(ctx context.Context, a keystone.Assignment) (bool, error) {
-	err := c.assignment(ctx, read, "looking for", a, func(ctx context.Context) error {
+	err := c.assignment(ctx, read, "reading", a, func(ctx context.Context) error {
 		return roles.Validate(ctx, c.identity, a.RoleID, roles.ValidateOpts{UserID: a.UserID, ProjectID: a.ProjectID}).ExtractErr()
 	})
 	if errors.Is(err, keystone.ErrNotFound) {
@@ -45,12 +45,12 @@ func (c *Cloud) HasAssignment(ctx context.Context, a keystone.Assignment) (bool,
 	return err == nil, err
 }
 
-// assignment makes a request to the path of a role assignment, with its ids.
+// assignment validates the ids of a role assignment, and then makes the request.
 func (c *Cloud) assignment(
 	ctx context.Context, p purpose, doing string, a keystone.Assignment, request func(context.Context) error,
 ) error {
-	op := fmt.Sprintf("%s role %s of user %s on project %s", doing, a.RoleID, a.UserID, a.ProjectID)
-	if err := checkIDs(fmt.Sprintf("%s a role", doing), a.ProjectID, a.UserID, a.RoleID); err != nil {
+	op := fmt.Sprintf("%s the assignment of role %s to user %s on project %s", doing, a.RoleID, a.UserID, a.ProjectID)
+	if err := checkIDs(fmt.Sprintf("%s a role assignment", doing), a.ProjectID, a.UserID, a.RoleID); err != nil {
 		return err
 	}
 	return c.do(ctx, p, op, request)
@@ -79,7 +79,7 @@ func (c *Cloud) AssignedRoles(ctx context.Context, projectID, userID string) ([]
 	}
 	ids := []string{}
 	for _, a := range found {
-		// An inherited role is valid for the projects below this one, not for this one.
+		// An inherited role applies to the child projects of this project, but not to the project itself.
 		if a.Scope.Project.ID == projectID && a.User.ID == userID && a.Scope.InheritedTo == "" {
 			ids = append(ids, a.Role.ID)
 		}

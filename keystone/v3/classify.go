@@ -17,28 +17,28 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// purpose is the kind of a request, which its error class depends on.
+// purpose is the kind of a request. The class of a request's error depends on the purpose.
 type purpose int
 
 const (
 	read purpose = iota
 	write
-	login    // with the service's own credential
-	exchange // with a user's token and no credential of ours
+	login    // a login with Tenantry's own credential
+	exchange // an exchange of a user's token, without Tenantry's own credential
 	validation
 )
 
-// errIncomplete is a successful answer that lacks what was asked for.
-var errIncomplete = errors.New("answer lacks what was asked for")
+// errIncomplete means that a successful answer does not contain the requested data.
+var errIncomplete = errors.New("the answer does not contain the requested data")
 
-// do makes one request and turns its failure into an *upstream.Error.
+// do makes one request. If the request fails, do converts the error to an *upstream.Error.
 func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error) error {
 	note := &call{}
 	err := request(context.WithValue(ctx, callKey{}, note))
 	if err == nil {
 		return nil
 	}
-	if inner, ok := errors.AsType[*upstream.Error](err); ok { // from a login or the guard
+	if inner, ok := errors.AsType[*upstream.Error](err); ok { // the error is from a login or the guard
 		e := *inner
 		e.Op = op + ": " + inner.Op
 		return &e
@@ -49,7 +49,7 @@ func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(conte
 	return byFault(p, op, err, note)
 }
 
-// byFault classifies an error that was returned instead of a complete answer.
+// byFault classifies the error of a request that got no complete answer.
 func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 	e := &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: op, Err: err}
 	var transport *url.Error
@@ -73,10 +73,10 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 	return e
 }
 
-// byAnswer classifies an answer by its status. The table is at keystone.Service.
+// byAnswer classifies an answer by its status. The comment of keystone.Service lists the rules.
 func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, note *call) *upstream.Error {
 	if p == write && !note.reached {
-		p = read // the guard's read, whose answer replaces that of the write, which was not sent
+		p = read // the answer is to the guard's read, and the write was not sent
 	}
 	message, own := messageOf(a.Body)
 	e := &upstream.Error{
@@ -90,7 +90,7 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 	fromKeystone := own || e.RequestID != ""
 
 	switch status := a.Actual; {
-	case status < 300: // a successful status, but not the expected one
+	case status < 300: // a successful status, but not the expected status
 		e.Class, e.Err = upstream.Transient, errIncomplete
 		if p == write {
 			e.Class, e.MaybeDone = upstream.Transient, true
@@ -113,14 +113,14 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 	return e
 }
 
-// classifyRefused classifies a 4xx.
+// classifyRefused classifies an answer with a 4xx status.
 func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 	e.Class = upstream.Permanent
 	switch {
 	case p == login:
 		e.Class, e.OwnCredential = upstream.Unavailable, true
 	case !fromKeystone && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
-		e.Class = upstream.Unavailable // a proxy without Keystone behind it, or one that refuses us
+		e.Class = upstream.Unavailable // the answer is from a proxy, not from Keystone
 	case (p == exchange || p == validation) && e.Status == http.StatusNotFound:
 		e.Err = keystone.ErrTokenInvalid
 	case p == exchange && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden):
@@ -136,11 +136,11 @@ func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 	}
 }
 
-// tokenText is a token, Fernet or JWS, which some releases of Keystone repeat in their messages.
+// tokenText matches a Fernet or JWS token. Some releases of Keystone repeat the token in their messages.
 var tokenText = regexp.MustCompile(`(gAAAA|eyJ)[\w.=-]{16,}`)
 
-// messageOf returns the message in {"error": {"message": ..}} or {"message": ..}, and reports whether it is the first form, which
-// is Keystone's own.
+// messageOf returns the message in {"error": {"message": ..}} or {"message": ..}. The result own is true for the first form, which
+// is Keystone's own format.
 func messageOf(body []byte) (message string, own bool) {
 	var b struct {
 		Error *struct {
@@ -150,7 +150,7 @@ func messageOf(body []byte) (message string, own bool) {
 	}
 	if err := json.Unmarshal(body, &b); err != nil {
 		message = string(body)
-		if strings.HasPrefix(strings.TrimSpace(message), "<") { // a page; its status is enough
+		if strings.HasPrefix(strings.TrimSpace(message), "<") { // an HTML page, which the error does not repeat
 			return "", false
 		}
 	} else if message = b.Message; b.Error != nil {
@@ -159,7 +159,8 @@ func messageOf(body []byte) (message string, own bool) {
 	return upstream.Clean(tokenText.ReplaceAllString(message, "[token]")), own
 }
 
-// retryAfter parses seconds or a date. It returns 0 if the header is neither or the date has passed.
+// retryAfter parses a Retry-After header, which contains seconds or a date. The result is 0 if the header is invalid or the date
+// has passed.
 func retryAfter(header string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second

@@ -19,46 +19,50 @@ import (
 	"github.com/tenantry/tenantry/keystone/guard"
 )
 
-// Config describes how to reach one cloud's Keystone. [FromCloud] and [FromEnv] read most of it from OpenStack's usual places.
+// Config describes how to reach one cloud's Keystone. The functions [FromCloud] and [FromEnv] read the URL, the credential and the
+// TLS settings from clouds.yaml or the OS_* variables.
 type Config struct {
 	// URL is Keystone's address, with or without /v3 at its end.
 	URL        string
 	Credential Credential
-	// TLS may be nil. It is used only if Base is nil.
+	// TLS may be nil. New uses TLS only if Base is nil.
 	TLS *tls.Config
 
-	// Base sends the requests; nil means NewTransport(TLS). If it returns an [upstream.NotSentError], the request counts as not
-	// sent. A login is shared by many calls, and has the context values of one of them.
+	// Base is the transport that sends the requests; nil means NewTransport(TLS). If Base returns an [upstream.NotSentError], the
+	// request counts as not sent. Concurrent calls share one login. The request of the login has the context values of the call
+	// that started the login.
 	Base http.RoundTripper
-	// Timeout limits one request with its answer, not counting the wait in Enter; 0 means 30 s.
+	// Timeout limits the time of one request until its answer is read, without the wait in Enter. Zero means 30 s.
 	Timeout time.Duration
-	// Enter waits until a request may be sent. leave is called with the status of its answer, or with the error. An error of Enter
-	// is an [upstream.NotSentError]. If Enter is nil, no request waits.
+	// Enter waits until a request may be sent, and returns the function leave. After the request, leave is called with the status
+	// of the answer, or with the error. An error from Enter must be an [upstream.NotSentError]. If Enter is nil, no request waits.
 	Enter func(context.Context) (leave func(status int, err error), err error)
 
-	// AllowAdminRole lets Roles resolve "admin" and the roles that imply it.
+	// AllowAdminRole makes Roles accept "admin" and every role that implies "admin".
 	AllowAdminRole bool
-	// MayWriteDomain reports whether projects of the domain with this id may be written. If it is nil, none may be.
+	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
+	// refuses all writes to projects.
 	MayWriteDomain func(domainID string) bool
 }
 
-// maxAnswer is the maximum size of an answer, in bytes. It holds over five thousand projects; we never ask for more than one.
+// maxAnswer is the maximum size of an answer, in bytes. An answer of this size can contain over five thousand projects.
 const maxAnswer = 8 << 20
 
-// Cloud is one cloud's Keystone. It is safe for concurrent use.
+// Cloud is a client of one cloud's Keystone. A Cloud is safe for concurrent use.
 type Cloud struct {
-	identity *gophercloud.ServiceClient // with the service's own credential
-	bare     *gophercloud.ServiceClient // with no credential
+	identity *gophercloud.ServiceClient // sends requests with Tenantry's own token
+	bare     *gophercloud.ServiceClient // sends requests without a token
 	allowAll bool
 
 	mu      sync.Mutex
 	roles   map[string]keystone.Role   // by name
-	domains map[string]keystone.Domain // by the name or id that was asked for
+	domains map[string]keystone.Domain // by the requested name or id
 }
 
 var _ keystone.Identity = (*Cloud)(nil)
 
-// New creates a Cloud and sends nothing: the first call logs in. All faults of the configuration are reported together.
+// New creates a Cloud, but sends no request. The Cloud logs in when one of its methods is first called. New reports all faults of
+// the configuration in one error.
 func New(cfg Config) (*Cloud, error) {
 	endpoint, err := endpoint(cfg.URL)
 	if err := errors.Join(err, cfg.Credential.check()); err != nil {
@@ -102,25 +106,25 @@ func client(endpoint *url.URL, rt http.RoundTripper) *gophercloud.ServiceClient 
 	}
 }
 
-// endpoint returns the URL that paths are appended to, with /v3/ at its end.
+// endpoint returns the base URL of Keystone's API, which ends in /v3/.
 func endpoint(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, errors.New(`keystone URL must look like "https://keystone.example.org/v3"`)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("keystone URL must have no user, query or fragment")
+		return nil, errors.New("keystone URL must not contain a user, a query or a fragment")
 	}
 	path := strings.TrimRight(u.Path, "/")
 	if strings.HasSuffix(path, "/v2.0") {
-		return nil, fmt.Errorf("keystone URL %s: this is Identity v2.0, but v3 is required", u)
+		return nil, fmt.Errorf("keystone URL %s is a URL of Identity v2.0, but Tenantry needs Identity v3", u)
 	}
 	u.Path = strings.TrimSuffix(path, "/v3") + "/v3/"
 	return u, nil
 }
 
-// Credential is the service's own: an application credential, or a user with a password and a scope. Printing it shows only who
-// logs in.
+// Credential is Tenantry's own credential: an application credential, or a user with a password and a scope. If a Credential is
+// printed, its secrets are omitted.
 type Credential struct {
 	Username       string
 	UserID         string
@@ -128,7 +132,7 @@ type Credential struct {
 	UserDomainName string
 	Password       string
 
-	// The scope of the token: a project, a domain or the system. An application credential has its own.
+	// The scope of the token: a project, a domain or the system. An application credential has a fixed scope.
 	ProjectID         string
 	ProjectName       string
 	ProjectDomainID   string
@@ -142,7 +146,7 @@ type Credential struct {
 	ApplicationCredentialSecret string
 }
 
-// check returns an error about what a login lacks. It mentions no secret.
+// check returns an error if the credential lacks a field that a login needs. The error contains no secret.
 func (c Credential) check() error {
 	opts := c.authOptions()
 	scope, err := opts.ToTokenV3ScopeMap()
@@ -155,7 +159,7 @@ func (c Credential) check() error {
 	return nil
 }
 
-// authOptions returns a new value each time, because gophercloud changes it.
+// authOptions returns a new value at each call, because gophercloud modifies the value.
 func (c Credential) authOptions() *gophercloud.AuthOptions {
 	opts := &gophercloud.AuthOptions{
 		Scope: &gophercloud.AuthScope{
@@ -192,7 +196,7 @@ func (c Credential) authOptions() *gophercloud.AuthOptions {
 	return opts
 }
 
-// String returns who logs in.
+// String names the application credential or the user.
 func (c Credential) String() string {
 	if id := cmp.Or(c.ApplicationCredentialID, c.ApplicationCredentialName); id != "" {
 		return "application credential " + id
@@ -200,12 +204,12 @@ func (c Credential) String() string {
 	return "user " + cmp.Or(c.Username, c.UserID)
 }
 
-// Format prints String for every verb.
+// Format prints the result of String for every verb.
 func (c Credential) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprint(f, c.String())
 }
 
-// MarshalJSON encodes String.
+// MarshalJSON encodes the result of String.
 func (c Credential) MarshalJSON() ([]byte, error) {
 	return []byte(fmt.Sprintf("%q", c.String())), nil
 }

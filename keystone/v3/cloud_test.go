@@ -14,7 +14,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// house is an in-memory Keystone with a Cloud that uses it. A test may intercept the requests.
+// house has an in-memory Keystone and a Cloud that calls this Keystone. A test may intercept the Cloud's requests.
 type house struct {
 	*keystonetest.Keystone
 
@@ -49,7 +49,8 @@ func newHouse(t *testing.T, change ...func(*v3.Config)) *house {
 	return h
 }
 
-// turns limits concurrent requests, and checks that all have ended when the test ends.
+// turns returns a Config.Enter that limits the number of concurrent requests. At the end of the test, turns checks that all
+// requests have ended.
 func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 	place := make(chan struct{}, 64)
 	t.Cleanup(func() {
@@ -72,7 +73,7 @@ func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 	}
 }
 
-// wire counts requests and lets a test answer them itself.
+// wire records requests and lets a test answer requests instead of Keystone.
 type wire struct {
 	next http.RoundTripper
 
@@ -96,7 +97,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.next.RoundTrip(req)
 }
 
-// intercept passes all matching requests to do, and clears the list of requests.
+// intercept sends all matching requests to do instead of Keystone. The list of recorded requests is cleared.
 func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -109,7 +110,7 @@ func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	}
 }
 
-// also intercepts more requests, and keeps the list of requests.
+// also sends more requests to do instead of Keystone. The list of recorded requests is kept.
 func (w *wire) also(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -148,7 +149,7 @@ func tenant(name string) keystone.NewProject {
 
 var keystonetestUser = keystonetest.User{Name: "customer", Password: "pw"}
 
-// serve answers a request without a network.
+// serve passes a request to the handler k without a network.
 func serve(k http.Handler, req *http.Request) *http.Response {
 	w := httptest.NewRecorder()
 	in := req.Clone(req.Context())

@@ -16,8 +16,9 @@ import (
 // DefaultCloud is the cloud that the OS_* variables describe.
 const DefaultCloud = "default"
 
-// FromCloud reads a cloud's entry in clouds.yaml (and secure.yaml). It looks for them where the openstack command does:
-// OS_CLIENT_CONFIG_FILE, or ., ~/.config/openstack and /etc/openstack. For [DefaultCloud] it is [FromEnv].
+// FromCloud reads the entry of a cloud in clouds.yaml and secure.yaml. Like the openstack command, FromCloud reads the file that
+// OS_CLIENT_CONFIG_FILE names. If OS_CLIENT_CONFIG_FILE is not set, FromCloud searches the current directory, ~/.config/openstack
+// and /etc/openstack. For [DefaultCloud], FromCloud calls [FromEnv].
 func FromCloud(name string) (Config, error) {
 	if name == DefaultCloud {
 		return FromEnv()
@@ -25,8 +26,8 @@ func FromCloud(name string) (Config, error) {
 	return fromCloudsYAML(name)
 }
 
-// FromEnv reads the OS_* variables as the openstack command does. If OS_CLOUD is set, it reads that entry of clouds.yaml instead.
-// All faults are reported together.
+// FromEnv reads the OS_* variables as the openstack command does. If OS_CLOUD is set, FromEnv instead reads the entry of
+// clouds.yaml that OS_CLOUD names. FromEnv reports all faults of the variables in one error.
 func FromEnv() (Config, error) {
 	if name := os.Getenv("OS_CLOUD"); name != "" {
 		return fromCloudsYAML(name)
@@ -81,7 +82,7 @@ func credentialFromEnv() Credential {
 	case c.ProjectID+c.ProjectName == "":
 		c.DomainID, c.DomainName = env("OS_DOMAIN_ID"), env("OS_DOMAIN_NAME")
 	}
-	if c.ApplicationCredentialID != "" { // it is sufficient; gophercloud would prefer a password to it
+	if c.ApplicationCredentialID != "" { // id and secret are sufficient; gophercloud would prefer a password
 		c = Credential{
 			ApplicationCredentialID: c.ApplicationCredentialID, ApplicationCredentialSecret: c.ApplicationCredentialSecret,
 		}
@@ -89,7 +90,7 @@ func credentialFromEnv() Credential {
 	return c
 }
 
-// tlsFromEnv reads OS_CACERT, OS_CERT and OS_KEY, and OS_INSECURE.
+// tlsFromEnv reads OS_CACERT, OS_CERT, OS_KEY and OS_INSECURE.
 func tlsFromEnv() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	switch strings.ToLower(os.Getenv("OS_INSECURE")) {
@@ -97,7 +98,7 @@ func tlsFromEnv() (*tls.Config, error) {
 		config.InsecureSkipVerify = true
 	}
 	if file := os.Getenv("OS_CACERT"); file != "" {
-		pem, err := os.ReadFile(file) //nolint:gosec // a file that the operator names
+		pem, err := os.ReadFile(file) //nolint:gosec // the operator names this file
 		if err != nil {
 			return nil, fmt.Errorf("reading OS_CACERT: %w", err)
 		}
@@ -116,7 +117,7 @@ func tlsFromEnv() (*tls.Config, error) {
 	return config, nil
 }
 
-// quoted matches what a YAML parser quotes from the file, which may be a password.
+// quoted matches text that the YAML parser quotes from the file. The quoted text may contain a password.
 var quoted = regexp.MustCompile("`[^`]*`")
 
 func fromCloudsYAML(name string) (Config, error) {

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// RetryAfter exports retryAfter.
+// RetryAfter exports retryAfter for tests.
 var RetryAfter = retryAfter
 
-// Send sends any request with the service's credential, as faulty code might.
+// Send sends an arbitrary request with Tenantry's own token, as faulty code might do.
 func Send(ctx context.Context, c *Cloud, method, path, body string) error {
 	address := strings.TrimSuffix(c.identity.Endpoint, "/") + path
 	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))

@@ -59,7 +59,7 @@ func elsewhere(scheme, host string) roundTrip {
 	}
 }
 
-// afterwards sends the request and loses its answer.
+// afterwards sends the request, discards the answer and returns err.
 func afterwards(err error) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		resp, sent := v3.NewTransport(nil).RoundTrip(req)
@@ -71,7 +71,7 @@ func afterwards(err error) roundTrip {
 	}
 }
 
-// listener accepts connections and passes each to treat.
+// listener accepts connections and passes each connection to treat.
 func listener(t *testing.T, treat func(*net.TCPConn)) string {
 	t.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -206,7 +206,8 @@ func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t, func(cfg *v3.Config) { cfg.Timeout = 100 * time.Millisecond })
 			next := h.wire.next
-			h.wire.next = roundTrip(func(req *http.Request) (*http.Response, error) { // requests that are answered have no time limit
+			// Only requests that meet the fault have a time limit.
+			h.wire.next = roundTrip(func(req *http.Request) (*http.Response, error) {
 				return next.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
 			})
 			if err := h.cloud.Ping(t.Context()); err != nil {
@@ -217,8 +218,8 @@ func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
 	}
 }
 
-// unanswered sends the request to a server that reads it and never answers. The request's time ends only after the server has
-// read it.
+// unanswered sends the request to a server that reads the request but never answers. The request cannot time out before the server
+// has received a part of the request.
 func unanswered(t *testing.T) roundTrip {
 	t.Helper()
 	heard := make(chan struct{}, 1)
@@ -238,7 +239,7 @@ func unanswered(t *testing.T) roundTrip {
 	}
 }
 
-// meets lets a write and a read meet a fault, and compares their classifications.
+// meets makes a write and a read meet the fault, and checks the classification of both errors.
 func (h *house) meets(t *testing.T, fault http.RoundTripper, write, read classification) {
 	t.Helper()
 	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodPost && !isLogin(r) }, fault)
@@ -247,7 +248,7 @@ func (h *house) meets(t *testing.T, fault http.RoundTripper, write, read classif
 	if made {
 		t.Error("write: made")
 	}
-	if sent := len(h.wire.requests()); sent > 3 { // the request, a login or a look-up, and the request again
+	if sent := len(h.wire.requests()); sent > 3 { // the request, then a login or a look-up, then the request again
 		t.Errorf("write: sent %v", h.wire.requests())
 	}
 	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodGet }, fault)

@@ -103,7 +103,7 @@ func TestTheGuardReadsAnUnknownProjectOnce(t *testing.T) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
 
-	// The service need not read a project that it created.
+	// The guard does not read a project that the Cloud has created.
 	p, _, err := h.cloud.EnsureProject(t.Context(), tenant("2"))
 	if err != nil {
 		t.Fatal(err)

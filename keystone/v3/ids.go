@@ -11,7 +11,7 @@ import (
 func checkIDs(op string, ids ...string) error {
 	for _, id := range ids {
 		if !keystone.ValidID(id) {
-			return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: fmt.Sprintf("%q is not an id", upstream.Clean(id))}
+			return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: fmt.Sprintf("%q is not a valid id", upstream.Clean(id))}
 		}
 	}
 	return nil

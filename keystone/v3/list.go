@@ -9,10 +9,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// list makes one GET and returns the list under the resource's name. It does not follow links to a next page: Keystone does not
-// page the lists that we ask for, and such a link could lead anywhere.
+// list sends one GET request and returns the list in the answer's field with the name of the resource. Links to a next page are not
+// followed. Keystone returns each list that Tenantry requests in one page, and a link could lead to any address.
 //
-// Keystone ignores a filter that it does not know, and then lists everything. Callers must filter the result again.
+// Keystone ignores an unknown filter and then lists all resources. Therefore, callers must filter the result again.
 func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.Values) (found []T, err error) {
 	err = c.do(ctx, read, op, func(ctx context.Context) error {
 		address := c.identity.ServiceURL(resource)
@@ -26,7 +26,7 @@ func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.V
 		if err := json.Unmarshal(answer[resource], &found); err != nil {
 			return err
 		}
-		if found == nil { // must not be taken for an empty list, which means "create it"
+		if found == nil { // not an empty list, because callers create an object if the list is empty
 			return errIncomplete
 		}
 		return nil

@@ -14,11 +14,10 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 )
 
-// expiryMargin is the time before a token's expiry from which it is not used any more, so that a call that has just begun does
-// not fail.
+// expiryMargin is how long before its expiry a token is replaced, so that no token expires during a call.
 const expiryMargin = 2 * time.Minute
 
-// login returns a function that gets a new token for the service itself.
+// login returns a function that logs in with the credential and returns a new token.
 func (c *Cloud) login(credential Credential) func(context.Context) (string, time.Time, error) {
 	return func(ctx context.Context) (token string, expires time.Time, err error) {
 		err = c.do(ctx, login, "logging in as "+credential.String(), func(ctx context.Context) error {
@@ -37,7 +36,7 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 	}
 }
 
-// session stores the service's own token. All callers that need a new one share one login.
+// session stores Tenantry's own token. All callers that need a new token share one login.
 type session struct {
 	login func(context.Context) (token string, expires time.Time, err error)
 	now   func() time.Time
@@ -48,14 +47,15 @@ type session struct {
 	pending *attempt
 }
 
-// attempt is a login that has not ended. token and err may be read once done is closed.
+// attempt is a login in progress. Callers may read token and err after done is closed.
 type attempt struct {
 	done  chan struct{}
 	token string
 	err   error
 }
 
-// get returns the token, and logs in first if there is no valid one. The login is shared, so it continues when ctx ends.
+// get returns the token of the session. If there is no valid token, get logs in first. The login continues when ctx ends, because
+// other callers may wait for it.
 func (s *session) get(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	if s.token != "" && s.now().Before(s.expires) {
@@ -91,7 +91,7 @@ func (s *session) renew(ctx context.Context, a *attempt) {
 	close(a.done)
 }
 
-// refused drops the token if it is still the current one.
+// refused drops the session's current token if Keystone refused this token.
 func (s *session) refused(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,14 +100,15 @@ func (s *session) refused(token string) {
 	}
 }
 
-// authenticated sends requests with the service's token. If the token is refused, it logs in and repeats the request once. A
-// refusal is a 401, a 403 that names a rule of Keystone's policy, or the 404 of a disabled project.
+// authenticated sends requests with Tenantry's own token. If Keystone refuses the token, authenticated logs in and repeats the
+// request once. Three answers refuse a token: a 401, a 403 that names a rule of Keystone's policy, and a 404 because the token's
+// project is disabled.
 type authenticated struct {
 	session *session
 	next    http.RoundTripper
 }
 
-// RoundTrip requires GetBody if the request has a body.
+// RoundTrip needs the request's GetBody if the request has a body.
 func (a *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
 	token, err := a.session.get(req.Context())
 	if err != nil {
@@ -144,7 +145,8 @@ func (a *authenticated) send(req *http.Request, token string) (*http.Response, e
 	return a.next.RoundTrip(clone)
 }
 
-// refusesCredential reports whether the answer refuses the credential and not the request. The body can be read again afterwards.
+// refusesCredential reports whether the answer refuses the credential rather than the request. The caller can read the answer's
+// body again afterwards.
 func refusesCredential(resp *http.Response) (bool, error) {
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
@@ -161,15 +163,15 @@ func refusesCredential(resp *http.Response) (bool, error) {
 	}
 }
 
-// policyRule matches the name of a policy rule in a refusal, such as "You are not authorized to perform the requested action:
-// identity:create_project." A refusal because of the request itself names no rule.
+// policyRule matches the name of a policy rule in a refusal, for example "identity:create_project". If Keystone refuses a request
+// for another reason, the message names no rule.
 var policyRule = regexp.MustCompile(`\bidentity:[a-z_]+`)
 
 func namesPolicyRule(message string) bool { return policyRule.MatchString(message) }
 
-// sentFromDisabledProject reports whether the answer is to a request whose token is of a disabled project. That is not a 401 but
-// a 404, "Unable to validate token because project X is disabled", which looks like a missing object. The validation of such a
-// token has the same answer.
+// sentFromDisabledProject reports whether Keystone refused a request because the project of the token is disabled. Keystone then
+// answers 404 with the message "Unable to validate token because project X is disabled". Without this message, the 404 would mean
+// that an object is missing. Keystone gives the same answer if a caller validates a token whose project is disabled.
 func sentFromDisabledProject(message string) bool {
 	return strings.Contains(message, "Unable to validate token because")
 }

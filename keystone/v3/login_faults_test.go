@@ -68,7 +68,7 @@ func TestAFaultAtTheLoginIsNeverTheFaultOfAWrite(t *testing.T) {
 				t.Errorf("there are projects %v", h.Projects())
 			}
 
-			// The same if the token is refused in between.
+			// The classification is the same if the login follows the refusal of a token.
 			h = newHouse(t)
 			if err := h.cloud.Ping(t.Context()); err != nil {
 				t.Fatal(err)

@@ -24,7 +24,7 @@ func TestOneLoginServesAllWhoWait(t *testing.T) {
 		return v3.NewTransport(nil).RoundTrip(req)
 	}))
 
-	// The caller that began the login gives up; the login continues for the others.
+	// The caller that started the login gives up, but the login continues for the other callers.
 	ctx, cancel := context.WithCancel(t.Context())
 	impatient := make(chan error)
 	go func() { impatient <- h.cloud.Ping(ctx) }()
@@ -132,7 +132,7 @@ func TestAContextThatEndsDuringASecondLoginLeavesNothingBehind(t *testing.T) {
 }
 
 func TestATokenIsReplacedShortlyBeforeItExpires(t *testing.T) {
-	// Nothing may use the network on simulated time, so Keystone is called directly.
+	// A test on simulated time must not use the network, so Base calls the in-memory Keystone directly.
 	synctest.Test(t, func(t *testing.T) {
 		k := keystonetest.New(keystonetest.Options{})
 		var logins, refused int

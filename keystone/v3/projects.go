@@ -67,7 +67,7 @@ func (c *Cloud) FindProject(ctx context.Context, domainID, name string) (keyston
 	if err != nil {
 		return keystone.Project{}, err
 	}
-	// Keystone ignores a filter that it does not know, and then lists everything.
+	// Filter again, because Keystone ignores an unknown filter and then lists all projects.
 	for _, p := range found {
 		if p.Name == name && p.DomainID == domainID && p.ID != "" {
 			return p, nil
@@ -89,7 +89,7 @@ func (c *Cloud) EnsureProject(ctx context.Context, n keystone.NewProject) (p key
 	return p, lookup == nil && n.RunTag != "" && p.HasTag(n.RunTag), lookup
 }
 
-// projectAnswer is decoded by ExtractInto: gophercloud's Extract returns neither a project nor an error for an empty answer.
+// projectAnswer is decoded by ExtractInto, because gophercloud's Extract returns no error for an empty answer.
 type projectAnswer struct {
 	Project keystone.Project `json:"project"`
 }
@@ -143,7 +143,8 @@ func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag st
 	return found, nil
 }
 
-// locate returns the project by name and domain, because a lost request may have created it under another id; otherwise by id.
+// locate looks the project up by name and domain, because a lost request may have created the project under another id. If p lacks
+// the name or the domain, locate looks the project up by id.
 func (c *Cloud) locate(ctx context.Context, p keystone.Project) (found keystone.Project, err error) {
 	if p.Name != "" && p.DomainID != "" {
 		return c.FindProject(ctx, p.DomainID, p.Name)

@@ -10,7 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Roles implements [keystone.Identity]. It also reads what a role implies; if Keystone does not show that, no role is resolved.
+// Roles implements [keystone.Identity]. Unless AllowAdminRole is set, Roles also reads the roles that each role implies. If this
+// read fails, Roles returns an error.
 func (c *Cloud) Roles(ctx context.Context, names []string) ([]keystone.Role, error) {
 	roles := make([]keystone.Role, 0, len(names))
 	for _, name := range names {
@@ -48,7 +49,7 @@ func (c *Cloud) Forget() {
 	clear(c.domains)
 }
 
-// forgetRoles clears the cache of roles, because one of their ids no longer exists.
+// forgetRoles clears the cache of roles. The cache is cleared when a cached role may no longer exist.
 func (c *Cloud) forgetRoles() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,7 +62,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 		return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: why, Err: keystone.ErrRefusedRole}
 	}
 	if !c.allowAll && isAdmin(name) {
-		return keystone.Role{}, refused("name another role, or allow cloud admin roles")
+		return keystone.Role{}, refused("name another role, or set allow_cloud_admin_role")
 	}
 	type role struct {
 		keystone.Role
@@ -82,7 +83,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 				return keystone.Role{}, err
 			}
 			if implies {
-				return keystone.Role{}, refused("it implies admin")
+				return keystone.Role{}, refused("the role implies admin; name another role, or set allow_cloud_admin_role")
 			}
 		}
 		return r.Role, nil
@@ -90,10 +91,10 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	return keystone.Role{}, notFound(op)
 }
 
-// isAdmin ignores case, as Keystone's policy does ("role:admin").
+// isAdmin reports whether the name is that of role admin. Like Keystone's policy, isAdmin ignores upper and lower case.
 func isAdmin(name string) bool { return strings.EqualFold(name, "admin") }
 
-// impliesAdmin follows the chain of implied roles.
+// impliesAdmin reports whether the role implies "admin", directly or through other roles.
 func (c *Cloud) impliesAdmin(ctx context.Context, role keystone.Role) (bool, error) {
 	type inference struct {
 		Prior   keystone.Role   `json:"prior_role"`

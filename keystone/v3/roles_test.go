@@ -48,10 +48,10 @@ func TestARoleIsResolvedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := len(h.wire.requests()); got != 5 { // a login, and for each role its id and what it implies
+	if got := len(h.wire.requests()); got != 5 { // one login, and two reads for each role: its id and its implied roles
 		t.Errorf("got %v", h.wire.requests())
 	}
-	// A role that no longer exists clears the cache.
+	// EnsureAssignment clears the cache of roles if a role does not exist.
 	a := keystone.Assignment{ProjectID: h.AddProject(keystone.Project{Name: "bs-customer-1"}), UserID: h.AddUser(keystonetestUser), RoleID: "gone"}
 	if err := h.cloud.EnsureAssignment(t.Context(), a); !errors.Is(err, keystone.ErrNotFound) {
 		t.Fatalf("got %v", err)
@@ -87,5 +87,5 @@ func TestIDsThatWouldLeadElsewhereAreNotSent(t *testing.T) {
 	}
 }
 
-// only drops the result of a removal when the case is about the error.
+// only drops the result of a removal and returns the error.
 func only[T any](_ T, err error) error { return err }

@@ -2,7 +2,7 @@ package v3
 
 import "context"
 
-// Login returns a new token for the user of cfg's credential, to be used with another service. Nothing is cached: a second call
+// Login logs in with cfg.Credential and returns the new token, for use with another service. Login caches no token, so every call
 // logs in again.
 func Login(ctx context.Context, cfg Config) (token string, err error) {
 	c, err := New(cfg)

@@ -40,7 +40,7 @@ func (c *Cloud) ValidateToken(ctx context.Context, token string) (t keystone.Tok
 	return t, nil
 }
 
-// ExchangeToken implements [keystone.Identity]. It does not use the service's own credential.
+// ExchangeToken implements [keystone.Identity]. ExchangeToken does not use Tenantry's own credential.
 func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (keystone.ScopedToken, error) {
 	op := "exchanging a token for project " + projectID
 	if !isToken(unscoped) {
@@ -71,7 +71,7 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 	return scoped, nil
 }
 
-// Ping implements [keystone.Identity]. It lists the caller's projects, which every user may do.
+// Ping implements [keystone.Identity]. Ping lists the caller's own projects, because Keystone allows this request to every user.
 func (c *Cloud) Ping(ctx context.Context) error {
 	return c.do(ctx, read, "pinging Keystone", func(ctx context.Context) error {
 		var answer struct {
@@ -89,7 +89,7 @@ type tokenAnswer struct {
 	Token tokenBody `json:"token"`
 }
 
-// tokenBody is a token in Keystone's format.
+// tokenBody is a token in the JSON format of Keystone.
 type tokenBody struct {
 	Methods   []string        `json:"methods"`
 	User      entity          `json:"user"`
@@ -130,7 +130,7 @@ func (t tokenBody) token() keystone.Token {
 	}
 }
 
-// isToken reports whether the text may be a token. A text that cannot be put into a header is not sent.
+// isToken reports whether the text may be a token. A text that an HTTP header cannot contain is not a token.
 func isToken(s string) bool {
 	return s != "" && len(s) <= 8192 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
@@ -139,7 +139,7 @@ func tokenInvalid(op string) error {
 	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Err: keystone.ErrTokenInvalid}
 }
 
-// withoutToken removes the user's token from Keystone's message, which may repeat it.
+// withoutToken removes the user's token from Keystone's message, because Keystone may repeat the token.
 func withoutToken(err error, token string) error {
 	var e *upstream.Error
 	if !errors.As(err, &e) || !strings.Contains(e.Message, token) {

@@ -14,11 +14,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// NewTransport returns the HTTP transport of a [Cloud] whose Config has no Base. tlsConfig may be nil.
+// NewTransport returns the default HTTP transport of a [Cloud]. The parameter tlsConfig may be nil.
 //
-// Only reads reuse connections; each write has a new one. Some Keystones (uwsgi's http-socket) close a connection after the
-// answer without announcing it. A write on such a connection may be lost, and it is unknown whether it arrived. net/http repeats
-// a read in that case. The additional handshake takes little time compared with a call of Keystone.
+// Only reads reuse connections; each write opens a new connection. Some Keystones, such as those behind uwsgi's http-socket, close
+// a connection after the answer without announcing the close. If a write used a closed connection, Tenantry could not know whether
+// the write arrived. A read may use a closed connection, because net/http repeats a lost read. The additional handshake takes
+// little time compared with a call of Keystone.
 func NewTransport(tlsConfig *tls.Config) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	reads := &http.Transport{
@@ -45,17 +46,17 @@ func (t splitTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.writes.RoundTrip(req)
 }
 
-// CloseIdleConnections implements the interface that [http.Client] looks for.
+// CloseIdleConnections lets [http.Client] close the idle connections.
 func (t splitTransport) CloseIdleConnections() { t.reads.CloseIdleConnections() }
 
-// call is what the transport finds out about one request. The method of Cloud that makes the request passes it in the context.
+// call records whether one request may have reached a server. Cloud.do passes the call in the context of the request.
 type call struct {
 	reached bool // the request may have reached a server
 }
 
 type callKey struct{}
 
-// noteOf returns the call in ctx, or a new one that is not read.
+// noteOf returns the call in ctx. If ctx has no call, noteOf returns a new call, which no code reads.
 func noteOf(ctx context.Context) *call {
 	if note, ok := ctx.Value(callKey{}).(*call); ok {
 		return note
@@ -63,13 +64,14 @@ func noteOf(ctx context.Context) *call {
 	return &call{}
 }
 
-// wire is the last round tripper before Base. It notes whether a request was sent, and limits the size of the answer.
+// wire is the last round tripper before Base. A wire records whether a request may have been sent, and limits the size of the
+// answer.
 type wire struct {
 	next http.RoundTripper
 	max  int64
 }
 
-// RoundTrip notes in the request's call whether it was sent.
+// RoundTrip sends the request, and records in the request's call whether the request may have reached a server.
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	note := noteOf(req.Context())
 	if err := req.Context().Err(); err != nil {
@@ -91,8 +93,8 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// neverSent reports whether the error certainly occurred before the first byte of the request was sent. It is needed for a Base
-// that does not report its connections to httptrace. A Base that does not send a request returns an [upstream.NotSentError].
+// neverSent reports whether the error certainly occurred before the first byte of the request was sent. neverSent is needed for a
+// Base that does not report its connections to httptrace. A Base that does not send a request returns an [upstream.NotSentError].
 func neverSent(err error) bool {
 	var (
 		dns    *net.DNSError
@@ -105,16 +107,17 @@ func neverSent(err error) bool {
 		errors.As(err, &op) && op.Op == "dial"
 }
 
-// errTooLarge ends the body of an answer that is larger than any that we ask for.
+// errTooLarge means that an answer is larger than the limit.
 var errTooLarge = errors.New("answer is too large")
 
-// boundedBody is the body of an answer. It ends with errTooLarge, not with io.EOF, if it is longer than the limit.
+// boundedBody limits the body of an answer. If the body is longer than the limit, reading it ends with errTooLarge instead of
+// io.EOF.
 type boundedBody struct {
 	io.ReadCloser
 	left int64
 }
 
-// Read returns errTooLarge after the limit.
+// Read returns errTooLarge once the limit is exceeded.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
 		return 0, errTooLarge
@@ -127,13 +130,13 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// limit limits the time of a request.
+// limit is a round tripper that limits the time of a request.
 type limit struct {
 	next    http.RoundTripper
 	timeout time.Duration
 }
 
-// RoundTrip sends the request. The body of the answer must be read within the time limit as well.
+// RoundTrip sends the request. The time limit includes the time to read the body of the answer.
 func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), l.timeout)
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
@@ -161,7 +164,7 @@ func (b *endedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// turn makes each request wait until it may be sent, and reports its end when its answer was read.
+// turn is a round tripper that calls enter before each request. When the answer's body is closed, turn calls leave.
 type turn struct {
 	next  http.RoundTripper
 	enter func(context.Context) (leave func(status int, err error), err error)

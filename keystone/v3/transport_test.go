@@ -14,8 +14,8 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// silentCloser answers each request as uwsgi's http-socket does: without "Connection: close", and then closes the connection. The
-// client only notices with its next request.
+// silentCloser closes the connection after each answer. Like uwsgi's http-socket, silentCloser does not announce the close with the
+// header "Connection: close". The client notices the close only at its next request.
 func silentCloser(t *testing.T, handler http.Handler) (host string) {
 	t.Helper()
 	return listener(t, func(c *net.TCPConn) {

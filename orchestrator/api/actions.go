@@ -11,12 +11,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// RetryRun continues a waiting or stuck run now, or starts the successor of a compensated one.
+// RetryRun continues a waiting or stuck run immediately. For a compensated run, RetryRun starts a new run, the successor.
 func (s *server) RetryRun(c echo.Context, runID string) error {
 	return s.action(c, runID, "retryRun", saga.Retry)
 }
 
-// CompensateRun undoes what a run has done.
+// CompensateRun undoes the steps of a run.
 func (s *server) CompensateRun(c echo.Context, runID string) error {
 	return s.action(c, runID, "compensateRun", saga.Compensate)
 }
@@ -48,21 +48,21 @@ func (s *server) SkipStep(c echo.Context, runID string) error {
 	return s.ask(c, saga.Action{RunID: runID, Name: saga.SkipStep, Step: want.Step, Why: want.Why})
 }
 
-// ask stores an action and answers with the run. The action may be applied after the answer.
+// ask stores an action and answers with the run. The answer may still show the run in its state before the action.
 func (s *server) ask(c echo.Context, v saga.Action) error {
 	run, err := s.seen(c, v.RunID)
 	if err != nil {
 		return err
 	}
 	if known := c.Request().Header.Values("If-Match"); len(known) > 0 && !matches(known, tag(run)) {
-		return refuse(preconditionFailed, "the run has changed: its ETag is not in If-Match")
+		return refuse(preconditionFailed, "the run has changed: If-Match does not contain the current ETag of the run")
 	}
 	if !strings.ContainsFunc(v.Why, visible) {
-		return invalid(InvalidParam{Pointer: some("/why"), Detail: "it is empty"})
+		return invalid(InvalidParam{Pointer: some("/why"), Detail: "the reason is empty"})
 	}
 	v.Who = callerOf(c).String()
 	ctx := c.Request().Context()
-	acting, cancel := context.WithTimeout(ctx, coalesce.Limit) // a retry may read upstreams
+	acting, cancel := context.WithTimeout(ctx, coalesce.Limit) // a retry may read from upstreams
 	defer cancel()
 	successor, err := s.Actions.Act(acting, v)
 	if err != nil {

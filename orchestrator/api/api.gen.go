@@ -217,12 +217,12 @@ type APIKey struct {
 type APIKeyCreated struct {
 	APIKey string `json:"api_key"`
 
-	// APISecret Shown only here.
+	// APISecret The secret of the key. No other answer contains the secret.
 	APISecret  string    `json:"api_secret"`
 	CreatedAt  time.Time `json:"created_at"`
 	MerchantID string    `json:"merchant_id"`
 
-	// Revoked The keys that no longer work.
+	// Revoked The keys that this call revoked.
 	Revoked   []string   `json:"revoked"`
 	RevokedAt *time.Time `json:"revoked_at,omitempty"`
 }
@@ -246,7 +246,7 @@ type APIVersionStatus string
 
 // ActionRequest defines model for ActionRequest.
 type ActionRequest struct {
-	// Why The reason; it is recorded in the run's history.
+	// Why The reason for the action. The run's history shows this reason.
 	Why string `json:"why"`
 }
 
@@ -259,7 +259,7 @@ type CheckResult struct {
 // CloudName the name of a cloud
 type CloudName = string
 
-// Code lower-case letters, as in ISO 4217 and ISO 639-2
+// Code a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 type Code = string
 
 // Event defines model for Event.
@@ -268,7 +268,7 @@ type Event struct {
 	At      time.Time `json:"at"`
 	Attempt *int      `json:"attempt,omitempty"`
 
-	// Epoch Number of leases under which the run has been executed so far.
+	// Epoch Number of leases that the run has had so far.
 	Epoch   int64    `json:"epoch"`
 	Failure *Failure `json:"failure,omitempty"`
 	Kind    string   `json:"kind"`
@@ -297,7 +297,7 @@ type Failure struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix it. "nobody" means that it passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID The upstream's request id.
@@ -314,7 +314,7 @@ type Failure struct {
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FixBy Who can fix it. "nobody" means that it passes without action.
+// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
 type FixBy string
 
 // Health defines model for Health.
@@ -330,7 +330,7 @@ type InvalidParam struct {
 	// Parameter The name of the query parameter.
 	Parameter *string `json:"parameter,omitempty"`
 
-	// Pointer The field of the body as a JSON pointer (RFC 6901).
+	// Pointer A JSON pointer (RFC 6901) to the field of the body.
 	Pointer *string `json:"pointer,omitempty"`
 }
 
@@ -356,10 +356,10 @@ type Links = []Link
 
 // Merchant defines model for Merchant.
 type Merchant struct {
-	// AdoptUnmarked Whether tenants of the right name without Tenantry's tags may be used.
+	// AdoptUnmarked Allows runs to use existing tenants that have the right name but not Tenantry's tags.
 	AdoptUnmarked bool `json:"adopt_unmarked"`
 
-	// Cloud The cloud whose Keystone has its users; "default" is the one configured by OS_*.
+	// Cloud The cloud with the Keystone of the merchant's users. "default" is the cloud that OS_* configures.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -367,24 +367,24 @@ type Merchant struct {
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
-	// Domain The domain of its users and tenants.
+	// Domain The Keystone domain of the merchant's users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
 	// MerchantID The merchant's id in BillingStack.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
+	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
-// MerchantCreate Omitted fields have the configured default; the default of name is the name in BillingStack.
+// MerchantCreate Fields that you omit have the configured defaults. The default of name is the merchant's name in BillingStack.
 type MerchantCreate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
@@ -394,19 +394,19 @@ type MerchantCreate struct {
 	// CustomerRoles Names of Keystone roles.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Domain Name or id.
+	// Domain The name or id of the domain.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID UUID `json:"merchant_id"`
 
-	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
+	// Name 1 to 60 characters up to U+FFFF, without control characters
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
+	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -415,14 +415,14 @@ type MerchantCreate struct {
 
 // MerchantCreated defines model for MerchantCreated.
 type MerchantCreated struct {
-	// AdoptUnmarked Whether tenants of the right name without Tenantry's tags may be used.
+	// AdoptUnmarked Allows runs to use existing tenants that have the right name but not Tenantry's tags.
 	AdoptUnmarked bool   `json:"adopt_unmarked"`
 	APIKey        string `json:"api_key"`
 
-	// APISecret Shown only here.
+	// APISecret The secret of the key. No other answer contains the secret.
 	APISecret string `json:"api_secret"`
 
-	// Cloud The cloud whose Keystone has its users; "default" is the one configured by OS_*.
+	// Cloud The cloud with the Keystone of the merchant's users. "default" is the cloud that OS_* configures.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -430,17 +430,17 @@ type MerchantCreated struct {
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
-	// Domain The domain of its users and tenants.
+	// Domain The Keystone domain of the merchant's users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
 	// MerchantID The merchant's id in BillingStack.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
+	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -462,37 +462,37 @@ type MerchantUpdate struct {
 	// CustomerRoles Names of Keystone roles.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Disabled Refuses the portal's calls; runs in progress continue.
+	// Disabled The service refuses the portal's calls. Runs in progress continue.
 	Disabled *bool `json:"disabled,omitempty"`
 
-	// Domain Name or id; empty means the configured default.
+	// Domain The name or id of the domain. An empty value means the configured default.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
-	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
+	// Name 1 to 60 characters up to U+FFFF, without control characters
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
+	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
-// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
+// Name 1 to 60 characters up to U+FFFF, without control characters
 type Name = string
 
 // NewCustomer defines model for NewCustomer.
 type NewCustomer struct {
-	// Currency lower-case letters, as in ISO 4217 and ISO 639-2
+	// Currency a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 	Currency Code `json:"currency"`
 
-	// Language lower-case letters, as in ISO 4217 and ISO 639-2
+	// Language a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 	Language Code `json:"language"`
 
-	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
+	// Name 1 to 60 characters up to U+FFFF, without control characters
 	Name Name `json:"name"`
 }
 
@@ -503,19 +503,19 @@ type Object struct {
 	Kind  string  `json:"kind"`
 	Name  *string `json:"name,omitempty"`
 
-	// Origin own: created by the run. adopted: existed before; the run never removes it.
+	// Origin own: the run created the object. adopted: the object existed before, and the run never removes it.
 	Origin    ObjectOrigin `json:"origin"`
 	RemovedAt *time.Time   `json:"removed_at,omitempty"`
 	Step      string       `json:"step"`
 }
 
-// ObjectOrigin own: created by the run. adopted: existed before; the run never removes it.
+// ObjectOrigin own: the run created the object. adopted: the object existed before, and the run never removes it.
 type ObjectOrigin string
 
-// ObjectRef An object upstream, as KIND:ID.
+// ObjectRef an object in an upstream, as KIND:ID
 type ObjectRef = string
 
-// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
+// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
 type OnFailure string
 
 // Plan defines model for Plan.
@@ -542,13 +542,13 @@ type PlanList struct {
 	Plans []Plan `json:"plans"`
 }
 
-// Problem A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// Problem A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Problem struct {
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy Who can fix it. "nobody" means that it passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
 	// Instance The path of the run.
@@ -562,11 +562,11 @@ type Problem struct {
 	Step      *string `json:"step,omitempty"`
 	Title     string  `json:"title"`
 
-	// Type The path of a page about this problem type, on this server.
+	// Type The path of the page on this server that describes the problem type.
 	Type     string    `json:"type"`
 	Upstream *Upstream `json:"upstream,omitempty"`
 
-	// ViolatedPolicies The policies in RateLimit-Policy that the request exceeds.
+	// ViolatedPolicies The names of the policies in RateLimit-Policy that the request exceeds.
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
@@ -587,7 +587,7 @@ type Reason struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix it. "nobody" means that it passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
 	FixBy FixBy      `json:"fix_by"`
 	Kind  ReasonKind `json:"kind"`
 
@@ -609,7 +609,7 @@ type Reason struct {
 // ReasonKind defines model for Reason.Kind.
 type ReasonKind string
 
-// Result Results of the workflow, each as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+// Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
 type Result map[string]interface{}
 
 // Roles Names of Keystone roles.
@@ -620,7 +620,7 @@ type Run struct {
 	// Actions The actions that the run's state allows.
 	Actions []string `json:"actions"`
 
-	// AtRest The run does not change unless someone acts. It has ended, is stuck, or waits for an operator.
+	// AtRest The run has ended, is stuck, or waits for an operator. The run's state then changes only if an operator or the merchant acts.
 	AtRest    bool       `json:"at_rest"`
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
@@ -636,20 +636,20 @@ type Run struct {
 	// Reason Why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result Results of the workflow, each as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+	// Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
 	Result Result `json:"result"`
 
-	// RetriedBy The run that repeats this one.
+	// RetriedBy The run that repeats this run.
 	RetriedBy *string `json:"retried_by,omitempty"`
 
-	// RetryOf The compensated run that this one repeats.
+	// RetryOf The compensated run that this run repeats.
 	RetryOf   *string   `json:"retry_of,omitempty"`
 	State     RunState  `json:"state"`
 	Steps     []Step    `json:"steps"`
 	UpdatedAt time.Time `json:"updated_at"`
 	UserID    *string   `json:"user_id,omitempty"`
 
-	// WaitsFor The older run about the same subject that this run waits for.
+	// WaitsFor The older run with the same subject for which this run waits.
 	WaitsFor *string `json:"waits_for,omitempty"`
 	Workflow string  `json:"workflow"`
 }
@@ -668,7 +668,7 @@ type SkipRequest struct {
 	// Step The step's name.
 	Step string `json:"step"`
 
-	// Why The reason; it is recorded in the run's history.
+	// Why The reason for the action. The run's history shows this reason.
 	Why string `json:"why"`
 }
 
@@ -680,7 +680,7 @@ type Step struct {
 	Error    *Failure   `json:"error,omitempty"`
 	Name     string     `json:"name"`
 
-	// Optional An operator may skip it.
+	// Optional An operator may skip the step.
 	Optional  bool       `json:"optional"`
 	RetryAt   *time.Time `json:"retry_at,omitempty"`
 	StartedAt *time.Time `json:"started_at,omitempty"`
@@ -691,9 +691,9 @@ type Step struct {
 // StepState defines model for Step.State.
 type StepState string
 
-// SubscribeRequest Either customer or customer_id.
+// SubscribeRequest Send either customer or customer_id.
 type SubscribeRequest struct {
-	// AddUser With customer_id, accepts a user who has no role on the customer's tenant yet.
+	// AddUser Accepts a user who has no role on the customer's tenant yet. The field is allowed only with customer_id.
 	AddUser    *bool        `json:"add_user,omitempty"`
 	BillingDay *int         `json:"billing_day,omitempty"`
 	Customer   *NewCustomer `json:"customer,omitempty"`
@@ -716,7 +716,7 @@ type BilledSubscription struct {
 	PaymentMethodID *string `json:"payment_method_id,omitempty"`
 	PlanID          string  `json:"plan_id"`
 
-	// ResourceID The subscription tenant.
+	// ResourceID The id of the subscription tenant.
 	ResourceID   string  `json:"resource_id"`
 	ResourceType *string `json:"resource_type,omitempty"`
 }
@@ -759,40 +759,40 @@ type Accepted = Run
 // ActionTaken defines model for ActionTaken.
 type ActionTaken = Run
 
-// BadBody A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// BadBody A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type BadBody = Problem
 
-// BadRequest A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// BadRequest A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type BadRequest = Problem
 
-// Forbidden A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// Forbidden A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Forbidden = Problem
 
-// Internal A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// Internal A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Internal = Problem
 
-// MerchantNotFound A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// MerchantNotFound A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type MerchantNotFound = Problem
 
-// NotJSON A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// NotJSON A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type NotJSON = Problem
 
-// PortalForbidden A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// PortalForbidden A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type PortalForbidden = Problem
 
-// RunNotFound A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// RunNotFound A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type RunNotFound = Problem
 
 // Subscribed defines model for Subscribed.
 type Subscribed = Run
 
-// TooLarge A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// TooLarge A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type TooLarge = Problem
 
-// Unauthorized A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// Unauthorized A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Unauthorized = Problem
 
-// Unavailable A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// Unavailable A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Unavailable = Problem
 
 // ListSubscriptionsParams defines parameters for ListSubscriptions.
@@ -806,7 +806,7 @@ type ListRunsParams struct {
 	// Merchant Only runs of this merchant.
 	Merchant *UUID `form:"merchant,omitempty" json:"merchant,omitempty"`
 
-	// Object Only runs that created or used this object, as KIND:ID. The kinds are those in a run's objects, such as customer, subscription or project. Repeat the parameter for runs that created or used all of several objects.
+	// Object Only runs that created or used this object, given as KIND:ID. KIND is the kind of an object in a run, such as customer, subscription or project. Repeat the parameter to list only runs that created or used all of the given objects.
 	Object *[]ObjectRef `form:"object,omitempty" json:"object,omitempty"`
 
 	// User Only runs of this user.
@@ -836,10 +836,10 @@ type GetRunParams struct {
 
 // ListRunEventsParams defines parameters for ListRunEvents.
 type ListRunEventsParams struct {
-	// After Only events with a higher seq.
+	// After Only events whose seq is higher than this number.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// Limit Maximum number of events; ignored for streams.
+	// Limit Maximum number of events; does not apply to streams.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -872,13 +872,13 @@ type ServerInterface interface {
 	// ListVersions List the versions of this API
 	// (GET /)
 	ListVersions(ctx echo.Context) error
-	// GetDocs Get this document as a page
+	// GetDocs Get this document as an HTML page
 	// (GET /docs)
 	GetDocs(ctx echo.Context) error
 	// GetHealth Check that the process answers
 	// (GET /healthcheck)
 	GetHealth(ctx echo.Context) error
-	// HeadHealth Check it without a body
+	// HeadHealth Check that the process answers, without a body
 	// (HEAD /healthcheck)
 	HeadHealth(ctx echo.Context) error
 	// GetDocument Get this document
@@ -887,7 +887,7 @@ type ServerInterface interface {
 	// GetProblem Explain a problem type
 	// (GET /problems/{problem})
 	GetProblem(ctx echo.Context, problem Word) error
-	// GetReadiness Check that database, Keystone and BillingStack answer
+	// GetReadiness Check that the database, Keystone and BillingStack answer
 	// (GET /readyz)
 	GetReadiness(ctx echo.Context) error
 	// ListMerchants List merchants by name
@@ -938,7 +938,7 @@ type ServerInterface interface {
 	// HoldRun Stop a run before its next step
 	// (POST /v1/runs/{run_id}/hold)
 	HoldRun(ctx echo.Context, runID RunID) error
-	// RetryRun Continue a run now, or repeat a compensated one
+	// RetryRun Continue a run now, or repeat a compensated run
 	// (POST /v1/runs/{run_id}/retry)
 	RetryRun(ctx echo.Context, runID RunID) error
 	// SkipStep Skip a step

@@ -24,32 +24,33 @@ type Options struct {
 	Runs    saga.Reader
 	Starter saga.Starter
 	Actions saga.Actions
-	// Admit checks orders and resolves what they name.
+	// Admit checks an order and reads the objects that the order names.
 	Admit     workflows.Deps
 	Merchants merchants.Store
 	Identity  func(cloud string) (keystone.Identity, error)
 	Billing   Billing
 	Now       func() time.Time
-	Random    io.Reader // for API keys: crypto/rand.Reader
+	Random    io.Reader // source of random bytes for API keys, such as crypto/rand.Reader
 	AdminRole string    // the Keystone role that makes a user an operator
 
-	// Admissions limits the orders that are checked and accepted at once; zero means 256. Four times as many requests may wait for
-	// their runs. Further requests are answered without waiting.
+	// Admissions limits the orders that are checked and accepted at once; zero means 256. Requests that wait for their runs are
+	// limited to four times Admissions. If too many requests wait, a further order is answered without waiting for its run.
 	Admissions  int
-	MaxLiveRuns int // maximum of live runs per merchant; a merchant may have its own
+	MaxLiveRuns int // limit of live runs for merchants without a limit in their settings
 
 	ScopedTokens ScopedTokens
-	KeystoneURL  string // where callers get tokens; shown in WWW-Authenticate
+	KeystoneURL  string // the address of Keystone in WWW-Authenticate, where callers get tokens
 	TLS          bool   // the listener accepts TLS only
 	Ready        []Check
 	Version      string // of this release
 	Log          zerolog.Logger
 }
 
-// ScopedTokens passes the token that a run's step scoped to the request that waits for the run, once and in memory only.
+// ScopedTokens passes a user's scoped token from the step that created it to the request that waits for the run. Each token is
+// passed once and kept in memory only.
 type ScopedTokens interface {
-	// Await announces, before the run starts, that its request waits in this process. take returns the token if it has arrived.
-	// stop must be called when the request no longer waits.
+	// Await registers a request that will wait for a run. Call Await before the run starts. take returns the user's token if the
+	// step has created the token. Call stop when the request no longer waits.
 	Await(runID string) (take func() (string, bool), stop func())
 }
 
@@ -59,11 +60,11 @@ type Check struct {
 	Ask  func(ctx context.Context) error
 }
 
-// server implements the generated interface.
+// server implements ServerInterface, which is generated from openapi.yaml.
 type server struct {
 	Options
 	document *document
-	docs     func() (*docs, error) // rendered when they are first requested
+	docs     func() (*docs, error) // rendered at the first request
 	reads    coalesce.Reads
 	tokens   tokenCache // of operators
 
@@ -71,7 +72,7 @@ type server struct {
 	quotas              quotas
 }
 
-// New returns the handler of the whole API.
+// New returns the HTTP handler of the API.
 func New(o Options) (http.Handler, error) {
 	document, err := loadDocument(o.Version)
 	if err != nil {
@@ -84,7 +85,7 @@ func New(o Options) (http.Handler, error) {
 	}
 	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()
-	e.IPExtractor = echo.ExtractIPDirect() // Echo's default trusts any X-Forwarded-For
+	e.IPExtractor = echo.ExtractIPDirect() // by default, Echo trusts any X-Forwarded-For header
 	e.HTTPErrorHandler = s.refuse
 	e.Use(s.identify, s.logAccess, recoverPanics)
 	perOperation := map[string][]echo.MiddlewareFunc{}

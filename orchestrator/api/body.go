@@ -15,11 +15,11 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// maxBody is the limit of OpenStack's services, in bytes.
+// maxBody is the maximum size of a request body in bytes, as in OpenStack's services.
 const maxBody = 114688
 
-// readBody reads one JSON value strictly. It refuses duplicate keys, invalid UTF-8, and characters in strings that a database or a
-// page cannot hold. It returns the value in its canonical form (RFC 8785).
+// readBody reads a body of one JSON value, and returns the value in its canonical form (RFC 8785). readBody refuses duplicate keys,
+// invalid UTF-8, and characters that cannot be stored.
 func readBody(c echo.Context) (jsontext.Value, error) {
 	r := c.Request()
 	if kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType)); err != nil || kind != echo.MIMEApplicationJSON {
@@ -45,7 +45,8 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 	return body, nil
 }
 
-// wellFormed returns an error that says where the JSON is malformed, without repeating it.
+// wellFormed checks that the body is one JSON value. The returned error says where the JSON is malformed, but does not quote the
+// JSON.
 func wellFormed(body jsontext.Value) error {
 	decoder := jsontext.NewDecoder(strings.NewReader(string(body)))
 	_, err := decoder.ReadValue()
@@ -53,18 +54,18 @@ func wellFormed(body jsontext.Value) error {
 		if _, err = decoder.ReadToken(); errors.Is(err, io.EOF) {
 			return nil
 		}
-		err = errors.New("something follows the JSON value")
+		err = errors.New("the body continues after the JSON value")
 	}
-	what := "it is not valid JSON"
+	what := "the body is not valid JSON"
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		what = "a key occurs twice"
+		what = "the body contains a key twice"
 	case errors.Is(err, io.EOF):
-		what = "it is empty"
+		what = "the body is empty"
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		what = "it ends early"
+		what = "the body ends early"
 	}
-	refused := refuse(bodyMalformed, "reading the body: %s", what)
+	refused := refuse(bodyMalformed, "%s", what)
 	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		refused.detail += fmt.Sprintf(" (at byte %d)", e.ByteOffset)
 		refused.params = []InvalidParam{{Pointer: some(string(e.JSONPointer)), Detail: what}}
@@ -72,8 +73,8 @@ func wellFormed(body jsontext.Value) error {
 	return refused
 }
 
-// badTexts returns the strings with control characters, or with characters that need four bytes in UTF-8: BillingStack's MySQL
-// tables can store at most three.
+// badTexts returns a fault for each string with control characters or with characters above U+FFFF. BillingStack's MySQL tables
+// cannot store characters that need four bytes in UTF-8.
 func badTexts(body jsontext.Value) []InvalidParam {
 	var faults []InvalidParam
 	decoder := jsontext.NewDecoder(strings.NewReader(string(body)))
@@ -95,15 +96,15 @@ func badText(text string) string {
 	for _, r := range text {
 		switch {
 		case unicode.IsControl(r):
-			return fmt.Sprintf("control characters (U+%04X) cannot be stored", r)
+			return fmt.Sprintf("control characters, such as U+%04X, cannot be stored", r)
 		case r > 0xFFFF:
-			return fmt.Sprintf("characters like U+%04X, such as emoji, cannot be stored: use those up to U+FFFF", r)
+			return fmt.Sprintf("characters above U+FFFF, such as U+%04X, cannot be stored", r)
 		}
 	}
 	return ""
 }
 
-// fits checks a body against its schema and decodes it.
+// fits checks a body against a schema and decodes the body.
 func fits[T any](body jsontext.Value, schema *openapi3.Schema) (T, error) {
 	var value any
 	var decoded T
@@ -114,12 +115,12 @@ func fits[T any](body jsontext.Value, schema *openapi3.Schema) (T, error) {
 		return decoded, invalid(faultsOf(err)...)
 	}
 	if err := stdjson.Unmarshal(body, &decoded); err != nil {
-		return decoded, refuse(bodyMalformed, "the body does not match its schema")
+		return decoded, refuse(bodyMalformed, "the body does not match the schema of the operation")
 	}
 	return decoded, nil
 }
 
-// readAs reads a body, checks it against the operation's schema and decodes it.
+// readAs reads the request body, checks the body against the operation's schema, and decodes it.
 func readAs[T any](c echo.Context, o operation) (T, error) {
 	body, err := readBody(c)
 	if err != nil {
@@ -129,16 +130,17 @@ func readAs[T any](c echo.Context, o operation) (T, error) {
 	return fits[T](body, o.body())
 }
 
-// visible reports whether a character can be seen: it is neither white space nor one of Unicode's control or format characters.
+// visible reports whether a character can be seen. White space, control characters and format characters cannot be seen.
 func visible(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
 
-// blank returns what is wrong with a name that is empty or has white space at an end; empty if nothing is.
+// blank returns an error text for a name that is empty, or that begins or ends with white space. For other names blank returns an
+// empty string.
 func blank(name string) string {
 	switch {
 	case !strings.ContainsFunc(name, visible):
-		return "it is empty"
+		return "the name is empty"
 	case strings.TrimSpace(name) != name:
-		return "it begins or ends with white space"
+		return "the name begins or ends with white space"
 	}
 	return ""
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// The security schemes of the document.
+// The security schemes in openapi.yaml.
 const (
 	portalScheme   = "merchantKey"
 	operatorScheme = "operatorToken"
@@ -43,7 +43,7 @@ func callerOf(c echo.Context) caller {
 	return w
 }
 
-// authenticate accepts the callers that the document allows for the operation.
+// authenticate refuses callers that the OpenAPI document does not allow for the operation.
 func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		if o.Security == nil {
@@ -72,23 +72,23 @@ func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	authorization, tokens := r.Header.Values(echo.HeaderAuthorization), r.Header.Values(headerAuthToken)
 	switch {
 	case r.Header.Get(echo.HeaderAuthorization) != "" && len(tokens) > 0:
-		return caller{}, refuse(twoCredentials, "Authorization and X-Auth-Token were sent")
+		return caller{}, refuse(twoCredentials, "both Authorization and X-Auth-Token were sent: send one of them")
 	case len(authorization) > 1:
-		return caller{}, refuse(twoCredentials, "Authorization was sent %d times", len(authorization))
+		return caller{}, refuse(twoCredentials, "the header Authorization was sent %d times: send it once", len(authorization))
 	case basic:
 		w, err := s.portal(r, key, secret)
 		if err == nil && !o.accepts(portalScheme) {
-			err = refuse(forbidden, "a portal may not do this")
+			err = refuse(forbidden, "a portal may not call this operation")
 		}
 		return w, err
 	case len(tokens) > 0 && !o.accepts(operatorScheme):
-		return caller{}, refuse(forbidden, "only the merchant's portal may do this, with its API key")
+		return caller{}, refuse(forbidden, "only a merchant's portal may call this operation: send an API key instead of a token")
 	case len(tokens) > 0:
 		return s.operator(r, tokens)
 	}
-	missing := refuse(credentialsRequired, "no credential was sent")
+	missing := refuse(credentialsRequired, "the request has no credential")
 	if r.Header.Get(echo.HeaderAuthorization) != "" {
-		missing = refuse(credentialsInvalid, "Authorization is not HTTP Basic with an API key and its secret")
+		missing = refuse(credentialsInvalid, "the header Authorization is not HTTP Basic with an API key and its secret")
 	}
 	if o.accepts(portalScheme) {
 		missing.challenge = basicChallenge
@@ -142,12 +142,12 @@ func (s *server) operator(r *http.Request, tokens []string) (caller, error) {
 	case err != nil:
 		return caller{}, err
 	case !slices.ContainsFunc(token.Roles, func(role keystone.Role) bool { return role.Name == s.AdminRole }):
-		return caller{}, refuse(forbidden, "the token's user does not have this service's admin role in the token's scope")
+		return caller{}, refuse(forbidden, "the token does not have this service's admin role")
 	}
 	return caller{operator: token}, nil
 }
 
-// identity returns a cloud's Keystone. A cloud that is not configured is reported as a configuration fault.
+// identity returns the Keystone of a cloud. If the cloud is not configured, identity returns the problem configuration-fault.
 func (s *server) identity(cloud string) (keystone.Identity, error) {
 	identity, err := s.Identity(cloud)
 	if err != nil {
@@ -165,10 +165,10 @@ func loopback(address string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// maxToken is longer than any Keystone token: Keystone's limit for a header is shorter.
+// maxToken is the maximum length of a token in a request, in bytes. Keystone has a lower limit for the length of a header.
 const maxToken = 8192
 
-// printable reports whether the text consists of 1 to limit visible ASCII characters.
+// printable reports whether text consists of visible ASCII characters only, and its length is between 1 and limit.
 func printable(text string, limit int) bool {
 	for _, b := range []byte(text) {
 		if b <= ' ' || b > '~' {

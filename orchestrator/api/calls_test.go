@@ -19,7 +19,7 @@ import (
 // portal is a merchant's id and API key.
 type portal = servicetest.Merchant
 
-// request is one call of the API; zero fields are not sent.
+// request is one call of the API. The test does not send fields that are empty.
 type request struct {
 	method, path string
 	body         string
@@ -35,7 +35,7 @@ type answer struct {
 	body   string
 }
 
-// call sends a request and compares the answer with the document.
+// call sends a request, and checks the answer against the OpenAPI document.
 func (w *world) call(q request) answer {
 	w.t.Helper()
 	a, err := w.try(q)
@@ -67,7 +67,7 @@ func (w *world) try(q request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, string(body)}, errors.Join(err, resp.Body.Close())
 }
 
-// order is a valid subscribe call, which a test changes.
+// order returns a valid subscribe request, which tests may change.
 func (w *world) order(key string) request {
 	return request{
 		method: http.MethodPost, path: "/v1/merchants/" + w.Merchant.ID + "/subscriptions", portal: w.Merchant,
@@ -88,7 +88,7 @@ func read[T any](t *testing.T, a answer) T {
 	return v
 }
 
-// refused sends a request, which must be refused for that reason and write nothing.
+// refused sends a request. The server must refuse the request with the given status and problem, and must not write anything.
 func (w *world) refused(q request, status int, problem string) answer {
 	w.t.Helper()
 	runs := w.runs()
@@ -102,7 +102,7 @@ func (w *world) refused(q request, status int, problem string) answer {
 	return a
 }
 
-// from sends a request as the merchant, from an address.
+// from sends a GET as the merchant from the address remote, and returns the status.
 func (w *world) from(remote, path string) int {
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	r.RemoteAddr = remote

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// Billing reads from BillingStack. Each call is limited to one merchant: for another merchant's objects it returns
-// billing.ErrNotFound.
+// Billing reads from BillingStack. Each call reads the objects of one merchant, and returns billing.ErrNotFound for the objects of
+// other merchants.
 type Billing interface {
 	Merchant(ctx context.Context, id string) (billing.Merchant, error)
 	Plans(ctx context.Context, merchantID string) ([]billing.Plan, error)
@@ -20,7 +20,7 @@ type Billing interface {
 	Subscription(ctx context.Context, merchantID, id string) (billing.Subscription, error)
 }
 
-// catalogKinds are the problems that only the catalog has.
+// catalogKinds are the problem types that only the operations of this file return.
 var (
 	catalogKinds         = []kind{subscriptionNotFound}
 	subscriptionNotFound = kind{
@@ -62,7 +62,7 @@ func viewPlan(p billing.Plan) Plan {
 	return view
 }
 
-// ListSubscriptions lists the subscriptions of the merchant's customers, or of one of them.
+// ListSubscriptions lists the subscriptions of all customers of the merchant, or of one customer.
 func (s *server) ListSubscriptions(c echo.Context, merchantID string, p ListSubscriptionsParams) error {
 	merchant, err := ownMerchant(c, merchantID)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
-// contract compares answers with the document that the server publishes.
+// contract is the OpenAPI document that the server publishes. Tests check that answers match this document.
 type contract struct{ doc *openapi3.T }
 
 func readContract(t *testing.T, server http.Handler) *contract {
@@ -27,7 +27,7 @@ func readContract(t *testing.T, server http.Handler) *contract {
 	return &contract{doc}
 }
 
-// operation returns the operation of a request in the document; nil if there is none.
+// operation returns the document's operation for a request, or nil if the document has none.
 func (c *contract) operation(method, path string) *openapi3.Operation {
 	path, _, _ = strings.Cut(path, "?")
 	parts := strings.Split(path, "/")
@@ -42,7 +42,7 @@ func (c *contract) operation(method, path string) *openapi3.Operation {
 	return nil
 }
 
-// check requires that the document has the answer's status, body schema and problem name.
+// check requires that the document defines the answer's status, body schema and problem type.
 func (c *contract) check(t *testing.T, q request, a answer) {
 	t.Helper()
 	method := q.method

@@ -19,7 +19,7 @@ import (
 //go:embed docs.html
 var docsHTML string
 
-// docs are the HTML pages, rendered once from the document.
+// docs are the HTML pages of the documentation, rendered from openapi.yaml.
 type docs struct {
 	index    []byte
 	problems map[string][]byte // by name
@@ -104,7 +104,8 @@ func (d *document) operationsOf(tag string) []docsOperation {
 	return all
 }
 
-// placeOf returns where a text first occurs in the document. The pages keep the document's order, which the parser does not keep.
+// placeOf returns the position at which a text first occurs in openapi.yaml. The pages list operations in the order of
+// openapi.yaml, which the parser does not preserve.
 func placeOf(text string) int { return bytes.Index(openAPI, []byte(text)) }
 
 func describe(o operation) docsOperation {
@@ -140,7 +141,7 @@ func describe(o operation) docsOperation {
 	return view
 }
 
-// problemsOf returns the names of the problems that a response can have.
+// problemsOf returns the names of the problem types that a response may report.
 func problemsOf(r *openapi3.Response) []string {
 	var names []string
 	listed, _ := r.Extensions["x-problems"].([]any)
@@ -194,7 +195,7 @@ func fieldOf(name string, ref *openapi3.SchemaRef, required bool) docsField {
 
 func refName(ref string) string { return ref[strings.LastIndex(ref, "/")+1:] }
 
-// curl returns an example command.
+// curl returns an example of a curl command for an operation.
 func curl(o operation) string {
 	words := []string{"curl"}
 	switch o.method {
@@ -225,7 +226,7 @@ func curl(o operation) string {
 	return strings.Join(words, " ")
 }
 
-// exampleOf returns the document's example of a body, or the first of several.
+// exampleOf returns the first example of the operation's request body in openapi.yaml.
 func exampleOf(o operation) string {
 	if o.RequestBody == nil {
 		return ""

@@ -21,10 +21,10 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// document is the OpenAPI document, prepared for look-ups.
+// document is the OpenAPI document, with an index of its operations.
 type document struct {
 	doc        *openapi3.T
-	json       func() ([]byte, error) // encoded when it is first requested
+	json       func() ([]byte, error) // encoded at the first request
 	operations map[string]operation   // by id
 }
 
@@ -35,10 +35,10 @@ type operation struct {
 	parameters   openapi3.Parameters
 }
 
-// takesOrders reports whether the operation places an order, which it does if it has the Idempotency-Key header.
+// takesOrders reports whether the operation places an order. Only operations that place orders have the Idempotency-Key header.
 func (o operation) takesOrders() bool { return o.parameters.GetByInAndName("header", headerKey) != nil }
 
-// parsed is the compiled-in document. It is shared and must not be changed.
+// parsed returns the OpenAPI document embedded in the binary. All callers share this document and must not change it.
 var parsed = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
 	if err != nil {
@@ -65,7 +65,7 @@ func loadDocument(version string) (*document, error) {
 	return d, nil
 }
 
-// accepts reports whether the document allows callers of a security scheme.
+// accepts reports whether callers may use a security scheme to call the operation.
 func (o operation) accepts(scheme string) bool {
 	return o.Security != nil && slices.ContainsFunc(*o.Security, func(r openapi3.SecurityRequirement) bool {
 		_, ok := r[scheme]
@@ -78,8 +78,8 @@ func (o operation) body() *openapi3.Schema {
 	return o.RequestBody.Value.Content.Get(echo.MIMEApplicationJSON).Schema.Value
 }
 
-// checkParameters refuses query parameters that the document does not define or allow. For a malformed id in the path, it answers
-// that there is no such object.
+// checkParameters refuses query parameters and values that the document does not allow. For a malformed id in the path, the answer
+// is that the object does not exist.
 func checkParameters(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -95,8 +95,8 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 				}
 			}
 			query, err := url.ParseQuery(c.Request().URL.RawQuery)
-			if err != nil { // Echo would ignore a parameter that it cannot read, and without a filter it would show more
-				return invalid(InvalidParam{Detail: "the query is malformed: it has a % without an escape, or a semicolon"})
+			if err != nil { // Echo would ignore a filter that it cannot parse, and list too much
+				return invalid(InvalidParam{Detail: "the query contains a semicolon, or a % that does not begin an escape"})
 			}
 			var faults []InvalidParam
 			for name, values := range query {
@@ -104,11 +104,11 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 				fault := ""
 				switch {
 				case schema == nil:
-					fault = "there is no such parameter"
+					fault = "the operation has no such parameter"
 				case schema.Type.Is(openapi3.TypeArray):
 					fault = wrongList(schema, values)
 				case len(values) != 1:
-					fault = "it is given more than once"
+					fault = "the parameter is given more than once"
 				default:
 					fault = wrong(schema, values[0])
 				}
@@ -125,7 +125,7 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 	}
 }
 
-// nothing returns the problem for a malformed id in a path: for the parameter run_id, run-not-found.
+// nothing returns the problem for a malformed id in a path. For the parameter run_id, the problem is run-not-found.
 func nothing(parameter string) error {
 	name := strings.TrimSuffix(parameter, "_id")
 	if i := slices.IndexFunc(kinds(), func(k kind) bool { return k.name == name+"-not-found" }); i >= 0 {
@@ -134,10 +134,11 @@ func nothing(parameter string) error {
 	return refuse(routeNotFound, "there is no such path")
 }
 
-// wrongList returns what is wrong with a query parameter that may be repeated; empty if nothing is.
+// wrongList checks the values of a query parameter that may be repeated. wrongList returns an error text for the first fault, or an
+// empty string.
 func wrongList(schema *openapi3.Schema, values []string) string {
 	if limit := schema.MaxItems; limit != nil && uint64(len(values)) > *limit {
-		return fmt.Sprintf("it is given more than %d times", *limit)
+		return fmt.Sprintf("the parameter is given more than %d times", *limit)
 	}
 	for _, value := range values {
 		if fault := wrong(schema.Items.Value, value); fault != "" {
@@ -147,7 +148,7 @@ func wrongList(schema *openapi3.Schema, values []string) string {
 	return ""
 }
 
-// wrong returns what is wrong with the value of a query parameter; empty if nothing is.
+// wrong checks the value of a query parameter. wrong returns an error text, or an empty string for a valid value.
 func wrong(schema *openapi3.Schema, text string) string {
 	var value any = text
 	if schema.Type.Is(openapi3.TypeInteger) {
@@ -161,7 +162,7 @@ func wrong(schema *openapi3.Schema, text string) string {
 		return faultsOf(err)[0].Detail
 	}
 	if schema.Format == "date-time" {
-		if _, err := time.Parse(time.RFC3339, text); err != nil { // such as the 30th of February, which the pattern allows
+		if _, err := time.Parse(time.RFC3339, text); err != nil { // the schema allows impossible dates, such as February 30
 			return wantedTime
 		}
 	}
@@ -170,7 +171,7 @@ func wrong(schema *openapi3.Schema, text string) string {
 
 const wantedTime = "wanted: a time like 2026-01-31T12:00:00Z"
 
-// faultsOf returns the faults of a value that does not match its schema, each with a pointer.
+// faultsOf converts the error of a schema check to a list of faults. Each fault has a JSON pointer to its field.
 func faultsOf(err error) []InvalidParam {
 	var all openapi3.MultiError
 	if !errors.As(err, &all) {
@@ -180,7 +181,7 @@ func faultsOf(err error) []InvalidParam {
 	for _, one := range all {
 		e, ok := errors.AsType[*openapi3.SchemaError](one)
 		if !ok {
-			faults = append(faults, InvalidParam{Detail: "it does not match the schema"})
+			faults = append(faults, InvalidParam{Detail: "the value does not match the schema"})
 			continue
 		}
 		path, detail := e.JSONPointer(), e.Reason
@@ -190,8 +191,8 @@ func faultsOf(err error) []InvalidParam {
 		case "format":
 			detail = wantedTime
 		case "required":
-			detail = "it is missing"
-		case "properties": // an unknown property: the pointer is its parent's
+			detail = "the field is missing"
+		case "properties": // an unknown property: the error points to its parent
 			var name string
 			if _, err := fmt.Sscanf(e.Reason, "property %q", &name); err == nil {
 				path, detail = append(path, name), "there is no such field"
@@ -205,7 +206,7 @@ func faultsOf(err error) []InvalidParam {
 	return faults
 }
 
-// pointer returns a JSON pointer (RFC 6901).
+// pointer encodes a path as a JSON pointer (RFC 6901).
 func pointer(path []string) string {
 	var b strings.Builder
 	escape := strings.NewReplacer("~", "~0", "/", "~1")
@@ -222,7 +223,7 @@ func text(s *string) string {
 	return *s
 }
 
-// GetDocument serves the document.
+// GetDocument serves the OpenAPI document as JSON.
 func (s *server) GetDocument(c echo.Context) error {
 	text, err := s.document.json()
 	if err != nil {

@@ -16,11 +16,11 @@ import (
 
 const (
 	defaultEvents = 200
-	heartbeat     = 15 * time.Second // shows proxies and readers that the stream is alive
-	writeTime     = 30 * time.Second // the limit of a write to a slow reader
+	heartbeat     = 15 * time.Second // interval between comments that show that the stream is alive
+	writeTime     = 30 * time.Second // limits one write to a slow reader
 )
 
-// ListRunEvents lists the events of a run, or streams them.
+// ListRunEvents lists or streams the events of a run.
 func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsParams) error {
 	run, err := s.seen(c, runID)
 	if err != nil {
@@ -49,7 +49,7 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 	return answerJSON(c, http.StatusOK, page)
 }
 
-// stream sends events as they are stored, until the run has ended or is stuck and all its events are sent.
+// stream sends the events of a run as they are stored. stream returns when the run has ended or is stuck, and all events are sent.
 func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		seq, err := strconv.ParseInt(last, 10, 64)
@@ -57,7 +57,7 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 			return invalid(InvalidParam{Parameter: some("Last-Event-ID"), Detail: "wanted: the id of an event"})
 		}
 		if after = seq; over(run) && run.Seq <= after {
-			return c.NoContent(http.StatusNoContent) // so that a browser does not reconnect
+			return c.NoContent(http.StatusNoContent) // 204 stops a browser from reconnecting
 		}
 	}
 	ctx, cancel := context.WithCancel(c.Request().Context())
@@ -91,7 +91,7 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 		}
 	}
 	if ctx.Err() == nil && !errors.Is(err, errReaderGone) {
-		return err // an answer has begun: the error is only logged
+		return err // the answer has begun, so the error can only be logged
 	}
 	return nil
 }
@@ -119,8 +119,8 @@ func (s *server) sendAfter(ctx context.Context, out *eventStream, runID string, 
 	}
 }
 
-// over reports whether only an action can add events to the run. A run that waits for an operator gets further events, so its
-// stream stays open.
+// over reports whether the run has ended or is stuck, so that its event stream ends. The stream of a run that waits for an operator
+// stays open.
 func over(run *saga.Run) bool { return run.State.Ended() || run.State == saga.Stuck }
 
 // eventStream writes server-sent events.
@@ -134,12 +134,12 @@ var errReaderGone = errors.New("the reader is gone")
 func newEventStream(c echo.Context) *eventStream {
 	h := c.Response().Header()
 	h.Set(echo.HeaderContentType, "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // nginx would buffer the events
+	h.Set("X-Accel-Buffering", "no") // otherwise nginx buffers the events
 	c.Response().WriteHeader(http.StatusOK)
 	return &eventStream{c, http.NewResponseController(c.Response())}
 }
 
-// write sends a text at once. It sets its own deadline, because the server's would end the stream.
+// write sends a text immediately. Each call of write sets a new deadline, because the server's write deadline would end the stream.
 func (e *eventStream) write(text string) error {
 	err := e.control.SetWriteDeadline(time.Now().Add(writeTime))
 	if errors.Is(err, http.ErrNotSupported) {

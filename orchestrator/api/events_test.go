@@ -14,7 +14,7 @@ import (
 // streamed is one server-sent event.
 type streamed struct{ id, event, data string }
 
-// follow opens a stream and returns its events one by one; ok is false at its end.
+// follow opens a stream of events. Each call of next returns one event, or false at the end of the stream.
 func (w *world) follow(path, lastEventID string) (status int, next func() (streamed, bool)) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.URL+path+"/events", nil)
@@ -114,7 +114,7 @@ func TestFollowingEvents(t *testing.T) {
 		}
 	}
 
-	// A broken stream continues where it ended; a complete one does not start again.
+	// A broken stream continues after the last event received. A complete stream is answered with 204.
 	_, next = w.follow(path, seen[1].id)
 	if e, ok := next(); !ok || e != seen[2] {
 		t.Errorf("after event %s: got %+v, want %+v", seen[1].id, e, seen[2])

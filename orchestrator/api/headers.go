@@ -16,20 +16,21 @@ const (
 	maxKey      = 255
 )
 
-// bareKey matches a key that needs no quotes: one without white space, quotes, commas and semicolons.
+// bareKey matches a key that needs no quotes, because it contains no white space, quote, comma or semicolon.
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+./:<=>?@^_|~{}()\[\]-]+$`)
 
-// headerKey makes an order safe to repeat.
+// headerKey is the header that makes an order safe to repeat.
 const headerKey = "Idempotency-Key"
 
-// idempotencyKey returns the key, given as an RFC 8941 string or as a bare word. Both forms of the same text are the same key.
+// idempotencyKey returns the key in the header, which may be an RFC 8941 string or a bare word. The quoted and the bare form of a
+// text are the same key.
 func idempotencyKey(h http.Header) (string, error) {
 	values := h.Values(headerKey)
 	if len(values) == 0 {
-		return "", refuse(keyMissing, "the header is missing")
+		return "", refuse(keyMissing, "the header Idempotency-Key is missing")
 	}
 	if len(values) > 1 {
-		return "", refuse(keyInvalid, "the header was sent %d times", len(values))
+		return "", refuse(keyInvalid, "the header Idempotency-Key was sent %d times: send it once", len(values))
 	}
 	key := values[0]
 	ok := bareKey.MatchString(key)
@@ -42,7 +43,8 @@ func idempotencyKey(h http.Header) (string, error) {
 	return key, nil
 }
 
-// unquote decodes an RFC 8941 string: printable ASCII, in which a backslash precedes each quote and backslash.
+// unquote decodes an RFC 8941 string. The string is printable ASCII in quotes. In the string, a backslash precedes each quote and
+// backslash.
 func unquote(quoted string) (string, bool) {
 	var b strings.Builder
 	rest, closed := strings.CutSuffix(quoted[1:], `"`)
@@ -63,14 +65,14 @@ func unquote(quoted string) (string, bool) {
 	return b.String(), closed
 }
 
-// preference is the content of Prefer (RFC 7240).
+// preference is the content of the Prefer header (RFC 7240).
 type preference struct {
 	wait    time.Duration
 	applied string // for Preference-Applied
 }
 
-// readPrefer reads all lines of the header. As RFC 7240 requires, the first of two equal preferences counts, and an unknown
-// preference is ignored.
+// readPrefer reads all Prefer headers. As RFC 7240 requires, readPrefer ignores unknown preferences, and all but the first
+// preference of a name.
 func readPrefer(h http.Header) preference {
 	p := preference{wait: defaultWait}
 	var applied []string
@@ -84,7 +86,7 @@ func readPrefer(h http.Header) preference {
 			if err != nil && !errors.Is(err, strconv.ErrRange) || waits {
 				continue
 			}
-			waits, p.wait = true, min(time.Duration(n)*time.Second, maxWait) // out of range, n is the largest value
+			waits, p.wait = true, min(time.Duration(n)*time.Second, maxWait) // ParseUint returns the largest n for a value out of range
 			applied = append(applied, "wait="+seconds(p.wait))
 		case "respond-async":
 			if async {
@@ -101,7 +103,7 @@ func readPrefer(h http.Header) preference {
 	return p
 }
 
-// acceptsType reports whether the Accept lines name the media type itself; a wildcard does not count.
+// acceptsType reports whether the Accept headers name the media type. A wildcard does not count.
 func acceptsType(h http.Header, want string) bool {
 	for part := range strings.SplitSeq(strings.Join(h.Values("Accept"), ","), ",") {
 		kind, parameters, err := mime.ParseMediaType(part)

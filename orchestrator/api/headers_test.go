@@ -48,7 +48,7 @@ func TestPreferences(t *testing.T) {
 	}
 }
 
-// TestClient uses the generated client.
+// TestClient calls the API with the generated client.
 func TestClient(t *testing.T) {
 	w := newWorld(t)
 	portal := func(_ context.Context, r *http.Request) error {

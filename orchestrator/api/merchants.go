@@ -26,7 +26,7 @@ func (s *server) ListMerchants(c echo.Context) error {
 	return answerJSON(c, http.StatusOK, answer)
 }
 
-// CreateMerchant registers a merchant of BillingStack, with its first API key.
+// CreateMerchant registers a merchant of BillingStack and creates its first API key.
 func (s *server) CreateMerchant(c echo.Context) error {
 	want, err := readAs[MerchantCreate](c, s.document.operations["createMerchant"])
 	if err != nil {
@@ -78,7 +78,8 @@ func (s *server) GetMerchant(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusOK, viewMerchant(m))
 }
 
-// UpdateMerchant changes the fields that are given. Accepted runs keep the values with which they were accepted.
+// UpdateMerchant changes those fields of a merchant that the request contains. Accepted runs keep the values that the merchant had
+// at acceptance.
 func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
 	want, err := readAs[MerchantUpdate](c, s.document.operations["updateMerchant"])
 	if err != nil {
@@ -108,7 +109,7 @@ func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusOK, viewMerchant(m))
 }
 
-// change sets the fields that are given.
+// change sets those fields of a merchant that the request contains.
 func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	set(&m.Name, want.Name)
 	set(&m.Cloud, want.Cloud)
@@ -127,12 +128,12 @@ func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	}
 }
 
-// resolves checks the merchant's domain and roles in its cloud now, when an admin can still correct them. At the first order they
-// would be a configuration fault.
+// resolves checks that the merchant's cloud has the merchant's domain and roles. Without this check, a wrong domain or role would
+// fail the merchant's first order with configuration-fault.
 func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
 	identity, err := s.Identity(m.Cloud)
 	if err != nil {
-		return invalid(InvalidParam{Pointer: some("/cloud"), Detail: "there is no such cloud"})
+		return invalid(InvalidParam{Pointer: some("/cloud"), Detail: "the service has no cloud of this name in its configuration"})
 	}
 	_, err = identity.Domain(ctx, cmp.Or(m.Domain, s.Admit.Defaults.Domain))
 	if err = unresolved("/domain", err); err != nil {
@@ -148,12 +149,14 @@ func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
 
 func unresolved(pointer string, err error) error {
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
-		return invalid(InvalidParam{Pointer: &pointer, Detail: "Keystone does not have it, or it makes its users admins of the whole cloud"})
+		return invalid(InvalidParam{
+			Pointer: &pointer, Detail: "Keystone has no such domain or role, or the role makes its users admins of the whole cloud",
+		})
 	}
 	return err
 }
 
-// set sets a field if a value is given.
+// set sets a field if given is not nil.
 func set[T any](field, given *T) {
 	if given != nil {
 		*field = *given
@@ -179,7 +182,7 @@ func (s *server) ListKeys(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusOK, answer)
 }
 
-// RotateKey creates a new key. The previous key remains valid; older ones are revoked.
+// RotateKey creates a new API key for a merchant. The previous key remains valid, and older keys are revoked.
 func (s *server) RotateKey(c echo.Context, merchantID string) error {
 	key, secret, err := merchants.NewKey(s.Random, merchantID, s.now())
 	if err != nil {

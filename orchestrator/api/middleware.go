@@ -27,8 +27,8 @@ const (
 
 var globalID = regexp.MustCompile(`^req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$`)
 
-// identify gives every request an id. Calls that are made for the request carry the caller's global request id if it sent one, else
-// the request's own.
+// identify gives every request an id. Calls to upstreams carry the global request id that the caller sent, or the new id if the
+// caller sent none.
 func (s *server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := "req-" + uuid.NewString()
@@ -43,7 +43,8 @@ func (s *server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// globalRequestID returns the caller's id of its request in all services; empty if it sent none or an invalid one.
+// globalRequestID returns the request id that the caller sent. globalRequestID returns an empty string if this id is missing or not
+// valid.
 func globalRequestID(r *http.Request) string {
 	if given := r.Header.Get(headerRequestID); globalID.MatchString(given) {
 		return given
@@ -56,12 +57,12 @@ func requestID(c echo.Context) string {
 	return id
 }
 
-// logAccess writes one log line per request, without headers and query: these may hold secrets.
+// logAccess writes one log line per request. The line has no headers and no query, because they may contain secrets.
 func (s *server) logAccess(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
 		if err := next(c); err != nil {
-			c.Error(err) // so that the status is known
+			c.Error(err) // writes the answer, and thereby sets the status to log
 		}
 		line := s.Log.Info().Str("request_id", requestID(c)).Str("method", c.Request().Method).
 			Str("path", c.Request().URL.Path).Int("status", c.Response().Status).
@@ -77,7 +78,7 @@ func (s *server) logAccess(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// recoverPanics answers a panic with an internal error. The log has the stack.
+// recoverPanics answers a panic with an internal error. The log contains the stack.
 func recoverPanics(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {

@@ -17,15 +17,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// placing says how an order of one workflow is placed.
+// placing has the route and the admission of one workflow's orders.
 type placing struct {
 	route string // part of the fingerprint
-	// admit checks the body and what it names, and returns the request for a run.
+	// admit checks the body and the objects that it names, and returns the request that starts a run.
 	admit func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error)
 }
 
-// place answers an order. It looks up the key first, so that nothing else can change the answer to a repeated order: a known key is
-// answered from its run, without a call to an upstream and without the user's token.
+// place answers an order. place first looks up the idempotency key. For a known key, place answers from the run with this key. Only
+// the run determines the answer to a repeated order: place calls no upstream and does not check the user's token.
 func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	merchant, err := ownMerchant(c, merchantID)
 	if err != nil {
@@ -75,7 +75,9 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 			return err
 		}
 		if run == nil {
-			return &problemError{kind: outcomeUnknown, detail: "another request is using the key", retryAfter: time.Second}
+			return &problemError{
+				kind: outcomeUnknown, detail: "another request with this key is being accepted: repeat the call", retryAfter: time.Second,
+			}
 		}
 		return s.replay(c, run, prefer)
 	}
@@ -85,14 +87,15 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	return s.answer(c, run, watcher, prefer, take)
 }
 
-// admit checks an order. It waits for upstreams up to coalesce.Limit.
+// admit checks an order. admit waits for upstreams for at most coalesce.Limit.
 func (s *server) admit(ctx context.Context, m merchants.Merchant, body jsontext.Value, p placing) (saga.Request, error) {
 	ctx, cancel := context.WithTimeout(ctx, coalesce.Limit)
 	defer cancel()
 	return p.admit(ctx, m, body)
 }
 
-// ownMerchant returns the caller's merchant if the path names it, else merchant-not-found.
+// ownMerchant returns the caller's merchant. If the path names another merchant, ownMerchant returns the problem
+// merchant-not-found.
 func ownMerchant(c echo.Context, merchantID string) (merchants.Merchant, error) {
 	w := callerOf(c)
 	if w.merchant == nil || w.merchant.ID != merchantID {
@@ -101,13 +104,14 @@ func ownMerchant(c echo.Context, merchantID string) (merchants.Merchant, error) 
 	return *w.merchant, nil
 }
 
-// fingerprint distinguishes requests with the same key. It does not include the user's token, which changes with every login.
+// fingerprint returns a hash of route, merchant and body, which shows whether two requests with the same key are the same order.
+// The hash does not include the user's token, which changes with every login.
 func fingerprint(route, merchantID string, canonicalBody jsontext.Value) string {
 	hash := sha256.Sum256([]byte(strings.Join([]string{route, merchantID, string(canonicalBody)}, "\n")))
 	return hex.EncodeToString(hash[:])
 }
 
-// known returns the run that has the key; nil if there is none. It refuses a key that was used with another body.
+// known returns the run that has the key, or nil if there is no such run. known refuses a key that was used with another body.
 func (s *server) known(ctx context.Context, merchantID, key, fingerprint string) (*saga.Run, error) {
 	run, err := s.Runs.RunOfKey(ctx, merchantID, key)
 	switch {
@@ -116,26 +120,27 @@ func (s *server) known(ctx context.Context, merchantID, key, fingerprint string)
 	case err != nil:
 		return nil, err
 	case run.Fingerprint != fingerprint:
-		return nil, refuse(keyReused, "the key was used before, with another body")
+		return nil, refuse(keyReused, "the key was used before with another body: send a new key")
 	}
 	return run, nil
 }
 
-// start accepts the run. It continues if the caller disconnects, so that the outcome does not become unknown.
+// start accepts the run. start continues if the caller disconnects, because an interrupted start would have an unknown outcome.
 func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coalesce.Limit)
 	defer cancel()
 	run, err := s.Starter.Start(ctx, q)
 	if err != nil && !errors.Is(err, saga.ErrKeyUsed) {
 		return nil, &problemError{
-			kind: outcomeUnknown, detail: "it is not known whether the order was accepted: repeat it with the same key",
+			kind: outcomeUnknown, detail: "the order may have been accepted: repeat it with the same key",
 			retryAfter: time.Second, cause: err,
 		}
 	}
 	return run, err
 }
 
-// replay answers an order that was accepted before, without a token: only the first request gets one.
+// replay answers an order that was accepted before. The answer contains no scoped token, because only the first request gets the
+// token.
 func (s *server) replay(c echo.Context, run *saga.Run, prefer preference) error {
 	c.Response().Header().Set("Idempotency-Replayed", "true")
 	return s.answer(c, run, nil, prefer, noToken)
@@ -143,8 +148,8 @@ func (s *server) replay(c echo.Context, run *saga.Run, prefer preference) error 
 
 func noToken() (string, bool) { return "", false }
 
-// answer waits as long as the caller prefers, and answers with the run: 201 if it has succeeded, the failure if it was compensated,
-// else 202. The answer for an ended run is always the same.
+// answer waits for the run as long as the caller prefers. The status is 201 for a succeeded run, 409 for a compensated run, and 202
+// for any other run. The answer for an ended run is always the same.
 func (s *server) answer(
 	c echo.Context, run *saga.Run, watcher saga.Watcher, prefer preference, take func() (token string, ok bool),
 ) error {
@@ -152,7 +157,7 @@ func (s *server) answer(
 	leave, ok := s.waiting.take()
 	defer leave()
 	if !ok {
-		prefer = preference{} // a preference may be ignored (RFC 7240)
+		prefer = preference{} // RFC 7240 allows servers to ignore preferences
 	}
 	run, err := s.waitForRun(c.Request().Context(), run, watcher, prefer.wait)
 	if err != nil {
@@ -176,8 +181,8 @@ func (s *server) answer(
 	return s.show(c, http.StatusAccepted, run)
 }
 
-// waitForRun waits until the run has ended or an operator or merchant must act, and returns it as last stored. The watcher, if
-// there is one, was made before the run.
+// waitForRun waits until the run is at rest or the time is over, and returns the run as last stored. A watcher that is not nil must
+// have been created before the run.
 func (s *server) waitForRun(
 	ctx context.Context, run *saga.Run, watcher saga.Watcher, wait time.Duration,
 ) (*saga.Run, error) {
@@ -185,7 +190,7 @@ func (s *server) waitForRun(
 		return run, nil
 	}
 	known := run
-	if watcher == nil { // the run may have changed since it was read
+	if watcher == nil { // the run may have changed since the caller read it
 		watcher, known = s.Runs.Watch(run.ID), nil
 		defer watcher.Close()
 	}
@@ -198,7 +203,8 @@ func (s *server) waitForRun(
 	return run, nil
 }
 
-// comeAgain returns after which time the caller should read the run again: when its wait ends, or when it has probably ended.
+// comeAgain returns the value of Retry-After for a run: the time until the run stops waiting or has probably ended, but at most a
+// minute.
 func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	switch {
 	case run.AtRest():
@@ -209,7 +215,8 @@ func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	return s.endsIn(run, 2*time.Second)
 }
 
-// failed returns the answer for a compensated run. The answer never changes: it leaves out what re-checks may add later.
+// failed returns the answer for a compensated run. The answer never changes, because it contains nothing that a re-check can
+// change.
 func failed(run *saga.Run) error {
 	refused := refuse(runCompensated, "the run was compensated")
 	refused.instance = runPath(run.ID)
@@ -225,7 +232,7 @@ func failed(run *saga.Run) error {
 	return refused
 }
 
-// code returns a failure's code in the form that the document requires of codes.
+// code replaces the characters in a failure's code that the OpenAPI document does not allow in codes.
 func code(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {

@@ -14,15 +14,15 @@ import (
 
 const (
 	defaultAdmissions = 256
-	// waitingPerAdmission is how many requests may wait for their runs, for each order that may be admitted at once. Waiting
-	// requests cost only memory.
+	// waitingPerAdmission is the number of requests that may wait for their runs, per order that may be admitted at once. Waiting
+	// requests need only memory.
 	waitingPerAdmission = 4
 )
 
-// places limits what happens at once. Its capacity is the limit.
+// places limits the number of concurrent operations. The capacity of the channel is the limit.
 type places chan struct{}
 
-// take takes a place if one is free. leave frees it; further calls of leave do nothing.
+// take reserves a place if a place is free. leave frees the place; further calls of leave do nothing.
 func (p places) take() (leave func(), ok bool) {
 	select {
 	case p <- struct{}{}:
@@ -32,7 +32,7 @@ func (p places) take() (leave func(), ok bool) {
 	}
 }
 
-// contextAdmitted is the key of the function that ends an order's admission.
+// contextAdmitted is the context key of the function that ends an order's admission.
 const contextAdmitted = "admitted"
 
 // boundAdmission refuses an order, before its body is read, if too many orders are being admitted.
@@ -41,7 +41,7 @@ func (s *server) boundAdmission(next echo.HandlerFunc) echo.HandlerFunc {
 		leave, ok := s.admissions.take()
 		if !ok {
 			return &problemError{
-				kind: overloaded, detail: "too many orders are being accepted at once", retryAfter: s.endsIn(nil, defaultRetry),
+				kind: overloaded, detail: "the service is checking too many orders at once", retryAfter: s.endsIn(nil, defaultRetry),
 			}
 		}
 		defer leave()
@@ -50,15 +50,15 @@ func (s *server) boundAdmission(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// admitted ends the admission of an order, which now only waits for its run.
+// admitted ends the admission of an order. After admission, an order only waits for its run.
 func admitted(c echo.Context) {
 	if leave, ok := c.Get(contextAdmitted).(func()); ok {
 		leave()
 	}
 }
 
-// endsIn estimates the time until a run has ended, from a second to a minute; nil means a run that is accepted now. Before any run
-// has ended there is no estimate, and it returns unmeasured.
+// endsIn estimates the time until a run has ended. An estimate is at least a second and at most a minute. If run is nil, the
+// estimate is for a run that is accepted now. endsIn returns unmeasured if there is no estimate, because no run has ended yet.
 func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
 	in, ok := s.Runs.EndsIn(run)
 	if !ok {
@@ -67,13 +67,13 @@ func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
 	return min(max(in, time.Second), time.Minute)
 }
 
-// quotas count the orders of each merchant that are being admitted.
+// quotas count, for each merchant, the orders that are being admitted.
 type quotas struct {
 	mu     sync.Mutex
 	orders map[string]int
 }
 
-// enter counts an order until leave is called, and returns how many orders of the merchant were counted before.
+// enter counts an order of a merchant until leave is called. before is the merchant's count without this order.
 func (q *quotas) enter(merchant string) (before int, leave func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -91,15 +91,17 @@ func (q *quotas) enter(merchant string) (before int, leave func()) {
 	})
 }
 
-// livePolicy is the name of the limit in RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10).
+// livePolicy is the name of the limit of live runs in the headers RateLimit-Policy and RateLimit
+// (draft-ietf-httpapi-ratelimit-headers-10).
 const livePolicy = "live-runs"
 
-// withinQuota refuses an order of a merchant that has too many live runs. Otherwise it sets in the headers how many more orders are
-// allowed. leave must be called when the run is stored or refused. One replica never exceeds the limit; replicas that accept orders
-// at the same moment may exceed it together.
+// withinQuota refuses an order of a merchant that has too many live runs. Below the limit, withinQuota sets the header RateLimit to
+// the number of further orders that are allowed. Call leave when the run is stored or refused. A single replica never exceeds the
+// limit. Replicas that accept orders at the same moment may together exceed the limit.
 func (s *server) withinQuota(c echo.Context, m merchants.Merchant) (leave func(), err error) {
 	limit := cmp.Or(m.MaxLiveRuns, s.MaxLiveRuns)
-	before, leave := s.quotas.enter(m.ID) // counted before the live runs: a run stored in between is counted twice rather than not at all
+	// Orders are counted before live runs, so that a run stored between the two counts is counted twice and not missed.
+	before, leave := s.quotas.enter(m.ID)
 	live, err := s.Runs.LiveRuns(c.Request().Context(), m.ID)
 	if err != nil {
 		leave()
@@ -115,7 +117,7 @@ func (s *server) withinQuota(c echo.Context, m merchants.Merchant) (leave func()
 	after := s.endsIn(nil, defaultRetry)
 	h.Set("RateLimit", fmt.Sprintf(`"%s";r=0;t=%s`, livePolicy, seconds(after)))
 	return nil, &problemError{
-		kind: quotaExceeded, detail: fmt.Sprintf("the merchant may have %d live runs", limit), retryAfter: after,
+		kind: quotaExceeded, detail: fmt.Sprintf("the merchant has reached its limit of %d live runs", limit), retryAfter: after,
 		policy: livePolicy,
 	}
 }

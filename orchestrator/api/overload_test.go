@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// async is an order that does not wait for its run.
+// async returns an order that does not wait for its run.
 func (w *world) async(key string) request {
 	q := w.order(key)
 	q.header.Set("Prefer", "respond-async")
@@ -37,7 +37,7 @@ func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
 		}
 	})
 	waitUntil(t, "its run is stored", func() bool { return w.runs() == 1 })
-	waitUntil(t, "the next is accepted", func() bool { // its run counts; the request that waits for the run does not
+	waitUntil(t, "the next is accepted", func() bool { // the first order now counts as a live run, not as an admission
 		a := w.call(w.async("k0"))
 		return a.status == 202 && a.header.Get("RateLimit") == `"live-runs";r=0`
 	})
@@ -89,7 +89,7 @@ func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
 		})
 	}
 	all.Wait()
-	for i := range 5 { // a race may refuse one order too many
+	for i := range 5 { // a race may have refused an order below the limit
 		w.call(w.async(fmt.Sprint("then", i)))
 	}
 	if got := w.runs(); got != 5 {
@@ -177,7 +177,7 @@ func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
 		return q
 	}
 	var all sync.WaitGroup
-	for i := range 4 { // four times as many may wait as are admitted at once
+	for i := range 4 { // the number of waiting requests is limited to four times Admissions
 		all.Go(func() {
 			if a, err := w.try(patient(fmt.Sprint(i))); err != nil || a.status != 201 || a.header.Get("Preference-Applied") != "wait=30" {
 				t.Errorf("one that waits: got %d %v %s, %v", a.status, a.header, a.body, err)

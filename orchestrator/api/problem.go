@@ -22,10 +22,10 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// problemError is an answer other than the requested one.
+// problemError is an error that the API answers with a problem.
 type problemError struct {
 	kind       kind
-	detail     string // for the caller; for a status of 500 or more without texts of upstreams
+	detail     string // for the caller; has no text of an upstream if the status is 500 or more
 	params     []InvalidParam
 	instance   string
 	code       string // more specific than the kind's name
@@ -55,7 +55,7 @@ func invalid(params ...InvalidParam) *problemError {
 	return &problemError{kind: invalidParams, detail: params[0].Detail, params: params}
 }
 
-// problem turns an error into an answer. No other code decides that.
+// problem converts an error to the problem that the API answers. No other code chooses the problem for an error.
 func problem(err error) *problemError {
 	if r, ok := errors.AsType[*problemError](err); ok {
 		return r
@@ -86,22 +86,22 @@ func problem(err error) *problemError {
 		return refuse(merchantExists, "the merchant is already registered")
 	case errors.Is(err, context.DeadlineExceeded):
 		return &problemError{
-			kind: upstreamUnavailable, detail: "the check took too long", retryAfter: defaultRetry, cause: err,
+			kind: upstreamUnavailable, detail: "the service could not check the request in time", retryAfter: defaultRetry, cause: err,
 		}
 	case cutOff(err):
 		return &problemError{
 			kind: upstreamUnavailable, detail: "the database could not be reached", retryAfter: defaultRetry, cause: err,
 		}
 	}
-	return &problemError{kind: internalError, detail: "the service's log has the error under this request id", cause: err}
+	return &problemError{kind: internalError, detail: "the service failed: search the service's log for this request_id", cause: err}
 }
 
-// notAdmitted turns a refusal of an order's admission into an answer. Its codes are names of problem types.
+// notAdmitted converts the refusal of an order to a problem. The code of the refusal is the name of a problem type.
 func notAdmitted(e *workflows.AdmissionError) *problemError {
 	all := kinds()
 	i := slices.IndexFunc(all, func(k kind) bool { return k.name == e.Code })
 	if i < 0 {
-		return &problemError{kind: internalError, detail: "the service's log has the error under this request id", cause: e}
+		return &problemError{kind: internalError, detail: "the service failed: search the service's log for this request_id", cause: e}
 	}
 	r := &problemError{kind: all[i], detail: e.Detail, cause: e.Err}
 	for _, p := range e.Params {
@@ -110,8 +110,9 @@ func notAdmitted(e *workflows.AdmissionError) *problemError {
 	return r
 }
 
-// cutOff reports whether the database cannot be reached: the connection is missing or broke, or PostgreSQL shuts down, starts, or
-// is out of resources. The errors of upstreams have their own types, so that a remaining network error is the database's.
+// cutOff reports whether the database is unavailable: its connection is missing or broken, or PostgreSQL is starting, shutting down
+// or out of resources. A network error comes from the database, because errors of upstreams have a type that problem handles
+// earlier.
 func cutOff(err error) bool {
 	var told interface{ SQLState() string }
 	if errors.As(err, &told) && len(told.SQLState()) == 5 {
@@ -127,7 +128,7 @@ func cutOff(err error) bool {
 	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// defaultRetry is the Retry-After when there is no estimate.
+// defaultRetry is the value of Retry-After if there is no estimate.
 const defaultRetry = 5 * time.Second
 
 func unavailable(e *upstream.Error, cause error) *problemError {
@@ -137,20 +138,20 @@ func unavailable(e *upstream.Error, cause error) *problemError {
 	}
 }
 
-// routing turns an error of Echo or of the generated code into an answer.
+// routing converts an error of Echo or of the generated code to a problem.
 func routing(e *echo.HTTPError) *problemError {
 	switch e.Code {
 	case http.StatusNotFound:
 		return refuse(routeNotFound, "there is no such path")
 	case http.StatusMethodNotAllowed:
-		return refuse(methodNotAllowed, "the path does not take this method")
+		return refuse(methodNotAllowed, "the path does not allow this method")
 	case http.StatusBadRequest:
 		return invalid(InvalidParam{Detail: fmt.Sprint(e.Message)})
 	}
-	return &problemError{kind: internalError, detail: "the service's log has the error under this request id", cause: e}
+	return &problemError{kind: internalError, detail: "the service failed: search the service's log for this request_id", cause: e}
 }
 
-// refuse answers with a problem, and logs it if it is a fault of the service.
+// refuse answers an error with a problem. refuse logs the error if the status is 500 or more.
 func (s *server) refuse(err error, c echo.Context) {
 	r := problem(err)
 	if r.kind.status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
@@ -182,7 +183,7 @@ func (s *server) refuse(err error, c echo.Context) {
 	}
 }
 
-// body returns the body of the answer. Apart from the request id, equal refusals have equal bodies.
+// body returns the body of the answer. The bodies of equal problems differ only in the request id.
 func (r *problemError) body(requestID string) Problem {
 	const service = "subscription-orchestration."
 	page := "/problems/" + r.kind.name
@@ -204,24 +205,25 @@ func (r *problemError) body(requestID string) Problem {
 
 const (
 	maxFaults = 20  // listed in one answer
-	maxName   = 200 // bytes of a pointer or parameter that an answer repeats
+	maxName   = 200 // in bytes; an answer does not repeat longer pointers or parameters
 )
 
-// shown limits the faults in an answer, so that its size does not depend on the request's.
+// shown limits the number of faults in an answer and the length of their names, so that a large request does not cause a large
+// answer.
 func shown(faults []InvalidParam) []InvalidParam {
 	faults = slices.Clone(faults[:min(len(faults), maxFaults)])
 	for i, fault := range faults {
 		if len(text(fault.Pointer)) > maxName || len(text(fault.Parameter)) > maxName {
-			faults[i] = InvalidParam{Detail: fault.Detail + " (its name is too long to repeat)"}
+			faults[i] = InvalidParam{Detail: fault.Detail + " (the name of the field or parameter is too long to repeat)"}
 		}
 	}
 	return faults
 }
 
-// seconds rounds up: a retry before the given time would be refused again.
+// seconds formats a duration in seconds. seconds rounds up, because a retry before the given time would be refused again.
 func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
-// some returns a pointer to a value, or nil for a zero value: bodies omit absent fields.
+// some returns a pointer to a value. some returns nil for a zero value, so that the body omits the field.
 func some[T comparable](v T) *T {
 	var zero T
 	if v == zero {
@@ -230,7 +232,7 @@ func some[T comparable](v T) *T {
 	return &v
 }
 
-// list returns a pointer to a list, or nil for an empty one.
+// list returns a pointer to a list. list returns nil for an empty list.
 func list[T any](l []T) *[]T {
 	if len(l) == 0 {
 		return nil

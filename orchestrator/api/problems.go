@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// kind is a type of problem: what its page, its body and the document say about it.
+// kind is a type of problem, with the texts that its page, the answer and the documentation show.
 type kind struct {
 	name      string
 	status    int
@@ -16,12 +16,12 @@ type kind struct {
 	fixBy     FixBy
 }
 
-// The types of problems. Their names are part of the API.
+// The types of problems. The names of the types are part of the API.
 var (
 	invalidParams = kind{
-		"invalid-params", http.StatusBadRequest, "Something in the request is not valid",
-		"invalid_params names each invalid field or query parameter and says what is wrong with it. An object that the order names is" +
-			" also reported here if it does not exist or belongs to another merchant.", false, FixByMerchant,
+		"invalid-params", http.StatusBadRequest, "A field or parameter of the request is not valid",
+		"The field invalid_params lists each invalid field and query parameter with its fault." +
+			" The list also includes objects of the order that do not exist or belong to another merchant.", false, FixByMerchant,
 	}
 	bodyMalformed = kind{
 		"body-malformed", http.StatusBadRequest, "The body cannot be read",
@@ -29,29 +29,29 @@ var (
 	}
 	keyMissing = kind{
 		"idempotency-key-missing", http.StatusBadRequest, "The Idempotency-Key is missing",
-		"Send a key with every order, such as a UUID, and the same key when you repeat the order.", false, FixByMerchant,
+		"Send a key, such as a UUID, with every order. Send the same key when you repeat the order.", false, FixByMerchant,
 	}
 	keyInvalid = kind{
 		"idempotency-key-invalid", http.StatusBadRequest, "The Idempotency-Key is not valid",
-		"Send one header of 1 to 255 printable characters, quoted or bare.", false, FixByMerchant,
+		"Send one Idempotency-Key header with 1 to 255 printable characters, quoted or bare.", false, FixByMerchant,
 	}
 	tokenScoped = kind{
 		"token-scoped", http.StatusBadRequest, "The user's token is scoped",
-		`Get an unscoped one: POST /v3/auth/tokens with "scope": "unscoped". Without it, a user who has a default project` +
-			" gets a token scoped to it.", false, FixByMerchant,
+		`Get an unscoped token: POST /v3/auth/tokens with "scope": "unscoped".` +
+			" Otherwise Keystone scopes the token of a user who has a default project to that project.", false, FixByMerchant,
 	}
 	twoCredentials = kind{
 		"two-credentials", http.StatusBadRequest, "Two credentials were sent",
-		"Send either the merchant's API key or X-Auth-Token, and send it once.", false, FixByMerchant,
+		"Send either the merchant's API key or one Keystone token in X-Auth-Token.", false, FixByMerchant,
 	}
 
 	credentialsRequired = kind{
 		"credentials-required", http.StatusUnauthorized, "No credential was sent",
-		"A portal sends its API key and secret by HTTP Basic, an operator a Keystone token in X-Auth-Token.", false, FixByMerchant,
+		"A portal sends its API key and secret by HTTP Basic. An operator sends a Keystone token in X-Auth-Token.", false, FixByMerchant,
 	}
 	credentialsInvalid = kind{
 		"credentials-invalid", http.StatusUnauthorized, "The API key or its secret is not valid",
-		"The key may have been revoked when a newer one was created.", false, FixByMerchant,
+		"The key may have been revoked when a newer key was created.", false, FixByMerchant,
 	}
 	operatorTokenInvalid = kind{
 		"operator-token-invalid", http.StatusUnauthorized, "The token is not valid",
@@ -64,7 +64,7 @@ var (
 
 	tlsRequired = kind{
 		"tls-required", http.StatusForbidden, "A secret was sent unencrypted",
-		"Use https. Change the secret: it went over the network unprotected.", false, FixByMerchant,
+		"Use https. Create a new API key, because the secret was sent over the network without encryption.", false, FixByMerchant,
 	}
 	merchantDisabled = kind{
 		"merchant-disabled", http.StatusForbidden, "The merchant is disabled",
@@ -76,12 +76,12 @@ var (
 	}
 	tokenDelegated = kind{
 		"token-delegated", http.StatusForbidden, "The user's token is delegated",
-		"A token from an application credential or a trust does not prove who the user is: let the user log in.", false, FixByUser,
+		"A token from an application credential or a trust does not prove who the user is. Let the user log in.", false, FixByUser,
 	}
 	forbidden = kind{
-		"forbidden", http.StatusForbidden, "The caller may not do this",
-		"Some operations are for a merchant's portal with its API key, others for an operator whose Keystone token has this" +
-			" service's admin role. /docs says which.", false, FixByOperator,
+		"forbidden", http.StatusForbidden, "The caller may not call this operation",
+		"Some operations are for portals with an API key. Other operations are for operators with this service's admin role." +
+			" /docs lists the callers of each operation.", false, FixByOperator,
 	}
 
 	routeNotFound = kind{
@@ -90,30 +90,30 @@ var (
 	}
 	merchantNotFound = kind{
 		"merchant-not-found", http.StatusNotFound, "There is no such merchant",
-		"A portal sees only its own merchant.", false, FixByMerchant,
+		"A portal sees only the merchant of its API key.", false, FixByMerchant,
 	}
 	runNotFound = kind{
 		"run-not-found", http.StatusNotFound, "There is no such run",
-		"A portal sees only its own merchant's runs.", false, FixByMerchant,
+		"A portal sees only the runs of its own merchant.", false, FixByMerchant,
 	}
 	methodNotAllowed = kind{
 		"method-not-allowed", http.StatusMethodNotAllowed, "The path does not allow this method",
-		"The header Allow lists the allowed methods.", false, FixByMerchant,
+		"The Allow header lists the allowed methods.", false, FixByMerchant,
 	}
 
 	runCompensated = kind{
 		"run-compensated", http.StatusConflict, "The order failed and was compensated",
-		"detail and code say why; instance is the run. The key belongs to this run: order again with a new key, or ask an" +
-			" operator to retry the run.", false, FixByOperator,
+		"The fields detail and code say why the order failed. The field instance is the path of the run." +
+			" The key belongs to this run: order again with a new key, or ask an operator to retry the run.", false, FixByOperator,
 	}
 	retryRefused = kind{
-		"retry-refused", http.StatusConflict, "The request cannot be accepted again",
-		"code, detail and fix_by say what has changed since and who can fix it. Nothing was changed: the key still belongs to the" +
-			" compensated run.", false, FixByOperator,
+		"retry-refused", http.StatusConflict, "The compensated run cannot be retried",
+		"The request of the run can no longer be accepted. The fields code and detail say why; fix_by says who can fix the cause." +
+			" The idempotency key still belongs to the compensated run.", false, FixByOperator,
 	}
 	actionRefused = kind{
 		"action-refused", http.StatusConflict, "The run's state does not allow the action",
-		"The run's field actions lists the allowed actions.", false, FixByOperator,
+		`The field "actions" of the run lists the allowed actions.`, false, FixByOperator,
 	}
 	merchantExists = kind{
 		"merchant-exists", http.StatusConflict, "The merchant is already registered",
@@ -121,7 +121,7 @@ var (
 	}
 	preconditionFailed = kind{
 		"precondition-failed", http.StatusPreconditionFailed, "The run has changed",
-		"Read the run again before you decide.", false, FixByOperator,
+		"Read the run again before you repeat the action.", false, FixByOperator,
 	}
 	bodyTooLarge = kind{
 		"body-too-large", http.StatusRequestEntityTooLarge, "The body is too large",
@@ -138,32 +138,33 @@ var (
 
 	quotaExceeded = kind{
 		"quota-exceeded", http.StatusTooManyRequests, "The merchant has too many live runs",
-		"RateLimit-Policy has the limit. Repeat the call after Retry-After, with the same key.", true, FixByNobody,
+		"The header RateLimit-Policy contains the limit. Repeat the call after Retry-After, with the same key.", true, FixByNobody,
 	}
 
 	internalError = kind{
 		"internal-error", http.StatusInternalServerError, "The service failed",
-		"The service's log has the error under request_id. An order may be repeated with the same key.", true, FixByOperator,
+		"Search the service's log for the request_id. You may repeat an order with the same key.", true, FixByOperator,
 	}
 	upstreamUnavailable = kind{
 		"upstream-unavailable", http.StatusServiceUnavailable, "The database or an upstream is not available",
-		"Nothing was accepted. Repeat the call after Retry-After; repeat an order with the same key.", true, FixByOperator,
+		"The request was not accepted. Repeat the request after Retry-After. Repeat an order with the same key.", true, FixByOperator,
 	}
 	configurationFault = kind{
 		"configuration-fault", http.StatusServiceUnavailable, "The service is not configured for this request",
-		"The merchant's cloud, domain or roles do not exist or are refused. The service's log has the error under request_id.", false, FixByOperator,
+		"The merchant's cloud, its domain or one of its roles does not exist, or the service refuses the role." +
+			" Search the service's log for the request_id.", false, FixByOperator,
 	}
 	overloaded = kind{
 		"overloaded", http.StatusServiceUnavailable, "Too many orders arrived at once",
-		"Nothing was accepted. Repeat the call after Retry-After, with the same key.", true, FixByNobody,
+		"The order was not accepted. Repeat the call after Retry-After, with the same key.", true, FixByNobody,
 	}
 	outcomeUnknown = kind{
-		"outcome-unknown", http.StatusServiceUnavailable, "It is not known whether the order was accepted",
+		"outcome-unknown", http.StatusServiceUnavailable, "The order may have been accepted",
 		"Repeat the call with the same key: the order is accepted only once.", true, FixByNobody,
 	}
 )
 
-// kinds returns all types in the order of the documentation: by status.
+// kinds returns all problem types, sorted by status as in the documentation.
 func kinds() []kind {
 	all := []kind{
 		invalidParams, bodyMalformed, keyMissing, keyInvalid, tokenScoped, twoCredentials,

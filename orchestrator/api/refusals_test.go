@@ -18,7 +18,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// refusedOrder is an order with one fault, and its answer.
+// refusedOrder is an order with one fault, and the expected answer.
 type refusedOrder struct {
 	name    string
 	spoil   func(w *world, q *request)
@@ -262,7 +262,7 @@ func TestLentTokens(t *testing.T) {
 	w.refused(q, 403, "token-delegated")
 }
 
-// lentToken is a token that an application credential of the user's made.
+// lentToken returns a token that Keystone issued for an application credential of the user.
 func (w *world) lentToken() string {
 	w.t.Helper()
 	tenant := slices.IndexFunc(w.Keystone.Projects(), func(p keystone.Project) bool {

@@ -13,10 +13,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// defaultRuns is the default number of runs in a page.
+// defaultRuns is the default number of runs on a page.
 const defaultRuns = 50
 
-// ListRuns lists the runs that the caller may see. It reads one run more than the page has, to know whether there is a next page.
+// ListRuns lists the runs that the caller may see. To find out whether there is a next page, ListRuns reads one run more than fits
+// on the page.
 func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 	limit := defaultRuns
 	if p.Limit != nil {
@@ -49,7 +50,7 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 	return answerJSON(c, http.StatusOK, page)
 }
 
-// objectRefs parses KIND:ID, whose form is already checked.
+// objectRefs parses references of the form KIND:ID. checkParameters has already checked the form.
 func objectRefs(texts []string) (refs []saga.ObjectRef) {
 	for _, text := range texts {
 		kind, id, _ := strings.Cut(text, ":")
@@ -58,14 +59,14 @@ func objectRefs(texts []string) (refs []saga.ObjectRef) {
 	return refs
 }
 
-// watch calls see with the run and again after each change: see saga.Watcher.
+// watch calls see with the run now and after each change, until see returns false, ctx ends, or the run cannot be read.
 func (s *server) watch(ctx context.Context, runID string, see func(*saga.Run) bool) error {
 	w := s.Runs.Watch(runID)
 	defer w.Close()
 	return w.See(ctx, nil, see)
 }
 
-// GetRun shows a run. It may wait for a change first.
+// GetRun shows a run. With the parameter wait, GetRun first waits for a change.
 func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	run, err := s.seen(c, runID)
 	if err != nil {
@@ -100,7 +101,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	return s.show(c, http.StatusOK, run)
 }
 
-// seen reads a run that the caller may see. It returns saga.ErrNotFound for any other run.
+// seen reads a run that the caller may see. For any other run, seen returns saga.ErrNotFound.
 func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 	run, err := s.Runs.Run(c.Request().Context(), runID)
 	if err != nil {
@@ -112,7 +113,7 @@ func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 	return run, nil
 }
 
-// matches reports whether If-Match or If-None-Match, a list of tags or a star, matches a tag. Weak tags match too.
+// matches reports whether tag is in the list of tags in If-Match or If-None-Match. A star and a weak form of the tag match too.
 func matches(header []string, tag string) bool {
 	tags := strings.Split(strings.Join(header, ","), ",")
 	return slices.ContainsFunc(tags, func(one string) bool {

@@ -10,7 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// ListVersions lists the versions of the API, as in OpenStack.
+// ListVersions lists the versions of the API in the format of OpenStack.
 func (s *server) ListVersions(c echo.Context) error {
 	return answerJSON(c, http.StatusOK, VersionList{Versions: []APIVersion{{
 		ID: "v1.0", Status: CURRENT, MinVersion: "1.0", MaxVersion: "1.0",
@@ -18,7 +18,7 @@ func (s *server) ListVersions(c echo.Context) error {
 	}}})
 }
 
-// GetHealth answers like oslo.middleware's healthcheck. It calls nothing.
+// GetHealth answers in the format of oslo.middleware's healthcheck. GetHealth does not call other services.
 func (s *server) GetHealth(c echo.Context) error {
 	if acceptsType(c.Request().Header, echo.MIMEApplicationJSON) {
 		return answerJSON(c, http.StatusOK, Health{Reasons: []string{"OK"}})
@@ -26,13 +26,13 @@ func (s *server) GetHealth(c echo.Context) error {
 	return c.Blob(http.StatusOK, echo.MIMETextPlain, []byte("OK"))
 }
 
-// HeadHealth answers load balancers.
+// HeadHealth answers health checks of load balancers.
 func (s *server) HeadHealth(c echo.Context) error { return c.NoContent(http.StatusNoContent) }
 
-// checkTime limits one check of readiness.
+// checkTime is the time limit of the readiness checks.
 const checkTime = 3 * time.Second
 
-// GetReadiness checks in parallel all that the service needs. The log says why a check failed.
+// GetReadiness runs all readiness checks in parallel. The log says why a check failed.
 func (s *server) GetReadiness(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTime)
 	defer cancel()

@@ -45,7 +45,7 @@ func TestVersionsAndPages(t *testing.T) {
 		t.Errorf("versions: got %+v", got)
 	}
 	docs := w.call(request{path: "/docs"})
-	for _, want := range []string{"Subscribe a user to a plan", "Idempotency-Key: $(uuidgen)", "idempotency-key-reused", `id="schema-Run"`, "Ada Lovelace", "<h4>Body</h4><p>Either customer or customer_id.</p>"} {
+	for _, want := range []string{"Subscribe a user to a plan", "Idempotency-Key: $(uuidgen)", "idempotency-key-reused", `id="schema-Run"`, "Ada Lovelace", "<h4>Body</h4><p>Send either customer or customer_id.</p>"} {
 		if !strings.Contains(docs.body, want) {
 			t.Errorf("the docs do not tell %q", want)
 		}
@@ -56,7 +56,7 @@ func TestVersionsAndPages(t *testing.T) {
 	if got := w.call(request{path: "/problems/nothing"}); got.status != http.StatusNotFound {
 		t.Errorf("no such problem: got %d", got.status)
 	}
-	// Every problem type that has a page is in the document, and the other way round.
+	// Each problem type with a page is in the document, and each problem type in the document has a page.
 	documented := map[string]bool{}
 	for _, item := range w.document.doc.Paths.Map() {
 		for _, operation := range item.Operations() {
@@ -73,7 +73,7 @@ func TestVersionsAndPages(t *testing.T) {
 		}
 	}
 	for _, found := range regexp.MustCompile(`id="problem-([a-z-]+)"`).FindAllStringSubmatch(docs.body, -1) {
-		if name := found[1]; !documented[name] && name != "method-not-allowed" { // which belongs to no operation
+		if name := found[1]; !documented[name] && name != "method-not-allowed" { // method-not-allowed belongs to no operation
 			t.Errorf("problem %s is nowhere in the document", name)
 		}
 	}
@@ -103,7 +103,7 @@ func TestPanicsAreAnswered(t *testing.T) {
 	}
 }
 
-// Nothing calls RealIP today, so the test calls it on the Echo instance itself.
+// No code of this package calls RealIP, so the test calls it on the Echo instance.
 func TestClientAddressIsThatOfTheConnection(t *testing.T) {
 	handler, err := api.New(api.Options{Version: "test"})
 	must(t, err)

@@ -11,21 +11,21 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// standIn is a short workflow that replaces the real one: a customer, a token that is handed over, a subscription. It can be made
-// to wait or to fail before the subscription.
+// standIn is a short workflow that replaces subscribe. The steps create a customer, hand over a token, and create a subscription.
+// Tests can make the last step wait or fail.
 type standIn struct {
 	billing *billing.Client
 	token   chan string
 
 	mu    sync.Mutex
-	gate  chan struct{} // if set, the subscription waits until it is closed
+	gate  chan struct{} // if set, create-subscription waits until gate is closed
 	fails error
-	retry error // if set, refuses every retry
+	retry error // if set, every retry fails with this error
 }
 
 type order = workflows.Order
 
-// close makes subscriptions wait until open.
+// close makes the step create-subscription wait until open is called.
 func (s *standIn) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +134,7 @@ func (s *standIn) workflow() saga.Workflow[order] {
 	}
 }
 
-// classify takes all but two errors for transient.
+// classify returns permanent for errRefused, blocked for errBlocked, and transient for other errors.
 func classify(err error) saga.Classification {
 	v := saga.Classification{Class: upstream.Transient, Failure: saga.Failure{
 		Code: "Toy Fault", Detail: err.Error(), FixBy: saga.FixByOperator, Service: "keystone", Status: 409,
@@ -148,7 +148,7 @@ func classify(err error) saga.Classification {
 	return v
 }
 
-// Await hands over the only token.
+// Await implements [api.ScopedTokens]. Await returns the same token for every run.
 func (s *standIn) Await(string) (take func() (string, bool), stop func()) {
 	return func() (string, bool) {
 		select {

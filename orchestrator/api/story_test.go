@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
-// TestOneCallSubscribesAUser runs the real workflow.
+// TestOneCallSubscribesAUser runs the workflow subscribe instead of the stand-in.
 func TestOneCallSubscribesAUser(t *testing.T) { onBoth(t, oneCallSubscribesAUser) }
 
 func oneCallSubscribesAUser(t *testing.T, database string) {
@@ -42,7 +42,7 @@ func oneCallSubscribesAUser(t *testing.T, database string) {
 	}
 }
 
-// idOf returns an id from a run's result; empty if it is not known.
+// idOf returns an id from a run's result, or an empty string if the result does not contain the id.
 func idOf(run api.Run, name string) string {
 	id, _ := run.Result[name].(string)
 	return id

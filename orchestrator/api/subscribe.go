@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// orderKinds are the problems that only the orders of some workflows have.
+// orderKinds are the problem types that only the orders of a certain workflow can have.
 var orderKinds = []kind{{
 	"user-not-of-customer", http.StatusForbidden, "The user does not belong to the customer",
 	`The user has no role on the customer's tenant. To add the user, send "add_user": true.`, false, FixByMerchant,
@@ -32,14 +32,14 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 				return saga.Request{}, err
 			}
 			if len(tokens) != 1 || !printable(tokens[0], maxToken) {
-				return saga.Request{}, refuse(userTokenInvalid, "X-Subject-Token must hold one token")
+				return saga.Request{}, refuse(userTokenInvalid, "X-Subject-Token must contain exactly one token")
 			}
 			return s.Admit.AdmitSubscribe(ctx, m, asked(want), tokens[0])
 		},
 	})
 }
 
-// asked returns the order in a body.
+// asked converts the body of a request to an order of the workflow.
 func asked(want SubscribeRequest) workflows.Asked {
 	a := workflows.Asked{
 		PlanID: want.PlanID, CustomerID: valueOf(want.CustomerID), AddUser: valueOf(want.AddUser),
@@ -51,7 +51,7 @@ func asked(want SubscribeRequest) workflows.Asked {
 	return a
 }
 
-// coherent checks what the schema cannot express.
+// coherent checks rules for the body that a schema cannot express.
 func coherent(want SubscribeRequest) error {
 	var faults []InvalidParam
 	fault := func(pointer, detail string) {
@@ -61,13 +61,13 @@ func coherent(want SubscribeRequest) error {
 	}
 	switch {
 	case want.Customer == nil && want.CustomerID == nil:
-		fault("", "customer or customer_id is required")
+		fault("", "send either customer or customer_id")
 	case want.Customer != nil && want.CustomerID != nil:
-		fault("/customer_id", "customer and customer_id exclude each other")
+		fault("/customer_id", "send customer or customer_id, but not both")
 	case want.Customer != nil:
 		fault("/customer/name", blank(want.Customer.Name))
 		if want.AddUser != nil {
-			fault("/add_user", "it is allowed only with customer_id: the user of a new customer is always added")
+			fault("/add_user", "add_user is allowed only with customer_id: the user of a new customer is always added")
 		}
 	}
 	if len(faults) > 0 {

@@ -40,7 +40,7 @@ func TestSubscribe(t *testing.T) {
 		t.Errorf("the customer is not there: %+v, %v", customer, err)
 	}
 
-	// The same order again: with a bare or a quoted key, a new login, other white space, while upstreams are down.
+	// The test repeats the order with a quoted key, another token and other white space, while the upstreams are down.
 	w.upstreams.keystoneDown.Store(true)
 	w.upstreams.billingDown.Store(true)
 	reads := w.upstreams.reads.Load()
@@ -149,7 +149,7 @@ func TestCompensatedWithinTheWait(t *testing.T) {
 		t.Errorf("the repeated order: got %d\n%s\nwant\n%s", second.status, got, want)
 	}
 
-	// A retry moves the key to a successor.
+	// A retry moves the key to the successor of the run.
 	w.steps.fail(nil)
 	retry := w.call(w.action(text(p.Instance), "retry", `{"why": "mended"}`))
 	if got := retry.header.Get("Location"); retry.status != http.StatusAccepted || got == text(p.Instance) {
@@ -243,7 +243,7 @@ func TestHeldRunsAnswerAtOnce(t *testing.T) {
 	}
 }
 
-// withoutID returns the body without the only part that may differ.
+// withoutID returns the body without the request id, the only part that differs between equal problems.
 func withoutID(t *testing.T, a answer) string {
 	t.Helper()
 	id := a.header.Get("X-Openstack-Request-Id")
@@ -268,7 +268,7 @@ func (w *world) action(run, action, body string) request {
 	return request{method: http.MethodPost, path: run + "/" + action, body: body, operator: w.OperatorToken}
 }
 
-// await waits for a state.
+// await waits until the run has a state.
 func (w *world) await(path string, state api.RunState) api.Run {
 	w.t.Helper()
 	var run api.Run

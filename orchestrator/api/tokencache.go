@@ -15,7 +15,8 @@ const (
 	tokenCacheSize = 4096
 )
 
-// tokenCache stores the valid tokens of operators under their SHA-256, for tokenCacheTime but not past their expiry.
+// tokenCache caches valid tokens of operators under their SHA-256. An entry is valid for tokenCacheTime, but not longer than its
+// token.
 type tokenCache struct {
 	mu    sync.Mutex
 	known map[string]cachedToken
@@ -26,7 +27,8 @@ type cachedToken struct {
 	until time.Time
 }
 
-// get returns a cached token, or calls ask. Errors are not cached.
+// get returns the token from the cache. If the token is not in the cache, get calls ask and caches the result. Errors are not
+// cached.
 func (t *tokenCache) get(text string, now time.Time, ask func() (keystone.Token, error)) (keystone.Token, error) {
 	hash := digest(text)
 	t.mu.Lock()

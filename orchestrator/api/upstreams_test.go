@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// counted counts the requests to upstreams, each of which can be made to answer as if it were down.
+// counted counts the requests to upstreams. Tests can make an upstream answer as if it were down.
 type counted struct {
 	keystoneDown, billingDown atomic.Bool
 	reads, writes             atomic.Int32
@@ -41,7 +41,7 @@ func (c *counted) around(upstream string, next http.RoundTripper) http.RoundTrip
 	})
 }
 
-// roundTrip is a function that sends requests.
+// roundTrip is a function that implements [http.RoundTripper].
 type roundTrip func(*http.Request) (*http.Response, error)
 
 // RoundTrip implements [http.RoundTripper].

@@ -15,7 +15,7 @@ func (s *server) show(c echo.Context, status int, run *saga.Run) error {
 	return answerJSON(c, status, s.view(run))
 }
 
-// answerJSON writes a JSON body. Echo's own JSON would indent it for a query with the parameter pretty.
+// answerJSON writes a JSON body. Echo's method JSON is not used, because it indents the body if the query has the parameter pretty.
 func answerJSON(c echo.Context, status int, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -24,7 +24,7 @@ func answerJSON(c echo.Context, status int, body any) error {
 	return c.Blob(status, echo.MIMEApplicationJSON, append(text, '\n'))
 }
 
-// view returns a run as callers see it. It depends only on what is stored.
+// view returns a run as callers see it. The view depends only on the stored run.
 func (s *server) view(run *saga.Run) Run {
 	view := Run{
 		ID: run.ID, Workflow: run.Workflow, MerchantID: run.Merchant, UserID: some(run.User),
@@ -54,7 +54,7 @@ func (s *server) view(run *saga.Run) Run {
 	return view
 }
 
-// result returns the result of a run; empty if this release cannot compute it.
+// result returns the result of a run. The result is empty if this release cannot compute it.
 func (s *server) result(run *saga.Run) Result {
 	var result Result
 	raw, err := s.Runs.Result(run)
@@ -110,7 +110,8 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// tag returns the run's ETag. A successor changes what is shown without changing the run's version.
+// tag returns the run's ETag. The ETag of a run with a successor has a suffix, because a successor does not change the run's
+// version.
 func tag(run *saga.Run) string {
 	if run.RetriedBy != "" {
 		return fmt.Sprintf(`"%d-retried"`, run.Version)

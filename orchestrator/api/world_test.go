@@ -23,13 +23,13 @@ type world struct {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// onBoth runs a test on both databases.
+// onBoth runs a test on SQLite and on PostgreSQL.
 func onBoth(t *testing.T, test func(t *testing.T, database string)) {
 	t.Run("SQLite", func(t *testing.T) { test(t, storetest.SQLite(t)) })
 	t.Run("PostgreSQL", func(t *testing.T) { test(t, storetest.PostgreSQL(t)) })
 }
 
-// newWorld returns a world on SQLite whose workflow is the stand-in.
+// newWorld returns a world on SQLite that runs the stand-in workflow.
 func newWorld(t *testing.T, change ...func(*servicetest.Options)) *world {
 	t.Helper()
 	return newWorldOn(t, storetest.SQLite(t), change...)
@@ -47,11 +47,11 @@ func newWorldOn(t *testing.T, database string, change ...func(*servicetest.Optio
 		o.Change = func(o *service.Options) { o.ScopedTokens = steps }
 	}}, change...)...)
 	w.steps = steps
-	t.Cleanup(steps.open) // or the service could not stop
+	t.Cleanup(steps.open) // otherwise a waiting step keeps the service from stopping
 	return w
 }
 
-// newWorldOf returns a world with the real workflows.
+// newWorldOf returns a world that runs the real workflows.
 func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Options)) *world {
 	t.Helper()
 	w := &world{t: t}
@@ -64,7 +64,7 @@ func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Optio
 	return w
 }
 
-// changed returns a world whose service also has changed options.
+// changed returns an option of newWorld that changes the options of the service.
 func changed(change func(*service.Options)) func(*servicetest.Options) {
 	return func(o *servicetest.Options) {
 		before := o.Change
@@ -72,7 +72,7 @@ func changed(change func(*service.Options)) func(*servicetest.Options) {
 	}
 }
 
-// runs counts the accepted runs.
+// runs returns the number of accepted runs.
 func (w *world) runs() int {
 	w.t.Helper()
 	all, err := w.Store.Runs(w.t.Context(), saga.Filter{Limit: 1000})

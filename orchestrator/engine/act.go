@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Act stores an action, or starts the successor of a compensated run: see [saga.Actions].
+// Act stores an action. For a retry of a compensated run, Act starts a successor instead: see [saga.Actions].
 func (e *Engine) Act(ctx context.Context, v saga.Action) (successor *saga.Run, err error) {
 	run, err := e.Store.Run(ctx, v.RunID)
 	if err != nil {
@@ -34,12 +34,12 @@ func (e *Engine) storeAction(ctx context.Context, v saga.Action) error {
 	return nil
 }
 
-// startRetry starts the run that repeats a compensated one. It accepts the same request again under a new id, and the idempotency
-// key moves to the new run. The user's token is gone, so a step that needs it is skipped.
+// startRetry accepts the order of a compensated run again, as a new run. The new run has a new id and takes over the idempotency
+// key. The user's token was deleted, so steps that need the token are skipped.
 func (e *Engine) startRetry(ctx context.Context, run *saga.Run, v saga.Action) (*saga.Run, error) {
 	d := e.workflows[run.Workflow]
 	if d == nil {
-		return nil, &saga.RefusedError{Action: v.Name, Why: "this release knows no workflow " + run.Workflow}
+		return nil, &saga.RefusedError{Action: v.Name, Why: "this release does not know the workflow " + run.Workflow}
 	}
 	q, err := d.Retry(ctx, run, e.NewID())
 	if err != nil {

@@ -36,7 +36,7 @@ func TestActions(t *testing.T) {
 	}
 	run = b.until(t, run.ID, saga.Stuck)
 	want(t, "stuck with", run.Reason.Step+", actions "+fmt.Sprint(run.Actions()), "b, actions [retry skip]")
-	if err := ask(run.ID, saga.SkipStep, "c"); err == nil || !strings.HasSuffix(err.Error(), `"c" cannot be skipped now; these can: b`) {
+	if err := ask(run.ID, saga.SkipStep, "c"); err == nil || !strings.HasSuffix(err.Error(), `"c" cannot be skipped now; steps that can be skipped: b`) {
 		t.Errorf("skipping another step: got %v", err)
 	}
 	if err := ask(run.ID, saga.SkipStep, "b"); err != nil {
@@ -162,7 +162,7 @@ func TestARunThatKeepsKillingItsReplicaIsHeld(t *testing.T) {
 	run := &saga.Run{
 		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: now, UpdatedAt: now,
 		BudgetFrom: now, DueAt: &now, State: saga.Running, HoldsSubject: true, TakeOvers: 2, Version: 1,
-		Steps: []saga.StepRow{{Name: "a", State: saga.StepRunning, Attempts: 1, InFlight: saga.CallDo}}, // two replicas have ended; the third has the lease
+		Steps: []saga.StepRow{{Name: "a", State: saga.StepRunning, Attempts: 1, InFlight: saga.CallDo}}, // two replicas have died at this step
 	}
 	if err := b.store.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
 		t.Fatal(err)

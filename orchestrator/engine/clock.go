@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// Clock provides the times and timers of an engine. With PostgreSQL, its time is the database's time as last read, plus the local
-// monotonic time since then. So replicas agree on leases and due times, even if their own clocks differ or are changed while they
-// run.
+// Clock provides the times and timers of an engine. With PostgreSQL, Now returns the database's time at the last reading plus the
+// local monotonic time since that reading. Replicas therefore agree on leases and due times, even if their local clocks differ or
+// are changed.
 type Clock struct {
-	// AfterFunc calls f once after d, unless stop is called before. The default is time.AfterFunc; a simulation sets its own.
+	// AfterFunc calls f once after d, unless stop is called first. The default is time.AfterFunc. A simulation sets another function.
 	AfterFunc func(d time.Duration, f func()) (stop func())
-	// Yield, if set, is called where the order of goroutines is left to chance. A simulation waits until all goroutines are idle,
-	// and then lets the callers of Yield continue one by one.
+	// Yield, if set, is called at each point where the order of goroutines is random. A simulation waits until all goroutines are
+	// idle, and then lets the callers of Yield continue one by one.
 	Yield func(who string)
 
 	local func() time.Time
 	heard atomic.Pointer[reading]
 }
 
-// reading is one moment on both clocks.
+// reading is one moment, as shown by the local clock and by the database's clock.
 type reading struct{ local, database time.Time }
 
-// NewClock returns a clock based on a local one: time.Now, or a stepped clock in tests.
+// NewClock returns a Clock based on the local clock, which is time.Now or, in tests, a stepped clock.
 func NewClock(local func() time.Time) *Clock {
 	return &Clock{local: local, AfterFunc: func(d time.Duration, f func()) func() {
 		timer := time.AfterFunc(d, f)
@@ -31,16 +31,16 @@ func NewClock(local func() time.Time) *Clock {
 	}}
 }
 
-// Now returns the database's time, or the local time until that is known, in UTC and in whole microseconds.
+// Now returns the database's time, or the local time until the database's time is known, in UTC and in whole microseconds.
 func (c *Clock) Now() time.Time {
 	now := c.local()
 	if h := c.heard.Load(); h != nil {
-		now = h.database.Add(now.Sub(h.local)) // Sub uses the monotonic clock if both times have its reading
+		now = h.database.Add(now.Sub(h.local)) // Sub uses the monotonic clock if both times have a monotonic reading
 	}
 	return now.UTC().Truncate(time.Microsecond)
 }
 
-// after returns a channel that is closed after d, unless stop is called before.
+// after returns a channel that is closed after d, unless stop is called first.
 func (c *Clock) after(d time.Duration) (done <-chan struct{}, stop func()) {
 	fired := make(chan struct{})
 	return fired, c.AfterFunc(d, func() { close(fired) })
@@ -52,7 +52,7 @@ func (c *Clock) yield(who string) {
 	}
 }
 
-// pause waits for d, or until ctx ends.
+// pause waits until d has passed or ctx ends.
 func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	done, stop := c.after(d)
 	defer stop()
@@ -62,12 +62,13 @@ func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// set takes the database's time, which was read between the local times before and after. It returns false, and changes nothing, if
-// these differ by more than within. A time that this reading allows is kept, so that a slow answer does not make an exact time less
-// exact, and a replica's time does not run backwards. Any other time is replaced by the middle of what the reading allows.
+// set adjusts the clock to the database's time, which was read between the local times before and after. If before and after differ
+// by more than within, set changes nothing and returns false. Because the answer took some time, the reading allows a range of
+// times. set does not change a clock that is within this range. So a slow answer does not make an exact clock less exact, and the
+// clock does not run backwards. Otherwise set moves the clock to the middle of the range.
 func (c *Clock) set(before, after, database time.Time, within time.Duration) bool {
 	took := after.Sub(before)
-	if database.IsZero() { // the database uses this machine's clock
+	if database.IsZero() { // a zero time means that the database uses this machine's clock
 		return true
 	}
 	if took > within {

@@ -42,7 +42,7 @@ func TestASlowAnswerDoesNotMakeTheTimeLessExact(t *testing.T) {
 	if got := off(); got != offset {
 		t.Errorf("after slow answers the time is %v off, want %v", got, offset)
 	}
-	offset += 5 * time.Second // the database's clock was set
+	offset += 5 * time.Second // the database's clock was set forward
 	read(time.Second, 2*time.Second)
 	if got := off(); got != offset {
 		t.Errorf("after the database's clock was set the time is %v off, want %v", got, offset)

@@ -9,12 +9,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// maxGroup limits the checkpoints that one statement writes.
+// maxGroup limits the number of checkpoints that one statement writes.
 const maxGroup = 128
 
 // committer writes the checkpoints of all runs that this replica executes under one lease. Checkpoints that arrive while a group is
-// being committed form the next group. The next lease has a committer of its own, so that a checkpoint is never written under a
-// later lease.
+// being committed form the next group. Each lease has its own committer, so that no checkpoint is written under a later lease.
 type committer struct {
 	store saga.Store
 	lease *lease
@@ -28,10 +27,10 @@ func newCommitter(store saga.Store, l *lease) *committer {
 	return c
 }
 
-// write commits one checkpoint, and repeats it until the outcome is known. If the answer to a COMMIT is lost, write reads the run's
-// version, and repeats the checkpoint only if the version has not changed. Only the holder of the lease raises the version under
-// its epoch, so the next version under the same epoch is this checkpoint's. The result's error is ErrFenced, ErrBadRow, or why the
-// lease ended.
+// write commits one checkpoint, and repeats the commit until the outcome is known. If the answer to a COMMIT is lost, write reads
+// the run's version, and repeats the checkpoint only if the version has not changed. Within one epoch, only the holder of the lease
+// raises the run's version. So if the epoch is unchanged and the version is one higher, this checkpoint was committed. The result's
+// error is ErrFenced, ErrBadRow, or the cause of the lease's end.
 func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 	ctx := c.lease.ctx
 	unsure := false
@@ -53,11 +52,11 @@ func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 		epoch, version, err := c.tip(cp.Run.ID)
 		switch {
 		case err == nil && epoch == cp.Run.Epoch && version == cp.Run.Version+1:
-			return saga.CommitResult{Actions: true, Successor: true} // it was committed; what else it returned is lost, so assume both
+			return saga.CommitResult{Actions: true, Successor: true} // the result is lost, so assume that actions and a successor wait
 		case err == nil && (epoch != cp.Run.Epoch || version != cp.Run.Version):
 			return saga.CommitResult{Err: saga.ErrFenced}
 		}
-		// The version is the old one, or cannot be read yet. Repeating is safe, because the checkpoint is fenced.
+		// The version is unchanged, or could not be read. Repeating the commit is safe, because the store checks the version.
 		c.lease.clock.pause(ctx, saga.Delay(cp.Run.ID, n, 50*time.Millisecond, 2*time.Second))
 		if ctx.Err() != nil {
 			return saga.CommitResult{Err: context.Cause(ctx)}
@@ -65,7 +64,7 @@ func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 	}
 }
 
-// commit writes a group. Its context is the lease's, which all members share.
+// commit writes a group of checkpoints. All checkpoints of a group share the lease's context.
 func (c *committer) commit(_ context.Context, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	ctx, cancel := context.WithTimeout(c.lease.ctx, c.lease.length)
 	defer cancel()

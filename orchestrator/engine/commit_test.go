@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// slowStore takes a minute for a commit, and counts checkpoints.
+// slowStore needs a minute for a commit, and counts the checkpoints.
 type slowStore struct {
 	saga.Store
 	given, cut int
@@ -43,11 +43,11 @@ func TestCheckpointsOfALostLeaseAreNotWritten(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		write(saga.ErrLeaseLost) // is being committed when the lease ends
-		write(saga.ErrLeaseLost) // waits
+		write(saga.ErrLeaseLost) // this checkpoint is being committed when the lease ends
+		write(saga.ErrLeaseLost) // this checkpoint waits for the next group
 		lost.drop()
 		synctest.Wait()
-		write(saga.ErrLeaseLost) // arrives too late
+		write(saga.ErrLeaseLost) // this checkpoint arrives after the end of the lease
 		if store.given != 1 || store.cut != 1 {
 			t.Errorf("%d checkpoints were written, %d of them interrupted; want the first alone, interrupted", store.given, store.cut)
 		}

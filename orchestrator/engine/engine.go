@@ -1,5 +1,6 @@
-// Package engine executes runs on a database that several replicas share. It claims runs under leases, lets the machine of package
-// saga decide, stores the decisions in groups, makes the calls, and informs the callers that wait for a run.
+// Package engine executes runs on a database that several replicas share. An engine claims runs under leases, and asks the machine
+// of package saga for each decision. The engine stores the decisions in groups, makes the calls, and informs the callers that wait
+// for a run.
 package engine
 
 import (
@@ -21,51 +22,51 @@ type Options struct {
 	Queue     saga.Queue
 	Tokens    Tokens
 	Workflows []*saga.Definition
-	NewID     func() string // ids that sort by time: uuid v7
+	NewID     func() string // returns ids that sort by time, such as UUIDv7
 
 	Clock       *Clock
-	Lease       time.Duration // how long a replica may be silent before its runs are taken over; default 10 s
-	LateWindow  time.Duration // how long after it was sent a lost request may still take effect; default 90 s
+	Lease       time.Duration // how long a replica may be silent before other replicas take over its runs; default 10 s
+	LateWindow  time.Duration // a lost request may take effect up to this long after it was sent; default 90 s
 	Deadline    time.Duration // how long a run may work before it compensates; default 15 min
 	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates; default 24 h
-	Poll        time.Duration // interval between polls for unannounced work; default 5 s
-	Executors   int           // runs executed at once; default 64
+	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
+	Executors   int           // maximum of runs executed at once; default 64
 
-	// Down returns the upstreams whose circuits are open. Runs that wait for one of them are not claimed.
+	// Down returns the upstreams whose circuits are open. Runs that wait for one of these upstreams are not claimed.
 	Down func() []string
 
 	OnEvent func(*saga.Run, saga.Event) // called after an event is stored
-	OnFault func(error)                 // called with the errors of the engine itself
+	OnFault func(error)                 // called with the engine's internal errors
 }
 
 // Tokens stores the users' tokens until their runs need them.
 type Tokens interface {
-	// Token returns the user's token that is stored for a run, or saga.ErrNoToken if it is gone.
+	// Token returns the user's token that is stored for a run, or saga.ErrNoToken if no token is stored.
 	Token(ctx context.Context, runID string) (string, error)
 }
 
-// Engine executes runs. Several replicas share one Store and one Queue.
+// Engine executes runs. The engines of several replicas share one Store and one Queue.
 type Engine struct {
 	Options
 	workflows map[string]*saga.Definition
 	watchers  watchers
-	kick      chan struct{} // look for work now
+	kick      chan struct{} // tells Serve to look for work
 	joined    chan struct{} // closed once the database's time is known
 
-	unsureUntil atomic.Int64 // unix nanoseconds: see beUnsure
+	unsureUntil atomic.Int64 // in Unix nanoseconds; see beUnsure
 	pace        pace
 
 	mu        sync.Mutex
-	replica   string // changes with every new lease
+	replica   string // the replica's id, which changes with every new lease
 	lease     *lease
-	committer *committer // of the lease
+	committer *committer // the committer of this lease
 	stopping  bool
-	behind    bool // runs are known to wait to be claimed: a new run must not overtake them
+	behind    bool // due runs wait to be claimed, and a new run must not overtake them
 	executors map[string]*executor
-	waiting   int       // how many runs wait to be claimed, as last counted
-	counted   time.Time // when they were counted
+	waiting   int       // number of runs that wait to be claimed, at the last count
+	counted   time.Time // time of the last count
 	survivals survivals
-	idle      sync.WaitGroup // until all executors have ended
+	idle      sync.WaitGroup // Wait returns when all executors have ended
 }
 
 var (
@@ -74,7 +75,7 @@ var (
 	_ saga.Actions = (*Engine)(nil)
 )
 
-// New returns an engine. It executes runs only while Serve runs. Runs can be read before.
+// New returns an engine. The engine executes runs only during Serve. Runs can be read before Serve is called.
 func New(o Options) *Engine {
 	o.Lease = cmp.Or(o.Lease, 10*time.Second)
 	o.LateWindow = cmp.Or(o.LateWindow, 90*time.Second)
@@ -113,13 +114,14 @@ func New(o Options) *Engine {
 	return e
 }
 
-// Start accepts a run: see [saga.Starter]. A replica with room executes the run at once, and stores the first intents together with
-// the run. Start waits until Serve has joined: the database's time is not known before.
+// Start accepts a run: see [saga.Starter]. A replica with a free executor executes the run at once, and stores the run together
+// with the intents of its first steps. Start waits until Serve has registered the replica, because the database's time is unknown
+// until then.
 func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	select {
 	case <-e.joined:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("accepting run %s: this replica has not joined yet: %w", q.ID, ctx.Err())
+		return nil, fmt.Errorf("accepting run %s: this replica is not registered in the database yet: %w", q.ID, ctx.Err())
 	}
 	m := e.machine(q.Workflow)
 	run, accepted, err := m.Accept(q, e.Clock.Now())
@@ -132,7 +134,7 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 		x.token = q.Token
 		d := x.begin()
 		n.Run, n.Events = d.Run, append(n.Events, d.Events...)
-		if d.DropToken { // the run has ended and did not need it
+		if d.DropToken { // the run has ended already, and did not need the token
 			n.Token = ""
 		}
 	}
@@ -173,7 +175,7 @@ func refusedForGood(err error) bool {
 	return errors.Is(err, saga.ErrKeyUsed) || errors.Is(err, saga.ErrRetried) || errors.Is(err, saga.ErrAlreadySucceeded)
 }
 
-// machine returns the machine for the runs of a workflow.
+// machine returns the state machine for the runs of a workflow.
 func (e *Engine) machine(workflow string) saga.Machine {
 	return saga.Machine{
 		Def:    e.workflows[workflow],
@@ -181,8 +183,8 @@ func (e *Engine) machine(workflow string) saga.Machine {
 	}
 }
 
-// reserve returns an executor for a new run. It returns nil if this replica has no lease or no room, or if runs wait to be claimed:
-// claiming is fair across merchants, so a new run must not overtake them.
+// reserve returns an executor for a new run. reserve returns nil if this replica has no lease or no free executor, or if other runs
+// wait to be claimed. A new run must not overtake waiting runs, because claiming is fair across merchants.
 func (e *Engine) reserve(run *saga.Run) *executor {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -190,12 +192,12 @@ func (e *Engine) reserve(run *saga.Run) *executor {
 	if e.behind || e.lease == nil || e.stopping || e.lease.check() != nil {
 		return nil
 	}
-	leased := *run // run itself does not change: it may have to wait
+	leased := *run // change only a copy, because the run may have to wait without a lease
 	leased.Replica, leased.Epoch = e.replica, 1
 	return e.employ(&leased)
 }
 
-// employ registers an executor for a leased run. The caller holds the lock.
+// employ registers an executor for a leased run. The caller holds e.mu.
 func (e *Engine) employ(run *saga.Run) *executor {
 	x := newExecutor(e, run)
 	if len(e.executors) == 0 {
@@ -206,7 +208,7 @@ func (e *Engine) employ(run *saga.Run) *executor {
 	return x
 }
 
-// release removes an executor.
+// release removes an executor from the engine.
 func (e *Engine) release(x *executor) {
 	e.mu.Lock()
 	delete(e.executors, x.run.ID)
@@ -217,7 +219,7 @@ func (e *Engine) release(x *executor) {
 		e.pace.work(e.Clock.Now(), false)
 	}
 	room := e.Executors - len(e.executors)
-	worthIt := e.behind && room*8 >= e.Executors // a claim costs a commit, so it is made for several runs at a time
+	worthIt := e.behind && room*8 >= e.Executors // a claim costs a commit, so the engine claims several runs at a time
 	e.mu.Unlock()
 	e.idle.Done()
 	if worthIt {
@@ -225,20 +227,20 @@ func (e *Engine) release(x *executor) {
 	}
 }
 
-// leaving reports whether the replica hands its runs back.
+// leaving reports whether this replica is shutting down and handing back its runs.
 func (e *Engine) leaving() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.stopping
 }
 
-// patiently limits the time of a call to the database. Otherwise a call on a dead connection would block a replica whose lease the
-// heartbeat keeps renewing on another connection.
+// patiently returns a context that limits a call to the database to the length of a lease. Without a limit, a call on a dead
+// connection could block the replica while the heartbeat renews the lease on another connection.
 func (e *Engine) patiently(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, e.Lease)
 }
 
-// lookForWork makes Serve claim at once.
+// lookForWork makes Serve claim runs at once.
 func (e *Engine) lookForWork() {
 	select {
 	case e.kick <- struct{}{}:

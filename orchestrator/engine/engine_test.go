@@ -185,7 +185,7 @@ func TestATransientErrorIsRetriedAndALostAnswerLookedUp(t *testing.T) {
 func TestALateEffectIsFoundAndRemoved(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error {
-		time.AfterFunc(200*time.Millisecond, func() { // commits after it was undone
+		time.AfterFunc(200*time.Millisecond, func() { // the effect appears after its undo
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.things["b"] = true
@@ -224,7 +224,7 @@ func TestARecheckRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 	})
 	id := b.start(t, nil).ID
 	go func() {
-		for range 200 { // the late window passes on the stepped clock
+		for range 200 { // let the late window pass on the stepped clock
 			clock.step(time.Millisecond)
 			time.Sleep(5 * time.Millisecond)
 		}
@@ -343,7 +343,7 @@ func TestACommitWhoseAnswerIsLostIsNeitherLostNorDoubled(t *testing.T) {
 	}
 }
 
-// flakyStore loses the answer of every third commit, and every fourth commit itself.
+// flakyStore loses the answer of every third commit, and drops every fourth commit.
 type flakyStore struct {
 	saga.Store
 	n, lost, dropped atomic.Int64

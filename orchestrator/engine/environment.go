@@ -9,14 +9,14 @@ import (
 
 // environment implements saga.Env for the attempts of a run.
 //
-// A re-checked run has ended and no longer holds its subject. Another run about the same subject may be executing or may have
-// succeeded, and the effect that the re-check finds may be that run's. So a re-check does not remove what another run claims, and a
-// run that begins waits for re-checks about its subject. The two cannot miss each other: the re-check's intent and the new run are
-// both stored before either looks for the other.
+// A run that is re-checked has ended, and no longer holds its subject. Another run with the same subject may be executing or may
+// have succeeded. The re-check may find an effect of the other run. Therefore a re-check does not remove an effect that another run
+// claims, and a new run waits for the re-checks of its subject. A re-check stores its intent before it looks for other runs. A new
+// run is stored before it looks for re-checks. So the re-check sees the new run, or the new run sees the re-check.
 type environment struct {
 	engine  *Engine
 	subject string
-	token   string // of the run's user; if empty, Token reads it from the store
+	token   string // the user's token; if empty, Token reads the token from the store
 }
 
 // Token implements [saga.Env].
@@ -59,8 +59,8 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 	return by, err
 }
 
-// claims reports whether a run claims an effect. A run that cannot be decoded, or whose workflow this release does not know, claims
-// every effect.
+// claims reports whether a run claims an effect. claims also returns true if this release cannot decode the run or does not know
+// its workflow.
 func (e *Engine) claims(r *saga.Run, effect string) bool {
 	d := e.workflows[r.Workflow]
 	if d == nil {
@@ -73,7 +73,7 @@ func (e *Engine) claims(r *saga.Run, effect string) bool {
 	return claims || err != nil
 }
 
-// eachRun calls more with each run that matches, until more returns false.
+// eachRun calls more with each run that matches the filter, until more returns false.
 func (v environment) eachRun(ctx context.Context, f saga.Filter, more func(*saga.Run) (bool, error)) error {
 	const page = 100
 	for f.Limit = page; ; {
@@ -81,7 +81,7 @@ func (v environment) eachRun(ctx context.Context, f saga.Filter, more func(*saga
 		runs, err := v.engine.Store.Runs(bounded, f)
 		cancel()
 		if err != nil {
-			return fmt.Errorf("reading the runs about the same subject: %w", err)
+			return fmt.Errorf("reading the runs with subject %q: %w", f.Subject, err)
 		}
 		for _, r := range runs {
 			if again, err := more(r); err != nil || !again {

@@ -10,20 +10,19 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// paceMemory is the age at which an end counts about a third of a new one.
+// paceMemory is the age at which the end of a run counts about a third as much as a new end.
 const paceMemory = 30 * time.Second
 
-// pace measures how many runs end per second. Time without runs to execute does not count: it does not show how fast runs end under
-// load.
+// pace measures how many runs end per second. pace ignores idle time, because idle time does not show how fast runs end under load.
 type pace struct {
 	mu     sync.Mutex
-	active time.Duration // how long there was work before since
-	since  time.Time     // when the current work began; zero: there is none
-	weight float64       // of all ends, as of last
+	active time.Duration // total time with work, up to since
+	since  time.Time     // start of the current period with work; zero if there is no work
+	weight float64       // total weight of all ends at the time last
 	last   time.Duration
 }
 
-// work records whether there is work from now on.
+// work records whether the replica has runs to execute from now on.
 func (p *pace) work(now time.Time, some bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -33,7 +32,7 @@ func (p *pace) work(now time.Time, some bool) {
 	}
 }
 
-// ended records that a run has ended.
+// ended records the end of a run.
 func (p *pace) ended(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,7 +40,7 @@ func (p *pace) ended(now time.Time) {
 	p.weight, p.last = p.weight*faded(active-p.last)+1, active
 }
 
-// rate returns how many runs end per second; 0 before the first end.
+// rate returns how many runs end per second, or 0 before the first run has ended.
 func (p *pace) rate(now time.Time) float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,7 +58,7 @@ func (p *pace) until(now time.Time) time.Duration {
 
 func faded(ago time.Duration) float64 { return math.Exp(-ago.Seconds() / paceMemory.Seconds()) }
 
-// EndsIn implements [saga.Reader]. It divides the number of runs that go before this one by the rate at which runs end on this
+// EndsIn implements [saga.Reader]. EndsIn divides the number of runs ahead of the given run by the rate at which runs end on this
 // replica.
 func (e *Engine) EndsIn(run *saga.Run) (time.Duration, bool) {
 	e.mu.Lock()
@@ -88,7 +87,7 @@ func (e *Engine) countWaiting(ctx context.Context) error {
 	defer cancel()
 	n, err := e.Queue.Due(bounded, now, e.Down())
 	if err != nil {
-		return fmt.Errorf("counting the runs that wait: %w", err)
+		return fmt.Errorf("counting the runs that wait to be claimed: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

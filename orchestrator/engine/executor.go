@@ -11,30 +11,30 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// executor executes one leased run. It repeats four things: it lets the machine decide, stores the decision, makes the calls, and
+// executor executes one leased run. In a loop, the executor lets the machine decide, stores the decision, makes the calls and
 // collects their outcomes.
 type executor struct {
 	engine    *Engine
 	machine   saga.Machine
-	run       *saga.Run // as it was last stored
+	run       *saga.Run // the run as last stored
 	lease     *lease
 	committer *committer
-	token     string // the user's, if this replica accepted the run and has executed it since
+	token     string // the user's token, if this replica accepted the run and still executes it
 
 	claimed  bool            // the lease has just begun
-	state    json.RawMessage // of run, where the machine has computed it
-	calls    []saga.Call     // to be made
+	state    json.RawMessage // the state of run, if the machine has computed it
+	calls    []saga.Call     // calls to be made next
 	flying   int             // calls in flight
-	wake     *time.Time      // when to decide if nothing happens before
+	wake     *time.Time      // when to make the next decision if no outcome or action arrives before
 	released bool
-	look     bool // read the actions before the next decision
+	look     bool // whether to read the actions before the next decision
 
-	came     []saga.Outcome // not passed to the machine yet
+	came     []saga.Outcome // outcomes that were not passed to the machine yet
 	outcomes chan saga.Outcome
 	pokes    chan struct{}
 }
 
-// newExecutor uses the current lease and committer of the engine. The caller holds the engine's lock.
+// newExecutor returns an executor that uses the engine's current lease and committer. The caller holds e.mu.
 func newExecutor(e *Engine, run *saga.Run) *executor {
 	return &executor{
 		engine: e, machine: e.machine(run.Workflow), run: run, lease: e.lease, committer: e.committer,
@@ -43,7 +43,8 @@ func newExecutor(e *Engine, run *saga.Run) *executor {
 	}
 }
 
-// begin makes the first decision about a run that is not stored yet. Its intents are stored together with the run.
+// begin makes the first decision about a run that is not stored yet. The caller stores the decision's intents together with the
+// run.
 func (x *executor) begin() saga.Decision {
 	d := x.machine.Next(x.run, saga.Input{Now: x.engine.Clock.Now()})
 	x.adopt(d)
@@ -52,11 +53,11 @@ func (x *executor) begin() saga.Decision {
 
 // takeOver executes a claimed run.
 func (x *executor) takeOver() {
-	x.claimed, x.look = true, true // the claim may have been made for an action
+	x.claimed, x.look = true, true // the run may have been claimed because of an action
 	x.execute()
 }
 
-// execute executes the run until it is released or the lease is lost.
+// execute executes the run until the run is released or the lease is lost.
 func (x *executor) execute() {
 	defer x.engine.release(x)
 	for {
@@ -70,7 +71,7 @@ func (x *executor) execute() {
 	}
 }
 
-// next lets the machine decide, and stores the decision. It returns false if the run no longer belongs to this replica.
+// next lets the machine decide, and stores the decision. next returns false if the run no longer belongs to this replica.
 func (x *executor) next() bool {
 	in := saga.Input{Claimed: x.claimed, Outcomes: x.came, State: x.state}
 	if x.look {
@@ -80,8 +81,8 @@ func (x *executor) next() bool {
 	x.claimed, x.came = false, nil
 	d := x.machine.Next(x.run, in)
 	if !d.Stores {
-		if x.wake = d.Wake; x.wake == nil && x.flying == 0 { // without a wake-up, this would repeat without a pause
-			x.engine.OnFault(fmt.Errorf("run %s has neither a call in flight nor a time to wake", x.run.ID))
+		if x.wake = d.Wake; x.wake == nil && x.flying == 0 { // without a wake-up time, the executor would loop without a pause
+			x.engine.OnFault(fmt.Errorf("run %s has no call in flight and no time at which to continue", x.run.ID))
 			x.wake = new(in.Now.Add(lookAgain))
 		}
 		return true
@@ -89,7 +90,7 @@ func (x *executor) next() bool {
 	return x.store(d)
 }
 
-// fly makes a call whose intent is stored.
+// fly starts a call whose intent is stored.
 func (x *executor) fly(c saga.Call) {
 	x.flying++
 	var requestID atomic.Pointer[string]
@@ -108,7 +109,7 @@ func (x *executor) fly(c saga.Call) {
 	}()
 }
 
-// wait waits until there is something to decide. It returns false if the lease is lost.
+// wait waits until the machine has something to decide. wait returns false if the lease is lost.
 func (x *executor) wait() bool {
 	if x.look || x.flying == 0 && x.wake == nil {
 		return x.lease.ctx.Err() == nil // nothing to wait for
@@ -135,7 +136,8 @@ func (x *executor) wait() bool {
 	return x.lease.ctx.Err() == nil
 }
 
-// gather takes what has arrived, so that calls that ended together share a write. It reports whether there is something to decide.
+// gather collects the outcomes that have arrived, so that calls that end together share a checkpoint. gather reports whether the
+// machine has something to decide.
 func (x *executor) gather() bool {
 	for {
 		select {
@@ -160,7 +162,8 @@ func (x *executor) land(o saga.Outcome) {
 	x.came = append(x.came, o)
 }
 
-// actions reads the actions stored for the run. If the read fails, actions reports the fault, returns nil and schedules another look.
+// actions reads the actions stored for the run. If the read fails, actions reports the fault, returns nil and schedules another
+// read.
 func (x *executor) actions() []saga.Action {
 	x.look = false
 	ctx, cancel := x.engine.patiently(x.lease.ctx)
@@ -173,7 +176,7 @@ func (x *executor) actions() []saga.Action {
 	return actions
 }
 
-// store writes a decision. It returns false if the run no longer belongs to this replica.
+// store writes a decision. store returns false if the run no longer belongs to this replica.
 func (x *executor) store(d saga.Decision) bool {
 	e := x.engine
 	result := x.committer.write(d.Checkpoint)
@@ -199,7 +202,7 @@ func (x *executor) store(d saga.Decision) bool {
 	return true
 }
 
-// adopt continues from a decision that is stored, or will be stored with its run.
+// adopt copies a decision into the executor. The decision is stored already, or will be stored together with a new run.
 func (x *executor) adopt(d saga.Decision) {
 	x.run, x.state, x.calls, x.wake, x.released = d.Run, d.State, d.Calls, d.Wake, d.Release
 }

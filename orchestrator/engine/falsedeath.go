@@ -11,22 +11,22 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// survivals are the runs that this process lost with its lease although it did not die: the database was unreachable, or the
-// process slept. Other replicas cannot tell this from a death, and a run is held after three replicas in a row have died. So once
-// this process has joined again, it retries the lost runs that are held for this reason. It does so once for each run, because the
-// run itself may keep its replicas from renewing their leases.
+// survivals are the runs that this process lost together with its lease, although the process did not die. The database was
+// unreachable, or the process slept. Other replicas cannot distinguish a lost lease from a dead process, and a run is held after
+// three replicas in a row have died. After this process has joined again, it therefore retries the lost runs that are held because
+// of dead replicas. Each run is retried only once, because the run itself may keep replicas from renewing their leases.
 type survivals struct {
-	taken  []string             // lost with the last lease
-	since  map[string]time.Time // when this process had joined again, by run
-	spoken map[string]bool      // retried already
+	taken  []string             // runs that were lost with the last lease
+	since  map[string]time.Time // by run: when this process joined again
+	spoken map[string]bool      // runs that were retried already
 }
 
-// survivedFor is for how many polls a lost run is watched after this process has joined again. Other replicas claim the run when
-// they have joined again too.
+// survivedFor is the number of polls for which this process watches a lost run after joining again. The other replicas may also
+// have to join again before they claim the run.
 const survivedFor = 12
 
-// survive begins to watch the runs lost with the last lease. The process has joined again and executes no run yet. The caller holds
-// the lock.
+// survive starts to watch the runs that were lost with the last lease. Call survive after the process has joined again, and before
+// it executes a run. The caller holds the engine's mutex.
 func (s *survivals) survive(now time.Time) {
 	if s.since == nil {
 		s.since, s.spoken = map[string]time.Time{}, map[string]bool{}
@@ -39,7 +39,7 @@ func (s *survivals) survive(now time.Time) {
 	s.taken = nil
 }
 
-// speakUp retries the lost runs that are held because too many replicas ended.
+// speakUp retries the lost runs that are held because too many replicas died.
 func (e *Engine) speakUp(ctx context.Context, replica string) {
 	e.mu.Lock()
 	since := maps.Clone(e.survivals.since)
@@ -47,7 +47,7 @@ func (e *Engine) speakUp(ctx context.Context, replica string) {
 	for _, id := range slices.Sorted(maps.Keys(since)) {
 		over, err := e.speakFor(ctx, replica, id)
 		if err != nil {
-			e.OnFault(fmt.Errorf("retrying run %s, which this replica lost: %w", id, err))
+			e.OnFault(fmt.Errorf("retrying run %s, which this replica lost with its lease: %w", id, err))
 		}
 		e.mu.Lock()
 		if over || e.Clock.Now().Sub(since[id]) > survivedFor*e.Poll {
@@ -57,7 +57,8 @@ func (e *Engine) speakUp(ctx context.Context, replica string) {
 	}
 }
 
-// speakFor retries a lost run if it is held. It reports whether the run need not be watched any more.
+// speakFor retries a lost run that is held because too many replicas died. speakFor returns true if the run need not be watched any
+// more.
 func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool, err error) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
@@ -71,7 +72,8 @@ func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool
 		return false, nil
 	}
 	retry := saga.Action{RunID: runID, Name: saga.Retry, Who: "replica " + replica, Why: "the replica has lost its lease, but did not die"}
-	if err := e.storeAction(ctx, retry); err != nil { // not Act, which would start a successor if the run has been compensated meanwhile
+	// Do not call Act here: if the run was compensated meanwhile, Act would start a successor.
+	if err := e.storeAction(ctx, retry); err != nil {
 		return false, err
 	}
 	e.mu.Lock()

@@ -23,7 +23,7 @@ func (c *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
 }
 
-// A process that slept past its lease may continue just before a request is written.
+// A process may sleep past the end of its lease, and wake up just before it writes a request.
 func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 	w := newWorld()
 	out := &transport{}
@@ -39,14 +39,15 @@ func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 	cut := &mortal{}
 	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { cut.Queue = o.Queue; o.Queue = cut })
 	b.start(t, nil)
-	waitFor(t, func() bool { return out.sent.Load() == 1 }) // under the lease it passes
+	waitFor(t, func() bool { return out.sent.Load() == 1 }) // a request under the lease is sent
 	cut.dead.Store(true)
 	if err := <-result; !errors.Is(err, saga.ErrLeaseLost) || out.sent.Load() != 1 {
 		t.Errorf("got %v, and %d requests were sent in all; want ErrLeaseLost and one", err, out.sent.Load())
 	}
 }
 
-// It may also have slept while the connection was made, which takes most of the time before a request is written.
+// A process may also sleep past the end of its lease while it connects to the upstream. Most of the time before a request is
+// written is spent on connecting.
 func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
 	var sent atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent.Add(1) }))
@@ -76,7 +77,7 @@ func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
 	}
 }
 
-// post sends a request that the end of ctx does not stop.
+// post sends a request that is not cancelled when ctx ends.
 func post(ctx context.Context, through http.RoundTripper, url string) error {
 	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, url, nil)
 	if err != nil {

@@ -8,24 +8,24 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// lease is this replica's time-limited right to execute runs. Its context ends a margin before the end of the last confirmed lease,
-// so that calls have ended before another replica can claim their runs.
+// lease is this replica's time-limited right to execute runs. The lease's context ends earlier than the confirmed lease, by a
+// margin. So calls end before another replica can claim their runs.
 type lease struct {
 	length time.Duration
 	clock  *Clock
-	ctx    context.Context //nolint:containedctx // the lease is a context that can be extended
+	ctx    context.Context //nolint:containedctx // a lease is a context whose deadline can be extended
 	cancel context.CancelCauseFunc
 
 	mu    sync.Mutex
-	until time.Time // by the local clock, less the margin
-	stop  func()    // the timer
+	until time.Time // end of the lease by the local clock, less the margin
+	stop  func()    // stops the timer
 }
 
-// margin is how long before its end a lease is not relied on any more: 2 s of the default 10 s. It covers the errors of two
-// replicas about the database's time, each of at most half the margin.
+// margin returns the length of the last part of a lease, which a replica does not use. The default lease of 10 s has a margin of 2
+// s. The margin covers the clock errors of two replicas. Each replica's error about the database's time is at most half the margin.
 func margin(length time.Duration) time.Duration { return length / 5 }
 
-// newLease starts a lease that was requested at the local time asked.
+// newLease starts a lease. asked is the local time at which the lease was requested.
 func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	l := &lease{length: length, clock: clock, stop: func() {}}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
@@ -33,7 +33,7 @@ func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	return l
 }
 
-// prolong extends the lease: a renewal that was requested at the local time asked is confirmed.
+// prolong extends the lease after a confirmed renewal. asked is the local time at which the renewal was requested.
 func (l *lease) prolong(asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,7 +42,7 @@ func (l *lease) prolong(asked time.Time) {
 	l.stop = l.clock.AfterFunc(l.until.Sub(l.clock.local()), l.end)
 }
 
-// check returns ErrLeaseLost if the lease is over. It is called just before a request is written.
+// check returns ErrLeaseLost if the lease is over. The transport calls check just before it writes a request.
 func (l *lease) check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,7 +52,7 @@ func (l *lease) check() error {
 	return nil
 }
 
-// end is called when the lease may be over; it may have been prolonged while the timer fired.
+// end ends the lease when the timer fires, unless the lease was extended meanwhile.
 func (l *lease) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// turnstile lets the first steps of runs pass one at a time, and records their merchants.
+// turnstile lets the first steps of runs pass one at a time, and records the merchants of these runs.
 type turnstile struct {
 	mu    sync.Mutex
 	whose []string
@@ -41,7 +41,7 @@ func TestLoadOfOneMerchantLeavesAnExecutorToTheNext(t *testing.T) {
 	w := newWorld()
 	gate := &turnstile{next: make(chan struct{})}
 	w.hooks["do a"] = gate.pass
-	// The poll interval is long, so a free executor must look for work without waiting for a poll.
+	// The poll interval is long, so the engine must claim the next run without waiting for a poll.
 	e := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { o.Executors, o.Poll = 2, time.Hour })
 	for range 20 {
 		e.start(t, func(q *saga.Request) { q.Merchant = "bulk" })
@@ -68,14 +68,14 @@ func TestANewRunDoesNotGetPastThoseThatWait(t *testing.T) {
 	e.start(t, func(q *saga.Request) { q.Merchant = "one" })
 	queue.hold()
 	close(gate.next)
-	e.until(t, first.ID, saga.Succeeded) // there is room now, but the waiting runs are not claimed yet
+	e.until(t, first.ID, saga.Succeeded) // an executor is free now, but the waiting runs are not claimed yet
 	e.start(t, func(q *saga.Request) { q.Merchant = "bulk" })
 	close(queue.next)
 	waitFor(t, func() bool { return len(gate.begun()) == 3 })
 	want(t, "who begins", gate.begun(), []string{"bulk", "one", "bulk"})
 }
 
-// heldClaims is a queue whose claims wait once hold was called.
+// heldClaims is a queue whose claims block after hold was called.
 type heldClaims struct {
 	saga.Queue
 	mu   sync.Mutex

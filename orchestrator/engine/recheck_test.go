@@ -59,7 +59,8 @@ func TestARecheckIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 	want(t, "undos by rechecks, being rechecked", fmt.Sprint(rechecked, read().Rechecking(clock.Now(), b.LateWindow)), "2 false")
 }
 
-// toBeRechecked has a run, whose step b is lossy, end as compensated on a stepped clock. Then it adds the late effects.
+// toBeRechecked starts a run on a stepped clock, and waits until the run is compensated. Then toBeRechecked creates the late
+// effects.
 func toBeRechecked(t *testing.T, w *world, late ...string) (b *bench, clock *stepped, read func() *saga.Run) {
 	t.Helper()
 	clock = &stepped{now: time.Now()}
@@ -70,7 +71,7 @@ func toBeRechecked(t *testing.T, w *world, late ...string) (b *bench, clock *ste
 	id := b.start(t, nil).ID
 	read = func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
 	waitFor(t, func() bool {
-		clock.step(50 * time.Millisecond) // for retries
+		clock.step(50 * time.Millisecond) // let the retries become due
 		r := read()
 		return r.Reason != nil && r.Reason.Kind == saga.WaitsForLateWindow && r.Replica == ""
 	})
@@ -177,16 +178,16 @@ func TestARecheckThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
 	want(t, "state, take-overs, calls", fmt.Sprint(read().State, read().TakeOvers, len(w.calls())), "compensated0 0")
 	clock.step(time.Hour)
 	waitFor(t, func() bool { r := read(); return r.Step("a").Undos == 3 && r.Replica == "" })
-	clock.step(time.Minute) // past the late window of what the dead replica may have sent
+	clock.step(time.Minute) // let the late window of the dead replica's requests pass
 	waitFor(t, func() bool { return read().Rechecks < 3 })
 }
 
-// asked records what the engine reads of other runs, and the stored state of the asking run at that time.
+// asked records which other runs the engine looks for, and the stored state of the asking run at that time.
 type asked struct {
 	saga.Store
 	of    string
 	mu    sync.Mutex
-	state map[string]string // by question
+	state map[string]string // state of the asking run, by the question
 }
 
 func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
@@ -203,7 +204,7 @@ func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return a.Store.Runs(ctx, f)
 }
 
-// A re-check and a run that begins must each be stored before they look for the other. Otherwise both could miss each other.
+// A re-check and a new run must both be stored before they look for each other. Otherwise, neither might see the other.
 func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	w := newWorld()
 	w.things["a"] = true // a late effect

@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// joined waits until the engine executes the runs that it accepts.
+// joined waits until the engine executes new runs.
 func (b *bench) joined(t *testing.T) {
 	t.Helper()
 	b.until(t, b.start(t, nil).ID, saga.Succeeded)
@@ -45,7 +45,7 @@ func TestARunThatItsReplicaBeganAtOnceIsTakenOver(t *testing.T) {
 	want(t, "epoch", run.Epoch, int64(2))
 }
 
-// mortal is a queue that fails every call once it is dead.
+// mortal is a queue that refuses Join and Renew while dead is set.
 type mortal struct {
 	saga.Queue
 	dead atomic.Bool
@@ -65,7 +65,7 @@ func (m *mortal) Renew(ctx context.Context, replica string, now, until time.Time
 	return m.Queue.Renew(ctx, replica, now, until)
 }
 
-// late stores an action without checking that the run allows it, as a request that races with the run's end does.
+// late stores an action without checking whether the run allows the action, like a request that races with the end of the run.
 func (b *bench) late(t *testing.T, id string, name saga.ActionName) {
 	t.Helper()
 	now := b.Clock.Now()
@@ -137,7 +137,7 @@ func TestNothingIsSentAnyMoreWhenRunsAreHandedBack(t *testing.T) {
 	t.Cleanup(func() { close(hang) })
 	run := b.start(t, nil)
 	call = <-entered
-	b.stop() // the call outlasts the grace
+	b.stop() // the call takes longer than the grace period
 	left, err := s.Run(t.Context(), run.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestNothingIsSentAnyMoreWhenRunsAreHandedBack(t *testing.T) {
 	want(t, "handed back", left.Replica, "")
 }
 
-// leaveHook is a queue with a hook for when its replica leaves.
+// leaveHook is a queue that calls a function when its replica leaves.
 type leaveHook struct {
 	saga.Queue
 	leave func()
@@ -247,7 +247,7 @@ func TestARunWhoseEndCannotBeStoredKeepsItsSubject(t *testing.T) {
 	b.until(t, run.ID, saga.Succeeded)
 }
 
-// pickyStore refuses checkpoints that end a run.
+// pickyStore refuses checkpoints that end a run, until pleased is set.
 type pickyStore struct {
 	saga.Store
 	pleased atomic.Bool

@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Serve executes runs until ctx ends. Then it starts no new calls, waits up to grace for the calls in flight, and hands back its
-// runs, which informs the other replicas. When it loses its lease, it joins again under a new replica id.
+// Serve executes runs until ctx ends. After ctx ends, Serve starts no new calls and waits up to grace for the calls in flight. Then
+// Serve hands back its runs and informs the other replicas. When Serve loses its lease, it joins again under a new replica id.
 func (e *Engine) Serve(ctx context.Context, grace time.Duration) {
 	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -22,7 +22,7 @@ func (e *Engine) Serve(ctx context.Context, grace time.Duration) {
 	}
 }
 
-// serveLease joins, works until the lease is lost or ctx ends, and leaves.
+// serveLease joins as a new replica, and executes runs until the lease is lost or ctx ends.
 func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	l, replica := e.join(ctx)
 	if l == nil {
@@ -31,7 +31,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.loop(ctx, l, replica)
 	if l.ctx.Err() == nil {
 		e.drain(grace)
-		l.drop() // first, because another replica may execute the runs once they are handed back
+		l.drop() // drop the lease first, because another replica may execute the runs once they are handed back
 		leaving, cancel := e.patiently(context.WithoutCancel(ctx))
 		defer cancel()
 		if err := e.Queue.Leave(leaving, replica, e.Clock.Now()); err != nil {
@@ -46,7 +46,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.idle.Wait()
 }
 
-// join registers a new replica. It retries until that succeeds or ctx ends.
+// join registers a new replica. join retries until the registration succeeds or ctx ends.
 func (e *Engine) join(ctx context.Context) (*lease, string) {
 	for n := 1; ctx.Err() == nil; n++ {
 		replica := e.NewID()
@@ -56,10 +56,10 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 		cancel()
 		var asked time.Time
 		if err == nil && !e.Clock.set(before, e.Clock.local(), database, margin(e.Lease)) {
-			err = errors.New("the database answers too slowly to synchronize the clock with it")
+			err = errors.New("the database answers too slowly to synchronize this replica's clock with the database's clock")
 		}
 		if err == nil {
-			asked, err = e.renew(ctx, replica) // again, now that the database's time is known
+			asked, err = e.renew(ctx, replica) // extend the lease now that the database's time is known
 		}
 		if err == nil {
 			l := newLease(e.Lease, e.Clock, asked)
@@ -90,21 +90,21 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	if err != nil {
 		return asked, err
 	}
-	e.Clock.set(asked, e.Clock.local(), renewal.Now, margin(e.Lease)) // the time of a slow answer is ignored
+	e.Clock.set(asked, e.Clock.local(), renewal.Now, margin(e.Lease)) // set ignores the time in a slow answer
 	if renewal.Freed {
 		e.lookForWork()
 	}
 	return asked, nil
 }
 
-// loop claims runs, again and again, until the lease is lost or ctx ends. The heartbeat renews the lease.
+// loop claims runs repeatedly, until the lease is lost or ctx ends. Meanwhile the heartbeat renews the lease.
 func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	go e.heartbeat(ctx, l, replica)
 	poll, stop := e.Clock.after(e.Poll)
 	defer func() { stop() }()
 	for ctx.Err() == nil && l.ctx.Err() == nil {
 		select {
-		case <-e.kick: // the claim that follows serves it
+		case <-e.kick: // the claim below finds the announced work
 		default:
 		}
 		if err := e.claim(l.ctx, replica); err != nil && l.ctx.Err() == nil {
@@ -112,7 +112,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 		}
 		select {
 		case <-poll:
-			e.pokeAll() // the message about an action may have been missed
+			e.pokeAll() // the message that announces an action may have been lost
 			if l.ctx.Err() == nil {
 				e.speakUp(l.ctx, replica)
 			}
@@ -128,7 +128,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	}
 }
 
-// heartbeat renews the lease after every three tenths of its length, also while the replica drains.
+// heartbeat renews the lease at intervals of three tenths of its length. The heartbeat continues while the replica drains.
 func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 	for next := e.Clock.local(); ; {
 		next = next.Add(e.Lease * 3 / 10)
@@ -149,8 +149,8 @@ func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 	}
 }
 
-// claim claims as many due runs as there is room for. For a while after a lost answer, it also hands back runs that are leased to
-// this replica but not executed.
+// claim claims as many due runs as there are free executors. For a while after the answer to a write was lost, claim also hands
+// back runs that are leased to this replica but have no executor.
 func (e *Engine) claim(ctx context.Context, replica string) error {
 	if now := e.Clock.Now(); now.UnixNano() < e.unsureUntil.Load() {
 		bounded, cancel := e.patiently(ctx)
@@ -164,14 +164,14 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	for {
 		room := e.room()
 		if room == 0 {
-			e.setBehind(true) // runs may be waiting
+			e.setBehind(true) // assume that runs wait to be claimed
 			return e.countWaiting(ctx)
 		}
 		bounded, cancel := e.patiently(ctx)
 		ids, err := e.Queue.Claim(bounded, saga.Claim{Replica: replica, Now: e.Clock.Now(), Limit: room, Down: e.Down()})
 		cancel()
 		if err != nil {
-			e.beUnsure() // the claim may have been committed
+			e.beUnsure() // the claim may have been committed in spite of the error
 			return fmt.Errorf("claiming runs: %w", err)
 		}
 		e.setBehind(len(ids) == room)
@@ -184,7 +184,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	}
 }
 
-// takeUp reads a claimed run and starts its executor. A run that cannot be read is handed back like other stray runs.
+// takeUp reads a claimed run and starts its executor. If the run cannot be read, claim hands the run back later.
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
@@ -205,7 +205,7 @@ func (e *Engine) takeUp(ctx context.Context, id string) {
 	go x.takeOver()
 }
 
-// drain waits up to grace for the executors to end.
+// drain tells the executors to hand back their runs, and waits up to grace for the executors to end.
 func (e *Engine) drain(grace time.Duration) {
 	e.mu.Lock()
 	e.stopping = true
@@ -221,24 +221,25 @@ func (e *Engine) drain(grace time.Duration) {
 	}
 }
 
-// listen receives the messages of the other replicas, and reconnects when that fails. Polling covers the gaps.
+// listen receives the messages of the other replicas, and reconnects after an error. Polling finds the work whose messages were
+// lost.
 func (e *Engine) listen(ctx context.Context) {
 	for n := 1; ctx.Err() == nil; n++ {
 		if err := e.Queue.Listen(ctx, e.wake); err != nil && ctx.Err() == nil {
-			e.OnFault(fmt.Errorf("listening to the other replicas: %w", err))
+			e.OnFault(fmt.Errorf("listening for messages from the other replicas: %w", err))
 		}
 		e.Clock.pause(ctx, saga.Delay("listen", n, time.Second, e.Poll))
 	}
 }
 
-// wake handles a message of another replica.
+// wake handles a message from another replica.
 func (e *Engine) wake(w saga.Wake) {
 	switch w.Kind {
 	case saga.WakeAction:
 		e.poke(w.RunID)
 		e.lookForWork()
 	case saga.WakeEnded:
-		if !e.worksOn(w.RunID) { // otherwise its executor informs the watchers
+		if !e.worksOn(w.RunID) { // if this replica executes the run, the executor informs the watchers
 			e.watchers.tell(w.RunID, nil)
 		}
 	case saga.WakeWork:
@@ -246,7 +247,7 @@ func (e *Engine) wake(w saga.Wake) {
 	}
 }
 
-// poke makes the executor of a run read its actions.
+// poke makes the executor of a run read the run's actions.
 func (e *Engine) poke(runID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -292,6 +293,6 @@ func (e *Engine) working() []string {
 	return slices.Collect(maps.Keys(e.executors))
 }
 
-// beUnsure records that the answer to a write was lost. For a while, claim then looks for runs that are leased to this replica but
-// not executed.
+// beUnsure records that the answer to a write was lost. For a while afterwards, claim hands back runs that are leased to this
+// replica but have no executor.
 func (e *Engine) beUnsure() { e.unsureUntil.Store(e.Clock.Now().Add(4 * e.Poll).UnixNano()) }

@@ -17,13 +17,13 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// world is the upstream of the toy workflow: named things that exist or not.
+// world is the upstream of the toy workflow. A world contains named things.
 type world struct {
 	mu     sync.Mutex
 	things map[string]bool
 	log    []string
-	hooks  map[string]func(ctx context.Context, attempt int) error // before the effect, by "do a" or "undo a"
-	after  map[string]func(ctx context.Context, attempt int) error // after the effect
+	hooks  map[string]func(ctx context.Context, attempt int) error // called before the effect; the keys are like "do a"
+	after  map[string]func(ctx context.Context, attempt int) error // called after the effect
 }
 
 func newWorld() *world {
@@ -80,7 +80,7 @@ func (w *world) calls() []string {
 	return slices.Clone(w.log)
 }
 
-// Errors of the toy upstream, as its Classify sees them.
+// The toy upstream returns these errors, and classify distinguishes them.
 var (
 	errRefused     = errors.New("refused")
 	errBusy        = errors.New("busy")
@@ -106,12 +106,12 @@ func classify(err error) saga.Classification {
 
 type state struct {
 	Roles []string `json:"roles,omitempty"`
-	HasA  bool     `json:"has_a,omitempty"` // a is satisfied
+	HasA  bool     `json:"has_a,omitempty"` // step a is satisfied
 	A     string   `json:"a,omitempty"`
 	B     string   `json:"b,omitempty"`
 }
 
-// find reads a thing, for the step that makes it.
+// find reports whether a thing exists, for the step that makes the thing.
 func (w *world) find(thing string) (saga.Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -121,7 +121,7 @@ func (w *world) find(thing string) (saga.Found, error) {
 	return saga.Absent, nil
 }
 
-// workflow is a diamond: a, then b and one role/* step per role, then c.
+// workflow returns a workflow whose steps form a diamond: first a, then b and one role/* step for each role, then c.
 func (w *world) workflow() saga.Workflow[state] {
 	set := func(action, thing string, there bool) func(context.Context, *state) error {
 		return func(ctx context.Context, s *state) error { return w.set(ctx, action, thing, there) }
@@ -171,7 +171,7 @@ func (w *world) workflow() saga.Workflow[state] {
 	}
 }
 
-// bench is an engine on an SQLite file with short times.
+// bench is an engine with short intervals on an SQLite database.
 type bench struct {
 	*engine.Engine
 	store *store.Store
@@ -233,7 +233,7 @@ func (b *bench) start(t *testing.T, change func(*saga.Request)) *saga.Run {
 	return run
 }
 
-// until waits for a run to come into one of the states.
+// until waits until a run is in one of the states.
 func (b *bench) until(t *testing.T, id string, states ...saga.RunState) *saga.Run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -269,7 +269,8 @@ func want[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-// lossy classifies an error that is both lost and refused as permanent, and the effect as unknown.
+// lossy changes how the workflow classifies an error that is both errLost and errRefused. The error becomes permanent, and its
+// effect unknown.
 func lossy(w saga.Workflow[state]) saga.Workflow[state] {
 	w.Classify = func(err error) saga.Classification {
 		v := classify(err)
@@ -279,7 +280,7 @@ func lossy(w saga.Workflow[state]) saga.Workflow[state] {
 	return w
 }
 
-// mute is a queue whose heartbeats fail once it has joined.
+// mute is a queue that fails every renewal of the lease after the first.
 type mute struct {
 	saga.Queue
 	beats int
@@ -332,7 +333,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	t.Fatal("the condition was not met within 10 s")
 }
 
-// stepped is a clock that the test steps.
+// stepped is a clock that moves only when the test calls step.
 type stepped struct {
 	mu  sync.Mutex
 	now time.Time

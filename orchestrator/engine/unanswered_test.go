@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// silent never answers its first claim, as on a dead connection.
+// silent is a queue that never answers the first claim, like a queue with a dead connection.
 type silent struct {
 	saga.Queue
 	claims atomic.Int32
@@ -42,7 +42,7 @@ func TestACallToTheDatabaseThatIsNeverAnsweredHoldsUpNothing(t *testing.T) {
 	b.until(t, run.ID, saga.Succeeded)
 }
 
-// mutely never answers a step's first read of the database.
+// mutely is a store that never answers the first read of runs and the first read of a token.
 type mutely struct {
 	saga.Store
 	engine.Tokens
@@ -102,7 +102,7 @@ func TestAClaimWhoseAnswerIsLostIsHandedBack(t *testing.T) {
 	want(t, "lost", lossy.lost, true)
 }
 
-// lostClaim loses the answer of the first claim that takes a run.
+// lostClaim is a queue that loses the answer of the first claim that claims a run.
 type lostClaim struct {
 	saga.Queue
 	lost bool

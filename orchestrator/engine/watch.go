@@ -8,14 +8,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// watchers are the channels of the callers on this replica that wait for changes of runs.
+// watchers holds a channel for each caller on this replica that waits for changes of a run.
 type watchers struct {
 	mu sync.Mutex
 	of map[string]map[chan *saga.Run]struct{}
 }
 
-// tell sends the watchers of a run a copy of it as it was just stored; nil means that another replica changed it. A slow watcher
-// receives only the newest copy.
+// tell sends the watchers of a run a copy of the run as just stored. A nil run means that another replica changed the run. A slow
+// watcher receives only the newest copy.
 func (w *watchers) tell(runID string, run *saga.Run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -55,8 +55,8 @@ func (w *watchers) add(runID string) (changes <-chan *saga.Run, stop func()) {
 // lookAgain is the interval at which a watcher reads a run that another replica may be executing.
 const lookAgain = time.Second
 
-// watcher receives the changes of one run. If it was made before the run and this replica executes the run, it need not read the
-// run.
+// watcher receives the changes of one run. A watcher that was made before its run need not read the run from the store if this
+// replica executes the run.
 type watcher struct {
 	engine  *Engine
 	runID   string
@@ -91,7 +91,7 @@ func (w *watcher) See(ctx context.Context, run *saga.Run, see func(*saga.Run) bo
 				return nil
 			}
 		}
-		if ctx.Err() != nil { // checked first, because select would choose at random
+		if ctx.Err() != nil { // check ctx first, because select chooses at random between channels that are ready
 			return ctx.Err()
 		}
 		select {

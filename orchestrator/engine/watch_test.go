@@ -19,7 +19,7 @@ func TestAWatcherMadeBeforeItsRunReadsNothing(t *testing.T) {
 		o.Store, o.Clock = s, engine.NewClock(time.Now)
 		usual := o.Clock.AfterFunc
 		o.Clock.AfterFunc = func(d time.Duration, f func()) func() {
-			if d == time.Second { // looking again, which is for runs of other replicas
+			if d == time.Second { // disable the polling of runs on other replicas
 				return func() {}
 			}
 			return usual(d, f)
@@ -45,7 +45,7 @@ func TestAWatcherMadeBeforeItsRunReadsNothing(t *testing.T) {
 	want(t, "reads of runs", s.reads.Load(), int64(0))
 }
 
-// countingStore counts how often a run is read.
+// countingStore counts the reads of runs.
 type countingStore struct {
 	saga.Store
 	reads atomic.Int64

@@ -1,5 +1,5 @@
-// Package groupcommit lets concurrent callers share a commit. Items that are handed in while a group is being committed form the
-// next group.
+// Package groupcommit lets concurrent callers share a commit. Items that callers add while a group is being committed form the next
+// group.
 package groupcommit
 
 import (
@@ -9,23 +9,23 @@ import (
 	"sync"
 )
 
-// ErrNoResult is the result of an item whose group's Commit panicked, or returned too few results. It is unknown whether the item
-// was committed.
+// ErrNoResult is the error of an item for which Commit panicked or returned no result. The item may have been committed.
 var ErrNoResult = errors.New("the commit of the group returned no result for this item")
 
-// Group commits items of type T together; each item has a result of type R. It has no goroutine of its own: one of the
-// callers whose items make up a group leads it, that is, commits it for all of them. Groups are committed one after the
-// other. Set the fields before the first use. It is safe for concurrent use.
+// Group commits items of type T together. Each item gets a result of type R. Group starts no goroutine: one of the callers, the
+// leader, commits the items of all callers in the group. Groups are committed one after the other. Set the fields before the first
+// use. Group is safe for concurrent use.
 type Group[T, R any] struct {
-	// Commit commits up to Max items and returns as many results in the same order. The items belong to several callers,
-	// so ctx has the leader's values but not its end or its deadline: Commit must limit its time itself.
+	// Commit commits up to Max items and returns as many results in the same order. Because the items belong to several callers,
+	// ctx has the values of the leader's context, but not its cancellation and deadline. Commit must set its own time limit.
 	Commit func(ctx context.Context, items []T) []R
 	Max    int
-	// Yield, if set, is called before a group is gathered, so that a simulation can decide who else is in it.
+	// Yield, if set, is called before the items of a group are collected. A simulation can use Yield to let more callers join the
+	// group.
 	Yield func()
 
 	mu      sync.Mutex
-	led     bool // there is a leader
+	led     bool // whether there is a leader
 	waiting []*caller[T, R]
 }
 
@@ -33,12 +33,13 @@ type Group[T, R any] struct {
 type caller[T, R any] struct {
 	item   T
 	lead   chan struct{} // closed when the caller must lead the next group
-	result chan R        // closed without a result if there is none
+	result chan R        // closed without a value if there is no result
 }
 
-// Do hands in an item and returns its result. If ctx ends first, Do returns the cause, and the item is never committed, unless its
-// commit has begun: then it is unknown. If Commit panics, so does the leader's Do. The others of the group get ErrNoResult, and the
-// next group is committed.
+// Do adds an item to the next group, and returns the item's result after the commit. If ctx ends before the commit begins, the item
+// is never committed, and Do returns the cause. If ctx ends during the commit, Do may return the cause although the item is
+// committed. If Commit panics, the leader's Do panics too. The other callers of the group get ErrNoResult, and the next group is
+// committed.
 func (g *Group[T, R]) Do(ctx context.Context, item T) (R, error) {
 	c := &caller[T, R]{item, make(chan struct{}), make(chan R, 1)}
 	g.join(c)
@@ -74,7 +75,7 @@ func (g *Group[T, R]) join(c *caller[T, R]) {
 	}
 }
 
-// appoint makes the first of those who wait the leader. The caller holds the lock.
+// appoint makes the first waiting caller the leader. g.mu must be locked.
 func (g *Group[T, R]) appoint() {
 	g.led = len(g.waiting) > 0
 	if g.led {
@@ -82,7 +83,7 @@ func (g *Group[T, R]) appoint() {
 	}
 }
 
-// commit commits the next group, which includes the item of the leader, who calls it.
+// commit commits the next group. Only the leader calls commit, and the group includes the leader's item.
 func (g *Group[T, R]) commit(ctx context.Context) {
 	if g.Yield != nil {
 		g.Yield()
@@ -98,7 +99,7 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 		items[i] = c.item
 	}
 	answered := 0
-	defer func() { // also if Commit panics
+	defer func() { // runs also if Commit panics
 		for _, c := range group[answered:] {
 			close(c.result)
 		}
@@ -112,7 +113,8 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 	}
 }
 
-// withdraw removes an item that is in no group yet. If its caller was to lead, the next caller leads.
+// withdraw removes a caller whose item is in no group yet. If this caller was the leader, withdraw makes the next caller the
+// leader.
 func (g *Group[T, R]) withdraw(c *caller[T, R]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

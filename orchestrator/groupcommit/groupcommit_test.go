@@ -14,13 +14,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/groupcommit"
 )
 
-// recorder takes a second to commit numbers, and records the groups.
+// recorder is a group of numbers. recorder records each group that it commits. Each commit takes a second.
 type recorder struct {
 	groupcommit.Group[int, string]
 
 	mu     sync.Mutex
 	groups [][]int
-	ended  bool // a commit saw the end of its context
+	ended  bool // whether the context of a commit has ended
 }
 
 func newRecorder() *recorder {
@@ -41,7 +41,7 @@ func newRecorder() *recorder {
 	return r
 }
 
-// do hands in an item, and returns once its caller waits for the result.
+// do calls Do in a new goroutine, and returns when this goroutine waits for the result.
 func (r *recorder) do(ctx context.Context, t *testing.T, all *sync.WaitGroup, item int) {
 	all.Go(func() {
 		result, err := r.Do(ctx, item)
@@ -136,7 +136,7 @@ func TestALeaderWhoseContextHasEndedLeadsNobody(t *testing.T) {
 	gone, giveUp := context.WithCancelCause(t.Context())
 	cause := errors.New("given up")
 	giveUp(cause)
-	for range 100 { // select chooses at random among what is ready
+	for range 100 { // select chooses at random among the cases that are ready
 		if _, err := r.Do(gone, 0); !errors.Is(err, cause) {
 			t.Fatalf("got %v, want %v", err, cause)
 		}

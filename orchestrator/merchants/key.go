@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// APIKey is a key of a merchant's portal. Only the portal has its secret.
+// APIKey is a key of a merchant's portal. Only the portal knows the secret of the key.
 type APIKey struct {
 	Key        string // public; names the key in logs and events
 	MerchantID string
@@ -19,8 +19,8 @@ type APIKey struct {
 	RevokedAt  *time.Time
 }
 
-// NewKey returns a new key and its secret of 32 random bytes. Show the secret once and do not store it. An error of random is
-// returned.
+// NewKey returns a new key and its secret of 32 random bytes. Show the secret once and do not store it. NewKey returns the error if
+// random fails.
 func NewKey(random io.Reader, merchantID string, now time.Time) (k APIKey, secret string, err error) {
 	var name [12]byte
 	var bytes [32]byte
@@ -36,8 +36,8 @@ func NewKey(random io.Reader, merchantID string, now time.Time) (k APIKey, secre
 	}, secret, nil
 }
 
-// Accepts reports, in constant time, whether secret is the key's secret and the key is not revoked.
+// Accepts reports whether secret is the key's secret and the key is not revoked. Accepts compares secrets in constant time.
 func (k APIKey) Accepts(secret string) bool {
-	hash := sha256.Sum256([]byte(secret)) // the secret is fully random, so a slow hash would add nothing
+	hash := sha256.Sum256([]byte(secret)) // a slow hash is not needed, because the secret is random
 	return subtle.ConstantTimeCompare(hash[:], k.SecretHash[:]) == 1 && k.RevokedAt == nil
 }

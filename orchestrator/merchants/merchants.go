@@ -9,7 +9,7 @@ import (
 
 // Errors of a Store.
 var (
-	// ErrNotFound: there is no such merchant, or no such key.
+	// ErrNotFound: there is no such merchant or key.
 	ErrNotFound = errors.New("no such merchant or key")
 	// ErrExists: the merchant is registered already.
 	ErrExists = errors.New("the merchant exists already")
@@ -18,31 +18,31 @@ var (
 // DefaultCloud is the cloud that the OS_* variables describe.
 const DefaultCloud = "default"
 
-// The values of Merchant.OnFailure: what happens to a run whose step failed for good.
+// The values of Merchant.OnFailure say what happens to a run if a step fails for good.
 const (
 	Compensate = "compensate"
 	Hold       = "hold" // the run waits for an operator
 )
 
-// MaxLiveRuns is the highest limit that can be set.
+// MaxLiveRuns is the highest value that Merchant.MaxLiveRuns may have.
 const MaxLiveRuns = 1_000_000
 
 // Merchant is a merchant of BillingStack, and the settings for its orders.
 type Merchant struct {
 	ID                string // BillingStack's
 	Name              string
-	Cloud             string   // the cloud whose Keystone has its users: a name in clouds.yaml, or DefaultCloud
-	Domain            string   // the name or id of the domain of its users and tenants; empty: the configured one
-	CustomerRoles     []string // the roles that a user gets on the customer tenant; empty: the configured ones
-	SubscriptionRoles []string // the same for the subscription tenant
+	Cloud             string   // the cloud with the Keystone of the merchant's users: a name in clouds.yaml, or DefaultCloud
+	Domain            string   // name or id of the Keystone domain of users and tenants; empty: the configured domain
+	CustomerRoles     []string // roles that users get on the customer tenant; empty: the configured roles
+	SubscriptionRoles []string // roles that users get on the subscription tenant; empty: the configured roles
 	OnFailure         string   // Compensate or Hold
-	AdoptUnmarked     bool     // whether tenants with the right name but without Tenantry's tags may be adopted
-	MaxLiveRuns       int      // limit of live runs: further orders are refused; 0: the configured limit
+	AdoptUnmarked     bool     // whether runs may adopt tenants with the right name but without Tenantry's tags
+	MaxLiveRuns       int      // limit of live runs, above which orders are refused; 0: the configured limit
 	CreatedAt         time.Time
 	DisabledAt        *time.Time // nil: the merchant is enabled
 }
 
-// Disable refuses further calls of the merchant's portal. If the merchant is disabled already, DisabledAt does not change.
+// Disable refuses further calls of the merchant's portal. If the merchant is already disabled, DisabledAt does not change.
 func (m *Merchant) Disable(now time.Time) {
 	if m.DisabledAt == nil {
 		m.DisabledAt = &now
@@ -54,20 +54,20 @@ func (m *Merchant) Enable() { m.DisabledAt = nil }
 
 // Store stores merchants and their keys.
 type Store interface {
-	// Create stores a merchant and its first key in one transaction. It returns ErrExists if the merchant exists.
+	// Create stores a merchant and its first key in one transaction. Create returns ErrExists if the merchant exists.
 	Create(ctx context.Context, m Merchant, first APIKey) error
 	// Update changes a merchant in one transaction. ID and CreatedAt do not change. If change returns an error, Update stores
-	// nothing and returns that error. It returns ErrNotFound if there is no such merchant.
+	// nothing and returns this error. Update returns ErrNotFound if there is no such merchant.
 	Update(ctx context.Context, id string, change func(*Merchant) error) (Merchant, error)
-	// Merchant reads a merchant. It returns ErrNotFound if there is none.
+	// Merchant reads a merchant. Merchant returns ErrNotFound if there is no such merchant.
 	Merchant(ctx context.Context, id string) (Merchant, error)
-	// List reads all merchants, by name.
+	// List reads all merchants, sorted by name.
 	List(ctx context.Context) ([]Merchant, error)
-	// Key reads a key, revoked or not, and its merchant. It returns ErrNotFound if there is none.
+	// Key reads a key and its merchant, even if the key is revoked. Key returns ErrNotFound if there is no such key.
 	Key(ctx context.Context, key string) (APIKey, Merchant, error)
 	// Keys reads the keys of a merchant, oldest first.
 	Keys(ctx context.Context, merchantID string) ([]APIKey, error)
-	// Rotate stores a new key of a merchant. Of the live keys before it, the newest stays valid; the others are revoked as of the
-	// new key's CreatedAt and returned. It returns ErrNotFound if there is no such merchant.
+	// Rotate stores a new key of a merchant. The merchant's previous key stays valid. Rotate revokes and returns all older keys;
+	// RevokedAt is the CreatedAt of the new key. Rotate returns ErrNotFound if there is no such merchant.
 	Rotate(ctx context.Context, next APIKey) (revoked []APIKey, err error)
 }

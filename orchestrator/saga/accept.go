@@ -12,34 +12,34 @@ import (
 
 // Request asks for a new run.
 type Request struct {
-	ID          string // chosen in advance, so that what the run creates can be named after it; ids sort by time
+	ID          string // the run's id, chosen by the caller, so that objects can be named after the run; ids sort by time
 	Workflow    string
 	Merchant    string
 	Cloud       string
 	Subject     string
 	User        string
-	Doubles     string // with User: what a second successful run would make again
+	Doubles     string // names the thing that the run makes for User; a retry is refused if a later run has made the same thing
 	OnFailure   OnFailure
 	Input       any // the workflow's initial state
 	Key         string
 	Fingerprint string
-	Who         string // who asks; stored in the event
+	Who         string // the caller; stored in the run's first event
 	RetryOf     string
 	Why         string
 
-	Token          string // the user's, sealed until it is used or expired
+	Token          string // the user's token; stored sealed until it is used or has expired
 	TokenExpiresAt time.Time
 }
 
-// Accept returns the run for a request, with its steps pinned, and the first event of its history. No step has begun, and no
+// Accept returns a new run with pinned steps, and the first event of the run's history. No step of the new run has begun, and no
 // replica has a lease on the run.
 func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 	if m.Def == nil {
-		return nil, Event{}, fmt.Errorf("accepting run %s: there is no workflow %q", q.ID, q.Workflow)
+		return nil, Event{}, fmt.Errorf("accepting run %s: this release has no workflow %q", q.ID, q.Workflow)
 	}
 	input, err := json.Marshal(q.Input)
 	if err != nil {
-		return nil, Event{}, fmt.Errorf("accepting run %s: encoding its input: %w", q.ID, err)
+		return nil, Event{}, fmt.Errorf("accepting run %s: encoding the input: %w", q.ID, err)
 	}
 	rows, err := m.Def.rows(input)
 	if err != nil {
@@ -55,7 +55,7 @@ func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 	return run, Event{RunID: q.ID, Seq: 1, At: now, Kind: EventAccepted, Who: upstream.Clean(q.Who), Why: upstream.Clean(q.Why)}, nil
 }
 
-// Queued returns a copy of a newly accepted run that waits for another run about the same subject.
+// Queued returns a copy of a new run. The copy waits for the predecessor, which is another run about the same subject.
 func Queued(r *Run, predecessor string) *Run {
 	waiting := *r
 	waiting.Steps = slices.Clone(r.Steps)

@@ -9,19 +9,20 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ActionName names what an operator or merchant can ask of a run.
+// ActionName is the name of an action that an operator or merchant can ask of a run.
 type ActionName string
 
 // The actions.
 const (
-	Retry      ActionName = "retry"      // continue a waiting or stuck run now; start a new run for a compensated one
+	Retry      ActionName = "retry"      // continue a waiting or stuck run now; start a new run that repeats a compensated run
 	SkipStep   ActionName = "skip"       // skip an optional step or, in a compensation, the undo of a step
-	Compensate ActionName = "compensate" // undo what the run has done
+	Compensate ActionName = "compensate" // undo the steps of the run
 	Hold       ActionName = "hold"       // start no further call
-	Cancel     ActionName = "cancel"     // the same as compensate, for merchants
+	Cancel     ActionName = "cancel"     // like compensate, but merchants may ask for it too
 )
 
-// Action is one request of an operator or merchant. The replica that executes the run applies it at the next checkpoint.
+// Action is one request of an operator or merchant about a run. The replica that executes the run applies the action at the next
+// checkpoint.
 type Action struct {
 	ID    int64
 	RunID string
@@ -51,7 +52,7 @@ func (r *Run) Actions() []ActionName {
 	return fit
 }
 
-// Accepts returns a *RefusedError if the run's state does not allow the action, else nil.
+// Accepts returns a *RefusedError if the run's state does not allow the action, and nil otherwise.
 func (r *Run) Accepts(v Action) error {
 	refuse := func(why string, args ...any) error {
 		return &RefusedError{v.Name, fmt.Sprintf(why, args...)}
@@ -61,10 +62,10 @@ func (r *Run) Accepts(v Action) error {
 	switch v.Name {
 	case Retry:
 		if r.State == Compensated && r.RetriedBy != "" {
-			return refuse("it was retried by run %s", r.RetriedBy)
+			return refuse("the run was retried before, as run %s", r.RetriedBy)
 		}
 		if r.State == Waiting && r.WaitsFor != "" {
-			return refuse("it waits for run %s about the same subject", r.WaitsFor)
+			return refuse("the run waits for run %s, which has the same subject", r.WaitsFor)
 		}
 		if r.State == Succeeded || r.State == Running || r.State == Pending {
 			return refuse("the run is %s", r.State)
@@ -77,7 +78,7 @@ func (r *Run) Accepts(v Action) error {
 			if len(steps) == 0 {
 				return refuse("no step can be skipped now")
 			}
-			return refuse("step %q cannot be skipped now; these can: %s", v.Step, strings.Join(steps, ", "))
+			return refuse("step %q cannot be skipped now; steps that can be skipped: %s", v.Step, strings.Join(steps, ", "))
 		}
 	case Compensate, Cancel:
 		if !forward {
@@ -88,7 +89,7 @@ func (r *Run) Accepts(v Action) error {
 			return refuse("the run is %s", r.State)
 		}
 		if r.WaitsFor != "" {
-			return refuse("it already waits for run %s", r.WaitsFor)
+			return refuse("the run already waits for run %s", r.WaitsFor)
 		}
 	default:
 		return refuse("there is no such action")
@@ -119,7 +120,7 @@ func (r *Run) skippable() []string {
 func (t *turn) consume(a Action) {
 	event := Event{Kind: EventAction, Action: string(a.Name), Step: a.Step, Who: a.Who, Why: upstream.Clean(a.Why)}
 	err := t.run.Accepts(a)
-	if t.run.State.Ended() { // since the action was stored: only Engine.Act retries a run that has ended
+	if t.run.State.Ended() { // the run ended after the action was stored; only Engine.Act retries ended runs
 		err = &RefusedError{a.Name, fmt.Sprintf("the run is %s", t.run.State)}
 	}
 	if err != nil {

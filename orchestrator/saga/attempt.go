@@ -10,35 +10,37 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ErrLeaseLost means that the replica's lease has ended or may have ended. It is the cause of the end of a call's context, and the
-// error of a request that was not sent for this reason.
+// ErrLeaseLost means that the replica's lease has ended or may have ended. When the lease ends, the contexts of calls are cancelled
+// with ErrLeaseLost, and requests that were not sent yet fail with ErrLeaseLost.
 var ErrLeaseLost = errors.New("the lease of this replica ended")
 
-// CallKind is what a call of a step is for.
+// CallKind is the purpose of a call: do, undo, verify or re-check.
 type CallKind string
 
-// The kinds of calls. A step's row stores the kind while the call is in flight.
+// The kinds of calls. While a call is in flight, the row of its step stores the kind of the call.
 const (
 	CallDo      CallKind = "do"
 	CallUndo    CallKind = "undo"
 	CallVerify  CallKind = "verify"  // Undo repeated after the late window
-	CallRecheck CallKind = "recheck" // Find and perhaps Undo after the run has ended: later runs may have the same subject
+	CallRecheck CallKind = "recheck" // Find and perhaps Undo after the run has ended, when other runs may have the same subject
 )
 
-// Call is one attempt to make. It follows from the stored run alone and encodes as JSON, so that another process can make it.
+// Call is one attempt that the engine must make. A Call is computed from the stored run alone and can be encoded as JSON, so that
+// another process can make the call.
 type Call struct {
 	RunID    string
 	Merchant string
-	Step     string // with the item, if any: "assign-customer-role/member"
+	Step     string // the step's name, with the item if there is one: "assign-customer-role/member"
 	Item     string
 	Kind     CallKind
 	Attempt  int
-	// Look reports that an earlier Do may have taken effect: Find is called first.
+	// Look reports that an earlier Do may have taken effect, so that Find must be called first.
 	Look bool
-	// Begins reports that no call of the run has succeeded yet. Unless the run's subject is new, such a call waits for re-checks
-	// about it.
+	// Begins reports that no call of the run has succeeded yet. If Begins is true and the run's subject is not new, the call waits for
+	// re-checks about the subject.
 	Begins bool
-	// Input is the run's input. NewSubject needs it if the call Begins, and Claim in a re-check. For other calls it is nil.
+	// Input is the run's input. Input is set only for a call with Begins, which passes Input to NewSubject, and for a re-check, which
+	// passes Input to Claim.
 	Input json.RawMessage
 	// State is the run's input merged with the outputs of its steps.
 	State json.RawMessage
@@ -52,40 +54,42 @@ type Outcome struct {
 	Call      Call
 	StartedAt time.Time // the engine sets StartedAt and EndedAt
 	EndedAt   time.Time
-	RequestID string // the upstream's id of the last request
+	RequestID string // the id that the upstream gave the call's last request
 	Output    json.RawMessage
 	Objects   []Object
 	Removed   []Object
-	Skipped   string // why there was nothing to do; Err is set as well
+	Skipped   string // why the step had nothing to do; Err is set as well
 	DropToken bool
 	Err       *Classification // nil: success
 }
 
-// Env is what an attempt needs from the engine.
+// Env has the methods of the engine that an attempt needs.
 type Env interface {
-	// Token returns the user's token that is stored for a run, or ErrNoToken if it is gone.
+	// Token returns the user's token that is stored for a run, or ErrNoToken if the token is gone.
 	Token(ctx context.Context, runID string) (string, error)
-	// Rechecking returns an ended run about the same subject whose re-check may still remove something; empty if there is none.
+	// Rechecking returns the id of an ended run about the same subject whose re-check may still remove something. If there is no such
+	// run, Rechecking returns an empty id.
 	Rechecking(ctx context.Context) (by string, err error)
-	// Claimed reports which other runs claim an effect that a re-check of the run has found. It reads live runs first and succeeded
-	// runs second, so that it does not miss a run that succeeds in between.
+	// Claimed reports which other runs claim an effect that a re-check of the run has found. Claimed reads live runs first and
+	// succeeded runs second, so that it does not miss a run that succeeds in between.
 	Claimed(ctx context.Context, runID, claim string) (Claimed, error)
 }
 
 // Claimed reports which runs claim an effect.
 type Claimed struct {
-	Live      string // a live run that claims it; the effect's owner is known once that run has ended
+	Live      string // a live run that claims the effect; the owner of the effect is unknown until this run ends
 	Succeeded bool   // a succeeded run claims it
 }
 
-// Attempt makes one call on a copy of the state. It classifies an error and recovers a panic.
+// Attempt makes one call on a copy of the state. Attempt classifies the error of the call, and recovers a panic.
 //
-//	do        an error to be retried, if the run begins and a re-check about its subject is under way;
-//	          Find, if an earlier Do may have taken effect: Made or Usable ends the step;
-//	          Do
-//	undo      Undo, which looks for the effect itself
-//	verify    the same
-//	recheck   Find; Undo, if Find returns Made and no other run claims the effect
+// For a CallDo, Attempt calls Find first if an earlier Do may have taken effect. If Find returns Made or Usable, the step has
+// succeeded. In all other cases, Attempt calls Do. A call with Begins is retried later while a re-check about the run's subject is
+// under way.
+//
+// For a CallUndo or CallVerify, Attempt calls Undo, which looks for the effect itself.
+//
+// For a CallRecheck, Attempt calls Find. Attempt then calls Undo if Find returns Made and no other run claims the effect.
 func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	h := &Handle{Call: c, env: env}
 	output, err := h.attempt(ctx, d)
@@ -100,7 +104,7 @@ func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	return o
 }
 
-// attempt makes the call. It returns a panic as an error.
+// attempt makes the call, and returns a panic as an error.
 func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -119,7 +123,8 @@ func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMes
 	return s.undo(ctx, h.State)
 }
 
-// before runs what precedes a Do or an Undo. If it fails, Do or Undo was not called, and the error does not make the effect uncertain.
+// before calls the function read, which must succeed before Do or Undo is called. If read fails, Do or Undo is not called, and the
+// error does not make the effect uncertain.
 func (h *Handle) before(read func() error) error {
 	h.beforehand = true
 	err := read()
@@ -136,7 +141,9 @@ func (h *Handle) do(ctx context.Context, d *Definition, s *step) (output json.Ra
 				return err
 			}
 			if by != "" {
-				return waitError{code: "subject-rechecked", detail: "a re-check of run " + by + " about the same subject is under way"}
+				return waitError{
+					code: "subject-rechecked", detail: fmt.Sprintf("a re-check of run %s, which has the same subject, is under way", by),
+				}
 			}
 		}
 		if h.Look && s.find != nil {
@@ -168,7 +175,8 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 		by, err := h.env.Claimed(ctx, h.RunID, claim)
 		if err == nil && by.Live != "" {
 			return waitError{
-				code: "claimed-by-a-live-run", detail: "run " + by.Live + " about the same subject may have adopted the effect", retryAfter: claimedRetry,
+				code: "claimed-by-a-live-run", retryAfter: claimedRetry,
+				detail: fmt.Sprintf("run %s, which has the same subject, may have adopted the effect", by.Live),
 			}
 		}
 		mine = !by.Succeeded
@@ -183,7 +191,7 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 // claimedRetry is how long a re-check waits before it looks again at an effect that a live run claims.
 const claimedRetry = time.Hour
 
-// waitError makes a call be retried later although nothing has failed.
+// waitError is the error of a call that must be retried later although nothing has failed.
 type waitError struct {
 	code, detail string
 	retryAfter   time.Duration
@@ -191,16 +199,16 @@ type waitError struct {
 
 func (w waitError) Error() string { return w.detail }
 
-// panicError is a panic that was recovered from a step.
+// panicError is the error of a step that panicked.
 type panicError struct{ value any }
 
 func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v", p.value) }
 
-// classified returns what an error means. The workflow classifies all errors but those of this package. An error before Do or Undo
-// does not make the effect unknown.
+// classified returns the classification of an error. The workflow's Classify handles all errors except those of this package. An
+// error that occurs before Do or Undo does not make the effect unknown.
 func (d *Definition) classified(err error, beforehand bool) (found *Classification) {
 	defer func() {
-		if v := recover(); v != nil { // in the workflow's Classify
+		if v := recover(); v != nil { // the workflow's Classify panicked
 			found = panicked(panicError{v}, beforehand)
 		}
 	}()
@@ -227,7 +235,7 @@ func panicked(p panicError, beforehand bool) *Classification {
 	}}
 }
 
-// Handle is the attempt that a Find, Do or Undo belongs to: see [CallOf]. It records objects and returns the user's token.
+// Handle is the attempt that calls a Find, Do or Undo: see [CallOf]. A Handle records objects and returns the user's token.
 type Handle struct {
 	Call
 
@@ -240,7 +248,7 @@ type Handle struct {
 
 type handleKey struct{}
 
-// CallOf returns the attempt that ctx belongs to. Outside an attempt it returns an empty Handle.
+// CallOf returns the attempt that ctx belongs to. Outside an attempt, CallOf returns an empty Handle.
 func CallOf(ctx context.Context) *Handle {
 	if h, ok := ctx.Value(handleKey{}).(*Handle); ok {
 		return h
@@ -248,7 +256,7 @@ func CallOf(ctx context.Context) *Handle {
 	return &Handle{}
 }
 
-// Made records an object that this step made or adopted. It is stored with the outcome, even if the call fails.
+// Made records an object that this step made or adopted. The object is stored with the outcome, even if Do or Undo fails.
 func (h *Handle) Made(o Object) {
 	o.Step = h.Step
 	h.objects = append(h.objects, o)
@@ -259,8 +267,8 @@ func (h *Handle) Gone(kind, id string) {
 	h.removed = append(h.removed, Object{Step: h.Step, Kind: kind, ID: id})
 }
 
-// Token returns the user's token that is stored for the run. It returns ErrNoToken if the token was used, has expired, or was never
-// stored.
+// Token returns the user's token that is stored for the run. Token returns ErrNoToken if the token was used, has expired, or was
+// never stored.
 func (h *Handle) Token(ctx context.Context) (string, error) {
 	if h.env == nil {
 		return "", ErrNoToken
@@ -268,5 +276,5 @@ func (h *Handle) Token(ctx context.Context) (string, error) {
 	return h.env.Token(ctx, h.RunID)
 }
 
-// ForgetToken has the user's token deleted when the outcome is stored.
+// ForgetToken makes the engine delete the user's token when it stores the outcome.
 func (h *Handle) ForgetToken() { h.dropToken = true }

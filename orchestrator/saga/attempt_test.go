@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// called records what an attempt calls, and returns the configured answers.
+// called is a fake workflow and a fake Env: it records the calls of an attempt, and returns the configured answers.
 type called struct {
 	log        []string
 	found      Found
@@ -92,7 +92,7 @@ func TestWhatAnAttemptCallsAndKeeps(t *testing.T) {
 		"again, usable":                 {again, called{found: Usable}, `[find] {"from":"find"} [found] []`},
 		"again, not to be read":         {again, called{findErr: errDown}, `[find]  [] [] c down transient`},
 		"a run that begins":             {begins, called{}, `[rechecking? do] {"from":"do"} [done] []`},
-		"it begins beside a re-check":   {begins, called{rechecking: "r1"}, `[rechecking?]  [] [] subject-rechecked a re-check of run r1 about the same subject is under way transient`},
+		"it begins beside a re-check":   {begins, called{rechecking: "r1"}, `[rechecking?]  [] [] subject-rechecked a re-check of run r1, which has the same subject, is under way transient`},
 		"it cannot learn whether":       {begins, called{envErr: errDown}, `[rechecking?]  [] [] c down transient`},
 		"an undo":                       {Call{Kind: CallUndo}, called{found: Absent}, `[undo]  [] [x]`},
 		"an undo to be verified":        {Call{Kind: CallVerify}, called{found: Absent}, `[undo]  [] [x]`},
@@ -104,7 +104,7 @@ func TestWhatAnAttemptCallsAndKeeps(t *testing.T) {
 		"a re-check, maybe somebody's": {
 			recheck,
 			called{found: Made, claimed: Claimed{Live: "r2"}},
-			`[find thing i claimed?]  [] [] claimed-by-a-live-run run r2 about the same subject may have adopted the effect transient after 1h0m0s`,
+			`[find thing i claimed?]  [] [] claimed-by-a-live-run run r2, which has the same subject, may have adopted the effect transient after 1h0m0s`,
 		},
 		"a re-check, not to be read": {recheck, called{findErr: errDown}, `[find]  [] [] c down transient`},
 	} {
@@ -146,7 +146,7 @@ func TestAStepWithUndoIsDefinedWithFindAndClaim(t *testing.T) {
 	}
 }
 
-// A decision does not change the run: the engine may have to decide again from the same one.
+// A decision does not change its run, because the engine may have to decide again from the same run.
 func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
 	world := called{}
 	d := world.definition(t)
@@ -187,7 +187,7 @@ func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
 	}
 }
 
-// The caller may still use the outcomes that it passes to Next.
+// Next does not change the outcomes that it gets, because the caller may still use them.
 func TestADecisionLeavesTheOutcomesAsTheyCame(t *testing.T) {
 	s := newStepped(t)
 	s.run.Steps = append(s.run.Steps, StepRow{Name: "other", Position: 1, State: StepRunning, InFlight: CallDo, Attempts: 1, StartedAt: &s.now})
@@ -212,7 +212,7 @@ func TestEachTimeOfARunIsItsOwn(t *testing.T) {
 	}
 }
 
-// A run's claims are computed from its input alone, so that they are the same for its own re-check and for those of other runs.
+// A run's claims are computed from its input alone, so that the re-checks of all runs compute the same claims.
 func TestACallThatAsksAboutOthersHasTheInput(t *testing.T) {
 	s := newStepped(t)
 	if c := s.calls[0]; !c.Begins || string(c.Input) != `{"id":"i"}` {

@@ -14,8 +14,8 @@ func (t *turn) turnBack(cause Failure) {
 	t.tell(Event{Kind: EventCompensating, Step: cause.Step, Failure: &cause})
 }
 
-// backward undoes the steps that have begun, each after the steps that depend on it. When all are undone, it verifies the undo of
-// calls whose outcome is unknown, after their late window. Then it ends the run.
+// backward undoes the steps that have begun. Each step is undone after all steps that depend on it. If the outcome of a call is
+// unknown, backward then waits for the end of the call's late window and verifies the undo. Finally, backward ends the run.
 func (t *turn) backward() {
 	if slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepRunning }) {
 		return // a Do is still in flight
@@ -46,8 +46,8 @@ func (t *turn) backward() {
 	}
 }
 
-// undoReady starts the undos that are ready. It returns the step whose retry is due first, if any, and reports whether all undos
-// have finished.
+// undoReady starts the undos that are ready. The first result is the step with the earliest retry, if any step waits for a retry.
+// The second result reports whether all undos have finished.
 func (t *turn) undoReady() (soonest *StepRow, through bool) {
 	through = true
 	for i := range t.run.Steps {
@@ -73,8 +73,8 @@ func (t *turn) undoReady() (soonest *StepRow, through bool) {
 	return soonest, through
 }
 
-// undoFinished reports whether a step has nothing left to undo. In a re-check, that holds for every step that the re-check did not
-// choose, even if this release has no code for it.
+// undoFinished reports whether a step has nothing left to undo. In a re-check, every step that the re-check did not choose counts
+// as finished, even if this release has no code for the step.
 func (t *turn) undoFinished(row *StepRow) bool {
 	if t.run.State == Compensated {
 		return row.State != StepUndoing && row.State != StepUndoFailed
@@ -83,7 +83,7 @@ func (t *turn) undoFinished(row *StepRow) bool {
 	return !row.Begun() || row.State == StepUndone || t.run.left(row) || code != nil && code.undo == nil
 }
 
-// dependentsUndone reports whether all steps that depend on this one, directly or not, have nothing left to undo.
+// dependentsUndone reports whether all steps that depend on the step, directly or indirectly, have nothing left to undo.
 func (t *turn) dependentsUndone(row *StepRow) bool {
 	for i := range t.run.Steps {
 		later := &t.run.Steps[i]
@@ -94,7 +94,7 @@ func (t *turn) dependentsUndone(row *StepRow) bool {
 	return true
 }
 
-// left reports whether an operator skipped the undo of the step, which leaves its objects behind.
+// left reports whether an operator skipped the undo of the step and so left the step's objects behind.
 func (r *Run) left(row *StepRow) bool {
 	return slices.ContainsFunc(r.LeftBehind, func(l LeftBehind) bool { return l.Step == row.Name })
 }
@@ -121,8 +121,9 @@ func (t *turn) stick(row *StepRow) {
 	t.releaseAt(nil)
 }
 
-// verify ends a compensation whose undos have all finished. If the outcome of a call of a step is unknown, the step's last undo
-// must have begun after the late window of that call. Otherwise verify repeats the undo after the late window.
+// verify ends a compensation whose undos have all finished. If a call of a step has an unknown outcome, the last undo of the step
+// must have begun after the late window of that call. If the last undo began earlier, verify repeats the undo after the late
+// window.
 func (t *turn) verify() {
 	due := t.now
 	var again []*StepRow
@@ -145,7 +146,7 @@ func (t *turn) verify() {
 	case due.After(t.now):
 		t.await(Reason{Kind: WaitsForLateWindow, Until: &due, Failure: Failure{
 			Code:   "verifying-undo",
-			Detail: "a call whose answer was lost may still take effect; after the late window its undo is verified",
+			Detail: "a call whose answer was lost may still take effect; its undo is verified after the late window",
 			FixBy:  FixByNobody, Step: again[0].Name, At: t.now,
 		}}, Compensating)
 	default:
@@ -154,7 +155,7 @@ func (t *turn) verify() {
 	}
 }
 
-// undoable reports whether the step has an Undo that is to be called: this release has its code, and no operator skipped it.
+// undoable reports whether Undo of the step can be called: this release has the code of Undo, and no operator skipped it.
 func (t *turn) undoable(row *StepRow) bool {
 	code := t.Def.step(row.Name)
 	return !t.run.left(row) && code != nil && code.undo != nil

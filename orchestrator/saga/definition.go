@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Definition is a Workflow that Define has checked. Its states are JSON, whatever their type.
+// Definition is a Workflow that Define has checked. A Definition handles states as JSON, so it does not depend on their Go type.
 type Definition struct {
 	Name    string
 	Version int
@@ -42,8 +42,8 @@ type step struct {
 }
 
 // Define checks a workflow and reports all its faults. A workflow needs a name, a version of at least 1, steps, Classify, Retry,
-// Expect and Result. A step needs a unique name without a slash, Do, and either Undo or NoUndo; a step with Undo also needs Find
-// and Claim. After must name existing steps and must not form a circle.
+// Expect and Result. A step needs a unique name without a slash, Do, and either Undo or NoUndo. A step with Undo also needs Find
+// and Claim. The names in After must be names of existing steps, and steps must not form a circle.
 func Define[S any](w Workflow[S]) (*Definition, error) {
 	d := &Definition{Name: w.Name, Version: w.Version, classify: w.Classify}
 	var faults []error
@@ -52,7 +52,7 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	}
 	if w.Name == "" || w.Version < 1 || len(w.Steps) == 0 || w.Classify == nil || w.Retry == nil ||
 		w.Expect == nil || w.Result == nil {
-		fault("needs a name, a version of at least 1, steps, Classify, Retry, Expect and Result")
+		fault("a workflow needs a name, a version of at least 1, steps, Classify, Retry, Expect and Result")
 	}
 	for _, s := range w.Steps {
 		switch {
@@ -65,14 +65,14 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 		case (s.Undo == nil) == (s.NoUndo == ""):
 			fault("step %q needs either Undo or NoUndo", s.Name)
 		case s.Undo != nil && (s.Find == nil || s.Claim == nil):
-			fault("step %q has an Undo: it needs Find and Claim", s.Name)
+			fault("step %q has Undo and therefore needs Find and Claim", s.Name)
 		}
 		d.steps = append(d.steps, erase(s))
 	}
 	for _, s := range d.steps {
 		for _, after := range s.After {
 			if d.step(after) == nil {
-				fault("step %q names %q in After, which does not exist", s.Name, after)
+				fault("After of step %q names step %q, which does not exist", s.Name, after)
 			}
 		}
 	}
@@ -110,8 +110,8 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	return d, nil
 }
 
-// Claims reports whether a run claims an effect, that is, whether Claim of one of its steps returns the effect's name. A step that
-// this release does not know claims every effect.
+// Claims reports whether a run claims an effect, that is, whether one of the run's steps has a Claim that returns the effect's
+// name. A step that this release does not know claims every effect.
 func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 	for i := range r.Steps {
 		s := d.step(r.Steps[i].Name)
@@ -132,7 +132,7 @@ func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 	return false, nil
 }
 
-// Retry returns the request for a run, with the id runID, that repeats the compensated run r: see Workflow.Retry.
+// Retry returns the request for a new run that repeats the compensated run r: see Workflow.Retry. The new run gets the id runID.
 func (d *Definition) Retry(ctx context.Context, r *Run, runID string) (Request, error) {
 	q, err := d.retry(ctx, r.Input, runID)
 	q.ID, q.Workflow, q.Merchant, q.RetryOf = runID, r.Workflow, r.Merchant, r.ID
@@ -140,7 +140,7 @@ func (d *Definition) Retry(ctx context.Context, r *Run, runID string) (Request, 
 	return q, err
 }
 
-// Result returns what the run shows as its result, computed from its input and the outputs of its steps.
+// Result computes the result of a run from the run's input and the outputs of its steps.
 func (d *Definition) Result(r *Run) (json.RawMessage, error) {
 	state, err := r.state()
 	if err != nil {
@@ -149,7 +149,8 @@ func (d *Definition) Result(r *Run) (json.RawMessage, error) {
 	return d.result(state)
 }
 
-// rows returns the step rows of a new run. A step with Each becomes one row per item, and After names these rows.
+// rows returns the step rows of a new run. A step with Each becomes one row per item, and the rows of later steps name these rows
+// in After.
 func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	instances := map[string][]string{}
 	var all []StepRow
@@ -175,7 +176,7 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 				Name: n, Position: len(all), After: slices.Clone(after), Optional: s.Optional, State: StepPending,
 			})
 		}
-		if len(names) == 0 { // without items: later steps wait for this step's predecessors
+		if len(names) == 0 { // a step without items has no row, so later steps wait for its predecessors
 			names = after
 		}
 		instances[name] = names
@@ -183,7 +184,8 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	return all, nil
 }
 
-// step returns the code of a stored step, found by the part of its name before the slash; nil if this release has none.
+// step returns the code of the step with this stored name; nil if this release has none. step ignores the item, which follows the
+// slash in the name.
 func (d *Definition) step(name string) *step {
 	family, _, _ := strings.Cut(name, "/")
 	for i := range d.steps {
@@ -194,8 +196,8 @@ func (d *Definition) step(name string) *step {
 	return nil
 }
 
-// sorted returns the names of the steps, each after the names in its After, otherwise in the order of the definition. Steps in a
-// circle are left out.
+// sorted returns the names of the steps in the order of the definition, but puts each step behind the steps in its After. sorted
+// leaves out the steps of a circle.
 func (d *Definition) sorted() []string {
 	var names []string
 	for len(names) < len(d.steps) {
@@ -225,7 +227,7 @@ func (d *Definition) circle() string {
 	return ""
 }
 
-// erase hides the type of a step's state behind JSON.
+// erase converts a Step to a step, which handles the state as JSON.
 func erase[S any](s Step[S]) step {
 	erased := step{
 		Name: s.Name, After: s.After, Each: s.Each != nil, Optional: s.Optional,
@@ -254,7 +256,7 @@ func erase[S any](s Step[S]) step {
 	if s.Satisfied != nil {
 		erased.satisfied = func(state json.RawMessage, now time.Time) (satisfied bool) {
 			defer func() {
-				if recover() != nil { // Do is called then, and its panics are reported
+				if recover() != nil { // if Satisfied panics, Do is called; a panic of Do is reported
 					satisfied = false
 				}
 			}()
@@ -274,7 +276,7 @@ func erase[S any](s Step[S]) step {
 	return erased
 }
 
-// eraseCall returns a call that decodes its own copy of the state and returns what f changed in it.
+// eraseCall returns a call that decodes the state, calls f with it, and returns the fields that f changed.
 func eraseCall[S any](f func(context.Context, *S) error) call {
 	if f == nil {
 		return nil

@@ -11,18 +11,18 @@ import (
 const (
 	firstDelay = 250 * time.Millisecond
 	maxDelay   = time.Minute
-	// maxRecheckDelay is the same for a re-check, which is retried without limit and for which no caller waits.
+	// maxRecheckDelay replaces maxDelay in a re-check, because no caller waits for a re-check. A re-check is retried without limit.
 	maxRecheckDelay = time.Hour
-	// maxRetryAfter limits the Retry-After of an upstream.
+	// maxRetryAfter limits the Retry-After that an upstream can ask for.
 	maxRetryAfter = time.Hour
-	// shortWait is the longest wait during which a replica keeps a run. For longer waits the run is released, and claimed again
-	// when it is due.
+	// shortWait is the longest wait during which a replica keeps a run. For a longer wait, the replica releases the run, which can be
+	// claimed again when it is due.
 	shortWait = 5 * time.Second
 )
 
-// Delay returns how long to wait after the n-th failure in a row of what key names. The delay doubles from first up to most, and
-// varies by up to a fifth, so that calls that failed together are not repeated together. The same key and n return the same delay,
-// so that a simulation can be replayed.
+// Delay returns how long to wait after n failures in a row. The delay doubles with each failure, from the duration first to the
+// duration most. Delays with different keys differ by up to a fifth, so that calls that failed at the same time are not repeated at
+// the same time. The same key and n always return the same delay, so that a simulation can be replayed.
 func Delay(key string, n int, first, most time.Duration) time.Duration {
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMultiplier(2),
 		backoff.WithMaxInterval(most), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))
@@ -36,7 +36,8 @@ func Delay(key string, n int, first, most time.Duration) time.Duration {
 	return d*4/5 + d*2/5*time.Duration(h.Sum32()%parts)/parts
 }
 
-// retryIn returns how long to wait after the n-th attempt of a step: no longer than most, unless the upstream asks for more.
+// retryIn returns how long to wait after the n-th attempt of a step. The parameter most limits the wait, unless the upstream asks
+// for a longer wait.
 func retryIn(runID, step string, n int, most time.Duration, v Classification) time.Duration {
 	return max(Delay(runID+" "+step, n, firstDelay, most), min(v.RetryAfter, maxRetryAfter))
 }

@@ -10,7 +10,7 @@ import (
 // FixBy says who can fix a failure.
 type FixBy string
 
-// The values of FixBy. FixByNobody: the failure passes by itself.
+// The values of FixBy. FixByNobody means that the failure passes by itself.
 const (
 	FixByNobody   FixBy = "nobody"
 	FixByOperator FixBy = "operator"
@@ -18,27 +18,27 @@ const (
 	FixByUser     FixBy = "user"
 )
 
-// Failure is an error as it is stored and shown: shortened, valid UTF-8, and without secrets.
+// Failure is an error in the form in which it is stored and shown: shortened, in valid UTF-8, and without secrets.
 type Failure struct {
-	Code      string    `json:"code"` // a stable word: "keystone-refused"
+	Code      string    `json:"code"` // a stable word, such as "keystone-refused"
 	Detail    string    `json:"detail"`
 	FixBy     FixBy     `json:"fix_by"`
 	Step      string    `json:"step,omitempty"`
 	Service   string    `json:"service,omitempty"` // the upstream that returned the error
-	Status    int       `json:"status,omitempty"`  // its HTTP status
+	Status    int       `json:"status,omitempty"`  // the HTTP status of the upstream's answer
 	RequestID string    `json:"request_id,omitempty"`
 	At        time.Time `json:"at"`
 
 	Unavailable bool `json:"unavailable,omitempty"` // the upstream was down
-	// Upstream names the upstream whose circuit was open, so that nothing was sent: see Claim.Down.
+	// Upstream names the upstream whose open circuit prevented the request: see Claim.Down.
 	Upstream string `json:"upstream,omitempty"`
 }
 
-// Classification is what an error means for its run: see Workflow.Classify.
+// Classification says what an error means for the run: see Workflow.Classify.
 type Classification struct {
 	Class      upstream.Class
-	MaybeDone  bool          // the call may have taken effect, or may still do so
-	RetryAfter time.Duration // what the upstream asked for; 0: nothing
+	MaybeDone  bool          // the call may have taken effect, or may still take effect
+	RetryAfter time.Duration // the wait that the upstream asked for; 0: none
 	Failure    Failure
 }
 
@@ -48,8 +48,8 @@ type ReasonKind string
 // What a run waits for.
 const (
 	WaitsForRetry       ReasonKind = "retry"       // a failed attempt is repeated at Until
-	WaitsForUpstream    ReasonKind = "upstream"    // an upstream is down; tried again at Until
-	WaitsForPredecessor ReasonKind = "predecessor" // an older run about the same subject
+	WaitsForUpstream    ReasonKind = "upstream"    // an upstream is down; the call is tried again at Until
+	WaitsForPredecessor ReasonKind = "predecessor" // an older run about the same subject must end first
 	WaitsForLateWindow  ReasonKind = "late-window" // the undo of a call with unknown outcome is verified at Until
 	WaitsForOperator    ReasonKind = "operator"    // an operator must decide
 )
@@ -57,11 +57,11 @@ const (
 // Reason says why a run waits or is stuck, and who can fix it.
 type Reason struct {
 	Kind    ReasonKind `json:"kind"`
-	Failure            // of the step that it waits for, if any
+	Failure            // the failure of the step that the run waits for, if any
 	Until   *time.Time `json:"until,omitempty"`
 }
 
-// SkipError is returned by Do of an Optional step that has nothing to do: the step ends skipped, for the reason Why.
+// SkipError is the error that Do of an Optional step returns if Do has nothing to do. The step is then skipped for the reason Why.
 type SkipError struct{ Why string }
 
 func (s SkipError) Error() string { return "skipped: " + s.Why }

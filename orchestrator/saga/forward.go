@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// forward starts the steps that are ready. If a step has failed, it starts none, and once no call is in flight it compensates the
-// run or holds it. If all steps are done, it ends the run.
+// forward starts the steps that are ready. If a step has failed, forward starts no step, and compensates or holds the run once no
+// call is in flight. If all steps are done, forward ends the run.
 func (t *turn) forward() {
 	if failed := t.run.failed(); failed != nil {
 		switch {
@@ -54,7 +54,7 @@ func (t *turn) forward() {
 	}
 }
 
-// ready reports whether all steps that the row is After are done.
+// ready reports whether all steps in row.After are done.
 func (r *Run) ready(row *StepRow) bool {
 	return !slices.ContainsFunc(row.After, func(name string) bool {
 		before := r.Step(name)
@@ -76,7 +76,7 @@ func (r *Run) inFlight() bool {
 	return slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.InFlight != "" })
 }
 
-// satisfied reports whether a step that has not begun has nothing to do.
+// satisfied reports whether the step has not begun and has nothing to do.
 func (t *turn) satisfied(row *StepRow) bool {
 	code := t.Def.step(row.Name)
 	if row.Begun() || code.satisfied == nil {
@@ -94,7 +94,8 @@ func (t *turn) currentState() (state json.RawMessage, err error) {
 	return t.State, err
 }
 
-// pass makes a satisfied step succeed without a call. Its row and event look like those of a successful first attempt.
+// pass makes a satisfied step succeed without a call. The row and the event of a satisfied step look like those of a successful
+// first attempt.
 func (t *turn) pass(row *StepRow) {
 	row.State, row.Attempts, row.StartedAt, row.EndedAt = StepSucceeded, 1, new(t.now), new(t.now)
 	t.changed(row)

@@ -14,8 +14,8 @@ func decode[S any](state json.RawMessage) (*S, error) {
 	return s, nil
 }
 
-// changes returns the top-level fields of after whose encoding differs from before, an earlier encoding of the same value. It
-// returns nil if there are none.
+// changes encodes a value that was changed, and returns the top-level fields whose encoding differs from the earlier encoding.
+// changes returns nil if no field differs.
 func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(after)
 	if err != nil {

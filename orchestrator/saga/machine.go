@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Machine decides what the runs of one definition do next. It is pure: a decision depends only on the run, the definition, the
-// limits and the input, and the machine calls nothing. The engine stores the decisions and makes the calls.
+// Machine decides what the runs of one definition do next. A Machine is pure: it makes no calls, and its decisions depend only on
+// the run, the definition, the limits and the input. The engine stores the decisions and makes the calls.
 type Machine struct {
 	// Def is the definition; nil if this release does not know the workflow.
 	Def    *Definition
@@ -17,39 +17,41 @@ type Machine struct {
 
 // Limits are the durations that decisions depend on.
 type Limits struct {
-	LateWindow  time.Duration // how long after it was sent a lost request may still take effect
+	LateWindow  time.Duration // how long a lost request may still take effect after it was sent
 	Deadline    time.Duration // how long a run may work before it compensates
 	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates
 }
 
-// Input is what happened to a run since it was last stored.
+// Input describes what happened to a run since the run was last stored.
 type Input struct {
 	Now time.Time
-	// Claimed reports that a new lease begins. Calls that were in flight under an earlier lease have no outcome any more.
+	// Claimed reports that a new lease on the run begins. The outcomes of calls that were in flight under an earlier lease are lost.
 	Claimed bool
-	// Outcomes are those of the calls that have ended, in any order.
+	// Outcomes are the outcomes of the calls that have ended, in any order.
 	Outcomes []Outcome
-	// Actions are those stored for the run and not consumed yet, oldest first.
+	// Actions are the stored actions of the run that are not consumed yet, oldest first.
 	Actions []Action
-	// State is Decision.State of the last decision that was stored, so that it need not be computed again; nil: not known.
+	// State is Decision.State of the last stored decision, so that the machine need not compute the state again. It may be nil.
 	State json.RawMessage
-	// Leaving reports that the replica is handing back its runs: no new call is started.
+	// Leaving reports that the replica is handing back its runs, so that no new call may start.
 	Leaving bool
 }
 
-// Decision is what to store, and what to do once that is stored.
+// Decision says what the engine must store, and what it must do afterwards.
 type Decision struct {
-	// Checkpoint is what to store. Its Run is the run after the decision, even if there is nothing to store.
+	// Checkpoint is the change to store. Checkpoint.Run is the run after the decision, even if there is nothing to store.
 	Checkpoint
 	// Stores reports whether there is something to store.
 	Stores bool
-	// Calls are made after the checkpoint, which has their intents, is stored.
+	// Calls are the calls to make once the checkpoint, which contains their intents, is stored.
 	Calls []Call
 	// State is the run's state after this decision; nil: it was not computed.
 	State json.RawMessage
-	// Wake is when to decide again if nothing happens before; nil: only when something happens.
+	// Wake is the time of the next decision, unless something happens to the run earlier. If Wake is nil, the next decision waits
+	// until something happens.
 	Wake *time.Time
-	// Release reports that this write ends the lease on the run. The run may be claimed again from Run.DueAt on, or when it is woken.
+	// Release reports that storing this decision ends the lease on the run. The run may be claimed again from Run.DueAt on, or when it
+	// is woken.
 	Release bool
 }
 
@@ -64,7 +66,7 @@ type turn struct {
 	leaving bool
 }
 
-// Next decides what a run does next. r is the run as it was last stored, and Next does not change it.
+// Next decides what a run does next. The argument r is the run as it was last stored. Next does not change r.
 func (m Machine) Next(r *Run, in Input) Decision {
 	t := m.turn(r, in.Now, in.Claimed)
 	t.leaving, t.State = in.Leaving, in.State
@@ -84,9 +86,10 @@ func (m Machine) Next(r *Run, in Input) Decision {
 	return t.finish()
 }
 
-// Unstorable returns the decision to store in place of one whose contents the database refuses. The outcomes in the refused
-// decision are lost, so what their calls did is unknown. Once the other calls in flight have ended, the run waits for an operator;
-// a re-check is repeated later instead. r is the run as it was last stored.
+// Unstorable replaces a decision whose contents the database refuses: it returns another decision to store. The outcomes in the
+// refused decision are lost, so the effects of their calls are unknown. Once the other calls in flight have ended, the run waits
+// for an operator. A compensated run does not wait: its re-check is repeated later. The argument r is the run as it was last
+// stored.
 func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 	t := m.turn(r, now, false)
 	t.Consumed, t.DropToken, t.Stores = refused.Consumed, refused.DropToken, true
@@ -95,7 +98,7 @@ func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 		after := refused.Run.Step(row.Name)
 		calledAgain := slices.ContainsFunc(refused.Calls, func(c Call) bool { return c.Step == row.Name })
 		if row.InFlight != "" && (after.InFlight == "" || calledAgain) {
-			t.interrupt(row, "its outcome could not be stored")
+			t.interrupt(row, "the outcome of the call could not be stored")
 		}
 	}
 	if t.run.over() {
@@ -110,7 +113,7 @@ func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 	return t.finish()
 }
 
-// turn begins a decision. It first adds the time since the last write to Run.Worked, if the run could work in that time.
+// turn begins a decision. turn adds the time since the last write to Run.Worked if the run could work during that time.
 func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	run := *r
 	run.Steps, run.Objects = slices.Clone(r.Steps), slices.Clone(r.Objects)
@@ -120,21 +123,21 @@ func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	return &turn{Machine: m, Decision: Decision{Checkpoint: Checkpoint{Run: &run, Replica: r.Replica}}, was: r, run: &run, now: now}
 }
 
-// finish adds to a decision that is stored the states for its calls and the time of the update.
+// finish completes a decision that must be stored: it sets the states of the calls and the time of the update.
 func (t *turn) finish() Decision {
 	if !t.Stores {
 		return t.Decision
 	}
 	for i := range t.Calls {
-		t.Calls[i].State, _ = t.currentState() //nolint:errcheck // without a state the attempt fails and reports it
+		t.Calls[i].State, _ = t.currentState() //nolint:errcheck // an attempt without a state fails and reports the error
 	}
-	if !t.was.State.Ended() { // actions and re-checks do not change what an ended run shows
+	if !t.was.State.Ended() { // actions and re-checks do not change UpdatedAt of an ended run
 		t.run.UpdatedAt = t.now
 	}
 	return t.Decision
 }
 
-// works reports whether the time from now on counts as worked: the run is going forward and waits for nothing but a retry.
+// works reports whether the time from now on counts as worked: the run is going forward and does not wait, except for a retry.
 func (r *Run) works() bool {
 	return r.Cause == nil && !r.State.Ended() && (r.Reason == nil || r.Reason.Kind == WaitsForRetry)
 }
@@ -142,10 +145,10 @@ func (r *Run) works() bool {
 // decide starts the steps that are ready, or ends, compensates or releases the run.
 func (t *turn) decide() {
 	switch {
-	case t.run.over(): // it was claimed for an action that arrived too late
+	case t.run.over(): // the run was claimed for an action that arrived too late
 		t.releaseAt(nil)
 	case t.Def == nil:
-		t.hold(t.missing("workflow-unknown", "this release knows no workflow "+t.run.Workflow))
+		t.hold(t.missing("workflow-unknown", "this release has no code for workflow "+t.run.Workflow))
 		t.rest()
 	case t.stopped(), t.leaving:
 		t.rest()
@@ -160,18 +163,18 @@ func (t *turn) decide() {
 	}
 }
 
-// stopped reports whether no new call may start until an operator acts.
+// stopped reports whether an operator must act before a new call may start.
 func (t *turn) stopped() bool { return t.run.Hold != nil || t.run.State == Stuck }
 
-// hold prevents further calls. If the run is on hold already, the earlier reason remains.
+// hold prevents further calls of the run. If the run is on hold already, the earlier reason remains.
 func (t *turn) hold(r Reason) {
 	if t.run.Hold == nil {
 		t.run.Hold, t.Stores = &r, true
 	}
 }
 
-// rest starts no call. Once no call is in flight, it releases the run: to an operator if it is held or stuck, else to the other
-// replicas.
+// rest starts no call. Once no call is in flight, rest releases the run. A held or stuck run then waits for an operator. Another
+// replica can claim a run that is neither held nor stuck.
 func (t *turn) rest() {
 	run := t.run
 	switch {
@@ -193,13 +196,14 @@ func (t *turn) rest() {
 	}
 }
 
-// releaseAt ends the lease on the run with this write. The run is due at the given time; nil: when something wakes it.
+// releaseAt ends the lease on the run with this write. The run can be claimed from the time due on. If due is nil, the run can be
+// claimed when something wakes it.
 func (t *turn) releaseAt(due *time.Time) {
 	t.run.Replica, t.run.DueAt = "", due
 	t.Release, t.Stores = true, true
 }
 
-// await makes the run wait until reason.Until. It adds an event unless the run already waits for the same reason.
+// await makes the run wait until reason.Until. await adds an event unless the run already waits for the same reason.
 func (t *turn) await(reason Reason, state RunState) {
 	if t.run.State != state || t.run.Reason == nil || t.run.Reason.Kind != reason.Kind || t.run.Reason.Code != reason.Code {
 		t.tell(Event{Kind: EventWaiting, Step: reason.Step, Why: string(reason.Kind), Failure: &reason.Failure})
@@ -221,7 +225,7 @@ func (t *turn) awaitRetry(row *StepRow, state RunState) {
 	t.await(Reason{Kind: kind, Failure: *row.Error, Until: row.RetryAt}, state)
 }
 
-// sleepUntil makes the run wait until a time. It keeps the run for a short wait and releases it for a longer one.
+// sleepUntil makes the run wait until a time. The replica keeps the run during a short wait, and releases it for a longer wait.
 func (t *turn) sleepUntil(until time.Time) {
 	t.Wake = &until
 	if until.Sub(t.now) > shortWait {
@@ -248,14 +252,15 @@ func (t *turn) call(row *StepRow, kind CallKind) {
 	t.Calls = append(t.Calls, c)
 }
 
-// begins reports whether no call of the run has succeeded yet. Until one has, the run waits for re-checks about its subject.
+// begins reports whether no call of the run has succeeded yet. Until its first call has succeeded, the run waits for re-checks
+// about its subject.
 func (t *turn) begins() bool {
 	return !slices.ContainsFunc(t.run.Steps, func(s StepRow) bool {
-		return s.State == StepSucceeded && s.EndedAt.After(*s.StartedAt) // equal times: the step was satisfied without a call
+		return s.State == StepSucceeded && s.EndedAt.After(*s.StartedAt) // if the times are equal, the step was satisfied without a call
 	})
 }
 
-// tell adds an event to the checkpoint.
+// tell adds an event about the run to the checkpoint.
 func (t *turn) tell(event Event) {
 	t.run.Seq++
 	event.RunID, event.Seq, event.Epoch, event.At = t.run.ID, t.run.Seq, t.run.Epoch, t.now
@@ -263,7 +268,7 @@ func (t *turn) tell(event Event) {
 	t.Stores = true
 }
 
-// changed adds a row to the checkpoint.
+// changed adds the changed row of a step to the checkpoint.
 func (t *turn) changed(row *StepRow) {
 	t.Stores = true
 	for i := range t.Steps {

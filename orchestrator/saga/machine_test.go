@@ -11,14 +11,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// stepped makes the decisions about one run, with its own clock.
+// stepped makes the decisions about one run, one after the other, with a simulated clock.
 type stepped struct {
 	t   *testing.T
 	m   Machine
 	run *Run
 	now time.Time
 
-	calls []Call // of the last decision
+	calls []Call // the calls of the last decision
 }
 
 func newStepped(t *testing.T) *stepped {
@@ -52,7 +52,7 @@ func (s *stepped) came(failed *Classification) Input {
 	return Input{Outcomes: []Outcome{{Call: c, StartedAt: s.now, EndedAt: s.now, Err: failed}}}
 }
 
-// compensated makes the Do fail without an answer, and the undo succeed and be verified.
+// compensated lets the Do fail without an answer, and then lets the undo and its verification succeed.
 func (s *stepped) compensated() {
 	s.t.Helper()
 	s.next(s.came(&Classification{Class: upstream.Permanent, MaybeDone: true}))
@@ -65,7 +65,7 @@ func (s *stepped) compensated() {
 	}
 }
 
-// What a decision computed of the state is not computed again, but for what a step has added since.
+// A decision reuses the state that an earlier decision computed, unless a step has added to the state since.
 func TestACallIsGivenWhatTheStepsBeforeItAdded(t *testing.T) {
 	do := func(context.Context, *thing) error { return nil }
 	def, err := Define(Workflow[thing]{
@@ -153,7 +153,7 @@ func TestWhatCannotBeStoredLeavesNoCallInFlight(t *testing.T) {
 	})
 }
 
-// An action may arrive after the last re-check. Its checkpoint may be refused like any other.
+// An action may arrive after the last re-check. The database may refuse the checkpoint of such an action.
 func TestWhatCannotBeStoredOfARunThatIsOverLeavesItOver(t *testing.T) {
 	s := newStepped(t)
 	s.compensated()
@@ -168,7 +168,7 @@ func TestWhatCannotBeStoredOfARunThatIsOverLeavesItOver(t *testing.T) {
 	}
 }
 
-// A run that is held at its deadline needs an operator, even if its last failure needed nobody.
+// A run that is held at its deadline needs an operator, even if its last failure would have passed by itself.
 func TestARunThatIsHeldForItsDeadlineIsForAnOperator(t *testing.T) {
 	s := newStepped(t)
 	s.run.OnFailure = FailureHolds
@@ -286,7 +286,8 @@ func TestARecheckOfAStepWithoutCodeIsMadeAgainLater(t *testing.T) {
 	}
 }
 
-// A re-check may have to wait for months, and its events are never deleted.
+// A re-check may be retried for months, and its events are never deleted. Therefore a re-check adds one event per reason, not one
+// per attempt.
 func TestARecheckThatCannotLookTellsItOnceAndGoesOnEveryHour(t *testing.T) {
 	s := newStepped(t)
 	s.compensated()

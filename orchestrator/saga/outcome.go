@@ -38,7 +38,7 @@ func (t *turn) removed(gone Object, at time.Time) {
 			return
 		}
 	}
-	gone.Origin, gone.RemovedAt = Own, &at // made by a call whose answer was lost
+	gone.Origin, gone.RemovedAt = Own, &at // a call whose answer was lost made this object
 	t.run.Objects = append(t.run.Objects, gone)
 	t.Objects = append(t.Objects, gone)
 }
@@ -76,7 +76,7 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	if late := t.overdue(found); late != "" {
 		found.Class = upstream.Permanent
 		row.Error.Code, row.Error.Detail = "deadline-exceeded", upstream.Clean(late+": "+row.Error.Detail)
-		if row.Error.FixBy == FixByNobody { // it did not pass by itself in time
+		if row.Error.FixBy == FixByNobody { // the failure did not pass by itself in time
 			row.Error.FixBy = FixByOperator
 		}
 	}
@@ -89,7 +89,7 @@ func (t *turn) did(row *StepRow, o Outcome) {
 		}
 		t.tell(Event{Kind: EventStepFailed, Step: row.Name, Attempt: o.Call.Attempt, Failure: row.Error})
 	case upstream.Blocked:
-		if t.run.Cause != nil || t.run.failed() != nil { // the run compensates, or will
+		if t.run.Cause != nil || t.run.failed() != nil { // the run compensates already, or will fail anyway
 			return
 		}
 		t.hold(Reason{Kind: WaitsForOperator, Failure: *row.Error})
@@ -126,7 +126,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	}
 	refused := found.Class == upstream.Permanent || found.Class == upstream.Blocked
 	sameAgain := failedBefore != nil && failedBefore.Code == found.Failure.Code && !found.MaybeDone && !refused
-	if !recheck || !sameAgain { // a re-check is retried without limit: it adds one event per reason
+	if !recheck || !sameAgain { // a re-check is retried without limit, so it adds only one event per reason
 		t.tell(event)
 	}
 	if refused {
@@ -142,7 +142,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	row.RetryAt = &at
 }
 
-// failure returns the outcome's error as it is stored: cleaned, with its step and time.
+// failure returns the outcome's error in the form in which it is stored: cleaned, and with its step and time.
 func (t *turn) failure(o Outcome) Classification {
 	found := *o.Err
 	found.Failure.Detail = upstream.Clean(found.Failure.Detail)
@@ -155,16 +155,16 @@ func (t *turn) failure(o Outcome) Classification {
 	return found
 }
 
-// overdue returns which time limit a failed attempt has exceeded; empty: none.
+// overdue says which time limit a failed attempt has exceeded. overdue returns an empty text if no limit is exceeded.
 func (t *turn) overdue(v Classification) string {
 	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
 		return ""
 	}
 	switch {
 	case t.now.Sub(t.run.BudgetFrom) > t.Limits.GiveUpAfter:
-		return fmt.Sprintf("not finished within %s", t.Limits.GiveUpAfter)
+		return fmt.Sprintf("the run was not finished within %s", t.Limits.GiveUpAfter)
 	case v.Class == upstream.Transient && t.run.Worked > t.Limits.Deadline:
-		return fmt.Sprintf("not finished within %s of work", t.Limits.Deadline)
+		return fmt.Sprintf("the run was not finished within %s of working time", t.Limits.Deadline)
 	}
 	return ""
 }

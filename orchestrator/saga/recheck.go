@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// recheckAfter lists how long after its end a compensated run is re-checked, if the outcome of a Do was unknown.
+// recheckAfter lists the times of the re-checks, counted from the end of a compensated run. A compensated run is re-checked only if
+// the outcome of a Do was unknown.
 var recheckAfter = [...]time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour}
 
 // compensated ends the run, and schedules re-checks if a late effect is possible.
@@ -36,8 +37,8 @@ func (t *turn) recheck() {
 	t.backward()
 }
 
-// look chooses the steps that a re-check undoes again. If the re-check began under an earlier lease, these are only the steps whose
-// undo was refused.
+// look chooses the steps that a re-check undoes again. If the re-check began under an earlier lease, look chooses only the steps
+// whose undo was refused.
 func (t *turn) look() {
 	begun := slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepUndoing })
 	var rows []*StepRow
@@ -50,9 +51,9 @@ func (t *turn) look() {
 	t.run.Looked = true
 }
 
-// recheckThrough ends a re-check whose undos have finished. While an unanswered call of the re-check may still take effect, it
-// releases the run until then, and the re-check is repeated. It also repeats the re-check later if this release has no code for a
-// step with an unknown attempt: another replica may have it.
+// recheckThrough ends a re-check whose undos have finished. If an unanswered call of the re-check may still take effect,
+// recheckThrough releases the run until the end of the call's late window, when the re-check is repeated. The re-check is also
+// repeated later if this release has no code for a step with an unknown attempt, because another replica may have the code.
 func (t *turn) recheckThrough() {
 	for i := range t.run.Steps {
 		if until := t.run.Steps[i].effectiveUntil(t.Limits.LateWindow); until.After(t.now) {
@@ -80,7 +81,8 @@ func (t *turn) recheckRefused(row *StepRow) {
 	t.recheckLater("given up: undoing step " + row.Name + " was still refused")
 }
 
-// recheckLater releases the run until its re-check is repeated. It ends a re-check that has been due for longer than GiveUpAfter.
+// recheckLater releases the run until its re-check is repeated. recheckLater ends a re-check that has been due for longer than
+// GiveUpAfter.
 func (t *turn) recheckLater(givenUp string) {
 	if t.now.Sub(t.run.recheckDue()) > t.Limits.GiveUpAfter {
 		t.endRecheck(givenUp)
@@ -89,7 +91,7 @@ func (t *turn) recheckLater(givenUp string) {
 	t.releaseAt(new(t.now.Add(recheckAfter[1])))
 }
 
-// endRecheck ends a re-check, and releases the run until the next one, if any.
+// endRecheck ends a re-check, and releases the run until the next re-check, if any.
 func (t *turn) endRecheck(why string) {
 	t.run.Rechecks--
 	t.tell(Event{Kind: EventRechecked, Why: why})

@@ -3,6 +3,7 @@ package saga
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -15,14 +16,14 @@ type RunState string
 const (
 	Pending      RunState = "pending"
 	Running      RunState = "running"
-	Waiting      RunState = "waiting" // for a time, a predecessor, an upstream or an operator: see Reason
+	Waiting      RunState = "waiting" // the run waits for a time, a predecessor, an upstream or an operator: see Reason
 	Compensating RunState = "compensating"
 	Succeeded    RunState = "succeeded"
-	Compensated  RunState = "compensated" // it failed, and all that it made is removed, except LeftBehind
+	Compensated  RunState = "compensated" // the run failed, and its objects are removed, except those in LeftBehind
 	Stuck        RunState = "stuck"       // an undo is refused for good
 )
 
-// Ended reports whether the run is over.
+// Ended reports whether the run has succeeded or is compensated.
 func (s RunState) Ended() bool { return s == Succeeded || s == Compensated }
 
 // StepState is the state of a step of a run.
@@ -32,7 +33,7 @@ type StepState string
 const (
 	StepPending    StepState = "pending"
 	StepRunning    StepState = "running"
-	StepUnknown    StepState = "unknown" // sent without an answer: looked up before it is repeated or undone
+	StepUnknown    StepState = "unknown" // a call had no answer: the effect is looked up before the call is repeated
 	StepSucceeded  StepState = "succeeded"
 	StepSkipped    StepState = "skipped"
 	StepFailed     StepState = "failed"
@@ -50,7 +51,7 @@ const (
 	FailureHolds       OnFailure = "hold"
 )
 
-// Run is one execution of a workflow. The fields Workflow to Input, and the set of steps, are fixed when the run is accepted.
+// Run is one execution of a workflow. The fields from Workflow to Input and the set of steps are fixed when the run is accepted.
 type Run struct {
 	ID              string
 	Workflow        string
@@ -59,36 +60,36 @@ type Run struct {
 	Cloud           string
 	Subject         string // runs with the same subject execute one at a time
 	User            string
-	Doubles         string // with User: what a second successful run would make again
+	Doubles         string // names the thing that the run makes for User; a retry is refused if a later run has made the same thing
 	OnFailure       OnFailure
 	Input           json.RawMessage
 	Key             string // the merchant's idempotency key
-	Fingerprint     string // of the request that was sent with the key
-	RetryOf         string // the compensated run that this one repeats
+	Fingerprint     string // the fingerprint of the request that was sent with the key
+	RetryOf         string // the id of the compensated run that this run repeats
 	CreatedAt       time.Time
 
 	State      RunState
-	Reason     *Reason  // why it waits or is stuck
-	Hold       *Reason  // why no new call is started until an operator acts; it becomes Reason when no call is in flight
-	Cause      *Failure // why it compensates; nil while it goes forward
-	WaitsFor   string   // the earlier run about the same subject that goes first; empty: none
+	Reason     *Reason  // why the run waits or is stuck
+	Hold       *Reason  // why an operator must act before a new call starts; Hold becomes Reason when no call is in flight
+	Cause      *Failure // why the run compensates; nil while the run goes forward
+	WaitsFor   string   // the earlier run about the same subject that must end first; empty: none
 	LeftBehind []LeftBehind
-	RetriedBy  string // the run that repeats this one
+	RetriedBy  string // the id of the run that repeats this run
 	UpdatedAt  time.Time
 	EndedAt    *time.Time
-	DueAt      *time.Time    // when it may be claimed, if it has no lease; nil: not until something wakes it
-	Worked     time.Duration // how long it could work since BudgetFrom; Limits.Deadline applies
-	BudgetFrom time.Time     // when it was accepted or last retried by a person; Limits.GiveUpAfter counts from then
-	Rechecks   int           // re-checks for late effects that are still to come
-	TakeOvers  int           // claims since a step last had an outcome
+	DueAt      *time.Time    // when the run may be claimed, if it has no lease; nil: only when something wakes it
+	Worked     time.Duration // how long the run could work since BudgetFrom; limited by Limits.Deadline
+	BudgetFrom time.Time     // when the run was accepted or last retried by a person; Limits.GiveUpAfter starts then
+	Rechecks   int           // the number of re-checks that are still to come
+	TakeOvers  int           // the number of claims since a step last had an outcome
 	Looked     bool          // the current re-check has chosen the steps that it undoes again
 
-	HoldsSubject bool // no other live run about the subject may start calls
+	HoldsSubject bool // this run holds its subject: no other live run about the subject may start calls
 
 	Replica string // the replica that has the lease; empty: none
-	Epoch   int64  // the number of leases so far
-	Version int64  // raised by every write, whatever its epoch
-	Seq     int64  // of its last event
+	Epoch   int64  // the number of leases on the run so far
+	Version int64  // increased by every write of the run, in any epoch
+	Seq     int64  // the number of the run's last event
 
 	Steps   []StepRow
 	Objects []Object
@@ -101,17 +102,17 @@ type StepRow struct {
 	After     []string
 	Optional  bool
 	State     StepState
-	Attempts  int // of Do
+	Attempts  int // attempts of Do
 	Undos     int // attempts of Undo
 	Output    json.RawMessage
-	Error     *Failure   // of the last attempt, if that failed
-	StartedAt *time.Time // of the first attempt
+	Error     *Failure   // the error of the last attempt, if the attempt failed
+	StartedAt *time.Time // when the first attempt began
 	EndedAt   *time.Time
 	RetryAt   *time.Time
-	Unknowns  int        // attempts of Do whose outcome is unknown
-	UnknownAt *time.Time // the latest time at which an attempt of Do or Undo with unknown outcome can have been sent
+	Unknowns  int        // the number of attempts of Do whose outcome is unknown
+	UnknownAt *time.Time // the latest time at which a call with unknown outcome can have sent its request
 	UndoneAt  *time.Time // when the last successful Undo began
-	InFlight  CallKind   // the call whose intent is stored and which has no outcome yet
+	InFlight  CallKind   // the call in flight: its intent is stored, and it has no outcome yet
 }
 
 func (s *StepRow) item() string {
@@ -122,10 +123,10 @@ func (s *StepRow) item() string {
 // Begun reports whether Do may have been called.
 func (s *StepRow) Begun() bool { return s.Attempts > 0 }
 
-// Done reports whether the steps that are After this one may start.
+// Done reports whether the step has succeeded or was skipped, so that the steps that wait for it may start.
 func (s *StepRow) Done() bool { return s.State == StepSucceeded || s.State == StepSkipped }
 
-// effectiveUntil returns when the late window of the last unanswered call ends; zero: there was no such call.
+// effectiveUntil returns when the late window of the last unanswered call ends; zero if there was no such call.
 func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	if s.UnknownAt != nil {
 		at = s.UnknownAt.Add(lateWindow)
@@ -133,17 +134,17 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	return at
 }
 
-// over reports whether no call of the run will ever be made again: it has ended, and no re-check is to come.
+// over reports whether the run makes no more calls: it has ended, and no re-check is to come.
 func (r *Run) over() bool { return r.State == Succeeded || r.State == Compensated && r.Rechecks == 0 }
 
-// AtRest reports whether the run's state stays as it is until an operator or merchant acts: the run has ended, is stuck, or waits
-// for an operator and has no call in flight. Re-checks of a compensated run may still remove late effects. They change its events
-// and objects, not its state.
+// AtRest reports whether the run has ended, is stuck, or waits for an operator without a call in flight. The state of such a run
+// changes only if an operator or merchant acts. Re-checks of a compensated run may still remove late effects. A re-check changes
+// the run's events and objects, but not its state.
 func (r *Run) AtRest() bool {
 	return r.State.Ended() || r.State == Stuck || r.held() && !r.inFlight()
 }
 
-// Step returns the row with this name; nil if the run has none.
+// Step returns the row of the step with this name; nil if the run has no such step.
 func (r *Run) Step(name string) *StepRow {
 	i := slices.IndexFunc(r.Steps, func(s StepRow) bool { return s.Name == name })
 	if i < 0 {
@@ -152,17 +153,17 @@ func (r *Run) Step(name string) *StepRow {
 	return &r.Steps[i]
 }
 
-// WaitBehind sets the run about the same subject that goes before this one. A Store calls it whenever it reads a waiting run,
-// because the stored predecessor may have been cancelled while an earlier run is still live.
+// WaitBehind makes the run wait for the run with the id runID, which has the same subject. A Store calls WaitBehind whenever it
+// reads a waiting run, because the stored predecessor may have been cancelled while an even older run is still live.
 func (r *Run) WaitBehind(runID string) {
 	r.WaitsFor = runID
 	if r.Reason != nil && r.Reason.Kind == WaitsForPredecessor {
-		r.Reason.Detail = "run " + runID + " about the same subject goes first"
+		r.Reason.Detail = fmt.Sprintf("run %s, which has the same subject, must end first", runID)
 	}
 }
 
-// Rechecking reports whether a re-check of the ended run may still change something upstream: one of its calls is in flight, or was
-// not answered and its late window is not over.
+// Rechecking reports whether a re-check of the ended run may still change something upstream. A change is possible while a call of
+// the re-check is in flight, and during the late window of a call without an answer.
 func (r *Run) Rechecking(now time.Time, lateWindow time.Duration) bool {
 	return r.State == Compensated && slices.ContainsFunc(r.Steps, func(s StepRow) bool {
 		lost := s.UnknownAt != nil && s.UnknownAt.After(*r.EndedAt)
@@ -184,14 +185,15 @@ type Object struct {
 // Origin says whether the run may remove an object.
 type Origin string
 
-// The run made an own object, and removes it when it compensates. An adopted object was there before, and is never removed.
+// Own means that the run made the object, and removes it when the run compensates. Adopted means that the object existed before;
+// the run never removes it.
 const (
 	Own     Origin = "own"
 	Adopted Origin = "adopted"
 )
 
-// LeftBehind is an object that stays upstream because an operator skipped its undo. Only Step is set if the run does not know the
-// object, because an answer was lost.
+// LeftBehind is an object that stays upstream because an operator skipped its undo. If the answer of a call was lost and the run
+// does not know the object, only Step is set.
 type LeftBehind struct {
 	Step string `json:"step"`
 	Kind string `json:"kind,omitempty"`
@@ -199,7 +201,7 @@ type LeftBehind struct {
 	Name string `json:"name,omitempty"`
 }
 
-// Clone returns a copy of a run, so that its executor can continue to change the original.
+// Clone returns a copy of the run that does not change while the executor changes the original.
 func (r *Run) Clone() *Run {
 	c := *r
 	c.Steps = slices.Clone(r.Steps)
@@ -208,7 +210,7 @@ func (r *Run) Clone() *Run {
 	return &c
 }
 
-// AsStored returns a copy of the run as a Store would return it: the objects in order and without duplicates.
+// AsStored returns a copy of the run as a Store would return it: the objects are sorted and have no duplicates.
 func (r *Run) AsStored() *Run {
 	c := r.Clone()
 	byID := func(a, b Object) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID)) }

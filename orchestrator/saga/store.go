@@ -10,7 +10,7 @@ import (
 var (
 	// ErrNotFound: there is no such run.
 	ErrNotFound = errors.New("no such run")
-	// ErrFenced: the run has another version or epoch than the writer read; nothing was written.
+	// ErrFenced: the version or epoch of the run has changed since the writer read it; nothing was written.
 	ErrFenced = errors.New("another writer has changed the run")
 	// ErrBadRow: the database refuses the contents of the checkpoint, and would refuse them again; nothing was written.
 	ErrBadRow = errors.New("the database refuses the checkpoint")
@@ -20,26 +20,26 @@ var (
 	ErrRetried = errors.New("the run was retried before")
 	// ErrNoToken: the user's token of the run was used, has expired, or was never stored.
 	ErrNoToken = errors.New("the user's token is gone")
-	// ErrAlreadySucceeded: another run of the user has already made what this one would make again; nothing was written.
-	ErrAlreadySucceeded = errors.New("another run has since made what this one would make again")
-	// ErrUnavailable: the database cannot be reached or written now. It is unknown whether anything was written.
+	// ErrAlreadySucceeded: a later run of the same user has already made the thing named by Doubles; nothing was written.
+	ErrAlreadySucceeded = errors.New("a later run of the same user has already made what the retry would make")
+	// ErrUnavailable: the database cannot be reached or written now, and it is unknown whether anything was written.
 	ErrUnavailable = errors.New("the database is unavailable")
 )
 
-// SubjectBusyError names the newest live run about the subject.
+// SubjectBusyError names the newest live run about the subject of the new run.
 type SubjectBusyError struct{ RunID string }
 
 func (e *SubjectBusyError) Error() string { return "the subject is held by run " + e.RunID }
 
-// Store stores runs. After an error other than those above, it is unknown whether anything was written.
+// Store stores runs. After an error that this package does not declare, it is unknown whether anything was written.
 type Store interface {
-	// Create stores a run with its steps, first events, key and user's token, in one transaction. A run with a Replica is stored
-	// with a lease of that replica. If RetryOf is set, the key moves to the new run. A run with an empty WaitsFor is refused with
-	// SubjectBusyError while another run about its subject is live. Create also returns ErrKeyUsed, ErrRetried and
+	// Create stores a run with its steps, first events, key and user's token, in one transaction. If the run has a Replica, it is
+	// stored together with a lease of this replica. If RetryOf is set, the key moves to the new run. A run with an empty WaitsFor is
+	// refused with SubjectBusyError while another run about its subject is live. Create can also return ErrKeyUsed, ErrRetried and
 	// ErrAlreadySucceeded.
 	Create(ctx context.Context, n NewRun) error
-	// Commit writes checkpoints, each independently of the others, and returns their results in the same order: nil, ErrFenced or
-	// ErrBadRow.
+	// Commit writes each checkpoint independently of the others. Commit returns one result per checkpoint, in the same order. If a
+	// checkpoint was refused, the error in its result is ErrFenced or ErrBadRow.
 	Commit(ctx context.Context, now time.Time, checkpoints []Checkpoint) []CommitResult
 	// Tip reads the epoch and the version of a run.
 	Tip(ctx context.Context, runID string) (epoch, version int64, err error)
@@ -47,13 +47,14 @@ type Store interface {
 	Run(ctx context.Context, runID string) (*Run, error)
 	// RunOfKey reads the run that has a merchant's idempotency key.
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
-	// Runs reads the runs that match, newest first, with their steps and objects.
+	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
-	// Events reads up to limit events of a run whose seq is higher than after, in order.
+	// Events reads the events of a run whose Seq is higher than after, in order, and returns at most limit events.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
-	// AddAction stores an action, and wakes the replica that executes the run or makes the run due.
+	// AddAction stores an action. AddAction then wakes the replica that executes the run, or makes the run due if no replica executes
+	// it.
 	AddAction(ctx context.Context, now time.Time, v Action) error
 	// Actions reads the actions of a run that are not consumed yet, oldest first.
 	Actions(ctx context.Context, runID string) ([]Action, error)
@@ -63,18 +64,19 @@ type Store interface {
 type NewRun struct {
 	Run            *Run
 	Events         []Event
-	Token          string // the user's; sealed by the store, apart from the run
+	Token          string // the user's token; the Store seals it and stores it apart from the run
 	TokenExpiresAt time.Time
 }
 
-// Checkpoint is what one write changes in a run. The write is refused if the run's epoch or version is no longer that of Run.
+// Checkpoint contains the changes that one write makes to a run. The write is refused if the stored epoch or version differs from
+// the epoch or version in Run.
 type Checkpoint struct {
-	Run       *Run      // its mutable fields after the change; Version still as it was read
+	Run       *Run      // the run after the change, but with the Version that was read
 	Replica   string    // the replica that has the lease before the write
-	Steps     []StepRow // that changed
+	Steps     []StepRow // the changed rows
 	Events    []Event
-	Objects   []Object // made or removed
-	Consumed  []int64  // the ids of actions
+	Objects   []Object // objects that were made or removed
+	Consumed  []int64  // the ids of the consumed actions
 	DropToken bool
 }
 
@@ -82,48 +84,48 @@ type Checkpoint struct {
 type CommitResult struct {
 	Err       error
 	Actions   bool // an unconsumed action is stored for this run
-	Successor bool // the run ended, and another waits for its subject
+	Successor bool // the run ended, and another run waits for its subject
 }
 
 // ObjectRef names an object upstream.
 type ObjectRef struct{ Kind, ID string }
 
-// Filter chooses runs; empty fields choose all.
+// Filter chooses runs. An empty field matches every run.
 type Filter struct {
 	Merchant      string
 	Workflow      string
 	User          string
-	Objects       []ObjectRef // the run made or adopted all of these
+	Objects       []ObjectRef // only runs that made or adopted all these objects
 	Subject       string
-	Live          bool // not ended
-	AwaitsRecheck bool // at least one re-check is still to come
+	Live          bool // only runs that have not ended
+	AwaitsRecheck bool // only runs with a re-check that is still to come
 	State         RunState
-	Since         time.Time // created at or after
-	Before        string    // runs older than the one with this id
+	Since         time.Time // only runs created at or after this time
+	Before        string    // only runs older than the run with this id
 	Limit         int
 }
 
 // Queue leases runs to replicas and wakes replicas.
 type Queue interface {
-	// Join registers a replica with a lease until the given time, and returns the database's time. Until a replica knows that time,
-	// it must not decide that another's lease has ended.
+	// Join registers a replica with a lease until the given time, and returns the database's time. A replica must know the database's
+	// time before it decides that the lease of another replica has ended.
 	Join(ctx context.Context, replica string, until time.Time) (databaseTime time.Time, err error)
-	// Renew extends the lease, and frees the runs of replicas whose leases have ended. It returns ErrLeaseLost if the lease had
-	// ended before now.
+	// Renew extends the replica's lease, and frees the runs of replicas whose leases have ended. Renew returns ErrLeaseLost if the
+	// replica's lease had ended before now.
 	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
-	// Leave ends the lease and hands back all runs of the replica, due now.
+	// Leave ends the replica's lease and hands back all its runs, which are then due at once.
 	Leave(ctx context.Context, replica string, now time.Time) error
-	// Claim leases due runs to a replica, under their next epoch. Runs that an action or the end of a predecessor woke are first.
-	// The others are taken round-robin by merchant: a run's turn is the number of its merchant's runs that any replica executes or
-	// that are due and older; among equal turns the oldest run is first.
+	// Claim leases due runs to a replica, under their next epoch. Claim first takes the runs that were woken by an action or by the
+	// end of a predecessor. Claim takes the other runs round-robin by merchant, in the order of their turns. The turn of a run is the
+	// number of its merchant's runs that are executing, or are due and older. Among runs with equal turns, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
-	// Due counts the runs that are due and have no lease, except those that wait for an upstream in down.
+	// Due counts the runs that are due and have no lease, except runs that wait for an upstream in the list down.
 	Due(ctx context.Context, now time.Time, down []string) (int, error)
-	// HandBack ends the replica's leases on runs that were last written before the given time and are not in working. A lost answer
-	// can leave such runs behind.
+	// HandBack ends the replica's leases on runs that were last written before the given time and are not in working. If an answer of
+	// the database was lost, a replica may have leases on runs that it does not execute.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
-	// Listen calls wake when other replicas report work, actions or ended runs, until ctx ends or the connection fails. It may miss
-	// some, so poll as well.
+	// Listen calls wake when another replica reports work, an action or the end of a run. Listen returns when ctx ends or the
+	// connection fails. Listen may miss reports, so the caller must poll as well.
 	Listen(ctx context.Context, wake func(Wake)) error
 }
 
@@ -132,22 +134,22 @@ type Claim struct {
 	Replica string
 	Now     time.Time
 	Limit   int
-	Down    []string // upstreams whose circuit is open: runs whose Reason names one are not claimed, unless an action woke them
+	Down    []string // upstreams with an open circuit; runs that wait for one of them are claimed only if an action woke them
 }
 
 // Renewal is the result of extending a lease.
 type Renewal struct {
 	Now   time.Time // the database's time; zero if the database uses this machine's clock
-	Freed bool      // the lease of another replica has ended: its runs can be claimed
+	Freed bool      // the lease of another replica has ended, so its runs can be claimed
 }
 
-// Wake is a message from another replica. An empty RunID means any run without a lease.
+// Wake is a message from another replica. If RunID is empty, the message is about any run without a lease.
 type Wake struct {
 	Kind  WakeKind
 	RunID string
 }
 
-// WakeKind says what a Wake is about.
+// WakeKind is the kind of message that a Wake carries.
 type WakeKind string
 
 // The kinds of messages.

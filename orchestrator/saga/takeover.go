@@ -2,11 +2,11 @@ package saga
 
 import "fmt"
 
-// maxTakeOvers is how many claims in a row a run may have without an outcome of a step. Then it is held: a run that kills its
-// replica must not kill the next one too.
+// maxTakeOvers limits how often in a row a run is claimed without an outcome of a step. At the limit the run is held, so that a run
+// that kills its replicas does not kill more of them.
 const maxTakeOvers = 3
 
-// takenOverTooOften is the code of that hold.
+// takenOverTooOften is the failure code of a run that is held at the limit maxTakeOvers.
 const takenOverTooOften = "taken-over-too-often"
 
 // LostTooManyReplicas reports whether the run is held because too many replicas ended while they executed it.
@@ -16,11 +16,11 @@ func (r *Run) LostTooManyReplicas() bool { return r.held() && r.Reason.Code == t
 func (t *turn) takeOver() {
 	run := t.run
 	run.Looked = false
-	if run.held() && run.Hold == nil { // an earlier release held it
+	if run.held() && run.Hold == nil { // an older release, which did not store Hold, held the run
 		run.Hold = run.Reason
 	}
 	if run.Reason != nil && run.Reason.Kind == WaitsForPredecessor && run.WaitsFor == "" {
-		run.BudgetFrom = t.now // its time limit starts when its predecessor has ended
+		run.BudgetFrom = t.now // the run's time limits start when its predecessor has ended
 	}
 	interrupted := false
 	for i := range run.Steps {
@@ -39,13 +39,13 @@ func (t *turn) takeOver() {
 		Detail: fmt.Sprintf("%d replicas in a row ended while they worked on the same step", run.TakeOvers),
 		FixBy:  FixByOperator, At: t.now,
 	}})
-	if run.State == Compensated { // a re-check is not held, but repeated later
+	if run.State == Compensated { // a re-check is repeated later instead of being held
 		run.TakeOvers = 0
 	}
 }
 
 // interrupt records that the outcome of the call in flight is unknown, and reports whether there was such a call. A running step
-// without a call was stored by a release that did not store in_flight.
+// without a call in flight was stored by an older release, which did not store in_flight.
 func (t *turn) interrupt(row *StepRow, why string) bool {
 	kind := row.InFlight
 	if kind == "" && row.State == StepRunning {

@@ -16,12 +16,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// clouds returns each cloud's Keystone by name. It sets up a cloud when it is first requested, and keeps it.
+// clouds holds the Keystone client of each cloud by the cloud's name. Each client is built when its cloud is first used.
 type clouds struct {
 	config      func(name string) (v3.Config, error)
 	around      func(upstream string, next http.RoundTripper) http.RoundTripper
 	merchants   merchants.Store
-	domain      string // the domain of merchants without one of their own
+	domain      string // name or id of the domain, unless the merchant names another domain
 	allowAdmin  bool
 	gates       *gate.Gates
 	connections int // maximum of concurrent requests to one cloud
@@ -30,8 +30,8 @@ type clouds struct {
 	known map[string]*cloud
 }
 
-// identity returns the Keystone of a cloud, or an error if the cloud's configuration is missing or wrong. An error is not kept: the
-// next call tries again.
+// identity returns the Keystone of a cloud, or an error if the cloud's configuration is missing or wrong. After an error, the next
+// call of identity tries again.
 func (c *clouds) identity(name string) (keystone.Identity, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,8 +60,8 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	return made, nil
 }
 
-// cloud is a Keystone with a guard that allows writes only in the domains of the configuration and of the merchants. It reads the
-// ids of these domains before a write, so that a failure to read them fails the write only temporarily.
+// cloud is a Keystone with a guard. The guard allows writes only in the domain of the configuration and in the domains of the
+// merchants. A cloud reads the ids of these domains before a write. If the read fails, the write fails only temporarily.
 type cloud struct {
 	keystone.Identity
 	name   string
@@ -72,7 +72,8 @@ type cloud struct {
 	domains map[string]bool // by id
 }
 
-// mayWrite reports to the guard whether a domain may be written. It reads the domains again if it does not know this one.
+// mayWrite reports to the guard whether Tenantry may write in a domain. mayWrite reads the domains again if it does not know the
+// given domain.
 func (c *cloud) mayWrite(domainID string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -85,7 +86,8 @@ func (c *cloud) knows(domainID string) bool {
 	return c.domains[domainID]
 }
 
-// learn reads the domains if they were never read or if this one is not among them: a merchant may have been added.
+// learn reads the domains that may be written, unless it has read them before and domainID is among them. A merchant may have been
+// added since the last read.
 func (c *cloud) learn(ctx context.Context, domainID string) error {
 	c.mu.Lock()
 	enough := c.read && (domainID == "" || c.domains[domainID])
@@ -95,7 +97,7 @@ func (c *cloud) learn(ctx context.Context, domainID string) error {
 	}
 	all, err := c.clouds.merchants.List(ctx)
 	if err != nil {
-		return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "listing the merchants whose domains may be written", Err: err}
+		return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "listing the merchants' domains", Err: err}
 	}
 	names := map[string]bool{c.clouds.domain: true}
 	for _, m := range all {
@@ -106,7 +108,7 @@ func (c *cloud) learn(ctx context.Context, domainID string) error {
 	for name := range names {
 		domain, err := c.Domain(ctx, name)
 		if errors.Is(err, keystone.ErrNotFound) {
-			continue // a merchant names a domain that does not exist: nothing is written there
+			continue // the merchant's domain does not exist, so nothing is written there
 		}
 		if err != nil {
 			return err

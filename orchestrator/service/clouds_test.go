@@ -18,7 +18,7 @@ import (
 
 const aMerchant = "01234567-89ab-4cde-8f01-23456789abcd"
 
-// newClouds returns clouds with one Keystone and a database of merchants.
+// newClouds returns clouds that share the Keystone at url, and that read the merchants from s.
 func newClouds(t *testing.T, url string, s *store.Store) *clouds {
 	t.Helper()
 	u, err := newUpstreams(Options{
@@ -42,7 +42,7 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	story := transcript.New(t, "cmd/tenantry") // where this was recorded first, so that old recordings can be compared
+	story := transcript.New(t, "cmd/tenantry") // the directory of the first recording, so that old and new recordings can be compared
 	url = story.Front(t, transcript.Keystone, url)
 	story.Begin()
 	s, _, err := Open(t.Context(), Config{DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize)})
@@ -91,7 +91,7 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 		t.Errorf("a domain of a merchant on another cloud: got %v, want %v", err, keystone.ErrGuard)
 	}
 
-	// Another replica has read none of these domains.
+	// A second replica has not read any of these domains yet.
 	if identity, err = newClouds(t, url, s).identity("default"); err != nil {
 		t.Fatal(err)
 	}

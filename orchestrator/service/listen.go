@@ -30,12 +30,12 @@ func reachable(a net.Addr) string {
 func newHTTPServer(h http.Handler, log zerolog.Logger) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: 90 * time.Second, // longer than a request may wait for its run
+		WriteTimeout: 90 * time.Second, // longer than an API request may wait for its run
 		IdleTimeout:  2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: httpFaults(log),
 	}
 }
 
-// certificate reads the certificate of the API; nil means plain HTTP.
+// certificate reads the TLS certificate of the API. For plain HTTP, certificate returns nil.
 func (o *Options) certificate() (*tls.Certificate, error) {
 	if o.TLSCert == "" {
 		return nil, nil

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// logEvent writes one line for each event of a run. An event holds no secret.
+// logEvent returns a function that logs one line for each event of a run. Events contain no secrets.
 func logEvent(l zerolog.Logger) func(*saga.Run, saga.Event) {
 	return func(r *saga.Run, e saga.Event) {
 		line := l.WithLevel(levelOf(e.Kind)).Str("run_id", e.RunID).Str("workflow", r.Workflow).Str("merchant_id", r.Merchant).
@@ -31,7 +31,7 @@ func logEvent(l zerolog.Logger) func(*saga.Run, saga.Event) {
 }
 
 func levelOf(kind saga.EventKind) zerolog.Level {
-	switch kind { //nolint:exhaustive // all other events are normal
+	switch kind { //nolint:exhaustive // all other kinds are logged at level info
 	case saga.EventUndoFailed, saga.EventStuck:
 		return zerolog.ErrorLevel
 	case saga.EventAttempt, saga.EventUnknown, saga.EventStepFailed, saga.EventUndoAttempt, saga.EventLateEffect,
@@ -42,7 +42,7 @@ func levelOf(kind saga.EventKind) zerolog.Level {
 	}
 }
 
-// httpFaults logs what net/http reports outside of handlers, such as failed TLS handshakes.
+// httpFaults logs the errors that net/http reports outside of handlers, such as failed TLS handshakes.
 func httpFaults(l zerolog.Logger) *log.Logger {
 	return log.New(l.With().Str("level", "warn").Logger(), "", 0)
 }

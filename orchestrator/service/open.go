@@ -13,14 +13,14 @@ type UnreachableError struct{ Err error }
 func (e *UnreachableError) Error() string { return e.Err.Error() }
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// ConfigurationError reports that the service cannot be built with its configuration.
+// ConfigurationError reports that the service cannot be started with its configuration.
 type ConfigurationError struct{ Err error }
 
 func (e *ConfigurationError) Error() string { return e.Err.Error() }
 func (e *ConfigurationError) Unwrap() error { return e.Err }
 
-// Open opens the database, migrates it to this release's schema and returns how many migrations ran. It may be repeated. It returns
-// store.ErrOtherKey if the database's tokens are sealed with another key; any other error is an *UnreachableError.
+// Open opens the database, migrates its schema to this release, and returns how many migrations ran. Open may be called repeatedly.
+// Open returns store.ErrOtherKey if the database's tokens are sealed with another key. Any other error is an *UnreachableError.
 func Open(ctx context.Context, c Config) (s *store.Store, migrations int, err error) {
 	s, err = store.Open(ctx, c.DatabaseURL, c.SecretKey)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package service builds the orchestrator from a configuration, serves it, and stops it.
+// Package service builds the orchestrator from a configuration, starts it, and stops it.
 package service
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// How long Stop waits for the calls of runs, and for requests.
+// Stop waits up to drainTime for the calls of runs, and up to answerTime for API requests.
 const (
 	drainTime  = 20 * time.Second
 	answerTime = 10 * time.Second
@@ -31,29 +31,30 @@ const (
 type Options struct {
 	Config
 	Log     zerolog.Logger
-	Version string // of this release, for the API's document
+	Version string // the release's version, which the API's document shows
 
-	// Cloud returns how to reach the Keystone of a cloud. It is called when the cloud is first used: see [v3.FromCloud].
+	// Cloud returns the configuration of a cloud's Keystone. Cloud is called when the cloud is first used: see [v3.FromCloud].
 	Cloud func(name string) (v3.Config, error)
-	// Workflows returns the workflows of the service; nil: all workflows of this release.
+	// Workflows returns the workflows of the service; nil means all workflows of this release.
 	Workflows func(workflows.Deps) ([]*saga.Definition, error)
-	// ScopedTokens hands over the tokens that runs scope; nil means the Handover in the workflows' Deps.
+	// ScopedTokens passes a scoped token from a run to the request that waits for the run; nil means the Handover in the workflows'
+	// Deps.
 	ScopedTokens api.ScopedTokens
-	// Around wraps the transport of the requests to an upstream, [BillingStack] or "keystone/CLOUD"; nil means no wrapper. It gets
-	// only requests that have passed the queue and whose run may write. If it returns an [upstream.NotSentError], the request
-	// counts as never sent.
+	// Around wraps the HTTP transport of an upstream; nil means no wrapper. The upstream is [BillingStack] or "keystone/CLOUD". The
+	// wrapper receives only requests that have passed the queue and the fence. If the wrapper returns an [upstream.NotSentError], the
+	// request counts as never sent.
 	Around func(upstream string, next http.RoundTripper) http.RoundTripper
-	// TripsAfter is how many calls in a row to an upstream must fail before its circuit opens; zero means 5.
+	// TripsAfter is the number of consecutive failed calls that opens the circuit of an upstream; zero means 5.
 	TripsAfter uint32
-	// Now is the local clock, which the database's time corrects; nil means [time.Now].
+	// Now returns the local time, which the engine corrects by the database's time; nil means [time.Now].
 	Now func() time.Time
 }
 
-// Service is a running orchestrator: API, engine and, unless there is another BillingStack, the embedded one.
+// Service is a running orchestrator: the API, the engine and, unless BillingURL is configured, the embedded BillingStack.
 type Service struct {
-	URL        string       // of the API
-	Handler    http.Handler // the API, as it is served at URL
-	BillingURL string       // BillingStack's, with its version
+	URL        string       // URL of the API
+	Handler    http.Handler // the handler of the API that is served at URL
+	BillingURL string       // URL of BillingStack, with the API version
 	Store      *store.Store // closed by Stop
 	Runs       Runs
 	Failed     <-chan error // receives an error when a listener fails
@@ -63,20 +64,20 @@ type Service struct {
 	embedded *http.Server // nil: BillingStack is elsewhere
 	failed   chan error
 
-	work    sync.WaitGroup // the engine and the deletion of expired tokens
+	work    sync.WaitGroup // runs the engine and the deletion of expired tokens
 	stopRun context.CancelFunc
-	hangUp  context.CancelFunc // ends the requests in flight
+	hangUp  context.CancelFunc // cancels the API requests in flight
 }
 
-// Runs accepts, reads and acts on the runs of a service, without the API.
+// Runs accepts runs, reads runs and stores actions, without the HTTP API.
 type Runs interface {
 	saga.Starter
 	saga.Reader
 	saga.Actions
 }
 
-// Start opens the database, which must be reachable, and serves. Keystone and BillingStack may become reachable later. It returns a
-// *ConfigurationError, an *UnreachableError or store.ErrOtherKey, and then leaves nothing open.
+// Start opens the database and starts the service. The database must be reachable. Keystone and BillingStack may become reachable
+// later. If Start fails, it returns a *ConfigurationError, an *UnreachableError or store.ErrOtherKey, and leaves nothing open.
 func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	s := &Service{log: o.Log, failed: make(chan error, 2)}
 	s.Failed = s.failed
@@ -125,7 +126,7 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	return s, nil
 }
 
-// closers are closed if the start fails.
+// closers are the functions that release what Start has opened. Start calls the closers if it fails.
 type closers []func() error
 
 func (c *closers) add(closeIt func() error) { *c = append(*c, closeIt) }
@@ -162,7 +163,7 @@ func (s *Service) serveAPI(ctx context.Context, l net.Listener, certificate *tls
 	})
 }
 
-// run executes runs, and deletes expired tokens every hour, until Stop.
+// run starts the execution of runs and the hourly deletion of expired tokens. Both continue until Stop is called.
 func (s *Service) run(ctx context.Context, runs *engine.Engine) {
 	ctx, s.stopRun = context.WithCancel(context.WithoutCancel(ctx))
 	s.work.Go(func() { runs.Serve(ctx, drainTime) })
@@ -182,15 +183,15 @@ func (s *Service) run(ctx context.Context, runs *engine.Engine) {
 	})
 }
 
-// answer serves until the server is shut down. It reports any other end in Failed.
+// answer serves requests until the server is shut down. If the server fails before, answer sends the error to Failed.
 func (s *Service) answer(what string, serve func() error) {
 	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 		s.failed <- fmt.Errorf("serving %s: %w", what, err)
 	}
 }
 
-// Stop accepts no more requests, hands back the runs after their calls in flight, and closes everything. Requests that wait for
-// their runs have some seconds to be answered. Call it once.
+// Stop accepts no more requests, waits for the calls of runs, hands back the runs, and closes everything. Requests that wait for
+// their runs get some seconds to be answered. Call Stop once.
 func (s *Service) Stop() error {
 	s.stopRun()
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime+time.Second)
@@ -201,7 +202,7 @@ func (s *Service) Stop() error {
 	s.hangUp()
 	s.work.Wait()
 	if s.embedded != nil {
-		err = errors.Join(err, s.embedded.Close()) // runs use it until they are handed back
+		err = errors.Join(err, s.embedded.Close()) // runs use the embedded BillingStack until they are handed back
 	}
 	return errors.Join(err, s.Store.Close())
 }

@@ -25,7 +25,7 @@ func TestStartRefuses(t *testing.T) {
 	defer taken.Close()
 	for name, c := range map[string]struct {
 		change     func(*service.Options)
-		configured bool // it is the configuration's fault, not the database's
+		configured bool // true: want a ConfigurationError; false: want an UnreachableError
 	}{
 		"no such certificate":   {func(o *service.Options) { o.TLSCert, o.TLSKey = "/none", "/none" }, true},
 		"an address in use":     {func(o *service.Options) { o.Listen = taken.Addr().String() }, true},
@@ -61,8 +61,8 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
-// A test can run a workflow of its own on a complete service. Its transport wrapper sees only the run's requests, and the objects
-// that the run leaves behind can be read after the service has stopped.
+// A test can run its own workflow on a complete service. The test's transport wrapper sees only the requests of the run. The run
+// and BillingStack can be read after the service has stopped.
 func TestAWorkflowOfATestRuns(t *testing.T) {
 	var seen requests
 	var runID string
@@ -125,7 +125,7 @@ func looking(d workflows.Deps) saga.Workflow[look] {
 	}
 }
 
-// requests are those that were sent.
+// requests records the requests that were sent.
 type requests struct {
 	mu   sync.Mutex
 	sent []string

@@ -9,18 +9,19 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// BillingStack is BillingStack's name among the upstreams. A cloud's Keystone is "keystone/CLOUD".
+// BillingStack is the name of the upstream BillingStack. The upstream name of a cloud's Keystone is "keystone/CLOUD".
 const BillingStack = "billingstack"
 
-// upstreams are the clients of the services that Tenantry calls, each with its own gate.
+// upstreams holds the clients of the services that Tenantry calls. Each client has its own gate.
 type upstreams struct {
 	gates       gate.Gates
 	clouds      *clouds
 	billing     *billing.Client
-	keystoneURL string // of the default cloud
+	keystoneURL string // URL of the default cloud's Keystone
 }
 
-// newUpstreams sends no request. It fails if the default cloud is not configured; others are set up when they are first used.
+// newUpstreams returns the clients without sending a request. newUpstreams fails if the default cloud is not configured. The
+// configuration of any other cloud is read when the cloud is first used.
 func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, error) {
 	defaultCloud, err := o.Cloud(merchants.DefaultCloud)
 	if err != nil {

@@ -16,15 +16,15 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// parts are what wire connects.
+// parts holds the inputs of wire.
 type parts struct {
 	Options
 	store        *store.Store
 	installation string
-	billingURL   string // the configured one, or the embedded server's
+	billingURL   string // the configured URL, or the URL of the embedded BillingStack
 }
 
-// wire builds the engine, and the HTTP API that uses it. It sends no request.
+// wire builds the engine, and the HTTP API that uses the engine. wire sends no request.
 func wire(p parts) (*engine.Engine, http.Handler, error) {
 	u, err := newUpstreams(p.Options, p.billingURL, p.store.Merchants())
 	if err != nil {

@@ -11,16 +11,16 @@ type NotSentError struct {
 	Circuit string
 	// RetryAfter is the time until the next trial of the upstream; 0 if Circuit is empty.
 	RetryAfter time.Duration
-	// Err is why the request was not sent.
+	// Err is the reason why the request was not sent.
 	Err error
 }
 
 func (e *NotSentError) Error() string { return e.Err.Error() }
 
-// Unwrap returns why the request was not sent.
+// Unwrap returns the reason why the request was not sent.
 func (e *NotSentError) Unwrap() error { return e.Err }
 
-// Class returns Unavailable for an open circuit, else Transient.
+// Class returns Unavailable if a circuit was open, and Transient otherwise.
 func (e *NotSentError) Class() Class {
 	if e.Circuit != "" {
 		return Unavailable

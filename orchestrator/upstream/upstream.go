@@ -1,4 +1,4 @@
-// Package upstream has what the calls to all other services share: the caller on whose behalf a call is made, the class of an
+// Package upstream has the types that all calls to other services share: the caller on whose behalf a call is made, the class of an
 // error, and the error of a request that was not sent.
 package upstream
 
@@ -14,10 +14,11 @@ import (
 // Class says what to do about an error.
 type Class int
 
-// The error classes; the zero value is none of them. An error also says whether the call may have taken effect.
+// The error classes. The zero value of Class is not an error class. The class does not say whether the call may have taken effect:
+// see Error.MaybeDone.
 const (
 	Transient   Class = iota + 1 // retry soon
-	Unavailable                  // the service, or our credential there, is down: wait
+	Unavailable                  // the service is down, or it refuses our credential: wait
 	Permanent                    // retrying cannot help
 	Blocked                      // an operator must decide
 )
@@ -32,37 +33,37 @@ func (c Class) String() string {
 
 // Service is a service that Tenantry calls.
 type Service struct {
-	ID   string // "billingstack": stored with failures, and the prefix of their codes
-	Name string // "BillingStack": for people
+	ID   string // such as "billingstack"; stored with failures, and the prefix of failure codes
+	Name string // the name for people, such as "BillingStack"
 }
 
 // Error is the failure of a call. It holds no secret.
 type Error struct {
 	Service Service
 	Class   Class
-	// MaybeDone reports that the call may have taken effect, or may still do so: look before you repeat it.
+	// MaybeDone reports that the call may have taken effect, or may still take effect. Look for the effect before you repeat the call.
 	MaybeDone bool
-	// Op is what the call was doing, as a gerund with its object: `creating project "x"`.
+	// Op is the operation of the call, as a gerund with its object, such as `creating project "x"`.
 	Op string
-	// Status is the HTTP status of the answer; 0 if there was none.
+	// Status is the HTTP status of the answer; 0 if there was no answer.
 	Status int
-	// RequestID is the service's id of the request; empty if it sent none.
+	// RequestID is the id that the service gave the request; empty if the service sent no id.
 	RequestID string
-	// RetryAfter is how long the service, or its open circuit, asks to wait; 0 if neither does.
+	// RetryAfter is the wait that the service or its open circuit asks for; 0 if neither asks for a wait.
 	RetryAfter time.Duration
 	// Message is the service's error message, cut and cleaned by [Clean].
 	Message string
-	// OwnCredential reports that the service refused Tenantry's own credential. Only an operator can fix that.
+	// OwnCredential reports that the service refused Tenantry's own credential. Only an operator can fix this failure.
 	OwnCredential bool
 	// Err is a sentinel of the client's package, or the error of the network.
 	Err error
 }
 
-// Error returns a sentence: what was being done, what the service answered, and why.
+// Error returns one line with the operation, the cause, and the answer of the service.
 func (e *Error) Error() string {
 	parts := []string{e.Op}
 	if e.OwnCredential {
-		parts = append(parts, "the service's own credential is refused")
+		parts = append(parts, e.Service.Name+" refuses Tenantry's credential")
 	}
 	if e.Err != nil {
 		parts = append(parts, e.Err.Error())
@@ -101,7 +102,7 @@ func (e *Error) Code() string {
 	return e.Service.ID + "-" + what
 }
 
-// Circuit returns the upstream whose circuit was open, so that nothing was sent; empty if no circuit was open.
+// Circuit returns the upstream whose open circuit prevented the request; empty if no circuit was open.
 func (e *Error) Circuit() string {
 	if kept, ok := asNotSent(e.Err); ok {
 		return kept.Circuit
@@ -109,11 +110,11 @@ func (e *Error) Circuit() string {
 	return ""
 }
 
-// Clean makes text from outside safe to store, log and show: valid UTF-8 without NUL, at most 1 KiB, without white space at its
-// ends.
+// Clean makes text from outside safe to store, log and show. The result is valid UTF-8 without NUL, at most 1 KiB long, and without
+// white space at its ends.
 func Clean(s string) string {
 	const limit = 1 << 10
-	if len(s) > 4*limit { // the rest of a large page cannot matter
+	if len(s) > 4*limit { // the rest of a very long text is ignored
 		s = s[:4*limit]
 	}
 	s = strings.TrimSpace(strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD"))
@@ -130,12 +131,12 @@ func Clean(s string) string {
 // Caller says on whose behalf a call is made.
 type Caller struct {
 	Merchant string
-	// RequestID is the global request id sent with the call, "req-" and a UUID; empty: none.
+	// RequestID is the global request id that is sent with the call: "req-" and a UUID. If RequestID is empty, no id is sent.
 	RequestID string
-	// MayWrite is called just before a request is written. If it returns an error, the request is not sent. nil: every request is
-	// sent.
+	// MayWrite is called just before a request is written. If MayWrite returns an error, the request is not sent. If MayWrite is nil,
+	// every request is sent.
 	MayWrite func() error
-	// Answered receives the service's id of each answered request. nil: the ids are dropped.
+	// Answered is called with the id that the service gave to each answered request. If Answered is nil, these ids are dropped.
 	Answered func(requestID string)
 }
 

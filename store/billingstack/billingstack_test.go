@@ -11,13 +11,14 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// onBoth runs a test of the embedded BillingStack on SQLite and on PostgreSQL. base is its URL with the version.
+// onBoth runs a test of the embedded BillingStack on SQLite and on PostgreSQL. base is the URL of the BillingStack, with the
+// version.
 func onBoth(t *testing.T, test func(t *testing.T, base string)) {
 	t.Run("SQLite", func(t *testing.T) { test(t, embedded(t, storetest.SQLite(t))) })
 	t.Run("PostgreSQL", func(t *testing.T) { test(t, embedded(t, storetest.PostgreSQL(t))) })
 }
 
-// embedded serves a BillingStack on the database.
+// embedded starts an embedded BillingStack that uses the database, and returns the URL of the BillingStack.
 func embedded(t *testing.T, database string) string {
 	t.Helper()
 	s, err := store.Open(t.Context(), database, make([]byte, store.KeySize))

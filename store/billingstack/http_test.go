@@ -21,7 +21,7 @@ const (
 	bsNobody       = "11111111-2222-4333-8444-555555555555"
 )
 
-// exchange is one request and the answer that it must get. An empty want accepts any body.
+// exchange is an HTTP request and the expected answer. If want is empty, any body is accepted.
 type exchange struct {
 	method, path, body string
 	status             int
@@ -64,7 +64,7 @@ func (e exchange) run(t *testing.T, base string) {
 	}
 }
 
-// seed creates a merchant with a plan of one product and a subscribed customer, and another merchant.
+// seed creates two merchants. The first has a plan with one product, and a customer who subscribes to the plan.
 var seed = []exchange{
 	{"POST", "/merchants", `{"id": "{m}", "name": "M", "currency": "nok", "language": "nor"}`, 202, `{"id": "{m}", "name": "M", "currency": "nok", "language": "nor"}`},
 	{"POST", "/merchants", `{"id": "{o}", "name": "O", "currency": "nok", "language": "nor"}`, 202, ""},
@@ -93,7 +93,7 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"GET", "/merchants/{m}/customers/7", "", 404, ""},
 			{"GET", "/merchants/7/customers", "", 400, ""},
 
-			// Objects of another merchant do not exist.
+			// For a merchant, the objects of another merchant do not exist.
 			{"GET", "/merchants/{o}/plans/{plan}", "", 404, ""},
 			{"GET", "/merchants/{o}/customers/{customer}", "", 404, ""},
 			{"PATCH", "/merchants/{o}/customers/{customer}", `{"name": "stolen"}`, 404, ""},
@@ -104,7 +104,7 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"POST", "/merchants/{o}/subscriptions", `{"plan_id": "{plan}", "customer_id": "{customer}", "resource_id": "x"}`, 400, ""},
 			{"POST", "/merchants/{o}/usage", `{"subscription_id": "{subscription}", "product_id": "{product}"}`, 400, ""},
 
-			// Ids that are taken, and objects that others refer to.
+			// Conflicts: the id is taken, or another object refers to the object to delete.
 			{"POST", "/merchants/{m}/customers", `{"id": "{customer}", "name": "Customer X"}`, 409, ""},
 			{"POST", "/merchants/{o}/customers", `{"id": "{customer}", "name": "Customer X"}`, 409, ""},
 			{"PUT", "/merchants/{m}/plans/{plan}/items/{product}", "{}", 409, ""},
@@ -113,13 +113,13 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"DELETE", "/merchants/{m}/products/{product}", "", 409, ""},
 			{"DELETE", "/merchants/{m}", "", 409, ""},
 
-			// References.
+			// References to missing objects.
 			{"POST", "/merchants/{nobody}/customers", `{"name": "x"}`, 404, `{"faultcode": "Client", "faultstring": "{nobody}", "debuginfo": null}`},
 			{"POST", "/merchants/{m}/subscriptions", `{"plan_id": "{nobody}", "customer_id": "{customer}", "resource_id": "x"}`, 400, ""},
 			{"PATCH", "/merchants/{m}/subscriptions/{subscription}", `{"plan_id": "{nobody}"}`, 400, ""},
 			{"POST", "/merchants/{m}/usage", `{"subscription_id": "{nobody}", "product_id": "{product}"}`, 400, ""},
 
-			// Updates are partial; null clears; ids stay.
+			// An update changes only the given fields; null clears a field; an id cannot change.
 			{"PATCH", "/merchants/{m}/plans/{plan}", `{"title": "T", "properties": {"more": "x"}}`, 200, strings.NewReplacer(`"title": null, "description": null, "properties": {"random": 1}`, `"title": "T", "description": null, "properties": {"random": 1, "more": "x"}`).Replace(plan)},
 			{"PATCH", "/merchants/{m}/plans/{plan}", `{"title": null}`, 200, strings.Replace(plan, `"random": 1`, `"random": 1, "more": "x"`, 1)},
 			{"PATCH", "/merchants/{m}/plans/{plan}", `{"id": "{nobody}"}`, 400, ""},
@@ -163,12 +163,12 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"POST", "/merchants/{m}/subscriptions", `{"plan_id": "{plan}", "customer_id": "{customer}", "resource_id": "x", "billing_day": 32}`, 400, ""},
 			{"POST", "/merchants/{m}/usage", `{"subscription_id": "{subscription}", "product_id": "{product}", "start_timestamp": "today"}`, 400, ""},
 
-			// Routes: no JSON, so that a client does not take them for a missing object.
+			// The answer to an unknown route is not JSON, so that a client does not take the answer for a missing object.
 			{"PUT", "/merchants/{m}/customers/{customer}", "{}", 404, ""},
 			{"DELETE", "/merchants/{m}/customers/", "", 404, ""},
 			{"GET", "/merchants/{m}/nothing", "", 404, ""},
 
-			// Order of removal. Usage stays.
+			// Objects are deleted before the objects that they refer to. Usage remains.
 			{"POST", "/merchants/{m}/usage", `{"id": "{nobody}", "subscription_id": "{subscription}", "product_id": "{product}", "value": 2, "start_timestamp": "2013-03-19T05:53:40"}`, 202, ""},
 			{"DELETE", "/merchants/{m}/subscriptions/{subscription}", "", 204, ""},
 			{"DELETE", "/merchants/{m}/subscriptions/{subscription}", "", 404, ""},
@@ -212,7 +212,7 @@ func TestLists(t *testing.T) {
 		}
 		want := make([]string, 10)
 		for i := range want {
-			// Ids and names against the order of insertion.
+			// Ids and names are in reverse order, so a list that is sorted by id or name would differ.
 			want[i] = fmt.Sprintf(`{"id": "0000000%d-e7db-47e2-bdb1-83935a50cf87", "merchant_id": "{m}", "name": "c%d", "currency": null, "language": null, "contact_info": []}`, 9-i, 9-i)
 			exchange{"POST", "/merchants/{m}/customers", want[i], 202, want[i]}.run(t, base)
 		}

@@ -42,7 +42,7 @@ func toItemRow(merchantID string, addedAt int64, i billing.PlanItem) itemRow {
 	}
 }
 
-// addItems reads the items of plans. An item without a title or description gets those of its product.
+// addItems reads the items of plans. If an item has no title or description, addItems uses the product's title or description.
 func addItems(tx *gorm.DB, plans []billing.Plan) error {
 	ids := make([]string, len(plans))
 	at := map[string]int{}
@@ -77,8 +77,9 @@ func addItems(tx *gorm.DB, plans []billing.Plan) error {
 	return nil
 }
 
-// AddItem adds a product to a plan. It returns billing.ErrNotFound if the merchant has no such plan, billing.ErrReference if the
-// merchant has no such product, and billing.ErrConflict if the plan already has the product.
+// AddItem adds a product to a plan. AddItem returns billing.ErrNotFound if the merchant does not have the plan, and
+// billing.ErrReference if the merchant does not have the product. AddItem returns billing.ErrConflict if the plan already has the
+// product.
 func (p *plans) AddItem(ctx context.Context, merchantID string, item billing.PlanItem) error {
 	row := toItemRow(merchantID, time.Now().UnixMicro(), item)
 	return p.tx(ctx, func(tx *gorm.DB) error {
@@ -94,7 +95,7 @@ func (p *plans) AddItem(ctx context.Context, merchantID string, item billing.Pla
 	})
 }
 
-// UpdateItem changes an item while its row is locked. It returns billing.ErrNotFound if there is no such item.
+// UpdateItem changes an item while its row is locked. UpdateItem returns billing.ErrNotFound if the item does not exist.
 func (p *plans) UpdateItem(ctx context.Context, merchantID, planID, productID string, change func(*billing.PlanItem) error) error {
 	return p.tx(ctx, func(tx *gorm.DB) error {
 		var rows []itemRow
@@ -115,7 +116,7 @@ func (p *plans) UpdateItem(ctx context.Context, merchantID, planID, productID st
 	})
 }
 
-// DeleteItem removes a product from a plan. It returns billing.ErrNotFound if there is no such item.
+// DeleteItem removes a product from a plan. DeleteItem returns billing.ErrNotFound if the plan does not have the product.
 func (p *plans) DeleteItem(ctx context.Context, merchantID, planID, productID string) error {
 	deleted := ofMerchant(p.db.WithContext(ctx), merchantID).
 		Where("plan_id = ? AND product_id = ?", planID, productID).Delete(&itemRow{})

@@ -171,7 +171,8 @@ func toUsageRow(merchantID string, addedAt int64, u billing.Usage) usageRow {
 	}
 }
 
-// checkUsage checks the references of new usage. There are no foreign keys because usage outlives its subscription.
+// checkUsage checks that the subscription and the product of new usage exist. The table has no foreign keys, because usage
+// remains after its subscription is deleted.
 func checkUsage(tx *gorm.DB, row usageRow) error {
 	for id, of := range map[string]any{row.SubscriptionID: subscriptionRow{}, row.ProductID: productRow{}} {
 		var n int64

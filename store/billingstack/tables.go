@@ -1,4 +1,4 @@
-// Package billingstack stores the tables of the embedded BillingStack.
+// Package billingstack stores the objects of the embedded BillingStack in the database.
 package billingstack
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/billing/server"
 )
 
-// Records returns the tables in db. tx must run f in a transaction of db.
+// Records returns the BillingStack tables of the database db. tx must run f in a transaction of db.
 func Records(db *gorm.DB, tx func(ctx context.Context, f func(tx *gorm.DB) error) error) server.Records {
 	d := database{db, tx}
 	return server.Records{
@@ -32,12 +32,12 @@ type database struct {
 }
 
 // table stores BillingStack objects of type T in rows of type R. Each call is limited to the objects of one merchant; an empty
-// merchantID means those of all merchants. It is safe for concurrent use.
+// merchantID means the objects of all merchants. A table is safe for concurrent use.
 type table[T any, R rowOf[T]] struct {
 	database
 
 	toRow    func(merchantID string, addedAt int64, object T) R
-	check    func(tx *gorm.DB, row R) error    // runs before a row is inserted; nil if foreign keys check all references
+	check    func(tx *gorm.DB, row R) error    // called before a row is inserted; nil if foreign keys check all references
 	complete func(tx *gorm.DB, read []T) error // reads the parts of an object that are in other tables; nil if there are none
 }
 
@@ -72,8 +72,8 @@ func (t *table[T, R]) list(db *gorm.DB, merchantID string, where []billing.Condi
 	return objects, nil
 }
 
-// Create inserts an object. It returns billing.ErrConflict if the id is taken, and billing.ErrReference if the object refers to one
-// that the merchant does not have.
+// Create inserts an object. Create returns billing.ErrConflict if the id is taken. Create returns billing.ErrReference if the
+// object refers to another object that the merchant does not have.
 func (t *table[T, R]) Create(ctx context.Context, merchantID string, object T) error {
 	row := t.toRow(merchantID, time.Now().UnixMicro(), object)
 	return t.tx(ctx, func(tx *gorm.DB) error {
@@ -87,7 +87,7 @@ func (t *table[T, R]) Create(ctx context.Context, merchantID string, object T) e
 }
 
 // Update changes an object while its row is locked, and returns the changed object. If change returns an error, Update stores
-// nothing and returns that error. It also returns billing.ErrNotFound and billing.ErrReference.
+// nothing and returns this error. Update also returns billing.ErrNotFound and billing.ErrReference.
 func (t *table[T, R]) Update(ctx context.Context, merchantID, id string, change func(*T) error) (T, error) {
 	var changed T
 	err := t.tx(ctx, func(tx *gorm.DB) error {
@@ -120,7 +120,8 @@ func (t *table[T, R]) Update(ctx context.Context, merchantID, id string, change 
 	return changed, err
 }
 
-// Delete removes an object. It returns billing.ErrNotFound, or billing.ErrConflict if another object refers to it.
+// Delete removes an object. Delete returns billing.ErrNotFound if the object does not exist, and billing.ErrConflict if another
+// object refers to the object.
 func (t *table[T, R]) Delete(ctx context.Context, merchantID, id string) error {
 	deleted := ofMerchant(t.db.WithContext(ctx), merchantID).Where("id = ?", id).Delete(new(R))
 	if deleted.Error != nil {
@@ -132,7 +133,8 @@ func (t *table[T, R]) Delete(ctx context.Context, merchantID, id string) error {
 	return nil
 }
 
-// ofMerchant restricts a query to the rows of a merchant, and makes it name every column that it reads.
+// ofMerchant restricts a query to the rows of one merchant, unless merchantID is empty. The query names its columns instead of
+// using SELECT *.
 func ofMerchant(db *gorm.DB, merchantID string) *gorm.DB {
 	db = db.Session(&gorm.Session{QueryFields: true})
 	if merchantID == "" {
@@ -141,7 +143,7 @@ func ofMerchant(db *gorm.DB, merchantID string) *gorm.DB {
 	return db.Where("merchant_id = ?", merchantID)
 }
 
-// comparison quotes the name of the column. The caller checks that the column exists.
+// comparison returns a condition as SQL, and quotes the name of the column. The caller must check that the column exists.
 func comparison(c billing.Condition) clause.Expression {
 	column := clause.Column{Name: c.Field}
 	switch c.Op {
@@ -155,14 +157,14 @@ func comparison(c billing.Condition) clause.Expression {
 		return clause.Gt{Column: column, Value: c.Value}
 	case "lt":
 		return clause.Lt{Column: column, Value: c.Value}
-	case "like": // SQLite's LIKE ignores case, PostgreSQL's does not
+	case "like": // SQLite's LIKE ignores case; PostgreSQL's LIKE does not
 		return clause.Expr{SQL: "LOWER(?) LIKE LOWER(?)", Vars: []any{column, c.Value}}
 	}
 	return clause.Eq{Column: column, Value: c.Value}
 }
 
-// violation translates the error of a violated constraint: a duplicate key becomes billing.ErrConflict, a violated foreign key the
-// error foreign.
+// violation translates the error of a violated constraint. A duplicate key becomes billing.ErrConflict. A violated foreign key
+// becomes the error foreign.
 func violation(db *gorm.DB, err, foreign error) error {
 	translator, ok := db.Dialector.(gorm.ErrorTranslator)
 	if err == nil || !ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// AddAction stores an action, and makes the run due if no replica executes it: see saga.Store.
+// AddAction stores an action. If no replica executes the run, AddAction makes the run due: see saga.Store.
 func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,12 +35,12 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 	return nil
 }
 
-// place returns the index of the action with this id, or the index at which to insert it.
+// place returns the index of the action with the given id, or the index at which to insert the action.
 func (s *Store) place(id int64) (at int, taken bool) {
 	return slices.BinarySearchFunc(s.actions, id, func(v action, id int64) int { return cmp.Compare(v.ID, id) })
 }
 
-// Actions reads the actions of a run that are not consumed yet: see saga.Store.
+// Actions reads those actions of a run that are not consumed yet: see saga.Store.
 func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,7 +50,7 @@ func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error
 	return s.waitingActions(runID), nil
 }
 
-// waitingActions returns the actions of a run that are not consumed yet.
+// waitingActions returns those actions of a run that are not consumed yet.
 func (s *Store) waitingActions(runID string) []saga.Action {
 	found := []saga.Action{}
 	for _, v := range s.actions {

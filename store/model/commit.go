@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Commit writes checkpoints in their order, each independently of the others: see saga.Store.
+// Commit writes checkpoints in the given order. Each checkpoint succeeds or fails independently of the others: see saga.Store.
 func (s *Store) Commit(ctx context.Context, _ time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,12 +50,13 @@ func (s *Store) commit(cp *saga.Checkpoint) saga.CommitResult {
 	}
 }
 
-// heldBy reports whether the writer of a checkpoint may still write the run.
+// heldBy reports whether the replica that made a checkpoint may still write the run.
 func (r *row) heldBy(cp *saga.Checkpoint) bool {
 	return r.Epoch == cp.Run.Epoch && r.Version == cp.Run.Version && r.Replica != "" && r.Replica == cp.Replica
 }
 
-// unreadable refuses a checkpoint with NUL in a text, which PostgreSQL refuses even if the fence does not hold.
+// unreadable returns an error if a text in the checkpoint contains NUL. PostgreSQL refuses a text with NUL before it checks the
+// fence.
 func unreadable(cp *saga.Checkpoint) error {
 	var texts []string
 	for _, e := range cp.Events {
@@ -70,7 +71,7 @@ func unreadable(cp *saga.Checkpoint) error {
 	return nil
 }
 
-// refuse returns an error if the checkpoint violates a constraint of PostgreSQL.
+// refuse returns an error if the checkpoint violates a constraint of the PostgreSQL tables.
 func (s *Store) refuse(r *row, cp *saga.Checkpoint) error {
 	if cp.Run.HoldsSubject {
 		if holder := s.holder(r.Subject); holder != nil && holder != r {
@@ -101,7 +102,7 @@ func (r *row) write(cp *saga.Checkpoint) {
 		o := copyOfObject(&cp.Objects[i])
 		later := func(l saga.Object) bool { return l.Kind == o.Kind && l.ID == o.ID }
 		switch stored := r.object(o.Kind, o.ID); {
-		case slices.ContainsFunc(cp.Objects[i+1:], later): // only the last state of an object is written
+		case slices.ContainsFunc(cp.Objects[i+1:], later): // only an object's last state in the checkpoint is written
 		case stored != nil:
 			stored.RemovedAt = o.RemovedAt
 		default:

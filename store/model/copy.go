@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// moment returns a time as the databases store it: in microseconds and UTC.
+// moment returns a time in UTC and in whole microseconds, like the times in the databases.
 func moment(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
 
 func maybeMoment(t *time.Time) *time.Time {
@@ -19,10 +19,10 @@ func maybeMoment(t *time.Time) *time.Time {
 	return &m
 }
 
-// plain returns a time as the databases store it within JSON: complete, except for the monotonic clock.
+// plain returns a time as the databases store it in JSON, without the monotonic clock reading.
 func plain(t time.Time) time.Time { return t.Round(0) }
 
-// copyOf returns a copy of a run as the databases store it.
+// copyOf returns a copy of a run with the values that the databases would store.
 func copyOf(r *saga.Run) *saga.Run {
 	c := *r
 	copyMutable(&c, r)
@@ -51,7 +51,7 @@ func copyOfReason(r *saga.Reason) *saga.Reason {
 	return &c
 }
 
-// copyMutable copies what a checkpoint writes of a run, without steps and objects. The store sets Epoch and Version.
+// copyMutable copies the fields of a run that a checkpoint writes, except the steps and objects. The store sets Epoch and Version.
 func copyMutable(to, from *saga.Run) {
 	to.State, to.WaitsFor, to.HoldsSubject, to.Replica = from.State, from.WaitsFor, from.HoldsSubject, from.Replica
 	to.Reason, to.Hold, to.Cause = copyOfReason(from.Reason), copyOfReason(from.Hold), copyOfFailure(from.Cause)
@@ -70,7 +70,7 @@ func copyStep(to, from *saga.StepRow) {
 	copyStepMutable(to, from)
 }
 
-// copyStepMutable copies what a checkpoint writes of a step.
+// copyStepMutable copies the fields of a step that a checkpoint writes.
 func copyStepMutable(to, from *saga.StepRow) {
 	to.State, to.Attempts, to.Undos, to.Unknowns = from.State, from.Attempts, from.Undos, from.Unknowns
 	to.Output = nil

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Create inserts a run with everything that belongs to it: see saga.Store.
+// Create inserts a run with its steps, events and token: see saga.Store.
 func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +39,7 @@ func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	return nil
 }
 
-// whyNot returns why a run cannot be inserted; nil if it can.
+// whyNot returns the reason why a run cannot be inserted, or nil if the run can be inserted.
 func (s *Store) whyNot(n saga.NewRun) error {
 	run := n.Run
 	if run.RetryOf == "" && s.keys[key{run.Merchant, run.Key}] != "" {
@@ -72,10 +72,10 @@ func (s *Store) whyNot(n saga.NewRun) error {
 	return s.unjoined(run.Replica)
 }
 
-// errHeld means that two runs would hold one subject.
+// errHeld means that two runs would hold the same subject.
 var errHeld = errors.New("another run holds the subject")
 
-// unjoined is the error for a lease of a replica that has not joined.
+// unjoined returns an error if a run would be leased to a replica that has not joined.
 func (s *Store) unjoined(replica string) error {
 	if _, joined := s.replicas[replica]; replica != "" && !joined {
 		return fmt.Errorf("there is no replica %s", replica)

@@ -15,8 +15,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The model and PostgreSQL get the same calls, drawn from a seed and partly stale, must return the same results, and must hold the
-// same contents afterwards. This finds what a list of cases would not.
+// The model and PostgreSQL receive the same random calls. Both must return the same results, and store the same contents. Some
+// calls commit stale checkpoints. Random calls find differences that a list of cases would miss.
 func TestTheModelAnswersAsPostgreSQLDoes(t *testing.T) {
 	answered := map[string]int{}
 	for seed := range uint64(4) {
@@ -65,7 +65,7 @@ func compare(t *testing.T, seed uint64, answered map[string]int) {
 	}
 }
 
-// written returns what is stored.
+// written returns the stored runs as text, with their events, actions and tokens.
 func written(t *testing.T, s storetest.Store) string {
 	t.Helper()
 	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})
@@ -105,7 +105,7 @@ func written(t *testing.T, s storetest.Store) string {
 	return text.String()
 }
 
-// told returns what a caller can distinguish about an error.
+// told returns the kind of an error, as far as a caller can distinguish errors.
 func told(err error) string {
 	for _, known := range []error{
 		saga.ErrNotFound, saga.ErrFenced, saga.ErrBadRow, saga.ErrKeyUsed, saga.ErrRetried, saga.ErrAlreadySucceeded,

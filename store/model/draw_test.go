@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// drawer draws calls. Their arguments come from small sets, so that calls concern the same runs.
+// drawer draws random calls. The arguments come from small sets, so that several calls concern the same run.
 type drawer struct {
 	*rand.Rand
 
@@ -22,7 +22,7 @@ type drawer struct {
 	model *model.Store
 }
 
-// call draws a call and returns its name. It writes the results next to the error.
+// call draws a random call, and returns its name and a function that makes the call. The function returns the results as text.
 func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Store) (string, error)) {
 	if d.IntN(3) == 0 {
 		d.now = d.now.Add(time.Second)
@@ -68,12 +68,12 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 	return "expire", func(s storetest.Store) (string, error) { return "", s.DeleteExpiredTokens(ctx, now) }
 }
 
-// down returns some upstreams, or none.
+// down returns the names of zero, one or two upstreams that are down.
 func (d *drawer) down() []string { return [][]string{nil, {"k0"}, {"k0", "k1"}}[d.IntN(3)] }
 
 func (d *drawer) replica() string { return fmt.Sprint("r", d.IntN(3)) }
 
-// run returns a stored run, mostly one of the newer, and seldom a missing one.
+// run returns the id of a stored run, usually of a new run. In rare cases, run returns the id of a run that does not exist.
 func (d *drawer) run() string {
 	young := d.runs[max(0, len(d.runs)-8):]
 	switch {
@@ -85,7 +85,7 @@ func (d *drawer) run() string {
 	return young[d.IntN(len(young))]
 }
 
-// leased returns a run that mostly has a lease.
+// leased usually returns the id of a leased run, and sometimes the id of any run.
 func (d *drawer) leased() string {
 	var ids []string
 	for _, run := range d.model.Everything().Runs {
@@ -130,7 +130,7 @@ func (d *drawer) newRun() saga.NewRun {
 	return n
 }
 
-// checkpoint returns a checkpoint of the run as the model has it, so that most pass the fence.
+// checkpoint returns a checkpoint based on the run in the model, so that most checkpoints pass the fence.
 func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 	id := d.leased()
 	run, err := d.model.Run(ctx, id)
@@ -171,7 +171,7 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 			cp.Consumed = append(cp.Consumed, v.ID)
 		}
 	}
-	switch d.IntN(12) { // seldom the checkpoint is stale or bad
+	switch d.IntN(12) { // in some cases, make the checkpoint stale or bad
 	case 0:
 		run.Epoch--
 	case 1:
@@ -188,7 +188,7 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 	return cp
 }
 
-// time returns a time near now, or none.
+// time returns a time near now, or nil.
 func (d *drawer) time() *time.Time {
 	if d.IntN(3) == 0 {
 		return nil

@@ -7,15 +7,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Contents is a copy of what is stored at one moment. It has no tokens, because the databases store them sealed.
+// Contents is a copy of the store's contents at one moment. Contents has no tokens, because the databases store tokens sealed.
 type Contents struct {
-	Runs    []*saga.Run             // by id
-	Events  map[string][]saga.Event // by run, in their order
-	Actions []saga.Action           // by id, with the consumed ones
-	Tokens  []string                // the runs with a stored token
+	Runs    []*saga.Run             // sorted by id
+	Events  map[string][]saga.Event // by run, in the order of the events
+	Actions []saga.Action           // sorted by id, including consumed actions
+	Tokens  []string                // ids of the runs that have a stored token
 }
 
-// Everything returns a copy of all that is stored.
+// Everything returns a copy of the store's contents.
 func (s *Store) Everything() Contents {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,18 +35,18 @@ func (s *Store) Everything() Contents {
 	return c
 }
 
-// AllEnded reports whether every run is over. It copies nothing.
+// AllEnded reports whether every run has ended. AllEnded copies nothing.
 func (s *Store) AllEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.find(func(r *row) bool { return !r.State.Ended() }) == nil
 }
 
-// Text returns the contents as one text, which can be searched for what must not be stored.
+// Text returns the contents as one text. A test can search the text for secrets, for example.
 func (c Contents) Text() (string, error) {
 	text, err := json.Marshal(c)
 	if err != nil {
-		return "", fmt.Errorf("writing out what is stored: %w", err)
+		return "", fmt.Errorf("encoding the contents of the store: %w", err)
 	}
 	return string(text), nil
 }

@@ -1,9 +1,9 @@
-// Package model stores runs in memory exactly as package store does in PostgreSQL, for simulations and for checks that read
-// everything that is stored.
+// Package model stores runs in memory in the same way as package store stores them in PostgreSQL. The model is used by simulations,
+// and by checks that read all stored data.
 //
-// It is deterministic: the same calls in the same order return the same results. It starts no goroutine, takes the time from its
-// caller, and holds its lock across no call. Everything that goes in or comes out is copied. It differs from PostgreSQL in one
-// point: it accepts text in invalid UTF-8.
+// The model is deterministic: the same calls in the same order return the same results. The model starts no goroutine, and gets the
+// time from its caller. The model does not hold its lock while it calls functions of its caller. The model copies all values that
+// it receives or returns. In one point, the model differs from PostgreSQL: it accepts text in invalid UTF-8.
 package model
 
 import (
@@ -17,14 +17,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Store implements saga.Store, saga.Queue and the store of users' tokens. It is safe for concurrent use. A call whose context has
-// ended does nothing and returns the context's error.
+// Store implements saga.Store, saga.Queue and the store of users' tokens. A Store is safe for concurrent use. A call whose context
+// has ended does nothing and returns the context's error.
 type Store struct {
-	// Unfenced makes Commit write without a check of the run's version, epoch and holder. It shows that tests would detect a
-	// missing fence. Set it before the store is used.
+	// Unfenced makes Commit write without checking the run's version, epoch and replica. Tests set Unfenced to show that they would
+	// detect a missing fence. Set Unfenced before the first call of the store.
 	Unfenced bool
 
-	now func() time.Time // the database's time, as Join and Renew return it
+	now func() time.Time // returns the database's time, which Join and Renew return
 
 	mu        sync.Mutex
 	replicas  map[string]time.Time // the end of each replica's lease
@@ -37,7 +37,7 @@ type Store struct {
 
 // row is a run with its events.
 type row struct {
-	saga.Run // RetriedBy stays empty: it is read from the run whose RetryOf this is
+	saga.Run // RetriedBy stays empty here; read sets it
 
 	events []saga.Event // by seq
 	token  *token
@@ -56,7 +56,7 @@ type action struct {
 	consumed bool
 }
 
-// New returns an empty store. now returns the time of the simulated database.
+// New returns an empty store. The function now returns the time of the simulated database.
 func New(now func() time.Time) *Store {
 	return &Store{
 		now: now, replicas: map[string]time.Time{}, byID: map[string]*row{}, keys: map[key]string{},
@@ -70,7 +70,7 @@ func (s *Store) insert(r *row) {
 	s.byID[r.ID] = r
 }
 
-// find returns the first run, by id, for which fits returns true; nil if there is none.
+// find returns the run with the lowest id for which fits returns true, or nil if there is no such run.
 func (s *Store) find(fits func(*row) bool) *row {
 	if i := slices.IndexFunc(s.runs, fits); i >= 0 {
 		return s.runs[i]
@@ -78,15 +78,15 @@ func (s *Store) find(fits func(*row) bool) *row {
 	return nil
 }
 
-// holder returns the run that holds a subject; nil if there is none.
+// holder returns the run that holds a subject, or nil if no run holds the subject.
 func (s *Store) holder(subject string) *row {
 	return s.find(func(r *row) bool { return r.HoldsSubject && r.Subject == subject })
 }
 
-// live reports whether a run has not ended and has the subject.
+// live reports whether a run has the given subject and has not ended.
 func (r *row) live(subject string) bool { return r.EndedAt == nil && r.Subject == subject }
 
-// read returns a copy of a run as callers see it.
+// read returns a copy of a run, with the fields that are derived from other runs.
 func (s *Store) read(r *row) *saga.Run {
 	run := copyOf(&r.Run)
 	if by := s.find(func(o *row) bool { return o.RetryOf == r.ID }); by != nil {
@@ -145,7 +145,7 @@ func (s *Store) RunOfKey(ctx context.Context, merchant, name string) (*saga.Run,
 	return s.read(r), nil
 }
 
-// Runs reads the runs that match, newest first: see saga.Store.
+// Runs reads the runs that match a filter, newest first: see saga.Store.
 func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +187,7 @@ func (r *row) matches(f saga.Filter) bool {
 	return (f.Since.IsZero() || !r.CreatedAt.Before(moment(f.Since))) && (f.Before == "" || r.ID < f.Before)
 }
 
-// object returns the object that the run made or adopted; nil if it did not.
+// object returns an object that the run made or adopted, or nil if the run has no such object.
 func (r *row) object(kind, id string) *saga.Object {
 	i := slices.IndexFunc(r.Objects, func(o saga.Object) bool { return o.Kind == kind && o.ID == id })
 	if i < 0 {
@@ -215,7 +215,7 @@ func (s *Store) count(ctx context.Context, fits func(*row) bool) (n int, err err
 	return n, nil
 }
 
-// Events reads events of a run: see saga.Store.
+// Events reads a page of a run's events: see saga.Store.
 func (s *Store) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,7 +235,7 @@ func (s *Store) Events(ctx context.Context, runID string, after int64, limit int
 	return events, nil
 }
 
-// Token returns the user's token that is stored for a run. It returns saga.ErrNoToken if there is none.
+// Token returns the user's token that is stored for a run. If no token is stored, Token returns saga.ErrNoToken.
 func (s *Store) Token(ctx context.Context, runID string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

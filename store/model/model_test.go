@@ -25,7 +25,7 @@ func TestReplicasHearOneAnotherThroughTheModel(t *testing.T) {
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// leased returns a store with one run, leased to replica r1, and its token.
+// leased returns a store with one run and the run's token. The run is leased to replica r1.
 func leased(t *testing.T) (*model.Store, *saga.Run) {
 	t.Helper()
 	s := model.New(func() time.Time { return epoch })
@@ -125,7 +125,7 @@ func TestAListenerLivesInABubble(t *testing.T) {
 		}
 		synctest.Wait()
 		cancel()
-		if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: run.ID}); err != nil { // too late to be heard
+		if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: run.ID}); err != nil { // sent after the listener ended
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -135,7 +135,8 @@ func TestAListenerLivesInABubble(t *testing.T) {
 	})
 }
 
-// BenchmarkTheModel creates, claims, checkpoints ten times and reads a run of eleven steps, ten of them in a store.
+// BenchmarkTheModel measures ten runs in one store. Each run has eleven steps, and is created, claimed, checkpointed ten times and
+// read.
 func BenchmarkTheModel(b *testing.B) {
 	for b.Loop() {
 		s := model.New(time.Now)

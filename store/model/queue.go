@@ -25,8 +25,8 @@ func (s *Store) Join(ctx context.Context, replica string, until time.Time) (time
 	return now, nil
 }
 
-// Renew extends a lease that has not ended, and frees the runs of replicas whose leases have ended: see saga.Queue. Like
-// PostgreSQL, it frees those runs even if the caller's own lease has ended.
+// Renew extends a lease that has not ended, and frees the runs of replicas whose leases have ended: see saga.Queue. Renew frees
+// those runs even if the caller's lease has ended, as the statement for PostgreSQL does.
 func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
 	database := s.now()
 	s.mu.Lock()
@@ -35,7 +35,7 @@ func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time)
 		return saga.Renewal{}, err
 	}
 	freed := false
-	for other, end := range s.replicas { // in any order: the replicas do not affect one another
+	for other, end := range s.replicas { // the order of the map does not matter, because the replicas do not affect one another
 		if other != replica && end.Before(moment(now)) {
 			freed = true
 			delete(s.replicas, other)
@@ -53,7 +53,7 @@ func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time)
 	return saga.Renewal{Now: database, Freed: freed}, nil
 }
 
-// Leave hands back all runs of a replica and removes it: see saga.Queue.
+// Leave hands back all runs of a replica and removes the replica: see saga.Queue.
 func (s *Store) Leave(ctx context.Context, replica string, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +70,7 @@ func (s *Store) Leave(ctx context.Context, replica string, now time.Time) error 
 	return nil
 }
 
-// HandBack releases the runs that are leased to the replica but not in working: see saga.Queue.
+// HandBack releases the runs that are leased to the replica but not listed in working: see saga.Queue.
 func (s *Store) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,7 +87,7 @@ func (s *Store) HandBack(ctx context.Context, replica string, now, before time.T
 
 func (r *row) handBack(now time.Time) { r.Replica, r.DueAt = "", maybeMoment(&now) }
 
-// Claim leases up to c.Limit runs under their next epoch: see saga.Queue.
+// Claim leases up to c.Limit runs, and raises their epochs: see saga.Queue.
 func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +96,7 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	}
 	chosen := s.byTurn(c)
 	chosen = chosen[:min(c.Limit, len(chosen))]
-	for _, r := range chosen { // all or none
+	for _, r := range chosen { // refuse the whole claim if one run cannot be claimed
 		if err := s.unclaimable(r, c.Replica); err != nil {
 			return nil, fmt.Errorf("claiming runs for replica %s: %w", c.Replica, err)
 		}
@@ -119,9 +119,9 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	return ids, nil
 }
 
-// byTurn returns the runs that can be claimed, in the order of their turns: see saga.Queue.
+// byTurn returns the runs that can be claimed, sorted by their turns: see saga.Queue.
 func (s *Store) byTurn(c saga.Claim) []*row {
-	turns := map[string]int{} // the last turn of each merchant
+	turns := map[string]int{} // the last turn that was given to each merchant
 	for _, r := range s.runs {
 		if r.Replica != "" {
 			turns[r.Merchant]++
@@ -152,18 +152,18 @@ func (s *Store) Due(ctx context.Context, now time.Time, down []string) (int, err
 	return s.count(ctx, func(r *row) bool { return r.due(now, down) })
 }
 
-// due reports whether a run has no lease, its time has come, and it does not wait for an upstream in down.
+// due reports whether a run has no lease, has reached its due time, and does not wait for an upstream in down.
 func (r *row) due(now time.Time, down []string) bool {
 	return r.Replica == "" && r.DueAt != nil && !r.DueAt.After(moment(now)) &&
 		(r.Reason == nil || !slices.Contains(down, r.Reason.Upstream))
 }
 
-// blocked reports whether another run about the same subject goes first.
+// blocked reports whether a run must wait for another run with the same subject.
 func (s *Store) blocked(r *row) bool {
 	return s.find(func(o *row) bool { return o != r && o.live(r.Subject) && (o.ID < r.ID || o.HoldsSubject) }) != nil
 }
 
-// unclaimable returns an error if a claim violates a constraint of PostgreSQL.
+// unclaimable returns an error if the claim of a run violates a constraint of the PostgreSQL tables.
 func (s *Store) unclaimable(r *row, replica string) error {
 	takes := r.EndedAt == nil && !r.HoldsSubject && !s.blocked(r)
 	if takes && s.holder(r.Subject) != nil {

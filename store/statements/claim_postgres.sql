@@ -1,16 +1,19 @@
 -- Leases up to @limit runs to @replica under their next epoch, and returns their ids.
 --
--- A run can be claimed if it has no replica and one of these holds: it is due (@now) and does not wait for an upstream whose
--- circuit is open (@down); its predecessor about the same subject has ended; an action waits for it. Due runs are taken round-robin
--- by merchant: the turn of a run counts the runs of its merchant that are being executed or are due before it.
+-- A run can be claimed if it has no replica and meets one of three conditions:
+-- 1. The run is due (@now) and does not wait for an upstream whose circuit is open (@down).
+-- 2. The run's predecessor with the same subject has ended.
+-- 3. An action waits for the run.
+-- Due runs are claimed round-robin by merchant: the turn of a run is the number of the merchant's runs that are being executed, or
+-- that are due and older.
 --
 -- The cost does not depend on the length of the queue. merchant walks from merchant to merchant in the index of waiting runs, and
 -- front limits how many runs of each are read. Four times @limit are read because other replicas may be claiming the same runs, and
 -- locked rows are skipped. Every part reads only an index of live rows.
 --
--- A claimed run without a live predecessor about its subject holds the subject from now on.
+-- If no live predecessor has the subject of a claimed run, the claimed run holds the subject from now on.
 --
--- claim_sqlite.sql is the same statement without the lock.
+-- claim_sqlite.sql contains the same statement without the lock.
 UPDATE runs SET replica_id = @replica, epoch = epoch + 1, version = version + 1, take_overs = take_overs + 1,
 	due_at = COALESCE(due_at, @now),
 	holds_subject = holds_subject OR (ended_at IS NULL AND NOT EXISTS (

@@ -1,4 +1,5 @@
--- The same statement as in claim_postgres.sql, where it is explained, without FOR UPDATE: SQLite has one writer.
+-- This is the statement in claim_postgres.sql without FOR UPDATE, because SQLite has one writer. claim_postgres.sql explains the
+-- statement.
 UPDATE runs SET replica_id = @replica, epoch = epoch + 1, version = version + 1, take_overs = take_overs + 1,
 	due_at = COALESCE(due_at, @now),
 	holds_subject = holds_subject OR (ended_at IS NULL AND NOT EXISTS (

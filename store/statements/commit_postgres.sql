@@ -1,13 +1,13 @@
--- Writes a group of checkpoints: runs, their steps and their events. Most checkpoints hold nothing else. For those that do, there
--- is commit_more_postgres.sql: a part of a statement costs time even if it has no rows.
+-- Writes a group of checkpoints: runs, their steps and their events. Most checkpoints hold nothing else. commit_more_postgres.sql
+-- writes checkpoints that hold more. There are two statements, because a part of a statement costs time even if it has no rows.
 --
 -- Rows are passed as JSON arrays with the tables' own columns, so that one statement in one round trip writes any number of them.
 -- The elements of @besides belong to the runs at the same indexes in @runs.
 --
 -- The fence is the condition of the UPDATE itself, because PostgreSQL evaluates it again for a row that another transaction has
--- just changed. Rows are locked in the order in which they are passed. Steps and events of a run are written only if the run was.
--- The statement returns the id of each written run, whether unconsumed actions wait for it, and whether another run waits for its
--- subject.
+-- just changed. Rows are locked in the order in which they are passed. Steps and events of a run are written only if the run is
+-- written. The statement returns the id of each written run, whether unconsumed actions wait for it, and whether another run waits
+-- for its subject.
 WITH given AS MATERIALIZED (
 	SELECT * FROM ROWS FROM (
 		json_populate_recordset(NULL::runs, CAST(@runs AS json)),

@@ -1,6 +1,6 @@
--- Extends the lease of @replica until @until if it has not ended, and deletes the other replicas whose leases have ended: the
--- foreign key's ON DELETE SET NULL then makes their runs claimable. Returns the database's time, and whether a replica was deleted,
--- or no row if the lease has ended.
+-- Extends the lease of @replica until @until if the lease has not ended. Deletes the other replicas whose leases have ended; the
+-- foreign key's ON DELETE SET NULL then makes the runs of these replicas claimable. Returns the database's time, and whether a
+-- replica was deleted. Returns no row if the lease of @replica has ended.
 WITH mine AS (
 	UPDATE replicas SET lease_until = @until WHERE id = @replica AND lease_until > @now RETURNING id
 ), dead AS (

@@ -23,23 +23,23 @@ func addAction(t *testing.T, s fixture) {
 	r := s.commit(t, checkpoint(n))
 	actions, err := s.Actions(t.Context(), n.Run.ID)
 	if err != nil || len(actions) != 2 || !r.Actions {
-		t.Fatalf("the checkpoint told %+v; actions %v, %v", r, actions, err)
+		t.Fatalf("Commit returned %+v, and the actions are %v, %v; want two actions", r, actions, err)
 	}
 	rest := checkpoint(n)
 	rest.Run.Version, rest.Run.Replica, rest.Run.DueAt = 2, "", nil
 	rest.Events[0].Seq, rest.Consumed = 3, []int64{actions[0].ID, actions[1].ID}
 	if r := s.commit(t, rest); r != (saga.CommitResult{}) {
-		t.Errorf("consuming them: %+v", r)
+		t.Errorf("Commit returned %+v after both actions were consumed; want an empty result", r)
 	}
 	if got := s.claim(t, 10); len(got) != 0 {
-		t.Errorf("claimed %v although it rests", got)
+		t.Errorf("claimed %v; want no run, because the only run is not due", got)
 	}
 	s.ask(t, action)
 	if got := s.claim(t, 10); len(got) != 1 {
-		t.Errorf("claimed %v, want the run that an action waits for", got)
+		t.Errorf("claimed %v; want the run with the new action", got)
 	}
 	if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: newID()}); !errors.Is(err, saga.ErrNotFound) {
-		t.Errorf("an action for no run: %v", err)
+		t.Errorf("adding an action for a run that does not exist: %v; want ErrNotFound", err)
 	}
 }
 
@@ -53,15 +53,15 @@ func commitFencedActions(t *testing.T, s fixture) {
 	stale := checkpoint(n)
 	stale.Run.Epoch, stale.Consumed = 7, []int64{before[0].ID}
 	if r := s.Commit(t.Context(), epoch, []saga.Checkpoint{stale}); !errors.Is(r[0].Err, saga.ErrFenced) {
-		t.Fatalf("committing: %v, want ErrFenced", r[0].Err)
+		t.Fatalf("committing a checkpoint with a wrong epoch: %v; want ErrFenced", r[0].Err)
 	}
 	if after, err := s.Actions(t.Context(), n.Run.ID); err != nil || len(after) != 1 {
-		t.Errorf("actions %v, %v; want the one that nobody obeyed", after, err)
+		t.Errorf("actions after the fenced checkpoint: %v, %v; want the action that was not consumed", after, err)
 	}
 }
 
-// actionsAtOnce shows that actions of the same moment are kept apart, cleaned, and returned oldest first, and that an action for a
-// leased run does not change when that run is due.
+// actionsAtOnce shows that actions of the same moment are stored separately, cleaned, and returned oldest first. An action for a
+// leased run does not change the run's due time.
 func actionsAtOnce(t *testing.T, s fixture) {
 	later := epoch.Add(time.Minute)
 	n := s.create(t, func(r *saga.Run) { r.DueAt = &later })
@@ -78,20 +78,20 @@ func actionsAtOnce(t *testing.T, s fixture) {
 		t.Errorf("actions %+v; want first %+v", actions, want)
 	}
 	if got := s.read(t, n.Run.ID).DueAt; !got.Equal(later) {
-		t.Errorf("due %v, want %v: it is worked on", got, later)
+		t.Errorf("the leased run is due at %v after the action; want %v, as before", got, later)
 	}
 }
 
-// commitMissedAction shows that a run that is released while an action arrives is claimed for the action.
+// commitMissedAction shows that a run can be claimed if an action arrived while the run was released.
 func commitMissedAction(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Retry})
 	rest := checkpoint(n)
 	rest.Run.Replica, rest.Run.DueAt = "", nil
 	if r := s.commit(t, rest); !r.Actions {
-		t.Errorf("going to rest: %+v, want to hear of the action", r)
+		t.Errorf("releasing the run returned %+v; want Actions to be true", r)
 	}
 	if got := s.claim(t, 10); len(got) != 1 {
-		t.Errorf("claimed %v, want the run whose action nobody saw", got)
+		t.Errorf("claimed %v; want the released run, for which an action waits", got)
 	}
 }

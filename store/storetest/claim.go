@@ -17,21 +17,21 @@ func claimBehind(t *testing.T, s fixture) {
 	}
 	second, third := leased(waiting), leased(waiting)
 	s.insert(t, third)
-	s.insert(t, second) // ids decide which run is older, not the order of insertion
+	s.insert(t, second) // the ids decide which run is older, not the order of insertion
 	if got := s.claim(t, 10); len(got) != 0 {
-		t.Fatalf("claimed %v while the first runs", got)
+		t.Fatalf("claimed %v while the first run is leased; want no run", got)
 	}
 	end := checkpoint(first)
 	end.Run.State, end.Run.EndedAt, end.Run.HoldsSubject, end.Run.Replica, end.Run.DueAt = saga.Succeeded, &epoch, false, "", nil
 	if result := s.commit(t, end); !result.Successor {
-		t.Fatalf("ending the first: %+v; want to hear of a successor", result)
+		t.Fatalf("ending the first run returned %+v; want Successor to be true", result)
 	}
 	if got := s.claim(t, 10); !slices.Equal(got, []string{second.Run.ID}) {
-		t.Fatalf("claimed %v, want the older of those that wait, %s, alone", got, second.Run.ID)
+		t.Fatalf("claimed %v; want only %s, the older of the two waiting runs", got, second.Run.ID)
 	}
 	run := s.read(t, second.Run.ID)
 	if !run.HoldsSubject || run.WaitsFor != "" || run.Epoch != 2 || run.DueAt == nil || !run.DueAt.Equal(epoch) {
-		t.Errorf("the claimed run: %+v", run)
+		t.Errorf("the claimed run has wrong fields: %+v", run)
 	}
 }
 
@@ -47,7 +47,7 @@ func claimNotDue(t *testing.T, s fixture) {
 	}
 	s.insert(t, due)
 	if got := s.claim(t, 10); !slices.Equal(got, []string{due.Run.ID}) {
-		t.Errorf("claimed %v, want %s alone", got, due.Run.ID)
+		t.Errorf("claimed %v; want only %s", got, due.Run.ID)
 	}
 }
 
@@ -75,15 +75,15 @@ func claimAtOnce(t *testing.T, s fixture) {
 		}
 		seen[id] = true
 	}
-	for _, id := range s.claim(t, 100) { // rows that were locked at that moment were skipped
+	for _, id := range s.claim(t, 100) { // claim the rest, because a claim skips rows that another claim has locked
 		seen[id] = true
 	}
 	if len(seen) != 100 {
-		t.Errorf("%d runs were claimed, want 100", len(seen))
+		t.Errorf("%d runs were claimed; want 100", len(seen))
 	}
 }
 
-// claimOldest shows which runs are claimed if there is no room for all: those accepted first, not those due first.
+// claimOldest shows that a limited claim takes the runs that were accepted first, even if other runs were due earlier.
 func claimOldest(t *testing.T, s fixture) {
 	dueAt := func(d time.Duration) string {
 		at := epoch.Add(d)
@@ -91,16 +91,16 @@ func claimOldest(t *testing.T, s fixture) {
 	}
 	ids := []string{dueAt(-time.Second), dueAt(0), dueAt(-time.Minute)}
 	if got := s.claim(t, 0); len(got) != 0 {
-		t.Errorf("claimed %v without room", got)
+		t.Errorf("claimed %v with limit 0; want no run", got)
 	}
 	for _, want := range ids {
 		if got := s.claim(t, 1); !slices.Equal(got, []string{want}) {
-			t.Errorf("claimed %v, want %s", got, want)
+			t.Errorf("claimed %v; want %s", got, want)
 		}
 	}
 }
 
-// claimCounted shows that a claim changes only the holder, epoch, version and take-overs.
+// claimCounted shows that a claim changes only a run's replica, epoch, version and number of take-overs.
 func claimCounted(t *testing.T, s fixture) {
 	want := s.create(t, func(r *saga.Run) { r.Replica, r.Epoch, r.Version, r.TakeOvers = "", 3, 5, 2 }).Run
 	if _, err := s.Claim(t.Context(), saga.Claim{Replica: "r1", Now: epoch.Add(time.Second), Limit: 1}); err != nil {
@@ -108,11 +108,12 @@ func claimCounted(t *testing.T, s fixture) {
 	}
 	want.Replica, want.Epoch, want.Version, want.TakeOvers = "r1", 4, 6, 3
 	if got := s.read(t, want.ID); show(t, got) != show(t, want) {
-		t.Errorf("claimed:\n got %s\nwant %s", show(t, got), show(t, want))
+		t.Errorf("the claimed run:\n got %s\nwant %s", show(t, got), show(t, want))
 	}
 }
 
-// claimActionBehind shows that a run that waits for another is claimed for an action, but does not get its subject.
+// claimActionBehind shows that an action makes a run claimable while the run waits for another run. The claim does not give the
+// subject to the run.
 func claimActionBehind(t *testing.T, s fixture) {
 	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	n := s.create(t, func(r *saga.Run) {
@@ -120,14 +121,14 @@ func claimActionBehind(t *testing.T, s fixture) {
 	})
 	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Cancel})
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
-		t.Fatalf("claimed %v, want %s", got, n.Run.ID)
+		t.Fatalf("claimed %v; want %s", got, n.Run.ID)
 	}
 	if got := s.read(t, n.Run.ID); got.HoldsSubject || got.WaitsFor != holder.Run.ID || !got.DueAt.Equal(epoch) {
-		t.Errorf("the claimed run: %+v", got)
+		t.Errorf("the claimed run has wrong fields: %+v", got)
 	}
 }
 
-// claimYoungHolder shows that a run also waits for a younger run that holds the subject.
+// claimYoungHolder shows that an older run is not claimed while a younger run holds the subject.
 func claimYoungHolder(t *testing.T, s fixture) {
 	old := leased(func(r *saga.Run) {
 		r.Subject, r.WaitsFor, r.HoldsSubject, r.Replica, r.DueAt = "m:c", newID(), false, "", nil
@@ -135,28 +136,28 @@ func claimYoungHolder(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	s.insert(t, old)
 	if got := s.claim(t, 10); len(got) != 0 {
-		t.Errorf("claimed %v while a younger run holds the subject", got)
+		t.Errorf("claimed %v while a younger run holds the subject; want no run", got)
 	}
 }
 
-// claimEnded shows that a due run that has ended is claimed without its subject.
+// claimEnded shows that a run that has ended can be claimed. The claim does not give the subject to the run.
 func claimEnded(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.State, r.EndedAt, r.HoldsSubject, r.Replica = saga.Compensated, &epoch, false, "" })
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
-		t.Fatalf("claimed %v, want %s", got, n.Run.ID)
+		t.Fatalf("claimed %v; want %s", got, n.Run.ID)
 	}
 	if s.read(t, n.Run.ID).HoldsSubject {
-		t.Error("it took its subject")
+		t.Error("the claim gave the subject to a run that has ended")
 	}
 }
 
-// claimNotJoined shows that a replica that has not joined cannot claim, and that its attempt changes nothing.
+// claimNotJoined shows that a replica that has not joined cannot claim runs. The refused claim changes nothing.
 func claimNotJoined(t *testing.T, s fixture) {
 	n := s.create(t, idle)
 	if ids, err := s.Claim(t.Context(), saga.Claim{Replica: "r9", Now: epoch, Limit: 10}); err == nil {
-		t.Errorf("a replica that never joined claimed %v", ids)
+		t.Errorf("a replica that never joined claimed %v; want an error", ids)
 	}
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
-		t.Errorf("claimed %v, want %s", got, n.Run.ID)
+		t.Errorf("claimed %v; want %s", got, n.Run.ID)
 	}
 }

@@ -15,7 +15,7 @@ import (
 func commitEveryField(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.Cloud, r.Fingerprint = "default", "f" })
 	if got, want := show(t, s.read(t, n.Run.ID)), show(t, n.Run); got != want {
-		t.Errorf("created:\n got %s\nwant %s", got, want)
+		t.Errorf("the created run:\n got %s\nwant %s", got, want)
 	}
 	cp := checkpoint(n)
 	failure := saga.Failure{Code: "x", Detail: "ü", FixBy: saga.FixByOperator, At: epoch}
@@ -31,15 +31,15 @@ func commitEveryField(t *testing.T, s fixture) {
 	filled(t, *cp.Run, "RetryOf", "WaitsFor", "RetriedBy", "EndedAt", "Objects")
 	filled(t, cp.Steps[0], "Position", "After", "Optional")
 	if result := s.commit(t, cp); result != (saga.CommitResult{}) {
-		t.Fatalf("committing: %+v", result)
+		t.Fatalf("committing returned %+v; want an empty result", result)
 	}
 	want := *cp.Run
 	want.Version, want.Objects = 2, cp.Objects
 	if got := s.read(t, n.Run.ID); show(t, got) != show(t, &want) {
-		t.Errorf("committed:\n got %s\nwant %s", show(t, got), show(t, &want))
+		t.Errorf("the committed run:\n got %s\nwant %s", show(t, got), show(t, &want))
 	}
 	if epoch, version, err := s.Tip(t.Context(), n.Run.ID); epoch != 1 || version != 2 || err != nil {
-		t.Errorf("its tip: epoch %d, version %d, %v; want 1 and 2", epoch, version, err)
+		t.Errorf("Tip returned epoch %d, version %d, %v; want epoch 1 and version 2", epoch, version, err)
 	}
 	events, err := s.Events(t.Context(), n.Run.ID, 1, 10)
 	if err != nil || len(events) != 1 || fmt.Sprint(events[0]) != fmt.Sprint(cp.Events[0]) {
@@ -47,13 +47,14 @@ func commitEveryField(t *testing.T, s fixture) {
 	}
 }
 
-// filled checks that a test sets all fields of a struct except those named, so that a new field is written and read too.
+// filled checks that a test has set every field of a struct, except the named fields. So the test fails if it does not set a new
+// field.
 func filled(t *testing.T, all any, but ...string) {
 	t.Helper()
 	value := reflect.ValueOf(all)
 	for field, v := range value.Fields() {
 		if v.IsZero() && !slices.Contains(but, field.Name) {
-			t.Errorf("%s.%s is written by no test", value.Type().Name(), field.Name)
+			t.Errorf("the test does not set the field %s.%s", value.Type().Name(), field.Name)
 		}
 	}
 }
@@ -81,15 +82,15 @@ func commitFenced(t *testing.T, s fixture) {
 		good := checkpoint(s.create(t, nil))
 		results := s.Commit(t.Context(), epoch, []saga.Checkpoint{cp, good})
 		if !errors.Is(results[0].Err, saga.ErrFenced) || results[1].Err != nil {
-			t.Errorf("%s: %v, and its neighbour %v; want ErrFenced and nil", what, results[0].Err, results[1].Err)
+			t.Errorf("%s: the bad and the good checkpoint returned %v and %v; want ErrFenced and nil", what, results[0].Err, results[1].Err)
 		}
 		if after := show(t, s.read(t, n.Run.ID)); after != before {
-			t.Errorf("%s: something was written:\n %s\n %s", what, before, after)
+			t.Errorf("%s: the fenced checkpoint changed the run:\nbefore %s\nafter %s", what, before, after)
 		}
 	}
 	events, err := s.Events(t.Context(), n.Run.ID, 0, 10)
 	if err != nil || len(events) != 1 {
-		t.Errorf("events of a fenced run: %v, %v; want the first alone", events, err)
+		t.Errorf("events after the fenced checkpoints: %v, %v; want only the first event", events, err)
 	}
 }
 
@@ -98,13 +99,13 @@ func commitBadRow(t *testing.T, s fixture) {
 	bad.Events[0].Seq = 1 // already used
 	results := s.Commit(t.Context(), epoch, []saga.Checkpoint{bad, good})
 	if !errors.Is(results[0].Err, saga.ErrBadRow) || results[1].Err != nil {
-		t.Errorf("got %v and %v, want ErrBadRow and nil", results[0].Err, results[1].Err)
+		t.Errorf("the bad and the good checkpoint returned %v and %v; want ErrBadRow and nil", results[0].Err, results[1].Err)
 	}
 	if got := s.read(t, good.Run.ID).Version; got != 2 {
-		t.Errorf("the good run has version %d, want 2", got)
+		t.Errorf("the run with the good checkpoint has version %d; want 2", got)
 	}
 	if got := s.read(t, bad.Run.ID).Step("a").State; got != saga.StepRunning {
-		t.Errorf("the bad run's step is %s: half of its checkpoint was written", got)
+		t.Errorf("the step is %s after the refused checkpoint; want running", got)
 	}
 }
 
@@ -125,11 +126,11 @@ func commitCopies(t *testing.T, s fixture) {
 	}
 	cp.Events[0].Who, cp.Objects[0].Name = "changed", "changed"
 	if after := show(t, s.read(t, n.Run.ID)); after != before {
-		t.Errorf("it was changed from outside:\n%s\n%s", before, after)
+		t.Errorf("the caller could change the stored run:\nbefore %s\nafter %s", before, after)
 	}
 	events, err := s.Events(t.Context(), n.Run.ID, 1, 10)
 	if err != nil || len(events) != 1 || events[0].Who != "" {
-		t.Errorf("events %+v, %v; want the second as it was", events, err)
+		t.Errorf("events %+v, %v; want the second event unchanged", events, err)
 	}
 }
 
@@ -138,11 +139,11 @@ func createFineTimes(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.CreatedAt, r.DueAt, r.Worked = fine, &fine, 1500 })
 	run, want := s.read(t, n.Run.ID), epoch.Add(time.Microsecond)
 	if run.CreatedAt != want || *run.DueAt != want || run.Worked != time.Microsecond {
-		t.Errorf("created %v, due %v, worked %v; want %v and 1µs", run.CreatedAt, run.DueAt, run.Worked, want)
+		t.Errorf("created at %v, due at %v, worked for %v; want %v for both times and 1µs", run.CreatedAt, run.DueAt, run.Worked, want)
 	}
 }
 
-// commitPinned shows that a checkpoint does not change what was pinned at acceptance.
+// commitPinned shows that a checkpoint does not change the fields that were pinned at acceptance.
 func commitPinned(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	want := s.read(t, n.Run.ID)
@@ -156,12 +157,12 @@ func commitPinned(t *testing.T, s fixture) {
 	s.commit(t, cp)
 	want.Version = 2
 	if got := s.read(t, n.Run.ID); show(t, got) != show(t, want) {
-		t.Errorf("after the checkpoint:\n got %s\nwant %s", show(t, got), show(t, want))
+		t.Errorf("the run after the checkpoint:\n got %s\nwant %s", show(t, got), show(t, want))
 	}
 }
 
-// commitObjectTwice shows that of two states of one object in a checkpoint the last counts, and that later checkpoints change only
-// its removal.
+// commitObjectTwice shows that a checkpoint with two states of the same object stores the last state. Later checkpoints change only
+// the time of the object's removal.
 func commitObjectTwice(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	cp := checkpoint(n)
@@ -181,16 +182,16 @@ func commitObjectTwice(t *testing.T, s fixture) {
 	}
 }
 
-// commitSubjectHeld shows that no checkpoint takes a subject that another run holds.
+// commitSubjectHeld shows that a checkpoint cannot take a subject that another run holds.
 func commitSubjectHeld(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	n := s.create(t, func(r *saga.Run) { r.Subject, r.HoldsSubject = "m:c", false })
 	cp := checkpoint(n)
 	cp.Run.HoldsSubject = true
 	if r := s.Commit(t.Context(), epoch, []saga.Checkpoint{cp}); !errors.Is(r[0].Err, saga.ErrBadRow) {
-		t.Errorf("taking a subject that is held: %v, want ErrBadRow", r[0].Err)
+		t.Errorf("committing a checkpoint that takes another run's subject: %v; want ErrBadRow", r[0].Err)
 	}
 	if got := s.read(t, n.Run.ID); got.HoldsSubject || got.Version != 1 {
-		t.Errorf("the run after it: %+v", got)
+		t.Errorf("the run after the refused checkpoint: %+v; want version 1 without the subject", got)
 	}
 }

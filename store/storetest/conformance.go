@@ -11,70 +11,70 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Store has the methods that the engine, the steps and the service need.
+// Store combines the methods that the engine, the steps and the service need.
 type Store interface {
 	saga.Store
 	saga.Queue
-	// Token returns the user's token that is stored for a run. It returns saga.ErrNoToken if it is gone.
+	// Token returns the user's token that is stored for a run. If no token is stored, Token returns saga.ErrNoToken.
 	Token(ctx context.Context, runID string) (string, error)
 	// DeleteExpiredTokens deletes the tokens that expired before now.
 	DeleteExpiredTokens(ctx context.Context, now time.Time) error
 }
 
-// Conformance tests the contract of every store, each part on an empty store. A part is named by a method and the situation in
-// which it is called. Messages between replicas are tested by Wakes.
+// Conformance tests whether a store keeps the contract of stores. Each part of the test begins with an empty store. The name of a
+// part consists of a method and the situation in which the method is called. Wakes tests the messages between replicas.
 func Conformance(t *testing.T, open func(testing.TB) Store) {
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, fixture)
 	}{
-		{"Commit, every field written", commitEveryField},
-		{"Commit, another version, epoch or replica", commitFenced},
-		{"Commit, one bad row", commitBadRow},
-		{"Commit, subject held by another run", commitSubjectHeld},
-		{"Commit, pinned fields changed", commitPinned},
-		{"Commit, object told twice", commitObjectTwice},
-		{"Create, Commit and Run, values changed afterwards", commitCopies},
-		{"Create, times finer than a microsecond", createFineTimes},
+		{"Commit, every field is set", commitEveryField},
+		{"Commit, the version, epoch or replica does not match", commitFenced},
+		{"Commit, one of two checkpoints has a bad row", commitBadRow},
+		{"Commit, another run holds the subject", commitSubjectHeld},
+		{"Commit, the checkpoint changes pinned fields", commitPinned},
+		{"Commit, the checkpoint contains an object twice", commitObjectTwice},
+		{"Create, Commit and Run, the caller changes the values afterwards", commitCopies},
+		{"Create, the times have nanoseconds", createFineTimes},
 		{"Runs, every filter", runsFiltered},
-		{"Runs, id older than the creation", runsOlderID},
+		{"Runs, the id of a run is older than its creation", runsOlderID},
 		{"Runs and Events, in pages", runsInPages},
-		{"all reads, no such run", readsOfNoRun},
+		{"all reads, the run does not exist", readsOfNoRun},
 
-		{"Create, 200 at once with one key", createOneKey},
-		{"Create, 50 at once with one subject", createOneSubject},
+		{"Create, 200 runs at once have the same key", createOneKey},
+		{"Create, 50 runs at once have the same subject", createOneSubject},
 		{"Create, retry of a run", createRetry},
-		{"Create, subject busy", createSubjectBusy},
-		{"Create, no key or another merchant's", createKeyless},
-		{"Token, dropped by a checkpoint", tokenDropped},
-		{"DeleteExpiredTokens, as a token expires", deleteExpiredTokens},
+		{"Create, another run has the subject", createSubjectBusy},
+		{"Create, runs have no key or another merchant's key", createKeyless},
+		{"Token, a checkpoint drops the token", tokenDropped},
+		{"DeleteExpiredTokens, before and after a token expires", deleteExpiredTokens},
 
-		{"Claim, run behind another", claimBehind},
-		{"Run, one of two before it ended", runAfterPredecessor},
-		{"Claim, leased or not due", claimNotDue},
-		{"Claim, more due than room", claimOldest},
-		{"Claim, several merchants", claimTurns},
-		{"Claim, merchant with runs under way", claimUnderWay},
-		{"Claim, run with an action", claimWoken},
-		{"Claim and Due, upstream down", claimUpstreamDown},
-		{"Due and LiveRuns, runs in several states", countsOfRuns},
-		{"Claim, run taken over before", claimCounted},
-		{"Claim, action for a run behind another", claimActionBehind},
-		{"Claim, subject held by a younger run", claimYoungHolder},
-		{"Claim, ended run that is due", claimEnded},
-		{"Claim, replica that never joined", claimNotJoined},
+		{"Claim, a run waits for another run", claimBehind},
+		{"Run, one of two predecessors has ended", runAfterPredecessor},
+		{"Claim, some runs are leased or not due", claimNotDue},
+		{"Claim, more runs are due than the limit", claimOldest},
+		{"Claim, several merchants have due runs", claimTurns},
+		{"Claim, a merchant has leased runs", claimUnderWay},
+		{"Claim, an action waits for a run", claimWoken},
+		{"Claim and Due, an upstream is down", claimUpstreamDown},
+		{"Due and LiveRuns, the runs are in several states", countsOfRuns},
+		{"Claim, the run was taken over before", claimCounted},
+		{"Claim, a run with an action waits for another run", claimActionBehind},
+		{"Claim, a younger run holds the subject", claimYoungHolder},
+		{"Claim, a run that has ended is due", claimEnded},
+		{"Claim, the replica never joined", claimNotJoined},
 		{"Claim, two replicas at once", claimAtOnce},
 
-		{"Renew, lease ended", renewEnded},
-		{"Renew, another replica dead", renewOtherDead},
-		{"HandBack and Leave, runs worked on", handBackAndLeave},
-		{"HandBack, one stray run", handBackStray},
-		{"Join, repeated", joinRepeated},
+		{"Renew, the lease has ended", renewEnded},
+		{"Renew, another replica is dead", renewOtherDead},
+		{"HandBack and Leave, the replica executes one of two runs", handBackAndLeave},
+		{"HandBack, one of three runs must be released", handBackStray},
+		{"Join, the replica has joined before", joinRepeated},
 
-		{"AddAction, run worked on and at rest", addAction},
-		{"Actions, several of one moment", actionsAtOnce},
-		{"Commit, going to rest as an action comes", commitMissedAction},
-		{"Commit, fenced, with actions consumed", commitFencedActions},
+		{"AddAction, the run is leased, and later at rest", addAction},
+		{"Actions, several were added at the same moment", actionsAtOnce},
+		{"Commit, an action arrives while the run is released", commitMissedAction},
+		{"Commit, a fenced checkpoint consumes an action", commitFencedActions},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			f := fixture{open(t)}
@@ -87,7 +87,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 // epoch is the time at which every part begins.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// newID returns ids that sort by time, like the engine's.
+// newID returns ids that sort by time, like the ids of the engine.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // leased returns a new run that is leased to replica r1.
@@ -109,7 +109,7 @@ func leased(change func(*saga.Run)) saga.NewRun {
 	return saga.NewRun{Run: run, Events: []saga.Event{{RunID: id, Seq: 1, At: epoch, Kind: saga.EventAccepted, Who: "me"}}}
 }
 
-// idle changes a new run into a due one without a lease.
+// idle removes the lease of a new run, which is then due.
 func idle(r *saga.Run) { r.Replica = "" }
 
 // checkpoint returns a checkpoint in which step a of a run has succeeded.
@@ -125,7 +125,7 @@ func checkpoint(n saga.NewRun) saga.Checkpoint {
 	}
 }
 
-// fixture is a store with replica r1.
+// fixture is a store that replica r1 has joined.
 type fixture struct{ Store }
 
 func (f fixture) join(t *testing.T, replica string, until time.Time) {
@@ -135,7 +135,7 @@ func (f fixture) join(t *testing.T, replica string, until time.Time) {
 	}
 }
 
-// create inserts a run made by leased.
+// create inserts a run that the function leased returns.
 func (f fixture) create(t *testing.T, change func(*saga.Run)) saga.NewRun {
 	t.Helper()
 	n := leased(change)
@@ -168,7 +168,7 @@ func (f fixture) commit(t *testing.T, cp saga.Checkpoint) saga.CommitResult {
 	return result
 }
 
-// claim claims for r1 at epoch and sorts the ids: a store may answer in any order.
+// claim claims runs for replica r1 at the time epoch. claim sorts the ids, because a store may return them in any order.
 func (f fixture) claim(t *testing.T, limit int, down ...string) []string {
 	t.Helper()
 	ids, err := f.Claim(t.Context(), saga.Claim{Replica: "r1", Now: epoch, Limit: limit, Down: down})

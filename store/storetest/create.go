@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// atOnce creates runs in parallel and returns all results.
+// atOnce creates n runs in parallel and returns the results.
 func atOnce(t *testing.T, s fixture, n int, change func(*saga.Run)) []error {
 	t.Helper()
 	var all sync.WaitGroup
@@ -32,7 +32,7 @@ func createOneKey(t *testing.T, s fixture) {
 	}
 	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})
 	if err != nil || made != 1 || len(runs) != 1 {
-		t.Errorf("%d were told that they made it, %d runs exist, %v; want one", made, len(runs), err)
+		t.Errorf("%d calls of Create succeeded, and %d runs exist, %v; want one", made, len(runs), err)
 	}
 }
 
@@ -46,7 +46,7 @@ func createOneSubject(t *testing.T, s fixture) {
 		}
 	}
 	if made != 1 {
-		t.Errorf("%d runs hold the subject, want one", made)
+		t.Errorf("%d runs hold the subject; want one", made)
 	}
 }
 
@@ -55,18 +55,18 @@ func createRetry(t *testing.T, s fixture) {
 	retry := func(r *saga.Run) { r.RetryOf, r.Key = old.Run.ID, old.Run.Key }
 	first := s.create(t, retry)
 	if err := s.Create(t.Context(), leased(retry)); !errors.Is(err, saga.ErrRetried) {
-		t.Errorf("a second successor: %v, want ErrRetried", err)
+		t.Errorf("creating a second successor of a run: %v; want ErrRetried", err)
 	}
 	byKey, err := s.RunOfKey(t.Context(), "m", old.Run.Key)
 	if err != nil || byKey.ID != first.Run.ID || s.read(t, old.Run.ID).RetriedBy != first.Run.ID {
-		t.Errorf("the key stands for %v, %v; want the successor", byKey, err)
+		t.Errorf("RunOfKey returned %v, %v; want the successor", byKey, err)
 	}
 	end := checkpoint(first)
 	end.Run.State, end.Run.EndedAt, end.Run.HoldsSubject = saga.Succeeded, &epoch, false
 	s.commit(t, end)
 	other := leased(func(r *saga.Run) { r.RetryOf = "0" })
 	if err := s.Create(t.Context(), other); !errors.Is(err, saga.ErrAlreadySucceeded) {
-		t.Errorf("a retry after a success for the same user and plan: %v, want ErrAlreadySucceeded", err)
+		t.Errorf("creating a retry although another run succeeded for the same user and plan: %v; want ErrAlreadySucceeded", err)
 	}
 }
 
@@ -76,13 +76,13 @@ func tokenDropped(t *testing.T, s fixture) {
 	s.insert(t, n)
 	token, err := s.Token(t.Context(), n.Run.ID)
 	if err != nil || token != "gAAAA-canary" {
-		t.Fatalf("opened %q, %v", token, err)
+		t.Fatalf("Token returned %q, %v; want the stored token", token, err)
 	}
 	cp := checkpoint(n)
 	cp.DropToken = true
 	s.commit(t, cp)
 	if _, err := s.Token(t.Context(), n.Run.ID); !errors.Is(err, saga.ErrNoToken) {
-		t.Errorf("after its use: %v, want ErrNoToken", err)
+		t.Errorf("Token after a checkpoint dropped the token: %v; want ErrNoToken", err)
 	}
 }
 
@@ -94,17 +94,17 @@ func deleteExpiredTokens(t *testing.T, s fixture) {
 		t.Fatal(err)
 	}
 	if token, err := s.Token(t.Context(), other.Run.ID); token != "x" || err != nil {
-		t.Errorf("in its last moment: %q, %v; want it", token, err)
+		t.Errorf("Token at the moment of expiry: %q, %v; want the stored token", token, err)
 	}
 	if err := s.DeleteExpiredTokens(t.Context(), epoch.Add(2*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Token(t.Context(), other.Run.ID); !errors.Is(err, saga.ErrNoToken) {
-		t.Errorf("after its expiry: %v, want ErrNoToken", err)
+		t.Errorf("Token an hour after the expiry: %v; want ErrNoToken", err)
 	}
 }
 
-// createSubjectBusy shows that a refused run leaves nothing behind.
+// createSubjectBusy shows that nothing is stored of a run that Create refuses.
 func createSubjectBusy(t *testing.T, s fixture) {
 	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	young := s.create(t, func(r *saga.Run) { r.Subject, r.HoldsSubject, r.WaitsFor = "m:c", false, holder.Run.ID })
@@ -112,7 +112,7 @@ func createSubjectBusy(t *testing.T, s fixture) {
 	n.Token, n.TokenExpiresAt = "x", epoch.Add(time.Hour)
 	err := s.Create(t.Context(), n)
 	if busy, ok := errors.AsType[*saga.SubjectBusyError](err); !ok || busy.RunID != young.Run.ID {
-		t.Fatalf("got %v, want to hear of the youngest run of the subject, %s", err, young.Run.ID)
+		t.Fatalf("got %v; want a SubjectBusyError that names the newest run with the subject, %s", err, young.Run.ID)
 	}
 	_, ofRun := s.Run(t.Context(), n.Run.ID)
 	_, ofKey := s.RunOfKey(t.Context(), "m", n.Run.Key)
@@ -120,12 +120,12 @@ func createSubjectBusy(t *testing.T, s fixture) {
 	events, err := s.Events(t.Context(), n.Run.ID, 0, 10)
 	if !errors.Is(ofRun, saga.ErrNotFound) || !errors.Is(ofKey, saga.ErrNotFound) || !errors.Is(token, saga.ErrNoToken) ||
 		len(events) > 0 || err != nil {
-		t.Errorf("left of it: run %v, key %v, token %v, events %v, %v", ofRun, ofKey, token, events, err)
+		t.Errorf("the refused run is stored: run %v, key %v, token %v, events %v, %v", ofRun, ofKey, token, events, err)
 	}
-	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // its key is still free
+	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // the key of the refused run is still free
 }
 
-// createKeyless shows that runs without a key, and runs of other merchants with the same key, do not conflict.
+// createKeyless shows that two runs without a key do not conflict. Two merchants can also use the same key.
 func createKeyless(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Key = "" })
 	s.create(t, func(r *saga.Run) { r.Key = "" })
@@ -133,7 +133,7 @@ func createKeyless(t *testing.T, s fixture) {
 	theirs := s.create(t, func(r *saga.Run) { r.Merchant, r.Key = "m2", "k" })
 	for merchant, want := range map[string]string{"m": ours.Run.ID, "m2": theirs.Run.ID} {
 		if run, err := s.RunOfKey(t.Context(), merchant, "k"); err != nil || run.ID != want {
-			t.Errorf("the key of %s: %v, %v; want %s", merchant, run, err, want)
+			t.Errorf("RunOfKey for merchant %s returned %v, %v; want run %s", merchant, run, err, want)
 		}
 	}
 }

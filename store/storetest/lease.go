@@ -13,24 +13,24 @@ func renewEnded(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	late := epoch.Add(2 * time.Hour) // r1's lease ended an hour ago
 	if _, err := s.Renew(t.Context(), "r1", late, late.Add(time.Hour)); !errors.Is(err, saga.ErrLeaseLost) {
-		t.Errorf("renewing a lease that has ended: %v, want ErrLeaseLost", err)
+		t.Errorf("renewing a lease that has ended: %v; want ErrLeaseLost", err)
 	}
 	s.join(t, "r2", late.Add(time.Hour))
 	for _, freed := range []bool{true, false} {
 		renewal, err := s.Renew(t.Context(), "r2", late, late.Add(time.Hour))
 		if err != nil || renewal.Freed != freed {
-			t.Errorf("renewing r2: %+v, %v; want freed %t", renewal, err, freed)
+			t.Errorf("renewing the lease of replica r2: %+v, %v; want Freed to be %t", renewal, err, freed)
 		}
 	}
 	ids, err := s.Claim(t.Context(), saga.Claim{Replica: "r2", Now: late, Limit: 10})
 	if err != nil || !slices.Equal(ids, []string{n.Run.ID}) {
-		t.Fatalf("claimed %v, %v; want the dead replica's run", ids, err)
+		t.Fatalf("claimed %v, %v; want the run of the dead replica", ids, err)
 	}
 	if r := s.Commit(t.Context(), late, []saga.Checkpoint{checkpoint(n)}); !errors.Is(r[0].Err, saga.ErrFenced) {
-		t.Errorf("the dead replica wrote: %+v", r[0])
+		t.Errorf("committing for the dead replica returned %+v; want ErrFenced", r[0])
 	}
 	if err := s.Create(t.Context(), leased(nil)); err == nil {
-		t.Error("a run was created leased to a replica that is gone")
+		t.Error("Create accepted a run that is leased to a dead replica")
 	}
 }
 
@@ -41,17 +41,18 @@ func handBackAndLeave(t *testing.T, s fixture) {
 		t.Fatal(err)
 	}
 	if got := s.read(t, stray.Run.ID).Replica + s.read(t, working.Run.ID).Replica; got != "r1" {
-		t.Errorf("replicas of both: %q, want the stray one's empty", got)
+		t.Errorf("the replicas of the two runs are %q; want r1 for one run and none for the other", got)
 	}
 	if err := s.Leave(t.Context(), "r1", later); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.read(t, working.Run.ID); got.Replica != "" || !got.DueAt.Equal(later) {
-		t.Errorf("after leaving: %q, due %v", got.Replica, got.DueAt)
+		t.Errorf("the run after Leave: leased to %q, due at %v; want no lease", got.Replica, got.DueAt)
 	}
 }
 
-// handBackStray shows that only runs last written before the given time are handed back, and only by the replica that has them.
+// handBackStray shows that HandBack releases only runs that are leased to the given replica and were last written before the given
+// time.
 func handBackStray(t *testing.T, s fixture) {
 	s.join(t, "r2", epoch.Add(time.Hour))
 	stray := s.create(t, nil)
@@ -64,17 +65,17 @@ func handBackStray(t *testing.T, s fixture) {
 	want := stray.Run
 	want.Replica, want.DueAt = "", &later
 	if got := s.read(t, want.ID); show(t, got) != show(t, want) {
-		t.Errorf("the stray run:\n got %s\nwant %s", show(t, got), show(t, want))
+		t.Errorf("the run after HandBack:\n got %s\nwant %s", show(t, got), show(t, want))
 	}
 	for _, n := range []saga.NewRun{fresh, theirs} {
 		if got := s.read(t, n.Run.ID); show(t, got) != show(t, n.Run) {
-			t.Errorf("no stray run:\n got %s\nwant %s", show(t, got), show(t, n.Run))
+			t.Errorf("a run that HandBack must not release:\n got %s\nwant %s", show(t, got), show(t, n.Run))
 		}
 	}
 }
 
-// renewOtherDead shows that the runs of a dead replica lose only their lease, and that a late heartbeat of the dead replica does
-// not restore it.
+// renewOtherDead shows that the runs of a dead replica lose their lease and do not change otherwise. A late heartbeat of the dead
+// replica does not restore the lease.
 func renewOtherDead(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	end := epoch.Add(time.Hour)
@@ -84,11 +85,11 @@ func renewOtherDead(t *testing.T, s fixture) {
 		return err
 	}
 	if err := beat("r2", end); err != nil || s.read(t, n.Run.ID).Replica != "r1" {
-		t.Errorf("in the last moment of r1's lease: %v, the run's replica is %q", err, s.read(t, n.Run.ID).Replica)
+		t.Errorf("renewing r2 at the moment when r1's lease ends: %v; the run is leased to %q, want r1", err, s.read(t, n.Run.ID).Replica)
 	}
-	for range 2 { // nor does a second attempt
+	for range 2 { // a second attempt fails too
 		if err := beat("r1", end); !errors.Is(err, saga.ErrLeaseLost) {
-			t.Errorf("r1 renews as its lease ends: %v, want ErrLeaseLost", err)
+			t.Errorf("renewing r1 at the moment when its lease ends: %v; want ErrLeaseLost", err)
 		}
 	}
 	if err := beat("r2", end.Add(time.Microsecond)); err != nil {
@@ -97,15 +98,15 @@ func renewOtherDead(t *testing.T, s fixture) {
 	want := n.Run
 	want.Replica = ""
 	if got := s.read(t, want.ID); show(t, got) != show(t, want) {
-		t.Errorf("the freed run:\n got %s\nwant %s", show(t, got), show(t, want))
+		t.Errorf("the run of the dead replica:\n got %s\nwant %s", show(t, got), show(t, want))
 	}
 	if err := beat("r1", epoch); !errors.Is(err, saga.ErrLeaseLost) {
-		t.Errorf("a replica that is gone renews: %v, want ErrLeaseLost", err)
+		t.Errorf("renewing r1 after another replica has removed it: %v; want ErrLeaseLost", err)
 	}
 }
 
 func joinRepeated(t *testing.T, s fixture) {
 	if _, err := s.Join(t.Context(), "r1", epoch.Add(2*time.Hour)); err == nil {
-		t.Error("r1 joined twice")
+		t.Error("replica r1 could join twice; want an error")
 	}
 }

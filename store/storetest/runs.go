@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// customer filters for the runs that made or adopted a customer.
+// customer returns a filter for the runs that created or adopted a customer.
 func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
 func runsFiltered(t *testing.T, s fixture) {
@@ -83,13 +83,14 @@ func runsFiltered(t *testing.T, s fixture) {
 				ids.WriteString(r.ID)
 			}
 			if err != nil || ids.String() != want {
-				t.Errorf("%+v: %s, %v; want %s", f, ids.String(), err, want)
+				t.Errorf("filter %+v returned the runs %s, %v; want %s", f, ids.String(), err, want)
 			}
 		}
 	}
 }
 
-// runsOlderID shows that a run is found by its creation time even if its id, made by another clock, is a day older.
+// runsOlderID shows that a filter by creation time finds a run whose id contains an earlier time. Another clock may have made the
+// id.
 func runsOlderID(t *testing.T, s fixture) {
 	id := epoch.Add(-20 * time.Hour).UnixMilli()
 	n := leased(func(r *saga.Run) { r.ID = fmt.Sprintf("%08x-%04x-7fff-bfff-ffffffffffff", id>>16, id&0xffff) })
@@ -98,7 +99,7 @@ func runsOlderID(t *testing.T, s fixture) {
 	for _, f := range []saga.Filter{{}, {Merchant: "m"}, {State: saga.Running}} {
 		f.Since, f.Limit = epoch, 10
 		if runs, err := s.Runs(t.Context(), f); err != nil || len(runs) != 1 {
-			t.Errorf("%+v: %d runs, %v; want the one created then", f, len(runs), err)
+			t.Errorf("filter %+v returned %d runs, %v; want one run", f, len(runs), err)
 		}
 	}
 }
@@ -110,7 +111,7 @@ func runsInPages(t *testing.T, s fixture) {
 	}
 	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 2})
 	if err != nil || len(runs) != 2 || runs[0].ID != ids[2] || runs[1].ID != ids[1] {
-		t.Errorf("the first page: %v, %v; want the two youngest", runs, err)
+		t.Errorf("the first page of runs: %v, %v; want the two newest runs", runs, err)
 	}
 	cp := checkpoint(s.create(t, nil))
 	cp.Events = append(cp.Events, cp.Events[0], cp.Events[0])
@@ -118,7 +119,7 @@ func runsInPages(t *testing.T, s fixture) {
 	s.commit(t, cp)
 	events, err := s.Events(t.Context(), cp.Run.ID, 1, 2)
 	if err != nil || len(events) != 2 || events[0].Seq != 2 || events[1].Seq != 3 {
-		t.Errorf("two events after the first: %+v, %v; want 2 and 3", events, err)
+		t.Errorf("the two events after event 1: %+v, %v; want events 2 and 3", events, err)
 	}
 }
 
@@ -128,12 +129,12 @@ func readsOfNoRun(t *testing.T, s fixture) {
 	_, ofKey := s.RunOfKey(t.Context(), "m", "")
 	for what, err := range map[string]error{"run": ofRun, "tip": ofTip, "key": ofKey} {
 		if !errors.Is(err, saga.ErrNotFound) {
-			t.Errorf("%s of no run: %v, want ErrNotFound", what, err)
+			t.Errorf("reading the %s of a run that does not exist: %v; want ErrNotFound", what, err)
 		}
 	}
 	events, err := s.Events(t.Context(), newID(), 0, 10)
 	actions, verr := s.Actions(t.Context(), newID())
 	if len(events) > 0 || len(actions) > 0 || err != nil || verr != nil {
-		t.Errorf("events %v, %v and actions %v, %v of no run; want none", events, err, actions, verr)
+		t.Errorf("a run that does not exist has events %v, %v and actions %v, %v; want none", events, err, actions, verr)
 	}
 }

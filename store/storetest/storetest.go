@@ -1,4 +1,4 @@
-// Package storetest has the conformance suite of stores, and creates empty databases for tests.
+// Package storetest contains the conformance suite for stores, and creates empty databases for tests.
 package storetest
 
 import (
@@ -19,12 +19,12 @@ func SQLite(tb testing.TB) string {
 	return "sqlite:" + filepath.Join(tb.TempDir(), "tenantry.db")
 }
 
-// PostgreSQL creates a database for the test on the server that `make test` starts, and drops it at the end.
+// PostgreSQL creates a database on the server that `make test` starts. When the test ends, the database is dropped.
 func PostgreSQL(tb testing.TB) string {
 	tb.Helper()
 	server := os.Getenv("TENANTRY_TEST_POSTGRES_URL")
 	if server == "" {
-		tb.Fatal("there is no PostgreSQL: run it with `make test`, which starts one")
+		tb.Fatal("TENANTRY_TEST_POSTGRES_URL is not set: run the tests with `make test`, which starts PostgreSQL")
 	}
 	tb.Log("real: postgres")
 	random := make([]byte, 6)
@@ -36,7 +36,7 @@ func PostgreSQL(tb testing.TB) string {
 	tb.Cleanup(func() { execute(tb, server, "DROP DATABASE "+name+" WITH (FORCE)") })
 	u, err := url.Parse(server)
 	if err != nil {
-		tb.Fatal("TENANTRY_TEST_POSTGRES_URL is not a URL")
+		tb.Fatal("TENANTRY_TEST_POSTGRES_URL must be the URL of a PostgreSQL server")
 	}
 	u.Path = "/" + name
 	return u.String()
@@ -47,7 +47,7 @@ func execute(tb testing.TB, server, statement string) {
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, server)
 	if err != nil {
-		tb.Fatalf("reaching the PostgreSQL of the tests: %v", err)
+		tb.Fatalf("connecting to the PostgreSQL server for tests: %v", err)
 	}
 	if _, err := conn.Exec(ctx, statement); err != nil {
 		tb.Errorf("%s: %v", statement, err)

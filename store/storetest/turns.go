@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// dueFor creates due runs without a lease, one for each merchant named.
+// dueFor creates a due run without a lease for each of the given merchants.
 func (f fixture) dueFor(t *testing.T, merchants ...string) (ids []string) {
 	t.Helper()
 	for _, m := range merchants {
@@ -22,7 +22,7 @@ func claimTurns(t *testing.T, s fixture) {
 	ids := s.dueFor(t, "bulk", "bulk", "bulk", "bulk", "one", "other", "one")
 	for _, want := range [][]string{{ids[0]}, {ids[4], ids[5]}, {ids[1], ids[6]}, {ids[2], ids[3]}} {
 		if got := s.claim(t, len(want)); !slices.Equal(got, want) {
-			t.Errorf("claimed %v, want %v", got, want)
+			t.Errorf("claimed %v; want %v", got, want)
 		}
 	}
 }
@@ -34,12 +34,13 @@ func claimUnderWay(t *testing.T, s fixture) {
 	ids := s.dueFor(t, "bulk", "one", "one")
 	for _, want := range []string{ids[1], ids[2], ids[0]} {
 		if got := s.claim(t, 1); !slices.Equal(got, []string{want}) {
-			t.Errorf("claimed %v, want %s", got, want)
+			t.Errorf("claimed %v; want %s", got, want)
 		}
 	}
 }
 
-// claimWoken adds more actions for leased runs than a claim takes. They must not keep other runs from being claimed.
+// claimWoken adds actions for more leased runs than a claim can take. Actions for leased runs must not prevent the claim of other
+// runs.
 func claimWoken(t *testing.T, s fixture) {
 	for range 10 {
 		s.ask(t, saga.Action{RunID: s.create(t, nil).Run.ID, Name: saga.Hold})
@@ -48,7 +49,7 @@ func claimWoken(t *testing.T, s fixture) {
 	s.ask(t, saga.Action{RunID: ids[2], Name: saga.Hold})
 	for _, want := range []string{ids[2], ids[1], ids[0]} {
 		if got := s.claim(t, 1); !slices.Equal(got, []string{want}) {
-			t.Errorf("claimed %v, want %s", got, want)
+			t.Errorf("claimed %v; want %s", got, want)
 		}
 	}
 }
@@ -66,20 +67,20 @@ func claimUpstreamDown(t *testing.T, s fixture) {
 	s.count(t, 3)
 	s.count(t, 1, "keystone/a", "billingstack")
 	if got := s.claim(t, 10, "keystone/a", "billingstack"); !slices.Equal(got, []string{other}) {
-		t.Errorf("claimed %v, want %s, whose upstream is well", got, other)
+		t.Errorf("claimed %v; want %s, which waits for an upstream that is not down", got, other)
 	}
 	s.ask(t, saga.Action{RunID: second, Name: saga.Retry})
 	if got := s.claim(t, 10, "keystone/a"); !slices.Equal(got, []string{second}) {
-		t.Errorf("claimed %v, want %s, which an operator woke", got, second)
+		t.Errorf("claimed %v; want %s, for which an action waits", got, second)
 	}
 	if got := s.claim(t, 10); !slices.Equal(got, []string{first}) {
-		t.Errorf("claimed %v once the upstream is back, want %s", got, first)
+		t.Errorf("claimed %v when no upstream is down; want %s", got, first)
 	}
 }
 
 func countsOfRuns(t *testing.T, s fixture) {
 	s.dueFor(t, "m", "m", "other")
-	s.create(t, nil) // m's, and leased
+	s.create(t, nil) // a leased run of merchant m
 	later := epoch.Add(time.Minute)
 	s.create(t, func(r *saga.Run) { r.Replica, r.DueAt = "", &later })
 	s.create(t, func(r *saga.Run) {
@@ -88,7 +89,7 @@ func countsOfRuns(t *testing.T, s fixture) {
 	s.count(t, 3)
 	for merchant, want := range map[string]int{"m": 4, "other": 1, "nobody": 0} {
 		if n, err := s.LiveRuns(t.Context(), merchant); err != nil || n != want {
-			t.Errorf("%d runs of %s live, %v; want %d", n, merchant, err, want)
+			t.Errorf("counted %d live runs of merchant %s, %v; want %d", n, merchant, err, want)
 		}
 	}
 }
@@ -97,6 +98,6 @@ func countsOfRuns(t *testing.T, s fixture) {
 func (f fixture) count(t *testing.T, want int, down ...string) {
 	t.Helper()
 	if n, err := f.Due(t.Context(), epoch, down); err != nil || n != want {
-		t.Errorf("%d are due while %v are down, %v; want %d", n, down, err, want)
+		t.Errorf("counted %d due runs while the upstreams %v are down, %v; want %d", n, down, err, want)
 	}
 }

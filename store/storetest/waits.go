@@ -7,7 +7,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// runAfterPredecessor shows that a waiting run names the newest live run before it, even if its first predecessor has ended.
+// runAfterPredecessor shows that WaitsFor names the newest live predecessor of a waiting run. The run may have waited for another
+// predecessor before.
 func runAfterPredecessor(t *testing.T, s fixture) {
 	queued := func(before string) saga.NewRun {
 		return s.create(t, func(r *saga.Run) {
@@ -23,12 +24,12 @@ func runAfterPredecessor(t *testing.T, s fixture) {
 		t.Helper()
 		r := s.read(t, third.Run.ID)
 		if r.WaitsFor != want || !strings.Contains(r.Reason.Detail, want) {
-			t.Errorf("%s it waits for %q, %q; want %s", when, r.WaitsFor, r.Reason.Detail, want)
+			t.Errorf("%s, the third run waits for %q, %q; want %s", when, r.WaitsFor, r.Reason.Detail, want)
 		}
 	}
-	waits("behind two", second.Run.ID)
+	waits("with two live predecessors", second.Run.ID)
 	cancelled := checkpoint(second)
 	cancelled.Run.State, cancelled.Run.EndedAt, cancelled.Run.WaitsFor = saga.Compensated, &epoch, ""
 	s.commit(t, cancelled)
-	waits("once the one before has ended", first.Run.ID)
+	waits("after the second run has ended", first.Run.ID)
 }

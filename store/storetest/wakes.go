@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Wakes tests which messages a replica receives of the other, on an empty store that both share: work, actions and ends, each once
-// and in order, and none for a plain checkpoint.
+// Wakes tests the messages that one replica receives from another. Both replicas share an empty store. New work, an action and the
+// end of a run each cause one message, in the order of the events. Other checkpoints cause no message.
 func Wakes(t *testing.T, here, there Store) {
 	s := fixture{here}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -17,13 +17,13 @@ func Wakes(t *testing.T, here, there Store) {
 	go func() {
 		defer close(done)
 		if err := there.Listen(ctx, func(w saga.Wake) { heard <- w }); ctx.Err() == nil {
-			t.Errorf("listening ended: %v", err)
+			t.Errorf("Listen returned before its context ended: %v", err)
 		}
 	}()
-	hear(t, heard, saga.Wake{Kind: saga.WakeWork}) // a message may have been sent before
+	hear(t, heard, saga.Wake{Kind: saga.WakeWork}) // a message may have been sent before Listen was called
 
 	s.join(t, "r1", epoch.Add(time.Hour))
-	n := s.create(t, nil) // leased: no message
+	n := s.create(t, nil) // no message, because the run is leased
 	s.commit(t, checkpoint(n))
 	s.create(t, idle)
 	hear(t, heard, saga.Wake{Kind: saga.WakeWork})
@@ -34,7 +34,7 @@ func Wakes(t *testing.T, here, there Store) {
 	ended := checkpoint(n)
 	ended.Run.Version, ended.Events[0].Seq = 2, 3
 	ended.Run.State, ended.Run.EndedAt = saga.Succeeded, &epoch
-	ended.Run.UpdatedAt = epoch.Add(time.Microsecond) // time passes between deciding and writing
+	ended.Run.UpdatedAt = epoch.Add(time.Microsecond) // time passes between a decision and its checkpoint
 	s.commit(t, ended)
 	hear(t, heard, saga.Wake{Kind: saga.WakeEnded, RunID: n.Run.ID})
 
@@ -42,7 +42,7 @@ func Wakes(t *testing.T, here, there Store) {
 	run := *ended.Run
 	rechecked.Run, rechecked.Events = &run, nil
 	rechecked.Run.Version = 3
-	s.commit(t, rechecked) // a run ends once
+	s.commit(t, rechecked) // no message, because the run had ended before
 	if err := here.Leave(t.Context(), "r1", epoch); err != nil {
 		t.Fatal(err)
 	}
@@ -56,9 +56,9 @@ func hear(t *testing.T, heard <-chan saga.Wake, want saga.Wake) {
 	select {
 	case got := <-heard:
 		if got != want {
-			t.Fatalf("heard %+v, want %+v", got, want)
+			t.Fatalf("received the message %+v; want %+v", got, want)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatalf("heard nothing, want %+v", want)
+		t.Fatalf("received no message within 10 s; want %+v", want)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/store/model"
 )
 
-// link is a replica's connection to the database: every call passes through the driver.
+// link is a replica's connection to the database. Every call passes through the driver.
 type link struct {
 	r     *replica
 	store *model.Store
@@ -20,7 +20,7 @@ type link struct {
 // actorKey is the context key for the name of the request that makes a call.
 type actorKey struct{}
 
-// pass makes one call. The caller may read the result of effect only if pass returns nil.
+// pass makes one call to the database. The caller may read the result of effect only if pass returns nil.
 func (l link) pass(ctx context.Context, key string, effect func(context.Context)) error {
 	if actor, ok := ctx.Value(actorKey{}).(string); ok {
 		key = actor + " " + key
@@ -32,7 +32,7 @@ func (l link) to(ctx context.Context, c call, key string, effect func(context.Co
 	return l.r.world.driver.call(ctx, l.r.host, c, key, func() { effect(context.Background()) })
 }
 
-// ask makes a call with a result.
+// ask makes one call to the database and returns the result of effect.
 func ask[T any](ctx context.Context, l link, key string, effect func(context.Context) (T, error)) (T, error) {
 	var got T
 	var err error
@@ -47,8 +47,8 @@ func tell(ctx context.Context, l link, key string, effect func(context.Context) 
 	return err
 }
 
-// nameOf names a filter by its meaning. The latency and the fate of a call follow from its name, so the name must not change when
-// a field is renamed.
+// nameOf returns a name for a filter. The latency and the fate of a call depend on this name. Therefore the name must not change
+// when a field is renamed.
 func nameOf(f saga.Filter) string {
 	objects := ""
 	if len(f.Objects) > 0 {
@@ -58,13 +58,14 @@ func nameOf(f saga.Filter) string {
 		f.Merchant, f.User, f.Subject, objects, f.Live, f.AwaitsRecheck, f.State, f.Before)
 }
 
-// nameOfWake names a message from one replica to another. As with nameOf, the name must not change.
+// nameOfWake returns a name for a message between replicas. The latency of a message depends on this name. Therefore the name
+// must not change when a constant is renamed.
 func nameOfWake(w saga.Wake) string {
 	what := map[saga.WakeKind]string{saga.WakeWork: "work", saga.WakeAction: "action", saga.WakeEnded: "ended"}[w.Kind]
 	return what + " " + w.RunID
 }
 
-// sent is a copy of a run at the time when it is sent, because the engine goes on changing its own.
+// sent returns a copy of a run, because the engine may change the run after it has sent the run.
 func sent(run *saga.Run) *saga.Run {
 	c := *run
 	c.Steps = slices.Clone(run.Steps)
@@ -85,7 +86,7 @@ func (l link) Create(ctx context.Context, n saga.NewRun) error {
 
 func (l link) Commit(ctx context.Context, now time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	var ids []string
-	sorted := slices.Clone(checkpoints) // the order of arrival is left to chance
+	sorted := slices.Clone(checkpoints) // the original order is random
 	slices.SortFunc(sorted, func(x, y saga.Checkpoint) int { return strings.Compare(x.Run.ID, y.Run.ID) })
 	for i := range sorted {
 		sorted[i].Run = sent(sorted[i].Run)
@@ -171,7 +172,7 @@ func (l link) HandBack(ctx context.Context, replica string, now, before time.Tim
 	return tell(ctx, l, "hand back", func(ctx context.Context) error { return l.store.HandBack(ctx, replica, now, before, working) })
 }
 
-// Listen passes messages on with a delay. A crashed process gets none.
+// Listen delivers messages with a delay and loses one in twenty. A crashed process gets no messages.
 func (l link) Listen(ctx context.Context, wake func(saga.Wake)) error {
 	d, heard := l.r.world.driver, 0
 	return l.store.Listen(ctx, func(word saga.Wake) {

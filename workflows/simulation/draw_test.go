@@ -10,7 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// drawPlan draws a plan piece by piece, so that rapid can shrink a plan that violates an invariant to the pieces that matter.
+// drawPlan draws a plan piece by piece. If a plan violates an invariant, the module rapid can then find the few pieces that cause
+// the violation.
 func drawPlan(t *rapid.T) *plan {
 	between := func(t *rapid.T, from, to time.Duration, label string) time.Duration {
 		return time.Duration(rapid.Int64Range(int64(from), int64(to)).Draw(t, label))

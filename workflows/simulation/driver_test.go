@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// driver makes one thing happen at a time. It controls all that passes between parts of the world: the arrival and the answer of
-// each call to the database or an upstream, each timer, each message from one replica to another. When all goroutines are
-// blocked, it takes the thing with the earliest time, and waits until they are blocked again. The time of a thing depends on the
-// seed and on its name, and not on the order of goroutines. Therefore a seed can be replayed.
+// driver runs a simulated world one thing at a time. Things are the arrival and the answer of each call to the database or an
+// upstream, each timer, and each message between replicas. When all goroutines are blocked, the driver runs the thing with the
+// earliest time. The driver then waits until all goroutines are blocked again. The time of a thing depends on the seed and the
+// thing's name, but not on the order of goroutines. Therefore a seed can be replayed.
 type driver struct {
 	seed  uint64
 	fates func(call) fate
@@ -37,16 +37,16 @@ type driver struct {
 	keep     bool // whether lines are kept
 }
 
-// thing is something that will happen.
+// thing is a function that the driver will call at a certain time.
 type thing struct {
 	at   time.Time
 	key  string
-	host *host // the process that it happens in; while the process is paused, it waits
+	host *host // the thing's process; while the process is paused, the thing waits
 	run  func()
 	off  bool
 }
 
-// target is what a call goes to.
+// target is the database or the upstream to which a call goes.
 type target int
 
 const (
@@ -86,18 +86,18 @@ func newDriver(seed uint64, fates func(call) fate) *driver {
 	}
 }
 
-// chance is a pseudo-random number that depends only on the seed and on what.
+// chance returns a pseudo-random number that depends only on the seed and on the values in what.
 func (d *driver) chance(what ...any) uint64 {
 	h := fnv.New64a()
 	_ = binary.Write(h, binary.LittleEndian, d.seed)
 	_, _ = fmt.Fprintln(h, what...)
-	x := h.Sum64() // FNV's high bits are poor: mix them, as SplitMix64 does
+	x := h.Sum64() // FNV's high bits are not random enough; mix the bits as SplitMix64 does
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
 
-// latency is the time that something takes to arrive: mostly a few milliseconds, sometimes seconds.
+// latency returns the time until a call, an answer or a message arrives. Most latencies are a few milliseconds, some are seconds.
 func (d *driver) latency(what ...any) time.Duration {
 	x := d.chance(what...)
 	usual := time.Millisecond/2 + time.Duration(x%uint64(20*time.Millisecond))
@@ -110,15 +110,15 @@ func (d *driver) latency(what ...any) time.Duration {
 	return usual
 }
 
-// note writes a line of the history. The hash of the history shows whether two worlds are the same, so only the driver may write
-// to it.
+// note writes a line to the history and to its hash. Equal hashes show that two worlds are equal. Only the goroutine that runs
+// the driver may call note.
 func (d *driver) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(d.log, "%d ", time.Since(d.began))
 	_, _ = fmt.Fprintf(d.log, format, args...)
 	d.remark("* "+format, args...)
 }
 
-// remark writes a line that is not part of the hash.
+// remark writes a line to the history, but not to its hash.
 func (d *driver) remark(format string, args ...any) {
 	if !d.keep {
 		return
@@ -132,7 +132,7 @@ func (d *driver) hash() string { return hex.EncodeToString(d.log.Sum(nil)) }
 
 func (d *driver) history() string { return strings.Join(d.lines, "\n") }
 
-// after schedules something. off cancels it.
+// after schedules a call of the function run. The returned function cancels the scheduled call.
 func (d *driver) after(h *host, in time.Duration, key string, run func()) (off func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -144,7 +144,7 @@ func (d *driver) after(h *host, in time.Duration, key string, run func()) (off f
 	}
 }
 
-// push schedules something. The caller holds the lock.
+// push schedules a call of the function run. The caller must hold the lock d.mu.
 func (d *driver) push(h *host, in time.Duration, key string, run func()) *thing {
 	t := &thing{at: time.Now().Add(max(in, 0)), key: key, host: h, run: run}
 	d.things = append(d.things, t)
@@ -155,8 +155,8 @@ func (d *driver) push(h *host, in time.Duration, key string, run func()) *thing 
 	return t
 }
 
-// call carries a request to its target and back. effect carries the request out there; it is called when the fate of the call
-// says so.
+// call sends a request to its target and waits for the answer. The function effect executes the request at the target. The fate
+// of the call decides whether and when the driver calls effect.
 func (d *driver) call(ctx context.Context, h *host, c call, key string, effect func()) error {
 	f := &flight{done: make(chan error, 1)}
 	d.mu.Lock()
@@ -178,7 +178,7 @@ func (d *driver) call(ctx context.Context, h *host, c call, key string, effect f
 	}
 }
 
-// arrive decides the fate of a call when it arrives at its target.
+// arrive decides the fate of a call when the call arrives at its target.
 func (d *driver) arrive(h *host, f *flight, c call, key string, effect func()) {
 	if h.dead && d.chance(key, "dropped")%2 == 0 {
 		d.note("%s: never left the crashed process", key)
@@ -215,11 +215,11 @@ func (d *driver) arrive(h *host, f *flight, c call, key string, effect func()) {
 func (f *flight) end(err error) {
 	select {
 	case f.done <- err:
-	default: // the host has crashed meanwhile
+	default: // the call has already ended, because the host has crashed
 	}
 }
 
-// crash ends a host: its calls end with errCrashed, as do all later ones.
+// crash ends a host. All current and later calls of the host return errCrashed.
 func (d *driver) crash(h *host) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -230,15 +230,15 @@ func (d *driver) crash(h *host) {
 	h.calls = nil
 }
 
-// sleep is for actors outside of the engine.
+// sleep blocks its caller for the duration in. The driver controls the end of the sleep.
 func (d *driver) sleep(in time.Duration, key string) {
 	done := make(chan struct{})
 	d.after(nil, in, key, func() { close(done) })
 	<-done
 }
 
-// drive makes things happen until over returns true or nothing is scheduled. It calls over each time when all goroutines are
-// blocked.
+// drive runs scheduled things until the function over returns true or nothing is scheduled. drive calls the function over
+// whenever all goroutines are blocked.
 func (d *driver) drive(over func() bool) {
 	for {
 		synctest.Wait()
@@ -254,7 +254,8 @@ func (d *driver) drive(over func() bool) {
 			return
 		}
 		if wait := time.Until(next.at); wait > 0 {
-			// Time-outs of clients and of requests do not pass through the driver. They may end during the wait and schedule something.
+			// Time-outs of clients and of requests do not pass through the driver. A time-out may end during this wait and
+			// schedule a new thing.
 			timer := time.NewTimer(wait)
 			select {
 			case <-timer.C:
@@ -274,10 +275,10 @@ func (d *driver) drive(over func() bool) {
 	}
 }
 
-// tooMany is a number of things that only an endless loop reaches.
+// tooMany is the number of things after which drive assumes an endless loop.
 const tooMany = 200_000
 
-// next returns the thing with the earliest time, or nil.
+// next returns the thing with the earliest time, or nil if nothing is scheduled.
 func (d *driver) next() *thing {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -25,7 +25,7 @@ type oldCustomer struct {
 	bare     bool // its tenant does not exist
 }
 
-// furnish creates two merchants, each with a plan and two existing customers, one of which has no tenant.
+// furnish creates two merchants. Each merchant has a plan, a customer with a tenant, and a customer without a tenant.
 func (w *world) furnish() {
 	var err error
 	w.direct, err = billing.New(billing.Config{URL: "http://billing/v2", Wrap: func(http.RoundTripper) http.RoundTripper {
@@ -82,9 +82,9 @@ func fixedID(kind string, n int) string {
 	return fmt.Sprintf("%08x-0000-4000-8000-%012x", kind[:4], n)
 }
 
-// knownMerchants has the merchants, which do not change in a simulation.
+// knownMerchants stores the merchants of a world, which never change.
 type knownMerchants struct {
-	merchants.Store // all other methods are not called
+	merchants.Store // for all methods that a simulation does not call
 
 	all  []merchants.Merchant
 	keys []merchants.APIKey
@@ -93,14 +93,14 @@ type knownMerchants struct {
 func (k *knownMerchants) add(id string) (key, secret string) {
 	made, secret, err := merchants.NewKey(rand.NewChaCha8([32]byte{byte(len(k.all))}), id, time.Now())
 	if err != nil {
-		panic(err) // the source never ends
+		panic(err) // cannot happen: the random source never ends
 	}
 	k.all = append(k.all, merchants.Merchant{ID: id, Name: id, Cloud: merchants.DefaultCloud, OnFailure: merchants.Compensate})
 	k.keys = append(k.keys, made)
 	return made.Key, secret
 }
 
-// Key returns a key and its merchant.
+// Key returns an API key and the key's merchant.
 func (k *knownMerchants) Key(_ context.Context, key string) (merchants.APIKey, merchants.Merchant, error) {
 	for i := range k.keys {
 		if k.keys[i].Key == key {
@@ -110,7 +110,7 @@ func (k *knownMerchants) Key(_ context.Context, key string) (merchants.APIKey, m
 	return merchants.APIKey{}, merchants.Merchant{}, merchants.ErrNotFound
 }
 
-// Merchant returns a merchant.
+// Merchant returns the merchant with this id.
 func (k *knownMerchants) Merchant(_ context.Context, id string) (merchants.Merchant, error) {
 	for _, m := range k.all {
 		if m.ID == id {
@@ -120,7 +120,7 @@ func (k *knownMerchants) Merchant(_ context.Context, id string) (merchants.Merch
 	return merchants.Merchant{}, merchants.ErrNotFound
 }
 
-// issueToken logs a user in.
+// issueToken returns a new token of a user and adds the token to the secrets of the world.
 func (w *world) issueToken(user string) string {
 	token := w.cloud.IssueToken(user)
 	w.driver.mu.Lock()

@@ -19,11 +19,11 @@ import (
 type mutations struct {
 	steps      func(*saga.Workflow[workflows.Order])
 	transport  func(http.RoundTripper) http.RoundTripper // instead of gate.Fence
-	runs       func(saga.Filter, *saga.Run) bool         // runs that the engine does not see
-	forgets    func(*saga.Run)                           // removes something from each run that is read
+	runs       func(saga.Filter, *saga.Run) bool         // reports whether a run is hidden from the engine
+	forgets    func(*saga.Run)                           // changes each run that the engine reads
 	lateWindow time.Duration
 	untried    bool // upstreams whose circuit is open are never tried again
-	unfenced   bool // checkpoints are written whatever the fence says
+	unfenced   bool // checkpoints are written without a check of lease and version
 }
 
 type subscribe = saga.Workflow[workflows.Order]
@@ -46,7 +46,7 @@ func withoutUndo(name string) mutations {
 	})
 }
 
-// trusting makes an undo rely on what Do returned, and not on what Do was given.
+// trusting makes an undo rely on the result of Do instead of the input of Do.
 func trusting(name string, returned func(*workflows.Order) string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
@@ -59,7 +59,7 @@ func trusting(name string, returned func(*workflows.Order) string) mutations {
 	})
 }
 
-// unrechecked makes re-checks leave what a step made.
+// unrechecked makes re-checks skip the undo of a step.
 func unrechecked(name string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
@@ -72,7 +72,7 @@ func unrechecked(name string) mutations {
 	})
 }
 
-// everyStep changes all steps.
+// everyStep changes all steps of subscribe.
 func everyStep(change func(*saga.Step[workflows.Order])) mutations {
 	return mutations{steps: func(w *subscribe) {
 		for i := range w.Steps {
@@ -81,7 +81,7 @@ func everyStep(change func(*saga.Step[workflows.Order])) mutations {
 	}}
 }
 
-// finding changes the result of all Finds.
+// finding changes the results of the Find functions of all steps.
 func finding(change func(*saga.Handle, saga.Found) saga.Found) mutations {
 	return everyStep(func(s *saga.Step[workflows.Order]) {
 		find := s.Find
@@ -101,7 +101,7 @@ type shortsighted struct {
 	mutations
 }
 
-// Runs returns the matching runs without the hidden ones.
+// Runs returns the matching runs, except the runs that the mutation hides.
 func (s shortsighted) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	runs, err := s.link.Runs(ctx, f)
 	if s.runs != nil {
@@ -110,7 +110,7 @@ func (s shortsighted) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, err
 	return runs, err
 }
 
-// Run returns a run without what is forgotten.
+// Run returns a run as the mutation has changed it.
 func (s shortsighted) Run(ctx context.Context, id string) (*saga.Run, error) {
 	run, err := s.link.Run(ctx, id)
 	if err == nil && s.forgets != nil {
@@ -119,9 +119,9 @@ func (s shortsighted) Run(ctx context.Context, id string) (*saga.Run, error) {
 	return run, err
 }
 
-// Each mutant removes something that an invariant depends on. The checker must notice it within a thousand seeds. One mutation is
-// missing: claims that are asked for before the intent is stored. No seed of 2,000 notices it, because the two moments are too
-// close. A test of package engine covers it.
+// Each mutant removes something that an invariant depends on. The checker must notice each mutant within a thousand seeds. No
+// mutant asks for claims before the intent is stored. The checker would not notice that mutant in 2,000 seeds, because the two
+// moments are too close. Instead, a test of package engine covers the order of intents and claims.
 var mutants = map[string]mutations{
 	"no undo of create-customer":            withoutUndo("create-customer"),
 	"no undo of create-customer-tenant":     withoutUndo("create-customer-tenant"),
@@ -158,7 +158,7 @@ var mutants = map[string]mutations{
 	}},
 }
 
-// alwaysMade makes re-checks treat all that they find as the run's own.
+// alwaysMade makes re-checks treat every object that they find as the run's own.
 func alwaysMade(call *saga.Handle, found saga.Found) saga.Found {
 	if call.Kind == saga.CallRecheck {
 		return saga.Made

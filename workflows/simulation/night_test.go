@@ -6,10 +6,10 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// beforeRecheck is the time between the first orders of a night and the re-checks.
+// beforeRecheck is the time from the first orders of a night to the night's re-check.
 const beforeRecheck = 400 * time.Millisecond
 
-// night makes the re-checks of compensated runs. No replica runs between them, which saves simulation time.
+// night runs the re-checks of compensated runs. No replica runs between two re-checks, which makes the simulation faster.
 func (w *world) night() {
 	w.stopAll()
 	for n := 1; n < 50; n++ {
@@ -34,7 +34,7 @@ func (w *world) night() {
 	w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "a run is rechecked without end"})
 }
 
-// nextRecheck returns when the next re-check is due, or the zero time if none is.
+// nextRecheck returns the time of the next re-check, or the zero time if no re-check is planned.
 func (w *world) nextRecheck() (due time.Time) {
 	runs := w.store.Everything().Runs
 	for _, r := range runs {

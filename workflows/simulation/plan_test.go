@@ -12,35 +12,35 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// plan lists all faults and all requests of one world. It is data, either made from a seed or drawn by a property test, which can
-// then shrink it.
+// plan lists all faults and all requests of one world. newPlan makes a plan from a seed. drawPlan draws a plan for a property
+// test, which can shrink the plan.
 type plan struct {
 	Seed       uint64 // for latencies and other small decisions
 	Replicas   int
-	TokenLife  time.Duration // of the users' tokens and of the service's own
+	TokenLife  time.Duration // of all tokens, including the service's
 	Orders     []orderPlan
 	Mishaps    []mishap   // faults of single calls
-	Outages    []outage   // of the database and the upstreams
-	Incidents  []incident // what happens to replicas
+	Outages    []outage   // times when the database or an upstream is unreachable
+	Incidents  []incident // crashes, pauses and shutdowns of replicas
 	Actions    []actionPlan
-	ClockError []time.Duration // of the replicas' own clocks
+	ClockError []time.Duration // error of each replica's clock
 }
 
-// orderPlan is one order of a portal, which repeats it until it gets a final answer.
+// orderPlan is one order of a portal. The portal repeats the order until it gets a final answer.
 type orderPlan struct {
 	Trial    int // index into trials
 	At       time.Duration
 	Merchant int           // 0 or 1
-	Customer int           // 0: a new customer; otherwise the number of an existing one of the merchant
+	Customer int           // 0: a new customer; otherwise the number of the merchant's existing customer
 	Twice    bool          // two requests with the same key at once
 	Patience time.Duration // time after which the portal hangs up and repeats the request
 	AddUser  bool
-	User     int // the user who joins a customer: the number of the order that the user is of
-	Night    int // 0: in the day; otherwise about when the re-checks of this night are made
+	User     int // the user for a new customer or for AddUser: an index into world.users
+	Night    int // 0: the order is placed in the day; otherwise close to the re-check of this night
 }
 
-// mishap is the fault of one call. That is the Nth call to a target or, if Step is set, the Nth write of a step of an order's
-// runs. A write of step "checkpoint" goes to the database.
+// mishap is the fault of one call. If Step is empty, the mishap affects the Nth call to the target To. If Step is set, the mishap
+// affects the Nth write that the step makes for the order. The step "checkpoint" stands for the commits to the database.
 type mishap struct {
 	To      target
 	Nth     int
@@ -49,7 +49,7 @@ type mishap struct {
 	Undo    bool
 	Recheck bool // the undo is part of a re-check
 	Kind    kind
-	For     time.Duration // delay of a commit, or time that a replica is away
+	For     time.Duration // delay of a late commit, or time for which a replica is away
 }
 
 type kind int
@@ -59,13 +59,13 @@ const (
 	lostAnswer              // the connection breaks after the request was executed
 	silentRequest
 	silentAnswer
-	lateCommit // no answer; the request is carried out later
+	lateCommit // no answer; the request is executed later
 	unreachable
 	refused400
 	refused403
 	busy429
 	broken500
-	broken500Done // 500, though the request is carried out
+	broken500Done // 500, although the request is executed
 	away503
 	crashBefore // the replica crashes during the call
 	crashAfter
@@ -94,7 +94,7 @@ var writes = []string{
 	"scope-token", "create-subscription", "create-subscription-tenant", "assign-subscription-role/member", "attach-tenant",
 }
 
-// trials are the workflows that can be ordered. The first is subscribe.
+// trials are the workflows that portals can order. The first is subscribe.
 var trials = workflowstest.Trials()
 
 // writesOf returns the steps of a trial that write upstream.
@@ -111,7 +111,7 @@ type outage struct {
 	From, To time.Duration
 }
 
-// incident happens to a replica: it crashes and is restarted later, is paused and continues, or shuts down and is restarted.
+// incident is a crash, a pause or a shutdown of a replica. A replica that has crashed or shut down is restarted later.
 type incident struct {
 	At      time.Duration
 	Replica int
@@ -129,10 +129,10 @@ const (
 
 func (k incidentKind) String() string { return [...]string{"crashes", "freezes", "leaves"}[k] }
 
-// actionPlan is an action that an operator asks for. It need not be possible.
+// actionPlan is an action that an operator asks for. The run may refuse the action.
 type actionPlan struct {
 	At     time.Duration
-	Order  int // the number of the order whose run it is for
+	Order  int // number of the order whose run gets the action
 	Action int // index into actions
 	Step   int // for skip
 	Via    int // the replica that is asked
@@ -140,8 +140,8 @@ type actionPlan struct {
 
 // fate is what happens to one call.
 type fate struct {
-	done   bool          // the request is carried out
-	late   time.Duration // the request is carried out after this time, without an answer
+	done   bool          // the request is executed
+	late   time.Duration // the request is executed after this time, without an answer
 	silent bool          // there is no answer
 	err    error         // returned instead of an answer
 	host   incidentKind  // what happens to the replica; only if away is set
@@ -153,7 +153,7 @@ func (f fate) String() string { return f.what }
 
 var fine = fate{done: true, what: "carried out"}
 
-// fates returns a function that decides the fate of each call, for a world that began then.
+// fates returns a function that decides the fate of each call. began is the time when the world began.
 func (p *plan) fates(began time.Time) func(call) fate {
 	left := slices.Clone(p.Mishaps)
 	return func(c call) fate {
@@ -172,12 +172,12 @@ func (p *plan) fates(began time.Time) func(call) fate {
 	}
 }
 
-// call describes a call to the mishaps.
+// call has the properties of a call that decide which mishap the call meets.
 type call struct {
 	to        target
 	nth       int
 	at        time.Time
-	order     int // number of the order whose run it is for, or -1
+	order     int // number of the order whose run makes the call, or -1
 	step      string
 	undo      bool
 	recheck   bool
@@ -223,20 +223,20 @@ func (m mishap) fate() fate {
 	return f
 }
 
-// rechecksNeeded reports whether a request may be carried out so late that only a re-check finds its effect.
+// rechecksNeeded reports whether a request may be executed so late that only a re-check finds the effect.
 func (p *plan) rechecksNeeded() bool {
 	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
 
-// mayBeLate reports whether the mishap may carry a request out after the late window. A re-check cannot repair one case: Keystone
-// revokes a role that late. A later run may have assigned the role again by then, and an assignment cannot be tagged. Only steps
-// that assign roles have a "/" in their name.
+// mayBeLate reports whether the mishap may delay a request until after the late window. mayBeLate returns false for the undo of a
+// role assignment, because a re-check cannot repair a late undo. When Keystone executes the late undo, a later run may have
+// assigned the same role, and an assignment cannot be tagged. Only steps that assign roles have a "/" in their name.
 func (m mishap) mayBeLate() bool { return !m.Undo || !strings.Contains(m.Step, "/") }
 
-// late reports whether the request may be carried out after the undos of its run.
+// late reports whether the request may be executed after the undos of its run.
 func (m mishap) late() bool { return m.Kind == lateCommit && m.For > 85*time.Second }
 
-// newPlan makes the plan of a seed. Most have a few mishaps, some none and some many.
+// newPlan makes the plan of a seed. Most plans have a few mishaps, some have none, and some have many.
 func newPlan(seed uint64) *plan {
 	r := rand.New(rand.NewPCG(seed, 0x7e4a47))
 	between := func(from, to time.Duration) time.Duration { return from + time.Duration(r.Int64N(int64(to-from))) }
@@ -254,7 +254,7 @@ func newPlan(seed uint64) *plan {
 	for range r.IntN(1 + r.IntN(10)) {
 		m := mishap{To: target(r.IntN(int(targets))), Kind: kind(r.IntN(int(kinds))), For: between(time.Second, 80*time.Second)}
 		if m.To == database && m.Kind < crashBefore {
-			m.Kind %= unreachable + 1 // an error without an HTTP status instead
+			m.Kind %= unreachable + 1 // errors of the database have no HTTP status
 		}
 		m.Nth = r.IntN(map[target]int{database: 300, keystoneAPI: 100, billingStack: 80}[m.To])
 		p.Mishaps = append(p.Mishaps, m)
@@ -280,7 +280,7 @@ func newPlan(seed uint64) *plan {
 			}
 			switch {
 			case m.Kind == lateCommit && r.IntN(6) == 0 && m.mayBeLate():
-				m.For = between(2*time.Minute, 20*time.Hour) // only a re-check finds it
+				m.For = between(2*time.Minute, 20*time.Hour) // only a re-check finds the effect
 			case m.Kind == freeze && r.IntN(3) == 0:
 				m.For = between(80*time.Second, 5*time.Minute) // longer than the late window
 			}
@@ -307,7 +307,7 @@ func newPlan(seed uint64) *plan {
 			Via: r.IntN(p.Replicas),
 		})
 	}
-	if r.IntN(5) == 0 { // an order of an existing customer fails, and one of its effects on the tenant is late
+	if r.IntN(5) == 0 { // an order for an existing customer fails, and one of its writes to the customer tenant is late
 		n := r.IntN(len(p.Orders))
 		p.Orders[n].Customer = 1 + r.IntN(2)
 		late := mishap{Order: n, Step: writes[1+r.IntN(3)], Kind: lateCommit, For: between(2*time.Minute, 20*time.Hour)}
@@ -316,7 +316,7 @@ func newPlan(seed uint64) *plan {
 			p.Mishaps = append(p.Mishaps, mishap{Order: n, Step: writes[1+r.IntN(3)], Kind: kind(r.IntN(int(unreachable)))})
 		}
 	}
-	for _, m := range p.Mishaps { // during the re-check that looks for a late effect, there are other orders of the same customer
+	for _, m := range p.Mishaps { // add orders of the same customer around the re-check that looks for the late effect
 		if m.late() {
 			p.meet(r, m)
 		}
@@ -330,7 +330,8 @@ func newPlan(seed uint64) *plan {
 	return p
 }
 
-// mix turns half of the orders into those of other trials. A mishap of a step then applies to a step of that trial.
+// mix replaces about half of the orders by orders of other trials. The mishaps of a replaced order then apply to steps of the new
+// trial.
 func (p *plan) mix(r *rand.Rand) {
 	for n := range p.Orders {
 		if r.IntN(2) == 0 {
@@ -342,7 +343,7 @@ func (p *plan) mix(r *rand.Rand) {
 			continue
 		}
 		trial := p.Orders[m.Order].Trial
-		if m.Step == trials[0].Refused { // the order must fail in its last step
+		if m.Step == trials[0].Refused { // the new order must also fail in its last step
 			p.Mishaps[i].Step = trials[trial].Refused
 			continue
 		}
@@ -355,8 +356,8 @@ func (p *plan) mix(r *rand.Rand) {
 	}
 }
 
-// meet adds orders of the customer of a run while a re-check of that run looks for late effects. Some calls of that re-check are
-// lost or refused.
+// meet adds orders of a run's customer at the time when a re-check of the run looks for a late effect. meet may also add a mishap
+// that loses or refuses a call of the re-check.
 func (p *plan) meet(r *rand.Rand, late mishap) {
 	for range r.IntN(4) {
 		o := p.Orders[late.Order]
@@ -372,7 +373,7 @@ func (p *plan) meet(r *rand.Rand, late mishap) {
 	}
 }
 
-// String describes the plan to people.
+// String returns a readable description of the plan.
 func (p *plan) String() string {
 	var s strings.Builder
 	_, _ = fmt.Fprintf(&s, "seed %d, %d replicas with clocks off by %v, tokens live %v\n", p.Seed, p.Replicas, p.ClockError, p.TokenLife)

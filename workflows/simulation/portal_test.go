@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// portal makes one order and repeats it, with the same key, until it gets a final answer.
+// portal places one order. A portal repeats its order with the same idempotency key until it gets a final answer.
 type portal struct {
 	w     *world
 	name  string
@@ -73,7 +73,7 @@ func (p *portal) order() {
 	}
 }
 
-// ask sends the request to one of the replicas. There is no answer from one that is dead or paused.
+// ask sends the request to one of the replicas. A replica that is dead or paused does not answer.
 func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	d := p.w.driver
 	if len(p.w.replicas) == 0 {
@@ -110,7 +110,8 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	return answer.Code, answer.Header(), answer.Body.Bytes()
 }
 
-// start gives a replica the order of a workflow that the API does not have, and returns the answer that the API would give.
+// start gives a replica an order of a workflow for which the API has no operation. start returns the answer that the API would
+// return.
 func (p *portal) start(ctx context.Context, r *replica, who string) (status int, header http.Header, body []byte) {
 	r.awaitTurn(who)
 	if ctx.Err() != nil { // the portal has hung up
@@ -147,7 +148,7 @@ func (p *portal) start(ctx context.Context, r *replica, who string) (status int,
 	}
 }
 
-// awaitTurn waits until the replica admits no other request.
+// awaitTurn waits until the replica can admit this request.
 func (r *replica) awaitTurn(who string) {
 	d := r.world.driver
 	for try := 1; !r.admit(who); try++ {
@@ -155,8 +156,9 @@ func (r *replica) awaitTurn(who string) {
 	}
 }
 
-// admit lets a replica admit one request at a time, until its run is stored. Requests that share a read would continue all at
-// once, and which of them gets its run id first would be left to chance.
+// admit reports whether the replica can admit this request now. A replica admits one request at a time, until the request's run
+// is stored. Without this limit, requests that share a read would continue together, and the order of their run ids would be
+// random.
 func (r *replica) admit(who string) bool {
 	r.world.driver.mu.Lock()
 	defer r.world.driver.mu.Unlock()
@@ -199,7 +201,7 @@ var (
 	differs = regexp.MustCompile(`"(request_id)":"[^"]*",?`)
 )
 
-// askFor lets an operator ask for an action on the run of an order.
+// askFor asks for an action on the run of an order, as an operator would.
 func (w *world) askFor(n int, v actionPlan) {
 	runs := w.store.Everything().Runs
 	var of []*saga.Run

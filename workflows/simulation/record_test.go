@@ -18,8 +18,8 @@ import (
 
 var recordFlag = flag.String("record", "", "write what happens under each seed of TestSeeds to this `file`, one line for each seed")
 
-// record is what Tenantry did in one world, without times and prose. A change of structure must not change it. It uses names of
-// its own, so that a renamed type or column does not show.
+// record lists the checkpoints, writes and events of one world, without times and texts. A refactoring must not change a record.
+// A record uses its own names, so that a renamed type or column does not change it.
 type record struct {
 	mu          sync.Mutex
 	checkpoints []string
@@ -27,21 +27,22 @@ type record struct {
 	events      []string
 }
 
-// recordedAs maps the words that are stored today to those of the commit that records are compared with.
+// recordedAs maps words that Tenantry stores today to words that an earlier commit stored. Records of today can then be compared
+// with records of the earlier commit.
 var recordedAs = map[string]string{"action": "verb", "rechecked": "probed", "late-window": "settle", "subject-rechecked": "subject-probed"}
 
-// recorded does the same, and hides one difference between the codes of that commit: it called a read of Keystone without an
-// answer busy, but not a read of BillingStack.
+// recorded returns the word of the earlier commit for a word of today. recorded uses the code "busy" for every call without an
+// answer. The earlier commit used the code "busy" for reads of Keystone, but not for reads of BillingStack.
 func recorded(word string) string {
 	word = strings.Replace(word, "billingstack-", "billing-", 1)
 	word = strings.Replace(word, "-no-answer", "-busy", 1)
 	return cmp.Or(recordedAs[word], word)
 }
 
-// parts returns the parts that are compared.
+// parts returns the events, the writes and the checkpoints of the record.
 func (r *record) parts() [][]string { return [][]string{r.events, r.writes, r.checkpoints} }
 
-// line returns a digest of each part.
+// line returns one line with the seed and a digest of each part.
 func (r *record) line(seed int) string {
 	line := fmt.Sprint(seed)
 	for _, part := range r.parts() {
@@ -67,7 +68,7 @@ func (r *record) add(to *[]string, format string, args ...any) {
 	*to = append(*to, fmt.Sprintf(format, args...))
 }
 
-// created records that a run was to be inserted.
+// created records an attempt to insert a run.
 func (r *record) created(n saga.NewRun, err error) {
 	if r != nil {
 		r.add(&r.checkpoints, "create %s retries=%s events=%d %s: %s", n.Run.ID, n.Run.RetryOf, len(n.Events), standOf(n.Run, n.Run.Steps), outcomeOf(err))
@@ -107,7 +108,7 @@ func standOf(run *saga.Run, steps []saga.StepRow) string {
 		run.State, reason, cause, run.WaitsFor, len(run.LeftBehind), run.Rechecks, run.Replica != "", rows)
 }
 
-// outcomeOf returns the first words of an error.
+// outcomeOf returns "ok" if there is no error, and "refused" otherwise.
 func outcomeOf(err error) string {
 	if err == nil {
 		return "ok"
@@ -131,7 +132,7 @@ func (r *record) wrote(req *http.Request, body []byte, answer *http.Response) {
 	r.add(&r.writes, "%s %s %s: %d", req.Method, req.URL.RequestURI(), body, status)
 }
 
-// told records the histories of all runs.
+// told records the events of all runs.
 func (r *record) told(runs []*saga.Run, events map[string][]saga.Event) {
 	if r == nil {
 		return

@@ -32,17 +32,17 @@ type replica struct {
 	ended  bool
 
 	newID     func() string // returns ids of runs
-	id        string        // the id that it has joined with
-	admitting string        // the request that is being admitted
+	id        string        // the id with which the replica has joined
+	admitting string        // the request that the replica is admitting
 }
 
 // installation is the id of the simulated installation.
 const installation = "simulated"
 
-// defaultLateWindow is that of the engine.
+// defaultLateWindow is the late window of a world. A mutation may replace it.
 const defaultLateWindow = 90 * time.Second
 
-// startReplica starts a process. off is the error of its own clock.
+// startReplica starts a replica. off is the error of the replica's clock.
 func (w *world) startReplica(off time.Duration) *replica {
 	process, made := len(w.started)+1, 0
 	r := &replica{host: &host{name: fmt.Sprintf("p%d", process)}, world: w}
@@ -53,7 +53,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 		return w.driver.after(r.host, d, r.name+" timer", f)
 	}
 	clock.Yield = func(who string) { w.driver.sleep(time.Microsecond, r.name+" "+who+" yields") }
-	gates := &gate.Gates{} // without limits: the order in a queue would be left to chance
+	gates := &gate.Gates{} // the limits are never reached, because the order in a queue would be random
 	toKeystone, toBilling := gates.Of("keystone/default", 1<<10), gates.Of("billingstack", 1<<10)
 	identity := w.newIdentity(r, toKeystone)
 	bill, err := billing.New(billing.Config{URL: "http://billing/v2", Connections: 1 << 10, Enter: toBilling.Enter, Wrap: func(http.RoundTripper) http.RoundTripper {

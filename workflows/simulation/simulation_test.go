@@ -89,7 +89,7 @@ func TestSeed(t *testing.T) {
 }
 
 func TestASeedReplays(t *testing.T) {
-	seeds := []int{161, 297, 141} // a claim requested for two reasons; a login that two steps need; a request that has waited long enough
+	seeds := []int{161, 297, 141} // a claim for two reasons; a login for two steps; a request that has waited long enough
 	for seed := range 20 {
 		seeds = append(seeds, seed)
 	}
@@ -121,6 +121,6 @@ func firstDifference(a, b string) string {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	debug.SetGCPercent(400) // the worlds are small, and there are many
+	debug.SetGCPercent(400) // collect garbage less often, because the worlds are small
 	os.Exit(m.Run())
 }

@@ -68,8 +68,8 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// admittedWithin is the longest time between the sending of a request and the check of its token. A request that is carried out
-// later was checked before.
+// admittedWithin is the time within which Keystone checks the token of a request. A request that is executed later gets a new
+// token, because its first token was valid at the check but may have expired since.
 const admittedWithin = 15 * time.Second
 
 // orderOf returns the number of the order that a run is for, or -1.
@@ -81,7 +81,7 @@ func (w *world) orderOf(runID string) int {
 	return order
 }
 
-// serviceToken logs the service in, without the driver.
+// serviceToken returns a new token of the service user. The login does not pass through the driver.
 func (w *world) serviceToken() string {
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"admin","domain":{"id":"default"},`+
 		`"password":%q}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}}`, servicePassword)
@@ -92,7 +92,7 @@ func (w *world) serviceToken() string {
 	return answer.Header().Get("X-Subject-Token")
 }
 
-// fenced wraps a transport as cmd/tenantry does.
+// fenced wraps a transport in gate.Fence, as cmd/tenantry does. A mutation may replace the fence.
 func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
 	if w.transport != nil {
 		return w.transport(next)
@@ -100,10 +100,11 @@ func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
 	return gate.Fence(next)
 }
 
-// login is the name of the service's own login. The first step that needs it makes it for all steps.
+// login is the name of the request that logs the service user in. The first step that needs the login makes this request for all
+// steps.
 const login = "login"
 
-// name names a request; the name is the same in every replay.
+// name returns a name for a request. The name is the same in every replay.
 func name(req *http.Request, call *saga.Handle, body []byte) string {
 	what := req.Method + " " + req.URL.RequestURI()
 	switch {
@@ -116,7 +117,7 @@ func name(req *http.Request, call *saga.Handle, body []byte) string {
 	return what + " " + hex.EncodeToString(digest[:4])
 }
 
-// says is an upstream that answers every request in the same way.
+// says returns an upstream that gives the same answer to every request.
 func says(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -136,7 +137,7 @@ func errorBody(from target, status int) string {
 	return fmt.Sprintf(`{"faultcode":"Client","faultstring":"simulated %d","debuginfo":null}`, status)
 }
 
-// statusError is an upstream's refusal without a body.
+// statusError is the HTTP status with which an upstream refuses a request.
 type statusError int
 
 func (s statusError) Error() string { return fmt.Sprint("status ", int(s)) }

@@ -25,7 +25,7 @@ func (w *world) sent(r *replica, c *saga.Handle) {
 	})
 }
 
-// told stores a text that an actor got, to search it for secrets later.
+// told stores an answer that a portal got. The method check searches all stored answers for secrets.
 func (w *world) told(who, text string) {
 	w.driver.mu.Lock()
 	defer w.driver.mu.Unlock()
@@ -39,7 +39,7 @@ func (w *world) answered(a workflowstest.Answer) {
 	w.seen.Answers = append(w.seen.Answers, a)
 }
 
-// check checks all that was seen.
+// check returns the invariants that the world has violated.
 func (w *world) check() []workflowstest.Broken {
 	all := w.store.Everything()
 	w.seen.Runs, w.seen.Events, w.seen.Removals = all.Runs, all.Events, w.recorder.Removals()

@@ -40,10 +40,10 @@ type world struct {
 	direct    *billing.Client // without the driver
 
 	replicas []*replica
-	started  []*replica      // all, including those that ended
-	open     int             // portals without a final answer
-	over     bool            // portals and operators stop
-	users    []string        // by order
+	started  []*replica      // all replicas, including ended ones
+	open     int             // number of portals without a final answer
+	over     bool            // portals stop repeating their orders
+	users    []string        // one for each order
 	roles    []keystone.Role // customerRoles
 	sellers  []seller
 	before   workflowstest.Outside
@@ -55,7 +55,7 @@ type world struct {
 	mutations
 }
 
-// simulate runs a plan until there are no more faults and all is at rest, and checks the invariants.
+// simulate runs a plan until all faults are over and the world is at rest. simulate then checks the invariants.
 func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now), seen: workflowstest.Seen{Installation: installation, Texts: map[string]string{}}}
 	fates := p.fates(time.Now())
@@ -96,7 +96,7 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	return w
 }
 
-// play runs all that is planned, until the last fault is over.
+// play runs the plan until the last fault is over.
 func (w *world) play() {
 	for i := range w.plan.Replicas {
 		w.replicas = append(w.replicas, w.startReplica(w.plan.ClockError[i]))
@@ -122,7 +122,7 @@ func (w *world) play() {
 	w.until(last+time.Second, func() bool { return false })
 }
 
-// expect schedules an order.
+// expect schedules the requests of an order.
 func (w *world) expect(n int, o orderPlan) {
 	for twin := range map[bool]int{false: 1, true: 2}[o.Twice] {
 		w.driver.mu.Lock()
@@ -141,7 +141,7 @@ func (w *world) until(limit time.Duration, enough func() bool) {
 	w.driver.drive(func() bool { return over || enough() })
 }
 
-// befall makes an incident happen to a replica.
+// befall crashes, pauses or shuts down a replica. befall schedules a restart, unless the replica is only paused.
 func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	if w.calm || i < 0 || w.replicas[i].dead || w.replicas[i].hasEnded() {
 		return
@@ -159,17 +159,18 @@ func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	}
 	if kind != freezes {
 		w.driver.after(nil, away, "restart "+r.name, func() {
-			if !w.calm { // otherwise rest restarts all replicas
+			if !w.calm { // in a calm world, rest restarts all replicas
 				w.restart(i)
 			}
 		})
 	}
 }
 
-// rest drives the world until it is at rest: operators retry the runs that wait for them, and portals get their answers.
+// rest drives the world until all runs have ended and all portals have their answers. Operators retry the runs that wait for an
+// operator.
 func (w *world) rest() {
 	for range 60 {
-		for i := range w.replicas { // one may have been shutting down
+		for i := range w.replicas { // a replica may have been shutting down
 			w.restart(i)
 		}
 		w.until(3*time.Minute, w.rested)

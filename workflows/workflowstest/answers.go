@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// sameAnswer: after a run has ended, its key always gets the same answer. A key is only ever answered with a run of its own.
+// sameAnswer checks that the answer to a key shows a run of that key, and never changes after this run has ended.
 func sameAnswer(v *view, broken report) {
 	first := map[[3]string]Answer{}
 	for _, a := range v.Answers {
@@ -20,7 +20,7 @@ func sameAnswer(v *view, broken report) {
 			continue
 		}
 		if r := v.byID[a.Run]; r == nil || r.Merchant != a.Merchant || r.Key != a.Key {
-			broken(a.Run, fmt.Sprintf("key %q of merchant %s was answered with a run of another key", a.Key, a.Merchant))
+			broken(a.Run, fmt.Sprintf("the answer to key %q of merchant %s shows a run that does not belong to this key", a.Key, a.Merchant))
 		}
 		if !a.Final {
 			continue
@@ -30,7 +30,8 @@ func sameAnswer(v *view, broken report) {
 		if !answered {
 			first[about] = a
 		} else if a.Status != before.Status || !bytes.Equal(a.Body, before.Body) {
-			broken(a.Run, fmt.Sprintf("it was answered with %d %s, and before with %d %s", a.Status, a.Body, before.Status, before.Body))
+			broken(a.Run, fmt.Sprintf("the answer %d %s differs from the earlier final answer %d %s",
+				a.Status, a.Body, before.Status, before.Body))
 		}
 	}
 }
@@ -38,19 +39,19 @@ func sameAnswer(v *view, broken report) {
 // id matches the id of a run, a customer, a subscription or a project.
 var id = regexp.MustCompile(`[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}`)
 
-// ownMerchant: no answer shows an id of another merchant.
+// ownMerchant checks that no answer shows an id of another merchant.
 func ownMerchant(v *view, broken report) {
 	owner := v.owners()
 	for _, a := range v.Answers {
 		for _, found := range id.FindAllString(string(a.Body), -1) {
 			if of := owner[found]; of != "" && of != a.Merchant {
-				broken(a.Run, fmt.Sprintf("merchant %s was shown an id of merchant %s", a.Merchant, of), found)
+				broken(a.Run, fmt.Sprintf("an answer to merchant %s shows an id of merchant %s", a.Merchant, of), found)
 			}
 		}
 	}
 }
 
-// owners maps every id to its merchant.
+// owners returns the merchant of each id.
 func (v *view) owners() map[string]string {
 	owner := map[string]string{}
 	for _, outside := range []Outside{v.Others, v.Now} {
@@ -71,7 +72,7 @@ func (v *view) owners() map[string]string {
 			}
 		}
 	}
-	for _, x := range v.ordered { // includes what has been removed since
+	for _, x := range v.ordered { // includes the ids of objects that have been removed
 		owner[x.run.ID] = x.run.Merchant
 		for _, e := range x.expected {
 			owner[e.ID] = x.run.Merchant
@@ -80,12 +81,12 @@ func (v *view) owners() map[string]string {
 	return owner
 }
 
-// noSecret: no text, run or event contains a secret. The report shows only the beginning of the secret.
+// noSecret checks that no text, run or event contains a secret. The violation shows only the beginning of the secret.
 func noSecret(v *view, broken report) {
 	look := func(run, place, text string) {
 		for _, secret := range v.Secrets {
 			if secret != "" && strings.Contains(text, secret) {
-				broken(run, fmt.Sprintf("a secret that begins with %.4q is in a text", secret), place)
+				broken(run, fmt.Sprintf("a text contains a secret that begins with %.4q", secret), place)
 			}
 		}
 	}
@@ -95,7 +96,7 @@ func noSecret(v *view, broken report) {
 	for _, r := range v.Runs {
 		stored, err := json.Marshal(struct{ Run, Events any }{r, v.Events[r.ID]})
 		if err != nil {
-			broken(r.ID, "it cannot be marshalled: "+err.Error())
+			broken(r.ID, "encoding the run and its events: "+err.Error())
 		}
 		look(r.ID, "the run and its events", string(stored))
 	}

@@ -10,8 +10,8 @@ import (
 
 // Broken is one violation of an invariant.
 type Broken struct {
-	Invariant string // the name, such as "one-each"
-	Run       string // empty if it is not about a single run
+	Invariant string // name of the invariant, such as "one-each"
+	Run       string // id of the run; empty if the violation does not belong to a single run
 	Objects   []string
 	Detail    string
 }
@@ -28,7 +28,7 @@ func (b Broken) String() string {
 	return text
 }
 
-// invariants are the invariants that Check checks, by name.
+// invariants lists the names and functions of the invariants that Check checks.
 var invariants = []struct {
 	name  string
 	check func(*view, report)
@@ -53,11 +53,11 @@ var invariants = []struct {
 	{"no-secret", noSecret},
 }
 
-// Check returns the violations of the invariants, or nothing if all hold. They are in the order of the invariants, and within one
-// in the order of the runs and objects in s, so that the same s returns the same violations.
+// Check returns all violations of the invariants. The violations of one invariant are in the order of the runs and objects in s.
+// Check always returns the same violations in the same order for the same s.
 //
-// A request that an upstream carries out after the engine's LateWindow violates compensated-clean until a re-check removes its
-// effect. Make all re-checks before Check.
+// If an upstream carries out a request after the late window, the invariant compensated-clean is violated until a re-check
+// removes the effect. Wait for all re-checks before you call Check.
 func Check(s Seen) []Broken {
 	var all []Broken
 	v, undecodable := newView(s)
@@ -70,7 +70,7 @@ func Check(s Seen) []Broken {
 	return all
 }
 
-// report notes that the invariant under check is broken.
+// report is a function that adds a violation of the checked invariant.
 type report func(run, detail string, objects ...string)
 
 // view has the observed objects and runs, and the objects that each run is expected to have.
@@ -106,5 +106,5 @@ func expectedOf(definitions []*saga.Definition, r *saga.Run) ([]saga.Expected, e
 			return d.Expect(r)
 		}
 	}
-	return nil, fmt.Errorf("no trial is of its workflow %q", r.Workflow)
+	return nil, fmt.Errorf("no trial has the run's workflow %q", r.Workflow)
 }

@@ -11,20 +11,20 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// play is a world in which every kind of run is at rest and all invariants hold.
+// play is a world with one run of each kind. All runs are at rest, and no invariant is violated.
 type play struct {
 	*stage
 
 	fresh    *saga.Run // succeeded, created a customer
-	joined   *saga.Run // succeeded, another user of that customer
-	refused  *saga.Run // compensated, on an existing customer of which its user was a member
-	first    *saga.Run // compensated, and retried as second
+	joined   *saga.Run // succeeded, for another user and the customer that fresh created
+	refused  *saga.Run // compensated, for an existing customer; the user already had the role member
+	first    *saga.Run // compensated; retried by the run second
 	second   *saga.Run // succeeded
-	stuck    *saga.Run // its customer cannot be removed
+	stuck    *saga.Run // stuck, because its customer cannot be removed
 	gaveUp   *saga.Run // compensated, but an operator left its customer behind
 	held     *saga.Run // waits for an operator
 	behind   *saga.Run // waits for held
-	stranger *saga.Run // succeeded, of another merchant
+	stranger *saga.Run // succeeded, for another merchant
 }
 
 var (
@@ -102,7 +102,7 @@ func newPlay(t *testing.T) *play {
 	return p
 }
 
-// stick makes the run stuck: the undo of create-customer is refused for good.
+// stick makes the run stuck, because the undo of create-customer is refused for good.
 func (s *stage) stick(r *saga.Run) {
 	row := r.Step("create-customer")
 	row.State, row.Undos = saga.StepUndoFailed, 1
@@ -139,7 +139,7 @@ func (s *stage) event(r *saga.Run, kind saga.EventKind) *saga.Event {
 	return &s.Events[r.ID][i]
 }
 
-// again makes the effects of these steps of a run once more.
+// again repeats the effects of these steps of a run.
 func (s *stage) again(r *saga.Run, steps ...string) {
 	for _, step := range steps {
 		s.effect(s.order(r), step)

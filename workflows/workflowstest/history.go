@@ -18,19 +18,20 @@ func ofUndo(e saga.Event) bool {
 	return e.Kind == saga.EventUndone || e.Kind == saga.EventUndoAttempt || e.Kind == saga.EventLateEffect
 }
 
-// done reports whether the steps that are After the event's step may start from this event on.
+// done reports whether the event completes its step. Steps that depend on the completed step may then start.
 func done(e saga.Event) bool {
 	return e.Kind == saga.EventSucceeded || e.Kind == saga.EventSkipped ||
 		e.Kind == saga.EventAction && e.Action == string(saga.SkipStep) && e.Failure == nil
 }
 
-// closedUnderAfter: a step begins only when all steps that it is After are done, and a step that is done is not done again.
+// closedUnderAfter checks that a step begins only after all steps in its list After are done, and that a done step is not
+// attempted again.
 func closedUnderAfter(v *view, broken report) {
 	for _, r := range v.Runs {
 		doneAt := map[string]time.Time{}
 		for _, e := range v.Events[r.ID] {
 			if _, already := doneAt[e.Step]; already && outcomeOfDo(e) {
-				broken(r.ID, fmt.Sprintf("attempt %d was made after the step was done", e.Attempt), e.Step)
+				broken(r.ID, fmt.Sprintf("attempt %d was made although the step was already done", e.Attempt), e.Step)
 			}
 			if _, already := doneAt[e.Step]; !already && done(e) {
 				doneAt[e.Step] = e.At
@@ -38,7 +39,7 @@ func closedUnderAfter(v *view, broken report) {
 		}
 		for _, s := range r.Steps {
 			if s.Done() && !has(v.Events[r.ID], func(e saga.Event) bool { return e.Step == s.Name && done(e) }) {
-				broken(r.ID, fmt.Sprintf("a step is %s, but no event records it", s.State), s.Name)
+				broken(r.ID, fmt.Sprintf("a step is %s, but no event records that the step is done", s.State), s.Name)
 			}
 			if !s.Begun() {
 				continue
@@ -46,14 +47,14 @@ func closedUnderAfter(v *view, broken report) {
 			for _, before := range s.After {
 				at, is := doneAt[before]
 				if !is || s.StartedAt == nil || s.StartedAt.Before(at.Add(-v.Skew)) {
-					broken(r.ID, "a step began before a step that it is After was done", s.Name, before)
+					broken(r.ID, "a step began before its predecessor was done", s.Name, before)
 				}
 			}
 		}
 	}
 }
 
-// noDoAfterUndo: once a run is compensating, no Do begins, and the last Do has ended before the first Undo.
+// noDoAfterUndo checks that no Do begins while a run compensates, and that the last Do has ended before the first Undo.
 func noDoAfterUndo(v *view, broken report) {
 	for _, r := range v.Runs {
 		var turned *saga.Event
@@ -64,11 +65,11 @@ func noDoAfterUndo(v *view, broken report) {
 				turned = &v.Events[r.ID][i]
 			case ofUndo(e):
 				if turned == nil {
-					broken(r.ID, "a run that is not compensating made an undo", e.Step)
+					broken(r.ID, "a step was undone although the run was not compensating", e.Step)
 				}
 				undone = true
 			case outcomeOfDo(e) && undone:
-				broken(r.ID, fmt.Sprintf("attempt %d of a Do ended after the first undo", e.Attempt), e.Step)
+				broken(r.ID, fmt.Sprintf("attempt %d of a Do ended after the first undo of the run", e.Attempt), e.Step)
 			case outcomeOfDo(e) && turned != nil && e.StartedAt.After(turned.At.Add(v.Skew)):
 				broken(r.ID, fmt.Sprintf("attempt %d of a Do began while the run was compensating", e.Attempt), e.Step)
 			}
@@ -76,7 +77,7 @@ func noDoAfterUndo(v *view, broken report) {
 	}
 }
 
-// oneOutcome: every attempt of a Do was stored before it was made, and has one outcome.
+// oneOutcome checks that every attempt of a Do was stored, and has exactly one outcome.
 func oneOutcome(v *view, broken report) {
 	for _, r := range v.Runs {
 		outcomes := map[string]int{}
@@ -86,7 +87,7 @@ func oneOutcome(v *view, broken report) {
 			}
 			outcomes[e.Step]++
 			if e.Attempt != outcomes[e.Step] {
-				broken(r.ID, fmt.Sprintf("outcome %d of a step has attempt %d", outcomes[e.Step], e.Attempt), e.Step)
+				broken(r.ID, fmt.Sprintf("outcome number %d of a step is for attempt %d", outcomes[e.Step], e.Attempt), e.Step)
 			}
 		}
 		for _, s := range r.Steps {
@@ -95,28 +96,30 @@ func oneOutcome(v *view, broken report) {
 				want--
 			}
 			if outcomes[s.Name] != want {
-				broken(r.ID, fmt.Sprintf("%d attempts are over, but there are %d outcomes", want, outcomes[s.Name]), s.Name)
+				broken(r.ID, fmt.Sprintf("%d attempts of a step have ended, but the events have %d outcomes", want, outcomes[s.Name]), s.Name)
 			}
 		}
 	}
 }
 
-// epochs: the events of a run are numbered without a gap, and a replica that has lost the run writes nothing more.
+// epochs checks that the events of a run are numbered without a gap, and that a replica writes no event after it has lost the
+// run.
 func epochs(v *view, broken report) {
 	for _, r := range v.Runs {
 		var seq, epoch int64
 		for _, e := range v.Events[r.ID] {
 			seq++
 			if e.Seq != seq || e.RunID != r.ID {
-				broken(r.ID, fmt.Sprintf("event %d of run %s is in the place of event %d", e.Seq, e.RunID, seq))
+				broken(r.ID, fmt.Sprintf("event %d of run %s was read instead of event %d", e.Seq, e.RunID, seq))
 			}
 			if e.Epoch < epoch {
-				broken(r.ID, fmt.Sprintf("event %d is of epoch %d, one before it of epoch %d", e.Seq, e.Epoch, epoch))
+				broken(r.ID, fmt.Sprintf("event %d has epoch %d, but an earlier event has epoch %d", e.Seq, e.Epoch, epoch))
 			}
 			epoch = max(epoch, e.Epoch)
 		}
 		if r.Seq != seq || r.Epoch < epoch {
-			broken(r.ID, fmt.Sprintf("the run has seq %d and epoch %d, its events have %d and %d", r.Seq, r.Epoch, seq, epoch))
+			broken(r.ID, fmt.Sprintf("the run has seq %d and epoch %d, but its events end with seq %d and epoch %d",
+				r.Seq, r.Epoch, seq, epoch))
 		}
 	}
 }

@@ -2,7 +2,7 @@ package workflowstest
 
 import "github.com/tenantry/tenantry/orchestrator/saga"
 
-// heldStays: after an operator has held a run, no attempt begins until an operator acts on it again, even on another replica.
+// heldStays checks that no replica begins an attempt of a held run until an operator acts on the run again.
 func heldStays(v *view, broken report) {
 	for _, r := range v.Runs {
 		var held *saga.Event
@@ -14,8 +14,8 @@ func heldStays(v *view, broken report) {
 					held = e
 				}
 			case held == nil || e.StartedAt.IsZero():
-			case e.Epoch > held.Epoch, e.StartedAt.After(held.At): // the clock of another replica may differ, so the epoch decides
-				broken(r.ID, "an attempt began although an operator holds the run", e.Step)
+			case e.Epoch > held.Epoch, e.StartedAt.After(held.At): // compare epochs, because the clocks of replicas may differ
+				broken(r.ID, "an attempt began while an operator held the run", e.Step)
 			}
 		}
 	}

@@ -10,14 +10,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Cloud is a Keystone that lists all its projects and assignments: that of keystonetest, or a real one, read by its
-// administrator.
+// Cloud is a Keystone that lists all its projects and role assignments. The Keystone is one of keystonetest, or a real one that
+// the test reads as administrator.
 type Cloud interface {
 	Projects() []keystone.Project
 	Assignments() []keystone.Assignment
 }
 
-// Look reads all that Keystone has, and what BillingStack has of these merchants. It may be called at any time.
+// Look reads all projects and role assignments from Keystone, and all customers and subscriptions of these merchants from
+// BillingStack. Look may be called at any time.
 func Look(ctx context.Context, cloud Cloud, b *billing.Client, merchantIDs ...string) (Outside, error) {
 	o := Outside{Projects: cloud.Projects(), Assignments: cloud.Assignments()}
 	for _, id := range merchantIDs {
@@ -35,11 +36,11 @@ func Look(ctx context.Context, cloud Cloud, b *billing.Client, merchantIDs ...st
 	return o, nil
 }
 
-// page is the number of runs or events that are read at once.
+// page is the maximum number of runs or events that are read at once.
 const page = 200
 
-// LookAtRuns reads all runs and events of a store, the oldest run first. If a run changes meanwhile, its events may be newer than
-// the run that is returned.
+// LookAtRuns reads all runs and events of a store, the oldest run first. If a run changes during the call, the returned events
+// may be newer than the returned run.
 func LookAtRuns(ctx context.Context, store saga.Store) ([]*saga.Run, map[string][]saga.Event, error) {
 	var runs []*saga.Run
 	for before := ""; ; before = runs[len(runs)-1].ID {

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// adoptedUntouched: objects that no run made are unchanged, whether a run has adopted them or not.
+// adoptedUntouched checks that objects that no run created are unchanged. Adopted objects must be unchanged too.
 func adoptedUntouched(v *view, broken report) {
 	untouched("project", v.Others.Projects, v.Now.Projects, func(p keystone.Project) string { return p.ID }, broken)
 	untouched("role assignment", v.Others.Assignments, v.Now.Assignments, assignmentID, broken)
@@ -23,31 +23,31 @@ func untouched[T any](kind string, before, now []T, id func(T) string, broken re
 		i := slices.IndexFunc(now, func(n T) bool { return id(n) == id(b) })
 		switch {
 		case i < 0:
-			broken("", "an object that no run made is gone", kind+" "+id(b))
+			broken("", "an object that no run created is missing", kind+" "+id(b))
 		case !reflect.DeepEqual(b, now[i]):
-			broken("", "an object that no run made was changed", kind+" "+id(b))
+			broken("", "an object that no run created was changed", kind+" "+id(b))
 		}
 	}
 }
 
-// noOrphan: every object that a run made is one that its run expects.
+// noOrphan checks that every object that a run created is among the run's expected objects.
 func noOrphan(v *view, broken report) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
 			continue
 		}
 		if !has(v.ordered, func(x ordered) bool { return x.belongs(t, v.Installation) }) {
-			broken("", "no run expects it", t.String(), t.name)
+			broken("", "no run expects this object", t.String(), t.name)
 		}
 	}
 }
 
-// noSurpriseRole: every role assignment that runs made was ordered by a run for its own user.
+// noSurpriseRole checks that each new role assignment was ordered by a run, and is for the user of this run.
 func noSurpriseRole(v *view, broken report) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment && find(v.others, t.kind, t.id) == nil &&
 			!has(v.ordered, func(x ordered) bool { return x.hasRole(t.id) && strings.Contains(t.id, "/"+x.run.User+"/") }) {
-			broken("", "no run was to assign it", t.String())
+			broken("", "no run ordered this role assignment", t.String())
 		}
 	}
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Recorder records the removals in the upstreams behind it. It must be next to the upstreams, behind whatever loses requests or
-// answers.
+// Recorder records the objects that requests remove from the upstreams. Put the Recorder directly in front of the upstreams,
+// behind any proxy that loses requests or answers.
 type Recorder struct {
-	Tags func(projectID string) []string // returns a project's tags before the removal; nil if they are not known
+	Tags func(projectID string) []string // returns a project's tags before its removal; nil if the tags are not known
 	Now  func() time.Time                // the clock of the engine
 
 	mu       sync.Mutex
@@ -32,15 +32,15 @@ func TagsIn(c Cloud) func(projectID string) []string {
 	}
 }
 
-// Removals returns the removals so far, in the order in which they were carried out.
+// Removals returns the removals so far, in the order in which the upstreams carried them out.
 func (r *Recorder) Removals() []Removal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.removals)
 }
 
-// Around records the removals that next sends, with the run and step that they are for. A DELETE without an answer is not
-// recorded.
+// Around returns a transport that records each removal that next sends, with the run and the step that caused the removal. A
+// DELETE without an answer is not recorded.
 func (r *Recorder) Around(next http.RoundTripper) http.RoundTripper { return recording{r, next} }
 
 type recording struct {
@@ -49,7 +49,7 @@ type recording struct {
 	next http.RoundTripper
 }
 
-// RoundTrip sends the request.
+// RoundTrip sends the request, and records the object that the request removes.
 func (r recording) RoundTrip(req *http.Request) (*http.Response, error) {
 	gone, deletes := r.removal(req)
 	call := saga.CallOf(req.Context())
@@ -61,7 +61,8 @@ func (r recording) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// Handler records the removals that next serves. The run and step that they are for are not known there.
+// Handler returns a handler that records each removal that next serves. These records have no run and no step, because a server
+// does not know them.
 func (r *Recorder) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		gone, deletes := r.removal(req)
@@ -79,7 +80,7 @@ type statusWriter struct {
 	status int
 }
 
-// WriteHeader stores the status.
+// WriteHeader stores the status, and passes it on.
 func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
@@ -94,7 +95,8 @@ func (r *Recorder) note(gone Removal, status int) {
 	r.removals = append(r.removals, gone)
 }
 
-// removal returns what a request removes, if anything. It reads the path of the request, which shows the upstream too.
+// removal returns the object that a request removes. deletes is false if the request removes no object. The path of the request
+// shows the kind and the id of the object.
 func (r *Recorder) removal(req *http.Request) (gone Removal, deletes bool) {
 	if req.Method != http.MethodDelete {
 		return gone, false
@@ -111,7 +113,7 @@ func (r *Recorder) removal(req *http.Request) (gone Removal, deletes bool) {
 		gone.Kind, gone.ID = "customer", parts[n-1]
 	case n >= 2 && parts[n-2] == "subscriptions":
 		gone.Kind, gone.ID = "subscription", parts[n-1]
-	default: // a tag or a token, which no run creates
+	default: // removal of a tag or a token, which are not objects of runs
 		return gone, false
 	}
 	gone.At = r.Now()

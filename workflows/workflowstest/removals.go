@@ -6,12 +6,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// deleteIntended: whatever was removed upstream was a run's own, and the run had stored before that it would remove it.
+// deleteIntended checks that each removed object was one that a run had created. The run must have stored the intent of the undo
+// before the removal.
 func deleteIntended(v *view, broken report) {
 	for _, gone := range v.Removals {
 		what := gone.Kind + " " + gone.ID
 		if find(v.others, gone.Kind, gone.ID) != nil {
-			broken(gone.Run, "an object that no run made was removed", what)
+			broken(gone.Run, "an object that no run created was removed", what)
 			continue
 		}
 		owned, intended := false, false
@@ -25,21 +26,21 @@ func deleteIntended(v *view, broken report) {
 		}
 		switch {
 		case !owned:
-			broken(gone.Run, "the run removed an object that is not its own", what)
+			broken(gone.Run, "a run removed an object that it did not create", what)
 		case !intended:
-			broken(gone.Run, "an object was removed before the intent was stored", what)
+			broken(gone.Run, "a run removed an object before it stored the intent of the undo", what)
 		}
 	}
 }
 
-// stepsOf returns the steps whose Undo may remove the object: the step that made it, and the step that made the object it belongs
-// to. It returns none if the run did not create the object.
+// stepsOf returns the step that created the object, and the step that created the tenant or customer to which the object belongs.
+// The Undo of each may remove the object. The result is empty if the run did not create the object.
 func (x ordered) stepsOf(gone Removal) (steps []string) {
 	for _, e := range x.expected {
 		own := e.ID == gone.ID && e.Origin == saga.Own
-		if gone.Kind == project { // the answer with its id may be lost, so the tags decide
+		if gone.Kind == project { // check the tags, because the answer with the project's id may be lost
 			own = slices.Contains(gone.Tags, "tenantry-run-"+x.run.ID)
-			if gone.Tags == nil { // the tags are not known, so the run's objects decide
+			if gone.Tags == nil { // without tags, check the objects that the run has stored
 				own = has(x.run.Objects, func(o saga.Object) bool { return o.ID == gone.ID && o.Origin == saga.Own })
 			}
 		}
@@ -56,7 +57,7 @@ func (x ordered) stepsOf(gone Removal) (steps []string) {
 	return steps
 }
 
-// undoes reports whether the run had stored before the removal that it undoes the step.
+// undoes reports whether the run had stored the intent to undo the step before the removal.
 func (v *view) undoes(r *saga.Run, name string, gone Removal) bool {
 	s := r.Step(name)
 	return s != nil && s.Undos > 0 && (gone.Step == "" || gone.Step == name) &&

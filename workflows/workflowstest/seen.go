@@ -1,5 +1,5 @@
-// Package workflowstest checks which invariants a world of runs violates. Tests end with this check, whatever they did before to
-// replicas, database and upstreams. It also has the trials, which describe the workflows to the test suites.
+// Package workflowstest checks the invariants of runs. Tests call [Check] at the end, after all faults that they inject into
+// replicas, database and upstreams. The package also has the trials, which describe the workflows to the test suites.
 package workflowstest
 
 import (
@@ -10,28 +10,28 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Seen is what a test has observed when all runs are at rest: our database, both upstreams, the answers and the removals. Fields
-// that are empty are not checked.
+// Seen has the observations of a test after all its runs have come to rest. The observations include the database, both
+// upstreams, the answers and the removals. Check ignores empty fields.
 type Seen struct {
-	Installation string // the id of the installation that made the runs
+	Installation string // id of the installation that executed the runs
 
 	Runs   []*saga.Run
 	Events map[string][]saga.Event // all events of each run, by run id
 
 	Now    Outside
-	Others Outside // objects that no run made and that must be unchanged
+	Others Outside // objects that no run created and that must be unchanged
 
 	Removals []Removal
 	Answers  []Answer
 
-	Secrets []string          // must not appear in any text, run or event
-	Texts   map[string]string // by origin, such as "log of replica 2"
+	Secrets []string          // secrets that no text, run or event may contain
+	Texts   map[string]string // texts by origin, such as "log of replica 2"
 
-	// Skew is the maximum difference between the clocks of two replicas, and of a replica and the recorder of removals.
+	// Skew is the maximum difference between the clocks of two replicas, and between the clocks of a replica and the [Recorder].
 	Skew time.Duration
 }
 
-// Outside is what exists in Keystone and in BillingStack.
+// Outside has the objects that exist in Keystone and in BillingStack.
 type Outside struct {
 	Projects      []keystone.Project
 	Assignments   []keystone.Assignment
@@ -41,20 +41,20 @@ type Outside struct {
 
 // Removal is one DELETE that an upstream carried out.
 type Removal struct {
-	Kind string // as in saga.Object: "customer", "subscription", "project" or "role-assignment"
-	ID   string // of a role assignment: project/user/role
+	Kind string // kind as in saga.Object: "customer", "subscription", "project" or "role-assignment"
+	ID   string // id of the object; for a role assignment: project/user/role
 	Tags []string
-	At   time.Time // when it was sent; zero if not known
-	Run  string    // the run that sent it; empty if not known
+	At   time.Time // when the DELETE was sent; zero if not known
+	Run  string    // id of the run that sent the DELETE; empty if not known
 	Step string
 }
 
 // Answer is an answer that a portal got.
 type Answer struct {
 	Merchant string
-	Key      string // the idempotency key; empty for a call without one
-	Run      string // the run that it shows
-	Final    bool   // the run had ended, so all later answers must be the same
+	Key      string // idempotency key of the call; empty if the call had none
+	Run      string // id of the run that the answer shows
+	Final    bool   // true if the run had ended; all later answers must then be the same
 	Status   int
-	Body     []byte // without what may differ, such as the request id
+	Body     []byte // without fields that may differ, such as the request id
 }

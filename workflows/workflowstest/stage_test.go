@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// stage makes runs call by call, and records what a test would observe of them.
+// stage simulates runs call by call, and records their events and effects in Seen.
 type stage struct {
 	Seen
 
@@ -37,7 +37,7 @@ func (s *stage) tick() *time.Time {
 	return &now
 }
 
-// accept starts a run of a new user. The customer is new if its id is empty.
+// accept starts a run for a new user. If customer is empty, the run creates a customer.
 func (s *stage) accept(name, merchant, customer string) *saga.Run {
 	o := workflows.Order{
 		Asked: workflows.Asked{
@@ -59,7 +59,7 @@ func (s *stage) accept(name, merchant, customer string) *saga.Run {
 	return s.start(o.Request(named("run "+name), ""), "key of "+name)
 }
 
-// retry starts the successor of a compensated run.
+// retry starts a new run that repeats a compensated run.
 func (s *stage) retry(name string, of *saga.Run) *saga.Run {
 	o := s.order(of)
 	r := s.start(o.Request(named("run "+name), ""), of.Key)
@@ -122,7 +122,8 @@ func (s *stage) tell(r *saga.Run, e saga.Event) {
 	s.Events[r.ID] = append(s.Events[r.ID], e)
 }
 
-// do does all steps before the named one. If the name is empty it does all steps, and the run succeeds.
+// do executes the run's steps, and stops before the step `until`. If `until` is empty, do executes all steps, and the run
+// succeeds.
 func (s *stage) do(r *saga.Run, until string) {
 	for i := range r.Steps {
 		if r.Steps[i].Name == until {
@@ -153,7 +154,7 @@ func (s *stage) doStep(r *saga.Run, row *saga.StepRow) {
 	row.EndedAt = s.tick()
 }
 
-// effect makes the effect of a step upstream and returns the step's output.
+// effect adds the effect of a step to the simulated upstreams, and returns the step's output.
 func (s *stage) effect(o workflows.Order, step string) map[string]any {
 	tags := []string{"tenantry", "tenantry-run-" + o.RunID, "tenantry-merchant-" + o.MerchantID}
 	role := member
@@ -194,7 +195,7 @@ func (s *stage) effect(o workflows.Order, step string) map[string]any {
 	return nil
 }
 
-// absent returns the customer roles that the user lacks on an existing tenant.
+// absent returns the ids of the customer roles that the user lacks on an existing tenant.
 func (s *stage) absent(o workflows.Order) (ids []string) {
 	for _, p := range s.Now.Projects {
 		for _, r := range o.CustomerRoles {
@@ -213,7 +214,7 @@ func (s *stage) assign(a keystone.Assignment) {
 	}
 }
 
-// turnBack makes the run compensate: the step is refused for good.
+// turnBack makes the step fail for good, so that the run compensates.
 func (s *stage) turnBack(r *saga.Run, step string) {
 	row := r.Step(step)
 	row.Attempts++
@@ -226,7 +227,8 @@ func (s *stage) turnBack(r *saga.Run, step string) {
 	r.State = saga.Compensating
 }
 
-// undo undoes all steps down to the named one. If the name is empty it undoes all steps, and the run is compensated.
+// undo undoes the run's steps, the last step first, and stops before the step `until`. If `until` is empty, undo undoes all
+// steps, and the run is compensated.
 func (s *stage) undo(r *saga.Run, until string) {
 	o := s.order(r)
 	for i := len(r.Steps) - 1; i >= 0; i-- {
@@ -247,7 +249,7 @@ func (s *stage) undo(r *saga.Run, until string) {
 	s.end(r, saga.Compensated)
 }
 
-// remove removes the effect of a step upstream.
+// remove removes the effect of a step from the simulated upstreams, and records the removal.
 func (s *stage) remove(o workflows.Order, r *saga.Run, step string) {
 	gone := Removal{At: *s.tick(), Run: r.ID, Step: step}
 	now := &s.Now

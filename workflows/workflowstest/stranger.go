@@ -14,14 +14,14 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The stranger is a workflow that only this file knows. It lends a guest a room. An account with a room is a customer with a
-// tenant; a book is a subscription that is billed for the room. It uses the same kinds of objects and the same customers as
-// subscribe, so that the runs of each must leave those of the other in place.
+// The stranger is a workflow for tests that is defined only in this file. It lends a guest a room. An account is a customer, and
+// a room is a customer tenant. A book is a subscription that is billed for the room. The stranger uses the same kinds of objects
+// and the same customers as the workflow subscribe. Runs of one workflow must not remove objects of the other.
 
-// StrangerName is the name of the workflow.
+// StrangerName is the name of the stranger's workflow.
 const StrangerName = "lend"
 
-// loan is the state of the workflow.
+// loan is the state of a run of the stranger's workflow.
 type loan struct {
 	Run        string          `json:"run"`
 	Merchant   string          `json:"merchant"`
@@ -42,7 +42,7 @@ type loan struct {
 func (l *loan) roomName() string  { return "bs-customer-" + l.Account }
 func (l *loan) roomClaim() string { return workflows.ClaimTenant(l.Cloud, l.Domain, l.roomName()) }
 
-// request returns the request for a run of the loan.
+// request returns the request that starts a run for the loan.
 func (l loan) request(runID string) saga.Request {
 	run := uuid.MustParse(runID)
 	l.Run, l.Book = runID, uuid.NewSHA1(run, []byte("book")).String()
@@ -87,7 +87,7 @@ func strangerTrial() Trial {
 	}
 }
 
-// lender has what the steps use.
+// lender has the dependencies of the workflow's steps.
 type lender struct{ workflows.Deps }
 
 func (d lender) workflow() saga.Workflow[loan] {
@@ -150,7 +150,7 @@ func (d lender) workflow() saga.Workflow[loan] {
 	}
 }
 
-// expect returns the objects that the run is expected to have made or adopted in the end.
+// expect returns the objects that the run is expected to have created or adopted in the end.
 func (d lender) expect(l loan) []saga.Expected {
 	account := saga.Expected{
 		Object: saga.Object{Step: "open-account", Kind: customer, ID: l.Account, Origin: saga.Adopted},
@@ -181,7 +181,7 @@ func (d lender) expect(l loan) []saga.Expected {
 	return all
 }
 
-// retry accepts the loan again if plan and guest still exist.
+// retry returns the request of a new run for the same loan, if the plan and the guest still exist.
 func (d lender) retry(ctx context.Context, l loan, runID string) (saga.Request, error) {
 	_, err := d.Billing.Plan(ctx, l.Merchant, l.Plan)
 	if errors.Is(err, billing.ErrNotFound) {
@@ -201,7 +201,7 @@ func (d lender) retry(ctx context.Context, l loan, runID string) (saga.Request, 
 	return l.request(runID), nil
 }
 
-// look stores which roles the guest lacks in an existing room.
+// look stores the ids of the roles that the guest lacks in an existing room.
 func (d lender) look(ctx context.Context, l *loan) error {
 	if _, err := d.Billing.Customer(ctx, l.Merchant, l.Account); err != nil {
 		return err
@@ -317,7 +317,7 @@ func (d lender) closeRoom(ctx context.Context, l *loan) error {
 	return forget(ctx, project, gone.ID, gone.ID != "", err)
 }
 
-// role returns the id of a role of the loan.
+// role returns the id of the loan's role with this name.
 func (l *loan) role(name string) string {
 	i := slices.IndexFunc(l.Roles, func(r keystone.Role) bool { return r.Name == name })
 	return l.Roles[i].ID
@@ -327,7 +327,8 @@ func (l *loan) invitation(roleID string) keystone.Assignment {
 	return keystone.Assignment{ProjectID: l.Room, UserID: l.Guest, RoleID: roleID}
 }
 
-// origin returns Own if the run made the room or the guest lacked the role before, and otherwise Adopted.
+// origin returns the origin of a role assignment. The origin is Own if the run created the room, or if the guest lacked the role
+// before. Otherwise the origin is Adopted.
 func (l *loan) origin(roleID string) saga.Origin {
 	if l.RoomOwn || slices.Contains(l.Lacked, roleID) {
 		return saga.Own
@@ -365,7 +366,8 @@ func (d lender) invite(ctx context.Context, l *loan) error {
 	return nil
 }
 
-// disinvite revokes a role that the guest lacked in an existing room. In an own room the role is removed with the room.
+// disinvite revokes a role that the guest lacked in an existing room. If the run created the room, the role is removed together
+// with the room.
 func (d lender) disinvite(ctx context.Context, l *loan) error {
 	id, err := d.Identity(l.Cloud)
 	if err != nil {
@@ -406,12 +408,12 @@ func (d lender) closeBook(ctx context.Context, l *loan) error {
 	return forget(ctx, subscription, l.Book, removed, err)
 }
 
-// note stores what a step made or adopted among the run's objects.
+// note adds an object to the run's list of objects. A step has created or adopted this object.
 func note(ctx context.Context, kind, id, name string, origin saga.Origin) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
 }
 
-// forget removes what an Undo removed from the run's objects.
+// forget deletes an object from the run's list of objects after an Undo has removed the object.
 func forget(ctx context.Context, kind, id string, removed bool, err error) error {
 	if err == nil && removed {
 		saga.CallOf(ctx).Gone(kind, id)

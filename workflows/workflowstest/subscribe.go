@@ -32,9 +32,10 @@ func subscribeTrial() Trial {
 		},
 		Refused: "attach-tenant",
 		Reading: "check",
-		Ends:    map[string]Ends{"undo create-customer, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)}}, // its Undo retries by itself
-		// The step check makes a call only for an existing customer. An adopted customer and its tenant are not created, so only their
-		// roles have anything to undo.
+		// RemoveCustomer repeats a refused DELETE once.
+		Ends: map[string]Ends{"undo create-customer, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)}},
+		// The step check makes a call only for an existing customer. If the run adopts a customer and its tenant, only the role
+		// assignments are undone.
 		Places: []Place{
 			{Step: "check", Call: "GET role_assignments", Adopted: true},
 			{Step: "create-customer", Call: "POST customers"},

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The kinds of objects upstream, as runs name them.
+// The kinds of objects in the upstreams, with the names that runs store.
 const (
 	project        = "project"
 	roleAssignment = "role-assignment"
@@ -20,18 +20,18 @@ const (
 // thing is an object in one of the upstreams.
 type thing struct {
 	kind, id, name string
-	marks          []string // tags and other values that show which run made it
+	marks          []string // tags and other values that show which run created the object
 	fields         map[string]string
 }
 
 func (t thing) String() string { return t.kind + " " + t.id }
 
-// bears reports whether the thing has the mark of a run. A subscription has it until it is attached to its tenant.
+// bears reports whether the thing has the mark of a run. A subscription loses its mark when it is attached to its tenant.
 func (t thing) bears(runID string) bool {
 	return has(t.marks, func(m string) bool { return m == "tenantry-run-"+runID || m == "pending:"+runID })
 }
 
-// things returns all objects of o, in its order.
+// things returns all objects of o.
 func (o Outside) things() (all []thing) {
 	for _, c := range o.Customers {
 		all = append(all, thing{kind: customer, id: c.ID, name: c.Name, fields: map[string]string{"merchant_id": c.MerchantID}})
@@ -52,7 +52,7 @@ func (o Outside) things() (all []thing) {
 	return all
 }
 
-// find returns the thing with this kind and id, or nil.
+// find returns the thing with this kind and id, or nil if there is none.
 func find(all []thing, kind, id string) *thing {
 	i := slices.IndexFunc(all, func(t thing) bool { return t.kind == kind && t.id == id })
 	if i < 0 {
@@ -67,15 +67,15 @@ type ordered struct {
 	expected []saga.Expected
 }
 
-// made is an object of a run, and the step that made it.
+// made is an object that a run created, with the name of the step that created it.
 type made struct {
 	thing
 
 	step string
 }
 
-// made returns the objects with the run's mark or an id that the run chose. It leaves out role assignments, which have no mark:
-// see roles.
+// made returns the objects that the run created. These objects have the run's mark, or an id that the run chose. Role assignments
+// have no mark, and are not included.
 func (v *view) made(x ordered) (all []made) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
@@ -88,7 +88,8 @@ func (v *view) made(x ordered) (all []made) {
 	return all
 }
 
-// expects returns what the run expects of the thing: the entry with its id or name, else the first of its kind, else nil.
+// expects returns the run's expected object that has the thing's kind and the thing's id or name. Without such an object, expects
+// returns the first expected object of the thing's kind, or nil.
 func (x ordered) expects(t thing) *saga.Expected {
 	var other *saga.Expected
 	for i, e := range x.expected {
@@ -103,7 +104,8 @@ func (x ordered) expects(t thing) *saga.Expected {
 	return other
 }
 
-// roles returns the role assignments that the run is expected to have. Those on a tenant whose id is not known yet are missing.
+// roles returns the role assignments that the run is expected to have. The result has no role assignment on a tenant whose id is
+// not known yet.
 func (x ordered) roles() []saga.Expected {
 	return slices.DeleteFunc(slices.Clone(x.expected), func(e saga.Expected) bool { return e.Kind != roleAssignment })
 }
@@ -114,19 +116,19 @@ func (x ordered) hasRole(id string) bool {
 }
 
 // left reports whether an operator left the object of the step behind. If the answer with the object's id was lost, the run's
-// entry has no id.
+// entry in LeftBehind has no id.
 func (x ordered) left(step, id string) bool {
 	return has(x.run.LeftBehind, func(l saga.LeftBehind) bool {
 		return l.Step == step && (l.ID == id || l.ID == "")
 	})
 }
 
-// leftRole reports whether an operator left the role assignment, or the project that it is on, behind.
+// leftRole reports whether an operator left the role assignment or its project behind.
 func (x ordered) leftRole(e saga.Expected) bool {
 	return x.left(e.Step, e.ID) || has(x.expected, func(on saga.Expected) bool { return on.ID == e.On && x.left(on.Step, on.ID) })
 }
 
-// differs returns the differences between a thing and what was expected.
+// differs returns the differences between a thing and an expected object.
 func differs(t thing, e saga.Expected) (all []string) {
 	if e.Name != "" && t.name != "" && e.Name != t.name { // a role assignment has no name
 		all = append(all, fmt.Sprintf("name is %q, not %q", t.name, e.Name))
@@ -145,14 +147,14 @@ func differs(t thing, e saga.Expected) (all []string) {
 	return all
 }
 
-// belongs reports whether the run may have made the thing. The tags are spelled out here again, so that a wrong tag of the steps
-// is noticed.
+// belongs reports whether the run may have created the thing. The tags are written out here, so that the check notices a mistake
+// in [keystone.TenantTags].
 func (x ordered) belongs(t thing, installation string) bool {
 	e := x.expects(t)
 	if e == nil {
 		return false
 	}
-	if t.kind == project { // its id may be another: a request that was given up may make one late, beside the run's own
+	if t.kind == project { // ids may differ, because a late effect of the run may be a second project
 		tags := []string{"tenantry", "tenantry-run-" + x.run.ID, "tenantry-merchant-" + x.run.Merchant}
 		if installation != "" {
 			tags = append(tags, "tenantry-installation-"+installation)
@@ -171,7 +173,7 @@ func (x ordered) belongs(t thing, installation string) bool {
 	return t.bears(x.run.ID) || e.Origin == saga.Own
 }
 
-// assignmentID returns the id of a role assignment among a run's objects.
+// assignmentID returns the id that a run stores for a role assignment.
 func assignmentID(a keystone.Assignment) string { return a.ProjectID + "/" + a.UserID + "/" + a.RoleID }
 
 func has[T any](all []T, is func(T) bool) bool { return slices.ContainsFunc(all, is) }

@@ -8,59 +8,63 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Trial describes a workflow to the test suites: fault table, crash matrix and simulation run each of [Trials].
+// Trial describes a workflow to the test suites. The fault table, the crash matrix and the simulation each run all [Trials].
 type Trial struct {
 	Define func(workflows.Deps) (*saga.Definition, error)
-	// Request returns a request for a run on the ground. The caller adds key and token.
+	// Request returns a request for a run with the ids and objects of the ground. The caller adds the idempotency key and the
+	// user's token.
 	Request func(Ground) saga.Request
 
-	// Do and Undo map the steps that meet the faults of the table to the upstream that each writes to: one of the constants below.
+	// Do and Undo have the steps that the fault table tests. Each value is the upstream to which the step writes (Billing,
+	// Keystone or Exchange).
 	Do, Undo map[string]string
-	// Refused is the last step, which has no Undo. If it is refused for good, all other steps are undone.
+	// Refused is the last step, which has no Undo. If an upstream refuses this step for good, all other steps are undone.
 	Refused string
-	// Reading is the step that reads both upstreams if the customer exists.
+	// Reading is the step that reads both upstreams if the customer already exists.
 	Reading string
-	// Ends are exceptions to the fault table, by "undo STEP, FAULT".
+	// Ends overrides the ends that the fault table expects. A key has the form "undo STEP, FAULT".
 	Ends map[string]Ends
 	// Places are the rows of the crash matrix.
 	Places []Place
 }
 
-// The upstreams of the fault table. Exchange is Keystone, called to exchange a user's token.
+// The upstreams of the fault table. Exchange stands for the call to Keystone that exchanges a user's token.
 const (
 	Billing  = "billing"
 	Keystone = "keystone"
 	Exchange = "exchange"
 )
 
-// Ends are the expected ends of a run: if a call meets a fault once, and if it always does.
+// Ends has the expected end states of a run. Once is the end state if one call meets a fault. Always is the end state if all
+// repetitions of the call meet the fault too.
 type Ends struct{ Once, Always string }
 
 // Place is a Do or Undo during which a replica is killed.
 type Place struct {
 	Step    string
 	Undo    bool
-	Call    string // the call that it makes, such as "POST projects bs-customer"; empty if it makes none
-	Adopted bool   // the customer exists already
+	Call    string // the call of this Do or Undo, such as "POST projects bs-customer"; empty if there is no call
+	Adopted bool   // true if the customer already exists
 }
 
-// Ground holds the existing objects and ids that a trial's order refers to.
+// Ground has the ids and existing objects that a trial's order refers to.
 type Ground struct {
 	RunID      string
 	MerchantID string
 	PlanID     string
-	CustomerID string // of an existing customer; empty if the run creates one
+	CustomerID string // id of an existing customer; empty if the run creates a customer
 	User       string
 	Cloud      string
 	DomainID   string
 	Roles      []keystone.Role // member and bs-admin
-	CheckedAt  time.Time       // when the fields above were read
+	CheckedAt  time.Time       // when the test read the fields above
 }
 
-// Trials returns all workflows, and one that only this package knows: a suite that runs both can run any workflow.
+// Trials returns the trials of all workflows of the service, and the trial of the stranger. A test suite that runs the stranger
+// can run any workflow.
 func Trials() []Trial { return []Trial{subscribeTrial(), strangerTrial()} }
 
-// Definitions returns the definitions of all trials.
+// Definitions returns the workflow definitions of all trials.
 func Definitions(d workflows.Deps) (all []*saga.Definition, err error) {
 	for _, t := range Trials() {
 		definition, err := t.Define(d)

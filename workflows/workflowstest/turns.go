@@ -7,14 +7,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// oneAtATime: of two runs with the same subject, one ended before the other made its first call. Re-checks after the end of a run
-// do not count. The order of the two is not checked, because a run does not show when it was stored.
+// oneAtATime checks that runs with the same subject execute one at a time. Of two such runs, one must end before the other makes
+// its first call. Re-checks after the end of a run do not count. The check ignores the order of the runs, because a run does not
+// show when it was stored.
 func oneAtATime(v *view, broken report) {
 	bySubject := map[string][]*saga.Run{}
 	for _, r := range v.Runs {
 		for _, other := range bySubject[r.Subject] {
 			if overlap(r, other, v.Skew) {
-				broken(r.ID, "it executed while another run with its subject did", other.ID)
+				broken(r.ID, "the run executed at the same time as another run with the same subject", other.ID)
 			}
 		}
 		bySubject[r.Subject] = append(bySubject[r.Subject], r)
@@ -30,7 +31,7 @@ func endedBefore(r *saga.Run, at time.Time, skew time.Duration) bool {
 	return r.EndedAt != nil && !r.EndedAt.After(at.Add(skew))
 }
 
-// began returns the time at which the first step of the run began, or nil if none has begun.
+// began returns the time at which the first step of the run began, or nil if no step has begun.
 func began(r *saga.Run) (first *time.Time) {
 	for _, s := range r.Steps {
 		if s.StartedAt != nil && (first == nil || s.StartedAt.Before(*first)) {
@@ -40,29 +41,30 @@ func began(r *saga.Run) (first *time.Time) {
 	return first
 }
 
-// endsOrWaits: every run has ended, is due, or waits with a reason, who can fix it, and an action that fits.
+// endsOrWaits checks that every run has ended, is due, or waits. A waiting run must say why it waits and who can fix the cause.
+// It must also have a possible action.
 func endsOrWaits(v *view, broken report) {
 	for _, r := range v.Runs {
 		fault := func(detail string, args ...any) {
-			broken(r.ID, fmt.Sprintf("it is %s, but ", r.State)+fmt.Sprintf(detail, args...))
+			broken(r.ID, fmt.Sprintf("the run is %s, but ", r.State)+fmt.Sprintf(detail, args...))
 		}
 		if r.State.Ended() {
 			ended(r, fault)
 			continue
 		}
 		if r.EndedAt != nil {
-			fault("has the time of an end")
+			fault("has an end time")
 		}
 		if r.State == saga.Stuck || r.State == saga.Waiting || r.Reason != nil {
 			v.waits(r, fault)
 		}
 		switch {
 		case r.State == saga.Stuck && r.Replica != "":
-			fault("replica %s holds it", r.Replica)
+			fault("replica %s has its lease", r.Replica)
 		case r.State == saga.Stuck && !r.HoldsSubject:
 			fault("has released its subject")
 		case r.Replica == "" && r.DueAt == nil && r.WaitsFor == "" && !forOperator(r):
-			fault("is not due and waits for no run or operator")
+			fault("lacks a due time, a run to wait for, and a reason to wait for an operator")
 		}
 	}
 }
@@ -72,21 +74,21 @@ func forOperator(r *saga.Run) bool { return r.Reason != nil && r.Reason.Kind == 
 func ended(r *saga.Run, fault func(string, ...any)) {
 	switch {
 	case r.EndedAt == nil:
-		fault("has no time of its end")
+		fault("has no end time")
 	case r.HoldsSubject:
 		fault("still holds its subject")
 	case r.Replica != "":
-		fault("replica %s holds it", r.Replica)
+		fault("replica %s has its lease", r.Replica)
 	case r.Reason != nil || r.WaitsFor != "":
-		fault("still waits")
+		fault("still has a reason to wait")
 	case (r.Cause != nil) != (r.State == saga.Compensated):
 		fault("has the cause %+v", r.Cause)
 	case r.Rechecks > 0 && r.DueAt == nil:
-		fault("%d rechecks will never be made", r.Rechecks)
+		fault("%d re-checks have no due time", r.Rechecks)
 	}
 }
 
-// waits checks the reason for which a run waits.
+// waits checks the stored reason of a waiting run.
 func (v *view) waits(r *saga.Run, fault func(string, ...any)) {
 	why := r.Reason
 	if why == nil || why.Kind == "" || why.Code == "" || why.Detail == "" || why.FixBy == "" {
@@ -95,10 +97,10 @@ func (v *view) waits(r *saga.Run, fault func(string, ...any)) {
 	}
 	if r.WaitsFor != "" {
 		if why.Kind != saga.WaitsForPredecessor {
-			fault("the reason for which it waits for run %s is %s", r.WaitsFor, why.Kind)
+			fault("waits for run %s with the reason %s instead of predecessor", r.WaitsFor, why.Kind)
 		}
 		if before := v.byID[r.WaitsFor]; before == nil || before.State.Ended() || before.Subject != r.Subject {
-			fault("run %s, which it waits for, has ended or has another subject", r.WaitsFor)
+			fault("waits for run %s, which does not exist, has ended, or has another subject", r.WaitsFor)
 		}
 	}
 	if forOperator(r) && len(r.Actions()) == 0 {

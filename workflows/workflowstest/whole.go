@@ -7,35 +7,36 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// oneChain: the runs of an idempotency key form one chain: each but the first is the only retry of a compensated one.
+// oneChain checks that the runs of an idempotency key form one chain. Each run except the first must be the only retry of a
+// compensated run.
 func oneChain(v *view, broken report) {
 	first, retries := map[[2]string]string{}, map[string]string{}
 	for _, r := range v.Runs {
 		if r.RetryOf == "" {
 			key := [2]string{r.Merchant, r.Key}
 			if first[key] != "" {
-				broken(r.ID, "its idempotency key already has a run", first[key])
+				broken(r.ID, "the run's idempotency key already has another run", first[key])
 			}
 			first[key] = r.ID
 			continue
 		}
 		if retries[r.RetryOf] != "" {
-			broken(r.ID, "the run that it retries has another retry", r.RetryOf, retries[r.RetryOf])
+			broken(r.ID, "the run retries a run that already has a retry", r.RetryOf, retries[r.RetryOf])
 		}
 		retries[r.RetryOf] = r.ID
 		before := v.byID[r.RetryOf]
 		switch {
 		case before == nil:
-			broken(r.ID, "the run that it retries does not exist", r.RetryOf)
+			broken(r.ID, "the run retries a run that does not exist", r.RetryOf)
 		case before.State != saga.Compensated:
-			broken(r.ID, fmt.Sprintf("the run that it retries is %s", before.State), before.ID)
+			broken(r.ID, fmt.Sprintf("the run retries a run that is %s, not compensated", before.State), before.ID)
 		case before.Merchant != r.Merchant || before.Key != r.Key:
-			broken(r.ID, "the run that it retries has another key", before.ID)
+			broken(r.ID, "the run retries a run that has another merchant or idempotency key", before.ID)
 		}
 	}
 }
 
-// oneEach: an idempotency key has at most one object of each step, except for those that an operator left behind.
+// oneEach checks that an idempotency key has at most one object of each step. Objects that an operator left behind do not count.
 func oneEach(v *view, broken report) {
 	type slot struct{ merchant, key, step string }
 	var slots []slot
@@ -54,18 +55,19 @@ func oneEach(v *view, broken report) {
 	}
 	for _, s := range slots {
 		if len(filled[s]) > 1 {
-			broken("", fmt.Sprintf("key %q of merchant %s has more than one object of %s", s.key, s.merchant, s.step), filled[s]...)
+			broken("", fmt.Sprintf("key %q of merchant %s has more than one object of step %s", s.key, s.merchant, s.step), filled[s]...)
 		}
 	}
 }
 
-// succeededWhole: a succeeded run has done all its steps, and all objects that it expects exist as expected.
+// succeededWhole checks that a succeeded run has done all its steps. All its expected objects must exist, with the expected
+// values.
 func succeededWhole(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Succeeded {
 			continue
 		}
-		fault := func(detail string, objects ...string) { broken(x.run.ID, "it succeeded, but "+detail, objects...) }
+		fault := func(detail string, objects ...string) { broken(x.run.ID, "the run succeeded, but "+detail, objects...) }
 		for i := range x.run.Steps {
 			if s := &x.run.Steps[i]; !s.Done() {
 				fault(fmt.Sprintf("a step is %s", s.State), s.Name)
@@ -79,13 +81,14 @@ func succeededWhole(v *view, broken report) {
 			if t := find(v.now, e.Kind, e.ID); t == nil {
 				fault("an expected object is missing", what)
 			} else if wrong := differs(*t, e); len(wrong) > 0 {
-				fault("an object is not as expected: "+strings.Join(wrong, ", "), what)
+				fault("an object differs from the expected object: "+strings.Join(wrong, ", "), what)
 			}
 		}
 	}
 }
 
-// compensatedClean: a compensated run has left nothing but what an operator left behind or another run has adopted.
+// compensatedClean checks that no object of a compensated run is left. Objects that an operator left behind or that another run
+// has adopted do not count.
 func compensatedClean(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Compensated {
@@ -93,18 +96,18 @@ func compensatedClean(v *view, broken report) {
 		}
 		for _, t := range v.made(x) {
 			if !x.left(t.step, t.id) && !v.adopted(x, t.thing) {
-				broken(x.run.ID, "it is compensated, but this is left", t.String())
+				broken(x.run.ID, "the run is compensated, but one of its objects still exists", t.String())
 			}
 		}
 		for _, e := range x.roles() {
 			if find(v.now, e.Kind, e.ID) != nil && !v.stands(e.ID) {
-				broken(x.run.ID, "it is compensated, but this is left", e.Kind+" "+e.ID)
+				broken(x.run.ID, "the run is compensated, but one of its role assignments still exists", e.Kind+" "+e.ID)
 			}
 		}
 	}
 }
 
-// adopted reports whether another run, which is not compensated, expects the thing.
+// adopted reports whether another run expects the thing and is not compensated.
 func (v *view) adopted(x ordered, t thing) bool {
 	return has(v.ordered, func(y ordered) bool {
 		return y.run != x.run && y.run.State != saga.Compensated &&
@@ -112,8 +115,8 @@ func (v *view) adopted(x ordered, t thing) bool {
 	})
 }
 
-// stands reports whether the role assignment may exist: no run made it, a run that is not compensated made it, or an operator
-// left it in place.
+// stands reports whether the role assignment may exist. A role assignment may exist if no run created it, if a run that is not
+// compensated created it, or if an operator left it behind.
 func (v *view) stands(id string) bool {
 	return find(v.others, roleAssignment, id) != nil || has(v.ordered, func(x ordered) bool {
 		return has(x.roles(), func(e saga.Expected) bool {

@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// ownKeystone starts a real Keystone for one test, behind in. It returns the cloud and Keystone's process. All users and tenants
-// are in a new domain of that Keystone.
+// ownKeystone starts a real Keystone for one test, and returns the cloud and Keystone's process. The argument `in` is the proxy
+// between the replicas and this Keystone. All users and tenants of the test are in a new domain.
 func ownKeystone(t testing.TB, h home, in *upstream) (cloud, *daemon) {
 	t.Helper()
 	t.Log("real: keystone")
@@ -64,7 +64,7 @@ func (a *administered) Projects() (all []keystone.Project) {
 	return all
 }
 
-// Assignments implements [workflowstest.Cloud]. It returns those of users on projects, as there are no others.
+// Assignments implements [workflowstest.Cloud]. Assignments skips role assignments whose scope is not a project.
 func (a *administered) Assignments() (all []keystone.Assignment) {
 	type page struct {
 		RoleAssignments []struct {
@@ -88,13 +88,13 @@ func (a *administered) Assignments() (all []keystone.Assignment) {
 
 type links struct{ Next string }
 
-// next returns the path of the next page, or "".
+// next returns the path of the next page, or "" after the last page.
 func (l links) next() string {
 	_, path, _ := strings.Cut(l.Next, "/v3")
 	return path
 }
 
-// tags returns a project's tags, or nil if Keystone does not answer.
+// tags returns a project's tags, or nil if Keystone does not return them.
 func (a *administered) tags(projectID string) []string {
 	req, err := http.NewRequest(http.MethodGet, a.cloud.direct+"/projects/"+projectID, nil)
 	if err != nil {

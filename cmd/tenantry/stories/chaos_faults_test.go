@@ -17,7 +17,7 @@ const (
 	killed   = "replica killed"
 )
 
-// breakThings starts the faults. cease ends them, and returns when all parts are up again.
+// breakThings injects faults in the background, until cease is called. cease returns after the last fault.
 func (w *world) breakThings() (cease func()) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup
@@ -26,7 +26,7 @@ func (w *world) breakThings() (cease func()) {
 		all.Go(func() {
 			for done, over := 0, false; !over && (f.most == 0 || done < f.most); {
 				select {
-				case <-stop: // few orders are left, so the remaining faults happen now
+				case <-stop: // the last order has started: inject this fault now if it has not occurred yet
 					if over = true; done > 0 {
 						return
 					}
@@ -58,7 +58,7 @@ func (w *world) breakThings() (cease func()) {
 func (w *world) suffocate(stop <-chan struct{}) {
 	for late := false; !late && int(w.ended.Load()) < w.subscribes/3; {
 		select {
-		case <-stop: // few orders are left
+		case <-stop: // the last order has started
 			late = true
 		case <-time.After(20 * time.Millisecond):
 		}
@@ -73,7 +73,7 @@ func (w *world) suffocate(stop <-chan struct{}) {
 	w.count(fullDisk, true)
 }
 
-// breakPostgres stops PostgreSQL for 0 to 2 s. It returns false if PostgreSQL was not running.
+// breakPostgres freezes, shuts down or crashes PostgreSQL for up to 2 s. The result is false if PostgreSQL was not running.
 func (w *world) breakPostgres(rng *rand.Rand) bool {
 	w.onePostgres.Lock()
 	defer w.onePostgres.Unlock()
@@ -96,7 +96,7 @@ func upTo(rng *rand.Rand, most time.Duration) time.Duration {
 	return time.Duration(rng.Int64N(int64(most)))
 }
 
-// count counts a fault, if it had a target.
+// count counts a fault if hit is true, and returns hit.
 func (w *world) count(what string, hit bool) bool {
 	if hit {
 		w.mu.Lock()

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// heldFor is the code of a run that was taken over three times without progress. Such a run may be what kills the replicas, so it
-// is held for an operator. Here it is not the cause.
+// heldFor is the reason code of a run that replicas took over three times without progress. The engine holds the run for an
+// operator, because the run itself may crash the replicas. In this test, the injected faults crash the replicas.
 const heldFor = "taken-over-too-often"
 
-// operate retries the runs that are held for this reason, until stop is closed.
+// operate retries all runs that are held with the code heldFor, until stop is closed.
 func (w *world) operate(stop <-chan struct{}) {
 	pressed := map[string]time.Time{}
 	for n := 0; ; n++ {
@@ -29,7 +29,7 @@ func (w *world) operate(stop <-chan struct{}) {
 			}
 		}
 		if w.asOperator(http.MethodGet, url+"/v1/runs?state=waiting&limit=200", "", &page) != nil {
-			continue // the next replica retries it
+			continue // ask the next replica
 		}
 		for _, run := range page.Runs {
 			switch {

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// chaos is the size of a chaos test.
+// chaos has the parameters of a chaos test.
 type chaos struct {
 	subscribes, portals, users, customers int
 
@@ -23,14 +23,14 @@ type chaos struct {
 	short                        bool
 }
 
-// faults describes the faults of one part: the shortest and the longest time between two, and how many there may be, where 0
-// means any number.
+// faults describes the faults of one part, such as Keystone. The fields `from` and `to` are the minimum and maximum time between
+// two faults. The field `most` is the maximum number of faults; 0 means no limit.
 type faults struct {
 	from, to time.Duration
 	most     int
 }
 
-// short is the size for `make test`: fewer orders, and faults that are fewer and sooner. The other size is for `make chaos`.
+// short returns the parameters for `make test`, with few orders and with few faults at short intervals.
 func short() chaos {
 	return chaos{
 		subscribes: 30, portals: 6, users: 5, customers: 2,
@@ -39,6 +39,7 @@ func short() chaos {
 	}
 }
 
+// long returns the parameters for `make chaos`.
 func long(subscribes int) chaos {
 	return chaos{
 		subscribes: subscribes, portals: 24, users: 100, customers: 20,
@@ -47,8 +48,8 @@ func long(subscribes int) chaos {
 	}
 }
 
-// TestChaos runs the real binary three times, with a real PostgreSQL and a real Keystone. All of them are stopped, killed and
-// started again while portals subscribe users. Every order must end, and no invariant may be violated.
+// TestChaos runs three replicas of the real binary, with a real PostgreSQL and a real Keystone. The test kills and restarts
+// replicas, PostgreSQL and Keystone while portals subscribe users. Every order must end, and no invariant may be violated.
 func TestChaos(t *testing.T) {
 	c := short()
 	if n := os.Getenv("TENANTRY_TEST_CHAOS"); n != "" {
@@ -88,12 +89,12 @@ type world struct {
 
 	ended       atomic.Int64 // number of orders
 	held        atomic.Int64 // number of runs that an operator retried
-	onePostgres sync.Mutex   // held while PostgreSQL is broken
+	onePostgres sync.Mutex   // locked during a fault of PostgreSQL
 
 	mu        sync.Mutex
 	counts    map[string]int // number of faults, by kind
 	last      time.Time      // time of the last fault
-	endedFull int            // how often PostgreSQL ended while its disk was full
+	endedFull int            // how many times PostgreSQL exited while its disk was full
 }
 
 func newWorld(t *testing.T, c chaos, seed uint64) *world {
@@ -106,8 +107,8 @@ func newWorld(t *testing.T, c chaos, seed uint64) *world {
 		t.Fatal("run it as root, which the full disk requires")
 	}
 	if !c.short {
-		_ = t.TempDir()      // so that this directory is removed last
-		t.Cleanup(w.keepLog) // runs before that, and after the site's checks
+		_ = t.TempDir()      // registers the removal of the log's directory before all other cleanups, so that the removal runs last
+		t.Cleanup(w.keepLog) // runs after the site's checks, and before the log's directory is removed
 	}
 	w.site = newSite(t, w.postgres.url, cloud, &upstream{around: refuseEvery(6)})
 	w.site.env = append(w.site.env, "TENANTRY_DOMAIN="+cloud.domain, "TENANTRY_LEASE=2s", "TENANTRY_LATE_WINDOW=3s")
@@ -135,8 +136,8 @@ func newWorld(t *testing.T, c chaos, seed uint64) *world {
 	return w
 }
 
-// subscribeAll makes all orders, several at a time, until each has its final answer. The faults end when the last order has been
-// started.
+// subscribeAll places all orders, several at a time, and repeats each call until its answer is final. subscribeAll ends the
+// faults when the last order has started.
 func (w *world) subscribeAll(cease func()) {
 	orders := make(chan int)
 	var portals sync.WaitGroup
@@ -161,14 +162,14 @@ func (w *world) subscribeAll(cease func()) {
 	portals.Wait()
 	close(stop)
 	operator.Wait()
-	for i := range w.orders { // each order must be answered as before
+	for i := range w.orders { // a repeated order must get the same answer as before
 		if _, err := w.site.insistAt(w.somewhere(i), w.site.portal(w.orders[i]), patience); err != nil {
 			w.t.Error(err)
 		}
 	}
 }
 
-// somewhere returns a function that returns the address of the next replica that serves.
+// somewhere returns a function. Each call of the returned function returns the address of the next replica that is up.
 func (w *world) somewhere(from int) func() string {
 	return func() string {
 		for range len(w.replicas) {
@@ -220,7 +221,7 @@ func (w *world) report(took time.Duration) {
 	t.Logf("the last run ended %s after the last fault", time.UnixMicro(last).Sub(w.last).Round(time.Second/10))
 }
 
-// keepLog writes the output of the replicas to a file if the test has failed, because the failure may not occur again.
+// keepLog writes the replicas' output to a file if the test has failed. Repeating the test may not show the failure again.
 func (w *world) keepLog() {
 	if !w.t.Failed() || w.site == nil {
 		return

@@ -11,7 +11,8 @@ import (
 
 var secretKey = bytes.Repeat([]byte("k"), store.KeySize)
 
-// checkAtTheEnd checks the invariants when the replicas have ended. Objects that the cloud has now count as made by no run.
+// checkAtTheEnd registers a check of the invariants. The check runs when the test and its replicas have ended. It treats objects
+// that already exist as foreign objects, which no run has created.
 func (s *site) checkAtTheEnd(database string) {
 	var err error
 	s.others, err = workflowstest.Look(s.t.Context(), s.cloud.all, s.billing)

@@ -25,21 +25,21 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// cloud is a Keystone, real or in memory. The test calls it over plain HTTP as its administrator.
+// cloud is a Keystone, real or in memory. The test calls Keystone over plain HTTP as Keystone's administrator.
 type cloud struct {
-	url      string // ends in /v3; maybe that of an upstream in front of it
+	url      string // address at which the replicas call Keystone; ends in /v3
 	direct   string
 	password string
 	token    string
-	domain   string // id of the domain of users and tenants
+	domain   string // id of the domain that has the users and tenants
 
-	memory  *keystonetest.Keystone // nil if it is a real Keystone
-	all     workflowstest.Cloud    // lists all that it has; nil if other tests use it too
+	memory  *keystonetest.Keystone // nil for a real Keystone
+	all     workflowstest.Cloud    // lists all projects and role assignments; nil if other tests use this Keystone too
 	removed *workflowstest.Recorder
 	story   *transcript.Story
 }
 
-// memoryCloud returns an in-memory Keystone behind in.
+// memoryCloud returns an in-memory Keystone. The argument `in` is the proxy between the replicas and this Keystone.
 func memoryCloud(t testing.TB, in *upstream) cloud {
 	t.Helper()
 	memory := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
@@ -50,7 +50,7 @@ func memoryCloud(t testing.TB, in *upstream) cloud {
 	return c
 }
 
-// realCloud returns the Keystone that `make test` starts, behind in.
+// realCloud returns the Keystone that `make test` starts. The argument `in` is the proxy between the replicas and this Keystone.
 func realCloud(t testing.TB, in *upstream) cloud {
 	t.Helper()
 	base := os.Getenv("TENANTRY_TEST_KEYSTONE_URL")
@@ -62,8 +62,8 @@ func realCloud(t testing.TB, in *upstream) cloud {
 	return front(t, in, os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"))
 }
 
-// passedOn returns a proxy for a Keystone. If Keystone closes the connection without an answer, so does the proxy. If Keystone is
-// down, the proxy answers 503.
+// passedOn returns a proxy for a Keystone. If Keystone closes a connection without an answer, the proxy closes its client's
+// connection too. If Keystone is down, the proxy answers 503.
 func passedOn(t testing.TB, base string) http.Handler {
 	t.Helper()
 	u, err := url.Parse(strings.TrimSuffix(base, "/v3"))
@@ -86,7 +86,7 @@ var roleMade sync.Mutex
 
 func front(t testing.TB, in *upstream, password string) cloud {
 	t.Helper()
-	story := transcript.New(t, "cmd/tenantry") // the package of older recordings, so that they can be compared
+	story := transcript.New(t, "cmd/tenantry") // the package name in older recordings, with which new recordings are compared
 	srv := httptest.NewServer(story.Handler(transcript.Keystone, in))
 	t.Cleanup(srv.Close)
 	direct := httptest.NewServer(in.next)
@@ -103,7 +103,7 @@ func front(t testing.TB, in *upstream, password string) cloud {
 	return c
 }
 
-// login returns a token for a user of the cloud's domain. scope is JSON.
+// login returns a token for a user of the cloud's domain. The argument `scope` is the JSON of the token's scope.
 func (c cloud) login(t testing.TB, user, password, scope string) string {
 	t.Helper()
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,`+
@@ -154,7 +154,7 @@ func (c cloud) call(t testing.TB, method, path string, body, out any) {
 	}
 }
 
-// newUser creates a user and logs in without a scope.
+// newUser creates a user, and returns the user's id and an unscoped token.
 func (c cloud) newUser(t testing.TB) (id, token string) {
 	t.Helper()
 	name := "user-" + uuid.NewString()
@@ -172,7 +172,7 @@ type project struct {
 	Tags    []string
 }
 
-// project returns the only project with this name.
+// project returns the project with this name. The test fails unless exactly one project has the name.
 func (c cloud) project(t testing.TB, name string) project {
 	t.Helper()
 	var found struct{ Projects []project }
@@ -206,7 +206,7 @@ func (c cloud) roles(t testing.TB, projectID, user string) (names []string) {
 	return names
 }
 
-// validate returns a token's user and the project that it is scoped to.
+// validate returns the user id and the project id of a token.
 func (c cloud) validate(t testing.TB, token string) (user, project string) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, c.direct+"/auth/tokens", nil)

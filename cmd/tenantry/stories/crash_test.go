@@ -10,15 +10,15 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// instant is the point of a Do or Undo at which the replica is killed.
+// instant is a point of a Do or Undo at which the test kills the replica.
 type instant int
 
 const (
 	beforeIntent instant = iota
-	afterIntent          // before the call
-	calling              // the call was sent, and is lost
-	carriedOut           // the call was carried out, before its answer
-	answered             // before the outcome is stored
+	afterIntent          // after the intent is stored, before the call
+	calling              // after the call was sent; the call does not reach the upstream
+	carriedOut           // after the upstream has carried out the call, before its answer
+	answered             // after the replica has the answer, before the outcome is stored
 	stored
 	instants
 )
@@ -27,18 +27,19 @@ func (i instant) String() string {
 	return [...]string{"before the intent", "intent stored", "call lost", "carried out", "answered", "outcome stored"}[i]
 }
 
-// ending is the result of one case.
+// ending is the result of one case of the crash matrix.
 type ending struct {
 	State    string
 	Recovery time.Duration // time from the kill to the end of the run
-	Living   bool          // another replica was running; otherwise one was started after the kill
+	Living   bool          // true if another replica was already running; false if the test started another replica after the kill
 }
 
 // endings are the results of all cases of a workflow.
 type endings map[place]map[instant]ending
 
-// TestKilledAtEveryInstant kills the replica that executes a run at every instant of every Do and Undo, for each workflow. Half
-// of the runs are taken over by a replica that is already running. The portal, which got no answer, repeats its call.
+// TestKilledAtEveryInstant has one case for each instant of each Do and Undo of each workflow. In each case, the test kills the
+// replica that executes the run. In half of the cases, another replica is already running and takes over the run. The portal gets
+// no answer to its call, and repeats the call.
 func TestKilledAtEveryInstant(t *testing.T) {
 	all := map[string]endings{}
 	for _, trial := range crashTrials(t) {
@@ -83,8 +84,8 @@ func (c crashTrial) killEverywhere(t *testing.T) endings {
 	return all
 }
 
-// killAt kills a replica at one instant of one place. Another replica is running if living is true; otherwise one is started
-// after the kill.
+// killAt kills a replica at one instant of one Do or Undo. If `living` is true, another replica is already running. Otherwise
+// killAt starts another replica after the kill.
 func (c crashTrial) killAt(t *testing.T, p place, i instant, living bool) ending {
 	database := storetest.PostgreSQL(t)
 	k := &killer{t: t, place: p, at: i, refused: c.refusedCall(), database: database, done: make(chan struct{})}
@@ -97,7 +98,8 @@ func (c crashTrial) killAt(t *testing.T, p place, i instant, living bool) ending
 		second = s.serve()
 	}
 	k.arm(first)
-	if a, err := portal.call(first.url); err == nil && i != stored { // the run may have ended and been answered before the kill
+	// At the instant `stored`, the portal may get an answer before the kill.
+	if a, err := portal.call(first.url); err == nil && i != stored {
 		t.Fatalf("the replica was not killed: %d %s", a.status, a.body)
 	}
 	select {

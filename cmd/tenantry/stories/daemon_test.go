@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// daemon is a service of one test. Whenever it ends, it is started again, until the test is over.
+// daemon is a PostgreSQL or Keystone process of one test. Each time the process ends, the daemon starts it again, until the test
+// ends.
 type daemon struct {
 	t    testing.TB
 	argv []string
@@ -26,28 +27,29 @@ type daemon struct {
 
 	mu      sync.Mutex
 	process *exec.Cmd // nil if it is not running
-	resume  time.Time // not started before this time
+	resume  time.Time // the process is not started before this time
 	over    bool
 	ends    int // how often it has ended
 	gone    chan struct{}
 }
 
-// home is the directory and the user of a test's daemons. PostgreSQL and Keystone refuse to run as root. A test that runs as root
-// therefore starts them as the user that PostgreSQL's package has created.
+// home has the directory of a test's daemons, and the user who runs them. PostgreSQL and Keystone refuse to run as root. If the
+// test runs as root, the test starts both services as the user `postgres`, which PostgreSQL's package creates.
 type home struct {
 	dir string
-	as  *syscall.Credential // nil: the user who runs the test
+	as  *syscall.Credential // nil means the user who runs the test
 }
 
 func newHome(t testing.TB) home {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tenantry-daemons-") //nolint:usetesting // t.TempDir is not readable for other users
+	dir, err := os.MkdirTemp("", "tenantry-daemons-") //nolint:usetesting // other users cannot read t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	h := home{dir: dir}
-	for _, name := range []string{"postgres", "keystone", "keystone.wsgi"} { // that user may not be able to read the checkout
+	// Copy the scripts, because the user who runs the daemons may have no access to the repository.
+	for _, name := range []string{"postgres", "keystone", "keystone.wsgi"} {
 		script, err := os.ReadFile("../../../deploy/testservices/" + name)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, name), script, 0o755)
@@ -72,7 +74,7 @@ func newHome(t testing.TB) home {
 	return h
 }
 
-// uid returns the daemons' user.
+// uid returns the id of the user who runs the daemons.
 func (h home) uid() int {
 	if h.as == nil {
 		return os.Geteuid()
@@ -80,7 +82,7 @@ func (h home) uid() int {
 	return int(h.as.Uid)
 }
 
-// newDaemon starts one of the scripts of deploy/testservices.
+// newDaemon starts a script of deploy/testservices as a daemon.
 func newDaemon(t testing.TB, h home, script string, args ...string) *daemon {
 	t.Helper()
 	d := &daemon{
@@ -92,7 +94,7 @@ func newDaemon(t testing.TB, h home, script string, args ...string) *daemon {
 	return d
 }
 
-// keep starts the daemon again whenever it has ended.
+// keep starts the daemon, and starts it again each time it has ended.
 func (d *daemon) keep() {
 	defer close(d.gone)
 	for {
@@ -118,12 +120,12 @@ func (d *daemon) keep() {
 	}
 }
 
-// start starts the daemon, unless it is to be down now.
+// start starts the daemon, unless the test has ended or keeps the daemon down.
 func (d *daemon) start() (*exec.Cmd, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.over || time.Now().Before(d.resume) {
-		return nil, nil //nolint:nilnil // it is to be down now
+		return nil, nil //nolint:nilnil // the daemon must stay down for now
 	}
 	out, err := os.OpenFile(d.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -142,14 +144,15 @@ func (d *daemon) start() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// signal sends a signal to the daemon's process group. It returns false if the daemon is not running.
+// signal sends a signal to the daemon's process group. The result is false if the daemon is not running.
 func (d *daemon) signal(s syscall.Signal) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.process != nil && syscall.Kill(-d.process.Process.Pid, s) == nil
 }
 
-// down ends the daemon by a signal, and keeps it down for a time. It returns false if the daemon was not running.
+// down ends the daemon with a signal, and keeps it down for the duration `away`. The result is false if the daemon was not
+// running.
 func (d *daemon) down(s syscall.Signal, away time.Duration) bool {
 	d.mu.Lock()
 	d.resume = time.Now().Add(away)
@@ -157,14 +160,14 @@ func (d *daemon) down(s syscall.Signal, away time.Duration) bool {
 	return d.signal(s)
 }
 
-// ended returns how often the daemon has ended.
+// ended returns how many times the daemon has ended.
 func (d *daemon) ended() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.ends
 }
 
-// family returns the pids of the daemon and its children.
+// family returns the process ids of the daemon and of its children.
 func (d *daemon) family() (pids []int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -182,7 +185,7 @@ func (d *daemon) family() (pids []int) {
 	return pids
 }
 
-// stop ends the daemon for good.
+// stop ends the daemon, and does not start it again.
 func (d *daemon) stop() {
 	d.mu.Lock()
 	d.over = true
@@ -217,8 +220,8 @@ func (d *daemon) await(answers func() error) {
 	d.t.Fatalf("%s does not answer: %v: %s", d.argv[0], err, d.printed())
 }
 
-// freePort returns a free port. It is below the range from which the kernel picks ports for outgoing connections, so that it
-// stays free while its daemon is down.
+// freePort returns a free TCP port. The port is below the kernel's range for outgoing connections. An outgoing connection can
+// therefore not take the port while the daemon is down.
 func freePort(t testing.TB) string {
 	t.Helper()
 	for range 100 {

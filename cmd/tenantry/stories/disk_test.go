@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// disk is a small file system of one test. A ballast file can fill it.
+// disk is a small file system of one test. The test fills the file system with a ballast file.
 type disk struct {
 	dir  string
 	room int // size in bytes
 }
 
-// newDisk mounts a disk for a user. It requires root.
+// newDisk mounts a disk whose owner is the user with the id uid. Only root can mount a disk.
 func newDisk(t testing.TB, dir string, room, uid int) (*disk, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err

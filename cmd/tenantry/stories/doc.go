@@ -1,15 +1,13 @@
-// Package stories tests the binary from outside. Each test builds `tenantry` once, runs it as an operator does, and calls it over
-// HTTP as a portal does, beside a PostgreSQL or SQLite database and a Keystone, real or in memory.
+// Package stories tests the `tenantry` binary from outside. Each test runs the binary as an operator does, and calls it over HTTP
+// as a portal does. The database is PostgreSQL or SQLite. Keystone is a real server or an in-memory one.
 //
-// There are four kinds of tests:
+// The package has four kinds of tests. Stories, such as TestOneCallSubscribesAUserOnRealParts, follow a few orders from the call to
+// the end of the run. The crash matrix (TestKilledAtEveryInstant, docs/crash-matrix.md) kills a replica at every instant of a run.
+// Outage tests, such as TestAKeystoneThatIsOutOfOrderIsWaitedFor, stop one part of the installation for a while. The chaos test
+// (TestChaos, docs/chaos.md) breaks replicas, PostgreSQL and Keystone at random times.
 //
-//   - a story follows one order, or a few, from the call to the end of the run (TestOneCallSubscribesAUserOnRealParts);
-//   - the crash matrix kills a replica at every instant of a run (TestKilledAtEveryInstant, docs/crash-matrix.md);
-//   - other tests stop one part for a while: a replica, the disk, Keystone (TestPausedForLongerThanItsLeaseAReplicaWritesNothing);
-//   - chaos stops, kills and fills up everything at random (TestChaos, docs/chaos.md).
+// A site is the installation that a test runs, with its database, upstreams and environment variables. If no other test uses the
+// site's Keystone, package workflowstest checks the invariants at the end of the test.
 //
-// A site is the installation that a test runs: its database, its upstreams, and its environment. When a test ends that uses an
-// in-memory Keystone or a Keystone of its own, package workflowstest checks the invariants.
-//
-// Unit tests of the commands and of the configuration are in package main.
+// The unit tests of the commands and of the configuration are in cmd/tenantry.
 package stories

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// exitUnavailable is tenantry's exit code if its database is down.
+// exitUnavailable is the exit code of `tenantry serve` if the database is down.
 const exitUnavailable = 5
 
-// keptReplica is a replica that is started again whenever it has ended.
+// keptReplica is a replica that the test starts again each time it has ended.
 type keptReplica struct {
 	site *site
 
 	mu      sync.Mutex
 	process *replica // nil if none is running
-	url     string   // empty if it does not serve
+	url     string   // empty while the replica does not serve
 	resume  time.Time
-	killed  bool // it was killed by the test
+	killed  bool // true if the test killed the replica
 	over    bool
 	refused int
 	gone    chan struct{}
@@ -77,7 +77,7 @@ func (k *keptReplica) keep() {
 	}
 }
 
-// kill kills the replica, and keeps it down for a time. It returns false if the replica was not running.
+// kill kills the replica, and keeps it down for the duration `away`. The result is false if the replica was not running.
 func (k *keptReplica) kill(away time.Duration) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -89,21 +89,21 @@ func (k *keptReplica) kill(away time.Duration) bool {
 	return true
 }
 
-// address returns the address at which the replica serves, or "".
+// address returns the replica's address, or "" while the replica does not serve.
 func (k *keptReplica) address() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.url
 }
 
-// refusals returns how often the replica did not start because its database was down.
+// refusals returns how many times the replica did not start because its database was down.
 func (k *keptReplica) refusals() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.refused
 }
 
-// await returns the replica's address once it serves.
+// await waits until the replica serves, and returns the replica's address.
 func (k *keptReplica) await() string {
 	for ; ; time.Sleep(5 * time.Millisecond) {
 		if url := k.address(); url != "" {
@@ -117,7 +117,7 @@ func (k *keptReplica) await() string {
 	}
 }
 
-// stop ends the replica for good.
+// stop ends the replica, and does not start it again.
 func (k *keptReplica) stop() {
 	k.mu.Lock()
 	k.over = true

@@ -11,18 +11,18 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// killer kills a replica at one instant.
+// killer kills a replica at one instant of a Do or Undo.
 type killer struct {
 	t        *testing.T
 	place    place
 	at       instant
-	refused  string // the call that is refused if the place is an Undo
+	refused  string // call that an upstream refuses if place is an Undo, so that the run compensates
 	database string
 	cloud    cloud
 	done     chan struct{} // closed by the kill
 
 	mu     sync.Mutex
-	victim *replica // nil before it is armed, and after the kill
+	victim *replica // nil before arm is called, and after the kill
 	state  string   // state of the step when the replica was killed
 	killed time.Time
 }
@@ -33,7 +33,7 @@ func (k *killer) arm(victim *replica) {
 	k.victim = victim
 }
 
-// statement sees each statement before the database does.
+// statement is called with the parameters of each statement before PostgreSQL gets the statement.
 func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -57,8 +57,8 @@ func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
 	return true, nil
 }
 
-// request serves a request to an upstream. If the place is an Undo, the refused call is refused only when all other steps are
-// done. Otherwise one statement would store the last outcome together with the first intents of undos.
+// request handles a replica's request to an upstream. If place is an Undo, request refuses the call in k.refused, but only when
+// all other steps are done. Otherwise one statement would store a step's outcome together with the intents of the first undos.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
 	if k.place.Undo && call == k.refused {
@@ -84,13 +84,13 @@ func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next htt
 	}
 }
 
-// strike kills the victim, once. The caller holds the lock.
+// strike kills the victim, once. The caller must hold k.mu.
 func (k *killer) strike() {
 	if k.victim == nil {
 		return
 	}
 	err := ask(k.t.Context(), k.database, &k.state, "SELECT state FROM steps WHERE name = $1", k.place.Step)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // the run or its step is not stored yet
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // no row means that the step is not stored yet
 		k.t.Error(err)
 	}
 	k.victim.kill()
@@ -98,7 +98,7 @@ func (k *killer) strike() {
 	close(k.done)
 }
 
-// endOf returns when a run ended.
+// endOf returns the time at which a run ended.
 func (k *killer) endOf(run string) time.Time {
 	var micros int64
 	if err := ask(k.t.Context(), k.database, &micros, "SELECT ended_at FROM runs WHERE id = $1", run); err != nil {

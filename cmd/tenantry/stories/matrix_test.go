@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// matrix returns the page with the results of all cases.
+// matrix returns docs/crash-matrix.md, the page with the results of all cases.
 func matrix(t *testing.T, all map[string]endings) []byte {
 	t.Helper()
 	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
@@ -38,7 +38,7 @@ func matrix(t *testing.T, all map[string]endings) []byte {
 	return page.Bytes()
 }
 
-// tables writes the results of a workflow's cases.
+// tables writes the results of one workflow to the page.
 func (c crashTrial) tables(page *bytes.Buffer, ended endings) {
 	for _, undo := range []bool{false, true} {
 		title := "Going forward: every run succeeded"
@@ -100,7 +100,7 @@ func (e ending) String() string {
 	return text
 }
 
-// machine describes the machine that the times were measured on.
+// machine describes the CPUs and the operating system of this machine.
 func machine() string {
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	_, model, _ := strings.Cut(string(info), "model name")

@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// Keystone goes down during a run. Orders get a 503 with Retry-After, /readyz reports it, and the run waits with a reason. When
-// Keystone is back, everything continues by itself.
+// Keystone goes down during a run. Meanwhile the run waits for Keystone, and the service answers orders and /readyz with status
+// 503. The answers to orders have the header Retry-After. When Keystone is up again, the run succeeds without an operator.
 func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	var reached, down atomic.Bool
 	var asked atomic.Int64 // requests while it is down
@@ -71,7 +71,7 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 			t.Fatalf("an order is answered %d %s (%v)", a.status, a.body, err)
 		}
 	}
-	if more := asked.Load() - before; more > 3 { // one or two trial requests, maybe with a login
+	if more := asked.Load() - before; more > 3 { // the circuit breaker sends one or two trial requests, perhaps with a login
 		t.Errorf("Keystone got %d requests for twenty orders while it was down", more)
 	}
 
@@ -87,7 +87,7 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	})
 }
 
-// eventually repeats a check until it is true.
+// eventually repeats a check until its result is true.
 func (s *site) eventually(what string, is func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(100 * time.Millisecond) {

@@ -16,15 +16,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ownPostgres is a PostgreSQL of one test.
+// ownPostgres is a PostgreSQL that only one test uses.
 type ownPostgres struct {
 	*daemon
 
 	url  string
-	disk *disk // nil if it has no disk of its own, which requires root
+	disk *disk // nil if the test could not mount a disk; mounting requires root
 }
 
-// postgresRoom is the size of its disk in bytes. An empty cluster takes a quarter of it.
+// postgresRoom is the size of PostgreSQL's disk in bytes. An empty database cluster uses a quarter of the disk.
 const postgresRoom = 160 << 20
 
 func newPostgres(t testing.TB, h home) *ownPostgres {
@@ -58,7 +58,7 @@ func newPostgres(t testing.TB, h home) *ownPostgres {
 	return p
 }
 
-// freeze pauses all of its processes for a time. It returns false if there are none.
+// freeze pauses all processes of PostgreSQL for the duration `asleep`. The result is false if PostgreSQL was not running.
 func (p *ownPostgres) freeze(asleep time.Duration) (bool, error) {
 	pids := p.family()
 	var faults []error
@@ -73,7 +73,8 @@ func (p *ownPostgres) freeze(asleep time.Duration) (bool, error) {
 	return len(pids) > 0, errors.Join(faults...)
 }
 
-// suffocate keeps its disk full for a while, even when PostgreSQL frees space, and uses up the space left in its log.
+// suffocate keeps PostgreSQL's disk full for the given time, even when PostgreSQL frees space. suffocate also uses up the free
+// space in PostgreSQL's write-ahead log.
 func (p *ownPostgres) suffocate(full time.Duration) error {
 	for until := time.Now().Add(full); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		if err := p.disk.fill(); err != nil {
@@ -84,7 +85,7 @@ func (p *ownPostgres) suffocate(full time.Duration) error {
 	return p.disk.free()
 }
 
-// log1MB makes PostgreSQL write a megabyte to its log, if it can.
+// log1MB makes PostgreSQL write 1 MB to its write-ahead log, if the disk has room.
 func (p *ownPostgres) log1MB() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -93,8 +94,9 @@ func (p *ownPostgres) log1MB() {
 		return
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	_, _ = conn.Exec(ctx, "SELECT pg_logical_emit_message(true, 'chaos', repeat('x', 1000000))") // PostgreSQL's own log has the result
+	// Ignore the error, because noRoom counts the errors in PostgreSQL's output.
+	_, _ = conn.Exec(ctx, "SELECT pg_logical_emit_message(true, 'chaos', repeat('x', 1000000))")
 }
 
-// noRoom returns how often PostgreSQL has reported that its disk is full.
+// noRoom returns how many times PostgreSQL has reported that its disk is full.
 func (p *ownPostgres) noRoom() int { return strings.Count(p.printed(), "No space left on device") }

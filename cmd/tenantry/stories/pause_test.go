@@ -21,14 +21,15 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// pause is the request or statement during which a replica is stopped. If BillingStack refuses to attach the tenant, the run
-// compensates. Then a request that is carried out late leaves an effect that must be found and removed.
+// pause is the request or statement during which the test stops a replica. If refused is true, BillingStack refuses to attach the
+// tenant, and the run compensates. A compensating run must find and remove the late effect of the held-up request.
 type pause struct {
-	call    string // as callOf names it; or "store", a step, and the state that is stored
+	call    string // a result of callOf; or "store STEP STATE" for the statement that stores this state of the step
 	refused bool
 }
 
-// pauses covers every write of a run, every read that an Undo makes before it writes, and checkpoints.
+// pauses has every write of a run to an upstream, every read that an Undo makes before a write, and some statements that store a
+// step's state.
 var pauses = []pause{
 	{call: "POST customers"},
 	{call: "POST projects bs-customer"},
@@ -63,16 +64,18 @@ var pauses = []pause{
 }
 
 const (
-	pairs       = 10 // pairs of replicas, each with a database of its own
+	pairs       = 10 // number of pairs of replicas; each pair has its own database
 	pausesAPair = 20
-	// latest is the longest time for which a request is held up after its replica was stopped. pausedLateWindow is longer.
+	// latest is the maximum time for which a request is held up after its replica was stopped. pausedLateWindow is longer than
+	// latest.
 	latest           = 1700 * time.Millisecond
 	pausedLateWindow = 2 * time.Second
 	bothWork         = "SELECT count(*) = 2 FROM replicas"
 )
 
-// A replica is stopped during a call for longer than its lease. Another replica takes the run over and ends it, and the call is
-// carried out late. When the first replica continues, it must write nothing, and nothing may be doubled or left over.
+// The test stops a replica during a call, for longer than the replica's lease. Another replica takes over the run and ends it.
+// The upstream carries out the stopped replica's call late. When the stopped replica continues, it must write nothing. No object
+// may exist twice, and a compensated run may leave no object.
 func TestPausedForLongerThanItsLeaseAReplicaWritesNothing(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -98,8 +101,8 @@ func TestPausedForLongerThanItsLeaseAReplicaWritesNothing(t *testing.T) {
 	}
 }
 
-// pair is two replicas on one database. Each has its own addresses of the database and the upstreams, so that the test knows
-// which replica calls.
+// pair is a pair of replicas with one database. Each replica calls the database and the upstreams at its own addresses, so that
+// the test can tell the replicas' calls apart.
 type pair struct {
 	t        *testing.T
 	cloud    cloud
@@ -109,15 +112,15 @@ type pair struct {
 	replicas [2]*replica
 
 	mu      sync.Mutex
-	next    pause         // what is to be held up; nothing if call is empty
-	begun   chan struct{} // closed when it is held up
-	refuse  bool          // BillingStack refuses to attach a tenant
-	held    chan held     // receives what is held up
-	sleeper int           // the replica that was paused past its lease and must write nothing, or -1
-	strays  []string      // what it wrote nevertheless
+	next    pause         // the next request or statement to hold up; none if next.call is empty
+	begun   chan struct{} // closed when the request or statement is held up
+	refuse  bool          // if true, BillingStack refuses to attach a tenant
+	held    chan held     // receives the request or statement that is held up
+	sleeper int           // index of the replica that was paused past its lease and must write nothing; otherwise -1
+	strays  []string      // writes that the paused replica sent although it must not
 }
 
-// held is a request or a statement that waits for its release.
+// held is a request or a statement that waits until the test releases it.
 type held struct {
 	replica int
 	release chan struct{}
@@ -147,8 +150,8 @@ func newPair(t *testing.T, rng *rand.Rand) *pair {
 
 type replicaKey struct{}
 
-// pause orders one run, and stops the replica that executes it. On a busy machine that replica may lose its lease of a second
-// before it is stopped. Then pause tries again with another run.
+// pause orders one run, and stops the replica that executes it. On a busy machine, the replica's lease of 1 s may end before
+// pause stops the replica. If this happens, pause tries again with another run.
 func (p *pair) pause(what pause) {
 	p.t.Helper()
 	for range 3 {
@@ -159,7 +162,8 @@ func (p *pair) pause(what pause) {
 	p.t.Fatalf("%v: the replica lost its lease before it could be stopped, three times: %s", what, p.site.log.read())
 }
 
-// stopIn reports whether the replica still had its lease when it was to be stopped.
+// stopIn orders one run, and tries once to stop the replica that executes it. The result is false if the replica lost its lease
+// before stopIn could stop it.
 func (p *pair) stopIn(what pause) bool {
 	p.t.Helper()
 	token, key := p.site.newToken(), uuid.NewString()
@@ -178,7 +182,8 @@ func (p *pair) stopIn(what pause) bool {
 		p.t.Fatalf("%v: no replica made this call: %s", what, p.site.log.read())
 	}
 	if !strings.HasPrefix(what.call, "store") {
-		// The other calls end first, so that none of them is between its check of the lease and the network.
+		// Wait for the run's other calls. A call that has checked the lease before the stop could otherwise be sent after the
+		// stop.
 		if err := awaitTrue(p.t.Context(), p.database, oneStepUnderWay); err != nil {
 			close(call.release)
 			<-call.done
@@ -196,7 +201,7 @@ func (p *pair) stopIn(what pause) bool {
 	p.site.ok(stopped.cmd.Process.Signal(syscall.SIGSTOP))
 
 	late := time.Duration(p.rng.Int64N(int64(latest)))
-	if what.refused { // usually late enough that the request takes effect after its undo
+	if what.refused { // with this delay, most requests take effect after their undo
 		late = (late + latest) / 2
 	}
 	asleep := time.Duration(p.rng.Int64N(int64(time.Second)))
@@ -207,10 +212,11 @@ func (p *pair) stopIn(what pause) bool {
 		<-call.done
 	})
 	moments.Go(func() {
-		err := awaitTrue(p.t.Context(), p.database, "SELECT count(*) = 1 FROM replicas") // the replica's lease has ended
+		// Wait until the stopped replica's lease has ended.
+		err := awaitTrue(p.t.Context(), p.database, "SELECT count(*) = 1 FROM replicas")
 		<-time.After(asleep)
 		p.mu.Lock()
-		p.sleeper = call.replica // only now: earlier writes may have been sent under the lease
+		p.sleeper = call.replica // not set earlier, because writes sent under the lease may arrive until now
 		p.mu.Unlock()
 		if err := errors.Join(err, stopped.cmd.Process.Signal(syscall.SIGCONT)); err != nil {
 			p.t.Error(err)
@@ -219,7 +225,8 @@ func (p *pair) stopIn(what pause) bool {
 	answer := p.site.insist(other.url, order)
 	p.site.insist(other.url, order)
 	moments.Wait()
-	p.site.ok(awaitTrue(p.t.Context(), p.database, bothWork)) // the replica has a new lease, and all its calls under the old one have ended
+	// Wait until the replica has a new lease. Then all calls of the replica under its old lease have ended.
+	p.site.ok(awaitTrue(p.t.Context(), p.database, bothWork))
 	p.t.Logf("run %s: %s held up for %s, refused %t, continued %s after the lease", answer.Run, what.call, late, what.refused, asleep)
 
 	p.mu.Lock()
@@ -244,7 +251,7 @@ func (p *pair) want(what pause, answer workflowstest.Answer) {
 	}
 }
 
-// request serves a request to an upstream, late if it is to be held up.
+// request handles a replica's request to an upstream. If p.next names this request, request holds it up.
 func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(p.cloud.memory, r)
 	replica, ours := r.Context().Value(replicaKey{}).(int)
@@ -255,7 +262,7 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	switch {
 	case !ours:
 	case p.refuse && call == "PATCH subscriptions":
-		// The refusal waits until the call that is to be held up has begun: once a step has failed, no new step begins.
+		// Refuse the PATCH only after the call to hold up has begun, because no new step begins after a failed step.
 		begun, forward := p.begun, strings.HasPrefix(p.next.call, "P")
 		p.mu.Unlock()
 		if forward {
@@ -268,7 +275,7 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 		p.mu.Unlock()
 		done := p.hold(replica)
 		defer done()
-		// An upstream carries a request out even if the caller no longer waits.
+		// An upstream carries out a request even if the replica no longer waits for the answer.
 		next.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
 		return
 	}
@@ -276,7 +283,7 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	next.ServeHTTP(w, r)
 }
 
-// statement sees what a replica writes to the database.
+// statement is called with the parameters of a replica's statement. If p.next names this statement, it is held up.
 func (p *pair) statement(replica int, parameters [][]byte) {
 	p.mu.Lock()
 	for step, state := range stepStates(parameters) {
@@ -290,13 +297,14 @@ func (p *pair) statement(replica int, parameters [][]byte) {
 	p.mu.Unlock()
 }
 
-// take notes that what was to be held up has begun. The caller holds the lock.
+// take records that the request or statement to hold up has begun. The caller must hold p.mu.
 func (p *pair) take() {
 	p.next = pause{}
 	close(p.begun)
 }
 
-// hold blocks a request or a statement of a replica until it is released. The caller calls done when it has ended.
+// hold blocks a replica's request or statement until the test releases it. The caller must call done when the request or
+// statement has ended.
 func (p *pair) hold(replica int) (done func()) {
 	h := held{replica, make(chan struct{}), make(chan struct{})}
 	p.held <- h

@@ -13,16 +13,16 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// patience is the time for which a portal repeats its call.
+// patience is the maximum time for which a portal repeats its call.
 const patience = 5 * time.Minute
 
-// portal makes the call of one order at any address, each time with the same key.
+// portal places one order. A portal can repeat its call at any replica, always with the same idempotency key.
 type portal struct {
 	key  string
 	call func(url string) (answer, error)
 }
 
-// portal returns the portal of an order.
+// portal returns a portal that places the order.
 func (s *site) portal(o order) portal {
 	return portal{o.key, func(url string) (answer, error) { return s.send(url, o) }}
 }
@@ -37,8 +37,8 @@ func (s *site) insist(url string, p portal) workflowstest.Answer {
 	return final
 }
 
-// insistAt repeats the call at the addresses that where returns. An answer that is neither final nor a reason to repeat the call
-// is an error.
+// insistAt repeats the portal's call until its answer is final. The function `where` returns the address for each call. insistAt
+// returns an error if an answer is neither final (201, 409) nor retryable (202, 429, 503).
 func (s *site) insistAt(where func() string, p portal, patience time.Duration) (workflowstest.Answer, error) {
 	last := "none"
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
@@ -58,14 +58,14 @@ func (s *site) insistAt(where func() string, p portal, patience time.Duration) (
 	return workflowstest.Answer{}, fmt.Errorf("the portal gets no final answer to order %s; the last was %s", p.key, last)
 }
 
-// final stores and returns a final answer, without what may differ.
+// final removes the request id from a final answer, stores the answer, and returns it.
 func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	var said map[string]any
 	if err := json.Unmarshal(a.body, &said); err != nil {
 		return workflowstest.Answer{}, err
 	}
 	delete(said, "request_id")
-	delete(said, "errors") // the same for OpenStack's clients, which contains the request id
+	delete(said, "errors") // the problem in OpenStack's format, with the request id
 	body, err := json.Marshal(said)
 	if err != nil {
 		return workflowstest.Answer{}, err
@@ -78,7 +78,7 @@ func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	return final, nil
 }
 
-// adopt creates a customer that runs may adopt.
+// adopt creates a customer that runs may adopt but not change.
 func (s *site) adopt() (customerID string) {
 	s.t.Helper()
 	customerID = s.existing()
@@ -88,7 +88,7 @@ func (s *site) adopt() (customerID string) {
 	return customerID
 }
 
-// existing creates a customer with a tenant, as an earlier run would have left them.
+// existing creates a customer and its tenant, as if an earlier run had created both.
 func (s *site) existing() (customerID string) {
 	s.t.Helper()
 	c, err := s.billing.EnsureCustomer(s.t.Context(), billing.Customer{
@@ -101,7 +101,7 @@ func (s *site) existing() (customerID string) {
 	return c.ID
 }
 
-// newToken returns a token of a new user. No text may contain it.
+// newToken creates a user and returns the user's token. No log, answer or stored text may contain this token.
 func (s *site) newToken() string {
 	_, token := s.cloud.newUser(s.t)
 	s.mu.Lock()

@@ -13,11 +13,12 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// see is called with the parameters of a statement before PostgreSQL gets it. If pass is false, PostgreSQL does not get it, and
-// the connection is closed. Otherwise committed, if not nil, is called when the statement was committed and its answer is lost.
+// see is called with the parameters of a statement before PostgreSQL gets the statement. If pass is false, the proxy drops the
+// statement and closes the connection. If committed is not nil, the proxy drops PostgreSQL's answer, and calls committed after
+// PostgreSQL has committed the statement.
 type see func(parameters [][]byte) (pass bool, committed func())
 
-// proxied returns the URL of a proxy for a PostgreSQL database.
+// proxied starts a proxy for a PostgreSQL database, and returns the database's URL with the address of the proxy.
 func proxied(t testing.TB, database string, see see) string {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -43,7 +44,7 @@ func proxied(t testing.TB, database string, see see) string {
 	return u.String()
 }
 
-// pass forwards between a client and the server until one of them closes the connection.
+// pass forwards messages between a client and PostgreSQL until either side closes the connection.
 func pass(client net.Conn, server string, see see) {
 	defer func() { _ = client.Close() }()
 	database, err := net.Dial("tcp", server)
@@ -59,7 +60,7 @@ func pass(client net.Conn, server string, see see) {
 	_ = statements(database, bufio.NewReader(client), see, &committed)
 }
 
-// statements forwards what the client sends. Its first message has no type.
+// statements forwards the client's messages to PostgreSQL. The first message of a connection has no type.
 func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer[func()]) error {
 	size := make([]byte, 4)
 	if _, err := io.ReadFull(from, size); err != nil {
@@ -96,7 +97,8 @@ func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer
 	}
 }
 
-// answers forwards what the server sends, until a commit whose answer is to be lost.
+// answers forwards PostgreSQL's messages to the client. The function answers ends after the first commit whose answer must be
+// dropped.
 func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) error {
 	for {
 		m, err := readMessage(from)
@@ -109,14 +111,14 @@ func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) er
 			if _, err := to.Write(m); err != nil {
 				return err
 			}
-		case m.kind() == 'Z' && m.body()[0] == 'I': // ready for the next statement, and in no transaction
+		case m.kind() == 'Z' && m.body()[0] == 'I': // PostgreSQL is ready for a statement, and no transaction is open
 			(*after)()
 			return nil
 		}
 	}
 }
 
-// message is a message of PostgreSQL's protocol: a letter, the length of the rest, and the body.
+// message is a message of PostgreSQL's protocol. Each message has a type (one letter), a length and a body.
 type message []byte
 
 func (m message) kind() byte   { return m[0] }
@@ -133,7 +135,7 @@ func readMessage(from io.Reader) (message, error) {
 	return m, err
 }
 
-// stepStates returns the steps that a statement writes, and their states.
+// stepStates returns the state of each step that a statement stores, by step name.
 func stepStates(parameters [][]byte) map[string]string {
 	states := map[string]string{}
 	for _, p := range parameters {

@@ -22,8 +22,8 @@ type replica struct {
 	dead chan struct{}
 }
 
-// tenantryServe is the command of a replica, unless a test has another one. Another one must read the same environment, and log
-// the message "serving" with its URL.
+// tenantryServe returns the default command of a replica, `tenantry serve`. A test may use a different command. That command must
+// read the same environment variables, and log the message "serving" with its URL.
 func tenantryServe() (*exec.Cmd, error) {
 	path, err := binary()
 	if err != nil {
@@ -32,7 +32,8 @@ func tenantryServe() (*exec.Cmd, error) {
 	return exec.Command(path, "serve"), nil
 }
 
-// launch starts a replica, with more in its environment. The channel receives its address once it serves.
+// launch starts a replica with additional environment variables. The channel receives the replica's address when the replica
+// serves.
 func (s *site) launch(env ...string) (*replica, <-chan string, error) {
 	cmd, err := s.replica()
 	if err != nil {
@@ -52,7 +53,7 @@ func (s *site) launch(env ...string) (*replica, <-chan string, error) {
 	return r, serving, nil
 }
 
-// serve starts a replica, with more in its environment, and waits until it is ready.
+// serve starts a replica with additional environment variables, and waits until the replica is ready.
 func (s *site) serve(env ...string) *replica {
 	s.t.Helper()
 	r, serving, err := s.launch(env...)
@@ -86,7 +87,7 @@ func (s *site) serve(env ...string) *replica {
 	}
 }
 
-// keepLog stores what a replica prints, and sends the address that it serves at.
+// keepLog stores a replica's output, and sends the replica's address to the channel `serving`.
 func (s *site) keepLog(from io.Reader, serving chan<- string) {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, 1<<20)

@@ -15,7 +15,7 @@ import (
 func TestNoSecretIsKeptOfWhatFails(t *testing.T) {
 	in := &upstream{before: func(r *http.Request) {
 		if r.Method == http.MethodPatch {
-			r.Method = http.MethodTrace // which BillingStack refuses
+			r.Method = http.MethodTrace // BillingStack refuses this method
 		}
 	}}
 	s := newSite(t, storetest.PostgreSQL(t), memoryCloud(t, &upstream{}), in)
@@ -40,7 +40,7 @@ func TestNoSecretIsKeptOfWhatFails(t *testing.T) {
 	s.noSecretIn(token)
 }
 
-// noSecretIn searches all that the service has stored and printed for secrets.
+// noSecretIn fails the test if the log, the database or an answer contains a secret.
 func (s *site) noSecretIn(secrets ...string) {
 	s.t.Helper()
 	secrets = append(secrets, s.secret, s.cloud.password, "canary-user-password")

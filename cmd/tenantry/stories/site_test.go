@@ -26,7 +26,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// site is one installation: a cloud, a BillingStack, a database, and its environment.
+// site is one installation, with a cloud, a BillingStack, a database, and environment variables.
 type site struct {
 	t        testing.TB
 	cloud    cloud
@@ -49,7 +49,7 @@ type site struct {
 	tokens  []string               // of users
 }
 
-// installation returns the installation's id, which is in the tenants' tags. It reads it from the database.
+// installation reads the installation's id from the database. Each tenant that a run creates has a tag with this id.
 func (s *site) installation() string {
 	s.t.Helper()
 	st, err := store.Open(context.Background(), s.database, secretKey)
@@ -60,7 +60,7 @@ func (s *site) installation() string {
 	return id
 }
 
-// newSite prepares an installation. in is in front of BillingStack; the caller puts its own upstream in front of Keystone.
+// newSite prepares an installation with the Keystone c. The argument `in` is the proxy between the replicas and BillingStack.
 func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	t.Helper()
 	s := &site{t: t, cloud: c, database: database, replica: tenantryServe, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}
@@ -121,7 +121,7 @@ func (s *site) unmarshal(data []byte, v any) {
 	}
 }
 
-// run runs a command of the binary.
+// run runs a `tenantry` command, and returns its output.
 func (s *site) run(args ...string) []byte {
 	s.t.Helper()
 	path, err := binary()

@@ -21,8 +21,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The only replica is killed repeatedly while it executes several runs, so that a commit is under way nearly always. Every order
-// must end, and no invariant may be violated.
+// The test repeatedly kills the only replica during several concurrent runs. With several runs, a database commit is under way
+// nearly all the time. Every order must end, and no invariant may be violated.
 func TestKilledInACommitOfSQLite(t *testing.T) {
 	const kills, portals = 15, 6
 	seed := rand.Uint64()
@@ -76,7 +76,8 @@ func TestKilledInACommitOfSQLite(t *testing.T) {
 	}
 }
 
-// If an SQLite database cannot be written, serve ends at once with an error that has its path and what to do.
+// If `tenantry serve` cannot write to an SQLite database, it ends at once with an error. The error has the database's path and
+// says what to do.
 func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
 	for what, modes := range map[string]struct{ file, dir os.FileMode }{
 		"the file":            {0o444, 0o777},
@@ -85,7 +86,7 @@ func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
 		"not readable either": {0o000, 0o777},
 	} {
 		t.Run(what, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "tenantry-readonly-") //nolint:usetesting // t.TempDir is not readable for other users
+			dir, err := os.MkdirTemp("", "tenantry-readonly-") //nolint:usetesting // other users cannot read t.TempDir
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +113,7 @@ func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
 	}
 }
 
-// serveAsNobody runs `tenantry serve` as a user without privileges, until it ends by itself.
+// serveAsNobody runs `tenantry serve` as a user without privileges, and waits until the process ends.
 func serveAsNobody(t *testing.T, database string) (out string, code int) {
 	t.Helper()
 	s := newSite(t, storetest.SQLite(t), memoryCloud(t, &upstream{}), &upstream{})
@@ -138,8 +139,8 @@ func serveAsNobody(t *testing.T, database string) (out string, code int) {
 	return string(text), 0
 }
 
-// The disk of an SQLite database is full for a while. Orders are refused with a reason, and the service keeps running. It
-// continues its runs once there is space.
+// The test fills the disk of an SQLite database for a while. While the disk is full, the service refuses orders with a reason,
+// and keeps running. When the disk has space again, the service continues its runs.
 func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 	if os.Geteuid() != 0 {
 		againAsRoot(t)
@@ -172,7 +173,8 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 		if a.status == http.StatusInternalServerError {
 			t.Errorf("a full disk was answered as a fault of the service: %s", a.body)
 		}
-		return a.status == http.StatusServiceUnavailable && strings.Contains(s.log.read(), path+" cannot grow: its disk is full: make room there")
+		return a.status == http.StatusServiceUnavailable &&
+			strings.Contains(s.log.read(), path+" cannot grow because its disk is full: free some space on the disk")
 	}
 	halted := func() bool { return strings.Count(s.log.read(), `"message":"engine"`) >= 3 }
 	for deadline := time.Now().Add(20 * time.Second); !refused() || !halted(); time.Sleep(20 * time.Millisecond) {
@@ -198,7 +200,7 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 	}
 }
 
-// againAsRoot runs the test again in a user namespace, where every user is root and may mount.
+// againAsRoot runs the test again in a new user namespace. In this namespace the current user is root, and can mount a disk.
 func againAsRoot(t *testing.T) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "unshare", "--map-root-user", "--mount", os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")

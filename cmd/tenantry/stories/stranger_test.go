@@ -13,10 +13,10 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// A workflow that only one file knows is accepted, listed, filtered, shown and retried like any other, by the API and by the
-// command line.
+// The API and the command line have no code for the stranger's workflow. Both must list, filter, show and retry its runs like the
+// runs of any other workflow.
 func TestAStrangersWorkflowIsServedLikeAnyOther(t *testing.T) {
-	var closed atomic.Bool // BillingStack refuses to attach a book
+	var closed atomic.Bool // if true, BillingStack refuses to attach a book
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if closed.Load() && r.Method == http.MethodPatch {
 			http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
@@ -84,7 +84,7 @@ func TestAStrangersWorkflowIsServedLikeAnyOther(t *testing.T) {
 	}
 }
 
-// runsIn returns the ids in a list of runs.
+// runsIn returns the run ids in a JSON list of runs.
 func (s *site) runsIn(body []byte) (ids []string) {
 	s.t.Helper()
 	var page struct{ Runs []struct{ ID string } }

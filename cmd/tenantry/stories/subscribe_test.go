@@ -32,7 +32,7 @@ func TestOneCallSubscribesAUserOnRealParts(t *testing.T) {
 		t.Errorf("the token is of user %s for project %s, want %s and %s", gotUser, gotProject, user, customer.ID)
 	}
 
-	// 200 more calls at once with the same key must return the same run, byte for byte.
+	// 200 concurrent calls with the same key must return the same run, byte for byte.
 	var all sync.WaitGroup
 	var failed atomic.Int64
 	for range 200 {
@@ -55,14 +55,14 @@ func TestOneCallSubscribesAUserOnRealParts(t *testing.T) {
 	s.noSecretIn(token, scoped)
 }
 
-// Two hundred portals make the same call at once. Each repeats it until its answer is final, however busy the machine is.
+// Two hundred portals make the same call at once. Each portal repeats its call until the answer is final.
 func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 	s := newSite(t, storetest.PostgreSQL(t), realCloud(t, &upstream{}), &upstream{})
 	r := s.serve()
 	user, token := s.cloud.newUser(t)
 	var mu sync.Mutex
-	bodies := map[string]int{} // of successful answers
-	var firsts []answer        // those that are not replays
+	bodies := map[string]int{} // number of 201 answers, by body
+	var firsts []answer        // answers that are not replays
 	p := portal{"one-key", func(url string) (answer, error) {
 		a, err := s.subscribe(url, "one-key", token, "Prefer", "wait=30")
 		if err != nil {
@@ -92,7 +92,7 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if len(bodies) != 1 || len(firsts) > 1 { // the first answer may be lost
+	if len(bodies) != 1 || len(firsts) > 1 { // firsts is empty if the first answer was lost
 		t.Errorf("%d different runs were shown, and %d calls accepted one; want one each", len(bodies), len(firsts))
 	}
 	for _, first := range firsts {
@@ -107,7 +107,7 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 	}
 }
 
-// whole checks that a succeeded run has exactly one of each object, and returns the customer tenant.
+// whole checks that a succeeded run has created each of its objects exactly once, and returns the customer tenant.
 func (s *site) whole(r run, user string) (customer project) {
 	s.t.Helper()
 	customers, err := s.billing.Customers(s.t.Context(), s.merchant.ID)

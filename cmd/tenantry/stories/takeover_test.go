@@ -11,17 +11,17 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// This test uses the default lease, so that it measures the time that an operator would wait.
+// This test uses the default lease, so that the measured time is realistic.
 func TestThreeReplicasTwoKilledTheThirdFinishesAll(t *testing.T) {
 	var writes atomic.Int64
 	slow := &upstream{before: func(r *http.Request) {
 		if r.Method != http.MethodGet {
-			time.Sleep(50 * time.Millisecond) // slows the upstream down, so that the kill hits runs under way
+			time.Sleep(50 * time.Millisecond) // Keystone must be slow, so that runs are under way at the time of the kill
 			writes.Add(1)
 		}
 	}}
 	s := newSite(t, storetest.PostgreSQL(t), memoryCloud(t, slow), &upstream{})
-	s.env = append(s.env, "TENANTRY_LEASE=10s") // overrides the site's value
+	s.env = append(s.env, "TENANTRY_LEASE=10s") // overrides the lease of 1 s that newSite sets
 	replicas := []*replica{s.serve(), s.serve(), s.serve()}
 	const n = 30
 	ids := make([]string, n)

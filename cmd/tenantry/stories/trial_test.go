@@ -8,18 +8,19 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// crashTrial describes a workflow to the crash matrix: how its runs are ordered, and which process executes them.
+// crashTrial tells the crash matrix how to order runs of a workflow, and which process executes these runs.
 type crashTrial struct {
 	workflowstest.Trial
 
 	workflow string
-	// order creates what the order of a place needs, and returns the portal that makes its call.
+	// order creates the objects that an order needs, and returns the portal that places the order.
 	order func(*site, place) portal
-	// replica is the command of the process that is started and killed.
+	// replica returns the command of the replica that the test starts and kills.
 	replica func() (*exec.Cmd, error)
 }
 
-// crashTrials returns those of all workflows. A workflow that the API does not have is ordered at a path of its own.
+// crashTrials returns the crashTrial of each workflow. If the API has no operation for a workflow, the test orders its runs below
+// the path /trials/.
 func crashTrials(t testing.TB) (all []crashTrial) {
 	t.Helper()
 	for n, trial := range workflowstest.Trials() {
@@ -44,7 +45,7 @@ func orderSubscribe(s *site, p place) portal {
 	return s.portal(o)
 }
 
-// refusedCall returns the call of the last step. An upstream refuses it if a run is to compensate.
+// refusedCall returns the call of the last step. To make a run compensate, an upstream refuses this call.
 func (c crashTrial) refusedCall() string {
 	for _, p := range c.Places {
 		if p.Step == c.Refused && !p.Undo {
@@ -68,15 +69,15 @@ func (p place) String() string {
 	return name
 }
 
-// has reports whether a place has the instant.
+// has reports whether the place has the instant. A step without a call lacks the instants `calling` and `carriedOut`.
 func (p place) has(i instant) bool { return p.Call != "" || i != calling && i != carriedOut }
 
-// states returns the step's states before its intent is stored, after that, and with its outcome.
+// states returns the step's state before its intent is stored, after its intent is stored, and after its outcome is stored.
 func (p place) states() (before, under, after string) {
 	if p.Undo {
 		return "succeeded", "undoing", "undone"
 	}
-	return "", "running", "succeeded" // a step that has not begun has no row
+	return "", "running", "succeeded" // a step that has not begun has no row in the database
 }
 
 // state returns the step's state in the database at an instant.

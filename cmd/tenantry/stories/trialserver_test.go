@@ -24,12 +24,13 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// A workflow that the API does not have is ordered at the process that executes it. That process is this test's binary. It runs
-// the service that `tenantry serve` runs, with the workflows of all trials, and accepts orders at /trials/.
+// The API has no operation for some workflows of the trials. A process of this test binary serves as the replica for these
+// workflows. The process runs the same service as `tenantry serve`, with the workflows of all trials, and also accepts orders at
+// /trials/.
 
 const serveTrialsEnv = "TENANTRY_TEST_SERVE_TRIALS"
 
-// servingTrials returns the command of that process.
+// servingTrials returns the command that starts a replica with the workflows of all trials.
 func servingTrials() (*exec.Cmd, error) {
 	path, err := os.Executable()
 	if err != nil {
@@ -40,7 +41,7 @@ func servingTrials() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// serveTrials is the main function of that process. It runs until the process is killed.
+// serveTrials is the main function of a replica with the workflows of all trials, and runs until the process is killed.
 func serveTrials() error {
 	ctx := context.Background()
 	log := zerolog.New(os.Stderr)
@@ -75,16 +76,16 @@ func serveTrials() error {
 	return (&http.Server{Handler: routes, ReadHeaderTimeout: 10 * time.Second}).Serve(l)
 }
 
-// trialOrder is an order of the trial whose index is in the path.
+// trialOrder is the body of an order. The request's path has the index of the trial.
 type trialOrder struct {
 	Key    string
 	Ground workflowstest.Ground
 }
 
-// counter accepts orders, and answers as the API does: when the run has ended, or after some time.
+// counter accepts orders of trials, and answers when the run has ended or after a few seconds.
 type counter struct{ runs service.Runs }
 
-// ServeHTTP answers a repeated key from its run.
+// ServeHTTP answers a repeated idempotency key with the existing run.
 func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var n int
 	var o trialOrder
@@ -122,7 +123,7 @@ func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"id": run.ID, "state": string(run.State)})
 }
 
-// await waits until a run has ended.
+// await waits a few seconds for a run to end, and returns the run.
 func (c counter) await(ctx context.Context, run *saga.Run) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -135,7 +136,7 @@ func (c counter) await(ctx context.Context, run *saga.Run) (*saga.Run, error) {
 	return run, err
 }
 
-// orderTrial returns a function that orders runs of the trial with this index, which is in the process of servingTrials.
+// orderTrial returns a function that orders a run of the trial with index n.
 func orderTrial(n int) func(*site, place) portal {
 	return func(s *site, p place) portal {
 		o := trialOrder{Key: "key", Ground: s.ground()}
@@ -146,7 +147,7 @@ func orderTrial(n int) func(*site, place) portal {
 	}
 }
 
-// ground returns the objects that an order of a new user refers to.
+// ground creates a user, and returns the objects that the user's order refers to.
 func (s *site) ground() workflowstest.Ground {
 	s.t.Helper()
 	user, _ := s.cloud.newUser(s.t)

@@ -9,7 +9,8 @@ import (
 	"sync"
 )
 
-// upstream is a proxy for Keystone or BillingStack. before sees each request. around carries it out by calling next, or does not.
+// upstream is a proxy for Keystone or BillingStack. The proxy calls the function `before` with each request. If the function
+// `around` is set, it answers each request, and may pass the request on to `next`.
 type upstream struct {
 	next   http.Handler
 	before func(*http.Request)
@@ -39,7 +40,8 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(answer.Body.Bytes())
 }
 
-// refuseEvery makes BillingStack refuse to attach a tenant to every nth subscription, each time it is asked.
+// refuseEvery makes BillingStack refuse to attach a tenant to every nth subscription. A repeated request for the same
+// subscription is refused again.
 func refuseEvery(n int) func(*httptest.ResponseRecorder, *http.Request, http.Handler) {
 	var mu sync.Mutex
 	refused := map[string]bool{}

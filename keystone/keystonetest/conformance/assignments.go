@@ -7,14 +7,15 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// newAssignment returns an assignment of role member to a new user on a new project. It is not made yet.
+// newAssignment creates a user and a project, and returns an assignment of role member to this user on this project. The assignment
+// does not exist in Keystone yet.
 func (f *fixture) newAssignment() keystone.Assignment {
 	f.Helper()
 	user, _ := f.user()
 	return keystone.Assignment{ProjectID: f.project(newProject()).ID, UserID: user, RoleID: f.role("member")}
 }
 
-// has compares the roles that the user of an assignment has on its project, as both reading methods return them.
+// has checks that HasAssignment and AssignedRoles return the wanted roles for the user and the project of the assignment.
 func (f *fixture) has(a keystone.Assignment, want ...string) {
 	f.Helper()
 	has, err := f.cloud.HasAssignment(f.ctx, a)
@@ -51,7 +52,7 @@ func removeAssignmentRepeated(_ *testing.T, f *fixture) {
 	}
 }
 
-// hasAssignmentImplied: member implies reader.
+// hasAssignmentImplied assigns role member, which implies role reader, and checks that HasAssignment does not report reader.
 func hasAssignmentImplied(_ *testing.T, f *fixture) {
 	a := f.newAssignment()
 	f.ok(f.cloud.EnsureAssignment(f.ctx, a))
@@ -59,7 +60,7 @@ func hasAssignmentImplied(_ *testing.T, f *fixture) {
 	reader.RoleID = f.role("reader")
 	has, err := f.cloud.HasAssignment(f.ctx, reader)
 	f.ok(err)
-	same(f, "has reader, which is only implied", has, false)
+	same(f, "HasAssignment reports the implied role reader", has, false)
 }
 
 // absences returns copies of the assignment, each with one id that does not exist.

@@ -73,6 +73,6 @@ func forgetRole(_ *testing.T, f *fixture) {
 		ids = append(ids, id)
 	}
 	if ids[0] == ids[1] {
-		f.Error("the new role has the id of the deleted one, so this shows nothing")
+		f.Error("the new role has the same id as the deleted role, so the test proves nothing about Forget")
 	}
 }

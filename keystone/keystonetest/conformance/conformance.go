@@ -1,10 +1,10 @@
-// Package conformance checks what keystone/v3 and the in-memory Keystone assume about Keystone against a running one.
+// Package conformance runs the same tests against a real Keystone and against the in-memory Keystone.
 package conformance
 
 import "testing"
 
-// Conformance calls every method of keystone.Identity, implemented by keystone/v3, on the target. Each part is named after the
-// method and the situation in which it is called.
+// Conformance tests every method of keystone/v3 against the target Keystone. The name of each subtest contains the tested method
+// and the situation.
 func Conformance(t *testing.T, target Target) {
 	t.Helper()
 	for _, part := range []struct {
@@ -16,38 +16,38 @@ func Conformance(t *testing.T, target Target) {
 		{"Roles, by name", rolesKnown},
 		{"Roles, one absent", rolesAbsent},
 		{"Roles, admin", rolesAdmin},
-		{"User, enabled, disabled and deleted", user},
+		{"User, enabled, disabled and deleted user", user},
 		{"Forget, role created again", forgetRole},
 
 		{"EnsureProject, repeated", ensureProjectRepeated},
 		{"EnsureProject, eight at once", ensureProjectAtOnce},
-		{"EnsureProject, name at and over the limit", ensureProjectLongName},
+		{"EnsureProject, name of maximum length, and longer name", ensureProjectLongName},
 		{"EnsureProject, malformed tag", ensureProjectMalformedTag},
 		{"FindProject, known and absent", findProject},
-		{"RemoveProject, another run's tag", removeProjectOfAnotherRun},
+		{"RemoveProject, project with the tag of another run", removeProjectOfAnotherRun},
 		{"RemoveProject, repeated", removeProjectRepeated},
-		{"RemoveProject, created again under another id", removeProjectMadeAgain},
+		{"RemoveProject, project created again under another id", removeProjectMadeAgain},
 
 		{"EnsureAssignment, repeated", ensureAssignmentRepeated},
-		{"EnsureAssignment, user, role or project absent", ensureAssignmentAbsent},
+		{"EnsureAssignment, missing user, role or project", ensureAssignmentAbsent},
 		{"RemoveAssignment, repeated", removeAssignmentRepeated},
-		{"RemoveAssignment, user, role or project absent", removeAssignmentAbsent},
+		{"RemoveAssignment, missing user, role or project", removeAssignmentAbsent},
 		{"HasAssignment, implied role", hasAssignmentImplied},
 
 		{"ValidateToken, unscoped", validateTokenUnscoped},
 		{"ValidateToken, scoped", validateTokenScoped},
-		{"ValidateToken and ExchangeToken, invalid", tokenInvalid},
-		{"ValidateToken and ExchangeToken, delegated", tokenDelegated},
-		{"ExchangeToken, no role or no project", exchangeTokenWithoutRole},
+		{"ValidateToken and ExchangeToken, invalid token", tokenInvalid},
+		{"ValidateToken and ExchangeToken, delegated token", tokenDelegated},
+		{"ExchangeToken, missing role or missing project", exchangeTokenWithoutRole},
 		{"ExchangeToken, role given", exchangeTokenWithRole},
 		{"ExchangeToken, project disabled", exchangeTokenOfDisabledProject},
 
-		{"EnsureProject, the service's token revoked", ownTokenRevoked},
-		{"EnsureProject and RemoveProject, application credential", applicationCredential},
-		{"Ping and EnsureProject, wrong password", wrongPassword},
-		{"all writes, the service without its role", withoutRole},
-		{"all writes, the service's project disabled", ownProjectDisabled},
-		{"all writes, not a project of ours", notOurs},
+		{"EnsureProject, revoked token of Tenantry's own user", ownTokenRevoked},
+		{"EnsureProject and RemoveProject, with an application credential", applicationCredential},
+		{"Ping and EnsureProject, with a wrong password", wrongPassword},
+		{"all writes, Tenantry's own user without role admin", withoutRole},
+		{"all writes, disabled project of Tenantry's own user", ownProjectDisabled},
+		{"all writes, project that is not Tenantry's", notOurs},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, newFixture(t, target)) })
 	}

@@ -27,7 +27,7 @@ func real(t *testing.T) conformance.Target {
 		URL: os.Getenv("TENANTRY_TEST_KEYSTONE_URL"), Password: os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"),
 	}
 	if cmp.Or(target.URL, target.Password) == "" {
-		t.Fatal("run it with `make test`, which starts Keystone")
+		t.Fatal("run this test with `make test`, which starts Keystone")
 	}
 	t.Log("real: keystone")
 	return target
@@ -47,6 +47,6 @@ func TestTheInMemoryKeystoneAnswersAsTheRealOneDoes(t *testing.T) {
 		}
 	}
 	if len(want) < 100 || slices.Contains(want, "") {
-		t.Errorf("the story has only %d lines", len(want))
+		t.Errorf("the real Keystone's answers have only %d lines", len(want))
 	}
 }

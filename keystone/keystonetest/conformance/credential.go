@@ -10,7 +10,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// eavesdropper stores the token that the service uses, and counts requests by method.
+// eavesdropper stores the latest token in a request, and counts the logins and the POST requests with a token.
 type eavesdropper struct {
 	next          http.RoundTripper
 	token         atomic.Value
@@ -36,7 +36,7 @@ func ownTokenRevoked(_ *testing.T, f *fixture) {
 	f.cloud = f.newCloud(f.config)
 	f.ok(f.cloud.Ping(f.ctx))
 	f.must(204, "DELETE", "/auth/tokens", f.admin, "", "X-Subject-Token", e.token.Load().(string))
-	f.project(newProject()) // a POST whose body is sent twice
+	f.project(newProject()) // sends the POST twice, because the token was revoked
 	same(f, "logins", e.logins.Load(), int32(2))
 	same(f, "POSTs", e.posts.Load(), int32(2))
 }
@@ -63,7 +63,7 @@ func wrongPassword(_ *testing.T, f *fixture) {
 	f.wantsOperator(err)
 }
 
-// service creates a user with role admin on a project of its own, and a cloud that logs in as this user.
+// service creates a user with role admin on a new project, and a Cloud that logs in as this user.
 func (f *fixture) service() (cloud *v3.Cloud, own keystone.Assignment) {
 	f.Helper()
 	f.config.AllowAdminRole = true
@@ -98,7 +98,7 @@ func ownProjectDisabled(_ *testing.T, f *fixture) {
 	cloud, own := f.service()
 	f.ok(cloud.Ping(f.ctx))
 	f.must(200, "PATCH", "/projects/"+own.ProjectID, f.admin, `{"project":{"enabled":false}}`)
-	// Keystone answers 404, which must not be taken for a missing object.
+	// Keystone answers 404 to a token of a disabled project. The Cloud must not take this answer for a missing object.
 	n := newProject()
 	f.wantsOperator(only(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.RunTag)))
 	f.wantsOperator(only(cloud.RemoveAssignment(f.ctx, own)))
@@ -122,7 +122,7 @@ func notOurs(_ *testing.T, f *fixture) {
 	_, _, err := f.cloud.EnsureProject(f.ctx, n)
 	f.wants(err, keystone.ErrGuard)
 
-	// A new Cloud reads a project that it does not know, once.
+	// A new Cloud does not know the project, and therefore reads the project before the write.
 	own := a
 	own.ProjectID = f.project(newProject()).ID
 	f.ok(f.newCloud(f.config).EnsureAssignment(f.ctx, own))

@@ -16,7 +16,7 @@ import (
 
 func random() string { return strings.ToLower(rand.Text()[:12]) }
 
-// fixture is a cloud as the service uses it, with an administrator to prepare and check it.
+// fixture has the Cloud under test, and the token of an administrator who prepares and checks Keystone.
 type fixture struct {
 	*testing.T
 	raw
@@ -50,7 +50,7 @@ func (f *fixture) newCloud(cfg v3.Config) *v3.Cloud {
 	return cloud
 }
 
-// user creates a user, who is deleted when the test ends, and an unscoped token.
+// user creates a user and an unscoped token of this user. The user is deleted when the test ends.
 func (f *fixture) user() (id, token string) {
 	f.Helper()
 	id = f.must(201, "POST", "/users", f.admin, fmt.Sprintf(`{"user":{"name":"u-%s","password":"pw"}}`, random())).get("user", "id")
@@ -58,7 +58,7 @@ func (f *fixture) user() (id, token string) {
 	return id, f.must(201, "POST", "/auth/tokens", "", passwordLogin(fmt.Sprintf(`"id":%q`, id), "pw", `"unscoped"`)).token()
 }
 
-// project creates a project of ours, which is deleted when the test ends.
+// project creates a project with the Cloud under test. The project is deleted when the test ends.
 func (f *fixture) project(n keystone.NewProject) keystone.Project {
 	f.Helper()
 	p, made, err := f.cloud.EnsureProject(f.ctx, n)
@@ -84,12 +84,12 @@ func (f *fixture) role(name string) string {
 	return roles[0].ID
 }
 
-// wants checks that err is a permanent refusal, and the given sentinel if there is one.
+// wants checks that err has class Permanent and no MaybeDone. If sentinel is not nil, err must wrap sentinel.
 func (f *fixture) wants(err, sentinel error) {
 	f.Helper()
 	var e *upstream.Error
 	if !errors.As(err, &e) || e.Class != upstream.Permanent || sentinel != nil && !errors.Is(err, sentinel) || e.MaybeDone {
-		f.Errorf("got %v (%+v), want %v, permanent, not done", err, e, sentinel)
+		f.Errorf("got %v (%+v), want %v with class Permanent and without MaybeDone", err, e, sentinel)
 	}
 }
 
@@ -97,7 +97,7 @@ func (f *fixture) wantsOperator(err error) {
 	f.Helper()
 	var e *upstream.Error
 	if !errors.As(err, &e) || e.Class != upstream.Unavailable || !e.OwnCredential || e.MaybeDone {
-		f.Errorf("got %v (%+v), want unavailable for the service's own credential", err, e)
+		f.Errorf("got %v (%+v), want class Unavailable with OwnCredential and without MaybeDone", err, e)
 	}
 }
 
@@ -115,15 +115,16 @@ func (f *fixture) ok(err error) {
 	}
 }
 
-// credential creates an application credential of the user with this scoped token.
+// credential creates an application credential for the user. The request uses the user's scoped token.
 func (f *fixture) credential(user, scoped string) (id, secret string) {
 	f.Helper()
 	path := "/users/" + user + "/application_credentials"
 	made := f.must(201, "POST", path, scoped, fmt.Sprintf(`{"application_credential":{"name":"a-%s"}}`, random()))
 	id = made.get("application_credential", "id")
-	f.Cleanup(func() { f.do("DELETE", path+"/"+id, scoped, "") }) // before the user is deleted: otherwise SQLite keeps a part of it
+	// The credential is deleted before its user, because SQLite would otherwise keep part of the credential.
+	f.Cleanup(func() { f.do("DELETE", path+"/"+id, scoped, "") })
 	return id, made.get("application_credential", "secret")
 }
 
-// only drops the result of a removal when the case is about the error.
+// only drops the result of a removal and returns the error.
 func only[T any](_ T, err error) error { return err }

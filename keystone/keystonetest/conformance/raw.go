@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// raw calls a Keystone without the code under test.
+// raw sends requests to a Keystone without using keystone/v3.
 type raw struct {
 	t   *testing.T
 	url string // ends in /v3
@@ -23,10 +23,10 @@ type raw struct {
 type answer struct {
 	status int
 	header http.Header
-	body   any // nil if there was none, a string if it is not JSON
+	body   any // nil if the answer has no body; a string if the body is not JSON
 }
 
-// do sends a request; body is JSON, or empty.
+// do sends a request. The body is JSON or empty.
 func (r raw) do(method, path, token, body string, headers ...string) answer {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(context.WithoutCancel(r.t.Context()), method, r.url+path, strings.NewReader(body))
@@ -59,7 +59,7 @@ func (r raw) do(method, path, token, body string, headers ...string) answer {
 	return a
 }
 
-// must sends a request like do, and fails if the status is not the expected one.
+// must sends a request like do, and fails the test if the answer does not have the expected status.
 func (r raw) must(status int, method, path, token, body string, headers ...string) answer {
 	r.t.Helper()
 	a := r.do(method, path, token, body, headers...)
@@ -69,7 +69,7 @@ func (r raw) must(status int, method, path, token, body string, headers ...strin
 	return a
 }
 
-// get returns a value in the body: get("project", "id"). A number is an index of a list.
+// get returns the string at a path in the body, such as get("project", "id"). A number in the path is an index of a list.
 func (a answer) get(path ...any) string {
 	v := a.body
 	for _, p := range path {
@@ -97,11 +97,11 @@ var (
 	malformed = regexp.MustCompile(`(?s)[.\n].*`)
 )
 
-// shape describes an answer without what differs between two Keystones: the status, the names and types in the body and, for a
-// refusal, its text.
+// shape describes an answer without the values that differ between two Keystones. The shape contains the status, the names and
+// types of the body's fields and, for a refusal, the message.
 func (a answer) shape() string {
 	message := a.get("error", "message")
-	if a.status == http.StatusBadRequest { // the message ends with details of the schema
+	if a.status == http.StatusBadRequest { // a 400's message ends with details of the schema
 		message = malformed.ReplaceAllString(message, "")
 		if strings.HasPrefix(message, "Invalid input") {
 			message = "Invalid input"
@@ -134,7 +134,7 @@ func shapeOf(v any) string {
 	}
 }
 
-// passwordLogin is the body of a login; scope is JSON, or empty.
+// passwordLogin returns the body of a login by password. The scope is JSON or empty.
 func passwordLogin(user, password, scope string) string {
 	if scope != "" {
 		scope = `,"scope":` + scope

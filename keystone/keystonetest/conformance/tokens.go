@@ -33,7 +33,7 @@ func validateTokenScoped(_ *testing.T, f *fixture) {
 	}
 }
 
-// tokenInvalid uses a revoked token, and texts that never were tokens.
+// tokenInvalid tries a revoked token and texts that are not tokens.
 func tokenInvalid(_ *testing.T, f *fixture) {
 	_, revoked := f.user()
 	f.ok(only(f.cloud.ValidateToken(f.ctx, revoked)))
@@ -60,14 +60,14 @@ func tokenDelegated(_ *testing.T, f *fixture) {
 	f.ok(err)
 	same(f, "delegated", []bool{told.ApplicationCredential, told.Trust, told.Delegated()}, []bool{true, false, true})
 	_, err = f.cloud.ExchangeToken(f.ctx, lent, p.ID)
-	if errors.Is(err, io.EOF) { // Debian's 22.0.2-0+deb12u3 crashes on it, deb12u6 answers
+	if errors.Is(err, io.EOF) { // Debian's Keystone 22.0.2-0+deb12u3 crashes on this exchange, but deb12u6 does not
 		f.Log("this Keystone closes the connection when a delegated token is exchanged")
 		return
 	}
 	f.wants(err, keystone.ErrNoAccess)
 }
 
-// noAccess checks that the token cannot be exchanged for one of the project.
+// noAccess checks that the unscoped token cannot be exchanged for a token of the project.
 func (f *fixture) noAccess(unscoped, projectID string) {
 	f.Helper()
 	_, err := f.cloud.ExchangeToken(f.ctx, unscoped, projectID)

@@ -222,12 +222,12 @@ type APIKey struct {
 type APIKeyCreated struct {
 	APIKey string `json:"api_key"`
 
-	// APISecret Shown only here.
+	// APISecret The secret of the key. No other answer contains the secret.
 	APISecret  string    `json:"api_secret"`
 	CreatedAt  time.Time `json:"created_at"`
 	MerchantID string    `json:"merchant_id"`
 
-	// Revoked The keys that no longer work.
+	// Revoked The keys that this call revoked.
 	Revoked   []string   `json:"revoked"`
 	RevokedAt *time.Time `json:"revoked_at,omitempty"`
 }
@@ -251,7 +251,7 @@ type APIVersionStatus string
 
 // ActionRequest defines model for ActionRequest.
 type ActionRequest struct {
-	// Why The reason; it is recorded in the run's history.
+	// Why The reason for the action. The run's history shows this reason.
 	Why string `json:"why"`
 }
 
@@ -264,7 +264,7 @@ type CheckResult struct {
 // CloudName the name of a cloud
 type CloudName = string
 
-// Code lower-case letters, as in ISO 4217 and ISO 639-2
+// Code a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 type Code = string
 
 // Event defines model for Event.
@@ -273,7 +273,7 @@ type Event struct {
 	At      time.Time `json:"at"`
 	Attempt *int      `json:"attempt,omitempty"`
 
-	// Epoch Number of leases under which the run has been executed so far.
+	// Epoch Number of leases that the run has had so far.
 	Epoch   int64    `json:"epoch"`
 	Failure *Failure `json:"failure,omitempty"`
 	Kind    string   `json:"kind"`
@@ -302,7 +302,7 @@ type Failure struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix it. "nobody" means that it passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID The upstream's request id.
@@ -319,7 +319,7 @@ type Failure struct {
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FixBy Who can fix it. "nobody" means that it passes without action.
+// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
 type FixBy string
 
 // Health defines model for Health.
@@ -335,7 +335,7 @@ type InvalidParam struct {
 	// Parameter The name of the query parameter.
 	Parameter *string `json:"parameter,omitempty"`
 
-	// Pointer The field of the body as a JSON pointer (RFC 6901).
+	// Pointer A JSON pointer (RFC 6901) to the field of the body.
 	Pointer *string `json:"pointer,omitempty"`
 }
 
@@ -361,10 +361,10 @@ type Links = []Link
 
 // Merchant defines model for Merchant.
 type Merchant struct {
-	// AdoptUnmarked Whether tenants of the right name without Tenantry's tags may be used.
+	// AdoptUnmarked Allows runs to use existing tenants that have the right name but not Tenantry's tags.
 	AdoptUnmarked bool `json:"adopt_unmarked"`
 
-	// Cloud The cloud whose Keystone has its users; "default" is the one configured by OS_*.
+	// Cloud The cloud with the Keystone of the merchant's users. "default" is the cloud that OS_* configures.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -372,24 +372,24 @@ type Merchant struct {
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
-	// Domain The domain of its users and tenants.
+	// Domain The Keystone domain of the merchant's users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
 	// MerchantID The merchant's id in BillingStack.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
+	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
-// MerchantCreate Omitted fields have the configured default; the default of name is the name in BillingStack.
+// MerchantCreate Fields that you omit have the configured defaults. The default of name is the merchant's name in BillingStack.
 type MerchantCreate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
@@ -399,19 +399,19 @@ type MerchantCreate struct {
 	// CustomerRoles Names of Keystone roles.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Domain Name or id.
+	// Domain The name or id of the domain.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID UUID `json:"merchant_id"`
 
-	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
+	// Name 1 to 60 characters up to U+FFFF, without control characters
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
+	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -420,14 +420,14 @@ type MerchantCreate struct {
 
 // MerchantCreated defines model for MerchantCreated.
 type MerchantCreated struct {
-	// AdoptUnmarked Whether tenants of the right name without Tenantry's tags may be used.
+	// AdoptUnmarked Allows runs to use existing tenants that have the right name but not Tenantry's tags.
 	AdoptUnmarked bool   `json:"adopt_unmarked"`
 	APIKey        string `json:"api_key"`
 
-	// APISecret Shown only here.
+	// APISecret The secret of the key. No other answer contains the secret.
 	APISecret string `json:"api_secret"`
 
-	// Cloud The cloud whose Keystone has its users; "default" is the one configured by OS_*.
+	// Cloud The cloud with the Keystone of the merchant's users. "default" is the cloud that OS_* configures.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -435,17 +435,17 @@ type MerchantCreated struct {
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
-	// Domain The domain of its users and tenants.
+	// Domain The Keystone domain of the merchant's users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
 	// MerchantID The merchant's id in BillingStack.
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
+	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -467,37 +467,37 @@ type MerchantUpdate struct {
 	// CustomerRoles Names of Keystone roles.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Disabled Refuses the portal's calls; runs in progress continue.
+	// Disabled The service refuses the portal's calls. Runs in progress continue.
 	Disabled *bool `json:"disabled,omitempty"`
 
-	// Domain Name or id; empty means the configured default.
+	// Domain The name or id of the domain. An empty value means the configured default.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns Maximum number of its runs in progress; beyond it, orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
-	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
+	// Name 1 to 60 characters up to U+FFFF, without control characters
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
+	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
-// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
+// Name 1 to 60 characters up to U+FFFF, without control characters
 type Name = string
 
 // NewCustomer defines model for NewCustomer.
 type NewCustomer struct {
-	// Currency lower-case letters, as in ISO 4217 and ISO 639-2
+	// Currency a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 	Currency Code `json:"currency"`
 
-	// Language lower-case letters, as in ISO 4217 and ISO 639-2
+	// Language a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 	Language Code `json:"language"`
 
-	// Name 1 to 60 characters of the Basic Multilingual Plane, without control characters
+	// Name 1 to 60 characters up to U+FFFF, without control characters
 	Name Name `json:"name"`
 }
 
@@ -508,19 +508,19 @@ type Object struct {
 	Kind  string  `json:"kind"`
 	Name  *string `json:"name,omitempty"`
 
-	// Origin own: created by the run. adopted: existed before; the run never removes it.
+	// Origin own: the run created the object. adopted: the object existed before, and the run never removes it.
 	Origin    ObjectOrigin `json:"origin"`
 	RemovedAt *time.Time   `json:"removed_at,omitempty"`
 	Step      string       `json:"step"`
 }
 
-// ObjectOrigin own: created by the run. adopted: existed before; the run never removes it.
+// ObjectOrigin own: the run created the object. adopted: the object existed before, and the run never removes it.
 type ObjectOrigin string
 
-// ObjectRef An object upstream, as KIND:ID.
+// ObjectRef an object in an upstream, as KIND:ID
 type ObjectRef = string
 
-// OnFailure What to do with a failed run. "compensate" undoes it; "hold" lets it wait for an operator.
+// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
 type OnFailure string
 
 // Plan defines model for Plan.
@@ -547,13 +547,13 @@ type PlanList struct {
 	Plans []Plan `json:"plans"`
 }
 
-// Problem A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// Problem A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Problem struct {
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy Who can fix it. "nobody" means that it passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
 	// Instance The path of the run.
@@ -567,11 +567,11 @@ type Problem struct {
 	Step      *string `json:"step,omitempty"`
 	Title     string  `json:"title"`
 
-	// Type The path of a page about this problem type, on this server.
+	// Type The path of the page on this server that describes the problem type.
 	Type     string    `json:"type"`
 	Upstream *Upstream `json:"upstream,omitempty"`
 
-	// ViolatedPolicies The policies in RateLimit-Policy that the request exceeds.
+	// ViolatedPolicies The names of the policies in RateLimit-Policy that the request exceeds.
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
@@ -592,7 +592,7 @@ type Reason struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix it. "nobody" means that it passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
 	FixBy FixBy      `json:"fix_by"`
 	Kind  ReasonKind `json:"kind"`
 
@@ -614,7 +614,7 @@ type Reason struct {
 // ReasonKind defines model for Reason.Kind.
 type ReasonKind string
 
-// Result Results of the workflow, each as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+// Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
 type Result map[string]interface{}
 
 // Roles Names of Keystone roles.
@@ -625,7 +625,7 @@ type Run struct {
 	// Actions The actions that the run's state allows.
 	Actions []string `json:"actions"`
 
-	// AtRest The run does not change unless someone acts. It has ended, is stuck, or waits for an operator.
+	// AtRest The run has ended, is stuck, or waits for an operator. The run's state then changes only if an operator or the merchant acts.
 	AtRest    bool       `json:"at_rest"`
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
@@ -641,20 +641,20 @@ type Run struct {
 	// Reason Why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result Results of the workflow, each as soon as it is known. For subscribe: plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+	// Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
 	Result Result `json:"result"`
 
-	// RetriedBy The run that repeats this one.
+	// RetriedBy The run that repeats this run.
 	RetriedBy *string `json:"retried_by,omitempty"`
 
-	// RetryOf The compensated run that this one repeats.
+	// RetryOf The compensated run that this run repeats.
 	RetryOf   *string   `json:"retry_of,omitempty"`
 	State     RunState  `json:"state"`
 	Steps     []Step    `json:"steps"`
 	UpdatedAt time.Time `json:"updated_at"`
 	UserID    *string   `json:"user_id,omitempty"`
 
-	// WaitsFor The older run about the same subject that this run waits for.
+	// WaitsFor The older run with the same subject for which this run waits.
 	WaitsFor *string `json:"waits_for,omitempty"`
 	Workflow string  `json:"workflow"`
 }
@@ -673,7 +673,7 @@ type SkipRequest struct {
 	// Step The step's name.
 	Step string `json:"step"`
 
-	// Why The reason; it is recorded in the run's history.
+	// Why The reason for the action. The run's history shows this reason.
 	Why string `json:"why"`
 }
 
@@ -685,7 +685,7 @@ type Step struct {
 	Error    *Failure   `json:"error,omitempty"`
 	Name     string     `json:"name"`
 
-	// Optional An operator may skip it.
+	// Optional An operator may skip the step.
 	Optional  bool       `json:"optional"`
 	RetryAt   *time.Time `json:"retry_at,omitempty"`
 	StartedAt *time.Time `json:"started_at,omitempty"`
@@ -696,9 +696,9 @@ type Step struct {
 // StepState defines model for Step.State.
 type StepState string
 
-// SubscribeRequest Either customer or customer_id.
+// SubscribeRequest Send either customer or customer_id.
 type SubscribeRequest struct {
-	// AddUser With customer_id, accepts a user who has no role on the customer's tenant yet.
+	// AddUser Accepts a user who has no role on the customer's tenant yet. The field is allowed only with customer_id.
 	AddUser    *bool        `json:"add_user,omitempty"`
 	BillingDay *int         `json:"billing_day,omitempty"`
 	Customer   *NewCustomer `json:"customer,omitempty"`
@@ -721,7 +721,7 @@ type BilledSubscription struct {
 	PaymentMethodID *string `json:"payment_method_id,omitempty"`
 	PlanID          string  `json:"plan_id"`
 
-	// ResourceID The subscription tenant.
+	// ResourceID The id of the subscription tenant.
 	ResourceID   string  `json:"resource_id"`
 	ResourceType *string `json:"resource_type,omitempty"`
 }
@@ -782,40 +782,40 @@ type Accepted = Run
 // ActionTaken defines model for ActionTaken.
 type ActionTaken = Run
 
-// BadBody A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// BadBody A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type BadBody = Problem
 
-// BadRequest A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// BadRequest A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type BadRequest = Problem
 
-// Forbidden A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// Forbidden A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Forbidden = Problem
 
-// Internal A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// Internal A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Internal = Problem
 
-// MerchantNotFound A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// MerchantNotFound A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type MerchantNotFound = Problem
 
-// NotJSON A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// NotJSON A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type NotJSON = Problem
 
-// PortalForbidden A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// PortalForbidden A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type PortalForbidden = Problem
 
-// RunNotFound A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// RunNotFound A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type RunNotFound = Problem
 
 // Subscribed defines model for Subscribed.
 type Subscribed = Run
 
-// TooLarge A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// TooLarge A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type TooLarge = Problem
 
-// Unauthorized A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// Unauthorized A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Unauthorized = Problem
 
-// Unavailable A problem as defined in RFC 9457. The field errors contains the same problem in OpenStack's format.
+// Unavailable A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Unavailable = Problem
 
 // ListSubscriptionsParams defines parameters for ListSubscriptions.
@@ -826,13 +826,13 @@ type ListSubscriptionsParams struct {
 
 // SubscribeParams defines parameters for Subscribe.
 type SubscribeParams struct {
-	// IdempotencyKey Identifies this order and never expires; 1 to 255 characters, quoted (RFC 8941) or bare. Use a uuid.
+	// IdempotencyKey Identifies this order. The key has 1 to 255 characters, quoted (RFC 8941) or bare, and never expires. Use a uuid.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
 	// XSubjectToken The user's unscoped Keystone token.
 	XSubjectToken SubjectToken `json:"X-Subject-Token"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run, at most 30; "respond-async" does not wait.
+	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -841,7 +841,7 @@ type ListRunsParams struct {
 	// Merchant Only runs of this merchant.
 	Merchant *UUID `form:"merchant,omitempty" json:"merchant,omitempty"`
 
-	// Object Only runs that created or used this object, as KIND:ID. The kinds are those in a run's objects, such as customer, subscription or project. Repeat the parameter for runs that created or used all of several objects.
+	// Object Only runs that created or used this object, given as KIND:ID. KIND is the kind of an object in a run, such as customer, subscription or project. Repeat the parameter to list only runs that created or used all of the given objects.
 	Object *[]ObjectRef `form:"object,omitempty" json:"object,omitempty"`
 
 	// User Only runs of this user.
@@ -868,49 +868,49 @@ type GetRunParams struct {
 	// Wait Maximum number of seconds to wait.
 	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
 
-	// IfNoneMatch The ETag of the run that the caller has.
+	// IfNoneMatch The ETag of the run when you last read it.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CancelRunParams defines parameters for CancelRun.
 type CancelRunParams struct {
-	// IfMatch Act only if the run still has this ETag.
+	// IfMatch An ETag of the run. The action is refused if the run has another ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // CompensateRunParams defines parameters for CompensateRun.
 type CompensateRunParams struct {
-	// IfMatch Act only if the run still has this ETag.
+	// IfMatch An ETag of the run. The action is refused if the run has another ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListRunEventsParams defines parameters for ListRunEvents.
 type ListRunEventsParams struct {
-	// After Only events with a higher seq.
+	// After Only events whose seq is higher than this number.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// Limit Maximum number of events; ignored for streams.
+	// Limit Maximum number of events; does not apply to streams.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// LastEventID The id of the last event that was received.
+	// LastEventID The id of the last event that you received.
 	LastEventID *LastEventID `json:"Last-Event-ID,omitempty"`
 }
 
 // HoldRunParams defines parameters for HoldRun.
 type HoldRunParams struct {
-	// IfMatch Act only if the run still has this ETag.
+	// IfMatch An ETag of the run. The action is refused if the run has another ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // RetryRunParams defines parameters for RetryRun.
 type RetryRunParams struct {
-	// IfMatch Act only if the run still has this ETag.
+	// IfMatch An ETag of the run. The action is refused if the run has another ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // SkipStepParams defines parameters for SkipStep.
 type SkipStepParams struct {
-	// IfMatch Act only if the run still has this ETag.
+	// IfMatch An ETag of the run. The action is refused if the run has another ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1017,7 +1017,7 @@ type ClientInterface interface {
 	// Corresponds with GET / (the `ListVersions` operationId).
 	ListVersions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDocs Get this document as a page
+	// GetDocs Get this document as an HTML page
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
 	GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1027,7 +1027,7 @@ type ClientInterface interface {
 	// Corresponds with GET /healthcheck (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HeadHealth Check it without a body
+	// HeadHealth Check that the process answers, without a body
 	//
 	// Corresponds with HEAD /healthcheck (the `HeadHealth` operationId).
 	HeadHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1042,7 +1042,7 @@ type ClientInterface interface {
 	// Corresponds with GET /problems/{problem} (the `GetProblem` operationId).
 	GetProblem(ctx context.Context, problem Word, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReadiness Check that database, Keystone and BillingStack answer
+	// GetReadiness Check that the database, Keystone and BillingStack answer
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1054,7 +1054,7 @@ type ClientInterface interface {
 
 	// CreateMerchantWithBody Register a merchant
 	//
-	// Returns the merchant's first API key. Its secret is shown only here.
+	// Returns the merchant's first API key. Only this answer contains the secret of the key.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1063,7 +1063,7 @@ type ClientInterface interface {
 
 	// CreateMerchant Register a merchant
 	//
-	// Returns the merchant's first API key. Its secret is shown only here.
+	// Returns the merchant's first API key. Only this answer contains the secret of the key.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1077,7 +1077,7 @@ type ClientInterface interface {
 
 	// UpdateMerchantWithBody Change or disable a merchant
 	//
-	// Omitted fields are unchanged. Accepted runs keep their settings.
+	// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1086,7 +1086,7 @@ type ClientInterface interface {
 
 	// UpdateMerchant Change or disable a merchant
 	//
-	// Omitted fields are unchanged. Accepted runs keep their settings.
+	// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1100,7 +1100,7 @@ type ClientInterface interface {
 
 	// RotateKey Create a new API key
 	//
-	// The newest key before it stays valid until the next rotation, so that the portal can switch; older keys are revoked. The secret is shown only here.
+	// The previous key stays valid until the next rotation, so that the portal can switch to the new key. Older keys are revoked. Only this answer contains the secret of the new key.
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/keys (the `RotateKey` operationId).
 	RotateKey(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1117,7 +1117,7 @@ type ClientInterface interface {
 
 	// SubscribeWithBody Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1126,7 +1126,7 @@ type ClientInterface interface {
 
 	// Subscribe Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1145,7 +1145,7 @@ type ClientInterface interface {
 
 	// GetRun Show a run
 	//
-	// With wait, the answer is delayed by up to that many seconds: until the run differs from the one in If-None-Match or, without that header, until it has ended or needs an operator.
+	// If wait is not 0, the call waits before it answers, for at most this number of seconds. With If-None-Match, the call waits until the run has another ETag. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
 	//
 	// Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 	GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1184,7 +1184,7 @@ type ClientInterface interface {
 
 	// ListRunEvents Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream" the events are streamed as they happen, with seq as their id, until the run has ended or is stuck. To resume a broken stream, send Last-Event-ID; 204 means that no more events will come.
+	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its seq. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
 	//
 	// Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 	ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1203,18 +1203,18 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/runs/{run_id}/hold (the `HoldRun` operationId).
 	HoldRun(ctx context.Context, runID RunID, params *HoldRunParams, body HoldRunJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RetryRunWithBody Continue a run now, or repeat a compensated one
+	// RetryRunWithBody Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/runs/{run_id}/retry (the `RetryRun` operationId).
 	RetryRunWithBody(ctx context.Context, runID RunID, params *RetryRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RetryRun Continue a run now, or repeat a compensated one
+	// RetryRun Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1223,7 +1223,7 @@ type ClientInterface interface {
 
 	// SkipStepWithBody Skip a step
 	//
-	// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1232,7 +1232,7 @@ type ClientInterface interface {
 
 	// SkipStep Skip a step
 	//
-	// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1255,7 +1255,7 @@ func (c *Client) ListVersions(ctx context.Context, reqEditors ...RequestEditorFn
 	return c.Client.Do(req)
 }
 
-// GetDocs Get this document as a page
+// GetDocs Get this document as an HTML page
 //
 // Corresponds with GET /docs (the `GetDocs` operationId).
 func (c *Client) GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1285,7 +1285,7 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// HeadHealth Check it without a body
+// HeadHealth Check that the process answers, without a body
 //
 // Corresponds with HEAD /healthcheck (the `HeadHealth` operationId).
 func (c *Client) HeadHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1330,7 +1330,7 @@ func (c *Client) GetProblem(ctx context.Context, problem Word, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
-// GetReadiness Check that database, Keystone and BillingStack answer
+// GetReadiness Check that the database, Keystone and BillingStack answer
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1362,7 +1362,7 @@ func (c *Client) ListMerchants(ctx context.Context, reqEditors ...RequestEditorF
 
 // CreateMerchantWithBody Register a merchant
 //
-// Returns the merchant's first API key. Its secret is shown only here.
+// Returns the merchant's first API key. Only this answer contains the secret of the key.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1381,7 +1381,7 @@ func (c *Client) CreateMerchantWithBody(ctx context.Context, contentType string,
 
 // CreateMerchant Register a merchant
 //
-// Returns the merchant's first API key. Its secret is shown only here.
+// Returns the merchant's first API key. Only this answer contains the secret of the key.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1415,7 +1415,7 @@ func (c *Client) GetMerchant(ctx context.Context, merchantID MerchantID, reqEdit
 
 // UpdateMerchantWithBody Change or disable a merchant
 //
-// Omitted fields are unchanged. Accepted runs keep their settings.
+// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1434,7 +1434,7 @@ func (c *Client) UpdateMerchantWithBody(ctx context.Context, merchantID Merchant
 
 // UpdateMerchant Change or disable a merchant
 //
-// Omitted fields are unchanged. Accepted runs keep their settings.
+// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1468,7 +1468,7 @@ func (c *Client) ListKeys(ctx context.Context, merchantID MerchantID, reqEditors
 
 // RotateKey Create a new API key
 //
-// The newest key before it stays valid until the next rotation, so that the portal can switch; older keys are revoked. The secret is shown only here.
+// The previous key stays valid until the next rotation, so that the portal can switch to the new key. Older keys are revoked. Only this answer contains the secret of the new key.
 //
 // Corresponds with POST /v1/merchants/{merchant_id}/keys (the `RotateKey` operationId).
 func (c *Client) RotateKey(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1515,7 +1515,7 @@ func (c *Client) ListSubscriptions(ctx context.Context, merchantID MerchantID, p
 
 // SubscribeWithBody Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1534,7 +1534,7 @@ func (c *Client) SubscribeWithBody(ctx context.Context, merchantID MerchantID, p
 
 // Subscribe Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1583,7 +1583,7 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditor
 
 // GetRun Show a run
 //
-// With wait, the answer is delayed by up to that many seconds: until the run differs from the one in If-None-Match or, without that header, until it has ended or needs an operator.
+// If wait is not 0, the call waits before it answers, for at most this number of seconds. With If-None-Match, the call waits until the run has another ETag. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
 //
 // Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 func (c *Client) GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1672,7 +1672,7 @@ func (c *Client) CompensateRun(ctx context.Context, runID RunID, params *Compens
 
 // ListRunEvents Show or follow the history of a run
 //
-// With "Accept: text/event-stream" the events are streamed as they happen, with seq as their id, until the run has ended or is stuck. To resume a broken stream, send Last-Event-ID; 204 means that no more events will come.
+// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its seq. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
 //
 // Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 func (c *Client) ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1721,9 +1721,9 @@ func (c *Client) HoldRun(ctx context.Context, runID RunID, params *HoldRunParams
 	return c.Client.Do(req)
 }
 
-// RetryRunWithBody Continue a run now, or repeat a compensated one
+// RetryRunWithBody Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1740,9 +1740,9 @@ func (c *Client) RetryRunWithBody(ctx context.Context, runID RunID, params *Retr
 	return c.Client.Do(req)
 }
 
-// RetryRun Continue a run now, or repeat a compensated one
+// RetryRun Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1761,7 +1761,7 @@ func (c *Client) RetryRun(ctx context.Context, runID RunID, params *RetryRunPara
 
 // SkipStepWithBody Skip a step
 //
-// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1780,7 +1780,7 @@ func (c *Client) SkipStepWithBody(ctx context.Context, runID RunID, params *Skip
 
 // SkipStep Skip a step
 //
-// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3088,7 +3088,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET / (the `ListVersions` operationId).
 	ListVersionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListVersionsResponse, error)
 
-	// GetDocsWithResponse Get this document as a page
+	// GetDocsWithResponse Get this document as an HTML page
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3102,7 +3102,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /healthcheck (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
 
-	// HeadHealthWithResponse Check it without a body
+	// HeadHealthWithResponse Check that the process answers, without a body
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3123,7 +3123,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /problems/{problem} (the `GetProblem` operationId).
 	GetProblemWithResponse(ctx context.Context, problem Word, reqEditors ...RequestEditorFn) (*GetProblemResponse, error)
 
-	// GetReadinessWithResponse Check that database, Keystone and BillingStack answer
+	// GetReadinessWithResponse Check that the database, Keystone and BillingStack answer
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3139,7 +3139,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateMerchantWithBodyWithResponse Register a merchant
 	//
-	// Returns the merchant's first API key. Its secret is shown only here.
+	// Returns the merchant's first API key. Only this answer contains the secret of the key.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3148,7 +3148,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateMerchantWithResponse Register a merchant
 	//
-	// Returns the merchant's first API key. Its secret is shown only here.
+	// Returns the merchant's first API key. Only this answer contains the secret of the key.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3164,7 +3164,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateMerchantWithBodyWithResponse Change or disable a merchant
 	//
-	// Omitted fields are unchanged. Accepted runs keep their settings.
+	// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3173,7 +3173,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateMerchantWithResponse Change or disable a merchant
 	//
-	// Omitted fields are unchanged. Accepted runs keep their settings.
+	// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3189,7 +3189,7 @@ type ClientWithResponsesInterface interface {
 
 	// RotateKeyWithResponse Create a new API key
 	//
-	// The newest key before it stays valid until the next rotation, so that the portal can switch; older keys are revoked. The secret is shown only here.
+	// The previous key stays valid until the next rotation, so that the portal can switch to the new key. Older keys are revoked. Only this answer contains the secret of the new key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3212,7 +3212,7 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithBodyWithResponse Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3221,7 +3221,7 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithResponse Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3244,7 +3244,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetRunWithResponse Show a run
 	//
-	// With wait, the answer is delayed by up to that many seconds: until the run differs from the one in If-None-Match or, without that header, until it has ended or needs an operator.
+	// If wait is not 0, the call waits before it answers, for at most this number of seconds. With If-None-Match, the call waits until the run has another ETag. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3285,7 +3285,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListRunEventsWithResponse Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream" the events are streamed as they happen, with seq as their id, until the run has ended or is stuck. To resume a broken stream, send Last-Event-ID; 204 means that no more events will come.
+	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its seq. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3306,18 +3306,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/runs/{run_id}/hold (the `HoldRun` operationId).
 	HoldRunWithResponse(ctx context.Context, runID RunID, params *HoldRunParams, body HoldRunJSONRequestBody, reqEditors ...RequestEditorFn) (*HoldRunResponse, error)
 
-	// RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated one
+	// RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/runs/{run_id}/retry (the `RetryRun` operationId).
 	RetryRunWithBodyWithResponse(ctx context.Context, runID RunID, params *RetryRunParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RetryRunResponse, error)
 
-	// RetryRunWithResponse Continue a run now, or repeat a compensated one
+	// RetryRunWithResponse Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3326,7 +3326,7 @@ type ClientWithResponsesInterface interface {
 
 	// SkipStepWithBodyWithResponse Skip a step
 	//
-	// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3335,7 +3335,7 @@ type ClientWithResponsesInterface interface {
 
 	// SkipStepWithResponse Skip a step
 	//
-	// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5670,7 +5670,7 @@ func (c *ClientWithResponses) ListVersionsWithResponse(ctx context.Context, reqE
 	return ParseListVersionsResponse(rsp)
 }
 
-// GetDocsWithResponse Get this document as a page
+// GetDocsWithResponse Get this document as an HTML page
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5696,7 +5696,7 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 	return ParseGetHealthResponse(rsp)
 }
 
-// HeadHealthWithResponse Check it without a body
+// HeadHealthWithResponse Check that the process answers, without a body
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5735,7 +5735,7 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, proble
 	return ParseGetProblemResponse(rsp)
 }
 
-// GetReadinessWithResponse Check that database, Keystone and BillingStack answer
+// GetReadinessWithResponse Check that the database, Keystone and BillingStack answer
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5763,7 +5763,7 @@ func (c *ClientWithResponses) ListMerchantsWithResponse(ctx context.Context, req
 
 // CreateMerchantWithBodyWithResponse Register a merchant
 //
-// Returns the merchant's first API key. Its secret is shown only here.
+// Returns the merchant's first API key. Only this answer contains the secret of the key.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5778,7 +5778,7 @@ func (c *ClientWithResponses) CreateMerchantWithBodyWithResponse(ctx context.Con
 
 // CreateMerchantWithResponse Register a merchant
 //
-// Returns the merchant's first API key. Its secret is shown only here.
+// Returns the merchant's first API key. Only this answer contains the secret of the key.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5806,7 +5806,7 @@ func (c *ClientWithResponses) GetMerchantWithResponse(ctx context.Context, merch
 
 // UpdateMerchantWithBodyWithResponse Change or disable a merchant
 //
-// Omitted fields are unchanged. Accepted runs keep their settings.
+// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5821,7 +5821,7 @@ func (c *ClientWithResponses) UpdateMerchantWithBodyWithResponse(ctx context.Con
 
 // UpdateMerchantWithResponse Change or disable a merchant
 //
-// Omitted fields are unchanged. Accepted runs keep their settings.
+// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5849,7 +5849,7 @@ func (c *ClientWithResponses) ListKeysWithResponse(ctx context.Context, merchant
 
 // RotateKeyWithResponse Create a new API key
 //
-// The newest key before it stays valid until the next rotation, so that the portal can switch; older keys are revoked. The secret is shown only here.
+// The previous key stays valid until the next rotation, so that the portal can switch to the new key. Older keys are revoked. Only this answer contains the secret of the new key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5890,7 +5890,7 @@ func (c *ClientWithResponses) ListSubscriptionsWithResponse(ctx context.Context,
 
 // SubscribeWithBodyWithResponse Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5905,7 +5905,7 @@ func (c *ClientWithResponses) SubscribeWithBodyWithResponse(ctx context.Context,
 
 // SubscribeWithResponse Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for 10 seconds, and returns it. Repeating the call with the same key and body does not subscribe twice: it returns the same run. The token is not checked then, so use a new key for each user. Keys of accepted orders never expire. A refused order does not use its key.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5946,7 +5946,7 @@ func (c *ClientWithResponses) ListRunsWithResponse(ctx context.Context, params *
 
 // GetRunWithResponse Show a run
 //
-// With wait, the answer is delayed by up to that many seconds: until the run differs from the one in If-None-Match or, without that header, until it has ended or needs an operator.
+// If wait is not 0, the call waits before it answers, for at most this number of seconds. With If-None-Match, the call waits until the run has another ETag. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6017,7 +6017,7 @@ func (c *ClientWithResponses) CompensateRunWithResponse(ctx context.Context, run
 
 // ListRunEventsWithResponse Show or follow the history of a run
 //
-// With "Accept: text/event-stream" the events are streamed as they happen, with seq as their id, until the run has ended or is stuck. To resume a broken stream, send Last-Event-ID; 204 means that no more events will come.
+// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its seq. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6056,9 +6056,9 @@ func (c *ClientWithResponses) HoldRunWithResponse(ctx context.Context, runID Run
 	return ParseHoldRunResponse(rsp)
 }
 
-// RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated one
+// RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6071,9 +6071,9 @@ func (c *ClientWithResponses) RetryRunWithBodyWithResponse(ctx context.Context, 
 	return ParseRetryRunResponse(rsp)
 }
 
-// RetryRunWithResponse Continue a run now, or repeat a compensated one
+// RetryRunWithResponse Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the same request is accepted anew: everything that it names is read again, and a new run starts, to which the idempotency key moves. The answer shows the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6088,7 +6088,7 @@ func (c *ClientWithResponses) RetryRunWithResponse(ctx context.Context, runID Ru
 
 // SkipStepWithBodyWithResponse Skip a step
 //
-// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6103,7 +6103,7 @@ func (c *ClientWithResponses) SkipStepWithBodyWithResponse(ctx context.Context, 
 
 // SkipStepWithResponse Skip a step
 //
-// While a run goes forward, an optional step can be skipped. While it compensates, the undo of any step can be skipped; left_behind then lists what stays upstream.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// certify writes a certificate for the loopback and its key, and makes a client that trusts it.
+// certify writes a certificate for 127.0.0.1 and the certificate's key to files, and returns a client that trusts the certificate.
 func certify(t testing.TB) (certificate, key string, client *http.Client) {
 	t.Helper()
 	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Log collects the log of a service. It may be read while it is written.
+// Log collects the log of a service. A Log may be read while the service writes it.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -18,7 +18,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// String returns all lines so far.
+// String returns all lines that were logged so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,10 +15,11 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// Merchant is a merchant with an API key, a plan and a customer.
+// Merchant holds the ids of a merchant, its plan and its customer, and the merchant's API key with its secret.
 type Merchant struct{ ID, Key, Secret, Plan, Customer string }
 
-// seed makes what a service finds that has been in use. The story learns what the ids stand for.
+// seed creates the merchants, users and roles of an installation that was used before. The story learns from the requests what each
+// id stands for.
 func (in *Installation) seed(ctx context.Context, story *transcript.Story) error {
 	told, err := billing.New(billing.Config{URL: in.BillingURL, Connections: connections, Wrap: func(next http.RoundTripper) http.RoundTripper {
 		return story.Around(transcript.BillingStack, next)

@@ -1,5 +1,5 @@
-// Package servicetest makes one whole installation for tests: a Keystone in memory, a BillingStack over HTTP, a database, two
-// merchants that have been in use, and the service itself, built as in production.
+// Package servicetest builds a complete installation for tests: a Keystone in memory, a BillingStack over HTTP, a database with two
+// merchants, and the service itself. The service is built as in production.
 package servicetest
 
 import (
@@ -25,50 +25,52 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// Options are an installation's; the zero value will do.
+// Options configures an Installation. The zero value is valid.
 type Options struct {
-	// Database is what storetest makes; empty means SQLite.
+	// Database is the URL of a database that storetest created; empty means SQLite.
 	Database string
-	// Package is the directory that the recording of the test's exchanges is kept under; see [transcript.New]. Empty: none is
-	// made. What passes Around is not recorded unless it is sent.
+	// Package is the directory for the recording of the test's exchanges; see [transcript.New]. If Package is empty, nothing is
+	// recorded. A request is recorded only if Around passes it on.
 	Package string
-	// Workflows defines what can be run; nil means [workflows.All].
+	// Workflows returns the workflows of the service; nil means [workflows.All].
 	Workflows func(workflows.Deps) ([]*saga.Definition, error)
-	// Around goes around the transport of the service's requests to an upstream, as [service.Options] has it: it counts, delays,
-	// loses or refuses them. The installation's own clients do not pass it.
+	// Around wraps the HTTP transport of an upstream, like Around in [service.Options]. The wrapper can count, delay, lose or refuse
+	// the service's requests. The clients Identity and Billing of the Installation do not use the wrapper.
 	Around func(upstream string, next http.RoundTripper) http.RoundTripper
-	// TLS serves the API with a certificate, which Client trusts.
+	// TLS makes the service serve the API with a certificate that Client trusts.
 	TLS bool
-	// Change changes what the service is built from, after all of this.
+	// Change can change the service's options after the other fields of Options were applied.
 	Change func(*service.Options)
-	// AtEnd checks, once the service has stopped, what is left: Keystone, BillingStack and the store are still there.
+	// AtEnd is called after the service has stopped, to check the effects of the test. Keystone, BillingStack and the store can still
+	// be read.
 	AtEnd func(*Installation)
 }
 
-// Installation is a service that runs until the test ends, and what it works on.
+// Installation is a service that runs until the test ends, with its upstreams and its database.
 type Installation struct {
-	URL     string       // of the API
-	Client  *http.Client // for the API
+	URL     string       // URL of the API
+	Client  *http.Client // client for the API
 	Service *service.Service
-	Log     *Log // of the service, with all that it has to say
+	Log     *Log // the service's log, at all levels
 
 	Keystone    *keystonetest.Keystone
 	KeystoneURL string
-	Identity    *v3.Cloud // the admin's
+	Identity    *v3.Cloud // a client with the admin's credential
 	BillingURL  string
 	Billing     *billing.Client
-	Store       *store.Store // of the service's database, but not the service's own
+	Store       *store.Store // a second Store on the service's database
 
 	Merchant, Other Merchant
-	User            string // whose customer is Merchant.Customer
+	User            string // id of the user whose customer is Merchant.Customer
 	UserToken       string // unscoped
 	OperatorToken   string
 }
 
-// AdminRole is the role of operators.
+// AdminRole is the Keystone role of operators.
 const AdminRole = "tenantry-admin"
 
-// New makes an installation, with a service that has started. Everything is stopped when the test ends; a fault of BillingStack's server fails the test.
+// New returns an Installation whose service has started. Everything is stopped when the test ends. An internal error of the
+// BillingStack server fails the test.
 func New(t testing.TB, o Options) *Installation {
 	t.Helper()
 	if o.Database == "" {
@@ -95,7 +97,7 @@ func New(t testing.TB, o Options) *Installation {
 	}
 	in.serve(t, options)
 	in.URL = in.Service.URL
-	if story != nil && !o.TLS { // no proxy records what is malformed
+	if story != nil && !o.TLS { // the API's exchanges are not recorded with TLS
 		front := httptest.NewServer(story.Handler(transcript.API, in.Service.Handler))
 		t.Cleanup(front.Close)
 		in.URL = front.URL
@@ -123,10 +125,10 @@ func (in *Installation) startUpstreams(t testing.TB) {
 	must(t, err)
 }
 
-// connections is how many requests an upstream gets at once.
+// connections is the maximum of concurrent requests to an upstream.
 const connections = 64
 
-// admin is the credential of the service and of the test.
+// admin returns the Keystone configuration of the service and of the test.
 func (in *Installation) admin() v3.Config {
 	return v3.Config{
 		URL: in.KeystoneURL,
@@ -148,7 +150,7 @@ func openStore(t testing.TB, database string) *store.Store {
 	return s
 }
 
-// options are a service's with short times, which only knows the default cloud.
+// options returns the options of a service with a short late window. The service knows only the default cloud.
 func (in *Installation) options(o Options, story *transcript.Story) service.Options {
 	return service.Options{
 		Config: service.Config{

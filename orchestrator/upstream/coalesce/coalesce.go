@@ -1,4 +1,4 @@
-// Package coalesce makes one request of equal reads of an upstream that run at the same time.
+// Package coalesce combines equal reads of an upstream into one request if they run at the same time.
 package coalesce
 
 import (
@@ -16,7 +16,7 @@ const Limit = 30 * time.Second
 type Reads struct{ group singleflight.Group }
 
 // Read calls read once for all callers that pass the same key at the same time. The read continues, up to Limit, even if the first
-// caller's context ends. A panic of read is returned as an error.
+// caller's context ends. Read returns a panic of read as an error.
 func Read[A, T any](
 	ctx context.Context, reads *Reads, key string, read func(context.Context, A) (T, error), argument A,
 ) (T, error) {

@@ -6,20 +6,20 @@ import (
 	"sync"
 )
 
-// fairQueue limits how many calls hold a place at once. The others wait: merchants are served round-robin, and each merchant's
-// calls in their order, so that one merchant's load cannot starve the others.
+// fairQueue limits the number of calls that have a place at the same time. The other calls wait. The queue serves merchants
+// round-robin, and the calls of each merchant in their order, so that the load of one merchant cannot starve the others.
 type fairQueue struct {
 	mu      sync.Mutex
 	free    int
-	turns   []string                     // the merchants that wait; the next is first
-	waiting map[string][]chan<- struct{} // by merchant, none of them empty
+	turns   []string                     // the merchants with waiting calls; the first is served next
+	waiting map[string][]chan<- struct{} // the waiting calls of each merchant; no list is empty
 }
 
 func newFairQueue(places int) *fairQueue {
 	return &fairQueue{free: places, waiting: map[string][]chan<- struct{}{}}
 }
 
-// enter takes a place, which leave returns. If ctx ends first, its cause is the error.
+// enter waits for a place and takes it; leave returns the place. If ctx ends first, enter returns the cause of its end.
 func (q *fairQueue) enter(ctx context.Context, merchant string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -45,7 +45,7 @@ func (q *fairQueue) enter(ctx context.Context, merchant string) error {
 	q.mu.Lock()
 	gone := q.forget(merchant, called)
 	q.mu.Unlock()
-	if !gone { // it was given a place at the same moment
+	if !gone { // the call got a place at the moment at which ctx ended
 		q.leave()
 	}
 	return context.Cause(ctx)
@@ -68,7 +68,8 @@ func (q *fairQueue) leave() {
 	first <- struct{}{}
 }
 
-// forget removes a waiting call from the queue, and reports whether it was there. The caller holds the lock.
+// forget removes a waiting call from the queue, and reports whether the queue contained the call. The caller of forget holds the
+// lock.
 func (q *fairQueue) forget(merchant string, one chan<- struct{}) bool {
 	theirs := q.waiting[merchant]
 	i := slices.Index(theirs, one)

@@ -11,14 +11,15 @@ import (
 // requestIDHeader carries request ids in both directions, as in OpenStack.
 const requestIDHeader = "X-Openstack-Request-Id"
 
-// Fence wraps the transport of an upstream's client. Before it sends a request, and again when the connection is made, it asks
-// MayWrite of the caller in the request's context, so that a process that slept past its lease writes nothing. It sends the
+// Fence wraps the transport of an upstream's client. Fence calls MayWrite of the request's caller before it sends the request, and
+// again when the connection is made. A process that slept past the end of its lease therefore writes nothing. Fence also sends the
 // caller's global request id, and passes the upstream's request id to the caller.
 func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
 
 type fence struct{ next http.RoundTripper }
 
-// RoundTrip sends the request if its caller's MayWrite allows it. Otherwise it returns an [upstream.NotSentError].
+// RoundTrip sends the request if its caller's MayWrite allows it. If MayWrite refuses, RoundTrip returns an
+// [upstream.NotSentError].
 func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := upstream.CallerOf(req.Context())
 	if c.MayWrite == nil {
@@ -31,7 +32,7 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if err := c.MayWrite(); err != nil {
 			refused.Store(&upstream.NotSentError{Err: err})
-			_ = info.Conn.Close() // net/http offers no later hook before it writes, but it cannot write on a closed connection
+			_ = info.Conn.Close() // net/http has no later hook before the write, but cannot write to a closed connection
 		}
 	}}
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))

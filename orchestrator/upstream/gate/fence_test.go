@@ -51,7 +51,7 @@ func TestFence(t *testing.T) {
 	if err := send(ctx); err != nil || asked != 2 || answered != "req-its-own" || heard.Load().Get("X-Openstack-Request-Id") != "req-ours" {
 		t.Errorf("with a lease: %v; asked %d times, answered by %q, heard %v", err, asked, answered, heard.Load())
 	}
-	for _, n := range []int{0, 1} { // before the request, and when the connection is made
+	for _, n := range []int{0, 1} { // the lease ends before the request, or while the connection is made
 		err := send(upstream.WithCaller(t.Context(), upstream.Caller{MayWrite: lostAfter(n)}))
 		if !errors.Is(err, errLost) || !upstream.NotSent(err) || heard.Load() != nil {
 			t.Errorf("without a lease at question %d: %v, heard %v", n+1, err, heard.Load())

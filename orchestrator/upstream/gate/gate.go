@@ -1,4 +1,4 @@
-// Package gate controls the requests to an upstream. It limits the requests in flight, serves merchants round-robin, opens a
+// Package gate controls the requests to an upstream. A gate limits the requests in flight, serves merchants round-robin, opens a
 // circuit when the upstream is down, and stops the requests of a replica that has lost its lease.
 package gate
 
@@ -17,8 +17,8 @@ import (
 
 const (
 	tripsAfter = 5 // the default of Gates.TripsAfter
-	// restTime is the interval between trials while the circuit is open. It is longer than an executor keeps a waiting run, so that
-	// runs that wait for the circuit make room for others.
+	// restTime is the interval between trials while the circuit is open. An executor keeps a waiting run for less than restTime, so
+	// runs that wait for the circuit make room for other runs.
 	restTime = 10 * time.Second
 )
 
@@ -44,20 +44,20 @@ func newGate(name string, connections int, tripsAfter uint32) *Gate {
 	return g
 }
 
-// TryBy sets the health check that closes the circuit. It runs every restTime while the circuit is open. Its error is ignored,
-// because the gate sees the answer itself. TryBy must be called before the gate is used: without a health check, an open circuit
-// stays open.
+// TryBy sets the health check that closes the circuit. The health check runs every restTime while the circuit is open. The error of
+// the health check is ignored, because the gate itself sees the answer. TryBy must be called before the gate is used: without a
+// health check, an open circuit stays open.
 func (g *Gate) TryBy(trial func(context.Context) error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.trial = trial
 }
 
-// Enter waits for the call's turn. It returns an [upstream.NotSentError] if the circuit is open, or if ctx ends first. The merchant
-// is that of [upstream.CallerOf].
+// Enter waits for the call's turn. Enter returns an [upstream.NotSentError] if the circuit is open, or if ctx ends first. Enter
+// takes the call's merchant from [upstream.CallerOf].
 //
-// When the call is over, leave must be called with the status of its answer, or with the error if there was no answer. Further
-// calls of leave do nothing.
+// When the call is over, the caller must call leave with the status of the answer, or with the error if there was no answer.
+// Further calls of leave do nothing.
 func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), err error) {
 	if err := g.queue.enter(ctx, upstream.CallerOf(ctx).Merchant); err != nil {
 		return nil, &upstream.NotSentError{Err: fmt.Errorf("waiting for a connection to %s: %w", g.name, err)}
@@ -80,10 +80,10 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 	}, nil
 }
 
-// Open reports whether the circuit is open. Only trials pass while it is.
+// Open reports whether the circuit is open. While the circuit is open, only trials pass.
 func (g *Gate) Open() bool { return g.breaker.State() != gobreaker.StateClosed }
 
-// changed is called by the breaker, under its lock.
+// changed is called by the breaker, which holds its lock during this call.
 func (g *Gate) changed(from gobreaker.State) {
 	if from == gobreaker.StateClosed {
 		g.rest()
@@ -95,17 +95,17 @@ func (g *Gate) rest() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.until = time.Now().Add(restTime)
-	time.AfterFunc(restTime+time.Millisecond, g.try) // the breaker lets a trial pass after its timeout, not exactly at it
+	time.AfterFunc(restTime+time.Millisecond, g.try) // the breaker lets a trial pass only after its timeout, not at its exact end
 }
 
 type trialKey struct{}
 
-// try makes a trial, and schedules another if the circuit is still open.
+// try makes a trial, and schedules another trial if the circuit is still open.
 func (g *Gate) try() {
 	g.mu.Lock()
 	trial := g.trial
 	g.mu.Unlock()
-	_ = trial(context.WithValue(context.Background(), trialKey{}, g)) //nolint:errcheck // leave has received its answer
+	_ = trial(context.WithValue(context.Background(), trialKey{}, g)) //nolint:errcheck // leave has received the trial's answer
 	if g.Open() {
 		g.rest()
 	}
@@ -125,12 +125,12 @@ func (g *Gate) openError() *upstream.NotSentError {
 
 var (
 	errDown        = errors.New("the upstream is down")
-	errSaysNothing = errors.New("the call says nothing about the upstream")
+	errSaysNothing = errors.New("the call does not show whether the upstream works")
 )
 
-// health returns what a call shows about its upstream: nil if the upstream works, errSaysNothing if the call shows nothing, else
-// another error. A call that was cancelled or not sent shows nothing; an answer with an error status shows that the upstream works,
-// unless the status is 502, 503 or 504.
+// health returns what a call shows about its upstream: nil if the upstream works, errSaysNothing if the call shows nothing, and
+// another error if the upstream seems to be down. A call that was cancelled or not sent shows nothing. Any answer shows that the
+// upstream works, unless its status is 502, 503 or 504.
 func health(ctx context.Context, status int, err error) error {
 	switch {
 	case err != nil && (errors.Is(ctx.Err(), context.Canceled) || upstream.NotSent(err)):

@@ -26,7 +26,8 @@ func enter(t *testing.T, g *gate.Gate, merchant string) func(int, error) {
 	return leave
 }
 
-// queue makes merchants wait one after another, and returns the order in which they were served.
+// queue makes one call per merchant, and lets the calls wait one behind the other. The returned function order lists the merchants
+// served so far.
 func queue(t *testing.T, g *gate.Gate, merchants ...string) (order func() []string) {
 	var mu sync.Mutex
 	var called []string
@@ -36,7 +37,7 @@ func queue(t *testing.T, g *gate.Gate, merchants ...string) (order func() []stri
 			mu.Lock()
 			called = append(called, fmt.Sprint(merchant, i))
 			mu.Unlock()
-			time.Sleep(time.Second) // of the bubble's time
+			time.Sleep(time.Second) // by the simulated clock of synctest
 			leave(http.StatusOK, nil)
 		}()
 		synctest.Wait()
@@ -96,7 +97,7 @@ func TestACallThatLeavesTheQueueLosesNoPlace(t *testing.T) {
 			t.Errorf("got %v; want %v, and that nothing was sent", err, cause)
 		}
 		leave(http.StatusOK, nil)
-		leave(http.StatusOK, nil) // frees no second place
+		leave(http.StatusOK, nil) // does not free a second place
 		synctest.Wait()
 		if got := order(); len(got) != 1 {
 			t.Errorf("served: %v, want the one that still waited", got)
@@ -111,7 +112,7 @@ func TestACallThatLeavesTheQueueLosesNoPlace(t *testing.T) {
 func TestPlacesAreNeverLost(t *testing.T) {
 	g := new(gate.Gates).Of("it", 2)
 	var all sync.WaitGroup
-	for i := range 2000 { // some contexts end at the moment in which the call is given a place
+	for i := range 2000 { // some contexts end at the moment at which the call gets a place
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%7)*100*time.Microsecond)
 			defer cancel()
@@ -225,7 +226,7 @@ func TestGatesSayAfterHowManyFailuresACircuitOpens(t *testing.T) {
 		if !g.Open() {
 			t.Error("it is not open after 7 failures in a row")
 		}
-		time.Sleep(time.Minute) // until no trial is due
+		time.Sleep(time.Minute) // until all trials are over
 	})
 }
 
@@ -326,7 +327,7 @@ func TestWhichCallsOpenTheCircuit(t *testing.T) {
 	}
 }
 
-// callTime is what a call may take.
+// callTime is the time limit of a call.
 const callTime = time.Second
 
 func TestASuccessInBetweenKeepsItOpenToAll(t *testing.T) {

@@ -9,15 +9,17 @@ import (
 
 // Gates are the gates of a process. The zero value is ready to use.
 type Gates struct {
-	// TripsAfter is how many calls in a row must fail before a circuit opens; zero means 5. Set it before the first call of Of.
+	// TripsAfter is how many calls in a row must fail before a circuit opens; zero means 5. Set TripsAfter before the first call of
+	// Of.
 	TripsAfter uint32
 
 	mu     sync.Mutex
 	byName map[string]*Gate
 }
 
-// Of returns the gate of an upstream, always the same one for a name. Only the first call sets the number of connections, which is
-// at least 1. Names must not change: they are stored with waiting runs.
+// Of returns the gate of the upstream with this name. Of always returns the same gate for the same name. The first call for a name
+// sets the number of connections, which is at least 1. The name of an upstream must never change, because the name is stored with
+// waiting runs.
 func (g *Gates) Of(name string, connections int) *Gate {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -7,38 +7,39 @@ import (
 	"strings"
 )
 
-// idPattern finds the ids of BillingStack, Keystone and Tenantry, and API keys.
+// idPattern matches API keys, and the ids of BillingStack, Keystone and Tenantry.
 var idPattern = regexp.MustCompile(`tk_[0-9a-f]{16,}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}`)
 
-// ids knows what kind of thing each id is of, and numbers the ids of each kind.
+// ids stores the kind of each id and numbers the ids of each kind.
 type ids struct {
 	kinds   map[string]kind
 	numbers map[string]int
 	given   map[string]int // by kind
 }
 
-// kind is the kind of thing that an id is of. If several are found, the more precise one counts, and then the first in the
-// alphabet, because the order of requests is left to chance.
+// kind is the kind of object that has an id, such as a customer or a run. If an id has several kinds, the most precise kind is
+// used. Among equally precise kinds, the first in alphabetical order is used, because the order of requests is random.
 type kind struct {
 	name    string
 	precise int
 }
 
-// known are the kinds: the singular of a segment of a path, or a field that ends in _id, without that ending.
+// known are the names of all kinds. For example, the path segment customers and the field customer_id both have an id of the kind
+// customer.
 var known = []string{
 	"customer", "customer_tenant", "domain", "merchant", "payment_method", "plan", "product", "project", "role", "run", "subscription",
 	"subscription_tenant", "user",
 }
 
-// others are the fields and query parameters that hold an id of a known kind, but are not named after it.
+// others has the fields and query parameters whose name does not contain the kind of their id, and maps each name to that kind.
 var others = map[string]string{"marker": "run", "retried_by": "run", "retry_of": "run", "waits_for": "run"}
 
-// prefixes are what precedes an id in names, tags and values.
+// prefixes maps the text before an id in a name, tag or value to the kind of the id.
 var prefixes = map[string]string{
 	"bs-customer-": "customer", "bs-subscription-": "subscription", "tenantry-run-": "run", "tenantry-merchant-": "merchant", "pending:": "run",
 }
 
-// learn finds out the kinds of the ids in all exchanges.
+// learn determines the kind of each id in the exchanges.
 func learn(all []*exchange) ids {
 	l := ids{map[string]kind{}, map[string]int{}, map[string]int{}}
 	for _, e := range all {
@@ -81,7 +82,8 @@ func kindOf(name string) string {
 	return ""
 }
 
-// value learns from a JSON value. field is the field that holds it, around the kind of the object that has the field.
+// value learns the kinds of the ids in a JSON value. field is the name of the value's field. around is the kind of the object
+// with that field.
 func (l ids) value(field, around string, value any, recorded func(field string) string) {
 	switch v := value.(type) {
 	case map[string]any:
@@ -105,7 +107,7 @@ func (l ids) value(field, around string, value any, recorded func(field string) 
 	}
 }
 
-// object returns the kind of an object with an id. around is the kind of the object that has it.
+// object returns the kind of the object v, which has an id. around is the kind of the object that contains v.
 func object(around string, v map[string]any) kind {
 	name, _ := v["name"].(string)
 	sort, _ := v["kind"].(string)
@@ -126,7 +128,7 @@ func object(around string, v map[string]any) kind {
 	return kind{"id", 0}
 }
 
-// text learns from what precedes each id in a text.
+// text learns the kind of each id in a text from the characters before the id, and from the name of the text's field.
 func (l ids) text(field, text string) {
 	for _, at := range idPattern.FindAllStringIndex(text, -1) {
 		id, before := text[at[0]:at[1]], text[:at[0]]
@@ -158,7 +160,7 @@ func (l ids) note(id string, k kind) {
 	}
 }
 
-// label returns what is written instead of an id. An id of no known kind is written as it is.
+// label returns the text that replaces an id in the file. An id that starts with 00000000-0000- is not replaced.
 func (l ids) label(id string, numbered bool) string {
 	if strings.HasPrefix(id, "00000000-0000-") {
 		return id
@@ -170,7 +172,7 @@ func (l ids) label(id string, numbered bool) string {
 	case k == "":
 		k = "id"
 	}
-	if l.kinds[id].precise == 3 { // it has a name
+	if l.kinds[id].precise == 3 { // the kind contains a role's name, so the id needs no number
 		return "<" + k + ">"
 	}
 	if numbered && l.numbers[id] == 0 {

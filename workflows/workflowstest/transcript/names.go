@@ -2,25 +2,27 @@ package transcript
 
 import "regexp"
 
-// A recording uses the names of the commit at which recordings began. A commit that renames something adds the new name and the
-// recorded one here, so that a renaming does not change a recording.
+// A recording uses the names that the code had at the first recorded commit. A commit that renames something adds the new name
+// and the recorded name here. With this entry, the new name does not change the recording.
 var (
 	// renamedFields are JSON fields and query parameters.
 	renamedFields = map[string]string{"action": "verb", "actions": "verbs"}
-	// renamedWords are string values, or parts of them between slashes and dots, such as codes, kinds, states, steps and problem
-	// types.
+	// renamedWords are string values, and parts of string values between slashes and dots. Examples are codes, kinds, states,
+	// steps and problem types.
 	renamedWords = map[string]string{
 		"action":               "verb",
 		"action-refused":       "verb-refused",
 		"billingstack-refused": "billing-refused",
 		"late-window":          "settle",
 	}
-	// renamedProblems are types of problems. They are parts of values, but never whole values: some kinds of events have the same
-	// name.
+	// renamedProblems are problem types. A problem type is replaced only as a part of a value, because a whole value may be an
+	// event kind with the same name.
 	renamedProblems = map[string]string{"run-compensated": "subscription-failed"}
-	// renamedQueries are query parameters whose name is now part of the value. The first group is the recorded name.
+	// renamedQueries matches query parameters whose recorded name is now part of the value. The first group of the pattern is the
+	// recorded name.
 	renamedQueries = regexp.MustCompile(`^object=(customer|subscription|project)(?::|%3A)`)
-	// movedFields are fields that a run now has inside its result. They are written beside the result, under the recorded name.
+	// movedFields are fields that are now inside the result of a run. A recording has them beside the result, under the recorded
+	// name.
 	movedFields = map[string]string{"plan_id": "plan_id"}
 	// renamedHeaders are HTTP headers, in canonical form.
 	renamedHeaders = map[string]string{}
@@ -34,71 +36,73 @@ var (
 	}
 )
 
-// What a commit adds or changes on purpose can be listed below as well, so that it does not hide other differences.
+// A commit can list its intended additions and changes below. Intended changes in these lists do not hide other differences.
 var (
-	// addedFields are JSON fields of the API.
+	// addedFields are JSON fields that the API did not have at the first recorded commit.
 	addedFields = []string{"at_rest"}
-	// standInFields are fields of the result of a run. The stand-in for subscribe in the tests of the API used to set them in its
-	// steps, which subscribe does not do. They are not written for the stand-in.
+	// standInFields are fields of a run's result. The tests of the API use a stand-in for the workflow subscribe. The steps of the
+	// stand-in used to set these fields, but the steps of subscribe do not set them. A recording of the stand-in omits these
+	// fields.
 	standInFields = []string{"customer_id", "subscription_id"}
-	// addedTags are prefixes of the tags that projects get.
+	// addedTags are prefixes of tags that projects did not have at the first recorded commit.
 	addedTags = []string{"tenantry-installation-"}
-	// addedReads are prefixes of paths of an upstream that are read only now.
+	// addedReads are prefixes of upstream paths that Tenantry did not read at the first recorded commit.
 	addedReads = []string{"/v3/users/"}
 )
 
-// differing are the stories that differ on purpose from their recording at an earlier commit, with the reason. The keys are
-// recorded names. They are recorded, but not compared.
+// differing maps each story with an intended difference from an earlier recording to the reason. The keys are recorded names of
+// tests. Stories in this map are recorded, but not compared.
 var differing = map[string]string{
-	"TestASuccessorOfACompensatedRunTakesItsKey": "a retry of a compensated run reads what the order names again",
-	"TestEveryFaultEndsAsItShould":               "it tries every workflow, among them the stranger",
-	"TestListingRuns":                            "it makes more requests: for an invalid object, and for several objects",
-	"TestVersionsAndPages":                       "it makes one more request: for the page of a new problem type",
+	"TestASuccessorOfACompensatedRunTakesItsKey": "a retry of a compensated run now reads the objects in the order again",
+	"TestEveryFaultEndsAsItShould":               "the test runs every workflow, including the new workflow stranger",
+	"TestListingRuns":                            "the test makes more requests: for an invalid object, and for several objects",
+	"TestVersionsAndPages":                       "the test makes one more request: for the page of a new problem type",
 }
 
 const (
-	waits   = "a step waits while others run beside it, and which of these have begun is left to chance"
-	overMap = "it ranges over a map"
-	atOnce  = "many calls at once"
-	kills   = "a kill leaves to chance which requests are sent"
+	waits   = "a step waits while parallel steps start in a random order"
+	overMap = "the test ranges over a map, whose order is random"
+	atOnce  = "the test makes many calls at once"
+	kills   = "the requests around a kill are random"
 )
 
-// leftOut are the tests whose exchanges are not recorded, with the reason. The keys are recorded names.
+// leftOut maps each test whose exchanges are not recorded to the reason. The keys are recorded names of tests.
 var leftOut = map[string]string{
-	"TestAKeystoneThatIsOutOfOrderIsWaitedFor":      "which of two steps meets the outage is left to chance",
+	"TestAKeystoneThatIsOutOfOrderIsWaitedFor":      "the outage hits one of two steps at random",
 	"TestAnUnmarkedTenantOfThatNameNeedsAnOperator": waits,
 	"TestChaos":                                            "faults come at random",
 	"TestKilledAtEveryInstant":                             kills,
 	"TestKilledInACommitOfSQLite":                          kills,
-	"TestNoSecretIsKeptOfWhatFails":                        "how often a step is tried depends on the time",
-	"TestOneReplicaNeverAcceptsMoreThanTheLimit":           "which of many calls are refused is left to chance",
-	"TestPausedForLongerThanItsLeaseAReplicaWritesNothing": "a pause leaves to chance which requests are sent",
-	"TestTheDiskOfSQLiteIsFull":                            "a full disk leaves to chance which requests are sent",
+	"TestNoSecretIsKeptOfWhatFails":                        "the number of attempts depends on the time",
+	"TestOneReplicaNeverAcceptsMoreThanTheLimit":           "the limit refuses some of many calls at random",
+	"TestPausedForLongerThanItsLeaseAReplicaWritesNothing": "the requests around a pause are random",
+	"TestTheDiskOfSQLiteIsFull":                            "the requests that meet the full disk are random",
 	"TestTheServicesOwnCredentialIsNotTheRunsFault":        waits,
 	"TestThreeReplicasTwoKilledTheThirdFinishesAll":        kills,
-	"TestTwoHundredFirstCallsWithOneKeyMakeOneRun":         "many calls at once on a real Keystone, which a proxy would slow down",
+	"TestTwoHundredFirstCallsWithOneKeyMakeOneRun":         "a proxy would slow down the many concurrent calls to a real Keystone",
 }
 
-// unordered are the tests whose order of calls is left to chance, with the reason. Their calls are written sorted, without
-// repetitions.
+// unordered maps each test whose calls have a random order to the reason. The recording of an unordered test has sorted calls,
+// without repetitions.
 var unordered = map[string]string{
 	"TestAnswersDoNotGrowWithNonsense":      overMap,
 	"TestCatalog":                           overMap,
 	"TestEventsAfterASeqThatIsLarge":        overMap,
-	"TestEveryFaultEndsAsItShould":          "it tries every workflow, among them the stranger",
+	"TestEveryFaultEndsAsItShould":          "the test runs every workflow, including the new workflow stranger",
 	"TestListingRuns":                       overMap,
 	"TestOneCallSubscribesAUserOnRealParts": atOnce,
-	"TestTagsOfRuns":                        "two calls at once",
+	"TestTagsOfRuns":                        "the test makes two calls at once",
 	"TestVersionsAndPages":                  overMap,
 	"TestWhoGetsAStream":                    overMap,
 }
 
-// loose are the tests that leave more to chance: how often a request is sent, which id is first, or which of many calls creates
-// the run. Their exchanges are written as a sorted set. Ids have no numbers, answers of the API lack the headers that only a
-// first answer has, and requests to upstreams lack the status.
+// loose maps each test with even more random behavior to the reason. In a loose test, the number of requests, the order of ids,
+// or the call that creates the run is random. The exchanges of a loose test are written as a sorted set. Ids are written without
+// numbers, and requests to upstreams without the status. Answers of the API are written without the headers that only a first
+// answer has.
 var loose = map[string]string{
-	"TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder": "hundreds of runs at once",
-	"TestEveryFaultEndsAsItShould":                                   "hundreds of runs at once, whose retries depend on the time",
+	"TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder": "the test starts hundreds of runs at once",
+	"TestEveryFaultEndsAsItShould":                                   "the test starts hundreds of runs at once, and their retries depend on the time",
 	"TestKeysThatAreTaken":                                           overMap,
 	"TestManyAtOnceWithOneKey":                                       atOnce,
 	"TestPreferences":                                                overMap,
@@ -106,8 +110,8 @@ var loose = map[string]string{
 	"TestWaitingForRunsKeepsNobodyOut":                               atOnce,
 }
 
-// halted are the tests in which a step fails while others run beside it. Whether those have begun is left to chance. Role
-// assignments and exchanges of tokens are therefore not written, and of steps only the names.
+// halted are the tests in which a step fails while other steps run in parallel. The parallel steps start in a random order.
+// Therefore a recording of a halted test omits role assignments, exchanges of tokens, and the states of parallel steps.
 var halted = map[string]bool{
 	"TestAFailedSubscription":                       true,
 	"TestAForeignSubscriptionMakesTheCustomerStay":  true,
@@ -116,5 +120,5 @@ var halted = map[string]bool{
 	"TestAnExistingCustomerIsAdoptedAndLeftAsItWas": true,
 }
 
-// parallelSteps are prefixes of the names of steps that run beside others.
+// parallelSteps are prefixes of the names of steps that run in parallel with other steps.
 var parallelSteps = []string{"assign-customer-role", "assign-subscription-role", "scope-token"}

@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// text returns the whole file: the exchanges of the API, then the requests to each upstream. It is empty if there are none.
+// text returns the content of the file: first the exchanges of the API, then the requests to each upstream. text returns an empty
+// string if there were no exchanges.
 func (s *Story) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,22 +38,22 @@ func (s *Story) text() string {
 	return out.String()
 }
 
-// maxBody is the size of a body, in bytes, above which only its size is written.
+// maxBody is the maximum size of a body in bytes. For a larger body, only the size is written.
 const maxBody = 16 << 10
 
-// writer writes exchanges, and replaces what differs from one recording to the next.
+// writer writes exchanges and replaces values that differ between two recordings of the same code.
 type writer struct {
 	ids      ids
-	etags    map[string]bool // those that the API returned
+	etags    map[string]bool // ETags that the API has returned
 	loose    bool
 	halted   bool
 	standIn  bool // a stand-in for the workflow ran
 	numbered bool // ids get a number when they are first written
-	acted    bool // the body answers an action
-	foreign  bool // an upstream's names, which are never renamed
+	acted    bool // the body is the answer to an action
+	foreign  bool // the text is an upstream's, so its names are never replaced
 }
 
-// seed numbers what the set-up creates in BillingStack, in the order of creation.
+// seed numbers the objects that the set-up creates in BillingStack, in the order of creation.
 func (w *writer) seed(all []*exchange) {
 	for _, e := range all {
 		if e.service == BillingStack && e.setup && e.method == http.MethodPost {
@@ -61,7 +62,7 @@ func (w *writer) seed(all []*exchange) {
 	}
 }
 
-// api returns the API's exchanges. Of equal GETs in a row only the last is written, because the test was waiting for something.
+// api returns the API's exchanges. If a test repeats a GET while it waits, only the last exchange is written.
 func (w *writer) api(all []*exchange) (blocks []string) {
 	var before string
 	for _, e := range all {
@@ -125,14 +126,14 @@ func (w *writer) answer(e *exchange) string {
 	w.acted = e.acts()
 	body := w.body(e.answered, e.answer, true)
 	w.acted = false
-	if e.header.Get("Last-Event-Id") != "" { // a reader may end a resumed stream at any event, so only the first is written
+	if e.header.Get("Last-Event-Id") != "" { // a reader may end a resumed stream at any event, so only the first event is written
 		body, _, _ = strings.Cut(body, "\n    },\n")
 	}
 	return out.String() + body
 }
 
-// acts reports whether a call asks for an action of an operator, or waits for the next change of the run. Which state of the run
-// its answer shows is left to chance.
+// acts reports whether a call asks for an action of an operator, or waits for the next change of the run. The answer to such a
+// call shows the run in a random state.
 func (e *exchange) acts() bool {
 	if !strings.HasPrefix(e.path, "/v1/runs/") {
 		return false
@@ -141,15 +142,15 @@ func (e *exchange) acts() bool {
 		e.method == http.MethodGet && e.query.Has("wait") && e.header.Get("If-None-Match") != ""
 }
 
-// upstream returns the requests to a service, sorted. Each write has the number of times that it was made. Each read is listed
-// once, because how often it is made can be left to chance.
+// upstream returns the requests to a service, sorted. The line of a repeated write ends with the number of its requests. Each
+// read is listed once, because the number of reads can be random.
 func (w *writer) upstream(service string, all []*exchange) (lines []string) {
 	var mine []*exchange
 	for _, e := range all {
 		if e.service != service || e.setup || w.halted && e.parallel() || e.reads() && hasPrefix(e.path, addedReads) {
 			continue
 		}
-		if w.loose && e.method == http.MethodHead { // which role is looked up depends on which answer was lost
+		if w.loose && e.method == http.MethodHead { // the role in this request depends on the answer that was lost
 			continue
 		}
 		mine = append(mine, e)
@@ -199,7 +200,7 @@ func (e *exchange) reads() bool {
 		strings.HasSuffix(e.path, "/auth/tokens") && !bytes.Contains(e.body, []byte(`"methods":["token"]`))
 }
 
-// parallel reports whether a request to Keystone belongs to a step that runs beside others.
+// parallel reports whether a request to Keystone belongs to a step that runs in parallel with other steps.
 func (e *exchange) parallel() bool {
 	return strings.Contains(e.path, "/roles/") || !e.reads() && strings.HasSuffix(e.path, "/auth/tokens")
 }
@@ -222,7 +223,7 @@ func (w *writer) target(e *exchange) string {
 	return target
 }
 
-// queries maps renamed parameters back to their recorded names, and sorts them by these.
+// queries maps renamed parameters back to their recorded names, and sorts the parameters by these names.
 func (w *writer) queries(list []string) []string {
 	if w.foreign {
 		return list

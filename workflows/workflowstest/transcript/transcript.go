@@ -1,8 +1,8 @@
-// Package transcript records what a test exchanges over HTTP in a file: the calls of Tenantry's API with their answers, and the
-// requests that reach the upstreams. Two versions of the code that behave alike write the same files. `diff -r` then shows what a
-// change of the code changes for callers and upstreams.
+// Package transcript records the HTTP exchanges of a test in a file. The file has the calls of Tenantry's API with their answers,
+// and the requests that reach the upstreams. Two versions of the code with the same behavior write equal files. A recursive diff
+// of two recordings therefore shows the effects of a change on callers and upstreams.
 //
-// It imports only the standard library, so that the tests of every package can use it.
+// The package imports only the standard library, so that the tests of every package can use it.
 package transcript
 
 import (
@@ -30,7 +30,7 @@ const (
 
 // Story records the exchanges of one test. A nil Story records nothing and costs nothing.
 type Story struct {
-	unordered, loose, halted bool   // whether the test is in the list of that name
+	unordered, loose, halted bool   // whether the test is in the list with the field's name
 	standIn                  bool   // see standInFields
 	differs                  string // the reason, if the test is in differing
 
@@ -39,8 +39,8 @@ type Story struct {
 	exchanges []*exchange // in the order of arrival
 }
 
-// exchange is one request and its answer. An exchange before [Story.Begin] is not written, but shows what kind of thing an id is
-// of.
+// exchange is one request and its answer. An exchange before [Story.Begin] is not written, but helps to determine the kinds of
+// ids.
 type exchange struct {
 	service string
 	setup   bool
@@ -50,15 +50,16 @@ type exchange struct {
 	header  http.Header
 	body    []byte
 
-	status   int // zero if it was not answered
+	status   int // zero if there was no answer
 	answered http.Header
 	answer   []byte
 }
 
-// New starts the story of a test of the package. When the test ends, the story is written to DIR/pkg/TEST.txt, where DIR is the
-// value of TENANTRY_TEST_EXCHANGES. A story that differs on purpose is written to DIR/differing/pkg/TEST.txt, with the reason in
-// the first line. Without that variable New returns nil. A test whose exchanges are not recorded is skipped. Call New before the
-// test starts its servers, so that the file is written after they stop.
+// New starts the story of a test. pkg is the path of the test's package. When the test ends, the story is written to
+// DIR/pkg/TEST.txt, where DIR is the value of TENANTRY_TEST_EXCHANGES. A story with an intended difference is written to
+// DIR/differing/pkg/TEST.txt, with the reason in the first line. If TENANTRY_TEST_EXCHANGES is empty, New returns nil. New skips
+// a test whose exchanges are not recorded. Call New before the test starts its servers, so that the file is written after they
+// stop.
 func New(t testing.TB, pkg string) *Story {
 	dir := os.Getenv("TENANTRY_TEST_EXCHANGES")
 	if dir == "" {
@@ -71,7 +72,7 @@ func New(t testing.TB, pkg string) *Story {
 	}
 	if why, ok := leftOut[name]; ok {
 		if rest == "" { // a subtest is not skipped, because others may depend on it
-			t.Skip("its exchanges are not recorded: " + why)
+			t.Skip("the exchanges of this test are not recorded: " + why)
 		}
 		return nil
 	}
@@ -92,8 +93,8 @@ func New(t testing.TB, pkg string) *Story {
 	return s
 }
 
-// write creates the file. It returns an error if the file exists: a test has several stories, or was recorded to the directory
-// before.
+// write creates the file. write returns an error if the file exists. The file exists if a test has several stories, or if the
+// directory has an earlier recording.
 func write(path, text string) error {
 	if text == "" {
 		return nil
@@ -109,7 +110,7 @@ func write(path, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Begin ends the set-up of the test: only later requests are written.
+// Begin ends the set-up of the test. Only later requests are written.
 func (s *Story) Begin() {
 	if s == nil {
 		return
@@ -134,7 +135,7 @@ func (s *Story) Handler(service string, next http.Handler) http.Handler {
 	})
 }
 
-// Around records the requests that are sent by next.
+// Around records the requests that next sends.
 func (s *Story) Around(service string, next http.RoundTripper) http.RoundTripper {
 	if s == nil {
 		return next
@@ -142,8 +143,8 @@ func (s *Story) Around(service string, next http.RoundTripper) http.RoundTripper
 	return roundTripper{s, service, next}
 }
 
-// Front starts a proxy for the service at address, which records all exchanges until the test ends. It returns the proxy's
-// address. For a nil Story it starts none, and returns address.
+// Front starts a proxy for the service at address, and returns the proxy's address. The proxy records all exchanges until the
+// test ends. A nil Story starts no proxy and returns address.
 func (s *Story) Front(t testing.TB, service, address string) string {
 	if s == nil {
 		return address
@@ -191,7 +192,7 @@ type roundTripper struct {
 	next    http.RoundTripper
 }
 
-// RoundTrip sends the request.
+// RoundTrip sends the request and records the exchange.
 func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	var body []byte
 	if req.Body != nil {
@@ -216,7 +217,7 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// again is a body that was read already, with the error that ended it.
+// again returns a reader for a body that was already read. The reader returns the body, and then err if err is not nil.
 func again(body []byte, err error) io.ReadCloser {
 	if err == nil {
 		return io.NopCloser(bytes.NewReader(body))
@@ -229,7 +230,7 @@ type failing struct{ err error }
 // Read fails.
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-// answerWriter keeps the answer that it writes.
+// answerWriter keeps a copy of the answer that it writes.
 type answerWriter struct {
 	http.ResponseWriter
 
@@ -257,5 +258,5 @@ func (w *answerWriter) Write(p []byte) (int, error) {
 // Flush implements [http.Flusher].
 func (w *answerWriter) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
 
-// Unwrap serves [http.ResponseController].
+// Unwrap returns the wrapped writer to an [http.ResponseController].
 func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

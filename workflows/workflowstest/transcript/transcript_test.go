@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
-// All that differs between two recordings of this story is random: the ids, the order of the writes, the number of the reads.
+// Two recordings of this story have random differences: other ids, another order of the writes, and another number of reads.
 func TestWhatIsLeftToChanceIsNotWritten(t *testing.T) {
 	const want = `---- api
 POST /v1/merchants/<merchant-1>/subscriptions

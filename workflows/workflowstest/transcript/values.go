@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// body returns a body for the file: JSON and events with their fields, other text as it is. Pages and long texts are only
-// described.
+// body returns the text that the file has for a body. JSON and events are written with their fields, and other text is written
+// unchanged. Pages and long texts are replaced by a short description.
 func (w *writer) body(header http.Header, body []byte, indent bool) string {
 	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
 	if len(body) == 0 {
@@ -72,20 +72,20 @@ func decoded(body []byte) (value any, ok bool) {
 	return value, err == io.EOF
 }
 
-// proses are fields whose values are written for people; their text is replaced.
+// proses are fields with texts for people. Recordings do not contain these texts.
 var proses = []string{"detail", "title", "why"}
 
 // secrets are fields whose values are secret.
 var secrets = []string{"password", "api_secret"}
 
-// For a run in one of the moving states, or on which a call has just acted, the fields that change from moment to moment are not
-// written.
+// momentary are the fields of a run that change quickly. Momentary fields are not written if the run is in a moving state, or if
+// the body is the answer to an action.
 var (
 	moving    = []string{"pending", "running", "compensating"}
 	momentary = []string{"cause", "ended_at", "left_behind", "objects", "reason", "result", "retried_by", "steps", "verbs"}
 )
 
-// momentaryOfStep are such fields of a step.
+// momentaryOfStep are the fields of a step that change quickly.
 var momentaryOfStep = []string{"attempts", "ended_at", "error", "started_at", "state", "undos"}
 
 func (w *writer) json(field string, value any) any {
@@ -99,7 +99,7 @@ func (w *writer) json(field string, value any) any {
 			}
 			fields[w.renamed(renamedFields, name)] = value
 		}
-		for _, name := range slices.Sorted(maps.Keys(fields)) { // so that ids are numbered in this order
+		for _, name := range slices.Sorted(maps.Keys(fields)) { // sorted, so that ids are numbered in the same order each time
 			out[name] = w.json(name, fields[name])
 		}
 		if name, ok := out["name"].(string); ok && w.halted && field == "steps" && hasPrefix(name, parallelSteps) {
@@ -140,7 +140,8 @@ func (w *writer) json(field string, value any) any {
 	return value
 }
 
-// movedBack returns a run with the fields of its result where they were recorded, and without those that are not written.
+// movedBack returns a run with the movedFields outside of the result, as in a recording. For a stand-in, the result is returned
+// without the standInFields.
 func (w *writer) movedBack(v map[string]any) map[string]any {
 	result, ok := v["result"].(map[string]any)
 	if w.foreign || !ok || v["workflow"] == nil {
@@ -169,8 +170,7 @@ func hasPrefix(text string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(text, prefix) })
 }
 
-// byStep sorts events and objects by their step, and keeps their order within a step. Which of two parallel steps is first is
-// left to chance.
+// byStep sorts events and objects by their step, and keeps their order within a step. The order of parallel steps is random.
 func (w *writer) byStep(list []any) []any {
 	step := func(v any) string {
 		m, _ := v.(map[string]any)
@@ -191,7 +191,7 @@ var (
 		pattern *regexp.Regexp
 		instead string
 	}{
-		{regexp.MustCompile(`gAAAA[A-Za-z0-9_=-]{20,}`), "<token>"}, // first, because it may contain what looks like another secret
+		{regexp.MustCompile(`gAAAA[A-Za-z0-9_=-]{20,}`), "<token>"}, // first, because a part of a token may match another pattern
 		{regexp.MustCompile(`req-[0-9a-f-]{36}`), "<request>"},
 		{regexp.MustCompile(`ts_[A-Za-z0-9_-]{20,}`), "<secret>"},
 		{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)\d\d[.\d]*(Z|[+-]\d\d:\d\d)`), "<time>"},
@@ -199,7 +199,7 @@ var (
 	}
 )
 
-// clean replaces ids, times and secrets in a text, and cuts it if it is long.
+// clean replaces ids, times and secrets in a text, and shortens a long text.
 func (w *writer) clean(text string) string {
 	for _, c := range chances {
 		text = c.pattern.ReplaceAllString(text, c.instead)
@@ -221,7 +221,8 @@ func (w *writer) renamed(table map[string]string, name string) string {
 	return renamed(table, name)
 }
 
-// words maps the words of a value back to the recorded ones, if it has nothing but words, or the parameters of a link.
+// words replaces each renamed word of a value with the recorded word. In a link, words replaces only query parameters. words does
+// not change a value with spaces.
 func (w *writer) words(value string) string {
 	if path, query, ok := strings.Cut(value, "?"); ok && !strings.Contains(value, " ") { // a link
 		return path + "?" + strings.Join(w.queries(strings.Split(query, "&")), "&")
