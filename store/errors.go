@@ -24,7 +24,7 @@ func (s *Store) explain(err error) error {
 	case 13: // FULL
 		wrong = "cannot grow because its disk is full: free some space on the disk"
 	case 14: // CANTOPEN
-		wrong = "does not exist or is not accessible: allow the user of this process to read and write the file and its directory"
+		wrong = "does not exist, or cannot be read and written: allow the user of this process to read and write the file and its directory"
 	default:
 		return err
 	}
