@@ -73,13 +73,14 @@ func (r *scaleResult) table() string {
 	var b strings.Builder
 	var sizes, columns []string
 	for i, s := range r.Sizes {
-		sizes = append(sizes, fmt.Sprintf("%s finished runs are %.0f MiB", thousands(s.Runs), s.MiB))
+		sizes = append(sizes, fmt.Sprintf("%s finished runs need %.0f MiB", thousands(s.Runs), s.MiB))
 		columns = append(columns, "p50 ms at "+thousands(s.Runs))
 		if i > 0 {
 			columns = append(columns, "ratio to "+thousands(r.Sizes[0].Runs))
 		}
 	}
-	fmt.Fprintf(&b, "Commit %s, %s. %s, %d cores, %s. %s.\n\n", r.Commit, r.At, r.Machine.CPU, r.Machine.Cores, r.Machine.Go,
+	fmt.Fprintf(&b, "Measured at commit %s on %s, on %s with %d cores and %s. %s.\n\n", r.Commit, r.At,
+		r.Machine.CPU, r.Machine.Cores, r.Machine.Go,
 		strings.Join(sizes, ", "))
 	fmt.Fprintf(&b, "| | %s |\n| --- |%s\n", strings.Join(columns, " | "), strings.Repeat(" ---: |", len(columns)))
 	for _, w := range r.Rows {

@@ -16,7 +16,7 @@ func (r *result) tables() string {
 	r.finish()
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("Commit %s, %s. %s, %d cores, %s. One client commits %.0f tiny INSERTs a second.",
+	line("Measured at commit %s on %s, on %s with %d cores and %s. One client commits %.0f small INSERTs a second.",
 		r.Commit, r.At, r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Commits)
 	var last row
 	for _, w := range r.Rows {
@@ -53,7 +53,7 @@ func (r *result) peaks() (all []string) {
 // show writes the tables into the page. The tables replace the lines between the begin mark of the make target and the next end
 // mark.
 func show(page, target, tables string) error {
-	tablesBegin, tablesEnd := "<!-- make "+target+" writes what follows -->\n", "<!-- up to here -->\n"
+	tablesBegin, tablesEnd := "<!-- make "+target+" writes these tables -->\n", "<!-- end of the tables -->\n"
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return err

@@ -95,7 +95,7 @@ func (c *Config) relations() []relation {
 			"must be set, because the user has no home directory", databaseExample,
 		},
 		{
-			"secret_key", "required with PostgreSQL, equal on all replicas", c.SecretKey == nil && !c.onSQLite() && c.DatabaseURL != "",
+			"secret_key", "required with PostgreSQL; the same key on all replicas", c.SecretKey == nil && !c.onSQLite() && c.DatabaseURL != "",
 			"must be set with PostgreSQL, to the same key on all replicas", secretExample,
 		},
 		{

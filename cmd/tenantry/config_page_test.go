@@ -19,29 +19,29 @@ const pageHead = `# Configuration
 
 <!-- make generate writes this page from cmd/tenantry/config_settings.go. -->
 
-The commands that run on a server (` + "`serve`, `migrate`, `merchant`" + `) read these settings. Each setting is an environment variable, or
-a key of the YAML file that ` + "`TENANTRY_CONFIG`" + ` names. A variable overrides the file. An empty value counts as not set. A command
-reports all wrong values and unknown names together. ` + "`tenantry serve --print-config`" + ` prints the values in force as a YAML file,
-with secrets masked.
+The server commands (` + "`serve`, `migrate`, `merchant`" + `) read these settings. Each setting is an environment variable, or a key of the
+YAML file that ` + "`TENANTRY_CONFIG`" + ` names. A variable overrides the key in the file. An empty value means that the setting is not
+set. A command reports all invalid values and unknown names together. ` + "`tenantry serve --print-config`" + ` prints the current values
+as a YAML file, with masked secrets.
 
-A duration is a number with a unit, such as ` + "`90s`, `15m` or `1h30m`" + `. The items of a list are separated by commas. In the file, a
-list can also be a YAML list.
+A duration is a number with a unit, such as ` + "`90s`, `15m` or `1h30m`" + `. Commas separate the items of a list. In the file, a list can
+also be a YAML list.
 
 `
 
 const pageTail = `
-Keystone and the service's credential are not among these settings. Configure them as for every OpenStack client: with ` + "`OS_*`" + `
-variables, or with ` + "`OS_CLOUD`" + ` and ` + "`clouds.yaml`" + `. The Go runtime reads ` + "`GOGC` and `GOMEMLIMIT`" + `.
+These settings do not include the address of Keystone and the service's credential. Set both with ` + "`OS_*`" + ` variables, or with
+` + "`OS_CLOUD`" + ` and ` + "`clouds.yaml`" + `, as for every OpenStack client. The Go runtime reads the variables ` + "`GOGC` and `GOMEMLIMIT`" + `.
 
 ## The client commands
 
-` + "`tenantry subscribe` and `tenantry runs`" + ` talk to a server and read these environment variables:
+` + "`tenantry subscribe` and `tenantry runs`" + ` call a server, and read these environment variables:
 
 | variable | default | meaning |
 | --- | --- | --- |
 | ` + "`TENANTRY_URL`" + ` | ` + "`http://127.0.0.1:9292`" + ` | Address of the server. |
-| ` + "`TENANTRY_API_KEY`, `TENANTRY_API_SECRET`" + ` | | A portal's API key and its secret. They are sent over plain http only to the same host. |
-| ` + "`TENANTRY_USER_TOKEN`" + ` | first line of standard input | The unscoped Keystone token of the user to subscribe. |
+| ` + "`TENANTRY_API_KEY`, `TENANTRY_API_SECRET`" + ` | | A portal's API key and its secret. Without TLS, they are sent only to a server on the same host. |
+| ` + "`TENANTRY_USER_TOKEN`" + ` | first line of standard input | The unscoped Keystone token of the user who subscribes. |
 | ` + "`OS_TOKEN`" + ` | a login with ` + "`OS_*`" + ` | An operator's Keystone token. |
 `
 

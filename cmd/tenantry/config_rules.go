@@ -76,7 +76,7 @@ var billingURL = rule[string]{"URL", "`http` or `https`, ending in `/v1` or `/v2
 	return s, nil
 }}
 
-var roles = rule[[]string]{"list of names", "at least one, each once", func(s string) ([]string, error) {
+var roles = rule[[]string]{"list of names", "one or more names, without duplicates", func(s string) ([]string, error) {
 	names := strings.Split(s, ",")
 	for i, name := range names {
 		names[i] = strings.TrimSpace(name)

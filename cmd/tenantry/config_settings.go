@@ -46,7 +46,7 @@ func (c *Config) settings() []setting {
 			meaning: "PostgreSQL database or SQLite file. Several replicas can share a PostgreSQL database.",
 		}), func() string { return maskURL(c.DatabaseURL) }),
 		masked(of(&c.SecretKey, key, about{
-			key: "secret_key", otherwise: "with SQLite, a new key, stored beside the database in `PATH.key`", example: secretExample,
+			key: "secret_key", otherwise: "with SQLite, a new key, which is stored in the file `PATH.key`", example: secretExample,
 			meaning: "Key that encrypts users' tokens in the database. The key cannot be changed later.",
 		}), func() string { return mask(c.SecretKey != nil) }),
 		of(&c.KeystoneConnections, positive, about{
@@ -95,11 +95,11 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.Deadline, duration, about{
 			key: "deadline", fallback: "15m", example: "15m",
-			meaning: "Time after which an unfinished run is compensated. Time in which the run waits for an unavailable upstream does not count.",
+			meaning: "Time after which an unfinished run is compensated. The time for which the run waits for an unavailable upstream does not count.",
 		}),
 		of(&c.GiveUpAfter, duration, about{
 			key: "give_up_after", fallback: "24h", example: "24h",
-			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. All waiting counts.",
+			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. The time for which the run waits for an upstream counts.",
 		}),
 		of(&c.MaxLiveRuns, positive, about{
 			key: "max_live_runs", fallback: "1000", example: "1000",
@@ -107,7 +107,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.LogLevel, oneOf("debug", "info", "warn", "error"), about{
 			key: "log_level", fallback: "info", example: "debug",
-			meaning: "Lowest level of log entries to write.",
+			meaning: "Lowest level of the log entries that are written.",
 		}),
 		of(&c.LogFormat, oneOf("json", "console"), about{
 			key: "log_format", fallback: "json", example: "console",

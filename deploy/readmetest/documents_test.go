@@ -41,7 +41,7 @@ func TestTheDocumentsNameWhatExists(t *testing.T) {
 				missing("link " + link)
 			}
 		}
-		for _, row := range matches(`(?m)^\| \d+ \|.*; ([^;]*) \|$`, content) {
+		for _, row := range matches(`(?m)^\| \d+ \|.*; ([^;\n]*) \|$`, content) {
 			for _, name := range matches("`([^`]+)`", []byte(row)) {
 				if !strings.HasPrefix(name, "Test") && !invariant(name) {
 					missing("invariant " + name)

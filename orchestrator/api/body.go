@@ -23,7 +23,7 @@ const maxBody = 114688
 func readBody(c echo.Context) (jsontext.Value, error) {
 	r := c.Request()
 	if kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType)); err != nil || kind != echo.MIMEApplicationJSON {
-		return nil, refuse(contentTypeUnsupported, "the body must be application/json")
+		return nil, refuse(contentTypeUnsupported, "the Content-Type must be application/json")
 	}
 	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

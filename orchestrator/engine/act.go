@@ -39,7 +39,7 @@ func (e *Engine) storeAction(ctx context.Context, v saga.Action) error {
 func (e *Engine) startRetry(ctx context.Context, run *saga.Run, v saga.Action) (*saga.Run, error) {
 	d := e.workflows[run.Workflow]
 	if d == nil {
-		return nil, &saga.RefusedError{Action: v.Name, Why: "this release does not know the workflow " + run.Workflow}
+		return nil, &saga.RefusedError{Action: v.Name, Why: "this release has no code for workflow " + run.Workflow}
 	}
 	q, err := d.Retry(ctx, run, e.NewID())
 	if err != nil {

@@ -31,7 +31,7 @@ func matrix(t *testing.T, all map[string]endings) []byte {
 	for _, trial := range crashTrials(t) {
 		fmt.Fprintf(&page, "\n## %s\n", trial.workflow)
 		if trial.workflow == workflowstest.StrangerName {
-			fmt.Fprintln(&page, "\nThis workflow exists only in the tests. It shows that these tests cover any workflow, not only the service's own.")
+			fmt.Fprintln(&page, "\nThis workflow exists only in the tests. The cases below show that the crash test works with any workflow.")
 		}
 		trial.tables(&page, all[trial.workflow])
 	}
@@ -41,9 +41,9 @@ func matrix(t *testing.T, all map[string]endings) []byte {
 // tables writes the results of one workflow to the page.
 func (c crashTrial) tables(page *bytes.Buffer, ended endings) {
 	for _, undo := range []bool{false, true} {
-		title := "Going forward: every run succeeded"
+		title := "Killed during Do: every run succeeded"
 		if undo {
-			title = "Compensating, because " + c.Refused + " is refused: every run was compensated"
+			title = "Killed during Undo, after a refusal of " + c.Refused + ": every run was compensated"
 		}
 		fmt.Fprintf(page, "\n### %s\n\n| step |", title)
 		for i := range instants {
@@ -66,27 +66,28 @@ func (c crashTrial) tables(page *bytes.Buffer, ended endings) {
 
 const matrixHead = `# Killed at every instant
 
-` + "`make crash-matrix`" + ` wrote this page. In each of these %d cases, the replica that executes a run is killed with SIGKILL at one point of one step. A proxy in front of
-PostgreSQL, Keystone and BillingStack picks the moment. The portal's call gets no answer, so the portal repeats it with its key. Then the
-run must have ended, either complete or with nothing left, and no invariant of package workflowstest may be broken.
+` + "`make crash-matrix`" + ` wrote this page. In each of these %d cases, the test kills the replica that executes a run, with SIGKILL at one
+point of one step. The replica reaches PostgreSQL, Keystone and BillingStack through a proxy, which detects the point of the kill.
+The portal's call gets no answer, so the portal repeats the call with the same key. In the end the run must have succeeded, or must
+be compensated with nothing left upstream. The run must not violate an invariant of the package workflowstest.
 
-A cell shows the time from the kill to the end of the run. Most of it is the lease, which is 1 s here (10 s by default). A compensation with
-a lost answer also waits for the late window, 1 s here (90 s by default). * marks runs that a replica already running took over. The
-others waited for a replica that was started after the kill.
+A cell shows the time from the kill to the end of the run. Most of this time is the lease, which is 1 s in this test (10 s by
+default). A compensation with a lost answer also waits for the late window, which is 1 s in this test (90 s by default). If another
+replica was already running and took over the run, the cell has the mark *. In the cells without the mark, the test started another
+replica after the kill.
 
 | column | the replica is killed |
 | --- | --- |
 | before the intent | before the step's intent is stored |
-| intent stored | after that, before the request |
-| call lost | after the request has left; the request is lost before it takes effect |
+| intent stored | after the step's intent is stored, before the request |
+| call lost | after the request is sent; the request is lost and has no effect |
 | carried out | after the request has taken effect, before its answer |
 | answered | after the answer, before the outcome is stored |
-| outcome stored | after that |
+| outcome stored | after the outcome is stored |
 
-A dash means that the step sends no request. Steps that run in parallel share writes: a single statement stores the outcome of a step and
-the intents of the steps that follow it.
+A dash means that the step sends no request. One SQL statement stores the outcome of a step and the intents of the next steps.
 
-Measured on %s, commit %s, with %s.
+Measured on %s at commit %s, on %s.
 `
 
 func (e ending) String() string {
@@ -105,5 +106,5 @@ func machine() string {
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	_, model, _ := strings.Cut(string(info), "model name")
 	model, _, _ = strings.Cut(strings.TrimLeft(model, "\t :"), "\n")
-	return fmt.Sprintf("%d CPUs (%s), %s", runtime.NumCPU(), model, runtime.GOOS)
+	return fmt.Sprintf("%s with %d CPUs (%s)", runtime.GOOS, runtime.NumCPU(), model)
 }
