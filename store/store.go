@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
 	"path/filepath"
@@ -85,16 +86,45 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	return s, nil
 }
 
-// openFile returns the gorm dialect for an SQLite file. The options include synchronous(FULL): a commit returns only when the
-// data is on disk.
+// openFile returns the gorm dialect for an SQLite file, and creates the file if it is missing. The options include
+// synchronous(FULL): a commit returns only when the data is on disk.
 func openFile(path string) (gorm.Dialector, error) {
 	if dir := filepath.Dir(path); dir != "." {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making the directory of the database: %w", err)
 		}
 	}
-	return sqlite.Open("file:" + path + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
+	if err := private(path); err != nil {
+		return nil, err
+	}
+	return sqlite.Open("file:" + uriPath.Replace(filepath.Clean(path)) + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
 		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"), nil
+}
+
+// uriPath escapes the characters of a path that have a meaning in SQLite's URIs: https://www.sqlite.org/uri.html
+var uriPath = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
+
+// private creates a database file that only the user of this process may read and write. If the file exists, private takes the
+// rights of all other users from the file and from the files that SQLite keeps beside it. SQLite creates those files with the
+// rights of the database file. A file that belongs to another user does not change.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the path of the configuration
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrPermission) { // SQLite's error for missing rights says what to do: see explain
+		return fmt.Errorf("creating the database: %w", err)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(path + suffix)
+		if err != nil || !info.Mode().IsRegular() || info.Mode()&0o077 == 0 {
+			continue
+		}
+		if err := os.Chmod(path+suffix, info.Mode()&^0o077); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("protecting the database: %w", err)
+		}
+	}
+	return nil
 }
 
 // Billing returns the tables of the embedded BillingStack.

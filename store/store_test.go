@@ -84,6 +84,46 @@ func TestOpeningWhatIsNoFileTellsThePath(t *testing.T) {
 	}
 }
 
+func TestAPathIsNotReadAsAURI(t *testing.T) {
+	for _, name := range []string{"a b.db", "100%.db", "a%20b.db", "what?.db", "c.db?mode=memory", "d#1.db", "ü&=.db"} {
+		dir := t.TempDir()
+		migrated(t, "sqlite:"+dir+"//"+name)
+		entries, err := os.ReadDir(dir)
+		must(t, err)
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), name) {
+				t.Errorf("the database %s has the file %s", name, e.Name())
+			}
+		}
+		if len(entries) == 0 {
+			t.Errorf("the database %s has no file", name)
+		}
+	}
+}
+
+// Other users cannot read a database, even in a directory that they can read, nor a database of an older release.
+func TestOnlyItsUserCanReadADatabase(t *testing.T) {
+	for _, existed := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "t.db")
+		must(t, os.Chmod(filepath.Dir(path), 0o755)) //nolint:gosec // the directory of the test
+		if existed {
+			must(t, os.WriteFile(path, nil, 0o644)) //nolint:gosec // the file of an older release
+			must(t, os.Chmod(path, 0o644))          //nolint:gosec // whatever the umask is
+		}
+		migrated(t, "sqlite:"+path)
+		entries, err := os.ReadDir(filepath.Dir(path))
+		must(t, err)
+		for _, e := range entries {
+			info, err := e.Info()
+			must(t, err)
+			if mode := info.Mode().Perm(); mode != 0o600 {
+				t.Errorf("%s has mode %o, want 600 (the file existed: %v)", e.Name(), mode, existed)
+			}
+		}
+		same(t, "files of the database", len(entries) >= 1, true)
+	}
+}
+
 func TestAnEmptyPasswordLeavesTheErrorReadable(t *testing.T) {
 	_, err := store.Open(t.Context(), "postgres://ann:@127.0.0.1:1/x?sslmode=disable", secret)
 	if err == nil || strings.Contains(err.Error(), "***") {

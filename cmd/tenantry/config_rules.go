@@ -41,8 +41,8 @@ var address = rule[string]{"host:port", "port 0 to 65535; 0 chooses a free port"
 
 var database = rule[string]{"URL", "`postgres://...` or `sqlite:PATH`", func(s string) (string, error) {
 	if path, isFile := strings.CutPrefix(s, "sqlite:"); isFile {
-		if path == "" || strings.ContainsAny(path, "?#%") || strings.HasPrefix(path, ":memory:") {
-			return "", errors.New("sqlite: must be followed by the path of a file, without options")
+		if path == "" || strings.HasPrefix(path, ":memory:") {
+			return "", errors.New("sqlite: must be followed by the path of a file")
 		}
 		return s, nil
 	}

@@ -163,7 +163,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"a database in memory": {
 			env:  []string{"TENANTRY_DATABASE_URL=sqlite::memory:"},
-			want: "database_url (TENANTRY_DATABASE_URL): sqlite: must be followed by the path of a file, without options; for example " + databaseExample,
+			want: "database_url (TENANTRY_DATABASE_URL): sqlite: must be followed by the path of a file; for example " + databaseExample,
 		},
 		"PostgreSQL without a key": {
 			env:  []string{"TENANTRY_DATABASE_URL=postgres://h/d"},
