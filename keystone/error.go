@@ -24,8 +24,8 @@ var (
 // error of a write can have MaybeDone.
 //
 //	Status 400, 405, 413 or any other 4xx is Permanent.
-//	Status 401 is Unavailable with OwnCredential, if a new login does not help or is refused.
-//	Status 403 with the name of a policy rule is Unavailable with OwnCredential, if a new login does not help.
+//	Status 401 leads to a new login. If the new login does not help or is refused, the error is Unavailable with OwnCredential.
+//	Status 403 with the name of a policy rule leads to a new login. If it does not help, the error is Unavailable with OwnCredential.
 //	Status 403 about the request itself is Permanent, for example if a project has a child or is immutable.
 //	Status 404 because the project of Tenantry's own user is disabled is Unavailable with OwnCredential.
 //	Status 404 from Keystone is Permanent with ErrNotFound.

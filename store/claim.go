@@ -29,7 +29,7 @@ const countDue = `
 SELECT COUNT(*) FROM runs r
 WHERE r.replica_id IS NULL AND r.due_at <= @now AND (r.waits_on IS NULL OR r.waits_on NOT IN @down)`
 
-// Due counts the due runs, except those that wait for an upstream in down.
+// Due counts the due runs, except those that wait for an upstream of the list down.
 func (s *Store) Due(ctx context.Context, now time.Time, down []string) (n int, err error) {
 	err = s.db.WithContext(ctx).Raw(countDue, map[string]any{"now": now.UnixMicro(), "down": notEmpty(down)}).Scan(&n).Error
 	return n, err

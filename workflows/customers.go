@@ -49,5 +49,5 @@ func (d Deps) removeCustomer(ctx context.Context, o *Order) error {
 	}
 	own := func(s billing.Subscription) bool { return s.ID == o.SubscriptionID }
 	removed, err := d.Billing.RemoveCustomer(ctx, o.MerchantID, o.CustomerID, own)
-	return erase(ctx, "customer", o.CustomerID, removed, err)
+	return recordRemoval(ctx, "customer", o.CustomerID, removed, err)
 }

@@ -135,6 +135,6 @@ func (w *world) things(t *testing.T, runID string) string {
 	return strings.Join(all, ", ")
 }
 
-// whole is the list that things returns for a succeeded run.
+// whole is the result of the function things for a succeeded run.
 const whole = "bs-customer, bs-customer/bs-admin, bs-customer/member, bs-subscription, bs-subscription/member, " +
 	"customer, subscription -> bs-subscription"

@@ -92,7 +92,7 @@ func (d Deps) removeRole(ctx context.Context, g grant) error {
 		return nil
 	}
 	removed, err := id.RemoveAssignment(ctx, a)
-	return erase(ctx, "role-assignment", assignmentID(a), removed, err)
+	return recordRemoval(ctx, "role-assignment", assignmentID(a), removed, err)
 }
 
 // made reports whether the assignment is the run's own. made returns true if the user lacked the role before, or if the run

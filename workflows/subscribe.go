@@ -322,7 +322,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 				},
 				Undo: func(ctx context.Context, o *Order) error {
 					removed, err := d.Billing.RemoveSubscription(ctx, o.MerchantID, o.SubscriptionID)
-					return erase(ctx, "subscription", o.SubscriptionID, removed, err)
+					return recordRemoval(ctx, "subscription", o.SubscriptionID, removed, err)
 				},
 			},
 			{
@@ -388,8 +388,8 @@ func record(ctx context.Context, kind, id, name string, origin saga.Origin) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
 }
 
-// erase records that an Undo has removed one of the run's objects upstream.
-func erase(ctx context.Context, kind, id string, removed bool, err error) error {
+// recordRemoval records that an Undo has removed one of the run's objects upstream.
+func recordRemoval(ctx context.Context, kind, id string, removed bool, err error) error {
 	if err == nil && removed {
 		saga.CallOf(ctx).Gone(kind, id)
 	}

@@ -109,7 +109,7 @@ func (d Deps) removeTenant(ctx context.Context, t tenant) error {
 		return err
 	}
 	removed, err := id.RemoveProject(ctx, keystone.Project{Name: t.name, DomainID: t.domain}, keystone.RunTag(t.run))
-	return erase(ctx, "project", removed.ID, removed.ID != "", err)
+	return recordRemoval(ctx, "project", removed.ID, removed.ID != "", err)
 }
 
 func tenantObject(t tenant, p keystone.Project, origin saga.Origin) saga.Object {

@@ -69,7 +69,7 @@ func (c *clients) admit(ctx context.Context, token string) (keystone.Token, erro
 	return user, err
 }
 
-// nine makes the nine writing calls of one subscribe in sequence. After each call, nine calls done.
+// nine makes the nine writing calls of one subscribe in sequence. After each of the calls, the function done is called.
 func (c *clients) nine(ctx context.Context, user keystone.Token, token string, done func(step int, output any) error) error {
 	step := 0
 	next := func(output any, err error) error {

@@ -212,7 +212,7 @@ func within(fields, allowed []string) bool {
 	return !slices.ContainsFunc(fields, func(f string) bool { return !slices.Contains(allowed, f) })
 }
 
-// isLogin reports whether the request is a login. The guard allows no other write without a project.
+// isLogin reports whether the request is a login. The guard refuses every other write whose path contains no project.
 func (g *guard) isLogin(req *http.Request) bool {
 	path := g.path(req.URL)
 	return req.Method == http.MethodPost && len(path) == 2 && path[0] == "auth" && path[1] == "tokens"

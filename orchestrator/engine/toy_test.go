@@ -269,8 +269,8 @@ func want[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-// lossy changes how the workflow classifies an error that is both errLost and errRefused. The error becomes permanent, and its
-// effect unknown.
+// lossy changes how the workflow classifies an error that is both errLost and errRefused. Such an error
+// becomes permanent, and the effect of the call counts as unknown.
 func lossy(w saga.Workflow[state]) saga.Workflow[state] {
 	w.Classify = func(err error) saga.Classification {
 		v := classify(err)

@@ -122,8 +122,8 @@ func (t *turn) stick(row *StepRow) {
 }
 
 // verify ends a compensation whose undos have all finished. If a call of a step has an unknown outcome, the last undo of the step
-// must have begun after the late window of that call. If the last undo began earlier, verify repeats the undo after the late
-// window.
+// must have begun after the late window of that call. If the last undo began before the end of the late window, verify repeats
+// the undo when the late window has ended.
 func (t *turn) verify() {
 	due := t.now
 	var again []*StepRow

@@ -38,8 +38,8 @@ type Reader interface {
 // Watcher receives the changes of one run. A watcher that is made before its run misses no change.
 type Watcher interface {
 	// See calls the function see with the run, and again after each change of the run. See returns when see returns false, when ctx
-	// ends, or when the run cannot be read. The argument run is the run as the caller read it after the watcher was made. If this
-	// argument is nil, See reads the run. Changes in quick succession may be combined into one.
+	// ends, or when the run cannot be read. The argument run is the run as the caller read it after the watcher was made. If run
+	// is nil, the method See itself reads the run. Changes in quick succession may be combined into one.
 	See(ctx context.Context, run *Run, see func(*Run) bool) error
 	// Close stops the watcher.
 	Close()

@@ -56,7 +56,7 @@ type action struct {
 	consumed bool
 }
 
-// New returns an empty store. The function now returns the time of the simulated database.
+// New returns an empty store. The argument now is the clock of the simulated database.
 func New(now func() time.Time) *Store {
 	return &Store{
 		now: now, replicas: map[string]time.Time{}, byID: map[string]*row{}, keys: map[key]string{},

@@ -152,7 +152,7 @@ func (s *Store) Due(ctx context.Context, now time.Time, down []string) (int, err
 	return s.count(ctx, func(r *row) bool { return r.due(now, down) })
 }
 
-// due reports whether a run has no lease, has reached its due time, and does not wait for an upstream in down.
+// due reports whether a run has no lease, has reached its due time, and does not wait for an upstream of the list down.
 func (r *row) due(now time.Time, down []string) bool {
 	return r.Replica == "" && r.DueAt != nil && !r.DueAt.After(moment(now)) &&
 		(r.Reason == nil || !slices.Contains(down, r.Reason.Upstream))

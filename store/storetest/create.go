@@ -82,7 +82,7 @@ func tokenDropped(t *testing.T, s fixture) {
 	cp.DropToken = true
 	s.commit(t, cp)
 	if _, err := s.Token(t.Context(), n.Run.ID); !errors.Is(err, saga.ErrNoToken) {
-		t.Errorf("Token after a checkpoint dropped the token: %v; want ErrNoToken", err)
+		t.Errorf("after the checkpoint that drops the token, Token returns %v; want ErrNoToken", err)
 	}
 }
 

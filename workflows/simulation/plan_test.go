@@ -316,7 +316,7 @@ func newPlan(seed uint64) *plan {
 			p.Mishaps = append(p.Mishaps, mishap{Order: n, Step: writes[1+r.IntN(3)], Kind: kind(r.IntN(int(unreachable)))})
 		}
 	}
-	for _, m := range p.Mishaps { // add orders of the same customer around the re-check that looks for the late effect
+	for _, m := range p.Mishaps { // more orders of the same customer, shortly before and after the re-check that finds the late effect
 		if m.late() {
 			p.meet(r, m)
 		}

@@ -50,8 +50,8 @@ var (
 	addedReads = []string{"/v3/users/"}
 )
 
-// differing maps each story with an intended difference from an earlier recording to the reason. The keys are recorded names of
-// tests. Stories in this map are recorded, but not compared.
+// differing lists the stories that differ from an earlier recording on purpose. The keys are recorded names of tests, and the
+// values are the reasons. Stories in this map are recorded, but not compared.
 var differing = map[string]string{
 	"TestASuccessorOfACompensatedRunTakesItsKey": "a retry of a compensated run now reads the objects in the order again",
 	"TestEveryFaultEndsAsItShould":               "the test runs every workflow, including the new workflow stranger",
@@ -82,7 +82,7 @@ var leftOut = map[string]string{
 	"TestTwoHundredFirstCallsWithOneKeyMakeOneRun":         "a proxy would slow down the many concurrent calls to a real Keystone",
 }
 
-// unordered maps each test whose calls have a random order to the reason. The recording of an unordered test has sorted calls,
+// unordered lists the tests whose calls have a random order. The values are the reasons. The recording of an unordered test has sorted calls,
 // without repetitions.
 var unordered = map[string]string{
 	"TestAnswersDoNotGrowWithNonsense":      overMap,
@@ -96,8 +96,8 @@ var unordered = map[string]string{
 	"TestWhoGetsAStream":                    overMap,
 }
 
-// loose maps each test with even more random behavior to the reason. In a loose test, the number of requests, the order of ids,
-// or the call that creates the run is random. The exchanges of a loose test are written as a sorted set. Ids are written without
+// loose lists the tests in which the number of requests, the order of ids, or the call that creates the run is random. The values
+// are the reasons. The exchanges of a loose test are written as a sorted set. Ids are written without
 // numbers, and requests to upstreams without the status. Answers of the API are written without the headers that only a first
 // answer has.
 var loose = map[string]string{
