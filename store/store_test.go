@@ -105,10 +105,10 @@ func TestAPathIsNotReadAsAURI(t *testing.T) {
 func TestOnlyItsUserCanReadADatabase(t *testing.T) {
 	for _, existed := range []bool{false, true} {
 		path := filepath.Join(t.TempDir(), "t.db")
-		must(t, os.Chmod(filepath.Dir(path), 0o755)) //nolint:gosec // the directory of the test
+		must(t, os.Chmod(filepath.Dir(path), 0o755))
 		if existed {
-			must(t, os.WriteFile(path, nil, 0o644)) //nolint:gosec // the file of an older release
-			must(t, os.Chmod(path, 0o644))          //nolint:gosec // whatever the umask is
+			must(t, os.WriteFile(path, nil, 0o644)) // as an older release did
+			must(t, os.Chmod(path, 0o644))
 		}
 		migrated(t, "sqlite:"+path)
 		entries, err := os.ReadDir(filepath.Dir(path))

@@ -82,8 +82,8 @@ var leftOut = map[string]string{
 	"TestTwoHundredFirstCallsWithOneKeyMakeOneRun":         "a proxy would slow down the many concurrent calls to a real Keystone",
 }
 
-// unordered lists the tests whose calls have a random order. The values are the reasons. The recording of an unordered test has sorted calls,
-// without repetitions.
+// unordered lists the tests whose calls have a random order. The values are the reasons. The recording of an unordered test has
+// sorted calls, without repetitions.
 var unordered = map[string]string{
 	"TestAnswersDoNotGrowWithNonsense":      overMap,
 	"TestCatalog":                           overMap,
