@@ -139,7 +139,7 @@ func createFineTimes(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.CreatedAt, r.DueAt, r.Worked = fine, &fine, 1500 })
 	run, want := s.read(t, n.Run.ID), epoch.Add(time.Microsecond)
 	if run.CreatedAt != want || *run.DueAt != want || run.Worked != time.Microsecond {
-		t.Errorf("created at %v, due at %v, worked for %v; want %v for both times and 1µs", run.CreatedAt, run.DueAt, run.Worked, want)
+		t.Errorf("created at %v, due at %v, worked for %v; want %v, %v, 1µs", run.CreatedAt, run.DueAt, run.Worked, want, want)
 	}
 }
 
