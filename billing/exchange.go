@@ -57,7 +57,7 @@ func (c *Client) call(ctx context.Context, r request) error {
 	return r.errorOf(readFault(status, header, answer))
 }
 
-// turns admits requests in the order of the calls.
+// The type turns limits the number of requests in flight. Requests that wait enter in the order in which they came.
 type turns chan struct{}
 
 func (t turns) enter(ctx context.Context) (leave func(int, error), err error) {

@@ -408,7 +408,7 @@ type MerchantCreate struct {
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID UUID `json:"merchant_id"`
 
-	// Name 1 to 60 characters up to U+FFFF, without control characters
+	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name *Name `json:"name,omitempty"`
 
 	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
@@ -476,7 +476,7 @@ type MerchantUpdate struct {
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
-	// Name 1 to 60 characters up to U+FFFF, without control characters
+	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name *Name `json:"name,omitempty"`
 
 	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
@@ -486,7 +486,7 @@ type MerchantUpdate struct {
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
-// Name 1 to 60 characters up to U+FFFF, without control characters
+// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 type Name = string
 
 // NewCustomer defines model for NewCustomer.
@@ -497,7 +497,7 @@ type NewCustomer struct {
 	// Language a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 	Language Code `json:"language"`
 
-	// Name 1 to 60 characters up to U+FFFF, without control characters
+	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name Name `json:"name"`
 }
 
