@@ -108,11 +108,12 @@ var uriPath = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
 // rights of all other users from the file and from the files that SQLite keeps beside it. SQLite creates those files with the
 // rights of the database file. A file that belongs to another user does not change.
 func private(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	// An existing file is not opened: closing it would drop the locks that this process has on it through another Store.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err == nil {
 		err = f.Close()
 	}
-	if err != nil && !errors.Is(err, fs.ErrPermission) { // SQLite's error for missing rights says what to do: see explain
+	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrPermission) { // explain handles missing rights
 		return fmt.Errorf("creating the database: %w", err)
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} {
