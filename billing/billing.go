@@ -52,8 +52,8 @@ type PlanItem struct {
 }
 
 // Subscription is a customer's subscription to a plan. ResourceID is the id of the project whose usage is billed. ResourceID is
-// required; until the project exists, it is a placeholder. A subscription has no merchant field: BillingStack lists the
-// subscription under its customer's merchant. BillingDay and PaymentMethodID are nil if unset.
+// required: use a placeholder until the project exists. A subscription has no merchant field: BillingStack lists the subscription
+// under its customer's merchant. BillingDay and PaymentMethodID are nil if unset.
 type Subscription struct {
 	ID              string  `json:"id,omitempty"`
 	PlanID          string  `json:"plan_id"`
@@ -65,8 +65,8 @@ type Subscription struct {
 }
 
 // Usage is one measurement of how much of a product a subscription has used. StartTimestamp and EndTimestamp are ISO 8601 times
-// without a time zone. Leave both timestamps empty for an original v2 server. After such a server has stored a usage record with
-// timestamps, every list of usage returns 400.
+// without a time zone. Leave both timestamps empty for an original v2 server. After an original v2 server has stored a usage record
+// with timestamps, every list of usage returns 400.
 type Usage struct {
 	ID             string   `json:"id,omitempty"`
 	MerchantID     string   `json:"merchant_id,omitempty"`
@@ -80,20 +80,21 @@ type Usage struct {
 	EndTimestamp   string   `json:"end_timestamp,omitempty"`
 }
 
-// Currency is an ISO 4217 currency. Name is the currency's code in lower case, and its identifier.
+// Currency is an ISO 4217 currency. Name is the currency's code in lower case, and identifies the currency.
 type Currency struct {
 	Name  string `json:"name"`
 	Title string `json:"title,omitempty"`
 }
 
-// Language is an ISO 639-2/T language. Name is the language's three-letter code in lower case, and its identifier.
+// Language is an ISO 639-2/T language. Name is the language's three-letter code in lower case, and identifies the language.
 type Language struct {
 	Name  string `json:"name"`
 	Title string `json:"title,omitempty"`
 }
 
 // Condition is one filter condition of a list request: the query parameters q.field, q.op and q.value. Field is the name of a
-// database column. Two columns differ from the JSON keys: currency_name and language_name. An empty Op means eq.
+// database column. The columns currency_name and language_name have the JSON keys currency and language. Every other column has the
+// name of its JSON key. An empty Op means eq.
 type Condition struct {
 	Field, Op, Value string
 }

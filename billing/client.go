@@ -27,9 +27,10 @@ type Config struct {
 	// Timeout is the time limit of one request. Timeout does not include the wait in Enter. The default is 65 s, because the
 	// original server waits up to 60 s for its internal services.
 	Timeout time.Duration
-	// Enter waits until the client may send a request. After the request, the client calls leave with the status of the answer,
-	// or with the error if there is no answer. Enter must not admit more than Connections requests at once. If Enter refuses a
-	// request, it returns an [upstream.NotSentError]. If Enter is nil, the client sends requests in the order of the calls.
+	// Enter waits until the client may send a request. After the request, the client calls the function leave with the status of
+	// the answer, or with the error if there is no answer. Enter must limit the number of concurrent requests to Connections. If
+	// Enter refuses a request, Enter returns an [upstream.NotSentError]. If Enter is nil, the client sends requests in the order of
+	// the calls.
 	Enter func(context.Context) (leave func(status int, err error), err error)
 	// Wrap, if set, wraps the HTTP transport of the client. If the wrapped transport returns an [upstream.NotSentError], the
 	// client treats the request as not sent.
@@ -113,7 +114,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	return c.read(ctx, "pinging BillingStack", "/currencies", nil, new([]Currency))
 }
 
-// read sends a GET for path and decodes the answer into out. The conditions in where become the query.
+// read sends a GET for path and decodes the answer into out. The query contains the conditions of the parameter where.
 func (c *Client) read(ctx context.Context, op, path string, where []Condition, out any) error {
 	return c.call(ctx, request{op: op, method: http.MethodGet, path: path + filter(where), out: out})
 }

@@ -11,8 +11,8 @@ import (
 
 func customersOf(merchantID string) string { return "/merchants/" + merchantID + "/customers" }
 
-// Customers lists the merchant's customers. The original v2 server also returns the customers of other merchants. The client
-// excludes these customers with a filter in the request and a check of the answer.
+// Customers lists the merchant's customers. The original v2 server also returns the customers of other merchants. Customers
+// excludes the customers of other merchants with a filter in the request and a check of the answer.
 func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, error) {
 	op := fmt.Sprintf("listing the customers of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -89,8 +89,8 @@ func (c *Client) RemoveCustomer(
 	}
 	removed, err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
 	if refused(err) {
-		// A subscription may have been created after the list was read. The second call removes this subscription or reports it
-		// as foreign.
+		// A subscription may have been created after the subscriptions were listed. The second call removes the new subscription,
+		// or returns an error if the caller does not own the subscription.
 		removed, err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
 	}
 	return removed, err
@@ -120,8 +120,8 @@ func (c *Client) removeWithSubscriptions(
 	return remove[Customer](ctx, c, op, customersOf(merchantID), id)
 }
 
-// refused reports whether a DELETE failed because another object refers to the object. In this case, the embedded BillingStack
-// answers 409, and the original BillingStack answers 500.
+// refused reports whether a DELETE failed because another object refers to the object to delete. The embedded BillingStack answers
+// 409 to such a DELETE, and the original BillingStack answers 500.
 func refused(err error) bool {
 	e, ok := errors.AsType[*upstream.Error](err)
 	return ok && e.Class == upstream.Permanent && (e.Status == http.StatusConflict || e.Status == http.StatusInternalServerError)

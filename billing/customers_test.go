@@ -57,5 +57,5 @@ func TestASubscriptionThatComesWhileItsCustomerIsRemoved(t *testing.T) {
 	}
 }
 
-// only returns the error of a call and drops its other result.
+// only(call()) returns the error of a call that has two results, and drops the other result.
 func only[T any](_ T, err error) error { return err }

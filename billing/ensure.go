@@ -20,8 +20,8 @@ type creation[T any] struct {
 	same       func(found T) bool
 }
 
-// ensure posts the object. After a 409 or 500, ensure looks the object up. If the answer is lost, ensure returns the error
-// without a look-up, because the server may still carry the request out.
+// ensure posts the object. After a 409 or 500, ensure looks the object up. If the answer is lost, ensure returns the error without
+// a look-up, because the server may still execute the request.
 func (n creation[T]) ensure(ctx context.Context, c *Client) (T, error) {
 	made, err := n.create(ctx, c)
 	if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Status != http.StatusConflict && e.Status != http.StatusInternalServerError {
@@ -39,8 +39,8 @@ func (n creation[T]) ensure(ctx context.Context, c *Client) (T, error) {
 	return found, undecided(err, lookErr)
 }
 
-// create posts the object once. create returns ErrConflict if the server ignored the chosen id, because then each repetition
-// would create another object.
+// create posts the object once. create returns ErrConflict if the server ignored the chosen id: each repetition of the POST would
+// then create another object.
 func (n creation[T]) create(ctx context.Context, c *Client) (T, error) {
 	var made, none T
 	err := c.call(ctx, request{
@@ -69,7 +69,7 @@ func (n creation[T]) find(ctx context.Context, c *Client) (T, error) {
 	return found, err
 }
 
-// undecided returns the error for a request that failed with 409 or 500 if the look-up failed too: the outcome is unknown.
+// undecided returns the error for an unknown outcome: the request failed with 409 or 500, and the look-up of the object failed too.
 func undecided(err, lookErr error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {

@@ -16,7 +16,7 @@ var (
 	// ErrReference is returned if an object refers to another object that does not exist. Only the store of the embedded
 	// BillingStack returns ErrReference.
 	ErrReference = errors.New("unknown reference")
-	// ErrInvalid is returned if an argument is invalid. In this case, the client sends no request.
+	// ErrInvalid is returned if an argument is invalid. The client returns ErrInvalid without sending a request.
 	ErrInvalid = errors.New("invalid argument")
 )
 

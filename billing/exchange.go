@@ -57,7 +57,7 @@ func (c *Client) call(ctx context.Context, r request) error {
 	return r.errorOf(readFault(status, header, answer))
 }
 
-// The type turns limits the number of requests in flight. Requests that wait enter in the order in which they came.
+// The type turns limits the number of requests in flight. Waiting requests are admitted in the order of their arrival.
 type turns chan struct{}
 
 func (t turns) enter(ctx context.Context) (leave func(int, error), err error) {
@@ -112,7 +112,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 	return resp.StatusCode, resp.Header, answer, nil
 }
 
-// sending records whether the transport has asked for a connection, and whether it got one.
+// The type sending records whether the transport has asked for a connection, and whether the transport got one.
 type sending struct{ asked, connected atomic.Bool }
 
 func (s *sending) watch(ctx context.Context) context.Context {
@@ -122,8 +122,8 @@ func (s *sending) watch(ctx context.Context) context.Context {
 	})
 }
 
-// never reports whether the request was certainly not sent, because the transport got no connection. If the transport did not ask
-// for a connection, another RoundTripper handled the request, so the outcome of the request is unknown.
+// sent.never() reports whether the request was certainly not sent: the transport asked for a connection and did not get one. If the
+// transport did not ask for a connection, another RoundTripper handled the request, so the outcome of the request is unknown.
 func (s *sending) never() bool { return s.asked.Load() && !s.connected.Load() }
 
 // lost returns the error for a request without an answer. caller is the caller's context, which does not have the time-out of the
@@ -162,7 +162,7 @@ func noConnection(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// decode decodes a successful answer. If the answer cannot be decoded, it is unknown whether the server carried the request out.
+// decode decodes a successful answer. If the answer cannot be decoded, it is unknown whether the server executed the request.
 func (r request) decode(status int, answer []byte) error {
 	if r.method == http.MethodDelete && len(answer) == 0 {
 		return nil
@@ -182,7 +182,7 @@ func (r request) decode(status int, answer []byte) error {
 	return nil
 }
 
-// errorOf turns a fault into an error. errorOf does not look anything up.
+// errorOf turns a fault into an error. errorOf sends no request.
 func (r request) errorOf(f fault) error {
 	e := &upstream.Error{Service: Service, Op: r.op, Status: f.status, RetryAfter: f.retryAfter, Message: f.text, Err: f.cause()}
 	if r.item != "" && f.notFound(r.item) {

@@ -82,7 +82,7 @@ func (f fault) notFound(id string) bool {
 }
 
 // queueTimeout reports whether BillingStack's API stopped waiting for the service behind its message queue. The service may still
-// carry the request out.
+// execute the request.
 func (f fault) queueTimeout() bool {
 	return f.status == http.StatusInternalServerError && strings.Contains(f.text, "Timeout while waiting on RPC response")
 }

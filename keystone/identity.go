@@ -14,10 +14,10 @@ import (
 //
 // A method repeats a request only if Keystone refuses Tenantry's token. The method then logs in again and repeats the request once.
 // Every method returns when ctx ends. Every error of a method is an *[upstream.Error]. The Class of an error tells the caller
-// whether to retry, and [errors.Is] recognizes the sentinels of this package. All methods are safe for concurrent use.
+// whether to retry, and [errors.Is] recognizes the sentinel errors of this package. All methods are safe for concurrent use.
 type Identity interface {
 	// Domain returns the domain with this id or, if no domain has the id, the domain with this name. The result is cached. Domain
-	// returns ErrNotFound if there is no such domain.
+	// returns ErrNotFound if no domain has this id or name.
 	Domain(ctx context.Context, nameOrID string) (Domain, error)
 
 	// Roles returns the roles with these names, in the same order. Each role is looked up once and cached. Roles returns
@@ -25,7 +25,7 @@ type Identity interface {
 	// the cloud's configuration allows these roles.
 	Roles(ctx context.Context, names []string) ([]Role, error)
 
-	// User returns the user with this id, or ErrNotFound if there is none.
+	// User returns the user with this id, or ErrNotFound if no user has this id.
 	User(ctx context.Context, id string) (User, error)
 
 	// Forget clears the caches of domains and roles.
@@ -35,39 +35,40 @@ type Identity interface {
 	// malformed, expired or revoked, or if the token's user or project is disabled.
 	ValidateToken(ctx context.Context, token string) (Token, error)
 
-	// ExchangeToken exchanges an unscoped token for a token scoped to the project. Both tokens expire at the same time.
+	// ExchangeToken exchanges an unscoped token for a token that is scoped to the project. Both tokens expire at the same time.
 	// ExchangeToken returns ErrTokenInvalid if the unscoped token is not valid. ExchangeToken returns ErrNoAccess if the user has
 	// no role on the project, if the project does not exist or is disabled, or if the token is delegated. Keystone's answer does
 	// not distinguish a missing role from a missing or disabled project.
 	ExchangeToken(ctx context.Context, unscoped, projectID string) (ScopedToken, error)
 
-	// FindProject returns the project with exactly this name in the domain, or ErrNotFound if there is none.
+	// FindProject returns the project with exactly this name in the domain, or ErrNotFound if no project in the domain has this
+	// name.
 	FindProject(ctx context.Context, domainID, name string) (Project, error)
 
-	// EnsureProject creates a project, or returns the existing project with the same name and domain. The result made is true if
-	// this call, or an earlier call with the same n.RunTag, created the project. If made is false, the caller must decide by the
-	// project's tags whether to use the project.
+	// EnsureProject creates a project, or returns the existing project with the same name and domain. The result `made` is true if
+	// this call, or an earlier call with the same n.RunTag, created the project. If `made` is false, the caller must check the
+	// project's tags to decide whether to use the project.
 	//
 	// EnsureProject sends one request, and a second request if the name is taken. EnsureProject returns ErrConflict if Keystone
-	// reports that the name is taken, but finds no project with this name.
+	// reports that the name is taken, but the second request finds no project with this name.
 	EnsureProject(ctx context.Context, n NewProject) (p Project, made bool, err error)
 
-	// RemoveProject deletes the project and its role assignments, but only if the project has the tag runTag. If p has a name and a
-	// domain, RemoveProject uses both to look the project up, because a lost request may have created the project under another id.
-	// If p lacks the name or the domain, RemoveProject looks the project up by its id. If the project does not exist or lacks the
-	// tag, RemoveProject succeeds and returns an empty project.
+	// RemoveProject deletes the project and its role assignments if the project has the tag runTag. If p has a name and a domain,
+	// RemoveProject uses both to look the project up, because a lost request may have created the project under another id. If p
+	// lacks the name or the domain, RemoveProject looks the project up by its id. If the project does not exist or lacks the tag,
+	// RemoveProject succeeds and returns an empty project.
 	RemoveProject(ctx context.Context, p Project, runTag string) (removed Project, err error)
 
 	// EnsureAssignment assigns the role to the user on the project. It may be repeated. EnsureAssignment returns ErrNotFound if the
 	// role, the user or the project does not exist.
 	EnsureAssignment(ctx context.Context, a Assignment) error
 
-	// RemoveAssignment revokes the user's role on the project. It may be repeated. The result removed reports whether the user had
-	// the role.
+	// RemoveAssignment revokes the user's role on the project. It may be repeated. The result `removed` reports whether the user
+	// had the role.
 	RemoveAssignment(ctx context.Context, a Assignment) (removed bool, err error)
 
 	// HasAssignment reports whether the role is assigned directly to the user on the project. A role that the user has through a
-	// group or an implying role does not count.
+	// group, or through another role that implies it, does not count.
 	HasAssignment(ctx context.Context, a Assignment) (bool, error)
 
 	// AssignedRoles returns the sorted ids of the roles that are assigned directly to the user on the project.
@@ -111,7 +112,8 @@ func (p Project) HasTag(tag string) bool { return slices.Contains(p.Tags, tag) }
 
 // NewProject describes a project to create.
 type NewProject struct {
-	// ID is the requested id of the new project. Identity v2.0 uses this id, but Identity v3 chooses another id.
+	// ID is the requested id of the new project. Identity v2.0 uses this id. Identity v3 ignores this id, and chooses a different
+	// id.
 	ID string
 	// Name has at most 64 characters and does not begin or end with a blank. Name is unique in its domain.
 	Name        string

@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// AddAction stores an action, as saga.Store specifies. If no replica executes the run, AddAction makes the run due. AddAction
-// locks the run's row first. A replica that releases the run later therefore sees the action.
+// AddAction stores an action, as saga.Store specifies. If no replica executes the run, AddAction makes the run due. AddAction locks
+// the run's row first, so a replica that then releases the run sees the action.
 func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		due := "CASE WHEN replica_id IS NULL THEN ? ELSE due_at END"
@@ -28,7 +28,7 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 			ID: now.UnixMicro(), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: upstream.Clean(v.Who),
 			Why: upstream.Clean(v.Why), At: v.At.UnixMicro(),
 		}
-		for { // the id is the time, and two actions may arrive in the same microsecond
+		for { // the id is the time in microseconds; try the next number if another action has this id
 			var taken int64
 			if err := tx.Model(&actionRow{}).Where("id = ?", row.ID).Count(&taken).Error; err != nil {
 				return err

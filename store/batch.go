@@ -9,7 +9,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// batch has the rows of a group of checkpoints. The runs are sorted by id; the database locks their rows in this order.
+// batch contains the rows that a group of checkpoints writes. The runs are sorted by id; the database locks their rows in this
+// order.
 type batch struct {
 	runs     []checkpointRow
 	steps    []stepRow
@@ -18,14 +19,14 @@ type batch struct {
 	consumed []int64
 }
 
-// checkpointRow is the row of a run that a checkpoint writes.
+// checkpointRow contains the new values of a run's row, and the other data of the run's checkpoint.
 type checkpointRow struct {
 	runRow
 	besides
 }
 
-// besides has the parts of a checkpoint that are not columns of the run. Holder is the replica that must have the run's lease.
-// DropToken reports whether the user's token is deleted.
+// besides contains the data of a checkpoint for which the table runs has no column. The checkpoint is written only if the run is
+// leased to the replica Holder. If DropToken is true, the user's token is deleted.
 type besides struct {
 	Holder    string `json:"holder"`
 	DropToken bool   `json:"drop_token"`
@@ -71,7 +72,7 @@ func (b *batch) add(cp saga.Checkpoint) error {
 		}
 		b.events = append(b.events, row)
 	}
-	objects := map[[2]string]objectRow{} // only the last state of each object is written
+	objects := map[[2]string]objectRow{} // if the checkpoint contains an object twice, the object's last state is written
 	for i := range cp.Objects {
 		row := rowOfObject(run.ID, &cp.Objects[i])
 		if err := readable(row.Step, row.Kind, row.Cloud, row.ID, row.Name); err != nil {
@@ -84,8 +85,8 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	return nil
 }
 
-// readable returns an error if a text contains NUL, which PostgreSQL cannot store. PostgreSQL reports a NUL only if the plan of
-// the statement reads the text.
+// readable returns an error if a text contains NUL, which PostgreSQL cannot store. PostgreSQL itself finds a NUL only in texts that
+// the statement's plan reads.
 func readable(texts ...string) error {
 	if slices.ContainsFunc(texts, func(text string) bool { return strings.ContainsRune(text, 0) }) {
 		return errors.New("a text contains NUL")
@@ -93,7 +94,7 @@ func readable(texts ...string) error {
 	return nil
 }
 
-// more reports whether the batch has objects, consumed actions or tokens to delete, and not only runs, steps and events.
+// more reports whether the batch contains anything besides runs, steps and events: objects, consumed actions or tokens to delete.
 func (b *batch) more() bool {
 	return len(b.objects)+len(b.consumed) > 0 ||
 		slices.ContainsFunc(b.runs, func(r checkpointRow) bool { return r.DropToken })

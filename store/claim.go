@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Claim leases up to c.Limit runs to a replica, each under its next epoch, as saga.Queue specifies.
+// Claim leases up to c.Limit runs to a replica and increments the epochs of these runs, as saga.Queue specifies.
 func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	statement := sqliteClaim
 	if s.postgres() {
@@ -24,12 +24,12 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	return ids, nil
 }
 
-// countDue counts due runs. Its condition is the same as in the statements of Claim.
+// countDue counts the due runs. The statements of Claim select due runs with the same condition.
 const countDue = `
 SELECT COUNT(*) FROM runs r
 WHERE r.replica_id IS NULL AND r.due_at <= @now AND (r.waits_on IS NULL OR r.waits_on NOT IN @down)`
 
-// Due counts the due runs, except those that wait for an upstream of the list down.
+// Due counts the due runs, except runs that wait for an upstream in the list down.
 func (s *Store) Due(ctx context.Context, now time.Time, down []string) (n int, err error) {
 	err = s.db.WithContext(ctx).Raw(countDue, map[string]any{"now": now.UnixMicro(), "down": notEmpty(down)}).Scan(&n).Error
 	return n, err

@@ -51,7 +51,8 @@ func (s *Store) commitPostgres(
 		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
 	}
 	args["now"] = now.UnixMicro()
-	// Rows is cheaper than gorm's Scan, which formats the whole statement for the log although the log is off.
+	// The method Scan of gorm would be slower than Rows, because Scan formats the whole statement for the log, even if the log is
+	// off.
 	found, err := s.db.WithContext(ctx).Raw(statement, args).Rows()
 	if err != nil {
 		return nil, err
@@ -108,8 +109,8 @@ func (s *Store) commitSQLite(
 	return answer(checkpoints, written), nil
 }
 
-// runMutable lists the columns of a run that a checkpoint writes, except version. Only a claim changes the epoch. All other
-// columns are pinned when the run is accepted.
+// runMutable lists the columns of the table runs that a checkpoint writes. A checkpoint also increments the column version. Only a
+// claim changes the column epoch. The remaining columns do not change after the run is accepted.
 var runMutable = []string{
 	"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
 	"budget_from", "rechecks", "take_overs", "holds_subject", "replica_id", "last_seq", "hold", "looked",
@@ -127,8 +128,8 @@ func updateRun(tx *gorm.DB, row *checkpointRow) (bool, error) {
 	return result.RowsAffected == 1, result.Error
 }
 
-// writeRest writes the steps, events and objects of the runs that updateRun has written. writeRest also marks their actions as
-// consumed and deletes their tokens.
+// writeRest writes the steps, events and objects of the runs that updateRun has written. For these runs, writeRest also marks the
+// consumed actions and deletes the tokens that are no longer needed.
 func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) error {
 	begunOrChanged := clause.OnConflict{
 		Columns:   []clause.Column{{Name: "run_id"}, {Name: "name"}},

@@ -12,7 +12,7 @@ import (
 	"gorm.io/gorm"
 )
 
-// openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when one is needed.
+// openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one.
 func openServer(url string) (gorm.Dialector, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -22,9 +22,9 @@ func openServer(url string) (gorm.Dialector, error) {
 	return postgres.New(postgres.Config{Conn: sql.OpenDB(connector{pgxs})}), nil
 }
 
-// connector opens connections to PostgreSQL. Each error of Connect is a saga.ErrUnavailable, independent of the error's code.
-// PostgreSQL refuses connections with codes of many classes. For example, if the disk is full, PostgreSQL answers XX000, "could
-// not write init file".
+// connector opens connections to PostgreSQL. If Connect fails, it returns a saga.ErrUnavailable, whatever the error code of
+// PostgreSQL is. PostgreSQL refuses connections with error codes of many classes. For example, if the disk is full, PostgreSQL
+// answers XX000, "could not write init file".
 type connector struct{ driver.Connector }
 
 // Connect opens a connection and configures it.
@@ -38,21 +38,21 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // planByIndex makes PostgreSQL use the indexes that the statements were written for.
 //
-// Without these settings, the planner would rely on statistics that can be minutes old. If a table has grown by thousands of rows
-// a second since then, the planner would read the whole table. If the planner underestimated how many runs a list matches,
-// PostgreSQL would read all matching runs with a bitmap scan and sort them, only to return one page.
+// Without these settings, the planner would rely on statistics that can be minutes old. If a table has grown by many rows since the
+// statistics were collected, PostgreSQL would read the whole table. If the planner underestimated how many runs match a filter,
+// PostgreSQL would read and sort all matching runs, although only one page of runs is needed.
 //
-// PostgreSQL plans each statement once per connection, not once for each set of values. Otherwise PostgreSQL would plan the claim
-// statement again for each claim if the tables are large. The new plan would be no better, and planning takes longer than the
-// claim itself.
+// PostgreSQL plans each statement once per connection, not once for each set of values. With large tables, PostgreSQL would
+// otherwise plan the claim statement again for each claim. The new plan would be no better than the first plan, and planning takes
+// longer than the claim itself.
 func planByIndex(ctx context.Context, c *pgx.Conn) error {
 	_, err := c.Exec(ctx, "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "+
 		"SET jit = off; SET plan_cache_mode = force_generic_plan", pgx.QueryExecModeSimpleProtocol)
 	return err
 }
 
-// longIdle reports whether a connection has been idle for over 5 s and must therefore be pinged before it is used. The heartbeat
-// of a replica uses a connection more often than every 5 s, so an idle replica sends no pings.
+// longIdle reports whether a connection has been idle for over 5 s and must therefore be pinged before it is used. With the default
+// lease, the heartbeat of an idle replica uses a connection every 3 s, so an idle replica sends no pings.
 func longIdle(_ context.Context, p stdlib.ShouldPingParams) bool {
 	return p.IdleDuration > 5*time.Second
 }

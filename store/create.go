@@ -33,7 +33,7 @@ func (s *Store) Create(ctx context.Context, n saga.NewRun) error {
 	return nil
 }
 
-// newRunRows has the rows of a new run.
+// newRunRows contains the rows to insert for a new run.
 type newRunRows struct {
 	run    runRow
 	steps  []stepRow
@@ -78,7 +78,7 @@ func (s *Store) newRunRows(n saga.NewRun) (newRunRows, error) {
 }
 
 // createGrouped inserts a run together with the runs of other callers. Even if ctx ends, createGrouped waits until the run is
-// inserted or refused. Otherwise it would be unknown whether the run exists.
+// inserted or refused, because the caller must know whether the run exists.
 func (s *Store) createGrouped(ctx context.Context, rows newRunRows) error {
 	refused, err := s.creations.Do(context.WithoutCancel(ctx), rows)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *Store) createPostgres(ctx context.Context, group []newRunRows) []error 
 	return results
 }
 
-// insertRuns executes the statement, and adds the ids of the inserted runs to the map inserted.
+// insertRuns executes the statement that inserts runs, and adds the ids of the inserted runs to the map inserted.
 func (s *Store) insertRuns(ctx context.Context, inserted map[string]bool, rows map[string]any) error {
 	args, err := jsons(rows)
 	if err != nil {
@@ -150,7 +150,8 @@ func (s *Store) insertRuns(ctx context.Context, inserted map[string]bool, rows m
 	return found.Err()
 }
 
-// createSQLite inserts a run. SQLite has only one writer, so createSQLite can check whether the run is refused before the insert.
+// createSQLite inserts a run. SQLite has only one writer, so createSQLite can check before the insert whether the run must be
+// refused.
 func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		if err := refusal(tx, rows.run); err != nil {
@@ -189,7 +190,8 @@ func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 // errGone means that the insert can be tried again, because the run that prevented the insert has ended.
 var errGone = errors.New("another run prevented the insert, but has ended since then: try again")
 
-// refusal returns the error that explains why a run was not inserted. refusal returns errGone if the reason no longer exists.
+// refusal returns an error with the reason why PostgreSQL did not insert a run. If nothing prevents the insert now, refusal returns
+// errGone.
 func (s *Store) refusal(ctx context.Context, run runRow) error {
 	if err := refusal(s.db.WithContext(ctx), run); err != nil {
 		return err
@@ -197,7 +199,7 @@ func (s *Store) refusal(ctx context.Context, run runRow) error {
 	return errGone
 }
 
-// refusal returns the error that explains why a run cannot be inserted, or nil if the run can be inserted.
+// refusal returns an error with the reason why a run cannot be inserted, or nil if the run can be inserted.
 func refusal(tx *gorm.DB, run runRow) error {
 	var keys []idempotencyKeyRow
 	err := tx.Select("run_id").Where("merchant_id = ? AND key = ?", run.MerchantID, run.IdempotencyKey).

@@ -48,8 +48,8 @@ func redact(err error, url string) error {
 	return err
 }
 
-// badRow reports whether the database refused a statement because of its data. In this case, repeating the statement does not
-// help.
+// badRow reports whether the database refused a statement because of the statement's data. The database would refuse such a
+// statement again.
 func badRow(err error) bool {
 	if errors.Is(err, saga.ErrBadRow) {
 		return true
@@ -68,7 +68,7 @@ func sqliteBadRow(err error) bool {
 		return false
 	}
 	switch refused.Code() & 0xff {
-	case 18, 19, 20, 25: // TOOBIG, CONSTRAINT, MISMATCH, RANGE: https://www.sqlite.org/rescode.html
+	case 18, 19, 20, 25: // the errors TOOBIG, CONSTRAINT, MISMATCH and RANGE: https://www.sqlite.org/rescode.html
 		return true
 	}
 	return false

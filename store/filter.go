@@ -9,9 +9,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// filtered restricts a query to a page of runs, newest first. The query reads one index, from the newest run that can match until
-// the page is full. Rare states have partial indexes. The database uses a partial index only if the query repeats the condition
-// of the index literally.
+// filtered restricts a query to a page of runs, newest first. The query reads a single index. The query begins at the newest run
+// that can match, and stops when the page is full. For runs in rare states there are partial indexes. The database uses a partial
+// index only if the query repeats the condition of the index literally.
 func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	first, last := "", afterAll
 	if !f.Since.IsZero() {
@@ -73,9 +73,10 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 // byObject reports whether the filter selects runs by the objects that they made or adopted.
 func byObject(f saga.Filter) bool { return len(f.Objects) > 0 }
 
-// madeAny selects the few runs that made or adopted all objects of the filter. To make the query begin with these runs, madeAny
-// compares other columns as expressions, for which there is no index. For PostgreSQL, madeAny also turns the ids of the runs into
-// an array. Otherwise PostgreSQL would read all runs of a merchant and join them with the objects.
+// madeAny selects the few runs that made or adopted all objects of the filter. The query must find these runs first, and then check
+// their other columns. madeAny therefore hides the other columns in expressions, for which there is no index. For PostgreSQL,
+// madeAny also turns the ids of the runs into an array. Without the array, PostgreSQL would read all runs of a merchant and join
+// them with the objects.
 func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	made := "runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?)"
 	if s.postgres() {
@@ -95,9 +96,9 @@ func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB
 }
 
 // leading returns the first column of the index to read, and the value of this column. The index's second column is the run's id.
-// Ordering by the first column forces PostgreSQL to use the index. Otherwise PostgreSQL might overestimate how many runs match,
-// and read all runs by id. For a merchant without recent runs, PostgreSQL would then first read all newer runs of other
-// merchants.
+// If a query orders the runs by the first column, PostgreSQL must use the index. Without this order, PostgreSQL might overestimate
+// how many runs match, and read all runs by id. To list a merchant without recent runs, PostgreSQL would then read all recent runs
+// of the other merchants first.
 func leading(f saga.Filter) (column, value string) {
 	switch {
 	case f.Subject != "" && (f.Live || f.AwaitsRecheck || f.State == saga.Succeeded):
@@ -121,8 +122,8 @@ const clocksApart = 24 * time.Hour
 // afterAll sorts after all run ids, because run ids begin with a hexadecimal digit.
 const afterAll = "z"
 
-// firstID returns an id that sorts before all run ids that are made at the given time or later. Run ids are UUIDs of version 7,
-// which begin with the time in milliseconds.
+// firstID returns an id that sorts before the ids of all runs that are created at or after the given time. Run ids are UUIDs of
+// version 7, which begin with the time in milliseconds.
 func firstID(at time.Time) string {
 	ms := min(max(0, at.UnixMilli()), 1<<48-1)
 	return fmt.Sprintf("%08x-%04x-0000-0000-000000000000", ms>>16, ms&0xffff)

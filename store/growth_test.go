@@ -14,10 +14,10 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// TestWhatIsFinishedCostsNothing shows that finished runs do not slow down the service's frequent statements. With ten times as
-// many finished runs, a statement must read about as many rows, and at most twice as many pages: its index grows by at most one
-// level. The test compares the rows and pages that PostgreSQL has counted, so the result does not depend on time. The test also
-// runs without statistics for the planner.
+// TestWhatIsFinishedCostsNothing shows that finished runs do not slow down the service's frequent statements. The test measures
+// each statement with 500 and with 5,000 finished runs. With 5,000 runs, the statement must read about as many rows as with 500
+// runs, and at most twice as many pages, because an index may have one more level. The test compares the rows and pages that
+// PostgreSQL counts, so the result does not depend on time. The test is repeated without statistics for PostgreSQL's planner.
 func TestWhatIsFinishedCostsNothing(t *testing.T) {
 	for name, counted := range map[string]bool{"counted": true, "never counted": false} {
 		t.Run(name, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestWhatIsFinishedCostsNothing(t *testing.T) {
 	}
 }
 
-// growth is a store with finished runs, and the numbers of rows and pages that its statements read.
+// growth contains a store with finished runs, and the numbers of rows and pages that each statement reads.
 type growth struct {
 	*Store
 
@@ -44,9 +44,9 @@ type growth struct {
 	touched map[string]touched
 }
 
-// touched has the numbers of rows and pages that a statement read from tables and indexes. slack is the number of rows by which
-// two measurements may differ. They can differ because writes leave dead rows, which PostgreSQL reads until all other
-// transactions have ended.
+// touched contains the numbers of rows and pages that a statement reads from tables and indexes. The field slack is the number of
+// rows by which two measurements may differ. Measurements differ because writes leave dead rows, which PostgreSQL reads until all
+// other transactions have ended.
 type touched struct{ rows, pages, slack int64 }
 
 func growthOf(t *testing.T, finished int, counted bool) *growth {
@@ -76,9 +76,10 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 	return g
 }
 
-// finishedRuns are statements that insert FINISHED finished runs of the merchants m0 to m9. The runs were created at intervals of
-// 1,000 s, the newest about 18 minutes ago. The oldest tenth of the runs belongs to the merchant old. About one run in twenty is
-// compensated, but no run of merchant m0. Autovacuum is off, because it would read rows during the measurements.
+// finishedRuns are SQL statements that insert finished runs of the merchants m0 to m9. The placeholder FINISHED is the number of
+// runs. The runs were created 1,000 s apart. The newest run is about 18 minutes old. The oldest tenth of the runs belongs to a
+// merchant with the id "old". About one run in twenty is compensated. The merchant m0 has no compensated runs. Autovacuum is off,
+// because it would read rows during the measurements.
 var finishedRuns = []string{
 	`ALTER TABLE runs SET (autovacuum_enabled = off)`, `ALTER TABLE steps SET (autovacuum_enabled = off)`,
 	`ALTER TABLE events SET (autovacuum_enabled = off)`, `ALTER TABLE objects SET (autovacuum_enabled = off)`,
@@ -110,8 +111,8 @@ func (g *growth) execute(statement string) {
 // customer returns the filter for the runs that made or adopted a customer.
 func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
-// measure records how many rows and pages a repeated call reads. The first calls are not measured, because they also read the
-// catalog.
+// measure records how many rows and pages a repeated call reads. The first calls are not measured, because they also read
+// PostgreSQL's catalog.
 func (g *growth) measure(what string, call func() error) {
 	g.t.Helper()
 	for range 6 { // PostgreSQL may switch to a generic plan after five calls
@@ -119,7 +120,7 @@ func (g *growth) measure(what string, call func() error) {
 			g.t.Fatalf("%s: %v", what, err)
 		}
 	}
-	// The minimum of three calls counts, because index entries of removed rows are read only once.
+	// The result is the minimum of three calls, because at most one of the calls reads the index entries of removed rows.
 	least := touched{math.MaxInt64, math.MaxInt64, g.slack}
 	for range 3 {
 		before := g.count()
@@ -147,13 +148,13 @@ SELECT (SELECT SUM(seq_tup_read + COALESCE(idx_tup_fetch, 0)) FROM pg_stat_user_
 	return n
 }
 
-// plannedOnce checks that PostgreSQL has made no custom plan, because PostgreSQL makes a custom plan again on every call.
+// plannedOnce checks that PostgreSQL has not made any custom plans. PostgreSQL would make a custom plan again on every call.
 func (g *growth) plannedOnce() {
 	g.t.Helper()
 	var statements []string
 	err := g.db.Raw("SELECT statement FROM pg_prepared_statements WHERE custom_plans > 0").Scan(&statements).Error
 	if err != nil || len(statements) > 0 {
-		g.t.Errorf("planned again and again: %q, %v", statements, err)
+		g.t.Errorf("statements with custom plans: %q, %v; want none", statements, err)
 	}
 }
 
@@ -239,7 +240,8 @@ func (g *growth) live(replica string) saga.NewRun {
 	}
 }
 
-// checkpoint commits a checkpoint of the first live run. If state ends the run, checkpoint removes the run from live.
+// checkpoint commits a checkpoint of the first run in the list live. If the run ends in the new state, checkpoint removes the run
+// from the list.
 func (g *growth) checkpoint(ctx context.Context, now time.Time, live *[]saga.NewRun, state saga.RunState) error {
 	run := (*live)[0].Run
 	run.State, run.Seq = state, run.Seq+1

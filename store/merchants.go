@@ -108,8 +108,8 @@ func (t *Merchants) Keys(ctx context.Context, merchantID string) ([]merchants.AP
 	return keys, reading(merchantID, err)
 }
 
-// Rotate stores a new API key. The newest of the older live keys stays valid; Rotate revokes and returns the others, as
-// merchants.Store specifies.
+// Rotate stores a new API key. Of the previous keys, the newest live key stays valid. Rotate revokes the other live keys and
+// returns them, as merchants.Store specifies.
 func (t *Merchants) Rotate(ctx context.Context, next merchants.APIKey) (revoked []merchants.APIKey, err error) {
 	err = t.store.tx(ctx, func(tx *gorm.DB) error {
 		if _, err := lockMerchant(tx, next.MerchantID); err != nil {

@@ -23,7 +23,7 @@ func TestMerchants(t *testing.T) {
 	}
 }
 
-// story creates, changes and disables a merchant, and rotates its API keys.
+// story tests a store: it creates, changes and disables a merchant, and rotates the merchant's API keys.
 func story(t *testing.T, all merchants.Store) {
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	m := merchants.Merchant{

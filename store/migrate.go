@@ -15,8 +15,8 @@ import (
 var migrations embed.FS
 
 // Migrate migrates the database to the schema of this release, and returns the number of executed migrations. Migrate may be
-// repeated. If replicas start at the same time, one migrates the database, and the others wait. Migrate returns ErrOtherKey if
-// the database was created with another secret key.
+// repeated. If several replicas start at the same time, one replica migrates the database while the other replicas wait. Migrate
+// returns ErrOtherKey if the database was created with another secret key.
 func (s *Store) Migrate(ctx context.Context) (int, error) {
 	provider, err := s.migrations()
 	if err != nil {
@@ -33,7 +33,8 @@ func (s *Store) Migrate(ctx context.Context) (int, error) {
 	return len(results), s.explain(err)
 }
 
-// migrations returns all migrations: those in SQL files, and migration 5, whose statements differ between PostgreSQL and SQLite.
+// migrations returns all migrations: the migrations in SQL files, and migration 5, whose statements differ between PostgreSQL and
+// SQLite.
 func (s *Store) migrations() (*goose.Provider, error) {
 	pool, err := s.db.DB()
 	if err != nil {
@@ -55,7 +56,7 @@ func (s *Store) migrations() (*goose.Provider, error) {
 	return goose.NewProvider(dialect, pool, files, options...)
 }
 
-// statements returns a migration that executes SQL statements.
+// statements builds a migration from a list of SQL statements.
 func statements(version int64, sqls []string) *goose.Migration {
 	up := func(ctx context.Context, tx *sql.Tx) error {
 		for _, one := range sqls {
@@ -68,9 +69,9 @@ func statements(version int64, sqls []string) *goose.Migration {
 	return goose.NewGoMigration(version, &goose.GoFunc{RunTx: up}, nil)
 }
 
-// Migration 5 moves the immutable columns of the steps into their run's row. From migration 5 on, a step has a row only after it
-// has begun. The fill factors leave space on each page for new versions of its rows, so that an update needs no new index
-// entries. A run is written about nine times, and a step twice.
+// Migration 5 moves the immutable columns of the table steps into the column pinned_steps of the table runs. After this migration,
+// a step gets its own row only when the step begins. The fill factors leave space on each page for new versions of its rows, so
+// that an update needs no new index entries. The row of a run is written about nine times, and the row of a step twice.
 var (
 	pinStepsPostgres = []string{
 		`ALTER TABLE runs ADD COLUMN pinned_steps TEXT`,

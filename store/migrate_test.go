@@ -124,7 +124,8 @@ func TestMigrationMarksTheUndosThatCanBeInFlight(t *testing.T) {
 	}
 }
 
-// The migration replaces names that older releases stored, such as verb, by the current names, such as action.
+// The migration replaces old names of tables, columns and stored values with the current names. For example, the table verbs
+// becomes the table actions.
 func TestMigrationRenamesWhatIsStored(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
@@ -174,7 +175,7 @@ func TestMigrationRenamesWhatIsStored(t *testing.T) {
 	}
 }
 
-// shows reads the run and compares its steps with want.
+// shows is a test helper: it fails the test if the stored steps of the run differ from want, and returns the run.
 func shows(t *testing.T, s *Store, want []saga.StepRow) *saga.Run {
 	t.Helper()
 	run, err := s.Run(t.Context(), "run")

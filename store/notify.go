@@ -11,11 +11,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// channel is the PostgreSQL channel of LISTEN and NOTIFY. The files in statements/ contain the channel's name literally.
+// channel is the name of the PostgreSQL channel for LISTEN and NOTIFY. The files in statements/ contain the channel's name
+// literally.
 const channel = "tenantry"
 
-// notify notifies the other replicas when the transaction commits. With SQLite, notify does nothing, because there are no other
-// replicas.
+// notify sends a notification to the other replicas when the transaction commits. With SQLite, notify does nothing, because there
+// are no other replicas.
 func (s *Store) notify(tx *gorm.DB, word string) error {
 	if !s.postgres() {
 		return nil
@@ -23,8 +24,8 @@ func (s *Store) notify(tx *gorm.DB, word string) error {
 	return tx.Exec("SELECT pg_notify(?, ?)", channel, word).Error
 }
 
-// Listen calls wake for each notification until ctx ends or the connection fails, as saga.Queue specifies. Listen opens a
-// separate connection.
+// Listen calls the function wake for each notification until ctx ends or the connection fails, as saga.Queue specifies. Listen
+// opens a separate connection.
 func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) (err error) {
 	if !s.postgres() { // with SQLite there are no other replicas
 		<-ctx.Done()
@@ -38,7 +39,7 @@ func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) (err error) {
 	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return err
 	}
-	wake(saga.Wake{Kind: saga.WakeWork}) // another replica may have sent a notification before LISTEN
+	wake(saga.Wake{Kind: saga.WakeWork}) // wake the caller once, because notifications before LISTEN are lost
 	for {
 		n, err := conn.WaitForNotification(ctx)
 		if err != nil {

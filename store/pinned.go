@@ -7,8 +7,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// pinnedStep has the fields of a step that are pinned when the run is accepted. The position of the step is the index in the
-// list.
+// pinnedStep contains the fields of a step that are pinned when the run is accepted. The position of a step is its index in the
+// list of pinned steps.
 type pinnedStep struct {
 	Name     string   `json:"name"`
 	After    []string `json:"after"`
@@ -28,7 +28,7 @@ func pin(r *saga.Run) (string, error) {
 	return string(encoded), err
 }
 
-// pinned decodes the steps of a run, and returns all of them as pending.
+// pinned decodes the steps of a run, and returns all steps in the state pending.
 func pinned(encoded string) ([]saga.StepRow, error) {
 	var steps []pinnedStep
 	if err := json.Unmarshal([]byte(encoded), &steps); err != nil {

@@ -26,8 +26,9 @@ func (s *Store) Join(ctx context.Context, replica string, until time.Time) (now 
 	return now, nil
 }
 
-// Renew extends the lease of a replica if the lease has not ended, as saga.Queue specifies. Renew also deletes the other replicas
-// whose leases have ended. The foreign key then sets the replica_id of their runs to NULL, so that these runs can be claimed.
+// Renew extends the lease of a replica if the lease has not ended, as saga.Queue specifies. Renew also deletes all other replicas
+// whose leases have ended. When a replica is deleted, the foreign key sets the replica_id of its runs to NULL, so that these runs
+// can be claimed.
 func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
 	if !s.postgres() {
 		return s.renewSQLite(ctx, replica, now, until)
@@ -77,8 +78,8 @@ func (s *Store) Leave(ctx context.Context, replica string, now time.Time) error 
 	})
 }
 
-// HandBack releases runs that are leased to the replica, as saga.Queue specifies. HandBack releases only runs that are not in
-// working and were last written before the given time.
+// HandBack releases runs that are leased to the replica, as saga.Queue specifies. HandBack releases a run only if its last write
+// was before the given time and the run is not in the list working.
 func (s *Store) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
 	strays := s.db.WithContext(ctx).Model(&runRow{}).
 		Where("replica_id = ? AND updated_at < ?", replica, before.UnixMicro())

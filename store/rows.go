@@ -7,8 +7,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// runRow is a row of the table runs. The JSON tags are the names of the columns, because the PostgreSQL statements decode rows
-// from JSON. A column that is omitted from the JSON becomes NULL; most nullable columns are omitted.
+// runRow is a row of the table runs. The JSON tags are the names of the columns, because the PostgreSQL statements decode rows from
+// JSON. If the JSON has no key for a column, the column becomes NULL.
 type runRow struct {
 	ID              string  `gorm:"column:id;primaryKey" json:"id"`
 	Workflow        string  `gorm:"column:workflow" json:"workflow"`
@@ -45,15 +45,15 @@ type runRow struct {
 	Epoch           int64   `gorm:"column:epoch" json:"epoch"`
 	Version         int64   `gorm:"column:version" json:"version"`
 	LastSeq         int64   `gorm:"column:last_seq" json:"last_seq"`
-	RetriedBy       *string `gorm:"column:retried_by;->" json:"-"` // id of the run whose retry_of is this run
+	RetriedBy       *string `gorm:"column:retried_by;->" json:"-"` // id of the run that is a retry of this run, if any
 	Behind          *string `gorm:"column:behind;->" json:"-"`     // id of the run that this run waits for, if any
 }
 
 // TableName returns the table's name for gorm.
 func (runRow) TableName() string { return "runs" }
 
-// stepRow is a step that has begun or was skipped. The other steps are stored only in pinned_steps of their run. This saves one
-// write per step, and most rows that a run writes are steps.
+// stepRow is a row of the table steps, for a step that has begun or was skipped. All other steps are stored only in the column
+// pinned_steps of their run. This saves one write per step. Most rows that a run writes are rows of this table.
 type stepRow struct {
 	RunID     string  `gorm:"column:run_id;primaryKey" json:"run_id"`
 	Name      string  `gorm:"column:name;primaryKey" json:"name"`
@@ -173,7 +173,7 @@ func rowOfStep(runID string, s *saga.StepRow) (stepRow, error) {
 	return row, encode(&row.Error, s.Error, s.Error == nil)
 }
 
-// tell copies the values of the row into the mutable fields of a pinned step.
+// tell sets the mutable fields of a pinned step to the values in the row.
 func (row *stepRow) tell(s *saga.StepRow) error {
 	s.State, s.Attempts, s.Undos, s.Unknowns = saga.StepState(row.State), row.Attempts, row.Undos, row.Unknowns
 	s.StartedAt, s.EndedAt, s.RetryAt = maybeAt(row.StartedAt), maybeAt(row.EndedAt), maybeAt(row.RetryAt)

@@ -57,8 +57,8 @@ func (s *Store) one(ctx context.Context, where func(*gorm.DB) *gorm.DB) (*saga.R
 	return runs[0], nil
 }
 
-// runColumns are the columns that a query of runs returns. The query computes the last two columns: retried_by is the id of the
-// run's retry, and behind is the id of the run that the run waits for.
+// runColumns are the columns that a query of runs returns. The query computes the last two columns. The column "retried_by"
+// contains the id of the run that is a retry of this run. The column "behind" contains the id of the run that this run waits for.
 const runColumns = `
 	runs.id, runs.workflow, runs.workflow_version, runs.merchant_id, runs.cloud, runs.subject, runs.user_id, runs.doubles,
 	runs.on_failure, runs.input, runs.idempotency_key, runs.fingerprint, runs.retry_of, runs.pinned_steps, runs.created_at,
@@ -69,7 +69,7 @@ const runColumns = `
 	(SELECT MAX(o.id) FROM runs o WHERE runs.waits_for IS NOT NULL
 		AND o.subject = runs.subject AND o.ended_at IS NULL AND o.id < runs.id) AS behind`
 
-// read uses one query for runs, one for the steps of the runs, and one for the objects of the runs.
+// read makes three queries: one for the runs, one for their steps, and one for their objects.
 func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*saga.Run, error) {
 	db := s.db.WithContext(ctx)
 	var rows []runRow
@@ -114,7 +114,8 @@ func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*sag
 	return runs, nil
 }
 
-// Events reads events of a run, in the order of seq. Events returns at most limit events, all with a seq greater than after.
+// Events reads events of a run, in the order of seq. Events returns at most limit events, and only events whose seq is greater than
+// after.
 func (s *Store) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
 	var rows []eventRow
 	err := columns(s.db.WithContext(ctx)).Where("run_id = ? AND seq > ?", runID, after).

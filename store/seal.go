@@ -20,9 +20,9 @@ import (
 const KeySize = 32
 
 // ErrOtherKey means that the database was created with another secret key.
-var ErrOtherKey = errors.New("the secret key is not the one that this database was created with")
+var ErrOtherKey = errors.New("the database was created with another secret key")
 
-// sealer encrypts users' tokens with AES-256-GCM. The id of the run is the additional authenticated data.
+// sealer encrypts users' tokens with AES-256-GCM. The additional authenticated data of the encryption is the id of the run.
 type sealer struct {
 	aead  cipher.AEAD
 	keyID string

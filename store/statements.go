@@ -24,7 +24,7 @@ var (
 func statement(name string) string {
 	text, err := statementFiles.ReadFile("statements/" + name)
 	if err != nil {
-		panic(err) // the name of a file above is wrong
+		panic(err) // one of the file names above is wrong
 	}
 	for bytes.HasPrefix(text, []byte("--")) {
 		_, text, _ = bytes.Cut(text, []byte("\n"))
@@ -32,7 +32,7 @@ func statement(name string) string {
 	return string(text)
 }
 
-// jsons replaces each parameter of a statement with its JSON encoding.
+// jsons encodes each parameter of a statement as JSON.
 func jsons(args map[string]any) (map[string]any, error) {
 	for name, rows := range args {
 		encoded, err := json.Marshal(rows)

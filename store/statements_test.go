@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// pinnedColumns are the columns of runs that never change.
+// pinnedColumns are the columns of the table runs whose values never change.
 var pinnedColumns = []string{
 	"id", "workflow", "workflow_version", "merchant_id", "cloud", "subject", "user_id", "doubles", "on_failure",
 	"input", "idempotency_key", "fingerprint", "retry_of", "pinned_steps", "created_at",
@@ -65,8 +65,8 @@ func TestStatementsNameEveryColumn(t *testing.T) {
 	sameColumns(t, "runColumns", read, columnsOf(t, runRow{}))
 }
 
-// columnsOf returns the columns that are written for a row. columnsOf also checks that the JSON keys of the row are the names of
-// the columns.
+// columnsOf returns the columns that the store writes for a row. columnsOf also checks that each JSON key of the row is the name of
+// its column.
 func columnsOf(t *testing.T, row any) (columns []string) {
 	t.Helper()
 	for field := range reflect.TypeOf(row).Fields() {

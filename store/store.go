@@ -26,7 +26,7 @@ import (
 // embedded BillingStack. A Store is safe for concurrent use.
 type Store struct {
 	db   *gorm.DB
-	url  string // PostgreSQL only: the URL, for the connection of Listen
+	url  string // PostgreSQL only: the database URL, which Listen uses
 	file string // SQLite only: the path of the file
 	seal *sealer
 
@@ -58,10 +58,10 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		return nil, errors.New("the database URL must be postgres://... or sqlite:PATH")
 	}
 	s.db, err = gorm.Open(dialect, &gorm.Config{
-		SkipDefaultTransaction: true, // each write is a single statement or begins a transaction explicitly
-		// PrepareStmt is off, because gorm could deadlock. One goroutine would prepare a statement for all goroutines, and could
-		// wait for a connection while the transactions on all connections wait for the statement. Instead, pgx prepares
-		// statements per connection.
+		SkipDefaultTransaction: true, // gorm need not begin transactions: methods with several writes call tx
+		// PrepareStmt is off, because it could cause a deadlock. With PrepareStmt, one goroutine prepares a statement for all
+		// goroutines. This goroutine could wait for a connection, while all connections have transactions that wait for the
+		// statement. Instead, pgx prepares the statements for each connection.
 		DisableAutomaticPing: true,
 		Logger:               logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
 	})
@@ -101,19 +101,21 @@ func openFile(path string) (gorm.Dialector, error) {
 		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"), nil
 }
 
-// uriPath escapes the characters of a path that have a meaning in SQLite's URIs: https://www.sqlite.org/uri.html
+// uriPath escapes the characters of a path that have a special meaning in SQLite's URIs: https://www.sqlite.org/uri.html
 var uriPath = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
 
-// private creates a database file that only the user of this process may read and write. If the file exists, private takes the
-// rights of all other users from the file and from the files that SQLite keeps beside it. SQLite creates those files with the
-// rights of the database file. A file that belongs to another user does not change.
+// private creates a database file that only the user of this process may read and write. If the file exists, private removes the
+// permissions of all other users from the file, and from the files that SQLite keeps beside it. SQLite creates the files beside a
+// database file with the permissions of the database file. If a file belongs to another user, private does not change it.
 func private(path string) error {
-	// An existing file is not opened: closing it would drop the locks that this process has on it through another Store.
+	// Do not open an existing file. Another Store in this process may hold locks on the file, and closing the file would release
+	// these locks.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err == nil {
 		err = f.Close()
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrPermission) { // explain handles missing rights
+	// Ignore a permission error, because SQLite will return it too, and the method explain then says what to do.
+	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("creating the database: %w", err)
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} {

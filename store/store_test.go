@@ -77,7 +77,7 @@ func TestOpeningNonsense(t *testing.T) {
 }
 
 func TestOpeningWhatIsNoFileTellsThePath(t *testing.T) {
-	path := t.TempDir() // a directory, which not even root can open as a database file
+	path := t.TempDir() // a directory: even root cannot open it as a database file
 	_, err := store.Open(t.Context(), "sqlite:"+path, secret)
 	if err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "memory") {
 		t.Errorf("got %v, want %s and no word of memory", err, path)
@@ -101,7 +101,8 @@ func TestAPathIsNotReadAsAURI(t *testing.T) {
 	}
 }
 
-// Other users cannot read a database, even in a directory that they can read, nor a database of an older release.
+// Other users cannot read a database file, even if they can read its directory. If an older release created the file, opening the
+// database removes the permissions of the other users.
 func TestOnlyItsUserCanReadADatabase(t *testing.T) {
 	for _, existed := range []bool{false, true} {
 		path := filepath.Join(t.TempDir(), "t.db")
@@ -131,8 +132,8 @@ func TestAnEmptyPasswordLeavesTheErrorReadable(t *testing.T) {
 	}
 }
 
-// PostgreSQL refuses connections with error codes of many classes, for example XX000 if the disk is full. In this test,
-// PostgreSQL refuses connections with 55000.
+// PostgreSQL refuses connections with error codes of many classes, for example XX000 if the disk is full. In this test, PostgreSQL
+// refuses connections with the error code 55000.
 func TestADatabaseThatTakesNoConnectionsIsUnavailable(t *testing.T) {
 	url := storetest.PostgreSQL(t)
 	s := migrated(t, url)
@@ -145,7 +146,7 @@ func TestADatabaseThatTakesNoConnectionsIsUnavailable(t *testing.T) {
 	must(t, err)
 	_, err = server.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", config.Database)
 	must(t, err)
-	for range 16 + 1 { // the first calls use connections of the pool, and find that these have ended
+	for range 16 + 1 { // the first calls fail on connections of the pool that PostgreSQL has closed
 		if _, err = s.Run(t.Context(), "01J00000000000000000000000"); errors.Is(err, saga.ErrUnavailable) {
 			break
 		}

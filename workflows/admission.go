@@ -87,7 +87,7 @@ func (d Deps) readToken(ctx context.Context, id keystone.Identity, cloud, text s
 	return err
 }
 
-// fitting refuses a delegated token, a scoped token, and the token of a user from another domain.
+// fitting returns an error if the token is delegated or scoped, or if its user is in another domain.
 func fitting(token keystone.Token, domain keystone.Domain) error {
 	switch {
 	case token.Delegated():
@@ -117,7 +117,7 @@ func (d Deps) readRoles(ctx context.Context, id keystone.Identity, m merchants.M
 	return configured("roles", err)
 }
 
-// member refuses a user who has no role on the customer's tenant. If the customer has no tenant, member refuses every user.
+// member returns an error if the user has no role on the customer's tenant, or if the customer has no tenant.
 func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, customerID, userID string) error {
 	refused := refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the user has no role on the customer's tenant")
 	project, err := id.FindProject(ctx, domainID, keystone.CustomerTenant(customerID))
@@ -134,8 +134,8 @@ func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, custom
 	return err
 }
 
-// sideBySide makes all reads concurrently and waits for all results. sideBySide returns the first error in the list that is not
-// about an invalid parameter. If all errors are about invalid parameters, sideBySide joins them into one error.
+// sideBySide makes all reads concurrently and waits for all results. If all errors are about invalid parameters, sideBySide joins
+// the errors into one error. Otherwise sideBySide returns the first error with another cause.
 func sideBySide(reads ...func() error) error {
 	failures := make([]error, len(reads))
 	var all sync.WaitGroup
@@ -159,7 +159,8 @@ func sideBySide(reads ...func() error) error {
 	return nil
 }
 
-// named turns a "not found" error of BillingStack into an error about the parameter at this JSON pointer in the order.
+// named replaces the errors "not found" and "invalid" of BillingStack with an error about an invalid parameter of the order. The
+// argument pointer is the JSON pointer of this parameter.
 func named(pointer, detail string, err error) error {
 	if errors.Is(err, billing.ErrNotFound) || errors.Is(err, billing.ErrInvalid) {
 		return invalid(Param{Pointer: pointer, Detail: detail})
@@ -167,7 +168,8 @@ func named(pointer, detail string, err error) error {
 	return err
 }
 
-// configured turns the Keystone errors "not found" and "refused role" into a configuration fault, which an operator must fix.
+// configured replaces the Keystone errors "not found" and "refused role" with an error about the configuration, which an operator
+// must fix.
 func configured(what string, err error) error {
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
 		return &AdmissionError{

@@ -12,15 +12,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// fresh is the time for which the check at acceptance stays valid. A run usually starts milliseconds after that check.
+// fresh is the age after which a run no longer relies on the last read of its plan. A run usually starts milliseconds after its
+// plan was read.
 const fresh = 10 * time.Second
 
-// stale reports whether the last read of plan and customer is older than fresh.
+// stale reports whether the last read of the order's plan is older than fresh.
 func stale(o *Order, now time.Time) bool { return now.Sub(o.CheckedAt) > fresh }
 
-// check reads the plan again if the last read is stale, and always reads an existing customer again. The plan and the customer
-// may have been removed since the order was accepted. On an existing customer tenant, check also stores the roles that the user
-// lacks. Only these roles may be revoked later.
+// check is the run's first step, which only reads. If the last read of the plan is stale, check reads the plan again. If the order
+// names an existing customer, check always reads this customer again. The plan and the customer may have been removed after the
+// order was accepted. If the customer already has a tenant, check also stores which roles the user does not have on this tenant. If
+// the run is compensated, only these roles may be revoked.
 func (d Deps) check(ctx context.Context, o *Order) error {
 	if stale(o, d.Now()) {
 		_, err := d.Billing.Plan(ctx, o.MerchantID, o.PlanID)
@@ -46,7 +48,8 @@ func (d Deps) check(ctx context.Context, o *Order) error {
 	return d.noteRoles(ctx, o)
 }
 
-// noteRoles stores the customer roles that the user does not hold on an existing customer tenant.
+// noteRoles reads the user's roles on an existing customer tenant, and stores the order's customer roles that the user does not
+// have.
 func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {
@@ -54,7 +57,7 @@ func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	}
 	tenant, err := id.FindProject(ctx, o.DomainID, o.customerTenant().name)
 	if errors.Is(err, keystone.ErrNotFound) {
-		return nil // the run creates the tenant; removing the tenant also removes its roles
+		return nil // the run will create the tenant; if the tenant is removed, its role assignments are removed too
 	}
 	if err != nil {
 		return err

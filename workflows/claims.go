@@ -15,7 +15,7 @@ func ClaimTenant(cloud, domain, name string) string {
 	return "project " + cloud + "/" + domain + "/" + name
 }
 
-// ClaimRole returns the claim on a user's role on a project; tenantClaim is the claim on that project.
+// ClaimRole returns the claim on a user's role on a project. The argument tenantClaim is the claim on this project.
 func ClaimRole(roleID, userID, tenantClaim string) string {
 	return "role " + roleID + " of user " + userID + " on " + tenantClaim
 }

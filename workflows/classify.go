@@ -20,7 +20,7 @@ type StepError struct {
 
 func (e StepError) Error() string { return e.detail }
 
-// Classify decides how a run continues after the error of a step. No other function decides whether to retry or to give up.
+// Classify decides how a run continues after the error of a step. Only Classify makes this decision.
 func Classify(err error) saga.Classification {
 	v := saga.Classification{Failure: saga.Failure{Code: "internal", Detail: err.Error(), FixBy: saga.FixByOperator}}
 	if r, ok := errors.AsType[StepError](err); ok {

@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// findCustomer reads the customer by id. findCustomer does not read a customer that the order names, because the step check has
-// read that customer.
+// findCustomer reads the customer by id. findCustomer does not read a customer that the order names, because the run's first step
+// has already read this customer.
 func (d Deps) findCustomer(ctx context.Context, o *Order) (saga.Found, error) {
 	if o.NewCustomer == nil {
 		record(ctx, "customer", o.CustomerID, "", saga.Adopted)

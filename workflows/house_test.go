@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// parts are the packages that must work with any workflow. The files and directories listed for a package are exempt. The exempt
-// files contain the operation or the command of one workflow, a merchant's roles, or the catalog.
+// parts are the packages that must work with any workflow. The test does not check the files and directories that are listed for a
+// package. These files contain the operation or the command of one workflow, a merchant's roles, or the catalog.
 var parts = map[string][]string{
 	"orchestrator/saga":        nil,
 	"orchestrator/engine":      nil,
@@ -34,11 +34,12 @@ var parts = map[string][]string{
 // business matches the words that only a workflow may use.
 var business = regexp.MustCompile(`(?i)subscri|customer|(^|[^a-z])plans?([^a-z]|$)`)
 
-// settings matches names that are allowed although they contain words of a workflow. The allowed names are the role settings for
+// settings matches names that are allowed, even if they contain words of a workflow. The allowed names are the role settings for
 // the two kinds of tenants, the example of a domain, the OpenStack service type of Tenantry, and a setting of PostgreSQL.
 var settings = regexp.MustCompile(`(?i)(customer|subscription)[-_ ]?(roles|tenants?)|^customers$|subscription-orchestration|plan_cache_mode = force_generic_plan`)
 
-// history is the number of the last migration whose columns still have older names.
+// history is the number of the last SQL migration that the test does not check. The migrations up to this number use workflow words
+// in the names of columns.
 const history = "0010"
 
 // Packages that work with any workflow must not mention a subscription, a customer or a plan in an identifier, a column or a

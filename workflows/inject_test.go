@@ -9,14 +9,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// faults has the faults to inject into the calls of runs.
+// faults contains the faults that are injected into the calls of runs.
 type faults struct {
 	mu   sync.Mutex
 	of   map[string]*fault          // by faultKey
-	late map[string]*sync.WaitGroup // by run id: requests that are executed after their time-out
+	late map[string]*sync.WaitGroup // by run id; waits for the requests that are executed after their time-out
 }
 
-// lateCall counts a request that will be executed late. Call done after the request was executed.
+// lateCall registers a request of a run that will be executed after its time-out. The caller must call the function done when the
+// request is executed.
 func (f *faults) lateCall(runID string) (done func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -38,7 +39,7 @@ func (f *faults) awaitLate(runID string) {
 }
 
 type fault struct {
-	reads  string // if set, only reads of this service meet the fault; if empty, only writes meet it
+	reads  string // if set, the fault affects reads from this service; if empty, it affects writes
 	happen happening
 	times  int
 }
@@ -58,7 +59,7 @@ func (f *faults) set(runID, step string, undo bool, times int, happen happening)
 	f.of[faultKey(runID, step, undo)] = &fault{happen: happen, times: times}
 }
 
-// setReads injects the fault into the reads that a step makes of one service.
+// setReads injects the fault into a step's reads from one service.
 func (f *faults) setReads(runID, step, service string, times int, happen happening) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

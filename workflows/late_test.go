@@ -20,8 +20,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// late is a fault in which the request times out, but the upstream executes the request later. The parameter by is the time from
-// sending to execution.
+// late is a fault in which the request times out, but the upstream executes the request later. The parameter by is the time between
+// the sending and the execution of the request.
 func late(by time.Duration) happening {
 	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		var body []byte
@@ -39,7 +39,8 @@ func late(by time.Duration) happening {
 	}
 }
 
-// joining returns an order in which a new user joins an existing customer. The customer has a tenant only if tenant is true.
+// joining returns an order in which a new user joins an existing customer. If the argument tenant is true, the customer has a
+// tenant.
 func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	o.t.Helper()
 	c, err := o.bill.EnsureCustomer(o.t.Context(), billing.Customer{
@@ -69,8 +70,8 @@ func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	}, tenantID
 }
 
-// failing starts a run that fails and is compensated. If undo is false, the first call that assigns the role member meets the
-// fault. If undo is true, the first call that revokes the role member meets the fault.
+// failing starts a run that fails and is compensated. If undo is false, the fault is injected into the first call that assigns the
+// role "member". If undo is true, the fault is injected into the first call that revokes this role.
 func (o *outage) failing(order workflows.Order, undo bool, happen happening) (id string) {
 	id = newID()
 	o.faults.set(id, memberStep, undo, 1, happen)
@@ -94,7 +95,7 @@ func (o *outage) madeLate(order workflows.Order, step string) (id string) {
 	return id
 }
 
-// held starts a run that is held until an operator acts on it.
+// held starts a run and holds it. The run stays held until the test sends another action.
 func (o *outage) held(order workflows.Order) (id string) {
 	id = newID()
 	o.faults.setReads(id, "check", "billing", 1, timeOut)
@@ -109,7 +110,7 @@ func (o *outage) ask(id string, action saga.ActionName) {
 	o.ok(err)
 }
 
-// at waits until the duration d has passed since began.
+// at waits until the time began.Add(d).
 func (o *outage) at(began time.Time, d time.Duration) {
 	time.Sleep(time.Until(began.Add(d)))
 	synctest.Wait()
@@ -122,7 +123,7 @@ func (o *outage) run(id string) *saga.Run {
 	return r
 }
 
-// holds returns which of the order's roles the user has.
+// holds returns the names of those customer roles of the order that the user has on the tenant.
 func (o *outage) holds(order workflows.Order, tenantID string) (names []string) {
 	for _, r := range order.CustomerRoles {
 		a := keystone.Assignment{ProjectID: tenantID, UserID: order.UserID, RoleID: r.ID}
@@ -151,7 +152,8 @@ func (o *outage) tenants(order workflows.Order) (n int) {
 	return n
 }
 
-// inNight runs a story on simulated time, and checks after 30 hours that every run has ended and has no re-checks left.
+// inNight executes a story on simulated time. After 30 hours, inNight checks that every run has ended and that no re-checks are
+// left.
 func inNight(t *testing.T, story func(o *outage, began time.Time)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -233,7 +235,7 @@ func TestARecheckComesBackToWhatALiveRunMayClaim(t *testing.T) {
 		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
 		next := o.held(order)
-		o.at(began, 26*time.Hour) // without the live run, all re-checks would be over by now
+		o.at(began, 26*time.Hour) // without the live run, the last re-check would have ended before this time
 		if got := o.holds(order, tenant); !slices.Contains(got, "member") || o.run(id).Rechecks == 0 {
 			t.Errorf("the user holds %v, %d rechecks are left; want role member and a recheck", got, o.run(id).Rechecks)
 		}

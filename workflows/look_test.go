@@ -15,7 +15,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// check runs at the end of every test. check fails the test if an invariant is violated, and logs faults of the engine.
+// check is called at the end of every test. The function check logs the faults that the engine reported, and fails the test if an
+// invariant is violated.
 func (w *world) check(in *servicetest.Installation) {
 	for line := range strings.Lines(in.Log.String()) {
 		if strings.Contains(line, `"message":"engine"`) {
@@ -43,7 +44,7 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	w.ok(err)
 	now := workflowstest.Outside{Projects: w.Keystone.Projects(), Assignments: w.Keystone.Assignments()}
 	ctx := context.Background()
-	for _, e := range expected { // the merchant has too many objects to read all of them for each run
+	for _, e := range expected { // read only the expected objects, because the merchant has very many objects
 		if c, err := w.Billing.Customer(ctx, r.Merchant, e.ID); err == nil && e.Kind == "customer" {
 			now.Customers = append(now.Customers, c)
 		}
@@ -62,7 +63,7 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	return all
 }
 
-// until waits until the function ok returns true for the run, and returns the run.
+// until watches a run, and returns the run when the function ok returns true for it.
 func (w *world) until(t *testing.T, runID string, ok func(*saga.Run) bool) *saga.Run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -92,7 +93,8 @@ func describe(r *saga.Run) string {
 	return s.String()
 }
 
-// things lists the objects of a run that exist upstream: customer, subscription with its resource, projects and role assignments.
+// things returns a text with the run's objects that exist upstream: customer, subscription with its resource, projects and role
+// assignments.
 func (w *world) things(t *testing.T, runID string) string {
 	t.Helper()
 	run, err := w.Store.Run(t.Context(), runID)
@@ -135,6 +137,6 @@ func (w *world) things(t *testing.T, runID string) string {
 	return strings.Join(all, ", ")
 }
 
-// whole is the result of the function things for a succeeded run.
+// whole is the text that the function things must return for a succeeded run.
 const whole = "bs-customer, bs-customer/bs-admin, bs-customer/member, bs-subscription, bs-subscription/member, " +
 	"customer, subscription -> bs-subscription"

@@ -35,7 +35,7 @@ type inProcess struct {
 	http.Handler
 	down  atomic.Bool
 	calls atomic.Int32
-	most  atomic.Int32 // maximum of concurrent calls
+	most  atomic.Int32 // the maximum number of concurrent calls so far
 	now   atomic.Int32
 }
 
@@ -49,7 +49,7 @@ func (u *inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	time.Sleep(20 * time.Millisecond)
 	in := req.Clone(req.Context())
 	if in.Body == nil {
-		in.Body = http.NoBody // a server never sees a nil body
+		in.Body = http.NoBody // as in a real server, the body is not nil
 	}
 	out := httptest.NewRecorder()
 	u.ServeHTTP(out, in)
@@ -194,7 +194,7 @@ func (o *outage) accept(n int) (ids []string) {
 	return ids
 }
 
-// start starts a run of the order.
+// start starts a run with the given id and order.
 func (o *outage) start(id string, order workflows.Order) {
 	o.t.Helper()
 	q := order.Request(id, "")
@@ -212,12 +212,12 @@ func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T
 		ids := o.accept(runs)
 		time.Sleep(time.Hour)
 
-		// During the outage, one call in about ten seconds is expected, and few attempts of a step after its first attempt.
+		// During the outage, the engine must call Keystone about once every ten seconds, and must not repeat many attempts.
 		if n := o.keystone.calls.Load() - calls; n > 500 {
 			t.Errorf("Keystone was called %d times while it was down, want at most 500", n)
 		}
 		if o.tried > 10*runs+360*2*outageExecutors {
-			t.Errorf("%d attempts failed while it was down", o.tried)
+			t.Errorf("%d attempts failed while Keystone was down, want at most %d", o.tried, 10*runs+360*2*outageExecutors)
 		}
 		for _, id := range ids {
 			run, err := o.engine.Store.Run(t.Context(), id)
@@ -231,7 +231,7 @@ func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if len(o.ended) != runs {
-			t.Fatalf("%d runs have succeeded two minutes after it came back, want %d", len(o.ended), runs)
+			t.Fatalf("%d runs have succeeded two minutes after Keystone came back, want %d", len(o.ended), runs)
 		}
 		for at, id := range ids {
 			if got := slices.Index(o.ended, id); got > at+2*outageExecutors || got < at-2*outageExecutors {

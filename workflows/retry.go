@@ -22,14 +22,14 @@ func retryRefused(err error) error {
 	return &saga.RetryRefusedError{Code: code, Detail: e.Detail, FixBy: e.FixBy}
 }
 
-// gone maps a field of the order to the code of a refused retry. The code says that the object named by the field no longer
-// exists.
+// gone is a map from a field of the order to the code of a refused retry. For example, the code plan-gone means that the plan of
+// the order no longer exists.
 var gone = map[string]string{
 	"/plan_id": "plan-gone", "/customer_id": "customer-gone", "/customer/currency": "currency-gone", "/customer/language": "language-gone",
 }
 
-// readUser reads a user by id, because the user's token may no longer be stored. readUser refuses a user who does not exist or is
-// disabled.
+// readUser reads a user by id, because the user's token may no longer be stored. readUser returns an error if the user does not
+// exist or is disabled.
 func (d Deps) readUser(ctx context.Context, id keystone.Identity, userID string) (keystone.User, error) {
 	user, err := id.User(ctx, userID)
 	switch {

@@ -16,10 +16,11 @@ type grant struct {
 	own    bool   // the run created the tenant, so removing the tenant removes its roles
 	user   string
 	roles  []keystone.Role
-	lacked []string // ids of the roles that the user lacked before, if the tenant was adopted
+	lacked []string // if the run adopted the tenant: ids of the roles that the user lacked before the run
 }
 
-// claim returns the claim on the assignment of a role. The claim contains the role's id, because a role may be renamed.
+// claim returns the name by which a run claims the assignment of a role. The name contains the role's id, because a role may be
+// renamed.
 func (g grant) claim(role string) string {
 	if i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == role }); i >= 0 {
 		role = g.roles[i].ID
@@ -27,8 +28,8 @@ func (g grant) claim(role string) string {
 	return ClaimRole(role, g.user, g.tenant.claim())
 }
 
-// expected returns the assignments that the run should have in the end. expected returns nothing if the tenant's id is not known
-// yet.
+// expected returns the role assignments that should exist when the run has succeeded. The list is empty if the tenant's id is not
+// known yet.
 func (g grant) expected(step string) (all []saga.Expected) {
 	for _, r := range g.roles {
 		if g.id == "" {
@@ -47,7 +48,7 @@ func (g grant) expected(step string) (all []saga.Expected) {
 }
 
 // findRole looks up whether the user has the step's role. A role assignment cannot be tagged. Therefore findRole treats the
-// assignment as the run's own if the user lacked the role before, or if the run created the tenant.
+// assignment as the run's own if the user lacked the role before the run, or if the run created the tenant.
 func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
@@ -77,12 +78,13 @@ func (d Deps) assignRole(ctx context.Context, g grant) error {
 	return nil
 }
 
-// removeRole revokes the role on an adopted tenant if the user lacked it before. On a tenant that the run created, removing the
-// tenant also removes the assignment.
+// removeRole revokes the role on an adopted tenant if the user lacked the role before the run. On a tenant that the run created,
+// removing the tenant also removes the assignment.
 //
 // A re-check revokes a role under three conditions: the user lacked the role before the run, an attempt to assign the role was
 // never answered, and no run claims the role. Under these conditions, the re-check revokes the role even if an admin has assigned
-// the role since the run. The re-check records an event. If a re-check kept the role, the user could keep the access unnoticed.
+// the role since the run. The re-check records an event. If the re-check did not revoke the role, the user would keep access that
+// nobody notices.
 func (d Deps) removeRole(ctx context.Context, g grant) error {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
@@ -95,12 +97,12 @@ func (d Deps) removeRole(ctx context.Context, g grant) error {
 	return recordRemoval(ctx, "role-assignment", assignmentID(a), removed, err)
 }
 
-// made reports whether the assignment is the run's own. made returns true if the user lacked the role before, or if the run
+// made reports whether the assignment is the run's own. This is the case if the user lacked the role before the run, or if the run
 // created the tenant.
 func (g grant) made(a keystone.Assignment) bool { return g.own || slices.Contains(g.lacked, a.RoleID) }
 
-// record adds the assignment to the run's objects. record does nothing if the run created the tenant, because removing the tenant
-// also removes the assignment.
+// record adds the assignment to the run's objects. If the run created the tenant, the function does nothing, because removing the
+// tenant also removes the assignment.
 func (g grant) record(ctx context.Context, a keystone.Assignment) {
 	if g.own {
 		return
@@ -114,7 +116,8 @@ func (g grant) record(ctx context.Context, a keystone.Assignment) {
 	})
 }
 
-// assignment returns the assignment that the step makes. The step's item is the name of its role.
+// assignment returns the role assignment that the step makes, and the client of the tenant's Keystone. The step's item is the name
+// of its role.
 func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, keystone.Identity, error) {
 	item := saga.CallOf(ctx).Item
 	i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == item })

@@ -10,9 +10,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// scopeToken exchanges the user's token for a token scoped to the customer tenant, and passes the scoped token to the waiting API
-// request. The exchange also proves that the user's roles work. If the user's token is not available, scopeToken reads the roles
-// instead.
+// scopeToken exchanges the user's token for a token that is scoped to the customer tenant. scopeToken passes the scoped token to
+// the API request that waits for the run. The exchange also proves that the user's roles work. If the user's token is not
+// available, scopeToken reads the user's roles instead.
 func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {

@@ -23,14 +23,14 @@ type Order struct {
 
 	// The steps set the fields below.
 
-	AbsentRoles           []string `json:"absent_roles,omitempty"` // role ids that the user lacked on an existing customer tenant
+	AbsentRoles           []string `json:"absent_roles,omitempty"` // ids of the roles that the user lacked on an existing tenant
 	CustomerTenantID      string   `json:"customer_tenant_id,omitempty"`
 	CustomerTenantOwn     bool     `json:"customer_tenant_own,omitempty"`
 	SubscriptionTenantID  string   `json:"subscription_tenant_id,omitempty"`
 	SubscriptionTenantOwn bool     `json:"subscription_tenant_own,omitempty"`
 }
 
-// Asked has the values that the caller sent. A retry keeps all values of Asked.
+// Asked contains the values that the caller sent. A retry keeps all values of Asked.
 type Asked struct {
 	MerchantID      string       `json:"merchant_id"`
 	PlanID          string       `json:"plan_id"`
@@ -48,7 +48,7 @@ type NewCustomer struct {
 	Language string `json:"language"`
 }
 
-// Resolved has the values that Tenantry determined when it accepted the order. A retry keeps Cloud, DomainID and UserID, and
+// Resolved contains the values that Tenantry determined when it accepted the order. A retry keeps Cloud, DomainID and UserID, and
 // determines the other values again.
 type Resolved struct {
 	RunID             string          `json:"run_id"`
@@ -95,7 +95,7 @@ func (o *Order) subscriptionRoles() grant {
 	return grant{o.subscriptionTenant(), o.SubscriptionTenantID, o.SubscriptionTenantOwn, o.UserID, o.SubscriptionRoles, nil}
 }
 
-// expectSubscribe returns the objects that the run should have made or adopted when it succeeds.
+// expectSubscribe returns the objects that the run should have created or adopted when the run has succeeded.
 func (d Deps) expectSubscribe(o Order) []saga.Expected {
 	customer := saga.Expected{
 		Object: saga.Object{Step: "create-customer", Kind: "customer", ID: o.CustomerID, Origin: saga.Adopted},
@@ -148,7 +148,7 @@ func (o Order) Request(runID string, onFailure saga.OnFailure) saga.Request {
 }
 
 // AdmitSubscribe checks an order against Keystone and BillingStack, and returns the request for the order's run. AdmitSubscribe
-// only reads, and makes independent reads concurrently. AdmitSubscribe refuses an order if it cannot make a check. If several
+// only reads, and makes independent reads concurrently. If a check cannot be made, AdmitSubscribe refuses the order. If several
 // checks fail, AdmitSubscribe reports the first failure in this sequence: user, configuration, order.
 func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked Asked, token string) (saga.Request, error) {
 	id, err := d.cloudOf(m)
@@ -383,7 +383,7 @@ func (d Deps) findSubscription(ctx context.Context, o *Order) (saga.Found, error
 	return saga.Made, nil
 }
 
-// record adds an object that a step made or adopted upstream to the run's objects.
+// record adds an object to the run's objects, after a step has created or adopted the object upstream.
 func record(ctx context.Context, kind, id, name string, origin saga.Origin) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
 }

@@ -19,7 +19,8 @@ type tenant struct {
 
 func (t tenant) claim() string { return ClaimTenant(t.cloud, t.domain, t.name) }
 
-// expected returns the tenant that the run should have in the end. id is empty until a step has stored the tenant's id.
+// expected describes the tenant that should exist when the run has succeeded. The parameter id is empty until a step has stored the
+// tenant's id.
 func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 	e := saga.Expected{
 		Object: saga.Object{Step: step, Kind: "project", Cloud: t.cloud, ID: id, Name: t.name},
@@ -37,8 +38,8 @@ func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 	return e
 }
 
-// findTenant looks the tenant up by name. found is Made if this run created the tenant, Usable if the run may adopt the tenant,
-// and Foreign if the run may not adopt it.
+// findTenant looks the tenant up by name. The result found is Made if this run created the tenant, Usable if the run may adopt the
+// tenant, and Foreign if the run must not adopt the tenant.
 func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, projectID string, err error) {
 	id, err := d.Identity(t.cloud)
 	if err != nil {
@@ -60,7 +61,7 @@ func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, proje
 	return saga.Usable, p.ID, nil
 }
 
-// createTenant creates the project or adopts an existing one, and reports whether this run created it.
+// createTenant creates the project, or adopts an existing project. The result own is true if this run created the project.
 func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone.Project, own bool, err error) {
 	id, err := d.Identity(t.cloud)
 	if err != nil {
@@ -86,7 +87,7 @@ func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone
 
 func adoptable(t tenant, p keystone.Project) bool { return unadoptable(t, p) == nil }
 
-// unadoptable returns an error with the reason if the run may not adopt the existing project, and nil otherwise.
+// unadoptable returns nil if the run may adopt the existing project. Otherwise it returns an error with the reason.
 func unadoptable(t tenant, p keystone.Project) error {
 	switch {
 	case !p.HasTag(keystone.MerchantTag(t.merchant)) && !t.adoptUnmarked:

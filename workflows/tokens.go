@@ -6,11 +6,12 @@ import "sync"
 // token in memory only. The zero value is ready to use.
 type Handover struct {
 	mu     sync.Mutex
-	tokens map[string]string // by run id; empty until the step has called put
+	tokens map[string]string // the token by run id; empty until the step has called put
 }
 
-// Await registers an API request that waits for the token of a run. Call Await before the run starts. take does not block. ok is
-// false until the step has called put. stop ends the wait and deletes the token. stop may be called twice.
+// Await registers an API request that waits for the token of a run. Call Await before the run starts. The function take returns the
+// token and does not block; ok is false until the step has called put. The function stop ends the wait and deletes the token; stop
+// may be called twice.
 func (h *Handover) Await(runID string) (take func() (token string, ok bool), stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -31,7 +32,7 @@ func (h *Handover) Await(runID string) (take func() (token string, ok bool), sto
 	}
 }
 
-// put stores the token for the API request that waits for it. If no request waits, put discards the token.
+// put stores the token for the API request that waits for the token. If no request waits, put discards the token.
 func (h *Handover) put(runID, token string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -19,7 +19,7 @@ type Deps struct {
 	Billing   *billing.Client
 	Merchants Merchants
 	Defaults  Defaults
-	Reads     *coalesce.Reads // shared by concurrent admissions
+	Reads     *coalesce.Reads // reads that concurrent admissions share
 	Handover  *Handover
 	Now       func() time.Time
 	NewID     func() string // returns a new run id; run ids sort by time

@@ -32,7 +32,7 @@ type world struct {
 	deps         workflows.Deps     // of the service
 
 	byHand sync.Mutex            // of others
-	others workflowstest.Outside // made by the test; no run may change or remove them
+	others workflowstest.Outside // objects that the test created; runs must not change or remove them
 }
 
 const (
@@ -77,7 +77,7 @@ func newWorld(t *testing.T, database string, change ...func(*service.Options)) *
 	return w
 }
 
-// shorten sets short times. shorten also makes every cloud use the Keystone of the default cloud.
+// shorten sets short times in the options. It also makes every cloud use the Keystone of the default cloud.
 func shorten(o *service.Options) {
 	o.Lease, o.LateWindow, o.Deadline, o.Poll = 5*time.Second, lateWindow, deadline, 500*time.Millisecond
 	o.Executors, o.BillingTimeout = 200, upstreamTimeout

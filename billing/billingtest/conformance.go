@@ -11,8 +11,8 @@ type Target struct {
 	NoUsage     bool // v1 cannot record usage
 }
 
-// Conformance tests every BillingStack call that Tenantry needs, through the client. Each subtest is named after a method of the
-// client and the tested situation. Conformance creates new merchants and does not delete them.
+// Conformance tests every BillingStack call that Tenantry needs, through the client. The name of a subtest states the client's
+// method and the tested situation. Conformance creates new merchants and does not delete them.
 func Conformance(t *testing.T, target Target) {
 	c := newClient(t, target, nil)
 	for _, err := range []error{

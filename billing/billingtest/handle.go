@@ -39,8 +39,8 @@ func (q *QuirkServer) handle(in call) (int, any) {
 	return http.StatusMethodNotAllowed, nil
 }
 
-// at returns the index of the row with the id in the path. As in the original BillingStack, an empty id matches if the table has
-// only one row.
+// at finds the row whose id is in the path, and returns the row's index. If a table has only one row, an empty id matches the row,
+// as in the original BillingStack.
 func (q *QuirkServer) at(in call) (int, fault) {
 	rows := q.rows[in.table.name]
 	if in.id == "" && len(rows) == 1 {
@@ -186,8 +186,8 @@ func (q *QuirkServer) update(in call, at int) (int, any) {
 	return http.StatusOK, q.view(t, changed)
 }
 
-// remove deletes a row, but returns a fault if other rows refer to this row. In this case, the original BillingStack sets the
-// foreign keys of the other rows to NULL, which violates their NOT NULL constraints.
+// remove deletes a row. If other rows refer to the row, remove returns a fault and deletes nothing. The original BillingStack fails
+// because it sets the foreign keys of the other rows to NULL, and each foreign key has a NOT NULL constraint.
 func (q *QuirkServer) remove(t table, at int) (int, any) {
 	r := q.rows[t.name][at]
 	for _, child := range slices.Sorted(maps.Keys(t.children)) {
@@ -229,7 +229,7 @@ func (q *QuirkServer) planItem(in call) (int, any) {
 	return http.StatusMethodNotAllowed, nil
 }
 
-// row returns those keys of a body that the table stores, and ignores all other keys.
+// row copies the fields that the table stores from a body into a new row.
 func (t table) row(body map[string]any) row {
 	r := row{}
 	for _, field := range t.fields {
@@ -275,7 +275,7 @@ func castProperties(stored any) map[string]any {
 	return v
 }
 
-// items returns the items of a plan, newest first, because a client must not rely on the order of creation.
+// items returns the items of a plan, the newest first, so that tests detect a client that relies on the order of creation.
 func (q *QuirkServer) items(plan any) []row {
 	found := []row{}
 	for _, r := range slices.Backward(q.rows["plan_item"]) {

@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// losing is a RoundTripper that drops the answer to the next request with the given method. The server still carries the request
-// out.
+// The type losing is a RoundTripper that drops the answer to the next request with the given method. The server still executes the
+// request.
 type losing struct {
 	http.RoundTripper
 	method atomic.Pointer[string]
@@ -35,14 +35,14 @@ func writesAnswerLost(t *testing.T, target Target) {
 		cut = &losing{RoundTripper: rt}
 		return cut
 	})
-	// lost makes the call twice. The first call loses its answer and must return an unknown outcome. The second call must
-	// succeed.
+	// The function lost makes the call twice. The answer to the first call is dropped, and this call must return a transient error
+	// with MaybeDone true. The second call must succeed.
 	lost := func(method string, call func() error) {
 		t.Helper()
 		cut.method.Store(&method)
 		e, ok := errors.AsType[*upstream.Error](call())
 		if !ok || e.Class != upstream.Transient || !e.MaybeDone {
-			t.Errorf("%s, answer lost: got %v; want a transient error whose request may have been carried out", method, e)
+			t.Errorf("%s, answer lost: got %v; want a transient error with MaybeDone true", method, e)
 		}
 		if err := call(); err != nil {
 			t.Errorf("%s again: %v", method, err)

@@ -14,8 +14,8 @@ import (
 // Options select the version of the original BillingStack that a QuirkServer imitates.
 type Options struct {
 	// V1 selects the Flask server of March 2013. In v1, updates are PUT requests and return 202. A failed DELETE returns 404 or
-	// 500. Most other failures return 500, and JSON with the content type text/html. If V1 is false, the QuirkServer imitates v2
-	// of November 2013.
+	// 500. Most other failures return 500, with a JSON body and the content type text/html. If V1 is false, the QuirkServer
+	// imitates v2 of November 2013.
 	V1 bool
 	// Unrepaired keeps a bug of the released v2: every POST of a subscription or of usage fails.
 	Unrepaired bool
@@ -24,8 +24,8 @@ type Options struct {
 	Queue bool
 }
 
-// QuirkServer imitates the original BillingStack server in memory, including its bugs. Its paths, status codes and error texts
-// come from running the original's code. A QuirkServer is safe for concurrent use.
+// QuirkServer imitates the original BillingStack server in memory, including its bugs. The paths, status codes and error texts were
+// observed while the original code ran. A QuirkServer is safe for concurrent use.
 type QuirkServer struct {
 	opts   Options
 	prefix string
@@ -81,7 +81,7 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if status == http.StatusMethodNotAllowed && !q.opts.V1 {
-		status = http.StatusNotFound // v2's router never answers 405
+		status = http.StatusNotFound // the router of v2 answers 404 instead of 405
 	}
 	if status >= http.StatusBadRequest {
 		q.noRoute(w, status)

@@ -71,7 +71,7 @@ const (
 	customerID = "4afa6af7-0c5d-467c-8b18-db57ba1bfabc"
 )
 
-// TestTheQuirksThemselves shows that QuirkServer has the bugs from which the client protects its callers.
+// TestTheQuirksThemselves shows that QuirkServer has the bugs that the client works around.
 func TestTheQuirksThemselves(t *testing.T) {
 	merchant := `{"id": "` + merchantID + `", "name": "M", "currency": "nok", "language": "nor"}`
 	customer := `{"id": "` + customerID + `", "name": "X", "unknown": 1}`

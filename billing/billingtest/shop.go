@@ -81,7 +81,7 @@ func (s shop) subscription(t *testing.T, customer billing.Customer) billing.Subs
 	return made
 }
 
-// is fails the test if err is not nil, or if got and want differ in any field.
+// is(t, got, err, want) fails the test if err is not nil, or if got and want differ in any field.
 func is[T any](t *testing.T, got T, err error, want T) {
 	t.Helper()
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -89,14 +89,14 @@ func is[T any](t *testing.T, got T, err error, want T) {
 	}
 }
 
-// refusedAs fails the test unless err is a permanent error without an effect. If match is not nil, err must wrap match.
+// refusedAs fails the test unless err is a permanent error with MaybeDone false. If match is not nil, err must also wrap match.
 func refusedAs(t *testing.T, err, match error) {
 	t.Helper()
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok || e.Class != upstream.Permanent || e.MaybeDone || match != nil && !errors.Is(err, match) {
-		t.Errorf("got %v (%+v); want a permanent error without an effect; it must wrap %v", err, e, match)
+		t.Errorf("got %v (%+v); want a permanent error with MaybeDone false and cause %v", err, e, match)
 	}
 }
 
-// only returns the error of a call and drops its other result.
+// only(call()) returns the error of a call that has two results, and drops the other result.
 func only[T any](_ T, err error) error { return err }

@@ -13,7 +13,7 @@ type table struct {
 	fields    []string
 	required  []string
 	refs      map[string]string // foreign keys that the database checks: field to table
-	children  map[string]string // references that forbid a DELETE: referring table to its field
+	children  map[string]string // tables whose rows forbid a DELETE, each with the field that refers to this table
 	merchant  string            // the field that stores the merchant id of the path
 	inPath    bool              // the path begins with /merchants/<m>
 	renamable bool              // an update may change the id

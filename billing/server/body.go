@@ -59,7 +59,7 @@ func decode[B any](c echo.Context) (B, error) {
 	return body, nil
 }
 
-// changes copies the fields of a body into an object, and keeps the first error.
+// The type changes has methods that copy the fields of a body into an object. After an error, changes keeps the first error.
 type changes struct {
 	created bool // the object is new, so required fields must be set
 	err     error
@@ -71,7 +71,7 @@ func (c *changes) complain(format string, args ...any) {
 	}
 }
 
-// due reports whether the body sets the field. due records an error if a required field is missing or null.
+// due reports whether the body contains the field. If a required field is missing or null, due returns false and records an error.
 func due[T any](c *changes, name string, f field[T], required bool) bool {
 	if required && (f.null || c.created && !f.set) {
 		c.complain("%s is required", name)
@@ -95,7 +95,7 @@ func (c *changes) id(to *string, f field[string], fresh func() string) {
 	}
 }
 
-// fixed refuses a field whose value differs from the value in the path.
+// fixed records an error if a field's value differs from the value in the path.
 func (c *changes) fixed(name, value string, f field[string]) {
 	if f.set && f.value != value {
 		c.complain("%s must be %q, as in the path", name, value)
@@ -143,7 +143,7 @@ func (c *changes) reference(to *string, name string, f field[string]) {
 	*to = f.value
 }
 
-// properties adds the given properties to the stored properties, or replaces stored properties with the same keys. A property
+// properties adds the given properties to the stored properties, and replaces stored properties that have the same keys. A property
 // cannot be removed.
 func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 	merged := map[string]any{}
@@ -180,7 +180,7 @@ func (c *changes) pricing(to *[]any, f field[[]any]) {
 	*to = f.value
 }
 
-// maybe sets or clears an optional field.
+// maybe copies an optional field: a missing key changes nothing, and null clears the field.
 func maybe[T any](to **T, f field[T]) {
 	switch {
 	case f.null:

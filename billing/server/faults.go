@@ -22,7 +22,7 @@ func badRequest(format string, args ...any) error {
 	return &requestError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
-// notFound returns a 404. The text of the answer is only the id, as in the original BillingStack.
+// notFound returns a 404. The error text of the 404 is only the object's id, as in the original BillingStack.
 func notFound(id string) error { return &requestError{http.StatusNotFound, id} }
 
 // refused turns an error of a Table into an answer. id is the id of the object.

@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// operators maps the operators of the original BillingStack to those of billing.Condition. In the original BillingStack, "<"
-// means "<=" because of a bug; in this server, "<" means "less than".
+// operators maps the operators of the original BillingStack to the operators of billing.Condition. In the original BillingStack,
+// "<" means "<=" because of a bug; in this server, "<" means "less than".
 var operators = map[string]string{
 	"eq": "eq", "==": "eq", "=": "eq", "ne": "ne", "!=": "ne", "ge": "ge", ">=": "ge", "le": "le", "<=": "le",
 	"gt": "gt", ">": "gt", "lt": "lt", "<": "lt", "like": "like", "%": "like",

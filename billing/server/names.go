@@ -31,8 +31,8 @@ func (n names) register(g *echo.Group, path string) {
 	g.GET(path+"/:name", n.get)
 }
 
-// all returns all objects of the collection. all returns languages as billing.Currency too, because languages have the same
-// fields.
+// all returns every object of the collection. Languages are returned as billing.Currency too, because they have the same fields as
+// currencies.
 func (n names) all() []billing.Currency {
 	var all []billing.Currency
 	for line := range strings.Lines(n.list) {

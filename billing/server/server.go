@@ -1,5 +1,5 @@
-// Package server is the embedded BillingStack. It implements the documented v2 API of the original BillingStack without the
-// original's bugs. The package stores its records through the interfaces Table and Plans.
+// Package server is the embedded BillingStack. The server implements the documented v2 API of the original BillingStack, but has
+// none of the original's bugs. The package stores its records through the interfaces Table and Plans.
 package server
 
 import (
@@ -15,8 +15,8 @@ import (
 // Table stores the objects of one type, in the order of their creation. merchantID limits each call to the objects of one
 // merchant. In the table of merchants, merchantID is empty.
 type Table[T any] interface {
-	// List returns the objects that meet all conditions. A condition's Field is one of the columns that the server lets filters
-	// name. A condition's Op is eq, ne, ge, le, gt, lt or like.
+	// List returns the objects that meet all conditions. A condition's Field is a column that a filter may use. A condition's Op is
+	// eq, ne, ge, le, gt, lt or like.
 	List(ctx context.Context, merchantID string, where []billing.Condition) ([]T, error)
 	// Create stores a new object. Create returns billing.ErrConflict if any merchant has an object with this id. Create returns
 	// billing.ErrReference if the object refers to another object that the merchant does not have.
@@ -32,7 +32,7 @@ type Table[T any] interface {
 // Plans stores plans and their items. List and Update return plans with their items.
 type Plans interface {
 	Table[billing.Plan]
-	// AddItem returns billing.ErrNotFound if the plan does not exist. The other errors of AddItem are those of Create.
+	// AddItem returns billing.ErrNotFound if the plan does not exist. AddItem also returns the errors that Create returns.
 	AddItem(ctx context.Context, merchantID string, item billing.PlanItem) error
 	// UpdateItem returns the same errors as Update.
 	UpdateItem(ctx context.Context, merchantID, planID, productID string, change func(*billing.PlanItem) error) error
@@ -50,9 +50,9 @@ type Records struct {
 	Usage         Table[billing.Usage]
 }
 
-// New returns a server that serves BillingStack's v2 API under /v2. The server calls failed with each error of the records; the
-// client gets a 500 without the error's text. The server does not authenticate clients, so serve it only on the loopback
-// interface.
+// New returns a server that serves BillingStack's v2 API under /v2. If a table returns an unexpected error, the server passes the
+// error to the function failed, and answers 500 without the text of the error. The server does not authenticate clients, so serve
+// it only on the loopback interface.
 //
 // A successful POST returns 202, a successful GET, PATCH or PUT returns 200, and a successful DELETE returns 204. The server
 // answers 404 if the merchant does not have the object. The server answers 409 if an id is taken, or if another object refers to
@@ -61,7 +61,7 @@ type Records struct {
 // The server keeps the usage of a deleted subscription, like the original BillingStack.
 func New(records Records, failed func(*http.Request, error)) *echo.Echo {
 	e := echo.New()
-	e.IPExtractor = echo.ExtractIPDirect() // Echo's default trusts every X-Forwarded-For header
+	e.IPExtractor = echo.ExtractIPDirect() // by default, Echo trusts every X-Forwarded-For header
 	e.HTTPErrorHandler = func(err error, c echo.Context) { answerError(c, err, failed) }
 	v2 := e.Group("/v2")
 
@@ -117,8 +117,8 @@ func knownMerchant(merchants Table[billing.Merchant]) echo.MiddlewareFunc {
 	}
 }
 
-// isRoute reports whether Echo's router returned the error, because the path or the method is unknown. isRoute also returns the
-// status of the error.
+// isRoute reports whether Echo's router returned the error. The router returns an error if the path or the method is unknown.
+// isRoute also returns the HTTP status of the error.
 func isRoute(err error) (int, bool) {
 	e, ok := errors.AsType[*echo.HTTPError](err)
 	if !ok {

@@ -69,7 +69,7 @@ func (c *clients) admit(ctx context.Context, token string) (keystone.Token, erro
 	return user, err
 }
 
-// nine makes the nine writing calls of one subscribe in sequence. After each of the calls, the function done is called.
+// nine makes the nine writes of one subscribe, one after another. After each write, the function done is called.
 func (c *clients) nine(ctx context.Context, user keystone.Token, token string, done func(step int, output any) error) error {
 	step := 0
 	next := func(output any, err error) error {
@@ -124,8 +124,8 @@ func (c *clients) project(name string) keystone.NewProject {
 	}
 }
 
-// newFloor creates the contender floor. The contender makes the bare calls, and stores after each call how far the subscribe has
-// come. Without the stored progress, no program could resume a subscribe after a crash.
+// newFloor creates the contender named floor. This contender makes the bare calls, and stores the progress of the subscribe after
+// each call. Without the stored progress, no program could resume a subscribe after a crash.
 func newFloor(ctx context.Context, s site) (subscriber, func(), error) {
 	c, err := newClients(ctx, s)
 	if err != nil {

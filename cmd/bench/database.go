@@ -63,7 +63,7 @@ func (d *database) copyOf(ctx context.Context, template string) (string, error) 
 	return u.String(), nil
 }
 
-// close drops all databases that create and copyOf have created, and closes the connection.
+// close drops every database that the functions create and copyOf have created, and closes the connection.
 func (d *database) close(ctx context.Context) error {
 	var faults []error
 	for _, name := range d.created {
@@ -112,10 +112,10 @@ func (d *database) tally(ctx context.Context, of string) (n int64, err error) {
 	return n, err
 }
 
-// told is the longest time that an idle backend takes to report all its transactions.
+// told is a delay after which an idle backend has reported all its transactions.
 const told = 11 * time.Second
 
-// commits measures how many tiny INSERTs one client commits in a second.
+// commits measures the number of tiny INSERTs that one client commits in a second.
 func (d *database) commits(ctx context.Context) (float64, error) {
 	if _, err := d.conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS bench_commits (n BIGINT)"); err != nil {
 		return 0, err

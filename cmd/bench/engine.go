@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// newEngine creates the contender engine: the service without its API.
+// newEngine creates the contender named engine: the service without its API.
 func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	c, err := newClients(ctx, s)
 	if err != nil {
@@ -34,8 +34,8 @@ func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	return func(ctx context.Context, token string) error { return c.throughEngine(ctx, e, token) }, stop, err
 }
 
-// serveEngine starts an engine, and returns it with a function that stops it. The engine stores its runs in runs, which may be
-// db.
+// serveEngine starts an engine, and returns it with a function that stops it. The parameter runs is the store for the engine's
+// runs: db, or a wrapper of db.
 func (c *clients) serveEngine(ctx context.Context, db *store.Store, runs saga.Store) (*engine.Engine, func(), error) {
 	clock := engine.NewClock(time.Now)
 	definitions, err := workflows.All(workflows.Deps{
@@ -69,8 +69,8 @@ func (c *clients) throughEngine(ctx context.Context, e *engine.Engine, token str
 	return err
 }
 
-// order checks an order with two concurrent calls, as the API does, and starts a run. order returns the run when the run is at
-// rest.
+// order checks an order with two concurrent calls, as the API does. order then starts a run, waits until the run is at rest, and
+// returns the run.
 func (c *clients) order(ctx context.Context, e *engine.Engine, token string) (*saga.Run, error) {
 	var user keystone.Token
 	var tokenErr, planErr error

@@ -135,7 +135,7 @@ func (r *rig) launch(ctx context.Context, s site, name string) (*runner, func() 
 	return who, func() error { return errors.Join(who.stop(), end()) }, nil
 }
 
-// warm executes short tasks, so that every contender has connected, logged in and filled its caches.
+// warm gives every contender short tasks. Every contender thus connects, logs in and fills its caches before the measurement.
 func (r *rig) warm(ctx context.Context) error {
 	if err := r.setDelay(ctx, 0); err != nil {
 		return err
@@ -158,7 +158,8 @@ func (r *rig) setDelay(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// pass measures every cell once. The contenders run one after another. Each pass starts with a different contender.
+// pass measures every combination of contender, delay and number of subscribes in flight once. The contenders run one after
+// another. Each pass starts with a different contender.
 func (r *rig) pass(ctx context.Context, n int, res *result) error {
 	for _, delay := range r.delays {
 		if err := r.setDelay(ctx, delay); err != nil {
@@ -180,7 +181,7 @@ func (r *rig) pass(ctx context.Context, n int, res *result) error {
 	return err
 }
 
-// reading has the values of the counters at one time.
+// reading contains the values of the counters at a point in time.
 type reading struct {
 	wal      int64
 	own, sql time.Duration
@@ -198,7 +199,7 @@ func (r *rig) read(ctx context.Context, pid int) (now reading, err error) {
 	return now, errors.Join(faults[:]...)
 }
 
-// cell measures one contender once.
+// cell makes one measurement of one contender.
 func (r *rig) cell(ctx context.Context, who *runner, t task) (sample, error) {
 	before, err := r.read(ctx, who.pid)
 	if err != nil {
@@ -239,7 +240,8 @@ func (r *rig) countTransactions(ctx context.Context, res *result) error {
 				return err
 			}
 		}
-		if _, _, err := r.transactions(ctx, s, name, 0); err != nil { // creates the tables, so that later counts do not include their creation
+		// The first call creates the tables, so that the counts below do not include the creation of the tables.
+		if _, _, err := r.transactions(ctx, s, name, 0); err != nil {
 			return err
 		}
 		idle, _, err := r.transactions(ctx, s, name, 0)
@@ -283,7 +285,7 @@ func (r *rig) idle(ctx context.Context, res *result) (err error) {
 	if s.Database, err = r.db.create(ctx); err != nil {
 		return err
 	}
-	if err := s.enroll(ctx, r.binary); err != nil { // also migrates the database
+	if err := s.enroll(ctx, r.binary); err != nil { // enroll also migrates the database
 		return err
 	}
 	var starts []float64

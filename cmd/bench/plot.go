@@ -25,8 +25,8 @@ func (r *result) plot() string {
 	draw(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`,
 		plotWidth, plotHeight)
 	draw(`<rect width="100%%" height="100%%" fill="white"/>`)
-	r.chart(draw, 20, "Rate relative to (b), calls of 0 ms: higher is better", 0, func(w row) float64 { return w.ToFloor })
-	r.chart(draw, 390, "p50 relative to (b), calls of 20 ms: lower is better", 20, func(w row) float64 { return w.TimeFloor })
+	r.chart(draw, 20, "Rate / floor's rate, calls of 0 ms: higher is better", 0, func(w row) float64 { return w.ToFloor })
+	r.chart(draw, 390, "p50 / floor's p50, calls of 20 ms: lower is better", 20, func(w row) float64 { return w.TimeFloor })
 	for i, name := range contenders {
 		x := 20 + 170*i
 		draw(`<rect x="%d" y="300" width="12" height="12" fill="%s"/><text x="%d" y="310">%s</text>`, x, colours[name], x+17, titles[name])

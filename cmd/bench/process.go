@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// siteVariable is the environment variable with a contender's site, as JSON.
+// siteVariable is the name of the environment variable that contains a contender's site as JSON.
 const siteVariable = "BENCH_SITE"
 
 // child is a child process that runs this program as a contender or as the stub upstreams.
@@ -32,7 +32,7 @@ func startChild(ctx context.Context, s site, part ...string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	told, err := json.Marshal(s) //nolint:gosec // the API key is of no use after the measurement
+	told, err := json.Marshal(s) //nolint:gosec // the API key is useless after the measurement
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func startChild(ctx context.Context, s site, part ...string) (*child, error) {
 	return c, c.cmd.Start()
 }
 
-// do sends a task to a contender and returns its result.
+// do sends a task to the contender, and returns the contender's result.
 func (c *child) do(t task) (r record, err error) {
 	if err := json.NewEncoder(c.in).Encode(t); err != nil {
 		return r, err
@@ -81,7 +81,7 @@ func processTime(pid int, children bool) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	last := 13 // fields 11 and 12 are utime and stime, fields 13 and 14 those of the children: see proc(5)
+	last := 13 // fields 11 and 12 are utime and stime; fields 13 and 14 are these times of the children: see proc(5)
 	if children {
 		last = 15
 	}
@@ -133,8 +133,8 @@ func familyTime(parent int) (time.Duration, error) {
 	return sum, nil
 }
 
-// memory returns the value of a line of /proc/PID/status, in MiB. VmHWM is the maximum of the resident memory, VmRSS its current
-// size.
+// memory returns the value of a line of /proc/PID/status, in MiB. The line VmHWM has the maximum resident memory. The line VmRSS
+// has the current resident memory.
 func memory(pid int, line string) (mib float64, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

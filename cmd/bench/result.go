@@ -13,14 +13,15 @@ import (
 	"time"
 )
 
-// cell is a contender, measured with one delay of upstream calls and one number of subscribes in flight.
+// cell identifies one measured case: a contender, a delay of the upstream calls, and a number of subscribes in flight.
 type cell struct {
 	Contender string
 	Delay     time.Duration
 	InFlight  int
 }
 
-// sample has the values measured in one cell, or the medians of several samples. All values except Rate are per subscribe.
+// sample has the values that were measured in one cell, or the medians of several samples. Rate is the number of subscribes per
+// second. All other values are per subscribe.
 type sample struct {
 	P50    float64 `json:"p50_ms"`
 	P95    float64 `json:"p95_ms"`
@@ -36,10 +37,10 @@ type row struct {
 	Contender string  `json:"contender"`
 	CallMs    int64   `json:"call_ms"`
 	InFlight  int     `json:"in_flight"`
-	ToFloor   float64 `json:"rate_to_floor"` // rate divided by the floor's rate, median of all passes
+	ToFloor   float64 `json:"rate_to_floor"` // the rate divided by the floor's rate; the median of all passes
 	TimeFloor float64 `json:"p50_to_floor"`
 	sample
-	Transactions *float64 `json:"transactions,omitempty"` // only measured with calls of 0 ms
+	Transactions *float64 `json:"transactions,omitempty"` // measured only if the upstream calls take 0 ms
 }
 
 // result has all measurements of all contenders.
@@ -144,7 +145,7 @@ func median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// write writes the result and its plot.
+// write writes the result to subscribe.json, and its plot to subscribe.svg.
 func (r *result) write(dir string) error {
 	encoded, err := json.MarshalIndent(r, "", " ")
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 )
 
 // The finished runs belong to ten merchants. The last merchant has exactly the oldest tenth of all runs. Each user has two runs.
-// A run was accepted every hundred seconds, the last run a minute ago. One run in twenty is compensated. The first merchant has
-// no compensated runs.
+// One run was accepted every hundred seconds. The last run was accepted a minute ago. One run in twenty is compensated. The first
+// merchant has no compensated runs.
 const (
 	finishedMerchants = 10
 	secondsApart      = 100
@@ -21,7 +21,7 @@ const (
 )
 
 // freshRuns creates the table fresh. The rows of fresh have the values that differ between the new runs. Most values are hashes.
-// A run's id begins with the time of the run.
+// A run's id begins with the time at which the run was accepted.
 const freshRuns = `
 CREATE UNLOGGED TABLE fresh AS
 SELECT i, (` + compensated + `)::int AS original, ms * 1000 - o.created_at AS shift,
@@ -84,7 +84,7 @@ func fill(ctx context.Context, server *database, like *template, runs int) (*fil
 	return f, bytes, err
 }
 
-// fill inserts the table's rows of all runs, oldest run first. After the inserts, fill builds the table's indexes.
+// fill inserts the rows of all runs into the table, and begins with the oldest run. Then fill builds the table's indexes.
 func (t table) fill(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -183,7 +183,7 @@ FROM pg_index WHERE indrelid = $1::regclass AND NOT EXISTS (SELECT 1 FROM pg_con
 type targets struct {
 	any   []target // runs of any age, in random order
 	young []target
-	since int64 // Unix time in microseconds; the twenty youngest runs were created then or later
+	since int64 // Unix time in microseconds; the twenty youngest runs were created at or after this time
 }
 
 type target struct{ run, merchant, user, customer, key string }

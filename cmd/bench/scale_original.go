@@ -25,7 +25,7 @@ type ids struct {
 	Run, Merchant, User, Customer, Subscription, CustomerTenant, SubscriptionTenant string
 }
 
-// original is a run that the engine has executed, as the engine stored it. Finished runs and new runs are copies of an original.
+// original has everything that the engine stored for one run. Finished runs and new runs are copies of an original.
 type original struct {
 	ids
 
@@ -33,7 +33,7 @@ type original struct {
 	checkpoints []string
 }
 
-// recorder is a store that records the runs and checkpoints that are written to it.
+// recorder is a store that also keeps a copy of each run and each checkpoint in memory.
 type recorder struct {
 	*store.Store
 
@@ -41,7 +41,7 @@ type recorder struct {
 	runs map[string]*original
 }
 
-// Create records the run and stores it.
+// Create keeps a copy of the run, and stores the run.
 func (r *recorder) Create(ctx context.Context, n saga.NewRun) error {
 	encoded, err := json.Marshal(n)
 	if err != nil {
@@ -53,7 +53,7 @@ func (r *recorder) Create(ctx context.Context, n saga.NewRun) error {
 	return r.Store.Create(ctx, n)
 }
 
-// Commit records the checkpoints and writes them.
+// Commit keeps a copy of the checkpoints, and writes the checkpoints to the store.
 func (r *recorder) Commit(ctx context.Context, now time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	r.mu.Lock()
 	for _, cp := range checkpoints {
@@ -121,7 +121,7 @@ func makeOriginals(ctx context.Context, db *store.Store) ([]*original, error) {
 	return all, nil
 }
 
-// name records the ids of the objects that the run created.
+// name sets the ids in o to the ids of the objects that the run created.
 func (o *original) name(objects []saga.Object) {
 	for _, object := range objects {
 		switch {
@@ -163,8 +163,8 @@ func (o *original) replacer(n ids) *strings.Replacer {
 	)
 }
 
-// another returns a copy of the original with other ids. The replica has a lease for the copy. If replica is empty, the copy is
-// due.
+// another returns a copy of the original, with the ids n in place of the original's ids. The replica executes the copy. If
+// replica is empty, the copy is due.
 func (o *original) another(n ids, replica string) (another saga.NewRun, err error) {
 	err = decode(o.replacer(n).Replace(o.created), &another)
 	if err != nil {
@@ -174,7 +174,7 @@ func (o *original) another(n ids, replica string) (another saga.NewRun, err erro
 	return another, nil
 }
 
-// rest returns the checkpoints of the copy that the method another returns for the same ids.
+// rest returns the checkpoints of a copy of the original with the ids n.
 func (o *original) rest(n ids, replica string) ([]saga.Checkpoint, error) {
 	all := make([]saga.Checkpoint, len(o.checkpoints))
 	for i, text := range o.checkpoints {

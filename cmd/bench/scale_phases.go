@@ -37,17 +37,17 @@ var readings = []operation{
 	timed("get: one of the youngest runs", func(ctx context.Context, f *filled, n int) error {
 		return found(f.Run(ctx, nth(f.targets.young, n).run))
 	}),
-	timed("get: any run, for the first time", func(ctx context.Context, f *filled, n int) error {
+	timed("get: a random run, read for the first time", func(ctx context.Context, f *filled, n int) error {
 		return found(f.Run(ctx, nth(f.targets.any, n).run))
 	}),
-	timed("get: any run, once more", func(ctx context.Context, f *filled, n int) error {
+	timed("get: a random run, read again", func(ctx context.Context, f *filled, n int) error {
 		return found(f.Run(ctx, nth(f.targets.any, n).run))
 	}),
-	timed("get by idempotency key: any run, once more", func(ctx context.Context, f *filled, n int) error {
+	timed("get by idempotency key: a random run, read again", func(ctx context.Context, f *filled, n int) error {
 		t := nth(f.targets.any, n)
 		return found(f.RunOfKey(ctx, t.merchant, t.key))
 	}),
-	timed("events of any run, from the first event", func(ctx context.Context, f *filled, n int) error {
+	timed("events of a random run, from the first event", func(ctx context.Context, f *filled, n int) error {
 		events, err := f.Events(ctx, nth(f.targets.any, n).run, 0, 100)
 		return enough(len(events), 12, err)
 	}),
@@ -120,7 +120,7 @@ func nth(of []target, n int) target { return of[n%len(of)] }
 // Replicas of the benchmark.
 const (
 	executor = "executor" // executes the runs that the writing operations create
-	claimer  = "claimer"  // claims runs in the claiming operations
+	claimer  = "claimer"  // takes the due runs in the operations that call Claim
 )
 
 // lease is the length of the replicas' leases. Each lease is longer than a measurement.
@@ -174,7 +174,7 @@ func (f *filled) liveOnce(ctx context.Context, n int) (create, commit time.Durat
 	return create, time.Since(began) - create, nil
 }
 
-// lineLength is the number of due runs during the claiming operations.
+// lineLength is the number of runs that are due when the claim operations begin.
 const lineLength = 2 * finishedMerchants
 
 func lineUp(ctx context.Context, f *filled) error {

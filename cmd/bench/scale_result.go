@@ -79,7 +79,7 @@ func (r *scaleResult) table() string {
 			columns = append(columns, "ratio to "+thousands(r.Sizes[0].Runs))
 		}
 	}
-	fmt.Fprintf(&b, "Measured at commit %s on %s, on %s with %d cores and %s. %s.\n\n", r.Commit, r.At,
+	fmt.Fprintf(&b, "Measured at commit %s on %s. Machine: %s, %d cores, %s. %s.\n\n", r.Commit, r.At,
 		r.Machine.CPU, r.Machine.Cores, r.Machine.Go,
 		strings.Join(sizes, ", "))
 	fmt.Fprintf(&b, "| | %s |\n| --- |%s\n", strings.Join(columns, " | "), strings.Repeat(" ---: |", len(columns)))

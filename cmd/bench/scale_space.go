@@ -10,14 +10,14 @@ import (
 type spaceNeeded struct{ bytesPerRun float64 }
 
 const (
-	guessedBytes = 16 << 10 // assumed size of a finished run with its index entries, until a database has been filled
-	spaceFactor  = 1.4      // space that filling needs per byte of the database, including sorting and the write-ahead log
-	spaceBesides = 3 << 30  // bytes needed in addition, for any number of runs
+	guessedBytes = 16 << 10 // assumed bytes per finished run with its index entries, used for the first database
+	spaceFactor  = 1.4      // bytes that filling needs for each byte of the database, including sorting and the write-ahead log
+	spaceBesides = 3 << 30  // additional bytes, the same for any number of runs
 )
 
 func (s *spaceNeeded) learn(runs int, bytes int64) { s.bytesPerRun = float64(bytes) / float64(runs) }
 
-// check returns an error if the server's disk has too little free space for that number of runs.
+// check returns an error if the server's disk has too little free space for the given number of finished runs.
 func (s *spaceNeeded) check(ctx context.Context, server *database, runs int) error {
 	var directory string
 	if err := server.conn.QueryRow(ctx, "SHOW data_directory").Scan(&directory); err != nil {

@@ -29,7 +29,7 @@ var marks = []string{"run", "merchant", "user", "customer", "subscription", "cus
 
 func mark(column string) string { return "{" + column + "}" }
 
-// newTemplate creates the template and the originals. The results are the template and the original that succeeded.
+// newTemplate creates the template and the originals. The results are the template, and the original whose run succeeded.
 func newTemplate(ctx context.Context, server *database) (*template, *original, error) {
 	url, err := server.create(ctx)
 	if err != nil {
@@ -61,7 +61,7 @@ func newTemplate(ctx context.Context, server *database) (*template, *original, e
 	return &template{conn.Config().Database}, originals[0], conn.Close(ctx)
 }
 
-// setAside moves the rows of the originals to the table original_NAME, and replaces their ids by marks.
+// setAside moves the rows of the originals to the table original_NAME, and replaces the ids in these rows by marks.
 func (t table) setAside(ctx context.Context, conn *pgx.Conn, originals []*original) error {
 	aside := "original_" + t.name
 	_, err := conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s AS SELECT 0 AS original, t.* FROM %s t WHERE FALSE", aside, t.name))

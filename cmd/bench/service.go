@@ -18,7 +18,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// newPortal creates the contender api, which calls the service as a merchant's portal does.
+// newPortal creates the contender "api". This contender calls the service as a merchant's portal does.
 func newPortal(_ context.Context, s site) (subscriber, func(), error) {
 	portal := &http.Client{
 		Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: connections},
@@ -90,7 +90,7 @@ func (s *site) enroll(ctx context.Context, binary string) error {
 	return err
 }
 
-// serve starts the binary on the site's database and waits until it is ready.
+// serve runs `tenantry serve` with the site's database, and waits until the server is ready.
 func (s site) serve(ctx context.Context, binary string) (*server, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {

@@ -16,7 +16,7 @@ func (r *result) tables() string {
 	r.finish()
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("Measured at commit %s on %s, on %s with %d cores and %s. One client commits %.0f small INSERTs a second.",
+	line("Measured at commit %s on %s. Machine: %s, %d cores, %s. One client commits %.0f small INSERTs a second.",
 		r.Commit, r.At, r.Machine.CPU, r.Machine.Cores, r.Machine.Go, r.Commits)
 	var last row
 	for _, w := range r.Rows {

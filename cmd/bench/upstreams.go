@@ -15,11 +15,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// upstreams is a stub of Keystone and BillingStack that stores nothing. The stub answers each call from the content of the
-// request, after a delay that the parent process sets. The cost of an answer is small, and equal for all contenders.
+// upstreams is a stub of Keystone and BillingStack that stores nothing. The stub computes each answer from the request. The
+// answer comes after a delay, which the parent process sets. An answer costs little processor time, the same for all contenders.
 type upstreams struct {
 	delay atomic.Int64 // in nanoseconds
-	calls atomic.Int64 // calls since the last GET /bench/calls
+	calls atomic.Int64 // number of calls since the last GET /bench/calls
 }
 
 // serveUpstreams prints the URL of the stubs, and serves until its standard input is closed.
@@ -124,7 +124,8 @@ func (u *upstreams) handler() http.Handler {
 	return all
 }
 
-// echo answers a write with the request's body, after it has replaced the beginning of the body.
+// echo answers a write with the request's body. In the answer, the result of the function `instead` replaces the beginning of the
+// body.
 func echo(status int, beginning string, instead func(*http.Request) string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

@@ -13,7 +13,7 @@ import (
 )
 
 // Config has all settings of the server. A loaded Config is valid, as far as loadConfig can check the values without a network
-// call. The clouds are not among the settings: clouds.yaml and OS_* describe the clouds, as for every OpenStack client.
+// call. Config does not describe the clouds: clouds.yaml and the OS_* variables do, as for every OpenStack client.
 type Config struct {
 	service.Config // SecretKey may be nil until withSecretKey sets it
 
@@ -65,7 +65,7 @@ func loadConfig(path string, environ []string) (Config, error) {
 	if c.BillingConnections == 0 {
 		c.BillingConnections = defaultBillingConnections(c.BillingURL)
 	}
-	if len(faults) == 0 { // check compares settings, which must all be valid
+	if len(faults) == 0 { // check compares settings with each other, so each setting must be valid
 		faults = c.check()
 	}
 	if len(faults) > 0 {
@@ -109,7 +109,8 @@ func (c *Config) relations() []relation {
 		roles []string
 	}{{"customer_roles", c.CustomerRoles}, {"subscription_roles", c.SubscriptionRoles}} {
 		all = append(all, relation{
-			r.key, "`admin` only with `allow_cloud_admin_role: true`", slices.ContainsFunc(r.roles, isAdmin) && !c.AllowCloudAdminRole,
+			r.key, "`admin` is allowed only with `allow_cloud_admin_role: true`",
+			slices.ContainsFunc(r.roles, isAdmin) && !c.AllowCloudAdminRole,
 			"role admin gives every user access to the whole cloud: remove the role, or set allow_cloud_admin_role to true", "member,bs-admin",
 		})
 	}
@@ -159,7 +160,7 @@ func variables(environ []string) map[string]string {
 // it. If the user has no home directory, defaultDatabase returns "".
 func defaultDatabase(env map[string]string) string {
 	data := env["XDG_DATA_HOME"]
-	if !filepath.IsAbs(data) { // the specification ignores a relative path
+	if !filepath.IsAbs(data) { // the specification says that a relative path is ignored
 		if !filepath.IsAbs(env["HOME"]) {
 			return ""
 		}
@@ -169,7 +170,7 @@ func defaultDatabase(env map[string]string) string {
 }
 
 // defaultBillingConnections returns 1 for a BillingStack that is not embedded. The original BillingStack serves one connection at
-// a time, and an idle connection blocks all others.
+// a time, and an idle connection blocks all other connections.
 func defaultBillingConnections(url string) int {
 	if url != "" {
 		return 1

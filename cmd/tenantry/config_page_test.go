@@ -40,7 +40,7 @@ These settings do not include the address of Keystone and the service's credenti
 | variable | default | meaning |
 | --- | --- | --- |
 | ` + "`TENANTRY_URL`" + ` | ` + "`http://127.0.0.1:9292`" + ` | Address of the server. |
-| ` + "`TENANTRY_API_KEY`, `TENANTRY_API_SECRET`" + ` | | A portal's API key and its secret. Without TLS, they are sent only to a server on the same host. |
+| ` + "`TENANTRY_API_KEY`, `TENANTRY_API_SECRET`" + ` | | A portal's API key and its secret. Without TLS, the client sends the key and the secret only to a server on the same host. |
 | ` + "`TENANTRY_USER_TOKEN`" + ` | first line of standard input | The unscoped Keystone token of the user who subscribes. |
 | ` + "`OS_TOKEN`" + ` | a login with ` + "`OS_*`" + ` | An operator's Keystone token. |
 `

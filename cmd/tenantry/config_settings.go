@@ -11,7 +11,7 @@ const (
 // with the prefix TENANTRY_.
 type setting struct {
 	about
-	unit, values string                  // from the setting's rule, for the documentation
+	unit, values string                  // copied from the setting's rule, for the documentation
 	read         func(text string) error // parses the text into a field of the Config; the error contains no secret
 	show         func() any              // returns the value in force, with secrets masked
 }
@@ -99,7 +99,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.GiveUpAfter, duration, about{
 			key: "give_up_after", fallback: "24h", example: "24h",
-			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. The time for which the run waits for an upstream counts.",
+			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. This time includes the time for which the run waits for an upstream.",
 		}),
 		of(&c.MaxLiveRuns, positive, about{
 			key: "max_live_runs", fallback: "1000", example: "1000",
@@ -135,7 +135,7 @@ func of[T any](field *T, r rule[T], a about) setting {
 	}
 }
 
-// masked returns the setting with another function show, which masks secrets.
+// masked returns s with the given function show, which masks secrets.
 func masked(s setting, show func() string) setting {
 	s.show = func() any { return show() }
 	return s

@@ -66,7 +66,7 @@ func (p *program) asOperator(ctx context.Context) (remote, error) {
 	return p.connect(withToken(token))
 }
 
-// asEither returns a portal's client if an API key is set, and an operator's client otherwise.
+// asEither returns a portal's client if an API key is set. Otherwise, asEither returns an operator's client.
 func (p *program) asEither(ctx context.Context) (remote, error) {
 	if variables(p.environ)[envAPIKey] != "" {
 		return p.asPortal()
@@ -117,7 +117,7 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// unsent sets the exit code of the error of a request that got no answer.
+// unsent returns err with the exit code for a request that got no answer.
 func unsent(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -125,7 +125,7 @@ func unsent(ctx context.Context, err error) error {
 	return exit(exitUnreachable, err)
 }
 
-// problemError returns an error, with an exit code, for a problem that the server has answered.
+// problemError returns an error with an exit code. The error describes the problem in the server's answer.
 func problemError(status int, body []byte) error {
 	var p client.Problem
 	if err := json.Unmarshal(body, &p); err != nil || p.Title == "" {

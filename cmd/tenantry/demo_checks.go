@@ -122,7 +122,7 @@ func (t *story) nothingIsLeft(ctx context.Context, run client.Run, user string) 
 	)
 }
 
-// count returns the number of objects that Keystone lists in a collection for the query where.
+// count returns the number of objects in Keystone's list of a collection. The argument `where` has the filters of the list.
 func (t *story) count(ctx context.Context, collection string, where url.Values) (int, error) {
 	token, err := v3.Login(ctx, t.admin())
 	if err != nil {
@@ -148,7 +148,7 @@ func (t *story) count(ctx context.Context, collection string, where url.Values) 
 	return len(all), nil
 }
 
-// idOf returns the named id in the run's result, or "" if the result has no such id.
+// idOf returns the id with this name from the run's result, or "" if there is none.
 func idOf(run client.Run, name string) string {
 	id, _ := run.Result[name].(string)
 	return id

@@ -19,7 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// demoPassword is the password of all users in the demo's Keystone. Only this host can reach that Keystone.
+// demoPassword is the password of all users in the demo's Keystone. Only this host can reach the demo's Keystone.
 const demoPassword = "demo"
 
 // stage has the servers and clients of the demo: an in-memory Keystone, and a service with the embedded BillingStack and a
@@ -40,7 +40,7 @@ type stage struct {
 }
 
 // newStage starts the servers, and creates the merchant. Every write of the service to Keystone and BillingStack takes at least
-// pace. BillingStack refuses to change a subscription if the function refuse returns true for the customer.
+// the duration pace. BillingStack refuses to change a subscription if the function refuse returns true for the customer.
 func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Customer) bool) (_ *stage, err error) {
 	s := &stage{keystone: keystonetest.New(keystonetest.Options{AdminPassword: demoPassword})}
 	defer func() {

@@ -23,19 +23,21 @@ func (s slow) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet {
 		select {
 		case <-time.After(s.pace):
-		case <-req.Context().Done(): // s.next returns the error of the context
+		case <-req.Context().Done(): // s.next then returns the context's error
 		}
 	}
 	return s.next.RoundTrip(req)
 }
 
-// refusing is a transport that refuses to change the subscriptions of some customers, in place of BillingStack.
+// refusing is a transport that answers some requests in place of BillingStack: it refuses to change the subscriptions of some
+// customers.
 type refusing struct {
 	next   http.RoundTripper
 	refuse func(billing.Customer) bool
 }
 
-// RoundTrip answers a PATCH of a refused customer's subscription with the answer of BillingStack to a faulty request.
+// RoundTrip refuses a PATCH of a refused customer's subscription. The answer looks like BillingStack's answer to a faulty
+// request.
 func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPatch || !r.refuses(req.Context(), req.URL) {
 		return r.next.RoundTrip(req)

@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// drawing returns a function that shows a run after each change of the run. On a terminal, the function redraws the whole run.
-// For other outputs, the function writes a line for each change.
+// drawing returns a function that shows a run after each change of the run. On a terminal, the function redraws the whole run. On
+// other outputs, the function writes a line for each change.
 func drawing(w io.Writer) func(client.Run) {
 	if file, ok := w.(*os.File); ok && terminal(w) {
 		return (&picture{w: file}).draw
@@ -48,7 +48,7 @@ func (p *picture) draw(r client.Run) {
 	for _, line := range lines {
 		b.WriteString("\x1b[2K" + cut(line, width-1) + "\n")
 	}
-	b.WriteString("\x1b[J") // clears the remaining lines of a longer previous picture
+	b.WriteString("\x1b[J") // erases the remaining lines if the previous picture had more lines than this picture
 	p.lines = len(lines)
 	_, _ = fmt.Fprint(p.w, b.String())
 }

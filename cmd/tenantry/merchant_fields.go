@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// merchantFields has the flags that set the settings of a merchant.
+// merchantFields has the values of the flags that set a merchant's settings.
 type merchantFields struct {
 	name, cloud, domain              string
 	customerRoles, subscriptionRoles string
@@ -59,7 +59,7 @@ func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Mercha
 	}
 	if given("on-failure") {
 		if f.onFailure != merchants.Compensate && f.onFailure != merchants.Hold {
-			return usage("--on-failure: %q is neither compensate nor hold", f.onFailure)
+			return usage("--on-failure: %q must be compensate or hold", f.onFailure)
 		}
 		m.OnFailure = f.onFailure
 	}

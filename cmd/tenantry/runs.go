@@ -30,7 +30,7 @@ func (p *program) runsList() *cobra.Command {
 	workflow := flags.String("workflow", "", "only runs of this workflow")
 	since := flags.String("since", "", "only runs accepted since this time (RFC 3339) or within this duration (such as 24h)")
 	limit := flags.Int("limit", 0, "maximum number of runs, 1 to 200; 0 means 50")
-	marker := flags.String("marker", "", "only runs after the run with this id, the last run of the previous page")
+	marker := flags.String("marker", "", "only runs that follow the run with this id; use the last run of the previous page")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		from, err := moment(*since)
@@ -70,7 +70,7 @@ func moment(s string) (*time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return nil, usage("--since: %q is neither a time, such as 2026-01-31T12:00:00Z, nor a duration, such as 24h", s)
+		return nil, usage("--since: %q must be a time such as 2026-01-31T12:00:00Z, or a duration such as 24h", s)
 	}
 	return &at, nil
 }

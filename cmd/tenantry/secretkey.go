@@ -35,8 +35,8 @@ func withSecretKey(c Config) (Config, error) {
 	return c, nil
 }
 
-// makeSecretKey creates the file at path with a new key, unless another process has created the file. makeSecretKey syncs the
-// file to disk before the key is used, because a database is useless without its key.
+// makeSecretKey creates the file at path with a new key, unless the file already exists. makeSecretKey syncs the file to disk
+// before the key is used, because a database is useless without its key.
 func makeSecretKey(path string) error {
 	directory := filepath.Dir(path)
 	if err := os.MkdirAll(directory, 0o700); err != nil {

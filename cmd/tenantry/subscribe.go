@@ -102,8 +102,8 @@ func (p *program) userToken() (string, error) {
 	return token, nil
 }
 
-// watch shows the steps of a run until the run is at rest, and then prints the result of the run. If the result is JSON or YAML,
-// watch writes the steps to standard error.
+// watch shows the steps of a run until the run has ended or needs an operator, and then prints the result of the run. If the user
+// wants the result as JSON or YAML, watch writes the steps to standard error.
 func (p *program) watch(ctx context.Context, s remote, runID string, f format) error {
 	steps := p.out
 	if f != asTable {

@@ -21,7 +21,8 @@ type block struct {
 
 var fence = regexp.MustCompile("^( *)```sh (file|shell)=(\\S+)$")
 
-// blocks returns the blocks of a document in order. Blocks in list items lose the indentation of the item.
+// The function blocks parses a document, and returns its blocks in order. If a block is in a list item, the function removes the
+// item's indentation from each line of the block.
 func blocks(document string) (found []block, err error) {
 	lines := strings.Split(document, "\n")
 	for i := 0; i < len(lines); i++ {
@@ -47,8 +48,8 @@ func blocks(document string) (found []block, err error) {
 	return found, nil
 }
 
-// with returns the block with these values in its NAME=value assignments. It returns an error unless the block assigns each of
-// these names exactly once.
+// The method with returns a copy of the block in which each assignment NAME=value has the new value of NAME. The argument `values`
+// contains the new values by name. The block must assign each of these names exactly once: otherwise, the method returns an error.
 func (b block) with(values map[string]string) (block, error) {
 	for name, value := range values {
 		assignment := regexp.MustCompile(`\b` + name + `=\S+`)

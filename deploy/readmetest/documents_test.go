@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestTheDocumentsNameWhatExists checks that the paths, tests, linked files and invariants that the documents name exist.
+// TestTheDocumentsNameWhatExists checks that the documents refer only to paths, tests, linked files and invariants that exist.
 func TestTheDocumentsNameWhatExists(t *testing.T) {
 	tests := testNames(t)
 	checker, err := os.ReadFile(filepath.Join(root, "workflows/workflowstest/check.go"))
@@ -51,7 +51,7 @@ func TestTheDocumentsNameWhatExists(t *testing.T) {
 	}
 }
 
-// matches returns the first group of each match of the pattern.
+// The function matches returns the text of the pattern's first group, for each match of the pattern.
 func matches(pattern string, text []byte) (found []string) {
 	for _, m := range regexp.MustCompile(pattern).FindAllSubmatch(text, -1) {
 		found = append(found, string(m[1]))

@@ -15,8 +15,9 @@ import (
 
 const root = "../.."
 
-// TestTheReadmesCommandsWork runs the README's commands in order, in two shells. The shells are in a copy of the repository and
-// use a real Keystone. The test changes only values in the file that the README tells the reader to edit.
+// TestTheReadmesCommandsWork runs the README's commands in order, in two shells. The shells work in a copy of the repository, and
+// use a real Keystone. The test replaces values in the file tenantry.env, as the README tells the reader to do. The test does not
+// change the README's commands.
 func TestTheReadmesCommandsWork(t *testing.T) {
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	if err != nil {
@@ -67,7 +68,7 @@ func TestTheReadmesCommandsWork(t *testing.T) {
 	printed := shells["2"].printed()
 	for text, want := range map[string]int{
 		`"ready":true`:                  1,
-		`(?m)^HTTP/1.1 201 Created`:     2, // one answer to the order, one to its repetition
+		`(?m)^HTTP/1.1 201 Created`:     2, // one answer to the order, and one answer to the repeated order
 		`(?m)^Idempotency-Replayed: tr`: 1,
 		`(?m)^state +succeeded$`:        1,
 		`\| bs-customer-`:               1,

@@ -73,7 +73,8 @@ func (s *shell) read(r io.ReadCloser) {
 	_ = r.Close()
 }
 
-// start starts a block. The block's commands do not read the shell's input, because the test sends the next block there.
+// start starts a block. The block's commands cannot read the shell's standard input, because the test uses it to start the next
+// block.
 func (s *shell) start(b block) {
 	s.t.Helper()
 	file := filepath.Join(s.t.TempDir(), "block")
@@ -110,7 +111,8 @@ func (s *shell) send(line string) {
 	}
 }
 
-// end ends the shell and logs its output. If the test has failed, end also kills all commands that still run in the shell.
+// The method end waits until the shell has ended, and logs the shell's output. If the test has failed, the method first kills the
+// shell and all commands that still run in it.
 func (s *shell) end() {
 	_ = s.stdin.Close()
 	if s.t.Failed() {

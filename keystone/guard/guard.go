@@ -25,13 +25,13 @@ type Options struct {
 	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
 	// refuses all writes to projects.
 	MayWriteDomain func(domainID string) bool
-	// Kept is called when the guard has read the project of a write, but has not yet sent the write. If the guard cannot read the
-	// project, it returns the answer of the read and does not send the write.
+	// Kept is called after the guard has sent a request that reads the project of a write, and before the guard sends the write. If
+	// Keystone refuses the read, the guard returns Keystone's answer and does not send the write.
 	Kept func(context.Context)
 }
 
-// New returns a transport that sends reads, logins, and writes to Tenantry's projects. A project is Tenantry's if it has the name
-// of a tenant and is in a domain that MayWriteDomain allows. The transport refuses all other writes.
+// New returns a transport that sends all reads, all logins, and all writes to Tenantry's projects. The transport refuses all other
+// writes. A project belongs to Tenantry if it has the name of a tenant and is in a domain that MayWriteDomain allows.
 //
 // The guard learns the ids of Tenantry's projects from Keystone's answers. Before a write to a project with an unknown id, the
 // guard reads the project.
@@ -44,8 +44,8 @@ type guard struct {
 }
 
 // mayCreate and mayUpdate list the fields that the body of a request may set. A request must not set "is_domain", because a project
-// with this field is a domain. An update must not change the name or the domain, because the project would then no longer be
-// Tenantry's.
+// with this field is a domain. An update must not change the name or the domain, because the project would then no longer belong to
+// Tenantry.
 var (
 	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
 	mayUpdate = []string{"description", "enabled", "tags"}
@@ -70,8 +70,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// check returns nil, nil if the write may be sent. If the guard cannot read the project, check returns the answer of that read as
-// the answer to the write.
+// check returns no answer and no error if the guard may send the write. If Keystone refuses to show the project of the write, check
+// returns Keystone's answer as the answer to the write.
 func (g *guard) check(req *http.Request, path []string) (*http.Response, error) {
 	switch {
 	case len(path) == 1 && path[0] == "projects" && req.Method == http.MethodPost:
@@ -114,7 +114,7 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 	get.Header.Set("Accept", "application/json")
 	get.Header.Set("X-Auth-Token", req.Header.Get("X-Auth-Token"))
 	resp, err := g.next.RoundTrip(get)
-	g.Kept(req.Context()) // so far, the guard has sent only the read
+	g.Kept(req.Context()) // the guard has sent the read, but has not yet sent the write
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +240,7 @@ func blocked(what string) error {
 type idSet struct {
 	mu    sync.Mutex
 	known map[string]struct{}
-	order []string // oldest first; a ring buffer once the set is full
+	order []string // oldest first; when the set is full, this slice is a ring buffer
 	next  int
 }
 

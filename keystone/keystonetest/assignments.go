@@ -36,8 +36,8 @@ func (k *Keystone) grant(c call) (int, any, error) {
 	return http.StatusNoContent, nil, nil
 }
 
-// checkGrant answers HEAD and GET requests for a role assignment. checkGrant answers 404 if the user has the role only through an
-// implying role.
+// checkGrant answers HEAD and GET requests for a role assignment. The answer is 404 if the user has the role only because another
+// role implies it.
 func (k *Keystone) checkGrant(c call) (int, any, error) {
 	a, err := k.assignmentOf(c, "check_grant")
 	if err != nil {
@@ -193,7 +193,7 @@ func (k *Keystone) createInference(c call) (int, any, error) {
 		return 0, nil, notFound("role", c.PathValue("id"))
 	case implied == nil:
 		return 0, nil, notFound("role", c.PathValue("implied"))
-	case implied.name == "admin": // Keystone forbids implying admin (option prohibited_implied_role)
+	case implied.name == "admin": // in Keystone, no role may imply role admin (option prohibited_implied_role)
 		return 0, nil, fault{status: http.StatusForbidden, message: fmt.Sprintf("%s cannot be an implied roles.", implied.id)}
 	}
 	if !slices.Contains(k.implied[prior.id], implied.id) {

@@ -81,7 +81,7 @@ func checkProject(wanted object, creating bool) error {
 	return nil
 }
 
-// set copies the fields of the request to the project. Like Keystone, set also stores unknown fields, but ignores an id.
+// set copies the fields of the request to the project. As in Keystone, unknown fields are stored too, and an id is ignored.
 func (p *project) set(wanted object) {
 	for field, value := range wanted {
 		text, _ := value.(string)
@@ -145,7 +145,7 @@ func (p *project) tagged(c call) bool {
 		(!q.Has("not-tags-any") || !slices.ContainsFunc(wanted("not-tags-any"), has))
 }
 
-// listOwnProjects lists the enabled projects on which the caller has a role. Every user may list the user's own projects.
+// listOwnProjects lists the enabled projects on which the caller has a role. Every user may make this call.
 func (k *Keystone) listOwnProjects(c call) (int, any, error) {
 	if c.token == nil {
 		return 0, nil, unauthorized
@@ -167,8 +167,8 @@ func (k *Keystone) getProject(c call) (int, any, error) {
 	return http.StatusOK, object{"project": p.show(c)}, nil
 }
 
-// projectOf returns the project in the path of the request if the policy rule allows the call. Only an administrator gets a 404 for
-// a project that does not exist.
+// projectOf returns the project in the path of the request if the policy rule allows the call. If the project does not exist, an
+// administrator gets a 404, and any other user gets a 403.
 func (k *Keystone) projectOf(c call, rule string, others ...bool) (*project, error) {
 	if err := k.require(c, rule, others...); err != nil {
 		return nil, err

@@ -126,8 +126,8 @@ func (c *call) read() error {
 	return nil
 }
 
-// identify sets c.token to the caller's token. An invalid token is refused for every call except a login. A call that needs a token
-// refuses a missing token itself.
+// identify sets c.token to the caller's token. An invalid token is refused for every call except a login. If a call needs a token,
+// its handler refuses a request without a token.
 func (k *Keystone) identify(c *call) error {
 	text := c.Header.Get("X-Auth-Token")
 	if text == "" {
@@ -151,8 +151,8 @@ func isPublic(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens"
 }
 
-// require applies a rule of Keystone's policy. require allows every call of an administrator. A call of another user is allowed if
-// a value in others is true.
+// require applies a rule of Keystone's policy. An administrator may make every call. Any other user may make the call if a value in
+// the parameter others is true.
 func (k *Keystone) require(c call, rule string, others ...bool) error {
 	if c.token == nil {
 		return unauthorized
@@ -195,7 +195,7 @@ func version(c call) (int, any, error) {
 	}}, nil
 }
 
-// listed returns all members in the format of Keystone's lists, which have no pages.
+// listed returns an answer with all members in the format of Keystone's lists. Keystone does not split a list into pages.
 func (c call) listed(resource string, members []object) (int, any, error) {
 	if members == nil {
 		members = []object{}
@@ -205,7 +205,7 @@ func (c call) listed(resource string, members []object) (int, any, error) {
 	}}, nil
 }
 
-// matches reports whether the value matches the query's filter. If the query does not have the filter, every value matches.
+// matches returns true if the value is equal to the filter in the query, or if the query does not contain the filter.
 func (c call) matches(filter, value string) bool {
 	wanted, ok := c.URL.Query()[filter]
 	return !ok || wanted[0] == value

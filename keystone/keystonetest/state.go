@@ -120,7 +120,7 @@ func (k *Keystone) IssueToken(userID string) string {
 	return k.issue(&token{user: userID, methods: []string{"password"}})
 }
 
-// RevokeToken revokes a token, but not the tokens for which it was exchanged.
+// RevokeToken revokes a token. Tokens that were created by an exchange of this token stay valid.
 func (k *Keystone) RevokeToken(text string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -129,7 +129,8 @@ func (k *Keystone) RevokeToken(text string) {
 	}
 }
 
-// EnableUser enables or disables a user. Disabling a user permanently revokes the user's tokens.
+// EnableUser enables or disables a user. When a user is disabled, the user's tokens are revoked. They stay revoked if the user is
+// enabled again.
 func (k *Keystone) EnableUser(userID string, enabled bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -227,7 +228,7 @@ func (k *Keystone) project(id string) *project {
 	return find(k.projects, func(p *project) bool { return p.id == id })
 }
 
-// find returns the first element for which fits returns true, or nil if there is none.
+// find returns the first element that satisfies the condition fits. If there is no such element, find returns nil.
 func find[T any](all []*T, fits func(*T) bool) *T {
 	for _, v := range all {
 		if fits(v) {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// issue stores the token and returns its text. If the token has no expiry, issue lets the token expire after k.lifetime.
+// issue stores the token and returns its text. If t.expires is zero, the token expires after k.lifetime.
 func (k *Keystone) issue(t *token) string {
 	maps.DeleteFunc(k.tokens, func(_ string, t *token) bool { return !k.now().Before(t.expires) })
 	t.issued = k.now().UTC().Truncate(time.Second)
@@ -16,7 +16,7 @@ func (k *Keystone) issue(t *token) string {
 		t.expires = t.issued.Add(k.lifetime)
 	}
 	t.audit = append([]string{k.randomText(16)}, t.audit...)
-	size := 117 // for a text of 163 characters; the text of a scoped token is longer
+	size := 117 // for a text of 163 characters; the text of a scoped token has 201 characters
 	if t.project != "" {
 		size = 145
 	}
@@ -29,7 +29,7 @@ func (k *Keystone) randomText(size int) string {
 	return base64.RawURLEncoding.EncodeToString(k.randomBytes(size))
 }
 
-// valid returns the token with this text. If the token's project is disabled, valid returns the token and an error.
+// valid returns the token with this text. If the token's project is disabled, the function returns both the token and an error.
 func (k *Keystone) valid(text string) (*token, error) {
 	t := k.tokens[text]
 	if t == nil || !k.now().Before(t.expires) {
@@ -82,8 +82,8 @@ func (k *Keystone) createToken(c call) (int, any, error) {
 	if !ok {
 		return 0, nil, badRequest("'identity' is a required property")
 	}
-	// Keystone checks the scope before the credential, so an exchange for a missing project gets a 401 even if the token is
-	// invalid.
+	// Keystone checks the scope first. If the project in the scope is missing, every token gets a 401. An invalid token therefore gets
+	// a 404 only if the project exists.
 	project, err := k.scopedProject(auth["scope"])
 	if err != nil {
 		return 0, nil, err
@@ -149,8 +149,7 @@ func (k *Keystone) authenticate(identity object) (*token, error) {
 	return t, nil
 }
 
-// named returns the user with the id in who or, without an id, the user with the name and domain in who. If there is no such user,
-// named returns nil.
+// named returns the user that a login identifies by id, or by name and domain. If there is no such user, named returns nil.
 func (k *Keystone) named(who object) (*user, error) {
 	if id, ok := who["id"].(string); ok {
 		return k.user(id), nil
@@ -162,7 +161,7 @@ func (k *Keystone) named(who object) (*user, error) {
 	return find(k.users, func(u *user) bool { return u.name == who["name"] && k.isDomain(u.domain, home) }), nil
 }
 
-// isDomain reports whether the domain with this id has the id or the name in the object.
+// isDomain reports whether the object contains the id or the name of this domain.
 func (k *Keystone) isDomain(id string, named object) bool {
 	d := k.domain(id)
 	return d != nil && (named["id"] == d.id || named["name"] == d.name)
@@ -191,8 +190,8 @@ func (k *Keystone) scopedProject(wanted any) (*project, error) {
 	return p, nil
 }
 
-// scope sets the token's scope. The parameter asked is the requested project. Like the real Keystone, scope does not give a reason
-// for a refusal.
+// scope stores the requested scope in the token. The parameter asked is the requested project. As in the real Keystone, a refusal
+// contains no reason.
 func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 	if t.credential != nil {
 		if wanted != nil {
@@ -254,8 +253,8 @@ func (k *Keystone) revokeToken(c call) (int, any, error) {
 	return http.StatusNoContent, nil, nil
 }
 
-// subject returns the text in the header X-Subject-Token, and the token with this text. Every user may validate and revoke the
-// user's own tokens.
+// subject returns the text in the header X-Subject-Token, and the token with this text. Every user may validate and revoke their
+// own tokens.
 func (k *Keystone) subject(c call, rule string) (string, *token, error) {
 	text := c.Header.Get("X-Subject-Token")
 	if c.token == nil {

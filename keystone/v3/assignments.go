@@ -45,7 +45,7 @@ func (c *Cloud) HasAssignment(ctx context.Context, a keystone.Assignment) (bool,
 	return err == nil, err
 }
 
-// assignment validates the ids of a role assignment, and then makes the request.
+// assignment is a helper that validates the ids of a role assignment, and then makes the request.
 func (c *Cloud) assignment(
 	ctx context.Context, p purpose, doing string, a keystone.Assignment, request func(context.Context) error,
 ) error {

@@ -31,7 +31,7 @@ const (
 // errIncomplete means that a successful answer does not contain the requested data.
 var errIncomplete = errors.New("the answer does not contain the requested data")
 
-// do makes one request. If the request fails, do converts the error to an *upstream.Error.
+// do makes one request. If the request fails, the returned error is an *upstream.Error.
 func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error) error {
 	note := &call{}
 	err := request(context.WithValue(ctx, callKey{}, note))
@@ -150,7 +150,7 @@ func messageOf(body []byte) (message string, own bool) {
 	}
 	if err := json.Unmarshal(body, &b); err != nil {
 		message = string(body)
-		if strings.HasPrefix(strings.TrimSpace(message), "<") { // an HTML page, which the error does not repeat
+		if strings.HasPrefix(strings.TrimSpace(message), "<") { // the body is an HTML page; the error omits it
 			return "", false
 		}
 	} else if message = b.Message; b.Error != nil {

@@ -25,14 +25,14 @@ type Config struct {
 	// URL is Keystone's address, with or without /v3 at its end.
 	URL        string
 	Credential Credential
-	// TLS may be nil. New uses TLS only if Base is nil.
+	// TLS may be nil. If Base is set, New ignores TLS.
 	TLS *tls.Config
 
 	// Base is the transport that sends the requests; nil means NewTransport(TLS). If Base returns an [upstream.NotSentError], the
 	// request counts as not sent. Concurrent calls share one login. The request of the login has the context values of the call
 	// that started the login.
 	Base http.RoundTripper
-	// Timeout limits the time of one request until its answer is read, without the wait in Enter. Zero means 30 s.
+	// Timeout limits the time from the start of a request until its answer is read. The wait in Enter does not count. Zero means 30 s.
 	Timeout time.Duration
 	// Enter waits until a request may be sent, and returns the function leave. After the request, leave is called with the status
 	// of the answer, or with the error. An error from Enter must be an [upstream.NotSentError]. If Enter is nil, no request waits.
@@ -92,7 +92,7 @@ func New(cfg Config) (*Cloud, error) {
 	return c, nil
 }
 
-// client returns a gophercloud client that does not log in, repeat a request or follow a redirect by itself.
+// client returns a gophercloud client without automatic logins, repetitions and redirects.
 func client(endpoint *url.URL, rt http.RoundTripper) *gophercloud.ServiceClient {
 	return &gophercloud.ServiceClient{
 		ProviderClient: &gophercloud.ProviderClient{

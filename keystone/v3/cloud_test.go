@@ -49,8 +49,8 @@ func newHouse(t *testing.T, change ...func(*v3.Config)) *house {
 	return h
 }
 
-// turns returns a Config.Enter that limits the number of concurrent requests. At the end of the test, turns checks that all
-// requests have ended.
+// turns returns a function for Config.Enter that limits the number of concurrent requests. At the end of the test, all requests
+// must have ended.
 func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 	place := make(chan struct{}, 64)
 	t.Cleanup(func() {
@@ -97,7 +97,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.next.RoundTrip(req)
 }
 
-// intercept sends all matching requests to do instead of Keystone. The list of recorded requests is cleared.
+// intercept diverts all matching requests from Keystone to the round tripper do. The list of recorded requests is cleared.
 func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,7 +110,7 @@ func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	}
 }
 
-// also sends more requests to do instead of Keystone. The list of recorded requests is kept.
+// also adds an interception. The earlier interceptions and the list of recorded requests are kept.
 func (w *wire) also(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -149,7 +149,7 @@ func tenant(name string) keystone.NewProject {
 
 var keystonetestUser = keystonetest.User{Name: "customer", Password: "pw"}
 
-// serve passes a request to the handler k without a network.
+// serve passes a request to the HTTP handler k without a network.
 func serve(k http.Handler, req *http.Request) *http.Response {
 	w := httptest.NewRecorder()
 	in := req.Clone(req.Context())

@@ -26,8 +26,8 @@ func FromCloud(name string) (Config, error) {
 	return fromCloudsYAML(name)
 }
 
-// FromEnv reads the OS_* variables as the openstack command does. If OS_CLOUD is set, FromEnv instead reads the entry of
-// clouds.yaml that OS_CLOUD names. FromEnv reports all faults of the variables in one error.
+// FromEnv reads the OS_* variables, like the openstack command. If OS_CLOUD is set, FromEnv instead reads the entry of clouds.yaml
+// that OS_CLOUD names. FromEnv reports all faults of the variables in one error.
 func FromEnv() (Config, error) {
 	if name := os.Getenv("OS_CLOUD"); name != "" {
 		return fromCloudsYAML(name)
@@ -82,7 +82,7 @@ func credentialFromEnv() Credential {
 	case c.ProjectID+c.ProjectName == "":
 		c.DomainID, c.DomainName = env("OS_DOMAIN_ID"), env("OS_DOMAIN_NAME")
 	}
-	if c.ApplicationCredentialID != "" { // id and secret are sufficient; gophercloud would prefer a password
+	if c.ApplicationCredentialID != "" { // drop the password, because gophercloud would prefer the password
 		c = Credential{
 			ApplicationCredentialID: c.ApplicationCredentialID, ApplicationCredentialSecret: c.ApplicationCredentialSecret,
 		}

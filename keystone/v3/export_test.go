@@ -10,7 +10,7 @@ import (
 // RetryAfter exports retryAfter for tests.
 var RetryAfter = retryAfter
 
-// Send sends an arbitrary request with Tenantry's own token, as faulty code might do.
+// Send simulates faulty code: it sends an arbitrary request with Tenantry's own token.
 func Send(ctx context.Context, c *Cloud, method, path, body string) error {
 	address := strings.TrimSuffix(c.identity.Endpoint, "/") + path
 	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))

@@ -50,7 +50,7 @@ func answer(status int, body string, headers ...string) roundTrip {
 	}
 }
 
-// elsewhere sends the request to another address.
+// elsewhere is a transport that sends the request to another address.
 func elsewhere(scheme, host string) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
@@ -59,7 +59,7 @@ func elsewhere(scheme, host string) roundTrip {
 	}
 }
 
-// afterwards sends the request, discards the answer and returns err.
+// afterwards is a transport that sends the request, discards the answer and returns err.
 func afterwards(err error) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		resp, sent := v3.NewTransport(nil).RoundTrip(req)
@@ -71,7 +71,7 @@ func afterwards(err error) roundTrip {
 	}
 }
 
-// listener accepts connections and passes each connection to treat.
+// listener accepts connections, and passes each connection to the function treat.
 func listener(t *testing.T, treat func(*net.TCPConn)) string {
 	t.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -218,7 +218,7 @@ func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
 	}
 }
 
-// unanswered sends the request to a server that reads the request but never answers. The request cannot time out before the server
+// unanswered is a transport that sends the request to a server that never answers. The request cannot time out before the server
 // has received a part of the request.
 func unanswered(t *testing.T) roundTrip {
 	t.Helper()
@@ -239,7 +239,7 @@ func unanswered(t *testing.T) roundTrip {
 	}
 }
 
-// meets makes a write and a read meet the fault, and checks the classification of both errors.
+// meets is a helper that applies the fault to a write and to a read, and checks the classification of both errors.
 func (h *house) meets(t *testing.T, fault http.RoundTripper, write, read classification) {
 	t.Helper()
 	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodPost && !isLogin(r) }, fault)

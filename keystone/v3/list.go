@@ -9,8 +9,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// list sends one GET request and returns the list in the answer's field with the name of the resource. Links to a next page are not
-// followed. Keystone returns each list that Tenantry requests in one page, and a link could lead to any address.
+// list sends one GET request and returns the list in the answer. The list is in the field that has the name of the resource. Links
+// to a next page are not followed. Keystone returns each list that Tenantry requests in one page, and a link could lead to any
+// address.
 //
 // Keystone ignores an unknown filter and then lists all resources. Therefore, callers must filter the result again.
 func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.Values) (found []T, err error) {
@@ -26,7 +27,7 @@ func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.V
 		if err := json.Unmarshal(answer[resource], &found); err != nil {
 			return err
 		}
-		if found == nil { // not an empty list, because callers create an object if the list is empty
+		if found == nil { // an empty list would be wrong: callers create an object if the list is empty
 			return errIncomplete
 		}
 		return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 )
 
-// expiryMargin is how long before its expiry a token is replaced, so that no token expires during a call.
+// expiryMargin is the remaining lifetime at which a token is replaced, so that no token expires during a call.
 const expiryMargin = 2 * time.Minute
 
 // login returns a function that logs in with the credential and returns a new token.
@@ -91,7 +91,7 @@ func (s *session) renew(ctx context.Context, a *attempt) {
 	close(a.done)
 }
 
-// refused drops the session's current token if Keystone refused this token.
+// refused must be called when Keystone refuses a token. If the session still has this token, the session drops the token.
 func (s *session) refused(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

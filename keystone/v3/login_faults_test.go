@@ -68,7 +68,7 @@ func TestAFaultAtTheLoginIsNeverTheFaultOfAWrite(t *testing.T) {
 				t.Errorf("there are projects %v", h.Projects())
 			}
 
-			// The classification is the same if the login follows the refusal of a token.
+			// A login after the refusal of a token must get the same classification as the first login.
 			h = newHouse(t)
 			if err := h.cloud.Ping(t.Context()); err != nil {
 				t.Fatal(err)

@@ -143,8 +143,8 @@ func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag st
 	return found, nil
 }
 
-// locate looks the project up by name and domain, because a lost request may have created the project under another id. If p lacks
-// the name or the domain, locate looks the project up by id.
+// locate looks the project up by name and domain, because a lost request may have created the project under another id. If p has no
+// name or no domain, locate looks the project up by id.
 func (c *Cloud) locate(ctx context.Context, p keystone.Project) (found keystone.Project, err error) {
 	if p.Name != "" && p.DomainID != "" {
 		return c.FindProject(ctx, p.DomainID, p.Name)

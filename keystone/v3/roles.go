@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Roles implements [keystone.Identity]. Unless AllowAdminRole is set, Roles also reads the roles that each role implies. If this
-// read fails, Roles returns an error.
+// Roles implements [keystone.Identity]. If AllowAdminRole is false, Roles also reads the roles that each role implies. If this read
+// fails, Roles returns an error.
 func (c *Cloud) Roles(ctx context.Context, names []string) ([]keystone.Role, error) {
 	roles := make([]keystone.Role, 0, len(names))
 	for _, name := range names {
@@ -49,7 +49,7 @@ func (c *Cloud) Forget() {
 	clear(c.domains)
 }
 
-// forgetRoles clears the cache of roles. The cache is cleared when a cached role may no longer exist.
+// forgetRoles clears the cache of roles. The cache is cleared when a role in the cache may have been deleted.
 func (c *Cloud) forgetRoles() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,7 +91,8 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	return keystone.Role{}, notFound(op)
 }
 
-// isAdmin reports whether the name is that of role admin. Like Keystone's policy, isAdmin ignores upper and lower case.
+// isAdmin reports whether the role with this name is role admin. As in Keystone's policy, the comparison ignores upper and lower
+// case.
 func isAdmin(name string) bool { return strings.EqualFold(name, "admin") }
 
 // impliesAdmin reports whether the role implies "admin", directly or through other roles.

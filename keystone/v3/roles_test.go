@@ -87,5 +87,5 @@ func TestIDsThatWouldLeadElsewhereAreNotSent(t *testing.T) {
 	}
 }
 
-// only drops the result of a removal and returns the error.
+// only is a helper for calls with two results: it returns the error and drops the other result.
 func only[T any](_ T, err error) error { return err }

@@ -16,10 +16,10 @@ import (
 
 // NewTransport returns the default HTTP transport of a [Cloud]. The parameter tlsConfig may be nil.
 //
-// Only reads reuse connections; each write opens a new connection. Some Keystones, such as those behind uwsgi's http-socket, close
-// a connection after the answer without announcing the close. If a write used a closed connection, Tenantry could not know whether
-// the write arrived. A read may use a closed connection, because net/http repeats a lost read. The additional handshake takes
-// little time compared with a call of Keystone.
+// Only reads reuse connections; each write opens a new connection. Some installations of Keystone, for example with uwsgi's
+// http-socket, close a connection after the answer without announcing the close. If a write used a closed connection, Tenantry
+// could not know whether the write arrived. A read may use a closed connection, because net/http repeats a lost read. The
+// additional handshake takes little time compared with a call of Keystone.
 func NewTransport(tlsConfig *tls.Config) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	reads := &http.Transport{
@@ -93,8 +93,8 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// neverSent reports whether the error certainly occurred before the first byte of the request was sent. neverSent is needed for a
-// Base that does not report its connections to httptrace. A Base that does not send a request returns an [upstream.NotSentError].
+// neverSent reports whether the error proves that no byte of the request was sent. This proof is needed for a Base that does not
+// report its connections to httptrace. A Base that does not send a request returns an [upstream.NotSentError].
 func neverSent(err error) bool {
 	var (
 		dns    *net.DNSError
@@ -110,14 +110,13 @@ func neverSent(err error) bool {
 // errTooLarge means that an answer is larger than the limit.
 var errTooLarge = errors.New("answer is too large")
 
-// boundedBody limits the body of an answer. If the body is longer than the limit, reading it ends with errTooLarge instead of
-// io.EOF.
+// boundedBody limits the body of an answer. If the body is longer than the limit, the reader gets errTooLarge instead of io.EOF.
 type boundedBody struct {
 	io.ReadCloser
 	left int64
 }
 
-// Read returns errTooLarge once the limit is exceeded.
+// Read returns errTooLarge when the body exceeds the limit.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
 		return 0, errTooLarge
@@ -141,7 +140,7 @@ func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), l.timeout)
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		late := ctx.Err() != nil && req.Context().Err() == nil // checked before cancel, which also ends ctx
+		late := ctx.Err() != nil && req.Context().Err() == nil // checked before the call of cancel, because cancel ends ctx
 		cancel()
 		if late {
 			return nil, fmt.Errorf("no answer within %s: %w", l.timeout, err)
@@ -152,19 +151,20 @@ func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// endedBody calls ended when the body is closed.
+// endedBody calls the function ended when the body is closed.
 type endedBody struct {
 	io.ReadCloser
 	ended func()
 }
 
-// Close closes the body and then calls ended.
+// Close closes the body, and then calls the function ended.
 func (b *endedBody) Close() error {
 	defer b.ended()
 	return b.ReadCloser.Close()
 }
 
-// turn is a round tripper that calls enter before each request. When the answer's body is closed, turn calls leave.
+// turn is a round tripper that calls the function enter before each request. When the answer's body is closed, turn calls the
+// function leave.
 type turn struct {
 	next  http.RoundTripper
 	enter func(context.Context) (leave func(status int, err error), err error)

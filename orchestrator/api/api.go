@@ -33,13 +33,14 @@ type Options struct {
 	Random    io.Reader // source of random bytes for API keys, such as crypto/rand.Reader
 	AdminRole string    // the Keystone role that makes a user an operator
 
-	// Admissions limits the orders that are checked and accepted at once; zero means 256. Requests that wait for their runs are
-	// limited to four times Admissions. If too many requests wait, a further order is answered without waiting for its run.
+	// Admissions limits the number of orders that are checked and accepted at the same time; zero means 256. Requests that wait for
+	// their runs are limited to four times Admissions. If too many requests wait, a further order is answered without waiting for its
+	// run.
 	Admissions  int
 	MaxLiveRuns int // limit of live runs for merchants without a limit in their settings
 
 	ScopedTokens ScopedTokens
-	KeystoneURL  string // the address of Keystone in WWW-Authenticate, where callers get tokens
+	KeystoneURL  string // in the header WWW-Authenticate: the address of Keystone, where callers get tokens
 	TLS          bool   // the listener accepts TLS only
 	Ready        []Check
 	Version      string // of this release
@@ -49,12 +50,12 @@ type Options struct {
 // ScopedTokens passes a user's scoped token from the step that created it to the request that waits for the run. Each token is
 // passed once and kept in memory only.
 type ScopedTokens interface {
-	// Await registers a request that will wait for a run. Call Await before the run starts. take returns the user's token if the
-	// step has created the token. Call stop when the request no longer waits.
+	// Await registers a request that will wait for a run. Call Await before the run starts. The function take returns the user's token
+	// if the step has created the token. Call stop when the request no longer waits.
 	Await(runID string) (take func() (string, bool), stop func())
 }
 
-// Check tests whether something that the service needs is available.
+// Check tests whether the service can use a dependency, such as the database or an upstream.
 type Check struct {
 	Name string
 	Ask  func(ctx context.Context) error

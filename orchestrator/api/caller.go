@@ -35,7 +35,7 @@ func (w caller) String() string {
 	return upstream.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
 }
 
-// sees reports whether the caller may see the runs of a merchant.
+// sees returns true if the caller may see the runs of a merchant.
 func (w caller) sees(merchantID string) bool { return w.merchant == nil || w.merchant.ID == merchantID }
 
 func callerOf(c echo.Context) caller {
@@ -100,7 +100,7 @@ const basicChallenge = `Basic realm="tenantry", charset="UTF-8"`
 
 func (s *server) keystoneChallenge() string { return `Keystone uri="` + s.KeystoneURL + `"` }
 
-// portal authenticates a portal by its API key and secret.
+// portal checks the API key and the secret of a request, and returns the portal that sent the request.
 func (s *server) portal(r *http.Request, key, secret string) (caller, error) {
 	if !s.TLS && r.TLS == nil && !loopback(r.RemoteAddr) {
 		return caller{}, refuse(tlsRequired, "API keys are accepted over TLS only")
@@ -124,7 +124,7 @@ func (s *server) portal(r *http.Request, key, secret string) (caller, error) {
 	return caller{merchant: &m, key: k.Key}, nil
 }
 
-// operator authenticates an operator by a Keystone token.
+// operator checks the Keystone token of a request, and returns the operator who sent the request.
 func (s *server) operator(r *http.Request, tokens []string) (caller, error) {
 	if len(tokens) != 1 || !printable(tokens[0], maxToken) {
 		return caller{}, refuse(operatorTokenInvalid, "the token is not valid")
@@ -165,10 +165,10 @@ func loopback(address string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// maxToken is the maximum length of a token in a request, in bytes. Keystone has a lower limit for the length of a header.
+// maxToken is the maximum length of a token in a request, in bytes. Keystone accepts only headers that are shorter than maxToken.
 const maxToken = 8192
 
-// printable reports whether text consists of visible ASCII characters only, and its length is between 1 and limit.
+// printable reports whether the text has 1 to limit characters, and all of them are visible ASCII characters.
 func printable(text string, limit int) bool {
 	for _, b := range []byte(text) {
 		if b <= ' ' || b > '~' {

@@ -19,7 +19,7 @@ import (
 // portal is a merchant's id and API key.
 type portal = servicetest.Merchant
 
-// request is one call of the API. The test does not send fields that are empty.
+// request is one call of the API. Empty fields are not sent.
 type request struct {
 	method, path string
 	body         string
@@ -102,7 +102,7 @@ func (w *world) refused(q request, status int, problem string) answer {
 	return a
 }
 
-// from sends a GET as the merchant from the address remote, and returns the status.
+// from is a helper that sends a GET request of the merchant from the address remote, and returns the status of the answer.
 func (w *world) from(remote, path string) int {
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	r.RemoteAddr = remote

@@ -65,7 +65,7 @@ func loadDocument(version string) (*document, error) {
 	return d, nil
 }
 
-// accepts reports whether callers may use a security scheme to call the operation.
+// accepts returns true if callers may use this security scheme to call the operation.
 func (o operation) accepts(scheme string) bool {
 	return o.Security != nil && slices.ContainsFunc(*o.Security, func(r openapi3.SecurityRequirement) bool {
 		_, ok := r[scheme]
@@ -125,7 +125,8 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 	}
 }
 
-// nothing returns the problem for a malformed id in a path. For the parameter run_id, the problem is run-not-found.
+// nothing is the answer to a malformed id in a path: the problem "not found" for the kind of object in the path. For the parameter
+// run_id, the problem is run-not-found.
 func nothing(parameter string) error {
 	name := strings.TrimSuffix(parameter, "_id")
 	if i := slices.IndexFunc(kinds(), func(k kind) bool { return k.name == name+"-not-found" }); i >= 0 {
@@ -134,8 +135,8 @@ func nothing(parameter string) error {
 	return refuse(routeNotFound, "there is no such path")
 }
 
-// wrongList checks the values of a query parameter that may be repeated. wrongList returns an error text for the first fault, or an
-// empty string.
+// wrongList checks all values of a repeated query parameter, and returns an error text for the first fault. If all values are
+// valid, the text is empty.
 func wrongList(schema *openapi3.Schema, values []string) string {
 	if limit := schema.MaxItems; limit != nil && uint64(len(values)) > *limit {
 		return fmt.Sprintf("the parameter is given more than %d times", *limit)
@@ -148,7 +149,7 @@ func wrongList(schema *openapi3.Schema, values []string) string {
 	return ""
 }
 
-// wrong checks the value of a query parameter. wrong returns an error text, or an empty string for a valid value.
+// wrong returns an error text if the value of a query parameter is not valid. For a valid value, the text is empty.
 func wrong(schema *openapi3.Schema, text string) string {
 	var value any = text
 	if schema.Type.Is(openapi3.TypeInteger) {

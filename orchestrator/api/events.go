@@ -16,8 +16,8 @@ import (
 
 const (
 	defaultEvents = 200
-	heartbeat     = 15 * time.Second // interval between comments that show that the stream is alive
-	writeTime     = 30 * time.Second // limits one write to a slow reader
+	heartbeat     = 15 * time.Second // interval between keep-alive comments
+	writeTime     = 30 * time.Second // maximum time of one write to a slow client
 )
 
 // ListRunEvents lists or streams the events of a run.
@@ -49,7 +49,7 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 	return answerJSON(c, http.StatusOK, page)
 }
 
-// stream sends the events of a run as they are stored. stream returns when the run has ended or is stuck, and all events are sent.
+// stream sends the events of a run as they are stored. After the last event of a run that has ended or is stuck, stream returns.
 func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		seq, err := strconv.ParseInt(last, 10, 64)
@@ -119,8 +119,8 @@ func (s *server) sendAfter(ctx context.Context, out *eventStream, runID string, 
 	}
 }
 
-// over reports whether the run has ended or is stuck, so that its event stream ends. The stream of a run that waits for an operator
-// stays open.
+// over returns true if the run has ended or is stuck: the event stream of the run then ends. The event stream of a run that waits
+// for an operator stays open.
 func over(run *saga.Run) bool { return run.State.Ended() || run.State == saga.Stuck }
 
 // eventStream writes server-sent events.

@@ -114,7 +114,7 @@ func TestFollowingEvents(t *testing.T) {
 		}
 	}
 
-	// A broken stream continues after the last event received. A complete stream is answered with 204.
+	// A client resumes a broken stream after the last event that the client received. If the client has all events, the answer is 204.
 	_, next = w.follow(path, seen[1].id)
 	if e, ok := next(); !ok || e != seen[2] {
 		t.Errorf("after event %s: got %+v, want %+v", seen[1].id, e, seen[2])

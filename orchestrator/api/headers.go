@@ -38,7 +38,7 @@ func idempotencyKey(h http.Header) (string, error) {
 		key, ok = unquote(key)
 	}
 	if !ok || key == "" || len(key) > maxKey {
-		return "", refuse(keyInvalid, "the key must have 1 to %d characters, quoted or bare", maxKey)
+		return "", refuse(keyInvalid, "the key must have 1 to %d characters, with or without double quotes", maxKey)
 	}
 	return key, nil
 }
@@ -71,8 +71,8 @@ type preference struct {
 	applied string // for Preference-Applied
 }
 
-// readPrefer reads all Prefer headers. As RFC 7240 requires, readPrefer ignores unknown preferences, and all but the first
-// preference of a name.
+// readPrefer reads all Prefer headers. As RFC 7240 requires, unknown preferences are ignored, and the first preference of each name
+// counts.
 func readPrefer(h http.Header) preference {
 	p := preference{wait: defaultWait}
 	var applied []string
@@ -86,7 +86,8 @@ func readPrefer(h http.Header) preference {
 			if err != nil && !errors.Is(err, strconv.ErrRange) || waits {
 				continue
 			}
-			waits, p.wait = true, min(time.Duration(n)*time.Second, maxWait) // ParseUint returns the largest n for a value out of range
+			// If the value is out of range, n is the largest number with 31 bits.
+			waits, p.wait = true, min(time.Duration(n)*time.Second, maxWait)
 			applied = append(applied, "wait="+seconds(p.wait))
 		case "respond-async":
 			if async {
@@ -103,7 +104,7 @@ func readPrefer(h http.Header) preference {
 	return p
 }
 
-// acceptsType reports whether the Accept headers name the media type. A wildcard does not count.
+// acceptsType reports whether the Accept headers name the media type. The function ignores wildcards, such as */*.
 func acceptsType(h http.Header, want string) bool {
 	for part := range strings.SplitSeq(strings.Join(h.Values("Accept"), ","), ",") {
 		kind, parameters, err := mime.ParseMediaType(part)

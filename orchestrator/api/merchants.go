@@ -109,7 +109,7 @@ func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusOK, viewMerchant(m))
 }
 
-// change sets those fields of a merchant that the request contains.
+// change copies the fields of the request to the merchant. Fields that the request omits do not change.
 func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	set(&m.Name, want.Name)
 	set(&m.Cloud, want.Cloud)
@@ -128,8 +128,8 @@ func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	}
 }
 
-// resolves checks that the merchant's cloud has the merchant's domain and roles. Without this check, a wrong domain or role would
-// fail the merchant's first order with configuration-fault.
+// resolves returns an error if the merchant's cloud does not have the merchant's domain and roles. Without this check, a wrong
+// domain or role would fail the merchant's first order with configuration-fault.
 func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
 	identity, err := s.Identity(m.Cloud)
 	if err != nil {
@@ -156,7 +156,7 @@ func unresolved(pointer string, err error) error {
 	return err
 }
 
-// set sets a field if given is not nil.
+// set copies the value given to the field, unless given is nil.
 func set[T any](field, given *T) {
 	if given != nil {
 		*field = *given

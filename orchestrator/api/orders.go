@@ -17,15 +17,16 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// placing has the route and the admission of one workflow's orders.
+// placing configures the function place for the orders of one workflow.
 type placing struct {
 	route string // part of the fingerprint
-	// admit checks the body and the objects that it names, and returns the request that starts a run.
+	// admit checks the body of an order and the objects named in the body, and returns the request for a run.
 	admit func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error)
 }
 
-// place answers an order. place first looks up the idempotency key. For a known key, place answers from the run with this key. Only
-// the run determines the answer to a repeated order: place calls no upstream and does not check the user's token.
+// place handles the request for an order. The function place first looks up the idempotency key. If a run has this key already, the
+// function place answers with that run. The answer to a repeated order depends only on the run: the function place then calls no
+// upstream and does not check the user's token.
 func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	merchant, err := ownMerchant(c, merchantID)
 	if err != nil {
@@ -87,7 +88,7 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	return s.answer(c, run, watcher, prefer, take)
 }
 
-// admit checks an order. admit waits for upstreams for at most coalesce.Limit.
+// admit checks an order, with the time limit coalesce.Limit.
 func (s *server) admit(ctx context.Context, m merchants.Merchant, body jsontext.Value, p placing) (saga.Request, error) {
 	ctx, cancel := context.WithTimeout(ctx, coalesce.Limit)
 	defer cancel()
@@ -104,14 +105,15 @@ func ownMerchant(c echo.Context, merchantID string) (merchants.Merchant, error) 
 	return *w.merchant, nil
 }
 
-// fingerprint returns a hash of route, merchant and body, which shows whether two requests with the same key are the same order.
-// The hash does not include the user's token, which changes with every login.
+// fingerprint returns a hash of route, merchant and body. Two requests with the same key and the same hash are the same order. The
+// hash does not include the user's token, which changes with every login.
 func fingerprint(route, merchantID string, canonicalBody jsontext.Value) string {
 	hash := sha256.Sum256([]byte(strings.Join([]string{route, merchantID, string(canonicalBody)}, "\n")))
 	return hex.EncodeToString(hash[:])
 }
 
-// known returns the run that has the key, or nil if there is no such run. known refuses a key that was used with another body.
+// known returns the run with this idempotency key, or nil if there is no such run. If the key was used with another body, the
+// function known returns the problem idempotency-key-reused.
 func (s *server) known(ctx context.Context, merchantID, key, fingerprint string) (*saga.Run, error) {
 	run, err := s.Runs.RunOfKey(ctx, merchantID, key)
 	switch {
@@ -125,7 +127,8 @@ func (s *server) known(ctx context.Context, merchantID, key, fingerprint string)
 	return run, nil
 }
 
-// start accepts the run. start continues if the caller disconnects, because an interrupted start would have an unknown outcome.
+// start accepts the run. If the caller disconnects, the function start continues, because the outcome of an interrupted start would
+// be unknown.
 func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coalesce.Limit)
 	defer cancel()
@@ -148,8 +151,8 @@ func (s *server) replay(c echo.Context, run *saga.Run, prefer preference) error 
 
 func noToken() (string, bool) { return "", false }
 
-// answer waits for the run as long as the caller prefers. The status is 201 for a succeeded run, 409 for a compensated run, and 202
-// for any other run. The answer for an ended run is always the same.
+// answer waits for the run, at most for the time in the header Prefer, and then answers the request. The status is 201 for a
+// succeeded run, 409 for a compensated run, and 202 for any other run. The answer for an ended run is always the same.
 func (s *server) answer(
 	c echo.Context, run *saga.Run, watcher saga.Watcher, prefer preference, take func() (token string, ok bool),
 ) error {
@@ -181,8 +184,8 @@ func (s *server) answer(
 	return s.show(c, http.StatusAccepted, run)
 }
 
-// waitForRun waits until the run is at rest or the time is over, and returns the run as last stored. A watcher that is not nil must
-// have been created before the run.
+// waitForRun waits until the run is at rest, at most for the duration wait, and returns the run as last stored. If watcher is not
+// nil, the watcher must have been created before the run.
 func (s *server) waitForRun(
 	ctx context.Context, run *saga.Run, watcher saga.Watcher, wait time.Duration,
 ) (*saga.Run, error) {
@@ -203,8 +206,8 @@ func (s *server) waitForRun(
 	return run, nil
 }
 
-// comeAgain returns the value of Retry-After for a run: the time until the run stops waiting or has probably ended, but at most a
-// minute.
+// comeAgain returns the value of Retry-After for a run: the time until a waiting run continues, or the estimated time until the run
+// ends. The value is at most a minute.
 func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	switch {
 	case run.AtRest():
@@ -215,8 +218,8 @@ func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	return s.endsIn(run, 2*time.Second)
 }
 
-// failed returns the answer for a compensated run. The answer never changes, because it contains nothing that a re-check can
-// change.
+// failed returns the problem run-compensated with the cause of the failure. The answer for a compensated run never changes, because
+// re-checks do not change the fields of this problem.
 func failed(run *saga.Run) error {
 	refused := refuse(runCompensated, "the run was compensated")
 	refused.instance = runPath(run.ID)
@@ -232,7 +235,7 @@ func failed(run *saga.Run) error {
 	return refused
 }
 
-// code replaces the characters in a failure's code that the OpenAPI document does not allow in codes.
+// code returns a failure's code in lower case, with a hyphen for each character that the OpenAPI document does not allow.
 func code(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {

@@ -14,15 +14,16 @@ import (
 
 const (
 	defaultAdmissions = 256
-	// waitingPerAdmission is the number of requests that may wait for their runs, per order that may be admitted at once. Waiting
-	// requests need only memory.
+	// waitingPerAdmission is a factor: the limit of waiting requests is this factor times the limit of concurrent admissions.
+	// Waiting requests need only memory.
 	waitingPerAdmission = 4
 )
 
 // places limits the number of concurrent operations. The capacity of the channel is the limit.
 type places chan struct{}
 
-// take reserves a place if a place is free. leave frees the place; further calls of leave do nothing.
+// take reserves a place, and reports whether a place was free. The returned function leave frees the place; further calls of leave
+// do nothing.
 func (p places) take() (leave func(), ok bool) {
 	select {
 	case p <- struct{}{}:
@@ -35,7 +36,7 @@ func (p places) take() (leave func(), ok bool) {
 // contextAdmitted is the context key of the function that ends an order's admission.
 const contextAdmitted = "admitted"
 
-// boundAdmission refuses an order, before its body is read, if too many orders are being admitted.
+// boundAdmission refuses an order if too many orders are being admitted. The order is refused before its body is read.
 func (s *server) boundAdmission(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		leave, ok := s.admissions.take()
@@ -50,7 +51,7 @@ func (s *server) boundAdmission(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// admitted ends the admission of an order. After admission, an order only waits for its run.
+// admitted frees the place that an order holds during its admission. Call admitted before the request waits for its run.
 func admitted(c echo.Context) {
 	if leave, ok := c.Get(contextAdmitted).(func()); ok {
 		leave()
@@ -58,7 +59,8 @@ func admitted(c echo.Context) {
 }
 
 // endsIn estimates the time until a run has ended. An estimate is at least a second and at most a minute. If run is nil, the
-// estimate is for a run that is accepted now. endsIn returns unmeasured if there is no estimate, because no run has ended yet.
+// estimate is for a run that is accepted now. If no run has ended yet, there is no estimate, and endsIn returns the argument
+// unmeasured.
 func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
 	in, ok := s.Runs.EndsIn(run)
 	if !ok {
@@ -73,7 +75,8 @@ type quotas struct {
 	orders map[string]int
 }
 
-// enter counts an order of a merchant until leave is called. before is the merchant's count without this order.
+// enter adds an order to the merchant's count, and returns the previous count. The returned function leave subtracts the order
+// again.
 func (q *quotas) enter(merchant string) (before int, leave func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -91,16 +94,17 @@ func (q *quotas) enter(merchant string) (before int, leave func()) {
 	})
 }
 
-// livePolicy is the name of the limit of live runs in the headers RateLimit-Policy and RateLimit
-// (draft-ietf-httpapi-ratelimit-headers-10).
+// livePolicy names the limit of live runs in the headers RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10).
 const livePolicy = "live-runs"
 
 // withinQuota refuses an order of a merchant that has too many live runs. Below the limit, withinQuota sets the header RateLimit to
-// the number of further orders that are allowed. Call leave when the run is stored or refused. A single replica never exceeds the
-// limit. Replicas that accept orders at the same moment may together exceed the limit.
+// the number of further orders that are allowed. Call the returned function leave when the run is stored or the order is refused. A
+// single replica never exceeds the limit. Several replicas may exceed the limit if they accept orders of the merchant at the same
+// moment.
 func (s *server) withinQuota(c echo.Context, m merchants.Merchant) (leave func(), err error) {
 	limit := cmp.Or(m.MaxLiveRuns, s.MaxLiveRuns)
-	// Orders are counted before live runs, so that a run stored between the two counts is counted twice and not missed.
+	// Count the orders first and the live runs second: a run that is stored between the two counts is then counted twice, and never
+	// missed.
 	before, leave := s.quotas.enter(m.ID)
 	live, err := s.Runs.LiveRuns(c.Request().Context(), m.ID)
 	if err != nil {

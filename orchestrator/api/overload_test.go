@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// async returns an order that does not wait for its run.
+// async returns a request for an order with Prefer: respond-async.
 func (w *world) async(key string) request {
 	q := w.order(key)
 	q.header.Set("Prefer", "respond-async")
@@ -89,7 +89,7 @@ func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
 		})
 	}
 	all.Wait()
-	for i := range 5 { // a race may have refused an order below the limit
+	for i := range 5 { // concurrent orders may have been refused before the limit was reached
 		w.call(w.async(fmt.Sprint("then", i)))
 	}
 	if got := w.runs(); got != 5 {

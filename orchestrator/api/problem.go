@@ -25,10 +25,10 @@ import (
 // problemError is an error that the API answers with a problem.
 type problemError struct {
 	kind       kind
-	detail     string // for the caller; has no text of an upstream if the status is 500 or more
+	detail     string // shown to the caller; contains no upstream's text if the status is 500 or more
 	params     []InvalidParam
 	instance   string
-	code       string // more specific than the kind's name
+	code       string // a code that is more specific than the kind's name
 	step       string
 	fixBy      FixBy
 	upstream   *Upstream
@@ -55,7 +55,7 @@ func invalid(params ...InvalidParam) *problemError {
 	return &problemError{kind: invalidParams, detail: params[0].Detail, params: params}
 }
 
-// problem converts an error to the problem that the API answers. No other code chooses the problem for an error.
+// problem converts an error to the problem in the API's answer. No other code chooses the problem for an error.
 func problem(err error) *problemError {
 	if r, ok := errors.AsType[*problemError](err); ok {
 		return r
@@ -111,8 +111,8 @@ func notAdmitted(e *workflows.AdmissionError) *problemError {
 }
 
 // cutOff reports whether the database is unavailable: its connection is missing or broken, or PostgreSQL is starting, shutting down
-// or out of resources. A network error comes from the database, because errors of upstreams have a type that problem handles
-// earlier.
+// or out of resources. At this point, a network error is an error of the database, because the function problem has already handled
+// the errors of upstreams.
 func cutOff(err error) bool {
 	var told interface{ SQLState() string }
 	if errors.As(err, &told) && len(told.SQLState()) == 5 {
@@ -151,7 +151,7 @@ func routing(e *echo.HTTPError) *problemError {
 	return &problemError{kind: internalError, detail: "the service failed: search the service's log for this request_id", cause: e}
 }
 
-// refuse answers an error with a problem. refuse logs the error if the status is 500 or more.
+// refuse answers the request with the problem for the error, and logs the error if the status is 500 or more.
 func (s *server) refuse(err error, c echo.Context) {
 	r := problem(err)
 	if r.kind.status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
@@ -204,12 +204,12 @@ func (r *problemError) body(requestID string) Problem {
 }
 
 const (
-	maxFaults = 20  // listed in one answer
-	maxName   = 200 // in bytes; an answer does not repeat longer pointers or parameters
+	maxFaults = 20  // in one answer
+	maxName   = 200 // in bytes; an answer omits pointers and parameters that exceed this length
 )
 
-// shown limits the number of faults in an answer and the length of their names, so that a large request does not cause a large
-// answer.
+// shown returns the faults that an answer lists. The function shown limits the number of faults and the length of the names, so
+// that a large request does not cause a large answer.
 func shown(faults []InvalidParam) []InvalidParam {
 	faults = slices.Clone(faults[:min(len(faults), maxFaults)])
 	for i, fault := range faults {
@@ -220,10 +220,11 @@ func shown(faults []InvalidParam) []InvalidParam {
 	return faults
 }
 
-// seconds formats a duration in seconds. seconds rounds up, because a retry before the given time would be refused again.
+// seconds formats a duration as a whole number of seconds, rounded up: a retry before the duration has passed would be refused
+// again.
 func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
-// some returns a pointer to a value. some returns nil for a zero value, so that the body omits the field.
+// some returns a pointer to the value v, or nil if v is zero, so that the body omits the field.
 func some[T comparable](v T) *T {
 	var zero T
 	if v == zero {
@@ -232,7 +233,7 @@ func some[T comparable](v T) *T {
 	return &v
 }
 
-// list returns a pointer to a list. list returns nil for an empty list.
+// list returns a pointer to the slice l, or nil if l is empty.
 func list[T any](l []T) *[]T {
 	if len(l) == 0 {
 		return nil

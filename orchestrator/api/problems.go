@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// kind is a type of problem, with the texts that its page, the answer and the documentation show.
+// kind is a problem type, with its texts for the answer, the problem's page and the documentation.
 type kind struct {
 	name      string
 	status    int
@@ -16,7 +16,7 @@ type kind struct {
 	fixBy     FixBy
 }
 
-// The types of problems. The names of the types are part of the API.
+// The types of problems. The names of problem types are part of the API.
 var (
 	invalidParams = kind{
 		"invalid-params", http.StatusBadRequest, "A field or parameter of the request is not valid",
@@ -33,12 +33,12 @@ var (
 	}
 	keyInvalid = kind{
 		"idempotency-key-invalid", http.StatusBadRequest, "The Idempotency-Key is not valid",
-		"Send one Idempotency-Key header with 1 to 255 printable characters, quoted or bare.", false, FixByMerchant,
+		"Send one Idempotency-Key header with 1 to 255 printable characters, with or without double quotes.", false, FixByMerchant,
 	}
 	tokenScoped = kind{
 		"token-scoped", http.StatusBadRequest, "The user's token is scoped",
 		`Get an unscoped token: POST /v3/auth/tokens with "scope": "unscoped".` +
-			" Otherwise Keystone scopes the token of a user who has a default project to that project.", false, FixByMerchant,
+			" Otherwise, if the user has a default project, Keystone scopes the token to that project.", false, FixByMerchant,
 	}
 	twoCredentials = kind{
 		"two-credentials", http.StatusBadRequest, "Two credentials were sent",
@@ -79,7 +79,7 @@ var (
 		"A token from an application credential or a trust does not prove who the user is. Let the user log in.", false, FixByUser,
 	}
 	forbidden = kind{
-		"forbidden", http.StatusForbidden, "The caller may not call this operation",
+		"forbidden", http.StatusForbidden, "The caller is not allowed to call this operation",
 		"Some operations are for portals with an API key. Other operations are for operators with this service's admin role." +
 			" /docs lists the callers of each operation.", false, FixByOperator,
 	}
@@ -104,11 +104,12 @@ var (
 	runCompensated = kind{
 		"run-compensated", http.StatusConflict, "The order failed and was compensated",
 		"The fields detail and code say why the order failed. The field instance is the path of the run." +
-			" The key belongs to this run: order again with a new key, or ask an operator to retry the run.", false, FixByOperator,
+			" The idempotency key belongs to this run: order again with a new key, or ask an operator to retry the run.",
+		false, FixByOperator,
 	}
 	retryRefused = kind{
 		"retry-refused", http.StatusConflict, "The compensated run cannot be retried",
-		"The request of the run can no longer be accepted. The fields code and detail say why; fix_by says who can fix the cause." +
+		"The order of the run can no longer be accepted. The fields code and detail say why; fix_by says who can fix the cause." +
 			" The idempotency key still belongs to the compensated run.", false, FixByOperator,
 	}
 	actionRefused = kind{
@@ -164,7 +165,7 @@ var (
 	}
 )
 
-// kinds returns all problem types, sorted by status as in the documentation.
+// kinds returns all problem types, sorted by status.
 func kinds() []kind {
 	all := []kind{
 		invalidParams, bodyMalformed, keyMissing, keyInvalid, tokenScoped, twoCredentials,

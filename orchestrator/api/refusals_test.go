@@ -18,13 +18,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// refusedOrder is an order with one fault, and the expected answer.
+// refusedOrder is a test case: an order with one fault, and the expected answer.
 type refusedOrder struct {
 	name    string
 	spoil   func(w *world, q *request)
 	status  int
 	problem string
-	pointer string // of the first invalid parameter
+	pointer string // the pointer to the first invalid parameter
 }
 
 func body(format string, args ...any) func(*world, *request) {

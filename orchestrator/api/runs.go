@@ -59,7 +59,8 @@ func objectRefs(texts []string) (refs []saga.ObjectRef) {
 	return refs
 }
 
-// watch calls see with the run now and after each change, until see returns false, ctx ends, or the run cannot be read.
+// watch calls see(run) now and after each change of the run. The method watch returns when see returns false, ctx ends, or the run
+// cannot be read.
 func (s *server) watch(ctx context.Context, runID string, see func(*saga.Run) bool) error {
 	w := s.Runs.Watch(runID)
 	defer w.Close()
@@ -101,7 +102,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	return s.show(c, http.StatusOK, run)
 }
 
-// seen reads a run that the caller may see. For any other run, seen returns saga.ErrNotFound.
+// seen returns the run with this id if the caller is allowed to see the run. Otherwise the function seen returns saga.ErrNotFound.
 func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 	run, err := s.Runs.Run(c.Request().Context(), runID)
 	if err != nil {
@@ -113,7 +114,7 @@ func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 	return run, nil
 }
 
-// matches reports whether tag is in the list of tags in If-Match or If-None-Match. A star and a weak form of the tag match too.
+// matches reports whether the header If-Match or If-None-Match lists the tag. The value * and the weak form of the tag match too.
 func matches(header []string, tag string) bool {
 	tags := strings.Split(strings.Join(header, ","), ",")
 	return slices.ContainsFunc(tags, func(one string) bool {

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
-// held starts a run that waits for an operator at the step create-subscription, and returns the path of the run.
+// held starts a run and returns the path of the run. The run waits for an operator at the step create-subscription.
 func (w *world) held(q request) string {
 	w.t.Helper()
 	w.steps.fail(errBlocked)
@@ -23,7 +23,7 @@ func (w *world) held(q request) string {
 	return got.header.Get("Location")
 }
 
-// ofOther returns an order of the other merchant.
+// ofOther returns an order of w.Other, the second merchant of the world.
 func (w *world) ofOther(key string) request {
 	q := w.order(key)
 	q.path, q.portal = "/v1/merchants/"+w.Other.ID+"/subscriptions", w.Other

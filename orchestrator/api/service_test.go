@@ -56,7 +56,7 @@ func TestVersionsAndPages(t *testing.T) {
 	if got := w.call(request{path: "/problems/nothing"}); got.status != http.StatusNotFound {
 		t.Errorf("no such problem: got %d", got.status)
 	}
-	// Each problem type with a page is in the document, and each problem type in the document has a page.
+	// The problem pages and the OpenAPI document must list the same problem types.
 	documented := map[string]bool{}
 	for _, item := range w.document.doc.Paths.Map() {
 		for _, operation := range item.Operations() {
@@ -103,7 +103,7 @@ func TestPanicsAreAnswered(t *testing.T) {
 	}
 }
 
-// No code of this package calls RealIP, so the test calls it on the Echo instance.
+// No code of this package calls RealIP, so the test calls RealIP on the Echo instance.
 func TestClientAddressIsThatOfTheConnection(t *testing.T) {
 	handler, err := api.New(api.Options{Version: "test"})
 	must(t, err)

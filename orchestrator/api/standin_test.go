@@ -11,21 +11,21 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// standIn is a short workflow that replaces subscribe. The steps create a customer, hand over a token, and create a subscription.
-// Tests can make the last step wait or fail.
+// standIn is a short workflow that replaces the workflow subscribe in tests. The steps create a customer, hand over a token, and
+// create a subscription. Tests can make the last step wait or fail.
 type standIn struct {
 	billing *billing.Client
 	token   chan string
 
 	mu    sync.Mutex
-	gate  chan struct{} // if set, create-subscription waits until gate is closed
+	gate  chan struct{} // if set, the step create-subscription waits until gate is closed
 	fails error
 	retry error // if set, every retry fails with this error
 }
 
 type order = workflows.Order
 
-// close makes the step create-subscription wait until open is called.
+// close makes the step create-subscription wait until the method open is called.
 func (s *standIn) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

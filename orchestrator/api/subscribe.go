@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// orderKinds are the problem types that only the orders of a certain workflow can have.
+// orderKinds lists the problem types that are specific to the orders of one workflow.
 var orderKinds = []kind{{
 	"user-not-of-customer", http.StatusForbidden, "The user does not belong to the customer",
 	`The user has no role on the customer's tenant. To add the user, send "add_user": true.`, false, FixByMerchant,
@@ -39,7 +39,7 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	})
 }
 
-// asked converts the body of a request to an order of the workflow.
+// asked converts the body of a request to a workflows.Asked.
 func asked(want SubscribeRequest) workflows.Asked {
 	a := workflows.Asked{
 		PlanID: want.PlanID, CustomerID: valueOf(want.CustomerID), AddUser: valueOf(want.AddUser),
@@ -51,7 +51,7 @@ func asked(want SubscribeRequest) workflows.Asked {
 	return a
 }
 
-// coherent checks rules for the body that a schema cannot express.
+// coherent checks the body against rules that the OpenAPI schema cannot express.
 func coherent(want SubscribeRequest) error {
 	var faults []InvalidParam
 	fault := func(pointer, detail string) {

@@ -260,15 +260,15 @@ func text(s *string) string {
 	return *s
 }
 
-// get sends a GET as the merchant.
+// get returns a GET request of the merchant's portal.
 func (w *world) get(path string) request { return request{path: path, portal: w.Merchant} }
 
-// action sends an action as an operator.
+// action returns an operator's request for an action on a run.
 func (w *world) action(run, action, body string) request {
 	return request{method: http.MethodPost, path: run + "/" + action, body: body, operator: w.OperatorToken}
 }
 
-// await waits until the run has a state.
+// await waits until the run has the given state.
 func (w *world) await(path string, state api.RunState) api.Run {
 	w.t.Helper()
 	var run api.Run

@@ -15,8 +15,8 @@ const (
 	tokenCacheSize = 4096
 )
 
-// tokenCache caches valid tokens of operators under their SHA-256. An entry is valid for tokenCacheTime, but not longer than its
-// token.
+// tokenCache caches the valid tokens of operators. The keys are the SHA-256 hashes of the tokens. An entry expires after
+// tokenCacheTime, or when its token expires, whichever is first.
 type tokenCache struct {
 	mu    sync.Mutex
 	known map[string]cachedToken
@@ -27,8 +27,8 @@ type cachedToken struct {
 	until time.Time
 }
 
-// get returns the token from the cache. If the token is not in the cache, get calls ask and caches the result. Errors are not
-// cached.
+// get returns the token from the cache. If the token is not in the cache, the method get calls ask and caches the result. Errors
+// are not cached.
 func (t *tokenCache) get(text string, now time.Time, ask func() (keystone.Token, error)) (keystone.Token, error) {
 	hash := digest(text)
 	t.mu.Lock()

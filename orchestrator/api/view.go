@@ -24,7 +24,7 @@ func answerJSON(c echo.Context, status int, body any) error {
 	return c.Blob(status, echo.MIMEApplicationJSON, append(text, '\n'))
 }
 
-// view returns a run as callers see it. The view depends only on the stored run.
+// view converts a saga.Run to the Run of the API. The view depends only on the stored run.
 func (s *server) view(run *saga.Run) Run {
 	view := Run{
 		ID: run.ID, Workflow: run.Workflow, MerchantID: run.Merchant, UserID: some(run.User),
@@ -110,8 +110,8 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// tag returns the run's ETag. The ETag of a run with a successor has a suffix, because a successor does not change the run's
-// version.
+// tag returns the run's ETag. The ETag of a run with a successor has a suffix, because the version of a run does not change when
+// its successor starts.
 func tag(run *saga.Run) string {
 	if run.RetriedBy != "" {
 		return fmt.Sprintf(`"%d-retried"`, run.Version)

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// world is a service with an in-memory Keystone and an embedded BillingStack, and the objects that exist at the start.
+// world is the service under test, with an in-memory Keystone and an embedded BillingStack.
 type world struct {
 	*servicetest.Installation
 	t         *testing.T
@@ -29,7 +29,7 @@ func onBoth(t *testing.T, test func(t *testing.T, database string)) {
 	t.Run("PostgreSQL", func(t *testing.T) { test(t, storetest.PostgreSQL(t)) })
 }
 
-// newWorld returns a world on SQLite that runs the stand-in workflow.
+// newWorld returns a world with an SQLite database and the short workflow standIn.
 func newWorld(t *testing.T, change ...func(*servicetest.Options)) *world {
 	t.Helper()
 	return newWorldOn(t, storetest.SQLite(t), change...)
@@ -47,7 +47,7 @@ func newWorldOn(t *testing.T, database string, change ...func(*servicetest.Optio
 		o.Change = func(o *service.Options) { o.ScopedTokens = steps }
 	}}, change...)...)
 	w.steps = steps
-	t.Cleanup(steps.open) // otherwise a waiting step keeps the service from stopping
+	t.Cleanup(steps.open) // otherwise the service cannot stop while a step waits
 	return w
 }
 
@@ -64,7 +64,7 @@ func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Optio
 	return w
 }
 
-// changed returns an option of newWorld that changes the options of the service.
+// changed returns an option for newWorld. The option changes the options of the service.
 func changed(change func(*service.Options)) func(*servicetest.Options) {
 	return func(o *servicetest.Options) {
 		before := o.Change

@@ -10,7 +10,8 @@ import (
 // local monotonic time since that reading. Replicas therefore agree on leases and due times, even if their local clocks differ or
 // are changed.
 type Clock struct {
-	// AfterFunc calls f once after d, unless stop is called first. The default is time.AfterFunc. A simulation sets another function.
+	// AfterFunc calls f when d has passed, unless the returned function stop is called first. The default is time.AfterFunc. A
+	// simulation sets its own function.
 	AfterFunc func(d time.Duration, f func()) (stop func())
 	// Yield, if set, is called at each point where the order of goroutines is random. A simulation waits until all goroutines are
 	// idle, and then lets the callers of Yield continue one by one.
@@ -20,7 +21,7 @@ type Clock struct {
 	heard atomic.Pointer[reading]
 }
 
-// reading is one moment, as shown by the local clock and by the database's clock.
+// reading contains the local time and the database's time of the same moment.
 type reading struct{ local, database time.Time }
 
 // NewClock returns a Clock based on the local clock, which is time.Now or, in tests, a stepped clock.
@@ -31,7 +32,7 @@ func NewClock(local func() time.Time) *Clock {
 	}}
 }
 
-// Now returns the database's time, or the local time until the database's time is known, in UTC and in whole microseconds.
+// Now returns the database's time in UTC, in whole microseconds. Until the database's time is known, Now returns the local time.
 func (c *Clock) Now() time.Time {
 	now := c.local()
 	if h := c.heard.Load(); h != nil {
@@ -40,7 +41,7 @@ func (c *Clock) Now() time.Time {
 	return now.UTC().Truncate(time.Microsecond)
 }
 
-// after returns a channel that is closed after d, unless stop is called first.
+// after returns a channel that is closed when d has passed, unless the returned function stop is called first.
 func (c *Clock) after(d time.Duration) (done <-chan struct{}, stop func()) {
 	fired := make(chan struct{})
 	return fired, c.AfterFunc(d, func() { close(fired) })
@@ -62,10 +63,11 @@ func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// set adjusts the clock to the database's time, which was read between the local times before and after. If before and after differ
-// by more than within, set changes nothing and returns false. Because the answer took some time, the reading allows a range of
-// times. set does not change a clock that is within this range. So a slow answer does not make an exact clock less exact, and the
-// clock does not run backwards. Otherwise set moves the clock to the middle of the range.
+// set adjusts the clock to the time that the database returned. The argument before is the local time of the question to the
+// database, and the argument after is the local time of the answer. If the time between question and answer exceeds the argument
+// within, the method set changes nothing and returns false. Because the answer took some time, the database's current time is known
+// only as a range. If the clock is within this range, the method set does not change the clock. Therefore a slow answer does not
+// move an exact clock. If the clock is outside the range, the method set moves the clock to the middle of the range.
 func (c *Clock) set(before, after, database time.Time, within time.Duration) bool {
 	took := after.Sub(before)
 	if database.IsZero() { // a zero time means that the database uses this machine's clock

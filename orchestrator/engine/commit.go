@@ -13,7 +13,8 @@ import (
 const maxGroup = 128
 
 // committer writes the checkpoints of all runs that this replica executes under one lease. Checkpoints that arrive while a group is
-// being committed form the next group. Each lease has its own committer, so that no checkpoint is written under a later lease.
+// being committed form the next group. Each lease has its own committer, so that a checkpoint of one lease is never written under
+// the next lease.
 type committer struct {
 	store saga.Store
 	lease *lease
@@ -27,10 +28,10 @@ func newCommitter(store saga.Store, l *lease) *committer {
 	return c
 }
 
-// write commits one checkpoint, and repeats the commit until the outcome is known. If the answer to a COMMIT is lost, write reads
-// the run's version, and repeats the checkpoint only if the version has not changed. Within one epoch, only the holder of the lease
-// raises the run's version. So if the epoch is unchanged and the version is one higher, this checkpoint was committed. The result's
-// error is ErrFenced, ErrBadRow, or the cause of the lease's end.
+// write commits one checkpoint, and repeats the commit until the outcome is known. If the answer to a COMMIT is lost, the method
+// write reads the run's version, and repeats the checkpoint only if the version has not changed. Within one epoch, only the holder
+// of the lease raises the run's version. Therefore, if the epoch is unchanged and the version has increased by one, this checkpoint
+// was committed. The result's error is ErrFenced, ErrBadRow, or the cause of the lease's end.
 func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 	ctx := c.lease.ctx
 	unsure := false
@@ -52,7 +53,7 @@ func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 		epoch, version, err := c.tip(cp.Run.ID)
 		switch {
 		case err == nil && epoch == cp.Run.Epoch && version == cp.Run.Version+1:
-			return saga.CommitResult{Actions: true, Successor: true} // the result is lost, so assume that actions and a successor wait
+			return saga.CommitResult{Actions: true, Successor: true} // the result is lost, so actions and a successor may be waiting
 		case err == nil && (epoch != cp.Run.Epoch || version != cp.Run.Version):
 			return saga.CommitResult{Err: saga.ErrFenced}
 		}

@@ -1,6 +1,6 @@
-// Package engine executes runs on a database that several replicas share. An engine claims runs under leases, and asks the machine
-// of package saga for each decision. The engine stores the decisions in groups, makes the calls, and informs the callers that wait
-// for a run.
+// Package engine executes runs on a database that several replicas share. An engine claims runs under leases, and asks the state
+// machine in the package saga for each decision. The engine stores the decisions in groups, makes the calls, and informs the
+// callers that wait for a run.
 package engine
 
 import (
@@ -30,7 +30,7 @@ type Options struct {
 	Deadline    time.Duration // how long a run may work before it compensates; default 15 min
 	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates; default 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
-	Executors   int           // maximum of runs executed at once; default 64
+	Executors   int           // maximum number of runs that are executed at once; default 64
 
 	// Down returns the upstreams whose circuits are open. Runs that wait for one of these upstreams are not claimed.
 	Down func() []string
@@ -39,7 +39,7 @@ type Options struct {
 	OnFault func(error)                 // called with the engine's internal errors
 }
 
-// Tokens stores the users' tokens until their runs need them.
+// Tokens stores the token of a run's user until the run needs the token.
 type Tokens interface {
 	// Token returns the user's token that is stored for a run, or saga.ErrNoToken if no token is stored.
 	Token(ctx context.Context, runID string) (string, error)
@@ -51,9 +51,9 @@ type Engine struct {
 	workflows map[string]*saga.Definition
 	watchers  watchers
 	kick      chan struct{} // tells Serve to look for work
-	joined    chan struct{} // closed once the database's time is known
+	joined    chan struct{} // closed when the database's time is known
 
-	unsureUntil atomic.Int64 // in Unix nanoseconds; see beUnsure
+	unsureUntil atomic.Int64 // Unix time in nanoseconds; see beUnsure
 	pace        pace
 
 	mu        sync.Mutex
@@ -61,7 +61,7 @@ type Engine struct {
 	lease     *lease
 	committer *committer // the committer of this lease
 	stopping  bool
-	behind    bool // due runs wait to be claimed, and a new run must not overtake them
+	behind    bool // whether due runs wait to be claimed; a new run must not overtake them
 	executors map[string]*executor
 	waiting   int       // number of runs that wait to be claimed, at the last count
 	counted   time.Time // time of the last count
@@ -183,8 +183,8 @@ func (e *Engine) machine(workflow string) saga.Machine {
 	}
 }
 
-// reserve returns an executor for a new run. reserve returns nil if this replica has no lease or no free executor, or if other runs
-// wait to be claimed. A new run must not overtake waiting runs, because claiming is fair across merchants.
+// reserve returns an executor for a new run, or nil. The result is nil if this replica has no lease or no free executor, or if
+// other runs wait to be claimed. A new run must not overtake waiting runs, because claiming is fair across merchants.
 func (e *Engine) reserve(run *saga.Run) *executor {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -192,12 +192,12 @@ func (e *Engine) reserve(run *saga.Run) *executor {
 	if e.behind || e.lease == nil || e.stopping || e.lease.check() != nil {
 		return nil
 	}
-	leased := *run // change only a copy, because the run may have to wait without a lease
+	leased := *run // change a copy: if the run has to wait, it is stored without a lease
 	leased.Replica, leased.Epoch = e.replica, 1
 	return e.employ(&leased)
 }
 
-// employ registers an executor for a leased run. The caller holds e.mu.
+// employ creates and registers an executor for a leased run. The caller holds e.mu.
 func (e *Engine) employ(run *saga.Run) *executor {
 	x := newExecutor(e, run)
 	if len(e.executors) == 0 {
@@ -219,7 +219,7 @@ func (e *Engine) release(x *executor) {
 		e.pace.work(e.Clock.Now(), false)
 	}
 	room := e.Executors - len(e.executors)
-	worthIt := e.behind && room*8 >= e.Executors // a claim costs a commit, so the engine claims several runs at a time
+	worthIt := e.behind && room*8 >= e.Executors // each call of Claim costs a commit, so wait until Claim can return several runs
 	e.mu.Unlock()
 	e.idle.Done()
 	if worthIt {
@@ -234,13 +234,13 @@ func (e *Engine) leaving() bool {
 	return e.stopping
 }
 
-// patiently returns a context that limits a call to the database to the length of a lease. Without a limit, a call on a dead
-// connection could block the replica while the heartbeat renews the lease on another connection.
+// patiently returns a context for a call to the database. The context ends after the length of a lease. Without this time limit, a
+// call on a dead connection could block the replica while the heartbeat renews the lease on another connection.
 func (e *Engine) patiently(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, e.Lease)
 }
 
-// lookForWork makes Serve claim runs at once.
+// lookForWork wakes Serve, which then claims runs at once.
 func (e *Engine) lookForWork() {
 	select {
 	case e.kick <- struct{}{}:

@@ -10,19 +10,20 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// paceMemory is the age at which the end of a run counts about a third as much as a new end.
+// paceMemory is the time after which the weight of a run's end has fallen to about a third (1/e).
 const paceMemory = 30 * time.Second
 
-// pace measures how many runs end per second. pace ignores idle time, because idle time does not show how fast runs end under load.
+// pace measures how many runs end per second. Idle time is not counted, because idle time does not show how fast runs end under
+// load.
 type pace struct {
 	mu     sync.Mutex
-	active time.Duration // total time with work, up to since
+	active time.Duration // total time with work before the current period
 	since  time.Time     // start of the current period with work; zero if there is no work
-	weight float64       // total weight of all ends at the time last
+	weight float64       // total weight of all ended runs, when the newest of them ended
 	last   time.Duration
 }
 
-// work records whether the replica has runs to execute from now on.
+// work records whether the replica now has runs to execute.
 func (p *pace) work(now time.Time, some bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,7 +75,7 @@ func (e *Engine) EndsIn(run *saga.Run) (time.Duration, bool) {
 	return time.Duration(min(float64(before)/rate, (24*time.Hour).Seconds()) * float64(time.Second)), true
 }
 
-// countWaiting counts the runs that wait to be claimed, at most once a second.
+// countWaiting counts the runs that wait to be claimed. If the last count is less than a second old, countWaiting does nothing.
 func (e *Engine) countWaiting(ctx context.Context) error {
 	now := e.Clock.Now()
 	e.mu.Lock()

@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// executor executes one leased run. In a loop, the executor lets the machine decide, stores the decision, makes the calls and
-// collects their outcomes.
+// executor executes one leased run. In a loop, the executor asks the machine for a decision, stores the decision, makes the calls,
+// and collects the outcomes of the calls.
 type executor struct {
 	engine    *Engine
 	machine   saga.Machine
@@ -22,10 +22,10 @@ type executor struct {
 	token     string // the user's token, if this replica accepted the run and still executes it
 
 	claimed  bool            // the lease has just begun
-	state    json.RawMessage // the state of run, if the machine has computed it
+	state    json.RawMessage // the state of the run, if the machine has computed the state
 	calls    []saga.Call     // calls to be made next
 	flying   int             // calls in flight
-	wake     *time.Time      // when to make the next decision if no outcome or action arrives before
+	wake     *time.Time      // time of the next decision, unless an outcome or an action arrives first
 	released bool
 	look     bool // whether to read the actions before the next decision
 
@@ -71,7 +71,7 @@ func (x *executor) execute() {
 	}
 }
 
-// next lets the machine decide, and stores the decision. next returns false if the run no longer belongs to this replica.
+// next asks the machine for a decision, and stores the decision. The result is false if the run no longer belongs to this replica.
 func (x *executor) next() bool {
 	in := saga.Input{Claimed: x.claimed, Outcomes: x.came, State: x.state}
 	if x.look {
@@ -109,7 +109,7 @@ func (x *executor) fly(c saga.Call) {
 	}()
 }
 
-// wait waits until the machine has something to decide. wait returns false if the lease is lost.
+// wait waits until the machine has something to decide. The result is false if the lease is lost.
 func (x *executor) wait() bool {
 	if x.look || x.flying == 0 && x.wake == nil {
 		return x.lease.ctx.Err() == nil // nothing to wait for
@@ -136,8 +136,8 @@ func (x *executor) wait() bool {
 	return x.lease.ctx.Err() == nil
 }
 
-// gather collects the outcomes that have arrived, so that calls that end together share a checkpoint. gather reports whether the
-// machine has something to decide.
+// gather collects all outcomes that have arrived: calls that end at the same time share a checkpoint. The result reports whether
+// the machine has something to decide.
 func (x *executor) gather() bool {
 	for {
 		select {
@@ -162,8 +162,8 @@ func (x *executor) land(o saga.Outcome) {
 	x.came = append(x.came, o)
 }
 
-// actions reads the actions stored for the run. If the read fails, actions reports the fault, returns nil and schedules another
-// read.
+// actions returns the stored actions of the run. If the read fails, the method actions calls OnFault, schedules another read, and
+// returns nil.
 func (x *executor) actions() []saga.Action {
 	x.look = false
 	ctx, cancel := x.engine.patiently(x.lease.ctx)
@@ -176,7 +176,7 @@ func (x *executor) actions() []saga.Action {
 	return actions
 }
 
-// store writes a decision. store returns false if the run no longer belongs to this replica.
+// store writes a decision to the database. The result is false if the run no longer belongs to this replica.
 func (x *executor) store(d saga.Decision) bool {
 	e := x.engine
 	result := x.committer.write(d.Checkpoint)

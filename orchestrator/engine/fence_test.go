@@ -39,15 +39,15 @@ func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 	cut := &mortal{}
 	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { cut.Queue = o.Queue; o.Queue = cut })
 	b.start(t, nil)
-	waitFor(t, func() bool { return out.sent.Load() == 1 }) // a request under the lease is sent
+	waitFor(t, func() bool { return out.sent.Load() == 1 }) // a request is sent while the lease is held
 	cut.dead.Store(true)
 	if err := <-result; !errors.Is(err, saga.ErrLeaseLost) || out.sent.Load() != 1 {
 		t.Errorf("got %v, and %d requests were sent in all; want ErrLeaseLost and one", err, out.sent.Load())
 	}
 }
 
-// A process may also sleep past the end of its lease while it connects to the upstream. Most of the time before a request is
-// written is spent on connecting.
+// A process may also sleep past the end of its lease while it connects to the upstream. Connecting takes most of the time before a
+// request is written.
 func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
 	var sent atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent.Add(1) }))

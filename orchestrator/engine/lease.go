@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// lease is this replica's time-limited right to execute runs. The lease's context ends earlier than the confirmed lease, by a
+// lease is this replica's time-limited right to execute runs. The lease's context ends before the confirmed lease ends, by a
 // margin. So calls end before another replica can claim their runs.
 type lease struct {
 	length time.Duration
@@ -17,15 +17,15 @@ type lease struct {
 	cancel context.CancelCauseFunc
 
 	mu    sync.Mutex
-	until time.Time // end of the lease by the local clock, less the margin
+	until time.Time // local time at which the lease ends, minus the margin
 	stop  func()    // stops the timer
 }
 
-// margin returns the length of the last part of a lease, which a replica does not use. The default lease of 10 s has a margin of 2
-// s. The margin covers the clock errors of two replicas. Each replica's error about the database's time is at most half the margin.
+// margin returns the length of the unused part at the end of a lease. The default lease of 10 s has a margin of 2 s. The margin
+// covers the clock errors of two replicas. Each replica knows the database's time with an error of at most half the margin.
 func margin(length time.Duration) time.Duration { return length / 5 }
 
-// newLease starts a lease. asked is the local time at which the lease was requested.
+// newLease starts a lease. The argument asked is the local time at which the lease was requested.
 func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	l := &lease{length: length, clock: clock, stop: func() {}}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
@@ -33,7 +33,8 @@ func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	return l
 }
 
-// prolong extends the lease after a confirmed renewal. asked is the local time at which the renewal was requested.
+// prolong extends the lease after the database has confirmed a renewal. The argument asked is the local time at which the renewal
+// was requested.
 func (l *lease) prolong(asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,7 +43,7 @@ func (l *lease) prolong(asked time.Time) {
 	l.stop = l.clock.AfterFunc(l.until.Sub(l.clock.local()), l.end)
 }
 
-// check returns ErrLeaseLost if the lease is over. The transport calls check just before it writes a request.
+// check returns ErrLeaseLost if the lease is over. The transport calls the method check just before it writes a request.
 func (l *lease) check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,7 +53,7 @@ func (l *lease) check() error {
 	return nil
 }
 
-// end ends the lease when the timer fires, unless the lease was extended meanwhile.
+// end ends the lease when the timer fires. If the lease was extended meanwhile, the method end starts the timer again.
 func (l *lease) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

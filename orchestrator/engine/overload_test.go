@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// turnstile lets the first steps of runs pass one at a time, and records the merchants of these runs.
+// turnstile makes the first step of each run wait until the test lets the step continue, and records the merchants of these runs.
 type turnstile struct {
 	mu    sync.Mutex
 	whose []string
@@ -75,7 +75,7 @@ func TestANewRunDoesNotGetPastThoseThatWait(t *testing.T) {
 	want(t, "who begins", gate.begun(), []string{"bulk", "one", "bulk"})
 }
 
-// heldClaims is a queue whose claims block after hold was called.
+// heldClaims is a queue whose method Claim blocks from the call of hold until next is closed.
 type heldClaims struct {
 	saga.Queue
 	mu   sync.Mutex

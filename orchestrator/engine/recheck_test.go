@@ -182,12 +182,12 @@ func TestARecheckThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
 	waitFor(t, func() bool { return read().Rechecks < 3 })
 }
 
-// asked records which other runs the engine looks for, and the stored state of the asking run at that time.
+// asked is a store that records each search for other runs, together with the stored state of the searching run at that time.
 type asked struct {
 	saga.Store
 	of    string
 	mu    sync.Mutex
-	state map[string]string // state of the asking run, by the question
+	state map[string]string // stored state of the searching run, for each search
 }
 
 func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
@@ -204,7 +204,8 @@ func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return a.Store.Runs(ctx, f)
 }
 
-// A re-check and a new run must both be stored before they look for each other. Otherwise, neither might see the other.
+// A re-check and a new run must both be stored before they look for each other. Otherwise it could happen that the re-check and the
+// new run do not see each other.
 func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	w := newWorld()
 	w.things["a"] = true // a late effect

@@ -65,7 +65,8 @@ func (m *mortal) Renew(ctx context.Context, replica string, now, until time.Time
 	return m.Queue.Renew(ctx, replica, now, until)
 }
 
-// late stores an action without checking whether the run allows the action, like a request that races with the end of the run.
+// late stores an action without checking whether the run allows the action. The same happens when a run ends while the API handles
+// a request for an action.
 func (b *bench) late(t *testing.T, id string, name saga.ActionName) {
 	t.Helper()
 	now := b.Clock.Now()
@@ -145,7 +146,7 @@ func TestNothingIsSentAnyMoreWhenRunsAreHandedBack(t *testing.T) {
 	want(t, "handed back", left.Replica, "")
 }
 
-// leaveHook is a queue that calls a function when its replica leaves.
+// leaveHook is a queue that calls the function leave before the replica leaves.
 type leaveHook struct {
 	saga.Queue
 	leave func()

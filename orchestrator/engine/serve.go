@@ -31,7 +31,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.loop(ctx, l, replica)
 	if l.ctx.Err() == nil {
 		e.drain(grace)
-		l.drop() // drop the lease first, because another replica may execute the runs once they are handed back
+		l.drop() // drop the lease first: after the runs are handed back, another replica may execute them
 		leaving, cancel := e.patiently(context.WithoutCancel(ctx))
 		defer cancel()
 		if err := e.Queue.Leave(leaving, replica, e.Clock.Now()); err != nil {
@@ -46,7 +46,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.idle.Wait()
 }
 
-// join registers a new replica. join retries until the registration succeeds or ctx ends.
+// join registers a new replica, and retries until the registration succeeds or ctx ends.
 func (e *Engine) join(ctx context.Context) (*lease, string) {
 	for n := 1; ctx.Err() == nil; n++ {
 		replica := e.NewID()
@@ -90,21 +90,21 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	if err != nil {
 		return asked, err
 	}
-	e.Clock.set(asked, e.Clock.local(), renewal.Now, margin(e.Lease)) // set ignores the time in a slow answer
+	e.Clock.set(asked, e.Clock.local(), renewal.Now, margin(e.Lease)) // the method set ignores the time in a slow answer
 	if renewal.Freed {
 		e.lookForWork()
 	}
 	return asked, nil
 }
 
-// loop claims runs repeatedly, until the lease is lost or ctx ends. Meanwhile the heartbeat renews the lease.
+// loop repeatedly claims runs, until the lease is lost or ctx ends. Meanwhile the heartbeat renews the lease.
 func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	go e.heartbeat(ctx, l, replica)
 	poll, stop := e.Clock.after(e.Poll)
 	defer func() { stop() }()
 	for ctx.Err() == nil && l.ctx.Err() == nil {
 		select {
-		case <-e.kick: // the claim below finds the announced work
+		case <-e.kick: // the call of e.claim below finds the announced work
 		default:
 		}
 		if err := e.claim(l.ctx, replica); err != nil && l.ctx.Err() == nil {
@@ -128,7 +128,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	}
 }
 
-// heartbeat renews the lease at intervals of three tenths of its length. The heartbeat continues while the replica drains.
+// heartbeat renews the lease at intervals of 30% of the lease's length. The heartbeat continues while the replica drains.
 func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 	for next := e.Clock.local(); ; {
 		next = next.Add(e.Lease * 3 / 10)
@@ -149,8 +149,8 @@ func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 	}
 }
 
-// claim claims as many due runs as there are free executors. For a while after the answer to a write was lost, claim also hands
-// back runs that are leased to this replica but have no executor.
+// claim claims as many due runs as there are free executors. If the answer to a write was lost recently, the method claim also
+// hands back runs that are leased to this replica but have no executor.
 func (e *Engine) claim(ctx context.Context, replica string) error {
 	if now := e.Clock.Now(); now.UnixNano() < e.unsureUntil.Load() {
 		bounded, cancel := e.patiently(ctx)
@@ -171,7 +171,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 		ids, err := e.Queue.Claim(bounded, saga.Claim{Replica: replica, Now: e.Clock.Now(), Limit: room, Down: e.Down()})
 		cancel()
 		if err != nil {
-			e.beUnsure() // the claim may have been committed in spite of the error
+			e.beUnsure() // the database may have leased the runs in spite of the error
 			return fmt.Errorf("claiming runs: %w", err)
 		}
 		e.setBehind(len(ids) == room)
@@ -184,7 +184,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	}
 }
 
-// takeUp reads a claimed run and starts its executor. If the run cannot be read, claim hands the run back later.
+// takeUp reads a claimed run and starts its executor. If the run cannot be read, the method claim hands the run back later.
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
@@ -221,8 +221,8 @@ func (e *Engine) drain(grace time.Duration) {
 	}
 }
 
-// listen receives the messages of the other replicas, and reconnects after an error. Polling finds the work whose messages were
-// lost.
+// listen receives the messages of the other replicas, and reconnects after an error. If a message is lost, polling finds the work
+// that it announced.
 func (e *Engine) listen(ctx context.Context) {
 	for n := 1; ctx.Err() == nil; n++ {
 		if err := e.Queue.Listen(ctx, e.wake); err != nil && ctx.Err() == nil {
@@ -293,6 +293,6 @@ func (e *Engine) working() []string {
 	return slices.Collect(maps.Keys(e.executors))
 }
 
-// beUnsure records that the answer to a write was lost. For a while afterwards, claim hands back runs that are leased to this
-// replica but have no executor.
+// beUnsure records that the answer to a write was lost. For a while afterwards, the method claim hands back runs that are leased to
+// this replica but have no executor.
 func (e *Engine) beUnsure() { e.unsureUntil.Store(e.Clock.Now().Add(4 * e.Poll).UnixNano()) }

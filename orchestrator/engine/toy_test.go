@@ -22,7 +22,7 @@ type world struct {
 	mu     sync.Mutex
 	things map[string]bool
 	log    []string
-	hooks  map[string]func(ctx context.Context, attempt int) error // called before the effect; the keys are like "do a"
+	hooks  map[string]func(ctx context.Context, attempt int) error // called before the effect; "do a" is an example of a key
 	after  map[string]func(ctx context.Context, attempt int) error // called after the effect
 }
 
@@ -111,7 +111,7 @@ type state struct {
 	B     string   `json:"b,omitempty"`
 }
 
-// find reports whether a thing exists, for the step that makes the thing.
+// find looks up the thing of a step, and returns Made if the thing exists.
 func (w *world) find(thing string) (saga.Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -280,7 +280,7 @@ func lossy(w saga.Workflow[state]) saga.Workflow[state] {
 	return w
 }
 
-// mute is a queue that fails every renewal of the lease after the first.
+// mute is a queue whose method Renew succeeds at the first call, and fails at all further calls.
 type mute struct {
 	saga.Queue
 	beats int

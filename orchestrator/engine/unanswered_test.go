@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// silent is a queue that never answers the first claim, like a queue with a dead connection.
+// silent is a queue that never answers the first call of Claim, as if the connection were dead.
 type silent struct {
 	saga.Queue
 	claims atomic.Int32
@@ -42,7 +42,7 @@ func TestACallToTheDatabaseThatIsNeverAnsweredHoldsUpNothing(t *testing.T) {
 	b.until(t, run.ID, saga.Succeeded)
 }
 
-// mutely is a store that never answers the first read of runs and the first read of a token.
+// mutely is a store that never answers the first call of Runs and the first call of Token.
 type mutely struct {
 	saga.Store
 	engine.Tokens
@@ -102,7 +102,7 @@ func TestAClaimWhoseAnswerIsLostIsHandedBack(t *testing.T) {
 	want(t, "lost", lossy.lost, true)
 }
 
-// lostClaim is a queue that loses the answer of the first claim that claims a run.
+// lostClaim is a queue that loses the answer when the method Claim claims a run for the first time.
 type lostClaim struct {
 	saga.Queue
 	lost bool

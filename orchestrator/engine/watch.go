@@ -14,8 +14,8 @@ type watchers struct {
 	of map[string]map[chan *saga.Run]struct{}
 }
 
-// tell sends the watchers of a run a copy of the run as just stored. A nil run means that another replica changed the run. A slow
-// watcher receives only the newest copy.
+// tell sends a copy of the stored run to the run's watchers. A nil run means that another replica changed the run. A slow watcher
+// receives only the newest copy.
 func (w *watchers) tell(runID string, run *saga.Run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -55,8 +55,8 @@ func (w *watchers) add(runID string) (changes <-chan *saga.Run, stop func()) {
 // lookAgain is the interval at which a watcher reads a run that another replica may be executing.
 const lookAgain = time.Second
 
-// watcher receives the changes of one run. A watcher that was made before its run need not read the run from the store if this
-// replica executes the run.
+// watcher receives the changes of one run. If a watcher was made before its run, and this replica executes the run, the watcher
+// does not read the run from the store.
 type watcher struct {
 	engine  *Engine
 	runID   string

@@ -19,7 +19,7 @@ func TestAWatcherMadeBeforeItsRunReadsNothing(t *testing.T) {
 		o.Store, o.Clock = s, engine.NewClock(time.Now)
 		usual := o.Clock.AfterFunc
 		o.Clock.AfterFunc = func(d time.Duration, f func()) func() {
-			if d == time.Second { // disable the polling of runs on other replicas
+			if d == time.Second { // disable the polling of runs that other replicas execute
 				return func() {}
 			}
 			return usual(d, f)

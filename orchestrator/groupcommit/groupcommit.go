@@ -16,8 +16,9 @@ var ErrNoResult = errors.New("the commit of the group returned no result for thi
 // leader, commits the items of all callers in the group. Groups are committed one after the other. Set the fields before the first
 // use. Group is safe for concurrent use.
 type Group[T, R any] struct {
-	// Commit commits up to Max items and returns as many results in the same order. Because the items belong to several callers,
-	// ctx has the values of the leader's context, but not its cancellation and deadline. Commit must set its own time limit.
+	// Commit commits up to Max items, and returns one result per item, in the order of the items. Because the items belong to
+	// several callers, ctx has the values of the leader's context, but not its cancellation and deadline. Commit must set its own
+	// time limit.
 	Commit func(ctx context.Context, items []T) []R
 	Max    int
 	// Yield, if set, is called before the items of a group are collected. A simulation can use Yield to let more callers join the
@@ -37,9 +38,9 @@ type caller[T, R any] struct {
 }
 
 // Do adds an item to the next group, and returns the item's result after the commit. If ctx ends before the commit begins, the item
-// is never committed, and Do returns the cause. If ctx ends during the commit, Do may return the cause although the item is
-// committed. If Commit panics, the leader's Do panics too. The other callers of the group get ErrNoResult, and the next group is
-// committed.
+// is never committed, and Do returns context.Cause(ctx). If ctx ends during the commit, Do may return context.Cause(ctx) although
+// the item is committed. If Commit panics, the leader's Do panics too. The other callers of the group get ErrNoResult, and the next
+// group is committed.
 func (g *Group[T, R]) Do(ctx context.Context, item T) (R, error) {
 	c := &caller[T, R]{item, make(chan struct{}), make(chan R, 1)}
 	g.join(c)
@@ -83,7 +84,7 @@ func (g *Group[T, R]) appoint() {
 	}
 }
 
-// commit commits the next group. Only the leader calls commit, and the group includes the leader's item.
+// commit commits the next group. Only the leader calls the method commit, and the group includes the leader's item.
 func (g *Group[T, R]) commit(ctx context.Context) {
 	if g.Yield != nil {
 		g.Yield()
@@ -99,7 +100,7 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 		items[i] = c.item
 	}
 	answered := 0
-	defer func() { // runs also if Commit panics
+	defer func() { // this function runs even if Commit panics
 		for _, c := range group[answered:] {
 			close(c.result)
 		}
@@ -113,8 +114,8 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 	}
 }
 
-// withdraw removes a caller whose item is in no group yet. If this caller was the leader, withdraw makes the next caller the
-// leader.
+// withdraw removes a caller whose item is in no group yet. If this caller was the leader, the method withdraw makes the next caller
+// the leader.
 func (g *Group[T, R]) withdraw(c *caller[T, R]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

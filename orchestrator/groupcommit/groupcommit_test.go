@@ -14,13 +14,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/groupcommit"
 )
 
-// recorder is a group of numbers. recorder records each group that it commits. Each commit takes a second.
+// recorder is a Group of numbers that records each committed group. Each commit takes a second.
 type recorder struct {
 	groupcommit.Group[int, string]
 
 	mu     sync.Mutex
 	groups [][]int
-	ended  bool // whether the context of a commit has ended
+	ended  bool // whether the context of any commit had ended
 }
 
 func newRecorder() *recorder {

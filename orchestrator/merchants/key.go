@@ -12,15 +12,15 @@ import (
 
 // APIKey is a key of a merchant's portal. Only the portal knows the secret of the key.
 type APIKey struct {
-	Key        string // public; names the key in logs and events
+	Key        string // public; identifies the key in logs and events
 	MerchantID string
 	SecretHash [sha256.Size]byte
 	CreatedAt  time.Time
 	RevokedAt  *time.Time
 }
 
-// NewKey returns a new key and its secret of 32 random bytes. Show the secret once and do not store it. NewKey returns the error if
-// random fails.
+// NewKey returns a new key and its secret of 32 random bytes. Show the secret once and do not store it. NewKey returns an error if
+// reading from random fails.
 func NewKey(random io.Reader, merchantID string, now time.Time) (k APIKey, secret string, err error) {
 	var name [12]byte
 	var bytes [32]byte

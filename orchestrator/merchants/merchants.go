@@ -18,7 +18,7 @@ var (
 // DefaultCloud is the cloud that the OS_* variables describe.
 const DefaultCloud = "default"
 
-// The values of Merchant.OnFailure say what happens to a run if a step fails for good.
+// The values of Merchant.OnFailure say what happens to a run if a step fails permanently.
 const (
 	Compensate = "compensate"
 	Hold       = "hold" // the run waits for an operator
@@ -31,25 +31,26 @@ const MaxLiveRuns = 1_000_000
 type Merchant struct {
 	ID                string // BillingStack's
 	Name              string
-	Cloud             string   // the cloud with the Keystone of the merchant's users: a name in clouds.yaml, or DefaultCloud
+	Cloud             string   // the cloud whose Keystone has the merchant's users: a name in clouds.yaml, or DefaultCloud
 	Domain            string   // name or id of the Keystone domain of users and tenants; empty: the configured domain
 	CustomerRoles     []string // roles that users get on the customer tenant; empty: the configured roles
 	SubscriptionRoles []string // roles that users get on the subscription tenant; empty: the configured roles
 	OnFailure         string   // Compensate or Hold
 	AdoptUnmarked     bool     // whether runs may adopt tenants with the right name but without Tenantry's tags
-	MaxLiveRuns       int      // limit of live runs, above which orders are refused; 0: the configured limit
+	MaxLiveRuns       int      // maximum number of the merchant's live runs; 0: the configured limit
 	CreatedAt         time.Time
 	DisabledAt        *time.Time // nil: the merchant is enabled
 }
 
-// Disable refuses further calls of the merchant's portal. If the merchant is already disabled, DisabledAt does not change.
+// Disable disables the merchant: the API then refuses the calls of the merchant's portal. If the merchant is already disabled,
+// DisabledAt does not change.
 func (m *Merchant) Disable(now time.Time) {
 	if m.DisabledAt == nil {
 		m.DisabledAt = &now
 	}
 }
 
-// Enable accepts calls of the merchant's portal again.
+// Enable enables the merchant: the API then accepts the calls of the merchant's portal again.
 func (m *Merchant) Enable() { m.DisabledAt = nil }
 
 // Store stores merchants and their keys.
@@ -67,7 +68,7 @@ type Store interface {
 	Key(ctx context.Context, key string) (APIKey, Merchant, error)
 	// Keys reads the keys of a merchant, oldest first.
 	Keys(ctx context.Context, merchantID string) ([]APIKey, error)
-	// Rotate stores a new key of a merchant. The merchant's previous key stays valid. Rotate revokes and returns all older keys;
-	// RevokedAt is the CreatedAt of the new key. Rotate returns ErrNotFound if there is no such merchant.
+	// Rotate stores a new key of a merchant. The merchant's previous key stays valid. Rotate revokes and returns all older keys.
+	// The RevokedAt of a revoked key is the CreatedAt of the new key. Rotate returns ErrNotFound if there is no such merchant.
 	Rotate(ctx context.Context, next APIKey) (revoked []APIKey, err error)
 }

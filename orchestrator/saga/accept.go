@@ -10,29 +10,29 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Request asks for a new run.
+// Request is a request to start a new run.
 type Request struct {
-	ID          string // the run's id, chosen by the caller, so that objects can be named after the run; ids sort by time
+	ID          string // the run's id; the caller chooses the id, because objects are named after it; ids sort by time
 	Workflow    string
 	Merchant    string
 	Cloud       string
 	Subject     string
 	User        string
-	Doubles     string // names the thing that the run makes for User; a retry is refused if a later run has made the same thing
+	Doubles     string // names the thing that the run makes for User; a retry is refused after a newer run has made this thing
 	OnFailure   OnFailure
-	Input       any // the workflow's initial state
+	Input       any // the initial state of the run
 	Key         string
 	Fingerprint string
 	Who         string // the caller; stored in the run's first event
 	RetryOf     string
 	Why         string
 
-	Token          string // the user's token; stored sealed until it is used or has expired
+	Token          string // the user's token, which is stored encrypted until it is used or has expired
 	TokenExpiresAt time.Time
 }
 
-// Accept returns a new run with pinned steps, and the first event of the run's history. No step of the new run has begun, and no
-// replica has a lease on the run.
+// Accept returns a new run, whose steps are fixed from now on, and the first event of the run. No step of the new run has begun,
+// and no replica has a lease on the run.
 func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 	if m.Def == nil {
 		return nil, Event{}, fmt.Errorf("accepting run %s: this release has no workflow %q", q.ID, q.Workflow)

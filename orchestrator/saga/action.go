@@ -9,19 +9,19 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ActionName is the name of an action that an operator or merchant can ask of a run.
+// ActionName is the name of an action that an operator or merchant can request for a run.
 type ActionName string
 
 // The actions.
 const (
-	Retry      ActionName = "retry"      // continue a waiting or stuck run now; start a new run that repeats a compensated run
-	SkipStep   ActionName = "skip"       // skip an optional step or, in a compensation, the undo of a step
+	Retry      ActionName = "retry"      // continue a waiting or stuck run now, or repeat a compensated run as a new run
+	SkipStep   ActionName = "skip"       // skip an optional step; during the compensation, skip the undo of a step
 	Compensate ActionName = "compensate" // undo the steps of the run
 	Hold       ActionName = "hold"       // start no further call
-	Cancel     ActionName = "cancel"     // like compensate, but merchants may ask for it too
+	Cancel     ActionName = "cancel"     // the same as compensate, but merchants are also allowed to request it
 )
 
-// Action is one request of an operator or merchant about a run. The replica that executes the run applies the action at the next
+// Action is a request of an operator or merchant to change a run. The replica that executes the run applies the action at the next
 // checkpoint.
 type Action struct {
 	ID    int64

@@ -17,12 +17,12 @@ var ErrLeaseLost = errors.New("the lease of this replica ended")
 // CallKind is the purpose of a call: do, undo, verify or re-check.
 type CallKind string
 
-// The kinds of calls. While a call is in flight, the row of its step stores the kind of the call.
+// The kinds of calls. While a call is in flight, the step's row stores the kind of the call.
 const (
 	CallDo      CallKind = "do"
 	CallUndo    CallKind = "undo"
-	CallVerify  CallKind = "verify"  // Undo repeated after the late window
-	CallRecheck CallKind = "recheck" // Find and perhaps Undo after the run has ended, when other runs may have the same subject
+	CallVerify  CallKind = "verify"  // call Undo again when the late window is over
+	CallRecheck CallKind = "recheck" // call Find and perhaps Undo after the run has ended; live runs may then have the same subject
 )
 
 // Call is one attempt that the engine must make. A Call is computed from the stored run alone and can be encoded as JSON, so that
@@ -34,19 +34,19 @@ type Call struct {
 	Item     string
 	Kind     CallKind
 	Attempt  int
-	// Look reports that an earlier Do may have taken effect, so that Find must be called first.
+	// Look is true if an earlier Do may have taken effect. Find must then be called before Do.
 	Look bool
-	// Begins reports that no call of the run has succeeded yet. If Begins is true and the run's subject is not new, the call waits for
-	// re-checks about the subject.
+	// Begins is true if no call of the run has succeeded yet. If Begins is true and the run's subject is not new, the call waits
+	// for the re-checks of runs with this subject.
 	Begins bool
-	// Input is the run's input. Input is set only for a call with Begins, which passes Input to NewSubject, and for a re-check, which
-	// passes Input to Claim.
+	// Input is the run's input. Input is set for a call with Begins, because NewSubject needs it, and for a re-check, because Claim
+	// needs it.
 	Input json.RawMessage
 	// State is the run's input merged with the outputs of its steps.
 	State json.RawMessage
 }
 
-// Undoes reports whether the call is for the step's Undo.
+// Undoes reports whether the purpose of the call is to undo the step.
 func (c Call) Undoes() bool { return c.Kind != CallDo }
 
 // Outcome is the result of a call.
@@ -54,11 +54,11 @@ type Outcome struct {
 	Call      Call
 	StartedAt time.Time // the engine sets StartedAt and EndedAt
 	EndedAt   time.Time
-	RequestID string // the id that the upstream gave the call's last request
+	RequestID string // the request id in the upstream's last answer to the call
 	Output    json.RawMessage
 	Objects   []Object
 	Removed   []Object
-	Skipped   string // why the step had nothing to do; Err is set as well
+	Skipped   string // why the step had nothing to do; in this case Err is set too
 	DropToken bool
 	Err       *Classification // nil: success
 }
@@ -67,25 +67,25 @@ type Outcome struct {
 type Env interface {
 	// Token returns the user's token that is stored for a run, or ErrNoToken if the token is gone.
 	Token(ctx context.Context, runID string) (string, error)
-	// Rechecking returns the id of an ended run about the same subject whose re-check may still remove something. If there is no such
-	// run, Rechecking returns an empty id.
+	// Rechecking looks for an ended run with the same subject whose re-check may still remove an effect. Rechecking returns the id
+	// of this run, or an empty id if there is no such run.
 	Rechecking(ctx context.Context) (by string, err error)
-	// Claimed reports which other runs claim an effect that a re-check of the run has found. Claimed reads live runs first and
-	// succeeded runs second, so that it does not miss a run that succeeds in between.
+	// Claimed reports which other runs claim an effect that a re-check of the run has found. Claimed reads the live runs before the
+	// succeeded runs, so that it does not miss a run that succeeds in between.
 	Claimed(ctx context.Context, runID, claim string) (Claimed, error)
 }
 
 // Claimed reports which runs claim an effect.
 type Claimed struct {
 	Live      string // a live run that claims the effect; the owner of the effect is unknown until this run ends
-	Succeeded bool   // a succeeded run claims it
+	Succeeded bool   // whether a succeeded run claims the effect
 }
 
 // Attempt makes one call on a copy of the state. Attempt classifies the error of the call, and recovers a panic.
 //
 // For a CallDo, Attempt calls Find first if an earlier Do may have taken effect. If Find returns Made or Usable, the step has
-// succeeded. In all other cases, Attempt calls Do. A call with Begins is retried later while a re-check about the run's subject is
-// under way.
+// succeeded. In all other cases, Attempt calls Do. If a call has Begins and a re-check of another run with the same subject is
+// under way, Attempt returns an error, and the call is retried later.
 //
 // For a CallUndo or CallVerify, Attempt calls Undo, which looks for the effect itself.
 //
@@ -123,12 +123,12 @@ func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMes
 	return s.undo(ctx, h.State)
 }
 
-// before calls the function read, which must succeed before Do or Undo is called. If read fails, Do or Undo is not called, and the
-// error does not make the effect uncertain.
+// before executes the function read, which must succeed ahead of a Do or Undo. If the function read fails, Do or Undo is not
+// called, and the attempt certainly had no effect.
 func (h *Handle) before(read func() error) error {
 	h.beforehand = true
 	err := read()
-	h.beforehand = err != nil // a panic leaves it true
+	h.beforehand = err != nil // if read panics, beforehand stays true
 	return err
 }
 
@@ -204,8 +204,8 @@ type panicError struct{ value any }
 
 func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v", p.value) }
 
-// classified returns the classification of an error. The workflow's Classify handles all errors except those of this package. An
-// error that occurs before Do or Undo does not make the effect unknown.
+// classified returns the classification of an error. The workflow's Classify handles all errors except the errors of this package.
+// An error that occurs before Do or Undo does not make the effect unknown.
 func (d *Definition) classified(err error, beforehand bool) (found *Classification) {
 	defer func() {
 		if v := recover(); v != nil { // the workflow's Classify panicked
@@ -235,12 +235,13 @@ func panicked(p panicError, beforehand bool) *Classification {
 	}}
 }
 
-// Handle is the attempt that calls a Find, Do or Undo: see [CallOf]. A Handle records objects and returns the user's token.
+// Handle gives Find, Do and Undo access to the attempt that calls them: see [CallOf]. A Handle records objects and returns the
+// user's token.
 type Handle struct {
 	Call
 
 	env        Env
-	beforehand bool // neither Do nor Undo has begun
+	beforehand bool // true until Do or Undo is called
 	objects    []Object
 	removed    []Object
 	dropToken  bool

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// called is a fake workflow and a fake Env: it records the calls of an attempt, and returns the configured answers.
+// called is a test double for a workflow and its Env: it records what an attempt calls, and returns the configured answers.
 type called struct {
 	log        []string
 	found      Found
@@ -146,7 +146,7 @@ func TestAStepWithUndoIsDefinedWithFindAndClaim(t *testing.T) {
 	}
 }
 
-// A decision does not change its run, because the engine may have to decide again from the same run.
+// Next does not change the run that it gets, because the engine may have to call Next again with the same run.
 func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
 	world := called{}
 	d := world.definition(t)
@@ -212,7 +212,7 @@ func TestEachTimeOfARunIsItsOwn(t *testing.T) {
 	}
 }
 
-// A run's claims are computed from its input alone, so that the re-checks of all runs compute the same claims.
+// A claim must depend only on the run's input. Therefore, a call that begins a run and a call of a re-check contain the input.
 func TestACallThatAsksAboutOthersHasTheInput(t *testing.T) {
 	s := newStepped(t)
 	if c := s.calls[0]; !c.Begins || string(c.Input) != `{"id":"i"}` {

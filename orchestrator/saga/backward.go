@@ -14,8 +14,9 @@ func (t *turn) turnBack(cause Failure) {
 	t.tell(Event{Kind: EventCompensating, Step: cause.Step, Failure: &cause})
 }
 
-// backward undoes the steps that have begun. Each step is undone after all steps that depend on it. If the outcome of a call is
-// unknown, backward then waits for the end of the call's late window and verifies the undo. Finally, backward ends the run.
+// backward continues the run's compensation: it undoes the steps that have begun. Each step is undone after all steps that depend
+// on it. If the outcome of a call is unknown, the run then waits for the end of the call's late window, and the undo is verified.
+// Finally, the run ends.
 func (t *turn) backward() {
 	if slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepRunning }) {
 		return // a Do is still in flight
@@ -46,7 +47,7 @@ func (t *turn) backward() {
 	}
 }
 
-// undoReady starts the undos that are ready. The first result is the step with the earliest retry, if any step waits for a retry.
+// undoReady starts the undos that are ready. The first result is the step that is retried first; nil if no step waits for a retry.
 // The second result reports whether all undos have finished.
 func (t *turn) undoReady() (soonest *StepRow, through bool) {
 	through = true
@@ -83,7 +84,7 @@ func (t *turn) undoFinished(row *StepRow) bool {
 	return !row.Begun() || row.State == StepUndone || t.run.left(row) || code != nil && code.undo == nil
 }
 
-// dependentsUndone reports whether all steps that depend on the step, directly or indirectly, have nothing left to undo.
+// dependentsUndone reports whether all steps that depend on the given step, directly or indirectly, have nothing left to undo.
 func (t *turn) dependentsUndone(row *StepRow) bool {
 	for i := range t.run.Steps {
 		later := &t.run.Steps[i]
@@ -94,7 +95,7 @@ func (t *turn) dependentsUndone(row *StepRow) bool {
 	return true
 }
 
-// left reports whether an operator skipped the undo of the step and so left the step's objects behind.
+// left returns true if an operator has skipped the undo of the step, so that the step's objects remain upstream.
 func (r *Run) left(row *StepRow) bool {
 	return slices.ContainsFunc(r.LeftBehind, func(l LeftBehind) bool { return l.Step == row.Name })
 }
@@ -114,16 +115,16 @@ func (t *turn) startUndo(row *StepRow) {
 	t.call(row, kind)
 }
 
-// stick makes the run stuck: an undo was refused for good, and an operator must act.
+// stick sets the run's state to Stuck: an undo was refused permanently, and an operator must act.
 func (t *turn) stick(row *StepRow) {
 	t.run.State, t.run.Reason = Stuck, &Reason{Kind: WaitsForOperator, Failure: *row.Error}
 	t.tell(Event{Kind: EventStuck, Step: row.Name, Failure: row.Error})
 	t.releaseAt(nil)
 }
 
-// verify ends a compensation whose undos have all finished. If a call of a step has an unknown outcome, the last undo of the step
-// must have begun after the late window of that call. If the last undo began before the end of the late window, verify repeats
-// the undo when the late window has ended.
+// verify is called when all undos of a compensation have finished. If the outcome of a call is unknown, the last undo of the call's
+// step must have begun after the call's late window. If the last undo began before the end of the late window, the undo is repeated
+// when the late window has ended. If no undo must be repeated, verify ends the compensation.
 func (t *turn) verify() {
 	due := t.now
 	var again []*StepRow
@@ -146,7 +147,7 @@ func (t *turn) verify() {
 	case due.After(t.now):
 		t.await(Reason{Kind: WaitsForLateWindow, Until: &due, Failure: Failure{
 			Code:   "verifying-undo",
-			Detail: "a call whose answer was lost may still take effect; its undo is verified after the late window",
+			Detail: "the answer to a call was lost, so the call may still take effect; the undo is verified after the late window",
 			FixBy:  FixByNobody, Step: again[0].Name, At: t.now,
 		}}, Compensating)
 	default:
@@ -155,13 +156,13 @@ func (t *turn) verify() {
 	}
 }
 
-// undoable reports whether Undo of the step can be called: this release has the code of Undo, and no operator skipped it.
+// undoable reports whether Undo of the step can be called: this release has the code of Undo, and no operator has skipped the undo.
 func (t *turn) undoable(row *StepRow) bool {
 	code := t.Def.step(row.Name)
 	return !t.run.left(row) && code != nil && code.undo != nil
 }
 
-// redo makes finished undos run again.
+// redo sets the given steps to StepUndoing, so that they are undone again.
 func (t *turn) redo(rows []*StepRow) {
 	for _, row := range rows {
 		row.State, row.RetryAt = StepUndoing, nil

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// Definition is a Workflow that Define has checked. A Definition handles states as JSON, so it does not depend on their Go type.
+// Definition is a Workflow that Define has checked. A Definition handles states as JSON, so it does not depend on the Go type of
+// the states.
 type Definition struct {
 	Name    string
 	Version int
@@ -28,7 +29,7 @@ type call func(ctx context.Context, state json.RawMessage) (output json.RawMessa
 
 type finder func(ctx context.Context, state json.RawMessage) (found Found, output json.RawMessage, err error)
 
-// step is a Step without the type of its state.
+// step is a Step whose functions take the state as JSON.
 type step struct {
 	Name      string
 	After     []string
@@ -41,9 +42,10 @@ type step struct {
 	do, undo  call
 }
 
-// Define checks a workflow and reports all its faults. A workflow needs a name, a version of at least 1, steps, Classify, Retry,
-// Expect and Result. A step needs a unique name without a slash, Do, and either Undo or NoUndo. A step with Undo also needs Find
-// and Claim. The names in After must be names of existing steps, and steps must not form a circle.
+// Define checks a workflow, and returns all faults of the workflow in one error. A workflow needs a name, a version of at least 1,
+// steps, Classify, Retry, Expect and Result. A step needs a unique name without a slash, Do, and either Undo or NoUndo. A step with
+// Undo also needs Find and Claim. The names in After must be names of existing steps. No step may depend on itself, directly or
+// through other steps.
 func Define[S any](w Workflow[S]) (*Definition, error) {
 	d := &Definition{Name: w.Name, Version: w.Version, classify: w.Classify}
 	var faults []error
@@ -57,7 +59,7 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	for _, s := range w.Steps {
 		switch {
 		case s.Name == "" || strings.Contains(s.Name, "/"):
-			fault("step %q: a name must not be empty or contain a slash", s.Name)
+			fault("step %q needs a name that has no slash", s.Name)
 		case d.step(s.Name) != nil:
 			fault("step %q is defined twice", s.Name)
 		case s.Do == nil:
@@ -72,7 +74,7 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	for _, s := range d.steps {
 		for _, after := range s.After {
 			if d.step(after) == nil {
-				fault("After of step %q names step %q, which does not exist", s.Name, after)
+				fault("step %q must start after step %q, which does not exist", s.Name, after)
 			}
 		}
 	}
@@ -111,7 +113,7 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 }
 
 // Claims reports whether a run claims an effect, that is, whether one of the run's steps has a Claim that returns the effect's
-// name. A step that this release does not know claims every effect.
+// name. If this release does not know a step of the run, Claims returns true.
 func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 	for i := range r.Steps {
 		s := d.step(r.Steps[i].Name)
@@ -149,8 +151,8 @@ func (d *Definition) Result(r *Run) (json.RawMessage, error) {
 	return d.result(state)
 }
 
-// rows returns the step rows of a new run. A step with Each becomes one row per item, and the rows of later steps name these rows
-// in After.
+// rows returns the step rows of a new run. A step with Each becomes one row per item. In the rows of steps that depend on a step
+// with Each, After lists all rows of the step with Each.
 func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	instances := map[string][]string{}
 	var all []StepRow
@@ -176,7 +178,7 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 				Name: n, Position: len(all), After: slices.Clone(after), Optional: s.Optional, State: StepPending,
 			})
 		}
-		if len(names) == 0 { // a step without items has no row, so later steps wait for its predecessors
+		if len(names) == 0 { // the step has no row; the steps that depend on it wait for its predecessors
 			names = after
 		}
 		instances[name] = names
@@ -184,8 +186,8 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	return all, nil
 }
 
-// step returns the code of the step with this stored name; nil if this release has none. step ignores the item, which follows the
-// slash in the name.
+// step returns this release's code for a step; nil if there is none. The argument name is the stored name of the step, which may
+// end with a slash and an item.
 func (d *Definition) step(name string) *step {
 	family, _, _ := strings.Cut(name, "/")
 	for i := range d.steps {
@@ -196,8 +198,8 @@ func (d *Definition) step(name string) *step {
 	return nil
 }
 
-// sorted returns the names of the steps in the order of the definition, but puts each step behind the steps in its After. sorted
-// leaves out the steps of a circle.
+// sorted returns the names of the steps. Each step comes after the steps in its After. Apart from that, the steps have the order of
+// the definition. A step that can never start, because it depends on itself or on a missing step, is left out.
 func (d *Definition) sorted() []string {
 	var names []string
 	for len(names) < len(d.steps) {
@@ -215,7 +217,8 @@ func (d *Definition) sorted() []string {
 	return names
 }
 
-// circle returns a step that sorted left out although all steps in its After exist; empty if there is none.
+// circle returns the name of a step that the function sorted leaves out although all steps in its After exist; empty if there is no
+// such step.
 func (d *Definition) circle() string {
 	names := d.sorted()
 	for _, s := range d.steps {
@@ -256,7 +259,7 @@ func erase[S any](s Step[S]) step {
 	if s.Satisfied != nil {
 		erased.satisfied = func(state json.RawMessage, now time.Time) (satisfied bool) {
 			defer func() {
-				if recover() != nil { // if Satisfied panics, Do is called; a panic of Do is reported
+				if recover() != nil { // a panic of Satisfied counts as false, so that Do is called
 					satisfied = false
 				}
 			}()

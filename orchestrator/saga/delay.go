@@ -15,14 +15,14 @@ const (
 	maxRecheckDelay = time.Hour
 	// maxRetryAfter limits the Retry-After that an upstream can ask for.
 	maxRetryAfter = time.Hour
-	// shortWait is the longest wait during which a replica keeps a run. For a longer wait, the replica releases the run, which can be
-	// claimed again when it is due.
+	// shortWait is the longest wait during which a replica keeps a run. If the wait is longer than shortWait, the replica releases the
+	// run. When the run is due, a replica leases the run again.
 	shortWait = 5 * time.Second
 )
 
 // Delay returns how long to wait after n failures in a row. The delay doubles with each failure, from the duration first to the
-// duration most. Delays with different keys differ by up to a fifth, so that calls that failed at the same time are not repeated at
-// the same time. The same key and n always return the same delay, so that a simulation can be replayed.
+// duration most. The key changes the delay by up to a fifth, so that calls that failed at the same time are not repeated at the
+// same time. The same key and n always return the same delay, so that a simulation can be replayed.
 func Delay(key string, n int, first, most time.Duration) time.Duration {
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMultiplier(2),
 		backoff.WithMaxInterval(most), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))

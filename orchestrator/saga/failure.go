@@ -49,15 +49,15 @@ type ReasonKind string
 const (
 	WaitsForRetry       ReasonKind = "retry"       // a failed attempt is repeated at Until
 	WaitsForUpstream    ReasonKind = "upstream"    // an upstream is down; the call is tried again at Until
-	WaitsForPredecessor ReasonKind = "predecessor" // an older run about the same subject must end first
+	WaitsForPredecessor ReasonKind = "predecessor" // an older run with the same subject must end first
 	WaitsForLateWindow  ReasonKind = "late-window" // the undo of a call with unknown outcome is verified at Until
 	WaitsForOperator    ReasonKind = "operator"    // an operator must decide
 )
 
-// Reason says why a run waits or is stuck, and who can fix it.
+// Reason says why a run waits or is stuck, and who can fix the cause.
 type Reason struct {
 	Kind    ReasonKind `json:"kind"`
-	Failure            // the failure of the step that the run waits for, if any
+	Failure            // the cause; Step names the step that failed, if any
 	Until   *time.Time `json:"until,omitempty"`
 }
 

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// forward starts the steps that are ready. If a step has failed, forward starts no step, and compensates or holds the run once no
-// call is in flight. If all steps are done, forward ends the run.
+// forward continues a run that does not compensate: it starts the steps that are ready. If a step has failed, no step starts; when
+// no call is in flight, the run is compensated or held. If all steps are done, the run ends.
 func (t *turn) forward() {
 	if failed := t.run.failed(); failed != nil {
 		switch {
@@ -76,7 +76,7 @@ func (r *Run) inFlight() bool {
 	return slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.InFlight != "" })
 }
 
-// satisfied reports whether the step has not begun and has nothing to do.
+// satisfied reports whether the step can succeed without a call: Do was never called, and the step's Satisfied returns true.
 func (t *turn) satisfied(row *StepRow) bool {
 	code := t.Def.step(row.Name)
 	if row.Begun() || code.satisfied == nil {
@@ -94,8 +94,8 @@ func (t *turn) currentState() (state json.RawMessage, err error) {
 	return t.State, err
 }
 
-// pass makes a satisfied step succeed without a call. The row and the event of a satisfied step look like those of a successful
-// first attempt.
+// pass records that a satisfied step has succeeded without a call. The row and the event of a satisfied step look like those of a
+// successful first attempt.
 func (t *turn) pass(row *StepRow) {
 	row.State, row.Attempts, row.StartedAt, row.EndedAt = StepSucceeded, 1, new(t.now), new(t.now)
 	t.changed(row)
@@ -113,7 +113,7 @@ func (t *turn) start(row *StepRow) {
 	t.call(row, CallDo)
 }
 
-// end ends the run, and frees its subject for the next run.
+// end sets the final state of the run, and frees the run's subject for the next run.
 func (t *turn) end(state RunState, event EventKind) {
 	t.run.State, t.run.Reason, t.run.EndedAt, t.run.HoldsSubject = state, nil, new(t.now), false
 	t.DropToken = true

@@ -22,35 +22,36 @@ type Reader interface {
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
 	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
-	// Events reads the events of a run whose Seq is higher than after, in order, and returns at most limit events.
+	// Events returns at most limit events of a run, in order. The argument after is the Seq of the last event that the caller already
+	// has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
 	// Result returns the result of a run as JSON. The result is JSON null if this release does not know the run's workflow.
 	Result(r *Run) (json.RawMessage, error)
-	// EndsIn estimates the time until the run has ended. If r is nil, EndsIn estimates the time for a run that is accepted now. EndsIn
+	// EndsIn estimates the time until run r has ended. If r is nil, EndsIn estimates the time for a run that is accepted now. EndsIn
 	// returns false if there is no estimate yet.
 	EndsIn(r *Run) (time.Duration, bool)
 	// Watch returns a watcher that receives the changes of a run. The run need not exist yet. The caller must close the watcher.
 	Watch(runID string) Watcher
 }
 
-// Watcher receives the changes of one run. A watcher that is made before its run misses no change.
+// Watcher receives the changes of one run. If the watcher is made before the run, the watcher misses no change.
 type Watcher interface {
-	// See calls the function see with the run, and again after each change of the run. See returns when see returns false, when ctx
-	// ends, or when the run cannot be read. The argument run is the run as the caller read it after the watcher was made. If run
-	// is nil, the method See itself reads the run. Changes in quick succession may be combined into one.
+	// See calls the function see with the run, and again after each change of the run. The method See returns when the function see
+	// returns false, when ctx ends, or when the run cannot be read. The caller must have read the argument run after it made the
+	// watcher. If run is nil, the method See itself reads the run. Changes in quick succession may be reported as one change.
 	See(ctx context.Context, run *Run, see func(*Run) bool) error
 	// Close stops the watcher.
 	Close()
 }
 
-// Actions accepts the actions that operators and merchants ask of runs.
+// Actions accepts actions, which are requests of operators and merchants to change a run.
 type Actions interface {
 	// Act stores an action. The replica that executes the run applies the action at the next checkpoint. Act may be repeated. Act
-	// returns ErrNotFound if the run does not exist, and *RefusedError if the run's state does not allow the action. Act accepts a
-	// retry of a compensated run as a new run, the successor, or refuses the retry with *RetryRefusedError. The successor is nil for
-	// all actions except a retry of a compensated run.
+	// returns ErrNotFound if the run does not exist, and *RefusedError if the run's state does not allow the action. If the action is
+	// a retry of a compensated run, Act starts a new run, the successor, or returns *RetryRefusedError. For all other actions, the
+	// successor is nil.
 	Act(ctx context.Context, a Action) (successor *Run, err error)
 }
 

@@ -14,8 +14,8 @@ func decode[S any](state json.RawMessage) (*S, error) {
 	return s, nil
 }
 
-// changes encodes a value that was changed, and returns the top-level fields whose encoding differs from the earlier encoding.
-// changes returns nil if no field differs.
+// changes returns the top-level fields of the value after that differ from before, which is an earlier encoding of the value. The
+// result is nil if no field differs.
 func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(after)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Machine decides what the runs of one definition do next. A Machine is pure: it makes no calls, and its decisions depend only on
+// Machine decides what a run of its definition does next. A Machine is pure: it makes no calls, and its decisions depend only on
 // the run, the definition, the limits and the input. The engine stores the decisions and makes the calls.
 type Machine struct {
 	// Def is the definition; nil if this release does not know the workflow.
@@ -17,7 +17,7 @@ type Machine struct {
 
 // Limits are the durations that decisions depend on.
 type Limits struct {
-	LateWindow  time.Duration // how long a lost request may still take effect after it was sent
+	LateWindow  time.Duration // an unanswered request may take effect up to this long after it was sent
 	Deadline    time.Duration // how long a run may work before it compensates
 	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates
 }
@@ -25,15 +25,16 @@ type Limits struct {
 // Input describes what happened to a run since the run was last stored.
 type Input struct {
 	Now time.Time
-	// Claimed reports that a new lease on the run begins. The outcomes of calls that were in flight under an earlier lease are lost.
+	// Claimed is true if this decision is the first one under a new lease on the run. The outcomes of calls that were in flight under
+	// an earlier lease are lost.
 	Claimed bool
 	// Outcomes are the outcomes of the calls that have ended, in any order.
 	Outcomes []Outcome
 	// Actions are the stored actions of the run that are not consumed yet, oldest first.
 	Actions []Action
-	// State is Decision.State of the last stored decision, so that the machine need not compute the state again. It may be nil.
+	// State is the field State of the last stored decision. If State is nil, the machine computes the state again.
 	State json.RawMessage
-	// Leaving reports that the replica is handing back its runs, so that no new call may start.
+	// Leaving is true if the replica is handing back its runs. No new call may then start.
 	Leaving bool
 }
 
@@ -43,15 +44,15 @@ type Decision struct {
 	Checkpoint
 	// Stores reports whether there is something to store.
 	Stores bool
-	// Calls are the calls to make once the checkpoint, which contains their intents, is stored.
+	// Calls are the calls to make after the checkpoint is stored. The checkpoint contains the intents of these calls.
 	Calls []Call
 	// State is the run's state after this decision; nil: it was not computed.
 	State json.RawMessage
-	// Wake is the time of the next decision, unless something happens to the run earlier. If Wake is nil, the next decision waits
-	// until something happens.
+	// Wake is the time of the next decision. If something happens to the run before that time, the next decision is made at once. If
+	// Wake is nil, the next decision is made when something happens to the run.
 	Wake *time.Time
-	// Release reports that storing this decision ends the lease on the run. The run may be claimed again from Run.DueAt on, or when it
-	// is woken.
+	// Release is true if the lease on the run ends when this decision is stored. The run can be leased again at Run.DueAt, or when
+	// something wakes the run.
 	Release bool
 }
 
@@ -86,9 +87,9 @@ func (m Machine) Next(r *Run, in Input) Decision {
 	return t.finish()
 }
 
-// Unstorable replaces a decision whose contents the database refuses: it returns another decision to store. The outcomes in the
-// refused decision are lost, so the effects of their calls are unknown. Once the other calls in flight have ended, the run waits
-// for an operator. A compensated run does not wait: its re-check is repeated later. The argument r is the run as it was last
+// Unstorable returns the decision to store instead of a decision that the database refuses. The outcomes in the refused decision
+// are lost, so the effects of their calls are unknown. When the other calls in flight have ended, the run waits for an operator. A
+// compensated run does not wait for an operator; instead, its re-check is repeated. The argument r is the run as it was last
 // stored.
 func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 	t := m.turn(r, now, false)
@@ -113,7 +114,7 @@ func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 	return t.finish()
 }
 
-// turn begins a decision. turn adds the time since the last write to Run.Worked if the run could work during that time.
+// turn begins a decision. If the run could work since its last write, this time is added to Run.Worked.
 func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	run := *r
 	run.Steps, run.Objects = slices.Clone(r.Steps), slices.Clone(r.Objects)
@@ -123,13 +124,13 @@ func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	return &turn{Machine: m, Decision: Decision{Checkpoint: Checkpoint{Run: &run, Replica: r.Replica}}, was: r, run: &run, now: now}
 }
 
-// finish completes a decision that must be stored: it sets the states of the calls and the time of the update.
+// finish completes a decision. If the decision must be stored, finish sets State in the decision's calls, and UpdatedAt in the run.
 func (t *turn) finish() Decision {
 	if !t.Stores {
 		return t.Decision
 	}
 	for i := range t.Calls {
-		t.Calls[i].State, _ = t.currentState() //nolint:errcheck // an attempt without a state fails and reports the error
+		t.Calls[i].State, _ = t.currentState() //nolint:errcheck // without a state, the attempt fails and returns the error
 	}
 	if !t.was.State.Ended() { // actions and re-checks do not change UpdatedAt of an ended run
 		t.run.UpdatedAt = t.now
@@ -137,7 +138,8 @@ func (t *turn) finish() Decision {
 	return t.Decision
 }
 
-// works reports whether the time from now on counts as worked: the run is going forward and does not wait, except for a retry.
+// works returns true if the run goes forward without waiting, or waits for a retry. The time until the run's next write then counts
+// as working time.
 func (r *Run) works() bool {
 	return r.Cause == nil && !r.State.Ended() && (r.Reason == nil || r.Reason.Kind == WaitsForRetry)
 }
@@ -166,15 +168,15 @@ func (t *turn) decide() {
 // stopped reports whether an operator must act before a new call may start.
 func (t *turn) stopped() bool { return t.run.Hold != nil || t.run.State == Stuck }
 
-// hold prevents further calls of the run. If the run is on hold already, the earlier reason remains.
+// hold prevents further calls of the run. If the run is already on hold, the reason of the hold does not change.
 func (t *turn) hold(r Reason) {
 	if t.run.Hold == nil {
 		t.run.Hold, t.Stores = &r, true
 	}
 }
 
-// rest starts no call. Once no call is in flight, rest releases the run. A held or stuck run then waits for an operator. Another
-// replica can claim a run that is neither held nor stuck.
+// rest starts no call, and releases the run when no call is in flight. A held or stuck run then waits for an operator. If the run
+// does not need an operator, another replica can lease the run.
 func (t *turn) rest() {
 	run := t.run
 	switch {
@@ -196,8 +198,8 @@ func (t *turn) rest() {
 	}
 }
 
-// releaseAt ends the lease on the run with this write. The run can be claimed from the time due on. If due is nil, the run can be
-// claimed when something wakes it.
+// releaseAt ends the lease on the run when this decision is stored. The run can be leased again at the time due. If due is nil, the
+// run can be leased again when something wakes it.
 func (t *turn) releaseAt(due *time.Time) {
 	t.run.Replica, t.run.DueAt = "", due
 	t.Release, t.Stores = true, true
@@ -214,7 +216,7 @@ func (t *turn) await(reason Reason, state RunState) {
 
 // awaitRetry makes the run wait for the next attempt of a step.
 func (t *turn) awaitRetry(row *StepRow, state RunState) {
-	if t.run.State == Compensated { // a re-check does not change how the run ended
+	if t.run.State == Compensated { // a re-check does not change the run's state
 		t.sleepUntil(*row.RetryAt)
 		return
 	}
@@ -225,7 +227,7 @@ func (t *turn) awaitRetry(row *StepRow, state RunState) {
 	t.await(Reason{Kind: kind, Failure: *row.Error, Until: row.RetryAt}, state)
 }
 
-// sleepUntil makes the run wait until a time. The replica keeps the run during a short wait, and releases it for a longer wait.
+// sleepUntil makes the run wait until a time. If the wait is longer than shortWait, the replica releases the run.
 func (t *turn) sleepUntil(until time.Time) {
 	t.Wake = &until
 	if until.Sub(t.now) > shortWait {
@@ -252,8 +254,8 @@ func (t *turn) call(row *StepRow, kind CallKind) {
 	t.Calls = append(t.Calls, c)
 }
 
-// begins reports whether no call of the run has succeeded yet. Until its first call has succeeded, the run waits for re-checks
-// about its subject.
+// begins returns true until the first call of the run has succeeded. Until then, the run waits for the re-checks of runs with the
+// same subject.
 func (t *turn) begins() bool {
 	return !slices.ContainsFunc(t.run.Steps, func(s StepRow) bool {
 		return s.State == StepSucceeded && s.EndedAt.After(*s.StartedAt) // if the times are equal, the step was satisfied without a call

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// stepped makes the decisions about one run, one after the other, with a simulated clock.
+// stepped contains one run and a simulated clock, and makes the run's decisions one by one.
 type stepped struct {
 	t   *testing.T
 	m   Machine
@@ -42,7 +42,7 @@ func (s *stepped) next(in Input) Decision {
 	return d
 }
 
-// came returns an input with the outcome of the call in flight.
+// came returns an Input that contains the outcome of the call in flight.
 func (s *stepped) came(failed *Classification) Input {
 	row := s.run.Step("make")
 	c := Call{Step: "make", Kind: row.InFlight, Attempt: row.Attempts}
@@ -52,7 +52,7 @@ func (s *stepped) came(failed *Classification) Input {
 	return Input{Outcomes: []Outcome{{Call: c, StartedAt: s.now, EndedAt: s.now, Err: failed}}}
 }
 
-// compensated lets the Do fail without an answer, and then lets the undo and its verification succeed.
+// compensated drives the run to the state Compensated: Do gets no answer, and then the undo and its verification succeed.
 func (s *stepped) compensated() {
 	s.t.Helper()
 	s.next(s.came(&Classification{Class: upstream.Permanent, MaybeDone: true}))
@@ -65,7 +65,7 @@ func (s *stepped) compensated() {
 	}
 }
 
-// A decision reuses the state that an earlier decision computed, unless a step has added to the state since.
+// A decision reuses the state that the previous decision computed, unless a step has changed the state in between.
 func TestACallIsGivenWhatTheStepsBeforeItAdded(t *testing.T) {
 	do := func(context.Context, *thing) error { return nil }
 	def, err := Define(Workflow[thing]{
@@ -153,7 +153,7 @@ func TestWhatCannotBeStoredLeavesNoCallInFlight(t *testing.T) {
 	})
 }
 
-// An action may arrive after the last re-check. The database may refuse the checkpoint of such an action.
+// An action may arrive after the last re-check. The database may refuse the checkpoint that consumes this action.
 func TestWhatCannotBeStoredOfARunThatIsOverLeavesItOver(t *testing.T) {
 	s := newStepped(t)
 	s.compensated()

@@ -38,12 +38,12 @@ func (t *turn) removed(gone Object, at time.Time) {
 			return
 		}
 	}
-	gone.Origin, gone.RemovedAt = Own, &at // a call whose answer was lost made this object
+	gone.Origin, gone.RemovedAt = Own, &at // this object was made by a call whose answer was lost
 	t.run.Objects = append(t.run.Objects, gone)
 	t.Objects = append(t.Objects, gone)
 }
 
-// did records the outcome of a Do.
+// did adds the outcome of a Do to the run.
 func (t *turn) did(row *StepRow, o Outcome) {
 	now := o.EndedAt
 	event := Event{Step: row.Name, Attempt: o.Call.Attempt, StartedAt: o.StartedAt, RequestID: o.RequestID}
@@ -84,12 +84,12 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	switch found.Class {
 	case upstream.Permanent:
 		row.State, row.EndedAt = StepFailed, &now
-		if t.run.Hold != nil && t.run.Hold.Step != "" { // another step needs an operator, but the run fails anyway
+		if t.run.Hold != nil && t.run.Hold.Step != "" { // the run fails, so no operator is needed for the step in Hold
 			t.run.Hold = nil
 		}
 		t.tell(Event{Kind: EventStepFailed, Step: row.Name, Attempt: o.Call.Attempt, Failure: row.Error})
 	case upstream.Blocked:
-		if t.run.Cause != nil || t.run.failed() != nil { // the run compensates already, or will fail anyway
+		if t.run.Cause != nil || t.run.failed() != nil { // the run compensates or fails, so it needs no hold
 			return
 		}
 		t.hold(Reason{Kind: WaitsForOperator, Failure: *row.Error})
@@ -99,7 +99,7 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	}
 }
 
-// undid records the outcome of an Undo.
+// undid adds the outcome of an Undo to the run.
 func (t *turn) undid(row *StepRow, o Outcome) {
 	now := o.EndedAt
 	event := Event{Step: row.Name, Attempt: o.Call.Attempt, StartedAt: o.StartedAt, RequestID: o.RequestID}
@@ -155,7 +155,8 @@ func (t *turn) failure(o Outcome) Classification {
 	return found
 }
 
-// overdue says which time limit a failed attempt has exceeded. overdue returns an empty text if no limit is exceeded.
+// overdue is called after a failed attempt. It returns a text about the time limit that the run has exceeded; empty if there is
+// none.
 func (t *turn) overdue(v Classification) string {
 	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
 		return ""

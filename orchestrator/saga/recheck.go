@@ -9,7 +9,7 @@ import (
 // the outcome of a Do was unknown.
 var recheckAfter = [...]time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour}
 
-// compensated ends the run, and schedules re-checks if a late effect is possible.
+// compensated sets the run's state to Compensated, and schedules re-checks if a late effect is possible.
 func (t *turn) compensated() {
 	t.end(Compensated, EventCompensated)
 	for i := range t.run.Steps {
@@ -22,12 +22,12 @@ func (t *turn) compensated() {
 }
 
 // uncertain reports whether a late effect of the step's Do is possible and would have to be removed. A late effect of an Undo
-// creates nothing.
+// creates nothing, so it needs no re-check.
 func (t *turn) uncertain(row *StepRow) bool { return row.Unknowns > 0 && t.undoable(row) }
 
 // recheck looks for late effects of a compensated run and undoes them.
 func (t *turn) recheck() {
-	if due := t.run.recheckDue(); due.After(t.now) { // the run was claimed for another reason
+	if due := t.run.recheckDue(); due.After(t.now) { // the re-check is not due yet
 		t.releaseAt(&due)
 		return
 	}
@@ -37,8 +37,8 @@ func (t *turn) recheck() {
 	t.backward()
 }
 
-// look chooses the steps that a re-check undoes again. If the re-check began under an earlier lease, look chooses only the steps
-// whose undo was refused.
+// look chooses the steps that a re-check undoes again. If the re-check began under an earlier lease, its steps were chosen then;
+// look adds the steps whose undo was refused.
 func (t *turn) look() {
 	begun := slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepUndoing })
 	var rows []*StepRow
@@ -51,9 +51,9 @@ func (t *turn) look() {
 	t.run.Looked = true
 }
 
-// recheckThrough ends a re-check whose undos have finished. If an unanswered call of the re-check may still take effect,
-// recheckThrough releases the run until the end of the call's late window, when the re-check is repeated. The re-check is also
-// repeated later if this release has no code for a step with an unknown attempt, because another replica may have the code.
+// recheckThrough ends a re-check whose undos have finished. If a call got no answer and its late window has not ended, the run is
+// released until the end of the late window. The re-check is then repeated. The re-check is also repeated if an attempt of a step
+// has an unknown outcome and this release has no code for the step, because another replica may have the code.
 func (t *turn) recheckThrough() {
 	for i := range t.run.Steps {
 		if until := t.run.Steps[i].effectiveUntil(t.Limits.LateWindow); until.After(t.now) {
@@ -71,18 +71,19 @@ func (t *turn) recheckThrough() {
 	t.endRecheck("")
 }
 
-// giveUpRecheck releases the run although its re-check could not be made.
+// giveUpRecheck releases the run after a re-check that could not be made. The re-check is repeated.
 func (t *turn) giveUpRecheck(why Failure) {
 	t.recheckLater("given up: " + why.Code + ": " + why.Detail)
 }
 
-// recheckRefused releases the run until its re-check is repeated. A refused undo does not prove that there is nothing to remove.
+// recheckRefused releases the run after a re-check with a refused undo. The re-check is repeated, because an object may remain
+// upstream.
 func (t *turn) recheckRefused(row *StepRow) {
 	t.recheckLater("given up: undoing step " + row.Name + " was still refused")
 }
 
-// recheckLater releases the run until its re-check is repeated. recheckLater ends a re-check that has been due for longer than
-// GiveUpAfter.
+// recheckLater releases the run for an hour. The re-check is then repeated. If the re-check has been due for longer than
+// GiveUpAfter, recheckLater instead ends the re-check.
 func (t *turn) recheckLater(givenUp string) {
 	if t.now.Sub(t.run.recheckDue()) > t.Limits.GiveUpAfter {
 		t.endRecheck(givenUp)

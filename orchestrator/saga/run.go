@@ -20,7 +20,7 @@ const (
 	Compensating RunState = "compensating"
 	Succeeded    RunState = "succeeded"
 	Compensated  RunState = "compensated" // the run failed, and its objects are removed, except those in LeftBehind
-	Stuck        RunState = "stuck"       // an undo is refused for good
+	Stuck        RunState = "stuck"       // an undo was refused permanently
 )
 
 // Ended reports whether the run has succeeded or is compensated.
@@ -42,7 +42,7 @@ const (
 	StepUndoFailed StepState = "undo_failed"
 )
 
-// OnFailure says what happens to a run whose step failed for good.
+// OnFailure says what happens to a run when a step has failed permanently.
 type OnFailure string
 
 // A failed run compensates by itself, or waits for an operator.
@@ -71,20 +71,20 @@ type Run struct {
 	State      RunState
 	Reason     *Reason  // why the run waits or is stuck
 	Hold       *Reason  // why an operator must act before a new call starts; Hold becomes Reason when no call is in flight
-	Cause      *Failure // why the run compensates; nil while the run goes forward
-	WaitsFor   string   // the earlier run about the same subject that must end first; empty: none
+	Cause      *Failure // why the run compensates; nil if the run goes forward
+	WaitsFor   string   // the id of the run with the same subject that must end first; empty: none
 	LeftBehind []LeftBehind
 	RetriedBy  string // the id of the run that repeats this run
 	UpdatedAt  time.Time
 	EndedAt    *time.Time
-	DueAt      *time.Time    // when the run may be claimed, if it has no lease; nil: only when something wakes it
-	Worked     time.Duration // how long the run could work since BudgetFrom; limited by Limits.Deadline
+	DueAt      *time.Time    // when a run without a lease can be leased; nil: when something wakes the run
+	Worked     time.Duration // how long the run has been able to work since BudgetFrom; limited by Limits.Deadline
 	BudgetFrom time.Time     // when the run was accepted or last retried by a person; Limits.GiveUpAfter starts then
 	Rechecks   int           // the number of re-checks that are still to come
-	TakeOvers  int           // the number of claims since a step last had an outcome
+	TakeOvers  int           // the number of leases since the last outcome of a step
 	Looked     bool          // the current re-check has chosen the steps that it undoes again
 
-	HoldsSubject bool // this run holds its subject: no other live run about the subject may start calls
+	HoldsSubject bool // if true, no other run with the same subject may start calls
 
 	Replica string // the replica that has the lease; empty: none
 	Epoch   int64  // the number of leases on the run so far
@@ -110,7 +110,7 @@ type StepRow struct {
 	EndedAt   *time.Time
 	RetryAt   *time.Time
 	Unknowns  int        // the number of attempts of Do whose outcome is unknown
-	UnknownAt *time.Time // the latest time at which a call with unknown outcome can have sent its request
+	UnknownAt *time.Time // the latest time at which a request with an unknown outcome may have been sent
 	UndoneAt  *time.Time // when the last successful Undo began
 	InFlight  CallKind   // the call in flight: its intent is stored, and it has no outcome yet
 }
@@ -126,7 +126,7 @@ func (s *StepRow) Begun() bool { return s.Attempts > 0 }
 // Done reports whether the step has succeeded or was skipped, so that the steps that wait for it may start.
 func (s *StepRow) Done() bool { return s.State == StepSucceeded || s.State == StepSkipped }
 
-// effectiveUntil returns when the late window of the last unanswered call ends; zero if there was no such call.
+// effectiveUntil returns the time at which the late window of the last unanswered call ends; zero if all calls were answered.
 func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	if s.UnknownAt != nil {
 		at = s.UnknownAt.Add(lateWindow)
@@ -134,7 +134,7 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	return at
 }
 
-// over reports whether the run makes no more calls: it has ended, and no re-check is to come.
+// over returns true if the run will make no more calls: it has ended, and no re-check is to come.
 func (r *Run) over() bool { return r.State == Succeeded || r.State == Compensated && r.Rechecks == 0 }
 
 // AtRest reports whether the run has ended, is stuck, or waits for an operator without a call in flight. The state of such a run
@@ -154,7 +154,7 @@ func (r *Run) Step(name string) *StepRow {
 }
 
 // WaitBehind makes the run wait for the run with the id runID, which has the same subject. A Store calls WaitBehind whenever it
-// reads a waiting run, because the stored predecessor may have been cancelled while an even older run is still live.
+// reads a waiting run. The stored predecessor may have been cancelled. The run must then wait for an older run that is still live.
 func (r *Run) WaitBehind(runID string) {
 	r.WaitsFor = runID
 	if r.Reason != nil && r.Reason.Kind == WaitsForPredecessor {

@@ -20,23 +20,22 @@ var (
 	ErrRetried = errors.New("the run was retried before")
 	// ErrNoToken: the user's token of the run was used, has expired, or was never stored.
 	ErrNoToken = errors.New("the user's token is gone")
-	// ErrAlreadySucceeded: a later run of the same user has already made the thing named by Doubles; nothing was written.
+	// ErrAlreadySucceeded: a later run of the same user has already made the thing that Run.Doubles names; nothing was written.
 	ErrAlreadySucceeded = errors.New("a later run of the same user has already made what the retry would make")
 	// ErrUnavailable: the database cannot be reached or written now, and it is unknown whether anything was written.
 	ErrUnavailable = errors.New("the database is unavailable")
 )
 
-// SubjectBusyError names the newest live run about the subject of the new run.
+// SubjectBusyError names the newest live run that has the same subject as the new run.
 type SubjectBusyError struct{ RunID string }
 
 func (e *SubjectBusyError) Error() string { return "the subject is held by run " + e.RunID }
 
 // Store stores runs. After an error that this package does not declare, it is unknown whether anything was written.
 type Store interface {
-	// Create stores a run with its steps, first events, key and user's token, in one transaction. If the run has a Replica, it is
-	// stored together with a lease of this replica. If RetryOf is set, the key moves to the new run. A run with an empty WaitsFor is
-	// refused with SubjectBusyError while another run about its subject is live. Create can also return ErrKeyUsed, ErrRetried and
-	// ErrAlreadySucceeded.
+	// Create stores a run with its steps, first events, key and user's token, in one transaction. If Run.Replica is set, this replica
+	// gets the lease on the run. If RetryOf is set, the key moves to the new run. If Run.WaitsFor is empty and another live run has
+	// the same subject, Create returns *SubjectBusyError. Create can also return ErrKeyUsed, ErrRetried and ErrAlreadySucceeded.
 	Create(ctx context.Context, n NewRun) error
 	// Commit writes each checkpoint independently of the others. Commit returns one result per checkpoint, in the same order. If a
 	// checkpoint was refused, the error in its result is ErrFenced or ErrBadRow.
@@ -49,7 +48,8 @@ type Store interface {
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
 	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
-	// Events reads the events of a run whose Seq is higher than after, in order, and returns at most limit events.
+	// Events returns at most limit events of a run, in order. The argument after is the Seq of the last event that the caller already
+	// has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
@@ -83,7 +83,7 @@ type Checkpoint struct {
 // CommitResult is the result of one checkpoint.
 type CommitResult struct {
 	Err       error
-	Actions   bool // an unconsumed action is stored for this run
+	Actions   bool // the run has a stored action that is not consumed yet
 	Successor bool // the run ended, and another run waits for its subject
 }
 
@@ -105,45 +105,47 @@ type Filter struct {
 	Limit         int
 }
 
-// Queue leases runs to replicas and wakes replicas.
+// Queue gives replicas leases on runs, and wakes replicas.
 type Queue interface {
-	// Join registers a replica with a lease until the given time, and returns the database's time. A replica must know the database's
-	// time before it decides that the lease of another replica has ended.
+	// Join registers a replica with a lease that ends at the time until, and returns the database's time. A replica must know the
+	// database's time before it decides that the lease of another replica has ended.
 	Join(ctx context.Context, replica string, until time.Time) (databaseTime time.Time, err error)
 	// Renew extends the replica's lease, and frees the runs of replicas whose leases have ended. Renew returns ErrLeaseLost if the
 	// replica's lease had ended before now.
 	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
 	// Leave ends the replica's lease and hands back all its runs, which are then due at once.
 	Leave(ctx context.Context, replica string, now time.Time) error
-	// Claim leases due runs to a replica, under their next epoch. Claim first takes the runs that were woken by an action or by the
-	// end of a predecessor. Claim takes the other runs round-robin by merchant, in the order of their turns. The turn of a run is the
-	// number of its merchant's runs that are executing, or are due and older. Among runs with equal turns, the oldest run is first.
+	// Claim gives a replica leases on due runs, and begins the next epoch of each of these runs. Claim first takes the runs that were
+	// woken by an action or by the end of a predecessor. Claim then takes the other due runs in the order of their turns, so that
+	// merchants are served round-robin. The turn of a run is the number of the merchant's runs that are executing, plus the number of
+	// the merchant's due runs that are older than the run. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
-	// Due counts the runs that are due and have no lease, except runs that wait for an upstream in the list down.
+	// Due counts the runs that are due and have no lease. Runs that wait for an upstream in the list down are not counted.
 	Due(ctx context.Context, now time.Time, down []string) (int, error)
-	// HandBack ends the replica's leases on runs that were last written before the given time and are not in working. If an answer of
-	// the database was lost, a replica may have leases on runs that it does not execute.
+	// HandBack ends the replica's lease on each run whose last write is older than the time before, unless the list working contains
+	// the run. If an answer of the database was lost, a replica may have a lease on a run that it does not execute.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
-	// Listen calls wake when another replica reports work, an action or the end of a run. Listen returns when ctx ends or the
-	// connection fails. Listen may miss reports, so the caller must poll as well.
+	// Listen calls the function wake when another replica reports work, an action or the end of a run. Listen returns when ctx ends or
+	// the connection fails. Listen may miss reports, so the caller must poll as well.
 	Listen(ctx context.Context, wake func(Wake)) error
 }
 
-// Claim says which runs a replica can claim.
+// Claim is a replica's request for leases on runs: see Queue.Claim.
 type Claim struct {
 	Replica string
 	Now     time.Time
 	Limit   int
-	Down    []string // upstreams with an open circuit; runs that wait for one of them are claimed only if an action woke them
+	Down    []string // upstreams with an open circuit; a run that waits for one of them is leased only if an action woke the run
 }
 
 // Renewal is the result of extending a lease.
 type Renewal struct {
 	Now   time.Time // the database's time; zero if the database uses this machine's clock
-	Freed bool      // the lease of another replica has ended, so its runs can be claimed
+	Freed bool      // the lease of another replica has ended, so other replicas can lease its runs
 }
 
-// Wake is a message from another replica. If RunID is empty, the message is about any run without a lease.
+// Wake is a message from another replica. If RunID is empty, the message is not about a certain run: some run without a lease may
+// be due.
 type Wake struct {
 	Kind  WakeKind
 	RunID string

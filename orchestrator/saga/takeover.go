@@ -2,8 +2,8 @@ package saga
 
 import "fmt"
 
-// maxTakeOvers limits how often in a row a run is claimed without an outcome of a step. At the limit the run is held, so that a run
-// that kills its replicas does not kill more of them.
+// maxTakeOvers is the maximum number of consecutive leases on a run that end without an outcome of a step. At the limit, the run is
+// held, so that a run that kills every replica cannot kill more replicas.
 const maxTakeOvers = 3
 
 // takenOverTooOften is the failure code of a run that is held at the limit maxTakeOvers.
@@ -12,11 +12,11 @@ const takenOverTooOften = "taken-over-too-often"
 // LostTooManyReplicas reports whether the run is held because too many replicas ended while they executed it.
 func (r *Run) LostTooManyReplicas() bool { return r.held() && r.Reason.Code == takenOverTooOften }
 
-// takeOver prepares a claimed run: the outcomes of calls that were in flight under the previous lease are unknown.
+// takeOver prepares a run for a new lease: it records that the outcomes of calls in flight under the previous lease are unknown.
 func (t *turn) takeOver() {
 	run := t.run
 	run.Looked = false
-	if run.held() && run.Hold == nil { // an older release, which did not store Hold, held the run
+	if run.held() && run.Hold == nil { // the run was held by an older release, which did not store Hold
 		run.Hold = run.Reason
 	}
 	if run.Reason != nil && run.Reason.Kind == WaitsForPredecessor && run.WaitsFor == "" {
@@ -39,7 +39,7 @@ func (t *turn) takeOver() {
 		Detail: fmt.Sprintf("%d replicas in a row ended while they worked on the same step", run.TakeOvers),
 		FixBy:  FixByOperator, At: t.now,
 	}})
-	if run.State == Compensated { // a re-check is repeated later instead of being held
+	if run.State == Compensated { // a compensated run is not held; its re-check is repeated
 		run.TakeOvers = 0
 	}
 }

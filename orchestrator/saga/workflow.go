@@ -2,14 +2,14 @@
 // called, what is stored before and after each call, and when the run is retried, compensated or held for an operator. The machine
 // is pure: it makes no calls. Package engine stores the machine's decisions and makes the calls.
 //
-// A run executes in turns. In each turn, [Machine.Next] gets the stored run and the events since then, and returns a [Decision].
-// The decision contains a checkpoint and calls. The engine stores the checkpoint and then makes each call with
-// [Definition.Attempt], which returns an [Outcome]. Next gets the outcomes in the next turn.
+// A run executes in turns. In each turn, [Machine.Next] gets the stored run and an [Input], which describes what has happened to
+// the run, and returns a [Decision]. The decision contains a checkpoint and calls. The engine stores the checkpoint and then makes
+// each call with [Definition.Attempt], which returns an [Outcome]. Next gets the outcomes in the next turn.
 //
 // Read the files in the order in which they are named here. The files workflow, failure, run and event contain the data. The files
-// machine, accept, forward, attempt and outcome execute a run that goes forward. The files backward, takeover, recheck, action and
-// delay contain the other decisions of the machine. The files interfaces and store contain interfaces that other packages
-// implement. The files expect, definition and json contain helpers.
+// machine, accept, forward, attempt and outcome contain the decisions and calls of a run that goes forward. The files backward,
+// takeover, recheck, action and delay contain the other decisions of the machine. The files interfaces and store contain interfaces
+// that other packages implement. The files expect, definition and json contain helpers.
 package saga
 
 import (
@@ -20,8 +20,8 @@ import (
 // Found says whether Find found the effect of a step, and whether the run may use the effect.
 type Found int
 
-// The results of Find. Absent is no proof that the effect will not appear: a request that was given up as lost may still take
-// effect.
+// The results of Find. After the result Absent, the effect may still appear, because a request that was given up as lost may still
+// take effect.
 const (
 	Absent  Found = iota
 	Made          // this run made the effect, and undoes it when the run compensates
@@ -29,62 +29,65 @@ const (
 	Foreign       // this run did not make the effect, and must not use it
 )
 
-// Step is one remote effect and its compensation. The machine, not the step, decides when to look, retry or undo.
+// Step is one remote effect and its compensation. The machine decides when Find, Do and Undo are called.
 type Step[S any] struct {
 	// Name is stored with every run. Never rename a released step.
 	Name string
 	// Each, if set, returns items, such as roles. The run gets one step per item, with the name Name/item. Each is called once, with
 	// the run's input, when the run is accepted. Do and Undo find their item in CallOf(ctx).Item.
 	Each func(s *S) []string
-	// After names the steps that must have succeeded or been skipped before this one starts. Steps with no path between them run in
-	// parallel.
+	// After names the steps that must have succeeded or been skipped before this step starts. Steps that do not depend on each other
+	// run in parallel.
 	After []string
 	// Satisfied, if set, reports whether the step has nothing to do. Satisfied may use only the state and the time. Satisfied is
 	// called when the step is ready to start. If Satisfied returns true, the step succeeds without a call.
 	Satisfied func(s *S, now time.Time) bool
-	// Find reads the effect and changes nothing upstream. Find is called before a Do that may be a repetition. If Find then returns
-	// Made or Usable, the step succeeds without Do, and Find's changes to s and the objects that Find recorded are stored. A re-check
-	// also calls Find, and calls Undo only if Find returns Made. Find's changes and objects are dropped if Find returns Absent or
-	// Foreign, and in every re-check. A step with Undo needs Find. A step without Find repeats Do without looking for the effect
-	// first.
+	// Find looks for the effect and changes nothing upstream. Find is called before Do if an earlier attempt of Do may have made the
+	// effect. If Find then returns Made or Usable, the step succeeds and Do is not called. The changes that Find made to s and the
+	// objects that Find recorded are then stored. If Find returns Absent or Foreign, the changes and objects of Find are dropped. A
+	// re-check also calls Find, and calls Undo if Find returns Made. A re-check never stores the changes and objects of Find. A step
+	// with Undo needs Find. If a step has no Find, Do is repeated without a search for the effect.
 	Find func(ctx context.Context, s *S) (Found, error)
-	// Claim returns the name of the effect. Claim must return the same name for two runs if they would make the same effect, and
-	// different names if not. A re-check does not remove an effect that another run claims. Claim may use only the run's input, not
-	// the outputs of steps. The argument item is the step's item of Each, or empty. A step with Undo needs Claim.
+	// Claim returns the name of the effect. If two runs would make the same effect, Claim must return the same name for both runs. If
+	// two runs would make different effects, Claim must return different names. A re-check does not remove an effect that another run
+	// claims. Claim may use only the run's input, not the outputs of steps. The argument item is the step's item; empty if the step
+	// has no Each. A step with Undo needs Claim.
 	Claim func(s *S, item string) string
 	// Do makes the effect. Do is repeated until an attempt is known to have succeeded, so an earlier attempt may already have made the
-	// effect. Therefore the request must be idempotent, or the upstream must refuse a second effect, by an id that the run chose or by
-	// a unique name. Do's changes to s are stored as the step's output.
+	// effect. Therefore, the request should be idempotent. If the request is not idempotent, it must contain a unique name or an id
+	// that the run chose, so that the upstream refuses a second effect. Do's changes to s are stored as the step's output.
 	Do func(ctx context.Context, s *S) error
 	// Undo removes the effect. Undo is called for every step whose Do may have been called, even if Do failed. Undo may be repeated.
-	// If the answer to Do was lost, the output of Do is missing. Undo must therefore find the effect by the state that Do was given.
-	// If there is nothing to remove, Undo succeeds.
+	// If the answer to Do was lost, the output of Do is missing. Undo must therefore find the effect with the state that Do got. If
+	// there is nothing to remove, Undo must return nil.
 	Undo func(ctx context.Context, s *S) error
-	// NoUndo replaces Undo: it says why no compensation is needed.
+	// NoUndo is set if Undo is not set. NoUndo says why the step needs no compensation.
 	NoUndo string
-	// Optional allows an operator, or Do with a SkipError, to skip the step. Later steps must not need the output of an Optional step.
+	// Optional allows an operator to skip the step, and allows Do to skip the step with a SkipError. Later steps must not need the
+	// output of an Optional step.
 	Optional bool
 }
 
-// Workflow defines a kind of run: its steps, and how its requests and results are computed. S is the state, stored as JSON. Add
-// fields to S, but never remove or change them, so that runs of older releases can still be decoded.
+// Workflow defines a kind of run: its steps, and how its requests and results are computed. S is the state, stored as JSON. New
+// fields may be added to S. Never remove or change a field, because runs of older releases must still be decoded.
 type Workflow[S any] struct {
 	Name    string
 	Version int
 	Steps   []Step[S]
 	// Classify alone decides what an error of Find, Do or Undo means for the run.
 	Classify func(error) Classification
-	// NewSubject reports whether the run chose the id of its subject. NewSubject may use only the run's input. No earlier run can have
-	// used a subject whose id this run chose, so the first call does not wait for re-checks. If NewSubject is nil, the run never
-	// chooses the id of its subject.
+	// NewSubject reports whether the run chose the id of its subject. NewSubject may use only the run's input. If the run chose the
+	// id, no earlier run can have the same subject, and the run does not wait for re-checks. If NewSubject is nil, no run of this
+	// workflow chooses the id of its subject.
 	NewSubject func(S) bool
-	// Retry returns the request for a new run, with the id runID, that repeats a compensated run. Retry keeps the values of the
-	// original request. Retry reads the values that were looked up for the original request again, without caches. Retry returns a
-	// *RetryRefusedError if the request cannot be accepted again. Definition.Retry adds id, merchant, key and fingerprint, and the
+	// Retry returns the request for a new run, with the id runID, that repeats a compensated run. Values that the original request
+	// contained do not change. Values that were looked up for the original request are looked up again, without caches. Retry returns
+	// a *RetryRefusedError if the request cannot be accepted again. Definition.Retry adds id, merchant, key and fingerprint, and the
 	// engine adds the caller.
 	Retry func(ctx context.Context, input S, runID string) (Request, error)
-	// Expect lists the objects that should exist upstream once the run has succeeded, as far as the state shows them.
+	// Expect lists the objects that should exist upstream when the run has succeeded. An object that cannot be computed from the state
+	// yet is left out.
 	Expect func(S) []Expected
-	// Result returns the part of the state that is shown as the run's result. Result is called for live and for ended runs.
+	// Result returns the part of the state that is shown as the run's result. Result is called for runs in any state.
 	Result func(S) any
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// clouds holds the Keystone client of each cloud by the cloud's name. Each client is built when its cloud is first used.
+// clouds holds one Keystone client per cloud, by the cloud's name. Each client is built when its cloud is first used.
 type clouds struct {
 	config      func(name string) (v3.Config, error)
 	around      func(upstream string, next http.RoundTripper) http.RoundTripper
@@ -24,14 +24,14 @@ type clouds struct {
 	domain      string // name or id of the domain, unless the merchant names another domain
 	allowAdmin  bool
 	gates       *gate.Gates
-	connections int // maximum of concurrent requests to one cloud
+	connections int // maximum number of concurrent requests to one cloud
 
 	mu    sync.Mutex
 	known map[string]*cloud
 }
 
-// identity returns the Keystone of a cloud, or an error if the cloud's configuration is missing or wrong. After an error, the next
-// call of identity tries again.
+// identity returns the Keystone client of a cloud, or an error if the cloud's configuration is missing or wrong. After an error,
+// the next call of identity tries again.
 func (c *clouds) identity(name string) (keystone.Identity, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,8 +60,8 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	return made, nil
 }
 
-// cloud is a Keystone with a guard. The guard allows writes only in the domain of the configuration and in the domains of the
-// merchants. A cloud reads the ids of these domains before a write. If the read fails, the write fails only temporarily.
+// cloud is a Keystone client with a guard. The guard allows writes only in the domain of the configuration and in the domains of
+// the merchants. A cloud reads the ids of these domains before a write. If the read fails, the write fails with a transient error.
 type cloud struct {
 	keystone.Identity
 	name   string
@@ -72,8 +72,8 @@ type cloud struct {
 	domains map[string]bool // by id
 }
 
-// mayWrite reports to the guard whether Tenantry may write in a domain. mayWrite reads the domains again if it does not know the
-// given domain.
+// mayWrite reports to the guard whether Tenantry may write in a domain. If the domain is unknown, mayWrite first reads the domains
+// again.
 func (c *cloud) mayWrite(domainID string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -86,8 +86,8 @@ func (c *cloud) knows(domainID string) bool {
 	return c.domains[domainID]
 }
 
-// learn reads the domains that may be written, unless it has read them before and domainID is among them. A merchant may have been
-// added since the last read.
+// learn reads the domains in which Tenantry may write. If domainID is not among the domains that are already known, learn reads the
+// domains again, because a merchant may have been added.
 func (c *cloud) learn(ctx context.Context, domainID string) error {
 	c.mu.Lock()
 	enough := c.read && (domainID == "" || c.domains[domainID])

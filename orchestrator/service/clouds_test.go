@@ -18,7 +18,7 @@ import (
 
 const aMerchant = "01234567-89ab-4cde-8f01-23456789abcd"
 
-// newClouds returns clouds that share the Keystone at url, and that read the merchants from s.
+// newClouds returns clouds for the Keystone at url and the merchants in s.
 func newClouds(t *testing.T, url string, s *store.Store) *clouds {
 	t.Helper()
 	u, err := newUpstreams(Options{

@@ -2,8 +2,8 @@ package service
 
 import "time"
 
-// Config is the configuration of a service. The creator of a Config must check its values, except for values that only another
-// service can refuse. Clouds are configured by Options.Cloud.
+// Config is the configuration of a service. The code that creates a Config must check all values that can be checked without
+// another service. Clouds are configured by Options.Cloud.
 type Config struct {
 	Listen  string // host:port of the API
 	TLSCert string // PEM file of the API's certificate; empty means plain HTTP
@@ -12,11 +12,11 @@ type Config struct {
 	DatabaseURL string // postgres://... or sqlite:PATH
 	SecretKey   []byte // key of 32 bytes that seals users' tokens
 
-	KeystoneConnections int // maximum of concurrent requests to one cloud's Keystone, at least 1
+	KeystoneConnections int // maximum number of concurrent requests to one cloud's Keystone, at least 1
 
 	BillingURL         string        // URL of BillingStack, with the API version; empty means the embedded BillingStack
 	BillingListen      string        // host:port of the embedded BillingStack, which does not authenticate its callers
-	BillingConnections int           // maximum of concurrent requests to BillingStack, at least 1
+	BillingConnections int           // maximum number of concurrent requests to BillingStack, at least 1
 	BillingTimeout     time.Duration // time limit for one request to BillingStack; zero means 65 s
 
 	CustomerRoles       []string // the roles that a user gets on the customer tenant
@@ -25,13 +25,13 @@ type Config struct {
 	AdminRole           string   // the Keystone role that makes a user an operator
 	AllowCloudAdminRole bool     // allows the role admin in the roles above; admin makes users admins of the whole cloud
 
-	Lease       time.Duration // how long a silent replica keeps its runs; zero means 10 s
+	Lease       time.Duration // how long a replica keeps its runs without renewing its lease; zero means 10 s
 	LateWindow  time.Duration // an unanswered request may take effect up to this long after it was sent; zero means 90 s
 	Deadline    time.Duration // how long a run may work before it compensates; zero means 15 min
 	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates; zero means 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; zero means 5 s
-	Executors   int           // maximum of runs executed at once; zero means 64
+	Executors   int           // maximum number of runs that are executed at once; zero means 64
 
-	MaxLiveRuns int // default for a merchant's maximum of live runs; further orders are refused
-	Admissions  int // maximum of orders that are checked and accepted at once; zero means 256
+	MaxLiveRuns int // default of a merchant's maximum number of live runs; orders above the maximum are refused
+	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 256
 }

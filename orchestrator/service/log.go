@@ -31,7 +31,7 @@ func logEvent(l zerolog.Logger) func(*saga.Run, saga.Event) {
 }
 
 func levelOf(kind saga.EventKind) zerolog.Level {
-	switch kind { //nolint:exhaustive // all other kinds are logged at level info
+	switch kind { //nolint:exhaustive // the level of all other kinds is info
 	case saga.EventUndoFailed, saga.EventStuck:
 		return zerolog.ErrorLevel
 	case saga.EventAttempt, saga.EventUnknown, saga.EventStepFailed, saga.EventUndoAttempt, saga.EventLateEffect,

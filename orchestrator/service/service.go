@@ -46,7 +46,7 @@ type Options struct {
 	Around func(upstream string, next http.RoundTripper) http.RoundTripper
 	// TripsAfter is the number of consecutive failed calls that opens the circuit of an upstream; zero means 5.
 	TripsAfter uint32
-	// Now returns the local time, which the engine corrects by the database's time; nil means [time.Now].
+	// Now returns the local time, which the engine corrects with the database's time; nil means [time.Now].
 	Now func() time.Time
 }
 
@@ -64,7 +64,7 @@ type Service struct {
 	embedded *http.Server // nil: BillingStack is elsewhere
 	failed   chan error
 
-	work    sync.WaitGroup // runs the engine and the deletion of expired tokens
+	work    sync.WaitGroup // the goroutines that execute runs and delete expired tokens
 	stopRun context.CancelFunc
 	hangUp  context.CancelFunc // cancels the API requests in flight
 }
@@ -77,7 +77,8 @@ type Runs interface {
 }
 
 // Start opens the database and starts the service. The database must be reachable. Keystone and BillingStack may become reachable
-// later. If Start fails, it returns a *ConfigurationError, an *UnreachableError or store.ErrOtherKey, and leaves nothing open.
+// later. If Start fails, it closes what it has opened, and returns a *ConfigurationError, an *UnreachableError or
+// store.ErrOtherKey.
 func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	s := &Service{log: o.Log, failed: make(chan error, 2)}
 	s.Failed = s.failed
@@ -163,7 +164,8 @@ func (s *Service) serveAPI(ctx context.Context, l net.Listener, certificate *tls
 	})
 }
 
-// run starts the execution of runs and the hourly deletion of expired tokens. Both continue until Stop is called.
+// run starts two goroutines, which continue until Stop is called. One goroutine executes the runs, and one goroutine deletes
+// expired tokens every hour.
 func (s *Service) run(ctx context.Context, runs *engine.Engine) {
 	ctx, s.stopRun = context.WithCancel(context.WithoutCancel(ctx))
 	s.work.Go(func() { runs.Serve(ctx, drainTime) })
@@ -183,15 +185,15 @@ func (s *Service) run(ctx context.Context, runs *engine.Engine) {
 	})
 }
 
-// answer serves requests until the server is shut down. If the server fails before, answer sends the error to Failed.
+// answer serves requests until the server is shut down. If the server fails before that, its error is sent to Failed.
 func (s *Service) answer(what string, serve func() error) {
 	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 		s.failed <- fmt.Errorf("serving %s: %w", what, err)
 	}
 }
 
-// Stop accepts no more requests, waits for the calls of runs, hands back the runs, and closes everything. Requests that wait for
-// their runs get some seconds to be answered. Call Stop once.
+// Stop accepts no more requests, waits for the calls of runs, hands back the runs, and closes everything. API requests that still
+// wait for their runs after answerTime are cancelled. Call Stop once.
 func (s *Service) Stop() error {
 	s.stopRun()
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime+time.Second)

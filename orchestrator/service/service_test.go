@@ -103,7 +103,7 @@ func TestAWorkflowOfATestRuns(t *testing.T) {
 	}
 }
 
-// look is the order of a workflow that reads a merchant.
+// look is the type of the orders of a workflow that reads a merchant.
 type look struct {
 	Merchant string `json:"merchant"`
 }
@@ -125,7 +125,7 @@ func looking(d workflows.Deps) saga.Workflow[look] {
 	}
 }
 
-// requests records the requests that were sent.
+// requests contains a list of the requests that were sent to upstreams.
 type requests struct {
 	mu   sync.Mutex
 	sent []string

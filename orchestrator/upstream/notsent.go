@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// NotSentError reports that a request was not sent: nothing of it left this process.
+// NotSentError reports that no part of a request was sent.
 type NotSentError struct {
 	// Circuit names the upstream whose circuit is open; empty if the request was not sent for another reason.
 	Circuit string

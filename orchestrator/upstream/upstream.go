@@ -110,8 +110,8 @@ func (e *Error) Circuit() string {
 	return ""
 }
 
-// Clean makes text from outside safe to store, log and show. The result is valid UTF-8 without NUL, at most 1 KiB long, and without
-// white space at its ends.
+// Clean returns a text from outside in a form that is safe to store, log and show. The result is valid UTF-8 without NUL, at most 1
+// KiB long, and without white space at its ends.
 func Clean(s string) string {
 	const limit = 1 << 10
 	if len(s) > 4*limit { // the rest of a very long text is ignored

@@ -21,7 +21,7 @@ const (
 	bsNobody       = "11111111-2222-4333-8444-555555555555"
 )
 
-// exchange is an HTTP request and the expected answer. If want is empty, any body is accepted.
+// exchange is an HTTP request and the expected answer. If want is empty, the test accepts any body.
 type exchange struct {
 	method, path, body string
 	status             int
@@ -64,7 +64,8 @@ func (e exchange) run(t *testing.T, base string) {
 	}
 }
 
-// seed creates two merchants. The first has a plan with one product, and a customer who subscribes to the plan.
+// seed is a list of requests that create two merchants. The first merchant has a plan with one product, and a customer who
+// subscribes to the plan.
 var seed = []exchange{
 	{"POST", "/merchants", `{"id": "{m}", "name": "M", "currency": "nok", "language": "nor"}`, 202, `{"id": "{m}", "name": "M", "currency": "nok", "language": "nor"}`},
 	{"POST", "/merchants", `{"id": "{o}", "name": "O", "currency": "nok", "language": "nor"}`, 202, ""},
@@ -93,7 +94,7 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"GET", "/merchants/{m}/customers/7", "", 404, ""},
 			{"GET", "/merchants/7/customers", "", 400, ""},
 
-			// For a merchant, the objects of another merchant do not exist.
+			// A merchant cannot read, change or use the objects of another merchant.
 			{"GET", "/merchants/{o}/plans/{plan}", "", 404, ""},
 			{"GET", "/merchants/{o}/customers/{customer}", "", 404, ""},
 			{"PATCH", "/merchants/{o}/customers/{customer}", `{"name": "stolen"}`, 404, ""},
@@ -104,7 +105,8 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"POST", "/merchants/{o}/subscriptions", `{"plan_id": "{plan}", "customer_id": "{customer}", "resource_id": "x"}`, 400, ""},
 			{"POST", "/merchants/{o}/usage", `{"subscription_id": "{subscription}", "product_id": "{product}"}`, 400, ""},
 
-			// Conflicts: the id is taken, or another object refers to the object to delete.
+			// Conflicts: the id of a new object is already in use, or an object cannot be deleted because another object refers to
+			// it.
 			{"POST", "/merchants/{m}/customers", `{"id": "{customer}", "name": "Customer X"}`, 409, ""},
 			{"POST", "/merchants/{o}/customers", `{"id": "{customer}", "name": "Customer X"}`, 409, ""},
 			{"PUT", "/merchants/{m}/plans/{plan}/items/{product}", "{}", 409, ""},
@@ -119,7 +121,7 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"PATCH", "/merchants/{m}/subscriptions/{subscription}", `{"plan_id": "{nobody}"}`, 400, ""},
 			{"POST", "/merchants/{m}/usage", `{"subscription_id": "{nobody}", "product_id": "{product}"}`, 400, ""},
 
-			// An update changes only the given fields; null clears a field; an id cannot change.
+			// An update changes only the fields in its body; null clears a field; an id cannot be changed.
 			{"PATCH", "/merchants/{m}/plans/{plan}", `{"title": "T", "properties": {"more": "x"}}`, 200, strings.NewReplacer(`"title": null, "description": null, "properties": {"random": 1}`, `"title": "T", "description": null, "properties": {"random": 1, "more": "x"}`).Replace(plan)},
 			{"PATCH", "/merchants/{m}/plans/{plan}", `{"title": null}`, 200, strings.Replace(plan, `"random": 1`, `"random": 1, "more": "x"`, 1)},
 			{"PATCH", "/merchants/{m}/plans/{plan}", `{"id": "{nobody}"}`, 400, ""},
@@ -163,12 +165,13 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"POST", "/merchants/{m}/subscriptions", `{"plan_id": "{plan}", "customer_id": "{customer}", "resource_id": "x", "billing_day": 32}`, 400, ""},
 			{"POST", "/merchants/{m}/usage", `{"subscription_id": "{subscription}", "product_id": "{product}", "start_timestamp": "today"}`, 400, ""},
 
-			// The answer to an unknown route is not JSON, so that a client does not take the answer for a missing object.
+			// The answer to an unknown route is not JSON, so that a client does not confuse a wrong URL with a missing object.
 			{"PUT", "/merchants/{m}/customers/{customer}", "{}", 404, ""},
 			{"DELETE", "/merchants/{m}/customers/", "", 404, ""},
 			{"GET", "/merchants/{m}/nothing", "", 404, ""},
 
-			// Objects are deleted before the objects that they refer to. Usage remains.
+			// An object can be deleted after all objects that refer to it are deleted. Usage remains after its subscription is
+			// deleted.
 			{"POST", "/merchants/{m}/usage", `{"id": "{nobody}", "subscription_id": "{subscription}", "product_id": "{product}", "value": 2, "start_timestamp": "2013-03-19T05:53:40"}`, 202, ""},
 			{"DELETE", "/merchants/{m}/subscriptions/{subscription}", "", 204, ""},
 			{"DELETE", "/merchants/{m}/subscriptions/{subscription}", "", 404, ""},
@@ -212,7 +215,8 @@ func TestLists(t *testing.T) {
 		}
 		want := make([]string, 10)
 		for i := range want {
-			// Ids and names are in reverse order, so a list that is sorted by id or name would differ.
+			// Each new customer has a lower id and name than the previous customer. So the test fails if the list is sorted by id
+			// or name.
 			want[i] = fmt.Sprintf(`{"id": "0000000%d-e7db-47e2-bdb1-83935a50cf87", "merchant_id": "{m}", "name": "c%d", "currency": null, "language": null, "contact_info": []}`, 9-i, 9-i)
 			exchange{"POST", "/merchants/{m}/customers", want[i], 202, want[i]}.run(t, base)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// plans stores plans and their items.
+// plans is the table of plans, which also stores the items of the plans.
 type plans struct {
 	table[billing.Plan, planRow]
 }
@@ -42,7 +42,8 @@ func toItemRow(merchantID string, addedAt int64, i billing.PlanItem) itemRow {
 	}
 }
 
-// addItems reads the items of plans. If an item has no title or description, addItems uses the product's title or description.
+// addItems reads the items of the given plans and adds them to the plans. If an item has no title or description, addItems uses the
+// product's title or description.
 func addItems(tx *gorm.DB, plans []billing.Plan) error {
 	ids := make([]string, len(plans))
 	at := map[string]int{}

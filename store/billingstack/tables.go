@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/billing/server"
 )
 
-// Records returns the BillingStack tables of the database db. tx must run f in a transaction of db.
+// Records returns the BillingStack tables of the database db. The function tx must run its argument f in a transaction of db.
 func Records(db *gorm.DB, tx func(ctx context.Context, f func(tx *gorm.DB) error) error) server.Records {
 	d := database{db, tx}
 	return server.Records{
@@ -41,7 +41,7 @@ type table[T any, R rowOf[T]] struct {
 	complete func(tx *gorm.DB, read []T) error // reads the parts of an object that are in other tables; nil if there are none
 }
 
-// rowOf is a row of a table that holds an object of type T.
+// rowOf is the interface of a row that stores an object of type T.
 type rowOf[T any] interface {
 	TableName() string
 	object() T
@@ -72,8 +72,8 @@ func (t *table[T, R]) list(db *gorm.DB, merchantID string, where []billing.Condi
 	return objects, nil
 }
 
-// Create inserts an object. Create returns billing.ErrConflict if the id is taken. Create returns billing.ErrReference if the
-// object refers to another object that the merchant does not have.
+// Create inserts an object. Create returns billing.ErrConflict if the id is already in use. Create returns billing.ErrReference if
+// the object refers to another object that the merchant does not have.
 func (t *table[T, R]) Create(ctx context.Context, merchantID string, object T) error {
 	row := t.toRow(merchantID, time.Now().UnixMicro(), object)
 	return t.tx(ctx, func(tx *gorm.DB) error {
@@ -86,8 +86,9 @@ func (t *table[T, R]) Create(ctx context.Context, merchantID string, object T) e
 	})
 }
 
-// Update changes an object while its row is locked, and returns the changed object. If change returns an error, Update stores
-// nothing and returns this error. Update also returns billing.ErrNotFound and billing.ErrReference.
+// Update changes an object while its row is locked, and returns the changed object. If the function change returns an error, Update
+// stores nothing and returns this error. Update returns billing.ErrNotFound if the object does not exist, and billing.ErrReference
+// if the changed object refers to an object that does not exist.
 func (t *table[T, R]) Update(ctx context.Context, merchantID, id string, change func(*T) error) (T, error) {
 	var changed T
 	err := t.tx(ctx, func(tx *gorm.DB) error {
@@ -133,8 +134,8 @@ func (t *table[T, R]) Delete(ctx context.Context, merchantID, id string) error {
 	return nil
 }
 
-// ofMerchant restricts a query to the rows of one merchant, unless merchantID is empty. The query names its columns instead of
-// using SELECT *.
+// ofMerchant restricts a query to the rows of one merchant, unless merchantID is empty. ofMerchant also makes the query name its
+// columns instead of using SELECT *.
 func ofMerchant(db *gorm.DB, merchantID string) *gorm.DB {
 	db = db.Session(&gorm.Session{QueryFields: true})
 	if merchantID == "" {
@@ -164,7 +165,7 @@ func comparison(c billing.Condition) clause.Expression {
 }
 
 // violation translates the error of a violated constraint. A duplicate key becomes billing.ErrConflict. A violated foreign key
-// becomes the error foreign.
+// becomes the error in the argument foreign.
 func violation(db *gorm.DB, err, foreign error) error {
 	translator, ok := db.Dialector.(gorm.ErrorTranslator)
 	if err == nil || !ok {

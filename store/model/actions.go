@@ -40,7 +40,7 @@ func (s *Store) place(id int64) (at int, taken bool) {
 	return slices.BinarySearchFunc(s.actions, id, func(v action, id int64) int { return cmp.Compare(v.ID, id) })
 }
 
-// Actions reads those actions of a run that are not consumed yet: see saga.Store.
+// Actions returns the unconsumed actions of a run: see saga.Store.
 func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,7 +50,7 @@ func (s *Store) Actions(ctx context.Context, runID string) ([]saga.Action, error
 	return s.waitingActions(runID), nil
 }
 
-// waitingActions returns those actions of a run that are not consumed yet.
+// waitingActions returns the unconsumed actions of a run.
 func (s *Store) waitingActions(runID string) []saga.Action {
 	found := []saga.Action{}
 	for _, v := range s.actions {

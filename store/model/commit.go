@@ -10,7 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Commit writes checkpoints in the given order. Each checkpoint succeeds or fails independently of the others: see saga.Store.
+// Commit writes checkpoints in the given order. Each checkpoint succeeds or fails independently of the other checkpoints: see
+// saga.Store.
 func (s *Store) Commit(ctx context.Context, _ time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,8 +56,8 @@ func (r *row) heldBy(cp *saga.Checkpoint) bool {
 	return r.Epoch == cp.Run.Epoch && r.Version == cp.Run.Version && r.Replica != "" && r.Replica == cp.Replica
 }
 
-// unreadable returns an error if a text in the checkpoint contains NUL. PostgreSQL refuses a text with NUL before it checks the
-// fence.
+// unreadable returns an error if a text in the checkpoint contains NUL. Like PostgreSQL, the model makes this check before it
+// checks the fence.
 func unreadable(cp *saga.Checkpoint) error {
 	var texts []string
 	for _, e := range cp.Events {
@@ -102,7 +103,7 @@ func (r *row) write(cp *saga.Checkpoint) {
 		o := copyOfObject(&cp.Objects[i])
 		later := func(l saga.Object) bool { return l.Kind == o.Kind && l.ID == o.ID }
 		switch stored := r.object(o.Kind, o.ID); {
-		case slices.ContainsFunc(cp.Objects[i+1:], later): // only an object's last state in the checkpoint is written
+		case slices.ContainsFunc(cp.Objects[i+1:], later): // a later state of the object follows
 		case stored != nil:
 			stored.RemovedAt = o.RemovedAt
 		default:

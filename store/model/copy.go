@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// moment returns a time in UTC and in whole microseconds, like the times in the databases.
+// moment converts a time to UTC and cuts it to whole microseconds, as the databases do.
 func moment(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
 
 func maybeMoment(t *time.Time) *time.Time {
@@ -19,7 +19,7 @@ func maybeMoment(t *time.Time) *time.Time {
 	return &m
 }
 
-// plain returns a time as the databases store it in JSON, without the monotonic clock reading.
+// plain removes the monotonic clock reading from a time, because the JSON in the databases does not contain this reading.
 func plain(t time.Time) time.Time { return t.Round(0) }
 
 // copyOf returns a copy of a run with the values that the databases would store.
@@ -51,7 +51,8 @@ func copyOfReason(r *saga.Reason) *saga.Reason {
 	return &c
 }
 
-// copyMutable copies the fields of a run that a checkpoint writes, except the steps and objects. The store sets Epoch and Version.
+// copyMutable copies the fields that a checkpoint writes from one run to another run, without the steps and objects. Epoch and
+// Version are not copied, because the store itself sets them.
 func copyMutable(to, from *saga.Run) {
 	to.State, to.WaitsFor, to.HoldsSubject, to.Replica = from.State, from.WaitsFor, from.HoldsSubject, from.Replica
 	to.Reason, to.Hold, to.Cause = copyOfReason(from.Reason), copyOfReason(from.Hold), copyOfFailure(from.Cause)
@@ -70,7 +71,7 @@ func copyStep(to, from *saga.StepRow) {
 	copyStepMutable(to, from)
 }
 
-// copyStepMutable copies the fields of a step that a checkpoint writes.
+// copyStepMutable copies the fields that a checkpoint writes from one step to another step.
 func copyStepMutable(to, from *saga.StepRow) {
 	to.State, to.Attempts, to.Undos, to.Unknowns = from.State, from.Attempts, from.Undos, from.Unknowns
 	to.Output = nil

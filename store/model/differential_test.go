@@ -65,7 +65,7 @@ func compare(t *testing.T, seed uint64, answered map[string]int) {
 	}
 }
 
-// written returns the stored runs as text, with their events, actions and tokens.
+// written reads the stored runs with their events, actions and tokens, and returns them as one text.
 func written(t *testing.T, s storetest.Store) string {
 	t.Helper()
 	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})
@@ -105,7 +105,7 @@ func written(t *testing.T, s storetest.Store) string {
 	return text.String()
 }
 
-// told returns the kind of an error, as far as a caller can distinguish errors.
+// told returns a text for an error. All errors that a caller cannot distinguish have the same text.
 func told(err error) string {
 	for _, known := range []error{
 		saga.ErrNotFound, saga.ErrFenced, saga.ErrBadRow, saga.ErrKeyUsed, saga.ErrRetried, saga.ErrAlreadySucceeded,

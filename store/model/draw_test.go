@@ -68,12 +68,12 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 	return "expire", func(s storetest.Store) (string, error) { return "", s.DeleteExpiredTokens(ctx, now) }
 }
 
-// down returns the names of zero, one or two upstreams that are down.
+// down draws which upstreams are down: none, one or two.
 func (d *drawer) down() []string { return [][]string{nil, {"k0"}, {"k0", "k1"}}[d.IntN(3)] }
 
 func (d *drawer) replica() string { return fmt.Sprint("r", d.IntN(3)) }
 
-// run returns the id of a stored run, usually of a new run. In rare cases, run returns the id of a run that does not exist.
+// run draws the id of a run, usually of one of the newest runs. In rare cases, no run has this id.
 func (d *drawer) run() string {
 	young := d.runs[max(0, len(d.runs)-8):]
 	switch {
@@ -85,7 +85,7 @@ func (d *drawer) run() string {
 	return young[d.IntN(len(young))]
 }
 
-// leased usually returns the id of a leased run, and sometimes the id of any run.
+// leased draws the id of a run. The run is usually leased.
 func (d *drawer) leased() string {
 	var ids []string
 	for _, run := range d.model.Everything().Runs {
@@ -130,7 +130,8 @@ func (d *drawer) newRun() saga.NewRun {
 	return n
 }
 
-// checkpoint returns a checkpoint based on the run in the model, so that most checkpoints pass the fence.
+// checkpoint draws a checkpoint of a run. The checkpoint is based on the run's state in the model, so that most checkpoints pass
+// the fence.
 func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 	id := d.leased()
 	run, err := d.model.Run(ctx, id)
@@ -188,7 +189,7 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 	return cp
 }
 
-// time returns a time near now, or nil.
+// time draws a time near d.now, or nil.
 func (d *drawer) time() *time.Time {
 	if d.IntN(3) == 0 {
 		return nil

@@ -7,10 +7,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Contents is a copy of the store's contents at one moment. Contents has no tokens, because the databases store tokens sealed.
+// Contents is a copy of the store's contents at one moment. Contents does not include the users' tokens, because the databases
+// contain the tokens only in encrypted form.
 type Contents struct {
 	Runs    []*saga.Run             // sorted by id
-	Events  map[string][]saga.Event // by run, in the order of the events
+	Events  map[string][]saga.Event // by run id; the events of a run are sorted by seq
 	Actions []saga.Action           // sorted by id, including consumed actions
 	Tokens  []string                // ids of the runs that have a stored token
 }
@@ -42,7 +43,7 @@ func (s *Store) AllEnded() bool {
 	return s.find(func(r *row) bool { return !r.State.Ended() }) == nil
 }
 
-// Text returns the contents as one text. A test can search the text for secrets, for example.
+// Text returns the contents as one text. For example, a test can search the text for secrets.
 func (c Contents) Text() (string, error) {
 	text, err := json.Marshal(c)
 	if err != nil {

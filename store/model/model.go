@@ -3,7 +3,7 @@
 //
 // The model is deterministic: the same calls in the same order return the same results. The model starts no goroutine, and gets the
 // time from its caller. The model does not hold its lock while it calls functions of its caller. The model copies all values that
-// it receives or returns. In one point, the model differs from PostgreSQL: it accepts text in invalid UTF-8.
+// it receives or returns. The model differs from PostgreSQL in one point: the model accepts text that is not valid UTF-8.
 package model
 
 import (
@@ -24,7 +24,7 @@ type Store struct {
 	// detect a missing fence. Set Unfenced before the first call of the store.
 	Unfenced bool
 
-	now func() time.Time // returns the database's time, which Join and Renew return
+	now func() time.Time // the clock of the simulated database; Join and Renew return its time
 
 	mu        sync.Mutex
 	replicas  map[string]time.Time // the end of each replica's lease
@@ -37,7 +37,7 @@ type Store struct {
 
 // row is a run with its events.
 type row struct {
-	saga.Run // RetriedBy stays empty here; read sets it
+	saga.Run // RetriedBy is always empty here; the method read sets it in the copy
 
 	events []saga.Event // by seq
 	token  *token
@@ -70,7 +70,8 @@ func (s *Store) insert(r *row) {
 	s.byID[r.ID] = r
 }
 
-// find returns the run with the lowest id for which fits returns true, or nil if there is no such run.
+// find calls the function fits for each run, in the order of the ids, and returns the first run for which fits returns true. If
+// there is no such run, find returns nil.
 func (s *Store) find(fits func(*row) bool) *row {
 	if i := slices.IndexFunc(s.runs, fits); i >= 0 {
 		return s.runs[i]
@@ -86,7 +87,7 @@ func (s *Store) holder(subject string) *row {
 // live reports whether a run has the given subject and has not ended.
 func (r *row) live(subject string) bool { return r.EndedAt == nil && r.Subject == subject }
 
-// read returns a copy of a run, with the fields that are derived from other runs.
+// read returns a copy of a run. In the copy, read sets the fields that depend on other runs.
 func (s *Store) read(r *row) *saga.Run {
 	run := copyOf(&r.Run)
 	if by := s.find(func(o *row) bool { return o.RetryOf == r.ID }); by != nil {

@@ -125,7 +125,7 @@ func TestAListenerLivesInABubble(t *testing.T) {
 		}
 		synctest.Wait()
 		cancel()
-		if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: run.ID}); err != nil { // sent after the listener ended
+		if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: run.ID}); err != nil { // must not be received
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -26,7 +26,7 @@ func (s *Store) Join(ctx context.Context, replica string, until time.Time) (time
 }
 
 // Renew extends a lease that has not ended, and frees the runs of replicas whose leases have ended: see saga.Queue. Renew frees
-// those runs even if the caller's lease has ended, as the statement for PostgreSQL does.
+// these runs even if the caller's own lease has ended, because the statement for PostgreSQL does this too.
 func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
 	database := s.now()
 	s.mu.Lock()
@@ -35,7 +35,7 @@ func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time)
 		return saga.Renewal{}, err
 	}
 	freed := false
-	for other, end := range s.replicas { // the order of the map does not matter, because the replicas do not affect one another
+	for other, end := range s.replicas { // the order does not matter, because the replicas do not affect one another
 		if other != replica && end.Before(moment(now)) {
 			freed = true
 			delete(s.replicas, other)
@@ -70,7 +70,8 @@ func (s *Store) Leave(ctx context.Context, replica string, now time.Time) error 
 	return nil
 }
 
-// HandBack releases the runs that are leased to the replica but not listed in working: see saga.Queue.
+// HandBack releases the replica's runs that were last written before the given time and are not in the list working: see
+// saga.Queue.
 func (s *Store) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,7 +88,7 @@ func (s *Store) HandBack(ctx context.Context, replica string, now, before time.T
 
 func (r *row) handBack(now time.Time) { r.Replica, r.DueAt = "", maybeMoment(&now) }
 
-// Claim leases up to c.Limit runs, and raises their epochs: see saga.Queue.
+// Claim leases up to c.Limit runs, and increments their epochs: see saga.Queue.
 func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +122,7 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 
 // byTurn returns the runs that can be claimed, sorted by their turns: see saga.Queue.
 func (s *Store) byTurn(c saga.Claim) []*row {
-	turns := map[string]int{} // the last turn that was given to each merchant
+	turns := map[string]int{} // for each merchant, the highest turn of its runs so far
 	for _, r := range s.runs {
 		if r.Replica != "" {
 			turns[r.Merchant]++
@@ -152,7 +153,8 @@ func (s *Store) Due(ctx context.Context, now time.Time, down []string) (int, err
 	return s.count(ctx, func(r *row) bool { return r.due(now, down) })
 }
 
-// due reports whether a run has no lease, has reached its due time, and does not wait for an upstream of the list down.
+// due reports whether a run is due: the run has no lease, its due time is not in the future, and it does not wait for an upstream
+// in the list down.
 func (r *row) due(now time.Time, down []string) bool {
 	return r.Replica == "" && r.DueAt != nil && !r.DueAt.After(moment(now)) &&
 		(r.Reason == nil || !slices.Contains(down, r.Reason.Upstream))
@@ -163,7 +165,7 @@ func (s *Store) blocked(r *row) bool {
 	return s.find(func(o *row) bool { return o != r && o.live(r.Subject) && (o.ID < r.ID || o.HoldsSubject) }) != nil
 }
 
-// unclaimable returns an error if the claim of a run violates a constraint of the PostgreSQL tables.
+// unclaimable returns an error if the claim of a run would violate a constraint of the PostgreSQL tables.
 func (s *Store) unclaimable(r *row, replica string) error {
 	takes := r.EndedAt == nil && !r.HoldsSubject && !s.blocked(r)
 	if takes && s.holder(r.Subject) != nil {

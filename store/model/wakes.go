@@ -21,8 +21,8 @@ func (s *Store) tell(w saga.Wake) {
 	}
 }
 
-// Listen calls wake for every message until ctx ends, and then returns the context's error: see saga.Queue. Listen also receives
-// the messages of the replica that listens. Messages that were sent just before ctx ended may be lost.
+// Listen calls the function wake for every message until ctx ends, and then returns the context's error: see saga.Queue. A replica
+// also receives its own messages. Messages that are sent just before ctx ends may be lost.
 func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) error {
 	words := make(chan saga.Wake, room)
 	s.mu.Lock()
@@ -33,11 +33,11 @@ func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) error {
 		defer s.mu.Unlock()
 		s.listeners = slices.DeleteFunc(s.listeners, func(c chan saga.Wake) bool { return c == words })
 	}()
-	w := saga.Wake{Kind: saga.WakeWork} // a message may have been sent before Listen was called
+	w := saga.Wake{Kind: saga.WakeWork} // wake the caller once, because earlier messages are lost
 	for ctx.Err() == nil {
 		wake(w)
 		select {
-		case <-ctx.Done(): // the loop also ends if select takes a message instead
+		case <-ctx.Done(): // the loop's condition ends the loop
 		case w = <-words:
 		}
 	}

@@ -56,12 +56,12 @@ func commitFencedActions(t *testing.T, s fixture) {
 		t.Fatalf("committing a checkpoint with a wrong epoch: %v; want ErrFenced", r[0].Err)
 	}
 	if after, err := s.Actions(t.Context(), n.Run.ID); err != nil || len(after) != 1 {
-		t.Errorf("actions after the fenced checkpoint: %v, %v; want the action that was not consumed", after, err)
+		t.Errorf("actions after the fenced checkpoint: %v, %v; want the unconsumed action", after, err)
 	}
 }
 
-// actionsAtOnce shows that actions of the same moment are stored separately, cleaned, and returned oldest first. An action for a
-// leased run does not change the run's due time.
+// actionsAtOnce shows that two actions of the same moment are both stored, without invalid characters, and are returned oldest
+// first. An action for a leased run does not change the run's due time.
 func actionsAtOnce(t *testing.T, s fixture) {
 	later := epoch.Add(time.Minute)
 	n := s.create(t, func(r *saga.Run) { r.DueAt = &later })
@@ -82,7 +82,7 @@ func actionsAtOnce(t *testing.T, s fixture) {
 	}
 }
 
-// commitMissedAction shows that a run can be claimed if an action arrived while the run was released.
+// commitMissedAction shows that a run can be claimed if an action arrived just before the checkpoint that releases the run.
 func commitMissedAction(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Retry})
@@ -92,6 +92,6 @@ func commitMissedAction(t *testing.T, s fixture) {
 		t.Errorf("releasing the run returned %+v; want Actions to be true", r)
 	}
 	if got := s.claim(t, 10); len(got) != 1 {
-		t.Errorf("claimed %v; want the released run, for which an action waits", got)
+		t.Errorf("claimed %v; want the released run, which has an unconsumed action", got)
 	}
 }

@@ -31,7 +31,7 @@ func claimBehind(t *testing.T, s fixture) {
 	}
 	run := s.read(t, second.Run.ID)
 	if !run.HoldsSubject || run.WaitsFor != "" || run.Epoch != 2 || run.DueAt == nil || !run.DueAt.Equal(epoch) {
-		t.Errorf("the claimed run has wrong fields: %+v", run)
+		t.Errorf("the claimed run: %+v; want epoch 2, the subject, no WaitsFor, and due at %v", run, epoch)
 	}
 }
 
@@ -75,7 +75,7 @@ func claimAtOnce(t *testing.T, s fixture) {
 		}
 		seen[id] = true
 	}
-	for _, id := range s.claim(t, 100) { // claim the rest, because a claim skips rows that another claim has locked
+	for _, id := range s.claim(t, 100) { // claim the remaining runs, because a claim skips rows that another claim has locked
 		seen[id] = true
 	}
 	if len(seen) != 100 {
@@ -83,7 +83,7 @@ func claimAtOnce(t *testing.T, s fixture) {
 	}
 }
 
-// claimOldest shows that a limited claim takes the runs that were accepted first, even if other runs were due earlier.
+// claimOldest shows that a claim with a limit takes the runs that were accepted first, even if other runs were due before them.
 func claimOldest(t *testing.T, s fixture) {
 	dueAt := func(d time.Duration) string {
 		at := epoch.Add(d)
@@ -112,8 +112,8 @@ func claimCounted(t *testing.T, s fixture) {
 	}
 }
 
-// claimActionBehind shows that an action makes a run claimable while the run waits for another run. The claim does not give the
-// subject to the run.
+// claimActionBehind shows that a run with an action can be claimed, even while it waits for another run. The claim does not give
+// the subject to the run.
 func claimActionBehind(t *testing.T, s fixture) {
 	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	n := s.create(t, func(r *saga.Run) {
@@ -124,7 +124,7 @@ func claimActionBehind(t *testing.T, s fixture) {
 		t.Fatalf("claimed %v; want %s", got, n.Run.ID)
 	}
 	if got := s.read(t, n.Run.ID); got.HoldsSubject || got.WaitsFor != holder.Run.ID || !got.DueAt.Equal(epoch) {
-		t.Errorf("the claimed run has wrong fields: %+v", got)
+		t.Errorf("the claimed run: %+v; want no subject, WaitsFor %s, and due at %v", got, holder.Run.ID, epoch)
 	}
 }
 
@@ -147,7 +147,7 @@ func claimEnded(t *testing.T, s fixture) {
 		t.Fatalf("claimed %v; want %s", got, n.Run.ID)
 	}
 	if s.read(t, n.Run.ID).HoldsSubject {
-		t.Error("the claim gave the subject to a run that has ended")
+		t.Error("the claimed run holds the subject; want no subject, because the run has ended")
 	}
 }
 

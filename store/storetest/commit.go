@@ -47,8 +47,8 @@ func commitEveryField(t *testing.T, s fixture) {
 	}
 }
 
-// filled checks that a test has set every field of a struct, except the named fields. So the test fails if it does not set a new
-// field.
+// filled checks that a test has set every field of a struct, except the named fields. If a field is added to the struct, the test
+// fails until the test sets this field.
 func filled(t *testing.T, all any, but ...string) {
 	t.Helper()
 	value := reflect.ValueOf(all)
@@ -85,7 +85,7 @@ func commitFenced(t *testing.T, s fixture) {
 			t.Errorf("%s: the bad and the good checkpoint returned %v and %v; want ErrFenced and nil", what, results[0].Err, results[1].Err)
 		}
 		if after := show(t, s.read(t, n.Run.ID)); after != before {
-			t.Errorf("%s: the fenced checkpoint changed the run:\nbefore %s\nafter %s", what, before, after)
+			t.Errorf("%s: the fenced checkpoint must not change the run:\nbefore %s\nafter %s", what, before, after)
 		}
 	}
 	events, err := s.Events(t.Context(), n.Run.ID, 0, 10)
@@ -126,7 +126,7 @@ func commitCopies(t *testing.T, s fixture) {
 	}
 	cp.Events[0].Who, cp.Objects[0].Name = "changed", "changed"
 	if after := show(t, s.read(t, n.Run.ID)); after != before {
-		t.Errorf("the caller could change the stored run:\nbefore %s\nafter %s", before, after)
+		t.Errorf("the stored run must not change when the caller changes its copy:\nbefore %s\nafter %s", before, after)
 	}
 	events, err := s.Events(t.Context(), n.Run.ID, 1, 10)
 	if err != nil || len(events) != 1 || events[0].Who != "" {
@@ -143,7 +143,7 @@ func createFineTimes(t *testing.T, s fixture) {
 	}
 }
 
-// commitPinned shows that a checkpoint does not change the fields that were pinned at acceptance.
+// commitPinned shows that a checkpoint does not change the fields that were pinned when the run was accepted.
 func commitPinned(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	want := s.read(t, n.Run.ID)
@@ -161,8 +161,8 @@ func commitPinned(t *testing.T, s fixture) {
 	}
 }
 
-// commitObjectTwice shows that a checkpoint with two states of the same object stores the last state. Later checkpoints change only
-// the time of the object's removal.
+// commitObjectTwice shows that a checkpoint with two states of the same object stores the last state. If an object is already
+// stored, a checkpoint changes only the time of the object's removal.
 func commitObjectTwice(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	cp := checkpoint(n)

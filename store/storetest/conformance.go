@@ -21,60 +21,61 @@ type Store interface {
 	DeleteExpiredTokens(ctx context.Context, now time.Time) error
 }
 
-// Conformance tests whether a store keeps the contract of stores. Each part of the test begins with an empty store. The name of a
-// part consists of a method and the situation in which the method is called. Wakes tests the messages between replicas.
+// Conformance tests whether a store does what saga.Store and saga.Queue specify. Each part of the test begins with an empty store.
+// The name of a part consists of a method and the situation in which the method is called. Wakes tests the messages between
+// replicas.
 func Conformance(t *testing.T, open func(testing.TB) Store) {
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, fixture)
 	}{
-		{"Commit, every field is set", commitEveryField},
-		{"Commit, the version, epoch or replica does not match", commitFenced},
-		{"Commit, one of two checkpoints has a bad row", commitBadRow},
-		{"Commit, another run holds the subject", commitSubjectHeld},
-		{"Commit, the checkpoint changes pinned fields", commitPinned},
-		{"Commit, the checkpoint contains an object twice", commitObjectTwice},
-		{"Create, Commit and Run, the caller changes the values afterwards", commitCopies},
-		{"Create, the times have nanoseconds", createFineTimes},
-		{"Runs, every filter", runsFiltered},
-		{"Runs, the id of a run is older than its creation", runsOlderID},
-		{"Runs and Events, in pages", runsInPages},
-		{"all reads, the run does not exist", readsOfNoRun},
+		{"Commit: every field is set", commitEveryField},
+		{"Commit: the version, epoch or replica does not match", commitFenced},
+		{"Commit: one of two checkpoints has a bad row", commitBadRow},
+		{"Commit: another run holds the subject", commitSubjectHeld},
+		{"Commit: the checkpoint changes pinned fields", commitPinned},
+		{"Commit: the checkpoint contains an object twice", commitObjectTwice},
+		{"Create, Commit and Run: the caller changes its values after the call", commitCopies},
+		{"Create: the times have nanoseconds", createFineTimes},
+		{"Runs: every filter is used", runsFiltered},
+		{"Runs: the time in the id of a run is before the creation of the run", runsOlderID},
+		{"Runs and Events: the result has several pages", runsInPages},
+		{"all methods that read: the run does not exist", readsOfNoRun},
 
-		{"Create, 200 runs at once have the same key", createOneKey},
-		{"Create, 50 runs at once have the same subject", createOneSubject},
-		{"Create, retry of a run", createRetry},
-		{"Create, another run has the subject", createSubjectBusy},
-		{"Create, runs have no key or another merchant's key", createKeyless},
-		{"Token, a checkpoint drops the token", tokenDropped},
-		{"DeleteExpiredTokens, before and after a token expires", deleteExpiredTokens},
+		{"Create: 200 concurrent calls have the same key", createOneKey},
+		{"Create: 50 concurrent calls have the same subject", createOneSubject},
+		{"Create: the run is a retry", createRetry},
+		{"Create: another run has the subject", createSubjectBusy},
+		{"Create: two runs have no key, or two merchants use the same key", createKeyless},
+		{"Token: a checkpoint has deleted the token", tokenDropped},
+		{"DeleteExpiredTokens: before and after a token expires", deleteExpiredTokens},
 
-		{"Claim, a run waits for another run", claimBehind},
-		{"Run, one of two predecessors has ended", runAfterPredecessor},
-		{"Claim, some runs are leased or not due", claimNotDue},
-		{"Claim, more runs are due than the limit", claimOldest},
-		{"Claim, several merchants have due runs", claimTurns},
-		{"Claim, a merchant has leased runs", claimUnderWay},
-		{"Claim, an action waits for a run", claimWoken},
-		{"Claim and Due, an upstream is down", claimUpstreamDown},
-		{"Due and LiveRuns, the runs are in several states", countsOfRuns},
-		{"Claim, the run was taken over before", claimCounted},
-		{"Claim, a run with an action waits for another run", claimActionBehind},
-		{"Claim, a younger run holds the subject", claimYoungHolder},
-		{"Claim, a run that has ended is due", claimEnded},
-		{"Claim, the replica never joined", claimNotJoined},
-		{"Claim, two replicas at once", claimAtOnce},
+		{"Claim: a run waits for another run", claimBehind},
+		{"Run: one of two predecessors has ended", runAfterPredecessor},
+		{"Claim: some runs are leased or not due", claimNotDue},
+		{"Claim: more runs are due than the limit", claimOldest},
+		{"Claim: several merchants have due runs", claimTurns},
+		{"Claim: a merchant has leased runs", claimUnderWay},
+		{"Claim: a run has an unconsumed action", claimWoken},
+		{"Claim and Due: an upstream is down", claimUpstreamDown},
+		{"Due and LiveRuns: the runs are in several states", countsOfRuns},
+		{"Claim: the run was taken over before", claimCounted},
+		{"Claim: a run with an action waits for another run", claimActionBehind},
+		{"Claim: a younger run holds the subject", claimYoungHolder},
+		{"Claim: a run that has ended is due", claimEnded},
+		{"Claim: the replica never joined", claimNotJoined},
+		{"Claim: two replicas claim runs at the same time", claimAtOnce},
 
-		{"Renew, the lease has ended", renewEnded},
-		{"Renew, another replica is dead", renewOtherDead},
-		{"HandBack and Leave, the replica executes one of two runs", handBackAndLeave},
-		{"HandBack, one of three runs must be released", handBackStray},
-		{"Join, the replica has joined before", joinRepeated},
+		{"Renew: the lease has ended", renewEnded},
+		{"Renew: another replica is dead", renewOtherDead},
+		{"HandBack and Leave: the replica executes only one of its two runs", handBackAndLeave},
+		{"HandBack: one of three runs must be released", handBackStray},
+		{"Join: the replica has already joined", joinRepeated},
 
-		{"AddAction, the run is leased, and later at rest", addAction},
-		{"Actions, several were added at the same moment", actionsAtOnce},
-		{"Commit, an action arrives while the run is released", commitMissedAction},
-		{"Commit, a fenced checkpoint consumes an action", commitFencedActions},
+		{"AddAction: the run is leased, and then released", addAction},
+		{"Actions: two actions were added at the same moment", actionsAtOnce},
+		{"Commit: an action arrives just before the run is released", commitMissedAction},
+		{"Commit: a fenced checkpoint consumes an action", commitFencedActions},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			f := fixture{open(t)}
@@ -84,7 +85,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 	}
 }
 
-// epoch is the time at which every part begins.
+// epoch is the time at which every part of the test begins.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // newID returns ids that sort by time, like the ids of the engine.
@@ -109,10 +110,10 @@ func leased(change func(*saga.Run)) saga.NewRun {
 	return saga.NewRun{Run: run, Events: []saga.Event{{RunID: id, Seq: 1, At: epoch, Kind: saga.EventAccepted, Who: "me"}}}
 }
 
-// idle removes the lease of a new run, which is then due.
+// idle removes the lease of a new run. The run is then due.
 func idle(r *saga.Run) { r.Replica = "" }
 
-// checkpoint returns a checkpoint in which step a of a run has succeeded.
+// checkpoint returns a checkpoint of a run. In the checkpoint, step a has succeeded.
 func checkpoint(n saga.NewRun) saga.Checkpoint {
 	run := *n.Run
 	run.Steps = slices.Clone(run.Steps)
@@ -135,7 +136,7 @@ func (f fixture) join(t *testing.T, replica string, until time.Time) {
 	}
 }
 
-// create inserts a run that the function leased returns.
+// create inserts a new run that is leased to replica r1.
 func (f fixture) create(t *testing.T, change func(*saga.Run)) saga.NewRun {
 	t.Helper()
 	n := leased(change)
@@ -168,7 +169,8 @@ func (f fixture) commit(t *testing.T, cp saga.Checkpoint) saga.CommitResult {
 	return result
 }
 
-// claim claims runs for replica r1 at the time epoch. claim sorts the ids, because a store may return them in any order.
+// claim calls Claim for replica r1 at the time epoch, and sorts the ids of the claimed runs, because a store may return them in any
+// order.
 func (f fixture) claim(t *testing.T, limit int, down ...string) []string {
 	t.Helper()
 	ids, err := f.Claim(t.Context(), saga.Claim{Replica: "r1", Now: epoch, Limit: limit, Down: down})

@@ -32,7 +32,7 @@ func createOneKey(t *testing.T, s fixture) {
 	}
 	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})
 	if err != nil || made != 1 || len(runs) != 1 {
-		t.Errorf("%d calls of Create succeeded, and %d runs exist, %v; want one", made, len(runs), err)
+		t.Errorf("%d calls of Create succeeded, and %d runs exist, %v; want one call and one run", made, len(runs), err)
 	}
 }
 
@@ -104,7 +104,7 @@ func deleteExpiredTokens(t *testing.T, s fixture) {
 	}
 }
 
-// createSubjectBusy shows that nothing is stored of a run that Create refuses.
+// createSubjectBusy shows that Create stores no part of a run that it refuses.
 func createSubjectBusy(t *testing.T, s fixture) {
 	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	young := s.create(t, func(r *saga.Run) { r.Subject, r.HoldsSubject, r.WaitsFor = "m:c", false, holder.Run.ID })
@@ -120,9 +120,9 @@ func createSubjectBusy(t *testing.T, s fixture) {
 	events, err := s.Events(t.Context(), n.Run.ID, 0, 10)
 	if !errors.Is(ofRun, saga.ErrNotFound) || !errors.Is(ofKey, saga.ErrNotFound) || !errors.Is(token, saga.ErrNoToken) ||
 		len(events) > 0 || err != nil {
-		t.Errorf("the refused run is stored: run %v, key %v, token %v, events %v, %v", ofRun, ofKey, token, events, err)
+		t.Errorf("reading the refused run: run %v, key %v, token %v, events %v, %v; want ErrNotFound twice, ErrNoToken and no events", ofRun, ofKey, token, events, err)
 	}
-	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // the key of the refused run is still free
+	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // the key of the refused run can still be used
 }
 
 // createKeyless shows that two runs without a key do not conflict. Two merchants can also use the same key.

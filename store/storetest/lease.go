@@ -30,7 +30,7 @@ func renewEnded(t *testing.T, s fixture) {
 		t.Errorf("committing for the dead replica returned %+v; want ErrFenced", r[0])
 	}
 	if err := s.Create(t.Context(), leased(nil)); err == nil {
-		t.Error("Create accepted a run that is leased to a dead replica")
+		t.Error("Create accepted a run that is leased to a dead replica; want an error")
 	}
 }
 
@@ -41,7 +41,7 @@ func handBackAndLeave(t *testing.T, s fixture) {
 		t.Fatal(err)
 	}
 	if got := s.read(t, stray.Run.ID).Replica + s.read(t, working.Run.ID).Replica; got != "r1" {
-		t.Errorf("the replicas of the two runs are %q; want r1 for one run and none for the other", got)
+		t.Errorf("the replicas of the two runs are %q; want r1 for one run and none for the other run", got)
 	}
 	if err := s.Leave(t.Context(), "r1", later); err != nil {
 		t.Fatal(err)
@@ -51,8 +51,8 @@ func handBackAndLeave(t *testing.T, s fixture) {
 	}
 }
 
-// handBackStray shows that HandBack releases only runs that are leased to the given replica and were last written before the given
-// time.
+// handBackStray shows that HandBack releases a run only if the run is leased to the given replica and its last write was before the
+// given time.
 func handBackStray(t *testing.T, s fixture) {
 	s.join(t, "r2", epoch.Add(time.Hour))
 	stray := s.create(t, nil)
@@ -74,8 +74,8 @@ func handBackStray(t *testing.T, s fixture) {
 	}
 }
 
-// renewOtherDead shows that the runs of a dead replica lose their lease and do not change otherwise. A late heartbeat of the dead
-// replica does not restore the lease.
+// renewOtherDead shows that the runs of a dead replica lose their lease, and that nothing else in the runs changes. A late
+// heartbeat of the dead replica does not restore the lease.
 func renewOtherDead(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	end := epoch.Add(time.Hour)
@@ -87,7 +87,7 @@ func renewOtherDead(t *testing.T, s fixture) {
 	if err := beat("r2", end); err != nil || s.read(t, n.Run.ID).Replica != "r1" {
 		t.Errorf("renewing r2 at the moment when r1's lease ends: %v; the run is leased to %q, want r1", err, s.read(t, n.Run.ID).Replica)
 	}
-	for range 2 { // a second attempt fails too
+	for range 2 { // the second attempt must also fail
 		if err := beat("r1", end); !errors.Is(err, saga.ErrLeaseLost) {
 			t.Errorf("renewing r1 at the moment when its lease ends: %v; want ErrLeaseLost", err)
 		}
@@ -107,6 +107,6 @@ func renewOtherDead(t *testing.T, s fixture) {
 
 func joinRepeated(t *testing.T, s fixture) {
 	if _, err := s.Join(t.Context(), "r1", epoch.Add(2*time.Hour)); err == nil {
-		t.Error("replica r1 could join twice; want an error")
+		t.Error("replica r1 joined for the second time without an error; want an error")
 	}
 }

@@ -89,8 +89,8 @@ func runsFiltered(t *testing.T, s fixture) {
 	}
 }
 
-// runsOlderID shows that a filter by creation time finds a run whose id contains an earlier time. Another clock may have made the
-// id.
+// runsOlderID shows that a filter by creation time finds a run even if the time in the run's id is before the creation time. The
+// two times may come from different clocks.
 func runsOlderID(t *testing.T, s fixture) {
 	id := epoch.Add(-20 * time.Hour).UnixMilli()
 	n := leased(func(r *saga.Run) { r.ID = fmt.Sprintf("%08x-%04x-7fff-bfff-ffffffffffff", id>>16, id&0xffff) })

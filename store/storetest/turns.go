@@ -71,7 +71,7 @@ func claimUpstreamDown(t *testing.T, s fixture) {
 	}
 	s.ask(t, saga.Action{RunID: second, Name: saga.Retry})
 	if got := s.claim(t, 10, "keystone/a"); !slices.Equal(got, []string{second}) {
-		t.Errorf("claimed %v; want %s, for which an action waits", got, second)
+		t.Errorf("claimed %v; want %s, which has an unconsumed action", got, second)
 	}
 	if got := s.claim(t, 10); !slices.Equal(got, []string{first}) {
 		t.Errorf("claimed %v when no upstream is down; want %s", got, first)
@@ -94,7 +94,7 @@ func countsOfRuns(t *testing.T, s fixture) {
 	}
 }
 
-// count checks how many runs are due.
+// count checks that the number of due runs is want.
 func (f fixture) count(t *testing.T, want int, down ...string) {
 	t.Helper()
 	if n, err := f.Due(t.Context(), epoch, down); err != nil || n != want {

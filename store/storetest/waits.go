@@ -7,8 +7,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// runAfterPredecessor shows that WaitsFor names the newest live predecessor of a waiting run. The run may have waited for another
-// predecessor before.
+// runAfterPredecessor shows that WaitsFor names the newest live predecessor of a waiting run. WaitsFor changes when this
+// predecessor ends.
 func runAfterPredecessor(t *testing.T, s fixture) {
 	queued := func(before string) saga.NewRun {
 		return s.create(t, func(r *saga.Run) {
@@ -24,7 +24,7 @@ func runAfterPredecessor(t *testing.T, s fixture) {
 		t.Helper()
 		r := s.read(t, third.Run.ID)
 		if r.WaitsFor != want || !strings.Contains(r.Reason.Detail, want) {
-			t.Errorf("%s, the third run waits for %q, %q; want %s", when, r.WaitsFor, r.Reason.Detail, want)
+			t.Errorf("%s: the third run waits for %q (%q); want %s", when, r.WaitsFor, r.Reason.Detail, want)
 		}
 	}
 	waits("with two live predecessors", second.Run.ID)

@@ -8,8 +8,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Wakes tests the messages that one replica receives from another. Both replicas share an empty store. New work, an action and the
-// end of a run each cause one message, in the order of the events. Other checkpoints cause no message.
+// Wakes tests the messages that one replica receives from another replica. Both replicas share an empty store. New work, an action
+// and the end of a run each cause one message. The messages arrive in the order of their causes. Other checkpoints cause no
+// message.
 func Wakes(t *testing.T, here, there Store) {
 	s := fixture{here}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -17,10 +18,10 @@ func Wakes(t *testing.T, here, there Store) {
 	go func() {
 		defer close(done)
 		if err := there.Listen(ctx, func(w saga.Wake) { heard <- w }); ctx.Err() == nil {
-			t.Errorf("Listen returned before its context ended: %v", err)
+			t.Errorf("Listen returned %v; want Listen to wait until its context ends", err)
 		}
 	}()
-	hear(t, heard, saga.Wake{Kind: saga.WakeWork}) // a message may have been sent before Listen was called
+	hear(t, heard, saga.Wake{Kind: saga.WakeWork}) // Listen always begins with this message
 
 	s.join(t, "r1", epoch.Add(time.Hour))
 	n := s.create(t, nil) // no message, because the run is leased
@@ -34,7 +35,7 @@ func Wakes(t *testing.T, here, there Store) {
 	ended := checkpoint(n)
 	ended.Run.Version, ended.Events[0].Seq = 2, 3
 	ended.Run.State, ended.Run.EndedAt = saga.Succeeded, &epoch
-	ended.Run.UpdatedAt = epoch.Add(time.Microsecond) // time passes between a decision and its checkpoint
+	ended.Run.UpdatedAt = epoch.Add(time.Microsecond) // a checkpoint is written after its decision
 	s.commit(t, ended)
 	hear(t, heard, saga.Wake{Kind: saga.WakeEnded, RunID: n.Run.ID})
 
@@ -42,7 +43,7 @@ func Wakes(t *testing.T, here, there Store) {
 	run := *ended.Run
 	rechecked.Run, rechecked.Events = &run, nil
 	rechecked.Run.Version = 3
-	s.commit(t, rechecked) // no message, because the run had ended before
+	s.commit(t, rechecked) // no message, because an earlier checkpoint has ended the run
 	if err := here.Leave(t.Context(), "r1", epoch); err != nil {
 		t.Fatal(err)
 	}

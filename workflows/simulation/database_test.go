@@ -20,7 +20,7 @@ type link struct {
 // actorKey is the context key for the name of the request that makes a call.
 type actorKey struct{}
 
-// pass makes one call to the database. The caller may read the result of effect only if pass returns nil.
+// pass makes one call to the database. The caller may read the result of the function effect only if pass returns nil.
 func (l link) pass(ctx context.Context, key string, effect func(context.Context)) error {
 	if actor, ok := ctx.Value(actorKey{}).(string); ok {
 		key = actor + " " + key
@@ -32,7 +32,7 @@ func (l link) to(ctx context.Context, c call, key string, effect func(context.Co
 	return l.r.world.driver.call(ctx, l.r.host, c, key, func() { effect(context.Background()) })
 }
 
-// ask makes one call to the database and returns the result of effect.
+// ask makes one call to the database and returns the result of the function effect.
 func ask[T any](ctx context.Context, l link, key string, effect func(context.Context) (T, error)) (T, error) {
 	var got T
 	var err error
@@ -65,7 +65,7 @@ func nameOfWake(w saga.Wake) string {
 	return what + " " + w.RunID
 }
 
-// sent returns a copy of a run, because the engine may change the run after it has sent the run.
+// sent returns a copy of a run for the database, because the engine may change the original run afterwards.
 func sent(run *saga.Run) *saga.Run {
 	c := *run
 	c.Steps = slices.Clone(run.Steps)
@@ -86,7 +86,7 @@ func (l link) Create(ctx context.Context, n saga.NewRun) error {
 
 func (l link) Commit(ctx context.Context, now time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	var ids []string
-	sorted := slices.Clone(checkpoints) // the original order is random
+	sorted := slices.Clone(checkpoints) // sorted, because the order of the checkpoints is random
 	slices.SortFunc(sorted, func(x, y saga.Checkpoint) int { return strings.Compare(x.Run.ID, y.Run.ID) })
 	for i := range sorted {
 		sorted[i].Run = sent(sorted[i].Run)
@@ -172,7 +172,7 @@ func (l link) HandBack(ctx context.Context, replica string, now, before time.Tim
 	return tell(ctx, l, "hand back", func(ctx context.Context) error { return l.store.HandBack(ctx, replica, now, before, working) })
 }
 
-// Listen delivers messages with a delay and loses one in twenty. A crashed process gets no messages.
+// Listen delivers messages with a delay, and loses one message in twenty. A crashed process gets no messages.
 func (l link) Listen(ctx context.Context, wake func(saga.Wake)) error {
 	d, heard := l.r.world.driver, 0
 	return l.store.Listen(ctx, func(word saga.Wake) {

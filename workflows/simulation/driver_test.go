@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// driver runs a simulated world one thing at a time. Things are the arrival and the answer of each call to the database or an
-// upstream, each timer, and each message between replicas. When all goroutines are blocked, the driver runs the thing with the
+// driver runs a simulated world one thing at a time. A thing is one of these: the arrival of a call at the database or an upstream,
+// the answer to a call, a timer, or a message between replicas. When all goroutines are blocked, the driver runs the thing with the
 // earliest time. The driver then waits until all goroutines are blocked again. The time of a thing depends on the seed and the
 // thing's name, but not on the order of goroutines. Therefore a seed can be replayed.
 type driver struct {
@@ -86,7 +86,7 @@ func newDriver(seed uint64, fates func(call) fate) *driver {
 	}
 }
 
-// chance returns a pseudo-random number that depends only on the seed and on the values in what.
+// chance returns a pseudo-random number that depends only on the seed and on the values in the parameter what.
 func (d *driver) chance(what ...any) uint64 {
 	h := fnv.New64a()
 	_ = binary.Write(h, binary.LittleEndian, d.seed)
@@ -97,7 +97,8 @@ func (d *driver) chance(what ...any) uint64 {
 	return x ^ x>>31
 }
 
-// latency returns the time until a call, an answer or a message arrives. Most latencies are a few milliseconds, some are seconds.
+// latency returns the time until a call, an answer or a message arrives. Most latencies are a few milliseconds. Some latencies are
+// several seconds.
 func (d *driver) latency(what ...any) time.Duration {
 	x := d.chance(what...)
 	usual := time.Millisecond/2 + time.Duration(x%uint64(20*time.Millisecond))
@@ -110,15 +111,15 @@ func (d *driver) latency(what ...any) time.Duration {
 	return usual
 }
 
-// note writes a line to the history and to its hash. Equal hashes show that two worlds are equal. Only the goroutine that runs
-// the driver may call note.
+// note adds a line to the history and to the history's hash. Equal hashes show that two worlds are equal. Only the goroutine that
+// runs the driver may call note.
 func (d *driver) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(d.log, "%d ", time.Since(d.began))
 	_, _ = fmt.Fprintf(d.log, format, args...)
 	d.remark("* "+format, args...)
 }
 
-// remark writes a line to the history, but not to its hash.
+// remark adds a line to the history, but not to the history's hash.
 func (d *driver) remark(format string, args ...any) {
 	if !d.keep {
 		return
@@ -132,7 +133,7 @@ func (d *driver) hash() string { return hex.EncodeToString(d.log.Sum(nil)) }
 
 func (d *driver) history() string { return strings.Join(d.lines, "\n") }
 
-// after schedules a call of the function run. The returned function cancels the scheduled call.
+// after makes the driver call the function run() when the given time has passed. The returned function cancels the scheduled call.
 func (d *driver) after(h *host, in time.Duration, key string, run func()) (off func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -144,7 +145,7 @@ func (d *driver) after(h *host, in time.Duration, key string, run func()) (off f
 	}
 }
 
-// push schedules a call of the function run. The caller must hold the lock d.mu.
+// push adds a thing: the driver calls the function run() when the given time has passed. The caller must hold the lock d.mu.
 func (d *driver) push(h *host, in time.Duration, key string, run func()) *thing {
 	t := &thing{at: time.Now().Add(max(in, 0)), key: key, host: h, run: run}
 	d.things = append(d.things, t)
@@ -230,14 +231,14 @@ func (d *driver) crash(h *host) {
 	h.calls = nil
 }
 
-// sleep blocks its caller for the duration in. The driver controls the end of the sleep.
+// sleep blocks the caller for the given time. The driver controls the end of the sleep.
 func (d *driver) sleep(in time.Duration, key string) {
 	done := make(chan struct{})
 	d.after(nil, in, key, func() { close(done) })
 	<-done
 }
 
-// drive runs scheduled things until the function over returns true or nothing is scheduled. drive calls the function over
+// drive runs scheduled things until the function over() returns true, or until no scheduled thing is left. The driver calls over()
 // whenever all goroutines are blocked.
 func (d *driver) drive(over func() bool) {
 	for {

@@ -84,7 +84,7 @@ func fixedID(kind string, n int) string {
 
 // knownMerchants stores the merchants of a world, which never change.
 type knownMerchants struct {
-	merchants.Store // for all methods that a simulation does not call
+	merchants.Store // nil; contains the methods that a simulation does not call
 
 	all  []merchants.Merchant
 	keys []merchants.APIKey

@@ -28,7 +28,7 @@ type mutations struct {
 
 type subscribe = saga.Workflow[workflows.Order]
 
-// step changes one step of subscribe.
+// step returns a mutation that changes one step of the workflow subscribe.
 func step(name string, change func(*saga.Step[workflows.Order])) mutations {
 	return mutations{steps: func(w *subscribe) {
 		for i := range w.Steps {
@@ -39,14 +39,14 @@ func step(name string, change func(*saga.Step[workflows.Order])) mutations {
 	}}
 }
 
-// withoutUndo removes the undo of a step.
+// withoutUndo returns a mutation that removes the undo of a step.
 func withoutUndo(name string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		s.Undo = func(context.Context, *workflows.Order) error { return nil }
 	})
 }
 
-// trusting makes an undo rely on the result of Do instead of the input of Do.
+// trusting returns a mutation in which an undo relies on the result of Do instead of the input of Do.
 func trusting(name string, returned func(*workflows.Order) string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
@@ -59,7 +59,7 @@ func trusting(name string, returned func(*workflows.Order) string) mutations {
 	})
 }
 
-// unrechecked makes re-checks skip the undo of a step.
+// unrechecked returns a mutation in which re-checks skip the undo of a step.
 func unrechecked(name string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
@@ -72,7 +72,7 @@ func unrechecked(name string) mutations {
 	})
 }
 
-// everyStep changes all steps of subscribe.
+// everyStep returns a mutation that changes all steps of the workflow subscribe.
 func everyStep(change func(*saga.Step[workflows.Order])) mutations {
 	return mutations{steps: func(w *subscribe) {
 		for i := range w.Steps {
@@ -81,7 +81,7 @@ func everyStep(change func(*saga.Step[workflows.Order])) mutations {
 	}}
 }
 
-// finding changes the results of the Find functions of all steps.
+// finding returns a mutation that changes the result of every step's Find function.
 func finding(change func(*saga.Handle, saga.Found) saga.Found) mutations {
 	return everyStep(func(s *saga.Step[workflows.Order]) {
 		find := s.Find
@@ -110,7 +110,7 @@ func (s shortsighted) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, err
 	return runs, err
 }
 
-// Run returns a run as the mutation has changed it.
+// Run reads a run, and applies the mutation to the run.
 func (s shortsighted) Run(ctx context.Context, id string) (*saga.Run, error) {
 	run, err := s.link.Run(ctx, id)
 	if err == nil && s.forgets != nil {
@@ -119,9 +119,9 @@ func (s shortsighted) Run(ctx context.Context, id string) (*saga.Run, error) {
 	return run, err
 }
 
-// Each mutant removes something that an invariant depends on. The checker must notice each mutant within a thousand seeds. No
-// mutant asks for claims before the intent is stored. The checker would not notice that mutant in 2,000 seeds, because the two
-// moments are too close. Instead, a test of package engine covers the order of intents and claims.
+// Each mutant removes something that an invariant depends on. The checker must notice each mutant within a thousand seeds. There is
+// no mutant that looks up claims before the intent is stored. These two moments are so close that the checker did not notice such a
+// mutant in 2,000 seeds. A test of package engine covers the order of intents and claims.
 var mutants = map[string]mutations{
 	"no undo of create-customer":            withoutUndo("create-customer"),
 	"no undo of create-customer-tenant":     withoutUndo("create-customer-tenant"),
@@ -195,7 +195,7 @@ func TestEveryMutationIsNoticed(t *testing.T) {
 				}
 			}
 			if kills == 0 {
-				t.Error("no seed noticed it")
+				t.Error("no seed noticed the mutation")
 			}
 			t.Logf("killed by %d of %d seeds", kills, *killsFlag)
 		})

@@ -9,7 +9,7 @@ import (
 // beforeRecheck is the time from the first orders of a night to the night's re-check.
 const beforeRecheck = 400 * time.Millisecond
 
-// night runs the re-checks of compensated runs. No replica runs between two re-checks, which makes the simulation faster.
+// night runs the re-checks of compensated runs. Between two re-checks, no replica runs. This makes the simulation faster.
 func (w *world) night() {
 	w.stopAll()
 	for n := 1; n < 50; n++ {
@@ -26,7 +26,7 @@ func (w *world) night() {
 			}
 		}
 		w.until(time.Until(due), func() bool { return false })
-		w.replicas = append(w.replicas, w.startReplica(0)) // a replica claims runs as soon as it has joined
+		w.replicas = append(w.replicas, w.startReplica(0)) // a new replica immediately looks for runs to execute
 		w.until(2*time.Minute, func() bool { return false })
 		w.rest()
 		w.stopAll()

@@ -15,9 +15,9 @@ import (
 // plan lists all faults and all requests of one world. newPlan makes a plan from a seed. drawPlan draws a plan for a property
 // test, which can shrink the plan.
 type plan struct {
-	Seed       uint64 // for latencies and other small decisions
+	Seed       uint64 // seed of the latencies and of other small random decisions
 	Replicas   int
-	TokenLife  time.Duration // of all tokens, including the service's
+	TokenLife  time.Duration // lifetime of all tokens, including the service's tokens
 	Orders     []orderPlan
 	Mishaps    []mishap   // faults of single calls
 	Outages    []outage   // times when the database or an upstream is unreachable
@@ -31,12 +31,12 @@ type orderPlan struct {
 	Trial    int // index into trials
 	At       time.Duration
 	Merchant int           // 0 or 1
-	Customer int           // 0: a new customer; otherwise the number of the merchant's existing customer
-	Twice    bool          // two requests with the same key at once
+	Customer int           // 0: a new customer; 1 or 2: an existing customer of the merchant
+	Twice    bool          // the portal sends two requests with the same key at once
 	Patience time.Duration // time after which the portal hangs up and repeats the request
 	AddUser  bool
 	User     int // the user for a new customer or for AddUser: an index into world.users
-	Night    int // 0: the order is placed in the day; otherwise close to the re-check of this night
+	Night    int // 0: the order is placed by day; otherwise around the re-check of the night with this number
 }
 
 // mishap is the fault of one call. If Step is empty, the mishap affects the Nth call to the target To. If Step is set, the mishap
@@ -59,13 +59,13 @@ const (
 	lostAnswer              // the connection breaks after the request was executed
 	silentRequest
 	silentAnswer
-	lateCommit // no answer; the request is executed later
+	lateCommit // no answer; the request is executed after a delay
 	unreachable
 	refused400
 	refused403
 	busy429
 	broken500
-	broken500Done // 500, although the request is executed
+	broken500Done // the answer is 500, although the request is executed
 	away503
 	crashBefore // the replica crashes during the call
 	crashAfter
@@ -105,7 +105,7 @@ func writesOf(trial int) []string {
 	return slices.Sorted(maps.Keys(trials[trial].Do))
 }
 
-// outage is a time in which a target cannot be reached.
+// outage is a period during which a target cannot be reached.
 type outage struct {
 	Of       target
 	From, To time.Duration
@@ -143,8 +143,8 @@ type fate struct {
 	done   bool          // the request is executed
 	late   time.Duration // the request is executed after this time, without an answer
 	silent bool          // there is no answer
-	err    error         // returned instead of an answer
-	host   incidentKind  // what happens to the replica; only if away is set
+	err    error         // error that the caller gets instead of an answer
+	host   incidentKind  // what happens to the replica, unless away is zero
 	away   time.Duration
 	what   string
 }
@@ -172,7 +172,7 @@ func (p *plan) fates(began time.Time) func(call) fate {
 	}
 }
 
-// call has the properties of a call that decide which mishap the call meets.
+// call contains the properties of a call that determine the call's mishap.
 type call struct {
 	to        target
 	nth       int
@@ -229,8 +229,9 @@ func (p *plan) rechecksNeeded() bool {
 }
 
 // mayBeLate reports whether the mishap may delay a request until after the late window. mayBeLate returns false for the undo of a
-// role assignment, because a re-check cannot repair a late undo. When Keystone executes the late undo, a later run may have
-// assigned the same role, and an assignment cannot be tagged. Only steps that assign roles have a "/" in their name.
+// role assignment, because a re-check cannot repair a late undo. If another run has assigned the same role in the meantime, the
+// late undo removes that assignment too, because assignments cannot be tagged. Only steps that assign roles have a "/" in their
+// name.
 func (m mishap) mayBeLate() bool { return !m.Undo || !strings.Contains(m.Step, "/") }
 
 // late reports whether the request may be executed after the undos of its run.
@@ -280,7 +281,7 @@ func newPlan(seed uint64) *plan {
 			}
 			switch {
 			case m.Kind == lateCommit && r.IntN(6) == 0 && m.mayBeLate():
-				m.For = between(2*time.Minute, 20*time.Hour) // only a re-check finds the effect
+				m.For = between(2*time.Minute, 20*time.Hour) // so late that only a re-check finds the effect
 			case m.Kind == freeze && r.IntN(3) == 0:
 				m.For = between(80*time.Second, 5*time.Minute) // longer than the late window
 			}
@@ -316,7 +317,7 @@ func newPlan(seed uint64) *plan {
 			p.Mishaps = append(p.Mishaps, mishap{Order: n, Step: writes[1+r.IntN(3)], Kind: kind(r.IntN(int(unreachable)))})
 		}
 	}
-	for _, m := range p.Mishaps { // more orders of the same customer, shortly before and after the re-check that finds the late effect
+	for _, m := range p.Mishaps { // add orders of the same customer, around the re-check that finds the late effect
 		if m.late() {
 			p.meet(r, m)
 		}
@@ -343,7 +344,7 @@ func (p *plan) mix(r *rand.Rand) {
 			continue
 		}
 		trial := p.Orders[m.Order].Trial
-		if m.Step == trials[0].Refused { // the new order must also fail in its last step
+		if m.Step == trials[0].Refused { // the last step of the new order must fail too
 			p.Mishaps[i].Step = trials[trial].Refused
 			continue
 		}
@@ -356,8 +357,8 @@ func (p *plan) mix(r *rand.Rand) {
 	}
 }
 
-// meet adds orders of a run's customer at the time when a re-check of the run looks for a late effect. meet may also add a mishap
-// that loses or refuses a call of the re-check.
+// meet adds orders of the customer whose run has a late effect. The orders are placed around the time of a re-check. meet may also
+// add a mishap for a call of the re-check.
 func (p *plan) meet(r *rand.Rand, late mishap) {
 	for range r.IntN(4) {
 		o := p.Orders[late.Order]

@@ -110,8 +110,8 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	return answer.Code, answer.Header(), answer.Body.Bytes()
 }
 
-// start gives a replica an order of a workflow for which the API has no operation. start returns the answer that the API would
-// return.
+// start passes an order directly to a replica, because the API has no operation for the order's workflow. The function returns the
+// answer that the API would return.
 func (p *portal) start(ctx context.Context, r *replica, who string) (status int, header http.Header, body []byte) {
 	r.awaitTurn(who)
 	if ctx.Err() != nil { // the portal has hung up
@@ -177,7 +177,7 @@ func (r *replica) admitted(who string) {
 	}
 }
 
-// take records the answer and reports whether it is final.
+// take records the answer, and reports whether the answer is final.
 func (p *portal) take(status int, header http.Header, body []byte) bool {
 	if status == http.StatusConflict && !bytes.Contains(body, []byte("run-compensated")) {
 		return false

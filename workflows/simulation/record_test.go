@@ -18,8 +18,8 @@ import (
 
 var recordFlag = flag.String("record", "", "write what happens under each seed of TestSeeds to this `file`, one line for each seed")
 
-// record lists the checkpoints, writes and events of one world, without times and texts. A refactoring must not change a record.
-// A record uses its own names, so that a renamed type or column does not change it.
+// record contains the checkpoints, writes and events of one world, without times and texts. A refactoring must not change a record.
+// A record uses its own names, so that a renamed type or column does not change the record.
 type record struct {
 	mu          sync.Mutex
 	checkpoints []string
@@ -27,12 +27,12 @@ type record struct {
 	events      []string
 }
 
-// recordedAs maps words that Tenantry stores today to words that an earlier commit stored. Records of today can then be compared
-// with records of the earlier commit.
+// recordedAs maps each word that Tenantry stores today to the word that an earlier commit stored instead. Records of today can
+// therefore be compared with records of the earlier commit.
 var recordedAs = map[string]string{"action": "verb", "rechecked": "probed", "late-window": "settle", "subject-rechecked": "subject-probed"}
 
-// recorded returns the word of the earlier commit for a word of today. recorded uses the code "busy" for every call without an
-// answer. The earlier commit used the code "busy" for reads of Keystone, but not for reads of BillingStack.
+// recorded translates a word of today to the word of the earlier commit. The code of a call without an answer becomes a code that
+// ends with "-busy". The earlier commit stored this code after reads of Keystone, but not after reads of BillingStack.
 func recorded(word string) string {
 	word = strings.Replace(word, "billingstack-", "billing-", 1)
 	word = strings.Replace(word, "-no-answer", "-busy", 1)
@@ -68,14 +68,14 @@ func (r *record) add(to *[]string, format string, args ...any) {
 	*to = append(*to, fmt.Sprintf(format, args...))
 }
 
-// created records an attempt to insert a run.
+// created adds a line to the record: a replica tried to insert a run.
 func (r *record) created(n saga.NewRun, err error) {
 	if r != nil {
 		r.add(&r.checkpoints, "create %s retries=%s events=%d %s: %s", n.Run.ID, n.Run.RetryOf, len(n.Events), standOf(n.Run, n.Run.Steps), outcomeOf(err))
 	}
 }
 
-// committed records checkpoints.
+// committed adds checkpoints to the record.
 func (r *record) committed(checkpoints []saga.Checkpoint, results []saga.CommitResult) {
 	if r == nil {
 		return
@@ -116,7 +116,7 @@ func outcomeOf(err error) string {
 	return "refused"
 }
 
-// wrote records a request that changes an upstream, and the status of its answer.
+// wrote adds a line to the record: a request that changes an upstream, with the status of its answer.
 func (r *record) wrote(req *http.Request, body []byte, answer *http.Response) {
 	if r == nil || req.Method == http.MethodGet || req.Method == http.MethodHead {
 		return
@@ -128,11 +128,12 @@ func (r *record) wrote(req *http.Request, body []byte, answer *http.Response) {
 	if bytes.Contains(body, []byte(`"auth"`)) {
 		body = nil
 	}
-	body = bytes.ReplaceAll(body, []byte(`,"tenantry-installation-`+installation+`"`), nil) // older records have no such tag
+	// Older records do not contain the installation tag.
+	body = bytes.ReplaceAll(body, []byte(`,"tenantry-installation-`+installation+`"`), nil)
 	r.add(&r.writes, "%s %s %s: %d", req.Method, req.URL.RequestURI(), body, status)
 }
 
-// told records the events of all runs.
+// told adds the events of all runs to the record.
 func (r *record) told(runs []*saga.Run, events map[string][]saga.Event) {
 	if r == nil {
 		return
@@ -163,7 +164,7 @@ func (b *recordBook) note(seed int, r *record) {
 	b.lines[seed] = r.line(seed)
 }
 
-// write writes the lines in the order of the seeds.
+// write saves the collected lines in a file, sorted by seed.
 func (b *recordBook) write(t *testing.T, from, to int) {
 	t.Helper()
 	var text strings.Builder

@@ -39,10 +39,10 @@ type replica struct {
 // installation is the id of the simulated installation.
 const installation = "simulated"
 
-// defaultLateWindow is the late window of a world. A mutation may replace it.
+// defaultLateWindow is the late window of a world. A mutation may use another late window.
 const defaultLateWindow = 90 * time.Second
 
-// startReplica starts a replica. off is the error of the replica's clock.
+// startReplica starts a replica. off is the difference between the replica's clock and the simulated time.
 func (w *world) startReplica(off time.Duration) *replica {
 	process, made := len(w.started)+1, 0
 	r := &replica{host: &host{name: fmt.Sprintf("p%d", process)}, world: w}
@@ -53,7 +53,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 		return w.driver.after(r.host, d, r.name+" timer", f)
 	}
 	clock.Yield = func(who string) { w.driver.sleep(time.Microsecond, r.name+" "+who+" yields") }
-	gates := &gate.Gates{} // the limits are never reached, because the order in a queue would be random
+	gates := &gate.Gates{} // limits so high that no request queues, because the order in a queue is random
 	toKeystone, toBilling := gates.Of("keystone/default", 1<<10), gates.Of("billingstack", 1<<10)
 	identity := w.newIdentity(r, toKeystone)
 	bill, err := billing.New(billing.Config{URL: "http://billing/v2", Connections: 1 << 10, Enter: toBilling.Enter, Wrap: func(http.RoundTripper) http.RoundTripper {
@@ -124,7 +124,7 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// newID returns the nth id of a process. Ids sort by time and are the same in every replay.
+// newID returns the nth run id of a process. Ids sort by time and are the same in every replay.
 func newID(process, nth int) string {
 	now := time.Now().UnixMilli()
 	return fmt.Sprintf("%08x-%04x-7%03x-8000-%012x", now>>16, now&0xffff, process, nth)

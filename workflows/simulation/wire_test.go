@@ -68,11 +68,11 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// admittedWithin is the time within which Keystone checks the token of a request. A request that is executed later gets a new
-// token, because its first token was valid at the check but may have expired since.
+// admittedWithin is the time within which Keystone checks the token of a request. If a request is executed after this time, it gets
+// a new token. Its first token was valid when Keystone checked it, but may have expired before the execution.
 const admittedWithin = 15 * time.Second
 
-// orderOf returns the number of the order that a run is for, or -1.
+// orderOf returns the number of a run's order, or -1 if the run has no order.
 func (w *world) orderOf(runID string) int {
 	order := -1
 	if run, err := w.store.Run(context.Background(), runID); err == nil {
@@ -117,7 +117,7 @@ func name(req *http.Request, call *saga.Handle, body []byte) string {
 	return what + " " + hex.EncodeToString(digest[:4])
 }
 
-// says returns an upstream that gives the same answer to every request.
+// says returns a handler that sends the same answer to every request.
 func says(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

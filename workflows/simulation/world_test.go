@@ -40,9 +40,9 @@ type world struct {
 	direct    *billing.Client // without the driver
 
 	replicas []*replica
-	started  []*replica      // all replicas, including ended ones
+	started  []*replica      // all replicas, including replicas that have ended
 	open     int             // number of portals without a final answer
-	over     bool            // portals stop repeating their orders
+	over     bool            // true if portals must stop repeating their orders
 	users    []string        // one for each order
 	roles    []keystone.Role // customerRoles
 	sellers  []seller
@@ -133,7 +133,7 @@ func (w *world) expect(n int, o orderPlan) {
 	}
 }
 
-// until drives the world until the limit has passed or enough returns true.
+// until drives the world, and returns when the time limit has passed or the function enough returns true.
 func (w *world) until(limit time.Duration, enough func() bool) {
 	over := false
 	off := w.driver.after(nil, limit, "limit", func() { over = true })
@@ -141,7 +141,7 @@ func (w *world) until(limit time.Duration, enough func() bool) {
 	w.driver.drive(func() bool { return over || enough() })
 }
 
-// befall crashes, pauses or shuts down a replica. befall schedules a restart, unless the replica is only paused.
+// befall makes a replica crash, pause or shut down. After a crash or a shutdown, the replica is restarted.
 func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	if w.calm || i < 0 || w.replicas[i].dead || w.replicas[i].hasEnded() {
 		return
@@ -159,18 +159,18 @@ func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	}
 	if kind != freezes {
 		w.driver.after(nil, away, "restart "+r.name, func() {
-			if !w.calm { // in a calm world, rest restarts all replicas
+			if !w.calm { // in a calm world, the method rest restarts the replicas
 				w.restart(i)
 			}
 		})
 	}
 }
 
-// rest drives the world until all runs have ended and all portals have their answers. Operators retry the runs that wait for an
-// operator.
+// rest drives the world forward until all runs have ended and all portals have their answers. Operators retry the runs that wait
+// for an operator.
 func (w *world) rest() {
 	for range 60 {
-		for i := range w.replicas { // a replica may have been shutting down
+		for i := range w.replicas { // a replica that was shutting down may have ended in the meantime
 			w.restart(i)
 		}
 		w.until(3*time.Minute, w.rested)
@@ -219,7 +219,7 @@ func (w *world) stopAll() {
 	w.replicas = nil
 }
 
-// end lets all goroutines end, as synctest requires.
+// end makes all goroutines end, because package synctest requires this.
 func (w *world) end() {
 	w.driver.mu.Lock()
 	w.over = true

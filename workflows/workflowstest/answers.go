@@ -51,7 +51,7 @@ func ownMerchant(v *view, broken report) {
 	}
 }
 
-// owners returns the merchant of each id.
+// owners returns a map from the id of each run and each object to its merchant.
 func (v *view) owners() map[string]string {
 	owner := map[string]string{}
 	for _, outside := range []Outside{v.Others, v.Now} {
@@ -72,7 +72,7 @@ func (v *view) owners() map[string]string {
 			}
 		}
 	}
-	for _, x := range v.ordered { // includes the ids of objects that have been removed
+	for _, x := range v.ordered { // also adds the ids of removed objects
 		owner[x.run.ID] = x.run.Merchant
 		for _, e := range x.expected {
 			owner[e.ID] = x.run.Merchant

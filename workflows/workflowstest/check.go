@@ -53,8 +53,8 @@ var invariants = []struct {
 	{"no-secret", noSecret},
 }
 
-// Check returns all violations of the invariants. The violations of one invariant are in the order of the runs and objects in s.
-// Check always returns the same violations in the same order for the same s.
+// Check returns all violations of the invariants. The violations of one invariant are in the order of the runs and objects in the
+// parameter s. If Check is called again with the same s, it returns the same violations in the same order.
 //
 // If an upstream carries out a request after the late window, the invariant compensated-clean is violated until a re-check
 // removes the effect. Wait for all re-checks before you call Check.

@@ -16,7 +16,7 @@ type play struct {
 	*stage
 
 	fresh    *saga.Run // succeeded, created a customer
-	joined   *saga.Run // succeeded, for another user and the customer that fresh created
+	joined   *saga.Run // succeeded, for another user and the customer that the run fresh created
 	refused  *saga.Run // compensated, for an existing customer; the user already had the role member
 	first    *saga.Run // compensated; retried by the run second
 	second   *saga.Run // succeeded
@@ -102,7 +102,7 @@ func newPlay(t *testing.T) *play {
 	return p
 }
 
-// stick makes the run stuck, because the undo of create-customer is refused for good.
+// stick makes the run stuck, because the undo of create-customer is refused permanently.
 func (s *stage) stick(r *saga.Run) {
 	row := r.Step("create-customer")
 	row.State, row.Undos = saga.StepUndoFailed, 1
@@ -139,7 +139,7 @@ func (s *stage) event(r *saga.Run, kind saga.EventKind) *saga.Event {
 	return &s.Events[r.ID][i]
 }
 
-// again repeats the effects of these steps of a run.
+// again adds the effects of these steps of a run for the second time.
 func (s *stage) again(r *saga.Run, steps ...string) {
 	for _, step := range steps {
 		s.effect(s.order(r), step)

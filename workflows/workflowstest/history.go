@@ -7,13 +7,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// outcomeOfDo reports whether the event is the outcome of an attempt of a Do.
+// outcomeOfDo reports whether the event records the outcome of a step's Do.
 func outcomeOfDo(e saga.Event) bool {
 	return e.Kind == saga.EventSucceeded || e.Kind == saga.EventSkipped ||
 		e.Kind == saga.EventAttempt || e.Kind == saga.EventUnknown
 }
 
-// ofUndo reports whether the event is the outcome of an attempt of an Undo.
+// ofUndo reports whether the event records the outcome of a step's Undo.
 func ofUndo(e saga.Event) bool {
 	return e.Kind == saga.EventUndone || e.Kind == saga.EventUndoAttempt || e.Kind == saga.EventLateEffect
 }
@@ -24,8 +24,8 @@ func done(e saga.Event) bool {
 		e.Kind == saga.EventAction && e.Action == string(saga.SkipStep) && e.Failure == nil
 }
 
-// closedUnderAfter checks that a step begins only after all steps in its list After are done, and that a done step is not
-// attempted again.
+// closedUnderAfter checks that a step begins only after all steps in its list After are done, and that a step is not attempted
+// again after it is done.
 func closedUnderAfter(v *view, broken report) {
 	for _, r := range v.Runs {
 		doneAt := map[string]time.Time{}
@@ -87,7 +87,8 @@ func oneOutcome(v *view, broken report) {
 			}
 			outcomes[e.Step]++
 			if e.Attempt != outcomes[e.Step] {
-				broken(r.ID, fmt.Sprintf("outcome number %d of a step is for attempt %d", outcomes[e.Step], e.Attempt), e.Step)
+				broken(r.ID, fmt.Sprintf("outcome %[1]d of a step belongs to attempt %[2]d instead of attempt %[1]d",
+					outcomes[e.Step], e.Attempt), e.Step)
 			}
 		}
 		for _, s := range r.Steps {
@@ -96,14 +97,14 @@ func oneOutcome(v *view, broken report) {
 				want--
 			}
 			if outcomes[s.Name] != want {
-				broken(r.ID, fmt.Sprintf("%d attempts of a step have ended, but the events have %d outcomes", want, outcomes[s.Name]), s.Name)
+				broken(r.ID, fmt.Sprintf("%d attempts of a step have ended, but the events contain %d outcomes", want, outcomes[s.Name]), s.Name)
 			}
 		}
 	}
 }
 
-// epochs checks that the events of a run are numbered without a gap, and that a replica writes no event after it has lost the
-// run.
+// epochs checks that the events of a run are numbered without a gap, and that a replica writes no event after it has lost the run's
+// lease.
 func epochs(v *view, broken report) {
 	for _, r := range v.Runs {
 		var seq, epoch int64

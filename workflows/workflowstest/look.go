@@ -10,14 +10,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Cloud is a Keystone that lists all its projects and role assignments. The Keystone is one of keystonetest, or a real one that
-// the test reads as administrator.
+// Cloud is a Keystone that lists all its projects and role assignments. The Keystone is either an in-memory Keystone of package
+// keystonetest, or a real Keystone that the test reads as an admin.
 type Cloud interface {
 	Projects() []keystone.Project
 	Assignments() []keystone.Assignment
 }
 
-// Look reads all projects and role assignments from Keystone, and all customers and subscriptions of these merchants from
+// Look reads all projects and role assignments from Keystone, and all customers and subscriptions of the given merchants from
 // BillingStack. Look may be called at any time.
 func Look(ctx context.Context, cloud Cloud, b *billing.Client, merchantIDs ...string) (Outside, error) {
 	o := Outside{Projects: cloud.Projects(), Assignments: cloud.Assignments()}

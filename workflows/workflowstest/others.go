@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// adoptedUntouched checks that objects that no run created are unchanged. Adopted objects must be unchanged too.
+// adoptedUntouched checks the objects that no run created: each object must be unchanged, even if a run has adopted the object.
 func adoptedUntouched(v *view, broken report) {
 	untouched("project", v.Others.Projects, v.Now.Projects, func(p keystone.Project) string { return p.ID }, broken)
 	untouched("role assignment", v.Others.Assignments, v.Now.Assignments, assignmentID, broken)

@@ -14,7 +14,7 @@ import (
 // Recorder records the objects that requests remove from the upstreams. Put the Recorder directly in front of the upstreams,
 // behind any proxy that loses requests or answers.
 type Recorder struct {
-	Tags func(projectID string) []string // returns a project's tags before its removal; nil if the tags are not known
+	Tags func(projectID string) []string // returns the tags of a project that will be removed; nil if not known
 	Now  func() time.Time                // the clock of the engine
 
 	mu       sync.Mutex
@@ -39,8 +39,8 @@ func (r *Recorder) Removals() []Removal {
 	return slices.Clone(r.removals)
 }
 
-// Around returns a transport that records each removal that next sends, with the run and the step that caused the removal. A
-// DELETE without an answer is not recorded.
+// Around returns a transport that sends requests with the transport next. It records each removal, with the run and the step that
+// caused the removal. A DELETE without an answer is not recorded.
 func (r *Recorder) Around(next http.RoundTripper) http.RoundTripper { return recording{r, next} }
 
 type recording struct {
@@ -61,8 +61,8 @@ func (r recording) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// Handler returns a handler that records each removal that next serves. These records have no run and no step, because a server
-// does not know them.
+// Handler returns a handler that serves requests with the handler next, and records each removal. These records have no run and no
+// step, because a server does not know them.
 func (r *Recorder) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		gone, deletes := r.removal(req)
@@ -95,8 +95,8 @@ func (r *Recorder) note(gone Removal, status int) {
 	r.removals = append(r.removals, gone)
 }
 
-// removal returns the object that a request removes. deletes is false if the request removes no object. The path of the request
-// shows the kind and the id of the object.
+// removal returns the object that a request removes. The result deletes is false if the request removes no object. The path of the
+// request shows the kind and the id of the object.
 func (r *Recorder) removal(req *http.Request) (gone Removal, deletes bool) {
 	if req.Method != http.MethodDelete {
 		return gone, false
@@ -113,7 +113,7 @@ func (r *Recorder) removal(req *http.Request) (gone Removal, deletes bool) {
 		gone.Kind, gone.ID = "customer", parts[n-1]
 	case n >= 2 && parts[n-2] == "subscriptions":
 		gone.Kind, gone.ID = "subscription", parts[n-1]
-	default: // removal of a tag or a token, which are not objects of runs
+	default: // the request removes a tag or a token, and these are not objects of runs
 		return gone, false
 	}
 	gone.At = r.Now()

@@ -6,8 +6,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// deleteIntended checks that each removed object was one that a run had created. The run must have stored the intent of the undo
-// before the removal.
+// deleteIntended checks each removed object: a run must have created the object, and must have stored the intent of the undo before
+// the removal.
 func deleteIntended(v *view, broken report) {
 	for _, gone := range v.Removals {
 		what := gone.Kind + " " + gone.ID
@@ -34,7 +34,7 @@ func deleteIntended(v *view, broken report) {
 }
 
 // stepsOf returns the step that created the object, and the step that created the tenant or customer to which the object belongs.
-// The Undo of each may remove the object. The result is empty if the run did not create the object.
+// The Undo of each of these steps may remove the object. The result is empty if the run did not create the object.
 func (x ordered) stepsOf(gone Removal) (steps []string) {
 	for _, e := range x.expected {
 		own := e.ID == gone.ID && e.Origin == saga.Own
@@ -57,7 +57,7 @@ func (x ordered) stepsOf(gone Removal) (steps []string) {
 	return steps
 }
 
-// undoes reports whether the run had stored the intent to undo the step before the removal.
+// undoes reports whether the run stored the intent of the step's undo before the removal.
 func (v *view) undoes(r *saga.Run, name string, gone Removal) bool {
 	s := r.Step(name)
 	return s != nil && s.Undos > 0 && (gone.Step == "" || gone.Step == name) &&

@@ -54,7 +54,7 @@ type Answer struct {
 	Merchant string
 	Key      string // idempotency key of the call; empty if the call had none
 	Run      string // id of the run that the answer shows
-	Final    bool   // true if the run had ended; all later answers must then be the same
+	Final    bool   // true if the run had ended; all later answers that show this run must be the same
 	Status   int
-	Body     []byte // without fields that may differ, such as the request id
+	Body     []byte // the answer's body, without fields that may differ, such as the request id
 }

@@ -122,7 +122,7 @@ func (s *stage) tell(r *saga.Run, e saga.Event) {
 	s.Events[r.ID] = append(s.Events[r.ID], e)
 }
 
-// do executes the run's steps, and stops before the step `until`. If `until` is empty, do executes all steps, and the run
+// do executes the run's steps, and stops before the step `until`. If `until` is empty, the function executes all steps, and the run
 // succeeds.
 func (s *stage) do(r *saga.Run, until string) {
 	for i := range r.Steps {
@@ -214,7 +214,7 @@ func (s *stage) assign(a keystone.Assignment) {
 	}
 }
 
-// turnBack makes the step fail for good, so that the run compensates.
+// turnBack makes the step fail permanently, so that the run compensates.
 func (s *stage) turnBack(r *saga.Run, step string) {
 	row := r.Step(step)
 	row.Attempts++
@@ -227,7 +227,7 @@ func (s *stage) turnBack(r *saga.Run, step string) {
 	r.State = saga.Compensating
 }
 
-// undo undoes the run's steps, the last step first, and stops before the step `until`. If `until` is empty, undo undoes all
+// undo undoes the run's steps, the last step first, and stops before the step `until`. If `until` is empty, the function undoes all
 // steps, and the run is compensated.
 func (s *stage) undo(r *saga.Run, until string) {
 	o := s.order(r)

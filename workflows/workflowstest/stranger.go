@@ -14,9 +14,10 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The stranger is a workflow for tests that is defined only in this file. It lends a guest a room. An account is a customer, and
-// a room is a customer tenant. A book is a subscription that is billed for the room. The stranger uses the same kinds of objects
-// and the same customers as the workflow subscribe. Runs of one workflow must not remove objects of the other.
+// The stranger is a workflow for tests that is defined only in this file. It lends a guest a room. In this workflow, an account is
+// a customer, and a room is a customer tenant. A book is a subscription that is billed for the room. The stranger uses the same
+// kinds of objects and the same customers as the workflow subscribe. Runs of one workflow must not remove objects of the other
+// workflow.
 
 // StrangerName is the name of the stranger's workflow.
 const StrangerName = "lend"
@@ -34,7 +35,7 @@ type loan struct {
 	Roles      []keystone.Role `json:"roles"`
 	Book       string          `json:"book"`
 
-	Lacked  []string `json:"lacked,omitempty"` // role ids that the guest lacked in an existing room
+	Lacked  []string `json:"lacked,omitempty"` // ids of the roles that the guest lacked in an existing room
 	Room    string   `json:"room,omitempty"`
 	RoomOwn bool     `json:"room_own,omitempty"`
 }
@@ -328,7 +329,7 @@ func (l *loan) invitation(roleID string) keystone.Assignment {
 }
 
 // origin returns the origin of a role assignment. The origin is Own if the run created the room, or if the guest lacked the role
-// before. Otherwise the origin is Adopted.
+// before the run. Otherwise the origin is Adopted.
 func (l *loan) origin(roleID string) saga.Origin {
 	if l.RoomOwn || slices.Contains(l.Lacked, roleID) {
 		return saga.Own
@@ -366,8 +367,8 @@ func (d lender) invite(ctx context.Context, l *loan) error {
 	return nil
 }
 
-// disinvite revokes a role that the guest lacked in an existing room. If the run created the room, the role is removed together
-// with the room.
+// disinvite revokes a role in an existing room if the guest lacked the role before the run. If the run created the room, the role
+// is removed together with the room.
 func (d lender) disinvite(ctx context.Context, l *loan) error {
 	id, err := d.Identity(l.Cloud)
 	if err != nil {
@@ -408,7 +409,7 @@ func (d lender) closeBook(ctx context.Context, l *loan) error {
 	return forget(ctx, subscription, l.Book, removed, err)
 }
 
-// note adds an object to the run's list of objects. A step has created or adopted this object.
+// note adds an object to the run's list of objects after a step has created or adopted the object.
 func note(ctx context.Context, kind, id, name string, origin saga.Origin) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
 }

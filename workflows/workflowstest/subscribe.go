@@ -32,7 +32,7 @@ func subscribeTrial() Trial {
 		},
 		Refused: "attach-tenant",
 		Reading: "check",
-		// RemoveCustomer repeats a refused DELETE once.
+		// The BillingStack client's RemoveCustomer repeats a refused DELETE once.
 		Ends: map[string]Ends{"undo create-customer, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)}},
 		// The step check makes a call only for an existing customer. If the run adopts a customer and its tenant, only the role
 		// assignments are undone.

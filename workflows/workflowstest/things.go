@@ -61,7 +61,7 @@ func find(all []thing, kind, id string) *thing {
 	return &all[i]
 }
 
-// ordered is a run and the objects that it is expected to have in the end.
+// ordered is a run and the objects that the run is expected to have in the end.
 type ordered struct {
 	run      *saga.Run
 	expected []saga.Expected
@@ -88,8 +88,8 @@ func (v *view) made(x ordered) (all []made) {
 	return all
 }
 
-// expects returns the run's expected object that has the thing's kind and the thing's id or name. Without such an object, expects
-// returns the first expected object of the thing's kind, or nil.
+// expects finds the run's expected object that matches the thing. A match has the thing's kind, and the thing's id or name. If
+// there is no match, the result is the first expected object of the thing's kind, or nil.
 func (x ordered) expects(t thing) *saga.Expected {
 	var other *saga.Expected
 	for i, e := range x.expected {
@@ -147,14 +147,14 @@ func differs(t thing, e saga.Expected) (all []string) {
 	return all
 }
 
-// belongs reports whether the run may have created the thing. The tags are written out here, so that the check notices a mistake
-// in [keystone.TenantTags].
+// belongs reports whether the run may have created the thing. The tags are not taken from [keystone.TenantTags], so that the check
+// notices a mistake there.
 func (x ordered) belongs(t thing, installation string) bool {
 	e := x.expects(t)
 	if e == nil {
 		return false
 	}
-	if t.kind == project { // ids may differ, because a late effect of the run may be a second project
+	if t.kind == project { // do not compare ids, because a late effect may be a second project
 		tags := []string{"tenantry", "tenantry-run-" + x.run.ID, "tenantry-merchant-" + x.run.Merchant}
 		if installation != "" {
 			tags = append(tags, "tenantry-installation-"+installation)

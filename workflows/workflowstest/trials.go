@@ -11,18 +11,18 @@ import (
 // Trial describes a workflow to the test suites. The fault table, the crash matrix and the simulation each run all [Trials].
 type Trial struct {
 	Define func(workflows.Deps) (*saga.Definition, error)
-	// Request returns a request for a run with the ids and objects of the ground. The caller adds the idempotency key and the
+	// Request returns a request for a run with the ids and objects of the [Ground]. The caller adds the idempotency key and the
 	// user's token.
 	Request func(Ground) saga.Request
 
-	// Do and Undo have the steps that the fault table tests. Each value is the upstream to which the step writes (Billing,
+	// Do and Undo contain the steps that the fault table tests. Each value is the upstream to which the step writes (Billing,
 	// Keystone or Exchange).
 	Do, Undo map[string]string
-	// Refused is the last step, which has no Undo. If an upstream refuses this step for good, all other steps are undone.
+	// Refused is the last step, which has no Undo. If an upstream refuses this step permanently, all other steps are undone.
 	Refused string
 	// Reading is the step that reads both upstreams if the customer already exists.
 	Reading string
-	// Ends overrides the ends that the fault table expects. A key has the form "undo STEP, FAULT".
+	// Ends replaces end states that the fault table expects by default. A key has the form "undo STEP, FAULT".
 	Ends map[string]Ends
 	// Places are the rows of the crash matrix.
 	Places []Place
@@ -35,8 +35,8 @@ const (
 	Exchange = "exchange"
 )
 
-// Ends has the expected end states of a run. Once is the end state if one call meets a fault. Always is the end state if all
-// repetitions of the call meet the fault too.
+// Ends contains the expected end states of a run. The field Once is for a run in which one call meets a fault, but its repetitions
+// do not. The field Always is for a run in which all repetitions meet the fault too.
 type Ends struct{ Once, Always string }
 
 // Place is a Do or Undo during which a replica is killed.
@@ -60,8 +60,8 @@ type Ground struct {
 	CheckedAt  time.Time       // when the test read the fields above
 }
 
-// Trials returns the trials of all workflows of the service, and the trial of the stranger. A test suite that runs the stranger
-// can run any workflow.
+// Trials returns the trials of all workflows of the service, and the trial of the stranger. The stranger shows that the test suites
+// work with any workflow.
 func Trials() []Trial { return []Trial{subscribeTrial(), strangerTrial()} }
 
 // Definitions returns the workflow definitions of all trials.

@@ -7,9 +7,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// oneAtATime checks that runs with the same subject execute one at a time. Of two such runs, one must end before the other makes
-// its first call. Re-checks after the end of a run do not count. The check ignores the order of the runs, because a run does not
-// show when it was stored.
+// oneAtATime checks that runs with the same subject execute one at a time. If two runs have the same subject, one run must end
+// before the other run makes its first call. Re-checks after the end of a run do not count. The check does not test which run
+// executes first, because a run does not show when it was stored.
 func oneAtATime(v *view, broken report) {
 	bySubject := map[string][]*saga.Run{}
 	for _, r := range v.Runs {
@@ -41,8 +41,8 @@ func began(r *saga.Run) (first *time.Time) {
 	return first
 }
 
-// endsOrWaits checks that every run has ended, is due, or waits. A waiting run must say why it waits and who can fix the cause.
-// It must also have a possible action.
+// endsOrWaits checks that every run has ended, is due, or waits. A waiting run must say why it waits and who can fix the cause. If
+// a run waits for an operator, at least one action must be possible.
 func endsOrWaits(v *view, broken report) {
 	for _, r := range v.Runs {
 		fault := func(detail string, args ...any) {
@@ -64,7 +64,7 @@ func endsOrWaits(v *view, broken report) {
 		case r.State == saga.Stuck && !r.HoldsSubject:
 			fault("has released its subject")
 		case r.Replica == "" && r.DueAt == nil && r.WaitsFor == "" && !forOperator(r):
-			fault("lacks a due time, a run to wait for, and a reason to wait for an operator")
+			fault("has no due time, waits for no other run, and does not wait for an operator")
 		}
 	}
 }
@@ -97,7 +97,7 @@ func (v *view) waits(r *saga.Run, fault func(string, ...any)) {
 	}
 	if r.WaitsFor != "" {
 		if why.Kind != saga.WaitsForPredecessor {
-			fault("waits for run %s with the reason %s instead of predecessor", r.WaitsFor, why.Kind)
+			fault("waits for run %s, and its reason is %s instead of predecessor", r.WaitsFor, why.Kind)
 		}
 		if before := v.byID[r.WaitsFor]; before == nil || before.State.Ended() || before.Subject != r.Subject {
 			fault("waits for run %s, which does not exist, has ended, or has another subject", r.WaitsFor)

@@ -107,7 +107,7 @@ func compensatedClean(v *view, broken report) {
 	}
 }
 
-// adopted reports whether another run expects the thing and is not compensated.
+// adopted reports whether the thing is an expected object of another run that is not compensated.
 func (v *view) adopted(x ordered, t thing) bool {
 	return has(v.ordered, func(y ordered) bool {
 		return y.run != x.run && y.run.State != saga.Compensated &&

@@ -64,7 +64,7 @@ func (a *administered) Projects() (all []keystone.Project) {
 	return all
 }
 
-// Assignments implements [workflowstest.Cloud]. Assignments skips role assignments whose scope is not a project.
+// Assignments implements [workflowstest.Cloud]. The method skips role assignments whose scope is not a project.
 func (a *administered) Assignments() (all []keystone.Assignment) {
 	type page struct {
 		RoleAssignments []struct {

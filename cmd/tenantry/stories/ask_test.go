@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// oneStepUnderWay is a query. The result of the query is true if exactly one step of all runs is being done or undone.
+// oneStepUnderWay is a query. The result of the query is true if exactly one step in the database is running or undoing. The
+// query ignores runs that have ended.
 const oneStepUnderWay = `SELECT count(*) = 1 FROM steps s JOIN runs r ON r.id = s.run_id
 	WHERE r.ended_at IS NULL AND s.state IN ('running', 'undoing')`
 

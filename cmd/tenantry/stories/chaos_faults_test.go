@@ -17,7 +17,8 @@ const (
 	killed   = "replica killed"
 )
 
-// breakThings injects faults in the background, until cease is called. cease returns after the last fault.
+// breakThings injects faults in the background until the returned function is called. The returned function returns after the
+// last fault.
 func (w *world) breakThings() (cease func()) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup

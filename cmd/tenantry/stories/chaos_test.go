@@ -87,7 +87,7 @@ type world struct {
 	replicas []*keptReplica
 	orders   []order
 
-	ended       atomic.Int64 // number of orders
+	ended       atomic.Int64 // number of orders that have ended
 	held        atomic.Int64 // number of runs that an operator retried
 	onePostgres sync.Mutex   // locked during a fault of PostgreSQL
 
@@ -221,7 +221,7 @@ func (w *world) report(took time.Duration) {
 	t.Logf("the last run ended %s after the last fault", time.UnixMicro(last).Sub(w.last).Round(time.Second/10))
 }
 
-// keepLog writes the replicas' output to a file if the test has failed. Repeating the test may not show the failure again.
+// keepLog writes the replicas' output to a file if the test has failed, because a second run of the test may succeed.
 func (w *world) keepLog() {
 	if !w.t.Failed() || w.site == nil {
 		return

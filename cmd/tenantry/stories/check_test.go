@@ -11,8 +11,8 @@ import (
 
 var secretKey = bytes.Repeat([]byte("k"), store.KeySize)
 
-// checkAtTheEnd registers a check of the invariants. The check runs when the test and its replicas have ended. It treats objects
-// that already exist as foreign objects, which no run has created.
+// checkAtTheEnd registers a check of the invariants. The check runs when the test and its replicas have ended. Objects that exist
+// at the call of checkAtTheEnd count as foreign objects, which no run has created.
 func (s *site) checkAtTheEnd(database string) {
 	var err error
 	s.others, err = workflowstest.Look(s.t.Context(), s.cloud.all, s.billing)

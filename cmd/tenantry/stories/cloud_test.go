@@ -86,7 +86,7 @@ var roleMade sync.Mutex
 
 func front(t testing.TB, in *upstream, password string) cloud {
 	t.Helper()
-	story := transcript.New(t, "cmd/tenantry") // the package name in older recordings, with which new recordings are compared
+	story := transcript.New(t, "cmd/tenantry") // older recordings have this package name, and new recordings are compared with them
 	srv := httptest.NewServer(story.Handler(transcript.Keystone, in))
 	t.Cleanup(srv.Close)
 	direct := httptest.NewServer(in.next)

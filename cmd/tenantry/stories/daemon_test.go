@@ -151,7 +151,7 @@ func (d *daemon) signal(s syscall.Signal) bool {
 	return d.process != nil && syscall.Kill(-d.process.Process.Pid, s) == nil
 }
 
-// down ends the daemon with a signal, and keeps it down for the duration `away`. The result is false if the daemon was not
+// down stops the daemon with a signal, and keeps it down for the duration `away`. The result is false if the daemon was not
 // running.
 func (d *daemon) down(s syscall.Signal, away time.Duration) bool {
 	d.mu.Lock()
@@ -220,8 +220,8 @@ func (d *daemon) await(answers func() error) {
 	d.t.Fatalf("%s does not answer: %v: %s", d.argv[0], err, d.printed())
 }
 
-// freePort returns a free TCP port. The port is below the kernel's range for outgoing connections. An outgoing connection can
-// therefore not take the port while the daemon is down.
+// freePort returns a free TCP port. The port is below the kernel's range for outgoing connections. Therefore no outgoing
+// connection can take the port while the daemon is down.
 func freePort(t testing.TB) string {
 	t.Helper()
 	for range 100 {

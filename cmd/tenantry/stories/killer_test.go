@@ -16,7 +16,7 @@ type killer struct {
 	t        *testing.T
 	place    place
 	at       instant
-	refused  string // call that an upstream refuses if place is an Undo, so that the run compensates
+	refused  string // if place is an Undo, an upstream refuses this call, so that the run is compensated
 	database string
 	cloud    cloud
 	done     chan struct{} // closed by the kill
@@ -33,7 +33,7 @@ func (k *killer) arm(victim *replica) {
 	k.victim = victim
 }
 
-// statement is called with the parameters of each statement before PostgreSQL gets the statement.
+// statement is called with the parameters of each SQL statement, before PostgreSQL gets the SQL statement.
 func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -57,8 +57,9 @@ func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
 	return true, nil
 }
 
-// request handles a replica's request to an upstream. If place is an Undo, request refuses the call in k.refused, but only when
-// all other steps are done. Otherwise one statement would store a step's outcome together with the intents of the first undos.
+// request handles a replica's request to an upstream. If place is an Undo, the method also refuses the call k.refused, but waits
+// until no other step is running. Without this wait, one SQL statement would store a step's outcome together with the intents of
+// the first undos.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
 	if k.place.Undo && call == k.refused {

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// matrix returns docs/crash-matrix.md, the page with the results of all cases.
+// matrix returns the text of docs/crash-matrix.md, the page with the results of all cases.
 func matrix(t *testing.T, all map[string]endings) []byte {
 	t.Helper()
 	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
@@ -66,10 +66,10 @@ func (c crashTrial) tables(page *bytes.Buffer, ended endings) {
 
 const matrixHead = `# Killed at every instant
 
-` + "`make crash-matrix`" + ` wrote this page. In each of these %d cases, the test kills the replica that executes a run, with SIGKILL at one
-point of one step. The replica reaches PostgreSQL, Keystone and BillingStack through a proxy, which detects the point of the kill.
-The portal's call gets no answer, so the portal repeats the call with the same key. In the end the run must have succeeded, or must
-be compensated with nothing left upstream. The run must not violate an invariant of the package workflowstest.
+` + "`make crash-matrix`" + ` wrote this page. In each of these %d cases, the test sends SIGKILL to the replica that executes a run, at one
+point of one step. The replica reaches PostgreSQL, Keystone and BillingStack through proxies, which tell the test when the step is
+at this point. The portal's call gets no answer, so the portal repeats the call with the same key. In the end, the run must have
+succeeded, or must be compensated and leave nothing upstream. The run must not violate an invariant of the package workflowstest.
 
 A cell shows the time from the kill to the end of the run. Most of this time is the lease, which is 1 s in this test (10 s by
 default). A compensation with a lost answer also waits for the late window, which is 1 s in this test (90 s by default). If another

@@ -71,7 +71,7 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 			t.Fatalf("an order is answered %d %s (%v)", a.status, a.body, err)
 		}
 	}
-	if more := asked.Load() - before; more > 3 { // the circuit breaker sends one or two trial requests, perhaps with a login
+	if more := asked.Load() - before; more > 3 { // the circuit breaker sends one or two trial requests, and possibly a login
 		t.Errorf("Keystone got %d requests for twenty orders while it was down", more)
 	}
 

@@ -22,9 +22,9 @@ import (
 )
 
 // pause is the request or statement during which the test stops a replica. If refused is true, BillingStack refuses to attach the
-// tenant, and the run compensates. A compensating run must find and remove the late effect of the held-up request.
+// tenant, and the run is compensated. The compensation must find and remove the late effect of the held-up request.
 type pause struct {
-	call    string // a result of callOf; or "store STEP STATE" for the statement that stores this state of the step
+	call    string // a name from callOf; or "store STEP STATE" for the statement that stores this state of the step
 	refused bool
 }
 
@@ -75,7 +75,7 @@ const (
 
 // The test stops a replica during a call, for longer than the replica's lease. Another replica takes over the run and ends it.
 // The upstream carries out the stopped replica's call late. When the stopped replica continues, it must write nothing. No object
-// may exist twice, and a compensated run may leave no object.
+// may exist twice. A compensated run must leave no object.
 func TestPausedForLongerThanItsLeaseAReplicaWritesNothing(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -117,7 +117,7 @@ type pair struct {
 	refuse  bool          // if true, BillingStack refuses to attach a tenant
 	held    chan held     // receives the request or statement that is held up
 	sleeper int           // index of the replica that was paused past its lease and must write nothing; otherwise -1
-	strays  []string      // writes that the paused replica sent although it must not
+	strays  []string      // writes that the paused replica sent; the test expects none
 }
 
 // held is a request or a statement that waits until the test releases it.
@@ -150,8 +150,8 @@ func newPair(t *testing.T, rng *rand.Rand) *pair {
 
 type replicaKey struct{}
 
-// pause orders one run, and stops the replica that executes it. On a busy machine, the replica's lease of 1 s may end before
-// pause stops the replica. If this happens, pause tries again with another run.
+// pause sends one order, and stops the replica that executes the run. On a busy machine, the replica's lease of 1 s may end
+// before pause stops the replica. If this happens, pause tries again with another run.
 func (p *pair) pause(what pause) {
 	p.t.Helper()
 	for range 3 {
@@ -162,8 +162,8 @@ func (p *pair) pause(what pause) {
 	p.t.Fatalf("%v: the replica lost its lease before it could be stopped, three times: %s", what, p.site.log.read())
 }
 
-// stopIn orders one run, and tries once to stop the replica that executes it. The result is false if the replica lost its lease
-// before stopIn could stop it.
+// stopIn sends one order, and tries once to stop the replica that executes the run. The result is false if the replica lost its
+// lease before stopIn could stop it.
 func (p *pair) stopIn(what pause) bool {
 	p.t.Helper()
 	token, key := p.site.newToken(), uuid.NewString()
@@ -182,8 +182,7 @@ func (p *pair) stopIn(what pause) bool {
 		p.t.Fatalf("%v: no replica made this call: %s", what, p.site.log.read())
 	}
 	if !strings.HasPrefix(what.call, "store") {
-		// Wait for the run's other calls. A call that has checked the lease before the stop could otherwise be sent after the
-		// stop.
+		// Wait for the run's other calls. Otherwise, a call whose lease was checked before the stop could be sent after the stop.
 		if err := awaitTrue(p.t.Context(), p.database, oneStepUnderWay); err != nil {
 			close(call.release)
 			<-call.done
@@ -216,7 +215,7 @@ func (p *pair) stopIn(what pause) bool {
 		err := awaitTrue(p.t.Context(), p.database, "SELECT count(*) = 1 FROM replicas")
 		<-time.After(asleep)
 		p.mu.Lock()
-		p.sleeper = call.replica // not set earlier, because writes sent under the lease may arrive until now
+		p.sleeper = call.replica // set only now, because writes that were sent under the lease may arrive until now
 		p.mu.Unlock()
 		if err := errors.Join(err, stopped.cmd.Process.Signal(syscall.SIGCONT)); err != nil {
 			p.t.Error(err)
@@ -239,7 +238,7 @@ func (p *pair) stopIn(what pause) bool {
 	return true
 }
 
-// want checks the status of an order's answer.
+// want checks the status of the answer to an order.
 func (p *pair) want(what pause, answer workflowstest.Answer) {
 	p.t.Helper()
 	want := http.StatusCreated
@@ -251,7 +250,8 @@ func (p *pair) want(what pause, answer workflowstest.Answer) {
 	}
 }
 
-// request handles a replica's request to an upstream. If p.next names this request, request holds it up.
+// request handles a replica's request to an upstream. If p.next names this request, the method blocks the request until the test
+// releases it.
 func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(p.cloud.memory, r)
 	replica, ours := r.Context().Value(replicaKey{}).(int)
@@ -262,7 +262,7 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	switch {
 	case !ours:
 	case p.refuse && call == "PATCH subscriptions":
-		// Refuse the PATCH only after the call to hold up has begun, because no new step begins after a failed step.
+		// Refuse the PATCH only after the call in p.next has begun, because no new step begins after the refusal.
 		begun, forward := p.begun, strings.HasPrefix(p.next.call, "P")
 		p.mu.Unlock()
 		if forward {
@@ -283,7 +283,8 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	next.ServeHTTP(w, r)
 }
 
-// statement is called with the parameters of a replica's statement. If p.next names this statement, it is held up.
+// statement is called with the parameters of an SQL statement that a replica sends. If p.next names this SQL statement, the
+// method blocks the SQL statement until the test releases it.
 func (p *pair) statement(replica int, parameters [][]byte) {
 	p.mu.Lock()
 	for step, state := range stepStates(parameters) {
@@ -297,14 +298,14 @@ func (p *pair) statement(replica int, parameters [][]byte) {
 	p.mu.Unlock()
 }
 
-// take records that the request or statement to hold up has begun. The caller must hold p.mu.
+// take clears p.next, and reports with p.begun that the request or SQL statement has begun. The caller must hold p.mu.
 func (p *pair) take() {
 	p.next = pause{}
 	close(p.begun)
 }
 
-// hold blocks a replica's request or statement until the test releases it. The caller must call done when the request or
-// statement has ended.
+// hold blocks a request or SQL statement of a replica until the test releases it. The caller must call done when the request or
+// SQL statement has ended.
 func (p *pair) hold(replica int) (done func()) {
 	h := held{replica, make(chan struct{}), make(chan struct{})}
 	p.held <- h

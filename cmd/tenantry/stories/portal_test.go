@@ -13,21 +13,22 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// patience is the maximum time for which a portal repeats its call.
+// patience is a time limit: a portal repeats its call for at most this time.
 const patience = 5 * time.Minute
 
-// portal places one order. A portal can repeat its call at any replica, always with the same idempotency key.
+// portal places one order. A portal may send its call several times, to any replica, always with the same idempotency key.
 type portal struct {
 	key  string
 	call func(url string) (answer, error)
 }
 
-// portal returns a portal that places the order.
+// portal makes a new portal, which places the order o.
 func (s *site) portal(o order) portal {
 	return portal{o.key, func(url string) (answer, error) { return s.send(url, o) }}
 }
 
-// insist repeats the portal's call until its answer is final.
+// insist repeats the portal's call until the answer is final (201 or 409). insist fails the test if no answer is final within a
+// minute.
 func (s *site) insist(url string, p portal) workflowstest.Answer {
 	s.t.Helper()
 	final, err := s.insistAt(func() string { return url }, p, time.Minute)
@@ -37,8 +38,9 @@ func (s *site) insist(url string, p portal) workflowstest.Answer {
 	return final
 }
 
-// insistAt repeats the portal's call until its answer is final. The function `where` returns the address for each call. insistAt
-// returns an error if an answer is neither final (201, 409) nor retryable (202, 429, 503).
+// insistAt repeats the portal's call until the answer is final (201 or 409). Before each call, insistAt calls the function `where`
+// to get the address of a replica. insistAt repeats the call after an answer 202, 429 or 503, and returns an error after any other
+// answer.
 func (s *site) insistAt(where func() string, p portal, patience time.Duration) (workflowstest.Answer, error) {
 	last := "none"
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
@@ -58,14 +60,14 @@ func (s *site) insistAt(where func() string, p portal, patience time.Duration) (
 	return workflowstest.Answer{}, fmt.Errorf("the portal gets no final answer to order %s; the last was %s", p.key, last)
 }
 
-// final removes the request id from a final answer, stores the answer, and returns it.
+// The method final stores a portal's last answer without the request id, and returns the stored answer.
 func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	var said map[string]any
 	if err := json.Unmarshal(a.body, &said); err != nil {
 		return workflowstest.Answer{}, err
 	}
 	delete(said, "request_id")
-	delete(said, "errors") // the problem in OpenStack's format, with the request id
+	delete(said, "errors") // this field repeats the problem in OpenStack's format, and contains the request id
 	body, err := json.Marshal(said)
 	if err != nil {
 		return workflowstest.Answer{}, err
@@ -78,7 +80,7 @@ func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	return final, nil
 }
 
-// adopt creates a customer that runs may adopt but not change.
+// adopt creates a customer for a run to adopt. No run may change this customer.
 func (s *site) adopt() (customerID string) {
 	s.t.Helper()
 	customerID = s.existing()
@@ -88,7 +90,7 @@ func (s *site) adopt() (customerID string) {
 	return customerID
 }
 
-// existing creates a customer and its tenant, as if an earlier run had created both.
+// The method existing creates a customer and its customer tenant, so that an order can refer to an existing customer.
 func (s *site) existing() (customerID string) {
 	s.t.Helper()
 	c, err := s.billing.EnsureCustomer(s.t.Context(), billing.Customer{

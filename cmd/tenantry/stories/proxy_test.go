@@ -13,12 +13,12 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// see is called with the parameters of a statement before PostgreSQL gets the statement. If pass is false, the proxy drops the
-// statement and closes the connection. If committed is not nil, the proxy drops PostgreSQL's answer, and calls committed after
-// PostgreSQL has committed the statement.
+// see is a callback of the proxy. The proxy passes the parameters of each statement to this callback before it sends the statement
+// to PostgreSQL. If the result `pass` is false, the proxy drops the statement and closes the connection. If the function
+// `committed` is not nil, the proxy drops PostgreSQL's answer to the statement, and calls the function after the commit.
 type see func(parameters [][]byte) (pass bool, committed func())
 
-// proxied starts a proxy for a PostgreSQL database, and returns the database's URL with the address of the proxy.
+// proxied starts a proxy for a PostgreSQL database, and returns a URL that connects to the database through the proxy.
 func proxied(t testing.TB, database string, see see) string {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -60,7 +60,8 @@ func pass(client net.Conn, server string, see see) {
 	_ = statements(database, bufio.NewReader(client), see, &committed)
 }
 
-// statements forwards the client's messages to PostgreSQL. The first message of a connection has no type.
+// The function statements forwards the client's messages to PostgreSQL. The first message of a connection has no type, unlike all
+// further messages.
 func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer[func()]) error {
 	size := make([]byte, 4)
 	if _, err := io.ReadFull(from, size); err != nil {
@@ -97,8 +98,8 @@ func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer
 	}
 }
 
-// answers forwards PostgreSQL's messages to the client. The function answers ends after the first commit whose answer must be
-// dropped.
+// The function answers forwards PostgreSQL's messages to the client. The function returns after the first commit whose answer the
+// proxy must drop.
 func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) error {
 	for {
 		m, err := readMessage(from)
@@ -135,7 +136,8 @@ func readMessage(from io.Reader) (message, error) {
 	return m, err
 }
 
-// stepStates returns the state of each step that a statement stores, by step name.
+// stepStates decodes the parameters of a statement, and returns the step states that the statement stores. The keys of the result
+// are step names.
 func stepStates(parameters [][]byte) map[string]string {
 	states := map[string]string{}
 	for _, p := range parameters {

@@ -22,8 +22,8 @@ type replica struct {
 	dead chan struct{}
 }
 
-// tenantryServe returns the default command of a replica, `tenantry serve`. A test may use a different command. That command must
-// read the same environment variables, and log the message "serving" with its URL.
+// tenantryServe returns `tenantry serve`, the default command of a replica. If a test starts replicas with a different command,
+// this command must read the same environment variables, and log the message "serving" with the replica's URL.
 func tenantryServe() (*exec.Cmd, error) {
 	path, err := binary()
 	if err != nil {
@@ -32,8 +32,8 @@ func tenantryServe() (*exec.Cmd, error) {
 	return exec.Command(path, "serve"), nil
 }
 
-// launch starts a replica with additional environment variables. The channel receives the replica's address when the replica
-// serves.
+// launch starts a replica with additional environment variables. The returned channel receives the replica's address when the
+// replica accepts requests.
 func (s *site) launch(env ...string) (*replica, <-chan string, error) {
 	cmd, err := s.replica()
 	if err != nil {

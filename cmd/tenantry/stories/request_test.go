@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// answer is the answer to an HTTP request.
+// answer contains the response to an HTTP request.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// run is a run in the JSON of the API.
+// run contains those JSON fields of a run that the tests read from the API.
 type run struct {
 	ID     string            `json:"id"`
 	State  string            `json:"state"`
@@ -33,7 +33,7 @@ type order struct {
 	key, token string
 }
 
-// subscribe places an order for a new customer, as a portal does.
+// subscribe places an order for a new customer, with the portal's API key.
 func (s *site) subscribe(url, key, token string, header ...string) (answer, error) {
 	return s.send(url, order{key: key, token: token}, header...)
 }
@@ -56,7 +56,7 @@ func (s *site) send(url string, o order, header ...string) (answer, error) {
 	return s.do(req)
 }
 
-// get reads a path of the API with the portal's API key.
+// get sends a GET request for a path of the API, with the portal's API key.
 func (s *site) get(url, path string) (answer, error) {
 	req, err := http.NewRequest(http.MethodGet, url+path, nil)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *site) do(req *http.Request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, body}, err
 }
 
-// until polls a run until it has the given state.
+// The method until polls a run, and returns the run when it has the given state.
 func (s *site) until(url, id, state string) run {
 	s.t.Helper()
 	var r run

@@ -15,7 +15,7 @@ import (
 func TestNoSecretIsKeptOfWhatFails(t *testing.T) {
 	in := &upstream{before: func(r *http.Request) {
 		if r.Method == http.MethodPatch {
-			r.Method = http.MethodTrace // BillingStack refuses this method
+			r.Method = http.MethodTrace // BillingStack refuses the HTTP method TRACE
 		}
 	}}
 	s := newSite(t, storetest.PostgreSQL(t), memoryCloud(t, &upstream{}), in)

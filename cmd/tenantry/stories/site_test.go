@@ -41,12 +41,12 @@ type site struct {
 	apiKey   string
 	secret   string
 
-	others workflowstest.Outside // objects that runs may adopt but not change
+	others workflowstest.Outside // runs may adopt these objects, but must not change them
 
 	mu      sync.Mutex
 	answers bytes.Buffer           // the bodies of all answers
-	finals  []workflowstest.Answer // the final ones
-	tokens  []string               // of users
+	finals  []workflowstest.Answer // the final answers
+	tokens  []string               // tokens of users
 }
 
 // installation reads the installation's id from the database. Each tenant that a run creates has a tag with this id.
@@ -121,7 +121,7 @@ func (s *site) unmarshal(data []byte, v any) {
 	}
 }
 
-// run runs a `tenantry` command, and returns its output.
+// run executes a `tenantry` command, and returns the command's output.
 func (s *site) run(args ...string) []byte {
 	s.t.Helper()
 	path, err := binary()

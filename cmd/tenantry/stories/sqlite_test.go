@@ -21,8 +21,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The test repeatedly kills the only replica during several concurrent runs. With several runs, a database commit is under way
-// nearly all the time. Every order must end, and no invariant may be violated.
+// The test repeatedly kills the only replica during several concurrent runs. Because several runs are in progress, most kills
+// interrupt a database commit. Every order must end, and no invariant may be violated.
 func TestKilledInACommitOfSQLite(t *testing.T) {
 	const kills, portals = 15, 6
 	seed := rand.Uint64()
@@ -86,7 +86,7 @@ func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
 		"not readable either": {0o000, 0o777},
 	} {
 		t.Run(what, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "tenantry-readonly-") //nolint:usetesting // other users cannot read t.TempDir
+			dir, err := os.MkdirTemp("", "tenantry-readonly-") //nolint:usetesting // the user nobody cannot read t.TempDir
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,8 +139,8 @@ func serveAsNobody(t *testing.T, database string) (out string, code int) {
 	return string(text), 0
 }
 
-// The test fills the disk of an SQLite database for a while. While the disk is full, the service refuses orders with a reason,
-// and keeps running. When the disk has space again, the service continues its runs.
+// The test fills the disk of an SQLite database for a while. While the disk is full, the service keeps running, refuses orders with
+// 503, and logs the cause. When the disk has space again, the service continues its runs.
 func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 	if os.Geteuid() != 0 {
 		againAsRoot(t)

@@ -13,10 +13,10 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// The API and the command line have no code for the stranger's workflow. Both must list, filter, show and retry its runs like the
-// runs of any other workflow.
+// The stranger's workflow exists only in the tests: the API and the command line have no code for this workflow. The API and the
+// command line must still list, filter, show and retry the workflow's runs, as they do for any other workflow.
 func TestAStrangersWorkflowIsServedLikeAnyOther(t *testing.T) {
-	var closed atomic.Bool // if true, BillingStack refuses to attach a book
+	var closed atomic.Bool // if true, BillingStack refuses every PATCH request
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if closed.Load() && r.Method == http.MethodPatch {
 			http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// This test uses the default lease, so that the measured time is realistic.
+// The test uses the default lease of 10 s, so that the measured time of the take-over is realistic.
 func TestThreeReplicasTwoKilledTheThirdFinishesAll(t *testing.T) {
 	var writes atomic.Int64
 	slow := &upstream{before: func(r *http.Request) {

@@ -8,19 +8,19 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// crashTrial tells the crash matrix how to order runs of a workflow, and which process executes these runs.
+// crashTrial tells the crash matrix how to place an order for a workflow, and which process executes the run.
 type crashTrial struct {
 	workflowstest.Trial
 
 	workflow string
-	// order creates the objects that an order needs, and returns the portal that places the order.
+	// order prepares an order: it creates the objects that the order needs, and returns the portal that places the order.
 	order func(*site, place) portal
-	// replica returns the command of the replica that the test starts and kills.
+	// replica returns the command with which the test starts a replica, in order to kill the replica.
 	replica func() (*exec.Cmd, error)
 }
 
-// crashTrials returns the crashTrial of each workflow. If the API has no operation for a workflow, the test orders its runs below
-// the path /trials/.
+// crashTrials returns the crashTrial of each workflow. If the API has no operation for a workflow, the test places the workflow's
+// orders at the path /trials/.
 func crashTrials(t testing.TB) (all []crashTrial) {
 	t.Helper()
 	for n, trial := range workflowstest.Trials() {
@@ -45,7 +45,7 @@ func orderSubscribe(s *site, p place) portal {
 	return s.portal(o)
 }
 
-// refusedCall returns the call of the last step. To make a run compensate, an upstream refuses this call.
+// refusedCall returns the call of the workflow's last step. If an upstream refuses this call, the run compensates.
 func (c crashTrial) refusedCall() string {
 	for _, p := range c.Places {
 		if p.Step == c.Refused && !p.Undo {
@@ -55,7 +55,7 @@ func (c crashTrial) refusedCall() string {
 	return ""
 }
 
-// place is one Do or Undo of a run.
+// place is the Do or the Undo of one step of a run.
 type place workflowstest.Place
 
 func (p place) String() string {
@@ -69,10 +69,12 @@ func (p place) String() string {
 	return name
 }
 
-// has reports whether the place has the instant. A step without a call lacks the instants `calling` and `carriedOut`.
+// The method has reports whether the instant i exists at this place. A step that makes no call has no instants `calling` and
+// `carriedOut`.
 func (p place) has(i instant) bool { return p.Call != "" || i != calling && i != carriedOut }
 
-// states returns the step's state before its intent is stored, after its intent is stored, and after its outcome is stored.
+// The method states returns the step's state at three times: before the intent is stored, after the intent is stored, and after the
+// outcome is stored.
 func (p place) states() (before, under, after string) {
 	if p.Undo {
 		return "succeeded", "undoing", "undone"
@@ -93,7 +95,7 @@ func (p place) state(i instant) string {
 	}
 }
 
-// end returns the state in which the run must end.
+// The method end returns the state in which the run must end.
 func (p place) end() string {
 	if p.Undo {
 		return "compensated"

@@ -24,9 +24,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// The API has no operation for some workflows of the trials. A process of this test binary serves as the replica for these
-// workflows. The process runs the same service as `tenantry serve`, with the workflows of all trials, and also accepts orders at
-// /trials/.
+// Some trials use a workflow for which the API has no operation. For these trials, the test starts its own binary as the replica.
+// This replica runs the same service as `tenantry serve`, with the workflows of all trials, and also accepts orders at /trials/.
 
 const serveTrialsEnv = "TENANTRY_TEST_SERVE_TRIALS"
 
@@ -76,16 +75,17 @@ func serveTrials() error {
 	return (&http.Server{Handler: routes, ReadHeaderTimeout: 10 * time.Second}).Serve(l)
 }
 
-// trialOrder is the body of an order. The request's path has the index of the trial.
+// trialOrder is the body of a request to /trials/N, where N is the index of the trial.
 type trialOrder struct {
 	Key    string
 	Ground workflowstest.Ground
 }
 
-// counter accepts orders of trials, and answers when the run has ended or after a few seconds.
+// counter is the HTTP handler that accepts orders at /trials/. The handler answers when the run has ended, or after 5 s at the
+// latest.
 type counter struct{ runs service.Runs }
 
-// ServeHTTP answers a repeated idempotency key with the existing run.
+// ServeHTTP starts a run and answers with it. If a run has the order's idempotency key already, ServeHTTP answers with that run.
 func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var n int
 	var o trialOrder
@@ -123,7 +123,7 @@ func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"id": run.ID, "state": string(run.State)})
 }
 
-// await waits a few seconds for a run to end, and returns the run.
+// await waits at most 5 s until a run has ended, and returns the run.
 func (c counter) await(ctx context.Context, run *saga.Run) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -136,7 +136,7 @@ func (c counter) await(ctx context.Context, run *saga.Run) (*saga.Run, error) {
 	return run, err
 }
 
-// orderTrial returns a function that orders a run of the trial with index n.
+// orderTrial returns the function `order` of the crashTrial with index n.
 func orderTrial(n int) func(*site, place) portal {
 	return func(s *site, p place) portal {
 		o := trialOrder{Key: "key", Ground: s.ground()}
@@ -147,7 +147,7 @@ func orderTrial(n int) func(*site, place) portal {
 	}
 }
 
-// ground creates a user, and returns the objects that the user's order refers to.
+// ground creates a user, and returns the existing objects that the user's order refers to.
 func (s *site) ground() workflowstest.Ground {
 	s.t.Helper()
 	user, _ := s.cloud.newUser(s.t)

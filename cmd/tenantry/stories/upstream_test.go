@@ -40,8 +40,8 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(answer.Body.Bytes())
 }
 
-// refuseEvery makes BillingStack refuse to attach a tenant to every nth subscription. A repeated request for the same
-// subscription is refused again.
+// refuseEvery makes BillingStack refuse the request that attaches a tenant, for every nth subscription. A repeated request for the
+// same subscription is refused again.
 func refuseEvery(n int) func(*httptest.ResponseRecorder, *http.Request, http.Handler) {
 	var mu sync.Mutex
 	refused := map[string]bool{}

@@ -15,7 +15,7 @@ func (f *fixture) newAssignment() keystone.Assignment {
 	return keystone.Assignment{ProjectID: f.project(newProject()).ID, UserID: user, RoleID: f.role("member")}
 }
 
-// has checks that HasAssignment and AssignedRoles return the wanted roles for the user and the project of the assignment.
+// has is a helper that checks the results of HasAssignment and AssignedRoles for the user and the project of the assignment.
 func (f *fixture) has(a keystone.Assignment, want ...string) {
 	f.Helper()
 	has, err := f.cloud.HasAssignment(f.ctx, a)
@@ -60,7 +60,7 @@ func hasAssignmentImplied(_ *testing.T, f *fixture) {
 	reader.RoleID = f.role("reader")
 	has, err := f.cloud.HasAssignment(f.ctx, reader)
 	f.ok(err)
-	same(f, "HasAssignment reports the implied role reader", has, false)
+	same(f, "HasAssignment of role reader, which is implied and not assigned", has, false)
 }
 
 // absences returns copies of the assignment, each with one id that does not exist.

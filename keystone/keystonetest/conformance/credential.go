@@ -10,7 +10,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// eavesdropper stores the latest token in a request, and counts the logins and the POST requests with a token.
+// eavesdropper stores the last token that a request contained, and counts the logins and the POST requests with a token.
 type eavesdropper struct {
 	next          http.RoundTripper
 	token         atomic.Value
@@ -63,7 +63,7 @@ func wrongPassword(_ *testing.T, f *fixture) {
 	f.wantsOperator(err)
 }
 
-// service creates a user with role admin on a new project, and a Cloud that logs in as this user.
+// service is a helper that creates a user with role admin on a new project, and a Cloud that logs in as this user.
 func (f *fixture) service() (cloud *v3.Cloud, own keystone.Assignment) {
 	f.Helper()
 	f.config.AllowAdminRole = true
@@ -98,7 +98,7 @@ func ownProjectDisabled(_ *testing.T, f *fixture) {
 	cloud, own := f.service()
 	f.ok(cloud.Ping(f.ctx))
 	f.must(200, "PATCH", "/projects/"+own.ProjectID, f.admin, `{"project":{"enabled":false}}`)
-	// Keystone answers 404 to a token of a disabled project. The Cloud must not take this answer for a missing object.
+	// Keystone answers 404 to a token of a disabled project. The Cloud must not conclude from this 404 that an object is missing.
 	n := newProject()
 	f.wantsOperator(only(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.RunTag)))
 	f.wantsOperator(only(cloud.RemoveAssignment(f.ctx, own)))

@@ -50,7 +50,7 @@ func (f *fixture) newCloud(cfg v3.Config) *v3.Cloud {
 	return cloud
 }
 
-// user creates a user and an unscoped token of this user. The user is deleted when the test ends.
+// user is a helper that creates a Keystone user and an unscoped token of this user. The user is deleted when the test ends.
 func (f *fixture) user() (id, token string) {
 	f.Helper()
 	id = f.must(201, "POST", "/users", f.admin, fmt.Sprintf(`{"user":{"name":"u-%s","password":"pw"}}`, random())).get("user", "id")
@@ -58,7 +58,7 @@ func (f *fixture) user() (id, token string) {
 	return id, f.must(201, "POST", "/auth/tokens", "", passwordLogin(fmt.Sprintf(`"id":%q`, id), "pw", `"unscoped"`)).token()
 }
 
-// project creates a project with the Cloud under test. The project is deleted when the test ends.
+// project is a helper that creates a project with the Cloud under test. The project is deleted when the test ends.
 func (f *fixture) project(n keystone.NewProject) keystone.Project {
 	f.Helper()
 	p, made, err := f.cloud.EnsureProject(f.ctx, n)
@@ -84,7 +84,7 @@ func (f *fixture) role(name string) string {
 	return roles[0].ID
 }
 
-// wants checks that err has class Permanent and no MaybeDone. If sentinel is not nil, err must wrap sentinel.
+// wants requires that err has class Permanent and no MaybeDone. If sentinel is not nil, err must wrap sentinel.
 func (f *fixture) wants(err, sentinel error) {
 	f.Helper()
 	var e *upstream.Error
@@ -115,7 +115,7 @@ func (f *fixture) ok(err error) {
 	}
 }
 
-// credential creates an application credential for the user. The request uses the user's scoped token.
+// credential is a helper that creates an application credential for the user. The request uses the user's scoped token.
 func (f *fixture) credential(user, scoped string) (id, secret string) {
 	f.Helper()
 	path := "/users/" + user + "/application_credentials"
@@ -126,5 +126,5 @@ func (f *fixture) credential(user, scoped string) (id, secret string) {
 	return id, made.get("application_credential", "secret")
 }
 
-// only drops the result of a removal and returns the error.
+// only is a helper for calls with two results: it returns the error and drops the other result.
 func only[T any](_ T, err error) error { return err }

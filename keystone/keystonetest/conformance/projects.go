@@ -81,7 +81,7 @@ func findProject(_ *testing.T, f *fixture) {
 	}
 }
 
-// exists checks that Keystone has the project if want is true, and has no such project if want is false.
+// exists is a helper that checks whether Keystone has the project. The parameter want is the expected result.
 func (f *fixture) exists(p keystone.Project, want bool) {
 	f.Helper()
 	same(f, "is there", f.do("GET", "/projects/"+p.ID, f.admin, "").status == 200, want)
@@ -109,7 +109,8 @@ func removeProjectRepeated(_ *testing.T, f *fixture) {
 	f.exists(p, false)
 }
 
-// removeProjectMadeAgain covers a late effect: a request that was given up as lost creates the project again under another id.
+// removeProjectMadeAgain tests a late effect: a lost request is executed after the removal of the project, and creates the project
+// again under another id.
 func removeProjectMadeAgain(_ *testing.T, f *fixture) {
 	n := newProject()
 	old := f.project(n)

@@ -59,7 +59,7 @@ func (r raw) do(method, path, token, body string, headers ...string) answer {
 	return a
 }
 
-// must sends a request like do, and fails the test if the answer does not have the expected status.
+// must is like do, but fails the test if the answer does not have the expected status.
 func (r raw) must(status int, method, path, token, body string, headers ...string) answer {
 	r.t.Helper()
 	a := r.do(method, path, token, body, headers...)
@@ -101,7 +101,7 @@ var (
 // types of the body's fields and, for a refusal, the message.
 func (a answer) shape() string {
 	message := a.get("error", "message")
-	if a.status == http.StatusBadRequest { // a 400's message ends with details of the schema
+	if a.status == http.StatusBadRequest { // the message of a 400 ends with details of the schema
 		message = malformed.ReplaceAllString(message, "")
 		if strings.HasPrefix(message, "Invalid input") {
 			message = "Invalid input"

@@ -96,7 +96,7 @@ func Wire(t *testing.T, target Target) []string {
 	}
 	exchange("exchange without a role", unscoped)
 	exchange("exchange of garbage", "garbage")
-	say("exchange of garbage for a missing project", r.do("POST", "/auth/tokens", "", tokenLogin("garbage", projectScope("nope"))))
+	say("exchange of an invalid token for a missing project", r.do("POST", "/auth/tokens", "", tokenLogin("garbage", projectScope("nope"))))
 
 	grants := "/projects/" + project + "/users/" + user + "/roles"
 	say("grant of no role", r.do("PUT", grants+"/nope", admin, ""))
@@ -145,7 +145,8 @@ func Wire(t *testing.T, target Target) []string {
 		return fmt.Sprintf(`{"auth":{"identity":{"methods":["application_credential"],"application_credential":{"id":%q,"secret":%q}}%s}}`, id, secret, more)
 	}
 	id, text := secret.get("application_credential", "id"), secret.get("application_credential", "secret")
-	// Wire does not exchange a token of this credential, because some releases of Keystone crash: see tokenDelegated.
+	// Wire does not exchange a token of the application credential, because this exchange crashes some releases of Keystone: see
+	// tokenDelegated.
 	say("login by credential", r.do("POST", "/auth/tokens?nocatalog", "", credential(id, text, "")))
 	say("login by application credential with a scope", r.do("POST", "/auth/tokens", "",
 		credential(id, text, `,"scope":`+projectScope(project))))

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// certify writes a certificate for 127.0.0.1 and the certificate's key to files, and returns a client that trusts the certificate.
+// certify creates a certificate for 127.0.0.1, and writes the certificate and its key to two files. The returned client trusts the
+// certificate.
 func certify(t testing.TB) (certificate, key string, client *http.Client) {
 	t.Helper()
 	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -18,8 +18,8 @@ import (
 // Merchant holds the ids of a merchant, its plan and its customer, and the merchant's API key with its secret.
 type Merchant struct{ ID, Key, Secret, Plan, Customer string }
 
-// seed creates the merchants, users and roles of an installation that was used before. The story learns from the requests what each
-// id stands for.
+// seed creates the merchants, customers, users and roles that exist before the test begins. The BillingStack requests of seed pass
+// through story, which learns from them what each id means.
 func (in *Installation) seed(ctx context.Context, story *transcript.Story) error {
 	told, err := billing.New(billing.Config{URL: in.BillingURL, Connections: connections, Wrap: func(next http.RoundTripper) http.RoundTripper {
 		return story.Around(transcript.BillingStack, next)

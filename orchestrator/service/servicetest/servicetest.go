@@ -41,8 +41,8 @@ type Options struct {
 	TLS bool
 	// Change can change the service's options after the other fields of Options were applied.
 	Change func(*service.Options)
-	// AtEnd is called after the service has stopped, to check the effects of the test. Keystone, BillingStack and the store can still
-	// be read.
+	// AtEnd can check the effects of the test. AtEnd is called after the service has stopped. Keystone, BillingStack and the store can
+	// still be read.
 	AtEnd func(*Installation)
 }
 
@@ -97,7 +97,7 @@ func New(t testing.TB, o Options) *Installation {
 	}
 	in.serve(t, options)
 	in.URL = in.Service.URL
-	if story != nil && !o.TLS { // the API's exchanges are not recorded with TLS
+	if story != nil && !o.TLS { // with TLS, the API's exchanges are not recorded
 		front := httptest.NewServer(story.Handler(transcript.API, in.Service.Handler))
 		t.Cleanup(front.Close)
 		in.URL = front.URL
@@ -125,7 +125,7 @@ func (in *Installation) startUpstreams(t testing.TB) {
 	must(t, err)
 }
 
-// connections is the maximum of concurrent requests to an upstream.
+// connections is the maximum number of concurrent requests to an upstream.
 const connections = 64
 
 // admin returns the Keystone configuration of the service and of the test.

@@ -15,14 +15,14 @@ const Limit = 30 * time.Second
 // Reads holds the reads in flight. The zero value is ready to use.
 type Reads struct{ group singleflight.Group }
 
-// Read calls read once for all callers that pass the same key at the same time. The read continues, up to Limit, even if the first
-// caller's context ends. Read returns a panic of read as an error.
+// Read calls the function read once for all callers that pass the same key at the same time. The read continues for up to Limit,
+// even if the first caller's context ends. If the function read panics, Read returns an error.
 func Read[A, T any](
 	ctx context.Context, reads *Reads, key string, read func(context.Context, A) (T, error), argument A,
 ) (T, error) {
 	answer := reads.group.DoChan(key, func() (value any, err error) {
 		defer func() {
-			if cause := recover(); cause != nil { // in this goroutine, a panic would end the process
+			if cause := recover(); cause != nil { // without recover, a panic in this goroutine would end the process
 				err = fmt.Errorf("panic while reading: %v", cause)
 			}
 		}()

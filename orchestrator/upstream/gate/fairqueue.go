@@ -7,7 +7,8 @@ import (
 )
 
 // fairQueue limits the number of calls that have a place at the same time. The other calls wait. The queue serves merchants
-// round-robin, and the calls of each merchant in their order, so that the load of one merchant cannot starve the others.
+// round-robin, so that the load of one merchant cannot starve other merchants. The calls of one merchant are served in the order in
+// which they came.
 type fairQueue struct {
 	mu      sync.Mutex
 	free    int
@@ -19,7 +20,8 @@ func newFairQueue(places int) *fairQueue {
 	return &fairQueue{free: places, waiting: map[string][]chan<- struct{}{}}
 }
 
-// enter waits for a place and takes it; leave returns the place. If ctx ends first, enter returns the cause of its end.
+// enter waits for a place and takes the place; the method leave frees the place. If ctx ends during the wait, the result is
+// context.Cause(ctx).
 func (q *fairQueue) enter(ctx context.Context, merchant string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -45,13 +47,13 @@ func (q *fairQueue) enter(ctx context.Context, merchant string) error {
 	q.mu.Lock()
 	gone := q.forget(merchant, called)
 	q.mu.Unlock()
-	if !gone { // the call got a place at the moment at which ctx ended
+	if !gone { // the call got a place just when ctx ended
 		q.leave()
 	}
 	return context.Cause(ctx)
 }
 
-// leave passes the place on to the first call of the next merchant, or frees it.
+// leave passes a place to the first call of the next merchant. If no call waits, leave frees the place.
 func (q *fairQueue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -62,7 +64,7 @@ func (q *fairQueue) leave() {
 	merchant := q.turns[0]
 	first := q.waiting[merchant][0]
 	q.forget(merchant, first)
-	if len(q.waiting[merchant]) > 0 { // the merchant goes to the end of the line
+	if len(q.waiting[merchant]) > 0 { // the merchant's next call is served after the other merchants' calls
 		q.turns = append(slices.Delete(q.turns, 0, 1), merchant)
 	}
 	first <- struct{}{}

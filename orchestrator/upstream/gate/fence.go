@@ -12,7 +12,7 @@ import (
 const requestIDHeader = "X-Openstack-Request-Id"
 
 // Fence wraps the transport of an upstream's client. Fence calls MayWrite of the request's caller before it sends the request, and
-// again when the connection is made. A process that slept past the end of its lease therefore writes nothing. Fence also sends the
+// again when the connection is made. Therefore, a replica that was paused until its lease ended sends nothing. Fence also sends the
 // caller's global request id, and passes the upstream's request id to the caller.
 func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
 
@@ -32,7 +32,7 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if err := c.MayWrite(); err != nil {
 			refused.Store(&upstream.NotSentError{Err: err})
-			_ = info.Conn.Close() // net/http has no later hook before the write, but cannot write to a closed connection
+			_ = info.Conn.Close() // net/http has no hook between GotConn and the write; closing the connection prevents the write
 		}
 	}}
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))

@@ -17,8 +17,8 @@ import (
 
 const (
 	tripsAfter = 5 // the default of Gates.TripsAfter
-	// restTime is the interval between trials while the circuit is open. An executor keeps a waiting run for less than restTime, so
-	// runs that wait for the circuit make room for other runs.
+	// restTime is the interval between trials while the circuit is open. An executor releases a run that has to wait for restTime. A
+	// run that waits for the circuit therefore makes room for other runs.
 	restTime = 10 * time.Second
 )
 
@@ -44,17 +44,17 @@ func newGate(name string, connections int, tripsAfter uint32) *Gate {
 	return g
 }
 
-// TryBy sets the health check that closes the circuit. The health check runs every restTime while the circuit is open. The error of
-// the health check is ignored, because the gate itself sees the answer. TryBy must be called before the gate is used: without a
-// health check, an open circuit stays open.
+// TryBy sets the health check of the upstream. While the circuit is open, the health check is called every restTime. If the
+// upstream answers the health check, the circuit closes. The error that the health check returns is ignored, because the gate
+// itself sees the answer. TryBy must be called before the gate is used: without a health check, an open circuit stays open.
 func (g *Gate) TryBy(trial func(context.Context) error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.trial = trial
 }
 
-// Enter waits for the call's turn. Enter returns an [upstream.NotSentError] if the circuit is open, or if ctx ends first. Enter
-// takes the call's merchant from [upstream.CallerOf].
+// Enter waits for the call's turn. Enter returns an [upstream.NotSentError] if the circuit is open, or if ctx ends during the wait.
+// Enter takes the call's merchant from [upstream.CallerOf].
 //
 // When the call is over, the caller must call leave with the status of the answer, or with the error if there was no answer.
 // Further calls of leave do nothing.
@@ -95,12 +95,12 @@ func (g *Gate) rest() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.until = time.Now().Add(restTime)
-	time.AfterFunc(restTime+time.Millisecond, g.try) // the breaker lets a trial pass only after its timeout, not at its exact end
+	time.AfterFunc(restTime+time.Millisecond, g.try) // the breaker refuses a trial at the exact end of its timeout
 }
 
 type trialKey struct{}
 
-// try makes a trial, and schedules another trial if the circuit is still open.
+// try makes a trial. If the circuit is still open after the trial, try schedules the next trial.
 func (g *Gate) try() {
 	g.mu.Lock()
 	trial := g.trial
@@ -128,9 +128,9 @@ var (
 	errSaysNothing = errors.New("the call does not show whether the upstream works")
 )
 
-// health returns what a call shows about its upstream: nil if the upstream works, errSaysNothing if the call shows nothing, and
-// another error if the upstream seems to be down. A call that was cancelled or not sent shows nothing. Any answer shows that the
-// upstream works, unless its status is 502, 503 or 504.
+// health returns what a call shows about its upstream. The result is nil if the upstream works, errSaysNothing if the call shows
+// nothing, and any other error if the upstream seems to be down. A call that was cancelled or not sent shows nothing. Any answer
+// shows that the upstream works, unless its status is 502, 503 or 504.
 func health(ctx context.Context, status int, err error) error {
 	switch {
 	case err != nil && (errors.Is(ctx.Err(), context.Canceled) || upstream.NotSent(err)):

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// enter takes a place for a merchant's call, or ends the test.
+// enter calls g.Enter for a merchant, and ends the test if g.Enter fails.
 func enter(t *testing.T, g *gate.Gate, merchant string) func(int, error) {
 	t.Helper()
 	leave, err := g.Enter(upstream.WithCaller(t.Context(), upstream.Caller{Merchant: merchant}))
@@ -26,8 +26,8 @@ func enter(t *testing.T, g *gate.Gate, merchant string) func(int, error) {
 	return leave
 }
 
-// queue makes one call per merchant, and lets the calls wait one behind the other. The returned function order lists the merchants
-// served so far.
+// queue makes one call per element of merchants, in this order. The returned function order lists the calls that the gate has let
+// through so far.
 func queue(t *testing.T, g *gate.Gate, merchants ...string) (order func() []string) {
 	var mu sync.Mutex
 	var called []string
@@ -97,7 +97,7 @@ func TestACallThatLeavesTheQueueLosesNoPlace(t *testing.T) {
 			t.Errorf("got %v; want %v, and that nothing was sent", err, cause)
 		}
 		leave(http.StatusOK, nil)
-		leave(http.StatusOK, nil) // does not free a second place
+		leave(http.StatusOK, nil) // a second call of leave must not free a second place
 		synctest.Wait()
 		if got := order(); len(got) != 1 {
 			t.Errorf("served: %v, want the one that still waited", got)
@@ -130,7 +130,7 @@ func TestPlacesAreNeverLost(t *testing.T) {
 // errKept is the error of a request that was not sent.
 var errKept error = &upstream.NotSentError{Err: errors.New("the lease has ended")}
 
-// fail makes calls end without an answer.
+// fail sends the given number of calls through a gate. Each call ends without an answer.
 func fail(t *testing.T, g *gate.Gate, times int) {
 	t.Helper()
 	for range times {
@@ -144,7 +144,7 @@ func refusal(ctx context.Context, g *gate.Gate) *upstream.NotSentError {
 	return open
 }
 
-// trials makes calls through a gate, and lets the test say how each call ends.
+// trials sends calls through a gate. The field ends is a function that ends each call.
 type trials struct {
 	t    *testing.T
 	gate *gate.Gate

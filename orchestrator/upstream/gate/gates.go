@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// Gates are the gates of a process. The zero value is ready to use.
+// Gates holds the gates of all upstreams of a process. The zero value is ready to use.
 type Gates struct {
 	// TripsAfter is how many calls in a row must fail before a circuit opens; zero means 5. Set TripsAfter before the first call of
 	// Of.
@@ -34,7 +34,7 @@ func (g *Gates) Of(name string, connections int) *Gate {
 	return gate
 }
 
-// Open returns the upstreams whose circuits are open, sorted.
+// Open returns the sorted names of the upstreams whose circuits are open.
 func (g *Gates) Open() []string {
 	g.mu.Lock()
 	all := maps.Clone(g.byName)

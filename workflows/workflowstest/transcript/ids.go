@@ -24,17 +24,17 @@ type kind struct {
 	precise int
 }
 
-// known are the names of all kinds. For example, the path segment customers and the field customer_id both have an id of the kind
-// customer.
+// known are the names of all kinds. For example, an id after the path segment customers and an id in the field customer_id have the
+// kind customer.
 var known = []string{
 	"customer", "customer_tenant", "domain", "merchant", "payment_method", "plan", "product", "project", "role", "run", "subscription",
 	"subscription_tenant", "user",
 }
 
-// others has the fields and query parameters whose name does not contain the kind of their id, and maps each name to that kind.
+// others maps the name of a field or query parameter to the kind of its id, if the name does not contain the kind.
 var others = map[string]string{"marker": "run", "retried_by": "run", "retry_of": "run", "waits_for": "run"}
 
-// prefixes maps the text before an id in a name, tag or value to the kind of the id.
+// prefixes maps a text to the kind of the id that follows this text in a name, tag or value.
 var prefixes = map[string]string{
 	"bs-customer-": "customer", "bs-subscription-": "subscription", "tenantry-run-": "run", "tenantry-merchant-": "merchant", "pending:": "run",
 }
@@ -69,7 +69,7 @@ func learn(all []*exchange) ids {
 	return l
 }
 
-// kindOf returns the kind that a field or a segment of a path names, or "".
+// kindOf returns the kind that the name of a field or path segment contains, or "" if the name contains no kind.
 func kindOf(name string) string {
 	if k, ok := others[name]; ok {
 		return k
@@ -82,8 +82,8 @@ func kindOf(name string) string {
 	return ""
 }
 
-// value learns the kinds of the ids in a JSON value. field is the name of the value's field. around is the kind of the object
-// with that field.
+// value learns the kinds of the ids in a JSON value. The parameter field is the name of the field with this value. The parameter
+// around is the kind of the object with this field.
 func (l ids) value(field, around string, value any, recorded func(field string) string) {
 	switch v := value.(type) {
 	case map[string]any:
@@ -107,7 +107,7 @@ func (l ids) value(field, around string, value any, recorded func(field string) 
 	}
 }
 
-// object returns the kind of the object v, which has an id. around is the kind of the object that contains v.
+// object returns the kind of the object v, which has an id. The parameter around is the kind of the object that contains v.
 func object(around string, v map[string]any) kind {
 	name, _ := v["name"].(string)
 	sort, _ := v["kind"].(string)

@@ -21,8 +21,8 @@ var (
 	// renamedQueries matches query parameters whose recorded name is now part of the value. The first group of the pattern is the
 	// recorded name.
 	renamedQueries = regexp.MustCompile(`^object=(customer|subscription|project)(?::|%3A)`)
-	// movedFields are fields that are now inside the result of a run. A recording has them beside the result, under the recorded
-	// name.
+	// movedFields are fields that are now inside the result of a run. A recording has these fields beside the result, under the
+	// recorded names.
 	movedFields = map[string]string{"plan_id": "plan_id"}
 	// renamedHeaders are HTTP headers, in canonical form.
 	renamedHeaders = map[string]string{}
@@ -36,7 +36,8 @@ var (
 	}
 )
 
-// A commit can list its intended additions and changes below. Intended changes in these lists do not hide other differences.
+// A commit can list its intended additions and changes below. The lists hide only these additions and changes. All other
+// differences stay visible.
 var (
 	// addedFields are JSON fields that the API did not have at the first recorded commit.
 	addedFields = []string{"at_rest"}
@@ -53,30 +54,30 @@ var (
 // differing lists the stories that differ from an earlier recording on purpose. The keys are recorded names of tests, and the
 // values are the reasons. Stories in this map are recorded, but not compared.
 var differing = map[string]string{
-	"TestASuccessorOfACompensatedRunTakesItsKey": "a retry of a compensated run now reads the objects in the order again",
+	"TestASuccessorOfACompensatedRunTakesItsKey": "a retry of a compensated run now reads the objects of the order again",
 	"TestEveryFaultEndsAsItShould":               "the test runs every workflow, including the new workflow stranger",
-	"TestListingRuns":                            "the test makes more requests: for an invalid object, and for several objects",
-	"TestVersionsAndPages":                       "the test makes one more request: for the page of a new problem type",
+	"TestListingRuns":                            "the test now makes additional requests: for an invalid object, and for several objects",
+	"TestVersionsAndPages":                       "the test now makes an additional request: for the page of a new problem type",
 }
 
 const (
 	waits   = "a step waits while parallel steps start in a random order"
 	overMap = "the test ranges over a map, whose order is random"
 	atOnce  = "the test makes many calls at once"
-	kills   = "the requests around a kill are random"
+	kills   = "the requests shortly before and after a kill are random"
 )
 
-// leftOut maps each test whose exchanges are not recorded to the reason. The keys are recorded names of tests.
+// leftOut lists the tests whose exchanges are not recorded. The keys are recorded names of tests, and the values are the reasons.
 var leftOut = map[string]string{
 	"TestAKeystoneThatIsOutOfOrderIsWaitedFor":      "the outage hits one of two steps at random",
 	"TestAnUnmarkedTenantOfThatNameNeedsAnOperator": waits,
 	"TestChaos":                                            "faults come at random",
 	"TestKilledAtEveryInstant":                             kills,
 	"TestKilledInACommitOfSQLite":                          kills,
-	"TestNoSecretIsKeptOfWhatFails":                        "the number of attempts depends on the time",
+	"TestNoSecretIsKeptOfWhatFails":                        "the number of attempts depends on the timing",
 	"TestOneReplicaNeverAcceptsMoreThanTheLimit":           "the limit refuses some of many calls at random",
-	"TestPausedForLongerThanItsLeaseAReplicaWritesNothing": "the requests around a pause are random",
-	"TestTheDiskOfSQLiteIsFull":                            "the requests that meet the full disk are random",
+	"TestPausedForLongerThanItsLeaseAReplicaWritesNothing": "the requests shortly before and after a pause are random",
+	"TestTheDiskOfSQLiteIsFull":                            "the requests that fail because of the full disk are random",
 	"TestTheServicesOwnCredentialIsNotTheRunsFault":        waits,
 	"TestThreeReplicasTwoKilledTheThirdFinishesAll":        kills,
 	"TestTwoHundredFirstCallsWithOneKeyMakeOneRun":         "a proxy would slow down the many concurrent calls to a real Keystone",
@@ -97,12 +98,11 @@ var unordered = map[string]string{
 }
 
 // loose lists the tests in which the number of requests, the order of ids, or the call that creates the run is random. The values
-// are the reasons. The exchanges of a loose test are written as a sorted set. Ids are written without
-// numbers, and requests to upstreams without the status. Answers of the API are written without the headers that only a first
-// answer has.
+// are the reasons. The exchanges of a loose test are written as a sorted set. Ids are written without numbers, and requests to
+// upstreams are written without the status. Answers of the API are written without the headers that only a first answer has.
 var loose = map[string]string{
 	"TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder": "the test starts hundreds of runs at once",
-	"TestEveryFaultEndsAsItShould":                                   "the test starts hundreds of runs at once, and their retries depend on the time",
+	"TestEveryFaultEndsAsItShould":                                   "the test starts hundreds of runs at once, and their retries depend on the timing",
 	"TestKeysThatAreTaken":                                           overMap,
 	"TestManyAtOnceWithOneKey":                                       atOnce,
 	"TestPreferences":                                                overMap,

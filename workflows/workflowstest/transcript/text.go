@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// text returns the content of the file: first the exchanges of the API, then the requests to each upstream. text returns an empty
-// string if there were no exchanges.
+// text returns the content of the file: first the exchanges of the API, then the requests to each upstream. The result is empty if
+// there were no exchanges.
 func (s *Story) text() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,13 +47,13 @@ type writer struct {
 	etags    map[string]bool // ETags that the API has returned
 	loose    bool
 	halted   bool
-	standIn  bool // a stand-in for the workflow ran
+	standIn  bool // a stand-in ran instead of the workflow
 	numbered bool // ids get a number when they are first written
 	acted    bool // the body is the answer to an action
-	foreign  bool // the text is an upstream's, so its names are never replaced
+	foreign  bool // the text belongs to an upstream, so names in the text are not replaced
 }
 
-// seed numbers the objects that the set-up creates in BillingStack, in the order of creation.
+// seed gives a number to each object that the set-up creates in BillingStack, in the order of creation.
 func (w *writer) seed(all []*exchange) {
 	for _, e := range all {
 		if e.service == BillingStack && e.setup && e.method == http.MethodPost {
@@ -142,15 +142,15 @@ func (e *exchange) acts() bool {
 		e.method == http.MethodGet && e.query.Has("wait") && e.header.Get("If-None-Match") != ""
 }
 
-// upstream returns the requests to a service, sorted. The line of a repeated write ends with the number of its requests. Each
-// read is listed once, because the number of reads can be random.
+// upstream returns the sorted requests to a service. If a write is repeated, its line ends with the number of requests. Each read
+// is listed once, because the number of reads can be random.
 func (w *writer) upstream(service string, all []*exchange) (lines []string) {
 	var mine []*exchange
 	for _, e := range all {
 		if e.service != service || e.setup || w.halted && e.parallel() || e.reads() && hasPrefix(e.path, addedReads) {
 			continue
 		}
-		if w.loose && e.method == http.MethodHead { // the role in this request depends on the answer that was lost
+		if w.loose && e.method == http.MethodHead { // which role this request reads depends on the answer that was lost
 			continue
 		}
 		mine = append(mine, e)

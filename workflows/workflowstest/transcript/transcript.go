@@ -30,9 +30,9 @@ const (
 
 // Story records the exchanges of one test. A nil Story records nothing and costs nothing.
 type Story struct {
-	unordered, loose, halted bool   // whether the test is in the list with the field's name
+	unordered, loose, halted bool   // true if the test is in the list of the same name
 	standIn                  bool   // see standInFields
-	differs                  string // the reason, if the test is in differing
+	differs                  string // the reason, if the test is in the list differing
 
 	mu        sync.Mutex
 	began     bool
@@ -71,7 +71,7 @@ func New(t testing.TB, pkg string) *Story {
 		name = recorded
 	}
 	if why, ok := leftOut[name]; ok {
-		if rest == "" { // a subtest is not skipped, because others may depend on it
+		if rest == "" { // a subtest is not skipped, because other subtests may depend on it
 			t.Skip("the exchanges of this test are not recorded: " + why)
 		}
 		return nil
@@ -110,7 +110,7 @@ func write(path, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Begin ends the set-up of the test. Only later requests are written.
+// Begin ends the set-up of the test. Only requests after the set-up are written.
 func (s *Story) Begin() {
 	if s == nil {
 		return
@@ -120,7 +120,7 @@ func (s *Story) Begin() {
 	s.began = true
 }
 
-// Handler records the requests that next serves.
+// Handler records the requests that the handler next serves.
 func (s *Story) Handler(service string, next http.Handler) http.Handler {
 	if s == nil {
 		return next
@@ -135,7 +135,7 @@ func (s *Story) Handler(service string, next http.Handler) http.Handler {
 	})
 }
 
-// Around records the requests that next sends.
+// Around records the requests that the transport next sends.
 func (s *Story) Around(service string, next http.RoundTripper) http.RoundTripper {
 	if s == nil {
 		return next
@@ -217,7 +217,7 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// again returns a reader for a body that was already read. The reader returns the body, and then err if err is not nil.
+// again returns a new reader for a body that was already read. The reader returns the body, and then err if err is not nil.
 func again(body []byte, err error) io.ReadCloser {
 	if err == nil {
 		return io.NopCloser(bytes.NewReader(body))

@@ -78,8 +78,8 @@ var proses = []string{"detail", "title", "why"}
 // secrets are fields whose values are secret.
 var secrets = []string{"password", "api_secret"}
 
-// momentary are the fields of a run that change quickly. Momentary fields are not written if the run is in a moving state, or if
-// the body is the answer to an action.
+// momentary are the fields of a run that change quickly. These fields are not written if the run's state is in the list moving, or
+// if the body is the answer to an action.
 var (
 	moving    = []string{"pending", "running", "compensating"}
 	momentary = []string{"cause", "ended_at", "left_behind", "objects", "reason", "result", "retried_by", "steps", "verbs"}
@@ -140,8 +140,8 @@ func (w *writer) json(field string, value any) any {
 	return value
 }
 
-// movedBack returns a run with the movedFields outside of the result, as in a recording. For a stand-in, the result is returned
-// without the standInFields.
+// movedBack returns a run in the form of a recording: the movedFields are beside the result, not inside it. The result of a
+// stand-in has no standInFields.
 func (w *writer) movedBack(v map[string]any) map[string]any {
 	result, ok := v["result"].(map[string]any)
 	if w.foreign || !ok || v["workflow"] == nil {
@@ -191,7 +191,7 @@ var (
 		pattern *regexp.Regexp
 		instead string
 	}{
-		{regexp.MustCompile(`gAAAA[A-Za-z0-9_=-]{20,}`), "<token>"}, // first, because a part of a token may match another pattern
+		{regexp.MustCompile(`gAAAA[A-Za-z0-9_=-]{20,}`), "<token>"}, // first: a part of a token may match the other patterns
 		{regexp.MustCompile(`req-[0-9a-f-]{36}`), "<request>"},
 		{regexp.MustCompile(`ts_[A-Za-z0-9_-]{20,}`), "<secret>"},
 		{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)\d\d[.\d]*(Z|[+-]\d\d:\d\d)`), "<time>"},
@@ -221,8 +221,8 @@ func (w *writer) renamed(table map[string]string, name string) string {
 	return renamed(table, name)
 }
 
-// words replaces each renamed word of a value with the recorded word. In a link, words replaces only query parameters. words does
-// not change a value with spaces.
+// words returns a value in which each renamed word is replaced by the recorded word. In a link, only query parameters are replaced.
+// A value with spaces is returned unchanged.
 func (w *writer) words(value string) string {
 	if path, query, ok := strings.Cut(value, "?"); ok && !strings.Contains(value, " ") { // a link
 		return path + "?" + strings.Join(w.queries(strings.Split(query, "&")), "&")
