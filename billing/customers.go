@@ -12,7 +12,7 @@ import (
 func customersOf(merchantID string) string { return "/merchants/" + merchantID + "/customers" }
 
 // Customers lists the merchant's customers. The original v2 server also returns the customers of other merchants. Customers
-// excludes the customers of other merchants with a filter in the request and a check of the answer.
+// therefore puts the merchant into the request as a filter, and checks the merchant of each customer in the answer.
 func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, error) {
 	op := fmt.Sprintf("listing the customers of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {

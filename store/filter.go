@@ -74,9 +74,9 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 func byObject(f saga.Filter) bool { return len(f.Objects) > 0 }
 
 // madeAny selects the few runs that made or adopted all objects of the filter. The query must find these runs first, and then check
-// their other columns. madeAny therefore hides the other columns in expressions, for which there is no index. For PostgreSQL,
-// madeAny also turns the ids of the runs into an array. Without the array, PostgreSQL would read all runs of a merchant and join
-// them with the objects.
+// their other columns. madeAny therefore writes each other column as an expression, so that the database cannot use an index of that
+// column. For PostgreSQL, madeAny also turns the ids of the runs into an array. Without the array, PostgreSQL would read all runs of
+// a merchant and join them with the objects.
 func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	made := "runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?)"
 	if s.postgres() {

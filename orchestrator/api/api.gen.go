@@ -297,7 +297,7 @@ type Failure struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID The upstream's request id.
@@ -314,7 +314,7 @@ type Failure struct {
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
+// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
 type FixBy string
 
 // Health defines model for Health.
@@ -377,7 +377,7 @@ type Merchant struct {
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -406,7 +406,7 @@ type MerchantCreate struct {
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -440,7 +440,7 @@ type MerchantCreated struct {
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -474,7 +474,7 @@ type MerchantUpdate struct {
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -515,7 +515,7 @@ type ObjectOrigin string
 // ObjectRef an object in an upstream, as KIND:ID
 type ObjectRef = string
 
-// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
+// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 type OnFailure string
 
 // Plan defines model for Plan.
@@ -548,7 +548,7 @@ type Problem struct {
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
 	// Instance The path of the run.
@@ -562,11 +562,11 @@ type Problem struct {
 	Step      *string `json:"step,omitempty"`
 	Title     string  `json:"title"`
 
-	// Type The path of the page on this server that describes the problem type.
+	// Type The path of this server's page about the problem type.
 	Type     string    `json:"type"`
 	Upstream *Upstream `json:"upstream,omitempty"`
 
-	// ViolatedPolicies The names of the policies in RateLimit-Policy that the request exceeds.
+	// ViolatedPolicies The policies that the request exceeds, by their names in RateLimit-Policy.
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
@@ -587,7 +587,7 @@ type Reason struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
 	FixBy FixBy      `json:"fix_by"`
 	Kind  ReasonKind `json:"kind"`
 
@@ -878,7 +878,7 @@ type ServerInterface interface {
 	// GetHealth Check that the process answers
 	// (GET /healthcheck)
 	GetHealth(ctx echo.Context) error
-	// HeadHealth Check that the process answers, without a body
+	// HeadHealth Check that the process answers; the answer has no body
 	// (HEAD /healthcheck)
 	HeadHealth(ctx echo.Context) error
 	// GetDocument Get this document

@@ -102,7 +102,8 @@ func (w *world) refused(q request, status int, problem string) answer {
 	return a
 }
 
-// from is a helper that sends a GET request of the merchant from the address remote, and returns the status of the answer.
+// from sends a GET request with the merchant's key. To the API, the request has the client address remote. from returns the status
+// of the answer.
 func (w *world) from(remote, path string) int {
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	r.RemoteAddr = remote

@@ -31,7 +31,7 @@ type record struct {
 // therefore be compared with records of the earlier commit.
 var recordedAs = map[string]string{"action": "verb", "rechecked": "probed", "late-window": "settle", "subject-rechecked": "subject-probed"}
 
-// recorded translates a word of today to the word of the earlier commit. The code of a call without an answer becomes a code that
+// recorded returns the word that the earlier commit stored instead of word. The code of a call without an answer becomes a code that
 // ends with "-busy". The earlier commit stored this code after reads of Keystone, but not after reads of BillingStack.
 func recorded(word string) string {
 	word = strings.Replace(word, "billingstack-", "billing-", 1)

@@ -69,8 +69,8 @@ func (p place) String() string {
 	return name
 }
 
-// The method has reports whether the instant i exists at this place. A step that makes no call has no instants `calling` and
-// `carriedOut`.
+// has reports whether a replica can be killed at the instant i of this place. A step that makes no call has no instants `calling`
+// and `carriedOut`.
 func (p place) has(i instant) bool { return p.Call != "" || i != calling && i != carriedOut }
 
 // The method states returns the step's state at three times: before the intent is stored, after the intent is stored, and after the

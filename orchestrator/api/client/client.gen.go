@@ -302,7 +302,7 @@ type Failure struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID The upstream's request id.
@@ -319,7 +319,7 @@ type Failure struct {
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
+// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
 type FixBy string
 
 // Health defines model for Health.
@@ -382,7 +382,7 @@ type Merchant struct {
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -411,7 +411,7 @@ type MerchantCreate struct {
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -445,7 +445,7 @@ type MerchantCreated struct {
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -479,7 +479,7 @@ type MerchantUpdate struct {
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
 	// SubscriptionRoles Names of Keystone roles.
@@ -520,7 +520,7 @@ type ObjectOrigin string
 // ObjectRef an object in an upstream, as KIND:ID
 type ObjectRef = string
 
-// OnFailure The treatment of a run if a step fails for good. "compensate" undoes the run; "hold" lets the run wait for an operator.
+// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 type OnFailure string
 
 // Plan defines model for Plan.
@@ -553,7 +553,7 @@ type Problem struct {
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
 	// Instance The path of the run.
@@ -567,11 +567,11 @@ type Problem struct {
 	Step      *string `json:"step,omitempty"`
 	Title     string  `json:"title"`
 
-	// Type The path of the page on this server that describes the problem type.
+	// Type The path of this server's page about the problem type.
 	Type     string    `json:"type"`
 	Upstream *Upstream `json:"upstream,omitempty"`
 
-	// ViolatedPolicies The names of the policies in RateLimit-Policy that the request exceeds.
+	// ViolatedPolicies The policies that the request exceeds, by their names in RateLimit-Policy.
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
@@ -592,7 +592,7 @@ type Reason struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem passes without action.
+	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
 	FixBy FixBy      `json:"fix_by"`
 	Kind  ReasonKind `json:"kind"`
 
@@ -874,13 +874,13 @@ type GetRunParams struct {
 
 // CancelRunParams defines parameters for CancelRun.
 type CancelRunParams struct {
-	// IfMatch An ETag of the run. The action is refused if the run has another ETag.
+	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // CompensateRunParams defines parameters for CompensateRun.
 type CompensateRunParams struct {
-	// IfMatch An ETag of the run. The action is refused if the run has another ETag.
+	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -898,19 +898,19 @@ type ListRunEventsParams struct {
 
 // HoldRunParams defines parameters for HoldRun.
 type HoldRunParams struct {
-	// IfMatch An ETag of the run. The action is refused if the run has another ETag.
+	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // RetryRunParams defines parameters for RetryRun.
 type RetryRunParams struct {
-	// IfMatch An ETag of the run. The action is refused if the run has another ETag.
+	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // SkipStepParams defines parameters for SkipStep.
 type SkipStepParams struct {
-	// IfMatch An ETag of the run. The action is refused if the run has another ETag.
+	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1027,7 +1027,7 @@ type ClientInterface interface {
 	// Corresponds with GET /healthcheck (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HeadHealth Check that the process answers, without a body
+	// HeadHealth Check that the process answers; the answer has no body
 	//
 	// Corresponds with HEAD /healthcheck (the `HeadHealth` operationId).
 	HeadHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1145,7 +1145,7 @@ type ClientInterface interface {
 
 	// GetRun Show a run
 	//
-	// If wait is not 0, the call waits before it answers, for at most this number of seconds. With If-None-Match, the call waits until the run has another ETag. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
+	// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
 	//
 	// Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 	GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1205,7 +1205,7 @@ type ClientInterface interface {
 
 	// RetryRunWithBody Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1214,7 +1214,7 @@ type ClientInterface interface {
 
 	// RetryRun Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1285,7 +1285,7 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// HeadHealth Check that the process answers, without a body
+// HeadHealth Check that the process answers; the answer has no body
 //
 // Corresponds with HEAD /healthcheck (the `HeadHealth` operationId).
 func (c *Client) HeadHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1583,7 +1583,7 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditor
 
 // GetRun Show a run
 //
-// If wait is not 0, the call waits before it answers, for at most this number of seconds. With If-None-Match, the call waits until the run has another ETag. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
+// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
 //
 // Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 func (c *Client) GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1723,7 +1723,7 @@ func (c *Client) HoldRun(ctx context.Context, runID RunID, params *HoldRunParams
 
 // RetryRunWithBody Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1742,7 +1742,7 @@ func (c *Client) RetryRunWithBody(ctx context.Context, runID RunID, params *Retr
 
 // RetryRun Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3102,7 +3102,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /healthcheck (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
 
-	// HeadHealthWithResponse Check that the process answers, without a body
+	// HeadHealthWithResponse Check that the process answers; the answer has no body
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3244,7 +3244,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetRunWithResponse Show a run
 	//
-	// If wait is not 0, the call waits before it answers, for at most this number of seconds. With If-None-Match, the call waits until the run has another ETag. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
+	// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3308,7 +3308,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3317,7 +3317,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRunWithResponse Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5696,7 +5696,7 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 	return ParseGetHealthResponse(rsp)
 }
 
-// HeadHealthWithResponse Check that the process answers, without a body
+// HeadHealthWithResponse Check that the process answers; the answer has no body
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -5946,7 +5946,7 @@ func (c *ClientWithResponses) ListRunsWithResponse(ctx context.Context, params *
 
 // GetRunWithResponse Show a run
 //
-// If wait is not 0, the call waits before it answers, for at most this number of seconds. With If-None-Match, the call waits until the run has another ETag. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
+// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6058,7 +6058,7 @@ func (c *ClientWithResponses) HoldRunWithResponse(ctx context.Context, runID Run
 
 // RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -6073,7 +6073,7 @@ func (c *ClientWithResponses) RetryRunWithBodyWithResponse(ctx context.Context, 
 
 // RetryRunWithResponse Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check reads all objects that the request names again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
