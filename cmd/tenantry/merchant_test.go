@@ -81,7 +81,7 @@ func TestRefusedCommandLines(t *testing.T) {
 		},
 		"an unknown value of --on-failure": {
 			args: []string{"merchant", "create", someMerchant, "--name", "A", "--on-failure", "weep"},
-			code: exitUsage, says: `--on-failure: "weep" is neither`,
+			code: exitUsage, says: `--on-failure: "weep" must be compensate or hold`,
 		},
 		"an unknown merchant": {args: []string{"merchant", "disable", someMerchant}, code: exitRefused, says: "no such merchant"},
 		"a wrong setting":     {args: []string{"migrate"}, env: []string{"TENANTRY_LEASE=no"}, code: exitUsage, says: "lease (TENANTRY_LEASE)"},
