@@ -14,7 +14,7 @@ func (w *world) night() {
 	w.stopAll()
 	for n := 1; n < 50; n++ {
 		due := w.nextRecheck()
-		if due.IsZero() {
+		if due.IsZero() || w.driver.restless != "" {
 			return
 		}
 		w.until(time.Until(due)-10*time.Second, func() bool { return false })

@@ -85,8 +85,13 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	if !p.rechecksNeeded() {
 		w.broken = append(w.broken, w.check()...)
 	}
-	w.night()
-	w.broken = append(w.broken, w.check()...)
+	if w.driver.restless == "" {
+		w.night()
+		w.broken = append(w.broken, w.check()...)
+	}
+	if w.driver.restless != "" {
+		w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: w.driver.restless})
+	}
 	w.end()
 	all := w.store.Everything()
 	w.record.told(all.Runs, all.Events)
@@ -174,7 +179,7 @@ func (w *world) rest() {
 			w.restart(i)
 		}
 		w.until(3*time.Minute, w.rested)
-		if w.rested() {
+		if w.rested() || w.driver.restless != "" {
 			return
 		}
 		runs := w.store.Everything().Runs
