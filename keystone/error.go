@@ -25,12 +25,12 @@ var (
 //
 //	Status 400, 405, 413 or any other 4xx is Permanent.
 //	Status 401 leads to a new login. If the new login does not help or is refused, the error is Unavailable with OwnCredential.
-//	Status 403 that names a policy rule leads to a new login. If this does not help, the error is Unavailable with OwnCredential.
+//	Status 403 that names a policy rule leads to a new login. A second such 403 is Unavailable with OwnCredential.
 //	Any other status 403 from Keystone is Permanent, for example if a project has a child or is immutable.
 //	Status 404 is Unavailable with OwnCredential if the project of Tenantry's own user is disabled.
 //	Any other status 404 from Keystone is Permanent with ErrNotFound.
 //	Status 404 from Keystone counts as success if the request is a removal.
-//	Status 401, 403 or 404 is Unavailable if not Keystone but another server, such as a proxy, sent the answer.
+//	Status 401, 403 or 404 is Unavailable if the answer is from another server than Keystone, such as a proxy.
 //	Status 404 for the validation or the exchange of a token is Permanent with ErrTokenInvalid.
 //	Status 401 or 403 for the exchange of a token is Permanent with ErrNoAccess.
 //	Status 409 makes EnsureProject look the project up by name.
@@ -39,7 +39,7 @@ var (
 //	Status 500 or another 5xx is Transient, with MaybeDone for a write.
 //	Status 502 or 504 is Transient with MaybeDone for a write, and Unavailable for a read.
 //	Status 503 is Unavailable, with the Retry-After of the answer.
-//	Status 503 for a write has MaybeDone, because some proxies answer 503 if the connection breaks after they sent the write.
+//	Status 503 for a write has MaybeDone: some proxies answer 503 if the connection breaks after the proxy has sent the write.
 //	Status 3xx is Unavailable, because redirects are never followed.
 //	A refused connection, an unknown host or a failed TLS handshake is Unavailable.
 //	A lost connection, a time-out or the end of ctx is Transient, with MaybeDone for a write that may have been sent.

@@ -5,8 +5,7 @@ import (
 	"slices"
 )
 
-// These constants are parts of the names and tags of the projects that Tenantry creates. Other files build names and tags with the
-// functions below.
+// These constants are parts of the names and tags of the projects that Tenantry creates.
 const (
 	customerPrefix     = "bs-customer-"
 	subscriptionPrefix = "bs-subscription-"
@@ -34,14 +33,13 @@ func RunTag(runID string) string { return runTagPrefix + runID }
 // MerchantTag returns the tag of a merchant's tenants.
 func MerchantTag(merchantID string) string { return merchantTagPrefix + merchantID }
 
-// InstallationTag returns the tag of the tenants that an installation creates. An installation consists of all replicas of one
-// database.
+// InstallationTag returns the tag of the tenants that an installation creates.
 func InstallationTag(installationID string) string { return installationPrefix + installationID }
 
 // TenantTags returns the tags of a project that a run of a merchant creates.
 func TenantTags(runID, merchantID, installationID string) []string {
 	tags := []string{serviceTag, RunTag(runID), MerchantTag(merchantID)}
-	if installationID != "" { // empty in an order from a release without installation ids
+	if installationID != "" { // the id is empty if an old release of Tenantry, without installation ids, stored the order
 		tags = append(tags, InstallationTag(installationID))
 	}
 	return slices.Clip(tags)

@@ -12,8 +12,8 @@ type Token struct {
 	UserName     string
 	UserDomainID string
 
-	// ProjectID, DomainID and System describe the token's scope. At most one of the three fields is set. An unscoped token sets
-	// none of the three fields.
+	// ProjectID, DomainID and System describe the token's scope. At most one of these fields is set. If the token is unscoped, none
+	// of these fields is set.
 	ProjectID string
 	DomainID  string
 	System    bool

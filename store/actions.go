@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// AddAction stores an action, as saga.Store specifies. If no replica executes the run, AddAction makes the run due. AddAction locks
-// the run's row first, so a replica that then releases the run sees the action.
+// AddAction stores an action, as saga.Store specifies. If no replica executes the run, AddAction makes the run due. AddAction first
+// locks the run's row. A replica that releases the run must wait for this lock, so it sees the action.
 func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		due := "CASE WHEN replica_id IS NULL THEN ? ELSE due_at END"

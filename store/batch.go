@@ -85,8 +85,8 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	return nil
 }
 
-// readable returns an error if a text contains NUL, which PostgreSQL cannot store. PostgreSQL itself finds a NUL only in texts that
-// the statement's plan reads.
+// readable returns an error if a text contains NUL, which PostgreSQL cannot store. PostgreSQL does not find every NUL: it checks
+// only the texts that the statement's plan reads.
 func readable(texts ...string) error {
 	if slices.ContainsFunc(texts, func(text string) bool { return strings.ContainsRune(text, 0) }) {
 		return errors.New("a text contains NUL")
@@ -94,7 +94,7 @@ func readable(texts ...string) error {
 	return nil
 }
 
-// more reports whether the batch contains anything besides runs, steps and events: objects, consumed actions or tokens to delete.
+// more reports whether the batch contains objects, consumed actions or tokens to delete.
 func (b *batch) more() bool {
 	return len(b.objects)+len(b.consumed) > 0 ||
 		slices.ContainsFunc(b.runs, func(r checkpointRow) bool { return r.DropToken })

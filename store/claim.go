@@ -35,5 +35,5 @@ func (s *Store) Due(ctx context.Context, now time.Time, down []string) (n int, e
 	return n, err
 }
 
-// notEmpty adds an empty name, because a list in SQL cannot be empty.
+// notEmpty returns the names and an empty name, because a list in SQL must have at least one element.
 func notEmpty(names []string) []string { return append([]string{""}, names...) }

@@ -128,8 +128,8 @@ func updateRun(tx *gorm.DB, row *checkpointRow) (bool, error) {
 	return result.RowsAffected == 1, result.Error
 }
 
-// writeRest writes the steps, events and objects of the runs that updateRun has written. For these runs, writeRest also marks the
-// consumed actions and deletes the tokens that are no longer needed.
+// writeRest writes the steps, events and objects of the runs that updateRun has written. For these runs, writeRest also marks
+// actions as consumed, and deletes the tokens that are no longer needed.
 func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) error {
 	begunOrChanged := clause.OnConflict{
 		Columns:   []clause.Column{{Name: "run_id"}, {Name: "name"}},

@@ -190,8 +190,8 @@ func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 // errGone means that the insert can be tried again, because the run that prevented the insert has ended.
 var errGone = errors.New("another run prevented the insert, but has ended since then: try again")
 
-// refusal returns an error with the reason why PostgreSQL did not insert a run. If nothing prevents the insert now, refusal returns
-// errGone.
+// refusal returns an error with the reason why PostgreSQL did not insert a run. If PostgreSQL would insert the run now, refusal
+// returns errGone.
 func (s *Store) refusal(ctx context.Context, run runRow) error {
 	if err := refusal(s.db.WithContext(ctx), run); err != nil {
 		return err

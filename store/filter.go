@@ -70,13 +70,13 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 	return db
 }
 
-// byObject reports whether the filter selects runs by the objects that they made or adopted.
+// byObject reports whether the filter f contains objects. Such a filter selects the runs that made or adopted all these objects.
 func byObject(f saga.Filter) bool { return len(f.Objects) > 0 }
 
-// madeAny selects the few runs that made or adopted all objects of the filter. The query must find these runs first, and then check
-// their other columns. madeAny therefore writes each other column as an expression, so that the database cannot use an index of that
-// column. For PostgreSQL, madeAny also turns the ids of the runs into an array. Without the array, PostgreSQL would read all runs of
-// a merchant and join them with the objects.
+// madeAny selects the few runs that made or adopted all objects of the filter. The database must look up these runs in the table
+// objects, and not read an index of merchant_id or of another column. Therefore madeAny appends an empty text to the value of each
+// column before the comparison: no index contains such an expression. For PostgreSQL, madeAny also turns the ids of the runs into
+// an array. Without the array, PostgreSQL would read all runs of a merchant and join them with the objects.
 func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	made := "runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?)"
 	if s.postgres() {
@@ -95,10 +95,10 @@ func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB
 	return db
 }
 
-// leading returns the first column of the index to read, and the value of this column. The index's second column is the run's id.
-// If a query orders the runs by the first column, PostgreSQL must use the index. Without this order, PostgreSQL might overestimate
-// how many runs match, and read all runs by id. To list a merchant without recent runs, PostgreSQL would then read all recent runs
-// of the other merchants first.
+// leading chooses the index for the filter f. leading returns the index's first column, and the value that f requires in this
+// column. The index's second column is the run's id. A query that orders the runs by the index's first column forces PostgreSQL to
+// use the index. Without this order, PostgreSQL might overestimate how many runs match, and read all runs by id. If a merchant has
+// no recent runs, PostgreSQL would then read the recent runs of all other merchants before it finds a run of this merchant.
 func leading(f saga.Filter) (column, value string) {
 	switch {
 	case f.Subject != "" && (f.Live || f.AwaitsRecheck || f.State == saga.Succeeded):

@@ -16,7 +16,7 @@ import (
 
 // TestWhatIsFinishedCostsNothing shows that finished runs do not slow down the service's frequent statements. The test measures
 // each statement with 500 and with 5,000 finished runs. With 5,000 runs, the statement must read about as many rows as with 500
-// runs, and at most twice as many pages, because an index may have one more level. The test compares the rows and pages that
+// runs. The number of pages may double, because an index may have one more level. The test compares the rows and pages that
 // PostgreSQL counts, so the result does not depend on time. The test is repeated without statistics for PostgreSQL's planner.
 func TestWhatIsFinishedCostsNothing(t *testing.T) {
 	for name, counted := range map[string]bool{"counted": true, "never counted": false} {
@@ -26,7 +26,7 @@ func TestWhatIsFinishedCostsNothing(t *testing.T) {
 				a, b := few.touched[what], many.touched[what]
 				t.Logf("%-40s %4d rows %4d pages, and %4d rows %4d pages", what, a.rows, a.pages, b.rows, b.pages)
 				if b.rows > a.rows+a.rows/10+a.slack || b.pages > 2*a.pages+20 {
-					t.Errorf("%s: %d rows on %d pages with 500 finished runs, %d on %d with 5,000",
+					t.Errorf("%s: read %d rows on %d pages with 500 finished runs, but %d rows on %d pages with 5,000; want about as many",
 						what, a.rows, a.pages, b.rows, b.pages)
 				}
 			}
@@ -45,8 +45,8 @@ type growth struct {
 }
 
 // touched contains the numbers of rows and pages that a statement reads from tables and indexes. The field slack is the number of
-// rows by which two measurements may differ. Measurements differ because writes leave dead rows, which PostgreSQL reads until all
-// other transactions have ended.
+// rows by which two measurements may differ. Measurements differ because each write leaves an old version of the row. PostgreSQL
+// also reads the old version until all other transactions have ended.
 type touched struct{ rows, pages, slack int64 }
 
 func growthOf(t *testing.T, finished int, counted bool) *growth {
@@ -63,7 +63,7 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool.SetMaxOpenConns(1) // all statements must use the connection whose counters are read
+	pool.SetMaxOpenConns(1) // pg_stat_force_next_flush only affects the counters of its own connection
 	g := &growth{Store: s, t: t, slack: 10, touched: map[string]touched{}}
 	for _, statement := range finishedRuns {
 		g.execute(strings.ReplaceAll(statement, "FINISHED", fmt.Sprint(finished)))
@@ -120,7 +120,7 @@ func (g *growth) measure(what string, call func() error) {
 			g.t.Fatalf("%s: %v", what, err)
 		}
 	}
-	// The result is the minimum of three calls, because at most one of the calls reads the index entries of removed rows.
+	// measure stores the minimum of three calls, because one of the three calls may also read the index entries of removed rows.
 	least := touched{math.MaxInt64, math.MaxInt64, g.slack}
 	for range 3 {
 		before := g.count()
@@ -240,8 +240,8 @@ func (g *growth) live(replica string) saga.NewRun {
 	}
 }
 
-// checkpoint commits a checkpoint of the first run in the list live. If the run ends in the new state, checkpoint removes the run
-// from the list.
+// checkpoint commits a checkpoint that changes the state of the first run in the list live. If the run has ended in the new state,
+// checkpoint removes the run from the list live.
 func (g *growth) checkpoint(ctx context.Context, now time.Time, live *[]saga.NewRun, state saga.RunState) error {
 	run := (*live)[0].Run
 	run.State, run.Seq = state, run.Seq+1

@@ -37,7 +37,7 @@ func (t *Merchants) Create(ctx context.Context, m merchants.Merchant, first merc
 	return storing(m.ID, err)
 }
 
-// Update changes a merchant while its row is locked, as merchants.Store specifies.
+// Update locks the row of a merchant and changes the merchant, as merchants.Store specifies.
 func (t *Merchants) Update(
 	ctx context.Context, id string, change func(*merchants.Merchant) error,
 ) (merchants.Merchant, error) {

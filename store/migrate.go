@@ -70,8 +70,9 @@ func statements(version int64, sqls []string) *goose.Migration {
 }
 
 // Migration 5 moves the immutable columns of the table steps into the column pinned_steps of the table runs. After this migration,
-// a step gets its own row only when the step begins. The fill factors leave space on each page for new versions of its rows, so
-// that an update needs no new index entries. The row of a run is written about nine times, and the row of a step twice.
+// a step gets its own row only when the step begins. The fill factors leave free space on each page of a table. PostgreSQL stores
+// the new version of an updated row in this space, and then needs no new index entries. The row of a run is written about nine
+// times, and the row of a step twice.
 var (
 	pinStepsPostgres = []string{
 		`ALTER TABLE runs ADD COLUMN pinned_steps TEXT`,

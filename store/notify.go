@@ -39,7 +39,7 @@ func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) (err error) {
 	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return err
 	}
-	wake(saga.Wake{Kind: saga.WakeWork}) // wake the caller once, because notifications before LISTEN are lost
+	wake(saga.Wake{Kind: saga.WakeWork}) // wake the caller once, because notifications that were sent before LISTEN are lost
 	for {
 		n, err := conn.WaitForNotification(ctx)
 		if err != nil {

@@ -53,7 +53,7 @@ type runRow struct {
 func (runRow) TableName() string { return "runs" }
 
 // stepRow is a row of the table steps, for a step that has begun or was skipped. All other steps are stored only in the column
-// pinned_steps of their run. This saves one write per step. Most rows that a run writes are rows of this table.
+// pinned_steps of their run. This saves one write per step.
 type stepRow struct {
 	RunID     string  `gorm:"column:run_id;primaryKey" json:"run_id"`
 	Name      string  `gorm:"column:name;primaryKey" json:"name"`

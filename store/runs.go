@@ -27,7 +27,7 @@ func (s *Store) Run(ctx context.Context, runID string) (*saga.Run, error) {
 	return s.one(ctx, func(db *gorm.DB) *gorm.DB { return db.Where("runs.id = ?", runID) })
 }
 
-// RunOfKey reads the run that has an idempotency key. If a run with the key was retried, RunOfKey reads the last retry.
+// RunOfKey reads the run with the given idempotency key. If a run with the key was retried, RunOfKey reads the last retry.
 func (s *Store) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, error) {
 	return s.one(ctx, func(db *gorm.DB) *gorm.DB {
 		return db.Where("runs.id = (SELECT run_id FROM idempotency_keys WHERE merchant_id = ? AND key = ?)", merchant, key)

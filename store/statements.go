@@ -24,7 +24,7 @@ var (
 func statement(name string) string {
 	text, err := statementFiles.ReadFile("statements/" + name)
 	if err != nil {
-		panic(err) // one of the file names above is wrong
+		panic(err) // only a wrong file name causes this error, because the files are embedded in the program
 	}
 	for bytes.HasPrefix(text, []byte("--")) {
 		_, text, _ = bytes.Cut(text, []byte("\n"))

@@ -106,7 +106,7 @@ func without(columns []string, others ...string) []string {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// The variants of a statement may differ only in the parts that the test removes.
+// The test removes the parts in which the variants of a statement may differ, and compares the rest.
 func TestVariantsOfStatementsAreAlike(t *testing.T) {
 	if got := strings.Replace(pgClaim, "\tFOR UPDATE OF r SKIP LOCKED\n", "", 1); got != sqliteClaim || got == pgClaim {
 		t.Errorf("without its lock, the claim of PostgreSQL is\n%s\nand the claim of SQLite\n%s", got, sqliteClaim)

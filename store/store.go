@@ -58,9 +58,9 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		return nil, errors.New("the database URL must be postgres://... or sqlite:PATH")
 	}
 	s.db, err = gorm.Open(dialect, &gorm.Config{
-		SkipDefaultTransaction: true, // gorm need not begin transactions: methods with several writes call tx
-		// PrepareStmt is off, because it could cause a deadlock. With PrepareStmt, one goroutine prepares a statement for all
-		// goroutines. This goroutine could wait for a connection, while all connections have transactions that wait for the
+		SkipDefaultTransaction: true, // methods with several writes begin a transaction themselves: they call tx
+		// The gorm option PrepareStmt is off, because it could cause a deadlock. With PrepareStmt, one goroutine prepares a statement for
+		// all goroutines. This goroutine could wait for a connection, while all connections have transactions that wait for the
 		// statement. Instead, pgx prepares the statements for each connection.
 		DisableAutomaticPing: true,
 		Logger:               logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
@@ -114,7 +114,8 @@ func private(path string) error {
 	if err == nil {
 		err = f.Close()
 	}
-	// Ignore a permission error, because SQLite will return it too, and the method explain then says what to do.
+	// Ignore a permission error, because SQLite then returns the same error. The method Store.explain adds what to do to SQLite's
+	// error.
 	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("creating the database: %w", err)
 	}
@@ -158,5 +159,5 @@ func (s *Store) tx(ctx context.Context, f func(tx *gorm.DB) error) error {
 	return s.explain(s.db.WithContext(ctx).Transaction(f, &sql.TxOptions{}))
 }
 
-// columns makes a query name its columns instead of using SELECT *.
+// columns returns db with an option: queries select columns by name instead of using SELECT *.
 func columns(db *gorm.DB) *gorm.DB { return db.Session(&gorm.Session{QueryFields: true}) }

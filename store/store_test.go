@@ -146,13 +146,13 @@ func TestADatabaseThatTakesNoConnectionsIsUnavailable(t *testing.T) {
 	must(t, err)
 	_, err = server.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", config.Database)
 	must(t, err)
-	for range 16 + 1 { // the first calls fail on connections of the pool that PostgreSQL has closed
+	for range 16 + 1 { // the first calls fail, because PostgreSQL has closed the connections of the pool
 		if _, err = s.Run(t.Context(), "01J00000000000000000000000"); errors.Is(err, saga.ErrUnavailable) {
 			break
 		}
 	}
 	if !errors.Is(err, saga.ErrUnavailable) || !strings.Contains(err.Error(), "55000") {
-		t.Errorf("got %v, want saga.ErrUnavailable with PostgreSQL's words", err)
+		t.Errorf("got %v, want saga.ErrUnavailable with PostgreSQL's error code 55000", err)
 	}
 }
 

@@ -67,8 +67,8 @@ type Defaults struct {
 	Domain            string // name or id
 }
 
-// cloudOf returns the Keystone of a merchant. If the merchant's cloud is not configured, cloudOf returns an error that an
-// operator must fix.
+// cloudOf returns the Keystone of a merchant. If the merchant's cloud is not configured, cloudOf returns an error that asks an
+// operator to fix the configuration.
 func (d Deps) cloudOf(m merchants.Merchant) (keystone.Identity, error) {
 	id, err := d.Identity(m.Cloud)
 	if err != nil {
@@ -135,7 +135,7 @@ func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, custom
 }
 
 // sideBySide makes all reads concurrently and waits for all results. If all errors are about invalid parameters, sideBySide joins
-// the errors into one error. Otherwise sideBySide returns the first error with another cause.
+// the errors into one error. Otherwise sideBySide returns the first error that is not about an invalid parameter.
 func sideBySide(reads ...func() error) error {
 	failures := make([]error, len(reads))
 	var all sync.WaitGroup
@@ -159,8 +159,8 @@ func sideBySide(reads ...func() error) error {
 	return nil
 }
 
-// named replaces the errors "not found" and "invalid" of BillingStack with an error about an invalid parameter of the order. The
-// argument pointer is the JSON pointer of this parameter.
+// named replaces the errors billing.ErrNotFound and billing.ErrInvalid with an error about an invalid parameter of the order. The
+// argument pointer is the JSON pointer of the parameter.
 func named(pointer, detail string, err error) error {
 	if errors.Is(err, billing.ErrNotFound) || errors.Is(err, billing.ErrInvalid) {
 		return invalid(Param{Pointer: pointer, Detail: detail})
@@ -168,8 +168,8 @@ func named(pointer, detail string, err error) error {
 	return err
 }
 
-// configured replaces the Keystone errors "not found" and "refused role" with an error about the configuration, which an operator
-// must fix.
+// configured replaces the Keystone errors ErrNotFound and ErrRefusedRole with an error that asks an operator to fix the
+// configuration.
 func configured(what string, err error) error {
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
 		return &AdmissionError{

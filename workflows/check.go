@@ -12,11 +12,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// fresh is the age after which a run no longer relies on the last read of its plan. A run usually starts milliseconds after its
-// plan was read.
+// fresh is the time for which a run relies on the last read of its plan. A run usually starts milliseconds after its plan was read.
 const fresh = 10 * time.Second
 
-// stale reports whether the last read of the order's plan is older than fresh.
+// stale reports whether the order's plan was last read more than 10 s ago.
 func stale(o *Order, now time.Time) bool { return now.Sub(o.CheckedAt) > fresh }
 
 // check is the run's first step, which only reads. If the last read of the plan is stale, check reads the plan again. If the order
@@ -48,8 +47,7 @@ func (d Deps) check(ctx context.Context, o *Order) error {
 	return d.noteRoles(ctx, o)
 }
 
-// noteRoles reads the user's roles on an existing customer tenant, and stores the order's customer roles that the user does not
-// have.
+// noteRoles stores which of the order's customer roles the user does not yet have on an existing customer tenant.
 func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {
@@ -57,7 +55,7 @@ func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	}
 	tenant, err := id.FindProject(ctx, o.DomainID, o.customerTenant().name)
 	if errors.Is(err, keystone.ErrNotFound) {
-		return nil // the run will create the tenant; if the tenant is removed, its role assignments are removed too
+		return nil // the run will create the tenant, and its undo removes the tenant together with all role assignments
 	}
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ type StepError struct {
 
 func (e StepError) Error() string { return e.detail }
 
-// Classify decides how a run continues after the error of a step. Only Classify makes this decision.
+// Classify decides how a run continues after the error of a step. No other code makes this decision.
 func Classify(err error) saga.Classification {
 	v := saga.Classification{Failure: saga.Failure{Code: "internal", Detail: err.Error(), FixBy: saga.FixByOperator}}
 	if r, ok := errors.AsType[StepError](err); ok {
@@ -35,8 +35,8 @@ func Classify(err error) saga.Classification {
 	if e, ok := errors.AsType[*upstream.Error](err); ok {
 		return ofUpstream(v, e)
 	}
-	// This error does not come from an upstream. For example, Tenantry's own database did not answer. The error may have occurred
-	// before or after the call to the upstream.
+	// This error does not come from an upstream, but for example from Tenantry's own database. The error may have occurred before or
+	// after the call to the upstream.
 	v.Class, v.MaybeDone = upstream.Transient, true
 	return v
 }

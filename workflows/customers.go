@@ -26,7 +26,7 @@ func (d Deps) findCustomer(ctx context.Context, o *Order) (saga.Found, error) {
 	return saga.Made, nil
 }
 
-// createCustomer creates the customer, unless the order names an existing one.
+// createCustomer creates the customer, unless the order names an existing customer.
 func (d Deps) createCustomer(ctx context.Context, o *Order) error {
 	if o.NewCustomer == nil {
 		record(ctx, "customer", o.CustomerID, "", saga.Adopted)

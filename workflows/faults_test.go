@@ -25,7 +25,7 @@ import (
 
 type happening = func(next http.RoundTripper, req *http.Request) (*http.Response, error)
 
-// answer is a fault in which the upstream answers with the given HTTP status and does not execute the request. The body of the
+// answer returns a fault in which the upstream answers with the given HTTP status and does not execute the request. The body of the
 // answer is an error in the upstream's own format.
 func answer(status int, header http.Header) happening {
 	return func(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
@@ -55,7 +55,7 @@ var errReset = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 // sent is a fault in which the connection is reset before the upstream executes the request.
 func sent(_ http.RoundTripper, _ *http.Request) (*http.Response, error) { return nil, errReset }
 
-// after is a fault in which the upstream executes the request. The function spoil then loses or changes the answer.
+// after returns a fault in which the upstream executes the request, and spoil then loses or changes the answer.
 func after(spoil func(*http.Response) (*http.Response, error)) happening {
 	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(req)
@@ -72,7 +72,7 @@ func lose(resp *http.Response) (*http.Response, error) {
 	return nil, errReset
 }
 
-// garble is a fault in which the upstream executes the request, but the given text replaces the body of the answer.
+// garble returns a fault in which the upstream executes the request, but the given text replaces the body of the answer.
 func garble(body string) happening {
 	return after(func(resp *http.Response) (*http.Response, error) {
 		_ = resp.Body.Close()
@@ -106,7 +106,7 @@ func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Re
 	late := req.Clone(context.WithoutCancel(req.Context()))
 	late.Body = io.NopCloser(bytes.NewReader(body))
 	<-req.Context().Done()
-	time.AfterFunc(lateWindow/2, func() { // before the late window ends, and not close to a look-up of the effect
+	time.AfterFunc(lateWindow/2, func() { // in the middle of the late window, when the run does not look for the effect
 		defer done()
 		if resp, err := next.RoundTrip(late); err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)
@@ -116,19 +116,19 @@ func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Re
 	return nil, req.Context().Err()
 }
 
-// Outcomes of a run that meets a fault.
+// Outcomes of a run whose call has a fault.
 const (
 	succeeds    = "succeeded"
 	compensates = "compensated"
-	waits       = "waiting for the upstream"    // succeeds or is compensated after the fault is removed
-	undoing     = "compensating, with a reason" // compensated after the fault is removed
-	stuck       = "stuck"                       // compensated after the fault is removed and an operator retries the run
+	waits       = "waiting for the upstream"    // after the fault is removed, the run succeeds or is compensated
+	undoing     = "compensating, with a reason" // after the fault is removed, the run is compensated
+	stuck       = "stuck"                       // after the fault is removed and an operator retries the run, the run is compensated
 )
 
 type ends workflowstest.Ends
 
-// row contains a fault, and the expected outcomes of runs that meet the fault once or always. The outcomes are the same for every
-// workflow. The keys of the maps are the names of upstreams.
+// row contains a fault, and the expected outcomes of runs in which one call has the fault once or always. The outcomes are the same
+// for every workflow. The keys of the maps are the names of upstreams.
 type row struct {
 	fault  string
 	happen happening
@@ -254,8 +254,8 @@ func (w *world) tryFault(t *testing.T, trial workflowstest.Trial, r row, step st
 	w.see(t, g.RunID, step, times, e)
 }
 
-// see is a test helper that waits until the run has the expected outcome. If the run then needs a retry, the helper removes the
-// fault, retries the run, and waits until the run has ended.
+// see waits until the run has the expected outcome. If the run then needs a retry, see removes the fault, retries the run, and
+// waits until the run has ended.
 func (w *world) see(t *testing.T, id, step string, times int, e ends) {
 	want := e.Once
 	if times > 1 {

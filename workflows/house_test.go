@@ -15,7 +15,7 @@ import (
 )
 
 // parts are the packages that must work with any workflow. The test does not check the files and directories that are listed for a
-// package. These files contain the operation or the command of one workflow, a merchant's roles, or the catalog.
+// package: they may name the objects of a workflow.
 var parts = map[string][]string{
 	"orchestrator/saga":        nil,
 	"orchestrator/engine":      nil,
@@ -26,7 +26,7 @@ var parts = map[string][]string{
 	"orchestrator/api":         {"api.gen.go", "subscribe.go", "catalog.go", "merchants.go"},
 	"store":                    {"billingstack"},
 	"cmd/tenantry": {
-		"subscribe.go", "root.go", // the command of a workflow, and the list of commands
+		"subscribe.go", "root.go", // these files contain the command of a workflow, and the list of commands
 		"demo.go", "demo_checks.go", "demo_keep.go", "demo_portal.go", "demo_stage.go", "demo_upstreams.go",
 	},
 }
@@ -34,12 +34,13 @@ var parts = map[string][]string{
 // business matches the words that only a workflow may use.
 var business = regexp.MustCompile(`(?i)subscri|customer|(^|[^a-z])plans?([^a-z]|$)`)
 
-// settings matches names that are allowed, even if they contain words of a workflow. The allowed names are the role settings for
-// the two kinds of tenants, the example of a domain, the OpenStack service type of Tenantry, and a setting of PostgreSQL.
+// The pattern settings matches names that are allowed, although they contain words of a workflow. The allowed names are the role
+// settings for the two kinds of tenants, the example of a domain, the OpenStack service type of Tenantry, and a setting of
+// PostgreSQL.
 var settings = regexp.MustCompile(`(?i)(customer|subscription)[-_ ]?(roles|tenants?)|^customers$|subscription-orchestration|plan_cache_mode = force_generic_plan`)
 
-// history is the number of the last SQL migration that the test does not check. The migrations up to this number use workflow words
-// in the names of columns.
+// history is the number of the last SQL migration that the test does not check. The migrations up to this number have columns that
+// are named after workflow words.
 const history = "0010"
 
 // Packages that work with any workflow must not mention a subscription, a customer or a plan in an identifier, a column or a
@@ -87,7 +88,7 @@ type named struct {
 	line int
 }
 
-// namesIn returns the identifiers and literals of a Go file, or the lines of an SQL file without comments.
+// For a Go file, namesIn returns the identifiers and literals. For an SQL file, namesIn returns the lines without their comments.
 func namesIn(t *testing.T, path string) (all []named) {
 	t.Helper()
 	switch filepath.Ext(path) {

@@ -13,7 +13,7 @@ import (
 type faults struct {
 	mu   sync.Mutex
 	of   map[string]*fault          // by faultKey
-	late map[string]*sync.WaitGroup // by run id; waits for the requests that are executed after their time-out
+	late map[string]*sync.WaitGroup // by run id: counts the requests that timed out and are not executed yet
 }
 
 // lateCall registers a request of a run that will be executed after its time-out. The caller must call the function done when the
@@ -39,7 +39,7 @@ func (f *faults) awaitLate(runID string) {
 }
 
 type fault struct {
-	reads  string // if set, the fault affects reads from this service; if empty, it affects writes
+	reads  string // the service whose reads the fault affects; if empty, the fault affects the writes of all services
 	happen happening
 	times  int
 }

@@ -110,7 +110,7 @@ func (o *outage) ask(id string, action saga.ActionName) {
 	o.ok(err)
 }
 
-// at waits until the time began.Add(d).
+// at waits until the duration d has passed after the time began.
 func (o *outage) at(began time.Time, d time.Duration) {
 	time.Sleep(time.Until(began.Add(d)))
 	synctest.Wait()
@@ -235,7 +235,7 @@ func TestARecheckComesBackToWhatALiveRunMayClaim(t *testing.T) {
 		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
 		next := o.held(order)
-		o.at(began, 26*time.Hour) // without the live run, the last re-check would have ended before this time
+		o.at(began, 26*time.Hour) // the live run delays the last re-check until after this time
 		if got := o.holds(order, tenant); !slices.Contains(got, "member") || o.run(id).Rechecks == 0 {
 			t.Errorf("the user holds %v, %d rechecks are left; want role member and a recheck", got, o.run(id).Rechecks)
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// check is called at the end of every test. The function check logs the faults that the engine reported, and fails the test if an
-// invariant is violated.
+// check is called at the end of every test. check logs the faults that the engine reported, and fails the test if an invariant is
+// violated.
 func (w *world) check(in *servicetest.Installation) {
 	for line := range strings.Lines(in.Log.String()) {
 		if strings.Contains(line, `"message":"engine"`) {
@@ -63,7 +63,7 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	return all
 }
 
-// until watches a run, and returns the run when the function ok returns true for it.
+// until waits until the function ok returns true for the run, and then returns the run.
 func (w *world) until(t *testing.T, runID string, ok func(*saga.Run) bool) *saga.Run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -137,6 +137,6 @@ func (w *world) things(t *testing.T, runID string) string {
 	return strings.Join(all, ", ")
 }
 
-// whole is the text that the function things must return for a succeeded run.
+// whole lists all objects of a succeeded run, in the format of the text that things returns.
 const whole = "bs-customer, bs-customer/bs-admin, bs-customer/member, bs-subscription, bs-subscription/member, " +
 	"customer, subscription -> bs-subscription"

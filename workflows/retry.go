@@ -22,8 +22,8 @@ func retryRefused(err error) error {
 	return &saga.RetryRefusedError{Code: code, Detail: e.Detail, FixBy: e.FixBy}
 }
 
-// gone is a map from a field of the order to the code of a refused retry. For example, the code plan-gone means that the plan of
-// the order no longer exists.
+// gone contains the error codes with which a retry is refused if an object of the order no longer exists. The keys are the fields
+// of the order. For example, the code plan-gone means that the plan of the order no longer exists.
 var gone = map[string]string{
 	"/plan_id": "plan-gone", "/customer_id": "customer-gone", "/customer/currency": "currency-gone", "/customer/language": "language-gone",
 }

@@ -19,8 +19,7 @@ type grant struct {
 	lacked []string // if the run adopted the tenant: ids of the roles that the user lacked before the run
 }
 
-// claim returns the name by which a run claims the assignment of a role. The name contains the role's id, because a role may be
-// renamed.
+// claim returns the claim on the assignment of a role to the user. The claim contains the role's id, because a role may be renamed.
 func (g grant) claim(role string) string {
 	if i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == role }); i >= 0 {
 		role = g.roles[i].ID
@@ -116,8 +115,8 @@ func (g grant) record(ctx context.Context, a keystone.Assignment) {
 	})
 }
 
-// assignment returns the role assignment that the step makes, and the client of the tenant's Keystone. The step's item is the name
-// of its role.
+// assignment returns the role assignment that the step makes, and the client of the tenant's Keystone. The field Item of the call
+// is the name of the role.
 func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, keystone.Identity, error) {
 	item := saga.CallOf(ctx).Item
 	i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == item })

@@ -16,7 +16,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// Order is the state of the workflow subscribe. An Order is stored as JSON, so fields may be added, but never removed or renamed.
+// Order is the data of one run: the checked request, and the values that the steps add. An Order is stored as JSON, so fields may
+// be added, but never removed or renamed.
 type Order struct {
 	Asked
 	Resolved
@@ -36,7 +37,7 @@ type Asked struct {
 	PlanID          string       `json:"plan_id"`
 	CustomerID      string       `json:"customer_id"`            // an existing customer's id, or the id chosen by the run
 	NewCustomer     *NewCustomer `json:"new_customer,omitempty"` // nil: the customer exists and is adopted
-	AddUser         bool         `json:"add_user,omitempty"`     // the portal confirms that the user joins the customer
+	AddUser         bool         `json:"add_user,omitempty"`     // the portal allows the user to join an existing customer
 	PaymentMethodID *string      `json:"payment_method_id,omitempty"`
 	BillingDay      *int         `json:"billing_day,omitempty"`
 }
@@ -62,7 +63,7 @@ type Resolved struct {
 	CheckedAt         time.Time       `json:"checked_at"`               // time of the last read of plan and customer
 }
 
-// Result is the part of the state that callers see in a run.
+// Result is the part of an Order that the API returns with a run.
 type Result struct {
 	PlanID               string `json:"plan_id"`
 	CustomerID           string `json:"customer_id"`
@@ -95,7 +96,7 @@ func (o *Order) subscriptionRoles() grant {
 	return grant{o.subscriptionTenant(), o.SubscriptionTenantID, o.SubscriptionTenantOwn, o.UserID, o.SubscriptionRoles, nil}
 }
 
-// expectSubscribe returns the objects that the run should have created or adopted when the run has succeeded.
+// expectSubscribe returns the objects that a successful run creates or adopts.
 func (d Deps) expectSubscribe(o Order) []saga.Expected {
 	customer := saga.Expected{
 		Object: saga.Object{Step: "create-customer", Kind: "customer", ID: o.CustomerID, Origin: saga.Adopted},
@@ -136,8 +137,8 @@ func (o Order) Named(runID string) Order {
 	return o
 }
 
-// Request returns the request for a run of the order. The caller adds the idempotency key, the fingerprint, the user's token and
-// the caller's name.
+// Request returns the [saga.Request] that starts a run for the order. The caller adds the idempotency key, the fingerprint, the
+// user's token and the caller's name.
 func (o Order) Request(runID string, onFailure saga.OnFailure) saga.Request {
 	o = o.Named(runID)
 	return saga.Request{
@@ -257,7 +258,7 @@ func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga
 
 // Subscribe returns the workflow that subscribes a user to a plan. The workflow creates the customer with a tenant and roles, and
 // the subscription with a tenant and roles. The workflow then attaches the subscription's tenant to the subscription, so that
-// BillingStack bills the tenant's usage. The steps follow BillingStack's documentation of subscriptions.
+// BillingStack bills the tenant's usage.
 func Subscribe(d Deps) saga.Workflow[Order] {
 	return saga.Workflow[Order]{
 		Name: SubscribeName, Version: 1,

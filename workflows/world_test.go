@@ -77,7 +77,7 @@ func newWorld(t *testing.T, database string, change ...func(*service.Options)) *
 	return w
 }
 
-// shorten sets short times in the options. It also makes every cloud use the Keystone of the default cloud.
+// shorten sets short times in the options. shorten also sets the Keystone of the default cloud for all clouds.
 func shorten(o *service.Options) {
 	o.Lease, o.LateWindow, o.Deadline, o.Poll = 5*time.Second, lateWindow, deadline, 500*time.Millisecond
 	o.Executors, o.BillingTimeout = 200, upstreamTimeout
@@ -116,7 +116,7 @@ func (w *world) order() (workflows.Order, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
-// ground returns the objects to which an order of a new user refers, and the user's token.
+// ground adds a user to Keystone. It returns the user's token, and the objects for an order of this user.
 func (w *world) ground() (workflowstest.Ground, string) {
 	user := w.Keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
 	return workflowstest.Ground{
@@ -125,7 +125,7 @@ func (w *world) ground() (workflowstest.Ground, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
-// start starts a run of the order.
+// start starts a run for the order.
 func (w *world) start(runID string, o workflows.Order, token string) {
 	w.t.Helper()
 	w.accept(o.Request(runID, ""), token)

@@ -81,7 +81,7 @@ func processTime(pid int, children bool) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	last := 13 // fields 11 and 12 are utime and stime; fields 13 and 14 are these times of the children: see proc(5)
+	last := 13 // fields 11 and 12 are the times of the process, fields 13 and 14 the times of its children: see proc(5)
 	if children {
 		last = 15
 	}
@@ -96,8 +96,8 @@ func processTime(pid int, children bool) (time.Duration, error) {
 	return time.Duration(sum) * tick, nil
 }
 
-// stat returns the fields of /proc/PID/stat, beginning with the process state. stat looks for the last parenthesis, because the
-// process name before the state may contain any character.
+// stat returns the fields of /proc/PID/stat that follow the process name. The name ends at the last parenthesis: the name itself
+// may contain parentheses and spaces.
 func stat(pid int) ([]string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) //nolint:gosec // a number
 	if err != nil {

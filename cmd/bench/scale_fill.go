@@ -12,7 +12,7 @@ import (
 )
 
 // The finished runs belong to ten merchants. The last merchant has exactly the oldest tenth of all runs. Each user has two runs.
-// One run was accepted every hundred seconds. The last run was accepted a minute ago. One run in twenty is compensated. The first
+// A run was accepted every hundred seconds. The last run was accepted a minute ago. One run in twenty is compensated. The first
 // merchant has no compensated runs.
 const (
 	finishedMerchants = 10
@@ -20,7 +20,7 @@ const (
 	compensated       = "i / 10 % 20 = 7 AND m <> 0"
 )
 
-// freshRuns creates the table fresh. The rows of fresh have the values that differ between the new runs. Most values are hashes.
+// freshRuns creates the table fresh. Each row has the values that are unique to one new run. Most values are hashes.
 // A run's id begins with the time at which the run was accepted.
 const freshRuns = `
 CREATE UNLOGGED TABLE fresh AS
@@ -84,7 +84,7 @@ func fill(ctx context.Context, server *database, like *template, runs int) (*fil
 	return f, bytes, err
 }
 
-// fill inserts the rows of all runs into the table, and begins with the oldest run. Then fill builds the table's indexes.
+// fill inserts the rows of all runs into the table, from the oldest run to the youngest. Then fill builds the table's indexes.
 func (t table) fill(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -110,8 +110,8 @@ func (t table) fill(ctx context.Context, url string) error {
 		}
 		values = append(values, value)
 	}
-	// OFFSET 0 makes PostgreSQL read the few original rows once for each row of fresh. PostgreSQL then inserts the new rows in
-	// the order of fresh without a sort.
+	// OFFSET 0 makes PostgreSQL read the few original rows once for each row of the table fresh. The new rows
+	// then have the order of the table fresh, and PostgreSQL does not need to sort them.
 	statements := append([]string{fmt.Sprintf(
 		"INSERT INTO %s SELECT %s FROM fresh n, LATERAL (SELECT * FROM original_%[1]s o WHERE o.original = n.original OFFSET 0) o",
 		t.name, strings.Join(values, ", "),

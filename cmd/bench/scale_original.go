@@ -121,7 +121,7 @@ func makeOriginals(ctx context.Context, db *store.Store) ([]*original, error) {
 	return all, nil
 }
 
-// name sets the ids in o to the ids of the objects that the run created.
+// name stores in o the ids of the objects that the run created.
 func (o *original) name(objects []saga.Object) {
 	for _, object := range objects {
 		switch {
@@ -137,7 +137,7 @@ func (o *original) name(objects []saga.Object) {
 	}
 }
 
-// seedKeystone creates the customers' role and the service user that newClients logs in as.
+// seedKeystone creates the customers' role, and the service user whose credentials newClients uses.
 func seedKeystone(ks *keystonetest.Keystone) {
 	ks.AddRole(customerRoles[1])
 	admin, err := ks.Role("admin")
@@ -163,8 +163,8 @@ func (o *original) replacer(n ids) *strings.Replacer {
 	)
 }
 
-// another returns a copy of the original, with the ids n in place of the original's ids. The replica executes the copy. If
-// replica is empty, the copy is due.
+// another returns a copy of the original, with the ids n in place of the original's ids. The parameter replica
+// names the replica that executes the copy. If replica is empty, the copy is due.
 func (o *original) another(n ids, replica string) (another saga.NewRun, err error) {
 	err = decode(o.replacer(n).Replace(o.created), &another)
 	if err != nil {
@@ -174,7 +174,7 @@ func (o *original) another(n ids, replica string) (another saga.NewRun, err erro
 	return another, nil
 }
 
-// rest returns the checkpoints of a copy of the original with the ids n.
+// rest returns the checkpoints of the original, with the ids n in place of the original's ids.
 func (o *original) rest(n ids, replica string) ([]saga.Checkpoint, error) {
 	all := make([]saga.Checkpoint, len(o.checkpoints))
 	for i, text := range o.checkpoints {

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// phase has a preparation, and the operations that are measured after the preparation.
+// phase has operations to measure, and a function that prepares the database for them.
 type phase struct {
 	prepare    func(context.Context, *filled) error
 	operations []operation
@@ -23,14 +23,15 @@ type operation struct {
 	measure func(ctx context.Context, f *filled, n int) (time.Duration, error) // returns the duration of the nth call
 }
 
-// Reading is measured first, because the first pages of lists would otherwise have the rows that the later phases write.
+// The readings come first: the later phases add runs, and these runs would otherwise fill the first pages of lists.
 var phases = []phase{
 	{prepare: func(context.Context, *filled) error { return nil }, operations: readings},
 	{prepare: join, operations: writings},
 	{prepare: lineUp, operations: claims},
 }
 
-// page is the number of runs that the API reads for a list of the default length.
+// page is the number of runs that the API reads for a list of the default length: 50 runs, and one run that shows whether there is
+// a next page.
 const page = 51
 
 var readings = []operation{
@@ -83,7 +84,7 @@ var readings = []operation{
 	listing("since now", 0, func(*filled, int) saga.Filter { return saga.Filter{Since: time.Now()} }),
 }
 
-// timed returns an operation whose duration is the time of one call of read.
+// timed returns an operation. The operation calls the function read, and measures the duration of the call.
 func timed(name string, read func(context.Context, *filled, int) error) operation {
 	return operation{name, func(ctx context.Context, f *filled, n int) (time.Duration, error) {
 		began := time.Now()
@@ -120,7 +121,7 @@ func nth(of []target, n int) target { return of[n%len(of)] }
 // Replicas of the benchmark.
 const (
 	executor = "executor" // executes the runs that the writing operations create
-	claimer  = "claimer"  // takes the due runs in the operations that call Claim
+	claimer  = "claimer"  // calls Claim to get due runs
 )
 
 // lease is the length of the replicas' leases. Each lease is longer than a measurement.
@@ -149,8 +150,8 @@ var writings = []operation{
 	}),
 }
 
-// liveOnce creates a run and writes all its checkpoints. The results are the duration of the creation and the duration of the
-// writes.
+// liveOnce creates a run and writes all its checkpoints. The results are the duration of the creation and the total
+// duration of the writes.
 func (f *filled) liveOnce(ctx context.Context, n int) (create, commit time.Duration, err error) {
 	own := newIDs(merchantOf(n))
 	run, err := f.original.another(own, executor)

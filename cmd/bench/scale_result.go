@@ -28,8 +28,8 @@ type scaleSize struct {
 // scaleRow has the measurements of one operation. P50 and Ratio have a number for each size.
 type scaleRow struct {
 	Operation string    `json:"operation"`
-	P50       []float64 `json:"p50_ms"`      // medians over all passes
-	Ratio     []float64 `json:"to_smallest"` // p50 divided by the p50 at the smallest size, medians over all passes
+	P50       []float64 `json:"p50_ms"`      // median of all passes
+	Ratio     []float64 `json:"to_smallest"` // a pass's p50, divided by its p50 at the smallest size; median of all passes
 
 	passes [][]float64 // p50 of each pass and size
 }

@@ -11,7 +11,7 @@ type spaceNeeded struct{ bytesPerRun float64 }
 
 const (
 	guessedBytes = 16 << 10 // assumed bytes per finished run with its index entries, used for the first database
-	spaceFactor  = 1.4      // bytes that filling needs for each byte of the database, including sorting and the write-ahead log
+	spaceFactor  = 1.4      // disk space that the fill needs (with sort files and WAL), divided by the database's size
 	spaceBesides = 3 << 30  // additional bytes, the same for any number of runs
 )
 

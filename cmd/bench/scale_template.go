@@ -61,7 +61,7 @@ func newTemplate(ctx context.Context, server *database) (*template, *original, e
 	return &template{conn.Config().Database}, originals[0], conn.Close(ctx)
 }
 
-// setAside moves the rows of the originals to the table original_NAME, and replaces the ids in these rows by marks.
+// setAside moves the rows of the table t to the table original_NAME. In the moved rows, a mark replaces each id.
 func (t table) setAside(ctx context.Context, conn *pgx.Conn, originals []*original) error {
 	aside := "original_" + t.name
 	_, err := conn.Exec(ctx, fmt.Sprintf("CREATE TABLE %s AS SELECT 0 AS original, t.* FROM %s t WHERE FALSE", aside, t.name))

@@ -50,8 +50,8 @@ func (r *result) peaks() (all []string) {
 	return all
 }
 
-// show writes the tables into the page. The tables replace the lines between the begin mark of the make target and the next end
-// mark.
+// show writes the tables into the page. The tables replace the lines between the comment that names the make target and the next
+// comment "end of the tables".
 func show(page, target, tables string) error {
 	tablesBegin, tablesEnd := "<!-- make "+target+" writes these tables -->\n", "<!-- end of the tables -->\n"
 	text, err := os.ReadFile(page)

@@ -15,8 +15,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// upstreams is a stub of Keystone and BillingStack that stores nothing. The stub computes each answer from the request. The
-// answer comes after a delay, which the parent process sets. An answer costs little processor time, the same for all contenders.
+// upstreams is a stub of Keystone and BillingStack. The stub stores nothing, and computes each answer from the request. The answer
+// comes after a delay, which the parent process sets. The stub needs little processor time per answer, and
+// the same time for each contender.
 type upstreams struct {
 	delay atomic.Int64 // in nanoseconds
 	calls atomic.Int64 // number of calls since the last GET /bench/calls
@@ -124,8 +125,7 @@ func (u *upstreams) handler() http.Handler {
 	return all
 }
 
-// echo answers a write with the request's body. In the answer, the result of the function `instead` replaces the beginning of the
-// body.
+// echo answers a write with the request's body. The result of instead(request) replaces the text beginning in this body.
 func echo(status int, beginning string, instead func(*http.Request) string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -140,7 +140,7 @@ func echo(status int, beginning string, instead func(*http.Request) string) http
 func tell(w http.ResponseWriter, status int, body string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	if _, err := io.WriteString(w, body); err != nil { //nolint:gosec // the body is not shown in a browser
+	if _, err := io.WriteString(w, body); err != nil { //nolint:gosec // no browser reads the body
 		return // the caller has closed the connection and reports its own error
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// Config has all settings of the server. A loaded Config is valid, as far as loadConfig can check the values without a network
-// call. Config does not describe the clouds: clouds.yaml and the OS_* variables do, as for every OpenStack client.
+// Config has all settings of the server. loadConfig checks the values, but makes no network calls to check them. Config does not
+// describe the clouds: clouds.yaml and the OS_* variables do, as for every OpenStack client.
 type Config struct {
 	service.Config // SecretKey may be nil until withSecretKey sets it
 
@@ -23,7 +23,7 @@ type Config struct {
 	LogFormat string // json or console
 }
 
-// given is the text of a setting and its source: a variable, or a line of the file.
+// given has the text of a setting, and the source of this text: a variable, or a line of the file.
 type given struct{ text, source string }
 
 // loadConfig reads the file at path, and then the TENANTRY_* variables of environ. The variables override the file. If path is
@@ -156,11 +156,11 @@ func variables(environ []string) map[string]string {
 	return env
 }
 
-// defaultDatabase returns the URL of an SQLite file in the user's data directory, as the XDG Base Directory Specification defines
-// it. If the user has no home directory, defaultDatabase returns "".
+// defaultDatabase returns the URL of an SQLite file in the user's data directory. The XDG Base Directory Specification defines this
+// directory. If the user has no home directory, defaultDatabase returns "".
 func defaultDatabase(env map[string]string) string {
 	data := env["XDG_DATA_HOME"]
-	if !filepath.IsAbs(data) { // the specification says that a relative path is ignored
+	if !filepath.IsAbs(data) { // the XDG specification: ignore a relative path
 		if !filepath.IsAbs(env["HOME"]) {
 			return ""
 		}

@@ -30,7 +30,7 @@ also be a YAML list.
 `
 
 const pageTail = `
-These settings do not include the address of Keystone and the service's credential. Set both with ` + "`OS_*`" + ` variables, or with
+Set the address of Keystone and the service's credential with ` + "`OS_*`" + ` variables, or with
 ` + "`OS_CLOUD`" + ` and ` + "`clouds.yaml`" + `, as for every OpenStack client. The Go runtime reads the variables ` + "`GOGC` and `GOMEMLIMIT`" + `.
 
 ## The client commands

@@ -7,7 +7,7 @@ const (
 	secretExample   = "the output of: openssl rand -base64 32"
 )
 
-// setting is one setting of the server. The key names the setting in the file. The environment variable is the key in capitals,
+// setting is one setting of the server. The key is the setting's name in the file. The environment variable is the key in capitals,
 // with the prefix TENANTRY_.
 type setting struct {
 	about
@@ -95,11 +95,11 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.Deadline, duration, about{
 			key: "deadline", fallback: "15m", example: "15m",
-			meaning: "Time after which an unfinished run is compensated. The time for which the run waits for an unavailable upstream does not count.",
+			meaning: "Time after which an unfinished run is compensated. This limit excludes the time for which the run waits for an unavailable upstream.",
 		}),
 		of(&c.GiveUpAfter, duration, about{
 			key: "give_up_after", fallback: "24h", example: "24h",
-			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. This time includes the time for which the run waits for an upstream.",
+			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. This limit includes the time for which the run waits for an unavailable upstream.",
 		}),
 		of(&c.MaxLiveRuns, positive, about{
 			key: "max_live_runs", fallback: "1000", example: "1000",
@@ -116,7 +116,7 @@ func (c *Config) settings() []setting {
 	}
 }
 
-// of returns a setting that parses its text by the rule r and stores the value in field.
+// of makes a setting. The setting uses the rule r to parse its text, and stores the value in field.
 func of[T any](field *T, r rule[T], a about) setting {
 	return setting{
 		about: a, unit: r.unit, values: r.values,
@@ -135,7 +135,7 @@ func of[T any](field *T, r rule[T], a about) setting {
 	}
 }
 
-// masked returns s with the given function show, which masks secrets.
+// masked sets the function s.show, and returns s. The new function masks secrets.
 func masked(s setting, show func() string) setting {
 	s.show = func() any { return show() }
 	return s

@@ -15,7 +15,7 @@ import (
 )
 
 // readFile returns the text of each key in the YAML file at path. readFile does not check whether a key is a setting. The second
-// result has an error for each value of a wrong type. The third result is an error that affects the whole file.
+// result has an error for each value of a wrong type. The third result is not nil if the file cannot be read or parsed.
 func readFile(path string) (map[string]given, []error, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {

@@ -43,7 +43,7 @@ func (p *program) asPortal() (remote, error) {
 	}
 	u, err := url.Parse(env[envURL])
 	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
-		return remote{}, usage("%s must be an https:// URL: an API key is sent over plain http only to this host", envURL)
+		return remote{}, usage("%s must be an https:// URL: an API key is sent over http:// only to a loopback address", envURL)
 	}
 	return p.connect(func(_ context.Context, r *http.Request) error {
 		r.SetBasicAuth(key, secret)
@@ -66,7 +66,7 @@ func (p *program) asOperator(ctx context.Context) (remote, error) {
 	return p.connect(withToken(token))
 }
 
-// asEither returns a portal's client if an API key is set. Otherwise, asEither returns an operator's client.
+// asEither returns a portal's client if an API key is set, and otherwise an operator's client.
 func (p *program) asEither(ctx context.Context) (remote, error) {
 	if variables(p.environ)[envAPIKey] != "" {
 		return p.asPortal()

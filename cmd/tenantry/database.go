@@ -24,7 +24,7 @@ func open(ctx context.Context, c Config) (*store.Store, int, error) {
 	return s, migrations, ofService(c, err)
 }
 
-// ofService returns err, an error of the service, with an exit code.
+// ofService adds an exit code to an error of the service.
 func ofService(c Config, err error) error {
 	_, unreachable := errors.AsType[*service.UnreachableError](err)
 	_, configured := errors.AsType[*service.ConfigurationError](err)
@@ -39,7 +39,7 @@ func ofService(c Config, err error) error {
 	return err
 }
 
-// withStore opens the configured database, calls the function do with the configuration and the store, and closes the database.
+// withStore opens the configured database, passes the configuration and the store to the callback, and then closes the database.
 func (p *program) withStore(ctx context.Context, do func(Config, *store.Store) error) (err error) {
 	c, err := p.config()
 	if err != nil {

@@ -103,7 +103,7 @@ func (t *story) tell(ctx context.Context) error {
 func (t *story) success(ctx context.Context) error {
 	call := subscription{plan: t.plans[0].ID, customer: "Ann", key: uuid.NewString()}
 	user := t.keystone.AddUser(keystonetest.User{Name: "ann", Password: demoPassword})
-	t.line("\n1. Ann buys the plan small. The merchant's portal has Ann's unscoped token\n   and sends this order:\n\n%s\n", call.curl("  "))
+	t.line("\n1. Ann buys the plan \"small\". The merchant's portal has Ann's unscoped token\n   and sends this order:\n\n%s\n", call.curl("  "))
 	token, err := t.login(ctx, "ann")
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (t *story) success(ctx context.Context) error {
 func (t *story) failure(ctx context.Context) error {
 	call := subscription{plan: t.plans[1].ID, customer: unlucky, key: uuid.NewString()}
 	user := t.keystone.AddUser(keystonetest.User{Name: "bob", Password: demoPassword})
-	t.line("\n3. Bob buys the plan large. BillingStack refuses the last step, which\n" +
+	t.line("\n3. Bob buys the plan \"large\". BillingStack refuses the last step, which\n" +
 		"   attaches Bob's tenant to his subscription. The run is compensated:\n")
 	token, err := t.login(ctx, "bob")
 	if err != nil {
@@ -161,8 +161,8 @@ func (t *story) failure(ctx context.Context) error {
 	return t.nothingIsLeft(ctx, run, user)
 }
 
-// watched sends an order with the portal's API key. While the portal waits for the answer, watched finds the run with the
-// operator's credential, and draws the run.
+// watched sends an order with the portal's API key. While the portal waits for the answer, watched uses the operator's credential
+// to find the run, and draws the run.
 func (t *story) watched(ctx context.Context, c subscription, token, user string) (got answer, run client.Run, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

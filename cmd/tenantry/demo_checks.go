@@ -57,7 +57,7 @@ func (t *story) everythingIsThere(ctx context.Context, run client.Run, user, sco
 		t.check(customer.Name == "Ann", "BillingStack has the customer %s", customer.Name),
 		t.check(tagged(first), "Keystone has the tenant bs-customer-… with the tags of the run"),
 		t.roles(ctx, first.ID, user, "member", "bs-admin"),
-		t.check(subscribed.CustomerID == customer.ID && subscribed.PlanID == t.plans[0].ID, "BillingStack has the subscription to the plan small"),
+		t.check(subscribed.CustomerID == customer.ID && subscribed.PlanID == t.plans[0].ID, "BillingStack has the subscription to plan \"small\""),
 		t.check(tagged(second), "Keystone has the tenant bs-subscription-… with the tags of the run"),
 		t.roles(ctx, second.ID, user, "member"),
 		t.check(subscribed.ResourceID == second.ID, "the subscription's resource_id is its tenant's id: BillingStack bills usage"),
@@ -122,7 +122,8 @@ func (t *story) nothingIsLeft(ctx context.Context, run client.Run, user string) 
 	)
 }
 
-// count returns the number of objects in Keystone's list of a collection. The argument `where` has the filters of the list.
+// count lists a collection of Keystone, such as projects, and returns the number of listed objects. The query parameters filter
+// the list.
 func (t *story) count(ctx context.Context, collection string, where url.Values) (int, error) {
 	token, err := v3.Login(ctx, t.admin())
 	if err != nil {

@@ -39,8 +39,8 @@ type stage struct {
 	apiKey, apiSecret string
 }
 
-// newStage starts the servers, and creates the merchant. Every write of the service to Keystone and BillingStack takes at least
-// the duration pace. BillingStack refuses to change a subscription if the function refuse returns true for the customer.
+// newStage starts the servers, and creates the merchant. Every write of the service to Keystone and BillingStack is delayed by
+// the duration pace. BillingStack refuses to change the subscription of a customer for whom refuse returns true.
 func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Customer) bool) (_ *stage, err error) {
 	s := &stage{keystone: keystonetest.New(keystonetest.Options{AdminPassword: demoPassword})}
 	defer func() {

@@ -18,26 +18,26 @@ type slow struct {
 	pace time.Duration
 }
 
-// RoundTrip sends a request. RoundTrip delays a write by the duration pace.
+// RoundTrip sends a request. If the request is a write, RoundTrip first waits for the duration pace.
 func (s slow) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet {
 		select {
 		case <-time.After(s.pace):
-		case <-req.Context().Done(): // s.next then returns the context's error
+		case <-req.Context().Done(): // the call of s.next below returns the context's error
 		}
 	}
 	return s.next.RoundTrip(req)
 }
 
-// refusing is a transport that answers some requests in place of BillingStack: it refuses to change the subscriptions of some
+// A refusing transport answers some requests in place of BillingStack. The transport refuses to change the subscriptions of some
 // customers.
 type refusing struct {
 	next   http.RoundTripper
 	refuse func(billing.Customer) bool
 }
 
-// RoundTrip refuses a PATCH of a refused customer's subscription. The answer looks like BillingStack's answer to a faulty
-// request.
+// RoundTrip refuses a PATCH of a subscription if r.refuse returns true for the subscription's customer. The answer looks like
+// BillingStack's answer to a faulty request.
 func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPatch || !r.refuses(req.Context(), req.URL) {
 		return r.next.RoundTrip(req)
@@ -52,8 +52,8 @@ func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// refuses reads the customer of the subscription from BillingStack, and reports whether to refuse changes for this customer. The
-// URL's path is /v2/merchants/MERCHANT/subscriptions/ID.
+// refuses reports whether to refuse a change of the subscription. The decision depends on the subscription's customer, whom the
+// method reads from BillingStack. The URL's path is /v2/merchants/MERCHANT/subscriptions/ID.
 func (r refusing) refuses(ctx context.Context, subscription *url.URL) bool {
 	merchantID, id := path.Base(path.Dir(path.Dir(subscription.Path))), path.Base(subscription.Path)
 	books, err := billing.New(billing.Config{URL: subscription.Scheme + "://" + subscription.Host + "/v2"})

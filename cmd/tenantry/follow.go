@@ -11,7 +11,7 @@ import (
 
 // follow draws the run now and after each change, until the run has ended or needs an operator.
 func (s remote) follow(ctx context.Context, runID string, draw func(client.Run)) (client.Run, error) {
-	var known client.GetRunParams // without Wait, the server answers the first request at once
+	var known client.GetRunParams // Wait is not set: the server answers the first request at once
 	for {
 		answer, err := s.GetRunWithResponse(ctx, runID, &known)
 		if err != nil {

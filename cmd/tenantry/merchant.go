@@ -199,12 +199,12 @@ func (p *program) warnUnknown(ctx context.Context, c Config, s *store.Store, id 
 	}
 }
 
-// ofMerchants returns err, an error about a merchant, with an exit code.
+// ofMerchants adds an exit code to an error about a merchant.
 func ofMerchants(id string, err error) error {
 	if errors.Is(err, merchants.ErrNotFound) || errors.Is(err, merchants.ErrExists) {
 		return exit(exitRefused, fmt.Errorf("merchant %s: %w", id, err))
 	}
-	return exit(exitUnreachable, err) // the function exit keeps an exit code that err already has
+	return exit(exitUnreachable, err) // if err already has an exit code, exit keeps that code
 }
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

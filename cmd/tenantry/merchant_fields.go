@@ -38,13 +38,13 @@ func merchantFlags(c *cobra.Command) *merchantFields {
 	return f
 }
 
-// apply sets the fields of m whose flags are on the command line.
+// apply sets the fields of m for which the command line has a flag.
 func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Merchant) error {
 	given := cmd.Flags().Changed
 	if given("name") {
 		if f.name != strings.TrimSpace(f.name) || f.name == "" || utf8.RuneCountInString(f.name) > 60 ||
 			strings.ContainsFunc(f.name, func(r rune) bool { return unicode.IsControl(r) || r > 0xFFFF || r == utf8.RuneError }) {
-			return usage("--name: must be 1 to 60 characters, without leading or trailing blanks, control characters and emoji")
+			return usage("--name: must be 1 to 60 characters, with no blanks at the ends, no control characters and no emoji")
 		}
 		m.Name = f.name
 	}

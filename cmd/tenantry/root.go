@@ -24,7 +24,7 @@ func (p *program) root() *cobra.Command {
 	return root
 }
 
-// exactly returns a check: a command line must have exactly one argument for each name.
+// exactly returns a function that checks arguments: the command line must have exactly one argument for each name.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != len(names) {

@@ -56,7 +56,7 @@ func resultTable(w io.Writer, r client.Run) {
 	}
 }
 
-// or returns *p, or a dash if p is nil or *p is empty.
+// or returns the text that p points to. The result is a dash if there is no text.
 func or(p *string) string {
 	if p == nil || *p == "" {
 		return "-"

@@ -11,8 +11,8 @@ import (
 )
 
 // withSecretKey returns c with the key that encrypts users' tokens. If no key is configured, withSecretKey reads the key from the
-// file PATH.key beside the SQLite database PATH. The first call of withSecretKey creates that file. Processes that start together
-// get the same key.
+// file PATH.key beside the SQLite database PATH. The first call of withSecretKey creates the key file. Processes that start
+// together get the same key.
 func withSecretKey(c Config) (Config, error) {
 	c.secretKeySource = "secret_key (" + variable("secret_key") + ")"
 	if c.SecretKey != nil {

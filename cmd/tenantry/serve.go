@@ -40,7 +40,7 @@ func (p *program) serve() *cobra.Command {
 
 // collectLessOften lets the heap grow to five times the live heap before a collection. With Go's default of twice the live heap,
 // the garbage collector took a fifth of a replica's processor time under load. The live heap was about 10 MiB. If GOGC is set,
-// its value applies instead. GOMEMLIMIT still applies.
+// collectLessOften changes nothing. GOMEMLIMIT still applies.
 func collectLessOften() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400)

@@ -21,7 +21,7 @@ type block struct {
 
 var fence = regexp.MustCompile("^( *)```sh (file|shell)=(\\S+)$")
 
-// The function blocks parses a document, and returns its blocks in order. If a block is in a list item, the function removes the
+// blocks returns the blocks of a document in their order in the document. If a block is in a list item, the function removes the
 // item's indentation from each line of the block.
 func blocks(document string) (found []block, err error) {
 	lines := strings.Split(document, "\n")
@@ -48,7 +48,7 @@ func blocks(document string) (found []block, err error) {
 	return found, nil
 }
 
-// The method with returns a copy of the block in which each assignment NAME=value has the new value of NAME. The argument `values`
+// with replaces values in a copy of the block: each assignment NAME=value gets the new value of NAME. The argument `values`
 // contains the new values by name. The block must assign each of these names exactly once: otherwise, the method returns an error.
 func (b block) with(values map[string]string) (block, error) {
 	for name, value := range values {

@@ -68,7 +68,7 @@ func TestTheReadmesCommandsWork(t *testing.T) {
 	printed := shells["2"].printed()
 	for text, want := range map[string]int{
 		`"ready":true`:                  1,
-		`(?m)^HTTP/1.1 201 Created`:     2, // one answer to the order, and one answer to the repeated order
+		`(?m)^HTTP/1.1 201 Created`:     2, // the answers to the order and to the repeated order
 		`(?m)^Idempotency-Replayed: tr`: 1,
 		`(?m)^state +succeeded$`:        1,
 		`\| bs-customer-`:               1,

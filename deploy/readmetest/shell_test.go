@@ -73,8 +73,8 @@ func (s *shell) read(r io.ReadCloser) {
 	_ = r.Close()
 }
 
-// start starts a block. The block's commands cannot read the shell's standard input, because the test uses it to start the next
-// block.
+// start starts a block. The block's commands cannot read the shell's standard input, because the test writes the next block to
+// the standard input.
 func (s *shell) start(b block) {
 	s.t.Helper()
 	file := filepath.Join(s.t.TempDir(), "block")
@@ -111,8 +111,8 @@ func (s *shell) send(line string) {
 	}
 }
 
-// The method end waits until the shell has ended, and logs the shell's output. If the test has failed, the method first kills the
-// shell and all commands that still run in it.
+// end closes the shell's standard input, waits until the shell has ended, and logs the shell's output. If the test has failed, the
+// method first kills the shell and all commands that still run in the shell.
 func (s *shell) end() {
 	_ = s.stdin.Close()
 	if s.t.Failed() {

@@ -1,4 +1,5 @@
-// Package guard blocks every write to Keystone whose target does not belong to Tenantry, even if faulty code requests the write.
+// Package guard lets Tenantry write only to its own projects in Keystone. The guard blocks all other writes, even if faulty code
+// requests them.
 package guard
 
 import (
@@ -25,7 +26,7 @@ type Options struct {
 	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
 	// refuses all writes to projects.
 	MayWriteDomain func(domainID string) bool
-	// Kept is called after the guard has sent a request that reads the project of a write, and before the guard sends the write. If
+	// Kept is called if the guard must read the project of a write. The guard calls Kept after the read and before the write. If
 	// Keystone refuses the read, the guard returns Keystone's answer and does not send the write.
 	Kept func(context.Context)
 }
@@ -70,8 +71,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// check returns no answer and no error if the guard may send the write. If Keystone refuses to show the project of the write, check
-// returns Keystone's answer as the answer to the write.
+// check returns a nil response and a nil error if the guard may send the write. If Keystone refuses to show the write's project, the
+// response is Keystone's refusal, which the guard returns as the response to the write.
 func (g *guard) check(req *http.Request, path []string) (*http.Response, error) {
 	switch {
 	case len(path) == 1 && path[0] == "projects" && req.Method == http.MethodPost:
@@ -107,7 +108,7 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 	if g.ours.has(id) {
 		return nil, nil
 	}
-	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath("projects", id).String(), http.NoBody) //nolint:gosec // the host is the endpoint's, and the id was validated
+	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath("projects", id).String(), http.NoBody) //nolint:gosec // the host comes from the configuration, and the id was validated
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func (g *guard) learn(resp *http.Response) ([]project, error) {
 	closing := resp.Body.Close()
 	if err != nil {
 		resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
-		return nil, nil //nolint:nilerr // the caller gets the error when it reads the body
+		return nil, nil //nolint:nilerr // resp.Body returns the error when it is read
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	var answer struct {
@@ -212,7 +213,7 @@ func within(fields, allowed []string) bool {
 	return !slices.ContainsFunc(fields, func(f string) bool { return !slices.Contains(allowed, f) })
 }
 
-// isLogin reports whether the request is a login. The guard refuses every other write whose path contains no project.
+// isLogin reports whether the request is a login. A login is the only POST request outside of /projects that the guard sends.
 func (g *guard) isLogin(req *http.Request) bool {
 	path := g.path(req.URL)
 	return req.Method == http.MethodPost && len(path) == 2 && path[0] == "auth" && path[1] == "tokens"
@@ -240,7 +241,7 @@ func blocked(what string) error {
 type idSet struct {
 	mu    sync.Mutex
 	known map[string]struct{}
-	order []string // oldest first; when the set is full, this slice is a ring buffer
+	order []string // the ids from the oldest to the newest, until the set is full; then a ring buffer
 	next  int
 }
 

@@ -2,7 +2,7 @@
 //
 // The package implements the part of Keystone 22 that Tenantry uses. All statuses and bodies are those of the real Keystone, even
 // if they are odd. Package conformance compares the in-memory Keystone with a real Keystone. The in-memory Keystone does not
-// protect its secrets, and stores nothing on disk.
+// encrypt its secrets, and stores nothing on disk.
 package keystonetest
 
 import (
@@ -47,15 +47,15 @@ type Keystone struct {
 	domains     []*domain
 	users       []*user
 	roles       []*role
-	implied     map[string][]string // the ids of the implied roles, by the id of the implying role
+	implied     map[string][]string // key: id of a role; value: ids of the roles that it implies
 	projects    []*project
 	grants      []keystone.Assignment
 	credentials []*applicationCredential
 	tokens      map[string]*token
 }
 
-// New creates a Keystone with the same objects as "keystone-manage bootstrap". The objects are the domain "Default", the user and
-// the project "admin", and the roles "admin", "member" and "reader". Role "admin" implies "member", and "member" implies "reader".
+// New creates a Keystone with the objects that "keystone-manage bootstrap" creates: the domain "Default", the user "admin", the
+// project "admin", and the roles "admin", "member" and "reader". Role "admin" implies "member", and "member" implies "reader".
 func New(opts Options) *Keystone {
 	k := &Keystone{
 		lifetime: cmp.Or(opts.TokenLifetime, time.Hour),
@@ -138,7 +138,7 @@ func (k *Keystone) uuid() string {
 func (k *Keystone) randomBytes(size int) []byte {
 	b := make([]byte, size)
 	if _, err := io.ReadFull(k.random, b); err != nil {
-		panic(err) // the caller's Options.Random has failed
+		panic(err) // Options.Random returned an error
 	}
 	return b
 }

@@ -33,7 +33,7 @@ func (k *Keystone) createProject(c call) (int, any, error) {
 	p := &project{domain: home, enabled: true, extra: object{}}
 	p.set(wanted)
 	if find(k.projects, func(other *project) bool { return other.domain == p.domain && other.name == p.name }) != nil {
-		// The message contains the id of the refused project, not the id of the existing project.
+		// The id in the message is a new id for the refused project, not the id of the existing project.
 		return 0, nil, fault{status: http.StatusConflict, message: fmt.Sprintf("Conflict occurred attempting to store project - it is not permitted"+
 			" to have two projects with either the same name or same id in the same domain: name is %s, project id %s.", p.name, k.randomID())}
 	}

@@ -126,8 +126,8 @@ func (c *call) read() error {
 	return nil
 }
 
-// identify sets c.token to the caller's token. An invalid token is refused for every call except a login. If a call needs a token,
-// its handler refuses a request without a token.
+// identify sets c.token to the caller's token. An invalid token is refused for every call except a login. A request without a token
+// is accepted here: the handlers of calls that need a token refuse it.
 func (k *Keystone) identify(c *call) error {
 	text := c.Header.Get("X-Auth-Token")
 	if text == "" {
@@ -151,8 +151,8 @@ func isPublic(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens"
 }
 
-// require applies a rule of Keystone's policy. An administrator may make every call. Any other user may make the call if a value in
-// the parameter others is true.
+// require refuses the call unless a rule of Keystone's policy allows it. Administrators may make every call. The parameter others
+// lists the conditions for other users. At least one of these conditions must be true.
 func (k *Keystone) require(c call, rule string, others ...bool) error {
 	if c.token == nil {
 		return unauthorized

@@ -44,7 +44,7 @@ type (
 	}
 )
 
-// User describes a user to add.
+// User is the argument of AddUser.
 type User struct {
 	Name     string
 	DomainID string // DefaultDomain if empty
@@ -75,7 +75,8 @@ func (k *Keystone) AddUser(u User) string {
 	}).id
 }
 
-// AddRole adds a role and returns its id. The new role implies the roles whose names are in implies. These roles must exist.
+// AddRole adds a role and returns its id. The parameter implies lists the names of the roles that the new role implies. These roles
+// must exist.
 func (k *Keystone) AddRole(name string, implies ...string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -113,7 +114,7 @@ func (k *Keystone) Unassign(a keystone.Assignment) {
 	k.grants = slices.DeleteFunc(k.grants, func(g keystone.Assignment) bool { return g == a })
 }
 
-// IssueToken returns a new unscoped token of a user, like a login by password.
+// IssueToken returns a new unscoped token, as if the user had logged in by password.
 func (k *Keystone) IssueToken(userID string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -129,8 +130,8 @@ func (k *Keystone) RevokeToken(text string) {
 	}
 }
 
-// EnableUser enables or disables a user. When a user is disabled, the user's tokens are revoked. They stay revoked if the user is
-// enabled again.
+// EnableUser enables or disables a user. When a user is disabled, the user's tokens are revoked. If the user is enabled again, the
+// tokens stay revoked.
 func (k *Keystone) EnableUser(userID string, enabled bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -161,7 +162,7 @@ func (k *Keystone) Projects() []keystone.Project {
 	return all
 }
 
-// Assignments returns all roles of users on projects, the oldest first.
+// Assignments returns all role assignments. The oldest assignment is first.
 func (k *Keystone) Assignments() []keystone.Assignment {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -228,7 +229,7 @@ func (k *Keystone) project(id string) *project {
 	return find(k.projects, func(p *project) bool { return p.id == id })
 }
 
-// find returns the first element that satisfies the condition fits. If there is no such element, find returns nil.
+// find returns the first element for which the function fits returns true. If there is no such element, find returns nil.
 func find[T any](all []*T, fits func(*T) bool) *T {
 	for _, v := range all {
 		if fits(v) {

@@ -16,7 +16,7 @@ func (k *Keystone) issue(t *token) string {
 		t.expires = t.issued.Add(k.lifetime)
 	}
 	t.audit = append([]string{k.randomText(16)}, t.audit...)
-	size := 117 // for a text of 163 characters; the text of a scoped token has 201 characters
+	size := 117 // so that the text has 163 characters; the text of a scoped token has 201 characters
 	if t.project != "" {
 		size = 145
 	}
@@ -65,7 +65,7 @@ func (k *Keystone) tokenRoles(t *token) []*role {
 	return k.rolesOn(t.user, t.project)
 }
 
-// systemRoles returns the roles of a user on the system. Only the bootstrap administrator has such roles.
+// systemRoles returns the roles of a user on the system. Only the bootstrap administrator has roles on the system.
 func (k *Keystone) systemRoles(userID string) []*role {
 	if k.users[0].id != userID {
 		return nil
@@ -82,8 +82,8 @@ func (k *Keystone) createToken(c call) (int, any, error) {
 	if !ok {
 		return 0, nil, badRequest("'identity' is a required property")
 	}
-	// Keystone checks the scope first. If the project in the scope is missing, every token gets a 401. An invalid token therefore gets
-	// a 404 only if the project exists.
+	// Keystone checks the scope before the token. If the project in the scope is missing, the answer is 401 for valid tokens too. An
+	// invalid token therefore gets a 404 only if the project exists.
 	project, err := k.scopedProject(auth["scope"])
 	if err != nil {
 		return 0, nil, err
@@ -149,7 +149,8 @@ func (k *Keystone) authenticate(identity object) (*token, error) {
 	return t, nil
 }
 
-// named returns the user that a login identifies by id, or by name and domain. If there is no such user, named returns nil.
+// named looks up the user of a login. The parameter who contains the user's id, or the user's name and domain. If there is no such
+// user, named returns nil.
 func (k *Keystone) named(who object) (*user, error) {
 	if id, ok := who["id"].(string); ok {
 		return k.user(id), nil

@@ -76,7 +76,7 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 // byAnswer classifies an answer by its status. The comment of keystone.Service lists the rules.
 func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, note *call) *upstream.Error {
 	if p == write && !note.reached {
-		p = read // the answer is to the guard's read, and the write was not sent
+		p = read // the answer belongs to the guard's read; the guard did not send the write
 	}
 	message, own := messageOf(a.Body)
 	e := &upstream.Error{
@@ -139,8 +139,8 @@ func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 // tokenText matches a Fernet or JWS token. Some releases of Keystone repeat the token in their messages.
 var tokenText = regexp.MustCompile(`(gAAAA|eyJ)[\w.=-]{16,}`)
 
-// messageOf returns the message in {"error": {"message": ..}} or {"message": ..}. The result own is true for the first form, which
-// is Keystone's own format.
+// messageOf returns the message in {"error": {"message": ..}} or {"message": ..}. The result own is true if the body has the first
+// format, which is Keystone's own.
 func messageOf(body []byte) (message string, own bool) {
 	var b struct {
 		Error *struct {

@@ -32,13 +32,15 @@ type Config struct {
 	// request counts as not sent. Concurrent calls share one login. The request of the login has the context values of the call
 	// that started the login.
 	Base http.RoundTripper
-	// Timeout limits the time from the start of a request until its answer is read. The wait in Enter does not count. Zero means 30 s.
+	// Timeout limits the time from the start of a request until the whole answer is read. The wait in Enter does not count. Zero
+	// means 30 s.
 	Timeout time.Duration
-	// Enter waits until a request may be sent, and returns the function leave. After the request, leave is called with the status
-	// of the answer, or with the error. An error from Enter must be an [upstream.NotSentError]. If Enter is nil, no request waits.
+	// Enter waits until a request may be sent, and returns the function leave. After the request, the Cloud calls leave with the
+	// status of the answer, or with the error. An error from Enter must be an [upstream.NotSentError]. If Enter is nil, no request
+	// waits.
 	Enter func(context.Context) (leave func(status int, err error), err error)
 
-	// AllowAdminRole makes Roles accept "admin" and every role that implies "admin".
+	// If AllowAdminRole is true, the method Roles also accepts "admin" and every role that implies "admin".
 	AllowAdminRole bool
 	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
 	// refuses all writes to projects.
@@ -56,7 +58,7 @@ type Cloud struct {
 
 	mu      sync.Mutex
 	roles   map[string]keystone.Role   // by name
-	domains map[string]keystone.Domain // by the requested name or id
+	domains map[string]keystone.Domain // by the name or id that the caller asked for
 }
 
 var _ keystone.Identity = (*Cloud)(nil)
@@ -178,7 +180,7 @@ func (c Credential) authOptions() *gophercloud.AuthOptions {
 		ApplicationCredentialName:   c.ApplicationCredentialName,
 		ApplicationCredentialSecret: c.ApplicationCredentialSecret,
 	}
-	switch { // gophercloud refuses superfluous fields
+	switch { // set only the required fields of the scope: gophercloud refuses additional fields
 	case c.ProjectID != "":
 		opts.Scope.ProjectName, opts.Scope.DomainID, opts.Scope.DomainName = "", "", ""
 	case c.ProjectName != "":
@@ -196,7 +198,7 @@ func (c Credential) authOptions() *gophercloud.AuthOptions {
 	return opts
 }
 
-// String names the application credential or the user.
+// String returns the name or id of the application credential or, if there is none, of the user.
 func (c Credential) String() string {
 	if id := cmp.Or(c.ApplicationCredentialID, c.ApplicationCredentialName); id != "" {
 		return "application credential " + id

@@ -14,7 +14,8 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// house has an in-memory Keystone and a Cloud that calls this Keystone. A test may intercept the Cloud's requests.
+// A house is the fixture of a test: an in-memory Keystone, and a Cloud that calls this Keystone. A test may intercept the Cloud's
+// requests.
 type house struct {
 	*keystonetest.Keystone
 
@@ -49,8 +50,8 @@ func newHouse(t *testing.T, change ...func(*v3.Config)) *house {
 	return h
 }
 
-// turns returns a function for Config.Enter that limits the number of concurrent requests. At the end of the test, all requests
-// must have ended.
+// turns creates a function for Config.Enter. The function limits the number of concurrent requests. At the end of the test, all
+// requests must have ended.
 func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 	place := make(chan struct{}, 64)
 	t.Cleanup(func() {
@@ -73,7 +74,7 @@ func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 	}
 }
 
-// wire records requests and lets a test answer requests instead of Keystone.
+// wire is a transport that records requests. A test can replace Keystone's answers with its own.
 type wire struct {
 	next http.RoundTripper
 
@@ -97,7 +98,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.next.RoundTrip(req)
 }
 
-// intercept diverts all matching requests from Keystone to the round tripper do. The list of recorded requests is cleared.
+// intercept passes all matching requests to the round tripper do, not to Keystone. It also clears the list of recorded requests.
 func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,7 +111,7 @@ func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	}
 }
 
-// also adds an interception. The earlier interceptions and the list of recorded requests are kept.
+// also works like intercept, but keeps the earlier interceptions and the list of recorded requests.
 func (w *wire) also(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -149,7 +150,7 @@ func tenant(name string) keystone.NewProject {
 
 var keystonetestUser = keystonetest.User{Name: "customer", Password: "pw"}
 
-// serve passes a request to the HTTP handler k without a network.
+// serve calls the HTTP handler k directly, without a network, and returns its answer.
 func serve(k http.Handler, req *http.Request) *http.Response {
 	w := httptest.NewRecorder()
 	in := req.Clone(req.Context())

@@ -82,7 +82,7 @@ func credentialFromEnv() Credential {
 	case c.ProjectID+c.ProjectName == "":
 		c.DomainID, c.DomainName = env("OS_DOMAIN_ID"), env("OS_DOMAIN_NAME")
 	}
-	if c.ApplicationCredentialID != "" { // drop the password, because gophercloud would prefer the password
+	if c.ApplicationCredentialID != "" { // drop the password: if both are set, gophercloud logs in with the password
 		c = Credential{
 			ApplicationCredentialID: c.ApplicationCredentialID, ApplicationCredentialSecret: c.ApplicationCredentialSecret,
 		}
@@ -98,7 +98,7 @@ func tlsFromEnv() (*tls.Config, error) {
 		config.InsecureSkipVerify = true
 	}
 	if file := os.Getenv("OS_CACERT"); file != "" {
-		pem, err := os.ReadFile(file) //nolint:gosec // the operator names this file
+		pem, err := os.ReadFile(file) //nolint:gosec // the path is the operator's own setting
 		if err != nil {
 			return nil, fmt.Errorf("reading OS_CACERT: %w", err)
 		}
@@ -117,7 +117,7 @@ func tlsFromEnv() (*tls.Config, error) {
 	return config, nil
 }
 
-// quoted matches text that the YAML parser quotes from the file. The quoted text may contain a password.
+// quoted matches the parts of clouds.yaml that the YAML parser quotes in its error. These parts may contain a password.
 var quoted = regexp.MustCompile("`[^`]*`")
 
 func fromCloudsYAML(name string) (Config, error) {

@@ -50,7 +50,7 @@ func answer(status int, body string, headers ...string) roundTrip {
 	}
 }
 
-// elsewhere is a transport that sends the request to another address.
+// elsewhere creates a transport that sends each request to the given host, not to Keystone.
 func elsewhere(scheme, host string) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
@@ -59,7 +59,7 @@ func elsewhere(scheme, host string) roundTrip {
 	}
 }
 
-// afterwards is a transport that sends the request, discards the answer and returns err.
+// afterwards creates a transport. For each request, the transport sends the request, discards the answer, and then returns err.
 func afterwards(err error) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		resp, sent := v3.NewTransport(nil).RoundTrip(req)
@@ -206,7 +206,7 @@ func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t, func(cfg *v3.Config) { cfg.Timeout = 100 * time.Millisecond })
 			next := h.wire.next
-			// Only requests that meet the fault have a time limit.
+			// Remove the time limit from all other requests. Only the requests to which the test applies the fault can time out.
 			h.wire.next = roundTrip(func(req *http.Request) (*http.Response, error) {
 				return next.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
 			})
@@ -218,8 +218,8 @@ func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
 	}
 }
 
-// unanswered is a transport that sends the request to a server that never answers. The request cannot time out before the server
-// has received a part of the request.
+// unanswered creates a transport that sends each request to a server that never answers. The request cannot time out before the
+// server has received a part of the request.
 func unanswered(t *testing.T) roundTrip {
 	t.Helper()
 	heard := make(chan struct{}, 1)
@@ -239,7 +239,8 @@ func unanswered(t *testing.T) roundTrip {
 	}
 }
 
-// meets is a helper that applies the fault to a write and to a read, and checks the classification of both errors.
+// meets applies the fault to a write and to a read, and checks the class of both errors. The parameters write and read are the
+// expected classifications.
 func (h *house) meets(t *testing.T, fault http.RoundTripper, write, read classification) {
 	t.Helper()
 	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodPost && !isLogin(r) }, fault)

@@ -9,9 +9,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// list sends one GET request and returns the list in the answer. The list is in the field that has the name of the resource. Links
-// to a next page are not followed. Keystone returns each list that Tenantry requests in one page, and a link could lead to any
-// address.
+// list sends one GET request and returns the list in the answer. The list is in the field that has the name of the resource. It
+// ignores links to a next page: Keystone sends the whole list in one page, and a link could contain the address of another server.
 //
 // Keystone ignores an unknown filter and then lists all resources. Therefore, callers must filter the result again.
 func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.Values) (found []T, err error) {

@@ -47,15 +47,15 @@ type session struct {
 	pending *attempt
 }
 
-// attempt is a login in progress. Callers may read token and err after done is closed.
+// attempt is a login in progress. The channel done is closed at the end of the login. Read token and err only after that.
 type attempt struct {
 	done  chan struct{}
 	token string
 	err   error
 }
 
-// get returns the token of the session. If there is no valid token, get logs in first. The login continues when ctx ends, because
-// other callers may wait for it.
+// get returns the token of the session. If there is no valid token, get first waits for a new login, or for the login in progress.
+// The login continues when ctx ends, because other callers may wait for it.
 func (s *session) get(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	if s.token != "" && s.now().Before(s.expires) {
@@ -145,8 +145,8 @@ func (a *authenticated) send(req *http.Request, token string) (*http.Response, e
 	return a.next.RoundTrip(clone)
 }
 
-// refusesCredential reports whether the answer refuses the credential rather than the request. The caller can read the answer's
-// body again afterwards.
+// refusesCredential reports whether Keystone refused the request because of its token. The caller can still read the answer's body
+// afterwards.
 func refusesCredential(resp *http.Response) (bool, error) {
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:

@@ -68,7 +68,8 @@ func TestAFaultAtTheLoginIsNeverTheFaultOfAWrite(t *testing.T) {
 				t.Errorf("there are projects %v", h.Projects())
 			}
 
-			// A login after the refusal of a token must get the same classification as the first login.
+			// If Keystone refuses a token, the Cloud logs in again. A fault of this login must get the same class as a fault of the
+			// first login.
 			h = newHouse(t)
 			if err := h.cloud.Ping(t.Context()); err != nil {
 				t.Fatal(err)

@@ -62,7 +62,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 		return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: why, Err: keystone.ErrRefusedRole}
 	}
 	if !c.allowAll && isAdmin(name) {
-		return keystone.Role{}, refused("name another role, or set allow_cloud_admin_role")
+		return keystone.Role{}, refused("choose another role, or set allow_cloud_admin_role")
 	}
 	type role struct {
 		keystone.Role
@@ -83,7 +83,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 				return keystone.Role{}, err
 			}
 			if implies {
-				return keystone.Role{}, refused("the role implies admin; name another role, or set allow_cloud_admin_role")
+				return keystone.Role{}, refused("the role implies admin; choose another role, or set allow_cloud_admin_role")
 			}
 		}
 		return r.Role, nil
@@ -91,8 +91,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	return keystone.Role{}, notFound(op)
 }
 
-// isAdmin reports whether the role with this name is role admin. As in Keystone's policy, the comparison ignores upper and lower
-// case.
+// isAdmin reports whether the role with this name is role admin. Like Keystone's policy, isAdmin ignores the case of role names.
 func isAdmin(name string) bool { return strings.EqualFold(name, "admin") }
 
 // impliesAdmin reports whether the role implies "admin", directly or through other roles.

@@ -51,7 +51,7 @@ func TestARoleIsResolvedOnce(t *testing.T) {
 	if got := len(h.wire.requests()); got != 5 { // one login, and two reads for each role: its id and its implied roles
 		t.Errorf("got %v", h.wire.requests())
 	}
-	// EnsureAssignment clears the cache of roles if a role does not exist.
+	// If EnsureAssignment finds that a role does not exist, it clears the cache of roles.
 	a := keystone.Assignment{ProjectID: h.AddProject(keystone.Project{Name: "bs-customer-1"}), UserID: h.AddUser(keystonetestUser), RoleID: "gone"}
 	if err := h.cloud.EnsureAssignment(t.Context(), a); !errors.Is(err, keystone.ErrNotFound) {
 		t.Fatalf("got %v", err)
@@ -87,5 +87,5 @@ func TestIDsThatWouldLeadElsewhereAreNotSent(t *testing.T) {
 	}
 }
 
-// only is a helper for calls with two results: it returns the error and drops the other result.
+// only drops the first result of a call that has two results, and returns the call's error.
 func only[T any](_ T, err error) error { return err }

@@ -71,7 +71,7 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 	return scoped, nil
 }
 
-// Ping implements [keystone.Identity]. Ping lists the caller's own projects, because Keystone allows this request to every user.
+// Ping implements [keystone.Identity]. Ping lists the projects of Tenantry's own user: Keystone allows every user this request.
 func (c *Cloud) Ping(ctx context.Context) error {
 	return c.do(ctx, read, "pinging Keystone", func(ctx context.Context) error {
 		var answer struct {

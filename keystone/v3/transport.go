@@ -18,8 +18,8 @@ import (
 //
 // Only reads reuse connections; each write opens a new connection. Some installations of Keystone, for example with uwsgi's
 // http-socket, close a connection after the answer without announcing the close. If a write used a closed connection, Tenantry
-// could not know whether the write arrived. A read may use a closed connection, because net/http repeats a lost read. The
-// additional handshake takes little time compared with a call of Keystone.
+// could not know whether the write arrived. A read may use a closed connection, because net/http repeats the read. A
+// call of Keystone takes much more time than the handshake of a new connection.
 func NewTransport(tlsConfig *tls.Config) http.RoundTripper {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	reads := &http.Transport{
@@ -56,7 +56,7 @@ type call struct {
 
 type callKey struct{}
 
-// noteOf returns the call in ctx. If ctx has no call, noteOf returns a new call, which no code reads.
+// noteOf returns the call in ctx. If ctx contains no call, noteOf returns a new call, so that its callers need not check for nil.
 func noteOf(ctx context.Context) *call {
 	if note, ok := ctx.Value(callKey{}).(*call); ok {
 		return note
@@ -64,14 +64,14 @@ func noteOf(ctx context.Context) *call {
 	return &call{}
 }
 
-// wire is the last round tripper before Base. A wire records whether a request may have been sent, and limits the size of the
+// wire is the round tripper that calls Config.Base. A wire records whether a request may have been sent, and limits the size of the
 // answer.
 type wire struct {
 	next http.RoundTripper
 	max  int64
 }
 
-// RoundTrip sends the request, and records in the request's call whether the request may have reached a server.
+// RoundTrip sends the request, and sets the field reached of the call in the request's context.
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	note := noteOf(req.Context())
 	if err := req.Context().Err(); err != nil {
@@ -93,8 +93,8 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// neverSent reports whether the error proves that no byte of the request was sent. This proof is needed for a Base that does not
-// report its connections to httptrace. A Base that does not send a request returns an [upstream.NotSentError].
+// neverSent reports whether the error proves that no byte of the request was sent. The error is the only proof if Config.Base does
+// not report its connections to httptrace. If Base refuses a request without sending it, Base returns an [upstream.NotSentError].
 func neverSent(err error) bool {
 	var (
 		dns    *net.DNSError
@@ -140,8 +140,8 @@ func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), l.timeout)
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		late := ctx.Err() != nil && req.Context().Err() == nil // checked before the call of cancel, because cancel ends ctx
-		cancel()
+		late := ctx.Err() != nil && req.Context().Err() == nil
+		cancel() // after the check above, because cancel ends ctx
 		if late {
 			return nil, fmt.Errorf("no answer within %s: %w", l.timeout, err)
 		}

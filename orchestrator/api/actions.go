@@ -48,7 +48,7 @@ func (s *server) SkipStep(c echo.Context, runID string) error {
 	return s.ask(c, saga.Action{RunID: runID, Name: saga.SkipStep, Step: want.Step, Why: want.Why})
 }
 
-// ask stores an action and answers with the run. The answer may still show the run in its state before the action.
+// ask stores the action v, and then answers the request with the run. The answer may still show the run's state before the action.
 func (s *server) ask(c echo.Context, v saga.Action) error {
 	run, err := s.seen(c, v.RunID)
 	if err != nil {

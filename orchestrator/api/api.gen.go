@@ -297,7 +297,7 @@ type Failure struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
+	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID The upstream's request id.
@@ -314,7 +314,7 @@ type Failure struct {
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
+// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 type FixBy string
 
 // Health defines model for Health.
@@ -359,7 +359,7 @@ type Merchant struct {
 	// AdoptUnmarked Allows runs to use existing tenants that have the right name but not Tenantry's tags.
 	AdoptUnmarked bool `json:"adopt_unmarked"`
 
-	// Cloud The cloud with the Keystone of the merchant's users. "default" is the cloud that OS_* configures.
+	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the settings OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -370,7 +370,7 @@ type Merchant struct {
 	// Domain The Keystone domain of the merchant's users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
 	// MerchantID The merchant's id in BillingStack.
@@ -397,7 +397,7 @@ type MerchantCreate struct {
 	// Domain The name or id of the domain.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// MerchantID a uuid in lower case, with hyphens
@@ -422,7 +422,7 @@ type MerchantCreated struct {
 	// APISecret The secret of the key. No other answer contains the secret.
 	APISecret string `json:"api_secret"`
 
-	// Cloud The cloud with the Keystone of the merchant's users. "default" is the cloud that OS_* configures.
+	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the settings OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -433,7 +433,7 @@ type MerchantCreated struct {
 	// Domain The Keystone domain of the merchant's users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
 	// MerchantID The merchant's id in BillingStack.
@@ -462,13 +462,13 @@ type MerchantUpdate struct {
 	// CustomerRoles Names of Keystone roles.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Disabled The service refuses the portal's calls. Runs in progress continue.
+	// Disabled The merchant is disabled. Tenantry refuses its portal's calls. Runs in progress continue.
 	Disabled *bool `json:"disabled,omitempty"`
 
 	// Domain The name or id of the domain. An empty value means the configured default.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
@@ -548,7 +548,7 @@ type Problem struct {
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
+	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
 	// Instance The path of the run.
@@ -566,7 +566,7 @@ type Problem struct {
 	Type     string    `json:"type"`
 	Upstream *Upstream `json:"upstream,omitempty"`
 
-	// ViolatedPolicies The policies that the request exceeds, by their names in RateLimit-Policy.
+	// ViolatedPolicies The names of the policies that the request exceeds, as in the header RateLimit-Policy.
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
@@ -587,7 +587,7 @@ type Reason struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
+	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy      `json:"fix_by"`
 	Kind  ReasonKind `json:"kind"`
 
@@ -693,7 +693,7 @@ type StepState string
 
 // SubscribeRequest Send either customer or customer_id.
 type SubscribeRequest struct {
-	// AddUser Accepts a user who has no role on the customer's tenant yet. The field is allowed only with customer_id.
+	// AddUser If true, the user needs no role on the customer tenant yet. The field is allowed only with customer_id.
 	AddUser    *bool        `json:"add_user,omitempty"`
 	BillingDay *int         `json:"billing_day,omitempty"`
 	Customer   *NewCustomer `json:"customer,omitempty"`

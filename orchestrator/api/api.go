@@ -34,8 +34,7 @@ type Options struct {
 	AdminRole string    // the Keystone role that makes a user an operator
 
 	// Admissions limits the number of orders that are checked and accepted at the same time; zero means 256. Requests that wait for
-	// their runs are limited to four times Admissions. If too many requests wait, a further order is answered without waiting for its
-	// run.
+	// their runs are limited to four times Admissions. At this limit, the answer to a further order does not wait for its run.
 	Admissions  int
 	MaxLiveRuns int // limit of live runs for merchants without a limit in their settings
 
@@ -50,8 +49,8 @@ type Options struct {
 // ScopedTokens passes a user's scoped token from the step that created it to the request that waits for the run. Each token is
 // passed once and kept in memory only.
 type ScopedTokens interface {
-	// Await registers a request that will wait for a run. Call Await before the run starts. The function take returns the user's token
-	// if the step has created the token. Call stop when the request no longer waits.
+	// Await registers a request that will wait for a run. Call Await before the run starts. The function take returns the user's
+	// scoped token, and false if the run has not created this token yet. Call stop when the request no longer waits.
 	Await(runID string) (take func() (string, bool), stop func())
 }
 

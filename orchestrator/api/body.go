@@ -133,8 +133,8 @@ func readAs[T any](c echo.Context, o operation) (T, error) {
 // visible reports whether a character can be seen. White space, control characters and format characters cannot be seen.
 func visible(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
 
-// blank returns an error text for a name that is empty, or that begins or ends with white space. For any other name, the result is
-// an empty string.
+// blank returns an error text if the name is empty, or begins or ends with white space. For a valid name, blank returns an empty
+// string.
 func blank(name string) string {
 	switch {
 	case !strings.ContainsFunc(name, visible):

@@ -27,7 +27,7 @@ type caller struct {
 	operator keystone.Token
 }
 
-// String names the caller in logs and events.
+// String returns the name of the caller for logs and events.
 func (w caller) String() string {
 	if w.merchant != nil {
 		return "portal with key " + w.key

@@ -67,7 +67,7 @@ func (w *world) try(q request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, string(body)}, errors.Join(err, resp.Body.Close())
 }
 
-// order returns a valid subscribe request, which tests may change.
+// order creates a valid order. Tests may change the order before they send it.
 func (w *world) order(key string) request {
 	return request{
 		method: http.MethodPost, path: "/v1/merchants/" + w.Merchant.ID + "/subscriptions", portal: w.Merchant,
@@ -88,7 +88,7 @@ func read[T any](t *testing.T, a answer) T {
 	return v
 }
 
-// refused sends a request. The server must refuse the request with the given status and problem, and must not write anything.
+// refused sends a request, and checks that the server refuses it with this status and problem, and writes nothing.
 func (w *world) refused(q request, status int, problem string) answer {
 	w.t.Helper()
 	runs := w.runs()
@@ -102,8 +102,8 @@ func (w *world) refused(q request, status int, problem string) answer {
 	return a
 }
 
-// from sends a GET request with the merchant's key. To the API, the request has the client address remote. from returns the status
-// of the answer.
+// from sends a GET request with the merchant's key, and returns the status of the answer. The parameter remote is the client's
+// address.
 func (w *world) from(remote, path string) int {
 	r := httptest.NewRequest(http.MethodGet, path, nil)
 	r.RemoteAddr = remote

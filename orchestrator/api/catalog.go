@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// Billing reads from BillingStack. Each call reads the objects of one merchant, and returns billing.ErrNotFound for the objects of
-// other merchants.
+// Billing is a read-only client of BillingStack. Each method reads the objects of one merchant, and returns billing.ErrNotFound for
+// the objects of other merchants.
 type Billing interface {
 	Merchant(ctx context.Context, id string) (billing.Merchant, error)
 	Plans(ctx context.Context, merchantID string) ([]billing.Plan, error)

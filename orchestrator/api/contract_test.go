@@ -42,7 +42,7 @@ func (c *contract) operation(method, path string) *openapi3.Operation {
 	return nil
 }
 
-// check requires that the document defines the answer's status, body schema and problem type.
+// check fails the test if the document does not define the answer's status, body schema or problem type.
 func (c *contract) check(t *testing.T, q request, a answer) {
 	t.Helper()
 	method := q.method
@@ -55,7 +55,7 @@ func (c *contract) check(t *testing.T, q request, a answer) {
 	operation := c.operation(method, q.path)
 	if operation == nil {
 		if a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed {
-			t.Errorf("%s %s: got %d for what the document does not know", method, q.path, a.status)
+			t.Errorf("%s %s: got status %d, want 404 or 405, because the document has no such operation", method, q.path, a.status)
 		}
 		return
 	}

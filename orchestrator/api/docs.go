@@ -195,7 +195,7 @@ func fieldOf(name string, ref *openapi3.SchemaRef, required bool) docsField {
 
 func refName(ref string) string { return ref[strings.LastIndex(ref, "/")+1:] }
 
-// curl returns an example of a curl command for an operation.
+// curl creates the curl command that the documentation shows as an example of the operation.
 func curl(o operation) string {
 	words := []string{"curl"}
 	switch o.method {

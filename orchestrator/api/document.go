@@ -78,8 +78,8 @@ func (o operation) body() *openapi3.Schema {
 	return o.RequestBody.Value.Content.Get(echo.MIMEApplicationJSON).Schema.Value
 }
 
-// checkParameters refuses query parameters and values that the document does not allow. For a malformed id in the path, the answer
-// is that the object does not exist.
+// checkParameters refuses query parameters and values that the document does not allow. If an id in the path is malformed, the
+// request is answered as if the object did not exist.
 func checkParameters(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -95,7 +95,7 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 				}
 			}
 			query, err := url.ParseQuery(c.Request().URL.RawQuery)
-			if err != nil { // Echo would ignore a filter that it cannot parse, and list too much
+			if err != nil { // Echo ignores a filter that it cannot parse; the list would then be too long
 				return invalid(InvalidParam{Detail: "the query contains a semicolon, or a % that does not begin an escape"})
 			}
 			var faults []InvalidParam
@@ -125,8 +125,8 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 	}
 }
 
-// nothing is the answer to a malformed id in a path: the problem "not found" for the kind of object in the path. For the parameter
-// run_id, the problem is run-not-found.
+// nothing returns the problem with which a malformed id in a path is answered. For example, the problem for the parameter run_id is
+// run-not-found.
 func nothing(parameter string) error {
 	name := strings.TrimSuffix(parameter, "_id")
 	if i := slices.IndexFunc(kinds(), func(k kind) bool { return k.name == name+"-not-found" }); i >= 0 {
@@ -136,7 +136,7 @@ func nothing(parameter string) error {
 }
 
 // wrongList checks all values of a repeated query parameter, and returns an error text for the first fault. If all values are
-// valid, the text is empty.
+// valid, wrongList returns an empty string.
 func wrongList(schema *openapi3.Schema, values []string) string {
 	if limit := schema.MaxItems; limit != nil && uint64(len(values)) > *limit {
 		return fmt.Sprintf("the parameter is given more than %d times", *limit)
@@ -149,7 +149,7 @@ func wrongList(schema *openapi3.Schema, values []string) string {
 	return ""
 }
 
-// wrong returns an error text if the value of a query parameter is not valid. For a valid value, the text is empty.
+// wrong returns an error text if the value of a query parameter is not valid. If the value is valid, wrong returns an empty string.
 func wrong(schema *openapi3.Schema, text string) string {
 	var value any = text
 	if schema.Type.Is(openapi3.TypeInteger) {
@@ -193,7 +193,7 @@ func faultsOf(err error) []InvalidParam {
 			detail = wantedTime
 		case "required":
 			detail = "the field is missing"
-		case "properties": // an unknown property: the error points to its parent
+		case "properties": // the field is unknown; the path in the error is the path of its parent
 			var name string
 			if _, err := fmt.Sscanf(e.Reason, "property %q", &name); err == nil {
 				path, detail = append(path, name), "there is no such field"

@@ -49,7 +49,8 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 	return answerJSON(c, http.StatusOK, page)
 }
 
-// stream sends the events of a run as they are stored. After the last event of a run that has ended or is stuck, stream returns.
+// stream sends the events of a run, each event when it has been stored. If the run has ended or is stuck, stream returns after the
+// last event.
 func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		seq, err := strconv.ParseInt(last, 10, 64)
@@ -119,8 +120,8 @@ func (s *server) sendAfter(ctx context.Context, out *eventStream, runID string, 
 	}
 }
 
-// over returns true if the run has ended or is stuck: the event stream of the run then ends. The event stream of a run that waits
-// for an operator stays open.
+// over reports whether the run has ended or is stuck. The event stream of the run then ends. If the run waits for an operator, its
+// event stream stays open.
 func over(run *saga.Run) bool { return run.State.Ended() || run.State == saga.Stuck }
 
 // eventStream writes server-sent events.

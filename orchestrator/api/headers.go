@@ -22,8 +22,8 @@ var bareKey = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+./:<=>?@^_|~{}()\[\]-]+$`)
 // headerKey is the header that makes an order safe to repeat.
 const headerKey = "Idempotency-Key"
 
-// idempotencyKey returns the key in the header, which may be an RFC 8941 string or a bare word. The quoted and the bare form of a
-// text are the same key.
+// idempotencyKey returns the key in the header Idempotency-Key. The key may be in double quotes, as RFC 8941 defines, or without
+// quotes. The same text with and without quotes is the same key.
 func idempotencyKey(h http.Header) (string, error) {
 	values := h.Values(headerKey)
 	if len(values) == 0 {
@@ -71,8 +71,8 @@ type preference struct {
 	applied string // for Preference-Applied
 }
 
-// readPrefer reads all Prefer headers. As RFC 7240 requires, unknown preferences are ignored, and the first preference of each name
-// counts.
+// readPrefer reads all Prefer headers. As RFC 7240 requires, readPrefer ignores unknown preferences. If a preference occurs twice,
+// readPrefer uses the first.
 func readPrefer(h http.Header) preference {
 	p := preference{wait: defaultWait}
 	var applied []string
@@ -86,7 +86,7 @@ func readPrefer(h http.Header) preference {
 			if err != nil && !errors.Is(err, strconv.ErrRange) || waits {
 				continue
 			}
-			// If the value is out of range, n is the largest number with 31 bits.
+			// If the value is too large for ParseUint, n is the maximum, 1<<31 - 1.
 			waits, p.wait = true, min(time.Duration(n)*time.Second, maxWait)
 			applied = append(applied, "wait="+seconds(p.wait))
 		case "respond-async":
@@ -104,7 +104,7 @@ func readPrefer(h http.Header) preference {
 	return p
 }
 
-// acceptsType reports whether the Accept headers name the media type. The function ignores wildcards, such as */*.
+// acceptsType reports whether the Accept headers contain the media type want. It ignores wildcards, such as */*.
 func acceptsType(h http.Header, want string) bool {
 	for part := range strings.SplitSeq(strings.Join(h.Values("Accept"), ","), ",") {
 		kind, parameters, err := mime.ParseMediaType(part)

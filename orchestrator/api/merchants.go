@@ -78,8 +78,8 @@ func (s *server) GetMerchant(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusOK, viewMerchant(m))
 }
 
-// UpdateMerchant changes those fields of a merchant that the request contains. Accepted runs keep the values that the merchant had
-// at acceptance.
+// UpdateMerchant changes the fields of a merchant that the request contains. Runs that were accepted before the change keep the old
+// values.
 func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
 	want, err := readAs[MerchantUpdate](c, s.document.operations["updateMerchant"])
 	if err != nil {
@@ -128,8 +128,8 @@ func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	}
 }
 
-// resolves returns an error if the merchant's cloud does not have the merchant's domain and roles. Without this check, a wrong
-// domain or role would fail the merchant's first order with configuration-fault.
+// resolves returns an error if the merchant's cloud does not have the merchant's domain and roles. Without this check,
+// the fault would appear only at the merchant's first order, which would be answered with the problem configuration-fault.
 func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
 	identity, err := s.Identity(m.Cloud)
 	if err != nil {
@@ -156,7 +156,7 @@ func unresolved(pointer string, err error) error {
 	return err
 }
 
-// set copies the value given to the field, unless given is nil.
+// set copies *given to *field. If given is nil, the field does not change.
 func set[T any](field, given *T) {
 	if given != nil {
 		*field = *given

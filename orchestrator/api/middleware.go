@@ -62,7 +62,7 @@ func (s *server) logAccess(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
 		if err := next(c); err != nil {
-			c.Error(err) // writes the answer and sets the status, which is logged below
+			c.Error(err) // write the answer now, so that the log line below contains its status
 		}
 		line := s.Log.Info().Str("request_id", requestID(c)).Str("method", c.Request().Method).
 			Str("path", c.Request().URL.Path).Int("status", c.Response().Status).

@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// placing configures the function place for the orders of one workflow.
+// placing contains what the function place needs to handle the orders of one workflow.
 type placing struct {
 	route string // part of the fingerprint
 	// admit checks the body of an order and the objects named in the body, and returns the request for a run.
@@ -25,8 +25,7 @@ type placing struct {
 }
 
 // place handles the request for an order. The function place first looks up the idempotency key. If a run has this key already, the
-// function place answers with that run. The answer to a repeated order depends only on the run: the function place then calls no
-// upstream and does not check the user's token.
+// function place answers with that run, calls no upstream, and does not check the user's token.
 func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	merchant, err := ownMerchant(c, merchantID)
 	if err != nil {
@@ -112,8 +111,8 @@ func fingerprint(route, merchantID string, canonicalBody jsontext.Value) string 
 	return hex.EncodeToString(hash[:])
 }
 
-// known returns the run with this idempotency key, or nil if there is no such run. If the key was used with another body, the
-// function known returns the problem idempotency-key-reused.
+// known returns the run with this idempotency key, or nil if there is no such run. If the run was ordered with another body, the
+// error is the problem idempotency-key-reused.
 func (s *server) known(ctx context.Context, merchantID, key, fingerprint string) (*saga.Run, error) {
 	run, err := s.Runs.RunOfKey(ctx, merchantID, key)
 	switch {
@@ -142,8 +141,7 @@ func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	return run, err
 }
 
-// replay answers an order that was accepted before. The answer contains no scoped token, because only the first request gets the
-// token.
+// replay answers a repeated order. The answer contains no scoped token, because only the first request gets the token.
 func (s *server) replay(c echo.Context, run *saga.Run, prefer preference) error {
 	c.Response().Header().Set("Idempotency-Replayed", "true")
 	return s.answer(c, run, nil, prefer, noToken)
@@ -193,7 +191,7 @@ func (s *server) waitForRun(
 		return run, nil
 	}
 	known := run
-	if watcher == nil { // the run may have changed since the caller read it
+	if watcher == nil { // the caller's copy of the run may be old
 		watcher, known = s.Runs.Watch(run.ID), nil
 		defer watcher.Close()
 	}
@@ -218,8 +216,8 @@ func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	return s.endsIn(run, 2*time.Second)
 }
 
-// failed returns the problem run-compensated with the cause of the failure. The answer for a compensated run never changes, because
-// re-checks do not change the fields of this problem.
+// failed returns the problem run-compensated, which contains the cause of the failure. The cause never changes, not even after a
+// re-check. Therefore each answer for a compensated run is the same.
 func failed(run *saga.Run) error {
 	refused := refuse(runCompensated, "the run was compensated")
 	refused.instance = runPath(run.ID)

@@ -14,8 +14,8 @@ import (
 
 const (
 	defaultAdmissions = 256
-	// waitingPerAdmission is a factor: the limit of waiting requests is this factor times the limit of concurrent admissions.
-	// Waiting requests need only memory.
+	// The limit of waiting requests is waitingPerAdmission times the limit of concurrent admissions. A waiting request needs only
+	// memory.
 	waitingPerAdmission = 4
 )
 
@@ -33,7 +33,7 @@ func (p places) take() (leave func(), ok bool) {
 	}
 }
 
-// contextAdmitted is the context key of the function that ends an order's admission.
+// contextAdmitted is a key in Echo's context. Its value is a function that frees the place of the order.
 const contextAdmitted = "admitted"
 
 // boundAdmission refuses an order if too many orders are being admitted. The order is refused before its body is read.
@@ -51,7 +51,7 @@ func (s *server) boundAdmission(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// admitted frees the place that an order holds during its admission. Call admitted before the request waits for its run.
+// admitted frees the place that an order holds during its admission. An order must free its place before it waits for its run.
 func admitted(c echo.Context) {
 	if leave, ok := c.Get(contextAdmitted).(func()); ok {
 		leave()
@@ -59,8 +59,8 @@ func admitted(c echo.Context) {
 }
 
 // endsIn estimates the time until a run has ended. An estimate is at least a second and at most a minute. If run is nil, the
-// estimate is for a run that is accepted now. If no run has ended yet, there is no estimate, and endsIn returns the argument
-// unmeasured.
+// estimate is for a run that is accepted now. If no run has ended yet, no estimate is possible, and endsIn returns its second
+// argument.
 func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
 	in, ok := s.Runs.EndsIn(run)
 	if !ok {
@@ -97,7 +97,7 @@ func (q *quotas) enter(merchant string) (before int, leave func()) {
 // livePolicy names the limit of live runs in the headers RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10).
 const livePolicy = "live-runs"
 
-// withinQuota refuses an order of a merchant that has too many live runs. Below the limit, withinQuota sets the header RateLimit to
+// withinQuota refuses an order if its merchant has too many live runs. Below the limit, withinQuota sets the header RateLimit to
 // the number of further orders that are allowed. Call the returned function leave when the run is stored or the order is refused. A
 // single replica never exceeds the limit. Several replicas may exceed the limit if they accept orders of the merchant at the same
 // moment.

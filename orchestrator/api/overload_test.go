@@ -89,7 +89,8 @@ func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
 		})
 	}
 	all.Wait()
-	for i := range 5 { // concurrent orders may have been refused before the limit was reached
+	// Some concurrent orders may have been refused although the limit was not reached. Therefore place more orders, one by one.
+	for i := range 5 {
 		w.call(w.async(fmt.Sprint("then", i)))
 	}
 	if got := w.runs(); got != 5 {
@@ -177,7 +178,7 @@ func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
 		return q
 	}
 	var all sync.WaitGroup
-	for i := range 4 { // the number of waiting requests is limited to four times Admissions
+	for i := range 4 { // the limit of waiting requests is 4: four times Admissions
 		all.Go(func() {
 			if a, err := w.try(patient(fmt.Sprint(i))); err != nil || a.status != 201 || a.header.Get("Preference-Applied") != "wait=30" {
 				t.Errorf("one that waits: got %d %v %s, %v", a.status, a.header, a.body, err)

@@ -111,8 +111,8 @@ func notAdmitted(e *workflows.AdmissionError) *problemError {
 }
 
 // cutOff reports whether the database is unavailable: its connection is missing or broken, or PostgreSQL is starting, shutting down
-// or out of resources. At this point, a network error is an error of the database, because the function problem has already handled
-// the errors of upstreams.
+// or out of resources. The caller, the function problem, has already handled the errors of upstreams. Therefore each remaining
+// network error comes from the database.
 func cutOff(err error) bool {
 	var told interface{ SQLState() string }
 	if errors.As(err, &told) && len(told.SQLState()) == 5 {
@@ -183,7 +183,7 @@ func (s *server) refuse(err error, c echo.Context) {
 	}
 }
 
-// body returns the body of the answer. The bodies of equal problems differ only in the request id.
+// body returns the body of the answer, which depends only on the problem and the request id.
 func (r *problemError) body(requestID string) Problem {
 	const service = "subscription-orchestration."
 	page := "/problems/" + r.kind.name
@@ -208,8 +208,8 @@ const (
 	maxName   = 200 // in bytes; an answer omits pointers and parameters that exceed this length
 )
 
-// shown returns the faults that an answer lists. The function shown limits the number of faults and the length of the names, so
-// that a large request does not cause a large answer.
+// shown returns at most maxFaults faults, and omits names longer than maxName. Otherwise a large request would cause a large
+// answer.
 func shown(faults []InvalidParam) []InvalidParam {
 	faults = slices.Clone(faults[:min(len(faults), maxFaults)])
 	for i, fault := range faults {
@@ -220,11 +220,10 @@ func shown(faults []InvalidParam) []InvalidParam {
 	return faults
 }
 
-// seconds formats a duration as a whole number of seconds, rounded up: a retry before the duration has passed would be refused
-// again.
+// seconds formats a duration as a whole number of seconds, rounded up. If the caller retried earlier, the retry would be refused.
 func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
-// some returns a pointer to the value v, or nil if v is zero, so that the body omits the field.
+// some returns &v, or nil if v is zero. A body omits a field that is nil.
 func some[T comparable](v T) *T {
 	var zero T
 	if v == zero {

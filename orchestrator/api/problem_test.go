@@ -33,7 +33,7 @@ func TestADatabaseThatIsGoneIsNotAFaultOfTheService(t *testing.T) {
 	}
 }
 
-// stateError is a PostgreSQL error. The string is the SQLSTATE of the error.
+// stateError is a PostgreSQL error with this SQLSTATE.
 type stateError string
 
 func (s stateError) Error() string    { return "FATAL (SQLSTATE " + string(s) + ")" }

@@ -21,7 +21,8 @@ var (
 	invalidParams = kind{
 		"invalid-params", http.StatusBadRequest, "A field or parameter of the request is not valid",
 		"The field invalid_params lists each invalid field and query parameter with its fault." +
-			" The list also includes objects of the order that belong to another merchant or do not exist.", false, FixByMerchant,
+			" The list also contains each id in the order whose object does not exist or belongs to another merchant.",
+		false, FixByMerchant,
 	}
 	bodyMalformed = kind{
 		"body-malformed", http.StatusBadRequest, "The body cannot be read",

@@ -50,7 +50,7 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 	return answerJSON(c, http.StatusOK, page)
 }
 
-// objectRefs parses references of the form KIND:ID. checkParameters has already checked the form.
+// objectRefs parses references. The function checkParameters has already checked that each has the form KIND:ID.
 func objectRefs(texts []string) (refs []saga.ObjectRef) {
 	for _, text := range texts {
 		kind, id, _ := strings.Cut(text, ":")
@@ -59,8 +59,7 @@ func objectRefs(texts []string) (refs []saga.ObjectRef) {
 	return refs
 }
 
-// watch calls see(run) now and after each change of the run. The method watch returns when see returns false, ctx ends, or the run
-// cannot be read.
+// watch calls see(run) now and after each change of the run, until see(run) returns false, ctx is done, or the run cannot be read.
 func (s *server) watch(ctx context.Context, runID string, see func(*saga.Run) bool) error {
 	w := s.Runs.Watch(runID)
 	defer w.Close()
@@ -102,7 +101,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	return s.show(c, http.StatusOK, run)
 }
 
-// seen returns the run with this id if the caller is allowed to see the run. Otherwise the function seen returns saga.ErrNotFound.
+// seen returns the run with this id. If the caller is not allowed to see the run, the error is saga.ErrNotFound.
 func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 	run, err := s.Runs.Run(c.Request().Context(), runID)
 	if err != nil {
@@ -114,7 +113,8 @@ func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 	return run, nil
 }
 
-// matches reports whether the header If-Match or If-None-Match lists the tag. The value * and the weak form of the tag match too.
+// matches reports whether the header If-Match or If-None-Match lists the tag. A header with the value *, or with the weak form of
+// the tag, matches too.
 func matches(header []string, tag string) bool {
 	tags := strings.Split(strings.Join(header, ","), ",")
 	return slices.ContainsFunc(tags, func(one string) bool {

@@ -73,7 +73,7 @@ func TestVersionsAndPages(t *testing.T) {
 		}
 	}
 	for _, found := range regexp.MustCompile(`id="problem-([a-z-]+)"`).FindAllStringSubmatch(docs.body, -1) {
-		if name := found[1]; !documented[name] && name != "method-not-allowed" { // method-not-allowed belongs to no operation
+		if name := found[1]; !documented[name] && name != "method-not-allowed" { // the document describes only allowed methods
 			t.Errorf("problem %s is nowhere in the document", name)
 		}
 	}

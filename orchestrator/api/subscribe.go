@@ -39,7 +39,7 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	})
 }
 
-// asked converts the body of a request to a workflows.Asked.
+// asked converts the body of a request to a [workflows.Asked].
 func asked(want SubscribeRequest) workflows.Asked {
 	a := workflows.Asked{
 		PlanID: want.PlanID, CustomerID: valueOf(want.CustomerID), AddUser: valueOf(want.AddUser),

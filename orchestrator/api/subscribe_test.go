@@ -149,7 +149,7 @@ func TestCompensatedWithinTheWait(t *testing.T) {
 		t.Errorf("the repeated order: got %d\n%s\nwant\n%s", second.status, got, want)
 	}
 
-	// A retry moves the key to the successor of the run.
+	// The new run of a retry takes over the idempotency key.
 	w.steps.fail(nil)
 	retry := w.call(w.action(text(p.Instance), "retry", `{"why": "mended"}`))
 	if got := retry.header.Get("Location"); retry.status != http.StatusAccepted || got == text(p.Instance) {
@@ -243,7 +243,7 @@ func TestHeldRunsAnswerAtOnce(t *testing.T) {
 	}
 }
 
-// withoutID returns the body without the request id, the only part that differs between equal problems.
+// withoutID returns the body without the request id.
 func withoutID(t *testing.T, a answer) string {
 	t.Helper()
 	id := a.header.Get("X-Openstack-Request-Id")

@@ -47,7 +47,7 @@ func newWorldOn(t *testing.T, database string, change ...func(*servicetest.Optio
 		o.Change = func(o *service.Options) { o.ScopedTokens = steps }
 	}}, change...)...)
 	w.steps = steps
-	t.Cleanup(steps.open) // otherwise the service cannot stop while a step waits
+	t.Cleanup(steps.open) // the service cannot stop while a step waits
 	return w
 }
 
@@ -64,7 +64,7 @@ func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Optio
 	return w
 }
 
-// changed returns an option for newWorld. The option changes the options of the service.
+// changed returns an option that makes newWorld change the options of the service.
 func changed(change func(*service.Options)) func(*servicetest.Options) {
 	return func(o *servicetest.Options) {
 		before := o.Change

@@ -34,8 +34,8 @@ func (e *Engine) storeAction(ctx context.Context, v saga.Action) error {
 	return nil
 }
 
-// startRetry accepts the order of a compensated run again, and starts a new run for this order. The new run has a new id and takes
-// over the idempotency key. The user's token was deleted, so steps that need the token are skipped.
+// startRetry starts a new run with the order of a compensated run. The new run has a new id and takes over the idempotency key. The
+// user's token was deleted, so steps that need the token are skipped.
 func (e *Engine) startRetry(ctx context.Context, run *saga.Run, v saga.Action) (*saga.Run, error) {
 	d := e.workflows[run.Workflow]
 	if d == nil {

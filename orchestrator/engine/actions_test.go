@@ -162,7 +162,8 @@ func TestARunThatKeepsKillingItsReplicaIsHeld(t *testing.T) {
 	run := &saga.Run{
 		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: now, UpdatedAt: now,
 		BudgetFrom: now, DueAt: &now, State: saga.Running, HoldsSubject: true, TakeOvers: 2, Version: 1,
-		Steps: []saga.StepRow{{Name: "a", State: saga.StepRunning, Attempts: 1, InFlight: saga.CallDo}}, // two replicas have died at this step
+		// Two replicas were killed at this step.
+		Steps: []saga.StepRow{{Name: "a", State: saga.StepRunning, Attempts: 1, InFlight: saga.CallDo}},
 	}
 	if err := b.store.Create(t.Context(), saga.NewRun{Run: run}); err != nil {
 		t.Fatal(err)

@@ -11,10 +11,10 @@ import (
 // are changed.
 type Clock struct {
 	// AfterFunc calls f when d has passed, unless the returned function stop is called first. The default is time.AfterFunc. A
-	// simulation sets its own function.
+	// simulation replaces AfterFunc.
 	AfterFunc func(d time.Duration, f func()) (stop func())
-	// Yield, if set, is called at each point where the order of goroutines is random. A simulation waits until all goroutines are
-	// idle, and then lets the callers of Yield continue one by one.
+	// Yield, if set, is called where goroutines may continue in any order. A simulation waits until all goroutines are idle, and
+	// then lets the callers of Yield continue one by one.
 	Yield func(who string)
 
 	local func() time.Time
@@ -63,11 +63,11 @@ func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// set adjusts the clock to the time that the database returned. The argument before is the local time of the question to the
-// database, and the argument after is the local time of the answer. If the time between question and answer exceeds the argument
-// within, the method set changes nothing and returns false. Because the answer took some time, the database's current time is known
-// only as a range. If the clock is within this range, the method set does not change the clock. Therefore a slow answer does not
-// move an exact clock. If the clock is outside the range, the method set moves the clock to the middle of the range.
+// set adjusts the clock to the time that the database returned. The first two arguments are the local times at which the query was
+// sent and its answer arrived. If the query took longer than the last argument, the method set changes nothing and returns false.
+// Because the query took some time, the database's current time is known only as a range. If the clock is within this range, the
+// clock may be exact, and the method set does not change the clock. If the clock is outside the range, the method set moves the
+// clock to the middle of the range.
 func (c *Clock) set(before, after, database time.Time, within time.Duration) bool {
 	took := after.Sub(before)
 	if database.IsZero() { // a zero time means that the database uses this machine's clock

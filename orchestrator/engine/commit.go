@@ -53,7 +53,8 @@ func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 		epoch, version, err := c.tip(cp.Run.ID)
 		switch {
 		case err == nil && epoch == cp.Run.Epoch && version == cp.Run.Version+1:
-			return saga.CommitResult{Actions: true, Successor: true} // the result is lost, so actions and a successor may be waiting
+			// The commit's result was lost. Actions and a successor may be waiting.
+			return saga.CommitResult{Actions: true, Successor: true}
 		case err == nil && (epoch != cp.Run.Epoch || version != cp.Run.Version):
 			return saga.CommitResult{Err: saga.ErrFenced}
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// slowStore needs a minute for a commit, and counts the checkpoints.
+// slowStore counts the checkpoints that it receives. Each of its commits takes a minute.
 type slowStore struct {
 	saga.Store
 	given, cut int
@@ -44,7 +44,7 @@ func TestCheckpointsOfALostLeaseAreNotWritten(t *testing.T) {
 			synctest.Wait()
 		}
 		write(saga.ErrLeaseLost) // this checkpoint is being committed when the lease ends
-		write(saga.ErrLeaseLost) // this checkpoint waits for the next group
+		write(saga.ErrLeaseLost) // this checkpoint waits until the commit of the first checkpoint has ended
 		lost.drop()
 		synctest.Wait()
 		write(saga.ErrLeaseLost) // this checkpoint arrives after the end of the lease

@@ -26,8 +26,8 @@ type Options struct {
 
 	Clock       *Clock
 	Lease       time.Duration // how long a replica may be silent before other replicas take over its runs; default 10 s
-	LateWindow  time.Duration // a lost request may take effect up to this long after it was sent; default 90 s
-	Deadline    time.Duration // how long a run may work before it compensates; default 15 min
+	LateWindow  time.Duration // how long an upstream may still execute a request that got no answer; default 90 s
+	Deadline    time.Duration // how long a run may take, without waits for upstreams, before it compensates; default 15 min
 	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates; default 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
 	Executors   int           // maximum number of runs that are executed at once; default 64
@@ -51,7 +51,7 @@ type Engine struct {
 	workflows map[string]*saga.Definition
 	watchers  watchers
 	kick      chan struct{} // tells Serve to look for work
-	joined    chan struct{} // closed when the database's time is known
+	joined    chan struct{} // this channel is closed when the database's time is known
 
 	unsureUntil atomic.Int64 // Unix time in nanoseconds; see beUnsure
 	pace        pace
@@ -61,7 +61,7 @@ type Engine struct {
 	lease     *lease
 	committer *committer // the committer of this lease
 	stopping  bool
-	behind    bool // whether due runs wait to be claimed; a new run must not overtake them
+	behind    bool // whether due runs wait to be claimed; a new run must not overtake due runs
 	executors map[string]*executor
 	waiting   int       // number of runs that wait to be claimed, at the last count
 	counted   time.Time // time of the last count
@@ -192,7 +192,7 @@ func (e *Engine) reserve(run *saga.Run) *executor {
 	if e.behind || e.lease == nil || e.stopping || e.lease.check() != nil {
 		return nil
 	}
-	leased := *run // change a copy: if the run has to wait, it is stored without a lease
+	leased := *run // change a copy: if the run has to wait, the original is stored, without a lease
 	leased.Replica, leased.Epoch = e.replica, 1
 	return e.employ(&leased)
 }
@@ -219,7 +219,7 @@ func (e *Engine) release(x *executor) {
 		e.pace.work(e.Clock.Now(), false)
 	}
 	room := e.Executors - len(e.executors)
-	worthIt := e.behind && room*8 >= e.Executors // each call of Claim costs a commit, so wait until Claim can return several runs
+	worthIt := e.behind && room*8 >= e.Executors // call Claim only if several executors are free: each call costs a commit
 	e.mu.Unlock()
 	e.idle.Done()
 	if worthIt {
@@ -234,8 +234,8 @@ func (e *Engine) leaving() bool {
 	return e.stopping
 }
 
-// patiently returns a context for a call to the database. The context ends after the length of a lease. Without this time limit, a
-// call on a dead connection could block the replica while the heartbeat renews the lease on another connection.
+// patiently limits a call to the database: the returned context ends after the length of a lease. Without this time limit, a call
+// on a dead connection could block the replica while the heartbeat renews the lease on another connection.
 func (e *Engine) patiently(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, e.Lease)
 }

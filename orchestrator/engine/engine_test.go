@@ -185,7 +185,7 @@ func TestATransientErrorIsRetriedAndALostAnswerLookedUp(t *testing.T) {
 func TestALateEffectIsFoundAndRemoved(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error {
-		time.AfterFunc(200*time.Millisecond, func() { // the effect appears after its undo
+		time.AfterFunc(200*time.Millisecond, func() { // the effect appears after the step was undone
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.things["b"] = true
@@ -224,7 +224,7 @@ func TestARecheckRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 	})
 	id := b.start(t, nil).ID
 	go func() {
-		for range 200 { // let the late window pass on the stepped clock
+		for range 200 { // step the clock past the end of the late window
 			clock.step(time.Millisecond)
 			time.Sleep(5 * time.Millisecond)
 		}

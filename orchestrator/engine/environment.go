@@ -9,10 +9,11 @@ import (
 
 // environment implements saga.Env for the attempts of a run.
 //
-// A run that is re-checked has ended, and no longer holds its subject. Another run with the same subject may be executing or may
-// have succeeded. The re-check may find an effect that the other run has made. Therefore a re-check does not remove an effect that
-// another run claims, and a new run waits for the re-checks of its subject. A re-check stores its intent before it looks for other
-// runs. A new run is stored before it looks for re-checks. So the re-check sees the new run, or the new run sees the re-check.
+// A run that is re-checked has ended, and no longer holds its subject. Meanwhile, another run with the same subject may be
+// executing or may have succeeded. An effect that the re-check finds may be the effect of that other run. Therefore a re-check does
+// not remove an effect that another run claims, and a new run waits for the re-checks of its subject. A re-check stores its intent
+// before it looks for other runs. A new run is stored before it looks for re-checks. So the re-check sees the new run, or the new
+// run sees the re-check.
 type environment struct {
 	engine  *Engine
 	subject string
@@ -59,8 +60,8 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 	return by, err
 }
 
-// claims reports whether a run claims an effect. The result is also true if this release cannot decode the run or does not know the
-// run's workflow.
+// claims reports whether a run claims an effect. claims also returns true if this release cannot decode the run or does not know
+// the run's workflow.
 func (e *Engine) claims(r *saga.Run, effect string) bool {
 	d := e.workflows[r.Workflow]
 	if d == nil {

@@ -10,16 +10,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// paceMemory is the time after which the weight of a run's end has fallen to about a third (1/e).
+// paceMemory limits how long pace remembers: a run that ended paceMemory ago counts about a third (1/e) as much as a run that ends
+// now.
 const paceMemory = 30 * time.Second
 
 // pace measures how many runs end per second. Idle time is not counted, because idle time does not show how fast runs end under
 // load.
 type pace struct {
 	mu     sync.Mutex
-	active time.Duration // total time with work before the current period
+	active time.Duration // total length of the earlier periods with work
 	since  time.Time     // start of the current period with work; zero if there is no work
-	weight float64       // total weight of all ended runs, when the newest of them ended
+	weight float64       // total weight of all ended runs, at the time when the last run ended
 	last   time.Duration
 }
 

@@ -53,7 +53,7 @@ func (x *executor) begin() saga.Decision {
 
 // takeOver executes a claimed run.
 func (x *executor) takeOver() {
-	x.claimed, x.look = true, true // the run may have been claimed because of an action
+	x.claimed, x.look = true, true // an action for the run may be stored
 	x.execute()
 }
 
@@ -136,7 +136,7 @@ func (x *executor) wait() bool {
 	return x.lease.ctx.Err() == nil
 }
 
-// gather collects all outcomes that have arrived: calls that end at the same time share a checkpoint. The result reports whether
+// gather collects all outcomes that have arrived: calls that end at the same time share a checkpoint. Then gather reports whether
 // the machine has something to decide.
 func (x *executor) gather() bool {
 	for {

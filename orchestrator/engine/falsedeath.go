@@ -12,21 +12,22 @@ import (
 )
 
 // survivals are the runs that this process lost together with its lease, although the process did not die. The database was
-// unreachable, or the process slept. Other replicas cannot distinguish a lost lease from a dead process. A run is held after three
-// replicas in a row have died. Therefore this process joins again, and then retries the lost runs that are held because too many
-// replicas died. Each run is retried only once, because the run itself may be the reason why replicas lose their leases.
+// unreachable, or the process slept. Other replicas cannot distinguish a lost lease from a dead process. If three replicas in a row
+// die while they execute a run, the run waits for an operator. Therefore this process joins again, and then retries each lost run
+// that waits for this reason. Each run is retried only once, because the run itself may be the reason why replicas lose their
+// leases.
 type survivals struct {
-	taken  []string             // runs that were lost with the last lease
+	taken  []string             // runs that this process lost together with its last lease
 	since  map[string]time.Time // for each lost run: when this process joined again
 	spoken map[string]bool      // runs that were retried already
 }
 
-// survivedFor limits how long this process watches a lost run after joining again. The unit is the poll interval. The other
-// replicas may also have to join again before they claim the run.
+// survivedFor limits how long this process watches a lost run after joining again. The unit is the poll interval. If another
+// replica has lost its lease too, that replica must also join again before it can claim the run.
 const survivedFor = 12
 
-// survive adds the runs that were lost with the last lease to the watched runs. Call the method survive after the process has
-// joined again, and before the process executes a run. The caller holds the engine's mutex.
+// survive starts to watch the runs that this process lost together with its last lease. Call the method survive after the process
+// has joined again, and before the process executes a run. The caller holds the engine's mutex.
 func (s *survivals) survive(now time.Time) {
 	if s.since == nil {
 		s.since, s.spoken = map[string]time.Time{}, map[string]bool{}
@@ -39,7 +40,7 @@ func (s *survivals) survive(now time.Time) {
 	s.taken = nil
 }
 
-// speakUp retries the lost runs that are held because too many replicas died.
+// speakUp calls speakFor for each watched run.
 func (e *Engine) speakUp(ctx context.Context, replica string) {
 	e.mu.Lock()
 	since := maps.Clone(e.survivals.since)
@@ -57,8 +58,8 @@ func (e *Engine) speakUp(ctx context.Context, replica string) {
 	}
 }
 
-// speakFor retries a lost run that is held because too many replicas died. The result over is true if the run no longer has to be
-// watched.
+// speakFor retries a lost run if the run waits for an operator because too many replicas died. The result over is true if the run
+// no longer has to be watched.
 func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool, err error) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()

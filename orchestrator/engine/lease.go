@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// lease is this replica's time-limited right to execute runs. The lease's context ends before the confirmed lease ends, by a
-// margin. So calls end before another replica can claim their runs.
+// lease is this replica's time-limited right to execute runs. The lease's context ends a margin earlier than the lease in the
+// database. Therefore calls end before another replica can claim their runs.
 type lease struct {
 	length time.Duration
 	clock  *Clock
@@ -21,11 +21,12 @@ type lease struct {
 	stop  func()    // stops the timer
 }
 
-// margin returns the length of the unused part at the end of a lease. The default lease of 10 s has a margin of 2 s. The margin
-// covers the clock errors of two replicas. Each replica knows the database's time with an error of at most half the margin.
+// margin returns how long before the end of its lease a replica stops using the lease: 2 s before the end of the default lease of
+// 10 s. The margin covers the clock errors of two replicas. Each replica knows the database's time with an error of at most half
+// the margin.
 func margin(length time.Duration) time.Duration { return length / 5 }
 
-// newLease starts a lease. The argument asked is the local time at which the lease was requested.
+// newLease starts a lease. The last argument is the local time at which the lease was requested.
 func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	l := &lease{length: length, clock: clock, stop: func() {}}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
@@ -33,8 +34,8 @@ func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	return l
 }
 
-// prolong extends the lease after the database has confirmed a renewal. The argument asked is the local time at which the renewal
-// was requested.
+// prolong extends the lease after the database has confirmed a renewal. The argument is the local time at which the renewal was
+// requested.
 func (l *lease) prolong(asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -71,7 +71,7 @@ func toBeRechecked(t *testing.T, w *world, late ...string) (b *bench, clock *ste
 	id := b.start(t, nil).ID
 	read = func() *saga.Run { return must(b.store.Run(t.Context(), id)) }
 	waitFor(t, func() bool {
-		clock.step(50 * time.Millisecond) // let the retries become due
+		clock.step(50 * time.Millisecond) // make the retries due
 		r := read()
 		return r.Reason != nil && r.Reason.Kind == saga.WaitsForLateWindow && r.Replica == ""
 	})
@@ -178,16 +178,17 @@ func TestARecheckThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
 	want(t, "state, take-overs, calls", fmt.Sprint(read().State, read().TakeOvers, len(w.calls())), "compensated0 0")
 	clock.step(time.Hour)
 	waitFor(t, func() bool { r := read(); return r.Step("a").Undos == 3 && r.Replica == "" })
-	clock.step(time.Minute) // let the late window of the dead replica's requests pass
+	clock.step(time.Minute) // end the late window of the dead replica's requests
 	waitFor(t, func() bool { return read().Rechecks < 3 })
 }
 
-// asked is a store that records each search for other runs, together with the stored state of the searching run at that time.
+// asked is a store that observes one run. When the run searches for other runs, the store records the search and the run's stored
+// state.
 type asked struct {
 	saga.Store
 	of    string
 	mu    sync.Mutex
-	state map[string]string // stored state of the searching run, for each search
+	state map[string]string // for each search: the run's stored state at that time
 }
 
 func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
@@ -204,8 +205,8 @@ func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return a.Store.Runs(ctx, f)
 }
 
-// A re-check and a new run must both be stored before they look for each other. Otherwise it could happen that the re-check and the
-// new run do not see each other.
+// A re-check looks for new runs, and a new run looks for re-checks. Each of them must be stored before it looks. Otherwise it could
+// happen that neither sees the other.
 func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	w := newWorld()
 	w.things["a"] = true // a late effect

@@ -45,7 +45,7 @@ func TestARunThatItsReplicaBeganAtOnceIsTakenOver(t *testing.T) {
 	want(t, "epoch", run.Epoch, int64(2))
 }
 
-// mortal is a queue that refuses Join and Renew while dead is set.
+// mortal is a queue whose methods Join and Renew fail while dead is true.
 type mortal struct {
 	saga.Queue
 	dead atomic.Bool
@@ -65,8 +65,8 @@ func (m *mortal) Renew(ctx context.Context, replica string, now, until time.Time
 	return m.Queue.Renew(ctx, replica, now, until)
 }
 
-// late stores an action without checking whether the run allows the action. The same happens when a run ends while the API handles
-// a request for an action.
+// late stores an action even if the run's state does not allow the action. The API stores such an action if the run ends during the
+// request.
 func (b *bench) late(t *testing.T, id string, name saga.ActionName) {
 	t.Helper()
 	now := b.Clock.Now()
@@ -138,7 +138,7 @@ func TestNothingIsSentAnyMoreWhenRunsAreHandedBack(t *testing.T) {
 	t.Cleanup(func() { close(hang) })
 	run := b.start(t, nil)
 	call = <-entered
-	b.stop() // the call takes longer than the grace period
+	b.stop() // the grace period ends before the call
 	left, err := s.Run(t.Context(), run.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -248,7 +248,7 @@ func TestARunWhoseEndCannotBeStoredKeepsItsSubject(t *testing.T) {
 	b.until(t, run.ID, saga.Succeeded)
 }
 
-// pickyStore refuses checkpoints that end a run, until pleased is set.
+// pickyStore refuses every checkpoint that ends a run, as long as pleased is false.
 type pickyStore struct {
 	saga.Store
 	pleased atomic.Bool

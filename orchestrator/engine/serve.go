@@ -90,7 +90,8 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	if err != nil {
 		return asked, err
 	}
-	e.Clock.set(asked, e.Clock.local(), renewal.Now, margin(e.Lease)) // the method set ignores the time in a slow answer
+	// If the answer was slow, the method set ignores the database's time.
+	e.Clock.set(asked, e.Clock.local(), renewal.Now, margin(e.Lease))
 	if renewal.Freed {
 		e.lookForWork()
 	}
@@ -149,8 +150,8 @@ func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 	}
 }
 
-// claim claims as many due runs as there are free executors. If the answer to a write was lost recently, the method claim also
-// hands back runs that are leased to this replica but have no executor.
+// claim claims as many due runs as there are free executors. If the answer to a write to the database was lost recently, the method
+// claim also hands back runs that are leased to this replica but have no executor.
 func (e *Engine) claim(ctx context.Context, replica string) error {
 	if now := e.Clock.Now(); now.UnixNano() < e.unsureUntil.Load() {
 		bounded, cancel := e.patiently(ctx)
@@ -184,7 +185,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	}
 }
 
-// takeUp reads a claimed run and starts its executor. If the run cannot be read, the method claim hands the run back later.
+// takeUp reads a claimed run and starts its executor. If takeUp cannot read the run, the method claim hands the run back later.
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
@@ -222,7 +223,7 @@ func (e *Engine) drain(grace time.Duration) {
 }
 
 // listen receives the messages of the other replicas, and reconnects after an error. If a message is lost, polling finds the work
-// that it announced.
+// that the message announced.
 func (e *Engine) listen(ctx context.Context) {
 	for n := 1; ctx.Err() == nil; n++ {
 		if err := e.Queue.Listen(ctx, e.wake); err != nil && ctx.Err() == nil {
@@ -293,6 +294,6 @@ func (e *Engine) working() []string {
 	return slices.Collect(maps.Keys(e.executors))
 }
 
-// beUnsure records that the answer to a write was lost. For a while afterwards, the method claim hands back runs that are leased to
-// this replica but have no executor.
+// beUnsure records that the answer to a write was lost. During the next four poll intervals, the method claim hands back runs that
+// are leased to this replica but have no executor.
 func (e *Engine) beUnsure() { e.unsureUntil.Store(e.Clock.Now().Add(4 * e.Poll).UnixNano()) }

@@ -22,7 +22,7 @@ type world struct {
 	mu     sync.Mutex
 	things map[string]bool
 	log    []string
-	hooks  map[string]func(ctx context.Context, attempt int) error // called before the effect; "do a" is an example of a key
+	hooks  map[string]func(ctx context.Context, attempt int) error // called before the effect; a key is, for example, "do a"
 	after  map[string]func(ctx context.Context, attempt int) error // called after the effect
 }
 
@@ -233,7 +233,7 @@ func (b *bench) start(t *testing.T, change func(*saga.Request)) *saga.Run {
 	return run
 }
 
-// until waits until a run is in one of the states.
+// until waits for a run to reach one of the states.
 func (b *bench) until(t *testing.T, id string, states ...saga.RunState) *saga.Run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// watchers holds a channel for each caller on this replica that waits for changes of a run.
+// watchers holds a channel for each caller who waits on this replica for changes of a run.
 type watchers struct {
 	mu sync.Mutex
 	of map[string]map[chan *saga.Run]struct{}
@@ -55,8 +55,8 @@ func (w *watchers) add(runID string) (changes <-chan *saga.Run, stop func()) {
 // lookAgain is the interval at which a watcher reads a run that another replica may be executing.
 const lookAgain = time.Second
 
-// watcher receives the changes of one run. If a watcher was made before its run, and this replica executes the run, the watcher
-// does not read the run from the store.
+// watcher receives the changes of one run. A watcher does not read the run from the store if this replica executes the run and the
+// watcher was created before the run.
 type watcher struct {
 	engine  *Engine
 	runID   string

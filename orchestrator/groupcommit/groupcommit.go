@@ -39,8 +39,8 @@ type caller[T, R any] struct {
 
 // Do adds an item to the next group, and returns the item's result after the commit. If ctx ends before the commit begins, the item
 // is never committed, and Do returns context.Cause(ctx). If ctx ends during the commit, Do may return context.Cause(ctx) although
-// the item is committed. If Commit panics, the leader's Do panics too. The other callers of the group get ErrNoResult, and the next
-// group is committed.
+// the item is committed. If Commit panics, the leader's Do panics too, and the other callers of the group get ErrNoResult. The next
+// group is committed as usual.
 func (g *Group[T, R]) Do(ctx context.Context, item T) (R, error) {
 	c := &caller[T, R]{item, make(chan struct{}), make(chan R, 1)}
 	g.join(c)

@@ -14,13 +14,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/groupcommit"
 )
 
-// recorder is a Group of numbers that records each committed group. Each commit takes a second.
+// recorder is a Group of numbers, and records each committed group. Each commit takes a second.
 type recorder struct {
 	groupcommit.Group[int, string]
 
 	mu     sync.Mutex
 	groups [][]int
-	ended  bool // whether the context of any commit had ended
+	ended  bool // whether a context ended during its commit
 }
 
 func newRecorder() *recorder {

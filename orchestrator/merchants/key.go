@@ -20,7 +20,7 @@ type APIKey struct {
 }
 
 // NewKey returns a new key and its secret of 32 random bytes. Show the secret once and do not store it. NewKey returns an error if
-// reading from random fails.
+// it cannot read the random bytes.
 func NewKey(random io.Reader, merchantID string, now time.Time) (k APIKey, secret string, err error) {
 	var name [12]byte
 	var bytes [32]byte

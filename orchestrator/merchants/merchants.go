@@ -68,7 +68,8 @@ type Store interface {
 	Key(ctx context.Context, key string) (APIKey, Merchant, error)
 	// Keys reads the keys of a merchant, oldest first.
 	Keys(ctx context.Context, merchantID string) ([]APIKey, error)
-	// Rotate stores a new key of a merchant. The merchant's previous key stays valid. Rotate revokes and returns all older keys.
-	// The RevokedAt of a revoked key is the CreatedAt of the new key. Rotate returns ErrNotFound if there is no such merchant.
+	// Rotate stores a new key of a merchant. The merchant's previous key stays valid. All older keys are revoked, and Rotate
+	// returns these keys. The RevokedAt of a revoked key is the CreatedAt of the new key. Rotate returns ErrNotFound if there is no
+	// such merchant.
 	Rotate(ctx context.Context, next APIKey) (revoked []APIKey, err error)
 }

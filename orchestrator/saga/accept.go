@@ -12,13 +12,13 @@ import (
 
 // Request is a request to start a new run.
 type Request struct {
-	ID          string // the run's id; the caller chooses the id, because objects are named after it; ids sort by time
+	ID          string // the run's id, which the caller chooses; ids sort by time
 	Workflow    string
 	Merchant    string
 	Cloud       string
 	Subject     string
 	User        string
-	Doubles     string // names the thing that the run makes for User; a retry is refused after a newer run has made this thing
+	Doubles     string // what the run makes for User, such as "plan ID"; a retry is refused if a later run has made the same
 	OnFailure   OnFailure
 	Input       any // the initial state of the run
 	Key         string
@@ -55,7 +55,7 @@ func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 	return run, Event{RunID: q.ID, Seq: 1, At: now, Kind: EventAccepted, Who: upstream.Clean(q.Who), Why: upstream.Clean(q.Why)}, nil
 }
 
-// Queued returns a copy of a new run. The copy waits for the predecessor, which is another run about the same subject.
+// Queued returns a copy of the new run r. The copy waits for the predecessor, another run with the same subject.
 func Queued(r *Run, predecessor string) *Run {
 	waiting := *r
 	waiting.Steps = slices.Clone(r.Steps)

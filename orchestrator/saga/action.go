@@ -21,8 +21,8 @@ const (
 	Cancel     ActionName = "cancel"     // the same as compensate, but merchants are also allowed to request it
 )
 
-// Action is a request of an operator or merchant to change a run. The replica that executes the run applies the action at the next
-// checkpoint.
+// Action is a request to change a run, made by an operator or a merchant. The replica that executes the run applies the action at
+// the next checkpoint.
 type Action struct {
 	ID    int64
 	RunID string
@@ -62,7 +62,7 @@ func (r *Run) Accepts(v Action) error {
 	switch v.Name {
 	case Retry:
 		if r.State == Compensated && r.RetriedBy != "" {
-			return refuse("the run was retried before, as run %s", r.RetriedBy)
+			return refuse("the run was already retried: see run %s", r.RetriedBy)
 		}
 		if r.State == Waiting && r.WaitsFor != "" {
 			return refuse("the run waits for run %s, which has the same subject", r.WaitsFor)

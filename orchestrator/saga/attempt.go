@@ -22,7 +22,7 @@ const (
 	CallDo      CallKind = "do"
 	CallUndo    CallKind = "undo"
 	CallVerify  CallKind = "verify"  // call Undo again when the late window is over
-	CallRecheck CallKind = "recheck" // call Find and perhaps Undo after the run has ended; live runs may then have the same subject
+	CallRecheck CallKind = "recheck" // after the end of the run: call Find, and perhaps Undo; a live run may have the same subject
 )
 
 // Call is one attempt that the engine must make. A Call is computed from the stored run alone and can be encoded as JSON, so that
@@ -30,23 +30,23 @@ const (
 type Call struct {
 	RunID    string
 	Merchant string
-	Step     string // the step's name, with the item if there is one: "assign-customer-role/member"
+	Step     string // the step's name; "assign-customer-role/member" is a step with the item "member"
 	Item     string
 	Kind     CallKind
 	Attempt  int
-	// Look is true if an earlier Do may have taken effect. Find must then be called before Do.
+	// Look is true if an earlier Do may have taken effect. If Look is true, Attempt calls Find before Do.
 	Look bool
 	// Begins is true if no call of the run has succeeded yet. If Begins is true and the run's subject is not new, the call waits
 	// for the re-checks of runs with this subject.
 	Begins bool
-	// Input is the run's input. Input is set for a call with Begins, because NewSubject needs it, and for a re-check, because Claim
-	// needs it.
+	// Input is the run's input. Input is set in two cases. If Begins is true, NewSubject needs the input. In a re-check, Claim
+	// needs the input.
 	Input json.RawMessage
 	// State is the run's input merged with the outputs of its steps.
 	State json.RawMessage
 }
 
-// Undoes reports whether the purpose of the call is to undo the step.
+// Undoes reports whether the call is part of the step's compensation.
 func (c Call) Undoes() bool { return c.Kind != CallDo }
 
 // Outcome is the result of a call.
@@ -77,17 +77,18 @@ type Env interface {
 
 // Claimed reports which runs claim an effect.
 type Claimed struct {
-	Live      string // a live run that claims the effect; the owner of the effect is unknown until this run ends
+	Live      string // a live run that claims the effect; after its end, it is known whether the run keeps the effect
 	Succeeded bool   // whether a succeeded run claims the effect
 }
 
-// Attempt makes one call on a copy of the state. Attempt classifies the error of the call, and recovers a panic.
+// Attempt makes one call on a copy of the state. Attempt classifies the error of the call, and recovers from a panic.
 //
 // For a CallDo, Attempt calls Find first if an earlier Do may have taken effect. If Find returns Made or Usable, the step has
-// succeeded. In all other cases, Attempt calls Do. If a call has Begins and a re-check of another run with the same subject is
-// under way, Attempt returns an error, and the call is retried later.
+// succeeded. In all other cases, Attempt calls Do. If Begins is true and the subject is not new, Attempt looks for a re-check of
+// another run with the same subject. While such a re-check is under way, Attempt returns an error, and the engine repeats the call
+// later.
 //
-// For a CallUndo or CallVerify, Attempt calls Undo, which looks for the effect itself.
+// For a CallUndo or CallVerify, Attempt calls only Undo: Undo looks for the effect.
 //
 // For a CallRecheck, Attempt calls Find. Attempt then calls Undo if Find returns Made and no other run claims the effect.
 func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
@@ -123,12 +124,12 @@ func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMes
 	return s.undo(ctx, h.State)
 }
 
-// before executes the function read, which must succeed ahead of a Do or Undo. If the function read fails, Do or Undo is not
-// called, and the attempt certainly had no effect.
+// before calls its argument, which must succeed before Do or Undo is called. If the argument returns an error, the attempt
+// certainly had no effect.
 func (h *Handle) before(read func() error) error {
 	h.beforehand = true
 	err := read()
-	h.beforehand = err != nil // if read panics, beforehand stays true
+	h.beforehand = err != nil // beforehand also stays true after a panic
 	return err
 }
 
@@ -235,8 +236,8 @@ func panicked(p panicError, beforehand bool) *Classification {
 	}}
 }
 
-// Handle gives Find, Do and Undo access to the attempt that calls them: see [CallOf]. A Handle records objects and returns the
-// user's token.
+// Handle gives Find, Do and Undo access to the attempt that calls them: see [CallOf]. A Handle records the objects that the attempt
+// made or removed, and provides the user's token.
 type Handle struct {
 	Call
 
@@ -277,5 +278,5 @@ func (h *Handle) Token(ctx context.Context) (string, error) {
 	return h.env.Token(ctx, h.RunID)
 }
 
-// ForgetToken makes the engine delete the user's token when it stores the outcome.
+// ForgetToken asks the engine to delete the user's token. The engine deletes the token when it stores the outcome of the call.
 func (h *Handle) ForgetToken() { h.dropToken = true }

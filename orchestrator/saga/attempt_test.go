@@ -146,7 +146,7 @@ func TestAStepWithUndoIsDefinedWithFindAndClaim(t *testing.T) {
 	}
 }
 
-// Next does not change the run that it gets, because the engine may have to call Next again with the same run.
+// Next must not change its argument run, because the engine may call Next again with the same run.
 func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
 	world := called{}
 	d := world.definition(t)
@@ -187,7 +187,7 @@ func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
 	}
 }
 
-// Next does not change the outcomes that it gets, because the caller may still use them.
+// Next must not change the outcomes in its input, because the caller may still use the outcomes.
 func TestADecisionLeavesTheOutcomesAsTheyCame(t *testing.T) {
 	s := newStepped(t)
 	s.run.Steps = append(s.run.Steps, StepRow{Name: "other", Position: 1, State: StepRunning, InFlight: CallDo, Attempts: 1, StartedAt: &s.now})
@@ -212,7 +212,8 @@ func TestEachTimeOfARunIsItsOwn(t *testing.T) {
 	}
 }
 
-// A claim must depend only on the run's input. Therefore, a call that begins a run and a call of a re-check contain the input.
+// A claim must depend only on the run's input. Therefore the run's input is in the call that begins a run, and in each call of a
+// re-check.
 func TestACallThatAsksAboutOthersHasTheInput(t *testing.T) {
 	s := newStepped(t)
 	if c := s.calls[0]; !c.Begins || string(c.Input) != `{"id":"i"}` {

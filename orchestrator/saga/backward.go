@@ -15,8 +15,8 @@ func (t *turn) turnBack(cause Failure) {
 }
 
 // backward continues the run's compensation: it undoes the steps that have begun. Each step is undone after all steps that depend
-// on it. If the outcome of a call is unknown, the run then waits for the end of the call's late window, and the undo is verified.
-// Finally, the run ends.
+// on it. If the outcome of a call is unknown, the run waits for the end of the call's late window, and the call's step is undone
+// again. Finally, the run ends.
 func (t *turn) backward() {
 	if slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepRunning }) {
 		return // a Do is still in flight
@@ -47,8 +47,8 @@ func (t *turn) backward() {
 	}
 }
 
-// undoReady starts the undos that are ready. The first result is the step that is retried first; nil if no step waits for a retry.
-// The second result reports whether all undos have finished.
+// undoReady starts the undos that are ready. The first result is the step whose retry is due next, or nil if no step waits for a
+// retry. The second result reports whether all undos have finished.
 func (t *turn) undoReady() (soonest *StepRow, through bool) {
 	through = true
 	for i := range t.run.Steps {
@@ -74,7 +74,7 @@ func (t *turn) undoReady() (soonest *StepRow, through bool) {
 	return soonest, through
 }
 
-// undoFinished reports whether a step has nothing left to undo. In a re-check, every step that the re-check did not choose counts
+// undoFinished reports whether a step has nothing left to undo. A re-check undoes only some of the steps. Every other step counts
 // as finished, even if this release has no code for the step.
 func (t *turn) undoFinished(row *StepRow) bool {
 	if t.run.State == Compensated {
@@ -95,7 +95,7 @@ func (t *turn) dependentsUndone(row *StepRow) bool {
 	return true
 }
 
-// left returns true if an operator has skipped the undo of the step, so that the step's objects remain upstream.
+// left reports whether an operator has skipped the undo of the step. The step's objects then remain in the upstream.
 func (r *Run) left(row *StepRow) bool {
 	return slices.ContainsFunc(r.LeftBehind, func(l LeftBehind) bool { return l.Step == row.Name })
 }
@@ -122,9 +122,9 @@ func (t *turn) stick(row *StepRow) {
 	t.releaseAt(nil)
 }
 
-// verify is called when all undos of a compensation have finished. If the outcome of a call is unknown, the last undo of the call's
-// step must have begun after the call's late window. If the last undo began before the end of the late window, the undo is repeated
-// when the late window has ended. If no undo must be repeated, verify ends the compensation.
+// verify is called when all undos of a compensation have finished. If the outcome of a call is unknown, and the last undo of the
+// call's step began before the end of the call's late window, verify repeats the undo after the late window. If no undo must be
+// repeated, verify ends the compensation.
 func (t *turn) verify() {
 	due := t.now
 	var again []*StepRow

@@ -112,8 +112,8 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	return d, nil
 }
 
-// Claims reports whether a run claims an effect, that is, whether one of the run's steps has a Claim that returns the effect's
-// name. If this release does not know a step of the run, Claims returns true.
+// Claims reports whether a run claims an effect: the Claim of one of the run's steps returns the effect's name. If this release
+// does not know a step of the run, Claims returns true.
 func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 	for i := range r.Steps {
 		s := d.step(r.Steps[i].Name)
@@ -151,8 +151,8 @@ func (d *Definition) Result(r *Run) (json.RawMessage, error) {
 	return d.result(state)
 }
 
-// rows returns the step rows of a new run. A step with Each becomes one row per item. In the rows of steps that depend on a step
-// with Each, After lists all rows of the step with Each.
+// rows returns the step rows of a new run. A step with Each becomes one row per item. If a step's After names a step with Each,
+// After in the row lists all rows of the step with Each.
 func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	instances := map[string][]string{}
 	var all []StepRow
@@ -178,7 +178,7 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 				Name: n, Position: len(all), After: slices.Clone(after), Optional: s.Optional, State: StepPending,
 			})
 		}
-		if len(names) == 0 { // the step has no row; the steps that depend on it wait for its predecessors
+		if len(names) == 0 { // the step has no rows, so its successors wait for its predecessors instead
 			names = after
 		}
 		instances[name] = names
@@ -217,8 +217,8 @@ func (d *Definition) sorted() []string {
 	return names
 }
 
-// circle returns the name of a step that the function sorted leaves out although all steps in its After exist; empty if there is no
-// such step.
+// circle returns the name of a step that can never start although its After names only existing steps. If there is no such step,
+// circle returns "".
 func (d *Definition) circle() string {
 	names := d.sorted()
 	for _, s := range d.steps {
@@ -279,7 +279,7 @@ func erase[S any](s Step[S]) step {
 	return erased
 }
 
-// eraseCall returns a call that decodes the state, calls f with it, and returns the fields that f changed.
+// eraseCall returns a call that decodes the state, calls f with the decoded state, and returns the fields that f changed.
 func eraseCall[S any](f func(context.Context, *S) error) call {
 	if f == nil {
 		return nil

@@ -20,9 +20,10 @@ const (
 	shortWait = 5 * time.Second
 )
 
-// Delay returns how long to wait after n failures in a row. The delay doubles with each failure, from the duration first to the
-// duration most. The key changes the delay by up to a fifth, so that calls that failed at the same time are not repeated at the
-// same time. The same key and n always return the same delay, so that a simulation can be replayed.
+// Delay returns how long to wait after n failures in a row. The parameter first is the delay after one failure. The delay doubles
+// with each further failure, but is not longer than the parameter most. The key then changes the delay by up to a fifth, so that
+// calls that failed at the same time are not repeated at the same time. The same key and n always return the same delay, so that a
+// simulation can be replayed.
 func Delay(key string, n int, first, most time.Duration) time.Duration {
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMultiplier(2),
 		backoff.WithMaxInterval(most), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))

@@ -18,7 +18,7 @@ const (
 	EventUndone       EventKind = "step-undone"
 	EventUndoAttempt  EventKind = "undo-attempt-failed"
 	EventUndoFailed   EventKind = "undo-failed"
-	EventLateEffect   EventKind = "late-effect-removed" // a call that was given up as lost took effect after its undo
+	EventLateEffect   EventKind = "late-effect-removed" // after an undo, a late effect of the step was found and removed
 	EventRechecked    EventKind = "rechecked"
 	EventWaiting      EventKind = "waiting"
 	EventAction       EventKind = "action" // an action of an operator or merchant: see Action, Who and Why

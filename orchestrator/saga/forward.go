@@ -94,8 +94,8 @@ func (t *turn) currentState() (state json.RawMessage, err error) {
 	return t.State, err
 }
 
-// pass records that a satisfied step has succeeded without a call. The row and the event of a satisfied step look like those of a
-// successful first attempt.
+// pass records that a satisfied step has succeeded without a call. A satisfied step gets the same row and event as a step whose
+// first attempt succeeded.
 func (t *turn) pass(row *StepRow) {
 	row.State, row.Attempts, row.StartedAt, row.EndedAt = StepSucceeded, 1, new(t.now), new(t.now)
 	t.changed(row)

@@ -38,9 +38,9 @@ type Reader interface {
 
 // Watcher receives the changes of one run. If the watcher is made before the run, the watcher misses no change.
 type Watcher interface {
-	// See calls the function see with the run, and again after each change of the run. The method See returns when the function see
+	// See reports the run to the function see, and reports the run again after each change. Watching ends when the function see
 	// returns false, when ctx ends, or when the run cannot be read. The caller must have read the argument run after it made the
-	// watcher. If run is nil, the method See itself reads the run. Changes in quick succession may be reported as one change.
+	// watcher. If run is nil, the watcher reads the run. Changes in quick succession may be reported as one change.
 	See(ctx context.Context, run *Run, see func(*Run) bool) error
 	// Close stops the watcher.
 	Close()
@@ -49,9 +49,9 @@ type Watcher interface {
 // Actions accepts actions, which are requests of operators and merchants to change a run.
 type Actions interface {
 	// Act stores an action. The replica that executes the run applies the action at the next checkpoint. Act may be repeated. Act
-	// returns ErrNotFound if the run does not exist, and *RefusedError if the run's state does not allow the action. If the action is
-	// a retry of a compensated run, Act starts a new run, the successor, or returns *RetryRefusedError. For all other actions, the
-	// successor is nil.
+	// returns ErrNotFound if the run does not exist, and *RefusedError if the run's state does not allow the action. If the action
+	// is a retry of a compensated run, Act starts a new run, the successor, or returns *RetryRefusedError. The successor is nil
+	// unless the action is a retry of a compensated run.
 	Act(ctx context.Context, a Action) (successor *Run, err error)
 }
 

@@ -14,8 +14,8 @@ func decode[S any](state json.RawMessage) (*S, error) {
 	return s, nil
 }
 
-// changes returns the top-level fields of the value after that differ from before, which is an earlier encoding of the value. The
-// result is nil if no field differs.
+// changes encodes the state after, and returns its top-level fields that differ from the encoded state before; nil if no field
+// differs.
 func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(after)
 	if err != nil {

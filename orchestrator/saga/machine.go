@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Machine decides what a run of its definition does next. A Machine is pure: it makes no calls, and its decisions depend only on
-// the run, the definition, the limits and the input. The engine stores the decisions and makes the calls.
+// Machine decides what a run does next. A Machine is pure: it makes no calls, and its decisions depend only on the run, the
+// definition, the limits and the input. The engine stores the decisions and makes the calls.
 type Machine struct {
 	// Def is the definition; nil if this release does not know the workflow.
 	Def    *Definition
@@ -32,7 +32,7 @@ type Input struct {
 	Outcomes []Outcome
 	// Actions are the stored actions of the run that are not consumed yet, oldest first.
 	Actions []Action
-	// State is the field State of the last stored decision. If State is nil, the machine computes the state again.
+	// State is the Decision.State of the last stored decision. If State is nil, the machine computes the state again.
 	State json.RawMessage
 	// Leaving is true if the replica is handing back its runs. No new call may then start.
 	Leaving bool
@@ -114,7 +114,7 @@ func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 	return t.finish()
 }
 
-// turn begins a decision. If the run could work since its last write, this time is added to Run.Worked.
+// turn begins a decision. If the run was able to work since its last write, turn adds the time since that write to Run.Worked.
 func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	run := *r
 	run.Steps, run.Objects = slices.Clone(r.Steps), slices.Clone(r.Objects)
@@ -130,7 +130,7 @@ func (t *turn) finish() Decision {
 		return t.Decision
 	}
 	for i := range t.Calls {
-		t.Calls[i].State, _ = t.currentState() //nolint:errcheck // without a state, the attempt fails and returns the error
+		t.Calls[i].State, _ = t.currentState() //nolint:errcheck // a call that gets no state fails and returns the error
 	}
 	if !t.was.State.Ended() { // actions and re-checks do not change UpdatedAt of an ended run
 		t.run.UpdatedAt = t.now
@@ -138,8 +138,8 @@ func (t *turn) finish() Decision {
 	return t.Decision
 }
 
-// works returns true if the run goes forward without waiting, or waits for a retry. The time until the run's next write then counts
-// as working time.
+// works returns true if the run goes forward without waiting, or waits for a retry. While works returns true, time counts as the
+// run's working time.
 func (r *Run) works() bool {
 	return r.Cause == nil && !r.State.Ended() && (r.Reason == nil || r.Reason.Kind == WaitsForRetry)
 }
@@ -235,7 +235,7 @@ func (t *turn) sleepUntil(until time.Time) {
 	}
 }
 
-// call adds a call and its intent to the decision.
+// call adds a Call for the step row, and the intent of the Call, to the decision.
 func (t *turn) call(row *StepRow, kind CallKind) {
 	row.InFlight, row.RetryAt = kind, nil
 	t.changed(row)
@@ -258,7 +258,7 @@ func (t *turn) call(row *StepRow, kind CallKind) {
 // same subject.
 func (t *turn) begins() bool {
 	return !slices.ContainsFunc(t.run.Steps, func(s StepRow) bool {
-		return s.State == StepSucceeded && s.EndedAt.After(*s.StartedAt) // if the times are equal, the step was satisfied without a call
+		return s.State == StepSucceeded && s.EndedAt.After(*s.StartedAt) // a step that made no call ended when it started
 	})
 }
 

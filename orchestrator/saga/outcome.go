@@ -142,7 +142,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	row.RetryAt = &at
 }
 
-// failure returns the outcome's error in the form in which it is stored: cleaned, and with its step and time.
+// failure returns the outcome's error, cleaned and completed with the step and the time, for storing.
 func (t *turn) failure(o Outcome) Classification {
 	found := *o.Err
 	found.Failure.Detail = upstream.Clean(found.Failure.Detail)
@@ -155,8 +155,8 @@ func (t *turn) failure(o Outcome) Classification {
 	return found
 }
 
-// overdue is called after a failed attempt. It returns a text about the time limit that the run has exceeded; empty if there is
-// none.
+// overdue is called after a failed attempt. It returns a text that names the time limit that the run has exceeded; empty if the run
+// has exceeded none.
 func (t *turn) overdue(v Classification) string {
 	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
 		return ""

@@ -21,8 +21,8 @@ func (t *turn) compensated() {
 	}
 }
 
-// uncertain reports whether a late effect of the step's Do is possible and would have to be removed. A late effect of an Undo
-// creates nothing, so it needs no re-check.
+// uncertain reports whether Do of the step may have a late effect that a re-check must remove. A late effect of an Undo creates
+// nothing, so it needs no re-check.
 func (t *turn) uncertain(row *StepRow) bool { return row.Unknowns > 0 && t.undoable(row) }
 
 // recheck looks for late effects of a compensated run and undoes them.
@@ -37,8 +37,8 @@ func (t *turn) recheck() {
 	t.backward()
 }
 
-// look chooses the steps that a re-check undoes again. If the re-check began under an earlier lease, its steps were chosen then;
-// look adds the steps whose undo was refused.
+// look chooses the steps that a re-check undoes again. If the re-check began under an earlier lease, its steps are already chosen,
+// and look only adds the steps whose undo was refused.
 func (t *turn) look() {
 	begun := slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepUndoing })
 	var rows []*StepRow
@@ -52,8 +52,8 @@ func (t *turn) look() {
 }
 
 // recheckThrough ends a re-check whose undos have finished. If a call got no answer and its late window has not ended, the run is
-// released until the end of the late window. The re-check is then repeated. The re-check is also repeated if an attempt of a step
-// has an unknown outcome and this release has no code for the step, because another replica may have the code.
+// released until the end of the late window. The re-check is then repeated. The re-check is also repeated if this release has no
+// code for a step whose outcome is unknown: another replica may have the code.
 func (t *turn) recheckThrough() {
 	for i := range t.run.Steps {
 		if until := t.run.Steps[i].effectiveUntil(t.Limits.LateWindow); until.After(t.now) {
@@ -71,13 +71,13 @@ func (t *turn) recheckThrough() {
 	t.endRecheck("")
 }
 
-// giveUpRecheck releases the run after a re-check that could not be made. The re-check is repeated.
+// giveUpRecheck stops a re-check that cannot be made now, and releases the run. The re-check is repeated.
 func (t *turn) giveUpRecheck(why Failure) {
 	t.recheckLater("given up: " + why.Code + ": " + why.Detail)
 }
 
-// recheckRefused releases the run after a re-check with a refused undo. The re-check is repeated, because an object may remain
-// upstream.
+// recheckRefused releases the run after an upstream has refused an undo of the re-check. The re-check is repeated, because an
+// object may remain upstream.
 func (t *turn) recheckRefused(row *StepRow) {
 	t.recheckLater("given up: undoing step " + row.Name + " was still refused")
 }

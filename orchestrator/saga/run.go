@@ -51,7 +51,8 @@ const (
 	FailureHolds       OnFailure = "hold"
 )
 
-// Run is one execution of a workflow. The fields from Workflow to Input and the set of steps are fixed when the run is accepted.
+// Run is one execution of a workflow. After the run is accepted, its set of steps and the fields from Workflow to Input do not
+// change.
 type Run struct {
 	ID              string
 	Workflow        string
@@ -60,7 +61,7 @@ type Run struct {
 	Cloud           string
 	Subject         string // runs with the same subject execute one at a time
 	User            string
-	Doubles         string // names the thing that the run makes for User; a retry is refused if a later run has made the same thing
+	Doubles         string // what the run makes for User; a retry is refused if a later run with the same Doubles has succeeded
 	OnFailure       OnFailure
 	Input           json.RawMessage
 	Key             string // the merchant's idempotency key
@@ -77,12 +78,12 @@ type Run struct {
 	RetriedBy  string // the id of the run that repeats this run
 	UpdatedAt  time.Time
 	EndedAt    *time.Time
-	DueAt      *time.Time    // when a run without a lease can be leased; nil: when something wakes the run
+	DueAt      *time.Time    // when a run without a lease can be leased; if DueAt is nil, only a wake makes it leasable
 	Worked     time.Duration // how long the run has been able to work since BudgetFrom; limited by Limits.Deadline
 	BudgetFrom time.Time     // when the run was accepted or last retried by a person; Limits.GiveUpAfter starts then
 	Rechecks   int           // the number of re-checks that are still to come
 	TakeOvers  int           // the number of leases since the last outcome of a step
-	Looked     bool          // the current re-check has chosen the steps that it undoes again
+	Looked     bool          // the current re-check has chosen which steps to undo again
 
 	HoldsSubject bool // if true, no other run with the same subject may start calls
 
@@ -134,7 +135,7 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	return at
 }
 
-// over returns true if the run will make no more calls: it has ended, and no re-check is to come.
+// over returns true if the run will make no more calls: it has ended, and no re-check will follow.
 func (r *Run) over() bool { return r.State == Succeeded || r.State == Compensated && r.Rechecks == 0 }
 
 // AtRest reports whether the run has ended, is stuck, or waits for an operator without a call in flight. The state of such a run

@@ -20,7 +20,7 @@ var (
 	ErrRetried = errors.New("the run was retried before")
 	// ErrNoToken: the user's token of the run was used, has expired, or was never stored.
 	ErrNoToken = errors.New("the user's token is gone")
-	// ErrAlreadySucceeded: a later run of the same user has already made the thing that Run.Doubles names; nothing was written.
+	// ErrAlreadySucceeded: a later run of the same user, with the same Run.Doubles, has already succeeded; nothing was written.
 	ErrAlreadySucceeded = errors.New("a later run of the same user has already made what the retry would make")
 	// ErrUnavailable: the database cannot be reached or written now, and it is unknown whether anything was written.
 	ErrUnavailable = errors.New("the database is unavailable")
@@ -33,9 +33,10 @@ func (e *SubjectBusyError) Error() string { return "the subject is held by run "
 
 // Store stores runs. After an error that this package does not declare, it is unknown whether anything was written.
 type Store interface {
-	// Create stores a run with its steps, first events, key and user's token, in one transaction. If Run.Replica is set, this replica
-	// gets the lease on the run. If RetryOf is set, the key moves to the new run. If Run.WaitsFor is empty and another live run has
-	// the same subject, Create returns *SubjectBusyError. Create can also return ErrKeyUsed, ErrRetried and ErrAlreadySucceeded.
+	// Create stores a run with its steps, first events, key and user's token, in one transaction. If Run.Replica is set, Create
+	// gives that replica the lease on the run. If RetryOf is set, the key moves to the new run. If Run.WaitsFor is empty and
+	// another live run has the same subject, Create returns *SubjectBusyError. Create can also return ErrKeyUsed, ErrRetried and
+	// ErrAlreadySucceeded.
 	Create(ctx context.Context, n NewRun) error
 	// Commit writes each checkpoint independently of the others. Commit returns one result per checkpoint, in the same order. If a
 	// checkpoint was refused, the error in its result is ErrFenced or ErrBadRow.
@@ -68,8 +69,8 @@ type NewRun struct {
 	TokenExpiresAt time.Time
 }
 
-// Checkpoint contains the changes that one write makes to a run. The write is refused if the stored epoch or version differs from
-// the epoch or version in Run.
+// Checkpoint contains the changes that one write makes to a run. The write is refused if the stored epoch or version is not the one
+// in Run.
 type Checkpoint struct {
 	Run       *Run      // the run after the change, but with the Version that was read
 	Replica   string    // the replica that has the lease before the write
@@ -84,7 +85,7 @@ type Checkpoint struct {
 type CommitResult struct {
 	Err       error
 	Actions   bool // the run has a stored action that is not consumed yet
-	Successor bool // the run ended, and another run waits for its subject
+	Successor bool // the run has ended, and another live run has the same subject
 }
 
 // ObjectRef names an object upstream.
@@ -115,15 +116,16 @@ type Queue interface {
 	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
 	// Leave ends the replica's lease and hands back all its runs, which are then due at once.
 	Leave(ctx context.Context, replica string, now time.Time) error
-	// Claim gives a replica leases on due runs, and begins the next epoch of each of these runs. Claim first takes the runs that were
-	// woken by an action or by the end of a predecessor. Claim then takes the other due runs in the order of their turns, so that
-	// merchants are served round-robin. The turn of a run is the number of the merchant's runs that are executing, plus the number of
-	// the merchant's due runs that are older than the run. If runs have the same turn, the oldest run is first.
+	// Claim gives a replica leases on due runs, and begins the next epoch of each of these runs. Claim first takes the runs that
+	// were woken by an action or by the end of a predecessor. Claim then takes the other due runs in the order of their turns, so
+	// that merchants are served round-robin. The turn of a run is a number: how many runs of the same merchant are executing, plus
+	// how many older runs of that merchant are due. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
-	// Due counts the runs that are due and have no lease. Runs that wait for an upstream in the list down are not counted.
+	// Due counts the runs that are due and have no lease. Due does not count runs that wait for one of the upstreams in down.
 	Due(ctx context.Context, now time.Time, down []string) (int, error)
-	// HandBack ends the replica's lease on each run whose last write is older than the time before, unless the list working contains
-	// the run. If an answer of the database was lost, a replica may have a lease on a run that it does not execute.
+	// HandBack ends the replica's leases, except on runs in the list working. The parameter before is a time. The lease on a run
+	// also remains if the run was written at this time or later. If an answer of the database was lost, a replica may have a lease
+	// on a run that it does not execute.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
 	// Listen calls the function wake when another replica reports work, an action or the end of a run. Listen returns when ctx ends or
 	// the connection fails. Listen may miss reports, so the caller must poll as well.

@@ -2,11 +2,11 @@ package saga
 
 import "fmt"
 
-// maxTakeOvers is the maximum number of consecutive leases on a run that end without an outcome of a step. At the limit, the run is
-// held, so that a run that kills every replica cannot kill more replicas.
+// maxTakeOvers is the maximum number of consecutive leases on a run that end without an outcome of a step. After that many leases,
+// the run is held, because it may have killed the replicas.
 const maxTakeOvers = 3
 
-// takenOverTooOften is the failure code of a run that is held at the limit maxTakeOvers.
+// takenOverTooOften is the failure code of a run that has reached maxTakeOvers and is held.
 const takenOverTooOften = "taken-over-too-often"
 
 // LostTooManyReplicas reports whether the run is held because too many replicas ended while they executed it.

@@ -4,7 +4,7 @@
 //
 // A run executes in turns. In each turn, [Machine.Next] gets the stored run and an [Input], which describes what has happened to
 // the run, and returns a [Decision]. The decision contains a checkpoint and calls. The engine stores the checkpoint and then makes
-// each call with [Definition.Attempt], which returns an [Outcome]. Next gets the outcomes in the next turn.
+// each call with [Definition.Attempt], which returns an [Outcome]. Machine.Next gets these outcomes in a later turn.
 //
 // Read the files in the order in which they are named here. The files workflow, failure, run and event contain the data. The files
 // machine, accept, forward, attempt and outcome contain the decisions and calls of a run that goes forward. The files backward,
@@ -76,17 +76,17 @@ type Workflow[S any] struct {
 	Steps   []Step[S]
 	// Classify alone decides what an error of Find, Do or Undo means for the run.
 	Classify func(error) Classification
-	// NewSubject reports whether the run chose the id of its subject. NewSubject may use only the run's input. If the run chose the
-	// id, no earlier run can have the same subject, and the run does not wait for re-checks. If NewSubject is nil, no run of this
-	// workflow chooses the id of its subject.
+	// NewSubject reports whether the subject of the run is a new id that the run itself generated. NewSubject may use only the
+	// run's input. If the subject is new, no earlier run has it, so the run does not wait for re-checks. If NewSubject is nil, no
+	// run of this workflow has a new subject.
 	NewSubject func(S) bool
-	// Retry returns the request for a new run, with the id runID, that repeats a compensated run. Values that the original request
-	// contained do not change. Values that were looked up for the original request are looked up again, without caches. Retry returns
-	// a *RetryRefusedError if the request cannot be accepted again. Definition.Retry adds id, merchant, key and fingerprint, and the
-	// engine adds the caller.
+	// Retry returns the request for a new run that repeats a compensated run. The new run gets the id runID. Values that the
+	// original request contained do not change. Values that were looked up for the original request are looked up again, without
+	// caches. Retry returns a *RetryRefusedError if the request cannot be accepted again. Definition.Retry adds id, merchant, key
+	// and fingerprint, and the engine adds the caller.
 	Retry func(ctx context.Context, input S, runID string) (Request, error)
-	// Expect lists the objects that should exist upstream when the run has succeeded. An object that cannot be computed from the state
-	// yet is left out.
+	// Expect lists the objects that should exist upstream when the run has succeeded. Expect leaves out each object for which the
+	// state does not contain enough data yet.
 	Expect func(S) []Expected
 	// Result returns the part of the state that is shown as the run's result. Result is called for runs in any state.
 	Result func(S) any

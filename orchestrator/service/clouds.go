@@ -21,7 +21,7 @@ type clouds struct {
 	config      func(name string) (v3.Config, error)
 	around      func(upstream string, next http.RoundTripper) http.RoundTripper
 	merchants   merchants.Store
-	domain      string // name or id of the domain, unless the merchant names another domain
+	domain      string // name or id of the domain of the tenants; a merchant may have another domain
 	allowAdmin  bool
 	gates       *gate.Gates
 	connections int // maximum number of concurrent requests to one cloud
@@ -86,8 +86,8 @@ func (c *cloud) knows(domainID string) bool {
 	return c.domains[domainID]
 }
 
-// learn reads the domains in which Tenantry may write. If domainID is not among the domains that are already known, learn reads the
-// domains again, because a merchant may have been added.
+// learn reads the domains in which Tenantry may write. If it does not know domainID yet, learn reads the domains again, because a
+// merchant may have been added.
 func (c *cloud) learn(ctx context.Context, domainID string) error {
 	c.mu.Lock()
 	enough := c.read && (domainID == "" || c.domains[domainID])

@@ -42,7 +42,7 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	story := transcript.New(t, "cmd/tenantry") // the directory of the first recording, so that old and new recordings can be compared
+	story := transcript.New(t, "cmd/tenantry") // the directory must not change, so that old and new recordings can be compared
 	url = story.Front(t, transcript.Keystone, url)
 	story.Begin()
 	s, _, err := Open(t.Context(), Config{DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize)})

@@ -21,9 +21,9 @@ type Config struct {
 
 	CustomerRoles       []string // the roles that a user gets on the customer tenant
 	SubscriptionRoles   []string // the roles that a user gets on the subscription tenant
-	Domain              string   // name or id of the tenants' domain, unless the merchant names another domain
+	Domain              string   // name or id of the domain of the tenants; a merchant may have another domain
 	AdminRole           string   // the Keystone role that makes a user an operator
-	AllowCloudAdminRole bool     // allows the role admin in the roles above; admin makes users admins of the whole cloud
+	AllowCloudAdminRole bool     // if true, the two lists of roles may contain admin, which makes users admins of the whole cloud
 
 	Lease       time.Duration // how long a replica keeps its runs without renewing its lease; zero means 10 s
 	LateWindow  time.Duration // an unanswered request may take effect up to this long after it was sent; zero means 90 s
@@ -32,6 +32,6 @@ type Config struct {
 	Poll        time.Duration // interval between polls for work that no message announced; zero means 5 s
 	Executors   int           // maximum number of runs that are executed at once; zero means 64
 
-	MaxLiveRuns int // default of a merchant's maximum number of live runs; orders above the maximum are refused
+	MaxLiveRuns int // maximum number of live runs of a merchant that has no maximum of its own; further orders are refused
 	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 256
 }

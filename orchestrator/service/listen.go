@@ -30,7 +30,7 @@ func reachable(a net.Addr) string {
 func newHTTPServer(h http.Handler, log zerolog.Logger) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: 90 * time.Second, // longer than an API request may wait for its run
+		WriteTimeout: 90 * time.Second, // more than the longest time that an API request may wait for its run
 		IdleTimeout:  2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: httpFaults(log),
 	}
 }

@@ -37,8 +37,8 @@ type Options struct {
 	Cloud func(name string) (v3.Config, error)
 	// Workflows returns the workflows of the service; nil means all workflows of this release.
 	Workflows func(workflows.Deps) ([]*saga.Definition, error)
-	// ScopedTokens passes a scoped token from a run to the request that waits for the run; nil means the Handover in the workflows'
-	// Deps.
+	// ScopedTokens passes a run's scoped token to the API request that waits for the run; nil means the field Handover of
+	// workflows.Deps.
 	ScopedTokens api.ScopedTokens
 	// Around wraps the HTTP transport of an upstream; nil means no wrapper. The upstream is [BillingStack] or "keystone/CLOUD". The
 	// wrapper receives only requests that have passed the queue and the fence. If the wrapper returns an [upstream.NotSentError], the
@@ -185,15 +185,16 @@ func (s *Service) run(ctx context.Context, runs *engine.Engine) {
 	})
 }
 
-// answer serves requests until the server is shut down. If the server fails before that, its error is sent to Failed.
+// answer calls serve, which serves requests until the server is shut down. If the server fails before the shutdown, answer sends
+// the error to Failed.
 func (s *Service) answer(what string, serve func() error) {
 	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 		s.failed <- fmt.Errorf("serving %s: %w", what, err)
 	}
 }
 
-// Stop accepts no more requests, waits for the calls of runs, hands back the runs, and closes everything. API requests that still
-// wait for their runs after answerTime are cancelled. Call Stop once.
+// Stop accepts no more requests, waits for the calls of runs, hands back the runs, and closes everything. After answerTime, Stop
+// cancels the API requests that still wait for runs. Call Stop once.
 func (s *Service) Stop() error {
 	s.stopRun()
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime+time.Second)

@@ -103,7 +103,7 @@ func TestAWorkflowOfATestRuns(t *testing.T) {
 	}
 }
 
-// look is the type of the orders of a workflow that reads a merchant.
+// look is an order. Its workflow has one step, which reads a merchant.
 type look struct {
 	Merchant string `json:"merchant"`
 }

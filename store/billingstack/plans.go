@@ -96,7 +96,7 @@ func (p *plans) AddItem(ctx context.Context, merchantID string, item billing.Pla
 	})
 }
 
-// UpdateItem changes an item while its row is locked. UpdateItem returns billing.ErrNotFound if the item does not exist.
+// UpdateItem locks the row of an item and changes the item. UpdateItem returns billing.ErrNotFound if the item does not exist.
 func (p *plans) UpdateItem(ctx context.Context, merchantID, planID, productID string, change func(*billing.PlanItem) error) error {
 	return p.tx(ctx, func(tx *gorm.DB) error {
 		var rows []itemRow

@@ -171,8 +171,8 @@ func toUsageRow(merchantID string, addedAt int64, u billing.Usage) usageRow {
 	}
 }
 
-// checkUsage checks that the subscription and the product of a new usage record exist. The table billing_usage has no foreign key
-// that could check this, because usage remains after its subscription is deleted.
+// checkUsage checks that the subscription and the product of a new usage record exist. A foreign key of the table billing_usage
+// could not make this check, because usage remains after its subscription is deleted.
 func checkUsage(tx *gorm.DB, row usageRow) error {
 	for id, of := range map[string]any{row.SubscriptionID: subscriptionRow{}, row.ProductID: productRow{}} {
 		var n int64

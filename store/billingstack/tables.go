@@ -13,7 +13,8 @@ import (
 	"github.com/tenantry/tenantry/billing/server"
 )
 
-// Records returns the BillingStack tables of the database db. The function tx must run its argument f in a transaction of db.
+// Records returns the BillingStack tables of the database db. Records calls tx to start a transaction: tx must call f with a
+// transaction of db.
 func Records(db *gorm.DB, tx func(ctx context.Context, f func(tx *gorm.DB) error) error) server.Records {
 	d := database{db, tx}
 	return server.Records{
@@ -86,9 +87,9 @@ func (t *table[T, R]) Create(ctx context.Context, merchantID string, object T) e
 	})
 }
 
-// Update changes an object while its row is locked, and returns the changed object. If the function change returns an error, Update
-// stores nothing and returns this error. Update returns billing.ErrNotFound if the object does not exist, and billing.ErrReference
-// if the changed object refers to an object that does not exist.
+// Update locks the row of an object, changes the object and returns the changed object. If the function change returns an error,
+// Update stores nothing and returns this error. Update returns billing.ErrNotFound if the object does not exist, and
+// billing.ErrReference if the changed object refers to an object that does not exist.
 func (t *table[T, R]) Update(ctx context.Context, merchantID, id string, change func(*T) error) (T, error) {
 	var changed T
 	err := t.tx(ctx, func(tx *gorm.DB) error {
@@ -134,8 +135,8 @@ func (t *table[T, R]) Delete(ctx context.Context, merchantID, id string) error {
 	return nil
 }
 
-// ofMerchant restricts a query to the rows of one merchant, unless merchantID is empty. ofMerchant also makes the query name its
-// columns instead of using SELECT *.
+// ofMerchant restricts a query to the rows of one merchant, unless merchantID is empty. The query selects the columns by name
+// instead of using SELECT *.
 func ofMerchant(db *gorm.DB, merchantID string) *gorm.DB {
 	db = db.Session(&gorm.Session{QueryFields: true})
 	if merchantID == "" {
@@ -164,8 +165,8 @@ func comparison(c billing.Condition) clause.Expression {
 	return clause.Eq{Column: column, Value: c.Value}
 }
 
-// violation translates the error of a violated constraint. A duplicate key becomes billing.ErrConflict. A violated foreign key
-// becomes the error in the argument foreign.
+// violation translates the error of a violated constraint. For a duplicate key, violation returns billing.ErrConflict. For a
+// violated foreign key, violation returns the argument foreign.
 func violation(db *gorm.DB, err, foreign error) error {
 	translator, ok := db.Dialector.(gorm.ErrorTranslator)
 	if err == nil || !ok {

@@ -51,7 +51,7 @@ func (s *Store) commit(cp *saga.Checkpoint) saga.CommitResult {
 	}
 }
 
-// heldBy reports whether the replica that made a checkpoint may still write the run.
+// heldBy reports whether the run r is still leased to the replica that made the checkpoint cp, and has not changed since then.
 func (r *row) heldBy(cp *saga.Checkpoint) bool {
 	return r.Epoch == cp.Run.Epoch && r.Version == cp.Run.Version && r.Replica != "" && r.Replica == cp.Replica
 }
@@ -103,7 +103,7 @@ func (r *row) write(cp *saga.Checkpoint) {
 		o := copyOfObject(&cp.Objects[i])
 		later := func(l saga.Object) bool { return l.Kind == o.Kind && l.ID == o.ID }
 		switch stored := r.object(o.Kind, o.ID); {
-		case slices.ContainsFunc(cp.Objects[i+1:], later): // a later state of the object follows
+		case slices.ContainsFunc(cp.Objects[i+1:], later): // the checkpoint also contains a later state of the object
 		case stored != nil:
 			stored.RemovedAt = o.RemovedAt
 		default:

@@ -51,8 +51,8 @@ func copyOfReason(r *saga.Reason) *saga.Reason {
 	return &c
 }
 
-// copyMutable copies the fields that a checkpoint writes from one run to another run, without the steps and objects. Epoch and
-// Version are not copied, because the store itself sets them.
+// copyMutable copies the mutable fields of the run from to the run to, except the steps and objects. Epoch and Version are not
+// copied, because the store itself sets them.
 func copyMutable(to, from *saga.Run) {
 	to.State, to.WaitsFor, to.HoldsSubject, to.Replica = from.State, from.WaitsFor, from.HoldsSubject, from.Replica
 	to.Reason, to.Hold, to.Cause = copyOfReason(from.Reason), copyOfReason(from.Hold), copyOfFailure(from.Cause)
@@ -71,7 +71,7 @@ func copyStep(to, from *saga.StepRow) {
 	copyStepMutable(to, from)
 }
 
-// copyStepMutable copies the fields that a checkpoint writes from one step to another step.
+// copyStepMutable copies the mutable fields of one step to another step.
 func copyStepMutable(to, from *saga.StepRow) {
 	to.State, to.Attempts, to.Undos, to.Unknowns = from.State, from.Attempts, from.Undos, from.Unknowns
 	to.Output = nil

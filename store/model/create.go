@@ -72,7 +72,7 @@ func (s *Store) whyNot(n saga.NewRun) error {
 	return s.unjoined(run.Replica)
 }
 
-// errHeld means that two runs would hold the same subject.
+// errHeld means that a run cannot be stored, because another run holds its subject.
 var errHeld = errors.New("another run holds the subject")
 
 // unjoined returns an error if a run would be leased to a replica that has not joined.

@@ -85,7 +85,7 @@ func (d *drawer) run() string {
 	return young[d.IntN(len(young))]
 }
 
-// leased draws the id of a run. The run is usually leased.
+// leased draws the id of a run. In nine of ten draws, the run is leased, if a leased run exists.
 func (d *drawer) leased() string {
 	var ids []string
 	for _, run := range d.model.Everything().Runs {

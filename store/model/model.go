@@ -37,7 +37,7 @@ type Store struct {
 
 // row is a run with its events.
 type row struct {
-	saga.Run // RetriedBy is always empty here; the method read sets it in the copy
+	saga.Run // the field RetriedBy is always empty here; Store.read sets RetriedBy in the returned copy of the run
 
 	events []saga.Event // by seq
 	token  *token
@@ -87,7 +87,7 @@ func (s *Store) holder(subject string) *row {
 // live reports whether a run has the given subject and has not ended.
 func (r *row) live(subject string) bool { return r.EndedAt == nil && r.Subject == subject }
 
-// read returns a copy of a run. In the copy, read sets the fields that depend on other runs.
+// read returns a copy of the run r. Some fields of the copy depend on other runs: read sets these fields too.
 func (s *Store) read(r *row) *saga.Run {
 	run := copyOf(&r.Run)
 	if by := s.find(func(o *row) bool { return o.RetryOf == r.ID }); by != nil {
@@ -132,7 +132,7 @@ func (s *Store) Tip(ctx context.Context, runID string) (epoch, version int64, er
 	return r.Epoch, r.Version, nil
 }
 
-// RunOfKey reads the run that has an idempotency key: see saga.Store.
+// RunOfKey reads the run with the given idempotency key: see saga.Store.
 func (s *Store) RunOfKey(ctx context.Context, merchant, name string) (*saga.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,8 +25,8 @@ func (s *Store) Join(ctx context.Context, replica string, until time.Time) (time
 	return now, nil
 }
 
-// Renew extends a lease that has not ended, and frees the runs of replicas whose leases have ended: see saga.Queue. Renew frees
-// these runs even if the caller's own lease has ended, because the statement for PostgreSQL does this too.
+// Renew extends a lease that has not ended, and frees the runs of replicas whose leases have ended: see saga.Queue. Like the
+// statement for PostgreSQL, Renew frees the runs of other replicas even if the caller's own lease has ended.
 func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
 	database := s.now()
 	s.mu.Lock()
@@ -122,7 +122,7 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 
 // byTurn returns the runs that can be claimed, sorted by their turns: see saga.Queue.
 func (s *Store) byTurn(c saga.Claim) []*row {
-	turns := map[string]int{} // for each merchant, the highest turn of its runs so far
+	turns := map[string]int{} // by merchant: the number of leased and due runs that were counted so far
 	for _, r := range s.runs {
 		if r.Replica != "" {
 			turns[r.Merchant]++

@@ -7,8 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// room is the maximum number of messages that wait for one listener. When this number is reached, further messages for the listener
-// are lost.
+// room is the maximum number of messages that wait for one listener. Further messages for this listener are lost.
 const room = 1024
 
 // tell sends a message to every listener. The caller holds s.mu.
@@ -33,11 +32,11 @@ func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) error {
 		defer s.mu.Unlock()
 		s.listeners = slices.DeleteFunc(s.listeners, func(c chan saga.Wake) bool { return c == words })
 	}()
-	w := saga.Wake{Kind: saga.WakeWork} // wake the caller once, because earlier messages are lost
+	w := saga.Wake{Kind: saga.WakeWork} // wake the caller once at the start, because messages that were sent before this call are lost
 	for ctx.Err() == nil {
 		wake(w)
 		select {
-		case <-ctx.Done(): // the loop's condition ends the loop
+		case <-ctx.Done(): // the condition of the loop is now false
 		case w = <-words:
 		}
 	}

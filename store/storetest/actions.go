@@ -60,8 +60,8 @@ func commitFencedActions(t *testing.T, s fixture) {
 	}
 }
 
-// actionsAtOnce shows that two actions of the same moment are both stored, without invalid characters, and are returned oldest
-// first. An action for a leased run does not change the run's due time.
+// actionsAtOnce shows that a store can add two actions of a run in the same microsecond, and returns them oldest first. A NUL in a
+// text of an action is replaced. An action for a leased run does not change the run's due time.
 func actionsAtOnce(t *testing.T, s fixture) {
 	later := epoch.Add(time.Minute)
 	n := s.create(t, func(r *saga.Run) { r.DueAt = &later })

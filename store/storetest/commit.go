@@ -192,6 +192,6 @@ func commitSubjectHeld(t *testing.T, s fixture) {
 		t.Errorf("committing a checkpoint that takes another run's subject: %v; want ErrBadRow", r[0].Err)
 	}
 	if got := s.read(t, n.Run.ID); got.HoldsSubject || got.Version != 1 {
-		t.Errorf("the run after the refused checkpoint: %+v; want version 1 without the subject", got)
+		t.Errorf("the run after the refused checkpoint: %+v; want Version 1, and HoldsSubject false", got)
 	}
 }

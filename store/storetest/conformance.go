@@ -59,7 +59,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"Claim: a run has an unconsumed action", claimWoken},
 		{"Claim and Due: an upstream is down", claimUpstreamDown},
 		{"Due and LiveRuns: the runs are in several states", countsOfRuns},
-		{"Claim: the run was taken over before", claimCounted},
+		{"Claim: the run has been claimed and taken over several times", claimCounted},
 		{"Claim: a run with an action waits for another run", claimActionBehind},
 		{"Claim: a younger run holds the subject", claimYoungHolder},
 		{"Claim: a run that has ended is due", claimEnded},

@@ -32,7 +32,7 @@ func createOneKey(t *testing.T, s fixture) {
 	}
 	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})
 	if err != nil || made != 1 || len(runs) != 1 {
-		t.Errorf("%d calls of Create succeeded, and %d runs exist, %v; want one call and one run", made, len(runs), err)
+		t.Errorf("%d calls of Create succeeded, and %d runs exist (error %v); want one successful call and one run", made, len(runs), err)
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// runAfterPredecessor shows that WaitsFor names the newest live predecessor of a waiting run. WaitsFor changes when this
-// predecessor ends.
+// runAfterPredecessor shows that WaitsFor names the newest live predecessor of a waiting run. When the predecessor ends, WaitsFor
+// changes to the next live predecessor.
 func runAfterPredecessor(t *testing.T, s fixture) {
 	queued := func(before string) saga.NewRun {
 		return s.create(t, func(r *saga.Run) {

@@ -86,7 +86,7 @@ func (l link) Create(ctx context.Context, n saga.NewRun) error {
 
 func (l link) Commit(ctx context.Context, now time.Time, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	var ids []string
-	sorted := slices.Clone(checkpoints) // sorted, because the order of the checkpoints is random
+	sorted := slices.Clone(checkpoints) // sorted, because the checkpoints come in a random sequence
 	slices.SortFunc(sorted, func(x, y saga.Checkpoint) int { return strings.Compare(x.Run.ID, y.Run.ID) })
 	for i := range sorted {
 		sorted[i].Run = sent(sorted[i].Run)

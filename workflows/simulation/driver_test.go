@@ -19,7 +19,7 @@ import (
 // driver runs a simulated world one thing at a time. A thing is one of these: the arrival of a call at the database or an upstream,
 // the answer to a call, a timer, or a message between replicas. When all goroutines are blocked, the driver runs the thing with the
 // earliest time. The driver then waits until all goroutines are blocked again. The time of a thing depends on the seed and the
-// thing's name, but not on the order of goroutines. Therefore a seed can be replayed.
+// thing's name, but not on the sequence in which Go runs the goroutines. Therefore a seed can be replayed.
 type driver struct {
 	seed  uint64
 	fates func(call) fate
@@ -134,7 +134,7 @@ func (d *driver) hash() string { return hex.EncodeToString(d.log.Sum(nil)) }
 
 func (d *driver) history() string { return strings.Join(d.lines, "\n") }
 
-// after makes the driver call the function run() when the given time has passed. The returned function cancels the scheduled call.
+// after schedules a call of the function run() at the end of the given time. The function off() cancels the scheduled call.
 func (d *driver) after(h *host, in time.Duration, key string, run func()) (off func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

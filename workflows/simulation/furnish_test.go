@@ -84,7 +84,7 @@ func fixedID(kind string, n int) string {
 
 // knownMerchants stores the merchants of a world, which never change.
 type knownMerchants struct {
-	merchants.Store // nil; contains the methods that a simulation does not call
+	merchants.Store // nil: a simulation does not call the methods that knownMerchants does not define
 
 	all  []merchants.Merchant
 	keys []merchants.APIKey
@@ -93,7 +93,7 @@ type knownMerchants struct {
 func (k *knownMerchants) add(id string) (key, secret string) {
 	made, secret, err := merchants.NewKey(rand.NewChaCha8([32]byte{byte(len(k.all))}), id, time.Now())
 	if err != nil {
-		panic(err) // cannot happen: the random source never ends
+		panic(err) // cannot happen: reads from this random source do not fail
 	}
 	k.all = append(k.all, merchants.Merchant{ID: id, Name: id, Cloud: merchants.DefaultCloud, OnFailure: merchants.Compensate})
 	k.keys = append(k.keys, made)

@@ -46,7 +46,7 @@ func withoutUndo(name string) mutations {
 	})
 }
 
-// trusting returns a mutation in which an undo relies on the result of Do instead of the input of Do.
+// trusting returns a mutation in which an undo does nothing if Do has stored no result.
 func trusting(name string, returned func(*workflows.Order) string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
@@ -121,7 +121,7 @@ func (s shortsighted) Run(ctx context.Context, id string) (*saga.Run, error) {
 
 // Each mutant removes something that an invariant depends on. The checker must notice each mutant within a thousand seeds. There is
 // no mutant that looks up claims before the intent is stored. These two moments are so close that the checker did not notice such a
-// mutant in 2,000 seeds. A test of package engine covers the order of intents and claims.
+// mutant in 2,000 seeds. A test of package engine checks that the engine stores the intent before it looks up claims.
 var mutants = map[string]mutations{
 	"no undo of create-customer":            withoutUndo("create-customer"),
 	"no undo of create-customer-tenant":     withoutUndo("create-customer-tenant"),
@@ -158,7 +158,7 @@ var mutants = map[string]mutations{
 	}},
 }
 
-// alwaysMade makes re-checks treat every object that they find as the run's own.
+// alwaysMade changes the results of re-checks: every object that a re-check finds counts as the run's own object.
 func alwaysMade(call *saga.Handle, found saga.Found) saga.Found {
 	if call.Kind == saga.CallRecheck {
 		return saga.Made

@@ -6,7 +6,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// beforeRecheck is the time from the first orders of a night to the night's re-check.
+// beforeRecheck is the time from the first orders that are placed near a re-check to the re-check itself.
 const beforeRecheck = 400 * time.Millisecond
 
 // night runs the re-checks of compensated runs. Between two re-checks, no replica runs. This makes the simulation faster.

@@ -35,8 +35,8 @@ type orderPlan struct {
 	Twice    bool          // the portal sends two requests with the same key at once
 	Patience time.Duration // time after which the portal hangs up and repeats the request
 	AddUser  bool
-	User     int // the user for a new customer or for AddUser: an index into world.users
-	Night    int // 0: the order is placed by day; otherwise around the re-check of the night with this number
+	User     int // the user who orders, if Customer is 0 or AddUser is true: an index into world.users
+	Night    int // N > 0: the order is placed shortly before or after the Nth re-check of the simulation; 0: with the first orders
 }
 
 // mishap is the fault of one call. If Step is empty, the mishap affects the Nth call to the target To. If Step is set, the mishap
@@ -144,8 +144,8 @@ type fate struct {
 	late   time.Duration // the request is executed after this time, without an answer
 	silent bool          // there is no answer
 	err    error         // error that the caller gets instead of an answer
-	host   incidentKind  // what happens to the replica, unless away is zero
-	away   time.Duration
+	host   incidentKind  // what happens to the replica if away is not zero
+	away   time.Duration // time for which the replica is away
 	what   string
 }
 
@@ -228,7 +228,7 @@ func (p *plan) rechecksNeeded() bool {
 	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
 
-// mayBeLate reports whether the mishap may delay a request until after the late window. mayBeLate returns false for the undo of a
+// mayBeLate reports whether the mishap may delay a request beyond the late window. mayBeLate returns false for the undo of a
 // role assignment, because a re-check cannot repair a late undo. If another run has assigned the same role in the meantime, the
 // late undo removes that assignment too, because assignments cannot be tagged. Only steps that assign roles have a "/" in their
 // name.
@@ -317,7 +317,7 @@ func newPlan(seed uint64) *plan {
 			p.Mishaps = append(p.Mishaps, mishap{Order: n, Step: writes[1+r.IntN(3)], Kind: kind(r.IntN(int(unreachable)))})
 		}
 	}
-	for _, m := range p.Mishaps { // add orders of the same customer, around the re-check that finds the late effect
+	for _, m := range p.Mishaps { // add orders for the same customer, shortly before or after a re-check
 		if m.late() {
 			p.meet(r, m)
 		}
@@ -331,8 +331,7 @@ func newPlan(seed uint64) *plan {
 	return p
 }
 
-// mix replaces about half of the orders by orders of other trials. The mishaps of a replaced order then apply to steps of the new
-// trial.
+// mix changes the workflow of about half of the orders. The mishaps of a changed order then affect steps of the new workflow.
 func (p *plan) mix(r *rand.Rand) {
 	for n := range p.Orders {
 		if r.IntN(2) == 0 {
@@ -344,7 +343,7 @@ func (p *plan) mix(r *rand.Rand) {
 			continue
 		}
 		trial := p.Orders[m.Order].Trial
-		if m.Step == trials[0].Refused { // the last step of the new order must fail too
+		if m.Step == trials[0].Refused { // the last step of the new workflow must fail too
 			p.Mishaps[i].Step = trials[trial].Refused
 			continue
 		}
@@ -357,8 +356,8 @@ func (p *plan) mix(r *rand.Rand) {
 	}
 }
 
-// meet adds orders of the customer whose run has a late effect. The orders are placed around the time of a re-check. meet may also
-// add a mishap for a call of the re-check.
+// meet adds orders for the same customer as the order with the late effect. These orders are placed shortly before or after a
+// re-check. meet may also add a mishap for a call that the re-check makes.
 func (p *plan) meet(r *rand.Rand, late mishap) {
 	for range r.IntN(4) {
 		o := p.Orders[late.Order]

@@ -110,8 +110,8 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	return answer.Code, answer.Header(), answer.Body.Bytes()
 }
 
-// start passes an order directly to a replica, because the API has no operation for the order's workflow. The function returns the
-// answer that the API would return.
+// start passes an order directly to a replica, because the API has no operation for the order's workflow. start returns the answer
+// in the form that the API uses.
 func (p *portal) start(ctx context.Context, r *replica, who string) (status int, header http.Header, body []byte) {
 	r.awaitTurn(who)
 	if ctx.Err() != nil { // the portal has hung up
@@ -157,8 +157,8 @@ func (r *replica) awaitTurn(who string) {
 }
 
 // admit reports whether the replica can admit this request now. A replica admits one request at a time, until the request's run
-// is stored. Without this limit, requests that share a read would continue together, and the order of their run ids would be
-// random.
+// is stored. Without this limit, several requests that share one read would get its result at the same time. Their run ids would
+// then differ between replays.
 func (r *replica) admit(who string) bool {
 	r.world.driver.mu.Lock()
 	defer r.world.driver.mu.Unlock()

@@ -27,12 +27,13 @@ type record struct {
 	events      []string
 }
 
-// recordedAs maps each word that Tenantry stores today to the word that an earlier commit stored instead. Records of today can
-// therefore be compared with records of the earlier commit.
+// recordedAs maps each word that Tenantry stores today to the word that an earlier commit stored instead. Therefore a record that
+// this code writes can be compared with a record that the earlier commit wrote.
 var recordedAs = map[string]string{"action": "verb", "rechecked": "probed", "late-window": "settle", "subject-rechecked": "subject-probed"}
 
-// recorded returns the word that the earlier commit stored instead of word. The code of a call without an answer becomes a code that
-// ends with "-busy". The earlier commit stored this code after reads of Keystone, but not after reads of BillingStack.
+// recorded translates a word that Tenantry stores today into the word of the earlier commit. The code of a call without an answer
+// becomes a code that ends with "-busy". The earlier commit stored this code after reads of Keystone, but not after reads of
+// BillingStack.
 func recorded(word string) string {
 	word = strings.Replace(word, "billingstack-", "billing-", 1)
 	word = strings.Replace(word, "-no-answer", "-busy", 1)

@@ -32,7 +32,7 @@ type replica struct {
 	ended  bool
 
 	newID     func() string // returns ids of runs
-	id        string        // the id with which the replica has joined
+	id        string        // the replica's id in the database
 	admitting string        // the request that the replica is admitting
 }
 
@@ -53,7 +53,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 		return w.driver.after(r.host, d, r.name+" timer", f)
 	}
 	clock.Yield = func(who string) { w.driver.sleep(time.Microsecond, r.name+" "+who+" yields") }
-	gates := &gate.Gates{} // limits so high that no request queues, because the order in a queue is random
+	gates := &gate.Gates{} // limits so high that no request queues, because a queue's sequence is random
 	toKeystone, toBilling := gates.Of("keystone/default", 1<<10), gates.Of("billingstack", 1<<10)
 	identity := w.newIdentity(r, toKeystone)
 	bill, err := billing.New(billing.Config{URL: "http://billing/v2", Connections: 1 << 10, Enter: toBilling.Enter, Wrap: func(http.RoundTripper) http.RoundTripper {
@@ -124,7 +124,8 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// newID returns the nth run id of a process. Ids sort by time and are the same in every replay.
+// newID returns a run id that contains the time, the number of the process and the number of the run. The id is the same in every
+// replay.
 func newID(process, nth int) string {
 	now := time.Now().UnixMilli()
 	return fmt.Sprintf("%08x-%04x-7%03x-8000-%012x", now>>16, now&0xffff, process, nth)

@@ -68,8 +68,9 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answer, nil
 }
 
-// admittedWithin is the time within which Keystone checks the token of a request. If a request is executed after this time, it gets
-// a new token. Its first token was valid when Keystone checked it, but may have expired before the execution.
+// admittedWithin is the time within which Keystone checks the token of a request. If a request is executed after this time,
+// RoundTrip replaces the request's token by a new token. The old token was valid when Keystone checked it, but may have expired
+// before the request is executed.
 const admittedWithin = 15 * time.Second
 
 // orderOf returns the number of a run's order, or -1 if the run has no order.
@@ -104,7 +105,7 @@ func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
 // steps.
 const login = "login"
 
-// name returns a name for a request. The name is the same in every replay.
+// name returns a name for a request. The request has the same name in every replay of the plan.
 func name(req *http.Request, call *saga.Handle, body []byte) string {
 	what := req.Method + " " + req.URL.RequestURI()
 	switch {

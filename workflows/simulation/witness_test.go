@@ -32,7 +32,7 @@ func (w *world) told(who, text string) {
 	w.seen.Texts["answer to "+who] = text
 }
 
-// answered stores an answer to a portal, with its key and its run, for the checker.
+// answered stores an answer to a portal. The method check later examines all stored answers.
 func (w *world) answered(a workflowstest.Answer) {
 	w.driver.mu.Lock()
 	defer w.driver.mu.Unlock()

@@ -138,7 +138,7 @@ func (w *world) expect(n int, o orderPlan) {
 	}
 }
 
-// until drives the world, and returns when the time limit has passed or the function enough returns true.
+// until drives the world until the time limit has passed or the function enough() returns true.
 func (w *world) until(limit time.Duration, enough func() bool) {
 	over := false
 	off := w.driver.after(nil, limit, "limit", func() { over = true })
@@ -164,7 +164,7 @@ func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	}
 	if kind != freezes {
 		w.driver.after(nil, away, "restart "+r.name, func() {
-			if !w.calm { // in a calm world, the method rest restarts the replicas
+			if !w.calm { // when the faults are over, rest restarts the replicas instead
 				w.restart(i)
 			}
 		})

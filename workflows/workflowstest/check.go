@@ -53,8 +53,8 @@ var invariants = []struct {
 	{"no-secret", noSecret},
 }
 
-// Check returns all violations of the invariants. The violations of one invariant are in the order of the runs and objects in the
-// parameter s. If Check is called again with the same s, it returns the same violations in the same order.
+// Check returns all violations of the invariants. If Check is called again with the same parameter s, it returns the same
+// violations in the same sequence.
 //
 // If an upstream carries out a request after the late window, the invariant compensated-clean is violated until a re-check
 // removes the effect. Wait for all re-checks before you call Check.
@@ -106,5 +106,5 @@ func expectedOf(definitions []*saga.Definition, r *saga.Run) ([]saga.Expected, e
 			return d.Expect(r)
 		}
 	}
-	return nil, fmt.Errorf("no trial has the run's workflow %q", r.Workflow)
+	return nil, fmt.Errorf("the run's workflow %q is not defined", r.Workflow)
 }

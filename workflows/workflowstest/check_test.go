@@ -16,9 +16,9 @@ type play struct {
 	*stage
 
 	fresh    *saga.Run // succeeded, created a customer
-	joined   *saga.Run // succeeded, for another user and the customer that the run fresh created
+	joined   *saga.Run // succeeded, for the customer of the run "fresh" and for another user
 	refused  *saga.Run // compensated, for an existing customer; the user already had the role member
-	first    *saga.Run // compensated; retried by the run second
+	first    *saga.Run // compensated; the run "second" retried it
 	second   *saga.Run // succeeded
 	stuck    *saga.Run // stuck, because its customer cannot be removed
 	gaveUp   *saga.Run // compensated, but an operator left its customer behind
@@ -139,7 +139,6 @@ func (s *stage) event(r *saga.Run, kind saga.EventKind) *saga.Event {
 	return &s.Events[r.ID][i]
 }
 
-// again adds the effects of these steps of a run for the second time.
 func (s *stage) again(r *saga.Run, steps ...string) {
 	for _, step := range steps {
 		s.effect(s.order(r), step)

@@ -24,8 +24,8 @@ func done(e saga.Event) bool {
 		e.Kind == saga.EventAction && e.Action == string(saga.SkipStep) && e.Failure == nil
 }
 
-// closedUnderAfter checks that a step begins only after all steps in its list After are done, and that a step is not attempted
-// again after it is done.
+// closedUnderAfter checks that a step begins only when all steps in the step's field After are done, and that no attempt of a step
+// begins after the step is done.
 func closedUnderAfter(v *view, broken report) {
 	for _, r := range v.Runs {
 		doneAt := map[string]time.Time{}
@@ -111,7 +111,7 @@ func epochs(v *view, broken report) {
 		for _, e := range v.Events[r.ID] {
 			seq++
 			if e.Seq != seq || e.RunID != r.ID {
-				broken(r.ID, fmt.Sprintf("event %d of run %s was read instead of event %d", e.Seq, e.RunID, seq))
+				broken(r.ID, fmt.Sprintf("expected event %d of the run, but read event %d of run %s", seq, e.Seq, e.RunID))
 			}
 			if e.Epoch < epoch {
 				broken(r.ID, fmt.Sprintf("event %d has epoch %d, but an earlier event has epoch %d", e.Seq, e.Epoch, epoch))

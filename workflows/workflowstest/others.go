@@ -30,7 +30,7 @@ func untouched[T any](kind string, before, now []T, id func(T) string, broken re
 	}
 }
 
-// noOrphan checks that every object that a run created is among the run's expected objects.
+// noOrphan checks each new object: at least one run must expect the object.
 func noOrphan(v *view, broken report) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
@@ -42,12 +42,12 @@ func noOrphan(v *view, broken report) {
 	}
 }
 
-// noSurpriseRole checks that each new role assignment was ordered by a run, and is for the user of this run.
+// noSurpriseRole checks each new role assignment: a run must expect the assignment, and the assignment must be for this run's user.
 func noSurpriseRole(v *view, broken report) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment && find(v.others, t.kind, t.id) == nil &&
 			!has(v.ordered, func(x ordered) bool { return x.hasRole(t.id) && strings.Contains(t.id, "/"+x.run.User+"/") }) {
-			broken("", "no run ordered this role assignment", t.String())
+			broken("", "no run expects this role assignment", t.String())
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Recorder records the objects that requests remove from the upstreams. Put the Recorder directly in front of the upstreams,
-// behind any proxy that loses requests or answers.
+// Recorder records the objects that requests remove from the upstreams. If a proxy loses requests or answers, put the Recorder
+// between this proxy and the upstreams.
 type Recorder struct {
 	Tags func(projectID string) []string // returns the tags of a project that will be removed; nil if not known
 	Now  func() time.Time                // the clock of the engine
@@ -32,15 +32,15 @@ func TagsIn(c Cloud) func(projectID string) []string {
 	}
 }
 
-// Removals returns the removals so far, in the order in which the upstreams carried them out.
+// Removals returns the removals so far, the oldest first.
 func (r *Recorder) Removals() []Removal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.removals)
 }
 
-// Around returns a transport that sends requests with the transport next. It records each removal, with the run and the step that
-// caused the removal. A DELETE without an answer is not recorded.
+// Around wraps the transport next. The returned transport records each removal, and the run and the step that caused the removal. A
+// DELETE without an answer is not recorded.
 func (r *Recorder) Around(next http.RoundTripper) http.RoundTripper { return recording{r, next} }
 
 type recording struct {
@@ -61,8 +61,8 @@ func (r recording) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// Handler returns a handler that serves requests with the handler next, and records each removal. These records have no run and no
-// step, because a server does not know them.
+// Handler wraps the handler next. The returned handler records each removal. It does not record the run and the step, because a
+// server does not know them.
 func (r *Recorder) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		gone, deletes := r.removal(req)

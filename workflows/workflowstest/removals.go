@@ -33,14 +33,14 @@ func deleteIntended(v *view, broken report) {
 	}
 }
 
-// stepsOf returns the step that created the object, and the step that created the tenant or customer to which the object belongs.
-// The Undo of each of these steps may remove the object. The result is empty if the run did not create the object.
+// stepsOf returns the steps whose Undo may remove the object: the step that created the object, and the step that created the
+// object's tenant or customer. The result is empty if the run did not create the object.
 func (x ordered) stepsOf(gone Removal) (steps []string) {
 	for _, e := range x.expected {
 		own := e.ID == gone.ID && e.Origin == saga.Own
 		if gone.Kind == project { // check the tags, because the answer with the project's id may be lost
 			own = slices.Contains(gone.Tags, "tenantry-run-"+x.run.ID)
-			if gone.Tags == nil { // without tags, check the objects that the run has stored
+			if gone.Tags == nil { // the tags are not known: check the objects that the run has stored
 				own = has(x.run.Objects, func(o saga.Object) bool { return o.ID == gone.ID && o.Origin == saga.Own })
 			}
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Seen has the observations of a test after all its runs have come to rest. The observations include the database, both
-// upstreams, the answers and the removals. Check ignores empty fields.
+// Seen contains what a test has observed: the database, both upstreams, the answers and the removals. Fill Seen after all runs of
+// the test have come to rest. Check ignores empty fields.
 type Seen struct {
 	Installation string // id of the installation that executed the runs
 

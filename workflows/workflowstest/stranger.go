@@ -14,15 +14,14 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The stranger is a workflow for tests that is defined only in this file. It lends a guest a room. In this workflow, an account is
-// a customer, and a room is a customer tenant. A book is a subscription that is billed for the room. The stranger uses the same
-// kinds of objects and the same customers as the workflow subscribe. Runs of one workflow must not remove objects of the other
-// workflow.
+// The stranger is a workflow that only tests use. This workflow lends a guest a room: an account is a customer, a room is a
+// customer tenant, and a book is the subscription of the room. The stranger uses the same kinds of objects and the same customers
+// as the workflow subscribe. Runs of one workflow must not remove objects of the other workflow.
 
 // StrangerName is the name of the stranger's workflow.
 const StrangerName = "lend"
 
-// loan is the state of a run of the stranger's workflow.
+// loan is the data of a run of the stranger's workflow.
 type loan struct {
 	Run        string          `json:"run"`
 	Merchant   string          `json:"merchant"`
@@ -151,7 +150,7 @@ func (d lender) workflow() saga.Workflow[loan] {
 	}
 }
 
-// expect returns the objects that the run is expected to have created or adopted in the end.
+// expect returns the objects that a successful run creates or adopts.
 func (d lender) expect(l loan) []saga.Expected {
 	account := saga.Expected{
 		Object: saga.Object{Step: "open-account", Kind: customer, ID: l.Account, Origin: saga.Adopted},
@@ -182,7 +181,8 @@ func (d lender) expect(l loan) []saga.Expected {
 	return all
 }
 
-// retry returns the request of a new run for the same loan, if the plan and the guest still exist.
+// retry returns the request that starts a new run for the same loan. If the plan or the guest no longer exists, retry returns an
+// error.
 func (d lender) retry(ctx context.Context, l loan, runID string) (saga.Request, error) {
 	_, err := d.Billing.Plan(ctx, l.Merchant, l.Plan)
 	if errors.Is(err, billing.ErrNotFound) {

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The kinds of objects in the upstreams, with the names that runs store.
+// The kinds of objects. A run stores these names with its objects.
 const (
 	project        = "project"
 	roleAssignment = "role-assignment"
@@ -26,7 +26,8 @@ type thing struct {
 
 func (t thing) String() string { return t.kind + " " + t.id }
 
-// bears reports whether the thing has the mark of a run. A subscription loses its mark when it is attached to its tenant.
+// bears reports whether the thing has the mark of a run. A project's mark is a tag. A subscription's mark is its resource_id, until
+// a step replaces the resource_id by the tenant's id.
 func (t thing) bears(runID string) bool {
 	return has(t.marks, func(m string) bool { return m == "tenantry-run-"+runID || m == "pending:"+runID })
 }
@@ -61,7 +62,7 @@ func find(all []thing, kind, id string) *thing {
 	return &all[i]
 }
 
-// ordered is a run and the objects that the run is expected to have in the end.
+// ordered is a run and its expected objects.
 type ordered struct {
 	run      *saga.Run
 	expected []saga.Expected
@@ -74,8 +75,8 @@ type made struct {
 	step string
 }
 
-// made returns the objects that the run created. These objects have the run's mark, or an id that the run chose. Role assignments
-// have no mark, and are not included.
+// made returns the objects that the run created. These objects have the run's mark, or an id that the run chose. made does not
+// return role assignments, because they have no mark.
 func (v *view) made(x ordered) (all []made) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
@@ -88,8 +89,8 @@ func (v *view) made(x ordered) (all []made) {
 	return all
 }
 
-// expects finds the run's expected object that matches the thing. A match has the thing's kind, and the thing's id or name. If
-// there is no match, the result is the first expected object of the thing's kind, or nil.
+// expects compares the thing with the run's expected objects, and returns the expected object that matches. A match has the thing's
+// kind, and the thing's id or name. If there is no match, the result is the first expected object of the thing's kind, or nil.
 func (x ordered) expects(t thing) *saga.Expected {
 	var other *saga.Expected
 	for i, e := range x.expected {
@@ -147,14 +148,14 @@ func differs(t thing, e saga.Expected) (all []string) {
 	return all
 }
 
-// belongs reports whether the run may have created the thing. The tags are not taken from [keystone.TenantTags], so that the check
-// notices a mistake there.
+// belongs reports whether the run may have created the thing. belongs does not call [keystone.TenantTags], so that the check
+// notices a wrong tag from that function.
 func (x ordered) belongs(t thing, installation string) bool {
 	e := x.expects(t)
 	if e == nil {
 		return false
 	}
-	if t.kind == project { // do not compare ids, because a late effect may be a second project
+	if t.kind == project { // do not compare ids: a late request may have created a second project with another id
 		tags := []string{"tenantry", "tenantry-run-" + x.run.ID, "tenantry-merchant-" + x.run.Merchant}
 		if installation != "" {
 			tags = append(tags, "tenantry-installation-"+installation)

@@ -8,11 +8,12 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Trial describes a workflow to the test suites. The fault table, the crash matrix and the simulation each run all [Trials].
+// Trial describes a workflow to the test suites: the fault table, the crash matrix and the simulation. Each suite tests all
+// [Trials].
 type Trial struct {
 	Define func(workflows.Deps) (*saga.Definition, error)
-	// Request returns a request for a run with the ids and objects of the [Ground]. The caller adds the idempotency key and the
-	// user's token.
+	// Request returns the [saga.Request] that starts a run. The request refers to the objects in the [Ground]. The caller adds the
+	// idempotency key and the user's token.
 	Request func(Ground) saga.Request
 
 	// Do and Undo contain the steps that the fault table tests. Each value is the upstream to which the step writes (Billing,
@@ -22,21 +23,21 @@ type Trial struct {
 	Refused string
 	// Reading is the step that reads both upstreams if the customer already exists.
 	Reading string
-	// Ends replaces end states that the fault table expects by default. A key has the form "undo STEP, FAULT".
+	// Ends contains the end states that differ from the fault table's defaults. A key has the form "undo STEP, FAULT".
 	Ends map[string]Ends
 	// Places are the rows of the crash matrix.
 	Places []Place
 }
 
-// The upstreams of the fault table. Exchange stands for the call to Keystone that exchanges a user's token.
+// The fault table tests calls to these upstreams. Exchange stands for the call to Keystone that exchanges a user's token.
 const (
 	Billing  = "billing"
 	Keystone = "keystone"
 	Exchange = "exchange"
 )
 
-// Ends contains the expected end states of a run. The field Once is for a run in which one call meets a fault, but its repetitions
-// do not. The field Always is for a run in which all repetitions meet the fault too.
+// Ends contains the expected end states of a run. The field Once is the end state if a call fails only the first time. The field
+// Always is the end state if all repetitions of the call fail too.
 type Ends struct{ Once, Always string }
 
 // Place is a Do or Undo during which a replica is killed.

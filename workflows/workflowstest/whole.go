@@ -7,8 +7,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// oneChain checks that the runs of an idempotency key form one chain. Each run except the first must be the only retry of a
-// compensated run.
+// oneChain checks the runs that have the same idempotency key. Each run except the first must be the only retry of a compensated
+// run.
 func oneChain(v *view, broken report) {
 	first, retries := map[[2]string]string{}, map[string]string{}
 	for _, r := range v.Runs {
@@ -36,7 +36,8 @@ func oneChain(v *view, broken report) {
 	}
 }
 
-// oneEach checks that an idempotency key has at most one object of each step. Objects that an operator left behind do not count.
+// oneEach checks that each step created at most one object, even if several runs have the same idempotency key. Objects that an
+// operator left behind do not count.
 func oneEach(v *view, broken report) {
 	type slot struct{ merchant, key, step string }
 	var slots []slot
@@ -107,7 +108,7 @@ func compensatedClean(v *view, broken report) {
 	}
 }
 
-// adopted reports whether the thing is an expected object of another run that is not compensated.
+// adopted reports whether another run expects the thing. Compensated runs do not count.
 func (v *view) adopted(x ordered, t thing) bool {
 	return has(v.ordered, func(y ordered) bool {
 		return y.run != x.run && y.run.State != saga.Compensated &&

@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// ownKeystone starts a real Keystone for one test, and returns the cloud and Keystone's process. The argument `in` is the proxy
-// between the replicas and this Keystone. All users and tenants of the test are in a new domain.
+// ownKeystone starts a real Keystone for one test, and returns the cloud and Keystone's process. The replicas send their
+// requests to this Keystone through the given proxy. All users and tenants of the test are in a new domain.
 func ownKeystone(t testing.TB, h home, in *upstream) (cloud, *daemon) {
 	t.Helper()
 	t.Log("real: keystone")

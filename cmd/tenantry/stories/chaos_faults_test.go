@@ -17,8 +17,8 @@ const (
 	killed   = "replica killed"
 )
 
-// breakThings injects faults in the background until the returned function is called. The returned function returns after the
-// last fault.
+// breakThings injects faults in the background, and returns the function cease. The function cease stops the injection, and
+// waits until the last fault has ended.
 func (w *world) breakThings() (cease func()) {
 	stop := make(chan struct{})
 	var all sync.WaitGroup

@@ -9,7 +9,8 @@ import (
 )
 
 // heldFor is the reason code of a run that is held because it was taken over three times without progress. The engine holds such
-// a run for an operator, because the run itself may crash the replicas. In this test, the injected faults crash the replicas.
+// a run for an operator, because the run itself may crash the replicas. In the chaos tests, the injected faults crash
+// the replicas, not the run.
 const heldFor = "taken-over-too-often"
 
 // operate retries all runs that are held with the code heldFor, until stop is closed.

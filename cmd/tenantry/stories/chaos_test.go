@@ -107,7 +107,7 @@ func newWorld(t *testing.T, c chaos, seed uint64) *world {
 		t.Fatal("run it as root, which the full disk requires")
 	}
 	if !c.short {
-		_ = t.TempDir()      // registers the removal of the log's directory before all other cleanups, so that the removal runs last
+		_ = t.TempDir()      // creates the log's directory first, so that the directory is removed last
 		t.Cleanup(w.keepLog) // runs after the site's checks, and before the log's directory is removed
 	}
 	w.site = newSite(t, w.postgres.url, cloud, &upstream{around: refuseEvery(6)})
@@ -136,8 +136,8 @@ func newWorld(t *testing.T, c chaos, seed uint64) *world {
 	return w
 }
 
-// subscribeAll places all orders, several at a time, and repeats each call until its answer is final. subscribeAll ends the
-// faults when the last order has started.
+// subscribeAll places all orders, several at a time, and repeats each call until its answer is final. subscribeAll stops the
+// injection of faults when the last order has started.
 func (w *world) subscribeAll(cease func()) {
 	orders := make(chan int)
 	var portals sync.WaitGroup
@@ -169,7 +169,8 @@ func (w *world) subscribeAll(cease func()) {
 	}
 }
 
-// somewhere returns a function. Each call of the returned function returns the address of the next replica that is up.
+// somewhere returns a function that chooses a replica. Each call of this function returns the address of the next replica that is
+// up.
 func (w *world) somewhere(from int) func() string {
 	return func() string {
 		for range len(w.replicas) {

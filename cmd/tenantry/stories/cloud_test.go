@@ -39,7 +39,7 @@ type cloud struct {
 	story   *transcript.Story
 }
 
-// memoryCloud returns an in-memory Keystone. The argument `in` is the proxy between the replicas and this Keystone.
+// memoryCloud returns an in-memory Keystone. The replicas send their requests to this Keystone through the given proxy.
 func memoryCloud(t testing.TB, in *upstream) cloud {
 	t.Helper()
 	memory := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
@@ -50,7 +50,8 @@ func memoryCloud(t testing.TB, in *upstream) cloud {
 	return c
 }
 
-// realCloud returns the Keystone that `make test` starts. The argument `in` is the proxy between the replicas and this Keystone.
+// realCloud returns the Keystone that `make test` starts. The replicas send their requests to this Keystone through the given
+// proxy.
 func realCloud(t testing.TB, in *upstream) cloud {
 	t.Helper()
 	base := os.Getenv("TENANTRY_TEST_KEYSTONE_URL")
@@ -62,8 +63,8 @@ func realCloud(t testing.TB, in *upstream) cloud {
 	return front(t, in, os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"))
 }
 
-// passedOn returns a proxy for a Keystone. If Keystone closes a connection without an answer, the proxy closes its client's
-// connection too. If Keystone is down, the proxy answers 503.
+// passedOn returns a proxy that forwards requests to a Keystone. If Keystone closes a connection without an answer, the proxy
+// closes its client's connection too. If Keystone is down, the proxy answers 503.
 func passedOn(t testing.TB, base string) http.Handler {
 	t.Helper()
 	u, err := url.Parse(strings.TrimSuffix(base, "/v3"))
@@ -86,7 +87,7 @@ var roleMade sync.Mutex
 
 func front(t testing.TB, in *upstream, password string) cloud {
 	t.Helper()
-	story := transcript.New(t, "cmd/tenantry") // older recordings have this package name, and new recordings are compared with them
+	story := transcript.New(t, "cmd/tenantry") // the package name in older recordings: the tests compare new recordings with them
 	srv := httptest.NewServer(story.Handler(transcript.Keystone, in))
 	t.Cleanup(srv.Close)
 	direct := httptest.NewServer(in.next)
@@ -103,7 +104,7 @@ func front(t testing.TB, in *upstream, password string) cloud {
 	return c
 }
 
-// login returns a token for a user of the cloud's domain. The argument `scope` is the JSON of the token's scope.
+// login returns a token for a user of the cloud's domain. The parameter scope is the token's scope in JSON.
 func (c cloud) login(t testing.TB, user, password, scope string) string {
 	t.Helper()
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,`+
@@ -172,7 +173,7 @@ type project struct {
 	Tags    []string
 }
 
-// project returns the project with this name. The test fails unless exactly one project has the name.
+// project returns the project with the given name. The test fails if the number of projects with this name is not 1.
 func (c cloud) project(t testing.TB, name string) project {
 	t.Helper()
 	var found struct{ Projects []project }

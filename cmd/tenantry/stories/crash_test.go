@@ -37,9 +37,9 @@ type ending struct {
 // endings are the results of all cases of a workflow.
 type endings map[place]map[instant]ending
 
-// TestKilledAtEveryInstant tests each workflow. Each Do and each Undo has one case per instant. In each case, the test kills the
-// replica that executes the run. In half of the cases, another replica is already running and takes over the run. The portal gets
-// no answer to its call, and repeats the call.
+// TestKilledAtEveryInstant tests each workflow. There is one case for each instant of each Do and of each Undo. In
+// each case, the test kills the replica that executes the run. In half of the cases, another replica is already running and takes
+// over the run. The portal gets no answer to its call, and repeats the call.
 func TestKilledAtEveryInstant(t *testing.T) {
 	all := map[string]endings{}
 	for _, trial := range crashTrials(t) {

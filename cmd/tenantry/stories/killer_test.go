@@ -22,7 +22,7 @@ type killer struct {
 	done     chan struct{} // closed by the kill
 
 	mu     sync.Mutex
-	victim *replica // nil before arm is called, and after the kill
+	victim *replica // nil before the call of arm, and after the kill
 	state  string   // state of the step when the replica was killed
 	killed time.Time
 }
@@ -33,7 +33,7 @@ func (k *killer) arm(victim *replica) {
 	k.victim = victim
 }
 
-// statement is called with the parameters of each SQL statement, before PostgreSQL gets the SQL statement.
+// statement receives the parameters of each SQL statement before PostgreSQL gets the statement.
 func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -57,9 +57,9 @@ func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
 	return true, nil
 }
 
-// request handles a replica's request to an upstream. If place is an Undo, the method also refuses the call k.refused, but waits
-// until no other step is running. Without this wait, one SQL statement would store a step's outcome together with the intents of
-// the first undos.
+// request handles a replica's request to an upstream. If place is an Undo, the method waits until no other step is running, and
+// then refuses the call k.refused. Without this wait, one SQL statement could store both the outcome of the other step and the
+// intents of the first undos.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
 	if k.place.Undo && call == k.refused {

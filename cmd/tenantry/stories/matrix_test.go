@@ -68,8 +68,8 @@ const matrixHead = `# Killed at every instant
 
 ` + "`make crash-matrix`" + ` wrote this page. In each of these %d cases, the test sends SIGKILL to the replica that executes a run, at one
 point of one step. The replica reaches PostgreSQL, Keystone and BillingStack through proxies, which tell the test when the step is
-at this point. The portal's call gets no answer, so the portal repeats the call with the same key. In the end, the run must have
-succeeded, or must be compensated and leave nothing upstream. The run must not violate an invariant of the package workflowstest.
+at this point. The portal's call gets no answer, so the portal repeats the call with the same key. The run must
+succeed, or it must be compensated and leave nothing upstream. The run must not violate an invariant of the package workflowstest.
 
 A cell shows the time from the kill to the end of the run. Most of this time is the lease, which is 1 s in this test (10 s by
 default). A compensation with a lost answer also waits for the late window, which is 1 s in this test (90 s by default). If another

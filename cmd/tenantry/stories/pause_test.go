@@ -22,7 +22,7 @@ import (
 )
 
 // pause is the request or statement during which the test stops a replica. If refused is true, BillingStack refuses to attach the
-// tenant, and the run is compensated. The compensation must find and remove the late effect of the held-up request.
+// tenant, and the run is compensated. The compensation must find and remove the late effect of the request that the test blocked.
 type pause struct {
 	call    string // a name from callOf; or "store STEP STATE" for the statement that stores this state of the step
 	refused bool
@@ -66,8 +66,8 @@ var pauses = []pause{
 const (
 	pairs       = 10 // number of pairs of replicas; each pair has its own database
 	pausesAPair = 20
-	// latest is the maximum time for which a request is held up after its replica was stopped. pausedLateWindow is longer than
-	// latest.
+	// latest is the maximum time for which the test blocks a request after it has stopped the replica. pausedLateWindow is longer
+	// than latest.
 	latest           = 1700 * time.Millisecond
 	pausedLateWindow = 2 * time.Second
 	bothWork         = "SELECT count(*) = 2 FROM replicas"
@@ -112,15 +112,15 @@ type pair struct {
 	replicas [2]*replica
 
 	mu      sync.Mutex
-	next    pause         // the next request or statement to hold up; none if next.call is empty
-	begun   chan struct{} // closed when the request or statement is held up
+	next    pause         // the next request or statement to block; none if next.call is empty
+	begun   chan struct{} // closed when the request or statement is blocked
 	refuse  bool          // if true, BillingStack refuses to attach a tenant
-	held    chan held     // receives the request or statement that is held up
+	held    chan held     // receives the blocked request or statement
 	sleeper int           // index of the replica that was paused past its lease and must write nothing; otherwise -1
 	strays  []string      // writes that the paused replica sent; the test expects none
 }
 
-// held is a request or a statement that waits until the test releases it.
+// held describes a request or an SQL statement that the test blocks.
 type held struct {
 	replica int
 	release chan struct{}
@@ -151,7 +151,8 @@ func newPair(t *testing.T, rng *rand.Rand) *pair {
 type replicaKey struct{}
 
 // pause sends one order, and stops the replica that executes the run. On a busy machine, the replica's lease of 1 s may end
-// before pause stops the replica. If this happens, pause tries again with another run.
+// before pause stops the replica. In this case, pause sends another order, but not more than
+// three orders.
 func (p *pair) pause(what pause) {
 	p.t.Helper()
 	for range 3 {
@@ -182,7 +183,7 @@ func (p *pair) stopIn(what pause) bool {
 		p.t.Fatalf("%v: no replica made this call: %s", what, p.site.log.read())
 	}
 	if !strings.HasPrefix(what.call, "store") {
-		// Wait for the run's other calls. Otherwise, a call whose lease was checked before the stop could be sent after the stop.
+		// Wait for the run's other calls. Otherwise, the replica could check the lease for a call, stop, and send the call later.
 		if err := awaitTrue(p.t.Context(), p.database, oneStepUnderWay); err != nil {
 			close(call.release)
 			<-call.done
@@ -215,7 +216,7 @@ func (p *pair) stopIn(what pause) bool {
 		err := awaitTrue(p.t.Context(), p.database, "SELECT count(*) = 1 FROM replicas")
 		<-time.After(asleep)
 		p.mu.Lock()
-		p.sleeper = call.replica // set only now, because writes that were sent under the lease may arrive until now
+		p.sleeper = call.replica // set this late so that the replica's earlier writes do not count as strays
 		p.mu.Unlock()
 		if err := errors.Join(err, stopped.cmd.Process.Signal(syscall.SIGCONT)); err != nil {
 			p.t.Error(err)
@@ -224,9 +225,9 @@ func (p *pair) stopIn(what pause) bool {
 	answer := p.site.insist(other.url, order)
 	p.site.insist(other.url, order)
 	moments.Wait()
-	// Wait until the replica has a new lease. Then all calls of the replica under its old lease have ended.
+	// Wait until the replica has a new lease. By then, all calls of the replica under its old lease have ended.
 	p.site.ok(awaitTrue(p.t.Context(), p.database, bothWork))
-	p.t.Logf("run %s: %s held up for %s, refused %t, continued %s after the lease", answer.Run, what.call, late, what.refused, asleep)
+	p.t.Logf("run %s: %s blocked for %s, refused %t, continued %s after the lease", answer.Run, what.call, late, what.refused, asleep)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -262,7 +263,8 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	switch {
 	case !ours:
 	case p.refuse && call == "PATCH subscriptions":
-		// Refuse the PATCH only after the call in p.next has begun, because no new step begins after the refusal.
+		// Refuse the PATCH only after the call in p.next has begun. After a refusal, the run begins no new step, and would not
+		// make that call.
 		begun, forward := p.begun, strings.HasPrefix(p.next.call, "P")
 		p.mu.Unlock()
 		if forward {
@@ -283,8 +285,8 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	next.ServeHTTP(w, r)
 }
 
-// statement is called with the parameters of an SQL statement that a replica sends. If p.next names this SQL statement, the
-// method blocks the SQL statement until the test releases it.
+// statement receives the parameters of each SQL statement that a replica sends. If p.next names an SQL statement, the method blocks
+// that SQL statement until the test releases it.
 func (p *pair) statement(replica int, parameters [][]byte) {
 	p.mu.Lock()
 	for step, state := range stepStates(parameters) {
@@ -298,7 +300,7 @@ func (p *pair) statement(replica int, parameters [][]byte) {
 	p.mu.Unlock()
 }
 
-// take clears p.next, and reports with p.begun that the request or SQL statement has begun. The caller must hold p.mu.
+// take clears p.next, and closes p.begun because the request or SQL statement has begun. The caller must hold p.mu.
 func (p *pair) take() {
 	p.next = pause{}
 	close(p.begun)

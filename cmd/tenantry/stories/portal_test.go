@@ -38,9 +38,9 @@ func (s *site) insist(url string, p portal) workflowstest.Answer {
 	return final
 }
 
-// insistAt repeats the portal's call until the answer is final (201 or 409). Before each call, insistAt calls the function `where`
-// to get the address of a replica. insistAt repeats the call after an answer 202, 429 or 503, and returns an error after any other
-// answer.
+// insistAt repeats the portal's call until the answer is final (201 or 409). The function `where` chooses a
+// replica for each call, and returns the replica's address. insistAt repeats the call after an answer 202, 429 or 503, and returns
+// an error after any other answer.
 func (s *site) insistAt(where func() string, p portal, patience time.Duration) (workflowstest.Answer, error) {
 	last := "none"
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
@@ -60,7 +60,7 @@ func (s *site) insistAt(where func() string, p portal, patience time.Duration) (
 	return workflowstest.Answer{}, fmt.Errorf("the portal gets no final answer to order %s; the last was %s", p.key, last)
 }
 
-// The method final stores a portal's last answer without the request id, and returns the stored answer.
+// final removes the request id from a portal's last answer, stores the answer, and returns the stored answer.
 func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	var said map[string]any
 	if err := json.Unmarshal(a.body, &said); err != nil {
@@ -80,7 +80,7 @@ func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	return final, nil
 }
 
-// adopt creates a customer for a run to adopt. No run may change this customer.
+// adopt creates a customer and its customer tenant. A run may adopt them, but no run may change them.
 func (s *site) adopt() (customerID string) {
 	s.t.Helper()
 	customerID = s.existing()
@@ -90,7 +90,7 @@ func (s *site) adopt() (customerID string) {
 	return customerID
 }
 
-// The method existing creates a customer and its customer tenant, so that an order can refer to an existing customer.
+// existing creates a customer and its customer tenant. An order can then refer to this customer.
 func (s *site) existing() (customerID string) {
 	s.t.Helper()
 	c, err := s.billing.EnsureCustomer(s.t.Context(), billing.Customer{

@@ -13,9 +13,9 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// see is a callback of the proxy. The proxy passes the parameters of each statement to this callback before it sends the statement
-// to PostgreSQL. If the result `pass` is false, the proxy drops the statement and closes the connection. If the function
-// `committed` is not nil, the proxy drops PostgreSQL's answer to the statement, and calls the function after the commit.
+// see is a function that the proxy calls before it sends a statement to PostgreSQL. The function gets the statement's parameters.
+// If the function returns pass=false, the proxy drops the statement and closes the connection. If the function returns a function
+// `committed`, the proxy drops PostgreSQL's answer to the statement, and calls `committed` after the commit.
 type see func(parameters [][]byte) (pass bool, committed func())
 
 // proxied starts a proxy for a PostgreSQL database, and returns a URL that connects to the database through the proxy.
@@ -60,8 +60,8 @@ func pass(client net.Conn, server string, see see) {
 	_ = statements(database, bufio.NewReader(client), see, &committed)
 }
 
-// The function statements forwards the client's messages to PostgreSQL. The first message of a connection has no type, unlike all
-// further messages.
+// statements forwards the client's messages to PostgreSQL. The first message of a connection has no type, unlike all further
+// messages.
 func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer[func()]) error {
 	size := make([]byte, 4)
 	if _, err := io.ReadFull(from, size); err != nil {
@@ -98,8 +98,7 @@ func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer
 	}
 }
 
-// The function answers forwards PostgreSQL's messages to the client. The function returns after the first commit whose answer the
-// proxy must drop.
+// answers forwards PostgreSQL's messages to the client, until the proxy must drop the answer to a commit.
 func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) error {
 	for {
 		m, err := readMessage(from)
@@ -136,8 +135,7 @@ func readMessage(from io.Reader) (message, error) {
 	return m, err
 }
 
-// stepStates decodes the parameters of a statement, and returns the step states that the statement stores. The keys of the result
-// are step names.
+// stepStates decodes the parameters of a statement, and returns the states of the steps that the statement stores, by step name.
 func stepStates(parameters [][]byte) map[string]string {
 	states := map[string]string{}
 	for _, p := range parameters {

@@ -22,8 +22,8 @@ type replica struct {
 	dead chan struct{}
 }
 
-// tenantryServe returns `tenantry serve`, the default command of a replica. If a test starts replicas with a different command,
-// this command must read the same environment variables, and log the message "serving" with the replica's URL.
+// tenantryServe returns `tenantry serve`, the default command of a replica. If a test uses another command for replicas, that
+// command must read the environment variables of `tenantry serve`, and log the message "serving" with the replica's URL.
 func tenantryServe() (*exec.Cmd, error) {
 	path, err := binary()
 	if err != nil {

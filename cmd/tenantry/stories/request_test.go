@@ -15,7 +15,7 @@ type answer struct {
 	body   []byte
 }
 
-// run contains those JSON fields of a run that the tests read from the API.
+// run is a run in an answer of the API. The type has only the fields that the tests use.
 type run struct {
 	ID     string            `json:"id"`
 	State  string            `json:"state"`
@@ -79,7 +79,7 @@ func (s *site) do(req *http.Request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, body}, err
 }
 
-// The method until polls a run, and returns the run when it has the given state.
+// until polls a run until the run has the given state, and returns the run.
 func (s *site) until(url, id, state string) run {
 	s.t.Helper()
 	var r run

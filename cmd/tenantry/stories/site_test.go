@@ -60,7 +60,7 @@ func (s *site) installation() string {
 	return id
 }
 
-// newSite prepares an installation with the Keystone c. The argument `in` is the proxy between the replicas and BillingStack.
+// newSite prepares an installation that uses the Keystone c. The argument `in` is the proxy between the replicas and BillingStack.
 func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	t.Helper()
 	s := &site{t: t, cloud: c, database: database, replica: tenantryServe, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}

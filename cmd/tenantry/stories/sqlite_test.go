@@ -86,7 +86,7 @@ func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
 		"not readable either": {0o000, 0o777},
 	} {
 		t.Run(what, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "tenantry-readonly-") //nolint:usetesting // the user nobody cannot read t.TempDir
+			dir, err := os.MkdirTemp("", "tenantry-readonly-") //nolint:usetesting // tenantry serve runs as a user who cannot read t.TempDir
 			if err != nil {
 				t.Fatal(err)
 			}

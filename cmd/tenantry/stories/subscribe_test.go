@@ -61,7 +61,7 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 	r := s.serve()
 	user, token := s.cloud.newUser(t)
 	var mu sync.Mutex
-	bodies := map[string]int{} // number of 201 answers, by body
+	bodies := map[string]int{} // how many 201 answers had this body
 	var firsts []answer        // answers without the header Idempotency-Replayed
 	p := portal{"one-key", func(url string) (answer, error) {
 		a, err := s.subscribe(url, "one-key", token, "Prefer", "wait=30")
@@ -92,7 +92,7 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if len(bodies) != 1 || len(firsts) > 1 { // the slice firsts is empty if the first answer was lost
+	if len(bodies) != 1 || len(firsts) > 1 { // the first answer may be lost
 		t.Errorf("%d different runs were shown, and %d calls accepted one; want one each", len(bodies), len(firsts))
 	}
 	for _, first := range firsts {
@@ -107,7 +107,7 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 	}
 }
 
-// The method whole checks that a succeeded run has created each of its objects exactly once. The result is the customer tenant.
+// whole verifies that a succeeded run has created each of its objects exactly once. The result is the customer tenant.
 func (s *site) whole(r run, user string) (customer project) {
 	s.t.Helper()
 	customers, err := s.billing.Customers(s.t.Context(), s.merchant.ID)

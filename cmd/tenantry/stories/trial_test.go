@@ -13,9 +13,9 @@ type crashTrial struct {
 	workflowstest.Trial
 
 	workflow string
-	// order prepares an order: it creates the objects that the order needs, and returns the portal that places the order.
+	// order creates the objects that an order for the workflow needs, and returns the portal that places the order.
 	order func(*site, place) portal
-	// replica returns the command with which the test starts a replica, in order to kill the replica.
+	// replica returns the command that starts a replica. The test kills this replica.
 	replica func() (*exec.Cmd, error)
 }
 
@@ -69,12 +69,12 @@ func (p place) String() string {
 	return name
 }
 
-// has reports whether a replica can be killed at the instant i of this place. A step that makes no call has no instants `calling`
-// and `carriedOut`.
+// has reports whether the instant i occurs during the Do or Undo. If the Do or Undo calls no upstream, the instants `calling` and
+// `carriedOut` do not occur.
 func (p place) has(i instant) bool { return p.Call != "" || i != calling && i != carriedOut }
 
-// The method states returns the step's state at three times: before the intent is stored, after the intent is stored, and after the
-// outcome is stored.
+// states returns the step's state at three times: before the intent is stored, after the intent is stored, and after the outcome is
+// stored.
 func (p place) states() (before, under, after string) {
 	if p.Undo {
 		return "succeeded", "undoing", "undone"
@@ -82,7 +82,7 @@ func (p place) states() (before, under, after string) {
 	return "", "running", "succeeded" // a step that has not begun has no row in the database
 }
 
-// state returns the step's state in the database at an instant.
+// state returns the state that the step has in the database at the instant i.
 func (p place) state(i instant) string {
 	before, under, after := p.states()
 	switch i {
@@ -95,7 +95,7 @@ func (p place) state(i instant) string {
 	}
 }
 
-// The method end returns the state in which the run must end.
+// end returns the state in which the run must end.
 func (p place) end() string {
 	if p.Undo {
 		return "compensated"

@@ -81,8 +81,7 @@ type trialOrder struct {
 	Ground workflowstest.Ground
 }
 
-// counter is the HTTP handler that accepts orders at /trials/. The handler answers when the run has ended, or after 5 s at the
-// latest.
+// counter handles orders at /trials/. The handler answers when the run has ended, or after 5 s at the latest.
 type counter struct{ runs service.Runs }
 
 // ServeHTTP starts a run and answers with it. If a run has the order's idempotency key already, ServeHTTP answers with that run.
@@ -136,7 +135,7 @@ func (c counter) await(ctx context.Context, run *saga.Run) (*saga.Run, error) {
 	return run, err
 }
 
-// orderTrial returns the function `order` of the crashTrial with index n.
+// orderTrial returns a value for the field `order` of a crashTrial. The number n is the trial's index in workflowstest.Trials.
 func orderTrial(n int) func(*site, place) portal {
 	return func(s *site, p place) portal {
 		o := trialOrder{Key: "key", Ground: s.ground()}

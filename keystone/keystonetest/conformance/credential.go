@@ -98,7 +98,7 @@ func ownProjectDisabled(_ *testing.T, f *fixture) {
 	cloud, own := f.service()
 	f.ok(cloud.Ping(f.ctx))
 	f.must(200, "PATCH", "/projects/"+own.ProjectID, f.admin, `{"project":{"enabled":false}}`)
-	// Keystone answers 404 to a token of a disabled project. The Cloud must not conclude from this 404 that an object is missing.
+	// If the token's project is disabled, Keystone answers 404. The Cloud must not treat this 404 as "the object does not exist".
 	n := newProject()
 	f.wantsOperator(only(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.RunTag)))
 	f.wantsOperator(only(cloud.RemoveAssignment(f.ctx, own)))

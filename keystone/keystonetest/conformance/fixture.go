@@ -84,7 +84,7 @@ func (f *fixture) role(name string) string {
 	return roles[0].ID
 }
 
-// wants requires that err has class Permanent and no MaybeDone. If sentinel is not nil, err must wrap sentinel.
+// wants fails the test unless err has class Permanent, and MaybeDone is false. If sentinel is not nil, err must wrap sentinel.
 func (f *fixture) wants(err, sentinel error) {
 	f.Helper()
 	var e *upstream.Error
@@ -121,10 +121,10 @@ func (f *fixture) credential(user, scoped string) (id, secret string) {
 	path := "/users/" + user + "/application_credentials"
 	made := f.must(201, "POST", path, scoped, fmt.Sprintf(`{"application_credential":{"name":"a-%s"}}`, random()))
 	id = made.get("application_credential", "id")
-	// The credential is deleted before its user, because SQLite would otherwise keep part of the credential.
+	// Delete the credential before its user. If the user is deleted first, a Keystone on SQLite keeps a part of the credential.
 	f.Cleanup(func() { f.do("DELETE", path+"/"+id, scoped, "") })
 	return id, made.get("application_credential", "secret")
 }
 
-// only is a helper for calls with two results: it returns the error and drops the other result.
+// only drops the first result of a call that has two results, and returns the call's error.
 func only[T any](_ T, err error) error { return err }

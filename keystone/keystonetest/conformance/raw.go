@@ -101,7 +101,7 @@ var (
 // types of the body's fields and, for a refusal, the message.
 func (a answer) shape() string {
 	message := a.get("error", "message")
-	if a.status == http.StatusBadRequest { // the message of a 400 ends with details of the schema
+	if a.status == http.StatusBadRequest { // remove the details of the schema from the message
 		message = malformed.ReplaceAllString(message, "")
 		if strings.HasPrefix(message, "Invalid input") {
 			message = "Invalid input"

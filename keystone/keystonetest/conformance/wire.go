@@ -14,7 +14,7 @@ type Target struct {
 }
 
 // Wire sends a fixed sequence of plain HTTP requests. For each answer, Wire returns a line with the name of the request, the status
-// and the shape of the body. Two Keystones that behave alike produce the same lines.
+// and the shape of the body. If two Keystones behave alike, Wire returns the same lines for both.
 func Wire(t *testing.T, target Target) []string {
 	t.Helper()
 	r := raw{t, target.URL}
@@ -74,7 +74,7 @@ func Wire(t *testing.T, target Target) []string {
 	create("create project with a name of 65 characters", fmt.Sprintf(`"name":%q`, strings.Repeat("x", 65)))
 	create("create project with a slash in a tag", `"name":"bs-x","tags":["a/b"]`)
 	create("create project with the same tag twice", `"name":"bs-x","tags":["a","a"]`)
-	create("create project with a word in enabled", `"name":"bs-x","enabled":"x"`)
+	create("create project with a string in the field enabled", `"name":"bs-x","enabled":"x"`)
 	say("create project from nothing", r.do("POST", "/projects", admin, `{}`))
 	say("create project from garbage", r.do("POST", "/projects", admin, `garbage`))
 	say("create project from form data", r.do("POST", "/projects", admin, `{}`, "Content-Type", "text/plain"))
@@ -96,7 +96,7 @@ func Wire(t *testing.T, target Target) []string {
 	}
 	exchange("exchange without a role", unscoped)
 	exchange("exchange of garbage", "garbage")
-	say("exchange of an invalid token for a missing project", r.do("POST", "/auth/tokens", "", tokenLogin("garbage", projectScope("nope"))))
+	say("exchange of an invalid token, with a missing project as the scope", r.do("POST", "/auth/tokens", "", tokenLogin("garbage", projectScope("nope"))))
 
 	grants := "/projects/" + project + "/users/" + user + "/roles"
 	say("grant of no role", r.do("PUT", grants+"/nope", admin, ""))
@@ -170,7 +170,7 @@ func Wire(t *testing.T, target Target) []string {
 	say("revoke token", r.do("DELETE", "/auth/tokens", admin, "", "X-Subject-Token", unscoped))
 	say("revoke token again", r.do("DELETE", "/auth/tokens", admin, "", "X-Subject-Token", unscoped))
 	exchange("exchange of a revoked token", unscoped)
-	say("validate a token made from a revoked token", r.do("GET", "/auth/tokens?nocatalog", admin, "", "X-Subject-Token", scoped))
+	say("validate a scoped token after its unscoped token was revoked", r.do("GET", "/auth/tokens?nocatalog", admin, "", "X-Subject-Token", scoped))
 	say("use a revoked token", r.do("GET", "/auth/projects", unscoped, ""))
 	say("disable user", r.do("PATCH", "/users/"+user, admin, `{"user":{"enabled":false}}`))
 	exchange("exchange of a disabled user's token", scoped)

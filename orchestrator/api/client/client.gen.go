@@ -302,7 +302,7 @@ type Failure struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
+	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID The upstream's request id.
@@ -319,7 +319,7 @@ type Failure struct {
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
+// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 type FixBy string
 
 // Health defines model for Health.
@@ -364,7 +364,7 @@ type Merchant struct {
 	// AdoptUnmarked Allows runs to use existing tenants that have the right name but not Tenantry's tags.
 	AdoptUnmarked bool `json:"adopt_unmarked"`
 
-	// Cloud The cloud with the Keystone of the merchant's users. "default" is the cloud that OS_* configures.
+	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the settings OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -375,7 +375,7 @@ type Merchant struct {
 	// Domain The Keystone domain of the merchant's users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
 	// MerchantID The merchant's id in BillingStack.
@@ -402,7 +402,7 @@ type MerchantCreate struct {
 	// Domain The name or id of the domain.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// MerchantID a uuid in lower case, with hyphens
@@ -427,7 +427,7 @@ type MerchantCreated struct {
 	// APISecret The secret of the key. No other answer contains the secret.
 	APISecret string `json:"api_secret"`
 
-	// Cloud The cloud with the Keystone of the merchant's users. "default" is the cloud that OS_* configures.
+	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the settings OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -438,7 +438,7 @@ type MerchantCreated struct {
 	// Domain The Keystone domain of the merchant's users and tenants.
 	Domain string `json:"domain"`
 
-	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
 	// MerchantID The merchant's id in BillingStack.
@@ -467,13 +467,13 @@ type MerchantUpdate struct {
 	// CustomerRoles Names of Keystone roles.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Disabled The service refuses the portal's calls. Runs in progress continue.
+	// Disabled The merchant is disabled. Tenantry refuses its portal's calls. Runs in progress continue.
 	Disabled *bool `json:"disabled,omitempty"`
 
 	// Domain The name or id of the domain. An empty value means the configured default.
 	Domain *string `json:"domain,omitempty"`
 
-	// MaxLiveRuns Maximum number of the merchant's runs in progress. Further orders are refused. 0 means the configured default.
+	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns *int `json:"max_live_runs,omitempty"`
 
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
@@ -553,7 +553,7 @@ type Problem struct {
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
+	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
 	// Instance The path of the run.
@@ -571,7 +571,7 @@ type Problem struct {
 	Type     string    `json:"type"`
 	Upstream *Upstream `json:"upstream,omitempty"`
 
-	// ViolatedPolicies The policies that the request exceeds, by their names in RateLimit-Policy.
+	// ViolatedPolicies The names of the policies that the request exceeds, as in the header RateLimit-Policy.
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
@@ -592,7 +592,7 @@ type Reason struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that the problem ends without action.
+	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy      `json:"fix_by"`
 	Kind  ReasonKind `json:"kind"`
 
@@ -698,7 +698,7 @@ type StepState string
 
 // SubscribeRequest Send either customer or customer_id.
 type SubscribeRequest struct {
-	// AddUser Accepts a user who has no role on the customer's tenant yet. The field is allowed only with customer_id.
+	// AddUser If true, the user needs no role on the customer tenant yet. The field is allowed only with customer_id.
 	AddUser    *bool        `json:"add_user,omitempty"`
 	BillingDay *int         `json:"billing_day,omitempty"`
 	Customer   *NewCustomer `json:"customer,omitempty"`
@@ -868,7 +868,7 @@ type GetRunParams struct {
 	// Wait Maximum number of seconds to wait.
 	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
 
-	// IfNoneMatch The ETag of the run when you last read it.
+	// IfNoneMatch The ETag of the run in your last answer.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
@@ -1077,7 +1077,7 @@ type ClientInterface interface {
 
 	// UpdateMerchantWithBody Change or disable a merchant
 	//
-	// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
+	// Fields that you omit do not change. Runs that were accepted before the change keep the old settings.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1086,7 +1086,7 @@ type ClientInterface interface {
 
 	// UpdateMerchant Change or disable a merchant
 	//
-	// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
+	// Fields that you omit do not change. Runs that were accepted before the change keep the old settings.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1415,7 +1415,7 @@ func (c *Client) GetMerchant(ctx context.Context, merchantID MerchantID, reqEdit
 
 // UpdateMerchantWithBody Change or disable a merchant
 //
-// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
+// Fields that you omit do not change. Runs that were accepted before the change keep the old settings.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1434,7 +1434,7 @@ func (c *Client) UpdateMerchantWithBody(ctx context.Context, merchantID Merchant
 
 // UpdateMerchant Change or disable a merchant
 //
-// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
+// Fields that you omit do not change. Runs that were accepted before the change keep the old settings.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3164,7 +3164,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateMerchantWithBodyWithResponse Change or disable a merchant
 	//
-	// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
+	// Fields that you omit do not change. Runs that were accepted before the change keep the old settings.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -3173,7 +3173,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateMerchantWithResponse Change or disable a merchant
 	//
-	// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
+	// Fields that you omit do not change. Runs that were accepted before the change keep the old settings.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5806,7 +5806,7 @@ func (c *ClientWithResponses) GetMerchantWithResponse(ctx context.Context, merch
 
 // UpdateMerchantWithBodyWithResponse Change or disable a merchant
 //
-// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
+// Fields that you omit do not change. Runs that were accepted before the change keep the old settings.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -5821,7 +5821,7 @@ func (c *ClientWithResponses) UpdateMerchantWithBodyWithResponse(ctx context.Con
 
 // UpdateMerchantWithResponse Change or disable a merchant
 //
-// Fields that you omit do not change. Accepted runs keep the settings that the merchant had at acceptance.
+// Fields that you omit do not change. Runs that were accepted before the change keep the old settings.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

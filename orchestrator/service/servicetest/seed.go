@@ -18,8 +18,8 @@ import (
 // Merchant holds the ids of a merchant, its plan and its customer, and the merchant's API key with its secret.
 type Merchant struct{ ID, Key, Secret, Plan, Customer string }
 
-// seed creates the merchants, customers, users and roles that exist before the test begins. The BillingStack requests of seed pass
-// through story, which learns from them what each id means.
+// seed creates the merchants, customers, users and roles that exist before the test begins. seed sends its BillingStack requests
+// through the story, so that the recording can replace each id by its kind and a number.
 func (in *Installation) seed(ctx context.Context, story *transcript.Story) error {
 	told, err := billing.New(billing.Config{URL: in.BillingURL, Connections: connections, Wrap: func(next http.RoundTripper) http.RoundTripper {
 		return story.Around(transcript.BillingStack, next)

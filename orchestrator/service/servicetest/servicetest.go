@@ -30,7 +30,7 @@ type Options struct {
 	// Database is the URL of a database that storetest created; empty means SQLite.
 	Database string
 	// Package is the directory for the recording of the test's exchanges; see [transcript.New]. If Package is empty, nothing is
-	// recorded. A request is recorded only if Around passes it on.
+	// recorded. If Around does not pass a request on, the request is not recorded.
 	Package string
 	// Workflows returns the workflows of the service; nil means [workflows.All].
 	Workflows func(workflows.Deps) ([]*saga.Definition, error)

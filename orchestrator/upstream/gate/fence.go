@@ -11,9 +11,9 @@ import (
 // requestIDHeader carries request ids in both directions, as in OpenStack.
 const requestIDHeader = "X-Openstack-Request-Id"
 
-// Fence wraps the transport of an upstream's client. Fence calls MayWrite of the request's caller before it sends the request, and
-// again when the connection is made. Therefore, a replica that was paused until its lease ended sends nothing. Fence also sends the
-// caller's global request id, and passes the upstream's request id to the caller.
+// Fence wraps the transport of an upstream's client. Fence calls the MayWrite function of the request's [upstream.Caller] before
+// the request is sent, and again when the connection is made. Therefore, a replica that was paused until its lease ended sends
+// nothing. Fence also sends the caller's global request id, and passes the upstream's request id to the caller.
 func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
 
 type fence struct{ next http.RoundTripper }

@@ -17,8 +17,8 @@ import (
 
 const (
 	tripsAfter = 5 // the default of Gates.TripsAfter
-	// restTime is the interval between trials while the circuit is open. An executor releases a run that has to wait for restTime. A
-	// run that waits for the circuit therefore makes room for other runs.
+	// restTime is the interval between trials while the circuit is open. restTime is so long that an executor releases a run that
+	// waits for a trial, and can execute other runs.
 	restTime = 10 * time.Second
 )
 
@@ -56,8 +56,8 @@ func (g *Gate) TryBy(trial func(context.Context) error) {
 // Enter waits for the call's turn. Enter returns an [upstream.NotSentError] if the circuit is open, or if ctx ends during the wait.
 // Enter takes the call's merchant from [upstream.CallerOf].
 //
-// When the call is over, the caller must call leave with the status of the answer, or with the error if there was no answer.
-// Further calls of leave do nothing.
+// When the call is over, the caller must call leave with the status of the answer, or with the error if there was no answer. After
+// its first call, leave does nothing.
 func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), err error) {
 	if err := g.queue.enter(ctx, upstream.CallerOf(ctx).Merchant); err != nil {
 		return nil, &upstream.NotSentError{Err: fmt.Errorf("waiting for a connection to %s: %w", g.name, err)}
@@ -83,7 +83,7 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 // Open reports whether the circuit is open. While the circuit is open, only trials pass.
 func (g *Gate) Open() bool { return g.breaker.State() != gobreaker.StateClosed }
 
-// changed is called by the breaker, which holds its lock during this call.
+// The breaker calls changed while the breaker's lock is held, so changed must not call the breaker.
 func (g *Gate) changed(from gobreaker.State) {
 	if from == gobreaker.StateClosed {
 		g.rest()

@@ -37,7 +37,7 @@ func queue(t *testing.T, g *gate.Gate, merchants ...string) (order func() []stri
 			mu.Lock()
 			called = append(called, fmt.Sprint(merchant, i))
 			mu.Unlock()
-			time.Sleep(time.Second) // by the simulated clock of synctest
+			time.Sleep(time.Second) // one second of the simulated clock
 			leave(http.StatusOK, nil)
 		}()
 		synctest.Wait()
@@ -112,7 +112,7 @@ func TestACallThatLeavesTheQueueLosesNoPlace(t *testing.T) {
 func TestPlacesAreNeverLost(t *testing.T) {
 	g := new(gate.Gates).Of("it", 2)
 	var all sync.WaitGroup
-	for i := range 2000 { // some contexts end at the moment at which the call gets a place
+	for i := range 2000 { // some calls get a place just when their contexts end
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%7)*100*time.Microsecond)
 			defer cancel()
@@ -144,7 +144,7 @@ func refusal(ctx context.Context, g *gate.Gate) *upstream.NotSentError {
 	return open
 }
 
-// trials sends calls through a gate. The field ends is a function that ends each call.
+// trials sends calls through a gate. To end a call, trials calls the function in the field ends.
 type trials struct {
 	t    *testing.T
 	gate *gate.Gate
