@@ -108,6 +108,7 @@ var (
 	made    = answer{status: "202 Accepted", body: stored}
 	found   = answer{status: "200 OK", body: "[" + stored + "]"}
 	absent  = answer{status: "200 OK", body: "[]"}
+	noRoute = answer{status: "404 Not Found", body: `{"code": 404, "title": "Not Found", "description": null}`}
 	another = answer{status: "200 OK", body: strings.ReplaceAll("["+stored+"]", `"X"`, `"Y"`)}
 )
 
@@ -129,6 +130,8 @@ func TestWhatAnswersToAWriteMean(t *testing.T) {
 		"403":                            {[]answer{{status: "403 Forbidden", body: "no"}}, unavailable},
 		"404 of BillingStack":            {[]answer{fault("404 Not Found", merchantID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
 		"404 of v1":                      {[]answer{{status: "404 Not Found", body: `{"code": 404, "type": "not_found", "errors": null, "message": "x"}`}}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+		"404 of v2's router":             {[]answer{noRoute}, unavailable},
+		"404 about another id":           {[]answer{fault("404 Not Found", itemID)}, unavailable},
 		"404 of something else":          {[]answer{{status: "404 Not Found", body: "404 page not found"}}, unavailable},
 		"405":                            {[]answer{{status: "405 Method Not Allowed"}}, unavailable},
 		"a redirect":                     {[]answer{{status: "302 Found", header: "Location: http://127.0.0.1:1/\r\n"}}, unavailable},
@@ -241,6 +244,8 @@ func TestWhatAnswersToAReadMean(t *testing.T) {
 		"503":                 {answer{status: "503 Unavailable"}, outcome{class: upstream.Unavailable}},
 		"a reset":             {answer{}, outcome{class: upstream.Transient}},
 		"a page":              {answer{status: "200 OK", body: "<html>"}, outcome{class: upstream.Transient}},
+		"404 of v2's router":  {noRoute, outcome{class: upstream.Unavailable}},
+		"404 on a collection": {fault("404 Not Found", merchantID), outcome{class: upstream.Unavailable}},
 		"404 of another host": {answer{status: "404 Not Found", body: "nginx"}, outcome{class: upstream.Unavailable}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -260,7 +265,9 @@ func TestWhatAnswersToADeletionMean(t *testing.T) {
 		"absent":                 {[]answer{absent}, outcome{}},
 		"204":                    {[]answer{there, {status: "204 No Content"}}, outcome{}},
 		"500 not found":          {[]answer{there, fault("500 Oops", itemID)}, outcome{}},
-		"404 of v1":              {[]answer{there, {status: "404 Not Found", body: `{"code": 404, "message": "x"}`}}, outcome{}},
+		"404 of v1":              {[]answer{there, {status: "404 Not Found", body: `{"code": 404, "type": "not_found", "message": "x"}`}}, outcome{}},
+		"404 of v2's router":     {[]answer{there, noRoute}, outcome{class: upstream.Unavailable}},
+		"404 about another id":   {[]answer{there, fault("404 Not Found", planID)}, outcome{class: upstream.Unavailable}},
 		"404 of something else":  {[]answer{there, {status: "404 Not Found", body: "nginx"}}, outcome{class: upstream.Unavailable}},
 		"200 with a page":        {[]answer{there, {status: "200 OK", body: "<html>"}}, outcome{class: upstream.Transient, maybeDone: true}},
 		"500, gone":              {[]answer{there, fault("500 Oops", "boom"), absent}, outcome{}},

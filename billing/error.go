@@ -26,8 +26,8 @@ var (
 //	answer                                         class        may be done (a write)
 //	400, 413, other 4xx                            Permanent    no
 //	401, 403                                       Unavailable  no   BillingStack has no logins: a proxy refuses us
-//	404 in BillingStack's format                   Permanent    no   ErrNotFound; success for a Remove
-//	404, 405 or 3xx of another server              Unavailable  no   wrong address or wrong API version
+//	404 that names an object of the path           Permanent    no   ErrNotFound; success for a Remove
+//	any other 404, 405, 3xx                        Unavailable  no   wrong address or wrong API version
 //	408, 429                                       Transient    no   Retry-After is kept
 //	409                                            Permanent    no   after a look-up: an equal object is success
 //	500 with the requested id as its text          Permanent    no   ErrNotFound: the original's form of a 404

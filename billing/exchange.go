@@ -184,10 +184,13 @@ func (r request) decode(status int, answer []byte) error {
 
 // errorOf turns a fault into an error. errorOf sends no request.
 func (r request) errorOf(f fault) error {
-	e := &upstream.Error{Service: Service, Op: r.op, Status: f.status, RetryAfter: f.retryAfter, Message: f.text, Err: f.cause()}
-	if r.item != "" && f.notFound(r.item) {
+	e := &upstream.Error{Service: Service, Op: r.op, Status: f.status, RetryAfter: f.retryAfter, Message: f.text}
+	if f.notFound(r) {
 		e.Class, e.Err = upstream.Permanent, ErrNotFound
 		return e
+	}
+	if f.status == http.StatusConflict {
+		e.Err = ErrConflict
 	}
 	e.Class, e.MaybeDone = f.class(r.write())
 	return e

@@ -2,10 +2,12 @@ package billing
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +19,8 @@ import (
 type fault struct {
 	status     int
 	retryAfter time.Duration
-	shaped     bool   // whether the body has one of BillingStack's error formats
+	framework  bool   // whether the body has the error format of BillingStack's web framework, which v1 and v2 use
+	absent     bool   // whether the body is v1's answer about a missing object
 	text       string // first line of the error text, without the prefix of the message queue
 }
 
@@ -32,6 +35,7 @@ func readFault(status int, header http.Header, body []byte) fault {
 		Code        *int    `json:"code"`        // key of the errors of v1's error handler
 		Type        string  `json:"type"`
 		Message     string  `json:"message"`
+		Title       string  `json:"title"` // key of the errors of v2's router
 	}
 	text := string(body)
 	// If one field has an unexpected type, Unmarshal still decodes the other fields. If the body is not a JSON object, Unmarshal
@@ -39,12 +43,9 @@ func readFault(status int, header http.Header, body []byte) fault {
 	if err := json.Unmarshal(body, &shape); err == nil || isTypeError(err) {
 		switch {
 		case shape.FaultString != nil:
-			f.shaped, text = true, *shape.FaultString
+			f.framework, text = true, *shape.FaultString
 		case shape.Code != nil && *shape.Code == status:
-			f.shaped, text = true, shape.Message
-			if text == "" {
-				text = shape.Type
-			}
+			f.absent, text = shape.Type == "not_found", cmp.Or(shape.Message, shape.Type, shape.Title)
 		}
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
@@ -68,15 +69,18 @@ func retryAfter(h http.Header) time.Duration {
 	return 0
 }
 
-// notFound reports whether the fault means that the object with this id does not exist. For a missing object, the original server
-// answers 500 with the id as the text. A 404 in another format comes from a missing route or another server, so it does not prove
-// that the object is missing.
-func (f fault) notFound(id string) bool {
-	switch f.status {
-	case http.StatusNotFound:
-		return f.shaped
-	case http.StatusInternalServerError:
-		return f.shaped && (f.text == id || f.text == "No criterias matched") //nolint:misspell // the original's words
+// notFound reports whether the fault means that the object of the request does not exist. The text of such a fault is the id of
+// the object or of one of its parents. The original server answers 500 for a missing object. Any other 404 comes from a missing
+// route, a wrong API version or another server, so it does not prove that the object is missing: v2's router answers 404 with
+// {"code": 404, "title": "Not Found", "description": null}.
+func (f fault) notFound(r request) bool {
+	switch {
+	case r.item == "": // a collection always exists
+		return false
+	case f.status == http.StatusNotFound:
+		return f.absent || f.framework && (f.text == r.item || slices.Contains(strings.Split(r.path, "/"), f.text))
+	case f.status == http.StatusInternalServerError:
+		return f.framework && (f.text == r.item || f.text == "No criterias matched") //nolint:misspell // the original's words
 	}
 	return false
 }
@@ -110,13 +114,13 @@ var requestFaults = [...]string{
 	"is not a valid field to query by", "invalid operator",
 }
 
-// class returns the error class of the fault, and whether the effect of the request may have happened. write is true if the
-// request can change something.
+// class returns the error class of a fault that is not about a missing object, and whether the effect of the request may have
+// happened. write is true if the request can change something.
 func (f fault) class(write bool) (class upstream.Class, maybeDone bool) {
 	switch {
 	case f.status == http.StatusUnauthorized, f.status == http.StatusForbidden:
 		return upstream.Unavailable, false
-	case f.status == http.StatusMethodNotAllowed, f.status == http.StatusNotFound && !f.shaped, f.status < http.StatusBadRequest:
+	case f.status == http.StatusMethodNotAllowed, f.status == http.StatusNotFound, f.status < http.StatusBadRequest:
 		return upstream.Unavailable, false
 	case f.status == http.StatusRequestTimeout, f.status == http.StatusTooManyRequests:
 		return upstream.Transient, false
@@ -132,17 +136,6 @@ func (f fault) class(write bool) (class upstream.Class, maybeDone bool) {
 		return upstream.Permanent, false
 	}
 	return upstream.Transient, false
-}
-
-// cause returns the sentinel error for the status, or nil.
-func (f fault) cause() error {
-	switch {
-	case f.status == http.StatusNotFound && f.shaped:
-		return ErrNotFound
-	case f.status == http.StatusConflict:
-		return ErrConflict
-	}
-	return nil
 }
 
 // isJSON reports whether a successful answer is JSON. A proxy may answer with an HTML page and status 200.

@@ -30,7 +30,8 @@ var (
 //	Status 404 is Unavailable with OwnCredential if the project of Tenantry's own user is disabled.
 //	Any other status 404 from Keystone is Permanent with ErrNotFound.
 //	Status 404 from Keystone counts as success if the request is a removal.
-//	Status 401, 403 or 404 is Unavailable if the answer is from another server than Keystone, such as a proxy.
+//	Status 404 is Unavailable if its body is not Keystone's error object, because the answer is then not about the object.
+//	Status 401 or 403 is Unavailable if not Keystone but another server, such as a proxy, sent the answer.
 //	Status 404 for the validation or the exchange of a token is Permanent with ErrTokenInvalid.
 //	Status 401 or 403 for the exchange of a token is Permanent with ErrNoAccess.
 //	Status 409 makes EnsureProject look the project up by name.

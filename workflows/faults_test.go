@@ -11,6 +11,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -25,16 +26,31 @@ import (
 
 type happening = func(next http.RoundTripper, req *http.Request) (*http.Response, error)
 
-// answer returns a fault in which the upstream answers with the given HTTP status and does not execute the request. The body of the
-// answer is an error in the upstream's own format.
+// answer is a fault in which the upstream answers with the given HTTP status and does not execute the request. The body of the
+// answer is an error in the upstream's own format. If the status is 404, BillingStack's error names the object at the end of the
+// path.
 func answer(status int, header http.Header) happening {
 	return func(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
-		body := fmt.Sprintf(`{"faultcode":"Client","faultstring":"injected %d","debuginfo":null}`, status)
+		text := fmt.Sprintf("injected %d", status)
+		if status == http.StatusNotFound {
+			text = path.Base(req.URL.Path)
+		}
+		body := fmt.Sprintf(`{"faultcode":"Client","faultstring":%q,"debuginfo":null}`, text)
 		if strings.Contains(req.URL.Path, "/v3/") {
 			body = fmt.Sprintf(`{"error":{"code":%d,"title":"Injected","message":"injected"}}`, status)
 		}
 		return respond(req, status, header, body), nil
 	}
+}
+
+// noRoute is a fault in which the upstream has no route for the path of the request. The bodies are those of real servers.
+func noRoute(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
+	header, body := http.Header{}, `{"code": 404, "title": "Not Found", "description": null}`
+	if strings.Contains(req.URL.Path, "/v3/") {
+		header = http.Header{"Content-Type": {"text/html; charset=utf-8"}, "X-Openstack-Request-Id": {"req-1"}}
+		body = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n"
+	}
+	return respond(req, http.StatusNotFound, header, body), nil
 }
 
 func respond(req *http.Request, status int, header http.Header, body string) *http.Response {
@@ -156,6 +172,7 @@ func (f *faults) table() []row {
 			map[string]ends{"keystone": refusal, "billing": down},
 		},
 		{"404", answer(404, nil), map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}}, nil, map[string]ends{"keystone": {succeeds, succeeds}, "billing": refusal}},
+		{"404 without a route", noRoute, both(down), both(undoRetry), both(down)},
 		{"404, already gone", after(gone), nil, both(found), nil},
 		{"409", answer(409, nil), both(refusal), both(undoRefused), both(refusal)},
 		{"413", answer(413, nil), both(refusal), both(undoRefused), both(refusal)},

@@ -58,12 +58,12 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer q.mu.Unlock()
 	path, ok := strings.CutPrefix(r.URL.Path, q.prefix)
 	if !ok {
-		q.noRoute(w, http.StatusNotFound)
+		q.noRoute(w, r, http.StatusNotFound)
 		return
 	}
 	in, ok := q.route(path, r)
 	if !ok {
-		q.noRoute(w, http.StatusNotFound)
+		q.noRoute(w, r, http.StatusNotFound)
 		return
 	}
 	for name := range r.URL.Query() {
@@ -84,7 +84,7 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusNotFound // the router of v2 answers 404 instead of 405
 	}
 	if status >= http.StatusBadRequest {
-		q.noRoute(w, status)
+		q.noRoute(w, r, status)
 		return
 	}
 	if answer == nil {
@@ -154,10 +154,12 @@ func (q *QuirkServer) unparsable(w http.ResponseWriter, text string) {
 		map[string]any{"faultcode": "Client", "faultstring": text, "debuginfo": nil})
 }
 
-func (q *QuirkServer) noRoute(w http.ResponseWriter, status int) {
+func (q *QuirkServer) noRoute(w http.ResponseWriter, r *http.Request, status int) {
 	contentType, text := "text/plain; charset=UTF-8", "404 Not Found\n\nThe resource could not be found.\n"
 	if q.opts.V1 {
 		contentType, text = "text/html", "<!DOCTYPE HTML><title>Not here</title><p>Not here.</p>"
+	} else if r.Header.Get("Accept") == "application/json" {
+		contentType, text = "application/json", `{"code": 404, "title": "Not Found", "description": null}`
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(status)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"mime"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -78,7 +79,7 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 	if p == write && !note.reached {
 		p = read // the answer belongs to the guard's read; the guard did not send the write
 	}
-	message, own := messageOf(a.Body)
+	message, own := messageOf(a.Actual, a.Body)
 	e := &upstream.Error{
 		Service:    keystone.Service,
 		Op:         op,
@@ -87,7 +88,7 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 		RetryAfter: retryAfter(a.ResponseHeader.Get("Retry-After"), time.Now()),
 		Message:    message,
 	}
-	fromKeystone := own || e.RequestID != ""
+	fromKeystone := own || e.RequestID != "" && (a.Actual != http.StatusNotFound || isJSONForHead(a))
 
 	switch status := a.Actual; {
 	case status < 300: // a successful status, but not the expected status
@@ -136,14 +137,22 @@ func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 	}
 }
 
+// isJSONForHead reports whether the answer is to a HEAD request, and a GET request would be answered with JSON. Keystone answers
+// 404 with a page of HTML if it has no route for the path. A page of HTML says nothing about an object.
+func isJSONForHead(a gophercloud.ErrUnexpectedResponseCode) bool {
+	media, _, err := mime.ParseMediaType(a.ResponseHeader.Get("Content-Type"))
+	return err == nil && media == "application/json" && a.Method == http.MethodHead
+}
+
 // tokenText matches a Fernet or JWS token. Some releases of Keystone repeat the token in their messages.
 var tokenText = regexp.MustCompile(`(gAAAA|eyJ)[\w.=-]{16,}`)
 
-// messageOf returns the message in {"error": {"message": ..}} or {"message": ..}. The result own is true if the body has the first
-// format, which is Keystone's own.
-func messageOf(body []byte) (message string, own bool) {
+// messageOf returns the message in {"error": {"code": .., "message": ..}} or {"message": ..}. The result own is true for the first
+// form if the code is the status of the answer. Keystone answers in this form.
+func messageOf(status int, body []byte) (message string, own bool) {
 	var b struct {
 		Error *struct {
+			Code    int    `json:"code"`
 			Message string `json:"message"`
 		} `json:"error"`
 		Message string `json:"message"`
@@ -154,7 +163,7 @@ func messageOf(body []byte) (message string, own bool) {
 			return "", false
 		}
 	} else if message = b.Message; b.Error != nil {
-		message, own = b.Error.Message, true
+		message, own = b.Error.Message, b.Error.Code == status
 	}
 	return upstream.Clean(tokenText.ReplaceAllString(message, "[token]")), own
 }

@@ -124,7 +124,7 @@ func TestFaultsAreToldApart(t *testing.T) {
 		},
 		{"401 from a proxy", answer(401, "<html>"), classification{class: unavailable}, classification{class: unavailable}},
 		{
-			"403 by policy", answer(403, `{"error":{"message":"You are not authorized to perform the requested action: identity:create_project."}}`),
+			"403 by policy", answer(403, `{"error":{"code":403,"message":"You are not authorized to perform the requested action: identity:create_project."}}`),
 			classification{class: unavailable, own: true},
 			classification{class: unavailable, own: true},
 		},
@@ -133,7 +133,17 @@ func TestFaultsAreToldApart(t *testing.T) {
 		{"404", answer(404, body(404)), classification{class: permanent, sentinel: keystone.ErrNotFound}, classification{class: permanent, sentinel: keystone.ErrNotFound}},
 		{"404 from a proxy", answer(404, "<html>"), classification{class: unavailable}, classification{class: unavailable}},
 		{
-			"404 for a token of a disabled project", answer(404, `{"error":{"message":"Unable to validate token because project x is disabled"}}`),
+			"404 without a route", answer(404, "<html>", "Content-Type", "text/html", "X-Openstack-Request-Id", "req-1"),
+			classification{class: unavailable},
+			classification{class: unavailable},
+		},
+		{
+			"404 of another service", answer(404, `{"code": 404, "error": {"message": "no", "type": "EntityNotFound"}}`, "X-Openstack-Request-Id", "req-1"),
+			classification{class: unavailable},
+			classification{class: unavailable},
+		},
+		{
+			"404 for a token of a disabled project", answer(404, `{"error":{"code":404,"message":"Unable to validate token because project x is disabled"}}`),
 			classification{class: unavailable, own: true},
 			classification{class: unavailable, own: true},
 		},
@@ -347,7 +357,7 @@ func TestErrorsHoldWhatKeystoneSaidButNoToken(t *testing.T) {
 	h := newHouse(t)
 	user := h.AddUser(keystonetestUser)
 	token := h.IssueToken(user)
-	h.wire.intercept(isLogin, answer(404, fmt.Sprintf(`{"error":{"message":"Not recognized: %s, eyJhbGciOiJFUzI1NiJ9.eyJzdWIi\u0000"}}`, token),
+	h.wire.intercept(isLogin, answer(404, fmt.Sprintf(`{"error":{"code":404,"message":"Not recognized: %s, eyJhbGciOiJFUzI1NiJ9.eyJzdWIi\u0000"}}`, token),
 		"X-Openstack-Request-Id", "req-7"))
 	_, err := h.cloud.ExchangeToken(t.Context(), token, "p")
 	want := "exchanging a token for project p: token is not valid: Keystone answered 404 Not Found: Not recognized: [token], [token]\uFFFD (req-7)"

@@ -36,7 +36,7 @@ func TestRolesThatOpenTheWholeCloudAreRefused(t *testing.T) {
 func TestARoleWhoseImplicationsAreNotToldIsNotResolved(t *testing.T) {
 	h := newHouse(t)
 	h.wire.intercept(func(r *http.Request) bool { return r.URL.Path == "/v3/role_inferences" },
-		answer(403, `{"error":{"message":"You are not authorized to perform the requested action: identity:list_role_inference_rules."}}`))
+		answer(403, `{"error":{"code":403,"message":"You are not authorized to perform the requested action: identity:list_role_inference_rules."}}`))
 	_, err := h.cloud.Roles(t.Context(), []string{"member"})
 	compare(t, "resolve", err, classification{class: upstream.Unavailable, own: true})
 }
@@ -59,6 +59,29 @@ func TestARoleIsResolvedOnce(t *testing.T) {
 	before := len(h.wire.requests())
 	if _, err := h.cloud.Roles(t.Context(), []string{"member"}); err != nil || len(h.wire.requests()) == before {
 		t.Errorf("got %v, sent %v", err, h.wire.requests())
+	}
+}
+
+// The answer to a HEAD request has no body, so that only the header shows whether Keystone answered about the assignment.
+func TestAnAssignmentIsAbsentOnlyIfKeystoneSaysSo(t *testing.T) {
+	h := newHouse(t)
+	a := keystone.Assignment{ProjectID: h.AddProject(keystone.Project{Name: "bs-customer-1"}), UserID: h.AddUser(keystonetestUser), RoleID: "r"}
+	for what, c := range map[string]struct {
+		header []string
+		want   bool // whether the assignment is absent
+	}{
+		"Keystone about the assignment": {[]string{"Content-Type", "application/json", "X-Openstack-Request-Id", "req-1"}, true},
+		"Keystone without a route":      {[]string{"Content-Type", "text/html; charset=utf-8", "X-Openstack-Request-Id", "req-1"}, false},
+		"a proxy":                       {[]string{"Content-Type", "application/json"}, false},
+	} {
+		h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodHead }, answer(http.StatusNotFound, "", c.header...))
+		has, err := h.cloud.HasAssignment(t.Context(), a)
+		if c.want && (has || err != nil) {
+			t.Errorf("%s: got %v, %v, want that the assignment is absent", what, has, err)
+		}
+		if !c.want {
+			compare(t, what, err, classification{class: upstream.Unavailable})
+		}
 	}
 }
 
