@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -15,9 +14,9 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 		statement = pgClaim
 	}
 	var ids []string
-	err := s.db.WithContext(ctx).Raw(statement, map[string]any{
-		"replica": c.Replica, "now": c.Now.UnixMicro(), "limit": c.Limit, "down": notEmpty(c.Down),
-	}).Scan(&ids).Error
+	values := dueValues(c.Due)
+	values["replica"], values["limit"] = c.Replica, c.Limit
+	err := s.db.WithContext(ctx).Raw(statement, values).Scan(&ids).Error
 	if err != nil {
 		return nil, fmt.Errorf("claiming runs for replica %s: %w", c.Replica, err)
 	}
@@ -27,13 +26,17 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 // countDue counts the due runs. The statements of Claim select due runs with the same condition.
 const countDue = `
 SELECT COUNT(*) FROM runs r
-WHERE r.replica_id IS NULL AND r.due_at <= @now AND (r.waits_on IS NULL OR r.waits_on NOT IN @down)`
+WHERE r.replica_id IS NULL AND r.due_at <= @now
+	AND (r.waits_on IS NULL OR r.waits_on NOT IN @down OR r.state = 'waiting' AND r.budget_from < @expired)`
 
-// Due counts the due runs, except runs that wait for an upstream in the list down.
-func (s *Store) Due(ctx context.Context, now time.Time, down []string) (n int, err error) {
-	err = s.db.WithContext(ctx).Raw(countDue, map[string]any{"now": now.UnixMicro(), "down": notEmpty(down)}).Scan(&n).Error
+// Due counts the due runs.
+func (s *Store) Due(ctx context.Context, d saga.Due) (n int, err error) {
+	err = s.db.WithContext(ctx).Raw(countDue, dueValues(d)).Scan(&n).Error
 	return n, err
 }
 
-// notEmpty returns the names and an empty name, because a list in SQL must have at least one element.
-func notEmpty(names []string) []string { return append([]string{""}, names...) }
+// dueValues returns the values in the condition for due runs. The list of upstreams gets an empty name, because a list in SQL
+// cannot be empty.
+func dueValues(d saga.Due) map[string]any {
+	return map[string]any{"now": d.Now.UnixMicro(), "down": append([]string{""}, d.Down...), "expired": d.Expired.UnixMicro()}
+}

@@ -30,7 +30,7 @@ func BenchmarkClaim(b *testing.B) {
 			fill(b, url, 100_000, 1, "succeeded", "0", "NULL")
 			fill(b, url, waiting.runs, waiting.merchants, "pending", "NULL", "0")
 			for b.Loop() {
-				if _, err := s.Claim(b.Context(), saga.Claim{Replica: "r1", Now: now, Limit: 1}); err != nil {
+				if _, err := s.Claim(b.Context(), saga.Claim{Due: saga.Due{Now: now}, Replica: "r1", Limit: 1}); err != nil {
 					b.Fatal(err)
 				}
 			}

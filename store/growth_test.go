@@ -186,7 +186,7 @@ func (g *growth) measureAll(ctx context.Context, now time.Time) {
 		}
 	}
 	g.measure("claim", func() error { return g.claim(ctx, now, 1) })
-	g.measure("runs that are due", func() error { _, err := g.Due(ctx, now, []string{"k"}); return err })
+	g.measure("runs that are due", func() error { _, err := g.Due(ctx, saga.Due{Now: now, Down: []string{"k"}}); return err })
 	g.measure("runs that live", func() error { _, err := g.LiveRuns(ctx, "m3"); return err })
 	g.measure("lease", func() error { _, err := g.Renew(ctx, "r", now, now.Add(time.Hour)); return err })
 	g.measure("hand back", func() error { return g.HandBack(ctx, "r", now, now.Add(-time.Hour), []string{"x"}) })
@@ -218,7 +218,7 @@ func (g *growth) measureLists(ctx context.Context, now time.Time, old *saga.Run)
 }
 
 func (g *growth) claim(ctx context.Context, now time.Time, want int) error {
-	ids, err := g.Claim(ctx, saga.Claim{Replica: "r", Now: now, Limit: 1})
+	ids, err := g.Claim(ctx, saga.Claim{Due: saga.Due{Now: now}, Replica: "r", Limit: 1})
 	if err == nil && len(ids) != want {
 		err = fmt.Errorf("claimed %v, want %d", ids, want)
 	}

@@ -157,7 +157,7 @@ func (o *outage) tenants(order workflows.Order) (n int) {
 func inNight(t *testing.T, story func(o *outage, began time.Time)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		o, began := newOutage(t), time.Now()
+		o, began := newOutage(t, 0), time.Now()
 		story(o, began)
 		o.at(began, 30*time.Hour)
 		for _, r := range o.store.Everything().Runs {

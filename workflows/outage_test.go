@@ -77,7 +77,7 @@ type outage struct {
 
 const outageExecutors, outageConnections = 8, 4
 
-func newOutage(t *testing.T) *outage {
+func newOutage(t *testing.T, giveUpAfter time.Duration) *outage {
 	o := &outage{
 		t: t, cloud: keystonetest.New(keystonetest.Options{}), store: model.New(time.Now), story: transcript.New(t, "workflows"),
 	}
@@ -114,7 +114,8 @@ func newOutage(t *testing.T) *outage {
 	o.ok(err)
 	o.engine = engine.New(engine.Options{
 		Store: o.store, Queue: o.store, Tokens: o.store, Workflows: definitions, NewID: newID, Executors: outageExecutors, Down: gates.Open,
-		OnEvent: o.note, OnFault: func(err error) { t.Log("engine:", err) },
+		GiveUpAfter: giveUpAfter,
+		OnEvent:     o.note, OnFault: func(err error) { t.Log("engine:", err) },
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
@@ -206,7 +207,7 @@ func (o *outage) start(id string, order workflows.Order) {
 func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const runs = 300
-		o := newOutage(t)
+		o := newOutage(t, 0)
 		o.keystone.down.Store(true)
 		calls := o.keystone.calls.Load()
 		ids := o.accept(runs)
@@ -241,6 +242,42 @@ func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T
 		}
 		if most := o.keystone.most.Load(); most != outageConnections {
 			t.Errorf("%d calls were under way at once, want %d", most, outageConnections)
+		}
+	})
+}
+
+// The circuit of the upstream is open for longer than the time limit of the runs. The runs are nevertheless given up in time, and
+// are compensated when the upstream is back.
+func TestRunsThatWaitForAnUpstreamAreGivenUpInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 20 * time.Minute
+		o := newOutage(t, limit)
+		o.keystone.down.Store(true)
+		ids := o.accept(3 * outageExecutors)
+		states := func() (n map[saga.RunState]int) {
+			n = map[saga.RunState]int{}
+			for _, id := range ids {
+				run, err := o.engine.Store.Run(t.Context(), id)
+				o.ok(err)
+				n[run.State]++
+				if c := run.Cause; c != nil && (c.Code != "deadline-exceeded" || c.FixBy != saga.FixByOperator) {
+					t.Fatalf("the cause is %+v", c)
+				}
+			}
+			return n
+		}
+		time.Sleep(limit - time.Second)
+		if n := states(); n[saga.Waiting] != len(ids) {
+			t.Fatalf("before the time limit: %v; want that all runs wait", n)
+		}
+		time.Sleep(10 * time.Second)
+		if n := states(); n[saga.Waiting]+n[saga.Running] > 0 {
+			t.Errorf("ten seconds after the time limit: %v; want that no run goes forward", n)
+		}
+		o.keystone.down.Store(false)
+		time.Sleep(10 * time.Minute)
+		if n := states(); n[saga.Compensated] != len(ids) {
+			t.Errorf("after the outage: %v; want that all runs are compensated", n)
 		}
 	})
 }

@@ -142,7 +142,7 @@ var writings = []operation{
 		return commit, err
 	}},
 	timed("claim: nothing is due", func(ctx context.Context, f *filled, _ int) error {
-		ids, err := f.Claim(ctx, saga.Claim{Replica: executor, Now: time.Now(), Limit: 1})
+		ids, err := f.Claim(ctx, saga.Claim{Due: saga.Due{Now: time.Now()}, Replica: executor, Limit: 1})
 		if err == nil && len(ids) > 0 {
 			err = fmt.Errorf("claimed %v", ids)
 		}
@@ -197,7 +197,7 @@ func lineUp(ctx context.Context, f *filled) error {
 var claims = []operation{
 	{fmt.Sprintf("claim: one of %d due runs", lineLength), func(ctx context.Context, f *filled, _ int) (time.Duration, error) {
 		began := time.Now()
-		claimed, err := f.Claim(ctx, saga.Claim{Replica: claimer, Now: began, Limit: 1})
+		claimed, err := f.Claim(ctx, saga.Claim{Due: saga.Due{Now: began}, Replica: claimer, Limit: 1})
 		took := time.Since(began)
 		if err := enough(len(claimed), 1, err); err != nil {
 			return 0, err
@@ -205,7 +205,7 @@ var claims = []operation{
 		return took, f.HandBack(ctx, claimer, began, began.Add(lease), nil)
 	}},
 	timed("count the due runs", func(ctx context.Context, f *filled, _ int) error {
-		n, err := f.Due(ctx, time.Now(), nil)
+		n, err := f.Due(ctx, saga.Due{Now: time.Now()})
 		return enough(n, lineLength, err)
 	}),
 	timed("count a merchant's runs in progress", func(ctx context.Context, f *filled, n int) error {

@@ -87,7 +87,7 @@ func (e *Engine) countWaiting(ctx context.Context) error {
 	}
 	bounded, cancel := e.patiently(ctx)
 	defer cancel()
-	n, err := e.Queue.Due(bounded, now, e.Down())
+	n, err := e.Queue.Due(bounded, e.due(now))
 	if err != nil {
 		return fmt.Errorf("counting the runs that wait to be claimed: %w", err)
 	}

@@ -169,7 +169,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 			return e.countWaiting(ctx)
 		}
 		bounded, cancel := e.patiently(ctx)
-		ids, err := e.Queue.Claim(bounded, saga.Claim{Replica: replica, Now: e.Clock.Now(), Limit: room, Down: e.Down()})
+		ids, err := e.Queue.Claim(bounded, saga.Claim{Due: e.due(e.Clock.Now()), Replica: replica, Limit: room})
 		cancel()
 		if err != nil {
 			e.beUnsure() // the database may have leased the runs in spite of the error
@@ -185,7 +185,12 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	}
 }
 
-// takeUp reads a claimed run and starts its executor. If takeUp cannot read the run, the method claim hands the run back later.
+// due returns the condition for due runs.
+func (e *Engine) due(now time.Time) saga.Due {
+	return saga.Due{Now: now, Down: e.Down(), Expired: now.Add(-e.GiveUpAfter)}
+}
+
+// takeUp reads a claimed run and starts its executor. If the run cannot be read, the method claim hands the run back later.
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()

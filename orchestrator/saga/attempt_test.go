@@ -251,7 +251,7 @@ func TestAPanicInAnyCodeOfAWorkflowBlocksTheRun(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &stepped{t: t, now: time.Unix(100000, 0), m: Machine{Def: new(called).definition(t)}}
+			s := &stepped{t: t, now: time.Unix(100000, 0), m: Machine{Def: new(called).definition(t), Limits: Limits{GiveUpAfter: time.Hour}}}
 			breaks(s.m.Def)
 			var err error
 			if s.run, _, err = s.m.Accept(Request{ID: "r", Workflow: "w", Subject: "s", Input: thing{ID: "i"}}, s.now); err != nil {

@@ -2,21 +2,23 @@ package saga
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// forward continues a run that does not compensate: it starts the steps that are ready. If a step has failed, no step starts; when
-// no call is in flight, the run is compensated or held. If all steps are done, the run ends.
+// forward continues a run that does not compensate: it starts the steps that are ready. If a step has failed or the run has
+// expired, no step starts; when no call is in flight, the run is compensated or held. If all steps are done, the run ends.
 func (t *turn) forward() {
-	if failed := t.run.failed(); failed != nil {
+	failed := t.run.failed()
+	if failed != nil || t.expired() && t.run.open() {
 		switch {
 		case t.run.inFlight():
-		case t.run.OnFailure == FailureHolds:
-			t.hold(Reason{Kind: WaitsForOperator, Failure: *failed.Error})
-			t.rest()
+		case failed != nil:
+			t.fail(*failed.Error)
 		default:
-			t.turnBack(*failed.Error)
-			t.backward()
+			t.fail(t.expiry())
 		}
 		return
 	}
@@ -52,6 +54,55 @@ func (t *turn) forward() {
 	case !open:
 		t.end(Succeeded, EventRunSucceeded)
 	}
+}
+
+// fail compensates or holds the run because of a failure.
+func (t *turn) fail(why Failure) {
+	if t.run.OnFailure == FailureHolds {
+		t.hold(Reason{Kind: WaitsForOperator, Failure: why})
+		t.rest()
+		return
+	}
+	t.turnBack(why)
+	t.backward()
+}
+
+// expired reports whether the run is older than GiveUpAfter. Time in which no replica executed the run counts too.
+func (t *turn) expired() bool { return t.now.Sub(t.run.BudgetFrom) > t.Limits.GiveUpAfter }
+
+// expiry returns the failure of a run that has expired: the time limit, and the newest failure of a step that is not done.
+func (t *turn) expiry() Failure {
+	why := Failure{FixBy: FixByOperator}
+	for i := range t.run.Steps {
+		if row := &t.run.Steps[i]; !row.Done() && row.Error != nil && row.Error.At.After(why.At) {
+			why = *row.Error
+		}
+	}
+	why.At = t.now
+	return late(why, t.giveUpLimit())
+}
+
+// giveUpLimit describes the time limit that an expired run has exceeded.
+func (t *turn) giveUpLimit() string {
+	return fmt.Sprintf("the run was not finished within %s", t.Limits.GiveUpAfter)
+}
+
+// late returns the failure of a run that has exceeded a time limit because of an earlier failure.
+func late(why Failure, limit string) Failure {
+	why.Code = "deadline-exceeded"
+	if why.Detail != "" {
+		limit += ": " + why.Detail
+	}
+	why.Detail = upstream.Clean(limit)
+	if why.FixBy == FixByNobody { // the failure did not pass by itself in time
+		why.FixBy = FixByOperator
+	}
+	return why
+}
+
+// open reports whether a step of the run is not done.
+func (r *Run) open() bool {
+	return slices.ContainsFunc(r.Steps, func(s StepRow) bool { return !s.Done() })
 }
 
 // ready reports whether all steps in row.After are done.

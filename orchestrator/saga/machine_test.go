@@ -81,7 +81,7 @@ func TestACallIsGivenWhatTheStepsBeforeItAdded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := Machine{Def: def}
+	m := Machine{Def: def, Limits: Limits{GiveUpAfter: time.Hour}}
 	run, _, err := m.Accept(Request{ID: "r", Workflow: "w", Subject: "s", Input: thing{ID: "i"}}, time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -177,6 +177,66 @@ func TestARunThatIsHeldForItsDeadlineIsForAnOperator(t *testing.T) {
 	if r := s.run.Reason; r == nil || r.Code != "deadline-exceeded" || r.FixBy != FixByOperator {
 		t.Errorf("the reason is %+v", r)
 	}
+}
+
+// No replica may have executed the run for days. The run must then not succeed by itself.
+func TestAnExpiredRunStartsNoStep(t *testing.T) {
+	waiting := func(t *testing.T) *stepped {
+		s := newStepped(t)
+		s.next(s.came(&Classification{Class: upstream.Unavailable, RetryAfter: time.Hour, Failure: Failure{Code: "away", Detail: "it is down"}}))
+		if s.run.Replica != "" || s.run.State != Waiting {
+			t.Fatalf("the run is %s", s.run.State)
+		}
+		return s
+	}
+	t.Run("in time", func(t *testing.T) {
+		s := waiting(t)
+		s.now = s.run.BudgetFrom.Add(s.m.Limits.GiveUpAfter)
+		if s.next(Input{Claimed: true}); len(s.calls) != 1 || s.calls[0].Kind != CallDo {
+			t.Errorf("calls %+v; want that the step is tried again", s.calls)
+		}
+	})
+	t.Run("compensate", func(t *testing.T) {
+		s := waiting(t)
+		s.now = s.run.BudgetFrom.Add(s.m.Limits.GiveUpAfter + 1)
+		s.next(Input{Claimed: true})
+		if c := s.run.Cause; c == nil || c.Code != "deadline-exceeded" || c.FixBy != FixByOperator || c.Detail != "the run was not finished within 24h0m0s: it is down" {
+			t.Errorf("the cause is %+v", c)
+		}
+		if len(s.calls) != 1 || s.calls[0].Kind != CallUndo {
+			t.Errorf("calls %+v; want only the undo of the step that was tried", s.calls)
+		}
+	})
+	t.Run("hold", func(t *testing.T) {
+		s := waiting(t)
+		s.run.OnFailure = FailureHolds
+		s.now = s.now.Add(48 * time.Hour)
+		s.next(Input{Claimed: true})
+		if r := s.run.Reason; len(s.calls) > 0 || !s.run.held() || r.Code != "deadline-exceeded" {
+			t.Errorf("calls %+v, the run is %s, the reason is %+v; want that the run waits for an operator", s.calls, s.run.State, r)
+		}
+		if s.next(Input{Claimed: true, Actions: []Action{{ID: 1, Name: Retry, Who: "op"}}}); len(s.calls) != 1 || s.calls[0].Kind != CallDo {
+			t.Errorf("calls %+v after the operator's retry; want that the step is tried again", s.calls)
+		}
+	})
+	t.Run("a call is in flight", func(t *testing.T) {
+		s := newStepped(t)
+		s.run.Steps = append(s.run.Steps, StepRow{Name: "other", State: StepPending})
+		s.now = s.now.Add(48 * time.Hour)
+		if s.next(Input{}); len(s.calls) > 0 || s.run.Cause != nil {
+			t.Errorf("calls %+v, the cause is %+v; want that the run waits for the outcome", s.calls, s.run.Cause)
+		}
+		if s.next(s.came(nil)); s.run.Cause == nil {
+			t.Error("the run is not compensated after the outcome")
+		}
+	})
+	t.Run("the last call succeeds", func(t *testing.T) {
+		s := newStepped(t)
+		s.now = s.now.Add(48 * time.Hour)
+		if s.next(s.came(nil)); s.run.State != Succeeded {
+			t.Errorf("the run is %s; want that it succeeds, because no step is left", s.run.State)
+		}
+	})
 }
 
 func TestTheRunWaitsForTheOtherCallsBeforeItIsGivenUp(t *testing.T) {

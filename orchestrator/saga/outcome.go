@@ -73,12 +73,8 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	if row.Unknowns > 0 {
 		row.State = StepUnknown
 	}
-	if late := t.overdue(found); late != "" {
-		found.Class = upstream.Permanent
-		row.Error.Code, row.Error.Detail = "deadline-exceeded", upstream.Clean(late+": "+row.Error.Detail)
-		if row.Error.FixBy == FixByNobody { // the failure did not pass by itself in time
-			row.Error.FixBy = FixByOperator
-		}
+	if limit := t.overdue(found); limit != "" {
+		found.Class, *row.Error = upstream.Permanent, late(*row.Error, limit)
 	}
 	t.tell(event)
 	switch found.Class {
@@ -162,8 +158,8 @@ func (t *turn) overdue(v Classification) string {
 		return ""
 	}
 	switch {
-	case t.now.Sub(t.run.BudgetFrom) > t.Limits.GiveUpAfter:
-		return fmt.Sprintf("the run was not finished within %s", t.Limits.GiveUpAfter)
+	case t.expired():
+		return t.giveUpLimit()
 	case v.Class == upstream.Transient && t.run.Worked > t.Limits.Deadline:
 		return fmt.Sprintf("the run was not finished within %s of working time", t.Limits.Deadline)
 	}

@@ -121,11 +121,10 @@ type Queue interface {
 	// that merchants are served round-robin. The turn of a run is a number: how many runs of the same merchant are executing, plus
 	// how many older runs of that merchant are due. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
-	// Due counts the runs that are due and have no lease. Due does not count runs that wait for one of the upstreams in down.
-	Due(ctx context.Context, now time.Time, down []string) (int, error)
-	// HandBack ends the replica's leases, except on runs in the list working. The parameter before is a time. The lease on a run
-	// also remains if the run was written at this time or later. If an answer of the database was lost, a replica may have a lease
-	// on a run that it does not execute.
+	// Due counts the due runs.
+	Due(ctx context.Context, d Due) (int, error)
+	// HandBack ends the replica's lease on each run whose last write is older than the time before, unless the list working contains
+	// the run. If an answer of the database was lost, a replica may have a lease on a run that it does not execute.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
 	// Listen calls the function wake when another replica reports work, an action or the end of a run. Listen returns when ctx ends or
 	// the connection fails. Listen may miss reports, so the caller must poll as well.
@@ -134,10 +133,18 @@ type Queue interface {
 
 // Claim is a replica's request for leases on runs: see Queue.Claim.
 type Claim struct {
+	Due
+
 	Replica string
-	Now     time.Time
 	Limit   int
-	Down    []string // upstreams with an open circuit; a run that waits for one of them is leased only if an action woke the run
+}
+
+// Due says which runs are due: runs without a lease whose due time is not after Now. A run that waits for an upstream in Down is
+// due only if the run still goes forward and its time limit began before Expired. Such a run is to be compensated or held.
+type Due struct {
+	Now     time.Time
+	Down    []string // upstreams with an open circuit
+	Expired time.Time
 }
 
 // Renewal is the result of extending a lease.

@@ -52,7 +52,7 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 	case n < 76:
 		return "leave", func(s storetest.Store) (string, error) { return "", s.Leave(ctx, replica, now) }
 	case n < 88:
-		c := saga.Claim{Replica: replica, Now: now, Limit: d.IntN(5), Down: d.down()}
+		c := saga.Claim{Due: saga.Due{Now: now, Down: d.down()}, Replica: replica, Limit: d.IntN(5)}
 		return "claim", func(s storetest.Store) (string, error) {
 			ids, err := s.Claim(ctx, c)
 			return fmt.Sprint(slices.Sorted(slices.Values(ids))), err

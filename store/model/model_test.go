@@ -93,7 +93,7 @@ func TestADeadCallerChangesNothing(t *testing.T) {
 	cancel()
 	_, joined := s.Join(dead, "r2", epoch)
 	_, renewed := s.Renew(dead, "r1", epoch, epoch)
-	_, claimed := s.Claim(dead, saga.Claim{Replica: "r1", Now: epoch, Limit: 1})
+	_, claimed := s.Claim(dead, saga.Claim{Due: saga.Due{Now: epoch}, Replica: "r1", Limit: 1})
 	for what, err := range map[string]error{
 		"create": s.Create(dead, saga.NewRun{Run: &saga.Run{ID: "b"}}),
 		"commit": s.Commit(dead, epoch, []saga.Checkpoint{{Run: run, Replica: "r1"}})[0].Err,
@@ -154,7 +154,7 @@ func BenchmarkTheModel(b *testing.B) {
 			if err := s.Create(b.Context(), saga.NewRun{Run: run}); err != nil {
 				b.Fatal(err)
 			}
-			if _, err := s.Claim(b.Context(), saga.Claim{Replica: "r1", Now: epoch, Limit: 1}); err != nil {
+			if _, err := s.Claim(b.Context(), saga.Claim{Due: saga.Due{Now: epoch}, Replica: "r1", Limit: 1}); err != nil {
 				b.Fatal(err)
 			}
 			run.Replica, run.Epoch, run.Version = "r1", 1, 1

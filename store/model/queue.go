@@ -131,7 +131,7 @@ func (s *Store) byTurn(c saga.Claim) []*row {
 	var chosen []*row
 	turn := map[*row]int{}
 	for _, r := range s.runs {
-		due := r.due(c.Now, c.Down)
+		due := r.due(c.Due)
 		if due {
 			turns[r.Merchant]++
 			turn[r] = turns[r.Merchant]
@@ -149,15 +149,14 @@ func (s *Store) byTurn(c saga.Claim) []*row {
 }
 
 // Due counts the runs that are due: see saga.Queue.
-func (s *Store) Due(ctx context.Context, now time.Time, down []string) (int, error) {
-	return s.count(ctx, func(r *row) bool { return r.due(now, down) })
+func (s *Store) Due(ctx context.Context, d saga.Due) (int, error) {
+	return s.count(ctx, func(r *row) bool { return r.due(d) })
 }
 
-// due reports whether a run is due: the run has no lease, its due time is not in the future, and it does not wait for an upstream
-// in the list down.
-func (r *row) due(now time.Time, down []string) bool {
-	return r.Replica == "" && r.DueAt != nil && !r.DueAt.After(moment(now)) &&
-		(r.Reason == nil || !slices.Contains(down, r.Reason.Upstream))
+// due reports whether a run is due: see saga.Due.
+func (r *row) due(d saga.Due) bool {
+	return r.Replica == "" && r.DueAt != nil && !r.DueAt.After(moment(d.Now)) &&
+		(r.Reason == nil || !slices.Contains(d.Down, r.Reason.Upstream) || r.State == saga.Waiting && r.BudgetFrom.Before(moment(d.Expired)))
 }
 
 // blocked reports whether a run must wait for another run with the same subject.

@@ -1,7 +1,8 @@
 -- Leases up to @limit runs to @replica under their next epoch, and returns their ids.
 --
 -- A run can be claimed if it has no replica and meets one of three conditions:
--- 1. The run is due (@now) and does not wait for an upstream whose circuit is open (@down).
+-- 1. The run is due (@now) and does not wait for an upstream whose circuit is open (@down). If the run goes forward and its time
+--    limit began before @expired, it can be claimed in spite of the open circuit.
 -- 2. The run's predecessor with the same subject has ended.
 -- 3. An action waits for the run.
 -- Due runs are claimed round-robin by merchant: the turn of a run is the number of the merchant's runs that are being executed, or
@@ -32,7 +33,8 @@ WHERE id IN (
 		SELECT m.id, COALESCE((
 			SELECT r.id FROM runs r
 			WHERE r.merchant_id = m.id
-				AND r.replica_id IS NULL AND r.due_at <= @now AND (r.waits_on IS NULL OR r.waits_on NOT IN @down)
+				AND r.replica_id IS NULL AND r.due_at <= @now
+				AND (r.waits_on IS NULL OR r.waits_on NOT IN @down OR r.state = 'waiting' AND r.budget_from < @expired)
 			ORDER BY r.id LIMIT 1 OFFSET @limit * 4), 'z') -- after all ids
 		FROM merchant m WHERE m.id IS NOT NULL
 	)
@@ -44,7 +46,8 @@ WHERE id IN (
 			LEFT JOIN (
 				SELECT merchant_id, COUNT(*) AS runs FROM runs WHERE replica_id IS NOT NULL GROUP BY merchant_id
 			) held ON held.merchant_id = r.merchant_id
-			WHERE r.replica_id IS NULL AND r.due_at <= @now AND (r.waits_on IS NULL OR r.waits_on NOT IN @down)
+			WHERE r.replica_id IS NULL AND r.due_at <= @now
+				AND (r.waits_on IS NULL OR r.waits_on NOT IN @down OR r.state = 'waiting' AND r.budget_from < @expired)
 			UNION ALL
 			-- the predecessor has ended
 			SELECT r.id, 0 FROM runs r WHERE r.waits_for IS NOT NULL AND r.replica_id IS NULL AND NOT EXISTS (

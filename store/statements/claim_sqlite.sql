@@ -18,7 +18,8 @@ WHERE id IN (
 		SELECT m.id, COALESCE((
 			SELECT r.id FROM runs r
 			WHERE r.merchant_id = m.id
-				AND r.replica_id IS NULL AND r.due_at <= @now AND (r.waits_on IS NULL OR r.waits_on NOT IN @down)
+				AND r.replica_id IS NULL AND r.due_at <= @now
+				AND (r.waits_on IS NULL OR r.waits_on NOT IN @down OR r.state = 'waiting' AND r.budget_from < @expired)
 			ORDER BY r.id LIMIT 1 OFFSET @limit * 4), 'z') -- after all ids
 		FROM merchant m WHERE m.id IS NOT NULL
 	)
@@ -30,7 +31,8 @@ WHERE id IN (
 			LEFT JOIN (
 				SELECT merchant_id, COUNT(*) AS runs FROM runs WHERE replica_id IS NOT NULL GROUP BY merchant_id
 			) held ON held.merchant_id = r.merchant_id
-			WHERE r.replica_id IS NULL AND r.due_at <= @now AND (r.waits_on IS NULL OR r.waits_on NOT IN @down)
+			WHERE r.replica_id IS NULL AND r.due_at <= @now
+				AND (r.waits_on IS NULL OR r.waits_on NOT IN @down OR r.state = 'waiting' AND r.budget_from < @expired)
 			UNION ALL
 			-- the predecessor has ended
 			SELECT r.id, 0 FROM runs r WHERE r.waits_for IS NOT NULL AND r.replica_id IS NULL AND NOT EXISTS (

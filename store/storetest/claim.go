@@ -60,7 +60,7 @@ func claimAtOnce(t *testing.T, s fixture) {
 	claimed := make([][]string, 20)
 	for i := range claimed {
 		all.Go(func() {
-			ids, err := s.Claim(t.Context(), saga.Claim{Replica: fmt.Sprint("r", 1+i%2), Now: epoch, Limit: 10})
+			ids, err := s.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: epoch}, Replica: fmt.Sprint("r", 1+i%2), Limit: 10})
 			if err != nil {
 				t.Error(err)
 			}
@@ -103,7 +103,7 @@ func claimOldest(t *testing.T, s fixture) {
 // claimCounted shows that a claim changes only a run's replica, epoch, version and number of take-overs.
 func claimCounted(t *testing.T, s fixture) {
 	want := s.create(t, func(r *saga.Run) { r.Replica, r.Epoch, r.Version, r.TakeOvers = "", 3, 5, 2 }).Run
-	if _, err := s.Claim(t.Context(), saga.Claim{Replica: "r1", Now: epoch.Add(time.Second), Limit: 1}); err != nil {
+	if _, err := s.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: epoch.Add(time.Second)}, Replica: "r1", Limit: 1}); err != nil {
 		t.Fatal(err)
 	}
 	want.Replica, want.Epoch, want.Version, want.TakeOvers = "r1", 4, 6, 3
@@ -154,7 +154,7 @@ func claimEnded(t *testing.T, s fixture) {
 // claimNotJoined shows that a replica that has not joined cannot claim runs. The refused claim changes nothing.
 func claimNotJoined(t *testing.T, s fixture) {
 	n := s.create(t, idle)
-	if ids, err := s.Claim(t.Context(), saga.Claim{Replica: "r9", Now: epoch, Limit: 10}); err == nil {
+	if ids, err := s.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: epoch}, Replica: "r9", Limit: 10}); err == nil {
 		t.Errorf("a replica that never joined claimed %v; want an error", ids)
 	}
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {

@@ -58,6 +58,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"Claim: a merchant has leased runs", claimUnderWay},
 		{"Claim: a run has an unconsumed action", claimWoken},
 		{"Claim and Due: an upstream is down", claimUpstreamDown},
+		{"Claim and Due: an upstream is down, and a run has expired", claimExpired},
 		{"Due and LiveRuns: the runs are in several states", countsOfRuns},
 		{"Claim: the run has been claimed and taken over several times", claimCounted},
 		{"Claim: a run with an action waits for another run", claimActionBehind},
@@ -173,7 +174,7 @@ func (f fixture) commit(t *testing.T, cp saga.Checkpoint) saga.CommitResult {
 // order.
 func (f fixture) claim(t *testing.T, limit int, down ...string) []string {
 	t.Helper()
-	ids, err := f.Claim(t.Context(), saga.Claim{Replica: "r1", Now: epoch, Limit: limit, Down: down})
+	ids, err := f.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: epoch, Down: down}, Replica: "r1", Limit: limit})
 	if err != nil {
 		t.Fatal(err)
 	}

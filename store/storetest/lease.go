@@ -22,7 +22,7 @@ func renewEnded(t *testing.T, s fixture) {
 			t.Errorf("renewing the lease of replica r2: %+v, %v; want Freed to be %t", renewal, err, freed)
 		}
 	}
-	ids, err := s.Claim(t.Context(), saga.Claim{Replica: "r2", Now: late, Limit: 10})
+	ids, err := s.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: late}, Replica: "r2", Limit: 10})
 	if err != nil || !slices.Equal(ids, []string{n.Run.ID}) {
 		t.Fatalf("claimed %v, %v; want the run of the dead replica", ids, err)
 	}

@@ -78,6 +78,34 @@ func claimUpstreamDown(t *testing.T, s fixture) {
 	}
 }
 
+// claimExpired claims while the upstream of all runs is down. A run that goes forward must be claimed when its time limit has passed,
+// so that it is compensated. A run that compensates has no time limit.
+func claimExpired(t *testing.T, s fixture) {
+	waiting := func(state saga.RunState, budgetFrom time.Time) string {
+		n := s.create(t, nil)
+		cp := checkpoint(n)
+		cp.Run.State, cp.Run.Replica, cp.Run.DueAt, cp.Run.BudgetFrom = state, "", &epoch, budgetFrom
+		cp.Run.Reason = &saga.Reason{Kind: saga.WaitsForUpstream, Until: &epoch, Failure: saga.Failure{Upstream: "keystone/a"}}
+		if state == saga.Compensating {
+			cp.Run.Cause = &saga.Failure{Code: "x", FixBy: saga.FixByNobody}
+		}
+		s.commit(t, cp)
+		return n.Run.ID
+	}
+	limit := epoch.Add(-time.Hour)
+	expired := waiting(saga.Waiting, limit.Add(-time.Microsecond))
+	waiting(saga.Waiting, limit)
+	waiting(saga.Compensating, limit.Add(-time.Hour))
+	due := saga.Due{Now: epoch, Down: []string{"keystone/a"}, Expired: limit}
+	if n, err := s.Due(t.Context(), due); err != nil || n != 1 {
+		t.Errorf("counted %d due runs, %v; want 1", n, err)
+	}
+	ids, err := s.Claim(t.Context(), saga.Claim{Due: due, Replica: "r1", Limit: 10})
+	if err != nil || !slices.Equal(ids, []string{expired}) {
+		t.Errorf("claimed %v, %v; want only %s, which has expired", ids, err, expired)
+	}
+}
+
 func countsOfRuns(t *testing.T, s fixture) {
 	s.dueFor(t, "m", "m", "other")
 	s.create(t, nil) // a leased run of merchant m
@@ -97,7 +125,7 @@ func countsOfRuns(t *testing.T, s fixture) {
 // count checks that the number of due runs is want.
 func (f fixture) count(t *testing.T, want int, down ...string) {
 	t.Helper()
-	if n, err := f.Due(t.Context(), epoch, down); err != nil || n != want {
+	if n, err := f.Due(t.Context(), saga.Due{Now: epoch, Down: down}); err != nil || n != want {
 		t.Errorf("counted %d due runs while the upstreams %v are down, %v; want %d", n, down, err, want)
 	}
 }

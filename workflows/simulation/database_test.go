@@ -164,8 +164,8 @@ func (l link) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	return ask(ctx, l, "claim", func(ctx context.Context) ([]string, error) { return l.store.Claim(ctx, c) })
 }
 
-func (l link) Due(ctx context.Context, now time.Time, down []string) (int, error) {
-	return ask(ctx, l, "due", func(ctx context.Context) (int, error) { return l.store.Due(ctx, now, down) })
+func (l link) Due(ctx context.Context, d saga.Due) (int, error) {
+	return ask(ctx, l, "due", func(ctx context.Context) (int, error) { return l.store.Due(ctx, d) })
 }
 
 func (l link) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
