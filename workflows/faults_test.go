@@ -171,7 +171,10 @@ func (f *faults) table() []row {
 			map[string]ends{"keystone": undoRefused, "billing": undoRetry},
 			map[string]ends{"keystone": refusal, "billing": down},
 		},
-		{"404", answer(404, nil), map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}}, nil, map[string]ends{"keystone": {succeeds, succeeds}, "billing": refusal}},
+		{
+			"404", answer(404, nil), map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}}, nil,
+			map[string]ends{"keystone": {succeeds, succeeds}, "billing": down}, // reads of BillingStack are lists, which are never absent
+		},
 		{"404 without a route", noRoute, both(down), both(undoRetry), both(down)},
 		{"404, already gone", after(gone), nil, both(found), nil},
 		{"409", answer(409, nil), both(refusal), both(undoRefused), both(refusal)},

@@ -32,7 +32,7 @@ func (s *server) CancelRun(c echo.Context, runID string) error {
 }
 
 func (s *server) action(c echo.Context, runID, operationID string, name saga.ActionName) error {
-	want, err := readAs[ActionRequest](c, s.document.operations[operationID])
+	want, err := bodyAs[ActionRequest](c, s.document.operations[operationID])
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (s *server) action(c echo.Context, runID, operationID string, name saga.Act
 
 // SkipStep skips a step of a run.
 func (s *server) SkipStep(c echo.Context, runID string) error {
-	want, err := readAs[SkipRequest](c, s.document.operations["skipStep"])
+	want, err := bodyAs[SkipRequest](c, s.document.operations["skipStep"])
 	if err != nil {
 		return err
 	}

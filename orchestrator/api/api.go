@@ -68,8 +68,10 @@ type server struct {
 	reads    coalesce.Reads
 	tokens   tokenCache // of operators
 
-	admissions, waiting places
-	quotas              quotas
+	bodies     shares // in bytes
+	admissions shares
+	waiting    shares // for their runs
+	quotas     quotas
 }
 
 // New returns the HTTP handler of the API.
@@ -81,7 +83,7 @@ func New(o Options) (http.Handler, error) {
 	admissions := cmp.Or(o.Admissions, defaultAdmissions)
 	s := &server{
 		Options: o, document: document,
-		admissions: make(places, admissions), waiting: make(places, admissions*waitingPerAdmission),
+		bodies: shares{limit: maxBodies}, admissions: shares{limit: admissions}, waiting: shares{limit: admissions * waitingPerAdmission},
 	}
 	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()
@@ -90,10 +92,10 @@ func New(o Options) (http.Handler, error) {
 	e.Use(s.identify, s.logAccess, recoverPanics)
 	perOperation := map[string][]echo.MiddlewareFunc{}
 	for id, operation := range document.operations {
-		if operation.takesOrders() {
-			perOperation[id] = append(perOperation[id], s.boundAdmission)
-		}
 		perOperation[id] = append(perOperation[id], s.authenticate(operation), checkParameters(operation))
+		if operation.RequestBody != nil {
+			perOperation[id] = append(perOperation[id], s.admit)
+		}
 	}
 	RegisterHandlersWithOptions(e, s, RegisterHandlersOptions{OperationMiddlewares: perOperation})
 	return e, nil

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +16,12 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// maxBody is the maximum size of a request body in bytes, as in OpenStack's services.
-const maxBody = 114688
+// A body is refused if it exceeds one of these limits. They bound the memory that the checks of a body use, whatever it contains.
+const (
+	maxBody   = 114688 // in bytes, as in OpenStack's services
+	maxDepth  = 16     // objects and arrays inside each other
+	maxTokens = 200    // names, strings, numbers and other values, and the brackets of objects and arrays
+)
 
 // readBody reads a body of one JSON value, and returns the value in its canonical form (RFC 8785). readBody refuses duplicate keys,
 // invalid UTF-8, and characters that cannot be stored.
@@ -33,11 +38,8 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 		return nil, refuse(bodyMalformed, "the body ended early")
 	}
 	body := jsontext.Value(text)
-	if err := wellFormed(body); err != nil {
+	if err := check(body); err != nil {
 		return nil, err
-	}
-	if faults := badTexts(body); len(faults) > 0 {
-		return nil, invalid(faults...)
 	}
 	if err := body.Canonicalize(); err != nil {
 		return nil, refuse(bodyMalformed, "the body is not valid JSON")
@@ -45,17 +47,49 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 	return body, nil
 }
 
-// wellFormed checks that the body is one JSON value. The returned error says where the JSON is malformed, but does not quote the
-// JSON.
-func wellFormed(body jsontext.Value) error {
-	decoder := jsontext.NewDecoder(strings.NewReader(string(body)))
-	_, err := decoder.ReadValue()
-	if err == nil {
-		if _, err = decoder.ReadToken(); errors.Is(err, io.EOF) {
-			return nil
+// check refuses a body that is not one JSON value, exceeds a limit, or contains a string that cannot be stored. check stops at the
+// first fault of the first two kinds. The problem says where the fault is, but does not quote the body.
+func check(body jsontext.Value) error {
+	decoder := jsontext.NewDecoder(bytes.NewReader(body))
+	var faults []InvalidParam
+	for n := 1; ; n++ {
+		token, err := decoder.ReadToken()
+		switch {
+		case err != nil:
+			return malformed(err)
+		case decoder.StackDepth() > maxDepth:
+			return refuse(bodyMalformed, "the body has more than %d objects and arrays inside each other", maxDepth)
+		case n > maxTokens:
+			return refuse(bodyMalformed, "the body has too many values")
+		case token.Kind() != '"':
+		case isName(decoder) && len(token.String()) > maxName:
+			return refuse(bodyMalformed, "the body contains a key that is longer than %d bytes", maxName)
+		case len(faults) < maxFaults:
+			if fault := badText(token.String()); fault != "" {
+				faults = append(faults, InvalidParam{Pointer: some(string(decoder.StackPointer())), Detail: fault})
+			}
 		}
-		err = errors.New("the body continues after the JSON value")
+		if decoder.StackDepth() > 0 {
+			continue
+		}
+		if _, err := decoder.ReadToken(); !errors.Is(err, io.EOF) {
+			return refuse(bodyMalformed, "the body continues after the JSON value (at byte %d)", decoder.InputOffset())
+		}
+		if len(faults) > 0 {
+			return invalid(faults...)
+		}
+		return nil
 	}
+}
+
+// isName reports whether the token that the decoder returned last is the name of an object's member.
+func isName(decoder *jsontext.Decoder) bool {
+	kind, n := decoder.StackIndex(decoder.StackDepth())
+	return kind == '{' && n%2 == 1
+}
+
+// malformed returns the problem for a body that is not JSON.
+func malformed(err error) error {
 	what := "the body is not valid JSON"
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
@@ -73,25 +107,8 @@ func wellFormed(body jsontext.Value) error {
 	return refused
 }
 
-// badTexts returns a fault for each string with control characters or with characters above U+FFFF. BillingStack's MySQL tables
+// badText returns an error text if the string contains control characters, or characters above U+FFFF. BillingStack's MySQL tables
 // cannot store characters that need four bytes in UTF-8.
-func badTexts(body jsontext.Value) []InvalidParam {
-	var faults []InvalidParam
-	decoder := jsontext.NewDecoder(strings.NewReader(string(body)))
-	for {
-		token, err := decoder.ReadToken()
-		if err != nil {
-			return faults
-		}
-		if token.Kind() != '"' {
-			continue
-		}
-		if fault := badText(token.String()); fault != "" {
-			faults = append(faults, InvalidParam{Pointer: some(string(decoder.StackPointer())), Detail: fault})
-		}
-	}
-}
-
 func badText(text string) string {
 	for _, r := range text {
 		switch {
@@ -120,15 +137,8 @@ func fits[T any](body jsontext.Value, schema *openapi3.Schema) (T, error) {
 	return decoded, nil
 }
 
-// readAs reads the request body, checks the body against the operation's schema, and decodes it.
-func readAs[T any](c echo.Context, o operation) (T, error) {
-	body, err := readBody(c)
-	if err != nil {
-		var none T
-		return none, err
-	}
-	return fits[T](body, o.body())
-}
+// bodyAs checks the request body against the operation's schema, and decodes it.
+func bodyAs[T any](c echo.Context, o operation) (T, error) { return fits[T](bodyOf(c), o.body()) }
 
 // visible reports whether a character can be seen. White space, control characters and format characters cannot be seen.
 func visible(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }

@@ -35,6 +35,14 @@ func (w caller) String() string {
 	return upstream.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
 }
 
+// name is the id of the caller, for limits that are counted for each caller.
+func (w caller) name() string {
+	if w.merchant != nil {
+		return "merchant " + w.merchant.ID
+	}
+	return "operator " + w.operator.UserID
+}
+
 // sees returns true if the caller may see the runs of a merchant.
 func (w caller) sees(merchantID string) bool { return w.merchant == nil || w.merchant.ID == merchantID }
 

@@ -35,9 +35,6 @@ type operation struct {
 	parameters   openapi3.Parameters
 }
 
-// takesOrders reports whether the operation places an order. Only operations that place orders have the Idempotency-Key header.
-func (o operation) takesOrders() bool { return o.parameters.GetByInAndName("header", headerKey) != nil }
-
 // parsed returns the OpenAPI document embedded in the binary. All callers share this document and must not change it.
 var parsed = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)

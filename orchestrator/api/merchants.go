@@ -28,7 +28,7 @@ func (s *server) ListMerchants(c echo.Context) error {
 
 // CreateMerchant registers a merchant of BillingStack and creates its first API key.
 func (s *server) CreateMerchant(c echo.Context) error {
-	want, err := readAs[MerchantCreate](c, s.document.operations["createMerchant"])
+	want, err := bodyAs[MerchantCreate](c, s.document.operations["createMerchant"])
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (s *server) GetMerchant(c echo.Context, merchantID string) error {
 // UpdateMerchant changes the fields of a merchant that the request contains. Runs that were accepted before the change keep the old
 // values.
 func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
-	want, err := readAs[MerchantUpdate](c, s.document.operations["updateMerchant"])
+	want, err := bodyAs[MerchantUpdate](c, s.document.operations["updateMerchant"])
 	if err != nil {
 		return err
 	}

@@ -31,11 +31,7 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	if err != nil {
 		return err
 	}
-	body, err := readBody(c)
-	if err != nil {
-		return err
-	}
-	r := c.Request()
+	body, r := bodyOf(c), c.Request()
 	key, err := idempotencyKey(r.Header)
 	if err != nil {
 		return err
@@ -55,7 +51,7 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 		return err
 	}
 	defer leave()
-	request, err := s.admit(r.Context(), merchant, body, p)
+	request, err := s.check(r.Context(), merchant, body, p)
 	if err != nil {
 		return err
 	}
@@ -87,8 +83,8 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	return s.answer(c, run, watcher, prefer, take)
 }
 
-// admit checks an order, with the time limit coalesce.Limit.
-func (s *server) admit(ctx context.Context, m merchants.Merchant, body jsontext.Value, p placing) (saga.Request, error) {
+// check checks an order, with the time limit coalesce.Limit.
+func (s *server) check(ctx context.Context, m merchants.Merchant, body jsontext.Value, p placing) (saga.Request, error) {
 	ctx, cancel := context.WithTimeout(ctx, coalesce.Limit)
 	defer cancel()
 	return p.admit(ctx, m, body)
@@ -155,9 +151,9 @@ func (s *server) answer(
 	c echo.Context, run *saga.Run, watcher saga.Watcher, prefer preference, take func() (token string, ok bool),
 ) error {
 	admitted(c)
-	leave, ok := s.waiting.take()
+	leave, refused := s.waiting.take(callerOf(c).name(), 1)
 	defer leave()
-	if !ok {
+	if refused != "" {
 		prefer = preference{} // RFC 7240 allows servers to ignore preferences
 	}
 	run, err := s.waitForRun(c.Request().Context(), run, watcher, prefer.wait)

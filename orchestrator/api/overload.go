@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/orchestrator/merchants"
@@ -13,45 +14,96 @@ import (
 )
 
 const (
-	defaultAdmissions = 256
-	// The limit of waiting requests is waitingPerAdmission times the limit of concurrent admissions. A waiting request needs only
-	// memory.
+	defaultAdmissions = 384 // of which one merchant uses at most 288
+	// waitingPerAdmission is a factor: the limit of waiting requests is this factor times the limit of concurrent admissions.
+	// Waiting requests need only memory.
 	waitingPerAdmission = 4
+	maxBodies           = 64 << 20 // bytes of the bodies of all requests under way
 )
 
-// places limits the number of concurrent operations. The capacity of the channel is the limit.
-type places chan struct{}
+// shares limits how much of something all callers use together, and how much of it one caller uses.
+type shares struct {
+	limit int
 
-// take reserves a place, and reports whether a place was free. The returned function leave frees the place; further calls of leave
-// do nothing.
-func (p places) take() (leave func(), ok bool) {
-	select {
-	case p <- struct{}{}:
-		return sync.OnceFunc(func() { <-p }), true
-	default:
-		return func() {}, false
-	}
+	mu   sync.Mutex
+	used int
+	by   map[string]int // by caller
 }
 
-// contextAdmitted is a key in Echo's context. Its value is a function that frees the place of the order.
-const contextAdmitted = "admitted"
-
-// boundAdmission refuses an order if too many orders are being admitted. The order is refused before its body is read.
-func (s *server) boundAdmission(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		leave, ok := s.admissions.take()
-		if !ok {
-			return &problemError{
-				kind: overloaded, detail: "the service is checking too many orders at once", retryAfter: s.endsIn(nil, defaultRetry),
-			}
+// take reserves n units for a caller. If the caller may not have them, the returned text says why. A caller that uses nothing gets
+// what is free. Any other caller gets the units if it then uses at most three times what remains free. So one caller never uses more
+// than three quarters of the limit, and two greedy callers have equal shares after they have freed their first units. The returned
+// function leave frees the units; further calls of leave do nothing.
+func (s *shares) take(caller string, n int) (leave func(), refused string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	free := s.limit - s.used - n
+	switch uses := s.by[caller]; {
+	case free < 0:
+		return func() {}, "the service has too many requests under way"
+	case uses > 0 && uses+n > 3*free:
+		return func() {}, "you have too many requests under way"
+	}
+	if s.by == nil {
+		s.by = map[string]int{}
+	}
+	s.used += n
+	s.by[caller] += n
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.used -= n
+		if s.by[caller] -= n; s.by[caller] == 0 {
+			delete(s.by, caller)
 		}
-		defer leave()
-		c.Set(contextAdmitted, leave)
+	}), ""
+}
+
+// Context keys of requests with a body.
+const (
+	contextBody     = "body"
+	contextAdmitted = "admitted" // the function that frees what the request holds during its admission
+)
+
+// admit reads the body of a request and then gives the request a place. It refuses a request if all places are taken, or if the
+// caller has too many of them. While the body is being read, the request holds no place, so that a slow caller keeps none.
+func (s *server) admit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		who, size := callerOf(c).name(), maxBody
+		if n := c.Request().ContentLength; n >= 0 {
+			size = int(min(n, maxBody))
+		}
+		leaveBody, refused := s.bodies.take(who, size)
+		defer leaveBody()
+		if refused != "" {
+			return s.overloaded(refused)
+		}
+		body, err := readBody(c)
+		if err != nil {
+			return err
+		}
+		leavePlace, refused := s.admissions.take(who, 1)
+		defer leavePlace()
+		if refused != "" {
+			return s.overloaded(refused)
+		}
+		c.Set(contextBody, body)
+		c.Set(contextAdmitted, func() { leavePlace(); leaveBody() })
 		return next(c)
 	}
 }
 
-// admitted frees the place that an order holds during its admission. An order must free its place before it waits for its run.
+func (s *server) overloaded(why string) error {
+	return &problemError{kind: overloaded, detail: why, retryAfter: s.endsIn(nil, defaultRetry)}
+}
+
+// bodyOf returns the body of a request in its canonical form.
+func bodyOf(c echo.Context) jsontext.Value {
+	body, _ := c.Get(contextBody).(jsontext.Value)
+	return body
+}
+
+// admitted frees what a request holds during its admission. Call admitted before the request waits for its run.
 func admitted(c echo.Context) {
 	if leave, ok := c.Get(contextAdmitted).(func()); ok {
 		leave()

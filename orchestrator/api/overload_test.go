@@ -62,10 +62,7 @@ func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
 	if a := w.call(w.async("k0")); a.status != 202 || a.header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("a known key: got %d %s", a.status, a.body)
 	}
-	foreign := w.async("k")
-	foreign.path, foreign.portal = "/v1/merchants/"+w.Other.ID+"/subscriptions", w.Other
-	foreign.body = strings.ReplaceAll(foreign.body, w.Merchant.Plan, w.Other.Plan)
-	if a := w.call(foreign); a.status != 202 {
+	if a := w.call(w.foreign("k")); a.status != 202 {
 		t.Errorf("another merchant: got %d %s", a.status, a.body)
 	}
 	w.steps.open()
@@ -98,60 +95,131 @@ func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
 	}
 }
 
-func TestMoreOrdersThanAreAdmittedAtOnceAreNotEvenRead(t *testing.T) {
-	const admissions, more = 4, 200
-	validate := make(chan struct{})
-	w := newWorld(t, changed(func(o *service.Options) { o.Admissions = admissions }), func(o *servicetest.Options) {
+// held is a world in which the service cannot check w.UserToken before check is closed.
+func held(t *testing.T, admissions int) (w *world, check chan struct{}) {
+	check = make(chan struct{})
+	w = newWorld(t, changed(func(o *service.Options) { o.Admissions = admissions }), func(o *servicetest.Options) {
 		around := o.Around
 		o.Around = func(upstream string, next http.RoundTripper) http.RoundTripper {
 			next = around(upstream, next)
 			return roundTrip(func(req *http.Request) (*http.Response, error) {
-				if req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/auth/tokens") {
-					<-validate
+				if req.Method == http.MethodGet && req.Header.Get("X-Subject-Token") == w.UserToken {
+					<-check
 				}
 				return next.RoundTrip(req)
 			})
 		}
 	})
-	var bodies atomic.Int32
-	send := func(key string) *httptest.ResponseRecorder {
-		q := w.async(key)
-		r := httptest.NewRequest(q.method, q.path, &countedReader{strings.NewReader(q.body), &bodies, false})
-		r.RemoteAddr = "127.0.0.1:1"
-		r.Header = q.header
-		r.Header.Set("Content-Type", "application/json")
-		r.SetBasicAuth(q.portal.Key, q.portal.Secret)
-		out := httptest.NewRecorder()
-		w.Service.Handler.ServeHTTP(out, r)
-		return out
-	}
-	var admitted sync.WaitGroup
-	for i := range admissions {
-		admitted.Go(func() {
-			if out := send(fmt.Sprint("in", i)); out.Code != http.StatusAccepted {
-				t.Errorf("admitted: got %d %s", out.Code, out.Body)
+	return w, check
+}
+
+// send sends a request with the given body to the handler of the API.
+func (w *world) send(q request, body io.Reader) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(q.method, q.path, body)
+	r.RemoteAddr = "127.0.0.1:1"
+	r.Header = q.header
+	r.Header.Set("Content-Type", "application/json")
+	r.SetBasicAuth(q.portal.Key, q.portal.Secret)
+	out := httptest.NewRecorder()
+	w.Service.Handler.ServeHTTP(out, r)
+	return out
+}
+
+// foreign returns the order of another merchant.
+func (w *world) foreign(key string) request {
+	q := w.async(key)
+	q.path, q.portal = "/v1/merchants/"+w.Other.ID+"/subscriptions", w.Other
+	q.body = strings.ReplaceAll(q.body, w.Merchant.Plan, w.Other.Plan)
+	return q
+}
+
+// One merchant's orders use three quarters of the places. Its further orders are refused, but not those of another merchant.
+func TestOneMerchantsOrdersLeavePlacesForTheOthers(t *testing.T) {
+	const admissions, more = 8, 200
+	w, check := held(t, admissions)
+	var admitted, refused atomic.Int32
+	var all sync.WaitGroup
+	for i := range admissions + more {
+		all.Go(func() {
+			q := w.async(fmt.Sprint(i))
+			out := w.send(q, strings.NewReader(q.body))
+			if out.Code == http.StatusAccepted {
+				admitted.Add(1)
+				return
 			}
-		})
-	}
-	waitUntil(t, "all are being admitted", func() bool { return bodies.Load() == admissions })
-	var refused sync.WaitGroup
-	for i := range more {
-		refused.Go(func() {
-			out := send(fmt.Sprint("out", i))
-			if out.Code != 503 || !strings.Contains(out.Body.String(), "/problems/overloaded") || out.Header().Get("Retry-After") != "5" {
+			refused.Add(1)
+			if out.Code != 503 || !strings.Contains(out.Body.String(), "/problems/overloaded") ||
+				!strings.Contains(out.Body.String(), "you have too many requests under way") || out.Header().Get("Retry-After") != "5" {
 				t.Errorf("too many: got %d %v %s", out.Code, out.Header(), out.Body)
 			}
 		})
 	}
-	refused.Wait()
-	if got := bodies.Load(); got != admissions {
-		t.Errorf("%d bodies were read, want %d", got, admissions)
+	waitUntil(t, "the orders that find no place are refused", func() bool { return refused.Load() == more+admissions/4 })
+	q := w.foreign("k")
+	q.header.Set("X-Subject-Token", w.Keystone.IssueToken(w.User))
+	if out := w.send(q, strings.NewReader(q.body)); out.Code != http.StatusAccepted {
+		t.Errorf("another merchant: got %d %s", out.Code, out.Body)
 	}
-	close(validate)
-	admitted.Wait()
-	if out := send("after"); out.Code != http.StatusAccepted {
+	close(check)
+	all.Wait()
+	if got := admitted.Load(); got != admissions*3/4 {
+		t.Errorf("%d orders were admitted at once, want %d", got, admissions*3/4)
+	}
+	q = w.async("after")
+	if out := w.send(q, strings.NewReader(q.body)); out.Code != http.StatusAccepted {
 		t.Errorf("afterwards: got %d %s", out.Code, out.Body)
 	}
+}
+
+// A request whose body does not arrive holds no place.
+func TestUnfinishedBodiesKeepNobodyOut(t *testing.T) {
+	const admissions = 4
+	w := newWorld(t, changed(func(o *service.Options) { o.Admissions = admissions }))
+	var all sync.WaitGroup
+	var bodies atomic.Int32
+	end, stop := io.Pipe()
+	for i := range 10 * admissions {
+		all.Go(func() {
+			w.send(w.async(fmt.Sprint(i)), &countedReader{end, &bodies, false})
+		})
+	}
+	waitUntil(t, "all bodies are being read", func() bool { return bodies.Load() == 10*admissions })
+	for _, q := range []request{w.async("k"), w.foreign("k")} {
+		if out := w.send(q, strings.NewReader(q.body)); out.Code != http.StatusAccepted {
+			t.Errorf("got %d %s", out.Code, out.Body)
+		}
+	}
+	_ = stop.Close()
+	all.Wait()
+}
+
+// The bodies of all requests together have a limit, and one merchant uses at most three quarters of it.
+func TestTheBodiesUnderWayHaveALimit(t *testing.T) {
+	const limit, largest = 64 << 20, 114688
+	w := newWorld(t)
+	var all sync.WaitGroup
+	var bodies, refused atomic.Int32
+	end, stop := io.Pipe()
+	const sent = limit / largest
+	for i := range sent {
+		all.Go(func() { // a request without a Content-Length may have the largest body
+			q := w.async(fmt.Sprint(i))
+			if out := w.send(q, &countedReader{end, &bodies, false}); out.Code == 503 && strings.Contains(out.Body.String(), "you have too many requests under way") {
+				refused.Add(1)
+			}
+		})
+	}
+	const most = sent * 3 / 4
+	waitUntil(t, "each body is being read or refused", func() bool { return int(bodies.Load()+refused.Load()) == sent })
+	if got := int(bodies.Load()); got != most {
+		t.Errorf("%d bodies were read at once, want %d", got, most)
+	}
+	q := w.foreign("k")
+	if out := w.send(q, strings.NewReader(q.body)); out.Code != http.StatusAccepted {
+		t.Errorf("another merchant: got %d %s", out.Code, out.Body)
+	}
+	_ = stop.Close()
+	all.Wait()
 }
 
 // countedReader counts the bodies that are read.
@@ -178,7 +246,7 @@ func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
 		return q
 	}
 	var all sync.WaitGroup
-	for i := range 4 { // the limit of waiting requests is 4: four times Admissions
+	for i := range 3 { // the number of waiting requests is limited to four times Admissions, and three quarters of them for one merchant
 		all.Go(func() {
 			if a, err := w.try(patient(fmt.Sprint(i))); err != nil || a.status != 201 || a.header.Get("Preference-Applied") != "wait=30" {
 				t.Errorf("one that waits: got %d %v %s, %v", a.status, a.header, a.body, err)

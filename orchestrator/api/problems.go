@@ -26,7 +26,8 @@ var (
 	}
 	bodyMalformed = kind{
 		"body-malformed", http.StatusBadRequest, "The body cannot be read",
-		"Send one JSON object in UTF-8, without duplicate keys.", false, FixByMerchant,
+		"Send one JSON object in UTF-8, without duplicate keys. Its nesting must not be deeper than 16, and it must have at most 200" +
+			" keys, values and brackets.", false, FixByMerchant,
 	}
 	keyMissing = kind{
 		"idempotency-key-missing", http.StatusBadRequest, "The Idempotency-Key is missing",
@@ -157,8 +158,9 @@ var (
 			" Search the service's log for the request_id.", false, FixByOperator,
 	}
 	overloaded = kind{
-		"overloaded", http.StatusServiceUnavailable, "Too many orders arrived at once",
-		"The order was not accepted. Repeat the call after Retry-After, with the same key.", true, FixByNobody,
+		"overloaded", http.StatusServiceUnavailable, "Too many requests arrived at once",
+		"The request was not accepted. Repeat the call after Retry-After; repeat an order with the same key. If the detail says that" +
+			" you have too many requests under way, send fewer requests at a time.", true, FixByNobody,
 	}
 	outcomeUnknown = kind{
 		"outcome-unknown", http.StatusServiceUnavailable, "The order may have been accepted",

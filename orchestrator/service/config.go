@@ -32,6 +32,6 @@ type Config struct {
 	Poll        time.Duration // interval between polls for work that no message announced; zero means 5 s
 	Executors   int           // maximum number of runs that are executed at once; zero means 64
 
-	MaxLiveRuns int // maximum number of live runs of a merchant that has no maximum of its own; further orders are refused
-	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 256
+	MaxLiveRuns int // default of a merchant's maximum number of live runs; orders above the maximum are refused
+	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 384
 }
