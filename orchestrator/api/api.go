@@ -71,7 +71,9 @@ type server struct {
 	bodies     shares // in bytes
 	admissions shares
 	waiting    shares // for their runs
-	quotas     quotas
+
+	validations shares // of operators' tokens, by address
+	quotas      quotas
 }
 
 // New returns the HTTP handler of the API.
@@ -84,6 +86,7 @@ func New(o Options) (http.Handler, error) {
 	s := &server{
 		Options: o, document: document,
 		bodies: shares{limit: maxBodies}, admissions: shares{limit: admissions}, waiting: shares{limit: admissions * waitingPerAdmission},
+		validations: shares{limit: maxValidations},
 	}
 	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()

@@ -92,7 +92,7 @@ func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	case len(tokens) > 0 && !o.accepts(operatorScheme):
 		return caller{}, refuse(forbidden, "only a merchant's portal may call this operation: send an API key instead of a token")
 	case len(tokens) > 0:
-		return s.operator(r, tokens)
+		return s.operator(c, tokens)
 	}
 	missing := refuse(credentialsRequired, "the request has no credential")
 	if r.Header.Get(echo.HeaderAuthorization) != "" {
@@ -133,17 +133,11 @@ func (s *server) portal(r *http.Request, key, secret string) (caller, error) {
 }
 
 // operator checks the Keystone token of a request, and returns the operator who sent the request.
-func (s *server) operator(r *http.Request, tokens []string) (caller, error) {
+func (s *server) operator(c echo.Context, tokens []string) (caller, error) {
 	if len(tokens) != 1 || !printable(tokens[0], maxToken) {
 		return caller{}, refuse(operatorTokenInvalid, "the token is not valid")
 	}
-	token, err := s.tokens.get(tokens[0], s.now(), func() (keystone.Token, error) {
-		identity, err := s.identity(merchants.DefaultCloud)
-		if err != nil {
-			return keystone.Token{}, err
-		}
-		return coalesce.Read(r.Context(), &s.reads, "token "+digest(tokens[0]), identity.ValidateToken, tokens[0])
-	})
+	token, err := s.validate(c, tokens[0])
 	switch {
 	case errors.Is(err, keystone.ErrTokenInvalid):
 		return caller{}, refuse(operatorTokenInvalid, "the token is not valid")
@@ -153,6 +147,35 @@ func (s *server) operator(r *http.Request, tokens []string) (caller, error) {
 		return caller{}, refuse(forbidden, "the token does not have this service's admin role")
 	}
 	return caller{operator: token}, nil
+}
+
+// validate returns the operator's token if Keystone has accepted the token recently, and otherwise asks Keystone. Few requests ask
+// at the same time, and an address gets only a part of these places, because anybody can send tokens that are not valid.
+func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
+	r, age := c.Request(), tokenCacheTime
+	if r.Method != http.MethodGet {
+		age = actionTokenTime
+	}
+	if token, found, err := s.tokens.get(text, s.now(), age); found {
+		return token, err
+	}
+	identity, err := s.identity(merchants.DefaultCloud)
+	if err != nil {
+		return keystone.Token{}, err
+	}
+	leave, refused := s.validations.take(c.RealIP(), 1)
+	defer leave()
+	if refused != "" {
+		return keystone.Token{}, s.overloaded(refused)
+	}
+	token, err := coalesce.Read(r.Context(), &s.reads, "token "+digest(text), identity.ValidateToken, text)
+	switch {
+	case err == nil:
+		s.tokens.put(text, s.now(), token)
+	case errors.Is(err, keystone.ErrTokenInvalid):
+		s.tokens.refuse(text, s.now())
+	}
+	return token, err
 }
 
 // identity returns the Keystone of a cloud. If the cloud is not configured, identity returns the problem configuration-fault.

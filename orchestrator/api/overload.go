@@ -19,6 +19,7 @@ const (
 	// Waiting requests need only memory.
 	waitingPerAdmission = 4
 	maxBodies           = 64 << 20 // bytes of the bodies of all requests under way
+	maxValidations      = 8        // concurrent checks of operators' tokens
 )
 
 // shares limits how much of something all callers use together, and how much of it one caller uses.

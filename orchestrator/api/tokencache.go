@@ -11,50 +11,67 @@ import (
 )
 
 const (
-	tokenCacheTime = 300 * time.Second // as in keystonemiddleware
-	tokenCacheSize = 4096
+	tokenCacheTime   = 300 * time.Second // as in keystonemiddleware
+	actionTokenTime  = 60 * time.Second  // for requests that change something
+	refusedCacheTime = 5 * time.Second
+	tokenCacheSize   = 4096 // of valid tokens, and of refused tokens
 )
 
-// tokenCache caches the valid tokens of operators. The keys are the SHA-256 hashes of the tokens. An entry expires after
-// tokenCacheTime, or when its token expires, whichever is first.
+// tokenCache caches what Keystone answered about the tokens of operators. The keys are the SHA-256 hashes of the tokens.
 type tokenCache struct {
-	mu    sync.Mutex
-	known map[string]cachedToken
+	mu      sync.Mutex
+	valid   map[string]checkedToken
+	refused map[string]checkedToken
 }
 
-type cachedToken struct {
-	token keystone.Token
-	until time.Time
+type checkedToken struct {
+	keystone.Token
+
+	at time.Time // of the check
 }
 
-// get returns the token from the cache. If the token is not in the cache, the method get calls ask and caches the result. Errors
-// are not cached.
-func (t *tokenCache) get(text string, now time.Time, ask func() (keystone.Token, error)) (keystone.Token, error) {
+// get returns a valid token that Keystone has checked at most age ago and that has not expired. If Keystone has refused the token
+// within refusedCacheTime, the result is keystone.ErrTokenInvalid.
+func (t *tokenCache) get(text string, now time.Time, age time.Duration) (token keystone.Token, found bool, err error) {
 	hash := digest(text)
 	t.mu.Lock()
-	cached, ok := t.known[hash]
-	t.mu.Unlock()
-	if ok && now.Before(cached.until) {
-		return cached.token, nil
+	defer t.mu.Unlock()
+	if c, ok := t.valid[hash]; ok && now.Sub(c.at) < age && now.Before(c.ExpiresAt) {
+		return c.Token, true, nil
 	}
-	token, err := ask()
-	if err != nil {
-		return keystone.Token{}, err
+	if c, ok := t.refused[hash]; ok && now.Sub(c.at) < refusedCacheTime {
+		return keystone.Token{}, true, keystone.ErrTokenInvalid
 	}
-	until := now.Add(tokenCacheTime)
-	if token.ExpiresAt.Before(until) {
-		until = token.ExpiresAt
-	}
+	return keystone.Token{}, false, nil
+}
+
+// put caches a token that Keystone has accepted.
+func (t *tokenCache) put(text string, now time.Time, token keystone.Token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.known) >= tokenCacheSize {
-		maps.DeleteFunc(t.known, func(_ string, c cachedToken) bool { return !now.Before(c.until) })
+	t.valid = with(t.valid, digest(text), checkedToken{token, now}, tokenCacheTime)
+}
+
+// refuse caches that Keystone has refused a token.
+func (t *tokenCache) refuse(text string, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	hash := digest(text)
+	delete(t.valid, hash)
+	t.refused = with(t.refused, hash, checkedToken{at: now}, refusedCacheTime)
+}
+
+// with adds an entry to a map of at most tokenCacheSize entries. A full map loses its entries that are older than age, or all its
+// entries if none is older.
+func with(tokens map[string]checkedToken, hash string, token checkedToken, age time.Duration) map[string]checkedToken {
+	if len(tokens) >= tokenCacheSize {
+		maps.DeleteFunc(tokens, func(_ string, c checkedToken) bool { return token.at.Sub(c.at) >= age })
 	}
-	if t.known == nil || len(t.known) >= tokenCacheSize {
-		t.known = map[string]cachedToken{}
+	if tokens == nil || len(tokens) >= tokenCacheSize {
+		tokens = map[string]checkedToken{}
 	}
-	t.known[hash] = cachedToken{token, until}
-	return token, nil
+	tokens[hash] = token
+	return tokens
 }
 
 func digest(text string) string {

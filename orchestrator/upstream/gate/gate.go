@@ -20,6 +20,9 @@ const (
 	// restTime is the interval between trials while the circuit is open. restTime is so long that an executor releases a run that
 	// waits for a trial, and can execute other runs.
 	restTime = 10 * time.Second
+	// patience is the time in which an upstream that works answers. If the caller's own time limit ends a call earlier, the call
+	// shows nothing about the upstream: the caller may have spent its time in the queue.
+	patience = 10 * time.Second
 )
 
 // Gate controls the requests to one upstream.
@@ -71,10 +74,11 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 		g.queue.leave()
 		return nil, g.openError()
 	}
+	began := time.Now()
 	var once sync.Once
 	return func(status int, err error) {
 		once.Do(func() {
-			done(health(ctx, status, err))
+			done(health(ctx, time.Since(began), status, err))
 			g.queue.leave()
 		})
 	}, nil
@@ -129,11 +133,14 @@ var (
 )
 
 // health returns what a call shows about its upstream. The result is nil if the upstream works, errSaysNothing if the call shows
-// nothing, and any other error if the upstream seems to be down. A call that was cancelled or not sent shows nothing. Any answer
-// shows that the upstream works, unless its status is 502, 503 or 504.
-func health(ctx context.Context, status int, err error) error {
+// nothing, and any other error if the upstream seems to be down. A call that was cancelled, not sent, or ended by ctx within
+// patience shows nothing. Any answer shows that the upstream works, unless its status is 502, 503 or 504. The
+// argument took is the time since the call left the queue.
+func health(ctx context.Context, took time.Duration, status int, err error) error {
 	switch {
-	case err != nil && (errors.Is(ctx.Err(), context.Canceled) || upstream.NotSent(err)):
+	case err != nil && upstream.NotSent(err):
+		return errSaysNothing
+	case err != nil && (errors.Is(ctx.Err(), context.Canceled) || ctx.Err() != nil && took < patience):
 		return errSaysNothing
 	case err != nil:
 		return err

@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -283,10 +284,12 @@ func TestQueuedCallsAreRefusedWhenTheCircuitOpens(t *testing.T) {
 func TestWhichCallsOpenTheCircuit(t *testing.T) {
 	given := func(cancel context.CancelFunc) { cancel() }
 	late := func(context.CancelFunc) { time.Sleep(2 * callTime) }
+	soon := func(context.CancelFunc) { time.Sleep(2 * time.Second) }
 	for name, c := range map[string]struct {
 		status int
 		err    error
 		after  func(context.CancelFunc) // what happens to the caller's context during the call
+		limit  time.Duration            // the time limit of the call; default callTime
 		opens  bool
 	}{
 		"502":                    {status: 502, opens: true},
@@ -294,6 +297,7 @@ func TestWhichCallsOpenTheCircuit(t *testing.T) {
 		"504":                    {status: 504, opens: true},
 		"no answer":              {err: errors.New("EOF"), opens: true},
 		"no answer in time":      {err: context.DeadlineExceeded, after: late, opens: true},
+		"no time was left":       {err: context.DeadlineExceeded, after: soon, limit: time.Second},
 		"200":                    {status: 200},
 		"400":                    {status: 400},
 		"401":                    {status: 401},
@@ -308,7 +312,7 @@ func TestWhichCallsOpenTheCircuit(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := new(gate.Gates).Of("it", 1)
 				for range 5 {
-					ctx, cancel := context.WithTimeout(t.Context(), callTime)
+					ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(c.limit, callTime))
 					leave, err := g.Enter(ctx)
 					if err != nil {
 						t.Fatal(err)
@@ -328,7 +332,7 @@ func TestWhichCallsOpenTheCircuit(t *testing.T) {
 }
 
 // callTime is the time limit of a call.
-const callTime = time.Second
+const callTime = 30 * time.Second
 
 func TestASuccessInBetweenKeepsItOpenToAll(t *testing.T) {
 	g := new(gate.Gates).Of("it", 1)

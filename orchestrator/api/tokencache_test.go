@@ -1,0 +1,118 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+)
+
+// After Keystone has revoked a token, the token still reads for up to five minutes, but changes something for at most one minute.
+func TestHowLongARevokedTokenWorks(t *testing.T) {
+	var ahead atomic.Int64
+	w := newWorld(t, changed(func(o *service.Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	}))
+	list := w.admin("GET", "/v1/merchants", "")
+	change := w.admin("PATCH", "/v1/merchants/"+w.Merchant.ID, `{"max_live_runs": 7}`)
+	if a := w.call(list); a.status != http.StatusOK {
+		t.Fatalf("got %d %s", a.status, a.body)
+	}
+	w.Keystone.RevokeToken(w.OperatorToken)
+	for _, c := range []struct {
+		after time.Duration
+		of    request
+		want  int
+	}{
+		{59 * time.Second, list, 200},
+		{59 * time.Second, change, 200},
+		{299 * time.Second, list, 200},
+		{301 * time.Second, list, 401},
+	} {
+		ahead.Store(int64(c.after - 500*time.Millisecond))
+		if a := w.call(c.of); a.status != c.want {
+			t.Errorf("after %s: %s got %d %s, want %d", c.after, c.of.method, a.status, a.body, c.want)
+		}
+	}
+}
+
+func TestARevokedTokenChangesNothingAfterAMinute(t *testing.T) {
+	var ahead atomic.Int64
+	w := newWorld(t, changed(func(o *service.Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	}))
+	w.call(w.admin("GET", "/v1/merchants", ""))
+	w.Keystone.RevokeToken(w.OperatorToken)
+	ahead.Store(int64(time.Minute))
+	w.refused(w.admin("PATCH", "/v1/merchants/"+w.Merchant.ID, `{"max_live_runs": 7}`), http.StatusUnauthorized, "operator-token-invalid")
+	w.refused(w.admin("GET", "/v1/merchants", ""), http.StatusUnauthorized, "operator-token-invalid") // the refusal is cached
+}
+
+// A token that Keystone does not know is checked once in five seconds. Tokens of one address are checked six at a time, and leave
+// places for other addresses.
+func TestTokensThatAreNotValidKeepNobodyOut(t *testing.T) {
+	var checks atomic.Int32
+	hold := make(chan struct{})
+	w := newWorld(t, func(o *servicetest.Options) {
+		around := o.Around
+		o.Around = func(upstream string, next http.RoundTripper) http.RoundTripper {
+			next = around(upstream, next)
+			return roundTrip(func(req *http.Request) (*http.Response, error) {
+				if strings.HasPrefix(req.Header.Get("X-Subject-Token"), "bogus") {
+					checks.Add(1)
+					<-hold
+				}
+				return next.RoundTrip(req)
+			})
+		}
+	})
+	ask := func(address, token string) int {
+		r := httptest.NewRequest(http.MethodGet, "/v1/merchants", nil)
+		r.RemoteAddr = address
+		r.Header.Set("X-Auth-Token", token)
+		out := httptest.NewRecorder()
+		w.Service.Handler.ServeHTTP(out, r)
+		return out.Code
+	}
+	const places, more = 6, 50
+	var all sync.WaitGroup
+	var overloaded atomic.Int32
+	for i := range places + more {
+		all.Go(func() {
+			switch status := ask("192.0.2.1:1", fmt.Sprint("bogus", i)); status {
+			case http.StatusUnauthorized:
+			case http.StatusServiceUnavailable:
+				overloaded.Add(1)
+			default:
+				t.Errorf("got %d", status)
+			}
+		})
+	}
+	waitUntil(t, "the tokens that find no place are refused", func() bool { return overloaded.Load() == more })
+	if got := ask("192.0.2.2:1", w.OperatorToken); got != http.StatusOK {
+		t.Errorf("an operator at another address: got %d", got)
+	}
+	close(hold)
+	all.Wait()
+	if got := checks.Load(); got != places {
+		t.Errorf("Keystone was asked about %d tokens, want %d", got, places)
+	}
+	for range 3 {
+		if got := ask("192.0.2.1:1", "bogus again"); got != http.StatusUnauthorized {
+			t.Errorf("got %d", got)
+		}
+		if got := ask("192.0.2.1:1", "bogus-again"); got != http.StatusUnauthorized {
+			t.Errorf("got %d", got)
+		}
+	}
+	if got := checks.Load(); got != places+1 {
+		t.Errorf("Keystone was asked %d times about a token that it does not know, want 1", got-places)
+	}
+}
