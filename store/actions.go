@@ -24,6 +24,11 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 		if result.RowsAffected == 0 {
 			return saga.ErrNotFound
 		}
+		if v.IfVersion != 0 {
+			if err := unchanged(tx, v); err != nil {
+				return err
+			}
+		}
 		row := actionRow{
 			ID: now.UnixMicro(), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: upstream.Clean(v.Who),
 			Why: upstream.Clean(v.Why), At: v.At.UnixMicro(),
@@ -43,6 +48,17 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 		}
 		return s.notify(tx, "action "+v.RunID)
 	})
+}
+
+// unchanged returns saga.ErrChanged if the run has another version than v.IfVersion, or an unconsumed action.
+func unchanged(tx *gorm.DB, v saga.Action) error {
+	var n int64
+	err := tx.Model(&runRow{}).Where("id = ? AND version = ?", v.RunID, v.IfVersion).
+		Where("NOT EXISTS (SELECT 1 FROM actions WHERE run_id = runs.id AND consumed_at IS NULL)").Count(&n).Error
+	if err == nil && n == 0 {
+		err = saga.ErrChanged
+	}
+	return err
 }
 
 // Actions reads the unconsumed actions of a run, oldest first.

@@ -54,8 +54,13 @@ func (s *server) ask(c echo.Context, v saga.Action) error {
 	if err != nil {
 		return err
 	}
-	if known := c.Request().Header.Values("If-Match"); len(known) > 0 && !matches(known, tag(run)) {
-		return refuse(preconditionFailed, "the run has changed: If-Match does not contain the current ETag of the run")
+	if known := c.Request().Header.Values("If-Match"); len(known) > 0 {
+		if !matches(known, tag(run)) {
+			return problem(saga.ErrChanged)
+		}
+		if !matches(known, "*") {
+			v.IfVersion = run.Version
+		}
 	}
 	if !strings.ContainsFunc(v.Why, visible) {
 		return invalid(InvalidParam{Pointer: some("/why"), Detail: "the reason is empty"})

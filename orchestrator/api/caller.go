@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -163,12 +164,15 @@ func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
 	if err != nil {
 		return keystone.Token{}, err
 	}
-	leave, refused := s.validations.take(c.RealIP(), 1)
-	defer leave()
-	if refused != "" {
-		return keystone.Token{}, s.overloaded(refused)
-	}
-	token, err := coalesce.Read(r.Context(), &s.reads, "token "+digest(text), identity.ValidateToken, text)
+	address := c.RealIP()
+	token, err := coalesce.Read(r.Context(), &s.reads, "token "+digest(text), func(ctx context.Context, text string) (keystone.Token, error) {
+		leave, refused := s.validations.take(address, 1)
+		defer leave()
+		if refused != "" {
+			return keystone.Token{}, s.overloaded(refused)
+		}
+		return identity.ValidateToken(ctx, text)
+	}, text)
 	switch {
 	case err == nil:
 		s.tokens.put(text, s.now(), token)

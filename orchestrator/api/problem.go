@@ -80,6 +80,8 @@ func problem(err error) *problemError {
 	switch {
 	case errors.Is(err, saga.ErrNotFound):
 		return refuse(runNotFound, "there is no such run")
+	case errors.Is(err, saga.ErrChanged):
+		return refuse(preconditionFailed, "the run has changed, or has an action that it has not applied yet: read the run again")
 	case errors.Is(err, merchants.ErrNotFound):
 		return refuse(merchantNotFound, "there is no such merchant")
 	case errors.Is(err, merchants.ErrExists):

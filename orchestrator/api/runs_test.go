@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tenantry/tenantry/orchestrator/api"
@@ -187,6 +189,30 @@ func TestTagsOfRuns(t *testing.T) {
 	w.await(path, api.RunStateCompensated)
 	if got := w.call(w.get(path)); got.header.Get("Retry-After") != "" {
 		t.Errorf("an ended run is to be asked for again after %s s", got.header.Get("Retry-After"))
+	}
+}
+
+func TestOfSeveralActionsWithOneETagOneIsAccepted(t *testing.T) {
+	w := newWorld(t)
+	path := w.held(w.order("k"))
+	tag := w.call(w.get(path)).header.Get("ETag")
+	var all sync.WaitGroup
+	var accepted atomic.Int32
+	for range 8 {
+		all.Go(func() {
+			q := w.action(path, "compensate", `{"why": "x"}`)
+			q.header = http.Header{"If-Match": {tag}}
+			switch a, err := w.try(q); {
+			case err == nil && a.status == http.StatusAccepted:
+				accepted.Add(1)
+			case err != nil || a.status != http.StatusPreconditionFailed:
+				t.Errorf("got %d %s, %v; want 202 or 412", a.status, a.body, err)
+			}
+		})
+	}
+	all.Wait()
+	if got := accepted.Load(); got != 1 {
+		t.Errorf("%d actions were accepted, want 1", got)
 	}
 }
 

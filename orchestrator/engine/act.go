@@ -14,6 +14,9 @@ func (e *Engine) Act(ctx context.Context, v saga.Action) (successor *saga.Run, e
 	if err != nil {
 		return nil, err
 	}
+	if v.IfVersion != 0 && run.Version != v.IfVersion {
+		return nil, saga.ErrChanged
+	}
 	if err := run.Accepts(v); err != nil {
 		return nil, err
 	}

@@ -31,6 +31,9 @@ type Action struct {
 	Who   string
 	Why   string
 	At    time.Time
+
+	// IfVersion is the version of the run for which the action is meant; 0: any. It is not stored.
+	IfVersion int64
 }
 
 // RefusedError reports why the state of a run does not allow an action.

@@ -12,6 +12,9 @@ var (
 	ErrNotFound = errors.New("no such run")
 	// ErrFenced: the version or epoch of the run has changed since the writer read it; nothing was written.
 	ErrFenced = errors.New("another writer has changed the run")
+	// ErrChanged: the run has another version than the action was meant for, or has an action that is not consumed yet; nothing was
+	// written.
+	ErrChanged = errors.New("the run has changed")
 	// ErrBadRow: the database refuses the contents of the checkpoint, and would refuse them again; nothing was written.
 	ErrBadRow = errors.New("the database refuses the checkpoint")
 	// ErrKeyUsed: the merchant has used the idempotency key before; nothing was written.
@@ -55,7 +58,7 @@ type Store interface {
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
 	// AddAction stores an action. AddAction then wakes the replica that executes the run, or makes the run due if no replica executes
-	// it.
+	// it. If Action.IfVersion is set, AddAction may return ErrChanged: of several actions for one version, only one is stored.
 	AddAction(ctx context.Context, now time.Time, v Action) error
 	// Actions reads the actions of a run that are not consumed yet, oldest first.
 	Actions(ctx context.Context, runID string) ([]Action, error)

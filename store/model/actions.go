@@ -21,6 +21,10 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 	if r == nil {
 		return saga.ErrNotFound
 	}
+	if v.IfVersion != 0 && (r.Version != v.IfVersion || len(s.waitingActions(v.RunID)) > 0) {
+		return saga.ErrChanged
+	}
+	v.IfVersion = 0
 	if r.Replica == "" {
 		r.DueAt = maybeMoment(&now)
 	}

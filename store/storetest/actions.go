@@ -43,6 +43,44 @@ func addAction(t *testing.T, s fixture) {
 	}
 }
 
+// addActionIfVersion adds actions for a version at the same time. Only one of them may be stored.
+func addActionIfVersion(t *testing.T, s fixture) {
+	n := s.create(t, nil)
+	action := saga.Action{RunID: n.Run.ID, Name: saga.Hold, At: epoch, IfVersion: n.Run.Version}
+	errs := make(chan error)
+	for range 4 {
+		go func() { errs <- s.AddAction(t.Context(), epoch, action) }()
+	}
+	stored := 0
+	for range 4 {
+		switch err := <-errs; {
+		case err == nil:
+			stored++
+		case !errors.Is(err, saga.ErrChanged):
+			t.Errorf("got %v; want ErrChanged", err)
+		}
+	}
+	if actions, err := s.Actions(t.Context(), n.Run.ID); err != nil || stored != 1 || len(actions) != 1 {
+		t.Errorf("%d actions were added, and %d are stored, %v; want one", stored, len(actions), err)
+	}
+	cp := checkpoint(n)
+	actions, err := s.Actions(t.Context(), n.Run.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range actions {
+		cp.Consumed = append(cp.Consumed, a.ID)
+	}
+	s.commit(t, cp)
+	if err := s.AddAction(t.Context(), epoch, action); !errors.Is(err, saga.ErrChanged) {
+		t.Errorf("an action for an old version: got %v; want ErrChanged", err)
+	}
+	action.IfVersion++
+	if err := s.AddAction(t.Context(), epoch, action); err != nil {
+		t.Errorf("an action for the current version: got %v", err)
+	}
+}
+
 func commitFencedActions(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Hold, At: epoch})

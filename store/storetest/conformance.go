@@ -74,6 +74,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"Join: the replica has already joined", joinRepeated},
 
 		{"AddAction: the run is leased, and then released", addAction},
+		{"AddAction: the action is meant for a version", addActionIfVersion},
 		{"Actions: two actions were added at the same moment", actionsAtOnce},
 		{"Commit: an action arrives just before the run is released", commitMissedAction},
 		{"Commit: a fenced checkpoint consumes an action", commitFencedActions},
