@@ -112,23 +112,29 @@ func timeOut(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 	return nil, req.Context().Err()
 }
 
-// commitLate is a fault in which the request times out, and the upstream executes the request later.
+// commitLate is a fault in which the request times out, and the upstream executes the request later. If all requests of an undo
+// meet the fault, the upstream executes them after the fault is removed. Otherwise the undo might succeed before the test has seen
+// that it does not.
 func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Response, error) {
-	done := f.lateCall(saga.CallOf(req.Context()).RunID)
+	call := saga.CallOf(req.Context())
+	done := f.lateCall(call.RunID)
 	var body []byte
 	if req.Body != nil {
 		body, _ = io.ReadAll(req.Body)
 	}
 	late := req.Clone(context.WithoutCancel(req.Context()))
 	late.Body = io.NopCloser(bytes.NewReader(body))
-	<-req.Context().Done()
-	time.AfterFunc(lateWindow/2, func() { // in the middle of the late window, when the run does not look for the effect
+	execute := func() {
 		defer done()
 		if resp, err := next.RoundTrip(late); err == nil {
 			_, _ = io.Copy(io.Discard, resp.Body)
 			_ = resp.Body.Close()
 		}
-	})
+	}
+	<-req.Context().Done()
+	if !f.whenLifted(call, execute) {
+		time.AfterFunc(lateWindow/2, execute) // before the late window ends, and not close to a look-up of the effect
+	}
 	return nil, req.Context().Err()
 }
 

@@ -13,7 +13,24 @@ import (
 type faults struct {
 	mu   sync.Mutex
 	of   map[string]*fault          // by faultKey
-	late map[string]*sync.WaitGroup // by run id: counts the requests that timed out and are not executed yet
+	late map[string]*sync.WaitGroup // by run id; waits for the requests that are executed after their time-out
+	then map[string][]func()        // by run id; called when the faults of the run are removed
+}
+
+// whenLifted calls the function then when the faults of a run are removed. If the call is not an undo that always meets its fault,
+// whenLifted does nothing and returns false.
+func (f *faults) whenLifted(call *saga.Handle, then func()) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fault := f.of[faultKey(call.RunID, call.Step, true)]
+	if !call.Undoes() || fault == nil || fault.times == 0 {
+		return false
+	}
+	if f.then == nil {
+		f.then = map[string][]func(){}
+	}
+	f.then[call.RunID] = append(f.then[call.RunID], then)
+	return true
 }
 
 // lateCall registers a request of a run that will be executed after its time-out. The caller must call the function done when the
@@ -74,6 +91,10 @@ func (f *faults) lift(runID string) {
 			delete(f.of, key)
 		}
 	}
+	for _, then := range f.then[runID] {
+		go then()
+	}
+	delete(f.then, runID)
 }
 
 func faultKey(runID, step string, undo bool) string { return fmt.Sprint(runID, " ", step, " ", undo) }
