@@ -35,8 +35,8 @@ func named[T any](ctx context.Context, c *Client, kind, collection, name string,
 	if err := checkName(op, name); err != nil {
 		return none, err
 	}
-	var found []T
-	if err := c.read(ctx, op, collection, []Condition{{Field: "name", Value: name}}, &found); err != nil {
+	found, err := read[T](ctx, c, op, collection, []Condition{{Field: "name", Value: name}})
+	if err != nil {
 		return none, err
 	}
 	for _, one := range found {
@@ -108,7 +108,16 @@ func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
-	return list[Plan](ctx, c, op, plansOf(merchantID))
+	return read[Plan](ctx, c, op, plansOf(merchantID), nil)
+}
+
+// PlanPage lists a part of the merchant's plans, sorted by id.
+func (c *Client) PlanPage(ctx context.Context, merchantID string, p Page) ([]Plan, error) {
+	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
+		return nil, err
+	}
+	return page(ctx, c, op, plansOf(merchantID), nil, p, func(plan Plan) string { return plan.ID })
 }
 
 // Plan returns the merchant's plan with the given id, or ErrNotFound. Plan filters the list of the merchant's plans, because a

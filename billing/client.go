@@ -111,30 +111,16 @@ func parseURL(raw string) (base, update string, err error) {
 // Ping reads the list of currencies. Ping must send a request, because a connection without a request would block the original
 // server.
 func (c *Client) Ping(ctx context.Context) error {
-	return c.read(ctx, "pinging BillingStack", "/currencies", nil, new([]Currency))
-}
-
-// read sends a GET for path and decodes the answer into out. The query contains the conditions of the parameter where.
-func (c *Client) read(ctx context.Context, op, path string, where []Condition, out any) error {
-	return c.call(ctx, request{op: op, method: http.MethodGet, path: path + filter(where), out: out})
-}
-
-// list returns all objects of a collection. BillingStack has no paging.
-func list[T any](ctx context.Context, c *Client, op, collection string) ([]T, error) {
-	var all []T
-	if err := c.read(ctx, op, collection, nil, &all); err != nil {
-		return nil, err
-	}
-	return all, nil
+	return each(ctx, c, "pinging BillingStack", "/currencies", nil, func(Currency) {})
 }
 
 // find returns the object with the given id from a collection, or ErrNotFound. find filters the collection by id. find does not
 // GET the URL of the object, because the original server would then answer 500 for a missing object and would not check the
 // merchant.
 func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, error) {
-	var found []T
 	var none T
-	if err := c.read(ctx, op, collection, []Condition{{Field: "id", Value: id}}, &found); err != nil {
+	found, err := read[T](ctx, c, op, collection, []Condition{{Field: "id", Value: id}})
+	if err != nil {
 		return none, err
 	}
 	if len(found) == 0 {

@@ -18,8 +18,7 @@ func (c *Client) Customers(ctx context.Context, merchantID string) ([]Customer, 
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
-	var all []Customer
-	err := c.read(ctx, op, customersOf(merchantID), []Condition{{Field: "merchant_id", Value: merchantID}}, &all)
+	all, err := read[Customer](ctx, c, op, customersOf(merchantID), []Condition{{Field: "merchant_id", Value: merchantID}})
 	if err != nil {
 		return nil, err
 	}

@@ -18,8 +18,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// maxAnswer is the maximum size of an answer in bytes. A list of about 100,000 subscriptions has this size.
-const maxAnswer = 32 << 20
+const (
+	maxAnswer = 32 << 20 // bytes of a list; about 100,000 subscriptions have this size
+	maxObject = 1 << 20  // bytes of any other answer
+)
 
 type request struct {
 	op     string
@@ -27,7 +29,9 @@ type request struct {
 	path   string // relative to the base URL, with the query
 	body   any    // nil if there is none
 	out    any    // the decoded answer; if nil, the answer must be JSON but is ignored
-	item   string // the id in the path; a 500 with this id as its text means "not found"
+	// element decodes one element of a list. It is set for a request whose answer is a list.
+	element func(*json.Decoder) error
+	item    string // the id in the path; a 500 with this id as its text means "not found"
 }
 
 func (r request) write() bool { return r.method != http.MethodGet }
@@ -102,9 +106,14 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 		return 0, nil, nil, r.lost(ctx, err, sent.never())
 	}
 	defer func() { _ = resp.Body.Close() }() // an error of Close does not matter, because the answer has been read
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err == nil && len(answer) > maxAnswer {
-		err = errors.New("the answer is too long")
+	var answer []byte
+	if r.element != nil && resp.StatusCode == http.StatusOK {
+		err = r.elements(resp.Body)
+	} else {
+		answer, err = io.ReadAll(io.LimitReader(resp.Body, maxObject+1))
+		if err == nil && len(answer) > maxObject {
+			err = errors.New("the answer is too long")
+		}
 	}
 	if err != nil {
 		return 0, nil, nil, &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, Status: resp.StatusCode, MaybeDone: r.write(), Err: err}
@@ -164,6 +173,9 @@ func noConnection(err error) bool {
 
 // decode decodes a successful answer. If the answer cannot be decoded, it is unknown whether the server executed the request.
 func (r request) decode(status int, answer []byte) error {
+	if r.element != nil && status == http.StatusOK { // exchange has decoded the list
+		return nil
+	}
 	if r.method == http.MethodDelete && len(answer) == 0 {
 		return nil
 	}

@@ -18,7 +18,27 @@ func (c *Client) Subscriptions(ctx context.Context, merchantID string) ([]Subscr
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
-	return list[Subscription](ctx, c, op, subscriptionsOf(merchantID))
+	return read[Subscription](ctx, c, op, subscriptionsOf(merchantID), nil)
+}
+
+// SubscriptionPage lists a part of the merchant's subscriptions, sorted by id. If customerID is not empty, SubscriptionPage lists
+// only this customer's subscriptions.
+func (c *Client) SubscriptionPage(ctx context.Context, merchantID, customerID string, p Page) ([]Subscription, error) {
+	op := fmt.Sprintf("listing the subscriptions of merchant %q", upstream.Clean(merchantID))
+	ids, where := []namedID{{"merchant", merchantID}}, []Condition(nil)
+	if customerID != "" {
+		ids = append(ids, namedID{"customer", customerID})
+		where = []Condition{{Field: "customer_id", Value: customerID}}
+	}
+	if err := checkIDs(op, ids...); err != nil {
+		return nil, err
+	}
+	return page(ctx, c, op, subscriptionsOf(merchantID), where, p, func(s Subscription) string {
+		if customerID != "" && s.CustomerID != customerID {
+			return "" // the page contains no object without an id
+		}
+		return s.ID
+	})
 }
 
 // SubscriptionsOf lists one customer's subscriptions. SubscriptionsOf returns no subscriptions if the customer belongs to another
@@ -28,8 +48,7 @@ func (c *Client) SubscriptionsOf(ctx context.Context, merchantID, customerID str
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"customer", customerID}); err != nil {
 		return nil, err
 	}
-	var all []Subscription
-	err := c.read(ctx, op, subscriptionsOf(merchantID), []Condition{{Field: "customer_id", Value: customerID}}, &all)
+	all, err := read[Subscription](ctx, c, op, subscriptionsOf(merchantID), []Condition{{Field: "customer_id", Value: customerID}})
 	if err != nil {
 		return nil, err
 	}

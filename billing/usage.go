@@ -15,7 +15,7 @@ func (c *Client) Usage(ctx context.Context, merchantID string) ([]Usage, error) 
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
 		return nil, err
 	}
-	return list[Usage](ctx, c, op, usageOf(merchantID))
+	return read[Usage](ctx, c, op, usageOf(merchantID), nil)
 }
 
 // CreateUsage stores a measurement of usage. The call may be repeated if want.ID is set. If want.ID is empty, the server chooses

@@ -61,7 +61,7 @@ func (n names) find(c echo.Context) error {
 			return !meets(value, w)
 		})
 	})
-	return c.JSON(http.StatusOK, slices.Concat([]billing.Currency{}, found))
+	return c.JSON(http.StatusOK, append([]billing.Currency{}, found...))
 }
 
 func meets(value string, w billing.Condition) bool {

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bufio"
+	"encoding/json"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -57,16 +59,28 @@ func (r resource[B, T]) list(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := r.table.List(c.Request().Context(), c.Param("merchant"), where)
-	if err != nil {
+	c.Response().Header().Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
+	out := bufio.NewWriterSize(c.Response(), listBuffer)
+	separator := "["
+	err = r.table.Each(c.Request().Context(), c.Param("merchant"), where, func(one T) error {
+		_, _ = out.WriteString(separator) // the writer keeps the error
+		separator = ","
+		return json.NewEncoder(out).Encode(r.view(one))
+	})
+	switch {
+	case err != nil && !c.Response().Committed: // nothing was sent
 		return err
+	case err != nil:
+		panic(http.ErrAbortHandler) // the client sees that the list is cut off
+	case separator == "[":
+		_, _ = out.WriteString(separator)
 	}
-	views := make([]any, len(found))
-	for i, one := range found {
-		views[i] = r.view(one)
-	}
-	return c.JSON(http.StatusOK, views)
+	_, _ = out.WriteString("]\n")
+	return out.Flush()
 }
+
+// listBuffer is the number of bytes of a list that are encoded before the answer begins.
+const listBuffer = 64 << 10
 
 func (r resource[B, T]) create(c echo.Context) error {
 	if _, err := conditions(c.QueryParams(), nil); err != nil {

@@ -18,6 +18,9 @@ type Table[T any] interface {
 	// List returns the objects that meet all conditions. A condition's Field is a column that a filter may use. A condition's Op is
 	// eq, ne, ge, le, gt, lt or like.
 	List(ctx context.Context, merchantID string, where []billing.Condition) ([]T, error)
+	// Each calls the function take for each object that List would return, and need not hold all of them in memory. If take returns an
+	// error, Each returns this error at once.
+	Each(ctx context.Context, merchantID string, where []billing.Condition, take func(T) error) error
 	// Create stores a new object. Create returns billing.ErrConflict if any merchant has an object with this id. Create returns
 	// billing.ErrReference if the object refers to another object that the merchant does not have.
 	Create(ctx context.Context, merchantID string, object T) error

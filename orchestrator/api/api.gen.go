@@ -539,6 +539,7 @@ type PlanItem struct {
 
 // PlanList defines model for PlanList.
 type PlanList struct {
+	Links Links  `json:"links"`
 	Plans []Plan `json:"plans"`
 }
 
@@ -723,6 +724,7 @@ type BilledSubscription struct {
 
 // SubscriptionList defines model for SubscriptionList.
 type SubscriptionList struct {
+	Links         Links                `json:"links"`
 	Subscriptions []BilledSubscription `json:"subscriptions"`
 }
 
@@ -795,10 +797,25 @@ type Unauthorized = Problem
 // Unavailable A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Unavailable = Problem
 
+// ListPlansParams defines parameters for ListPlans.
+type ListPlansParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The id of the last object on the previous page.
+	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
 // ListSubscriptionsParams defines parameters for ListSubscriptions.
 type ListSubscriptionsParams struct {
 	// Customer Only subscriptions of this customer.
 	Customer *UUID `form:"customer,omitempty" json:"customer,omitempty"`
+
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The id of the last object on the previous page.
+	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
 }
 
 // ListRunsParams defines parameters for ListRuns.
@@ -908,10 +925,10 @@ type ServerInterface interface {
 	// RotateKey Create a new API key
 	// (POST /v1/merchants/{merchant_id}/keys)
 	RotateKey(ctx echo.Context, merchantID MerchantID) error
-	// ListPlans List the merchant's plans
+	// ListPlans List the merchant's plans, sorted by id
 	// (GET /v1/merchants/{merchant_id}/plans)
-	ListPlans(ctx echo.Context, merchantID MerchantID) error
-	// ListSubscriptions List the merchant's subscriptions
+	ListPlans(ctx echo.Context, merchantID MerchantID, params ListPlansParams) error
+	// ListSubscriptions List the merchant's subscriptions, sorted by id
 	// (GET /v1/merchants/{merchant_id}/subscriptions)
 	ListSubscriptions(ctx echo.Context, merchantID MerchantID, params ListSubscriptionsParams) error
 	// Subscribe Subscribe a user to a plan
@@ -1114,8 +1131,24 @@ func (w *ServerInterfaceWrapper) ListPlans(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPlansParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "marker" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "marker", ctx.QueryParams(), &params.Marker, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter marker: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListPlans(ctx, merchantID)
+	err = w.Handler.ListPlans(ctx, merchantID, params)
 	return err
 }
 
@@ -1137,6 +1170,20 @@ func (w *ServerInterfaceWrapper) ListSubscriptions(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "customer", ctx.QueryParams(), &params.Customer, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter customer: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "marker" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "marker", ctx.QueryParams(), &params.Marker, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter marker: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments

@@ -14,9 +14,8 @@ import (
 // the objects of other merchants.
 type Billing interface {
 	Merchant(ctx context.Context, id string) (billing.Merchant, error)
-	Plans(ctx context.Context, merchantID string) ([]billing.Plan, error)
-	Subscriptions(ctx context.Context, merchantID string) ([]billing.Subscription, error)
-	SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]billing.Subscription, error)
+	PlanPage(ctx context.Context, merchantID string, p billing.Page) ([]billing.Plan, error)
+	SubscriptionPage(ctx context.Context, merchantID, customerID string, p billing.Page) ([]billing.Subscription, error)
 	Subscription(ctx context.Context, merchantID, id string) (billing.Subscription, error)
 }
 
@@ -29,20 +28,26 @@ var (
 	}
 )
 
-// ListPlans lists the plans of the portal's merchant.
-func (s *server) ListPlans(c echo.Context, merchantID string) error {
+// ListPlans lists a page of the plans of the portal's merchant.
+func (s *server) ListPlans(c echo.Context, merchantID string, p ListPlansParams) error {
 	merchant, err := ownMerchant(c, merchantID)
 	if err != nil {
 		return err
 	}
-	plans, err := s.Billing.Plans(c.Request().Context(), merchant.ID)
+	limit, page := pageOf(p.Limit, p.Marker)
+	plans, err := s.Billing.PlanPage(c.Request().Context(), merchant.ID, page)
 	if err != nil {
 		return err
 	}
 	answer := PlanList{Plans: []Plan{}}
-	for _, p := range plans {
+	for _, p := range plans[:min(limit, len(plans))] {
 		answer.Plans = append(answer.Plans, viewPlan(p))
 	}
+	next := ""
+	if len(plans) > limit {
+		next = plans[limit-1].ID
+	}
+	answer.Links = pageLinks(c, next)
 	return answerJSON(c, http.StatusOK, answer)
 }
 
@@ -62,26 +67,36 @@ func viewPlan(p billing.Plan) Plan {
 	return view
 }
 
-// ListSubscriptions lists the subscriptions of all customers of the merchant, or of one customer.
+// pageOf returns the number of objects on a page, and the page to read: it has one object more, so that the answer can tell whether
+// there is a next page.
+func pageOf(limit *int, marker *string) (int, billing.Page) {
+	n := defaultRuns
+	if limit != nil {
+		n = *limit
+	}
+	return n, billing.Page{After: valueOf(marker), Limit: n + 1}
+}
+
+// ListSubscriptions lists a page of the subscriptions of all customers of the merchant, or of one customer.
 func (s *server) ListSubscriptions(c echo.Context, merchantID string, p ListSubscriptionsParams) error {
 	merchant, err := ownMerchant(c, merchantID)
 	if err != nil {
 		return err
 	}
-	var all []billing.Subscription
-	ctx := c.Request().Context()
-	if p.Customer == nil {
-		all, err = s.Billing.Subscriptions(ctx, merchant.ID)
-	} else {
-		all, err = s.Billing.SubscriptionsOf(ctx, merchant.ID, *p.Customer)
-	}
+	limit, page := pageOf(p.Limit, p.Marker)
+	found, err := s.Billing.SubscriptionPage(c.Request().Context(), merchant.ID, valueOf(p.Customer), page)
 	if err != nil {
 		return err
 	}
 	answer := SubscriptionList{Subscriptions: []BilledSubscription{}}
-	for _, one := range all {
+	for _, one := range found[:min(limit, len(found))] {
 		answer.Subscriptions = append(answer.Subscriptions, viewSubscription(one))
 	}
+	next := ""
+	if len(found) > limit {
+		next = found[limit-1].ID
+	}
+	answer.Links = pageLinks(c, next)
 	return answerJSON(c, http.StatusOK, answer)
 }
 

@@ -133,6 +133,32 @@ func TestCatalog(t *testing.T) {
 			t.Errorf("subscriptions%s: got %q, want %q", path, got, want)
 		}
 	}
+	ids := []string{mine.ID}
+	for range 4 {
+		ids = append(ids, subscribe(w.Merchant.ID, w.Merchant.Plan, w.Merchant.Customer).ID)
+	}
+	slices.Sort(ids)
+	for _, first := range []string{"/subscriptions?limit=2", "/subscriptions?customer=" + w.Merchant.Customer + "&limit=2"} {
+		var got []string
+		for path := own + first; path != ""; {
+			page := read[api.SubscriptionList](t, w.call(w.get(path)))
+			if len(page.Subscriptions) > 2 {
+				t.Errorf("%s has %d subscriptions, want at most 2", path, len(page.Subscriptions))
+			}
+			for _, s := range page.Subscriptions {
+				got = append(got, s.ID)
+			}
+			path = ""
+			for _, link := range page.Links {
+				if link.Rel == "next" {
+					path = link.Href
+				}
+			}
+		}
+		if !slices.Equal(got, ids) {
+			t.Errorf("the pages from %s have %q, want %q", first, got, ids)
+		}
+	}
 	for id, want := range map[string]int{mine.ID: 200, theirs.ID: 404, nobody: 404, "x": 404} {
 		if got := w.call(w.get(own + "/subscriptions/" + id)); got.status != want {
 			t.Errorf("subscription %s: got %d %s, want %d", id, got.status, got.body, want)

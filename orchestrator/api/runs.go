@@ -28,7 +28,7 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 		State: saga.RunState(valueOf(p.State)),
 		Since: valueOf(p.Since), Before: valueOf(p.Marker), Limit: limit + 1,
 	}
-	page := RunList{Runs: []Run{}, Links: Links{{Rel: "self", Href: c.Request().URL.RequestURI()}}}
+	page := RunList{Runs: []Run{}, Links: pageLinks(c, "")}
 	if own := callerOf(c).merchant; own != nil {
 		if filter.Merchant != "" && filter.Merchant != own.ID {
 			return answerJSON(c, http.StatusOK, page)
@@ -43,11 +43,20 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 		page.Runs = append(page.Runs, s.view(run))
 	}
 	if len(runs) > limit {
-		query := maps.Clone(c.QueryParams())
-		query.Set("marker", runs[limit-1].ID)
-		page.Links = append(page.Links, Link{Rel: "next", Href: "/v1/runs?" + query.Encode()})
+		page.Links = pageLinks(c, runs[limit-1].ID)
 	}
 	return answerJSON(c, http.StatusOK, page)
+}
+
+// pageLinks returns the links of a page. If marker is not empty, it is the id of the page's last object, and there is a next page.
+func pageLinks(c echo.Context, marker string) Links {
+	links := Links{{Rel: "self", Href: c.Request().URL.RequestURI()}}
+	if marker != "" {
+		query := maps.Clone(c.QueryParams())
+		query.Set("marker", marker)
+		links = append(links, Link{Rel: "next", Href: c.Request().URL.Path + "?" + query.Encode()})
+	}
+	return links
 }
 
 // objectRefs parses references. The function checkParameters has already checked that each has the form KIND:ID.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/tenantry/tenantry/store/billingstack"
 )
 
 const (
@@ -209,6 +211,8 @@ func TestUpdatesAtOnceLoseNothing(t *testing.T) {
 }
 
 func TestLists(t *testing.T) {
+	previous := billingstack.SetChunk(4)
+	t.Cleanup(func() { billingstack.SetChunk(previous) })
 	onBoth(t, func(t *testing.T, base string) {
 		for _, e := range seed[:1] {
 			e.run(t, base)

@@ -17,7 +17,7 @@ type merchantRow struct {
 // TableName returns the table's name for gorm.
 func (merchantRow) TableName() string { return "billing_merchants" }
 
-func (r merchantRow) added() int64 { return r.AddedAt }
+func (r merchantRow) key() (addedAt int64, id string) { return r.AddedAt, r.ID }
 
 func (r merchantRow) object() billing.Merchant {
 	return billing.Merchant{ID: r.ID, Name: r.Name, Currency: r.Currency, Language: r.Language}
@@ -41,7 +41,7 @@ type productRow struct {
 // TableName returns the table's name for gorm.
 func (productRow) TableName() string { return "billing_products" }
 
-func (r productRow) added() int64 { return r.AddedAt }
+func (r productRow) key() (addedAt int64, id string) { return r.AddedAt, r.ID }
 
 func (r productRow) object() billing.Product {
 	return billing.Product{
@@ -69,7 +69,7 @@ type planRow struct {
 // TableName returns the table's name for gorm.
 func (planRow) TableName() string { return "billing_plans" }
 
-func (r planRow) added() int64 { return r.AddedAt }
+func (r planRow) key() (addedAt int64, id string) { return r.AddedAt, r.ID }
 
 func (r planRow) object() billing.Plan {
 	return billing.Plan{ID: r.ID, Name: r.Name, Title: r.Title, Description: r.Description, Properties: r.Properties}
@@ -94,7 +94,7 @@ type customerRow struct {
 // TableName returns the table's name for gorm.
 func (customerRow) TableName() string { return "billing_customers" }
 
-func (r customerRow) added() int64 { return r.AddedAt }
+func (r customerRow) key() (addedAt int64, id string) { return r.AddedAt, r.ID }
 
 func (r customerRow) object() billing.Customer {
 	return billing.Customer{ID: r.ID, MerchantID: r.MerchantID, Name: r.Name, Currency: r.Currency, Language: r.Language}
@@ -121,7 +121,7 @@ type subscriptionRow struct {
 // TableName returns the table's name for gorm.
 func (subscriptionRow) TableName() string { return "billing_subscriptions" }
 
-func (r subscriptionRow) added() int64 { return r.AddedAt }
+func (r subscriptionRow) key() (addedAt int64, id string) { return r.AddedAt, r.ID }
 
 func (r subscriptionRow) object() billing.Subscription {
 	return billing.Subscription{
@@ -154,7 +154,7 @@ type usageRow struct {
 // TableName returns the table's name for gorm.
 func (usageRow) TableName() string { return "billing_usage" }
 
-func (r usageRow) added() int64 { return r.AddedAt }
+func (r usageRow) key() (addedAt int64, id string) { return r.AddedAt, r.ID }
 
 func (r usageRow) object() billing.Usage {
 	return billing.Usage{

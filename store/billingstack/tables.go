@@ -4,6 +4,7 @@ package billingstack
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"gorm.io/gorm"
@@ -46,7 +47,7 @@ type table[T any, R rowOf[T]] struct {
 type rowOf[T any] interface {
 	TableName() string
 	object() T
-	added() int64
+	key() (addedAt int64, id string) // lists are sorted by the key
 }
 
 // List returns the objects that meet all conditions, oldest first.
@@ -55,14 +56,23 @@ func (t *table[T, R]) List(ctx context.Context, merchantID string, where []billi
 }
 
 func (t *table[T, R]) list(db *gorm.DB, merchantID string, where []billing.Condition) ([]T, error) {
+	var rows []R
+	if err := t.query(db, merchantID, where).Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	return t.objects(db, rows)
+}
+
+// query selects the objects that meet all conditions, oldest first.
+func (t *table[T, R]) query(db *gorm.DB, merchantID string, where []billing.Condition) *gorm.DB {
 	query := ofMerchant(db, merchantID)
 	for _, condition := range where {
 		query = query.Where(comparison(condition))
 	}
-	var rows []R
-	if err := query.Order("added_at, id").Find(&rows).Error; err != nil {
-		return nil, err
-	}
+	return query.Order("added_at, id")
+}
+
+func (t *table[T, R]) objects(db *gorm.DB, rows []R) ([]T, error) {
 	objects := make([]T, len(rows))
 	for i, row := range rows {
 		objects[i] = row.object()
@@ -71,6 +81,33 @@ func (t *table[T, R]) list(db *gorm.DB, merchantID string, where []billing.Condi
 		return objects, t.complete(db, objects)
 	}
 	return objects, nil
+}
+
+// chunk is the number of rows that Each reads at a time. Only tests change chunk.
+var chunk = 5000
+
+// Each calls take for each object that meets all conditions, oldest first. Each reads the rows in chunks, so that take may be slow:
+// no connection is held while take is called.
+func (t *table[T, R]) Each(ctx context.Context, merchantID string, where []billing.Condition, take func(T) error) error {
+	db := t.db.WithContext(ctx)
+	addedAt, id := int64(math.MinInt64), ""
+	for {
+		var rows []R
+		err := t.query(db, merchantID, where).Where("(added_at, id) > (?, ?)", addedAt, id).Limit(chunk).Find(&rows).Error
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		objects, err := t.objects(db, rows)
+		if err != nil {
+			return err
+		}
+		for _, one := range objects {
+			if err := take(one); err != nil {
+				return err
+			}
+		}
+		addedAt, id = rows[len(rows)-1].key()
+	}
 }
 
 // Create inserts an object. Create returns billing.ErrConflict if the id is already in use. Create returns billing.ErrReference if
@@ -106,7 +143,8 @@ func (t *table[T, R]) Update(ctx context.Context, merchantID, id string, change 
 		if err := change(&changed); err != nil {
 			return err
 		}
-		row := t.toRow(merchantID, rows[0].added(), changed)
+		addedAt, _ := rows[0].key()
+		row := t.toRow(merchantID, addedAt, changed)
 		if err := tx.Select("*").Omit("id", "merchant_id", "added_at").Updates(&row).Error; err != nil {
 			return violation(tx, err, billing.ErrReference)
 		}

@@ -544,6 +544,7 @@ type PlanItem struct {
 
 // PlanList defines model for PlanList.
 type PlanList struct {
+	Links Links  `json:"links"`
 	Plans []Plan `json:"plans"`
 }
 
@@ -728,6 +729,7 @@ type BilledSubscription struct {
 
 // SubscriptionList defines model for SubscriptionList.
 type SubscriptionList struct {
+	Links         Links                `json:"links"`
 	Subscriptions []BilledSubscription `json:"subscriptions"`
 }
 
@@ -818,10 +820,25 @@ type Unauthorized = Problem
 // Unavailable A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Unavailable = Problem
 
+// ListPlansParams defines parameters for ListPlans.
+type ListPlansParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The id of the last object on the previous page.
+	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
 // ListSubscriptionsParams defines parameters for ListSubscriptions.
 type ListSubscriptionsParams struct {
 	// Customer Only subscriptions of this customer.
 	Customer *UUID `form:"customer,omitempty" json:"customer,omitempty"`
+
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The id of the last object on the previous page.
+	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
 }
 
 // SubscribeParams defines parameters for Subscribe.
@@ -868,19 +885,19 @@ type GetRunParams struct {
 	// Wait Maximum number of seconds to wait.
 	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
 
-	// IfNoneMatch The ETag of the run in your last answer.
+	// IfNoneMatch The ETag of the run when you last read it.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CancelRunParams defines parameters for CancelRun.
 type CancelRunParams struct {
-	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused.
+	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused. Of several actions with the same ETag, only one is accepted.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // CompensateRunParams defines parameters for CompensateRun.
 type CompensateRunParams struct {
-	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused.
+	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused. Of several actions with the same ETag, only one is accepted.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -898,19 +915,19 @@ type ListRunEventsParams struct {
 
 // HoldRunParams defines parameters for HoldRun.
 type HoldRunParams struct {
-	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused.
+	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused. Of several actions with the same ETag, only one is accepted.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // RetryRunParams defines parameters for RetryRun.
 type RetryRunParams struct {
-	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused.
+	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused. Of several actions with the same ETag, only one is accepted.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // SkipStepParams defines parameters for SkipStep.
 type SkipStepParams struct {
-	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused.
+	// IfMatch An ETag of the run. If the run now has a different ETag, the action is refused. Of several actions with the same ETag, only one is accepted.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1105,12 +1122,12 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/merchants/{merchant_id}/keys (the `RotateKey` operationId).
 	RotateKey(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListPlans List the merchant's plans
+	// ListPlans List the merchant's plans, sorted by id
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/plans (the `ListPlans` operationId).
-	ListPlans(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListPlans(ctx context.Context, merchantID MerchantID, params *ListPlansParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListSubscriptions List the merchant's subscriptions
+	// ListSubscriptions List the merchant's subscriptions, sorted by id
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions (the `ListSubscriptions` operationId).
 	ListSubscriptions(ctx context.Context, merchantID MerchantID, params *ListSubscriptionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1483,11 +1500,11 @@ func (c *Client) RotateKey(ctx context.Context, merchantID MerchantID, reqEditor
 	return c.Client.Do(req)
 }
 
-// ListPlans List the merchant's plans
+// ListPlans List the merchant's plans, sorted by id
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/plans (the `ListPlans` operationId).
-func (c *Client) ListPlans(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListPlansRequest(c.Server, merchantID)
+func (c *Client) ListPlans(ctx context.Context, merchantID MerchantID, params *ListPlansParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPlansRequest(c.Server, merchantID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1498,7 +1515,7 @@ func (c *Client) ListPlans(ctx context.Context, merchantID MerchantID, reqEditor
 	return c.Client.Do(req)
 }
 
-// ListSubscriptions List the merchant's subscriptions
+// ListSubscriptions List the merchant's subscriptions, sorted by id
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/subscriptions (the `ListSubscriptions` operationId).
 func (c *Client) ListSubscriptions(ctx context.Context, merchantID MerchantID, params *ListSubscriptionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2210,7 +2227,7 @@ func NewRotateKeyRequest(server string, merchantID MerchantID) (*http.Request, e
 }
 
 // NewListPlansRequest constructs an http.Request for the ListPlans method
-func NewListPlansRequest(server string, merchantID MerchantID) (*http.Request, error) {
+func NewListPlansRequest(server string, merchantID MerchantID, params *ListPlansParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2233,6 +2250,45 @@ func NewListPlansRequest(server string, merchantID MerchantID) (*http.Request, e
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Marker != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "marker", *params.Marker, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -2281,6 +2337,30 @@ func NewListSubscriptionsRequest(server string, merchantID MerchantID, params *L
 		if params.Customer != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "customer", *params.Customer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Marker != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "marker", *params.Marker, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -3196,14 +3276,14 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/merchants/{merchant_id}/keys (the `RotateKey` operationId).
 	RotateKeyWithResponse(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*RotateKeyResponse, error)
 
-	// ListPlansWithResponse List the merchant's plans
+	// ListPlansWithResponse List the merchant's plans, sorted by id
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/plans (the `ListPlans` operationId).
-	ListPlansWithResponse(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*ListPlansResponse, error)
+	ListPlansWithResponse(ctx context.Context, merchantID MerchantID, params *ListPlansParams, reqEditors ...RequestEditorFn) (*ListPlansResponse, error)
 
-	// ListSubscriptionsWithResponse List the merchant's subscriptions
+	// ListSubscriptionsWithResponse List the merchant's subscriptions, sorted by id
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5862,20 +5942,20 @@ func (c *ClientWithResponses) RotateKeyWithResponse(ctx context.Context, merchan
 	return ParseRotateKeyResponse(rsp)
 }
 
-// ListPlansWithResponse List the merchant's plans
+// ListPlansWithResponse List the merchant's plans, sorted by id
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/plans (the `ListPlans` operationId).
-func (c *ClientWithResponses) ListPlansWithResponse(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*ListPlansResponse, error) {
-	rsp, err := c.ListPlans(ctx, merchantID, reqEditors...)
+func (c *ClientWithResponses) ListPlansWithResponse(ctx context.Context, merchantID MerchantID, params *ListPlansParams, reqEditors ...RequestEditorFn) (*ListPlansResponse, error) {
+	rsp, err := c.ListPlans(ctx, merchantID, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseListPlansResponse(rsp)
 }
 
-// ListSubscriptionsWithResponse List the merchant's subscriptions
+// ListSubscriptionsWithResponse List the merchant's subscriptions, sorted by id
 //
 // Returns a wrapper object for the known response body format(s).
 //
