@@ -178,7 +178,9 @@ func (f *faults) table() []row {
 			map[string]ends{"keystone": refusal, "billing": down},
 		},
 		{
-			"404", answer(404, nil), map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}}, nil,
+			"404", answer(404, nil),
+			map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}},
+			nil,
 			map[string]ends{"keystone": {succeeds, succeeds}, "billing": down}, // reads of BillingStack are lists, which are never absent
 		},
 		{"404 without a route", noRoute, both(down), both(undoRetry), both(down)},

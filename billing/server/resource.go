@@ -61,10 +61,12 @@ func (r resource[B, T]) list(c echo.Context) error {
 	}
 	c.Response().Header().Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
 	out := bufio.NewWriterSize(c.Response(), listBuffer)
-	separator := "["
+	begun := "["
 	err = r.table.Each(c.Request().Context(), c.Param("merchant"), where, func(one T) error {
-		_, _ = out.WriteString(separator) // the writer keeps the error
-		separator = ","
+		if _, err := out.WriteString(begun); err != nil {
+			return err
+		}
+		begun = ","
 		return json.NewEncoder(out).Encode(r.view(one))
 	})
 	switch {
@@ -72,10 +74,14 @@ func (r resource[B, T]) list(c echo.Context) error {
 		return err
 	case err != nil:
 		panic(http.ErrAbortHandler) // the client sees that the list is cut off
-	case separator == "[":
-		_, _ = out.WriteString(separator)
+	case begun == "[":
+		begun = "[]"
+	default:
+		begun = "]"
 	}
-	_, _ = out.WriteString("]\n")
+	if _, err := out.WriteString(begun + "\n"); err != nil {
+		return err
+	}
 	return out.Flush()
 }
 

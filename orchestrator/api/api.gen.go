@@ -791,6 +791,9 @@ type Subscribed = Run
 // TooLarge A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type TooLarge = Problem
 
+// TooManyRequests A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
+type TooManyRequests = Problem
+
 // Unauthorized A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Unauthorized = Problem
 

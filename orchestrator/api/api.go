@@ -19,7 +19,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Options configures the API. All fields are required, except Admissions, ScopedTokens, Ready and KeystoneURL.
+// Options configures the API. All fields are required, except Admissions, Heartbeat, ScopedTokens, Ready and KeystoneURL.
 type Options struct {
 	Runs    saga.Reader
 	Starter saga.Starter
@@ -33,10 +33,11 @@ type Options struct {
 	Random    io.Reader // source of random bytes for API keys, such as crypto/rand.Reader
 	AdminRole string    // the Keystone role that makes a user an operator
 
-	// Admissions limits the number of orders that are checked and accepted at the same time; zero means 256. Requests that wait for
-	// their runs are limited to four times Admissions. At this limit, the answer to a further order does not wait for its run.
+	// Admissions limits the number of requests with a body that are checked and accepted at the same time; zero means 384. Requests
+	// that wait for their runs are limited to four times Admissions. At this limit, the answer does not wait for the run.
 	Admissions  int
-	MaxLiveRuns int // limit of live runs for merchants without a limit in their settings
+	Heartbeat   time.Duration // interval between keep-alive comments in a stream of events; zero means 15 s
+	MaxLiveRuns int           // limit of live runs for merchants without a limit in their settings
 
 	ScopedTokens ScopedTokens
 	KeystoneURL  string // in the header WWW-Authenticate: the address of Keystone, where callers get tokens
@@ -66,6 +67,7 @@ type server struct {
 	document *document
 	docs     func() (*docs, error) // rendered at the first request
 	reads    coalesce.Reads
+	events   coalesce.Recent
 	tokens   tokenCache // of operators
 
 	bodies     shares // in bytes
@@ -73,6 +75,7 @@ type server struct {
 	waiting    shares // for their runs
 
 	validations shares // of operators' tokens, by address
+	streams     shares
 	quotas      quotas
 }
 
@@ -83,10 +86,11 @@ func New(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("loading the OpenAPI document: %w", err)
 	}
 	admissions := cmp.Or(o.Admissions, defaultAdmissions)
+	o.Heartbeat = cmp.Or(o.Heartbeat, heartbeat)
 	s := &server{
 		Options: o, document: document,
 		bodies: shares{limit: maxBodies}, admissions: shares{limit: admissions}, waiting: shares{limit: admissions * waitingPerAdmission},
-		validations: shares{limit: maxValidations},
+		validations: shares{limit: maxValidations}, streams: shares{limit: maxStreams},
 	}
 	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()

@@ -168,8 +168,8 @@ func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
 	token, err := coalesce.Read(r.Context(), &s.reads, "token "+digest(text), func(ctx context.Context, text string) (keystone.Token, error) {
 		leave, refused := s.validations.take(address, 1)
 		defer leave()
-		if refused != "" {
-			return keystone.Token{}, s.overloaded(refused)
+		if refused != nil {
+			return keystone.Token{}, s.later(refused)
 		}
 		return identity.ValidateToken(ctx, text)
 	}, text)

@@ -12,11 +12,12 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
 const (
 	defaultEvents = 200
-	heartbeat     = 15 * time.Second // interval between keep-alive comments
+	heartbeat     = 15 * time.Second // the default of Options.Heartbeat
 	writeTime     = 30 * time.Second // maximum time of one write to a slow client
 )
 
@@ -50,7 +51,7 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 }
 
 // stream sends the events of a run, each event when it has been stored. If the run has ended or is stuck, stream returns after the
-// last event.
+// last event. stream also returns at a heartbeat if the caller's credential is no longer valid.
 func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		seq, err := strconv.ParseInt(last, 10, 64)
@@ -60,6 +61,11 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 		if after = seq; over(run) && run.Seq <= after {
 			return c.NoContent(http.StatusNoContent) // 204 stops a browser from reconnecting
 		}
+	}
+	leave, refused := s.streams.take(callerOf(c).name(), 1)
+	defer leave()
+	if refused != nil {
+		return s.later(refused)
 	}
 	ctx, cancel := context.WithCancel(c.Request().Context())
 	defer cancel()
@@ -77,17 +83,20 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	}()
 
 	out := newEventStream(c)
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(s.Heartbeat)
 	defer beat.Stop()
 	err := out.write("retry: 2000\n\n")
 	for err == nil {
 		select {
 		case now := <-changes:
-			if after, err = s.sendAfter(ctx, out, run.ID, after); err == nil && over(now) {
+			if after, err = s.sendAfter(ctx, out, now, after); err == nil && over(now) {
 				return nil
 			}
 		case err = <-watching:
 		case <-beat.C:
+			if s.locksOut(c) {
+				return nil
+			}
 			err = out.write(": still here\n\n")
 		}
 	}
@@ -97,10 +106,22 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	return nil
 }
 
-// sendAfter sends the events whose seq is higher than after, and returns the last seq that it sent.
-func (s *server) sendAfter(ctx context.Context, out *eventStream, runID string, after int64) (int64, error) {
+// locksOut reports whether the caller's credential has been refused since the request began: the key was revoked, the merchant was
+// disabled, or the token has expired. If the credential cannot be checked now, locksOut returns false.
+func (s *server) locksOut(c echo.Context) bool {
+	_, err := s.caller(c, s.document.operations["listRunEvents"])
+	refused, ok := errors.AsType[*problemError](err)
+	return ok && (refused.kind.status == http.StatusUnauthorized || refused.kind.status == http.StatusForbidden)
+}
+
+// sendAfter sends the run's events whose seq is higher than after, and returns the last seq that it sent. All streams that wait for
+// the same events of the run share one read.
+func (s *server) sendAfter(ctx context.Context, out *eventStream, run *saga.Run, after int64) (int64, error) {
 	for {
-		events, err := s.Runs.Events(ctx, runID, after, defaultEvents)
+		key := fmt.Sprint(run.ID, " ", run.Version, " ", after)
+		events, err := coalesce.Recently(ctx, &s.events, key, func(ctx context.Context, after int64) ([]saga.Event, error) {
+			return s.Runs.Events(ctx, run.ID, after, defaultEvents)
+		}, after)
 		if err != nil {
 			return after, err
 		}

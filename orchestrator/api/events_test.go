@@ -2,13 +2,20 @@ package api_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
 // streamed is one server-sent event.
@@ -174,3 +181,100 @@ func TestNoSecretIsTold(t *testing.T) {
 		}
 	}
 }
+
+// A stream ends at a heartbeat after its credential has become invalid.
+func TestAStreamEndsWithItsCredential(t *testing.T) {
+	for what, revoke := range map[string]func(w *world){
+		"the key is revoked": func(w *world) {
+			for range 2 { // the previous key stays valid until the next rotation
+				if a := w.call(w.admin("POST", "/v1/merchants/"+w.Merchant.ID+"/keys", "")); a.status != http.StatusCreated {
+					w.t.Fatalf("got %d %s", a.status, a.body)
+				}
+			}
+		},
+		"the merchant is disabled": func(w *world) {
+			if a := w.call(w.admin("PATCH", "/v1/merchants/"+w.Merchant.ID, `{"disabled": true}`)); a.status != http.StatusOK {
+				w.t.Fatalf("got %d %s", a.status, a.body)
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, changed(func(o *service.Options) { o.Heartbeat = 20 * time.Millisecond }))
+			path := w.held(w.order("k"))
+			status, next := w.follow(path, "")
+			if _, ok := next(); status != http.StatusOK || !ok {
+				t.Fatalf("got %d", status)
+			}
+			revoke(w)
+			for {
+				if _, ok := next(); !ok { // next fails the test if the stream does not end
+					break
+				}
+			}
+		})
+	}
+}
+
+// One caller has at most three quarters of the streams. A stream that has ended makes room for the next.
+func TestStreamsHaveALimit(t *testing.T) {
+	const limit, most = 512, 384
+	w := newWorld(t)
+	path := w.held(w.order("k"))
+	var all sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	open := func(ctx context.Context, path string, as servicetest.Merchant, begun func(status int)) {
+		r := httptest.NewRequest(http.MethodGet, path+"/events", nil).WithContext(ctx)
+		r.RemoteAddr = "127.0.0.1:1"
+		r.Header.Set("Accept", "text/event-stream")
+		r.SetBasicAuth(as.Key, as.Secret)
+		w.Service.Handler.ServeHTTP(&begunWriter{header: http.Header{}, begun: begun}, r)
+	}
+	var streams, refused atomic.Int32
+	count := func(status int) {
+		switch status {
+		case http.StatusOK:
+			streams.Add(1)
+		case http.StatusTooManyRequests:
+			refused.Add(1)
+		default:
+			t.Errorf("got %d", status)
+		}
+	}
+	for range limit {
+		all.Go(func() { open(ctx, path, w.Merchant, count) })
+	}
+	waitUntil(t, "all requests are answered", func() bool { return streams.Load()+refused.Load() == limit })
+	if got := streams.Load(); got != most {
+		t.Errorf("one merchant has %d streams, want %d", got, most)
+	}
+	other := w.call(w.foreign("other"))
+	run := read[api.Run](t, other)
+	foreign, end := context.WithCancel(t.Context())
+	all.Go(func() {
+		open(foreign, "/v1/runs/"+run.ID, w.Other, func(status int) {
+			if end(); status != http.StatusOK {
+				t.Errorf("a stream of another merchant: got %d, want 200", status)
+			}
+		})
+	})
+	<-foreign.Done()
+	stop()
+	all.Wait()
+	again, end := context.WithCancel(t.Context())
+	open(again, path, w.Merchant, func(status int) {
+		if end(); status != http.StatusOK {
+			t.Errorf("a stream after the others have ended: got %d, want 200", status)
+		}
+	})
+}
+
+// begunWriter calls the function begun with the status when an answer begins.
+type begunWriter struct {
+	header http.Header
+	begun  func(status int)
+}
+
+func (b *begunWriter) Header() http.Header         { return b.header }
+func (b *begunWriter) Write(p []byte) (int, error) { return len(p), nil }
+func (b *begunWriter) WriteHeader(status int)      { b.begun(status) }
+func (b *begunWriter) Flush()                      {}

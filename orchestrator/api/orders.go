@@ -153,7 +153,7 @@ func (s *server) answer(
 	admitted(c)
 	leave, refused := s.waiting.take(callerOf(c).name(), 1)
 	defer leave()
-	if refused != "" {
+	if refused != nil {
 		prefer = preference{} // RFC 7240 allows servers to ignore preferences
 	}
 	run, err := s.waitForRun(c.Request().Context(), run, watcher, prefer.wait)

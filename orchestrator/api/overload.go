@@ -20,6 +20,7 @@ const (
 	waitingPerAdmission = 4
 	maxBodies           = 64 << 20 // bytes of the bodies of all requests under way
 	maxValidations      = 8        // concurrent checks of operators' tokens
+	maxStreams          = 512      // of events
 )
 
 // shares limits how much of something all callers use together, and how much of it one caller uses.
@@ -31,19 +32,19 @@ type shares struct {
 	by   map[string]int // by caller
 }
 
-// take reserves n units for a caller. If the caller may not have them, the returned text says why. A caller that uses nothing gets
+// take reserves n units for a caller. If the caller may not have them, take returns a problem. A caller that uses nothing gets
 // what is free. Any other caller gets the units if it then uses at most three times what remains free. So one caller never uses more
 // than three quarters of the limit, and two greedy callers have equal shares after they have freed their first units. The returned
 // function leave frees the units; further calls of leave do nothing.
-func (s *shares) take(caller string, n int) (leave func(), refused string) {
+func (s *shares) take(caller string, n int) (leave func(), refused *problemError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	free := s.limit - s.used - n
 	switch uses := s.by[caller]; {
 	case free < 0:
-		return func() {}, "the service has too many requests under way"
+		return func() {}, refuse(overloaded, "the service has too many requests under way")
 	case uses > 0 && uses+n > 3*free:
-		return func() {}, "you have too many requests under way"
+		return func() {}, refuse(tooManyRequests, "you have too many requests under way")
 	}
 	if s.by == nil {
 		s.by = map[string]int{}
@@ -57,7 +58,7 @@ func (s *shares) take(caller string, n int) (leave func(), refused string) {
 		if s.by[caller] -= n; s.by[caller] == 0 {
 			delete(s.by, caller)
 		}
-	}), ""
+	}), nil
 }
 
 // Context keys of requests with a body.
@@ -76,8 +77,8 @@ func (s *server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		leaveBody, refused := s.bodies.take(who, size)
 		defer leaveBody()
-		if refused != "" {
-			return s.overloaded(refused)
+		if refused != nil {
+			return s.later(refused)
 		}
 		body, err := readBody(c)
 		if err != nil {
@@ -85,8 +86,8 @@ func (s *server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		leavePlace, refused := s.admissions.take(who, 1)
 		defer leavePlace()
-		if refused != "" {
-			return s.overloaded(refused)
+		if refused != nil {
+			return s.later(refused)
 		}
 		c.Set(contextBody, body)
 		c.Set(contextAdmitted, func() { leavePlace(); leaveBody() })
@@ -94,8 +95,10 @@ func (s *server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func (s *server) overloaded(why string) error {
-	return &problemError{kind: overloaded, detail: why, retryAfter: s.endsIn(nil, defaultRetry)}
+// later adds the time after which the caller should repeat the request.
+func (s *server) later(refused *problemError) error {
+	refused.retryAfter = s.endsIn(nil, defaultRetry)
+	return refused
 }
 
 // bodyOf returns the body of a request in its canonical form.

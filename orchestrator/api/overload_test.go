@@ -148,8 +148,7 @@ func TestOneMerchantsOrdersLeavePlacesForTheOthers(t *testing.T) {
 				return
 			}
 			refused.Add(1)
-			if out.Code != 503 || !strings.Contains(out.Body.String(), "/problems/overloaded") ||
-				!strings.Contains(out.Body.String(), "you have too many requests under way") || out.Header().Get("Retry-After") != "5" {
+			if out.Code != http.StatusTooManyRequests || !strings.Contains(out.Body.String(), "/problems/too-many-requests") || out.Header().Get("Retry-After") != "5" {
 				t.Errorf("too many: got %d %v %s", out.Code, out.Header(), out.Body)
 			}
 		})
@@ -204,7 +203,7 @@ func TestTheBodiesUnderWayHaveALimit(t *testing.T) {
 	for i := range sent {
 		all.Go(func() { // a request without a Content-Length may have the largest body
 			q := w.async(fmt.Sprint(i))
-			if out := w.send(q, &countedReader{end, &bodies, false}); out.Code == 503 && strings.Contains(out.Body.String(), "you have too many requests under way") {
+			if out := w.send(q, &countedReader{end, &bodies, false}); out.Code == http.StatusTooManyRequests {
 				refused.Add(1)
 			}
 		})

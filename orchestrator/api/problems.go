@@ -157,10 +157,14 @@ var (
 		"The merchant's cloud, its domain or one of its roles does not exist, or the service refuses the role." +
 			" Search the service's log for the request_id.", false, FixByOperator,
 	}
+	tooManyRequests = kind{
+		"too-many-requests", http.StatusTooManyRequests, "Too many of your requests are under way",
+		"The request was not accepted. Repeat the call after Retry-After; repeat an order with the same key. Send fewer requests at a" +
+			" time.", true, FixByMerchant,
+	}
 	overloaded = kind{
 		"overloaded", http.StatusServiceUnavailable, "Too many requests arrived at once",
-		"The request was not accepted. Repeat the call after Retry-After; repeat an order with the same key. If the detail says that" +
-			" you have too many requests under way, send fewer requests at a time.", true, FixByNobody,
+		"The request was not accepted. Repeat the call after Retry-After; repeat an order with the same key.", true, FixByNobody,
 	}
 	outcomeUnknown = kind{
 		"outcome-unknown", http.StatusServiceUnavailable, "The order may have been accepted",
@@ -176,7 +180,7 @@ func kinds() []kind {
 		tlsRequired, merchantDisabled, userDomainForeign, tokenDelegated, forbidden,
 		routeNotFound, merchantNotFound, runNotFound, methodNotAllowed,
 		runCompensated, retryRefused, actionRefused, merchantExists, preconditionFailed, bodyTooLarge, contentTypeUnsupported, keyReused,
-		quotaExceeded, internalError, upstreamUnavailable, configurationFault, overloaded, outcomeUnknown,
+		quotaExceeded, tooManyRequests, internalError, upstreamUnavailable, configurationFault, overloaded, outcomeUnknown,
 	}
 	all = slices.Concat(all, catalogKinds, orderKinds)
 	slices.SortStableFunc(all, func(a, b kind) int { return cmp.Compare(a.status, b.status) })

@@ -83,7 +83,15 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	}
 	ctx := c.Request().Context()
 	known := c.Request().Header.Values("If-None-Match")
-	if wait := time.Duration(valueOf(p.Wait)) * time.Second; wait > 0 {
+	wait := time.Duration(valueOf(p.Wait)) * time.Second
+	if wait > 0 {
+		leave, refused := s.waiting.take(callerOf(c).name(), 1)
+		defer leave()
+		if refused != nil {
+			wait = 0
+		}
+	}
+	if wait > 0 {
 		waiting, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		err := s.watch(waiting, runID, func(now *saga.Run) bool {

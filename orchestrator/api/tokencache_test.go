@@ -83,19 +83,19 @@ func TestTokensThatAreNotValidKeepNobodyOut(t *testing.T) {
 	}
 	const places, more = 6, 50
 	var all sync.WaitGroup
-	var overloaded atomic.Int32
+	var refused atomic.Int32
 	for i := range places + more {
 		all.Go(func() {
 			switch status := ask("192.0.2.1:1", fmt.Sprint("bogus", i)); status {
 			case http.StatusUnauthorized:
-			case http.StatusServiceUnavailable:
-				overloaded.Add(1)
+			case http.StatusTooManyRequests:
+				refused.Add(1)
 			default:
 				t.Errorf("got %d", status)
 			}
 		})
 	}
-	waitUntil(t, "the tokens that find no place are refused", func() bool { return overloaded.Load() == more })
+	waitUntil(t, "the tokens that find no place are refused", func() bool { return refused.Load() == more })
 	if got := ask("192.0.2.2:1", w.OperatorToken); got != http.StatusOK {
 		t.Errorf("an operator at another address: got %d", got)
 	}

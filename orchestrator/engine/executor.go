@@ -198,7 +198,7 @@ func (x *executor) store(d saga.Decision) bool {
 	if result.Successor {
 		e.lookForWork()
 	}
-	e.watchers.tell(x.run.ID, x.run)
+	e.watchers.tell(x.run.ID, x.run, e.Clock.local())
 	return true
 }
 

@@ -246,7 +246,7 @@ func (e *Engine) wake(w saga.Wake) {
 		e.lookForWork()
 	case saga.WakeEnded:
 		if !e.worksOn(w.RunID) { // if this replica executes the run, the executor informs the watchers
-			e.watchers.tell(w.RunID, nil)
+			e.watchers.tell(w.RunID, nil, e.Clock.local())
 		}
 	case saga.WakeWork:
 		e.lookForWork()

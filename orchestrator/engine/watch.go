@@ -8,21 +8,37 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// watchers holds a channel for each caller who waits on this replica for changes of a run.
+// watchers holds the runs that have watchers on this replica.
 type watchers struct {
 	mu sync.Mutex
-	of map[string]map[chan *saga.Run]struct{}
+	of map[string]*watched // by run id
 }
 
-// tell sends a copy of the stored run to the run's watchers. A nil run means that another replica changed the run. A slow watcher
-// receives only the newest copy.
-func (w *watchers) tell(runID string, run *saga.Run) {
+// watched is a run with at least one watcher. All its watchers share their reads of the run.
+type watched struct {
+	changes map[chan *saga.Run]struct{} // a channel for each watcher
+	told    time.Time                   // when another replica last reported a change
+
+	turn chan struct{} // has a place for the watcher that reads the run or takes over the last read
+	run  *saga.Run     // the last read
+	at   time.Time     // when the last read began
+}
+
+// tell sends a copy of the stored run to the run's watchers. A nil run means that another replica has changed the run before the time
+// now. A slow watcher receives only the newest copy.
+func (w *watchers) tell(runID string, run *saga.Run, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if run != nil && len(w.of[runID]) > 0 {
-		run = run.AsStored()
+	watched := w.of[runID]
+	if watched == nil {
+		return
 	}
-	for c := range w.of[runID] {
+	if run != nil {
+		run = run.AsStored()
+	} else {
+		watched.told = now
+	}
+	for c := range watched.changes {
 		select {
 		case <-c:
 		default:
@@ -31,22 +47,24 @@ func (w *watchers) tell(runID string, run *saga.Run) {
 	}
 }
 
-func (w *watchers) add(runID string) (changes <-chan *saga.Run, stop func()) {
+func (w *watchers) add(runID string) (run *watched, changes <-chan *saga.Run, stop func()) {
 	c := make(chan *saga.Run, 1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.of == nil {
-		w.of = map[string]map[chan *saga.Run]struct{}{}
+		w.of = map[string]*watched{}
 	}
-	if w.of[runID] == nil {
-		w.of[runID] = map[chan *saga.Run]struct{}{}
+	run = w.of[runID]
+	if run == nil {
+		run = &watched{changes: map[chan *saga.Run]struct{}{}, turn: make(chan struct{}, 1)}
+		w.of[runID] = run
 	}
-	w.of[runID][c] = struct{}{}
-	return c, func() {
+	run.changes[c] = struct{}{}
+	return run, c, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		delete(w.of[runID], c)
-		if len(w.of[runID]) == 0 {
+		delete(run.changes, c)
+		if len(run.changes) == 0 && w.of[runID] == run {
 			delete(w.of, runID)
 		}
 	}
@@ -60,14 +78,41 @@ const lookAgain = time.Second
 type watcher struct {
 	engine  *Engine
 	runID   string
+	run     *watched
 	changes <-chan *saga.Run
 	stop    func()
+	since   time.Time // when the watcher was made, or began its last read
 }
 
 // Watch implements [saga.Reader].
 func (e *Engine) Watch(runID string) saga.Watcher {
-	changes, stop := e.watchers.add(runID)
-	return &watcher{e, runID, changes, stop}
+	since := e.Clock.local()
+	run, changes, stop := e.watchers.add(runID)
+	return &watcher{e, runID, run, changes, stop, since}
+}
+
+// read returns the run. If another watcher of the run has begun a read since this watcher's last read, and no other replica has
+// reported a change since, the result is that read.
+func (w *watcher) read(ctx context.Context) (*saga.Run, error) {
+	select {
+	case w.run.turn <- struct{}{}:
+		defer func() { <-w.run.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	w.engine.watchers.mu.Lock()
+	told := w.run.told
+	w.engine.watchers.mu.Unlock()
+	began := w.engine.Clock.local()
+	if w.run.run == nil || !w.run.at.After(w.since) || !w.run.at.After(told) {
+		run, err := w.engine.Store.Run(ctx, w.runID)
+		if err != nil {
+			return nil, err
+		}
+		w.run.run, w.run.at = run, began
+	}
+	w.since = began
+	return w.run.run, nil
 }
 
 // Close implements [saga.Watcher].
@@ -81,7 +126,7 @@ func (w *watcher) See(ctx context.Context, run *saga.Run, see func(*saga.Run) bo
 	for {
 		if run == nil {
 			var err error
-			if run, err = w.engine.Store.Run(ctx, w.runID); err != nil {
+			if run, err = w.read(ctx); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,4 +55,35 @@ type countingStore struct {
 func (s *countingStore) Run(ctx context.Context, id string) (*saga.Run, error) {
 	s.reads.Add(1)
 	return s.Store.Run(ctx, id)
+}
+
+// Many watchers of a run that another replica executes read the run about once a second together.
+func TestWatchersOfOneRunShareTheirReads(t *testing.T) {
+	w := newWorld()
+	gate := make(chan struct{})
+	w.hooks["do b"] = func(context.Context, int) error { <-gate; return nil }
+	database := open(t, storetest.SQLite(t))
+	run := serve(t, database, w, nil).start(t, nil)
+	s := &countingStore{Store: database}
+	other := engine.New(engine.Options{Store: s, Queue: database, Tokens: database, NewID: newID})
+	const watchers = 200
+	began := time.Now()
+	var all sync.WaitGroup
+	for range watchers {
+		all.Go(func() {
+			watcher := other.Watch(run.ID)
+			defer watcher.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if err := watcher.See(ctx, nil, func(now *saga.Run) bool { return !now.State.Ended() }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	time.AfterFunc(2500*time.Millisecond, func() { close(gate) })
+	all.Wait()
+	// A watcher may begin its first read after the first read of another, so the first second may have more reads.
+	if got, seconds := s.reads.Load(), int64(time.Since(began)/time.Second)+1; got > 10*seconds {
+		t.Errorf("%d watchers read the run %d times in %d s, want at most %d", watchers, got, seconds, 10*seconds)
+	}
 }

@@ -46,6 +46,9 @@ type Options struct {
 	Around func(upstream string, next http.RoundTripper) http.RoundTripper
 	// TripsAfter is the number of consecutive failed calls that opens the circuit of an upstream; zero means 5.
 	TripsAfter uint32
+	// Heartbeat is the interval between keep-alive comments in a stream of events; zero means 15 s. At each heartbeat, the stream ends
+	// if the caller's credential is no longer valid.
+	Heartbeat time.Duration
 	// Now returns the local time, which the engine corrects with the database's time; nil means [time.Now].
 	Now func() time.Time
 }

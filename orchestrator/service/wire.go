@@ -60,7 +60,7 @@ func wire(p parts) (*engine.Engine, http.Handler, error) {
 		Runs: runs, Starter: runs, Actions: runs,
 		Admit: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
-		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions,
+		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, Heartbeat: p.Heartbeat,
 		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log,
 		Ready: []api.Check{
 			{Name: "database", Ask: p.store.Ping},

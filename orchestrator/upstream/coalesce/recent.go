@@ -1,0 +1,50 @@
+package coalesce
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// keep is the time for which Recently keeps an answer.
+const keep = 2 * time.Second
+
+// Recent holds the reads in flight and the answers of the last two seconds. The zero value is ready to use.
+type Recent struct {
+	reads Reads
+
+	mu   sync.Mutex
+	kept map[string]any
+}
+
+// Recently is like [Read], but callers that pass the same key within two seconds after the read get its answer too. The key must
+// say how new the answer has to be. Errors are not kept.
+func Recently[A, T any](
+	ctx context.Context, r *Recent, key string, read func(context.Context, A) (T, error), argument A,
+) (T, error) {
+	r.mu.Lock()
+	kept, ok := r.kept[key]
+	r.mu.Unlock()
+	if ok {
+		return kept.(T), nil
+	}
+	answer, err := Read(ctx, &r.reads, key, read, argument)
+	if err != nil {
+		return answer, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.kept[key]; ok {
+		return answer, nil
+	}
+	if r.kept == nil {
+		r.kept = map[string]any{}
+	}
+	r.kept[key] = answer
+	time.AfterFunc(keep, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.kept, key)
+	})
+	return answer, nil
+}
