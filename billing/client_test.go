@@ -147,7 +147,10 @@ func TestWhatAnswersToAWriteMean(t *testing.T) {
 		"500, nothing found":             {[]answer{fault("500 Oops", "boom"), absent}, transient},
 		"500 without a shape":            {[]answer{{status: "500 Oops", body: "<html>"}, absent}, transient},
 		"500 of v1's parser":             {[]answer{{status: "500 Oops", body: `{"code": 500}`}, absent}, transient},
-		"500 foreign key":                {[]answer{fault("500 Oops", "(IntegrityError) FOREIGN KEY constraint failed"), absent}, permanent},
+		"500 foreign key":                {[]answer{fault("500 Oops", "(IntegrityError) FOREIGN KEY constraint failed"), absent}, outcome{class: upstream.Permanent, is: billing.ErrReference}},
+		"500 text, encoding of Python":   {[]answer{fault("500 Oops", `Remote error: UnicodeEncodeError 'latin-1' codec can't encode character u'\u0141' in position 0`), absent}, outcome{class: upstream.Permanent, is: billing.ErrText}},
+		"500 text, strict MySQL":         {[]answer{fault("500 Oops", `(OperationalError) (1366, "Incorrect string value: '\\xC5\\x81' for column 'name' at row 1") 'INSERT INTO customer (name) VALUES (%s)' ('x',)`), absent}, outcome{class: upstream.Permanent, is: billing.ErrText}},
+		"500 text, PostgreSQL":           {[]answer{fault("500 Oops", `(DataError) character with byte sequence 0xc5 0x81 in encoding "UTF8" has no equivalent in encoding "LATIN1"`), absent}, outcome{class: upstream.Permanent, is: billing.ErrText}},
 		"500 NOT NULL":                   {[]answer{fault("500 Oops", "(IntegrityError) NOT NULL constraint failed: customer.name"), absent}, permanent},
 		"500 NOT NULL, remote":           {[]answer{fault("500 Oops", "Remote error: IntegrityError (IntegrityError) customer.name may not be NULL\n[u'Traceback']"), absent}, permanent},
 		"500 foreign key in a traceback": {[]answer{fault("500 Oops", "Remote error: OperationalError lost\n[u'foreign key']"), absent}, transient},
@@ -177,6 +180,41 @@ func TestWhatAnswersToAWriteMean(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, wanted)
 			}
 		})
+	}
+}
+
+// The texts of errors are shown to portals. They name the field that BillingStack cannot store, and contain no SQL.
+func TestWhatFaultsOfTheDatabaseSay(t *testing.T) {
+	for text, want := range map[string]string{
+		"UnicodeEncodeError: 'latin-1' codec can't encode character":                                                          "BillingStack's database cannot store the characters of field name",
+		"(IntegrityError) (1452, 'a foreign key constraint fails (`billing`.`customer`)') 'INSERT INTO customer' ('secret',)": "the request refers to an object that does not exist",
+		"(OperationalError) (1205, 'Lock wait timeout exceeded') 'INSERT INTO customer (name) VALUES (%s)' ('secret',)":       "(OperationalError) (1205, 'Lock wait timeout exceeded')",
+		`(sqlite3.OperationalError) database is locked [SQL: u'UPDATE customer SET name=?'] [parameters: ('secret',)]`:        "(sqlite3.OperationalError) database is locked",
+		`(OperationalError) server closed the connection u"SELECT customer.name FROM customer" ('secret',)`:                   "(OperationalError) server closed the connection",
+	} {
+		url, _ := script(t, fault("500 Oops", text), absent)
+		named := wanted
+		named.Name = "Łódź"
+		_, err := client(t, billing.Config{URL: url}).EnsureCustomer(t.Context(), named)
+		e, ok := errors.AsType[*upstream.Error](err)
+		if !ok || e.Message != want {
+			t.Errorf("%s\n got %q\nwant %q", text, e.Message, want)
+		}
+	}
+}
+
+// MySQL without strict mode replaces characters that its encoding lacks. The customer is nevertheless the one that the client
+// created: the client has chosen the id.
+func TestACustomerIsFoundThoughItsNameWasChanged(t *testing.T) {
+	for stored, same := range map[string]bool{"?ód?": true, "Łódź": true, "?ód": false, "Lódz": false, "??d?": true} {
+		there := answer{status: "200 OK", body: fmt.Sprintf(`[{"id": %q, "merchant_id": %q, "name": %q, "currency": "nok", "language": null}]`, customerID, merchantID, stored)}
+		url, _ := script(t, fault("500 Oops", "boom"), there)
+		named := wanted
+		named.Name = "Łódź"
+		_, err := client(t, billing.Config{URL: url}).EnsureCustomer(t.Context(), named)
+		if same != (err == nil) || !same && !errors.Is(err, billing.ErrConflict) {
+			t.Errorf("stored as %q: got %v", stored, err)
+		}
 	}
 }
 

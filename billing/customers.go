@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"unicode"
 
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -60,7 +62,12 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer) (Customer, e
 	made, err := creation[Customer]{
 		op: op, merchantID: want.MerchantID, collection: customersOf(want.MerchantID), id: want.ID, want: body,
 		idOf: func(found Customer) string { return found.ID },
-		same: func(found Customer) bool { return found == want },
+		same: func(found Customer) bool {
+			if storedAs(found.Name, want.Name) {
+				found.Name = want.Name
+			}
+			return found == want
+		},
 	}.ensure(ctx, c)
 	if err == nil && made.MerchantID != want.MerchantID {
 		err = &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, MaybeDone: true, Err: ErrConflict, Message: "the server created the customer for another merchant"}
@@ -69,6 +76,13 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer) (Customer, e
 		return Customer{}, err
 	}
 	return made, nil
+}
+
+// storedAs reports whether a database may have stored the text want as found. MySQL replaces characters that its encoding lacks by
+// question marks, unless it is in strict mode.
+func storedAs(found, want string) bool {
+	stored, sent := []rune(found), []rune(want)
+	return slices.EqualFunc(stored, sent, func(f, w rune) bool { return f == w || f == '?' && w > unicode.MaxASCII })
 }
 
 // RemoveCustomer deletes a customer of the merchant and the customer's subscriptions. own must report whether the caller owns a

@@ -13,9 +13,10 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict is returned if an id belongs to a different object, or if another object refers to the object to delete.
 	ErrConflict = errors.New("conflict")
-	// ErrReference is returned if an object refers to another object that does not exist. Only the store of the embedded
-	// BillingStack returns ErrReference.
+	// ErrReference is returned if an object refers to another object that does not exist.
 	ErrReference = errors.New("unknown reference")
+	// ErrText is returned if BillingStack's database cannot store the characters of a text.
+	ErrText = errors.New("the text cannot be stored")
 	// ErrInvalid is returned if an argument is invalid. The client returns ErrInvalid without sending a request.
 	ErrInvalid = errors.New("invalid argument")
 )
@@ -33,7 +34,7 @@ var (
 //	500 with the requested id as its text          Permanent    no   ErrNotFound: the original's form of a 404
 //	500, look-up finds the wanted object           success
 //	500, look-up finds another object              Permanent    no   ErrConflict
-//	500, nothing found, a fault of the request     Permanent    no   foreign key, NOT NULL, arity, malformed id
+//	500, nothing found, a fault of the request     Permanent    no   NOT NULL, arity, malformed id; ErrReference, ErrText
 //	500, nothing found, any other fault            Transient    no
 //	500, and the look-up fails                     Transient    yes
 //	500 because of a time-out behind the API       Transient    yes  the service behind the queue may still do it

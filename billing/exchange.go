@@ -8,12 +8,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
+	"unicode"
 
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -32,6 +36,25 @@ type request struct {
 	// element decodes one element of a list. It is set for a request whose answer is a list.
 	element func(*json.Decoder) error
 	item    string // the id in the path; a 500 with this id as its text means "not found"
+}
+
+// foreignTexts names the fields of the body that have characters beyond ASCII.
+func (r request) foreignTexts() string {
+	var body map[string]any
+	var names []string
+	encoded, err := json.Marshal(r.body)
+	if err == nil && json.Unmarshal(encoded, &body) == nil {
+		for _, name := range slices.Sorted(maps.Keys(body)) {
+			text, _ := body[name].(string)
+			if strings.ContainsFunc(text, func(c rune) bool { return c > unicode.MaxASCII }) {
+				names = append(names, name)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return "a field"
+	}
+	return "field " + strings.Join(names, ", ")
 }
 
 func (r request) write() bool { return r.method != http.MethodGet }
@@ -196,14 +219,19 @@ func (r request) decode(status int, answer []byte) error {
 
 // errorOf turns a fault into an error. errorOf sends no request.
 func (r request) errorOf(f fault) error {
-	e := &upstream.Error{Service: Service, Op: r.op, Status: f.status, RetryAfter: f.retryAfter, Message: f.text}
+	e := &upstream.Error{Service: Service, Op: r.op, Status: f.status, RetryAfter: f.retryAfter, Message: statement.ReplaceAllString(f.text, "")}
 	if f.notFound(r) {
 		e.Class, e.Err = upstream.Permanent, ErrNotFound
 		return e
 	}
-	if f.status == http.StatusConflict {
-		e.Err = ErrConflict
-	}
 	e.Class, e.MaybeDone = f.class(r.write())
+	switch {
+	case f.status == http.StatusConflict:
+		e.Err = ErrConflict
+	case e.Class == upstream.Permanent && f.mentions(unstorable[:]):
+		e.Err, e.Message = ErrText, "BillingStack's database cannot store the characters of "+r.foreignTexts()
+	case e.Class == upstream.Permanent && r.method != http.MethodDelete && f.mentions([]string{foreignKey}):
+		e.Err, e.Message = ErrReference, "the request refers to an object that does not exist"
+	}
 	return e
 }

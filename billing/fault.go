@@ -91,20 +91,25 @@ func (f fault) queueTimeout() bool {
 	return f.status == http.StatusInternalServerError && strings.Contains(f.text, "Timeout while waiting on RPC response")
 }
 
-// ofRequest reports whether an invalid request caused a 500. ofRequest looks for error texts of the databases and of the original
-// BillingStack's code.
+// ofRequest reports whether an invalid request caused a 500.
 func (f fault) ofRequest() bool {
-	text := strings.ToLower(f.text)
-	for _, words := range requestFaults {
-		if strings.Contains(text, words) {
-			return true
-		}
-	}
-	return false
+	return f.mentions(requestFaults[:]) || f.mentions(unstorable[:])
 }
 
+// mentions reports whether the fault's text contains one of the words, in any case.
+func (f fault) mentions(words []string) bool {
+	text := strings.ToLower(f.text)
+	return slices.ContainsFunc(words, func(one string) bool { return strings.Contains(text, one) })
+}
+
+// statement matches the SQL statement, and its values, at the end of an error text of SQLAlchemy. They are shown to nobody.
+var statement = regexp.MustCompile(`(?is)\s*(u?['"]|\[SQL:)\s*u?['"]?\s*(INSERT|UPDATE|DELETE|SELECT)\s.*`)
+
+const foreignKey = "foreign key"
+
+// requestFaults are error texts of the databases and of the original BillingStack's code about invalid requests.
 var requestFaults = [...]string{
-	"foreign key",
+	foreignKey,
 	"not null", "may not be null", "cannot be null", "null value in column",
 	"takes exactly", "positional argument", // bugs of the original: calls with a wrong number of arguments
 	"badly formed hexadecimal uuid string",
@@ -113,6 +118,10 @@ var requestFaults = [...]string{
 	"circular reference detected", "not allowed to change id",
 	"is not a valid field to query by", "invalid operator",
 }
+
+// unstorable are error texts about characters that a database or its client cannot encode: Python with MySQL or SQLite, MySQL in
+// strict mode, and PostgreSQL.
+var unstorable = [...]string{"codec can't encode", "incorrect string value", "has no equivalent in encoding"}
 
 // class returns the error class of a fault that is not about a missing object, and whether the effect of the request may have
 // happened. write is true if the request can change something.
