@@ -229,14 +229,14 @@ func refusal(tx *gorm.DB, run runRow) error {
 	if !run.HoldsSubject {
 		return nil
 	}
-	var live []runRow
-	err = tx.Select("id").Where("subject = ? AND ended_at IS NULL", run.Subject).
-		Order("id DESC").Limit(1).Find(&live).Error
-	if err != nil {
-		return err
-	}
-	if len(live) > 0 {
-		return &saga.SubjectBusyError{RunID: live[0].ID}
+	for _, busy := range []*gorm.DB{tx.Where("ended_at IS NULL"), tx.Where("ended_at > ?", run.CreatedAt)} {
+		var others []runRow
+		if err := busy.Select("id").Where("subject = ?", run.Subject).Order("id DESC").Limit(1).Find(&others).Error; err != nil {
+			return err
+		}
+		if len(others) > 0 {
+			return &saga.SubjectBusyError{RunID: others[0].ID}
+		}
 	}
 	return nil
 }

@@ -29,7 +29,8 @@ var (
 	ErrUnavailable = errors.New("the database is unavailable")
 )
 
-// SubjectBusyError names the newest live run that has the same subject as the new run.
+// SubjectBusyError names a run with the subject of the new run: the newest run that is live, or else the newest run that ended after
+// the new run was accepted.
 type SubjectBusyError struct{ RunID string }
 
 func (e *SubjectBusyError) Error() string { return "the subject is held by run " + e.RunID }

@@ -62,6 +62,11 @@ func (s *Store) whyNot(n saga.NewRun) error {
 				return &saga.SubjectBusyError{RunID: o.ID}
 			}
 		}
+		for _, o := range slices.Backward(s.runs) {
+			if o.Subject == run.Subject && o.EndedAt != nil && o.EndedAt.After(moment(run.CreatedAt)) {
+				return &saga.SubjectBusyError{RunID: o.ID}
+			}
+		}
 		if s.holder(run.Subject) != nil {
 			return errHeld
 		}

@@ -46,6 +46,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"Create: 50 concurrent calls have the same subject", createOneSubject},
 		{"Create: the run is a retry", createRetry},
 		{"Create: another run has the subject", createSubjectBusy},
+		{"Create: another run with the subject has just ended", createAfterEnd},
 		{"Create: two runs have no key, or two merchants use the same key", createKeyless},
 		{"Token: a checkpoint has deleted the token", tokenDropped},
 		{"DeleteExpiredTokens: before and after a token expires", deleteExpiredTokens},

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -123,6 +124,30 @@ func createSubjectBusy(t *testing.T, s fixture) {
 		t.Errorf("reading the refused run: run %v, key %v, token %v, events %v, %v; want ErrNotFound twice, ErrNoToken and no events", ofRun, ofKey, token, events, err)
 	}
 	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // the key of the refused run can still be used
+}
+
+// createAfterEnd creates a run that was accepted before another run with its subject ended. The new run must be queued, because its
+// first steps have times before this end.
+func createAfterEnd(t *testing.T, s fixture) {
+	n := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
+	ended := epoch.Add(time.Second)
+	cp := checkpoint(n)
+	cp.Run.State, cp.Run.EndedAt, cp.Run.HoldsSubject, cp.Run.Replica, cp.Run.DueAt = saga.Succeeded, &ended, false, "", nil
+	s.commit(t, cp)
+	early := leased(func(r *saga.Run) { r.Subject, r.CreatedAt = "m:c", ended.Add(-time.Microsecond) })
+	err := s.Create(t.Context(), early)
+	if busy, ok := errors.AsType[*saga.SubjectBusyError](err); !ok || busy.RunID != n.Run.ID {
+		t.Errorf("got %v; want a SubjectBusyError that names %s", err, n.Run.ID)
+	}
+	queued := s.create(t, func(r *saga.Run) {
+		r.Subject, r.CreatedAt, r.HoldsSubject, r.WaitsFor, r.Replica, r.DueAt = "m:c", early.Run.CreatedAt, false, n.Run.ID, "", nil
+	})
+	if got := s.claim(t, 10); !slices.Equal(got, []string{queued.Run.ID}) {
+		t.Errorf("claimed %v; want %s", got, queued.Run.ID)
+	}
+	s.create(t, func(r *saga.Run) {
+		r.Subject, r.CreatedAt, r.HoldsSubject, r.WaitsFor = "m:c", ended, false, queued.Run.ID
+	})
 }
 
 // createKeyless shows that two runs without a key do not conflict. Two merchants can also use the same key.
