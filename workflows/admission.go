@@ -119,17 +119,16 @@ func (d Deps) readRoles(ctx context.Context, id keystone.Identity, m merchants.M
 
 // member returns an error if the user has no role on the customer's tenant, or if the customer has no tenant.
 func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, customerID, userID string) error {
-	refused := refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the user has no role on the customer's tenant")
 	project, err := id.FindProject(ctx, domainID, keystone.CustomerTenant(customerID))
 	if errors.Is(err, keystone.ErrNotFound) {
-		return refused
+		return refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the customer has no tenant yet, so the user has no role on it")
 	}
 	if err != nil {
 		return err
 	}
 	roles, err := id.AssignedRoles(ctx, project.ID, userID)
 	if err == nil && len(roles) == 0 {
-		return refused
+		return refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the user has no role on the customer's tenant")
 	}
 	return err
 }

@@ -45,7 +45,7 @@ type Asked struct {
 // NewCustomer describes a customer that the run creates.
 type NewCustomer struct {
 	Name     string `json:"name"`
-	Currency string `json:"currency"`
+	Currency string `json:"currency"` // an order without a currency or a language gets the merchant's
 	Language string `json:"language"`
 }
 
@@ -197,13 +197,41 @@ func (d Deps) readAsked(ctx context.Context, asked Asked) []func() error {
 			return named("/customer_id", "the merchant has no such customer", err)
 		})
 	}
-	return append(reads, func() error {
-		_, err := coalesce.Read(ctx, d.Reads, "currency "+c.Currency, d.Billing.Currency, c.Currency)
-		return named("/customer/currency", "there is no such currency", err)
-	}, func() error {
-		_, err := coalesce.Read(ctx, d.Reads, "language "+c.Language, d.Billing.Language, c.Language)
-		return named("/customer/language", "there is no such language", err)
-	})
+	if c.Currency != "" {
+		reads = append(reads, func() error {
+			_, err := coalesce.Read(ctx, d.Reads, "currency "+c.Currency, d.Billing.Currency, c.Currency)
+			return named("/customer/currency", "there is no such currency", err)
+		})
+	}
+	if c.Language != "" {
+		reads = append(reads, func() error {
+			_, err := coalesce.Read(ctx, d.Reads, "language "+c.Language, d.Billing.Language, c.Language)
+			return named("/customer/language", "there is no such language", err)
+		})
+	}
+	if c.Currency == "" || c.Language == "" {
+		reads = append(reads, func() error { return d.completeCustomer(ctx, asked.MerchantID, c) })
+	}
+	return reads
+}
+
+// completeCustomer sets the currency and the language of a new customer to those of the merchant, unless the order contains them.
+func (d Deps) completeCustomer(ctx context.Context, merchantID string, c *NewCustomer) error {
+	m, err := coalesce.Read(ctx, d.Reads, "merchant "+merchantID, d.Billing.Merchant, merchantID)
+	if errors.Is(err, billing.ErrNotFound) {
+		return refuse(CodeConfigurationFault, saga.FixByOperator, "BillingStack does not have the merchant")
+	}
+	if err != nil {
+		return err
+	}
+	// Other reads of the order use the fields that are not empty at the same time.
+	if c.Currency == "" {
+		c.Currency = m.Currency
+	}
+	if c.Language == "" {
+		c.Language = m.Language
+	}
+	return nil
 }
 
 // retrySubscribe admits the order of a compensated run again, and repeats all reads.

@@ -30,8 +30,8 @@ func (p *program) subscribe() *cobra.Command {
 	merchant := flags.String("merchant", "", "id of the merchant in BillingStack (required)")
 	plan := flags.String("plan", "", "id of the plan in BillingStack (required)")
 	name := flags.String("name", "", "name of a new customer, 1 to 60 characters")
-	currency := flags.String("currency", "", "currency of a new customer, such as eur")
-	language := flags.String("language", "", "language of a new customer, such as eng")
+	currency := flags.String("currency", "", "currency of a new customer, such as eur (default: the merchant's)")
+	language := flags.String("language", "", "language of a new customer, such as eng (default: the merchant's)")
 	customer := flags.String("customer", "", "id of an existing customer")
 	addUser := flags.Bool("add-user", false, "with --customer: accept a user who has no role on the customer tenant")
 	paymentMethod := flags.String("payment-method", "", "id of the payment method in BillingStack")
@@ -47,7 +47,7 @@ func (p *program) subscribe() *cobra.Command {
 			BillingDay: some(*billingDay),
 		}
 		if *name != "" {
-			body.Customer = &client.NewCustomer{Name: *name, Currency: *currency, Language: *language}
+			body.Customer = &client.NewCustomer{Name: *name, Currency: some(*currency), Language: some(*language)}
 		}
 		s, err := p.asPortal()
 		if err != nil {

@@ -484,13 +484,13 @@ type MerchantUpdate struct {
 // Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 type Name = string
 
-// NewCustomer defines model for NewCustomer.
+// NewCustomer A customer without a currency or a language gets the merchant's.
 type NewCustomer struct {
 	// Currency a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
-	Currency Code `json:"currency"`
+	Currency *Code `json:"currency,omitempty"`
 
 	// Language a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
-	Language Code `json:"language"`
+	Language *Code `json:"language,omitempty"`
 
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name Name `json:"name"`
@@ -694,10 +694,12 @@ type StepState string
 
 // SubscribeRequest Send either customer or customer_id.
 type SubscribeRequest struct {
-	// AddUser If true, the user needs no role on the customer tenant yet. The field is allowed only with customer_id.
-	AddUser    *bool        `json:"add_user,omitempty"`
-	BillingDay *int         `json:"billing_day,omitempty"`
-	Customer   *NewCustomer `json:"customer,omitempty"`
+	// AddUser Adds another user to an existing customer: the order is accepted although the user has no role on the customer's tenant, and the run gives the user its roles. The field is allowed only with customer_id.
+	AddUser    *bool `json:"add_user,omitempty"`
+	BillingDay *int  `json:"billing_day,omitempty"`
+
+	// Customer A customer without a currency or a language gets the merchant's.
+	Customer *NewCustomer `json:"customer,omitempty"`
 
 	// CustomerID a uuid in lower case, with hyphens
 	CustomerID *UUID `json:"customer_id,omitempty"`

@@ -111,7 +111,7 @@ var refusedOrders = []refusedOrder{
 	{"a name with an emoji", named(`"Ada 🎉"`), 400, "invalid-params", "/customer/name"},
 	{"a currency in capitals", customer(`"a"`, `"NOK"`, `"nor"`), 400, "invalid-params", "/customer/currency"},
 	{"an unknown currency", customer(`"a"`, `"zzz"`, `"nor"`), 400, "invalid-params", "/customer/currency"},
-	{"no currency", body(`{"plan_id": "PLAN", "customer": {"name": "a", "language": "nor"}}`), 400, "invalid-params", "/customer/currency"},
+	{"a customer without a name", body(`{"plan_id": "PLAN", "customer": {"language": "nor"}}`), 400, "invalid-params", "/customer/name"},
 	{"an unknown language", customer(`"a"`, `"nok"`, `"zzz"`), 400, "invalid-params", "/customer/language"},
 
 	{"no token", header("X-Subject-Token"), 401, "user-token-invalid", ""},

@@ -82,7 +82,7 @@ func (s *standIn) workflow() saga.Workflow[order] {
 				Do: func(ctx context.Context, o *order) error {
 					if c := o.NewCustomer; c != nil {
 						_, err := s.billing.EnsureCustomer(ctx, billing.Customer{
-							ID: o.CustomerID, MerchantID: o.MerchantID, Name: c.Name, Currency: "nok", Language: "nor",
+							ID: o.CustomerID, MerchantID: o.MerchantID, Name: c.Name, Currency: c.Currency, Language: c.Language,
 						})
 						if err != nil {
 							return err

@@ -15,7 +15,8 @@ import (
 // orderKinds lists the problem types that are specific to the orders of one workflow.
 var orderKinds = []kind{{
 	"user-not-of-customer", http.StatusForbidden, "The user does not belong to the customer",
-	`The user has no role on the customer's tenant. To add the user, send "add_user": true.`, false, FixByMerchant,
+	`The user has no role on the customer's tenant, or the tenant does not exist. To add another user to the customer, send` +
+		` "add_user": true: the run then gives the user its roles, and creates the tenant if it does not exist.`, false, FixByMerchant,
 }}
 
 // Subscribe places an order that subscribes a user to a plan.
@@ -46,7 +47,7 @@ func asked(want SubscribeRequest) workflows.Asked {
 		PaymentMethodID: want.PaymentMethodID, BillingDay: want.BillingDay,
 	}
 	if c := want.Customer; c != nil {
-		a.NewCustomer = &workflows.NewCustomer{Name: c.Name, Currency: c.Currency, Language: c.Language}
+		a.NewCustomer = &workflows.NewCustomer{Name: c.Name, Currency: valueOf(c.Currency), Language: valueOf(c.Language)}
 	}
 	return a
 }

@@ -281,3 +281,24 @@ func (w *world) await(path string, state api.RunState) api.Run {
 	must(w.t, json.Unmarshal([]byte(w.call(w.get(path)).body), &run))
 	return run
 }
+
+// BillingStack needs no currency and no language for a customer. Without them, the customer gets the merchant's.
+func TestACustomerHasTheMerchantsCurrencyAndLanguage(t *testing.T) {
+	w := newWorld(t)
+	for given, want := range map[string]string{
+		``: "nok nor", `, "language": "eng"`: "nok eng", `, "currency": "eur"`: "eur nor",
+	} {
+		q := w.order(strings.ReplaceAll(want, " ", "-"))
+		q.body = fmt.Sprintf(`{"plan_id": %q, "customer": {"name": "Ada"%s}}`, w.Merchant.Plan, given)
+		a := w.call(q)
+		run := read[api.Run](t, a)
+		if a.status != http.StatusCreated {
+			t.Fatalf("got %d %s", a.status, a.body)
+		}
+		id, _ := run.Result["customer_id"].(string)
+		customer, err := w.Billing.Customer(t.Context(), w.Merchant.ID, id)
+		if must(t, err); customer.Currency+" "+customer.Language != want {
+			t.Errorf("order with %q: the customer has %s %s, want %s", given, customer.Currency, customer.Language, want)
+		}
+	}
+}
