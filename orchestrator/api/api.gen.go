@@ -618,7 +618,7 @@ type Roles = []string
 
 // Run defines model for Run.
 type Run struct {
-	// Actions The actions that the run's state allows.
+	// Actions The actions that the run's state allows, and that you are allowed to request.
 	Actions []string `json:"actions"`
 
 	// AtRest The run has ended, is stuck, or waits for an operator. The run's state then changes only if an operator or the merchant acts.
@@ -627,6 +627,9 @@ type Run struct {
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	ID        string     `json:"id"`
+
+	// IdempotencyKey The key of the order. It is absent after the run was repeated.
+	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
 	// LeftBehind Objects that stay upstream because an operator skipped their removal.
 	LeftBehind []LeftBehind `json:"left_behind"`
@@ -837,6 +840,9 @@ type ListRunsParams struct {
 	// State Only runs in this state.
 	State *RunState `form:"state,omitempty" json:"state,omitempty"`
 
+	// IdempotencyKey Only the run with this idempotency key. If an operator repeated the run, this is the newest run. The only other parameter may be merchant, which operators must send.
+	IdempotencyKey *string `form:"idempotency_key,omitempty" json:"idempotency_key,omitempty"`
+
 	// Workflow Only runs of this workflow.
 	Workflow *Word `form:"workflow,omitempty" json:"workflow,omitempty"`
 
@@ -918,7 +924,7 @@ type ServerInterface interface {
 	// CreateMerchant Register a merchant
 	// (POST /v1/merchants)
 	CreateMerchant(ctx echo.Context) error
-	// GetMerchant Show a merchant
+	// GetMerchant Show a merchant; a portal sees only its own merchant
 	// (GET /v1/merchants/{merchant_id})
 	GetMerchant(ctx echo.Context, merchantID MerchantID) error
 	// UpdateMerchant Change or disable a merchant
@@ -1268,6 +1274,13 @@ func (w *ServerInterfaceWrapper) ListRuns(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "idempotency_key" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "idempotency_key", ctx.QueryParams(), &params.IdempotencyKey, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter idempotency_key: %s", err))
 	}
 
 	// ------------- Optional query parameter "workflow" -------------

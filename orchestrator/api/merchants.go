@@ -71,6 +71,9 @@ func (s *server) CreateMerchant(c echo.Context) error {
 
 // GetMerchant shows a merchant.
 func (s *server) GetMerchant(c echo.Context, merchantID string) error {
+	if !callerOf(c).sees(merchantID) {
+		return merchants.ErrNotFound
+	}
 	m, err := s.Merchants.Merchant(c.Request().Context(), merchantID)
 	if err != nil {
 		return err

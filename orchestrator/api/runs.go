@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -35,12 +36,12 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 		}
 		filter.Merchant = own.ID
 	}
-	runs, err := s.Runs.Runs(c.Request().Context(), filter)
+	runs, err := s.runs(c, filter, p.IdempotencyKey)
 	if err != nil {
 		return err
 	}
 	for _, run := range runs[:min(limit, len(runs))] {
-		page.Runs = append(page.Runs, s.view(run))
+		page.Runs = append(page.Runs, s.view(callerOf(c), run))
 	}
 	if len(runs) > limit {
 		page.Links = pageLinks(c, runs[limit-1].ID)
@@ -57,6 +58,26 @@ func pageLinks(c echo.Context, marker string) Links {
 		links = append(links, Link{Rel: "next", Href: c.Request().URL.Path + "?" + query.Encode()})
 	}
 	return links
+}
+
+// runs returns the runs that match the filter, or the run with the given idempotency key.
+func (s *server) runs(c echo.Context, filter saga.Filter, key *string) ([]*saga.Run, error) {
+	if key == nil {
+		return s.Runs.Runs(c.Request().Context(), filter)
+	}
+	for name := range c.QueryParams() {
+		if name != "idempotency_key" && name != "merchant" && name != "limit" {
+			return nil, invalid(InvalidParam{Parameter: &name, Detail: "the parameter cannot be combined with idempotency_key"})
+		}
+	}
+	if filter.Merchant == "" {
+		return nil, invalid(InvalidParam{Parameter: some("merchant"), Detail: "the parameter is missing: an idempotency key belongs to one merchant"})
+	}
+	run, err := s.Runs.RunOfKey(c.Request().Context(), filter.Merchant, *key)
+	if errors.Is(err, saga.ErrNotFound) {
+		return nil, nil
+	}
+	return []*saga.Run{run}, err
 }
 
 // objectRefs parses references. The function checkParameters has already checked that each has the form KIND:ID.

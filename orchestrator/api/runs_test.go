@@ -54,7 +54,8 @@ func TestWhoSeesWhat(t *testing.T) {
 		{"a portal skips", request{method: "POST", path: mine + "/skip", portal: w.Merchant, body: `{"why": "x", "step": "y"}`}, 403},
 		{"a portal cancels another's", request{method: "POST", path: theirs + "/cancel", portal: w.Merchant, body: `{"why": "x"}`}, 404},
 		{"a portal makes a merchant", request{method: "POST", path: "/v1/merchants", portal: w.Merchant, body: `{}`}, 403},
-		{"a portal reads a merchant", w.get("/v1/merchants/" + w.Merchant.ID), 403},
+		{"a portal reads its merchant", w.get("/v1/merchants/" + w.Merchant.ID), 200},
+		{"a portal reads another merchant", w.get("/v1/merchants/" + w.Other.ID), 404},
 		{"a user without the role", request{path: "/v1/runs", operator: w.UserToken}, 403},
 		{"a token that is none", request{path: "/v1/runs", operator: "nonsense"}, 401},
 		{"an unknown path", operator("/v1/nothing"), 404},
@@ -241,7 +242,8 @@ func TestActions(t *testing.T) {
 			}
 		})
 	}
-	run := w.await(path, api.RunStateCompensated)
+	w.await(path, api.RunStateCompensated)
+	run := read[api.Run](t, w.call(w.admin("GET", path, "")))
 	if !slices.Equal(run.Actions, []string{"retry"}) || run.Cause == nil {
 		t.Errorf("afterwards: got actions %q and cause %+v, want retry and a cause", run.Actions, run.Cause)
 	}
@@ -253,5 +255,48 @@ func TestOperatorsTokenIsRemembered(t *testing.T) {
 	w.upstreams.keystoneDown.Store(true)
 	if got := w.call(request{path: "/v1/runs", operator: w.OperatorToken}); got.status != http.StatusOK {
 		t.Errorf("while Keystone is down: got %d %s, want the token to be remembered", got.status, got.body)
+	}
+}
+
+// A portal is shown only the actions that it is allowed to request.
+func TestActionsAreThoseOfTheCaller(t *testing.T) {
+	w := newWorld(t)
+	path := w.held(w.order("k"))
+	if got := read[api.Run](t, w.call(w.get(path))).Actions; !slices.Equal(got, []string{"cancel"}) {
+		t.Errorf("the portal is shown %q, want cancel", got)
+	}
+	if got := read[api.Run](t, w.call(w.admin("GET", path, ""))).Actions; !slices.Equal(got, []string{"retry", "compensate", "cancel"}) {
+		t.Errorf("an operator is shown %q, want retry, compensate and cancel", got)
+	}
+}
+
+func TestTheRunOfAnIdempotencyKey(t *testing.T) {
+	w := newWorld(t)
+	run := read[api.Run](t, w.call(w.order("a/key+1")))
+	if run.IdempotencyKey == nil || *run.IdempotencyKey != "a/key+1" {
+		t.Fatalf("the run has key %v", run.IdempotencyKey)
+	}
+	other := w.get("")
+	other.portal = w.Other
+	for _, c := range []struct {
+		as     request
+		query  string
+		status int
+		runs   int
+	}{
+		{w.get(""), "idempotency_key=a/key%2B1", 200, 1},
+		{w.get(""), "idempotency_key=b", 200, 0},
+		{other, "idempotency_key=a/key%2B1", 200, 0},
+		{other, "idempotency_key=a/key%2B1&merchant=" + w.Merchant.ID, 200, 0},
+		{w.admin("GET", "", ""), "idempotency_key=a/key%2B1&merchant=" + w.Merchant.ID, 200, 1},
+		{w.admin("GET", "", ""), "idempotency_key=a/key%2B1", 400, 0},
+		{w.get(""), "idempotency_key=a/key%2B1&state=stuck", 400, 0},
+		{w.get(""), "idempotency_key=", 400, 0},
+	} {
+		c.as.path = "/v1/runs?" + c.query
+		a := w.call(c.as)
+		if a.status != c.status || a.status == 200 && len(read[api.RunList](t, a).Runs) != c.runs {
+			t.Errorf("%s: got %d %s, want %d and %d runs", c.query, a.status, a.body, c.status, c.runs)
+		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // show answers with a run.
 func (s *server) show(c echo.Context, status int, run *saga.Run) error {
-	return answerJSON(c, status, s.view(run))
+	return answerJSON(c, status, s.view(callerOf(c), run))
 }
 
 // answerJSON writes a JSON body. Echo's method JSON is not used, because it indents the body if the query has the parameter pretty.
@@ -24,10 +24,10 @@ func answerJSON(c echo.Context, status int, body any) error {
 	return c.Blob(status, echo.MIMEApplicationJSON, append(text, '\n'))
 }
 
-// view converts a saga.Run to the Run of the API. The view depends only on the stored run.
-func (s *server) view(run *saga.Run) Run {
+// view converts a saga.Run to the Run of the API, as a caller may see it.
+func (s *server) view(w caller, run *saga.Run) Run {
 	view := Run{
-		ID: run.ID, Workflow: run.Workflow, MerchantID: run.Merchant, UserID: some(run.User),
+		ID: run.ID, IdempotencyKey: some(run.Key), Workflow: run.Workflow, MerchantID: run.Merchant, UserID: some(run.User),
 		State: RunState(run.State), AtRest: run.AtRest(), Reason: viewReason(run.Reason), Cause: viewFailure(run.Cause),
 		WaitsFor: some(run.WaitsFor), RetryOf: some(run.RetryOf), RetriedBy: some(run.RetriedBy),
 		Steps: []Step{}, Objects: []Object{}, LeftBehind: []LeftBehind{}, Actions: []string{}, Result: s.result(run),
@@ -49,9 +49,16 @@ func (s *server) view(run *saga.Run) Run {
 		})
 	}
 	for _, v := range run.Actions() {
-		view.Actions = append(view.Actions, string(v))
+		if w.merchant == nil || s.document.operations[actionOperations[v]].accepts(portalScheme) {
+			view.Actions = append(view.Actions, string(v))
+		}
 	}
 	return view
+}
+
+// actionOperations are the ids of the operations that request actions.
+var actionOperations = map[saga.ActionName]string{
+	saga.Retry: "retryRun", saga.SkipStep: "skipStep", saga.Compensate: "compensateRun", saga.Hold: "holdRun", saga.Cancel: "cancelRun",
 }
 
 // result returns the result of a run. The result is empty if this release cannot compute it.

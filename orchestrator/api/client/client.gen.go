@@ -623,7 +623,7 @@ type Roles = []string
 
 // Run defines model for Run.
 type Run struct {
-	// Actions The actions that the run's state allows.
+	// Actions The actions that the run's state allows, and that you are allowed to request.
 	Actions []string `json:"actions"`
 
 	// AtRest The run has ended, is stuck, or waits for an operator. The run's state then changes only if an operator or the merchant acts.
@@ -632,6 +632,9 @@ type Run struct {
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	ID        string     `json:"id"`
+
+	// IdempotencyKey The key of the order. It is absent after the run was repeated.
+	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
 	// LeftBehind Objects that stay upstream because an operator skipped their removal.
 	LeftBehind []LeftBehind `json:"left_behind"`
@@ -872,6 +875,9 @@ type ListRunsParams struct {
 	// State Only runs in this state.
 	State *RunState `form:"state,omitempty" json:"state,omitempty"`
 
+	// IdempotencyKey Only the run with this idempotency key. If an operator repeated the run, this is the newest run. The only other parameter may be merchant, which operators must send.
+	IdempotencyKey *string `form:"idempotency_key,omitempty" json:"idempotency_key,omitempty"`
+
 	// Workflow Only runs of this workflow.
 	Workflow *Word `form:"workflow,omitempty" json:"workflow,omitempty"`
 
@@ -1092,7 +1098,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/merchants (the `CreateMerchant` operationId).
 	CreateMerchant(ctx context.Context, body CreateMerchantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetMerchant Show a merchant
+	// GetMerchant Show a merchant; a portal sees only its own merchant
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id} (the `GetMerchant` operationId).
 	GetMerchant(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1420,7 +1426,7 @@ func (c *Client) CreateMerchant(ctx context.Context, body CreateMerchantJSONRequ
 	return c.Client.Do(req)
 }
 
-// GetMerchant Show a merchant
+// GetMerchant Show a merchant; a portal sees only its own merchant
 //
 // Corresponds with GET /v1/merchants/{merchant_id} (the `GetMerchant` operationId).
 func (c *Client) GetMerchant(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2586,6 +2592,18 @@ func NewListRunsRequest(server string, params *ListRunsParams) (*http.Request, e
 
 		}
 
+		if params.IdempotencyKey != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "idempotency_key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Workflow != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "workflow", *params.Workflow, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -3240,7 +3258,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/merchants (the `CreateMerchant` operationId).
 	CreateMerchantWithResponse(ctx context.Context, body CreateMerchantJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateMerchantResponse, error)
 
-	// GetMerchantWithResponse Show a merchant
+	// GetMerchantWithResponse Show a merchant; a portal sees only its own merchant
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6114,7 +6132,7 @@ func (c *ClientWithResponses) CreateMerchantWithResponse(ctx context.Context, bo
 	return ParseCreateMerchantResponse(rsp)
 }
 
-// GetMerchantWithResponse Show a merchant
+// GetMerchantWithResponse Show a merchant; a portal sees only its own merchant
 //
 // Returns a wrapper object for the known response body format(s).
 //
