@@ -66,7 +66,7 @@ type Subscription struct {
 
 // Usage is one measurement of how much of a product a subscription has used. StartTimestamp and EndTimestamp are ISO 8601 times
 // without a time zone. Leave both timestamps empty for an original v2 server. After an original v2 server has stored a usage record
-// with timestamps, every list of usage returns 400.
+// with timestamps, the server answers every list request for usage with 400.
 type Usage struct {
 	ID             string   `json:"id,omitempty"`
 	MerchantID     string   `json:"merchant_id,omitempty"`

@@ -102,8 +102,8 @@ func (c *Client) RemoveCustomer(
 	}
 	removed, err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
 	if refused(err) {
-		// A subscription may have been created after the subscriptions were listed. The second call removes the new subscription,
-		// or returns an error if the caller does not own the subscription.
+		// A subscription may have been created after the subscriptions were listed. The second call of removeWithSubscriptions
+		// removes the new subscription, or returns an error if the caller does not own the subscription.
 		removed, err = c.removeWithSubscriptions(ctx, op, merchantID, id, own)
 	}
 	return removed, err

@@ -80,8 +80,8 @@ func undecided(err, lookErr error) error {
 	return &doubt
 }
 
-// remove deletes an item, and reports whether the item existed. remove succeeds if the item does not exist. After a 500, remove
-// looks the item up.
+// remove deletes an item, and reports whether the item existed. remove succeeds if the item does not exist. If the server
+// answers 500, remove checks whether the item still exists.
 func remove[T any](ctx context.Context, c *Client, op, collection, id string) (removed bool, err error) {
 	err = c.call(ctx, request{op: op, method: http.MethodDelete, path: collection + "/" + id, item: id})
 	if errors.Is(err, ErrNotFound) {

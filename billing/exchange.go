@@ -84,7 +84,7 @@ func (c *Client) call(ctx context.Context, r request) error {
 	return r.errorOf(readFault(status, header, answer))
 }
 
-// The type turns limits the number of requests in flight. Waiting requests are admitted in the order of their arrival.
+// The type turns is a semaphore for the requests in flight. Waiting requests are admitted in the order of their arrival.
 type turns chan struct{}
 
 func (t turns) enter(ctx context.Context) (leave func(int, error), err error) {
@@ -162,8 +162,7 @@ func (s *sending) never() bool { return s.asked.Load() && !s.connected.Load() }
 // request.
 func (r request) lost(caller context.Context, err error, neverSent bool) error {
 	e := &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, MaybeDone: r.write(), Err: err}
-	// http.Client puts the method and the URL before the cause. lost removes the method and the URL, because Op describes the
-	// request.
+	// A *url.Error names the method and the URL before the cause. Only the cause is kept, because Op describes the request.
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		e.Err = u.Err
 	}

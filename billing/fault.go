@@ -31,8 +31,8 @@ var remotePrefix = regexp.MustCompile(`^Remote error: \w+ ?`)
 func readFault(status int, header http.Header, body []byte) fault {
 	f := fault{status: status, retryAfter: retryAfter(header)}
 	var shape struct {
-		FaultString *string `json:"faultstring"` // key of the web framework's errors, in v1 and v2
-		Code        *int    `json:"code"`        // key of the errors of v1's error handler
+		FaultString *string `json:"faultstring"` // set in errors of the web framework, in v1 and v2
+		Code        *int    `json:"code"`        // set in errors of v1's own error handler
 		Type        string  `json:"type"`
 		Message     string  `json:"message"`
 		Title       string  `json:"title"` // key of the errors of v2's router

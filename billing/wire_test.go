@@ -153,7 +153,7 @@ func TestATurnEndsWithItsAnswerAndTheTimeBeginsWithIt(t *testing.T) {
 	c := client(t, billing.Config{
 		URL: url, Timeout: 50 * time.Millisecond,
 		Enter: func(context.Context) (func(int, error), error) {
-			time.Sleep(60 * time.Millisecond) // longer than Timeout, which must not include the wait
+			time.Sleep(60 * time.Millisecond) // longer than Timeout: the wait in Enter must not count towards Timeout
 			return func(status int, err error) { ends = append(ends, fmt.Sprint(status, " ", err != nil)) }, nil
 		},
 	})

@@ -10,7 +10,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// handle returns the status and the body of the answer. If the request fails, the body is a fault. The caller must hold q.mu.
+// handle returns the status and the body of the answer. If the original server's handler would raise an exception, handle returns 0
+// and a fault. The caller must hold q.mu.
 func (q *QuirkServer) handle(in call) (int, any) {
 	update := http.MethodPatch
 	if q.opts.V1 {
@@ -186,8 +187,8 @@ func (q *QuirkServer) update(in call, at int) (int, any) {
 	return http.StatusOK, q.view(t, changed)
 }
 
-// remove deletes a row. If other rows refer to the row, remove returns a fault and deletes nothing. The original BillingStack fails
-// because it sets the foreign keys of the other rows to NULL, and each foreign key has a NOT NULL constraint.
+// remove deletes a row. If other rows refer to the row, remove returns a fault and deletes nothing. The original BillingStack then
+// tries to set the foreign keys of the other rows to NULL, but these columns have NOT NULL constraints.
 func (q *QuirkServer) remove(t table, at int) (int, any) {
 	r := q.rows[t.name][at]
 	for _, child := range slices.Sorted(maps.Keys(t.children)) {
@@ -229,7 +230,7 @@ func (q *QuirkServer) planItem(in call) (int, any) {
 	return http.StatusMethodNotAllowed, nil
 }
 
-// row copies the fields that the table stores from a body into a new row.
+// row returns a new row with those fields of the body that the table stores.
 func (t table) row(body map[string]any) row {
 	r := row{}
 	for _, field := range t.fields {

@@ -35,7 +35,7 @@ func writesAnswerLost(t *testing.T, target Target) {
 		cut = &losing{RoundTripper: rt}
 		return cut
 	})
-	// The function lost makes the call twice. The answer to the first call is dropped, and this call must return a transient error
+	// The function lost makes the call twice, and drops the answer to the first call. The first call must return a transient error
 	// with MaybeDone true. The second call must succeed.
 	lost := func(method string, call func() error) {
 		t.Helper()

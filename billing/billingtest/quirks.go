@@ -94,8 +94,8 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, "application/json; charset=UTF-8", answer)
 }
 
-// readBody decodes a JSON body into in. readBody requires a Content-Length, because the original server does not understand
-// chunked requests.
+// readBody decodes the JSON body and sets in.body. readBody requires a Content-Length, because the original server does not
+// understand chunked requests.
 func (q *QuirkServer) readBody(w http.ResponseWriter, r *http.Request, in *call) bool {
 	text, err := io.ReadAll(r.Body)
 	switch {
@@ -120,7 +120,7 @@ func (q *QuirkServer) readBody(w http.ResponseWriter, r *http.Request, in *call)
 // fault is a Python exception in a handler of the original server.
 type fault struct {
 	text     string
-	class    string // class of the exception, which the message queue puts before the text
+	class    string // class of the exception; the message queue puts the class before the text
 	notFound bool
 }
 

@@ -12,9 +12,9 @@ type table struct {
 	key       string // the field that identifies a row: "id" or "name"
 	fields    []string
 	required  []string
-	refs      map[string]string // foreign keys that the database checks: field to table
-	children  map[string]string // tables whose rows forbid a DELETE, each with the field that refers to this table
-	merchant  string            // the field that stores the merchant id of the path
+	refs      map[string]string // foreign keys that the database checks; a map from the field to the table that the field refers to
+	children  map[string]string // tables that refer to this table, each with the referring field; a row with references is not deleted
+	merchant  string            // the field that stores the merchant's id; the API takes this id from the path
 	inPath    bool              // the path begins with /merchants/<m>
 	renamable bool              // an update may change the id
 }
@@ -60,8 +60,8 @@ var tables = map[string]table{
 	},
 }
 
-// column translates the name of a database column, which filters use, to the name in the API. column returns false if a filter
-// cannot use the column.
+// column returns the API's name of a field. The argument is the name that a filter uses: the name of the field's database column.
+// column returns false if a filter cannot use the field.
 func (t table) column(field string) (string, bool) {
 	switch {
 	case field == "currency_name", field == "language_name":

@@ -59,7 +59,7 @@ func decode[B any](c echo.Context) (B, error) {
 	return body, nil
 }
 
-// The type changes has methods that copy the fields of a body into an object. After an error, changes keeps the first error.
+// The type changes has methods that copy the fields of a body into an object. The field err is the first error of these methods.
 type changes struct {
 	created bool // the object is new, so required fields must be set
 	err     error
@@ -95,7 +95,7 @@ func (c *changes) id(to *string, f field[string], fresh func() string) {
 	}
 }
 
-// fixed records an error if a field's value differs from the value in the path.
+// fixed checks that a field has the same value as in the path. If the value differs, fixed records an error.
 func (c *changes) fixed(name, value string, f field[string]) {
 	if f.set && f.value != value {
 		c.complain("%s must be %q, as in the path", name, value)
@@ -143,8 +143,7 @@ func (c *changes) reference(to *string, name string, f field[string]) {
 	*to = f.value
 }
 
-// properties adds the given properties to the stored properties, and replaces stored properties that have the same keys. A property
-// cannot be removed.
+// properties sets each property that is in f, and keeps all other stored properties. A property cannot be removed.
 func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 	merged := map[string]any{}
 	for _, from := range []map[string]any{*to, f.value} {
@@ -180,7 +179,7 @@ func (c *changes) pricing(to *[]any, f field[[]any]) {
 	*to = f.value
 }
 
-// maybe copies an optional field: a missing key changes nothing, and null clears the field.
+// maybe sets an optional field of an object. If the key is not in the body, the field stays the same. A null clears the field.
 func maybe[T any](to **T, f field[T]) {
 	switch {
 	case f.null:

@@ -15,8 +15,8 @@ var operators = map[string]string{
 	"gt": "gt", ">": "gt", "lt": "lt", "<": "lt", "like": "like", "%": "like",
 }
 
-// conditions parses the query parameters q.field, q.op and q.value. Values at the same position form one condition. An object
-// must meet all conditions.
+// conditions parses the query parameters q.field, q.op and q.value. The first values of the three parameters form the first
+// condition, and so on. An object must meet all conditions.
 func conditions(query url.Values, columns []string) ([]billing.Condition, error) {
 	for name := range query {
 		if name != "q.field" && name != "q.op" && name != "q.value" {

@@ -31,8 +31,7 @@ func (n names) register(g *echo.Group, path string) {
 	g.GET(path+"/:name", n.get)
 }
 
-// all returns every object of the collection. Languages are returned as billing.Currency too, because they have the same fields as
-// currencies.
+// all parses n.list. Languages are returned as billing.Currency too, because they have the same fields as currencies.
 func (n names) all() []billing.Currency {
 	var all []billing.Currency
 	for line := range strings.Lines(n.list) {

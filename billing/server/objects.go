@@ -83,8 +83,8 @@ type customerBody struct {
 	Name       field[string] `json:"name"`
 	Currency   field[string] `json:"currency"`
 	Language   field[string] `json:"language"`
-	// ContactInfo is an empty list in every answer of the original BillingStack. A client that copies an answer may therefore send
-	// an empty list.
+	// ContactInfo is an empty list in every answer of the original BillingStack. A client may send the object of such an
+	// answer back, so the server accepts an empty list.
 	ContactInfo field[[0]any] `json:"contact_info"`
 }
 

@@ -12,7 +12,8 @@ import (
 
 // body is the JSON body of a POST or PATCH request for an object of type T.
 type body[T any] interface {
-	// put copies the fields of the body into a new or stored object. merchantID is the merchant's id in the path.
+	// put changes a new or stored object: each field that the body contains gets the value in the body. merchantID is the
+	// merchant's id in the path.
 	put(c *changes, merchantID string, to *T)
 	// idOf returns the object's id.
 	idOf(T) string

@@ -120,8 +120,8 @@ func knownMerchant(merchants Table[billing.Merchant]) echo.MiddlewareFunc {
 	}
 }
 
-// isRoute reports whether Echo's router returned the error. The router returns an error if the path or the method is unknown.
-// isRoute also returns the HTTP status of the error.
+// isRoute reports whether err is an error of Echo's router, which means that the path or the method is unknown. If so, isRoute also
+// returns the HTTP status of err.
 func isRoute(err error) (int, bool) {
 	e, ok := errors.AsType[*echo.HTTPError](err)
 	if !ok {

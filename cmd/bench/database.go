@@ -44,7 +44,7 @@ func connect(ctx context.Context, server string) (*database, error) {
 // create creates a database and returns its URL.
 func (d *database) create(ctx context.Context) (string, error) { return d.copyOf(ctx, "template1") }
 
-// copyOf creates a copy of a database and returns the URL of the copy. No client may be connected to the original.
+// copyOf creates a copy of the database named template and returns the URL of the copy. No client may be connected to template.
 func (d *database) copyOf(ctx context.Context, template string) (string, error) {
 	random := make([]byte, 6)
 	if _, err := rand.Read(random); err != nil {

@@ -19,7 +19,7 @@ type plan struct {
 	length     time.Duration
 	binary     string
 	contenders []string
-	delays     []time.Duration // delays of upstream calls; each delay is measured
+	delays     []time.Duration // delays of the stub upstreams; bench makes a measurement with each delay
 	inFlight   []int
 }
 
@@ -135,7 +135,8 @@ func (r *rig) launch(ctx context.Context, s site, name string) (*runner, func() 
 	return who, func() error { return errors.Join(who.stop(), end()) }, nil
 }
 
-// warm gives every contender short tasks. Every contender thus connects, logs in and fills its caches before the measurement.
+// warm lets every contender execute subscribes for one second. Every contender thus connects, logs in and fills its caches before
+// the measurement.
 func (r *rig) warm(ctx context.Context) error {
 	if err := r.setDelay(ctx, 0); err != nil {
 		return err
@@ -158,8 +159,8 @@ func (r *rig) setDelay(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// pass measures every combination of contender, delay and number of subscribes in flight once. The contenders run one after
-// another. Each pass starts with a different contender.
+// pass makes one measurement of every combination of contender, delay and number of subscribes in flight. The contenders run one
+// after another. Each pass starts with a different contender.
 func (r *rig) pass(ctx context.Context, n int, res *result) error {
 	for _, delay := range r.delays {
 		if err := r.setDelay(ctx, delay); err != nil {
@@ -223,7 +224,7 @@ func (r *rig) cell(ctx context.Context, who *runner, t task) (sample, error) {
 }
 
 // countTransactions computes the transactions per subscribe of each contender, without the transactions of an idle contender.
-// countTransactions restarts the contender for each count, because a backend has certainly reported its transactions when the
+// countTransactions restarts the contender for each count, because a PostgreSQL backend reports all its transactions when the
 // backend ends.
 func (r *rig) countTransactions(ctx context.Context, res *result) error {
 	if err := r.setDelay(ctx, 0); err != nil {
