@@ -13,6 +13,12 @@ var (
 	ErrNoAccess     = errors.New("no access to the project")
 	ErrConflict     = errors.New("name is taken")
 	ErrRefusedRole  = errors.New("role grants access to the whole cloud")
+	// ErrForbidden means that the policy of Keystone does not allow a request to Tenantry's own user, even after a new login.
+	ErrForbidden = errors.New("Tenantry's user lacks a permission")
+	// ErrUnscoped means that a login with a correct credential returned a token without a scope. Keystone refuses this token.
+	ErrUnscoped = errors.New("the login has no scope")
+	// ErrLoginRefused means that Keystone refuses the credential of a person, not of the service.
+	ErrLoginRefused = errors.New("Keystone refuses this credential")
 	// ErrGuard means that the guard refused to send a write, because the write's target does not belong to Tenantry.
 	ErrGuard = errors.New("refused by the guard: Tenantry may write only to its own tenants in the configured domains")
 )
@@ -25,8 +31,9 @@ var (
 //
 //	Status 400, 405, 413 or any other 4xx is Permanent.
 //	Status 401 leads to a new login. If the new login does not help or is refused, the error is Unavailable with OwnCredential.
-//	Status 403 that names a policy rule leads to a new login. A second such 403 is Unavailable with OwnCredential.
+//	Status 403 that names a policy rule leads to a new login. A second such 403 is Blocked with ErrForbidden.
 //	Any other status 403 from Keystone is Permanent, for example if a project has a child or is immutable.
+//	A login whose token has no scope is Unavailable with ErrUnscoped.
 //	Status 404 is Unavailable with OwnCredential if the project of Tenantry's own user is disabled.
 //	Any other status 404 from Keystone is Permanent with ErrNotFound.
 //	Status 404 from Keystone counts as success if the request is a removal.

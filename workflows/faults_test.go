@@ -43,6 +43,15 @@ func answer(status int, header http.Header) happening {
 	}
 }
 
+// forbidden is a fault in which Keystone's policy refuses the request. BillingStack answers 403.
+func forbidden(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+	if !strings.Contains(req.URL.Path, "/v3/") {
+		return answer(http.StatusForbidden, nil)(next, req)
+	}
+	body := `{"error":{"code":403,"title":"Forbidden","message":"You are not authorized to perform the requested action: identity:injected."}}`
+	return respond(req, http.StatusForbidden, nil, body), nil
+}
+
 // noRoute is a fault in which the upstream has no route for the path of the request. The bodies are those of real servers.
 func noRoute(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 	header, body := http.Header{}, `{"code": 404, "title": "Not Found", "description": null}`
@@ -143,6 +152,7 @@ const (
 	succeeds    = "succeeded"
 	compensates = "compensated"
 	waits       = "waiting for the upstream"    // after the fault is removed, the run succeeds or is compensated
+	blocked     = "waiting for an operator"     // after the fault is removed and an operator retries the run, the run succeeds
 	undoing     = "compensating, with a reason" // after the fault is removed, the run is compensated
 	stuck       = "stuck"                       // after the fault is removed and an operator retries the run, the run is compensated
 )
@@ -176,6 +186,12 @@ func (f *faults) table() []row {
 			map[string]ends{"keystone": refusal, "billing": down, "exchange": retry},
 			map[string]ends{"keystone": undoRefused, "billing": undoRetry},
 			map[string]ends{"keystone": refusal, "billing": down},
+		},
+		{
+			"403 by policy", forbidden, // a request is repeated once, after a new login
+			map[string]ends{"keystone": {succeeds, blocked}, "billing": down, "exchange": retry},
+			map[string]ends{"keystone": {compensates, stuck}, "billing": undoRetry},
+			map[string]ends{"keystone": {succeeds, blocked}, "billing": down},
 		},
 		{
 			"404", answer(404, nil),
@@ -299,9 +315,12 @@ func (w *world) see(t *testing.T, id, step string, times int, e ends) {
 	if got := end(run); got != want {
 		t.Fatalf("ended %q, want %q: %s", got, want, describe(run))
 	}
-	if want == waits || want == undoing || want == stuck {
+	if want == waits || want == blocked || want == undoing || want == stuck {
 		if run.Reason.Detail == "" || run.Reason.FixBy == "" || run.Reason.Step != step {
 			t.Errorf("the reason lacks detail, who can fix it, or the step: %+v", run.Reason)
+		}
+		if run.Reason.Code == "keystone-blocked" && !strings.Contains(run.Reason.Detail, "lacks a permission: identity:injected") {
+			t.Errorf("the reason does not name the missing permission: %+v", run.Reason)
 		}
 		w.faults.lift(id)
 		err := ask(w, saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "it is repaired"})
@@ -310,7 +329,7 @@ func (w *world) see(t *testing.T, id, step string, times int, e ends) {
 		}
 		run = w.until(t, id, func(r *saga.Run) bool { return r.State.Ended() })
 		want = compensates
-		if e.Always == waits {
+		if e.Always == waits || e.Always == blocked {
 			want = succeeds
 		}
 		if got := end(run); got != want {
@@ -327,6 +346,8 @@ func end(r *saga.Run) string {
 	switch {
 	case r.State == saga.Waiting && r.Reason.Kind == saga.WaitsForUpstream:
 		return waits
+	case r.State == saga.Waiting && r.Reason.Kind == saga.WaitsForOperator:
+		return blocked
 	case r.State == saga.Compensating && r.Reason != nil && r.Reason.Kind != saga.WaitsForLateWindow:
 		return undoing
 	}

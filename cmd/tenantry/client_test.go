@@ -220,12 +220,13 @@ func TestRefusedAndUnreachable(t *testing.T) {
 	}{
 		"an unknown run":      {args: []string{"show", uuid.NewString()}, code: exitRefused, says: "no such run"},
 		"a wrong OS_TOKEN":    {os: map[string]string{"OS_TOKEN": "x"}, args: []string{"list"}, code: exitRefused, says: "token is not valid"},
-		"a wrong password":    {os: map[string]string{"OS_PASSWORD": "x"}, args: []string{"list"}, code: exitRefused, says: "logging in as user admin"},
+		"a wrong password":    {os: map[string]string{"OS_PASSWORD": "x"}, args: []string{"list"}, code: exitRefused, says: "logging in as user admin: Keystone refuses this credential: check OS_USERNAME"},
+		"no project":          {os: map[string]string{"OS_PROJECT_NAME": "", "OS_PROJECT_DOMAIN_ID": ""}, args: []string{"list"}, code: exitUsage, says: "set OS_PROJECT_NAME"},
 		"no password":         {os: map[string]string{"OS_PASSWORD": ""}, args: []string{"list"}, code: exitUsage, says: "no credential to log in with"},
 		"a Keystone nowhere":  {os: map[string]string{"OS_AUTH_URL": "http://127.0.0.1:1"}, args: []string{"list"}, code: exitUnreachable, says: "logging in"},
 		"an unknown state":    {args: []string{"list", "--state", "asleep"}, code: exitRefused, says: "state"},
 		"an invalid time":     {args: []string{"list", "--since", "noon"}, code: exitUsage, says: "--since"},
-		"a user's token":      {os: map[string]string{"OS_TOKEN": h.keystone.IssueToken(h.keystone.AddUser(keystonetest.User{Name: "u"}))}, args: []string{"list"}, code: exitRefused, says: "admin role"},
+		"a user's token":      {os: map[string]string{"OS_TOKEN": h.keystone.IssueToken(h.keystone.AddUser(keystonetest.User{Name: "u"}))}, args: []string{"list"}, code: exitRefused, says: "log in to the project"},
 		"a step without skip": {args: []string{"skip", uuid.NewString(), "--why", "x"}, code: exitUsage, says: "[RUN STEP]"},
 	} {
 		t.Run(name, func(t *testing.T) {

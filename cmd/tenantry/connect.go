@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -75,7 +76,10 @@ func (p *program) asEither(ctx context.Context) (remote, error) {
 }
 
 func ofLogin(err error) error {
-	if e, ok := errors.AsType[*upstream.Error](err); ok && (e.OwnCredential || e.Class == upstream.Permanent) {
+	if errors.Is(err, keystone.ErrUnscoped) {
+		return exit(exitUsage, err)
+	}
+	if e, ok := errors.AsType[*upstream.Error](err); ok && e.Class == upstream.Permanent {
 		return exit(exitRefused, err)
 	}
 	return exit(exitUnreachable, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -126,8 +127,9 @@ func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 		e.Err = keystone.ErrTokenInvalid
 	case p == exchange && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden):
 		e.Err = keystone.ErrNoAccess
+	case e.Status == http.StatusForbidden && policyRule.MatchString(e.Message):
+		e.Class, e.Err = upstream.Blocked, fmt.Errorf("%w: %s", keystone.ErrForbidden, policyRule.FindString(e.Message))
 	case e.Status == http.StatusUnauthorized,
-		e.Status == http.StatusForbidden && namesPolicyRule(e.Message),
 		e.Status == http.StatusNotFound && p != validation && sentFromDisabledProject(e.Message):
 		e.Class, e.OwnCredential = upstream.Unavailable, true
 	case e.Status == http.StatusNotFound:

@@ -125,8 +125,8 @@ func TestFaultsAreToldApart(t *testing.T) {
 		{"401 from a proxy", answer(401, "<html>"), classification{class: unavailable}, classification{class: unavailable}},
 		{
 			"403 by policy", answer(403, `{"error":{"code":403,"message":"You are not authorized to perform the requested action: identity:create_project."}}`),
-			classification{class: unavailable, own: true},
-			classification{class: unavailable, own: true},
+			classification{class: upstream.Blocked, sentinel: keystone.ErrForbidden},
+			classification{class: upstream.Blocked, sentinel: keystone.ErrForbidden},
 		},
 		{"403 about the thing", answer(403, body(403)), classification{class: permanent}, classification{class: permanent}},
 		{"403 from a proxy", answer(403, "<html>"), classification{class: unavailable}, classification{class: unavailable}},

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // expiryMargin is the remaining lifetime at which a token is replaced, so that no token expires during a call.
@@ -20,18 +23,25 @@ const expiryMargin = 2 * time.Minute
 // login returns a function that logs in with the credential and returns a new token.
 func (c *Cloud) login(credential Credential) func(context.Context) (string, time.Time, error) {
 	return func(ctx context.Context) (token string, expires time.Time, err error) {
-		err = c.do(ctx, login, "logging in as "+credential.String(), func(ctx context.Context) error {
+		op, scoped := "logging in as "+credential.String(), false
+		err = c.do(ctx, login, op, func(ctx context.Context) error {
 			result := tokens.Create(ctx, c.bare, credential.authOptions())
 			var answer tokenAnswer
 			if err := result.Result.ExtractInto(&answer); err != nil {
 				return err
 			}
-			token, expires = result.Header.Get("X-Subject-Token"), answer.Token.ExpiresAt
+			token, expires, scoped = result.Header.Get("X-Subject-Token"), answer.Token.ExpiresAt, answer.Token.token().Scoped()
 			if token == "" || expires.IsZero() {
 				return errIncomplete
 			}
 			return nil
 		})
+		if err == nil && !scoped {
+			err = &upstream.Error{
+				Service: keystone.Service, Class: upstream.Unavailable, Op: op, Err: keystone.ErrUnscoped,
+				Message: "set OS_PROJECT_NAME and OS_PROJECT_DOMAIN_NAME (in clouds.yaml: project_name and project_domain_name)",
+			}
+		}
 		return token, expires, err
 	}
 }
@@ -157,7 +167,7 @@ func refusesCredential(resp *http.Response) (bool, error) {
 			return false, err
 		}
 		resp.Body = io.NopCloser(bytes.NewReader(body))
-		return namesPolicyRule(string(body)) || sentFromDisabledProject(string(body)), nil
+		return policyRule.Match(body) || sentFromDisabledProject(string(body)), nil
 	default:
 		return false, nil
 	}
@@ -166,8 +176,6 @@ func refusesCredential(resp *http.Response) (bool, error) {
 // policyRule matches the name of a policy rule in a refusal, for example "identity:create_project". If Keystone refuses a request
 // for another reason, the message names no rule.
 var policyRule = regexp.MustCompile(`\bidentity:[a-z_]+`)
-
-func namesPolicyRule(message string) bool { return policyRule.MatchString(message) }
 
 // sentFromDisabledProject reports whether Keystone refused a request because the project of the token is disabled. Keystone then
 // answers 404 with the message "Unable to validate token because project X is disabled". Without this message, the 404 would mean

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -203,8 +205,19 @@ func TestATokenForSomebodyElse(t *testing.T) {
 	if got, err := cloud.ValidateToken(t.Context(), token); err != nil || got.UserName != "admin" || got.ProjectID == "" {
 		t.Errorf("got %+v, %v, want admin's, scoped to a project", got, err)
 	}
-	cfg.Credential.Password = "wrong"
-	if token, err := v3.Login(t.Context(), cfg); err == nil {
-		t.Errorf("a wrong password: got a token of %d characters, want an error", len(token))
+	for what, c := range map[string]struct {
+		change func(*v3.Credential)
+		want   error
+		says   string
+	}{
+		"a wrong password": {func(c *v3.Credential) { c.Password = "wrong" }, keystone.ErrLoginRefused, "OS_PASSWORD"},
+		"no project":       {func(c *v3.Credential) { c.ProjectName, c.ProjectDomainID = "", "" }, keystone.ErrUnscoped, "OS_PROJECT_NAME"},
+	} {
+		wrong := cfg
+		c.change(&wrong.Credential)
+		token, err := v3.Login(t.Context(), wrong)
+		if token != "" || !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "Tenantry") {
+			t.Errorf("%s: got a token of %d characters, %v, want %v, with %s and not as Tenantry's fault", what, len(token), err, c.want, c.says)
+		}
 	}
 }

@@ -38,7 +38,7 @@ func TestARoleWhoseImplicationsAreNotToldIsNotResolved(t *testing.T) {
 	h.wire.intercept(func(r *http.Request) bool { return r.URL.Path == "/v3/role_inferences" },
 		answer(403, `{"error":{"code":403,"message":"You are not authorized to perform the requested action: identity:list_role_inference_rules."}}`))
 	_, err := h.cloud.Roles(t.Context(), []string{"member"})
-	compare(t, "resolve", err, classification{class: upstream.Unavailable, own: true})
+	compare(t, "resolve", err, classification{class: upstream.Blocked, sentinel: keystone.ErrForbidden})
 }
 
 func TestARoleIsResolvedOnce(t *testing.T) {

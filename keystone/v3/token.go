@@ -1,14 +1,43 @@
 package v3
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
 
-// Login logs in with cfg.Credential and returns the new token. The caller can send this token to another service. Login caches no
-// token, so every call logs in again.
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// Login logs in with the credential of a person, and returns the new token. The caller can send this token to another service.
+// Login caches no token, so every call logs in again. If Keystone refuses the credential, the error is Permanent with
+// [keystone.ErrLoginRefused]. If the token would have no scope, the error is [keystone.ErrUnscoped].
 func Login(ctx context.Context, cfg Config) (token string, err error) {
 	c, err := New(cfg)
 	if err != nil {
 		return "", err
 	}
-	token, _, err = c.login(cfg.Credential)(ctx)
-	return token, err
+	if token, _, err = c.login(cfg.Credential)(ctx); err != nil {
+		return "", ofPerson(cfg.Credential, err)
+	}
+	return token, nil
+}
+
+// ofPerson changes the error of a login: the credential is not Tenantry's own credential.
+func ofPerson(c Credential, err error) error {
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok || !e.OwnCredential {
+		return err
+	}
+	refused := *e
+	refused.OwnCredential, refused.Class = false, upstream.Permanent
+	if e.Status == http.StatusUnauthorized {
+		variables := "OS_USERNAME, OS_USER_DOMAIN_NAME and OS_PASSWORD, and the project"
+		if c.ApplicationCredentialID+c.ApplicationCredentialName != "" {
+			variables = "the OS_APPLICATION_CREDENTIAL_* variables"
+		}
+		refused.Err = fmt.Errorf("%w: check %s", keystone.ErrLoginRefused, variables)
+	}
+	return &refused
 }

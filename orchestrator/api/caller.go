@@ -144,6 +144,8 @@ func (s *server) operator(c echo.Context, tokens []string) (caller, error) {
 		return caller{}, refuse(operatorTokenInvalid, "the token is not valid")
 	case err != nil:
 		return caller{}, err
+	case !token.Scoped():
+		return caller{}, refuse(forbidden, "the token has no scope: log in to the project on which you have this service's admin role (OS_PROJECT_NAME)")
 	case !slices.ContainsFunc(token.Roles, func(role keystone.Role) bool { return role.Name == s.AdminRole }):
 		return caller{}, refuse(forbidden, "the token does not have this service's admin role")
 	}

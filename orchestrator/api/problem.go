@@ -16,6 +16,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -134,8 +135,15 @@ func cutOff(err error) bool {
 const defaultRetry = 5 * time.Second
 
 func unavailable(e *upstream.Error, cause error) *problemError {
+	k, detail := upstreamUnavailable, e.Service.Name+" could not be reached"
+	switch {
+	case e.Class == upstream.Blocked:
+		k, detail = configurationFault, e.Service.Name+" does not allow this service a request that it needs"
+	case e.OwnCredential, errors.Is(e, keystone.ErrUnscoped):
+		detail = e.Service.Name + " does not accept this service's credential"
+	}
 	return &problemError{
-		kind: upstreamUnavailable, detail: e.Service.Name + " could not be reached", retryAfter: cmp.Or(e.RetryAfter, defaultRetry),
+		kind: k, detail: detail, retryAfter: cmp.Or(e.RetryAfter, defaultRetry),
 		upstream: &Upstream{Service: e.Service.ID, Status: some(e.Status), RequestID: some(e.RequestID)}, cause: cause,
 	}
 }

@@ -46,6 +46,7 @@ func Conformance(t *testing.T, target Target) {
 		{"EnsureProject and RemoveProject, with an application credential", applicationCredential},
 		{"Ping and EnsureProject, with a wrong password", wrongPassword},
 		{"all writes, Tenantry's own user without role admin", withoutRole},
+		{"a login without a scope", unscoped},
 		{"all writes, disabled project of Tenantry's own user", ownProjectDisabled},
 		{"all writes, project that is not Tenantry's", notOurs},
 	} {

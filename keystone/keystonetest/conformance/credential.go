@@ -1,13 +1,16 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // eavesdropper stores the last token that a request contained, and counts the logins and the POST requests with a token.
@@ -85,13 +88,27 @@ func withoutRole(_ *testing.T, f *fixture) {
 	f.ok(only(f.cloud.RemoveAssignment(f.ctx, own)))
 	n := newProject()
 	_, _, err := cloud.EnsureProject(f.ctx, n)
-	f.wantsOperator(err)
-	f.wantsOperator(only(cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.RunTag)))
-	f.wantsOperator(only(cloud.RemoveAssignment(f.ctx, own)))
+	f.wantsPermission(err, "identity:create_project")
+	_, err = cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.RunTag)
+	f.wantsPermission(err, "identity:list_projects")
+	f.wantsPermission(only(cloud.RemoveAssignment(f.ctx, own)), "identity:revoke_grant")
 	f.ok(cloud.Ping(f.ctx))
 
 	f.ok(only(f.cloud.RemoveAssignment(f.ctx, member)))
 	f.wantsOperator(cloud.Ping(f.ctx))
+}
+
+func unscoped(_ *testing.T, f *fixture) {
+	c := &f.config.Credential
+	c.ProjectName, c.ProjectDomainID = "", ""
+	cloud := f.newCloud(f.config)
+	_, _, err := cloud.EnsureProject(f.ctx, newProject())
+	for _, err := range []error{err, cloud.Ping(f.ctx)} {
+		e, ok := errors.AsType[*upstream.Error](err)
+		if !ok || e.Class != upstream.Unavailable || e.MaybeDone || !errors.Is(err, keystone.ErrUnscoped) || !strings.Contains(err.Error(), "OS_PROJECT_NAME") {
+			f.Errorf("got %v (%+v), want class Unavailable with ErrUnscoped and the missing variable", err, e)
+		}
+	}
 }
 
 func ownProjectDisabled(_ *testing.T, f *fixture) {

@@ -101,6 +101,16 @@ func (f *fixture) wantsOperator(err error) {
 	}
 }
 
+// wantsPermission fails the test unless err has class Blocked, wraps ErrForbidden, and names the permission that is missing.
+func (f *fixture) wantsPermission(err error, rule string) {
+	f.Helper()
+	var e *upstream.Error
+	if !errors.As(err, &e) || e.Class != upstream.Blocked || e.OwnCredential || e.MaybeDone || !errors.Is(err, keystone.ErrForbidden) ||
+		!strings.Contains(err.Error(), "lacks a permission: "+rule) {
+		f.Errorf("got %v (%+v), want class Blocked with ErrForbidden and %s, without MaybeDone", err, e, rule)
+	}
+}
+
 func same[T any](f *fixture, what string, got, want T) {
 	f.Helper()
 	if !reflect.DeepEqual(got, want) {
