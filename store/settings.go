@@ -3,12 +3,13 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"gorm.io/gorm/clause"
 )
 
-// settingRow is a value that all replicas of a database must share. The value never changes.
+// settingRow is a value that all replicas of a database share. Only the value of writeCheck changes.
 type settingRow struct {
 	Name  string `gorm:"column:name;primaryKey"`
 	Value string `gorm:"column:value"`
@@ -33,4 +34,15 @@ func (s *Store) setOnce(ctx context.Context, name, value string) (stored string,
 		return "", fmt.Errorf("reading setting %s: %w", name, err)
 	}
 	return stored, nil
+}
+
+// writeCheck is the row that CheckWrite writes.
+const writeCheck = "last-write-check"
+
+// CheckWrite returns an error if the database cannot be written: for example, if the database is down or read-only, or if its disk
+// is full. CheckWrite stores the given time in a row that nothing reads.
+func (s *Store) CheckWrite(ctx context.Context, now time.Time) error {
+	// SQLite writes a row only if the row's value changes.
+	row := settingRow{writeCheck, now.UTC().Format(time.RFC3339Nano)}
+	return s.explain(s.db.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error)
 }

@@ -145,15 +145,6 @@ func (s *Store) Close() error {
 	return pool.Close()
 }
 
-// Ping returns an error if the database does not answer.
-func (s *Store) Ping(ctx context.Context) error {
-	pool, err := s.db.DB()
-	if err != nil {
-		return err
-	}
-	return pool.PingContext(ctx)
-}
-
 // tx runs f in a transaction.
 func (s *Store) tx(ctx context.Context, f func(tx *gorm.DB) error) error {
 	return s.explain(s.db.WithContext(ctx).Transaction(f, &sql.TxOptions{}))

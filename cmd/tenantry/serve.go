@@ -14,7 +14,7 @@ import (
 
 const serveHelp = `Migrate the database, serve the HTTP API and execute runs until SIGTERM or SIGINT. On a signal, the server stops
 accepting requests and hands its runs to the other replicas. The database must be reachable at the start. Keystone and
-BillingStack may be unreachable; /readyz reports whether they answer. Without TENANTRY_BILLING_URL, an embedded
+BillingStack may be unreachable; the log and /readyz report their states. Without TENANTRY_BILLING_URL, an embedded
 BillingStack listens on TENANTRY_BILLING_LISTEN.
 
 OS_* variables, or OS_CLOUD and clouds.yaml, configure the address of Keystone and the service's credential.

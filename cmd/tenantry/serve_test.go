@@ -119,14 +119,16 @@ func observed(t *testing.T, url string) string {
 }
 
 func TestServe(t *testing.T) {
-	url, stop, err := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"}).Start()
+	fake := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
+	fake.AddRole("bs-admin")
+	url, stop, err := fake.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
 	keystoneEnv(t, url)
 	s := serveWith(t)
-	if status, body := get(t, observed(t, s.url)+"/readyz"); status != http.StatusOK || !strings.Contains(body, `"ready":true`) {
+	if status, body := get(t, observed(t, s.url)+"/readyz"); status != http.StatusOK || !strings.Contains(body, `"ready":true,"status":"ok"`) {
 		t.Errorf("readyz: got %d, %s", status, body)
 	}
 	if status, body := get(t, s.billingURL+"/currencies"); status != http.StatusOK || !strings.Contains(body, `"eur"`) {
@@ -150,22 +152,28 @@ func TestServeBeginsWithoutItsUpstreams(t *testing.T) {
 	url := observed(t, s.url)
 	status, body := get(t, url+"/readyz")
 	var got struct {
-		Ready  bool
-		Checks []struct {
-			Name string
-			Ok   bool
-		}
+		Status string
+		Checks []struct{ Name, Status, Reason string }
 	}
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
 		t.Fatal(err)
 	}
 	for _, check := range got.Checks {
-		if check.Ok != (check.Name == "database") {
-			t.Errorf("%s: got %v", check.Name, check.Ok)
+		want, reason := "ok", ""
+		if check.Name == "keystone" || check.Name == "billingstack" {
+			want, reason = "down", "connection refused"
+		}
+		if check.Status != want || check.Reason != reason {
+			t.Errorf("got %+v, want %s %s", check, want, reason)
 		}
 	}
-	if status != http.StatusServiceUnavailable || got.Ready || len(got.Checks) != 3 {
+	if status != http.StatusOK || got.Status != "degraded" || len(got.Checks) != 4 {
 		t.Errorf("got %d, %s", status, body)
+	}
+	for _, line := range []string{"keystone: down, connection refused, http://127.0.0.1:1/v3", "billingstack: down, connection refused, http://127.0.0.1:1/v2"} {
+		if log := s.logged(); strings.Count(log, line) != 1 {
+			t.Errorf("the log does not contain %q once:\n%s", line, log)
+		}
 	}
 	if status, _ := get(t, url+"/healthcheck"); status != http.StatusOK {
 		t.Errorf("healthcheck: got %d, want 200", status)

@@ -36,6 +36,27 @@ func (e APIVersionStatus) Valid() bool {
 	}
 }
 
+// Defines values for CheckStatus.
+const (
+	CheckDown          CheckStatus = "down"
+	CheckMisconfigured CheckStatus = "misconfigured"
+	CheckOK            CheckStatus = "ok"
+)
+
+// Valid indicates whether the value is a known member of the CheckStatus enum.
+func (e CheckStatus) Valid() bool {
+	switch e {
+	case CheckDown:
+		return true
+	case CheckMisconfigured:
+		return true
+	case CheckOK:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FixBy.
 const (
 	FixByMerchant FixBy = "merchant"
@@ -90,6 +111,27 @@ func (e OnFailure) Valid() bool {
 	case Compensate:
 		return true
 	case Hold:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReadinessStatus.
+const (
+	ReadinessDegraded    ReadinessStatus = "degraded"
+	ReadinessOK          ReadinessStatus = "ok"
+	ReadinessUnavailable ReadinessStatus = "unavailable"
+)
+
+// Valid indicates whether the value is a known member of the ReadinessStatus enum.
+func (e ReadinessStatus) Valid() bool {
+	switch e {
+	case ReadinessDegraded:
+		return true
+	case ReadinessOK:
+		return true
+	case ReadinessUnavailable:
 		return true
 	default:
 		return false
@@ -252,9 +294,24 @@ type ActionRequest struct {
 
 // CheckResult defines model for Check.
 type CheckResult struct {
+	// Name `database`, `lease`, `billingstack`, `keystone`, or `keystone/CLOUD` for a cloud of clouds.yaml.
 	Name string `json:"name"`
-	Ok   bool   `json:"ok"`
+
+	// Needed Whether the replica answers 503 if the check fails.
+	Needed bool `json:"needed"`
+
+	// Reason Why the check failed.
+	Reason *string `json:"reason,omitempty"`
+
+	// Since When the status changed.
+	Since time.Time `json:"since"`
+
+	// Status `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
+	Status CheckStatus `json:"status"`
 }
+
+// CheckStatus `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
+type CheckStatus string
 
 // CloudName the name of a cloud
 type CloudName = string
@@ -573,12 +630,22 @@ type Problem struct {
 
 // Readiness defines model for Readiness.
 type Readiness struct {
-	Checks []CheckResult `json:"checks"`
-	Ready  bool          `json:"ready"`
+	Checks *[]CheckResult `json:"checks,omitempty"`
+
+	// Ready False if `status` is `unavailable`.
+	Ready bool `json:"ready"`
+
+	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured. `unavailable`: the replica cannot
+	// use its database, or has no lease.
+	Status ReadinessStatus `json:"status"`
 
 	// Version The version of this release.
 	Version string `json:"version"`
 }
+
+// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured. `unavailable`: the replica cannot
+// use its database, or has no lease.
+type ReadinessStatus string
 
 // Reason Why a run waits or is stuck.
 type Reason struct {
@@ -915,7 +982,7 @@ type ServerInterface interface {
 	// GetProblem Explain a problem type
 	// (GET /problems/{problem})
 	GetProblem(ctx echo.Context, problem Word) error
-	// GetReadiness Check that the database, Keystone and BillingStack answer
+	// GetReadiness Check what the service depends on
 	// (GET /readyz)
 	GetReadiness(ctx echo.Context) error
 	// ListMerchants List merchants by name

@@ -42,9 +42,10 @@ type Options struct {
 	ScopedTokens ScopedTokens
 	KeystoneURL  string // in the header WWW-Authenticate: the address of Keystone, where callers get tokens
 	TLS          bool   // the listener accepts TLS only
-	Ready        []Check
-	Version      string // of this release
-	Log          zerolog.Logger
+	// Ready returns the states of the service's dependencies, within seconds.
+	Ready   func(ctx context.Context) []Dependency
+	Version string // of this release
+	Log     zerolog.Logger
 }
 
 // ScopedTokens passes a user's scoped token from the step that created it to the request that waits for the run. Each token is
@@ -53,12 +54,6 @@ type ScopedTokens interface {
 	// Await registers a request that will wait for a run. Call Await before the run starts. The function take returns the user's
 	// scoped token, and false if the run has not created this token yet. Call stop when the request no longer waits.
 	Await(runID string) (take func() (string, bool), stop func())
-}
-
-// Check tests whether the service can use a dependency, such as the database or an upstream.
-type Check struct {
-	Name string
-	Ask  func(ctx context.Context) error
 }
 
 // server implements ServerInterface, which is generated from openapi.yaml.

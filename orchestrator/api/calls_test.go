@@ -53,6 +53,7 @@ func (w *world) try(q request) (answer, error) {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	maps.Copy(r.Header, q.header)
+	r.Host = q.header.Get("Host")
 	if q.portal.Key != "" {
 		r.SetBasicAuth(q.portal.Key, q.portal.Secret)
 	}

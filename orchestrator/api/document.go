@@ -70,6 +70,11 @@ func (o operation) accepts(scheme string) bool {
 	})
 }
 
+// open returns true if callers may call the operation without a credential.
+func (o operation) open() bool {
+	return slices.ContainsFunc(*o.Security, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 })
+}
+
 // body returns the schema of the request body.
 func (o operation) body() *openapi3.Schema {
 	return o.RequestBody.Value.Content.Get(echo.MIMEApplicationJSON).Schema.Value

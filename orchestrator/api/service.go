@@ -2,9 +2,10 @@ package api
 
 import (
 	"context"
-	"fmt"
+	"net"
 	"net/http"
-	"sync"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -29,39 +30,59 @@ func (s *server) GetHealth(c echo.Context) error {
 // HeadHealth answers health checks of load balancers.
 func (s *server) HeadHealth(c echo.Context) error { return c.NoContent(http.StatusNoContent) }
 
-// checkTime is the time limit of the readiness checks.
-const checkTime = 3 * time.Second
-
-// GetReadiness runs all readiness checks in parallel. The log says why a check failed.
-func (s *server) GetReadiness(c echo.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTime)
-	defer cancel()
-	answer := Readiness{Ready: true, Version: s.Version, Checks: make([]CheckResult, len(s.Ready))}
-	var all sync.WaitGroup
-	for i, check := range s.Ready {
-		all.Go(func() {
-			err := s.ready(ctx, check)
-			answer.Checks[i] = CheckResult{Name: check.Name, Ok: err == nil}
-			if err != nil {
-				s.Log.Warn().Err(err).Str("check", check.Name).Msg("not ready")
-			}
-		})
-	}
-	all.Wait()
-	status := http.StatusOK
-	for _, check := range answer.Checks {
-		if !check.Ok {
-			answer.Ready, status = false, http.StatusServiceUnavailable
-		}
-	}
-	return answerJSON(c, status, answer)
+// Dependency is the state of something that the service depends on, such as the database or an upstream.
+type Dependency struct {
+	Name   string
+	Needed bool // without the dependency, this replica can answer nothing
+	Status CheckStatus
+	Reason string    // why the status is not ok; without secrets, but only for operators
+	Since  time.Time // when the status became what it is
 }
 
-func (s *server) ready(ctx context.Context, check Check) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("panic: %v", cause)
+// readyTokenTime is the time limit for the check of an operator's token by GetReadiness, so that health checks are answered in time.
+const readyTokenTime = 3 * time.Second
+
+// GetReadiness answers 503 if the replica lacks a dependency that it needs. Only operators, and callers on the same host, see the
+// dependencies: names and reasons say much about an installation.
+func (s *server) GetReadiness(c echo.Context) error {
+	answer, code := Readiness{Ready: true, Status: ReadinessOK, Version: s.Version}, http.StatusOK
+	all := s.Ready(c.Request().Context())
+	for _, d := range all {
+		switch {
+		case d.Status == CheckOK:
+		case d.Needed:
+			answer.Ready, answer.Status, code = false, ReadinessUnavailable, http.StatusServiceUnavailable
+		case answer.Ready:
+			answer.Status = ReadinessDegraded
 		}
-	}()
-	return check.Ask(ctx)
+	}
+	if s.mayLookInside(c) {
+		checks := make([]CheckResult, len(all))
+		for i, d := range all {
+			checks[i] = CheckResult{Name: d.Name, Needed: d.Needed, Status: d.Status, Reason: some(d.Reason), Since: d.Since}
+		}
+		answer.Checks = &checks
+	}
+	return answerJSON(c, code, answer)
+}
+
+// mayLookInside reports whether the caller is an operator, or is on the same host. A request that a proxy has forwarded is not from
+// the same host. Nor is a request whose header Host names another host: a web page may have sent this request through the browser
+// of a user on this host.
+func (s *server) mayLookInside(c echo.Context) bool {
+	r := c.Request()
+	if tokens := r.Header.Values(headerAuthToken); len(tokens) > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTokenTime)
+		defer cancel()
+		c.SetRequest(r.WithContext(ctx))
+		_, err := s.operator(c, tokens)
+		return err == nil
+	}
+	for name := range r.Header {
+		if name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "X-Forwarded-") || name == "X-Real-Ip" {
+			return false
+		}
+	}
+	host := (&url.URL{Host: r.Host}).Hostname()
+	return loopback(r.RemoteAddr) && (host == "localhost" || loopback(net.JoinHostPort(host, "0")))
 }

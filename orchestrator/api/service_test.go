@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -28,14 +27,59 @@ func TestHealth(t *testing.T) {
 	if want := `{"detailed":false,"reasons":["OK"]}` + "\n"; got.body != want {
 		t.Errorf("as JSON: got %s, want %s", got.body, want)
 	}
-	if got := w.call(request{path: "/readyz"}); got.status != 200 || !read[api.Readiness](t, got).Ready {
+}
+
+func TestReadiness(t *testing.T) {
+	w := newWorld(t)
+	states := func(q request) (answer, map[string]api.CheckResult) {
+		t.Helper()
+		q.path = "/readyz"
+		got, found := w.call(q), map[string]api.CheckResult{}
+		if checks := read[api.Readiness](t, got).Checks; checks != nil {
+			for _, c := range *checks {
+				found[c.Name] = c
+			}
+		}
+		return got, found
+	}
+	w.Service.CheckDependencies(t.Context())
+	got, found := states(request{})
+	if ready := read[api.Readiness](t, got); got.status != 200 || !ready.Ready || ready.Status != api.ReadinessOK || len(found) != 4 {
 		t.Errorf("readyz: got %d %s", got.status, got.body)
 	}
+	for name, c := range found {
+		if c.Status != api.CheckOK || c.Reason != nil || c.Since.IsZero() || c.Needed != (name == "database" || name == "lease") {
+			t.Errorf("%s: got %+v", name, c)
+		}
+	}
+
 	w.upstreams.keystoneDown.Store(true)
-	got = w.call(request{path: "/readyz"})
-	want := []api.CheckResult{{Name: "database", Ok: true}, {Name: "keystone"}, {Name: "billingstack", Ok: true}}
-	if got.status != 503 || !slices.Equal(read[api.Readiness](t, got).Checks, want) || strings.Contains(got.body, "canary") {
+	w.Service.CheckDependencies(t.Context())
+	got, found = states(request{})
+	if ready := read[api.Readiness](t, got); got.status != 200 || !ready.Ready || ready.Status != api.ReadinessDegraded {
 		t.Errorf("readyz while Keystone is down: got %d %s", got.status, got.body)
+	}
+	if k := found["keystone"]; k.Status != api.CheckDown || !strings.Contains(text(k.Reason), "503") || found["billingstack"].Status != api.CheckOK {
+		t.Errorf("the checks while Keystone is down: got %+v", found)
+	}
+	w.upstreams.keystoneDown.Store(false)
+
+	for name, c := range map[string]struct {
+		ask   request
+		shown bool
+	}{
+		"from this host":                     {shown: true},
+		"an operator behind a proxy":         {request{operator: w.OperatorToken, header: http.Header{"X-Forwarded-For": {"192.0.2.1"}}}, true},
+		"a proxy on this host":               {request{header: http.Header{"X-Forwarded-For": {"192.0.2.1"}}}, false},
+		"another proxy":                      {request{header: http.Header{"Via": {"1.1 proxy"}}}, false},
+		"a token that is not valid":          {request{operator: "x"}, false},
+		"a user's token":                     {request{operator: w.UserToken}, false},
+		"a browser that was sent to this IP": {request{header: http.Header{"Host": {"evil.example.org"}}}, false},
+	} {
+		got, found := states(c.ask)
+		if (len(found) > 0) != c.shown || strings.Contains(got.body, "503") != c.shown || read[api.Readiness](t, got).Status != api.ReadinessDegraded {
+			t.Errorf("%s: got %d %s, want the checks shown: %t", name, got.status, got.body, c.shown)
+		}
 	}
 }
 

@@ -114,6 +114,23 @@ func New(o Options) *Engine {
 	return e
 }
 
+// Leased returns an error if this replica has no lease, and therefore executes no runs. Until Serve has registered the replica for
+// the first time, Leased waits.
+func (e *Engine) Leased(ctx context.Context) error {
+	select {
+	case <-e.joined:
+	case <-ctx.Done():
+		return fmt.Errorf("this replica is not registered in the database yet: %w", ctx.Err())
+	}
+	e.mu.Lock()
+	l := e.lease
+	e.mu.Unlock()
+	if l == nil {
+		return saga.ErrLeaseLost
+	}
+	return l.check()
+}
+
 // Start accepts a run: see [saga.Starter]. A replica with a free executor executes the run at once, and stores the run together
 // with the intents of its first steps. Start waits until Serve has registered the replica, because the database's time is unknown
 // until then.

@@ -42,7 +42,7 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)
 	}
-	made := &cloud{name: name, clouds: c, domains: map[string]bool{}}
+	made := &cloud{name: name, url: cfg.URL, clouds: c, domains: map[string]bool{}}
 	upstreamName := "keystone/" + name
 	to := c.gates.Of(upstreamName, c.connections)
 	cfg.Enter = to.Enter
@@ -60,11 +60,22 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	return made, nil
 }
 
+// address returns the URL of the Keystone of a cloud; empty if the cloud has no client yet.
+func (c *clouds) address(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.known[name]; known != nil {
+		return known.url
+	}
+	return ""
+}
+
 // cloud is a Keystone client with a guard. The guard allows writes only in the domain of the configuration and in the domains of
 // the merchants. A cloud reads the ids of these domains before a write. If the read fails, the write fails with a transient error.
 type cloud struct {
 	keystone.Identity
 	name   string
+	url    string
 	clouds *clouds
 
 	mu      sync.Mutex

@@ -49,6 +49,8 @@ type Options struct {
 	// Heartbeat is the interval between keep-alive comments in a stream of events; zero means 15 s. At each heartbeat, the stream ends
 	// if the caller's credential is no longer valid.
 	Heartbeat time.Duration
+	// CheckByHand turns off the checks of the dependencies at start and every 30 s: only CheckDependencies makes them.
+	CheckByHand bool
 	// Now returns the local time, which the engine corrects with the database's time; nil means [time.Now].
 	Now func() time.Time
 }
@@ -63,6 +65,7 @@ type Service struct {
 	Failed     <-chan error // receives an error when a listener fails
 
 	log      zerolog.Logger
+	health   *health
 	api      *http.Server
 	embedded *http.Server // nil: BillingStack is elsewhere
 	failed   chan error
@@ -117,18 +120,22 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 		opened.add(inside.Close)
 		s.BillingURL = "http://" + reachable(inside.Addr()) + "/v2"
 	}
-	runs, handler, err := wire(parts{Options: o, store: s.Store, installation: installation, billingURL: s.BillingURL})
+	made, err := wire(parts{Options: o, store: s.Store, installation: installation, billingURL: s.BillingURL})
 	if err != nil {
 		return nil, &ConfigurationError{err}
 	}
-	s.Runs, s.Handler = runs, handler
+	s.Runs, s.Handler, s.health = made.runs, made.handler, made.health
 	if inside != nil {
 		s.serveBilling(inside)
 	}
 	s.serveAPI(ctx, listener, certificate)
-	s.run(ctx, runs)
+	s.run(ctx, made.runs, !o.CheckByHand)
 	return s, nil
 }
+
+// CheckDependencies checks the database, the lease and the upstreams now, and returns when the results are known. The API then shows
+// the results at /readyz.
+func (s *Service) CheckDependencies(ctx context.Context) { s.health.check(ctx) }
 
 // closers are the functions that release what Start has opened. Start calls the closers if it fails.
 type closers []func() error
@@ -167,10 +174,13 @@ func (s *Service) serveAPI(ctx context.Context, l net.Listener, certificate *tls
 	})
 }
 
-// run starts two goroutines, which continue until Stop is called. One goroutine executes the runs, and one goroutine deletes
-// expired tokens every hour.
-func (s *Service) run(ctx context.Context, runs *engine.Engine) {
+// run starts goroutines that continue until Stop is called. They execute the runs, check the dependencies if watch is true, and
+// delete expired tokens every hour.
+func (s *Service) run(ctx context.Context, runs *engine.Engine, watch bool) {
 	ctx, s.stopRun = context.WithCancel(context.WithoutCancel(ctx))
+	if watch {
+		s.work.Go(func() { s.health.watch(ctx) })
+	}
 	s.work.Go(func() { runs.Serve(ctx, drainTime) })
 	s.work.Go(func() {
 		hourly := time.NewTicker(time.Hour)

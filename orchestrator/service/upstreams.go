@@ -1,7 +1,6 @@
 package service
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/tenantry/tenantry/billing"
@@ -46,13 +45,4 @@ func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, 
 	}
 	to.TryBy(u.billing.Ping)
 	return u, nil
-}
-
-// pingKeystone returns an error if the default cloud's Keystone does not answer.
-func (u *upstreams) pingKeystone(ctx context.Context) error {
-	cloud, err := u.clouds.identity(merchants.DefaultCloud)
-	if err != nil {
-		return err
-	}
-	return cloud.Ping(ctx)
 }

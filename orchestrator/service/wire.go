@@ -24,11 +24,18 @@ type parts struct {
 	billingURL   string // the configured URL, or the URL of the embedded BillingStack
 }
 
-// wire builds the engine, and the HTTP API that uses the engine. wire sends no request.
-func wire(p parts) (*engine.Engine, http.Handler, error) {
+// wired is what wire builds.
+type wired struct {
+	runs    *engine.Engine
+	health  *health
+	handler http.Handler // of the API
+}
+
+// wire builds the engine, the checks of the dependencies, and the HTTP API that uses both. wire sends no request.
+func wire(p parts) (w wired, err error) {
 	u, err := newUpstreams(p.Options, p.billingURL, p.store.Merchants())
 	if err != nil {
-		return nil, nil, err
+		return w, err
 	}
 	var handover workflows.Handover
 	if p.ScopedTokens == nil {
@@ -48,27 +55,23 @@ func wire(p parts) (*engine.Engine, http.Handler, error) {
 	}
 	definitions, err := p.Workflows(deps)
 	if err != nil {
-		return nil, nil, err
+		return w, err
 	}
-	runs := engine.New(engine.Options{
+	w.runs = engine.New(engine.Options{
 		Store: p.store, Queue: p.store, Tokens: p.store, Workflows: definitions, NewID: newID, Clock: clock,
 		Lease: p.Lease, LateWindow: p.LateWindow, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter,
 		Poll: p.Poll, Executors: p.Executors, Down: u.gates.Open,
 		OnEvent: logEvent(p.Log), OnFault: func(err error) { p.Log.Error().Err(err).Msg("engine") },
 	})
-	handler, err := api.New(api.Options{
-		Runs: runs, Starter: runs, Actions: runs,
+	w.health = newChecks(p, u, w.runs.Leased)
+	w.handler, err = api.New(api.Options{
+		Runs: w.runs, Starter: w.runs, Actions: w.runs,
 		Admit: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
 		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, Heartbeat: p.Heartbeat,
-		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log,
-		Ready: []api.Check{
-			{Name: "database", Ask: p.store.Ping},
-			{Name: "keystone", Ask: u.pingKeystone},
-			{Name: "billingstack", Ask: u.billing.Ping},
-		},
+		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log, Ready: w.health.report,
 	})
-	return runs, handler, err
+	return w, err
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,8 +15,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// Keystone goes down during a run. Meanwhile the run waits for Keystone, and the service answers orders and /readyz with status
-// 503. The answers to orders have the header Retry-After. When Keystone is up again, the run succeeds without an operator.
+// Keystone goes down during a run. Meanwhile the run waits for Keystone, the service answers orders with status 503 and the header
+// Retry-After, and /readyz answers that the service is degraded. When Keystone is up again, the run succeeds without an operator.
 func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	var reached, down atomic.Bool
 	var asked atomic.Int64 // requests while it is down
@@ -63,7 +64,7 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 		}
 		ready, err := s.get(r.url, "/readyz")
 		s.ok(err)
-		return ready.status == http.StatusServiceUnavailable
+		return ready.status == http.StatusOK && strings.Contains(string(ready.body), `"status":"degraded"`)
 	})
 	before := asked.Load()
 	for range 20 {
@@ -83,7 +84,7 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	s.eventually("it is ready again", func() bool {
 		ready, err := s.get(r.url, "/readyz")
 		s.ok(err)
-		return ready.status == http.StatusOK
+		return ready.status == http.StatusOK && strings.Contains(string(ready.body), `"ready":true,"status":"ok"`)
 	})
 }
 

@@ -183,12 +183,23 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 			t.Fatalf("the full disk has no effect: %s", s.log.read())
 		}
 	}
+	s.eventually("it is not ready, because the disk is full", func() bool {
+		s.ok(d.fill())
+		ready, err := s.get(r.url, "/readyz")
+		s.ok(err)
+		return ready.status == http.StatusServiceUnavailable && strings.Contains(string(ready.body), "its disk is full")
+	})
 	for range 5 {
 		if !refused() {
 			t.Error("an order was accepted on a full disk")
 		}
 	}
 	s.ok(d.free())
+	s.eventually("it is ready again", func() bool {
+		ready, err := s.get(r.url, "/readyz")
+		s.ok(err)
+		return ready.status == http.StatusOK
+	})
 	all.Wait()
 	for _, key := range append(keys, "before") {
 		s.insist(r.url, s.portal(order{key: key, token: token}))

@@ -41,6 +41,27 @@ func (e APIVersionStatus) Valid() bool {
 	}
 }
 
+// Defines values for CheckStatus.
+const (
+	CheckDown          CheckStatus = "down"
+	CheckMisconfigured CheckStatus = "misconfigured"
+	CheckOK            CheckStatus = "ok"
+)
+
+// Valid indicates whether the value is a known member of the CheckStatus enum.
+func (e CheckStatus) Valid() bool {
+	switch e {
+	case CheckDown:
+		return true
+	case CheckMisconfigured:
+		return true
+	case CheckOK:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FixBy.
 const (
 	FixByMerchant FixBy = "merchant"
@@ -95,6 +116,27 @@ func (e OnFailure) Valid() bool {
 	case Compensate:
 		return true
 	case Hold:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReadinessStatus.
+const (
+	ReadinessDegraded    ReadinessStatus = "degraded"
+	ReadinessOK          ReadinessStatus = "ok"
+	ReadinessUnavailable ReadinessStatus = "unavailable"
+)
+
+// Valid indicates whether the value is a known member of the ReadinessStatus enum.
+func (e ReadinessStatus) Valid() bool {
+	switch e {
+	case ReadinessDegraded:
+		return true
+	case ReadinessOK:
+		return true
+	case ReadinessUnavailable:
 		return true
 	default:
 		return false
@@ -257,9 +299,24 @@ type ActionRequest struct {
 
 // CheckResult defines model for Check.
 type CheckResult struct {
+	// Name `database`, `lease`, `billingstack`, `keystone`, or `keystone/CLOUD` for a cloud of clouds.yaml.
 	Name string `json:"name"`
-	Ok   bool   `json:"ok"`
+
+	// Needed Whether the replica answers 503 if the check fails.
+	Needed bool `json:"needed"`
+
+	// Reason Why the check failed.
+	Reason *string `json:"reason,omitempty"`
+
+	// Since When the status changed.
+	Since time.Time `json:"since"`
+
+	// Status `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
+	Status CheckStatus `json:"status"`
 }
+
+// CheckStatus `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
+type CheckStatus string
 
 // CloudName the name of a cloud
 type CloudName = string
@@ -578,12 +635,22 @@ type Problem struct {
 
 // Readiness defines model for Readiness.
 type Readiness struct {
-	Checks []CheckResult `json:"checks"`
-	Ready  bool          `json:"ready"`
+	Checks *[]CheckResult `json:"checks,omitempty"`
+
+	// Ready False if `status` is `unavailable`.
+	Ready bool `json:"ready"`
+
+	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured. `unavailable`: the replica cannot
+	// use its database, or has no lease.
+	Status ReadinessStatus `json:"status"`
 
 	// Version The version of this release.
 	Version string `json:"version"`
 }
+
+// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured. `unavailable`: the replica cannot
+// use its database, or has no lease.
+type ReadinessStatus string
 
 // Reason Why a run waits or is stuck.
 type Reason struct {
@@ -1070,7 +1137,16 @@ type ClientInterface interface {
 	// Corresponds with GET /problems/{problem} (the `GetProblem` operationId).
 	GetProblem(ctx context.Context, problem Word, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReadiness Check that the database, Keystone and BillingStack answer
+	// GetReadiness Check what the service depends on
+	//
+	// Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
+	// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist, and reads from
+	// BillingStack. The database and the lease are checked again for this request.
+	//
+	// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
+	// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
+	//
+	// The field `checks` is only in the answer to an operator's token, and to a direct request from the same host.
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1358,7 +1434,16 @@ func (c *Client) GetProblem(ctx context.Context, problem Word, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
-// GetReadiness Check that the database, Keystone and BillingStack answer
+// GetReadiness Check what the service depends on
+//
+// Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
+// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist, and reads from
+// BillingStack. The database and the lease are checked again for this request.
+//
+// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
+// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
+//
+// The field `checks` is only in the answer to an operator's token, and to a direct request from the same host.
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3226,7 +3311,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /problems/{problem} (the `GetProblem` operationId).
 	GetProblemWithResponse(ctx context.Context, problem Word, reqEditors ...RequestEditorFn) (*GetProblemResponse, error)
 
-	// GetReadinessWithResponse Check that the database, Keystone and BillingStack answer
+	// GetReadinessWithResponse Check what the service depends on
+	//
+	// Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
+	// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist, and reads from
+	// BillingStack. The database and the lease are checked again for this request.
+	//
+	// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
+	// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
+	//
+	// The field `checks` is only in the answer to an operator's token, and to a direct request from the same host.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6076,7 +6170,16 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, proble
 	return ParseGetProblemResponse(rsp)
 }
 
-// GetReadinessWithResponse Check that the database, Keystone and BillingStack answer
+// GetReadinessWithResponse Check what the service depends on
+//
+// Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
+// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist, and reads from
+// BillingStack. The database and the lease are checked again for this request.
+//
+// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
+// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
+//
+// The field `checks` is only in the answer to an operator's token, and to a direct request from the same host.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -177,7 +177,8 @@ func (in *Installation) options(o Options, story *transcript.Story) service.Opti
 			}
 			return next
 		},
-		Version: "test", Log: zerolog.New(in.Log).Level(zerolog.DebugLevel),
+		CheckByHand: true, // so that tests see only the requests that they cause
+		Version:     "test", Log: zerolog.New(in.Log).Level(zerolog.DebugLevel),
 	}
 }
 

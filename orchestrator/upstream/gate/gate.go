@@ -33,6 +33,7 @@ type Gate struct {
 
 	mu    sync.Mutex
 	until time.Time // when the next trial is made, if the circuit is open
+	fault string    // what the last failed call met
 	trial func(context.Context) error
 }
 
@@ -78,10 +79,25 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 	var once sync.Once
 	return func(status int, err error) {
 		once.Do(func() {
-			done(health(ctx, time.Since(began), status, err))
+			shown := health(ctx, time.Since(began), status, err)
+			if shown != nil && !errors.Is(shown, errSaysNothing) {
+				g.failed(status, err)
+			}
+			done(shown)
 			g.queue.leave()
 		})
 	}, nil
+}
+
+// failed notes what a failed call met, for the error of the calls that are refused while the circuit is open.
+func (g *Gate) failed(status int, err error) {
+	fault := fmt.Sprintf("it answered %d %s", status, http.StatusText(status))
+	if err != nil {
+		fault = upstream.Clean(err.Error())
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fault = fault
 }
 
 // Open reports whether the circuit is open. While the circuit is open, only trials pass.
@@ -123,7 +139,8 @@ func (g *Gate) openError() *upstream.NotSentError {
 		left = restTime
 	}
 	return &upstream.NotSentError{
-		Circuit: g.name, RetryAfter: left, Err: fmt.Errorf("%s is down and is tried again in %s", g.name, left.Round(time.Second)),
+		Circuit: g.name, RetryAfter: left,
+		Err: fmt.Errorf("%s is down and is tried again in %s: %s", g.name, left.Round(time.Second), g.fault),
 	}
 }
 

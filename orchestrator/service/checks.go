@@ -1,0 +1,110 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/store"
+)
+
+// maxNames limits the domains and roles that one check of a cloud looks up.
+const maxNames = 50
+
+// newChecks returns the health of a service, before its first check.
+func newChecks(p parts, u *upstreams, leased func(context.Context) error) *health {
+	return &health{
+		needed: []check{
+			{name: "database", needed: true, at: store.Address(p.DatabaseURL), ask: func(ctx context.Context) error {
+				return p.store.CheckWrite(ctx, p.Now())
+			}},
+			{name: "lease", needed: true, ask: leased},
+		},
+		upstreams: func(ctx context.Context) []check {
+			all := []check{{name: BillingStack, at: p.billingURL, ask: u.billing.Ping}}
+			needs := u.needs(ctx, p.Config)
+			for _, cloud := range slices.Sorted(maps.Keys(needs)) {
+				all = append(all, u.checkOf(cloud, needs[cloud]))
+			}
+			return all
+		},
+		circuits: u.gates.Open, now: p.Now, log: p.Log, first: make(chan struct{}), states: map[string]*state{},
+	}
+}
+
+// needs are the names that orders need on one cloud. The values say whose setting a name is.
+type needs struct{ domains, roles map[string]string }
+
+// needs returns what orders need, by cloud. If the merchants cannot be read, needs returns what the configuration needs.
+func (u *upstreams) needs(ctx context.Context, c Config) map[string]needs {
+	all := map[string]needs{}
+	add := func(cloud, domain string, roles []string, whose string) {
+		n, known := all[cloud]
+		if !known {
+			n = needs{map[string]string{}, map[string]string{}}
+			all[cloud] = n
+		}
+		if _, known := n.domains[domain]; !known && len(n.domains)+len(n.roles) < maxNames {
+			n.domains[domain] = whose
+		}
+		for _, role := range roles {
+			if _, known := n.roles[role]; !known && len(n.domains)+len(n.roles) < maxNames {
+				n.roles[role] = whose
+			}
+		}
+	}
+	add(merchants.DefaultCloud, c.Domain, slices.Concat(c.CustomerRoles, c.SubscriptionRoles), "")
+	bounded, cancel := context.WithTimeout(ctx, neededTime)
+	defer cancel()
+	registered, err := u.clouds.merchants.List(bounded)
+	if err != nil {
+		return all // the check of the database says so
+	}
+	for _, m := range registered {
+		if m.DisabledAt == nil {
+			add(m.Cloud, cmp.Or(m.Domain, c.Domain), slices.Concat(m.CustomerRoles, m.SubscriptionRoles), "merchant "+m.Name+" ("+m.ID+"): ")
+		}
+	}
+	return all
+}
+
+// checkOf returns the check of a cloud's Keystone. The check logs in, and looks up the domains and roles past the caches.
+func (u *upstreams) checkOf(cloud string, n needs) check {
+	c := check{name: "keystone"}
+	if cloud != merchants.DefaultCloud {
+		c.name += "/" + cloud
+	}
+	identity, err := u.clouds.identity(cloud)
+	if err != nil {
+		c.ask = func(context.Context) error { return &ConfigurationError{err} }
+		return c
+	}
+	c.at = u.clouds.address(cloud)
+	c.ask = func(ctx context.Context) error {
+		if err := identity.Ping(ctx); err != nil {
+			return err
+		}
+		identity.Forget()
+		return n.resolve(ctx, identity)
+	}
+	return c
+}
+
+// resolve returns an error if a name does not exist in Keystone, or may not be used.
+func (n needs) resolve(ctx context.Context, identity keystone.Identity) error {
+	for _, domain := range slices.Sorted(maps.Keys(n.domains)) {
+		if _, err := identity.Domain(ctx, domain); err != nil {
+			return fmt.Errorf("%s%w", n.domains[domain], err)
+		}
+	}
+	for _, role := range slices.Sorted(maps.Keys(n.roles)) {
+		if _, err := identity.Roles(ctx, []string{role}); err != nil {
+			return fmt.Errorf("%s%w", n.roles[role], err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+const (
+	checkEvery   = 30 * time.Second
+	circuitPoll  = time.Second // interval between looks at the circuits, which tell at once that an upstream is down or up
+	neededFresh  = time.Second // a result of a needed dependency is not reused after this time
+	neededTime   = 5 * time.Second
+	upstreamTime = 15 * time.Second
+	firstWait    = 3 * time.Second // for the first results
+)
+
+// check is how the service finds out whether it can use a dependency.
+type check struct {
+	name   string
+	needed bool   // see api.Dependency
+	at     string // the address of the dependency, for the log
+	ask    func(context.Context) error
+}
+
+// health knows the states of the service's dependencies. It logs a state when the state changes.
+type health struct {
+	needed    []check
+	upstreams func(context.Context) []check // the clouds of the merchants may change
+	circuits  func() []string               // the open circuits
+	now       func() time.Time
+	log       zerolog.Logger
+
+	first chan struct{} // closed after the first round
+	once  sync.Once
+	round sync.Mutex // held during the checks of the upstreams
+	local sync.Mutex // held during the checks of the needed dependencies
+
+	mu     sync.Mutex
+	listed []check // the upstreams of the last round
+	states map[string]*state
+}
+
+// state is the result of the last check of a dependency.
+type state struct {
+	api.Dependency
+
+	code  string // what the reason is about; a change of the code is logged
+	asked time.Time
+}
+
+// watch checks all dependencies at once, every 30 s, and when a circuit opens or closes. watch returns when ctx ends.
+func (h *health) watch(ctx context.Context) {
+	tick := time.NewTicker(circuitPoll)
+	defer tick.Stop()
+	var last time.Time
+	var open []string
+	for {
+		if now := h.circuits(); last.IsZero() || time.Since(last) >= checkEvery || !slices.Equal(now, open) {
+			last, open = time.Now(), now
+			h.check(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// check checks all dependencies concurrently, and returns when the results are known.
+func (h *health) check(ctx context.Context) {
+	h.round.Lock()
+	defer h.round.Unlock()
+	var all sync.WaitGroup
+	all.Go(func() { h.checkNeeded(ctx) })
+	upstreams := h.upstreams(ctx)
+	h.mu.Lock()
+	h.listed = upstreams
+	h.mu.Unlock()
+	for _, c := range upstreams {
+		all.Go(func() { h.ask(ctx, c, upstreamTime) })
+	}
+	all.Wait()
+	h.once.Do(func() { close(h.first) })
+}
+
+// checkNeeded checks the needed dependencies, unless they have just been checked.
+func (h *health) checkNeeded(ctx context.Context) {
+	h.local.Lock()
+	defer h.local.Unlock()
+	var all sync.WaitGroup
+	for _, c := range h.needed {
+		h.mu.Lock()
+		before := h.states[c.name]
+		fresh := before != nil && h.now().Sub(before.asked) < neededFresh
+		h.mu.Unlock()
+		if !fresh {
+			all.Go(func() { h.ask(ctx, c, neededTime) })
+		}
+	}
+	all.Wait()
+}
+
+// report returns the states of the dependencies. It checks the needed dependencies first.
+func (h *health) report(ctx context.Context) []api.Dependency {
+	wait := time.NewTimer(firstWait)
+	defer wait.Stop()
+	select {
+	case <-h.first:
+	case <-ctx.Done():
+	case <-wait.C:
+	}
+	h.checkNeeded(context.WithoutCancel(ctx)) // the caller may go away, which says nothing about the dependencies
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []api.Dependency
+	for _, c := range slices.Concat(h.needed, h.listed) {
+		d := api.Dependency{Name: c.name, Needed: c.needed, Status: api.CheckDown, Reason: "not checked yet", Since: h.now()}
+		if s := h.states[c.name]; s != nil {
+			d = s.Dependency
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// ask checks one dependency, and stores and logs the result.
+func (h *health) ask(ctx context.Context, c check, limit time.Duration) {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	err := asked(bounded, c)
+	cancel()
+	if ctx.Err() != nil {
+		return // the service is stopping
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := h.states[c.name]
+	if err != nil && before != nil && saysNothing(err, before) {
+		return
+	}
+	now := h.now()
+	after := &state{
+		Dependency: api.Dependency{Name: c.name, Needed: c.needed, Status: statusOf(err), Since: now}, code: codeOf(err), asked: now,
+	}
+	if err != nil {
+		after.Reason = reasonOf(err, limit)
+	}
+	if before != nil && before.Status == after.Status {
+		after.Since = before.Since
+	}
+	h.states[c.name] = after
+	if before == nil || before.Status != after.Status || before.code != after.code {
+		h.turned(c, before, after)
+	}
+}
+
+// asked calls the check. A panic is an error: it must not end the process.
+func asked(ctx context.Context, c check) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v", cause)
+		}
+	}()
+	return c.ask(ctx)
+}
+
+// turned logs a change.
+func (h *health) turned(c check, before, after *state) {
+	line, text := h.log.Warn(), c.name+": "+string(after.Status)
+	switch {
+	case after.Status != api.CheckOK:
+		text += ", " + after.Reason
+	case before != nil:
+		line, text = h.log.Info(), c.name+": up again after "+brief(h.now().Sub(before.Since))
+	default:
+		line = h.log.Info()
+	}
+	if c.at != "" {
+		text += ", " + c.at
+	}
+	line.Str("check", c.name).Str("status", string(after.Status)).Msg(text)
+}
+
+// brief returns a duration without trailing zeros, such as 4m.
+func brief(d time.Duration) string {
+	text := d.Round(time.Second).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// saysNothing reports whether an error tells less than the state that is known already: the request had to wait too long for its
+// turn, or was refused because the circuit is open, and the reason why it opened is known.
+func saysNothing(err error, before *state) bool {
+	e, ok := errors.AsType[*upstream.Error](err)
+	return ok && upstream.NotSent(e) && (e.Circuit() == "" || before.Status == api.CheckDown)
+}
+
+func statusOf(err error) api.CheckStatus {
+	e, answered := errors.AsType[*upstream.Error](err)
+	_, configured := errors.AsType[*ConfigurationError](err)
+	switch {
+	case err == nil:
+		return api.CheckOK
+	case configured, errors.Is(err, keystone.ErrUnscoped), answered && (e.Class == upstream.Permanent || e.Class == upstream.Blocked):
+		return api.CheckMisconfigured
+	}
+	return api.CheckDown
+}
+
+func codeOf(err error) string {
+	if e, ok := errors.AsType[*upstream.Error](err); ok {
+		return e.Code()
+	}
+	return ""
+}
+
+// reasonOf returns the cause of an error in few words, or else the error's text.
+func reasonOf(err error, limit time.Duration) string {
+	number, isNumber := errors.AsType[syscall.Errno](err)
+	name, isName := errors.AsType[*net.DNSError](err)
+	switch {
+	case isNumber:
+		return number.Error()
+	case isName && name.IsNotFound:
+		return "no such host: " + upstream.Clean(name.Name)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("no answer within %s", limit)
+	}
+	return upstream.Clean(err.Error())
+}

@@ -1,0 +1,111 @@
+package service_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+)
+
+type readiness struct {
+	Status string
+	Checks []struct{ Name, Status, Reason string }
+}
+
+// ready checks the dependencies, and returns the answer of /readyz.
+func ready(t *testing.T, in *servicetest.Installation) (status int, got readiness) {
+	t.Helper()
+	in.Service.CheckDependencies(t.Context())
+	resp, err := in.Client.Get(in.URL + "/readyz")
+	must(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	must(t, err)
+	must(t, json.Unmarshal(body, &got))
+	return resp.StatusCode, got
+}
+
+// credential returns a change of the credential with which the service logs in.
+func credential(change func(*v3.Config)) func(*service.Options) {
+	return func(o *service.Options) {
+		known := o.Cloud
+		o.Cloud = func(name string) (v3.Config, error) {
+			c, err := known(name)
+			change(&c)
+			return c, err
+		}
+	}
+}
+
+// What would refuse every order is a fault before the first order.
+func TestWhatOrdersNeedIsChecked(t *testing.T) {
+	change := func(change func(*merchants.Merchant)) func(*testing.T, *servicetest.Installation) {
+		return func(t *testing.T, in *servicetest.Installation) {
+			_, err := in.Store.Merchants().Update(t.Context(), in.Other.ID, func(m *merchants.Merchant) error { change(m); return nil })
+			must(t, err)
+		}
+	}
+	for name, c := range map[string]struct {
+		change               func(*service.Options)
+		before               func(*testing.T, *servicetest.Installation)
+		check, state, reason string
+	}{
+		"a role that does not exist":   {func(o *service.Options) { o.CustomerRoles = []string{"nosuch"} }, nil, "keystone", "misconfigured", `finding role "nosuch": not found`},
+		"a role that is refused":       {func(o *service.Options) { o.SubscriptionRoles = []string{"admin"} }, nil, "keystone", "misconfigured", `finding role "admin": role grants access`},
+		"a domain that does not exist": {func(o *service.Options) { o.Domain = "nosuch" }, nil, "keystone", "misconfigured", `finding domain "nosuch": not found`},
+		"a login without a scope":      {credential(func(c *v3.Config) { c.Credential.ProjectName, c.Credential.ProjectDomainID = "", "" }), nil, "keystone", "misconfigured", "OS_PROJECT_NAME"},
+		"a wrong password":             {credential(func(c *v3.Config) { c.Credential.Password = "canary" }), nil, "keystone", "down", "refuses Tenantry's credential"},
+		"no Keystone there":            {credential(func(c *v3.Config) { c.URL = "http://127.0.0.1:1/v3" }), nil, "keystone", "down", "connection refused"},
+		"no BillingStack there":        {func(o *service.Options) { o.BillingURL = "http://127.0.0.1:1/v2" }, nil, "billingstack", "down", "connection refused"},
+		"a merchant's role":            {nil, change(func(m *merchants.Merchant) { m.SubscriptionRoles = []string{"nosuch"} }), "keystone", "misconfigured", "merchant Other ("},
+		"a merchant's domain":          {nil, change(func(m *merchants.Merchant) { m.Domain = "nosuch" }), "keystone", "misconfigured", "merchant Other ("},
+		"a merchant's cloud":           {nil, change(func(m *merchants.Merchant) { m.Cloud = "far" }), "keystone/far", "misconfigured", `there is no cloud "far"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := servicetest.New(t, servicetest.Options{Change: c.change})
+			if c.before != nil {
+				c.before(t, in)
+			}
+			status, got := ready(t, in)
+			if status != http.StatusOK || got.Status != "degraded" {
+				t.Errorf("got %d %+v, want 200 and degraded", status, got)
+			}
+			found := false
+			for _, check := range got.Checks {
+				found = found || check.Name == c.check
+				if check.Name == c.check && (check.Status != c.state || !strings.Contains(check.Reason, c.reason)) || check.Name != c.check && check.Status != "ok" {
+					t.Errorf("got %+v, want %s %s with %q, and all others ok", check, c.check, c.state, c.reason)
+				}
+			}
+			if log := in.Log.String(); !found || !strings.Contains(log, c.check+": "+c.state+", ") || strings.Contains(log, "canary") {
+				t.Errorf("the check is in the answer: %t; the log: %s", found, log)
+			}
+		})
+	}
+}
+
+func TestAFaultThatWasRepairedIsGoneAtTheNextCheck(t *testing.T) {
+	in := servicetest.New(t, servicetest.Options{Change: func(o *service.Options) { o.CustomerRoles = []string{"later"} }})
+	if status, got := ready(t, in); status != http.StatusOK || got.Status != "degraded" {
+		t.Errorf("without the role: got %d %+v", status, got)
+	}
+	in.Keystone.AddRole("later")
+	if status, got := ready(t, in); status != http.StatusOK || got.Status != "ok" {
+		t.Errorf("with the role: got %d %+v", status, got)
+	}
+}
+
+func TestWithoutItsDatabaseAReplicaIsNotReady(t *testing.T) {
+	in := servicetest.New(t, servicetest.Options{})
+	must(t, in.Service.Store.Close())
+	status, got := ready(t, in)
+	if status != http.StatusServiceUnavailable || got.Status != "unavailable" || got.Checks[0].Name != "database" || got.Checks[0].Status != "down" {
+		t.Errorf("got %d %+v", status, got)
+	}
+}
