@@ -90,14 +90,28 @@ func TestWhatOrdersNeedIsChecked(t *testing.T) {
 	}
 }
 
-func TestAFaultThatWasRepairedIsGoneAtTheNextCheck(t *testing.T) {
+// Caches do not hide what has changed in Keystone.
+func TestChangesInKeystoneAreSeenAtTheNextCheck(t *testing.T) {
 	in := servicetest.New(t, servicetest.Options{Change: func(o *service.Options) { o.CustomerRoles = []string{"later"} }})
 	if status, got := ready(t, in); status != http.StatusOK || got.Status != "degraded" {
 		t.Errorf("without the role: got %d %+v", status, got)
 	}
-	in.Keystone.AddRole("later")
+	role := in.Keystone.AddRole("later")
 	if status, got := ready(t, in); status != http.StatusOK || got.Status != "ok" {
 		t.Errorf("with the role: got %d %+v", status, got)
+	}
+	token, err := v3.Login(t.Context(), v3.Config{URL: in.KeystoneURL, Credential: v3.Credential{
+		Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
+	}})
+	must(t, err)
+	gone, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, strings.TrimSuffix(in.KeystoneURL, "/v3")+"/v3/roles/"+role, nil)
+	must(t, err)
+	gone.Header.Set("X-Auth-Token", token)
+	resp, err := http.DefaultClient.Do(gone)
+	must(t, err)
+	must(t, resp.Body.Close())
+	if status, got := ready(t, in); resp.StatusCode != http.StatusNoContent || status != http.StatusOK || got.Status != "degraded" {
+		t.Errorf("after the role was deleted (%s): got %d %+v", resp.Status, status, got)
 	}
 }
 
