@@ -2,11 +2,10 @@ package store
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Address returns a database URL for people: without user, password and parameters, but with the values that the PG* variables
@@ -18,13 +17,13 @@ func Address(url string) string {
 		}
 		return "sqlite:" + path
 	}
-	config, err := pgx.ParseConfig(url)
+	config, err := serverConfig(url)
 	if err != nil {
 		return ""
 	}
-	hosts := []string{fmt.Sprintf("%s:%d", config.Host, config.Port)}
+	hosts := []string{net.JoinHostPort(config.Host, fmt.Sprint(config.Port))}
 	for _, other := range config.Fallbacks { // several hosts, or several ways to encrypt the connection to a host
-		if host := fmt.Sprintf("%s:%d", other.Host, other.Port); !slices.Contains(hosts, host) {
+		if host := net.JoinHostPort(other.Host, fmt.Sprint(other.Port)); !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}

@@ -4,9 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
+	"os"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
@@ -14,12 +19,65 @@ import (
 
 // openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one.
 func openServer(url string) (gorm.Dialector, error) {
+	config, err := serverConfig(url)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{}
+	config.Tracer = w
+	pgxs := stdlib.GetConnector(*config, stdlib.OptionAfterConnect(w.opened), stdlib.OptionResetSession(w.reused), stdlib.OptionShouldPing(longIdle))
+	return postgres.New(postgres.Config{Conn: sql.OpenDB(connector{pgxs})}), nil
+}
+
+// serverConfig parses the URL of a PostgreSQL database. Unless the URL or PGTARGETSESSIONATTRS says otherwise, only a server that
+// accepts writes is connected to: of several hosts, the first such host.
+func serverConfig(url string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, err
 	}
-	pgxs := stdlib.GetConnector(*config, stdlib.OptionAfterConnect(planByIndex), stdlib.OptionShouldPing(longIdle))
-	return postgres.New(postgres.Config{Conn: sql.OpenDB(connector{pgxs})}), nil
+	if !strings.Contains(url, "target_session_attrs=") && os.Getenv("PGTARGETSESSIONATTRS") == "" {
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	return config, nil
+}
+
+// writer makes a pool leave a server that refuses writes: for example, a server that has become a standby, but has kept its
+// connections. After the first refused write, the pool closes every connection that it opened before. A writer is a pgx.QueryTracer.
+type writer struct{ refused atomic.Int64 }
+
+// refusedBefore is the key of a connection's data: the number of refused writes when the connection was opened.
+const refusedBefore = "refused writes"
+
+func (w *writer) opened(ctx context.Context, c *pgx.Conn) error {
+	c.PgConn().CustomData()[refusedBefore] = w.refused.Load()
+	return planByIndex(ctx, c)
+}
+
+// reused is called before a connection of the pool is used again. The error makes the pool close the connection and take another.
+func (w *writer) reused(_ context.Context, c *pgx.Conn) error {
+	if c.PgConn().CustomData()[refusedBefore] != w.refused.Load() {
+		return driver.ErrBadConn
+	}
+	return nil
+}
+
+// TraceQueryStart implements [pgx.QueryTracer].
+func (w *writer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+
+// TraceQueryEnd notes that a write was refused.
+func (w *writer) TraceQueryEnd(_ context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
+	if readOnly(data.Err) {
+		w.refused.Add(1)
+	}
+}
+
+// readOnly reports whether PostgreSQL refused a write because the server or the session is read-only.
+func readOnly(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "25006" // read_only_sql_transaction
 }
 
 // connector opens connections to PostgreSQL. Every error of Connect is a saga.ErrUnavailable, whatever the error code of PostgreSQL

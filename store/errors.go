@@ -11,8 +11,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// explain replaces SQLite's errors about the database file with errors that name the file and say what to do.
+// explain replaces errors that say that the database cannot be written with errors that say what to do. For SQLite, these errors
+// name the file.
 func (s *Store) explain(err error) error {
+	if readOnly(err) {
+		return unavailableError{fmt.Errorf("the database server is read-only; Tenantry looks for a server that accepts writes: %w", err)}
+	}
 	refused, ok := errors.AsType[*gosqlite.Error](err)
 	if !ok {
 		return err

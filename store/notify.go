@@ -31,7 +31,11 @@ func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) (err error) {
 		<-ctx.Done()
 		return nil
 	}
-	conn, err := pgx.Connect(ctx, s.url)
+	config, err := serverConfig(s.url)
+	if err != nil {
+		return redact(err, s.url)
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return redact(err, s.url)
 	}

@@ -43,7 +43,7 @@ func (c *Config) settings() []setting {
 		}),
 		masked(of(&c.DatabaseURL, database, about{
 			key: "database_url", otherwise: "`tenantry/tenantry.db` in `$XDG_DATA_HOME` or `~/.local/share`", example: databaseExample,
-			meaning: "PostgreSQL database or SQLite file. Several replicas can share a PostgreSQL database.",
+			meaning: "PostgreSQL database or SQLite file. Several replicas can share a PostgreSQL database. If the URL lists several hosts, Tenantry uses the first host that accepts writes, unless the URL sets `target_session_attrs`.",
 		}), func() string { return maskURL(c.DatabaseURL) }),
 		masked(of(&c.SecretKey, key, about{
 			key: "secret_key", otherwise: "with SQLite, a new key, which is stored in the file `PATH.key`", example: secretExample,

@@ -113,12 +113,15 @@ func notAdmitted(e *workflows.AdmissionError) *problemError {
 	return r
 }
 
-// cutOff reports whether the database is unavailable: its connection is missing or broken, or PostgreSQL is starting, shutting down
-// or out of resources. The caller, the function problem, has already handled the errors of upstreams. Therefore each remaining
+// cutOff reports whether the database is unavailable: its connection is missing or broken, or PostgreSQL is read-only,
+// starting, shutting down or out of resources. The caller, the function problem, has already handled the errors of upstreams. Therefore each remaining
 // network error comes from the database.
 func cutOff(err error) bool {
 	var told interface{ SQLState() string }
 	if errors.As(err, &told) && len(told.SQLState()) == 5 {
+		if told.SQLState() == "25006" { // the server is read-only
+			return true
+		}
 		switch told.SQLState()[:2] { // https://www.postgresql.org/docs/current/errcodes-appendix.html
 		case "08", "53", "57", "58": // connection, insufficient resources, operator intervention, system error
 			return true

@@ -1,0 +1,30 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+)
+
+// TurnReadOnly makes n connections of the pool read-only, as the connections to a server that has become a standby are.
+func (s *Store) TurnReadOnly(ctx context.Context, n int) error {
+	pool, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	var held []*sql.Conn
+	for range n {
+		c, err := pool.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		held = append(held, c)
+		if _, err := c.ExecContext(ctx, "SET default_transaction_read_only = on"); err != nil {
+			return err
+		}
+	}
+	for _, c := range held {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
