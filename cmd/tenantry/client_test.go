@@ -66,7 +66,7 @@ func newHouse(t *testing.T) *house {
 	h.ok(err)
 	code, out, stderr := line(t, []string{database, billingURL}, "merchant", "create", h.merchant.ID, "--name", "ACME", "-f", "json")
 	var made client.MerchantCreated
-	if code != 0 || json.Unmarshal([]byte(out), &made) != nil || stderr != "" {
+	if code != 0 || json.Unmarshal([]byte(out), &made) != nil || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "wrote merchant") {
 		t.Fatalf("creating the merchant: got %d, %s", code, stderr)
 	}
 	h.env = []string{"TENANTRY_URL=" + h.server.url, "TENANTRY_API_KEY=" + made.APIKey, "TENANTRY_API_SECRET=" + made.APISecret}

@@ -19,7 +19,7 @@ import (
 
 func (p *program) merchant() *cobra.Command {
 	return group("merchant", "Manage merchants and their API keys",
-		"Manage merchants and their API keys in the configured database. No server needs to run. A merchant's id is its\nid in BillingStack.\n\n"+exitHelp,
+		"Manage merchants and their API keys in the configured database. No server needs to run. A merchant's id is its\nid in BillingStack. A domain or role that Keystone does not have is refused. If Keystone cannot be asked with the\nOS_* variables or clouds.yaml, a warning is printed instead.\n\n"+exitHelp,
 		p.merchantCreate(), p.merchantList(), p.merchantUpdate(), p.merchantSwitch("disable"), p.merchantSwitch("enable"),
 		p.merchantRotateKey())
 }
@@ -44,6 +44,9 @@ func (p *program) merchantCreate() *cobra.Command {
 			if err := fields.apply(cmd, c, &m); err != nil {
 				return err
 			}
+			if err := p.checkKeystone(cmd.Context(), c, merchants.Merchant{Cloud: merchants.DefaultCloud}, m); err != nil {
+				return err
+			}
 			key, secret, err := newKey(m)
 			if err != nil {
 				return err
@@ -51,6 +54,7 @@ func (p *program) merchantCreate() *cobra.Command {
 			if err := s.Merchants().Create(cmd.Context(), m, key); err != nil {
 				return ofMerchants(id, err)
 			}
+			p.wrote(c, id)
 			p.warnUnknown(cmd.Context(), c, s, id)
 			v := viewMerchant(m)
 			created := client.MerchantCreated{
@@ -131,10 +135,22 @@ func (p *program) updateMerchant(
 	ctx context.Context, f format, id string, change func(Config, *merchants.Merchant) error,
 ) error {
 	return p.withStore(ctx, func(c Config, s *store.Store) error {
+		before, err := s.Merchants().Merchant(ctx, id)
+		if err != nil {
+			return ofMerchants(id, err)
+		}
+		after := before
+		if err := change(c, &after); err != nil {
+			return err
+		}
+		if err := p.checkKeystone(ctx, c, before, after); err != nil {
+			return err
+		}
 		m, err := s.Merchants().Update(ctx, id, func(m *merchants.Merchant) error { return change(c, m) })
 		if err != nil {
 			return ofMerchants(id, err)
 		}
+		p.wrote(c, id)
 		v := viewMerchant(m)
 		return f.print(p.out, v, func(w io.Writer) { merchantTable(w, v) })
 	})
@@ -148,7 +164,7 @@ func (p *program) merchantRotateKey() *cobra.Command {
 	}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		return p.withStore(cmd.Context(), func(_ Config, s *store.Store) error {
+		return p.withStore(cmd.Context(), func(c Config, s *store.Store) error {
 			key, secret, err := merchants.NewKey(rand.Reader, args[0], now())
 			if err != nil {
 				return err
@@ -157,6 +173,7 @@ func (p *program) merchantRotateKey() *cobra.Command {
 			if err != nil {
 				return ofMerchants(args[0], err)
 			}
+			p.wrote(c, args[0])
 			made := client.APIKeyCreated{
 				MerchantID: args[0], APIKey: key.Key, APISecret: secret, CreatedAt: key.CreatedAt, Revoked: []string{},
 			}
@@ -170,6 +187,12 @@ func (p *program) merchantRotateKey() *cobra.Command {
 		})
 	}
 	return c
+}
+
+// wrote says to which database a command has written. The server may use another database, if its environment differs from that of
+// the command.
+func (p *program) wrote(c Config, merchantID string) {
+	p.say("tenantry: wrote merchant %s to the database %s", merchantID, store.Address(c.DatabaseURL))
 }
 
 // warnUnknown warns if BillingStack does not have the merchant. Users of the merchant cannot be subscribed until BillingStack has

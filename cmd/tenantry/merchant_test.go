@@ -1,18 +1,32 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/tenantry/tenantry/keystone/keystonetest"
 )
 
 const someMerchant = "01234567-89ab-4cde-8f01-23456789abcd"
 
 func TestMerchantLife(t *testing.T) {
 	env := newDatabase(t)
+	fake := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
+	fake.AddDomain("acme")
+	fake.AddRole("seller")
+	url, stop, err := fake.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	keystoneEnv(t, url)
 	code, out, stderr := line(t, env, "merchant", "create", someMerchant, "--name", "ACME", "--domain", "acme",
 		"--customer-roles", "member,seller", "--on-failure", "hold", "-f", "json")
-	if code != 0 || stderr != "tenantry: BillingStack has no merchant "+someMerchant+" yet\n" {
+	database := strings.TrimPrefix(env[0], "TENANTRY_DATABASE_URL=")
+	if code != 0 || stderr != "tenantry: wrote merchant "+someMerchant+" to the database "+database+"\n"+
+		"tenantry: BillingStack has no merchant "+someMerchant+" yet\n" {
 		t.Fatalf("create: got %d, %s", code, stderr)
 	}
 	var created map[string]any
@@ -52,6 +66,57 @@ func TestMerchantLife(t *testing.T) {
 		someMerchant + "  Acme  default  acme    hold        -\n"
 	if code != 0 || out != want {
 		t.Errorf("list: got %d\n%swant\n%s", code, out, want)
+	}
+}
+
+func TestSettingsThatKeystoneDoesNotKnow(t *testing.T) {
+	url, stop, err := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"}).Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	create := []string{"create", someMerchant, "--name", "ACME"}
+	for name, c := range map[string]struct {
+		url, password string
+		exists        bool
+		args          []string
+		code          int
+		says          string
+	}{
+		"an unknown domain":         {args: append(create[:4:4], "--domain", "nosuch"), code: exitRefused, says: `--domain: finding domain "nosuch": not found`},
+		"an unknown role":           {args: append(create[:4:4], "--customer-roles", "member,nosuch"), code: exitRefused, says: `--customer-roles: finding role "nosuch": not found`},
+		"another list of roles":     {args: append(create[:4:4], "--subscription-roles", "nosuch"), code: exitRefused, says: `--subscription-roles: finding role "nosuch"`},
+		"an update":                 {exists: true, args: []string{"update", someMerchant, "--domain", "nosuch"}, code: exitRefused, says: "--domain: "},
+		"an update of other fields": {url: "http://127.0.0.1:1", exists: true, args: []string{"update", someMerchant, "--name", "A"}, says: "wrote merchant"},
+		"Keystone is down":          {url: "http://127.0.0.1:1", args: append(create[:4:4], "--domain", "nosuch"), says: "cannot check the domain and roles of the merchant in Keystone: "},
+		"a wrong password":          {password: "wrong", args: append(create[:4:4], "--domain", "nosuch"), says: "cannot check the domain"},
+		"no credential":             {password: "none", args: append(create[:4:4], "--domain", "nosuch"), says: "cannot check the domain"},
+		"a cloud without an entry":  {args: append(create[:4:4], "--cloud", "nowhere"), says: "cannot check the domain"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			keystoneEnv(t, cmp.Or(c.url, url))
+			switch c.password {
+			case "":
+			case "none":
+				t.Setenv("OS_PASSWORD", "")
+			default:
+				t.Setenv("OS_PASSWORD", c.password)
+			}
+			env := newDatabase(t)
+			if c.exists {
+				if code, _, stderr := line(t, env, append([]string{"merchant"}, create...)...); code != 0 {
+					t.Fatalf("got %d, %s", code, stderr)
+				}
+			}
+			code, _, stderr := line(t, env, append([]string{"merchant"}, c.args...)...)
+			if code != c.code || !strings.Contains(stderr, c.says) || c.url != "" && c.exists && strings.Contains(stderr, "cannot check the domain") {
+				t.Errorf("got %d, %s, want %d and %q", code, stderr, c.code, c.says)
+			}
+			_, list, _ := line(t, env, "merchant", "list", "-f", "json")
+			if stored := strings.Contains(list, someMerchant); stored != (c.exists || c.code == 0) || c.code != 0 && strings.Contains(list, "nosuch") {
+				t.Errorf("the merchants afterwards: %s", list)
+			}
+		})
 	}
 }
 
