@@ -130,4 +130,9 @@ type Assignment struct {
 	ProjectID string `json:"project_id"`
 	UserID    string `json:"user_id"`
 	RoleID    string `json:"role_id"`
+
+	// The names are only for the texts of errors. Empty names are left out of these texts.
+	ProjectName string `json:"-"`
+	UserName    string `json:"-"`
+	RoleName    string `json:"-"`
 }

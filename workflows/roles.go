@@ -15,6 +15,7 @@ type grant struct {
 	id     string // the tenant's id; empty if not known yet
 	own    bool   // the run created the tenant, so removing the tenant removes its roles
 	user   string
+	name   string // of the user; may be empty
 	roles  []keystone.Role
 	lacked []string // if the run adopted the tenant: ids of the roles that the user lacked before the run
 }
@@ -126,7 +127,9 @@ func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, key
 		}
 	}
 	id, err := d.Identity(g.tenant.cloud)
-	return keystone.Assignment{ProjectID: g.id, UserID: g.user, RoleID: g.roles[i].ID}, id, err
+	return keystone.Assignment{
+		ProjectID: g.id, UserID: g.user, RoleID: g.roles[i].ID, ProjectName: g.tenant.name, UserName: g.name, RoleName: item,
+	}, id, err
 }
 
 // assignmentID returns the id that a role assignment has in the list of a run's objects.

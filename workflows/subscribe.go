@@ -13,6 +13,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
@@ -57,6 +58,7 @@ type Resolved struct {
 	Cloud             string          `json:"cloud"`
 	DomainID          string          `json:"domain_id"`
 	UserID            string          `json:"user_id"`
+	UserName          string          `json:"user_name,omitempty"` // for the texts of errors; an older release stored no name
 	CustomerRoles     []keystone.Role `json:"customer_roles"`
 	SubscriptionRoles []keystone.Role `json:"subscription_roles"`
 	AdoptUnmarked     bool            `json:"adopt_unmarked,omitempty"` // tenants without the merchant's tag may be adopted
@@ -89,11 +91,11 @@ func (o *Order) tenant(name string) tenant {
 
 // customerRoles and subscriptionRoles are the roles that the user gets on the two tenants.
 func (o *Order) customerRoles() grant {
-	return grant{o.customerTenant(), o.CustomerTenantID, o.CustomerTenantOwn, o.UserID, o.CustomerRoles, o.AbsentRoles}
+	return grant{o.customerTenant(), o.CustomerTenantID, o.CustomerTenantOwn, o.UserID, o.UserName, o.CustomerRoles, o.AbsentRoles}
 }
 
 func (o *Order) subscriptionRoles() grant {
-	return grant{o.subscriptionTenant(), o.SubscriptionTenantID, o.SubscriptionTenantOwn, o.UserID, o.SubscriptionRoles, nil}
+	return grant{o.subscriptionTenant(), o.SubscriptionTenantID, o.SubscriptionTenantOwn, o.UserID, o.UserName, o.SubscriptionRoles, nil}
 }
 
 // expectSubscribe returns the objects that a successful run creates or adopts.
@@ -171,7 +173,7 @@ func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked As
 	if err := fitting(user, domain); err != nil {
 		return saga.Request{}, err
 	}
-	o.UserID, o.DomainID = user.UserID, domain.ID
+	o.UserID, o.UserName, o.DomainID = user.UserID, upstream.Clean(user.UserName), domain.ID
 	if o.NewCustomer == nil && !o.AddUser {
 		if err := d.member(ctx, id, o.DomainID, o.CustomerID, o.UserID); err != nil {
 			return saga.Request{}, err
@@ -269,6 +271,7 @@ func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga
 	if err := sideBySide(reads...); err != nil {
 		return saga.Request{}, retryRefused(err)
 	}
+	o.UserName = upstream.Clean(user.Name)
 	switch {
 	case domain.ID != old.DomainID:
 		return saga.Request{}, &saga.RetryRefusedError{

@@ -3,9 +3,12 @@ package workflows_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -229,6 +232,37 @@ func TestTheServicesOwnCredentialIsNotTheRunsFault(t *testing.T) {
 	}
 }
 
+// A permission that the service's user lacks is an operator's to give. The reason names the role, the user and the project.
+func TestAMissingPermissionIsToldWithNames(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	m, err := w.Store.Merchants().Merchant(t.Context(), w.Merchant.ID)
+	w.ok(err)
+	order, token := w.order()
+	q, err := w.deps.AdmitSubscribe(t.Context(), m, order.Asked, token)
+	w.ok(err)
+	user, err := w.Identity.User(t.Context(), order.UserID)
+	w.ok(err)
+	w.faults.set(q.ID, "assign-customer-role/member", false, math.MaxInt, forbidden)
+	w.accept(q, token)
+	run := w.until(t, q.ID, func(r *saga.Run) bool { return r.State == saga.Waiting || over(r) })
+	if run.State != saga.Waiting || run.Reason.Code != "keystone-blocked" || run.Reason.FixBy != saga.FixByOperator {
+		t.Fatalf("the run: %s", describe(run))
+	}
+	for _, want := range []string{
+		fmt.Sprintf("role %q (%s)", w.roles[0].Name, w.roles[0].ID), fmt.Sprintf("user %q (%s)", user.Name, user.ID), `project "bs-customer-`,
+		"lacks a permission: identity:injected",
+	} {
+		if !strings.Contains(run.Reason.Detail, want) {
+			t.Errorf("the reason does not contain %s: %s", want, run.Reason.Detail)
+		}
+	}
+	w.faults.lift(q.ID)
+	w.ok(ask(w, saga.Action{RunID: q.ID, Name: saga.Retry, Who: "op", Why: "the permission was given"}))
+	if run := w.until(t, q.ID, over); run.State != saga.Succeeded {
+		t.Errorf("the run: %s", describe(run))
+	}
+}
+
 func TestADomainTakenFromTheMerchantHoldsTheRun(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	o, token := w.order()
@@ -295,6 +329,9 @@ func TestARetryIsANewAcceptance(t *testing.T) {
 	i := slices.IndexFunc(order.CustomerRoles, func(r keystone.Role) bool { return r.Name == "bs-admin" })
 	if i < 0 || order.CustomerRoles[i].ID == old.ID {
 		t.Errorf("the roles are %v, want bs-admin by its new id, not %s", order.CustomerRoles, old.ID)
+	}
+	if user, err := w.Identity.User(t.Context(), o.UserID); err != nil || order.UserName == "" || order.UserName != user.Name {
+		t.Errorf("the user's name is %q, want %q (%v)", order.UserName, user.Name, err)
 	}
 	if !order.AdoptUnmarked || successor.OnFailure != saga.FailureHolds {
 		t.Errorf("adopt_unmarked is %t and on_failure %s, want the merchant's current settings", order.AdoptUnmarked, successor.OnFailure)

@@ -49,11 +49,20 @@ func (c *Cloud) HasAssignment(ctx context.Context, a keystone.Assignment) (bool,
 func (c *Cloud) assignment(
 	ctx context.Context, p purpose, doing string, a keystone.Assignment, request func(context.Context) error,
 ) error {
-	op := fmt.Sprintf("%s the assignment of role %s to user %s on project %s", doing, a.RoleID, a.UserID, a.ProjectID)
+	op := fmt.Sprintf("%s the assignment of role %s to user %s on project %s",
+		doing, label(a.RoleName, a.RoleID), label(a.UserName, a.UserID), label(a.ProjectName, a.ProjectID))
 	if err := checkIDs(fmt.Sprintf("%s a role assignment", doing), a.ProjectID, a.UserID, a.RoleID); err != nil {
 		return err
 	}
 	return c.do(ctx, p, op, request)
+}
+
+// label returns how errors name an object: by its name, if the name is known, and by its id.
+func label(name, id string) string {
+	if name == "" {
+		return id
+	}
+	return fmt.Sprintf("%q (%s)", name, id)
 }
 
 // AssignedRoles implements [keystone.Identity].

@@ -127,7 +127,7 @@ func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag st
 	case runTag == "" || !found.HasTag(runTag):
 		return none, nil
 	}
-	op := fmt.Sprintf("removing project %q", found.Name)
+	op := "removing project " + label(found.Name, found.ID)
 	if err := checkIDs(op, found.ID); err != nil {
 		return none, err
 	}

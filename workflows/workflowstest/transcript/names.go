@@ -57,10 +57,10 @@ var differing = map[string]string{
 	"TestASuccessorOfACompensatedRunTakesItsKey": "a retry of a compensated run now reads the objects of the order again",
 	"TestEveryFaultEndsAsItShould":               "the test runs every workflow, including the new workflow stranger",
 	"TestAKeystoneThatIsOutOfOrderIsWaitedFor":   "/readyz now answers 200 while an upstream is down",
-	"TestServe":                                  "/readyz now shows the status of each dependency",
-	"TestServeBeginsWithoutItsUpstreams":         "/readyz now answers 200 while an upstream is down",
-	"TestListingRuns":                            "the test now makes additional requests: for an invalid object, and for several objects",
-	"TestVersionsAndPages":                       "the test now makes an additional request: for the page of a new problem type",
+	"TestServe":                          "/readyz now shows the status of each dependency",
+	"TestServeBeginsWithoutItsUpstreams": "/readyz now answers 200 while an upstream is down",
+	"TestListingRuns":                    "the test now makes additional requests: for an invalid object, and for several objects",
+	"TestVersionsAndPages":               "the test now makes an additional request: for the page of a new problem type",
 }
 
 const (
