@@ -14,11 +14,11 @@ var (
 	ErrConflict     = errors.New("name is taken")
 	ErrRefusedRole  = errors.New("role grants access to the whole cloud")
 	// ErrForbidden means that the policy of Keystone does not allow a request to Tenantry's own user, even after a new login.
-	ErrForbidden = errors.New("Tenantry's user lacks a permission")
+	ErrForbidden = errors.New("the service's user lacks a permission")
 	// ErrUnscoped means that a login with a correct credential returned a token without a scope. Keystone refuses this token.
 	ErrUnscoped = errors.New("the login has no scope")
 	// ErrLoginRefused means that Keystone refuses the credential of a person, not of the service.
-	ErrLoginRefused = errors.New("Keystone refuses this credential")
+	ErrLoginRefused = errors.New("the credential is refused")
 	// ErrGuard means that the guard refused to send a write, because the write's target does not belong to Tenantry.
 	ErrGuard = errors.New("refused by the guard: Tenantry may write only to its own tenants in the configured domains")
 )

@@ -220,7 +220,7 @@ func TestRefusedAndUnreachable(t *testing.T) {
 	}{
 		"an unknown run":      {args: []string{"show", uuid.NewString()}, code: exitRefused, says: "no such run"},
 		"a wrong OS_TOKEN":    {os: map[string]string{"OS_TOKEN": "x"}, args: []string{"list"}, code: exitRefused, says: "token is not valid"},
-		"a wrong password":    {os: map[string]string{"OS_PASSWORD": "x"}, args: []string{"list"}, code: exitRefused, says: "logging in as user admin: Keystone refuses this credential: check OS_USERNAME"},
+		"a wrong password":    {os: map[string]string{"OS_PASSWORD": "x"}, args: []string{"list"}, code: exitRefused, says: "logging in as user admin: the credential is refused: check OS_USERNAME"},
 		"no project":          {os: map[string]string{"OS_PROJECT_NAME": "", "OS_PROJECT_DOMAIN_ID": ""}, args: []string{"list"}, code: exitUsage, says: "set OS_PROJECT_NAME"},
 		"no password":         {os: map[string]string{"OS_PASSWORD": ""}, args: []string{"list"}, code: exitUsage, says: "no credential to log in with"},
 		"a Keystone nowhere":  {os: map[string]string{"OS_AUTH_URL": "http://127.0.0.1:1"}, args: []string{"list"}, code: exitUnreachable, says: "logging in"},
