@@ -1,14 +1,13 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -156,7 +155,7 @@ func (h *health) ask(ctx context.Context, c check, limit time.Duration) {
 		Dependency: api.Dependency{Name: c.name, Needed: c.needed, Status: statusOf(err), Since: now}, code: codeOf(err), asked: now,
 	}
 	if err != nil {
-		after.Reason = reasonOf(err, limit)
+		after.Reason = reasonOf(err)
 	}
 	if before != nil && before.Status == after.Status {
 		after.Since = before.Since
@@ -233,16 +232,4 @@ func codeOf(err error) string {
 }
 
 // reasonOf returns the cause of an error in few words, or else the error's text.
-func reasonOf(err error, limit time.Duration) string {
-	number, isNumber := errors.AsType[syscall.Errno](err)
-	name, isName := errors.AsType[*net.DNSError](err)
-	switch {
-	case isNumber:
-		return number.Error()
-	case isName && name.IsNotFound:
-		return "no such host: " + upstream.Clean(name.Name)
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("no answer within %s", limit)
-	}
-	return upstream.Clean(err.Error())
-}
+func reasonOf(err error) string { return cmp.Or(upstream.Cause(err), upstream.Clean(err.Error())) }

@@ -89,7 +89,7 @@ func TestAStateIsLoggedWhenItTurns(t *testing.T) {
 		},
 		{
 			"the database is down and Keystone is up", time.Hour, context.DeadlineExceeded, nil,
-			[]string{"info keystone: up again after 1h, http://k:5000", "warn database: down, no answer within 5s, postgres://db/t"},
+			[]string{"info keystone: up again after 1h, http://k:5000", "warn database: down, no answer in time, postgres://db/t"},
 		},
 	} {
 		p.at, p.database, p.keystone = p.at.Add(c.later), c.database, c.keystone

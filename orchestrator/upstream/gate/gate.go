@@ -3,6 +3,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,11 +90,12 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 	}, nil
 }
 
-// failed notes what a failed call met, for the error of the calls that are refused while the circuit is open.
+// failed notes what a failed call met, for the error of the calls that are refused while the circuit is open. These are calls of other
+// merchants. Therefore the note must not contain the text of the call's error, which names objects.
 func (g *Gate) failed(status int, err error) {
 	fault := fmt.Sprintf("it answered %d %s", status, http.StatusText(status))
 	if err != nil {
-		fault = upstream.Clean(err.Error())
+		fault = cmp.Or(upstream.Cause(err), "the connection failed")
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -342,5 +345,24 @@ func TestASuccessInBetweenKeepsItOpenToAll(t *testing.T) {
 	}
 	if g.Open() {
 		t.Error("the circuit is open although the upstream answers now and then")
+	}
+}
+
+// The error of an open circuit reaches all merchants. It names the fault, but not the object of the call that failed.
+func TestAnOpenCircuitSaysWhy(t *testing.T) {
+	for want, call := range map[string]struct {
+		status int
+		err    error
+	}{
+		"connection refused":          {err: fmt.Errorf("creating customer canary: %w", os.NewSyscallError("connect", syscall.ECONNREFUSED))},
+		"the connection failed":       {err: errors.New("creating customer canary: EOF")},
+		"it answered 502 Bad Gateway": {status: http.StatusBadGateway},
+	} {
+		g := (&gate.Gates{TripsAfter: 1}).Of("it", 1)
+		enter(t, g, "a")(call.status, call.err)
+		_, err := g.Enter(t.Context())
+		if err == nil || !strings.HasSuffix(err.Error(), ": "+want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("got %v, want an error that ends in %q", err, want)
+		}
 	}
 }
