@@ -44,10 +44,3 @@ func TenantTags(runID, merchantID, installationID string) []string {
 	}
 	return slices.Clip(tags)
 }
-
-// anID matches the ids that Keystone uses: 32 hexadecimal digits, 64 digits for users from LDAP, and "default" for the default
-// domain.
-var anID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,254}$`)
-
-// ValidID reports whether the id is safe to use in the path of a URL.
-func ValidID(id string) bool { return anID.MatchString(id) }

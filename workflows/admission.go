@@ -38,6 +38,7 @@ const (
 	CodeTokenDelegated     = "token-delegated"
 	CodeTokenScoped        = "token-scoped"
 	CodeUserDomainForeign  = "user-domain-foreign"
+	CodeUserIDUnusable     = "user-id-unusable"
 	CodeUserNotOfCustomer  = "user-not-of-customer"
 	CodeConfigurationFault = "configuration-fault"
 )
@@ -87,7 +88,16 @@ func (d Deps) readToken(ctx context.Context, id keystone.Identity, cloud, text s
 	return err
 }
 
-// fitting returns an error if the token is delegated or scoped, or if its user is in another domain.
+// usable returns an error if no role can be assigned to the user with this id: see [keystone.ValidID].
+func usable(userID string) error {
+	if keystone.ValidID(userID) {
+		return nil
+	}
+	return refuse(CodeUserIDUnusable, saga.FixByOperator,
+		"the user's id in Keystone has more than 64 characters, contains a slash or a control character, or is a dot or two dots")
+}
+
+// fitting returns an error if the token is delegated or scoped, or if its user is in another domain or has an unusable id.
 func fitting(token keystone.Token, domain keystone.Domain) error {
 	switch {
 	case token.Delegated():
@@ -97,7 +107,7 @@ func fitting(token keystone.Token, domain keystone.Domain) error {
 	case token.UserDomainID != domain.ID:
 		return refuse(CodeUserDomainForeign, saga.FixByMerchant, "the user is not in the merchant's domain")
 	}
-	return nil
+	return usable(token.UserID)
 }
 
 // readDomain resolves the domain of a merchant's users and tenants.

@@ -29,8 +29,11 @@ var gone = map[string]string{
 }
 
 // readUser reads a user by id, because the user's token may no longer be stored. readUser returns an error if the user does not
-// exist or is disabled.
+// exist, is disabled, or has an unusable id.
 func (d Deps) readUser(ctx context.Context, id keystone.Identity, userID string) (keystone.User, error) {
+	if err := usable(userID); err != nil {
+		return keystone.User{}, err
+	}
 	user, err := id.User(ctx, userID)
 	switch {
 	case errors.Is(err, keystone.ErrNotFound):

@@ -84,13 +84,32 @@ func (h *house) ok(err error) {
 // subscribe runs `tenantry subscribe` for a new user.
 func (h *house) subscribe(env []string, more ...string) (code int, out, stderr string) {
 	h.t.Helper()
-	user := h.keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
+	return h.subscribeUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"}, env, more...)
+}
+
+func (h *house) subscribeUser(u keystonetest.User, env []string, more ...string) (code int, out, stderr string) {
+	h.t.Helper()
+	user := h.keystone.AddUser(u)
 	args := []string{"subscribe", "--merchant", h.merchant.ID, "--plan", h.plan.ID, "--name", "Ann", "--currency", "eur", "--language", "eng"}
 	return line(h.t, append(slices.Clone(env), "TENANTRY_USER_TOKEN="+h.keystone.IssueToken(user)), append(args, more...)...)
 }
 
 // operator returns the environment of an operator. The operator logs in with the OS_* variables that newHouse has set.
 func (h *house) operator() []string { return []string{"TENANTRY_URL=" + h.server.url} }
+
+func TestListingTheRunsOfAUserFromLDAP(t *testing.T) {
+	h := newHouse(t)
+	for i, id := range []string{"m@example.org", "Ann Lee", "50%2F", "x?y#z&user=a"} {
+		key := fmt.Sprint("order-", i)
+		if code, out, stderr := h.subscribeUser(keystonetest.User{ID: id, Name: id}, h.env, "--key", key); code != 0 {
+			t.Fatalf("subscribing %q: got %d, %s%s", id, code, out, stderr)
+		}
+		code, out, stderr := line(t, h.operator(), "runs", "list", "--user", id)
+		if code != 0 || strings.Count(out, "\n") != 2 {
+			t.Errorf("the runs of %q: got %d, %s%s", id, code, out, stderr)
+		}
+	}
+}
 
 func TestSubscribeAndRuns(t *testing.T) {
 	h := newHouse(t)

@@ -102,13 +102,10 @@ func (g *guard) check(req *http.Request, path []string) (*http.Response, error) 
 }
 
 func (g *guard) checkProject(req *http.Request, id string) (*http.Response, error) {
-	if !keystone.ValidID(id) {
-		return nil, blocked(fmt.Sprintf("%s on project %q", req.Method, upstream.Clean(id)))
-	}
 	if g.ours.has(id) {
 		return nil, nil
 	}
-	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath("projects", id).String(), http.NoBody) //nolint:gosec // the host comes from the configuration, and the id was validated
+	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath("projects", url.PathEscape(id)).String(), http.NoBody) //nolint:gosec // the host comes from the configuration, and the id is one encoded segment
 	if err != nil {
 		return nil, err
 	}
@@ -219,16 +216,20 @@ func (g *guard) isLogin(req *http.Request) bool {
 	return req.Method == http.MethodPost && len(path) == 2 && path[0] == "auth" && path[1] == "tokens"
 }
 
-// path returns the segments of the URL's path after the endpoint. The result is nil if the URL is outside of the endpoint, or if
-// the URL's path is not in canonical form.
+// path returns the decoded segments of the URL's path after the endpoint. The result is nil if the URL is outside of the endpoint,
+// or if a segment could change the path when a server decodes the segment: see [keystone.ValidID].
 func (g *guard) path(u *url.URL) []string {
 	rest, ok := strings.CutPrefix(u.EscapedPath(), g.Endpoint.EscapedPath())
 	if !ok || u.Host != g.Endpoint.Host || u.Scheme != g.Endpoint.Scheme {
 		return nil
 	}
 	path := strings.Split(rest, "/")
-	if slices.ContainsFunc(path, func(s string) bool { return s == "" || s == "." || s == ".." }) {
-		return nil
+	for i, encoded := range path {
+		segment, err := url.PathUnescape(encoded)
+		if err != nil || !keystone.ValidID(segment) {
+			return nil
+		}
+		path[i] = segment
 	}
 	return path
 }

@@ -1,6 +1,7 @@
 package keystonetest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -46,6 +47,9 @@ type (
 
 // User is the argument of AddUser.
 type User struct {
+	// ID is the user's id. If ID is empty, AddUser chooses a random id. The id of a user from LDAP can be any text, such as
+	// "m@example.org".
+	ID       string
 	Name     string
 	DomainID string // DefaultDomain if empty
 	Password string
@@ -71,7 +75,7 @@ func (k *Keystone) AddUser(u User) string {
 		u.DomainID = DefaultDomain
 	}
 	return k.addUser(&user{
-		name: u.Name, domain: u.DomainID, password: u.Password, defaultProject: u.DefaultProjectID, enabled: true,
+		id: u.ID, name: u.Name, domain: u.DomainID, password: u.Password, defaultProject: u.DefaultProjectID, enabled: true,
 	}).id
 }
 
@@ -184,7 +188,7 @@ func (k *Keystone) Role(name string) (keystone.Role, error) {
 // Lock k.mu before you call a function below.
 
 func (k *Keystone) addUser(u *user) *user {
-	u.id = k.randomID()
+	u.id = cmp.Or(u.id, k.randomID())
 	k.users = append(k.users, u)
 	return u
 }

@@ -15,7 +15,9 @@ import (
 // EnsureAssignment implements [keystone.Identity].
 func (c *Cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) error {
 	err := c.assignment(ctx, write, "creating", a, func(ctx context.Context) error {
-		return roles.Assign(ctx, c.identity, a.RoleID, roles.AssignOpts{UserID: a.UserID, ProjectID: a.ProjectID}).ExtractErr()
+		return roles.Assign(ctx, c.identity, segment(a.RoleID), roles.AssignOpts{
+			UserID: segment(a.UserID), ProjectID: segment(a.ProjectID),
+		}).ExtractErr()
 	})
 	if errors.Is(err, keystone.ErrNotFound) {
 		c.forgetRoles()
@@ -26,7 +28,9 @@ func (c *Cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) err
 // RemoveAssignment implements [keystone.Identity].
 func (c *Cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) (bool, error) {
 	err := c.assignment(ctx, write, "removing", a, func(ctx context.Context) error {
-		return roles.Unassign(ctx, c.identity, a.RoleID, roles.UnassignOpts{UserID: a.UserID, ProjectID: a.ProjectID}).ExtractErr()
+		return roles.Unassign(ctx, c.identity, segment(a.RoleID), roles.UnassignOpts{
+			UserID: segment(a.UserID), ProjectID: segment(a.ProjectID),
+		}).ExtractErr()
 	})
 	if errors.Is(err, keystone.ErrNotFound) {
 		return false, nil
@@ -37,7 +41,9 @@ func (c *Cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) (bo
 // HasAssignment implements [keystone.Identity].
 func (c *Cloud) HasAssignment(ctx context.Context, a keystone.Assignment) (bool, error) {
 	err := c.assignment(ctx, read, "reading", a, func(ctx context.Context) error {
-		return roles.Validate(ctx, c.identity, a.RoleID, roles.ValidateOpts{UserID: a.UserID, ProjectID: a.ProjectID}).ExtractErr()
+		return roles.Validate(ctx, c.identity, segment(a.RoleID), roles.ValidateOpts{
+			UserID: segment(a.UserID), ProjectID: segment(a.ProjectID),
+		}).ExtractErr()
 	})
 	if errors.Is(err, keystone.ErrNotFound) {
 		return false, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ func TestTheGuardStopsWhatIsNotOurs(t *testing.T) {
 	h := newHouse(t)
 	ours := h.AddProject(keystone.Project{Name: "bs-customer-1"})
 	user := h.AddUser(keystonetest.User{Name: "customer"})
+	ldap := h.AddUser(keystonetest.User{ID: "50% Ann;x", Name: "ldap"})
 	role, err := h.Role("member")
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +56,10 @@ func TestTheGuardStopsWhatIsNotOurs(t *testing.T) {
 		{"a role of a group", "PUT", "/projects/" + ours + "/groups/x/roles/" + role.ID, "", false},
 		{"a role on a path that leaves the project", "PUT", "/projects/" + ours + "/../" + foreign + grant, "", false},
 		{"a path with escaped slashes", "DELETE", "/projects/" + ours + "%2f..%2f" + foreign, "", false},
+		{"a path with escaped dots", "DELETE", "/projects/" + ours + "/%2e%2e/" + foreign, "", false},
+		{"a project whose id is two escaped dots", "DELETE", "/projects/%2e%2e", "", false},
+		{"a role for a user whose id is a dot", "PUT", "/projects/" + ours + "/users/%2E/roles/" + role.ID, "", false},
+		{"a role for a user from LDAP", "PUT", "/projects/" + ours + "/users/" + url.PathEscape(ldap) + "/roles/" + role.ID, "", true},
 		{"a tenant is disabled", "PATCH", "/projects/" + ours, `{"project":{"enabled":false}}`, true},
 		{"a tenant is renamed", "PATCH", "/projects/" + ours, `{"project":{"name":"payroll-4"}}`, false},
 		{"another project is disabled", "PATCH", "/projects/" + foreign, `{"project":{"enabled":false}}`, false},

@@ -2,17 +2,24 @@ package v3
 
 import (
 	"fmt"
+	"net/url"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// checkIDs refuses ids that would change the path of the request.
+// checkIDs refuses ids that cannot be a segment in the path of a request.
 func checkIDs(op string, ids ...string) error {
 	for _, id := range ids {
 		if !keystone.ValidID(id) {
-			return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: fmt.Sprintf("%q is not a valid id", upstream.Clean(id))}
+			return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: fmt.Sprintf(
+				"%q cannot be used as an id: use 1 to 64 characters, without slashes and control characters, and not . or ..",
+				upstream.Clean(id))}
 		}
 	}
 	return nil
 }
+
+// segment percent-encodes an id, so that the id is one segment in the path of a request. gophercloud joins the segments of a path
+// without encoding them.
+func segment(id string) string { return url.PathEscape(id) }

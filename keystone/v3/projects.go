@@ -38,7 +38,7 @@ func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Dom
 			var answer struct {
 				Domain keystone.Domain `json:"domain"`
 			}
-			err := domains.Get(ctx, c.identity, nameOrID).ExtractInto(&answer)
+			err := domains.Get(ctx, c.identity, segment(nameOrID)).ExtractInto(&answer)
 			if d = answer.Domain; err == nil && d.ID != nameOrID {
 				return errIncomplete
 			}
@@ -132,7 +132,7 @@ func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag st
 		return none, err
 	}
 	err = c.do(ctx, write, op, func(ctx context.Context) error {
-		return projects.Delete(ctx, c.identity, found.ID).ExtractErr()
+		return projects.Delete(ctx, c.identity, segment(found.ID)).ExtractErr()
 	})
 	switch {
 	case errors.Is(err, keystone.ErrNotFound):
@@ -155,7 +155,7 @@ func (c *Cloud) locate(ctx context.Context, p keystone.Project) (found keystone.
 	}
 	err = c.do(ctx, read, op, func(ctx context.Context) error {
 		var answer projectAnswer
-		err := projects.Get(ctx, c.identity, p.ID).ExtractInto(&answer)
+		err := projects.Get(ctx, c.identity, segment(p.ID)).ExtractInto(&answer)
 		if found = answer.Project; err == nil && found.ID != p.ID {
 			return errIncomplete
 		}

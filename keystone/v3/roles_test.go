@@ -3,6 +3,7 @@ package v3_test
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -87,7 +88,7 @@ func TestAnAssignmentIsAbsentOnlyIfKeystoneSaysSo(t *testing.T) {
 
 func TestIDsThatWouldLeadElsewhereAreNotSent(t *testing.T) {
 	h := newHouse(t)
-	for _, id := range []string{"", ".", "..", "a/b", "a?b", "a#b", "a%2fb", "a b", "ä"} {
+	for _, id := range []string{"", ".", "..", "a/b", "../b", "a\nb", "a\u0085b", "a\xff", strings.Repeat("a", 65)} {
 		good := keystone.Assignment{ProjectID: "p", UserID: "u", RoleID: "r"}
 		for _, a := range []keystone.Assignment{
 			{ProjectID: id, UserID: good.UserID, RoleID: good.RoleID},

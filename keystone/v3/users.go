@@ -19,7 +19,7 @@ func (c *Cloud) User(ctx context.Context, id string) (keystone.User, error) {
 		User keystone.User `json:"user"`
 	}
 	err := c.do(ctx, read, op, func(ctx context.Context) error {
-		err := users.Get(ctx, c.identity, id).ExtractInto(&answer)
+		err := users.Get(ctx, c.identity, segment(id)).ExtractInto(&answer)
 		if err == nil && answer.User.ID != id {
 			return errIncomplete
 		}

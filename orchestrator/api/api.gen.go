@@ -391,7 +391,7 @@ type InvalidParam struct {
 	Pointer *string `json:"pointer,omitempty"`
 }
 
-// KeystoneID an id in Keystone
+// KeystoneID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
 type KeystoneID = string
 
 // LeftBehind defines model for LeftBehind.

@@ -76,6 +76,11 @@ var (
 		"user-domain-foreign", http.StatusForbidden, "The user is in another domain",
 		"The users of a merchant must be in the merchant's domain.", false, FixByMerchant,
 	}
+	userIDUnusable = kind{
+		"user-id-unusable", http.StatusForbidden, "The user's id cannot be used in requests to Keystone",
+		"Keystone can assign a role only to a user whose id has at most 64 characters and contains neither a slash nor a control" +
+			" character. Change the option user_id_attribute of Keystone's LDAP driver, or the user's entry.", false, FixByOperator,
+	}
 	tokenDelegated = kind{
 		"token-delegated", http.StatusForbidden, "The user's token is delegated",
 		"A token from an application credential or a trust does not prove who the user is. Let the user log in.", false, FixByUser,
@@ -177,7 +182,7 @@ func kinds() []kind {
 	all := []kind{
 		invalidParams, bodyMalformed, keyMissing, keyInvalid, tokenScoped, twoCredentials,
 		credentialsRequired, credentialsInvalid, operatorTokenInvalid, userTokenInvalid,
-		tlsRequired, merchantDisabled, userDomainForeign, tokenDelegated, forbidden,
+		tlsRequired, merchantDisabled, userDomainForeign, userIDUnusable, tokenDelegated, forbidden,
 		routeNotFound, merchantNotFound, runNotFound, methodNotAllowed,
 		runCompensated, retryRefused, actionRefused, merchantExists, preconditionFailed, bodyTooLarge, contentTypeUnsupported, keyReused,
 		quotaExceeded, tooManyRequests, internalError, upstreamUnavailable, configurationFault, overloaded, outcomeUnknown,

@@ -41,6 +41,12 @@ func header(name string, values ...string) func(*world, *request) {
 	return func(_ *world, q *request) { q.header[name] = values }
 }
 
+func userWithID(id string) func(*world, *request) {
+	return func(w *world, q *request) {
+		q.header.Set("X-Subject-Token", w.Keystone.IssueToken(w.Keystone.AddUser(keystonetest.User{ID: id, Name: "ann"})))
+	}
+}
+
 func named(name string) func(*world, *request) { return customer(name, `"nok"`, `"nor"`) }
 
 const nobody = "00000000-0000-4000-8000-000000000000"
@@ -134,6 +140,10 @@ var refusedOrders = []refusedOrder{
 		user := w.Keystone.AddUser(keystonetest.User{Name: "eve", DomainID: w.Keystone.AddDomain("elsewhere")})
 		q.header.Set("X-Subject-Token", w.Keystone.IssueToken(user))
 	}, 403, "user-domain-foreign", ""},
+	{"a user whose id contains a slash", userWithID("ann/lee"), 403, "user-id-unusable", ""},
+	{"a user whose id is two dots", userWithID(".."), 403, "user-id-unusable", ""},
+	{"a user whose id contains a control character", userWithID("ann\n"), 403, "user-id-unusable", ""},
+	{"a user with an id of 65 characters", userWithID(strings.Repeat("a", 65)), 403, "user-id-unusable", ""},
 
 	{"an unknown plan", body(`{"plan_id": %q, "customer": {"name": "a", "currency": "nok", "language": "nor"}}`, nobody), 400, "invalid-params", "/plan_id"},
 	{"another merchant's plan", func(w *world, q *request) {

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -45,6 +46,18 @@ func rolesAdmin(_ *testing.T, f *fixture) {
 	f.config.AllowAdminRole = true
 	_, err := f.newCloud(f.config).Roles(f.ctx, []string{"admin"})
 	f.ok(err)
+}
+
+// userOfLDAP reads users with ids that need an encoding. The ids occur in no Keystone, but Keystone's answers show that Keystone has
+// decoded each id.
+func userOfLDAP(_ *testing.T, f *fixture) {
+	for _, id := range []string{"john.doe", "m@example.org", "Ann Lee", "50%", "a%2Fb", "x?y#z", "a;b", "ü"} {
+		_, err := f.cloud.User(f.ctx, id)
+		f.wants(err, keystone.ErrNotFound)
+		if !strings.Contains(err.Error(), "Could not find user: "+id+".") {
+			f.Errorf("Keystone does not name user %q: %v", id, err)
+		}
+	}
 }
 
 func user(_ *testing.T, f *fixture) {

@@ -17,6 +17,7 @@ func Conformance(t *testing.T, target Target) {
 		{"Roles, one absent", rolesAbsent},
 		{"Roles, admin", rolesAdmin},
 		{"User, enabled, disabled and deleted user", user},
+		{"User, absent, with an id as in LDAP", userOfLDAP},
 		{"Forget, role created again", forgetRole},
 
 		{"EnsureProject, repeated", ensureProjectRepeated},

@@ -1,0 +1,115 @@
+package api_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+)
+
+// TestUsersWhoseIDIsNotHex subscribes users with ids as in LDAP, lists their runs, and compensates a run of each user.
+func TestUsersWhoseIDIsNotHex(t *testing.T) { onBoth(t, usersWhoseIDIsNotHex) }
+
+func usersWhoseIDIsNotHex(t *testing.T, database string) {
+	var refuse atomic.Bool // makes BillingStack refuse every PATCH
+	w := newWorldOf(t, database, func(o *servicetest.Options) {
+		next := o.Around
+		o.Around = func(upstream string, to http.RoundTripper) http.RoundTripper {
+			to = next(upstream, to)
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.Method != http.MethodPatch || !refuse.Load() {
+					return to.RoundTrip(r)
+				}
+				return &http.Response{
+					StatusCode: http.StatusBadRequest, ProtoMajor: 1, ProtoMinor: 1, Request: r, Header: http.Header{},
+					Body: io.NopCloser(strings.NewReader(`{"faultstring": "the books are closed"}`)),
+				}, nil
+			})
+		}
+	})
+	first := read[api.Run](t, w.call(w.order("first")))
+	for i, id := range []string{"john.doe", "m@example.org", "Ann Lee", "50%2F", "x?y#z&user=a", "ü;+", "...", strings.Repeat("é", 64)} {
+		t.Run(id, func(t *testing.T) {
+			refuse.Store(false)
+			w.Keystone.AddUser(keystonetest.User{ID: id, Name: id})
+			q := w.order(fmt.Sprint("new-", i))
+			q.header.Set("X-Subject-Token", w.Keystone.IssueToken(id))
+			made := w.call(q)
+			run := read[api.Run](t, made)
+			if made.status != http.StatusCreated || made.header.Get("X-Subject-Token") == "" {
+				t.Fatalf("got %d %s", made.status, made.body)
+			}
+			held := func(tenant string) (roles int) {
+				for _, a := range w.Keystone.Assignments() {
+					if a.UserID == id && a.ProjectID == tenant {
+						roles++
+					}
+				}
+				return roles
+			}
+			if got := held(idOf(run, "customer_tenant_id")); got != 2 {
+				t.Errorf("the user has %d roles on the customer tenant, want 2", got)
+			}
+			if got := held(idOf(run, "subscription_tenant_id")); got != 1 {
+				t.Errorf("the user has %d roles on the subscription tenant, want 1", got)
+			}
+
+			refuse.Store(true)
+			q = w.order(fmt.Sprint("known-", i))
+			q.header.Set("X-Subject-Token", w.Keystone.IssueToken(id))
+			q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q, "add_user": true}`, w.Merchant.Plan, idOf(first, "customer_id"))
+			undone := w.call(q)
+			if undone.status != http.StatusConflict {
+				t.Fatalf("got %d %s", undone.status, undone.body)
+			}
+			path := undone.header.Get("Location")
+			compensated := read[api.Run](t, w.call(request{path: path, operator: w.OperatorToken}))
+			removed := ""
+			for _, o := range compensated.Objects {
+				if o.Kind == "role-assignment" && o.RemovedAt != nil {
+					removed = o.ID
+				}
+			}
+			tenant := idOf(first, "customer_tenant_id")
+			if got := held(tenant); got != 0 || !strings.HasPrefix(removed, tenant+"/"+id+"/") {
+				t.Errorf("the user keeps %d roles, and the run lists the removed assignment %q", got, removed)
+			}
+
+			for query, want := range map[string][]string{
+				"user=" + url.QueryEscape(id):                        {compensated.ID, run.ID},
+				"object=role-assignment:" + url.QueryEscape(removed): {compensated.ID},
+			} {
+				var got []string
+				for _, run := range read[api.RunList](t, w.call(request{path: "/v1/runs?" + query, operator: w.OperatorToken})).Runs {
+					got = append(got, run.ID)
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("%s: got %v, want %v", query, got, want)
+				}
+			}
+		})
+	}
+}
+
+// TestTheDocumentAllowsTheIDsThatCanBeUsed compares the schema KeystoneID with keystone.ValidID.
+func TestTheDocumentAllowsTheIDsThatCanBeUsed(t *testing.T) {
+	schema := newWorld(t).document.doc.Components.Schemas["KeystoneID"].Value
+	for _, id := range []string{
+		"3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a", "default", "john.doe", "m@example.org", "cn=Ann Lee,ou=people", "50%", "%2f", " ", "x?y#z", `a\b`, "ü",
+		"...", "....", ".a", "..a", ".a.", "a.", "-", strings.Repeat("a", 64), strings.Repeat("é", 64), "...a/", ".a/",
+		"", ".", "..", "/", "a/b", "../a", "a/", "a\x00", "\n", "..\n", "\x7f", "a\u0085", strings.Repeat("a", 65), strings.Repeat("é", 65),
+	} {
+		if allowed := schema.VisitJSON(id) == nil; allowed != keystone.ValidID(id) {
+			t.Errorf("%q: the document allows it: %t, want %t", id, allowed, keystone.ValidID(id))
+		}
+	}
+}
