@@ -12,6 +12,7 @@ var (
 	ErrTokenInvalid = errors.New("token is not valid")
 	ErrNoAccess     = errors.New("no access to the project")
 	ErrConflict     = errors.New("name is taken")
+	ErrAmbiguous    = errors.New("several objects have this name")
 	ErrRefusedRole  = errors.New("role grants access to the whole cloud")
 	// ErrForbidden means that the policy of Keystone does not allow a request to Tenantry's own user, even after a new login.
 	ErrForbidden = errors.New("the service's user lacks a permission")

@@ -16,13 +16,15 @@ import (
 // Every method returns when ctx ends. Every error of a method is an *[upstream.Error]. The Class of an error tells the caller
 // whether to retry, and [errors.Is] recognizes the sentinel errors of this package. All methods are safe for concurrent use.
 type Identity interface {
-	// Domain returns the domain with this id or, if no domain has the id, the domain with this name. The result is cached. Domain
-	// returns ErrNotFound if no domain has this id or name.
+	// Domain returns the domain with this id or, if no domain has the id, the domain that Keystone returns for this name. On MySQL,
+	// Keystone ignores the case of names, so the name of the result can have another spelling. The result is cached. Domain returns
+	// ErrNotFound if no domain has this id or name, and ErrAmbiguous if Keystone returns several domains.
 	Domain(ctx context.Context, nameOrID string) (Domain, error)
 
-	// Roles returns the roles with these names, in the same order. Each role is looked up once and cached. Roles returns
-	// ErrNotFound for an unknown name. Roles returns ErrRefusedRole for role admin and for every role that implies admin, unless
-	// the cloud's configuration allows these roles.
+	// Roles returns the roles that Keystone returns for these names, in the same order. On MySQL, Keystone ignores the case of names,
+	// so the name of a result can have another spelling, and two names can have one role. Each role is looked up once and cached.
+	// Roles returns ErrNotFound for an unknown name, and ErrAmbiguous if Keystone returns several roles for one name. Roles returns
+	// ErrRefusedRole if the returned role is admin or implies admin, unless the cloud's configuration allows these roles.
 	Roles(ctx context.Context, names []string) ([]Role, error)
 
 	// User returns the user with this id, or ErrNotFound if no user has this id.

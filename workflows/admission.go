@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/tenantry/tenantry/billing"
@@ -119,12 +120,23 @@ func (d Deps) readDomain(ctx context.Context, id keystone.Identity, m merchants.
 }
 
 // readRoles resolves the roles that a merchant's users get. readRoles makes its two calls in sequence, because the second call
-// can use roles that the first call has cached.
+// can use roles that the first call has cached. If Keystone returns one role for several names, the role is listed once.
 func (d Deps) readRoles(ctx context.Context, id keystone.Identity, m merchants.Merchant, customer, subscription *[]keystone.Role) (err error) {
 	if *customer, err = id.Roles(ctx, orElse(m.CustomerRoles, d.Defaults.CustomerRoles)); err == nil {
 		*subscription, err = id.Roles(ctx, orElse(m.SubscriptionRoles, d.Defaults.SubscriptionRoles))
 	}
+	*customer, *subscription = distinct(*customer), distinct(*subscription)
 	return configured("roles", err)
+}
+
+// distinct returns each role once.
+func distinct(roles []keystone.Role) (once []keystone.Role) {
+	for _, r := range roles {
+		if !slices.Contains(once, r) {
+			once = append(once, r)
+		}
+	}
+	return once
 }
 
 // member returns an error if the user has no role on the customer's tenant, or if the customer has no tenant.
@@ -177,10 +189,10 @@ func named(pointer, detail string, err error) error {
 	return err
 }
 
-// configured replaces the Keystone errors ErrNotFound and ErrRefusedRole with an error that asks an operator to fix the
-// configuration.
+// configured replaces the Keystone errors ErrNotFound, ErrAmbiguous and ErrRefusedRole with an error that asks an operator to fix
+// the configuration.
 func configured(what string, err error) error {
-	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
+	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrAmbiguous) || errors.Is(err, keystone.ErrRefusedRole) {
 		return &AdmissionError{
 			Code: CodeConfigurationFault, FixBy: saga.FixByOperator, Detail: "the merchant's " + what + " cannot be resolved",
 			Err: fmt.Errorf("resolving the merchant's %s: %w", what, err),

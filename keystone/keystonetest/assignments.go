@@ -106,7 +106,7 @@ func (k *Keystone) createRole(c call) (int, any, error) {
 	if err := k.require(c, "create_role"); err != nil {
 		return 0, nil, err
 	}
-	if find(k.roles, func(r *role) bool { return r.name == name }) != nil {
+	if find(k.roles, func(r *role) bool { return k.same(r.name, name) }) != nil {
 		return 0, nil, fault{
 			status:  http.StatusConflict,
 			message: "Conflict occurred attempting to store role - Duplicate entry found with name " + name + ".",
@@ -121,7 +121,7 @@ func (k *Keystone) listRoles(c call) (int, any, error) {
 	}
 	var found []object
 	for _, r := range k.roles {
-		if c.matches("name", r.name) {
+		if k.hasName(c, r.name) {
 			found = append(found, r.show(c))
 		}
 	}

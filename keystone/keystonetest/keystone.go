@@ -32,6 +32,9 @@ type Options struct {
 	TokenLifetime time.Duration
 	// Now returns the current time; nil means time.Now.
 	Now func() time.Time
+	// If LooseNames is true, Keystone compares names and the ids of domains like a Keystone on MySQL, whose usual collation ignores
+	// case and accents.
+	LooseNames bool
 	// Random is the source of random ids and tokens; nil means crypto/rand.Reader. Random must be safe for concurrent use.
 	Random io.Reader
 }
@@ -39,6 +42,7 @@ type Options struct {
 // Keystone is an in-memory Keystone. A Keystone implements [http.Handler] and is safe for concurrent use.
 type Keystone struct {
 	lifetime time.Duration
+	loose    bool // see Options.LooseNames
 	now      func() time.Time
 	random   io.Reader
 	mux      *http.ServeMux
@@ -59,6 +63,7 @@ type Keystone struct {
 func New(opts Options) *Keystone {
 	k := &Keystone{
 		lifetime: cmp.Or(opts.TokenLifetime, time.Hour),
+		loose:    opts.LooseNames,
 		now:      opts.Now,
 		random:   opts.Random,
 		domains:  []*domain{{id: DefaultDomain, name: "Default", description: "The default domain", enabled: true}},

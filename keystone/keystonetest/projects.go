@@ -32,7 +32,7 @@ func (k *Keystone) createProject(c call) (int, any, error) {
 	}
 	p := &project{domain: home, enabled: true, extra: object{}}
 	p.set(wanted)
-	if find(k.projects, func(other *project) bool { return other.domain == p.domain && other.name == p.name }) != nil {
+	if find(k.projects, func(other *project) bool { return other.domain == p.domain && k.same(other.name, p.name) }) != nil {
 		// The id in the message is a new id for the refused project, not the id of the existing project.
 		return 0, nil, fault{status: http.StatusConflict, message: fmt.Sprintf("Conflict occurred attempting to store project - it is not permitted"+
 			" to have two projects with either the same name or same id in the same domain: name is %s, project id %s.", p.name, k.randomID())}
@@ -125,7 +125,7 @@ func (k *Keystone) listProjects(c call) (int, any, error) {
 	}
 	var found []object
 	for _, p := range k.projects {
-		if c.matches("name", p.name) && c.matches("domain_id", p.domain) && c.matches("parent_id", p.parent) &&
+		if k.hasName(c, p.name) && c.matches("domain_id", p.domain) && c.matches("parent_id", p.parent) &&
 			c.matches("enabled", fmt.Sprint(p.enabled)) && p.tagged(c) {
 			found = append(found, p.show(c))
 		}
@@ -219,7 +219,7 @@ func (k *Keystone) listDomains(c call) (int, any, error) {
 	}
 	var found []object
 	for _, d := range k.domains {
-		if c.matches("name", d.name) {
+		if k.hasName(c, d.name) {
 			found = append(found, d.show(c))
 		}
 	}

@@ -218,7 +218,7 @@ func (k *Keystone) enableUser(u *user, enabled bool) {
 }
 
 func (k *Keystone) domain(id string) *domain {
-	return find(k.domains, func(d *domain) bool { return d.id == id })
+	return find(k.domains, func(d *domain) bool { return k.same(d.id, id) })
 }
 
 func (k *Keystone) user(id string) *user {

@@ -159,13 +159,13 @@ func (k *Keystone) named(who object) (*user, error) {
 	if !ok {
 		return nil, badRequest("Expecting to find domain in user.")
 	}
-	return find(k.users, func(u *user) bool { return u.name == who["name"] && k.isDomain(u.domain, home) }), nil
+	return find(k.users, func(u *user) bool { return k.sameValue(who["name"], u.name) && k.isDomain(u.domain, home) }), nil
 }
 
 // isDomain reports whether the object contains the id or the name of this domain.
 func (k *Keystone) isDomain(id string, named object) bool {
 	d := k.domain(id)
-	return d != nil && (named["id"] == d.id || named["name"] == d.name)
+	return d != nil && (k.sameValue(named["id"], d.id) || k.sameValue(named["name"], d.name))
 }
 
 // scopedProject returns the project of the requested scope, or nil if the request asks for no project. A missing or disabled
@@ -183,7 +183,7 @@ func (k *Keystone) scopedProject(wanted any) (*project, error) {
 		if !ok {
 			return nil, badRequest("Expecting to find domain in project.")
 		}
-		p = find(k.projects, func(p *project) bool { return p.name == named["name"] && k.isDomain(p.domain, home) })
+		p = find(k.projects, func(p *project) bool { return k.sameValue(named["name"], p.name) && k.isDomain(p.domain, home) })
 	}
 	if p == nil || !p.enabled {
 		return nil, unauthorized

@@ -27,7 +27,7 @@ func (k *Keystone) createUser(c call) (int, any, error) {
 	if k.domain(u.domain) == nil {
 		return 0, nil, notFound("domain", u.domain)
 	}
-	if find(k.users, func(other *user) bool { return other.domain == u.domain && other.name == u.name }) != nil {
+	if find(k.users, func(other *user) bool { return other.domain == u.domain && k.same(other.name, u.name) }) != nil {
 		return 0, nil, fault{status: http.StatusConflict, message: fmt.Sprintf("Conflict occurred attempting to store user - "+
 			"Duplicate entry found with name %s at domain ID %s.", u.name, u.domain)}
 	}
@@ -66,7 +66,7 @@ func (k *Keystone) listUsers(c call) (int, any, error) {
 	}
 	var found []object
 	for _, u := range k.users {
-		if c.matches("name", u.name) && c.matches("domain_id", u.domain) {
+		if k.hasName(c, u.name) && c.matches("domain_id", u.domain) {
 			found = append(found, u.show(c))
 		}
 	}

@@ -3,7 +3,9 @@ package v3
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -32,6 +34,26 @@ func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.V
 		return nil
 	})
 	return found, err
+}
+
+// single returns the only element of the list that Keystone returned for a name. The name of the element can differ from the name
+// in the request, because Keystone on MySQL ignores case and accents in comparisons. single returns ErrNotFound for an empty list.
+// For a longer list, single returns ErrAmbiguous with the names of the elements.
+func single[T any](op string, found []T, nameOf func(T) string) (one T, err error) {
+	switch len(found) {
+	case 0:
+		return one, notFound(op)
+	case 1:
+		return found[0], nil
+	}
+	var names []string
+	for _, one := range found[:min(len(found), 10)] {
+		names = append(names, fmt.Sprintf("%q", upstream.Clean(nameOf(one))))
+	}
+	return one, &upstream.Error{
+		Service: keystone.Service, Class: upstream.Permanent, Op: op, Err: keystone.ErrAmbiguous,
+		Message: fmt.Sprintf("Keystone returned %d: %s", len(found), strings.Join(names, ", ")),
+	}
 }
 
 func notFound(op string) error {

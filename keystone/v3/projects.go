@@ -39,7 +39,7 @@ func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Dom
 				Domain keystone.Domain `json:"domain"`
 			}
 			err := domains.Get(ctx, c.identity, segment(nameOrID)).ExtractInto(&answer)
-			if d = answer.Domain; err == nil && d.ID != nameOrID {
+			if d = answer.Domain; err == nil && d.ID == "" { // on MySQL, Keystone ignores the case of ids
 				return errIncomplete
 			}
 			return err
@@ -48,16 +48,17 @@ func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Dom
 			return d, err
 		}
 	}
+	if nameOrID == "" { // Keystone would list all domains
+		return d, notFound(op)
+	}
 	found, err := list[keystone.Domain](ctx, c, op, "domains", url.Values{"name": {nameOrID}})
 	if err != nil {
 		return d, err
 	}
-	for _, d := range found {
-		if d.Name == nameOrID && d.ID != "" {
-			return d, nil
-		}
+	if d, err = single(op, found, func(d keystone.Domain) string { return d.Name }); err != nil {
+		return keystone.Domain{}, err
 	}
-	return d, notFound(op)
+	return d, checkIDs(op, d.ID)
 }
 
 // FindProject implements [keystone.Identity].

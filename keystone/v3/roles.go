@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -64,6 +65,9 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	if !c.allowAll && isAdmin(name) {
 		return keystone.Role{}, refused("choose another role, or set allow_cloud_admin_role")
 	}
+	if name == "" { // Keystone would list all roles
+		return keystone.Role{}, notFound(op)
+	}
 	type role struct {
 		keystone.Role
 
@@ -73,22 +77,27 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	if err != nil {
 		return keystone.Role{}, err
 	}
-	for _, r := range found {
-		if r.Name != name || r.DomainID != "" || !keystone.ValidID(r.ID) {
-			continue
-		}
-		if !c.allowAll {
-			implies, err := c.impliesAdmin(ctx, r.Role)
-			if err != nil {
-				return keystone.Role{}, err
-			}
-			if implies {
-				return keystone.Role{}, refused("the role implies admin; choose another role, or set allow_cloud_admin_role")
-			}
-		}
-		return r.Role, nil
+	found = slices.DeleteFunc(found, func(r role) bool { return r.DomainID != "" })
+	r, err := single(op, found, func(r role) string { return r.Name })
+	if err == nil {
+		err = checkIDs(op, r.ID)
 	}
-	return keystone.Role{}, notFound(op)
+	switch {
+	case err != nil:
+		return keystone.Role{}, err
+	case c.allowAll:
+		return r.Role, nil
+	case isAdmin(r.Name): // the name in the request may have another spelling, such as "ädmin"
+		return keystone.Role{}, refused(`Keystone returned role admin for this name; choose another role, or set allow_cloud_admin_role`)
+	}
+	implies, err := c.impliesAdmin(ctx, r.Role)
+	if err != nil {
+		return keystone.Role{}, err
+	}
+	if implies {
+		return keystone.Role{}, refused("the role implies admin; choose another role, or set allow_cloud_admin_role")
+	}
+	return r.Role, nil
 }
 
 // isAdmin reports whether the role with this name is role admin. Like Keystone's policy, isAdmin ignores the case of role names.

@@ -11,6 +11,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // ListMerchants lists all merchants.
@@ -151,6 +152,9 @@ func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
 }
 
 func unresolved(pointer string, err error) error {
+	if e, ok := errors.AsType[*upstream.Error](err); ok && errors.Is(err, keystone.ErrAmbiguous) {
+		return invalid(InvalidParam{Pointer: &pointer, Detail: "several domains or roles have this name: " + e.Message})
+	}
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
 		return invalid(InvalidParam{
 			Pointer: &pointer, Detail: "Keystone has no such domain or role, or the role makes its users admins of the whole cloud",

@@ -118,8 +118,8 @@ func (c *cloud) learn(ctx context.Context, domainID string) error {
 	}
 	for name := range names {
 		domain, err := c.Domain(ctx, name)
-		if errors.Is(err, keystone.ErrNotFound) {
-			continue // the merchant's domain does not exist, so nothing is written there
+		if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrAmbiguous) {
+			continue // the merchant's domain does not exist, or its name is ambiguous, so nothing is written there
 		}
 		if err != nil {
 			return err

@@ -32,6 +32,8 @@ type Options struct {
 	// Package is the directory for the recording of the test's exchanges; see [transcript.New]. If Package is empty, nothing is
 	// recorded. If Around does not pass a request on, the request is not recorded.
 	Package string
+	// Keystone are the options of the in-memory Keystone.
+	Keystone keystonetest.Options
 	// Workflows returns the workflows of the service; nil means [workflows.All].
 	Workflows func(workflows.Deps) ([]*saga.Definition, error)
 	// Around wraps the HTTP transport of an upstream, like Around in [service.Options]. The wrapper can count, delay, lose or refuse
@@ -81,7 +83,7 @@ func New(t testing.TB, o Options) *Installation {
 		story = transcript.New(t, o.Package)
 	}
 	in := &Installation{Client: &http.Client{Timeout: time.Minute}, Log: &Log{}}
-	in.startUpstreams(t)
+	in.startUpstreams(t, o.Keystone)
 	in.Store = openStore(t, o.Database)
 	must(t, in.seed(t.Context(), story))
 	if o.AtEnd != nil {
@@ -106,9 +108,9 @@ func New(t testing.TB, o Options) *Installation {
 	return in
 }
 
-func (in *Installation) startUpstreams(t testing.TB) {
+func (in *Installation) startUpstreams(t testing.TB, o keystonetest.Options) {
 	t.Helper()
-	in.Keystone = keystonetest.New(keystonetest.Options{})
+	in.Keystone = keystonetest.New(o)
 	url, stop, err := in.Keystone.Start()
 	must(t, err)
 	t.Cleanup(stop)

@@ -13,7 +13,9 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+	"github.com/tenantry/tenantry/store/storetest"
 )
 
 // TestUsersWhoseIDIsNotHex subscribes users with ids as in LDAP, lists their runs, and compensates a run of each user.
@@ -97,6 +99,38 @@ func usersWhoseIDIsNotHex(t *testing.T, database string) {
 				}
 			}
 		})
+	}
+}
+
+// TestNamesInAnotherCase configures names with another spelling than in Keystone, which compares names like a Keystone on MySQL.
+func TestNamesInAnotherCase(t *testing.T) {
+	w := newWorldOf(t, storetest.SQLite(t), func(o *servicetest.Options) {
+		o.Keystone.LooseNames = true
+		o.Change = func(o *service.Options) {
+			o.Domain, o.CustomerRoles = "DEFAULT", []string{"Member", "BS-Admin", "member"}
+		}
+	})
+	made := w.call(w.order("k"))
+	var roles []string
+	for _, step := range read[api.Run](t, made).Steps {
+		if role, ok := strings.CutPrefix(step.Name, "assign-customer-role/"); ok {
+			roles = append(roles, role)
+		}
+	}
+	if made.status != http.StatusCreated || !slices.Equal(roles, []string{"member", "bs-admin"}) {
+		t.Errorf("got roles %v, %d %s", roles, made.status, made.body)
+	}
+
+	w.Keystone.AddRole("Gold")
+	w.Keystone.AddRole("gold")
+	for role, detail := range map[string]string{"GOLD": `"Gold", "gold"`, "ädmin": "admins of the whole cloud"} {
+		got := w.call(request{
+			method: http.MethodPatch, path: "/v1/merchants/" + w.Merchant.ID, operator: w.OperatorToken, body: fmt.Sprintf(`{"customer_roles": [%q]}`, role),
+		})
+		p := read[api.Problem](t, got)
+		if got.status != http.StatusBadRequest || p.InvalidParams == nil || !strings.Contains((*p.InvalidParams)[0].Detail, detail) {
+			t.Errorf("%s: got %d %s, want 400 about %s", role, got.status, got.body, detail)
+		}
 	}
 }
 
