@@ -1,7 +1,10 @@
 package workflows
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -18,14 +21,32 @@ type grant struct {
 	name   string // of the user; may be empty
 	roles  []keystone.Role
 	lacked []string // if the run adopted the tenant: ids of the roles that the user lacked before the run
+
+	renewed map[string]string // see Order.RenewedRoles
+}
+
+// current returns the id of a role that was deleted and created again, or else the role's id.
+func (o *Order) current(r keystone.Role) string { return cmp.Or(o.RenewedRoles[r.ID], r.ID) }
+
+// renew stores the new id of a role that was deleted and created again.
+func (o *Order) renew(pinned, current string) {
+	if o.RenewedRoles == nil {
+		o.RenewedRoles = map[string]string{}
+	}
+	o.RenewedRoles[pinned] = current
+}
+
+// pinned returns the role with this name that was stored when the order was accepted.
+func (g grant) pinned(name string) (r keystone.Role) {
+	if i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == name }); i >= 0 {
+		r = g.roles[i]
+	}
+	return r
 }
 
 // claim returns the claim on the assignment of a role to the user. The claim contains the role's id, because a role may be renamed.
 func (g grant) claim(role string) string {
-	if i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == role }); i >= 0 {
-		role = g.roles[i].ID
-	}
-	return ClaimRole(role, g.user, g.tenant.claim())
+	return ClaimRole(cmp.Or(g.pinned(role).ID, role), g.user, g.tenant.claim())
 }
 
 // expected returns the role assignments that should exist when the run has succeeded. The list is empty if the tenant's id is not
@@ -35,7 +56,7 @@ func (g grant) expected(step string) (all []saga.Expected) {
 		if g.id == "" {
 			break
 		}
-		a := keystone.Assignment{ProjectID: g.id, UserID: g.user, RoleID: r.ID}
+		a := keystone.Assignment{ProjectID: g.id, UserID: g.user, RoleID: cmp.Or(g.renewed[r.ID], r.ID)}
 		origin := saga.Adopted
 		if g.made(a) {
 			origin = saga.Own
@@ -65,17 +86,53 @@ func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
 	return saga.Usable, nil
 }
 
-// assignRole assigns the step's role to the user.
-func (d Deps) assignRole(ctx context.Context, g grant) error {
+// assignRole assigns the step's role to the user. If the role was deleted and created again, assignRole assigns the new role, and
+// stores its id in o.RenewedRoles.
+func (d Deps) assignRole(ctx context.Context, g grant, o *Order) error {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
 		return err
 	}
-	if err := id.EnsureAssignment(ctx, a); err != nil {
+	err = id.EnsureAssignment(ctx, a)
+	if errors.Is(err, keystone.ErrNotFound) {
+		old := a.RoleID
+		if a.RoleID, err = renewedRole(ctx, id, g, old, err); err != nil {
+			return err
+		}
+		if err = id.EnsureAssignment(ctx, a); err == nil {
+			o.renew(g.pinned(saga.CallOf(ctx).Item).ID, a.RoleID)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	g.record(ctx, a)
 	return nil
+}
+
+// renewedRole returns the id of the role that now has the name of the step's role. The parameter cause is the error of an assignment
+// of the role with the old id, because the role, the user or the project does not exist. renewedRole returns cause if the role still
+// has its name.
+//
+// On a tenant that the run adopted, the new role is not assigned. If the answer to the assignment were lost, the undo would not know
+// which role to revoke.
+func renewedRole(ctx context.Context, id keystone.Identity, g grant, old string, cause error) (string, error) {
+	name := saga.CallOf(ctx).Item
+	found, err := id.Roles(ctx, []string{name})
+	failed := func(code, detail string) error {
+		return StepError{upstream.Permanent, code, fmt.Sprintf("role %s (%s) no longer exists: ", name, old) + detail, saga.FixByOperator}
+	}
+	switch {
+	case errors.Is(err, keystone.ErrNotFound):
+		return "", failed("role-gone", "create it, then retry the run")
+	case err != nil:
+		return "", err
+	case found[0].ID == old:
+		return "", cause
+	case !g.own:
+		return "", failed("role-renewed", "a role of this name was created. Compensate the run, then retry it")
+	}
+	return found[0].ID, nil
 }
 
 // removeRole revokes the role on an adopted tenant if the user lacked the role before the run. On a tenant that the run created,
@@ -120,15 +177,16 @@ func (g grant) record(ctx context.Context, a keystone.Assignment) {
 // is the name of the role.
 func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, keystone.Identity, error) {
 	item := saga.CallOf(ctx).Item
-	i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == item })
-	if i < 0 {
+	pinned := g.pinned(item)
+	if pinned.ID == "" {
 		return keystone.Assignment{}, nil, StepError{
 			upstream.Permanent, "role-not-pinned", "role " + item + " is not among the roles stored for the run", saga.FixByOperator,
 		}
 	}
 	id, err := d.Identity(g.tenant.cloud)
 	return keystone.Assignment{
-		ProjectID: g.id, UserID: g.user, RoleID: g.roles[i].ID, ProjectName: g.tenant.name, UserName: g.name, RoleName: item,
+		ProjectID: g.id, UserID: g.user, RoleID: cmp.Or(g.renewed[pinned.ID], pinned.ID),
+		ProjectName: g.tenant.name, UserName: g.name, RoleName: item,
 	}, id, err
 }
 

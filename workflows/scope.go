@@ -36,7 +36,7 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 		return err
 	}
 	for _, want := range o.CustomerRoles {
-		if !slices.ContainsFunc(scoped.Roles, func(r keystone.Role) bool { return r.ID == want.ID }) {
+		if !slices.ContainsFunc(scoped.Roles, func(r keystone.Role) bool { return r.ID == o.current(want) }) {
 			return StepError{
 				upstream.Transient, "role-missing", "the scoped token lacks role " + want.Name, saga.FixByOperator,
 			}
@@ -54,7 +54,7 @@ func (d Deps) proveRoles(ctx context.Context, id keystone.Identity, o *Order, wh
 		return err
 	}
 	for _, want := range o.CustomerRoles {
-		if !slices.Contains(held, want.ID) {
+		if !slices.Contains(held, o.current(want)) {
 			return StepError{
 				upstream.Transient, "role-missing", "the user lacks role " + want.Name + " on the customer tenant",
 				saga.FixByOperator,

@@ -30,6 +30,10 @@ type Order struct {
 	CustomerTenantOwn     bool     `json:"customer_tenant_own,omitempty"`
 	SubscriptionTenantID  string   `json:"subscription_tenant_id,omitempty"`
 	SubscriptionTenantOwn bool     `json:"subscription_tenant_own,omitempty"`
+
+	// RenewedRoles contains the roles that were deleted and created again after the order was accepted. The keys are the old ids, and
+	// the values are the new ids.
+	RenewedRoles map[string]string `json:"renewed_roles,omitempty"`
 }
 
 // Asked contains the values that the caller sent. A retry keeps all values of Asked.
@@ -91,11 +95,15 @@ func (o *Order) tenant(name string) tenant {
 
 // customerRoles and subscriptionRoles are the roles that the user gets on the two tenants.
 func (o *Order) customerRoles() grant {
-	return grant{o.customerTenant(), o.CustomerTenantID, o.CustomerTenantOwn, o.UserID, o.UserName, o.CustomerRoles, o.AbsentRoles}
+	return grant{
+		o.customerTenant(), o.CustomerTenantID, o.CustomerTenantOwn, o.UserID, o.UserName, o.CustomerRoles, o.AbsentRoles, o.RenewedRoles,
+	}
 }
 
 func (o *Order) subscriptionRoles() grant {
-	return grant{o.subscriptionTenant(), o.SubscriptionTenantID, o.SubscriptionTenantOwn, o.UserID, o.UserName, o.SubscriptionRoles, nil}
+	return grant{
+		o.subscriptionTenant(), o.SubscriptionTenantID, o.SubscriptionTenantOwn, o.UserID, o.UserName, o.SubscriptionRoles, nil, o.RenewedRoles,
+	}
 }
 
 // expectSubscribe returns the objects that a successful run creates or adopts.
@@ -329,7 +337,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 				Each:  func(o *Order) []string { return names(o.CustomerRoles) },
 				Find:  func(ctx context.Context, o *Order) (saga.Found, error) { return d.findRole(ctx, o.customerRoles()) },
 				Claim: func(o *Order, role string) string { return o.customerRoles().claim(role) },
-				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, o.customerRoles()) },
+				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, o.customerRoles(), o) },
 				Undo:  func(ctx context.Context, o *Order) error { return d.removeRole(ctx, o.customerRoles()) },
 			},
 			{
@@ -379,7 +387,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 					return d.findRole(ctx, o.subscriptionRoles())
 				},
 				Claim: func(o *Order, role string) string { return o.subscriptionRoles().claim(role) },
-				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, o.subscriptionRoles()) },
+				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, o.subscriptionRoles(), o) },
 				Undo:  func(ctx context.Context, o *Order) error { return d.removeRole(ctx, o.subscriptionRoles()) },
 			},
 			{

@@ -345,6 +345,60 @@ func TestARetryIsANewAcceptance(t *testing.T) {
 	}
 }
 
+// TestARoleThatWasMadeAnewIsResolvedAgain deletes roles of accepted orders, and creates the roles again under other ids.
+func TestARoleThatWasMadeAnewIsResolvedAgain(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	gold, silver := keystone.Role{ID: w.Keystone.AddRole("gold"), Name: "gold"}, keystone.Role{ID: w.Keystone.AddRole("silver"), Name: "silver"}
+	remove := func(all ...keystone.Role) {
+		for _, r := range all {
+			w.admin(http.MethodDelete, "/v3/roles/"+r.ID, "")
+		}
+	}
+	id := newID()
+	o, token := w.order()
+	o.CustomerRoles, o.SubscriptionRoles = []keystone.Role{gold, w.roles[0], silver}, []keystone.Role{gold}
+	remove(gold, silver)
+	w.accept(o.Request(id, saga.FailureHolds), token)
+	run := w.until(t, id, func(r *saga.Run) bool { return r.AtRest() })
+	if run.Reason == nil || run.Reason.Code != "role-gone" || !strings.Contains(run.Reason.Detail, "no longer exists: create it, then retry the run") {
+		t.Fatalf("without the roles: %s", describe(run))
+	}
+	remade := []string{w.Keystone.AddRole("gold"), w.Keystone.AddRole("silver")}
+	w.ok(ask(w, saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "the roles exist again"}))
+	run = w.until(t, id, over)
+	held, err := w.Identity.AssignedRoles(t.Context(), result(t, run).CustomerTenantID, o.UserID)
+	w.ok(err)
+	want := append(remade, w.roles[0].ID)
+	slices.Sort(want)
+	if run.State != saga.Succeeded || !slices.Equal(held, want) {
+		t.Errorf("the user has the roles %v, want %v; the run: %s", held, want, describe(run))
+	}
+}
+
+// A new role is not assigned on an adopted tenant, because the undo could not revoke it if the answer to the assignment were lost.
+func TestARoleThatWasMadeAnewIsResolvedByTheRetryOfACompensatedRun(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	w.changeMerchant(func(m *merchants.Merchant) { m.AdoptUnmarked = true })
+	o, token := w.order()
+	o.NewCustomer, o.CustomerID, o.AddUser, o.AdoptUnmarked = nil, w.Merchant.Customer, true, true
+	w.admin(http.MethodDelete, "/v3/roles/"+w.roles[1].ID, "")
+	remade := w.Keystone.AddRole("bs-admin")
+	id := newID()
+	w.start(id, o, token)
+	run := w.until(t, id, over)
+	if run.State != saga.Compensated || run.Cause.Code != "role-renewed" {
+		t.Fatalf("the run: %s", describe(run))
+	}
+	successor, err := w.Service.Runs.Act(t.Context(), saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "again"})
+	w.ok(err)
+	run = w.until(t, successor.ID, over)
+	held, err := w.Identity.AssignedRoles(t.Context(), result(t, run).CustomerTenantID, o.UserID)
+	w.ok(err)
+	if run.State != saga.Succeeded || !slices.Contains(held, remade) {
+		t.Errorf("the user has the roles %v; the run: %s", held, describe(run))
+	}
+}
+
 func TestARetryThatCannotBeAcceptedChangesNothing(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	for name, c := range map[string]struct {

@@ -15,7 +15,7 @@ func decode[S any](state json.RawMessage) (*S, error) {
 }
 
 // changes encodes the state after, and returns its top-level fields that differ from the encoded state before; nil if no field
-// differs.
+// differs. Of a field whose two values are objects, changes returns only the members that were added or changed.
 func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(after)
 	if err != nil {
@@ -34,12 +34,56 @@ func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	for field, value := range now {
 		if bytes.Equal(old[field], value) {
 			delete(now, field)
+			continue
+		}
+		was, is := object(old[field]), object(value)
+		if was == nil || is == nil {
+			continue
+		}
+		for member, value := range is {
+			if bytes.Equal(was[member], value) {
+				delete(is, member)
+			}
+		}
+		if now[field], err = json.Marshal(is); err != nil {
+			return nil, fmt.Errorf("encoding the new state: %w", err)
 		}
 	}
 	if len(now) == 0 {
 		return nil, nil
 	}
 	return json.Marshal(now)
+}
+
+// object returns the members of a JSON object, or nil for any other value.
+func object(value json.RawMessage) (members map[string]json.RawMessage) {
+	if json.Unmarshal(value, &members) != nil {
+		return nil
+	}
+	return members
+}
+
+// merge adds the fields of a step's output to the state. If the two values of a field are objects, merge adds the members of the
+// output's object, so that parallel steps can add members to one object.
+func merge(state map[string]json.RawMessage, output json.RawMessage) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(output, &fields); err != nil {
+		return err
+	}
+	for field, value := range fields {
+		if old, added := object(state[field]), object(value); old != nil && added != nil {
+			for member, value := range added {
+				old[member] = value
+			}
+			both, err := json.Marshal(old)
+			if err != nil {
+				return err
+			}
+			value = both
+		}
+		state[field] = value
+	}
+	return nil
 }
 
 // state returns the run's input merged with the outputs of its steps.
@@ -52,7 +96,7 @@ func (r *Run) state() (json.RawMessage, error) {
 		if len(s.Output) == 0 {
 			continue
 		}
-		if err := json.Unmarshal(s.Output, &merged); err != nil {
+		if err := merge(merged, s.Output); err != nil {
 			return nil, fmt.Errorf("decoding the output of step %s of run %s: %w", s.Name, r.ID, err)
 		}
 	}

@@ -56,6 +56,7 @@ type Step[S any] struct {
 	// Do makes the effect. Do is repeated until an attempt is known to have succeeded, so an earlier attempt may already have made the
 	// effect. Therefore, the request should be idempotent. If the request is not idempotent, it must contain a unique name or an id
 	// that the run chose, so that the upstream refuses a second effect. Do's changes to s are stored as the step's output.
+	// Steps that run in parallel must not change the same field, unless the field is a map to which each step adds its own keys.
 	Do func(ctx context.Context, s *S) error
 	// Undo removes the effect. Undo is called for every step whose Do may have been called, even if Do failed. Undo may be repeated.
 	// If the answer to Do was lost, the output of Do is missing. Undo must therefore find the effect with the state that Do got. If
