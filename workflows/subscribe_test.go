@@ -368,8 +368,7 @@ func TestARoleThatWasMadeAnewIsResolvedAgain(t *testing.T) {
 	run = w.until(t, id, over)
 	held, err := w.Identity.AssignedRoles(t.Context(), result(t, run).CustomerTenantID, o.UserID)
 	w.ok(err)
-	want := append(remade, w.roles[0].ID)
-	slices.Sort(want)
+	want := slices.Sorted(slices.Values(append(remade, w.roles[0].ID)))
 	if run.State != saga.Succeeded || !slices.Equal(held, want) {
 		t.Errorf("the user has the roles %v, want %v; the run: %s", held, want, describe(run))
 	}

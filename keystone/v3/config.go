@@ -7,146 +7,228 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
+	"slices"
 	"strings"
-
-	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 )
 
 // DefaultCloud is the cloud that the OS_* variables describe.
 const DefaultCloud = "default"
 
-// FromCloud reads the entry of a cloud in clouds.yaml and secure.yaml. Like the openstack command, FromCloud reads the file that
-// OS_CLIENT_CONFIG_FILE names. If OS_CLIENT_CONFIG_FILE is not set, FromCloud searches the current directory, ~/.config/openstack
-// and /etc/openstack. For [DefaultCloud], FromCloud calls [FromEnv].
+// FromCloud reads the entry of a cloud in clouds.yaml, like the openstack command: with secure.yaml, the vendor's profile in
+// clouds-public.yaml, and the values of a region. FromCloud searches the current directory, ~/.config/openstack and /etc/openstack.
+// OS_CLIENT_CONFIG_FILE and OS_CLIENT_SECURE_FILE can name a clouds.yaml and a secure.yaml that are read first. OS_REGION_NAME chooses the
+// region if the entry has a region of this name. Other OS_* variables are not read, because they describe [DefaultCloud]. For DefaultCloud,
+// FromCloud calls [FromEnv]. An error names the file, the cloud and the key.
 func FromCloud(name string) (Config, error) {
 	if name == DefaultCloud {
 		return FromEnv()
 	}
-	return fromCloudsYAML(name)
+	entry, err := readCloud(name, os.Getenv("OS_REGION_NAME"), false)
+	if err != nil {
+		return Config{}, err
+	}
+	cfg, err := settingsOf(entry.values, nil).config(entry.label)
+	return cfg, entry.fault(errors.Join(entry.unknownVendor(cfg), err))
 }
 
-// FromEnv reads the OS_* variables, like the openstack command. If OS_CLOUD is set, FromEnv instead reads the entry of clouds.yaml
-// that OS_CLOUD names. FromEnv reports all faults of the variables in one error.
+// FromEnv reads the OS_* variables, like the openstack command. If OS_CLOUD is set, FromEnv also reads the entry of clouds.yaml that
+// OS_CLOUD names, as [FromCloud] does, and merges the variables and the entry. FromEnv reports all faults in one error.
 func FromEnv() (Config, error) {
-	if name := os.Getenv("OS_CLOUD"); name != "" {
-		return fromCloudsYAML(name)
+	name := os.Getenv("OS_CLOUD")
+	if name == "" {
+		cfg, err := settingsOf(nil, variables()).config(variable)
+		if err != nil {
+			err = fmt.Errorf("OS_* variables: %w", err)
+		}
+		return cfg, err
+	}
+	entry, err := readCloud(name, os.Getenv("OS_REGION_NAME"), true)
+	if err != nil {
+		return Config{}, err
+	}
+	cfg, err := settingsOf(entry.values, variables()).config(entry.label)
+	return cfg, entry.fault(errors.Join(entry.unknownVendor(cfg), err))
+}
+
+// unknownVendor returns an error if the address of Keystone is missing, and the entry names a vendor whose profile was not found.
+func (e cloudEntry) unknownVendor(cfg Config) error {
+	if e.vendor == "" || cfg.URL != "" {
+		return nil
+	}
+	return fmt.Errorf("clouds-public.yaml has no profile %q", e.vendor)
+}
+
+// label and variable return the name of a setting in a file and in the environment, for errors.
+func (e cloudEntry) label(key string) string {
+	if slices.Contains(outsideAuth, key) {
+		return key
+	}
+	return "auth." + key
+}
+
+func variable(key string) string { return "OS_" + strings.ToUpper(key) }
+
+// outsideAuth lists the keys that belong into the entry of a cloud, not into its field auth.
+var outsideAuth = []string{"auth_type", "identity_api_version", "default_domain", "cacert", "cert", "key", "insecure", "verify"}
+
+// insideAuth lists the keys that belong into the field auth. The openstack command also accepts these keys outside of auth.
+var insideAuth = []string{
+	"auth_url", "username", "user_name", "user_id", "user_domain_id", "user_domain_name", "password", "project_id", "project_name",
+	"tenant_id", "tenant_name", "project_domain_id", "project_domain_name", "domain_id", "domain_name", "default_domain_id",
+	"default_domain_name", "system_scope", "application_credential_id", "application_credential_name", "application_credential_secret",
+}
+
+// variables returns the settings in OS_* variables that are not empty.
+func variables() settings {
+	s := settings{}
+	for _, key := range slices.Concat(outsideAuth, insideAuth) {
+		s.set(key, os.Getenv(variable(key)))
+	}
+	s.set("user_id", cmp.Or(s["user_id"], os.Getenv("OS_USERID")))
+	return s
+}
+
+// settings are the settings of a cloud, by key. No value is empty.
+type settings map[string]string
+
+func (s settings) set(key, value string) {
+	if value != "" {
+		s[key] = value
+	}
+}
+
+// settingsOf merges the entry of a cloud with the variables, like the openstack command. For keys of projects and domains, the value in
+// the field auth wins. For all other keys, the order is: variable, value outside of auth, value in auth.
+func settingsOf(entry mapping, variables settings) settings {
+	s := settings{}
+	auth, _ := entry["auth"].(mapping)
+	for _, key := range outsideAuth {
+		s.set(key, cmp.Or(variables[key], text(entry[key])))
+	}
+	for _, key := range insideAuth {
+		values := []string{variables[key], text(entry[key]), text(auth[key])}
+		if strings.HasPrefix(key, "project_") || strings.HasPrefix(key, "tenant_") || strings.Contains(key, "domain_") &&
+			!strings.HasPrefix(key, "default_") {
+			values = []string{text(auth[key]), variables[key], text(entry[key])}
+		}
+		s.set(key, cmp.Or(values...))
+	}
+	s.set("username", cmp.Or(s["username"], s["user_name"]))
+	s.set("project_id", cmp.Or(s["project_id"], s["tenant_id"]))
+	s.set("project_name", cmp.Or(s["project_name"], s["tenant_name"]))
+	s.domains()
+	return s
+}
+
+// domains sets the domains of user and project that are not set, and the scope. If there is a project, domain_* is the domain of both, and
+// else the scope.
+func (s settings) domains() {
+	fill := func(key, value string) { s.set(key, cmp.Or(s[key], value)) }
+	if s["project_id"]+s["project_name"] != "" {
+		for _, field := range []string{"domain_id", "domain_name"} {
+			fill("user_"+field, s[field])
+			fill("project_"+field, s[field])
+			delete(s, field)
+		}
+	}
+	if strings.HasPrefix(s["auth_type"], "v3application") {
+		return
+	}
+	for _, of := range []string{"user_", "project_"} {
+		if s["identity_api_version"] == "3" && s[of+"domain_id"]+s[of+"domain_name"] == "" {
+			s.set(of+"domain_id", cmp.Or(os.Getenv("OS_DEFAULT_DOMAIN"), "default"))
+		}
+		if s["auth_type"] != "v3password" {
+			fill(of+"domain_id", s["default_domain_id"])
+			fill(of+"domain_name", s["default_domain_name"])
+		}
+	}
+}
+
+// config returns the configuration, and all faults in one error. The function label returns the name of a setting in errors.
+func (s settings) config(label func(key string) string) (Config, error) {
+	c := Credential{
+		Username: s["username"], UserID: s["user_id"], UserDomainID: s["user_domain_id"], UserDomainName: s["user_domain_name"],
+		Password:  s["password"],
+		ProjectID: s["project_id"], ProjectName: s["project_name"],
+		ProjectDomainID: s["project_domain_id"], ProjectDomainName: s["project_domain_name"],
+		DomainID: s["domain_id"], DomainName: s["domain_name"], System: s["system_scope"] == "all",
 	}
 	var faults []error
-	cfg := Config{URL: os.Getenv("OS_AUTH_URL"), Credential: credentialFromEnv()}
-	if cfg.URL == "" {
-		faults = append(faults, errors.New("OS_AUTH_URL is not set"))
-	}
-	if err := cfg.Credential.check(); err != nil {
-		faults = append(faults, fmt.Errorf("OS_* variables: %w", err))
-	}
-	config, err := tlsFromEnv()
-	if cfg.TLS = config; err != nil {
-		faults = append(faults, err)
-	}
-	return cfg, errors.Join(faults...)
-}
-
-func credentialFromEnv() Credential {
-	env := func(names ...string) string {
-		for _, name := range names {
-			if value := os.Getenv(name); value != "" {
-				return value
+	need := func(keys ...string) {
+		if !slices.ContainsFunc(keys, func(key string) bool { return s[key] != "" }) {
+			names := make([]string, len(keys))
+			for i, key := range keys {
+				names[i] = label(key)
 			}
-		}
-		return ""
-	}
-	c := Credential{
-		ApplicationCredentialID:     env("OS_APPLICATION_CREDENTIAL_ID"),
-		ApplicationCredentialName:   env("OS_APPLICATION_CREDENTIAL_NAME"),
-		ApplicationCredentialSecret: env("OS_APPLICATION_CREDENTIAL_SECRET"),
-
-		UserID:         env("OS_USER_ID", "OS_USERID"),
-		Username:       env("OS_USERNAME"),
-		UserDomainID:   env("OS_USER_DOMAIN_ID", "OS_DEFAULT_DOMAIN_ID"),
-		UserDomainName: env("OS_USER_DOMAIN_NAME", "OS_DEFAULT_DOMAIN_NAME"),
-		Password:       env("OS_PASSWORD"),
-
-		ProjectID:         env("OS_PROJECT_ID", "OS_TENANT_ID"),
-		ProjectName:       env("OS_PROJECT_NAME", "OS_TENANT_NAME"),
-		ProjectDomainID:   env("OS_PROJECT_DOMAIN_ID", "OS_DEFAULT_DOMAIN_ID"),
-		ProjectDomainName: env("OS_PROJECT_DOMAIN_NAME", "OS_DEFAULT_DOMAIN_NAME"),
-		System:            env("OS_SYSTEM_SCOPE") == "all",
-	}
-	if c.UserDomainID+c.UserDomainName == "" {
-		c.UserDomainID, c.UserDomainName = env("OS_DOMAIN_ID"), env("OS_DOMAIN_NAME")
-	}
-	switch {
-	case c.ProjectName != "" && c.ProjectDomainID+c.ProjectDomainName == "":
-		c.ProjectDomainID, c.ProjectDomainName = env("OS_DOMAIN_ID"), env("OS_DOMAIN_NAME")
-	case c.ProjectID+c.ProjectName == "":
-		c.DomainID, c.DomainName = env("OS_DOMAIN_ID"), env("OS_DOMAIN_NAME")
-	}
-	if c.ApplicationCredentialID != "" { // drop the password: if both are set, gophercloud logs in with the password
-		c = Credential{
-			ApplicationCredentialID: c.ApplicationCredentialID, ApplicationCredentialSecret: c.ApplicationCredentialSecret,
+			faults = append(faults, errors.New(strings.Join(names, " or ")+" is not set"))
 		}
 	}
-	return c
+	need("auth_url")
+	byApplication := s["application_credential_id"] != ""
+	switch s["auth_type"] {
+	case "", "password", "v3password":
+	case "v3applicationcredential":
+		byApplication = true
+	default:
+		faults = append(faults, fmt.Errorf("%s %q is not supported: use password, v3password or v3applicationcredential", label("auth_type"), s["auth_type"]))
+	}
+	if byApplication {
+		need("application_credential_id", "application_credential_name")
+		need("application_credential_secret")
+		user := c // with the name of an application credential, Keystone also needs the user
+		c = Credential{ApplicationCredentialID: s["application_credential_id"], ApplicationCredentialSecret: s["application_credential_secret"]}
+		if c.ApplicationCredentialID == "" {
+			c.ApplicationCredentialName = s["application_credential_name"]
+			c.Username, c.UserID, c.UserDomainID, c.UserDomainName = user.Username, user.UserID, user.UserDomainID, user.UserDomainName
+		}
+	} else {
+		need("password")
+	}
+	if c.ApplicationCredentialID == "" {
+		need("user_id", "username")
+		if c.UserID == "" {
+			need("user_domain_id", "user_domain_name")
+		}
+	}
+	if c.ProjectID == "" && c.ProjectName != "" {
+		need("project_domain_id", "project_domain_name")
+	}
+	if len(faults) == 0 {
+		if err := c.check(); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	config, err := s.tls(label)
+	return Config{URL: s["auth_url"], Credential: c, TLS: config}, errors.Join(append(faults, err)...)
 }
 
-// tlsFromEnv reads OS_CACERT, OS_CERT, OS_KEY and OS_INSECURE.
-func tlsFromEnv() (*tls.Config, error) {
+// tls reads the files of the settings cacert, cert and key.
+func (s settings) tls(label func(key string) string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	switch strings.ToLower(os.Getenv("OS_INSECURE")) {
+	switch strings.ToLower(s["insecure"]) {
 	case "1", "true", "yes":
 		config.InsecureSkipVerify = true
 	}
-	if file := os.Getenv("OS_CACERT"); file != "" {
-		pem, err := os.ReadFile(file) //nolint:gosec // the path is the operator's own setting
+	if strings.EqualFold(s["verify"], "false") {
+		config.InsecureSkipVerify = true
+	}
+	if file := s["cacert"]; file != "" {
+		pem, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("reading OS_CACERT: %w", err)
+			return nil, fmt.Errorf("reading %s: %w", label("cacert"), err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("reading OS_CACERT: no certificate in %s", file)
+			return nil, fmt.Errorf("reading %s: no certificate in %s", label("cacert"), file)
 		}
 	}
-	if file := os.Getenv("OS_CERT"); file != "" {
-		pair, err := tls.LoadX509KeyPair(file, cmp.Or(os.Getenv("OS_KEY"), file))
+	if file := s["cert"]; file != "" {
+		pair, err := tls.LoadX509KeyPair(file, cmp.Or(s["key"], file))
 		if err != nil {
-			return nil, fmt.Errorf("reading OS_CERT and OS_KEY: %w", err)
+			return nil, fmt.Errorf("reading %s and %s: %w", label("cert"), label("key"), err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
-}
-
-// quoted matches the parts of clouds.yaml that the YAML parser quotes in its error. These parts may contain a password.
-var quoted = regexp.MustCompile("`[^`]*`")
-
-func fromCloudsYAML(name string) (Config, error) {
-	auth, _, config, err := clouds.Parse(clouds.WithCloudName(name))
-	if err != nil {
-		return Config{}, fmt.Errorf("reading cloud %q from clouds.yaml: %s", name, quoted.ReplaceAllString(err.Error(), "`...`"))
-	}
-	config.MinVersion = tls.VersionTLS12
-	cfg := Config{URL: auth.IdentityEndpoint, TLS: config, Credential: Credential{
-		Username:                    auth.Username,
-		UserID:                      auth.UserID,
-		UserDomainID:                auth.DomainID,
-		UserDomainName:              auth.DomainName,
-		Password:                    auth.Password,
-		ApplicationCredentialID:     auth.ApplicationCredentialID,
-		ApplicationCredentialName:   auth.ApplicationCredentialName,
-		ApplicationCredentialSecret: auth.ApplicationCredentialSecret,
-	}}
-	if scope := auth.Scope; scope != nil {
-		c := &cfg.Credential
-		c.ProjectID, c.ProjectName, c.System = scope.ProjectID, scope.ProjectName, scope.System
-		if c.ProjectName != "" {
-			c.ProjectDomainID, c.ProjectDomainName = scope.DomainID, scope.DomainName
-		} else {
-			c.DomainID, c.DomainName = scope.DomainID, scope.DomainName
-		}
-	}
-	if err := cfg.Credential.check(); err != nil {
-		return Config{}, fmt.Errorf("reading cloud %q from clouds.yaml: %w", name, err)
-	}
-	return cfg, nil
 }

@@ -46,7 +46,7 @@ func TestTheEnvironmentIsRead(t *testing.T) {
 		{
 			"a domain as the scope",
 			map[string]string{"OS_USER_ID": "u", "OS_PASSWORD": "p", "OS_DOMAIN_ID": "d"},
-			v3.Credential{UserID: "u", Password: "p", UserDomainID: "d", DomainID: "d"},
+			v3.Credential{UserID: "u", Password: "p", DomainID: "d"},
 		},
 		{
 			"the system as the scope",

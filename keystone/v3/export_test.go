@@ -30,3 +30,14 @@ func Send(ctx context.Context, c *Cloud, method, path, body string) error {
 	}
 	return nil
 }
+
+// LoginBody returns the field "auth" of the login with this credential.
+func LoginBody(c Credential) (any, error) {
+	opts := c.authOptions()
+	scope, err := opts.ToTokenV3ScopeMap()
+	if err != nil {
+		return nil, err
+	}
+	body, err := opts.ToTokenV3CreateMap(scope)
+	return body["auth"], err
+}

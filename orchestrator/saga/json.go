@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 )
 
 func decode[S any](state json.RawMessage) (*S, error) {
@@ -40,11 +41,7 @@ func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 		if was == nil || is == nil {
 			continue
 		}
-		for member, value := range is {
-			if bytes.Equal(was[member], value) {
-				delete(is, member)
-			}
-		}
+		maps.DeleteFunc(is, func(member string, value json.RawMessage) bool { return bytes.Equal(was[member], value) })
 		if now[field], err = json.Marshal(is); err != nil {
 			return nil, fmt.Errorf("encoding the new state: %w", err)
 		}
@@ -72,9 +69,7 @@ func merge(state map[string]json.RawMessage, output json.RawMessage) error {
 	}
 	for field, value := range fields {
 		if old, added := object(state[field]), object(value); old != nil && added != nil {
-			for member, value := range added {
-				old[member] = value
-			}
+			maps.Copy(old, added)
 			both, err := json.Marshal(old)
 			if err != nil {
 				return err

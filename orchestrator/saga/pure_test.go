@@ -14,7 +14,7 @@ import (
 // The machine is pure: the same run, input and limits return the same decision in every process.
 func TestThePackageIsPure(t *testing.T) {
 	mayImport := []string{
-		"bytes", "cmp", "context", "encoding/json", "errors", "fmt", "hash/fnv", "slices", "strings", "time",
+		"bytes", "cmp", "context", "encoding/json", "errors", "fmt", "hash/fnv", "maps", "slices", "strings", "time",
 		"github.com/cenkalti/backoff/v4", "github.com/tenantry/tenantry/orchestrator/upstream",
 	}
 	mayNotCall := []string{"time.Now", "time.Since", "time.Until", "time.After", "time.AfterFunc", "time.NewTimer", "time.NewTicker", "time.Sleep", "time.Tick"}
