@@ -281,7 +281,7 @@ func TestDrawing(t *testing.T) {
 	for name, c := range map[string]struct{ got, want string }{
 		"a line that fits":               {cut("abc", 3), "abc"},
 		"a line that does not":           {cut("abcd", 3), "ab…"},
-		"a line with an escape sequence": {cut("a\x1b[31m\nb", 9), "a [31m b"},
+		"a line with an escape sequence": {cut("a\x1b[31m\nb", 16), `a\u001b[31m\nb`},
 		"words that fit":                 {wrap("a bc", "  ", 6), "  a bc"},
 		"words that do not":              {wrap("a bc d", "  ", 5), "  a\n  bc\n  d"},
 	} {

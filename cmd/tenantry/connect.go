@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -99,11 +98,12 @@ func dial(address string, credential client.RequestEditorFn) (remote, error) {
 	return remote{c}, err
 }
 
-// newHTTPClient returns a client that does not follow redirects. The client's time-out is longer than the server's longest wait
+// newHTTPClient returns a client that limits the server's answers and does not follow redirects. The client's time-out is longer than the server's longest wait
 // for a run.
 func newHTTPClient() *http.Client {
 	return &http.Client{
 		Timeout:       90 * time.Second,
+		Transport:     newTransport(),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -133,19 +133,18 @@ func unsent(ctx context.Context, err error) error {
 func problemError(status int, body []byte) error {
 	var p client.Problem
 	if err := json.Unmarshal(body, &p); err != nil || p.Title == "" {
-		return exit(exitUnreachable, fmt.Errorf("the server's answer (status %d) is not in Tenantry's format: check %s", status, envURL))
+		return formatError(status)
 	}
-	var text strings.Builder
-	text.WriteString(p.Title)
+	texts := []string{p.Title}
 	if p.Detail != nil {
-		text.WriteString(": " + *p.Detail)
+		texts[0] += ": " + *p.Detail
 	}
 	for _, param := range valueOf(p.InvalidParams) {
 		if where := valueOf(param.Pointer) + valueOf(param.Parameter); where != "" {
-			text.WriteString("\n  " + where + ": " + param.Detail)
+			texts = append(texts, "  "+where+": "+param.Detail)
 		}
 	}
-	text.WriteString("\n  (" + p.RequestID + ")")
+	texts = append(texts, "  ("+p.RequestID+")")
 	code := exitUnreachable
 	switch {
 	case strings.HasSuffix(p.Type, "/run-compensated"):
@@ -153,7 +152,7 @@ func problemError(status int, body []byte) error {
 	case status < http.StatusInternalServerError:
 		code = exitRefused
 	}
-	return exit(code, errors.New(text.String()))
+	return exit(code, lines(texts...))
 }
 
 // valueOf returns the value that p points to, or the zero value if p is nil.

@@ -17,7 +17,7 @@ import (
 // drawing returns a function that shows a run after each change of the run. On a terminal, the function redraws the whole run. On
 // other outputs, the function writes a line for each change.
 func drawing(w io.Writer) func(client.Run) {
-	if file, ok := w.(*os.File); ok && terminal(w) {
+	if file, ok := underneath(w).(*os.File); ok && terminal(w) {
 		return (&picture{w: file}).draw
 	}
 	return (&journal{w: w, seen: map[string]string{}, width: 1 << 16}).draw
@@ -108,15 +108,9 @@ func stepLine(s client.Step) string {
 	return text
 }
 
-// cut shortens a line to the width. cut replaces control characters by blanks, because texts of other systems may contain control
-// characters.
+// cut makes a line visible and shortens it to the width.
 func cut(line string, width int) string {
-	line = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7F {
-			return ' '
-		}
-		return r
-	}, line)
+	line = visible(line)
 	if utf8.RuneCountInString(line) <= width {
 		return line
 	}

@@ -17,7 +17,7 @@ const (
 
 const exitHelp = `Exit codes:
   0  success
-  1  any other error, or interrupted
+  1  any other error, interrupted, or the reader of the output is gone
   2  wrong command line or configuration
   3  refused by the server, or because of the data in the database
   4  the run failed: it was compensated, is stuck, or waits for an operator
@@ -42,15 +42,23 @@ func exit(code int, err error) error {
 
 func usage(format string, args ...any) error { return exit(exitUsage, fmt.Errorf(format, args...)) }
 
-// run executes a command line and returns the exit code.
+// run executes a command line and returns the exit code. If the reader of the output is gone, run ends the command and prints no
+// error.
 func (p *program) run(ctx context.Context, args []string) int {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	p.out = &screen{to: p.out, broken: func() { stop(errOutputClosed) }}
+	p.err = &screen{to: p.err}
 	root := p.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if errors.Is(context.Cause(ctx), errOutputClosed) {
+		return 1
+	}
 	if err == nil {
 		return 0
 	}
-	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
+	for _, line := range linesOf(err) {
 		p.say("tenantry: %s", line)
 	}
 	if e, ok := errors.AsType[*exitError](err); ok {
@@ -59,5 +67,27 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return 1
 }
 
-// say writes a message to standard error.
-func (p *program) say(format string, args ...any) { _, _ = fmt.Fprintf(p.err, format+"\n", args...) }
+// errOutputClosed is the cause of the end of a command whose output nobody reads any more.
+var errOutputClosed = errors.New("the reader of the output is gone")
+
+// linesOf returns the text of an error, with one line for each error that was joined with errors.Join.
+func linesOf(err error) []string {
+	if e, ok := err.(*exitError); ok { //nolint:errorlint // only the outermost error may consist of lines
+		return linesOf(e.err)
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // as above
+		var lines, texts []string
+		for _, one := range joined.Unwrap() {
+			lines, texts = append(lines, linesOf(one)...), append(texts, one.Error())
+		}
+		if strings.Join(texts, "\n") == err.Error() {
+			return lines
+		}
+	}
+	return []string{err.Error()}
+}
+
+// say writes a message of one line to standard error.
+func (p *program) say(format string, args ...any) {
+	_, _ = fmt.Fprintln(p.err, visible(fmt.Sprintf(format, args...)))
+}

@@ -17,15 +17,16 @@ func (s remote) follow(ctx context.Context, runID string, draw func(client.Run))
 		if err != nil {
 			return client.Run{}, unsent(ctx, err)
 		}
-		switch {
-		case answer.StatusCode() == http.StatusNotModified:
+		if answer.StatusCode() == http.StatusNotModified {
 			continue
-		case answer.JSON200 == nil:
-			return client.Run{}, problemError(answer.StatusCode(), answer.Body)
 		}
-		draw(*answer.JSON200)
-		if answer.JSON200.AtRest {
-			return *answer.JSON200, nil
+		run, err := theRun(answer.JSON200, answer.StatusCode(), answer.Body)
+		if err != nil {
+			return client.Run{}, err
+		}
+		draw(run)
+		if run.AtRest {
+			return run, nil
 		}
 		known = client.GetRunParams{Wait: some(25), IfNoneMatch: some(answer.HTTPResponse.Header.Get("ETag"))}
 	}

@@ -16,13 +16,14 @@ func newLog(c Config, w io.Writer) (zerolog.Logger, error) {
 		return zerolog.Nop(), err
 	}
 	if c.LogFormat == "console" {
-		w = zerolog.ConsoleWriter{Out: w, NoColor: !terminal(w), TimeFormat: time.RFC3339}
+		// The writer quotes all texts from outside. A screen would escape the writer's colors.
+		w = zerolog.ConsoleWriter{Out: underneath(w), NoColor: !terminal(w), TimeFormat: time.RFC3339}
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
 }
 
 // terminal reports whether w is a terminal.
 func terminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
+	file, ok := underneath(w).(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }

@@ -51,7 +51,7 @@ func (f format) print(w io.Writer, result any, table func(w io.Writer)) error {
 	}
 	text, err := json.MarshalIndent(result, "", "  ")
 	if err == nil && f == asYAML {
-		text, err = yaml.JSONToYAML(text)
+		text, err = jsonToYAML(text)
 	}
 	if err != nil {
 		return fmt.Errorf("encoding the result: %w", err)
@@ -60,11 +60,27 @@ func (f format) print(w io.Writer, result any, table func(w io.Writer)) error {
 	return err
 }
 
-// row writes one line of a table.
+// jsonToYAML converts JSON to YAML. jsonToYAML quotes each text with characters that control a terminal, because only quoted texts
+// can contain escapes: see screen.
+func jsonToYAML(text []byte) ([]byte, error) {
+	quoted := yaml.CustomMarshaler(func(s string) ([]byte, error) {
+		if strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && controls(r) }) {
+			return json.Marshal(s)
+		}
+		return yaml.Marshal(s)
+	})
+	var ordered any
+	if err := yaml.UnmarshalWithOptions(text, &ordered, yaml.UseOrderedMap()); err != nil {
+		return nil, err
+	}
+	return yaml.MarshalWithOptions(ordered, quoted)
+}
+
+// row writes one line of a table. Each cell becomes one line of visible text.
 func row(w io.Writer, cells ...any) {
 	texts := make([]string, len(cells))
 	for i, cell := range cells {
-		texts[i] = fmt.Sprint(cell)
+		texts[i] = visible(fmt.Sprint(cell))
 	}
 	_, _ = fmt.Fprintln(w, strings.Join(texts, "\t"))
 }

@@ -52,10 +52,11 @@ func (p *program) runsList() *cobra.Command {
 		if err != nil {
 			return unsent(cmd.Context(), err)
 		}
-		if answer.JSON200 == nil {
-			return problemError(answer.StatusCode(), answer.Body)
+		page, err := theRuns(answer.JSON200, answer.StatusCode(), answer.Body)
+		if err != nil {
+			return err
 		}
-		return f.print(p.out, answer.JSON200, func(w io.Writer) { runsTable(w, answer.JSON200.Runs) })
+		return f.print(p.out, page, func(w io.Writer) { runsTable(w, page.Runs) })
 	}
 	return c
 }
@@ -79,6 +80,9 @@ func (p *program) runsShow() *cobra.Command {
 	c := &cobra.Command{Use: "show RUN", Short: "Show a run with its steps", Args: exactly("RUN"), Long: "Show a run with its steps.\n\n" + connectHelp}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkID("run", args[0]); err != nil {
+			return err
+		}
 		s, err := p.asEither(cmd.Context())
 		if err != nil {
 			return err
@@ -87,10 +91,11 @@ func (p *program) runsShow() *cobra.Command {
 		if err != nil {
 			return unsent(cmd.Context(), err)
 		}
-		if answer.JSON200 == nil {
-			return problemError(answer.StatusCode(), answer.Body)
+		run, err := theRun(answer.JSON200, answer.StatusCode(), answer.Body)
+		if err != nil {
+			return err
 		}
-		return f.print(p.out, answer.JSON200, func(w io.Writer) { runTable(w, *answer.JSON200) })
+		return f.print(p.out, run, func(w io.Writer) { runTable(w, run) })
 	}
 	return c
 }
@@ -103,6 +108,9 @@ func (p *program) runsWatch() *cobra.Command {
 	}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkID("run", args[0]); err != nil {
+			return err
+		}
 		s, err := p.asEither(cmd.Context())
 		if err != nil {
 			return err

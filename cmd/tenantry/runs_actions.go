@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"net/http"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +25,9 @@ func (p *program) action(name, short string) *cobra.Command {
 		if *why == "" {
 			return usage("--why is required")
 		}
+		if err := checkID("run", args[0]); err != nil {
+			return err
+		}
 		connect := p.asOperator
 		if name == "cancel" {
 			connect = p.asEither
@@ -34,21 +36,19 @@ func (p *program) action(name, short string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		status, body, run, err := s.ask(cmd.Context(), name, args, *why)
+		run, err := s.ask(cmd.Context(), name, args, *why)
 		if err != nil {
-			return unsent(cmd.Context(), err)
+			return err
 		}
-		if run == nil {
-			return problemError(status, body)
-		}
-		return f.print(p.out, run, func(w io.Writer) { runsTable(w, []client.Run{*run}) })
+		return f.print(p.out, run, func(w io.Writer) { runsTable(w, []client.Run{run}) })
 	}
 	return c
 }
 
 // ask sends an action on a run to the server. args has the run's id and, for skip, the step's name.
-func (s remote) ask(ctx context.Context, action string, args []string, why string) (status int, body []byte, run *client.Run, err error) {
+func (s remote) ask(ctx context.Context, action string, args []string, why string) (client.Run, error) {
 	id, reason := args[0], client.ActionRequest{Why: why}
+	var err error
 	var answer interface {
 		GetBody() []byte
 		StatusCode() int
@@ -67,10 +67,7 @@ func (s remote) ask(ctx context.Context, action string, args []string, why strin
 		answer, err = s.CancelRunWithResponse(ctx, id, &client.CancelRunParams{}, reason)
 	}
 	if err != nil {
-		return 0, nil, nil, err
+		return client.Run{}, unsent(ctx, err)
 	}
-	if answer.StatusCode() != http.StatusAccepted {
-		return answer.StatusCode(), answer.GetBody(), nil, nil
-	}
-	return answer.StatusCode(), answer.GetBody(), answer.GetJSON202(), nil
+	return theRun(answer.GetJSON202(), answer.StatusCode(), answer.GetBody())
 }

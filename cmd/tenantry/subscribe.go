@@ -42,6 +42,9 @@ func (p *program) subscribe() *cobra.Command {
 		if *merchant == "" || *plan == "" || (*customer == "") == (*name == "") {
 			return usage("--merchant, --plan and either --name or --customer are required")
 		}
+		if err := checkID("merchant", *merchant); err != nil {
+			return err
+		}
 		body := client.SubscribeRequest{
 			PlanID: *plan, CustomerID: some(*customer), AddUser: some(*addUser), PaymentMethodID: some(*paymentMethod),
 			BillingDay: some(*billingDay),
@@ -79,11 +82,9 @@ func (s remote) order(ctx context.Context, merchant, key, token string, body cli
 	case err != nil:
 		return client.Run{}, unsent(ctx, err)
 	case answer.JSON201 != nil:
-		return *answer.JSON201, nil
-	case answer.JSON202 != nil:
-		return *answer.JSON202, nil
+		return theRun(answer.JSON201, answer.StatusCode(), answer.Body)
 	}
-	return client.Run{}, problemError(answer.StatusCode(), answer.Body)
+	return theRun(answer.JSON202, answer.StatusCode(), answer.Body)
 }
 
 // userToken reads the user's token. The token is not an argument, because process lists and shell histories show arguments.

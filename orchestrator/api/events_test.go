@@ -278,3 +278,26 @@ func (b *begunWriter) Header() http.Header         { return b.header }
 func (b *begunWriter) Write(p []byte) (int, error) { return len(p), nil }
 func (b *begunWriter) WriteHeader(status int)      { b.begun(status) }
 func (b *begunWriter) Flush()                      {}
+
+// A caller without credentials chooses the path and the method. The access log shows both, but not at any length.
+func TestALongPathMakesNoLongLogLine(t *testing.T) {
+	w := newWorld(t)
+	for _, q := range []request{
+		{path: "/v1/runs/" + strings.Repeat("x", 50_000)},
+		{path: "/v1/runs/" + strings.Repeat("%01%0a%1b", 5_000)},
+		{path: "/v1/runs/" + strings.Repeat("%F0%9F%99%82", 4_000)},
+		{path: "/healthcheck", method: strings.Repeat("M", 50_000)},
+	} {
+		before := len(w.Log.String())
+		got, err := w.try(q) // the paths and the method are not in the document, so call would refuse the answer
+		must(t, err)
+		for line := range strings.Lines(w.Log.String()[before:]) {
+			if len(line) > 3<<10 {
+				t.Errorf("%.40s: status %d, and a log line of %d bytes: %.80s", q.path, got.status, len(line), line)
+			}
+		}
+		if id := got.header.Get("X-Openstack-Request-Id"); id == "" || !strings.Contains(w.Log.String()[before:], id) {
+			t.Errorf("%.40s: the log has no line with the request id %q", q.path, id)
+		}
+	}
+}

@@ -57,15 +57,16 @@ func requestID(c echo.Context) string {
 	return id
 }
 
-// logAccess writes one log line per request. The line has no headers and no query, because they may contain secrets.
+// logAccess writes one log line per request. The line has no headers and no query, because they may contain secrets. The line has at
+// most 1 KiB of the path and of the method, because both may be as long as all headers together.
 func (s *server) logAccess(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
 		if err := next(c); err != nil {
 			c.Error(err) // write the answer now, so that the log line below contains its status
 		}
-		line := s.Log.Info().Str("request_id", requestID(c)).Str("method", c.Request().Method).
-			Str("path", c.Request().URL.Path).Int("status", c.Response().Status).
+		line := s.Log.Info().Str("request_id", requestID(c)).Str("method", upstream.Clean(c.Request().Method)).
+			Str("path", upstream.Clean(c.Request().URL.EscapedPath())).Int("status", c.Response().Status).
 			Dur("ms", time.Since(began)).Str("remote", c.Request().RemoteAddr)
 		if given := globalRequestID(c.Request()); given != "" {
 			line = line.Str("global_request_id", given)

@@ -11,6 +11,7 @@ import (
 	"github.com/tenantry/tenantry/billing/server"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/engine"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
@@ -79,6 +80,6 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 // embedded returns the handler of the embedded BillingStack.
 func embedded(s *store.Store, log zerolog.Logger) http.Handler {
 	return server.New(s.Billing(), func(r *http.Request, err error) {
-		log.Error().Err(err).Str("method", r.Method).Str("path", r.URL.Path).Msg("embedded BillingStack")
+		log.Error().Err(err).Str("method", upstream.Clean(r.Method)).Str("path", upstream.Clean(r.URL.EscapedPath())).Msg("embedded BillingStack")
 	})
 }
