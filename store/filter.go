@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -11,8 +13,11 @@ import (
 
 // filtered restricts a query to a page of runs, newest first. The query reads a single index. The query begins at the newest run
 // that can match, and stops when the page is full. For runs in rare states there are partial indexes. The database uses a partial
-// index only if the query repeats the condition of the index literally.
+// index only if the query repeats the condition of the index literally. For several states, the query reads one index per state.
 func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
+	if len(f.States) > 1 && !byID(f) {
+		return s.inAnyState(db, f)
+	}
 	first, last := "", afterAll
 	if !f.Since.IsZero() {
 		db = db.Where("runs.created_at >= ?", f.Since.UnixMicro())
@@ -27,13 +32,13 @@ func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	if f.AwaitsRecheck {
 		db = db.Where("runs.rechecks > 0")
 	}
-	if f.Subject != "" && f.State == saga.Succeeded {
+	if f.Subject != "" && only(f) == saga.Succeeded {
 		db = db.Where("runs.ended_at IS NOT NULL")
 	}
 	order := "runs.id DESC"
 	switch column, value := leading(f); {
-	case byObject(f):
-		db = s.madeAny(db, f, first, last)
+	case byID(f):
+		db = s.few(db, f, first, last)
 	case column != "":
 		order = column + " DESC, " + order
 		db = matching(db, f).Where("("+column+", runs.id) >= (?, ?) AND ("+column+", runs.id) < (?, ?)", value, first, value, last)
@@ -58,7 +63,7 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 	if f.Workflow != "" {
 		db = db.Where("runs.workflow = ?", f.Workflow)
 	}
-	switch state := string(f.State); state {
+	switch state := string(only(f)); state {
 	case "":
 	case string(saga.Succeeded):
 		db = db.Where("runs.state = 'succeeded'")
@@ -70,29 +75,63 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 	return db
 }
 
-// byObject reports whether the filter f contains objects. Such a filter selects the runs that made or adopted all these objects.
-func byObject(f saga.Filter) bool { return len(f.Objects) > 0 }
-
-// madeAny selects the few runs that made or adopted all objects of the filter. The database must look up these runs in the table
-// objects, and not read an index of merchant_id or of another column. Therefore madeAny appends an empty text to the value of each
-// column before the comparison: no index contains such an expression. For PostgreSQL, madeAny also turns the ids of the runs into
-// an array. Without the array, PostgreSQL would read all runs of a merchant and join them with the objects.
-func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
-	made := "runs.id IN (SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?)"
-	if s.postgres() {
-		made = "runs.id = ANY (ARRAY(SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?))"
+// only returns the state of a filter with exactly one state, and otherwise an empty text.
+func only(f saga.Filter) saga.RunState {
+	if len(f.States) != 1 {
+		return ""
 	}
+	return f.States[0]
+}
+
+// inAnyState restricts a query to a page of runs in any of the states of the filter. For each state, a subquery finds the ids of a
+// full page. All subqueries are parts of one statement, so a run that changes its state meanwhile is found exactly once.
+func (s *Store) inAnyState(db *gorm.DB, f saga.Filter) *gorm.DB {
+	var parts []string
+	var pages []any
+	for _, state := range slices.Compact(slices.Sorted(slices.Values(f.States))) {
+		one := f
+		one.States = []saga.RunState{state}
+		parts = append(parts, "SELECT id FROM (?) AS "+fmt.Sprint("page", len(parts)))
+		pages = append(pages, s.filtered(s.db.Table("runs").Select("runs.id"), one))
+	}
+	return s.withID(db, strings.Join(parts, " UNION ALL "), pages...).Order("runs.id DESC").Limit(f.Limit)
+}
+
+// byID reports whether the filter f selects few runs, whose ids are found first: the runs that made or adopted all objects of the
+// filter, or the runs that need attention.
+func byID(f saga.Filter) bool { return len(f.Objects) > 0 || !f.Attention.IsZero() }
+
+// few selects the few runs of a filter for which byID is true. The database must look up the ids of these runs, and not read an
+// index of merchant_id or of another column. Therefore few appends an empty text to the value of each column before the comparison:
+// no index contains such an expression.
+func (s *Store) few(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	for _, o := range f.Objects {
-		db = db.Where(made, o.Kind, o.ID, first, last)
+		db = s.withID(db, "SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?", o.Kind, o.ID, first, last)
+	}
+	if !f.Attention.IsZero() {
+		db = s.withID(db, "SELECT id FROM runs WHERE attention_at IS NOT NULL AND attention_at <= ? AND id >= ? AND id < ?",
+			f.Attention.UnixMicro(), first, last)
 	}
 	for column, value := range map[string]string{
-		"merchant_id": f.Merchant, "user_id": f.User, "subject": f.Subject, "workflow": f.Workflow, "state": string(f.State),
+		"merchant_id": f.Merchant, "user_id": f.User, "subject": f.Subject, "workflow": f.Workflow,
 	} {
 		if value != "" {
 			db = db.Where("runs."+column+" || '' = ?", value)
 		}
 	}
+	if len(f.States) > 0 {
+		db = db.Where("runs.state || '' IN ?", f.States)
+	}
 	return db
+}
+
+// withID restricts a query to the runs whose ids the subquery returns. For PostgreSQL, withID turns the ids into an array. Without
+// the array, PostgreSQL would read all runs of a merchant and join them with the ids.
+func (s *Store) withID(db *gorm.DB, subquery string, args ...any) *gorm.DB {
+	if s.postgres() {
+		return db.Where("runs.id = ANY (ARRAY("+subquery+"))", args...)
+	}
+	return db.Where("runs.id IN ("+subquery+")", args...)
 }
 
 // leading chooses the index for the filter f. leading returns the index's first column, and the value that f requires in this
@@ -101,16 +140,16 @@ func (s *Store) madeAny(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB
 // no recent runs, PostgreSQL would then read the recent runs of all other merchants before it finds a run of this merchant.
 func leading(f saga.Filter) (column, value string) {
 	switch {
-	case f.Subject != "" && (f.Live || f.AwaitsRecheck || f.State == saga.Succeeded):
+	case f.Subject != "" && (f.Live || f.AwaitsRecheck || only(f) == saga.Succeeded):
 		return "runs.subject", f.Subject
 	case f.User != "":
 		return "runs.user_id", f.User
 	case f.Workflow != "":
 		return "runs.workflow", f.Workflow
-	case f.Merchant != "" && (f.State == "" || f.State.Ended()):
+	case f.Merchant != "" && (len(f.States) == 0 || only(f).Ended()):
 		return "runs.merchant_id", f.Merchant
-	case f.State != "" && f.State != saga.Succeeded:
-		return "runs.state", string(f.State)
+	case only(f) != "" && only(f) != saga.Succeeded:
+		return "runs.state", string(only(f))
 	}
 	return "", ""
 }

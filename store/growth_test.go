@@ -160,7 +160,7 @@ func (g *growth) plannedOnce() {
 
 func (g *growth) measureAll(ctx context.Context, now time.Time) {
 	g.t.Helper()
-	found, err := g.Runs(ctx, saga.Filter{Merchant: "m3", State: saga.Succeeded, Limit: 30})
+	found, err := g.Runs(ctx, saga.Filter{Merchant: "m3", States: []saga.RunState{saga.Succeeded}, Limit: 30})
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -196,21 +196,28 @@ func (g *growth) measureLists(ctx context.Context, now time.Time, old *saga.Run)
 	g.t.Helper()
 	for what, f := range map[string]saga.Filter{
 		"no filter": {}, "next page": {Before: old.ID}, "merchant": {Merchant: "m3"}, "user": {User: old.User},
-		"customer": {Objects: customer("customer of " + old.User)}, "succeeded": {State: saga.Succeeded}, "stuck": {State: saga.Stuck},
-		"compensated": {State: saga.Compensated}, "merchant and succeeded": {Merchant: "m3", State: saga.Succeeded},
-		"merchant and compensated":            {Merchant: "m3", State: saga.Compensated},
+		"customer": {Objects: customer("customer of " + old.User)}, "succeeded": {States: []saga.RunState{saga.Succeeded}}, "stuck": {States: []saga.RunState{saga.Stuck}},
+		"compensated": {States: []saga.RunState{saga.Compensated}}, "merchant and succeeded": {Merchant: "m3", States: []saga.RunState{saga.Succeeded}},
+		"merchant and compensated":            {Merchant: "m3", States: []saga.RunState{saga.Compensated}},
 		"customer, next page":                 {Objects: customer("customer of " + old.User), Before: "y"},
-		"customer of a merchant, compensated": {Objects: customer("customer of " + old.User), Merchant: "m3", State: saga.Compensated},
+		"customer of a merchant, compensated": {Objects: customer("customer of " + old.User), Merchant: "m3", States: []saga.RunState{saga.Compensated}},
 		"customer of a merchant":              {Objects: customer("customer of " + old.User), Merchant: "m3"},
 		"merchant of old":                     {Merchant: "old"},
-		"merchant of old and succeeded":       {Merchant: "old", State: saga.Succeeded},
-		"merchant without and compensated":    {Merchant: "m0", State: saga.Compensated},
-		"merchant and running, of which none": {Merchant: "m3", State: saga.Running},
+		"merchant of old and succeeded":       {Merchant: "old", States: []saga.RunState{saga.Succeeded}},
+		"merchant without and compensated":    {Merchant: "m0", States: []saga.RunState{saga.Compensated}},
+		"merchant and running, of which none": {Merchant: "m3", States: []saga.RunState{saga.Running}},
 		"workflow":                            {Workflow: "subscribe"}, "workflow of none": {Workflow: "w"},
-		"live about a subject":      {Subject: old.Subject, Live: true},
-		"rechecked about a subject": {Subject: old.Subject, AwaitsRecheck: true},
-		"succeeded about a subject": {Subject: old.Subject, State: saga.Succeeded},
-		"since an hour":             {Since: now.Add(-time.Hour)}, "since now": {Since: now},
+		"live about a subject":              {Subject: old.Subject, Live: true},
+		"rechecked about a subject":         {Subject: old.Subject, AwaitsRecheck: true},
+		"succeeded about a subject":         {Subject: old.Subject, States: []saga.RunState{saga.Succeeded}},
+		"compensated and stuck":             {States: []saga.RunState{saga.Compensated, saga.Stuck}},
+		"succeeded, waiting and stuck":      {States: []saga.RunState{saga.Succeeded, saga.Waiting, saga.Stuck}},
+		"compensated and stuck, next page":  {States: []saga.RunState{saga.Compensated, saga.Stuck}, Before: old.ID},
+		"merchant, compensated and running": {Merchant: "m3", States: []saga.RunState{saga.Compensated, saga.Running}},
+		"attention":                         {Attention: now},
+		"attention of a merchant":           {Merchant: "m3", Attention: now, Since: now.Add(-time.Hour)},
+		"attention, compensated or stuck":   {Attention: now, States: []saga.RunState{saga.Compensated, saga.Stuck}},
+		"since an hour":                     {Since: now.Add(-time.Hour)}, "since now": {Since: now},
 	} {
 		f.Limit = 2
 		g.measure("list: "+what, func() error { _, err := g.Runs(ctx, f); return err })

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/storetest"
@@ -188,4 +189,67 @@ func shows(t *testing.T, s *Store, want []saga.StepRow) *saga.Run {
 		t.Errorf("the steps are %s (%v), want %s (%v)", got, gotErr, wanted, wantErr)
 	}
 	return run
+}
+
+// Runs that needed a person before the migration are in the list of runs that need attention after it.
+func TestMigrationFindsTheRunsThatNeedAttention(t *testing.T) {
+	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Open(t.Context(), url(t), make([]byte, KeySize))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			provider, err := s.migrations()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := provider.UpTo(t.Context(), 11); err != nil {
+				t.Fatal(err)
+			}
+			const updated = 1_000_000
+			operator, upstream, retry := `{"kind":"operator","code":"held"}`, `{"kind":"upstream","code":"x"}`, `{"kind":"retry","code":"operator"}`
+			ended := updated
+			for _, c := range []struct {
+				id, state string
+				reason    *string
+				ended     *int
+			}{
+				{"a stuck", "stuck", &operator, nil},
+				{"b held", "waiting", &operator, nil},
+				{"c refused", "compensating", nil, nil},
+				{"d upstream", "compensating", &upstream, nil},
+				{"e retry", "waiting", &retry, nil},
+				{"f running", "running", nil, nil},
+				{"g compensated", "compensated", nil, &ended},
+			} {
+				err := s.db.Exec(`INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, doubles, on_failure,
+						input, idempotency_key, fingerprint, pinned_steps, created_at, state, reason, updated_at, ended_at, worked, budget_from,
+						rechecks, take_overs, holds_subject, epoch, version, last_seq)
+					VALUES (?, 'w', 1, 'm', '', ?, '', '', 'hold', '{}', ?, '', '[{"name":"x"}]', 1, ?, ?, ?, ?, 0, 1, 0, 0, true, 1, 1, 0)`,
+					c.id, c.id, c.id, c.state, c.reason, updated, c.ended).Error
+				if err == nil && (c.state == "compensating" && c.reason == nil || c.ended != nil) {
+					err = s.db.Exec(`INSERT INTO steps (run_id, name, state, attempts, undos, unknowns) VALUES (?, 'x', 'undo_failed', 1, 1, 0)`, c.id).Error
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := s.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for after, want := range map[time.Duration]string{
+				0: "c refused, b held, a stuck, ", saga.UpstreamPatience: "d upstream, c refused, b held, a stuck, ",
+			} {
+				runs, err := s.Runs(t.Context(), saga.Filter{Attention: at(updated).Add(after), Limit: 10})
+				got := ""
+				for _, r := range runs {
+					got += r.ID + ", "
+				}
+				if err != nil || got != want {
+					t.Errorf("after %v: got %q, %v, want %q", after, got, err, want)
+				}
+			}
+		})
+	}
 }

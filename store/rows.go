@@ -36,6 +36,7 @@ type runRow struct {
 	UpdatedAt       int64   `gorm:"column:updated_at;autoUpdateTime:false" json:"updated_at"`
 	EndedAt         *int64  `gorm:"column:ended_at" json:"ended_at,omitempty"`
 	DueAt           *int64  `gorm:"column:due_at" json:"due_at,omitempty"`
+	AttentionAt     *int64  `gorm:"column:attention_at" json:"attention_at,omitempty"`
 	Worked          int64   `gorm:"column:worked" json:"worked"`
 	BudgetFrom      int64   `gorm:"column:budget_from" json:"budget_from"`
 	Rechecks        int     `gorm:"column:rechecks" json:"rechecks"`
@@ -113,7 +114,7 @@ func rowOfRun(r *saga.Run) (runRow, error) {
 		Subject: r.Subject, UserID: r.User, Doubles: r.Doubles, OnFailure: string(r.OnFailure), Input: string(r.Input),
 		IdempotencyKey: r.Key, Fingerprint: r.Fingerprint, RetryOf: text(r.RetryOf), CreatedAt: r.CreatedAt.UnixMicro(),
 		State: string(r.State), WaitsFor: text(r.WaitsFor), UpdatedAt: r.UpdatedAt.UnixMicro(), EndedAt: micros(r.EndedAt),
-		DueAt: micros(r.DueAt), Worked: r.Worked.Microseconds(), BudgetFrom: r.BudgetFrom.UnixMicro(), Rechecks: r.Rechecks,
+		DueAt: micros(r.DueAt), AttentionAt: micros(r.AttentionAt), Worked: r.Worked.Microseconds(), BudgetFrom: r.BudgetFrom.UnixMicro(), Rechecks: r.Rechecks,
 		TakeOvers: r.TakeOvers, Looked: r.Looked, HoldsSubject: r.HoldsSubject, ReplicaID: text(r.Replica), Epoch: r.Epoch,
 		Version: r.Version, LastSeq: r.Seq,
 	}
@@ -140,7 +141,8 @@ func (row *runRow) run() (*saga.Run, error) {
 		OnFailure: saga.OnFailure(row.OnFailure), Input: json.RawMessage(row.Input), Key: row.IdempotencyKey,
 		Fingerprint: row.Fingerprint, RetryOf: plain(row.RetryOf), CreatedAt: at(row.CreatedAt),
 		State: saga.RunState(row.State), WaitsFor: plain(row.WaitsFor), UpdatedAt: at(row.UpdatedAt),
-		EndedAt: maybeAt(row.EndedAt), DueAt: maybeAt(row.DueAt), Worked: time.Duration(row.Worked) * time.Microsecond,
+		EndedAt: maybeAt(row.EndedAt), DueAt: maybeAt(row.DueAt), AttentionAt: maybeAt(row.AttentionAt),
+		Worked:     time.Duration(row.Worked) * time.Microsecond,
 		BudgetFrom: at(row.BudgetFrom), Rechecks: row.Rechecks, TakeOvers: row.TakeOvers, Looked: row.Looked, HoldsSubject: row.HoldsSubject,
 		RetriedBy: plain(row.RetriedBy), Replica: plain(row.ReplicaID), Epoch: row.Epoch, Version: row.Version, Seq: row.LastSeq,
 	}

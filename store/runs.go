@@ -64,7 +64,7 @@ const runColumns = `
 	runs.on_failure, runs.input, runs.idempotency_key, runs.fingerprint, runs.retry_of, runs.pinned_steps, runs.created_at,
 	runs.state, runs.reason, runs.cause, runs.waits_for, runs.waits_on, runs.left_behind, runs.updated_at, runs.ended_at,
 	runs.due_at, runs.worked, runs.budget_from, runs.rechecks, runs.take_overs, runs.holds_subject, runs.replica_id,
-	runs.last_seq, runs.hold, runs.looked, runs.epoch, runs.version,
+	runs.last_seq, runs.hold, runs.looked, runs.attention_at, runs.epoch, runs.version,
 	(SELECT n.id FROM runs n WHERE n.retry_of = runs.id) AS retried_by,
 	(SELECT MAX(o.id) FROM runs o WHERE runs.waits_for IS NOT NULL
 		AND o.subject = runs.subject AND o.ended_at IS NULL AND o.id < runs.id) AS behind`

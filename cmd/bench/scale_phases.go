@@ -61,17 +61,17 @@ var readings = []operation{
 	listing("of a merchant without recent runs", page, func(*filled, int) saga.Filter {
 		return saga.Filter{Merchant: merchantOf(finishedMerchants - 1)}
 	}),
-	listing("succeeded", page, func(*filled, int) saga.Filter { return saga.Filter{State: saga.Succeeded} }),
-	listing("compensated", 45, func(*filled, int) saga.Filter { return saga.Filter{State: saga.Compensated} }),
-	listing("stuck, where no run is stuck", 0, func(*filled, int) saga.Filter { return saga.Filter{State: saga.Stuck} }),
+	listing("succeeded", page, func(*filled, int) saga.Filter { return saga.Filter{States: []saga.RunState{saga.Succeeded}} }),
+	listing("compensated", 45, func(*filled, int) saga.Filter { return saga.Filter{States: []saga.RunState{saga.Compensated}} }),
+	listing("stuck, where no run is stuck", 0, func(*filled, int) saga.Filter { return saga.Filter{States: []saga.RunState{saga.Stuck}} }),
 	listing("succeeded, of a merchant", page, func(_ *filled, n int) saga.Filter {
-		return saga.Filter{Merchant: busy(n), State: saga.Succeeded}
+		return saga.Filter{Merchant: busy(n), States: []saga.RunState{saga.Succeeded}}
 	}),
 	listing("compensated, of a merchant", 4, func(_ *filled, n int) saga.Filter {
-		return saga.Filter{Merchant: busy(n), State: saga.Compensated}
+		return saga.Filter{Merchant: busy(n), States: []saga.RunState{saga.Compensated}}
 	}),
 	listing("compensated, of a merchant without compensated runs", 0, func(*filled, int) saga.Filter {
-		return saga.Filter{Merchant: merchantOf(0), State: saga.Compensated}
+		return saga.Filter{Merchant: merchantOf(0), States: []saga.RunState{saga.Compensated}}
 	}),
 	listing("of a workflow without runs", 0, func(*filled, int) saga.Filter { return saga.Filter{Workflow: "unsubscribe"} }),
 	listing("of a user", 2, func(f *filled, n int) saga.Filter { return saga.Filter{User: nth(f.targets.any, n).user} }),

@@ -118,3 +118,11 @@ func lines(texts ...string) error {
 	}
 	return errors.Join(all...)
 }
+
+// list returns a pointer to a list, or nil if the list is empty.
+func list[T any](all ...T) *[]T {
+	if len(all) == 0 {
+		return nil
+	}
+	return &all
+}

@@ -30,6 +30,7 @@ type house struct {
 	merchant billing.Merchant
 	plan     billing.Plan
 	env      []string // environment of the merchant's portal
+	settings []string // settings of the server
 }
 
 func newHouse(t *testing.T) *house {
@@ -55,6 +56,7 @@ func newHouse(t *testing.T) *house {
 	t.Cleanup(func() { billingStack.Close(); _ = records.Close() })
 	database := "TENANTRY_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "t.db")
 	billingURL := "TENANTRY_BILLING_URL=" + billingStack.URL + "/v2"
+	h.settings = []string{database, billingURL}
 	h.server = serveWith(t, database, billingURL, "TENANTRY_LOG_LEVEL=debug", "TENANTRY_LATE_WINDOW=1s")
 	h.server.url = story.Front(t, transcript.API, h.server.url)
 
@@ -64,7 +66,7 @@ func newHouse(t *testing.T) *house {
 	h.ok(err)
 	h.plan, err = c.CreatePlan(t.Context(), h.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
 	h.ok(err)
-	code, out, stderr := line(t, []string{database, billingURL}, "merchant", "create", h.merchant.ID, "--name", "ACME", "-f", "json")
+	code, out, stderr := line(t, h.settings, "merchant", "create", h.merchant.ID, "--name", "ACME", "-f", "json")
 	var made client.MerchantCreated
 	if code != 0 || json.Unmarshal([]byte(out), &made) != nil || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "wrote merchant") {
 		t.Fatalf("creating the merchant: got %d, %s", code, stderr)

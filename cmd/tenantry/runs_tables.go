@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
@@ -13,8 +14,11 @@ func runsTable(w io.Writer, runs []client.Run) {
 	row(w, "RUN", "STATE", "ACCEPTED", "WORKFLOW", "REASON")
 	for _, r := range runs {
 		reason := "-"
-		if r.Reason != nil {
-			reason = cut(reasonText(*r.Reason), 60)
+		switch {
+		case r.Reason != nil:
+			reason = reasonText(*r.Reason)
+		case r.Cause != nil:
+			reason = failureText(*r.Cause)
 		}
 		row(w, r.ID, r.State, r.CreatedAt.Format(timeLayout), r.Workflow, reason)
 	}
@@ -27,11 +31,25 @@ func runTable(w io.Writer, r client.Run) {
 	row(w, "user", or(r.UserID))
 	row(w, "accepted", r.CreatedAt.Format(timeLayout))
 	resultTable(w, r)
+	for _, other := range []struct {
+		what string
+		run  *string
+	}{{"retry of", r.RetryOf}, {"retried by", r.RetriedBy}, {"waits for", r.WaitsFor}} {
+		if other.run != nil {
+			row(w, other.what, *other.run)
+		}
+	}
 	if r.Reason != nil {
 		row(w, "waits", reasonText(*r.Reason))
 	}
 	if r.Cause != nil {
 		row(w, "failed", failureText(*r.Cause))
+	}
+	if step := failingStep(r); step != "" {
+		row(w, "failing step", step)
+	}
+	if at := nextTry(r); at != nil {
+		row(w, "next try", at.Format(timeLayout))
 	}
 	for _, left := range r.LeftBehind {
 		row(w, "left behind", left.Step, or(left.Kind), or(left.ID))
@@ -42,10 +60,36 @@ func runTable(w io.Writer, r client.Run) {
 	for _, s := range r.Steps {
 		failure := "-"
 		if s.Error != nil {
-			failure = cut(s.Error.Detail, 60)
+			failure = s.Error.Detail
 		}
 		row(w, s.Name, s.State, s.Attempts, s.Undos, failure)
 	}
+}
+
+// failingStep returns the name of the step for which a run waits, is stuck or compensates. The result is empty if there is no such
+// step.
+func failingStep(r client.Run) string {
+	switch {
+	case r.Reason != nil && valueOf(r.Reason.Step) != "":
+		return *r.Reason.Step
+	case r.Cause != nil && valueOf(r.Cause.Step) != "":
+		return *r.Cause.Step
+	}
+	return ""
+}
+
+// nextTry returns the time at which Tenantry tries the next failed step again. The result is nil if no step is tried again.
+func nextTry(r client.Run) *time.Time {
+	var next *time.Time
+	for _, s := range r.Steps {
+		if s.RetryAt != nil && (next == nil || s.RetryAt.Before(*next)) {
+			next = s.RetryAt
+		}
+	}
+	if next == nil && r.Reason != nil {
+		next = r.Reason.Until
+	}
+	return next
 }
 
 // resultTable prints the state of a run and the values of its result, sorted by name.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -92,11 +93,14 @@ func harmless(t *testing.T, what, printed string) {
 }
 
 // readOnly are the commands that print runs. RUN is the id of a run.
-var readOnly = []string{"list", "list --state stuck", "show RUN", "watch RUN"}
+var readOnly = []string{"list", "list --state stuck", "list --attention", "show RUN", "events RUN", "watch RUN"}
 
 func TestTextsOfAServerCannotControlTheTerminal(t *testing.T) {
 	run := evilRun()
 	page := encoded(t, client.RunList{Runs: []client.Run{run}})
+	history := encoded(t, client.EventList{Events: []client.Event{{
+		Seq: 1, Kind: evil, Step: some(evil), Who: some(evil), Why: some(evil), Action: some(evil), RequestID: some(evil), Failure: run.Cause,
+	}}})
 	for _, command := range append([]string{"retry RUN --why x", "subscribe"}, readOnly...) {
 		f := &fake{status: 200, answer: encoded(t, run)}
 		args := append([]string{"runs"}, strings.Fields(strings.ReplaceAll(command, "RUN", run.ID))...)
@@ -104,6 +108,8 @@ func TestTextsOfAServerCannotControlTheTerminal(t *testing.T) {
 		switch name, _, _ := strings.Cut(command, " "); name {
 		case "list":
 			f.answer = page
+		case "events":
+			f.answer = history
 		case "retry":
 			f.status = 202
 		case "subscribe":
@@ -171,7 +177,7 @@ func TestTextsOfMerchantsCannotControlTheTerminal(t *testing.T) {
 
 func TestEscapes(t *testing.T) {
 	for text, want := range map[string]string{
-		"plain ünïcode ✓ 🙂 می‌خواهم":  "plain ünïcode ✓ 🙂 می‌خواهم",
+		"plain ünïcode ✓ 🙂 می‌خواهم": "plain ünïcode ✓ 🙂 می‌خواهم",
 		"\x1b[31m":                    `\u001b[31m`,
 		"a\r\n\tb":                    `a\r\n\tb`,
 		"\u009b31m\u202e\U000E0041":   `\u009b31m\u202e\udb40\udc41`,
@@ -189,9 +195,9 @@ func TestAnIDCannotChangeThePath(t *testing.T) {
 	for _, id := range []string{
 		"..", ".", "", "../merchants", "%2e%2e", "a/b", "?x", uuid.NewString() + "/events", strings.ToUpper(uuid.NewString()),
 	} {
-		for _, command := range []string{"show", "watch", "retry", "compensate", "hold", "cancel", "skip"} {
+		for _, command := range []string{"show", "events", "watch", "retry", "compensate", "hold", "cancel", "skip"} {
 			args := []string{"runs", command}
-			if command != "show" && command != "watch" {
+			if !slices.Contains([]string{"show", "events", "watch"}, command) {
 				args = append(args, "--why", "x")
 			}
 			args = append(args, "--", id)
@@ -247,6 +253,9 @@ func TestTheReaderOfTheOutputIsGone(t *testing.T) {
 		f := &fake{status: 200, answer: encoded(t, run)}
 		if strings.HasPrefix(command, "list") {
 			f.answer = page
+		}
+		if strings.HasPrefix(command, "events") {
+			f.answer = encoded(t, client.EventList{Events: []client.Event{{Seq: 1, Kind: "accepted"}}})
 		}
 		reader, writer, err := os.Pipe()
 		if err != nil {

@@ -904,8 +904,11 @@ type ListRunsParams struct {
 	// User Only runs of this user.
 	User *KeystoneID `form:"user,omitempty" json:"user,omitempty"`
 
-	// State Only runs in this state.
-	State *RunState `form:"state,omitempty" json:"state,omitempty"`
+	// State Only runs in this state. Repeat the parameter to list the runs in any of the given states.
+	State *[]RunState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Attention With the value true, only runs that need the attention of a person: runs that are stuck or held, runs that compensate and have an undo that was refused, and runs that have waited longer than 15 minutes for an upstream. The value false changes nothing.
+	Attention *bool `form:"attention,omitempty" json:"attention,omitempty"`
 
 	// IdempotencyKey Only the run with this idempotency key. If an operator repeated the run, this is the newest run. The only other parameter may be merchant, which operators must send.
 	IdempotencyKey *string `form:"idempotency_key,omitempty" json:"idempotency_key,omitempty"`
@@ -1338,9 +1341,16 @@ func (w *ServerInterfaceWrapper) ListRuns(ctx echo.Context) error {
 
 	// ------------- Optional query parameter "state" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
+	}
+
+	// ------------- Optional query parameter "attention" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "attention", ctx.QueryParams(), &params.Attention, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter attention: %s", err))
 	}
 
 	// ------------- Optional query parameter "idempotency_key" -------------

@@ -161,6 +161,12 @@ func wrong(schema *openapi3.Schema, text string) string {
 		}
 		value = float64(n)
 	}
+	if schema.Type.Is(openapi3.TypeBoolean) {
+		if text != "true" && text != "false" {
+			return "wanted: true or false"
+		}
+		value = text == "true"
+	}
 	if err := schema.VisitJSON(value); err != nil {
 		return faultsOf(err)[0].Detail
 	}

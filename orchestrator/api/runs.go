@@ -26,8 +26,13 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 	}
 	filter := saga.Filter{
 		Merchant: valueOf(p.Merchant), Workflow: valueOf(p.Workflow), User: valueOf(p.User), Objects: objectRefs(valueOf(p.Object)),
-		State: saga.RunState(valueOf(p.State)),
 		Since: valueOf(p.Since), Before: valueOf(p.Marker), Limit: limit + 1,
+	}
+	for _, state := range valueOf(p.State) {
+		filter.States = append(filter.States, saga.RunState(state))
+	}
+	if valueOf(p.Attention) {
+		filter.Attention = s.now()
 	}
 	page := RunList{Runs: []Run{}, Links: pageLinks(c, "")}
 	if own := callerOf(c).merchant; own != nil {

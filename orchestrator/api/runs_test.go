@@ -129,6 +129,14 @@ func TestListingRuns(t *testing.T) {
 		{"a portal's of another merchant", w.get("/v1/runs?merchant=" + w.Other.ID), nil},
 		{"of a merchant", operator("?merchant=" + w.Other.ID), []string{other}},
 		{"in a state", operator("?state=waiting"), []string{other}},
+		{"in two states", operator("?state=waiting&state=succeeded"), newestFirst},
+		{"in two states, one a page", operator("?state=waiting&limit=1&state=succeeded"), newestFirst},
+		{"in two states of which one is rare", operator("?state=waiting&state=stuck"), []string{other}},
+		{"that need attention", operator("?attention=true"), []string{other}},
+		{"that need attention, of a portal", w.get("/v1/runs?attention=true"), nil},
+		{"that need attention, in two states", operator("?attention=true&state=waiting&state=stuck"), []string{other}},
+		{"that need attention, and are stuck", operator("?attention=true&state=stuck"), nil},
+		{"that need attention or not", operator("?attention=false&limit=2"), newestFirst},
 		{"of a user", operator("?user=" + w.User), newestFirst},
 		{"of nobody", operator("?user=nobody"), nil},
 		{"of a workflow", operator("?workflow=unsubscribe"), nil},
@@ -147,6 +155,9 @@ func TestListingRuns(t *testing.T) {
 	}
 	for query, parameter := range map[string]string{
 		"?limit=0": "limit", "?limit=201": "limit", "?limit=x": "limit", "?limit=1&limit=2": "limit", "?state=gone": "state",
+		"?state=waiting&state=gone": "state", "?state=waiting,stuck": "state", "?attention=yes": "attention", "?attention=": "attention",
+		"?attention=true&attention=true": "attention", "?state=": "state",
+		"?state=stuck&state=stuck&state=stuck&state=stuck&state=stuck&state=stuck&state=stuck&state=stuck": "state",
 		"?marker=x": "marker", "?object=customer": "object", "?object=customer:": "object", "?object=Customer:x": "object", "?object=customer:%00": "object", "?since=yesterday": "since", "?user=%00": "user", "?colour=red": "colour", "?merchant=": "merchant",
 		"?since=2026-02-30T00:00:00Z": "since", "?state=running;merchant=x": "", "?state=running&merchant=%zz": "",
 	} {

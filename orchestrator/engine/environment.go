@@ -53,7 +53,7 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 	if err != nil || by.Live != "" {
 		return by, err
 	}
-	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, State: saga.Succeeded}, func(r *saga.Run) (bool, error) {
+	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, States: []saga.RunState{saga.Succeeded}}, func(r *saga.Run) (bool, error) {
 		by.Succeeded = v.engine.claims(r, claim)
 		return !by.Succeeded, nil
 	})

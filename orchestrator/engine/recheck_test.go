@@ -192,7 +192,7 @@ type asked struct {
 }
 
 func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
-	question := fmt.Sprintf("live=%t awaits recheck=%t %s", f.Live, f.AwaitsRecheck, f.State)
+	question := fmt.Sprintf("live=%t awaits recheck=%t %s", f.Live, f.AwaitsRecheck, f.States)
 	run, err := a.Run(ctx, a.of)
 	if err != nil {
 		return nil, err
@@ -228,7 +228,7 @@ func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	})
 	waitFor(t, func() bool { r := must(s.Run(t.Context(), old.ID)); return r.Rechecks == 2 })
 	want(t, "what a re-check asks, and its run then", fmt.Sprint(questions.state),
-		"map[live=false awaits recheck=false succeeded:compensated recheck live=true awaits recheck=false :compensated recheck]")
+		"map[live=false awaits recheck=false [succeeded]:compensated recheck live=true awaits recheck=false []:compensated recheck]")
 	want(t, "what is left", w.present(), []string(nil))
 
 	id := newID()
@@ -238,7 +238,7 @@ func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	b.start(t, func(q *saga.Request) { q.ID, q.Subject = id, "s" })
 	b.until(t, id, saga.Succeeded)
 	want(t, "what a run that begins asks, and what it is then", fmt.Sprint(questions.state),
-		"map[live=false awaits recheck=true :running do]")
+		"map[live=false awaits recheck=true []:running do]")
 }
 
 func TestWhenARunIsBeingRechecked(t *testing.T) {

@@ -124,7 +124,8 @@ func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	return &turn{Machine: m, Decision: Decision{Checkpoint: Checkpoint{Run: &run, Replica: r.Replica}}, was: r, run: &run, now: now}
 }
 
-// finish completes a decision. If the decision must be stored, finish sets State in the decision's calls, and UpdatedAt in the run.
+// finish completes a decision. If the decision must be stored, finish sets State in the decision's calls, and UpdatedAt and
+// AttentionAt in the run.
 func (t *turn) finish() Decision {
 	if !t.Stores {
 		return t.Decision
@@ -132,6 +133,7 @@ func (t *turn) finish() Decision {
 	for i := range t.Calls {
 		t.Calls[i].State, _ = t.currentState() //nolint:errcheck // a call that gets no state fails and returns the error
 	}
+	t.attend()
 	if !t.was.State.Ended() { // actions and re-checks do not change UpdatedAt of an ended run
 		t.run.UpdatedAt = t.now
 	}

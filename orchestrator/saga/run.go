@@ -85,6 +85,8 @@ type Run struct {
 	TakeOvers  int           // the number of leases since the last outcome of a step
 	Looked     bool          // the current re-check has chosen which steps to undo again
 
+	AttentionAt *time.Time // the time from which the run needs the attention of a person; may be in the future; nil: nobody needs to act
+
 	HoldsSubject bool // if true, no other run with the same subject may start calls
 
 	Replica string // the replica that has the lease; empty: none

@@ -102,11 +102,12 @@ type Filter struct {
 	User          string
 	Objects       []ObjectRef // only runs that made or adopted all these objects
 	Subject       string
-	Live          bool // only runs that have not ended
-	AwaitsRecheck bool // only runs with a re-check that is still to come
-	State         RunState
-	Since         time.Time // only runs created at or after this time
-	Before        string    // only runs older than the run with this id
+	Live          bool       // only runs that have not ended
+	AwaitsRecheck bool       // only runs with a re-check that is still to come
+	States        []RunState // only runs in one of these states
+	Attention     time.Time  // only runs that need the attention of a person at this time: see Run.AttentionAt
+	Since         time.Time  // only runs created at or after this time
+	Before        string     // only runs older than the run with this id
 	Limit         int
 }
 

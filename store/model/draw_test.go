@@ -141,6 +141,7 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 	cp := saga.Checkpoint{Run: run, Replica: run.Replica, DropToken: d.IntN(4) == 0}
 	run.State = []saga.RunState{saga.Running, saga.Waiting, saga.Succeeded}[d.IntN(3)]
 	run.UpdatedAt, run.DueAt, run.EndedAt = d.now.Add(time.Nanosecond), d.time(), nil
+	run.AttentionAt = run.DueAt
 	run.HoldsSubject, run.Worked = d.IntN(4) > 0, time.Duration(d.IntN(9999))
 	if run.State == saga.Succeeded {
 		run.HoldsSubject, run.EndedAt = d.IntN(10) == 0, &run.UpdatedAt

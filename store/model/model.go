@@ -171,11 +171,16 @@ func (r *row) matches(f saga.Filter) bool {
 		{f.Workflow, r.Workflow},
 		{f.User, r.User},
 		{f.Subject, r.Subject},
-		{string(f.State), string(r.State)},
 	} {
 		if field.wanted != "" && field.wanted != field.is {
 			return false
 		}
+	}
+	if len(f.States) > 0 && !slices.Contains(f.States, r.State) {
+		return false
+	}
+	if !f.Attention.IsZero() && (r.AttentionAt == nil || r.AttentionAt.After(moment(f.Attention))) {
+		return false
 	}
 	for _, o := range f.Objects {
 		if r.object(o.Kind, o.ID) == nil {

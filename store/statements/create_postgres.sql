@@ -9,11 +9,11 @@ WITH run AS (
 	INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, doubles, on_failure,
 		input, idempotency_key, fingerprint, retry_of, pinned_steps, created_at,
 		state, reason, cause, waits_for, waits_on, left_behind, updated_at, ended_at, due_at, worked, budget_from,
-		rechecks, take_overs, holds_subject, replica_id, last_seq, hold, looked, epoch, version)
+		rechecks, take_overs, holds_subject, replica_id, last_seq, hold, looked, attention_at, epoch, version)
 	SELECT c.id, c.workflow, c.workflow_version, c.merchant_id, c.cloud, c.subject, c.user_id, c.doubles, c.on_failure,
 		c.input, c.idempotency_key, c.fingerprint, c.retry_of, c.pinned_steps, c.created_at,
 		c.state, c.reason, c.cause, c.waits_for, c.waits_on, c.left_behind, c.updated_at, c.ended_at, c.due_at, c.worked, c.budget_from,
-		c.rechecks, c.take_overs, c.holds_subject, c.replica_id, c.last_seq, c.hold, c.looked, c.epoch, c.version
+		c.rechecks, c.take_overs, c.holds_subject, c.replica_id, c.last_seq, c.hold, c.looked, c.attention_at, c.epoch, c.version
 	FROM json_populate_recordset(NULL::runs, CAST(@runs AS json)) c
 	WHERE (NOT c.holds_subject OR NOT EXISTS (
 			SELECT 1 FROM runs o WHERE o.subject = c.subject AND o.ended_at IS NULL)

@@ -17,7 +17,9 @@ func runsFiltered(t *testing.T, s fixture) {
 	a, b := s.create(t, nil), s.create(t, func(r *saga.Run) {
 		r.Merchant, r.User, r.Workflow, r.CreatedAt = "m2", "u2", "w2", epoch.Add(time.Hour)
 	})
-	s.commit(t, checkpoint(a))
+	held := checkpoint(a)
+	held.Run.AttentionAt = &epoch
+	s.commit(t, held)
 	ended := checkpoint(b)
 	ended.Run.State, ended.Run.EndedAt, ended.Run.HoldsSubject, ended.Run.Rechecks = saga.Compensated, &epoch, false, 2
 	s.commit(t, ended)
@@ -29,12 +31,20 @@ func runsFiltered(t *testing.T, s fixture) {
 			{Workflow: "w"},
 			{Objects: customer("c-" + a.Run.ID)},
 			{Before: b.Run.ID},
-			{State: saga.Running},
+			{States: []saga.RunState{saga.Running}},
 			{Merchant: "m", Before: b.Run.ID},
-			{State: saga.Running, Before: b.Run.ID},
-			{User: "u", State: saga.Running},
+			{States: []saga.RunState{saga.Running}, Before: b.Run.ID},
+			{User: "u", States: []saga.RunState{saga.Running}},
 			{Objects: customer("c-" + a.Run.ID), Before: b.Run.ID},
-			{Merchant: "m", State: saga.Running, Workflow: "w", Since: epoch},
+			{Merchant: "m", States: []saga.RunState{saga.Running}, Workflow: "w", Since: epoch},
+			{States: []saga.RunState{saga.Running, saga.Stuck}},
+			{States: []saga.RunState{saga.Running, saga.Running}},
+			{Merchant: "m", States: []saga.RunState{saga.Running, saga.Compensated}},
+			{States: []saga.RunState{saga.Running, saga.Compensated}, Before: b.Run.ID},
+			{Objects: customer("c-" + a.Run.ID), States: []saga.RunState{saga.Stuck, saga.Running}},
+			{Attention: epoch},
+			{Attention: later, Merchant: "m", User: "u", Workflow: "w", States: []saga.RunState{saga.Running, saga.Stuck}},
+			{Attention: later, Objects: customer("c-" + a.Run.ID), Since: epoch, Before: b.Run.ID},
 			{Subject: a.Run.Subject},
 			{Live: true},
 			{Subject: a.Run.Subject, Live: true},
@@ -45,21 +55,26 @@ func runsFiltered(t *testing.T, s fixture) {
 			{Workflow: "w2"},
 			{Since: later},
 			{Merchant: "m2", Since: later},
-			{State: saga.Compensated, Since: later},
+			{States: []saga.RunState{saga.Compensated}, Since: later},
 			{Workflow: "w2", Merchant: "m2", Since: later},
-			{State: saga.Compensated, Merchant: "m2"},
+			{States: []saga.RunState{saga.Compensated}, Merchant: "m2"},
 			{Subject: b.Run.Subject},
 			{AwaitsRecheck: true},
 			{Subject: b.Run.Subject, AwaitsRecheck: true},
 		},
-		b.Run.ID + a.Run.ID: {{}, {Since: epoch}},
+		b.Run.ID + a.Run.ID: {
+			{},
+			{Since: epoch},
+			{States: []saga.RunState{saga.Compensated, saga.Running}},
+			{States: []saga.RunState{saga.Running, saga.Compensated, saga.Succeeded}, Since: epoch},
+		},
 		"": {
-			{State: saga.Stuck},
+			{States: []saga.RunState{saga.Stuck}},
 			{Objects: []saga.ObjectRef{{Kind: "project", ID: "x"}}},
 			{Objects: []saga.ObjectRef{{Kind: "subscription", ID: "x"}}},
 			{Merchant: "m", User: "u2"},
-			{State: saga.Succeeded},
-			{State: saga.Compensated, Merchant: "m"},
+			{States: []saga.RunState{saga.Succeeded}},
+			{States: []saga.RunState{saga.Compensated}, Merchant: "m"},
 			{Merchant: "m", Since: later},
 			{User: "u", Since: later},
 			{Merchant: "m2", Before: b.Run.ID},
@@ -68,11 +83,18 @@ func runsFiltered(t *testing.T, s fixture) {
 			{Before: a.Run.ID},
 			{Objects: customer("c-" + a.Run.ID), Before: a.Run.ID},
 			{Objects: customer("c-" + a.Run.ID), Merchant: "m2"},
-			{Objects: customer("c-" + a.Run.ID), State: saga.Stuck},
+			{Objects: customer("c-" + a.Run.ID), States: []saga.RunState{saga.Stuck}},
 			{Since: epoch.Add(2 * time.Hour)},
 			{Subject: a.Run.Subject, AwaitsRecheck: true},
 			{Subject: b.Run.Subject, Live: true},
 			{Live: true, AwaitsRecheck: true},
+			{States: []saga.RunState{saga.Stuck, saga.Succeeded}},
+			{States: []saga.RunState{saga.Running, saga.Stuck}, Since: later},
+			{Attention: epoch.Add(-time.Microsecond)},
+			{Attention: later, Merchant: "m2"},
+			{Attention: later, States: []saga.RunState{saga.Stuck, saga.Compensated}},
+			{Attention: later, Before: a.Run.ID},
+			{Attention: later, Since: later},
 		},
 	} {
 		for _, f := range filters {
@@ -96,7 +118,7 @@ func runsOlderID(t *testing.T, s fixture) {
 	n := leased(func(r *saga.Run) { r.ID = fmt.Sprintf("%08x-%04x-7fff-bfff-ffffffffffff", id>>16, id&0xffff) })
 	n.Events[0].RunID = n.Run.ID
 	s.insert(t, n)
-	for _, f := range []saga.Filter{{}, {Merchant: "m"}, {State: saga.Running}} {
+	for _, f := range []saga.Filter{{}, {Merchant: "m"}, {States: []saga.RunState{saga.Running}}} {
 		f.Since, f.Limit = epoch, 10
 		if runs, err := s.Runs(t.Context(), f); err != nil || len(runs) != 1 {
 			t.Errorf("filter %+v returned %d runs, %v; want one run", f, len(runs), err)
@@ -109,9 +131,12 @@ func runsInPages(t *testing.T, s fixture) {
 	for range 3 {
 		ids = append(ids, s.create(t, nil).Run.ID)
 	}
-	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 2})
-	if err != nil || len(runs) != 2 || runs[0].ID != ids[2] || runs[1].ID != ids[1] {
-		t.Errorf("the first page of runs: %v, %v; want the two newest runs", runs, err)
+	for _, f := range []saga.Filter{{}, {States: []saga.RunState{saga.Running, saga.Stuck}}} {
+		f.Limit = 2
+		runs, err := s.Runs(t.Context(), f)
+		if err != nil || len(runs) != 2 || runs[0].ID != ids[2] || runs[1].ID != ids[1] {
+			t.Errorf("the first page of runs with the filter %+v: %v, %v; want the two newest runs", f, runs, err)
+		}
 	}
 	cp := checkpoint(s.create(t, nil))
 	cp.Events = append(cp.Events, cp.Events[0], cp.Events[0])

@@ -55,7 +55,7 @@ func nameOf(f saga.Filter) string {
 		objects = fmt.Sprint(f.Objects)
 	}
 	return fmt.Sprintf("merchant=%s user=%s subject=%s project=%s live=%t rechecked=%t state=%s before=%s",
-		f.Merchant, f.User, f.Subject, objects, f.Live, f.AwaitsRecheck, f.State, f.Before)
+		f.Merchant, f.User, f.Subject, objects, f.Live, f.AwaitsRecheck, strings.Trim(fmt.Sprint(f.States), "[]"), f.Before)
 }
 
 // nameOfWake returns a name for a message between replicas. The latency of a message depends on this name. Therefore the name

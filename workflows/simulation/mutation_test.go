@@ -136,12 +136,12 @@ var mutants = map[string]mutations{
 	"checkpoints are not fenced":         {unfenced: true},
 	"rechecks leave roles":               unrechecked("assign-customer-role"),
 	"rechecks leave tenants":             unrechecked("create-customer-tenant"),
-	"rechecks do not see succeeded runs": {runs: func(f saga.Filter, _ *saga.Run) bool { return f.State == saga.Succeeded }},
+	"rechecks do not see succeeded runs": {runs: func(f saga.Filter, _ *saga.Run) bool { return slices.Contains(f.States, saga.Succeeded) }},
 	"an open circuit never closes":       {untried: true},
 	"undos do not await the late window": {lateWindow: time.Nanosecond},
 	"nothing is ever found":              finding(func(*saga.Handle, saga.Found) saga.Found { return saga.Absent }),
 	"re-checks do not look": {
-		steps: finding(alwaysMade).steps, runs: func(f saga.Filter, _ *saga.Run) bool { return f.Live || f.State == saga.Succeeded },
+		steps: finding(alwaysMade).steps, runs: func(f saga.Filter, _ *saga.Run) bool { return f.Live || slices.Contains(f.States, saga.Succeeded) },
 	},
 	"a take-over forgets that a run is held": {forgets: func(r *saga.Run) {
 		if r.State != saga.Waiting {

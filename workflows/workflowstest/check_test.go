@@ -89,6 +89,7 @@ func newPlay(t *testing.T) *play {
 	p.held = p.accept("held", acme, old)
 	p.do(p.held, "create-customer-tenant")
 	p.held.State, p.held.Replica, p.held.Reason = saga.Waiting, "", waitsFor(saga.WaitsForOperator)
+	p.held.AttentionAt = new(p.held.UpdatedAt)
 	p.behind = p.accept("behind", acme, old)
 	p.behind.State, p.behind.Replica, p.behind.HoldsSubject = saga.Waiting, "", false
 	p.behind.WaitsFor, p.behind.Reason = p.held.ID, waitsFor(saga.WaitsForPredecessor)
@@ -110,6 +111,7 @@ func (s *stage) stick(r *saga.Run) {
 	s.tell(r, saga.Event{Kind: saga.EventUndoFailed, Step: row.Name, Attempt: 1})
 	s.tell(r, saga.Event{Kind: saga.EventStuck, Step: row.Name})
 	r.State, r.Replica, r.Reason = saga.Stuck, "", waitsFor(saga.WaitsForOperator)
+	r.AttentionAt = new(r.UpdatedAt)
 }
 
 func waitsFor(kind saga.ReasonKind) *saga.Reason {
@@ -295,6 +297,12 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		}},
 		{"one-at-a-time", "the waiting run has begun", func(p *play) { p.behind.Steps[0].StartedAt = p.tick() }},
 
+		{"ends-or-waits", "stuck, and nobody is told", func(p *play) { p.stuck.AttentionAt = nil }},
+		{"ends-or-waits", "held, and somebody is told later", func(p *play) { p.held.AttentionAt = new(p.held.UpdatedAt.Add(time.Second)) }},
+		{"ends-or-waits", "waits for an upstream, and nobody is told", func(p *play) {
+			p.held.Reason, p.held.DueAt, p.held.AttentionAt = waitsFor(saga.WaitsForUpstream), &p.now, nil
+		}},
+		{"ends-or-waits", "ended, and somebody is told", func(p *play) { p.fresh.AttentionAt = &p.now }},
 		{"ends-or-waits", "it has neither an operator nor a due time", func(p *play) { p.held.Reason.Kind = saga.WaitsForRetry }},
 		{"ends-or-waits", "it waits without a reason", func(p *play) { p.held.Reason = nil }},
 		{"ends-or-waits", "it does not say who can fix it", func(p *play) { p.stuck.Reason.FixBy = "" }},

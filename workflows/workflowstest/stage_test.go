@@ -137,6 +137,7 @@ func (s *stage) do(r *saga.Run, until string) {
 
 func (s *stage) end(r *saga.Run, state saga.RunState) {
 	r.State, r.EndedAt, r.HoldsSubject, r.Replica, r.Reason = state, s.tick(), false, "", nil
+	r.AttentionAt = nil
 }
 
 func (s *stage) doStep(r *saga.Run, row *saga.StepRow) {

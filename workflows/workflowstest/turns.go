@@ -2,6 +2,7 @@ package workflowstest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -58,6 +59,7 @@ func endsOrWaits(v *view, broken report) {
 		if r.State == saga.Stuck || r.State == saga.Waiting || r.Reason != nil {
 			v.waits(r, fault)
 		}
+		attention(r, fault)
 		switch {
 		case r.State == saga.Stuck && r.Replica != "":
 			fault("replica %s has its lease", r.Replica)
@@ -66,6 +68,23 @@ func endsOrWaits(v *view, broken report) {
 		case r.Replica == "" && r.DueAt == nil && r.WaitsFor == "" && !forOperator(r):
 			fault("has no due time, waits for no other run, and does not wait for an operator")
 		}
+	}
+}
+
+// attention checks that a run that needs a person is in the list of runs that need attention, and that a run that waits for an
+// upstream will be in this list in time.
+func attention(r *saga.Run, fault func(string, ...any)) {
+	refused := slices.ContainsFunc(r.Steps, func(s saga.StepRow) bool { return s.State == saga.StepUndoFailed })
+	latest := r.UpdatedAt
+	switch {
+	case r.State == saga.Stuck, forOperator(r), refused:
+	case r.Reason != nil && r.Reason.Kind == saga.WaitsForUpstream:
+		latest = latest.Add(saga.UpstreamPatience)
+	default:
+		return
+	}
+	if r.AttentionAt == nil || r.AttentionAt.After(latest) {
+		fault("needs attention from %v, want %v at the latest", r.AttentionAt, latest)
 	}
 }
 
@@ -83,6 +102,8 @@ func ended(r *saga.Run, fault func(string, ...any)) {
 		fault("still has a reason to wait")
 	case (r.Cause != nil) != (r.State == saga.Compensated):
 		fault("has the cause %+v", r.Cause)
+	case r.AttentionAt != nil:
+		fault("needs attention from %v", r.AttentionAt)
 	case r.Rechecks > 0 && r.DueAt == nil:
 		fault("%d re-checks have no due time", r.Rechecks)
 	}

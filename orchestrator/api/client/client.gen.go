@@ -939,8 +939,11 @@ type ListRunsParams struct {
 	// User Only runs of this user.
 	User *KeystoneID `form:"user,omitempty" json:"user,omitempty"`
 
-	// State Only runs in this state.
-	State *RunState `form:"state,omitempty" json:"state,omitempty"`
+	// State Only runs in this state. Repeat the parameter to list the runs in any of the given states.
+	State *[]RunState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Attention With the value true, only runs that need the attention of a person: runs that are stuck or held, runs that compensate and have an undo that was refused, and runs that have waited longer than 15 minutes for an upstream. The value false changes nothing.
+	Attention *bool `form:"attention,omitempty" json:"attention,omitempty"`
 
 	// IdempotencyKey Only the run with this idempotency key. If an operator repeated the run, this is the newest run. The only other parameter may be merchant, which operators must send.
 	IdempotencyKey *string `form:"idempotency_key,omitempty" json:"idempotency_key,omitempty"`
@@ -2667,7 +2670,19 @@ func NewListRunsRequest(server string, params *ListRunsParams) (*http.Request, e
 
 		if params.State != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Attention != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "attention", *params.Attention, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

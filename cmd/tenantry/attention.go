@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+)
+
+// attentionTable prints the runs that need the attention of a person, each with the cause, with who can fix the cause, and with the
+// commands that help once the cause is fixed.
+func attentionTable(w io.Writer, runs []client.Run, now time.Time) {
+	if len(runs) == 0 {
+		row(w, "no run needs attention")
+	}
+	for i, r := range runs {
+		if i > 0 {
+			row(w)
+		}
+		cause, fixBy := need(r)
+		row(w, "run", r.ID)
+		row(w, "state", r.State)
+		row(w, "merchant", r.MerchantID)
+		row(w, "age", age(now.Sub(r.CreatedAt)))
+		row(w, "cause", cause)
+		row(w, "fix by", fixBy)
+		for i, command := range commands(r) {
+			row(w, []any{"then type", "or"}[min(i, 1)], command)
+		}
+	}
+}
+
+// need returns why a run needs attention, and who can fix the cause. A run that has waited long for an upstream is for an operator,
+// although most outages end by themselves.
+func need(r client.Run) (cause string, fixBy client.FixBy) {
+	refused := refusedUndo(r)
+	switch {
+	case refused != nil && refused.Error != nil:
+		cause, fixBy = "the undo of "+refused.Name+" was refused: "+refused.Error.Detail, refused.Error.FixBy
+	case r.Reason != nil && r.Reason.Code == "held":
+		cause, fixBy = "held: "+r.Reason.Detail, r.Reason.FixBy
+	case r.Reason != nil:
+		cause, fixBy = r.Reason.Detail, r.Reason.FixBy
+		if step := valueOf(r.Reason.Step); step != "" {
+			cause = step + ": " + cause
+		}
+	case r.Cause != nil:
+		cause, fixBy = failureText(*r.Cause), r.Cause.FixBy
+	default: // an attempt is in flight
+		cause, fixBy = "a step that failed is being tried again", client.FixByNobody
+		for _, s := range r.Steps {
+			if s.Error != nil {
+				cause, fixBy = s.Name+": "+s.Error.Detail, s.Error.FixBy
+			}
+		}
+	}
+	if fixBy == client.FixByNobody {
+		fixBy = client.FixByOperator
+	}
+	return cause, fixBy
+}
+
+func refusedUndo(r client.Run) *client.Step {
+	i := slices.IndexFunc(r.Steps, func(s client.Step) bool { return s.State == client.StepStateUndoFailed })
+	if i < 0 {
+		return nil
+	}
+	return &r.Steps[i]
+}
+
+// commands returns the commands that continue or end a run, the best command first.
+func commands(r client.Run) []string {
+	command := func(parts ...string) string { return "tenantry runs " + strings.Join(parts, " ") }
+	var all []string
+	if slices.Contains(r.Actions, "retry") {
+		all = append(all, command("retry", r.ID, "--why REASON"))
+	}
+	if refused := refusedUndo(r); refused != nil && slices.Contains(r.Actions, "skip") {
+		all = append(all, command("skip", r.ID, quoted(refused.Name), "--why REASON"))
+	}
+	if slices.Contains(r.Actions, "compensate") {
+		all = append(all, command("compensate", r.ID, "--why REASON"))
+	}
+	if len(all) == 0 {
+		all = append(all, command("show", r.ID))
+	}
+	return all
+}
+
+// quoted returns a text as one word of a shell command. The name of a step may contain the name of a role, which comes from Keystone.
+func quoted(text string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./", r)
+	}
+	if text != "" && strings.Trim(text, "-") == text && !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// age returns a duration in its two largest units, such as 3d4h.
+func age(d time.Duration) string {
+	d = max(0, d)
+	switch days := int(d.Hours()) / 24; {
+	case days > 0:
+		return fmt.Sprintf("%dd%dh", days, int(d.Hours())%24)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
+	}
+	return fmt.Sprintf("%ds", int(d.Seconds()))
+}

@@ -1,0 +1,103 @@
+package saga
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// in checks from when the run needs attention, as a time since now.
+func (s *stepped) in(what string, want time.Duration) {
+	s.t.Helper()
+	switch at := s.run.AttentionAt; {
+	case at == nil:
+		s.t.Errorf("%s: the run is %s and needs no attention, want attention in %v", what, s.run.State, want)
+	case at.Sub(s.now) != want:
+		s.t.Errorf("%s: the run is %s and needs attention in %v, want %v", what, s.run.State, at.Sub(s.now), want)
+	}
+}
+
+func (s *stepped) never(what string) {
+	s.t.Helper()
+	if at := s.run.AttentionAt; at != nil {
+		s.t.Errorf("%s: the run is %s and needs attention in %v, want no attention", what, s.run.State, at.Sub(s.now))
+	}
+}
+
+var down = &Classification{Class: upstream.Unavailable, RetryAfter: 10 * time.Minute, Failure: Failure{Code: "down"}}
+
+func TestARunThatWaitsForAnUpstreamNeedsAttentionAfterAQuarterOfAnHour(t *testing.T) {
+	s := newStepped(t)
+	s.never("the run has begun")
+	s.next(s.came(down))
+	s.in("the upstream is down", UpstreamPatience)
+	s.now = s.now.Add(10 * time.Minute)
+	s.next(Input{Claimed: true})
+	s.in("the next attempt is in flight", 5*time.Minute)
+	s.next(s.came(down))
+	s.in("the upstream is still down", 5*time.Minute)
+	s.now = s.now.Add(10 * time.Minute)
+	s.next(Input{Claimed: true})
+	s.next(s.came(down))
+	s.in("after 20 minutes", -5*time.Minute)
+	s.next(Input{Claimed: true, Actions: []Action{{ID: 1, Name: Retry, Who: "op"}}})
+	s.never("a person has retried the run")
+	s.next(s.came(down))
+	s.in("the upstream is down again", UpstreamPatience)
+	s.now = s.now.Add(10 * time.Minute)
+	s.next(Input{Claimed: true})
+	s.next(s.came(&Classification{Class: upstream.Transient}))
+	s.never("the upstream has answered, and is busy")
+	s.now = s.now.Add(10 * time.Minute)
+	s.next(Input{Claimed: true})
+	s.next(s.came(down))
+	s.in("the upstream is down for the second time", UpstreamPatience)
+	s.now = s.now.Add(10 * time.Minute)
+	s.next(Input{Claimed: true})
+	s.next(s.came(nil))
+	s.never("the run has succeeded")
+}
+
+func TestARunThatIsHeldNeedsAttentionAtOnce(t *testing.T) {
+	s := newStepped(t)
+	s.next(s.came(down))
+	s.next(Input{Claimed: true, Actions: []Action{{ID: 1, Name: Hold, Who: "op"}}})
+	s.in("the run is held", 0)
+	s.now = s.now.Add(time.Hour)
+	s.next(Input{Claimed: true})
+	s.in("an hour later", -time.Hour)
+	s.next(Input{Claimed: true, Actions: []Action{{ID: 1, Name: Compensate, Who: "op"}}})
+	s.never("a person has compensated the run")
+
+	s = newStepped(t)
+	s.next(s.came(&Classification{Class: upstream.Blocked}))
+	s.in("the upstream blocks the run", 0)
+}
+
+func TestARunWithARefusedUndoNeedsAttentionAtOnce(t *testing.T) {
+	s := newStepped(t)
+	s.next(s.came(&Classification{Class: upstream.Permanent, MaybeDone: true}))
+	s.never("the run compensates")
+	s.next(s.came(&Classification{Class: upstream.Permanent}))
+	s.in("the undo is refused", 0)
+	if s.run.State != Stuck {
+		t.Errorf("the run is %s, want stuck", s.run.State)
+	}
+	s.now = s.now.Add(time.Hour)
+	s.next(Input{Claimed: true, Actions: []Action{{ID: 1, Name: Retry, Who: "op"}}})
+	s.never("a person has retried the undo")
+	s.next(s.came(nil))
+	s.now = s.now.Add(91 * time.Second)
+	s.next(Input{Claimed: true})
+	s.next(s.came(nil))
+	s.never("the run is compensated")
+
+	run := Run{State: Compensating, Steps: []StepRow{{State: StepUndoFailed}, {State: StepUndoing, InFlight: CallUndo}}}
+	if !run.needsPerson() {
+		t.Error("an undo was refused and another undo continues, but the run needs nobody")
+	}
+	if run.State = Compensated; run.needsPerson() {
+		t.Error("a re-check of a compensated run was refused, and the run needs a person")
+	}
+}
