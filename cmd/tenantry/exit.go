@@ -75,7 +75,7 @@ func linesOf(err error) []string {
 	if e, ok := err.(*exitError); ok { //nolint:errorlint // only the outermost error may consist of lines
 		return linesOf(e.err)
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // as above
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var lines, texts []string
 		for _, one := range joined.Unwrap() {
 			lines, texts = append(lines, linesOf(one)...), append(texts, one.Error())

@@ -177,7 +177,7 @@ func TestTextsOfMerchantsCannotControlTheTerminal(t *testing.T) {
 
 func TestEscapes(t *testing.T) {
 	for text, want := range map[string]string{
-		"plain ünïcode ✓ 🙂 می‌خواهم": "plain ünïcode ✓ 🙂 می‌خواهم",
+		"plain ünïcode ✓ 🙂 می\u200cخواهم": "plain ünïcode ✓ 🙂 می\u200cخواهم",
 		"\x1b[31m":                    `\u001b[31m`,
 		"a\r\n\tb":                    `a\r\n\tb`,
 		"\u009b31m\u202e\U000E0041":   `\u009b31m\u202e\udb40\udc41`,
