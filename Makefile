@@ -6,7 +6,7 @@ GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test readme-test same-exchanges sim crash-matrix chaos lint vuln generate check-generated bench bench-scale clean
+.PHONY: help build demo test readme-test same-exchanges sim crash-matrix chaos soak lint vuln generate check-generated bench bench-scale clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,12 @@ SUBSCRIBES := 1000
 chaos: ## subscribe 1,000 users while PostgreSQL, Keystone and the replicas are stopped and killed: SUBSCRIBES=N; needs root
 	TENANTRY_TEST_CHAOS=$(SUBSCRIBES) deploy/testservices/run -- unshare --mount \
 		go test -count=1 -v -timeout 60m -run '^TestChaos$$' ./cmd/tenantry/stories
+
+SOAK := 10m
+
+soak: ## let one merchant attack a replica while four merchants order, as `make test` does for some seconds: SOAK=DURATION
+	TENANTRY_TEST_SOAK=$(SOAK) deploy/testservices/run -- \
+		go test -count=1 -timeout 60m -v -run '^TestOneMerchantDoesNotHurtTheOthers$$' ./cmd/tenantry/stories
 
 lint: ## run the linters, including the import rules
 	$(GOLANGCI_LINT) run ./...

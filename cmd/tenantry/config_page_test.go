@@ -31,7 +31,8 @@ also be a YAML list.
 
 const pageTail = `
 Set the address of Keystone and the service's credential with ` + "`OS_*`" + ` variables, or with
-` + "`OS_CLOUD`" + ` and ` + "`clouds.yaml`" + `, as for every OpenStack client. The Go runtime reads the variables ` + "`GOGC` and `GOMEMLIMIT`" + `.
+` + "`OS_CLOUD`" + ` and ` + "`clouds.yaml`" + `, as for every OpenStack client. The Go runtime reads the variables ` + "`GOGC`" + `
+(default ` + "`400`" + `) and ` + "`GOMEMLIMIT`" + ` (default ` + "`160MiB`" + `).
 
 ## The client commands
 

@@ -239,24 +239,28 @@ func (c *countedReader) Read(p []byte) (int, error) {
 func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) { o.Admissions = 1 }))
 	w.steps.close()
-	patient := func(key string) request {
+	patient := func(key, wait string) request {
 		q := w.order(key)
-		q.header.Set("Prefer", "wait=30")
+		q.header.Set("Prefer", wait)
 		return q
 	}
 	var all sync.WaitGroup
 	for i := range 3 { // the number of waiting requests is limited to four times Admissions, and three quarters of them for one merchant
 		all.Go(func() {
-			if a, err := w.try(patient(fmt.Sprint(i))); err != nil || a.status != 201 || a.header.Get("Preference-Applied") != "wait=30" {
+			a, err := w.try(patient(fmt.Sprint(i), "wait=30"))
+			for err == nil && a.status == http.StatusServiceUnavailable { // the previous order may not have left its place yet
+				a, err = w.try(patient(fmt.Sprint(i), "wait=30"))
+			}
+			if err != nil || a.status != 201 || a.header.Get("Preference-Applied") != "wait=30" {
 				t.Errorf("one that waits: got %d %v %s, %v", a.status, a.header, a.body, err)
 			}
 		})
 		waitUntil(t, "it is accepted", func() bool { return w.runs() == i+1 })
 	}
-	began := time.Now()
-	if a := w.call(patient("late")); a.status != 202 || a.header.Get("Preference-Applied") != "" || time.Since(began) > 20*time.Second {
-		t.Errorf("one too many: got %d %v after %s; want 202 at once", a.status, a.header, time.Since(began))
-	}
+	waitUntil(t, "a further order is answered without a wait", func() bool { // the last order may not wait for its run yet
+		a := w.call(patient("late", "wait=1"))
+		return a.status == http.StatusAccepted && a.header.Get("Preference-Applied") == ""
+	})
 	w.steps.open()
 	all.Wait()
 }

@@ -1,0 +1,282 @@
+package stories_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+// maxMemory is the maximum resident memory of a replica in a soak test, in MiB.
+const maxMemory = 250
+
+// shop is a merchant in a soak test.
+type shop struct{ id, plan, key, secret string }
+
+// soak is an installation with one replica and four merchants. The first merchant attacks the replica. All merchants order.
+type soak struct {
+	*site
+
+	replica *replica
+	shops   []shop
+	token   string // of a user
+	held    string // path of a run of the first merchant that waits for an operator
+	rows    int    // subscriptions of the first merchant
+
+	orders, refused atomic.Int64 // of the other merchants
+}
+
+// TestOneMerchantDoesNotHurtTheOthers lets one merchant make each attack in turn, while four merchants order at the usual rate. No
+// order of another merchant may be refused, and the replica's memory has a limit.
+func TestOneMerchantDoesNotHurtTheOthers(t *testing.T) {
+	turn, rows := time.Second, 300
+	if given := os.Getenv("TENANTRY_TEST_SOAK"); given != "" {
+		whole, err := time.ParseDuration(given)
+		if err != nil {
+			t.Fatalf("TENANTRY_TEST_SOAK, the duration: %v", err)
+		}
+		turn, rows = whole/time.Duration(len(attacks)), 10_000
+	}
+	s := newSoak(t, rows)
+	ctx, stop := context.WithCancel(t.Context())
+	var orders sync.WaitGroup
+	for i := range s.shops {
+		orders.Go(func() { s.order(ctx, i) })
+	}
+	for _, a := range attacks {
+		before := s.orders.Load()
+		attack, end := context.WithTimeout(ctx, turn)
+		var attackers sync.WaitGroup
+		for i := range a.attackers {
+			attackers.Go(func() {
+				for attack.Err() == nil {
+					a.attack(attack, s, i)
+				}
+			})
+		}
+		attackers.Wait()
+		end()
+		t.Logf("%s: %d orders of other merchants, %d refused so far, at most %d MiB", a.name, s.orders.Load()-before, s.refused.Load(), s.peak())
+	}
+	stop()
+	orders.Wait()
+	if s.refused.Load() > 0 || s.orders.Load() == 0 {
+		t.Errorf("%d of %d orders of other merchants were refused, want none", s.refused.Load(), s.orders.Load())
+	}
+	if got := s.peak(); got > maxMemory {
+		t.Errorf("the replica used up to %d MiB, want at most %d", got, maxMemory)
+	}
+}
+
+func newSoak(t *testing.T, rows int) *soak {
+	var held atomic.Bool
+	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
+		if r.Method == http.MethodPatch && !held.Load() {
+			http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}}
+	s := &soak{site: newSite(t, storetest.PostgreSQL(t), realCloud(t, &upstream{}), in), rows: rows}
+	s.env = append(s.env, "TENANTRY_LOG_LEVEL=info", "TENANTRY_LEASE=10s")
+	s.shops = []shop{{s.merchant.ID, s.plan.ID, s.apiKey, s.secret}}
+	for i := range 3 {
+		s.shops = append(s.shops, s.newShop(fmt.Sprint("shop ", i)))
+	}
+	s.run("merchant", "update", s.merchant.ID, "--on-failure", "hold")
+	customer, err := s.billing.EnsureCustomer(t.Context(), billing.Customer{
+		ID: uuid.NewString(), MerchantID: s.merchant.ID, Name: "Many", Currency: "eur", Language: "eng",
+	})
+	s.ok(err)
+	for range rows {
+		_, err := s.billing.EnsureSubscription(t.Context(), s.merchant.ID, billing.Subscription{
+			ID: uuid.NewString(), PlanID: s.plan.ID, CustomerID: customer.ID, ResourceID: "x",
+		})
+		s.ok(err)
+	}
+	s.replica = s.serve()
+	s.token = s.newToken()
+	a, err := s.subscribe(s.replica.url, "held", s.token, "Prefer", "respond-async")
+	s.ok(err)
+	var r run
+	s.unmarshal(a.body, &r)
+	s.until(s.replica.url, r.ID, "waiting")
+	s.held = "/v1/runs/" + r.ID
+	held.Store(true)
+	return s
+}
+
+func (s *soak) newShop(name string) shop {
+	m, err := s.billing.CreateMerchant(s.t.Context(), billing.Merchant{ID: uuid.NewString(), Name: name, Currency: "eur", Language: "eng"})
+	s.ok(err)
+	plan, err := s.billing.CreatePlan(s.t.Context(), m.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
+	s.ok(err)
+	var made struct {
+		APIKey    string `json:"api_key"`
+		APISecret string `json:"api_secret"`
+	}
+	s.unmarshal(s.run("merchant", "create", m.ID, "--name", name, "-f", "json"), &made)
+	return shop{m.ID, plan.ID, made.APIKey, made.APISecret}
+}
+
+// order places an order of a merchant every 500 ms, with the next order as soon as the previous is answered.
+func (s *soak) order(ctx context.Context, i int) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		shop := s.shops[i]
+		body := fmt.Sprintf(`{"plan_id":%q,"customer":{"name":"Jane"}}`, shop.plan)
+		status, answer, err := s.post(context.WithoutCancel(ctx), shop, uuid.NewString(), s.token, body)
+		if i == 0 {
+			continue
+		}
+		s.orders.Add(1)
+		if err != nil || status != http.StatusCreated && status != http.StatusAccepted {
+			s.refused.Add(1)
+			s.t.Logf("an order of another merchant: %d %s, %v", status, answer, err)
+		}
+	}
+}
+
+func (s *soak) post(ctx context.Context, shop shop, key, token, body string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.replica.url+"/v1/merchants/"+shop.id+"/subscriptions", strings.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", key)
+	req.Header.Set("X-Subject-Token", token)
+	req.SetBasicAuth(shop.key, shop.secret)
+	return exchange(req)
+}
+
+// exchange sends a request and reads up to 1 MiB of the answer.
+func exchange(req *http.Request) (int, []byte, error) {
+	resp, err := soakClient.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return resp.StatusCode, body, err
+}
+
+var soakClient = &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}
+
+var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
+
+// peak returns the maximum resident memory of the replica so far, in MiB.
+func (s *soak) peak() int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.replica.cmd.Process.Pid))
+	s.ok(err)
+	found := peakLine.FindSubmatch(status)
+	if found == nil {
+		s.ok(errors.New("/proc has no VmHWM"))
+	}
+	n, err := strconv.Atoi(string(found[1]))
+	s.ok(err)
+	return n / 1024
+}
+
+// attack is one attack of the first merchant, or of a caller without credentials. Each attacker repeats the attack until its context
+// ends.
+type attack struct {
+	name      string
+	attackers int
+	attack    func(ctx context.Context, s *soak, i int)
+}
+
+var attacks = []attack{
+	{"hostile bodies", 32, func(ctx context.Context, s *soak, i int) {
+		bodies := []string{
+			`{"` + strings.Repeat("k", 57000) + `":[` + strings.Repeat(`"\u0001",`, 6000) + `""]}`,
+			strings.Repeat("[", 50000) + strings.Repeat("]", 50000),
+			`{` + strings.Repeat(`"a":1,`, 18000) + `"a":1}`,
+		}
+		_, _, _ = s.post(ctx, s.shops[0], uuid.NewString(), s.token, bodies[i%len(bodies)])
+	}},
+	{"bodies without end", 256, func(ctx context.Context, s *soak, _ int) {
+		s.dial(ctx, "POST /v1/merchants/"+s.merchant.ID+"/subscriptions HTTP/1.1", "Content-Type: application/json\r\nContent-Length: 1000\r\n", `{"plan_id":`)
+	}},
+	{"orders with tokens that are not valid", 300, func(ctx context.Context, s *soak, i int) {
+		body := fmt.Sprintf(`{"plan_id":%q,"customer":{"name":"Jane"}}`, s.plan.ID)
+		_, _, _ = s.post(ctx, s.shops[0], uuid.NewString(), fmt.Sprint("bogus", i, time.Now().UnixNano()), body)
+	}},
+	{"lists that are not read", 48, func(ctx context.Context, s *soak, _ int) {
+		s.dial(ctx, "GET /v1/merchants/"+s.merchant.ID+"/subscriptions?limit=200 HTTP/1.1", "", "")
+	}},
+	{"operators' tokens that are not valid", 400, func(ctx context.Context, s *soak, i int) {
+		s.get(ctx, "/v1/runs", func(r *http.Request) { r.Header.Set("X-Auth-Token", fmt.Sprint("bogus", i, time.Now().UnixNano())) })
+	}},
+	{"streams of one run", 1000, func(ctx context.Context, s *soak, _ int) {
+		s.get(ctx, s.held+"/events", func(r *http.Request) {
+			r.Header.Set("Accept", "text/event-stream")
+			r.SetBasicAuth(s.apiKey, s.secret)
+		})
+	}},
+	{"waits for one run", 1000, func(ctx context.Context, s *soak, _ int) {
+		s.get(ctx, s.held+"?wait=30", func(r *http.Request) {
+			r.Header.Set("If-None-Match", `"1"`)
+			r.SetBasicAuth(s.apiKey, s.secret)
+		})
+	}},
+}
+
+// get sends a GET request and waits for its answer, or until ctx ends. After a refusal, an attacker rests for a moment.
+func (s *soak) get(ctx context.Context, path string, with func(*http.Request)) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.replica.url+path, nil)
+	if err != nil {
+		return
+	}
+	with(req)
+	if status, _, err := exchange(req); err != nil || slices.Contains([]int{429, 503}, status) {
+		rest(ctx)
+	}
+}
+
+// dial sends the beginning of a request on a new connection, and reads no answer before ctx ends.
+func (s *soak) dial(ctx context.Context, line, headers, body string) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(s.replica.url, "http://"))
+	if err != nil {
+		rest(ctx)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	req, err := http.NewRequest(http.MethodGet, s.replica.url, nil)
+	if err != nil {
+		return
+	}
+	req.SetBasicAuth(s.apiKey, s.secret)
+	_, _ = fmt.Fprintf(conn, "%s\r\nHost: x\r\nAuthorization: %s\r\nIdempotency-Key: %s\r\nX-Subject-Token: %s\r\n%s\r\n%s",
+		line, req.Header.Get("Authorization"), uuid.NewString(), s.token, headers, body)
+	<-ctx.Done()
+}
+
+func rest(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(50 * time.Millisecond):
+	}
+}
