@@ -142,6 +142,7 @@ func TestWhatAnswersToAWriteMean(t *testing.T) {
 		"409, nothing found":             {[]answer{fault("409 Conflict", "x"), absent}, outcome{class: upstream.Permanent, is: billing.ErrConflict}},
 		"413":                            {[]answer{{status: "413 Request Entity Too Large"}}, permanent},
 		"429 with Retry-After":           {[]answer{{status: "429 Too Many Requests", header: "Retry-After: 7\r\n"}}, outcome{class: upstream.Transient, retryAfter: 7 * time.Second}},
+		"429 with Retry-After, years":    {[]answer{{status: "429 Too Many Requests", header: "Retry-After: 9223372037\r\n"}}, outcome{class: upstream.Transient, retryAfter: time.Hour}},
 		"500 duplicate, found equal":     {[]answer{fault("500 Oops", "(IntegrityError) UNIQUE constraint failed: customer.id"), found}, outcome{}},
 		"500 duplicate, found different": {[]answer{fault("500 Oops", "(IntegrityError) UNIQUE constraint failed: customer.id"), another}, outcome{class: upstream.Permanent, is: billing.ErrConflict}},
 		"500 after the commit":           {[]answer{fault("500 Oops", "boom"), found}, outcome{}},

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -29,7 +28,7 @@ var remotePrefix = regexp.MustCompile(`^Remote error: \w+ ?`)
 // readFault recognizes the format of a fault by the keys of its body. readFault ignores the Content-Type, because v1 sends JSON
 // faults as text/html.
 func readFault(status int, header http.Header, body []byte) fault {
-	f := fault{status: status, retryAfter: retryAfter(header)}
+	f := fault{status: status, retryAfter: upstream.RetryAfter(header, time.Now())}
 	var shape struct {
 		FaultString *string `json:"faultstring"` // set in errors of the web framework, in v1 and v2
 		Code        *int    `json:"code"`        // set in errors of v1's own error handler
@@ -56,17 +55,6 @@ func readFault(status int, header http.Header, body []byte) fault {
 func isTypeError(err error) bool {
 	_, ok := errors.AsType[*json.UnmarshalTypeError](err)
 	return ok
-}
-
-func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if seconds, err := strconv.Atoi(v); err == nil {
-		return time.Duration(max(seconds, 0)) * time.Second
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(time.Until(at), 0)
-	}
-	return 0
 }
 
 // notFound reports whether the fault means that the object of the request does not exist. The text of such a fault is the id of

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -86,7 +85,7 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 		Op:         op,
 		Status:     a.Actual,
 		RequestID:  upstream.Clean(a.ResponseHeader.Get("X-Openstack-Request-Id")),
-		RetryAfter: retryAfter(a.ResponseHeader.Get("Retry-After"), time.Now()),
+		RetryAfter: upstream.RetryAfter(a.ResponseHeader, time.Now()),
 		Message:    message,
 	}
 	fromKeystone := own || e.RequestID != "" && (a.Actual != http.StatusNotFound || isJSONForHead(a))
@@ -168,16 +167,4 @@ func messageOf(status int, body []byte) (message string, own bool) {
 		message, own = b.Error.Message, b.Error.Code == status
 	}
 	return upstream.Clean(tokenText.ReplaceAllString(message, "[token]")), own
-}
-
-// retryAfter parses a Retry-After header, which contains seconds or a date. The result is 0 if the header is invalid or the date
-// has passed.
-func retryAfter(header string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(header); err == nil {
-		return max(0, at.Sub(now))
-	}
-	return 0
 }

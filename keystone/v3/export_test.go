@@ -7,9 +7,6 @@ import (
 	"strings"
 )
 
-// RetryAfter exports retryAfter for tests.
-var RetryAfter = retryAfter
-
 // Send simulates faulty code: it sends an arbitrary request with Tenantry's own token.
 func Send(ctx context.Context, c *Cloud, method, path, body string) error {
 	address := strings.TrimSuffix(c.identity.Endpoint, "/") + path

@@ -13,8 +13,6 @@ const (
 	maxDelay   = time.Minute
 	// maxRecheckDelay replaces maxDelay in a re-check, because no caller waits for a re-check. A re-check is retried without limit.
 	maxRecheckDelay = time.Hour
-	// maxRetryAfter limits the Retry-After that an upstream can ask for.
-	maxRetryAfter = time.Hour
 	// shortWait is the longest wait during which a replica keeps a run. If the wait is longer than shortWait, the replica releases the
 	// run. When the run is due, a replica leases the run again.
 	shortWait = 5 * time.Second
@@ -40,5 +38,5 @@ func Delay(key string, n int, first, most time.Duration) time.Duration {
 // retryIn returns how long to wait after the n-th attempt of a step. The parameter most limits the wait, unless the upstream asks
 // for a longer wait.
 func retryIn(runID, step string, n int, most time.Duration, v Classification) time.Duration {
-	return max(Delay(runID+" "+step, n, firstDelay, most), min(v.RetryAfter, maxRetryAfter))
+	return max(Delay(runID+" "+step, n, firstDelay, most), v.RetryAfter)
 }

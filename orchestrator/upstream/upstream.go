@@ -49,8 +49,8 @@ type Error struct {
 	Status int
 	// RequestID is the id that the service gave the request; empty if the service sent no id.
 	RequestID string
-	// RetryAfter is how long to wait before the next call, as the service or its open circuit demands; 0 if there is no such
-	// demand.
+	// RetryAfter is how long to wait before the next call, as the service or its open circuit demands: at most 1 h, or 0 if there
+	// is no such demand.
 	RetryAfter time.Duration
 	// Message is the service's error message, cut and cleaned by [Clean].
 	Message string
