@@ -40,8 +40,8 @@ Set the address of Keystone and the service's credential with ` + "`OS_*`" + ` v
 
 | variable | default | meaning |
 | --- | --- | --- |
-| ` + "`TENANTRY_URL`" + ` | ` + "`http://127.0.0.1:9292`" + ` | Address of the server. |
-| ` + "`TENANTRY_API_KEY`, `TENANTRY_API_SECRET`" + ` | | A portal's API key and its secret. Without TLS, the client sends the key and the secret only to a server on the same host. |
+| ` + "`TENANTRY_URL`" + ` | ` + "`http://127.0.0.1:9292`" + ` | Address of the server, without user and password. The client sends a credential over ` + "`http://`" + ` only to a loopback address. |
+| ` + "`TENANTRY_API_KEY`, `TENANTRY_API_SECRET`" + ` | | A portal's API key and its secret. |
 | ` + "`TENANTRY_USER_TOKEN`" + ` | first line of standard input | The unscoped Keystone token of the user who subscribes. |
 | ` + "`OS_TOKEN`" + ` | a login with ` + "`OS_*`" + ` | An operator's Keystone token. |
 `

@@ -61,7 +61,7 @@ var key = rule[[]byte]{"base64", "32 bytes", func(s string) ([]byte, error) {
 	return decoded, nil
 }}
 
-var billingURL = rule[string]{"URL", "`http` or `https`, ending in `/v1` or `/v2`", func(s string) (string, error) {
+var billingURL = rule[string]{"URL", "`http` or `https`, without user and password, ending in `/v1` or `/v2`", func(s string) (string, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):

@@ -17,7 +17,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-const connectHelp = `TENANTRY_URL is the address of the server (default http://127.0.0.1:9292). Credentials come from the environment:
+const connectHelp = `TENANTRY_URL is the address of the server (default http://127.0.0.1:9292). The address of another host must begin with
+https://. Credentials come from the environment:
   portal    TENANTRY_API_KEY and TENANTRY_API_SECRET
   operator  OS_TOKEN; or OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and so on; or OS_CLOUD, an entry of clouds.yaml
 
@@ -41,18 +42,23 @@ func (p *program) asPortal() (remote, error) {
 	if key == "" || secret == "" {
 		return remote{}, usage("set %s and %s to the merchant's API key and its secret", envAPIKey, envAPISecret)
 	}
-	u, err := url.Parse(env[envURL])
-	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
-		return remote{}, usage("%s must be an https:// URL: an API key is sent over http:// only to a loopback address", envURL)
+	address, err := p.server("an API key")
+	if err != nil {
+		return remote{}, err
 	}
-	return p.connect(func(_ context.Context, r *http.Request) error {
+	return dial(address, func(_ context.Context, r *http.Request) error {
 		r.SetBasicAuth(key, secret)
 		return nil
 	})
 }
 
-// asOperator returns a client that authenticates with a Keystone token.
+// asOperator returns a client that authenticates with a Keystone token. asOperator logs in only if the token may be sent to the
+// server.
 func (p *program) asOperator(ctx context.Context) (remote, error) {
+	address, err := p.server("an operator's token")
+	if err != nil {
+		return remote{}, err
+	}
 	token := variables(p.environ)["OS_TOKEN"]
 	if token == "" {
 		cfg, err := v3.FromEnv()
@@ -63,7 +69,7 @@ func (p *program) asOperator(ctx context.Context) (remote, error) {
 			return remote{}, ofLogin(err)
 		}
 	}
-	return p.connect(withToken(token))
+	return dial(address, withToken(token))
 }
 
 // asEither returns a portal's client if an API key is set, and otherwise an operator's client.
@@ -84,15 +90,21 @@ func ofLogin(err error) error {
 	return exit(exitUnreachable, err)
 }
 
-func (p *program) connect(credential client.RequestEditorFn) (remote, error) {
-	return dial(cmp.Or(variables(p.environ)[envURL], "http://127.0.0.1:9292"), credential)
+// server returns the address of the server. server refuses an address to which the credential would be sent in plain text over a
+// network. The returned error does not contain the address, which may contain a password.
+func (p *program) server(credential string) (string, error) {
+	address := cmp.Or(variables(p.environ)[envURL], "http://127.0.0.1:9292")
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Scheme != "http" && u.Scheme != "https":
+		return "", usage("%s must be an http:// or https:// URL without user, password and parameters", envURL)
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return "", usage("%s must be an https:// URL: %s is sent over http:// only to a loopback address", envURL, credential)
+	}
+	return address, nil
 }
 
 func dial(address string, credential client.RequestEditorFn) (remote, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Scheme != "http" && u.Scheme != "https" {
-		return remote{}, usage("%s must be an http:// or https:// URL without user, password and parameters", envURL)
-	}
 	c, err := client.NewClientWithResponses(strings.TrimRight(address, "/"),
 		client.WithHTTPClient(newHTTPClient()), client.WithRequestEditorFn(credential))
 	return remote{c}, err

@@ -108,14 +108,14 @@ func client(endpoint *url.URL, rt http.RoundTripper) *gophercloud.ServiceClient 
 	}
 }
 
-// endpoint returns the base URL of Keystone's API, which ends in /v3/.
+// endpoint returns the base URL of Keystone's API, which ends in /v3/. The returned error contains no user and no password.
 func endpoint(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, errors.New(`keystone URL must look like "https://keystone.example.org/v3"`)
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("keystone URL must not contain a user, a query or a fragment")
+		return nil, errors.New("keystone URL must not contain a user, a password, a query or a fragment")
 	}
 	path := strings.TrimRight(u.Path, "/")
 	if strings.HasSuffix(path, "/v2.0") {

@@ -165,6 +165,11 @@ func (s settings) config(label func(key string) string) (Config, error) {
 		}
 	}
 	need("auth_url")
+	if s["auth_url"] != "" {
+		if _, err := endpoint(s["auth_url"]); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", label("auth_url"), err))
+		}
+	}
 	byApplication := s["application_credential_id"] != ""
 	switch s["auth_type"] {
 	case "", "password", "v3password":
