@@ -13,7 +13,7 @@ var (
 	ErrNoAccess     = errors.New("no access to the project")
 	ErrConflict     = errors.New("name is taken")
 	ErrAmbiguous    = errors.New("several objects have this name")
-	ErrRefusedRole  = errors.New("role grants access to the whole cloud")
+	ErrRefusedRole  = errors.New("users must not get the role")
 	// ErrForbidden means that the policy of Keystone does not allow a request to Tenantry's own user, even after a new login.
 	ErrForbidden = errors.New("the service's user lacks a permission")
 	// ErrUnscoped means that a login with a correct credential returned a token without a scope. Keystone refuses this token.

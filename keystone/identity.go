@@ -24,7 +24,8 @@ type Identity interface {
 	// Roles returns the roles that Keystone returns for these names, in the same order. On MySQL, Keystone ignores the case of names,
 	// so the name of a result can have another spelling, and two names can have one role. Each role is looked up once and cached.
 	// Roles returns ErrNotFound for an unknown name, and ErrAmbiguous if Keystone returns several roles for one name. Roles returns
-	// ErrRefusedRole if the returned role is admin or implies admin, unless the cloud's configuration allows these roles.
+	// ErrRefusedRole for every role that the cloud's configuration reserves, and for every role that implies a reserved role. The
+	// reserved roles are admin and the role of Tenantry's operators.
 	Roles(ctx context.Context, names []string) ([]Role, error)
 
 	// User returns the user with this id, or ErrNotFound if no user has this id.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
@@ -103,18 +104,28 @@ func (c *Config) relations() []relation {
 			fmt.Sprintf("%v is less than the deadline of %v", c.GiveUpAfter, c.Deadline), "24h",
 		},
 	}
-	isAdmin := func(role string) bool { return strings.EqualFold(role, "admin") }
 	for _, r := range []struct {
 		key   string
 		roles []string
 	}{{"customer_roles", c.CustomerRoles}, {"subscription_roles", c.SubscriptionRoles}} {
 		all = append(all, relation{
-			r.key, "`admin` is allowed only with `allow_cloud_admin_role: true`",
-			slices.ContainsFunc(r.roles, isAdmin) && !c.AllowCloudAdminRole,
-			"role admin gives every user access to the whole cloud: remove the role, or set allow_cloud_admin_role to true", "member,bs-admin",
+			r.key, "no `admin_role`; `admin` is allowed only with `allow_cloud_admin_role: true`",
+			c.reserved(r.roles) != "", c.reserved(r.roles), "member,bs-admin",
 		})
 	}
 	return all
+}
+
+// reserved returns why users must not get one of the roles; empty if users may get all of them.
+func (c *Config) reserved(roles []string) string {
+	name, found := keystone.FindReserved(roles, keystone.ReservedRoles(c.AdminRole, c.AllowCloudAdminRole))
+	switch {
+	case !found:
+		return ""
+	case keystone.IsAdminRole(name):
+		return "role admin gives every user access to the whole cloud: remove the role, or set allow_cloud_admin_role to true"
+	}
+	return fmt.Sprintf("role %s makes every user an operator of Tenantry: remove the role, or choose another admin_role", name)
 }
 
 // check returns an error for each broken rule about several settings.

@@ -79,7 +79,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.AdminRole, text, about{
 			key: "admin_role", fallback: "admin", example: "admin",
-			meaning: "Keystone role that operators must have.",
+			meaning: "Keystone role that operators must have. Users must not get this role, or a role that implies it. The case of the name is ignored.",
 		}),
 		of(&c.AllowCloudAdminRole, boolean, about{
 			key: "allow_cloud_admin_role", fallback: "false", example: "true",

@@ -200,6 +200,16 @@ func TestLoadConfigRefuses(t *testing.T) {
 			want: "subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): role admin gives every user access to the whole cloud:" +
 				" remove the role, or set allow_cloud_admin_role to true; for example member,bs-admin",
 		},
+		"the operators' role": {
+			env: []string{"TENANTRY_ADMIN_ROLE=tenantry-admin", "TENANTRY_CUSTOMER_ROLES=member,Tenantry-Admin"},
+			want: "customer_roles (TENANTRY_CUSTOMER_ROLES): role Tenantry-Admin makes every user an operator of Tenantry:" +
+				" remove the role, or choose another admin_role; for example member,bs-admin",
+		},
+		"the operators' role, though admin is allowed": {
+			env: []string{"TENANTRY_ADMIN_ROLE=ops", "TENANTRY_SUBSCRIPTION_ROLES=ops", "TENANTRY_ALLOW_CLOUD_ADMIN_ROLE=true"},
+			want: "subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): role ops makes every user an operator of Tenantry:" +
+				" remove the role, or choose another admin_role; for example member,bs-admin",
+		},
 		"yes for true": {
 			env:  []string{"TENANTRY_ALLOW_CLOUD_ADMIN_ROLE=yes"},
 			want: `allow_cloud_admin_role (TENANTRY_ALLOW_CLOUD_ADMIN_ROLE): "yes" is neither true nor false; for example true`,

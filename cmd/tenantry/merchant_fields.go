@@ -2,9 +2,8 @@ package main
 
 import (
 	"cmp"
-	"fmt"
+	"errors"
 	"io"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -89,8 +88,8 @@ func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Mercha
 	return nil
 }
 
-// allowedRoles splits a comma-separated list of roles. allowedRoles refuses the role admin, unless the configuration allows that
-// role. allowedRoles returns nil for an empty list, so that the configured roles apply.
+// allowedRoles splits a comma-separated list of roles. allowedRoles refuses the roles that users must not get. allowedRoles
+// returns nil for an empty list, so that the configured roles apply.
 func allowedRoles(c Config, list string) ([]string, error) {
 	if list == "" {
 		return nil, nil
@@ -99,8 +98,8 @@ func allowedRoles(c Config, list string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.AllowCloudAdminRole && slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, "admin") }) {
-		return nil, fmt.Errorf("role admin gives access to the whole cloud: choose another role, or set %s", variable("allow_cloud_admin_role")+"=true")
+	if wrong := c.reserved(names); wrong != "" {
+		return nil, errors.New(wrong)
 	}
 	return names, nil
 }

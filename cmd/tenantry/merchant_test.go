@@ -142,7 +142,12 @@ func TestRefusedCommandLines(t *testing.T) {
 		},
 		"the role admin": {
 			args: []string{"merchant", "create", someMerchant, "--name", "A", "--subscription-roles", "member,Admin"},
-			code: exitUsage, says: "--subscription-roles: role admin gives access to the whole cloud",
+			code: exitUsage, says: "--subscription-roles: role admin gives every user access to the whole cloud",
+		},
+		"the operators' role": {
+			args: []string{"merchant", "create", someMerchant, "--name", "A", "--customer-roles", "Tenantry-Admin"},
+			env:  []string{"TENANTRY_ADMIN_ROLE=tenantry-admin"},
+			code: exitUsage, says: "--customer-roles: role Tenantry-Admin makes every user an operator of Tenantry",
 		},
 		"an unknown value of --on-failure": {
 			args: []string{"merchant", "create", someMerchant, "--name", "A", "--on-failure", "weep"},

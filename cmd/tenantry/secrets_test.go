@@ -33,7 +33,7 @@ clouds:
 		"Keystone's":                {os: map[string]string{"OS_AUTH_URL": "http://tenantry:hunter2@k/v3"}, args: serve, says: "OS_AUTH_URL"},
 		"Keystone's, invalid":       {os: map[string]string{"OS_AUTH_URL": "http://tenantry:hunter2@k:port/v3"}, args: serve, says: "OS_AUTH_URL"},
 		"Keystone's, v2.0":          {os: map[string]string{"OS_AUTH_URL": "http://tenantry:hunter2@k/v2.0"}, args: serve, says: "OS_AUTH_URL"},
-		"Keystone's in clouds.yaml": {os: map[string]string{"OS_CLOUD": "own", "OS_CLIENT_CONFIG_FILE": clouds}, args: serve, says: "auth_url"},
+		"Keystone's in clouds.yaml": {os: map[string]string{"OS_CLOUD": "own", "OS_CLIENT_CONFIG_FILE": clouds, "OS_AUTH_URL": ""}, args: serve, says: "auth_url"},
 		"Keystone's, of a client":   {os: map[string]string{"OS_AUTH_URL": "http://tenantry:hunter2@k/v3"}, args: list, says: "OS_AUTH_URL"},
 		"BillingStack's":            {env: []string{"TENANTRY_BILLING_URL=http://tenantry:hunter2@b/v2"}, args: serve, says: "TENANTRY_BILLING_URL"},
 		"BillingStack's, no version": {
@@ -71,7 +71,7 @@ func TestAnOperatorsTokenIsNotSentInPlainTextToAnotherHost(t *testing.T) {
 	t.Cleanup(keystone.Close)
 	keystoneEnv(t, keystone.URL+"/v3")
 	for _, token := range []string{"", "given-token"} { // without OS_TOKEN, the command would log in first
-		for _, args := range [][]string{{"runs", "list"}, {"runs", "show", "x"}, {"runs", "retry", "x", "--why", "y"}} {
+		for _, args := range [][]string{{"runs", "list"}, {"runs", "show", "00000000-0000-4000-8000-000000000000"}, {"runs", "retry", "00000000-0000-4000-8000-000000000000", "--why", "y"}} {
 			code, _, stderr := line(t, []string{"TENANTRY_URL=http://tenantry.invalid:9292", "OS_TOKEN=" + token}, args...)
 			if code != exitUsage || !strings.Contains(stderr, "TENANTRY_URL must be an https:// URL: an operator's token") {
 				t.Errorf("%v with token %q: got %d, %s", args, token, code, stderr)

@@ -40,6 +40,8 @@ type Config struct {
 	// waits.
 	Enter func(context.Context) (leave func(status int, err error), err error)
 
+	// OperatorRole is the role of Tenantry's operators. The method Roles refuses OperatorRole and every role that implies it.
+	OperatorRole string
 	// If AllowAdminRole is true, the method Roles also accepts "admin" and every role that implies "admin".
 	AllowAdminRole bool
 	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
@@ -54,7 +56,7 @@ const maxAnswer = 8 << 20
 type Cloud struct {
 	identity *gophercloud.ServiceClient // sends requests with Tenantry's own token
 	bare     *gophercloud.ServiceClient // sends requests without a token
-	allowAll bool
+	reserved []string                   // names of the roles that users must not get
 
 	mu      sync.Mutex
 	roles   map[string]keystone.Role   // by name
@@ -85,7 +87,7 @@ func New(cfg Config) (*Cloud, error) {
 	}, turn{limit{wire{base, maxAnswer}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter})
 	c := &Cloud{
 		bare:     client(endpoint, guarded),
-		allowAll: cfg.AllowAdminRole,
+		reserved: keystone.ReservedRoles(cfg.OperatorRole, cfg.AllowAdminRole),
 		roles:    map[string]keystone.Role{},
 		domains:  map[string]keystone.Domain{},
 	}

@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Roles implements [keystone.Identity]. If AllowAdminRole is false, Roles also reads the roles that each role implies. If this read
+// Roles implements [keystone.Identity]. If there are reserved roles, Roles also reads the roles that each role implies. If this read
 // fails, Roles returns an error.
 func (c *Cloud) Roles(ctx context.Context, names []string) ([]keystone.Role, error) {
 	roles := make([]keystone.Role, 0, len(names))
@@ -62,8 +61,8 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	refused := func(why string) error {
 		return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: why, Err: keystone.ErrRefusedRole}
 	}
-	if !c.allowAll && isAdmin(name) {
-		return keystone.Role{}, refused("choose another role, or set allow_cloud_admin_role")
+	if _, found := keystone.FindReserved([]string{name}, c.reserved); found {
+		return keystone.Role{}, refused(remedy(name))
 	}
 	if name == "" { // Keystone would list all roles
 		return keystone.Role{}, notFound(op)
@@ -82,29 +81,34 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	if err == nil {
 		err = checkIDs(op, r.ID)
 	}
-	switch {
-	case err != nil:
-		return keystone.Role{}, err
-	case c.allowAll:
-		return r.Role, nil
-	case isAdmin(r.Name): // the name in the request may have another spelling, such as "ädmin"
-		return keystone.Role{}, refused(`Keystone returned role admin for this name; choose another role, or set allow_cloud_admin_role`)
+	if err != nil || len(c.reserved) == 0 {
+		return r.Role, err
 	}
-	implies, err := c.impliesAdmin(ctx, r.Role)
+	// The name in the request may have another spelling than the returned name, such as "ädmin".
+	if reserved, found := keystone.FindReserved([]string{r.Name}, c.reserved); found {
+		return keystone.Role{}, refused(fmt.Sprintf("Keystone returned role %s for this name; %s", reserved, remedy(reserved)))
+	}
+	implied, implies, err := c.impliesReserved(ctx, r.Role)
 	if err != nil {
 		return keystone.Role{}, err
 	}
 	if implies {
-		return keystone.Role{}, refused("the role implies admin; choose another role, or set allow_cloud_admin_role")
+		return keystone.Role{}, refused(fmt.Sprintf("the role implies role %q; %s", implied, remedy(implied)))
 	}
 	return r.Role, nil
 }
 
-// isAdmin reports whether the role with this name is role admin. Like Keystone's policy, isAdmin ignores the case of role names.
-func isAdmin(name string) bool { return strings.EqualFold(name, "admin") }
+// remedy returns what an operator can do about the refusal of a reserved role.
+func remedy(reserved string) string {
+	if keystone.IsAdminRole(reserved) {
+		return "choose another role, or set allow_cloud_admin_role"
+	}
+	return "choose another role, because Tenantry's operators have this role"
+}
 
-// impliesAdmin reports whether the role implies "admin", directly or through other roles.
-func (c *Cloud) impliesAdmin(ctx context.Context, role keystone.Role) (bool, error) {
+// impliesReserved returns the name of the first reserved role that the role implies, directly or through other roles. The result
+// found is false if there is none.
+func (c *Cloud) impliesReserved(ctx context.Context, role keystone.Role) (implied string, found bool, err error) {
 	type inference struct {
 		Prior   keystone.Role   `json:"prior_role"`
 		Implies []keystone.Role `json:"implies"`
@@ -112,17 +116,17 @@ func (c *Cloud) impliesAdmin(ctx context.Context, role keystone.Role) (bool, err
 	op := fmt.Sprintf("reading what role %q implies", role.Name)
 	rules, err := list[inference](ctx, c, op, "role_inferences", nil)
 	if err != nil {
-		return false, err
+		return "", false, err
 	}
-	implied := make(map[string][]keystone.Role, len(rules))
+	rulesOf := make(map[string][]keystone.Role, len(rules))
 	for _, rule := range rules {
-		implied[rule.Prior.ID] = append(implied[rule.Prior.ID], rule.Implies...)
+		rulesOf[rule.Prior.ID] = append(rulesOf[rule.Prior.ID], rule.Implies...)
 	}
 	seen := map[string]bool{role.ID: true}
 	for next := []keystone.Role{role}; len(next) > 0; next = next[1:] {
-		for _, r := range implied[next[0].ID] {
-			if isAdmin(r.Name) {
-				return true, nil
+		for _, r := range rulesOf[next[0].ID] {
+			if implied, found = keystone.FindReserved([]string{r.Name}, c.reserved); found {
+				return implied, true, nil
 			}
 			if !seen[r.ID] {
 				seen[r.ID] = true
@@ -130,5 +134,5 @@ func (c *Cloud) impliesAdmin(ctx context.Context, role keystone.Role) (bool, err
 			}
 		}
 	}
-	return false, nil
+	return "", false, nil
 }

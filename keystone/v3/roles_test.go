@@ -34,6 +34,28 @@ func TestRolesThatOpenTheWholeCloudAreRefused(t *testing.T) {
 	}
 }
 
+func TestTheOperatorsRoleIsRefused(t *testing.T) {
+	h := newHouse(t)
+	h.AddRole("tenantry-admin")
+	h.AddRole("deputy", "member", "tenantry-admin")
+	h.AddRole("deputy-of-deputy", "deputy")
+	h.config.OperatorRole = "Tenantry-Admin"
+	for _, allowAdmin := range []bool{false, true} {
+		h.config.AllowAdminRole = allowAdmin
+		cloud, err := v3.New(h.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, refused := range map[string]bool{
+			"member": false, "admin": !allowAdmin, "tenantry-admin": true, "TENANTRY-ADMIN": true, "deputy": true, "deputy-of-deputy": true,
+		} {
+			if _, err := cloud.Roles(t.Context(), []string{name}); errors.Is(err, keystone.ErrRefusedRole) != refused || !refused && err != nil {
+				t.Errorf("%s, with admin allowed %t: got %v; want refused %t", name, allowAdmin, err, refused)
+			}
+		}
+	}
+}
+
 func TestARoleWhoseImplicationsAreNotToldIsNotResolved(t *testing.T) {
 	h := newHouse(t)
 	h.wire.intercept(func(r *http.Request) bool { return r.URL.Path == "/v3/role_inferences" },

@@ -146,7 +146,7 @@ func (s *server) operator(c echo.Context, tokens []string) (caller, error) {
 		return caller{}, err
 	case !token.Scoped():
 		return caller{}, refuse(forbidden, "the token has no scope: log in to the project on which you have this service's admin role (OS_PROJECT_NAME)")
-	case !slices.ContainsFunc(token.Roles, func(role keystone.Role) bool { return role.Name == s.AdminRole }):
+	case !slices.ContainsFunc(token.Roles, func(role keystone.Role) bool { return keystone.SameRole(role.Name, s.AdminRole) }):
 		return caller{}, refuse(forbidden, "the token does not have this service's admin role")
 	}
 	return caller{operator: token}, nil

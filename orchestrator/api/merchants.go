@@ -157,7 +157,7 @@ func unresolved(pointer string, err error) error {
 	}
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
 		return invalid(InvalidParam{
-			Pointer: &pointer, Detail: "Keystone has no such domain or role, or the role makes its users admins of the whole cloud",
+			Pointer: &pointer, Detail: "Keystone has no such domain or role, or users must not get the role",
 		})
 	}
 	return err

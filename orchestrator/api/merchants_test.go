@@ -8,7 +8,10 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
 // admin sends a request as an operator.
@@ -69,8 +72,23 @@ func TestLettingAMerchantIn(t *testing.T) {
 	}
 }
 
+// Keystone on MySQL and oslo.policy ignore the case of a role's name.
+func TestTheCaseOfTheOperatorsRoleIsIgnored(t *testing.T) {
+	w := newWorld(t)
+	user := w.Keystone.AddUser(keystonetest.User{Name: "otto"})
+	project := w.Keystone.AddProject(keystone.Project{Name: "more operations"})
+	role := w.Keystone.AddRole(strings.ToUpper(servicetest.AdminRole))
+	w.Keystone.Assign(keystone.Assignment{ProjectID: project, UserID: user, RoleID: role})
+	scoped, err := w.Identity.ExchangeToken(t.Context(), w.Keystone.IssueToken(user), project)
+	must(t, err)
+	if got := w.call(request{path: "/v1/merchants", operator: scoped.ID}); got.status != http.StatusOK {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+}
+
 func TestMerchantsRefused(t *testing.T) {
 	w := newWorld(t)
+	w.Keystone.AddRole("deputy", servicetest.AdminRole)
 	own := "/v1/merchants/" + w.Merchant.ID
 	for _, c := range []struct {
 		name, method, path, body string
@@ -90,6 +108,8 @@ func TestMerchantsRefused(t *testing.T) {
 		{"a role that opens the cloud, at once", "POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "customer_roles": ["admin"]}`, w.Other.ID), 400, "/customer_roles"},
 		{"an unknown domain, at once", "POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "domain": "nowhere"}`, w.Other.ID), 400, "/domain"},
 		{"an unknown role, at once", "POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "customer_roles": ["nothing"]}`, w.Other.ID), 400, "/customer_roles"},
+		{"the operators' role", "PATCH", own, `{"customer_roles": ["member", "Tenantry-Admin"]}`, 400, "/customer_roles"},
+		{"a role that implies the operators' role", "PATCH", own, `{"subscription_roles": ["deputy"]}`, 400, "/subscription_roles"},
 		{"an unknown way to fail", "PATCH", own, `{"on_failure": "shrug"}`, 400, "/on_failure"},
 		{"an unknown field", "PATCH", own, `{"secret": "x"}`, 400, "/secret"},
 		{"no such merchant to show", "GET", "/v1/merchants/" + nobody, "", 404, ""},

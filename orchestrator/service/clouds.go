@@ -22,6 +22,7 @@ type clouds struct {
 	around      func(upstream string, next http.RoundTripper) http.RoundTripper
 	merchants   merchants.Store
 	domain      string // name or id of the domain of the tenants; a merchant may have another domain
+	operators   string // the role of operators
 	allowAdmin  bool
 	gates       *gate.Gates
 	connections int // maximum number of concurrent requests to one cloud
@@ -47,7 +48,7 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	to := c.gates.Of(upstreamName, c.connections)
 	cfg.Enter = to.Enter
 	cfg.Base = gate.Fence(c.around(upstreamName, v3.NewTransport(cfg.TLS)))
-	cfg.AllowAdminRole = c.allowAdmin
+	cfg.OperatorRole, cfg.AllowAdminRole = c.operators, c.allowAdmin
 	cfg.MayWriteDomain = made.mayWrite
 	if made.Identity, err = v3.New(cfg); err != nil {
 		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)

@@ -22,7 +22,7 @@ type Config struct {
 	CustomerRoles       []string // the roles that a user gets on the customer tenant
 	SubscriptionRoles   []string // the roles that a user gets on the subscription tenant
 	Domain              string   // name or id of the domain of the tenants; a merchant may have another domain
-	AdminRole           string   // the Keystone role that makes a user an operator
+	AdminRole           string   // the Keystone role that makes a user an operator; the two lists of roles must not contain it
 	AllowCloudAdminRole bool     // if true, the two lists of roles may contain admin, which makes users admins of the whole cloud
 
 	Lease       time.Duration // how long a replica keeps its runs without renewing its lease; zero means 10 s

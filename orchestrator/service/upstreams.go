@@ -32,8 +32,8 @@ func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, 
 	}
 	u := &upstreams{gates: gate.Gates{TripsAfter: o.TripsAfter}, keystoneURL: defaultCloud.URL}
 	u.clouds = &clouds{
-		config: o.Cloud, around: around, merchants: m, domain: o.Domain, allowAdmin: o.AllowCloudAdminRole,
-		gates: &u.gates, connections: o.KeystoneConnections,
+		config: o.Cloud, around: around, merchants: m, domain: o.Domain,
+		operators: o.AdminRole, allowAdmin: o.AllowCloudAdminRole, gates: &u.gates, connections: o.KeystoneConnections,
 	}
 	to := u.gates.Of(BillingStack, o.BillingConnections)
 	u.billing, err = billing.New(billing.Config{
