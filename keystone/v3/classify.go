@@ -32,8 +32,9 @@ const (
 // errIncomplete means that a successful answer does not contain the requested data.
 var errIncomplete = errors.New("the answer does not contain the requested data")
 
-// do makes one request. If the request fails, the returned error is an *upstream.Error.
-func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error) error {
+// do makes one request. If the request fails, the returned error is an *upstream.Error. The error contains neither a secret of the
+// Cloud nor one of the given secrets, which the request contains.
+func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error, secrets ...string) error {
 	note := &call{}
 	err := request(context.WithValue(ctx, callKey{}, note))
 	if err == nil {
@@ -44,10 +45,15 @@ func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(conte
 		e.Op = op + ": " + inner.Op
 		return &e
 	}
+	secrets = append(secrets, c.own.all()...)
+	var e *upstream.Error
 	if answered, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err); ok {
-		return byAnswer(p, op, answered, note)
+		e = byAnswer(p, op, answered, note, secrets)
+	} else {
+		e = byFault(p, op, err, note)
 	}
-	return byFault(p, op, err, note)
+	e.RequestID, e.Err = upstream.Mask(e.RequestID, secrets...), upstream.MaskError(e.Err, secrets...)
+	return e
 }
 
 // byFault classifies the error of a request that got no complete answer.
@@ -57,6 +63,9 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 	isTransport := errors.As(err, &transport)
 	if isTransport {
 		e.Err = transport.Err // without the URL: Op names the request
+	}
+	if _, ok := errors.AsType[*time.ParseError](err); ok { // this error quotes the answer, in an encoding of its own
+		e.Err = errIncomplete
 	}
 	kept, notSent := errors.AsType[*upstream.NotSentError](err)
 	switch {
@@ -75,11 +84,11 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 }
 
 // byAnswer classifies an answer by its status. The comment of keystone.Service lists the rules.
-func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, note *call) *upstream.Error {
+func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, note *call, secrets []string) *upstream.Error {
 	if p == write && !note.reached {
 		p = read // the answer belongs to the guard's read; the guard did not send the write
 	}
-	message, own := messageOf(a.Actual, a.Body)
+	message, own := messageOf(a.Actual, a.Body, secrets)
 	e := &upstream.Error{
 		Service:    keystone.Service,
 		Op:         op,
@@ -149,8 +158,8 @@ func isJSONForHead(a gophercloud.ErrUnexpectedResponseCode) bool {
 var tokenText = regexp.MustCompile(`(gAAAA|eyJ)[\w.=-]{16,}`)
 
 // messageOf returns the message in {"error": {"code": .., "message": ..}} or {"message": ..}. The result own is true for the first
-// form if the code is the status of the answer. Keystone answers in this form.
-func messageOf(status int, body []byte) (message string, own bool) {
+// form if the code is the status of the answer. Keystone answers in this form. The message contains none of the secrets.
+func messageOf(status int, body []byte, secrets []string) (message string, own bool) {
 	var b struct {
 		Error *struct {
 			Code    int    `json:"code"`
@@ -166,5 +175,5 @@ func messageOf(status int, body []byte) (message string, own bool) {
 	} else if message = b.Message; b.Error != nil {
 		message, own = b.Error.Message, b.Error.Code == status
 	}
-	return upstream.Clean(tokenText.ReplaceAllString(message, "[token]")), own
+	return upstream.Clean(upstream.Mask(tokenText.ReplaceAllString(message, "[token]"), secrets...)), own
 }

@@ -56,6 +56,7 @@ const maxAnswer = 8 << 20
 type Cloud struct {
 	identity *gophercloud.ServiceClient // sends requests with Tenantry's own token
 	bare     *gophercloud.ServiceClient // sends requests without a token
+	own      *ownSecrets                // masked in all errors
 	reserved []string                   // names of the roles that users must not get
 
 	mu      sync.Mutex
@@ -87,12 +88,13 @@ func New(cfg Config) (*Cloud, error) {
 	}, turn{limit{wire{base, maxAnswer}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter})
 	c := &Cloud{
 		bare:     client(endpoint, guarded),
+		own:      &ownSecrets{password: cfg.Credential.Password, secret: cfg.Credential.ApplicationCredentialSecret},
 		reserved: keystone.ReservedRoles(cfg.OperatorRole, cfg.AllowAdminRole),
 		roles:    map[string]keystone.Role{},
 		domains:  map[string]keystone.Domain{},
 	}
-	own := &session{login: c.login(cfg.Credential), now: time.Now}
-	c.identity = client(endpoint, &authenticated{own, guarded})
+	session := &session{login: c.login(cfg.Credential), now: time.Now}
+	c.identity = client(endpoint, &authenticated{session, guarded})
 	return c, nil
 }
 

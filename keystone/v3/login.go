@@ -34,6 +34,7 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 			if token == "" || expires.IsZero() {
 				return errIncomplete
 			}
+			c.own.add(token)
 			return nil
 		})
 		if err == nil && !scoped {

@@ -3,7 +3,6 @@ package v3
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -33,9 +32,9 @@ func (c *Cloud) ValidateToken(ctx context.Context, token string) (t keystone.Tok
 			return errIncomplete
 		}
 		return nil
-	})
+	}, token)
 	if err != nil {
-		return keystone.Token{}, withoutToken(err, token)
+		return keystone.Token{}, err
 	}
 	return t, nil
 }
@@ -64,9 +63,9 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 			return errIncomplete
 		}
 		return nil
-	})
+	}, unscoped)
 	if err != nil {
-		return keystone.ScopedToken{}, withoutToken(err, unscoped)
+		return keystone.ScopedToken{}, err
 	}
 	return scoped, nil
 }
@@ -137,15 +136,4 @@ func isToken(s string) bool {
 
 func tokenInvalid(op string) error {
 	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Err: keystone.ErrTokenInvalid}
-}
-
-// withoutToken removes the user's token from Keystone's message, because Keystone may repeat the token.
-func withoutToken(err error, token string) error {
-	var e *upstream.Error
-	if !errors.As(err, &e) || !strings.Contains(e.Message, token) {
-		return err
-	}
-	changed := *e
-	changed.Message = strings.ReplaceAll(e.Message, token, "[token]")
-	return &changed
 }

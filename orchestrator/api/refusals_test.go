@@ -231,7 +231,7 @@ func TestWhatIsSetUpWrongly(t *testing.T) {
 		"no such domain":            func(m *merchants.Merchant) { m.Domain = "nowhere" },
 		"no such role":              func(m *merchants.Merchant) { m.CustomerRoles = []string{"nothing"} },
 		"a role that opens a cloud": func(m *merchants.Merchant) { m.SubscriptionRoles = []string{"admin"} },
-		"the operators' role":       func(m *merchants.Merchant) { m.CustomerRoles = []string{"Tenantry-admin"} },
+		"the operators' role":       func(m *merchants.Merchant) { m.CustomerRoles = []string{servicetest.AdminRole} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

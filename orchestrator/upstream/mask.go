@@ -1,0 +1,70 @@
+package upstream
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// shortestSecret is the length of the shortest secret that Mask replaces, in bytes. A shorter secret occurs in usual words, and
+// nothing can hide it.
+const shortestSecret = 4
+
+// Mask returns the text with "[secret]" in place of each secret, because a service may repeat what it was sent. Mask also finds a
+// secret that is encoded as in JSON or in a URL. Mask the text before [Clean] cuts it.
+func Mask(text string, secrets ...string) string {
+	var forms []string
+	for _, secret := range secrets {
+		if len(secret) >= shortestSecret {
+			forms = append(forms, encodings(secret)...)
+		}
+	}
+	slices.SortFunc(forms, func(a, b string) int { return cmp.Compare(len(b), len(a)) }) // a form may be a part of a longer form
+	var pairs []string
+	for _, form := range forms {
+		pairs = append(pairs, form, "[secret]")
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+// encodings returns the secret, the secret as it stands in a URL, and the secret as it stands in JSON or in a quoted text, up to
+// three times encoded: a message can quote a text that contains a body.
+func encodings(secret string) []string {
+	forms := []string{secret}
+	for from := 0; from < len(forms) && len(forms) < 40; from++ { // 40: 3 encoders and 3 levels make 1 + 3 + 9 + 27 forms
+		html, _ := json.Marshal(forms[from]) // the encoding of a string cannot fail
+		ascii := strconv.QuoteToASCII(forms[from])
+		for _, form := range []string{
+			string(html[1 : len(html)-1]), ascii[1 : len(ascii)-1], strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(forms[from]),
+		} {
+			if !slices.Contains(forms, form) {
+				forms = append(forms, form)
+			}
+		}
+	}
+	return append(forms, url.QueryEscape(secret), url.PathEscape(secret))
+}
+
+// MaskError returns err with a text that Mask has changed. If err contains no secret, MaskError returns err itself. The result wraps
+// err.
+func MaskError(err error, secrets ...string) error {
+	if err == nil {
+		return nil
+	}
+	if text := Mask(err.Error(), secrets...); text != err.Error() {
+		return &maskedError{text, err}
+	}
+	return err
+}
+
+// maskedError is an error whose text contains no secret.
+type maskedError struct {
+	text string
+	err  error
+}
+
+func (e *maskedError) Error() string { return e.text }
+func (e *maskedError) Unwrap() error { return e.err }
