@@ -35,7 +35,7 @@ func Mask(text string, secrets ...string) string {
 func encodings(secret string) []string {
 	forms := []string{secret}
 	for from := 0; from < len(forms) && len(forms) < 40; from++ { // 40: 3 encoders and 3 levels make 1 + 3 + 9 + 27 forms
-		html, _ := json.Marshal(forms[from]) // the encoding of a string cannot fail
+		html, _ := json.Marshal(forms[from]) //nolint:errcheck // the encoding of a string cannot fail
 		ascii := strconv.QuoteToASCII(forms[from])
 		for _, form := range []string{
 			string(html[1 : len(html)-1]), ascii[1 : len(ascii)-1], strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(forms[from]),
