@@ -111,7 +111,11 @@ func TestTheNightShift(t *testing.T) {
 		t.Fatalf("%s: got %d, %s%s", command, code, out, stderr)
 	}
 	id := args[2]
-	if code, out, stderr := line(t, h.operator(), "runs", "watch", id); code != 0 {
+	code, out, stderr := line(t, h.operator(), "runs", "watch", id)
+	for deadline := time.Now().Add(20 * time.Second); code == exitFailed && time.Now().Before(deadline); {
+		code, out, stderr = line(t, h.operator(), "runs", "watch", id) // the run may not have applied the retry yet
+	}
+	if code != 0 {
 		t.Errorf("runs watch: got %d, %s%s", code, out, stderr)
 	}
 	_, out, _ = line(t, h.operator(), "runs", "events", id)
@@ -123,7 +127,7 @@ func TestTheNightShift(t *testing.T) {
 	if code, out, _ := line(t, h.operator(), "runs", "list", "--attention", "--state", "waiting,stuck", "--state", "succeeded"); code != 0 || out != "no run needs attention\n" {
 		t.Errorf("after the retry: got %d, %s", code, out)
 	}
-	code, out, stderr := line(t, h.operator(), "runs", "list", "--state", "waiting,succeeded")
+	code, out, stderr = line(t, h.operator(), "runs", "list", "--state", "waiting,succeeded")
 	if code != 0 || !strings.Contains(out, "\n"+id+"  succeeded ") {
 		t.Errorf("runs list --state waiting,succeeded: got %d, %s%s", code, out, stderr)
 	}
