@@ -55,7 +55,7 @@ type Records struct {
 
 // New returns a server that serves BillingStack's v2 API under /v2. If a table returns an unexpected error, the server passes the
 // error to the function failed, and answers 500 without the text of the error. The server does not authenticate clients, so serve
-// it only on the loopback interface.
+// it only on the loopback interface, with [LoopbackOnly].
 //
 // A successful POST returns 202, a successful GET, PATCH or PUT returns 200, and a successful DELETE returns 204. The server
 // answers 404 if the merchant does not have the object. The server answers 409 if an id is taken, or if another object refers to

@@ -59,7 +59,11 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.BillingListen, address, about{
 			key: "billing_listen", fallback: "127.0.0.1:9091", example: "127.0.0.1:9091",
-			meaning: "Address that the embedded BillingStack listens on. The embedded BillingStack does not authenticate its callers.",
+			meaning: "Address that the embedded BillingStack listens on. The embedded BillingStack does not authenticate its callers. An address that is not a loopback address needs `billing_remote: true`.",
+		}),
+		of(&c.BillingRemote, boolean, about{
+			key: "billing_remote", fallback: "false", example: "true",
+			meaning: "Allows `billing_listen` to be an address that other hosts can reach. The embedded BillingStack then also answers requests whose header `Host` is not a loopback name.",
 		}),
 		of(&c.BillingConnections, positive, about{
 			key: "billing_connections", otherwise: "1 if `billing_url` is set, 64 for the embedded BillingStack", example: "1",

@@ -16,6 +16,7 @@ type Config struct {
 
 	BillingURL         string        // URL of BillingStack, with the API version; empty means the embedded BillingStack
 	BillingListen      string        // host:port of the embedded BillingStack, which does not authenticate its callers
+	BillingRemote      bool          // if true, BillingListen may be an address that other hosts can reach
 	BillingConnections int           // maximum number of concurrent requests to BillingStack, at least 1
 	BillingTimeout     time.Duration // time limit for one request to BillingStack; zero means 65 s
 

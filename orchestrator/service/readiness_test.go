@@ -57,7 +57,7 @@ func TestWhatOrdersNeedIsChecked(t *testing.T) {
 		check, state, reason string
 	}{
 		"a role that does not exist":   {func(o *service.Options) { o.CustomerRoles = []string{"nosuch"} }, nil, "keystone", "misconfigured", `finding role "nosuch": not found`},
-		"a role that is refused":       {func(o *service.Options) { o.SubscriptionRoles = []string{"admin"} }, nil, "keystone", "misconfigured", `finding role "admin": role grants access`},
+		"a role that is refused":       {func(o *service.Options) { o.SubscriptionRoles = []string{"admin"} }, nil, "keystone", "misconfigured", `finding role "admin": users must not get the role`},
 		"a domain that does not exist": {func(o *service.Options) { o.Domain = "nosuch" }, nil, "keystone", "misconfigured", `finding domain "nosuch": not found`},
 		"a login without a scope":      {credential(func(c *v3.Config) { c.Credential.ProjectName, c.Credential.ProjectDomainID = "", "" }), nil, "keystone", "misconfigured", "OS_PROJECT_NAME"},
 		"a wrong password":             {credential(func(c *v3.Config) { c.Credential.Password = "canary" }), nil, "keystone", "down", "refuses Tenantry's credential"},

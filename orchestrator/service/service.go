@@ -118,6 +118,10 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 			return nil, err
 		}
 		opened.add(inside.Close)
+		if tcp, ok := inside.Addr().(*net.TCPAddr); !o.BillingRemote && (!ok || !tcp.IP.IsLoopback()) {
+			return nil, &ConfigurationError{fmt.Errorf("billing_listen: %s is not a loopback address: set billing_remote to true, or choose"+
+				" a loopback address: the embedded BillingStack does not authenticate its callers", o.BillingListen)}
+		}
 		s.BillingURL = "http://" + reachable(inside.Addr()) + "/v2"
 	}
 	made, err := wire(parts{Options: o, store: s.Store, installation: installation, billingURL: s.BillingURL})
@@ -126,7 +130,7 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	}
 	s.Runs, s.Handler, s.health = made.runs, made.handler, made.health
 	if inside != nil {
-		s.serveBilling(inside)
+		s.serveBilling(inside, o.BillingRemote)
 	}
 	s.serveAPI(ctx, listener, certificate)
 	s.run(ctx, made.runs, !o.CheckByHand)
@@ -149,9 +153,9 @@ func (c *closers) close() (err error) {
 	return err
 }
 
-// serveBilling serves the embedded BillingStack.
-func (s *Service) serveBilling(l net.Listener) {
-	s.embedded = newHTTPServer(embedded(s.Store, s.log), s.log)
+// serveBilling serves the embedded BillingStack. The parameter remote is BillingRemote of the configuration.
+func (s *Service) serveBilling(l net.Listener, remote bool) {
+	s.embedded = newHTTPServer(embedded(s.Store, remote, s.log), s.log)
 	go s.answer("the embedded BillingStack", func() error { return s.embedded.Serve(l) })
 }
 

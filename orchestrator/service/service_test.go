@@ -26,18 +26,20 @@ func TestStartRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		change     func(*service.Options)
 		configured bool // true: want a ConfigurationError; false: want an UnreachableError
+		says       string
 	}{
-		"no such certificate":   {func(o *service.Options) { o.TLSCert, o.TLSKey = "/none", "/none" }, true},
-		"an address in use":     {func(o *service.Options) { o.Listen = taken.Addr().String() }, true},
-		"the embedded's in use": {func(o *service.Options) { o.BillingListen = taken.Addr().String() }, true},
-		"no BillingStack's URL": {func(o *service.Options) { o.BillingURL = "http://127.0.0.1:1" }, true},
+		"no such certificate":   {func(o *service.Options) { o.TLSCert, o.TLSKey = "/none", "/none" }, true, "open /none"},
+		"an address in use":     {func(o *service.Options) { o.Listen = taken.Addr().String() }, true, "listening on"},
+		"the embedded's in use": {func(o *service.Options) { o.BillingListen = taken.Addr().String() }, true, "listening on"},
+		"no BillingStack's URL": {func(o *service.Options) { o.BillingURL = "http://127.0.0.1:1" }, true, "BillingStack URL"},
+		"the embedded for all":  {func(o *service.Options) { o.BillingListen = ":0" }, true, "not a loopback address"},
 		"no default cloud": {func(o *service.Options) {
 			o.Cloud = func(string) (v3.Config, error) { return v3.Config{}, errors.New("none") }
-		}, true},
+		}, true, "none"},
 		"a broken workflow": {func(o *service.Options) {
 			o.Workflows = func(workflows.Deps) ([]*saga.Definition, error) { return nil, errors.New("broken") }
-		}, true},
-		"no database there": {func(o *service.Options) { o.DatabaseURL = "postgres://127.0.0.1:1/none?connect_timeout=1" }, false},
+		}, true, "broken"},
+		"no database there": {func(o *service.Options) { o.DatabaseURL = "postgres://127.0.0.1:1/none?connect_timeout=1" }, false, "127.0.0.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := service.Options{
@@ -45,7 +47,9 @@ func TestStartRefuses(t *testing.T) {
 					Listen: "127.0.0.1:0", DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize), KeystoneConnections: 1,
 					BillingListen: "127.0.0.1:0", BillingConnections: 1,
 				},
-				Cloud: func(string) (v3.Config, error) { return v3.Config{URL: "http://127.0.0.1:1/v3"}, nil },
+				Cloud: func(string) (v3.Config, error) {
+					return v3.Config{URL: "http://127.0.0.1:1/v3", Credential: anyCredential}, nil
+				},
 			}
 			c.change(&o)
 			s, err := service.Start(t.Context(), o)
@@ -54,8 +58,46 @@ func TestStartRefuses(t *testing.T) {
 			}
 			_, configured := errors.AsType[*service.ConfigurationError](err)
 			_, unreachable := errors.AsType[*service.UnreachableError](err)
-			if configured != c.configured || unreachable == c.configured {
-				t.Errorf("got %T: %v", err, err)
+			if configured != c.configured || unreachable == c.configured || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %T: %v, want %q", err, err, c.says)
+			}
+		})
+	}
+}
+
+var anyCredential = v3.Credential{UserID: "u", Password: "p", ProjectID: "p"}
+
+func TestTheEmbeddedBillingStackAnswersLoopbackNamesOnly(t *testing.T) {
+	for name, c := range map[string]struct {
+		listen string
+		remote bool
+		want   map[string]int // by the header Host
+	}{
+		"by default": {"127.0.0.1:0", false, map[string]int{"": 200, "localhost:9091": 200, "[::1]": 200, "evil.example.org": 403}},
+		"for all":    {":0", true, map[string]int{"": 200, "billing.example.org:9091": 200}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := service.Start(t.Context(), service.Options{
+				Config: service.Config{
+					Listen: "127.0.0.1:0", DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize), KeystoneConnections: 1,
+					BillingListen: c.listen, BillingRemote: c.remote, BillingConnections: 1,
+				},
+				Cloud: func(string) (v3.Config, error) {
+					return v3.Config{URL: "http://127.0.0.1:1/v3", Credential: anyCredential}, nil
+				},
+			})
+			must(t, err)
+			defer func() { must(t, s.Stop()) }()
+			for host, want := range c.want {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.BillingURL+"/merchants", http.NoBody)
+				must(t, err)
+				r.Host = host
+				resp, err := http.DefaultClient.Do(r)
+				must(t, err)
+				must(t, resp.Body.Close())
+				if resp.StatusCode != want {
+					t.Errorf("host %q: got %d, want %d", host, resp.StatusCode, want)
+				}
 			}
 		})
 	}

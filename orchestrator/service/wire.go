@@ -77,9 +77,14 @@ func wire(p parts) (w wired, err error) {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// embedded returns the handler of the embedded BillingStack.
-func embedded(s *store.Store, log zerolog.Logger) http.Handler {
-	return server.New(s.Billing(), func(r *http.Request, err error) {
+// embedded returns the handler of the embedded BillingStack. Unless remote is true, the handler refuses requests whose Host is not a
+// loopback name.
+func embedded(s *store.Store, remote bool, log zerolog.Logger) http.Handler {
+	e := server.New(s.Billing(), func(r *http.Request, err error) {
 		log.Error().Err(err).Str("method", upstream.Clean(r.Method)).Str("path", upstream.Clean(r.URL.EscapedPath())).Msg("embedded BillingStack")
 	})
+	if !remote {
+		e.Pre(server.LoopbackOnly)
+	}
+	return e
 }
