@@ -123,7 +123,7 @@ func TestNamesInAnotherCase(t *testing.T) {
 
 	w.Keystone.AddRole("Gold")
 	w.Keystone.AddRole("gold")
-	for role, detail := range map[string]string{"GOLD": `"Gold", "gold"`, "ädmin": "admins of the whole cloud"} {
+	for role, detail := range map[string]string{"GOLD": `"Gold", "gold"`, "ädmin": "users must not get the role"} {
 		got := w.call(request{
 			method: http.MethodPatch, path: "/v1/merchants/" + w.Merchant.ID, operator: w.OperatorToken, body: fmt.Sprintf(`{"customer_roles": [%q]}`, role),
 		})
