@@ -17,7 +17,7 @@ import (
 const keystoneTime = 5 * time.Second
 
 // checkKeystone returns an error if a setting of the merchant has changed, and Keystone does not have the domain or a role of the
-// new setting, or Tenantry refuses the role. If checkKeystone cannot ask Keystone, it prints a warning and returns no error: the
+// new setting, or has several, or Tenantry refuses the role. If checkKeystone cannot ask Keystone, it prints a warning and returns no error: the
 // command may run on a host without a credential, or before Keystone is installed.
 func (p *program) checkKeystone(ctx context.Context, c Config, before, after merchants.Merchant) error {
 	moved := before.Cloud != after.Cloud
@@ -51,7 +51,7 @@ func (p *program) checkKeystone(ctx context.Context, c Config, before, after mer
 			err = check(id)
 		}
 	}
-	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrRefusedRole) {
+	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrAmbiguous) || errors.Is(err, keystone.ErrRefusedRole) {
 		return exit(exitRefused, err)
 	}
 	if err != nil {
@@ -73,6 +73,6 @@ func identityOf(c Config, cloud string) (keystone.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.AllowAdminRole, config.Timeout = c.AllowCloudAdminRole, keystoneTime
+	config.OperatorRole, config.AllowAdminRole, config.Timeout = c.AdminRole, c.AllowCloudAdminRole, keystoneTime
 	return v3.New(config)
 }

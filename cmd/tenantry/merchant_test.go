@@ -70,7 +70,10 @@ func TestMerchantLife(t *testing.T) {
 }
 
 func TestSettingsThatKeystoneDoesNotKnow(t *testing.T) {
-	url, stop, err := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"}).Start()
+	cloud := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
+	cloud.AddRole("tenantry-admin")
+	cloud.AddRole("deputy", "tenantry-admin")
+	url, stop, err := cloud.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +89,7 @@ func TestSettingsThatKeystoneDoesNotKnow(t *testing.T) {
 		"an unknown domain":         {args: append(create[:4:4], "--domain", "nosuch"), code: exitRefused, says: `--domain: finding domain "nosuch": not found`},
 		"an unknown role":           {args: append(create[:4:4], "--customer-roles", "member,nosuch"), code: exitRefused, says: `--customer-roles: finding role "nosuch": not found`},
 		"another list of roles":     {args: append(create[:4:4], "--subscription-roles", "nosuch"), code: exitRefused, says: `--subscription-roles: finding role "nosuch"`},
+		"the operators' role":       {args: append(create[:4:4], "--customer-roles", "deputy"), code: exitRefused, says: `--customer-roles: finding role "deputy": users must not get the role: the role implies role "tenantry-admin"`},
 		"an update":                 {exists: true, args: []string{"update", someMerchant, "--domain", "nosuch"}, code: exitRefused, says: "--domain: "},
 		"an update of other fields": {url: "http://127.0.0.1:1", exists: true, args: []string{"update", someMerchant, "--name", "A"}, says: "wrote merchant"},
 		"Keystone is down":          {url: "http://127.0.0.1:1", args: append(create[:4:4], "--domain", "nosuch"), says: "cannot check the domain and roles of the merchant in Keystone: "},
@@ -102,7 +106,7 @@ func TestSettingsThatKeystoneDoesNotKnow(t *testing.T) {
 			default:
 				t.Setenv("OS_PASSWORD", c.password)
 			}
-			env := newDatabase(t)
+			env := append(newDatabase(t), "TENANTRY_ADMIN_ROLE=tenantry-admin")
 			if c.exists {
 				if code, _, stderr := line(t, env, append([]string{"merchant"}, create...)...); code != 0 {
 					t.Fatalf("got %d, %s", code, stderr)

@@ -16,7 +16,8 @@ func decode[S any](state json.RawMessage) (*S, error) {
 }
 
 // changes encodes the state after, and returns its top-level fields that differ from the encoded state before; nil if no field
-// differs. Of a field whose two values are objects, changes returns only the members that were added or changed.
+// differs. Of a field whose two values are objects, changes returns only the members that were added or changed. If a member was
+// removed, changes returns an error: the outputs of steps are merged, so that the member would come back.
 func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(after)
 	if err != nil {
@@ -40,6 +41,11 @@ func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 		was, is := object(old[field]), object(value)
 		if was == nil || is == nil {
 			continue
+		}
+		for member := range was {
+			if _, kept := is[member]; !kept {
+				return nil, fmt.Errorf("the step removed member %q of field %q of the state, but a step can only add or change members", member, field)
+			}
 		}
 		maps.DeleteFunc(is, func(member string, value json.RawMessage) bool { return bytes.Equal(was[member], value) })
 		if now[field], err = json.Marshal(is); err != nil {

@@ -24,6 +24,9 @@ func TestParallelStepsAddMembersToOneObject(t *testing.T) {
 	if string(outputs[0]) != `{"m":{"gold":"2"}}` || string(outputs[1]) != `{"a":"y","m":{"silver":"3"}}` || outputs[2] != nil {
 		t.Errorf("outputs: %s", outputs)
 	}
+	if _, err := changes(before, state{A: "x", M: map[string]string{"new": "1"}}); err == nil {
+		t.Error("a step that removes a member gets no error")
+	}
 	run := &Run{Input: before, Steps: []StepRow{{Output: outputs[0]}, {Output: outputs[1]}, {}}}
 	got, err := run.state()
 	if want := `{"a":"y","m":{"gold":"2","old":"1","silver":"3"}}`; err != nil || string(got) != want {
