@@ -92,7 +92,9 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 			if after, err = s.sendAfter(ctx, out, now, after); err == nil && over(now) {
 				return nil
 			}
-		case err = <-watching:
+		case err = <-watching: // nil if ctx ended while the watcher had a change to report
+		case <-ctx.Done():
+			return nil
 		case <-beat.C:
 			if s.locksOut(c) {
 				return nil

@@ -268,6 +268,47 @@ func TestStreamsHaveALimit(t *testing.T) {
 	})
 }
 
+// A stream ends when its reader goes away while the stream has a change to send, and does not wait for a heartbeat.
+func TestAStreamEndsWithItsReader(t *testing.T) {
+	w := newWorld(t, changed(func(o *service.Options) { o.Heartbeat = time.Hour }))
+	path := w.held(w.order("k"))
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	r := httptest.NewRequest(http.MethodGet, path+"/events", nil).WithContext(ctx)
+	r.RemoteAddr = "127.0.0.1:1"
+	r.Header.Set("Accept", "text/event-stream")
+	r.SetBasicAuth(w.Merchant.Key, w.Merchant.Secret)
+	begun := func(status int) {
+		if status != http.StatusOK {
+			t.Errorf("got %d, want 200", status)
+		}
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.Service.Handler.ServeHTTP(&leavingWriter{begunWriter{header: http.Header{}, begun: begun}, leave}, r)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the stream is still open 30 seconds after its reader has gone")
+	}
+}
+
+// leavingWriter is a reader that goes away during the first write. The pauses let the stream's watcher read the run before that, and
+// notice it before the write returns.
+type leavingWriter struct {
+	begunWriter
+	leave context.CancelFunc
+}
+
+func (l *leavingWriter) Write(p []byte) (int, error) {
+	time.Sleep(200 * time.Millisecond)
+	l.leave()
+	time.Sleep(200 * time.Millisecond)
+	return len(p), nil
+}
+
 // begunWriter calls the function begun with the status when an answer begins.
 type begunWriter struct {
 	header http.Header
