@@ -6,7 +6,7 @@ GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test readme-test same-exchanges sim crash-matrix chaos soak lint vuln generate check-generated bench bench-scale clean
+.PHONY: help build demo test readme-test sim crash-matrix chaos soak lint vuln generate check-generated bench bench-scale clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -24,9 +24,6 @@ test: ## run all tests, with a real PostgreSQL and a real Keystone
 
 readme-test: ## run the commands of the README on a real Keystone, as `make test` does too
 	go test -count=1 -v ./deploy/readmetest
-
-same-exchanges: ## compare the HTTP exchanges of the tests with those at a commit: BASE=COMMIT
-	workflows/workflowstest/exchanges $(BASE)
 
 SEEDS := 0-100000
 

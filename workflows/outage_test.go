@@ -27,7 +27,6 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store/model"
 	"github.com/tenantry/tenantry/workflows"
-	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // inProcess is an upstream that is called without a network. Each call takes some time, and the upstream can be down.
@@ -62,7 +61,6 @@ type outage struct {
 	cloud             *keystonetest.Keystone
 	keystone, billing inProcess
 	faults            faults
-	story             *transcript.Story
 	store             *model.Store
 	bill              *billing.Client
 	engine            *engine.Engine
@@ -79,7 +77,7 @@ const outageExecutors, outageConnections = 8, 4
 
 func newOutage(t *testing.T, giveUpAfter time.Duration) *outage {
 	o := &outage{
-		t: t, cloud: keystonetest.New(keystonetest.Options{}), store: model.New(time.Now), story: transcript.New(t, "workflows"),
+		t: t, cloud: keystonetest.New(keystonetest.Options{}), store: model.New(time.Now),
 	}
 	o.faults.of = map[string]*fault{}
 	o.keystone.Handler, o.billing.Handler = o.cloud, billingtest.NewQuirkServer(billingtest.Options{})
@@ -87,7 +85,7 @@ func newOutage(t *testing.T, giveUpAfter time.Duration) *outage {
 	var gates gate.Gates
 	toKeystone, toBilling := gates.Of("keystone/default", outageConnections), gates.Of("billingstack", outageConnections)
 	identity, err := v3.New(v3.Config{
-		URL: "http://keystone/v3", Base: gate.Fence(o.faults.around(o.story.Around(transcript.Keystone, &o.keystone))), Enter: toKeystone.Enter,
+		URL: "http://keystone/v3", Base: gate.Fence(o.faults.around(&o.keystone)), Enter: toKeystone.Enter,
 		Credential: v3.Credential{
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
@@ -99,7 +97,7 @@ func newOutage(t *testing.T, giveUpAfter time.Duration) *outage {
 	o.bill, err = billing.New(billing.Config{
 		URL: "http://billing/v2", Connections: outageConnections, Enter: toBilling.Enter,
 		Wrap: func(http.RoundTripper) http.RoundTripper {
-			return gate.Fence(o.faults.around(o.story.Around(transcript.BillingStack, &o.billing)))
+			return gate.Fence(o.faults.around(&o.billing))
 		},
 	})
 	o.ok(err)
@@ -121,7 +119,6 @@ func newOutage(t *testing.T, giveUpAfter time.Duration) *outage {
 	done := make(chan struct{})
 	go func() { o.engine.Serve(ctx, time.Second); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
-	o.story.Begin()
 	return o
 }
 

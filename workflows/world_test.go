@@ -47,7 +47,7 @@ func newWorld(t *testing.T, database string, change ...func(*service.Options)) *
 	w.faults.of, w.faults.late = map[string]*fault{}, map[string]*sync.WaitGroup{}
 	w.removed.Now = time.Now
 	w.Installation = servicetest.New(t, servicetest.Options{
-		Database: database, Package: "workflows",
+		Database: database,
 		Workflows: func(d workflows.Deps) (all []*saga.Definition, err error) {
 			w.deps = d
 			w.definitions, err = workflowstest.Definitions(d)

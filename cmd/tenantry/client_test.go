@@ -18,7 +18,6 @@ import (
 	"github.com/tenantry/tenantry/billing/server"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/api/client"
-	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // house is a test installation: a server, a Keystone, a BillingStack that is not embedded, and a merchant with a plan.
@@ -35,30 +34,28 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	story := transcript.New(t, "cmd/tenantry")
 	h := &house{t: t, keystone: keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})}
 	h.keystone.AddRole("bs-admin")
 	url, stop, err := h.keystone.Start()
 	h.ok(err)
 	t.Cleanup(stop)
-	keystoneEnv(t, story.Front(t, transcript.Keystone, url))
+	keystoneEnv(t, url)
 
 	records, _, err := open(t.Context(), withDatabase("sqlite:"+filepath.Join(t.TempDir(), "b.db")))
 	h.ok(err)
 	next := server.New(records.Billing(), func(r *http.Request, err error) { t.Errorf("BillingStack: %s %s: %v", r.Method, r.URL, err) })
-	billingStack := httptest.NewServer(story.Handler(transcript.BillingStack, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	billingStack := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPatch && h.refuse.Load() {
 			http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
 			return
 		}
 		next.ServeHTTP(w, r)
-	})))
+	}))
 	t.Cleanup(func() { billingStack.Close(); _ = records.Close() })
 	database := "TENANTRY_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "t.db")
 	billingURL := "TENANTRY_BILLING_URL=" + billingStack.URL + "/v2"
 	h.settings = []string{database, billingURL}
 	h.server = serveWith(t, database, billingURL, "TENANTRY_LOG_LEVEL=debug", "TENANTRY_LATE_WINDOW=1s")
-	h.server.url = story.Front(t, transcript.API, h.server.url)
 
 	c, err := billing.New(billing.Config{URL: billingStack.URL + "/v2"})
 	h.ok(err)
@@ -72,7 +69,6 @@ func newHouse(t *testing.T) *house {
 		t.Fatalf("creating the merchant: got %d, %s", code, stderr)
 	}
 	h.env = []string{"TENANTRY_URL=" + h.server.url, "TENANTRY_API_KEY=" + made.APIKey, "TENANTRY_API_SECRET=" + made.APISecret}
-	story.Begin()
 	return h
 }
 

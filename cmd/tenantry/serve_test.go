@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // served is a Tenantry server that runs in the test's process.
@@ -109,15 +108,6 @@ func keystoneEnv(t *testing.T, url string) {
 	}
 }
 
-// observed starts a proxy in front of the server, and returns the proxy's address. The proxy records the requests and answers of
-// the test.
-func observed(t *testing.T, url string) string {
-	t.Helper()
-	story := transcript.New(t, "cmd/tenantry")
-	story.Begin()
-	return story.Front(t, transcript.API, url)
-}
-
 func TestServe(t *testing.T) {
 	fake := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
 	fake.AddRole("bs-admin")
@@ -128,7 +118,7 @@ func TestServe(t *testing.T) {
 	defer stop()
 	keystoneEnv(t, url)
 	s := serveWith(t)
-	if status, body := get(t, observed(t, s.url)+"/readyz"); status != http.StatusOK || !strings.Contains(body, `"ready":true,"status":"ok"`) {
+	if status, body := get(t, s.url+"/readyz"); status != http.StatusOK || !strings.Contains(body, `"ready":true,"status":"ok"`) {
 		t.Errorf("readyz: got %d, %s", status, body)
 	}
 	if status, body := get(t, s.billingURL+"/currencies"); status != http.StatusOK || !strings.Contains(body, `"eur"`) {
@@ -149,8 +139,7 @@ func TestServe(t *testing.T) {
 func TestServeBeginsWithoutItsUpstreams(t *testing.T) {
 	keystoneEnv(t, "http://127.0.0.1:1/v3")
 	s := serveWith(t, "TENANTRY_BILLING_URL=http://127.0.0.1:1/v2")
-	url := observed(t, s.url)
-	status, body := get(t, url+"/readyz")
+	status, body := get(t, s.url+"/readyz")
 	var got struct {
 		Status string
 		Checks []struct{ Name, Status, Reason string }
@@ -175,7 +164,7 @@ func TestServeBeginsWithoutItsUpstreams(t *testing.T) {
 			t.Errorf("the log does not contain %q once:\n%s", line, log)
 		}
 	}
-	if status, _ := get(t, url+"/healthcheck"); status != http.StatusOK {
+	if status, _ := get(t, s.url+"/healthcheck"); status != http.StatusOK {
 		t.Errorf("healthcheck: got %d, want 200", status)
 	}
 	if code := s.stop(); code != 0 {

@@ -55,7 +55,7 @@ func newWorldOn(t *testing.T, database string, change ...func(*servicetest.Optio
 func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Options)) *world {
 	t.Helper()
 	w := &world{t: t}
-	o := servicetest.Options{Database: database, Package: "orchestrator/api", Around: w.upstreams.around}
+	o := servicetest.Options{Database: database, Around: w.upstreams.around}
 	for _, c := range change {
 		c(&o)
 	}

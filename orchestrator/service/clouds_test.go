@@ -13,7 +13,6 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
-	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 const aMerchant = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -42,9 +41,6 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	story := transcript.New(t, "cmd/tenantry") // the directory must not change, so that old and new recordings can be compared
-	url = story.Front(t, transcript.Keystone, url)
-	story.Begin()
 	s, _, err := Open(t.Context(), Config{DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize)})
 	if err != nil {
 		t.Fatal(err)

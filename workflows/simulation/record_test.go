@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"bytes"
-	"cmp"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -19,25 +18,11 @@ import (
 var recordFlag = flag.String("record", "", "write what happens under each seed of TestSeeds to this `file`, one line for each seed")
 
 // record contains the checkpoints, writes and events of one world, without times and texts. A refactoring must not change a record.
-// A record uses its own names, so that a renamed type or column does not change the record.
 type record struct {
 	mu          sync.Mutex
 	checkpoints []string
 	writes      []string
 	events      []string
-}
-
-// recordedAs maps each word that Tenantry stores today to the word that an earlier commit stored instead. Therefore a record that
-// this code writes can be compared with a record that the earlier commit wrote.
-var recordedAs = map[string]string{"action": "verb", "rechecked": "probed", "late-window": "settle", "subject-rechecked": "subject-probed"}
-
-// recorded translates a word that Tenantry stores today into the word of the earlier commit. The code of a call without an answer
-// becomes a code that ends with "-busy". The earlier commit stored this code after reads of Keystone, but not after reads of
-// BillingStack.
-func recorded(word string) string {
-	word = strings.Replace(word, "billingstack-", "billing-", 1)
-	word = strings.Replace(word, "-no-answer", "-busy", 1)
-	return cmp.Or(recordedAs[word], word)
 }
 
 // parts returns the events, the writes and the checkpoints of the record.
@@ -95,10 +80,10 @@ func (r *record) committed(checkpoints []saga.Checkpoint, results []saga.CommitR
 func standOf(run *saga.Run, steps []saga.StepRow) string {
 	reason, cause := "", ""
 	if run.Reason != nil {
-		reason = recorded(string(run.Reason.Kind)) + "/" + recorded(run.Reason.Code)
+		reason = string(run.Reason.Kind) + "/" + run.Reason.Code
 	}
 	if run.Cause != nil {
-		cause = recorded(run.Cause.Code)
+		cause = run.Cause.Code
 	}
 	var rows []string
 	for _, s := range steps {
@@ -129,8 +114,6 @@ func (r *record) wrote(req *http.Request, body []byte, answer *http.Response) {
 	if bytes.Contains(body, []byte(`"auth"`)) {
 		body = nil
 	}
-	// Older records do not contain the installation tag.
-	body = bytes.ReplaceAll(body, []byte(`,"tenantry-installation-`+installation+`"`), nil)
 	r.add(&r.writes, "%s %s %s: %d", req.Method, req.URL.RequestURI(), body, status)
 }
 
@@ -143,9 +126,9 @@ func (r *record) told(runs []*saga.Run, events map[string][]saga.Event) {
 		for _, e := range events[run.ID] {
 			code := ""
 			if e.Failure != nil {
-				code = recorded(e.Failure.Code)
+				code = e.Failure.Code
 			}
-			r.add(&r.events, "%s %d epoch=%d %s %s %d %s %s", e.RunID, e.Seq, e.Epoch, recorded(string(e.Kind)), e.Step, e.Attempt, e.Action, code)
+			r.add(&r.events, "%s %d epoch=%d %s %s %d %s %s", e.RunID, e.Seq, e.Epoch, e.Kind, e.Step, e.Attempt, e.Action, code)
 		}
 	}
 }

@@ -22,7 +22,6 @@ import (
 
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
-	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // cloud is a Keystone, real or in memory. The test calls Keystone over plain HTTP as Keystone's administrator.
@@ -36,7 +35,6 @@ type cloud struct {
 	memory  *keystonetest.Keystone // nil for a real Keystone
 	all     workflowstest.Cloud    // lists all projects and role assignments; nil if other tests use this Keystone too
 	removed *workflowstest.Recorder
-	story   *transcript.Story
 }
 
 // memoryCloud returns an in-memory Keystone. The replicas send their requests to this Keystone through the given proxy.
@@ -87,12 +85,11 @@ var roleMade sync.Mutex
 
 func front(t testing.TB, in *upstream, password string) cloud {
 	t.Helper()
-	story := transcript.New(t, "cmd/tenantry") // the package name in older recordings: the tests compare new recordings with them
-	srv := httptest.NewServer(story.Handler(transcript.Keystone, in))
+	srv := httptest.NewServer(in)
 	t.Cleanup(srv.Close)
 	direct := httptest.NewServer(in.next)
 	t.Cleanup(direct.Close)
-	c := cloud{url: srv.URL + "/v3", direct: direct.URL + "/v3", password: password, domain: "default", story: story}
+	c := cloud{url: srv.URL + "/v3", direct: direct.URL + "/v3", password: password, domain: "default"}
 	c.token = c.login(t, "admin", password, `{"project":{"name":"admin","domain":{"id":"default"}}}`)
 	roleMade.Lock()
 	defer roleMade.Unlock()

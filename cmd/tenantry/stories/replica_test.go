@@ -11,8 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // replica is one process of the service.
@@ -72,7 +70,6 @@ func (s *site) serve(env ...string) *replica {
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				r.url = s.cloud.story.Front(s.t, transcript.API, r.url)
 				return r
 			}
 		}

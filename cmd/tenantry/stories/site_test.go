@@ -23,7 +23,6 @@ import (
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
-	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // site is one installation, with a cloud, a BillingStack, a database, and environment variables.
@@ -74,7 +73,7 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	if c.all != nil {
 		in.next = c.removed.Handler(in.next)
 	}
-	bs := httptest.NewServer(c.story.Handler(transcript.BillingStack, in))
+	bs := httptest.NewServer(in)
 	t.Cleanup(bs.Close)
 	s.billing, err = billing.New(billing.Config{URL: bs.URL + "/v2", Connections: 4})
 	s.ok(err)
@@ -103,7 +102,6 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	if c.all != nil {
 		s.checkAtTheEnd(database)
 	}
-	c.story.Begin()
 	return s
 }
 

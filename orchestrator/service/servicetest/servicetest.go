@@ -22,16 +22,12 @@ import (
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows"
-	"github.com/tenantry/tenantry/workflows/workflowstest/transcript"
 )
 
 // Options configures an Installation. The zero value is valid.
 type Options struct {
 	// Database is the URL of a database that storetest created; empty means SQLite.
 	Database string
-	// Package is the directory for the recording of the test's exchanges; see [transcript.New]. If Package is empty, nothing is
-	// recorded. If Around does not pass a request on, the request is not recorded.
-	Package string
 	// Keystone are the options of the in-memory Keystone.
 	Keystone keystonetest.Options
 	// Workflows returns the workflows of the service; nil means [workflows.All].
@@ -78,19 +74,15 @@ func New(t testing.TB, o Options) *Installation {
 	if o.Database == "" {
 		o.Database = storetest.SQLite(t)
 	}
-	var story *transcript.Story
-	if o.Package != "" {
-		story = transcript.New(t, o.Package)
-	}
 	in := &Installation{Client: &http.Client{Timeout: time.Minute}, Log: &Log{}}
 	in.startUpstreams(t, o.Keystone)
 	in.Store = openStore(t, o.Database)
-	must(t, in.seed(t.Context(), story))
+	must(t, in.seed(t.Context()))
 	if o.AtEnd != nil {
 		t.Cleanup(func() { o.AtEnd(in) })
 	}
 
-	options := in.options(o, story)
+	options := in.options(o)
 	if o.TLS {
 		options.TLSCert, options.TLSKey, in.Client = certify(t)
 	}
@@ -99,12 +91,6 @@ func New(t testing.TB, o Options) *Installation {
 	}
 	in.serve(t, options)
 	in.URL = in.Service.URL
-	if story != nil && !o.TLS { // with TLS, the API's exchanges are not recorded
-		front := httptest.NewServer(story.Handler(transcript.API, in.Service.Handler))
-		t.Cleanup(front.Close)
-		in.URL = front.URL
-	}
-	story.Begin()
 	return in
 }
 
@@ -153,7 +139,7 @@ func openStore(t testing.TB, database string) *store.Store {
 }
 
 // options returns the options of a service with a short late window. The service knows only the default cloud.
-func (in *Installation) options(o Options, story *transcript.Story) service.Options {
+func (in *Installation) options(o Options) service.Options {
 	return service.Options{
 		Config: service.Config{
 			Listen: "127.0.0.1:0", DatabaseURL: o.Database, SecretKey: secretKey,
@@ -167,18 +153,8 @@ func (in *Installation) options(o Options, story *transcript.Story) service.Opti
 			}
 			return in.admin(), nil
 		},
-		Workflows: o.Workflows,
-		Around: func(upstream string, next http.RoundTripper) http.RoundTripper {
-			recorded := transcript.Keystone
-			if upstream == service.BillingStack {
-				recorded = transcript.BillingStack
-			}
-			next = story.Around(recorded, next)
-			if o.Around != nil {
-				next = o.Around(upstream, next)
-			}
-			return next
-		},
+		Workflows:   o.Workflows,
+		Around:      o.Around,
 		CheckByHand: true, // so that tests see only the requests that they cause
 		Version:     "test", Log: zerolog.New(in.Log).Level(zerolog.DebugLevel),
 	}
