@@ -6,7 +6,7 @@ GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test readme-test sim crash-matrix chaos soak lint vuln generate check-generated bench bench-scale clean
+.PHONY: help build demo test readme-test sim crash-matrix chaos soak steady lint vuln generate check-generated bench bench-scale clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,6 +46,9 @@ SOAK := 10m
 soak: ## let one merchant attack a replica while four merchants order, as `make test` does for some seconds: SOAK=DURATION
 	TENANTRY_TEST_SOAK=$(SOAK) deploy/testservices/run -- \
 		go test -count=1 -timeout 60m -v -run '^TestOneMerchantDoesNotHurtTheOthers$$' ./cmd/tenantry/stories
+
+steady: ## repeat tests while the cores are busy, to find those that fail by chance; takes hours, and continues after an interruption
+	deploy/testservices/run -- deploy/testservices/steady
 
 lint: ## run the linters, including the import rules
 	$(GOLANGCI_LINT) run ./...
