@@ -212,7 +212,7 @@ func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	w.things["a"] = true // a late effect
 	clock := &stepped{now: time.Now()}
 	s := open(t, storetest.SQLite(t))
-	ended, now := clock.Now().Add(-time.Hour), clock.Now()
+	ended, now := clock.Now().Add(-30*time.Minute), clock.Now() // only the first re-check is due
 	old := &saga.Run{
 		ID: newID(), Workflow: "toy", WorkflowVersion: 1, Subject: "s", Input: []byte("{}"), CreatedAt: ended, UpdatedAt: ended,
 		BudgetFrom: ended, EndedAt: &ended, DueAt: &now, State: saga.Compensated, Version: 1, Rechecks: 3,
