@@ -88,7 +88,7 @@ type world struct {
 	orders   []order
 
 	ended       atomic.Int64 // number of orders that have ended
-	held        atomic.Int64 // number of runs that an operator retried
+	held        int          // number of retries by the operator
 	onePostgres sync.Mutex   // locked during a fault of PostgreSQL
 
 	mu        sync.Mutex
@@ -143,7 +143,7 @@ func (w *world) subscribeAll(cease func()) {
 	var portals sync.WaitGroup
 	stop := make(chan struct{})
 	var operator sync.WaitGroup
-	operator.Go(func() { w.operate(stop) })
+	operator.Go(func() { w.held = w.site.operate(stop, func(n int) string { return w.somewhere(n)() }) })
 	for range w.portals {
 		portals.Go(func() {
 			for i := range orders {
@@ -218,7 +218,7 @@ func (w *world) report(took time.Duration) {
 
 	t.Logf("%d orders: %d runs succeeded, %d were compensated, in %s, %.1f a second", w.subscribes, succeeded, compensated,
 		took.Round(time.Second/10), float64(w.subscribes)/took.Seconds())
-	t.Logf("an operator retried %d runs that were taken over too often", w.held.Load())
+	t.Logf("an operator retried %d runs that were taken over too often", w.held)
 	t.Logf("the last run ended %s after the last fault", time.UnixMicro(last).Sub(w.last).Round(time.Second/10))
 }
 

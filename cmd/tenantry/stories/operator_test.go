@@ -9,27 +9,28 @@ import (
 )
 
 // heldFor is the reason code of a run that is held because it was taken over three times without progress. The engine holds such
-// a run for an operator, because the run itself may crash the replicas. In the chaos tests, the injected faults crash
-// the replicas, not the run.
+// a run for an operator, because the run itself may crash the replicas. In tests that kill replicas, it is the test that ends them,
+// and not the run.
 const heldFor = "taken-over-too-often"
 
-// operate retries all runs that are held with the code heldFor, until stop is closed.
-func (w *world) operate(stop <-chan struct{}) {
+// operate retries all runs that are held with the code heldFor, until stop is closed, and returns the number of retries. The argument
+// url returns the address of the replica to ask, for the number of a request.
+func (s *site) operate(stop <-chan struct{}, url func(n int) string) (retried int) {
 	pressed := map[string]time.Time{}
 	for n := 0; ; n++ {
 		select {
 		case <-stop:
-			return
+			return retried
 		case <-time.After(500 * time.Millisecond):
 		}
-		url := w.somewhere(n)()
+		at := url(n)
 		var page struct {
 			Runs []struct {
 				ID     string
 				Reason struct{ Kind, Code, Detail string }
 			}
 		}
-		if w.asOperator(http.MethodGet, url+"/v1/runs?state=waiting&limit=200", "", &page) != nil {
+		if s.asOperator(http.MethodGet, at+"/v1/runs?state=waiting&limit=200", "", &page) != nil {
 			continue // ask the next replica
 		}
 		for _, run := range page.Runs {
@@ -37,23 +38,23 @@ func (w *world) operate(stop <-chan struct{}) {
 			case run.Reason.Kind != "operator" || time.Since(pressed[run.ID]) < 5*time.Second:
 				continue
 			case run.Reason.Code != heldFor:
-				w.t.Errorf("run %s waits for an operator: %+v", run.ID, run.Reason)
+				s.t.Errorf("run %s waits for an operator: %+v", run.ID, run.Reason)
 			}
-			if w.asOperator(http.MethodPost, url+"/v1/runs/"+run.ID+"/retry", `{"why": "PostgreSQL was away"}`, nil) == nil {
+			if s.asOperator(http.MethodPost, at+"/v1/runs/"+run.ID+"/retry", `{"why": "the replicas were killed"}`, nil) == nil {
 				pressed[run.ID] = time.Now()
-				w.held.Add(1)
+				retried++
 			}
 		}
 	}
 }
 
 // asOperator calls the API as an operator.
-func (w *world) asOperator(method, url, body string, into any) error {
+func (s *site) asOperator(method, url, body string, into any) error {
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
-	req.Header.Set("X-Auth-Token", w.site.cloud.token)
+	req.Header.Set("X-Auth-Token", s.cloud.token)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
 	if err != nil {
