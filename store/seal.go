@@ -22,7 +22,8 @@ const KeySize = 32
 // ErrOtherKey means that the database was created with another secret key.
 var ErrOtherKey = errors.New("the database was created with another secret key")
 
-// sealer encrypts users' tokens with AES-256-GCM. The additional authenticated data of the encryption is the id of the run.
+// sealer encrypts users' tokens with AES-256-GCM. The additional authenticated data of the encryption is the id of the run. The zero
+// value has no key: it seals and opens nothing.
 type sealer struct {
 	aead  cipher.AEAD
 	keyID string
@@ -46,6 +47,9 @@ func newSealer(secret []byte) (*sealer, error) {
 }
 
 func (s *sealer) close(runID, token string) (string, error) {
+	if s.aead == nil {
+		return "", errors.New("sealing a token: there is no secret key")
+	}
 	nonce := make([]byte, s.aead.NonceSize())
 	if _, err := rand.Read(nonce); err != nil {
 		return "", err

@@ -41,21 +41,29 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{seal: seal}
+	if err := s.connect(ctx, url, newFile); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// connect opens the database. The function file returns the gorm dialect for the SQLite file at a path.
+func (s *Store) connect(ctx context.Context, url string, file func(path string) (gorm.Dialector, error)) (err error) {
 	s.creations.Commit, s.creations.Max = s.createPostgres, maxCreations
 	var dialect gorm.Dialector
 	switch path, isFile := strings.CutPrefix(url, "sqlite:"); {
 	case isFile:
 		s.file = path
-		if dialect, err = openFile(path); err != nil {
-			return nil, err
+		if dialect, err = file(path); err != nil {
+			return err
 		}
 	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
 		s.url = url
 		if dialect, err = openServer(url); err != nil {
-			return nil, fmt.Errorf("reading the database URL: %w", redact(err, url))
+			return fmt.Errorf("reading the database URL: %w", redact(err, url))
 		}
 	default:
-		return nil, errors.New("the database URL must be postgres://... or sqlite:PATH")
+		return errors.New("the database URL must be postgres://... or sqlite:PATH")
 	}
 	s.db, err = gorm.Open(dialect, &gorm.Config{
 		SkipDefaultTransaction: true, // methods with several writes begin a transaction themselves: they call tx
@@ -66,11 +74,11 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 		Logger:               logger.New(log.New(os.Stderr, "", 0), logger.Config{LogLevel: logger.Silent}),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("opening the database: %w", redact(s.explain(err), url))
+		return fmt.Errorf("opening the database: %w", redact(s.explain(err), url))
 	}
 	pool, err := s.db.DB()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if s.postgres() {
 		pool.SetMaxOpenConns(16)
@@ -81,14 +89,13 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	}
 	if err := pool.PingContext(ctx); err != nil {
 		_ = pool.Close()
-		return nil, fmt.Errorf("reaching the database: %w", redact(s.explain(err), url))
+		return fmt.Errorf("reaching the database: %w", redact(s.explain(err), url))
 	}
-	return s, nil
+	return nil
 }
 
-// openFile returns the gorm dialect for an SQLite file, and creates the file if it is missing. The options include
-// synchronous(FULL): a commit returns only when the data is on disk.
-func openFile(path string) (gorm.Dialector, error) {
+// newFile returns the gorm dialect for an SQLite file, and creates the file if it is missing.
+func newFile(path string) (gorm.Dialector, error) {
 	if dir := filepath.Dir(path); dir != "." {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("making the directory of the database: %w", err)
@@ -97,8 +104,14 @@ func openFile(path string) (gorm.Dialector, error) {
 	if err := private(path); err != nil {
 		return nil, err
 	}
-	return sqlite.Open("file:" + uriPath.Replace(filepath.Clean(path)) + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)" +
-		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"), nil
+	return openFile(path, "mode=rwc&_pragma=journal_mode(WAL)"), nil
+}
+
+// openFile returns the gorm dialect for an SQLite file, with options in the syntax of a URI's query. The other options include
+// synchronous(FULL): a commit returns only when the data is on disk.
+func openFile(path, options string) gorm.Dialector {
+	return sqlite.Open("file:" + uriPath.Replace(filepath.Clean(path)) + "?_pragma=busy_timeout(5000)&" + options +
+		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate")
 }
 
 // uriPath escapes the characters of a path that have a special meaning in SQLite's URIs: https://www.sqlite.org/uri.html

@@ -11,8 +11,8 @@ import (
 )
 
 // attentionTable prints the runs that need the attention of a person, each with the cause, with who can fix the cause, and with the
-// commands that help once the cause is fixed.
-func attentionTable(w io.Writer, runs []client.Run, now time.Time) {
+// commands that help once the cause is fixed. The commands have the given flags, such as --local.
+func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...string) {
 	if len(runs) == 0 {
 		row(w, "no run needs attention")
 	}
@@ -27,7 +27,7 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time) {
 		row(w, "age", age(now.Sub(r.CreatedAt)))
 		row(w, "cause", cause)
 		row(w, "fix by", fixBy)
-		for i, command := range commands(r) {
+		for i, command := range commands(r, flags) {
 			row(w, []any{"then type", "or"}[min(i, 1)], command)
 		}
 	}
@@ -72,8 +72,8 @@ func refusedUndo(r client.Run) *client.Step {
 }
 
 // commands returns the commands that continue or end a run, the best command first.
-func commands(r client.Run) []string {
-	command := func(parts ...string) string { return "tenantry runs " + strings.Join(parts, " ") }
+func commands(r client.Run, flags []string) []string {
+	command := func(parts ...string) string { return "tenantry runs " + strings.Join(append(parts, flags...), " ") }
 	var all []string
 	if slices.Contains(r.Actions, "retry") {
 		all = append(all, command("retry", r.ID, "--why REASON"))

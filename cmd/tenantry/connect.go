@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
@@ -32,8 +34,13 @@ const (
 	envUserToken = "TENANTRY_USER_TOKEN" //nolint:gosec // the name of a variable
 )
 
-// remote is a client of a Tenantry server. The client sends a credential with each request.
-type remote struct{ *client.ClientWithResponses }
+// remote is a client of the API: of a Tenantry server, or of the database on this host. A client of a server sends a credential with
+// each request.
+type remote struct {
+	*client.ClientWithResponses
+
+	local *service.Local // nil: the client of a server
+}
 
 // asPortal returns a client that authenticates with the merchant's API key.
 func (p *program) asPortal() (remote, error) {
@@ -87,7 +94,7 @@ func ofLogin(err error) error {
 	if e, ok := errors.AsType[*upstream.Error](err); ok && e.Class == upstream.Permanent {
 		return exit(exitRefused, err)
 	}
-	return exit(exitUnreachable, err)
+	return exit(exitUnreachable, fmt.Errorf("%w; while Keystone is down, use --local on a host of the server", err))
 }
 
 // server returns the address of the server. server refuses an address to which the credential would be sent in plain text over a
@@ -107,7 +114,7 @@ func (p *program) server(credential string) (string, error) {
 func dial(address string, credential client.RequestEditorFn) (remote, error) {
 	c, err := client.NewClientWithResponses(strings.TrimRight(address, "/"),
 		client.WithHTTPClient(newHTTPClient()), client.WithRequestEditorFn(credential))
-	return remote{c}, err
+	return remote{ClientWithResponses: c}, err
 }
 
 // newHTTPClient returns a client that limits the server's answers and does not follow redirects. The client's time-out is longer than the server's longest wait

@@ -14,7 +14,7 @@ func (p *program) action(name, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " RUN --why REASON", Short: short, Args: exactly("RUN"),
 		Long: short + ".\nThe run's history records the action and its reason. The action takes effect when a step begins or ends.\n\n" +
-			connectHelp + exitHelp,
+			connectHelp + localHelp + exitHelp,
 	}
 	if name == "skip" {
 		c.Use, c.Args = "skip RUN STEP --why REASON", exactly("RUN", "STEP")
@@ -28,14 +28,15 @@ func (p *program) action(name, short string) *cobra.Command {
 		if err := checkID("run", args[0]); err != nil {
 			return err
 		}
-		connect := p.asOperator
+		asRemote := p.asOperator
 		if name == "cancel" {
-			connect = p.asEither
+			asRemote = p.asEither
 		}
-		s, err := connect(cmd.Context())
+		s, err := p.connect(cmd, asRemote)
 		if err != nil {
 			return err
 		}
+		defer s.close()
 		run, err := s.ask(cmd.Context(), name, args, *why)
 		if err != nil {
 			return err

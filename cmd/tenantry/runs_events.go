@@ -14,7 +14,7 @@ actions of people with who acted and why.
 `
 
 func (p *program) runsEvents() *cobra.Command {
-	c := &cobra.Command{Use: "events RUN", Short: "Show the history of a run", Long: runsEventsHelp + connectHelp, Args: exactly("RUN")}
+	c := &cobra.Command{Use: "events RUN", Short: "Show the history of a run", Long: runsEventsHelp + connectHelp + localHelp, Args: exactly("RUN")}
 	after := c.Flags().Int64("after", 0, "only events whose number is higher")
 	limit := c.Flags().Int("limit", 1000, "maximum number of events, 1 to 1000")
 	f := formatFlag(c)
@@ -22,10 +22,11 @@ func (p *program) runsEvents() *cobra.Command {
 		if err := checkID("run", args[0]); err != nil {
 			return err
 		}
-		s, err := p.asEither(cmd.Context())
+		s, err := p.connect(cmd, p.asEither)
 		if err != nil {
 			return err
 		}
+		defer s.close()
 		answer, err := s.ListRunEventsWithResponse(cmd.Context(), args[0], &client.ListRunEventsParams{After: after, Limit: limit})
 		if err != nil {
 			return unsent(cmd.Context(), err)

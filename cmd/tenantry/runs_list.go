@@ -18,7 +18,7 @@ an undo that was refused, and runs that have waited longer than 15 minutes for a
 `
 
 func (p *program) runsList() *cobra.Command {
-	c := &cobra.Command{Use: "list", Short: "List runs, newest first", Long: runsListHelp + connectHelp, Args: exactly()}
+	c := &cobra.Command{Use: "list", Short: "List runs, newest first", Long: runsListHelp + connectHelp + localHelp, Args: exactly()}
 	flags := c.Flags()
 	merchant := flags.String("merchant", "", "only runs of this merchant")
 	objects := flags.StringArray("object", nil, "only runs that created or used this object: KIND:ID, such as project:4f1a…; may be repeated")
@@ -36,10 +36,11 @@ func (p *program) runsList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s, err := p.asEither(cmd.Context())
+		s, err := p.connect(cmd, p.asEither)
 		if err != nil {
 			return err
 		}
+		defer s.close()
 		answer, err := s.ListRunsWithResponse(cmd.Context(), &client.ListRunsParams{
 			Merchant: some(*merchant), Object: list(*objects...), User: some(*user), State: list(asStates(*states)...),
 			Attention: some(*attention), Workflow: some(*workflow), Since: from, Limit: some(*limit), Marker: some(*marker),
@@ -56,7 +57,7 @@ func (p *program) runsList() *cobra.Command {
 		}
 		return f.print(p.out, page, func(w io.Writer) {
 			if *attention {
-				attentionTable(w, page.Runs, time.Now())
+				attentionTable(w, page.Runs, time.Now(), s.flags()...)
 			} else {
 				runsTable(w, page.Runs)
 			}

@@ -21,17 +21,21 @@ const (
 	operatorScheme = "operatorToken"
 )
 
-// caller is the sender of a request: a merchant's portal, or an operator.
+// caller is the sender of a request: a merchant's portal, an operator, or an operator in this process.
 type caller struct {
 	merchant *merchants.Merchant // nil for an operator
 	key      string              // the public part
 	operator keystone.Token
+	local    string // the operating-system user, if the request was sent in this process: see LocalTransport
 }
 
 // String returns the name of the caller for logs and events.
 func (w caller) String() string {
 	if w.merchant != nil {
 		return "portal with key " + w.key
+	}
+	if w.local != "" {
+		return "local:" + upstream.Clean(w.local)
 	}
 	return upstream.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
 }
@@ -40,6 +44,9 @@ func (w caller) String() string {
 func (w caller) name() string {
 	if w.merchant != nil {
 		return "merchant " + w.merchant.ID
+	}
+	if w.local != "" {
+		return "local " + w.local
 	}
 	return "operator " + w.operator.UserID
 }
@@ -77,6 +84,12 @@ func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 
 func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	r := c.Request()
+	if user, ok := localUser(r.Context()); ok {
+		if !o.accepts(operatorScheme) {
+			return caller{}, refuse(forbidden, "only a merchant's portal may call this operation")
+		}
+		return caller{local: user}, nil
+	}
 	key, secret, basic := r.BasicAuth()
 	authorization, tokens := r.Header.Values(echo.HeaderAuthorization), r.Header.Values(headerAuthToken)
 	switch {

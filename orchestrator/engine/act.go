@@ -40,6 +40,9 @@ func (e *Engine) storeAction(ctx context.Context, v saga.Action) error {
 // startRetry starts a new run with the order of a compensated run. The new run has a new id and takes over the idempotency key. The
 // user's token was deleted, so steps that need the token are skipped.
 func (e *Engine) startRetry(ctx context.Context, run *saga.Run, v saga.Action) (*saga.Run, error) {
+	if e.NoRestart != "" {
+		return nil, &saga.RefusedError{Action: v.Name, Why: e.NoRestart}
+	}
 	d := e.workflows[run.Workflow]
 	if d == nil {
 		return nil, &saga.RefusedError{Action: v.Name, Why: "this release has no code for workflow " + run.Workflow}

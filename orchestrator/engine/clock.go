@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 )
@@ -40,6 +42,22 @@ func (c *Clock) Now() time.Time {
 	}
 	return now.UTC().Truncate(time.Microsecond)
 }
+
+// Read reads the database's time and adjusts the clock to it. ask returns the zero time if the database uses this machine's clock.
+func (c *Clock) Read(ctx context.Context, ask func(context.Context) (time.Time, error)) error {
+	before := c.local()
+	database, err := ask(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the database's time: %w", err)
+	}
+	if !c.set(before, c.local(), database, maxReading) {
+		return errors.New("the database answers too slowly to read its time")
+	}
+	return nil
+}
+
+// maxReading is the maximum time that Read may take. The clock's error is at most half of this time.
+const maxReading = 10 * time.Second
 
 // after returns a channel that is closed when d has passed, unless the returned function stop is called first.
 func (c *Clock) after(d time.Duration) (done <-chan struct{}, stop func()) {

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 )
@@ -51,5 +53,27 @@ func TestASlowAnswerDoesNotMakeTheTimeLessExact(t *testing.T) {
 	read(0, 0)
 	if got := off(); got != offset {
 		t.Errorf("after it was set back the time is %v off, want %v", got, offset)
+	}
+}
+
+func TestReadingTheDatabasesTime(t *testing.T) {
+	local := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	database, took, failed := local.Add(time.Hour), time.Duration(0), error(nil)
+	c := NewClock(func() time.Time { return local })
+	read := func() error {
+		return c.Read(t.Context(), func(context.Context) (time.Time, error) {
+			local = local.Add(took)
+			return database, failed
+		})
+	}
+	if failed = errors.New("down"); !errors.Is(read(), failed) {
+		t.Error("the error of the database is lost")
+	}
+	failed, took = nil, maxReading+time.Second
+	if read() == nil {
+		t.Error("a slow answer was taken")
+	}
+	if took = 0; read() != nil || !c.Now().Equal(database) {
+		t.Errorf("the time is %v, want %v", c.Now(), database)
 	}
 }

@@ -32,6 +32,9 @@ type Options struct {
 	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
 	Executors   int           // maximum number of runs that are executed at once; default 64
 
+	// NoRestart, if set, is the reason why this engine refuses to retry a compensated run, which would start a new run.
+	NoRestart string
+
 	// Down returns the upstreams whose circuits are open. Runs that wait for one of these upstreams are not claimed.
 	Down func() []string
 

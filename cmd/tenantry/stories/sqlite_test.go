@@ -112,7 +112,7 @@ func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
 			if err = errors.Join(err, os.Chmod(path, modes.file), os.Chmod(dir, modes.dir)); err != nil {
 				t.Fatal(err)
 			}
-			out, code := serveAsNobody(t, "sqlite:"+path)
+			out, code := asNobody(t, "sqlite:"+path, "serve")
 			t.Log(out)
 			if code != 5 || !strings.Contains(out, path) || !strings.Contains(out, "written") || strings.Contains(out, "out of memory") {
 				t.Errorf("exit %d: %s", code, out)
@@ -121,13 +121,13 @@ func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
 	}
 }
 
-// serveAsNobody runs `tenantry serve` as a user without privileges, and waits until the process ends.
-func serveAsNobody(t *testing.T, database string) (out string, code int) {
+// asNobody runs a `tenantry` command as a user without privileges, and waits until the process ends.
+func asNobody(t *testing.T, database string, args ...string) (out string, code int) {
 	t.Helper()
 	s := newSite(t, storetest.SQLite(t), memoryCloud(t, &upstream{}), &upstream{})
 	path, err := binary()
 	s.ok(err)
-	cmd := exec.CommandContext(t.Context(), path, "serve")
+	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Env = slices.Concat(s.env, []string{"TENANTRY_LISTEN=127.0.0.1:0", "TENANTRY_DATABASE_URL=" + database})
 	if os.Geteuid() == 0 {
 		nobody, err := user.Lookup("nobody")

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/user"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/store"
+)
+
+const localHelp = `With --local, the command uses the database directly: for example, while Keystone is down. It needs no server and no
+credential, but the settings of the server (TENANTRY_CONFIG, TENANTRY_*), and a user who may read and write the database. The
+history records the operating-system user as local:USER. Running servers carry out an action within seconds.
+
+`
+
+// localFlag is the name of the flag that makes the commands under runs use the database.
+const localFlag = "local"
+
+func addLocalFlag(c *cobra.Command) {
+	c.PersistentFlags().Bool(localFlag, false, "use the database of the server's settings, without a server and without a credential")
+}
+
+// connect returns the client that the flag --local chooses: a client of the database, or the client that the function asRemote
+// returns. The caller must close the client.
+func (p *program) connect(cmd *cobra.Command, asRemote func(context.Context) (remote, error)) (remote, error) {
+	if local, err := cmd.Flags().GetBool(localFlag); err != nil || !local {
+		return asRemote(cmd.Context())
+	}
+	return p.asLocal(cmd.Context())
+}
+
+// asLocal returns a client of the database that is configured for the server. The client sends its requests to the API's handler in
+// this process.
+func (p *program) asLocal(ctx context.Context) (remote, error) {
+	c, err := p.config()
+	if err != nil {
+		return remote{}, err
+	}
+	c.LogLevel = "error" // the answer to a fault refers to the log
+	log, err := newLog(c, p.err)
+	if err != nil {
+		return remote{}, exit(exitUsage, err)
+	}
+	local, err := service.OpenLocal(ctx, c.Config, localUser(), log)
+	if err != nil {
+		return remote{}, exit(exitUnreachable, lines(err.Error(), "  --local uses the database "+store.Address(c.DatabaseURL)+
+			": check that TENANTRY_CONFIG and TENANTRY_DATABASE_URL are those of the server, and that this user may read and write the database"))
+	}
+	p.say("tenantry: using the database %s", store.Address(c.DatabaseURL))
+	over := newHTTPClient()
+	over.Transport = local
+	to, err := client.NewClientWithResponses("http://local", client.WithHTTPClient(over))
+	return remote{to, local}, err
+}
+
+// close closes the database of a local client.
+func (s remote) close() {
+	if s.local != nil {
+		_ = s.local.Close() // all that was written is committed
+	}
+}
+
+// flags returns the flags that a command needs to use the same client.
+func (s remote) flags() []string {
+	if s.local == nil {
+		return nil
+	}
+	return []string{"--" + localFlag}
+}
+
+// localUser returns the name of the operating-system user, or the user's number if the user has no name.
+func localUser() string {
+	id := strconv.Itoa(os.Getuid())
+	if known, err := user.LookupId(id); err == nil {
+		return known.Username
+	}
+	return id
+}

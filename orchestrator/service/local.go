@@ -1,0 +1,68 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/engine"
+	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// Local is the part of the API that needs only the database: the operations on runs. A Local listens on no address, executes no
+// runs, has no lease and sends no request to an upstream. The replicas of the database, if there are any, carry out the actions that
+// a Local stores.
+type Local struct {
+	http.RoundTripper // passes requests to the API
+
+	store *store.Store
+}
+
+// noRestart is the answer to a retry of a compensated run.
+const noRestart = "the retry of a compensated run is a new order, and Tenantry checks a new order with Keystone and BillingStack:" +
+	" when both are available, send the retry to a server, without --local"
+
+// OpenLocal opens the database of the configuration for an operating-system user, who is recorded as the author of actions. OpenLocal
+// neither creates nor migrates a database, and uses no other setting than DatabaseURL and MaxLiveRuns. If OpenLocal fails, the error is
+// an *UnreachableError or a *ConfigurationError.
+func OpenLocal(ctx context.Context, c Config, user string, log zerolog.Logger) (*Local, error) {
+	s, err := store.OpenExisting(ctx, c.DatabaseURL)
+	if err != nil {
+		return nil, &UnreachableError{err}
+	}
+	clock := engine.NewClock(time.Now)
+	if err := clock.Read(ctx, s.Time); err != nil {
+		return nil, errors.Join(&UnreachableError{err}, s.Close())
+	}
+	handler, err := localAPI(c, s, clock, log)
+	if err != nil {
+		return nil, errors.Join(&ConfigurationError{err}, s.Close())
+	}
+	return &Local{api.LocalTransport(handler, user), s}, nil
+}
+
+// Close closes the database.
+func (l *Local) Close() error { return l.store.Close() }
+
+// localAPI returns the API without upstreams, with an engine that does not serve.
+func localAPI(c Config, s *store.Store, clock *engine.Clock, log zerolog.Logger) (http.Handler, error) {
+	noCloud := func(string) (keystone.Identity, error) { return nil, errors.New("there is no connection to Keystone") }
+	deps := workflows.Deps{Identity: noCloud, Merchants: s.Merchants(), Now: clock.Now, NewID: newID}
+	definitions, err := workflows.All(deps)
+	if err != nil {
+		return nil, err
+	}
+	runs := engine.New(engine.Options{Store: s, Queue: s, Tokens: s, Workflows: definitions, NewID: newID, Clock: clock, NoRestart: noRestart})
+	return api.New(api.Options{
+		Runs: runs, Starter: runs, Actions: runs,
+		Admit: deps, Merchants: s.Merchants(), Identity: noCloud, Now: clock.Now, Random: rand.Reader,
+		MaxLiveRuns: c.MaxLiveRuns, Log: log, Ready: func(context.Context) []api.Dependency { return nil },
+	})
+}
