@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,9 +43,9 @@ func versions(t *testing.T, s *Store) (rows struct{ N, Max int64 }) {
 }
 
 func TestOpeningAnExistingDatabase(t *testing.T) {
-	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+	for name, newURL := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
-			url := url(t)
+			url := newURL(t)
 			first := migrated(t, url, 0)
 			before := versions(t, first)
 			s, err := OpenExisting(t.Context(), url)
@@ -71,7 +72,7 @@ func TestOpeningAnExistingDatabase(t *testing.T) {
 }
 
 func TestADatabaseWithAnotherSchemaIsNotOpened(t *testing.T) {
-	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+	for name, newURL := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		for what, c := range map[string]struct {
 			version   int64
 			statement string
@@ -85,7 +86,7 @@ func TestADatabaseWithAnotherSchemaIsNotOpened(t *testing.T) {
 			"not Tenantry": {0, "ALTER TABLE " + versionTable + " RENAME TO other", "has no tables of Tenantry"},
 		} {
 			t.Run(name+"/"+what, func(t *testing.T) {
-				url := url(t)
+				url := newURL(t)
 				first := migrated(t, url, c.version)
 				if c.statement != "" {
 					if err := first.db.Exec(c.statement).Error; err != nil {
@@ -158,4 +159,29 @@ func tree(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return text.String()
+}
+
+// A user of PostgreSQL who may not read the tables, and a server that cannot be reached, are reported without the password.
+func TestAServerThatRefusesTheUserIsNotOpened(t *testing.T) {
+	database := storetest.PostgreSQL(t)
+	migrated(t, database, 0)
+	stranger, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := stranger.Query()
+	query.Set("options", "-c role=pg_monitor") // may connect, but has no rights on the tables
+	stranger.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	for what, c := range map[string]struct{ url, says string }{
+		"no rights on the tables": {stranger.String(), "permission denied"},
+		"no server":               {"postgres://ann:canary-password@127.0.0.1:1/none?connect_timeout=1", "127.0.0.1"},
+	} {
+		s, err := OpenExisting(t.Context(), c.url)
+		if err == nil {
+			_ = s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "canary-password") {
+			t.Errorf("%s: got %v, want %q", what, err, c.says)
+		}
+	}
 }

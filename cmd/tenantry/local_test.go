@@ -16,8 +16,15 @@ func TestLocalNeedsTheDatabaseOfTheServer(t *testing.T) {
 	path := strings.TrimPrefix(env[0], "TENANTRY_DATABASE_URL=sqlite:")
 	id := uuid.NewString()
 	for _, args := range [][]string{
-		{"list", "--attention"}, {"show", id}, {"events", id}, {"watch", id}, {"retry", id, "--why", "x"}, {"skip", id, "s", "--why", "x"},
-		{"compensate", id, "--why", "x"}, {"hold", id, "--why", "x"}, {"cancel", id, "--why", "x"},
+		{"list", "--attention"},
+		{"show", id},
+		{"events", id},
+		{"watch", id},
+		{"retry", id, "--why", "x"},
+		{"skip", id, "s", "--why", "x"},
+		{"compensate", id, "--why", "x"},
+		{"hold", id, "--why", "x"},
+		{"cancel", id, "--why", "x"},
 	} {
 		args = append([]string{"runs", "--local"}, args...)
 		code, out, stderr := line(t, env, args...)

@@ -52,14 +52,17 @@ type localAnswer struct {
 	body         bytes.Buffer
 }
 
+// Header implements [http.ResponseWriter].
 func (a *localAnswer) Header() http.Header { return a.header }
 
+// WriteHeader implements [http.ResponseWriter].
 func (a *localAnswer) WriteHeader(status int) {
 	if a.status == 0 {
 		a.status, a.sent = status, a.header.Clone()
 	}
 }
 
+// Write implements [http.ResponseWriter].
 func (a *localAnswer) Write(p []byte) (int, error) {
 	a.WriteHeader(http.StatusOK)
 	return a.body.Write(p)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
@@ -24,9 +26,7 @@ func (w *world) through(transport http.RoundTripper, q request) answer {
 	r, err := http.NewRequestWithContext(w.t.Context(), cmp.Or(q.method, http.MethodGet), "http://local"+q.path, strings.NewReader(q.body))
 	must(w.t, err)
 	r.Header.Set("Content-Type", "application/json")
-	for name, values := range q.header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, q.header)
 	resp, err := transport.RoundTrip(r)
 	must(w.t, err)
 	body, err := io.ReadAll(resp.Body)

@@ -131,10 +131,19 @@ func TestOperatorsAreNotLockedOutWhileKeystoneIsDown(t *testing.T) {
 		n.shows(unlucky, "\nfailing step scope-token\n")
 		n.shows(unwanted, "\nfailing step scope-token\n")
 		for _, args := range [][]string{
-			{"list", "--state", "waiting,stuck", "--since", "1h", "--limit", "1"}, {"show", held}, {"show", held, "-f", "json"},
-			{"events", held, "--limit", "3"}, {"events", held, "-f", "yaml"}, {"watch", held}, {"retry", held}, {"show", unlucky[:8]},
-			{"list", "--state", "odd"}, {"skip", held, "attach-tenant", "--why", "no"}, {"retry", held, "--why", " "},
-			{"cancel", strings.Replace(held, held[:8], "00000000", 1), "--why", "no"}, {"list", "--limit", "201"},
+			{"list", "--state", "waiting,stuck", "--since", "1h", "--limit", "1"},
+			{"show", held},
+			{"show", held, "-f", "json"},
+			{"events", held, "--limit", "3"},
+			{"events", held, "-f", "yaml"},
+			{"watch", held},
+			{"retry", held},
+			{"show", unlucky[:8]},
+			{"list", "--state", "odd"},
+			{"skip", held, "attach-tenant", "--why", "no"},
+			{"retry", held, "--why", " "},
+			{"cancel", strings.Replace(held, held[:8], "00000000", 1), "--why", "no"},
+			{"list", "--limit", "201"},
 		} {
 			n.sameAnswer(args)
 		}
