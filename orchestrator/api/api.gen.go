@@ -762,7 +762,7 @@ type Step struct {
 // StepState defines model for Step.State.
 type StepState string
 
-// SubscribeRequest Send either customer or customer_id.
+// SubscribeRequest Send either customer or customer_id, but not both.
 type SubscribeRequest struct {
 	// AddUser Adds another user to an existing customer: the order is accepted although the user has no role on the customer's tenant, and the run gives the user its roles. The field is allowed only with customer_id.
 	AddUser    *bool `json:"add_user,omitempty"`
@@ -835,6 +835,9 @@ type ActionTaken = Run
 
 // BadBody A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type BadBody = Problem
+
+// BadParameter A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
+type BadParameter = Problem
 
 // BadRequest A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type BadRequest = Problem

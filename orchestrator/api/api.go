@@ -99,8 +99,17 @@ func New(o Options) (http.Handler, error) {
 			perOperation[id] = append(perOperation[id], s.admit)
 		}
 	}
-	RegisterHandlersWithOptions(e, s, RegisterHandlersOptions{OperationMiddlewares: perOperation})
+	RegisterHandlersWithOptions(withHead{e}, s, RegisterHandlersOptions{OperationMiddlewares: perOperation})
 	return e, nil
+}
+
+// withHead is an Echo that answers HEAD wherever it answers GET. net/http drops the body of the answer.
+type withHead struct{ *echo.Echo }
+
+// GET registers the handler for GET and for HEAD.
+func (e withHead) GET(path string, handler echo.HandlerFunc, with ...echo.MiddlewareFunc) *echo.Route {
+	e.Echo.HEAD(path, handler, with...)
+	return e.Echo.GET(path, handler, with...)
 }
 
 func (s *server) now() time.Time { return s.Now() }

@@ -30,6 +30,10 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType)); err != nil || kind != echo.MIMEApplicationJSON {
 		return nil, refuse(contentTypeUnsupported, "the Content-Type must be application/json")
 	}
+	if coding := r.Header.Get(echo.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
+		c.Response().Header().Set(echo.HeaderAcceptEncoding, "identity")
+		return nil, refuse(contentEncodingUnsupported, "the body must not be compressed: send it without Content-Encoding")
+	}
 	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, refuse(bodyTooLarge, "the body is larger than %d bytes", maxBody)
@@ -121,14 +125,17 @@ func badText(text string) string {
 	return ""
 }
 
-// fits decodes a body. The body must match the schema.
+// fits decodes a body. The body must match the schema, except for oneOf at its top: if no alternative fits, the schema's check stops and
+// does not name the other faults. The caller checks the alternatives.
 func fits[T any](body jsontext.Value, schema *openapi3.Schema) (T, error) {
 	var value any
 	var decoded T
 	if err := stdjson.Unmarshal(body, &value); err != nil {
 		return decoded, refuse(bodyMalformed, "the body is not valid JSON")
 	}
-	if err := schema.VisitJSON(value, openapi3.MultiErrors()); err != nil {
+	fields := *schema
+	fields.OneOf = nil
+	if err := fields.VisitJSON(value, openapi3.MultiErrors()); err != nil {
 		return decoded, invalid(faultsOf(err)...)
 	}
 	if err := stdjson.Unmarshal(body, &decoded); err != nil {

@@ -53,6 +53,9 @@ func (c *contract) check(t *testing.T, q request, a answer) {
 		t.Errorf("%s %s: answered without a request id: %q", method, q.path, id)
 	}
 	operation := c.operation(method, q.path)
+	if operation == nil && method == http.MethodHead {
+		operation = c.operation(http.MethodGet, q.path)
+	}
 	if operation == nil {
 		if a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed {
 			t.Errorf("%s %s: got status %d, want 404 or 405, because the document has no such operation", method, q.path, a.status)
@@ -91,4 +94,14 @@ func (c *contract) check(t *testing.T, q request, a answer) {
 	if listed, _ := response.Value.Extensions["x-problems"].([]any); !slices.Contains(listed, any(name)) {
 		t.Errorf("%s %s: problem %s is not in the document under %d", method, q.path, name, a.status)
 	}
+}
+
+// schema returns a schema of the document by its name.
+func (c *contract) schema(t *testing.T, name string) *openapi3.Schema {
+	t.Helper()
+	found := c.doc.Components.Schemas[name]
+	if found == nil {
+		t.Fatalf("the document has no schema %s", name)
+	}
+	return found.Value
 }

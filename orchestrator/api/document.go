@@ -72,7 +72,8 @@ func (o operation) accepts(scheme string) bool {
 
 // open returns true if callers may call the operation without a credential.
 func (o operation) open() bool {
-	return slices.ContainsFunc(*o.Security, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 })
+	anonymous := func(r openapi3.SecurityRequirement) bool { return len(r) == 0 }
+	return o.Security == nil || len(*o.Security) == 0 || slices.ContainsFunc(*o.Security, anonymous)
 }
 
 // body returns the schema of the request body.

@@ -28,7 +28,7 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 		return err
 	}
 	after := valueOf(p.After)
-	if acceptsType(c.Request().Header, "text/event-stream") {
+	if acceptsType(c.Request().Header, "text/event-stream") && c.Request().Method == http.MethodGet {
 		return s.stream(c, run, after)
 	}
 	limit := defaultEvents

@@ -38,7 +38,7 @@ func idempotencyKey(h http.Header) (string, error) {
 		key, ok = unquote(key)
 	}
 	if !ok || key == "" || len(key) > maxKey {
-		return "", refuse(keyInvalid, "the key must have 1 to %d visible ASCII characters, with or without double quotes", maxKey)
+		return "", refuse(keyInvalid, "the key must have 1 to %d printable ASCII characters, with or without double quotes", maxKey)
 	}
 	return key, nil
 }

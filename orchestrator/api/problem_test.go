@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -31,6 +34,35 @@ func TestADatabaseThatIsGoneIsNotAFaultOfTheService(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got.name, c.want.name)
 		}
 	}
+}
+
+func TestTheDocumentNamesTheLimits(t *testing.T) {
+	for limit, texts := range map[int][]string{
+		maxBody:   {bodyTooLarge.help, *must(loadDocument("")).doc.Components.Responses["TooLarge"].Value.Description},
+		maxDepth:  {bodyMalformed.help},
+		maxTokens: {bodyMalformed.help},
+		maxKey:    {keyInvalid.help, must(loadDocument("")).doc.Components.Parameters["IdempotencyKey"].Value.Description},
+	} {
+		for _, text := range texts {
+			if !strings.Contains(text, strconv.Itoa(limit)) {
+				t.Errorf("the text %q does not name the limit %d", text, limit)
+			}
+		}
+	}
+	const form = "printable ASCII characters, with or without double quotes"
+	_, err := idempotencyKey(http.Header{headerKey: {""}})
+	for _, text := range []string{keyInvalid.help, err.Error(), must(loadDocument("")).doc.Components.Parameters["IdempotencyKey"].Value.Description} {
+		if !strings.Contains(text, form) {
+			t.Errorf("%q does not describe the key as %q", text, form)
+		}
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 // stateError is a PostgreSQL error with this SQLSTATE.

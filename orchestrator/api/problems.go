@@ -35,7 +35,7 @@ var (
 	}
 	keyInvalid = kind{
 		"idempotency-key-invalid", http.StatusBadRequest, "The Idempotency-Key is not valid",
-		"Send one Idempotency-Key header with 1 to 255 printable characters, with or without double quotes.", false, FixByMerchant,
+		"Send one Idempotency-Key header with 1 to 255 printable ASCII characters, with or without double quotes.", false, FixByMerchant,
 	}
 	tokenScoped = kind{
 		"token-scoped", http.StatusBadRequest, "The user's token is scoped",
@@ -139,6 +139,10 @@ var (
 		"content-type-unsupported", http.StatusUnsupportedMediaType, "The body is not JSON",
 		"Send Content-Type: application/json.", false, FixByMerchant,
 	}
+	contentEncodingUnsupported = kind{
+		"content-encoding-unsupported", http.StatusUnsupportedMediaType, "The body is compressed",
+		"Send the body without compression and without the header Content-Encoding.", false, FixByMerchant,
+	}
 	keyReused = kind{
 		"idempotency-key-reused", http.StatusUnprocessableEntity, "The Idempotency-Key belongs to another order",
 		"A key belongs to one order and never expires. Send a new key with a new order.", false, FixByMerchant,
@@ -184,7 +188,8 @@ func kinds() []kind {
 		credentialsRequired, credentialsInvalid, operatorTokenInvalid, userTokenInvalid,
 		tlsRequired, merchantDisabled, userDomainForeign, userIDUnusable, tokenDelegated, forbidden,
 		routeNotFound, merchantNotFound, runNotFound, methodNotAllowed,
-		runCompensated, retryRefused, actionRefused, merchantExists, preconditionFailed, bodyTooLarge, contentTypeUnsupported, keyReused,
+		runCompensated, retryRefused, actionRefused, merchantExists, preconditionFailed, bodyTooLarge,
+		contentTypeUnsupported, contentEncodingUnsupported, keyReused,
 		quotaExceeded, tooManyRequests, internalError, upstreamUnavailable, configurationFault, overloaded, outcomeUnknown,
 	}
 	all = slices.Concat(all, catalogKinds, orderKinds)

@@ -72,6 +72,7 @@ var refusedOrders = []refusedOrder{
 
 	{"no content type", header("Content-Type"), 415, "content-type-unsupported", ""},
 	{"a form", header("Content-Type", "application/x-www-form-urlencoded"), 415, "content-type-unsupported", ""},
+	{"a compressed body", header("Content-Encoding", "gzip"), 415, "content-encoding-unsupported", ""},
 	{"a body of 1 MB", named(`"` + strings.Repeat("a", 1<<20) + `"`), 413, "body-too-large", ""},
 	{"no body", func(_ *world, q *request) { q.body = " " }, 400, "body-malformed", ""},
 	{"broken JSON", body(`{"plan_id": `), 400, "body-malformed", ""},

@@ -29,6 +29,27 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+func TestHeadIsAnsweredAsGetWithoutABody(t *testing.T) {
+	w := newWorld(t)
+	w.Service.CheckDependencies(t.Context())
+	run := read[api.Run](t, w.call(w.order("k")))
+	for _, path := range []string{"/", "/readyz", "/openapi.json", "/docs", "/v1/runs", "/v1/runs/" + run.ID, "/v1/runs/nothing"} {
+		get, head := w.call(request{path: path, portal: w.Merchant}), w.call(request{method: "HEAD", path: path, portal: w.Merchant})
+		if head.status != get.status || head.body != "" || head.header.Get("Content-Type") != get.header.Get("Content-Type") ||
+			head.header.Get("ETag") != get.header.Get("ETag") {
+			t.Errorf("HEAD %s: got %d %v %q, want the head of %d %v", path, head.status, head.header, head.body, get.status, get.header)
+		}
+	}
+	w.steps.close() // so that a stream of the next run would not end
+	next := w.order("l")
+	next.header.Set("Prefer", "respond-async")
+	path := w.call(next).header.Get("Location") + "/events"
+	head := w.call(request{method: "HEAD", path: path, portal: w.Merchant, header: http.Header{"Accept": {"text/event-stream"}}})
+	if head.status != http.StatusOK || head.header.Get("Content-Type") != "application/json" {
+		t.Errorf("HEAD of events: got %d %v, want no stream", head.status, head.header)
+	}
+}
+
 func TestReadiness(t *testing.T) {
 	w := newWorld(t)
 	states := func(q request) (answer, map[string]api.CheckResult) {
@@ -89,7 +110,7 @@ func TestVersionsAndPages(t *testing.T) {
 		t.Errorf("versions: got %+v", got)
 	}
 	docs := w.call(request{path: "/docs"})
-	for _, want := range []string{"Subscribe a user to a plan", "Idempotency-Key: $(uuidgen)", "idempotency-key-reused", `id="schema-Run"`, "Ada Lovelace", "<h4>Body</h4><p>Send either customer or customer_id.</p>"} {
+	for _, want := range []string{"Subscribe a user to a plan", "Idempotency-Key: $(uuidgen)", "idempotency-key-reused", `id="schema-Run"`, "Ada Lovelace", "<h4>Body</h4><p>Send either customer or customer_id, but not both.</p>"} {
 		if !strings.Contains(docs.body, want) {
 			t.Errorf("the docs do not tell %q", want)
 		}

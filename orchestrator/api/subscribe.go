@@ -52,7 +52,8 @@ func asked(want SubscribeRequest) workflows.Asked {
 	return a
 }
 
-// coherent checks the body against rules that the OpenAPI schema cannot express.
+// coherent checks the body against the rules of the schema that fits does not check, and against rules that the OpenAPI schema cannot
+// express.
 func coherent(want SubscribeRequest) error {
 	var faults []InvalidParam
 	fault := func(pointer, detail string) {

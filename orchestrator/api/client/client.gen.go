@@ -767,7 +767,7 @@ type Step struct {
 // StepState defines model for Step.State.
 type StepState string
 
-// SubscribeRequest Send either customer or customer_id.
+// SubscribeRequest Send either customer or customer_id, but not both.
 type SubscribeRequest struct {
 	// AddUser Adds another user to an existing customer: the order is accepted although the user has no role on the customer's tenant, and the run gives the user its roles. The field is allowed only with customer_id.
 	AddUser    *bool `json:"add_user,omitempty"`
@@ -859,6 +859,9 @@ type ActionTaken = Run
 // BadBody A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type BadBody = Problem
 
+// BadParameter A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
+type BadParameter = Problem
+
 // BadRequest A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type BadRequest = Problem
 
@@ -918,7 +921,7 @@ type ListSubscriptionsParams struct {
 
 // SubscribeParams defines parameters for Subscribe.
 type SubscribeParams struct {
-	// IdempotencyKey Identifies this order. The key has 1 to 255 characters, quoted (RFC 8941) or bare, and never expires. Use a uuid.
+	// IdempotencyKey Identifies this order. The key has 1 to 255 printable ASCII characters, with or without double quotes, and never expires. Use a UUID.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
 	// XSubjectToken The user's unscoped Keystone token.
@@ -3560,11 +3563,18 @@ type ListVersionsResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *VersionList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListVersionsResponse) GetJSON200() *VersionList {
 	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListVersionsResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
 }
 
 // GetBody returns the raw response body bytes
@@ -3599,6 +3609,13 @@ func (r ListVersionsResponse) ContentType() string {
 type GetDocsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetDocsResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
 }
 
 // GetBody returns the raw response body bytes
@@ -3635,11 +3652,18 @@ type GetHealthResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Health
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetHealthResponse) GetJSON200() *Health {
 	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetHealthResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
 }
 
 // GetBody returns the raw response body bytes
@@ -3674,6 +3698,13 @@ func (r GetHealthResponse) ContentType() string {
 type HeadHealthResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r HeadHealthResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
 }
 
 // GetBody returns the raw response body bytes
@@ -3710,11 +3741,18 @@ type GetDocumentResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *map[string]interface{}
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetDocumentResponse) GetJSON200() *map[string]interface{} {
 	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetDocumentResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
 }
 
 // GetBody returns the raw response body bytes
@@ -3749,8 +3787,15 @@ func (r GetDocumentResponse) ContentType() string {
 type GetProblemResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *Problem
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetProblemResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
@@ -3792,6 +3837,8 @@ type GetReadinessResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Readiness
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *Readiness
 }
@@ -3799,6 +3846,11 @@ type GetReadinessResponse struct {
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r GetReadinessResponse) GetJSON200() *Readiness {
 	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetReadinessResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
 }
 
 // GetJSON503 returns the response for an HTTP 503 `application/json` response
@@ -3949,6 +4001,11 @@ type CreateMerchantResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateMerchantResponse415Headers the declared response headers of an HTTP 415 response for CreateMerchant
+type CreateMerchantResponse415Headers struct {
+	AcceptEncoding *string
+}
+
 // CreateMerchantResponse429Headers the declared response headers of an HTTP 429 response for CreateMerchant
 type CreateMerchantResponse429Headers struct {
 	RetryAfter *int
@@ -3986,6 +4043,8 @@ type CreateMerchantResponse struct {
 	Headers201 *CreateMerchantResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateMerchantResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *CreateMerchantResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *CreateMerchantResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -4187,6 +4246,11 @@ type UpdateMerchantResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// UpdateMerchantResponse415Headers the declared response headers of an HTTP 415 response for UpdateMerchant
+type UpdateMerchantResponse415Headers struct {
+	AcceptEncoding *string
+}
+
 // UpdateMerchantResponse429Headers the declared response headers of an HTTP 429 response for UpdateMerchant
 type UpdateMerchantResponse429Headers struct {
 	RetryAfter *int
@@ -4222,6 +4286,8 @@ type UpdateMerchantResponse struct {
 	ApplicationProblemJSON503 *Unavailable
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *UpdateMerchantResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *UpdateMerchantResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *UpdateMerchantResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -4783,6 +4849,11 @@ type SubscribeResponse409Headers struct {
 	Location            *string
 }
 
+// SubscribeResponse415Headers the declared response headers of an HTTP 415 response for Subscribe
+type SubscribeResponse415Headers struct {
+	AcceptEncoding *string
+}
+
 // SubscribeResponse429Headers the declared response headers of an HTTP 429 response for Subscribe
 type SubscribeResponse429Headers struct {
 	RateLimit       *string
@@ -4832,6 +4903,8 @@ type SubscribeResponse struct {
 	Headers401 *SubscribeResponse401Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
 	Headers409 *SubscribeResponse409Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *SubscribeResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *SubscribeResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -5276,6 +5349,11 @@ type CancelRunResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CancelRunResponse415Headers the declared response headers of an HTTP 415 response for CancelRun
+type CancelRunResponse415Headers struct {
+	AcceptEncoding *string
+}
+
 // CancelRunResponse429Headers the declared response headers of an HTTP 429 response for CancelRun
 type CancelRunResponse429Headers struct {
 	RetryAfter *int
@@ -5317,6 +5395,8 @@ type CancelRunResponse struct {
 	Headers202 *CancelRunResponse202Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CancelRunResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *CancelRunResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *CancelRunResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -5422,6 +5502,11 @@ type CompensateRunResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CompensateRunResponse415Headers the declared response headers of an HTTP 415 response for CompensateRun
+type CompensateRunResponse415Headers struct {
+	AcceptEncoding *string
+}
+
 // CompensateRunResponse429Headers the declared response headers of an HTTP 429 response for CompensateRun
 type CompensateRunResponse429Headers struct {
 	RetryAfter *int
@@ -5463,6 +5548,8 @@ type CompensateRunResponse struct {
 	Headers202 *CompensateRunResponse202Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CompensateRunResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *CompensateRunResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *CompensateRunResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -5679,6 +5766,11 @@ type HoldRunResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// HoldRunResponse415Headers the declared response headers of an HTTP 415 response for HoldRun
+type HoldRunResponse415Headers struct {
+	AcceptEncoding *string
+}
+
 // HoldRunResponse429Headers the declared response headers of an HTTP 429 response for HoldRun
 type HoldRunResponse429Headers struct {
 	RetryAfter *int
@@ -5720,6 +5812,8 @@ type HoldRunResponse struct {
 	Headers202 *HoldRunResponse202Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *HoldRunResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *HoldRunResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *HoldRunResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -5825,6 +5919,11 @@ type RetryRunResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// RetryRunResponse415Headers the declared response headers of an HTTP 415 response for RetryRun
+type RetryRunResponse415Headers struct {
+	AcceptEncoding *string
+}
+
 // RetryRunResponse429Headers the declared response headers of an HTTP 429 response for RetryRun
 type RetryRunResponse429Headers struct {
 	RetryAfter *int
@@ -5866,6 +5965,8 @@ type RetryRunResponse struct {
 	Headers202 *RetryRunResponse202Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *RetryRunResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *RetryRunResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *RetryRunResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -5971,6 +6072,11 @@ type SkipStepResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// SkipStepResponse415Headers the declared response headers of an HTTP 415 response for SkipStep
+type SkipStepResponse415Headers struct {
+	AcceptEncoding *string
+}
+
 // SkipStepResponse429Headers the declared response headers of an HTTP 429 response for SkipStep
 type SkipStepResponse429Headers struct {
 	RetryAfter *int
@@ -6012,6 +6118,8 @@ type SkipStepResponse struct {
 	Headers202 *SkipStepResponse202Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *SkipStepResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *SkipStepResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *SkipStepResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
@@ -6596,6 +6704,13 @@ func ParseListVersionsResponse(rsp *http.Response) (*ListVersionsResponse, error
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	}
 
 	return response, nil
@@ -6612,6 +6727,16 @@ func ParseGetDocsResponse(rsp *http.Response) (*GetDocsResponse, error) {
 	response := &GetDocsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	}
 
 	return response, nil
@@ -6638,6 +6763,13 @@ func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	case rsp.StatusCode == 200:
 		// Content-type (text/plain) unsupported
 
@@ -6657,6 +6789,19 @@ func ParseHeadHealthResponse(rsp *http.Response) (*HeadHealthResponse, error) {
 	response := &HeadHealthResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	}
 
 	return response, nil
@@ -6683,6 +6828,13 @@ func ParseGetDocumentResponse(rsp *http.Response) (*GetDocumentResponse, error) 
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	}
 
 	return response, nil
@@ -6702,6 +6854,13 @@ func ParseGetProblemResponse(rsp *http.Response) (*GetProblemResponse, error) {
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -6734,6 +6893,13 @@ func ParseGetReadinessResponse(rsp *http.Response) (*GetReadinessResponse, error
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
 		var dest Readiness
@@ -6955,6 +7121,16 @@ func ParseCreateMerchantResponse(rsp *http.Response) (*CreateMerchantResponse, e
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers CreateMerchantResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 429:
 		var headers CreateMerchantResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -7185,6 +7361,16 @@ func ParseUpdateMerchantResponse(rsp *http.Response) (*UpdateMerchantResponse, e
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers UpdateMerchantResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 429:
 		var headers UpdateMerchantResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -7874,6 +8060,16 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 			headers.Location = &value
 		}
 		response.Headers409 = &headers
+	case rsp.StatusCode == 415:
+		var headers SubscribeResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 429:
 		var headers SubscribeResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
@@ -8371,6 +8567,16 @@ func ParseCancelRunResponse(rsp *http.Response) (*CancelRunResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers CancelRunResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 429:
 		var headers CancelRunResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8517,6 +8723,16 @@ func ParseCompensateRunResponse(rsp *http.Response) (*CompensateRunResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers CompensateRunResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 429:
 		var headers CompensateRunResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8777,6 +8993,16 @@ func ParseHoldRunResponse(rsp *http.Response) (*HoldRunResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers HoldRunResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 429:
 		var headers HoldRunResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8923,6 +9149,16 @@ func ParseRetryRunResponse(rsp *http.Response) (*RetryRunResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers RetryRunResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 429:
 		var headers RetryRunResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -9069,6 +9305,16 @@ func ParseSkipStepResponse(rsp *http.Response) (*SkipStepResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers SkipStepResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
 	case rsp.StatusCode == 429:
 		var headers SkipStepResponse429Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
