@@ -19,7 +19,7 @@ import (
 
 // AdmissionError says why an order was refused. An order is refused before anything is written.
 type AdmissionError struct {
-	Code   string // the name of a problem type of the API
+	Code   saga.Code // the name of a problem type of the API; for a retry, another code
 	Detail string
 	FixBy  saga.FixBy
 	Params []Param // the invalid parameters of the order
@@ -34,27 +34,27 @@ type Param struct {
 
 // Codes of an AdmissionError.
 const (
-	CodeInvalidParams      = "invalid-params"
-	CodeUserTokenInvalid   = "user-token-invalid"
-	CodeTokenDelegated     = "token-delegated"
-	CodeTokenScoped        = "token-scoped"
-	CodeUserDomainForeign  = "user-domain-foreign"
-	CodeUserIDUnusable     = "user-id-unusable"
-	CodeUserNotOfCustomer  = "user-not-of-customer"
-	CodeConfigurationFault = "configuration-fault"
+	CodeInvalidParams      saga.Code = "invalid-params"
+	CodeUserTokenInvalid   saga.Code = "user-token-invalid"
+	CodeTokenDelegated     saga.Code = "token-delegated"
+	CodeTokenScoped        saga.Code = "token-scoped"
+	CodeUserDomainForeign  saga.Code = "user-domain-foreign"
+	CodeUserIDUnusable     saga.Code = "user-id-unusable"
+	CodeUserNotOfCustomer  saga.Code = "user-not-of-customer"
+	CodeConfigurationFault saga.Code = "configuration-fault"
 )
 
 func (e *AdmissionError) Error() string {
 	if e.Err != nil {
-		return e.Code + ": " + e.Detail + ": " + e.Err.Error()
+		return string(e.Code) + ": " + e.Detail + ": " + e.Err.Error()
 	}
-	return e.Code + ": " + e.Detail
+	return string(e.Code) + ": " + e.Detail
 }
 
 // Unwrap returns the cause.
 func (e *AdmissionError) Unwrap() error { return e.Err }
 
-func refuse(code string, fixBy saga.FixBy, detail string) *AdmissionError {
+func refuse(code saga.Code, fixBy saga.FixBy, detail string) *AdmissionError {
 	return &AdmissionError{Code: code, FixBy: fixBy, Detail: detail}
 }
 

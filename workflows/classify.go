@@ -13,7 +13,7 @@ import (
 // retries, fails or waits for an operator.
 type StepError struct {
 	class  upstream.Class
-	code   string
+	code   saga.Code
 	detail string
 	fixBy  saga.FixBy
 }
@@ -43,7 +43,7 @@ func Classify(err error) saga.Classification {
 
 func ofUpstream(v saga.Classification, e *upstream.Error) saga.Classification {
 	v.Class, v.MaybeDone, v.RetryAfter = e.Class, e.MaybeDone, e.RetryAfter
-	v.Failure.Code, v.Failure.Service, v.Failure.Status, v.Failure.RequestID = e.Code(), e.Service.ID, e.Status, e.RequestID
+	v.Failure.Code, v.Failure.Service, v.Failure.Status, v.Failure.RequestID = saga.Code(e.Code()), e.Service.ID, e.Status, e.RequestID
 	v.Failure.Upstream = e.Circuit()
 	switch {
 	case errors.Is(e, keystone.ErrGuard): // a domain was removed from the configuration during the run

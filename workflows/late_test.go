@@ -136,7 +136,7 @@ func (o *outage) holds(order workflows.Order, tenantID string) (names []string) 
 
 func (o *outage) events(id string, kind saga.EventKind, code string) (n int) {
 	for _, e := range o.store.Everything().Events[id] {
-		if e.Kind == kind && (code == "" || e.Failure != nil && e.Failure.Code == code) {
+		if e.Kind == kind && (code == "" || e.Failure != nil && string(e.Failure.Code) == code) {
 			n++
 		}
 	}

@@ -119,7 +119,7 @@ func (d Deps) assignRole(ctx context.Context, g grant, o *Order) error {
 func renewedRole(ctx context.Context, id keystone.Identity, g grant, old string, cause error) (string, error) {
 	name := saga.CallOf(ctx).Item
 	found, err := id.Roles(ctx, []string{name})
-	failed := func(code, detail string) error {
+	failed := func(code saga.Code, detail string) error {
 		return StepError{upstream.Permanent, code, fmt.Sprintf("role %s (%s) no longer exists: ", name, old) + detail, saga.FixByOperator}
 	}
 	switch {

@@ -402,7 +402,7 @@ func TestARetryThatCannotBeAcceptedChangesNothing(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	for name, c := range map[string]struct {
 		change func(o workflows.Order, m *merchants.Merchant)
-		code   string
+		code   saga.Code
 		fixBy  saga.FixBy
 	}{
 		"the user is gone": {func(o workflows.Order, _ *merchants.Merchant) { w.admin(http.MethodDelete, "/v3/users/"+o.UserID, "") }, "user-gone", saga.FixByMerchant},

@@ -286,6 +286,9 @@ type APIVersion struct {
 // APIVersionStatus defines model for APIVersion.Status.
 type APIVersionStatus string
 
+// ActionName An action on a run. /docs#ActionName-NAME explains each action. More values may follow: accept a value that is not in the list.
+type ActionName = string
+
 // ActionRequest defines model for ActionRequest.
 type ActionRequest struct {
 	// Why The reason for the action. The run's history shows this reason.
@@ -321,14 +324,17 @@ type Code = string
 
 // Event defines model for Event.
 type Event struct {
-	Action  *string   `json:"action,omitempty"`
-	At      time.Time `json:"at"`
-	Attempt *int      `json:"attempt,omitempty"`
+	// Action An action on a run. /docs#ActionName-NAME explains each action. More values may follow: accept a value that is not in the list.
+	Action  *ActionName `json:"action,omitempty"`
+	At      time.Time   `json:"at"`
+	Attempt *int        `json:"attempt,omitempty"`
 
 	// Epoch Number of leases that the run has had so far.
 	Epoch   int64    `json:"epoch"`
 	Failure *Failure `json:"failure,omitempty"`
-	Kind    string   `json:"kind"`
+
+	// Kind The kind of an event. /docs#EventKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+	Kind EventKind `json:"kind"`
 
 	// RequestID The upstream's request id.
 	RequestID *string    `json:"request_id,omitempty"`
@@ -340,6 +346,9 @@ type Event struct {
 	Why       *string    `json:"why,omitempty"`
 }
 
+// EventKind The kind of an event. /docs#EventKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+type EventKind = string
+
 // EventList defines model for EventList.
 type EventList struct {
 	Events []Event `json:"events"`
@@ -350,9 +359,9 @@ type EventList struct {
 type Failure struct {
 	At time.Time `json:"at"`
 
-	// Code A stable identifier of the failure.
-	Code   string `json:"code"`
-	Detail string `json:"detail"`
+	// Code Why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	Code   FailureCode `json:"code"`
+	Detail string      `json:"detail"`
 
 	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
@@ -370,6 +379,9 @@ type Failure struct {
 	// Unavailable The upstream was down.
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
+
+// FailureCode Why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+type FailureCode = string
 
 // FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 type FixBy string
@@ -602,6 +614,7 @@ type PlanList struct {
 
 // Problem A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Problem struct {
+	// Code "subscription-orchestration." and either the failure code of the run, the failure code for which the retry was refused, or the name of the problem type.
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
@@ -620,13 +633,16 @@ type Problem struct {
 	Step      *string `json:"step,omitempty"`
 	Title     string  `json:"title"`
 
-	// Type The path of this server's page about the problem type.
-	Type     string    `json:"type"`
-	Upstream *Upstream `json:"upstream,omitempty"`
+	// Type The path of this server's page about the problem type. More values may follow: accept a value that is not in the list.
+	Type     ProblemType `json:"type"`
+	Upstream *Upstream   `json:"upstream,omitempty"`
 
 	// ViolatedPolicies The names of the policies that the request exceeds, as in the header RateLimit-Policy.
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
+
+// ProblemType The path of this server's page about the problem type. More values may follow: accept a value that is not in the list.
+type ProblemType = string
 
 // Readiness defines model for Readiness.
 type Readiness struct {
@@ -651,13 +667,15 @@ type ReadinessStatus string
 type Reason struct {
 	At time.Time `json:"at"`
 
-	// Code A stable identifier of the failure.
-	Code   string `json:"code"`
-	Detail string `json:"detail"`
+	// Code Why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	Code   FailureCode `json:"code"`
+	Detail string      `json:"detail"`
 
 	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
-	FixBy FixBy      `json:"fix_by"`
-	Kind  ReasonKind `json:"kind"`
+	FixBy FixBy `json:"fix_by"`
+
+	// Kind What a run waits for. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+	Kind ReasonKind `json:"kind"`
 
 	// RequestID The upstream's request id.
 	RequestID *string `json:"request_id,omitempty"`
@@ -674,7 +692,7 @@ type Reason struct {
 	Until       *time.Time `json:"until,omitempty"`
 }
 
-// ReasonKind defines model for Reason.Kind.
+// ReasonKind What a run waits for. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 type ReasonKind string
 
 // Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
@@ -686,7 +704,7 @@ type Roles = []string
 // Run defines model for Run.
 type Run struct {
 	// Actions The actions that the run's state allows, and that you are allowed to request.
-	Actions []string `json:"actions"`
+	Actions []ActionName `json:"actions"`
 
 	// AtRest The run has ended, is stuck, or waits for an operator. The run's state then changes only if an operator or the merchant acts.
 	AtRest    bool       `json:"at_rest"`

@@ -57,7 +57,9 @@ type (
 	docsSchema struct {
 		Name, Description string
 		Fields            []docsField
+		Values            []docsValue // of a string that has a list of values with a text for each
 	}
+	docsValue   struct{ Name, Description string }
 	docsProblem struct {
 		Name, Title, Help, FixBy string
 		Status                   int
@@ -155,11 +157,24 @@ func schemasOf(doc *openapi3.T) []docsSchema {
 	var all []docsSchema
 	for _, name := range slices.Sorted(maps.Keys(doc.Components.Schemas)) {
 		s := doc.Components.Schemas[name].Value
-		if fields := fieldsOf(s); len(fields) > 0 {
-			all = append(all, docsSchema{name, s.Description, fields})
+		if view := (docsSchema{name, s.Description, fieldsOf(s), valuesOf(s)}); len(view.Fields)+len(view.Values) > 0 {
+			all = append(all, view)
 		}
 	}
 	return all
+}
+
+// valuesOf returns the values of a schema with x-enumDescriptions, in the order of the schema's enum.
+func valuesOf(s *openapi3.Schema) (values []docsValue) {
+	texts, ok := s.Extensions["x-enumDescriptions"].(map[string]any)
+	if !ok {
+		return nil
+	}
+	for _, one := range s.Enum {
+		name := fmt.Sprint(one)
+		values = append(values, docsValue{name, fmt.Sprint(texts[name])})
+	}
+	return values
 }
 
 func fieldsOf(s *openapi3.Schema) []docsField {
@@ -176,10 +191,12 @@ func fieldOf(name string, ref *openapi3.SchemaRef, required bool) docsField {
 	if s.Items != nil {
 		field.Type, ref = "list of "+strings.Join(s.Items.Value.Type.Slice(), " or "), s.Items
 	}
-	if len(ref.Value.Properties) > 0 {
+	explained := len(valuesOf(ref.Value)) > 0
+	if len(ref.Value.Properties) > 0 || explained {
 		field.Ref = refName(ref.Ref)
 	}
 	switch {
+	case explained:
 	case len(s.Enum) > 0:
 		field.Type = strings.Trim(strings.Join(strings.Fields(fmt.Sprint(s.Enum)), ", "), "[]")
 	case s.Max != nil && s.Min != nil:

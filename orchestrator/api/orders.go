@@ -218,7 +218,7 @@ func failed(run *saga.Run) error {
 	refused := refuse(runCompensated, "the run was compensated")
 	refused.instance = runPath(run.ID)
 	if cause := run.Cause; cause != nil {
-		refused.detail, refused.code = cause.Detail, code(cause.Code)
+		refused.detail, refused.code = cause.Detail, code(string(cause.Code))
 		refused.step, refused.fixBy = cause.Step, FixBy(cause.FixBy)
 		if cause.Service != "" {
 			refused.upstream = &Upstream{

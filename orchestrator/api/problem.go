@@ -66,7 +66,7 @@ func problem(err error) *problemError {
 	}
 	if e, ok := errors.AsType[*saga.RetryRefusedError](err); ok {
 		r := refuse(retryRefused, "%s", e.Detail)
-		r.code, r.fixBy = e.Code, FixBy(e.FixBy)
+		r.code, r.fixBy = string(e.Code), FixBy(e.FixBy)
 		return r
 	}
 	if e, ok := errors.AsType[*workflows.AdmissionError](err); ok {
@@ -102,7 +102,7 @@ func problem(err error) *problemError {
 // notAdmitted converts the refusal of an order to a problem. The code of the refusal is the name of a problem type.
 func notAdmitted(e *workflows.AdmissionError) *problemError {
 	all := kinds()
-	i := slices.IndexFunc(all, func(k kind) bool { return k.name == e.Code })
+	i := slices.IndexFunc(all, func(k kind) bool { return k.name == string(e.Code) })
 	if i < 0 {
 		return &problemError{kind: internalError, detail: "the service failed: search the service's log for this request_id", cause: e}
 	}

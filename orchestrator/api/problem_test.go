@@ -58,6 +58,12 @@ func TestTheDocumentNamesTheLimits(t *testing.T) {
 	}
 }
 
+func TestACodeOfAnOlderReleaseFitsTheDocument(t *testing.T) {
+	if got := code("Toy Fault/ü"); got != "toy-fault--" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -137,7 +137,7 @@ func (s *standIn) workflow() saga.Workflow[order] {
 // classify returns permanent for errRefused, blocked for errBlocked, and transient for other errors.
 func classify(err error) saga.Classification {
 	v := saga.Classification{Class: upstream.Transient, Failure: saga.Failure{
-		Code: "Toy Fault", Detail: err.Error(), FixBy: saga.FixByOperator, Service: "keystone", Status: 409,
+		Code: "conflict", Detail: err.Error(), FixBy: saga.FixByOperator, Service: "keystone", Status: 409,
 	}}
 	switch {
 	case errors.Is(err, errRefused):

@@ -136,7 +136,7 @@ func TestCompensatedWithinTheWait(t *testing.T) {
 	first := w.call(w.order("k"))
 	p := read[api.Problem](t, first)
 	if first.status != http.StatusConflict || p.Type != "/problems/run-compensated" || text(p.Step) != "create-subscription" ||
-		p.Code != "subscription-orchestration.toy-fault" || text(p.Detail) != errRefused.Error() ||
+		p.Code != "subscription-orchestration.conflict" || text(p.Detail) != errRefused.Error() ||
 		p.Upstream == nil || p.Upstream.Service != "keystone" {
 		t.Fatalf("got %d %s", first.status, first.body)
 	}

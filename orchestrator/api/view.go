@@ -86,7 +86,7 @@ func viewFailure(f *saga.Failure) *Failure {
 		return nil
 	}
 	return &Failure{
-		Code: f.Code, Detail: f.Detail, FixBy: FixBy(f.FixBy), Step: some(f.Step), Service: some(f.Service),
+		Code: string(f.Code), Detail: f.Detail, FixBy: FixBy(f.FixBy), Step: some(f.Step), Service: some(f.Service),
 		Status: some(f.Status), RequestID: some(f.RequestID), Unavailable: some(f.Unavailable), At: f.At,
 	}
 }
@@ -96,7 +96,7 @@ func viewReason(r *saga.Reason) *Reason {
 		return nil
 	}
 	return &Reason{
-		Kind: ReasonKind(r.Kind), Until: r.Until, Code: r.Code, Detail: r.Detail, FixBy: FixBy(r.FixBy), Step: some(r.Step),
+		Kind: ReasonKind(r.Kind), Until: r.Until, Code: string(r.Code), Detail: r.Detail, FixBy: FixBy(r.FixBy), Step: some(r.Step),
 		Service: some(r.Service), Status: some(r.Status), RequestID: some(r.RequestID), Unavailable: some(r.Unavailable),
 		At: r.At,
 	}

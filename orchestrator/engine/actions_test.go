@@ -75,13 +75,13 @@ func TestHoldAndCancel(t *testing.T) {
 	waitFor(t, func() bool { v, err := b.store.Actions(t.Context(), run.ID); return err == nil && len(v) == 0 })
 	close(gate)
 	run = b.until(t, run.ID, saga.Waiting)
-	want(t, "held", run.Reason.Code+": "+run.Reason.Detail, "held: look first")
+	want(t, "held", string(run.Reason.Code)+": "+run.Reason.Detail, "held: look first")
 	want(t, "done before", w.present(), []string{"a"})
 	if _, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Cancel, Who: "m", Why: "changed my mind"}); err != nil {
 		t.Fatal(err)
 	}
 	run = b.until(t, run.ID, saga.Compensated)
-	want(t, "cause", run.Cause.Code, "cancelled")
+	want(t, "cause", string(run.Cause.Code), "cancelled")
 	want(t, "what is left", w.present(), []string(nil))
 }
 
@@ -105,7 +105,7 @@ func TestAPanicHoldsTheRun(t *testing.T) {
 	w.hooks["do b"] = func(context.Context, int) error { panic("boom") }
 	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
 	run := b.until(t, b.start(t, nil).ID, saga.Waiting)
-	want(t, "reason", run.Reason.Code, "step-panicked")
+	want(t, "reason", string(run.Reason.Code), "step-panicked")
 }
 
 func TestDefineRefusesWhatCannotRun(t *testing.T) {
@@ -169,7 +169,7 @@ func TestARunThatKeepsKillingItsReplicaIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	run = b.until(t, run.ID, saga.Waiting)
-	want(t, "reason, calls", run.Reason.Code+fmt.Sprint(w.calls()), "taken-over-too-often[]")
+	want(t, "reason, calls", string(run.Reason.Code)+fmt.Sprint(w.calls()), "taken-over-too-often[]")
 	if _, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "once more"}); err != nil {
 		t.Fatal(err)
 	}

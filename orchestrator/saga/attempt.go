@@ -194,8 +194,9 @@ const claimedRetry = time.Hour
 
 // waitError is the error of a call that must be retried later although nothing has failed.
 type waitError struct {
-	code, detail string
-	retryAfter   time.Duration
+	code       Code
+	detail     string
+	retryAfter time.Duration
 }
 
 func (w waitError) Error() string { return w.detail }
@@ -217,7 +218,9 @@ func (d *Definition) classified(err error, beforehand bool) (found *Classificati
 		return panicked(p, beforehand)
 	}
 	if errors.Is(err, ErrLeaseLost) {
-		return &Classification{Class: upstream.Transient, MaybeDone: !beforehand, Failure: Failure{Code: "lease-lost", Detail: err.Error()}}
+		return &Classification{Class: upstream.Transient, MaybeDone: !beforehand, Failure: Failure{
+			Code: "lease-lost", Detail: err.Error(), FixBy: FixByNobody,
+		}}
 	}
 	if w, ok := errors.AsType[waitError](err); ok {
 		return &Classification{

@@ -18,9 +18,13 @@ const (
 	FixByUser     FixBy = "user"
 )
 
+// Code is a stable word that says why an attempt failed, a run waits, or an action was refused. The API lists all codes: see the schema
+// FailureCode in openapi.yaml.
+type Code string
+
 // Failure is an error in the form in which it is stored and shown: shortened, in valid UTF-8, and without secrets.
 type Failure struct {
-	Code      string    `json:"code"` // a stable word, such as "keystone-refused"
+	Code      Code      `json:"code"` // such as "keystone-refused"
 	Detail    string    `json:"detail"`
 	FixBy     FixBy     `json:"fix_by"`
 	Step      string    `json:"step,omitempty"`

@@ -57,7 +57,7 @@ type Actions interface {
 
 // RetryRefusedError says why a compensated run cannot be repeated.
 type RetryRefusedError struct {
-	Code   string // a stable word for the reason
+	Code   Code // a stable word for the reason
 	Detail string
 	FixBy  FixBy
 }

@@ -288,7 +288,7 @@ func (t *turn) missingStep(row *StepRow) Reason {
 	return t.missing("step-unknown", "this release has no code for step "+row.Name)
 }
 
-func (t *turn) missing(code, detail string) Reason {
+func (t *turn) missing(code Code, detail string) Reason {
 	return Reason{Kind: WaitsForOperator, Failure: Failure{
 		Code: code, Detail: detail + "; run a release that has it", FixBy: FixByOperator, At: t.now,
 	}}

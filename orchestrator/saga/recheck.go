@@ -73,7 +73,7 @@ func (t *turn) recheckThrough() {
 
 // giveUpRecheck stops a re-check that cannot be made now, and releases the run. The re-check is repeated.
 func (t *turn) giveUpRecheck(why Failure) {
-	t.recheckLater("given up: " + why.Code + ": " + why.Detail)
+	t.recheckLater("given up: " + string(why.Code) + ": " + why.Detail)
 }
 
 // recheckRefused releases the run after an upstream has refused an undo of the re-check. The re-check is repeated, because an

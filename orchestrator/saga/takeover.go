@@ -7,7 +7,7 @@ import "fmt"
 const maxTakeOvers = 3
 
 // takenOverTooOften is the failure code of a run that has reached maxTakeOvers and is held.
-const takenOverTooOften = "taken-over-too-often"
+const takenOverTooOften Code = "taken-over-too-often"
 
 // LostTooManyReplicas reports whether the run is held because too many replicas ended while they executed it.
 func (r *Run) LostTooManyReplicas() bool { return r.held() && r.Reason.Code == takenOverTooOften }

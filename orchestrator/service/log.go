@@ -24,7 +24,7 @@ func logEvent(l zerolog.Logger) func(*saga.Run, saga.Event) {
 			line = line.Int("attempt", e.Attempt)
 		}
 		if f := e.Failure; f != nil {
-			line = line.Str("code", f.Code).Str("detail", f.Detail).Str("fix_by", string(f.FixBy))
+			line = line.Str("code", string(f.Code)).Str("detail", f.Detail).Str("fix_by", string(f.FixBy))
 		}
 		line.Msg(string(e.Kind))
 	}

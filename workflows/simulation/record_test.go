@@ -80,10 +80,10 @@ func (r *record) committed(checkpoints []saga.Checkpoint, results []saga.CommitR
 func standOf(run *saga.Run, steps []saga.StepRow) string {
 	reason, cause := "", ""
 	if run.Reason != nil {
-		reason = string(run.Reason.Kind) + "/" + run.Reason.Code
+		reason = string(run.Reason.Kind) + "/" + string(run.Reason.Code)
 	}
 	if run.Cause != nil {
-		cause = run.Cause.Code
+		cause = string(run.Cause.Code)
 	}
 	var rows []string
 	for _, s := range steps {
@@ -126,7 +126,7 @@ func (r *record) told(runs []*saga.Run, events map[string][]saga.Event) {
 		for _, e := range events[run.ID] {
 			code := ""
 			if e.Failure != nil {
-				code = e.Failure.Code
+				code = string(e.Failure.Code)
 			}
 			r.add(&r.events, "%s %d epoch=%d %s %s %d %s %s", e.RunID, e.Seq, e.Epoch, e.Kind, e.Step, e.Attempt, e.Action, code)
 		}
