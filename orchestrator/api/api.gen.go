@@ -875,6 +875,9 @@ type NotJSON = Problem
 // PortalForbidden A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type PortalForbidden = Problem
 
+// PortalUnauthorized A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
+type PortalUnauthorized = Problem
+
 // RunNotFound A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type RunNotFound = Problem
 

@@ -62,10 +62,11 @@ func callerOf(c echo.Context) caller {
 // authenticate refuses callers that the OpenAPI document does not allow for the operation.
 func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		if o.open() {
-			return next
-		}
 		return func(c echo.Context) error {
+			c.Set(contextOperation, o)
+			if o.open() {
+				return next(c)
+			}
 			w, err := s.caller(c, o)
 			if err != nil {
 				return err

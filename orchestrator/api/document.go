@@ -64,7 +64,7 @@ func loadDocument(version string) (*document, error) {
 
 // accepts returns true if callers may use this security scheme to call the operation.
 func (o operation) accepts(scheme string) bool {
-	return o.Security != nil && slices.ContainsFunc(*o.Security, func(r openapi3.SecurityRequirement) bool {
+	return o.Operation != nil && o.Security != nil && slices.ContainsFunc(*o.Security, func(r openapi3.SecurityRequirement) bool {
 		_, ok := r[scheme]
 		return ok
 	})

@@ -23,6 +23,7 @@ const (
 const (
 	contextRequestID = "request_id"
 	contextCaller    = "caller"
+	contextOperation = "operation"
 )
 
 var globalID = regexp.MustCompile(`^req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$`)

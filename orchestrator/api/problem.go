@@ -106,7 +106,7 @@ func notAdmitted(e *workflows.AdmissionError) *problemError {
 	if i < 0 {
 		return &problemError{kind: internalError, detail: "the service failed: search the service's log for this request_id", cause: e}
 	}
-	r := &problemError{kind: all[i], detail: e.Detail, cause: e.Err}
+	r := &problemError{kind: all[i], detail: e.Detail, fixBy: FixBy(e.FixBy), cause: e.Err}
 	for _, p := range e.Params {
 		r.params = append(r.params, InvalidParam{Pointer: &p.Pointer, Detail: p.Detail})
 	}
@@ -184,7 +184,7 @@ func (s *server) refuse(err error, c echo.Context) {
 	if r.retryAfter > 0 {
 		h.Set(echo.HeaderRetryAfter, seconds(r.retryAfter))
 	}
-	text, err := json.Marshal(r.body(requestID(c)))
+	text, err := json.Marshal(r.body(requestID(c), fixer(c)))
 	if err != nil {
 		s.Log.Error().Err(err).Msg("encoding a problem")
 	}
@@ -196,18 +196,37 @@ func (s *server) refuse(err error, c echo.Context) {
 	}
 }
 
-// body returns the body of the answer, which depends only on the problem and the request id.
-func (r *problemError) body(requestID string) Problem {
+// fixer returns who can send a better request: the caller. If the operation does not accept the caller, it returns whom the operation
+// accepts.
+func fixer(c echo.Context) FixBy {
+	o, _ := c.Get(contextOperation).(operation)
+	r := c.Request()
+	byToken := len(r.Header.Values(headerAuthToken)) > 0 && r.Header.Get(echo.HeaderAuthorization) == ""
+	w, known := c.Get(contextCaller).(caller)
+	portal, operator := o.accepts(portalScheme), o.accepts(operatorScheme)
+	switch {
+	case known && w.merchant == nil, !known && byToken && (operator || !portal), operator && !portal:
+		return FixByOperator
+	}
+	return FixByMerchant
+}
+
+// body returns the body of the answer, which depends only on the problem, the request id and who can send a better request.
+func (r *problemError) body(requestID string, fixer FixBy) Problem {
 	const service = "subscription-orchestration."
 	page := "/problems/" + r.kind.name
 	code := service + cmp.Or(r.code, r.kind.name)
+	fixBy := cmp.Or(r.fixBy, r.kind.fixBy)
+	if fixBy == fixByCaller {
+		fixBy = fixer
+	}
 	var violated *[]string
 	if r.policy != "" {
 		violated = &[]string{r.policy}
 	}
 	return Problem{
 		Type: page, Title: r.kind.title, Status: r.kind.status, Detail: some(r.detail), Instance: some(r.instance), Code: code,
-		RequestID: requestID, Retryable: r.kind.retryable, FixBy: some(cmp.Or(r.fixBy, r.kind.fixBy)), Step: some(r.step),
+		RequestID: requestID, Retryable: r.kind.retryable, FixBy: some(fixBy), Step: some(r.step),
 		Upstream: r.upstream, InvalidParams: list(shown(r.params)), ViolatedPolicies: violated,
 		Errors: []APIError{{
 			RequestID: requestID, Code: code, Status: r.kind.status, Title: r.kind.title, Detail: r.detail,

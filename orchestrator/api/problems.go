@@ -16,18 +16,21 @@ type kind struct {
 	fixBy     FixBy
 }
 
+// fixByCaller is the fixBy of a kind whose problem the caller can fix: see [fixer].
+const fixByCaller FixBy = "caller"
+
 // The types of problems. The names of problem types are part of the API.
 var (
 	invalidParams = kind{
 		"invalid-params", http.StatusBadRequest, "A field or parameter of the request is not valid",
 		"The field invalid_params lists each invalid field and query parameter with its fault." +
 			" The list also contains each id in the order whose object does not exist or belongs to another merchant.",
-		false, FixByMerchant,
+		false, fixByCaller,
 	}
 	bodyMalformed = kind{
 		"body-malformed", http.StatusBadRequest, "The body cannot be read",
 		"Send one JSON object in UTF-8, without duplicate keys. Its nesting must not be deeper than 16, and it must have at most 200" +
-			" keys, values and brackets.", false, FixByMerchant,
+			" keys, values and brackets.", false, fixByCaller,
 	}
 	keyMissing = kind{
 		"idempotency-key-missing", http.StatusBadRequest, "The Idempotency-Key is missing",
@@ -44,20 +47,20 @@ var (
 	}
 	twoCredentials = kind{
 		"two-credentials", http.StatusBadRequest, "Two credentials were sent",
-		"Send either the merchant's API key or one Keystone token in X-Auth-Token.", false, FixByMerchant,
+		"Send either the merchant's API key or one Keystone token in X-Auth-Token.", false, fixByCaller,
 	}
 
 	credentialsRequired = kind{
 		"credentials-required", http.StatusUnauthorized, "No credential was sent",
-		"A portal sends its API key and secret by HTTP Basic. An operator sends a Keystone token in X-Auth-Token.", false, FixByMerchant,
+		"A portal sends its API key and secret by HTTP Basic. An operator sends a Keystone token in X-Auth-Token.", false, fixByCaller,
 	}
 	credentialsInvalid = kind{
 		"credentials-invalid", http.StatusUnauthorized, "The API key or its secret is not valid",
-		"The key may have been revoked when a newer key was created.", false, FixByMerchant,
+		"The key may have been revoked when a newer key was created. Only an operator can create a key.", false, fixByCaller,
 	}
 	operatorTokenInvalid = kind{
 		"operator-token-invalid", http.StatusUnauthorized, "The token is not valid",
-		"Get a new token from Keystone.", false, FixByUser,
+		"Get a new token from Keystone.", false, FixByOperator,
 	}
 	userTokenInvalid = kind{
 		"user-token-invalid", http.StatusUnauthorized, "The user's token is missing or not valid",
@@ -66,7 +69,7 @@ var (
 
 	tlsRequired = kind{
 		"tls-required", http.StatusForbidden, "A secret was sent unencrypted",
-		"Use https. Create a new API key, because the secret was sent over the network without encryption.", false, FixByMerchant,
+		"Use https. Ask the operator for a new API key, because the secret was sent over the network without encryption.", false, fixByCaller,
 	}
 	merchantDisabled = kind{
 		"merchant-disabled", http.StatusForbidden, "The merchant is disabled",
@@ -88,24 +91,24 @@ var (
 	forbidden = kind{
 		"forbidden", http.StatusForbidden, "The caller is not allowed to call this operation",
 		"Some operations are for portals with an API key. Other operations are for operators with this service's admin role." +
-			" /docs lists the callers of each operation.", false, FixByOperator,
+			" /docs lists the callers of each operation.", false, fixByCaller,
 	}
 
 	routeNotFound = kind{
 		"route-not-found", http.StatusNotFound, "There is no such path",
-		"/docs lists the operations.", false, FixByMerchant,
+		"/docs lists the operations.", false, fixByCaller,
 	}
 	merchantNotFound = kind{
 		"merchant-not-found", http.StatusNotFound, "There is no such merchant",
-		"A portal sees only the merchant of its API key.", false, FixByMerchant,
+		"A portal sees only the merchant of its API key.", false, fixByCaller,
 	}
 	runNotFound = kind{
 		"run-not-found", http.StatusNotFound, "There is no such run",
-		"A portal sees only the runs of its own merchant.", false, FixByMerchant,
+		"A portal sees only the runs of its own merchant.", false, fixByCaller,
 	}
 	methodNotAllowed = kind{
 		"method-not-allowed", http.StatusMethodNotAllowed, "The path does not allow this method",
-		"The Allow header lists the allowed methods.", false, FixByMerchant,
+		"The Allow header lists the allowed methods.", false, fixByCaller,
 	}
 
 	runCompensated = kind{
@@ -129,19 +132,19 @@ var (
 	}
 	preconditionFailed = kind{
 		"precondition-failed", http.StatusPreconditionFailed, "The run has changed",
-		"Read the run again before you repeat the action.", false, FixByOperator,
+		"Read the run again before you repeat the action.", false, fixByCaller,
 	}
 	bodyTooLarge = kind{
 		"body-too-large", http.StatusRequestEntityTooLarge, "The body is too large",
-		"The limit is 114688 bytes.", false, FixByMerchant,
+		"The limit is 114688 bytes.", false, fixByCaller,
 	}
 	contentTypeUnsupported = kind{
 		"content-type-unsupported", http.StatusUnsupportedMediaType, "The body is not JSON",
-		"Send Content-Type: application/json.", false, FixByMerchant,
+		"Send Content-Type: application/json.", false, fixByCaller,
 	}
 	contentEncodingUnsupported = kind{
 		"content-encoding-unsupported", http.StatusUnsupportedMediaType, "The body is compressed",
-		"Send the body without compression and without the header Content-Encoding.", false, FixByMerchant,
+		"Send the body without compression and without the header Content-Encoding.", false, fixByCaller,
 	}
 	keyReused = kind{
 		"idempotency-key-reused", http.StatusUnprocessableEntity, "The Idempotency-Key belongs to another order",
@@ -169,7 +172,7 @@ var (
 	tooManyRequests = kind{
 		"too-many-requests", http.StatusTooManyRequests, "Too many of your requests are under way",
 		"The request was not accepted. Repeat the call after Retry-After; repeat an order with the same key. Send fewer requests at a" +
-			" time.", true, FixByMerchant,
+			" time.", true, fixByCaller,
 	}
 	overloaded = kind{
 		"overloaded", http.StatusServiceUnavailable, "Too many requests arrived at once",

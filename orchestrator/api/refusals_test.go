@@ -194,6 +194,41 @@ func TestRefusedOrdersWriteNothing(t *testing.T) {
 	}
 }
 
+func TestFixByNamesTheCallerOrWhomTheOperationAccepts(t *testing.T) {
+	w := newWorld(t)
+	run := read[api.Run](t, w.call(w.order("k")))
+	byOperator, byToken := w.order("l"), w.order("l")
+	byOperator.portal, byOperator.operator = portal{}, w.OperatorToken
+	stale := http.Header{"If-Match": {`"0"`}}
+	cancel := request{method: "POST", path: "/v1/runs/" + run.ID + "/cancel", body: `{"why": "x"}`, portal: w.Merchant, header: stale}
+	create := request{method: "POST", path: "/v1/merchants", body: `{"merchant_id": 1}`, operator: w.OperatorToken}
+	byToken.portal.Key = ""
+	for name, c := range map[string]struct {
+		ask     request
+		problem string
+		fixBy   api.FixBy
+	}{
+		"an operator places an order":         {byOperator, "forbidden", api.FixByMerchant},
+		"somebody places an order":            {byToken, "credentials-required", api.FixByMerchant},
+		"a portal lists merchants":            {request{path: "/v1/merchants", portal: w.Merchant}, "forbidden", api.FixByOperator},
+		"somebody lists merchants":            {request{path: "/v1/merchants"}, "credentials-required", api.FixByOperator},
+		"a user lists merchants":              {request{path: "/v1/merchants", operator: w.UserToken}, "forbidden", api.FixByOperator},
+		"an unknown operator lists runs":      {request{path: "/v1/runs", operator: "x"}, "operator-token-invalid", api.FixByOperator},
+		"an operator registers a bad one":     {create, "invalid-params", api.FixByOperator},
+		"a portal lists too many runs":        {request{path: "/v1/runs?limit=1000", portal: w.Merchant}, "invalid-params", api.FixByMerchant},
+		"an operator lists too many runs":     {request{path: "/v1/runs?limit=1000", operator: w.OperatorToken}, "invalid-params", api.FixByOperator},
+		"an operator asks for a run":          {request{path: "/v1/runs/x", operator: w.OperatorToken}, "run-not-found", api.FixByOperator},
+		"a portal cancels an older run":       {cancel, "precondition-failed", api.FixByMerchant},
+		"an operator asks for what is not":    {request{path: "/x", operator: w.OperatorToken}, "route-not-found", api.FixByOperator},
+		"a portal asks for what is not there": {request{path: "/x", portal: w.Merchant}, "route-not-found", api.FixByMerchant},
+	} {
+		p := read[api.Problem](t, w.call(c.ask))
+		if p.FixBy == nil || *p.FixBy != c.fixBy || p.Type != "/problems/"+c.problem {
+			t.Errorf("%s: got %s for %v, want %s for the %s", name, p.Type, p.FixBy, c.problem, c.fixBy)
+		}
+	}
+}
+
 func TestAnswersDoNotGrowWithNonsense(t *testing.T) {
 	w := newWorld(t)
 	var fields strings.Builder

@@ -898,6 +898,9 @@ type NotJSON = Problem
 // PortalForbidden A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type PortalForbidden = Problem
 
+// PortalUnauthorized A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
+type PortalUnauthorized = Problem
+
 // RunNotFound A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type RunNotFound = Problem
 
@@ -4636,7 +4639,7 @@ type ListPlansResponse struct {
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
+	ApplicationProblemJSON401 *PortalUnauthorized
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *PortalForbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
@@ -4666,7 +4669,7 @@ func (r ListPlansResponse) GetApplicationProblemJSON400() *BadRequest {
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListPlansResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r ListPlansResponse) GetApplicationProblemJSON401() *PortalUnauthorized {
 	return r.ApplicationProblemJSON401
 }
 
@@ -4747,7 +4750,7 @@ type ListSubscriptionsResponse struct {
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
+	ApplicationProblemJSON401 *PortalUnauthorized
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *PortalForbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
@@ -4777,7 +4780,7 @@ func (r ListSubscriptionsResponse) GetApplicationProblemJSON400() *BadRequest {
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListSubscriptionsResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r ListSubscriptionsResponse) GetApplicationProblemJSON401() *PortalUnauthorized {
 	return r.ApplicationProblemJSON401
 }
 
@@ -5046,7 +5049,7 @@ type GetSubscriptionResponse struct {
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *Unauthorized
+	ApplicationProblemJSON401 *PortalUnauthorized
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *PortalForbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
@@ -5076,7 +5079,7 @@ func (r GetSubscriptionResponse) GetApplicationProblemJSON400() *BadRequest {
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r GetSubscriptionResponse) GetApplicationProblemJSON401() *Unauthorized {
+func (r GetSubscriptionResponse) GetApplicationProblemJSON401() *PortalUnauthorized {
 	return r.ApplicationProblemJSON401
 }
 
@@ -7659,7 +7662,7 @@ func ParseListPlansResponse(rsp *http.Response) (*ListPlansResponse, error) {
 		response.ApplicationProblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
+		var dest PortalUnauthorized
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -7767,7 +7770,7 @@ func ParseListSubscriptionsResponse(rsp *http.Response) (*ListSubscriptionsRespo
 		response.ApplicationProblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
+		var dest PortalUnauthorized
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8156,7 +8159,7 @@ func ParseGetSubscriptionResponse(rsp *http.Response) (*GetSubscriptionResponse,
 		response.ApplicationProblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest Unauthorized
+		var dest PortalUnauthorized
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

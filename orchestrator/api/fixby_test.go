@@ -1,0 +1,81 @@
+package api
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+)
+
+// fixedElsewhere are the problems that an operator fixes in the service, its settings or an upstream, and not by a call of the
+// operation.
+var fixedElsewhere = []string{
+	"merchant-disabled", "user-id-unusable", "run-compensated", "internal-error", "upstream-unavailable", "configuration-fault",
+}
+
+// TestFixByNamesNobodyWhomTheOperationRefuses checks each problem of each operation, for each kind of caller.
+func TestFixByNamesNobodyWhomTheOperationRefuses(t *testing.T) {
+	document := must(loadDocument("test"))
+	byName := map[string]kind{}
+	for _, k := range kinds() {
+		byName[k.name] = k
+	}
+	seen := map[string]bool{}
+	for id, o := range document.operations {
+		for _, response := range o.Responses.Map() {
+			for _, name := range problemsOf(response.Value) {
+				for who, c := range callersOf(o) {
+					seen[name] = true
+					fixBy := *refuse(byName[name], "").body("", fixer(c)).FixBy
+					takesToken := o.parameters.GetByInAndName("header", headerSubjectToken) != nil
+					ok := map[FixBy]bool{
+						FixByNobody:   byName[name].retryable,
+						FixByMerchant: o.accepts(portalScheme) || o.open(),
+						FixByOperator: o.accepts(operatorScheme) || o.open() || slices.Contains(fixedElsewhere, name),
+						FixByUser:     takesToken,
+					}[fixBy]
+					if !ok {
+						t.Errorf("%s, %s sent by %s: fix_by is %s, whom the operation refuses", id, name, who, fixBy)
+					}
+				}
+			}
+		}
+	}
+	for name := range byName {
+		if !seen[name] && name != methodNotAllowed.name {
+			t.Errorf("%s is the problem of no operation", name)
+		}
+	}
+}
+
+// callersOf returns a request of each kind of caller that may meet a problem of the operation.
+func callersOf(o operation) map[string]echo.Context {
+	all := map[string]echo.Context{}
+	for who, h := range map[string]http.Header{
+		"nobody": {}, "an unknown portal": {"Authorization": {"Basic eDp5"}}, "an unknown operator": {headerAuthToken: {"x"}},
+	} {
+		all[who] = contextOf(o, h)
+	}
+	if o.accepts(portalScheme) {
+		all["a portal"] = contextOf(o, http.Header{"Authorization": {"Basic eDp5"}})
+		all["a portal"].Set(contextCaller, caller{merchant: &merchants.Merchant{}})
+	}
+	if o.accepts(operatorScheme) {
+		all["an operator"] = contextOf(o, http.Header{headerAuthToken: {"x"}})
+		all["an operator"].Set(contextCaller, caller{})
+	}
+	return all
+}
+
+func contextOf(o operation, h http.Header) echo.Context {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	maps.Copy(r.Header, h)
+	c := echo.New().NewContext(r, httptest.NewRecorder())
+	c.Set(contextOperation, o)
+	return c
+}
