@@ -42,6 +42,12 @@ func (c *contract) operation(method, path string) *openapi3.Operation {
 	return nil
 }
 
+// ownHeaders are the headers that the document must list where an answer has them.
+var ownHeaders = []string{
+	"Location", "Link", "ETag", "Retry-After", "Accept-Encoding", "WWW-Authenticate", "Preference-Applied", "Idempotency-Replayed",
+	"RateLimit", "RateLimit-Policy", "X-Subject-Token",
+}
+
 // check fails the test if the document does not define the answer's status, body schema or problem type.
 func (c *contract) check(t *testing.T, q request, a answer) {
 	t.Helper()
@@ -66,6 +72,11 @@ func (c *contract) check(t *testing.T, q request, a answer) {
 	if response == nil {
 		t.Errorf("%s %s: the document does not know status %d: %s", method, q.path, a.status, a.body)
 		return
+	}
+	for _, name := range ownHeaders {
+		if a.header.Get(name) != "" && response.Value.Headers[name] == nil {
+			t.Errorf("%s %s: the document does not know that a %d has the header %s", method, q.path, a.status, name)
+		}
 	}
 	if a.body == "" {
 		return

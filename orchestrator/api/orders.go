@@ -22,6 +22,8 @@ type placing struct {
 	route string // part of the fingerprint
 	// admit checks the body of an order and the objects named in the body, and returns the request for a run.
 	admit func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error)
+	// related returns the path of the object that a succeeded run was about.
+	related func(Result) string
 }
 
 // place handles the request for an order. The function place first looks up the idempotency key. If a run has this key already, the
@@ -43,7 +45,7 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	case err != nil:
 		return err
 	case run != nil:
-		return s.replay(c, run, prefer)
+		return s.replay(c, p, run, prefer)
 	}
 
 	leave, err := s.withinQuota(c, merchant)
@@ -75,12 +77,12 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 				kind: outcomeUnknown, detail: "another request with this key is being accepted: repeat the call", retryAfter: time.Second,
 			}
 		}
-		return s.replay(c, run, prefer)
+		return s.replay(c, p, run, prefer)
 	}
 	if err != nil {
 		return err
 	}
-	return s.answer(c, run, watcher, prefer, take)
+	return s.answer(c, p, run, watcher, prefer, take)
 }
 
 // check checks an order, with the time limit coalesce.Limit.
@@ -138,9 +140,9 @@ func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 }
 
 // replay answers a repeated order. The answer contains no scoped token, because only the first request gets the token.
-func (s *server) replay(c echo.Context, run *saga.Run, prefer preference) error {
+func (s *server) replay(c echo.Context, p placing, run *saga.Run, prefer preference) error {
 	c.Response().Header().Set("Idempotency-Replayed", "true")
-	return s.answer(c, run, nil, prefer, noToken)
+	return s.answer(c, p, run, nil, prefer, noToken)
 }
 
 func noToken() (string, bool) { return "", false }
@@ -148,7 +150,7 @@ func noToken() (string, bool) { return "", false }
 // answer waits for the run, at most for the time in the header Prefer, and then answers the request. The status is 201 for a
 // succeeded run, 409 for a compensated run, and 202 for any other run. The answer for an ended run is always the same.
 func (s *server) answer(
-	c echo.Context, run *saga.Run, watcher saga.Watcher, prefer preference, take func() (token string, ok bool),
+	c echo.Context, p placing, run *saga.Run, watcher saga.Watcher, prefer preference, take func() (token string, ok bool),
 ) error {
 	admitted(c)
 	leave, refused := s.waiting.take(callerOf(c).name(), 1)
@@ -165,14 +167,15 @@ func (s *server) answer(
 	if prefer.applied != "" {
 		h.Set("Preference-Applied", prefer.applied)
 	}
+	if run.State == saga.Compensated {
+		return failed(run)
+	}
 	if token, ok := take(); ok {
 		h.Set(headerSubjectToken, token)
 	}
 	if run.State == saga.Succeeded {
+		h.Set("Link", "<"+p.related(s.result(run))+`>; rel="related"`)
 		return s.show(c, http.StatusCreated, run)
-	}
-	if run.State == saga.Compensated {
-		return failed(run)
 	}
 	h.Set(echo.HeaderRetryAfter, seconds(s.comeAgain(run, s.now())))
 	return s.show(c, http.StatusAccepted, run)

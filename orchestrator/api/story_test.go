@@ -29,6 +29,9 @@ func oneCallSubscribesAUser(t *testing.T, database string) {
 		}
 	}
 	path := "/v1/merchants/" + w.Merchant.ID + "/subscriptions/" + idOf(run, "subscription_id")
+	if got, want := first.header.Get("Link"), "<"+path+`>; rel="related"`; got != want {
+		t.Errorf("Link: got %q, want %q", got, want)
+	}
 	if got := read[api.BilledSubscription](t, w.call(w.get(path))); got.ResourceID != idOf(run, "subscription_tenant_id") {
 		t.Errorf("the subscription's resource: got %q, want the tenant %q", got.ResourceID, idOf(run, "subscription_tenant_id"))
 	}
@@ -37,7 +40,7 @@ func oneCallSubscribesAUser(t *testing.T, database string) {
 		t.Errorf("the scoped token: got %+v, %v", token, err)
 	}
 	second := w.call(w.order("k"))
-	if second.body != first.body || second.status != first.status || second.header.Get("X-Subject-Token") != "" {
+	if second.body != first.body || second.status != first.status || second.header.Get("Link") != first.header.Get("Link") || second.header.Get("X-Subject-Token") != "" {
 		t.Errorf("the repeated order: got %d\n%s\nwant\n%s", second.status, second.body, first.body)
 	}
 }

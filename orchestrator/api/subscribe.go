@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
@@ -36,6 +38,9 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 				return saga.Request{}, refuse(userTokenInvalid, "X-Subject-Token must contain exactly one token")
 			}
 			return s.Admit.AdmitSubscribe(ctx, m, asked(want), tokens[0])
+		},
+		related: func(r Result) string {
+			return "/v1/merchants/" + url.PathEscape(merchantID) + "/subscriptions/" + url.PathEscape(fmt.Sprint(r["subscription_id"]))
 		},
 	})
 }

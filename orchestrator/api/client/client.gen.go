@@ -1250,6 +1250,8 @@ type ClientInterface interface {
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 	//
+	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions (the `Subscribe` operationId).
@@ -1258,6 +1260,8 @@ type ClientInterface interface {
 	// Subscribe Subscribe a user to a plan
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+	//
+	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1657,6 +1661,8 @@ func (c *Client) ListSubscriptions(ctx context.Context, merchantID MerchantID, p
 //
 // X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 //
+// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/merchants/{merchant_id}/subscriptions (the `Subscribe` operationId).
@@ -1675,6 +1681,8 @@ func (c *Client) SubscribeWithBody(ctx context.Context, merchantID MerchantID, p
 // Subscribe Subscribe a user to a plan
 //
 // X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+//
+// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3450,6 +3458,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 	//
+	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions (the `Subscribe` operationId).
@@ -3458,6 +3468,8 @@ type ClientWithResponsesInterface interface {
 	// SubscribeWithResponse Subscribe a user to a plan
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+	//
+	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4841,6 +4853,7 @@ func (r ListSubscriptionsResponse) ContentType() string {
 // SubscribeResponse201Headers the declared response headers of an HTTP 201 response for Subscribe
 type SubscribeResponse201Headers struct {
 	IdempotencyReplayed *string
+	Link                *string
 	Location            *string
 	PreferenceApplied   *string
 	RateLimit           *string
@@ -4859,15 +4872,31 @@ type SubscribeResponse202Headers struct {
 	XSubjectToken       *string
 }
 
+// SubscribeResponse400Headers the declared response headers of an HTTP 400 response for Subscribe
+type SubscribeResponse400Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // SubscribeResponse401Headers the declared response headers of an HTTP 401 response for Subscribe
 type SubscribeResponse401Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
 	WWWAuthenticate *string
+}
+
+// SubscribeResponse403Headers the declared response headers of an HTTP 403 response for Subscribe
+type SubscribeResponse403Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
 }
 
 // SubscribeResponse409Headers the declared response headers of an HTTP 409 response for Subscribe
 type SubscribeResponse409Headers struct {
 	IdempotencyReplayed *string
 	Location            *string
+	RateLimit           *string
+	RateLimitPolicy     *string
 }
 
 // SubscribeResponse415Headers the declared response headers of an HTTP 415 response for Subscribe
@@ -4882,9 +4911,17 @@ type SubscribeResponse429Headers struct {
 	RetryAfter      *int
 }
 
+// SubscribeResponse500Headers the declared response headers of an HTTP 500 response for Subscribe
+type SubscribeResponse500Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // SubscribeResponse503Headers the declared response headers of an HTTP 503 response for Subscribe
 type SubscribeResponse503Headers struct {
-	RetryAfter *int
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type SubscribeResponse struct {
@@ -4913,21 +4950,27 @@ type SubscribeResponse struct {
 	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
 	ApplicationProblemJSON429 *Problem
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationProblemJSON500 *Internal
+	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Problem
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *SubscribeResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
 	Headers202 *SubscribeResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *SubscribeResponse400Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *SubscribeResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *SubscribeResponse403Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
 	Headers409 *SubscribeResponse409Headers
 	// Headers415 the parsed response headers for an HTTP 415 response
 	Headers415 *SubscribeResponse415Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *SubscribeResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *SubscribeResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *SubscribeResponse503Headers
 }
@@ -4988,7 +5031,7 @@ func (r SubscribeResponse) GetApplicationProblemJSON429() *Problem {
 }
 
 // GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r SubscribeResponse) GetApplicationProblemJSON500() *Internal {
+func (r SubscribeResponse) GetApplicationProblemJSON500() *Problem {
 	return r.ApplicationProblemJSON500
 }
 
@@ -5247,6 +5290,12 @@ type GetRunResponse200Headers struct {
 	RetryAfter *int
 }
 
+// GetRunResponse304Headers the declared response headers of an HTTP 304 response for GetRun
+type GetRunResponse304Headers struct {
+	ETag       *string
+	RetryAfter *int
+}
+
 // GetRunResponse401Headers the declared response headers of an HTTP 401 response for GetRun
 type GetRunResponse401Headers struct {
 	WWWAuthenticate *string
@@ -5283,6 +5332,8 @@ type GetRunResponse struct {
 	ApplicationProblemJSON503 *Unavailable
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetRunResponse200Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetRunResponse304Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetRunResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
@@ -6480,6 +6531,8 @@ func (c *ClientWithResponses) ListSubscriptionsWithResponse(ctx context.Context,
 //
 // X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
 //
+// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/merchants/{merchant_id}/subscriptions (the `Subscribe` operationId).
@@ -6494,6 +6547,8 @@ func (c *ClientWithResponses) SubscribeWithBodyWithResponse(ctx context.Context,
 // SubscribeWithResponse Subscribe a user to a plan
 //
 // X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+//
+// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7941,7 +7996,7 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 		response.ApplicationProblemJSON429 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
-		var dest Internal
+		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -7965,6 +8020,13 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 				return nil, err
 			}
 			headers.IdempotencyReplayed = &value
+		}
+		if values := rsp.Header.Values("Link"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Link = &value
 		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
@@ -8054,8 +8116,39 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 			headers.XSubjectToken = &value
 		}
 		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers SubscribeResponse400Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers400 = &headers
 	case rsp.StatusCode == 401:
 		var headers SubscribeResponse401Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8064,6 +8157,23 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers SubscribeResponse403Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers403 = &headers
 	case rsp.StatusCode == 409:
 		var headers SubscribeResponse409Headers
 		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
@@ -8079,6 +8189,20 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 				return nil, err
 			}
 			headers.Location = &value
+		}
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
 		}
 		response.Headers409 = &headers
 	case rsp.StatusCode == 415:
@@ -8115,8 +8239,39 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 			headers.RetryAfter = &value
 		}
 		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers SubscribeResponse500Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
 		var headers SubscribeResponse503Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -8432,6 +8587,23 @@ func ParseGetRunResponse(rsp *http.Response) (*GetRunResponse, error) {
 			headers.RetryAfter = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetRunResponse304Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers304 = &headers
 	case rsp.StatusCode == 401:
 		var headers GetRunResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
