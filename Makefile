@@ -1,5 +1,5 @@
-# Requires Go. `make test` also requires Debian's PostgreSQL and Keystone, which deploy/testservices/run installs if it runs as
-# root.
+# Requires Go. `make test` also requires Debian's PostgreSQL, Keystone, Node.js and npm, which deploy/testservices/run installs if it
+# runs as root.
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
