@@ -19,6 +19,10 @@ const (
 // bareKey matches a key that needs no quotes, because it contains no white space, quote, comma or semicolon.
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+./:<=>?@^_|~{}()\[\]-]+$`)
 
+// keyForm describes the form of a key, after the number of its characters. The OpenAPI document uses the same words.
+const keyForm = "printable ASCII characters, with or without double quotes." +
+	" A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon"
+
 // headerKey is the header that makes an order safe to repeat.
 const headerKey = "Idempotency-Key"
 
@@ -38,7 +42,7 @@ func idempotencyKey(h http.Header) (string, error) {
 		key, ok = unquote(key)
 	}
 	if !ok || key == "" || len(key) > maxKey {
-		return "", refuse(keyInvalid, "the key must have 1 to %d printable ASCII characters, with or without double quotes", maxKey)
+		return "", refuse(keyInvalid, "the key must have 1 to %d %s", maxKey, keyForm)
 	}
 	return key, nil
 }

@@ -49,11 +49,10 @@ func TestTheDocumentNamesTheLimits(t *testing.T) {
 			}
 		}
 	}
-	const form = "printable ASCII characters, with or without double quotes"
 	_, err := idempotencyKey(http.Header{headerKey: {""}})
 	for _, text := range []string{keyInvalid.help, err.Error(), must(loadDocument("")).doc.Components.Parameters["IdempotencyKey"].Value.Description} {
-		if !strings.Contains(text, form) {
-			t.Errorf("%q does not describe the key as %q", text, form)
+		if !strings.Contains(text, keyForm) {
+			t.Errorf("%q does not describe the key as %q", text, keyForm)
 		}
 	}
 }

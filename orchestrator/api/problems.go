@@ -38,7 +38,7 @@ var (
 	}
 	keyInvalid = kind{
 		"idempotency-key-invalid", http.StatusBadRequest, "The Idempotency-Key is not valid",
-		"Send one Idempotency-Key header with 1 to 255 printable ASCII characters, with or without double quotes.", false, FixByMerchant,
+		"Send one Idempotency-Key header. The key has 1 to 255 " + keyForm + ".", false, FixByMerchant,
 	}
 	tokenScoped = kind{
 		"token-scoped", http.StatusBadRequest, "The user's token is scoped",

@@ -942,7 +942,7 @@ type ListSubscriptionsParams struct {
 
 // SubscribeParams defines parameters for Subscribe.
 type SubscribeParams struct {
-	// IdempotencyKey Identifies this order. The key has 1 to 255 printable ASCII characters, with or without double quotes, and never expires. Use a UUID.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
 	// XSubjectToken The user's unscoped Keystone token.
