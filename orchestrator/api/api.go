@@ -108,7 +108,7 @@ type withHead struct{ *echo.Echo }
 
 // GET registers the handler for GET and for HEAD.
 func (e withHead) GET(path string, handler echo.HandlerFunc, with ...echo.MiddlewareFunc) *echo.Route {
-	e.Echo.HEAD(path, handler, with...)
+	e.HEAD(path, handler, with...)
 	return e.Echo.GET(path, handler, with...)
 }
 
