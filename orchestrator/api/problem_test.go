@@ -38,7 +38,10 @@ func TestADatabaseThatIsGoneIsNotAFaultOfTheService(t *testing.T) {
 
 func TestTheDocumentNamesTheLimits(t *testing.T) {
 	for limit, texts := range map[int][]string{
-		maxBody:   {bodyTooLarge.help, *must(loadDocument("")).doc.Components.Responses["TooLarge"].Value.Description},
+		maxBody: {
+			bodyTooLarge.help, must(loadDocument("")).doc.Info.Description,
+			*must(loadDocument("")).doc.Components.Responses["TooLarge"].Value.Description,
+		},
 		maxDepth:  {bodyMalformed.help},
 		maxTokens: {bodyMalformed.help},
 		maxKey:    {keyInvalid.help, must(loadDocument("")).doc.Components.Parameters["IdempotencyKey"].Value.Description},
