@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func (u *upstreams) handler() http.Handler {
 		var asked struct {
 			Auth struct {
 				Identity struct{ Token struct{ ID string } }
-				Scope    struct{ Project struct{ ID string } }
+				Scope    struct{ Project struct{ ID, Name string } }
 			}
 		}
 		if json.NewDecoder(r.Body).Decode(&asked) != nil {
@@ -63,7 +64,7 @@ func (u *upstreams) handler() http.Handler {
 			return
 		}
 		w.Header().Set("X-Subject-Token", "scoped-"+uuid.NewString())
-		tell(w, http.StatusCreated, token(userOf(asked.Auth.Identity.Token.ID), asked.Auth.Scope.Project.ID))
+		tell(w, http.StatusCreated, token(userOf(asked.Auth.Identity.Token.ID), cmp.Or(asked.Auth.Scope.Project.ID, asked.Auth.Scope.Project.Name)))
 	})
 	upstream.HandleFunc("GET /v3/auth/tokens", func(w http.ResponseWriter, r *http.Request) {
 		tell(w, http.StatusOK, token(userOf(r.Header.Get("X-Subject-Token")), ""))
