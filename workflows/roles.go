@@ -16,7 +16,7 @@ import (
 type grant struct {
 	tenant tenant
 	id     string // the tenant's id; empty if not known yet
-	own    bool   // the run created the tenant, so removing the tenant removes its roles
+	own    bool   // the run created the tenant, so removing the tenant removes its role assignments
 	user   string
 	name   string // of the user; may be empty
 	roles  []keystone.Role
@@ -158,12 +158,8 @@ func (d Deps) removeRole(ctx context.Context, g grant) error {
 // created the tenant.
 func (g grant) made(a keystone.Assignment) bool { return g.own || slices.Contains(g.lacked, a.RoleID) }
 
-// record adds the assignment to the run's objects. If the run created the tenant, the function does nothing, because removing the
-// tenant also removes the assignment.
+// record adds the assignment to the run's objects.
 func (g grant) record(ctx context.Context, a keystone.Assignment) {
-	if g.own {
-		return
-	}
 	origin := saga.Adopted
 	if g.made(a) {
 		origin = saga.Own
@@ -190,7 +186,8 @@ func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, key
 	}, id, err
 }
 
-// assignmentID returns the id that a role assignment has in the list of a run's objects.
+// assignmentID returns the id that a role assignment has in the list of a run's objects. The id begins with the project's id,
+// because removing the project also removes the role assignment: see [saga.Object].
 func assignmentID(a keystone.Assignment) string {
 	return a.ProjectID + "/" + a.UserID + "/" + a.RoleID
 }

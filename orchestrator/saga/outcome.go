@@ -3,6 +3,7 @@ package saga
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -33,14 +34,39 @@ func (t *turn) removed(gone Object, at time.Time) {
 	for i := range t.run.Objects {
 		o := &t.run.Objects[i]
 		if o.Kind == gone.Kind && o.ID == gone.ID {
-			o.RemovedAt = &at
-			t.Objects = append(t.Objects, *o)
+			t.markRemoved(o, at)
 			return
 		}
 	}
 	gone.Origin, gone.RemovedAt = Own, &at // this object was made by a call whose answer was lost
 	t.run.Objects = append(t.run.Objects, gone)
 	t.Objects = append(t.Objects, gone)
+}
+
+// markRemoved records that an object of the run is removed, together with the objects that belong to it.
+func (t *turn) markRemoved(o *Object, at time.Time) {
+	o.RemovedAt = &at
+	t.Objects = append(t.Objects, *o)
+	for i := range t.run.Objects {
+		if part := &t.run.Objects[i]; part.RemovedAt == nil && part.partOf(o) {
+			part.RemovedAt = &at
+			t.Objects = append(t.Objects, *part)
+		}
+	}
+}
+
+// nothingLeft records that the run's own objects of a step are removed. It is called after a successful Undo. The Undo did not have
+// to remove an object itself: an earlier Undo, whose answer was lost, may have removed it. If an object belongs to another object
+// that the run made, the Undo leaves it, and the other object's Undo removes it.
+func (t *turn) nothingLeft(row *StepRow, at time.Time) {
+	for i := range t.run.Objects {
+		o := &t.run.Objects[i]
+		if o.Step == row.Name && o.Origin == Own && o.RemovedAt == nil && !slices.ContainsFunc(t.run.Objects, func(on Object) bool {
+			return on.Origin == Own && on.RemovedAt == nil && o.partOf(&on)
+		}) {
+			t.markRemoved(o, at)
+		}
+	}
 }
 
 // did adds the outcome of a Do to the run.
@@ -102,6 +128,9 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	if o.Err == nil {
 		again := row.UndoneAt != nil
 		row.State, row.Error, row.UndoneAt = StepUndone, nil, new(o.StartedAt)
+		if o.Call.Kind != CallRecheck { // a re-check leaves effects that another run claims
+			t.nothingLeft(row, now)
+		}
 		event.Kind = EventUndone
 		if again && len(o.Removed) > 0 {
 			event.Kind = EventLateEffect

@@ -174,7 +174,9 @@ func (r *Run) Rechecking(now time.Time, lateWindow time.Duration) bool {
 	})
 }
 
-// Object is something upstream that a run made or adopted.
+// Object is something upstream that a run made or adopted. If an object belongs to another object, its id is the other object's id,
+// a slash and more: the role assignment PROJECT/USER/ROLE belongs to the project PROJECT. A run that records an object also records
+// the object that it belongs to. Removing an object also removes the objects that belong to it.
 type Object struct {
 	Step      string     `json:"step"`
 	Kind      string     `json:"kind"`
@@ -184,6 +186,9 @@ type Object struct {
 	Origin    Origin     `json:"origin"`
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
 }
+
+// partOf reports whether the object belongs to another object.
+func (o *Object) partOf(other *Object) bool { return strings.HasPrefix(o.ID, other.ID+"/") }
 
 // Origin says whether the run may remove an object.
 type Origin string

@@ -143,6 +143,7 @@ var mutants = map[string]mutations{
 	"re-checks do not look": {
 		steps: finding(alwaysMade).steps, runs: func(f saga.Filter, _ *saga.Run) bool { return f.Live || slices.Contains(f.States, saga.Succeeded) },
 	},
+	"a take-over forgets the run's objects": {forgets: func(r *saga.Run) { r.Objects = nil }},
 	"a take-over forgets that a run is held": {forgets: func(r *saga.Run) {
 		if r.State != saga.Waiting {
 			r.Hold = nil

@@ -40,6 +40,7 @@ var invariants = []struct {
 	{"adopted-untouched", adoptedUntouched},
 	{"no-orphan", noOrphan},
 	{"no-surprise-role", noSurpriseRole},
+	{"ledger-true", ledgerTrue},
 	{"closed-under-after", closedUnderAfter},
 	{"no-do-after-undo", noDoAfterUndo},
 	{"one-outcome", oneOutcome},

@@ -47,7 +47,11 @@ func newPlay(t *testing.T) *play {
 			Subscriptions: []billing.Subscription{{ID: named("old subscription"), CustomerID: old, ResourceID: "by hand"}},
 		}
 	}
-	p := &play{stage: &stage{t: t, now: time.Unix(1e9, 0), Seen: Seen{
+	definitions, err := Definitions(workflows.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &play{stage: &stage{t: t, now: time.Unix(1e9, 0), definitions: definitions, Seen: Seen{
 		Events: map[string][]saga.Event{}, Now: others(), Others: others(),
 		Secrets: []string{"canary-password"}, Texts: map[string]string{"log": "nothing to see"},
 	}}}
@@ -139,6 +143,12 @@ func (s *stage) subscription(r *saga.Run) *billing.Subscription {
 func (s *stage) event(r *saga.Run, kind saga.EventKind) *saga.Event {
 	i := slices.IndexFunc(s.Events[r.ID], func(e saga.Event) bool { return e.Kind == kind })
 	return &s.Events[r.ID][i]
+}
+
+// object returns the object of the step that the run has stored.
+func (s *stage) object(r *saga.Run, step string) *saga.Object {
+	i := slices.IndexFunc(r.Objects, func(o saga.Object) bool { return o.Step == step })
+	return &r.Objects[i]
 }
 
 func (s *stage) again(r *saga.Run, steps ...string) {
@@ -237,6 +247,18 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"no-surprise-role", "the user has a role that was not ordered", func(p *play) {
 			o := p.order(p.fresh)
 			p.assign(keystone.Assignment{ProjectID: o.SubscriptionTenantID, UserID: o.UserID, RoleID: bsAdmin.ID})
+		}},
+
+		{"ledger-true", "a run did not store a role on its own tenant", func(p *play) {
+			p.fresh.Objects = slices.DeleteFunc(p.fresh.Objects, func(o saga.Object) bool { return o.Step == "assign-subscription-role/member" })
+		}},
+		{"ledger-true", "a role that exists is stored as removed", func(p *play) { p.object(p.joined, "assign-customer-role/bs-admin").RemovedAt = &p.now }},
+		{"ledger-true", "the tenant is removed, but not its roles", func(p *play) {
+			p.object(p.first, "assign-customer-role/member").RemovedAt = nil
+		}},
+		{"ledger-true", "a removed customer is stored as existing", func(p *play) { p.object(p.first, "create-customer").RemovedAt = nil }},
+		{"ledger-true", "two runs own a role", func(p *play) {
+			p.second.Objects = append(p.second.Objects, *p.object(p.fresh, "assign-customer-role/member"))
 		}},
 
 		{"closed-under-after", "a step began before its predecessor ended", func(p *play) {

@@ -19,8 +19,9 @@ import (
 type stage struct {
 	Seen
 
-	t   *testing.T
-	now time.Time
+	t           *testing.T
+	now         time.Time
+	definitions []*saga.Definition
 }
 
 func named(name string) string { return uuid.NewSHA1(uuid.Nil, []byte(name)).String() }
@@ -153,6 +154,20 @@ func (s *stage) doStep(r *saga.Run, row *saga.StepRow) {
 	row.State = saga.StepSucceeded
 	s.tell(r, saga.Event{Kind: saga.EventSucceeded, Step: row.Name, Attempt: row.Attempts, StartedAt: *row.StartedAt})
 	row.EndedAt = s.tick()
+	s.keep(r, row.Name)
+}
+
+// keep stores the object of the step with the run.
+func (s *stage) keep(r *saga.Run, step string) {
+	expected, err := expectedOf(s.definitions, r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, e := range expected {
+		if e.Step == step {
+			r.Objects = append(r.Objects, e.Object)
+		}
+	}
 }
 
 // effect adds the effect of a step to the simulated upstreams, and returns the step's output.
@@ -288,4 +303,9 @@ func (s *stage) remove(o workflows.Order, r *saga.Run, step string) {
 		now.Assignments = slices.DeleteFunc(now.Assignments, func(b keystone.Assignment) bool { return a == b })
 	}
 	s.Removals = append(s.Removals, gone)
+	for i := range r.Objects {
+		if o := &r.Objects[i]; o.Kind == gone.Kind && o.ID == gone.ID || strings.HasPrefix(o.ID, gone.ID+"/") {
+			o.RemovedAt = &gone.At
+		}
+	}
 }

@@ -1,0 +1,50 @@
+package workflowstest
+
+import (
+	"strings"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// ledgerTrue compares the ledger with the upstreams. The ledger is the set of the objects that all runs have stored. Each role
+// assignment on a tenant must be in the ledger as existing, and only one run may have it as its own. Each object that the ledger
+// has as existing must exist.
+func ledgerTrue(v *view, broken report) {
+	owners := map[string][]string{}
+	for _, x := range v.ordered {
+		for _, o := range x.run.Objects {
+			if o.RemovedAt != nil {
+				continue
+			}
+			what := o.Kind + " " + o.ID
+			if o.Origin == saga.Own {
+				owners[what] = append(owners[what], x.run.ID)
+			}
+			if find(v.now, o.Kind, o.ID) == nil {
+				broken(x.run.ID, "the ledger has an object that does not exist", what)
+			}
+		}
+	}
+	for _, t := range v.now {
+		if len(owners[t.String()]) > 1 {
+			broken("", "several runs have this object as their own", append(owners[t.String()], t.String())...)
+		}
+		if t.kind == roleAssignment && v.onTenant(t) && find(v.others, t.kind, t.id) == nil && !has(v.ordered, func(x ordered) bool {
+			return x.keeps(t)
+		}) {
+			broken("", "the ledger lacks this role assignment", t.String())
+		}
+	}
+}
+
+// onTenant reports whether the role assignment is on a tenant.
+func (v *view) onTenant(t thing) bool {
+	on, _, _ := strings.Cut(t.id, "/")
+	p := find(v.now, project, on)
+	return p != nil && strings.HasPrefix(p.name, "bs-")
+}
+
+// keeps reports whether the run has stored the thing as existing.
+func (x ordered) keeps(t thing) bool {
+	return has(x.run.Objects, func(o saga.Object) bool { return o.Kind == t.kind && o.ID == t.id && o.RemovedAt == nil })
+}
