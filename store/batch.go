@@ -75,7 +75,7 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	objects := map[[2]string]objectRow{} // if the checkpoint contains an object twice, the object's last state is written
 	for i := range cp.Objects {
 		row := rowOfObject(run.ID, &cp.Objects[i])
-		if err := readable(row.Step, row.Kind, row.Cloud, row.ID, row.Name); err != nil {
+		if err := readable(row.Step, row.Kind, row.Cloud, row.ID, row.Name, row.RequestID); err != nil {
 			return err
 		}
 		objects[[2]string{row.Kind, row.ID}] = row

@@ -101,12 +101,27 @@ func (s *Store) inAnyState(db *gorm.DB, f saga.Filter) *gorm.DB {
 // filter, or the runs that need attention.
 func byID(f saga.Filter) bool { return len(f.Objects) > 0 || !f.Attention.IsZero() }
 
+// runsOfObject finds the runs of an object. The index objects_id contains only ids without a slash.
+const runsOfObject = `
+	SELECT run_id FROM objects WHERE kind = ? AND id = ? AND id NOT LIKE '%/%' AND run_id >= ? AND run_id < ?`
+
+// runsOfPart finds the runs of an object that belongs to another object: see [saga.Object]. The long ids of such objects are not in
+// the index objects_id. Therefore, runsOfPart first finds the runs of the other object.
+const runsOfPart = `
+	SELECT part.run_id FROM objects whole JOIN objects part ON part.run_id = whole.run_id
+	WHERE whole.id = ? AND whole.id NOT LIKE '%/%' AND part.kind = ? AND part.id = ? AND whole.run_id >= ? AND whole.run_id < ?`
+
 // few selects the few runs of a filter for which byID is true. The database must look up the ids of these runs, and not read an
 // index of merchant_id or of another column. Therefore few appends an empty text to the value of each column before the comparison:
 // no index contains such an expression.
 func (s *Store) few(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	for _, o := range f.Objects {
-		db = s.withID(db, "SELECT run_id FROM objects WHERE kind = ? AND id = ? AND run_id >= ? AND run_id < ?", o.Kind, o.ID, first, last)
+		id, _, belongs := strings.Cut(o.ID, "/")
+		if belongs {
+			db = s.withID(db, runsOfPart, id, o.Kind, o.ID, first, last)
+		} else {
+			db = s.withID(db, runsOfObject, o.Kind, id, first, last)
+		}
 	}
 	if !f.Attention.IsZero() {
 		db = s.withID(db, "SELECT id FROM runs WHERE attention_at IS NOT NULL AND attention_at <= ? AND id >= ? AND id < ?",

@@ -98,6 +98,8 @@ var finishedRuns = []string{
 	SELECT id, n, 0, 1, 'succeeded', '', 1, '', '', '', '' FROM runs, generate_series(1, 12) n`,
 	`INSERT INTO objects (run_id, kind, id, step, cloud, name, origin)
 	SELECT id, kind, kind || ' of ' || user_id, '', '', '', 'own' FROM runs, unnest(ARRAY['customer', 'subscription', 'project']) kind`,
+	`INSERT INTO objects (run_id, kind, id, step, cloud, name, origin)
+	SELECT id, 'role-assignment', 'project of ' || user_id || '/' || user_id || '/r', '', '', '', 'own' FROM runs`,
 	`INSERT INTO idempotency_keys (merchant_id, key, run_id) SELECT merchant_id, idempotency_key, id FROM runs`,
 }
 
@@ -201,6 +203,7 @@ func (g *growth) measureLists(ctx context.Context, now time.Time, old *saga.Run)
 		"merchant and compensated":            {Merchant: "m3", States: []saga.RunState{saga.Compensated}},
 		"customer, next page":                 {Objects: customer("customer of " + old.User), Before: "y"},
 		"customer of a merchant, compensated": {Objects: customer("customer of " + old.User), Merchant: "m3", States: []saga.RunState{saga.Compensated}},
+		"role assignment":                     {Objects: []saga.ObjectRef{{Kind: "role-assignment", ID: "project of " + old.User + "/" + old.User + "/r"}}},
 		"customer of a merchant":              {Objects: customer("customer of " + old.User), Merchant: "m3"},
 		"merchant of old":                     {Merchant: "old"},
 		"merchant of old and succeeded":       {Merchant: "old", States: []saga.RunState{saga.Succeeded}},

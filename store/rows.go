@@ -102,6 +102,7 @@ type objectRow struct {
 	Cloud     string `gorm:"column:cloud" json:"cloud"`
 	Name      string `gorm:"column:name" json:"name"`
 	Origin    string `gorm:"column:origin" json:"origin"`
+	RequestID string `gorm:"column:request_id" json:"request_id"`
 	RemovedAt *int64 `gorm:"column:removed_at" json:"removed_at,omitempty"`
 }
 
@@ -212,14 +213,14 @@ func (row *eventRow) event() (saga.Event, error) {
 func rowOfObject(runID string, o *saga.Object) objectRow {
 	return objectRow{
 		RunID: runID, Kind: o.Kind, ID: o.ID, Step: o.Step, Cloud: o.Cloud, Name: o.Name, Origin: string(o.Origin),
-		RemovedAt: micros(o.RemovedAt),
+		RequestID: o.RequestID, RemovedAt: micros(o.RemovedAt),
 	}
 }
 
 func (row *objectRow) object() saga.Object {
 	return saga.Object{
 		Step: row.Step, Kind: row.Kind, Cloud: row.Cloud, ID: row.ID, Name: row.Name, Origin: saga.Origin(row.Origin),
-		RemovedAt: maybeAt(row.RemovedAt),
+		RequestID: row.RequestID, RemovedAt: maybeAt(row.RemovedAt),
 	}
 }
 

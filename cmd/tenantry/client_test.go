@@ -109,6 +109,36 @@ func TestListingTheRunsOfAUserFromLDAP(t *testing.T) {
 	}
 }
 
+// wantAssignments checks that the output of `runs show` has each role assignment with its step and request id, and that `runs list`
+// finds the run of the assignment.
+func (h *house) wantAssignments(run client.Run, shown string) {
+	h.t.Helper()
+	assignments := 0
+	for _, o := range run.Objects {
+		if o.Kind != "role-assignment" {
+			continue
+		}
+		assignments++
+		object := "role-assignment:" + o.ID
+		i := strings.Index(shown, "\n"+object+" ")
+		if i < 0 {
+			h.t.Errorf("runs show lacks %s:\n%s", object, shown)
+			continue
+		}
+		row, _, _ := strings.Cut(shown[i+1:], "\n")
+		if want := []string{object, valueOf(o.Name), "own", o.Step, "-", valueOf(o.RequestID)}; !slices.Equal(strings.Fields(row), want) {
+			h.t.Errorf("runs show prints %q, want %q", strings.Fields(row), want)
+		}
+		code, out, stderr := line(h.t, h.operator(), "runs", "list", "--object", object)
+		if code != 0 || strings.Count(out, "\n") != 2 || !strings.Contains(out, "\n"+run.ID+" ") {
+			h.t.Errorf("runs list --object %s: got %d, %s%s", object, code, out, stderr)
+		}
+	}
+	if assignments != 3 {
+		h.t.Errorf("the run has %d role assignments, want 3", assignments)
+	}
+}
+
 func TestSubscribeAndRuns(t *testing.T) {
 	h := newHouse(t)
 	code, out, stderr := h.subscribe(h.env, "--key", "first")
@@ -133,6 +163,7 @@ func TestSubscribeAndRuns(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "\nassign-customer-role/bs-admin ") || !strings.Contains(out, fmt.Sprint(run.Result["subscription_tenant_id"])) {
 		t.Errorf("runs show: got %d, %s", code, out)
 	}
+	h.wantAssignments(run, out)
 	if code, out, _ = line(t, h.env, "runs", "show", run.ID, "-f", "yaml"); code != 0 || !strings.Contains(out, "\nstate: succeeded\n") {
 		t.Errorf("runs show -f yaml: got %d, %s", code, out)
 	}

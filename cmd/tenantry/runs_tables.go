@@ -64,6 +64,22 @@ func runTable(w io.Writer, r client.Run) {
 		}
 		row(w, s.Name, s.State, s.Attempts, s.Undos, failure)
 	}
+	if len(r.Objects) > 0 {
+		objectsTable(w, r.Objects)
+	}
+}
+
+// objectsTable prints the objects that a run created or adopted. KIND:ID is a value of the flag --object of `runs list`.
+func objectsTable(w io.Writer, objects []client.Object) {
+	row(w)
+	row(w, "OBJECT", "NAME", "ORIGIN", "STEP", "REMOVED", "REQUEST")
+	for _, o := range objects {
+		removed := "-"
+		if o.RemovedAt != nil {
+			removed = o.RemovedAt.Format(timeLayout)
+		}
+		row(w, o.Kind+":"+o.ID, or(o.Name), o.Origin, o.Step, removed, or(o.RequestID))
+	}
 }
 
 // failingStep returns the name of the step for which a run waits, is stuck or compensates. The result is empty if there is no such

@@ -568,14 +568,21 @@ type NewCustomer struct {
 // Object defines model for Object.
 type Object struct {
 	Cloud *string `json:"cloud,omitempty"`
-	ID    string  `json:"id"`
-	Kind  string  `json:"kind"`
-	Name  *string `json:"name,omitempty"`
+
+	// ID The object's id in the upstream. The id of a role assignment is PROJECT_ID/USER_ID/ROLE_ID, and its name is the role's name.
+	ID   string  `json:"id"`
+	Kind string  `json:"kind"`
+	Name *string `json:"name,omitempty"`
 
 	// Origin own: the run created the object. adopted: the object existed before, and the run never removes it.
-	Origin    ObjectOrigin `json:"origin"`
-	RemovedAt *time.Time   `json:"removed_at,omitempty"`
-	Step      string       `json:"step"`
+	Origin ObjectOrigin `json:"origin"`
+
+	// RemovedAt When the run removed the object, or found it gone. A role assignment is also removed when the run removes its project.
+	RemovedAt *time.Time `json:"removed_at,omitempty"`
+
+	// RequestID The upstream's id of the request that created the object. If the run adopted the object, or if the answer to the creation was lost, it is the id of the request that found the object. It is absent if the upstream sent no id.
+	RequestID *string `json:"request_id,omitempty"`
+	Step      string  `json:"step"`
 }
 
 // ObjectOrigin own: the run created the object. adopted: the object existed before, and the run never removes it.
@@ -720,7 +727,9 @@ type Run struct {
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
-	Objects    []Object     `json:"objects"`
+
+	// Objects The objects that the run created or used. Removed objects remain in the list.
+	Objects []Object `json:"objects"`
 
 	// Reason Why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
@@ -922,7 +931,7 @@ type ListRunsParams struct {
 	// Merchant Only runs of this merchant.
 	Merchant *UUID `form:"merchant,omitempty" json:"merchant,omitempty"`
 
-	// Object Only runs that created or used this object, given as KIND:ID. KIND is the kind of an object in a run, such as customer, subscription or project. Repeat the parameter to list only runs that created or used all of the given objects.
+	// Object Only runs that created or used this object, given as KIND:ID. KIND is the kind of an object in a run, such as customer, subscription, project or role-assignment. Repeat the parameter to list only runs that created or used all of the given objects.
 	Object *[]ObjectRef `form:"object,omitempty" json:"object,omitempty"`
 
 	// User Only runs of this user.

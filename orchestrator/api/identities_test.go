@@ -75,13 +75,15 @@ func usersWhoseIDIsNotHex(t *testing.T, database string) {
 			}
 			path := undone.header.Get("Location")
 			compensated := read[api.Run](t, w.call(request{path: path, operator: w.OperatorToken}))
-			removed := ""
+			tenant, removed := idOf(first, "customer_tenant_id"), ""
 			for _, o := range compensated.Objects {
-				if o.Kind == "role-assignment" && o.RemovedAt != nil {
+				if o.Kind == "role-assignment" && o.RemovedAt == nil {
+					t.Errorf("the compensated run lists the assignment %q as existing", o.ID)
+				}
+				if o.Kind == "role-assignment" && strings.HasPrefix(o.ID, tenant) {
 					removed = o.ID
 				}
 			}
-			tenant := idOf(first, "customer_tenant_id")
 			if got := held(tenant); got != 0 || !strings.HasPrefix(removed, tenant+"/"+id+"/") {
 				t.Errorf("the user keeps %d roles, and the run lists the removed assignment %q", got, removed)
 			}

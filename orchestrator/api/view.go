@@ -40,7 +40,7 @@ func (s *server) view(w caller, run *saga.Run) Run {
 	for _, o := range run.Objects {
 		view.Objects = append(view.Objects, Object{
 			Step: o.Step, Kind: o.Kind, Cloud: some(o.Cloud), ID: o.ID, Name: some(o.Name), Origin: ObjectOrigin(o.Origin),
-			RemovedAt: o.RemovedAt,
+			RequestID: some(o.RequestID), RemovedAt: o.RemovedAt,
 		})
 	}
 	for _, l := range run.LeftBehind {

@@ -53,6 +53,20 @@ func TestAnUndoAccountsForTheObjects(t *testing.T) {
 	}
 }
 
+func TestAnObjectHasTheRequestOfItsCall(t *testing.T) {
+	s := newStepped(t)
+	in := s.came(nil)
+	in.Outcomes[0].RequestID, in.Outcomes[0].Objects = "req-1", []Object{{Step: "make", Kind: "thing", ID: "i", Origin: Own}}
+	d := s.next(in)
+	want := Object{Step: "make", Kind: "thing", ID: "i", Origin: Own, RequestID: "req-1"}
+	if !slices.Equal(s.run.Objects, []Object{want}) || !slices.Equal(d.Objects, []Object{want}) {
+		t.Errorf("the run has %+v and the checkpoint %+v, want %+v in both", s.run.Objects, d.Objects, want)
+	}
+	if in.Outcomes[0].Objects[0].RequestID != "" {
+		t.Error("the decision changed the outcome in its input")
+	}
+}
+
 func removedIn(objects []Object) (ids []string) {
 	for _, o := range objects {
 		if o.RemovedAt != nil {

@@ -17,8 +17,11 @@ func (t *turn) take(o Outcome) {
 		t.DropToken = true
 	}
 	t.run.TakeOvers = 0
-	t.run.Objects = append(t.run.Objects, o.Objects...)
-	t.Objects = append(t.Objects, o.Objects...)
+	for _, made := range o.Objects {
+		made.RequestID = o.RequestID
+		t.run.Objects = append(t.run.Objects, made)
+		t.Objects = append(t.Objects, made)
+	}
 	for _, gone := range o.Removed {
 		t.removed(gone, o.EndedAt)
 	}
@@ -56,7 +59,7 @@ func (t *turn) markRemoved(o *Object, at time.Time) {
 }
 
 // nothingLeft records that the run's own objects of a step are removed. It is called after a successful Undo. The Undo did not have
-// to remove an object itself: an earlier Undo, whose answer was lost, may have removed it. If an object belongs to another object
+// to remove an object itself: an earlier Undo, whose answer was lost, may have removed it, or it has lost the run's mark. If an object belongs to another object
 // that the run made, the Undo leaves it, and the other object's Undo removes it.
 func (t *turn) nothingLeft(row *StepRow, at time.Time) {
 	for i := range t.run.Objects {

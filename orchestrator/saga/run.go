@@ -178,12 +178,15 @@ func (r *Run) Rechecking(now time.Time, lateWindow time.Duration) bool {
 // a slash and more: the role assignment PROJECT/USER/ROLE belongs to the project PROJECT. A run that records an object also records
 // the object that it belongs to. Removing an object also removes the objects that belong to it.
 type Object struct {
-	Step      string     `json:"step"`
-	Kind      string     `json:"kind"`
-	Cloud     string     `json:"cloud,omitempty"`
-	ID        string     `json:"id"`
-	Name      string     `json:"name,omitempty"`
-	Origin    Origin     `json:"origin"`
+	Step   string `json:"step"`
+	Kind   string `json:"kind"`
+	Cloud  string `json:"cloud,omitempty"`
+	ID     string `json:"id"`
+	Name   string `json:"name,omitempty"`
+	Origin Origin `json:"origin"`
+	// RequestID is the id that the upstream gave to the last request of the call that recorded the object. This request made the
+	// object, or found the object if the run adopted it or if the answer to an earlier request was lost.
+	RequestID string     `json:"request_id,omitempty"`
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
 }
 

@@ -64,7 +64,7 @@ func unreadable(cp *saga.Checkpoint) error {
 		texts = append(texts, e.Step, e.Action, e.Who, e.Why, e.RequestID)
 	}
 	for _, o := range cp.Objects {
-		texts = append(texts, o.Step, o.Kind, o.Cloud, o.ID, o.Name)
+		texts = append(texts, o.Step, o.Kind, o.Cloud, o.ID, o.Name, o.RequestID)
 	}
 	if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "\x00") }) {
 		return fmt.Errorf("%w: a text contains NUL", saga.ErrBadRow)

@@ -43,8 +43,8 @@ WITH given AS MATERIALIZED (
 	UPDATE objects o SET removed_at = c.removed_at
 	FROM object c WHERE o.run_id = c.run_id AND o.kind = c.kind AND o.id = c.id
 ), made AS (
-	INSERT INTO objects (run_id, kind, id, step, cloud, name, origin, removed_at)
-	SELECT c.run_id, c.kind, c.id, c.step, c.cloud, c.name, c.origin, c.removed_at
+	INSERT INTO objects (run_id, kind, id, step, cloud, name, origin, request_id, removed_at)
+	SELECT c.run_id, c.kind, c.id, c.step, c.cloud, c.name, c.origin, c.request_id, c.removed_at
 	FROM object c
 	WHERE NOT EXISTS (SELECT 1 FROM objects o WHERE o.run_id = c.run_id AND o.kind = c.kind AND o.id = c.id)
 ), consumed AS (

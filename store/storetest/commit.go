@@ -31,6 +31,7 @@ func commitEveryField(t *testing.T, s fixture) {
 	cp.Run.Steps[0] = cp.Steps[0]
 	filled(t, *cp.Run, "RetryOf", "WaitsFor", "RetriedBy", "EndedAt", "Objects")
 	filled(t, cp.Steps[0], "Position", "After", "Optional")
+	filled(t, cp.Objects[0], "RemovedAt")
 	if result := s.commit(t, cp); result != (saga.CommitResult{}) {
 		t.Fatalf("committing returned %+v; want an empty result", result)
 	}

@@ -123,7 +123,7 @@ func checkpoint(n saga.NewRun) saga.Checkpoint {
 	run.Steps[0].State, run.Steps[0].Output, run.Steps[0].EndedAt = saga.StepSucceeded, []byte(`{"b":2}`), &epoch
 	run.Seq = 2
 	event := saga.Event{RunID: run.ID, Seq: 2, At: epoch, Epoch: 1, Kind: saga.EventSucceeded, Step: "a", Attempt: 1, StartedAt: epoch}
-	object := saga.Object{Step: "a", Kind: "customer", ID: "c-" + run.ID, Name: "C", Origin: saga.Own}
+	object := saga.Object{Step: "a", Kind: "customer", Cloud: "default", ID: "c-" + run.ID, Name: "C", Origin: saga.Own, RequestID: "req-c"}
 	return saga.Checkpoint{
 		Run: &run, Replica: "r1", Steps: run.Steps[:1], Events: []saga.Event{event}, Objects: []saga.Object{object},
 	}

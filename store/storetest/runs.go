@@ -19,6 +19,8 @@ func runsFiltered(t *testing.T, s fixture) {
 	})
 	held := checkpoint(a)
 	held.Run.AttentionAt = &epoch
+	part := saga.Object{Step: "a", Kind: "part", ID: "c-" + a.Run.ID + "/1", Origin: saga.Own}
+	held.Objects = append(held.Objects, part)
 	s.commit(t, held)
 	ended := checkpoint(b)
 	ended.Run.State, ended.Run.EndedAt, ended.Run.HoldsSubject, ended.Run.Rechecks = saga.Compensated, &epoch, false, 2
@@ -30,6 +32,8 @@ func runsFiltered(t *testing.T, s fixture) {
 			{User: "u"},
 			{Workflow: "w"},
 			{Objects: customer("c-" + a.Run.ID)},
+			{Objects: []saga.ObjectRef{{Kind: "part", ID: part.ID}}},
+			{Objects: append(customer("c-"+a.Run.ID), saga.ObjectRef{Kind: "part", ID: part.ID}), Merchant: "m"},
 			{Before: b.Run.ID},
 			{States: []saga.RunState{saga.Running}},
 			{Merchant: "m", Before: b.Run.ID},
@@ -72,6 +76,10 @@ func runsFiltered(t *testing.T, s fixture) {
 			{States: []saga.RunState{saga.Stuck}},
 			{Objects: []saga.ObjectRef{{Kind: "project", ID: "x"}}},
 			{Objects: []saga.ObjectRef{{Kind: "subscription", ID: "x"}}},
+			{Objects: []saga.ObjectRef{{Kind: "part", ID: "c-" + a.Run.ID + "/2"}}},
+			{Objects: []saga.ObjectRef{{Kind: "part", ID: "c-" + b.Run.ID + "/1"}}},
+			{Objects: []saga.ObjectRef{{Kind: "customer", ID: part.ID}}},
+			{Objects: []saga.ObjectRef{{Kind: "part", ID: part.ID}}, Since: later},
 			{Merchant: "m", User: "u2"},
 			{States: []saga.RunState{saga.Succeeded}},
 			{States: []saga.RunState{saga.Compensated}, Merchant: "m"},
