@@ -136,7 +136,8 @@ func renewedRole(ctx context.Context, id keystone.Identity, g grant, old string,
 }
 
 // removeRole revokes the role on an adopted tenant if the user lacked the role before the run. On a tenant that the run created,
-// removing the tenant also removes the assignment.
+// removing the tenant also removes the assignment. If the answer to the assignment was lost, removeRole records the assignment, because
+// it stays if an operator skips the undo of the tenant.
 //
 // A re-check revokes a role under three conditions: the user lacked the role before the run, an attempt to assign the role was
 // never answered, and no run claims the role. Under these conditions, the re-check revokes the role even if an admin has assigned
@@ -147,7 +148,11 @@ func (d Deps) removeRole(ctx context.Context, g grant) error {
 	if err != nil {
 		return err
 	}
-	if g.own || !slices.Contains(g.lacked, a.RoleID) {
+	switch {
+	case g.own && saga.CallOf(ctx).Look:
+		_, err := d.findRole(ctx, g)
+		return err
+	case g.own || !slices.Contains(g.lacked, a.RoleID):
 		return nil
 	}
 	removed, err := id.RemoveAssignment(ctx, a)

@@ -34,7 +34,8 @@ type Call struct {
 	Item     string
 	Kind     CallKind
 	Attempt  int
-	// Look is true if an earlier Do may have taken effect. If Look is true, Attempt calls Find before Do.
+	// Look is true if the outcome of an earlier Do is unknown: the Do may have taken effect. If Look is true, Attempt calls Find
+	// before Do.
 	Look bool
 	// Begins is true if no call of the run has succeeded yet. If Begins is true and the run's subject is not new, the call waits
 	// for the re-checks of runs with this subject.

@@ -19,8 +19,7 @@ func (t *turn) take(o Outcome) {
 	t.run.TakeOvers = 0
 	for _, made := range o.Objects {
 		made.RequestID = o.RequestID
-		t.run.Objects = append(t.run.Objects, made)
-		t.Objects = append(t.Objects, made)
+		t.made(made)
 	}
 	for _, gone := range o.Removed {
 		t.removed(gone, o.EndedAt)
@@ -31,6 +30,22 @@ func (t *turn) take(o Outcome) {
 		t.did(row, o)
 	}
 	t.changed(row)
+}
+
+// made adds an object to the run. If the run has the object already, made only records that the object is not removed.
+func (t *turn) made(object Object) {
+	for i := range t.run.Objects {
+		o := &t.run.Objects[i]
+		if o.Kind == object.Kind && o.ID == object.ID {
+			if o.RemovedAt != nil {
+				o.RemovedAt = nil
+				t.Objects = append(t.Objects, *o)
+			}
+			return
+		}
+	}
+	t.run.Objects = append(t.run.Objects, object)
+	t.Objects = append(t.Objects, object)
 }
 
 func (t *turn) removed(gone Object, at time.Time) {

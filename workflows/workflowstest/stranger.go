@@ -368,14 +368,19 @@ func (d lender) invite(ctx context.Context, l *loan) error {
 }
 
 // disinvite revokes a role in an existing room if the guest lacked the role before the run. If the run created the room, the role
-// is removed together with the room.
+// is removed together with the room. If the answer to the invitation was lost, disinvite records the role, because it may stay with
+// the room.
 func (d lender) disinvite(ctx context.Context, l *loan) error {
 	id, err := d.Identity(l.Cloud)
 	if err != nil {
 		return err
 	}
 	a := l.invitation(l.role(saga.CallOf(ctx).Item))
-	if l.RoomOwn || l.origin(a.RoleID) != saga.Own {
+	switch {
+	case l.RoomOwn && saga.CallOf(ctx).Look:
+		_, err := d.findInvitation(ctx, l)
+		return err
+	case l.RoomOwn || l.origin(a.RoleID) != saga.Own:
 		return nil
 	}
 	removed, err := id.RemoveAssignment(ctx, a)
