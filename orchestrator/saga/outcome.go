@@ -73,9 +73,9 @@ func (t *turn) markRemoved(o *Object, at time.Time) {
 	}
 }
 
-// nothingLeft records that the run's own objects of a step are removed. It is called after a successful Undo. The Undo did not have
-// to remove an object itself: an earlier Undo, whose answer was lost, may have removed it, or it has lost the run's mark. If an object belongs to another object
-// that the run made, the Undo leaves it, and the other object's Undo removes it.
+// nothingLeft records that the run's own objects of a step are removed. It is called after a successful Undo. The Undo need not have
+// removed an object itself: an earlier Undo, whose answer was lost, may have removed it, or the object has lost the run's mark. If an
+// object belongs to another object that the run made, the Undo leaves it, and the other object's Undo removes it.
 func (t *turn) nothingLeft(row *StepRow, at time.Time) {
 	for i := range t.run.Objects {
 		o := &t.run.Objects[i]
