@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -140,6 +141,15 @@ func (w *world) accept(q saga.Request, token string) {
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// another returns a new database of the same kind.
+func another(t *testing.T, database string) string {
+	t.Helper()
+	if strings.HasPrefix(database, "sqlite:") {
+		return storetest.SQLite(t)
+	}
+	return storetest.PostgreSQL(t)
+}
 
 // onBoth runs a test on SQLite and on PostgreSQL.
 func onBoth(t *testing.T, test func(t *testing.T, database string)) {

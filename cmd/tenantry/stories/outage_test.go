@@ -91,7 +91,7 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 // eventually repeats a check until its result is true.
 func (s *site) eventually(what string, is func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("this did not happen: %s: %s", what, s.log.read())
 		}
