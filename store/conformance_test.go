@@ -3,6 +3,7 @@ package store_test
 import (
 	"testing"
 
+	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
@@ -16,7 +17,18 @@ func TestBothDatabasesConform(t *testing.T) {
 	}
 }
 
-func TestReplicasHearOneAnotherThroughPostgreSQL(t *testing.T) {
-	url := storetest.PostgreSQL(t)
-	storetest.Wakes(t, migrated(t, url), open(t, url, secret))
+// The pool of PgBouncer is smaller than the pool of a store. The statements of a store therefore use changing sessions.
+func TestPostgreSQLBehindPgBouncerConforms(t *testing.T) {
+	storetest.Conformance(t, func(t testing.TB) storetest.Store { return migratedPooled(t, storetest.PostgreSQL(t)) })
+}
+
+func TestReplicasHearOneAnother(t *testing.T) {
+	for name, opened := range map[string]func(testing.TB, string) *store.Store{
+		"through PostgreSQL": migrated, "through PgBouncer": migratedPooled,
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := storetest.PostgreSQL(t)
+			storetest.Wakes(t, opened(t, url), opened(t, url))
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -13,20 +14,23 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
-	"gorm.io/driver/postgres"
-	"gorm.io/gorm"
 )
 
-// openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one.
-func openServer(url string) (gorm.Dialector, error) {
+// openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one. If the
+// connections are pooled, their statements can be executed in different sessions of PostgreSQL. Nothing that a statement leaves in a
+// session is then used: neither a setting nor, unless the URL sets default_query_exec_mode, a prepared statement.
+func openServer(url string, pooled bool) (*sql.DB, error) {
 	config, err := serverConfig(url)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{}
+	if pooled && !strings.Contains(url, "default_query_exec_mode=") {
+		config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	w := &writer{pooled: pooled}
 	config.Tracer = w
 	pgxs := stdlib.GetConnector(*config, stdlib.OptionAfterConnect(w.opened), stdlib.OptionResetSession(w.reused), stdlib.OptionShouldPing(longIdle))
-	return postgres.New(postgres.Config{Conn: sql.OpenDB(connector{pgxs})}), nil
+	return sql.OpenDB(connector{pgxs}), nil
 }
 
 // serverConfig parses the URL of a PostgreSQL database. Unless the URL or PGTARGETSESSIONATTRS says otherwise, only a server that
@@ -44,13 +48,19 @@ func serverConfig(url string) (*pgx.ConnConfig, error) {
 
 // writer makes a pool leave a server that refuses writes: for example, a server that has become a standby, but has kept its
 // connections. After the first refused write, the pool closes every connection that it opened before. A writer is a pgx.QueryTracer.
-type writer struct{ refused atomic.Int64 }
+type writer struct {
+	refused atomic.Int64
+	pooled  bool // the connections do not keep their sessions
+}
 
 // refusedBefore is the key of a connection's data: the number of refused writes when the connection was opened.
 const refusedBefore = "refused writes"
 
 func (w *writer) opened(ctx context.Context, c *pgx.Conn) error {
 	c.PgConn().CustomData()[refusedBefore] = w.refused.Load()
+	if w.pooled {
+		return nil
+	}
 	return planByIndex(ctx, c)
 }
 
@@ -94,7 +104,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil
 }
 
-// planByIndex makes PostgreSQL use the indexes that the statements were written for.
+// plannerSettings make PostgreSQL use the indexes that the statements were written for.
 //
 // Without these settings, the planner would rely on statistics that can be minutes old. With such old statistics, the planner would
 // treat a table that has grown as small, and read the whole table. The planner would also underestimate how many runs match a
@@ -103,10 +113,43 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 // With these settings, PostgreSQL plans a statement only once per connection. Otherwise, with large tables, PostgreSQL would plan
 // the claim statement again for each claim. The new plan would be no better than the first plan, and planning takes longer than the
 // claim itself.
+var plannerSettings = []struct{ name, value string }{
+	{"enable_seqscan", "off"},
+	{"enable_bitmapscan", "off"},
+	{"enable_hashjoin", "off"},
+	{"enable_mergejoin", "off"},
+	{"jit", "off"},
+	{"plan_cache_mode", "force_generic_plan"},
+}
+
+// planByIndex sets plannerSettings in the session of a connection.
 func planByIndex(ctx context.Context, c *pgx.Conn) error {
-	_, err := c.Exec(ctx, "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "+
-		"SET jit = off; SET plan_cache_mode = force_generic_plan", pgx.QueryExecModeSimpleProtocol)
+	var statements strings.Builder
+	for _, setting := range plannerSettings {
+		fmt.Fprintf(&statements, "SET %s = %s;", setting.name, setting.value)
+	}
+	_, err := c.Exec(ctx, statements.String(), pgx.QueryExecModeSimpleProtocol)
 	return err
+}
+
+// MissingPlannerSettings returns the settings of the planner that the database lacks, such as "enable_seqscan = off". Without them,
+// statements can become slow when the tables grow. The store sets them in its own sessions, but not in the sessions of a connection
+// pooler, which other clients share.
+func (s *Store) MissingPlannerSettings(ctx context.Context) ([]string, error) {
+	if !s.postgres() || !s.pooled() {
+		return nil, nil
+	}
+	var missing []string
+	for _, setting := range plannerSettings {
+		var value string
+		if err := s.db.WithContext(ctx).Raw("SELECT current_setting(?)", setting.name).Scan(&value).Error; err != nil {
+			return nil, fmt.Errorf("reading the settings of the planner: %w", s.explain(err))
+		}
+		if value != setting.value {
+			missing = append(missing, setting.name+" = "+setting.value)
+		}
+	}
+	return missing, nil
 }
 
 // longIdle reports whether a connection has been idle for over 5 s and must therefore be pinged before it is used. With the default

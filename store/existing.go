@@ -13,10 +13,10 @@ import (
 
 // OpenExisting opens the database at postgres://... or sqlite:PATH, which another process may use at the same time. OpenExisting
 // creates, migrates and protects nothing. OpenExisting returns an error if the database does not exist, or if its schema is not the
-// schema of this release. Because the Store has no secret key, it can neither store nor read users' tokens.
-func OpenExisting(ctx context.Context, url string) (*Store, error) {
+// schema of this release. The second URL is that of OpenPooled. Because the Store has no secret key, it can neither store nor read users' tokens.
+func OpenExisting(ctx context.Context, url, direct string) (*Store, error) {
 	s := &Store{seal: &sealer{}}
-	if err := s.connect(ctx, url, existingFile); err != nil {
+	if err := s.connect(ctx, url, direct, existingFile); err != nil {
 		return nil, err
 	}
 	if err := s.checkSchema(ctx); err != nil {
@@ -44,7 +44,11 @@ const versionTable = "goose_db_version"
 
 // checkSchema returns an error if the database does not have the schema of this release.
 func (s *Store) checkSchema(ctx context.Context) error {
-	provider, err := s.migrations()
+	pool, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	provider, err := s.migrations(pool)
 	if err != nil {
 		return err
 	}

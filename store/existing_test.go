@@ -24,7 +24,11 @@ func migrated(t *testing.T, url string, version int64) *Store {
 	t.Cleanup(func() { _ = s.Close() })
 	if version == 0 {
 		_, err = s.Migrate(t.Context())
-	} else if provider, e := s.migrations(); e == nil {
+	} else if pool, e := s.db.DB(); e == nil {
+		provider, e := s.migrations(pool)
+		if e != nil {
+			t.Fatal(e)
+		}
 		_, err = provider.UpTo(t.Context(), version)
 	}
 	if err != nil {
@@ -48,7 +52,7 @@ func TestOpeningAnExistingDatabase(t *testing.T) {
 			url := newURL(t)
 			first := migrated(t, url, 0)
 			before := versions(t, first)
-			s, err := OpenExisting(t.Context(), url)
+			s, err := OpenExisting(t.Context(), url, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,7 +97,7 @@ func TestADatabaseWithAnotherSchemaIsNotOpened(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				_, err := OpenExisting(t.Context(), url)
+				_, err := OpenExisting(t.Context(), url, "")
 				if err == nil || !strings.Contains(err.Error(), c.says) {
 					t.Errorf("got %v, want %q", err, c.says)
 				}
@@ -126,7 +130,7 @@ func TestAFileThatIsNoDatabaseIsNotOpened(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := tree(t, path)
-			if _, err := OpenExisting(t.Context(), "sqlite:"+path); err == nil || !strings.Contains(err.Error(), c.says) {
+			if _, err := OpenExisting(t.Context(), "sqlite:"+path, ""); err == nil || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v, want %q", err, c.says)
 			}
 			if after := tree(t, path); after != before {
@@ -176,7 +180,7 @@ func TestAServerThatRefusesTheUserIsNotOpened(t *testing.T) {
 		"no rights on the tables": {stranger.String(), "permission denied"},
 		"no server":               {"postgres://ann:canary-password@127.0.0.1:1/none?connect_timeout=1", "127.0.0.1"},
 	} {
-		s, err := OpenExisting(t.Context(), c.url)
+		s, err := OpenExisting(t.Context(), c.url, "")
 		if err == nil {
 			_ = s.Close()
 		}

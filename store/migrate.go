@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 
@@ -17,8 +18,13 @@ var migrations embed.FS
 // Migrate migrates the database to the schema of this release, and returns the number of executed migrations. Migrate may be
 // repeated. If several replicas start at the same time, one replica migrates the database while the other replicas wait. Migrate
 // returns ErrOtherKey if the database was created with another secret key.
-func (s *Store) Migrate(ctx context.Context) (int, error) {
-	provider, err := s.migrations()
+func (s *Store) Migrate(ctx context.Context) (_ int, err error) {
+	pool, closePool, err := s.sessionPool()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, closePool()) }()
+	provider, err := s.migrations(pool)
 	if err != nil {
 		return 0, err
 	}
@@ -34,12 +40,8 @@ func (s *Store) Migrate(ctx context.Context) (int, error) {
 }
 
 // migrations returns all migrations: the migrations in SQL files, and migration 5, whose statements differ between PostgreSQL and
-// SQLite.
-func (s *Store) migrations() (*goose.Provider, error) {
-	pool, err := s.db.DB()
-	if err != nil {
-		return nil, err
-	}
+// SQLite. On PostgreSQL, the migrations are executed while a session holds an advisory lock.
+func (s *Store) migrations(pool *sql.DB) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/storetest"
 )
@@ -19,7 +21,7 @@ func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = s.Close() })
-			provider, err := s.migrations()
+			provider, err := migrationsOf(s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +69,7 @@ func TestMigrationMarksTheUndosThatCanBeInFlight(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = s.Close() })
-			provider, err := s.migrations()
+			provider, err := migrationsOf(s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,7 +137,7 @@ func TestMigrationRenamesWhatIsStored(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = s.Close() })
-			provider, err := s.migrations()
+			provider, err := migrationsOf(s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -200,7 +202,7 @@ func TestMigrationFindsTheRunsThatNeedAttention(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = s.Close() })
-			provider, err := s.migrations()
+			provider, err := migrationsOf(s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -252,4 +254,13 @@ func TestMigrationFindsTheRunsThatNeedAttention(t *testing.T) {
 			}
 		})
 	}
+}
+
+// migrationsOf returns the migrations of a store that is not pooled.
+func migrationsOf(s *Store) (*goose.Provider, error) {
+	pool, err := s.db.DB()
+	if err != nil {
+		return nil, err
+	}
+	return s.migrations(pool)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -31,13 +30,9 @@ func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) (err error) {
 		<-ctx.Done()
 		return nil
 	}
-	config, err := serverConfig(s.url)
+	conn, err := s.session(ctx)
 	if err != nil {
-		return redact(err, s.url)
-	}
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return redact(err, s.url)
+		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
 	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {

@@ -2,6 +2,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/glebarez/sqlite"
+	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
@@ -25,30 +27,39 @@ import (
 // Store is a Tenantry database. Store implements saga.Store and saga.Queue. Store also has the tables of merchants and of the
 // embedded BillingStack. A Store is safe for concurrent use.
 type Store struct {
-	db   *gorm.DB
-	url  string // PostgreSQL only: the database URL, which Listen uses
-	file string // SQLite only: the path of the file
-	seal *sealer
+	db     *gorm.DB
+	url    string // PostgreSQL only: the database URL
+	direct string // PostgreSQL only: the URL whose connections keep their sessions; the database URL, unless it names a pooler
+	file   string // SQLite only: the path of the file
+	seal   *sealer
 
 	creations groupcommit.Group[newRunRows, error] // PostgreSQL only
 }
 
 // Open opens the database at postgres://... or sqlite:PATH. If an SQLite file or its directory does not exist, Open creates them.
-// Open does not migrate the database. secret is the 32-byte key that seals users' tokens.
+// Open does not migrate the database. secret is the 32-byte key that seals users' tokens. If the URL names a connection pooler that
+// does not keep sessions, Open returns a *WrongURLError.
 func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
+	return OpenPooled(ctx, url, "", secret)
+}
+
+// OpenPooled opens a PostgreSQL database through a connection pooler that does not keep sessions, such as PgBouncer in transaction
+// mode. The second URL names the same database on PostgreSQL itself; if it does not, OpenPooled returns a *WrongURLError. If the
+// second URL is empty, OpenPooled does what Open does.
+func OpenPooled(ctx context.Context, url, direct string, secret []byte) (*Store, error) {
 	seal, err := newSealer(secret)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{seal: seal}
-	if err := s.connect(ctx, url, newFile); err != nil {
+	if err := s.connect(ctx, url, direct, newFile); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// connect opens the database. The function file returns the gorm dialect for the SQLite file at a path.
-func (s *Store) connect(ctx context.Context, url string, file func(path string) (gorm.Dialector, error)) (err error) {
+// connect opens the database; see OpenPooled for the URLs. The function file returns the gorm dialect for the SQLite file at a path.
+func (s *Store) connect(ctx context.Context, url, direct string, file func(path string) (gorm.Dialector, error)) (err error) {
 	s.creations.Commit, s.creations.Max = s.createPostgres, maxCreations
 	var dialect gorm.Dialector
 	switch path, isFile := strings.CutPrefix(url, "sqlite:"); {
@@ -58,10 +69,12 @@ func (s *Store) connect(ctx context.Context, url string, file func(path string) 
 			return err
 		}
 	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
-		s.url = url
-		if dialect, err = openServer(url); err != nil {
+		s.url, s.direct = url, cmp.Or(direct, url)
+		pool, err := openServer(url, s.pooled())
+		if err != nil {
 			return fmt.Errorf("reading the database URL: %w", redact(err, url))
 		}
+		dialect = postgres.New(postgres.Config{Conn: pool})
 	default:
 		return errors.New("the database URL must be postgres://... or sqlite:PATH")
 	}
@@ -87,9 +100,22 @@ func (s *Store) connect(ctx context.Context, url string, file func(path string) 
 	} else {
 		pool.SetMaxOpenConns(1) // one writer
 	}
-	if err := pool.PingContext(ctx); err != nil {
+	if err := s.reach(ctx, pool); err != nil {
 		_ = pool.Close()
-		return fmt.Errorf("reaching the database: %w", redact(s.explain(err), url))
+		return fmt.Errorf("reaching the database: %w", s.explain(err))
+	}
+	return nil
+}
+
+// reach returns an error if the database cannot be reached.
+func (s *Store) reach(ctx context.Context, pool *sql.DB) error {
+	if s.postgres() {
+		if err := s.checkSessions(ctx); err != nil {
+			return err
+		}
+	}
+	if err := pool.PingContext(ctx); err != nil {
+		return redact(err, s.url)
 	}
 	return nil
 }

@@ -96,6 +96,10 @@ func (c *Config) relations() []relation {
 			"must be set, because the user has no home directory", databaseExample,
 		},
 		{
+			"database_listen_url", "only with PostgreSQL", c.DatabaseListenURL != "" && c.onSQLite(),
+			"must not be set with SQLite", listenExample,
+		},
+		{
 			"secret_key", "required with PostgreSQL; the same key on all replicas", c.SecretKey == nil && !c.onSQLite() && c.DatabaseURL != "",
 			"must be set with PostgreSQL, to the same key on all replicas", secretExample,
 		},

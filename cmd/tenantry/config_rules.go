@@ -46,12 +46,24 @@ var database = rule[string]{"URL", "`postgres://...` or `sqlite:PATH`", func(s s
 		}
 		return s, nil
 	}
-	u, err := url.Parse(s)
-	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		return "", errors.New("the value must be a valid postgres:// URL or sqlite:PATH") // err is omitted, because err may quote a password
+	if !isPostgres(s) {
+		return "", errors.New("the value must be a valid postgres:// URL or sqlite:PATH")
 	}
 	return s, nil
 }}
+
+var postgresURL = rule[string]{"URL", "`postgres://...`", func(s string) (string, error) {
+	if !isPostgres(s) {
+		return "", errors.New("the value must be a valid postgres:// URL")
+	}
+	return s, nil
+}}
+
+// isPostgres reports whether a text is a URL of PostgreSQL. The error of url.Parse is omitted, because it may quote a password.
+func isPostgres(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
+}
 
 var key = rule[[]byte]{"base64", "32 bytes", func(s string) ([]byte, error) {
 	decoded, err := base64.StdEncoding.DecodeString(s)

@@ -4,6 +4,7 @@ import "time"
 
 const (
 	databaseExample = "postgres://tenantry@db.example.org/tenantry"
+	listenExample   = "postgres://tenantry@db.example.org:5432/tenantry"
 	secretExample   = "the output of: openssl rand -base64 32"
 )
 
@@ -45,6 +46,10 @@ func (c *Config) settings() []setting {
 			key: "database_url", otherwise: "`tenantry/tenantry.db` in `$XDG_DATA_HOME` or `~/.local/share`", example: databaseExample,
 			meaning: "PostgreSQL database or SQLite file. Several replicas can share a PostgreSQL database. If the URL lists several hosts, Tenantry uses the first host that accepts writes, unless the URL sets `target_session_attrs`.",
 		}), func() string { return maskURL(c.DatabaseURL) }),
+		masked(of(&c.DatabaseListenURL, postgresURL, about{
+			key: "database_listen_url", otherwise: "`database_url`", example: listenExample,
+			meaning: "URL of the same database on PostgreSQL itself, if `database_url` names a connection pooler that does not keep sessions, such as PgBouncer with `pool_mode=transaction`. Tenantry uses this URL for migrations, and for the messages between replicas.",
+		}), func() string { return maskURL(c.DatabaseListenURL) }),
 		masked(of(&c.SecretKey, key, about{
 			key: "secret_key", otherwise: "with SQLite, a new key, which is stored in the file `PATH.key`", example: secretExample,
 			meaning: "Key that encrypts users' tokens in the database. The key cannot be changed later.",

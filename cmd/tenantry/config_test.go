@@ -90,6 +90,12 @@ func TestLoadConfig(t *testing.T) {
 			env:  []string{"TENANTRY_DATABASE_URL=postgres://u:p@h/d", testKeyEnv},
 			want: func(c *Config) { c.DatabaseURL, c.SecretKey = "postgres://u:p@h/d", testKey },
 		},
+		"PostgreSQL behind a connection pooler": {
+			env: []string{"TENANTRY_DATABASE_URL=postgres://u:p@pooler/d", "TENANTRY_DATABASE_LISTEN_URL=postgres://u:p@h/d", testKeyEnv},
+			want: func(c *Config) {
+				c.DatabaseURL, c.DatabaseListenURL, c.SecretKey = "postgres://u:p@pooler/d", "postgres://u:p@h/d", testKey
+			},
+		},
 		"a BillingStack that is not embedded gets one connection": {
 			env:  []string{"TENANTRY_BILLING_URL=http://b:9091/v2/"},
 			want: func(c *Config) { c.BillingURL, c.BillingConnections = "http://b:9091/v2", 1 },
@@ -164,6 +170,14 @@ func TestLoadConfigRefuses(t *testing.T) {
 		"a database in memory": {
 			env:  []string{"TENANTRY_DATABASE_URL=sqlite::memory:"},
 			want: "database_url (TENANTRY_DATABASE_URL): sqlite: must be followed by the path of a file; for example " + databaseExample,
+		},
+		"a listen URL that cannot be read, and whose password is not repeated": {
+			env:  []string{"TENANTRY_DATABASE_LISTEN_URL=sqlite://u:hunter2@h/d"},
+			want: "database_listen_url (TENANTRY_DATABASE_LISTEN_URL): the value must be a valid postgres:// URL; for example " + listenExample,
+		},
+		"a listen URL with SQLite": {
+			env:  []string{"TENANTRY_DATABASE_LISTEN_URL=postgres://u:hunter2@h/d"},
+			want: "database_listen_url (TENANTRY_DATABASE_LISTEN_URL): must not be set with SQLite; for example " + listenExample,
 		},
 		"PostgreSQL without a key": {
 			env:  []string{"TENANTRY_DATABASE_URL=postgres://h/d"},
@@ -276,12 +290,14 @@ func TestPrintedConfigMasksSecrets(t *testing.T) {
 	c := defaults()
 	c.SecretKey = testKey
 	c.DatabaseURL = "postgres://u:hunter2@h/d?password=hunter2&sslmode=disable&sslpassword=hunter2"
+	c.DatabaseListenURL = "postgres://u:hunter2@h:5432/d"
 	var out strings.Builder
 	if err := c.print(&out); err != nil {
 		t.Fatal(err)
 	}
-	got := strings.Join(strings.Split(out.String(), "\n")[3:5], "\n")
-	want := "database_url: postgres://u:xxxxx@h/d?password=xxxxx&sslmode=disable&sslpassword=xxxxx\nsecret_key: xxxxx"
+	got := strings.Join(strings.Split(out.String(), "\n")[3:6], "\n")
+	want := "database_url: postgres://u:xxxxx@h/d?password=xxxxx&sslmode=disable&sslpassword=xxxxx\n" +
+		"database_listen_url: postgres://u:xxxxx@h:5432/d\nsecret_key: xxxxx"
 	if got != want || strings.Contains(out.String(), "hunter2") {
 		t.Errorf("got\n%s\nwant these among them\n%s", out.String(), want)
 	}

@@ -9,8 +9,9 @@ type Config struct {
 	TLSCert string // PEM file of the API's certificate; empty means plain HTTP
 	TLSKey  string // PEM file of the certificate's private key; required if TLSCert is set
 
-	DatabaseURL string // postgres://... or sqlite:PATH
-	SecretKey   []byte // key of 32 bytes that seals users' tokens
+	DatabaseURL       string // postgres://... or sqlite:PATH
+	DatabaseListenURL string // postgres://... of PostgreSQL itself, if DatabaseURL names a connection pooler
+	SecretKey         []byte // key of 32 bytes that seals users' tokens
 
 	KeystoneConnections int // maximum number of concurrent requests to one cloud's Keystone, at least 1
 

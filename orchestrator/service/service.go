@@ -106,6 +106,9 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	if err != nil {
 		return nil, &UnreachableError{err}
 	}
+	if err := s.warnOfPlanner(ctx); err != nil {
+		return nil, &UnreachableError{err}
+	}
 	listener, err := listen(ctx, o.Listen)
 	if err != nil {
 		return nil, err
@@ -135,6 +138,16 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	s.serveAPI(ctx, listener, certificate)
 	s.run(ctx, made.runs, !o.CheckByHand)
 	return s, nil
+}
+
+// warnOfPlanner logs a warning if the sessions of a connection pooler lack settings of PostgreSQL's planner.
+func (s *Service) warnOfPlanner(ctx context.Context) error {
+	missing, err := s.Store.MissingPlannerSettings(ctx)
+	if len(missing) > 0 {
+		s.log.Warn().Strs("missing", missing).Msg("the sessions of the connection pooler lack settings that keep statements fast: see" +
+			" \"PgBouncer\" in docs/operations.md")
+	}
+	return err
 }
 
 // CheckDependencies checks the database, the lease and the upstreams now, and returns when the results are known. The API then shows

@@ -40,6 +40,9 @@ func TestStartRefuses(t *testing.T) {
 			o.Workflows = func(workflows.Deps) ([]*saga.Definition, error) { return nil, errors.New("broken") }
 		}, true, "broken"},
 		"no database there": {func(o *service.Options) { o.DatabaseURL = "postgres://127.0.0.1:1/none?connect_timeout=1" }, false, "127.0.0.1"},
+		"a pooler, and no direct URL": {func(o *service.Options) {
+			o.DatabaseURL = storetest.PgBouncer(t, storetest.PostgreSQL(t))
+		}, true, "set database_listen_url"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := service.Options{

@@ -42,6 +42,27 @@ func PostgreSQL(tb testing.TB) string {
 	return u.String()
 }
 
+// PgBouncer returns the URL of a database that PostgreSQL created, through the PgBouncer that `make test` starts. PgBouncer pools
+// transactions, so a connection to this URL does not keep its session.
+func PgBouncer(tb testing.TB, database string) string {
+	tb.Helper()
+	pooler := os.Getenv("TENANTRY_TEST_PGBOUNCER_URL")
+	if pooler == "" {
+		tb.Fatal("TENANTRY_TEST_PGBOUNCER_URL is not set: run the tests with `make test`, which starts PgBouncer")
+	}
+	tb.Log("real: pgbouncer")
+	u, err := url.Parse(pooler)
+	if err != nil {
+		tb.Fatal("TENANTRY_TEST_PGBOUNCER_URL must be the URL of a PgBouncer")
+	}
+	direct, err := url.Parse(database)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.Path = direct.Path
+	return u.String()
+}
+
 func execute(tb testing.TB, server, statement string) {
 	tb.Helper()
 	ctx := context.Background()
