@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	gosqlite "github.com/glebarez/go-sqlite"
@@ -41,31 +40,16 @@ type unavailableError struct{ error }
 
 func (e unavailableError) Unwrap() []error { return []error{saga.ErrUnavailable, e.error} }
 
-// redact removes the password of a database URL from the text of an error.
+// redact removes the password of the database URL from the text of an error.
 func redact(err error, url string) error {
-	text := err.Error()
-	for _, password := range passwords(url) {
-		text = strings.ReplaceAll(text, password, "***")
-	}
-	if text == err.Error() {
-		return err
-	}
-	return errors.New(text)
-}
-
-// passwords returns the password of a database URL, as the URL spells it and as it is.
-func passwords(url string) []string {
-	var all []string
 	if _, rest, ok := strings.Cut(url, "://"); ok {
 		if credentials, _, ok := strings.Cut(rest, "@"); ok {
-			_, password, _ := strings.Cut(credentials, ":")
-			all = append(all, password)
+			if _, password, _ := strings.Cut(credentials, ":"); password != "" && strings.Contains(err.Error(), password) {
+				return errors.New(strings.ReplaceAll(err.Error(), password, "***"))
+			}
 		}
 	}
-	if config, err := serverConfig(url); err == nil {
-		all = append(all, config.Password)
-	}
-	return slices.DeleteFunc(all, func(password string) bool { return password == "" })
+	return err
 }
 
 // badRow reports whether the database refused a statement because of the statement's data. The database would refuse such a

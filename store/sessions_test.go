@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -48,28 +47,28 @@ func TestAPoolerWithoutSessionsIsFoundWhenTheDatabaseIsOpened(t *testing.T) {
 	}
 }
 
-// The connections of many stores through PgBouncer share few sessions. Even then, only one store executes the migrations.
-func TestThreeReplicasMigrateAtOnceThroughPgBouncer(t *testing.T) {
+// The lock of the migrations belongs to a session, so the migrations must not go through PgBouncer. A trigger of PostgreSQL counts the
+// statements of the migrations by the name of the connection.
+func TestMigrationsDoNotGoThroughPgBouncer(t *testing.T) {
 	url := storetest.PostgreSQL(t)
-	var all sync.WaitGroup
-	var mu sync.Mutex
-	migrated := 0
-	for range 3 {
-		s := openPooled(t, url)
-		all.Go(func() {
-			n, err := s.Migrate(t.Context())
-			if err != nil {
-				t.Error(err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if n > 0 {
-				migrated++
-			}
-		})
+	execute(t, url, `CREATE TABLE seen (name text);
+		CREATE FUNCTION see() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+			INSERT INTO public.seen VALUES (current_setting('application_name'));
+		END $$;
+		CREATE EVENT TRIGGER see ON ddl_command_end EXECUTE FUNCTION see()`)
+	s, err := store.OpenPooled(t.Context(), storetest.PgBouncer(t, url), url+"&application_name=direct", secret)
+	must(t, err)
+	_, err = s.Migrate(t.Context())
+	must(t, err)
+	must(t, s.Close())
+	conn, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	var direct, all int
+	must(t, conn.QueryRow(t.Context(), "SELECT count(*) FILTER (WHERE name = 'direct'), count(*) FROM seen").Scan(&direct, &all))
+	must(t, conn.Close(t.Context()))
+	if direct != all || all == 0 {
+		t.Errorf("%d of %d statements were executed on PostgreSQL itself, want all", direct, all)
 	}
-	all.Wait()
-	same(t, "stores that executed migrations", migrated, 1)
 }
 
 // A store leaves no settings in the sessions of PgBouncer, which other clients share. The store reports the settings that are missing.
