@@ -43,6 +43,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"all methods that read: the run does not exist", readsOfNoRun},
 
 		{"Create: 200 concurrent calls have the same key", createOneKey},
+		{"Create: the run has already been inserted", createTwice},
 		{"Create: 50 concurrent calls have the same subject", createOneSubject},
 		{"Create: the run is a retry", createRetry},
 		{"Create: another run has the subject", createSubjectBusy},

@@ -162,3 +162,16 @@ func createKeyless(t *testing.T, s fixture) {
 		}
 	}
 }
+
+// createTwice inserts a run that is already stored, as after an insert whose answer was lost. Its key is used. Without a key, the
+// store returns another error.
+func createTwice(t *testing.T, f fixture) {
+	n := f.create(t, func(r *saga.Run) { r.HoldsSubject = false })
+	if err := f.Create(t.Context(), n); !errors.Is(err, saga.ErrKeyUsed) {
+		t.Errorf("the same run again: got %v, want ErrKeyUsed", err)
+	}
+	keyless := f.create(t, func(r *saga.Run) { r.Key, r.HoldsSubject = "", false })
+	if err := f.Create(t.Context(), keyless); err == nil || errors.Is(err, saga.ErrKeyUsed) {
+		t.Errorf("the same run without a key again: got %v, want another error", err)
+	}
+}
