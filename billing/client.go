@@ -62,6 +62,8 @@ func New(cfg Config) (*Client, error) {
 		MaxIdleConnsPerHost: connections,
 		IdleConnTimeout:     30 * time.Second,
 		TLSHandshakeTimeout: 10 * time.Second,
+
+		MaxResponseHeaderBytes: upstream.MaxHeader,
 	}
 	if cfg.Wrap != nil {
 		transport = cfg.Wrap(transport)
@@ -118,15 +120,20 @@ func (c *Client) Ping(ctx context.Context) error {
 // GET the URL of the object, because the original server would then answer 500 for a missing object and would not check the
 // merchant.
 func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, error) {
-	var none T
-	found, err := read[T](ctx, c, op, collection, []Condition{{Field: "id", Value: id}})
+	var found, none T
+	n := 0
+	err := each(ctx, c, op, collection, []Condition{{Field: "id", Value: id}}, func(one T) {
+		if n++; n == 1 {
+			found = one
+		}
+	})
 	if err != nil {
 		return none, err
 	}
-	if len(found) == 0 {
+	if n == 0 {
 		return none, &upstream.Error{Service: Service, Class: upstream.Permanent, Op: op, Err: ErrNotFound}
 	}
-	return found[0], nil
+	return found, nil
 }
 
 // filter encodes conditions as query parameters. Each condition needs a q.op, because the original server matches the lists of

@@ -22,19 +22,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-const (
-	maxAnswer = 32 << 20 // bytes of a list; about 100,000 subscriptions have this size
-	maxObject = 1 << 20  // bytes of any other answer
-)
-
 type request struct {
 	op     string
 	method string
 	path   string // relative to the base URL, with the query
 	body   any    // nil if there is none
 	out    any    // the decoded answer; if nil, the answer must be JSON but is ignored
-	// element decodes one element of a list. It is set for a request whose answer is a list.
+	// element decodes one element of a list, which has the limits. Both are set for a request whose answer is a list.
 	element func(*json.Decoder) error
+	limits  upstream.Limits
 	item    string // the id in the path; a 500 with this id as its text means "not found"
 }
 
@@ -131,12 +127,9 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 	defer func() { _ = resp.Body.Close() }() // an error of Close does not matter, because the answer has been read
 	var answer []byte
 	if r.element != nil && resp.StatusCode == http.StatusOK {
-		err = r.elements(resp.Body)
+		err = upstream.ReadList(r.limits.Reader(resp.Body), "", r.element)
 	} else {
-		answer, err = io.ReadAll(io.LimitReader(resp.Body, maxObject+1))
-		if err == nil && len(answer) > maxObject {
-			err = errors.New("the answer is too long")
-		}
+		answer, err = io.ReadAll(objectLimits.Reader(resp.Body))
 	}
 	if err != nil {
 		return 0, nil, nil, &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, Status: resp.StatusCode, MaybeDone: r.write(), Err: err}

@@ -3,26 +3,38 @@ package billing
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// A list of BillingStack is decoded element by element, and is refused if it exceeds one of these limits or maxAnswer. BillingStack
-// has no paging.
-const (
-	maxElements = 100_000
-	maxElement  = 1 << 20 // bytes
+// BillingStack has no paging. A list of BillingStack is decoded element by element. About 100,000 subscriptions have 32 MiB. A plan
+// with 500 items has less than 256 KiB.
+var (
+	// listLimits are the limits of a list whose elements decode to a struct of texts and numbers.
+	listLimits = upstream.Limits{Bytes: 32 << 20, Values: 4_000_000, Flat: 2, List: 1, Elements: 100_000, Element: 256 << 10}
+	// catalogLimits are the limits of a list whose elements decode to lists and maps, too: plans and products.
+	catalogLimits = upstream.Limits{Bytes: 32 << 20, Values: 100_000, Flat: 2, List: 1, Elements: 20_000, Element: 256 << 10}
+	// objectLimits are the limits of any other answer.
+	objectLimits = upstream.Limits{Bytes: 1 << 20, Values: 20_000, Flat: 1}
 )
+
+// limitsOf returns the limits of a list of elements of type T.
+func limitsOf[T any]() upstream.Limits {
+	switch any(*new(T)).(type) {
+	case Plan, Product:
+		return catalogLimits
+	}
+	return listLimits
+}
 
 // each reads a list and calls the function take for each of its elements. If each returns an error, the list is incomplete, and
 // take may have been called. The query contains the conditions of the parameter where.
 func each[T any](ctx context.Context, c *Client, op, path string, where []Condition, take func(T)) error {
 	return c.call(ctx, request{
-		op: op, method: http.MethodGet, path: path + filter(where),
+		op: op, method: http.MethodGet, path: path + filter(where), limits: limitsOf[T](),
 		element: func(d *json.Decoder) error {
 			var one T
 			if err := d.Decode(&one); err != nil {
@@ -67,47 +79,4 @@ func page[T any](ctx context.Context, c *Client, op, path string, where []Condit
 		return nil, err
 	}
 	return kept, nil
-}
-
-// elements decodes a list from an answer's body.
-func (r request) elements(body io.Reader) error {
-	bounded := &elementReader{body: io.LimitReader(body, maxAnswer), left: maxElement}
-	d := json.NewDecoder(bounded)
-	if begin, err := d.Token(); err != nil || begin != json.Delim('[') {
-		return errors.Join(errors.New("the answer is not a list in JSON"), err)
-	}
-	for n := 0; d.More(); n++ {
-		if n == maxElements {
-			return fmt.Errorf("the list has more than %d elements", maxElements)
-		}
-		if err := r.element(d); err != nil {
-			return err
-		}
-		bounded.left = maxElement
-	}
-	if _, err := d.Token(); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("the answer continues after the list")
-	}
-	return nil
-}
-
-// elementReader reads at most maxElement bytes for one element.
-type elementReader struct {
-	body io.Reader
-	left int
-}
-
-var errLongElement = fmt.Errorf("an element of the list is longer than %d bytes", maxElement)
-
-// Read implements [io.Reader].
-func (e *elementReader) Read(p []byte) (int, error) {
-	if e.left <= 0 {
-		return 0, errLongElement
-	}
-	n, err := e.body.Read(p[:min(len(p), e.left)])
-	e.left -= n
-	return n, err
 }

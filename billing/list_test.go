@@ -1,6 +1,7 @@
 package billing_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -34,22 +35,27 @@ func answering(t *testing.T, body func(io.Writer)) *billing.Client {
 func TestListsHaveLimits(t *testing.T) {
 	repeated := func(begin, element string, n int, end string) func(io.Writer) {
 		return func(w io.Writer) {
-			_, _ = io.WriteString(w, begin)
-			block := strings.Repeat(element, 1000)
-			for range n / 1000 {
-				_, _ = io.WriteString(w, block)
+			out := bufio.NewWriterSize(w, 64<<10)
+			_, err := out.WriteString(begin)
+			for i := 0; i < n && err == nil; i++ {
+				_, err = out.WriteString(element)
 			}
-			_, _ = io.WriteString(w, end)
+			_, _ = out.WriteString(end)
+			_ = out.Flush()
 		}
 	}
 	for what, c := range map[string]struct {
 		body func(io.Writer)
 		want string
 	}{
-		"too many elements":      {repeated("[", "{},", 11_000_000, "{}]"), "the list has more than 100000 elements"},
-		"a long element":         {repeated(`[{"name":"`, "x", 2_000_000, `"}]`), "an element of the list is longer than 1048576 bytes"},
-		"blanks without end":     {repeated("[", " ", 40_000_000, "]"), "longer than 1048576 bytes"},
-		"a long list":            {repeated("[", `{"name":"`+strings.Repeat("x", 1000)+`"},`, 40_000, "{}]"), "unexpected EOF"},
+		"too many elements":      {repeated("[", "{},", 11_000_000, "{}]"), "the list has more than 20000 elements"},
+		"a long element":         {repeated(`[{"name":"`, "x", 2_000_000, `"}]`), "an element of the list is longer than 262144 bytes"},
+		"blanks without end":     {repeated("[", " ", 40_000_000, "]"), "longer than 262144 bytes"},
+		"a long list":            {repeated("[", `{"name":"`+strings.Repeat("x", 4000)+`"},`, 10_000, "{}]"), "longer than 33554432 bytes"},
+		"plans with items":       {repeated("[", `{"items":[{}`+strings.Repeat(",{}", 50_000)+`]},`, 1000, "{}]"), "more than 100000 values"},
+		"plans with pricing":     {repeated("[", `{"items":[{"pricing":[0`+strings.Repeat(",0", 50_000)+`]}]},`, 1000, "{}]"), "more than 100000 values"},
+		"plans with properties":  {repeated("[", `{"properties":{"a":0`+strings.Repeat(`,"a":0`, 20_000)+`}},`, 1000, "{}]"), "more than 100000 values"},
+		"lists in each other":    {repeated(`[{"items":`, "[", 100_000, "{}]"), "more than 64 objects and lists within each other"},
 		"null":                   {repeated("null", "", 0, ""), "not a list"},
 		"an object":              {repeated("{}", "", 0, ""), "not a list"},
 		"text after the list":    {repeated("[]", "", 0, "[]"), "continues after the list"},
@@ -66,8 +72,8 @@ func TestListsHaveLimits(t *testing.T) {
 			if !ok || e.Class != upstream.Transient || !strings.Contains(err.Error(), c.want) || plans != nil {
 				t.Errorf("got %d plans, %v; want a transient error about %q", len(plans), err, c.want)
 			}
-			if used := after.HeapAlloc - min(before.HeapAlloc, after.HeapAlloc); used > 100<<20 {
-				t.Errorf("%d MiB are in use after the answer, want at most 100", used>>20)
+			if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 64 {
+				t.Errorf("the answer needed %d MiB, want at most 64", used)
 			}
 		})
 	}
@@ -100,5 +106,29 @@ func TestPagesOfALongList(t *testing.T) {
 	}
 	if len(seen) != n || !slices.IsSorted(seen) || len(slices.Compact(seen)) != n {
 		t.Errorf("the pages have %d objects, sorted %t; want %d different objects, sorted", len(seen), slices.IsSorted(seen), n)
+	}
+}
+
+// An answer that is not a list needs little memory, and its header has a limit.
+func TestObjectsHaveLimits(t *testing.T) {
+	for what, c := range map[string]struct{ header, body, want string }{
+		"many items":    {"", `{"id":"` + planID + `","items":[{}` + strings.Repeat(",{}", 300_000) + `]}`, "more than 20000 values"},
+		"a long text":   {"", `{"id":"` + strings.Repeat("x", 2<<20) + `"}`, "longer than 1048576 bytes"},
+		"a long header": {"X: " + strings.Repeat("x", 1<<20) + "\r\n", `{"id":"` + planID + `"}`, "header"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			url, _ := script(t, answer{status: "201 Created", header: c.header, body: c.body})
+			client := client(t, billing.Config{URL: url})
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := client.CreatePlan(t.Context(), merchantID, billing.Plan{Name: "small"})
+			runtime.ReadMemStats(&after)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v; want an error about %q", err, c.want)
+			}
+			if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 16 {
+				t.Errorf("the answer needed %d MiB, want at most 16", used)
+			}
+		})
 	}
 }

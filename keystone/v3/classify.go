@@ -35,7 +35,7 @@ var errIncomplete = errors.New("the answer does not contain the requested data")
 // do makes one request. If the request fails, the returned error is an *upstream.Error. The error contains neither a secret of the
 // Cloud nor one of the given secrets, which the request contains.
 func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error, secrets ...string) error {
-	note := &call{}
+	note := &call{limits: objectLimits}
 	err := request(context.WithValue(ctx, callKey{}, note))
 	if err == nil {
 		return nil

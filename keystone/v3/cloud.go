@@ -49,9 +49,6 @@ type Config struct {
 	MayWriteDomain func(domainID string) bool
 }
 
-// maxAnswer is the maximum size of an answer, in bytes. An answer of this size can contain over five thousand projects.
-const maxAnswer = 8 << 20
-
 // Cloud is a client of one cloud's Keystone. A Cloud is safe for concurrent use.
 type Cloud struct {
 	identity *gophercloud.ServiceClient // sends requests with Tenantry's own token
@@ -85,7 +82,7 @@ func New(cfg Config) (*Cloud, error) {
 		Endpoint:       endpoint,
 		MayWriteDomain: cfg.MayWriteDomain,
 		Kept:           func(ctx context.Context) { noteOf(ctx).reached = false },
-	}, turn{limit{wire{base, maxAnswer}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter})
+	}, turn{limit{wire{base}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter})
 	c := &Cloud{
 		bare:     client(endpoint, guarded),
 		own:      &ownSecrets{password: cfg.Credential.Password, secret: cfg.Credential.ApplicationCredentialSecret},

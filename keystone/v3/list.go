@@ -3,9 +3,12 @@ package v3
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -21,19 +24,34 @@ func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.V
 		if len(query) > 0 {
 			address += "?" + query.Encode()
 		}
-		var answer map[string]json.RawMessage
-		if _, err := c.identity.Get(ctx, address, &answer, nil); err != nil { //nolint:bodyclose // gophercloud has closed it
+		return c.readList(ctx, address, resource, listLimits, func(d *json.Decoder) error {
+			var one T
+			err := d.Decode(&one)
+			found = append(found, one)
 			return err
-		}
-		if err := json.Unmarshal(answer[resource], &found); err != nil {
-			return err
-		}
-		if found == nil { // an empty list would be wrong: callers create an object if the list is empty
-			return errIncomplete
-		}
-		return nil
+		})
 	})
-	return found, err
+	if err != nil { // an incomplete list would be wrong: callers create an object if it is not in the list
+		return nil, err
+	}
+	return found, nil
+}
+
+// listLimits are the limits of the answers to list. Most of these answers have one element, because the query names the object. The
+// longest answers list the roles that roles imply: a role that implies a thousand roles needs less than 512 KiB.
+var listLimits = upstream.Limits{Bytes: 2 << 20, Values: 20_000, Flat: 3, List: 2, Elements: 5_000, Element: 512 << 10}
+
+// readList sends one GET request, and calls take for each element of the list in the answer's field.
+func (c *Cloud) readList(ctx context.Context, address, field string, limits upstream.Limits, take func(*json.Decoder) error) error {
+	noteOf(ctx).limits = limits
+	resp, err := c.identity.Get(ctx, address, nil, &gophercloud.RequestOpts{KeepResponseBody: true})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(upstream.ReadList(resp.Body, field, take), resp.Body.Close()); err != nil {
+		return fmt.Errorf("%w: %w", errIncomplete, err)
+	}
+	return nil
 }
 
 // single returns the only element of the list that Keystone returned for a name. The name of the element can differ from the name

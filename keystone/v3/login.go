@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
-
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -25,12 +23,11 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 	return func(ctx context.Context) (token string, expires time.Time, err error) {
 		op, scoped := "logging in as "+credential.String(), false
 		err = c.do(ctx, login, op, func(ctx context.Context) error {
-			result := tokens.Create(ctx, c.bare, credential.authOptions())
-			var answer tokenAnswer
-			if err := result.Result.ExtractInto(&answer); err != nil {
+			var t keystone.Token
+			if token, t, err = c.newToken(ctx, credential.authOptions()); err != nil {
 				return err
 			}
-			token, expires, scoped = result.Header.Get("X-Subject-Token"), answer.Token.ExpiresAt, answer.Token.token().Scoped()
+			expires, scoped = t.ExpiresAt, t.Scoped()
 			if token == "" || expires.IsZero() {
 				return errIncomplete
 			}

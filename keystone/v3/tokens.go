@@ -50,15 +50,11 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 	}
 	var scoped keystone.ScopedToken
 	err := c.do(ctx, exchange, op, func(ctx context.Context) error {
-		result := tokens.Create(ctx, c.bare, &tokens.AuthOptions{TokenID: unscoped, Scope: tokens.Scope{ProjectID: projectID}})
-		var answer tokenAnswer
-		if err := result.Result.ExtractInto(&answer); err != nil {
+		id, t, err := c.newToken(ctx, &tokens.AuthOptions{TokenID: unscoped, Scope: tokens.Scope{ProjectID: projectID}})
+		if err != nil {
 			return err
 		}
-		t := answer.Token.token()
-		scoped = keystone.ScopedToken{
-			ID: result.Header.Get("X-Subject-Token"), ProjectID: t.ProjectID, ExpiresAt: t.ExpiresAt, Roles: t.Roles,
-		}
+		scoped = keystone.ScopedToken{ID: id, ProjectID: t.ProjectID, ExpiresAt: t.ExpiresAt, Roles: t.Roles}
 		if scoped.ID == "" || t.ProjectID != projectID {
 			return errIncomplete
 		}
@@ -73,15 +69,31 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 // Ping implements [keystone.Identity]. Ping lists the projects of Tenantry's own user: Keystone allows every user this request.
 func (c *Cloud) Ping(ctx context.Context) error {
 	return c.do(ctx, read, "pinging Keystone", func(ctx context.Context) error {
-		var answer struct {
-			Projects []keystone.Project `json:"projects"`
-		}
-		_, err := c.identity.Get(ctx, c.identity.ServiceURL("auth", "projects"), &answer, nil) //nolint:bodyclose // gophercloud has closed it
-		if err == nil && answer.Projects == nil {
-			err = errIncomplete
-		}
-		return err
+		return c.readList(ctx, c.identity.ServiceURL("auth", "projects"), "projects", pingLimits, upstream.Skip)
 	})
+}
+
+// pingLimits are the limits of the answer to Ping. The answer is long if Tenantry's user has an inherited role on a domain. The
+// projects are not kept in memory.
+var pingLimits = upstream.Limits{Bytes: 32 << 20, Values: 4_000_000, Flat: 3, List: 2, Elements: 100_000, Element: 512 << 10}
+
+// newToken sends one POST request for a token. Keystone omits the catalog, which can be longer than all other answers.
+func (c *Cloud) newToken(ctx context.Context, opts tokens.AuthOptionsBuilder) (id string, t keystone.Token, err error) {
+	scope, err := opts.ToTokenV3ScopeMap()
+	if err != nil {
+		return "", t, err
+	}
+	body, err := opts.ToTokenV3CreateMap(scope)
+	if err != nil {
+		return "", t, err
+	}
+	var answer tokenAnswer
+	resp, err := c.bare.Post(ctx, c.bare.ServiceURL("auth", "tokens")+"?nocatalog", body, &answer, //nolint:bodyclose // gophercloud has closed it
+		&gophercloud.RequestOpts{OmitHeaders: []string{"X-Auth-Token"}})
+	if err != nil {
+		return "", t, err
+	}
+	return resp.Header.Get("X-Subject-Token"), answer.Token.token(), nil
 }
 
 type tokenAnswer struct {

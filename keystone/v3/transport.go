@@ -30,6 +30,8 @@ func NewTransport(tlsConfig *tls.Config) http.RoundTripper {
 		MaxIdleConns:        16,
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     10 * time.Second,
+
+		MaxResponseHeaderBytes: upstream.MaxHeader,
 	}
 	writes := reads.Clone()
 	writes.DisableKeepAlives = true
@@ -49,10 +51,18 @@ func (t splitTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 // CloseIdleConnections lets [http.Client] close the idle connections.
 func (t splitTransport) CloseIdleConnections() { t.reads.CloseIdleConnections() }
 
-// call records whether one request may have reached a server. Cloud.do passes the call in the context of the request.
+// call describes one request. Cloud.do passes the call in the context of the request.
 type call struct {
-	reached bool // the request may have reached a server
+	reached bool            // the request may have reached a server
+	limits  upstream.Limits // of the answer
 }
+
+// objectLimits are the limits of an answer that is not a list. The longest of these answers are projects: with 80 tags, a description
+// of 64 KiB, and fields that a cloud's administrator has added.
+var objectLimits = upstream.Limits{Bytes: 1 << 20, Values: 10_000}
+
+// errorLimits are the limits of an error. An error can be a page of HTML.
+var errorLimits = upstream.Limits{Bytes: 1 << 20, Values: 1 << 20}
 
 type callKey struct{}
 
@@ -61,15 +71,11 @@ func noteOf(ctx context.Context) *call {
 	if note, ok := ctx.Value(callKey{}).(*call); ok {
 		return note
 	}
-	return &call{}
+	return &call{limits: objectLimits}
 }
 
-// wire is the round tripper that calls Config.Base. A wire records whether a request may have been sent, and limits the size of the
-// answer.
-type wire struct {
-	next http.RoundTripper
-	max  int64
-}
+// wire is the round tripper that calls Config.Base. A wire records whether a request may have been sent, and limits the answer.
+type wire struct{ next http.RoundTripper }
 
 // RoundTrip sends the request, and sets the field reached of the call in the request's context.
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -89,8 +95,18 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		note.reached = !noConnection && !neverSent(err)
 		return nil, err
 	}
-	resp.Body = &boundedBody{ReadCloser: resp.Body, left: w.max + 1}
+	limits := note.limits
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		limits = errorLimits
+	}
+	resp.Body = &limitedBody{limits.Reader(resp.Body), resp.Body}
 	return resp, nil
+}
+
+// limitedBody is the body of an answer. Reading the body fails when the body exceeds the limits of the call.
+type limitedBody struct {
+	io.Reader
+	io.Closer
 }
 
 // neverSent reports whether the error proves that no byte of the request was sent. The error is the only proof if Config.Base does
@@ -105,28 +121,6 @@ func neverSent(err error) bool {
 	return upstream.NotSent(err) ||
 		errors.As(err, &dns) || errors.As(err, &verify) || errors.As(err, &record) ||
 		errors.As(err, &op) && op.Op == "dial"
-}
-
-// errTooLarge means that an answer is larger than the limit.
-var errTooLarge = errors.New("answer is too large")
-
-// boundedBody limits the body of an answer. If the body is longer than the limit, the reader gets errTooLarge instead of io.EOF.
-type boundedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-// Read returns errTooLarge when the body exceeds the limit.
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooLarge
-	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
-	}
-	n, err := b.ReadCloser.Read(p)
-	b.left -= int64(n)
-	return n, err
 }
 
 // limit is a round tripper that limits the time of a request.

@@ -1,0 +1,177 @@
+package upstream
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Limits are the limits of an answer in JSON. They bound the memory that the decoded answer needs.
+type Limits struct {
+	Bytes int // of the whole answer
+	// Values is the maximum number of values that are deeper than Flat. An object or list that is empty counts as one value, too.
+	Values int
+	// Flat is the depth of values that need little memory: each of them becomes a field of a Go struct. The depth of a value is the
+	// number of objects and lists around it.
+	Flat int
+
+	// The limits of a list. The elements of the list have the depth List; 0 means that the answer is not a list.
+	List     int
+	Elements int
+	Element  int // bytes of one element
+}
+
+// maxDepth is the maximum depth of a value. The answers of Keystone and BillingStack have at most eight objects and lists around a
+// value.
+const maxDepth = 64
+
+// MaxHeader is the maximum size of the header of an answer, in bytes. The header of Keystone's answer to a login contains a token of
+// at most 8 KiB.
+const MaxHeader = 64 << 10
+
+// Reader returns a reader of the answer's body. If the body exceeds a limit, the reader returns an error that names the limit, and
+// not the byte that exceeds the limit. The reader does not check that the body is JSON.
+func (l Limits) Reader(body io.Reader) io.Reader { return &boundedReader{Limits: l, body: body} }
+
+type boundedReader struct {
+	Limits
+
+	body io.Reader
+	err  error // a limit was exceeded
+
+	bytes, element   int // read of the answer, and of the current element
+	depth            int
+	values, elements int
+	inText, escaped  bool
+}
+
+// Read implements [io.Reader].
+func (r *boundedReader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	n, err := r.body.Read(p)
+	for i, c := range p[:n] {
+		if r.err = r.take(c); r.err != nil {
+			return i, r.err
+		}
+	}
+	return n, err
+}
+
+// take counts one byte of the body.
+func (r *boundedReader) take(c byte) error {
+	r.bytes++
+	r.element++
+	switch {
+	case r.bytes > r.Bytes:
+		return fmt.Errorf("the answer is longer than %d bytes", r.Bytes)
+	case r.List > 0 && r.element > r.Element:
+		return fmt.Errorf("an element of the list is longer than %d bytes", r.Element)
+	case r.escaped:
+		r.escaped = false
+		return nil
+	case r.inText:
+		r.inText, r.escaped = c != '"', c == '\\'
+		return nil
+	}
+	switch c {
+	case '"':
+		r.inText = true
+	case '{', '[':
+		r.depth++
+		return r.value()
+	case '}', ']':
+		r.depth--
+	case ',':
+		return r.value()
+	}
+	return nil
+}
+
+// value counts a value: the first value of an object or list, or the value after a comma.
+func (r *boundedReader) value() error {
+	if r.depth > maxDepth {
+		return fmt.Errorf("the answer has more than %d objects and lists within each other", maxDepth)
+	}
+	if r.List > 0 && r.depth == r.List {
+		r.element = 0
+		if r.elements++; r.elements > r.Elements {
+			return fmt.Errorf("the list has more than %d elements", r.Elements)
+		}
+	}
+	if r.depth > r.Flat {
+		if r.values++; r.values > r.Values {
+			return fmt.Errorf("the answer has more than %d values", r.Values)
+		}
+	}
+	return nil
+}
+
+// ReadList calls take for each element of a list in JSON, so that the elements need not be in memory together. The function take
+// decodes one element. If field is empty, the list is the whole answer. Otherwise, the answer is an object, and the list is in the
+// field. If ReadList returns an error, the list is incomplete, and take may have been called.
+func ReadList(body io.Reader, field string, take func(*json.Decoder) error) error {
+	d := json.NewDecoder(body)
+	read := readElements
+	if field != "" {
+		read = func(d *json.Decoder, take func(*json.Decoder) error) error { return readField(d, field, take) }
+	}
+	if err := read(d, take); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.Join(errors.New("the answer continues after the list"), err)
+	}
+	return nil
+}
+
+func readElements(d *json.Decoder, take func(*json.Decoder) error) error {
+	if begin, err := d.Token(); err != nil || begin != json.Delim('[') {
+		return errors.Join(errors.New("the answer is not a list in JSON"), err)
+	}
+	for d.More() {
+		if err := take(d); err != nil {
+			return err
+		}
+	}
+	_, err := d.Token()
+	return err
+}
+
+func readField(d *json.Decoder, field string, take func(*json.Decoder) error) error {
+	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
+		return errors.Join(errors.New("the answer is not an object in JSON"), err)
+	}
+	found := false
+	for d.More() {
+		name, err := d.Token()
+		switch {
+		case err != nil:
+			return err
+		case name != field:
+			err = Skip(d)
+		case found:
+			err = fmt.Errorf("the answer has the field %q twice", field)
+		default:
+			found, err = true, readElements(d, take)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !found {
+		return fmt.Errorf("the answer does not have the field %q", field)
+	}
+	_, err := d.Token()
+	return err
+}
+
+// Skip reads one value, and drops it.
+func Skip(d *json.Decoder) error { return d.Decode(&skipped{}) }
+
+type skipped struct{}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (*skipped) UnmarshalJSON([]byte) error { return nil }
