@@ -27,7 +27,7 @@ var (
 //	answer                                         class        may be done (a write)
 //	400, 413, other 4xx                            Permanent    no
 //	401, 403                                       Unavailable  no   BillingStack has no logins: a proxy refuses us
-//	404 that names an object of the path           Permanent    no   ErrNotFound; success for a Remove
+//	404 with the object's id as its text           Permanent    no   ErrNotFound; success for a Remove; never for a POST
 //	any other 404, 405, 3xx                        Unavailable  no   wrong address or wrong API version
 //	408, 429                                       Transient    no   Retry-After is kept
 //	409                                            Permanent    no   after a look-up: an equal object is success

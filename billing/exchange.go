@@ -31,7 +31,7 @@ type request struct {
 	// element decodes one element of a list, which has the limits. Both are set for a request whose answer is a list.
 	element func(*json.Decoder) error
 	limits  upstream.Limits
-	item    string // the id in the path; a 500 with this id as its text means "not found"
+	item    string // the id of the object, or the merchant of a new object; a fault with this id as its text means "not found"
 }
 
 // foreignTexts names the fields of the body that have characters beyond ASCII.
@@ -224,6 +224,8 @@ func (r request) errorOf(f fault) error {
 		e.Err, e.Message = ErrText, "BillingStack's database cannot store the characters of "+r.foreignTexts()
 	case e.Class == upstream.Permanent && r.method != http.MethodDelete && f.mentions([]string{foreignKey}):
 		e.Err, e.Message = ErrReference, "the request refers to an object that does not exist"
+	case e.Class == upstream.Permanent && f.refusedValue() != "":
+		e.Message = f.refusedValue()
 	}
 	return e
 }

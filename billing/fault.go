@@ -58,15 +58,15 @@ func isTypeError(err error) bool {
 }
 
 // notFound reports whether the fault means that the object of the request does not exist. The text of such a fault is the id of
-// the object or of one of its parents. The original server answers 500 for a missing object. Any other 404 comes from a missing
-// route, a wrong API version or another server, so it does not prove that the object is missing: v2's router answers 404 with
-// {"code": 404, "title": "Not Found", "description": null}.
+// the object. The original server answers 500 for a missing object, also if the object is the merchant of a POST. Any other 404
+// comes from a missing route, a wrong API version or another server, so it does not prove that the object is missing: v2's router
+// answers 404 with {"code": 404, "title": "Not Found", "description": null}.
 func (f fault) notFound(r request) bool {
 	switch {
 	case r.item == "": // a collection always exists
 		return false
 	case f.status == http.StatusNotFound:
-		return f.absent || f.framework && (f.text == r.item || slices.Contains(strings.Split(r.path, "/"), f.text))
+		return r.method != http.MethodPost && (f.absent || f.framework && f.text == r.item) // a POST is sent to a collection
 	case f.status == http.StatusInternalServerError:
 		return f.framework && (f.text == r.item || f.text == "No criterias matched") //nolint:misspell // the original's words
 	}
@@ -81,7 +81,7 @@ func (f fault) queueTimeout() bool {
 
 // ofRequest reports whether an invalid request caused a 500.
 func (f fault) ofRequest() bool {
-	return f.mentions(requestFaults[:]) || f.mentions(unstorable[:])
+	return f.mentions(requestFaults[:]) || f.mentions(unstorable[:]) || f.refusedValue() != ""
 }
 
 // mentions reports whether the fault's text contains one of the words, in any case.
@@ -90,19 +90,41 @@ func (f fault) mentions(words []string) bool {
 	return slices.ContainsFunc(words, func(one string) bool { return strings.Contains(text, one) })
 }
 
-// statement matches the SQL statement, and its values, at the end of an error text of SQLAlchemy. They are shown to nobody.
-var statement = regexp.MustCompile(`(?is)\s*(u?['"]|\[SQL:)\s*u?['"]?\s*(INSERT|UPDATE|DELETE|SELECT)\s.*`)
+// statement matches the SQL statement, and its values, at the end of an error text of SQLAlchemy or PostgreSQL. They are shown to
+// nobody. SQLAlchemy writes the first word of a statement in capitals.
+var statement = regexp.MustCompile(
+	`(?s)\s*(\[(SQL|parameters):|(\\n|\s)LINE \d+:|u?['"]\s*([A-Z]{3,}|(?i:INSERT|UPDATE|DELETE|SELECT|REPLACE|WITH))\s).*`)
 
 const foreignKey = "foreign key"
+
+// empty and tooLong are error texts of the databases about a value of the request. The texts contain the name of the column.
+var (
+	empty   = [...]string{"not null", "may not be null", "cannot be null", "null value in column"}
+	tooLong = [...]string{"data too long", "value too long"}
+	column  = regexp.MustCompile(`(?i)column ['"](\w+)['"]|constraint failed: \w+\.(\w+)|\w+\.(\w+) may not be null`)
+)
+
+// refusedValue returns the message about a value that the database refuses; "" if the fault has another cause.
+func (f fault) refusedValue() string {
+	message := "BillingStack's database refuses a value"
+	if name := column.FindStringSubmatch(f.text); name != nil {
+		message = "BillingStack's database refuses the value of " + cmp.Or(name[1:]...)
+	}
+	switch {
+	case f.mentions(empty[:]):
+		return message + ": it is empty"
+	case f.mentions(tooLong[:]):
+		return message + ": it is too long"
+	}
+	return ""
+}
 
 // requestFaults are error texts of the databases and of the original BillingStack's code about invalid requests.
 var requestFaults = [...]string{
 	foreignKey,
-	"not null", "may not be null", "cannot be null", "null value in column",
 	"takes exactly", "positional argument", // bugs of the original: calls with a wrong number of arguments
 	"badly formed hexadecimal uuid string",
 	"no criterias matched", //nolint:misspell // the original's words
-	"data too long", "value too long",
 	"circular reference detected", "not allowed to change id",
 	"is not a valid field to query by", "invalid operator",
 }

@@ -124,6 +124,17 @@ func TestTheQuirksThemselves(t *testing.T) {
 						w.Code, contentType, w.Body, s.status, s.contentType, s.text)
 				}
 			}
+			r := httptest.NewRequest("GET", "/v9/currencies", nil)
+			r.Header.Set("Accept", "application/json")
+			w := httptest.NewRecorder()
+			quirks.ServeHTTP(w, r)
+			want := map[string]string{
+				"v1": "text/html <!DOCTYPE HTML><title>Not here</title><p>Not here.</p>",
+				"v2": `application/json {"code": 404, "title": "Not Found", "description": null}`,
+			}[version]
+			if got := w.Header().Get("Content-Type") + " " + w.Body.String(); w.Code != 404 || got != want {
+				t.Errorf("a path without a route, as JSON: got %d %s; want 404 %s", w.Code, got, want)
+			}
 		})
 	}
 }
