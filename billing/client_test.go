@@ -387,3 +387,14 @@ func client(t *testing.T, cfg billing.Config) *billing.Client {
 	}
 	return c
 }
+
+func TestTheIDThatBillingStackGaveToARequestIsReported(t *testing.T) {
+	identified := made
+	identified.header = "X-Openstack-Request-Id: req-7\r\n"
+	url, _ := script(t, identified)
+	var got string
+	ctx := upstream.WithCaller(t.Context(), upstream.Caller{Answered: func(id string) { got = id }})
+	if _, err := client(t, billing.Config{URL: url}).EnsureCustomer(ctx, wanted); err != nil || got != "req-7" {
+		t.Errorf("got %q, %v; want req-7", got, err)
+	}
+}

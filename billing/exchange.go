@@ -124,6 +124,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 	if err != nil {
 		return 0, nil, nil, r.lost(ctx, err, sent.never())
 	}
+	upstream.ReportAnswer(ctx, resp.Header)
 	defer func() { _ = resp.Body.Close() }() // an error of Close does not matter, because the answer has been read
 	var answer []byte
 	if r.element != nil && resp.StatusCode == http.StatusOK {

@@ -35,24 +35,23 @@ var errIncomplete = errors.New("the answer does not contain the requested data")
 // do makes one request. If the request fails, the returned error is an *upstream.Error. The error contains neither a secret of the
 // Cloud nor one of the given secrets, which the request contains.
 func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error, secrets ...string) error {
-	note := &call{limits: objectLimits}
+	note := &call{limits: objectLimits, secrets: secrets}
 	err := request(context.WithValue(ctx, callKey{}, note))
 	if err == nil {
 		return nil
 	}
-	if inner, ok := errors.AsType[*upstream.Error](err); ok { // the error is from a login or the guard
-		e := *inner
-		e.Op = op + ": " + inner.Op
-		return &e
-	}
-	secrets = append(secrets, c.own.all()...)
+	answered, isAnswer := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err)
+	secrets = c.own.with(secrets, answered.ResponseHeader)
 	var e *upstream.Error
-	if answered, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err); ok {
+	if inner, ok := errors.AsType[*upstream.Error](err); ok { // the error is from a login or the guard
+		e = new(*inner)
+		e.Op = op + ": " + inner.Op
+	} else if isAnswer {
 		e = byAnswer(p, op, answered, note, secrets)
 	} else {
 		e = byFault(p, op, err, note)
 	}
-	e.RequestID, e.Err = upstream.Mask(e.RequestID, secrets...), upstream.MaskError(e.Err, secrets...)
+	e.Op, e.Err = upstream.Mask(e.Op, secrets...), upstream.MaskError(e.Err, secrets...)
 	return e
 }
 
@@ -93,7 +92,7 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 		Service:    keystone.Service,
 		Op:         op,
 		Status:     a.Actual,
-		RequestID:  upstream.Clean(a.ResponseHeader.Get("X-Openstack-Request-Id")),
+		RequestID:  upstream.RequestID(a.ResponseHeader, secrets...),
 		RetryAfter: upstream.RetryAfter(a.ResponseHeader, time.Now()),
 		Message:    message,
 	}

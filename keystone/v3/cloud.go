@@ -53,7 +53,7 @@ type Config struct {
 type Cloud struct {
 	identity *gophercloud.ServiceClient // sends requests with Tenantry's own token
 	bare     *gophercloud.ServiceClient // sends requests without a token
-	own      *ownSecrets                // masked in all errors
+	own      *ownSecrets                // masked in all texts from Keystone
 	reserved []string                   // names of the roles that users must not get
 
 	mu      sync.Mutex
@@ -78,14 +78,15 @@ func New(cfg Config) (*Cloud, error) {
 	if enter == nil {
 		enter = func(context.Context) (func(int, error), error) { return func(int, error) {}, nil }
 	}
+	own := &ownSecrets{password: cfg.Credential.Password, secret: cfg.Credential.ApplicationCredentialSecret}
 	guarded := guard.New(guard.Options{
 		Endpoint:       endpoint,
 		MayWriteDomain: cfg.MayWriteDomain,
 		Kept:           func(ctx context.Context) { noteOf(ctx).reached = false },
-	}, turn{limit{wire{base}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter})
+	}, turn{limit{wire{base, own}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter})
 	c := &Cloud{
 		bare:     client(endpoint, guarded),
-		own:      &ownSecrets{password: cfg.Credential.Password, secret: cfg.Credential.ApplicationCredentialSecret},
+		own:      own,
 		reserved: keystone.ReservedRoles(cfg.OperatorRole, cfg.AllowAdminRole),
 		roles:    map[string]keystone.Role{},
 		domains:  map[string]keystone.Domain{},

@@ -55,6 +55,9 @@ func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Dom
 	if err != nil {
 		return d, err
 	}
+	for i := range found {
+		found[i].Name = c.masked(ctx, found[i].Name, nameOrID)
+	}
 	if d, err = single(op, found, func(d keystone.Domain) string { return d.Name }); err != nil {
 		return keystone.Domain{}, err
 	}

@@ -77,6 +77,9 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 		return keystone.Role{}, err
 	}
 	found = slices.DeleteFunc(found, func(r role) bool { return r.DomainID != "" })
+	for i := range found {
+		found[i].Name = c.masked(ctx, found[i].Name, name)
+	}
 	r, err := single(op, found, func(r role) string { return r.Name })
 	if err == nil {
 		err = checkIDs(op, r.ID)

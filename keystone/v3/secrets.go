@@ -1,11 +1,16 @@
 package v3
 
 import (
+	"context"
+	"net/http"
 	"slices"
 	"sync"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ownSecrets has the secrets of Tenantry's own credential, and the last tokens of Tenantry's logins. No error may contain them.
+// ownSecrets has the secrets of Tenantry's own credential, and the last tokens of Tenantry's logins. No text from Keystone that is
+// stored, logged or shown may contain them.
 type ownSecrets struct {
 	password, secret string // of the user, and of the application credential
 
@@ -23,7 +28,21 @@ func (s *ownSecrets) add(token string) {
 	s.tokens = append(slices.Clone(s.tokens[max(0, len(s.tokens)-keptTokens+1):]), token)
 }
 
-// all returns all secrets. A secret may be empty.
+// with returns all secrets, the given secrets, and the token in the header of an answer. A secret may be empty.
+func (s *ownSecrets) with(secrets []string, answer http.Header) []string {
+	return append(append(s.all(), secrets...), answer.Get("X-Subject-Token"))
+}
+
+// masked returns a name from Keystone without the secrets of the Cloud and of the request in ctx. A name that Tenantry asked for is
+// returned unchanged.
+func (c *Cloud) masked(ctx context.Context, name, asked string) string {
+	if name == asked {
+		return name
+	}
+	return upstream.Mask(name, c.own.with(noteOf(ctx).secrets, nil)...)
+}
+
+// all returns all secrets of the Cloud. A secret may be empty.
 func (s *ownSecrets) all() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

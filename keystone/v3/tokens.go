@@ -28,6 +28,7 @@ func (c *Cloud) ValidateToken(ctx context.Context, token string) (t keystone.Tok
 			return err
 		}
 		t = answer.Token.token()
+		t.UserName = c.masked(ctx, t.UserName, "")
 		if t.UserID == "" || t.ExpiresAt.IsZero() {
 			return errIncomplete
 		}

@@ -55,6 +55,7 @@ func (t splitTransport) CloseIdleConnections() { t.reads.CloseIdleConnections() 
 type call struct {
 	reached bool            // the request may have reached a server
 	limits  upstream.Limits // of the answer
+	secrets []string        // in the request, beside the secrets of the Cloud
 }
 
 // objectLimits are the limits of an answer that is not a list. The longest of these answers are projects: with 80 tags, a description
@@ -74,8 +75,12 @@ func noteOf(ctx context.Context) *call {
 	return &call{limits: objectLimits}
 }
 
-// wire is the round tripper that calls Config.Base. A wire records whether a request may have been sent, and limits the answer.
-type wire struct{ next http.RoundTripper }
+// wire is the round tripper that calls Config.Base. A wire records whether a request may have been sent, limits the answer, and
+// reports the id that Keystone gave to the request.
+type wire struct {
+	next http.RoundTripper
+	own  *ownSecrets
+}
 
 // RoundTrip sends the request, and sets the field reached of the call in the request's context.
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -95,6 +100,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		note.reached = !noConnection && !neverSent(err)
 		return nil, err
 	}
+	upstream.ReportAnswer(req.Context(), resp.Header, w.own.with(note.secrets, resp.Header)...)
 	limits := note.limits
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		limits = errorLimits

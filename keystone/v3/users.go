@@ -23,6 +23,7 @@ func (c *Cloud) User(ctx context.Context, id string) (keystone.User, error) {
 		if err == nil && answer.User.ID != id {
 			return errIncomplete
 		}
+		answer.User.Name = c.masked(ctx, answer.User.Name, "")
 		return err
 	})
 	if err != nil {

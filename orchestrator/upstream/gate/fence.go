@@ -8,12 +8,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// requestIDHeader carries request ids in both directions, as in OpenStack.
-const requestIDHeader = "X-Openstack-Request-Id"
-
 // Fence wraps the transport of an upstream's client. Fence calls the MayWrite function of the request's [upstream.Caller] before
 // the request is sent, and again when the connection is made. Therefore, a replica that was paused until its lease ended sends
-// nothing. Fence also sends the caller's global request id, and passes the upstream's request id to the caller.
+// nothing. Fence also sends the caller's global request id.
 func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
 
 type fence struct{ next http.RoundTripper }
@@ -38,14 +35,11 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
 	if c.RequestID != "" {
 		req.Header = req.Header.Clone()
-		req.Header.Set(requestIDHeader, c.RequestID)
+		req.Header.Set(upstream.RequestIDHeader, c.RequestID)
 	}
 	resp, err := f.next.RoundTrip(req)
 	if kept := refused.Load(); err != nil && kept != nil {
 		return nil, kept
-	}
-	if err == nil && c.Answered != nil {
-		c.Answered(upstream.Clean(resp.Header.Get(requestIDHeader)))
 	}
 	return resp, err
 }

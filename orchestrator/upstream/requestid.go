@@ -1,0 +1,30 @@
+package upstream
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+)
+
+// RequestIDHeader is the header that carries request ids in both directions, as in OpenStack.
+const RequestIDHeader = "X-Openstack-Request-Id"
+
+// requestID matches the ids that OpenStack's services give to requests, such as "req-" and a UUID.
+var requestID = regexp.MustCompile(`^req-[0-9A-Za-z-]{1,60}$`)
+
+// RequestID returns the id that a service gave to a request, from the header of the answer. The result is empty if the header has no
+// id, if the value is not like a request id, or if it contains one of the secrets.
+func RequestID(header http.Header, secrets ...string) string {
+	id := Mask(header.Get(RequestIDHeader), secrets...) // what Mask inserts is not part of an id
+	if !requestID.MatchString(id) {
+		return ""
+	}
+	return id
+}
+
+// ReportAnswer passes the request id in the header of an answer to the caller in ctx. See [RequestID].
+func ReportAnswer(ctx context.Context, header http.Header, secrets ...string) {
+	if c := CallerOf(ctx); c.Answered != nil {
+		c.Answered(RequestID(header, secrets...))
+	}
+}
