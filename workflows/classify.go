@@ -22,7 +22,7 @@ func (e StepError) Error() string { return e.detail }
 
 // Classify decides how a run continues after the error of a step. No other code makes this decision.
 func Classify(err error) saga.Classification {
-	v := saga.Classification{Failure: saga.Failure{Code: "internal", Detail: err.Error(), FixBy: saga.FixByOperator}}
+	v := saga.Classification{Failure: saga.Failure{Detail: err.Error(), FixBy: saga.FixByOperator}}
 	if r, ok := errors.AsType[StepError](err); ok {
 		v.Class, v.Failure.Code, v.Failure.FixBy = r.class, r.code, r.fixBy
 		return v
@@ -35,9 +35,10 @@ func Classify(err error) saga.Classification {
 	if e, ok := errors.AsType[*upstream.Error](err); ok {
 		return ofUpstream(v, e)
 	}
-	// This error does not come from an upstream, but for example from Tenantry's own database. The error may have occurred before or
-	// after the call to the upstream.
-	v.Class, v.MaybeDone = upstream.Transient, true
+	// This error does not come from an upstream, but for example from Tenantry's own database. Therefore, its text is shown to nobody.
+	// The error may have occurred before or after the call to the upstream.
+	v.Class, v.MaybeDone, v.Log = upstream.Transient, true, err
+	v.Failure.Code, v.Failure.Detail = "internal", "an internal error of Tenantry; the log of the service has the cause"
 	return v
 }
 

@@ -156,6 +156,9 @@ func (x *executor) gather() bool {
 func (x *executor) land(o saga.Outcome) {
 	x.flying--
 	o.EndedAt = x.engine.Clock.Now()
+	if o.Err != nil && o.Err.Log != nil {
+		x.engine.OnFault(fmt.Errorf("%s of step %s of run %s: %w", o.Call.Kind, o.Call.Step, x.run.ID, o.Err.Log))
+	}
 	if o.DropToken {
 		x.token = ""
 	}

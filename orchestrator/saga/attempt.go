@@ -219,8 +219,8 @@ func (d *Definition) classified(err error, beforehand bool) (found *Classificati
 		return panicked(p, beforehand)
 	}
 	if errors.Is(err, ErrLeaseLost) {
-		return &Classification{Class: upstream.Transient, MaybeDone: !beforehand, Failure: Failure{
-			Code: "lease-lost", Detail: err.Error(), FixBy: FixByNobody,
+		return &Classification{Class: upstream.Transient, MaybeDone: !beforehand, Log: err, Failure: Failure{
+			Code: "lease-lost", Detail: ErrLeaseLost.Error(), FixBy: FixByNobody,
 		}}
 	}
 	if w, ok := errors.AsType[waitError](err); ok {
@@ -236,8 +236,8 @@ func (d *Definition) classified(err error, beforehand bool) (found *Classificati
 // panicked returns the classification of a panic, which blocks the run.
 func panicked(p panicError, beforehand bool) *Classification {
 	return &Classification{Class: upstream.Blocked, MaybeDone: !beforehand, Failure: Failure{
-		Code: "step-panicked", Detail: p.Error(), FixBy: FixByOperator,
-	}}
+		Code: "step-panicked", Detail: "the step panicked; the log of the service has the cause", FixBy: FixByOperator,
+	}, Log: p}
 }
 
 // Handle gives Find, Do and Undo access to the attempt that calls them: see [CallOf]. A Handle records the objects that the attempt

@@ -44,6 +44,9 @@ type Classification struct {
 	MaybeDone  bool          // the call may have taken effect, or may still take effect
 	RetryAfter time.Duration // the wait that the upstream asked for; 0: none
 	Failure    Failure
+	// Log is an error of Tenantry's own, for the log alone: its text can contain names of the database, addresses and files. Failure
+	// then has a fixed text. Log is nil if Failure has the text of the error.
+	Log error
 }
 
 // ReasonKind says what a run waits for.
