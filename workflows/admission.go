@@ -139,18 +139,21 @@ func distinct(roles []keystone.Role) (once []keystone.Role) {
 	return once
 }
 
+// addUser tells a portal how to order for a user who has no role on the customer's tenant.
+const addUser = `; to add another user to the customer, send "add_user": true`
+
 // member returns an error if the user has no role on the customer's tenant, or if the customer has no tenant.
 func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, customerID, userID string) error {
 	project, err := id.FindProject(ctx, domainID, keystone.CustomerTenant(customerID))
 	if errors.Is(err, keystone.ErrNotFound) {
-		return refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the customer has no tenant yet, so the user has no role on it")
+		return refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the customer has no tenant yet, so the user has no role on it"+addUser)
 	}
 	if err != nil {
 		return err
 	}
 	roles, err := id.AssignedRoles(ctx, project.ID, userID)
 	if err == nil && len(roles) == 0 {
-		return refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the user has no role on the customer's tenant")
+		return refuse(CodeUserNotOfCustomer, saga.FixByMerchant, "the user has no role on the customer's tenant"+addUser)
 	}
 	return err
 }
