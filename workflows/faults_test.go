@@ -195,7 +195,7 @@ func (f *faults) table() []row {
 		},
 		{
 			"404", answer(404, nil),
-			map[string]ends{"keystone": refusal, "billing": refusal, "exchange": {succeeds, succeeds}},
+			map[string]ends{"keystone": refusal, "billing": down, "exchange": {succeeds, succeeds}}, // a POST is sent to a collection
 			nil,
 			map[string]ends{"keystone": {succeeds, succeeds}, "billing": down}, // reads of BillingStack are lists, which are never absent
 		},

@@ -156,7 +156,8 @@ func (x *executor) gather() bool {
 func (x *executor) land(o saga.Outcome) {
 	x.flying--
 	o.EndedAt = x.engine.Clock.Now()
-	if o.Err != nil && o.Err.Log != nil {
+	skipped := o.Skipped != "" && x.run.Step(o.Call.Step).Optional
+	if o.Err != nil && o.Err.Log != nil && !skipped {
 		x.engine.OnFault(fmt.Errorf("%s of step %s of run %s: %w", o.Call.Kind, o.Call.Step, x.run.ID, o.Err.Log))
 	}
 	if o.DropToken {

@@ -33,7 +33,10 @@ func subscribeTrial() Trial {
 		Refused: "attach-tenant",
 		Reading: "check",
 		// The BillingStack client's RemoveCustomer repeats a refused DELETE once.
-		Ends: map[string]Ends{"undo create-customer, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)}},
+		Ends: map[string]Ends{
+			"undo create-customer, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)},
+			"do attach-tenant, 404":     {Once: string(saga.Compensated), Always: string(saga.Compensated)}, // the PATCH names the subscription
+		},
 		// The step check makes a call only for an existing customer. If the run adopts a customer and its tenant, only the role
 		// assignments are undone.
 		Places: []Place{

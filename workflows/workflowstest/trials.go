@@ -23,7 +23,7 @@ type Trial struct {
 	Refused string
 	// Reading is the step that reads both upstreams if the customer already exists.
 	Reading string
-	// Ends contains the end states that differ from the fault table's defaults. A key has the form "undo STEP, FAULT".
+	// Ends contains the end states that differ from the fault table's defaults. A key has the form "do STEP, FAULT" or "undo STEP, FAULT".
 	Ends map[string]Ends
 	// Places are the rows of the crash matrix.
 	Places []Place
