@@ -124,7 +124,7 @@ func TestTheQuirksThemselves(t *testing.T) {
 						w.Code, contentType, w.Body, s.status, s.contentType, s.text)
 				}
 			}
-			r := httptest.NewRequest("GET", "/v9/currencies", nil)
+			r := httptest.NewRequest(http.MethodGet, "/v9/currencies", nil)
 			r.Header.Set("Accept", "application/json")
 			w := httptest.NewRecorder()
 			quirks.ServeHTTP(w, r)
