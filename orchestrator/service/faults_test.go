@@ -48,7 +48,7 @@ func TestTheTextOfAnInternalErrorIsInTheLogAlone(t *testing.T) {
 			must(t, err)
 			events, err := in.Store.Events(t.Context(), run.ID, 0, 100)
 			must(t, err)
-			if failure := stored.Step("read").Error; failure == nil || failure.Code != c.code || failure.Detail == "" {
+			if failure := stored.Step("read").Error; failure == nil || string(failure.Code) != c.code || failure.Detail == "" {
 				t.Errorf("the step: got %+v, want an error with the code %s", failure, c.code)
 			}
 			places := map[string]string{"the run's row": asText(t, *stored), "the rows of events": asText(t, events)}
