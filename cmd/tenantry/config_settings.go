@@ -36,7 +36,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.TLSCert, file, about{
 			key: "tls_cert", otherwise: "plain HTTP", example: "/etc/tenantry/tls.crt",
-			meaning: "PEM file with the API's certificate chain. Without a certificate, the API accepts API keys only from the same host.",
+			meaning: "PEM file with the API's certificate chain. Without a certificate, the API accepts API keys and operators' tokens only from the same host.",
 		}),
 		of(&c.TLSKey, file, about{
 			key: "tls_key", otherwise: "plain HTTP", example: "/etc/tenantry/tls.key",

@@ -83,6 +83,8 @@ func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 	}
 }
 
+// caller checks the credential of a request, and returns the caller. It accepts no credential that has come over a network without
+// encryption.
 func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	r := c.Request()
 	if user, ok := localUser(r.Context()); ok {
@@ -94,6 +96,8 @@ func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	key, secret, basic := r.BasicAuth()
 	authorization, tokens := r.Header.Values(echo.HeaderAuthorization), r.Header.Values(headerAuthToken)
 	switch {
+	case (basic || len(tokens) > 0) && !s.TLS && r.TLS == nil && !loopback(r.RemoteAddr):
+		return caller{}, refuse(tlsRequired, "API keys and tokens are accepted over TLS only")
 	case r.Header.Get(echo.HeaderAuthorization) != "" && len(tokens) > 0:
 		return caller{}, refuse(twoCredentials, "both Authorization and X-Auth-Token were sent: send one of them")
 	case len(authorization) > 1:
@@ -125,9 +129,6 @@ func (s *server) keystoneChallenge() string { return `Keystone uri="` + s.Keysto
 
 // portal checks the API key and the secret of a request, and returns the portal that sent the request.
 func (s *server) portal(r *http.Request, key, secret string) (caller, error) {
-	if !s.TLS && r.TLS == nil && !loopback(r.RemoteAddr) {
-		return caller{}, refuse(tlsRequired, "API keys are accepted over TLS only")
-	}
 	refused := refuse(credentialsInvalid, "the API key or its secret is not valid")
 	refused.challenge = basicChallenge
 	if !printable(key, 64) {

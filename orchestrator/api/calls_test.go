@@ -103,13 +103,18 @@ func (w *world) refused(q request, status int, problem string) answer {
 	return a
 }
 
-// from sends a GET request with the merchant's key, and returns the status of the answer. The parameter remote is the client's
-// address.
-func (w *world) from(remote, path string) int {
-	r := httptest.NewRequest(http.MethodGet, path, nil)
+// from sends a request without a body to the handler of the API. The parameter remote is the client's address.
+func (w *world) from(remote string, q request) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(cmp.Or(q.method, http.MethodGet), q.path, nil)
 	r.RemoteAddr = remote
-	r.SetBasicAuth(w.Merchant.Key, w.Merchant.Secret)
+	maps.Copy(r.Header, q.header)
+	if q.portal.Key != "" {
+		r.SetBasicAuth(q.portal.Key, q.portal.Secret)
+	}
+	if q.operator != "" {
+		r.Header.Set("X-Auth-Token", q.operator)
+	}
 	out := httptest.NewRecorder()
 	w.Service.Handler.ServeHTTP(out, r)
-	return out.Code
+	return out
 }

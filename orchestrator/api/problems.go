@@ -69,7 +69,8 @@ var (
 
 	tlsRequired = kind{
 		"tls-required", http.StatusForbidden, "A secret was sent unencrypted",
-		"Use https. Ask the operator for a new API key, because the secret was sent over the network without encryption.", false, fixByCaller,
+		"Use https. Ask the operator for a new API key, or revoke the token, because it was sent over the network without encryption.",
+		false, fixByCaller,
 	}
 	merchantDisabled = kind{
 		"merchant-disabled", http.StatusForbidden, "The merchant is disabled",

@@ -337,7 +337,8 @@ func (w *world) lentToken() string {
 	return lent
 }
 
-func TestKeysGoOverTLSOnly(t *testing.T) {
+// Without TLS, no credential is accepted over a network: neither an API key nor an operator's token.
+func TestCredentialsGoOverTLSOnly(t *testing.T) {
 	for _, c := range []struct {
 		name, remote string
 		listener     bool
@@ -350,8 +351,15 @@ func TestKeysGoOverTLSOnly(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, func(o *servicetest.Options) { o.TLS = c.listener })
-			if got := w.from(c.remote, "/v1/runs"); got != c.want {
-				t.Errorf("got %d, want %d", got, c.want)
+			for what, q := range map[string]request{"an API key": w.get("/v1/runs"), "a token": w.admin("GET", "/v1/runs", "")} {
+				got := w.from(c.remote, q)
+				if got.Code != c.want || c.want == 403 && !strings.Contains(got.Body.String(), "/problems/tls-required") {
+					t.Errorf("%s: got %d %s, want %d", what, got.Code, got.Body, c.want)
+				}
+			}
+			shown := strings.Contains(w.from(c.remote, w.admin("GET", "/readyz", "")).Body.String(), "checks")
+			if shown != (c.want == 200) {
+				t.Errorf("the checks of readyz are shown to an operator's token: %t", shown)
 			}
 		})
 	}

@@ -62,6 +62,7 @@ func TestTokensThatAreNotValidKeepNobodyOut(t *testing.T) {
 	hold := make(chan struct{})
 	w := newWorld(t, func(o *servicetest.Options) {
 		around := o.Around
+		o.TLS = true // over plain HTTP, only tokens from this host are checked
 		o.Around = func(upstream string, next http.RoundTripper) http.RoundTripper {
 			next = around(upstream, next)
 			return roundTrip(func(req *http.Request) (*http.Response, error) {
