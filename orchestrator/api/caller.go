@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 
 	"github.com/labstack/echo/v4"
@@ -181,7 +182,7 @@ func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
 	if err != nil {
 		return keystone.Token{}, err
 	}
-	address := c.RealIP()
+	address := host(c.RealIP())
 	token, err := coalesce.Read(r.Context(), &s.reads, "token "+digest(text), func(ctx context.Context, text string) (keystone.Token, error) {
 		leave, refused := s.validations.take(address, 1)
 		defer leave()
@@ -206,6 +207,20 @@ func (s *server) identity(cloud string) (keystone.Identity, error) {
 		return nil, &problemError{kind: configurationFault, detail: "the merchant's cloud is not configured", cause: err}
 	}
 	return identity, nil
+}
+
+// host returns the part of a client's address that the client cannot choose freely. A host with IPv6 usually has a /64 network of
+// addresses.
+func host(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	ip = ip.Unmap()
+	if ip.Is4() {
+		return ip.String()
+	}
+	return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
 }
 
 func loopback(address string) bool {

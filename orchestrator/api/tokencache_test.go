@@ -3,7 +3,6 @@ package api_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,8 +55,25 @@ func TestARevokedTokenChangesNothingAfterAMinute(t *testing.T) {
 }
 
 // A token that Keystone does not know is checked once in five seconds. Tokens of one address are checked six at a time, and leave
-// places for other addresses.
+// places for other addresses. The IPv6 addresses of one /64 network count as one address.
 func TestTokensThatAreNotValidKeepNobodyOut(t *testing.T) {
+	for name, c := range map[string]struct {
+		address func(i int) string
+		other   string
+	}{
+		"one IPv4 address": {func(int) string { return "192.0.2.1:1" }, "192.0.2.2:1"},
+		"IPv6 addresses of one host": {
+			func(i int) string { return fmt.Sprintf("[2001:db8:0:1::%x]:1", i) }, "[2001:db8:0:2::1]:1",
+		},
+		"IPv4 addresses in IPv6": {func(int) string { return "[::ffff:192.0.2.1]:1" }, "[::ffff:192.0.2.2]:1"},
+		"a link-local address":   {func(i int) string { return fmt.Sprintf("[fe80::1%%eth%d]:1", i) }, "192.0.2.2:1"},
+	} {
+		t.Run(name, func(t *testing.T) { tokensThatAreNotValid(t, c.address, c.other) })
+	}
+}
+
+func tokensThatAreNotValid(t *testing.T, address func(i int) string, other string) {
+	t.Helper()
 	var checks atomic.Int32
 	hold := make(chan struct{})
 	w := newWorld(t, func(o *servicetest.Options) {
@@ -75,19 +91,14 @@ func TestTokensThatAreNotValidKeepNobodyOut(t *testing.T) {
 		}
 	})
 	ask := func(address, token string) int {
-		r := httptest.NewRequest(http.MethodGet, "/v1/merchants", nil)
-		r.RemoteAddr = address
-		r.Header.Set("X-Auth-Token", token)
-		out := httptest.NewRecorder()
-		w.Service.Handler.ServeHTTP(out, r)
-		return out.Code
+		return w.from(address, request{path: "/v1/merchants", operator: token}).Code
 	}
 	const places, more = 6, 50
 	var all sync.WaitGroup
 	var refused atomic.Int32
 	for i := range places + more {
 		all.Go(func() {
-			switch status := ask("192.0.2.1:1", fmt.Sprint("bogus", i)); status {
+			switch status := ask(address(i), fmt.Sprint("bogus", i)); status {
 			case http.StatusUnauthorized:
 			case http.StatusTooManyRequests:
 				refused.Add(1)
@@ -97,7 +108,7 @@ func TestTokensThatAreNotValidKeepNobodyOut(t *testing.T) {
 		})
 	}
 	waitUntil(t, "the tokens that find no place are refused", func() bool { return refused.Load() == more })
-	if got := ask("192.0.2.2:1", w.OperatorToken); got != http.StatusOK {
+	if got := ask(other, w.OperatorToken); got != http.StatusOK {
 		t.Errorf("an operator at another address: got %d", got)
 	}
 	close(hold)
@@ -106,10 +117,10 @@ func TestTokensThatAreNotValidKeepNobodyOut(t *testing.T) {
 		t.Errorf("Keystone was asked about %d tokens, want %d", got, places)
 	}
 	for range 3 {
-		if got := ask("192.0.2.1:1", "bogus again"); got != http.StatusUnauthorized {
+		if got := ask(address(1), "bogus again"); got != http.StatusUnauthorized {
 			t.Errorf("got %d", got)
 		}
-		if got := ask("192.0.2.1:1", "bogus-again"); got != http.StatusUnauthorized {
+		if got := ask(address(1), "bogus-again"); got != http.StatusUnauthorized {
 			t.Errorf("got %d", got)
 		}
 	}
