@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"unicode"
@@ -27,21 +26,25 @@ const (
 // invalid UTF-8, and characters that cannot be stored.
 func readBody(c echo.Context) (jsontext.Value, error) {
 	r := c.Request()
-	if kind, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType)); err != nil || kind != echo.MIMEApplicationJSON {
+	if kind, _ := mediaType(r.Header.Get(echo.HeaderContentType)); kind != echo.MIMEApplicationJSON {
 		return nil, refuse(contentTypeUnsupported, "the Content-Type must be application/json")
 	}
 	if coding := r.Header.Get(echo.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
 		c.Response().Header().Set(echo.HeaderAcceptEncoding, "identity")
 		return nil, refuse(contentEncodingUnsupported, "the body must not be compressed: send it without Content-Encoding")
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
+	var text bytes.Buffer
+	if n := r.ContentLength; n > 0 {
+		text.Grow(int(min(n, maxBody)) + bytes.MinRead)
+	}
+	_, err := text.ReadFrom(http.MaxBytesReader(c.Response(), r.Body, maxBody))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, refuse(bodyTooLarge, "the body is larger than %d bytes", maxBody)
 	}
 	if err != nil {
 		return nil, refuse(bodyMalformed, "the body ended early")
 	}
-	body := jsontext.Value(text)
+	body := jsontext.Value(text.Bytes())
 	if err := check(body); err != nil {
 		return nil, err
 	}

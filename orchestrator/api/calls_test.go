@@ -103,10 +103,13 @@ func (w *world) refused(q request, status int, problem string) answer {
 	return a
 }
 
-// from sends a request without a body to the handler of the API. The parameter remote is the client's address.
+// from sends a request to the handler of the API. The parameter remote is the client's address.
 func (w *world) from(remote string, q request) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(cmp.Or(q.method, http.MethodGet), q.path, nil)
+	r := httptest.NewRequest(cmp.Or(q.method, http.MethodGet), q.path, strings.NewReader(q.body))
 	r.RemoteAddr = remote
+	if q.body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	maps.Copy(r.Header, q.header)
 	if q.portal.Key != "" {
 		r.SetBasicAuth(q.portal.Key, q.portal.Secret)

@@ -97,9 +97,9 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 					}
 				}
 			}
-			query, err := url.ParseQuery(c.Request().URL.RawQuery)
-			if err != nil { // Echo ignores a filter that it cannot parse; the list would then be too long
-				return invalid(InvalidParam{Detail: "the query contains a semicolon, or a % that does not begin an escape"})
+			query, err := readQuery(c.Request().URL.RawQuery)
+			if err != nil {
+				return err
 			}
 			var faults []InvalidParam
 			for name, values := range query {
@@ -126,6 +126,27 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 			return next(c)
 		}
 	}
+}
+
+// A query is refused if it exceeds one of these limits. They bound the memory that the checks of a query use.
+const (
+	maxQuery      = 16 << 10 // in bytes
+	maxParameters = 64       // names with their values
+)
+
+// readQuery parses the query of a URL.
+func readQuery(raw string) (url.Values, error) {
+	if len(raw) > maxQuery {
+		return nil, invalid(InvalidParam{Detail: fmt.Sprintf("the query is longer than %d bytes", maxQuery)})
+	}
+	if strings.Count(raw, "&") >= maxParameters {
+		return nil, invalid(InvalidParam{Detail: fmt.Sprintf("the query has more than %d parameters", maxParameters)})
+	}
+	query, err := url.ParseQuery(raw)
+	if err != nil { // Echo ignores a filter that it cannot parse; the list would then be too long
+		return nil, invalid(InvalidParam{Detail: "the query contains a semicolon, or a % that does not begin an escape"})
+	}
+	return query, nil
 }
 
 // nothing returns the problem with which a malformed id in a path is answered. For example, the problem for the parameter run_id is

@@ -110,13 +110,31 @@ func readPrefer(h http.Header) preference {
 
 // acceptsType reports whether the Accept headers contain the media type want. It ignores wildcards, such as */*.
 func acceptsType(h http.Header, want string) bool {
-	for part := range strings.SplitSeq(strings.Join(h.Values("Accept"), ","), ",") {
-		kind, parameters, err := mime.ParseMediaType(part)
-		if err != nil || kind != want {
-			continue
+	for _, line := range h.Values("Accept") {
+		for part := range strings.SplitSeq(line, ",") {
+			if !strings.Contains(strings.ToLower(part), want) { // most parts need not be parsed
+				continue
+			}
+			if kind, parameters := mediaType(part); kind == want {
+				quality, err := strconv.ParseFloat(parameters["q"], 64)
+				return err != nil || quality > 0
+			}
 		}
-		quality, err := strconv.ParseFloat(parameters["q"], 64)
-		return err != nil || quality > 0
 	}
 	return false
+}
+
+// maxMediaType is the maximum length of a media type with its parameters, in bytes.
+const maxMediaType = 256
+
+// mediaType parses a media type with its parameters. If the text is not valid, or is longer than maxMediaType, the type is empty.
+func mediaType(text string) (kind string, parameters map[string]string) {
+	if len(text) > maxMediaType {
+		return "", nil
+	}
+	kind, parameters, err := mime.ParseMediaType(text)
+	if err != nil {
+		return "", nil
+	}
+	return kind, parameters
 }

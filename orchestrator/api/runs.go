@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -159,9 +158,13 @@ func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 // matches reports whether the header If-Match or If-None-Match lists the tag. A header with the value *, or with the weak form of
 // the tag, matches too.
 func matches(header []string, tag string) bool {
-	tags := strings.Split(strings.Join(header, ","), ",")
-	return slices.ContainsFunc(tags, func(one string) bool {
-		one = strings.TrimSpace(one)
-		return one == "*" || strings.TrimPrefix(one, "W/") == tag
-	})
+	for _, line := range header {
+		for one := range strings.SplitSeq(line, ",") {
+			one = strings.TrimSpace(one)
+			if one == "*" || strings.TrimPrefix(one, "W/") == tag {
+				return true
+			}
+		}
+	}
+	return false
 }
