@@ -71,6 +71,7 @@ type server struct {
 
 	validations shares // of operators' tokens, by address
 	streams     shares
+	answers     shares // in bytes
 	quotas      quotas
 }
 
@@ -85,7 +86,7 @@ func New(o Options) (http.Handler, error) {
 	s := &server{
 		Options: o, document: document,
 		bodies: shares{limit: maxBodies}, admissions: shares{limit: admissions}, waiting: shares{limit: admissions * waitingPerAdmission},
-		validations: shares{limit: maxValidations}, streams: shares{limit: maxStreams},
+		validations: shares{limit: maxValidations}, streams: shares{limit: maxStreams}, answers: shares{limit: maxAnswers},
 	}
 	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()
@@ -94,7 +95,7 @@ func New(o Options) (http.Handler, error) {
 	e.Use(s.identify, s.logAccess, recoverPanics)
 	perOperation := map[string][]echo.MiddlewareFunc{}
 	for id, operation := range document.operations {
-		perOperation[id] = append(perOperation[id], s.authenticate(operation), checkParameters(operation))
+		perOperation[id] = append(perOperation[id], s.authenticate(operation), checkParameters(operation), s.reserve(operation))
 		if operation.RequestBody != nil {
 			perOperation[id] = append(perOperation[id], s.admit)
 		}

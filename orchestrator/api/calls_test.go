@@ -105,6 +105,13 @@ func (w *world) refused(q request, status int, problem string) answer {
 
 // from sends a request to the handler of the API. The parameter remote is the client's address.
 func (w *world) from(remote string, q request) *httptest.ResponseRecorder {
+	out := httptest.NewRecorder()
+	w.into(out, remote, q)
+	return out
+}
+
+// into is like from, and writes the answer to out.
+func (w *world) into(out http.ResponseWriter, remote string, q request) {
 	r := httptest.NewRequest(cmp.Or(q.method, http.MethodGet), q.path, strings.NewReader(q.body))
 	r.RemoteAddr = remote
 	if q.body != "" {
@@ -117,7 +124,5 @@ func (w *world) from(remote string, q request) *httptest.ResponseRecorder {
 	if q.operator != "" {
 		r.Header.Set("X-Auth-Token", q.operator)
 	}
-	out := httptest.NewRecorder()
 	w.Service.Handler.ServeHTTP(out, r)
-	return out
 }

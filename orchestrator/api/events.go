@@ -17,9 +17,12 @@ import (
 
 const (
 	defaultEvents = 200
+	streamEvents  = 20               // maximum number of events that a stream holds in memory
 	heartbeat     = 15 * time.Second // the default of Options.Heartbeat
 	writeTime     = 30 * time.Second // maximum time of one write to a slow client
 )
+
+const eventStreamType = "text/event-stream"
 
 // ListRunEvents lists or streams the events of a run.
 func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsParams) error {
@@ -28,7 +31,7 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 		return err
 	}
 	after := valueOf(p.After)
-	if acceptsType(c.Request().Header, "text/event-stream") && c.Request().Method == http.MethodGet {
+	if acceptsType(c.Request().Header, eventStreamType) && c.Request().Method == http.MethodGet {
 		return s.stream(c, run, after)
 	}
 	limit := defaultEvents
@@ -67,6 +70,7 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	if refused != nil {
 		return s.later(refused)
 	}
+	reserved(c).leave()
 	ctx, cancel := context.WithCancel(c.Request().Context())
 	defer cancel()
 	changes := make(chan *saga.Run)
@@ -122,7 +126,7 @@ func (s *server) sendAfter(ctx context.Context, out *eventStream, run *saga.Run,
 	for {
 		key := fmt.Sprint(run.ID, " ", run.Version, " ", after)
 		events, err := coalesce.Recently(ctx, &s.events, key, func(ctx context.Context, after int64) ([]saga.Event, error) {
-			return s.Runs.Events(ctx, run.ID, after, defaultEvents)
+			return s.Runs.Events(ctx, run.ID, after, streamEvents)
 		}, after)
 		if err != nil {
 			return after, err
@@ -137,7 +141,7 @@ func (s *server) sendAfter(ctx context.Context, out *eventStream, run *saga.Run,
 			}
 			after = e.Seq
 		}
-		if len(events) < defaultEvents {
+		if len(events) < streamEvents {
 			return after, nil
 		}
 	}
@@ -157,7 +161,7 @@ var errReaderGone = errors.New("the reader is gone")
 
 func newEventStream(c echo.Context) *eventStream {
 	h := c.Response().Header()
-	h.Set(echo.HeaderContentType, "text/event-stream")
+	h.Set(echo.HeaderContentType, eventStreamType)
 	h.Set("X-Accel-Buffering", "no") // otherwise nginx buffers the events
 	c.Response().WriteHeader(http.StatusOK)
 	return &eventStream{c, http.NewResponseController(c.Response())}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
@@ -292,4 +294,113 @@ func waitUntil(t *testing.T, what string, ok func() bool) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	t.Fatalf("it did not come about within 10 s that %s", what)
+}
+
+// Answers that are not read hold memory. One caller's answers hold at most three quarters of 64 MiB, and the answers of all callers hold
+// at most 64 MiB. Then lists are refused before they are read.
+func TestTheAnswersUnderWayHaveALimit(t *testing.T) {
+	const limit = 64 << 20
+	w := newWorld(t)
+	w.steps.fail(fmt.Errorf("%w: %s", errBlocked, strings.Repeat("x", 1000)))
+	for i := range 50 {
+		w.call(w.async(fmt.Sprint(i)))
+	}
+	waitUntil(t, "the runs wait", func() bool {
+		return len(read[api.RunList](t, w.call(w.get("/v1/runs?state=waiting"))).Runs) == 50
+	})
+	var all sync.WaitGroup
+	unread := make(chan struct{})
+	var held atomic.Int64
+	unreadList := func(q request) (status int) {
+		q.path = "/v1/runs"
+		begun := make(chan int, 1)
+		all.Go(func() {
+			out := &unreadWriter{header: http.Header{}, begun: begun, unread: unread, held: &held}
+			if w.into(out, "127.0.0.1:1", q); out.status != http.StatusOK {
+				begun <- out.status
+			}
+		})
+		return <-begun
+	}
+	untilRefused := func(q request) (answers, status int) {
+		for status = unreadList(q); status == http.StatusOK; answers++ {
+			status = unreadList(q)
+		}
+		return answers, status
+	}
+	if _, status := untilRefused(w.get("")); status != http.StatusTooManyRequests || held.Load() < limit*5/8 || held.Load() > limit*3/4 {
+		t.Errorf("one merchant: status %d after %d MiB of answers, want 429 after at most 48 MiB", status, held.Load()>>20)
+	}
+	if got := w.call(w.admin("GET", "/v1/runs?limit=200", "")); got.status != http.StatusOK {
+		t.Errorf("another caller: got %d %s", got.status, got.body)
+	}
+	for answers, status := 1, 0; answers > 0; {
+		answers, status = untilRefused(request{operator: w.newOperator()})
+		if answers == 0 && status != http.StatusServiceUnavailable {
+			t.Errorf("a caller without answers: got %d, want 503", status)
+		}
+	}
+	if got := held.Load(); got < limit*7/8 || got > limit {
+		t.Errorf("all answers hold %d MiB, want at most 64 MiB", got>>20)
+	}
+	fresh := w.newOperator()
+	for id, q := range w.everyOperation() {
+		largest := "200"
+		if id == "listRunEvents" {
+			largest = "1000"
+		}
+		q.path += "?limit=" + largest
+		switch {
+		case !strings.HasPrefix(id, "list") || id == "listVersions" || id == "listMerchants" || id == "listKeys":
+			continue
+		case q.operator != "":
+			q.operator = fresh
+		default:
+			q.portal = w.Other
+			q.path = strings.ReplaceAll(q.path, w.Merchant.ID, w.Other.ID)
+		}
+		got := w.call(q)
+		if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") != "5" || !strings.Contains(got.body, "/problems/overloaded") {
+			t.Errorf("%s: got %d %v %.200s", id, got.status, got.header, got.body)
+		}
+	}
+	close(unread)
+	all.Wait()
+	if got := w.call(w.get("/v1/runs?limit=200")); got.status != http.StatusOK {
+		t.Errorf("after the answers were read: got %d %s", got.status, got.body)
+	}
+}
+
+// unreadWriter is a client that begins to read an answer and then waits.
+type unreadWriter struct {
+	header http.Header
+	begun  chan<- int // receives the status
+	status int
+	unread <-chan struct{} // closed when the client reads on
+	held   *atomic.Int64   // bytes of answers
+}
+
+func (u *unreadWriter) Header() http.Header    { return u.header }
+func (u *unreadWriter) WriteHeader(status int) { u.status = status }
+func (u *unreadWriter) Write(p []byte) (int, error) {
+	if u.status == http.StatusOK {
+		u.held.Add(int64(len(p)))
+		u.begun <- u.status
+		<-u.unread
+	}
+	return len(p), nil
+}
+
+// newOperator returns the token of a new operator.
+func (w *world) newOperator() string {
+	w.t.Helper()
+	name := newID()
+	user := w.Keystone.AddUser(keystonetest.User{Name: name})
+	project := w.Keystone.AddProject(keystone.Project{Name: name})
+	role, err := w.Keystone.Role(servicetest.AdminRole)
+	must(w.t, err)
+	w.Keystone.Assign(keystone.Assignment{ProjectID: project, UserID: user, RoleID: role.ID})
+	scoped, err := w.Identity.ExchangeToken(w.t.Context(), w.Keystone.IssueToken(user), project)
+	must(w.t, err)
+	return scoped.ID
 }

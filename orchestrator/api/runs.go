@@ -117,6 +117,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 		}
 	}
 	if wait > 0 {
+		reserved(c).leave()
 		waiting, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		err := s.watch(waiting, runID, func(now *saga.Run) bool {

@@ -15,13 +15,19 @@ func (s *server) show(c echo.Context, status int, run *saga.Run) error {
 	return answerJSON(c, status, s.view(callerOf(c), run))
 }
 
-// answerJSON writes a JSON body. Echo's method JSON is not used, because it indents the body if the query has the parameter pretty.
+// answerJSON writes a JSON body. If the request has a reservation, the body must fit into the memory that is left for answers. Echo's method JSON is not used, because it indents the body if the query has the parameter pretty.
 func answerJSON(c echo.Context, status int, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("encoding the answer: %w", err)
 	}
-	return c.Blob(status, echo.MIMEApplicationJSON, append(text, '\n'))
+	text = append(text, '\n')
+	if r := reserved(c); r != nil {
+		if err := r.change(len(text)); err != nil {
+			return err
+		}
+	}
+	return c.Blob(status, echo.MIMEApplicationJSON, text)
 }
 
 // view converts a saga.Run to the Run of the API, as a caller may see it.

@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-// keep is the time for which Recently keeps an answer.
-const keep = 2 * time.Second
+const (
+	keep    = 2 * time.Second // time for which Recently keeps an answer
+	maxKept = 256             // answers that Recently keeps
+)
 
 // Recent holds the reads in flight and the answers of the last two seconds. The zero value is ready to use.
 type Recent struct {
@@ -18,7 +20,7 @@ type Recent struct {
 }
 
 // Recently is like [Read], but callers that pass the same key within two seconds after the read get its answer too. The key must
-// say how new the answer has to be. Errors are not kept.
+// say how new the answer has to be. Errors are not kept, nor is an answer while there are maxKept others.
 func Recently[A, T any](
 	ctx context.Context, r *Recent, key string, read func(context.Context, A) (T, error), argument A,
 ) (T, error) {
@@ -34,7 +36,7 @@ func Recently[A, T any](
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, ok := r.kept[key]; ok {
+	if _, ok := r.kept[key]; ok || len(r.kept) >= maxKept {
 		return answer, nil
 	}
 	if r.kept == nil {

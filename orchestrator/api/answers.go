@@ -1,0 +1,78 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	maxAnswers = 64 << 20 // bytes of the answers of all GET requests under way
+	maxPage    = 4 << 20  // bytes that are reserved for the longest page of a list
+)
+
+// contextAnswer is the context key of a GET request's reservation.
+const contextAnswer = "answer"
+
+// reservation is the memory that the answer to a GET request holds until the caller has read the answer.
+type reservation struct {
+	server *server
+	who    string
+	leave  func()
+}
+
+// change replaces the reserved memory by n bytes. If the caller may not have them, change returns a problem and reserves nothing.
+func (r *reservation) change(n int) error {
+	r.leave()
+	leave, refused := r.server.answers.take(r.who, n)
+	r.leave = leave
+	if refused != nil {
+		return r.server.later(refused)
+	}
+	return nil
+}
+
+// reserve reserves memory for the answers of an operation that reads. A page of a list gets a part of maxPage, in proportion to the
+// limit of the page. When the answer is encoded, answerJSON replaces the reservation by the length of the answer. So callers that do
+// not read their answers leave memory for the others.
+func (s *server) reserve(o operation) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		if o.method != http.MethodGet || o.Security == nil || o.open() {
+			return next
+		}
+		return func(c echo.Context) error {
+			r := &reservation{s, callerOf(c).name(), func() {}}
+			defer func() { r.leave() }()
+			if err := r.change(o.pageSize(c)); err != nil {
+				return err
+			}
+			c.Set(contextAnswer, r)
+			return next(c)
+		}
+	}
+}
+
+// pageSize returns the number of bytes to reserve for an answer of the operation, before the answer is read.
+func (o operation) pageSize(c echo.Context) int {
+	limit := o.parameters.GetByInAndName("query", "limit")
+	if limit == nil || o.streams() && acceptsType(c.Request().Header, eventStreamType) {
+		return maxPage / 200
+	}
+	objects, err := strconv.ParseFloat(c.QueryParam("limit"), 64)
+	if err != nil {
+		objects, _ = limit.Schema.Value.Default.(float64)
+	}
+	return int(objects / *limit.Schema.Value.Max * maxPage)
+}
+
+// streams returns true if callers can have a stream of events instead of a page.
+func (o operation) streams() bool {
+	return o.Responses.Status(http.StatusOK).Value.Content[eventStreamType] != nil
+}
+
+// reserved returns the reservation of a request. A request that is not a GET request with a credential has none.
+func reserved(c echo.Context) *reservation {
+	r, _ := c.Get(contextAnswer).(*reservation)
+	return r
+}
