@@ -39,7 +39,8 @@ const (
 type remote struct {
 	*client.ClientWithResponses
 
-	local *service.Local // nil: the client of a server
+	after func(time.Duration) <-chan time.Time // [time.After]
+	local *service.Local                       // nil: the client of a server
 }
 
 // asPortal returns a client that authenticates with the merchant's API key.
@@ -114,7 +115,7 @@ func (p *program) server(credential string) (string, error) {
 func dial(address string, credential client.RequestEditorFn) (remote, error) {
 	c, err := client.NewClientWithResponses(strings.TrimRight(address, "/"),
 		client.WithHTTPClient(newHTTPClient()), client.WithRequestEditorFn(credential))
-	return remote{ClientWithResponses: c}, err
+	return remote{ClientWithResponses: c, after: time.After}, err
 }
 
 // newHTTPClient returns a client that limits the server's answers and does not follow redirects. The client's time-out is longer than the server's longest wait

@@ -2,33 +2,71 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// follow draws the run now and after each change, until the run has ended or needs an operator.
+// maxWatchWait is the number of seconds for which one request of follow waits for a change.
+const maxWatchWait = 25
+
+// follow draws the run now and after each change, until the run has ended or needs an operator. If the server does not wait for a
+// change, follow pauses before its next request.
 func (s remote) follow(ctx context.Context, runID string, draw func(client.Run)) (client.Run, error) {
-	var known client.GetRunParams // Wait is not set: the server answers the first request at once
+	var etag string
+	wait := 0 // the server answers the first request at once
 	for {
-		answer, err := s.GetRunWithResponse(ctx, runID, &known)
+		began := time.Now()
+		answer, err := s.GetRunWithResponse(ctx, runID, &client.GetRunParams{Wait: some(wait), IfNoneMatch: some(etag)})
 		if err != nil {
 			return client.Run{}, unsent(ctx, err)
 		}
-		if answer.StatusCode() == http.StatusNotModified {
-			continue
+		waited := wait > 0 && time.Since(began) > maxWatchWait/2*time.Second
+		switch status, tag := answer.StatusCode(), answer.HTTPResponse.Header.Get("ETag"); {
+		case busy(status, answer.Body):
+			wait, waited = 0, false // the next request asks for the present state
+		case status == http.StatusNotModified:
+			wait = maxWatchWait
+		default:
+			run, err := theRun(answer.JSON200, status, answer.Body)
+			if err != nil {
+				return client.Run{}, err
+			}
+			draw(run)
+			if run.AtRest {
+				return run, nil
+			}
+			waited = waited || tag != "" && tag != etag
+			etag, wait = tag, maxWatchWait
 		}
-		run, err := theRun(answer.JSON200, answer.StatusCode(), answer.Body)
-		if err != nil {
-			return client.Run{}, err
+		if !waited {
+			if err := s.pause(ctx, answer.HTTPResponse.Header); err != nil {
+				return client.Run{}, err
+			}
 		}
-		draw(run)
-		if run.AtRest {
-			return run, nil
-		}
-		known = client.GetRunParams{Wait: some(25), IfNoneMatch: some(answer.HTTPResponse.Header.Get("ETag"))}
+	}
+}
+
+// busy reports whether the server has refused a request because too many requests are under way.
+func busy(status int, body []byte) bool {
+	var p client.Problem
+	return status == http.StatusTooManyRequests ||
+		status == http.StatusServiceUnavailable && json.Unmarshal(body, &p) == nil && p.Type == "/problems/overloaded"
+}
+
+// pause waits for the time in the header Retry-After, but at least for a second and at most for a minute.
+func (s remote) pause(ctx context.Context, h http.Header) error {
+	seconds, _ := strconv.ParseUint(h.Get("Retry-After"), 10, 31)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.after(min(max(time.Duration(seconds)*time.Second, time.Second), time.Minute)):
+		return nil
 	}
 }
 

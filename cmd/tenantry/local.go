@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,7 +57,7 @@ func (p *program) asLocal(ctx context.Context) (remote, error) {
 	over := newHTTPClient()
 	over.Transport = local
 	to, err := client.NewClientWithResponses("http://local", client.WithHTTPClient(over))
-	return remote{to, local}, err
+	return remote{ClientWithResponses: to, after: time.After, local: local}, err
 }
 
 // close closes the database of a local client.

@@ -48,7 +48,8 @@ func (s *server) SkipStep(c echo.Context, runID string) error {
 	return s.ask(c, saga.Action{RunID: runID, Name: saga.SkipStep, Step: want.Step, Why: want.Why})
 }
 
-// ask stores the action v, and then answers the request with the run. The answer may still show the run's state before the action.
+// ask stores the action v, and then answers the request with the run. If the run is at rest, ask waits until a replica has applied the
+// action, at most for defaultWait. Otherwise, the answer may still show the run's state before the action.
 func (s *server) ask(c echo.Context, v saga.Action) error {
 	run, err := s.seen(c, v.RunID)
 	if err != nil {
@@ -66,6 +67,9 @@ func (s *server) ask(c echo.Context, v saga.Action) error {
 		return invalid(InvalidParam{Pointer: some("/why"), Detail: "the reason is empty"})
 	}
 	v.Who = callerOf(c).String()
+	before := run
+	watcher := s.Runs.Watch(run.ID)
+	defer watcher.Close()
 	ctx := c.Request().Context()
 	acting, cancel := context.WithTimeout(ctx, coalesce.Limit) // a retry may read from upstreams
 	defer cancel()
@@ -76,9 +80,34 @@ func (s *server) ask(c echo.Context, v saga.Action) error {
 	if successor != nil {
 		v.RunID = successor.ID
 	}
-	if run, err = s.Runs.Run(ctx, v.RunID); err != nil {
+	admitted(c)
+	if before.AtRest() && successor == nil {
+		err = s.applied(c, watcher, before.Seq)
+	}
+	if err == nil {
+		run, err = s.Runs.Run(ctx, v.RunID)
+	}
+	if err != nil {
 		return err
 	}
+	c.Response().Header().Set("ETag", tag(run))
 	c.Response().Header().Set(echo.HeaderLocation, runPath(run.ID))
 	return s.show(c, http.StatusAccepted, run)
+}
+
+// applied waits until the run has an event after seq, at most for defaultWait: the event of the action. If too many requests wait,
+// applied does not wait.
+func (s *server) applied(c echo.Context, watcher saga.Watcher, seq int64) error {
+	leave, refused := s.waiting.take(callerOf(c).name(), 1)
+	defer leave()
+	if refused != nil {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(c.Request().Context(), defaultWait)
+	defer cancel()
+	err := watcher.See(waiting, nil, func(now *saga.Run) bool { return now.Seq <= seq })
+	if err != nil && waiting.Err() == nil {
+		return err
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,14 +106,19 @@ func (w *world) refused(q request, status int, problem string) answer {
 
 // from sends a request to the handler of the API. The parameter remote is the client's address.
 func (w *world) from(remote string, q request) *httptest.ResponseRecorder {
+	return w.fromIn(w.t.Context(), remote, q)
+}
+
+// fromIn is like from, until ctx ends.
+func (w *world) fromIn(ctx context.Context, remote string, q request) *httptest.ResponseRecorder {
 	out := httptest.NewRecorder()
-	w.into(out, remote, q)
+	w.into(ctx, out, remote, q)
 	return out
 }
 
-// into is like from, and writes the answer to out.
-func (w *world) into(out http.ResponseWriter, remote string, q request) {
-	r := httptest.NewRequest(cmp.Or(q.method, http.MethodGet), q.path, strings.NewReader(q.body))
+// into is like fromIn, and writes the answer to out.
+func (w *world) into(ctx context.Context, out http.ResponseWriter, remote string, q request) {
+	r := httptest.NewRequestWithContext(ctx, cmp.Or(q.method, http.MethodGet), q.path, strings.NewReader(q.body))
 	r.RemoteAddr = remote
 	if q.body != "" {
 		r.Header.Set("Content-Type", "application/json")

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,9 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
@@ -261,7 +265,7 @@ func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
 	}
 	waitUntil(t, "a further order is answered without a wait", func() bool { // the last order may not wait for its run yet
 		a := w.call(patient("late", "wait=1"))
-		return a.status == http.StatusAccepted && a.header.Get("Preference-Applied") == ""
+		return a.status == http.StatusAccepted && a.header.Get("Preference-Applied") == "" && a.header.Get("Retry-After") != ""
 	})
 	w.steps.open()
 	all.Wait()
@@ -316,7 +320,7 @@ func TestTheAnswersUnderWayHaveALimit(t *testing.T) {
 		begun := make(chan int, 1)
 		all.Go(func() {
 			out := &unreadWriter{header: http.Header{}, begun: begun, unread: unread, held: &held}
-			if w.into(out, "127.0.0.1:1", q); out.status != http.StatusOK {
+			if w.into(t.Context(), out, "127.0.0.1:1", q); out.status != http.StatusOK {
 				begun <- out.status
 			}
 		})
@@ -403,4 +407,85 @@ func (w *world) newOperator() string {
 	scoped, err := w.Identity.ExchangeToken(w.t.Context(), w.Keystone.IssueToken(user), project)
 	must(w.t, err)
 	return scoped.ID
+}
+
+// Calls that wait for a run have a limit, in all and by caller. Other calls that read the run are still answered.
+func TestWaitsHaveALimit(t *testing.T) {
+	w := newWorld(t)
+	path := w.held(w.order("k"))
+	o := w.observe(func(o *api.Options) { o.Admissions = 2 }) // so that 8 calls may wait
+	var all sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	// untilRefused starts calls that wait, until one is refused.
+	untilRefused := func(who portal, token string) (waits int, refused *httptest.ResponseRecorder) {
+		q := request{path: path + "?wait=30", portal: who, operator: token}
+		q.header = http.Header{"If-None-Match": {w.call(w.get(path)).header.Get("ETag")}}
+		for before := o.watchers.Load(); ; waits++ {
+			answered := make(chan *httptest.ResponseRecorder, 1)
+			all.Go(func() { answered <- w.fromIn(ctx, "127.0.0.1:1", q) })
+			waitUntil(t, "the call waits or is refused", func() bool {
+				return int(o.watchers.Load()-before) > waits || len(answered) > 0
+			})
+			if len(answered) > 0 {
+				return waits, <-answered
+			}
+		}
+	}
+	check := func(what string, got *httptest.ResponseRecorder, status int, problem string) {
+		t.Helper()
+		if got.Code != status || got.Header().Get("Retry-After") != "5" || !strings.Contains(got.Body.String(), "/problems/"+problem) {
+			t.Errorf("%s: got %d %v %s, want %d", what, got.Code, got.Header(), got.Body, status)
+		}
+	}
+	waits, refused := untilRefused(w.Merchant, "")
+	if check("one merchant", refused, http.StatusTooManyRequests, "too-many-requests"); waits != 6 {
+		t.Errorf("%d calls of one merchant wait, want 6", waits)
+	}
+	for waits > 0 {
+		waits, refused = untilRefused(portal{}, w.newOperator())
+	}
+	if check("all callers", refused, http.StatusServiceUnavailable, "overloaded"); o.watchers.Load() != 8 {
+		t.Errorf("%d calls wait, want 8", o.watchers.Load())
+	}
+	if got := w.from("127.0.0.1:1", w.get(path)); got.Code != http.StatusOK {
+		t.Errorf("without a wait: got %d %s", got.Code, got.Body)
+	}
+	if got := w.from("127.0.0.1:1", w.action(path, "retry", `{"why": "x"}`)); got.Code != http.StatusAccepted {
+		t.Errorf("an action that may not wait: got %d %s", got.Code, got.Body)
+	}
+	stop()
+	all.Wait()
+}
+
+// observed counts what a second API of a world asks of the world's service.
+type observed struct {
+	saga.Reader
+
+	watchers, reads atomic.Int32
+}
+
+// observe replaces the API of the world with an API that has its own limits, for the same runs. The new API accepts no orders.
+func (w *world) observe(change func(*api.Options)) *observed {
+	w.t.Helper()
+	o := &observed{Reader: w.Service.Runs}
+	options := api.Options{
+		Runs: o, Starter: w.Service.Runs, Actions: w.Service.Runs, Merchants: w.Store.Merchants(), Now: time.Now,
+		Identity:  func(string) (keystone.Identity, error) { return w.Identity, nil },
+		AdminRole: servicetest.AdminRole, Version: "test", Log: zerolog.New(w.Log),
+	}
+	change(&options)
+	handler, err := api.New(options)
+	must(w.t, err)
+	w.Service.Handler = handler
+	return o
+}
+
+func (o *observed) Watch(runID string) saga.Watcher {
+	o.watchers.Add(1)
+	return o.Reader.Watch(runID)
+}
+
+func (o *observed) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
+	o.reads.Add(1)
+	return o.Reader.Events(ctx, runID, after, limit)
 }

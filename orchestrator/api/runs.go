@@ -113,10 +113,8 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 		leave, refused := s.waiting.take(callerOf(c).name(), 1)
 		defer leave()
 		if refused != nil {
-			wait = 0
+			return s.later(refused)
 		}
-	}
-	if wait > 0 {
 		reserved(c).leave()
 		waiting, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()

@@ -311,3 +311,23 @@ func TestTheRunOfAnIdempotencyKey(t *testing.T) {
 		}
 	}
 }
+
+// An action on a run at rest is applied before it is answered, so that a client that then reads the run does not see it at rest.
+func TestAnActionOnARunAtRestIsAppliedBeforeItsAnswer(t *testing.T) {
+	w := newWorld(t)
+	for i := range 10 {
+		path := w.held(w.order(fmt.Sprint(i)))
+		before := w.call(w.get(path)).header.Get("ETag")
+		w.steps.close()
+		got := w.call(w.action(path, "retry", `{"why": "x"}`))
+		run := read[api.Run](t, got)
+		if got.status != http.StatusAccepted || run.State != api.RunStateRunning || run.AtRest {
+			t.Errorf("got %d, a run that is %s", got.status, run.State)
+		}
+		if tag := got.header.Get("ETag"); tag == "" || tag == before {
+			t.Errorf("the ETag is %s after the action, and was %s before", tag, before)
+		}
+		w.steps.open()
+		w.await(path, api.RunStateSucceeded)
+	}
+}

@@ -957,7 +957,7 @@ type SubscribeParams struct {
 	// XSubjectToken The user's unscoped Keystone token.
 	XSubjectToken SubjectToken `json:"X-Subject-Token"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait.
+	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -1289,7 +1289,7 @@ type ClientInterface interface {
 
 	// GetRun Show a run
 	//
-	// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
+	// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter wait, or repeat the call after Retry-After.
 	//
 	// Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 	GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1740,7 +1740,7 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditor
 
 // GetRun Show a run
 //
-// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
+// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter wait, or repeat the call after Retry-After.
 //
 // Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 func (c *Client) GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3501,7 +3501,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetRunWithResponse Show a run
 	//
-	// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
+	// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter wait, or repeat the call after Retry-After.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5422,6 +5422,7 @@ func (r GetRunResponse) ContentType() string {
 
 // CancelRunResponse202Headers the declared response headers of an HTTP 202 response for CancelRun
 type CancelRunResponse202Headers struct {
+	ETag     *string
 	Location *string
 }
 
@@ -5575,6 +5576,7 @@ func (r CancelRunResponse) ContentType() string {
 
 // CompensateRunResponse202Headers the declared response headers of an HTTP 202 response for CompensateRun
 type CompensateRunResponse202Headers struct {
+	ETag     *string
 	Location *string
 }
 
@@ -5839,6 +5841,7 @@ func (r ListRunEventsResponse) ContentType() string {
 
 // HoldRunResponse202Headers the declared response headers of an HTTP 202 response for HoldRun
 type HoldRunResponse202Headers struct {
+	ETag     *string
 	Location *string
 }
 
@@ -5992,6 +5995,7 @@ func (r HoldRunResponse) ContentType() string {
 
 // RetryRunResponse202Headers the declared response headers of an HTTP 202 response for RetryRun
 type RetryRunResponse202Headers struct {
+	ETag     *string
 	Location *string
 }
 
@@ -6145,6 +6149,7 @@ func (r RetryRunResponse) ContentType() string {
 
 // SkipStepResponse202Headers the declared response headers of an HTTP 202 response for SkipStep
 type SkipStepResponse202Headers struct {
+	ETag     *string
 	Location *string
 }
 
@@ -6598,7 +6603,7 @@ func (c *ClientWithResponses) ListRunsWithResponse(ctx context.Context, params *
 
 // GetRunWithResponse Show a run
 //
-// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator.
+// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter wait, or repeat the call after Retry-After.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -8751,6 +8756,13 @@ func ParseCancelRunResponse(rsp *http.Response) (*CancelRunResponse, error) {
 	switch {
 	case rsp.StatusCode == 202:
 		var headers CancelRunResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8907,6 +8919,13 @@ func ParseCompensateRunResponse(rsp *http.Response) (*CompensateRunResponse, err
 	switch {
 	case rsp.StatusCode == 202:
 		var headers CompensateRunResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9177,6 +9196,13 @@ func ParseHoldRunResponse(rsp *http.Response) (*HoldRunResponse, error) {
 	switch {
 	case rsp.StatusCode == 202:
 		var headers HoldRunResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9333,6 +9359,13 @@ func ParseRetryRunResponse(rsp *http.Response) (*RetryRunResponse, error) {
 	switch {
 	case rsp.StatusCode == 202:
 		var headers RetryRunResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9489,6 +9522,13 @@ func ParseSkipStepResponse(rsp *http.Response) (*SkipStepResponse, error) {
 	switch {
 	case rsp.StatusCode == 202:
 		var headers SkipStepResponse202Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
