@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -70,17 +69,21 @@ func (t *Merchants) Merchant(ctx context.Context, id string) (merchants.Merchant
 	return row.merchant(), nil
 }
 
-// List reads all merchants, sorted by name.
-func (t *Merchants) List(ctx context.Context) ([]merchants.Merchant, error) {
+// List reads a page of merchants, as merchants.Store specifies.
+func (t *Merchants) List(ctx context.Context, after string, limit int) ([]merchants.Merchant, error) {
+	db := columns(t.store.db.WithContext(ctx)).Order("name, id").Limit(limit)
+	if after != "" {
+		db = db.Where("(name, id) > (SELECT name, id FROM merchants WHERE id = ?)", after)
+	}
 	var rows []merchantRow
-	if err := columns(t.store.db.WithContext(ctx)).Order("name, id").Find(&rows).Error; err != nil {
+	if err := db.Find(&rows).Error; err != nil {
 		return nil, fmt.Errorf("listing merchants: %w", err)
 	}
-	all := make([]merchants.Merchant, len(rows))
+	page := make([]merchants.Merchant, len(rows))
 	for i, row := range rows {
-		all[i] = row.merchant()
+		page[i] = row.merchant()
 	}
-	return all, nil
+	return page, nil
 }
 
 // Key reads an API key and the key's merchant, as merchants.Store specifies.
@@ -102,9 +105,13 @@ func (t *Merchants) Key(ctx context.Context, key string) (merchants.APIKey, merc
 	return k, merchant.merchant(), err
 }
 
-// Keys reads the API keys of a merchant, oldest first.
-func (t *Merchants) Keys(ctx context.Context, merchantID string) ([]merchants.APIKey, error) {
-	keys, err := keysOf(t.store.db.WithContext(ctx), merchantID)
+// Keys reads a page of a merchant's API keys, as merchants.Store specifies.
+func (t *Merchants) Keys(ctx context.Context, merchantID, after string, limit int) ([]merchants.APIKey, error) {
+	db := t.store.db.WithContext(ctx).Limit(limit)
+	if after != "" {
+		db = db.Where("(created_at, id) > (SELECT created_at, id FROM api_keys WHERE merchant_id = ? AND id = ?)", merchantID, after)
+	}
+	keys, err := keysOf(db, merchantID)
 	return keys, reading(merchantID, err)
 }
 
@@ -115,11 +122,10 @@ func (t *Merchants) Rotate(ctx context.Context, next merchants.APIKey) (revoked 
 		if _, err := lockMerchant(tx, next.MerchantID); err != nil {
 			return err
 		}
-		keys, err := keysOf(tx, next.MerchantID)
+		live, err := keysOf(tx.Where("revoked_at IS NULL"), next.MerchantID)
 		if err != nil {
 			return err
 		}
-		live := slices.DeleteFunc(keys, func(k merchants.APIKey) bool { return k.RevokedAt != nil })
 		for _, k := range live[:max(0, len(live)-1)] {
 			k.RevokedAt = &next.CreatedAt
 			row := apiKeyRowOf(k)

@@ -61,9 +61,12 @@ func story(t *testing.T, all merchants.Store) {
 	read, err := all.Merchant(t.Context(), m.ID)
 	must(t, err)
 	same(t, "the changed merchant, read", read, m)
-	list, err := all.List(t.Context())
+	list, err := all.List(t.Context(), "", 10)
 	must(t, err)
 	same(t, "the list", list, []merchants.Merchant{m})
+	list, err = all.List(t.Context(), "nobody", 10)
+	must(t, err)
+	same(t, "the list after an unknown merchant", list, []merchants.Merchant{})
 
 	second, third := newKey(t, m.ID, now.Add(1*time.Hour)), newKey(t, m.ID, now.Add(2*time.Hour))
 	revoked, err := all.Rotate(t.Context(), second)
@@ -73,9 +76,12 @@ func story(t *testing.T, all merchants.Store) {
 	must(t, err)
 	first.RevokedAt = &third.CreatedAt
 	same(t, "revoked by the third key", revoked, []merchants.APIKey{first})
-	keys, err := all.Keys(t.Context(), m.ID)
+	keys, err := all.Keys(t.Context(), m.ID, "", 10)
 	must(t, err)
 	same(t, "the keys", keys, []merchants.APIKey{first, second, third})
+	keys, err = all.Keys(t.Context(), m.ID, first.Key, 1)
+	must(t, err)
+	same(t, "a page of keys", keys, []merchants.APIKey{second})
 	if _, err := all.Rotate(t.Context(), newKey(t, "nobody", now)); !errors.Is(err, merchants.ErrNotFound) {
 		t.Errorf("a key for nobody: got %v, want %v", err, merchants.ErrNotFound)
 	}

@@ -85,13 +85,12 @@ func (p *program) merchantList() *cobra.Command {
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		return p.withStore(cmd.Context(), func(_ Config, s *store.Store) error {
-			all, err := s.Merchants().List(cmd.Context())
+			list := client.MerchantList{Merchants: []client.Merchant{}, Links: client.Links{}}
+			err := merchants.Each(cmd.Context(), s.Merchants(), func(m merchants.Merchant) {
+				list.Merchants = append(list.Merchants, viewMerchant(m))
+			})
 			if err != nil {
 				return exit(exitUnreachable, err)
-			}
-			list := client.MerchantList{Merchants: []client.Merchant{}}
-			for _, m := range all {
-				list.Merchants = append(list.Merchants, viewMerchant(m))
 			}
 			return f.print(p.out, list, func(w io.Writer) { merchantTable(w, list.Merchants...) })
 		})

@@ -3,10 +3,16 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
 const someMerchant = "01234567-89ab-4cde-8f01-23456789abcd"
@@ -66,6 +72,38 @@ func TestMerchantLife(t *testing.T) {
 		someMerchant + "  Acme  default  acme    hold        -\n"
 	if code != 0 || out != want {
 		t.Errorf("list: got %d\n%swant\n%s", code, out, want)
+	}
+}
+
+// The list of merchants is read in pages, and printed whole.
+func TestAListOfManyMerchants(t *testing.T) {
+	const n = 450
+	env := newDatabase(t)
+	s, _, err := open(t.Context(), withDatabase(strings.TrimPrefix(env[0], "TENANTRY_DATABASE_URL=")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		m := merchants.Merchant{ID: uuid.NewString(), Name: fmt.Sprint("shop ", i%7), OnFailure: merchants.Hold, CreatedAt: now()}
+		key, _, err := newKey(m)
+		if err := errors.Join(err, s.Merchants().Create(t.Context(), m, key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	code, out, stderr := line(t, env, "merchant", "list", "-f", "json")
+	var list client.MerchantList
+	if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 {
+		t.Fatalf("got %d, %v, %s", code, err, stderr)
+	}
+	seen := map[string]bool{}
+	for _, m := range list.Merchants {
+		seen[m.MerchantID] = true
+	}
+	if len(seen) != n || len(list.Merchants) != n {
+		t.Errorf("got %d merchants, %d of them different, want %d", len(list.Merchants), len(seen), n)
 	}
 }
 

@@ -271,7 +271,8 @@ type APIKeyCreated struct {
 
 // APIKeyList defines model for APIKeyList.
 type APIKeyList struct {
-	Keys []APIKey `json:"keys"`
+	Keys  []APIKey `json:"keys"`
+	Links Links    `json:"links"`
 }
 
 // APIVersion defines model for APIVersion.
@@ -518,6 +519,7 @@ type MerchantCreated struct {
 
 // MerchantList defines model for MerchantList.
 type MerchantList struct {
+	Links     Links      `json:"links"`
 	Merchants []Merchant `json:"merchants"`
 }
 
@@ -905,6 +907,24 @@ type Unauthorized = Problem
 // Unavailable A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Unavailable = Problem
 
+// ListMerchantsParams defines parameters for ListMerchants.
+type ListMerchantsParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The id of the last object on the previous page.
+	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
+// ListKeysParams defines parameters for ListKeys.
+type ListKeysParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The last API key on the previous page.
+	Marker *string `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
 // ListPlansParams defines parameters for ListPlans.
 type ListPlansParams struct {
 	// Limit Maximum number of objects.
@@ -1023,7 +1043,7 @@ type ServerInterface interface {
 	GetReadiness(ctx echo.Context) error
 	// ListMerchants List merchants by name
 	// (GET /v1/merchants)
-	ListMerchants(ctx echo.Context) error
+	ListMerchants(ctx echo.Context, params ListMerchantsParams) error
 	// CreateMerchant Register a merchant
 	// (POST /v1/merchants)
 	CreateMerchant(ctx echo.Context) error
@@ -1035,7 +1055,7 @@ type ServerInterface interface {
 	UpdateMerchant(ctx echo.Context, merchantID MerchantID) error
 	// ListKeys List a merchant's API keys, without their secrets
 	// (GET /v1/merchants/{merchant_id}/keys)
-	ListKeys(ctx echo.Context, merchantID MerchantID) error
+	ListKeys(ctx echo.Context, merchantID MerchantID, params ListKeysParams) error
 	// RotateKey Create a new API key
 	// (POST /v1/merchants/{merchant_id}/keys)
 	RotateKey(ctx echo.Context, merchantID MerchantID) error
@@ -1156,8 +1176,24 @@ func (w *ServerInterfaceWrapper) GetReadiness(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) ListMerchants(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMerchantsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "marker" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "marker", ctx.QueryParams(), &params.Marker, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter marker: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListMerchants(ctx)
+	err = w.Handler.ListMerchants(ctx, params)
 	return err
 }
 
@@ -1213,8 +1249,24 @@ func (w *ServerInterfaceWrapper) ListKeys(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListKeysParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "marker" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "marker", ctx.QueryParams(), &params.Marker, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter marker: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListKeys(ctx, merchantID)
+	err = w.Handler.ListKeys(ctx, merchantID, params)
 	return err
 }
 

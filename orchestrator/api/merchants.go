@@ -14,16 +14,22 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ListMerchants lists all merchants.
-func (s *server) ListMerchants(c echo.Context) error {
-	all, err := s.Merchants.List(c.Request().Context())
+// ListMerchants lists a page of the merchants.
+func (s *server) ListMerchants(c echo.Context, p ListMerchantsParams) error {
+	limit, page := pageOf(p.Limit, p.Marker)
+	found, err := s.Merchants.List(c.Request().Context(), page.After, page.Limit)
 	if err != nil {
 		return err
 	}
 	answer := MerchantList{Merchants: []Merchant{}}
-	for _, m := range all {
+	for _, m := range found[:min(limit, len(found))] {
 		answer.Merchants = append(answer.Merchants, viewMerchant(m))
 	}
+	next := ""
+	if len(found) > limit {
+		next = found[limit-1].ID
+	}
+	answer.Links = pageLinks(c, next)
 	return answerJSON(c, http.StatusOK, answer)
 }
 
@@ -170,22 +176,28 @@ func set[T any](field, given *T) {
 	}
 }
 
-// ListKeys lists the keys of a merchant.
-func (s *server) ListKeys(c echo.Context, merchantID string) error {
+// ListKeys lists a page of the keys of a merchant.
+func (s *server) ListKeys(c echo.Context, merchantID string, p ListKeysParams) error {
 	ctx := c.Request().Context()
 	if _, err := s.Merchants.Merchant(ctx, merchantID); err != nil {
 		return err
 	}
-	keys, err := s.Merchants.Keys(ctx, merchantID)
+	limit, page := pageOf(p.Limit, p.Marker)
+	keys, err := s.Merchants.Keys(ctx, merchantID, page.After, page.Limit)
 	if err != nil {
 		return err
 	}
 	answer := APIKeyList{Keys: []APIKey{}}
-	for _, k := range keys {
+	for _, k := range keys[:min(limit, len(keys))] {
 		answer.Keys = append(answer.Keys, APIKey{
 			MerchantID: k.MerchantID, APIKey: k.Key, CreatedAt: k.CreatedAt, RevokedAt: k.RevokedAt,
 		})
 	}
+	next := ""
+	if len(keys) > limit {
+		next = keys[limit-1].Key
+	}
+	answer.Links = pageLinks(c, next)
 	return answerJSON(c, http.StatusOK, answer)
 }
 

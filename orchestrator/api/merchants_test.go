@@ -72,6 +72,104 @@ func TestLettingAMerchantIn(t *testing.T) {
 	}
 }
 
+// pages reads all pages of a list, with limit objects on a page. The function objects returns the ids on a page, and the page's links.
+func (w *world) pages(q request, limit int, objects func(answer) ([]string, api.Links)) (all []string) {
+	w.t.Helper()
+	for q.path += fmt.Sprint("?limit=", limit); q.path != ""; {
+		got := w.call(q)
+		ids, links := objects(got)
+		if got.status != http.StatusOK || len(ids) == 0 || len(ids) > limit {
+			w.t.Fatalf("%s: got %d %s, want 1 to %d objects", q.path, got.status, got.body, limit)
+		}
+		all, q.path = append(all, ids...), ""
+		if last := links[len(links)-1]; last.Rel == "next" {
+			q.path = last.Href
+		}
+	}
+	return all
+}
+
+func TestPagesOfMerchantsKeysAndPlans(t *testing.T) {
+	onBoth(t, func(t *testing.T, database string) {
+		w := newWorldOn(t, database)
+		byName := map[string][]string{}
+		for _, name := range []string{"Other", "Zoo", "Alpha", "Other", "other"} { // names may be equal
+			m, err := w.Billing.CreateMerchant(t.Context(), billing.Merchant{Name: name, Currency: "nok", Language: "nor"})
+			must(t, err)
+			if got := w.call(w.admin("POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q}`, m.ID))); got.status != http.StatusCreated {
+				t.Fatalf("got %d %s", got.status, got.body)
+			}
+			byName[name] = append(byName[name], m.ID)
+		}
+		keys := []string{w.Merchant.Key}
+		plans := []string{w.Merchant.Plan}
+		for i := range 4 {
+			k := read[api.APIKeyCreated](t, w.call(w.admin("POST", "/v1/merchants/"+w.Merchant.ID+"/keys", "")))
+			keys = append(keys, k.APIKey)
+			w.Merchant.Key, w.Merchant.Secret = k.APIKey, k.APISecret
+			p, err := w.Billing.CreatePlan(t.Context(), w.Merchant.ID, billing.Plan{Name: fmt.Sprint("plan ", i)})
+			must(t, err)
+			plans = append(plans, p.ID)
+		}
+		slices.Sort(plans)
+		merchants := func(a answer) (ids []string, links api.Links) {
+			list := read[api.MerchantList](t, a)
+			for _, m := range list.Merchants {
+				ids = append(ids, m.MerchantID)
+			}
+			return ids, list.Links
+		}
+		whole := w.pages(w.admin("GET", "/v1/merchants", ""), 200, merchants)
+		if len(whole) != 7 || whole[0] != byName["Alpha"][0] || !slices.Contains(whole, w.Merchant.ID) {
+			t.Errorf("the merchants: got %q", whole)
+		}
+		for limit := range 8 {
+			if limit == 0 {
+				continue
+			}
+			if got := w.pages(w.admin("GET", "/v1/merchants", ""), limit, merchants); !slices.Equal(got, whole) {
+				t.Errorf("merchants, %d a page: got %q, want %q", limit, got, whole)
+			}
+			got := w.pages(w.admin("GET", "/v1/merchants/"+w.Merchant.ID+"/keys", ""), limit, func(a answer) (ids []string, links api.Links) {
+				list := read[api.APIKeyList](t, a)
+				for _, k := range list.Keys {
+					ids = append(ids, k.APIKey)
+				}
+				return ids, list.Links
+			})
+			if !slices.Equal(got, keys) {
+				t.Errorf("keys, %d a page: got %q, want %q", limit, got, keys)
+			}
+			got = w.pages(w.get("/v1/merchants/"+w.Merchant.ID+"/plans"), limit, func(a answer) (ids []string, links api.Links) {
+				list := read[api.PlanList](t, a)
+				for _, p := range list.Plans {
+					ids = append(ids, p.ID)
+				}
+				return ids, list.Links
+			})
+			if !slices.Equal(got, plans) {
+				t.Errorf("plans, %d a page: got %q, want %q", limit, got, plans)
+			}
+		}
+	})
+}
+
+// Each list of the document has pages, except the list of the versions.
+func TestEachListHasPages(t *testing.T) {
+	w := newWorld(t)
+	for path, item := range w.document.doc.Paths.Map() {
+		for method, o := range item.Operations() {
+			if !strings.HasPrefix(o.OperationID, "list") || o.OperationID == "listVersions" {
+				continue
+			}
+			limit := o.Parameters.GetByInAndName("query", "limit")
+			if limit == nil || limit.Schema.Value.Max == nil || limit.Schema.Value.Default == nil {
+				t.Errorf("%s %s: the limit of a page has no default or no maximum", method, path)
+			}
+		}
+	}
+}
+
 // Keystone on MySQL and oslo.policy ignore the case of a role's name.
 func TestTheCaseOfTheOperatorsRoleIsIgnored(t *testing.T) {
 	w := newWorld(t)

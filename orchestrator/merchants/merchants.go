@@ -62,14 +62,36 @@ type Store interface {
 	Update(ctx context.Context, id string, change func(*Merchant) error) (Merchant, error)
 	// Merchant reads a merchant. Merchant returns ErrNotFound if there is no such merchant.
 	Merchant(ctx context.Context, id string) (Merchant, error)
-	// List reads all merchants, sorted by name.
-	List(ctx context.Context) ([]Merchant, error)
+	// List reads at most limit merchants, sorted by name. The argument after is the id of the last merchant that the caller already
+	// has; empty: none. If there is no such merchant, List returns nothing.
+	List(ctx context.Context, after string, limit int) ([]Merchant, error)
 	// Key reads a key and its merchant, even if the key is revoked. Key returns ErrNotFound if there is no such key.
 	Key(ctx context.Context, key string) (APIKey, Merchant, error)
-	// Keys reads the keys of a merchant, oldest first.
-	Keys(ctx context.Context, merchantID string) ([]APIKey, error)
+	// Keys reads at most limit keys of a merchant, oldest first. The argument after is the last key that the caller already has; empty:
+	// none. If there is no such key, Keys returns nothing.
+	Keys(ctx context.Context, merchantID, after string, limit int) ([]APIKey, error)
 	// Rotate stores a new key of a merchant. The merchant's previous key stays valid. All older keys are revoked, and Rotate
 	// returns these keys. The RevokedAt of a revoked key is the CreatedAt of the new key. Rotate returns ErrNotFound if there is no
 	// such merchant.
 	Rotate(ctx context.Context, next APIKey) (revoked []APIKey, err error)
+}
+
+// pageSize is the number of merchants that Each reads at a time.
+const pageSize = 200
+
+// Each calls see for each merchant, sorted by name. A merchant whose name changes meanwhile may be left out, or seen twice.
+func Each(ctx context.Context, s Store, see func(Merchant)) error {
+	for after := ""; ; {
+		page, err := s.List(ctx, after, pageSize)
+		if err != nil {
+			return err
+		}
+		for _, m := range page {
+			see(m)
+			after = m.ID
+		}
+		if len(page) < pageSize {
+			return nil
+		}
+	}
 }

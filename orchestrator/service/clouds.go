@@ -107,15 +107,14 @@ func (c *cloud) learn(ctx context.Context, domainID string) error {
 	if enough {
 		return nil
 	}
-	all, err := c.clouds.merchants.List(ctx)
-	if err != nil {
-		return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "listing the merchants' domains", Err: err}
-	}
 	names := map[string]bool{c.clouds.domain: true}
-	for _, m := range all {
+	err := merchants.Each(ctx, c.clouds.merchants, func(m merchants.Merchant) {
 		if m.Cloud == c.name {
 			names[cmp.Or(m.Domain, c.clouds.domain)] = true
 		}
+	})
+	if err != nil {
+		return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "listing the merchants' domains", Err: err}
 	}
 	for name := range names {
 		domain, err := c.Domain(ctx, name)

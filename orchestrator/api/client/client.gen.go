@@ -276,7 +276,8 @@ type APIKeyCreated struct {
 
 // APIKeyList defines model for APIKeyList.
 type APIKeyList struct {
-	Keys []APIKey `json:"keys"`
+	Keys  []APIKey `json:"keys"`
+	Links Links    `json:"links"`
 }
 
 // APIVersion defines model for APIVersion.
@@ -523,6 +524,7 @@ type MerchantCreated struct {
 
 // MerchantList defines model for MerchantList.
 type MerchantList struct {
+	Links     Links      `json:"links"`
 	Merchants []Merchant `json:"merchants"`
 }
 
@@ -928,6 +930,24 @@ type Unauthorized = Problem
 // Unavailable A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Unavailable = Problem
 
+// ListMerchantsParams defines parameters for ListMerchants.
+type ListMerchantsParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The id of the last object on the previous page.
+	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
+// ListKeysParams defines parameters for ListKeys.
+type ListKeysParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The last API key on the previous page.
+	Marker *string `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
 // ListPlansParams defines parameters for ListPlans.
 type ListPlansParams struct {
 	// Limit Maximum number of objects.
@@ -1190,7 +1210,7 @@ type ClientInterface interface {
 	// ListMerchants List merchants by name
 	//
 	// Corresponds with GET /v1/merchants (the `ListMerchants` operationId).
-	ListMerchants(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListMerchants(ctx context.Context, params *ListMerchantsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateMerchantWithBody Register a merchant
 	//
@@ -1236,7 +1256,7 @@ type ClientInterface interface {
 	// ListKeys List a merchant's API keys, without their secrets
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/keys (the `ListKeys` operationId).
-	ListKeys(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListKeys(ctx context.Context, merchantID MerchantID, params *ListKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RotateKey Create a new API key
 	//
@@ -1501,8 +1521,8 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // ListMerchants List merchants by name
 //
 // Corresponds with GET /v1/merchants (the `ListMerchants` operationId).
-func (c *Client) ListMerchants(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListMerchantsRequest(c.Server)
+func (c *Client) ListMerchants(ctx context.Context, params *ListMerchantsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMerchantsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1607,8 +1627,8 @@ func (c *Client) UpdateMerchant(ctx context.Context, merchantID MerchantID, body
 // ListKeys List a merchant's API keys, without their secrets
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/keys (the `ListKeys` operationId).
-func (c *Client) ListKeys(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListKeysRequest(c.Server, merchantID)
+func (c *Client) ListKeys(ctx context.Context, merchantID MerchantID, params *ListKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListKeysRequest(c.Server, merchantID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2151,7 +2171,7 @@ func NewGetReadinessRequest(server string) (*http.Request, error) {
 }
 
 // NewListMerchantsRequest constructs an http.Request for the ListMerchants method
-func NewListMerchantsRequest(server string) (*http.Request, error) {
+func NewListMerchantsRequest(server string, params *ListMerchantsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -2167,6 +2187,45 @@ func NewListMerchantsRequest(server string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Marker != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "marker", *params.Marker, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -2299,7 +2358,7 @@ func NewUpdateMerchantRequestWithBody(server string, merchantID MerchantID, cont
 }
 
 // NewListKeysRequest constructs an http.Request for the ListKeys method
-func NewListKeysRequest(server string, merchantID MerchantID) (*http.Request, error) {
+func NewListKeysRequest(server string, merchantID MerchantID, params *ListKeysParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2322,6 +2381,45 @@ func NewListKeysRequest(server string, merchantID MerchantID) (*http.Request, er
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Marker != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "marker", *params.Marker, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -3388,7 +3486,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/merchants (the `ListMerchants` operationId).
-	ListMerchantsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListMerchantsResponse, error)
+	ListMerchantsWithResponse(ctx context.Context, params *ListMerchantsParams, reqEditors ...RequestEditorFn) (*ListMerchantsResponse, error)
 
 	// CreateMerchantWithBodyWithResponse Register a merchant
 	//
@@ -3438,7 +3536,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/keys (the `ListKeys` operationId).
-	ListKeysWithResponse(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*ListKeysResponse, error)
+	ListKeysWithResponse(ctx context.Context, merchantID MerchantID, params *ListKeysParams, reqEditors ...RequestEditorFn) (*ListKeysResponse, error)
 
 	// RotateKeyWithResponse Create a new API key
 	//
@@ -6406,8 +6504,8 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/merchants (the `ListMerchants` operationId).
-func (c *ClientWithResponses) ListMerchantsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListMerchantsResponse, error) {
-	rsp, err := c.ListMerchants(ctx, reqEditors...)
+func (c *ClientWithResponses) ListMerchantsWithResponse(ctx context.Context, params *ListMerchantsParams, reqEditors ...RequestEditorFn) (*ListMerchantsResponse, error) {
+	rsp, err := c.ListMerchants(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -6492,8 +6590,8 @@ func (c *ClientWithResponses) UpdateMerchantWithResponse(ctx context.Context, me
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/keys (the `ListKeys` operationId).
-func (c *ClientWithResponses) ListKeysWithResponse(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*ListKeysResponse, error) {
-	rsp, err := c.ListKeys(ctx, merchantID, reqEditors...)
+func (c *ClientWithResponses) ListKeysWithResponse(ctx context.Context, merchantID MerchantID, params *ListKeysParams, reqEditors ...RequestEditorFn) (*ListKeysResponse, error) {
+	rsp, err := c.ListKeys(ctx, merchantID, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
