@@ -215,7 +215,80 @@ func TestAStreamEndsWithItsCredential(t *testing.T) {
 	}
 }
 
-// One caller has at most three quarters of the streams. A stream that has ended makes room for the next.
+// A stream ends at a heartbeat after its token has expired, although the token is still cached.
+func TestAStreamEndsWhenItsTokenExpires(t *testing.T) {
+	const lifetime = 2 * time.Minute // less than the five minutes for which a token is cached
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	w := newWorld(t, func(o *servicetest.Options) { o.Keystone.TokenLifetime, o.Keystone.Now = lifetime, now })
+	path := w.held(w.order("k"))
+	w.observe(func(o *api.Options) { o.Now, o.Heartbeat = now, 20*time.Millisecond })
+	q := request{path: path + "/events", operator: w.OperatorToken, header: http.Header{"Accept": {"text/event-stream"}}}
+	out := &countingWriter{header: http.Header{}}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.into(t.Context(), out, "127.0.0.1:1", q)
+	}()
+	waitUntil(t, "the stream lives on at heartbeats", func() bool { return out.beats.Load() > 3 })
+	ahead.Store(int64(lifetime))
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the stream is still open 30 seconds after its token has expired")
+	}
+}
+
+// All streams of one run share the reads of its events.
+func TestTheEventsOfARunAreReadOnceForAllItsStreams(t *testing.T) {
+	const streams = 100
+	w := newWorld(t)
+	path := w.held(w.order("k"))
+	o := w.observe(func(*api.Options) {})
+	events := len(read[api.EventList](t, w.call(w.get(path+"/events"))).Events)
+	q := w.get(path + "/events")
+	q.header = http.Header{"Accept": {"text/event-stream"}}
+	out := &countingWriter{header: http.Header{}}
+	var all sync.WaitGroup
+	for range streams {
+		all.Go(func() { w.into(t.Context(), &countingWriter{header: http.Header{}, sum: out}, "127.0.0.1:1", q) })
+	}
+	waitUntil(t, "all streams have sent the events", func() bool { return int(out.events.Load()) == streams*events })
+	o.reads.Store(0)
+	if got := w.call(w.action(path, "retry", `{"why": "x"}`)); got.status != http.StatusAccepted {
+		t.Fatalf("got %d %s", got.status, got.body)
+	}
+	all.Wait() // the run succeeds
+	later := int(out.events.Load())/streams - events
+	if got := int(o.reads.Load()); later < 2 || got > streams/2 {
+		t.Errorf("%d streams made %d reads for %d events, want at most %d", streams, got, later, streams/2)
+	}
+}
+
+// countingWriter counts the events and the heartbeats of a stream, also in sum.
+type countingWriter struct {
+	header        http.Header
+	events, beats atomic.Int32
+	sum           *countingWriter
+}
+
+func (c *countingWriter) Header() http.Header { return c.header }
+func (c *countingWriter) WriteHeader(int)     {}
+func (c *countingWriter) Flush()              {}
+func (c *countingWriter) Write(p []byte) (int, error) {
+	switch {
+	case strings.HasPrefix(string(p), "id: "):
+		c.events.Add(1)
+	case strings.HasPrefix(string(p), ":"):
+		c.beats.Add(1)
+	}
+	if c.sum != nil {
+		_, _ = c.sum.Write(p)
+	}
+	return len(p), nil
+}
+
+// One caller has at most three quarters of the streams, and all callers have at most the limit. A stream that has ended makes room for the next.
 func TestStreamsHaveALimit(t *testing.T) {
 	const limit, most = 512, 384
 	w := newWorld(t)
@@ -258,6 +331,27 @@ func TestStreamsHaveALimit(t *testing.T) {
 		})
 	})
 	<-foreign.Done()
+	for begun, status := 1, 0; begun > 0; { // each operator gets a part of the streams that are left
+		q := request{path: path + "/events", operator: w.newOperator(), header: http.Header{"Accept": {"text/event-stream"}}}
+		var out *begunWriter
+		for begun = -1; begun < 0 || status == http.StatusOK; begun++ {
+			answered := make(chan int, 1)
+			out = &begunWriter{header: http.Header{}, begun: func(status int) { answered <- status }}
+			all.Go(func() { w.into(ctx, out, "127.0.0.1:1", q) })
+			if status = <-answered; status == http.StatusOK {
+				streams.Add(1)
+			}
+		}
+		if wait := out.header.Get("Retry-After"); wait == "" || status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
+			t.Errorf("a stream above the limit: got %d, Retry-After %q", status, wait)
+		}
+		if begun == 0 && status != http.StatusServiceUnavailable {
+			t.Errorf("a caller without a stream: got %d, want 503", status)
+		}
+	}
+	if got := streams.Load(); got != limit {
+		t.Errorf("all callers have %d streams, want %d", got, limit)
+	}
 	stop()
 	all.Wait()
 	again, end := context.WithCancel(t.Context())

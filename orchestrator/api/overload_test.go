@@ -457,6 +457,54 @@ func TestWaitsHaveALimit(t *testing.T) {
 	all.Wait()
 }
 
+// Actions have places as orders have. A retry of a compensated run keeps its place while upstreams are read.
+func TestActionsThatAreAcceptedHaveALimit(t *testing.T) {
+	w := newWorld(t, changed(func(o *service.Options) { o.Admissions = 4 }))
+	w.steps.fail(errRefused)
+	path := text(read[api.Problem](t, w.call(w.order("k"))).Instance)
+	w.steps.fail(nil)
+	live := w.held(w.order("live"))
+	hold := w.steps.holdRetries()
+	var all sync.WaitGroup
+	// untilRefused starts retries, until one is refused.
+	untilRefused := func(token string) (retries int, refused *httptest.ResponseRecorder) {
+		q := w.action(path, "retry", `{"why": "x"}`)
+		q.operator = token
+		for before := w.steps.retries.Load(); ; retries++ {
+			answered := make(chan *httptest.ResponseRecorder, 1)
+			all.Go(func() { answered <- w.from("127.0.0.1:1", q) })
+			waitUntil(t, "the action is being checked or refused", func() bool {
+				return int(w.steps.retries.Load()-before) > retries || len(answered) > 0
+			})
+			if len(answered) > 0 {
+				return retries, <-answered
+			}
+		}
+	}
+	for _, c := range []struct {
+		what, token, problem string
+		retries, status      int
+	}{
+		{"one operator", w.OperatorToken, "too-many-requests", 3, http.StatusTooManyRequests},
+		{"another operator", w.newOperator(), "overloaded", 1, http.StatusServiceUnavailable},
+		{"a third operator", w.newOperator(), "overloaded", 0, http.StatusServiceUnavailable},
+	} {
+		retries, got := untilRefused(c.token)
+		if retries != c.retries || got.Code != c.status || got.Header().Get("Retry-After") == "" || !strings.Contains(got.Body.String(), "/problems/"+c.problem) {
+			t.Errorf("%s: %d retries, then %d %v %s, want %d and %d", c.what, retries, got.Code, got.Header(), got.Body, c.retries, c.status)
+		}
+	}
+	cancel := request{method: http.MethodPost, path: live + "/cancel", portal: w.Merchant, body: `{"why": "x"}`}
+	if got := w.call(cancel); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
+		t.Errorf("a portal: got %d %v %s, want 503", got.status, got.header, got.body)
+	}
+	close(hold)
+	all.Wait()
+	if got := w.call(cancel); got.status != http.StatusAccepted {
+		t.Errorf("afterwards: got %d %s", got.status, got.body)
+	}
+}
+
 // observed counts what a second API of a world asks of the world's service.
 type observed struct {
 	saga.Reader

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -20,7 +21,10 @@ type standIn struct {
 	mu    sync.Mutex
 	gate  chan struct{} // if set, the step create-subscription waits until gate is closed
 	fails error
-	retry error // if set, every retry fails with this error
+	retry error         // if set, every retry fails with this error
+	hold  chan struct{} // if set, every retry of a compensated run waits until hold is closed
+
+	retries atomic.Int32 // begun
 }
 
 type order = workflows.Order
@@ -53,6 +57,14 @@ func (s *standIn) refuseRetry(err error) {
 	s.retry = err
 }
 
+// holdRetries makes every retry of a compensated run wait until the channel is closed.
+func (s *standIn) holdRetries() (hold chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold = make(chan struct{})
+	return s.hold
+}
+
 var (
 	errRefused = errors.New("the upstream refuses it")
 	errBlocked = errors.New("somebody must decide")
@@ -67,8 +79,13 @@ func (s *standIn) workflow() saga.Workflow[order] {
 				return saga.Request{}, errors.New("there is no limit on waiting for upstreams")
 			}
 			s.mu.Lock()
-			defer s.mu.Unlock()
-			return o.Request(runID, saga.FailureCompensates), s.retry
+			hold, err := s.hold, s.retry
+			s.mu.Unlock()
+			s.retries.Add(1)
+			if hold != nil {
+				<-hold
+			}
+			return o.Request(runID, saga.FailureCompensates), err
 		},
 		Expect: func(order) []saga.Expected { return nil }, Result: func(o order) any {
 			return map[string]string{
