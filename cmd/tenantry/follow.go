@@ -61,7 +61,10 @@ func busy(status int, body []byte) bool {
 
 // pause waits for the time in the header Retry-After, but at least for a second and at most for a minute.
 func (s remote) pause(ctx context.Context, h http.Header) error {
-	seconds, _ := strconv.ParseUint(h.Get("Retry-After"), 10, 31)
+	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 31)
+	if err != nil {
+		seconds = 1
+	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

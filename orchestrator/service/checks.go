@@ -39,7 +39,7 @@ func newChecks(p parts, u *upstreams, leased func(context.Context) error) *healt
 // needs are the names that orders need on one cloud. The values say whose setting a name is.
 type needs struct{ domains, roles map[string]string }
 
-// needs returns what orders need, by cloud. If the merchants cannot be read, needs returns what the configuration and the merchants read so far need.
+// needs returns what orders need, by cloud. If the merchants cannot be read, needs returns what the configuration needs.
 func (u *upstreams) needs(ctx context.Context, c Config) map[string]needs {
 	all := map[string]needs{}
 	add := func(cloud, domain string, roles []string, whose string) {
@@ -60,11 +60,16 @@ func (u *upstreams) needs(ctx context.Context, c Config) map[string]needs {
 	add(merchants.DefaultCloud, c.Domain, slices.Concat(c.CustomerRoles, c.SubscriptionRoles), "")
 	bounded, cancel := context.WithTimeout(ctx, neededTime)
 	defer cancel()
-	_ = merchants.Each(bounded, u.clouds.merchants, func(m merchants.Merchant) { // an error is shown by the check of the database
+	var registered []merchants.Merchant
+	err := merchants.Each(bounded, u.clouds.merchants, func(m merchants.Merchant) { registered = append(registered, m) })
+	if err != nil {
+		return all // the check of the database says so
+	}
+	for _, m := range registered {
 		if m.DisabledAt == nil {
 			add(m.Cloud, cmp.Or(m.Domain, c.Domain), slices.Concat(m.CustomerRoles, m.SubscriptionRoles), "merchant "+m.Name+" ("+m.ID+"): ")
 		}
-	})
+	}
 	return all
 }
 
