@@ -282,6 +282,35 @@ func TestSkippingAStepOfARunBehindAnotherLeavesItWaiting(t *testing.T) {
 	b.until(t, second.ID, saga.Succeeded)
 }
 
+// A run is given up in time, although its predecessor is live. The run behind it still waits for the predecessor.
+func TestARunBehindAnotherIsGivenUpInTime(t *testing.T) {
+	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			gate := make(chan struct{})
+			w.hooks["do a"] = func(context.Context, int) error { <-gate; return nil }
+			clock := &stepped{now: time.Now()}
+			b := serve(t, open(t, database(t)), w, func(o *engine.Options) {
+				o.Clock, o.Lease, o.GiveUpAfter = engine.NewClock(clock.Now), 100*time.Hour, time.Hour
+			})
+			same := func(q *saga.Request) { q.Subject = "m:customer" }
+			first, second := b.start(t, same), b.start(t, same)
+			clock.step(50 * time.Minute)
+			third := b.start(t, same)
+			clock.step(11 * time.Minute)
+			run := b.until(t, second.ID, saga.Compensated)
+			want(t, "cause, calls", fmt.Sprintln(run.Cause.Code, w.calls()), "deadline-exceeded [do a]\n")
+			for _, r := range run.Steps {
+				want(t, "attempts of "+r.Name, r.Attempts, 0)
+			}
+			run = must(b.store.Run(t.Context(), third.ID))
+			want(t, "the third run", fmt.Sprintln(run.State, run.WaitsFor), fmt.Sprintln(saga.Waiting, first.ID))
+			close(gate)
+			b.until(t, third.ID, saga.Succeeded)
+		})
+	}
+}
+
 func TestAnUndoSkippedWhileItIsRefusedIsNotAskedAgain(t *testing.T) {
 	w := newWorld()
 	entered, gate := make(chan struct{}), make(chan struct{})

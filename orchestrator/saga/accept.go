@@ -59,10 +59,14 @@ func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 func Queued(r *Run, predecessor string) *Run {
 	waiting := *r
 	waiting.Steps = slices.Clone(r.Steps)
-	waiting.State, waiting.HoldsSubject, waiting.DueAt = Waiting, false, nil
-	waiting.Reason = &Reason{Kind: WaitsForPredecessor, Failure: Failure{
-		Code: "subject-busy", FixBy: FixByNobody, At: r.CreatedAt,
-	}}
-	waiting.WaitBehind(predecessor)
+	waiting.WaitsFor, waiting.HoldsSubject, waiting.DueAt = predecessor, false, nil
+	waiting.queue(r.CreatedAt)
 	return &waiting
+}
+
+// queue makes the run wait for its predecessor, the run WaitsFor.
+func (r *Run) queue(since time.Time) {
+	r.State = Waiting
+	r.Reason = &Reason{Kind: WaitsForPredecessor, Failure: Failure{Code: "subject-busy", FixBy: FixByNobody, At: since}}
+	r.WaitBehind(r.WaitsFor)
 }

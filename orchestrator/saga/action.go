@@ -67,7 +67,7 @@ func (r *Run) Accepts(v Action) error {
 		if r.State == Compensated && r.RetriedBy != "" {
 			return refuse("the run was already retried: see run %s", r.RetriedBy)
 		}
-		if r.State == Waiting && r.WaitsFor != "" {
+		if r.State == Waiting && r.WaitsFor != "" && !r.held() {
 			return refuse("the run waits for run %s, which has the same subject", r.WaitsFor)
 		}
 		if r.State == Succeeded || r.State == Running || r.State == Pending {
@@ -159,7 +159,7 @@ func (t *turn) apply(a Action) {
 		if a.Name == Cancel {
 			why.Code = "cancelled"
 		}
-		run.Hold, run.WaitsFor = nil, ""
+		run.Hold = nil
 		t.turnBack(why)
 	case Hold:
 		why.Code, why.FixBy = "held", FixByOperator
@@ -167,13 +167,17 @@ func (t *turn) apply(a Action) {
 	}
 }
 
-// goOn lets a waiting or stuck run continue at once, with new time limits.
+// goOn lets a waiting or stuck run continue at once, with new time limits. If the run was held while its predecessor was live, it
+// waits for the predecessor again.
 func (t *turn) goOn() {
 	run := t.run
 	run.Hold, run.BudgetFrom, run.Worked, run.TakeOvers = nil, t.now, 0, 0
 	run.State, run.Reason = Running, nil
 	if run.Cause != nil {
 		run.State = Compensating
+	}
+	if run.WaitsFor != "" {
+		run.queue(t.now)
 	}
 	for i := range run.Steps {
 		row := &run.Steps[i]

@@ -4,7 +4,7 @@ import "slices"
 
 // turnBack begins the compensation of the run.
 func (t *turn) turnBack(cause Failure) {
-	t.run.State, t.run.Reason, t.run.Cause = Compensating, nil, &cause
+	t.run.State, t.run.Reason, t.run.Cause, t.run.WaitsFor = Compensating, nil, &cause, ""
 	for i := range t.run.Steps {
 		if row := &t.run.Steps[i]; row.RetryAt != nil {
 			row.RetryAt = nil

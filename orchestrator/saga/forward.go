@@ -56,6 +56,19 @@ func (t *turn) forward() {
 	}
 }
 
+// stayQueued releases a run that waits for its predecessor. If the run has expired, it is compensated or held instead.
+func (t *turn) stayQueued() {
+	if !t.expired() {
+		t.releaseAt(nil)
+		return
+	}
+	why := Failure{FixBy: FixByOperator, At: t.now}
+	if t.run.Reason != nil {
+		why.Detail = t.run.Reason.Detail
+	}
+	t.fail(late(why, t.giveUpLimit()))
+}
+
 // fail compensates or holds the run because of a failure.
 func (t *turn) fail(why Failure) {
 	if t.run.OnFailure == FailureHolds {
@@ -67,7 +80,8 @@ func (t *turn) fail(why Failure) {
 	t.backward()
 }
 
-// expired reports whether the run is older than GiveUpAfter. Time in which no replica executed the run counts too.
+// expired reports whether the run is older than GiveUpAfter. Time in which no replica executed the run counts too, and so does time
+// in which the run waited for its predecessor.
 func (t *turn) expired() bool { return t.now.Sub(t.run.BudgetFrom) > t.Limits.GiveUpAfter }
 
 // expiry returns the failure of a run that has expired: the time limit, and the newest failure of a step that is not done.

@@ -157,7 +157,7 @@ func (t *turn) decide() {
 	case t.stopped(), t.leaving:
 		t.rest()
 	case t.run.WaitsFor != "":
-		t.releaseAt(nil)
+		t.stayQueued()
 	case t.run.State == Compensated:
 		t.recheck()
 	case t.run.Cause != nil:

@@ -80,7 +80,7 @@ type Run struct {
 	EndedAt    *time.Time
 	DueAt      *time.Time    // when a run without a lease can be leased; if DueAt is nil, only a wake makes it leasable
 	Worked     time.Duration // how long the run has been able to work since BudgetFrom; limited by Limits.Deadline
-	BudgetFrom time.Time     // when the run was accepted or last retried by a person; Limits.GiveUpAfter starts then
+	BudgetFrom time.Time     // when the run was accepted or a person last let it continue; Limits.GiveUpAfter starts then
 	Rechecks   int           // the number of re-checks that are still to come
 	TakeOvers  int           // the number of leases since the last outcome of a step
 	Looked     bool          // the current re-check has chosen which steps to undo again

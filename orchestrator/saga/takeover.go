@@ -19,9 +19,6 @@ func (t *turn) takeOver() {
 	if run.held() && run.Hold == nil { // the run was held by an older release, which did not store Hold
 		run.Hold = run.Reason
 	}
-	if run.Reason != nil && run.Reason.Kind == WaitsForPredecessor && run.WaitsFor == "" {
-		run.BudgetFrom = t.now // the run's time limits start when its predecessor has ended
-	}
 	interrupted := false
 	for i := range run.Steps {
 		interrupted = t.interrupt(&run.Steps[i], "the replica ended") || interrupted

@@ -52,7 +52,7 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 	case n < 76:
 		return "leave", func(s storetest.Store) (string, error) { return "", s.Leave(ctx, replica, now) }
 	case n < 88:
-		c := saga.Claim{Due: saga.Due{Now: now, Down: d.down()}, Replica: replica, Limit: d.IntN(5)}
+		c := saga.Claim{Due: saga.Due{Now: now, Down: d.down(), Expired: now.Add(-time.Duration(d.IntN(100)) * time.Second)}, Replica: replica, Limit: d.IntN(5)}
 		return "claim", func(s storetest.Store) (string, error) {
 			ids, err := s.Claim(ctx, c)
 			return fmt.Sprint(slices.Sorted(slices.Values(ids))), err
@@ -119,6 +119,9 @@ func (d *drawer) newRun() saga.NewRun {
 	}
 	if d.IntN(2) == 0 {
 		run.HoldsSubject, run.WaitsFor, run.Replica = false, d.run(), ""
+	}
+	if d.IntN(4) == 0 {
+		run.Hold = &saga.Reason{Kind: saga.WaitsForOperator}
 	}
 	if d.IntN(4) == 0 {
 		run.RetryOf = d.run()

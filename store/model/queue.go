@@ -136,7 +136,8 @@ func (s *Store) byTurn(c saga.Claim) []*row {
 			turns[r.Merchant]++
 			turn[r] = turns[r.Merchant]
 		}
-		woken := r.Replica == "" && (r.WaitsFor != "" && !s.blocked(r) || len(s.waitingActions(r.ID)) > 0)
+		expired := r.BudgetFrom.Before(moment(c.Expired)) && r.Hold == nil
+		woken := r.Replica == "" && (r.WaitsFor != "" && (expired || !s.blocked(r)) || len(s.waitingActions(r.ID)) > 0)
 		if woken {
 			turn[r] = 0
 		}

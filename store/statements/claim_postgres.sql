@@ -1,10 +1,11 @@
 -- Leases up to @limit runs to @replica under their next epoch, and returns their ids.
 --
--- A run can be claimed if it has no replica and meets one of three conditions:
+-- A run can be claimed if it has no replica and meets one of four conditions:
 -- 1. The run is due (@now) and does not wait for an upstream whose circuit is open (@down). If the run goes forward and its time
 --    limit began before @expired, it can be claimed in spite of the open circuit.
 -- 2. The run's predecessor with the same subject has ended.
--- 3. An action waits for the run.
+-- 3. The run waits for its predecessor, its time limit began before @expired, and it is not held.
+-- 4. An action waits for the run.
 -- Due runs are claimed round-robin by merchant: the turn of a run is the number of the merchant's runs that are being executed, or
 -- that are due and older.
 --
@@ -49,10 +50,11 @@ WHERE id IN (
 			WHERE r.replica_id IS NULL AND r.due_at <= @now
 				AND (r.waits_on IS NULL OR r.waits_on NOT IN @down OR r.state = 'waiting' AND r.budget_from < @expired)
 			UNION ALL
-			-- the predecessor has ended
-			SELECT r.id, 0 FROM runs r WHERE r.waits_for IS NOT NULL AND r.replica_id IS NULL AND NOT EXISTS (
-				SELECT 1 FROM runs o WHERE o.subject = r.subject AND o.ended_at IS NULL AND o.id <> r.id
-					AND (o.id < r.id OR o.holds_subject))
+			-- the predecessor has ended, or the time limit has passed while the run waited
+			SELECT r.id, 0 FROM runs r WHERE r.waits_for IS NOT NULL AND r.replica_id IS NULL
+				AND (r.budget_from < @expired AND r.hold IS NULL OR NOT EXISTS (
+					SELECT 1 FROM runs o WHERE o.subject = r.subject AND o.ended_at IS NULL AND o.id <> r.id
+						AND (o.id < r.id OR o.holds_subject)))
 			UNION ALL
 			-- an action waits
 			SELECT r.id, 0 FROM actions v JOIN runs r ON r.id = v.run_id

@@ -34,10 +34,11 @@ WHERE id IN (
 			WHERE r.replica_id IS NULL AND r.due_at <= @now
 				AND (r.waits_on IS NULL OR r.waits_on NOT IN @down OR r.state = 'waiting' AND r.budget_from < @expired)
 			UNION ALL
-			-- the predecessor has ended
-			SELECT r.id, 0 FROM runs r WHERE r.waits_for IS NOT NULL AND r.replica_id IS NULL AND NOT EXISTS (
-				SELECT 1 FROM runs o WHERE o.subject = r.subject AND o.ended_at IS NULL AND o.id <> r.id
-					AND (o.id < r.id OR o.holds_subject))
+			-- the predecessor has ended, or the time limit has passed while the run waited
+			SELECT r.id, 0 FROM runs r WHERE r.waits_for IS NOT NULL AND r.replica_id IS NULL
+				AND (r.budget_from < @expired AND r.hold IS NULL OR NOT EXISTS (
+					SELECT 1 FROM runs o WHERE o.subject = r.subject AND o.ended_at IS NULL AND o.id <> r.id
+						AND (o.id < r.id OR o.holds_subject)))
 			UNION ALL
 			-- an action waits
 			SELECT r.id, 0 FROM actions v JOIN runs r ON r.id = v.run_id

@@ -61,6 +61,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"Claim: a run has an unconsumed action", claimWoken},
 		{"Claim and Due: an upstream is down", claimUpstreamDown},
 		{"Claim and Due: an upstream is down, and a run has expired", claimExpired},
+		{"Claim: a run has expired while it waits for another run", claimExpiredBehind},
 		{"Due and LiveRuns: the runs are in several states", countsOfRuns},
 		{"Claim: the run has been claimed and taken over several times", claimCounted},
 		{"Claim: a run with an action waits for another run", claimActionBehind},

@@ -106,6 +106,29 @@ func claimExpired(t *testing.T, s fixture) {
 	}
 }
 
+// claimExpiredBehind claims while the predecessor of all runs is live. A run must be claimed when its time limit has passed, unless it
+// is held. The run does not get the subject.
+func claimExpiredBehind(t *testing.T, s fixture) {
+	limit := epoch.Add(-time.Hour)
+	first := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
+	queued := func(budgetFrom time.Time, hold *saga.Reason) saga.NewRun {
+		return s.create(t, func(r *saga.Run) {
+			*r = *saga.Queued(r, first.Run.ID)
+			r.Subject, r.Replica, r.BudgetFrom, r.Hold = "m:c", "", budgetFrom, hold
+		})
+	}
+	expired := queued(limit.Add(-time.Microsecond), nil)
+	queued(limit, nil)
+	queued(limit.Add(-time.Hour), &saga.Reason{Kind: saga.WaitsForOperator})
+	ids, err := s.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: epoch, Expired: limit}, Replica: "r1", Limit: 10})
+	if err != nil || !slices.Equal(ids, []string{expired.Run.ID}) {
+		t.Fatalf("claimed %v, %v; want only %s, which has expired and is not held", ids, err, expired.Run.ID)
+	}
+	if got := s.read(t, expired.Run.ID); got.HoldsSubject || got.WaitsFor != first.Run.ID {
+		t.Errorf("the claimed run holds its subject: %t, and waits for %q; want %s", got.HoldsSubject, got.WaitsFor, first.Run.ID)
+	}
+}
+
 func countsOfRuns(t *testing.T, s fixture) {
 	s.dueFor(t, "m", "m", "other")
 	s.create(t, nil) // a leased run of merchant m

@@ -117,7 +117,7 @@ func (v *view) waits(r *saga.Run, fault func(string, ...any)) {
 		return
 	}
 	if r.WaitsFor != "" {
-		if why.Kind != saga.WaitsForPredecessor {
+		if why.Kind != saga.WaitsForPredecessor && !forOperator(r) { // a run can be held while it waits
 			fault("waits for run %s, and its reason is %s instead of predecessor", r.WaitsFor, why.Kind)
 		}
 		if before := v.byID[r.WaitsFor]; before == nil || before.State.Ended() || before.Subject != r.Subject {
