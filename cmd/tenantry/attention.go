@@ -33,7 +33,7 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 	}
 }
 
-// need returns why a run needs attention, and who can fix the cause. A run that has waited long for an upstream is for an operator,
+// need returns why a run needs attention, and who can fix the cause. A run that has tried the same call for long is for an operator,
 // although most outages end by themselves.
 func need(r client.Run) (cause string, fixBy client.FixBy) {
 	refused := refusedUndo(r)

@@ -13,7 +13,7 @@ import (
 const runsListHelp = `List runs, newest first.
 
 --attention lists the runs that need the attention of a person: runs that are stuck or held, runs that compensate and have
-an undo that was refused, and runs that have waited longer than 15 minutes for an upstream.
+an undo that was refused, and runs that have not moved for 15 minutes because a call fails again and again.
 
 `
 

@@ -5,23 +5,26 @@ import (
 	"time"
 )
 
-// UpstreamPatience is how long a run waits for an upstream that is down before the run needs attention.
-const UpstreamPatience = 15 * time.Minute
+// Patience is how long a run may fail to move before it needs attention.
+const Patience = 15 * time.Minute
 
 // attend sets the time from which the run needs the attention of a person. A run needs attention at once if it is stuck or held, or
-// if an undo was refused while other undos continue. A run that waits for an upstream needs attention after UpstreamPatience.
-// Attempts during that wait do not extend it, unless the upstream answers.
+// if an undo was refused while other undos continue. A run whose step or undo has failed and is tried again needs attention after
+// Patience. Failed attempts do not extend that time. It starts again when the run moves: when a call succeeds, when the run begins to
+// compensate, or when a person acts.
 func (t *turn) attend() {
 	run := t.run
-	switch at := run.AttentionAt; {
-	case run.needsPerson():
-		if at == nil || at.After(t.now) {
+	if run.needsPerson() {
+		if at := run.AttentionAt; at == nil || at.After(t.now) {
 			run.AttentionAt = new(t.now)
 		}
-	case run.State.Ended() || !run.waitsForUpstream():
+		return
+	}
+	if t.moved || run.State.Ended() || !run.triesAgain() {
 		run.AttentionAt = nil
-	case at == nil && run.Reason != nil:
-		run.AttentionAt = new(t.now.Add(UpstreamPatience))
+	}
+	if run.AttentionAt == nil && run.awaitsRetry() {
+		run.AttentionAt = new(t.now.Add(Patience))
 	}
 }
 
@@ -30,10 +33,12 @@ func (r *Run) needsPerson() bool {
 		!r.State.Ended() && slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.State == StepUndoFailed })
 }
 
-// waitsForUpstream reports whether the last attempt of a step failed because an upstream was down. A new attempt of the step may be
-// in flight.
-func (r *Run) waitsForUpstream() bool {
-	return slices.ContainsFunc(r.Steps, func(s StepRow) bool {
-		return s.Error != nil && s.Error.Unavailable && (s.RetryAt != nil || s.InFlight != "")
-	})
+// awaitsRetry reports whether a call of the run has failed and will be repeated. A re-check of an ended run does not count.
+func (r *Run) awaitsRetry() bool {
+	return !r.State.Ended() && slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.RetryAt != nil })
+}
+
+// triesAgain reports whether a call of the run has failed and will be repeated, or is being repeated.
+func (r *Run) triesAgain() bool {
+	return r.awaitsRetry() || slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.Error != nil && s.InFlight != "" })
 }

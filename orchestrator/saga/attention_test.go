@@ -31,7 +31,7 @@ func TestARunThatWaitsForAnUpstreamNeedsAttentionAfterAQuarterOfAnHour(t *testin
 	s := newStepped(t)
 	s.never("the run has begun")
 	s.next(s.came(down))
-	s.in("the upstream is down", UpstreamPatience)
+	s.in("the upstream is down", Patience)
 	s.now = s.now.Add(10 * time.Minute)
 	s.next(Input{Claimed: true})
 	s.in("the next attempt is in flight", 5*time.Minute)
@@ -44,19 +44,52 @@ func TestARunThatWaitsForAnUpstreamNeedsAttentionAfterAQuarterOfAnHour(t *testin
 	s.next(Input{Claimed: true, Actions: []Action{{ID: 1, Name: Retry, Who: "op"}}})
 	s.never("a person has retried the run")
 	s.next(s.came(down))
-	s.in("the upstream is down again", UpstreamPatience)
+	s.in("the upstream is down again", Patience)
 	s.now = s.now.Add(10 * time.Minute)
 	s.next(Input{Claimed: true})
-	s.next(s.came(&Classification{Class: upstream.Transient}))
-	s.never("the upstream has answered, and is busy")
+	s.next(s.came(&Classification{Class: upstream.Transient, RetryAfter: 10 * time.Minute}))
+	s.in("the upstream has answered, and is busy", 5*time.Minute)
 	s.now = s.now.Add(10 * time.Minute)
 	s.next(Input{Claimed: true})
 	s.next(s.came(down))
-	s.in("the upstream is down for the second time", UpstreamPatience)
+	s.in("the upstream is down again after its answer", -5*time.Minute)
 	s.now = s.now.Add(10 * time.Minute)
 	s.next(Input{Claimed: true})
 	s.next(s.came(nil))
 	s.never("the run has succeeded")
+}
+
+// Whether an undo fails because the upstream is down or busy, the run needs attention when it has not moved for a quarter of an hour.
+func TestAnUndoThatFailsForLongNeedsAttention(t *testing.T) {
+	for _, class := range []upstream.Class{upstream.Transient, upstream.Unavailable} {
+		s := newStepped(t)
+		s.next(s.came(down))
+		s.now = s.now.Add(10 * time.Minute)
+		s.next(Input{Claimed: true})
+		s.next(s.came(&Classification{Class: upstream.Permanent, MaybeDone: true}))
+		s.never("the run has begun to compensate")
+		since := s.now
+		for s.now.Sub(since) < 200*time.Hour {
+			s.next(s.came(&Classification{Class: class, RetryAfter: time.Hour}))
+			s.in("the undo has failed", since.Add(Patience).Sub(s.now))
+			s.now = s.now.Add(time.Hour)
+			s.next(Input{Claimed: true})
+			s.in("the undo is tried again", since.Add(Patience).Sub(s.now))
+		}
+		s.next(s.came(nil))
+		s.never("the undo has succeeded")
+	}
+}
+
+// While one step fails, another step succeeds: the run has moved.
+func TestARunThatMovesNeedsNoAttentionForAQuarterOfAnHour(t *testing.T) {
+	s := newStepped(t)
+	s.run.Steps = append(s.run.Steps, StepRow{Name: "other", State: StepRunning, InFlight: CallDo, Attempts: 1, StartedAt: &s.now})
+	s.next(s.came(down))
+	s.in("a step has failed beside a call in flight", Patience)
+	s.now = s.now.Add(9 * time.Minute)
+	s.next(Input{Outcomes: []Outcome{{Call: Call{Step: "other", Kind: CallDo, Attempt: 1}, StartedAt: s.now, EndedAt: s.now}}})
+	s.in("the other step has succeeded", Patience)
 }
 
 func TestARunThatIsHeldNeedsAttentionAtOnce(t *testing.T) {

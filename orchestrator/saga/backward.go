@@ -5,6 +5,7 @@ import "slices"
 // turnBack begins the compensation of the run.
 func (t *turn) turnBack(cause Failure) {
 	t.run.State, t.run.Reason, t.run.Cause, t.run.WaitsFor = Compensating, nil, &cause, ""
+	t.moved = true
 	for i := range t.run.Steps {
 		if row := &t.run.Steps[i]; row.RetryAt != nil {
 			row.RetryAt = nil

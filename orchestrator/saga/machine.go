@@ -65,6 +65,7 @@ type turn struct {
 	run     *Run // Decision.Run
 	now     time.Time
 	leaving bool
+	moved   bool // a call has succeeded, or the run has begun to compensate: see attend
 }
 
 // Next decides what a run does next. The argument r is the run as it was last stored. Next does not change r.

@@ -16,6 +16,7 @@ func (t *turn) take(o Outcome) {
 	if o.DropToken {
 		t.DropToken = true
 	}
+	t.moved = t.moved || o.Err == nil
 	t.run.TakeOvers = 0
 	for _, made := range o.Objects {
 		made.RequestID = o.RequestID

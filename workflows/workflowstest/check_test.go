@@ -324,6 +324,10 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"ends-or-waits", "waits for an upstream, and nobody is told", func(p *play) {
 			p.held.Reason, p.held.DueAt, p.held.AttentionAt = waitsFor(saga.WaitsForUpstream), &p.now, nil
 		}},
+		{"ends-or-waits", "waits for a retry, and somebody is told too late", func(p *play) {
+			p.held.Reason, p.held.DueAt = waitsFor(saga.WaitsForRetry), &p.now
+			p.held.AttentionAt = new(p.held.UpdatedAt.Add(saga.Patience + 1))
+		}},
 		{"ends-or-waits", "ended, and somebody is told", func(p *play) { p.fresh.AttentionAt = &p.now }},
 		{"ends-or-waits", "it has neither an operator nor a due time", func(p *play) { p.held.Reason.Kind = saga.WaitsForRetry }},
 		{"ends-or-waits", "it waits without a reason", func(p *play) { p.held.Reason = nil }},

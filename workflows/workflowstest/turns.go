@@ -72,14 +72,14 @@ func endsOrWaits(v *view, broken report) {
 }
 
 // attention checks that a run that needs a person is in the list of runs that need attention, and that a run that waits for an
-// upstream will be in this list in time.
+// upstream or a retry will be in this list in time.
 func attention(r *saga.Run, fault func(string, ...any)) {
 	refused := slices.ContainsFunc(r.Steps, func(s saga.StepRow) bool { return s.State == saga.StepUndoFailed })
 	latest := r.UpdatedAt
 	switch {
 	case r.State == saga.Stuck, forOperator(r), refused:
-	case r.Reason != nil && r.Reason.Kind == saga.WaitsForUpstream:
-		latest = latest.Add(saga.UpstreamPatience)
+	case r.Reason != nil && (r.Reason.Kind == saga.WaitsForUpstream || r.Reason.Kind == saga.WaitsForRetry):
+		latest = latest.Add(saga.Patience)
 	default:
 		return
 	}

@@ -995,7 +995,7 @@ type ListRunsParams struct {
 	// State Only runs in this state. Repeat the parameter to list the runs in any of the given states.
 	State *[]RunState `form:"state,omitempty" json:"state,omitempty"`
 
-	// Attention With the value true, only runs that need the attention of a person: runs that are stuck or held, runs that compensate and have an undo that was refused, and runs that have waited longer than 15 minutes for an upstream. The value false changes nothing.
+	// Attention With the value true, only runs that need the attention of a person: runs that are stuck or held, runs that compensate and have an undo that was refused, and runs that have not moved for 15 minutes because a call fails again and again. The value false changes nothing.
 	Attention *bool `form:"attention,omitempty" json:"attention,omitempty"`
 
 	// IdempotencyKey Only the run with this idempotency key. If an operator repeated the run, this is the newest run. The only other parameter may be merchant, which operators must send.
