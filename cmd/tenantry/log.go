@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"maps"
 	"os"
 	"time"
 
@@ -16,10 +17,46 @@ func newLog(c Config, w io.Writer) (zerolog.Logger, error) {
 		return zerolog.Nop(), err
 	}
 	if c.LogFormat == "console" {
-		// The writer quotes all texts from outside. A screen would escape the writer's colors.
-		w = zerolog.ConsoleWriter{Out: underneath(w), NoColor: !terminal(w), TimeFormat: time.RFC3339}
+		// A screen would escape the writer's colors. Therefore the texts are escaped before the writer adds colors.
+		w = zerolog.ConsoleWriter{Out: underneath(w), NoColor: !terminal(w), TimeFormat: time.RFC3339, FormatPrepare: escapeLine}
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
+}
+
+// escapeLine escapes the texts of a log line, except those that the console writer quotes itself: the values of fields that are
+// strings. A message or a name may contain the text of an upstream.
+func escapeLine(line map[string]any) error {
+	escaped := map[string]any{}
+	for name, value := range line {
+		_, text := value.(string)
+		quoted := text && name != zerolog.MessageFieldName && name != zerolog.LevelFieldName && name != zerolog.CallerFieldName
+		if !quoted {
+			value = escapeValue(value)
+		}
+		escaped[visible(name)] = value
+	}
+	clear(line)
+	maps.Copy(line, escaped)
+	return nil
+}
+
+// escapeValue escapes all texts in a decoded JSON value.
+func escapeValue(value any) any {
+	switch v := value.(type) {
+	case string:
+		return visible(v)
+	case []any:
+		for i := range v {
+			v[i] = escapeValue(v[i])
+		}
+	case map[string]any:
+		escaped := map[string]any{}
+		for name, inner := range v {
+			escaped[visible(name)] = escapeValue(inner)
+		}
+		return escaped
+	}
+	return value
 }
 
 // terminal reports whether w is a terminal.
