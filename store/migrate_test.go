@@ -241,7 +241,7 @@ func TestMigrationFindsTheRunsThatNeedAttention(t *testing.T) {
 				t.Fatal(err)
 			}
 			for after, want := range map[time.Duration]string{
-				0: "c refused, b held, a stuck, ", saga.UpstreamPatience: "d upstream, c refused, b held, a stuck, ",
+				0: "c refused, b held, a stuck, ", saga.Patience: "d upstream, c refused, b held, a stuck, ",
 			} {
 				runs, err := s.Runs(t.Context(), saga.Filter{Attention: at(updated).Add(after), Limit: 10})
 				got := ""
