@@ -12,7 +12,8 @@ import (
 )
 
 // AddAction stores an action, as saga.Store specifies. If no replica executes the run, AddAction makes the run due. AddAction first
-// locks the run's row. A replica that releases the run must wait for this lock, so it sees the action.
+// locks the run's row. A replica that releases the run must wait for this lock, so it sees the action. The lock also orders the
+// actions of a run.
 func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		due := "CASE WHEN replica_id IS NULL THEN ? ELSE due_at END"
@@ -29,9 +30,16 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 				return err
 			}
 		}
+		// The caller read the time before it waited for the lock. An action that was stored meanwhile is older.
+		var last struct{ ID, At int64 }
+		err := tx.Model(&actionRow{}).Select("COALESCE(MAX(id), 0) AS id, COALESCE(MAX(at), 0) AS at").
+			Where("run_id = ? AND consumed_at IS NULL", v.RunID).Scan(&last).Error
+		if err != nil {
+			return err
+		}
 		row := actionRow{
-			ID: now.UnixMicro(), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: upstream.Clean(v.Who),
-			Why: upstream.Clean(v.Why), At: v.At.UnixMicro(),
+			ID: max(now.UnixMicro(), last.ID+1), RunID: v.RunID, Name: string(v.Name), Step: v.Step, Who: upstream.Clean(v.Who),
+			Why: upstream.Clean(v.Why), At: max(v.At.UnixMicro(), last.At),
 		}
 		for { // the id is the time in microseconds; try the next number if another action has this id
 			var taken int64

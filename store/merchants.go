@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -117,7 +118,9 @@ func (t *Merchants) Keys(ctx context.Context, merchantID, after string, limit in
 
 // Rotate stores a new API key. Of the previous keys, the newest live key stays valid. Rotate revokes the other live keys and
 // returns them, as merchants.Store specifies.
-func (t *Merchants) Rotate(ctx context.Context, next merchants.APIKey) (revoked []merchants.APIKey, err error) {
+func (t *Merchants) Rotate(
+	ctx context.Context, next merchants.APIKey,
+) (stored merchants.APIKey, revoked []merchants.APIKey, err error) {
 	err = t.store.tx(ctx, func(tx *gorm.DB) error {
 		if _, err := lockMerchant(tx, next.MerchantID); err != nil {
 			return err
@@ -125,6 +128,12 @@ func (t *Merchants) Rotate(ctx context.Context, next merchants.APIKey) (revoked 
 		live, err := keysOf(tx.Where("revoked_at IS NULL"), next.MerchantID)
 		if err != nil {
 			return err
+		}
+		if len(live) > 0 { // the newest key of all is live
+			// The caller read the time before it waited for the lock, perhaps on another host.
+			if after := live[len(live)-1].CreatedAt.Add(time.Microsecond); next.CreatedAt.Before(after) {
+				next.CreatedAt = after
+			}
 		}
 		for _, k := range live[:max(0, len(live)-1)] {
 			k.RevokedAt = &next.CreatedAt
@@ -138,9 +147,9 @@ func (t *Merchants) Rotate(ctx context.Context, next merchants.APIKey) (revoked 
 		return tx.Create(&row).Error
 	})
 	if err != nil {
-		return nil, storing(next.MerchantID, err)
+		return merchants.APIKey{}, nil, storing(next.MerchantID, err)
 	}
-	return revoked, nil
+	return next, revoked, nil
 }
 
 func theMerchant(db *gorm.DB, id string) (merchantRow, error) {

@@ -69,10 +69,10 @@ func story(t *testing.T, all merchants.Store) {
 	same(t, "the list after an unknown merchant", list, []merchants.Merchant{})
 
 	second, third := newKey(t, m.ID, now.Add(1*time.Hour)), newKey(t, m.ID, now.Add(2*time.Hour))
-	revoked, err := all.Rotate(t.Context(), second)
+	_, revoked, err := all.Rotate(t.Context(), second)
 	must(t, err)
 	same(t, "revoked by the second key", revoked, nil)
-	revoked, err = all.Rotate(t.Context(), third)
+	_, revoked, err = all.Rotate(t.Context(), third)
 	must(t, err)
 	first.RevokedAt = &third.CreatedAt
 	same(t, "revoked by the third key", revoked, []merchants.APIKey{first})
@@ -82,7 +82,17 @@ func story(t *testing.T, all merchants.Store) {
 	keys, err = all.Keys(t.Context(), m.ID, first.Key, 1)
 	must(t, err)
 	same(t, "a page of keys", keys, []merchants.APIKey{second})
-	if _, err := all.Rotate(t.Context(), newKey(t, "nobody", now)); !errors.Is(err, merchants.ErrNotFound) {
+	early := newKey(t, m.ID, now.Add(30*time.Minute)) // its caller has waited for the third key
+	stored, revoked, err := all.Rotate(t.Context(), early)
+	must(t, err)
+	early.CreatedAt = third.CreatedAt.Add(time.Microsecond)
+	same(t, "the stored key", stored, early)
+	second.RevokedAt = &early.CreatedAt
+	same(t, "revoked by a key with an earlier time", revoked, []merchants.APIKey{second})
+	keys, err = all.Keys(t.Context(), m.ID, "", 10)
+	must(t, err)
+	same(t, "the keys in the order in which they were stored", keys, []merchants.APIKey{first, second, third, early})
+	if _, _, err := all.Rotate(t.Context(), newKey(t, "nobody", now)); !errors.Is(err, merchants.ErrNotFound) {
 		t.Errorf("a key for nobody: got %v, want %v", err, merchants.ErrNotFound)
 	}
 }

@@ -40,13 +40,14 @@ func (p *program) merchantCreate() *cobra.Command {
 			return usage("--name is required")
 		}
 		return p.withStore(cmd.Context(), func(c Config, s *store.Store) error {
-			m := merchants.Merchant{ID: id, OnFailure: merchants.Compensate, Cloud: merchants.DefaultCloud, CreatedAt: now()}
+			m := merchants.Merchant{ID: id, OnFailure: merchants.Compensate, Cloud: merchants.DefaultCloud}
 			if err := fields.apply(cmd, c, &m); err != nil {
 				return err
 			}
 			if err := p.checkKeystone(cmd.Context(), c, merchants.Merchant{Cloud: merchants.DefaultCloud}, m); err != nil {
 				return err
 			}
+			m.CreatedAt = now() // after the calls to Keystone
 			key, secret, err := newKey(m)
 			if err != nil {
 				return err
@@ -168,7 +169,7 @@ func (p *program) merchantRotateKey() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			revoked, err := s.Merchants().Rotate(cmd.Context(), key)
+			key, revoked, err := s.Merchants().Rotate(cmd.Context(), key)
 			if err != nil {
 				return ofMerchants(args[0], err)
 			}

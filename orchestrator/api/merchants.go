@@ -54,11 +54,12 @@ func (s *server) CreateMerchant(c echo.Context) error {
 		ID: want.MerchantID, Name: cmp.Or(valueOf(want.Name), known.Name), Cloud: cmp.Or(valueOf(want.Cloud), merchants.DefaultCloud),
 		Domain: valueOf(want.Domain), CustomerRoles: valueOf(want.CustomerRoles), SubscriptionRoles: valueOf(want.SubscriptionRoles),
 		OnFailure: cmp.Or(string(valueOf(want.OnFailure)), merchants.Compensate), AdoptUnmarked: valueOf(want.AdoptUnmarked),
-		MaxLiveRuns: valueOf(want.MaxLiveRuns), CreatedAt: s.now(),
+		MaxLiveRuns: valueOf(want.MaxLiveRuns),
 	}
 	if err := s.resolves(ctx, m); err != nil {
 		return err
 	}
+	m.CreatedAt = s.now() // after the calls to Keystone
 	key, secret, err := merchants.NewKey(s.Random, m.ID, m.CreatedAt)
 	if err != nil {
 		return err
@@ -207,7 +208,7 @@ func (s *server) RotateKey(c echo.Context, merchantID string) error {
 	if err != nil {
 		return err
 	}
-	revoked, err := s.Merchants.Rotate(c.Request().Context(), key)
+	key, revoked, err := s.Merchants.Rotate(c.Request().Context(), key)
 	if err != nil {
 		return err
 	}

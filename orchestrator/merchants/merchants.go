@@ -70,10 +70,11 @@ type Store interface {
 	// Keys reads at most limit keys of a merchant, oldest first. The argument after is the last key that the caller already has; empty:
 	// none. If there is no such key, Keys returns nothing.
 	Keys(ctx context.Context, merchantID, after string, limit int) ([]APIKey, error)
-	// Rotate stores a new key of a merchant. The merchant's previous key stays valid. All older keys are revoked, and Rotate
-	// returns these keys. The RevokedAt of a revoked key is the CreatedAt of the new key. Rotate returns ErrNotFound if there is no
-	// such merchant.
-	Rotate(ctx context.Context, next APIKey) (revoked []APIKey, err error)
+	// Rotate stores a new key of a merchant, and returns the key as it was stored. The merchant's previous key stays valid. All older
+	// keys are revoked, and Rotate returns these keys. Keys are in the order in which they were stored: if next.CreatedAt is not
+	// later than the CreatedAt of all other keys, Rotate makes it later. The RevokedAt of a revoked key is the CreatedAt of the new
+	// key. Rotate returns ErrNotFound if there is no such merchant.
+	Rotate(ctx context.Context, next APIKey) (stored APIKey, revoked []APIKey, err error)
 }
 
 // pageSize is the number of merchants that Each reads at a time.

@@ -59,7 +59,8 @@ type Store interface {
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
 	// AddAction stores an action. AddAction then wakes the replica that executes the run, or makes the run due if no replica executes
-	// it. If Action.IfVersion is set, AddAction may return ErrChanged: of several actions for one version, only one is stored.
+	// it. Actions are in the order in which they were stored: if an action that is not consumed yet has a later At, AddAction stores
+	// that time. If Action.IfVersion is set, AddAction may return ErrChanged: of several actions for one version, only one is stored.
 	AddAction(ctx context.Context, now time.Time, v Action) error
 	// Actions reads the actions of a run that are not consumed yet, oldest first.
 	Actions(ctx context.Context, runID string) ([]Action, error)

@@ -29,6 +29,13 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 		r.DueAt = maybeMoment(&now)
 	}
 	v.ID, v.Who, v.Why, v.At = now.UnixMicro(), upstream.Clean(v.Who), upstream.Clean(v.Why), moment(v.At)
+	if waiting := s.waitingActions(v.RunID); len(waiting) > 0 { // an action that was stored before is older
+		last := waiting[len(waiting)-1]
+		v.ID = max(v.ID, last.ID+1)
+		if v.At.Before(last.At) {
+			v.At = last.At
+		}
+	}
 	at, taken := s.place(v.ID)
 	for taken { // two actions may arrive in the same microsecond
 		v.ID++

@@ -120,6 +120,21 @@ func actionsAtOnce(t *testing.T, s fixture) {
 	}
 }
 
+// actionsOutOfTime adds an action with an earlier time, because its caller has waited for the action before it. The actions are read
+// in the order in which they were stored.
+func actionsOutOfTime(t *testing.T, s fixture) {
+	n := s.create(t, nil)
+	later := epoch.Add(time.Second)
+	if err := s.AddAction(t.Context(), later, saga.Action{RunID: n.Run.ID, Name: saga.Hold, At: later}); err != nil {
+		t.Fatal(err)
+	}
+	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Retry, At: epoch})
+	actions, err := s.Actions(t.Context(), n.Run.ID)
+	if err != nil || len(actions) != 2 || actions[0].Name != saga.Hold || actions[1].Name != saga.Retry || actions[1].At.Before(later) {
+		t.Errorf("got %+v, %v; want hold, and then retry with a time that is not earlier", actions, err)
+	}
+}
+
 // commitMissedAction shows that a run can be claimed if an action arrived just before the checkpoint that releases the run.
 func commitMissedAction(t *testing.T, s fixture) {
 	n := s.create(t, nil)

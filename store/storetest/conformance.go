@@ -79,6 +79,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"AddAction: the run is leased, and then released", addAction},
 		{"AddAction: the action is meant for a version", addActionIfVersion},
 		{"Actions: two actions were added at the same moment", actionsAtOnce},
+		{"Actions: an action has an earlier time than the action before it", actionsOutOfTime},
 		{"Commit: an action arrives just before the run is released", commitMissedAction},
 		{"Commit: a fenced checkpoint consumes an action", commitFencedActions},
 	} {
