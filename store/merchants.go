@@ -72,12 +72,23 @@ func (t *Merchants) Merchant(ctx context.Context, id string) (merchants.Merchant
 
 // List reads a page of merchants, as merchants.Store specifies.
 func (t *Merchants) List(ctx context.Context, after string, limit int) ([]merchants.Merchant, error) {
-	db := columns(t.store.db.WithContext(ctx)).Order("name, id").Limit(limit)
+	db := columns(t.store.db.WithContext(ctx)).Limit(limit)
 	if after != "" {
 		db = db.Where("(name, id) > (SELECT name, id FROM merchants WHERE id = ?)", after)
 	}
+	return listed(db)
+}
+
+// Settings reads one enabled merchant for each combination of settings that orders need, as merchants.Store specifies.
+func (t *Merchants) Settings(ctx context.Context, limit int) ([]merchants.Merchant, error) {
+	return listed(columns(t.store.db.WithContext(ctx)).Where(`id IN (
+		SELECT MIN(id) FROM merchants WHERE disabled_at IS NULL GROUP BY cloud, domain, customer_roles, subscription_roles)`).Limit(limit))
+}
+
+// listed reads merchants, sorted by name.
+func listed(query *gorm.DB) ([]merchants.Merchant, error) {
 	var rows []merchantRow
-	if err := db.Find(&rows).Error; err != nil {
+	if err := query.Order("name, id").Find(&rows).Error; err != nil {
 		return nil, fmt.Errorf("listing merchants: %w", err)
 	}
 	page := make([]merchants.Merchant, len(rows))

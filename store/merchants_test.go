@@ -68,6 +68,11 @@ func story(t *testing.T, all merchants.Store) {
 	must(t, err)
 	same(t, "the list after an unknown merchant", list, []merchants.Merchant{})
 
+	if got, err := all.Settings(t.Context(), 9); err != nil || len(got) > 0 {
+		t.Errorf("the settings of a disabled merchant: got %+v, %v, want none", got, err)
+	}
+	settings(t, all)
+
 	second, third := newKey(t, m.ID, now.Add(1*time.Hour)), newKey(t, m.ID, now.Add(2*time.Hour))
 	_, revoked, err := all.Rotate(t.Context(), second)
 	must(t, err)
@@ -94,6 +99,29 @@ func story(t *testing.T, all merchants.Store) {
 	same(t, "the keys in the order in which they were stored", keys, []merchants.APIKey{first, second, third, early})
 	if _, _, err := all.Rotate(t.Context(), newKey(t, "nobody", now)); !errors.Is(err, merchants.ErrNotFound) {
 		t.Errorf("a key for nobody: got %v, want %v", err, merchants.ErrNotFound)
+	}
+}
+
+// settings checks that merchants with the same settings are read as one.
+func settings(t *testing.T, all merchants.Store) {
+	t.Helper()
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	for i, m := range []merchants.Merchant{
+		{ID: "1", Name: "C", Cloud: "default", CustomerRoles: []string{"member"}}, {ID: "2", Name: "B", Cloud: "default", CustomerRoles: []string{"member"}},
+		{ID: "3", Name: "A", Cloud: "far", CustomerRoles: []string{"member"}}, {ID: "4", Name: "Z", Cloud: "default", SubscriptionRoles: []string{"member"}},
+		{ID: "5", Name: "D", Cloud: "default", Domain: "d", CustomerRoles: []string{"member"}},
+	} {
+		m.CreatedAt = now.Add(time.Duration(i) * time.Second)
+		must(t, all.Create(t.Context(), m, newKey(t, m.ID, now)))
+	}
+	for limit, want := range map[int][]string{9: {"3", "1", "5", "4"}, 2: {"3", "1"}} {
+		got, err := all.Settings(t.Context(), limit)
+		must(t, err)
+		var ids []string
+		for _, m := range got {
+			ids = append(ids, m.ID)
+		}
+		same(t, "the merchants with different settings", ids, want)
 	}
 }
 

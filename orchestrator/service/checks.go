@@ -12,8 +12,10 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// maxNames limits the domains and roles that one check of a cloud looks up.
-const maxNames = 50
+const (
+	maxNames    = 50  // the maximum number of domains and roles that one check of a cloud looks up
+	maxSettings = 500 // the maximum number of combinations of clouds, domains and roles that are read
+)
 
 // newChecks returns the health of a service, before its first check.
 func newChecks(p parts, u *upstreams, leased func(context.Context) error) *health {
@@ -60,15 +62,12 @@ func (u *upstreams) needs(ctx context.Context, c Config) map[string]needs {
 	add(merchants.DefaultCloud, c.Domain, slices.Concat(c.CustomerRoles, c.SubscriptionRoles), "")
 	bounded, cancel := context.WithTimeout(ctx, neededTime)
 	defer cancel()
-	var registered []merchants.Merchant
-	err := merchants.Each(bounded, u.clouds.merchants, func(m merchants.Merchant) { registered = append(registered, m) })
+	registered, err := u.clouds.merchants.Settings(bounded, maxSettings)
 	if err != nil {
 		return all // the check of the database says so
 	}
 	for _, m := range registered {
-		if m.DisabledAt == nil {
-			add(m.Cloud, cmp.Or(m.Domain, c.Domain), slices.Concat(m.CustomerRoles, m.SubscriptionRoles), "merchant "+m.Name+" ("+m.ID+"): ")
-		}
+		add(m.Cloud, cmp.Or(m.Domain, c.Domain), slices.Concat(m.CustomerRoles, m.SubscriptionRoles), "merchant "+m.Name+" ("+m.ID+"): ")
 	}
 	return all
 }
