@@ -5,18 +5,46 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
 // admin sends a request as an operator.
 func (w *world) admin(method, path, body string) request {
 	return request{method: method, path: path, body: body, operator: w.OperatorToken}
+}
+
+// A merchant is created when it is stored, and not when its request arrived: the calls to Keystone may take long.
+func TestAMerchantIsCreatedAfterTheCallsToKeystone(t *testing.T) {
+	var asked atomic.Pointer[time.Time]
+	w := newWorld(t, func(o *servicetest.Options) {
+		before := o.Around
+		o.Around = func(upstream string, next http.RoundTripper) http.RoundTripper {
+			next = before(upstream, next)
+			return roundTrip(func(req *http.Request) (*http.Response, error) {
+				if upstream != service.BillingStack {
+					asked.Store(new(time.Now()))
+				}
+				return next.RoundTrip(req)
+			})
+		}
+	})
+	m, err := w.Billing.CreateMerchant(t.Context(), billing.Merchant{Name: "New", Currency: "nok", Language: "nor"})
+	must(t, err)
+	w.Keystone.AddRole("never-looked-up")
+	got := w.call(w.admin("POST", "/v1/merchants", fmt.Sprintf(`{"merchant_id": %q, "customer_roles": ["never-looked-up"]}`, m.ID)))
+	made := read[api.MerchantCreated](t, got)
+	if last := asked.Load(); got.status != http.StatusCreated || last == nil || made.CreatedAt.Before(last.Truncate(time.Microsecond)) {
+		t.Errorf("got %d, created at %v; the last call to Keystone was at %v", got.status, made.CreatedAt, last)
+	}
 }
 
 func TestLettingAMerchantIn(t *testing.T) {

@@ -10,8 +10,10 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -133,6 +135,46 @@ func TestTheReasonOutlivesTheCircuit(t *testing.T) {
 	if got := state(pinging(upstream.Error{Class: upstream.Transient, Err: &upstream.NotSentError{Err: context.DeadlineExceeded}})); got.Status != api.CheckOK {
 		t.Errorf("a check that got no turn: got %+v, want ok as before", got)
 	}
+}
+
+// The checks are repeated every 30 s, and at once when a circuit opens or closes.
+func TestTheChecksAreRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPatient()
+		p.health.now = time.Now
+		var open atomic.Bool
+		p.circuits = func() []string {
+			if open.Load() {
+				return []string{"keystone"}
+			}
+			return nil
+		}
+		var needed, upstreams atomic.Int32
+		p.needed[0].ask = func(context.Context) error { needed.Add(1); return nil }
+		p.upstreams = func(context.Context) []check {
+			return []check{{name: "keystone", ask: func(context.Context) error { upstreams.Add(1); return nil }}}
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		go p.watch(ctx)
+		checked := func(after time.Duration, want int32) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if needed.Load() != want || upstreams.Load() != want {
+				t.Errorf("after %v more: the database was checked %d times, and Keystone %d times, want %d", after, needed.Load(), upstreams.Load(), want)
+			}
+		}
+		checked(0, 1)
+		checked(29500*time.Millisecond, 1)
+		checked(time.Second, 2)
+		checked(5*time.Minute, 12)
+		open.Store(true)
+		checked(2*time.Second, 13)
+		open.Store(false)
+		checked(2*time.Second, 14)
+		stop()
+		checked(time.Hour, 14)
+	})
 }
 
 // A caller that goes away, and a check that panics, say nothing worse than they know.

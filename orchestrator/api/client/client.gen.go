@@ -1196,8 +1196,8 @@ type ClientInterface interface {
 	// GetReadiness Check what the service depends on
 	//
 	// Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
-	// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist, and reads from
-	// BillingStack. The database and the lease are checked again for this request.
+	// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist (at most 50
+	// names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
 	//
 	// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
 	// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
@@ -1497,8 +1497,8 @@ func (c *Client) GetProblem(ctx context.Context, problem Word, reqEditors ...Req
 // GetReadiness Check what the service depends on
 //
 // Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
-// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist, and reads from
-// BillingStack. The database and the lease are checked again for this request.
+// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist (at most 50
+// names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
 //
 // Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
 // `degraded` and the answer is 200, because the replica can still show runs and replay orders.
@@ -3468,8 +3468,8 @@ type ClientWithResponsesInterface interface {
 	// GetReadinessWithResponse Check what the service depends on
 	//
 	// Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
-	// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist, and reads from
-	// BillingStack. The database and the lease are checked again for this request.
+	// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist (at most 50
+	// names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
 	//
 	// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
 	// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
@@ -6480,8 +6480,8 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, proble
 // GetReadinessWithResponse Check what the service depends on
 //
 // Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
-// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist, and reads from
-// BillingStack. The database and the lease are checked again for this request.
+// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist (at most 50
+// names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
 //
 // Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
 // `degraded` and the answer is 200, because the replica can still show runs and replay orders.

@@ -334,6 +334,36 @@ func TestWhichCallsOpenTheCircuit(t *testing.T) {
 	}
 }
 
+// The time in which a call waits for its turn says nothing about the upstream. Here each call waits for 25 s, and then its own time
+// limit ends it after 5 s: the upstream had too little time.
+func TestTheWaitForATurnOpensNoCircuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(gate.Gates).Of("it", 1)
+		for range 6 {
+			before := enter(t, g, "a")
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				ctx, cancel := context.WithTimeout(t.Context(), callTime)
+				defer cancel()
+				leave, err := g.Enter(ctx)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				<-ctx.Done()
+				leave(0, ctx.Err())
+			}()
+			time.Sleep(25 * time.Second)
+			before(0, errKept) // shows nothing, so that the failures in a row are counted on
+			<-over
+		}
+		if g.Open() {
+			t.Error("the circuit is open, but no call had the time to show that the upstream is down")
+		}
+	})
+}
+
 // callTime is the time limit of a call.
 const callTime = 30 * time.Second
 
