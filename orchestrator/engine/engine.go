@@ -28,7 +28,7 @@ type Options struct {
 	Lease       time.Duration // how long a replica may be silent before other replicas take over its runs; default 10 s
 	LateWindow  time.Duration // how long an upstream may still execute a request that got no answer; default 90 s
 	Deadline    time.Duration // how long a run may take, without waits for upstreams, before it compensates; default 15 min
-	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates; default 24 h
+	GiveUpAfter time.Duration // how long a run may take, including all waits, before it compensates; default 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
 	Executors   int           // maximum number of runs that are executed at once; default 64
 

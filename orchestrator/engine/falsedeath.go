@@ -72,7 +72,7 @@ func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool
 	case !run.LostTooManyReplicas():
 		return false, nil
 	}
-	retry := saga.Action{RunID: runID, Name: saga.Retry, Who: "replica " + replica, Why: "the replica has lost its lease, but did not die"}
+	retry := saga.Action{RunID: runID, Name: saga.Retry, Who: saga.ByReplica(replica), Why: "the replica has lost its lease, but did not die"}
 	// Do not call Act here: if the run was compensated meanwhile, Act would start a successor.
 	if err := e.storeAction(ctx, retry); err != nil {
 		return false, err

@@ -36,6 +36,14 @@ type Action struct {
 	IfVersion int64
 }
 
+// replicaPrefix begins the Who of an action that a replica requested by itself.
+const replicaPrefix = "replica "
+
+// ByReplica returns the Who of an action that a replica requests by itself. Such an action does not extend Limits.GiveUpAfter.
+func ByReplica(replica string) string { return replicaPrefix + replica }
+
+func (v Action) byPerson() bool { return !strings.HasPrefix(v.Who, replicaPrefix) }
+
 // RefusedError reports why the state of a run does not allow an action.
 type RefusedError struct {
 	Action ActionName
@@ -143,7 +151,7 @@ func (t *turn) apply(a Action) {
 	why := Failure{Detail: upstream.Clean(a.Why), FixBy: FixByNobody, At: t.now}
 	switch a.Name {
 	case Retry:
-		t.goOn()
+		t.goOn(a)
 	case SkipStep:
 		row := run.Step(a.Step)
 		if run.Cause != nil {
@@ -152,7 +160,7 @@ func (t *turn) apply(a Action) {
 		row.State, row.RetryAt, row.EndedAt = StepSkipped, nil, new(t.now)
 		t.changed(row)
 		if run.WaitsFor == "" {
-			t.goOn()
+			t.goOn(a)
 		}
 	case Compensate, Cancel:
 		why.Code = "compensated-by-operator"
@@ -167,11 +175,14 @@ func (t *turn) apply(a Action) {
 	}
 }
 
-// goOn lets a waiting or stuck run continue at once, with new time limits. If the run was held while its predecessor was live, it
+// goOn lets a waiting or stuck run continue at once. If a person has requested that, the time limits start again. If the run was held while its predecessor was live, it
 // waits for the predecessor again.
-func (t *turn) goOn() {
+func (t *turn) goOn(a Action) {
 	run := t.run
-	run.Hold, run.BudgetFrom, run.Worked, run.TakeOvers = nil, t.now, 0, 0
+	run.Hold, run.TakeOvers = nil, 0
+	if a.byPerson() {
+		run.BudgetFrom, run.Worked = t.now, 0
+	}
 	run.State, run.Reason = Running, nil
 	if run.Cause != nil {
 		run.State = Compensating

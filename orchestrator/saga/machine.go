@@ -19,7 +19,7 @@ type Machine struct {
 type Limits struct {
 	LateWindow  time.Duration // an unanswered request may take effect up to this long after it was sent
 	Deadline    time.Duration // how long a run may work before it compensates
-	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates
+	GiveUpAfter time.Duration // how long a run may take, including all waits, before it compensates
 }
 
 // Input describes what happened to a run since the run was last stored.

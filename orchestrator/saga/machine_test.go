@@ -110,6 +110,24 @@ func TestARetryOfAWaitingRunGivesItNewTime(t *testing.T) {
 	}
 }
 
+// A replica may retry a run that was held because replicas ended. The run does not get new time.
+func TestARetryOfAReplicaGivesNoNewTime(t *testing.T) {
+	s := newStepped(t)
+	accepted := s.run.BudgetFrom
+	for range maxTakeOvers {
+		s.run.TakeOvers++ // a claim counts itself
+		s.next(Input{Claimed: true})
+	}
+	if !s.run.LostTooManyReplicas() {
+		t.Fatalf("the run is %s, with the reason %+v", s.run.State, s.run.Reason)
+	}
+	s.now = s.now.Add(time.Hour)
+	s.next(Input{Claimed: true, Actions: []Action{{ID: 1, Name: Retry, Who: ByReplica("r")}}})
+	if s.run.State != Running || !s.run.BudgetFrom.Equal(accepted) {
+		t.Errorf("the run is %s, and its limit counts from %v, want %v", s.run.State, s.run.BudgetFrom, accepted)
+	}
+}
+
 func TestWhatCannotBeStoredLeavesNoCallInFlight(t *testing.T) {
 	t.Run("a re-check", func(t *testing.T) {
 		s := newStepped(t)

@@ -30,7 +30,7 @@ type Config struct {
 	Lease       time.Duration // how long a replica keeps its runs without renewing its lease; zero means 10 s
 	LateWindow  time.Duration // an unanswered request may take effect up to this long after it was sent; zero means 90 s
 	Deadline    time.Duration // how long a run may work before it compensates; zero means 15 min
-	GiveUpAfter time.Duration // how long a run may take, including waits for upstreams, before it compensates; zero means 24 h
+	GiveUpAfter time.Duration // how long a run may take, including all waits, before it compensates; zero means 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; zero means 5 s
 	Executors   int           // maximum number of runs that are executed at once; zero means 64
 
