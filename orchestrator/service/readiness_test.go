@@ -1,16 +1,23 @@
 package service_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+	"github.com/tenantry/tenantry/store/storetest"
 )
 
 type readiness struct {
@@ -112,6 +119,53 @@ func TestChangesInKeystoneAreSeenAtTheNextCheck(t *testing.T) {
 	must(t, resp.Body.Close())
 	if status, got := ready(t, in); resp.StatusCode != http.StatusNoContent || status != http.StatusOK || got.Status != "degraded" {
 		t.Errorf("after the role was deleted (%s): got %d %+v", resp.Status, status, got)
+	}
+}
+
+// PostgreSQL has become read-only, as after a fail-over to a standby: the replica is not ready, and the answer says why.
+func TestWithAReadOnlyDatabaseAReplicaIsNotReady(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	in := servicetest.New(t, servicetest.Options{Database: address})
+	if status, got := ready(t, in); status != http.StatusOK || got.Checks[0].Status != "ok" {
+		t.Fatalf("before: got %d %+v", status, got)
+	}
+	config, err := pgx.ParseConfig(address)
+	must(t, err)
+	server, err := pgx.Connect(t.Context(), os.Getenv("TENANTRY_TEST_POSTGRES_URL"))
+	must(t, err)
+	defer func() { must(t, server.Close(context.WithoutCancel(t.Context()))) }()
+	change := func(setting string) {
+		t.Helper()
+		_, err := server.Exec(t.Context(), "ALTER DATABASE "+config.Database+" "+setting)
+		must(t, err)
+		_, err = server.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", config.Database)
+		must(t, err)
+	}
+	change("SET default_transaction_read_only = on")
+	within(t, "not ready, and the reason", func() (string, bool) {
+		status, got := ready(t, in)
+		database := got.Checks[0]
+		return fmt.Sprintf("%d %+v", status, got), status == http.StatusServiceUnavailable && got.Status == "unavailable" &&
+			database.Name == "database" && database.Status == "down" && strings.Contains(strings.ReplaceAll(database.Reason, "-", " "), "read only")
+	})
+	change("RESET default_transaction_read_only")
+	within(t, "ready again", func() (string, bool) {
+		status, got := ready(t, in)
+		return fmt.Sprintf("%d %+v", status, got), status == http.StatusOK
+	})
+}
+
+// within repeats a check until it succeeds. The result of a check of the database is kept for a second.
+func within(t *testing.T, what string, check func() (got string, ok bool)) {
+	t.Helper()
+	for last := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		got, ok := check()
+		if ok {
+			return
+		}
+		if time.Now().After(last) {
+			t.Fatalf("want %s, got %s", what, got)
+		}
 	}
 }
 
