@@ -47,12 +47,12 @@ func need(r client.Run) (cause string, fixBy client.FixBy) {
 		if step := valueOf(r.Reason.Step); step != "" {
 			cause = step + ": " + cause
 		}
-	case r.Cause != nil:
+	case r.Cause != nil && !triesUndoAgain(r):
 		cause, fixBy = failureText(*r.Cause), r.Cause.FixBy
 	default: // an attempt is in flight
 		cause, fixBy = "a step that failed is being tried again", client.FixByNobody
 		for _, s := range r.Steps {
-			if s.Error != nil {
+			if s.Error != nil && (r.Cause == nil || s.State == client.StepStateUndoing) {
 				cause, fixBy = s.Name+": "+s.Error.Detail, s.Error.FixBy
 			}
 		}
@@ -61,6 +61,11 @@ func need(r client.Run) (cause string, fixBy client.FixBy) {
 		fixBy = client.FixByOperator
 	}
 	return cause, fixBy
+}
+
+// triesUndoAgain reports whether an undo of the run has failed and is being repeated.
+func triesUndoAgain(r client.Run) bool {
+	return slices.ContainsFunc(r.Steps, func(s client.Step) bool { return s.State == client.StepStateUndoing && s.Error != nil })
 }
 
 func refusedUndo(r client.Run) *client.Step {

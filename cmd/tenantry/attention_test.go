@@ -68,6 +68,16 @@ fix by     operator
 then type  tenantry runs show ID
 `,
 		},
+		"trying an undo again": {
+			client.Run{State: client.RunStateCompensating, Cause: &failure, Actions: []string{"hold"}, Steps: []client.Step{
+				{Name: "attach-tenant", State: client.StepStateFailed, Error: &failure},
+				{Name: "create-customer", State: client.StepStateUndoing, Error: &client.Failure{Detail: "it is busy", FixBy: client.FixByNobody}},
+			}},
+			`cause      create-customer: it is busy
+fix by     operator
+then type  tenantry runs show ID
+`,
+		},
 	} {
 		c.run.ID, c.run.MerchantID, c.run.CreatedAt = "ID", "M", accepted
 		want := "run        ID\nstate      " + string(c.run.State) + "\nmerchant   M\nage        1h1m\n" + c.want
