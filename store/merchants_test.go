@@ -107,8 +107,10 @@ func settings(t *testing.T, all merchants.Store) {
 	t.Helper()
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	for i, m := range []merchants.Merchant{
-		{ID: "1", Name: "C", Cloud: "default", CustomerRoles: []string{"member"}}, {ID: "2", Name: "B", Cloud: "default", CustomerRoles: []string{"member"}},
-		{ID: "3", Name: "A", Cloud: "far", CustomerRoles: []string{"member"}}, {ID: "4", Name: "Z", Cloud: "default", SubscriptionRoles: []string{"member"}},
+		{ID: "1", Name: "C", Cloud: "default", CustomerRoles: []string{"member"}},
+		{ID: "2", Name: "B", Cloud: "default", CustomerRoles: []string{"member"}},
+		{ID: "3", Name: "A", Cloud: "far", CustomerRoles: []string{"member"}},
+		{ID: "4", Name: "Z", Cloud: "default", SubscriptionRoles: []string{"member"}},
 		{ID: "5", Name: "D", Cloud: "default", Domain: "d", CustomerRoles: []string{"member"}},
 	} {
 		m.CreatedAt = now.Add(time.Duration(i) * time.Second)

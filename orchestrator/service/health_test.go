@@ -141,7 +141,7 @@ func TestTheReasonOutlivesTheCircuit(t *testing.T) {
 func TestTheChecksAreRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPatient()
-		p.health.now = time.Now
+		p.now = time.Now
 		var open atomic.Bool
 		p.circuits = func() []string {
 			if open.Load() {

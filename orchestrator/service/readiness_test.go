@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -125,7 +126,12 @@ func TestChangesInKeystoneAreSeenAtTheNextCheck(t *testing.T) {
 // PostgreSQL has become read-only, as after a fail-over to a standby: the replica is not ready, and the answer says why.
 func TestWithAReadOnlyDatabaseAReplicaIsNotReady(t *testing.T) {
 	address := storetest.PostgreSQL(t)
-	in := servicetest.New(t, servicetest.Options{Database: address})
+	u, err := url.Parse(address)
+	must(t, err)
+	query := u.Query()
+	query.Set("target_session_attrs", "any") // so that the service connects, and only writes are refused
+	u.RawQuery = query.Encode()
+	in := servicetest.New(t, servicetest.Options{Database: u.String()})
 	if status, got := ready(t, in); status != http.StatusOK || got.Checks[0].Status != "ok" {
 		t.Fatalf("before: got %d %+v", status, got)
 	}
