@@ -65,6 +65,11 @@ var attacks = []attack{
 		}
 		s.get(ctx, "/v1/runs?"+query[i%len(query)], func(r *http.Request) { r.SetBasicAuth(s.apiKey, s.secret) })
 	}},
+	{"hostile lists of BillingStack", 8, func(ctx context.Context, s *soak, i int) {
+		s.hostile.Store(&hostileLists[i%len(hostileLists)])
+		defer s.hostile.Store(nil)
+		s.get(ctx, "/v1/merchants/"+s.merchant.ID+"/plans", func(r *http.Request) { r.SetBasicAuth(s.apiKey, s.secret) })
+	}},
 	{"lists of runs that are not read", 48, func(ctx context.Context, s *soak, _ int) {
 		s.dial(ctx, "GET /v1/runs?limit=200 HTTP/1.1", "", "")
 	}},
@@ -76,4 +81,11 @@ var hostileBodies = []string{
 	`{"` + strings.Repeat("k", 57000) + `":[` + strings.Repeat(`"\u0001",`, 6000) + `""]}`,
 	strings.Repeat("[", 50000) + strings.Repeat("]", 50000),
 	`{` + strings.Repeat(`"a":1,`, 18000) + `"a":1}`,
+}
+
+// hostileLists are lists of about 33 MB: many empty objects, few objects with a long text, and deep arrays.
+var hostileLists = [][]byte{
+	[]byte("[" + strings.Repeat("{},", 11_000_000) + "{}]"),
+	[]byte("[" + strings.Repeat(`{"id":"x","name":"`+strings.Repeat("n", 4<<20)+`"},`, 8) + "{}]"),
+	[]byte(strings.Repeat("[", 16<<20) + strings.Repeat("]", 16<<20)),
 }

@@ -41,6 +41,8 @@ type soak struct {
 	token   string // of a user
 	held    string // path of a run of the first merchant that waits for an operator
 
+	hostile atomic.Pointer[[]byte] // BillingStack's answer when the first merchant's plans are listed; nil: the plans
+
 	orders, refused atomic.Int64 // of the other merchants
 }
 
@@ -92,9 +94,11 @@ func newSoak(t *testing.T) *soak {
 	s := &soak{}
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		list := func(of string) bool { return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, s.first()+of) }
-		switch subscriptions := many.Load(); {
+		switch hostile, subscriptions := s.hostile.Load(), many.Load(); {
 		case r.Method == http.MethodPatch && !held.Load():
 			http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
+		case hostile != nil && list("/plans"):
+			answerWith(w, *hostile)
 		case subscriptions != nil && list("/subscriptions") && !strings.Contains(r.URL.RawQuery, "customer"):
 			answerWith(w, *subscriptions)
 		default:
