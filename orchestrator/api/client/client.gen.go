@@ -5002,6 +5002,7 @@ type SubscribeResponse403Headers struct {
 type SubscribeResponse409Headers struct {
 	IdempotencyReplayed *string
 	Location            *string
+	PreferenceApplied   *string
 	RateLimit           *string
 	RateLimitPolicy     *string
 }
@@ -8301,6 +8302,13 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 				return nil, err
 			}
 			headers.Location = &value
+		}
+		if values := rsp.Header.Values("Preference-Applied"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Preference-Applied", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.PreferenceApplied = &value
 		}
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
