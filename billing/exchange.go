@@ -69,7 +69,11 @@ func (c *Client) call(ctx context.Context, r request) error {
 		return r.turnedAway(err)
 	}
 	status, header, answer, err := c.exchange(ctx, r, body)
-	leave(status, err)
+	if _, tooMuch := errors.AsType[*upstream.LimitError](err); tooMuch {
+		leave(status, nil) // the server works
+	} else {
+		leave(status, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -133,7 +137,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 		answer, err = io.ReadAll(objectLimits.Reader(resp.Body))
 	}
 	if err != nil {
-		return 0, nil, nil, &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, Status: resp.StatusCode, MaybeDone: r.write(), Err: err}
+		return resp.StatusCode, nil, nil, &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, Status: resp.StatusCode, MaybeDone: r.write(), Err: err}
 	}
 	return resp.StatusCode, resp.Header, answer, nil
 }

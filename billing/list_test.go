@@ -2,6 +2,7 @@ package billing_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -74,6 +75,34 @@ func TestListsHaveLimits(t *testing.T) {
 			}
 			if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 64 {
 				t.Errorf("the answer needed %d MiB, want at most 64", used)
+			}
+		})
+	}
+}
+
+// An answer that exceeds a limit is an answer: it does not open the circuit for other merchants.
+func TestAnAnswerThatIsTooLongShowsThatTheServerWorks(t *testing.T) {
+	for what, c := range map[string]struct {
+		body   string
+		status int
+		works  bool
+	}{
+		"too many elements": {"[" + strings.Repeat("{},", 30_000) + "{}]", http.StatusOK, true},
+		"a cut-off list":    {"[{}", http.StatusOK, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, c.body) }))
+			defer server.Close()
+			var told []string
+			client, err := billing.New(billing.Config{URL: server.URL + "/v2", Enter: func(context.Context) (func(int, error), error) {
+				return func(status int, err error) { told = append(told, fmt.Sprint(status, " ", err == nil)) }, nil
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = client.Plans(t.Context(), merchantID)
+			if want := fmt.Sprint(c.status, " ", c.works); err == nil || len(told) != 1 || told[0] != want {
+				t.Errorf("got %v, and the gate is told %v; want an error, and %s", err, told, want)
 			}
 		})
 	}

@@ -99,8 +99,8 @@ func validMerchant(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// knownMerchant answers 404 to a POST whose path names an unknown merchant. A GET of an unknown merchant's list returns an empty
-// list.
+// knownMerchant refuses a POST whose path names an unknown merchant. A GET of an unknown merchant's list returns an empty list. The
+// original BillingStack answers 500 to such a POST. A 404 would mean that the address is wrong.
 func knownMerchant(merchants Table[billing.Merchant]) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -113,7 +113,7 @@ func knownMerchant(merchants Table[billing.Merchant]) echo.MiddlewareFunc {
 				return err
 			}
 			if len(found) == 0 {
-				return notFound(id)
+				return badRequest("there is no merchant %q", id)
 			}
 			return next(c)
 		}

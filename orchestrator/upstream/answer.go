@@ -30,7 +30,14 @@ const maxDepth = 64
 // at most 8 KiB.
 const MaxHeader = 64 << 10
 
-// Reader returns a reader of the answer's body. If the body exceeds a limit, the reader returns an error that names the limit, and
+// LimitError reports that an answer exceeds a limit. The upstream works: it has answered, and what it said is too much.
+type LimitError struct{ limit string }
+
+func (e *LimitError) Error() string { return e.limit }
+
+func exceeded(format string, limit int) error { return &LimitError{fmt.Sprintf(format, limit)} }
+
+// Reader returns a reader of the answer's body. If the body exceeds a limit, the reader returns a *LimitError that names the limit, and
 // not the byte that exceeds the limit. The reader does not check that the body is JSON.
 func (l Limits) Reader(body io.Reader) io.Reader { return &boundedReader{Limits: l, body: body} }
 
@@ -66,9 +73,9 @@ func (r *boundedReader) take(c byte) error {
 	r.element++
 	switch {
 	case r.bytes > r.Bytes:
-		return fmt.Errorf("the answer is longer than %d bytes", r.Bytes)
+		return exceeded("the answer is longer than %d bytes", r.Bytes)
 	case r.List > 0 && r.element > r.Element:
-		return fmt.Errorf("an element of the list is longer than %d bytes", r.Element)
+		return exceeded("an element of the list is longer than %d bytes", r.Element)
 	case r.escaped:
 		r.escaped = false
 		return nil
@@ -93,17 +100,17 @@ func (r *boundedReader) take(c byte) error {
 // value counts a value: the first value of an object or list, or the value after a comma.
 func (r *boundedReader) value() error {
 	if r.depth > maxDepth {
-		return fmt.Errorf("the answer has more than %d objects and lists within each other", maxDepth)
+		return exceeded("the answer has more than %d objects and lists within each other", maxDepth)
 	}
 	if r.List > 0 && r.depth == r.List {
 		r.element = 0
 		if r.elements++; r.elements > r.Elements {
-			return fmt.Errorf("the list has more than %d elements", r.Elements)
+			return exceeded("the list has more than %d elements", r.Elements)
 		}
 	}
 	if r.depth > r.Flat {
 		if r.values++; r.values > r.Values {
-			return fmt.Errorf("the answer has more than %d values", r.Values)
+			return exceeded("the answer has more than %d values", r.Values)
 		}
 	}
 	return nil
