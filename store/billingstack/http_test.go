@@ -118,7 +118,7 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"DELETE", "/merchants/{m}", "", 409, ""},
 
 			// References to missing objects.
-			{"POST", "/merchants/{nobody}/customers", `{"name": "x"}`, 400, `{"faultcode": "Client", "faultstring": "there is no merchant \\"{nobody}\\"", "debuginfo": null}`},
+			{"POST", "/merchants/{nobody}/customers", `{"name": "x"}`, 400, `{"faultcode": "Client", "faultstring": "there is no merchant \"{nobody}\"", "debuginfo": null}`},
 			{"POST", "/merchants/{m}/subscriptions", `{"plan_id": "{nobody}", "customer_id": "{customer}", "resource_id": "x"}`, 400, ""},
 			{"PATCH", "/merchants/{m}/subscriptions/{subscription}", `{"plan_id": "{nobody}"}`, 400, ""},
 			{"POST", "/merchants/{m}/usage", `{"subscription_id": "{nobody}", "product_id": "{product}"}`, 400, ""},
