@@ -108,7 +108,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.GiveUpAfter, duration, about{
 			key: "give_up_after", fallback: "24h", example: "24h",
-			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. This limit includes the time for which the run waits for an unavailable upstream, or for an older run of the same customer. A retry by a person starts the limit again.",
+			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. This limit includes the time for which the run waits for an unavailable upstream, or for an older run with the same subject. A retry by a person starts the limit again.",
 		}),
 		of(&c.MaxLiveRuns, positive, about{
 			key: "max_live_runs", fallback: "1000", example: "1000",
