@@ -13,6 +13,7 @@ type pinnedStep struct {
 	Name     string   `json:"name"`
 	After    []string `json:"after"`
 	Optional bool     `json:"optional"`
+	Pivot    bool     `json:"pivot,omitempty"`
 }
 
 // pin encodes the immutable fields of a run's steps as JSON.
@@ -22,7 +23,7 @@ func pin(r *saga.Run) (string, error) {
 		if s.Position < 0 || s.Position >= len(steps) || steps[s.Position].Name != "" {
 			return "", fmt.Errorf("step %s of run %s: position %d is out of range or used twice", s.Name, r.ID, s.Position)
 		}
-		steps[s.Position] = pinnedStep{s.Name, s.After, s.Optional}
+		steps[s.Position] = pinnedStep{s.Name, s.After, s.Optional, s.Pivot}
 	}
 	encoded, err := json.Marshal(steps)
 	return string(encoded), err
@@ -36,7 +37,7 @@ func pinned(encoded string) ([]saga.StepRow, error) {
 	}
 	rows := make([]saga.StepRow, len(steps))
 	for i, s := range steps {
-		rows[i] = saga.StepRow{Name: s.Name, Position: i, After: s.After, Optional: s.Optional, State: saga.StepPending}
+		rows[i] = saga.StepRow{Name: s.Name, Position: i, After: s.After, Optional: s.Optional, Pivot: s.Pivot, State: saga.StepPending}
 	}
 	return rows, nil
 }

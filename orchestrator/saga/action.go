@@ -95,6 +95,9 @@ func (r *Run) Accepts(v Action) error {
 		if !forward {
 			return refuse("the run is %s", r.State)
 		}
+		if pivot := r.pivot(); pivot != nil {
+			return refuse("step %s has begun, and cannot be undone", pivot.Name)
+		}
 	case Hold:
 		if over || r.held() {
 			return refuse("the run is %s", r.State)

@@ -121,9 +121,6 @@ func TestARunWithARefusedUndoNeedsAttentionAtOnce(t *testing.T) {
 	s.next(Input{Claimed: true, Actions: []Action{{ID: 1, Name: Retry, Who: "op"}}})
 	s.never("a person has retried the undo")
 	s.next(s.came(nil))
-	s.now = s.now.Add(91 * time.Second)
-	s.next(Input{Claimed: true})
-	s.next(s.came(nil))
 	s.never("the run is compensated")
 
 	run := Run{State: Compensating, Steps: []StepRow{{State: StepUndoFailed}, {State: StepUndoing, InFlight: CallUndo}}}

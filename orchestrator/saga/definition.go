@@ -35,6 +35,7 @@ type step struct {
 	After     []string
 	Each      bool
 	Optional  bool
+	Pivot     bool
 	find      finder // nil: the step has no Find
 	claim     func(input json.RawMessage, item string) (string, error)
 	items     func(input json.RawMessage) ([]string, error)
@@ -43,8 +44,8 @@ type step struct {
 }
 
 // Define checks a workflow, and returns all faults of the workflow in one error. A workflow needs a name, a version of at least 1,
-// steps, Classify, Retry, Expect and Result. A step needs a unique name without a slash, Do, and either Undo or NoUndo. A step with
-// Undo also needs Find and Claim. The names in After must be names of existing steps. No step may depend on itself, directly or
+// steps, Classify, Retry, Expect and Result. A step needs a unique name without a slash, Do, and one of Undo, NoUndo and Pivot. A step
+// with Undo also needs Find and Claim. A step with Pivot also needs Find, and may not be Optional. The names in After must be names of existing steps. No step may depend on itself, directly or
 // through other steps.
 func Define[S any](w Workflow[S]) (*Definition, error) {
 	d := &Definition{Name: w.Name, Version: w.Version, classify: w.Classify}
@@ -64,8 +65,10 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 			fault("step %q is defined twice", s.Name)
 		case s.Do == nil:
 			fault("step %q has no Do", s.Name)
-		case (s.Undo == nil) == (s.NoUndo == ""):
-			fault("step %q needs either Undo or NoUndo", s.Name)
+		case count(s.Undo != nil, s.NoUndo != "", s.Pivot != "") != 1:
+			fault("step %q needs one of Undo, NoUndo and Pivot", s.Name)
+		case s.Pivot != "" && (s.Find == nil || s.Optional):
+			fault("step %q has Pivot: it needs Find, and may not be Optional", s.Name)
 		case s.Undo != nil && (s.Find == nil || s.Claim == nil):
 			fault("step %q has Undo and therefore needs Find and Claim", s.Name)
 		}
@@ -175,7 +178,7 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 		}
 		for _, n := range names {
 			all = append(all, StepRow{
-				Name: n, Position: len(all), After: slices.Clone(after), Optional: s.Optional, State: StepPending,
+				Name: n, Position: len(all), After: slices.Clone(after), Optional: s.Optional, Pivot: s.Pivot, State: StepPending,
 			})
 		}
 		if len(names) == 0 { // the step has no rows, so its successors wait for its predecessors instead
@@ -184,6 +187,16 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 		instances[name] = names
 	}
 	return all, nil
+}
+
+// count returns how many of the conditions are true.
+func count(conditions ...bool) (n int) {
+	for _, c := range conditions {
+		if c {
+			n++
+		}
+	}
+	return n
 }
 
 // step returns this release's code for a step; nil if there is none. The argument name is the stored name of the step, which may
@@ -233,7 +246,7 @@ func (d *Definition) circle() string {
 // erase converts a Step to a step, which handles the state as JSON.
 func erase[S any](s Step[S]) step {
 	erased := step{
-		Name: s.Name, After: s.After, Each: s.Each != nil, Optional: s.Optional,
+		Name: s.Name, After: s.After, Each: s.Each != nil, Optional: s.Optional, Pivot: s.Pivot != "",
 		do:    eraseCall(s.Do),
 		undo:  eraseCall(s.Undo),
 		items: func(json.RawMessage) ([]string, error) { return nil, nil },

@@ -69,9 +69,13 @@ func (t *turn) stayQueued() {
 	t.fail(late(why, t.giveUpLimit()))
 }
 
-// fail compensates or holds the run because of a failure.
+// fail compensates or holds the run because of a failure. A run whose pivot has begun is always held, and the failure then needs an
+// operator, because the run cannot be compensated.
 func (t *turn) fail(why Failure) {
-	if t.run.OnFailure == FailureHolds {
+	if t.run.pivot() != nil {
+		why.FixBy = FixByOperator
+	}
+	if t.run.OnFailure == FailureHolds || t.run.pivot() != nil {
 		t.hold(Reason{Kind: WaitsForOperator, Failure: why})
 		t.rest()
 		return

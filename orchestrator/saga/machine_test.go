@@ -44,8 +44,13 @@ func (s *stepped) next(in Input) Decision {
 
 // came returns an Input that contains the outcome of the call in flight.
 func (s *stepped) came(failed *Classification) Input {
-	row := s.run.Step("make")
-	c := Call{Step: "make", Kind: row.InFlight, Attempt: row.Attempts}
+	s.t.Helper()
+	i := slices.IndexFunc(s.run.Steps, func(row StepRow) bool { return row.InFlight != "" })
+	if i < 0 {
+		s.t.Fatal("no call is in flight")
+	}
+	row := s.run.Steps[i]
+	c := Call{Step: row.Name, Kind: row.InFlight, Attempt: row.Attempts}
 	if c.Undoes() {
 		c.Attempt = row.Undos
 	}

@@ -104,6 +104,7 @@ type StepRow struct {
 	Position  int
 	After     []string
 	Optional  bool
+	Pivot     bool // once Do was called, the run only goes forward
 	State     StepState
 	Attempts  int // attempts of Do
 	Undos     int // attempts of Undo
@@ -139,6 +140,15 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 
 // over returns true if the run will make no more calls: it has ended, and no re-check will follow.
 func (r *Run) over() bool { return r.State == Succeeded || r.State == Compensated && r.Rechecks == 0 }
+
+// pivot returns the step that keeps the run from being compensated: a pivot whose Do may have been called; nil if there is none.
+func (r *Run) pivot() *StepRow {
+	i := slices.IndexFunc(r.Steps, func(s StepRow) bool { return s.Pivot && s.Begun() })
+	if i < 0 {
+		return nil
+	}
+	return &r.Steps[i]
+}
 
 // AtRest reports whether the run has ended, is stuck, or waits for an operator without a call in flight. The state of such a run
 // changes only if an operator or merchant acts. Re-checks of a compensated run may still remove late effects. A re-check changes

@@ -62,8 +62,11 @@ type Step[S any] struct {
 	// If the answer to Do was lost, the output of Do is missing. Undo must therefore find the effect with the state that Do got. If
 	// there is nothing to remove, Undo must return nil.
 	Undo func(ctx context.Context, s *S) error
-	// NoUndo is set if Undo is not set. NoUndo says why the step needs no compensation.
+	// NoUndo is set if Undo and Pivot are not set. NoUndo says why the step needs no compensation.
 	NoUndo string
+	// Pivot is set if the effect cannot be undone. Pivot says why. From the first attempt of Do on, the run only goes forward: if it
+	// cannot continue, it waits for an operator, and it can no longer be compensated or cancelled. A step with Pivot needs Find.
+	Pivot string
 	// Optional allows an operator to skip the step, and allows Do to skip the step with a SkipError. Later steps must not need the
 	// output of an Optional step.
 	Optional bool

@@ -30,7 +30,7 @@ func commitEveryField(t *testing.T, s fixture) {
 	}
 	cp.Run.Steps[0] = cp.Steps[0]
 	filled(t, *cp.Run, "RetryOf", "WaitsFor", "RetriedBy", "EndedAt", "Objects")
-	filled(t, cp.Steps[0], "Position", "After", "Optional")
+	filled(t, cp.Steps[0], "Position", "After", "Optional", "Pivot")
 	filled(t, cp.Objects[0], "RemovedAt")
 	if result := s.commit(t, cp); result != (saga.CommitResult{}) {
 		t.Fatalf("committing returned %+v; want an empty result", result)
@@ -154,7 +154,7 @@ func commitPinned(t *testing.T, s fixture) {
 	cp.Run.Workflow, cp.Run.Input, cp.Run.Subject, cp.Run.Key, cp.Run.CreatedAt = "w2", []byte("{}"), "s2", "k2", time.Time{}
 	cp.Run.Seq = want.Seq
 	changed := n.Run.Steps[0]
-	changed.Position, changed.After, changed.Optional = 5, []string{"b/x"}, true
+	changed.Position, changed.After, changed.Optional, changed.Pivot = 5, []string{"b/x"}, true, true
 	cp.Steps = []saga.StepRow{changed}
 	s.commit(t, cp)
 	want.Version = 2

@@ -107,7 +107,7 @@ func leased(change func(*saga.Run)) saga.NewRun {
 		HoldsSubject: true, OnFailure: saga.FailureCompensates, Replica: "r1", Epoch: 1, Version: 1, Seq: 1,
 		Steps: []saga.StepRow{
 			{Name: "a", State: saga.StepRunning, Attempts: 1, StartedAt: &due},
-			{Name: "b/x", Position: 1, After: []string{"a"}, Optional: true, State: saga.StepPending},
+			{Name: "b/x", Position: 1, After: []string{"a"}, Optional: true, Pivot: true, State: saga.StepPending},
 		},
 	}
 	if change != nil {
