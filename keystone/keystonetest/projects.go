@@ -32,6 +32,9 @@ func (k *Keystone) createProject(c call) (int, any, error) {
 	}
 	p := &project{domain: home, enabled: true, extra: object{}}
 	p.set(wanted)
+	if parent := k.project(p.parent); parent != nil && !parent.enabled {
+		return 0, nil, badRequest("cannot create a project in a branch containing a disabled project: %s", parent.id)
+	}
 	if find(k.projects, func(other *project) bool { return other.domain == p.domain && k.same(other.name, p.name) }) != nil {
 		// The id in the message is a new id for the refused project, not the id of the existing project.
 		return 0, nil, fault{status: http.StatusConflict, message: fmt.Sprintf("Conflict occurred attempting to store project - it is not permitted"+
@@ -145,14 +148,15 @@ func (p *project) tagged(c call) bool {
 		(!q.Has("not-tags-any") || !slices.ContainsFunc(wanted("not-tags-any"), has))
 }
 
-// listOwnProjects lists the enabled projects on which the caller has a role. Every user may make this call.
+// listOwnProjects lists the projects on which the caller has a role. As in Keystone 22, the list contains disabled projects. Every user
+// may make this call.
 func (k *Keystone) listOwnProjects(c call) (int, any, error) {
 	if c.token == nil {
 		return 0, nil, unauthorized
 	}
 	var found []object
 	for _, p := range k.projects {
-		if p.enabled && len(k.rolesOn(c.token.user, p.id)) > 0 {
+		if len(k.rolesOn(c.token.user, p.id)) > 0 {
 			found = append(found, p.show(c))
 		}
 	}
@@ -181,12 +185,22 @@ func (k *Keystone) projectOf(c call, rule string, others ...bool) (*project, err
 }
 
 func (k *Keystone) updateProject(c call) (int, any, error) {
+	// Keystone checks the caller's role, then the body, and then whether the project exists.
+	if err := k.require(c, "update_project"); err != nil {
+		return 0, nil, err
+	}
 	wanted, _ := c.body["project"].(object)
+	if len(wanted) == 0 {
+		return 0, nil, badRequest("{} does not have enough properties")
+	}
 	if err := checkProject(wanted, false); err != nil {
 		return 0, nil, err
 	}
 	p, err := k.projectOf(c, "update_project")
 	if err != nil {
+		return 0, nil, err
+	}
+	if err := k.checkEnabled(p, wanted); err != nil {
 		return 0, nil, err
 	}
 	if p.extra == nil {
@@ -196,6 +210,20 @@ func (k *Keystone) updateProject(c call) (int, any, error) {
 	shown := p.show(c)
 	shown["extra"] = p.extra
 	return http.StatusOK, object{"project": shown}, nil
+}
+
+// checkEnabled refuses to disable the parent of an enabled project, and to enable the child of a disabled project. As in Keystone,
+// an update without the field enabled counts as an update to the enabled state.
+func (k *Keystone) checkEnabled(p *project, wanted object) error {
+	enabled := wanted["enabled"] != false
+	if p.enabled && !enabled && find(k.projects, func(other *project) bool { return other.parent == p.id && other.enabled }) != nil {
+		return fault{status: http.StatusForbidden, message: fmt.Sprintf(
+			"Cannot disable project %s since its subtree contains enabled projects.", p.id)}
+	}
+	if parent := k.project(p.parent); !p.enabled && enabled && parent != nil && !parent.enabled {
+		return fault{status: http.StatusForbidden, message: fmt.Sprintf("Cannot enable project %s since it has disabled parents", p.id)}
+	}
+	return nil
 }
 
 func (k *Keystone) deleteProject(c call) (int, any, error) {

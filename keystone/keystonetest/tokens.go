@@ -47,11 +47,16 @@ func (k *Keystone) valid(text string) (*token, error) {
 	case p == nil, t.credential != nil && !slices.Contains(k.credentials, t.credential):
 		return nil, invalid
 	case !p.enabled:
-		return t, fault{status: http.StatusNotFound, message: "Unable to validate token because project " + p.id + " is disabled"}
+		return t, p.disabled()
 	case len(k.rolesOn(t.user, t.project)) == 0:
 		return nil, invalid
 	}
 	return t, nil
+}
+
+// disabled returns the answer to a request with a token of the disabled project.
+func (p *project) disabled() error {
+	return fault{status: http.StatusNotFound, message: "Unable to validate token because project " + p.id + " is disabled"}
 }
 
 // tokenRoles returns the roles that the token's user currently has in the token's scope.
@@ -201,6 +206,9 @@ func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 				message: "Error authenticating with application credential: Application credentials cannot request a scope.",
 				more:    object{"identity": object{}},
 			}
+		}
+		if p := k.project(t.project); p != nil && !p.enabled {
+			return p.disabled()
 		}
 		return k.enter(t)
 	}

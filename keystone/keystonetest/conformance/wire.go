@@ -152,6 +152,21 @@ func Wire(t *testing.T, target Target) []string {
 		credential(id, text, `,"scope":`+projectScope(project))))
 	say("login by application credential with a wrong secret", r.do("POST", "/auth/tokens", "", credential(id, "wrong", "")))
 
+	updates(say, r, project, admin, scoped)
+	update := func(what, fields string) {
+		say(what, r.do("PATCH", "/projects/"+project, admin, `{"project":{`+fields+`}}`))
+	}
+	update("disable project", `"enabled":false,"tags":["a","b","tenantry-disabled-1"]`)
+	say("login by application credential of a disabled project", r.do("POST", "/auth/tokens", "", credential(id, text, "")))
+	say("login with a disabled default project", r.do("POST", "/auth/tokens?nocatalog", "", byDefault))
+	say("own projects, one disabled", r.do("GET", "/auth/projects", unscoped, ""))
+	say("enabled projects by name", r.do("GET", "/projects?enabled=true&name="+name, admin, ""))
+	say("disabled projects by name and mark", r.do("GET", "/projects?tags=tenantry-disabled-1&name="+name, admin, ""))
+	create("create project with the name of a disabled project", fmt.Sprintf(`"name":%q,"domain_id":"default"`, name))
+	create("create project under a disabled project", fmt.Sprintf(`"name":"bs-child-%s","parent_id":%q`, suffix, project))
+	say("assignments on a disabled project", r.do("GET", "/role_assignments?scope.project.id="+project+"&user.id="+user, admin, ""))
+	update("enable project", `"enabled":true,"tags":["a","b"]`)
+	say("login by application credential of an enabled project", r.do("POST", "/auth/tokens?nocatalog", "", credential(id, text, "")))
 	say("delete credential", r.do("DELETE", "/users/"+user+"/application_credentials/"+id, scoped, ""))
 
 	say("disable project", r.do("PATCH", "/projects/"+project, admin, `{"project":{"enabled":false}}`))
@@ -178,11 +193,50 @@ func Wire(t *testing.T, target Target) []string {
 	say("login of a disabled user", r.do("POST", "/auth/tokens", "", login))
 	child := create("create child", fmt.Sprintf(`"name":"bs-child-%s","parent_id":%q`, suffix, project)).get("project", "id")
 	say("delete parent", r.do("DELETE", "/projects/"+project, admin, ""))
+	update("disable parent of an enabled child", `"enabled":false,"tags":["c"]`)
+	say("project whose update was refused", r.do("GET", "/projects?tags=a,b&name="+name, admin, ""))
+	say("disable child", r.do("PATCH", "/projects/"+child, admin, `{"project":{"enabled":false}}`))
+	update("disable parent of a disabled child", `"enabled":false`)
+	say("enable child of a disabled parent", r.do("PATCH", "/projects/"+child, admin, `{"project":{"enabled":true,"tags":["c"]}}`))
 	say("delete child", r.do("DELETE", "/projects/"+child, admin, ""))
-	say("delete project", r.do("DELETE", "/projects/"+project, admin, ""))
+	say("delete disabled project", r.do("DELETE", "/projects/"+project, admin, ""))
 	say("delete project again", r.do("DELETE", "/projects/"+project, admin, ""))
 	say("list assignments on a deleted project", r.do("GET", "/role_assignments?scope.project.id="+project, admin, ""))
 
 	say("delete user", r.do("DELETE", "/users/"+user, admin, ""))
 	return lines
+}
+
+// updates sends updates that Keystone refuses, and updates that change nothing.
+func updates(say func(string, answer) answer, r raw, project, admin, member string) {
+	path := "/projects/" + project
+	many := func(n int) string {
+		tags := make([]string, n)
+		for i := range tags {
+			tags[i] = fmt.Sprintf(`"t%d"`, i)
+		}
+		return `"tags":[` + strings.Join(tags, ",") + `]`
+	}
+	for _, u := range []struct{ what, fields string }{
+		{"with nothing", ``},
+		{"with 80 tags", many(80)},
+		{"with 81 tags", `"enabled":false,` + many(81)},
+		{"without tags", `"tags":[]`},
+		{"with two tags", `"enabled":true,"tags":["a","b"]`},
+		{"that changes nothing", `"enabled":true,"tags":["a","b"]`},
+		{"with the same tag twice", `"enabled":false,"tags":["a","a"]`},
+		{"with an empty tag", `"enabled":false,"tags":[""]`},
+		{"with null as the tags", `"enabled":false,"tags":null`},
+		{"with a string in the field enabled", `"enabled":"x"`},
+		{"with null in the field enabled", `"enabled":null`},
+	} {
+		say("update "+u.what, r.do("PATCH", path, admin, `{"project":{`+u.fields+`}}`))
+	}
+	say("update of no project", r.do("PATCH", "/projects/nope", admin, `{"project":{"enabled":false}}`))
+	say("malformed update of no project", r.do("PATCH", "/projects/nope", admin, `{"project":{"enabled":"x"}}`))
+	say("update without a token", r.do("PATCH", path, "", `{"project":{"enabled":false}}`))
+	say("update with an invalid token", r.do("PATCH", path, "garbage", `{"project":{"enabled":false}}`))
+	say("update by a member", r.do("PATCH", path, member, `{"project":{"enabled":false}}`))
+	say("malformed update by a member", r.do("PATCH", path, member, `{"project":{"enabled":"x"}}`))
+	say("update of no project by a member", r.do("PATCH", "/projects/nope", member, `{"project":{"enabled":false}}`))
 }
