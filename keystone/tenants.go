@@ -3,6 +3,7 @@ package keystone
 import (
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // These constants are parts of the names and tags of the projects that Tenantry creates.
@@ -43,4 +44,13 @@ func TenantTags(runID, merchantID, installationID string) []string {
 		tags = append(tags, InstallationTag(installationID))
 	}
 	return slices.Clip(tags)
+}
+
+// HasTenantTags reports whether the tags contain the service's tag, the tag of a run and the tag of a merchant. All projects that
+// Tenantry creates have these tags. The result does not depend on installation tags, which old releases of Tenantry did not set.
+func HasTenantTags(tags []string) bool {
+	has := func(prefix string) bool {
+		return slices.ContainsFunc(tags, func(tag string) bool { return len(tag) > len(prefix) && strings.HasPrefix(tag, prefix) })
+	}
+	return slices.Contains(tags, serviceTag) && has(runTagPrefix) && has(merchantTagPrefix)
 }

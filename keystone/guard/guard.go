@@ -47,6 +47,10 @@ type guard struct {
 // mayCreate and mayUpdate list the fields that the body of a request may set. A request must not set "is_domain", because a project
 // with this field is a domain. An update must not change the name or the domain, because the project would then no longer belong to
 // Tenantry.
+//
+// An update replaces all tags. The new tags must therefore contain the tags of a tenant: see [keystone.HasTenantTags]. The guard does
+// not compare the new tags with the project's current tags. It would have to read the project before each update, and another client
+// could still change the tags between the read and the update.
 var (
 	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
 	mayUpdate = []string{"description", "enabled", "tags"}
@@ -85,12 +89,15 @@ func (g *guard) check(req *http.Request, path []string) (*http.Response, error) 
 		}
 		return nil, nil
 	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodPatch:
-		_, fields, err := bodyOf(req)
+		p, fields, err := bodyOf(req)
 		if err != nil {
 			return nil, err
 		}
 		if !within(fields, mayUpdate) {
 			return nil, blocked("changing a project: only description, enabled and tags may be changed")
+		}
+		if slices.Contains(fields, "tags") && !keystone.HasTenantTags(p.Tags) {
+			return nil, blocked("changing a project: the new tags lack a tag of Tenantry's tenants")
 		}
 	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodDelete:
 	case len(path) == 6 && path[0] == "projects" && path[2] == "users" && path[4] == "roles" &&
@@ -137,9 +144,10 @@ var errNoProject = errors.New("the answer does not contain the requested project
 
 // project has the fields of a Keystone project that the guard checks.
 type project struct {
-	ID       string `json:"id"`
-	Name     string `json:"name"`
-	DomainID string `json:"domain_id"`
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	DomainID string   `json:"domain_id"`
+	Tags     []string `json:"-"` // only from the body of a request
 }
 
 func (g *guard) isOurs(p project) bool {
@@ -201,9 +209,22 @@ func bodyOf(req *http.Request) (p project, fields []string, err error) {
 			p.Name = text
 		case "domain_id":
 			p.DomainID = text
+		case "tags":
+			p.Tags = texts(value)
 		}
 	}
 	return p, fields, nil
+}
+
+// texts returns the texts in a list, and skips other values. Keystone refuses a list with other values.
+func texts(value any) (all []string) {
+	list, _ := value.([]any)
+	for _, v := range list {
+		if text, ok := v.(string); ok {
+			all = append(all, text)
+		}
+	}
+	return all
 }
 
 func within(fields, allowed []string) bool {

@@ -31,6 +31,10 @@ func TestTheGuardStopsWhatIsNotOurs(t *testing.T) {
 	create := func(name, domain, more string) string {
 		return fmt.Sprintf(`{"project":{"name":%q,"domain_id":%q%s}}`, name, domain, more)
 	}
+	tags := keystone.TenantTags("1", "m", "i")
+	update := func(tags []string, more string) string {
+		return fmt.Sprintf(`{"project":{"tags":["%s"],%s}}`, strings.Join(tags, `","`), more)
+	}
 	for _, c := range []struct {
 		what, method, path, body string
 		passes                   bool
@@ -61,6 +65,14 @@ func TestTheGuardStopsWhatIsNotOurs(t *testing.T) {
 		{"a role for a user whose id is a dot", "PUT", "/projects/" + ours + "/users/%2E/roles/" + role.ID, "", false},
 		{"a role for a user from LDAP", "PUT", "/projects/" + ours + "/users/" + url.PathEscape(ldap) + "/roles/" + role.ID, "", true},
 		{"a tenant is disabled", "PATCH", "/projects/" + ours, `{"project":{"enabled":false}}`, true},
+		{"a tenant is disabled and marked", "PATCH", "/projects/" + ours, update(append(tags, "tenantry-disabled-1"), `"enabled":false`), true},
+		{"a tenant is enabled", "PATCH", "/projects/" + ours, update(tags, `"enabled":true`), true},
+		{"a tenant gets an empty list of tags", "PATCH", "/projects/" + ours, `{"project":{"enabled":true,"tags":[]}}`, false},
+		{"a tenant gets no tags", "PATCH", "/projects/" + ours, `{"project":{"enabled":true,"tags":null}}`, false},
+		{"a tenant loses the service's tag", "PATCH", "/projects/" + ours, update(tags[1:], `"enabled":true`), false},
+		{"a tenant loses its run", "PATCH", "/projects/" + ours, update([]string{tags[0], tags[2], tags[3]}, `"enabled":true`), false},
+		{"a tenant loses its merchant", "PATCH", "/projects/" + ours, update([]string{tags[0], tags[1], tags[3]}, `"enabled":true`), false},
+		{"two lists of tags, the last one empty", "PATCH", "/projects/" + ours, update(tags, `"tags":[]`), false},
 		{"a tenant is renamed", "PATCH", "/projects/" + ours, `{"project":{"name":"payroll-4"}}`, false},
 		{"another project is disabled", "PATCH", "/projects/" + foreign, `{"project":{"enabled":false}}`, false},
 		{"another project is deleted", "DELETE", "/projects/" + foreign, "", false},
