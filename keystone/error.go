@@ -26,9 +26,9 @@ var (
 
 // Service identifies Keystone in errors.
 //
-// The rules below map a failed request to the class of its error. A write creates or removes a project or a role assignment. All
-// other requests are reads, including logins, validations and exchanges, because they leave nothing that must be removed. MaybeDone
-// can be true only for the error of a write.
+// The rules below map a failed request to the class of its error. A write creates, changes or removes a project, or creates
+// or removes a role assignment. All other requests are reads, including logins, validations and exchanges, because they leave
+// nothing that must be removed. MaybeDone can be true only for the error of a write.
 //
 //	Status 400, 405, 413 or any other 4xx is Permanent.
 //	Status 401 leads to a new login. If the new login does not help or is refused, the error is Unavailable with OwnCredential.

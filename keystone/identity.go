@@ -50,7 +50,7 @@ type Identity interface {
 
 	// EnsureProject creates a project, or returns the existing project with the same name and domain. The result `made` is true if
 	// this call, or an earlier call with the same n.RunTag, created the project. If `made` is false, the caller must check the
-	// project's tags to decide whether to use the project.
+	// project's tags to decide whether to use the project. A disabled project keeps its name, so the result can be disabled.
 	//
 	// EnsureProject sends one request, and a second request if the name is taken. EnsureProject returns ErrConflict if Keystone
 	// reports that the name is taken, but the second request finds no project with this name.
@@ -61,6 +61,40 @@ type Identity interface {
 	// lacks the name or the domain, RemoveProject looks the project up by its id. If the project does not exist or lacks the tag,
 	// RemoveProject succeeds and returns an empty project.
 	RemoveProject(ctx context.Context, p Project, runTag string) (removed Project, err error)
+
+	// Project returns the project with this id, or ErrNotFound if no project has this id. The result is never cached.
+	Project(ctx context.Context, id string) (Project, error)
+
+	// DisableProject disables the project with the id of p and adds the tag mark, which names the run that disables the project: see
+	// [DisabledTag]. DisableProject may be repeated. It returns the project as it is afterwards:
+	//
+	//   - If the project is enabled, DisableProject disables it, even if the project has the mark already.
+	//   - If the project is disabled and has the mark, DisableProject sends no write.
+	//   - If the project is disabled and lacks the mark, another run or an administrator disabled the project. DisableProject sends
+	//     no write, and the caller recognizes this case by the missing mark.
+	//
+	// DisableProject reads the project, and then sends one write with the new state and all tags. If the write takes effect late,
+	// the mark shows which run disabled the project. Keystone has no conditional writes: the write, even a late one, overwrites a
+	// change of the state or of the tags that another client made after the read.
+	//
+	// DisableProject returns ErrNotFound if the project does not exist. The error is Permanent if the project has 80 tags, or has an
+	// enabled child. The error wraps ErrGuard if the project is not Tenantry's, or lacks the tags of Tenantry's tenants.
+	//
+	// A disabled project keeps its name and its role assignments. Its role assignments can be changed, and it can be deleted. All
+	// tokens and application credentials with the project's scope are refused until the project is enabled. Unscoped tokens, and
+	// tokens for other projects, stay valid. Other services can cache tokens, and accept them for some more minutes. Servers and
+	// other resources in the project continue to run.
+	DisableProject(ctx context.Context, p Project, mark string) (after Project, err error)
+
+	// EnableProject enables the project with the id of p, and removes the given marks of DisableProject from its tags. EnableProject
+	// may be repeated. It returns the project as it is afterwards. The result `changed` reports whether this call sent a write.
+	//
+	// If the project has none of the marks, EnableProject sends no write, because none of these runs disabled the project. If the
+	// project has other marks too, EnableProject enables the project and keeps the other marks: see [Project.DisabledBy].
+	//
+	// EnableProject reads and writes in the same way as DisableProject, and returns ErrNotFound and ErrGuard in the same cases. The
+	// error is Permanent if the project's parent is disabled. Tokens with the project's scope that have not expired are valid again.
+	EnableProject(ctx context.Context, p Project, marks ...string) (after Project, changed bool, err error)
 
 	// EnsureAssignment assigns the role to the user on the project. It may be repeated. EnsureAssignment returns ErrNotFound if the
 	// role, the user or the project does not exist.

@@ -15,6 +15,7 @@ const (
 	runTagPrefix       = "tenantry-run-"
 	merchantTagPrefix  = "tenantry-merchant-"
 	installationPrefix = "tenantry-installation-"
+	disabledTagPrefix  = "tenantry-disabled-"
 )
 
 // CustomerTenant returns the name of the tenant of a BillingStack customer.
@@ -53,4 +54,20 @@ func HasTenantTags(tags []string) bool {
 		return slices.ContainsFunc(tags, func(tag string) bool { return len(tag) > len(prefix) && strings.HasPrefix(tag, prefix) })
 	}
 	return slices.Contains(tags, serviceTag) && has(runTagPrefix) && has(merchantTagPrefix)
+}
+
+// DisabledTag returns the mark of the projects that a run disables: see [Identity.DisableProject].
+func DisabledTag(runID string) string { return disabledTagPrefix + runID }
+
+// DisabledBy returns the sorted ids of the runs whose mark the project has. A mark does not mean that the project is disabled: if
+// an administrator enables the project, the project keeps its marks.
+func (p Project) DisabledBy() []string {
+	var runs []string
+	for _, tag := range p.Tags {
+		if run, ok := strings.CutPrefix(tag, disabledTagPrefix); ok && run != "" {
+			runs = append(runs, run)
+		}
+	}
+	slices.Sort(runs)
+	return runs
 }

@@ -149,21 +149,9 @@ func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag st
 
 // locate looks the project up by name and domain, because a lost request may have created the project under another id. If p has no
 // name or no domain, locate looks the project up by id.
-func (c *Cloud) locate(ctx context.Context, p keystone.Project) (found keystone.Project, err error) {
+func (c *Cloud) locate(ctx context.Context, p keystone.Project) (keystone.Project, error) {
 	if p.Name != "" && p.DomainID != "" {
 		return c.FindProject(ctx, p.DomainID, p.Name)
 	}
-	op := fmt.Sprintf("reading project %q", p.ID)
-	if err := checkIDs(op, p.ID); err != nil {
-		return found, err
-	}
-	err = c.do(ctx, read, op, func(ctx context.Context) error {
-		var answer projectAnswer
-		err := projects.Get(ctx, c.identity, segment(p.ID)).ExtractInto(&answer)
-		if found = answer.Project; err == nil && found.ID != p.ID {
-			return errIncomplete
-		}
-		return err
-	})
-	return found, err
+	return c.Project(ctx, p.ID)
 }

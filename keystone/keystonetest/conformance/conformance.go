@@ -29,6 +29,15 @@ func Conformance(t *testing.T, target Target) {
 		{"RemoveProject, repeated", removeProjectRepeated},
 		{"RemoveProject, project created again under another id", removeProjectMadeAgain},
 
+		{"Project, known and absent", projectKnown},
+		{"DisableProject and EnableProject, repeated", disableRepeated},
+		{"DisableProject, eight at once", disableAtOnce},
+		{"DisableProject and EnableProject, disabled by an administrator or another run", disableDisabled},
+		{"DisableProject and EnableProject, enabled by an administrator", disableEnabledByAdmin},
+		{"DisableProject and EnableProject, deleted project", disableAbsent},
+		{"DisableProject, refused", disableRefused},
+		{"DisableProject, name, roles and tokens of the project", disabledKeeps},
+
 		{"EnsureAssignment, repeated", ensureAssignmentRepeated},
 		{"EnsureAssignment, missing user, role or project", ensureAssignmentAbsent},
 		{"RemoveAssignment, repeated", removeAssignmentRepeated},

@@ -72,7 +72,7 @@ func (f *fixture) service() (cloud *v3.Cloud, own keystone.Assignment) {
 	f.config.AllowAdminRole = true
 	f.cloud = f.newCloud(f.config)
 	user, _ := f.user()
-	own = keystone.Assignment{ProjectID: f.project(newProject()).ID, UserID: user, RoleID: f.role("admin")}
+	own = keystone.Assignment{ProjectID: f.newTenant().ID, UserID: user, RoleID: f.role("admin")}
 	f.ok(f.cloud.EnsureAssignment(f.ctx, own))
 	cfg := f.config
 	cfg.Credential = v3.Credential{UserID: user, Password: "pw", ProjectID: own.ProjectID}
@@ -92,6 +92,12 @@ func withoutRole(_ *testing.T, f *fixture) {
 	_, err = cloud.RemoveProject(f.ctx, keystone.Project{Name: n.Name, DomainID: "default"}, n.RunTag)
 	f.wantsPermission(err, "identity:list_projects")
 	f.wantsPermission(only(cloud.RemoveAssignment(f.ctx, own)), "identity:revoke_grant")
+	p := f.newTenant()
+	f.wantsPermission(only(cloud.DisableProject(f.ctx, p, markA)), "identity:get_project")
+	f.wantsPermission(only(cloud.DisableProject(f.ctx, keystone.Project{ID: own.ProjectID}, markA)), "identity:update_project")
+	f.disables(p, markA, marked(p, false, markA))
+	_, _, err = cloud.EnableProject(f.ctx, p, markA)
+	f.wantsPermission(err, "identity:get_project")
 	f.ok(cloud.Ping(f.ctx))
 
 	f.ok(only(f.cloud.RemoveAssignment(f.ctx, member)))
@@ -123,6 +129,10 @@ func ownProjectDisabled(_ *testing.T, f *fixture) {
 	f.wantsOperator(err)
 	_, _, err = cloud.EnsureProject(f.ctx, n)
 	f.wantsOperator(err)
+	p := f.newTenant()
+	f.wantsOperator(only(cloud.DisableProject(f.ctx, p, markA)))
+	_, _, err = cloud.EnableProject(f.ctx, p, markA)
+	f.wantsOperator(err)
 }
 
 func notOurs(_ *testing.T, f *fixture) {
@@ -134,6 +144,9 @@ func notOurs(_ *testing.T, f *fixture) {
 	f.wants(f.cloud.EnsureAssignment(f.ctx, a), keystone.ErrGuard)
 	f.wants(only(f.cloud.RemoveAssignment(f.ctx, a)), keystone.ErrGuard)
 	f.wants(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: foreign}, "tenantry-run-1")), keystone.ErrGuard)
+	f.wants(only(f.cloud.DisableProject(f.ctx, keystone.Project{ID: foreign}, markA)), keystone.ErrGuard)
+	untagged := f.project(newProject()) // has the name of a tenant, but not its tags
+	f.wants(only(f.cloud.DisableProject(f.ctx, untagged, markA)), keystone.ErrGuard)
 	n := newProject()
 	n.Name = "other-" + n.Name
 	_, _, err := f.cloud.EnsureProject(f.ctx, n)

@@ -1,0 +1,93 @@
+package v3
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// Project implements [keystone.Identity].
+func (c *Cloud) Project(ctx context.Context, id string) (keystone.Project, error) {
+	op := fmt.Sprintf("reading project %q", id)
+	if err := checkIDs(op, id); err != nil {
+		return keystone.Project{}, err
+	}
+	var p keystone.Project
+	err := c.do(ctx, read, op, func(ctx context.Context) (err error) {
+		p, err = complete(projects.Get(ctx, c.identity, segment(id)), id)
+		return err
+	})
+	return p, err
+}
+
+// DisableProject implements [keystone.Identity].
+func (c *Cloud) DisableProject(ctx context.Context, p keystone.Project, mark string) (keystone.Project, error) {
+	found, err := c.Project(ctx, p.ID)
+	if err != nil || !found.Enabled {
+		return found, err
+	}
+	tags := slices.Clone(found.Tags)
+	if !found.HasTag(mark) {
+		tags = append(tags, mark)
+	}
+	return c.updateProject(ctx, "disabling", found, false, tags)
+}
+
+// EnableProject implements [keystone.Identity].
+func (c *Cloud) EnableProject(ctx context.Context, p keystone.Project, marks ...string) (keystone.Project, bool, error) {
+	found, err := c.Project(ctx, p.ID)
+	if err != nil || !slices.ContainsFunc(marks, found.HasTag) {
+		return found, false, err
+	}
+	tags := slices.DeleteFunc(slices.Clone(found.Tags), func(tag string) bool { return slices.Contains(marks, tag) })
+	after, err := c.updateProject(ctx, "enabling", found, true, tags)
+	return after, err == nil, err
+}
+
+// updateProject sends the state and the tags in one request. Keystone therefore applies both or neither.
+func (c *Cloud) updateProject(
+	ctx context.Context, doing string, p keystone.Project, enabled bool, tags []string,
+) (after keystone.Project, err error) {
+	op := fmt.Sprintf("%s project %s", doing, label(p.Name, p.ID))
+	err = c.do(ctx, write, op, func(ctx context.Context) (err error) {
+		after, err = complete(projects.Update(ctx, c.identity, segment(p.ID), projects.UpdateOpts{Enabled: &enabled, Tags: &tags}), p.ID)
+		if err == nil && (after.Enabled != enabled || !sameTags(after.Tags, tags)) {
+			return errIncomplete
+		}
+		return err
+	})
+	if err != nil {
+		return keystone.Project{}, err
+	}
+	return after, nil
+}
+
+// sameTags compares two lists of tags without their order: Keystone returns the tags in any order.
+func sameTags(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+// complete returns the project with this id in an answer. The answer must contain the project's state and tags: without a state, an
+// enabled project would count as disabled, and without tags, an update would remove all tags.
+func complete(answer interface{ ExtractInto(v any) error }, id string) (keystone.Project, error) {
+	var content struct {
+		Project struct {
+			keystone.Project
+
+			Enabled *bool `json:"enabled"`
+		} `json:"project"`
+	}
+	if err := answer.ExtractInto(&content); err != nil {
+		return keystone.Project{}, err
+	}
+	p := content.Project.Project
+	if p.ID != id || p.Name == "" || p.DomainID == "" || p.Tags == nil || content.Project.Enabled == nil {
+		return keystone.Project{}, errIncomplete
+	}
+	p.Enabled = *content.Project.Enabled
+	return p, nil
+}

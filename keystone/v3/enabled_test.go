@@ -1,0 +1,257 @@
+package v3_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+var mark = keystone.DisabledTag("9")
+
+// switched is a house with one tenant, and with the call that a test makes: DisableProject or EnableProject.
+type switched struct {
+	*house
+
+	id   string
+	call func(context.Context) (keystone.Project, error)
+	tags []string // the tenant's tags before the call
+	want []string // the tenant's tags after the call
+}
+
+// inBoth runs a test for DisableProject on an enabled tenant, and for EnableProject on a tenant that DisableProject disabled.
+func inBoth(t *testing.T, what string, test func(*testing.T, switched)) {
+	t.Helper()
+	all := keystone.TenantTags("1", "m", "i")
+	for _, enable := range []bool{false, true} {
+		t.Run(fmt.Sprintf("%s, enable %t", what, enable), func(t *testing.T) {
+			h := newHouse(t)
+			p := keystone.Project{ID: h.AddProject(keystone.Project{Name: "bs-subscription-1", Tags: all})}
+			s := switched{house: h, id: p.ID, tags: all, want: append(all, mark), call: func(ctx context.Context) (keystone.Project, error) {
+				return h.cloud.DisableProject(ctx, p, mark)
+			}}
+			if enable {
+				if _, err := s.call(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				s.tags, s.want, s.call = s.want, s.tags, func(ctx context.Context) (keystone.Project, error) {
+					after, changed, err := h.cloud.EnableProject(ctx, p, mark)
+					if err != nil && changed {
+						t.Error("an error, but changed")
+					}
+					return after, err
+				}
+			}
+			if err := h.cloud.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			test(t, s)
+		})
+	}
+}
+
+// is checks whether the call took effect: state and tags must be both old, or both new.
+func (s switched) is(t *testing.T, done bool) {
+	t.Helper()
+	all := s.Projects()
+	p := all[slices.IndexFunc(all, func(p keystone.Project) bool { return p.ID == s.id })]
+	want := s.tags
+	if done {
+		want = s.want
+	}
+	if p.Enabled == slices.Contains(want, mark) || !slices.Equal(p.Tags, want) {
+		t.Errorf("got enabled %t, tags %v; want tags %v", p.Enabled, p.Tags, want)
+	}
+}
+
+func isPatch(req *http.Request) bool { return req.Method == http.MethodPatch }
+
+func isGet(req *http.Request) bool { return req.Method == http.MethodGet }
+
+func TestAProjectIsSwitchedWithOneReadAndOneWrite(t *testing.T) {
+	inBoth(t, "twice", func(t *testing.T, s switched) {
+		read, write := "GET /projects/"+s.id, "PATCH /projects/"+s.id
+		for _, want := range [][]string{{read, write}, {read}} {
+			s.wire.intercept(func(*http.Request) bool { return false }, nil)
+			after, err := s.call(t.Context())
+			if err != nil || after.ID != s.id || !slices.Equal(after.Tags, s.want) || after.Enabled == after.HasTag(mark) {
+				t.Errorf("got %+v, %v", after, err)
+			}
+			if got := s.wire.requests(); !slices.Equal(got, want) {
+				t.Errorf("sent %v, want %v", got, want)
+			}
+			s.is(t, true)
+		}
+	})
+}
+
+func TestFaultsOfAnUpdateAreToldApart(t *testing.T) {
+	maybe := classification{class: upstream.Transient, maybeDone: true}
+	lost := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
+	for _, c := range []struct {
+		what  string
+		fault http.RoundTripper
+		want  classification
+		done  bool
+	}{
+		{"lost before the commit", roundTrip(func(*http.Request) (*http.Response, error) { return nil, lost }), maybe, false},
+		{"lost after the commit", afterwards(lost), maybe, true},
+		{"500", answer(500, body(500)), maybe, false},
+		{"502", answer(502, "<html>"), maybe, false},
+		{"503", answer(503, body(503)), classification{class: upstream.Unavailable, maybeDone: true}, false},
+		{"429", answer(429, ""), classification{class: upstream.Transient}, false},
+		{"400", answer(400, body(400)), classification{class: upstream.Permanent}, false},
+		{"401 always", answer(401, own401), classification{class: upstream.Unavailable, own: true}, false},
+		{
+			"403 by policy", answer(403, `{"error":{"code":403,"message":"You are not authorized to perform the requested action: identity:update_project."}}`),
+			classification{class: upstream.Blocked, sentinel: keystone.ErrForbidden}, false,
+		},
+		{"403 about the thing", answer(403, body(403)), classification{class: upstream.Permanent}, false},
+		{"404", answer(404, body(404)), classification{class: upstream.Permanent, sentinel: keystone.ErrNotFound}, false},
+		{"404 from a proxy", answer(404, "<html>"), classification{class: upstream.Unavailable}, false},
+		{"connection refused", elsewhere("http", "127.0.0.1:1"), classification{class: upstream.Unavailable}, false},
+		{"200 and a page", answer(200, "<html>"), maybe, false},
+		{"200 and an empty object", answer(200, "{}"), maybe, false},
+	} {
+		inBoth(t, c.what, func(t *testing.T, s switched) {
+			s.wire.intercept(isPatch, c.fault)
+			after, err := s.call(t.Context())
+			compare(t, "the call", err, c.want)
+			if after.ID != "" {
+				t.Errorf("got %+v", after)
+			}
+			if c.want.sentinel != nil && c.want.class == upstream.Blocked && !strings.Contains(err.Error(), "identity:update_project") {
+				t.Errorf("the error does not name the permission: %v", err)
+			}
+			s.is(t, c.done)
+
+			s.wire.intercept(func(*http.Request) bool { return false }, nil)
+			if _, err := s.call(t.Context()); err != nil {
+				t.Error(err)
+			}
+			s.is(t, true)
+			if sent := slices.Contains(s.wire.requests(), "PATCH /projects/"+s.id); sent == c.done {
+				t.Errorf("the repetition sent %v", s.wire.requests())
+			}
+		})
+	}
+}
+
+func TestAnAnswerThatShowsAnotherStateIsNotBelieved(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		id      string // instead of the project's id
+		flip    bool   // the answer has the old state
+		oldTags bool
+		passes  bool
+	}{
+		{"the new state and tags", "", false, false, true},
+		{"another project", "x", false, false, false},
+		{"the old state", "", true, false, false},
+		{"the old tags", "", false, true, false},
+	} {
+		inBoth(t, c.what, func(t *testing.T, s switched) {
+			tags, enabled := s.want, !slices.Contains(s.want, mark)
+			if c.oldTags {
+				tags = s.tags
+			}
+			s.wire.intercept(isPatch, answer(200, fmt.Sprintf(
+				`{"project":{"id":%q,"name":"bs-subscription-1","domain_id":"default","enabled":%t,"tags":["%s"]}}`,
+				cmp.Or(c.id, s.id), enabled != c.flip, strings.Join(tags, `","`))))
+			_, err := s.call(t.Context())
+			if c.passes {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			compare(t, "the call", err, classification{class: upstream.Transient, maybeDone: true})
+		})
+	}
+}
+
+func TestAnUpdateIsSentAgainAfterANewLogin(t *testing.T) {
+	inBoth(t, "401 once", func(t *testing.T, s switched) {
+		s.wire.intercept(func(r *http.Request) bool { return isPatch(r) && s.wire.logins() == 0 }, answer(401, own401))
+		if _, err := s.call(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.is(t, true)
+		if s.wire.logins() != 1 {
+			t.Errorf("%d logins, want 1", s.wire.logins())
+		}
+	})
+}
+
+func TestAProjectThatIsNotReadWholeIsNotChanged(t *testing.T) {
+	const start = `{"project":{"id":"ID","name":"bs-subscription-1","domain_id":"default"`
+	for _, c := range []struct {
+		what, answer string
+		status       int
+		want         classification
+	}{
+		{"no state", start + `,"tags":["tenantry"]}}`, 200, classification{class: upstream.Transient}},
+		{"null as the state", start + `,"enabled":null,"tags":["tenantry"]}}`, 200, classification{class: upstream.Transient}},
+		{"no tags", start + `,"enabled":true}}`, 200, classification{class: upstream.Transient}},
+		{"null as the tags", start + `,"enabled":true,"tags":null}}`, 200, classification{class: upstream.Transient}},
+		{"another project", strings.Replace(start, "ID", "x", 1) + `,"enabled":true,"tags":[]}}`, 200, classification{class: upstream.Transient}},
+		{"no name", `{"project":{"id":"ID","domain_id":"default","enabled":true,"tags":[]}}`, 200, classification{class: upstream.Transient}},
+		{"a page", "<html>", 200, classification{class: upstream.Transient}},
+		{"404", body(404), 404, classification{class: upstream.Permanent, sentinel: keystone.ErrNotFound}},
+		{"500", body(500), 500, classification{class: upstream.Transient}},
+	} {
+		inBoth(t, c.what, func(t *testing.T, s switched) {
+			s.wire.intercept(isGet, answer(c.status, strings.Replace(c.answer, `"ID"`, `"`+s.id+`"`, 1)))
+			_, err := s.call(t.Context())
+			compare(t, "the call", err, c.want)
+			_, err = s.cloud.Project(t.Context(), s.id)
+			compare(t, "Project", err, c.want)
+			if slices.ContainsFunc(s.wire.requests(), func(r string) bool { return strings.HasPrefix(r, "PATCH ") }) {
+				t.Errorf("sent %v", s.wire.requests())
+			}
+			s.is(t, false)
+		})
+	}
+}
+
+// TestALateWriteCarriesItsMark delivers a write after its run has given up.
+func TestALateWriteCarriesItsMark(t *testing.T) {
+	inBoth(t, "late", func(t *testing.T, s switched) {
+		var late *http.Request
+		s.wire.intercept(isPatch, roundTrip(func(req *http.Request) (*http.Response, error) {
+			late = req.Clone(context.WithoutCancel(req.Context()))
+			content, err := req.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			late.Body = content
+			return nil, io.ErrUnexpectedEOF
+		}))
+		if _, err := s.call(t.Context()); err == nil {
+			t.Fatal("the answer is not lost")
+		}
+		s.is(t, false)
+		resp := serve(s.Keystone, late)
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("got %s", resp.Status)
+		}
+		s.is(t, true)
+		s.wire.intercept(func(*http.Request) bool { return false }, nil)
+		if _, _, err := s.cloud.EnableProject(t.Context(), keystone.Project{ID: s.id}, mark); err != nil {
+			t.Error(err)
+		}
+		if p, err := s.cloud.Project(t.Context(), s.id); err != nil || !p.Enabled || len(p.DisabledBy()) != 0 {
+			t.Errorf("got %+v, %v", p, err)
+		}
+	})
+}
