@@ -48,9 +48,9 @@ type guard struct {
 // with this field is a domain. An update must not change the name or the domain, because the project would then no longer belong to
 // Tenantry.
 //
-// An update replaces all tags. The new tags must therefore contain the tags of a tenant: see [keystone.HasTenantTags]. The guard does
-// not compare the new tags with the project's current tags. It would have to read the project before each update, and another client
-// could still change the tags between the read and the update.
+// An update replaces all tags. The new tags must therefore contain the tags of a tenant: see [keystone.HasTenantTags]. The guard
+// does not compare the new tags with the project's current tags. It would have to read the project before each update, and another
+// client could still change the tags between the read and the update.
 var (
 	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
 	mayUpdate = []string{"description", "enabled", "tags"}

@@ -148,8 +148,8 @@ func (p *project) tagged(c call) bool {
 		(!q.Has("not-tags-any") || !slices.ContainsFunc(wanted("not-tags-any"), has))
 }
 
-// listOwnProjects lists the projects on which the caller has a role. As in Keystone 22, the list contains disabled projects. Every user
-// may make this call.
+// listOwnProjects lists the projects on which the caller has a role. As in Keystone 22, the list contains disabled projects. Every
+// user may make this call.
 func (k *Keystone) listOwnProjects(c call) (int, any, error) {
 	if c.token == nil {
 		return 0, nil, unauthorized

@@ -97,6 +97,8 @@ func TestAProjectIsSwitchedWithOneReadAndOneWrite(t *testing.T) {
 func TestFaultsOfAnUpdateAreToldApart(t *testing.T) {
 	maybe := classification{class: upstream.Transient, maybeDone: true}
 	lost := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
+	const noPermission = `{"error":{"code":403,"message":` +
+		`"You are not authorized to perform the requested action: identity:update_project."}}`
 	for _, c := range []struct {
 		what  string
 		fault http.RoundTripper
@@ -112,7 +114,7 @@ func TestFaultsOfAnUpdateAreToldApart(t *testing.T) {
 		{"400", answer(400, body(400)), classification{class: upstream.Permanent}, false},
 		{"401 always", answer(401, own401), classification{class: upstream.Unavailable, own: true}, false},
 		{
-			"403 by policy", answer(403, `{"error":{"code":403,"message":"You are not authorized to perform the requested action: identity:update_project."}}`),
+			"403 by policy", answer(403, noPermission),
 			classification{class: upstream.Blocked, sentinel: keystone.ErrForbidden}, false,
 		},
 		{"403 about the thing", answer(403, body(403)), classification{class: upstream.Permanent}, false},
@@ -193,21 +195,22 @@ func TestAnUpdateIsSentAgainAfterANewLogin(t *testing.T) {
 }
 
 func TestAProjectThatIsNotReadWholeIsNotChanged(t *testing.T) {
+	incomplete := classification{class: upstream.Transient}
 	const start = `{"project":{"id":"ID","name":"bs-subscription-1","domain_id":"default"`
 	for _, c := range []struct {
 		what, answer string
 		status       int
 		want         classification
 	}{
-		{"no state", start + `,"tags":["tenantry"]}}`, 200, classification{class: upstream.Transient}},
-		{"null as the state", start + `,"enabled":null,"tags":["tenantry"]}}`, 200, classification{class: upstream.Transient}},
-		{"no tags", start + `,"enabled":true}}`, 200, classification{class: upstream.Transient}},
-		{"null as the tags", start + `,"enabled":true,"tags":null}}`, 200, classification{class: upstream.Transient}},
-		{"another project", strings.Replace(start, "ID", "x", 1) + `,"enabled":true,"tags":[]}}`, 200, classification{class: upstream.Transient}},
-		{"no name", `{"project":{"id":"ID","domain_id":"default","enabled":true,"tags":[]}}`, 200, classification{class: upstream.Transient}},
-		{"a page", "<html>", 200, classification{class: upstream.Transient}},
+		{"no state", start + `,"tags":["tenantry"]}}`, 200, incomplete},
+		{"null as the state", start + `,"enabled":null,"tags":["tenantry"]}}`, 200, incomplete},
+		{"no tags", start + `,"enabled":true}}`, 200, incomplete},
+		{"null as the tags", start + `,"enabled":true,"tags":null}}`, 200, incomplete},
+		{"another project", strings.Replace(start, "ID", "x", 1) + `,"enabled":true,"tags":[]}}`, 200, incomplete},
+		{"no name", `{"project":{"id":"ID","domain_id":"default","enabled":true,"tags":[]}}`, 200, incomplete},
+		{"a page", "<html>", 200, incomplete},
 		{"404", body(404), 404, classification{class: upstream.Permanent, sentinel: keystone.ErrNotFound}},
-		{"500", body(500), 500, classification{class: upstream.Transient}},
+		{"500", body(500), 500, incomplete},
 	} {
 		inBoth(t, c.what, func(t *testing.T, s switched) {
 			s.wire.intercept(isGet, answer(c.status, strings.Replace(c.answer, `"ID"`, `"`+s.id+`"`, 1)))
@@ -215,7 +218,10 @@ func TestAProjectThatIsNotReadWholeIsNotChanged(t *testing.T) {
 			compare(t, "the call", err, c.want)
 			_, err = s.cloud.Project(t.Context(), s.id)
 			compare(t, "Project", err, c.want)
-			if slices.ContainsFunc(s.wire.requests(), func(r string) bool { return strings.HasPrefix(r, "PATCH ") }) {
+			if c.status == http.StatusOK {
+				compare(t, "RemoveProject", only(s.cloud.RemoveProject(t.Context(), keystone.Project{ID: s.id}, keystone.RunTag("1"))), c.want)
+			}
+			if slices.ContainsFunc(s.wire.requests(), func(r string) bool { return !strings.HasPrefix(r, "GET ") }) {
 				t.Errorf("sent %v", s.wire.requests())
 			}
 			s.is(t, false)
