@@ -46,6 +46,34 @@ func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return s.read(ctx, func(db *gorm.DB) *gorm.DB { return s.filtered(db, f) })
 }
 
+// Latest reads the newest succeeded run of each object, as saga.Store specifies.
+func (s *Store) Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error) {
+	var newest []struct{ ID, RunID string }
+	err := s.db.WithContext(ctx).Raw(`
+		SELECT o.id, MAX(o.run_id) AS run_id FROM objects o JOIN runs r ON r.id = o.run_id
+		WHERE o.id IN ? AND o.id NOT LIKE '%/%' AND o.kind = ? AND r.merchant_id = ? AND r.state = 'succeeded'
+		GROUP BY o.id`, ids, kind, merchant).Scan(&newest).Error
+	if err != nil {
+		return nil, fmt.Errorf("looking for the newest runs: %w", err)
+	}
+	var found []string
+	for _, one := range newest {
+		found = append(found, one.RunID)
+	}
+	runs, err := s.read(ctx, func(db *gorm.DB) *gorm.DB { return db.Where("runs.id IN ?", found) })
+	if err != nil {
+		return nil, err
+	}
+	byID, latest := map[string]*saga.Run{}, map[string]*saga.Run{}
+	for _, r := range runs {
+		byID[r.ID] = r
+	}
+	for _, one := range newest {
+		latest[one.ID] = byID[one.RunID]
+	}
+	return latest, nil
+}
+
 func (s *Store) one(ctx context.Context, where func(*gorm.DB) *gorm.DB) (*saga.Run, error) {
 	runs, err := s.read(ctx, where)
 	switch {

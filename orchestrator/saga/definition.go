@@ -147,7 +147,7 @@ func (d *Definition) Retry(ctx context.Context, r *Run, runID string) (Request, 
 
 // Result computes the result of a run from the run's input and the outputs of its steps.
 func (d *Definition) Result(r *Run) (json.RawMessage, error) {
-	state, err := r.state()
+	state, err := r.Data()
 	if err != nil {
 		return nil, err
 	}

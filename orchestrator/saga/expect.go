@@ -14,7 +14,7 @@ type Expected struct {
 // Expect lists the objects that should exist upstream when the run has succeeded. Expect computes these objects from the run's
 // input and the outputs of its steps. Expect accepts a run in any state.
 func (d *Definition) Expect(r *Run) ([]Expected, error) {
-	state, err := r.state()
+	state, err := r.Data()
 	if err != nil {
 		return nil, err
 	}

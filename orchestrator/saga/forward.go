@@ -158,7 +158,7 @@ func (t *turn) satisfied(row *StepRow) bool {
 // currentState returns the run's input merged with the outputs of its steps.
 func (t *turn) currentState() (state json.RawMessage, err error) {
 	if t.State == nil {
-		t.State, err = t.run.state()
+		t.State, err = t.run.Data()
 	}
 	return t.State, err
 }

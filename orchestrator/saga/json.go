@@ -87,8 +87,8 @@ func merge(state map[string]json.RawMessage, output json.RawMessage) error {
 	return nil
 }
 
-// state returns the run's input merged with the outputs of its steps.
-func (r *Run) state() (json.RawMessage, error) {
+// Data returns the run's input merged with the outputs of its steps, as JSON.
+func (r *Run) Data() (json.RawMessage, error) {
 	merged := map[string]json.RawMessage{}
 	if err := json.Unmarshal(r.Input, &merged); err != nil {
 		return nil, fmt.Errorf("decoding the input of run %s: %w", r.ID, err)

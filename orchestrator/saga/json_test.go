@@ -28,7 +28,7 @@ func TestParallelStepsAddMembersToOneObject(t *testing.T) {
 		t.Error("a step that removes a member gets no error")
 	}
 	run := &Run{Input: before, Steps: []StepRow{{Output: outputs[0]}, {Output: outputs[1]}, {}}}
-	got, err := run.state()
+	got, err := run.Data()
 	if want := `{"a":"y","m":{"gold":"2","old":"1","silver":"3"}}`; err != nil || string(got) != want {
 		t.Errorf("got %s, %v, want %s", got, err, want)
 	}

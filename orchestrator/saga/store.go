@@ -53,6 +53,9 @@ type Store interface {
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
 	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
+	// Latest reads, for each id, the newest run of a merchant that has succeeded and has made or adopted the object of this kind and
+	// id. The result has no run for an id without such a run. One run can be the newest for several ids.
+	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*Run, error)
 	// Events returns at most limit events of a run, in order. The argument after is the Seq of the last event that the caller already
 	// has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)

@@ -202,6 +202,23 @@ func (r *row) object(kind, id string) *saga.Object {
 	return &r.Objects[i]
 }
 
+// Latest implements [saga.Store].
+func (s *Store) Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error) {
+	latest := map[string]*saga.Run{}
+	for _, id := range ids {
+		runs, err := s.Runs(ctx, saga.Filter{
+			Merchant: merchant, Objects: []saga.ObjectRef{{Kind: kind, ID: id}}, States: []saga.RunState{saga.Succeeded}, Limit: 1,
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(runs) > 0 {
+			latest[id] = runs[0]
+		}
+	}
+	return latest, nil
+}
+
 // LiveRuns counts the runs of a merchant that have not ended: see saga.Store.
 func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
 	return s.count(ctx, func(r *row) bool { return r.Merchant == merchant && r.EndedAt == nil })

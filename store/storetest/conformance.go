@@ -38,6 +38,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"Create, Commit and Run: the caller changes its values after the call", commitCopies},
 		{"Create: the times have nanoseconds", createFineTimes},
 		{"Runs: every filter is used", runsFiltered},
+		{"Latest: several runs have one object", latestOfObjects},
 		{"Runs: the time in the id of a run is before the creation of the run", runsOlderID},
 		{"Runs and Events: the result has several pages", runsInPages},
 		{"all methods that read: the run does not exist", readsOfNoRun},

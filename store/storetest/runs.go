@@ -121,6 +121,42 @@ func runsFiltered(t *testing.T, s fixture) {
 
 // runsOlderID shows that a filter by creation time finds a run even if the time in the run's id is before the creation time. The
 // two times may come from different clocks.
+func latestOfObjects(t *testing.T, s fixture) {
+	made := func(merchant, subject string, state saga.RunState, ids ...string) string {
+		n := s.create(t, func(r *saga.Run) { r.Merchant, r.Subject = merchant, subject })
+		cp := checkpoint(n)
+		cp.Run.State = state
+		if state.Ended() {
+			cp.Run.EndedAt, cp.Run.HoldsSubject, cp.Run.Replica = &epoch, false, ""
+		}
+		cp.Objects = nil
+		for _, id := range ids {
+			cp.Objects = append(cp.Objects, saga.Object{Step: "a", Kind: "subscription", ID: id, Origin: saga.Adopted})
+		}
+		cp.Objects = append(cp.Objects, saga.Object{Step: "a", Kind: "project", ID: "other kind", Origin: saga.Own})
+		s.commit(t, cp)
+		return n.Run.ID
+	}
+	made("m", "1", saga.Succeeded, "x")
+	second := made("m", "2", saga.Succeeded, "x", "y")
+	third := made("m", "3", saga.Succeeded, "y")
+	made("m", "4", saga.Compensated, "x", "y", "z")
+	made("m", "5", saga.Running, "x", "z")
+	made("n", "6", saga.Succeeded, "x")
+	got, err := s.Latest(t.Context(), "m", "subscription", []string{"x", "y", "z", "other kind"})
+	if err != nil || len(got) != 2 {
+		t.Fatalf("got %d runs, %v; want 2", len(got), err)
+	}
+	for id, want := range map[string]string{"x": second, "y": third} {
+		if got[id] == nil || show(t, got[id]) != show(t, s.read(t, want)) {
+			t.Errorf("%s: got %s, want run %s", id, show(t, got[id]), want)
+		}
+	}
+	if got, err := s.Latest(t.Context(), "m", "subscription", nil); err != nil || len(got) != 0 {
+		t.Errorf("of no objects: got %d runs, %v", len(got), err)
+	}
+}
+
 func runsOlderID(t *testing.T, s fixture) {
 	id := epoch.Add(-20 * time.Hour).UnixMilli()
 	n := leased(func(r *saga.Run) { r.ID = fmt.Sprintf("%08x-%04x-7fff-bfff-ffffffffffff", id>>16, id&0xffff) })

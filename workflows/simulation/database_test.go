@@ -127,6 +127,12 @@ func (l link) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, er
 	return ask(ctx, l, "run of "+key, func(ctx context.Context) (*saga.Run, error) { return l.store.RunOfKey(ctx, merchant, key) })
 }
 
+func (l link) Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error) {
+	return ask(ctx, l, fmt.Sprint("latest ", merchant, kind, ids), func(ctx context.Context) (map[string]*saga.Run, error) {
+		return l.store.Latest(ctx, merchant, kind, ids)
+	})
+}
+
 func (l link) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return ask(ctx, l, "runs "+nameOf(f), func(ctx context.Context) ([]*saga.Run, error) { return l.store.Runs(ctx, f) })
 }
