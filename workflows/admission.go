@@ -42,6 +42,15 @@ const (
 	CodeUserIDUnusable     saga.Code = "user-id-unusable"
 	CodeUserNotOfCustomer  saga.Code = "user-not-of-customer"
 	CodeConfigurationFault saga.Code = "configuration-fault"
+
+	CodeSubscriptionNotFound  saga.Code = "subscription-not-found"
+	CodeSubscriptionNotReady  saga.Code = "subscription-not-ready"
+	CodeSubscriptionActive    saga.Code = "subscription-active"
+	CodeSubscriptionSuspended saga.Code = "subscription-suspended"
+	CodeSuspendedByOperator   saga.Code = "suspended-by-operator"
+	CodeTenantGone            saga.Code = "tenant-gone"
+	CodeTenantDisabled        saga.Code = "tenant-disabled"
+	CodeTenantNotOurs         saga.Code = "tenant-not-ours"
 )
 
 func (e *AdmissionError) Error() string {

@@ -19,3 +19,11 @@ func ClaimTenant(cloud, domain, name string) string {
 func ClaimRole(roleID, userID, tenantClaim string) string {
 	return "role " + roleID + " of user " + userID + " on " + tenantClaim
 }
+
+// ClaimEnabled returns the claim on a tenant's being enabled or disabled. The argument tenantClaim is the claim on the tenant.
+func ClaimEnabled(enabled bool, tenantClaim string) string {
+	if enabled {
+		return "enabled " + tenantClaim
+	}
+	return "disabled " + tenantClaim
+}

@@ -270,7 +270,7 @@ func (w *world) tryRow(trial workflowstest.Trial, r row, times int, undos []bool
 			}
 		}
 	}
-	for _, service := range []string{workflowstest.Billing, workflowstest.Keystone} {
+	for _, service := range trial.Reads {
 		if r.read != nil && slices.Contains(undos, false) {
 			try(fmt.Sprintf("%s of %s/%s/%s", trial.Reading, service, r.fault, often(times)), func(t *testing.T) {
 				w.tryRead(t, trial, r, service, times)
@@ -288,16 +288,22 @@ func often(times int) string {
 
 // tryRead injects the fault into the reads of one step. The order names an existing customer.
 func (w *world) tryRead(t *testing.T, trial workflowstest.Trial, r row, service string, times int) {
-	g, token := w.ground()
-	g.CustomerID, g.CheckedAt = w.oldCustomer("tenantry-merchant-"+w.Merchant.ID), time.Time{}
+	g, token := w.groundOf(t, trial)
+	if trial.Follows == nil {
+		g.CustomerID, g.CheckedAt = w.oldCustomer("tenantry-merchant-"+w.Merchant.ID), time.Time{}
+	}
 	w.faults.setReads(g.RunID, trial.Reading, service, times, r.happen)
 	w.accept(trial.Request(g), token)
-	w.see(t, g.RunID, trial.Reading, times, r.read[service])
+	e := r.read[service]
+	if special, ok := trial.Ends["read "+service+", "+r.fault]; ok {
+		e = ends(special)
+	}
+	w.see(t, g.RunID, trial.Reading, times, e)
 }
 
 // tryFault injects the fault into the writes of one step.
 func (w *world) tryFault(t *testing.T, trial workflowstest.Trial, r row, step string, undo bool, times int, e ends) {
-	g, token := w.ground()
+	g, token := w.groundOf(t, trial)
 	w.faults.set(g.RunID, step, undo, times, r.happen)
 	if undo {
 		w.faults.set(g.RunID, trial.Refused, false, 1, answer(http.StatusBadRequest, nil))

@@ -23,10 +23,10 @@ var parts = map[string][]string{
 	"orchestrator/upstream":    nil,
 	"orchestrator/merchants":   nil,
 	"orchestrator/service":     nil,
-	"orchestrator/api":         {"api.gen.go", "subscribe.go", "catalog.go", "merchants.go"},
+	"orchestrator/api":         {"api.gen.go", "subscribe.go", "switch.go", "catalog.go", "merchants.go"},
 	"store":                    {"billingstack"},
 	"cmd/tenantry": {
-		"subscribe.go", "root.go", // these files contain the command of a workflow, and the list of commands
+		"subscribe.go", "subscriptions.go", "root.go", // these files contain the commands of workflows, and the list of commands
 		"demo.go", "demo_checks.go", "demo_keep.go", "demo_portal.go", "demo_stage.go", "demo_upstreams.go",
 	},
 }

@@ -4,6 +4,7 @@ package workflows
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/tenantry/tenantry/billing"
@@ -18,6 +19,7 @@ type Deps struct {
 	Identity  func(cloud string) (keystone.Identity, error)
 	Billing   *billing.Client
 	Merchants Merchants
+	Ledger    Ledger
 	Defaults  Defaults
 	Reads     *coalesce.Reads // reads that concurrent admissions share
 	Handover  *Handover
@@ -35,9 +37,11 @@ type Merchants interface {
 
 // All returns the definitions of all workflows. All returns an error if saga.Define refuses one of the workflows.
 func All(d Deps) ([]*saga.Definition, error) {
-	subscribe, err := saga.Define(Subscribe(d))
-	if err != nil {
+	subscribe, errSubscribe := saga.Define(Subscribe(d))
+	suspend, errSuspend := saga.Define(Suspend(d))
+	resume, errResume := saga.Define(Resume(d))
+	if err := errors.Join(errSubscribe, errSuspend, errResume); err != nil {
 		return nil, err
 	}
-	return []*saga.Definition{subscribe}, nil
+	return []*saga.Definition{subscribe, suspend, resume}, nil
 }

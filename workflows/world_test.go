@@ -126,6 +126,22 @@ func (w *world) ground() (workflowstest.Ground, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
+// groundOf is like ground. If the trial follows another trial, groundOf first makes a run of that trial, which succeeds.
+func (w *world) groundOf(t *testing.T, trial workflowstest.Trial) (workflowstest.Ground, string) {
+	t.Helper()
+	if trial.Follows == nil {
+		return w.ground()
+	}
+	g, token := w.groundOf(t, *trial.Follows)
+	w.accept(trial.Follows.Request(g), token)
+	g.Before = w.until(t, g.RunID, over)
+	if g.Before.State != saga.Succeeded {
+		t.Fatalf("the run before ended %q: %s", g.Before.State, describe(g.Before))
+	}
+	g.RunID = newID()
+	return g, token
+}
+
 // start starts a run for the order.
 func (w *world) start(runID string, o workflows.Order, token string) {
 	w.t.Helper()

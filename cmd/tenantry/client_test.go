@@ -177,6 +177,52 @@ func TestSubscribeAndRuns(t *testing.T) {
 	}
 }
 
+func TestSuspendingAndResuming(t *testing.T) {
+	h := newHouse(t)
+	_, out, _ := h.subscribe(h.env, "-f", "json")
+	var run client.Run
+	h.ok(json.Unmarshal([]byte(out), &run))
+	id, merchant := fmt.Sprint(run.Result["subscription_id"]), "--merchant="+h.merchant.ID
+	shows := func(state, run string) {
+		t.Helper()
+		for _, args := range [][]string{{"list"}, {"show", id}} {
+			code, out, stderr := line(t, h.operator(), append(append([]string{"subscriptions"}, args...), merchant)...)
+			_, rows, _ := strings.Cut(out, "\n")
+			row := strings.Join(strings.Fields(rows), " ")
+			if code != 0 || !strings.HasPrefix(row, id+" "+state+" ") || !strings.HasSuffix(row, " "+run) {
+				t.Errorf("subscriptions %s: got %d, %s%s; want %s and run %s", args[0], code, out, stderr, state, run)
+			}
+		}
+	}
+	change := func(env []string, name string, more ...string) (code int, out, stderr string) {
+		t.Helper()
+		return line(t, env, append([]string{"subscriptions", name, id, merchant, "--why", "a test"}, more...)...)
+	}
+	shows("active", run.ID)
+	code, out, stderr := change(h.env, "suspend")
+	if code != 0 || !strings.Contains(out, "✓ disable-tenant ") || !strings.Contains(stderr, "idempotency key") {
+		t.Fatalf("suspending: got %d, %s%s", code, out, stderr)
+	}
+	code, out, stderr = change(h.operator(), "suspend", "--key", "k", "-f", "json")
+	if err := json.Unmarshal([]byte(out), &run); err != nil || code != 0 || run.Workflow != "suspend" {
+		t.Fatalf("suspending as an operator: got %d, %v, %s%s", code, err, out, stderr)
+	}
+	shows("suspended by an operator", run.ID)
+	if code, _, stderr := change(h.env, "resume"); code != exitRefused || !strings.Contains(stderr, "an operator has suspended the subscription") {
+		t.Errorf("resuming as a portal: got %d, %s", code, stderr)
+	}
+	if code, out, stderr := change(h.operator(), "resume"); code != 0 || !strings.Contains(out, "✓ enable-tenant ") {
+		t.Errorf("resuming as an operator: got %d, %s%s", code, out, stderr)
+	}
+	for _, args := range [][]string{
+		{"suspend", id, "--why", "x"}, {"suspend", id, merchant}, {"suspend", "..", merchant, "--why", "x"}, {"show", "7", merchant}, {"list"},
+	} {
+		if code, _, stderr := line(t, h.operator(), append([]string{"subscriptions"}, args...)...); code != exitUsage {
+			t.Errorf("subscriptions %v: got %d, %s", args, code, stderr)
+		}
+	}
+}
+
 func TestAFailedSubscription(t *testing.T) {
 	h := newHouse(t)
 	h.refuse.Store(true)

@@ -21,7 +21,7 @@ func (p *program) root() *cobra.Command {
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit(exitUsage, err) })
-	root.AddCommand(p.demo(), p.serve(), p.subscribe(), p.runs(), p.merchant(), p.migrate(), p.version())
+	root.AddCommand(p.demo(), p.serve(), p.subscribe(), p.subscriptions(), p.runs(), p.merchant(), p.migrate(), p.version())
 	return root
 }
 

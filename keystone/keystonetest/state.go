@@ -153,6 +153,15 @@ func (k *Keystone) EnableProject(projectID string, enabled bool) {
 	}
 }
 
+// TagProject replaces the tags of a project.
+func (k *Keystone) TagProject(projectID string, tags ...string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.project(projectID); p != nil {
+		p.tags = tags
+	}
+}
+
 // Projects returns all projects, the oldest first.
 func (k *Keystone) Projects() []keystone.Project {
 	k.mu.Lock()

@@ -113,10 +113,7 @@ func TestFaultsOfAnUpdateAreToldApart(t *testing.T) {
 		{"429", answer(429, ""), classification{class: upstream.Transient}, false},
 		{"400", answer(400, body(400)), classification{class: upstream.Permanent}, false},
 		{"401 always", answer(401, own401), classification{class: upstream.Unavailable, own: true}, false},
-		{
-			"403 by policy", answer(403, noPermission),
-			classification{class: upstream.Blocked, sentinel: keystone.ErrForbidden}, false,
-		},
+		{"403 by policy", answer(403, noPermission), classification{class: upstream.Blocked, sentinel: keystone.ErrForbidden}, false},
 		{"403 about the thing", answer(403, body(403)), classification{class: upstream.Permanent}, false},
 		{"404", answer(404, body(404)), classification{class: upstream.Permanent, sentinel: keystone.ErrNotFound}, false},
 		{"404 from a proxy", answer(404, "<html>"), classification{class: upstream.Unavailable}, false},

@@ -821,6 +821,15 @@ type BilledSubscription struct {
 	// ResourceID The id of the subscription tenant.
 	ResourceID   string  `json:"resource_id"`
 	ResourceType *string `json:"resource_type,omitempty"`
+
+	// RunID The run that left the subscription in this state.
+	RunID *string `json:"run_id,omitempty"`
+
+	// State The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. More values may follow: accept a value that is not in the list.
+	State *SubscriptionState `json:"state,omitempty"`
+
+	// SuspendedByOperator An operator has suspended the subscription.
+	SuspendedByOperator *bool `json:"suspended_by_operator,omitempty"`
 }
 
 // SubscriptionList defines model for SubscriptionList.
@@ -828,6 +837,9 @@ type SubscriptionList struct {
 	Links         Links                `json:"links"`
 	Subscriptions []BilledSubscription `json:"subscriptions"`
 }
+
+// SubscriptionState The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. More values may follow: accept a value that is not in the list.
+type SubscriptionState = string
 
 // UUID a uuid in lower case, with hyphens
 type UUID = string
@@ -871,6 +883,9 @@ type BadParameter = Problem
 // BadRequest A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type BadRequest = Problem
 
+// Changed defines model for Changed.
+type Changed = Run
+
 // Forbidden A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Forbidden = Problem
 
@@ -894,6 +909,9 @@ type RunNotFound = Problem
 
 // Subscribed defines model for Subscribed.
 type Subscribed = Run
+
+// SubscriptionNotFound A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
+type SubscriptionNotFound = Problem
 
 // TooLarge A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type TooLarge = Problem
@@ -1003,6 +1021,12 @@ type UpdateMerchantJSONRequestBody = MerchantUpdate
 // SubscribeJSONRequestBody defines body for Subscribe for application/json ContentType.
 type SubscribeJSONRequestBody = SubscribeRequest
 
+// ResumeSubscriptionJSONRequestBody defines body for ResumeSubscription for application/json ContentType.
+type ResumeSubscriptionJSONRequestBody = ActionRequest
+
+// SuspendSubscriptionJSONRequestBody defines body for SuspendSubscription for application/json ContentType.
+type SuspendSubscriptionJSONRequestBody = ActionRequest
+
 // CancelRunJSONRequestBody defines body for CancelRun for application/json ContentType.
 type CancelRunJSONRequestBody = ActionRequest
 
@@ -1071,6 +1095,12 @@ type ServerInterface interface {
 	// GetSubscription Show a subscription
 	// (GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id})
 	GetSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// ResumeSubscription Resume a suspended subscription
+	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/resume)
+	ResumeSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// SuspendSubscription Suspend a subscription
+	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/suspend)
+	SuspendSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
 	// ListRuns List runs, newest first
 	// (GET /v1/runs)
 	ListRuns(ctx echo.Context, params ListRunsParams) error
@@ -1397,6 +1427,54 @@ func (w *ServerInterfaceWrapper) GetSubscription(ctx echo.Context) error {
 	return err
 }
 
+// ResumeSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "subscription_id" -------------
+	var subscriptionID SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription_id", ctx.Param("subscription_id"), &subscriptionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeSubscription(ctx, merchantID, subscriptionID)
+	return err
+}
+
+// SuspendSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) SuspendSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "subscription_id" -------------
+	var subscriptionID SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription_id", ctx.Param("subscription_id"), &subscriptionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SuspendSubscription(ctx, merchantID, subscriptionID)
+	return err
+}
+
 // ListRuns converts echo context to params.
 func (w *ServerInterfaceWrapper) ListRuns(ctx echo.Context) error {
 	var err error
@@ -1679,6 +1757,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions", wrapper.ListSubscriptions, options.OperationMiddlewares["listSubscriptions"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions", wrapper.Subscribe, options.OperationMiddlewares["subscribe"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
+	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/resume", wrapper.ResumeSubscription, options.OperationMiddlewares["resumeSubscription"]...)
+	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/suspend", wrapper.SuspendSubscription, options.OperationMiddlewares["suspendSubscription"]...)
 	router.GET(options.BaseURL+"/v1/runs", wrapper.ListRuns, options.OperationMiddlewares["listRuns"]...)
 	router.GET(options.BaseURL+"/v1/runs/:run_id", wrapper.GetRun, options.OperationMiddlewares["getRun"]...)
 	router.POST(options.BaseURL+"/v1/runs/:run_id/cancel", wrapper.CancelRun, options.OperationMiddlewares["cancelRun"]...)

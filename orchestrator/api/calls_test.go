@@ -80,6 +80,20 @@ func (w *world) order(key string) request {
 	}
 }
 
+// change creates a valid request that suspends or resumes a subscription of the merchant.
+func (w *world) change(subscription, name, key string) request {
+	return request{
+		method: http.MethodPost, path: "/v1/merchants/" + w.Merchant.ID + "/subscriptions/" + subscription + "/" + name, portal: w.Merchant,
+		body: `{"why": "a test"}`, header: http.Header{"Idempotency-Key": {key}},
+	}
+}
+
+// asOperator is the request q of an operator.
+func (w *world) asOperator(q request) request {
+	q.portal, q.operator = portal{}, w.OperatorToken
+	return q
+}
+
 // read decodes a body.
 func read[T any](t *testing.T, a answer) T {
 	t.Helper()
@@ -93,13 +107,13 @@ func read[T any](t *testing.T, a answer) T {
 // refused sends a request, and checks that the server refuses it with this status and problem, and writes nothing.
 func (w *world) refused(q request, status int, problem string) answer {
 	w.t.Helper()
-	runs := w.runs()
+	runs, writes := w.runs(), w.upstreams.writes.Load()
 	a := w.call(q)
 	if p := read[api.Problem](w.t, a); a.status != status || p.Type != "/problems/"+problem {
 		w.t.Errorf("got %d %s, want %d %s: %s", a.status, p.Type, status, problem, a.body)
 	}
-	if after, writes := w.runs(), w.upstreams.writes.Load(); after != runs || writes != 0 {
-		w.t.Errorf("the refused request made %d runs and %d writes upstream", after-runs, writes)
+	if after, wrote := w.runs(), w.upstreams.writes.Load(); after != runs || wrote != writes {
+		w.t.Errorf("the refused request made %d runs and %d writes upstream", after-runs, wrote-writes)
 	}
 	return a
 }

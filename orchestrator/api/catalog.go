@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/workflows"
 )
 
 // Billing is a read-only client of BillingStack. Each method reads the objects of one merchant, and returns billing.ErrNotFound for
@@ -79,7 +80,7 @@ func pageOf(limit *int, marker *string) (int, billing.Page) {
 
 // ListSubscriptions lists a page of the subscriptions of all customers of the merchant, or of one customer.
 func (s *server) ListSubscriptions(c echo.Context, merchantID string, p ListSubscriptionsParams) error {
-	merchant, err := ownMerchant(c, merchantID)
+	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {
 		return err
 	}
@@ -88,9 +89,14 @@ func (s *server) ListSubscriptions(c echo.Context, merchantID string, p ListSubs
 	if err != nil {
 		return err
 	}
+	shown := found[:min(limit, len(found))]
+	known, err := s.standings(c, merchant.ID, shown...)
+	if err != nil {
+		return err
+	}
 	answer := SubscriptionList{Subscriptions: []BilledSubscription{}}
-	for _, one := range found[:min(limit, len(found))] {
-		answer.Subscriptions = append(answer.Subscriptions, viewSubscription(one))
+	for _, one := range shown {
+		answer.Subscriptions = append(answer.Subscriptions, viewSubscription(one, known))
 	}
 	next := ""
 	if len(found) > limit {
@@ -102,7 +108,7 @@ func (s *server) ListSubscriptions(c echo.Context, merchantID string, p ListSubs
 
 // GetSubscription shows a subscription of the merchant.
 func (s *server) GetSubscription(c echo.Context, merchantID, subscriptionID string) error {
-	merchant, err := ownMerchant(c, merchantID)
+	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {
 		return err
 	}
@@ -113,12 +119,30 @@ func (s *server) GetSubscription(c echo.Context, merchantID, subscriptionID stri
 	if err != nil {
 		return err
 	}
-	return answerJSON(c, http.StatusOK, viewSubscription(found))
+	known, err := s.standings(c, merchant.ID, found)
+	if err != nil {
+		return err
+	}
+	return answerJSON(c, http.StatusOK, viewSubscription(found, known))
 }
 
-func viewSubscription(s billing.Subscription) BilledSubscription {
-	return BilledSubscription{
+// standings returns what Tenantry knows about subscriptions, by id.
+func (s *server) standings(c echo.Context, merchantID string, of ...billing.Subscription) (map[string]workflows.Standing, error) {
+	var ids []string
+	for _, one := range of {
+		ids = append(ids, one.ID)
+	}
+	return s.Admit.Standings(c.Request().Context(), merchantID, ids)
+}
+
+func viewSubscription(s billing.Subscription, known map[string]workflows.Standing) BilledSubscription {
+	view := BilledSubscription{
 		ID: s.ID, PlanID: s.PlanID, CustomerID: s.CustomerID, ResourceID: s.ResourceID, ResourceType: some(s.ResourceType),
 		BillingDay: s.BillingDay, PaymentMethodID: s.PaymentMethodID,
 	}
+	if standing, made := known[s.ID]; made {
+		view.State, view.RunID = some(SubscriptionState(standing.State)), some(standing.RunID)
+		view.SuspendedByOperator = some(standing.ByOperator)
+	}
+	return view
 }

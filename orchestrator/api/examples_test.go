@@ -15,6 +15,7 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
@@ -180,6 +181,9 @@ func TestEachExampleIsAccepted(t *testing.T) {
 	w.Keystone.Assign(keystone.Assignment{ProjectID: tenant, UserID: w.User, RoleID: member.ID})
 	first := send("subscribe", "newCustomer", w.order("new"), http.StatusCreated)
 	send("subscribe", "knownCustomer", w.order("known"), http.StatusCreated)
+	of := idOf(read[api.Run](t, first), "subscription_id")
+	send("suspendSubscription", "example", w.change(of, "suspend", "suspend"), http.StatusCreated)
+	send("resumeSubscription", "example", w.change(of, "resume", "resume"), http.StatusCreated)
 	uuids := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
 	for name, h := range w.document.doc.Components.Responses["Subscribed"].Value.Headers {
 		got, want := first.header.Get(name), h.Value.Example

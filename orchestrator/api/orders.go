@@ -29,7 +29,7 @@ type placing struct {
 // place handles the request for an order. The function place first looks up the idempotency key. If a run has this key already, the
 // function place answers with that run, calls no upstream, and does not check the user's token.
 func (s *server) place(c echo.Context, merchantID string, p placing) error {
-	merchant, err := ownMerchant(c, merchantID)
+	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {
 		return err
 	}
@@ -90,6 +90,15 @@ func (s *server) check(ctx context.Context, m merchants.Merchant, body jsontext.
 	ctx, cancel := context.WithTimeout(ctx, coalesce.Limit)
 	defer cancel()
 	return p.admit(ctx, m, body)
+}
+
+// merchantOf returns the portal's own merchant, or for an operator any merchant. If there is no such merchant, or the portal belongs to
+// another one, merchantOf returns the problem merchant-not-found.
+func (s *server) merchantOf(c echo.Context, merchantID string) (merchants.Merchant, error) {
+	if callerOf(c).merchant != nil {
+		return ownMerchant(c, merchantID)
+	}
+	return s.Merchants.Merchant(c.Request().Context(), merchantID)
 }
 
 // ownMerchant returns the caller's merchant. If the path names another merchant, ownMerchant returns the problem

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
@@ -40,7 +39,7 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 			return s.Admit.AdmitSubscribe(ctx, m, asked(want), tokens[0])
 		},
 		related: func(r Result) string {
-			return "/v1/merchants/" + url.PathEscape(merchantID) + "/subscriptions/" + url.PathEscape(fmt.Sprint(r["subscription_id"]))
+			return subscriptionPath(merchantID, fmt.Sprint(r["subscription_id"]))
 		},
 	})
 }

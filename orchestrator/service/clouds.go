@@ -150,6 +150,22 @@ func (c *cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag st
 	return c.Identity.RemoveProject(ctx, p, runTag)
 }
 
+// DisableProject implements [keystone.Identity].
+func (c *cloud) DisableProject(ctx context.Context, p keystone.Project, mark string) (keystone.Project, error) {
+	if err := c.learn(ctx, p.DomainID); err != nil {
+		return keystone.Project{}, err
+	}
+	return c.Identity.DisableProject(ctx, p, mark)
+}
+
+// EnableProject implements [keystone.Identity].
+func (c *cloud) EnableProject(ctx context.Context, p keystone.Project, marks ...string) (keystone.Project, bool, error) {
+	if err := c.learn(ctx, p.DomainID); err != nil {
+		return keystone.Project{}, false, err
+	}
+	return c.Identity.EnableProject(ctx, p, marks...)
+}
+
 // EnsureAssignment implements [keystone.Identity].
 func (c *cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) error {
 	if err := c.learn(ctx, ""); err != nil {

@@ -50,7 +50,7 @@ func wire(p parts) (w wired, err error) {
 	}
 	clock := engine.NewClock(p.Now)
 	deps := workflows.Deps{
-		Identity: u.clouds.identity, Billing: u.billing, Merchants: p.store.Merchants(), Reads: &coalesce.Reads{}, Handover: &handover,
+		Identity: u.clouds.identity, Billing: u.billing, Merchants: p.store.Merchants(), Ledger: p.store, Reads: &coalesce.Reads{}, Handover: &handover,
 		Now: clock.Now, NewID: newID, Installation: p.installation,
 		Defaults: workflows.Defaults{CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain},
 	}

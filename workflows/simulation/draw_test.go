@@ -24,7 +24,7 @@ func drawPlan(t *rapid.T) *plan {
 	}), p.Replicas, p.Replicas).Draw(t, "clocks")
 	p.Orders = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) orderPlan {
 		return orderPlan{
-			Trial: rapid.IntRange(0, len(trials)-1).Draw(t, "trial"), At: between(t, 0, 20*time.Second, "at"), Merchant: rapid.IntRange(0, 1).Draw(t, "merchant"),
+			Trial: rapid.IntRange(0, stranger).Draw(t, "trial"), At: between(t, 0, 20*time.Second, "at"), Merchant: rapid.IntRange(0, 1).Draw(t, "merchant"),
 			Customer: rapid.IntRange(0, 2).Draw(t, "customer"), Twice: rapid.Bool().Draw(t, "twice"),
 			Patience: between(t, time.Second, 25*time.Second, "patience"), AddUser: rapid.Bool().Draw(t, "add user"),
 		}

@@ -18,6 +18,7 @@ import (
 // mutations break the engine, its store or its steps on purpose.
 type mutations struct {
 	steps      func(*saga.Workflow[workflows.Order])
+	switches   func(*saga.Workflow[workflows.Switch])    // changes suspend and resume
 	transport  func(http.RoundTripper) http.RoundTripper // instead of gate.Fence
 	runs       func(saga.Filter, *saga.Run) bool         // reports whether a run is hidden from the engine
 	forgets    func(*saga.Run)                           // changes each run that the engine reads
@@ -70,6 +71,17 @@ func unrechecked(name string) mutations {
 			return undo(ctx, o)
 		}
 	})
+}
+
+// switching returns a mutation that changes the steps of suspend and resume.
+func switching(change func(*saga.Step[workflows.Switch])) mutations {
+	return mutations{switches: func(w *saga.Workflow[workflows.Switch]) {
+		for i := range w.Steps {
+			if w.Steps[i].Undo != nil {
+				change(&w.Steps[i])
+			}
+		}
+	}}
 }
 
 // everyStep returns a mutation that changes all steps of the workflow subscribe.
@@ -137,6 +149,19 @@ var mutants = map[string]mutations{
 	"rechecks leave roles":               unrechecked("assign-customer-role"),
 	"rechecks leave tenants":             unrechecked("create-customer-tenant"),
 	"rechecks do not see succeeded runs": {runs: func(f saga.Filter, _ *saga.Run) bool { return slices.Contains(f.States, saga.Succeeded) }},
+	"no undo of disable-tenant": switching(func(s *saga.Step[workflows.Switch]) {
+		s.Undo = func(context.Context, *workflows.Switch) error { return nil }
+	}),
+	"re-checks leave a tenant disabled": switching(func(s *saga.Step[workflows.Switch]) {
+		find := s.Find
+		s.Find = func(ctx context.Context, o *workflows.Switch) (saga.Found, error) {
+			found, err := find(ctx, o)
+			if found == saga.Made {
+				found = saga.Usable
+			}
+			return found, err
+		}
+	}),
 	"an open circuit never closes":       {untried: true},
 	"undos do not await the late window": {lateWindow: time.Nanosecond},
 	"nothing is ever found":              finding(func(*saga.Handle, saga.Found) saga.Found { return saga.Absent }),

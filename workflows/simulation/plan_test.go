@@ -29,6 +29,7 @@ type plan struct {
 // orderPlan is one order of a portal. The portal repeats the order until it gets a final answer.
 type orderPlan struct {
 	Trial    int // index into trials
+	Of       int // N > 0: the order changes the subscription of order N-1; Trial then is a trial that follows another one
 	At       time.Duration
 	Merchant int           // 0 or 1
 	Customer int           // 0: a new customer; 1 or 2: an existing customer of the merchant
@@ -96,6 +97,9 @@ var writes = []string{
 
 // trials are the workflows that portals can order. The first is subscribe.
 var trials = workflowstest.Trials()
+
+// stranger is the index of the trial that needs no other run, besides subscribe. The trials after it change subscriptions.
+const stranger = 1
 
 // writesOf returns the steps of a trial that write upstream.
 func writesOf(trial int) []string {
@@ -331,13 +335,15 @@ func newPlan(seed uint64) *plan {
 	return p
 }
 
-// mix changes the workflow of about half of the orders. The mishaps of a changed order then affect steps of the new workflow.
+// mix changes the workflow of about half of the orders. The mishaps of a changed order then affect steps of the new workflow. mix
+// then adds orders that change the subscriptions of other orders.
 func (p *plan) mix(r *rand.Rand) {
 	for n := range p.Orders {
 		if r.IntN(2) == 0 {
-			p.Orders[n].Trial = 1 + r.IntN(len(trials)-1)
+			p.Orders[n].Trial = stranger
 		}
 	}
+	defer p.change(r)
 	for i, m := range p.Mishaps {
 		if m.Step == "" || m.Step == "checkpoint" || p.Orders[m.Order].Trial == 0 {
 			continue
@@ -353,6 +359,38 @@ func (p *plan) mix(r *rand.Rand) {
 			return of.late() && !of.mayBeLate()
 		})
 		p.Mishaps[i].Step = steps[r.IntN(len(steps))]
+	}
+}
+
+// change adds orders that suspend and resume the subscriptions of other orders, with mishaps of their own.
+func (p *plan) change(r *rand.Rand) {
+	for n, o := range p.Orders {
+		if o.Trial != 0 || o.Night > 0 {
+			continue
+		}
+		at, changes := o.At, r.IntN(4)
+		for range changes {
+			at += time.Duration(r.IntN(int(time.Minute)))
+			change := orderPlan{
+				Trial: stranger + 1 + r.IntN(len(trials)-stranger-1), Of: n + 1, At: at, Merchant: o.Merchant, User: o.User,
+				Twice: r.IntN(4) == 0, Patience: o.Patience,
+			}
+			of := mishap{Order: len(p.Orders), Step: trials[change.Trial].Refused, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
+			if r.IntN(3) == 0 { // the first request takes effect late, and the second is refused, so that the run is compensated
+				late, refused := of, of
+				late.Kind, refused.Kind, refused.Nth = lateCommit, refused400, 1
+				if changes == 1 && r.IntN(2) == 0 { // so late that only a re-check finds the effect
+					late.For = 2*time.Minute + time.Duration(r.IntN(int(18*time.Hour)))
+				}
+				p.Mishaps = append(p.Mishaps, late, refused)
+			}
+			for range r.IntN(3) {
+				other := of
+				other.Kind, other.Nth, other.Undo = kind(r.IntN(int(kinds))), max(0, r.IntN(4)-2), r.IntN(4) == 0
+				p.Mishaps = append(p.Mishaps, other)
+			}
+			p.Orders = append(p.Orders, change)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package simulation
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
@@ -28,6 +30,25 @@ type portal struct {
 	token string
 }
 
+// lastRun returns the newest run of an order, or nil if there is none yet.
+func (w *world) lastRun(order int) (last *saga.Run) {
+	for _, r := range w.store.Everything().Runs {
+		if r.Key == fmt.Sprint("key-", order) {
+			last = r
+		}
+	}
+	return last
+}
+
+// subscriptionOf returns the id of the subscription that a run of subscribe makes.
+func subscriptionOf(r *saga.Run) string {
+	var order workflows.Order
+	if err := json.Unmarshal(r.Input, &order); err != nil {
+		panic(err)
+	}
+	return order.SubscriptionID
+}
+
 // old returns the existing customer of the order, or nil if the customer is new.
 func (p *portal) old() *oldCustomer {
 	if p.plan.Customer == 0 {
@@ -38,6 +59,10 @@ func (p *portal) old() *oldCustomer {
 
 func newPortal(w *world, n, twin int, o orderPlan) *portal {
 	p := &portal{w: w, name: fmt.Sprintf("portal %d.%d", n, twin), plan: o, s: w.sellers[o.Merchant], key: fmt.Sprint("key-", n)}
+	if o.Of > 0 {
+		p.user, p.body = w.users[o.User], `{"why":"a test"}`
+		return p
+	}
 	if o.Customer == 0 {
 		p.user = w.users[o.User]
 		p.body = fmt.Sprintf(`{"plan_id":%q,"customer":{"name":"New","currency":"eur","language":"eng"}}`, p.s.plan)
@@ -89,15 +114,25 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), actorKey{}, who), p.plan.Patience)
 	defer cancel()
-	if p.plan.Trial > 0 {
+	path := "/v1/merchants/" + p.s.id + "/subscriptions"
+	switch {
+	case p.plan.Of > 0:
+		run := p.w.lastRun(p.plan.Of - 1)
+		if run == nil {
+			return 0, http.Header{}, nil
+		}
+		path += "/" + subscriptionOf(run) + "/" + trials[p.plan.Trial].Operation
+	case p.plan.Trial > 0:
 		return p.start(ctx, r, who)
 	}
-	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/merchants/"+p.s.id+"/subscriptions", bytes.NewReader([]byte(p.body)))
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, path, bytes.NewReader([]byte(p.body)))
 	req.RemoteAddr = "127.0.0.1:1"
 	req.SetBasicAuth(p.s.key, p.s.secret)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", `"`+p.key+`"`)
-	req.Header.Set("X-Subject-Token", p.token)
+	if p.plan.Of == 0 {
+		req.Header.Set("X-Subject-Token", p.token)
+	}
 	req.Header.Set("Prefer", fmt.Sprint("wait=", d.chance(p.name, try, "wait")%20))
 	r.awaitTurn(who)
 	answer := httptest.NewRecorder()
@@ -180,7 +215,11 @@ func (r *replica) admitted(who string) {
 // take records the answer, and reports whether the answer is final.
 func (p *portal) take(status int, header http.Header, body []byte) bool {
 	if status == http.StatusConflict && !bytes.Contains(body, []byte("run-compensated")) {
-		return false
+		return p.plan.Of > 0 && !bytes.Contains(body, []byte("subscription-not-ready"))
+	}
+	if p.plan.Of > 0 && status == http.StatusNotFound { // the subscription is not made yet, or never will be
+		run := p.w.lastRun(p.plan.Of - 1)
+		return run != nil && run.State == saga.Compensated
 	}
 	final := status == http.StatusCreated || status == http.StatusConflict
 	if final || status == http.StatusAccepted {

@@ -69,8 +69,9 @@ func (w *world) startReplica(off time.Duration) *replica {
 	r.newID = func() string { made++; return newID(process, made) }
 	deps := workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  bill, Merchants: w.merchants, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: r.newID, Installation: installation,
-		Defaults: workflows.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default"},
+		Billing:  bill, Merchants: w.merchants, Ledger: records, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: r.newID,
+		Installation: installation,
+		Defaults:     workflows.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default"},
 	}
 	definitions, err := workflowstest.Definitions(deps)
 	w.ok(err)
@@ -79,6 +80,13 @@ func (w *world) startReplica(off time.Duration) *replica {
 		w.steps(&subscribe)
 		definitions[0], err = saga.Define(subscribe)
 		w.ok(err)
+	}
+	if w.switches != nil {
+		for i, workflow := range []saga.Workflow[workflows.Switch]{workflows.Suspend(deps), workflows.Resume(deps)} {
+			w.switches(&workflow)
+			definitions[stranger+1+i], err = saga.Define(workflow)
+			w.ok(err)
+		}
 	}
 	r.engine = engine.New(engine.Options{
 		Store: records, Queue: records, Tokens: records, Workflows: definitions, NewID: r.newID, Clock: clock,

@@ -69,7 +69,7 @@ func strangerTrial() Trial {
 		},
 		Undo:    map[string]string{"open-account": Billing, "open-room": Keystone, "open-book": Billing},
 		Refused: "bind-book",
-		Reading: "look",
+		Reading: "look", Reads: []string{Billing, Keystone},
 		Ends: map[string]Ends{
 			"undo open-account, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)},
 			"do bind-book, 404":      {Once: string(saga.Compensated), Always: string(saga.Compensated)}, // as of attach-tenant

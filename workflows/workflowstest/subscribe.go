@@ -31,7 +31,7 @@ func subscribeTrial() Trial {
 			"create-subscription-tenant": Keystone,
 		},
 		Refused: "attach-tenant",
-		Reading: "check",
+		Reading: "check", Reads: []string{Billing, Keystone},
 		// The BillingStack client's RemoveCustomer repeats a refused DELETE once.
 		Ends: map[string]Ends{
 			"undo create-customer, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)},

@@ -11,7 +11,11 @@ import (
 // Trial describes a workflow to the test suites: the fault table, the crash matrix and the simulation. Each suite tests all
 // [Trials].
 type Trial struct {
-	Define func(workflows.Deps) (*saga.Definition, error)
+	// Operation is the last segment of the API's path if the workflow changes a subscription; empty: it does not.
+	Operation string
+	// Follows is the trial whose run must have succeeded before a run of this trial can start; nil: none. The run is Ground.Before.
+	Follows *Trial
+	Define  func(workflows.Deps) (*saga.Definition, error)
 	// Request returns the [saga.Request] that starts a run. The request refers to the objects in the [Ground]. The caller adds the
 	// idempotency key and the user's token.
 	Request func(Ground) saga.Request
@@ -21,9 +25,12 @@ type Trial struct {
 	Do, Undo map[string]string
 	// Refused is the last step, which has no Undo. If an upstream refuses this step permanently, all other steps are undone.
 	Refused string
-	// Reading is the step that reads both upstreams if the customer already exists.
+	// Reading is the step that reads the upstreams Reads. If the trial follows no other, the step reads them only if the customer
+	// already exists.
 	Reading string
-	// Ends contains the end states that differ from the fault table's defaults. A key has the form "do STEP, FAULT" or "undo STEP, FAULT".
+	Reads   []string
+	// Ends contains the end states that differ from the fault table's defaults. A key has the form "do STEP, FAULT" or "undo STEP, FAULT",
+	// or, for a fault of the step Reading, "read UPSTREAM, FAULT".
 	Ends map[string]Ends
 	// Places are the rows of the crash matrix.
 	Places []Place
@@ -59,11 +66,14 @@ type Ground struct {
 	DomainID   string
 	Roles      []keystone.Role // member and bs-admin
 	CheckedAt  time.Time       // when the test read the fields above
+	Before     *saga.Run       // the run that has succeeded for Trial.Follows
 }
 
 // Trials returns the trials of all workflows of the service, and the trial of the stranger. The stranger shows that the test suites
 // work with any workflow.
-func Trials() []Trial { return []Trial{subscribeTrial(), strangerTrial()} }
+func Trials() []Trial {
+	return []Trial{subscribeTrial(), strangerTrial(), suspendTrial(), resumeTrial()}
+}
 
 // Definitions returns the workflow definitions of all trials.
 func Definitions(d workflows.Deps) (all []*saga.Definition, err error) {

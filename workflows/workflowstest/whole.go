@@ -2,7 +2,9 @@ package workflowstest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -61,8 +63,8 @@ func oneEach(v *view, broken report) {
 	}
 }
 
-// succeededWhole checks that a succeeded run has done all its steps. All its expected objects must exist, with the expected
-// values.
+// succeededWhole checks that a succeeded run has done all its steps. All its expected objects must exist, with the values that the
+// newest succeeded run about the object expects.
 func succeededWhole(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Succeeded {
@@ -81,15 +83,35 @@ func succeededWhole(v *view, broken report) {
 			what := fmt.Sprintf("%s %s of %s", e.Kind, e.ID, e.Step)
 			if t := find(v.now, e.Kind, e.ID); t == nil {
 				fault("an expected object is missing", what)
-			} else if wrong := differs(*t, e); len(wrong) > 0 {
+			} else if wrong := differs(*t, v.newest(e)); len(wrong) > 0 {
 				fault("an object differs from the expected object: "+strings.Join(wrong, ", "), what)
 			}
 		}
 	}
 }
 
-// compensatedClean checks that no object of a compensated run is left. Objects that an operator left behind or that another run
-// has adopted do not count.
+// newest returns the expected object with the fields that the runs which succeeded last expect: such a run may have disabled a
+// project that another run has created.
+func (v *view) newest(e saga.Expected) saga.Expected {
+	fields, at := map[string]string{}, map[string]time.Time{}
+	for _, x := range v.ordered {
+		for _, other := range x.expected {
+			if x.run.State != saga.Succeeded || other.Kind != e.Kind || other.ID != e.ID {
+				continue
+			}
+			for name, value := range other.Fields {
+				if x.run.EndedAt.After(at[name]) {
+					fields[name], at[name] = value, *x.run.EndedAt
+				}
+			}
+		}
+	}
+	e.Fields = fields
+	return e
+}
+
+// compensatedClean checks that no object of a compensated run is left, and that no project is disabled by it. Objects that an operator
+// left behind or that another run has adopted do not count.
 func compensatedClean(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Compensated {
@@ -100,12 +122,22 @@ func compensatedClean(v *view, broken report) {
 				broken(x.run.ID, "the run is compensated, but one of its objects still exists", t.String())
 			}
 		}
+		for _, t := range v.now {
+			if slices.Contains(t.marks, "tenantry-disabled-"+x.run.ID) && len(x.run.LeftBehind) == 0 && !v.disables(t) {
+				broken(x.run.ID, "the run is compensated, but a project still has its mark", t.String())
+			}
+		}
 		for _, e := range x.roles() {
 			if find(v.now, e.Kind, e.ID) != nil && !v.stands(e.ID) {
 				broken(x.run.ID, "the run is compensated, but one of its role assignments still exists", e.Kind+" "+e.ID)
 			}
 		}
 	}
+}
+
+// disables reports whether the newest succeeded run about the project expects it to be disabled.
+func (v *view) disables(t thing) bool {
+	return v.newest(saga.Expected{Object: saga.Object{Kind: t.kind, ID: t.id}}).Fields["enabled"] == "false"
 }
 
 // adopted reports whether another run expects the thing. Compensated runs do not count.

@@ -92,8 +92,8 @@ func (c crashTrial) killAt(t *testing.T, p place, i instant, living bool) ending
 	k.cloud = memoryCloud(t, &upstream{around: k.request})
 	s := newSite(t, proxied(t, database, k.statement), k.cloud, &upstream{around: k.request})
 	s.replica = c.replica
-	portal := c.order(s, p)
 	first, second := s.serve(), (*replica)(nil)
+	portal := c.order(s, p, first.url)
 	if living {
 		second = s.serve()
 	}

@@ -23,13 +23,18 @@ type killer struct {
 
 	mu     sync.Mutex
 	victim *replica // nil before the call of arm, and after the kill
+	before string   // id of the last run that existed when arm was called; empty: none
 	state  string   // state of the step when the replica was killed
 	killed time.Time
 }
 
+// arm makes the killer kill the victim during the next run.
 func (k *killer) arm(victim *replica) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if err := ask(k.t.Context(), k.database, &k.before, "SELECT COALESCE(MAX(id), '') FROM runs"); err != nil {
+		k.t.Error(err)
+	}
 	k.victim = victim
 }
 
@@ -90,7 +95,7 @@ func (k *killer) strike() {
 	if k.victim == nil {
 		return
 	}
-	err := ask(k.t.Context(), k.database, &k.state, "SELECT state FROM steps WHERE name = $1", k.place.Step)
+	err := ask(k.t.Context(), k.database, &k.state, "SELECT state FROM steps WHERE name = $1 AND run_id > $2", k.place.Step, k.before)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // no row means that the step is not stored yet
 		k.t.Error(err)
 	}

@@ -1,7 +1,9 @@
 package stories_test
 
 import (
+	"net/http"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/workflows"
@@ -13,8 +15,9 @@ type crashTrial struct {
 	workflowstest.Trial
 
 	workflow string
-	// order creates the objects that an order for the workflow needs, and returns the portal that places the order.
-	order func(*site, place) portal
+	// order creates the objects that an order for the workflow needs, and returns the portal that places the order. The argument url is
+	// the address of a replica, which can make runs that must have succeeded before.
+	order func(s *site, p place, url string) portal
 	// replica returns the command that starts a replica. The test kills this replica.
 	replica func() (*exec.Cmd, error)
 }
@@ -29,20 +32,56 @@ func crashTrials(t testing.TB) (all []crashTrial) {
 			t.Fatal(err)
 		}
 		c := crashTrial{Trial: trial, workflow: definition.Name, order: orderTrial(n), replica: servingTrials}
-		if definition.Name == workflows.SubscribeName {
+		switch definition.Name {
+		case workflows.SubscribeName:
 			c.order, c.replica = orderSubscribe, tenantryServe
+		case workflows.SuspendName:
+			c.order, c.replica = orderChange("suspend"), tenantryServe
+		case workflows.ResumeName:
+			c.order, c.replica = orderChange("resume", "suspend"), tenantryServe
 		}
 		all = append(all, c)
 	}
 	return all
 }
 
-func orderSubscribe(s *site, p place) portal {
+func orderSubscribe(s *site, p place, _ string) portal {
 	o := order{key: "key", token: s.newToken()}
 	if p.Adopted {
 		o.customer = s.adopt()
 	}
 	return s.portal(o)
+}
+
+// orderChange orders a change of a subscription. The subscription is made first, and the changes before are made too.
+func orderChange(name string, before ...string) func(*site, place, string) portal {
+	return func(s *site, _ place, url string) portal {
+		var made struct {
+			Result struct {
+				SubscriptionID string `json:"subscription_id"`
+			}
+		}
+		s.unmarshal(s.insist(url, s.portal(order{key: "made", token: s.newToken()})).Body, &made)
+		for _, change := range before {
+			s.insist(url, s.changes(made.Result.SubscriptionID, change))
+		}
+		return s.changes(made.Result.SubscriptionID, name)
+	}
+}
+
+// changes returns a portal that suspends or resumes a subscription. The name of the change is also the idempotency key.
+func (s *site) changes(subscription, name string) portal {
+	return portal{name, func(url string) (answer, error) {
+		req, err := http.NewRequest(http.MethodPost, url+"/v1/merchants/"+s.merchant.ID+"/subscriptions/"+subscription+"/"+name,
+			strings.NewReader(`{"why": "a test"}`))
+		if err != nil {
+			return answer{}, err
+		}
+		req.SetBasicAuth(s.apiKey, s.secret)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", name)
+		return s.do(req)
+	}}
 }
 
 // refusedCall returns the call of the workflow's last step. If an upstream refuses this call, the run compensates.

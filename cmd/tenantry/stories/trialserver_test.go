@@ -136,8 +136,8 @@ func (c counter) await(ctx context.Context, run *saga.Run) (*saga.Run, error) {
 }
 
 // orderTrial returns a value for the field `order` of a crashTrial. The number n is the trial's index in workflowstest.Trials.
-func orderTrial(n int) func(*site, place) portal {
-	return func(s *site, p place) portal {
+func orderTrial(n int) func(*site, place, string) portal {
+	return func(s *site, p place, _ string) portal {
 		o := trialOrder{Key: "key", Ground: s.ground()}
 		if p.Adopted {
 			o.Ground.CustomerID = s.adopt()

@@ -1,0 +1,92 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// switchKinds lists the problem types of the operations of this file.
+var switchKinds = []kind{
+	{
+		"suspended-by-operator", http.StatusForbidden, "An operator has suspended the subscription",
+		"Only an operator can resume it.", false, FixByOperator,
+	},
+	{
+		"subscription-not-ready", http.StatusConflict, "The subscription is still being made",
+		"Wait until the run that makes the subscription has ended, or cancel that run.", true, fixByCaller,
+	},
+	{
+		"subscription-active", http.StatusConflict, "The subscription is not suspended",
+		"There is nothing to resume.", false, fixByCaller,
+	},
+	{
+		"subscription-suspended", http.StatusConflict, "The subscription is suspended already",
+		"There is nothing to suspend.", false, fixByCaller,
+	},
+	{
+		"tenant-gone", http.StatusConflict, "The subscription's tenant no longer exists",
+		"Somebody has deleted the project in Keystone.", false, FixByOperator,
+	},
+	{
+		"tenant-disabled", http.StatusConflict, "The subscription's tenant is disabled, but not by Tenantry",
+		"Somebody has disabled the project in Keystone, so that Tenantry does not change it. The detail names the project to enable.",
+		false, FixByOperator,
+	},
+	{
+		"tenant-not-ours", http.StatusConflict, "The subscription's tenant is not Tenantry's",
+		"The project existed before the subscription, or has lost its name or Tenantry's tags. Tenantry neither disables nor enables it.",
+		false, FixByOperator,
+	},
+}
+
+// SuspendSubscription suspends a subscription of a merchant.
+func (s *server) SuspendSubscription(c echo.Context, merchantID, subscriptionID string) error {
+	return s.placeChange(c, merchantID, subscriptionID, "suspendSubscription", "suspend", s.Admit.AdmitSuspend)
+}
+
+// ResumeSubscription resumes a suspended subscription of a merchant.
+func (s *server) ResumeSubscription(c echo.Context, merchantID, subscriptionID string) error {
+	return s.placeChange(c, merchantID, subscriptionID, "resumeSubscription", "resume", s.Admit.AdmitResume)
+}
+
+// placeChange places an order that changes a subscription. The function admit checks whether the subscription can be changed. Its last
+// argument says that an operator asks.
+func (s *server) placeChange(
+	c echo.Context, merchantID, subscriptionID, operationID, name string,
+	admit func(context.Context, merchants.Merchant, string, bool) (saga.Request, error),
+) error {
+	path, byOperator := subscriptionPath(merchantID, subscriptionID), callerOf(c).merchant == nil
+	route := http.MethodPost + " " + path + "/" + name
+	if byOperator { // a portal and an operator never share a run
+		route += " by an operator"
+	}
+	return s.place(c, merchantID, placing{
+		route: route,
+		admit: func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error) {
+			want, err := fits[ActionRequest](body, s.document.operations[operationID].body())
+			if err != nil {
+				return saga.Request{}, err
+			}
+			if !strings.ContainsFunc(want.Why, visible) {
+				return saga.Request{}, invalid(InvalidParam{Pointer: some("/why"), Detail: "the reason is empty"})
+			}
+			request, err := admit(ctx, m, subscriptionID, byOperator)
+			request.Why = want.Why
+			return request, err
+		},
+		related: func(Result) string { return path },
+	})
+}
+
+// subscriptionPath returns the path of a subscription.
+func subscriptionPath(merchantID, id string) string {
+	return "/v1/merchants/" + url.PathEscape(merchantID) + "/subscriptions/" + url.PathEscape(id)
+}

@@ -1,0 +1,148 @@
+package workflows
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// SubscriptionState is the state of a subscription that Tenantry has made.
+type SubscriptionState string
+
+// The states of a subscription.
+const (
+	SubscriptionActive    SubscriptionState = "active"
+	SubscriptionSuspended SubscriptionState = "suspended"
+)
+
+// leaves says in which state a run of each workflow leaves its subscription, if the run succeeds.
+var leaves = map[string]SubscriptionState{
+	SubscribeName: SubscriptionActive, SuspendName: SubscriptionSuspended, ResumeName: SubscriptionActive,
+}
+
+// Ledger reads the runs of this installation. What Tenantry knows about a subscription is what its newest run that has succeeded has
+// left: runs about one customer execute one at a time.
+type Ledger interface {
+	// Latest reads, for each id, the newest run of a merchant that has succeeded and has made or adopted the object of this kind and id.
+	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error)
+	// Runs reads the runs that match the filter, newest first, with their steps and objects.
+	Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error)
+}
+
+// Standing is what Tenantry knows about a subscription that one of its runs has made.
+type Standing struct {
+	State      SubscriptionState
+	RunID      string // the run that left the subscription in this state
+	ByOperator bool   // an operator has suspended the subscription
+	Held
+}
+
+// Held contains the objects of a subscription. A run about the subscription keeps them in its order, so that the newest run has them.
+type Held struct {
+	MerchantID     string `json:"merchant_id"`
+	CustomerID     string `json:"customer_id"`
+	SubscriptionID string `json:"subscription_id"`
+	UserID         string `json:"user_id"` // the subscriber
+	Cloud          string `json:"cloud"`
+	DomainID       string `json:"domain_id"`
+	TenantID       string `json:"tenant_id"`
+	TenantOwn      bool   `json:"tenant_own"` // a run of this installation created the tenant
+}
+
+func (h Held) subject() string { return h.MerchantID + ":" + h.CustomerID }
+
+// tenantName returns the name of the subscription's tenant.
+func (h Held) tenantName() string { return keystone.SubscriptionTenant(h.SubscriptionID) }
+
+// tenant names the subscription's tenant in texts.
+func (h Held) tenant() string { return fmt.Sprintf("tenant %s (%s)", h.tenantName(), h.TenantID) }
+
+// claim is the claim on the subscription's tenant.
+func (h Held) claim() string { return ClaimTenant(h.Cloud, h.DomainID, h.tenantName()) }
+
+// errNoSubscription means that no run of this installation has made the subscription for the merchant.
+var errNoSubscription = refuse(CodeSubscriptionNotFound, saga.FixByMerchant, "Tenantry has made no such subscription for this merchant")
+
+// ledgerTime is the time limit of the reads of the ledger.
+const ledgerTime = 10 * time.Second
+
+// Standings returns what Tenantry knows about subscriptions of a merchant, by their ids. The result lacks the subscriptions that no run
+// has made, or is still making.
+func (d Deps) Standings(ctx context.Context, merchantID string, ids []string) (map[string]Standing, error) {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
+	defer cancel()
+	runs, err := d.Ledger.Latest(ctx, merchantID, "subscription", ids)
+	all := map[string]Standing{}
+	for id, r := range runs {
+		if all[id], err = StandingOf(r); err != nil {
+			return nil, err
+		}
+	}
+	return all, err
+}
+
+// Standing returns what Tenantry knows about one subscription of a merchant. If a run is still making the subscription, or if no run
+// has made it, Standing returns an *AdmissionError.
+func (d Deps) Standing(ctx context.Context, merchantID, subscriptionID string) (Standing, error) {
+	all, err := d.Standings(ctx, merchantID, []string{subscriptionID})
+	if err != nil {
+		return Standing{}, err
+	}
+	if s, made := all[subscriptionID]; made {
+		return s, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
+	defer cancel()
+	making, err := d.Ledger.Runs(ctx, saga.Filter{
+		Merchant: merchantID, Objects: []saga.ObjectRef{{Kind: "subscription", ID: subscriptionID}}, Live: true, Limit: 1,
+	})
+	switch {
+	case err != nil:
+		return Standing{}, err
+	case len(making) > 0:
+		return Standing{}, refuse(CodeSubscriptionNotReady, saga.FixByMerchant,
+			"run "+making[0].ID+" is still making the subscription: wait until it has ended, or cancel it")
+	}
+	return Standing{}, errNoSubscription
+}
+
+// StandingOf returns what a run that has succeeded has left of its subscription.
+func StandingOf(r *saga.Run) (Standing, error) {
+	s := Standing{State: leaves[r.Workflow], RunID: r.ID}
+	switch r.Workflow {
+	case SubscribeName:
+		o, err := stateOf[Order](r)
+		if err != nil {
+			return Standing{}, err
+		}
+		s.Held = Held{
+			o.MerchantID, o.CustomerID, o.SubscriptionID, o.UserID, o.Cloud, o.DomainID, o.SubscriptionTenantID, o.SubscriptionTenantOwn,
+		}
+	case SuspendName, ResumeName:
+		o, err := stateOf[Switch](r)
+		if err != nil {
+			return Standing{}, err
+		}
+		s.Held, s.ByOperator = o.Held, o.ByOperator && s.State == SubscriptionSuspended
+	default:
+		return Standing{}, StepError{
+			upstream.Blocked, "workflow-unknown",
+			fmt.Sprintf("run %s is of workflow %s, which this release does not know", r.ID, r.Workflow), saga.FixByOperator,
+		}
+	}
+	return s, nil
+}
+
+// stateOf decodes the state of a run.
+func stateOf[S any](r *saga.Run) (s S, err error) {
+	state, err := r.Data()
+	if err == nil {
+		err = json.Unmarshal(state, &s)
+	}
+	return s, err
+}

@@ -1,0 +1,144 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// Switch is the data of a run that disables or enables the tenant of a subscription. A Switch is stored as JSON, so fields may be
+// added, but never removed or renamed.
+type Switch struct {
+	Held
+	RunID      string `json:"run_id"`
+	ByOperator bool   `json:"by_operator,omitempty"` // an operator has asked for the run
+
+	// DisabledBy is set by the first step: the ids of the runs whose mark the tenant has.
+	DisabledBy []string `json:"disabled_by,omitempty"`
+}
+
+// project is the tenant for the calls of [keystone.Identity].
+func (o Switch) project() keystone.Project {
+	return keystone.Project{ID: o.TenantID, Name: o.tenantName(), DomainID: o.DomainID}
+}
+
+// marks returns the marks that the tenant had before the run.
+func (o Switch) marks() (tags []string) {
+	for _, run := range o.DisabledBy {
+		tags = append(tags, keystone.DisabledTag(run))
+	}
+	return tags
+}
+
+// SwitchResult is the part of a Switch that the API returns with a run.
+type SwitchResult struct {
+	SubscriptionID       string            `json:"subscription_id"`
+	CustomerID           string            `json:"customer_id"`
+	SubscriptionTenantID string            `json:"subscription_tenant_id"`
+	State                SubscriptionState `json:"state"` // of the subscription when the run has succeeded
+}
+
+// switching describes the two workflows that switch a tenant.
+type switching struct {
+	workflow string
+	// refused returns why a subscription in this state cannot be switched; nil if it can.
+	refused func(now Standing, byOperator bool) *AdmissionError
+}
+
+// request returns the [saga.Request] that starts a run for the order.
+func (w switching) request(o Switch, runID string) saga.Request {
+	o.RunID, o.DisabledBy = runID, nil
+	return saga.Request{
+		ID: runID, Workflow: w.workflow, Merchant: o.MerchantID, Cloud: o.Cloud, Subject: o.subject(), User: o.UserID,
+		Doubles: w.workflow + " " + o.SubscriptionID, OnFailure: saga.FailureCompensates, Input: o,
+	}
+}
+
+// admit checks that the subscription can be switched now, and returns the request for the run. The argument byOperator says that an
+// operator asks, and not the merchant's portal. The tenant is read too, so that the caller is told at once what keeps the run from
+// switching it.
+func (d Deps) admitSwitch(ctx context.Context, w switching, m merchants.Merchant, subscriptionID string, byOperator bool) (saga.Request, error) {
+	o, err := d.switchable(ctx, w, Switch{Held: Held{MerchantID: m.ID, SubscriptionID: subscriptionID}, ByOperator: byOperator})
+	if err != nil {
+		return saga.Request{}, err
+	}
+	return w.request(o, d.NewID()), nil
+}
+
+// retrySwitch admits the order of a compensated run again.
+func (d Deps) retrySwitch(ctx context.Context, w switching, old Switch, runID string) (saga.Request, error) {
+	o, err := d.switchable(ctx, w, old)
+	if err != nil {
+		return saga.Request{}, retryRefused(err)
+	}
+	return w.request(o, runID), nil
+}
+
+// switchable returns the order with what Tenantry knows about the subscription, and with the runs that have disabled its tenant. It returns an
+// *AdmissionError if the subscription or its tenant cannot be switched now.
+func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, error) {
+	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
+	if err != nil {
+		return o, err
+	}
+	if refused := w.refused(now, o.ByOperator); refused != nil {
+		return o, refused
+	}
+	o.Held = now.Held
+	id, err := d.Identity(o.Cloud)
+	if err != nil {
+		return o, &AdmissionError{Code: CodeConfigurationFault, FixBy: saga.FixByOperator, Detail: "the subscription's cloud is not configured", Err: err}
+	}
+	p, err := id.Project(ctx, o.TenantID)
+	switch {
+	case errors.Is(err, keystone.ErrNotFound):
+		return o, refuse(CodeTenantGone, saga.FixByOperator, o.tenant()+" no longer exists")
+	case err != nil:
+		return o, err
+	case !o.TenantOwn:
+		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.tenant()+" existed before the subscription: only its owner may disable it")
+	case p.Name != o.tenantName() || !p.HasTag(keystone.InstallationTag(d.Installation)):
+		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.tenant()+" has lost its name or the tag "+keystone.InstallationTag(d.Installation))
+	}
+	o.DisabledBy = p.DisabledBy()
+	if !p.Enabled && len(o.DisabledBy) == 0 {
+		return o, refuse(CodeTenantDisabled, saga.FixByOperator, o.tenant()+" is disabled, but not by Tenantry: enable it")
+	}
+	return o, nil
+}
+
+// checkSwitch is the first step of the run, which only reads: the subscription and its tenant may have changed since the order was
+// accepted. It stores which runs have disabled the tenant.
+func (d Deps) checkSwitch(ctx context.Context, w switching, o *Switch) error {
+	now, err := d.switchable(ctx, w, *o)
+	if refused, ok := errors.AsType[*AdmissionError](err); ok && refused.Err == nil {
+		return StepError{upstream.Permanent, refused.Code, refused.Detail, refused.FixBy}
+	}
+	if err != nil {
+		return err
+	}
+	record(ctx, "subscription", o.SubscriptionID, "", saga.Adopted)
+	o.DisabledBy = now.DisabledBy
+	return nil
+}
+
+// expectSwitched returns the tenant as a successful run leaves it.
+func (o Switch) expectSwitched(step, enabled string) []saga.Expected {
+	return []saga.Expected{{
+		Object: saga.Object{Step: step, Kind: "project", Cloud: o.Cloud, ID: o.TenantID, Name: o.tenantName(), Origin: saga.Adopted},
+		Fields: map[string]string{"domain_id": o.DomainID, "enabled": enabled},
+	}}
+}
+
+func (o Switch) result(state SubscriptionState) any {
+	return SwitchResult{o.SubscriptionID, o.CustomerID, o.TenantID, state}
+}
+
+// recordTenant adds the tenant to the run's objects.
+func (o Switch) recordTenant(ctx context.Context) {
+	saga.CallOf(ctx).Made(saga.Object{Kind: "project", Cloud: o.Cloud, ID: o.TenantID, Name: o.tenantName(), Origin: saga.Adopted})
+}
