@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
@@ -25,8 +26,9 @@ import (
 type night struct {
 	*site
 
-	stopped     atomic.Bool // Keystone closes every connection without an answer
-	noExchange  atomic.Bool // Keystone answers 503 to the exchange of a user's token
+	stopped     atomic.Bool  // Keystone closes every connection without an answer
+	noExchange  atomic.Bool  // Keystone answers 503 to the exchange of a user's token
+	exchanges   atomic.Int64 // exchanges of a user's token that have begun
 	booksClosed atomic.Bool
 	replicaURL  string
 }
@@ -37,6 +39,9 @@ func newNight(t *testing.T, database string) *night {
 	keystone := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		if strings.Contains(string(body), `"methods":["token"]`) {
+			n.exchanges.Add(1)
+		}
 		switch {
 		case n.stopped.Load():
 			panic(http.ErrAbortHandler)
@@ -48,6 +53,10 @@ func newNight(t *testing.T, database string) *night {
 	}}
 	billing := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPatch && n.booksClosed.Load() {
+			// A failed run begins no other step: without this wait, its token would have to be exchanged after a retry.
+			for end := time.Now().Add(20 * time.Second); n.exchanges.Load() == 0 && time.Now().Before(end); {
+				time.Sleep(5 * time.Millisecond)
+			}
 			http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
 			return
 		}
