@@ -31,6 +31,7 @@ var (
 // nothing that must be removed. MaybeDone can be true only for the error of a write.
 //
 //	Status 400, 405, 413 or any other 4xx is Permanent.
+//	A login that Keystone refuses is Unavailable with OwnCredential, and wraps an [upstream.RefusedLoginError].
 //	Status 401 leads to a new login. If the new login does not help or is refused, the error is Unavailable with OwnCredential.
 //	Status 403 that names a policy rule leads to a new login. A second such 403 is Blocked with ErrForbidden.
 //	Any other status 403 from Keystone is Permanent, for example if a project has a child or is immutable.

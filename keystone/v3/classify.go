@@ -69,7 +69,7 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 	kept, notSent := errors.AsType[*upstream.NotSentError](err)
 	switch {
 	case notSent && kept.Circuit != "":
-		e.Class, e.RetryAfter = kept.Class(), kept.RetryAfter
+		e.Class, e.RetryAfter, e.OwnCredential = kept.Class(), kept.RetryAfter, upstream.RefusedLogin(kept) != nil
 	case note.reached && p == write:
 		e.MaybeDone = true
 	case note.reached:

@@ -36,8 +36,10 @@ type Config struct {
 	// means 30 s.
 	Timeout time.Duration
 	// Enter waits until a request may be sent, and returns the function leave. After the request, the Cloud calls leave with the
-	// status of the answer, or with the error. An error from Enter must be an [upstream.NotSentError]. If Enter is nil, no request
-	// waits.
+	// status of the answer, or with the error. If Keystone refused a login with Credential, the error is an
+	// [upstream.RefusedLoginError]. The function Enter must then refuse requests for some time, because Keystone may lock the user: the
+	// Cloud itself logs in again at the next call. An error from Enter must be an [upstream.NotSentError]. If Enter is nil, no
+	// request waits.
 	Enter func(context.Context) (leave func(status int, err error), err error)
 
 	// OperatorRole is the role of Tenantry's operators. The method Roles refuses OperatorRole and every role that implies it.

@@ -2,6 +2,7 @@ package v3
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -23,6 +24,7 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 	return func(ctx context.Context) (token string, expires time.Time, err error) {
 		op, scoped := "logging in as "+credential.String(), false
 		err = c.do(ctx, login, op, func(ctx context.Context) error {
+			noteOf(ctx).login = &credential
 			var t keystone.Token
 			if token, t, err = c.newToken(ctx, credential.authOptions()); err != nil {
 				return err
@@ -34,6 +36,12 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 			c.own.add(token)
 			return nil
 		})
+		if e, ok := errors.AsType[*upstream.Error](err); ok && e.OwnCredential && e.Err == nil {
+			e.Err = credential.refused(e.Status)
+			if strings.HasPrefix(e.Message, "The request you have made requires authentication") {
+				e.Message = "" // Keystone says so whatever the cause
+			}
+		}
 		if err == nil && !scoped {
 			err = &upstream.Error{
 				Service: keystone.Service, Class: upstream.Unavailable, Op: op, Err: keystone.ErrUnscoped,
@@ -42,6 +50,39 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 		}
 		return token, expires, err
 	}
+}
+
+// refusesLogin reports whether the status of an answer to a login says that Keystone refuses the credential.
+func refusesLogin(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return status >= 400 && status < 500
+}
+
+// refused returns the error of a login that Keystone refused with this status.
+func (c Credential) refused(status int) *upstream.RefusedLoginError {
+	who, why := "user "+cmp.Or(c.UserID, c.Username), "the password is wrong, or the user is disabled or locked"
+	if domain := cmp.Or(c.UserDomainName, c.UserDomainID); c.UserID == "" && domain != "" {
+		who += " (domain " + domain + ")"
+	}
+	switch {
+	case c.ApplicationCredentialID+c.ApplicationCredentialName != "":
+		who = c.String()
+		why = "the secret is wrong, or the application credential has expired or was deleted, or its user is disabled or locked"
+	case c.System:
+		who, why = who+" on the system", why+", or it has no role on the system"
+	case c.ProjectID+c.ProjectName != "":
+		who, why = who+" on project "+cmp.Or(c.ProjectName, c.ProjectID), why+", or it has no role on the project"
+	case c.DomainID+c.DomainName != "":
+		who, why = who+" on domain "+cmp.Or(c.DomainName, c.DomainID), why+", or it has no role on the domain"
+	}
+	text := "Keystone refuses the login of " + who
+	if status == http.StatusUnauthorized {
+		text += ": " + why
+	}
+	return &upstream.RefusedLoginError{Text: text}
 }
 
 // session stores Tenantry's own token. All callers that need a new token share one login.

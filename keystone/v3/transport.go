@@ -56,6 +56,7 @@ type call struct {
 	reached bool            // the request may have reached a server
 	limits  upstream.Limits // of the answer
 	secrets []string        // in the request, beside the secrets of the Cloud
+	login   *Credential     // with which the request logs in; nil for other requests
 }
 
 // objectLimits are the limits of an answer that is not a list. The longest of these answers are projects: with 80 tags, a description
@@ -181,6 +182,10 @@ func (t turn) RoundTrip(req *http.Request) (*http.Response, error) {
 		leave(0, err)
 		return nil, err
 	}
-	resp.Body = &endedBody{ReadCloser: resp.Body, ended: func() { leave(resp.StatusCode, nil) }}
+	var refused error
+	if by := noteOf(req.Context()).login; by != nil && refusesLogin(resp.StatusCode) {
+		refused = by.refused(resp.StatusCode)
+	}
+	resp.Body = &endedBody{ReadCloser: resp.Body, ended: func() { leave(resp.StatusCode, refused) }}
 	return resp, nil
 }

@@ -68,7 +68,7 @@ func TestWhatOrdersNeedIsChecked(t *testing.T) {
 		"a role that is refused":       {func(o *service.Options) { o.SubscriptionRoles = []string{"admin"} }, nil, "keystone", "misconfigured", `finding role "admin": users must not get the role`},
 		"a domain that does not exist": {func(o *service.Options) { o.Domain = "nosuch" }, nil, "keystone", "misconfigured", `finding domain "nosuch": not found`},
 		"a login without a scope":      {credential(func(c *v3.Config) { c.Credential.ProjectName, c.Credential.ProjectDomainID = "", "" }), nil, "keystone", "misconfigured", "OS_PROJECT_NAME"},
-		"a wrong password":             {credential(func(c *v3.Config) { c.Credential.Password = "canary" }), nil, "keystone", "down", "refuses Tenantry's credential"},
+		"a wrong password":             {credential(func(c *v3.Config) { c.Credential.Password = "canary" }), nil, "keystone", "down", "Keystone refuses the login of user admin (domain default) on project admin: the password is wrong, or"},
 		"no Keystone there":            {credential(func(c *v3.Config) { c.URL = "http://127.0.0.1:1/v3" }), nil, "keystone", "down", "connection refused"},
 		"no BillingStack there":        {func(o *service.Options) { o.BillingURL = "http://127.0.0.1:1/v2" }, nil, "billingstack", "down", "connection refused"},
 		"a merchant's role":            {nil, change(func(m *merchants.Merchant) { m.SubscriptionRoles = []string{"nosuch"} }), "keystone", "misconfigured", "merchant Other ("},

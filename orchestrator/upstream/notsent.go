@@ -9,7 +9,8 @@ import (
 type NotSentError struct {
 	// Circuit names the upstream whose circuit is open; empty if the request was not sent for another reason.
 	Circuit string
-	// RetryAfter is the time until the next trial of the upstream; 0 if Circuit is empty.
+	// RetryAfter is the time after which a repetition makes sense, at most the time until the next trial of the upstream; 0 if Circuit
+	// is empty.
 	RetryAfter time.Duration
 	// Err is the reason why the request was not sent.
 	Err error

@@ -63,7 +63,7 @@ type Error struct {
 // Error returns one line with the operation, the cause, and the answer of the service.
 func (e *Error) Error() string {
 	parts := []string{e.Op}
-	if e.OwnCredential {
+	if e.OwnCredential && RefusedLogin(e.Err) == nil {
 		parts = append(parts, e.Service.Name+" refuses Tenantry's credential")
 	}
 	if e.Err != nil {

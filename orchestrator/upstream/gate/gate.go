@@ -21,6 +21,9 @@ const (
 	// restTime is the interval between trials while the circuit is open. restTime is so long that an executor releases a run that
 	// waits for a trial, and can execute other runs.
 	restTime = 10 * time.Second
+	// maxRest is the longest interval between trials while the upstream refuses Tenantry's login. The interval doubles with each refused
+	// trial, because the upstream may count refused logins and lock the user.
+	maxRest = time.Minute
 	// patience is the time in which an upstream that works answers. If the caller's own time limit ends a call earlier, the call
 	// shows nothing about the upstream: the caller may have spent its time in the queue.
 	patience = 10 * time.Second
@@ -33,8 +36,11 @@ type Gate struct {
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu    sync.Mutex
-	until time.Time // when the next trial is made, if the circuit is open
-	fault string    // what the last failed call met
+	until time.Time   // when the next trial is made, if the circuit is open
+	timer *time.Timer // of the next trial
+	fault error       // what the last failed call met
+	trips bool        // a login was refused: the circuit opens at once
+	rests int         // how many refused logins in a row have led to a rest
 	trial func(context.Context) error
 }
 
@@ -42,9 +48,9 @@ func newGate(name string, connections int, tripsAfter uint32) *Gate {
 	g := &Gate{name: name, queue: newFairQueue(connections), trial: func(context.Context) error { return nil }}
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name: name, MaxRequests: 1, Timeout: restTime,
-		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= tripsAfter },
+		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= tripsAfter || g.mustTrip() },
 		IsExcluded:    func(err error) bool { return errors.Is(err, errSaysNothing) },
-		OnStateChange: func(_ string, from, _ gobreaker.State) { g.changed(from) },
+		OnStateChange: func(_ string, from, to gobreaker.State) { g.changed(from, to) },
 	})
 	return g
 }
@@ -61,8 +67,9 @@ func (g *Gate) TryBy(trial func(context.Context) error) {
 // Enter waits for the call's turn. Enter returns an [upstream.NotSentError] if the circuit is open, or if ctx ends during the wait.
 // Enter takes the call's merchant from [upstream.CallerOf].
 //
-// When the call is over, the caller must call leave with the status of the answer, or with the error if there was no answer. After
-// its first call, leave does nothing.
+// When the call is over, the caller must call leave with the status of the answer, or with the error if there was no answer. If the
+// upstream refused Tenantry's login, the error must be an [upstream.RefusedLoginError]: the circuit then opens at once, so that only
+// the health check logs in again. After its first call, leave does nothing.
 func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), err error) {
 	if err := g.queue.enter(ctx, upstream.CallerOf(ctx).Merchant); err != nil {
 		return nil, &upstream.NotSentError{Err: fmt.Errorf("waiting for a connection to %s: %w", g.name, err)}
@@ -93,31 +100,54 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 // failed notes what a failed call met, for the error of the calls that are refused while the circuit is open. These are calls of other
 // merchants. Therefore the note must not contain the text of the call's error, which names objects.
 func (g *Gate) failed(status int, err error) {
-	fault := fmt.Sprintf("it answered %d %s", status, http.StatusText(status))
-	if err != nil {
-		fault = cmp.Or(upstream.Cause(err), "the connection failed")
+	fault := fmt.Errorf("it answered %d %s", status, http.StatusText(status))
+	refused := upstream.RefusedLogin(err)
+	switch {
+	case refused != nil:
+		fault = refused
+	case err != nil:
+		fault = errors.New(cmp.Or(upstream.Cause(err), "the connection failed"))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.fault = fault
+	g.fault, g.trips = fault, g.trips || refused != nil
+}
+
+func (g *Gate) mustTrip() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.trips
 }
 
 // Open reports whether the circuit is open. While the circuit is open, only trials pass.
 func (g *Gate) Open() bool { return g.breaker.State() != gobreaker.StateClosed }
 
-// The breaker calls changed while the breaker's lock is held, so changed must not call the breaker.
-func (g *Gate) changed(from gobreaker.State) {
-	if from == gobreaker.StateClosed {
+// The breaker calls changed and mustTrip while the breaker's lock is held, so these methods must not call the breaker.
+func (g *Gate) changed(from, to gobreaker.State) {
+	switch {
+	case to == gobreaker.StateClosed:
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.trips, g.rests = false, 0
+	case from == gobreaker.StateClosed:
 		g.rest()
 	}
 }
 
-// rest schedules a trial.
+// rest schedules the next trial. If a trial is scheduled already, the new time replaces the old time.
 func (g *Gate) rest() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.until = time.Now().Add(restTime)
-	time.AfterFunc(restTime+time.Millisecond, g.try) // the breaker refuses a trial at the exact end of its timeout
+	wait := restTime
+	if upstream.RefusedLogin(g.fault) != nil {
+		wait = min(restTime<<min(g.rests, 8), maxRest)
+		g.rests++
+	}
+	g.until = time.Now().Add(wait)
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	g.timer = time.AfterFunc(wait+time.Millisecond, g.try) // the breaker refuses a trial at the exact end of its timeout
 }
 
 type trialKey struct{}
@@ -140,9 +170,13 @@ func (g *Gate) openError() *upstream.NotSentError {
 	if left <= 0 { // a trial is in flight
 		left = restTime
 	}
+	state := "is down and is tried again"
+	if upstream.RefusedLogin(g.fault) != nil {
+		state = "is tried again"
+	}
 	return &upstream.NotSentError{
-		Circuit: g.name, RetryAfter: left,
-		Err: fmt.Errorf("%s is down and is tried again in %s: %s", g.name, left.Round(time.Second), g.fault),
+		Circuit: g.name, RetryAfter: min(left, restTime), // a run that waits longer would sleep on after a restart with the right password
+		Err: fmt.Errorf("%s %s in %s: %w", g.name, state, left.Round(time.Second), g.fault),
 	}
 }
 
@@ -152,7 +186,7 @@ var (
 )
 
 // health returns what a call shows about its upstream. The result is nil if the upstream works, errSaysNothing if the call shows
-// nothing, and any other error if the upstream seems to be down. A call that was cancelled, not sent, or ended by ctx within
+// nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call that was cancelled, not sent, or ended by ctx within
 // patience shows nothing. Any answer shows that the upstream works, unless its status is 502, 503 or 504. The
 // argument took is the time since the call left the queue.
 func health(ctx context.Context, took time.Duration, status int, err error) error {
