@@ -221,12 +221,12 @@ func TestTheServicesOwnCredentialIsNotTheRunsFault(t *testing.T) {
 	id := newID()
 	w.Keystone.EnableProject(admin.ID, false)
 	w.start(id, o, token)
-	run := w.until(t, id, func(r *saga.Run) bool { return r.State == saga.Waiting })
-	if run.Reason.Kind != saga.WaitsForUpstream || run.Reason.Code != "keystone-credential-refused" || run.Reason.FixBy != saga.FixByOperator {
+	run := w.until(t, id, func(r *saga.Run) bool { return r.State == saga.Waiting && r.Reason.Upstream != "" })
+	if run.Reason.Kind != saga.WaitsForUpstream || run.Reason.Code != "keystone-credential-refused" || run.Reason.FixBy != saga.FixByOperator ||
+		run.Reason.Upstream != "keystone/default" || run.DueAt == nil || run.DueAt.Sub(run.Reason.At) > 10*time.Second {
 		t.Errorf("reason: %+v", run.Reason)
 	}
 	w.Keystone.EnableProject(admin.ID, true)
-	w.ok(ask(w, saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "enabled again"}))
 	if run := w.until(t, id, over); run.State != saga.Succeeded {
 		t.Errorf("the run: %s", describe(run))
 	}

@@ -142,8 +142,10 @@ func unavailable(e *upstream.Error, cause error) *problemError {
 	switch {
 	case e.Class == upstream.Blocked:
 		k, detail = configurationFault, e.Service.Name+" does not allow this service a request that it needs"
+	case upstream.RefusedLogin(e) != nil:
+		detail = "the server's own login to " + e.Service.Name + " is refused (OS_* or clouds.yaml of tenantry serve)"
 	case e.OwnCredential, errors.Is(e, keystone.ErrUnscoped):
-		detail = e.Service.Name + " does not accept this service's credential"
+		detail = e.Service.Name + " does not accept the server's own credential (OS_* or clouds.yaml of tenantry serve)"
 	}
 	return &problemError{
 		kind: k, detail: detail, retryAfter: cmp.Or(e.RetryAfter, defaultRetry),

@@ -231,5 +231,11 @@ func codeOf(err error) string {
 	return ""
 }
 
-// reasonOf returns the cause of an error in few words, or else the error's text.
-func reasonOf(err error) string { return cmp.Or(upstream.Cause(err), upstream.Clean(err.Error())) }
+// reasonOf returns the cause of an error in few words, or else the error's text. The text of an open circuit soon becomes wrong, because
+// it names the time of the next trial. If the circuit is open because of a refused login, reasonOf returns the text of the login.
+func reasonOf(err error) string {
+	if refused := upstream.RefusedLogin(err); refused != nil && upstream.NotSent(err) {
+		return upstream.Clean(refused.Text)
+	}
+	return cmp.Or(upstream.Cause(err), upstream.Clean(err.Error()))
+}

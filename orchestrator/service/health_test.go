@@ -137,6 +137,20 @@ func TestTheReasonOutlivesTheCircuit(t *testing.T) {
 	}
 }
 
+// The circuit is open because the login was refused: the reason is the login, without the time of the next trial.
+func TestTheReasonOfARefusedLogin(t *testing.T) {
+	p := newPatient()
+	refused := &upstream.RefusedLoginError{Text: "Keystone refuses the login of user tenantry"}
+	p.keystone = pinging(upstream.Error{Class: upstream.Unavailable, OwnCredential: true, Err: &upstream.NotSentError{
+		Circuit: "keystone/default", Err: fmt.Errorf("keystone/default is tried again in 7s: %w", refused),
+	}})
+	p.check(t.Context())
+	all := p.report(t.Context())
+	if got := all[len(all)-1]; got.Status != api.CheckDown || got.Reason != refused.Text {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // The checks are repeated every 30 s, and at once when a circuit opens or closes.
 func TestTheChecksAreRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -21,8 +21,8 @@ const (
 	// restTime is the interval between trials while the circuit is open. restTime is so long that an executor releases a run that
 	// waits for a trial, and can execute other runs.
 	restTime = 10 * time.Second
-	// maxRest is the longest interval between trials while the upstream refuses Tenantry's login. The interval doubles with each refused
-	// trial, because the upstream may count refused logins and lock the user.
+	// maxRest is the longest interval between trials while the upstream refuses Tenantry's login. The interval doubles with each
+	// refused trial, because the upstream may count refused logins and lock the user.
 	maxRest = time.Minute
 	// patience is the time in which an upstream that works answers. If the caller's own time limit ends a call earlier, the call
 	// shows nothing about the upstream: the caller may have spent its time in the queue.
@@ -175,8 +175,9 @@ func (g *Gate) openError() *upstream.NotSentError {
 		state = "is tried again"
 	}
 	return &upstream.NotSentError{
-		Circuit: g.name, RetryAfter: min(left, restTime), // a run that waits longer would sleep on after a restart with the right password
-		Err: fmt.Errorf("%s %s in %s: %w", g.name, state, left.Round(time.Second), g.fault),
+		Circuit:    g.name,
+		RetryAfter: min(left, restTime), // a run that waited longer would sleep on after a restart with the right password
+		Err:        fmt.Errorf("%s %s in %s: %w", g.name, state, left.Round(time.Second), g.fault),
 	}
 }
 
@@ -186,8 +187,8 @@ var (
 )
 
 // health returns what a call shows about its upstream. The result is nil if the upstream works, errSaysNothing if the call shows
-// nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call that was cancelled, not sent, or ended by ctx within
-// patience shows nothing. Any answer shows that the upstream works, unless its status is 502, 503 or 504. The
+// nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call that was cancelled, not sent, or
+// ended by ctx within patience shows nothing. Any other answer shows that the upstream works, unless its status is 502, 503 or 504. The
 // argument took is the time since the call left the queue.
 func health(ctx context.Context, took time.Duration, status int, err error) error {
 	switch {
