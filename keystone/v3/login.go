@@ -61,7 +61,7 @@ func refusesLogin(status int) bool {
 	return status >= 400 && status < 500
 }
 
-// refused returns the error of a login that Keystone refused with this status.
+// refused returns the error of a login that Keystone refused with this status. The error contains no secret.
 func (c Credential) refused(status int) *upstream.RefusedLoginError {
 	who, why := "user "+cmp.Or(c.UserID, c.Username), "the password is wrong, or the user is disabled or locked"
 	if domain := cmp.Or(c.UserDomainName, c.UserDomainID); c.UserID == "" && domain != "" {
@@ -82,7 +82,7 @@ func (c Credential) refused(status int) *upstream.RefusedLoginError {
 	if status == http.StatusUnauthorized {
 		text += ": " + why
 	}
-	return &upstream.RefusedLoginError{Text: text}
+	return &upstream.RefusedLoginError{Text: upstream.Clean(upstream.Mask(text, c.Password, c.ApplicationCredentialSecret))}
 }
 
 // session stores Tenantry's own token. All callers that need a new token share one login.

@@ -85,6 +85,9 @@ func TestARefusedLoginSaysWhoAndWhy(t *testing.T) {
 		"of user tenantry (domain default) on the system: the password is wrong, or the user is disabled or locked, or it has no role on the system": {
 			Username: "tenantry", UserDomainID: "default", Password: "canary", System: true,
 		},
+		"of user [secret] on project p: the password is wrong, or the user is disabled or locked, or it has no role on the project": {
+			UserID: "canary", Password: "canary", ProjectID: "p",
+		},
 		"of application credential a1: the secret is wrong, or the application credential has expired or was deleted, or its user is disabled or locked": {
 			ApplicationCredentialID: "a1", ApplicationCredentialSecret: "canary",
 		},
