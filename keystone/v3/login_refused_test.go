@@ -94,8 +94,10 @@ func TestARefusedLoginSaysWhoAndWhy(t *testing.T) {
 	} {
 		h := newHouse(t, func(cfg *v3.Config) { cfg.Credential = c })
 		h.wire.intercept(isLogin, answer(401, own401))
-		if err := h.cloud.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "Keystone refuses the login "+want) || strings.Contains(err.Error(), "canary") {
-			t.Errorf("got %v, want %s", err, want)
+		err := h.cloud.Ping(t.Context())
+		if refused := upstream.RefusedLogin(err); refused == nil || refused.Text != "Keystone refuses the login "+want ||
+			!strings.Contains(err.Error(), refused.Text) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("got %v, %v, want %s", err, refused, want)
 		}
 		h.wire.intercept(isLogin, answer(400, `{"error":{"code":400,"message":"Bad."}}`))
 		if err := h.cloud.Ping(t.Context()); err == nil || strings.Contains(err.Error(), " is wrong") || !strings.Contains(err.Error(), "Keystone answered 400 Bad Request: Bad.") {
