@@ -210,12 +210,15 @@ func (t *turn) goOn(a Action) {
 	}
 }
 
-// leaveBehind records the objects that stay upstream because an operator skips the undo of their step.
+// leaveBehind records the objects that stay upstream because an operator skips the undo of their step, together with the objects that
+// belong to them.
 func (r *Run) leaveBehind(row *StepRow) {
+	stays := func(o Object) bool { return o.Step == row.Name && o.Origin == Own && o.RemovedAt == nil }
 	left := []LeftBehind{}
-	for _, o := range r.Objects {
-		if o.Step == row.Name && o.Origin == Own && o.RemovedAt == nil {
-			left = append(left, LeftBehind{Step: o.Step, Kind: o.Kind, ID: o.ID, Name: o.Name})
+	for _, o := range r.AsStored().Objects {
+		part := func(on Object) bool { return stays(on) && o.partOf(&on) }
+		if stays(o) || o.RemovedAt == nil && slices.ContainsFunc(r.Objects, part) {
+			left = append(left, LeftBehind{Step: row.Name, Kind: o.Kind, ID: o.ID, Name: o.Name})
 		}
 	}
 	if len(left) == 0 {

@@ -53,6 +53,35 @@ func TestAnUndoAccountsForTheObjects(t *testing.T) {
 	}
 }
 
+// If the undo of a project is skipped, the roles on the project stay too. Nothing else looks skipped.
+func TestASkippedUndoLeavesTheObjectsThatBelongToTheObject(t *testing.T) {
+	s := newStepped(t)
+	s.run.Steps = append(s.run.Steps, StepRow{Name: "invite", Position: 1, After: []string{"make"}})
+	s.run.Objects = []Object{
+		{Step: "make", Kind: "project", ID: "ours", Name: "p", Origin: Own},
+		{Step: "invite", Kind: "role", ID: "ours/u/r", Name: "member", Origin: Own},
+		{Step: "invite", Kind: "role", ID: "ours/u/gone", Origin: Own, RemovedAt: &s.now},
+		{Step: "invite", Kind: "role", ID: "ours2/u/r", Origin: Own},
+	}
+	for i := range s.run.Steps {
+		row := &s.run.Steps[i]
+		row.State, row.Attempts, row.StartedAt, row.Undos, row.InFlight = StepUndone, 1, &s.now, 1, ""
+	}
+	s.run.Step("make").State = StepUndoFailed
+	s.run.State, s.run.Cause = Stuck, &Failure{Code: "x"}
+	s.next(Input{Actions: []Action{{ID: 1, Name: SkipStep, Step: "make", Who: "op", Why: "it stays"}}})
+	want := []LeftBehind{
+		{Step: "make", Kind: "project", ID: "ours", Name: "p"},
+		{Step: "make", Kind: "role", ID: "ours/u/r", Name: "member"},
+	}
+	if !slices.Equal(s.run.LeftBehind, want) {
+		t.Errorf("left behind %+v, want %+v", s.run.LeftBehind, want)
+	}
+	if s.run.left(s.run.Step("invite")) || s.run.State != Compensated {
+		t.Errorf("the run is %s; left behind %+v", s.run.State, s.run.LeftBehind)
+	}
+}
+
 func TestAnObjectHasTheRequestOfItsCall(t *testing.T) {
 	s := newStepped(t)
 	in := s.came(nil)

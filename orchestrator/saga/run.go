@@ -213,10 +213,10 @@ const (
 	Adopted Origin = "adopted"
 )
 
-// LeftBehind is an object that stays upstream because an operator skipped its undo. If the answer of a call was lost and the run
-// does not know the object, only Step is set.
+// LeftBehind is an object that stays upstream because an operator skipped the undo of a step: the step's object, or an object that
+// belongs to it. If the answer of a call was lost and the run does not know the step's object, only Step is set.
 type LeftBehind struct {
-	Step string `json:"step"`
+	Step string `json:"step"` // the step whose undo was skipped
 	Kind string `json:"kind,omitempty"`
 	ID   string `json:"id,omitempty"`
 	Name string `json:"name,omitempty"`

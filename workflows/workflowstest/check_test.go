@@ -157,6 +157,35 @@ func (s *stage) again(r *saga.Run, steps ...string) {
 	}
 }
 
+// leaveTenant adds the customer tenant of the run gaveUp and a role assignment on it. It lists the tenant in left_behind, with the
+// given objects on it.
+func (p *play) leaveTenant(on ...saga.Expected) {
+	for _, step := range []string{"create-customer-tenant", "assign-customer-role/member"} {
+		p.again(p.gaveUp, step)
+		p.object(p.gaveUp, step).RemovedAt = nil
+	}
+	ids := []saga.LeftBehind{{Kind: project, ID: p.order(p.gaveUp).CustomerTenantID}}
+	for _, e := range on {
+		ids = append(ids, saga.LeftBehind{Kind: e.Kind, ID: e.ID})
+	}
+	for _, left := range ids {
+		left.Step = "create-customer-tenant"
+		p.gaveUp.LeftBehind = append(p.gaveUp.LeftBehind, left)
+	}
+}
+
+func TestARoleMayStayOnATenantThatWasLeftBehind(t *testing.T) {
+	p := newPlay(t)
+	expected, err := expectedOf(p.definitions, p.gaveUp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.leaveTenant(slices.DeleteFunc(expected, func(e saga.Expected) bool { return e.Step != "assign-customer-role/member" })...)
+	for _, b := range Check(p.Seen) {
+		t.Error(b)
+	}
+}
+
 func TestNothingIsBrokenInAGoodWorld(t *testing.T) {
 	for _, b := range Check(newPlay(t).Seen) {
 		t.Error(b)
@@ -210,6 +239,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"compensated-clean", "a subscription is left", func(p *play) { p.again(p.refused, "create-subscription") }},
 		{"compensated-clean", "a role is left on the adopted tenant", func(p *play) { p.again(p.refused, "assign-customer-role/bs-admin") }},
 		{"compensated-clean", "more is left than an operator left behind", func(p *play) { p.again(p.gaveUp, "create-customer-tenant") }},
+		{"compensated-clean", "a role on a tenant that an operator left behind is not listed", func(p *play) { p.leaveTenant() }},
 
 		{"adopted-untouched", "a tenant was disabled", func(p *play) { p.project(oldTenant.ID).Enabled = false }},
 		{"adopted-untouched", "a tenant was tagged", func(p *play) {

@@ -417,7 +417,9 @@ type LeftBehind struct {
 	ID   *string `json:"id,omitempty"`
 	Kind *string `json:"kind,omitempty"`
 	Name *string `json:"name,omitempty"`
-	Step string  `json:"step"`
+
+	// Step The step whose undo was skipped.
+	Step string `json:"step"`
 }
 
 // Link defines model for Link.
@@ -730,7 +732,7 @@ type Run struct {
 	// IdempotencyKey The key of the order. It is absent after the run was repeated.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
-	// LeftBehind Objects that stay upstream because an operator skipped their removal.
+	// LeftBehind Objects that stay upstream because an operator skipped the undo of a step. If a tenant stays, the role assignments on it stay too.
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
