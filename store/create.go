@@ -214,19 +214,21 @@ func refusal(tx *gorm.DB, run runRow) error {
 		return saga.ErrKeyUsed
 	}
 	if run.RetryOf != nil {
-		var retried, succeeded int64
+		var retried int64
+		var succeeded []runRow
 		if err := tx.Model(&runRow{}).Where("retry_of = ?", *run.RetryOf).Count(&retried).Error; err != nil {
 			return err
 		}
-		err := tx.Model(&runRow{}).Where("user_id = ? AND id > ? AND doubles = ? AND merchant_id = ? AND state = ?",
-			run.UserID, *run.RetryOf, run.Doubles, run.MerchantID, string(saga.Succeeded)).Count(&succeeded).Error
+		err := tx.Select("id", "created_at").Where("user_id = ? AND id > ? AND doubles = ? AND merchant_id = ? AND state = ?",
+			run.UserID, *run.RetryOf, run.Doubles, run.MerchantID, string(saga.Succeeded)).
+			Order("id").Limit(1).Find(&succeeded).Error
 		switch {
 		case err != nil:
 			return err
 		case retried > 0:
 			return saga.ErrRetried
-		case succeeded > 0:
-			return saga.ErrAlreadySucceeded
+		case len(succeeded) > 0:
+			return &saga.AlreadySucceededError{RunID: succeeded[0].ID, AcceptedAt: at(succeeded[0].CreatedAt)}
 		}
 	}
 	if !run.HoldsSubject {

@@ -53,8 +53,11 @@ func (e *Engine) startRetry(ctx context.Context, run *saga.Run, v saga.Action) (
 	}
 	q.Who, q.Why = v.Who, v.Why
 	successor, err := e.Start(ctx, q)
-	if errors.Is(err, saga.ErrRetried) || errors.Is(err, saga.ErrAlreadySucceeded) {
-		return nil, &saga.RefusedError{Action: v.Name, Why: err.Error()}
+	if errors.Is(err, saga.ErrRetried) {
+		return nil, &saga.RefusedError{Action: v.Name, Why: saga.ErrRetried.Error()}
+	}
+	if later, ok := errors.AsType[*saga.AlreadySucceededError](err); ok {
+		return nil, &saga.RefusedError{Action: v.Name, Why: later.Error()}
 	}
 	return successor, err
 }

@@ -62,6 +62,18 @@ func TestActions(t *testing.T) {
 	}
 }
 
+func TestARetryThatALaterRunMakesNeedlessNamesThatRun(t *testing.T) {
+	w := newWorld()
+	w.hooks["do c"] = func(context.Context, int) error { return errRefused }
+	b := serve(t, open(t, storetest.SQLite(t)), w, nil)
+	run := b.until(t, b.start(t, nil).ID, saga.Compensated)
+	delete(w.hooks, "do c")
+	later := b.until(t, b.start(t, nil).ID, saga.Succeeded)
+	_, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
+	want(t, "error", fmt.Sprint(err), "retry refused: run "+later.ID+" of the same user (accepted "+later.CreatedAt.UTC().Format(time.RFC3339)+
+		") has already made it; if a second one is wanted, the portal must order with a new key")
+}
+
 func TestHoldAndCancel(t *testing.T) {
 	w := newWorld()
 	entered, gate := make(chan struct{}), make(chan struct{})

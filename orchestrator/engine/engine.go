@@ -192,7 +192,8 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 }
 
 func refusedForGood(err error) bool {
-	return errors.Is(err, saga.ErrKeyUsed) || errors.Is(err, saga.ErrRetried) || errors.Is(err, saga.ErrAlreadySucceeded)
+	_, succeeded := errors.AsType[*saga.AlreadySucceededError](err)
+	return succeeded || errors.Is(err, saga.ErrKeyUsed) || errors.Is(err, saga.ErrRetried)
 }
 
 // machine returns the state machine for the runs of a workflow.

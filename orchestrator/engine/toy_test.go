@@ -135,7 +135,7 @@ func (w *world) workflow() saga.Workflow[state] {
 	return saga.Workflow[state]{
 		Name: "toy", Version: 1, Classify: classify,
 		Retry: func(_ context.Context, s state, runID string) (saga.Request, error) {
-			return saga.Request{Subject: "toy:" + runID, User: "u", Input: s}, nil
+			return saga.Request{Subject: "toy:" + runID, User: "u", Doubles: "p", Input: s}, nil
 		},
 		Expect: func(state) []saga.Expected { return nil }, Result: func(s state) any { return s },
 		Steps: []saga.Step[state]{

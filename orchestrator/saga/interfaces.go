@@ -9,7 +9,7 @@ import (
 // Starter accepts runs.
 type Starter interface {
 	// Start accepts a run. When Start returns no error, the run is stored and a replica will execute it. Start returns ErrKeyUsed if
-	// the merchant has used the key before. If RetryOf is set, Start may also return ErrRetried or ErrAlreadySucceeded. After any
+	// the merchant has used the key before. If RetryOf is set, Start may also return ErrRetried or *AlreadySucceededError. After any
 	// other error, it is unknown whether the run exists: repeat the request with the same key.
 	Start(ctx context.Context, q Request) (*Run, error)
 }

@@ -3,6 +3,7 @@ package saga
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -23,8 +24,6 @@ var (
 	ErrRetried = errors.New("the run was retried before")
 	// ErrNoToken: the user's token of the run was used, has expired, or was never stored.
 	ErrNoToken = errors.New("the user's token is gone")
-	// ErrAlreadySucceeded: a later run of the same user, with the same Run.Doubles, has already succeeded; nothing was written.
-	ErrAlreadySucceeded = errors.New("a later run of the same user has already made what the retry would make")
 	// ErrUnavailable: the database cannot be reached or written now, and it is unknown whether anything was written.
 	ErrUnavailable = errors.New("the database is unavailable")
 )
@@ -35,12 +34,24 @@ type SubjectBusyError struct{ RunID string }
 
 func (e *SubjectBusyError) Error() string { return "the subject is held by run " + e.RunID }
 
+// AlreadySucceededError names the oldest later run of the same user, with the same Run.Doubles, that has succeeded: it has already made
+// what the retry would make. Nothing was written.
+type AlreadySucceededError struct {
+	RunID      string
+	AcceptedAt time.Time
+}
+
+func (e *AlreadySucceededError) Error() string {
+	return fmt.Sprintf("run %s of the same user (accepted %s) has already made it; if a second one is wanted, the portal must order "+
+		"with a new key", e.RunID, e.AcceptedAt.UTC().Format(time.RFC3339))
+}
+
 // Store stores runs. After an error that this package does not declare, it is unknown whether anything was written.
 type Store interface {
 	// Create stores a run with its steps, first events, key and user's token, in one transaction. If Run.Replica is set, Create
 	// gives that replica the lease on the run. If RetryOf is set, the key moves to the new run. If Run.WaitsFor is empty and
 	// another live run has the same subject, Create returns *SubjectBusyError. Create can also return ErrKeyUsed, ErrRetried and
-	// ErrAlreadySucceeded.
+	// *AlreadySucceededError.
 	Create(ctx context.Context, n NewRun) error
 	// Commit writes each checkpoint independently of the others. Commit returns one result per checkpoint, in the same order. If a
 	// checkpoint was refused, the error in its result is ErrFenced or ErrBadRow.

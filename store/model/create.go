@@ -49,11 +49,11 @@ func (s *Store) whyNot(n saga.NewRun) error {
 		if s.find(func(o *row) bool { return o.RetryOf == run.RetryOf }) != nil {
 			return saga.ErrRetried
 		}
-		if s.find(func(o *row) bool {
+		if later := s.find(func(o *row) bool {
 			return o.User == run.User && o.ID > run.RetryOf && o.Doubles == run.Doubles && o.Merchant == run.Merchant &&
 				o.State == saga.Succeeded
-		}) != nil {
-			return saga.ErrAlreadySucceeded
+		}); later != nil {
+			return &saga.AlreadySucceededError{RunID: later.ID, AcceptedAt: later.CreatedAt}
 		}
 	}
 	if run.HoldsSubject {

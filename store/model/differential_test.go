@@ -24,7 +24,7 @@ func TestTheModelAnswersAsPostgreSQLDoes(t *testing.T) {
 	}
 	for _, want := range []string{
 		"create done", "create " + saga.ErrKeyUsed.Error(), "create " + saga.ErrRetried.Error(),
-		"create " + saga.ErrAlreadySucceeded.Error(), "create busy", "create another error",
+		"create already succeeded", "create busy", "create another error",
 		"commit done", "commit " + saga.ErrFenced.Error(), "commit " + saga.ErrBadRow.Error(),
 		"join done", "join another error", "renew done", "renew " + saga.ErrLeaseLost.Error(), "leave done",
 		"claim done", "claim another error", "hand back done", "action done", "action " + saga.ErrNotFound.Error(), "expire done",
@@ -108,8 +108,7 @@ func written(t *testing.T, s storetest.Store) string {
 // told returns a text for an error. All errors that a caller cannot distinguish have the same text.
 func told(err error) string {
 	for _, known := range []error{
-		saga.ErrNotFound, saga.ErrFenced, saga.ErrBadRow, saga.ErrKeyUsed, saga.ErrRetried, saga.ErrAlreadySucceeded,
-		saga.ErrLeaseLost,
+		saga.ErrNotFound, saga.ErrFenced, saga.ErrBadRow, saga.ErrKeyUsed, saga.ErrRetried, saga.ErrLeaseLost,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()
@@ -117,6 +116,9 @@ func told(err error) string {
 	}
 	if _, busy := errors.AsType[*saga.SubjectBusyError](err); busy {
 		return "busy"
+	}
+	if _, succeeded := errors.AsType[*saga.AlreadySucceededError](err); succeeded {
+		return "already succeeded"
 	}
 	if err != nil {
 		return "another error"

@@ -34,7 +34,8 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 		return "create", func(s storetest.Store) (string, error) {
 			err := s.Create(ctx, n)
 			busy, _ := errors.AsType[*saga.SubjectBusyError](err)
-			return fmt.Sprint(busy), err
+			succeeded, _ := errors.AsType[*saga.AlreadySucceededError](err)
+			return fmt.Sprint(busy, succeeded), err
 		}
 	case n < 60:
 		group := []saga.Checkpoint{d.checkpoint(ctx)}

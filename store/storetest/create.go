@@ -66,8 +66,10 @@ func createRetry(t *testing.T, s fixture) {
 	end.Run.State, end.Run.EndedAt, end.Run.HoldsSubject = saga.Succeeded, &epoch, false
 	s.commit(t, end)
 	other := leased(func(r *saga.Run) { r.RetryOf = "0" })
-	if err := s.Create(t.Context(), other); !errors.Is(err, saga.ErrAlreadySucceeded) {
-		t.Errorf("creating a retry although another run succeeded for the same user and plan: %v; want ErrAlreadySucceeded", err)
+	later, ok := errors.AsType[*saga.AlreadySucceededError](s.Create(t.Context(), other))
+	if !ok || later.RunID != first.Run.ID || !later.AcceptedAt.Equal(s.read(t, first.Run.ID).CreatedAt) {
+		t.Errorf("creating a retry although run %s succeeded for the same user and plan: %+v; want an error that names that run",
+			first.Run.ID, later)
 	}
 }
 
