@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -37,14 +38,21 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	}
 	for _, want := range o.CustomerRoles {
 		if !slices.ContainsFunc(scoped.Roles, func(r keystone.Role) bool { return r.ID == o.current(want) }) {
-			return StepError{
-				upstream.Transient, "role-missing", "the scoped token lacks role " + want.Name, saga.FixByOperator,
-			}
+			return o.roleMissing("the scoped token", want)
 		}
 	}
 	saga.CallOf(ctx).ForgetToken()
 	d.Handover.put(o.RunID, scoped.ID)
 	return nil
+}
+
+// roleMissing returns the error of a token or user that lacks a role which the run has assigned on the customer tenant. If the role was
+// deleted, only a new run can assign a role of the same name.
+func (o *Order) roleMissing(who string, want keystone.Role) error {
+	return StepError{upstream.Transient, "role-missing", fmt.Sprintf(
+		"%s lacks role %s (%s) on the customer tenant %s: assign the role to the user again, then retry the run; if the role with this "+
+			"id was deleted, compensate the run (unless it is compensated) and retry it then, so that the role is looked up by its name",
+		who, want.Name, o.current(want), o.CustomerTenantID), saga.FixByOperator}
 }
 
 // proveRoles reads the user's roles with Tenantry's own credential. If the user has all customer roles, the step is skipped.
@@ -55,10 +63,7 @@ func (d Deps) proveRoles(ctx context.Context, id keystone.Identity, o *Order, wh
 	}
 	for _, want := range o.CustomerRoles {
 		if !slices.Contains(held, o.current(want)) {
-			return StepError{
-				upstream.Transient, "role-missing", "the user lacks role " + want.Name + " on the customer tenant",
-				saga.FixByOperator,
-			}
+			return o.roleMissing("the user", want)
 		}
 	}
 	return saga.SkipError{Why: why}

@@ -162,6 +162,10 @@ func TestAnUnmarkedTenantOfThatNameNeedsAnOperator(t *testing.T) {
 	if run.Reason.Kind != saga.WaitsForOperator || run.Reason.Code != "conflict" {
 		t.Fatalf("reason: %+v", run.Reason)
 	}
+	rename, tag := "if it is not this customer's, rename it: openstack project set --name NEW ", "; if it is: openstack project set --tag tenantry-merchant-"
+	if detail := run.Reason.Detail; !strings.Contains(detail, rename) || !strings.Contains(detail, tag+w.Merchant.ID+" ") {
+		t.Errorf("the detail is %q, want %q and %q with the ids", detail, rename, tag)
+	}
 
 	adopting := o
 	adopting.AdoptUnmarked = true
@@ -374,6 +378,33 @@ func TestARoleThatWasMadeAnewIsResolvedAgain(t *testing.T) {
 	}
 }
 
+// A role that is deleted after it was assigned is missing in the scoped token. A retry of the compensated run assigns its successor.
+func TestARoleThatIsDeletedAfterItWasAssignedIsNamed(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	id := newID()
+	o, token := w.order()
+	gone := w.roles[1]
+	w.faults.set(id, "scope-token", false, 1, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+		w.admin(http.MethodDelete, "/v3/roles/"+gone.ID, "")
+		w.Keystone.AddRole(gone.Name)
+		return next.RoundTrip(req)
+	})
+	w.start(id, o, token)
+	run := w.until(t, id, func(r *saga.Run) bool { return r.Step("scope-token").Error != nil })
+	failure := run.Step("scope-token").Error
+	if want := "lacks role " + gone.Name + " (" + gone.ID + ")"; failure.Code != "role-missing" || !strings.Contains(failure.Detail, want) ||
+		!strings.Contains(failure.Detail, "compensate the run") {
+		t.Fatalf("the failure is %+v, want role-missing and %q", failure, want)
+	}
+	w.ok(ask(w, saga.Action{RunID: id, Name: saga.Compensate, Who: "op", Why: "the role was deleted"}))
+	w.until(t, id, over)
+	successor, err := w.Service.Runs.Act(t.Context(), saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "again"})
+	w.ok(err)
+	if run = w.until(t, successor.ID, over); run.State != saga.Succeeded {
+		t.Errorf("the retry: %s", describe(run))
+	}
+}
+
 // A new role is not assigned on an adopted tenant, because the undo could not revoke it if the answer to the assignment were lost.
 func TestARoleThatWasMadeAnewIsResolvedByTheRetryOfACompensatedRun(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
@@ -385,7 +416,8 @@ func TestARoleThatWasMadeAnewIsResolvedByTheRetryOfACompensatedRun(t *testing.T)
 	id := newID()
 	w.start(id, o, token)
 	run := w.until(t, id, over)
-	if run.State != saga.Compensated || run.Cause.Code != "role-renewed" {
+	if run.State != saga.Compensated || run.Cause.Code != "role-renewed" ||
+		!strings.HasSuffix(run.Cause.Detail, "a role of this name was created: retry the run, once it is compensated") {
 		t.Fatalf("the run: %s", describe(run))
 	}
 	successor, err := w.Service.Runs.Act(t.Context(), saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "again"})

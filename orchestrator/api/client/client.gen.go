@@ -297,7 +297,7 @@ type ActionName = string
 
 // ActionRequest defines model for ActionRequest.
 type ActionRequest struct {
-	// Why The reason for the action. The run's history shows this reason.
+	// Why The reason for the action. The run's history and the merchant's answer show this reason.
 	Why string `json:"why"`
 }
 
@@ -775,7 +775,7 @@ type SkipRequest struct {
 	// Step The step's name.
 	Step string `json:"step"`
 
-	// Why The reason for the action. The run's history shows this reason.
+	// Why The reason for the action. The run's history and the merchant's answer show this reason.
 	Why string `json:"why"`
 }
 
