@@ -20,12 +20,14 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 		if i > 0 {
 			row(w)
 		}
-		cause, fixBy := need(r)
+		causes, fixBy := need(r)
 		row(w, "run", r.ID)
 		row(w, "state", r.State)
 		row(w, "merchant", r.MerchantID)
 		row(w, "age", age(now.Sub(r.CreatedAt)))
-		row(w, "cause", cause)
+		for i, cause := range causes {
+			row(w, []any{"cause", "and"}[min(i, 1)], cause)
+		}
 		row(w, "fix by", fixBy)
 		for i, command := range commands(r, flags) {
 			row(w, []any{"then type", "or"}[min(i, 1)], command)
@@ -33,13 +35,28 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 	}
 }
 
-// need returns why a run needs attention, and who can fix the cause. A run that has tried the same call for long is for an operator,
-// although most outages end by themselves.
-func need(r client.Run) (cause string, fixBy client.FixBy) {
-	refused := refusedUndo(r)
+// need returns why a run needs attention, and who can fix the cause. Each refused undo is a cause. A run that has tried the same call
+// for long is for an operator, although most outages end by themselves.
+func need(r client.Run) (causes []string, fixBy client.FixBy) {
+	for _, s := range refusedUndos(r) {
+		if s.Error != nil {
+			causes, fixBy = append(causes, "the undo of "+s.Name+" was refused: "+s.Error.Detail), s.Error.FixBy
+		}
+	}
+	if len(causes) == 0 {
+		var cause string
+		cause, fixBy = whyNotMoving(r)
+		causes = []string{cause}
+	}
+	if fixBy == client.FixByNobody {
+		fixBy = client.FixByOperator
+	}
+	return causes, fixBy
+}
+
+// whyNotMoving returns why a run without a refused undo needs attention, and who can fix the cause.
+func whyNotMoving(r client.Run) (cause string, fixBy client.FixBy) {
 	switch {
-	case refused != nil && refused.Error != nil:
-		cause, fixBy = "the undo of "+refused.Name+" was refused: "+refused.Error.Detail, refused.Error.FixBy
 	case r.Reason != nil && r.Reason.Code == "held":
 		cause, fixBy = "held: "+r.Reason.Detail, r.Reason.FixBy
 	case r.Reason != nil:
@@ -57,9 +74,6 @@ func need(r client.Run) (cause string, fixBy client.FixBy) {
 			}
 		}
 	}
-	if fixBy == client.FixByNobody {
-		fixBy = client.FixByOperator
-	}
 	return cause, fixBy
 }
 
@@ -68,12 +82,8 @@ func triesUndoAgain(r client.Run) bool {
 	return slices.ContainsFunc(r.Steps, func(s client.Step) bool { return s.State == client.StepStateUndoing && s.Error != nil })
 }
 
-func refusedUndo(r client.Run) *client.Step {
-	i := slices.IndexFunc(r.Steps, func(s client.Step) bool { return s.State == client.StepStateUndoFailed })
-	if i < 0 {
-		return nil
-	}
-	return &r.Steps[i]
+func refusedUndos(r client.Run) []client.Step {
+	return slices.DeleteFunc(slices.Clone(r.Steps), func(s client.Step) bool { return s.State != client.StepStateUndoFailed })
 }
 
 // commands returns the commands that continue or end a run, the best command first.
@@ -83,8 +93,10 @@ func commands(r client.Run, flags []string) []string {
 	if slices.Contains(r.Actions, "retry") {
 		all = append(all, command("retry", r.ID, "--why REASON"))
 	}
-	if refused := refusedUndo(r); refused != nil && slices.Contains(r.Actions, "skip") {
-		all = append(all, command("skip", r.ID, quoted(refused.Name), "--why REASON"))
+	if slices.Contains(r.Actions, "skip") {
+		for _, s := range refusedUndos(r) {
+			all = append(all, command("skip", r.ID, quoted(s.Name), "--why REASON"))
+		}
 	}
 	if slices.Contains(r.Actions, "compensate") {
 		all = append(all, command("compensate", r.ID, "--why REASON"))

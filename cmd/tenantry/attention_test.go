@@ -34,6 +34,20 @@ then type  tenantry runs retry ID --why REASON
 or         tenantry runs skip ID 'assign-customer-role/a'\''b c' --why REASON
 `,
 		},
+		"stuck with two refused undos": {
+			client.Run{State: client.RunStateStuck, Actions: []string{"retry", "skip"}, Steps: []client.Step{
+				{Name: "create-customer", State: client.StepStateUndoFailed, Error: &client.Failure{Detail: "it has orders", FixBy: client.FixByOperator}},
+				{Name: "check", State: client.StepStateSucceeded},
+				{Name: "create-tenant", State: client.StepStateUndoFailed, Error: &client.Failure{Detail: "it has servers", FixBy: client.FixByOperator}},
+			}},
+			`cause      the undo of create-customer was refused: it has orders
+and        the undo of create-tenant was refused: it has servers
+fix by     operator
+then type  tenantry runs retry ID --why REASON
+or         tenantry runs skip ID create-customer --why REASON
+or         tenantry runs skip ID create-tenant --why REASON
+`,
+		},
 		"compensating with a refused undo": {
 			client.Run{State: client.RunStateCompensating, Steps: refused, Actions: []string{"hold"}},
 			"cause      the undo of assign-customer-role/a'b c was refused: " + long + "\n" + `fix by     operator
@@ -92,6 +106,36 @@ then type  tenantry runs show ID
 	for d, want := range map[time.Duration]string{-1: "0s", 59 * time.Second: "59s", time.Hour - 1: "59m59s", 25 * time.Hour: "1d1h"} {
 		if got := age(d); got != want {
 			t.Errorf("the age of %v: got %s, want %s", d, got, want)
+		}
+	}
+}
+
+// The tables of run states in the documents have the kind and code of a run's reason.
+func TestTheStateOfARunNamesItsReason(t *testing.T) {
+	for want, run := range map[string]client.Run{
+		"state waiting (upstream, keystone-unavailable)": {
+			State: client.RunStateWaiting, Reason: &client.Reason{Kind: "upstream", Code: "keystone-unavailable", Detail: "no answer"},
+		},
+		"state compensated (role-renewed)": {
+			State: client.RunStateCompensated, Cause: &client.Failure{Code: "role-renewed", Detail: "the role was created again"},
+		},
+		"state succeeded": {State: client.RunStateSucceeded},
+	} {
+		var got bytes.Buffer
+		if err := asTable.print(&got, nil, func(w io.Writer) { runTable(w, run) }); err != nil {
+			t.Fatal(err)
+		}
+		if words := func(s string) string { return strings.Join(strings.Fields(s), " ") + " " }; !strings.Contains(words(got.String()), " "+words(want)) {
+			t.Errorf("got %s, want %s", got.String(), want)
+		}
+	}
+}
+
+func TestTheHelpOfAnActionSaysWhoSeesTheReason(t *testing.T) {
+	for _, action := range []string{"retry", "skip", "compensate", "hold", "cancel"} {
+		code, out, stderr := line(t, nil, "runs", action, "--help")
+		if code != 0 || !strings.Contains(out, "the run's history and the merchant's answer show it (required)") {
+			t.Errorf("%s: got %d, %s%s", action, code, out, stderr)
 		}
 	}
 }

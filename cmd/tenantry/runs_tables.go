@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -108,9 +109,21 @@ func nextTry(r client.Run) *time.Time {
 	return next
 }
 
+// stateText returns the state of a run, with the kind and code of the reason for which it waits, or with the code of its failure. The
+// tables of run states in the documents have these words.
+func stateText(r client.Run) string {
+	switch {
+	case r.Reason != nil:
+		return fmt.Sprintf("%s (%s, %s)", r.State, r.Reason.Kind, r.Reason.Code)
+	case r.Cause != nil:
+		return fmt.Sprintf("%s (%s)", r.State, r.Cause.Code)
+	}
+	return string(r.State)
+}
+
 // resultTable prints the state of a run and the values of its result, sorted by name.
 func resultTable(w io.Writer, r client.Run) {
-	row(w, "state", r.State)
+	row(w, "state", stateText(r))
 	for _, name := range slices.Sorted(maps.Keys(r.Result)) {
 		row(w, strings.ReplaceAll(strings.TrimSuffix(name, "_id"), "_", " "), r.Result[name])
 	}
