@@ -46,8 +46,8 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	return nil
 }
 
-// roleMissing returns the error of a token or user that lacks a role which the run has assigned on the customer tenant. If the role was
-// deleted, only a new run can assign a role of the same name.
+// roleMissing returns the error of a token or user that lacks a role which the run has assigned on the customer tenant. If the role
+// was deleted, only a new run can assign a role of the same name.
 func (o *Order) roleMissing(who string, want keystone.Role) error {
 	return StepError{upstream.Transient, "role-missing", fmt.Sprintf(
 		"%s lacks role %s (%s) on the customer tenant %s: assign the role to the user again, then retry the run; if the role with this "+

@@ -162,8 +162,9 @@ func TestAnUnmarkedTenantOfThatNameNeedsAnOperator(t *testing.T) {
 	if run.Reason.Kind != saga.WaitsForOperator || run.Reason.Code != "conflict" {
 		t.Fatalf("reason: %+v", run.Reason)
 	}
-	rename, tag := "if it is not this customer's, rename it: openstack project set --name NEW ", "; if it is: openstack project set --tag tenantry-merchant-"
-	if detail := run.Reason.Detail; !strings.Contains(detail, rename) || !strings.Contains(detail, tag+w.Merchant.ID+" ") {
+	rename := "if it is not this customer's, rename it: openstack project set --name NEW "
+	tag := "; if it is: openstack project set --tag tenantry-merchant-" + w.Merchant.ID + " "
+	if detail := run.Reason.Detail; !strings.Contains(detail, rename) || !strings.Contains(detail, tag) {
 		t.Errorf("the detail is %q, want %q and %q with the ids", detail, rename, tag)
 	}
 
@@ -378,7 +379,7 @@ func TestARoleThatWasMadeAnewIsResolvedAgain(t *testing.T) {
 	}
 }
 
-// A role that is deleted after it was assigned is missing in the scoped token. A retry of the compensated run assigns its successor.
+// A role that is deleted after it was assigned is missing in the scoped token. A retry of the compensated run assigns the new role.
 func TestARoleThatIsDeletedAfterItWasAssignedIsNamed(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	id := newID()
@@ -392,7 +393,8 @@ func TestARoleThatIsDeletedAfterItWasAssignedIsNamed(t *testing.T) {
 	w.start(id, o, token)
 	run := w.until(t, id, func(r *saga.Run) bool { return r.Step("scope-token").Error != nil })
 	failure := run.Step("scope-token").Error
-	if want := "lacks role " + gone.Name + " (" + gone.ID + ")"; failure.Code != "role-missing" || !strings.Contains(failure.Detail, want) ||
+	want := "lacks role " + gone.Name + " (" + gone.ID + ")"
+	if failure.Code != "role-missing" || !strings.Contains(failure.Detail, want) ||
 		!strings.Contains(failure.Detail, "compensate the run") {
 		t.Fatalf("the failure is %+v, want role-missing and %q", failure, want)
 	}

@@ -35,8 +35,8 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 	}
 }
 
-// need returns why a run needs attention, and who can fix the cause. Each refused undo is a cause. A run that has tried the same call
-// for long is for an operator, although most outages end by themselves.
+// need returns why a run needs attention, and who can fix the cause. Each refused undo is a cause. A run that has tried the same
+// call for long is for an operator, although most outages end by themselves.
 func need(r client.Run) (causes []string, fixBy client.FixBy) {
 	for _, s := range refusedUndos(r) {
 		if s.Error != nil {

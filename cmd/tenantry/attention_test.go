@@ -22,6 +22,10 @@ func TestWhatNeedsAttentionIsOneList(t *testing.T) {
 	reason := func(kind, code, detail string, fixBy client.FixBy) *client.Reason {
 		return &client.Reason{Kind: client.ReasonKind(kind), Code: code, Detail: detail, FixBy: fixBy, Step: some("create-customer")}
 	}
+	undoRefused := func(step, detail string) client.Step {
+		failure := &client.Failure{Detail: detail, FixBy: client.FixByOperator}
+		return client.Step{Name: step, State: client.StepStateUndoFailed, Error: failure}
+	}
 	refused := []client.Step{{Name: "assign-customer-role/a'b c", State: client.StepStateUndoFailed, Error: &failure}}
 	for name, c := range map[string]struct {
 		run  client.Run
@@ -36,9 +40,9 @@ or         tenantry runs skip ID 'assign-customer-role/a'\''b c' --why REASON
 		},
 		"stuck with two refused undos": {
 			client.Run{State: client.RunStateStuck, Actions: []string{"retry", "skip"}, Steps: []client.Step{
-				{Name: "create-customer", State: client.StepStateUndoFailed, Error: &client.Failure{Detail: "it has orders", FixBy: client.FixByOperator}},
+				undoRefused("create-customer", "it has orders"),
 				{Name: "check", State: client.StepStateSucceeded},
-				{Name: "create-tenant", State: client.StepStateUndoFailed, Error: &client.Failure{Detail: "it has servers", FixBy: client.FixByOperator}},
+				undoRefused("create-tenant", "it has servers"),
 			}},
 			`cause      the undo of create-customer was refused: it has orders
 and        the undo of create-tenant was refused: it has servers
@@ -112,6 +116,7 @@ then type  tenantry runs show ID
 
 // The tables of run states in the documents have the kind and code of a run's reason.
 func TestTheStateOfARunNamesItsReason(t *testing.T) {
+	words := func(s string) string { return strings.Join(strings.Fields(s), " ") + " " }
 	for want, run := range map[string]client.Run{
 		"state waiting (upstream, keystone-unavailable)": {
 			State: client.RunStateWaiting, Reason: &client.Reason{Kind: "upstream", Code: "keystone-unavailable", Detail: "no answer"},
@@ -125,7 +130,7 @@ func TestTheStateOfARunNamesItsReason(t *testing.T) {
 		if err := asTable.print(&got, nil, func(w io.Writer) { runTable(w, run) }); err != nil {
 			t.Fatal(err)
 		}
-		if words := func(s string) string { return strings.Join(strings.Fields(s), " ") + " " }; !strings.Contains(words(got.String()), " "+words(want)) {
+		if !strings.Contains(words(got.String()), " "+words(want)) {
 			t.Errorf("got %s, want %s", got.String(), want)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 func (p *program) action(name, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " RUN --why REASON", Short: short, Args: exactly("RUN"),
-		Long: short + ".\nThe run's history records the action and its reason. The merchant's answer shows the reason too, so write it for the " +
-			"merchant.\nThe action takes effect when a step begins or ends.\n\n" + connectHelp + localHelp + exitHelp,
+		Long: short + ".\nThe run's history records the action and its reason. The merchant's answer shows the reason too, so write " +
+			"it for the merchant.\nThe action takes effect when a step begins or ends.\n\n" + connectHelp + localHelp + exitHelp,
 	}
 	if name == "skip" {
 		c.Use, c.Args = "skip RUN STEP --why REASON", exactly("RUN", "STEP")

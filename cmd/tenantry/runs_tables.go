@@ -109,8 +109,8 @@ func nextTry(r client.Run) *time.Time {
 	return next
 }
 
-// stateText returns the state of a run, with the kind and code of the reason for which it waits, or with the code of its failure. The
-// tables of run states in the documents have these words.
+// stateText returns the state of a run, with the kind and code of the reason for which it waits, or with the code of its failure.
+// The tables of run states in the documents have these words.
 func stateText(r client.Run) string {
 	switch {
 	case r.Reason != nil:

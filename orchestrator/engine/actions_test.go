@@ -70,7 +70,8 @@ func TestARetryThatALaterRunMakesNeedlessNamesThatRun(t *testing.T) {
 	delete(w.hooks, "do c")
 	later := b.until(t, b.start(t, nil).ID, saga.Succeeded)
 	_, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
-	want(t, "error", fmt.Sprint(err), "retry refused: run "+later.ID+" of the same user (accepted "+later.CreatedAt.UTC().Format(time.RFC3339)+
+	accepted := later.CreatedAt.UTC().Format(time.RFC3339)
+	want(t, "error", fmt.Sprint(err), "retry refused: run "+later.ID+" of the same user (accepted "+accepted+
 		") has already made it; if a second one is wanted, the portal must order with a new key")
 }
 

@@ -210,8 +210,8 @@ func (t *turn) goOn(a Action) {
 	}
 }
 
-// leaveBehind records the objects that stay upstream because an operator skips the undo of their step, together with the objects that
-// belong to them.
+// leaveBehind records the objects that stay upstream because an operator skips the undo of their step, together with the objects
+// that belong to them.
 func (r *Run) leaveBehind(row *StepRow) {
 	stays := func(o Object) bool { return o.Step == row.Name && o.Origin == Own && o.RemovedAt == nil }
 	left := []LeftBehind{}

@@ -34,8 +34,8 @@ type SubjectBusyError struct{ RunID string }
 
 func (e *SubjectBusyError) Error() string { return "the subject is held by run " + e.RunID }
 
-// AlreadySucceededError names the oldest later run of the same user, with the same Run.Doubles, that has succeeded: it has already made
-// what the retry would make. Nothing was written.
+// AlreadySucceededError names the oldest later run of the same user, with the same Run.Doubles, that has succeeded. This run has
+// already made what the retry would make. Nothing was written.
 type AlreadySucceededError struct {
 	RunID      string
 	AcceptedAt time.Time

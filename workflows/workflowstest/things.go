@@ -124,8 +124,8 @@ func (x ordered) left(step, id string) bool {
 	})
 }
 
-// leftRole reports whether an operator left the role assignment behind, by itself or with its project. Then the run's LeftBehind lists
-// the role assignment, except if the answer to its assignment was lost.
+// leftRole reports whether an operator left the role assignment behind, by itself or with its project. Then the run's LeftBehind
+// lists the role assignment, except if the answer to its assignment was lost.
 func (x ordered) leftRole(e saga.Expected) bool {
 	return x.left(e.Step, e.ID) || has(x.expected, func(on saga.Expected) bool {
 		s := x.run.Step(e.Step)
