@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one. If the
@@ -99,7 +101,7 @@ type connector struct{ driver.Connector }
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
-		return nil, unavailableError{err}
+		return nil, unavailableError{saga.ErrUnavailable, err}
 	}
 	return conn, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	gosqlite "github.com/glebarez/go-sqlite"
 	"github.com/jackc/pgx/v5/pgconn"
+	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -14,31 +15,55 @@ import (
 // explain replaces errors that say that the database cannot be written with errors that say what to do. For SQLite, these errors
 // name the file.
 func (s *Store) explain(err error) error {
+	if errors.Is(err, saga.ErrReadOnly) || errors.Is(err, saga.ErrDiskFull) {
+		return err // explained before
+	}
 	if readOnly(err) {
-		return unavailableError{fmt.Errorf("the database server is read-only; Tenantry looks for a server that accepts writes: %w", err)}
+		return unavailableError{saga.ErrReadOnly,
+			fmt.Errorf("the database server is read-only; Tenantry looks for a server that accepts writes: %w", err)}
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "53100" {
+		return unavailableError{saga.ErrDiskFull, fmt.Errorf("the disk of the database server is full: free some space on the disk: %w", err)}
 	}
 	refused, ok := errors.AsType[*gosqlite.Error](err)
 	if !ok {
 		return err
 	}
-	wrong := ""
-	switch refused.Code() & 0xff { // https://www.sqlite.org/rescode.html
-	case 8: // READONLY
-		wrong = "cannot be written: allow the user of this process to write the file and its directory"
-	case 13: // FULL
-		wrong = "cannot grow because its disk is full: free some space on the disk"
-	case 14: // CANTOPEN
+	kind, wrong := saga.ErrUnavailable, ""
+	switch code := refused.Code(); { // https://www.sqlite.org/rescode.html
+	case code&0xff == 8: // READONLY
+		kind, wrong = saga.ErrReadOnly, "cannot be written: allow the user of this process to write the file and its directory"
+	case code&0xff == 13, code == 4874: // FULL, and IOERR_SHMSIZE: the disk has no space for the file PATH-shm
+		kind, wrong = saga.ErrDiskFull, "cannot be written because its disk is full: free some space on the disk"
+	case code&0xff == 14: // CANTOPEN
 		wrong = "does not exist, or cannot be read and written: allow the user of this process to read and write the file and its directory"
 	default:
 		return err
 	}
-	return unavailableError{fmt.Errorf("%s %s (SQLite error %d)", s.file, wrong, refused.Code())}
+	return unavailableError{kind, fmt.Errorf("%s %s (SQLite error %d)", s.file, wrong, refused.Code())}
 }
 
-// unavailableError is a saga.ErrUnavailable with the text of its cause.
-type unavailableError struct{ error }
+// explainAll makes every statement of the database return explained errors.
+func (s *Store) explainAll() error {
+	explain := func(db *gorm.DB) { db.Error = s.explain(db.Error) }
+	all := s.db.Callback()
+	for _, last := range []interface {
+		Register(name string, f func(*gorm.DB)) error
+	}{all.Create(), all.Query(), all.Update(), all.Delete(), all.Row(), all.Raw()} {
+		if err := last.Register("tenantry:explain", explain); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-func (e unavailableError) Unwrap() []error { return []error{saga.ErrUnavailable, e.error} }
+// unavailableError is a saga.ErrUnavailable, or a more specific error, with the text of its cause.
+type unavailableError struct {
+	kind error
+	error
+}
+
+func (e unavailableError) Unwrap() []error { return []error{e.kind, e.error} }
 
 // redact removes the password of the database URL from the text of an error.
 func redact(err error, url string) error {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // WrongURLError reports that a database can be reached, but not used, at the configured URLs. Its text says which setting to change.
@@ -31,7 +33,7 @@ func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, unavailableError{fmt.Errorf("connecting to %s: %w", Address(url), redact(err, url))}
+		return nil, unavailableError{saga.ErrUnavailable, fmt.Errorf("connecting to %s: %w", Address(url), redact(err, url))}
 	}
 	return conn, nil
 }

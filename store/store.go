@@ -89,6 +89,9 @@ func (s *Store) connect(ctx context.Context, url, direct string, file func(path 
 	if err != nil {
 		return fmt.Errorf("opening the database: %w", redact(s.explain(err), url))
 	}
+	if err := s.explainAll(); err != nil {
+		return err
+	}
 	pool, err := s.db.DB()
 	if err != nil {
 		return err

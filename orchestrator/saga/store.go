@@ -26,6 +26,10 @@ var (
 	ErrNoToken = errors.New("the user's token is gone")
 	// ErrUnavailable: the database cannot be reached or written now, and it is unknown whether anything was written.
 	ErrUnavailable = errors.New("the database is unavailable")
+	// ErrDiskFull is an ErrUnavailable: the database cannot be written, because its disk is full.
+	ErrDiskFull = fmt.Errorf("%w: its disk is full", ErrUnavailable)
+	// ErrReadOnly is an ErrUnavailable: the database can be read but not written.
+	ErrReadOnly = fmt.Errorf("%w: it is read-only", ErrUnavailable)
 )
 
 // SubjectBusyError names a run with the subject of the new run: the newest run that is live, or else the newest run that ended after

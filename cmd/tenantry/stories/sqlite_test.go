@@ -137,6 +137,12 @@ func asNobody(t *testing.T, database string, args ...string) (out string, code i
 		s.ok(os.Chmod(filepath.Dir(path), 0o755))
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 	}
+	return s.toTheEnd(cmd)
+}
+
+// toTheEnd runs a command, and kills the command after 20 s.
+func (s *site) toTheEnd(cmd *exec.Cmd) (out string, code int) {
+	s.t.Helper()
 	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	text, err := cmd.CombinedOutput()
@@ -182,7 +188,7 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 			t.Errorf("a full disk was answered as a fault of the service: %s", a.body)
 		}
 		return a.status == http.StatusServiceUnavailable &&
-			strings.Contains(s.log.read(), path+" cannot grow because its disk is full: free some space on the disk")
+			strings.Contains(s.log.read(), path+" cannot be written because its disk is full: free some space on the disk")
 	}
 	halted := func() bool { return strings.Count(s.log.read(), `"message":"engine"`) >= 3 }
 	for deadline := time.Now().Add(20 * time.Second); !refused() || !halted(); time.Sleep(20 * time.Millisecond) {
@@ -217,6 +223,38 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 		t.Error("the service ended")
 	default:
 	}
+}
+
+// SQLite makes the file PATH-shm when a first process opens the database. The disk has no space for this file.
+func TestOpeningADatabaseOnAFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		againAsRoot(t)
+		return
+	}
+	d, err := newDisk(t, filepath.Join(t.TempDir(), "disk"), 4<<20, os.Geteuid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(d.dir, "t.db")
+	s := newSite(t, "sqlite:"+path, memoryCloud(t, &upstream{}), &upstream{})
+	program, err := binary()
+	s.ok(err)
+	run := func(args ...string) (string, int) {
+		cmd := exec.CommandContext(t.Context(), program, args...)
+		cmd.Env = slices.Concat(s.env, []string{"TENANTRY_LISTEN=127.0.0.1:0", "TENANTRY_DATABASE_URL=sqlite:" + path})
+		return s.toTheEnd(cmd)
+	}
+	if out, code := run("migrate"); code != 0 {
+		t.Fatal(out)
+	}
+	s.ok(d.fill())
+	for _, args := range [][]string{{"serve"}, {"migrate"}, {"runs", "list", "--local"}} {
+		out, code := run(args...)
+		if code != exitUnavailable || !strings.Contains(out, path+" cannot be written because its disk is full: free some space on the disk") {
+			t.Errorf("%v: got %d, %s", args, code, out)
+		}
+	}
+	s.ok(d.free()) // the checks of the site open the database
 }
 
 // againAsRoot runs the test again in a new user namespace. In this namespace the current user is root, and can mount a disk.
