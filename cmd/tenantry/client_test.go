@@ -292,7 +292,7 @@ func TestRefusedAndUnreachable(t *testing.T) {
 		"another merchant":            {env: h.env, args: []string{"--merchant", uuid.NewString()}, code: exitRefused, says: "no such merchant"},
 		"two customers":               {env: h.env, args: []string{"--customer", uuid.NewString()}, code: exitUsage, says: "either --name or --customer"},
 		"an invalid day of the month": {env: h.env, args: []string{"--billing-day", "32"}, code: exitRefused, says: "/billing_day: "},
-		"nobody there":                {env: append(portal("k", "s"), "TENANTRY_URL=http://127.0.0.1:1"), code: exitUnreachable, says: "refused"},
+		"nobody there":                {env: append(portal("k", "s"), "TENANTRY_URL=http://127.0.0.1:1"), code: exitUnreachable, says: "tenantry: no server answers at http://127.0.0.1:1: connection refused\n"},
 		"another server":              {env: append(portal("k", "s"), "TENANTRY_URL="+noTenantry.URL), code: exitUnreachable, says: "not in Tenantry's format"},
 		"a key over http to another host": {
 			env: append(portal("k", "s"), "TENANTRY_URL=http://tenantry.example.org"), code: exitUsage, says: "must be an https:// URL",

@@ -29,8 +29,8 @@ type given struct{ text, source string }
 
 // loadConfig reads the file at path, and then the TENANTRY_* variables of environ. The variables override the file. If path is
 // empty, loadConfig reads the file that TENANTRY_CONFIG names, if any. An empty value counts as not set. The returned error lists
-// all faults and contains no secret. Each fault names the setting and the problem.
-func loadConfig(path string, environ []string) (Config, error) {
+// all faults and contains no secret. Each fault names the setting and the problem. A setting whose key is in unneeded may be missing.
+func loadConfig(path string, environ []string, unneeded ...string) (Config, error) {
 	env := variables(environ)
 	values, faults := map[string]given{}, []error(nil)
 	if path = cmp.Or(path, env["TENANTRY_CONFIG"]); path != "" {
@@ -67,7 +67,7 @@ func loadConfig(path string, environ []string) (Config, error) {
 		c.BillingConnections = defaultBillingConnections(c.BillingURL)
 	}
 	if len(faults) == 0 { // check compares settings with each other, so each setting must be valid
-		faults = c.check()
+		faults = c.check(unneeded)
 	}
 	if len(faults) > 0 {
 		return Config{}, errors.Join(faults...)
@@ -132,11 +132,11 @@ func (c *Config) reserved(roles []string) string {
 	return fmt.Sprintf("role %s makes every user an operator of Tenantry: remove the role, or choose another admin_role", name)
 }
 
-// check returns an error for each broken rule about several settings.
-func (c *Config) check() []error {
+// check returns an error for each broken rule about several settings, except the rules of unneeded settings.
+func (c *Config) check(unneeded []string) []error {
 	var faults []error
 	for _, r := range c.relations() {
-		if r.broken {
+		if r.broken && !slices.Contains(unneeded, r.key) {
 			faults = append(faults, fault(r.key, "", r.wrong, r.example))
 		}
 	}

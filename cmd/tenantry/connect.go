@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -146,7 +147,24 @@ func unsent(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	return exit(exitUnreachable, err)
+	return exit(exitUnreachable, noAnswer(err))
+}
+
+// noAnswer returns err without the words of the HTTP client if the server did not answer the request.
+func noAnswer(err error) error {
+	failed, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return err
+	}
+	address, parsed := url.Parse(failed.URL)
+	if parsed != nil {
+		return err
+	}
+	cause := failed.Err
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		cause = number
+	}
+	return fmt.Errorf("no server answers at %s://%s: %w", address.Scheme, address.Host, cause)
 }
 
 // problemError returns an error with an exit code. The error describes the problem in the server's answer.

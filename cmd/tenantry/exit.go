@@ -58,6 +58,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		p.say("tenantry: interrupted")
+		return 1
+	}
 	for _, line := range linesOf(err) {
 		p.say("tenantry: %s", line)
 	}

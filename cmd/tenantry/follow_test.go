@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -98,5 +101,28 @@ func TestAWatchEndsWithItsServer(t *testing.T) {
 	f := fake{status: http.StatusServiceUnavailable, answer: `{"type": "/problems/upstream-unavailable", "title": "down"}`}
 	if code, _, stderr := line(t, f.start(t), "runs", "watch", someMerchant); code != exitUnreachable || f.requests.Load() != 1 {
 		t.Errorf("got %d, %s after %d requests", code, stderr, f.requests.Load())
+	}
+}
+
+// A signal while a watch waits for the server's answer, or pauses before its next request, ends the watch with plain words.
+func TestAnInterruptedWatch(t *testing.T) {
+	for name, status := range map[string]int{"waits": 0, "pauses": http.StatusTooManyRequests} {
+		ctx, signal := context.WithCancel(t.Context())
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if status != 0 {
+				w.Header().Set("Retry-After", "60")
+				w.WriteHeader(status)
+				time.AfterFunc(10*time.Millisecond, signal)
+				return
+			}
+			signal()
+			<-r.Context().Done()
+		}))
+		var stderr bytes.Buffer
+		p := program{in: strings.NewReader(""), out: io.Discard, err: &stderr, environ: []string{"OS_TOKEN=x", "TENANTRY_URL=" + server.URL}}
+		if code := p.run(ctx, []string{"runs", "watch", someMerchant}); code != 1 || stderr.String() != "tenantry: interrupted\n" {
+			t.Errorf("a watch that %s: got %d, %s", name, code, &stderr)
+		}
+		server.Close()
 	}
 }

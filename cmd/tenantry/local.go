@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"os"
 	"os/user"
 	"strconv"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
@@ -39,15 +42,11 @@ func (p *program) connect(cmd *cobra.Command, asRemote func(context.Context) (re
 // asLocal returns a client of the database that is configured for the server. The client sends its requests to the API's handler in
 // this process.
 func (p *program) asLocal(ctx context.Context) (remote, error) {
-	c, err := p.config()
-	if err != nil {
-		return remote{}, err
-	}
-	c.LogLevel = "error" // the answer to a fault refers to the log
-	log, err := newLog(c, p.err)
+	c, err := loadConfig("", p.environ, "secret_key") // only the server reads and stores users' tokens
 	if err != nil {
 		return remote{}, exit(exitUsage, err)
 	}
+	log := zerolog.New(causes{p}).Level(zerolog.ErrorLevel) // the answer to a fault refers to the log
 	local, err := service.OpenLocal(ctx, c.Config, localUser(), log)
 	if err != nil {
 		return remote{}, exit(exitUnreachable, lines(err.Error(), "  --local uses the database "+store.Address(c.DatabaseURL)+
@@ -58,6 +57,19 @@ func (p *program) asLocal(ctx context.Context) (remote, error) {
 	over.Transport = local
 	to, err := client.NewClientWithResponses("http://local", client.WithHTTPClient(over))
 	return remote{ClientWithResponses: to, after: time.After, local: local}, err
+}
+
+// causes prints the causes in a log of JSON as plain messages.
+type causes struct{ *program }
+
+// Write implements [io.Writer] for one line of the log.
+func (p causes) Write(line []byte) (int, error) {
+	var logged struct{ Message, Error string }
+	if err := json.Unmarshal(line, &logged); err != nil {
+		return 0, err
+	}
+	p.say("tenantry: %s", cmp.Or(logged.Error, logged.Message))
+	return len(line), nil
 }
 
 // close closes the database of a local client.

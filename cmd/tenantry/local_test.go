@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,8 +55,32 @@ func TestLocalNeedsTheDatabaseOfTheServer(t *testing.T) {
 	if _, err := os.Stat(path + ".key"); err == nil {
 		t.Error("a secret key was made")
 	}
+	code, _, stderr = line(t, append(env, "TENANTRY_DATABASE_URL=postgres://127.0.0.1:1/d"), "runs", "list", "--local")
+	if code != exitUnreachable || strings.Contains(stderr, "secret_key") {
+		t.Errorf("PostgreSQL without the secret key: got %d, %s", code, stderr)
+	}
 	code, _, stderr = line(t, append(env, "TENANTRY_LEASE=soon"), "runs", "list", "--local")
 	if code != exitUsage || !strings.Contains(stderr, "TENANTRY_LEASE") {
 		t.Errorf("a wrong setting: got %d, %s", code, stderr)
+	}
+}
+
+// A fault of the database is printed as plain text, with its cause.
+func TestLocalPrintsNoLog(t *testing.T) {
+	env := newDatabase(t)
+	if code, _, stderr := line(t, env, "migrate"); code != 0 {
+		t.Fatal(stderr)
+	}
+	db, err := sql.Open("sqlite", strings.TrimPrefix(env[0], "TENANTRY_DATABASE_URL=sqlite:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if _, err := db.ExecContext(t.Context(), "ALTER TABLE runs RENAME TO gone"); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := line(t, env, "runs", "list", "--local")
+	if code != exitUnreachable || strings.Contains(stderr, "{") || !strings.Contains(stderr, "no such table: runs") {
+		t.Errorf("got %d, %s", code, stderr)
 	}
 }
