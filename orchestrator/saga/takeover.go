@@ -21,7 +21,7 @@ func (t *turn) takeOver() {
 	}
 	interrupted := false
 	for i := range run.Steps {
-		interrupted = t.interrupt(&run.Steps[i], "the replica ended") || interrupted
+		interrupted = t.interrupt(&run.Steps[i], "the replica ended, or lost the database") || interrupted
 	}
 	if !interrupted { // no replica ended during a call: the run was released, or handed back between two calls
 		run.TakeOvers = 0
