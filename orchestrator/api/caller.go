@@ -159,13 +159,26 @@ func (s *server) operator(c echo.Context, tokens []string) (caller, error) {
 	case errors.Is(err, keystone.ErrTokenInvalid):
 		return caller{}, refuse(operatorTokenInvalid, "the token is not valid")
 	case err != nil:
-		return caller{}, err
+		return caller{}, tokenNotValidated(err)
 	case !token.Scoped():
 		return caller{}, refuse(forbidden, "the token has no scope: log in to the project on which you have this service's admin role (OS_PROJECT_NAME)")
 	case !slices.ContainsFunc(token.Roles, func(role keystone.Role) bool { return keystone.SameRole(role.Name, s.AdminRole) }):
 		return caller{}, refuse(forbidden, "the token does not have this service's admin role")
 	}
 	return caller{operator: token}, nil
+}
+
+// tokenNotValidated returns the problem for a validation that failed. If Keystone answered, the problem names the request.
+func tokenNotValidated(err error) error {
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok {
+		return err
+	}
+	r := unavailable(e, err)
+	if answered(e) {
+		r.detail += " to the validation of the token"
+	}
+	return r
 }
 
 // validate returns the operator's token if Keystone has accepted the token recently, and otherwise asks Keystone. Few requests ask

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -93,7 +94,7 @@ func problem(err error) *problemError {
 		}
 	case cutOff(err):
 		return &problemError{
-			kind: upstreamUnavailable, detail: "the database could not be reached", retryAfter: defaultRetry, cause: err,
+			kind: upstreamUnavailable, detail: databaseFault(err), retryAfter: defaultRetry, cause: err,
 		}
 	}
 	return &problemError{kind: internalError, detail: "the service failed: search the service's log for this request_id", cause: err}
@@ -134,6 +135,22 @@ func cutOff(err error) bool {
 	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
+// databaseFault says why the database is unavailable. It does not name the database, because portals read it.
+func databaseFault(err error) string {
+	var told interface{ SQLState() string }
+	code := ""
+	if errors.As(err, &told) {
+		code = told.SQLState()
+	}
+	switch {
+	case errors.Is(err, saga.ErrDiskFull), code == "53100":
+		return "the database could not be written: its disk is full"
+	case errors.Is(err, saga.ErrReadOnly), code == "25006":
+		return "the database could not be written: it is read-only"
+	}
+	return "the database could not be reached"
+}
+
 // defaultRetry is the value of Retry-After if there is no estimate.
 const defaultRetry = 5 * time.Second
 
@@ -144,13 +161,24 @@ func unavailable(e *upstream.Error, cause error) *problemError {
 		k, detail = configurationFault, e.Service.Name+" does not allow this service a request that it needs"
 	case upstream.RefusedLogin(e) != nil:
 		detail = "the server's own login to " + e.Service.Name + " is refused (OS_* or clouds.yaml of tenantry serve)"
-	case e.OwnCredential, errors.Is(e, keystone.ErrUnscoped):
+	case ownCredential(e):
 		detail = e.Service.Name + " does not accept the server's own credential (OS_* or clouds.yaml of tenantry serve)"
+	case answered(e):
+		detail = strings.TrimSpace(fmt.Sprintf("%s answered %d %s", e.Service.Name, e.Status, http.StatusText(e.Status)))
 	}
 	return &problemError{
 		kind: k, detail: detail, retryAfter: cmp.Or(e.RetryAfter, defaultRetry),
 		upstream: &Upstream{Service: e.Service.ID, Status: some(e.Status), RequestID: some(e.RequestID)}, cause: cause,
 	}
+}
+
+// answered reports whether the upstream has answered with an error that is not about this service's rights.
+func answered(e *upstream.Error) bool {
+	return e.Status != 0 && e.Class != upstream.Blocked && !ownCredential(e)
+}
+
+func ownCredential(e *upstream.Error) bool {
+	return e.OwnCredential || errors.Is(e, keystone.ErrUnscoped)
 }
 
 // routing converts an error of Echo or of the generated code to a problem.
