@@ -19,8 +19,8 @@ func (s *Store) explain(err error) error {
 		return err // explained before
 	}
 	if readOnly(err) {
-		return unavailableError{saga.ErrReadOnly,
-			fmt.Errorf("the database server is read-only; Tenantry looks for a server that accepts writes: %w", err)}
+		const wrong = "the database server is read-only; Tenantry looks for a server that accepts writes"
+		return unavailableError{saga.ErrReadOnly, fmt.Errorf("%s: %w", wrong, err)}
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "53100" {
 		return unavailableError{saga.ErrDiskFull, fmt.Errorf("the disk of the database server is full: free some space on the disk: %w", err)}
