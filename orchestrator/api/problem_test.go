@@ -43,16 +43,16 @@ func TestTheDetailSaysWhatAnUpstreamOrTheDatabaseDid(t *testing.T) {
 		return &upstream.Error{Service: keystone.Service, Class: class, Status: status, Op: "reading", Message: "its text"}
 	}
 	for want, err := range map[string]error{
-		"the database could not be written: its disk is full":              fmt.Errorf("x: %w", saga.ErrDiskFull),
-		"the database could not be written: it is read-only":               stateError("25006"),
-		"the database could not be reached":                                saga.ErrUnavailable,
-		"Keystone answered 400 Bad Request":                                of(400, upstream.Permanent),
-		"Keystone answered 503 Service Unavailable":                        of(503, upstream.Unavailable),
-		"Keystone answered 599":                                            of(599, upstream.Unavailable),
-		"Keystone could not be reached":                                    of(0, upstream.Unavailable),
-		"Keystone does not allow this service a request that it needs":     of(403, upstream.Blocked),
-		"Keystone answered 400 Bad Request to the validation of the token": tokenNotValidated(of(400, upstream.Permanent)),
-		"Keystone does not accept this service's credential":               &upstream.Error{Service: keystone.Service, Status: 401, OwnCredential: true},
+		"the database could not be written: its disk is full":                                          fmt.Errorf("x: %w", saga.ErrDiskFull),
+		"the database could not be written: it is read-only":                                           stateError("25006"),
+		"the database could not be reached":                                                            saga.ErrUnavailable,
+		"Keystone answered 400 Bad Request":                                                            of(400, upstream.Permanent),
+		"Keystone answered 503 Service Unavailable":                                                    of(503, upstream.Unavailable),
+		"Keystone answered 599":                                                                        of(599, upstream.Unavailable),
+		"Keystone could not be reached":                                                                of(0, upstream.Unavailable),
+		"Keystone does not allow this service a request that it needs":                                 of(403, upstream.Blocked),
+		"Keystone answered 400 Bad Request to the validation of the token":                             tokenNotValidated(of(400, upstream.Permanent)),
+		"Keystone does not accept the server's own credential (OS_* or clouds.yaml of tenantry serve)": &upstream.Error{Service: keystone.Service, Status: 401, OwnCredential: true},
 	} {
 		if got := problem(err).detail; got != want {
 			t.Errorf("got %q, want %q", got, want)

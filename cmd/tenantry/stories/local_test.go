@@ -183,7 +183,7 @@ func TestOperatorsAreNotLockedOutWhileKeystoneIsDown(t *testing.T) {
 		n.shows(unlucky, "\nstate succeeded\n")
 		n.records(unlucky, " action skip ", "the portal logs the user in")
 		n.local(0, "compensate", unwanted, "--why", "not wanted")
-		n.shows(unwanted, "\nstate compensating\n")
+		n.shows(unwanted, "\nstate compensating")
 		n.records(unwanted, " action compensate ", "not wanted")
 		if _, stderr := n.local(3, "cancel", unwanted, "--why", "again"); !strings.Contains(stderr, "the run is compensating") {
 			t.Errorf("a second compensation: got %s", stderr)
@@ -191,7 +191,7 @@ func TestOperatorsAreNotLockedOutWhileKeystoneIsDown(t *testing.T) {
 
 		n.stopped.Store(false)
 		n.noExchange.Store(false)
-		n.shows(unwanted, "\nstate compensated\n")
+		n.shows(unwanted, "\nstate compensated")
 		if _, stderr := n.local(3, "retry", unwanted, "--why", "after all"); !strings.Contains(stderr, "without --local") {
 			t.Errorf("a retry of a compensated run: got %s", stderr)
 		}
@@ -202,7 +202,7 @@ func TestOperatorsAreNotLockedOutWhileKeystoneIsDown(t *testing.T) {
 		r.kill()
 		n.local(0, "cancel", late, "--why", "no server is running")
 		n.serve()
-		n.shows(late, "\nstate compensated\n")
+		n.shows(late, "\nstate compensated")
 		n.records(late, " action cancel ", "no server is running")
 	})
 }
