@@ -11,6 +11,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // keystoneTime limits each request to Keystone.
@@ -55,7 +56,7 @@ func (p *program) checkKeystone(ctx context.Context, c Config, before, after mer
 		return exit(exitRefused, err)
 	}
 	if err != nil {
-		p.say("tenantry: cannot check the domain and roles of the merchant in Keystone: %v", err)
+		p.say("tenantry: cannot check the domain and roles of the merchant in Keystone: %s", upstream.ForOperator(err))
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func New(cfg Config) (*Cloud, error) {
 		roles:    map[string]keystone.Role{},
 		domains:  map[string]keystone.Domain{},
 	}
-	session := &session{login: c.login(cfg.Credential), now: time.Now}
+	session := &session{login: c.ownLogin(cfg.Credential), now: time.Now}
 	c.identity = client(endpoint, &authenticated{session, guarded})
 	return c, nil
 }

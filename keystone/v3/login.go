@@ -22,7 +22,8 @@ const expiryMargin = 2 * time.Minute
 // login returns a function that logs in with the credential and returns a new token.
 func (c *Cloud) login(credential Credential) func(context.Context) (string, time.Time, error) {
 	return func(ctx context.Context) (token string, expires time.Time, err error) {
-		op, scoped := "logging in as "+credential.String(), false
+		const op = "logging in" // merchants read this text in their runs, so it does not name the user
+		scoped := false
 		err = c.do(ctx, login, op, func(ctx context.Context) error {
 			noteOf(ctx).login = &credential
 			var t keystone.Token
@@ -36,17 +37,31 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 			c.own.add(token)
 			return nil
 		})
-		if e, ok := errors.AsType[*upstream.Error](err); ok && e.OwnCredential && e.Err == nil {
-			e.Err = credential.refused(e.Status)
-			if strings.HasPrefix(e.Message, "The request you have made requires authentication") {
-				e.Message = "" // Keystone says so whatever the cause
-			}
+		if e, ok := errors.AsType[*upstream.Error](err); ok && strings.HasPrefix(e.Message, "The request you have made requires authentication") {
+			e.Message = "" // Keystone says so whatever the cause
 		}
 		if err == nil && !scoped {
 			err = &upstream.Error{
 				Service: keystone.Service, Class: upstream.Unavailable, Op: op, Err: keystone.ErrUnscoped,
 				Message: "set OS_PROJECT_NAME and OS_PROJECT_DOMAIN_NAME (in clouds.yaml: project_name and project_domain_name)",
 			}
+		}
+		return token, expires, err
+	}
+}
+
+// ownLogin is login with Tenantry's own credential. If Keystone refuses the login, Keystone's message may name the user, so the
+// message becomes a part of the text for operators.
+func (c *Cloud) ownLogin(credential Credential) func(context.Context) (string, time.Time, error) {
+	login := c.login(credential)
+	return func(ctx context.Context) (string, time.Time, error) {
+		token, expires, err := login(ctx)
+		if e, ok := errors.AsType[*upstream.Error](err); ok && e.OwnCredential && e.Err == nil {
+			refused := credential.refused(e.Status)
+			if e.Message != "" {
+				refused.Text += ": " + e.Message
+			}
+			e.Err, e.Message = refused, ""
 		}
 		return token, expires, err
 	}

@@ -50,8 +50,8 @@ func TestARefusedLoginIsNotRepeatedByEachCall(t *testing.T) {
 				group.Go(func() {
 					err := cloud.Ping(context.WithoutCancel(t.Context()))
 					e, ok := errors.AsType[*upstream.Error](err)
-					if !ok || !e.OwnCredential || e.Class != upstream.Unavailable || e.Code() != "keystone-credential-refused" || !strings.Contains(err.Error(), text) ||
-						strings.Contains(err.Error(), "refuses Tenantry") || strings.Contains(err.Error(), "requires authentication") {
+					if !ok || !e.OwnCredential || e.Class != upstream.Unavailable || e.Code() != "keystone-credential-refused" || !strings.Contains(upstream.ForOperator(err), text) ||
+						strings.Contains(err.Error(), "user tenantry") || strings.Contains(err.Error(), "refuses Tenantry") || strings.Contains(err.Error(), "requires authentication") {
 						t.Errorf("got %v", err)
 					}
 				})
@@ -96,15 +96,15 @@ func TestARefusedLoginSaysWhoAndWhy(t *testing.T) {
 		h.wire.intercept(isLogin, answer(401, own401))
 		err := h.cloud.Ping(t.Context())
 		if refused := upstream.RefusedLogin(err); refused == nil || refused.Text != "Keystone refuses the login "+want ||
-			!strings.Contains(err.Error(), refused.Text) || strings.Contains(err.Error(), "canary") {
+			!strings.Contains(upstream.ForOperator(err), refused.Text) || strings.Contains(err.Error(), refused.Text) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("got %v, %v, want %s", err, refused, want)
 		}
 		h.wire.intercept(isLogin, answer(400, `{"error":{"code":400,"message":"Bad."}}`))
-		if err := h.cloud.Ping(t.Context()); err == nil || strings.Contains(err.Error(), " is wrong") || !strings.Contains(err.Error(), "Keystone answered 400 Bad Request: Bad.") {
+		if err := h.cloud.Ping(t.Context()); err == nil || strings.Contains(err.Error(), " is wrong") || !strings.Contains(upstream.ForOperator(err), ": Bad.: Keystone answered 400 Bad Request") {
 			t.Errorf("got %v, want what Keystone answered", err)
 		}
 		h.wire.intercept(isLogin, answer(401, `{"error":{"code":401,"message":"The password is expired."}}`))
-		if err := h.cloud.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "The password is expired.") {
+		if err := h.cloud.Ping(t.Context()); err == nil || !strings.Contains(upstream.ForOperator(err), ": The password is expired.: Keystone answered") || strings.Contains(err.Error(), "expired") {
 			t.Errorf("got %v, want what Keystone answered", err)
 		}
 	}

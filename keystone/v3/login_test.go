@@ -221,3 +221,21 @@ func TestATokenForSomebodyElse(t *testing.T) {
 		}
 	}
 }
+
+// A person's login can be refused with any status. The error names the person, and says what Keystone answered.
+func TestARefusedLoginOfAPerson(t *testing.T) {
+	for status, want := range map[int]string{
+		400: "logging in as user ann: Keystone answered 400 Bad Request: The password is expired.",
+		401: "logging in as user ann: the credential is refused: check OS_USERNAME, OS_USER_DOMAIN_NAME and OS_PASSWORD, and the project: " +
+			"Keystone answered 401 Unauthorized: The password is expired.",
+	} {
+		_, err := v3.Login(t.Context(), v3.Config{
+			URL:        "http://keystone",
+			Credential: v3.Credential{Username: "ann", UserDomainName: "Default", Password: "canary", ProjectName: "p", ProjectDomainName: "Default"},
+			Base:       answer(status, `{"error":{"code":400,"message":"The password is expired."}}`),
+		})
+		if err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}

@@ -24,13 +24,17 @@ func Login(ctx context.Context, cfg Config) (token string, err error) {
 	return token, nil
 }
 
-// ofPerson changes the error of a login: the credential is not Tenantry's own credential.
+// ofPerson changes the error of a login: the credential is not Tenantry's own credential, and the person may read whose it is.
 func ofPerson(c Credential, err error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
-	if !ok || !e.OwnCredential {
+	if !ok {
 		return err
 	}
 	refused := *e
+	refused.Op = "logging in as " + c.String()
+	if !e.OwnCredential {
+		return &refused
+	}
 	refused.OwnCredential, refused.Class = false, upstream.Permanent
 	if e.Status == http.StatusUnauthorized {
 		variables := "OS_USERNAME, OS_USER_DOMAIN_NAME and OS_PASSWORD, and the project"

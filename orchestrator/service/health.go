@@ -237,5 +237,5 @@ func reasonOf(err error) string {
 	if refused := upstream.RefusedLogin(err); refused != nil && upstream.NotSent(err) {
 		return upstream.Clean(refused.Text)
 	}
-	return cmp.Or(upstream.Cause(err), upstream.Clean(err.Error()))
+	return cmp.Or(upstream.Cause(err), upstream.Clean(upstream.ForOperator(err)))
 }
