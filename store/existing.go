@@ -13,7 +13,8 @@ import (
 
 // OpenExisting opens the database at postgres://... or sqlite:PATH, which another process may use at the same time. OpenExisting
 // creates, migrates and protects nothing. OpenExisting returns an error if the database does not exist, or if its schema is not the
-// schema of this release. The second URL is that of OpenPooled. Because the Store has no secret key, it can neither store nor read users' tokens.
+// schema of this release. The second URL is that of OpenPooled. Because the Store has no secret key, it can
+// neither store nor read users' tokens.
 func OpenExisting(ctx context.Context, url, direct string) (*Store, error) {
 	s := &Store{seal: &sealer{}}
 	if err := s.connect(ctx, url, direct, existingFile); err != nil {

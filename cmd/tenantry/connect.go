@@ -119,8 +119,8 @@ func dial(address string, credential client.RequestEditorFn) (remote, error) {
 	return remote{ClientWithResponses: c, after: time.After}, err
 }
 
-// newHTTPClient returns a client that limits the server's answers and does not follow redirects. The client's time-out is longer than the server's longest wait
-// for a run.
+// newHTTPClient returns a client that limits the server's answers and does not follow redirects. The client's time-out is longer than
+// the server's longest wait for a run.
 func newHTTPClient() *http.Client {
 	return &http.Client{
 		Timeout:       90 * time.Second,

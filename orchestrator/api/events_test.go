@@ -288,7 +288,8 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// One caller has at most three quarters of the streams, and all callers have at most the limit. A stream that has ended makes room for the next.
+// One caller has at most three quarters of the streams, and all callers have at most the limit. A stream that has ended makes room
+// for the next.
 func TestStreamsHaveALimit(t *testing.T) {
 	const limit, most = 512, 384
 	w := newWorld(t)

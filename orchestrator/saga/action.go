@@ -178,8 +178,8 @@ func (t *turn) apply(a Action) {
 	}
 }
 
-// goOn lets a waiting or stuck run continue at once. If a person has requested that, the time limits start again. If the run was held while its predecessor was live, it
-// waits for the predecessor again.
+// goOn lets a waiting or stuck run continue at once. If a person has requested that, the time limits start again. If the run
+// was held while its predecessor was live, it waits for the predecessor again.
 func (t *turn) goOn(a Action) {
 	run := t.run
 	run.Hold, run.TakeOvers = nil, 0

@@ -45,8 +45,8 @@ type step struct {
 
 // Define checks a workflow, and returns all faults of the workflow in one error. A workflow needs a name, a version of at least 1,
 // steps, Classify, Retry, Expect and Result. A step needs a unique name without a slash, Do, and one of Undo, NoUndo and Pivot. A step
-// with Undo also needs Find and Claim. A step with Pivot also needs Find, and may not be Optional. The names in After must be names of existing steps. No step may depend on itself, directly or
-// through other steps.
+// with Undo also needs Find and Claim. A step with Pivot also needs Find, and may not be Optional. The names in After must be names of
+// existing steps. No step may depend on itself, directly or through other steps.
 func Define[S any](w Workflow[S]) (*Definition, error) {
 	d := &Definition{Name: w.Name, Version: w.Version, classify: w.Classify}
 	var faults []error

@@ -142,8 +142,8 @@ type Queue interface {
 	Leave(ctx context.Context, replica string, now time.Time) error
 	// Claim gives a replica leases on due runs, and begins the next epoch of each of these runs. Claim first takes the runs that
 	// were woken by an action or by the end of a predecessor, and the runs that have expired: runs that still wait for a
-	// predecessor, are not held, and whose time limit began before Expired. Claim then takes the other due runs in the order of their turns, so
-	// that merchants are served round-robin. The turn of a run is a number: how many runs of the same merchant are executing, plus
+	// predecessor, are not held, and whose time limit began before Expired. Claim then takes the other due runs in the order of their
+	// turns, so that merchants are served round-robin. The turn of a run is a number: how many runs of the same merchant are executing, plus
 	// how many older runs of that merchant are due. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
 	// Due counts the due runs.
