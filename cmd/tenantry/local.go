@@ -27,7 +27,7 @@ history records the operating-system user as local:USER. Running servers carry o
 const localFlag = "local"
 
 func addLocalFlag(c *cobra.Command) {
-	c.PersistentFlags().Bool(localFlag, false, "use the database of the server's settings, without a server and without a credential")
+	c.PersistentFlags().Bool(localFlag, false, "open the database of the server's settings directly; no server and no credential are needed")
 }
 
 // connect returns the client that the flag --local chooses: a client of the database, or the client that the function asRemote
