@@ -24,10 +24,10 @@ func ask(ctx context.Context, database string, into any, query string, args ...a
 }
 
 // awaitTrue repeats a query until its result is true.
-func awaitTrue(ctx context.Context, database, query string) error {
+func awaitTrue(ctx context.Context, database, query string, args ...any) error {
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var yes bool
-		if err := ask(ctx, database, &yes, query); err != nil || yes {
+		if err := ask(ctx, database, &yes, query, args...); err != nil || yes {
 			return err
 		}
 	}

@@ -39,7 +39,7 @@ func (k *killer) arm(victim *replica) {
 }
 
 // statement receives the parameters of each SQL statement before PostgreSQL gets the statement.
-func (k *killer) statement(parameters [][]byte) (pass bool, committed func()) {
+func (k *killer) statement(_ string, parameters [][]byte) (pass bool, committed func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.victim == nil {

@@ -116,7 +116,10 @@ type pair struct {
 	begun   chan struct{} // closed when the request or statement is blocked
 	refuse  bool          // if true, BillingStack refuses to attach a tenant
 	held    chan held     // receives the blocked request or statement
-	sleeper int           // index of the replica that was paused past its lease and must write nothing; otherwise -1
+	leases  [2]string     // the replica id under which each replica joined last
+	stopped int           // index of the replica that was stopped and has not joined again since; otherwise -1
+	sleeper int           // equal to stopped from the end of its lease, when it must write nothing; otherwise -1
+	awake   chan struct{} // closed when the stopped replica joins again
 	strays  []string      // writes that the paused replica sent; the test expects none
 }
 
@@ -128,7 +131,7 @@ type held struct {
 }
 
 func newPair(t *testing.T, rng *rand.Rand) *pair {
-	p := &pair{t: t, rng: rng, database: storetest.PostgreSQL(t), held: make(chan held, 1), sleeper: -1}
+	p := &pair{t: t, rng: rng, database: storetest.PostgreSQL(t), held: make(chan held, 1), stopped: -1, sleeper: -1}
 	keystone, billing := &upstream{around: p.request}, &upstream{around: p.request}
 	p.cloud = memoryCloud(t, keystone)
 	p.site = newSite(t, p.database, p.cloud, billing)
@@ -140,7 +143,10 @@ func newPair(t *testing.T, rng *rand.Rand) *pair {
 			t.Cleanup(srv.Close)
 			return srv.URL
 		}
-		database := proxied(t, p.database, func(parameters [][]byte) (bool, func()) { p.statement(i, parameters); return true, nil })
+		database := proxied(t, p.database, func(sql string, parameters [][]byte) (bool, func()) {
+			p.statement(i, sql, parameters)
+			return true, nil
+		})
 		p.replicas[i] = p.site.serve("OS_AUTH_URL="+own(keystone)+"/v3", "TENANTRY_BILLING_URL="+own(billing)+"/v2",
 			"TENANTRY_DATABASE_URL="+database, "TENANTRY_LATE_WINDOW="+pausedLateWindow.String())
 	}
@@ -199,6 +205,10 @@ func (p *pair) stopIn(what pause) bool {
 	}
 	stopped, other := p.replicas[call.replica], p.replicas[1-call.replica]
 	p.site.ok(stopped.cmd.Process.Signal(syscall.SIGSTOP))
+	p.mu.Lock()
+	lease, awake := p.leases[call.replica], make(chan struct{})
+	p.stopped, p.awake = call.replica, awake
+	p.mu.Unlock()
 
 	late := time.Duration(p.rng.Int64N(int64(latest)))
 	if what.refused { // with this delay, most requests take effect after their undo
@@ -212,11 +222,12 @@ func (p *pair) stopIn(what pause) bool {
 		<-call.done
 	})
 	moments.Go(func() {
-		// Wait until the stopped replica's lease has ended.
-		err := awaitTrue(p.t.Context(), p.database, "SELECT count(*) = 1 FROM replicas")
+		// Wait until the other replica has ended the stopped replica's lease. The number of replicas does not show this: on a busy
+		// machine, the other replica may have lost its own lease just before.
+		err := awaitTrue(p.t.Context(), p.database, "SELECT NOT EXISTS (SELECT FROM replicas WHERE id = $1)", lease)
 		<-time.After(asleep)
 		p.mu.Lock()
-		p.sleeper = call.replica // set this late so that the replica's earlier writes do not count as strays
+		p.sleeper = p.stopped // set this late so that the replica's earlier writes do not count as strays
 		p.mu.Unlock()
 		if err := errors.Join(err, stopped.cmd.Process.Signal(syscall.SIGCONT)); err != nil {
 			p.t.Error(err)
@@ -225,13 +236,17 @@ func (p *pair) stopIn(what pause) bool {
 	answer := p.site.insist(other.url, order)
 	p.site.insist(other.url, order)
 	moments.Wait()
-	// Wait until the replica has a new lease. By then, all calls of the replica under its old lease have ended.
+	// Wait until the replica has joined again. By then, all calls of the replica under its old lease have ended.
+	select {
+	case <-awake:
+	case <-time.After(30 * time.Second):
+		p.t.Fatalf("%v: the replica did not join again: %s", what, p.site.log.read())
+	}
 	p.site.ok(awaitTrue(p.t.Context(), p.database, bothWork))
 	p.t.Logf("run %s: %s blocked for %s, refused %t, continued %s after the lease", answer.Run, what.call, late, what.refused, asleep)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.sleeper = -1
 	for _, stray := range p.strays {
 		p.t.Errorf("run %s: the replica that was paused past its lease sent %s", answer.Run, stray)
 	}
@@ -285,10 +300,17 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	next.ServeHTTP(w, r)
 }
 
-// statement receives the parameters of each SQL statement that a replica sends. If p.next names an SQL statement, the method blocks
-// that SQL statement until the test releases it.
-func (p *pair) statement(replica int, parameters [][]byte) {
+// statement receives each SQL statement that a replica sends. If p.next names an SQL statement, the method blocks that SQL statement
+// until the test releases it. When a replica joins, it may write again under its new lease.
+func (p *pair) statement(replica int, sql string, parameters [][]byte) {
 	p.mu.Lock()
+	if strings.HasPrefix(sql, "INSERT INTO replicas") {
+		p.leases[replica] = string(parameters[0])
+		if p.stopped == replica {
+			p.stopped, p.sleeper = -1, -1
+			close(p.awake)
+		}
+	}
 	for step, state := range stepStates(parameters) {
 		if p.next.call == "store "+step+" "+state {
 			p.take()

@@ -13,10 +13,10 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// see is a function that the proxy calls before it sends a statement to PostgreSQL. The function gets the statement's parameters.
-// If the function returns pass=false, the proxy drops the statement and closes the connection. If the function returns a function
+// see is a function that the proxy calls before it sends a statement to PostgreSQL. The function gets the statement's text and
+// parameters. If the function returns pass=false, the proxy drops the statement and closes the connection. If the function returns a function
 // `committed`, the proxy drops PostgreSQL's answer to the statement, and calls `committed` after the commit.
-type see func(parameters [][]byte) (pass bool, committed func())
+type see func(sql string, parameters [][]byte) (pass bool, committed func())
 
 // proxied starts a proxy for a PostgreSQL database, and returns a URL that connects to the database through the proxy.
 func proxied(t testing.TB, database string, see see) string {
@@ -74,17 +74,25 @@ func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer
 	if _, err := to.Write(append(size, startup...)); err != nil {
 		return err
 	}
+	prepared := map[string]string{} // the text of each prepared statement, by name
 	for {
 		m, err := readMessage(from)
 		if err != nil {
 			return err
 		}
-		if m.kind() == 'B' {
+		switch m.kind() {
+		case 'P':
+			var parse pgproto3.Parse
+			if err := parse.Decode(m.body()); err != nil {
+				return err
+			}
+			prepared[parse.Name] = parse.Query
+		case 'B':
 			var bind pgproto3.Bind
 			if err := bind.Decode(m.body()); err != nil {
 				return err
 			}
-			ok, after := see(bind.Parameters)
+			ok, after := see(prepared[bind.PreparedStatement], bind.Parameters)
 			if !ok {
 				return nil
 			}
