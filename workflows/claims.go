@@ -20,10 +20,5 @@ func ClaimRole(roleID, userID, tenantClaim string) string {
 	return "role " + roleID + " of user " + userID + " on " + tenantClaim
 }
 
-// ClaimEnabled returns the claim on a tenant's being enabled or disabled. The argument tenantClaim is the claim on the tenant.
-func ClaimEnabled(enabled bool, tenantClaim string) string {
-	if enabled {
-		return "enabled " + tenantClaim
-	}
-	return "disabled " + tenantClaim
-}
+// ClaimDisabled returns the claim on a tenant's being disabled. The argument tenantClaim is the claim on the tenant.
+func ClaimDisabled(tenantClaim string) string { return "disabled " + tenantClaim }

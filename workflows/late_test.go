@@ -367,3 +367,45 @@ func TestARunWaitsForARecheckThatMayStillTakeSomethingFromIt(t *testing.T) {
 		}
 	})
 }
+
+// A compensated run's request disables the tenant after later runs have suspended the subscription and resumed it. The newest of these
+// runs has left the tenant enabled.
+func TestATenantDisabledLateIsEnabledByARecheck(t *testing.T) {
+	inNight(t, func(o *outage, began time.Time) {
+		made := newID()
+		o.start(made, o.order())
+		o.at(began, time.Minute)
+		standing, err := workflows.StandingOf(o.run(made))
+		o.ok(err)
+		failed := newID()
+		o.faults.set(failed, "disable-tenant", false, 1<<20, func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+			if req.Method == http.MethodPatch && o.run(failed).Step("disable-tenant").Attempts == 1 {
+				return late(30*time.Minute)(next, req)
+			}
+			return answer(http.StatusBadRequest, nil)(next, req)
+		})
+		o.request(workflows.SuspendRequest(standing.Held, failed))
+		o.at(began, 10*time.Minute)
+		for n, request := range []func(workflows.Held, string) saga.Request{workflows.SuspendRequest, workflows.ResumeRequest} {
+			id := newID()
+			o.request(request(standing.Held, id))
+			o.at(began, time.Duration(11+n)*time.Minute)
+			if r := o.run(id); r.State != saga.Succeeded {
+				o.t.Fatalf("a later run: %s", describe(r))
+			}
+		}
+		enabled := func() bool {
+			p, err := o.identity.Project(o.t.Context(), standing.TenantID)
+			o.ok(err)
+			return p.Enabled
+		}
+		o.at(began, 45*time.Minute)
+		if r := o.run(failed); r.State != saga.Compensated || enabled() {
+			o.t.Fatalf("the tenant is enabled: %t; the run: %s", enabled(), describe(r))
+		}
+		o.at(began, 2*time.Hour)
+		if !enabled() || o.events(failed, saga.EventLateEffect, "") != 1 {
+			o.t.Errorf("the tenant is enabled: %t; %d events late-effect", enabled(), o.events(failed, saga.EventLateEffect, ""))
+		}
+	})
+}

@@ -67,6 +67,7 @@ type outage struct {
 	merchant          billing.Merchant
 	plan              billing.Plan
 	roles             []keystone.Role
+	identity          keystone.Identity
 
 	mu    sync.Mutex
 	ended []string // runs that succeeded, in the order in which they ended
@@ -92,6 +93,7 @@ func newOutage(t *testing.T, giveUpAfter time.Duration) *outage {
 		MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain },
 	})
 	o.ok(err)
+	o.identity = identity
 	o.roles, err = identity.Roles(t.Context(), []string{"member", "bs-admin"})
 	o.ok(err)
 	o.bill, err = billing.New(billing.Config{
@@ -107,7 +109,7 @@ func newOutage(t *testing.T, giveUpAfter time.Duration) *outage {
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
 		Billing:  o.bill, Merchants: knownMerchant(o.merchant.ID), Reads: &coalesce.Reads{}, Handover: &workflows.Handover{}, Now: time.Now,
-		Defaults: usualDefaults,
+		Ledger: o.store, Installation: "outage", Defaults: usualDefaults,
 	})
 	o.ok(err)
 	o.engine = engine.New(engine.Options{
@@ -170,33 +172,43 @@ func (o *outage) ok(err error) {
 func (o *outage) accept(n int) (ids []string) {
 	o.t.Helper()
 	for range n {
-		user := o.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
-		order := workflows.Order{
-			Asked: workflows.Asked{
-				MerchantID:  o.merchant.ID,
-				PlanID:      o.plan.ID,
-				NewCustomer: &workflows.NewCustomer{Name: "Customer", Currency: "eur", Language: "eng"},
-			},
-			Resolved: workflows.Resolved{
-				Cloud:             "default",
-				DomainID:          keystonetest.DefaultDomain,
-				UserID:            user,
-				CustomerRoles:     o.roles,
-				SubscriptionRoles: o.roles[:1],
-				CheckedAt:         time.Now(),
-			},
-		}
 		ids = append(ids, newID())
-		o.start(ids[len(ids)-1], order)
+		o.start(ids[len(ids)-1], o.order())
 	}
 	return ids
+}
+
+// order returns an order of a new user for a new customer.
+func (o *outage) order() workflows.Order {
+	return workflows.Order{
+		Asked: workflows.Asked{
+			MerchantID:  o.merchant.ID,
+			PlanID:      o.plan.ID,
+			NewCustomer: &workflows.NewCustomer{Name: "Customer", Currency: "eur", Language: "eng"},
+		},
+		Resolved: workflows.Resolved{
+			Cloud:             "default",
+			DomainID:          keystonetest.DefaultDomain,
+			UserID:            o.cloud.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"}),
+			CustomerRoles:     o.roles,
+			SubscriptionRoles: o.roles[:1],
+			CheckedAt:         time.Now(),
+		},
+	}
 }
 
 // start starts a run with the given id and order.
 func (o *outage) start(id string, order workflows.Order) {
 	o.t.Helper()
 	q := order.Request(id, "")
-	q.Key, q.Token, q.TokenExpiresAt = id, o.cloud.IssueToken(order.UserID), time.Now().Add(time.Hour)
+	q.Token, q.TokenExpiresAt = o.cloud.IssueToken(order.UserID), time.Now().Add(time.Hour)
+	o.request(q)
+}
+
+// request starts a run. The run's id is also the idempotency key.
+func (o *outage) request(q saga.Request) {
+	o.t.Helper()
+	q.Key = q.ID
 	_, err := o.engine.Start(o.t.Context(), q)
 	o.ok(err)
 }

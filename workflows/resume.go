@@ -49,7 +49,7 @@ func Resume(d Deps) saga.Workflow[Switch] {
 			{
 				Name: "enable-tenant", After: []string{"check"},
 				Find:  d.findEnabled,
-				Claim: func(o *Switch, _ string) string { return ClaimEnabled(true, o.claim()) },
+				Claim: func(o *Switch, _ string) string { return saga.Not(ClaimDisabled(o.claim())) },
 				Do:    d.enableTenant,
 				Undo:  d.disableAgain,
 			},

@@ -51,7 +51,7 @@ func Suspend(d Deps) saga.Workflow[Switch] {
 			{
 				Name: "disable-tenant", After: []string{"check"},
 				Find:  d.findDisabled,
-				Claim: func(o *Switch, _ string) string { return ClaimEnabled(false, o.claim()) },
+				Claim: func(o *Switch, _ string) string { return ClaimDisabled(o.claim()) },
 				Do:    d.disableTenant,
 				Undo: func(ctx context.Context, o *Switch) error {
 					id, err := d.Identity(o.Cloud)

@@ -55,7 +55,7 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 	}
 	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, States: []saga.RunState{saga.Succeeded}}, func(r *saga.Run) (bool, error) {
 		by.Succeeded = v.engine.claims(r, claim)
-		return !by.Succeeded, nil
+		return !by.Succeeded && !v.engine.claims(r, saga.Not(claim)), nil // the newest run comes first
 	})
 	return by, err
 }

@@ -61,6 +61,7 @@ type Outcome struct {
 	Removed   []Object
 	Skipped   string // why the step had nothing to do; in this case Err is set too
 	DropToken bool
+	Late      bool            // a re-check has found a late effect, and has called Undo
 	Err       *Classification // nil: success
 }
 
@@ -72,7 +73,8 @@ type Env interface {
 	// of this run, or an empty id if there is no such run.
 	Rechecking(ctx context.Context) (by string, err error)
 	// Claimed reports which other runs claim an effect that a re-check of the run has found. Claimed reads the live runs before the
-	// succeeded runs, so that it does not miss a run that succeeds in between.
+	// succeeded runs, so that it does not miss a run that succeeds in between. A succeeded run's claim does not count if a newer
+	// succeeded run claims the opposite of the effect: see [Not].
 	Claimed(ctx context.Context, runID, claim string) (Claimed, error)
 }
 
@@ -98,7 +100,7 @@ func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	if err != nil && h.beforehand {
 		h.objects, h.removed, h.dropToken = nil, nil, false
 	}
-	o = Outcome{Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken}
+	o = Outcome{Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken, Late: h.late}
 	o.Call.Input, o.Call.State = nil, nil // the run has them
 	if err != nil {
 		o.Output, o.Skipped, o.Err = nil, skipped(err), d.classified(err, h.beforehand)
@@ -187,6 +189,7 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 	if err != nil || !mine {
 		return nil, err
 	}
+	h.late = true
 	return s.undo(ctx, h.State)
 }
 
@@ -250,6 +253,7 @@ type Handle struct {
 	objects    []Object
 	removed    []Object
 	dropToken  bool
+	late       bool
 }
 
 type handleKey struct{}

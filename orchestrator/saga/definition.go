@@ -137,6 +137,14 @@ func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 	return false, nil
 }
 
+// Not returns the claim on the opposite of an effect: on a role that is revoked, or a tenant that is enabled again.
+func Not(effect string) string {
+	if opposite, found := strings.CutPrefix(effect, "not "); found {
+		return opposite
+	}
+	return "not " + effect
+}
+
 // Retry returns the request for a new run that repeats the compensated run r: see Workflow.Retry. The new run gets the id runID.
 func (d *Definition) Retry(ctx context.Context, r *Run, runID string) (Request, error) {
 	q, err := d.retry(ctx, r.Input, runID)

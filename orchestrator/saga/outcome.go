@@ -151,7 +151,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 			t.nothingLeft(row, now)
 		}
 		event.Kind = EventUndone
-		if again && len(o.Removed) > 0 {
+		if o.Late || again && len(o.Removed) > 0 {
 			event.Kind = EventLateEffect
 		}
 		t.tell(event)
