@@ -15,7 +15,7 @@ var resuming = switching{ResumeName, func(now Standing, byOperator bool) *Admiss
 	switch {
 	case now.State != SubscriptionSuspended:
 		return refuse(CodeSubscriptionActive, saga.FixByNobody, "the subscription is not suspended")
-	case now.ByOperator && !byOperator:
+	case now.suspendedByOperator() && !byOperator:
 		return refuse(CodeSuspendedByOperator, saga.FixByOperator, "an operator has suspended the subscription, with run "+now.RunID)
 	}
 	return nil

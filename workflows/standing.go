@@ -20,11 +20,6 @@ const (
 	SubscriptionSuspended SubscriptionState = "suspended"
 )
 
-// leaves says in which state a run of each workflow leaves its subscription, if the run succeeds.
-var leaves = map[string]SubscriptionState{
-	SubscribeName: SubscriptionActive, SuspendName: SubscriptionSuspended, ResumeName: SubscriptionActive,
-}
-
 // Ledger reads the runs of this installation. What Tenantry knows about a subscription is what its newest run that has succeeded has
 // left: runs about one customer execute one at a time.
 type Ledger interface {
@@ -34,13 +29,24 @@ type Ledger interface {
 	Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error)
 }
 
-// Standing is what Tenantry knows about a subscription that one of its runs has made.
+// Standing is what Tenantry knows about a subscription that one of its runs has made. A run about the subscription stores it in its
+// order, so fields may be added, but never removed or renamed.
 type Standing struct {
-	State      SubscriptionState
-	RunID      string // the run that left the subscription in this state
-	ByOperator bool   // an operator has suspended the subscription
 	Held
+	State SubscriptionState `json:"state"`
+	RunID string            `json:"run_id"` // the run that left the subscription in this state
+	// Suspension is set if the subscription is suspended. An ending subscription keeps it.
+	Suspension *Suspension `json:"suspension,omitempty"`
 }
+
+// Suspension says who has suspended a subscription.
+type Suspension struct {
+	RunID      string `json:"run_id"`
+	ByOperator bool   `json:"by_operator,omitempty"` // only an operator can lift the suspension
+}
+
+// suspendedByOperator reports whether an operator has suspended the subscription.
+func (s Standing) suspendedByOperator() bool { return s.Suspension != nil && s.Suspension.ByOperator }
 
 // Held contains the objects of a subscription. A run about the subscription keeps them in its order, so that the newest run has them.
 type Held struct {
@@ -48,10 +54,13 @@ type Held struct {
 	CustomerID     string `json:"customer_id"`
 	SubscriptionID string `json:"subscription_id"`
 	UserID         string `json:"user_id"` // the subscriber
+	UserName       string `json:"user_name,omitempty"`
 	Cloud          string `json:"cloud"`
 	DomainID       string `json:"domain_id"`
 	TenantID       string `json:"tenant_id"`
 	TenantOwn      bool   `json:"tenant_own"` // a run of this installation created the tenant
+	// Roles are the roles that Tenantry has given to the subscriber on the tenant.
+	Roles []keystone.Role `json:"roles,omitempty"`
 }
 
 func (h Held) subject() string { return h.MerchantID + ":" + h.CustomerID }
@@ -113,29 +122,39 @@ func (d Deps) Standing(ctx context.Context, merchantID, subscriptionID string) (
 
 // StandingOf returns what a run that has succeeded has left of its subscription.
 func StandingOf(r *saga.Run) (Standing, error) {
-	s := Standing{State: leaves[r.Workflow], RunID: r.ID}
+	s := Standing{RunID: r.ID}
 	switch r.Workflow {
 	case SubscribeName:
 		o, err := stateOf[Order](r)
-		if err != nil {
-			return Standing{}, err
-		}
-		s.Held = Held{
-			o.MerchantID, o.CustomerID, o.SubscriptionID, o.UserID, o.Cloud, o.DomainID, o.SubscriptionTenantID, o.SubscriptionTenantOwn,
-		}
+		s.State, s.Held = SubscriptionActive, o.held(r)
+		return s, err
 	case SuspendName, ResumeName:
 		o, err := stateOf[Switch](r)
-		if err != nil {
-			return Standing{}, err
+		s.State, s.Held = SubscriptionActive, o.Held
+		if r.Workflow == SuspendName {
+			s.State, s.Suspension = SubscriptionSuspended, &Suspension{r.ID, o.ByOperator}
 		}
-		s.Held, s.ByOperator = o.Held, o.ByOperator && s.State == SubscriptionSuspended
-	default:
-		return Standing{}, StepError{
-			upstream.Blocked, "workflow-unknown",
-			fmt.Sprintf("run %s is of workflow %s, which this release does not know", r.ID, r.Workflow), saga.FixByOperator,
+		return s, err
+	}
+	return s, StepError{
+		upstream.Blocked, "workflow-unknown",
+		fmt.Sprintf("run %s is of workflow %s, which this release does not know", r.ID, r.Workflow), saga.FixByOperator,
+	}
+}
+
+// held returns the objects of the subscription that the run r has made for the order.
+func (o Order) held(r *saga.Run) Held {
+	h := Held{
+		MerchantID: o.MerchantID, CustomerID: o.CustomerID, SubscriptionID: o.SubscriptionID, UserID: o.UserID, UserName: o.UserName,
+		Cloud: o.Cloud, DomainID: o.DomainID, TenantID: o.SubscriptionTenantID, TenantOwn: o.SubscriptionTenantOwn,
+	}
+	for _, role := range o.SubscriptionRoles {
+		s := r.Step("assign-subscription-role/" + role.Name)
+		if o.SubscriptionTenantOwn && s != nil && s.State == saga.StepSucceeded {
+			h.Roles = append(h.Roles, keystone.Role{ID: o.current(role), Name: role.Name})
 		}
 	}
-	return s, nil
+	return h
 }
 
 // stateOf decodes the state of a run.

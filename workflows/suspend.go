@@ -16,7 +16,7 @@ const SuspendName = "suspend"
 // suspending: an active subscription can be suspended. An operator can also suspend a subscription that its merchant has suspended:
 // from then on, only an operator can resume it.
 var suspending = switching{SuspendName, func(now Standing, byOperator bool) *AdmissionError {
-	if now.State == SubscriptionSuspended && (now.ByOperator || !byOperator) {
+	if now.State == SubscriptionSuspended && (now.suspendedByOperator() || !byOperator) {
 		return refuse(CodeSubscriptionSuspended, saga.FixByNobody, "the subscription is suspended already, by run "+now.RunID)
 	}
 	return nil

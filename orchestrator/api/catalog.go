@@ -142,7 +142,7 @@ func viewSubscription(s billing.Subscription, known map[string]workflows.Standin
 	}
 	if standing, made := known[s.ID]; made {
 		view.State, view.RunID = some(SubscriptionState(standing.State)), some(standing.RunID)
-		view.SuspendedByOperator = some(standing.ByOperator)
+		view.SuspendedByOperator = some(standing.Suspension != nil && standing.Suspension.ByOperator)
 	}
 	return view
 }
