@@ -23,6 +23,7 @@ type Definition struct {
 	result   func(state json.RawMessage) (json.RawMessage, error)
 
 	newSubject func(input json.RawMessage) bool
+	then       func(state json.RawMessage, end End) ([]FollowUp, error) // nil: nothing follows
 }
 
 type call func(ctx context.Context, state json.RawMessage) (output json.RawMessage, err error)
@@ -108,6 +109,9 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	d.newSubject = func(input json.RawMessage) bool {
 		s, err := decode[S](input)
 		return err == nil && w.NewSubject != nil && w.NewSubject(*s)
+	}
+	if w.Then != nil {
+		d.then = w.then
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err

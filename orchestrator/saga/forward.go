@@ -182,8 +182,12 @@ func (t *turn) start(row *StepRow) {
 	t.call(row, CallDo)
 }
 
-// end sets the final state of the run, and frees the run's subject for the next run.
+// end sets the final state of the run, and frees the run's subject for the next run. If the follow-ups of the run cannot be computed,
+// the run does not end: see follow.
 func (t *turn) end(state RunState, event EventKind) {
+	if !t.follow() {
+		return
+	}
 	t.run.State, t.run.Reason, t.run.EndedAt, t.run.HoldsSubject = state, nil, new(t.now), false
 	t.DropToken = true
 	t.tell(Event{Kind: event})

@@ -54,6 +54,8 @@ type Decision struct {
 	// Release is true if the lease on the run ends when this decision is stored. The run can be leased again at Run.DueAt, or when
 	// something wakes the run.
 	Release bool
+	// Log is an error of the workflow's code, for the log alone; nil: none.
+	Log error
 }
 
 // turn is a decision that is being made.

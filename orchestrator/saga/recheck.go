@@ -12,6 +12,9 @@ var recheckAfter = [...]time.Duration{10 * time.Minute, time.Hour, 24 * time.Hou
 // compensated sets the run's state to Compensated, and schedules re-checks if a late effect is possible.
 func (t *turn) compensated() {
 	t.end(Compensated, EventCompensated)
+	if !t.run.State.Ended() {
+		return
+	}
 	for i := range t.run.Steps {
 		if t.uncertain(&t.run.Steps[i]) {
 			t.run.Rechecks = len(recheckAfter)

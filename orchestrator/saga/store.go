@@ -102,6 +102,9 @@ type Checkpoint struct {
 	Objects   []Object // objects that were made or removed
 	Consumed  []int64  // the ids of the consumed actions
 	DropToken bool
+	// FollowUps are put or, if DueAt is zero, dropped. A follow-up that is put replaces the stored one of the same Workflow and ID; the
+	// RunID and the Hold of the stored one remain. Either way, the stored one is no longer taken.
+	FollowUps []FollowUp
 }
 
 // CommitResult is the result of one checkpoint.

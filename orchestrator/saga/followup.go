@@ -1,0 +1,119 @@
+package saga
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// FollowUp is a run that is to be started later. The end of another run commits it, together with the other changes of that end: see
+// Workflow.Then. While it waits, nothing executes, and its subject is free. There is at most one FollowUp for each Workflow and ID.
+//
+// When the follow-up is due, a replica starts its run. That run must change the follow-up when it ends: drop it, or put it again with
+// a later DueAt. A run that ends without such a change leaves the follow-up due, and another run is started.
+type FollowUp struct {
+	Workflow string // the workflow to start
+	ID       string // what the follow-up is about, such as the id of a subscription
+
+	// Merchant, Cloud, Subject, User and Doubles are those of the run to be started.
+	Merchant, Cloud, Subject, User string
+	Doubles                        string
+	Input                          any       // the input of the run to be started; a Store returns it as json.RawMessage
+	DueAt                          time.Time // when the run is to be started; zero in the result of Workflow.Then: drop the follow-up
+	Reason                         *Failure  // why the last run that the follow-up started was compensated, if it was
+
+	// The Store sets RunID, TakenAt and Hold, and ignores their values in the result of Workflow.Then.
+
+	RunID   string        // the id of the last run that was started for the follow-up; empty: none yet
+	TakenAt *time.Time    // when RunID was chosen; nil once a run has committed a change of the follow-up
+	Hold    *FollowUpHold // an operator's hold: the run is not started before the hold is lifted
+}
+
+// FollowUpHold says who prevents a follow-up from being started, and why.
+type FollowUpHold struct {
+	Who string    `json:"who"`
+	Why string    `json:"why"`
+	At  time.Time `json:"at"`
+}
+
+// FollowUpTimeout is how long a follow-up stays taken without a live run. After that, it is taken again.
+const FollowUpTimeout = time.Minute
+
+// FollowUpStore stores follow-ups. Store.Commit puts and drops them: see Checkpoint.FollowUps.
+type FollowUpStore interface {
+	// TakeFollowUps chooses follow-ups to be started, those that were due first before the others, and at most d.Limit. For each,
+	// TakeFollowUps sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due, not held, its merchant is not
+	// disabled, and it is not taken, or was taken longer than FollowUpTimeout ago and no live run has its RunID. Of several replicas
+	// that call TakeFollowUps at the same time, only one takes a follow-up. After an error, follow-ups may have been taken.
+	TakeFollowUps(ctx context.Context, d DueFollowUps, newID func() string) ([]FollowUp, error)
+	// FollowUps reads a merchant's follow-ups of a workflow by their ids. The result has no entry for an id without a follow-up.
+	FollowUps(ctx context.Context, merchant, workflow string, ids []string) (map[string]FollowUp, error)
+	// HoldFollowUp sets the hold of a follow-up, or lifts it if the hold is nil. HoldFollowUp may be repeated. It returns ErrNotFound
+	// if the merchant has no such follow-up. It returns ErrChanged if a live run has the follow-up's RunID, or if a replica is about
+	// to start that run: it took the follow-up less than FollowUpTimeout before hold.At.
+	HoldFollowUp(ctx context.Context, merchant, workflow, id string, hold *FollowUpHold) error
+}
+
+// DueFollowUps says which follow-ups are due: those whose DueAt is not after Now, of a workflow in Workflows.
+type DueFollowUps struct {
+	Now       time.Time
+	Workflows []string
+	Limit     int
+}
+
+// End describes the end of a run to Workflow.Then.
+type End struct {
+	Cause *Failure // why the run was compensated; nil: the run has succeeded
+	Now   time.Time
+	RunID string
+}
+
+// then computes the follow-ups of a run that ends, and encodes their inputs. then returns a panic of Workflow.Then as an error.
+func (w Workflow[S]) then(state json.RawMessage, end End) (all []FollowUp, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			all, err = nil, fmt.Errorf("computing the follow-ups panicked: %v", v)
+		}
+	}()
+	s, err := decode[S](state)
+	if err != nil {
+		return nil, err
+	}
+	all = w.Then(*s, end)
+	for i := range all {
+		f := &all[i]
+		if f.Workflow == "" || f.ID == "" {
+			return nil, errors.New("a follow-up needs a workflow and an id")
+		}
+		input, err := json.Marshal(f.Input)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the input of follow-up %s %s: %w", f.Workflow, f.ID, err)
+		}
+		f.Input = json.RawMessage(input)
+	}
+	return all, nil
+}
+
+// follow adds the follow-ups of the run, which ends, to the checkpoint. If they cannot be computed, the run does not end: follow
+// returns false, and the run waits for an operator. A retry computes them again.
+func (t *turn) follow() bool {
+	if t.Def.then == nil {
+		return true
+	}
+	state, err := t.currentState()
+	if err == nil {
+		t.FollowUps, err = t.Def.then(state, End{Cause: t.run.Cause, Now: t.now, RunID: t.run.ID})
+	}
+	if err == nil {
+		return true
+	}
+	t.Log = fmt.Errorf("the end of run %s: %w", t.run.ID, err)
+	t.hold(Reason{Kind: WaitsForOperator, Failure: Failure{
+		Code: "step-panicked", Detail: "the follow-ups of the run could not be computed; the log of the service has the cause",
+		FixBy: FixByOperator, At: t.now,
+	}})
+	t.rest()
+	return false
+}
