@@ -192,6 +192,23 @@ func TestNothingIsBrokenInAGoodWorld(t *testing.T) {
 	}
 }
 
+// Runs that no portal has ordered have no key.
+func TestNothingIsBrokenInAWorldWithoutKeys(t *testing.T) {
+	p := newPlay(t)
+	p.keyless()
+	for _, b := range Check(p.Seen) {
+		t.Error(b)
+	}
+}
+
+// keyless removes the keys of all runs, and the answers to portals.
+func (p *play) keyless() {
+	p.Answers = nil
+	for _, r := range p.Runs {
+		r.Key = ""
+	}
+}
+
 func TestWhatIsBrokenIsNamed(t *testing.T) {
 	for _, c := range []struct {
 		invariant, how string
@@ -212,6 +229,14 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 			p.Now.Subscriptions = append(p.Now.Subscriptions, second)
 		}},
 		{"one-each", "both runs of a key have a customer", func(p *play) { p.again(p.first, "create-customer") }},
+		{"one-each", "a run without a key and its retry have a customer", func(p *play) {
+			p.keyless()
+			p.again(p.first, "create-customer")
+		}},
+		{"one-chain", "two runs retry the same run without a key", func(p *play) {
+			p.keyless()
+			p.joined.RetryOf = p.first.ID
+		}},
 
 		{"succeeded-whole", "the subscription is gone", func(p *play) {
 			p.Now.Subscriptions = slices.DeleteFunc(p.Now.Subscriptions, func(s billing.Subscription) bool {

@@ -10,13 +10,13 @@ import (
 )
 
 // oneChain checks the runs that have the same idempotency key. Each run except the first must be the only retry of a compensated
-// run.
+// run. A run without a key is the first of its own chain, unless it is a retry.
 func oneChain(v *view, broken report) {
 	first, retries := map[[2]string]string{}, map[string]string{}
 	for _, r := range v.Runs {
 		if r.RetryOf == "" {
 			key := [2]string{r.Merchant, r.Key}
-			if first[key] != "" {
+			if r.Key != "" && first[key] != "" {
 				broken(r.ID, "the run's idempotency key already has another run", first[key])
 			}
 			first[key] = r.ID
@@ -38,10 +38,10 @@ func oneChain(v *view, broken report) {
 	}
 }
 
-// oneEach checks that each step created at most one object, even if several runs have the same idempotency key. Objects that an
-// operator left behind do not count.
+// oneEach checks that each step created at most one object, even if a run was retried. Objects that an operator left behind do not
+// count.
 func oneEach(v *view, broken report) {
-	type slot struct{ merchant, key, step string }
+	type slot struct{ chain, step string }
 	var slots []slot
 	filled := map[slot][]string{}
 	for _, x := range v.ordered {
@@ -49,7 +49,7 @@ func oneEach(v *view, broken report) {
 			if x.left(t.step, t.id) {
 				continue
 			}
-			s := slot{x.run.Merchant, x.run.Key, t.step}
+			s := slot{v.chain(x.run), t.step}
 			if filled[s] == nil {
 				slots = append(slots, s)
 			}
@@ -58,9 +58,20 @@ func oneEach(v *view, broken report) {
 	}
 	for _, s := range slots {
 		if len(filled[s]) > 1 {
-			broken("", fmt.Sprintf("key %q of merchant %s has more than one object of step %s", s.key, s.merchant, s.step), filled[s]...)
+			broken("", fmt.Sprintf("%s has more than one object of step %s", s.chain, s.step), filled[s]...)
 		}
 	}
+}
+
+// chain names the runs that have the idempotency key of a run. Without a key, it names the run and its retries.
+func (v *view) chain(r *saga.Run) string {
+	if r.Key != "" {
+		return fmt.Sprintf("key %q of merchant %s", r.Key, r.Merchant)
+	}
+	for v.byID[r.RetryOf] != nil {
+		r = v.byID[r.RetryOf]
+	}
+	return "run " + r.ID
 }
 
 // succeededWhole checks that a succeeded run has done all its steps. All its expected objects must exist, with the values that the
