@@ -17,6 +17,8 @@ type batch struct {
 	events   []eventRow
 	objects  []objectRow
 	consumed []int64
+
+	followUps []followUpChange
 }
 
 // checkpointRow contains the new values of a run's row, and the other data of the run's checkpoint.
@@ -82,6 +84,13 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	}
 	b.objects = slices.AppendSeq(b.objects, maps.Values(objects))
 	b.consumed = append(b.consumed, cp.Consumed...)
+	for i := range cp.FollowUps {
+		change, err := changeOfFollowUp(run.ID, &cp.FollowUps[i])
+		if err != nil {
+			return err
+		}
+		b.followUps = append(b.followUps, change)
+	}
 	return nil
 }
 

@@ -51,14 +51,33 @@ func (s *Store) commitPostgres(
 		return nil, fmt.Errorf("%w: %w", saga.ErrBadRow, err)
 	}
 	args["now"] = now.UnixMicro()
+	var written []writtenRow
+	if len(b.followUps) == 0 {
+		written, err = commitStatement(s.db.WithContext(ctx), statement, args)
+		return answer(checkpoints, written), err
+	}
+	err = s.tx(ctx, func(tx *gorm.DB) error { // rare: only the end of a run changes follow-ups
+		if written, err = commitStatement(tx, statement, args); err != nil {
+			return err
+		}
+		passed := map[string]bool{}
+		for _, w := range written {
+			passed[w.ID] = true
+		}
+		return writeFollowUps(tx, b.followUps, passed)
+	})
+	return answer(checkpoints, written), err
+}
+
+// commitStatement executes the statement that writes a group, and returns the runs that it has written.
+func commitStatement(db *gorm.DB, statement string, args map[string]any) (written []writtenRow, err error) {
 	// The method Scan of gorm would be slower than Rows, because Scan formats the whole statement for the log, even if the log is
 	// off.
-	found, err := s.db.WithContext(ctx).Raw(statement, args).Rows()
+	found, err := db.Raw(statement, args).Rows()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = found.Close() }()
-	var written []writtenRow
 	for found.Next() {
 		var w writtenRow
 		if err := found.Scan(&w.ID, &w.Actions, &w.Successor); err != nil {
@@ -66,7 +85,7 @@ func (s *Store) commitPostgres(
 		}
 		written = append(written, w)
 	}
-	return answer(checkpoints, written), found.Err()
+	return written, found.Err()
 }
 
 // commitSQLite writes a group in one short transaction. SQLite has only one writer, so no other transaction writes at the same
@@ -89,6 +108,9 @@ func (s *Store) commitSQLite(
 			passed[b.runs[i].ID] = ok
 		}
 		if err := writeRest(tx, b, passed, now); err != nil {
+			return err
+		}
+		if err := writeFollowUps(tx, b.followUps, passed); err != nil {
 			return err
 		}
 		for _, run := range b.runs {

@@ -12,14 +12,19 @@ func TestBothDatabasesConform(t *testing.T) {
 		"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL,
 	} {
 		t.Run(name, func(t *testing.T) {
-			storetest.Conformance(t, func(t testing.TB) storetest.Store { return migrated(t, database(t)) })
+			storetest.Conformance(t, func(t testing.TB) storetest.Store { return migrated(t, database(t)) }, disable)
 		})
 	}
 }
 
 // The pool of PgBouncer is smaller than the pool of a store. The statements of a store therefore use changing sessions.
 func TestPostgreSQLBehindPgBouncerConforms(t *testing.T) {
-	storetest.Conformance(t, func(t testing.TB) storetest.Store { return migratedPooled(t, storetest.PostgreSQL(t)) })
+	storetest.Conformance(t, func(t testing.TB) storetest.Store { return migratedPooled(t, storetest.PostgreSQL(t)) }, disable)
+}
+
+func disable(t testing.TB, s storetest.Store, merchant string, disabled bool) {
+	t.Helper()
+	storetest.DisableMerchant(t, s.(*store.Store).Merchants(), merchant, disabled)
 }
 
 func TestReplicasHearOneAnother(t *testing.T) {

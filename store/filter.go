@@ -111,6 +111,14 @@ const runsOfPart = `
 	SELECT part.run_id FROM objects whole JOIN objects part ON part.run_id = whole.run_id
 	WHERE whole.id = ? AND whole.id NOT LIKE '%/%' AND part.kind = ? AND part.id = ? AND whole.run_id >= ? AND whole.run_id < ?`
 
+// runsForAttention finds the runs that need attention. A compensated run that a follow-up started needs attention until the next
+// run is started. The statement looks up each of these runs, as a join might read all runs instead.
+const runsForAttention = `
+	SELECT id FROM runs WHERE attention_at IS NOT NULL AND attention_at <= ? AND id >= ? AND id < ?
+	UNION ALL
+	SELECT run_id FROM follow_ups WHERE reason IS NOT NULL AND taken_at IS NULL AND run_id >= ? AND run_id < ?
+		AND (SELECT ended_at FROM runs WHERE runs.id = follow_ups.run_id) IS NOT NULL`
+
 // few selects the few runs of a filter for which byID is true. The database must look up the ids of these runs, and not read an
 // index of merchant_id or of another column. Therefore few appends an empty text to the value of each column before the comparison:
 // no index contains such an expression.
@@ -124,8 +132,7 @@ func (s *Store) few(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 		}
 	}
 	if !f.Attention.IsZero() {
-		db = s.withID(db, "SELECT id FROM runs WHERE attention_at IS NOT NULL AND attention_at <= ? AND id >= ? AND id < ?",
-			f.Attention.UnixMicro(), first, last)
+		db = s.withID(db, runsForAttention, f.Attention.UnixMicro(), first, last, first, last)
 	}
 	for column, value := range map[string]string{
 		"merchant_id": f.Merchant, "user_id": f.User, "subject": f.Subject, "workflow": f.Workflow,

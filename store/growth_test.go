@@ -78,8 +78,9 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 
 // finishedRuns are SQL statements that insert finished runs of the merchants m0 to m9. The placeholder FINISHED is the number of
 // runs. The runs were created 1,000 s apart. The newest run is about 18 minutes old. The oldest tenth of the runs belongs to a
-// merchant with the id "old". About one run in twenty is compensated. The merchant m0 has no compensated runs. Autovacuum is off,
-// because it would read rows during the measurements.
+// merchant with the id "old". About one run in twenty is compensated. The merchant m0 has no compensated runs. Each run was started
+// by a follow-up that is not due yet. Two of these follow-ups have a reason. Autovacuum is off, because it would read rows during
+// the measurements.
 var finishedRuns = []string{
 	`ALTER TABLE runs SET (autovacuum_enabled = off)`, `ALTER TABLE steps SET (autovacuum_enabled = off)`,
 	`ALTER TABLE events SET (autovacuum_enabled = off)`, `ALTER TABLE objects SET (autovacuum_enabled = off)`,
@@ -101,6 +102,10 @@ var finishedRuns = []string{
 	`INSERT INTO objects (run_id, kind, id, step, cloud, name, origin)
 	SELECT id, 'role-assignment', 'project of ' || user_id || '/' || user_id || '/r', '', '', '', 'own' FROM runs`,
 	`INSERT INTO idempotency_keys (merchant_id, key, run_id) SELECT merchant_id, idempotency_key, id FROM runs`,
+	`ALTER TABLE follow_ups SET (autovacuum_enabled = off)`,
+	`INSERT INTO follow_ups (workflow, id, merchant_id, cloud, subject, user_id, doubles, input, due_at, reason, run_id)
+	SELECT 'later', user_id, merchant_id, '', subject, user_id, '', '{}', 1::bigint << 60, CASE WHEN user_id IN ('u1', 'u2') THEN '{}' END, id
+	FROM runs`,
 }
 
 func (g *growth) execute(statement string) {
@@ -177,11 +182,19 @@ func (g *growth) measureAll(ctx context.Context, now time.Time) {
 		g.t.Fatal(err)
 	}
 	g.measure("claim of nothing", func() error { return g.claim(ctx, now, 0) })
+	g.measureFollowUps(ctx, now, old)
 	g.slack = 200
 	var live []saga.NewRun
 	g.measure("create", func() error { live = append(live, g.live("r")); return g.Create(ctx, live[len(live)-1]) })
 	g.measure("checkpoint", func() error { return g.checkpoint(ctx, now, &live, saga.Running) })
 	g.measure("last checkpoint", func() error { return g.checkpoint(ctx, now, &live, saga.Succeeded) })
+	g.measure("run with a follow-up", func() error {
+		live = append(live, g.live("r"))
+		if err := g.Create(ctx, live[len(live)-1]); err != nil {
+			return err
+		}
+		return g.checkpoint(ctx, now, &live, saga.Succeeded, saga.FollowUp{Workflow: "later", ID: "u3", DueAt: now})
+	})
 	for range 20 {
 		if err := g.Create(ctx, g.live("")); err != nil {
 			g.t.Fatal(err)
@@ -192,6 +205,29 @@ func (g *growth) measureAll(ctx context.Context, now time.Time) {
 	g.measure("runs that live", func() error { _, err := g.LiveRuns(ctx, "m3"); return err })
 	g.measure("lease", func() error { _, err := g.Renew(ctx, "r", now, now.Add(time.Hour)); return err })
 	g.measure("hand back", func() error { return g.HandBack(ctx, "r", now, now.Add(-time.Hour), []string{"x"}) })
+}
+
+func (g *growth) measureFollowUps(ctx context.Context, now time.Time, old *saga.Run) {
+	g.t.Helper()
+	take := func(want int) error {
+		taken, err := g.TakeFollowUps(ctx, saga.DueFollowUps{Now: now, Workflows: []string{"later", "toy"}, Limit: 1}, uuid.NewString)
+		if err == nil && len(taken) != want {
+			err = fmt.Errorf("took %d follow-ups, want %d", len(taken), want)
+		}
+		return err
+	}
+	g.measure("follow-ups of nothing", func() error { return take(0) })
+	g.measure("follow-ups by id", func() error {
+		_, err := g.FollowUps(ctx, old.Merchant, "later", []string{old.User, "none"})
+		return err
+	})
+	g.measure("hold of a follow-up", func() error {
+		return g.HoldFollowUp(ctx, old.Merchant, "later", old.User, &saga.FollowUpHold{Who: "op", At: now})
+	})
+	for n := range 20 { // each of these has been taken before
+		g.execute(fmt.Sprintf("UPDATE follow_ups SET due_at = 0, taken_at = 0 WHERE id = 'u%d'", n+10))
+	}
+	g.measure("follow-ups", func() error { return take(1) })
 }
 
 func (g *growth) measureLists(ctx context.Context, now time.Time, old *saga.Run) {
@@ -252,11 +288,11 @@ func (g *growth) live(replica string) saga.NewRun {
 
 // checkpoint commits a checkpoint that changes the state of the first run in the list live. If the run has ended in the new state,
 // checkpoint removes the run from the list live.
-func (g *growth) checkpoint(ctx context.Context, now time.Time, live *[]saga.NewRun, state saga.RunState) error {
+func (g *growth) checkpoint(ctx context.Context, now time.Time, live *[]saga.NewRun, state saga.RunState, then ...saga.FollowUp) error {
 	run := (*live)[0].Run
 	run.State, run.Seq = state, run.Seq+1
 	cp := saga.Checkpoint{Run: run, Replica: "r", Steps: run.Steps, Events: []saga.Event{{RunID: run.ID, Seq: run.Seq, At: now}}}
-	cp.Objects = []saga.Object{{Kind: "customer", ID: run.ID, Origin: saga.Own}}
+	cp.Objects, cp.FollowUps = []saga.Object{{Kind: "customer", ID: run.ID, Origin: saga.Own}}, then
 	if state.Ended() {
 		run.EndedAt, run.Replica, run.HoldsSubject, run.DueAt = &now, "", false, nil
 		cp.DropToken = true

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// FollowUp is a run that is to be started later. The end of another run commits it, together with the other changes of that end: see
-// Workflow.Then. While it waits, nothing executes, and its subject is free. There is at most one FollowUp for each Workflow and ID.
+// FollowUp is a run that is to be started later. The end of another run commits it, together with the other changes of that end:
+// see Workflow.Then. While it waits, nothing executes, and its subject is free. There is at most one FollowUp for each Workflow and
+// ID.
 //
-// When the follow-up is due, a replica starts its run. That run must change the follow-up when it ends: drop it, or put it again with
-// a later DueAt. A run that ends without such a change leaves the follow-up due, and another run is started.
+// When the follow-up is due, a replica starts its run. That run must change the follow-up when it ends: drop it, or put it again
+// with a later DueAt. A run that ends without such a change leaves the follow-up due, and another run is started.
 type FollowUp struct {
 	Workflow string // the workflow to start
 	ID       string // what the follow-up is about, such as the id of a subscription
@@ -44,15 +45,16 @@ const FollowUpTimeout = time.Minute
 // FollowUpStore stores follow-ups. Store.Commit puts and drops them: see Checkpoint.FollowUps.
 type FollowUpStore interface {
 	// TakeFollowUps chooses follow-ups to be started, those that were due first before the others, and at most d.Limit. For each,
-	// TakeFollowUps sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due, not held, its merchant is not
-	// disabled, and it is not taken, or was taken longer than FollowUpTimeout ago and no live run has its RunID. Of several replicas
-	// that call TakeFollowUps at the same time, only one takes a follow-up. After an error, follow-ups may have been taken.
+	// TakeFollowUps sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due, not held, its merchant is
+	// not disabled, and it is not taken, or was taken longer than FollowUpTimeout ago and no live run has its RunID. Of several
+	// replicas that call TakeFollowUps at the same time, only one takes a follow-up. After an error, follow-ups may have been
+	// taken.
 	TakeFollowUps(ctx context.Context, d DueFollowUps, newID func() string) ([]FollowUp, error)
 	// FollowUps reads a merchant's follow-ups of a workflow by their ids. The result has no entry for an id without a follow-up.
 	FollowUps(ctx context.Context, merchant, workflow string, ids []string) (map[string]FollowUp, error)
-	// HoldFollowUp sets the hold of a follow-up, or lifts it if the hold is nil. HoldFollowUp may be repeated. It returns ErrNotFound
-	// if the merchant has no such follow-up. It returns ErrChanged if a live run has the follow-up's RunID, or if a replica is about
-	// to start that run: it took the follow-up less than FollowUpTimeout before hold.At.
+	// HoldFollowUp sets the hold of a follow-up, or lifts it if the hold is nil. HoldFollowUp may be repeated. It returns
+	// ErrNotFound if the merchant has no such follow-up. It returns ErrChanged if a live run has the follow-up's RunID, or if a
+	// replica is about to start that run: it took the follow-up less than FollowUpTimeout before hold.At.
 	HoldFollowUp(ctx context.Context, merchant, workflow, id string, hold *FollowUpHold) error
 }
 

@@ -182,8 +182,8 @@ func (t *turn) start(row *StepRow) {
 	t.call(row, CallDo)
 }
 
-// end sets the final state of the run, and frees the run's subject for the next run. If the follow-ups of the run cannot be computed,
-// the run does not end: see follow.
+// end sets the final state of the run, and frees the run's subject for the next run. If the follow-ups of the run cannot be
+// computed, the run does not end: see follow.
 func (t *turn) end(state RunState, event EventKind) {
 	if !t.follow() {
 		return

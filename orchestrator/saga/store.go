@@ -9,12 +9,12 @@ import (
 
 // Errors of a Store.
 var (
-	// ErrNotFound: there is no such run.
+	// ErrNotFound: there is no such run, or no such follow-up.
 	ErrNotFound = errors.New("no such run")
 	// ErrFenced: the version or epoch of the run has changed since the writer read it; nothing was written.
 	ErrFenced = errors.New("another writer has changed the run")
-	// ErrChanged: the run has another version than the action was meant for, or has an action that is not consumed yet; nothing was
-	// written.
+	// ErrChanged: the run has another version than the action was meant for, or has an action that is not consumed yet; or a run
+	// executes the follow-up now. Nothing was written.
 	ErrChanged = errors.New("the run has changed")
 	// ErrBadRow: the database refuses the contents of the checkpoint, and would refuse them again; nothing was written.
 	ErrBadRow = errors.New("the database refuses the checkpoint")
@@ -82,6 +82,8 @@ type Store interface {
 	AddAction(ctx context.Context, now time.Time, v Action) error
 	// Actions reads the actions of a run that are not consumed yet, oldest first.
 	Actions(ctx context.Context, runID string) ([]Action, error)
+
+	FollowUpStore
 }
 
 // NewRun is a run to be created.
@@ -102,8 +104,8 @@ type Checkpoint struct {
 	Objects   []Object // objects that were made or removed
 	Consumed  []int64  // the ids of the consumed actions
 	DropToken bool
-	// FollowUps are put or, if DueAt is zero, dropped. A follow-up that is put replaces the stored one of the same Workflow and ID; the
-	// RunID and the Hold of the stored one remain. Either way, the stored one is no longer taken.
+	// FollowUps are put or, if DueAt is zero, dropped. A follow-up that is put replaces the stored one of the same Workflow and ID;
+	// the RunID and the Hold of the stored one remain. Either way, the stored one is no longer taken.
 	FollowUps []FollowUp
 }
 
@@ -127,10 +129,12 @@ type Filter struct {
 	Live          bool       // only runs that have not ended
 	AwaitsRecheck bool       // only runs with a re-check that is still to come
 	States        []RunState // only runs in one of these states
-	Attention     time.Time  // only runs that need the attention of a person at this time: see Run.AttentionAt
-	Since         time.Time  // only runs created at or after this time
-	Before        string     // only runs older than the run with this id
-	Limit         int
+	// Attention chooses only runs that need the attention of a person at this time: see Run.AttentionAt. It also chooses the ended
+	// run that is the RunID of a follow-up with a Reason, until the follow-up is taken again.
+	Attention time.Time
+	Since     time.Time // only runs created at or after this time
+	Before    string    // only runs older than the run with this id
+	Limit     int
 }
 
 // Queue gives replicas leases on runs, and wakes replicas.

@@ -8,8 +8,8 @@
 //
 // Read the files in the order in which they are named here. The files workflow, failure, run and event contain the data. The files
 // machine, accept, forward, attempt and outcome contain the decisions and calls of a run that goes forward. The files backward,
-// takeover, recheck, action, followup and delay contain the other decisions of the machine. The files interfaces and store contain interfaces
-// that other packages implement. The files expect, definition and json contain helpers.
+// takeover, recheck, action, followup and delay contain the other decisions of the machine. The files interfaces and store contain
+// interfaces that other packages implement. The files expect, definition and json contain helpers.
 package saga
 
 import (
@@ -95,8 +95,8 @@ type Workflow[S any] struct {
 	// Result returns the part of the state that is shown as the run's result. Result is called for runs in any state.
 	Result func(S) any
 	// Then, if set, returns what follows when the run ends: follow-ups to put or to drop. They are stored in the same write as the
-	// end of the run. Then may use only its arguments. If the write fails, Then is called again, so its result must depend on nothing
-	// else. After the end of the run, Then is never called, also not by a re-check. If Then panics, or if an input in its result cannot
-	// be encoded, the run does not end, but waits for an operator. A retry calls Then again.
+	// end of the run. Then may use only its arguments. If the write fails, Then is called again, so its result must depend on
+	// nothing else. After the end of the run, Then is never called, also not by a re-check. If Then panics, or if an input in its
+	// result cannot be encoded, the run does not end, but waits for an operator. A retry calls Then again.
 	Then func(s S, end End) []FollowUp
 }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,6 +38,7 @@ func (s *Store) commit(cp *saga.Checkpoint) saga.CommitResult {
 	}
 	ends := r.EndedAt == nil && cp.Run.EndedAt != nil
 	r.write(cp)
+	s.follow(cp)
 	for i := range s.actions {
 		if v := &s.actions[i]; v.RunID == r.ID && slices.Contains(cp.Consumed, v.ID) {
 			v.consumed = true
@@ -56,8 +58,8 @@ func (r *row) heldBy(cp *saga.Checkpoint) bool {
 	return r.Epoch == cp.Run.Epoch && r.Version == cp.Run.Version && r.Replica != "" && r.Replica == cp.Replica
 }
 
-// unreadable returns an error if a text in the checkpoint contains NUL. Like PostgreSQL, the model makes this check before it
-// checks the fence.
+// unreadable returns an error if a text in the checkpoint contains NUL, or if the input of a follow-up cannot be encoded. Like
+// package store, the model makes this check before it checks the fence.
 func unreadable(cp *saga.Checkpoint) error {
 	var texts []string
 	for _, e := range cp.Events {
@@ -65,6 +67,16 @@ func unreadable(cp *saga.Checkpoint) error {
 	}
 	for _, o := range cp.Objects {
 		texts = append(texts, o.Step, o.Kind, o.Cloud, o.ID, o.Name, o.RequestID)
+	}
+	for i := range cp.FollowUps {
+		f := &cp.FollowUps[i]
+		if texts = append(texts, f.Workflow, f.ID); f.DueAt.IsZero() {
+			continue
+		}
+		texts = append(texts, f.Merchant, f.Cloud, f.Subject, f.User, f.Doubles)
+		if _, err := json.Marshal(f.Input); err != nil {
+			return fmt.Errorf("%w: %w", saga.ErrBadRow, err)
+		}
 	}
 	if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "\x00") }) {
 		return fmt.Errorf("%w: a text contains NUL", saga.ErrBadRow)

@@ -28,6 +28,8 @@ func TestTheModelAnswersAsPostgreSQLDoes(t *testing.T) {
 		"commit done", "commit " + saga.ErrFenced.Error(), "commit " + saga.ErrBadRow.Error(),
 		"join done", "join another error", "renew done", "renew " + saga.ErrLeaseLost.Error(), "leave done",
 		"claim done", "claim another error", "hand back done", "action done", "action " + saga.ErrNotFound.Error(), "expire done",
+		"take done", "take some", "disable done", "hold follow-up done", "hold follow-up " + saga.ErrNotFound.Error(),
+		"hold follow-up " + saga.ErrChanged.Error(),
 	} {
 		if answered[want] < 3 {
 			t.Errorf("%d calls were answered %q: the draw is too poor", answered[want], want)
@@ -45,7 +47,7 @@ func compare(t *testing.T, seed uint64, answered map[string]int) {
 		t.Fatal(err)
 	}
 	d := drawer{
-		Rand: rand.New(rand.NewPCG(seed, 0)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), model: model.New(time.Now),
+		tb: t, Rand: rand.New(rand.NewPCG(seed, 0)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), model: model.New(time.Now),
 	}
 	for n := 1; n <= 500; n++ {
 		name, call := d.call(t.Context())
@@ -56,23 +58,43 @@ func compare(t *testing.T, seed uint64, answered map[string]int) {
 			t.Fatalf("call %d, %s:\n got %s\nwant %s", n, name, got, want)
 		}
 		answered[name+" "+told(gotErr)]++
+		if name == "take" && more != "[]" {
+			answered["take some"]++
+		}
 		if n%10 > 0 {
 			continue
 		}
-		if got, want := written(t, d.model), written(t, real); got != want {
+		if got, want := written(t, d.model, d.now), written(t, real, d.now); got != want {
 			t.Fatalf("after call %d, %s, which was answered %s:\n got %s\nwant %s", n, name, told(wantErr), got, want)
 		}
 	}
 }
 
-// written reads the stored runs with their events, actions and tokens, and returns them as one text.
-func written(t *testing.T, s storetest.Store) string {
+// written reads the stored runs with their events, actions and tokens, the ids of the runs that need attention, and the follow-ups.
+// written returns all of them as one text.
+func written(t *testing.T, s storetest.Store, now time.Time) string {
 	t.Helper()
 	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := []any{}
+	attention, err := s.Runs(t.Context(), saga.Filter{Attention: now, Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range attention {
+		lines = append(lines, run.ID)
+	}
+	for _, workflow := range followUpWorkflows {
+		for _, merchant := range []string{"m0", "m1", "m2"} {
+			found, err := s.FollowUps(t.Context(), merchant, workflow, followUpIDs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines = append(lines, found)
+		}
+	}
 	for _, run := range runs {
 		events, err := s.Events(t.Context(), run.ID, 0, 1000)
 		if err != nil {
@@ -108,7 +130,7 @@ func written(t *testing.T, s storetest.Store) string {
 // told returns a text for an error. All errors that a caller cannot distinguish have the same text.
 func told(err error) string {
 	for _, known := range []error{
-		saga.ErrNotFound, saga.ErrFenced, saga.ErrBadRow, saga.ErrKeyUsed, saga.ErrRetried, saga.ErrLeaseLost,
+		saga.ErrNotFound, saga.ErrFenced, saga.ErrBadRow, saga.ErrKeyUsed, saga.ErrRetried, saga.ErrLeaseLost, saga.ErrChanged,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()

@@ -1,11 +1,14 @@
 package model_test
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -17,6 +20,7 @@ import (
 type drawer struct {
 	*rand.Rand
 
+	tb    testing.TB
 	now   time.Time
 	runs  []string
 	model *model.Store
@@ -28,7 +32,23 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 		d.now = d.now.Add(time.Second)
 	}
 	now, until, replica, run := d.now, d.now.Add(20*time.Second), d.replica(), d.run()
-	switch n := d.IntN(100); {
+	switch n := d.IntN(112); {
+	case n >= 108:
+		merchant, disabled := d.merchant(), d.IntN(2) == 0
+		return "disable", func(s storetest.Store) (string, error) { disable(d.tb, s, merchant, disabled); return "", nil }
+	case n >= 104:
+		f, hold := d.followUp(), d.hold()
+		return "hold follow-up", func(s storetest.Store) (string, error) {
+			return "", s.HoldFollowUp(ctx, f.Merchant, f.Workflow, f.ID, hold)
+		}
+	case n >= 100:
+		due, ids := d.dueFollowUps(), []string{d.run(), d.run(), d.run()}
+		return "take", func(s storetest.Store) (string, error) {
+			next := 0
+			taken, err := s.TakeFollowUps(ctx, due, func() string { next++; return ids[next-1] })
+			text, jsonErr := json.Marshal(taken)
+			return string(text), cmp.Or(err, jsonErr)
+		}
 	case n < 20:
 		n := d.newRun()
 		return "create", func(s storetest.Store) (string, error) {
@@ -106,7 +126,7 @@ func (d *drawer) newRun() saga.NewRun {
 		d.runs = append(d.runs, id)
 	}
 	run := &saga.Run{
-		ID: id, Workflow: "w", Merchant: fmt.Sprint("m", d.IntN(3)), Subject: fmt.Sprint("s", d.IntN(20)), User: fmt.Sprint("u", d.IntN(8)), Doubles: "p",
+		ID: id, Workflow: "w", Merchant: d.merchant(), Subject: fmt.Sprint("s", d.IntN(20)), User: fmt.Sprint("u", d.IntN(8)), Doubles: "p",
 		Key: []string{"", id, id, fmt.Sprint("k", d.IntN(20))}[d.IntN(4)], Input: []byte(`{"a":"ü"}`),
 		CreatedAt: d.now, State: saga.Running, UpdatedAt: d.now, BudgetFrom: d.now, DueAt: d.time(), HoldsSubject: true,
 		Epoch: 1, Version: 1, Seq: 1,
@@ -177,6 +197,11 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 			cp.Consumed = append(cp.Consumed, v.ID)
 		}
 	}
+	if run.State == saga.Succeeded {
+		for range d.IntN(3) {
+			cp.FollowUps = append(cp.FollowUps, d.followUp())
+		}
+	}
 	switch d.IntN(12) { // in some cases, make the checkpoint stale or bad
 	case 0:
 		run.Epoch--
@@ -190,8 +215,50 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 		cp.Events[0].Who = "nul \x00"
 	case 5:
 		run.Replica = d.replica()
+	case 6:
+		if len(cp.FollowUps) > 0 {
+			cp.FollowUps[0].Doubles = "nul \x00"
+		}
 	}
 	return cp
+}
+
+func (d *drawer) merchant() string { return fmt.Sprint("m", d.IntN(3)) }
+
+// The follow-ups that are drawn have few different keys, so that they replace one another.
+var (
+	followUpWorkflows = []string{"later", "toy"}
+	followUpIDs       = []string{"f0", "f1", "f2"}
+)
+
+// followUp draws a follow-up that is put, or dropped in one of three draws.
+func (d *drawer) followUp() saga.FollowUp {
+	f := saga.FollowUp{
+		Workflow: followUpWorkflows[d.IntN(2)], ID: followUpIDs[d.IntN(3)], Merchant: d.merchant(), Cloud: "c",
+		Subject: fmt.Sprint("s", d.IntN(20)), User: "u", Doubles: "p", Input: map[string]string{"a": "ü <"},
+		RunID: "ignored", TakenAt: &d.now, Hold: &saga.FollowUpHold{Who: "ignored"},
+	}
+	if due := d.time(); due != nil {
+		f.DueAt = due.Add(time.Nanosecond)
+	}
+	if d.IntN(2) == 0 {
+		f.Reason = &saga.Failure{Code: "x", Detail: "nul \x00", At: d.now}
+	}
+	return f
+}
+
+// hold draws a hold, or nil.
+func (d *drawer) hold() *saga.FollowUpHold {
+	if d.IntN(2) == 0 {
+		return nil
+	}
+	return &saga.FollowUpHold{Who: "op", Why: "nul \x00", At: d.now.Add(time.Duration(d.IntN(3)) * 40 * time.Second)}
+}
+
+func (d *drawer) dueFollowUps() saga.DueFollowUps {
+	return saga.DueFollowUps{
+		Now: d.now.Add(time.Duration(d.IntN(3)) * 40 * time.Second), Workflows: followUpWorkflows[d.IntN(3)/2:], Limit: d.IntN(4),
+	}
 }
 
 // time draws a time near d.now, or nil.

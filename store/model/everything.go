@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -14,6 +15,8 @@ type Contents struct {
 	Events  map[string][]saga.Event // by run id; the events of a run are sorted by seq
 	Actions []saga.Action           // sorted by id, including consumed actions
 	Tokens  []string                // ids of the runs that have a stored token
+
+	FollowUps []saga.FollowUp // sorted by workflow and id
 }
 
 // Everything returns a copy of the store's contents.
@@ -33,6 +36,10 @@ func (s *Store) Everything() Contents {
 	for _, v := range s.actions {
 		c.Actions = append(c.Actions, v.Action)
 	}
+	for _, f := range s.followUps {
+		c.FollowUps = append(c.FollowUps, copyOfFollowUp(f))
+	}
+	slices.SortFunc(c.FollowUps, func(a, b saga.FollowUp) int { return byWorkflowAndID(&a, &b) })
 	return c
 }
 
@@ -41,6 +48,13 @@ func (s *Store) AllEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.find(func(r *row) bool { return !r.State.Ended() }) == nil
+}
+
+// HasFollowUps reports whether a follow-up is stored.
+func (s *Store) HasFollowUps() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.followUps) > 0
 }
 
 // Text returns the contents as one text. For example, a test can search the text for secrets.

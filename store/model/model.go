@@ -32,6 +32,8 @@ type Store struct {
 	byID      map[string]*row
 	keys      map[key]string // run ids by idempotency key
 	actions   []action       // by id
+	followUps map[followUpKey]*saga.FollowUp
+	disabled  map[string]bool // the merchants that are disabled
 	listeners []chan saga.Wake
 }
 
@@ -60,6 +62,7 @@ type action struct {
 func New(now func() time.Time) *Store {
 	return &Store{
 		now: now, replicas: map[string]time.Time{}, byID: map[string]*row{}, keys: map[key]string{},
+		followUps: map[followUpKey]*saga.FollowUp{}, disabled: map[string]bool{},
 	}
 }
 
@@ -158,13 +161,14 @@ func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 		if len(runs) == f.Limit {
 			break
 		}
-		if r.matches(f) {
+		if r.matches(f) && (f.Attention.IsZero() || r.needsAttention(f.Attention) || s.toAttend(r)) {
 			runs = append(runs, s.read(r))
 		}
 	}
 	return runs, nil
 }
 
+// matches reports whether the run matches a filter, apart from its field Attention.
 func (r *row) matches(f saga.Filter) bool {
 	for _, field := range []struct{ wanted, is string }{
 		{f.Merchant, r.Merchant},
@@ -179,9 +183,6 @@ func (r *row) matches(f saga.Filter) bool {
 	if len(f.States) > 0 && !slices.Contains(f.States, r.State) {
 		return false
 	}
-	if !f.Attention.IsZero() && (r.AttentionAt == nil || r.AttentionAt.After(moment(f.Attention))) {
-		return false
-	}
 	for _, o := range f.Objects {
 		if r.object(o.Kind, o.ID) == nil {
 			return false
@@ -191,6 +192,10 @@ func (r *row) matches(f saga.Filter) bool {
 		return false
 	}
 	return (f.Since.IsZero() || !r.CreatedAt.Before(moment(f.Since))) && (f.Before == "" || r.ID < f.Before)
+}
+
+func (r *row) needsAttention(now time.Time) bool {
+	return r.AttentionAt != nil && !r.AttentionAt.After(moment(now))
 }
 
 // object returns an object that the run made or adopted, or nil if the run has no such object.

@@ -10,12 +10,24 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/model"
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
 func TestTheModelConforms(t *testing.T) {
-	storetest.Conformance(t, func(testing.TB) storetest.Store { return model.New(time.Now) })
+	storetest.Conformance(t, func(testing.TB) storetest.Store { return model.New(time.Now) }, disable)
+}
+
+// disable disables a merchant in the model or in PostgreSQL, or enables it again.
+func disable(tb testing.TB, s storetest.Store, merchant string, disabled bool) {
+	tb.Helper()
+	switch s := s.(type) {
+	case *model.Store:
+		s.Disable(merchant, disabled)
+	case *store.Store:
+		storetest.DisableMerchant(tb, s.Merchants(), merchant, disabled)
+	}
 }
 
 func TestReplicasHearOneAnotherThroughTheModel(t *testing.T) {
@@ -51,7 +63,14 @@ func TestEverythingIsSeenButTokens(t *testing.T) {
 	if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: run.ID, Name: saga.Hold, Why: "because"}); err != nil {
 		t.Fatal(err)
 	}
+	put := saga.FollowUp{Workflow: "later", ID: "x", Input: "later input", DueAt: epoch}
+	if r := s.Commit(t.Context(), epoch, []saga.Checkpoint{{Run: run, Replica: "r1", FollowUps: []saga.FollowUp{put}}}); r[0].Err != nil {
+		t.Fatal(r[0].Err)
+	}
 	c := s.Everything()
+	if len(c.FollowUps) != 1 || c.FollowUps[0].ID != "x" {
+		t.Errorf("the follow-ups are %+v", c.FollowUps)
+	}
 	if len(c.Runs) != 1 || c.Runs[0].ID != "a" || len(c.Events["a"]) != 1 || len(c.Actions) != 1 || !slices.Equal(c.Tokens, []string{"a"}) {
 		t.Errorf("everything: %+v", c)
 	}
@@ -59,7 +78,7 @@ func TestEverythingIsSeenButTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for part, there := range map[string]bool{"canary": true, "because": true, "made": true, "gAAAA": false} {
+	for part, there := range map[string]bool{"canary": true, "because": true, "made": true, "later input": true, "gAAAA": false} {
 		if strings.Contains(text, part) != there {
 			t.Errorf("%s is in the text: %t, want %t: %s", part, !there, there, text)
 		}
@@ -85,6 +104,11 @@ func TestUnfencedAStaleWriterWrites(t *testing.T) {
 
 func TestADeadCallerChangesNothing(t *testing.T) {
 	s, run := leased(t)
+	put := saga.Checkpoint{Run: run, Replica: "r1", FollowUps: []saga.FollowUp{{Workflow: "later", ID: "x", DueAt: epoch}}}
+	if r := s.Commit(t.Context(), epoch, []saga.Checkpoint{put}); r[0].Err != nil {
+		t.Fatal(r[0].Err)
+	}
+	run.Version++
 	before, err := s.Everything().Text()
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +118,10 @@ func TestADeadCallerChangesNothing(t *testing.T) {
 	_, joined := s.Join(dead, "r2", epoch)
 	_, renewed := s.Renew(dead, "r1", epoch, epoch)
 	_, claimed := s.Claim(dead, saga.Claim{Due: saga.Due{Now: epoch}, Replica: "r1", Limit: 1})
+	_, taken := s.TakeFollowUps(dead, saga.DueFollowUps{Now: epoch, Workflows: []string{"later"}, Limit: 1}, func() string { return "b" })
+	_, read := s.FollowUps(dead, "", "later", []string{"x"})
 	for what, err := range map[string]error{
+		"take": taken, "follow-ups": read, "hold": s.HoldFollowUp(dead, "", "later", "x", &saga.FollowUpHold{}),
 		"create": s.Create(dead, saga.NewRun{Run: &saga.Run{ID: "b"}}),
 		"commit": s.Commit(dead, epoch, []saga.Checkpoint{{Run: run, Replica: "r1"}})[0].Err,
 		"action": s.AddAction(dead, epoch, saga.Action{RunID: "a"}),

@@ -24,7 +24,7 @@ type Store interface {
 // Conformance tests whether a store does what saga.Store and saga.Queue specify. Each part of the test begins with an empty store.
 // The name of a part consists of a method and the situation in which the method is called. Wakes tests the messages between
 // replicas.
-func Conformance(t *testing.T, open func(testing.TB) Store) {
+func Conformance(t *testing.T, open func(testing.TB) Store, disable Disable) {
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, fixture)
@@ -83,9 +83,25 @@ func Conformance(t *testing.T, open func(testing.TB) Store) {
 		{"Actions: an action has an earlier time than the action before it", actionsOutOfTime},
 		{"Commit: an action arrives just before the run is released", commitMissedAction},
 		{"Commit: a fenced checkpoint consumes an action", commitFencedActions},
+
+		{"Commit and FollowUps: every field of a follow-up is set", followUpEveryField},
+		{"FollowUps: other merchants and workflows have follow-ups", followUpsOfOthers},
+		{"Commit: a follow-up is put again", followUpReplaced},
+		{"Commit: a follow-up is dropped", followUpDropped},
+		{"Commit: a fenced checkpoint has follow-ups", followUpFenced},
+		{"Commit: a follow-up cannot be stored", followUpBadRow},
+		{"Commit: one of two checkpoints with follow-ups has a bad row", followUpUnwritten},
+		{"Commit: a run with follow-ups has a successor and an action", followUpResults},
+		{"Commit: two runs change the same follow-ups at the same time", followUpsAtOnce},
+		{"TakeFollowUps: some follow-ups are not due, held, or of a disabled merchant", takeDue},
+		{"TakeFollowUps: the follow-up was taken before", takeAgain},
+		{"TakeFollowUps: several replicas take follow-ups at the same time", takeAtOnce},
+		{"HoldFollowUp: a follow-up is held, and the hold is lifted", holdFollowUp},
+		{"HoldFollowUp: a run executes the follow-up", holdExecuted},
+		{"Runs: the run of a follow-up was compensated", runsOfFollowUps},
 	} {
 		t.Run(part.name, func(t *testing.T) {
-			f := fixture{open(t)}
+			f := fixture{open(t), disable}
 			f.join(t, "r1", epoch.Add(time.Hour))
 			part.run(t, f)
 		})
@@ -134,7 +150,11 @@ func checkpoint(n saga.NewRun) saga.Checkpoint {
 }
 
 // fixture is a store that replica r1 has joined.
-type fixture struct{ Store }
+type fixture struct {
+	Store
+
+	disable Disable
+}
 
 func (f fixture) join(t *testing.T, replica string, until time.Time) {
 	t.Helper()

@@ -12,7 +12,7 @@ import (
 // and the end of a run each cause one message. The messages arrive in the order in which they were sent. A checkpoint that does not
 // end the run causes no message.
 func Wakes(t *testing.T, here, there Store) {
-	s := fixture{here}
+	s := fixture{Store: here}
 	ctx, cancel := context.WithCancel(t.Context())
 	heard, done := make(chan saga.Wake, 10), make(chan struct{})
 	go func() {
@@ -44,6 +44,9 @@ func Wakes(t *testing.T, here, there Store) {
 	rechecked.Run, rechecked.Events = &run, nil
 	rechecked.Run.Version = 3
 	s.commit(t, rechecked) // no message, because an earlier checkpoint has ended the run
+	followed := s.ending(t, later("x"))
+	s.commit(t, followed)
+	hear(t, heard, saga.Wake{Kind: saga.WakeEnded, RunID: followed.Run.ID})
 	if err := here.Leave(t.Context(), "r1", epoch); err != nil {
 		t.Fatal(err)
 	}

@@ -149,6 +149,27 @@ func (l link) Actions(ctx context.Context, id string) ([]saga.Action, error) {
 	return ask(ctx, l, "actions "+id, func(ctx context.Context) ([]saga.Action, error) { return l.store.Actions(ctx, id) })
 }
 
+// TakeFollowUps makes no call while the database has no follow-up: otherwise, this frequent call would receive faults that are
+// meant for other calls, and could change nothing.
+func (l link) TakeFollowUps(ctx context.Context, d saga.DueFollowUps, newID func() string) ([]saga.FollowUp, error) {
+	if !l.store.HasFollowUps() {
+		return nil, nil
+	}
+	return ask(ctx, l, "take follow-ups", func(ctx context.Context) ([]saga.FollowUp, error) { return l.store.TakeFollowUps(ctx, d, newID) })
+}
+
+func (l link) FollowUps(ctx context.Context, merchant, workflow string, ids []string) (map[string]saga.FollowUp, error) {
+	return ask(ctx, l, fmt.Sprint("follow-ups ", merchant, workflow, ids), func(ctx context.Context) (map[string]saga.FollowUp, error) {
+		return l.store.FollowUps(ctx, merchant, workflow, ids)
+	})
+}
+
+func (l link) HoldFollowUp(ctx context.Context, merchant, workflow, id string, hold *saga.FollowUpHold) error {
+	return tell(ctx, l, "hold follow-up "+workflow+" "+id, func(ctx context.Context) error {
+		return l.store.HoldFollowUp(ctx, merchant, workflow, id, hold)
+	})
+}
+
 func (l link) Token(ctx context.Context, id string) (string, error) {
 	return ask(ctx, l, "token "+id, func(ctx context.Context) (string, error) { return l.store.Token(ctx, id) })
 }
