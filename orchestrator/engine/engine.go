@@ -153,9 +153,14 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	if x != nil {
 		x.token = q.Token
 		d := x.begin()
-		n.Run, n.Events = d.Run, append(n.Events, d.Events...)
-		if d.DropToken { // the run has ended already, and did not need the token
-			n.Token = ""
+		if len(d.FollowUps) > 0 { // the run would end at once, but Create stores no follow-ups: the run ends when it is claimed
+			e.release(x)
+			x = nil
+		} else {
+			n.Run, n.Events = d.Run, append(n.Events, d.Events...)
+			if d.DropToken { // the run has ended already, and did not need the token
+				n.Token = ""
+			}
 		}
 	}
 	err = e.Store.Create(ctx, n)

@@ -47,6 +47,9 @@ func newExecutor(e *Engine, run *saga.Run) *executor {
 // run.
 func (x *executor) begin() saga.Decision {
 	d := x.machine.Next(x.run, saga.Input{Now: x.engine.Clock.Now()})
+	if d.Log != nil {
+		x.engine.OnFault(d.Log)
+	}
 	x.adopt(d)
 	return d
 }
@@ -80,6 +83,9 @@ func (x *executor) next() bool {
 	in.Now, in.Leaving = x.engine.Clock.Now(), x.engine.leaving()
 	x.claimed, x.came = false, nil
 	d := x.machine.Next(x.run, in)
+	if d.Log != nil {
+		x.engine.OnFault(d.Log)
+	}
 	if !d.Stores {
 		if x.wake = d.Wake; x.wake == nil && x.flying == 0 { // without a wake-up time, the executor would loop without a pause
 			x.engine.OnFault(fmt.Errorf("run %s has no call in flight and no time at which to continue", x.run.ID))

@@ -98,11 +98,13 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	return asked, nil
 }
 
-// loop repeatedly claims runs, until the lease is lost or ctx ends. Meanwhile the heartbeat renews the lease.
+// loop repeatedly claims runs, and starts follow-ups at the beginning and at each poll, until the lease is lost or ctx ends.
+// Meanwhile the heartbeat renews the lease.
 func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	go e.heartbeat(ctx, l, replica)
 	poll, stop := e.Clock.after(e.Poll)
 	defer func() { stop() }()
+	e.startFollowUps(l.ctx, replica)
 	for ctx.Err() == nil && l.ctx.Err() == nil {
 		select {
 		case <-e.kick: // the call of e.claim below finds the announced work
@@ -116,6 +118,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 			e.pokeAll() // the message that announces an action may have been lost
 			if l.ctx.Err() == nil {
 				e.speakUp(l.ctx, replica)
+				e.startFollowUps(l.ctx, replica)
 			}
 			poll, stop = e.Clock.after(e.Poll)
 		default:

@@ -729,7 +729,7 @@ type Run struct {
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	ID        string     `json:"id"`
 
-	// IdempotencyKey The key of the order. It is absent after the run was repeated.
+	// IdempotencyKey The key of the order. It is absent after the run was repeated, and for a run that Tenantry has started by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
 	// LeftBehind Objects that stay upstream because an operator skipped the undo of a step. If a tenant stays, the role assignments on it stay too.

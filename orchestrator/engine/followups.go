@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// maxFollowUps limits the number of follow-ups that a replica starts at one poll.
+const maxFollowUps = 100
+
+// startFollowUps takes due follow-ups, and starts a run for each of them. If a run cannot be started, or if the replica ends before
+// it has started the run, a replica takes the follow-up again after saga.FollowUpTimeout, with a new run id. If both runs exist in
+// the end, the second one waits for the first one, because they have the same subject. Follow-ups whose workflow this release does
+// not know are left to other replicas.
+func (e *Engine) startFollowUps(ctx context.Context, replica string) {
+	bounded, cancel := e.patiently(ctx)
+	due := saga.DueFollowUps{Now: e.Clock.Now(), Workflows: slices.Sorted(maps.Keys(e.workflows)), Limit: maxFollowUps}
+	taken, err := e.Store.TakeFollowUps(bounded, due, e.NewID)
+	cancel()
+	if err != nil {
+		if ctx.Err() == nil {
+			e.OnFault(err)
+		}
+		return
+	}
+	for _, f := range taken {
+		// Start may take half of FollowUpTimeout. A run must not appear later: an operator may then hold the follow-up.
+		if ctx.Err() != nil || e.Clock.Now().Sub(*f.TakenAt) > saga.FollowUpTimeout/2 {
+			return
+		}
+		if err := e.startFollowUp(ctx, replica, f); err != nil {
+			e.OnFault(fmt.Errorf("starting the follow-up %s of %s: %w", f.Workflow, f.ID, err))
+		}
+	}
+}
+
+func (e *Engine) startFollowUp(ctx context.Context, replica string, f saga.FollowUp) error {
+	ctx, cancel := e.patiently(ctx)
+	defer cancel()
+	_, err := e.Start(ctx, saga.Request{
+		ID: f.RunID, Workflow: f.Workflow, Merchant: f.Merchant, Cloud: f.Cloud, Subject: f.Subject, User: f.User, Doubles: f.Doubles,
+		OnFailure: saga.FailureCompensates, Input: f.Input, Who: saga.ByReplica(replica),
+		Why: "the follow-up was due at " + f.DueAt.UTC().Format(time.RFC3339),
+	})
+	return err
+}
