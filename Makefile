@@ -1,5 +1,5 @@
-# Requires Go. `make test` also requires Debian's PostgreSQL, PgBouncer, Keystone, Node.js and npm, which deploy/testservices/run
-# installs if it runs as root.
+# Requires Go. `make test` also requires Debian's PostgreSQL, PgBouncer, Keystone, Glance, Node.js and npm, which
+# deploy/testservices/run installs if it runs as root.
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
@@ -17,7 +17,7 @@ build: ## build bin/tenantry
 demo: build ## show a subscription and a compensation, with everything in one process; KEEP=1 keeps it running
 	bin/tenantry demo $(if $(KEEP),--keep)
 
-test: ## run all tests, with a real PostgreSQL, PgBouncer and Keystone
+test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone and Glance
 	@mkdir -p bin
 	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -timeout 20m ./...
 	@deploy/testservices/count-real bin/test.json
