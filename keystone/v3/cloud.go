@@ -53,10 +53,11 @@ type Config struct {
 
 // Cloud is a client of one cloud's Keystone. A Cloud is safe for concurrent use.
 type Cloud struct {
-	identity *gophercloud.ServiceClient // sends requests with Tenantry's own token
-	bare     *gophercloud.ServiceClient // sends requests without a token
-	own      *ownSecrets                // masked in all texts from Keystone
-	reserved []string                   // names of the roles that users must not get
+	identity   *gophercloud.ServiceClient // sends requests with Tenantry's own token
+	bare       *gophercloud.ServiceClient // sends requests without a token
+	own        *ownSecrets                // masked in all texts from Keystone
+	credential Credential
+	reserved   []string // names of the roles that users must not get
 
 	mu      sync.Mutex
 	roles   map[string]keystone.Role   // by name
@@ -87,11 +88,12 @@ func New(cfg Config) (*Cloud, error) {
 		Kept:           func(ctx context.Context) { noteOf(ctx).reached = false },
 	}, turn{limit{wire{base, own}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter})
 	c := &Cloud{
-		bare:     client(endpoint, guarded),
-		own:      own,
-		reserved: keystone.ReservedRoles(cfg.OperatorRole, cfg.AllowAdminRole),
-		roles:    map[string]keystone.Role{},
-		domains:  map[string]keystone.Domain{},
+		bare:       client(endpoint, guarded),
+		own:        own,
+		credential: cfg.Credential,
+		reserved:   keystone.ReservedRoles(cfg.OperatorRole, cfg.AllowAdminRole),
+		roles:      map[string]keystone.Role{},
+		domains:    map[string]keystone.Domain{},
 	}
 	session := &session{login: c.ownLogin(cfg.Credential), now: time.Now}
 	c.identity = client(endpoint, &authenticated{session, guarded})

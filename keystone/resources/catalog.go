@@ -1,0 +1,165 @@
+package resources
+
+import (
+	"cmp"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+)
+
+// maxEndpoints limits the endpoints of a catalog that are asked.
+const maxEndpoints = 500
+
+// exempt are the service types that have no resources of a project, or whose resources must outlive the project.
+var exempt = map[string]string{
+	"billing":  "bills outlive the project",
+	"tenantry": "Tenantry itself",
+}
+
+// Service types of Cinder: those that are asked, and those of older interfaces.
+var (
+	volumes      = []string{"volumev3", "block-storage"}
+	olderVolumes = []string{"volume", "volumev2"}
+)
+
+// endpoint is one service of the catalog in one region.
+type endpoint struct {
+	service, region string
+	url             string // the public URL
+	exempt          string // the reason not to ask
+	fault           *fault // the reason why the service cannot be asked
+}
+
+func (e endpoint) asked() bool { return e.exempt == "" && e.fault == nil }
+
+// endpoints returns the endpoints of a catalog, in the catalog's order. Each service has at least one endpoint, and one for each
+// region. The argument own is the id of the credential's project.
+func endpoints(catalog []v3.CatalogService, own string, ignore []string) []endpoint {
+	var all []endpoint
+	for _, entry := range catalog {
+		if entry.Type == "identity" { // asked apart
+			continue
+		}
+		reason := exempt[entry.Type]
+		if reason == "" && slices.Contains(ignore, entry.Type) {
+			reason = "named in TENANTRY_EMPTINESS_IGNORE"
+		}
+		for _, e := range ofEntry(entry) {
+			e.exempt = reason
+			if !slices.Contains(all, e) {
+				all = append(all, e)
+			}
+		}
+		if len(all) > maxEndpoints {
+			return append(all[:maxEndpoints], endpoint{
+				service: "catalog", fault: blocked(fixCatalog, "the catalog has more than %d endpoints", maxEndpoints),
+			})
+		}
+	}
+	for i, old := range all {
+		if old.exempt == "" && slices.Contains(olderVolumes, old.service) && slices.ContainsFunc(all, func(e endpoint) bool {
+			return e.asked() && slices.Contains(volumes, e.service) && e.region == old.region && sameService(e.url, old.url, own)
+		}) {
+			all[i].exempt = "an older interface of the service volumev3"
+		}
+	}
+	return append(all, missingPlacement(all, ignore)...)
+}
+
+// missingPlacement returns a fault for each region that has compute, but not placement. The list of Nova omits servers in a cell whose
+// database is down, unless the request has no filter and no page. Only Placement knows these servers.
+func missingPlacement(all []endpoint, ignore []string) (missing []endpoint) {
+	if slices.Contains(ignore, "placement") {
+		return nil
+	}
+	for _, e := range all {
+		at := endpoint{service: "placement", region: e.region}
+		has := func(o endpoint) bool { return o.service == at.service && o.region == at.region }
+		if e.service == "compute" && e.asked() && !slices.ContainsFunc(slices.Concat(all, missing), has) {
+			at.fault = blocked(fixCatalog, "the catalog has no endpoint, but only Placement knows the servers in a cell whose database is down")
+			missing = append(missing, at)
+		}
+	}
+	return missing
+}
+
+// ofEntry returns the public endpoints of a service. For a region that has none, the result has an endpoint with a fault.
+func ofEntry(entry v3.CatalogService) (found []endpoint) {
+	var regions []string
+	for _, e := range entry.Endpoints {
+		region := cmp.Or(e.RegionID, e.Region)
+		if !slices.Contains(regions, region) {
+			regions = append(regions, region)
+		}
+		if e.Interface == "public" {
+			found = append(found, endpoint{service: entry.Type, region: region, url: e.URL})
+		}
+	}
+	for _, region := range regions {
+		if !slices.ContainsFunc(found, func(e endpoint) bool { return e.region == region }) {
+			fault := blocked(fixCatalog, "the catalog has no public endpoint")
+			found = append(found, endpoint{service: entry.Type, region: region, fault: fault})
+		}
+	}
+	if len(found) == 0 {
+		found = append(found, endpoint{service: entry.Type, fault: blocked(fixCatalog, "the catalog has no endpoint")})
+	}
+	return found
+}
+
+// parse returns the URL of an endpoint. Its path has no slash at its end, but is not empty.
+func parse(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
+		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, blocked(fixCatalog, "the catalog's URL is not an HTTP URL without user, query and fragment")
+	}
+	u.Path, u.RawPath = "/"+strings.Trim(u.Path, "/"), ""
+	return u, nil
+}
+
+// version matches the part of a path that names the version of an API.
+var version = regexp.MustCompile(`^v[0-9]+(\.[0-9]+)?$`)
+
+// lastPart returns the last part of a path and the path before it. The id of the credential's project at the end of the path does not
+// count.
+func lastPart(path, own string) (before, last string) {
+	if own != "" {
+		path = strings.TrimSuffix(path, "/"+own)
+	}
+	at := strings.LastIndex(path, "/")
+	return path[:max(at, 0)], path[at+1:]
+}
+
+// withVersion returns the URL if it ends in one of the versions of an API, which the id of the credential's project may follow. If
+// the URL names no version, the result ends in the first one.
+func (a asker) withVersion(u *url.URL, versions ...string) (*url.URL, error) {
+	_, last := lastPart(u.Path, a.own)
+	switch {
+	case slices.Contains(versions, last):
+		return u, nil
+	case version.MatchString(last):
+		return nil, blocked(fixCatalog, "the version of the API in the catalog's path %s is not %s", a.clean(u.Path, maxPath), versions[0])
+	}
+	return u.JoinPath(versions[0]), nil
+}
+
+// sameService reports whether two URLs differ in nothing but the version of the API.
+func sameService(a, b, own string) bool {
+	var bases []url.URL
+	for _, raw := range []string{a, b} {
+		u, err := parse(raw)
+		if err != nil {
+			return false
+		}
+		before, last := lastPart(u.Path, own)
+		if !version.MatchString(last) {
+			before = strings.TrimSuffix(u.Path, "/")
+		}
+		bases = append(bases, url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: before})
+	}
+	return bases[0] == bases[1]
+}

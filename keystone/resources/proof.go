@@ -1,0 +1,197 @@
+package resources
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// Callers distinguish these errors with errors.Is. See [Proof.Err].
+var (
+	ErrNotEmpty  = errors.New("the project is not empty")
+	ErrNotProven = errors.New("the project is not proven empty")
+)
+
+// State says whether a project is empty.
+type State string
+
+// The values of State. The zero value is not valid.
+const (
+	// Empty: every service that is not exempt was asked in each of its regions, answered in full, and had nothing. A cloud that has
+	// only Keystone, or whose other services are all exempt, has nothing.
+	Empty State = "empty"
+	// NotEmpty: at least one service has a resource of the project.
+	NotEmpty State = "not-empty"
+	// NotProven: nothing was found, but at least one service could have resources of the project.
+	NotProven State = "not-proven"
+)
+
+// Proof says what was found in a project, and what is not proven. It contains no secret. All texts from outside are cleaned and cut.
+type Proof struct {
+	ProjectID string
+	At        time.Time // the time at which the Prover began to ask
+	// Asked lists the services of the catalog, with Keystone itself. It is empty if no request was sent.
+	Asked    []ServiceAsked
+	Found    []Found
+	Unproven []Unproven
+}
+
+// ServiceAsked is an endpoint of the catalog. A service type has several endpoints if there are several regions or several services
+// of this type.
+type ServiceAsked struct {
+	Type   string
+	Region string // empty if the endpoint belongs to no region
+	// Exempt is the reason why the service was not asked and need not be asked. If Exempt is empty, the service was asked.
+	Exempt string
+}
+
+// Found is what a service has of one kind of resources.
+type Found struct {
+	Type, Region string // of the service
+	Kind         string // such as "servers"
+	// Count is the number of resources, or of bytes. If Unproven has an entry about the same service, there can be more.
+	Count    int64
+	Examples []Example // at most 5
+}
+
+// Example is one resource of a kind.
+type Example struct {
+	ID   string
+	Name string // may be empty
+}
+
+// Unproven is a question without a usable answer, so that the project can have resources that are not in Found.
+type Unproven struct {
+	Type, Region string // of the service
+	Kind         string // the kind of resources that is not proven, such as "servers"; empty if it is not one kind
+	// Class is Transient if the question can be repeated soon, Unavailable if the service must first be repaired, and Blocked if
+	// an operator or the administrator of the cloud must decide. It is never Permanent.
+	Class  upstream.Class
+	Detail string // what is wrong, such as "GET /v2.0/ports: status 403 Forbidden"
+	Fix    string // who can do what about it
+	// Status is the HTTP status of the answer; 0 if there was none.
+	Status     int
+	RequestID  string        // the service's id of the request; may be empty
+	RetryAfter time.Duration // how long to wait before the next proof; 0 if there is no such demand
+}
+
+// State returns whether the project is empty. The State of the zero Proof is NotProven.
+func (p Proof) State() State {
+	switch {
+	case len(p.Found) > 0:
+		return NotEmpty
+	case len(p.Unproven) > 0 || len(p.Asked) == 0:
+		return NotProven
+	}
+	return Empty
+}
+
+// Reasons returns one line for each kind that was found, such as `image in region "RegionOne" has images (2): "disk" (ID), "cd" (ID)`,
+// and one line for each question without an answer, with who can fix it. The result is empty if the State is Empty.
+func (p Proof) Reasons() []string {
+	var lines []string
+	for _, f := range p.Found {
+		lines = append(lines, f.String())
+	}
+	for _, u := range p.Unproven {
+		lines = append(lines, u.String())
+	}
+	if len(lines) == 0 && p.State() == NotProven {
+		lines = append(lines, "no service was asked")
+	}
+	return lines
+}
+
+// Err returns the State as an error; nil if the State is Empty. The error is an [*upstream.Error] whose text contains the Reasons, as
+// many as fit into the text of an [upstream.Error].
+//
+// If the State is NotEmpty, the error wraps ErrNotEmpty and is Permanent, because a repetition cannot help: somebody must first delete
+// what is left. If the State is NotProven, the error wraps ErrNotProven. Its class is Blocked if one of the questions is Blocked,
+// else Unavailable if one is Unavailable, and else Transient. RetryAfter is the longest of the questions.
+func (p Proof) Err() error {
+	e := &upstream.Error{Service: Service, Op: opOf(p.ProjectID), Message: summary(p.Reasons())}
+	switch p.State() {
+	case Empty:
+		return nil
+	case NotEmpty:
+		e.Class, e.Err = upstream.Permanent, ErrNotEmpty
+		return e
+	case NotProven:
+	}
+	e.Class, e.Err = upstream.Blocked, ErrNotProven
+	if len(p.Unproven) > 0 { // the class with the highest number is the one that needs most
+		e.Class = slices.MaxFunc(p.Unproven, func(a, b Unproven) int { return cmp.Compare(a.Class, b.Class) }).Class
+	}
+	for _, u := range p.Unproven {
+		e.RetryAfter = max(e.RetryAfter, u.RetryAfter)
+	}
+	return e
+}
+
+// maxSummary is the maximum length of a summary, in bytes. It leaves room for the rest of an error's text in the 1 KiB of
+// [upstream.Clean].
+const maxSummary = 800
+
+// summary joins as many lines as fit, and says how many are missing. The first line is cut if it is too long.
+func summary(lines []string) string {
+	text := ""
+	for i, line := range lines {
+		more := fmt.Sprintf(". And %d more", len(lines)-i)
+		switch {
+		case i == 0 && len(line) > maxSummary:
+			text = strings.ToValidUTF8(line[:maxSummary], "") + "…"
+		case i == 0:
+			text = line
+		case len(text)+len(line) > maxSummary:
+			return text + more
+		default:
+			text += ". " + line
+		}
+	}
+	return text
+}
+
+// String returns a line such as `compute in region "R" has servers (1): "web" (ID)`.
+func (f Found) String() string {
+	var shown []string
+	for _, e := range f.Examples {
+		if e.Name == "" {
+			shown = append(shown, e.ID)
+			continue
+		}
+		shown = append(shown, fmt.Sprintf("%q (%s)", e.Name, e.ID))
+	}
+	line := fmt.Sprintf("%s has %s (%d)", place(f.Type, f.Region), f.Kind, f.Count)
+	switch {
+	case len(shown) == 0:
+		return line
+	case int64(len(shown)) < f.Count:
+		shown = append(shown, "...")
+	}
+	return line + ": " + strings.Join(shown, ", ")
+}
+
+// String returns a line such as `network in region "R": ports: GET /v2.0/ports: status 403 Forbidden (req-ID); the administrator ...`.
+func (u Unproven) String() string {
+	line := place(u.Type, u.Region) + ": "
+	if u.Kind != "" {
+		line += u.Kind + ": "
+	}
+	line += u.Detail
+	if u.RequestID != "" {
+		line += " (" + u.RequestID + ")"
+	}
+	return line + "; " + u.Fix
+}
+
+func place(service, region string) string {
+	if region == "" {
+		return service
+	}
+	return fmt.Sprintf("%s in region %q", service, region)
+}

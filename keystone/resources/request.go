@@ -1,0 +1,173 @@
+package resources
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// Limits of texts from outside, in characters.
+const (
+	maxText = 64  // of a name, an id, a kind, a service type or a region
+	maxPath = 256 // of a path
+)
+
+// objectLimits are the limits of an answer that is not a list.
+var objectLimits = upstream.Limits{Bytes: 1 << 20, Values: 2_000}
+
+// asker sends requests with a token.
+type asker struct {
+	client  *http.Client
+	timeout time.Duration // of one request with its answer
+	now     func() time.Time
+	token   string
+	own     string // the id of the token's project; empty if the token's scope is not a project
+	project string // the id of the project whose resources are counted
+}
+
+// inquiry asks one endpoint.
+type inquiry struct {
+	asker
+	Service ServiceAsked
+
+	found    []Found
+	unproven []Unproven
+	silent   bool // the endpoint did not answer a request, and is not asked further
+}
+
+// fault adds what err says to what is unproven. The kind may be empty.
+func (q *inquiry) fault(kind string, err error) {
+	if errors.Is(err, errNotAsked) && len(q.unproven) > 0 {
+		return // the reason is there already
+	}
+	f := ofAnswer(err)
+	q.unproven = append(q.unproven, Unproven{
+		Type: q.Service.Type, Region: q.Service.Region, Kind: kind, Class: f.class, Detail: f.text, Fix: f.fix,
+		Status: f.status, RequestID: f.requestID, RetryAfter: f.retryAfter,
+	})
+}
+
+// add adds what was found of a kind, unless there is nothing.
+func (q *inquiry) add(kind string, count int64, examples ...Example) {
+	if count > 0 {
+		q.found = append(q.found, Found{
+			Type: q.Service.Type, Region: q.Service.Region, Kind: kind, Count: count, Examples: examples,
+		})
+	}
+}
+
+func (q *inquiry) addTo(p *Proof) {
+	p.Asked = append(p.Asked, q.Service)
+	p.Found = append(p.Found, q.found...)
+	p.Unproven = append(p.Unproven, q.unproven...)
+}
+
+// request is one GET request.
+type request struct {
+	url     *url.URL
+	version string // the header OpenStack-API-Version; empty for none
+	limits  upstream.Limits
+	empty   bool // whether 204 without a body is an answer, too
+}
+
+// get sends a request, and passes the answer to the function take. The error is a *fault. Its text names the path, but not the query.
+func (q *inquiry) get(ctx context.Context, r request, take func(http.Header, io.Reader) error) error {
+	err := q.send(ctx, r, take)
+	if err == nil || errors.Is(err, errNotAsked) {
+		return err
+	}
+	f := *ofAnswer(err)
+	f.text = fmt.Sprintf("GET %s: %s", q.clean(r.url.Path, maxPath), f.text)
+	return &f
+}
+
+func (q *inquiry) send(ctx context.Context, r request, take func(http.Header, io.Reader) error) error {
+	if q.silent {
+		return errNotAsked
+	}
+	limited, cancel := context.WithTimeout(ctx, q.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(limited, http.MethodGet, r.url.String(), nil)
+	if err != nil {
+		return blocked(fixCatalog, "the path is not valid")
+	}
+	req.Header.Set("X-Auth-Token", q.token)
+	req.Header.Set("Accept", "application/json")
+	if r.version != "" {
+		req.Header.Set("OpenStack-API-Version", r.version)
+	}
+	resp, err := q.client.Do(req)
+	if err != nil {
+		q.silent = true
+		return ofTransport(cmp.Or(limited.Err(), err)) // if the time is over, err can say so in many ways
+	}
+	defer resp.Body.Close()
+	upstream.ReportAnswer(ctx, resp.Header, q.token)
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		err = take(resp.Header, r.limits.Reader(resp.Body))
+	case r.empty && resp.StatusCode == http.StatusNoContent:
+		err = take(resp.Header, strings.NewReader("[]"))
+	default:
+		return ofStatus(resp.StatusCode, resp.Header, q.now(), q.token)
+	}
+	if err == nil {
+		return nil
+	}
+	if limited.Err() != nil {
+		err = limited.Err()
+	}
+	f := *ofAnswer(err)
+	f.status, f.requestID = resp.StatusCode, upstream.RequestID(resp.Header, q.token)
+	q.silent = upstream.Cause(err) != "" // the network or the time, not the content, ended the answer
+	return &f
+}
+
+// decode reads an answer that consists of one JSON value.
+func decode(body io.Reader, into any) error {
+	d := json.NewDecoder(body)
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	return ended(d)
+}
+
+// ended returns an error if the answer continues.
+func ended(d *json.Decoder) error {
+	_, err := d.Token()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return err
+	}
+	return errForm
+}
+
+// clean returns a text from outside with at most the given number of characters. Characters that are not printable, such as control
+// characters and those that change the direction of the text, are replaced. A service may repeat the token that it was sent, so the
+// token is masked.
+func (a asker) clean(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, upstream.Clean(upstream.Mask(text, a.token)))
+	if runes := []rune(text); len(runes) > limit {
+		return string(slices.Concat(runes[:limit-1], []rune("…")))
+	}
+	return text
+}

@@ -1,0 +1,94 @@
+package v3_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// accessTo returns the result of Access to a Keystone that answers a login with the token gAAAA-canary and this status, and then sends
+// the body as the token with its catalog. The errors are those that Enter was told of.
+func accessTo(t *testing.T, status int, body string) (access v3.Access, told []error, err error) {
+	t.Helper()
+	cloud, err := v3.New(v3.Config{
+		URL: "http://k.invalid", Credential: v3.Credential{Username: "u", UserDomainID: "d", Password: "canary", ProjectID: "p"},
+		Enter: func(context.Context) (func(int, error), error) {
+			return func(_ int, err error) { told = append(told, err) }, nil
+		},
+		Base: roundTrip(func(r *http.Request) (*http.Response, error) {
+			if isLogin(r) {
+				return answer(status, `{"token":{"expires_at":"2999-01-01T00:00:00.000000Z","project":{"id":"p"}}}`,
+					"X-Subject-Token", "gAAAA-canary")(r)
+			}
+			if r.Method != http.MethodGet || r.URL.String() != "http://k.invalid/v3/auth/tokens" ||
+				r.Header.Get("X-Auth-Token") != "gAAAA-canary" || r.Header.Get("X-Subject-Token") != "gAAAA-canary" {
+				t.Errorf("got %s %s %v", r.Method, r.URL, r.Header)
+			}
+			return &http.Response{
+				StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
+				Body: io.NopCloser(strings.NewReader(body)), Request: r,
+			}, nil
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	access, err = cloud.Access(t.Context())
+	return access, told, err
+}
+
+func TestAccessIsANewTokenWithItsCatalog(t *testing.T) {
+	got, _, err := accessTo(t, http.StatusCreated, `{"token":{"project":{"id":"p"},"catalog":[{"id":"s","type":"image","name":"glance",
+		"endpoints":[{"id":"e","interface":"public","region":"Old","region_id":"R","url":"http://glance"}]}]}}`)
+	want := v3.Access{Token: "gAAAA-canary", ProjectID: "p", Catalog: []v3.CatalogService{{
+		Type: "image", Endpoints: []v3.CatalogEndpoint{{Interface: "public", RegionID: "R", Region: "Old", URL: "http://glance"}},
+	}}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+}
+
+func TestACatalogThatIsEmptyOrVeryLargeIsAnError(t *testing.T) {
+	for what, c := range map[string]struct{ body, want string }{
+		"no catalog":       {`{"token":{"project":{"id":"p"}}}`, "the answer does not contain the requested data"},
+		"an empty catalog": {`{"token":{"project":{"id":"p"},"catalog":[]}}`, "the answer does not contain the requested data"},
+		"many services":    {`{"token":{"catalog":[{}` + strings.Repeat(`,{}`, 1<<20) + `]}}`, "the answer has more than 20000 values"},
+		"a long name":      {`{"token":{"catalog":[{"type":"` + strings.Repeat("x", 5<<20) + `"}]}}`, "the answer is longer than 4194304 bytes"},
+		"cut off":          {`{"token":{"catalog":[{"type":"image"`, "unexpected EOF"},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		access, _, err := accessTo(t, http.StatusCreated, c.body)
+		runtime.ReadMemStats(&after)
+		if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 24 {
+			t.Errorf("%s: allocated %d MiB, want at most 24", what, used)
+		}
+		e, ok := errors.AsType[*upstream.Error](err)
+		if !ok || e.Class != upstream.Transient || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: got %v, want %s", what, err, c.want)
+		}
+		if !reflect.DeepEqual(access, v3.Access{}) {
+			t.Errorf("%s: got %+v beside the error", what, access)
+		}
+	}
+}
+
+// The login counts as one of Tenantry's own logins: after a refused login, the circuit opens, so that Keystone does not lock the user.
+func TestAccessWithARefusedLoginTellsTheCircuit(t *testing.T) {
+	_, told, err := accessTo(t, http.StatusUnauthorized, "")
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok || e.Class != upstream.Unavailable || !e.OwnCredential || upstream.RefusedLogin(err) == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("got %v", err)
+	}
+	if len(told) != 1 || upstream.RefusedLogin(told[0]) == nil {
+		t.Errorf("the circuit is told %v", told)
+	}
+}
