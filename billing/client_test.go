@@ -345,28 +345,42 @@ func TestWhatAnswersToADeletionMean(t *testing.T) {
 }
 
 func TestWhatAnswersToAnUpdateMean(t *testing.T) {
-	with := func(resource string) string {
-		return `{"id": "` + itemID + `", "plan_id": "p", "customer_id": "c", "resource_id": "` + resource + `"}`
-	}
-	list := func(resource string) answer { return answer{status: "200 OK", body: "[" + with(resource) + "]"} }
-	for name, c := range map[string]struct {
-		answers []answer
-		want    outcome
-	}{
-		"200":                      {[]answer{{status: "200 OK", body: with("r")}}, outcome{}},
-		"200 with another value":   {[]answer{{status: "200 OK", body: with("old")}}, outcome{class: upstream.Transient, maybeDone: true}},
-		"500, set":                 {[]answer{fault("500 Oops", "boom"), list("r")}, outcome{}},
-		"500, not set":             {[]answer{fault("500 Oops", "boom"), list("old")}, outcome{class: upstream.Transient}},
-		"500, gone":                {[]answer{fault("500 Oops", "boom"), absent}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
-		"500 not found":            {[]answer{fault("500 Oops", itemID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
-		"500, the look-up is lost": {[]answer{fault("500 Oops", "boom"), {}}, outcome{class: upstream.Transient, maybeDone: true}},
-		"405 of the other version": {[]answer{{status: "405 Method Not Allowed"}}, outcome{class: upstream.Unavailable}},
+	for field, update := range map[string]func(c *billing.Client) (billing.Subscription, error){
+		"resource_id": func(c *billing.Client) (billing.Subscription, error) {
+			return c.SetResource(t.Context(), merchantID, itemID, planID)
+		},
+		"plan_id": func(c *billing.Client) (billing.Subscription, error) {
+			return c.SetPlan(t.Context(), merchantID, itemID, planID)
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			url, _ := script(t, c.answers...)
-			_, err := client(t, billing.Config{URL: url}).SetResource(t.Context(), merchantID, itemID, "r")
-			c.want.of(t, err)
-		})
+		with := func(value string) string {
+			return `{"id": "` + itemID + `", "customer_id": "c", "` + field + `": "` + value + `"}`
+		}
+		list := func(value string) answer { return answer{status: "200 OK", body: "[" + with(value) + "]"} }
+		for name, c := range map[string]struct {
+			answers []answer
+			want    outcome
+		}{
+			"200":                        {[]answer{{status: "200 OK", body: with(planID)}}, outcome{}},
+			"200 with another value":     {[]answer{{status: "200 OK", body: with("old")}}, outcome{class: upstream.Transient, maybeDone: true}},
+			"200 with another id":        {[]answer{{status: "200 OK", body: strings.ReplaceAll(with(planID), itemID, customerID)}}, outcome{class: upstream.Transient, maybeDone: true}},
+			"500, set":                   {[]answer{fault("500 Oops", "boom"), list(planID)}, outcome{}},
+			"500, not set":               {[]answer{fault("500 Oops", "boom"), list("old")}, outcome{class: upstream.Transient}},
+			"500, gone":                  {[]answer{fault("500 Oops", "boom"), absent}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+			"500 not found":              {[]answer{fault("500 Oops", itemID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+			"500, the look-up is lost":   {[]answer{fault("500 Oops", "boom"), {}}, outcome{class: upstream.Transient, maybeDone: true}},
+			"500 foreign key, not set":   {[]answer{fault("500 Oops", "(IntegrityError) FOREIGN KEY constraint failed"), list("old")}, outcome{class: upstream.Permanent, is: billing.ErrReference}},
+			"400":                        {[]answer{fault("400 Bad Request", "x")}, outcome{class: upstream.Permanent}},
+			"404 about the subscription": {[]answer{fault("404 Not Found", itemID)}, outcome{class: upstream.Permanent, is: billing.ErrNotFound}},
+			"405 of the other version":   {[]answer{{status: "405 Method Not Allowed"}}, outcome{class: upstream.Unavailable}},
+			"a reset":                    {[]answer{{}}, outcome{class: upstream.Transient, maybeDone: true}},
+		} {
+			t.Run(field+", "+name, func(t *testing.T) {
+				url, _ := script(t, c.answers...)
+				_, err := update(client(t, billing.Config{URL: url}))
+				c.want.of(t, err)
+			})
+		}
 	}
 }
 

@@ -121,15 +121,35 @@ func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, re
 	if resourceID == "" || len(resourceID) > 255 {
 		return Subscription{}, invalid(op, "resource id %q must have 1 to 255 bytes", upstream.Clean(resourceID))
 	}
+	return c.setField(ctx, op, merchantID, subscriptionID, "resource_id", resourceID, func(s Subscription) string { return s.ResourceID })
+}
+
+// SetPlan sets the PlanID of a subscription, and leaves the other fields as they are. The call may be repeated. SetPlan returns
+// ErrNotFound if the subscription does not exist. If the plan does not exist, the original server returns ErrReference, and the
+// embedded server refuses the request. The original server checks neither the subscription's merchant nor the plan's, so pass only
+// ids that this client read for the merchant.
+func (c *Client) SetPlan(ctx context.Context, merchantID, subscriptionID, planID string) (Subscription, error) {
+	op := fmt.Sprintf("setting the plan of subscription %q to %q", upstream.Clean(subscriptionID), upstream.Clean(planID))
+	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", subscriptionID}, namedID{"plan", planID}); err != nil {
+		return Subscription{}, err
+	}
+	return c.setField(ctx, op, merchantID, subscriptionID, "plan_id", planID, func(s Subscription) string { return s.PlanID })
+}
+
+// setField sets one field of a subscription. Both versions of the server keep the fields that the body of an update lacks. The
+// function of returns the field's value. After a 500, setField looks the subscription up.
+func (c *Client) setField(
+	ctx context.Context, op, merchantID, subscriptionID, field, value string, of func(Subscription) string,
+) (Subscription, error) {
 	var got Subscription
 	err := c.call(ctx, request{
 		op: op, method: c.update, path: subscriptionsOf(merchantID) + "/" + subscriptionID, item: subscriptionID,
-		body: map[string]string{"resource_id": resourceID}, out: &got,
+		body: map[string]string{field: value}, out: &got,
 	})
 	if e, ok := errors.AsType[*upstream.Error](err); ok && e.Status == http.StatusInternalServerError && !errors.Is(err, ErrNotFound) {
 		found, lookErr := find[Subscription](ctx, c, op, subscriptionsOf(merchantID), subscriptionID)
 		switch {
-		case lookErr == nil && found.ResourceID == resourceID:
+		case lookErr == nil && of(found) == value:
 			got, err = found, nil
 		case errors.Is(lookErr, ErrNotFound):
 			err = lookErr
@@ -137,11 +157,11 @@ func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, re
 			err = undecided(err, lookErr)
 		}
 	}
-	if err == nil && (got.ID != subscriptionID || got.ResourceID != resourceID) {
+	if err == nil && (got.ID != subscriptionID || of(got) != value) {
 		err = &upstream.Error{
 			Service: Service,
 			Class:   upstream.Transient, Op: op, MaybeDone: true,
-			Message: fmt.Sprintf("the answer has subscription %q with resource %q, not the requested values", upstream.Clean(got.ID), upstream.Clean(got.ResourceID)),
+			Message: fmt.Sprintf("the answer has subscription %q with %s %q, not the requested values", upstream.Clean(got.ID), field, upstream.Clean(of(got))),
 		}
 	}
 	if err != nil {

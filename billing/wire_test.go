@@ -50,7 +50,7 @@ func TestRequestsAsTheyAreSent(t *testing.T) {
 					_, _ = io.WriteString(w, "[]")
 					return
 				}
-				_, _ = io.WriteString(w, `{"id": "`+itemID+`", "resource_id": "r"}`)
+				_, _ = io.WriteString(w, `{"id": "`+itemID+`", "resource_id": "r", "plan_id": "`+planID+`"}`)
 			}))
 			defer srv.Close()
 			c := client(t, billing.Config{URL: srv.URL + "/" + version})
@@ -58,7 +58,8 @@ func TestRequestsAsTheyAreSent(t *testing.T) {
 			_, err1 := c.EnsureSubscription(t.Context(), merchantID, subscription)
 			_, err2 := c.SetResource(t.Context(), merchantID, itemID, "r")
 			_, err3 := c.SubscriptionsOf(t.Context(), merchantID, customerID)
-			if err := errors.Join(err1, err2, err3); err != nil {
+			_, err4 := c.SetPlan(t.Context(), merchantID, itemID, planID)
+			if err := errors.Join(err1, err2, err3, err4); err != nil {
 				t.Fatal(err)
 			}
 			base := "/" + version + "/merchants/" + merchantID + "/subscriptions"
@@ -66,6 +67,7 @@ func TestRequestsAsTheyAreSent(t *testing.T) {
 				{"POST " + base, "application/json", `{"id":"` + itemID + `","plan_id":"` + planID + `","customer_id":"` + customerID + `","resource_id":"pending:1"}`},
 				{update + " " + base + "/" + itemID, "application/json", `{"resource_id":"r"}`},
 				{"GET " + base + "?q.field=customer_id&q.op=eq&q.value=" + customerID, "", ""},
+				{update + " " + base + "/" + itemID, "application/json", `{"plan_id":"` + planID + `"}`},
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("sent\n%v\nwant\n%v", got, want)

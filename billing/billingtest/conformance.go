@@ -52,6 +52,8 @@ func Conformance(t *testing.T, target Target) {
 		{"RemoveSubscription, repeated", removeSubscriptionRepeated},
 		{"SetResource, repeated", setResourceRepeated},
 		{"SetResource with an unknown subscription or an empty resource id", setResourceRefused},
+		{"SetPlan, repeated", setPlanRepeated},
+		{"SetPlan with an unknown subscription or plan", setPlanRefused},
 		{"CreateUsage, repeated", createUsageRepeated},
 
 		{"all writes, each with a lost answer", writesAnswerLost},

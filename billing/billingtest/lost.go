@@ -67,8 +67,13 @@ func writesAnswerLost(t *testing.T, target Target) {
 		_, err := s.SetResource(ctx, merchant, subscription.ID, "project")
 		return err
 	})
+	larger := s.newPlan(t)
+	lost(update, func() error {
+		_, err := s.SetPlan(ctx, merchant, subscription.ID, larger)
+		return err
+	})
 	got, err := s.Subscriptions(ctx, merchant)
-	subscription.ResourceID = "project"
+	subscription.ResourceID, subscription.PlanID = "project", larger
 	is(t, got, err, []billing.Subscription{subscription})
 	lost(http.MethodDelete, func() error { return only(s.RemoveSubscription(ctx, merchant, subscription.ID)) })
 	lost(http.MethodDelete, func() error { return only(s.RemoveCustomer(ctx, merchant, customer.ID, nil)) })

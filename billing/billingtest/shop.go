@@ -81,6 +81,16 @@ func (s shop) subscription(t *testing.T, customer billing.Customer) billing.Subs
 	return made
 }
 
+// newPlan creates one more plan of the merchant, and returns its id.
+func (s shop) newPlan(t *testing.T) string {
+	t.Helper()
+	made, err := s.CreatePlan(t.Context(), s.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "Larger"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made.ID
+}
+
 // is(t, got, err, want) fails the test if err is not nil, or if got and want differ in any field.
 func is[T any](t *testing.T, got T, err error, want T) {
 	t.Helper()

@@ -99,6 +99,37 @@ func setResourceRefused(t *testing.T, target Target) {
 	refusedAs(t, err, billing.ErrInvalid)
 }
 
+func setPlanRepeated(t *testing.T, target Target) {
+	s := newShop(t, target)
+	want := s.subscription(t, s.customer(t))
+	want, err := s.SetResource(t.Context(), s.merchant.ID, want.ID, "4f1c6a3e7d2b4b0c9e8f1a2b3c4d5e6f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, plan := range []string{s.newPlan(t), s.plan.ID} {
+		want.PlanID = plan
+		for range 2 { // all other fields stay
+			got, err := s.SetPlan(t.Context(), s.merchant.ID, want.ID, plan)
+			is(t, got, err, want)
+		}
+		got, err := s.Subscription(t.Context(), s.merchant.ID, want.ID)
+		is(t, got, err, want)
+	}
+}
+
+func setPlanRefused(t *testing.T, target Target) {
+	s := newShop(t, target)
+	made := s.subscription(t, s.customer(t))
+	_, err := s.SetPlan(t.Context(), s.merchant.ID, uuid.NewString(), s.plan.ID)
+	refusedAs(t, err, billing.ErrNotFound)
+	_, err = s.SetPlan(t.Context(), s.merchant.ID, made.ID, uuid.NewString())
+	refusedAs(t, err, nil)
+	_, err = s.SetPlan(t.Context(), s.merchant.ID, made.ID, "")
+	refusedAs(t, err, billing.ErrInvalid)
+	got, err := s.Subscription(t.Context(), s.merchant.ID, made.ID)
+	is(t, got, err, made)
+}
+
 func createUsageRepeated(t *testing.T, target Target) {
 	s := newShop(t, target)
 	subscription := s.subscription(t, s.customer(t))
