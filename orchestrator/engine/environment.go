@@ -44,8 +44,10 @@ func (v environment) Rechecking(ctx context.Context) (by string, err error) {
 
 // Claimed implements [saga.Env].
 func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.Claimed, err error) {
+	claims := func(r *saga.Run) bool { return v.engine.claims(r, claim, (*saga.Definition).Claims) }
+	opposes := func(r *saga.Run) bool { return v.engine.claims(r, claim, (*saga.Definition).Opposes) }
 	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, Live: true}, func(r *saga.Run) (bool, error) {
-		if r.ID != runID && v.engine.claims(r, claim) {
+		if r.ID != runID && (claims(r) || opposes(r)) {
 			by.Live = r.ID
 		}
 		return by.Live == "", nil
@@ -54,20 +56,20 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 		return by, err
 	}
 	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, States: []saga.RunState{saga.Succeeded}}, func(r *saga.Run) (bool, error) {
-		by.Succeeded = v.engine.claims(r, claim)
-		return !by.Succeeded && !v.engine.claims(r, saga.Not(claim)), nil // the newest run comes first
+		by.Succeeded = claims(r)
+		return !by.Succeeded && !opposes(r), nil // the newest run comes first
 	})
 	return by, err
 }
 
-// claims reports whether a run claims an effect. claims also returns true if this release cannot decode the run or does not know
-// the run's workflow.
-func (e *Engine) claims(r *saga.Run, effect string) bool {
+// claims reports whether a run claims an effect or an opposite of it: the function of is Claims or Opposes. claims also returns
+// true if this release cannot decode the run or does not know the run's workflow.
+func (e *Engine) claims(r *saga.Run, effect string, of func(*saga.Definition, *saga.Run, string) (bool, error)) bool {
 	d := e.workflows[r.Workflow]
 	if d == nil {
 		return true
 	}
-	claims, err := d.Claims(r, effect)
+	claims, err := of(d, r, effect)
 	if err != nil {
 		e.OnFault(err)
 	}

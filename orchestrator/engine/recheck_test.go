@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
@@ -239,6 +240,98 @@ func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	b.until(t, id, saga.Succeeded)
 	want(t, "what a run that begins asks, and what it is then", fmt.Sprint(questions.state),
 		"map[live=false awaits recheck=true []:running do]")
+}
+
+// claimant is the input of a run of the workflow that claims returns.
+type claimant struct {
+	Claim string `json:"claim"`
+}
+
+// claims returns a workflow of one step, whose effect is always found.
+func claims(undone chan<- string) saga.Workflow[claimant] {
+	return saga.Workflow[claimant]{
+		Name: "claims", Version: 1, Classify: classify,
+		Retry:  func(context.Context, claimant, string) (saga.Request, error) { return saga.Request{}, nil },
+		Expect: func(claimant) []saga.Expected { return nil }, Result: func(s claimant) any { return s },
+		Steps: []saga.Step[claimant]{{
+			Name: "set", Do: func(context.Context, *claimant) error { return nil },
+			Find:  func(context.Context, *claimant) (saga.Found, error) { return saga.Made, nil },
+			Claim: func(s *claimant, _ string) string { return s.Claim },
+			Undo:  func(_ context.Context, s *claimant) error { undone <- s.Claim; return nil },
+		}},
+	}
+}
+
+func TestTheNewestRunDecidesWhatARecheckLeaves(t *testing.T) {
+	small, large := saga.Setting("plan", "small"), saga.Setting("plan", "large")
+	for name, c := range map[string]struct {
+		others []string // the claims of later runs that have succeeded, oldest first
+		live   string   // the claim of a live run; empty: none
+		ends   string
+	}{
+		"no other run":                         {nil, "", "undone"},
+		"a run wants the same":                 {[]string{large}, "", "left"},
+		"a run wants something else":           {[]string{small}, "", "undone"},
+		"a run wants another thing":            {[]string{saga.Setting("day", "1")}, "", "undone"},
+		"a run changes it back":                {[]string{large, small}, "", "undone"},
+		"a run makes it again":                 {[]string{large, small, large}, "", "left"},
+		"a run wants its opposite":             {[]string{large, saga.Not(large)}, "", "undone"},
+		"another thing has changed since":      {[]string{large, saga.Setting("day", "1")}, "", "left"},
+		"a live run wants the same":            {nil, large, "waits"},
+		"a live run may be changing it":        {nil, small, "waits"},
+		"a live run may be removing it":        {[]string{large}, saga.Not(large), "waits"},
+		"a live run is about another thing":    {nil, saga.Setting("day", "1"), "undone"},
+		"a live run is about the opposite day": {nil, saga.Not(saga.Setting("day", "1")), "undone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, clock, undone := open(t, storetest.SQLite(t)), &stepped{now: time.Now()}, make(chan string, 9)
+			now := clock.Now()
+			ended := now.Add(-30 * time.Minute)
+			add := func(claim string, change func(*saga.Run)) *saga.Run {
+				r := &saga.Run{
+					ID: newID(), Workflow: "claims", WorkflowVersion: 1, Subject: "s", Input: must(json.Marshal(claimant{claim})), CreatedAt: ended, UpdatedAt: ended,
+					BudgetFrom: ended, EndedAt: &ended, State: saga.Succeeded, Version: 1, Steps: []saga.StepRow{{Name: "set", State: saga.StepSucceeded, Attempts: 1}},
+				}
+				change(r)
+				if err := s.Create(t.Context(), saga.NewRun{Run: r}); err != nil {
+					t.Fatal(err)
+				}
+				return r
+			}
+			old := add(large, func(r *saga.Run) {
+				r.State, r.DueAt, r.Rechecks, r.Cause = saga.Compensated, &now, 3, &saga.Failure{Code: "toy"}
+				r.Steps[0] = saga.StepRow{Name: "set", State: saga.StepUndone, Attempts: 1, Undos: 1, Unknowns: 1, UnknownAt: &ended, UndoneAt: &ended}
+			})
+			for _, claim := range c.others {
+				add(claim, func(*saga.Run) {})
+			}
+			if c.live != "" {
+				add(c.live, func(r *saga.Run) {
+					held := &saga.Reason{Kind: saga.WaitsForOperator, Failure: saga.Failure{Code: "held"}}
+					r.State, r.EndedAt, r.HoldsSubject, r.Hold, r.Reason = saga.Waiting, nil, true, held, held
+					r.Steps[0].State = saga.StepPending
+				})
+			}
+			serve(t, s, newWorld(), func(o *engine.Options) {
+				o.Workflows = []*saga.Definition{must(saga.Define(claims(undone)))}
+				o.Clock, o.Lease = engine.NewClock(clock.Now), 1000*time.Hour
+			})
+			var r *saga.Run
+			waitFor(t, func() bool {
+				r = must(s.Run(t.Context(), old.ID))
+				return r.Replica == "" && (r.Rechecks == 2 || r.Steps[0].Error != nil)
+			})
+			ends := "left"
+			switch {
+			case r.Steps[0].Error != nil:
+				ends = map[saga.Code]string{"claimed-by-a-live-run": "waits"}[r.Steps[0].Error.Code]
+			case len(undone) > 0:
+				ends = "undone"
+			}
+			want(t, "how the re-check ends", ends, c.ends)
+		})
+	}
 }
 
 func TestWhenARunIsBeingRechecked(t *testing.T) {

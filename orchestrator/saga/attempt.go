@@ -74,13 +74,13 @@ type Env interface {
 	Rechecking(ctx context.Context) (by string, err error)
 	// Claimed reports which other runs claim an effect that a re-check of the run has found. Claimed reads the live runs before the
 	// succeeded runs, so that it does not miss a run that succeeds in between. A succeeded run's claim does not count if a newer
-	// succeeded run claims the opposite of the effect: see [Not].
+	// succeeded run claims an opposite of the effect: see [Not] and [Setting].
 	Claimed(ctx context.Context, runID, claim string) (Claimed, error)
 }
 
 // Claimed reports which runs claim an effect.
 type Claimed struct {
-	Live      string // a live run that claims the effect; after its end, it is known whether the run keeps the effect
+	Live      string // a live run that claims the effect or an opposite; after its end, it is known whether the effect is to stay
 	Succeeded bool   // whether a succeeded run claims the effect
 }
 
@@ -93,7 +93,8 @@ type Claimed struct {
 //
 // For a CallUndo or CallVerify, Attempt calls only Undo: Undo looks for the effect.
 //
-// For a CallRecheck, Attempt calls Find. Attempt then calls Undo if Find returns Made and no other run claims the effect.
+// For a CallRecheck, Attempt calls Find. Attempt then calls Undo if Find returns Made and no other run claims the effect. While a
+// live run claims the effect or an opposite, Attempt returns an error, and the engine repeats the call later.
 func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	h := &Handle{Call: c, env: env}
 	output, err := h.attempt(ctx, d)
@@ -180,7 +181,7 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 		if err == nil && by.Live != "" {
 			return waitError{
 				code: "claimed-by-a-live-run", retryAfter: claimedRetry,
-				detail: fmt.Sprintf("run %s, which has the same subject, may have adopted the effect", by.Live),
+				detail: fmt.Sprintf("run %s, which has the same subject, may have adopted or changed the effect", by.Live),
 			}
 		}
 		mine = !by.Succeeded
@@ -193,7 +194,7 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 	return s.undo(ctx, h.State)
 }
 
-// claimedRetry is how long a re-check waits before it looks again at an effect that a live run claims.
+// claimedRetry is how long a re-check waits before it looks again at an effect that a live run may have adopted or changed.
 const claimedRetry = time.Hour
 
 // waitError is the error of a call that must be retried later although nothing has failed.

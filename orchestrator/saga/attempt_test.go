@@ -104,7 +104,7 @@ func TestWhatAnAttemptCallsAndKeeps(t *testing.T) {
 		"a re-check, maybe somebody's": {
 			recheck,
 			called{found: Made, claimed: Claimed{Live: "r2"}},
-			`[find thing i claimed?]  [] [] claimed-by-a-live-run run r2, which has the same subject, may have adopted the effect transient after 1h0m0s`,
+			`[find thing i claimed?]  [] [] claimed-by-a-live-run run r2, which has the same subject, may have adopted or changed the effect transient after 1h0m0s`,
 		},
 		"a re-check, not to be read": {recheck, called{findErr: errDown}, `[find]  [] [] c down transient`},
 	} {

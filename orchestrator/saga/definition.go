@@ -122,6 +122,17 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 // Claims reports whether a run claims an effect: the Claim of one of the run's steps returns the effect's name. If this release
 // does not know a step of the run, Claims returns true.
 func (d *Definition) Claims(r *Run, effect string) (bool, error) {
+	return d.anyClaim(r, func(claim string) bool { return claim == effect })
+}
+
+// Opposes reports whether a run claims an opposite of an effect: see [Not] and [Setting]. If this release does not know a step of
+// the run, Opposes returns true.
+func (d *Definition) Opposes(r *Run, effect string) (bool, error) {
+	return d.anyClaim(r, func(claim string) bool { return opposite(claim, effect) })
+}
+
+// anyClaim reports whether the function is returns true for a claim of the run.
+func (d *Definition) anyClaim(r *Run, is func(claim string) bool) (bool, error) {
 	for i := range r.Steps {
 		s := d.step(r.Steps[i].Name)
 		if s == nil {
@@ -134,7 +145,7 @@ func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("reading the claims of run %s: %w", r.ID, err)
 		}
-		if claim == effect {
+		if is(claim) {
 			return true, nil
 		}
 	}
@@ -147,6 +158,18 @@ func Not(effect string) string {
 		return opposite
 	}
 	return "not " + effect
+}
+
+// Setting returns the claim on a value of something that has one value at a time. The claims on its other values are opposites.
+func Setting(of, value string) string { return of + setTo + value }
+
+const setTo = " = "
+
+// opposite reports whether the effects that two claims name exclude each other.
+func opposite(a, b string) bool {
+	ofA, valueA, hasA := strings.Cut(a, setTo)
+	ofB, valueB, hasB := strings.Cut(b, setTo)
+	return a == Not(b) || hasA && hasB && ofA == ofB && valueA != valueB
 }
 
 // Retry returns the request for a new run that repeats the compensated run r: see Workflow.Retry. The new run gets the id runID.

@@ -301,6 +301,27 @@ func TestAStepOfANewerReleaseClaimsEverything(t *testing.T) {
 	}
 }
 
+func TestWhichClaimsAreOpposites(t *testing.T) {
+	of := func(value string) string { return Setting("plan of s", value) }
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"disabled p", Not("disabled p"), true},
+		{"disabled p", "disabled p", false},
+		{"disabled p", Not("disabled q"), false},
+		{of("small"), of("large"), true},
+		{of("small"), of("small"), false},
+		{of("small"), Setting("plan of t", "large"), false},
+		{of("small"), Not(of("small")), true},
+		{of("small"), "plan of s", false},
+	} {
+		if there, back := opposite(c.a, c.b), opposite(c.b, c.a); there != c.want || back != c.want {
+			t.Errorf("%q and %q: got %t and %t, want %t", c.a, c.b, there, back, c.want)
+		}
+	}
+}
+
 func TestWhatFailsBeforeTheCallAddsNoDoubtAndNoObjects(t *testing.T) {
 	for name, find := range map[string]func() error{
 		"an error":     func() error { return errors.New("down") },

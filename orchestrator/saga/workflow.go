@@ -50,8 +50,8 @@ type Step[S any] struct {
 	Find func(ctx context.Context, s *S) (Found, error)
 	// Claim returns the name of the effect. If two runs would make the same effect, Claim must return the same name for both runs. If
 	// two runs would make different effects, Claim must return different names. A re-check does not remove an effect that another run
-	// claims. Claim may use only the run's input, not the outputs of steps. The argument item is the step's item; empty if the step
-	// has no Each. A step with Undo needs Claim.
+	// claims, unless a newer run claims an opposite: see [Not] and [Setting]. Claim may use only the run's input, not the outputs
+	// of steps. The argument item is the step's item; empty if the step has no Each. A step with Undo needs Claim.
 	Claim func(s *S, item string) string
 	// Do makes the effect. Do is repeated until an attempt is known to have succeeded, so an earlier attempt may already have made the
 	// effect. Therefore, the request should be idempotent. If the request is not idempotent, it must contain a unique name or an id
