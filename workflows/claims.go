@@ -1,5 +1,7 @@
 package workflows
 
+import "github.com/tenantry/tenantry/orchestrator/saga"
+
 // The functions below return the keys of the effects that runs claim. A re-check of one run does not remove an effect that
 // another run claims. All workflows use the same key for the same effect.
 
@@ -22,3 +24,8 @@ func ClaimRole(roleID, userID, tenantClaim string) string {
 
 // ClaimDisabled returns the claim on a tenant's being disabled. The argument tenantClaim is the claim on the tenant.
 func ClaimDisabled(tenantClaim string) string { return "disabled " + tenantClaim }
+
+// ClaimPlan returns the claim on a subscription's having a plan. The claims on other plans of the subscription are opposites.
+func ClaimPlan(subscriptionID, planID string) string {
+	return saga.Setting("plan of subscription "+subscriptionID, planID)
+}

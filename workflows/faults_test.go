@@ -52,6 +52,16 @@ func forbidden(next http.RoundTripper, req *http.Request) (*http.Response, error
 	return respond(req, http.StatusForbidden, nil, body), nil
 }
 
+// doneButRefused is a fault in which the upstream executes the request and answers 400 nevertheless.
+func doneButRefused(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+	resp, err := next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	_ = resp.Body.Close()
+	return answer(http.StatusBadRequest, nil)(next, req)
+}
+
 // noRoute is a fault in which the upstream has no route for the path of the request. The bodies are those of real servers.
 func noRoute(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 	header, body := http.Header{}, `{"code": 404, "title": "Not Found", "description": null}`

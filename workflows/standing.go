@@ -135,6 +135,12 @@ func StandingOf(r *saga.Run) (Standing, error) {
 			s.State, s.Suspension = SubscriptionSuspended, &Suspension{r.ID, o.ByOperator}
 		}
 		return s, err
+	case ChangePlanName:
+		o, err := stateOf[ChangePlan](r)
+		if err == nil && o.Was != nil {
+			s = *o.Was
+		}
+		return s, err
 	}
 	return s, StepError{
 		upstream.Blocked, "workflow-unknown",

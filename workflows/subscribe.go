@@ -399,6 +399,8 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 					}
 					return saga.Absent, err
 				},
+				// With this step, the subscription is made: a re-check of a later change of its plan leaves the plan of the order.
+				Claim: func(o *Order, _ string) string { return ClaimPlan(o.SubscriptionID, o.PlanID) },
 				Do: func(ctx context.Context, o *Order) error {
 					_, err := d.Billing.SetResource(ctx, o.MerchantID, o.SubscriptionID, o.SubscriptionTenantID)
 					return err

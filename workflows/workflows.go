@@ -40,8 +40,9 @@ func All(d Deps) ([]*saga.Definition, error) {
 	subscribe, errSubscribe := saga.Define(Subscribe(d))
 	suspend, errSuspend := saga.Define(Suspend(d))
 	resume, errResume := saga.Define(Resume(d))
-	if err := errors.Join(errSubscribe, errSuspend, errResume); err != nil {
+	changePlan, errChangePlan := saga.Define(ChangePlanWorkflow(d))
+	if err := errors.Join(errSubscribe, errSuspend, errResume, errChangePlan); err != nil {
 		return nil, err
 	}
-	return []*saga.Definition{subscribe, suspend, resume}, nil
+	return []*saga.Definition{subscribe, suspend, resume, changePlan}, nil
 }

@@ -1,0 +1,233 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// ChangePlanName is the name of the workflow.
+const ChangePlanName = "change-plan"
+
+// CodePlanUnchanged is the code of an [AdmissionError]: the subscription has the plan already.
+const CodePlanUnchanged saga.Code = "plan-unchanged"
+
+// ChangePlan is the data of a run that changes the plan of a subscription. A ChangePlan is stored as JSON, so fields may be added,
+// but never removed or renamed.
+type ChangePlan struct {
+	Held
+	RunID      string `json:"run_id"`
+	ByOperator bool   `json:"by_operator,omitempty"` // an operator has asked for the run
+	PlanID     string `json:"plan_id"`               // the new plan
+
+	// The first step sets the fields below.
+
+	OldPlanID string    `json:"old_plan_id,omitempty"` // the plan that the subscription had before the run
+	Was       *Standing `json:"was,omitempty"`         // what the subscription was before the run, and still is after it
+}
+
+// ChangePlanResult is the part of a ChangePlan that the API returns with a run.
+type ChangePlanResult struct {
+	SubscriptionID string `json:"subscription_id"`
+	CustomerID     string `json:"customer_id"`
+	PlanID         string `json:"plan_id"`
+	PreviousPlanID string `json:"previous_plan_id,omitempty"`
+}
+
+// ChangePlanRequest returns the request for a run that gives a new plan to a subscription of which this is known.
+func ChangePlanRequest(h Held, planID, runID string) saga.Request {
+	return ChangePlan{Held: h, PlanID: planID}.request(runID)
+}
+
+// request returns the [saga.Request] that starts a run for the order. A retry is refused if a later run has changed the plan of the
+// subscription, even to another plan: the later decision stands.
+func (o ChangePlan) request(runID string) saga.Request {
+	o.RunID, o.OldPlanID, o.Was = runID, "", nil
+	return saga.Request{
+		ID: runID, Workflow: ChangePlanName, Merchant: o.MerchantID, Cloud: o.Cloud, Subject: o.subject(), User: o.UserID,
+		Doubles: ChangePlanName + " " + o.SubscriptionID, OnFailure: saga.FailureCompensates, Input: o,
+	}
+}
+
+// AdmitChangePlan returns the request for a run that changes the plan of a merchant's subscription, or an *AdmissionError. The
+// argument byOperator says that an operator asks, and not the merchant's portal.
+func (d Deps) AdmitChangePlan(
+	ctx context.Context, m merchants.Merchant, subscriptionID, planID string, byOperator bool,
+) (saga.Request, error) {
+	o, err := d.changeable(ctx, ChangePlan{
+		Held: Held{MerchantID: m.ID, SubscriptionID: subscriptionID}, PlanID: planID, ByOperator: byOperator,
+	})
+	if err != nil {
+		return saga.Request{}, err
+	}
+	return o.request(d.NewID()), nil
+}
+
+// retryChangePlan admits the order of a compensated run again.
+func (d Deps) retryChangePlan(ctx context.Context, old ChangePlan, runID string) (saga.Request, error) {
+	o, err := d.changeable(ctx, old)
+	if err != nil {
+		return saga.Request{}, retryRefused(err)
+	}
+	return o.request(runID), nil
+}
+
+// changeable returns the order with what Tenantry knows about the subscription, and with the plan that the subscription has. It
+// returns an *AdmissionError if the plan of the subscription cannot be changed now.
+func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) {
+	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
+	if err != nil {
+		return o, err
+	}
+	switch now.State {
+	case SubscriptionActive, SubscriptionSuspended, "ending": // an ending subscription can be restored, with the new plan
+	default:
+		return o, refuse(saga.Code("subscription-"+now.State), saga.FixByNobody,
+			"run "+now.RunID+" has left the subscription "+string(now.State)+", so that its plan cannot change")
+	}
+	o.Held, o.Was = now.Held, &now
+	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
+	switch {
+	case errors.Is(err, billing.ErrNotFound):
+		return o, refuse(CodeSubscriptionNotFound, saga.FixByOperator, notInBillingStack)
+	case err != nil:
+		return o, err
+	}
+	if o.OldPlanID = s.PlanID; o.OldPlanID == o.PlanID {
+		// If no succeeded run has set this plan, a late request of a compensated run may have set it. A re-check of that run would
+		// put the old plan back. Therefore a new run is started, which claims the plan.
+		left, by, err := d.planLeft(ctx, o.Held)
+		switch {
+		case err != nil:
+			return o, err
+		case left == o.PlanID:
+			return o, refuse(CodePlanUnchanged, saga.FixByNobody, "the subscription has this plan already, from run "+by)
+		}
+	}
+	_, err = d.Billing.Plan(ctx, o.MerchantID, o.PlanID)
+	return o, named("/plan_id", "the merchant has no such plan", err)
+}
+
+const notInBillingStack = "BillingStack no longer has the subscription"
+
+// planLeft returns the plan that the newest succeeded run with a plan has given to the subscription, and the id of this run. In
+// BillingStack, the subscription may have another plan, from a late request or from somebody else.
+func (d Deps) planLeft(ctx context.Context, h Held) (planID, runID string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
+	defer cancel()
+	for _, workflow := range []string{ChangePlanName, SubscribeName} {
+		runs, err := d.Ledger.Runs(ctx, saga.Filter{
+			Merchant: h.MerchantID, Workflow: workflow, States: []saga.RunState{saga.Succeeded}, Limit: 1,
+			Objects: []saga.ObjectRef{{Kind: "subscription", ID: h.SubscriptionID}},
+		})
+		if err != nil {
+			return "", "", err
+		}
+		if len(runs) > 0 {
+			o, err := stateOf[struct {
+				PlanID string `json:"plan_id"`
+			}](runs[0])
+			return o.PlanID, runs[0].ID, err
+		}
+	}
+	return "", "", nil
+}
+
+// ChangePlanWorkflow returns the workflow that changes the plan of a subscription. The subscription's tenant does not change.
+func ChangePlanWorkflow(d Deps) saga.Workflow[ChangePlan] {
+	return saga.Workflow[ChangePlan]{
+		Name: ChangePlanName, Version: 1, Classify: Classify, Retry: d.retryChangePlan,
+		Expect: ChangePlan.expected,
+		Result: func(o ChangePlan) any { return ChangePlanResult{o.SubscriptionID, o.CustomerID, o.PlanID, o.OldPlanID} },
+		Steps: []saga.Step[ChangePlan]{
+			{
+				Name: "check", Do: d.checkChangePlan,
+				NoUndo: "it only reads",
+			},
+			{
+				Name: "change-plan", After: []string{"check"},
+				Find:  d.findPlan,
+				Claim: func(o *ChangePlan, _ string) string { return ClaimPlan(o.SubscriptionID, o.PlanID) },
+				Do: func(ctx context.Context, o *ChangePlan) error {
+					_, err := d.Billing.SetPlan(ctx, o.MerchantID, o.SubscriptionID, o.PlanID)
+					if errors.Is(err, billing.ErrNotFound) {
+						return StepError{upstream.Permanent, CodeSubscriptionNotFound, notInBillingStack, saga.FixByOperator}
+					}
+					return err
+				},
+				Undo: d.putPlanBack,
+			},
+		},
+	}
+}
+
+// expected returns the subscription as a successful run leaves it.
+func (o ChangePlan) expected() []saga.Expected {
+	return []saga.Expected{{
+		Object: saga.Object{Step: "change-plan", Kind: "subscription", ID: o.SubscriptionID, Origin: saga.Adopted},
+		Fields: map[string]string{"plan_id": o.PlanID},
+	}}
+}
+
+// checkChangePlan is the first step of the run, which only reads: the subscription and the plan may have changed since the order
+// was accepted. It stores the old plan, and what the subscription is.
+func (d Deps) checkChangePlan(ctx context.Context, o *ChangePlan) error {
+	now, err := d.changeable(ctx, *o)
+	if refused, ok := errors.AsType[*AdmissionError](err); ok && refused.Err == nil {
+		if len(refused.Params) > 0 {
+			return StepError{upstream.Permanent, "plan-gone", "plan " + o.PlanID + " no longer exists", saga.FixByMerchant}
+		}
+		return StepError{upstream.Permanent, refused.Code, refused.Detail, refused.FixBy}
+	}
+	if err != nil {
+		return err
+	}
+	record(ctx, "subscription", o.SubscriptionID, "", saga.Adopted)
+	o.OldPlanID, o.Was = now.OldPlanID, now.Was
+	return nil
+}
+
+// findPlan looks whether the subscription has the new plan, and had another plan before the run.
+func (d Deps) findPlan(ctx context.Context, o *ChangePlan) (saga.Found, error) {
+	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
+	switch {
+	case errors.Is(err, billing.ErrNotFound):
+		return saga.Absent, nil
+	case err != nil || s.PlanID != o.PlanID:
+		return saga.Absent, err
+	case o.OldPlanID == o.PlanID:
+		return saga.Usable, nil
+	}
+	return saga.Made, nil
+}
+
+// putPlanBack gives the old plan back to the subscription, if the subscription still has the plan that the run has set. If a later
+// run has changed the plan, which a re-check may find, putPlanBack gives the plan of the later run instead.
+func (d Deps) putPlanBack(ctx context.Context, o *ChangePlan) error {
+	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
+	if errors.Is(err, billing.ErrNotFound) {
+		return nil
+	}
+	if err != nil || s.PlanID != o.PlanID {
+		return err
+	}
+	back, by, err := d.planLeft(ctx, o.Held)
+	if err != nil {
+		return err
+	}
+	if by < o.RunID { // ids of runs sort by time
+		back = o.OldPlanID
+	}
+	if back == o.PlanID {
+		return nil
+	}
+	_, err = d.Billing.SetPlan(ctx, o.MerchantID, o.SubscriptionID, back)
+	if errors.Is(err, billing.ErrNotFound) {
+		return nil
+	}
+	return err
+}
