@@ -49,37 +49,55 @@ var switchKinds = []kind{
 
 // SuspendSubscription suspends a subscription of a merchant.
 func (s *server) SuspendSubscription(c echo.Context, merchantID, subscriptionID string) error {
-	return s.placeChange(c, merchantID, subscriptionID, "suspendSubscription", "suspend", s.Admit.AdmitSuspend)
+	return placeChange(s, c, merchantID, subscriptionID, plainly("suspendSubscription", "suspend", s.Admit.AdmitSuspend))
 }
 
 // ResumeSubscription resumes a suspended subscription of a merchant.
 func (s *server) ResumeSubscription(c echo.Context, merchantID, subscriptionID string) error {
-	return s.placeChange(c, merchantID, subscriptionID, "resumeSubscription", "resume", s.Admit.AdmitResume)
+	return placeChange(s, c, merchantID, subscriptionID, plainly("resumeSubscription", "resume", s.Admit.AdmitResume))
 }
 
-// placeChange places an order that changes a subscription. The function admit checks whether the subscription can be changed. Its last
-// argument says that an operator asks.
-func (s *server) placeChange(
-	c echo.Context, merchantID, subscriptionID, operationID, name string,
-	admit func(context.Context, merchants.Merchant, string, bool) (saga.Request, error),
-) error {
+// changing describes an operation that changes a subscription. B is the body of its request.
+type changing[B any] struct {
+	operation string
+	name      string // the last segment of the path
+	why       func(B) string
+	// admit checks whether the subscription can be changed. The argument byOperator says that an operator asks.
+	admit func(ctx context.Context, m merchants.Merchant, subscriptionID string, body B, byOperator bool) (saga.Request, error)
+}
+
+// plainly describes an operation whose body contains only the reason.
+func plainly(
+	operation, name string, admit func(context.Context, merchants.Merchant, string, bool) (saga.Request, error),
+) changing[ActionRequest] {
+	return changing[ActionRequest]{
+		operation, name, func(b ActionRequest) string { return b.Why },
+		func(ctx context.Context, m merchants.Merchant, id string, _ ActionRequest, byOperator bool) (saga.Request, error) {
+			return admit(ctx, m, id, byOperator)
+		},
+	}
+}
+
+// placeChange places an order that changes a subscription.
+func placeChange[B any](s *server, c echo.Context, merchantID, subscriptionID string, change changing[B]) error {
 	path, byOperator := subscriptionPath(merchantID, subscriptionID), callerOf(c).merchant == nil
-	route := http.MethodPost + " " + path + "/" + name
+	route := http.MethodPost + " " + path + "/" + change.name
 	if byOperator { // a portal and an operator never share a run
 		route += " by an operator"
 	}
 	return s.place(c, merchantID, placing{
 		route: route,
 		admit: func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error) {
-			want, err := fits[ActionRequest](body, s.document.operations[operationID].body())
+			want, err := fits[B](body, s.document.operations[change.operation].body())
 			if err != nil {
 				return saga.Request{}, err
 			}
-			if !strings.ContainsFunc(want.Why, visible) {
+			why := change.why(want)
+			if !strings.ContainsFunc(why, visible) {
 				return saga.Request{}, invalid(InvalidParam{Pointer: some("/why"), Detail: "the reason is empty"})
 			}
-			request, err := admit(ctx, m, subscriptionID, byOperator)
-			request.Why = want.Why
+			request, err := change.admit(ctx, m, subscriptionID, want, byOperator)
+			request.Why = why
 			return request, err
 		},
 		related: func(Result) string { return path },
