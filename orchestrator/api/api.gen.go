@@ -296,6 +296,15 @@ type ActionRequest struct {
 	Why string `json:"why"`
 }
 
+// ChangePlanRequest defines model for ChangePlanRequest.
+type ChangePlanRequest struct {
+	// PlanID a uuid in lower case, with hyphens
+	PlanID UUID `json:"plan_id"`
+
+	// Why The reason for the change. The run's history and the merchant's answer show this reason.
+	Why string `json:"why"`
+}
+
 // CheckResult defines model for Check.
 type CheckResult struct {
 	// Name `database`, `lease`, `billingstack`, `keystone`, or `keystone/CLOUD` for a cloud of clouds.yaml.
@@ -706,7 +715,7 @@ type Reason struct {
 // ReasonKind What a run waits for. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 type ReasonKind string
 
-// Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+// Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. The fields of the workflow change-plan are subscription_id, customer_id, plan_id and previous_plan_id.
 type Result map[string]interface{}
 
 // Roles Names of Keystone roles.
@@ -738,7 +747,7 @@ type Run struct {
 	// Reason Why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id.
+	// Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. The fields of the workflow change-plan are subscription_id, customer_id, plan_id and previous_plan_id.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -1023,6 +1032,9 @@ type UpdateMerchantJSONRequestBody = MerchantUpdate
 // SubscribeJSONRequestBody defines body for Subscribe for application/json ContentType.
 type SubscribeJSONRequestBody = SubscribeRequest
 
+// ChangePlanJSONRequestBody defines body for ChangePlan for application/json ContentType.
+type ChangePlanJSONRequestBody = ChangePlanRequest
+
 // ResumeSubscriptionJSONRequestBody defines body for ResumeSubscription for application/json ContentType.
 type ResumeSubscriptionJSONRequestBody = ActionRequest
 
@@ -1097,6 +1109,9 @@ type ServerInterface interface {
 	// GetSubscription Show a subscription
 	// (GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id})
 	GetSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// ChangePlan Change the plan of a subscription
+	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/change-plan)
+	ChangePlan(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
 	// ResumeSubscription Resume a suspended subscription
 	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/resume)
 	ResumeSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
@@ -1426,6 +1441,30 @@ func (w *ServerInterfaceWrapper) GetSubscription(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetSubscription(ctx, merchantID, subscriptionID)
+	return err
+}
+
+// ChangePlan converts echo context to params.
+func (w *ServerInterfaceWrapper) ChangePlan(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "subscription_id" -------------
+	var subscriptionID SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription_id", ctx.Param("subscription_id"), &subscriptionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ChangePlan(ctx, merchantID, subscriptionID)
 	return err
 }
 
@@ -1759,6 +1798,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions", wrapper.ListSubscriptions, options.OperationMiddlewares["listSubscriptions"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions", wrapper.Subscribe, options.OperationMiddlewares["subscribe"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
+	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/change-plan", wrapper.ChangePlan, options.OperationMiddlewares["changePlan"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/resume", wrapper.ResumeSubscription, options.OperationMiddlewares["resumeSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/suspend", wrapper.SuspendSubscription, options.OperationMiddlewares["suspendSubscription"]...)
 	router.GET(options.BaseURL+"/v1/runs", wrapper.ListRuns, options.OperationMiddlewares["listRuns"]...)

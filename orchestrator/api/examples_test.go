@@ -184,6 +184,9 @@ func TestEachExampleIsAccepted(t *testing.T) {
 	of := idOf(read[api.Run](t, first), "subscription_id")
 	send("suspendSubscription", "example", w.change(of, "suspend", "suspend"), http.StatusCreated)
 	send("resumeSubscription", "example", w.change(of, "resume", "resume"), http.StatusCreated)
+	_, err = w.Billing.CreatePlan(t.Context(), w.Merchant.ID, billing.Plan{ID: idIn("changePlan", "example", "plan_id"), Name: "large"})
+	must(t, err)
+	send("changePlan", "example", w.change(of, "change-plan", "change-plan"), http.StatusCreated)
 	uuids := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
 	for name, h := range w.document.doc.Components.Responses["Subscribed"].Value.Headers {
 		got, want := first.header.Get(name), h.Value.Example

@@ -104,7 +104,7 @@ func TestASubscriptionThatCannotBeChanged(t *testing.T) {
 	w.refused(w.change(id, "suspend", "k6"), http.StatusConflict, "tenant-gone")
 }
 
-// While a run makes a subscription, it can be neither suspended nor resumed.
+// While a run makes a subscription, it can be neither suspended nor resumed, and its plan cannot be changed.
 func TestASubscriptionThatIsBeingMadeIsNotSuspended(t *testing.T) {
 	release := make(chan struct{})
 	w := newWorldOf(t, "", func(o *servicetest.Options) {
@@ -131,6 +131,7 @@ func TestASubscriptionThatIsBeingMadeIsNotSuspended(t *testing.T) {
 	if !strings.Contains(a.body, run.ID) {
 		t.Errorf("the problem does not name the run: %s", a.body)
 	}
+	w.refused(w.changePlan(id, w.newPlan(w.Merchant.ID), "p"), http.StatusConflict, "subscription-not-ready")
 	close(release)
 	w.await("/v1/runs/"+run.ID, api.RunStateSucceeded)
 	if a := w.call(w.change(id, "suspend", "s")); a.status != http.StatusCreated { // the key of a refused request may be used again
