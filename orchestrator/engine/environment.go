@@ -11,7 +11,7 @@ import (
 //
 // A run that is re-checked has ended, and no longer holds its subject. Meanwhile, another run with the same subject may be
 // executing or may have succeeded. An effect that the re-check finds may be the effect of that other run. Therefore a re-check does
-// not remove an effect that another run claims, and a new run waits for the re-checks of its subject. A re-check stores its intent
+// not remove an effect that another run claims, and a new run waits until the ended runs with its subject are settled. A re-check stores its intent
 // before it looks for other runs. A new run is stored before it looks for re-checks. So the re-check sees the new run, or the new
 // run sees the re-check.
 type environment struct {
@@ -30,14 +30,22 @@ func (v environment) Token(ctx context.Context, runID string) (string, error) {
 	return v.engine.Tokens.Token(ctx, runID)
 }
 
-// Rechecking implements [saga.Env].
-func (v environment) Rechecking(ctx context.Context) (by string, err error) {
+// Unsettled implements [saga.Env].
+func (v environment) Unsettled(ctx context.Context) (by string, err error) {
 	now := v.engine.Clock.Now()
-	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, AwaitsRecheck: true}, func(r *saga.Run) (bool, error) {
-		if r.Rechecking(now, v.engine.LateWindow) {
+	find := func(r *saga.Run) (more bool) {
+		if r.Unsettled(now, v.engine.LateWindow) {
 			by = r.ID
 		}
-		return by == "", nil
+		return by == ""
+	}
+	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, AwaitsRecheck: true}, func(r *saga.Run) (bool, error) { return find(r), nil })
+	if err != nil || by != "" {
+		return by, err
+	}
+	succeeded := saga.Filter{Subject: v.subject, States: []saga.RunState{saga.Succeeded}}
+	err = v.eachRun(ctx, succeeded, func(r *saga.Run) (bool, error) {
+		return now.Sub(*r.EndedAt) <= v.engine.LateWindow && find(r), nil // all older runs have ended earlier
 	})
 	return by, err
 }

@@ -49,15 +49,15 @@ func TestARecheckIsNotOverBeforeItsOwnLostCallHasSettled(t *testing.T) {
 		return nil
 	}
 	b, clock, read := toBeRechecked(t, w, "b")
-	want(t, "being rechecked before the recheck", read().Rechecking(clock.Now(), b.LateWindow), false)
+	want(t, "being rechecked before the recheck", read().Unsettled(clock.Now(), b.LateWindow), false)
 	clock.step(10 * time.Minute)
 	waitFor(t, func() bool { return read().Step("b").RetryAt != nil })
 	clock.step(3 * time.Second)
 	waitFor(t, func() bool { r := read(); return r.Step("b").State == saga.StepUndone && r.Replica == "" })
-	want(t, "rechecks to come, being rechecked", fmt.Sprint(read().Rechecks, read().Rechecking(clock.Now(), b.LateWindow)), "3 true")
+	want(t, "rechecks to come, being rechecked", fmt.Sprint(read().Rechecks, read().Unsettled(clock.Now(), b.LateWindow)), "3 true")
 	clock.step(time.Minute)
 	waitFor(t, func() bool { r := read(); return r.Rechecks == 2 && r.Replica == "" })
-	want(t, "undos by rechecks, being rechecked", fmt.Sprint(rechecked, read().Rechecking(clock.Now(), b.LateWindow)), "2 false")
+	want(t, "undos by rechecks, being rechecked", fmt.Sprint(rechecked, read().Unsettled(clock.Now(), b.LateWindow)), "2 false")
 }
 
 // toBeRechecked starts a run on a stepped clock, and waits until the run is compensated. Then toBeRechecked creates the late
@@ -239,7 +239,7 @@ func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	b.start(t, func(q *saga.Request) { q.ID, q.Subject = id, "s" })
 	b.until(t, id, saga.Succeeded)
 	want(t, "what a run that begins asks, and what it is then", fmt.Sprint(questions.state),
-		"map[live=false awaits recheck=true []:running do]")
+		"map[live=false awaits recheck=false [succeeded]:running do live=false awaits recheck=true []:running do]")
 }
 
 // claimant is the input of a run of the workflow that claims returns.
@@ -334,7 +334,7 @@ func TestTheNewestRunDecidesWhatARecheckLeaves(t *testing.T) {
 	}
 }
 
-func TestWhenARunIsBeingRechecked(t *testing.T) {
+func TestWhenARunIsUnsettled(t *testing.T) {
 	now, lateWindow := time.Unix(1000, 0), time.Minute
 	at := func(d time.Duration) *time.Time { t := now.Add(d); return &t }
 	undoing := saga.StepRow{State: saga.StepUndoing, InFlight: saga.CallRecheck}
@@ -349,6 +349,12 @@ func TestWhenARunIsBeingRechecked(t *testing.T) {
 		"it has not ended":                      {func(r *saga.Run) { r.State, r.EndedAt = saga.Compensating, nil }, false},
 		"a call of it is lost":                  {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Second)} }, true},
 		"that can have no late effect any more": {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Minute)} }, false},
+		"it has succeeded, and a call of it is lost": {func(r *saga.Run) {
+			r.State, r.Steps[0] = saga.Succeeded, saga.StepRow{UnknownAt: at(-10 * time.Second)}
+		}, true},
+		"it has succeeded, and all calls were answered": {func(r *saga.Run) {
+			r.State, r.Steps[0] = saga.Succeeded, saga.StepRow{State: saga.StepSucceeded}
+		}, false},
 		"one from before the end was lost": {func(r *saga.Run) {
 			r.Steps[0] = saga.StepRow{UnknownAt: at(-10 * time.Second)}
 			r.EndedAt = at(-5 * time.Second)
@@ -356,6 +362,6 @@ func TestWhenARunIsBeingRechecked(t *testing.T) {
 	} {
 		r := &saga.Run{State: saga.Compensated, EndedAt: at(-time.Hour), Replica: "r", Steps: []saga.StepRow{undoing}}
 		c.change(r)
-		want(t, name, r.Rechecking(now, lateWindow), c.want)
+		want(t, name, r.Unsettled(now, lateWindow), c.want)
 	}
 }

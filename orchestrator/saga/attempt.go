@@ -38,7 +38,7 @@ type Call struct {
 	// before Do.
 	Look bool
 	// Begins is true if no call of the run has succeeded yet. If Begins is true and the run's subject is not new, the call waits
-	// for the re-checks of runs with this subject.
+	// until all ended runs with this subject are settled.
 	Begins bool
 	// Input is the run's input. Input is set in two cases. If Begins is true, NewSubject needs the input. In a re-check, Claim
 	// needs the input.
@@ -69,9 +69,9 @@ type Outcome struct {
 type Env interface {
 	// Token returns the user's token that is stored for a run, or ErrNoToken if the token is gone.
 	Token(ctx context.Context, runID string) (string, error)
-	// Rechecking looks for an ended run with the same subject whose re-check may still remove an effect. Rechecking returns the id
-	// of this run, or an empty id if there is no such run.
-	Rechecking(ctx context.Context) (by string, err error)
+	// Unsettled looks for an ended run with the same subject of which a call may still change something: see Run.Unsettled. Unsettled
+	// returns the id of this run, or an empty id if there is no such run.
+	Unsettled(ctx context.Context) (by string, err error)
 	// Claimed reports which other runs claim an effect that a re-check of the run has found. Claimed reads the live runs before the
 	// succeeded runs, so that it does not miss a run that succeeds in between. A succeeded run's claim does not count if a newer
 	// succeeded run claims an opposite of the effect: see [Not] and [Setting].
@@ -87,9 +87,9 @@ type Claimed struct {
 // Attempt makes one call on a copy of the state. Attempt classifies the error of the call, and recovers from a panic.
 //
 // For a CallDo, Attempt calls Find first if an earlier Do may have taken effect. If Find returns Made or Usable, the step has
-// succeeded. In all other cases, Attempt calls Do. If Begins is true and the subject is not new, Attempt looks for a re-check of
-// another run with the same subject. While such a re-check is under way, Attempt returns an error, and the engine repeats the call
-// later.
+// succeeded. In all other cases, Attempt calls Do. If Begins is true and the subject is not new, Attempt looks for an
+// ended run with the same subject that is unsettled: see Run.Unsettled. While there is one, Attempt returns an error, and the engine
+// repeats the call later.
 //
 // For a CallUndo or CallVerify, Attempt calls only Undo: Undo looks for the effect.
 //
@@ -141,13 +141,13 @@ func (h *Handle) do(ctx context.Context, d *Definition, s *step) (output json.Ra
 	found := Absent
 	err = h.before(func() error {
 		if h.Begins && !d.newSubject(h.Input) {
-			by, err := h.env.Rechecking(ctx)
+			by, err := h.env.Unsettled(ctx)
 			if err != nil {
 				return err
 			}
 			if by != "" {
 				return waitError{
-					code: "subject-rechecked", detail: fmt.Sprintf("a re-check of run %s, which has the same subject, is under way", by),
+					code: "subject-rechecked", detail: fmt.Sprintf("a call of run %s, which has the same subject, may still take effect", by),
 				}
 			}
 		}

@@ -23,7 +23,7 @@ type called struct {
 
 func (c *called) Token(context.Context, string) (string, error) { return "", ErrNoToken }
 
-func (c *called) Rechecking(context.Context) (string, error) {
+func (c *called) Unsettled(context.Context) (string, error) {
 	c.log = append(c.log, "rechecking?")
 	return c.rechecking, c.envErr
 }
@@ -92,7 +92,7 @@ func TestWhatAnAttemptCallsAndKeeps(t *testing.T) {
 		"again, usable":                 {again, called{found: Usable}, `[find] {"from":"find"} [found] []`},
 		"again, not to be read":         {again, called{findErr: errDown}, `[find]  [] [] c down transient`},
 		"a run that begins":             {begins, called{}, `[rechecking? do] {"from":"do"} [done] []`},
-		"it begins beside a re-check":   {begins, called{rechecking: "r1"}, `[rechecking?]  [] [] subject-rechecked a re-check of run r1, which has the same subject, is under way transient`},
+		"it begins beside a re-check":   {begins, called{rechecking: "r1"}, `[rechecking?]  [] [] subject-rechecked a call of run r1, which has the same subject, may still take effect transient`},
 		"it cannot learn whether":       {begins, called{envErr: errDown}, `[rechecking?]  [] [] c down transient`},
 		"an undo":                       {Call{Kind: CallUndo}, called{found: Absent}, `[undo]  [] [x]`},
 		"an undo to be verified":        {Call{Kind: CallVerify}, called{found: Absent}, `[undo]  [] [x]`},

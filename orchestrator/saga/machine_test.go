@@ -144,7 +144,7 @@ func TestWhatCannotBeStoredLeavesNoCallInFlight(t *testing.T) {
 		if !d.Release || d.Run.Rechecks != len(recheckAfter) || d.Run.DueAt == nil || !d.Run.DueAt.Equal(s.now.Add(time.Hour)) {
 			t.Errorf("released: %t, re-checks to come: %d, due: %v", d.Release, d.Run.Rechecks, d.Run.DueAt)
 		}
-		if later := s.now.Add(30 * time.Minute); d.Run.Rechecking(later, s.m.Limits.LateWindow) {
+		if later := s.now.Add(30 * time.Minute); d.Run.Unsettled(later, s.m.Limits.LateWindow) {
 			t.Error("half an hour later it still holds others up")
 		}
 		s.run, s.now = d.Run, s.now.Add(30*time.Hour)
