@@ -207,7 +207,7 @@ func (f *faults) table() []row {
 			"404", answer(404, nil),
 			map[string]ends{"keystone": refusal, "billing": down, "exchange": {succeeds, succeeds}}, // a POST is sent to a collection
 			nil,
-			map[string]ends{"keystone": {succeeds, succeeds}, "billing": down}, // reads of BillingStack are lists, which are never absent
+			map[string]ends{"keystone": down, "billing": down}, // lists are never absent, and a project that is listed exists
 		},
 		{"404 without a route", noRoute, both(down), both(undoRetry), both(down)},
 		{"404, already gone", after(gone), nil, both(found), nil},

@@ -130,7 +130,7 @@ func TestFaultsAreToldApart(t *testing.T) {
 		},
 		{"403 about the thing", answer(403, body(403)), classification{class: permanent}, classification{class: permanent}},
 		{"403 from a proxy", answer(403, "<html>"), classification{class: unavailable}, classification{class: unavailable}},
-		{"404", answer(404, body(404)), classification{class: permanent, sentinel: keystone.ErrNotFound}, classification{class: permanent, sentinel: keystone.ErrNotFound}},
+		{"404", answer(404, body(404)), classification{class: permanent, sentinel: keystone.ErrNotFound}, classification{class: unavailable}},
 		{"404 from a proxy", answer(404, "<html>"), classification{class: unavailable}, classification{class: unavailable}},
 		{
 			"404 without a route", answer(404, "<html>", "Content-Type", "text/html", "X-Openstack-Request-Id", "req-1"),

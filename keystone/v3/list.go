@@ -31,6 +31,9 @@ func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.V
 			return err
 		})
 	})
+	if e, ok := errors.AsType[*upstream.Error](err); ok && errors.Is(err, keystone.ErrNotFound) && !strings.Contains(resource, "/") {
+		e.Class, e.Err = upstream.Unavailable, nil // a collection is never absent
+	}
 	if err != nil { // an incomplete list would be wrong: callers create an object if it is not in the list
 		return nil, err
 	}
