@@ -14,6 +14,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
@@ -48,9 +49,18 @@ const (
 	CodeSubscriptionActive    saga.Code = "subscription-active"
 	CodeSubscriptionSuspended saga.Code = "subscription-suspended"
 	CodeSuspendedByOperator   saga.Code = "suspended-by-operator"
+	CodeSubscriptionEnding    saga.Code = "subscription-ending"
+	CodeSubscriptionEnded     saga.Code = "subscription-ended"
+	CodeSubscriptionNotEnding saga.Code = "subscription-not-ending"
+	CodeSubscriptionNotEnded  saga.Code = "subscription-not-ended"
+	CodeEndingTaken           saga.Code = "ending-taken"
+	CodeSubscriptionChanged   saga.Code = "subscription-changed"
+	CodePlanGone              saga.Code = "plan-gone"
 	CodeTenantGone            saga.Code = "tenant-gone"
 	CodeTenantDisabled        saga.Code = "tenant-disabled"
 	CodeTenantNotOurs         saga.Code = "tenant-not-ours"
+	CodeTenantEnabled         saga.Code = "tenant-enabled"
+	CodeTenantNotSettled      saga.Code = "tenant-not-settled"
 )
 
 func (e *AdmissionError) Error() string {
@@ -62,6 +72,16 @@ func (e *AdmissionError) Error() string {
 
 // Unwrap returns the cause.
 func (e *AdmissionError) Unwrap() error { return e.Err }
+
+// asStep returns the refusal as the error of a step that fails for good.
+func (e *AdmissionError) asStep() StepError {
+	return StepError{upstream.Permanent, e.Code, e.Detail, e.FixBy}
+}
+
+// unconfigured returns the refusal of an order whose cloud is not configured.
+func unconfigured(err error) *AdmissionError {
+	return &AdmissionError{Code: CodeConfigurationFault, FixBy: saga.FixByOperator, Detail: "the subscription's cloud is not configured", Err: err}
+}
 
 func refuse(code saga.Code, fixBy saga.FixBy, detail string) *AdmissionError {
 	return &AdmissionError{Code: code, FixBy: fixBy, Detail: detail}

@@ -84,10 +84,11 @@ func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) 
 		return o, err
 	}
 	switch now.State {
-	case SubscriptionActive, SubscriptionSuspended, "ending": // an ending subscription can be restored, with the new plan
+	case SubscriptionActive, SubscriptionSuspended, SubscriptionEnding: // an ending subscription can be restored, with the new plan
+	case SubscriptionEnded:
+		return o, now.over()
 	default:
-		return o, refuse(saga.Code("subscription-"+now.State), saga.FixByNobody,
-			"run "+now.RunID+" has left the subscription "+string(now.State)+", so that its plan cannot change")
+		return o, refuse(saga.Code("subscription-"+now.State), saga.FixByNobody, "run "+now.RunID+" has left the subscription "+string(now.State))
 	}
 	o.Held, o.Was = now.Held, &now
 	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)

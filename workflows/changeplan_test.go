@@ -325,15 +325,18 @@ func TestAChangeOfThePlanLeavesTheStateAsItWas(t *testing.T) {
 }
 
 // oneRun is a ledger whose newest run about every subscription is this run.
-type oneRun struct{ *saga.Run }
+type oneRun struct{ run *saga.Run }
 
 // Latest implements [workflows.Ledger].
 func (r oneRun) Latest(_ context.Context, _, _ string, ids []string) (map[string]*saga.Run, error) {
-	return map[string]*saga.Run{ids[0]: r.Run}, nil
+	return map[string]*saga.Run{ids[0]: r.run}, nil
 }
 
 // Runs implements [workflows.Ledger].
 func (oneRun) Runs(context.Context, saga.Filter) ([]*saga.Run, error) { return nil, nil }
+
+// Run implements [workflows.Ledger].
+func (r oneRun) Run(context.Context, string) (*saga.Run, error) { return r.run, nil }
 
 func TestWhichStatesAllowAChangeOfThePlan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -179,6 +179,16 @@ type row struct {
 	read   map[string]ends
 }
 
+// forward returns the outcomes of a run that cannot be compensated any more: it waits for an operator instead.
+func (e ends) forward() ends {
+	for _, end := range []*string{&e.Once, &e.Always} {
+		if *end == compensates {
+			*end = blocked
+		}
+	}
+	return e
+}
+
 func both(e ends) map[string]ends { return map[string]ends{"keystone": e, "billing": e, "exchange": e} }
 
 func (f *faults) table() []row {
@@ -270,6 +280,9 @@ func (w *world) tryRow(trial workflowstest.Trial, r row, times int, undos []bool
 		}
 		for _, step := range slices.Sorted(maps.Keys(steps)) {
 			e := of[steps[step]]
+			if !undo && slices.Contains(trial.Pivots, step) {
+				e = e.forward()
+			}
 			if special, ok := trial.Ends[what+step+", "+r.fault]; ok {
 				e = ends(special)
 			}

@@ -23,7 +23,7 @@ var parts = map[string][]string{
 	"orchestrator/upstream":    nil,
 	"orchestrator/merchants":   nil,
 	"orchestrator/service":     nil,
-	"orchestrator/api":         {"api.gen.go", "subscribe.go", "switch.go", "changeplan.go", "catalog.go", "merchants.go"},
+	"orchestrator/api":         {"api.gen.go", "subscribe.go", "switch.go", "changeplan.go", "life.go", "catalog.go", "merchants.go"},
 	"store":                    {"billingstack"},
 	"cmd/tenantry": {
 		"subscribe.go", "subscriptions.go", "root.go", // these files contain the commands of workflows, and the list of commands

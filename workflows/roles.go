@@ -87,8 +87,8 @@ func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
 }
 
 // assignRole assigns the step's role to the user. If the role was deleted and created again, assignRole assigns the new role, and
-// stores its id in o.RenewedRoles.
-func (d Deps) assignRole(ctx context.Context, g grant, o *Order) error {
+// passes both ids to the function renew.
+func (d Deps) assignRole(ctx context.Context, g grant, renew func(pinned, current string)) error {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (d Deps) assignRole(ctx context.Context, g grant, o *Order) error {
 			return err
 		}
 		if err = id.EnsureAssignment(ctx, a); err == nil {
-			o.renew(g.pinned(saga.CallOf(ctx).Item).ID, a.RoleID)
+			renew(g.pinned(saga.CallOf(ctx).Item).ID, a.RoleID)
 		}
 	}
 	if err != nil {
@@ -154,6 +154,11 @@ func (d Deps) removeRole(ctx context.Context, g grant) error {
 		return err
 	case g.own || !slices.Contains(g.lacked, a.RoleID):
 		return nil
+	}
+	if saga.CallOf(ctx).Attempt > 1 { // an earlier attempt may have revoked the role
+		if there, err := id.HasAssignment(ctx, a); err != nil || !there {
+			return err
+		}
 	}
 	removed, err := id.RemoveAssignment(ctx, a)
 	return recordRemoval(ctx, "role-assignment", assignmentID(a), removed, err)

@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,6 +19,8 @@ type SubscriptionState string
 const (
 	SubscriptionActive    SubscriptionState = "active"
 	SubscriptionSuspended SubscriptionState = "suspended"
+	SubscriptionEnding    SubscriptionState = "ending" // ended; it can be restored until its tenant is removed
+	SubscriptionEnded     SubscriptionState = "ended"  // its tenant is removed
 )
 
 // Ledger reads the runs of this installation. What Tenantry knows about a subscription is what its newest run that has succeeded has
@@ -25,8 +28,39 @@ const (
 type Ledger interface {
 	// Latest reads, for each id, the newest run of a merchant that has succeeded and has made or adopted the object of this kind and id.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error)
+	// Run reads a run with its steps and objects, or returns saga.ErrNotFound.
+	Run(ctx context.Context, runID string) (*saga.Run, error)
 	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error)
+}
+
+// FollowUps reads and holds the endings of subscriptions: see [saga.FollowUpStore].
+type FollowUps interface {
+	FollowUps(ctx context.Context, merchant, workflow string, ids []string) (map[string]saga.FollowUp, error)
+	HoldFollowUp(ctx context.Context, merchant, workflow, id string, hold *saga.FollowUpHold) error
+}
+
+// Endings returns the endings of a merchant's subscriptions, by the ids of the subscriptions. The result lacks the subscriptions that
+// have not been ended, and those whose tenant is removed.
+func (d Deps) Endings(ctx context.Context, merchantID string, ids []string) (map[string]saga.FollowUp, error) {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
+	defer cancel()
+	return d.FollowUps.FollowUps(ctx, merchantID, RemoveName, ids)
+}
+
+// HoldEnding holds the ending of a subscription, so that its tenant is not removed, or lifts the hold if hold is nil. If the subscription
+// is not ending, or a run is removing its tenant, HoldEnding returns an *AdmissionError.
+func (d Deps) HoldEnding(ctx context.Context, merchantID, subscriptionID string, hold *saga.FollowUpHold) error {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
+	defer cancel()
+	err := d.FollowUps.HoldFollowUp(ctx, merchantID, RemoveName, subscriptionID, hold)
+	switch {
+	case errors.Is(err, saga.ErrNotFound):
+		return refuse(CodeSubscriptionNotEnding, saga.FixByNobody, "the subscription has not been ended, or its tenant is removed")
+	case errors.Is(err, saga.ErrChanged):
+		return refuse(CodeEndingTaken, saga.FixByOperator, "a run is removing the subscription's tenant at this moment: hold that run")
+	}
+	return err
 }
 
 // Standing is what Tenantry knows about a subscription that one of its runs has made. A run about the subscription stores it in its
@@ -140,6 +174,24 @@ func StandingOf(r *saga.Run) (Standing, error) {
 		if err == nil && o.Was != nil {
 			s = *o.Was
 		}
+		return s, err
+	case UnsubscribeName:
+		o, err := stateOf[Unsubscription](r)
+		if err == nil && o.Was != nil {
+			s.Suspension = o.Was.Suspension
+		}
+		s.State, s.Held = SubscriptionEnding, o.Held
+		return s, err
+	case RestoreName:
+		o, err := stateOf[Restoration](r)
+		return o.leaves(), err
+	case RemoveName:
+		o, err := stateOf[Removal](r)
+		s.State, s.Held = SubscriptionEnded, o.Held
+		return s, err
+	case CloseName:
+		o, err := stateOf[Closure](r)
+		s.State, s.Held = SubscriptionEnded, o.Held
 		return s, err
 	}
 	return s, StepError{

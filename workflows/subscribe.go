@@ -337,7 +337,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 				Each:  func(o *Order) []string { return names(o.CustomerRoles) },
 				Find:  func(ctx context.Context, o *Order) (saga.Found, error) { return d.findRole(ctx, o.customerRoles()) },
 				Claim: func(o *Order, role string) string { return o.customerRoles().claim(role) },
-				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, o.customerRoles(), o) },
+				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, o.customerRoles(), o.renew) },
 				Undo:  func(ctx context.Context, o *Order) error { return d.removeRole(ctx, o.customerRoles()) },
 			},
 			{
@@ -387,7 +387,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 					return d.findRole(ctx, o.subscriptionRoles())
 				},
 				Claim: func(o *Order, role string) string { return o.subscriptionRoles().claim(role) },
-				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, o.subscriptionRoles(), o) },
+				Do:    func(ctx context.Context, o *Order) error { return d.assignRole(ctx, o.subscriptionRoles(), o.renew) },
 				Undo:  func(ctx context.Context, o *Order) error { return d.removeRole(ctx, o.subscriptionRoles()) },
 			},
 			{

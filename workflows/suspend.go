@@ -53,14 +53,7 @@ func Suspend(d Deps) saga.Workflow[Switch] {
 				Find:  d.findDisabled,
 				Claim: func(o *Switch, _ string) string { return ClaimDisabled(o.claim()) },
 				Do:    d.disableTenant,
-				Undo: func(ctx context.Context, o *Switch) error {
-					id, err := d.Identity(o.Cloud)
-					if err != nil {
-						return err
-					}
-					_, _, err = id.EnableProject(ctx, o.project(), keystone.DisabledTag(o.RunID))
-					return ignoreGone(err)
-				},
+				Undo:  d.enableAgain,
 			},
 		},
 	}
@@ -108,6 +101,16 @@ func (d Deps) disableTenant(ctx context.Context, o *Switch) error {
 	}
 	o.recordTenant(ctx)
 	return nil
+}
+
+// enableAgain enables the tenant if this run has disabled it.
+func (d Deps) enableAgain(ctx context.Context, o *Switch) error {
+	id, err := d.Identity(o.Cloud)
+	if err != nil {
+		return err
+	}
+	_, _, err = id.EnableProject(ctx, o.project(), keystone.DisabledTag(o.RunID))
+	return ignoreGone(err)
 }
 
 // disabledByOthers is the error of a step that finds the tenant disabled, but without the mark of a run.

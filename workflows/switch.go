@@ -52,9 +52,14 @@ type switching struct {
 // request returns the [saga.Request] that starts a run for the order.
 func (w switching) request(o Switch, runID string) saga.Request {
 	o.RunID, o.DisabledBy = runID, nil
+	return o.about(w.workflow, runID, o)
+}
+
+// about returns the [saga.Request] that starts a run about the subscription.
+func (h Held) about(workflow, runID string, input any) saga.Request {
 	return saga.Request{
-		ID: runID, Workflow: w.workflow, Merchant: o.MerchantID, Cloud: o.Cloud, Subject: o.subject(), User: o.UserID,
-		Doubles: w.workflow + " " + o.SubscriptionID, OnFailure: saga.FailureCompensates, Input: o,
+		ID: runID, Workflow: workflow, Merchant: h.MerchantID, Cloud: h.Cloud, Subject: h.subject(), User: h.UserID,
+		Doubles: workflow + " " + h.SubscriptionID, OnFailure: saga.FailureCompensates, Input: input,
 	}
 }
 
@@ -85,15 +90,14 @@ func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, er
 	if err != nil {
 		return o, err
 	}
+	if refused := now.over(); refused != nil {
+		return o, refused
+	}
 	if refused := w.refused(now, o.ByOperator); refused != nil {
 		return o, refused
 	}
 	o.Held = now.Held
-	id, err := d.Identity(o.Cloud)
-	if err != nil {
-		return o, &AdmissionError{Code: CodeConfigurationFault, FixBy: saga.FixByOperator, Detail: "the subscription's cloud is not configured", Err: err}
-	}
-	p, err := id.Project(ctx, o.TenantID)
+	p, err := d.project(ctx, o.Held)
 	switch {
 	case errors.Is(err, keystone.ErrNotFound):
 		return o, refuse(CodeTenantGone, saga.FixByOperator, o.tenant()+" no longer exists")
@@ -101,8 +105,9 @@ func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, er
 		return o, err
 	case !o.TenantOwn:
 		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.tenant()+" existed before the subscription: only its owner may disable it")
-	case p.Name != o.tenantName() || !p.HasTag(keystone.InstallationTag(d.Installation)):
-		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.tenant()+" has lost its name or the tag "+keystone.InstallationTag(d.Installation))
+	}
+	if err := d.ours(o.Held, p); err != nil {
+		return o, err
 	}
 	o.DisabledBy = p.DisabledBy()
 	if !p.Enabled && len(o.DisabledBy) == 0 {
@@ -111,19 +116,73 @@ func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, er
 	return o, nil
 }
 
+// project reads the subscription's tenant. The tenant is absent only if Keystone does not list it by its name either: a proxy, or a
+// replica of Keystone's database that lags behind, may answer 404 for a project that exists.
+func (d Deps) project(ctx context.Context, h Held) (keystone.Project, error) {
+	return d.namedProject(ctx, h, h.tenantName())
+}
+
+func (d Deps) namedProject(ctx context.Context, h Held, name string) (keystone.Project, error) {
+	id, err := d.Identity(h.Cloud)
+	if err != nil {
+		return keystone.Project{}, unconfigured(err)
+	}
+	p, err := id.Project(ctx, h.TenantID)
+	if !errors.Is(err, keystone.ErrNotFound) {
+		return p, err
+	}
+	switch listed, listErr := id.FindProject(ctx, h.DomainID, name); {
+	case errors.Is(listErr, keystone.ErrNotFound):
+		return p, err
+	case listErr != nil:
+		return p, listErr
+	case listed.ID == h.TenantID:
+		return p, contradiction(keystone.Service, "Keystone lists project "+h.TenantID+", but answers that it does not exist")
+	}
+	return p, err
+}
+
+// absent returns nil if the tenant does not exist, and a contradiction if it does.
+func (d Deps) absent(ctx context.Context, h Held, name string) error {
+	_, err := d.namedProject(ctx, h, name)
+	if err == nil {
+		return contradiction(keystone.Service, "Keystone shows project "+h.TenantID+", but answers that it does not exist")
+	}
+	return ignoreGone(err)
+}
+
+// contradiction is the error after two answers of an upstream that contradict each other. The call is tried again.
+func contradiction(by upstream.Service, detail string) error {
+	return &upstream.Error{Service: by, Class: upstream.Transient, MaybeDone: true, Op: "comparing two answers", Message: detail}
+}
+
+// ours returns an *AdmissionError if the tenant has lost its name or the installation's tag. Tenantry then changes it no more.
+func (d Deps) ours(h Held, p keystone.Project) error {
+	if p.Name != h.tenantName() || !p.HasTag(keystone.InstallationTag(d.Installation)) {
+		return refuse(CodeTenantNotOurs, saga.FixByOperator, h.tenant()+" has lost its name or the tag "+keystone.InstallationTag(d.Installation))
+	}
+	return nil
+}
+
 // checkSwitch is the first step of the run, which only reads: the subscription and its tenant may have changed since the order was
 // accepted. It stores which runs have disabled the tenant.
 func (d Deps) checkSwitch(ctx context.Context, w switching, o *Switch) error {
 	now, err := d.switchable(ctx, w, *o)
-	if refused, ok := errors.AsType[*AdmissionError](err); ok && refused.Err == nil {
-		return StepError{upstream.Permanent, refused.Code, refused.Detail, refused.FixBy}
-	}
 	if err != nil {
-		return err
+		return permanently(err)
 	}
 	record(ctx, "subscription", o.SubscriptionID, "", saga.Adopted)
 	o.DisabledBy = now.DisabledBy
 	return nil
+}
+
+// permanently turns an *AdmissionError into the error of a step that fails for good. Other errors, and errors with a cause of their own,
+// stay as they are.
+func permanently(err error) error {
+	if refused, ok := errors.AsType[*AdmissionError](err); ok && refused.Err == nil {
+		return refused.asStep()
+	}
+	return err
 }
 
 // expectSwitched returns the tenant as a successful run leaves it.

@@ -20,6 +20,7 @@ type Deps struct {
 	Billing   *billing.Client
 	Merchants Merchants
 	Ledger    Ledger
+	FollowUps FollowUps
 	Defaults  Defaults
 	Reads     *coalesce.Reads // reads that concurrent admissions share
 	Handover  *Handover
@@ -27,6 +28,11 @@ type Deps struct {
 	NewID     func() string // returns a new run id; run ids sort by time
 	// Installation is the id of this installation. Each tenant that a run creates has this id in a tag.
 	Installation string
+	// KeepTenant is how long an ended subscription can be restored before its tenant is removed.
+	KeepTenant time.Duration
+	// KeepBilling is how long BillingStack keeps a subscription after its tenant was removed, for the last bill.
+	KeepBilling time.Duration
+	Resources   Resources
 }
 
 // Merchants finds merchants by id.
@@ -41,8 +47,13 @@ func All(d Deps) ([]*saga.Definition, error) {
 	suspend, errSuspend := saga.Define(Suspend(d))
 	resume, errResume := saga.Define(Resume(d))
 	changePlan, errChangePlan := saga.Define(ChangePlanWorkflow(d))
-	if err := errors.Join(errSubscribe, errSuspend, errResume, errChangePlan); err != nil {
+	unsubscribe, errUnsubscribe := saga.Define(Unsubscribe(d))
+	restore, errRestore := saga.Define(Restore(d))
+	remove, errRemove := saga.Define(Remove(d))
+	closing, errClose := saga.Define(Close(d))
+	err := errors.Join(errSubscribe, errSuspend, errResume, errChangePlan, errUnsubscribe, errRestore, errRemove, errClose)
+	if err != nil {
 		return nil, err
 	}
-	return []*saga.Definition{subscribe, suspend, resume, changePlan}, nil
+	return []*saga.Definition{subscribe, suspend, resume, changePlan, unsubscribe, restore, remove, closing}, nil
 }

@@ -44,6 +44,7 @@ func Conformance(t *testing.T, target Target) {
 		{"all customer methods with a customer of another merchant", customersOfAnother},
 		{"RemoveCustomer with subscriptions that the caller owns", removeCustomer},
 		{"RemoveCustomer with a foreign subscription", removeCustomerForeign},
+		{"PaymentMethods of a known and of an unknown customer", paymentMethods},
 
 		{"EnsureSubscription, repeated", ensureSubscriptionRepeated},
 		{"EnsureSubscription with the id of another subscription", ensureSubscriptionIDTaken},

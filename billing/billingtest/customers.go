@@ -127,3 +127,14 @@ func removeCustomerForeign(t *testing.T, target Target) {
 	all, err := s.SubscriptionsOf(t.Context(), s.merchant.ID, customer.ID)
 	is(t, all, err, []billing.Subscription{own, other})
 }
+
+func paymentMethods(t *testing.T, target Target) {
+	s := newShop(t, target)
+	for _, customer := range []string{s.customer(t).ID, uuid.NewString()} {
+		all, err := s.PaymentMethods(t.Context(), s.merchant.ID, customer)
+		is(t, all, err, []billing.PaymentMethod{})
+	}
+	if _, err := s.PaymentMethods(t.Context(), s.merchant.ID, "7"); err == nil {
+		t.Error("a malformed id is not refused")
+	}
+}

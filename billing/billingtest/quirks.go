@@ -61,6 +61,10 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		q.noRoute(w, r, http.StatusNotFound)
 		return
 	}
+	if r.Method == http.MethodGet && q.isPaymentMethods(path) {
+		writeJSON(w, http.StatusOK, "application/json; charset=UTF-8", []any{}) // nothing in Tenantry makes a payment method
+		return
+	}
 	in, ok := q.route(path, r)
 	if !ok {
 		q.noRoute(w, r, http.StatusNotFound)
@@ -92,6 +96,16 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, status, "application/json; charset=UTF-8", answer)
+}
+
+// isPaymentMethods reports whether the path is that of the payment methods of a customer.
+func (q *QuirkServer) isPaymentMethods(path string) bool {
+	name := "payment_methods"
+	if q.opts.V1 {
+		name = "payment-methods"
+	}
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	return len(parts) == 5 && parts[0] == "merchants" && parts[2] == "customers" && parts[4] == name
 }
 
 // readBody decodes the JSON body and sets in.body. readBody requires a Content-Length, because the original server does not

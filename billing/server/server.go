@@ -82,6 +82,7 @@ func New(records Records, failed func(*http.Request, error)) *echo.Echo {
 	items{records.Plans}.register(merchant, "/plans/:plan/items/:product")
 	newResource[customerBody](records.Customers, viewCustomer, "id", "merchant_id", "name", "currency_name", "language_name").
 		register(merchant, "/customers")
+	merchant.GET("/customers/:customer/payment_methods", noPaymentMethods)
 	newResource[subscriptionBody](records.Subscriptions, viewSubscription,
 		"id", "plan_id", "customer_id", "resource_id", "resource_type", "payment_method_id").
 		register(merchant, "/subscriptions")
@@ -89,6 +90,9 @@ func New(records Records, failed func(*http.Request, error)) *echo.Echo {
 		register(merchant, "/usage")
 	return e
 }
+
+// noPaymentMethods answers the list of a customer's payment methods. The server has no payment methods.
+func noPaymentMethods(c echo.Context) error { return c.JSON(http.StatusOK, []any{}) }
 
 func validMerchant(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {

@@ -96,7 +96,7 @@ var roles = rule[[]string]{"list of names", "one or more names, without duplicat
 			return nil, fmt.Errorf("%q has an empty name", s)
 		}
 		if slices.Contains(names[:i], names[i]) {
-			return nil, fmt.Errorf("role %q is listed twice", names[i])
+			return nil, fmt.Errorf("%q is listed twice", names[i])
 		}
 	}
 	return names, nil

@@ -110,6 +110,22 @@ func (c *Config) settings() []setting {
 			key: "give_up_after", fallback: "24h", example: "24h",
 			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. This limit includes the time for which the run waits for an unavailable upstream, or for an older run with the same subject. A retry by a person starts the limit again.",
 		}),
+		of(&c.KeepTenant, duration, about{
+			key: "keep_tenant", fallback: "168h", example: "168h",
+			meaning: "Time for which a subscription tenant is kept after its contract has ended, so that everything can be restored. After that, the tenant is removed if it is empty, but not earlier than 10 minutes after it was disabled.",
+		}),
+		of(&c.KeepBilling, duration, about{
+			key: "keep_billing", fallback: "840h", example: "840h",
+			meaning: "Time for which BillingStack keeps its records after the subscription tenant was removed, so that the last bill can be made.",
+		}),
+		of(&c.ResourcesCloud, text, about{
+			key: "resources_cloud", otherwise: "the default cloud's own credential", example: "tenantry-admin",
+			meaning: "Entry in clouds.yaml whose credential asks the services of the default cloud whether a tenant is empty. The credential must see the resources of all projects.",
+		}),
+		of(&c.EmptinessIgnore, roles, about{
+			key: "emptiness_ignore", otherwise: "none", example: "dns,orchestration",
+			meaning: "Service types of the catalog that are not asked whether a tenant is empty. A tenant is not removed while a service type of the catalog that Tenantry does not know is missing here.",
+		}),
 		of(&c.MaxLiveRuns, positive, about{
 			key: "max_live_runs", fallback: "1000", example: "1000",
 			meaning: "Maximum number of runs in progress per merchant. Each merchant can override this limit. The API answers further orders with 429.",

@@ -32,7 +32,8 @@ func defaults() Config {
 		LateWindow:          90 * time.Second,
 		Deadline:            15 * time.Minute,
 		GiveUpAfter:         24 * time.Hour,
-		MaxLiveRuns:         1000,
+		KeepTenant:          7 * 24 * time.Hour, KeepBilling: 35 * 24 * time.Hour,
+		MaxLiveRuns: 1000,
 	}, LogLevel: "info", LogFormat: "json"}
 }
 
@@ -203,7 +204,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"a role twice": {
 			env:  []string{"TENANTRY_CUSTOMER_ROLES=member, member"},
-			want: `customer_roles (TENANTRY_CUSTOMER_ROLES): role "member" is listed twice; for example member,bs-admin`,
+			want: `customer_roles (TENANTRY_CUSTOMER_ROLES): "member" is listed twice; for example member,bs-admin`,
 		},
 		"an empty role": {
 			env:  []string{"TENANTRY_SUBSCRIPTION_ROLES=member,"},

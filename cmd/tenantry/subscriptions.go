@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"io"
+	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -11,12 +15,17 @@ import (
 )
 
 func (p *program) subscriptions() *cobra.Command {
-	return group("subscriptions", "Show subscriptions, suspend and resume them",
-		"Show the subscriptions of a merchant, suspend and resume them. A portal uses its merchant's API key; an operator may use any\nmerchant.\n\n"+
+	return group("subscriptions", "Show, suspend, end and restore subscriptions",
+		"Show, suspend, end and restore the subscriptions of a merchant. A portal uses its merchant's API key; an operator may use any\n"+
+			"merchant.\n\n"+
 			connectHelp+exitHelp,
 		p.subscriptionsList(), p.subscriptionsShow(),
 		p.subscriptionsChange("suspend", "Disable the tenant of a subscription; its servers go on running", suspend),
-		p.subscriptionsChange("resume", "Enable the tenant of a suspended subscription", resume))
+		p.subscriptionsChange("resume", "Enable the tenant of a suspended subscription", resume),
+		p.subscriptionsChange("unsubscribe", "End a subscription: revoke the subscriber's roles and disable the tenant", unsubscribe),
+		p.subscriptionsChange("restore", "Restore a subscription that was ended, before its tenant is removed", restore),
+		p.subscriptionsChange("remove", "Remove the tenant of an ended subscription now; for operators", remove),
+		p.subscriptionsHold(), p.subscriptionsRelease())
 }
 
 // merchantFlag adds the flag --merchant, which every command needs.
@@ -71,25 +80,13 @@ func (p *program) subscriptionsShow() *cobra.Command {
 	}
 	merchant, f := merchantFlag(c), formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := checkSubscription(*merchant, args[0]); err != nil {
-			return err
-		}
-		s, err := p.asEither(cmd.Context())
-		if err != nil {
-			return err
-		}
-		answer, err := s.GetSubscriptionWithResponse(cmd.Context(), *merchant, args[0])
-		if err != nil {
-			return unsent(cmd.Context(), err)
-		}
-		if answer.JSON200 == nil {
-			return problemError(answer.StatusCode(), answer.Body)
-		}
-		one := []client.BilledSubscription{*answer.JSON200}
-		if _, err := theSubscriptions(&client.SubscriptionList{Subscriptions: one}, answer.StatusCode(), answer.Body); err != nil {
-			return err
-		}
-		return f.print(p.out, one[0], func(w io.Writer) { subscriptionsTable(w, one) })
+		return p.showSubscription(cmd.Context(), *merchant, args[0], *f, func(s remote) (*client.BilledSubscription, int, []byte, error) {
+			a, err := s.GetSubscriptionWithResponse(cmd.Context(), *merchant, args[0])
+			if err != nil {
+				return nil, 0, nil, err
+			}
+			return a.JSON200, a.StatusCode(), a.Body, nil
+		})
 	}
 	return c
 }
@@ -101,38 +98,69 @@ func checkSubscription(merchant, id string) error {
 	return checkID("subscription", id)
 }
 
-// change asks the server to change a subscription, and returns the run without waiting for its end.
-type change func(ctx context.Context, s remote, merchant, id, key, why string) (client.Run, error)
+// change asks the server to change a subscription. The run may not have ended when the server answers.
+type change func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error)
 
-func suspend(ctx context.Context, s remote, merchant, id, key, why string) (client.Run, error) {
-	answer, err := s.SuspendSubscriptionWithResponse(ctx, merchant, id, &client.SuspendSubscriptionParams{
-		IdempotencyKey: `"` + key + `"`, Prefer: some("respond-async"),
-	}, client.ActionRequest{Why: why})
+// async is the header Prefer of a request whose run is watched.
+var async = some("respond-async")
+
+func suspend(*cobra.Command) change {
+	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+		params := client.SuspendSubscriptionParams{IdempotencyKey: key, Prefer: async}
+		return s.SuspendSubscription(ctx, merchant, id, &params, client.ActionRequest{Why: why})
+	}
+}
+
+func resume(*cobra.Command) change {
+	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+		params := client.ResumeSubscriptionParams{IdempotencyKey: key, Prefer: async}
+		return s.ResumeSubscription(ctx, merchant, id, &params, client.ActionRequest{Why: why})
+	}
+}
+
+func unsubscribe(*cobra.Command) change {
+	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+		params := client.UnsubscribeSubscriptionParams{IdempotencyKey: key, Prefer: async}
+		return s.UnsubscribeSubscription(ctx, merchant, id, &params, client.ActionRequest{Why: why})
+	}
+}
+
+func restore(c *cobra.Command) change {
+	addUser := c.Flags().String("add-user", "", "id of another user of the merchant's domain, who becomes the subscriber")
+	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+		params := client.RestoreSubscriptionParams{IdempotencyKey: key, Prefer: async}
+		return s.RestoreSubscription(ctx, merchant, id, &params, client.RestoreRequest{Why: why, AddUser: some(*addUser)})
+	}
+}
+
+func remove(c *cobra.Command) change {
+	force := c.Flags().Bool("force", false, "remove the tenant although it is not proven empty: what it has is lost")
+	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+		params := client.RemoveSubscriptionParams{IdempotencyKey: key, Prefer: async}
+		return s.RemoveSubscription(ctx, merchant, id, &params, client.RemoveRequest{Why: why, Force: some(*force)})
+	}
+}
+
+// accepted returns the run in the server's answer to a change.
+func accepted(ctx context.Context, resp *http.Response, err error) (client.Run, error) {
 	if err != nil {
 		return client.Run{}, unsent(ctx, err)
 	}
-	return theRun(either(answer.JSON201, answer.JSON202), answer.StatusCode(), answer.Body)
-}
-
-func resume(ctx context.Context, s remote, merchant, id, key, why string) (client.Run, error) {
-	answer, err := s.ResumeSubscriptionWithResponse(ctx, merchant, id, &client.ResumeSubscriptionParams{
-		IdempotencyKey: `"` + key + `"`, Prefer: some("respond-async"),
-	}, client.ActionRequest{Why: why})
-	if err != nil {
+	body, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return client.Run{}, unsent(ctx, err)
 	}
-	return theRun(either(answer.JSON201, answer.JSON202), answer.StatusCode(), answer.Body)
-}
-
-// either returns the run of an answer: of the status 201 if there is one, else of the status 202.
-func either(ended, accepted *client.Run) *client.Run {
-	if ended != nil {
-		return ended
+	if resp.StatusCode != http.StatusCreated && resp.StatusCode != http.StatusAccepted {
+		return client.Run{}, problemError(resp.StatusCode, body)
 	}
-	return accepted
+	var run client.Run
+	if json.Unmarshal(body, &run) != nil {
+		return client.Run{}, formatError(resp.StatusCode)
+	}
+	return theRun(&run, resp.StatusCode, body)
 }
 
-func (p *program) subscriptionsChange(name, short string, ask change) *cobra.Command {
+func (p *program) subscriptionsChange(name, short string, flags func(*cobra.Command) change) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " SUBSCRIPTION --merchant ID --why REASON", Short: short, Args: exactly("SUBSCRIPTION"),
 		Long: short + ".\nThe command shows the steps until the run ends or needs an operator. The run's history records the reason.\n\n" +
@@ -141,7 +169,7 @@ func (p *program) subscriptionsChange(name, short string, ask change) *cobra.Com
 	merchant := merchantFlag(c)
 	why := c.Flags().String("why", "", "the reason, which the run's history records (required)")
 	key := c.Flags().String("key", "", "idempotency key, 1 to 255 characters (default a new uuid)")
-	f := formatFlag(c)
+	f, ask := formatFlag(c), flags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkSubscription(*merchant, args[0]); err != nil {
 			return err
@@ -157,13 +185,82 @@ func (p *program) subscriptionsChange(name, short string, ask change) *cobra.Com
 			*key = uuid.NewString()
 			p.say("the request's idempotency key is %s", *key)
 		}
-		run, err := ask(cmd.Context(), s, *merchant, args[0], *key, *why)
+		resp, err := ask(cmd.Context(), s, *merchant, args[0], `"`+*key+`"`, *why)
+		run, err := accepted(cmd.Context(), resp, err)
 		if err != nil {
 			return err
 		}
 		return p.watch(cmd.Context(), s, run.ID, *f)
 	}
 	return c
+}
+
+func (p *program) subscriptionsHold() *cobra.Command {
+	short := "Keep the tenant of an ended subscription; for operators"
+	c := &cobra.Command{
+		Use: "hold SUBSCRIPTION --merchant ID --why REASON", Short: short, Args: exactly("SUBSCRIPTION"),
+		Long: short + ".\nThe tenant is not removed before the hold is lifted with \"tenantry subscriptions release\".\n\n" + connectHelp + exitHelp,
+	}
+	merchant := merchantFlag(c)
+	why := c.Flags().String("why", "", "the reason, which \"tenantry subscriptions show\" shows (required)")
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if *why == "" {
+			return usage("--why is required")
+		}
+		return p.showSubscription(cmd.Context(), *merchant, args[0], *f, func(s remote) (*client.BilledSubscription, int, []byte, error) {
+			a, err := s.HoldSubscriptionWithResponse(cmd.Context(), *merchant, args[0], client.ActionRequest{Why: *why})
+			if err != nil {
+				return nil, 0, nil, err
+			}
+			return a.JSON200, a.StatusCode(), a.Body, nil
+		})
+	}
+	return c
+}
+
+func (p *program) subscriptionsRelease() *cobra.Command {
+	short := "Lift the hold of an ended subscription; for operators"
+	c := &cobra.Command{
+		Use: "release SUBSCRIPTION --merchant ID", Short: short, Args: exactly("SUBSCRIPTION"),
+		Long: short + ".\nIf the ending is due, the tenant is removed now.\n\n" + connectHelp + exitHelp,
+	}
+	merchant, f := merchantFlag(c), formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return p.showSubscription(cmd.Context(), *merchant, args[0], *f, func(s remote) (*client.BilledSubscription, int, []byte, error) {
+			a, err := s.ReleaseSubscriptionWithResponse(cmd.Context(), *merchant, args[0])
+			if err != nil {
+				return nil, 0, nil, err
+			}
+			return a.JSON200, a.StatusCode(), a.Body, nil
+		})
+	}
+	return c
+}
+
+// showSubscription makes a request whose answer is a subscription, and prints it.
+func (p *program) showSubscription(
+	ctx context.Context, merchant, id string, f format, ask func(remote) (*client.BilledSubscription, int, []byte, error),
+) error {
+	if err := checkSubscription(merchant, id); err != nil {
+		return err
+	}
+	s, err := p.asEither(ctx)
+	if err != nil {
+		return err
+	}
+	found, status, body, err := ask(s)
+	if err != nil {
+		return unsent(ctx, err)
+	}
+	if found == nil {
+		return problemError(status, body)
+	}
+	one := []client.BilledSubscription{*found}
+	if _, err := theSubscriptions(&client.SubscriptionList{Subscriptions: one}, status, body); err != nil {
+		return err
+	}
+	return f.print(p.out, one[0], func(w io.Writer) { subscriptionsTable(w, one) })
 }
 
 func subscriptionsTable(w io.Writer, all []client.BilledSubscription) {
@@ -175,6 +272,15 @@ func subscriptionsTable(w io.Writer, all []client.BilledSubscription) {
 		}
 		if s.SuspendedByOperator != nil {
 			state += " by an operator"
+		}
+		if s.EndsAt != nil {
+			state += " at " + s.EndsAt.UTC().Format(time.RFC3339)
+		}
+		if s.EndingHeld != nil {
+			state += ", held by " + s.EndingHeld.Who + ": " + s.EndingHeld.Why
+		}
+		if s.EndingReason != nil {
+			state += ", not removed: " + s.EndingReason.Detail
 		}
 		if s.RunID != nil {
 			run = *s.RunID

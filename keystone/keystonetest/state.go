@@ -134,6 +134,14 @@ func (k *Keystone) RevokeToken(text string) {
 	}
 }
 
+// RemoveUser deletes a user, and the user's role assignments.
+func (k *Keystone) RemoveUser(userID string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.users = slices.DeleteFunc(k.users, func(u *user) bool { return u.id == userID })
+	k.grants = slices.DeleteFunc(k.grants, func(a keystone.Assignment) bool { return a.UserID == userID })
+}
+
 // EnableUser enables or disables a user. When a user is disabled, the user's tokens are revoked. If the user is enabled again, the
 // tokens stay revoked.
 func (k *Keystone) EnableUser(userID string, enabled bool) {

@@ -170,11 +170,27 @@ func (p *Prover) Empty(ctx context.Context, projectID string, disabledAt time.Ti
 		proof.Unproven = []Unproven{tooRecent(disabledAt, wait)}
 		return proof, nil
 	}
+	return p.ask(ctx, proof, false)
+}
+
+// Look asks all services for the resources of a project that may be enabled. Users can create resources in it at any time, so the Proof
+// is about the time of the call alone. Otherwise, Look is like [Prover.Empty].
+func (p *Prover) Look(ctx context.Context, projectID string) (Proof, error) {
+	if !keystone.ValidID(projectID) {
+		return Proof{}, &upstream.Error{
+			Service: Service, Class: upstream.Permanent, Op: opOf(""), Err: fmt.Errorf("%q is not the id of a project", upstream.Clean(projectID)),
+		}
+	}
+	return p.ask(ctx, Proof{ProjectID: projectID, At: p.cfg.Now()}, true)
+}
+
+// ask asks all services, within the time limit of a proof.
+func (p *Prover) ask(ctx context.Context, proof Proof, mayBeEnabled bool) (Proof, error) {
 	limited, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
-	err := p.prove(limited, &proof)
+	err := p.prove(limited, &proof, mayBeEnabled)
 	if ended := ctx.Err(); ended != nil {
-		err = &upstream.Error{Service: Service, Class: upstream.Transient, Op: opOf(projectID), Err: ended}
+		err = &upstream.Error{Service: Service, Class: upstream.Transient, Op: opOf(proof.ProjectID), Err: ended}
 	}
 	if err != nil {
 		return Proof{}, err
@@ -183,12 +199,12 @@ func (p *Prover) Empty(ctx context.Context, projectID string, disabledAt time.Ti
 }
 
 // prove adds to the Proof what the cloud answers.
-func (p *Prover) prove(ctx context.Context, proof *Proof) error {
+func (p *Prover) prove(ctx context.Context, proof *Proof, mayBeEnabled bool) error {
 	access, err := p.cloud.Access(ctx)
 	if err != nil {
 		return err
 	}
-	p.identity(ctx, access, proof)
+	p.identity(ctx, access, proof, mayBeEnabled)
 	a := asker{
 		client: p.client, timeout: p.cfg.RequestTimeout, now: p.cfg.Now,
 		token: access.Token, own: access.ProjectID, project: proof.ProjectID,
@@ -200,7 +216,7 @@ func (p *Prover) prove(ctx context.Context, proof *Proof) error {
 }
 
 // identity asks Keystone for the project.
-func (p *Prover) identity(ctx context.Context, access v3.Access, proof *Proof) {
+func (p *Prover) identity(ctx context.Context, access v3.Access, proof *Proof, mayBeEnabled bool) {
 	q := &inquiry{Service: ServiceAsked{Type: "identity", Exempt: "only asked for the project"}}
 	if access.ProjectID == "" {
 		q.fault("", blocked(fixScope, "the credential is not scoped to a project, so its catalog can lack endpoints"))
@@ -211,7 +227,7 @@ func (p *Prover) identity(ctx context.Context, access v3.Access, proof *Proof) {
 		q.fault("", blocked(fixCloud, "this cloud does not have the project"))
 	case err != nil:
 		q.fault("", ofKeystone(err))
-	case project.Enabled:
+	case project.Enabled && !mayBeEnabled:
 		q.fault("", blocked(fixEnabled, "the project is enabled, so users can create resources in it"))
 	}
 	q.addTo(proof)

@@ -606,6 +606,13 @@ func TestAProjectIsNotProvenBeforeTenMinutesOrWhileItIsEnabled(t *testing.T) {
 	w = start(t)
 	w.known["enabled"] = true
 	wantLines(t, "enabled", w.read(t), "identity: the project is enabled, so users can create resources in it")
+	prover, err := resources.New(w.config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if looked, err := prover.Look(t.Context(), tenant); err != nil || looked.State() != resources.Empty {
+		t.Errorf("a look at an enabled project: %v, %v %v", err, looked.State(), looked.Reasons())
+	}
 }
 
 // The class of each answer decides whether the caller asks again or needs a person.

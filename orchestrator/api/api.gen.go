@@ -332,6 +332,13 @@ type CloudName = string
 // Code a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 type Code = string
 
+// EndingHold An operator's hold. The tenant of the ending subscription is not removed before the hold is lifted.
+type EndingHold struct {
+	At  time.Time `json:"at"`
+	Who string    `json:"who"`
+	Why string    `json:"why"`
+}
+
 // Event defines model for Event.
 type Event struct {
 	// Action An action on a run. /docs#ActionName-NAME explains each action. More values may follow: accept a value that is not in the list.
@@ -715,6 +722,24 @@ type Reason struct {
 // ReasonKind What a run waits for. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 type ReasonKind string
 
+// RemoveRequest defines model for RemoveRequest.
+type RemoveRequest struct {
+	// Force Removes the tenant although it is not empty or not proven empty.
+	Force *bool `json:"force,omitempty"`
+
+	// Why The reason. The run's history shows this reason.
+	Why string `json:"why"`
+}
+
+// RestoreRequest defines model for RestoreRequest.
+type RestoreRequest struct {
+	// AddUser The id of another user of the merchant's domain, who becomes the subscriber.
+	AddUser *string `json:"add_user,omitempty"`
+
+	// Why The reason. The run's history shows this reason.
+	Why string `json:"why"`
+}
+
 // Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. The fields of the workflow change-plan are subscription_id, customer_id, plan_id and previous_plan_id.
 type Result map[string]interface{}
 
@@ -823,11 +848,18 @@ type SubscribeRequest struct {
 
 // BilledSubscription defines model for Subscription.
 type BilledSubscription struct {
-	BillingDay      *int    `json:"billing_day,omitempty"`
-	CustomerID      string  `json:"customer_id"`
-	ID              string  `json:"id"`
-	PaymentMethodID *string `json:"payment_method_id,omitempty"`
-	PlanID          string  `json:"plan_id"`
+	BillingDay *int   `json:"billing_day,omitempty"`
+	CustomerID string `json:"customer_id"`
+
+	// EndingHeld An operator's hold. The tenant of the ending subscription is not removed before the hold is lifted.
+	EndingHeld   *EndingHold `json:"ending_held,omitempty"`
+	EndingReason *Failure    `json:"ending_reason,omitempty"`
+
+	// EndsAt When the tenant of an ending subscription is to be removed.
+	EndsAt          *time.Time `json:"ends_at,omitempty"`
+	ID              string     `json:"id"`
+	PaymentMethodID *string    `json:"payment_method_id,omitempty"`
+	PlanID          string     `json:"plan_id"`
 
 	// ResourceID The id of the subscription tenant.
 	ResourceID   string  `json:"resource_id"`
@@ -1035,11 +1067,23 @@ type SubscribeJSONRequestBody = SubscribeRequest
 // ChangePlanJSONRequestBody defines body for ChangePlan for application/json ContentType.
 type ChangePlanJSONRequestBody = ChangePlanRequest
 
+// HoldSubscriptionJSONRequestBody defines body for HoldSubscription for application/json ContentType.
+type HoldSubscriptionJSONRequestBody = ActionRequest
+
+// RemoveSubscriptionJSONRequestBody defines body for RemoveSubscription for application/json ContentType.
+type RemoveSubscriptionJSONRequestBody = RemoveRequest
+
+// RestoreSubscriptionJSONRequestBody defines body for RestoreSubscription for application/json ContentType.
+type RestoreSubscriptionJSONRequestBody = RestoreRequest
+
 // ResumeSubscriptionJSONRequestBody defines body for ResumeSubscription for application/json ContentType.
 type ResumeSubscriptionJSONRequestBody = ActionRequest
 
 // SuspendSubscriptionJSONRequestBody defines body for SuspendSubscription for application/json ContentType.
 type SuspendSubscriptionJSONRequestBody = ActionRequest
+
+// UnsubscribeSubscriptionJSONRequestBody defines body for UnsubscribeSubscription for application/json ContentType.
+type UnsubscribeSubscriptionJSONRequestBody = ActionRequest
 
 // CancelRunJSONRequestBody defines body for CancelRun for application/json ContentType.
 type CancelRunJSONRequestBody = ActionRequest
@@ -1112,12 +1156,27 @@ type ServerInterface interface {
 	// ChangePlan Change the plan of a subscription
 	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/change-plan)
 	ChangePlan(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// ReleaseSubscription Lift the hold of an ended subscription
+	// (DELETE /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/hold)
+	ReleaseSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// HoldSubscription Keep the tenant of an ended subscription
+	// (PUT /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/hold)
+	HoldSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// RemoveSubscription Remove the tenant of an ended subscription now
+	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/remove)
+	RemoveSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// RestoreSubscription Restore a subscription that was ended
+	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/restore)
+	RestoreSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
 	// ResumeSubscription Resume a suspended subscription
 	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/resume)
 	ResumeSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
 	// SuspendSubscription Suspend a subscription
 	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/suspend)
 	SuspendSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// UnsubscribeSubscription End a subscription
+	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe)
+	UnsubscribeSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
 	// ListRuns List runs, newest first
 	// (GET /v1/runs)
 	ListRuns(ctx echo.Context, params ListRunsParams) error
@@ -1468,6 +1527,102 @@ func (w *ServerInterfaceWrapper) ChangePlan(ctx echo.Context) error {
 	return err
 }
 
+// ReleaseSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) ReleaseSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "subscription_id" -------------
+	var subscriptionID SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription_id", ctx.Param("subscription_id"), &subscriptionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReleaseSubscription(ctx, merchantID, subscriptionID)
+	return err
+}
+
+// HoldSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) HoldSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "subscription_id" -------------
+	var subscriptionID SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription_id", ctx.Param("subscription_id"), &subscriptionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.HoldSubscription(ctx, merchantID, subscriptionID)
+	return err
+}
+
+// RemoveSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "subscription_id" -------------
+	var subscriptionID SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription_id", ctx.Param("subscription_id"), &subscriptionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveSubscription(ctx, merchantID, subscriptionID)
+	return err
+}
+
+// RestoreSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) RestoreSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "subscription_id" -------------
+	var subscriptionID SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription_id", ctx.Param("subscription_id"), &subscriptionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RestoreSubscription(ctx, merchantID, subscriptionID)
+	return err
+}
+
 // ResumeSubscription converts echo context to params.
 func (w *ServerInterfaceWrapper) ResumeSubscription(ctx echo.Context) error {
 	var err error
@@ -1513,6 +1668,30 @@ func (w *ServerInterfaceWrapper) SuspendSubscription(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.SuspendSubscription(ctx, merchantID, subscriptionID)
+	return err
+}
+
+// UnsubscribeSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) UnsubscribeSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "subscription_id" -------------
+	var subscriptionID SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription_id", ctx.Param("subscription_id"), &subscriptionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UnsubscribeSubscription(ctx, merchantID, subscriptionID)
 	return err
 }
 
@@ -1799,8 +1978,13 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions", wrapper.Subscribe, options.OperationMiddlewares["subscribe"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/change-plan", wrapper.ChangePlan, options.OperationMiddlewares["changePlan"]...)
+	router.DELETE(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/hold", wrapper.ReleaseSubscription, options.OperationMiddlewares["releaseSubscription"]...)
+	router.PUT(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/hold", wrapper.HoldSubscription, options.OperationMiddlewares["holdSubscription"]...)
+	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/remove", wrapper.RemoveSubscription, options.OperationMiddlewares["removeSubscription"]...)
+	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/restore", wrapper.RestoreSubscription, options.OperationMiddlewares["restoreSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/resume", wrapper.ResumeSubscription, options.OperationMiddlewares["resumeSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/suspend", wrapper.SuspendSubscription, options.OperationMiddlewares["suspendSubscription"]...)
+	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/unsubscribe", wrapper.UnsubscribeSubscription, options.OperationMiddlewares["unsubscribeSubscription"]...)
 	router.GET(options.BaseURL+"/v1/runs", wrapper.ListRuns, options.OperationMiddlewares["listRuns"]...)
 	router.GET(options.BaseURL+"/v1/runs/:run_id", wrapper.GetRun, options.OperationMiddlewares["getRun"]...)
 	router.POST(options.BaseURL+"/v1/runs/:run_id/cancel", wrapper.CancelRun, options.OperationMiddlewares["cancelRun"]...)

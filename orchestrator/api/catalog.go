@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/workflows"
 )
 
@@ -25,7 +26,7 @@ var (
 	catalogKinds         = []kind{subscriptionNotFound}
 	subscriptionNotFound = kind{
 		"subscription-not-found", http.StatusNotFound, "There is no such subscription",
-		"A portal sees only its own merchant's subscriptions.", false, FixByMerchant,
+		"A portal sees only its own merchant's subscriptions.", false, fixByCaller,
 	}
 )
 
@@ -96,7 +97,7 @@ func (s *server) ListSubscriptions(c echo.Context, merchantID string, p ListSubs
 	}
 	answer := SubscriptionList{Subscriptions: []BilledSubscription{}}
 	for _, one := range shown {
-		answer.Subscriptions = append(answer.Subscriptions, viewSubscription(one, known))
+		answer.Subscriptions = append(answer.Subscriptions, known.view(one))
 	}
 	next := ""
 	if len(found) > limit {
@@ -123,26 +124,53 @@ func (s *server) GetSubscription(c echo.Context, merchantID, subscriptionID stri
 	if err != nil {
 		return err
 	}
-	return answerJSON(c, http.StatusOK, viewSubscription(found, known))
+	return answerJSON(c, http.StatusOK, known.view(found))
 }
 
-// standings returns what Tenantry knows about subscriptions, by id.
-func (s *server) standings(c echo.Context, merchantID string, of ...billing.Subscription) (map[string]workflows.Standing, error) {
-	var ids []string
+// known is what Tenantry knows about subscriptions, by id.
+type known struct {
+	standings map[string]workflows.Standing
+	endings   map[string]saga.FollowUp
+}
+
+// standings returns what Tenantry knows about subscriptions.
+func (s *server) standings(c echo.Context, merchantID string, of ...billing.Subscription) (k known, err error) {
+	var ids, ending []string
 	for _, one := range of {
 		ids = append(ids, one.ID)
 	}
-	return s.Admit.Standings(c.Request().Context(), merchantID, ids)
+	if k.standings, err = s.Admit.Standings(c.Request().Context(), merchantID, ids); err != nil {
+		return k, err
+	}
+	for id, standing := range k.standings {
+		if standing.State == workflows.SubscriptionEnding {
+			ending = append(ending, id)
+		}
+	}
+	if len(ending) > 0 {
+		k.endings, err = s.Admit.Endings(c.Request().Context(), merchantID, ending)
+	}
+	return k, err
 }
 
-func viewSubscription(s billing.Subscription, known map[string]workflows.Standing) BilledSubscription {
+// view shows a subscription.
+func (k known) view(s billing.Subscription) BilledSubscription {
 	view := BilledSubscription{
 		ID: s.ID, PlanID: s.PlanID, CustomerID: s.CustomerID, ResourceID: s.ResourceID, ResourceType: some(s.ResourceType),
 		BillingDay: s.BillingDay, PaymentMethodID: s.PaymentMethodID,
 	}
-	if standing, made := known[s.ID]; made {
+	if standing, made := k.standings[s.ID]; made {
 		view.State, view.RunID = some(SubscriptionState(standing.State)), some(standing.RunID)
 		view.SuspendedByOperator = some(standing.Suspension != nil && standing.Suspension.ByOperator)
+	}
+	if ending, is := k.endings[s.ID]; is {
+		view.EndsAt = &ending.DueAt
+		if ending.Reason != nil {
+			view.EndingReason = viewFailure(ending.Reason)
+		}
+		if h := ending.Hold; h != nil {
+			view.EndingHeld = &EndingHold{At: h.At, Who: h.Who, Why: h.Why}
+		}
 	}
 	return view
 }

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -155,10 +156,7 @@ func TestEachExampleIsAccepted(t *testing.T) {
 		text, err := json.Marshal(example)
 		must(t, err)
 		sent++
-		q.method, q.body = "POST", string(text)
-		if operationID == "updateMerchant" {
-			q.method = "PATCH"
-		}
+		q.method, q.body = cmp.Or(q.method, http.MethodPost), string(text)
 		a := w.call(q)
 		if example == nil || a.status != want {
 			t.Fatalf("the example %s of %s: got %d %s, want %d", name, operationID, a.status, a.body, want)
@@ -187,6 +185,12 @@ func TestEachExampleIsAccepted(t *testing.T) {
 	_, err = w.Billing.CreatePlan(t.Context(), w.Merchant.ID, billing.Plan{ID: idIn("changePlan", "example", "plan_id"), Name: "large"})
 	must(t, err)
 	send("changePlan", "example", w.change(of, "change-plan", "change-plan"), http.StatusCreated)
+	send("unsubscribeSubscription", "example", w.change(of, "unsubscribe", "unsubscribe"), http.StatusCreated)
+	hold := w.asOperator(w.change(of, "hold", ""))
+	hold.method, hold.header = http.MethodPut, nil
+	send("holdSubscription", "example", hold, http.StatusOK)
+	send("removeSubscription", "example", w.asOperator(w.change(of, "remove", "remove")), http.StatusConflict) // it is too early
+	send("restoreSubscription", "example", w.change(of, "restore", "restore"), http.StatusCreated)
 	uuids := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`)
 	for name, h := range w.document.doc.Components.Responses["Subscribed"].Value.Headers {
 		got, want := first.header.Get(name), h.Value.Example
@@ -224,7 +228,7 @@ func TestEachExampleIsAccepted(t *testing.T) {
 	_, err = w.Billing.CreateMerchant(t.Context(), billing.Merchant{ID: merchant, Name: "Cloud Shop", Currency: "nok", Language: "nor"})
 	must(t, err)
 	send("createMerchant", "example", request{path: "/v1/merchants", operator: w.OperatorToken}, http.StatusCreated)
-	send("updateMerchant", "example", request{path: "/v1/merchants/" + merchant, operator: w.OperatorToken}, http.StatusOK)
+	send("updateMerchant", "example", request{method: http.MethodPatch, path: "/v1/merchants/" + merchant, operator: w.OperatorToken}, http.StatusOK)
 
 	examples := 0
 	for _, item := range w.document.doc.Paths.Map() {

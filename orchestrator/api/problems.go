@@ -34,11 +34,11 @@ var (
 	}
 	keyMissing = kind{
 		"idempotency-key-missing", http.StatusBadRequest, "The Idempotency-Key is missing",
-		"Send a key, such as a UUID, with every order. Send the same key when you repeat the order.", false, FixByMerchant,
+		"Send a key, such as a UUID, with every order. Send the same key when you repeat the order.", false, fixByCaller,
 	}
 	keyInvalid = kind{
 		"idempotency-key-invalid", http.StatusBadRequest, "The Idempotency-Key is not valid",
-		"Send one Idempotency-Key header. The key has 1 to 255 " + keyForm + ".", false, FixByMerchant,
+		"Send one Idempotency-Key header. The key has 1 to 255 " + keyForm + ".", false, fixByCaller,
 	}
 	tokenScoped = kind{
 		"token-scoped", http.StatusBadRequest, "The user's token is scoped",
@@ -149,7 +149,7 @@ var (
 	}
 	keyReused = kind{
 		"idempotency-key-reused", http.StatusUnprocessableEntity, "The Idempotency-Key belongs to another order",
-		"A key belongs to one order and never expires. Send a new key with a new order.", false, FixByMerchant,
+		"A key belongs to one order and never expires. Send a new key with a new order.", false, fixByCaller,
 	}
 
 	quotaExceeded = kind{
@@ -196,7 +196,7 @@ func kinds() []kind {
 		contentTypeUnsupported, contentEncodingUnsupported, keyReused,
 		quotaExceeded, tooManyRequests, internalError, upstreamUnavailable, configurationFault, overloaded, outcomeUnknown,
 	}
-	all = slices.Concat(all, catalogKinds, orderKinds, switchKinds, changePlanKinds)
+	all = slices.Concat(all, catalogKinds, orderKinds, switchKinds, changePlanKinds, lifeKinds)
 	slices.SortStableFunc(all, func(a, b kind) int { return cmp.Compare(a.status, b.status) })
 	return all
 }

@@ -68,7 +68,12 @@ func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Optio
 func changed(change func(*service.Options)) func(*servicetest.Options) {
 	return func(o *servicetest.Options) {
 		before := o.Change
-		o.Change = func(o *service.Options) { before(o); change(o) }
+		o.Change = func(o *service.Options) {
+			if before != nil {
+				before(o)
+			}
+			change(o)
+		}
 	}
 }
 

@@ -34,6 +34,12 @@ type Config struct {
 	Poll        time.Duration // interval between polls for work that no message announced; zero means 5 s
 	Executors   int           // maximum number of runs that are executed at once; zero means 64
 
+	ResourcesCloud  string   // the cloud whose credential asks the default cloud's services for resources; empty means the default cloud's
+	EmptinessIgnore []string // service types that are not asked for resources
+
+	KeepTenant  time.Duration // how long an ended subscription can be restored; zero means 7 days
+	KeepBilling time.Duration // how long BillingStack keeps a subscription without a tenant; zero means 35 days
+
 	MaxLiveRuns int // default of a merchant's maximum number of live runs; orders above the maximum are refused
 	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 384
 }

@@ -37,6 +37,8 @@ type Options struct {
 	Cloud func(name string) (v3.Config, error)
 	// Workflows returns the workflows of the service; nil means all workflows of this release.
 	Workflows func(workflows.Deps) ([]*saga.Definition, error)
+	// Resources asks the clouds' services for the resources of a project; nil means package keystone/resources.
+	Resources workflows.Resources
 	// ScopedTokens passes a run's scoped token to the API request that waits for the run; nil means the field Handover of
 	// workflows.Deps.
 	ScopedTokens api.ScopedTokens

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"crypto/rand"
 	"net/http"
 	"time"
@@ -48,10 +49,15 @@ func wire(p parts) (w wired, err error) {
 	if p.Now == nil {
 		p.Now = time.Now
 	}
+	p.KeepTenant, p.KeepBilling = cmp.Or(p.KeepTenant, 7*24*time.Hour), cmp.Or(p.KeepBilling, 35*24*time.Hour)
 	clock := engine.NewClock(p.Now)
+	if p.Resources == nil {
+		p.Resources = &provers{clouds: u.clouds, entry: p.ResourcesCloud, ignore: p.EmptinessIgnore, now: clock.Now}
+	}
 	deps := workflows.Deps{
-		Identity: u.clouds.identity, Billing: u.billing, Merchants: p.store.Merchants(), Ledger: p.store, Reads: &coalesce.Reads{}, Handover: &handover,
+		Identity: u.clouds.identity, Billing: u.billing, Merchants: p.store.Merchants(), Ledger: p.store, FollowUps: p.store, Reads: &coalesce.Reads{}, Handover: &handover,
 		Now: clock.Now, NewID: newID, Installation: p.installation,
+		KeepTenant: p.KeepTenant, KeepBilling: p.KeepBilling, Resources: p.Resources,
 		Defaults: workflows.Defaults{CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain},
 	}
 	definitions, err := p.Workflows(deps)

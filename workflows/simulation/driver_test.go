@@ -188,7 +188,7 @@ func (d *driver) arrive(h *host, f *flight, c call, key string, effect func()) {
 	}
 	c.nth, c.at = d.nth[c.to], time.Now()
 	d.nth[c.to]++
-	if c.order >= 0 {
+	if c.step != "" {
 		of := call{to: c.to, order: c.order, step: c.step, undo: c.undo, recheck: c.recheck}
 		c.nthOfStep = d.writes[of]
 		d.writes[of]++

@@ -9,11 +9,18 @@ import (
 // beforeRecheck is the time from the first orders that are placed near a re-check to the re-check itself.
 const beforeRecheck = 400 * time.Millisecond
 
-// night runs the re-checks of compensated runs. Between two re-checks, no replica runs. This makes the simulation faster.
+// night runs the re-checks of compensated runs, and the runs that follow-ups start. Between them, no replica runs. This makes the
+// simulation faster.
 func (w *world) night() {
 	w.stopAll()
-	for n := 1; n < 50; n++ {
-		due := w.nextRecheck()
+	n := 0 // number of re-checks so far
+	for range 100 {
+		due, follows := w.nextRecheck(), w.nextFollowUp()
+		if !follows.IsZero() && (due.IsZero() || follows.Before(due)) {
+			due = follows
+		} else {
+			n++
+		}
 		if due.IsZero() || w.driver.restless != "" {
 			return
 		}
@@ -31,7 +38,7 @@ func (w *world) night() {
 		w.rest()
 		w.stopAll()
 	}
-	w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "a run is rechecked without end"})
+	w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "runs are rechecked or followed without end"})
 }
 
 // nextRecheck returns the time of the next re-check, or the zero time if no re-check is planned.
@@ -40,6 +47,16 @@ func (w *world) nextRecheck() (due time.Time) {
 	for _, r := range runs {
 		if r.Rechecks > 0 && (due.IsZero() || r.DueAt.Before(due)) {
 			due = *r.DueAt
+		}
+	}
+	return due
+}
+
+// nextFollowUp returns the time at which the next follow-up is due, or the zero time if there is none.
+func (w *world) nextFollowUp() (due time.Time) {
+	for _, f := range w.store.Everything().FollowUps {
+		if due.IsZero() || f.DueAt.Before(due) {
+			due = f.DueAt
 		}
 	}
 	return due

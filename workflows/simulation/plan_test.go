@@ -40,6 +40,9 @@ type orderPlan struct {
 	Night    int // N > 0: the order is placed shortly before or after the Nth re-check of the simulation; 0: with the first orders
 }
 
+// noOrder stands for the runs that follow-ups have started.
+const noOrder = -1
+
 // mishap is the fault of one call. If Step is empty, the mishap affects the Nth call to the target To. If Step is set, the mishap
 // affects the Nth write that the step makes for the order. The step "checkpoint" stands for the commits to the database.
 type mishap struct {
@@ -98,8 +101,38 @@ var writes = []string{
 // trials are the workflows that portals can order. The first is subscribe.
 var trials = workflowstest.Trials()
 
-// stranger is the index of the trial that needs no other run, besides subscribe. The trials after it change subscriptions.
+// mixed: in each fourth plan, portals order other workflows too.
+const mixed = 4
+
+// stranger is the index of the trial that needs no other run, besides subscribe.
 const stranger = 1
+
+// changes are the trials that change subscriptions, by their operations.
+var changes = changing()
+
+func changing() map[string]int {
+	all := map[string]int{}
+	for n, t := range trials {
+		if t.Operation != "" {
+			all[t.Operation] = n
+		}
+	}
+	return all
+}
+
+// nextChange draws the operation that follows another operation on a subscription. Most changes are possible in the state of the
+// subscription.
+func nextChange(r *rand.Rand, last string) string {
+	sensible := map[string]string{"unsubscribe": "restore", "suspend": "resume"}
+	if next := sensible[last]; next != "" && r.IntN(3) > 0 {
+		return next
+	}
+	all := slices.Sorted(maps.Keys(changes))
+	if r.IntN(2) > 0 {
+		all = slices.DeleteFunc(all, func(name string) bool { return name == "restore" || name == "resume" })
+	}
+	return all[r.IntN(len(all))]
+}
 
 // writesOf returns the steps of a trial that write upstream.
 func writesOf(trial int) []string {
@@ -232,6 +265,16 @@ func (p *plan) rechecksNeeded() bool {
 	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
 
+// keepTenant returns how long an ended subscription can be restored: in most plans, until ten minutes after its tenant was disabled. If
+// a request may be executed hours late, it must not make again what was removed. The latest request is 20 hours late. In some other
+// plans, the tenants are not removed before the checker has seen them.
+func (p *plan) keepTenant() time.Duration {
+	if p.rechecksNeeded() || p.Seed%(2*mixed) == mixed-1 {
+		return 21 * time.Hour
+	}
+	return time.Second
+}
+
 // mayBeLate reports whether the mishap may delay a request beyond the late window. mayBeLate returns false for the undo of a
 // role assignment, because a re-check cannot repair a late undo. If another run has assigned the same role in the meantime, the
 // late undo removes that assignment too, because assignments cannot be tagged. Only steps that assign roles have a "/" in their
@@ -329,7 +372,7 @@ func newPlan(seed uint64) *plan {
 	for range p.Replicas {
 		p.ClockError = append(p.ClockError, between(-time.Hour, time.Hour))
 	}
-	if seed%4 == 3 {
+	if seed%mixed == mixed-1 {
 		p.mix(rand.New(rand.NewPCG(seed, 0x5712a)))
 	}
 	return p
@@ -368,18 +411,22 @@ func (p *plan) change(r *rand.Rand) {
 		if o.Trial != 0 || o.Night > 0 {
 			continue
 		}
-		at, changes := o.At, r.IntN(4)
-		for range changes {
+		at, many, last := o.At, r.IntN(4), ""
+		for range many {
+			last = nextChange(r, last)
 			at += time.Duration(r.IntN(int(time.Minute)))
 			change := orderPlan{
-				Trial: stranger + 1 + r.IntN(len(trials)-stranger-1), Of: n + 1, At: at, Merchant: o.Merchant, User: o.User,
+				Trial: changes[last], Of: n + 1, At: at, Merchant: o.Merchant, User: o.User,
 				Twice: r.IntN(4) == 0, Patience: o.Patience,
+			}
+			if last == "restore" && r.IntN(2) == 0 { // about when the tenant is to be removed
+				change.At += 10*time.Minute - time.Duration(r.IntN(int(time.Minute)))
 			}
 			of := mishap{Order: len(p.Orders), Step: trials[change.Trial].Refused, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
 			if r.IntN(3) == 0 { // the first request takes effect late, and the second is refused, so that the run is compensated
 				late, refused := of, of
 				late.Kind, refused.Kind, refused.Nth = lateCommit, refused400, 1
-				if changes == 1 && r.IntN(2) == 0 { // so late that only a re-check finds the effect
+				if many == 1 && r.IntN(2) == 0 { // so late that only a re-check finds the effect
 					late.For = 2*time.Minute + time.Duration(r.IntN(int(18*time.Hour)))
 				}
 				p.Mishaps = append(p.Mishaps, late, refused)
@@ -390,6 +437,17 @@ func (p *plan) change(r *rand.Rand) {
 				p.Mishaps = append(p.Mishaps, other)
 			}
 			p.Orders = append(p.Orders, change)
+		}
+	}
+	for _, step := range []string{"delete-tenant", "delete-subscription", "delete-customer"} {
+		if r.IntN(2) == 0 { // the first request of a follow-up's run takes effect late, and the second is refused
+			late := mishap{Order: noOrder, Step: step, Kind: lateCommit, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
+			p.Mishaps = append(p.Mishaps, late, mishap{Order: noOrder, Step: step, Kind: refused400, Nth: 1})
+		}
+		if r.IntN(2) == 0 {
+			p.Mishaps = append(p.Mishaps, mishap{
+				Order: noOrder, Step: step, Kind: kind(r.IntN(int(kinds))), Nth: r.IntN(3), For: time.Second + time.Duration(r.IntN(int(79*time.Second))),
+			})
 		}
 	}
 }

@@ -69,9 +69,9 @@ func (w *world) startReplica(off time.Duration) *replica {
 	r.newID = func() string { made++; return newID(process, made) }
 	deps := workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  bill, Merchants: w.merchants, Ledger: records, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: r.newID,
-		Installation: installation,
-		Defaults:     workflows.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default"},
+		Billing:  bill, Merchants: w.merchants, Ledger: records, FollowUps: records, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: r.newID,
+		Installation: installation, KeepTenant: w.plan.keepTenant(), KeepBilling: keepBilling, Resources: workflowstest.NoResources{},
+		Defaults: workflows.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default"},
 	}
 	definitions, err := workflowstest.Definitions(deps)
 	w.ok(err)
@@ -86,6 +86,15 @@ func (w *world) startReplica(off time.Duration) *replica {
 			w.switches(&workflow)
 			definitions[stranger+1+i], err = saga.Define(workflow)
 			w.ok(err)
+		}
+	}
+	if w.define != nil {
+		changed, err := w.define(deps)
+		w.ok(err)
+		for i := range definitions {
+			if definitions[i].Name == changed.Name {
+				definitions[i] = changed
+			}
 		}
 	}
 	r.engine = engine.New(engine.Options{
@@ -108,6 +117,8 @@ func (w *world) startReplica(off time.Duration) *replica {
 	}()
 	return r
 }
+
+const keepBilling = 3 * time.Hour
 
 func (r *replica) hasEnded() bool {
 	r.world.driver.mu.Lock()

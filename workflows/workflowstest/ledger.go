@@ -13,7 +13,7 @@ func ledgerTrue(v *view, broken report) {
 	owners := map[string][]string{}
 	for _, x := range v.ordered {
 		for _, o := range x.run.Objects {
-			if o.RemovedAt != nil {
+			if o.RemovedAt != nil || v.removedLater(x.run, o) {
 				continue
 			}
 			what := o.Kind + " " + o.ID
@@ -35,6 +35,15 @@ func ledgerTrue(v *view, broken report) {
 			broken("", "the ledger lacks this role assignment", t.String())
 		}
 	}
+}
+
+// removedLater reports whether a later run has removed the object, or the object that it belongs to.
+func (v *view) removedLater(r *saga.Run, o saga.Object) bool {
+	return has(v.Runs, func(later *saga.Run) bool {
+		return later.ID > r.ID && has(later.Objects, func(gone saga.Object) bool {
+			return gone.RemovedAt != nil && (gone.Kind == o.Kind && gone.ID == o.ID || strings.HasPrefix(o.ID, gone.ID+"/"))
+		})
+	})
 }
 
 // onTenant reports whether the role assignment is on a tenant.

@@ -21,8 +21,9 @@ func deleteIntended(v *view, broken report) {
 				continue
 			}
 			steps := x.stepsOf(gone)
-			owned = owned || len(steps) > 0
+			owned = owned || len(steps) > 0 || x.removes(gone) != nil
 			intended = intended || has(steps, func(name string) bool { return v.undoes(x.run, name, gone) })
+			intended = intended || x.removes(gone) != nil && x.run.Step(x.removes(gone).Step).Attempts > 0
 		}
 		switch {
 		case !owned:
@@ -31,6 +32,16 @@ func deleteIntended(v *view, broken report) {
 			broken(gone.Run, "a run removed an object before it stored the intent of the undo", what)
 		}
 	}
+}
+
+// removes returns the run's expected object if the Do of a step of the run may remove the object; nil if not.
+func (x ordered) removes(gone Removal) *saga.Expected {
+	for i, e := range x.expected {
+		if e.Gone && e.Kind == gone.Kind && e.ID == gone.ID && (gone.Step == "" || gone.Step == e.Step) {
+			return &x.expected[i]
+		}
+	}
+	return nil
 }
 
 // stepsOf returns the steps whose Undo may remove the object: the step that created the object, and the step that created the

@@ -14,7 +14,6 @@ func suspendTrial() Trial {
 		Do:      map[string]string{"disable-tenant": Keystone},
 		Refused: "disable-tenant",
 		Reading: "check", Reads: []string{Keystone},
-		Ends: gone,
 		Places: []Place{
 			{Step: "check"}, // its call is made at admission too
 			{Step: "disable-tenant", Call: "PATCH projects bs-subscription"},
@@ -31,22 +30,9 @@ func resumeTrial() Trial {
 		Do:      map[string]string{"enable-tenant": Keystone},
 		Refused: "enable-tenant",
 		Reading: "check", Reads: []string{Keystone},
-		Ends: gone,
 		Places: []Place{
 			{Step: "check"},
 			{Step: "enable-tenant", Call: "PATCH projects bs-subscription"},
 		},
 	}
-}
-
-// gone: without its tenant, a subscription can be neither suspended nor resumed.
-var gone = map[string]Ends{"read keystone, 404": {Once: string(saga.Compensated), Always: string(saga.Compensated)}}
-
-// held returns the subscription that the run before has made or changed.
-func held(g Ground) workflows.Held {
-	standing, err := workflows.StandingOf(g.Before)
-	if err != nil {
-		panic(err)
-	}
-	return standing.Held
 }

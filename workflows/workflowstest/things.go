@@ -108,12 +108,12 @@ func (x ordered) expects(t thing) *saga.Expected {
 // roles returns the role assignments that the run is expected to have. The result has no role assignment on a tenant whose id is
 // not known yet.
 func (x ordered) roles() []saga.Expected {
-	return slices.DeleteFunc(slices.Clone(x.expected), func(e saga.Expected) bool { return e.Kind != roleAssignment })
+	return slices.DeleteFunc(slices.Clone(x.expected), func(e saga.Expected) bool { return e.Kind != roleAssignment || e.Gone })
 }
 
 // hasRole reports whether the run is expected to have the role assignment.
 func (x ordered) hasRole(id string) bool {
-	return has(x.expected, func(e saga.Expected) bool { return e.Kind == roleAssignment && e.ID == id })
+	return has(x.expected, func(e saga.Expected) bool { return e.Kind == roleAssignment && e.ID == id && !e.Gone })
 }
 
 // left reports whether an operator left the object of the step behind. If the answer with the object's id was lost, the run's

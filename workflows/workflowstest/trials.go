@@ -23,6 +23,8 @@ type Trial struct {
 	// Do and Undo contain the steps that the fault table tests. Each value is the upstream to which the step writes (Billing,
 	// Keystone or Exchange).
 	Do, Undo map[string]string
+	// Pivots are the steps of Do from which on the run only goes forward: if they fail for good, the run waits for an operator.
+	Pivots []string
 	// Refused is the last step, which has no Undo. If an upstream refuses this step permanently, all other steps are undone.
 	Refused string
 	// Reading is the step that reads the upstreams Reads. If the trial follows no other, the step reads them only if the customer
@@ -72,7 +74,9 @@ type Ground struct {
 // Trials returns the trials of all workflows of the service, and the trial of the stranger. The stranger shows that the test suites
 // work with any workflow.
 func Trials() []Trial {
-	return []Trial{subscribeTrial(), strangerTrial(), suspendTrial(), resumeTrial()}
+	return []Trial{
+		subscribeTrial(), strangerTrial(), suspendTrial(), resumeTrial(), unsubscribeTrial(), restoreTrial(), removeTrial(), closeTrial(),
+	}
 }
 
 // Definitions returns the workflow definitions of all trials.

@@ -14,6 +14,9 @@ import (
 func oneChain(v *view, broken report) {
 	first, retries := map[[2]string]string{}, map[string]string{}
 	for _, r := range v.Runs {
+		if r.RetryOf == "" && r.Key == "" { // a follow-up has started the run
+			continue
+		}
 		if r.RetryOf == "" {
 			key := [2]string{r.Merchant, r.Key}
 			if r.Key != "" && first[key] != "" {
@@ -75,7 +78,7 @@ func (v *view) chain(r *saga.Run) string {
 }
 
 // succeededWhole checks that a succeeded run has done all its steps. All its expected objects must exist, with the values that the
-// newest succeeded run about the object expects.
+// newest succeeded run about the object expects. If that run has removed the object, the object must not exist.
 func succeededWhole(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Succeeded {
@@ -88,17 +91,57 @@ func succeededWhole(v *view, broken report) {
 			}
 		}
 		for _, e := range x.expected {
-			if s := x.run.Step(e.Step); s != nil && s.State == saga.StepSkipped {
+			if x.skipped(e) {
 				continue
 			}
 			what := fmt.Sprintf("%s %s of %s", e.Kind, e.ID, e.Step)
-			if t := find(v.now, e.Kind, e.ID); t == nil {
+			t, gone := find(v.now, e.Kind, e.ID), v.removed(e.Object)
+			switch {
+			case t == nil && !gone && !v.removing(e.Object):
 				fault("an expected object is missing", what)
-			} else if wrong := differs(*t, v.newest(e)); len(wrong) > 0 {
-				fault("an object differs from the expected object: "+strings.Join(wrong, ", "), what)
+			case t != nil && gone:
+				fault("an object still exists that the newest run about it has removed", what)
+			case t != nil:
+				if wrong := differs(*t, v.newest(e)); len(wrong) > 0 {
+					fault("an object differs from the expected object: "+strings.Join(wrong, ", "), what)
+				}
 			}
 		}
 	}
+}
+
+// removed reports whether the newest succeeded run about the object has removed it, or has removed the object that it belongs to.
+func (v *view) removed(o saga.Object) (gone bool) {
+	var at time.Time
+	for _, x := range v.ordered {
+		for _, e := range x.expected {
+			about := e.Kind == o.Kind && e.ID == o.ID || e.Gone && strings.HasPrefix(o.ID, e.ID+"/")
+			if about && x.run.State == saga.Succeeded && !x.skipped(e) && x.run.EndedAt.After(at) {
+				gone, at = e.Gone, *x.run.EndedAt
+			}
+		}
+	}
+	return gone
+}
+
+// removing reports whether a run that has not ended may have removed the object, or the object that it belongs to.
+func (v *view) removing(o saga.Object) bool {
+	return has(v.ordered, func(x ordered) bool {
+		return !x.run.State.Ended() && has(x.expected, func(e saga.Expected) bool {
+			return e.Gone && (e.Kind == o.Kind && e.ID == o.ID || strings.HasPrefix(o.ID, e.ID+"/")) && x.run.Step(e.Step).Begun()
+		})
+	})
+}
+
+// has reports whether the run has recorded the object.
+func (x ordered) has(o saga.Object) bool {
+	return has(x.run.Objects, func(own saga.Object) bool { return own.Kind == o.Kind && own.ID == o.ID })
+}
+
+// skipped reports whether the step of the expected object was skipped.
+func (x ordered) skipped(e saga.Expected) bool {
+	s := x.run.Step(e.Step)
+	return s != nil && s.State == saga.StepSkipped
 }
 
 // newest returns the expected object with the fields that the runs which succeeded last expect: such a run may have disabled a
@@ -133,6 +176,16 @@ func compensatedClean(v *view, broken report) {
 				broken(x.run.ID, "the run is compensated, but one of its objects still exists", t.String())
 			}
 		}
+		for _, e := range x.expected {
+			if e.Gone && x.has(e.Object) && find(v.now, e.Kind, e.ID) == nil && !v.removed(e.Object) {
+				broken(x.run.ID, "the run is compensated, but an object that it has removed is still missing", e.Kind+" "+e.ID)
+			}
+		}
+		for _, gone := range v.Removals {
+			if gone.Run == x.run.ID && gone.Kind != roleAssignment && x.removes(gone) != nil {
+				broken(x.run.ID, "the run is compensated, but has removed an object that it cannot make again", gone.Kind+" "+gone.ID)
+			}
+		}
 		for _, t := range v.now {
 			if slices.Contains(t.marks, "tenantry-disabled-"+x.run.ID) && len(x.run.LeftBehind) == 0 && !v.disables(t) {
 				broken(x.run.ID, "the run is compensated, but a project still has its mark", t.String())
@@ -155,7 +208,7 @@ func (v *view) disables(t thing) bool {
 func (v *view) adopted(x ordered, t thing) bool {
 	return has(v.ordered, func(y ordered) bool {
 		return y.run != x.run && y.run.State != saga.Compensated &&
-			has(y.expected, func(e saga.Expected) bool { return e.Kind == t.kind && e.ID == t.id })
+			has(y.expected, func(e saga.Expected) bool { return e.Kind == t.kind && e.ID == t.id && !e.Gone })
 	})
 }
 

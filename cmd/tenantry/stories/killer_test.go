@@ -23,6 +23,7 @@ type killer struct {
 
 	mu     sync.Mutex
 	victim *replica // nil before the call of arm, and after the kill
+	armed  bool     // arm was called
 	before string   // id of the last run that existed when arm was called; empty: none
 	state  string   // state of the step when the replica was killed
 	killed time.Time
@@ -35,7 +36,7 @@ func (k *killer) arm(victim *replica) {
 	if err := ask(k.t.Context(), k.database, &k.before, "SELECT COALESCE(MAX(id), '') FROM runs"); err != nil {
 		k.t.Error(err)
 	}
-	k.victim = victim
+	k.victim, k.armed = victim, true
 }
 
 // statement receives the parameters of each SQL statement before PostgreSQL gets the statement.
@@ -67,7 +68,10 @@ func (k *killer) statement(_ string, parameters [][]byte) (pass bool, committed 
 // intents of the first undos.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
-	if k.place.Undo && call == k.refused {
+	k.mu.Lock()
+	refused := k.armed && k.place.Undo && call == k.refused
+	k.mu.Unlock()
+	if refused {
 		if err := awaitTrue(k.t.Context(), k.database, oneStepUnderWay); err != nil {
 			k.t.Error(err)
 		}

@@ -106,23 +106,27 @@ func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer
 	}
 }
 
-// answers forwards PostgreSQL's messages to the client, until the proxy must drop the answer to a commit.
+// answers forwards PostgreSQL's messages to the client, until the proxy must drop the answer to a commit. If the statement is part of a
+// transaction, its answer is forwarded, and the answer to the transaction's COMMIT is dropped.
 func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) error {
+	var kept []byte // messages since the statement
 	for {
 		m, err := readMessage(from)
 		if err != nil {
 			return err
 		}
 		after := committed.Load()
-		switch {
-		case after == nil:
-			if _, err := to.Write(m); err != nil {
-				return err
-			}
-		case m.kind() == 'Z' && m.body()[0] == 'I': // PostgreSQL is ready for a statement, and no transaction is open
+		if kept = append(kept, m...); after != nil && m.kind() != 'Z' {
+			continue
+		}
+		if after != nil && m.body()[0] == 'I' { // PostgreSQL is ready for a statement, and no transaction is open
 			(*after)()
 			return nil
 		}
+		if _, err := to.Write(kept); err != nil {
+			return err
+		}
+		kept = kept[:0]
 	}
 }
 

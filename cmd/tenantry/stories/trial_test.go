@@ -1,6 +1,7 @@
 package stories_test
 
 import (
+	"fmt"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -39,6 +40,14 @@ func crashTrials(t testing.TB) (all []crashTrial) {
 			c.order, c.replica = orderChange("suspend"), tenantryServe
 		case workflows.ResumeName:
 			c.order, c.replica = orderChange("resume", "suspend"), tenantryServe
+		case workflows.UnsubscribeName:
+			c.order, c.replica = orderChange("unsubscribe"), tenantryServe
+		case workflows.RestoreName:
+			c.order, c.replica = orderChange("restore", "unsubscribe"), tenantryServe
+		case workflows.RemoveName:
+			c.order = orderAfter(n)
+		case workflows.CloseName:
+			c.order = orderAfter(n-1, n)
 		}
 		all = append(all, c)
 	}
@@ -66,6 +75,19 @@ func orderChange(name string, before ...string) func(*site, place, string) porta
 			s.insist(url, s.changes(made.Result.SubscriptionID, change))
 		}
 		return s.changes(made.Result.SubscriptionID, name)
+	}
+}
+
+// orderAfter orders a run of the last of the given trials, about a subscription that was made and ended. Each trial follows the run of the
+// trial before.
+func orderAfter(trials ...int) func(*site, place, string) portal {
+	return func(s *site, p place, url string) portal {
+		before := s.insist(url, orderChange("unsubscribe")(s, p, url)).Run
+		last := len(trials) - 1
+		for _, n := range trials[:last] {
+			before = s.insist(url, s.trialPortal(n, trialOrder{Key: fmt.Sprint("trial", n), Before: before})).Run
+		}
+		return s.trialPortal(trials[last], trialOrder{Key: "key", Before: before})
 	}
 }
 

@@ -56,6 +56,7 @@ func serveTrials() error {
 			Lease: time.Second, LateWindow: time.Second, Deadline: 15 * time.Minute, GiveUpAfter: 24 * time.Hour, MaxLiveRuns: 1000,
 		},
 		Log: log, Version: "trials", Cloud: v3.FromCloud, Workflows: workflowstest.Definitions,
+		Resources: workflowstest.NoResources{},
 	})
 	if err != nil {
 		return err
@@ -79,6 +80,7 @@ func serveTrials() error {
 type trialOrder struct {
 	Key    string
 	Ground workflowstest.Ground
+	Before string // the id of the run that must have succeeded before; empty: none
 }
 
 // counter handles orders at /trials/. The handler answers when the run has ended, or after 5 s at the latest.
@@ -97,6 +99,14 @@ func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o.Ground.RunID, o.Ground.CheckedAt = uuid.Must(uuid.NewV7()).String(), time.Now()
+	if o.Before != "" {
+		before, err := c.runs.Run(r.Context(), o.Before)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		o.Ground.Before = before
+	}
 	q := workflowstest.Trials()[n].Request(o.Ground)
 	q.Key, q.Fingerprint = o.Key, o.Key
 	run, err := c.runs.Start(r.Context(), q)

@@ -22,6 +22,7 @@ import (
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // Options configures an Installation. The zero value is valid.
@@ -154,6 +155,7 @@ func (in *Installation) options(o Options) service.Options {
 			return in.admin(), nil
 		},
 		Workflows:   o.Workflows,
+		Resources:   workflowstest.NoResources{},
 		Around:      o.Around,
 		CheckByHand: true, // so that tests see only the requests that they cause
 		Version:     "test", Log: zerolog.New(in.Log).Level(zerolog.DebugLevel),

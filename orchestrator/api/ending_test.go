@@ -1,0 +1,221 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// calendar is an installation whose clock the test steps. Its database is SQLite, whose time is the clock of the process.
+type calendar struct {
+	*world
+	ahead     atomic.Int64
+	resources *resources
+}
+
+// resources is a cloud whose services have the given resources of projects.
+type resources struct {
+	of atomic.Pointer[map[string]string]
+}
+
+func (r *resources) Empty(ctx context.Context, cloud, projectID string, _ time.Time) (workflows.Emptiness, error) {
+	return r.Look(ctx, cloud, projectID)
+}
+
+func (r *resources) Look(_ context.Context, _, projectID string) (workflows.Emptiness, error) {
+	what, has := (*r.of.Load())[projectID]
+	return workflows.Emptiness{Empty: !has, NotEmpty: has, Reasons: []string{what}}, nil
+}
+
+func (r *resources) set(of map[string]string) { r.of.Store(&of) }
+
+func newCalendar(t *testing.T) *calendar {
+	c := &calendar{resources: &resources{}}
+	c.resources.set(nil)
+	c.world = newWorldOf(t, "", changed(func(o *service.Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+		o.Lease, o.Poll, o.Resources = 10_000*time.Hour, 50*time.Millisecond, c.resources
+	}))
+	return c
+}
+
+func (c *calendar) step(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// until waits until the condition is true. The service polls for follow-ups that are due.
+func (c *calendar) until(what string, is func() bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			c.t.Fatalf("%s: not in time", what)
+		}
+	}
+}
+
+// ended returns the newest run of the workflow if it has ended.
+func (c *calendar) ended(workflow string) *saga.Run {
+	c.t.Helper()
+	runs, err := c.Store.Runs(c.t.Context(), saga.Filter{Workflow: workflow, Limit: 1})
+	must(c.t, err)
+	if len(runs) == 0 || !runs[0].State.Ended() {
+		return nil
+	}
+	return runs[0]
+}
+
+func (c *calendar) project(id string) bool {
+	c.t.Helper()
+	_, err := c.Identity.Project(c.t.Context(), id)
+	if err != nil && !errors.Is(err, keystone.ErrNotFound) {
+		c.t.Fatal(err)
+	}
+	return err == nil
+}
+
+func (c *calendar) customer(id string) bool {
+	c.t.Helper()
+	_, err := c.Billing.Customer(c.t.Context(), c.Merchant.ID, id)
+	if err != nil && !errors.Is(err, billing.ErrNotFound) {
+		c.t.Fatal(err)
+	}
+	return err == nil
+}
+
+func (c *calendar) customerTenant(id string) string {
+	for _, p := range c.Keystone.Projects() {
+		if p.Name == keystone.CustomerTenant(id) {
+			return p.ID
+		}
+	}
+	return ""
+}
+
+// another subscribes the customer again.
+func (c *calendar) another(customer, key string) sub {
+	c.t.Helper()
+	q := c.order(key)
+	q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q}`, c.Merchant.Plan, customer)
+	q.header.Set("X-Subject-Token", c.Keystone.IssueToken(c.User))
+	made := c.changes(q)
+	return sub{c.world, idOf(made, "subscription_id"), idOf(made, "subscription_tenant_id"), customer}
+}
+
+const (
+	week   = 7 * 24 * time.Hour
+	months = 35 * 24 * time.Hour
+)
+
+// The customer and the customer's tenant go with the last of three subscriptions.
+func TestACustomerGoesWithTheLastSubscription(t *testing.T) {
+	c := newCalendar(t)
+	all := []sub{c.subscribed("k0")}
+	customer := all[0].customer
+	all = append(all, c.another(customer, "k1"), c.another(customer, "k2"))
+	tenant := c.customerTenant(customer)
+	for n, s := range all {
+		c.changes(c.change(s.id, "unsubscribe", fmt.Sprint("u", n)))
+		c.step(week + time.Minute)
+		c.until("the tenant is removed", func() bool { return !c.project(s.tenant) && *s.seen().State == "ended" })
+		c.step(months + time.Minute)
+		c.until("the subscription is gone", func() bool {
+			_, err := c.Billing.Subscription(t.Context(), c.Merchant.ID, s.id)
+			return errors.Is(err, billing.ErrNotFound)
+		})
+		if n < 2 {
+			c.until("the closing ends", func() bool { r := c.ended("close"); return r != nil && r.State == saga.Succeeded })
+			if !c.customer(customer) || !c.project(tenant) {
+				t.Fatalf("the customer went with subscription %d of 3", n+1)
+			}
+		}
+	}
+	c.until("the customer is gone", func() bool { return !c.customer(customer) })
+	c.until("the tenant of the customer is disabled", func() bool {
+		p, err := c.Identity.Project(t.Context(), tenant)
+		return err == nil && !p.Enabled
+	})
+	c.step(11 * time.Minute)
+	c.until("the tenant of the customer is gone", func() bool { return !c.project(tenant) })
+	for _, a := range c.Keystone.Assignments() {
+		if a.UserID == c.User && a.ProjectID == tenant {
+			t.Errorf("a role assignment is left: %+v", a)
+		}
+	}
+	order := c.order("late")
+	order.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q}`, c.Merchant.Plan, customer)
+	order.header.Set("X-Subject-Token", c.Keystone.IssueToken(c.User))
+	c.refused(order, 400, "invalid-params")
+}
+
+// A tenant that has a resource is not removed: the run ends with the reason, the ending stays and is tried again a day later, and
+// operators see it. With force, an operator removes the tenant, and the run says what was lost.
+func TestATenantThatIsNotEmptyStays(t *testing.T) {
+	c := newCalendar(t)
+	s := c.subscribed("k")
+	c.resources.set(map[string]string{s.tenant: `image has images (1): "disk"`})
+	c.changes(c.change(s.id, "unsubscribe", "u"))
+	c.step(week + time.Minute)
+	c.until("the removal ends", func() bool { return c.ended("remove") != nil })
+	run := c.ended("remove")
+	if run.State != saga.Compensated || run.Cause.Code != "tenant-not-empty" || !strings.Contains(run.Cause.Detail, `"disk"`) {
+		t.Fatalf("the removal: %s %+v", run.State, run.Cause)
+	}
+	seen := s.seen()
+	if *seen.State != "ending" || seen.EndingReason == nil || !c.project(s.tenant) || seen.EndsAt.Before(c.now().Add(23*time.Hour)) {
+		t.Errorf("the subscription: %+v", seen)
+	}
+	listed := read[api.RunList](t, c.call(c.admin("GET", "/v1/runs?attention=true", ""))).Runs
+	if !slices.ContainsFunc(listed, func(r api.Run) bool { return r.ID == run.ID }) {
+		t.Errorf("the removal is not among the runs that need attention: %+v", listed)
+	}
+
+	c.step(24*time.Hour + time.Minute)
+	c.until("the removal is tried again", func() bool { r := c.ended("remove"); return r != nil && r.ID != run.ID })
+
+	force := c.asOperator(c.change(s.id, "remove", "forced"))
+	force.body = `{"why": "the customer agrees", "force": true}`
+	forced := c.changes(force)
+	left, _ := forced.Result["left_behind"].([]any)
+	if len(left) != 1 || left[0] != `image has images (1): "disk"` || c.project(s.tenant) {
+		t.Errorf("the forced removal: %+v", forced.Result)
+	}
+	if got := *s.seen().State; got != "ended" {
+		t.Errorf("the subscription is %s", got)
+	}
+	c.refused(c.change(s.id, "restore", "r"), 409, "subscription-ended")
+}
+
+// A held ending is not removed when it is due, and can be restored.
+func TestAHeldEndingWaits(t *testing.T) {
+	c := newCalendar(t)
+	s := c.subscribed("k")
+	c.changes(c.change(s.id, "unsubscribe", "u"))
+	hold := c.asOperator(c.change(s.id, "hold", ""))
+	hold.method, hold.header = "PUT", nil
+	c.call(hold)
+	c.step(week + time.Hour)
+	time.Sleep(300 * time.Millisecond) // some polls
+	if c.ended("remove") != nil || !c.project(s.tenant) {
+		t.Fatal("the removal of a held ending has begun")
+	}
+	c.changes(c.change(s.id, "restore", "r"))
+	s.is("restored", "active", true, 1)
+	c.step(week + time.Hour)
+	time.Sleep(300 * time.Millisecond)
+	if c.ended("remove") != nil || !c.project(s.tenant) {
+		t.Error("the restored subscription's tenant is removed")
+	}
+}
+
+// now returns the time of the service.
+func (c *calendar) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }

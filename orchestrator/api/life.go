@@ -1,0 +1,101 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// lifeKinds lists the problem types of the operations of this file.
+var lifeKinds = []kind{
+	{
+		"subscription-ending", http.StatusConflict, "The subscription has been ended",
+		"Restore the subscription first. It can be restored until its tenant is removed.", false, fixByCaller,
+	},
+	{
+		"subscription-ended", http.StatusConflict, "The subscription's tenant is removed",
+		"The subscription can no longer be changed or restored.", false, fixByCaller,
+	},
+	{
+		"subscription-not-ending", http.StatusConflict, "The subscription has not been ended",
+		"There is nothing to restore or to remove. The detail says which run has changed the subscription last.", false, fixByCaller,
+	},
+	{
+		"plan-gone", http.StatusConflict, "The subscription's plan no longer exists",
+		"Change the subscription's plan, then restore the subscription.", false, fixByCaller,
+	},
+	{
+		"ending-taken", http.StatusConflict, "The subscription's tenant is being removed",
+		"A run has begun the removal. Hold that run instead.", false, FixByOperator,
+	},
+	{
+		"tenant-enabled", http.StatusConflict, "The subscription's tenant is enabled",
+		"Somebody has enabled the project in Keystone. Disable it, or restore the subscription.", false, FixByOperator,
+	},
+	{
+		"tenant-not-settled", http.StatusConflict, "The subscription's tenant was disabled a few minutes ago",
+		"Other services cache tokens. Ten minutes after the subscription was ended, its tenant can be removed.", true, fixByCaller,
+	},
+}
+
+// HoldSubscription keeps the tenant of an ending subscription from being removed.
+func (s *server) HoldSubscription(c echo.Context, merchantID, subscriptionID string) error {
+	merchant, err := s.merchantOf(c, merchantID)
+	if err != nil {
+		return err
+	}
+	want, err := bodyAs[ActionRequest](c, s.document.operations["holdSubscription"])
+	if err != nil {
+		return err
+	}
+	if !strings.ContainsFunc(want.Why, visible) {
+		return invalid(InvalidParam{Pointer: some("/why"), Detail: "the reason is empty"})
+	}
+	hold := saga.FollowUpHold{Who: callerOf(c).String(), Why: want.Why, At: s.Now()}
+	if err := s.Admit.HoldEnding(c.Request().Context(), merchant.ID, subscriptionID, &hold); err != nil {
+		return err
+	}
+	return s.GetSubscription(c, merchantID, subscriptionID)
+}
+
+// ReleaseSubscription lifts the hold of an ending subscription.
+func (s *server) ReleaseSubscription(c echo.Context, merchantID, subscriptionID string) error {
+	merchant, err := s.merchantOf(c, merchantID)
+	if err != nil {
+		return err
+	}
+	if err := s.Admit.HoldEnding(c.Request().Context(), merchant.ID, subscriptionID, nil); err != nil {
+		return err
+	}
+	return s.GetSubscription(c, merchantID, subscriptionID)
+}
+
+// UnsubscribeSubscription ends a subscription of a merchant.
+func (s *server) UnsubscribeSubscription(c echo.Context, merchantID, subscriptionID string) error {
+	return placeChange(s, c, merchantID, subscriptionID, plainly("unsubscribeSubscription", "unsubscribe", s.Admit.AdmitUnsubscribe))
+}
+
+// RestoreSubscription restores an ending subscription of a merchant.
+func (s *server) RestoreSubscription(c echo.Context, merchantID, subscriptionID string) error {
+	return placeChange(s, c, merchantID, subscriptionID, changing[RestoreRequest]{
+		"restoreSubscription", "restore", func(b RestoreRequest) string { return b.Why },
+		func(ctx context.Context, m merchants.Merchant, id string, b RestoreRequest, byOperator bool) (saga.Request, error) {
+			return s.Admit.AdmitRestore(ctx, m, id, valueOf(b.AddUser), byOperator)
+		},
+	})
+}
+
+// RemoveSubscription removes the tenant of an ending subscription.
+func (s *server) RemoveSubscription(c echo.Context, merchantID, subscriptionID string) error {
+	return placeChange(s, c, merchantID, subscriptionID, changing[RemoveRequest]{
+		"removeSubscription", "remove", func(b RemoveRequest) string { return b.Why },
+		func(ctx context.Context, m merchants.Merchant, id string, b RemoveRequest, _ bool) (saga.Request, error) {
+			return s.Admit.AdmitRemove(ctx, m, id, valueOf(b.Force))
+		},
+	})
+}

@@ -1,0 +1,85 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone/resources"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// provers asks the services of the clouds for the resources of projects. The Prover of a cloud is built when it is first used.
+type provers struct {
+	clouds *clouds
+	entry  string   // the cloud whose credential is used for the default cloud; empty: the default cloud's own
+	ignore []string // service types that are not asked
+	now    func() time.Time
+
+	mu    sync.Mutex
+	known map[string]*resources.Prover
+}
+
+var _ workflows.Resources = (*provers)(nil)
+
+// Empty implements [workflows.Resources].
+func (p *provers) Empty(ctx context.Context, cloud, projectID string, disabledAt time.Time) (workflows.Emptiness, error) {
+	prover, err := p.of(cloud)
+	if err != nil {
+		return workflows.Emptiness{}, err
+	}
+	return emptiness(prover.Empty(ctx, projectID, disabledAt))
+}
+
+// Look implements [workflows.Resources].
+func (p *provers) Look(ctx context.Context, cloud, projectID string) (workflows.Emptiness, error) {
+	prover, err := p.of(cloud)
+	if err != nil {
+		return workflows.Emptiness{}, err
+	}
+	return emptiness(prover.Look(ctx, projectID))
+}
+
+func emptiness(proof resources.Proof, err error) (workflows.Emptiness, error) {
+	state := proof.State()
+	return workflows.Emptiness{
+		Empty: err == nil && state == resources.Empty, NotEmpty: state == resources.NotEmpty, Reasons: proof.Reasons(),
+	}, err
+}
+
+// of returns the Prover of a cloud. After an error, the next call tries again.
+func (p *provers) of(cloud string) (*resources.Prover, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.known[cloud]; known != nil {
+		return known, nil
+	}
+	entry := cloud
+	if cloud == merchants.DefaultCloud {
+		entry = cmp.Or(p.entry, cloud)
+	}
+	cfg, err := p.clouds.config(entry)
+	if err != nil {
+		return nil, fmt.Errorf("setting up cloud %q: %w", entry, err)
+	}
+	keystone := "keystone/" + cloud
+	cfg.Enter = p.clouds.gates.Of(keystone, p.clouds.connections).Enter
+	cfg.Base = gate.Fence(p.clouds.around(keystone, v3.NewTransport(cfg.TLS)))
+	prover, err := resources.New(resources.Config{
+		Cloud: cfg, Ignore: p.ignore, Now: p.now,
+		Transport: gate.Fence(p.clouds.around("resources/"+cloud, v3.NewTransport(cfg.TLS))),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up cloud %q: %w", entry, err)
+	}
+	if p.known == nil {
+		p.known = map[string]*resources.Prover{}
+	}
+	p.known[cloud] = prover
+	return prover, nil
+}

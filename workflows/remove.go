@@ -1,0 +1,336 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// RemoveName is the name of the workflow.
+const RemoveName = "remove"
+
+// settled is how long a tenant must have been disabled before it can be removed: other services cache tokens and accept them for some
+// minutes.
+const settled = 10 * time.Minute
+
+// again is the time after which a removal or a closing that was refused is tried again.
+const again = 24 * time.Hour
+
+// Removal is the data of a run that removes the tenant of an ending subscription, or the tenant of a customer that is removed. It is
+// stored as JSON, so fields may be added, but never removed or renamed.
+type Removal struct {
+	Held
+	// OfCustomer: the tenant is the customer's, and not the subscription's.
+	OfCustomer bool      `json:"of_customer,omitempty"`
+	EndedBy    string    `json:"ended_by"` // the run that has disabled the tenant
+	DisabledAt time.Time `json:"disabled_at"`
+	// Force: an operator wants the tenant to be removed although it is not empty, or not proven empty.
+	Force bool `json:"force,omitempty"`
+
+	// The steps set the fields below.
+
+	Maker  string   `json:"maker,omitempty"`  // the run that has created the tenant
+	Gone   bool     `json:"gone,omitempty"`   // the tenant was gone before the run
+	Behind []string `json:"behind,omitempty"` // with Force: what the tenant still had, and what could not be asked
+}
+
+// RemoveResult is the part of a Removal that the API returns with a run.
+type RemoveResult struct {
+	SubscriptionID string            `json:"subscription_id,omitempty"`
+	CustomerID     string            `json:"customer_id"`
+	TenantID       string            `json:"tenant_id"`
+	State          SubscriptionState `json:"state,omitempty"` // of the subscription when the run has succeeded
+	Kept           []Kept            `json:"kept,omitempty"`
+	LeftBehind     []string          `json:"left_behind,omitempty"` // what the tenant still had when an operator forced the removal
+}
+
+func (o Removal) result() any {
+	r := RemoveResult{CustomerID: o.CustomerID, TenantID: o.TenantID, Kept: o.kept(), LeftBehind: o.Behind}
+	if !o.OfCustomer {
+		r.SubscriptionID, r.State = o.SubscriptionID, SubscriptionEnded
+	}
+	return r
+}
+
+// name returns the name of the tenant.
+func (o Removal) name() string {
+	if o.OfCustomer {
+		return keystone.CustomerTenant(o.CustomerID)
+	}
+	return o.tenantName()
+}
+
+func (o Removal) text() string { return fmt.Sprintf("tenant %s (%s)", o.name(), o.TenantID) }
+
+// followUp returns the follow-up that starts the run. The id of a follow-up is the id of the subscription or customer.
+func (o Removal) followUp(due time.Time) saga.FollowUp {
+	id := o.SubscriptionID
+	if o.OfCustomer {
+		id = o.CustomerID
+	}
+	return o.later(RemoveName, id, due, Removal{Held: o.Held, OfCustomer: o.OfCustomer, EndedBy: o.EndedBy, DisabledAt: o.DisabledAt})
+}
+
+// later returns the follow-up that starts a run about the subscription.
+func (h Held) later(workflow, id string, due time.Time, input any) saga.FollowUp {
+	return saga.FollowUp{
+		Workflow: workflow, ID: id, Merchant: h.MerchantID, Cloud: h.Cloud, Subject: h.subject(), User: h.UserID,
+		Doubles: workflow + " " + id, Input: input, DueAt: due,
+	}
+}
+
+// AdmitRemove returns the request for a run that removes the tenant of an ending subscription now, or an *AdmissionError. With force, the
+// tenant is removed although it is not empty.
+func (d Deps) AdmitRemove(ctx context.Context, m merchants.Merchant, subscriptionID string, force bool) (saga.Request, error) {
+	now, err := d.Standing(ctx, m.ID, subscriptionID)
+	if err != nil {
+		return saga.Request{}, err
+	}
+	o := Removal{Held: now.Held, EndedBy: now.RunID, Force: force}
+	if now.State == SubscriptionEnding {
+		ended, err := d.Ledger.Run(ctx, now.RunID)
+		if err != nil {
+			return saga.Request{}, err
+		}
+		o.DisabledAt = *ended.EndedAt
+	}
+	return d.admitRemove(ctx, o, d.NewID())
+}
+
+func (d Deps) retryRemove(ctx context.Context, old Removal, runID string) (saga.Request, error) {
+	q, err := d.admitRemove(ctx, old, runID)
+	if err != nil {
+		return q, retryRefused(err)
+	}
+	return q, nil
+}
+
+func (d Deps) admitRemove(ctx context.Context, o Removal, runID string) (saga.Request, error) {
+	o, err := d.removable(ctx, o)
+	if err != nil {
+		return saga.Request{}, err
+	}
+	return o.request(runID), nil
+}
+
+// RemoveRequest returns the request for a run that removes the tenant of a subscription that the run endedBy has ended.
+func RemoveRequest(h Held, endedBy string, disabledAt time.Time, runID string) saga.Request {
+	return Removal{Held: h, EndedBy: endedBy, DisabledAt: disabledAt}.request(runID)
+}
+
+func (o Removal) request(runID string) saga.Request {
+	o.Maker, o.Gone, o.Behind = "", false, nil
+	return o.about(RemoveName, runID, o)
+}
+
+// removable returns the order with what the ledger and Keystone have about the tenant. It returns an *AdmissionError if the tenant may not
+// be removed. It does not ask whether the tenant is empty.
+func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
+	if !o.OfCustomer {
+		now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
+		switch {
+		case err != nil:
+			return o, err
+		case now.State != SubscriptionEnding || now.RunID != o.EndedBy:
+			return o, refuse(CodeSubscriptionNotEnding, saga.FixByNobody, fmt.Sprintf("the subscription is %s since run %s", now.State, now.RunID))
+		}
+	}
+	if wait := o.DisabledAt.Add(settled).Sub(d.Now()); wait > 0 {
+		return o, refuse(CodeTenantNotSettled, saga.FixByNobody, fmt.Sprintf(
+			"%s was disabled less than %s ago, and other services may still accept tokens for it", o.text(), settled))
+	}
+	if !o.TenantOwn {
+		return o, nil
+	}
+	p, err := d.namedProject(ctx, o.Held, o.name())
+	switch {
+	case errors.Is(err, keystone.ErrNotFound):
+		o.Gone = true
+		return o, nil
+	case err != nil:
+		return o, err
+	case p.Enabled:
+		return o, refuse(CodeTenantEnabled, saga.FixByOperator, o.text()+" is enabled: disable it, or restore the subscription")
+	case p.Name != o.name() || !p.HasTag(keystone.InstallationTag(d.Installation)):
+		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.text()+" has lost its name or the tag "+keystone.InstallationTag(d.Installation))
+	}
+	if o.Maker, err = d.maker(ctx, o.MerchantID, "project", o.TenantID); err != nil {
+		return o, err
+	}
+	if o.Maker == "" || !p.HasTag(keystone.RunTag(o.Maker)) {
+		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.text()+" does not have the tag of the run that has created it")
+	}
+	return o, nil
+}
+
+// maker returns the run of the merchant that has created the object and not removed it; empty if there is none.
+func (d Deps) maker(ctx context.Context, merchantID, kind, id string) (runID string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
+	defer cancel()
+	runs, err := d.Ledger.Runs(ctx, saga.Filter{Merchant: merchantID, Objects: []saga.ObjectRef{{Kind: kind, ID: id}}, Limit: 200})
+	for _, r := range runs {
+		if slices.ContainsFunc(r.Objects, func(o saga.Object) bool {
+			return o.Kind == kind && o.ID == id && o.Origin == saga.Own && o.RemovedAt == nil
+		}) {
+			runID = r.ID
+		}
+	}
+	return runID, err
+}
+
+// Remove returns the workflow that removes the tenant of an ending subscription, or of a customer that is removed. The tenant must be
+// disabled, Tenantry's and proven empty. If it is not, the run ends without a change, and the removal is tried again a day later. After
+// the removal, BillingStack keeps the subscription for the last bill, until the workflow close removes it.
+func Remove(d Deps) saga.Workflow[Removal] {
+	return saga.Workflow[Removal]{
+		Name: RemoveName, Version: 1, Classify: Classify,
+		Retry:  d.retryRemove,
+		Expect: Removal.expected,
+		Result: Removal.result,
+		Then:   d.afterRemoval,
+		Steps: []saga.Step[Removal]{
+			{
+				Name: "check", Do: d.checkRemove,
+				NoUndo: "it only reads",
+			},
+			{
+				Name: "prove-empty", After: []string{"check"},
+				Satisfied: func(o *Removal, _ time.Time) bool { return !o.TenantOwn || o.Gone },
+				Do:        d.proveEmpty,
+				NoUndo:    "it only reads",
+			},
+			{
+				Name: "delete-tenant", After: []string{"prove-empty"},
+				Satisfied: func(o *Removal, _ time.Time) bool { return !o.TenantOwn || o.Gone },
+				Find:      d.findRemoved,
+				Do:        d.deleteTenant,
+				Pivot:     "Keystone cannot restore a deleted project",
+			},
+		},
+	}
+}
+
+// afterRemoval drops the ending and begins the closing. A removal that was refused is tried again.
+func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
+	f := o.followUp(end.Now.Add(again))
+	switch {
+	case end.Cause != nil && end.Cause.Code == CodeSubscriptionNotEnding:
+		return nil // the ending is gone, or belongs to another run
+	case end.Cause != nil:
+		f.Reason = end.Cause
+		return []saga.FollowUp{f}
+	}
+	f.DueAt = time.Time{}
+	if o.OfCustomer {
+		return []saga.FollowUp{f}
+	}
+	return []saga.FollowUp{f, o.closing(end.RunID, end.Now.Add(d.KeepBilling))}
+}
+
+// expected returns the tenant as gone.
+func (o Removal) expected() []saga.Expected {
+	if !o.TenantOwn {
+		return nil
+	}
+	return []saga.Expected{{Gone: true, Object: saga.Object{
+		Step: "delete-tenant", Kind: "project", Cloud: o.Cloud, ID: o.TenantID, Name: o.name(),
+	}}}
+}
+
+// checkRemove is the first step of the run, which reads everything again.
+func (d Deps) checkRemove(ctx context.Context, o *Removal) error {
+	now, err := d.removable(ctx, *o)
+	if err != nil {
+		return permanently(err)
+	}
+	o.Maker, o.Gone = now.Maker, now.Gone
+	if !o.OfCustomer {
+		record(ctx, "subscription", o.SubscriptionID, "", saga.Adopted)
+	}
+	return nil
+}
+
+// proveEmpty asks all services of the cloud whether the tenant is empty. A tenant that is not proven empty ends the run: the run would
+// otherwise hold the customer's subject while somebody deletes what is left.
+func (d Deps) proveEmpty(ctx context.Context, o *Removal) error {
+	found, err := d.Resources.Empty(ctx, o.Cloud, o.TenantID, o.DisabledAt)
+	switch {
+	case err != nil:
+		return err
+	case o.Force:
+		o.Behind = found.Reasons
+		return nil
+	}
+	return found.fault(o.text())
+}
+
+// Emptiness says whether a project is empty.
+type Emptiness struct {
+	Empty    bool     // proven: all services have answered, and none has a resource of the project
+	NotEmpty bool     // a service has a resource of the project
+	Reasons  []string // what was found, and what could not be asked
+}
+
+// fault returns an error that ends a run, unless the project is empty.
+func (e Emptiness) fault(tenant string) error {
+	switch reasons := strings.Join(e.Reasons, "; "); {
+	case e.Empty:
+		return nil
+	case e.NotEmpty:
+		return StepError{upstream.Permanent, "tenant-not-empty", tenant + " is not empty: " + reasons, saga.FixByOperator}
+	default:
+		return StepError{upstream.Permanent, "tenant-not-proven-empty", tenant + " is not proven empty: " + reasons, saga.FixByOperator}
+	}
+}
+
+// Resources asks the services of a cloud for the resources of a project.
+type Resources interface {
+	// Empty asks whether a project is empty that was disabled at the given time, at least ten minutes ago.
+	Empty(ctx context.Context, cloud, projectID string, disabledAt time.Time) (Emptiness, error)
+	// Look is like Empty, for a project that may be enabled: the answer is about this moment only.
+	Look(ctx context.Context, cloud, projectID string) (Emptiness, error)
+}
+
+// findRemoved looks whether the tenant is gone.
+func (d Deps) findRemoved(ctx context.Context, o *Removal) (saga.Found, error) {
+	_, err := d.namedProject(ctx, o.Held, o.name())
+	if errors.Is(err, keystone.ErrNotFound) {
+		o.recordGone(ctx)
+		return saga.Made, nil
+	}
+	return saga.Absent, err
+}
+
+// deleteTenant deletes the tenant. The tag of the run that has created the tenant is read again just before.
+func (d Deps) deleteTenant(ctx context.Context, o *Removal) error {
+	id, err := d.Identity(o.Cloud)
+	if err != nil {
+		return err
+	}
+	removed, err := id.RemoveProject(ctx, keystone.Project{ID: o.TenantID}, keystone.RunTag(o.Maker))
+	if err != nil {
+		return err
+	}
+	if removed.ID == "" {
+		if found, err := d.findRemoved(ctx, o); err != nil || found == saga.Made {
+			return err
+		}
+		return StepError{upstream.Permanent, CodeTenantNotOurs, o.text() + " has lost the tag of the run that has created it", saga.FixByOperator}
+	}
+	o.recordGone(ctx)
+	return nil
+}
+
+// recordGone records that the tenant is removed.
+func (o *Removal) recordGone(ctx context.Context) {
+	saga.CallOf(ctx).Made(saga.Object{Kind: "project", Cloud: o.Cloud, ID: o.TenantID, Name: o.name(), Origin: saga.Adopted})
+	saga.CallOf(ctx).Gone("project", o.TenantID)
+}

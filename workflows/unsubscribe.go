@@ -1,0 +1,329 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// UnsubscribeName is the name of the workflow.
+const UnsubscribeName = "unsubscribe"
+
+// Unsubscription is the data of a run that ends a subscription. It is stored as JSON, so fields may be added, but never removed or
+// renamed.
+type Unsubscription struct {
+	Switch
+	KeepTenant time.Duration `json:"keep_tenant"` // how long the subscription can be restored
+
+	// The steps set the fields below.
+
+	Was     *Standing `json:"was,omitempty"`     // what the subscription was before
+	Present []string  `json:"present,omitempty"` // ids of the roles that the subscriber had on the tenant before the run
+	EndsAt  time.Time `json:"ends_at,omitzero"`  // when the tenant is to be removed
+}
+
+// UnsubscribeResult is the part of an Unsubscription that the API returns with a run.
+type UnsubscribeResult struct {
+	SwitchResult
+	EndsAt *time.Time `json:"ends_at,omitempty"` // until then, the subscription can be restored
+	Kept   []Kept     `json:"kept,omitempty"`
+}
+
+// Kept is an object that a run has neither disabled nor removed, although its subscription ends.
+type Kept struct {
+	Kind string `json:"kind"`
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+	Why  string `json:"why"`
+}
+
+func (o Unsubscription) result() any {
+	r := UnsubscribeResult{SwitchResult: o.Switch.result(SubscriptionEnding).(SwitchResult), Kept: o.kept()}
+	if !o.EndsAt.IsZero() {
+		r.EndsAt = &o.EndsAt
+	}
+	return r
+}
+
+// kept lists the tenant if no run of this installation has created it.
+func (h Held) kept() []Kept {
+	if h.TenantOwn {
+		return nil
+	}
+	return []Kept{{"project", h.TenantID, h.tenantName(), "it existed before the subscription"}}
+}
+
+// AdmitUnsubscribe returns the request for a run that ends a merchant's subscription, or an *AdmissionError. The argument byOperator
+// says that an operator asks, and not the merchant's portal.
+func (d Deps) AdmitUnsubscribe(ctx context.Context, m merchants.Merchant, subscriptionID string, byOperator bool) (saga.Request, error) {
+	o, err := d.endable(ctx, Unsubscription{Switch: Switch{
+		Held: Held{MerchantID: m.ID, SubscriptionID: subscriptionID}, ByOperator: byOperator,
+	}})
+	if err != nil {
+		return saga.Request{}, err
+	}
+	return o.request(d.NewID(), d.KeepTenant), nil
+}
+
+func (d Deps) retryUnsubscribe(ctx context.Context, old Unsubscription, runID string) (saga.Request, error) {
+	o, err := d.endable(ctx, old)
+	if err != nil {
+		return saga.Request{}, retryRefused(err)
+	}
+	return o.request(runID, old.KeepTenant), nil
+}
+
+// UnsubscribeRequest returns the request for a run that ends a subscription of which this is known.
+func UnsubscribeRequest(h Held, runID string, keepTenant time.Duration) saga.Request {
+	return Unsubscription{Switch: Switch{Held: h}}.request(runID, keepTenant)
+}
+
+func (o Unsubscription) request(runID string, keepTenant time.Duration) saga.Request {
+	fresh := Unsubscription{Switch: Switch{Held: o.Held, RunID: runID, ByOperator: o.ByOperator}, KeepTenant: keepTenant}
+	return o.about(UnsubscribeName, runID, fresh)
+}
+
+// endable returns the order with what Tenantry knows about the subscription, and with the runs that have disabled its tenant. It returns
+// an *AdmissionError if the subscription cannot be ended now. A subscription whose tenant is gone, or is disabled by somebody else, can
+// be ended.
+func (d Deps) endable(ctx context.Context, o Unsubscription) (Unsubscription, error) {
+	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
+	if err != nil {
+		return o, err
+	}
+	if refused := now.over(); refused != nil {
+		return o, refused
+	}
+	o.Held, o.Was, o.DisabledBy = now.Held, &now, nil
+	p, err := d.project(ctx, o.Held)
+	if errors.Is(err, keystone.ErrNotFound) {
+		return o, nil
+	}
+	if err != nil {
+		return o, err
+	}
+	if o.TenantOwn {
+		o.DisabledBy = p.DisabledBy()
+		return o, d.ours(o.Held, p)
+	}
+	return o, nil
+}
+
+// over returns why nothing but a restore can be done with the subscription; nil if it has not been ended.
+func (s Standing) over() *AdmissionError {
+	switch s.State {
+	case SubscriptionEnding:
+		return refuse(CodeSubscriptionEnding, saga.FixByMerchant, "run "+s.RunID+" has ended the subscription: restore it first")
+	case SubscriptionEnded:
+		return refuse(CodeSubscriptionEnded, saga.FixByNobody, "run "+s.RunID+" has removed the subscription's tenant")
+	case SubscriptionActive, SubscriptionSuspended:
+	}
+	return nil
+}
+
+// Unsubscribe returns the workflow that ends a subscription: it revokes the roles that Tenantry has given to the subscriber on the
+// subscription's tenant, and disables the tenant. Servers in the tenant go on running. With the end of the run, an ending is stored: when
+// it is due, the workflow remove removes the tenant. Until then, the workflow restore can restore the subscription. A tenant that existed
+// before the subscription stays enabled.
+func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
+	return saga.Workflow[Unsubscription]{
+		Name: UnsubscribeName, Version: 1, Classify: Classify,
+		Retry:  d.retryUnsubscribe,
+		Expect: Unsubscription.expected,
+		Result: Unsubscription.result,
+		Then: func(o Unsubscription, end saga.End) []saga.FollowUp {
+			if end.Cause != nil {
+				return nil
+			}
+			removal := Removal{Held: o.Held, EndedBy: o.RunID, DisabledAt: end.Now}
+			return []saga.FollowUp{removal.followUp(later(o.EndsAt, end.Now.Add(settled)))}
+		},
+		Steps: []saga.Step[Unsubscription]{
+			{
+				Name: "check", Do: d.checkUnsubscribe,
+				NoUndo: "it only reads",
+			},
+			{
+				Name: "revoke-role", After: []string{"check"},
+				Each:  func(o *Unsubscription) []string { return names(o.Roles) },
+				Find:  d.findRevoked,
+				Claim: func(o *Unsubscription, role string) string { return saga.Not(o.grant().claim(role)) },
+				Do:    d.revokeRole,
+				Undo:  d.assignAgain,
+			},
+			{
+				Name: "disable-tenant", After: []string{"revoke-role"},
+				Find:  d.findEnded,
+				Claim: func(o *Unsubscription, _ string) string { return ClaimDisabled(o.claim()) },
+				Do:    d.endTenant,
+				Undo: func(ctx context.Context, o *Unsubscription) error {
+					if !o.TenantOwn {
+						return nil
+					}
+					return d.enableAgain(ctx, &o.Switch)
+				},
+			},
+		},
+	}
+}
+
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// expected returns the tenant and the subscriber's roles as a successful run leaves them.
+func (o Unsubscription) expected() (all []saga.Expected) {
+	if o.TenantOwn {
+		all = o.expectSwitched("disable-tenant", "false")
+	}
+	for _, r := range o.Roles {
+		e := saga.Expected{Gone: true, On: o.TenantID}
+		e.Object = saga.Object{Step: "revoke-role/" + r.Name, Kind: "role-assignment", Cloud: o.Cloud, ID: assignmentID(o.assignment(r)), Name: r.Name}
+		all = append(all, e)
+	}
+	return all
+}
+
+// checkUnsubscribe is the first step of the run, which only reads: the subscription may have changed since the order was accepted. It
+// stores what the subscription was, and which roles the subscriber has on the tenant.
+func (d Deps) checkUnsubscribe(ctx context.Context, o *Unsubscription) error {
+	now, err := d.endable(ctx, *o)
+	if err != nil {
+		return permanently(err)
+	}
+	id, err := d.Identity(o.Cloud)
+	if err != nil {
+		return err
+	}
+	o.Present, err = id.AssignedRoles(ctx, o.TenantID, o.UserID)
+	if err := ignoreGone(err); err != nil {
+		return err
+	}
+	o.Was, o.DisabledBy = now.Was, now.DisabledBy
+	record(ctx, "subscription", o.SubscriptionID, "", saga.Adopted)
+	return nil
+}
+
+// grant describes the roles that Tenantry has given to the subscriber on the tenant.
+func (h Held) grant() grant {
+	return grant{
+		tenant: tenant{cloud: h.Cloud, domain: h.DomainID, name: h.tenantName(), merchant: h.MerchantID},
+		id:     h.TenantID, user: h.UserID, name: h.UserName, roles: h.Roles,
+	}
+}
+
+// assignment returns the assignment of a role to the subscriber.
+func (h Held) assignment(r keystone.Role) keystone.Assignment {
+	return keystone.Assignment{ProjectID: h.TenantID, UserID: h.UserID, RoleID: r.ID}
+}
+
+// findRevoked looks whether the subscriber has lost the step's role, which the subscriber had before the run.
+func (d Deps) findRevoked(ctx context.Context, o *Unsubscription) (saga.Found, error) {
+	a, id, err := d.assignment(ctx, o.grant())
+	if err != nil {
+		return saga.Absent, err
+	}
+	there, err := id.HasAssignment(ctx, a)
+	if err != nil || there {
+		return saga.Absent, err
+	}
+	if !slices.Contains(o.Present, a.RoleID) {
+		return saga.Usable, nil
+	}
+	o.recordRevoked(ctx, a)
+	return saga.Made, nil
+}
+
+// revokeRole revokes the step's role, if the subscriber had the role before the run.
+func (d Deps) revokeRole(ctx context.Context, o *Unsubscription) error {
+	a, id, err := d.assignment(ctx, o.grant())
+	if err != nil || !slices.Contains(o.Present, a.RoleID) {
+		return err
+	}
+	if removed, err := id.RemoveAssignment(ctx, a); err != nil {
+		return err
+	} else if !removed {
+		held, err := id.AssignedRoles(ctx, o.TenantID, o.UserID)
+		if err := ignoreGone(err); err != nil {
+			return err
+		}
+		if slices.Contains(held, a.RoleID) {
+			return contradiction(keystone.Service, "Keystone lists the user's role "+a.RoleName+", but answers that the user does not have it")
+		}
+	}
+	o.recordRevoked(ctx, a)
+	return nil
+}
+
+// recordRevoked adds the revoked role to the run's objects.
+func (o *Unsubscription) recordRevoked(ctx context.Context, a keystone.Assignment) {
+	o.recordTenant(ctx)
+	o.grant().record(ctx, a)
+	saga.CallOf(ctx).Gone("role-assignment", assignmentID(a))
+}
+
+// assignAgain assigns the step's role again, if the subscriber had the role before the run. If the user, the role or the tenant no longer
+// exists, there is nothing to assign.
+func (d Deps) assignAgain(ctx context.Context, o *Unsubscription) error {
+	a, id, err := d.assignment(ctx, o.grant())
+	if err != nil || !slices.Contains(o.Present, a.RoleID) {
+		return err
+	}
+	there, err := id.HasAssignment(ctx, a)
+	if err == nil && !there {
+		err = id.EnsureAssignment(ctx, a)
+	}
+	if err == nil {
+		o.recordTenant(ctx)
+		o.grant().record(ctx, a)
+	}
+	return ignoreGone(err)
+}
+
+// findEnded looks whether the tenant is disabled. It does not matter who has disabled it.
+func (d Deps) findEnded(ctx context.Context, o *Unsubscription) (saga.Found, error) {
+	found := saga.Usable
+	if o.TenantOwn {
+		var err error
+		if found, err = d.findDisabled(ctx, &o.Switch); err != nil || found == saga.Absent {
+			return found, err
+		}
+	}
+	o.EndsAt = d.Now().Add(o.KeepTenant)
+	if found == saga.Foreign {
+		found = saga.Usable
+	}
+	return found, nil
+}
+
+// endTenant disables the tenant. A tenant that is gone, or that existed before the subscription, stays as it is.
+func (d Deps) endTenant(ctx context.Context, o *Unsubscription) error {
+	if o.TenantOwn {
+		id, err := d.Identity(o.Cloud)
+		if err != nil {
+			return err
+		}
+		_, err = id.DisableProject(ctx, o.project(), keystone.DisabledTag(o.RunID))
+		switch {
+		case err == nil:
+			o.recordTenant(ctx)
+		case errors.Is(err, keystone.ErrNotFound):
+			if err := d.absent(ctx, o.Held, o.tenantName()); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+	o.EndsAt = d.Now().Add(o.KeepTenant)
+	return nil
+}
