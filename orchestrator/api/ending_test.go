@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -15,6 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 	"github.com/tenantry/tenantry/workflows"
 )
 
@@ -23,6 +26,26 @@ type calendar struct {
 	*world
 	ahead     atomic.Int64
 	resources *resources
+	pays      atomic.Bool // customers have a payment method
+	planless  atomic.Bool // BillingStack has no plans
+}
+
+// around is BillingStack with payment methods, or without plans.
+func (c *calendar) around(_ string, next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		answer := ""
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/payment_methods") && c.pays.Load():
+			answer = `[{"id": "m1", "name": "card"}]`
+		case strings.HasSuffix(r.URL.Path, "/plans") && c.planless.Load():
+			answer = "[]"
+		default:
+			return next.RoundTrip(r)
+		}
+		return &http.Response{
+			StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(answer)), Request: r,
+		}, nil
+	})
 }
 
 // resources is a cloud whose services have the given resources of projects.
@@ -44,7 +67,12 @@ func (r *resources) set(of map[string]string) { r.of.Store(&of) }
 func newCalendar(t *testing.T) *calendar {
 	c := &calendar{resources: &resources{}}
 	c.resources.set(nil)
-	c.world = newWorldOf(t, "", changed(func(o *service.Options) {
+	c.world = newWorldOf(t, "", func(o *servicetest.Options) {
+		before := o.Around
+		o.Around = func(upstream string, next http.RoundTripper) http.RoundTripper {
+			return before(upstream, c.around(upstream, next))
+		}
+	}, changed(func(o *service.Options) {
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 		o.Lease, o.Poll, o.Resources = 10_000*time.Hour, 50*time.Millisecond, c.resources
 	}))
@@ -219,3 +247,100 @@ func TestAHeldEndingWaits(t *testing.T) {
 
 // now returns the time of the service.
 func (c *calendar) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// What somebody has changed since the subscription was ended keeps its tenant from being removed.
+func TestWhatKeepsATenant(t *testing.T) {
+	for name, k := range map[string]struct {
+		change func(*calendar, sub)
+		code   saga.Code
+	}{
+		"somebody has enabled it": {func(c *calendar, s sub) { c.Keystone.EnableProject(s.tenant, true) }, "tenant-enabled"},
+		"it has lost its tags":    {func(c *calendar, s sub) { c.Keystone.TagProject(s.tenant, "other") }, "tenant-not-ours"},
+		"it has lost the tag of the run that made it": {func(c *calendar, s sub) {
+			p, err := c.Identity.Project(c.t.Context(), s.tenant)
+			must(c.t, err)
+			c.Keystone.TagProject(s.tenant, slices.DeleteFunc(p.Tags, func(tag string) bool { return strings.HasPrefix(tag, "tenantry-run-") })...)
+		}, "tenant-not-ours"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCalendar(t)
+			s := c.subscribed("k")
+			c.changes(c.change(s.id, "unsubscribe", "u"))
+			k.change(c, s)
+			c.step(week + time.Minute)
+			c.until("the removal ends", func() bool { return c.ended("remove") != nil })
+			if run := c.ended("remove"); run.State != saga.Compensated || run.Cause.Code != k.code || !c.project(s.tenant) {
+				t.Errorf("the removal: %s %+v", run.State, run.Cause)
+			}
+		})
+	}
+}
+
+// What keeps the customer when its only subscription is closed. The subscription goes, and the result of the run says why the customer
+// stays.
+func TestWhatKeepsACustomer(t *testing.T) {
+	for name, k := range map[string]struct {
+		change func(*calendar, sub)
+		why    string
+	}{
+		"another subscription": {func(c *calendar, s sub) { c.another(s.customer, "second") }, "the customer has subscription"},
+		"a payment method":     {func(c *calendar, _ sub) { c.pays.Store(true) }, "the customer has payment method"},
+		"an image in its tenant": {func(c *calendar, s sub) {
+			c.resources.set(map[string]string{c.customerTenant(s.customer): "image has images (1)"})
+		}, "is not proven empty: image has images (1)"},
+		"a tenant without our tags": {func(c *calendar, s sub) { c.Keystone.TagProject(c.customerTenant(s.customer), "other") }, "has lost Tenantry's tags"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCalendar(t)
+			s := c.subscribed("k")
+			c.changes(c.change(s.id, "unsubscribe", "u"))
+			k.change(c, s) // the ending holds no order up
+			c.step(week + time.Minute)
+			c.until("the tenant is removed", func() bool { return !c.project(s.tenant) && c.ended("remove") != nil })
+			c.step(months + time.Minute)
+			c.until("the closing ends", func() bool { return c.ended("close") != nil })
+			run := c.ended("close")
+			result := read[api.Run](t, c.call(c.admin("GET", "/v1/runs/"+run.ID, ""))).Result
+			if run.State != saga.Succeeded || !strings.Contains(fmt.Sprint(result["kept"]), k.why) {
+				t.Errorf("the closing: %s %+v, result %v", run.State, run.Cause, result)
+			}
+			if _, err := c.Billing.Subscription(t.Context(), c.Merchant.ID, s.id); !errors.Is(err, billing.ErrNotFound) {
+				t.Errorf("the subscription: %v", err)
+			}
+			if p, err := c.Identity.Project(t.Context(), c.customerTenant(s.customer)); !c.customer(s.customer) || err != nil || !p.Enabled {
+				t.Errorf("the customer is there: %t; its tenant: %+v, %v", c.customer(s.customer), p, err)
+			}
+		})
+	}
+}
+
+// A subscription that somebody uses for something else is not removed from BillingStack.
+func TestAChangedSubscriptionIsNotClosed(t *testing.T) {
+	c := newCalendar(t)
+	s := c.subscribed("k")
+	c.changes(c.change(s.id, "unsubscribe", "u"))
+	c.step(week + time.Minute)
+	c.until("the tenant is removed", func() bool { return !c.project(s.tenant) && c.ended("remove") != nil })
+	_, err := c.Billing.SetResource(t.Context(), c.Merchant.ID, s.id, "another-project")
+	must(t, err)
+	c.step(months + time.Minute)
+	c.until("the closing ends", func() bool { return c.ended("close") != nil })
+	if run := c.ended("close"); run.State != saga.Compensated || run.Cause.Code != "subscription-changed" {
+		t.Errorf("the closing: %s %+v", run.State, run.Cause)
+	}
+	if _, err := c.Billing.Subscription(t.Context(), c.Merchant.ID, s.id); err != nil {
+		t.Errorf("the subscription: %v", err)
+	}
+}
+
+// A subscription whose plan is gone can be restored only after its plan was changed.
+func TestASubscriptionWhosePlanIsGoneIsNotRestored(t *testing.T) {
+	c := newCalendar(t)
+	s := c.subscribed("k")
+	c.changes(c.change(s.id, "unsubscribe", "u"))
+	c.planless.Store(true)
+	c.refused(c.change(s.id, "restore", "r1"), 409, "plan-gone")
+	c.planless.Store(false)
+	c.changes(c.change(s.id, "restore", "r2"))
+	s.is("restored", "active", true, 1)
+}
