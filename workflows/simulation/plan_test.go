@@ -412,7 +412,7 @@ func (p *plan) change(r *rand.Rand) {
 			continue
 		}
 		at, many, last := o.At, r.IntN(4), ""
-		for range many {
+		for i := 0; i < many || i == many && last == "unsubscribe" && r.IntN(3) > 0; i++ {
 			last = nextChange(r, last)
 			at += time.Duration(r.IntN(int(time.Minute)))
 			change := orderPlan{
@@ -421,6 +421,9 @@ func (p *plan) change(r *rand.Rand) {
 			}
 			if last == "restore" && r.IntN(2) == 0 { // about when the tenant is to be removed
 				change.At += 10*time.Minute - time.Duration(r.IntN(int(time.Minute)))
+				if r.IntN(2) == 0 { // the removal becomes due while the run is in progress
+					p.Mishaps = append(p.Mishaps, mishap{Order: len(p.Orders), Step: "assign-role/member", Kind: silentRequest})
+				}
 			}
 			of := mishap{Order: len(p.Orders), Step: trials[change.Trial].Refused, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
 			if r.IntN(3) == 0 { // the first request takes effect late, and the second is refused, so that the run is compensated
@@ -430,6 +433,11 @@ func (p *plan) change(r *rand.Rand) {
 					late.For = 2*time.Minute + time.Duration(r.IntN(int(18*time.Hour)))
 				}
 				p.Mishaps = append(p.Mishaps, late, refused)
+			}
+			if r.IntN(4) == 0 { // the run is compensated
+				refused := of
+				refused.Kind = refused400
+				p.Mishaps = append(p.Mishaps, refused)
 			}
 			for range r.IntN(3) {
 				other := of
