@@ -26,6 +26,7 @@ type house struct {
 	server   *served
 	keystone *keystonetest.Keystone
 	refuse   atomic.Bool // makes BillingStack refuse every PATCH
+	billing  *billing.Client
 	merchant billing.Merchant
 	plan     billing.Plan
 	env      []string // environment of the merchant's portal
@@ -57,11 +58,11 @@ func newHouse(t *testing.T) *house {
 	h.settings = []string{database, billingURL}
 	h.server = serveWith(t, database, billingURL, "TENANTRY_LOG_LEVEL=debug", "TENANTRY_LATE_WINDOW=1s")
 
-	c, err := billing.New(billing.Config{URL: billingStack.URL + "/v2"})
+	h.billing, err = billing.New(billing.Config{URL: billingStack.URL + "/v2"})
 	h.ok(err)
-	h.merchant, err = c.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
+	h.merchant, err = h.billing.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
 	h.ok(err)
-	h.plan, err = c.CreatePlan(t.Context(), h.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
+	h.plan, err = h.billing.CreatePlan(t.Context(), h.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
 	h.ok(err)
 	code, out, stderr := line(t, h.settings, "merchant", "create", h.merchant.ID, "--name", "ACME", "-f", "json")
 	var made client.MerchantCreated
@@ -219,6 +220,56 @@ func TestSuspendingAndResuming(t *testing.T) {
 	} {
 		if code, _, stderr := line(t, h.operator(), append([]string{"subscriptions"}, args...)...); code != exitUsage {
 			t.Errorf("subscriptions %v: got %d, %s", args, code, stderr)
+		}
+	}
+}
+
+func TestChangingThePlan(t *testing.T) {
+	h := newHouse(t)
+	_, out, _ := h.subscribe(h.env, "-f", "json")
+	var made, run client.Run
+	h.ok(json.Unmarshal([]byte(out), &made))
+	larger, err := h.billing.CreatePlan(t.Context(), h.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "larger"})
+	h.ok(err)
+	id, merchant := fmt.Sprint(made.Result["subscription_id"]), "--merchant="+h.merchant.ID
+	change := func(env []string, plan string, more ...string) (code int, out, stderr string) {
+		t.Helper()
+		return line(t, env, append([]string{"subscriptions", "change-plan", id, merchant, "--plan", plan, "--why", "a test"}, more...)...)
+	}
+	shows := func(plan string) {
+		t.Helper()
+		code, out, stderr := line(t, h.operator(), "subscriptions", "show", id, merchant)
+		if row := strings.Join(strings.Fields(out), " "); code != 0 || !strings.Contains(row, id+" active ") ||
+			!strings.Contains(row, " "+plan+" ") || !strings.HasSuffix(row, " "+made.ID) {
+			t.Errorf("got %d, %s%s; want plan %s and run %s", code, out, stderr, plan, made.ID)
+		}
+	}
+	shows(h.plan.ID)
+	code, out, stderr := change(h.env, larger.ID)
+	if code != 0 || !strings.Contains(out, "✓ change-plan ") || !strings.Contains(stderr, "idempotency key") {
+		t.Fatalf("as a portal: got %d, %s%s", code, out, stderr)
+	}
+	shows(larger.ID)
+	if code, _, stderr := change(h.operator(), larger.ID); code != exitRefused || !strings.Contains(stderr, "has this plan already") {
+		t.Errorf("to the same plan: got %d, %s", code, stderr)
+	}
+	if code, _, stderr := change(h.env, uuid.NewString()); code != exitRefused || !strings.Contains(stderr, "/plan_id: ") {
+		t.Errorf("to an unknown plan: got %d, %s", code, stderr)
+	}
+	code, out, stderr = change(h.operator(), h.plan.ID, "--key", "k", "-f", "json")
+	h.ok(json.Unmarshal([]byte(out), &run))
+	if code != 0 || run.Workflow != "change-plan" || run.Result["plan_id"] != h.plan.ID || run.Result["previous_plan_id"] != larger.ID {
+		t.Errorf("as an operator: got %d, %s%s", code, out, stderr)
+	}
+	shows(h.plan.ID)
+	if _, again, _ := change(h.operator(), h.plan.ID, "--key", "k", "-f", "json"); again != out {
+		t.Errorf("again with the same key: got %s, want %s", again, out)
+	}
+	for _, args := range [][]string{
+		{id, merchant, "--why", "x"}, {id, merchant, "--plan", larger.ID}, {id, "--plan", larger.ID, "--why", "x"}, {"..", merchant, "--plan", larger.ID, "--why", "x"},
+	} {
+		if code, _, stderr := line(t, h.operator(), append([]string{"subscriptions", "change-plan"}, args...)...); code != exitUsage {
+			t.Errorf("change-plan %v: got %d, %s", args, code, stderr)
 		}
 	}
 }

@@ -15,13 +15,14 @@ import (
 )
 
 func (p *program) subscriptions() *cobra.Command {
-	return group("subscriptions", "Show, suspend, end and restore subscriptions",
-		"Show, suspend, end and restore the subscriptions of a merchant. A portal uses its merchant's API key; an operator may use any\n"+
-			"merchant.\n\n"+
+	return group("subscriptions", "Show, suspend, end and restore subscriptions, and change their plans",
+		"Show, suspend, end and restore the subscriptions of a merchant, and change their plans. A portal uses its merchant's API key; an\n"+
+			"operator may use any merchant.\n\n"+
 			connectHelp+exitHelp,
 		p.subscriptionsList(), p.subscriptionsShow(),
 		p.subscriptionsChange("suspend", "Disable the tenant of a subscription; its servers go on running", suspend),
 		p.subscriptionsChange("resume", "Enable the tenant of a suspended subscription", resume),
+		p.subscriptionsChange("change-plan", "Change the plan of a subscription", changePlan),
 		p.subscriptionsChange("unsubscribe", "End a subscription: revoke the subscriber's roles and disable the tenant", unsubscribe),
 		p.subscriptionsChange("restore", "Restore a subscription that was ended, before its tenant is removed", restore),
 		p.subscriptionsChange("remove", "Remove the tenant of an ended subscription now; for operators", remove),
@@ -115,6 +116,21 @@ func resume(*cobra.Command) change {
 	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
 		params := client.ResumeSubscriptionParams{IdempotencyKey: key, Prefer: async}
 		return s.ResumeSubscription(ctx, merchant, id, &params, client.ActionRequest{Why: why})
+	}
+}
+
+func changePlan(c *cobra.Command) change {
+	c.Use = "change-plan SUBSCRIPTION --merchant ID --plan ID --why REASON"
+	plan := c.Flags().String("plan", "", "id of the new plan (required)")
+	c.PreRunE = func(*cobra.Command, []string) error {
+		if *plan == "" {
+			return usage("--plan is required")
+		}
+		return nil
+	}
+	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+		params := client.ChangePlanParams{IdempotencyKey: key, Prefer: async}
+		return s.ChangePlan(ctx, merchant, id, &params, client.ChangePlanRequest{Why: why, PlanID: *plan})
 	}
 }
 
