@@ -328,7 +328,10 @@ func (w *world) tryRead(t *testing.T, trial workflowstest.Trial, r row, service 
 func (w *world) tryFault(t *testing.T, trial workflowstest.Trial, r row, step string, undo bool, times int, e ends) {
 	g, token := w.groundOf(t, trial)
 	w.faults.set(g.RunID, step, undo, times, r.happen)
-	if undo {
+	switch {
+	case undo && step == trial.Refused:
+		w.faults.set(g.RunID, step, false, 1, doneButRefused)
+	case undo:
 		w.faults.set(g.RunID, trial.Refused, false, 1, answer(http.StatusBadRequest, nil))
 	}
 	w.accept(trial.Request(g), token)

@@ -55,7 +55,9 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	w.byHand.Lock()
 	others := w.others
 	w.byHand.Unlock()
-	for _, b := range workflowstest.Check(workflowstest.Seen{Installation: w.installation, Runs: []*saga.Run{r}, Now: now, Others: others}) {
+	runs, err := w.Store.Runs(ctx, saga.Filter{Subject: r.Subject, Limit: 10}) // the run, and the runs that it follows
+	w.ok(err)
+	for _, b := range workflowstest.Check(workflowstest.Seen{Installation: w.installation, Runs: runs, Now: now, Others: others}) {
 		if b.Run == r.ID && (b.Invariant == "succeeded-whole" || b.Invariant == "compensated-clean") {
 			all = append(all, b)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
@@ -31,6 +32,7 @@ type world struct {
 	removed      workflowstest.Recorder
 	definitions  []*saga.Definition // of all trials
 	deps         workflows.Deps     // of the service
+	newPlan      string             // id of the merchant's second plan
 
 	byHand sync.Mutex            // of others
 	others workflowstest.Outside // objects that the test created; runs must not change or remove them
@@ -73,6 +75,9 @@ func newWorld(t *testing.T, database string, change ...func(*service.Options)) *
 	w.ok(err)
 	w.roles, err = identity.Roles(t.Context(), []string{"member", "bs-admin"})
 	w.ok(err)
+	plan, err := w.Billing.CreatePlan(t.Context(), w.Merchant.ID, billing.Plan{Name: "another"})
+	w.ok(err)
+	w.newPlan = plan.ID
 	w.others, err = workflowstest.Look(t.Context(), w.Keystone, w.Billing, w.Merchant.ID, w.Other.ID)
 	w.ok(err)
 	return w
@@ -121,7 +126,7 @@ func (w *world) order() (workflows.Order, string) {
 func (w *world) ground() (workflowstest.Ground, string) {
 	user := w.Keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
 	return workflowstest.Ground{
-		RunID: newID(), MerchantID: w.Merchant.ID, PlanID: w.Merchant.Plan, User: user, Cloud: "default",
+		RunID: newID(), MerchantID: w.Merchant.ID, PlanID: w.Merchant.Plan, NewPlanID: w.newPlan, User: user, Cloud: "default",
 		DomainID: keystonetest.DefaultDomain, Roles: w.roles, CheckedAt: time.Now(),
 	}, w.Keystone.IssueToken(user)
 }

@@ -16,6 +16,7 @@ import (
 // seller is a merchant and its existing customers.
 type seller struct {
 	id, plan    string
+	plans       []string // the plans that subscriptions can change to; the first is plan
 	key, secret string
 	customers   []oldCustomer
 }
@@ -25,7 +26,7 @@ type oldCustomer struct {
 	bare     bool // its tenant does not exist
 }
 
-// furnish creates two merchants. Each merchant has a plan, a customer with a tenant, and a customer without a tenant.
+// furnish creates two merchants. Each merchant has plans, a customer with a tenant, and a customer without a tenant.
 func (w *world) furnish() {
 	var err error
 	w.direct, err = billing.New(billing.Config{URL: "http://billing/v2", Wrap: func(http.RoundTripper) http.RoundTripper {
@@ -46,8 +47,11 @@ func (w *world) furnish() {
 		s := seller{id: fixedID("merchant", i), plan: fixedID("plan", i)}
 		_, err := w.direct.CreateMerchant(ctx, billing.Merchant{ID: s.id, Name: fmt.Sprint("M", i), Currency: "eur", Language: "eng"})
 		w.ok(err)
-		_, err = w.direct.CreatePlan(ctx, s.id, billing.Plan{ID: s.plan, Name: fmt.Sprint("P", i)})
-		w.ok(err)
+		for n := range plansPerMerchant {
+			s.plans = append(s.plans, fixedID("plan", 10*n+i))
+			_, err = w.direct.CreatePlan(ctx, s.id, billing.Plan{ID: s.plans[n], Name: fmt.Sprint("P", i, n)})
+			w.ok(err)
+		}
 		s.key, s.secret = w.merchants.add(s.id)
 		for n := range 2 {
 			c := oldCustomer{id: fixedID("customer", 10*i+n), user: w.newUser(fmt.Sprint("old ", i, n)), bare: n == 1}

@@ -19,6 +19,7 @@ import (
 type mutations struct {
 	steps      func(*saga.Workflow[workflows.Order])
 	switches   func(*saga.Workflow[workflows.Switch])         // changes suspend and resume
+	plans      func(*saga.Step[workflows.ChangePlan])         // changes the step that changes a plan
 	define     func(workflows.Deps) (*saga.Definition, error) // instead of the workflow with the same name
 	transport  func(http.RoundTripper) http.RoundTripper      // instead of gate.Fence
 	runs       func(saga.Filter, *saga.Run) bool              // reports whether a run is hidden from the engine
@@ -163,6 +164,23 @@ var mutants = map[string]mutations{
 			return found, err
 		}
 	}),
+	"no undo of change-plan": {plans: func(s *saga.Step[workflows.ChangePlan]) {
+		s.Undo = func(context.Context, *workflows.ChangePlan) error { return nil }
+	}},
+	"re-checks leave a plan": {plans: func(s *saga.Step[workflows.ChangePlan]) {
+		find := s.Find
+		s.Find = func(ctx context.Context, o *workflows.ChangePlan) (saga.Found, error) {
+			found, err := find(ctx, o)
+			if found == saga.Made && saga.CallOf(ctx).Kind == saga.CallRecheck {
+				found = saga.Usable
+			}
+			return found, err
+		}
+	}},
+	"re-checks put an old plan over a newer one": {runs: func(f saga.Filter, _ *saga.Run) bool { return f.Workflow == workflows.ChangePlanName }},
+	"a later plan does not oppose an earlier one": {plans: func(s *saga.Step[workflows.ChangePlan]) {
+		s.Claim = func(o *workflows.ChangePlan, _ string) string { return "plan " + o.PlanID + " of " + o.SubscriptionID }
+	}},
 	"an open circuit never closes":       {untried: true},
 	"undos do not await the late window": {lateWindow: time.Nanosecond},
 	"nothing is ever found":              finding(func(*saga.Handle, saga.Found) saga.Found { return saga.Absent }),

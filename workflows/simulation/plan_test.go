@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tenantry/tenantry/workflows"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
@@ -30,6 +31,7 @@ type plan struct {
 type orderPlan struct {
 	Trial    int // index into trials
 	Of       int // N > 0: the order changes the subscription of order N-1; Trial then is a trial that follows another one
+	Plan     int // index into the merchant's plans, if the order changes the plan
 	At       time.Duration
 	Merchant int           // 0 or 1
 	Customer int           // 0: a new customer; 1 or 2: an existing customer of the merchant
@@ -52,6 +54,7 @@ type mishap struct {
 	Step    string
 	Undo    bool
 	Recheck bool // the undo is part of a re-check
+	Stays   bool // the Nth write and all later writes of the step meet the mishap, even when all other faults are over
 	Kind    kind
 	For     time.Duration // delay of a late commit, or time for which a replica is away
 }
@@ -134,6 +137,12 @@ func nextChange(r *rand.Rand, last string) string {
 	return all[r.IntN(len(all))]
 }
 
+// changePlan is the index of the trial that changes the plan of a subscription.
+var changePlan = slices.IndexFunc(trials, func(t workflowstest.Trial) bool { return t.Operation == workflows.ChangePlanName })
+
+// plansPerMerchant is the number of plans that each merchant has.
+const plansPerMerchant = 3
+
 // writesOf returns the steps of a trial that write upstream.
 func writesOf(trial int) []string {
 	if trial == 0 {
@@ -190,20 +199,24 @@ func (f fate) String() string { return f.what }
 
 var fine = fate{done: true, what: "carried out"}
 
-// fates returns a function that decides the fate of each call. began is the time when the world began.
-func (p *plan) fates(began time.Time) func(call) fate {
+// fates returns a function that decides the fate of each call. began is the time when the world began. In a calm world, only the
+// mishaps of re-checks and those that stay happen.
+func (p *plan) fates(began time.Time) func(c call, calm bool) fate {
 	left := slices.Clone(p.Mishaps)
-	return func(c call) fate {
+	return func(c call, calm bool) fate {
 		for _, o := range p.Outages {
-			if o.Of == c.to && c.at.Sub(began) >= o.From && c.at.Sub(began) < o.To {
+			if !calm && o.Of == c.to && c.at.Sub(began) >= o.From && c.at.Sub(began) < o.To {
 				return fate{err: errUnreachable, what: "away"}
 			}
 		}
 		for i, m := range left {
-			if m.meets(c) {
+			switch {
+			case !m.meets(c), calm && !c.recheck && !m.Stays && m.Order != noOrder:
+				continue
+			case !m.Stays:
 				left = slices.Delete(left, i, i+1)
-				return m.fate()
 			}
+			return m.fate()
 		}
 		return fine
 	}
@@ -225,7 +238,8 @@ func (m mishap) meets(c call) bool {
 	if m.Step == "" {
 		return m.To == c.to && m.Nth == c.nth
 	}
-	return m.Order == c.order && m.Step == c.step && m.Undo == c.undo && m.Recheck == c.recheck && m.Nth == c.nthOfStep
+	return m.Order == c.order && m.Step == c.step && m.Undo == c.undo && m.Recheck == c.recheck &&
+		(m.Nth == c.nthOfStep || m.Stays && m.Nth < c.nthOfStep)
 }
 
 func (m mishap) fate() fate {
@@ -405,46 +419,34 @@ func (p *plan) mix(r *rand.Rand) {
 	}
 }
 
-// change adds orders that suspend and resume the subscriptions of other orders, with mishaps of their own.
+// change adds orders that change the subscriptions of other orders: they suspend and resume them, and change their plans. These
+// orders have mishaps of their own.
 func (p *plan) change(r *rand.Rand) {
 	for n, o := range p.Orders {
 		if o.Trial != 0 || o.Night > 0 {
 			continue
 		}
-		at, many, last := o.At, r.IntN(4), ""
-		for i := 0; i < many || i == many && last == "unsubscribe" && r.IntN(3) > 0; i++ {
-			last = nextChange(r, last)
-			at += time.Duration(r.IntN(int(time.Minute)))
-			change := orderPlan{
-				Trial: changes[last], Of: n + 1, At: at, Merchant: o.Merchant, User: o.User,
-				Twice: r.IntN(4) == 0, Patience: o.Patience,
+		onlyPlans, last := r.IntN(3) == 0, "" // if onlyPlans, all changes of this subscription are changes of its plan
+		next := func(at time.Duration) orderPlan {
+			if last = nextChange(r, last); onlyPlans {
+				last = workflows.ChangePlanName
 			}
-			if last == "restore" && r.IntN(2) == 0 { // about when the tenant is to be removed
+			return orderPlan{
+				Trial: changes[last], Of: n + 1, Plan: r.IntN(plansPerMerchant), At: at, Merchant: o.Merchant,
+				User: o.User, Twice: r.IntN(4) == 0, Patience: o.Patience,
+			}
+		}
+		at, many := o.At, r.IntN(5)
+		for i := 0; i < many || i == many && last == workflows.UnsubscribeName && r.IntN(3) > 0; i++ {
+			at += time.Duration(r.IntN(int(time.Minute)))
+			change := next(at)
+			if last == workflows.RestoreName && r.IntN(2) == 0 { // about when the tenant is to be removed
 				change.At += 10*time.Minute - time.Duration(r.IntN(int(time.Minute)))
 				if r.IntN(2) == 0 { // the removal becomes due while the run is in progress
 					p.Mishaps = append(p.Mishaps, mishap{Order: len(p.Orders), Step: "assign-role/member", Kind: silentRequest})
 				}
 			}
-			of := mishap{Order: len(p.Orders), Step: trials[change.Trial].Refused, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
-			if r.IntN(3) == 0 { // the first request takes effect late, and the second is refused, so that the run is compensated
-				late, refused := of, of
-				late.Kind, refused.Kind, refused.Nth = lateCommit, refused400, 1
-				if many == 1 && r.IntN(2) == 0 { // so late that only a re-check finds the effect
-					late.For = 2*time.Minute + time.Duration(r.IntN(int(18*time.Hour)))
-				}
-				p.Mishaps = append(p.Mishaps, late, refused)
-			}
-			if r.IntN(4) == 0 { // the run is compensated
-				refused := of
-				refused.Kind = refused400
-				p.Mishaps = append(p.Mishaps, refused)
-			}
-			for range r.IntN(3) {
-				other := of
-				other.Kind, other.Nth, other.Undo = kind(r.IntN(int(kinds))), max(0, r.IntN(4)-2), r.IntN(4) == 0
-				p.Mishaps = append(p.Mishaps, other)
-			}
-			p.Orders = append(p.Orders, change)
+			p.changeBadly(r, change, next)
 		}
 	}
 	for _, step := range []string{"delete-tenant", "delete-subscription", "delete-customer"} {
@@ -457,6 +459,36 @@ func (p *plan) change(r *rand.Rand) {
 				Order: noOrder, Step: step, Kind: kind(r.IntN(int(kinds))), Nth: r.IntN(3), For: time.Second + time.Duration(r.IntN(int(79*time.Second))),
 			})
 		}
+	}
+}
+
+// changeBadly adds an order that changes a subscription, with mishaps. The function next returns a later change of the subscription.
+func (p *plan) changeBadly(r *rand.Rand, change orderPlan, next func(at time.Duration) orderPlan) {
+	of := mishap{Order: len(p.Orders), Step: trials[change.Trial].Refused, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
+	p.Orders = append(p.Orders, change)
+	if r.IntN(3) == 0 { // the first request takes effect late, and all others are refused, so that the run is compensated
+		late, refused := of, of
+		late.Kind, refused.Kind, refused.Nth, refused.Stays = lateCommit, refused400, 1, true
+		late.For = time.Minute + time.Duration(r.IntN(int(20*time.Second))) // most clients have given up before
+		if r.IntN(2) == 0 {                                                 // so late that only a re-check finds the effect; other changes follow, shortly before or after a re-check
+			late.For = 2*time.Minute + time.Duration(r.IntN(int(18*time.Hour)))
+			for range r.IntN(3) {
+				again := next(time.Duration(r.IntN(int(2 * beforeRecheck))))
+				again.Night, again.Twice = 1+r.IntN(3), false
+				p.Orders = append(p.Orders, again)
+			}
+		}
+		p.Mishaps = append(p.Mishaps, late, refused)
+	}
+	if r.IntN(4) == 0 { // the run is compensated
+		refused := of
+		refused.Kind = refused400
+		p.Mishaps = append(p.Mishaps, refused)
+	}
+	for range r.IntN(3) {
+		other := of
+		other.Kind, other.Nth, other.Undo = kind(r.IntN(int(kinds))), max(0, r.IntN(4)-2), r.IntN(4) == 0
+		p.Mishaps = append(p.Mishaps, other)
 	}
 }
 

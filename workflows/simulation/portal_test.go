@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -60,7 +61,13 @@ func (p *portal) old() *oldCustomer {
 func newPortal(w *world, n, twin int, o orderPlan) *portal {
 	p := &portal{w: w, name: fmt.Sprintf("portal %d.%d", n, twin), plan: o, s: w.sellers[o.Merchant], key: fmt.Sprint("key-", n)}
 	if o.Of > 0 {
-		p.user, p.body = w.users[o.User], `{"why":"a test"}`
+		body := map[string]any{"why": "a test"}
+		if of := trials[o.Trial].Body; of != nil {
+			maps.Copy(body, of(workflowstest.Ground{NewPlanID: p.s.plans[o.Plan]}))
+		}
+		text, err := json.Marshal(body)
+		w.ok(err)
+		p.user, p.body = w.users[o.User], string(text)
 		return p
 	}
 	if o.Customer == 0 {

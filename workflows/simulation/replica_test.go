@@ -97,6 +97,12 @@ func (w *world) startReplica(off time.Duration) *replica {
 			}
 		}
 	}
+	if w.plans != nil {
+		workflow := workflows.ChangePlanWorkflow(deps)
+		w.plans(&workflow.Steps[len(workflow.Steps)-1])
+		definitions[changePlan], err = saga.Define(workflow)
+		w.ok(err)
+	}
 	r.engine = engine.New(engine.Options{
 		Store: records, Queue: records, Tokens: records, Workflows: definitions, NewID: r.newID, Clock: clock,
 		LateWindow: cmp.Or(w.lateWindow, defaultLateWindow), Down: gates.Open,

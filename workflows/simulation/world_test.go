@@ -59,13 +59,7 @@ type world struct {
 func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now), seen: workflowstest.Seen{Installation: installation, Texts: map[string]string{}}}
 	fates := p.fates(time.Now())
-	w.driver = newDriver(p.Seed, func(c call) fate {
-		followed := c.order == noOrder && c.step != "" // a follow-up has started the run, perhaps during the night
-		if w.calm && !c.recheck && !followed {
-			return fine
-		}
-		return fates(c)
-	})
+	w.driver = newDriver(p.Seed, func(c call) fate { return fates(c, w.calm) })
 	w.driver.keep = keep
 	w.store.Unfenced = m.unfenced
 	if keep || *recordFlag != "" {

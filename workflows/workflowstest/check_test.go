@@ -25,6 +25,8 @@ type play struct {
 	held     *saga.Run // waits for an operator
 	behind   *saga.Run // waits for held
 	stranger *saga.Run // succeeded, for another merchant
+	changed  *saga.Run // succeeded, changed the plan of the run "fresh"
+	kept     *saga.Run // compensated, was to change the plan of the run "joined"
 }
 
 var (
@@ -100,6 +102,13 @@ func newPlay(t *testing.T) *play {
 
 	p.stranger = p.accept("stranger", rival, "")
 	p.do(p.stranger, "")
+
+	p.changed = p.change("changed", p.fresh, named("dearer"))
+	p.do(p.changed, "")
+	p.kept = p.change("kept", p.joined, named("dearer"))
+	p.do(p.kept, "change-plan")
+	p.turnBack(p.kept, "change-plan")
+	p.undo(p.kept, "")
 
 	for _, r := range []*saga.Run{p.fresh, p.fresh, p.second, p.stranger} {
 		p.Answers = append(p.Answers, p.answer(r))
@@ -247,6 +256,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 			p.subscription(p.fresh).ResourceID = "pending:" + p.fresh.ID
 		}},
 		{"succeeded-whole", "another plan", func(p *play) { p.subscription(p.joined).PlanID = named("dearer") }},
+		{"succeeded-whole", "the plan before the last change", func(p *play) { p.subscription(p.fresh).PlanID = named("plan") }},
 		{"succeeded-whole", "a tenant is disabled", func(p *play) { p.project(p.order(p.second).CustomerTenantID).Enabled = false }},
 		{"succeeded-whole", "the mark is gone", func(p *play) { p.project(p.order(p.second).CustomerTenantID).Tags = nil }},
 		{"succeeded-whole", "the customer is gone", func(p *play) {
@@ -263,6 +273,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"compensated-clean", "a tenant appeared late", func(p *play) { p.again(p.first, "create-customer-tenant") }},
 		{"compensated-clean", "a subscription is left", func(p *play) { p.again(p.refused, "create-subscription") }},
 		{"compensated-clean", "a role is left on the adopted tenant", func(p *play) { p.again(p.refused, "assign-customer-role/bs-admin") }},
+		{"compensated-clean", "a changed plan is left", func(p *play) { p.subscription(p.joined).PlanID = named("dearer") }},
 		{"compensated-clean", "more is left than an operator left behind", func(p *play) { p.again(p.gaveUp, "create-customer-tenant") }},
 		{"compensated-clean", "a role on a tenant that an operator left behind is not listed", func(p *play) { p.leaveTenant() }},
 
@@ -294,6 +305,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"no-orphan", "a subscription whose id no run chose", func(p *play) {
 			p.Now.Subscriptions = append(p.Now.Subscriptions, billing.Subscription{ID: named("lost"), CustomerID: old})
 		}},
+		{"no-orphan", "a plan that no run chose", func(p *play) { p.subscription(p.fresh).PlanID = named("free") }},
 		{"no-orphan", "a customer at another merchant", func(p *play) { p.Now.Customers[1].MerchantID = rival }},
 
 		{"no-surprise-role", "another user has a role", func(p *play) {

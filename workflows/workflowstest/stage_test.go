@@ -68,6 +68,17 @@ func (s *stage) retry(name string, of *saga.Run) *saga.Run {
 	return r
 }
 
+// change starts a run that changes the plan of the subscription of another run.
+func (s *stage) change(name string, of *saga.Run, plan string) *saga.Run {
+	o := s.order(of)
+	q := workflows.ChangePlanRequest(workflows.Held{
+		MerchantID: o.MerchantID, CustomerID: o.CustomerID, SubscriptionID: o.SubscriptionID, UserID: o.UserID,
+	}, plan, named("run "+name))
+	r := s.start(q, "key of "+name)
+	r.Steps = []saga.StepRow{{Name: "check", State: saga.StepPending}, {Name: "change-plan", After: []string{"check"}, State: saga.StepPending}}
+	return r
+}
+
 func (s *stage) start(q saga.Request, key string) *saga.Run {
 	input, err := json.Marshal(q.Input)
 	if err != nil {
@@ -204,6 +215,9 @@ func (s *stage) effect(o workflows.Order, step string) map[string]any {
 		return map[string]any{"subscription_tenant_id": named(name), "subscription_tenant_own": true}
 	case "assign-subscription-role":
 		s.assign(keystone.Assignment{ProjectID: o.SubscriptionTenantID, UserID: o.UserID, RoleID: role.ID})
+	case "change-plan":
+		i := slices.IndexFunc(now.Subscriptions, func(b billing.Subscription) bool { return b.ID == o.SubscriptionID })
+		now.Subscriptions[i].PlanID = o.PlanID
 	case "attach-tenant":
 		i := slices.IndexFunc(now.Subscriptions, func(b billing.Subscription) bool { return b.ID == o.SubscriptionID })
 		now.Subscriptions[i].ResourceID = o.SubscriptionTenantID

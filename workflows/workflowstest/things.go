@@ -152,17 +152,17 @@ func differs(t thing, e saga.Expected) (all []string) {
 	return all
 }
 
-// belongs reports whether the run may have created the thing. belongs does not call [keystone.TenantTags], so that the check
-// notices a wrong tag from that function.
-func (x ordered) belongs(t thing, installation string) bool {
+// belongs reports whether the run may have created the thing. A later run may have changed the thing. belongs does not call
+// [keystone.TenantTags], so that the check notices a wrong tag from that function.
+func (v *view) belongs(x ordered, t thing) bool {
 	e := x.expects(t)
 	if e == nil {
 		return false
 	}
 	if t.kind == project { // do not compare ids: a late request may have created a second project with another id
 		tags := []string{"tenantry", "tenantry-run-" + x.run.ID, "tenantry-merchant-" + x.run.Merchant}
-		if installation != "" {
-			tags = append(tags, "tenantry-installation-"+installation)
+		if v.Installation != "" {
+			tags = append(tags, "tenantry-installation-"+v.Installation)
 		}
 		return t.name == e.Name && t.fields["domain_id"] == e.Fields["domain_id"] &&
 			!has(tags, func(tag string) bool { return !slices.Contains(t.marks, tag) })
@@ -170,7 +170,11 @@ func (x ordered) belongs(t thing, installation string) bool {
 	if e.ID != t.id {
 		return false
 	}
+	newest := v.newest(*e).Fields
 	for field, want := range e.Fields {
+		if newer, changed := newest[field]; changed {
+			want = newer
+		}
 		if got := t.fields[field]; got != want && want != "" && !strings.HasPrefix(got, "pending:"+x.run.ID) {
 			return false
 		}

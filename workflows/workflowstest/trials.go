@@ -13,6 +13,8 @@ import (
 type Trial struct {
 	// Operation is the last segment of the API's path if the workflow changes a subscription; empty: it does not.
 	Operation string
+	// Body returns the fields of the operation's request besides the reason; nil: there are no others.
+	Body func(Ground) map[string]any
 	// Follows is the trial whose run must have succeeded before a run of this trial can start; nil: none. The run is Ground.Before.
 	Follows *Trial
 	Define  func(workflows.Deps) (*saga.Definition, error)
@@ -25,7 +27,8 @@ type Trial struct {
 	Do, Undo map[string]string
 	// Pivots are the steps of Do from which on the run only goes forward: if they fail for good, the run waits for an operator.
 	Pivots []string
-	// Refused is the last step, which has no Undo. If an upstream refuses this step permanently, all other steps are undone.
+	// Refused is the last step. If an upstream refuses this step permanently, all other steps are undone. If the suites also test
+	// the Undo of this step, the upstream executes the step's call and refuses it nevertheless.
 	Refused string
 	// Reading is the step that reads the upstreams Reads. If the trial follows no other, the step reads them only if the customer
 	// already exists.
@@ -62,6 +65,7 @@ type Ground struct {
 	RunID      string
 	MerchantID string
 	PlanID     string
+	NewPlanID  string // another plan of the merchant
 	CustomerID string // id of an existing customer; empty if the run creates a customer
 	User       string
 	Cloud      string
@@ -75,7 +79,8 @@ type Ground struct {
 // work with any workflow.
 func Trials() []Trial {
 	return []Trial{
-		subscribeTrial(), strangerTrial(), suspendTrial(), resumeTrial(), unsubscribeTrial(), restoreTrial(), removeTrial(), closeTrial(),
+		subscribeTrial(), strangerTrial(), suspendTrial(), resumeTrial(), changePlanTrial(),
+		unsubscribeTrial(), restoreTrial(), removeTrial(), closeTrial(),
 	}
 }
 

@@ -2,6 +2,7 @@ package workflowstest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -145,7 +146,7 @@ func (x ordered) skipped(e saga.Expected) bool {
 }
 
 // newest returns the expected object with the fields that the runs which succeeded last expect: such a run may have disabled a
-// project that another run has created.
+// project that another run has created, or changed the plan of a subscription.
 func (v *view) newest(e saga.Expected) saga.Expected {
 	fields, at := map[string]string{}, map[string]time.Time{}
 	for _, x := range v.ordered {
@@ -164,8 +165,8 @@ func (v *view) newest(e saga.Expected) saga.Expected {
 	return e
 }
 
-// compensatedClean checks that no object of a compensated run is left, and that no project is disabled by it. Objects that an operator
-// left behind or that another run has adopted do not count.
+// compensatedClean checks that no object of a compensated run is left, that no project is disabled by it, and that no object that
+// existed before has a value from it. Objects that an operator left behind or that another run has adopted do not count.
 func compensatedClean(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Compensated {
@@ -191,10 +192,26 @@ func compensatedClean(v *view, broken report) {
 				broken(x.run.ID, "the run is compensated, but a project still has its mark", t.String())
 			}
 		}
+		for _, e := range x.expected {
+			if t := find(v.now, e.Kind, e.ID); t != nil && e.Origin == saga.Adopted && !x.left(e.Step, e.ID) {
+				v.unchanged(x, *t, e, broken)
+			}
+		}
 		for _, e := range x.roles() {
 			if find(v.now, e.Kind, e.ID) != nil && !v.stands(e.ID) {
 				broken(x.run.ID, "the run is compensated, but one of its role assignments still exists", e.Kind+" "+e.ID)
 			}
+		}
+	}
+}
+
+// unchanged checks that the thing has no value that only the compensated run x expects, and not the newest succeeded run about the
+// thing. The thing is the object e of the run.
+func (v *view) unchanged(x ordered, t thing, e saga.Expected, broken report) {
+	newest := v.newest(e).Fields
+	for _, field := range slices.Sorted(maps.Keys(e.Fields)) {
+		if want, known := newest[field]; known && t.fields[field] == e.Fields[field] && t.fields[field] != want {
+			broken(x.run.ID, fmt.Sprintf("the run is compensated, but %s is still %q, not %q", field, t.fields[field], want), t.String())
 		}
 	}
 }

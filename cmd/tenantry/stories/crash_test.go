@@ -88,7 +88,9 @@ func (c crashTrial) killEverywhere(t *testing.T) endings {
 // killAt starts another replica after the kill.
 func (c crashTrial) killAt(t *testing.T, p place, i instant, living bool) ending {
 	database := storetest.PostgreSQL(t)
-	k := &killer{t: t, place: p, at: i, refused: c.refusedCall(), database: database, done: make(chan struct{})}
+	k := &killer{
+		t: t, place: p, at: i, refused: c.refusedCall(), executes: c.undoesRefused(p), database: database, done: make(chan struct{}),
+	}
 	k.cloud = memoryCloud(t, &upstream{around: k.request})
 	s := newSite(t, proxied(t, database, k.statement), k.cloud, &upstream{around: k.request})
 	s.replica = c.replica
@@ -107,13 +109,13 @@ func (c crashTrial) killAt(t *testing.T, p place, i instant, living bool) ending
 	case <-time.After(30 * time.Second):
 		t.Fatalf("this instant was not reached: %s", s.log.read())
 	}
-	if want := p.state(i); k.state != want {
+	if want := c.stateAt(p, i); k.state != want {
 		t.Errorf("when it was killed the step was %q, want %q", k.state, want)
 	}
 	if !living {
 		second = s.serve()
 	}
-	r := s.until(second.url, s.insist(second.url, portal).Run, p.end())
+	r := s.until(second.url, s.insist(second.url, portal).Run, c.end(p, i))
 	s.insist(second.url, portal)
 	return ending{State: r.State, Recovery: max(0, k.endOf(r.ID).Sub(k.killed)), Living: living}
 }

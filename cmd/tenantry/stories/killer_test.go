@@ -17,6 +17,7 @@ type killer struct {
 	place    place
 	at       instant
 	refused  string // if place is an Undo, an upstream refuses this call, so that the run is compensated
+	executes bool   // the upstream executes the call before it refuses it, and refuses it once; the undo makes the same call
 	database string
 	cloud    cloud
 	done     chan struct{} // closed by the kill
@@ -25,6 +26,7 @@ type killer struct {
 	victim *replica // nil before the call of arm, and after the kill
 	armed  bool     // arm was called
 	before string   // id of the last run that existed when arm was called; empty: none
+	once   bool     // the call was refused
 	state  string   // state of the step when the replica was killed
 	killed time.Time
 }
@@ -65,15 +67,15 @@ func (k *killer) statement(_ string, parameters [][]byte) (pass bool, committed 
 
 // request handles a replica's request to an upstream. If place is an Undo, the method waits until no other step is running, and
 // then refuses the call k.refused. Without this wait, one SQL statement could store both the outcome of the other step and the
-// intents of the first undos.
+// intents of the first undos. If k.executes is true, only the victim's first call is refused, after it was executed.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
-	k.mu.Lock()
-	refused := k.armed && k.place.Undo && call == k.refused
-	k.mu.Unlock()
-	if refused {
+	if k.refuses(call) {
 		if err := awaitTrue(k.t.Context(), k.database, oneStepUnderWay); err != nil {
 			k.t.Error(err)
+		}
+		if k.executes {
+			next.ServeHTTP(httptest.NewRecorder(), r)
 		}
 		http.Error(w, `{"faultstring": "the books are closed"}`, http.StatusBadRequest)
 		return
@@ -92,6 +94,17 @@ func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next htt
 		defer k.mu.Unlock()
 		k.strike()
 	}
+}
+
+// refuses reports whether an upstream refuses this call, so that the run is compensated.
+func (k *killer) refuses(call string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.armed || !k.place.Undo || call != k.refused || k.executes && (k.once || k.victim == nil) {
+		return false
+	}
+	k.once = true
+	return true
 }
 
 // strike kills the victim, once. The caller must hold k.mu.

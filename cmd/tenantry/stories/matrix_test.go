@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,9 @@ func (c crashTrial) tables(page *bytes.Buffer, ended endings) {
 		title := "Killed during Do: every run succeeded"
 		if undo {
 			title = "Killed during Undo, after a refusal of " + c.Refused + ": every run was compensated"
+		}
+		if undo && slices.ContainsFunc(c.Places, func(at workflowstest.Place) bool { return c.undoesRefused(place(at)) }) {
+			title = "Killed during Undo, after " + c.Refused + " was executed and refused: every run was compensated, or had found its effect"
 		}
 		fmt.Fprintf(page, "\n### %s\n\n| step |", title)
 		for i := range instants {

@@ -37,6 +37,7 @@ type site struct {
 
 	merchant billing.Merchant
 	plan     billing.Plan
+	newPlan  billing.Plan
 	apiKey   string
 	secret   string
 
@@ -80,6 +81,8 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	s.merchant, err = s.billing.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
 	s.ok(err)
 	s.plan, err = s.billing.CreatePlan(t.Context(), s.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
+	s.ok(err)
+	s.newPlan, err = s.billing.CreatePlan(t.Context(), s.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "large"})
 	s.ok(err)
 
 	s.env = append(os.Environ(),

@@ -48,6 +48,8 @@ func crashTrials(t testing.TB) (all []crashTrial) {
 			c.order = orderAfter(n)
 		case workflows.CloseName:
 			c.order = orderAfter(n-1, n)
+		case workflows.ChangePlanName:
+			c.order, c.replica = orderChange("change-plan"), tenantryServe
 		}
 		all = append(all, c)
 	}
@@ -91,11 +93,15 @@ func orderAfter(trials ...int) func(*site, place, string) portal {
 	}
 }
 
-// changes returns a portal that suspends or resumes a subscription. The name of the change is also the idempotency key.
+// changes returns a portal that changes a subscription. The name of the change is also the idempotency key.
 func (s *site) changes(subscription, name string) portal {
+	body := `{"why": "a test"}`
+	if name == "change-plan" {
+		body = fmt.Sprintf(`{"why": "a test", "plan_id": %q}`, s.newPlan.ID)
+	}
 	return portal{name, func(url string) (answer, error) {
 		req, err := http.NewRequest(http.MethodPost, url+"/v1/merchants/"+s.merchant.ID+"/subscriptions/"+subscription+"/"+name,
-			strings.NewReader(`{"why": "a test"}`))
+			strings.NewReader(body))
 		if err != nil {
 			return answer{}, err
 		}
@@ -156,9 +162,22 @@ func (p place) state(i instant) string {
 	}
 }
 
-// end returns the state in which the run must end.
-func (p place) end() string {
-	if p.Undo {
+// undoesRefused reports whether the place is the Undo of the step whose call is refused. Then the upstream executes the call, and
+// refuses it nevertheless.
+func (c crashTrial) undoesRefused(p place) bool { return p.Undo && p.Step == c.Refused }
+
+// stateAt returns the state that the step of the place has in the database at the instant i.
+func (c crashTrial) stateAt(p place, i instant) string {
+	if c.undoesRefused(p) && i == beforeIntent { // one statement stores the refusal and the intent of the undo
+		return "running"
+	}
+	return p.state(i)
+}
+
+// end returns the state in which the run must end. If the refusal is not stored, the next replica finds the effect of the refused
+// call.
+func (c crashTrial) end(p place, i instant) string {
+	if p.Undo && (!c.undoesRefused(p) || i != beforeIntent) {
 		return "compensated"
 	}
 	return "succeeded"

@@ -1,0 +1,29 @@
+package workflowstest
+
+import (
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+func changePlanTrial() Trial {
+	before := subscribeTrial()
+	return Trial{
+		Follows: &before, Operation: workflows.ChangePlanName,
+		Body:    func(g Ground) map[string]any { return map[string]any{"plan_id": g.NewPlanID} },
+		Define:  func(d workflows.Deps) (*saga.Definition, error) { return saga.Define(workflows.ChangePlanWorkflow(d)) },
+		Request: func(g Ground) saga.Request { return workflows.ChangePlanRequest(held(g), g.NewPlanID, g.RunID) },
+		Do:      map[string]string{"change-plan": Billing},
+		Undo:    map[string]string{"change-plan": Billing},
+		Refused: "change-plan",
+		Reading: "check", Reads: []string{Billing},
+		Ends: map[string]Ends{
+			"do change-plan, 404": {Once: string(saga.Compensated), Always: string(saga.Compensated)}, // the PATCH names the subscription
+		},
+		Places: []Place{
+			{Step: "check"}, // its calls are made at admission too
+			{Step: "change-plan", Call: "PATCH subscriptions"},
+
+			{Undo: true, Step: "change-plan", Call: "PATCH subscriptions"},
+		},
+	}
+}
