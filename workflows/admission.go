@@ -53,6 +53,7 @@ const (
 	CodeSubscriptionEnded     saga.Code = "subscription-ended"
 	CodeSubscriptionNotEnding saga.Code = "subscription-not-ending"
 	CodeSubscriptionNotEnded  saga.Code = "subscription-not-ended"
+	CodeEndingReplaced        saga.Code = "ending-replaced"
 	CodeEndingTaken           saga.Code = "ending-taken"
 	CodeSubscriptionChanged   saga.Code = "subscription-changed"
 	CodePlanGone              saga.Code = "plan-gone"

@@ -142,14 +142,11 @@ func Close(d Deps) saga.Workflow[Closure] {
 // again.
 func afterClosing(o Closure, end saga.End) []saga.FollowUp {
 	f := o.later(CloseName, o.SubscriptionID, end.Now.Add(again), Closure{Held: o.Held, RemovedBy: o.RemovedBy})
-	switch {
-	case end.Cause != nil && end.Cause.Code == CodeSubscriptionNotEnded:
-		return nil // the closing belongs to another run
-	case end.Cause != nil:
-		f.Reason = end.Cause
+	f.Reason = end.Cause
+	if end.Cause != nil && end.Cause.Code != CodeSubscriptionNotEnded {
 		return []saga.FollowUp{f}
 	}
-	f.DueAt = time.Time{}
+	f.Reason, f.DueAt = nil, time.Time{}
 	all := []saga.FollowUp{f}
 	if !o.DisabledAt.IsZero() {
 		h := o.Held

@@ -37,9 +37,10 @@ type Removal struct {
 
 	// The steps set the fields below.
 
-	Maker  string   `json:"maker,omitempty"`  // the run that has created the tenant
-	Gone   bool     `json:"gone,omitempty"`   // the tenant was gone before the run
-	Behind []string `json:"behind,omitempty"` // with Force: what the tenant still had, and what could not be asked
+	Checked bool     `json:"checked,omitempty"` // the run is about the ending that the subscription has
+	Maker   string   `json:"maker,omitempty"`   // the run that has created the tenant
+	Gone    bool     `json:"gone,omitempty"`    // the tenant was gone before the run
+	Behind  []string `json:"behind,omitempty"`  // with Force: what the tenant still had, and what could not be asked
 }
 
 // RemoveResult is the part of a Removal that the API returns with a run.
@@ -127,7 +128,7 @@ func RemoveRequest(h Held, endedBy string, disabledAt time.Time, runID string) s
 }
 
 func (o Removal) request(runID string) saga.Request {
-	o.Maker, o.Gone, o.Behind = "", false, nil
+	o.Checked, o.Maker, o.Gone, o.Behind = false, "", false, nil
 	return o.about(RemoveName, runID, o)
 }
 
@@ -139,8 +140,10 @@ func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
 		switch {
 		case err != nil:
 			return o, err
-		case now.State != SubscriptionEnding || now.RunID != o.EndedBy:
+		case now.State != SubscriptionEnding:
 			return o, refuse(CodeSubscriptionNotEnding, saga.FixByNobody, fmt.Sprintf("the subscription is %s since run %s", now.State, now.RunID))
+		case now.RunID != o.EndedBy:
+			return o, refuse(CodeEndingReplaced, saga.FixByNobody, "the subscription was restored, and ended again by run "+now.RunID)
 		}
 	}
 	if wait := o.DisabledAt.Add(settled).Sub(d.Now()); wait > 0 {
@@ -218,15 +221,21 @@ func Remove(d Deps) saga.Workflow[Removal] {
 	}
 }
 
-// afterRemoval drops the ending and begins the closing. A removal that was refused is tried again.
+// afterRemoval drops the ending and begins the closing. A removal that was refused is tried again a day later. A run that was
+// compensated before it has read that the ending is its own leaves the ending as it is, which may be another one by now: if the run was
+// started for the ending, another run is started soon.
 func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	f := o.followUp(end.Now.Add(again))
+	f.Reason = end.Cause
 	switch {
-	case end.Cause != nil && end.Cause.Code == CodeSubscriptionNotEnding:
-		return nil // the ending is gone, or belongs to another run
-	case end.Cause != nil:
-		f.Reason = end.Cause
+	case end.Cause == nil:
+	case end.Cause.Code == CodeSubscriptionNotEnding: // no ending is left
+		f.Reason, f.DueAt = nil, time.Time{}
 		return []saga.FollowUp{f}
+	case o.Checked, slices.Contains(refusals, end.Cause.Code):
+		return []saga.FollowUp{f}
+	default:
+		return nil
 	}
 	f.DueAt = time.Time{}
 	if o.OfCustomer {
@@ -234,6 +243,9 @@ func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	}
 	return []saga.FollowUp{f, o.closing(end.RunID, end.Now.Add(d.KeepBilling))}
 }
+
+// refusals are the codes with which the first step refuses the run after it has read that the ending is the run's.
+var refusals = []saga.Code{CodeTenantNotSettled, CodeTenantEnabled, CodeTenantNotOurs}
 
 // expected returns the tenant as gone.
 func (o Removal) expected() []saga.Expected {
@@ -251,7 +263,7 @@ func (d Deps) checkRemove(ctx context.Context, o *Removal) error {
 	if err != nil {
 		return permanently(err)
 	}
-	o.Maker, o.Gone = now.Maker, now.Gone
+	o.Checked, o.Maker, o.Gone = true, now.Maker, now.Gone
 	if !o.OfCustomer {
 		record(ctx, "subscription", o.SubscriptionID, "", saga.Adopted)
 	}
