@@ -26,14 +26,22 @@ type calendar struct {
 	*world
 	ahead     atomic.Int64
 	resources *resources
-	pays      atomic.Bool // customers have a payment method
-	planless  atomic.Bool // BillingStack has no plans
+	pays      atomic.Bool        // customers have a payment method
+	planless  atomic.Bool        // BillingStack has no plans
+	assigning chan chan struct{} // if set, an assignment of a role waits here for a channel, and then until this channel is closed
 }
 
 // around is BillingStack with payment methods, or without plans.
 func (c *calendar) around(_ string, next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		answer := ""
+		if c.assigning != nil && r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/roles/") {
+			select {
+			case until := <-c.assigning:
+				<-until
+			default:
+			}
+		}
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/payment_methods") && c.pays.Load():
 			answer = `[{"id": "m1", "name": "card"}]`
@@ -64,7 +72,10 @@ func (r *resources) Look(_ context.Context, _, projectID string) (workflows.Empt
 
 func (r *resources) set(of map[string]string) { r.of.Store(&of) }
 
-func newCalendar(t *testing.T) *calendar {
+func newCalendar(t *testing.T) *calendar { return newCalendarOf(t, week) }
+
+// newCalendarOf returns an installation that keeps the tenant of an ended subscription for the given time, but at least ten minutes.
+func newCalendarOf(t *testing.T, keepTenant time.Duration) *calendar {
 	c := &calendar{resources: &resources{}}
 	c.resources.set(nil)
 	c.world = newWorldOf(t, "", func(o *servicetest.Options) {
@@ -74,7 +85,7 @@ func newCalendar(t *testing.T) *calendar {
 		}
 	}, changed(func(o *service.Options) {
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
-		o.Lease, o.Poll, o.Resources = 10_000*time.Hour, 50*time.Millisecond, c.resources
+		o.Lease, o.Poll, o.Resources, o.KeepTenant = 10_000*time.Hour, 50*time.Millisecond, c.resources, keepTenant
 	}))
 	return c
 }
@@ -347,4 +358,35 @@ func TestASubscriptionWhosePlanIsGoneIsNotRestored(t *testing.T) {
 	c.planless.Store(false)
 	c.changes(c.change(s.id, "restore", "r2"))
 	s.is("restored", "active", true, 1)
+}
+
+// The removal becomes due while a restore is in progress. It awaits the restore, reads the subscription again, and removes nothing.
+func TestARemovalThatAwaitsARestoreRemovesNothing(t *testing.T) {
+	c := newCalendarOf(t, time.Second) // a run is given up after 24 hours
+	s := c.subscribed("k")
+	c.changes(c.change(s.id, "unsubscribe", "u"))
+	release := make(chan struct{})
+	c.assigning = make(chan chan struct{}, 1)
+	c.assigning <- release
+	restore := c.change(s.id, "restore", "r")
+	restore.header.Set("Prefer", "respond-async")
+	c.call(restore)
+	c.until("the restore is in progress", func() bool { return len(c.assigning) == 0 })
+	c.step(11 * time.Minute)
+	c.until("the removal waits", func() bool {
+		runs, err := c.Store.Runs(t.Context(), saga.Filter{Workflow: "remove", Limit: 1})
+		must(t, err)
+		return len(runs) == 1 && runs[0].WaitsFor != ""
+	})
+	close(release)
+	c.until("the removal ends", func() bool { return c.ended("remove") != nil })
+	if run := c.ended("remove"); run.State != saga.Compensated || run.Cause.Code != "subscription-not-ending" {
+		t.Errorf("the removal: %s %+v", run.State, run.Cause)
+	}
+	s.is("restored", "active", true, 1)
+	time.Sleep(300 * time.Millisecond) // some polls
+	runs, err := c.Store.Runs(t.Context(), saga.Filter{Workflow: "remove", Limit: 9})
+	if must(t, err); len(runs) != 1 {
+		t.Errorf("%d runs were started for the ending that is gone", len(runs))
+	}
 }

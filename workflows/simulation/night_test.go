@@ -52,10 +52,13 @@ func (w *world) nextRecheck() (due time.Time) {
 	return due
 }
 
-// nextFollowUp returns the time at which the next follow-up is due, or the zero time if there is none.
+// nightEnds is the time after which follow-ups are not awaited.
+const nightEnds = 100 * time.Hour
+
+// nextFollowUp returns the time at which the next follow-up is due, or the zero time if none is due during the night.
 func (w *world) nextFollowUp() (due time.Time) {
 	for _, f := range w.store.Everything().FollowUps {
-		if due.IsZero() || f.DueAt.Before(due) {
+		if soon := time.Until(f.DueAt) < nightEnds; soon && (due.IsZero() || f.DueAt.Before(due)) {
 			due = f.DueAt
 		}
 	}

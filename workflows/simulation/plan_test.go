@@ -279,11 +279,14 @@ func (p *plan) rechecksNeeded() bool {
 	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
 
-// keepTenant returns how long an ended subscription can be restored: in most plans, until ten minutes after its tenant was disabled. If
-// a request may be executed hours late, it must not make again what was removed. The latest request is 20 hours late. In some other
-// plans, the tenants are not removed before the checker has seen them.
+// keepTenant returns how long an ended subscription can be restored: until ten minutes after its tenant was disabled or, if a request
+// may be executed hours late, longer: it must not make again what was removed, and the latest request is 20 hours late. In every
+// other plan, the tenants are not removed, so that the checker sees how the runs before have left them.
 func (p *plan) keepTenant() time.Duration {
-	if p.rechecksNeeded() || p.Seed%(2*mixed) == mixed-1 {
+	switch {
+	case p.Seed%(2*mixed) == mixed-1:
+		return 10 * nightEnds
+	case p.rechecksNeeded():
 		return 21 * time.Hour
 	}
 	return time.Second
