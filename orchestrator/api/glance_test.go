@@ -34,7 +34,7 @@ func (o *openstack) call(method, url, token string, body any) (http.Header, map[
 		text, err = json.Marshal(body)
 		must(o.t, err)
 	}
-	req, err := http.NewRequest(method, url, bytes.NewReader(text)) //nolint:noctx // some calls clean up, when the test's context has ended
+	req, err := http.NewRequest(method, url, bytes.NewReader(text))
 	must(o.t, err)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Auth-Token", token)
