@@ -108,6 +108,24 @@ func planChanged(t *testing.T, database string) {
 	w.hasPlan("changed asynchronously", id, large, "active", resumed.ID)
 }
 
+// An ending subscription is restored with its new plan.
+func TestThePlanOfAnEndingSubscriptionIsChanged(t *testing.T) {
+	w := newWorldOf(t, "")
+	id, large := idOf(read[api.Run](t, w.call(w.order("k"))), "subscription_id"), w.newPlan(w.Merchant.ID)
+	changes := func(q request) string {
+		t.Helper()
+		a := w.call(q)
+		if a.status != http.StatusCreated {
+			t.Fatalf("%s: got %d %s", q.path, a.status, a.body)
+		}
+		return read[api.Run](t, a).ID
+	}
+	ended := changes(w.change(id, "unsubscribe", "u"))
+	changes(w.changePlan(id, large, "c"))
+	w.hasPlan("ending", id, large, "ending", ended)
+	w.hasPlan("restored", id, large, "active", changes(w.change(id, "restore", "r")))
+}
+
 func TestAPlanThatCannotBeChanged(t *testing.T) {
 	w := newWorldOf(t, "")
 	id, large := idOf(read[api.Run](t, w.call(w.order("k"))), "subscription_id"), w.newPlan(w.Merchant.ID)
