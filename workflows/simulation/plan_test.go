@@ -473,8 +473,9 @@ func (p *plan) changeBadly(r *rand.Rand, change orderPlan, next func(at time.Dur
 		late, refused := of, of
 		late.Kind, refused.Kind, refused.Nth, refused.Stays = lateCommit, refused400, 1, true
 		late.For = time.Minute + time.Duration(r.IntN(int(20*time.Second))) // most clients have given up before
-		if r.IntN(2) == 0 {                                                 // so late that only a re-check finds the effect; other changes follow, shortly before or after a re-check
+		if r.IntN(2) == 0 {                                                 // so late that only a re-check finds the effect
 			late.For = 2*time.Minute + time.Duration(r.IntN(int(18*time.Hour)))
+			// Other changes follow, shortly before or after a re-check.
 			for range r.IntN(3) {
 				again := next(time.Duration(r.IntN(int(2 * beforeRecheck))))
 				again.Night, again.Twice = 1+r.IntN(3), false

@@ -26,7 +26,7 @@ type killer struct {
 	victim *replica // nil before the call of arm, and after the kill
 	armed  bool     // arm was called
 	before string   // id of the last run that existed when arm was called; empty: none
-	once   bool     // the call was refused
+	once   bool     // the call k.refused was refused
 	state  string   // state of the step when the replica was killed
 	killed time.Time
 }
