@@ -47,10 +47,7 @@ func ChangePlanRequest(h Held, planID, runID string) saga.Request {
 // subscription, even to another plan: the later decision stands.
 func (o ChangePlan) request(runID string) saga.Request {
 	o.RunID, o.OldPlanID, o.Was = runID, "", nil
-	return saga.Request{
-		ID: runID, Workflow: ChangePlanName, Merchant: o.MerchantID, Cloud: o.Cloud, Subject: o.subject(), User: o.UserID,
-		Doubles: ChangePlanName + " " + o.SubscriptionID, OnFailure: saga.FailureCompensates, Input: o,
-	}
+	return o.about(ChangePlanName, runID, o)
 }
 
 // AdmitChangePlan returns the request for a run that changes the plan of a merchant's subscription, or an *AdmissionError. The
@@ -178,14 +175,11 @@ func (o ChangePlan) expected() []saga.Expected {
 // was accepted. It stores the old plan, and what the subscription is.
 func (d Deps) checkChangePlan(ctx context.Context, o *ChangePlan) error {
 	now, err := d.changeable(ctx, *o)
-	if refused, ok := errors.AsType[*AdmissionError](err); ok && refused.Err == nil {
-		if len(refused.Params) > 0 {
-			return StepError{upstream.Permanent, "plan-gone", "plan " + o.PlanID + " no longer exists", saga.FixByMerchant}
-		}
-		return StepError{upstream.Permanent, refused.Code, refused.Detail, refused.FixBy}
+	if refused, ok := errors.AsType[*AdmissionError](err); ok && len(refused.Params) > 0 {
+		return StepError{upstream.Permanent, CodePlanGone, "plan " + o.PlanID + " no longer exists", saga.FixByMerchant}
 	}
 	if err != nil {
-		return err
+		return permanently(err)
 	}
 	record(ctx, "subscription", o.SubscriptionID, "", saga.Adopted)
 	o.OldPlanID, o.Was = now.OldPlanID, now.Was

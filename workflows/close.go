@@ -297,8 +297,7 @@ func (d Deps) usedBy(ctx context.Context, o *Closure) (string, error) {
 	return "", err
 }
 
-// deleteCustomer deletes the customer. If the customer has a subscription by now, BillingStack or the client refuses, and the customer
-// stays.
+// deleteCustomer deletes the customer. A customer who has a subscription by now stays.
 func (d Deps) deleteCustomer(ctx context.Context, o *Closure) error {
 	_, err := d.Billing.RemoveCustomer(ctx, o.MerchantID, o.CustomerID, nil)
 	if foreign, ok := errors.AsType[*billing.ForeignSubscriptionsError](err); ok {

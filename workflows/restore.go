@@ -161,7 +161,7 @@ func (d Deps) planStays(ctx context.Context, h Held) error {
 		}
 	}
 	if errors.Is(err, billing.ErrNotFound) {
-		return refuse(CodeSubscriptionNotFound, saga.FixByOperator, "BillingStack no longer has the subscription")
+		return refuse(CodeSubscriptionNotFound, saga.FixByOperator, notInBillingStack)
 	}
 	return err
 }
@@ -210,7 +210,7 @@ func Restore(d Deps) saga.Workflow[Restoration] {
 				},
 				Claim: func(o *Restoration, _ string) string {
 					if o.stays() {
-						return "nothing"
+						return "nothing" // Find never returns Made, so no re-check asks for the claim
 					}
 					return saga.Not(ClaimDisabled(o.claim()))
 				},

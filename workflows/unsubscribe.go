@@ -88,9 +88,8 @@ func (o Unsubscription) request(runID string, keepTenant time.Duration) saga.Req
 	return o.about(UnsubscribeName, runID, fresh)
 }
 
-// endable returns the order with what Tenantry knows about the subscription, and with the runs that have disabled its tenant. It returns
-// an *AdmissionError if the subscription cannot be ended now. A subscription whose tenant is gone, or is disabled by somebody else, can
-// be ended.
+// endable returns the order with what Tenantry knows about the subscription. It returns an *AdmissionError if the subscription cannot be
+// ended now. A subscription whose tenant is gone, or is disabled by somebody else, can be ended.
 func (d Deps) endable(ctx context.Context, o Unsubscription) (Unsubscription, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -99,19 +98,12 @@ func (d Deps) endable(ctx context.Context, o Unsubscription) (Unsubscription, er
 	if refused := now.over(); refused != nil {
 		return o, refused
 	}
-	o.Held, o.Was, o.DisabledBy = now.Held, &now, nil
+	o.Held, o.Was = now.Held, &now
 	p, err := d.project(ctx, o.Held)
-	if errors.Is(err, keystone.ErrNotFound) {
-		return o, nil
+	if err != nil || !o.TenantOwn {
+		return o, ignoreGone(err)
 	}
-	if err != nil {
-		return o, err
-	}
-	if o.TenantOwn {
-		o.DisabledBy = p.DisabledBy()
-		return o, d.ours(o.Held, p)
-	}
-	return o, nil
+	return o, d.ours(o.Held, p)
 }
 
 // over returns why nothing but a restore can be done with the subscription; nil if it has not been ended.
@@ -140,8 +132,11 @@ func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
 			if end.Cause != nil {
 				return nil
 			}
-			removal := Removal{Held: o.Held, EndedBy: o.RunID, DisabledAt: end.Now}
-			return []saga.FollowUp{removal.followUp(later(o.EndsAt, end.Now.Add(settled)))}
+			removal, due := Removal{Held: o.Held, EndedBy: o.RunID, DisabledAt: end.Now}, o.EndsAt
+			if soonest := end.Now.Add(settled); due.Before(soonest) {
+				due = soonest
+			}
+			return []saga.FollowUp{removal.followUp(due)}
 		},
 		Steps: []saga.Step[Unsubscription]{
 			{
@@ -172,14 +167,6 @@ func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
 	}
 }
 
-// later returns the later of two times.
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
 // expected returns the tenant and the subscriber's roles as a successful run leaves them.
 func (o Unsubscription) expected() (all []saga.Expected) {
 	if o.TenantOwn {
@@ -208,7 +195,7 @@ func (d Deps) checkUnsubscribe(ctx context.Context, o *Unsubscription) error {
 	if err := ignoreGone(err); err != nil {
 		return err
 	}
-	o.Was, o.DisabledBy = now.Was, now.DisabledBy
+	o.Was = now.Was
 	record(ctx, "subscription", o.SubscriptionID, "", saga.Adopted)
 	return nil
 }

@@ -280,8 +280,8 @@ func (p *plan) rechecksNeeded() bool {
 }
 
 // keepTenant returns how long an ended subscription can be restored: until ten minutes after its tenant was disabled or, if a request
-// may be executed hours late, longer: it must not make again what was removed, and the latest request is 20 hours late. In every
-// other plan, the tenants are not removed, so that the checker sees how the runs before have left them.
+// may be executed hours late, longer: it must not make again what was removed, and the latest request is 20 hours late. In one
+// plan of eight, the tenants are not removed, so that the checker sees how the runs before have left them.
 func (p *plan) keepTenant() time.Duration {
 	switch {
 	case p.Seed%(2*mixed) == mixed-1:
