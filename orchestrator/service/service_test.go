@@ -36,6 +36,15 @@ func TestStartRefuses(t *testing.T) {
 		"no default cloud": {func(o *service.Options) {
 			o.Cloud = func(string) (v3.Config, error) { return v3.Config{}, errors.New("none") }
 		}, true, "none"},
+		"no cloud for resources": {func(o *service.Options) {
+			o.ResourcesCloud = "elsewhere"
+			o.Cloud = func(name string) (v3.Config, error) {
+				if name == o.ResourcesCloud {
+					return v3.Config{}, errors.New("clouds.yaml lacks elsewhere")
+				}
+				return v3.Config{URL: "http://127.0.0.1:1/v3", Credential: anyCredential}, nil
+			}
+		}, true, "resources_cloud: clouds.yaml lacks elsewhere"},
 		"a broken workflow": {func(o *service.Options) {
 			o.Workflows = func(workflows.Deps) ([]*saga.Definition, error) { return nil, errors.New("broken") }
 		}, true, "broken"},

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/tenantry/tenantry/billing"
@@ -19,12 +20,17 @@ type upstreams struct {
 	keystoneURL string // URL of the default cloud's Keystone
 }
 
-// newUpstreams returns the clients without sending a request. newUpstreams fails if the default cloud is not configured. The
-// configuration of any other cloud is read when the cloud is first used.
+// newUpstreams returns the clients without sending a request. newUpstreams fails if the default cloud or the cloud ResourcesCloud is not
+// configured. The configuration of any other cloud is read when the cloud is first used.
 func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, error) {
 	defaultCloud, err := o.Cloud(merchants.DefaultCloud)
 	if err != nil {
 		return nil, err
+	}
+	if o.ResourcesCloud != "" {
+		if _, err := o.Cloud(o.ResourcesCloud); err != nil {
+			return nil, fmt.Errorf("resources_cloud: %w", err)
+		}
 	}
 	around := o.Around
 	if around == nil {
