@@ -9,6 +9,7 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // lifeKinds lists the problem types of the operations of this file.
@@ -56,7 +57,7 @@ func (s *server) HoldSubscription(c echo.Context, merchantID, subscriptionID str
 	if !strings.ContainsFunc(want.Why, visible) {
 		return invalid(InvalidParam{Pointer: some("/why"), Detail: "the reason is empty"})
 	}
-	hold := saga.FollowUpHold{Who: callerOf(c).String(), Why: want.Why, At: s.Now()}
+	hold := saga.FollowUpHold{Who: callerOf(c).String(), Why: upstream.Clean(want.Why), At: s.Now()}
 	if err := s.Admit.HoldEnding(c.Request().Context(), merchant.ID, subscriptionID, &hold); err != nil {
 		return err
 	}
