@@ -190,7 +190,7 @@ func TestSuspendingAndResuming(t *testing.T) {
 			code, out, stderr := line(t, h.operator(), append(append([]string{"subscriptions"}, args...), merchant)...)
 			_, rows, _ := strings.Cut(out, "\n")
 			row := strings.Join(strings.Fields(rows), " ")
-			if code != 0 || !strings.HasPrefix(row, id+" "+state+" ") || !strings.HasSuffix(row, " "+run) {
+			if code != 0 || !strings.HasPrefix(row, id+" "+state+" ") || !strings.HasSuffix(row, " "+run+" -") {
 				t.Errorf("subscriptions %s: got %d, %s%s; want %s and run %s", args[0], code, out, stderr, state, run)
 			}
 		}
@@ -224,6 +224,54 @@ func TestSuspendingAndResuming(t *testing.T) {
 	}
 }
 
+func TestEndingAndRestoring(t *testing.T) {
+	h := newHouse(t)
+	_, out, _ := h.subscribe(h.env, "-f", "json")
+	var made client.Run
+	h.ok(json.Unmarshal([]byte(out), &made))
+	id, merchant := fmt.Sprint(made.Result["subscription_id"]), "--merchant="+h.merchant.ID
+	command := func(env []string, name string, more ...string) (code int, out, stderr string) {
+		t.Helper()
+		return line(t, env, append([]string{"subscriptions", name, id, merchant}, more...)...)
+	}
+	wants := func(env []string, want string, name string, more ...string) {
+		t.Helper()
+		if code, out, stderr := command(env, name, more...); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: got %d, %s%s; want %q", name, code, out, stderr, want)
+		}
+	}
+	refused := func(env []string, want string, name string, more ...string) {
+		t.Helper()
+		if code, out, stderr := command(env, name, more...); code != exitRefused || !strings.Contains(stderr, want) {
+			t.Errorf("%s: got %d, %s%s; want %q", name, code, out, stderr, want)
+		}
+	}
+	why := []string{"--why", "a test"}
+	refused(h.env, "the subscription has not been ended", "restore", why...)
+	wants(h.env, "✓ disable-tenant ", "unsubscribe", why...)
+	wants(h.env, " ending at ", "show")
+	refused(h.env, "restore it first", "suspend", why...)
+	refused(h.operator(), "was disabled less than 10m0s ago", "remove", append(why, "--force")...)
+	wants(h.operator(), ": the bill is disputed", "hold", "--why", "the bill is disputed")
+	wants(h.env, "held by ", "show")
+	wants(h.operator(), " -", "release")
+	for _, name := range []string{"hold", "release", "remove"} {
+		more := why
+		if name == "release" {
+			more = nil
+		}
+		if code, _, stderr := command(h.env, name, more...); code == 0 {
+			t.Errorf("%s as a portal: got %d, %s", name, code, stderr)
+		}
+	}
+	refused(h.env, "/add_user: ", "restore", append(why, "--add-user", "nobody")...)
+	wants(h.env, "✓ enable-tenant ", "restore", why...)
+	wants(h.env, " active ", "show")
+	if code, _, stderr := command(h.operator(), "hold"); code != exitUsage {
+		t.Errorf("hold without a reason: got %d, %s", code, stderr)
+	}
+}
+
 func TestChangingThePlan(t *testing.T) {
 	h := newHouse(t)
 	_, out, _ := h.subscribe(h.env, "-f", "json")
@@ -240,7 +288,7 @@ func TestChangingThePlan(t *testing.T) {
 		t.Helper()
 		code, out, stderr := line(t, h.operator(), "subscriptions", "show", id, merchant)
 		if row := strings.Join(strings.Fields(out), " "); code != 0 || !strings.Contains(row, id+" active ") ||
-			!strings.Contains(row, " "+plan+" ") || !strings.HasSuffix(row, " "+made.ID) {
+			!strings.Contains(row, " "+plan+" ") || !strings.HasSuffix(row, " "+made.ID+" -") {
 			t.Errorf("got %d, %s%s; want plan %s and run %s", code, out, stderr, plan, made.ID)
 		}
 	}

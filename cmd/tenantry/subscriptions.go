@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -280,7 +282,7 @@ func (p *program) showSubscription(
 }
 
 func subscriptionsTable(w io.Writer, all []client.BilledSubscription) {
-	row(w, "ID", "STATE", "CUSTOMER", "PLAN", "TENANT", "RUN")
+	row(w, "ID", "STATE", "CUSTOMER", "PLAN", "TENANT", "RUN", "NOTE")
 	for _, s := range all {
 		state, run := "-", "-"
 		if s.State != nil {
@@ -292,16 +294,17 @@ func subscriptionsTable(w io.Writer, all []client.BilledSubscription) {
 		if s.EndsAt != nil {
 			state += " at " + s.EndsAt.UTC().Format(time.RFC3339)
 		}
+		var notes []string
 		if s.EndingHeld != nil {
-			state += ", held by " + s.EndingHeld.Who + ": " + s.EndingHeld.Why
+			notes = append(notes, "held by "+s.EndingHeld.Who+": "+s.EndingHeld.Why)
 		}
 		if s.EndingReason != nil {
-			state += ", not removed: " + s.EndingReason.Detail
+			notes = append(notes, "not removed: "+s.EndingReason.Detail)
 		}
 		if s.RunID != nil {
 			run = *s.RunID
 		}
-		row(w, s.ID, state, s.CustomerID, s.PlanID, s.ResourceID, run)
+		row(w, s.ID, state, s.CustomerID, s.PlanID, s.ResourceID, run, cmp.Or(strings.Join(notes, "; "), "-"))
 	}
 }
 
