@@ -2,6 +2,8 @@ package workflows
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,10 +19,21 @@ func (d Deps) proveEmpty(ctx context.Context, o *Removal) error {
 	case err != nil:
 		return err
 	case o.Force:
-		o.Behind = found.Reasons
+		o.Behind = shortened(found.Reasons)
 		return nil
 	}
 	return found.fault(o.text())
+}
+
+// maxBehind limits the number of lines that a run stores about what a tenant had.
+const maxBehind = 100
+
+// shortened returns the first lines, and the number of the others.
+func shortened(lines []string) []string {
+	if len(lines) <= maxBehind {
+		return lines
+	}
+	return append(slices.Clone(lines[:maxBehind]), fmt.Sprintf("and %d more", len(lines)-maxBehind))
 }
 
 // Emptiness says whether a project is empty.

@@ -67,7 +67,7 @@ func (r *resources) Empty(ctx context.Context, cloud, projectID string, _ time.T
 
 func (r *resources) Look(_ context.Context, _, projectID string) (workflows.Emptiness, error) {
 	what, has := (*r.of.Load())[projectID]
-	return workflows.Emptiness{Empty: !has, NotEmpty: has, Reasons: []string{what}}, nil
+	return workflows.Emptiness{Empty: !has, NotEmpty: has, Reasons: strings.Split(what, "\n")}, nil
 }
 
 func (r *resources) set(of map[string]string) { r.of.Store(&of) }
@@ -232,6 +232,21 @@ func TestATenantThatIsNotEmptyStays(t *testing.T) {
 		t.Errorf("the subscription is %s", got)
 	}
 	c.refused(c.change(s.id, "restore", "r"), 409, "subscription-ended")
+}
+
+// A run stores a limited number of lines about what a tenant had.
+func TestWhatIsLeftBehindIsBounded(t *testing.T) {
+	c := newCalendar(t)
+	s := c.subscribed("k")
+	c.resources.set(map[string]string{s.tenant: strings.Repeat("a disk\n", 999)})
+	c.changes(c.change(s.id, "unsubscribe", "u"))
+	c.step(11 * time.Minute)
+	force := c.asOperator(c.change(s.id, "remove", "forced"))
+	force.body = `{"why": "the customer agrees", "force": true}`
+	left, _ := c.changes(force).Result["left_behind"].([]any)
+	if len(left) != 101 || left[100] != "and 900 more" {
+		t.Errorf("%d lines: %v", len(left), left)
+	}
 }
 
 // A held ending is not removed when it is due, and can be restored. The ending of a restored subscription is gone.
