@@ -19,7 +19,7 @@ type WrongURLError struct{ problem string }
 func (e *WrongURLError) Error() string { return e.problem }
 
 // pooled reports whether the database URL names a connection pooler. Each transaction may then use another session of PostgreSQL.
-// What needs one session uses the URL s.direct instead: Listen, and the lock of Migrate.
+// Listen and the lock of Migrate need one session, and therefore use the URL s.direct instead.
 func (s *Store) pooled() bool { return s.direct != s.url }
 
 // session opens a connection that keeps its session. The caller must close the connection.

@@ -23,8 +23,8 @@ const (
 	SubscriptionEnded     SubscriptionState = "ended"  // its tenant is removed
 )
 
-// Ledger reads the runs of this installation. What Tenantry knows about a subscription is what its newest run that has succeeded has
-// left: runs about one customer execute one at a time.
+// Ledger reads the runs of this installation. The state of a subscription is the result of its newest succeeded run, because the
+// runs of one customer execute one at a time.
 type Ledger interface {
 	// Latest reads, for each id, the newest run of a merchant that has succeeded and has made or adopted the object of this kind and id.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error)
@@ -82,7 +82,8 @@ type Suspension struct {
 // suspendedByOperator reports whether an operator has suspended the subscription.
 func (s Standing) suspendedByOperator() bool { return s.Suspension != nil && s.Suspension.ByOperator }
 
-// Held contains the objects of a subscription. A run about the subscription keeps them in its order, so that the newest run has them.
+// Held contains the objects of a subscription. Each run about the subscription copies them into its own order, so that the newest
+// run always has them.
 type Held struct {
 	MerchantID     string `json:"merchant_id"`
 	CustomerID     string `json:"customer_id"`
@@ -154,7 +155,7 @@ func (d Deps) Standing(ctx context.Context, merchantID, subscriptionID string) (
 	return Standing{}, errNoSubscription
 }
 
-// StandingOf returns what a run that has succeeded has left of its subscription.
+// StandingOf returns the standing of a subscription after a succeeded run.
 func StandingOf(r *saga.Run) (Standing, error) {
 	s := Standing{RunID: r.ID}
 	switch r.Workflow {

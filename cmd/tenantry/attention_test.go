@@ -139,7 +139,7 @@ func TestTheStateOfARunNamesItsReason(t *testing.T) {
 func TestTheHelpOfAnActionSaysWhoSeesTheReason(t *testing.T) {
 	for _, action := range []string{"retry", "skip", "compensate", "hold", "cancel"} {
 		code, out, stderr := line(t, nil, "runs", action, "--help")
-		if code != 0 || !strings.Contains(out, "the run's history and the merchant's answer show it (required)") {
+		if code != 0 || !strings.Contains(out, "which the run's history records and the merchant sees (required)") {
 			t.Errorf("%s: got %d, %s%s", action, code, out, stderr)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Whatever part of a log line contains the text of an upstream, the console log shows the text on one line, without characters that
+// If any part of a log line contains the text of an upstream, the console log shows this text on one line, without characters that
 // control a terminal.
 func TestTheConsoleLogEscapesForeignTexts(t *testing.T) {
 	const hostile = "a\x1b[2Jb\r\nc\u202ed\u009be\u2028f\x00g"

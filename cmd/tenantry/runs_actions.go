@@ -13,13 +13,13 @@ import (
 func (p *program) action(name, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " RUN --why REASON", Short: short, Args: exactly("RUN"),
-		Long: short + ".\nThe run's history records the action and its reason. The merchant's answer shows the reason too, so write " +
+		Long: short + ".\nThe run's history records the action and its reason. The merchant sees the reason too, so write " +
 			"it for the merchant.\nThe action takes effect when a step begins or ends.\n\n" + connectHelp + localHelp + exitHelp,
 	}
 	if name == "skip" {
 		c.Use, c.Args = "skip RUN STEP --why REASON", exactly("RUN", "STEP")
 	}
-	why := c.Flags().String("why", "", "reason for the action; the run's history and the merchant's answer show it (required)")
+	why := c.Flags().String("why", "", "reason for the action, which the run's history records and the merchant sees (required)")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if *why == "" {

@@ -181,8 +181,9 @@ func tokenNotValidated(err error) error {
 	return r
 }
 
-// validate returns the operator's token if Keystone has accepted the token recently, and otherwise asks Keystone. Few requests ask
-// at the same time, and an address gets only a part of these places, because anybody can send tokens that are not valid.
+// validate returns the operator's token if Keystone has accepted the token recently, and otherwise asks Keystone. The number of
+// concurrent requests to Keystone is limited, and an address gets only a part of them, because anybody can send tokens that are not
+// valid.
 func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
 	r, age := c.Request(), tokenCacheTime
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -64,7 +64,7 @@ func (s *shares) take(caller string, n int) (leave func(), refused *problemError
 // Context keys of requests with a body.
 const (
 	contextBody     = "body"
-	contextAdmitted = "admitted" // the function that frees what the request holds during its admission
+	contextAdmitted = "admitted" // the function that frees the request's place and its share of maxBodies
 )
 
 // admit reads the body of a request and then gives the request a place. It refuses a request if all places are taken, or if the
@@ -107,7 +107,7 @@ func bodyOf(c echo.Context) jsontext.Value {
 	return body
 }
 
-// admitted frees what a request holds during its admission. Call admitted before the request waits for its run.
+// admitted frees the place of a request and its share of maxBodies. Call admitted before the request waits for its run.
 func admitted(c echo.Context) {
 	if leave, ok := c.Get(contextAdmitted).(func()); ok {
 		leave()

@@ -457,7 +457,7 @@ func TestWaitsHaveALimit(t *testing.T) {
 	all.Wait()
 }
 
-// Actions have places as orders have. A retry of a compensated run keeps its place while upstreams are read.
+// The limit of concurrent orders applies to actions too. A retry of a compensated run counts while upstreams are read.
 func TestActionsThatAreAcceptedHaveALimit(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) { o.Admissions = 4 }))
 	w.steps.fail(errRefused)
@@ -505,7 +505,7 @@ func TestActionsThatAreAcceptedHaveALimit(t *testing.T) {
 	}
 }
 
-// observed counts what a second API of a world asks of the world's service.
+// observed counts the calls from the second API of a world to the world's service.
 type observed struct {
 	saga.Reader
 

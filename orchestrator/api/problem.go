@@ -226,8 +226,8 @@ func (s *server) refuse(err error, c echo.Context) {
 	}
 }
 
-// fixer returns who can send a better request: the caller. If the operation does not accept the caller, it returns whom the operation
-// accepts.
+// fixer returns who can send a better request: the caller. If the operation does not accept the caller, it returns a caller that
+// the operation accepts.
 func fixer(c echo.Context) FixBy {
 	o, _ := c.Get(contextOperation).(operation)
 	r := c.Request()

@@ -36,7 +36,7 @@ type Dependency struct {
 	Needed bool // without the dependency, this replica can answer nothing
 	Status CheckStatus
 	Reason string    // why the status is not ok; without secrets, but only for operators
-	Since  time.Time // when the status became what it is
+	Since  time.Time // when the status last changed
 }
 
 // readyTokenTime is the time limit for the check of an operator's token by GetReadiness, so that health checks are answered in time.

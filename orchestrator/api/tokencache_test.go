@@ -54,8 +54,8 @@ func TestARevokedTokenChangesNothingAfterAMinute(t *testing.T) {
 	w.refused(w.admin("GET", "/v1/merchants", ""), http.StatusUnauthorized, "operator-token-invalid") // the refusal is cached
 }
 
-// A token that Keystone does not know is checked once in five seconds. Tokens of one address are checked six at a time, and leave
-// places for other addresses. The IPv6 addresses of one /64 network count as one address.
+// A token that Keystone does not know is checked once in five seconds. At most six tokens of one address are checked at a time, so
+// that tokens of other addresses can be checked too. The IPv6 addresses of one /64 network count as one address.
 func TestTokensThatAreNotValidKeepNobodyOut(t *testing.T) {
 	for name, c := range map[string]struct {
 		address func(i int) string

@@ -18,7 +18,7 @@ type Request struct {
 	Cloud       string
 	Subject     string
 	User        string
-	Doubles     string // what the run makes for User, such as "plan ID"; a retry is refused if a later run has made the same
+	Doubles     string // names the effect for User, such as "plan ID": see Run.Doubles
 	OnFailure   OnFailure
 	Input       any // the initial state of the run
 	Key         string

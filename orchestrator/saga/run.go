@@ -61,7 +61,7 @@ type Run struct {
 	Cloud           string
 	Subject         string // runs with the same subject execute one at a time
 	User            string
-	Doubles         string // what the run makes for User; a retry is refused if a later run with the same Doubles has succeeded
+	Doubles         string // names the effect for User; a retry is refused if a later run with the same Doubles has succeeded
 	OnFailure       OnFailure
 	Input           json.RawMessage
 	Key             string // the merchant's idempotency key

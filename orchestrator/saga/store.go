@@ -38,8 +38,8 @@ type SubjectBusyError struct{ RunID string }
 
 func (e *SubjectBusyError) Error() string { return "the subject is held by run " + e.RunID }
 
-// AlreadySucceededError names the oldest later run of the same user, with the same Run.Doubles, that has succeeded. This run has
-// already made what the retry would make. Nothing was written.
+// AlreadySucceededError names the oldest later run of the same user, with the same Run.Doubles, that has succeeded. The effect of
+// the retry therefore exists already. Nothing was written.
 type AlreadySucceededError struct {
 	RunID      string
 	AcceptedAt time.Time
@@ -139,8 +139,8 @@ type Filter struct {
 
 // Queue gives replicas leases on runs, and wakes replicas.
 type Queue interface {
-	// Join registers a replica with a lease that ends at the time until, and returns the database's time. A replica must know the
-	// database's time before it decides that the lease of another replica has ended.
+	// Join registers a replica, and returns the database's time. The parameter until is the end of the replica's lease. A replica
+	// must know the database's time before it decides that the lease of another replica has ended.
 	Join(ctx context.Context, replica string, until time.Time) (databaseTime time.Time, err error)
 	// Renew extends the replica's lease, and frees the runs of replicas whose leases have ended. Renew returns ErrLeaseLost if the
 	// replica's lease had ended before now.

@@ -56,7 +56,7 @@ type health struct {
 type state struct {
 	api.Dependency
 
-	code  string // what the reason is about; a change of the code is logged
+	code  string // the kind of fault that Reason describes; a change of the code is logged
 	asked time.Time
 }
 
@@ -205,8 +205,8 @@ func brief(d time.Duration) string {
 	return text
 }
 
-// saysNothing reports whether an error tells less than the state that is known already: the request had to wait too long for its
-// turn, or was refused because the circuit is open, and the reason why it opened is known.
+// saysNothing reports whether an error adds nothing to the known state: the request had to wait too long for its turn, or was
+// refused because the circuit is open, and the reason why it opened is known.
 func saysNothing(err error, before *state) bool {
 	e, ok := errors.AsType[*upstream.Error](err)
 	return ok && upstream.NotSent(e) && (e.Circuit() == "" || before.Status == api.CheckDown)

@@ -51,7 +51,7 @@ func credential(change func(*v3.Config)) func(*service.Options) {
 	}
 }
 
-// What would refuse every order is a fault before the first order.
+// A fault that makes the service refuse every order is reported before the first order.
 func TestWhatOrdersNeedIsChecked(t *testing.T) {
 	change := func(change func(*merchants.Merchant)) func(*testing.T, *servicetest.Installation) {
 		return func(t *testing.T, in *servicetest.Installation) {

@@ -30,7 +30,7 @@ const maxDepth = 64
 // at most 8 KiB.
 const MaxHeader = 64 << 10
 
-// LimitError reports that an answer exceeds a limit. The upstream works: it has answered, and what it said is too much.
+// LimitError reports that an answer exceeds a limit. The upstream works: it has answered, but the answer is too large.
 type LimitError struct{ limit string }
 
 func (e *LimitError) Error() string { return e.limit }

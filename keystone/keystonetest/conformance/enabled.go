@@ -158,7 +158,7 @@ func disableRefused(_ *testing.T, f *fixture) {
 	f.is(full)
 }
 
-// disabledKeeps checks what a disabled project keeps: its name and its role assignments.
+// disabledKeeps checks that a disabled project keeps its name and its role assignments.
 func disabledKeeps(_ *testing.T, f *fixture) {
 	p := f.newTenant()
 	user, unscoped := f.user()

@@ -297,7 +297,7 @@ type ActionName = string
 
 // ActionRequest defines model for ActionRequest.
 type ActionRequest struct {
-	// Why The reason for the action. The run's history and the merchant's answer show this reason.
+	// Why The reason for the action. The run's history records it, and the merchant sees it.
 	Why string `json:"why"`
 }
 
@@ -306,7 +306,7 @@ type ChangePlanRequest struct {
 	// PlanID a uuid in lower case, with hyphens
 	PlanID UUID `json:"plan_id"`
 
-	// Why The reason for the change. The run's history and the merchant's answer show this reason.
+	// Why The reason for the change. The run's history records it, and the merchant sees it.
 	Why string `json:"why"`
 }
 
@@ -477,7 +477,7 @@ type Merchant struct {
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
-// MerchantCreate Fields that you omit have the configured defaults. The default of name is the merchant's name in BillingStack.
+// MerchantCreate Fields that you omit have the configured defaults. The default of `name` is the merchant's name in BillingStack.
 type MerchantCreate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
@@ -599,7 +599,7 @@ type Object struct {
 	Kind string  `json:"kind"`
 	Name *string `json:"name,omitempty"`
 
-	// Origin own: the run created the object. adopted: the object existed before, and the run never removes it.
+	// Origin `own`: the run created the object. `adopted`: the object existed before, and the run never removes it.
 	Origin ObjectOrigin `json:"origin"`
 
 	// RemovedAt When the run removed the object, or found it gone. A role assignment is also removed when the run removes its project.
@@ -610,7 +610,7 @@ type Object struct {
 	Step      string  `json:"step"`
 }
 
-// ObjectOrigin own: the run created the object. adopted: the object existed before, and the run never removes it.
+// ObjectOrigin `own`: the run created the object. `adopted`: the object existed before, and the run never removes it.
 type ObjectOrigin string
 
 // ObjectRef an object in an upstream, as KIND:ID
@@ -646,7 +646,7 @@ type PlanList struct {
 
 // Problem A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Problem struct {
-	// Code "subscription-orchestration." and either the failure code of the run, the failure code for which the retry was refused, or the name of the problem type.
+	// Code "subscription-orchestration.", followed by a code: the failure code of the run, the failure code that explains why the retry was refused, or else the name of the problem type.
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
@@ -745,7 +745,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. The fields of the workflow change-plan are subscription_id, customer_id, plan_id and previous_plan_id.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id.
 type Result map[string]interface{}
 
 // Roles Names of Keystone roles.
@@ -777,7 +777,7 @@ type Run struct {
 	// Reason Why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. The fields of the workflow subscribe are plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. The fields of the workflow change-plan are subscription_id, customer_id, plan_id and previous_plan_id.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -809,7 +809,7 @@ type SkipRequest struct {
 	// Step The step's name.
 	Step string `json:"step"`
 
-	// Why The reason for the action. The run's history and the merchant's answer show this reason.
+	// Why The reason for the action. The run's history records it, and the merchant sees it.
 	Why string `json:"why"`
 }
 
@@ -832,7 +832,7 @@ type Step struct {
 // StepState defines model for Step.State.
 type StepState string
 
-// SubscribeRequest Send either customer or customer_id, but not both.
+// SubscribeRequest Send either `customer` or `customer_id`, but not both.
 type SubscribeRequest struct {
 	// AddUser Adds another user to an existing customer: the order is accepted although the user has no role on the customer's tenant, and the run gives the user its roles. The field is allowed only with customer_id.
 	AddUser    *bool `json:"add_user,omitempty"`
@@ -1113,7 +1113,7 @@ type ListRunsParams struct {
 	// Attention With the value true, only runs that need the attention of a person: runs that are stuck or held, runs that compensate and have an undo that was refused, and runs that have not moved for 15 minutes because a call fails again and again. The value false changes nothing.
 	Attention *bool `form:"attention,omitempty" json:"attention,omitempty"`
 
-	// IdempotencyKey Only the run with this idempotency key. If an operator repeated the run, this is the newest run. The only other parameter may be merchant, which operators must send.
+	// IdempotencyKey Only the run with this idempotency key. If an operator repeated the run, this is the newest run. The only other parameter may be `merchant`, which operators must send.
 	IdempotencyKey *string `form:"idempotency_key,omitempty" json:"idempotency_key,omitempty"`
 
 	// Workflow Only runs of this workflow.
@@ -1152,7 +1152,7 @@ type CompensateRunParams struct {
 
 // ListRunEventsParams defines parameters for ListRunEvents.
 type ListRunEventsParams struct {
-	// After Only events whose seq is higher than this number.
+	// After Only events whose `seq` is higher than this number.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Maximum number of events; does not apply to streams.
@@ -1578,7 +1578,7 @@ type ClientInterface interface {
 
 	// GetRun Show a run
 	//
-	// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter wait, or repeat the call after Retry-After.
+	// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter `wait`, or repeat the call after Retry-After.
 	//
 	// Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 	GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1617,7 +1617,7 @@ type ClientInterface interface {
 
 	// ListRunEvents Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its seq. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
+	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
 	//
 	// Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 	ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2312,7 +2312,7 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditor
 
 // GetRun Show a run
 //
-// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter wait, or repeat the call after Retry-After.
+// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter `wait`, or repeat the call after Retry-After.
 //
 // Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 func (c *Client) GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2401,7 +2401,7 @@ func (c *Client) CompensateRun(ctx context.Context, runID RunID, params *Compens
 
 // ListRunEvents Show or follow the history of a run
 //
-// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its seq. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
+// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
 //
 // Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 func (c *Client) ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4849,7 +4849,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetRunWithResponse Show a run
 	//
-	// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter wait, or repeat the call after Retry-After.
+	// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter `wait`, or repeat the call after Retry-After.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -4890,7 +4890,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListRunEventsWithResponse Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its seq. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
+	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9831,7 +9831,7 @@ func (c *ClientWithResponses) ListRunsWithResponse(ctx context.Context, params *
 
 // GetRunWithResponse Show a run
 //
-// The parameter wait is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter wait, or repeat the call after Retry-After.
+// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter `wait`, or repeat the call after Retry-After.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9902,7 +9902,7 @@ func (c *ClientWithResponses) CompensateRunWithResponse(ctx context.Context, run
 
 // ListRunEventsWithResponse Show or follow the history of a run
 //
-// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its seq. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
+// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
 //
 // Returns a wrapper object for the known response body format(s).
 //

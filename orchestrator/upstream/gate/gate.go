@@ -38,7 +38,7 @@ type Gate struct {
 	mu    sync.Mutex
 	until time.Time   // when the next trial is made, if the circuit is open
 	timer *time.Timer // of the next trial
-	fault error       // what the last failed call met
+	fault error       // why the last failed call failed
 	trips bool        // a login was refused: the circuit opens at once
 	rests int         // how many refused logins in a row have led to a rest
 	trial func(context.Context) error
@@ -97,7 +97,7 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 	}, nil
 }
 
-// failed notes what a failed call met, for the error of the calls that are refused while the circuit is open. These are calls of other
+// failed notes why a call failed, for the error of the calls that are refused while the circuit is open. These are calls of other
 // merchants. Therefore the note must not contain the text of the call's error, which names objects.
 func (g *Gate) failed(status int, err error) {
 	fault := fmt.Errorf("it answered %d %s", status, http.StatusText(status))
@@ -186,10 +186,10 @@ var (
 	errSaysNothing = errors.New("the call does not show whether the upstream works")
 )
 
-// health returns what a call shows about its upstream. The result is nil if the upstream works, errSaysNothing if the call shows
-// nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call that was cancelled, not sent, or
-// ended by ctx within patience shows nothing. Any other answer shows that the upstream works, unless its status is 502, 503 or 504. The
-// argument took is the time since the call left the queue.
+// health judges the upstream by the outcome of a call. The result is nil if the upstream works, errSaysNothing if the call shows
+// nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call that was cancelled, not sent,
+// or ended by ctx within patience shows nothing. Any other answer shows that the upstream works, unless its status is 502, 503 or
+// 504. The argument took is the time since the call left the queue.
 func health(ctx context.Context, took time.Duration, status int, err error) error {
 	switch {
 	case err != nil && upstream.NotSent(err):
