@@ -130,7 +130,7 @@ func renewedRole(ctx context.Context, id keystone.Identity, g grant, old string,
 	case found[0].ID == old:
 		return "", cause
 	case !g.own:
-		return "", failed("role-renewed", "a role of this name was created: retry the run, once it is compensated")
+		return "", failed("role-renewed", "a role of this name was created: retry the run after it is compensated")
 	}
 	return found[0].ID, nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// attentionTable prints the runs that need the attention of a person, each with the cause, with who can fix the cause, and with the
-// commands that help once the cause is fixed. The commands have the given flags, such as --local.
+// attentionTable prints the runs that need the attention of a person. For each run, it prints the cause, who can fix the cause, and
+// the commands to type after that. The commands have the given flags, such as --local.
 func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...string) {
 	if len(runs) == 0 {
 		row(w, "no run needs attention")
@@ -35,8 +35,8 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 	}
 }
 
-// need returns why a run needs attention, and who can fix the cause. Each refused undo is a cause. A run that has tried the same
-// call for long is for an operator, although most outages end by themselves.
+// need returns why a run needs attention, and who can fix the cause. Each refused undo is a cause. If a run has tried the same call
+// for a long time, need names the operator, although most outages end by themselves.
 func need(r client.Run) (causes []string, fixBy client.FixBy) {
 	for _, s := range refusedUndos(r) {
 		if s.Error != nil {

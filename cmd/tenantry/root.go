@@ -6,9 +6,9 @@ const rootHelp = `Subscribe a merchant's user to a cloud plan with one call. The
 the OpenStack tenants of both, and the user's role assignments.
 
 Commands that run on a server (serve, migrate, merchant) read their settings from TENANTRY_* variables and the file at
-TENANTRY_CONFIG. OS_* variables or clouds.yaml describe Keystone. Commands that talk to a server (subscribe, runs) read
-TENANTRY_URL and credentials from the environment, as their help describes. With --local, runs is a command that runs on a
-server.
+TENANTRY_CONFIG. OS_* variables or clouds.yaml describe Keystone. Commands that talk to a server (subscribe, subscriptions,
+runs) read TENANTRY_URL and credentials from the environment, as their help describes. With --local, the commands under "runs"
+read the settings of the server instead, and use its database.
 
 ` + exitHelp
 

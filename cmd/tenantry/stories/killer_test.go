@@ -66,8 +66,8 @@ func (k *killer) statement(_ string, parameters [][]byte) (pass bool, committed 
 }
 
 // request handles a replica's request to an upstream. If place is an Undo, the method waits until no other step is running, and
-// then refuses the call k.refused. Without this wait, one SQL statement could store both the outcome of the other step and the
-// intents of the first undos. If k.executes is true, only the victim's first call is refused, after it was executed.
+// then refuses the call that k.refused names. Without this wait, one SQL statement could store both the outcome of the other step
+// and the intents of the first undos. If k.executes is true, only the victim's first call is refused, after it was executed.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
 	if k.refuses(call) {
