@@ -27,7 +27,7 @@ type Config struct {
 	// Timeout is the time limit of one request. Timeout does not include the wait in Enter. The default is 65 s, because the
 	// original server waits up to 60 s for its internal services.
 	Timeout time.Duration
-	// Enter waits until the client may send a request. After the request, the client calls the function leave with the status of
+	// Enter waits until the client may send a request. After the request, the client calls the function `leave` with the status of
 	// the answer, or with the error if there is no answer. Enter must limit the number of concurrent requests to Connections. If
 	// Enter refuses a request, Enter returns an [upstream.NotSentError]. If Enter is nil, the client sends requests in the order of
 	// the calls.

@@ -73,7 +73,7 @@ func (a answer) write(c net.Conn) {
 }
 
 // script starts a server that answers the first request with the first answer, and so on. The server answers all further requests
-// with the last answer. The result seen counts the requests.
+// with the last answer. The result `seen` counts the requests.
 func script(t *testing.T, answers ...answer) (url string, seen *atomic.Int32) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -30,8 +30,8 @@ func limitsOf[T any]() upstream.Limits {
 	return listLimits
 }
 
-// each reads a list and calls the function take for each of its elements. If each returns an error, the list is incomplete, and
-// take may have been called. The query contains the conditions of the parameter where.
+// each reads a list and calls the function `take` for each of its elements. If each returns an error, the list is incomplete, and
+// take may have been called. The query contains the conditions of the parameter `where`.
 func each[T any](ctx context.Context, c *Client, op, path string, where []Condition, take func(T)) error {
 	return c.call(ctx, request{
 		op: op, method: http.MethodGet, path: path + filter(where), limits: limitsOf[T](),

@@ -23,7 +23,7 @@ func (s *Store) notify(tx *gorm.DB, word string) error {
 	return tx.Exec("SELECT pg_notify(?, ?)", channel, word).Error
 }
 
-// Listen calls the function wake for each notification until ctx ends or the connection fails, as saga.Queue specifies. Listen
+// Listen calls the function `wake` for each notification until ctx ends or the connection fails, as saga.Queue specifies. Listen
 // opens a separate connection.
 func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) (err error) {
 	if !s.postgres() { // with SQLite there are no other replicas

@@ -20,8 +20,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// late is a fault in which the request times out, but the upstream executes the request later. The parameter by is the time between
-// the sending and the execution of the request.
+// late is a fault in which the request times out, but the upstream executes the request later. The parameter `by` is the time
+// between the sending and the execution of the request.
 func late(by time.Duration) happening {
 	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		var body []byte

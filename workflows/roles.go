@@ -110,9 +110,9 @@ func (d Deps) assignRole(ctx context.Context, g grant, renew func(pinned, curren
 	return nil
 }
 
-// renewedRole returns the id of the role that now has the name of the step's role. The parameter cause is the error of an assignment
-// of the role with the old id, because the role, the user or the project does not exist. renewedRole returns cause if the role still
-// has its name.
+// renewedRole returns the id of the role that now has the name of the step's role. The parameter `cause` is the error of an
+// assignment of the role with the old id, because the role, the user or the project does not exist. renewedRole returns cause if
+// the role still has its name.
 //
 // On a tenant that the run adopted, the new role is not assigned. If the answer to the assignment were lost, the undo would not know
 // which role to revoke.

@@ -38,8 +38,8 @@ func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 	return e
 }
 
-// findTenant looks the tenant up by name. The result found is Made if this run created the tenant, Usable if the run may adopt the
-// tenant, and Foreign if the run must not adopt the tenant.
+// findTenant looks the tenant up by name. The result `found` is Made if this run created the tenant, Usable if the run may adopt
+// the tenant, and Foreign if the run must not adopt the tenant.
 func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, projectID string, err error) {
 	id, err := d.Identity(t.cloud)
 	if err != nil {
@@ -61,7 +61,7 @@ func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, proje
 	return saga.Usable, p.ID, nil
 }
 
-// createTenant creates the project, or adopts an existing project. The result own is true if this run created the project.
+// createTenant creates the project, or adopts an existing project. The result `own` is true if this run created the project.
 func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone.Project, own bool, err error) {
 	id, err := d.Identity(t.cloud)
 	if err != nil {

@@ -9,9 +9,9 @@ type Handover struct {
 	tokens map[string]string // the token by run id; empty until the step has called put
 }
 
-// Await registers an API request that waits for the token of a run. Call Await before the run starts. The function take returns the
-// token and does not block; ok is false until the step has called put. The function stop ends the wait and deletes the token; stop
-// may be called twice.
+// Await registers an API request that waits for the token of a run. Call Await before the run starts. The function `take` returns
+// the token and does not block; ok is false until the step has called put. The function `stop` ends the wait and deletes the token;
+// stop may be called twice.
 func (h *Handover) Await(runID string) (take func() (token string, ok bool), stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// world is an installation for tests with faults. At the end of a test, the method check examines all runs.
+// world is an installation for tests with faults. At the end of a test, the method `check` examines all runs.
 type world struct {
 	*servicetest.Installation
 	t            *testing.T

@@ -35,8 +35,8 @@ func writesAnswerLost(t *testing.T, target Target) {
 		cut = &losing{RoundTripper: rt}
 		return cut
 	})
-	// The function lost makes the call twice, and drops the answer to the first call. The first call must return a transient error
-	// with MaybeDone true. The second call must succeed.
+	// The function `lost` makes the call twice, and drops the answer to the first call. The first call must return a transient
+	// error with MaybeDone true. The second call must succeed.
 	lost := func(method string, call func() error) {
 		t.Helper()
 		cut.method.Store(&method)

@@ -18,8 +18,8 @@ type Table[T any] interface {
 	// List returns the objects that meet all conditions. A condition's Field is a column that a filter may use. A condition's Op is
 	// eq, ne, ge, le, gt, lt or like.
 	List(ctx context.Context, merchantID string, where []billing.Condition) ([]T, error)
-	// Each calls the function take for each object that List would return, and need not hold all of them in memory. If take returns an
-	// error, Each returns this error at once.
+	// Each calls the function `take` for each object that List would return, and need not hold all of them in memory. If take
+	// returns an error, Each returns this error at once.
 	Each(ctx context.Context, merchantID string, where []billing.Condition, take func(T) error) error
 	// Create stores a new object. Create returns billing.ErrConflict if any merchant has an object with this id. Create returns
 	// billing.ErrReference if the object refers to another object that the merchant does not have.
@@ -54,7 +54,7 @@ type Records struct {
 }
 
 // New returns a server that serves BillingStack's v2 API under /v2. If a table returns an unexpected error, the server passes the
-// error to the function failed, and answers 500 without the text of the error. The server does not authenticate clients, so serve
+// error to the function `failed`, and answers 500 without the text of the error. The server does not authenticate clients, so serve
 // it only on the loopback interface, with [LoopbackOnly].
 //
 // A successful POST returns 202, a successful GET, PATCH or PUT returns 200, and a successful DELETE returns 204. The server

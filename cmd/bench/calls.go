@@ -69,7 +69,7 @@ func (c *clients) admit(ctx context.Context, token string) (keystone.Token, erro
 	return user, err
 }
 
-// nine makes the nine writes of one subscribe, one after another. After each write, the function done is called.
+// nine makes the nine writes of one subscribe, one after another. After each write, the function `done` is called.
 func (c *clients) nine(ctx context.Context, user keystone.Token, token string, done func(step int, output any) error) error {
 	step := 0
 	next := func(output any, err error) error {

@@ -34,7 +34,7 @@ func newEngine(ctx context.Context, s site) (subscriber, func(), error) {
 	return func(ctx context.Context, token string) error { return c.throughEngine(ctx, e, token) }, stop, err
 }
 
-// serveEngine starts an engine. serveEngine returns the engine, and a function that stops the engine. The parameter runs is the
+// serveEngine starts an engine. serveEngine returns the engine, and a function that stops the engine. The parameter `runs` is the
 // store for the engine's runs: db, or a wrapper of db.
 func (c *clients) serveEngine(ctx context.Context, db *store.Store, runs saga.Store) (*engine.Engine, func(), error) {
 	clock := engine.NewClock(time.Now)

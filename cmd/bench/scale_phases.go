@@ -84,7 +84,7 @@ var readings = []operation{
 	listing("since now", 0, func(*filled, int) saga.Filter { return saga.Filter{Since: time.Now()} }),
 }
 
-// timed returns an operation. The operation calls the function read, and measures the duration of the call.
+// timed returns an operation. The operation calls the function `read`, and measures the duration of the call.
 func timed(name string, read func(context.Context, *filled, int) error) operation {
 	return operation{name, func(ctx context.Context, f *filled, n int) (time.Duration, error) {
 		began := time.Now()

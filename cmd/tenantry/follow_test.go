@@ -39,7 +39,7 @@ func TestAWatchPausesAsTold(t *testing.T) {
 	for name, c := range map[string]struct {
 		told  told
 		pause time.Duration
-		asks  []string // of the requests after the first: the parameter wait
+		asks  []string // of the requests after the first: the parameter `wait`
 	}{
 		"304":                                  {told{304, "", "", `"1"`}, time.Second, []string{"25", "25", "25"}},
 		"304 and when to ask":                  {told{304, "7", "", `"1"`}, 7 * time.Second, []string{"25", "25", "25"}},

@@ -213,7 +213,7 @@ func (k *Keystone) updateProject(c call) (int, any, error) {
 }
 
 // checkEnabled refuses to disable the parent of an enabled project, and to enable the child of a disabled project. As in Keystone,
-// an update without the field enabled counts as an update to the enabled state.
+// an update without the field `enabled` counts as an update to the enabled state.
 func (k *Keystone) checkEnabled(p *project, wanted object) error {
 	enabled := wanted["enabled"] != false
 	if p.enabled && !enabled && find(k.projects, func(other *project) bool { return other.parent == p.id && other.enabled }) != nil {

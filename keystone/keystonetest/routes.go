@@ -151,7 +151,7 @@ func isPublic(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens"
 }
 
-// require refuses the call unless a rule of Keystone's policy allows it. Administrators may make every call. The parameter others
+// require refuses the call unless a rule of Keystone's policy allows it. Administrators may make every call. The parameter `others`
 // lists the conditions for other users. At least one of these conditions must be true.
 func (k *Keystone) require(c call, rule string, others ...bool) error {
 	if c.token == nil {

@@ -79,8 +79,8 @@ func (k *Keystone) AddUser(u User) string {
 	}).id
 }
 
-// AddRole adds a role and returns its id. The parameter implies lists the names of the roles that the new role implies. These roles
-// must exist.
+// AddRole adds a role and returns its id. The parameter `implies` lists the names of the roles that the new role implies. These
+// roles must exist.
 func (k *Keystone) AddRole(name string, implies ...string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -250,7 +250,7 @@ func (k *Keystone) project(id string) *project {
 	return find(k.projects, func(p *project) bool { return p.id == id })
 }
 
-// find returns the first element for which the function fits returns true. If there is no such element, find returns nil.
+// find returns the first element for which the function `fits` returns true. If there is no such element, find returns nil.
 func find[T any](all []*T, fits func(*T) bool) *T {
 	for _, v := range all {
 		if fits(v) {

@@ -154,8 +154,8 @@ func (k *Keystone) authenticate(identity object) (*token, error) {
 	return t, nil
 }
 
-// named looks up the user of a login. The parameter who contains the user's id, or the user's name and domain. If there is no such
-// user, named returns nil.
+// named looks up the user of a login. The parameter `who` contains the user's id, or the user's name and domain. If there is no
+// such user, named returns nil.
 func (k *Keystone) named(who object) (*user, error) {
 	if id, ok := who["id"].(string); ok {
 		return k.user(id), nil
@@ -196,7 +196,7 @@ func (k *Keystone) scopedProject(wanted any) (*project, error) {
 	return p, nil
 }
 
-// scope stores the requested scope in the token. The parameter asked is the requested project. As in the real Keystone, a refusal
+// scope stores the requested scope in the token. The parameter `asked` is the requested project. As in the real Keystone, a refusal
 // contains no reason.
 func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 	if t.credential != nil {

@@ -156,8 +156,8 @@ func isJSONForHead(a gophercloud.ErrUnexpectedResponseCode) bool {
 // tokenText matches a Fernet or JWS token. Some releases of Keystone repeat the token in their messages.
 var tokenText = regexp.MustCompile(`(gAAAA|eyJ)[\w.=-]{16,}`)
 
-// messageOf returns the message in {"error": {"code": .., "message": ..}} or {"message": ..}. The result own is true for the first
-// form if the code is the status of the answer. Keystone answers in this form. The message contains none of the secrets.
+// messageOf returns the message in {"error": {"code": .., "message": ..}} or {"message": ..}. The result `own` is true for the
+// first form if the code is the status of the answer. Keystone answers in this form. The message contains none of the secrets.
 func messageOf(status int, body []byte, secrets []string) (message string, own bool) {
 	var b struct {
 		Error *struct {

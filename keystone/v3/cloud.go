@@ -35,10 +35,10 @@ type Config struct {
 	// Timeout limits the time from the start of a request until the whole answer is read. The wait in Enter does not count. Zero
 	// means 30 s.
 	Timeout time.Duration
-	// Enter waits until a request may be sent, and returns the function leave. After the request, the Cloud calls leave with the
+	// Enter waits until a request may be sent, and returns the function `leave`. After the request, the Cloud calls leave with the
 	// status of the answer, or with the error. If Keystone refused a login with Credential, the error is an
-	// [upstream.RefusedLoginError]. The function Enter must then refuse requests for some time, because Keystone may lock the user: the
-	// Cloud itself logs in again at the next call. An error from Enter must be an [upstream.NotSentError]. If Enter is nil, no
+	// [upstream.RefusedLoginError]. The function Enter must then refuse requests for some time, because Keystone may lock the user:
+	// the Cloud itself logs in again at the next call. An error from Enter must be an [upstream.NotSentError]. If Enter is nil, no
 	// request waits.
 	Enter func(context.Context) (leave func(status int, err error), err error)
 

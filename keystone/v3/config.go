@@ -145,7 +145,8 @@ func (s settings) domains() {
 	}
 }
 
-// config returns the configuration, and all faults in one error. The function label returns the name of a setting in errors.
+// config returns the configuration, and all faults in one error. The function `label` returns the name that errors use for a
+// setting.
 func (s settings) config(label func(key string) string) (Config, error) {
 	c := Credential{
 		Username: s["username"], UserID: s["user_id"], UserDomainID: s["user_domain_id"], UserDomainName: s["user_domain_name"],

@@ -71,7 +71,7 @@ func afterwards(err error) roundTrip {
 	}
 }
 
-// listener accepts connections, and passes each connection to the function treat.
+// listener accepts connections, and passes each connection to the function `treat`.
 func listener(t *testing.T, treat func(*net.TCPConn)) string {
 	t.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -254,7 +254,7 @@ func unanswered(t *testing.T) roundTrip {
 	}
 }
 
-// meets applies the fault to a write and to a read, and checks the class of both errors. The parameters write and read are the
+// meets applies the fault to a write and to a read, and checks the class of both errors. The parameters `write` and `read` are the
 // expected classifications.
 func (h *house) meets(t *testing.T, fault http.RoundTripper, write, read classification) {
 	t.Helper()

@@ -111,7 +111,7 @@ type session struct {
 	pending *attempt
 }
 
-// attempt is a login in progress. The channel done is closed at the end of the login. Read token and err only after that.
+// attempt is a login in progress. The channel `done` is closed at the end of the login. Read token and err only after that.
 type attempt struct {
 	done  chan struct{}
 	token string

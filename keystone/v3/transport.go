@@ -83,7 +83,7 @@ type wire struct {
 	own  *ownSecrets
 }
 
-// RoundTrip sends the request, and sets the field reached of the call in the request's context.
+// RoundTrip sends the request, and sets the field `reached` of the call in the request's context.
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	note := noteOf(req.Context())
 	if err := req.Context().Err(); err != nil {
@@ -152,20 +152,20 @@ func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// endedBody calls the function ended when the body is closed.
+// endedBody calls the function `ended` when the body is closed.
 type endedBody struct {
 	io.ReadCloser
 	ended func()
 }
 
-// Close closes the body, and then calls the function ended.
+// Close closes the body, and then calls the function `ended`.
 func (b *endedBody) Close() error {
 	defer b.ended()
 	return b.ReadCloser.Close()
 }
 
-// turn is a round tripper that calls the function enter before each request. When the answer's body is closed, turn calls the
-// function leave.
+// turn is a round tripper that calls the function `enter` before each request. When the answer's body is closed, turn calls the
+// function `leave`.
 type turn struct {
 	next  http.RoundTripper
 	enter func(context.Context) (leave func(status int, err error), err error)

@@ -51,7 +51,7 @@ type Options struct {
 // ScopedTokens passes a user's scoped token from the step that created it to the request that waits for the run. Each token is
 // passed once and kept in memory only.
 type ScopedTokens interface {
-	// Await registers a request that will wait for a run. Call Await before the run starts. The function take returns the user's
+	// Await registers a request that will wait for a run. Call Await before the run starts. The function `take` returns the user's
 	// scoped token, and false if the run has not created this token yet. Call stop when the request no longer waits.
 	Await(runID string) (take func() (string, bool), stop func())
 }

@@ -404,7 +404,7 @@ func (l *leavingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// begunWriter calls the function begun with the status when an answer begins.
+// begunWriter calls the function `begun` with the status when an answer begins.
 type begunWriter struct {
 	header http.Header
 	begun  func(status int)

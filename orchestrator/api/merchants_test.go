@@ -100,7 +100,8 @@ func TestLettingAMerchantIn(t *testing.T) {
 	}
 }
 
-// pages reads all pages of a list, with limit objects on a page. The function objects returns the ids on a page, and the page's links.
+// pages reads all pages of a list, with `limit` objects on a page. The function `objects` returns the ids on a page, and the page's
+// links.
 func (w *world) pages(q request, limit int, objects func(answer) ([]string, api.Links)) (all []string) {
 	w.t.Helper()
 	for q.path += fmt.Sprint("?limit=", limit); q.path != ""; {

@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// placing contains what the function place needs to handle the orders of one workflow.
+// placing contains what the function `place` needs to handle the orders of one workflow.
 type placing struct {
 	route string // part of the fingerprint
 	// admit checks the body of an order and the objects named in the body, and returns the request for a run.
@@ -26,8 +26,8 @@ type placing struct {
 	related func(Result) string
 }
 
-// place handles the request for an order. The function place first looks up the idempotency key. If a run has this key already, the
-// function place answers with that run, calls no upstream, and does not check the user's token.
+// place handles the request for an order. The function `place` first looks up the idempotency key. If a run has this key already,
+// the function `place` answers with that run, calls no upstream, and does not check the user's token.
 func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {
@@ -133,8 +133,8 @@ func (s *server) known(ctx context.Context, merchantID, key, fingerprint string)
 	return run, nil
 }
 
-// start accepts the run. If the caller disconnects, the function start continues, because the outcome of an interrupted start would
-// be unknown.
+// start accepts the run. If the caller disconnects, the function `start` continues, because the outcome of an interrupted start
+// would be unknown.
 func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coalesce.Limit)
 	defer cancel()

@@ -35,7 +35,7 @@ type shares struct {
 // take reserves n units for a caller. If the caller may not have them, take returns a problem. A caller that uses nothing gets
 // what is free. Any other caller gets the units if it then uses at most three times what remains free. So one caller never uses more
 // than three quarters of the limit, and two greedy callers have equal shares after they have freed their first units. The returned
-// function leave frees the units; further calls of leave do nothing.
+// function `leave` frees the units; further calls of leave do nothing.
 func (s *shares) take(caller string, n int) (leave func(), refused *problemError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +131,7 @@ type quotas struct {
 	orders map[string]int
 }
 
-// enter adds an order to the merchant's count, and returns the previous count. The returned function leave subtracts the order
+// enter adds an order to the merchant's count, and returns the previous count. The returned function `leave` subtracts the order
 // again.
 func (q *quotas) enter(merchant string) (before int, leave func()) {
 	q.mu.Lock()
@@ -154,8 +154,8 @@ func (q *quotas) enter(merchant string) (before int, leave func()) {
 const livePolicy = "live-runs"
 
 // withinQuota refuses an order if its merchant has too many live runs. Below the limit, withinQuota sets the header RateLimit to
-// the number of further orders that are allowed. Call the returned function leave when the run is stored or the order is refused. A
-// single replica never exceeds the limit. Several replicas may exceed the limit if they accept orders of the merchant at the same
+// the number of further orders that are allowed. Call the returned function `leave` when the run is stored or the order is refused.
+// A single replica never exceeds the limit. Several replicas may exceed the limit if they accept orders of the merchant at the same
 // moment.
 func (s *server) withinQuota(c echo.Context, m merchants.Merchant) (leave func(), err error) {
 	limit := cmp.Or(m.MaxLiveRuns, s.MaxLiveRuns)

@@ -115,7 +115,7 @@ func notAdmitted(e *workflows.AdmissionError) *problemError {
 }
 
 // cutOff reports whether the database is unavailable: its connection is missing or broken, or PostgreSQL is read-only,
-// starting, shutting down or out of resources. The caller, the function problem, has already handled the errors of upstreams.
+// starting, shutting down or out of resources. The caller, the function `problem`, has already handled the errors of upstreams.
 // Therefore each remaining network error comes from the database.
 func cutOff(err error) bool {
 	var told interface{ SQLState() string }

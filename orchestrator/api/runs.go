@@ -100,7 +100,7 @@ func (s *server) watch(ctx context.Context, runID string, see func(*saga.Run) bo
 	return w.See(ctx, nil, see)
 }
 
-// GetRun shows a run. With the parameter wait, GetRun first waits for a change.
+// GetRun shows a run. With the parameter `wait`, GetRun first waits for a change.
 func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	run, err := s.seen(c, runID)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// standIn is a short workflow that replaces the workflow subscribe in tests. The steps create a customer, hand over a token, and
+// standIn is a short workflow that replaces the workflow `subscribe` in tests. The steps create a customer, hand over a token, and
 // create a subscription. Tests can make the last step wait or fail.
 type standIn struct {
 	billing *billing.Client
@@ -29,7 +29,7 @@ type standIn struct {
 
 type order = workflows.Order
 
-// close makes the step create-subscription wait until the method open is called.
+// close makes the step create-subscription wait until the method `open` is called.
 func (s *standIn) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
-// TestOneCallSubscribesAUser runs the real workflow subscribe. Other tests run the short workflow standIn.
+// TestOneCallSubscribesAUser runs the real workflow `subscribe`. Other tests run the short workflow standIn.
 func TestOneCallSubscribesAUser(t *testing.T) { onBoth(t, oneCallSubscribesAUser) }
 
 func oneCallSubscribesAUser(t *testing.T, database string) {

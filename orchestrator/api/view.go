@@ -16,7 +16,7 @@ func (s *server) show(c echo.Context, status int, run *saga.Run) error {
 }
 
 // answerJSON writes a JSON body. If the request has a reservation, the body must fit into the memory that is left
-// for answers. Echo's method JSON is not used, because it indents the body if the query has the parameter pretty.
+// for answers. Echo's method JSON is not used, because it indents the body if the query has the parameter `pretty`.
 func answerJSON(c echo.Context, status int, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // local monotonic time since that reading. Replicas therefore agree on leases and due times, even if their local clocks differ or
 // are changed.
 type Clock struct {
-	// AfterFunc calls f when d has passed, unless the returned function stop is called first. The default is time.AfterFunc. A
+	// AfterFunc calls f when d has passed, unless the returned function `stop` is called first. The default is time.AfterFunc. A
 	// simulation replaces AfterFunc.
 	AfterFunc func(d time.Duration, f func()) (stop func())
 	// Yield, if set, is called where goroutines may continue in any order. A simulation waits until all goroutines are idle, and
@@ -59,7 +59,7 @@ func (c *Clock) Read(ctx context.Context, ask func(context.Context) (time.Time, 
 // maxReading is the maximum time that Read may take. The clock's error is at most half of this time.
 const maxReading = 10 * time.Second
 
-// after returns a channel that is closed when d has passed, unless the returned function stop is called first.
+// after returns a channel that is closed when d has passed, unless the returned function `stop` is called first.
 func (c *Clock) after(d time.Duration) (done <-chan struct{}, stop func()) {
 	fired := make(chan struct{})
 	return fired, c.AfterFunc(d, func() { close(fired) })
@@ -82,9 +82,9 @@ func (c *Clock) pause(ctx context.Context, d time.Duration) {
 }
 
 // set adjusts the clock to the time that the database returned. The first two arguments are the local times at which the query was
-// sent and its answer arrived. If the query took longer than the last argument, the method set changes nothing and returns false.
+// sent and its answer arrived. If the query took longer than the last argument, the method `set` changes nothing and returns false.
 // Because the query took some time, the database's current time is known only as a range. If the clock is within this range, the
-// clock may be exact, and the method set does not change the clock. If the clock is outside the range, the method set moves the
+// clock may be exact, and the method `set` does not change the clock. If the clock is outside the range, the method `set` moves the
 // clock to the middle of the range.
 func (c *Clock) set(before, after, database time.Time, within time.Duration) bool {
 	took := after.Sub(before)

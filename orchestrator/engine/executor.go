@@ -172,7 +172,7 @@ func (x *executor) land(o saga.Outcome) {
 	x.came = append(x.came, o)
 }
 
-// actions returns the stored actions of the run. If the read fails, the method actions calls OnFault, schedules another read, and
+// actions returns the stored actions of the run. If the read fails, the method `actions` calls OnFault, schedules another read, and
 // returns nil.
 func (x *executor) actions() []saga.Action {
 	x.look = false

@@ -26,7 +26,7 @@ type survivals struct {
 // replica has lost its lease too, that replica must also join again before it can claim the run.
 const survivedFor = 12
 
-// survive starts to watch the runs that this process lost together with its last lease. Call the method survive after the process
+// survive starts to watch the runs that this process lost together with its last lease. Call the method `survive` after the process
 // has joined again, and before the process executes a run. The caller holds the engine's mutex.
 func (s *survivals) survive(now time.Time) {
 	if s.since == nil {
@@ -58,7 +58,7 @@ func (e *Engine) speakUp(ctx context.Context, replica string) {
 	}
 }
 
-// speakFor retries a lost run if the run waits for an operator because too many replicas died. The result over is true if the run
+// speakFor retries a lost run if the run waits for an operator because too many replicas died. The result `over` is true if the run
 // no longer has to be watched.
 func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool, err error) {
 	ctx, cancel := e.patiently(ctx)

@@ -44,7 +44,7 @@ func (l *lease) prolong(asked time.Time) {
 	l.stop = l.clock.AfterFunc(l.until.Sub(l.clock.local()), l.end)
 }
 
-// check returns ErrLeaseLost if the lease is over. The transport calls the method check just before it writes a request.
+// check returns ErrLeaseLost if the lease is over. The transport calls the method `check` just before it writes a request.
 func (l *lease) check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,7 +54,7 @@ func (l *lease) check() error {
 	return nil
 }
 
-// end ends the lease when the timer fires. If the lease was extended meanwhile, the method end starts the timer again.
+// end ends the lease when the timer fires. If the lease was extended meanwhile, the method `end` starts the timer again.
 func (l *lease) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -146,7 +146,7 @@ func TestNothingIsSentAnyMoreWhenRunsAreHandedBack(t *testing.T) {
 	want(t, "handed back", left.Replica, "")
 }
 
-// leaveHook is a queue that calls the function leave before the replica leaves.
+// leaveHook is a queue that calls the function `leave` before the replica leaves.
 type leaveHook struct {
 	saga.Queue
 	leave func()

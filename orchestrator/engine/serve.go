@@ -90,7 +90,7 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	if err != nil {
 		return asked, err
 	}
-	// If the answer was slow, the method set ignores the database's time.
+	// If the answer was slow, the method `set` ignores the database's time.
 	e.Clock.set(asked, e.Clock.local(), renewal.Now, margin(e.Lease))
 	if renewal.Freed {
 		e.lookForWork()
@@ -193,7 +193,7 @@ func (e *Engine) due(now time.Time) saga.Due {
 	return saga.Due{Now: now, Down: e.Down(), Expired: now.Add(-e.GiveUpAfter)}
 }
 
-// takeUp reads a claimed run and starts its executor. If the run cannot be read, the method claim hands the run back later.
+// takeUp reads a claimed run and starts its executor. If the run cannot be read, the method `claim` hands the run back later.
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
@@ -302,6 +302,6 @@ func (e *Engine) working() []string {
 	return slices.Collect(maps.Keys(e.executors))
 }
 
-// beUnsure records that the answer to a write was lost. During the next four poll intervals, the method claim hands back runs that
-// are leased to this replica but have no executor.
+// beUnsure records that the answer to a write was lost. During the next four poll intervals, the method `claim` hands back runs
+// that are leased to this replica but have no executor.
 func (e *Engine) beUnsure() { e.unsureUntil.Store(e.Clock.Now().Add(4 * e.Poll).UnixNano()) }

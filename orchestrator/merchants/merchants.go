@@ -62,16 +62,16 @@ type Store interface {
 	Update(ctx context.Context, id string, change func(*Merchant) error) (Merchant, error)
 	// Merchant reads a merchant. Merchant returns ErrNotFound if there is no such merchant.
 	Merchant(ctx context.Context, id string) (Merchant, error)
-	// List reads at most limit merchants, sorted by name. The argument after is the id of the last merchant that the caller already
-	// has; empty: none. If there is no such merchant, List returns nothing.
+	// List reads at most `limit` merchants, sorted by name. The argument `after` is the id of the last merchant that the caller
+	// already has; empty: none. If there is no such merchant, List returns nothing.
 	List(ctx context.Context, after string, limit int) ([]Merchant, error)
 	// Settings reads one enabled merchant for each combination of Cloud, Domain, CustomerRoles and SubscriptionRoles that the enabled
-	// merchants have. Settings reads at most limit merchants, sorted by name.
+	// merchants have. Settings reads at most `limit` merchants, sorted by name.
 	Settings(ctx context.Context, limit int) ([]Merchant, error)
 	// Key reads a key and its merchant, even if the key is revoked. Key returns ErrNotFound if there is no such key.
 	Key(ctx context.Context, key string) (APIKey, Merchant, error)
-	// Keys reads at most limit keys of a merchant, oldest first. The argument after is the last key that the caller already has; empty:
-	// none. If there is no such key, Keys returns nothing.
+	// Keys reads at most `limit` keys of a merchant, oldest first. The argument `after` is the last key that the caller already
+	// has; empty: none. If there is no such key, Keys returns nothing.
 	Keys(ctx context.Context, merchantID, after string, limit int) ([]APIKey, error)
 	// Rotate stores a new key of a merchant, and returns the key as it was stored. The merchant's previous key stays valid. All older
 	// keys are revoked, and Rotate returns these keys. Keys are in the order in which they were stored: if next.CreatedAt is not

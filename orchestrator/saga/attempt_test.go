@@ -146,7 +146,7 @@ func TestAStepWithUndoIsDefinedWithFindAndClaim(t *testing.T) {
 	}
 }
 
-// Next must not change its argument run, because the engine may call Next again with the same run.
+// Next must not change its argument `run`, because the engine may call Next again with the same run.
 func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
 	world := called{}
 	d := world.definition(t)

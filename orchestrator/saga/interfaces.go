@@ -22,8 +22,8 @@ type Reader interface {
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
 	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
-	// Events returns at most limit events of a run, in order. The argument after is the Seq of the last event that the caller already
-	// has.
+	// Events returns at most `limit` events of a run, in order. The argument `after` is the Seq of the last event that the caller
+	// already has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
@@ -38,8 +38,8 @@ type Reader interface {
 
 // Watcher receives the changes of one run. If the watcher is made before the run, the watcher misses no change.
 type Watcher interface {
-	// See reports the run to the function see, and reports the run again after each change. Watching ends when the function see
-	// returns false, when ctx ends, or when the run cannot be read. The caller must have read the argument run after it made the
+	// See reports the run to the function `see`, and reports the run again after each change. Watching ends when the function `see`
+	// returns false, when ctx ends, or when the run cannot be read. The caller must have read the argument `run` after it made the
 	// watcher. If run is nil, the watcher reads the run. Changes in quick succession may be reported as one change.
 	See(ctx context.Context, run *Run, see func(*Run) bool) error
 	// Close stops the watcher.

@@ -71,8 +71,8 @@ type Store interface {
 	// Latest reads, for each id, the newest run of a merchant that has succeeded and has made or adopted the object of this kind and
 	// id. The result has no run for an id without such a run. One run can be the newest for several ids.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*Run, error)
-	// Events returns at most limit events of a run, in order. The argument after is the Seq of the last event that the caller already
-	// has.
+	// Events returns at most `limit` events of a run, in order. The argument `after` is the Seq of the last event that the caller
+	// already has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
@@ -139,7 +139,7 @@ type Filter struct {
 
 // Queue gives replicas leases on runs, and wakes replicas.
 type Queue interface {
-	// Join registers a replica, and returns the database's time. The parameter until is the end of the replica's lease. A replica
+	// Join registers a replica, and returns the database's time. The parameter `until` is the end of the replica's lease. A replica
 	// must know the database's time before it decides that the lease of another replica has ended.
 	Join(ctx context.Context, replica string, until time.Time) (databaseTime time.Time, err error)
 	// Renew extends the replica's lease, and frees the runs of replicas whose leases have ended. Renew returns ErrLeaseLost if the
@@ -158,8 +158,8 @@ type Queue interface {
 	// HandBack ends the replica's lease on each run whose last write is older than the time before, unless the list working contains
 	// the run. If an answer of the database was lost, a replica may have a lease on a run that it does not execute.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
-	// Listen calls the function wake when another replica reports work, an action or the end of a run. Listen returns when ctx ends or
-	// the connection fails. Listen may miss reports, so the caller must poll as well.
+	// Listen calls the function `wake` when another replica reports work, an action or the end of a run. Listen returns when ctx
+	// ends or the connection fails. Listen may miss reports, so the caller must poll as well.
 	Listen(ctx context.Context, wake func(Wake)) error
 }
 

@@ -116,7 +116,7 @@ func (r *boundedReader) value() error {
 	return nil
 }
 
-// ReadList calls take for each element of a list in JSON, so that the elements need not be in memory together. The function take
+// ReadList calls take for each element of a list in JSON, so that the elements need not be in memory together. The function `take`
 // decodes one element. If field is empty, the list is the whole answer. Otherwise, the answer is an object, and the list is in the
 // field. If ReadList returns an error, the list is incomplete, and take may have been called.
 func ReadList(body io.Reader, field string, take func(*json.Decoder) error) error {

@@ -124,7 +124,7 @@ func (t *table[T, R]) Create(ctx context.Context, merchantID string, object T) e
 	})
 }
 
-// Update locks the row of an object, changes the object and returns the changed object. If the function change returns an error,
+// Update locks the row of an object, changes the object and returns the changed object. If the function `change` returns an error,
 // Update stores nothing and returns this error. Update returns billing.ErrNotFound if the object does not exist, and
 // billing.ErrReference if the changed object refers to an object that does not exist.
 func (t *table[T, R]) Update(ctx context.Context, merchantID, id string, change func(*T) error) (T, error) {
@@ -204,7 +204,7 @@ func comparison(c billing.Condition) clause.Expression {
 }
 
 // violation translates the error of a violated constraint. For a duplicate key, violation returns billing.ErrConflict. For a
-// violated foreign key, violation returns the argument foreign.
+// violated foreign key, violation returns the argument `foreign`.
 func violation(db *gorm.DB, err, foreign error) error {
 	translator, ok := db.Dialector.(gorm.ErrorTranslator)
 	if err == nil || !ok {

@@ -58,7 +58,7 @@ type action struct {
 	consumed bool
 }
 
-// New returns an empty store. The argument now is the clock of the simulated database.
+// New returns an empty store. The argument `now` is the clock of the simulated database.
 func New(now func() time.Time) *Store {
 	return &Store{
 		now: now, replicas: map[string]time.Time{}, byID: map[string]*row{}, keys: map[key]string{},
@@ -73,7 +73,7 @@ func (s *Store) insert(r *row) {
 	s.byID[r.ID] = r
 }
 
-// find calls the function fits for each run, in the order of the ids, and returns the first run for which fits returns true. If
+// find calls the function `fits` for each run, in the order of the ids, and returns the first run for which fits returns true. If
 // there is no such run, find returns nil.
 func (s *Store) find(fits func(*row) bool) *row {
 	if i := slices.IndexFunc(s.runs, fits); i >= 0 {

@@ -20,8 +20,8 @@ func (s *Store) tell(w saga.Wake) {
 	}
 }
 
-// Listen calls the function wake for every message until ctx ends, and then returns the context's error: see saga.Queue. A replica
-// also receives its own messages. Messages that are sent just before ctx ends may be lost.
+// Listen calls the function `wake` for every message until ctx ends, and then returns the context's error: see saga.Queue. A
+// replica also receives its own messages. Messages that are sent just before ctx ends may be lost.
 func (s *Store) Listen(ctx context.Context, wake func(saga.Wake)) error {
 	words := make(chan saga.Wake, room)
 	s.mu.Lock()

@@ -20,7 +20,7 @@ type link struct {
 // actorKey is the context key for the name of the request that makes a call.
 type actorKey struct{}
 
-// pass makes one call to the database. The caller may read the result of the function effect only if pass returns nil.
+// pass makes one call to the database. The caller may read the result of the function `effect` only if pass returns nil.
 func (l link) pass(ctx context.Context, key string, effect func(context.Context)) error {
 	if actor, ok := ctx.Value(actorKey{}).(string); ok {
 		key = actor + " " + key
@@ -32,7 +32,7 @@ func (l link) to(ctx context.Context, c call, key string, effect func(context.Co
 	return l.r.world.driver.call(ctx, l.r.host, c, key, func() { effect(context.Background()) })
 }
 
-// ask makes one call to the database and returns the result of the function effect.
+// ask makes one call to the database and returns the result of the function `effect`.
 func ask[T any](ctx context.Context, l link, key string, effect func(context.Context) (T, error)) (T, error) {
 	var got T
 	var err error

@@ -87,7 +87,7 @@ func newDriver(seed uint64, fates func(call) fate) *driver {
 	}
 }
 
-// chance returns a pseudo-random number that depends only on the seed and on the values in the parameter what.
+// chance returns a pseudo-random number that depends only on the seed and on the values in the parameter `what`.
 func (d *driver) chance(what ...any) uint64 {
 	h := fnv.New64a()
 	_ = binary.Write(h, binary.LittleEndian, d.seed)
@@ -157,7 +157,7 @@ func (d *driver) push(h *host, in time.Duration, key string, run func()) *thing 
 	return t
 }
 
-// call sends a request to its target and waits for the answer. The function effect executes the request at the target. The fate
+// call sends a request to its target and waits for the answer. The function `effect` executes the request at the target. The fate
 // of the call decides whether and when the driver calls effect.
 func (d *driver) call(ctx context.Context, h *host, c call, key string, effect func()) error {
 	f := &flight{done: make(chan error, 1)}

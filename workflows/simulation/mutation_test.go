@@ -31,7 +31,7 @@ type mutations struct {
 
 type subscribe = saga.Workflow[workflows.Order]
 
-// step returns a mutation that changes one step of the workflow subscribe.
+// step returns a mutation that changes one step of the workflow `subscribe`.
 func step(name string, change func(*saga.Step[workflows.Order])) mutations {
 	return mutations{steps: func(w *subscribe) {
 		for i := range w.Steps {
@@ -86,7 +86,7 @@ func switching(change func(*saga.Step[workflows.Switch])) mutations {
 	}}
 }
 
-// everyStep returns a mutation that changes all steps of the workflow subscribe.
+// everyStep returns a mutation that changes all steps of the workflow `subscribe`.
 func everyStep(change func(*saga.Step[workflows.Order])) mutations {
 	return mutations{steps: func(w *subscribe) {
 		for i := range w.Steps {

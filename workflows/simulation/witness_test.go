@@ -25,14 +25,14 @@ func (w *world) sent(r *replica, c *saga.Handle) {
 	})
 }
 
-// told stores the text of an answer to a portal. The method check searches all stored answers for secrets.
+// told stores the text of an answer to a portal. The method `check` searches all stored answers for secrets.
 func (w *world) told(who, text string) {
 	w.driver.mu.Lock()
 	defer w.driver.mu.Unlock()
 	w.seen.Texts["answer to "+who] = text
 }
 
-// answered stores an answer to a portal. The method check later examines all stored answers.
+// answered stores an answer to a portal. The method `check` later examines all stored answers.
 func (w *world) answered(a workflowstest.Answer) {
 	w.driver.mu.Lock()
 	defer w.driver.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 
 // The stranger is a workflow that only tests use. This workflow lends a guest a room: an account is a customer, a room is a
 // customer tenant, and a book is the subscription of the room. The stranger uses the same kinds of objects and the same customers
-// as the workflow subscribe. Runs of one workflow must not remove objects of the other workflow.
+// as the workflow `subscribe`. Runs of one workflow must not remove objects of the other workflow.
 
 // StrangerName is the name of the stranger's workflow.
 const StrangerName = "lend"

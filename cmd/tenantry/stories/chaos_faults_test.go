@@ -17,7 +17,7 @@ const (
 	killed   = "replica killed"
 )
 
-// breakThings injects faults in the background, and returns the function cease. The function cease stops the injection, and
+// breakThings injects faults in the background, and returns the function `cease`. The function `cease` stops the injection, and
 // waits until the last fault has ended.
 func (w *world) breakThings() (cease func()) {
 	stop := make(chan struct{})

@@ -1519,7 +1519,7 @@ type ClientInterface interface {
 
 	// ResumeSubscriptionWithBody Resume a suspended subscription
 	//
-	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. The call may be repeated with the same key, as an order may.
+	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1528,7 +1528,7 @@ type ClientInterface interface {
 
 	// ResumeSubscription Resume a suspended subscription
 	//
-	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. The call may be repeated with the same key, as an order may.
+	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1537,7 +1537,7 @@ type ClientInterface interface {
 
 	// SuspendSubscriptionWithBody Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. The call may be repeated with the same key, as an order may. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1546,7 +1546,7 @@ type ClientInterface interface {
 
 	// SuspendSubscription Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. The call may be repeated with the same key, as an order may. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2183,7 +2183,7 @@ func (c *Client) RestoreSubscription(ctx context.Context, merchantID MerchantID,
 
 // ResumeSubscriptionWithBody Resume a suspended subscription
 //
-// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. The call may be repeated with the same key, as an order may.
+// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2202,7 +2202,7 @@ func (c *Client) ResumeSubscriptionWithBody(ctx context.Context, merchantID Merc
 
 // ResumeSubscription Resume a suspended subscription
 //
-// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. The call may be repeated with the same key, as an order may.
+// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2221,7 +2221,7 @@ func (c *Client) ResumeSubscription(ctx context.Context, merchantID MerchantID, 
 
 // SuspendSubscriptionWithBody Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. The call may be repeated with the same key, as an order may. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2240,7 +2240,7 @@ func (c *Client) SuspendSubscriptionWithBody(ctx context.Context, merchantID Mer
 
 // SuspendSubscription Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. The call may be repeated with the same key, as an order may. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4788,7 +4788,7 @@ type ClientWithResponsesInterface interface {
 
 	// ResumeSubscriptionWithBodyWithResponse Resume a suspended subscription
 	//
-	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. The call may be repeated with the same key, as an order may.
+	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4797,7 +4797,7 @@ type ClientWithResponsesInterface interface {
 
 	// ResumeSubscriptionWithResponse Resume a suspended subscription
 	//
-	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. The call may be repeated with the same key, as an order may.
+	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4806,7 +4806,7 @@ type ClientWithResponsesInterface interface {
 
 	// SuspendSubscriptionWithBodyWithResponse Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. The call may be repeated with the same key, as an order may. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4815,7 +4815,7 @@ type ClientWithResponsesInterface interface {
 
 	// SuspendSubscriptionWithResponse Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. The call may be repeated with the same key, as an order may. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9728,7 +9728,7 @@ func (c *ClientWithResponses) RestoreSubscriptionWithResponse(ctx context.Contex
 
 // ResumeSubscriptionWithBodyWithResponse Resume a suspended subscription
 //
-// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. The call may be repeated with the same key, as an order may.
+// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9743,7 +9743,7 @@ func (c *ClientWithResponses) ResumeSubscriptionWithBodyWithResponse(ctx context
 
 // ResumeSubscriptionWithResponse Resume a suspended subscription
 //
-// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. The call may be repeated with the same key, as an order may.
+// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9758,7 +9758,7 @@ func (c *ClientWithResponses) ResumeSubscriptionWithResponse(ctx context.Context
 
 // SuspendSubscriptionWithBodyWithResponse Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. The call may be repeated with the same key, as an order may. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9773,7 +9773,7 @@ func (c *ClientWithResponses) SuspendSubscriptionWithBodyWithResponse(ctx contex
 
 // SuspendSubscriptionWithResponse Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. The call may be repeated with the same key, as an order may. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

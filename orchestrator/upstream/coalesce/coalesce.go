@@ -15,8 +15,8 @@ const Limit = 30 * time.Second
 // Reads holds the reads in flight. The zero value is ready to use.
 type Reads struct{ group singleflight.Group }
 
-// Read calls the function read once for all callers that pass the same key at the same time. The read continues for up to Limit,
-// even if the first caller's context ends. If the function read panics, Read returns an error.
+// Read calls the function `read` once for all callers that pass the same key at the same time. The read continues for up to Limit,
+// even if the first caller's context ends. If the function `read` panics, Read returns an error.
 func Read[A, T any](
 	ctx context.Context, reads *Reads, key string, read func(context.Context, A) (T, error), argument A,
 ) (T, error) {

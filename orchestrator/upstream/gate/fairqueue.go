@@ -20,7 +20,7 @@ func newFairQueue(places int) *fairQueue {
 	return &fairQueue{free: places, waiting: map[string][]chan<- struct{}{}}
 }
 
-// enter waits for a place and takes the place; the method leave frees the place. If ctx ends during the wait, the result is
+// enter waits for a place and takes the place; the method `leave` frees the place. If ctx ends during the wait, the result is
 // context.Cause(ctx).
 func (q *fairQueue) enter(ctx context.Context, merchant string) error {
 	if ctx.Err() != nil {

@@ -189,7 +189,7 @@ var (
 // health judges the upstream by the outcome of a call. The result is nil if the upstream works, errSaysNothing if the call shows
 // nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call that was cancelled, not sent,
 // or ended by ctx within patience shows nothing. Any other answer shows that the upstream works, unless its status is 502, 503 or
-// 504. The argument took is the time since the call left the queue.
+// 504. The argument `took` is the time since the call left the queue.
 func health(ctx context.Context, took time.Duration, status int, err error) error {
 	switch {
 	case err != nil && upstream.NotSent(err):

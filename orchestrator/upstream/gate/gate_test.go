@@ -30,7 +30,7 @@ func enter(t *testing.T, g *gate.Gate, merchant string) func(int, error) {
 	return leave
 }
 
-// queue makes one call per element of merchants, in this order. The returned function order lists the calls that the gate has let
+// queue makes one call per element of merchants, in this order. The returned function `order` lists the calls that the gate has let
 // through so far.
 func queue(t *testing.T, g *gate.Gate, merchants ...string) (order func() []string) {
 	var mu sync.Mutex
@@ -148,7 +148,7 @@ func refusal(ctx context.Context, g *gate.Gate) *upstream.NotSentError {
 	return open
 }
 
-// trials sends calls through a gate. To end a call, trials calls the function in the field ends.
+// trials sends calls through a gate. To end a call, trials calls the function in the field `ends`.
 type trials struct {
 	t    *testing.T
 	gate *gate.Gate
