@@ -26,7 +26,7 @@ func (d Deps) AdmitResume(ctx context.Context, m merchants.Merchant, subscriptio
 	return d.admitSwitch(ctx, resuming, m, subscriptionID, byOperator)
 }
 
-// ResumeRequest returns the request for a run that resumes a subscription of which this is known.
+// ResumeRequest returns the request for a run that resumes the subscription with these objects.
 func ResumeRequest(h Held, runID string) saga.Request {
 	return resuming.request(Switch{Held: h}, runID)
 }

@@ -27,7 +27,7 @@ func (d Deps) AdmitSuspend(ctx context.Context, m merchants.Merchant, subscripti
 	return d.admitSwitch(ctx, suspending, m, subscriptionID, byOperator)
 }
 
-// SuspendRequest returns the request for a run that suspends a subscription of which this is known.
+// SuspendRequest returns the request for a run that suspends the subscription with these objects.
 func SuspendRequest(h Held, runID string) saga.Request {
 	return suspending.request(Switch{Held: h}, runID)
 }

@@ -17,7 +17,7 @@ func (k *Keystone) sameValue(value any, name string) bool {
 var plain = strings.NewReplacer("á", "a", "à", "a", "â", "a", "ä", "a", "å", "a", "é", "e", "è", "e", "ê", "e", "ë", "e", "í", "i", "ì", "i",
 	"î", "i", "ï", "i", "ó", "o", "ò", "o", "ô", "o", "ö", "o", "ú", "u", "ù", "u", "û", "u", "ü", "u", "ç", "c", "ñ", "n")
 
-// hasName returns true if the name is the name in the query, or if the query does not contain a name.
+// hasName reports whether the name is the name in the query, or the query does not contain a name.
 func (k *Keystone) hasName(c call, name string) bool {
 	wanted, ok := c.URL.Query()["name"]
 	return !ok || k.same(wanted[0], name)

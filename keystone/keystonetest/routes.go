@@ -205,7 +205,7 @@ func (c call) listed(resource string, members []object) (int, any, error) {
 	}}, nil
 }
 
-// matches returns true if the value is equal to the filter in the query, or if the query does not contain the filter.
+// matches reports whether the value is equal to the filter in the query, or the query does not contain the filter.
 func (c call) matches(filter, value string) bool {
 	wanted, ok := c.URL.Query()[filter]
 	return !ok || wanted[0] == value

@@ -66,7 +66,7 @@ func (o operation) pageSize(c echo.Context) int {
 	return int(objects / *limit.Schema.Value.Max * maxPage)
 }
 
-// streams returns true if callers can have a stream of events instead of a page.
+// streams reports whether callers can have a stream of events instead of a page.
 func (o operation) streams() bool {
 	return o.Responses.Status(http.StatusOK).Value.Content[eventStreamType] != nil
 }

@@ -52,7 +52,7 @@ func (w caller) name() string {
 	return "operator " + w.operator.UserID
 }
 
-// sees returns true if the caller may see the runs of a merchant.
+// sees reports whether the caller may see the runs of a merchant.
 func (w caller) sees(merchantID string) bool { return w.merchant == nil || w.merchant.ID == merchantID }
 
 func callerOf(c echo.Context) caller {

@@ -62,7 +62,7 @@ func loadDocument(version string) (*document, error) {
 	return d, nil
 }
 
-// accepts returns true if callers may use this security scheme to call the operation.
+// accepts reports whether callers may use this security scheme to call the operation.
 func (o operation) accepts(scheme string) bool {
 	return o.Operation != nil && o.Security != nil && slices.ContainsFunc(*o.Security, func(r openapi3.SecurityRequirement) bool {
 		_, ok := r[scheme]
@@ -70,7 +70,7 @@ func (o operation) accepts(scheme string) bool {
 	})
 }
 
-// open returns true if callers may call the operation without a credential.
+// open reports whether callers may call the operation without a credential.
 func (o operation) open() bool {
 	anonymous := func(r openapi3.SecurityRequirement) bool { return len(r) == 0 }
 	return o.Security == nil || len(*o.Security) == 0 || slices.ContainsFunc(*o.Security, anonymous)

@@ -143,7 +143,7 @@ func (t *turn) finish() Decision {
 	return t.Decision
 }
 
-// works returns true if the run goes forward without waiting, or waits for a retry. While works returns true, time counts as the
+// works reports whether the run goes forward without waiting, or waits for a retry. While works returns true, time counts as the
 // run's working time.
 func (r *Run) works() bool {
 	return r.Cause == nil && !r.State.Ended() && (r.Reason == nil || r.Reason.Kind == WaitsForRetry)
