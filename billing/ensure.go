@@ -53,7 +53,7 @@ func (n creation[T]) create(ctx context.Context, c *Client) (T, error) {
 		return none, &upstream.Error{
 			Service: Service,
 			Class:   upstream.Permanent, Op: n.op, MaybeDone: true, Err: ErrConflict,
-			Message: "the server gave the object another id than the requested one: " + upstream.Clean(n.idOf(made)),
+			Message: "the server did not give the object the requested id, but " + upstream.Clean(n.idOf(made)),
 		}
 	}
 	return made, nil

@@ -137,7 +137,7 @@ func (c *Client) SetPlan(ctx context.Context, merchantID, subscriptionID, planID
 }
 
 // setField sets one field of a subscription. Both versions of the server keep the fields that the body of an update lacks. The
-// function of returns the field's value. After a 500, setField looks the subscription up.
+// function `of` returns the field's value. After a 500, setField looks the subscription up.
 func (c *Client) setField(
 	ctx context.Context, op, merchantID, subscriptionID, field, value string, of func(Subscription) string,
 ) (Subscription, error) {

@@ -112,7 +112,7 @@ const runsOfPart = `
 	WHERE whole.id = ? AND whole.id NOT LIKE '%/%' AND part.kind = ? AND part.id = ? AND whole.run_id >= ? AND whole.run_id < ?`
 
 // runsForAttention finds the runs that need attention. A compensated run that a follow-up started needs attention until the next
-// run is started. The statement looks up each of these runs, as a join might read all runs instead.
+// run is started. The statement looks up each of these runs, because a join might read all runs instead.
 const runsForAttention = `
 	SELECT id FROM runs WHERE attention_at IS NOT NULL AND attention_at <= ? AND id >= ? AND id < ?
 	UNION ALL

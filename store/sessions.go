@@ -65,11 +65,11 @@ func (s *Store) checkSessions(ctx context.Context) (err error) {
 			" pool_mode=transaction: set database_listen_url (TENANTRY_DATABASE_LISTEN_URL) to the URL of the same database on PostgreSQL"+
 			" itself", Address(s.url))}
 	case !direct:
-		return &WrongURLError{fmt.Sprintf("database_listen_url: %s is a connection pooler that does not keep sessions, or another database"+
-			" than database_url: set database_listen_url to the URL of the same database on PostgreSQL itself", Address(s.direct))}
+		return &WrongURLError{fmt.Sprintf("database_listen_url: %s is a connection pooler that does not keep sessions, or is not the"+
+			" database of database_url: set database_listen_url to the URL of the same database on PostgreSQL itself", Address(s.direct))}
 	}
-	return &WrongURLError{fmt.Sprintf("database_listen_url: %s is another database than database_url, %s, leads to: both must lead to the"+
-		" same database of the same server", Address(s.direct), Address(s.url))}
+	return &WrongURLError{fmt.Sprintf("database_listen_url: %s is not the database of database_url, %s: both URLs must lead to the same"+
+		" database of the same server", Address(s.direct), Address(s.url))}
 }
 
 // isDirect reports whether a connection goes to PostgreSQL itself. PostgreSQL begins a session with the number of its process. A

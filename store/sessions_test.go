@@ -26,9 +26,9 @@ func TestAPoolerWithoutSessionsIsFoundWhenTheDatabaseIsOpened(t *testing.T) {
 		{"PgBouncer, no listen URL", pooled, "", "set database_listen_url (TENANTRY_DATABASE_LISTEN_URL)"},
 		{"PgBouncer, listen URL of PostgreSQL", pooled, direct, ""},
 		{"PgBouncer, listen URL of PgBouncer", pooled, pooled + "&application_name=x", "database_listen_url: "},
-		{"PgBouncer, listen URL of another database", pooled, another, "is another database than database_url"},
+		{"PgBouncer, listen URL of another database", pooled, another, "is not the database of database_url"},
 		{"PostgreSQL, listen URL of PostgreSQL", direct, direct + "&application_name=x", ""},
-		{"PostgreSQL, listen URL of another database", direct, another, "is another database than database_url"},
+		{"PostgreSQL, listen URL of another database", direct, another, "is not the database of database_url"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel() // each refusal takes some seconds

@@ -38,7 +38,7 @@ type ChangePlanResult struct {
 	PreviousPlanID string `json:"previous_plan_id,omitempty"`
 }
 
-// ChangePlanRequest returns the request for a run that gives a new plan to a subscription of which this is known.
+// ChangePlanRequest returns the request for a run that gives a new plan to the subscription with this standing.
 func ChangePlanRequest(h Held, planID, runID string) saga.Request {
 	return ChangePlan{Held: h, PlanID: planID}.request(runID)
 }
@@ -73,8 +73,8 @@ func (d Deps) retryChangePlan(ctx context.Context, old ChangePlan, runID string)
 	return o.request(runID), nil
 }
 
-// changeable returns the order with what Tenantry knows about the subscription, and with the plan that the subscription has. It
-// returns an *AdmissionError if the plan of the subscription cannot be changed now.
+// changeable returns the order with the standing of the subscription, and with its plan. It returns an *AdmissionError if the plan
+// of the subscription cannot be changed now.
 func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -172,7 +172,7 @@ func (o ChangePlan) expected() []saga.Expected {
 }
 
 // checkChangePlan is the first step of the run, which only reads: the subscription and the plan may have changed since the order
-// was accepted. It stores the old plan, and what the subscription is.
+// was accepted. It stores the old plan, and the standing of the subscription.
 func (d Deps) checkChangePlan(ctx context.Context, o *ChangePlan) error {
 	now, err := d.changeable(ctx, *o)
 	if refused, ok := errors.AsType[*AdmissionError](err); ok && len(refused.Params) > 0 {

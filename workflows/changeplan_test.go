@@ -27,7 +27,7 @@ func (o *outage) newPlan(merchantID string) string {
 	return p.ID
 }
 
-// subscribed makes a subscription, and returns what Tenantry knows about it.
+// subscribed makes a subscription, and returns its standing.
 func (o *outage) subscribed(began time.Time) workflows.Standing {
 	o.t.Helper()
 	made := newID()
@@ -276,8 +276,8 @@ func TestWhatTheFirstStepOfAPlanChangeRefuses(t *testing.T) {
 	}
 }
 
-// The newest run about the subscription is the change of the plan. It has left the subscription in the state in which it was before, and
-// the run that left it in that state stays known.
+// The newest run about the subscription has changed its plan, but not its state. The run that left the subscription in this state
+// stays known.
 func TestAChangeOfThePlanLeavesTheStateAsItWas(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		made := o.subscribed(began)

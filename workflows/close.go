@@ -74,7 +74,7 @@ func (d Deps) closable(ctx context.Context, o Closure) error {
 	case err != nil:
 		return err
 	case now.State != SubscriptionEnded || now.RunID != o.RemovedBy:
-		return refuse(CodeSubscriptionNotEnded, saga.FixByNobody, fmt.Sprintf("the subscription is %s since run %s", now.State, now.RunID))
+		return refuse(CodeSubscriptionNotEnded, saga.FixByNobody, fmt.Sprintf("the subscription has been %s since run %s", now.State, now.RunID))
 	}
 	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
 	switch {
@@ -91,8 +91,8 @@ func (d Deps) closable(ctx context.Context, o Closure) error {
 }
 
 // Close returns the workflow that removes an ended subscription from BillingStack. If the customer then has no subscription, no order in
-// progress and no payment method, and if Tenantry has made the customer and the customer's tenant, which must be empty, the customer goes
-// too. The customer's tenant is disabled, and the workflow remove removes it ten minutes later.
+// progress and no payment method, and if Tenantry has made the customer and the customer's tenant, which must be empty, the
+// customer is removed too. The customer's tenant is disabled, and the workflow `remove` removes it ten minutes later.
 func Close(d Deps) saga.Workflow[Closure] {
 	return saga.Workflow[Closure]{
 		Name: CloseName, Version: 1, Classify: Classify,
@@ -157,7 +157,7 @@ func afterClosing(o Closure, end saga.End) []saga.FollowUp {
 	return all
 }
 
-// expected returns the subscription as gone, and the customer if the customer goes.
+// expected returns the subscription as gone, and the customer if the customer is removed.
 func (o Closure) expected() []saga.Expected {
 	all := []saga.Expected{{Gone: true, Object: saga.Object{Step: "delete-subscription", Kind: "subscription", ID: o.SubscriptionID}}}
 	if o.CustomerStays != "" {
@@ -215,7 +215,7 @@ func confirmed(found saga.Found, err error) error {
 	return err
 }
 
-// checkCustomer decides whether the customer goes.
+// checkCustomer decides whether the customer is removed.
 func (d Deps) checkCustomer(ctx context.Context, o *Closure) (err error) {
 	o.CustomerTenantID = ""
 	o.CustomerStays, err = d.whyCustomerStays(ctx, o)
@@ -270,7 +270,7 @@ func (d Deps) whyCustomerStays(ctx context.Context, o *Closure) (string, error) 
 	return "", nil
 }
 
-// usedBy returns what else of the customer exists: another subscription, an order in progress, or a payment method.
+// usedBy names an object that still uses the customer: another subscription, an order in progress, or a payment method.
 func (d Deps) usedBy(ctx context.Context, o *Closure) (string, error) {
 	subscriptions, err := d.Billing.SubscriptionsOf(ctx, o.MerchantID, o.CustomerID)
 	if err != nil {
@@ -310,7 +310,7 @@ func (d Deps) deleteCustomer(ctx context.Context, o *Closure) error {
 	return confirmed(d.findNoCustomer(ctx, o))
 }
 
-// disableCustomerTenant disables the tenant of the customer, who is gone.
+// disableCustomerTenant disables the tenant of the removed customer.
 func (d Deps) disableCustomerTenant(ctx context.Context, o *Closure) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {

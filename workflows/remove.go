@@ -31,7 +31,7 @@ type Removal struct {
 	OfCustomer bool      `json:"of_customer,omitempty"`
 	EndedBy    string    `json:"ended_by"` // the run that has disabled the tenant
 	DisabledAt time.Time `json:"disabled_at"`
-	// Force: an operator wants the tenant to be removed although it is not empty, or not proven empty.
+	// Force: an operator wants the tenant to be removed even if it is not empty, or not proven empty.
 	Force bool `json:"force,omitempty"`
 
 	// The steps set the fields below.
@@ -87,8 +87,8 @@ func (h Held) later(workflow, id string, due time.Time, input any) saga.FollowUp
 	}
 }
 
-// AdmitRemove returns the request for a run that removes the tenant of an ending subscription now, or an *AdmissionError. With force, the
-// tenant is removed although it is not empty.
+// AdmitRemove returns the request for a run that removes the tenant of an ending subscription now, or an *AdmissionError. With
+// force, the tenant is removed even if it is not empty.
 func (d Deps) AdmitRemove(ctx context.Context, m merchants.Merchant, subscriptionID string, force bool) (saga.Request, error) {
 	now, err := d.Standing(ctx, m.ID, subscriptionID)
 	if err != nil {
@@ -131,8 +131,8 @@ func (o Removal) request(runID string) saga.Request {
 	return o.about(RemoveName, runID, o)
 }
 
-// removable returns the order with what the ledger and Keystone have about the tenant. It returns an *AdmissionError if the tenant may not
-// be removed. It does not ask whether the tenant is empty.
+// removable returns the order with the values of the tenant in the ledger and in Keystone. It returns an *AdmissionError if the
+// tenant may not be removed. It does not ask whether the tenant is empty.
 func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
 	if !o.OfCustomer {
 		now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
@@ -140,7 +140,7 @@ func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
 		case err != nil:
 			return o, err
 		case now.State != SubscriptionEnding:
-			return o, refuse(CodeSubscriptionNotEnding, saga.FixByNobody, fmt.Sprintf("the subscription is %s since run %s", now.State, now.RunID))
+			return o, refuse(CodeSubscriptionNotEnding, saga.FixByNobody, fmt.Sprintf("the subscription has been %s since run %s", now.State, now.RunID))
 		case now.RunID != o.EndedBy:
 			return o, refuse(CodeEndingReplaced, saga.FixByNobody, "the subscription was restored, and ended again by run "+now.RunID)
 		}
@@ -190,7 +190,7 @@ func (d Deps) maker(ctx context.Context, merchantID, kind, id string) (runID str
 
 // Remove returns the workflow that removes the tenant of an ending subscription, or of a customer that is removed. The tenant must be
 // disabled, Tenantry's and proven empty. If it is not, the run ends without a change, and the removal is tried again a day later. After
-// the removal, BillingStack keeps the subscription for the last bill, until the workflow close removes it.
+// the removal, BillingStack keeps the subscription for the last bill, until the workflow `close` removes it.
 func Remove(d Deps) saga.Workflow[Removal] {
 	return saga.Workflow[Removal]{
 		Name: RemoveName, Version: 1, Classify: Classify,
@@ -220,9 +220,9 @@ func Remove(d Deps) saga.Workflow[Removal] {
 	}
 }
 
-// afterRemoval drops the ending and begins the closing. A removal that was refused is tried again a day later. A run that was
-// compensated before it has read that the ending is its own leaves the ending as it is, which may be another one by now: if the run was
-// started for the ending, another run is started soon.
+// afterRemoval drops the ending and begins the closing. A removal that was refused is tried again a day later. If the run was
+// compensated before it has checked that the ending is its own, the subscription may have a newer ending by now, so afterRemoval
+// changes nothing. If the run was started for the ending, another run is started soon.
 func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	f := o.followUp(end.Now.Add(again))
 	f.Reason = end.Cause

@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// What the end of a removal does with the ending of the subscription. A run that has not read the subscription must leave an ending that
-// may be another one by now.
+// The end of a removal drops, delays or keeps the ending of the subscription. A run that has not read the subscription must keep
+// the ending, because the subscription may have a newer one by now.
 func TestWhatARemovalDoesWithTheEnding(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	then := workflows.Remove(workflows.Deps{KeepBilling: time.Hour}).Then

@@ -87,7 +87,7 @@ func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
 }
 
 // assignRole assigns the step's role to the user. If the role was deleted and created again, assignRole assigns the new role, and
-// passes both ids to the function renew.
+// passes both ids to the function `renew`.
 func (d Deps) assignRole(ctx context.Context, g grant, renew func(pinned, current string)) error {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {

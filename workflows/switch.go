@@ -83,8 +83,8 @@ func (d Deps) retrySwitch(ctx context.Context, w switching, old Switch, runID st
 	return w.request(o, runID), nil
 }
 
-// switchable returns the order with what Tenantry knows about the subscription, and with the runs that have disabled its tenant. It
-// returns an *AdmissionError if the subscription or its tenant cannot be switched now.
+// switchable returns the order with the standing of the subscription, and with the runs that have disabled its tenant. It returns
+// an *AdmissionError if the subscription or its tenant cannot be switched now.
 func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {

@@ -78,7 +78,7 @@ func (d Deps) retryUnsubscribe(ctx context.Context, old Unsubscription, runID st
 	return o.request(runID, old.KeepTenant), nil
 }
 
-// UnsubscribeRequest returns the request for a run that ends a subscription of which this is known.
+// UnsubscribeRequest returns the request for a run that ends the subscription with this standing.
 func UnsubscribeRequest(h Held, runID string, keepTenant time.Duration) saga.Request {
 	return Unsubscription{Switch: Switch{Held: h}}.request(runID, keepTenant)
 }
@@ -106,7 +106,7 @@ func (d Deps) endable(ctx context.Context, o Unsubscription) (Unsubscription, er
 	return o, d.ours(o.Held, p)
 }
 
-// over returns why nothing but a restore can be done with the subscription; nil if it has not been ended.
+// over returns nil if the subscription has not been ended, and otherwise the reason why it cannot be changed.
 func (s Standing) over() *AdmissionError {
 	switch s.State {
 	case SubscriptionEnding:
@@ -120,8 +120,8 @@ func (s Standing) over() *AdmissionError {
 
 // Unsubscribe returns the workflow that ends a subscription: it revokes the roles that Tenantry has given to the subscriber on the
 // subscription's tenant, and disables the tenant. Servers in the tenant go on running. With the end of the run, an ending is stored: when
-// it is due, the workflow remove removes the tenant. Until then, the workflow restore can restore the subscription. A tenant that existed
-// before the subscription stays enabled.
+// it is due, the workflow `remove` removes the tenant. Until then, the workflow `restore` can restore the subscription. A tenant
+// that existed before the subscription stays enabled.
 func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
 	return saga.Workflow[Unsubscription]{
 		Name: UnsubscribeName, Version: 1, Classify: Classify,
@@ -180,8 +180,8 @@ func (o Unsubscription) expected() (all []saga.Expected) {
 	return all
 }
 
-// checkUnsubscribe is the first step of the run, which only reads: the subscription may have changed since the order was accepted. It
-// stores what the subscription was, and which roles the subscriber has on the tenant.
+// checkUnsubscribe is the first step of the run, which only reads: the subscription may have changed since the order was accepted.
+// It stores the standing of the subscription, and the roles that the subscriber has on the tenant.
 func (d Deps) checkUnsubscribe(ctx context.Context, o *Unsubscription) error {
 	now, err := d.endable(ctx, *o)
 	if err != nil {

@@ -35,13 +35,13 @@ const (
 
 func run() error {
 	p := plan{delays: []time.Duration{0, 20 * time.Millisecond}, inFlight: []int{1, 16, 64}}
-	flag.IntVar(&p.passes, "passes", defaultPasses, "`number` of passes over all contenders; with another number than the default, bench writes no files")
-	flag.DurationVar(&p.length, "length", defaultLength, "`duration` of each measurement; with another duration than the default, bench writes no files")
+	flag.IntVar(&p.passes, "passes", defaultPasses, "`number` of passes over all contenders; with a number other than the default, bench writes no files")
+	flag.DurationVar(&p.length, "length", defaultLength, "`duration` of each measurement; with a duration other than the default, bench writes no files")
 	flag.StringVar(&p.binary, "binary", "bin/tenantry", "path of the tenantry binary, the `file` that make build writes")
-	only := flag.String("only", strings.Join(contenders, ","), "comma-separated `contenders` to measure; with another list than the default, bench writes no files")
+	only := flag.String("only", strings.Join(contenders, ","), "comma-separated `contenders` to measure; with a list other than the default, bench writes no files")
 	out := flag.String("out", "bench", "`directory` to write the result and its plot to")
-	sizes := flag.String("sizes", "1000,100000,1000000", "with scale: comma-separated `numbers` of finished runs; with other numbers than the default, bench writes no files")
-	calls := flag.Int("calls", defaultCalls, "with scale: `number` of calls of each operation in a pass; with another number than the default, bench writes no files")
+	sizes := flag.String("sizes", "1000,100000,1000000", "with scale: comma-separated `numbers` of finished runs; with numbers other than the default, bench writes no files")
+	calls := flag.Int("calls", defaultCalls, "with scale: `number` of calls of each operation in a pass; with a number other than the default, bench writes no files")
 	docs := flag.String("docs", "docs/benchmarks.md", "the Markdown `file` whose tables are replaced")
 	flag.Parse()
 	if flag.NArg() > 1 {

@@ -124,7 +124,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.EmptinessIgnore, roles, about{
 			key: "emptiness_ignore", otherwise: "none", example: "dns,orchestration",
-			meaning: "Service types of the catalog that are not asked whether a tenant is empty. A tenant is not removed while a service type of the catalog that Tenantry does not know is missing here.",
+			meaning: "Service types of the catalog that are not asked whether a tenant is empty. If the catalog has a service type that Tenantry cannot ask and that is not in this list, no tenant is removed.",
 		}),
 		of(&c.MaxLiveRuns, positive, about{
 			key: "max_live_runs", fallback: "1000", example: "1000",

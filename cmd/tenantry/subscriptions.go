@@ -152,7 +152,7 @@ func restore(c *cobra.Command) change {
 }
 
 func remove(c *cobra.Command) change {
-	force := c.Flags().Bool("force", false, "remove the tenant although it is not proven empty: what it has is lost")
+	force := c.Flags().Bool("force", false, "remove the tenant even if it is not proven empty; its resources are lost")
 	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
 		params := client.RemoveSubscriptionParams{IdempotencyKey: key, Prefer: async}
 		return s.RemoveSubscription(ctx, merchant, id, &params, client.RemoveRequest{Why: why, Force: some(*force)})

@@ -147,7 +147,7 @@ func (a asker) withVersion(u *url.URL, versions ...string) (*url.URL, error) {
 	return u.JoinPath(versions[0]), nil
 }
 
-// sameService reports whether two URLs differ in nothing but the version of the API.
+// sameService reports whether two URLs differ at most in the version of the API.
 func sameService(a, b, own string) bool {
 	var bases []url.URL
 	for _, raw := range []string{a, b} {

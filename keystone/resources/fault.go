@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Who can do what about a question without an answer.
+// These texts name who can act if a question has no answer, and what to do.
 const (
 	fixLater   = "nobody needs to act: ask again later"
 	fixService = "the administrator of the cloud must repair the service, or its address in Keystone's catalog"
@@ -64,7 +64,7 @@ func tooRecent(disabledAt time.Time, wait time.Duration) Unproven {
 	}
 }
 
-// ofStatus returns the fault of an answer with another status than the expected one.
+// ofStatus returns the fault of an answer with an unexpected status.
 func ofStatus(status int, h http.Header, now time.Time, secrets ...string) *fault {
 	f := &fault{
 		text:   strings.TrimSpace(fmt.Sprintf("status %d %s", status, http.StatusText(status))),

@@ -50,7 +50,7 @@ type ServiceAsked struct {
 	Exempt string
 }
 
-// Found is what a service has of one kind of resources.
+// Found contains the project's resources of one kind in one service.
 type Found struct {
 	Type, Region string // of the service
 	Kind         string // such as "servers"
@@ -110,9 +110,9 @@ func (p Proof) Reasons() []string {
 // Err returns the State as an error; nil if the State is Empty. The error is an [*upstream.Error] whose text contains the Reasons, as
 // many as fit into the text of an [upstream.Error].
 //
-// If the State is NotEmpty, the error wraps ErrNotEmpty and is Permanent, because a repetition cannot help: somebody must first delete
-// what is left. If the State is NotProven, the error wraps ErrNotProven. Its class is Blocked if one of the questions is Blocked,
-// else Unavailable if one is Unavailable, and else Transient. RetryAfter is the longest of the questions.
+// If the State is NotEmpty, the error wraps ErrNotEmpty and is Permanent, because a repetition cannot help: somebody must first
+// delete the resources. If the State is NotProven, the error wraps ErrNotProven. Its class is Blocked if one of the questions is
+// Blocked, else Unavailable if one is Unavailable, and else Transient. RetryAfter is the longest of the questions.
 func (p Proof) Err() error {
 	e := &upstream.Error{Service: Service, Op: opOf(p.ProjectID), Message: summary(p.Reasons())}
 	switch p.State() {

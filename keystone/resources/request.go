@@ -47,7 +47,7 @@ type inquiry struct {
 	silent   bool // the endpoint did not answer a request, and is not asked further
 }
 
-// fault adds what err says to what is unproven. The kind may be empty.
+// fault adds the fault err to the unproven questions. The kind may be empty.
 func (q *inquiry) fault(kind string, err error) {
 	if errors.Is(err, errNotAsked) && len(q.unproven) > 0 {
 		return // the reason is there already
@@ -59,7 +59,7 @@ func (q *inquiry) fault(kind string, err error) {
 	})
 }
 
-// add adds what was found of a kind, unless there is nothing.
+// add adds the number of resources of a kind, unless it is 0.
 func (q *inquiry) add(kind string, count int64, examples ...Example) {
 	if count > 0 {
 		q.found = append(q.found, Found{
@@ -82,7 +82,8 @@ type request struct {
 	empty   bool // whether 204 without a body is an answer, too
 }
 
-// get sends a request, and passes the answer to the function take. The error is a *fault. Its text names the path, but not the query.
+// get sends a request, and passes the answer to the function `take`. The error is a *fault. Its text names the path, but not the
+// query.
 func (q *inquiry) get(ctx context.Context, r request, take func(http.Header, io.Reader) error) error {
 	err := q.send(ctx, r, take)
 	if err == nil || errors.Is(err, errNotAsked) {

@@ -24,8 +24,9 @@
 //
 // An empty list proves nothing if the service omits resources. Therefore a project is not proven empty in the following cases:
 //
-//   - A request is answered with another status than 200, too late, or not at all. A list that is 404 is no empty list.
-//   - The answer has another form than the service documents, is cut off, or exceeds a limit on its size or on the number of pages.
+//   - A request is answered with a status other than 200, too late, or not at all. A list that is 404 is no empty list.
+//   - The answer does not have the form that the service documents, is cut off, or exceeds a limit on its size or on the number of
+//     pages.
 //   - The list contains a resource of another project: the service does not honour the filter.
 //   - A service in the catalog has no public endpoint in a region.
 //   - A region has compute, but not placement.
@@ -35,7 +36,7 @@
 //   - The credential was not shown to see the resources of other projects. Most services do not refuse a filter for another
 //     project, but answer with an empty list.
 //
-// Each service treats a credential that sees only its own project in another way. A Prover notices such a credential as follows:
+// Each service reacts differently to a credential that sees only its own project. A Prover notices such a credential as follows:
 //
 //   - Nova refuses all_tenants=1 with 403.
 //   - Cinder ignores all_tenants=1 and project_id, and lists the credential's own resources. It refuses to show the quota of
@@ -46,8 +47,8 @@
 //   - Glance lists the project's images that are public. No answer of Glance depends on the same rule (context_is_admin) and shows
 //     its result. Therefore the Prover asks for the list of tasks. Its rule tasks_api_access demands the role admin by default, too.
 //   - Swift refuses to show another project's account with 403, unless the credential has the role reseller_admin_role. The account
-//     is the last part of the catalog's URL, with the id of the credential's project replaced. Accounts with another prefix than
-//     the catalog's are not asked.
+//     is the last part of the catalog's URL, with the id of the credential's project replaced. Accounts with a prefix other
+//     than the catalog's are not asked.
 //   - Placement refuses to show the allocations of another project with 403.
 //
 // A policy that an operator has changed can make these proofs wrong. The credential should have the role admin, and
@@ -56,8 +57,8 @@
 // # Limits
 //
 // Size, number of values and time of an answer are limited while the answer is read: see [upstream.Limits]. The number of pages, of
-// endpoints and the time of a whole proof are limited, too. What exceeds a limit is not proven. Redirects, and the addresses in links
-// to next pages, are not followed, because they could send the token to another host.
+// endpoints and the time of a whole proof are limited, too. If a limit is exceeded, the project is not proven empty. Redirects, and
+// the addresses in links to next pages, are not followed, because they could send the token to another host.
 //
 // The package does not use gophercloud's clients of the services. They take an answer without the expected list for an empty list,
 // send the token to any host that a link to the next page names, and read answers of any size.
@@ -82,7 +83,7 @@ import (
 const TokenCacheTime = 10 * time.Minute
 
 // Service stands for the services of a cloud in the errors of this package. The class of a [Proof]'s error follows from the classes
-// of what is unproven. This table lists the class of each answer:
+// of its Unproven. This table lists the class of each answer:
 //
 //	403, 400 and most other 4xx                    Blocked      the credential lacks a role, or the service refuses the question
 //	401                                            Unavailable  the service refuses a token that Keystone has just issued
@@ -92,7 +93,7 @@ const TokenCacheTime = 10 * time.Minute
 //	any other status                               Transient
 //	refused, no such host, no TLS, no connection   Unavailable
 //	reset, time-out, cut off                       Transient
-//	another form than the documented one           Unavailable  a proxy answers in place of the service
+//	not the documented form                        Unavailable  a proxy answers in place of the service
 //	too long, too many values or pages             Blocked
 //	resources of another project                   Blocked      the service ignores the filter
 //	a quota that counts more than a list           Blocked
@@ -102,7 +103,7 @@ const TokenCacheTime = 10 * time.Minute
 //	the project was disabled too recently          Transient    RetryAfter is the rest of the time
 var Service = upstream.Service{ID: "resources", Name: "The cloud"}
 
-// Config describes whom a [Prover] asks.
+// Config configures a [Prover].
 type Config struct {
 	// Cloud has Keystone's address, the credential and the TLS settings. The Prover sends no write: MayWriteDomain is not needed.
 	Cloud v3.Config
@@ -198,7 +199,7 @@ func (p *Prover) ask(ctx context.Context, proof Proof, mayBeEnabled bool) (Proof
 	return proof, nil
 }
 
-// prove adds to the Proof what the cloud answers.
+// prove asks the cloud, and adds the answers to the Proof.
 func (p *Prover) prove(ctx context.Context, proof *Proof, mayBeEnabled bool) error {
 	access, err := p.cloud.Access(ctx)
 	if err != nil {

@@ -99,7 +99,7 @@ func TestTheNextPagesAreRead(t *testing.T) {
 	}
 }
 
-// found returns what a proof has of one kind.
+// found returns the resources of one kind in a proof.
 func found(p resources.Proof, service, kind string) (of resources.Found) {
 	for _, f := range p.Found {
 		if f.Type == service && f.Kind == kind {

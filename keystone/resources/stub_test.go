@@ -114,7 +114,7 @@ func (w *world) read(t *testing.T) resources.Proof {
 	return read(t, w.config())
 }
 
-// read returns the proof for the tenant. It checks what holds for every proof.
+// read returns the proof for the tenant. It checks the rules that hold for every proof.
 func read(t *testing.T, cfg resources.Config) resources.Proof {
 	t.Helper()
 	prover, err := resources.New(cfg)
@@ -148,7 +148,7 @@ func check(t *testing.T, p resources.Proof) {
 	}
 }
 
-// lines returns the reasons of a proof, without who can fix them.
+// lines returns the reasons of a proof, without the names of those who can fix them.
 func lines(p resources.Proof) (all []string) {
 	for _, line := range p.Reasons() {
 		line, _, _ = strings.Cut(line, "; ")

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Access is what a client of a cloud's other services needs.
+// Access contains the token and the catalog that a client of a cloud's other services needs.
 type Access struct {
 	Token     string // a secret
 	ProjectID string // the scope of the token; empty if the scope is not a project

@@ -87,7 +87,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	if err != nil || len(c.reserved) == 0 {
 		return r.Role, err
 	}
-	// The name in the request may have another spelling than the returned name, such as "ädmin".
+	// The name in the request may be spelled differently from the returned name, such as "ädmin".
 	if reserved, found := keystone.FindReserved([]string{r.Name}, c.reserved); found {
 		return keystone.Role{}, refused(fmt.Sprintf("Keystone returned role %s for this name; %s", reserved, remedy(reserved)))
 	}

@@ -724,7 +724,7 @@ type ReasonKind string
 
 // RemoveRequest defines model for RemoveRequest.
 type RemoveRequest struct {
-	// Force Removes the tenant although it is not empty or not proven empty.
+	// Force Removes the tenant even if it is not empty, or not proven empty.
 	Force *bool `json:"force,omitempty"`
 
 	// Why The reason. The run's history shows this reason.

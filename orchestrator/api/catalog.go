@@ -127,13 +127,13 @@ func (s *server) GetSubscription(c echo.Context, merchantID, subscriptionID stri
 	return answerJSON(c, http.StatusOK, known.view(found))
 }
 
-// known is what Tenantry knows about subscriptions, by id.
+// known contains the standings and the endings of subscriptions, by id.
 type known struct {
 	standings map[string]workflows.Standing
 	endings   map[string]saga.FollowUp
 }
 
-// standings returns what Tenantry knows about subscriptions.
+// standings returns the standings and the endings of subscriptions.
 func (s *server) standings(c echo.Context, merchantID string, of ...billing.Subscription) (k known, err error) {
 	var ids, ending []string
 	for _, one := range of {

@@ -155,7 +155,7 @@ const (
 	months = 35 * 24 * time.Hour
 )
 
-// The customer and the customer's tenant go with the last of three subscriptions.
+// The customer and the customer's tenant are removed with the last of three subscriptions.
 func TestACustomerGoesWithTheLastSubscription(t *testing.T) {
 	c := newCalendar(t)
 	all := []sub{c.subscribed("k0")}
@@ -273,7 +273,7 @@ func TestAHeldEndingWaits(t *testing.T) {
 // now returns the time of the service.
 func (c *calendar) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
-// What somebody has changed since the subscription was ended keeps its tenant from being removed.
+// If somebody has changed the tenant since the subscription was ended, the tenant is not removed.
 func TestWhatKeepsATenant(t *testing.T) {
 	for name, k := range map[string]struct {
 		change func(*calendar, sub)
@@ -306,8 +306,8 @@ func TestWhatKeepsATenant(t *testing.T) {
 	}
 }
 
-// What keeps the customer when its only subscription is closed. The subscription goes, and the result of the run says why the customer
-// stays.
+// A customer that is still used stays when its only subscription is closed. The subscription is removed, and the result of the run
+// says why the customer stays.
 func TestWhatKeepsACustomer(t *testing.T) {
 	for name, k := range map[string]struct {
 		change func(*calendar, sub)

@@ -109,7 +109,7 @@ func usersWhoseIDIsNotHex(t *testing.T, database string) {
 	}
 }
 
-// TestNamesInAnotherCase configures names with another spelling than in Keystone, which compares names like a Keystone on MySQL.
+// TestNamesInAnotherCase configures names that are spelled differently in Keystone, which compares names like a Keystone on MySQL.
 func TestNamesInAnotherCase(t *testing.T) {
 	w := newWorldOf(t, storetest.SQLite(t), func(o *servicetest.Options) {
 		o.Keystone.LooseNames = true

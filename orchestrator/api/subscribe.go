@@ -67,9 +67,9 @@ func coherent(want SubscribeRequest) error {
 	}
 	switch {
 	case want.Customer == nil && want.CustomerID == nil:
-		fault("", "send either customer or customer_id")
+		fault("", "one of the fields customer and customer_id is required")
 	case want.Customer != nil && want.CustomerID != nil:
-		fault("/customer_id", "send customer or customer_id, but not both")
+		fault("/customer_id", "send only one of the fields customer and customer_id")
 	case want.Customer != nil:
 		fault("/customer/name", blank(want.Customer.Name))
 		if want.AddUser != nil {

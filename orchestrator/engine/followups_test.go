@@ -15,9 +15,9 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// following returns the workflows toy and later. A run of toy that has roles puts the follow-up x of the workflow later, which is
-// due an hour later. A run of toy without roles drops it. A run of later drops it too; if the run was compensated, it puts it
-// again.
+// following returns the workflows `toy` and `later`. A run of `toy` that has roles puts the follow-up `x` of the workflow `later`,
+// which is due after an hour. A run of `toy` without roles drops the follow-up. A run of `later` drops it too, or puts it again if
+// the run was compensated.
 func (w *world) following() []*saga.Definition {
 	toy, later := w.workflow(), w.workflow()
 	toy.Then = func(s state, end saga.End) []saga.FollowUp {
@@ -105,7 +105,7 @@ func follow(t *testing.T, w *world, database string, clock *stepped, change func
 	return f
 }
 
-// put executes a run that puts the follow-up x.
+// put executes a run that puts the follow-up `x`.
 func (f *followed) put() {
 	f.t.Helper()
 	f.until(f.t, f.start(f.t, nil).ID, saga.Succeeded)
@@ -120,13 +120,13 @@ func (f *followed) after(d time.Duration) {
 	waitFor(f.t, func() bool { return f.polled.polls.Load() > n+2 })
 }
 
-// runs returns the runs of the workflow later, newest first.
+// runs returns the runs of the workflow `later`, newest first.
 func (f *followed) runs() []*saga.Run {
 	f.t.Helper()
 	return must(f.store.Runs(f.t.Context(), saga.Filter{Workflow: "later", Limit: 10}))
 }
 
-// started checks how many runs of the workflow later were started.
+// started checks how many runs of the workflow `later` were started.
 func (f *followed) started(what string, n int) {
 	f.t.Helper()
 	if got := len(f.runs()); got != n {
@@ -360,7 +360,7 @@ func TestAFollowUpOfAnUnknownWorkflowIsLeft(t *testing.T) {
 	waitFor(t, func() bool { return len(old.runs()) == 1 })
 }
 
-// satisfied returns the workflow toy, of which only step a remains. Step a is satisfied, so that its runs end at once.
+// satisfied returns the workflow `toy`, of which only the step `a` remains. This step is satisfied, so that its runs end at once.
 func (w *world) satisfied(then func(state, saga.End) []saga.FollowUp) *saga.Definition {
 	toy := w.workflow()
 	toy.Steps, toy.Then = toy.Steps[:1], then

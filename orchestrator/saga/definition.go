@@ -131,7 +131,7 @@ func (d *Definition) Opposes(r *Run, effect string) (bool, error) {
 	return d.anyClaim(r, func(claim string) bool { return opposite(claim, effect) })
 }
 
-// anyClaim reports whether the function is returns true for a claim of the run.
+// anyClaim reports whether the function `is` returns true for a claim of the run.
 func (d *Definition) anyClaim(r *Run, is func(claim string) bool) (bool, error) {
 	for i := range r.Steps {
 		s := d.step(r.Steps[i].Name)
@@ -160,7 +160,8 @@ func Not(effect string) string {
 	return "not " + effect
 }
 
-// Setting returns the claim on a value of something that has one value at a time. The claims on its other values are opposites.
+// Setting returns the claim on the value of a setting, which has one value at a time. Claims on other values of the same setting
+// are opposites.
 func Setting(of, value string) string { return of + setTo + value }
 
 const setTo = " = "

@@ -39,14 +39,14 @@ type FollowUpHold struct {
 	At  time.Time `json:"at"`
 }
 
-// FollowUpTimeout is how long a follow-up stays taken without a live run. After that, it is taken again.
+// FollowUpTimeout is how long a follow-up stays taken without a live run. After that, it can be taken again.
 const FollowUpTimeout = time.Minute
 
 // FollowUpStore stores follow-ups. Store.Commit puts and drops them: see Checkpoint.FollowUps.
 type FollowUpStore interface {
-	// TakeFollowUps chooses follow-ups to be started, those that were due first before the others, and at most d.Limit. For each,
-	// TakeFollowUps sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due, not held, its merchant is
-	// not disabled, and it is not taken, or was taken longer than FollowUpTimeout ago and no live run has its RunID. Of several
+	// TakeFollowUps chooses at most d.Limit follow-ups to be started, in the order in which they were due. For each, TakeFollowUps
+	// sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due and not held, and its merchant is not
+	// disabled. A follow-up that was taken can be taken again after FollowUpTimeout, unless a live run has its RunID. Of several
 	// replicas that call TakeFollowUps at the same time, only one takes a follow-up. After an error, follow-ups may have been
 	// taken.
 	TakeFollowUps(ctx context.Context, d DueFollowUps, newID func() string) ([]FollowUp, error)

@@ -49,9 +49,9 @@ type Watcher interface {
 // Actions accepts actions, which are requests of operators and merchants to change a run.
 type Actions interface {
 	// Act stores an action. The replica that executes the run applies the action at the next checkpoint. Act may be repeated. Act
-	// returns ErrNotFound if the run does not exist, ErrChanged if the run has another version than Action.IfVersion, and
-	// *RefusedError if the run's state does not allow the action. If the action is a retry of a compensated run, Act starts a new run,
-	// the successor, or returns *RetryRefusedError. For all other actions, the successor is nil.
+	// returns ErrNotFound if the run does not exist, ErrChanged if the version of the run is not Action.IfVersion, and
+	// *RefusedError if the run's state does not allow the action. If the action is a retry of a compensated run, Act starts a new
+	// run, the successor, or returns *RetryRefusedError. For all other actions, the successor is nil.
 	Act(ctx context.Context, a Action) (successor *Run, err error)
 }
 

@@ -177,8 +177,8 @@ func (r *Run) WaitBehind(runID string) {
 
 // Unsettled reports whether a call of the ended run may still change something upstream: a call of a re-check that is in flight, or a
 // call without an answer whose late window has not ended. In a succeeded run, such a call was repeated, and the repetition succeeded. If
-// the call itself takes effect after a later run has undone the effect, it is back. A compensated run has awaited the late windows of
-// its calls; only those of its re-checks count.
+// the call itself takes effect after a later run has undone the effect, the effect is back. A compensated run has awaited the late
+// windows of its calls; only those of its re-checks count.
 func (r *Run) Unsettled(now time.Time, lateWindow time.Duration) bool {
 	return r.State.Ended() && slices.ContainsFunc(r.Steps, func(s StepRow) bool {
 		lost := s.UnknownAt != nil && (r.State == Succeeded || s.UnknownAt.After(*r.EndedAt))

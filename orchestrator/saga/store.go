@@ -13,8 +13,8 @@ var (
 	ErrNotFound = errors.New("no such run")
 	// ErrFenced: the version or epoch of the run has changed since the writer read it; nothing was written.
 	ErrFenced = errors.New("another writer has changed the run")
-	// ErrChanged: the run has another version than the action was meant for, or has an action that is not consumed yet; or a run
-	// executes the follow-up now. Nothing was written.
+	// ErrChanged: the version of the run is not the one that the action was meant for, or the run has an action that is not
+	// consumed yet; or a run executes the follow-up now. Nothing was written.
 	ErrChanged = errors.New("the run has changed")
 	// ErrBadRow: the database refuses the contents of the checkpoint, and would refuse them again; nothing was written.
 	ErrBadRow = errors.New("the database refuses the checkpoint")

@@ -96,7 +96,7 @@ type Workflow[S any] struct {
 	Result func(S) any
 	// Then, if set, returns what follows when the run ends: follow-ups to put or to drop. They are stored in the same write as the
 	// end of the run. Then may use only its arguments. If the write fails, Then is called again, so its result must depend on
-	// nothing else. After the end of the run, Then is never called, also not by a re-check. If Then panics, or if an input in its
+	// nothing else. After the end of the run, Then is never called, not even by a re-check. If Then panics, or if an input in its
 	// result cannot be encoded, the run does not end, but waits for an operator. A retry calls Then again.
 	Then func(s S, end End) []FollowUp
 }

@@ -30,8 +30,8 @@ const noRestart = "the retry of a compensated run is a new order, and Tenantry c
 	" when both are available, send the retry to a server, without --local"
 
 // OpenLocal opens the database of the configuration for an operating-system user, who is recorded as the author of actions. OpenLocal
-// neither creates nor migrates a database, and uses no other settings than the database's URLs and MaxLiveRuns. If
-// OpenLocal fails, the error is an *UnreachableError or a *ConfigurationError.
+// neither creates nor migrates a database, and uses only the settings MaxLiveRuns and the database's URLs. If OpenLocal fails, the
+// error is an *UnreachableError or a *ConfigurationError.
 func OpenLocal(ctx context.Context, c Config, user string, log zerolog.Logger) (*Local, error) {
 	s, err := store.OpenExisting(ctx, c.DatabaseURL, c.DatabaseListenURL)
 	if err != nil {

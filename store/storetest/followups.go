@@ -143,7 +143,7 @@ func followUpsOfOthers(t *testing.T, s fixture) {
 	}
 }
 
-// followUpReplaced shows that a run that puts a follow-up again replaces it, but for the hold and the id of the last run.
+// followUpReplaced shows that a run that puts a follow-up again replaces it, except the hold and the id of the last run.
 func followUpReplaced(t *testing.T, s fixture) {
 	hold := &saga.FollowUpHold{Who: "op", Why: "because", At: epoch.Add(time.Hour)}
 	s.put(t, later("x"), later("y"))
@@ -274,7 +274,7 @@ func followUpResults(t *testing.T, s fixture) {
 	}
 }
 
-// followUpsAtOnce commits checkpoints at the same time that change the same follow-ups in another sequence.
+// followUpsAtOnce commits concurrent checkpoints that change the same follow-ups in different sequences.
 func followUpsAtOnce(t *testing.T, s fixture) {
 	for range 10 {
 		there, back := s.ending(t, later("x"), later("y"), later("z")), s.ending(t, later("z"), later("y"), later("x"))

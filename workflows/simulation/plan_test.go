@@ -104,7 +104,7 @@ var writes = []string{
 // trials are the workflows that portals can order. The first is subscribe.
 var trials = workflowstest.Trials()
 
-// mixed: in each fourth plan, portals order other workflows too.
+// mixed: in every fourth plan, portals order other workflows too.
 const mixed = 4
 
 // stranger is the index of the trial that needs no other run, besides subscribe.
@@ -199,8 +199,8 @@ func (f fate) String() string { return f.what }
 
 var fine = fate{done: true, what: "carried out"}
 
-// fates returns a function that decides the fate of each call. began is the time when the world began. In a calm world, only the
-// mishaps of re-checks and those that stay happen.
+// fates returns a function that decides the fate of each call. began is the time when the world began. In a calm world, the only
+// mishaps are those of re-checks, those of runs that follow-ups have started, and those whose field Stays is true.
 func (p *plan) fates(began time.Time) func(c call, calm bool) fate {
 	left := slices.Clone(p.Mishaps)
 	return func(c call, calm bool) fate {
@@ -279,9 +279,10 @@ func (p *plan) rechecksNeeded() bool {
 	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
 
-// keepTenant returns how long an ended subscription can be restored: until ten minutes after its tenant was disabled or, if a request
-// may be executed hours late, longer: it must not make again what was removed, and the latest request is 20 hours late. In one
-// plan of eight, the tenants are not removed, so that the checker sees how the runs before have left them.
+// keepTenant returns how long an ended subscription can be restored: in most plans, until ten minutes after its tenant was
+// disabled. In some plans, no tenant is removed, so that the checker sees how the other runs have left the tenants. If a request
+// may be executed hours late, the tenant is kept longer than the latest request, which is 20 hours late: otherwise, the request
+// could create a removed object again.
 func (p *plan) keepTenant() time.Duration {
 	switch {
 	case p.Seed%(2*mixed) == mixed-1:
@@ -465,7 +466,8 @@ func (p *plan) change(r *rand.Rand) {
 	}
 }
 
-// changeBadly adds an order that changes a subscription, with mishaps. The function next returns a later change of the subscription.
+// changeBadly adds an order that changes a subscription, with mishaps. The function `next` returns a later change of the
+// subscription.
 func (p *plan) changeBadly(r *rand.Rand, change orderPlan, next func(at time.Duration) orderPlan) {
 	of := mishap{Order: len(p.Orders), Step: trials[change.Trial].Refused, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
 	p.Orders = append(p.Orders, change)

@@ -54,7 +54,7 @@ func restoreTrial() Trial {
 	}
 }
 
-// In the trials of remove and close, the run before has ended an hour ago as far as the order says.
+// In the trials of the workflows `remove` and `close`, the order says that the run before has ended an hour ago.
 const hourAgo = -time.Hour
 
 func removeTrial() Trial {

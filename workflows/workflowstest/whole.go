@@ -205,8 +205,8 @@ func compensatedClean(v *view, broken report) {
 	}
 }
 
-// unchanged checks that the thing has no value that only the compensated run x expects, and not the newest succeeded run about the
-// thing. The thing is the object e of the run.
+// unchanged checks that no value of the thing comes from the compensated run x, unless the newest succeeded run about the thing
+// expects the same value. The thing is the object e of the run.
 func (v *view) unchanged(x ordered, t thing, e saga.Expected, broken report) {
 	newest := v.newest(e).Fields
 	for _, field := range slices.Sorted(maps.Keys(e.Fields)) {

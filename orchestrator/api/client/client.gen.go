@@ -729,7 +729,7 @@ type ReasonKind string
 
 // RemoveRequest defines model for RemoveRequest.
 type RemoveRequest struct {
-	// Force Removes the tenant although it is not empty or not proven empty.
+	// Force Removes the tenant even if it is not empty, or not proven empty.
 	Force *bool `json:"force,omitempty"`
 
 	// Why The reason. The run's history shows this reason.
@@ -1440,7 +1440,7 @@ type ClientInterface interface {
 
 	// ChangePlanWithBody Change the plan of a subscription
 	//
-	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. The call may be repeated with the same key, as an order may.
+	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1449,7 +1449,7 @@ type ClientInterface interface {
 
 	// ChangePlan Change the plan of a subscription
 	//
-	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. The call may be repeated with the same key, as an order may.
+	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1483,7 +1483,7 @@ type ClientInterface interface {
 
 	// RemoveSubscriptionWithBody Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed although it is not: what it has is lost, and the run's result lists it. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1492,7 +1492,7 @@ type ClientInterface interface {
 
 	// RemoveSubscription Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed although it is not: what it has is lost, and the run's result lists it. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1501,7 +1501,7 @@ type ClientInterface interface {
 
 	// RestoreSubscriptionWithBody Restore a subscription that was ended
 	//
-	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. The call may be repeated with the same key, as an order may.
+	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1510,7 +1510,7 @@ type ClientInterface interface {
 
 	// RestoreSubscription Restore a subscription that was ended
 	//
-	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. The call may be repeated with the same key, as an order may.
+	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1555,7 +1555,7 @@ type ClientInterface interface {
 
 	// UnsubscribeSubscriptionWithBody End a subscription
 	//
-	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. The call may be repeated with the same key, as an order may.
+	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1564,7 +1564,7 @@ type ClientInterface interface {
 
 	// UnsubscribeSubscription End a subscription
 	//
-	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. The call may be repeated with the same key, as an order may.
+	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2014,7 +2014,7 @@ func (c *Client) GetSubscription(ctx context.Context, merchantID MerchantID, sub
 
 // ChangePlanWithBody Change the plan of a subscription
 //
-// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. The call may be repeated with the same key, as an order may.
+// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2033,7 +2033,7 @@ func (c *Client) ChangePlanWithBody(ctx context.Context, merchantID MerchantID, 
 
 // ChangePlan Change the plan of a subscription
 //
-// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. The call may be repeated with the same key, as an order may.
+// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2107,7 +2107,7 @@ func (c *Client) HoldSubscription(ctx context.Context, merchantID MerchantID, su
 
 // RemoveSubscriptionWithBody Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed although it is not: what it has is lost, and the run's result lists it. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2126,7 +2126,7 @@ func (c *Client) RemoveSubscriptionWithBody(ctx context.Context, merchantID Merc
 
 // RemoveSubscription Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed although it is not: what it has is lost, and the run's result lists it. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2145,7 +2145,7 @@ func (c *Client) RemoveSubscription(ctx context.Context, merchantID MerchantID, 
 
 // RestoreSubscriptionWithBody Restore a subscription that was ended
 //
-// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. The call may be repeated with the same key, as an order may.
+// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2164,7 +2164,7 @@ func (c *Client) RestoreSubscriptionWithBody(ctx context.Context, merchantID Mer
 
 // RestoreSubscription Restore a subscription that was ended
 //
-// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. The call may be repeated with the same key, as an order may.
+// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2259,7 +2259,7 @@ func (c *Client) SuspendSubscription(ctx context.Context, merchantID MerchantID,
 
 // UnsubscribeSubscriptionWithBody End a subscription
 //
-// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. The call may be repeated with the same key, as an order may.
+// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2278,7 +2278,7 @@ func (c *Client) UnsubscribeSubscriptionWithBody(ctx context.Context, merchantID
 
 // UnsubscribeSubscription End a subscription
 //
-// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. The call may be repeated with the same key, as an order may.
+// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4707,7 +4707,7 @@ type ClientWithResponsesInterface interface {
 
 	// ChangePlanWithBodyWithResponse Change the plan of a subscription
 	//
-	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. The call may be repeated with the same key, as an order may.
+	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4716,7 +4716,7 @@ type ClientWithResponsesInterface interface {
 
 	// ChangePlanWithResponse Change the plan of a subscription
 	//
-	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. The call may be repeated with the same key, as an order may.
+	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4752,7 +4752,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSubscriptionWithBodyWithResponse Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed although it is not: what it has is lost, and the run's result lists it. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4761,7 +4761,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSubscriptionWithResponse Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed although it is not: what it has is lost, and the run's result lists it. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4770,7 +4770,7 @@ type ClientWithResponsesInterface interface {
 
 	// RestoreSubscriptionWithBodyWithResponse Restore a subscription that was ended
 	//
-	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. The call may be repeated with the same key, as an order may.
+	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4779,7 +4779,7 @@ type ClientWithResponsesInterface interface {
 
 	// RestoreSubscriptionWithResponse Restore a subscription that was ended
 	//
-	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. The call may be repeated with the same key, as an order may.
+	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4824,7 +4824,7 @@ type ClientWithResponsesInterface interface {
 
 	// UnsubscribeSubscriptionWithBodyWithResponse End a subscription
 	//
-	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. The call may be repeated with the same key, as an order may.
+	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4833,7 +4833,7 @@ type ClientWithResponsesInterface interface {
 
 	// UnsubscribeSubscriptionWithResponse End a subscription
 	//
-	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. The call may be repeated with the same key, as an order may.
+	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9593,7 +9593,7 @@ func (c *ClientWithResponses) GetSubscriptionWithResponse(ctx context.Context, m
 
 // ChangePlanWithBodyWithResponse Change the plan of a subscription
 //
-// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. The call may be repeated with the same key, as an order may.
+// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9608,7 +9608,7 @@ func (c *ClientWithResponses) ChangePlanWithBodyWithResponse(ctx context.Context
 
 // ChangePlanWithResponse Change the plan of a subscription
 //
-// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. The call may be repeated with the same key, as an order may.
+// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9668,7 +9668,7 @@ func (c *ClientWithResponses) HoldSubscriptionWithResponse(ctx context.Context, 
 
 // RemoveSubscriptionWithBodyWithResponse Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed although it is not: what it has is lost, and the run's result lists it. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9683,7 +9683,7 @@ func (c *ClientWithResponses) RemoveSubscriptionWithBodyWithResponse(ctx context
 
 // RemoveSubscriptionWithResponse Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed although it is not: what it has is lost, and the run's result lists it. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9698,7 +9698,7 @@ func (c *ClientWithResponses) RemoveSubscriptionWithResponse(ctx context.Context
 
 // RestoreSubscriptionWithBodyWithResponse Restore a subscription that was ended
 //
-// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. The call may be repeated with the same key, as an order may.
+// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9713,7 +9713,7 @@ func (c *ClientWithResponses) RestoreSubscriptionWithBodyWithResponse(ctx contex
 
 // RestoreSubscriptionWithResponse Restore a subscription that was ended
 //
-// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. The call may be repeated with the same key, as an order may.
+// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9788,7 +9788,7 @@ func (c *ClientWithResponses) SuspendSubscriptionWithResponse(ctx context.Contex
 
 // UnsubscribeSubscriptionWithBodyWithResponse End a subscription
 //
-// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. The call may be repeated with the same key, as an order may.
+// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9803,7 +9803,7 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithBodyWithResponse(ctx co
 
 // UnsubscribeSubscriptionWithResponse End a subscription
 //
-// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. The call may be repeated with the same key, as an order may.
+// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
