@@ -88,7 +88,7 @@ func (c *Client) CreateMerchant(ctx context.Context, want Merchant) (Merchant, e
 	})
 }
 
-// create calls ensure if the caller has chosen the id, and otherwise posts the object once.
+// The function `create` calls ensure if the caller has chosen the id, and otherwise posts the object once.
 func create[T any](ctx context.Context, c *Client, n creation[T]) (T, error) {
 	var none T
 	if n.id == "" {

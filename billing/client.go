@@ -116,9 +116,9 @@ func (c *Client) Ping(ctx context.Context) error {
 	return each(ctx, c, "pinging BillingStack", "/currencies", nil, func(Currency) {})
 }
 
-// find returns the object with the given id from a collection, or ErrNotFound. find filters the collection by id. find does not
-// GET the URL of the object, because the original server would then answer 500 for a missing object and would not check the
-// merchant.
+// The function `find` returns the object with the given id from a collection, or ErrNotFound. `find` filters the collection by id.
+// `find` does not GET the URL of the object, because the original server would then answer 500 for a missing object and would not
+// check the merchant.
 func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, error) {
 	var found, none T
 	n := 0
@@ -136,8 +136,8 @@ func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, 
 	return found, nil
 }
 
-// filter encodes conditions as query parameters. Each condition needs a q.op, because the original server matches the lists of
-// q.field, q.op and q.value by position.
+// The function `filter` encodes conditions as query parameters. Each condition needs a q.op, because the original server matches
+// the lists of q.field, q.op and q.value by position.
 func filter(where []Condition) string {
 	if len(where) == 0 {
 		return ""

@@ -26,7 +26,7 @@ const (
 	itemID     = "ee56f128-ea7a-4ca1-a8fe-f0614c4bf2b2"
 )
 
-// outcome describes an error: whether a caller may retry the call, and when.
+// The type `outcome` describes an error: whether a caller may retry the call, and when.
 type outcome struct {
 	class      upstream.Class // 0: success
 	maybeDone  bool
@@ -52,7 +52,8 @@ func (o outcome) of(t *testing.T, err error) {
 	}
 }
 
-// answer is an HTTP answer that the test server writes to a TCP connection. If status is empty, the server resets the connection.
+// The type `answer` is an HTTP answer that the test server writes to a TCP connection. If status is empty, the server resets the
+// connection.
 type answer struct {
 	status string
 	header string
@@ -72,8 +73,8 @@ func (a answer) write(c net.Conn) {
 	_, _ = fmt.Fprintf(c, "HTTP/1.0 %s\r\n%sContent-Length: %d\r\n\r\n%s", a.status, a.header, length, a.body)
 }
 
-// script starts a server that answers the first request with the first answer, and so on. The server answers all further requests
-// with the last answer. The result `seen` counts the requests.
+// The function `script` starts a server that answers the first request with the first answer, and so on. The server answers all
+// further requests with the last answer. The result `seen` counts the requests.
 func script(t *testing.T, answers ...answer) (url string, seen *atomic.Int32) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -133,8 +133,8 @@ func (c *Client) removeWithSubscriptions(
 	return remove[Customer](ctx, c, op, customersOf(merchantID), id)
 }
 
-// refused reports whether a DELETE failed because another object refers to the object to delete. The embedded BillingStack answers
-// 409 to such a DELETE, and the original BillingStack answers 500.
+// The function `refused` reports whether a DELETE failed because another object refers to the object to delete. The embedded
+// BillingStack answers 409 to such a DELETE, and the original BillingStack answers 500.
 func refused(err error) bool {
 	e, ok := errors.AsType[*upstream.Error](err)
 	return ok && e.Class == upstream.Permanent && (e.Status == http.StatusConflict || e.Status == http.StatusInternalServerError)

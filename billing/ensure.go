@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// creation is a POST of a new object. The POST may be repeated if the caller has chosen the id.
+// The type `creation` is a POST of a new object. The POST may be repeated if the caller has chosen the id.
 type creation[T any] struct {
 	op         string
 	merchantID string // empty if the object belongs to no merchant
@@ -20,8 +20,8 @@ type creation[T any] struct {
 	same       func(found T) bool
 }
 
-// ensure posts the object. After a 409 or 500, ensure looks the object up. If the answer is lost, ensure returns the error without
-// a look-up, because the server may still execute the request.
+// The method `ensure` posts the object. After a 409 or 500, `ensure` looks the object up. If the answer is lost, `ensure` returns
+// the error without a look-up, because the server may still execute the request.
 func (n creation[T]) ensure(ctx context.Context, c *Client) (T, error) {
 	made, err := n.create(ctx, c)
 	if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Status != http.StatusConflict && e.Status != http.StatusInternalServerError {
@@ -39,8 +39,8 @@ func (n creation[T]) ensure(ctx context.Context, c *Client) (T, error) {
 	return found, undecided(err, lookErr)
 }
 
-// create posts the object once. create returns ErrConflict if the server ignored the chosen id: each repetition of the POST would
-// then create another object.
+// The method `create` posts the object once. `create` returns ErrConflict if the server ignored the chosen id: each repetition of
+// the POST would then create another object.
 func (n creation[T]) create(ctx context.Context, c *Client) (T, error) {
 	var made, none T
 	err := c.call(ctx, request{
@@ -59,7 +59,7 @@ func (n creation[T]) create(ctx context.Context, c *Client) (T, error) {
 	return made, nil
 }
 
-// find returns the object with the id n.id. find returns ErrConflict if this object differs from the wanted object.
+// The method `find` returns the object with the id n.id. `find` returns ErrConflict if this object differs from the wanted object.
 func (n creation[T]) find(ctx context.Context, c *Client) (T, error) {
 	found, err := find[T](ctx, c, n.op, n.collection, n.id)
 	if err == nil && (n.idOf(found) != n.id || !n.same(found)) {
@@ -69,7 +69,8 @@ func (n creation[T]) find(ctx context.Context, c *Client) (T, error) {
 	return found, err
 }
 
-// undecided returns the error for an unknown outcome: the request failed with 409 or 500, and the look-up of the object failed too.
+// The function `undecided` returns the error for an unknown outcome: the request failed with 409 or 500, and the look-up of the
+// object failed too.
 func undecided(err, lookErr error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {
@@ -80,8 +81,8 @@ func undecided(err, lookErr error) error {
 	return &doubt
 }
 
-// remove deletes an item, and reports whether the item existed. remove succeeds if the item does not exist. If the server
-// answers 500, remove checks whether the item still exists.
+// The function `remove` deletes an item, and reports whether the item existed. `remove` succeeds if the item does not exist. If the
+// server answers 500, `remove` checks whether the item still exists.
 func remove[T any](ctx context.Context, c *Client, op, collection, id string) (removed bool, err error) {
 	err = c.call(ctx, request{op: op, method: http.MethodDelete, path: collection + "/" + id, item: id})
 	if errors.Is(err, ErrNotFound) {

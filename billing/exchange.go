@@ -28,7 +28,7 @@ type request struct {
 	path   string // relative to the base URL, with the query
 	body   any    // nil if there is none
 	out    any    // the decoded answer; if nil, the answer must be JSON but is ignored
-	// element decodes one element of a list, which has the limits. Both are set for a request whose answer is a list.
+	// The field `element` decodes one element of a list, which has the limits. Both are set for a request whose answer is a list.
 	element func(*json.Decoder) error
 	limits  upstream.Limits
 	item    string // the id of the object, or the merchant of a new object; a fault with this id as its text means "not found"
@@ -55,7 +55,7 @@ func (r request) foreignTexts() string {
 
 func (r request) write() bool { return r.method != http.MethodGet }
 
-// call waits until the request may be sent, sends it once, and classifies the answer.
+// The method `call` waits until the request may be sent, sends it once, and classifies the answer.
 func (c *Client) call(ctx context.Context, r request) error {
 	var body []byte
 	if r.body != nil {
@@ -109,7 +109,8 @@ func (r request) turnedAway(err error) error {
 	return e
 }
 
-// exchange sends a request and reads the answer. exchange returns an error only if the answer is missing or incomplete.
+// The method `exchange` sends a request and reads the answer. `exchange` returns an error only if the answer is missing or
+// incomplete.
 func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, http.Header, []byte, error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -156,8 +157,8 @@ func (s *sending) watch(ctx context.Context) context.Context {
 // transport did not ask for a connection, another RoundTripper handled the request, so the outcome of the request is unknown.
 func (s *sending) never() bool { return s.asked.Load() && !s.connected.Load() }
 
-// lost returns the error for a request without an answer. caller is the caller's context, which does not have the time-out of the
-// request.
+// The method `lost` returns the error for a request without an answer. caller is the caller's context, which does not have the
+// time-out of the request.
 func (r request) lost(caller context.Context, err error, neverSent bool) error {
 	e := &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, MaybeDone: r.write(), Err: err}
 	// A *url.Error names the method and the URL before the cause. Only the cause is kept, because Op describes the request.
@@ -191,7 +192,8 @@ func noConnection(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// decode decodes a successful answer. If the answer cannot be decoded, it is unknown whether the server executed the request.
+// The method `decode` decodes a successful answer. If the answer cannot be decoded, it is unknown whether the server executed the
+// request.
 func (r request) decode(status int, answer []byte) error {
 	if r.element != nil && status == http.StatusOK { // exchange has decoded the list
 		return nil

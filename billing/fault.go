@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// fault is an answer that reports an error.
+// The type `fault` is an answer that reports an error.
 type fault struct {
 	status     int
 	retryAfter time.Duration
@@ -84,14 +84,14 @@ func (f fault) ofRequest() bool {
 	return f.mentions(requestFaults[:]) || f.mentions(unstorable[:]) || f.refusedValue() != ""
 }
 
-// mentions reports whether the fault's text contains one of the words, in any case.
+// The method `mentions` reports whether the fault's text contains one of the words, in any case.
 func (f fault) mentions(words []string) bool {
 	text := strings.ToLower(f.text)
 	return slices.ContainsFunc(words, func(one string) bool { return strings.Contains(text, one) })
 }
 
-// statement matches the SQL statement, and its values, at the end of an error text of SQLAlchemy or PostgreSQL. They are shown to
-// nobody. SQLAlchemy writes the first word of a statement in capitals.
+// The variable `statement` matches the SQL statement, and its values, at the end of an error text of SQLAlchemy or PostgreSQL. They
+// are shown to nobody. SQLAlchemy writes the first word of a statement in capitals.
 var statement = regexp.MustCompile(
 	`(?s)\s*(\[(SQL|parameters):|(\\n|\s)LINE \d+:|u?['"]\s*([A-Z]{3,}|(?i:INSERT|UPDATE|DELETE|SELECT|REPLACE|WITH))\s).*`)
 
@@ -129,12 +129,12 @@ var requestFaults = [...]string{
 	"is not a valid field to query by", "invalid operator",
 }
 
-// unstorable are error texts about characters that a database or its client cannot encode: Python with MySQL or SQLite, MySQL in
-// strict mode, and PostgreSQL.
+// The variable `unstorable` contains error texts about characters that a database or its client cannot encode: Python with MySQL or
+// SQLite, MySQL in strict mode, and PostgreSQL.
 var unstorable = [...]string{"codec can't encode", "incorrect string value", "has no equivalent in encoding"}
 
-// class returns the error class of a fault that is not about a missing object, and whether the effect of the request may have
-// happened. write is true if the request can change something.
+// The method `class` returns the error class of a fault that is not about a missing object, and whether the effect of the request
+// may have happened. write is true if the request can change something.
 func (f fault) class(write bool) (class upstream.Class, maybeDone bool) {
 	switch {
 	case f.status == http.StatusUnauthorized, f.status == http.StatusForbidden:

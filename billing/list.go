@@ -30,8 +30,8 @@ func limitsOf[T any]() upstream.Limits {
 	return listLimits
 }
 
-// each reads a list and calls the function `take` for each of its elements. If each returns an error, the list is incomplete, and
-// take may have been called. The query contains the conditions of the parameter `where`.
+// The function `each` reads a list and calls the function `take` for each of its elements. If each returns an error, the list is
+// incomplete, and take may have been called. The query contains the conditions of the parameter `where`.
 func each[T any](ctx context.Context, c *Client, op, path string, where []Condition, take func(T)) error {
 	return c.call(ctx, request{
 		op: op, method: http.MethodGet, path: path + filter(where), limits: limitsOf[T](),
@@ -46,7 +46,7 @@ func each[T any](ctx context.Context, c *Client, op, path string, where []Condit
 	})
 }
 
-// read returns the elements of a list.
+// The function `read` returns the elements of a list.
 func read[T any](ctx context.Context, c *Client, op, path string, where []Condition) ([]T, error) {
 	all := []T{}
 	if err := each(ctx, c, op, path, where, func(one T) { all = append(all, one) }); err != nil {
@@ -61,7 +61,8 @@ type Page struct {
 	Limit int    // maximum number of objects
 }
 
-// page reads a list and returns the part of the page, sorted by id. The whole list is read, but only the page is kept in memory.
+// The function `page` reads a list and returns the part of the page, sorted by id. The whole list is read, but only the page is
+// kept in memory.
 func page[T any](ctx context.Context, c *Client, op, path string, where []Condition, p Page, idOf func(T) string) ([]T, error) {
 	byID := func(one T, id string) int { return strings.Compare(idOf(one), id) }
 	var kept []T

@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// answering returns a client of a server that answers each GET with the body.
+// The function `answering` returns a client of a server that answers each GET with the body.
 func answering(t *testing.T, body func(io.Writer)) *billing.Client {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -58,7 +58,8 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 	})
 }
 
-// unchanged returns saga.ErrChanged if the version of the run is not v.IfVersion, or if the run has an unconsumed action.
+// The function `unchanged` returns saga.ErrChanged if the version of the run is not v.IfVersion, or if the run has an unconsumed
+// action.
 func unchanged(tx *gorm.DB, v saga.Action) error {
 	var n int64
 	err := tx.Model(&runRow{}).Where("id = ? AND version = ?", v.RunID, v.IfVersion).

@@ -9,8 +9,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// batch contains the rows that a group of checkpoints writes. The runs are sorted by id; the database locks their rows in this
-// order.
+// The type `batch` contains the rows that a group of checkpoints writes. The runs are sorted by id; the database locks their rows
+// in this order.
 type batch struct {
 	runs     []checkpointRow
 	steps    []stepRow
@@ -27,8 +27,8 @@ type checkpointRow struct {
 	besides
 }
 
-// besides contains the data of a checkpoint for which the table runs has no column. The checkpoint is written only if the run is
-// leased to the replica Holder. If DropToken is true, the user's token is deleted.
+// The type `besides` contains the data of a checkpoint for which the table runs has no column. The checkpoint is written only if
+// the run is leased to the replica Holder. If DropToken is true, the user's token is deleted.
 type besides struct {
 	Holder    string `json:"holder"`
 	DropToken bool   `json:"drop_token"`
@@ -94,8 +94,8 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	return nil
 }
 
-// readable returns an error if a text contains NUL, which PostgreSQL cannot store. PostgreSQL does not find every NUL: it checks
-// only the texts that the statement's plan reads.
+// The function `readable` returns an error if a text contains NUL, which PostgreSQL cannot store. PostgreSQL does not find every
+// NUL: it checks only the texts that the statement's plan reads.
 func readable(texts ...string) error {
 	if slices.ContainsFunc(texts, func(text string) bool { return strings.ContainsRune(text, 0) }) {
 		return errors.New("a text contains NUL")
@@ -103,7 +103,7 @@ func readable(texts ...string) error {
 	return nil
 }
 
-// more reports whether the batch contains objects, consumed actions or tokens to delete.
+// The method `more` reports whether the batch contains objects, consumed actions or tokens to delete.
 func (b *batch) more() bool {
 	return len(b.objects)+len(b.consumed) > 0 ||
 		slices.ContainsFunc(b.runs, func(r checkpointRow) bool { return r.DropToken })

@@ -38,7 +38,7 @@ func BenchmarkClaim(b *testing.B) {
 	}
 }
 
-// fill inserts runs without steps.
+// The function `fill` inserts runs without steps.
 func fill(b *testing.B, url string, runs, merchants int, state, endedAt, dueAt string) {
 	ctx := context.Background()
 	db, err := pgx.Connect(ctx, url)

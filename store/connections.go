@@ -48,8 +48,9 @@ func serverConfig(url string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// writer makes a pool leave a server that refuses writes: for example, a server that has become a standby, but has kept its
-// connections. After the first refused write, the pool closes every connection that it opened before. A writer is a pgx.QueryTracer.
+// The type `writer` makes a pool leave a server that refuses writes: for example, a server that has become a standby, but has kept
+// its connections. After the first refused write, the pool closes every connection that it opened before. A writer is a
+// pgx.QueryTracer.
 type writer struct {
 	refused atomic.Int64
 	pooled  bool // the connections do not keep their sessions
@@ -66,7 +67,8 @@ func (w *writer) opened(ctx context.Context, c *pgx.Conn) error {
 	return planByIndex(ctx, c)
 }
 
-// reused is called before a connection of the pool is used again. The error makes the pool close the connection and take another.
+// The method `reused` is called before a connection of the pool is used again. The error makes the pool close the connection and
+// take another.
 func (w *writer) reused(_ context.Context, c *pgx.Conn) error {
 	if c.PgConn().CustomData()[refusedBefore] != w.refused.Load() {
 		return driver.ErrBadConn
@@ -92,9 +94,9 @@ func readOnly(err error) bool {
 	return ok && pg.Code == "25006" // read_only_sql_transaction
 }
 
-// connector opens connections to PostgreSQL. Every error of Connect is a saga.ErrUnavailable, whatever the error code of PostgreSQL
-// is. PostgreSQL refuses connections with error codes of many classes. For example, if the disk is full, PostgreSQL answers XX000,
-// "could not write init file".
+// The type `connector` opens connections to PostgreSQL. Every error of Connect is a saga.ErrUnavailable, whatever the error code of
+// PostgreSQL is. PostgreSQL refuses connections with error codes of many classes. For example, if the disk is full, PostgreSQL
+// answers XX000, "could not write init file".
 type connector struct{ driver.Connector }
 
 // Connect opens a connection and configures it.

@@ -193,8 +193,8 @@ func (s *Store) createSQLite(ctx context.Context, rows newRunRows) error {
 // errGone means that the insert can be tried again, because the run that prevented the insert has ended.
 var errGone = errors.New("another run prevented the insert, but has ended since then: try again")
 
-// refusal returns an error with the reason why PostgreSQL did not insert a run. If PostgreSQL would insert the run now, refusal
-// returns errGone.
+// The method `refusal` returns an error with the reason why PostgreSQL did not insert a run. If PostgreSQL would insert the run
+// now, `refusal` returns errGone.
 func (s *Store) refusal(ctx context.Context, run runRow) error {
 	if err := refusal(s.db.WithContext(ctx), run); err != nil {
 		return err
@@ -202,7 +202,7 @@ func (s *Store) refusal(ctx context.Context, run runRow) error {
 	return errGone
 }
 
-// refusal returns an error with the reason why a run cannot be inserted, or nil if the run can be inserted.
+// The function `refusal` returns an error with the reason why a run cannot be inserted, or nil if the run can be inserted.
 func refusal(tx *gorm.DB, run runRow) error {
 	var keys []idempotencyKeyRow
 	err := tx.Select("run_id").Where("merchant_id = ? AND key = ?", run.MerchantID, run.IdempotencyKey).

@@ -12,8 +12,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// explain replaces errors that say that the database cannot be written with errors that say what to do. For SQLite, these errors
-// name the file.
+// The method `explain` replaces errors that say that the database cannot be written with errors that say what to do. For SQLite,
+// these errors name the file.
 func (s *Store) explain(err error) error {
 	if errors.Is(err, saga.ErrReadOnly) || errors.Is(err, saga.ErrDiskFull) {
 		return err // explained before
@@ -65,7 +65,7 @@ type unavailableError struct {
 
 func (e unavailableError) Unwrap() []error { return []error{e.kind, e.error} }
 
-// redact removes the password of the database URL from the text of an error.
+// The function `redact` removes the password of the database URL from the text of an error.
 func redact(err error, url string) error {
 	if _, rest, ok := strings.Cut(url, "://"); ok {
 		if credentials, _, ok := strings.Cut(rest, "@"); ok {

@@ -14,7 +14,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// migrated returns a Store on a database that is migrated to a version of the schema; zero means this release's version.
+// The function `migrated` returns a Store on a database that is migrated to a version of the schema; zero means this release's
+// version.
 func migrated(t *testing.T, url string, version int64) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), url, make([]byte, KeySize))
@@ -37,7 +38,7 @@ func migrated(t *testing.T, url string, version int64) *Store {
 	return s
 }
 
-// versions returns how many rows the table of versions has, and the highest version.
+// The function `versions` returns how many rows the table of versions has, and the highest version.
 func versions(t *testing.T, s *Store) (rows struct{ N, Max int64 }) {
 	t.Helper()
 	if err := s.db.Raw("SELECT count(*) AS n, max(version_id) AS max FROM " + versionTable).Scan(&rows).Error; err != nil {
@@ -140,7 +141,7 @@ func TestAFileThatIsNoDatabaseIsNotOpened(t *testing.T) {
 	}
 }
 
-// tree describes the files in the folder above the file's folder.
+// The function `tree` describes the files in the folder above the file's folder.
 func tree(t *testing.T, path string) string {
 	t.Helper()
 	var text strings.Builder

@@ -11,9 +11,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// filtered restricts a query to a page of runs, newest first. The query reads a single index. The query begins at the newest run
-// that can match, and stops when the page is full. For runs in rare states there are partial indexes. The database uses a partial
-// index only if the query repeats the condition of the index literally. For several states, the query reads one index per state.
+// The method `filtered` restricts a query to a page of runs, newest first. The query reads a single index. The query begins at the
+// newest run that can match, and stops when the page is full. For runs in rare states there are partial indexes. The database uses
+// a partial index only if the query repeats the condition of the index literally. For several states, the query reads one index per
+// state.
 func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	if len(f.States) > 1 && !byID(f) {
 		return s.inAnyState(db, f)
@@ -75,7 +76,7 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 	return db
 }
 
-// only returns the state of a filter with exactly one state, and otherwise an empty text.
+// The function `only` returns the state of a filter with exactly one state, and otherwise an empty text.
 func only(f saga.Filter) saga.RunState {
 	if len(f.States) != 1 {
 		return ""
@@ -119,9 +120,9 @@ const runsForAttention = `
 	SELECT run_id FROM follow_ups WHERE reason IS NOT NULL AND taken_at IS NULL AND run_id >= ? AND run_id < ?
 		AND (SELECT ended_at FROM runs WHERE runs.id = follow_ups.run_id) IS NOT NULL`
 
-// few selects the few runs of a filter for which byID is true. The database must look up the ids of these runs, and not read an
-// index of merchant_id or of another column. Therefore few appends an empty text to the value of each column before the comparison:
-// no index contains such an expression.
+// The method `few` selects the few runs of a filter for which byID is true. The database must look up the ids of these runs, and
+// not read an index of merchant_id or of another column. Therefore few appends an empty text to the value of each column before the
+// comparison: no index contains such an expression.
 func (s *Store) few(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	for _, o := range f.Objects {
 		id, _, belongs := strings.Cut(o.ID, "/")
@@ -156,10 +157,11 @@ func (s *Store) withID(db *gorm.DB, subquery string, args ...any) *gorm.DB {
 	return db.Where("runs.id IN ("+subquery+")", args...)
 }
 
-// leading chooses the index for the filter f. leading returns the index's first column, and the value that f requires in this
-// column. The index's second column is the run's id. A query that orders the runs by the index's first column forces PostgreSQL to
-// use the index. Without this order, PostgreSQL might overestimate how many runs match, and read all runs by id. If a merchant has
-// no recent runs, PostgreSQL would then read the recent runs of all other merchants before it finds a run of this merchant.
+// The function `leading` chooses the index for the filter f. `leading` returns the index's first column, and the value that f
+// requires in this column. The index's second column is the run's id. A query that orders the runs by the index's first column
+// forces PostgreSQL to use the index. Without this order, PostgreSQL might overestimate how many runs match, and read all runs by
+// id. If a merchant has no recent runs, PostgreSQL would then read the recent runs of all other merchants before it finds a run of
+// this merchant.
 func leading(f saga.Filter) (column, value string) {
 	switch {
 	case f.Subject != "" && (f.Live || f.AwaitsRecheck || only(f) == saga.Succeeded):

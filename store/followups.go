@@ -98,7 +98,8 @@ func (s *Store) HoldFollowUp(ctx context.Context, merchant, workflow, id string,
 	return nil
 }
 
-// unstarted returns saga.ErrChanged if a live run executes the follow-up, or if a replica may be about to start the run.
+// The function `unstarted` returns saga.ErrChanged if a live run executes the follow-up, or if a replica may be about to start the
+// run.
 func unstarted(tx *gorm.DB, row *followUpRow, hold *saga.FollowUpHold) error {
 	if row.TakenAt == nil {
 		return nil

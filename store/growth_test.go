@@ -34,7 +34,7 @@ func TestWhatIsFinishedCostsNothing(t *testing.T) {
 	}
 }
 
-// growth contains a store with finished runs, and the numbers of rows and pages that each statement reads.
+// The type `growth` contains a store with finished runs, and the numbers of rows and pages that each statement reads.
 type growth struct {
 	*Store
 
@@ -44,9 +44,9 @@ type growth struct {
 	touched map[string]touched
 }
 
-// touched contains the numbers of rows and pages that a statement reads from tables and indexes. The field slack is the number of
-// rows by which two measurements may differ. Measurements differ because each write leaves an old version of the row. PostgreSQL
-// also reads the old version until all other transactions have ended.
+// The type `touched` contains the numbers of rows and pages that a statement reads from tables and indexes. The field slack is the
+// number of rows by which two measurements may differ. Measurements differ because each write leaves an old version of the row.
+// PostgreSQL also reads the old version until all other transactions have ended.
 type touched struct{ rows, pages, slack int64 }
 
 func growthOf(t *testing.T, finished int, counted bool) *growth {
@@ -115,11 +115,11 @@ func (g *growth) execute(statement string) {
 	}
 }
 
-// customer returns the filter for the runs that made or adopted a customer.
+// The function `customer` returns the filter for the runs that made or adopted a customer.
 func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
-// measure records how many rows and pages a repeated call reads. The first calls are not measured, because they also read
-// PostgreSQL's catalog.
+// The method `measure` records how many rows and pages a repeated call reads. The first calls are not measured, because they also
+// read PostgreSQL's catalog.
 func (g *growth) measure(what string, call func() error) {
 	g.t.Helper()
 	for range 6 { // PostgreSQL may switch to a generic plan after five calls
@@ -271,7 +271,7 @@ func (g *growth) claim(ctx context.Context, now time.Time, want int) error {
 	return err
 }
 
-// live returns a live run that is leased to the replica. If replica is empty, the run has no lease and is due.
+// The method `live` returns a live run that is leased to the replica. If replica is empty, the run has no lease and is due.
 func (g *growth) live(replica string) saga.NewRun {
 	id, now := uuid.Must(uuid.NewV7()).String(), time.Now()
 	due := now.Add(-time.Minute)
@@ -286,8 +286,8 @@ func (g *growth) live(replica string) saga.NewRun {
 	}
 }
 
-// checkpoint commits a checkpoint that changes the state of the first run in the list live. If the run has ended in the new state,
-// checkpoint removes the run from the list live.
+// The method `checkpoint` commits a checkpoint that changes the state of the first run in the list live. If the run has ended in
+// the new state, `checkpoint` removes the run from the list live.
 func (g *growth) checkpoint(ctx context.Context, now time.Time, live *[]saga.NewRun, state saga.RunState, then ...saga.FollowUp) error {
 	run := (*live)[0].Run
 	run.State, run.Seq = state, run.Seq+1

@@ -85,7 +85,7 @@ func (t *Merchants) Settings(ctx context.Context, limit int) ([]merchants.Mercha
 		SELECT MIN(id) FROM merchants WHERE disabled_at IS NULL GROUP BY cloud, domain, customer_roles, subscription_roles)`).Limit(limit))
 }
 
-// listed reads merchants, sorted by name.
+// The function `listed` reads merchants, sorted by name.
 func listed(query *gorm.DB) ([]merchants.Merchant, error) {
 	var rows []merchantRow
 	if err := query.Order("name, id").Find(&rows).Error; err != nil {

@@ -23,7 +23,7 @@ func TestMerchants(t *testing.T) {
 	}
 }
 
-// story tests a store: it creates, changes and disables a merchant, and rotates the merchant's API keys.
+// The function `story` tests a store: it creates, changes and disables a merchant, and rotates the merchant's API keys.
 func story(t *testing.T, all merchants.Store) {
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	m := merchants.Merchant{
@@ -102,7 +102,7 @@ func story(t *testing.T, all merchants.Store) {
 	}
 }
 
-// settings checks that merchants with the same settings are read as one.
+// The function `settings` checks that merchants with the same settings are read as one.
 func settings(t *testing.T, all merchants.Store) {
 	t.Helper()
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)

@@ -39,8 +39,8 @@ func (s *Store) Migrate(ctx context.Context) (_ int, err error) {
 	return len(results), s.explain(err)
 }
 
-// migrations returns all migrations: the migrations in SQL files, and migration 5, whose statements differ between PostgreSQL and
-// SQLite. On PostgreSQL, the migrations are executed while a session holds an advisory lock.
+// The method `migrations` returns all migrations: the migrations in SQL files, and migration 5, whose statements differ between
+// PostgreSQL and SQLite. On PostgreSQL, the migrations are executed while a session holds an advisory lock.
 func (s *Store) migrations(pool *sql.DB) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -58,7 +58,7 @@ func (s *Store) migrations(pool *sql.DB) (*goose.Provider, error) {
 	return goose.NewProvider(dialect, pool, files, options...)
 }
 
-// statements builds a migration from a list of SQL statements.
+// The function `statements` builds a migration from a list of SQL statements.
 func statements(version int64, sqls []string) *goose.Migration {
 	up := func(ctx context.Context, tx *sql.Tx) error {
 		for _, one := range sqls {

@@ -178,7 +178,7 @@ func TestMigrationRenamesWhatIsStored(t *testing.T) {
 	}
 }
 
-// shows reports a test error if the stored steps of the run differ from want. shows returns the run.
+// The function `shows` reports a test error if the stored steps of the run differ from want. `shows` returns the run.
 func shows(t *testing.T, s *Store, want []saga.StepRow) *saga.Run {
 	t.Helper()
 	run, err := s.Run(t.Context(), "run")

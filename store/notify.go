@@ -10,12 +10,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// channel is the name of the PostgreSQL channel for LISTEN and NOTIFY. The files in statements/ contain the channel's name
-// literally.
+// The constant `channel` is the name of the PostgreSQL channel for LISTEN and NOTIFY. The files in statements/ contain the
+// channel's name literally.
 const channel = "tenantry"
 
-// notify sends a notification to the other replicas when the transaction commits. With SQLite, notify does nothing, because there
-// are no other replicas.
+// The method `notify` sends a notification to the other replicas when the transaction commits. With SQLite, `notify` does nothing,
+// because there are no other replicas.
 func (s *Store) notify(tx *gorm.DB, word string) error {
 	if !s.postgres() {
 		return nil

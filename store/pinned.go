@@ -16,7 +16,7 @@ type pinnedStep struct {
 	Pivot    bool     `json:"pivot,omitempty"`
 }
 
-// pin encodes the immutable fields of a run's steps as JSON.
+// The function `pin` encodes the immutable fields of a run's steps as JSON.
 func pin(r *saga.Run) (string, error) {
 	steps := make([]pinnedStep, len(r.Steps))
 	for _, s := range r.Steps {
@@ -29,7 +29,7 @@ func pin(r *saga.Run) (string, error) {
 	return string(encoded), err
 }
 
-// pinned decodes the steps of a run, and returns all steps in the state pending.
+// The function `pinned` decodes the steps of a run, and returns all steps in the state pending.
 func pinned(encoded string) ([]saga.StepRow, error) {
 	var steps []pinnedStep
 	if err := json.Unmarshal([]byte(encoded), &steps); err != nil {

@@ -176,7 +176,7 @@ func rowOfStep(runID string, s *saga.StepRow) (stepRow, error) {
 	return row, encode(&row.Error, s.Error, s.Error == nil)
 }
 
-// tell sets the mutable fields of a pinned step to the values in the row.
+// The method `tell` sets the mutable fields of a pinned step to the values in the row.
 func (row *stepRow) tell(s *saga.StepRow) error {
 	s.State, s.Attempts, s.Undos, s.Unknowns = saga.StepState(row.State), row.Attempts, row.Undos, row.Unknowns
 	s.StartedAt, s.EndedAt, s.RetryAt = maybeAt(row.StartedAt), maybeAt(row.EndedAt), maybeAt(row.RetryAt)

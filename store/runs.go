@@ -97,7 +97,7 @@ const runColumns = `
 	(SELECT MAX(o.id) FROM runs o WHERE runs.waits_for IS NOT NULL
 		AND o.subject = runs.subject AND o.ended_at IS NULL AND o.id < runs.id) AS behind`
 
-// read makes three queries: one for the runs, one for their steps, and one for their objects.
+// The method `read` makes three queries: one for the runs, one for their steps, and one for their objects.
 func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*saga.Run, error) {
 	db := s.db.WithContext(ctx)
 	var rows []runRow

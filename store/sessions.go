@@ -18,14 +18,15 @@ type WrongURLError struct{ problem string }
 
 func (e *WrongURLError) Error() string { return e.problem }
 
-// pooled reports whether the database URL names a connection pooler. Each transaction may then use another session of PostgreSQL.
-// Listen and the lock of Migrate need one session, and therefore use the URL s.direct instead.
+// The method `pooled` reports whether the database URL names a connection pooler. Each transaction may then use another session of
+// PostgreSQL. Listen and the lock of Migrate need one session, and therefore use the URL s.direct instead.
 func (s *Store) pooled() bool { return s.direct != s.url }
 
-// session opens a connection that keeps its session. The caller must close the connection.
+// The method `session` opens a connection that keeps its session. The caller must close the connection.
 func (s *Store) session(ctx context.Context) (*pgx.Conn, error) { return connect(ctx, s.direct) }
 
-// connect opens a connection to a database URL. An error is a saga.ErrUnavailable, and does not contain the password.
+// The function `connect` opens a connection to a database URL. An error is a saga.ErrUnavailable, and does not contain the
+// password.
 func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	config, err := serverConfig(url)
 	if err != nil {
@@ -86,9 +87,9 @@ const (
 	checkTime    = 5 * time.Second
 )
 
-// receives reports whether the listener receives a notification of the notifier. A connection pooler that does not keep sessions
-// passes no notification to an idle client. PostgreSQL passes no notification to another database. The notification is sent in a
-// transaction, because a pooler could refuse transactions.
+// The function `receives` reports whether the listener receives a notification of the notifier. A connection pooler that does not
+// keep sessions passes no notification to an idle client. PostgreSQL passes no notification to another database. The notification
+// is sent in a transaction, because a pooler could refuse transactions.
 func receives(ctx context.Context, listener, notifier *pgx.Conn) (bool, error) {
 	if _, err := listener.Exec(ctx, "LISTEN "+checkChannel); err != nil {
 		return false, err

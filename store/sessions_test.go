@@ -147,7 +147,7 @@ func TestNoErrorHasThePasswordOfAURL(t *testing.T) {
 	}
 }
 
-// execute executes a statement on PostgreSQL itself.
+// The function `execute` executes a statement on PostgreSQL itself.
 func execute(t *testing.T, url, statement string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)

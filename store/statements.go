@@ -20,7 +20,8 @@ var (
 	pgRenew      = statement("renew_postgres.sql")
 )
 
-// statement reads a statement from its file. statement removes the comment, so that the comment is not sent to the database.
+// The function `statement` reads a statement from its file. `statement` removes the comment, so that the comment is not sent to the
+// database.
 func statement(name string) string {
 	text, err := statementFiles.ReadFile("statements/" + name)
 	if err != nil {
@@ -32,7 +33,7 @@ func statement(name string) string {
 	return string(text)
 }
 
-// jsons encodes each parameter of a statement as JSON.
+// The function `jsons` encodes each parameter of a statement as JSON.
 func jsons(args map[string]any) (map[string]any, error) {
 	for name, rows := range args {
 		encoded, err := json.Marshal(rows)

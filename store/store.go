@@ -58,7 +58,8 @@ func OpenPooled(ctx context.Context, url, direct string, secret []byte) (*Store,
 	return s, nil
 }
 
-// connect opens the database; see OpenPooled for the URLs. The function file returns the gorm dialect for the SQLite file at a path.
+// The method `connect` opens the database; see OpenPooled for the URLs. The function file returns the gorm dialect for the SQLite
+// file at a path.
 func (s *Store) connect(ctx context.Context, url, direct string, file func(path string) (gorm.Dialector, error)) (err error) {
 	s.creations.Commit, s.creations.Max = s.createPostgres, maxCreations
 	var dialect gorm.Dialector
@@ -110,7 +111,7 @@ func (s *Store) connect(ctx context.Context, url, direct string, file func(path 
 	return nil
 }
 
-// reach returns an error if the database cannot be reached.
+// The method `reach` returns an error if the database cannot be reached.
 func (s *Store) reach(ctx context.Context, pool *sql.DB) error {
 	if s.postgres() {
 		if err := s.checkSessions(ctx); err != nil {
@@ -146,9 +147,10 @@ func openFile(path, options string) gorm.Dialector {
 // uriPath escapes the characters of a path that have a special meaning in SQLite's URIs: https://www.sqlite.org/uri.html
 var uriPath = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
 
-// private creates a database file that only the user of this process may read and write. If the file exists, private removes the
-// permissions of all other users from the file, and from the files that SQLite keeps beside it. SQLite creates the files beside a
-// database file with the permissions of the database file. If a file belongs to another user, private does not change it.
+// The function `private` creates a database file that only the user of this process may read and write. If the file exists,
+// `private` removes the permissions of all other users from the file, and from the files that SQLite keeps beside it. SQLite
+// creates the files beside a database file with the permissions of the database file. If a file belongs to another user, `private`
+// does not change it.
 func private(path string) error {
 	// Do not open an existing file. Another Store in this process may hold locks on the file, and closing the file would release
 	// these locks.
@@ -187,10 +189,10 @@ func (s *Store) Close() error {
 	return pool.Close()
 }
 
-// tx runs f in a transaction.
+// The method `tx` runs f in a transaction.
 func (s *Store) tx(ctx context.Context, f func(tx *gorm.DB) error) error {
 	return s.explain(s.db.WithContext(ctx).Transaction(f, &sql.TxOptions{}))
 }
 
-// columns returns db with an option: queries select columns by name instead of using SELECT *.
+// The function `columns` returns db with an option: queries select columns by name instead of using SELECT *.
 func columns(db *gorm.DB) *gorm.DB { return db.Session(&gorm.Session{QueryFields: true}) }

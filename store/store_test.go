@@ -170,7 +170,7 @@ func open(t testing.TB, url string, secret []byte) *store.Store {
 	return s
 }
 
-// migrated opens a database and runs the migrations.
+// The function `migrated` opens a database and runs the migrations.
 func migrated(t testing.TB, url string) *store.Store {
 	t.Helper()
 	s := open(t, url, secret)

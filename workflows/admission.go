@@ -79,7 +79,7 @@ func (e *AdmissionError) asStep() StepError {
 	return StepError{upstream.Permanent, e.Code, e.Detail, e.FixBy}
 }
 
-// unconfigured returns the refusal of an order whose cloud is not configured.
+// The function `unconfigured` returns the refusal of an order whose cloud is not configured.
 func unconfigured(err error) *AdmissionError {
 	return &AdmissionError{Code: CodeConfigurationFault, FixBy: saga.FixByOperator, Detail: "the subscription's cloud is not configured", Err: err}
 }
@@ -119,7 +119,7 @@ func (d Deps) readToken(ctx context.Context, id keystone.Identity, cloud, text s
 	return err
 }
 
-// usable returns an error if no role can be assigned to the user with this id: see [keystone.ValidID].
+// The function `usable` returns an error if no role can be assigned to the user with this id: see [keystone.ValidID].
 func usable(userID string) error {
 	if keystone.ValidID(userID) {
 		return nil
@@ -128,7 +128,8 @@ func usable(userID string) error {
 		"the user's id in Keystone has more than 64 characters, contains a slash or a control character, or is a dot or two dots")
 }
 
-// fitting returns an error if the token is delegated or scoped, or if its user is in another domain or has an unusable id.
+// The function `fitting` returns an error if the token is delegated or scoped, or if its user is in another domain or has an
+// unusable id.
 func fitting(token keystone.Token, domain keystone.Domain) error {
 	switch {
 	case token.Delegated():
@@ -159,7 +160,7 @@ func (d Deps) readRoles(ctx context.Context, id keystone.Identity, m merchants.M
 	return configured("roles", err)
 }
 
-// distinct returns each role once.
+// The function `distinct` returns each role once.
 func distinct(roles []keystone.Role) (once []keystone.Role) {
 	for _, r := range roles {
 		if !slices.Contains(once, r) {
@@ -172,7 +173,7 @@ func distinct(roles []keystone.Role) (once []keystone.Role) {
 // addUser tells a portal how to order for a user who has no role on the customer's tenant.
 const addUser = `; to add another user to the customer, send "add_user": true`
 
-// member returns an error if the user has no role on the customer's tenant, or if the customer has no tenant.
+// The method `member` returns an error if the user has no role on the customer's tenant, or if the customer has no tenant.
 func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, customerID, userID string) error {
 	project, err := id.FindProject(ctx, domainID, keystone.CustomerTenant(customerID))
 	if errors.Is(err, keystone.ErrNotFound) {
@@ -213,8 +214,8 @@ func sideBySide(reads ...func() error) error {
 	return nil
 }
 
-// named replaces the errors billing.ErrNotFound and billing.ErrInvalid with an error about an invalid parameter of the order. The
-// argument pointer is the JSON pointer of the parameter.
+// The function `named` replaces the errors billing.ErrNotFound and billing.ErrInvalid with an error about an invalid parameter of
+// the order. The argument pointer is the JSON pointer of the parameter.
 func named(pointer, detail string, err error) error {
 	if errors.Is(err, billing.ErrNotFound) || errors.Is(err, billing.ErrInvalid) {
 		return invalid(Param{Pointer: pointer, Detail: detail})
@@ -222,8 +223,8 @@ func named(pointer, detail string, err error) error {
 	return err
 }
 
-// configured replaces the Keystone errors ErrNotFound, ErrAmbiguous and ErrRefusedRole with an error that asks an operator to fix
-// the configuration.
+// The function `configured` replaces the Keystone errors ErrNotFound, ErrAmbiguous and ErrRefusedRole with an error that asks an
+// operator to fix the configuration.
 func configured(what string, err error) error {
 	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrAmbiguous) || errors.Is(err, keystone.ErrRefusedRole) {
 		return &AdmissionError{

@@ -31,7 +31,7 @@ func (w *world) oldCustomer(tags ...string) (id string) {
 	return c.ID
 }
 
-// admin makes one request as Keystone's administrator.
+// The method `admin` makes one request as Keystone's administrator.
 func (w *world) admin(method, path, body string) {
 	w.t.Helper()
 	token := w.cloudCall("", http.MethodPost, "/v3/auth/tokens", `{"auth":{"identity":{"methods":["password"],"password":{"user":{

@@ -43,8 +43,8 @@ func ChangePlanRequest(h Held, planID, runID string) saga.Request {
 	return ChangePlan{Held: h, PlanID: planID}.request(runID)
 }
 
-// request returns the [saga.Request] that starts a run for the order. A retry is refused if a later run has changed the plan of the
-// subscription, even to another plan: the later decision stands.
+// The method `request` returns the [saga.Request] that starts a run for the order. A retry is refused if a later run has changed
+// the plan of the subscription, even to another plan: the later decision stands.
 func (o ChangePlan) request(runID string) saga.Request {
 	o.RunID, o.OldPlanID, o.Was = runID, "", nil
 	return o.about(ChangePlanName, runID, o)
@@ -73,8 +73,8 @@ func (d Deps) retryChangePlan(ctx context.Context, old ChangePlan, runID string)
 	return o.request(runID), nil
 }
 
-// changeable returns the order with the standing of the subscription, and with its plan. It returns an *AdmissionError if the plan
-// of the subscription cannot be changed now.
+// The method `changeable` returns the order with the standing of the subscription, and with its plan. It returns an *AdmissionError
+// if the plan of the subscription cannot be changed now.
 func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -163,7 +163,7 @@ func ChangePlanWorkflow(d Deps) saga.Workflow[ChangePlan] {
 	}
 }
 
-// expected returns the subscription as a successful run leaves it.
+// The method `expected` returns the subscription as a successful run leaves it.
 func (o ChangePlan) expected() []saga.Expected {
 	return []saga.Expected{{
 		Object: saga.Object{Step: "change-plan", Kind: "subscription", ID: o.SubscriptionID, Origin: saga.Adopted},

@@ -27,7 +27,7 @@ func (o *outage) newPlan(merchantID string) string {
 	return p.ID
 }
 
-// subscribed makes a subscription, and returns its standing.
+// The method `subscribed` makes a subscription, and returns its standing.
 func (o *outage) subscribed(began time.Time) workflows.Standing {
 	o.t.Helper()
 	made := newID()

@@ -12,16 +12,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// fresh is the time for which a run relies on the last read of its plan. A run usually starts milliseconds after its plan was read.
+// The constant `fresh` is the time for which a run relies on the last read of its plan. A run usually starts milliseconds after its
+// plan was read.
 const fresh = 10 * time.Second
 
-// stale reports whether the order's plan was last read more than 10 s ago.
+// The function `stale` reports whether the order's plan was last read more than 10 s ago.
 func stale(o *Order, now time.Time) bool { return now.Sub(o.CheckedAt) > fresh }
 
-// check is the run's first step, which only reads. If the last read of the plan is stale, check reads the plan again. If the order
-// names an existing customer, check always reads this customer again. The plan and the customer may have been removed after the
-// order was accepted. If the customer already has a tenant, check also stores which roles the user does not have on this tenant. If
-// the run is compensated, only these roles may be revoked.
+// The method `check` is the run's first step, which only reads. If the last read of the plan is stale, `check` reads the plan
+// again. If the order names an existing customer, `check` always reads this customer again. The plan and the customer may have been
+// removed after the order was accepted. If the customer already has a tenant, `check` also stores which roles the user does not
+// have on this tenant. If the run is compensated, only these roles may be revoked.
 func (d Deps) check(ctx context.Context, o *Order) error {
 	if stale(o, d.Now()) {
 		_, err := d.Billing.Plan(ctx, o.MerchantID, o.PlanID)

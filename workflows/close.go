@@ -46,7 +46,7 @@ func (o Closure) result() any {
 	return r
 }
 
-// closing returns the follow-up that removes the subscription from BillingStack.
+// The method `closing` returns the follow-up that removes the subscription from BillingStack.
 func (o Removal) closing(removedBy string, due time.Time) saga.FollowUp {
 	return o.later(CloseName, o.SubscriptionID, due, Closure{Held: o.Held, RemovedBy: removedBy})
 }
@@ -67,7 +67,7 @@ func (d Deps) retryClose(ctx context.Context, old Closure, runID string) (saga.R
 	return old.request(runID), nil
 }
 
-// closable returns an *AdmissionError if the subscription may not be removed from BillingStack.
+// The method `closable` returns an *AdmissionError if the subscription may not be removed from BillingStack.
 func (d Deps) closable(ctx context.Context, o Closure) error {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	switch {
@@ -157,7 +157,7 @@ func afterClosing(o Closure, end saga.End) []saga.FollowUp {
 	return all
 }
 
-// expected returns the subscription as gone, and the customer if the customer is removed.
+// The method `expected` returns the subscription as gone, and the customer if the customer is removed.
 func (o Closure) expected() []saga.Expected {
 	all := []saga.Expected{{Gone: true, Object: saga.Object{Step: "delete-subscription", Kind: "subscription", ID: o.SubscriptionID}}}
 	if o.CustomerStays != "" {
@@ -207,7 +207,8 @@ func goneFrom(ctx context.Context, err error, kind, id string) (saga.Found, erro
 	return saga.Made, nil
 }
 
-// confirmed takes the result of a look for an object after BillingStack has deleted it, or has answered that it does not exist.
+// The function `confirmed` takes the result of a look for an object after BillingStack has deleted it, or has answered that it does
+// not exist.
 func confirmed(found saga.Found, err error) error {
 	if err == nil && found != saga.Made {
 		return contradiction(billing.Service, "BillingStack still shows an object that it has deleted")

@@ -28,7 +28,7 @@ func (d Deps) proveEmpty(ctx context.Context, o *Removal) error {
 // maxBehind limits the number of lines that a run stores about what a tenant had.
 const maxBehind = 100
 
-// shortened returns the first lines, and the number of the others.
+// The function `shortened` returns the first lines, and the number of the others.
 func shortened(lines []string) []string {
 	if len(lines) <= maxBehind {
 		return lines
@@ -43,7 +43,7 @@ type Emptiness struct {
 	Reasons  []string // what was found, and what could not be asked
 }
 
-// fault returns an error that ends a run, unless the project is empty.
+// The method `fault` returns an error that ends a run, unless the project is empty.
 func (e Emptiness) fault(tenant string) error {
 	switch reasons := strings.Join(e.Reasons, "; "); {
 	case e.Empty:

@@ -26,9 +26,9 @@ import (
 
 type happening = func(next http.RoundTripper, req *http.Request) (*http.Response, error)
 
-// answer is a fault in which the upstream answers with the given HTTP status and does not execute the request. The body of the
-// answer is an error in the upstream's own format. If the status is 404, BillingStack's error names the object at the end of the
-// path.
+// The function `answer` is a fault in which the upstream answers with the given HTTP status and does not execute the request. The
+// body of the answer is an error in the upstream's own format. If the status is 404, BillingStack's error names the object at the
+// end of the path.
 func answer(status int, header http.Header) happening {
 	return func(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 		text := fmt.Sprintf("injected %d", status)
@@ -43,7 +43,7 @@ func answer(status int, header http.Header) happening {
 	}
 }
 
-// forbidden is a fault in which Keystone's policy refuses the request. BillingStack answers 403.
+// The function `forbidden` is a fault in which Keystone's policy refuses the request. BillingStack answers 403.
 func forbidden(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 	if !strings.Contains(req.URL.Path, "/v3/") {
 		return answer(http.StatusForbidden, nil)(next, req)
@@ -87,10 +87,10 @@ func refusedConnection(http.RoundTripper, *http.Request) (*http.Response, error)
 
 var errReset = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 
-// sent is a fault in which the connection is reset before the upstream executes the request.
+// The function `sent` is a fault in which the connection is reset before the upstream executes the request.
 func sent(_ http.RoundTripper, _ *http.Request) (*http.Response, error) { return nil, errReset }
 
-// after returns a fault in which the upstream executes the request, and spoil then loses or changes the answer.
+// The function `after` returns a fault in which the upstream executes the request, and spoil then loses or changes the answer.
 func after(spoil func(*http.Response) (*http.Response, error)) happening {
 	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(req)
@@ -107,7 +107,8 @@ func lose(resp *http.Response) (*http.Response, error) {
 	return nil, errReset
 }
 
-// garble returns a fault in which the upstream executes the request, but the given text replaces the body of the answer.
+// The function `garble` returns a fault in which the upstream executes the request, but the given text replaces the body of the
+// answer.
 func garble(body string) happening {
 	return after(func(resp *http.Response) (*http.Response, error) {
 		_ = resp.Body.Close()
@@ -120,7 +121,7 @@ func garble(body string) happening {
 	})
 }
 
-// gone replaces the answer to an executed DELETE with 404, as if another request had deleted the object earlier.
+// The function `gone` replaces the answer to an executed DELETE with 404, as if another request had deleted the object earlier.
 func gone(resp *http.Response) (*http.Response, error) {
 	_ = resp.Body.Close()
 	return answer(http.StatusNotFound, nil)(nil, resp.Request)
@@ -169,8 +170,8 @@ const (
 
 type ends workflowstest.Ends
 
-// row contains a fault, and the expected outcomes of runs in which one call has the fault once or always. The outcomes are the same
-// for every workflow. The keys of the maps are the names of upstreams.
+// The type `row` contains a fault, and the expected outcomes of runs in which one call has the fault once or always. The outcomes
+// are the same for every workflow. The keys of the maps are the names of upstreams.
 type row struct {
 	fault  string
 	happen happening
@@ -179,7 +180,7 @@ type row struct {
 	read   map[string]ends
 }
 
-// forward returns the outcomes of a run that cannot be compensated any more: it waits for an operator instead.
+// The method `forward` returns the outcomes of a run that cannot be compensated any more: it waits for an operator instead.
 func (e ends) forward() ends {
 	for _, end := range []*string{&e.Once, &e.Always} {
 		if *end == compensates {
@@ -268,7 +269,7 @@ func TestEveryFaultEndsAsItShould(t *testing.T) {
 	})
 }
 
-// always is the number of failures of a step that never succeeds.
+// The constant `always` is the number of failures of a step that never succeeds.
 const always = 1 << 30
 
 // tryRow tries one fault at every step of a workflow: when the step is done, when it is undone, or both.
@@ -338,8 +339,8 @@ func (w *world) tryFault(t *testing.T, trial workflowstest.Trial, r row, step st
 	w.see(t, g.RunID, step, times, e)
 }
 
-// see waits until the run has the expected outcome. If the run then needs a retry, see removes the fault, retries the run, and
-// waits until the run has ended.
+// The method `see` waits until the run has the expected outcome. If the run then needs a retry, `see` removes the fault, retries
+// the run, and waits until the run has ended.
 func (w *world) see(t *testing.T, id, step string, times int, e ends) {
 	want := e.Once
 	if times > 1 {

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// parts are the packages that must work with any workflow. The test does not check the files and directories that are listed for a
-// package: they may name the objects of a workflow.
+// The variable `parts` contains the packages that must work with any workflow. The test does not check the files and directories
+// that are listed for a package: they may name the objects of a workflow.
 var parts = map[string][]string{
 	"orchestrator/saga":        nil,
 	"orchestrator/engine":      nil,
@@ -31,7 +31,7 @@ var parts = map[string][]string{
 	},
 }
 
-// business matches the words that only a workflow may use.
+// The variable `business` matches the words that only a workflow may use.
 var business = regexp.MustCompile(`(?i)subscri|customer|(^|[^a-z])plans?([^a-z]|$)`)
 
 // The pattern settings matches names that are allowed, although they contain words of a workflow. The allowed names are the role
@@ -39,8 +39,8 @@ var business = regexp.MustCompile(`(?i)subscri|customer|(^|[^a-z])plans?([^a-z]|
 // PostgreSQL.
 var settings = regexp.MustCompile(`(?i)(customer|subscription)[-_ ]?(roles|tenants?)|^customers$|subscription-orchestration|plan_cache_mode|force_generic_plan`)
 
-// history is the number of the last SQL migration that the test does not check. The migrations up to this number have columns that
-// are named after workflow words.
+// The constant `history` is the number of the last SQL migration that the test does not check. The migrations up to this number
+// have columns that are named after workflow words.
 const history = "0010"
 
 // Packages that work with any workflow must not mention a subscription, a customer or a plan in an identifier, a column or a

@@ -20,8 +20,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// late is a fault in which the request times out, but the upstream executes the request later. The parameter `by` is the time
-// between the sending and the execution of the request.
+// The function `late` is a fault in which the request times out, but the upstream executes the request later. The parameter `by` is
+// the time between the sending and the execution of the request.
 func late(by time.Duration) happening {
 	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		var body []byte
@@ -39,8 +39,8 @@ func late(by time.Duration) happening {
 	}
 }
 
-// joining returns an order in which a new user joins an existing customer. If the argument tenant is true, the customer has a
-// tenant.
+// The method `joining` returns an order in which a new user joins an existing customer. If the argument tenant is true, the
+// customer has a tenant.
 func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	o.t.Helper()
 	c, err := o.bill.EnsureCustomer(o.t.Context(), billing.Customer{
@@ -70,8 +70,8 @@ func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	}, tenantID
 }
 
-// failing starts a run that fails and is compensated. If undo is false, the fault is injected into the first call that assigns the
-// role "member". If undo is true, the fault is injected into the first call that revokes this role.
+// The method `failing` starts a run that fails and is compensated. If undo is false, the fault is injected into the first call that
+// assigns the role "member". If undo is true, the fault is injected into the first call that revokes this role.
 func (o *outage) failing(order workflows.Order, undo bool, happen happening) (id string) {
 	id = newID()
 	o.faults.set(id, memberStep, undo, 1, happen)
@@ -95,7 +95,7 @@ func (o *outage) madeLate(order workflows.Order, step string) (id string) {
 	return id
 }
 
-// held starts a run and holds it. The run stays held until the test sends another action.
+// The method `held` starts a run and holds it. The run stays held until the test sends another action.
 func (o *outage) held(order workflows.Order) (id string) {
 	id = newID()
 	o.faults.setReads(id, "check", "billing", 1, timeOut)
@@ -110,7 +110,7 @@ func (o *outage) ask(id string, action saga.ActionName) {
 	o.ok(err)
 }
 
-// at waits until the duration d has passed after the time began.
+// The method `at` waits until the duration d has passed after the time began.
 func (o *outage) at(began time.Time, d time.Duration) {
 	time.Sleep(time.Until(began.Add(d)))
 	synctest.Wait()
@@ -123,7 +123,7 @@ func (o *outage) run(id string) *saga.Run {
 	return r
 }
 
-// holds returns the names of those customer roles of the order that the user has on the tenant.
+// The method `holds` returns the names of those customer roles of the order that the user has on the tenant.
 func (o *outage) holds(order workflows.Order, tenantID string) (names []string) {
 	for _, r := range order.CustomerRoles {
 		a := keystone.Assignment{ProjectID: tenantID, UserID: order.UserID, RoleID: r.ID}

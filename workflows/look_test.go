@@ -15,8 +15,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// check is called at the end of every test. check logs the faults that the engine reported, and fails the test if an invariant is
-// violated.
+// The method `check` is called at the end of every test. `check` logs the faults that the engine reported, and fails the test if an
+// invariant is violated.
 func (w *world) check(in *servicetest.Installation) {
 	for line := range strings.Lines(in.Log.String()) {
 		if strings.Contains(line, `"message":"engine"`) {
@@ -65,7 +65,7 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	return all
 }
 
-// until waits until the function `ok` returns true for the run, and then returns the run.
+// The method `until` waits until the function `ok` returns true for the run, and then returns the run.
 func (w *world) until(t *testing.T, runID string, ok func(*saga.Run) bool) *saga.Run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -95,8 +95,8 @@ func describe(r *saga.Run) string {
 	return s.String()
 }
 
-// things returns a text with the run's objects that exist upstream: customer, subscription with its resource, projects and role
-// assignments.
+// The method `things` returns a text with the run's objects that exist upstream: customer, subscription with its resource, projects
+// and role assignments.
 func (w *world) things(t *testing.T, runID string) string {
 	t.Helper()
 	run, err := w.Store.Run(t.Context(), runID)
@@ -139,6 +139,6 @@ func (w *world) things(t *testing.T, runID string) string {
 	return strings.Join(all, ", ")
 }
 
-// whole lists all objects of a succeeded run, in the format of the text that things returns.
+// The constant `whole` lists all objects of a succeeded run, in the format of the text that things returns.
 const whole = "bs-customer, bs-customer/bs-admin, bs-customer/member, bs-subscription, bs-subscription/member, " +
 	"customer, subscription -> bs-subscription"

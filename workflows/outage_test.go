@@ -55,7 +55,7 @@ func (u *inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	return out.Result(), nil
 }
 
-// outage is an engine with one upstream of each kind, on simulated time.
+// The type `outage` is an engine with one upstream of each kind, on simulated time.
 type outage struct {
 	t                 *testing.T
 	cloud             *keystonetest.Keystone
@@ -168,7 +168,7 @@ func (o *outage) ok(err error) {
 	}
 }
 
-// accept accepts n orders.
+// The method `accept` accepts n orders.
 func (o *outage) accept(n int) (ids []string) {
 	o.t.Helper()
 	for range n {
@@ -178,7 +178,7 @@ func (o *outage) accept(n int) (ids []string) {
 	return ids
 }
 
-// order returns an order of a new user for a new customer.
+// The method `order` returns an order of a new user for a new customer.
 func (o *outage) order() workflows.Order {
 	return workflows.Order{
 		Asked: workflows.Asked{
@@ -197,7 +197,7 @@ func (o *outage) order() workflows.Order {
 	}
 }
 
-// start starts a run with the given id and order.
+// The method `start` starts a run with the given id and order.
 func (o *outage) start(id string, order workflows.Order) {
 	o.t.Helper()
 	q := order.Request(id, "")
@@ -205,7 +205,7 @@ func (o *outage) start(id string, order workflows.Order) {
 	o.request(q)
 }
 
-// request starts a run. The run's id is also the idempotency key.
+// The method `request` starts a run. The run's id is also the idempotency key.
 func (o *outage) request(q saga.Request) {
 	o.t.Helper()
 	q.Key = q.ID

@@ -16,11 +16,11 @@ import (
 // RemoveName is the name of the workflow.
 const RemoveName = "remove"
 
-// settled is how long a tenant must have been disabled before it can be removed: other services cache tokens and accept them for some
-// minutes.
+// The constant `settled` is how long a tenant must have been disabled before it can be removed: other services cache tokens and
+// accept them for some minutes.
 const settled = 10 * time.Minute
 
-// again is the time after which a removal or a closing that was refused is tried again.
+// The constant `again` is the time after which a removal or a closing that was refused is tried again.
 const again = 24 * time.Hour
 
 // Removal is the data of a run that removes the tenant of an ending subscription, or the tenant of a customer that is removed. It is
@@ -60,7 +60,7 @@ func (o Removal) result() any {
 	return r
 }
 
-// name returns the name of the tenant.
+// The method `name` returns the name of the tenant.
 func (o Removal) name() string {
 	if o.OfCustomer {
 		return keystone.CustomerTenant(o.CustomerID)
@@ -79,7 +79,7 @@ func (o Removal) followUp(due time.Time) saga.FollowUp {
 	return o.later(RemoveName, id, due, Removal{Held: o.Held, OfCustomer: o.OfCustomer, EndedBy: o.EndedBy, DisabledAt: o.DisabledAt})
 }
 
-// later returns the follow-up that starts a run about the subscription.
+// The method `later` returns the follow-up that starts a run about the subscription.
 func (h Held) later(workflow, id string, due time.Time, input any) saga.FollowUp {
 	return saga.FollowUp{
 		Workflow: workflow, ID: id, Merchant: h.MerchantID, Cloud: h.Cloud, Subject: h.subject(), User: h.UserID,
@@ -131,8 +131,8 @@ func (o Removal) request(runID string) saga.Request {
 	return o.about(RemoveName, runID, o)
 }
 
-// removable returns the order with the values of the tenant in the ledger and in Keystone. It returns an *AdmissionError if the
-// tenant may not be removed. It does not ask whether the tenant is empty.
+// The method `removable` returns the order with the values of the tenant in the ledger and in Keystone. It returns an
+// *AdmissionError if the tenant may not be removed. It does not ask whether the tenant is empty.
 func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
 	if !o.OfCustomer {
 		now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
@@ -173,7 +173,7 @@ func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
 	return o, nil
 }
 
-// maker returns the run of the merchant that has created the object and not removed it; empty if there is none.
+// The method `maker` returns the run of the merchant that has created the object and not removed it; empty if there is none.
 func (d Deps) maker(ctx context.Context, merchantID, kind, id string) (runID string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
@@ -243,10 +243,11 @@ func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	return []saga.FollowUp{f, o.closing(end.RunID, end.Now.Add(d.KeepBilling))}
 }
 
-// refusals are the codes with which the first step refuses the run after it has read that the ending is the run's.
+// The variable `refusals` contains the codes with which the first step refuses the run after it has read that the ending is the
+// run's.
 var refusals = []saga.Code{CodeTenantNotSettled, CodeTenantEnabled, CodeTenantNotOurs}
 
-// expected returns the tenant as gone.
+// The method `expected` returns the tenant as gone.
 func (o Removal) expected() []saga.Expected {
 	if !o.TenantOwn {
 		return nil

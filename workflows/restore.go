@@ -37,7 +37,7 @@ func (o Restoration) result() any {
 	return RestoreResult{o.Switch.result(o.leaves().State).(SwitchResult), o.UserGone}
 }
 
-// leaves returns the subscription as a successful run leaves it: as it was before it was ended.
+// The method `leaves` returns the subscription as a successful run leaves it: as it was before it was ended.
 func (o Restoration) leaves() Standing {
 	s := Standing{Held: o.Held, State: SubscriptionActive, RunID: o.RunID, Suspension: o.Was.Suspension}
 	if s.Suspension != nil {
@@ -69,7 +69,7 @@ func (d Deps) retryRestore(ctx context.Context, old Restoration, runID string) (
 	return q, nil
 }
 
-// subscriber replaces the subscriber of the order with another user of the same domain.
+// The method `subscriber` replaces the subscriber of the order with another user of the same domain.
 func (d Deps) subscriber(ctx context.Context, o *Restoration, userID string) error {
 	if userID == "" {
 		return nil
@@ -121,8 +121,8 @@ func (o Restoration) request(runID string) saga.Request {
 	return o.about(RestoreName, runID, fresh)
 }
 
-// restorable returns the order with the runs that have disabled the tenant. It returns an *AdmissionError if the subscription cannot be
-// restored now.
+// The method `restorable` returns the order with the runs that have disabled the tenant. It returns an *AdmissionError if the
+// subscription cannot be restored now.
 func (d Deps) restorable(ctx context.Context, o Restoration) (Restoration, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	switch {
@@ -231,18 +231,18 @@ func Restore(d Deps) saga.Workflow[Restoration] {
 	}
 }
 
-// stays reports whether the run leaves the tenant as it is: the subscription stays suspended, or the tenant was never disabled because it
-// existed before the subscription.
+// The method `stays` reports whether the run leaves the tenant as it is: the subscription stays suspended, or the tenant was never
+// disabled because it existed before the subscription.
 func (o *Restoration) stays() bool { return o.Was.Suspension != nil || !o.TenantOwn }
 
-// grant describes the roles that the user gets on the tenant.
+// The method `grant` describes the roles that the user gets on the tenant.
 func (o *Restoration) grant() grant {
 	g := o.Held.grant()
 	g.lacked = o.Absent
 	return g
 }
 
-// expected returns the tenant and the subscriber's roles as a successful run leaves them.
+// The method `expected` returns the tenant and the subscriber's roles as a successful run leaves them.
 func (o Restoration) expected() (all []saga.Expected) {
 	if !o.stays() {
 		all = o.expectSwitched("enable-tenant", "true")

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// grant describes the roles that a step assigns to a user on a tenant.
+// The type `grant` describes the roles that a step assigns to a user on a tenant.
 type grant struct {
 	tenant tenant
 	id     string // the tenant's id; empty if not known yet
@@ -25,10 +25,10 @@ type grant struct {
 	renewed map[string]string // see Order.RenewedRoles
 }
 
-// current returns the id of a role that was deleted and created again, or else the role's id.
+// The method `current` returns the id of a role that was deleted and created again, or else the role's id.
 func (o *Order) current(r keystone.Role) string { return cmp.Or(o.RenewedRoles[r.ID], r.ID) }
 
-// renew stores the new id of a role that was deleted and created again.
+// The method `renew` stores the new id of a role that was deleted and created again.
 func (o *Order) renew(pinned, current string) {
 	if o.RenewedRoles == nil {
 		o.RenewedRoles = map[string]string{}
@@ -36,7 +36,7 @@ func (o *Order) renew(pinned, current string) {
 	o.RenewedRoles[pinned] = current
 }
 
-// pinned returns the role with this name that was stored when the order was accepted.
+// The method `pinned` returns the role with this name that was stored when the order was accepted.
 func (g grant) pinned(name string) (r keystone.Role) {
 	if i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == name }); i >= 0 {
 		r = g.roles[i]
@@ -44,13 +44,14 @@ func (g grant) pinned(name string) (r keystone.Role) {
 	return r
 }
 
-// claim returns the claim on the assignment of a role to the user. The claim contains the role's id, because a role may be renamed.
+// The method `claim` returns the claim on the assignment of a role to the user. The claim contains the role's id, because a role
+// may be renamed.
 func (g grant) claim(role string) string {
 	return ClaimRole(cmp.Or(g.pinned(role).ID, role), g.user, g.tenant.claim())
 }
 
-// expected returns the role assignments that should exist when the run has succeeded. The list is empty if the tenant's id is not
-// known yet.
+// The method `expected` returns the role assignments that should exist when the run has succeeded. The list is empty if the
+// tenant's id is not known yet.
 func (g grant) expected(step string) (all []saga.Expected) {
 	for _, r := range g.roles {
 		if g.id == "" {
@@ -164,11 +165,11 @@ func (d Deps) removeRole(ctx context.Context, g grant) error {
 	return recordRemoval(ctx, "role-assignment", assignmentID(a), removed, err)
 }
 
-// made reports whether the assignment is the run's own. This is the case if the user lacked the role before the run, or if the run
-// created the tenant.
+// The method `made` reports whether the assignment is the run's own. This is the case if the user lacked the role before the run,
+// or if the run created the tenant.
 func (g grant) made(a keystone.Assignment) bool { return g.own || slices.Contains(g.lacked, a.RoleID) }
 
-// record adds the assignment to the run's objects.
+// The method `record` adds the assignment to the run's objects.
 func (g grant) record(ctx context.Context, a keystone.Assignment) {
 	origin := saga.Adopted
 	if g.made(a) {
@@ -179,8 +180,8 @@ func (g grant) record(ctx context.Context, a keystone.Assignment) {
 	})
 }
 
-// assignment returns the role assignment that the step makes, and the client of the tenant's Keystone. The field Item of the call
-// is the name of the role.
+// The method `assignment` returns the role assignment that the step makes, and the client of the tenant's Keystone. The field Item
+// of the call is the name of the role.
 func (d Deps) assignment(ctx context.Context, g grant) (keystone.Assignment, keystone.Identity, error) {
 	item := saga.CallOf(ctx).Item
 	pinned := g.pinned(item)

@@ -103,10 +103,10 @@ func (h Held) subject() string { return h.MerchantID + ":" + h.CustomerID }
 // tenantName returns the name of the subscription's tenant.
 func (h Held) tenantName() string { return keystone.SubscriptionTenant(h.SubscriptionID) }
 
-// tenant names the subscription's tenant in texts.
+// The method `tenant` names the subscription's tenant in texts.
 func (h Held) tenant() string { return fmt.Sprintf("tenant %s (%s)", h.tenantName(), h.TenantID) }
 
-// claim is the claim on the subscription's tenant.
+// The method `claim` is the claim on the subscription's tenant.
 func (h Held) claim() string { return ClaimTenant(h.Cloud, h.DomainID, h.tenantName()) }
 
 // errNoSubscription means that no run of this installation has made the subscription for the merchant.
@@ -201,7 +201,7 @@ func StandingOf(r *saga.Run) (Standing, error) {
 	}
 }
 
-// held returns the objects of the subscription that the run r has made for the order.
+// The method `held` returns the objects of the subscription that the run r has made for the order.
 func (o Order) held(r *saga.Run) Held {
 	h := Held{
 		MerchantID: o.MerchantID, CustomerID: o.CustomerID, SubscriptionID: o.SubscriptionID, UserID: o.UserID, UserName: o.UserName,

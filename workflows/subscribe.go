@@ -425,7 +425,7 @@ func (d Deps) findSubscription(ctx context.Context, o *Order) (saga.Found, error
 	return saga.Made, nil
 }
 
-// record adds an object to the run's objects, after a step has created or adopted the object upstream.
+// The function `record` adds an object to the run's objects, after a step has created or adopted the object upstream.
 func record(ctx context.Context, kind, id, name string, origin saga.Origin) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
 }

@@ -305,7 +305,7 @@ func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
 	}
 }
 
-// compensated starts a run that fails, waits until the run is compensated, and returns the run.
+// The method `compensated` starts a run that fails, waits until the run is compensated, and returns the run.
 func (w *world) compensated(t *testing.T, o workflows.Order) *saga.Run {
 	t.Helper()
 	id := newID()

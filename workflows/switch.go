@@ -21,12 +21,12 @@ type Switch struct {
 	DisabledBy []string `json:"disabled_by,omitempty"`
 }
 
-// project is the tenant for the calls of [keystone.Identity].
+// The method `project` is the tenant for the calls of [keystone.Identity].
 func (o Switch) project() keystone.Project {
 	return keystone.Project{ID: o.TenantID, Name: o.tenantName(), DomainID: o.DomainID}
 }
 
-// marks returns the marks that the tenant had before the run.
+// The method `marks` returns the marks that the tenant had before the run.
 func (o Switch) marks() (tags []string) {
 	for _, run := range o.DisabledBy {
 		tags = append(tags, keystone.DisabledTag(run))
@@ -42,20 +42,20 @@ type SwitchResult struct {
 	State                SubscriptionState `json:"state"` // of the subscription when the run has succeeded
 }
 
-// switching describes the two workflows that switch a tenant.
+// The type `switching` describes the two workflows that switch a tenant.
 type switching struct {
 	workflow string
-	// refused returns why a subscription in this state cannot be switched; nil if it can.
+	// The field `refused` returns why a subscription in this state cannot be switched; nil if it can.
 	refused func(now Standing, byOperator bool) *AdmissionError
 }
 
-// request returns the [saga.Request] that starts a run for the order.
+// The method `request` returns the [saga.Request] that starts a run for the order.
 func (w switching) request(o Switch, runID string) saga.Request {
 	o.RunID, o.DisabledBy = runID, nil
 	return o.about(w.workflow, runID, o)
 }
 
-// about returns the [saga.Request] that starts a run about the subscription.
+// The method `about` returns the [saga.Request] that starts a run about the subscription.
 func (h Held) about(workflow, runID string, input any) saga.Request {
 	return saga.Request{
 		ID: runID, Workflow: workflow, Merchant: h.MerchantID, Cloud: h.Cloud, Subject: h.subject(), User: h.UserID,
@@ -83,8 +83,8 @@ func (d Deps) retrySwitch(ctx context.Context, w switching, old Switch, runID st
 	return w.request(o, runID), nil
 }
 
-// switchable returns the order with the standing of the subscription, and with the runs that have disabled its tenant. It returns
-// an *AdmissionError if the subscription or its tenant cannot be switched now.
+// The method `switchable` returns the order with the standing of the subscription, and with the runs that have disabled its tenant.
+// It returns an *AdmissionError if the subscription or its tenant cannot be switched now.
 func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -116,8 +116,8 @@ func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, er
 	return o, nil
 }
 
-// project reads the subscription's tenant. The tenant is absent only if Keystone does not list it by its name either: a proxy, or a
-// replica of Keystone's database that lags behind, may answer 404 for a project that exists.
+// The method `project` reads the subscription's tenant. The tenant is absent only if Keystone does not list it by its name either:
+// a proxy, or a replica of Keystone's database that lags behind, may answer 404 for a project that exists.
 func (d Deps) project(ctx context.Context, h Held) (keystone.Project, error) {
 	return d.namedProject(ctx, h, h.tenantName())
 }
@@ -142,7 +142,7 @@ func (d Deps) namedProject(ctx context.Context, h Held, name string) (keystone.P
 	return p, err
 }
 
-// absent returns nil if the tenant does not exist, and a contradiction if it does.
+// The method `absent` returns nil if the tenant does not exist, and a contradiction if it does.
 func (d Deps) absent(ctx context.Context, h Held, name string) error {
 	_, err := d.namedProject(ctx, h, name)
 	if err == nil {
@@ -151,12 +151,13 @@ func (d Deps) absent(ctx context.Context, h Held, name string) error {
 	return ignoreGone(err)
 }
 
-// contradiction is the error after two answers of an upstream that contradict each other. The call is tried again.
+// The function `contradiction` is the error after two answers of an upstream that contradict each other. The call is tried again.
 func contradiction(by upstream.Service, detail string) error {
 	return &upstream.Error{Service: by, Class: upstream.Transient, MaybeDone: true, Op: "comparing two answers", Message: detail}
 }
 
-// ours returns an *AdmissionError if the tenant has lost its name or the installation's tag. Tenantry then changes it no more.
+// The method `ours` returns an *AdmissionError if the tenant has lost its name or the installation's tag. Tenantry then changes it
+// no more.
 func (d Deps) ours(h Held, p keystone.Project) error {
 	if p.Name != h.tenantName() || !p.HasTag(keystone.InstallationTag(d.Installation)) {
 		return refuse(CodeTenantNotOurs, saga.FixByOperator, h.tenant()+" has lost its name or the tag "+keystone.InstallationTag(d.Installation))
@@ -176,8 +177,8 @@ func (d Deps) checkSwitch(ctx context.Context, w switching, o *Switch) error {
 	return nil
 }
 
-// permanently turns an *AdmissionError into the error of a step that fails for good. Other errors, and errors with a cause of their own,
-// stay as they are.
+// The function `permanently` turns an *AdmissionError into the error of a step that fails for good. Other errors, and errors with a
+// cause of their own, stay as they are.
 func permanently(err error) error {
 	if refused, ok := errors.AsType[*AdmissionError](err); ok && refused.Err == nil {
 		return refused.asStep()

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// tenant describes a project that a run creates or adopts.
+// The type `tenant` describes a project that a run creates or adopts.
 type tenant struct {
 	cloud, domain, name string
 	run, merchant       string
@@ -19,8 +19,8 @@ type tenant struct {
 
 func (t tenant) claim() string { return ClaimTenant(t.cloud, t.domain, t.name) }
 
-// expected describes the tenant that should exist when the run has succeeded. The parameter id is empty until a step has stored the
-// tenant's id.
+// The method `expected` describes the tenant that should exist when the run has succeeded. The parameter id is empty until a step
+// has stored the tenant's id.
 func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 	e := saga.Expected{
 		Object: saga.Object{Step: step, Kind: "project", Cloud: t.cloud, ID: id, Name: t.name},
@@ -87,7 +87,7 @@ func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone
 
 func adoptable(t tenant, p keystone.Project) bool { return unadoptable(t, p) == nil }
 
-// unadoptable returns nil if the run may adopt the existing project. Otherwise it returns an error with the reason.
+// The function `unadoptable` returns nil if the run may adopt the existing project. Otherwise it returns an error with the reason.
 func unadoptable(t tenant, p keystone.Project) error {
 	switch {
 	case !p.HasTag(keystone.MerchantTag(t.merchant)) && !t.adoptUnmarked:

@@ -32,7 +32,7 @@ func (h *Handover) Await(runID string) (take func() (token string, ok bool), sto
 	}
 }
 
-// put stores the token for the API request that waits for the token. If no request waits, put discards the token.
+// The method `put` stores the token for the API request that waits for the token. If no request waits, `put` discards the token.
 func (h *Handover) put(runID, token string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -50,7 +50,7 @@ func (o Unsubscription) result() any {
 	return r
 }
 
-// kept lists the tenant if no run of this installation has created it.
+// The method `kept` lists the tenant if no run of this installation has created it.
 func (h Held) kept() []Kept {
 	if h.TenantOwn {
 		return nil
@@ -88,8 +88,8 @@ func (o Unsubscription) request(runID string, keepTenant time.Duration) saga.Req
 	return o.about(UnsubscribeName, runID, fresh)
 }
 
-// endable returns the order with what Tenantry knows about the subscription. It returns an *AdmissionError if the subscription cannot be
-// ended now. A subscription whose tenant is gone, or is disabled by somebody else, can be ended.
+// The method `endable` returns the order with what Tenantry knows about the subscription. It returns an *AdmissionError if the
+// subscription cannot be ended now. A subscription whose tenant is gone, or is disabled by somebody else, can be ended.
 func (d Deps) endable(ctx context.Context, o Unsubscription) (Unsubscription, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -106,7 +106,7 @@ func (d Deps) endable(ctx context.Context, o Unsubscription) (Unsubscription, er
 	return o, d.ours(o.Held, p)
 }
 
-// over returns nil if the subscription has not been ended, and otherwise the reason why it cannot be changed.
+// The method `over` returns nil if the subscription has not been ended, and otherwise the reason why it cannot be changed.
 func (s Standing) over() *AdmissionError {
 	switch s.State {
 	case SubscriptionEnding:
@@ -167,7 +167,7 @@ func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
 	}
 }
 
-// expected returns the tenant and the subscriber's roles as a successful run leaves them.
+// The method `expected` returns the tenant and the subscriber's roles as a successful run leaves them.
 func (o Unsubscription) expected() (all []saga.Expected) {
 	if o.TenantOwn {
 		all = o.expectSwitched("disable-tenant", "false")
@@ -200,7 +200,7 @@ func (d Deps) checkUnsubscribe(ctx context.Context, o *Unsubscription) error {
 	return nil
 }
 
-// grant describes the roles that Tenantry has given to the subscriber on the tenant.
+// The method `grant` describes the roles that Tenantry has given to the subscriber on the tenant.
 func (h Held) grant() grant {
 	return grant{
 		tenant: tenant{cloud: h.Cloud, domain: h.DomainID, name: h.tenantName(), merchant: h.MerchantID},
@@ -208,7 +208,7 @@ func (h Held) grant() grant {
 	}
 }
 
-// assignment returns the assignment of a role to the subscriber.
+// The method `assignment` returns the assignment of a role to the subscriber.
 func (h Held) assignment(r keystone.Role) keystone.Assignment {
 	return keystone.Assignment{ProjectID: h.TenantID, UserID: h.UserID, RoleID: r.ID}
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// world is an installation for tests with faults. At the end of a test, the method `check` examines all runs.
+// The type `world` is an installation for tests with faults. At the end of a test, the method `check` examines all runs.
 type world struct {
 	*servicetest.Installation
 	t            *testing.T
@@ -83,7 +83,7 @@ func newWorld(t *testing.T, database string, change ...func(*service.Options)) *
 	return w
 }
 
-// shorten sets short times in the options. shorten also sets the Keystone of the default cloud for all clouds.
+// The function `shorten` sets short times in the options. `shorten` also sets the Keystone of the default cloud for all clouds.
 func shorten(o *service.Options) {
 	o.Lease, o.LateWindow, o.Deadline, o.Poll = 5*time.Second, lateWindow, deadline, 500*time.Millisecond
 	o.Executors, o.BillingTimeout = 200, upstreamTimeout
@@ -102,7 +102,7 @@ func (w *world) ok(err error) {
 	}
 }
 
-// order returns an order of a new user for a new customer, and the user's unscoped token.
+// The method `order` returns an order of a new user for a new customer, and the user's unscoped token.
 func (w *world) order() (workflows.Order, string) {
 	user := w.Keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
 	return workflows.Order{
@@ -122,7 +122,7 @@ func (w *world) order() (workflows.Order, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
-// ground adds a user to Keystone. It returns the user's token, and the objects for an order of this user.
+// The method `ground` adds a user to Keystone. It returns the user's token, and the objects for an order of this user.
 func (w *world) ground() (workflowstest.Ground, string) {
 	user := w.Keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
 	return workflowstest.Ground{
@@ -147,13 +147,13 @@ func (w *world) groundOf(t *testing.T, trial workflowstest.Trial) (workflowstest
 	return g, token
 }
 
-// start starts a run for the order.
+// The method `start` starts a run for the order.
 func (w *world) start(runID string, o workflows.Order, token string) {
 	w.t.Helper()
 	w.accept(o.Request(runID, ""), token)
 }
 
-// accept starts a run. The run's id is also the idempotency key.
+// The method `accept` starts a run. The run's id is also the idempotency key.
 func (w *world) accept(q saga.Request, token string) {
 	w.t.Helper()
 	q.Key, q.Token, q.TokenExpiresAt = q.ID, token, time.Now().Add(time.Hour)
@@ -163,7 +163,7 @@ func (w *world) accept(q saga.Request, token string) {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// another returns a new database of the same kind.
+// The function `another` returns a new database of the same kind.
 func another(t *testing.T, database string) string {
 	t.Helper()
 	if strings.HasPrefix(database, "sqlite:") {

@@ -13,8 +13,8 @@ var canonicalID = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 
 func canonical(id string) bool { return canonicalID.MatchString(id) }
 
-// conditions reads the query parameters q.field, q.op and q.value. The first values of the three parameters form the first
-// condition, and so on. If a query has two conditions on one field, only the last condition applies.
+// The function `conditions` reads the query parameters q.field, q.op and q.value. The first values of the three parameters form the
+// first condition, and so on. If a query has two conditions on one field, only the last condition applies.
 func conditions(t table, query map[string][]string) (func(row) bool, fault) {
 	type condition struct{ op, value string }
 	byField := map[string]condition{}

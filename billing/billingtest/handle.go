@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// handle returns the status and the body of the answer. If the original server's handler would raise an exception, handle returns 0
-// and a fault. The caller must hold q.mu.
+// The method `handle` returns the status and the body of the answer. If the original server's handler would raise an exception,
+// `handle` returns 0 and a fault. The caller must hold q.mu.
 func (q *QuirkServer) handle(in call) (int, any) {
 	update := http.MethodPatch
 	if q.opts.V1 {
@@ -40,8 +40,8 @@ func (q *QuirkServer) handle(in call) (int, any) {
 	return http.StatusMethodNotAllowed, nil
 }
 
-// at finds the row whose id is in the path, and returns the row's index. If a table has only one row, an empty id matches the row,
-// as in the original BillingStack.
+// The method `at` finds the row whose id is in the path, and returns the row's index. If a table has only one row, an empty id
+// matches the row, as in the original BillingStack.
 func (q *QuirkServer) at(in call) (int, fault) {
 	rows := q.rows[in.table.name]
 	if in.id == "" && len(rows) == 1 {
@@ -135,7 +135,7 @@ func (q *QuirkServer) create(in call) (int, any) {
 	return http.StatusAccepted, q.view(t, r)
 }
 
-// check returns a fault if the row violates a constraint of the original BillingStack's database.
+// The method `check` returns a fault if the row violates a constraint of the original BillingStack's database.
 func (q *QuirkServer) check(t table, r row, statement string) fault {
 	for _, field := range t.required {
 		if r[field] == nil {
@@ -187,8 +187,8 @@ func (q *QuirkServer) update(in call, at int) (int, any) {
 	return http.StatusOK, q.view(t, changed)
 }
 
-// remove deletes a row. If other rows refer to the row, remove returns a fault and deletes nothing. The original BillingStack then
-// tries to set the foreign keys of the other rows to NULL, but these columns have NOT NULL constraints.
+// The method `remove` deletes a row. If other rows refer to the row, `remove` returns a fault and deletes nothing. The original
+// BillingStack then tries to set the foreign keys of the other rows to NULL, but these columns have NOT NULL constraints.
 func (q *QuirkServer) remove(t table, at int) (int, any) {
 	r := q.rows[t.name][at]
 	for _, child := range slices.Sorted(maps.Keys(t.children)) {
@@ -230,7 +230,7 @@ func (q *QuirkServer) planItem(in call) (int, any) {
 	return http.StatusMethodNotAllowed, nil
 }
 
-// row returns a new row with those fields of the body that the table stores.
+// The method `row` returns a new row with those fields of the body that the table stores.
 func (t table) row(body map[string]any) row {
 	r := row{}
 	for _, field := range t.fields {
@@ -241,7 +241,7 @@ func (t table) row(body map[string]any) row {
 	return r
 }
 
-// view returns a row in the format of the API, with null for each unset field.
+// The method `view` returns a row in the format of the API, with null for each unset field.
 func (q *QuirkServer) view(t table, r row) row {
 	v := row{}
 	for _, field := range t.fields {
@@ -276,7 +276,8 @@ func castProperties(stored any) map[string]any {
 	return v
 }
 
-// items returns the items of a plan, the newest first, so that tests detect a client that relies on the order of creation.
+// The method `items` returns the items of a plan, the newest first, so that tests detect a client that relies on the order of
+// creation.
 func (q *QuirkServer) items(plan any) []row {
 	found := []row{}
 	for _, r := range slices.Backward(q.rows["plan_item"]) {

@@ -131,7 +131,7 @@ func (q *QuirkServer) readBody(w http.ResponseWriter, r *http.Request, in *call)
 	return true
 }
 
-// fault is a Python exception in a handler of the original server.
+// The type `fault` is a Python exception in a handler of the original server.
 type fault struct {
 	text     string
 	class    string // class of the exception; the message queue puts the class before the text

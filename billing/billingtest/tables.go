@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// table describes a table of the original BillingStack's database. The fields have the names that the API uses.
+// The type `table` describes a table of the original BillingStack's database. The fields have the names that the API uses.
 type table struct {
 	name      string
 	key       string // the field that identifies a row: "id" or "name"
@@ -60,8 +60,8 @@ var tables = map[string]table{
 	},
 }
 
-// column returns the API's name of a field. The argument is the name that a filter uses: the name of the field's database column.
-// column returns false if a filter cannot use the field.
+// The method `column` returns the API's name of a field. The argument is the name that a filter uses: the name of the field's
+// database column. `column` returns false if a filter cannot use the field.
 func (t table) column(field string) (string, bool) {
 	switch {
 	case field == "currency_name", field == "language_name":
@@ -74,7 +74,7 @@ func (t table) column(field string) (string, bool) {
 	return field, field == "merchant_id" && t.merchant != "" || slices.Contains(t.fields, field)
 }
 
-// call is a parsed request.
+// The type `call` is a parsed request.
 type call struct {
 	table    table
 	method   string
@@ -86,8 +86,8 @@ type call struct {
 	body     map[string]any
 }
 
-// route parses a path such as currencies/<name> or merchants/<m>/plans/<p>/items/<product>. route returns false for an unknown
-// path.
+// The method `route` parses a path such as currencies/<name> or merchants/<m>/plans/<p>/items/<product>. `route` returns false for
+// an unknown path.
 func (q *QuirkServer) route(path string, r *http.Request) (call, bool) {
 	in := call{method: r.Method, query: r.URL.Query()}
 	parts := strings.Split(path, "/")

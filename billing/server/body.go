@@ -16,8 +16,8 @@ import (
 
 const maxBody = 112 << 10
 
-// field is the value of a key in a JSON body. An update changes only the fields whose keys are in the body, and null clears a
-// field.
+// The type `field` is the value of a key in a JSON body. An update changes only the fields whose keys are in the body, and null
+// clears a field.
 type field[T any] struct {
 	set, null bool
 	value     T
@@ -33,7 +33,7 @@ func (f *field[T]) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &f.value)
 }
 
-// decode decodes the JSON body of a request. decode refuses unknown keys, duplicate keys and invalid UTF-8.
+// The function `decode` decodes the JSON body of a request. `decode` refuses unknown keys, duplicate keys and invalid UTF-8.
 func decode[B any](c echo.Context) (B, error) {
 	var body B
 	r := c.Request()
@@ -71,7 +71,8 @@ func (c *changes) complain(format string, args ...any) {
 	}
 }
 
-// due reports whether the body contains the field. If a required field is missing or null, due returns false and records an error.
+// The function `due` reports whether the body contains the field. If a required field is missing or null, `due` returns false and
+// records an error.
 func due[T any](c *changes, name string, f field[T], required bool) bool {
 	if required && (f.null || c.created && !f.set) {
 		c.complain("%s is required", name)
@@ -80,7 +81,7 @@ func due[T any](c *changes, name string, f field[T], required bool) bool {
 	return f.set
 }
 
-// id sets the id of a new object: the id that the client chose, or a fresh one. An update must not change the id.
+// The method `id` sets the id of a new object: the id that the client chose, or a fresh one. An update must not change the id.
 func (c *changes) id(to *string, f field[string], fresh func() string) {
 	given := f.set && !f.null
 	switch {
@@ -95,14 +96,14 @@ func (c *changes) id(to *string, f field[string], fresh func() string) {
 	}
 }
 
-// fixed checks that a field has the same value as in the path. If the value differs, fixed records an error.
+// The method `fixed` checks that a field has the same value as in the path. If the value differs, `fixed` records an error.
 func (c *changes) fixed(name, value string, f field[string]) {
 	if f.set && f.value != value {
 		c.complain("%s must be %q, as in the path", name, value)
 	}
 }
 
-// text sets a text field. limit is the maximum number of characters.
+// The method `text` sets a text field. limit is the maximum number of characters.
 func (c *changes) text(to *string, name string, f field[string], limit int, required bool) {
 	if !due(c, name, f, required) {
 		return
@@ -113,7 +114,7 @@ func (c *changes) text(to *string, name string, f field[string], limit int, requ
 	*to = f.value
 }
 
-// name sets the name, which is required and must not be empty.
+// The method `name` sets the name, which is required and must not be empty.
 func (c *changes) name(to *string, f field[string]) {
 	c.text(to, "name", f, 60, true)
 	if f.set && f.value == "" {
@@ -121,7 +122,7 @@ func (c *changes) name(to *string, f field[string]) {
 	}
 }
 
-// code sets a currency or language code, which must be in list.
+// The method `code` sets a currency or language code, which must be in list.
 func (c *changes) code(to *string, name string, f field[string], list string, required bool) {
 	if !due(c, name, f, required) {
 		return
@@ -132,7 +133,7 @@ func (c *changes) code(to *string, name string, f field[string], list string, re
 	*to = f.value
 }
 
-// reference sets a required field that has the id of another object.
+// The method `reference` sets a required field that has the id of another object.
 func (c *changes) reference(to *string, name string, f field[string]) {
 	if !due(c, name, f, true) {
 		return
@@ -143,7 +144,7 @@ func (c *changes) reference(to *string, name string, f field[string]) {
 	*to = f.value
 }
 
-// properties sets each property that is in f, and keeps all other stored properties. A property cannot be removed.
+// The method `properties` sets each property that is in f, and keeps all other stored properties. A property cannot be removed.
 func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 	merged := map[string]any{}
 	for _, from := range []map[string]any{*to, f.value} {
@@ -166,7 +167,7 @@ func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 	*to = merged
 }
 
-// pricing replaces the whole list of prices. The server does not interpret the prices.
+// The method `pricing` replaces the whole list of prices. The server does not interpret the prices.
 func (c *changes) pricing(to *[]any, f field[[]any]) {
 	if !f.set {
 		return
@@ -179,7 +180,8 @@ func (c *changes) pricing(to *[]any, f field[[]any]) {
 	*to = f.value
 }
 
-// maybe sets an optional field of an object. If the key is not in the body, the field stays the same. A null clears the field.
+// The function `maybe` sets an optional field of an object. If the key is not in the body, the field stays the same. A null clears
+// the field.
 func maybe[T any](to **T, f field[T]) {
 	switch {
 	case f.null:

@@ -8,15 +8,15 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// operators maps the operators of the original BillingStack to the operators of billing.Condition. In the original BillingStack,
-// "<" means "<=" because of a bug; in this server, "<" means "less than".
+// The variable `operators` maps the operators of the original BillingStack to the operators of billing.Condition. In the original
+// BillingStack, "<" means "<=" because of a bug; in this server, "<" means "less than".
 var operators = map[string]string{
 	"eq": "eq", "==": "eq", "=": "eq", "ne": "ne", "!=": "ne", "ge": "ge", ">=": "ge", "le": "le", "<=": "le",
 	"gt": "gt", ">": "gt", "lt": "lt", "<": "lt", "like": "like", "%": "like",
 }
 
-// conditions parses the query parameters q.field, q.op and q.value. The first values of the three parameters form the first
-// condition, and so on. An object must meet all conditions.
+// The function `conditions` parses the query parameters q.field, q.op and q.value. The first values of the three parameters form
+// the first condition, and so on. An object must meet all conditions.
 func conditions(query url.Values, columns []string) ([]billing.Condition, error) {
 	for name := range query {
 		if name != "q.field" && name != "q.op" && name != "q.value" {

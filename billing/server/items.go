@@ -9,8 +9,8 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// items serves the items of a plan. PUT adds an item, PATCH changes an item, and DELETE removes an item. A GET of the plan
-// returns the items.
+// The type `items` serves the items of a plan. PUT adds an item, PATCH changes an item, and DELETE removes an item. A GET of the
+// plan returns the items.
 type items struct{ plans Plans }
 
 func (i items) register(g *echo.Group, path string) {

@@ -19,7 +19,7 @@ func LoopbackOnly(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// loopback reports whether a host, with or without a port, is localhost or a loopback address.
+// The function `loopback` reports whether a host, with or without a port, is localhost or a loopback address.
 func loopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

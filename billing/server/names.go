@@ -21,8 +21,8 @@ var (
 	languages string
 )
 
-// names is a read-only collection: the currencies or the languages. The collection always has every code of its ISO standard, so
-// a POST of such a code returns a conflict. Objects of the collection cannot be changed or removed.
+// The type `names` is a read-only collection: the currencies or the languages. The collection always has every code of its ISO
+// standard, so a POST of such a code returns a conflict. Objects of the collection cannot be changed or removed.
 type names struct{ list string }
 
 func (n names) register(g *echo.Group, path string) {
@@ -31,7 +31,7 @@ func (n names) register(g *echo.Group, path string) {
 	g.GET(path+"/:name", n.get)
 }
 
-// all parses n.list. Languages are returned as billing.Currency too, because they have the same fields as currencies.
+// The method `all` parses n.list. Languages are returned as billing.Currency too, because they have the same fields as currencies.
 func (n names) all() []billing.Currency {
 	var all []billing.Currency
 	for line := range strings.Lines(n.list) {
@@ -41,7 +41,7 @@ func (n names) all() []billing.Currency {
 	return all
 }
 
-// has reports whether the list contains the code.
+// The method `has` reports whether the list contains the code.
 func (n names) has(name string) bool {
 	return name != "" && !strings.ContainsAny(name, "\t\n") && strings.Contains("\n"+n.list, "\n"+name+"\t")
 }

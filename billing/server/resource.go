@@ -10,16 +10,16 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// body is the JSON body of a POST or PATCH request for an object of type T.
+// The type `body` is the JSON body of a POST or PATCH request for an object of type T.
 type body[T any] interface {
-	// put changes a new or stored object: each field that the body contains gets the value in the body. merchantID is the
-	// merchant's id in the path.
+	// The method `put` changes a new or stored object: each field that the body contains gets the value in the body. merchantID is
+	// the merchant's id in the path.
 	put(c *changes, merchantID string, to *T)
 	// idOf returns the object's id.
 	idOf(T) string
 }
 
-// resource serves the requests for one collection and its objects.
+// The type `resource` serves the requests for one collection and its objects.
 type resource[B body[T], T any] struct {
 	table   Table[T]
 	view    func(T) any
@@ -38,7 +38,8 @@ func (r resource[B, T]) register(g *echo.Group, path string) {
 	g.DELETE(path+"/:id", r.item(r.remove))
 }
 
-// item answers 404 to an invalid id, and then does not read the database. A path with a trailing slash is an unknown route.
+// The method `item` answers 404 to an invalid id, and then does not read the database. A path with a trailing slash is an unknown
+// route.
 func (r resource[B, T]) item(next func(c echo.Context, id string) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := c.Param("id")

@@ -37,7 +37,7 @@ func (b usageBody) put(c *changes, merchantID string, to *billing.Usage) {
 
 func (usageBody) idOf(u billing.Usage) string { return u.ID }
 
-// timestamp sets a time in the format of the original BillingStack: ISO 8601 without a time zone.
+// The method `timestamp` sets a time in the format of the original BillingStack: ISO 8601 without a time zone.
 func (c *changes) timestamp(to *string, name string, f field[string]) {
 	if !f.set {
 		return

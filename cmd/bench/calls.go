@@ -18,10 +18,11 @@ var (
 	subscriptionRoles = []string{"member"}
 )
 
-// connections limits the connections of each HTTP client. The limit equals the largest number of subscribes in flight.
+// The constant `connections` limits the connections of each HTTP client. The limit equals the largest number of subscribes in
+// flight.
 const connections = 64
 
-// clients has the Keystone client and the BillingStack client of a contender. The service creates its own clients.
+// The type `clients` has the Keystone client and the BillingStack client of a contender. The service creates its own clients.
 type clients struct {
 	site
 
@@ -59,7 +60,7 @@ func newCalls(ctx context.Context, s site) (subscriber, func(), error) {
 	}, func() {}, err
 }
 
-// admit checks an order with two calls: it validates the user's token and reads the plan.
+// The method `admit` checks an order with two calls: it validates the user's token and reads the plan.
 func (c *clients) admit(ctx context.Context, token string) (keystone.Token, error) {
 	user, err := c.keystone.ValidateToken(ctx, token)
 	if err != nil {
@@ -69,7 +70,7 @@ func (c *clients) admit(ctx context.Context, token string) (keystone.Token, erro
 	return user, err
 }
 
-// nine makes the nine writes of one subscribe, one after another. After each write, the function `done` is called.
+// The method `nine` makes the nine writes of one subscribe, one after another. After each write, the function `done` is called.
 func (c *clients) nine(ctx context.Context, user keystone.Token, token string, done func(step int, output any) error) error {
 	step := 0
 	next := func(output any, err error) error {

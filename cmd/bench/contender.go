@@ -26,7 +26,7 @@ const (
 
 var contenders = []string{bareCalls, floor, engined, service}
 
-// site has the addresses and ids that a contender needs.
+// The type `site` has the addresses and ids that a contender needs.
 type site struct {
 	Upstreams string // URL of both stubs
 	Database  string // URL of the contender's database
@@ -36,24 +36,24 @@ type site struct {
 	API, Key, Secret string // address and API key of the service, for the portal
 }
 
-// subscriber makes one subscribe for the user of the token.
+// The type `subscriber` makes one subscribe for the user of the token.
 type subscriber func(ctx context.Context, token string) error
 
-// task tells a contender how many subscribes to keep in flight, and for how long.
+// The type `task` tells a contender how many subscribes to keep in flight, and for how long.
 type task struct {
 	InFlight int
 	For      time.Duration
 }
 
-// record is a contender's result.
+// The type `record` is a contender's result.
 type record struct {
 	Took      time.Duration // from the start until the last subscribe ended
 	Latencies []time.Duration
 	Fault     string // the errors of failed subscribes; an error ends the benchmark
 }
 
-// contend runs one contender. The contender executes the tasks that the parent process sends to standard input, until the input
-// ends.
+// The function `contend` runs one contender. The contender executes the tasks that the parent process sends to standard input,
+// until the input ends.
 func contend(name string) (err error) {
 	var s site
 	if err := json.Unmarshal([]byte(os.Getenv(siteVariable)), &s); err != nil {
@@ -85,7 +85,7 @@ func contend(name string) (err error) {
 	}
 }
 
-// do runs InFlight workers. Each worker starts its next subscribe when its previous subscribe has ended.
+// The method `do` runs InFlight workers. Each worker starts its next subscribe when its previous subscribe has ended.
 func (t task) do(ctx context.Context, subscribe subscriber) record {
 	var (
 		all    sync.WaitGroup

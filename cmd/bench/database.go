@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// database is the PostgreSQL server that all contenders share. Each contender has its own database on that server.
+// The type `database` is the PostgreSQL server that all contenders share. Each contender has its own database on that server.
 type database struct {
 	server  string
 	conn    *pgx.Conn
@@ -41,7 +41,7 @@ func connect(ctx context.Context, server string) (*database, error) {
 	return &database{server: server, conn: conn, parent: parent}, err
 }
 
-// create creates a database and returns its URL.
+// The method `create` creates a database and returns its URL.
 func (d *database) create(ctx context.Context) (string, error) { return d.copyOf(ctx, "template1") }
 
 // copyOf creates a copy of the database named template and returns the URL of the copy. No client may be connected to template.
@@ -63,7 +63,7 @@ func (d *database) copyOf(ctx context.Context, template string) (string, error) 
 	return u.String(), nil
 }
 
-// close drops every database that the functions create and copyOf have created, and closes the connection.
+// The method `close` drops every database that the functions create and copyOf have created, and closes the connection.
 func (d *database) close(ctx context.Context) error {
 	var faults []error
 	for _, name := range d.created {
@@ -73,14 +73,14 @@ func (d *database) close(ctx context.Context) error {
 	return errors.Join(append(faults, d.conn.Close(ctx))...)
 }
 
-// wal returns the position of the write-ahead log, in bytes.
+// The method `wal` returns the position of the write-ahead log, in bytes.
 func (d *database) wal(ctx context.Context) (n int64, err error) {
 	err = d.conn.QueryRow(ctx, "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").Scan(&n)
 	return n, err
 }
 
-// transactions returns the number of transactions committed in the database at a URL. transactions first waits until all backends
-// of that database have ended, because a running backend may not have reported all its transactions.
+// The method `transactions` returns the number of transactions committed in the database at a URL. transactions first waits until
+// all backends of that database have ended, because a running backend may not have reported all its transactions.
 func (d *database) transactions(ctx context.Context, of string) (int64, error) {
 	u, err := url.Parse(of)
 	if err != nil {
@@ -101,8 +101,8 @@ func (d *database) transactions(ctx context.Context, of string) (int64, error) {
 	}
 }
 
-// tally reads the number of transactions that backends have reported. A busy backend reports its transactions once a second. An
-// idle backend may report its last transactions with a delay of several seconds.
+// The method `tally` reads the number of transactions that backends have reported. A busy backend reports its transactions once a
+// second. An idle backend may report its last transactions with a delay of several seconds.
 func (d *database) tally(ctx context.Context, of string) (n int64, err error) {
 	u, err := url.Parse(of)
 	if err != nil {
@@ -112,10 +112,10 @@ func (d *database) tally(ctx context.Context, of string) (n int64, err error) {
 	return n, err
 }
 
-// told is a delay after which an idle backend has reported all its transactions.
+// The constant `told` is a delay after which an idle backend has reported all its transactions.
 const told = 11 * time.Second
 
-// commits measures the number of tiny INSERTs that one client commits in a second.
+// The method `commits` measures the number of tiny INSERTs that one client commits in a second.
 func (d *database) commits(ctx context.Context) (float64, error) {
 	if _, err := d.conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS bench_commits (n BIGINT)"); err != nil {
 		return 0, err

@@ -69,8 +69,8 @@ func (c *clients) throughEngine(ctx context.Context, e *engine.Engine, token str
 	return err
 }
 
-// order checks an order with two concurrent calls, as the API does. order then starts a run, waits until the run is at rest, and
-// returns the run.
+// The method `order` checks an order with two concurrent calls, as the API does. `order` then starts a run, waits until the run is
+// at rest, and returns the run.
 func (c *clients) order(ctx context.Context, e *engine.Engine, token string) (*saga.Run, error) {
 	var user keystone.Token
 	var tokenErr, planErr error

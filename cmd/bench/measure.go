@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// plan defines a measurement.
+// The type `plan` defines a measurement.
 type plan struct {
 	passes     int
 	length     time.Duration
@@ -23,7 +23,7 @@ type plan struct {
 	inFlight   []int
 }
 
-// rig has the database and the child processes of a running measurement.
+// The type `rig` has the database and the child processes of a running measurement.
 type rig struct {
 	plan
 	db        *database
@@ -33,14 +33,14 @@ type rig struct {
 	closers   []func() error
 }
 
-// runner is a running contender.
+// The type `runner` is a running contender.
 type runner struct {
 	*child
 
 	pid int // id of the measured process: the contender, or the service that the portal calls
 }
 
-// measure starts the upstreams and the contenders, measures the contenders, and stops all processes.
+// The method `measure` starts the upstreams and the contenders, measures the contenders, and stops all processes.
 func (p plan) measure(ctx context.Context) (_ *result, err error) {
 	r := &rig{plan: p, running: map[string]*runner{}}
 	defer func() {
@@ -95,7 +95,7 @@ func (r *rig) setUp(ctx context.Context) (err error) {
 	return err
 }
 
-// start starts a contender with a new database.
+// The method `start` starts a contender with a new database.
 func (r *rig) start(ctx context.Context, name string) (err error) {
 	s := r.site
 	if s.Database, err = r.db.create(ctx); err != nil {
@@ -115,7 +115,7 @@ func (r *rig) start(ctx context.Context, name string) (err error) {
 	return nil
 }
 
-// launch starts a contender. If the contender is a portal, launch starts the service first.
+// The method `launch` starts a contender. If the contender is a portal, `launch` starts the service first.
 func (r *rig) launch(ctx context.Context, s site, name string) (*runner, func() error, error) {
 	who, end := &runner{}, func() error { return nil }
 	if name == service {
@@ -135,8 +135,8 @@ func (r *rig) launch(ctx context.Context, s site, name string) (*runner, func() 
 	return who, func() error { return errors.Join(who.stop(), end()) }, nil
 }
 
-// warm lets every contender execute subscribes for one second. Every contender thus connects, logs in and fills its caches before
-// the measurement.
+// The method `warm` lets every contender execute subscribes for one second. Every contender thus connects, logs in and fills its
+// caches before the measurement.
 func (r *rig) warm(ctx context.Context) error {
 	if err := r.setDelay(ctx, 0); err != nil {
 		return err
@@ -159,8 +159,8 @@ func (r *rig) setDelay(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// pass makes one measurement of every combination of contender, delay and number of subscribes in flight. The contenders run one
-// after another. Each pass starts with a different contender.
+// The method `pass` makes one measurement of every combination of contender, delay and number of subscribes in flight. The
+// contenders run one after another. Each pass starts with a different contender.
 func (r *rig) pass(ctx context.Context, n int, res *result) error {
 	for _, delay := range r.delays {
 		if err := r.setDelay(ctx, delay); err != nil {
@@ -182,7 +182,7 @@ func (r *rig) pass(ctx context.Context, n int, res *result) error {
 	return err
 }
 
-// reading contains the values of the counters at a point in time.
+// The type `reading` contains the values of the counters at a point in time.
 type reading struct {
 	wal      int64
 	own, sql time.Duration
@@ -200,7 +200,7 @@ func (r *rig) read(ctx context.Context, pid int) (now reading, err error) {
 	return now, errors.Join(faults[:]...)
 }
 
-// cell makes one measurement of one contender.
+// The method `cell` makes one measurement of one contender.
 func (r *rig) cell(ctx context.Context, who *runner, t task) (sample, error) {
 	before, err := r.read(ctx, who.pid)
 	if err != nil {
@@ -260,8 +260,8 @@ func (r *rig) countTransactions(ctx context.Context, res *result) error {
 	return nil
 }
 
-// transactions starts a contender, gives it one task and stops it. The results are the number of the contender's transactions and
-// the number of its subscribes.
+// The method `transactions` starts a contender, gives it one task and stops it. The results are the number of the contender's
+// transactions and the number of its subscribes.
 func (r *rig) transactions(ctx context.Context, s site, name string, inFlight int) (n int64, subscribes int, err error) {
 	before, err := r.db.transactions(ctx, s.Database)
 	if err != nil {
@@ -279,8 +279,8 @@ func (r *rig) transactions(ctx context.Context, s site, name string, inFlight in
 	return after - before, len(did.Latencies), err
 }
 
-// idle measures a service that gets no requests: its start time on a migrated database, its transactions per second, and its
-// memory.
+// The method `idle` measures a service that gets no requests: its start time on a migrated database, its transactions per second,
+// and its memory.
 func (r *rig) idle(ctx context.Context, res *result) (err error) {
 	s := r.site
 	if s.Database, err = r.db.create(ctx); err != nil {

@@ -17,8 +17,8 @@ const labelStyle = `font-size="9" text-anchor="middle" stroke="white" stroke-wid
 
 var colours = map[string]string{bareCalls: "#bbbbbb", floor: "#e0a030", engined: "#3070b0", service: "#30a060"}
 
-// plot draws two charts that compare the contenders with the floor: the rates with calls of 0 ms, and the p50 times with calls of
-// 20 ms.
+// The method `plot` draws two charts that compare the contenders with the floor: the rates with calls of 0 ms, and the p50 times
+// with calls of 20 ms.
 func (r *result) plot() string {
 	var b strings.Builder
 	draw := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -35,7 +35,7 @@ func (r *result) plot() string {
 	return b.String()
 }
 
-// chart draws a group of bars for each number of subscribes in flight.
+// The method `chart` draws a group of bars for each number of subscribes in flight.
 func (r *result) chart(draw func(string, ...any), left int, title string, callMs int64, value func(row) float64) {
 	most := 1.0
 	for _, w := range r.Rows {

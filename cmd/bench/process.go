@@ -20,7 +20,7 @@ import (
 // siteVariable is the name of the environment variable that contains a contender's site as JSON.
 const siteVariable = "BENCH_SITE"
 
-// child is a child process that runs this program as a contender or as the stub upstreams.
+// The type `child` is a child process that runs this program as a contender or as the stub upstreams.
 type child struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -51,7 +51,7 @@ func startChild(ctx context.Context, s site, part ...string) (*child, error) {
 	return c, c.cmd.Start()
 }
 
-// do sends a task to the contender, and returns the contender's result.
+// The method `do` sends a task to the contender, and returns the contender's result.
 func (c *child) do(t task) (r record, err error) {
 	if err := json.NewEncoder(c.in).Encode(t); err != nil {
 		return r, err
@@ -71,7 +71,7 @@ func (c *child) do(t task) (r record, err error) {
 
 func (c *child) stop() error { return errors.Join(c.in.Close(), c.cmd.Wait()) }
 
-// tick is the unit of processor times in /proc: 10 ms on every Linux.
+// The constant `tick` is the unit of processor times in /proc: 10 ms on every Linux.
 const tick = 10 * time.Millisecond
 
 // processTime returns the processor time of a process. If children is true, the result includes the child processes that the
@@ -96,8 +96,8 @@ func processTime(pid int, children bool) (time.Duration, error) {
 	return time.Duration(sum) * tick, nil
 }
 
-// stat returns the fields of /proc/PID/stat that follow the process name. The name ends at the last parenthesis: the name itself
-// may contain parentheses and spaces.
+// The function `stat` returns the fields of /proc/PID/stat that follow the process name. The name ends at the last parenthesis: the
+// name itself may contain parentheses and spaces.
 func stat(pid int) ([]string, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) //nolint:gosec // a number
 	if err != nil {
@@ -133,8 +133,8 @@ func familyTime(parent int) (time.Duration, error) {
 	return sum, nil
 }
 
-// memory returns the value of a line of /proc/PID/status, in MiB. The line VmHWM has the maximum resident memory. The line VmRSS
-// has the current resident memory.
+// The function `memory` returns the value of a line of /proc/PID/status, in MiB. The line VmHWM has the maximum resident memory.
+// The line VmRSS has the current resident memory.
 func memory(pid int, line string) (mib float64, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// cell identifies one measured case: a contender, a delay of the upstream calls, and a number of subscribes in flight.
+// The type `cell` identifies one measured case: a contender, a delay of the upstream calls, and a number of subscribes in flight.
 type cell struct {
 	Contender string
 	Delay     time.Duration
 	InFlight  int
 }
 
-// sample has the values that were measured in one cell, or the medians of several samples. Rate is the number of subscribes per
-// second. All other values are per subscribe.
+// The type `sample` has the values that were measured in one cell, or the medians of several samples. Rate is the number of
+// subscribes per second. All other values are per subscribe.
 type sample struct {
 	P50    float64 `json:"p50_ms"`
 	P95    float64 `json:"p95_ms"`
@@ -32,7 +32,8 @@ type sample struct {
 	Calls  float64 `json:"upstream_calls"`
 }
 
-// row has the final values of one cell: one contender, one duration of the upstream calls, one number of requests in flight.
+// The type `row` has the final values of one cell: one contender, one duration of the upstream calls, one number of requests in
+// flight.
 type row struct {
 	Contender string  `json:"contender"`
 	CallMs    int64   `json:"call_ms"`
@@ -43,7 +44,7 @@ type row struct {
 	Transactions *float64 `json:"transactions,omitempty"` // measured only if the upstream calls take 0 ms
 }
 
-// result has all measurements of all contenders.
+// The type `result` has all measurements of all contenders.
 type result struct {
 	Commit  string             `json:"commit"`
 	At      string             `json:"at"`
@@ -65,7 +66,7 @@ type machine struct {
 	OS    string `json:"os"`
 }
 
-// idle has the measurements of a service that gets no requests.
+// The type `idle` has the measurements of a service that gets no requests.
 type idle struct {
 	Ready   float64 `json:"seconds_until_ready"`
 	Queries float64 `json:"queries_per_second"`
@@ -80,7 +81,7 @@ func newResult() *result {
 	}
 }
 
-// commit returns the name of the measured commit. The suffix -dirty marks uncommitted changes.
+// The function `commit` returns the name of the measured commit. The suffix -dirty marks uncommitted changes.
 func commit() string {
 	out, err := exec.Command("git", "describe", "--always", "--dirty").Output() //nolint:noctx // it only reads
 	if err != nil {
@@ -101,7 +102,7 @@ func processor() string {
 
 func (r *result) add(c cell, s sample) { r.samples[c] = append(r.samples[c], s) }
 
-// finish computes the medians of all passes.
+// The method `finish` computes the medians of all passes.
 func (r *result) finish() {
 	r.Commits = median(r.commits)
 	r.Rows = nil
@@ -145,7 +146,7 @@ func median(values []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// write writes the result to subscribe.json, and its plot to subscribe.svg.
+// The method `write` writes the result to subscribe.json, and its plot to subscribe.svg.
 func (r *result) write(dir string) error {
 	encoded, err := json.MarshalIndent(r, "", " ")
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// scale measures whether finished runs make the service slower. The benchmark measures the same operations on several databases,
-// each with a different number of finished runs.
+// The type `scale` measures whether finished runs make the service slower. The benchmark measures the same operations on several
+// databases, each with a different number of finished runs.
 type scale struct {
 	passes int
 	calls  int   // number of calls of each operation in a pass
@@ -35,7 +35,7 @@ func parseSizes(text string) (sizes []int, err error) {
 	return sizes, nil
 }
 
-// filled is a database with finished runs, and the data that the measurements need.
+// The type `filled` is a database with finished runs, and the data that the measurements need.
 type filled struct {
 	*store.Store
 
@@ -44,8 +44,8 @@ type filled struct {
 	original *original
 }
 
-// measure fills the databases, measures the operations, and drops the databases. measure also drops the databases if ctx is
-// canceled.
+// The method `measure` fills the databases, measures the operations, and drops the databases. `measure` also drops the databases if
+// ctx is canceled.
 func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
 	server, err := connect(ctx, os.Getenv("TENANTRY_TEST_POSTGRES_URL"))
 	if err != nil {
@@ -91,8 +91,8 @@ func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
 	return result, nil
 }
 
-// phase measures the operations of one phase. The method makes each call on all databases before it makes the next call.
-// For each call, it begins with another database. Other load on the machine therefore affects all databases equally.
+// The method `phase` measures the operations of one phase. The method makes each call on all databases before it makes the next
+// call. For each call, it begins with another database. Other load on the machine therefore affects all databases equally.
 func (s scale) phase(ctx context.Context, p phase, databases []*filled, result *scaleResult) error {
 	for _, f := range databases {
 		if err := p.prepare(ctx, f); err != nil {
@@ -118,5 +118,5 @@ func (s scale) phase(ctx context.Context, p phase, databases []*filled, result *
 	return nil
 }
 
-// note prints a progress message to standard error.
+// The function `note` prints a progress message to standard error.
 func note(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

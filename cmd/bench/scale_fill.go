@@ -38,8 +38,8 @@ FROM (
 ) n, (SELECT created_at FROM original_runs WHERE original = 0) o
 ORDER BY i`
 
-// fill creates a database with the given number of finished runs, and returns the database and its size in bytes. fill vacuums
-// and analyzes each table, as autovacuum would do in production.
+// The function `fill` creates a database with the given number of finished runs, and returns the database and its size in bytes.
+// `fill` vacuums and analyzes each table, as autovacuum would do in production.
 func fill(ctx context.Context, server *database, like *template, runs int) (*filled, int64, error) {
 	url, err := server.copyOf(ctx, like.name)
 	if err != nil {
@@ -84,7 +84,8 @@ func fill(ctx context.Context, server *database, like *template, runs int) (*fil
 	return f, bytes, err
 }
 
-// fill inserts the rows of all runs into the table, from the oldest run to the youngest. Then fill builds the table's indexes.
+// The method `fill` inserts the rows of all runs into the table, from the oldest run to the youngest. Then fill builds the table's
+// indexes.
 func (t table) fill(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -179,7 +180,7 @@ FROM pg_index WHERE indrelid = $1::regclass AND NOT EXISTS (SELECT 1 FROM pg_con
 	return rebuild, nil
 }
 
-// targets has the runs that the operations read, and the values that the operations search for.
+// The type `targets` has the runs that the operations read, and the values that the operations search for.
 type targets struct {
 	any   []target // runs of any age, in random order
 	young []target

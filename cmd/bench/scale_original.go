@@ -20,12 +20,12 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// ids has the ids that differ from run to run.
+// The type `ids` has the ids that differ from run to run.
 type ids struct {
 	Run, Merchant, User, Customer, Subscription, CustomerTenant, SubscriptionTenant string
 }
 
-// original has everything that the engine stored for one run. Finished runs and new runs are copies of an original.
+// The type `original` has everything that the engine stored for one run. Finished runs and new runs are copies of an original.
 type original struct {
 	ids
 
@@ -33,7 +33,7 @@ type original struct {
 	checkpoints []string
 }
 
-// recorder is a store that also keeps a copy of each run and each checkpoint in memory.
+// The type `recorder` is a store that also keeps a copy of each run and each checkpoint in memory.
 type recorder struct {
 	*store.Store
 
@@ -121,7 +121,7 @@ func makeOriginals(ctx context.Context, db *store.Store) ([]*original, error) {
 	return all, nil
 }
 
-// name stores in o the ids of the objects that the run created.
+// The method `name` stores in o the ids of the objects that the run created.
 func (o *original) name(objects []saga.Object) {
 	for _, object := range objects {
 		switch {
@@ -163,8 +163,8 @@ func (o *original) replacer(n ids) *strings.Replacer {
 	)
 }
 
-// another returns a copy of the original, with the ids n in place of the original's ids. The parameter replica
-// names the replica that executes the copy. If replica is empty, the copy is due.
+// The method `another` returns a copy of the original, with the ids n in place of the original's ids. The parameter replica names
+// the replica that executes the copy. If replica is empty, the copy is due.
 func (o *original) another(n ids, replica string) (another saga.NewRun, err error) {
 	err = decode(o.replacer(n).Replace(o.created), &another)
 	if err != nil {
@@ -174,7 +174,7 @@ func (o *original) another(n ids, replica string) (another saga.NewRun, err erro
 	return another, nil
 }
 
-// rest returns the checkpoints of the original, with the ids n in place of the original's ids.
+// The method `rest` returns the checkpoints of the original, with the ids n in place of the original's ids.
 func (o *original) rest(n ids, replica string) ([]saga.Checkpoint, error) {
 	all := make([]saga.Checkpoint, len(o.checkpoints))
 	for i, text := range o.checkpoints {

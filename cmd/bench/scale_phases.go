@@ -11,13 +11,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// phase has operations to measure, and a function that prepares the database for them.
+// The type `phase` has operations to measure, and a function that prepares the database for them.
 type phase struct {
 	prepare    func(context.Context, *filled) error
 	operations []operation
 }
 
-// operation is a kind of call whose duration is measured.
+// The type `operation` is a kind of call whose duration is measured.
 type operation struct {
 	name    string
 	measure func(ctx context.Context, f *filled, n int) (time.Duration, error) // returns the duration of the nth call
@@ -30,8 +30,8 @@ var phases = []phase{
 	{prepare: lineUp, operations: claims},
 }
 
-// page is the number of runs that the API reads for a list of the default length: 50 runs, and one run that shows whether there is
-// a next page.
+// The constant `page` is the number of runs that the API reads for a list of the default length: 50 runs, and one run that shows
+// whether there is a next page.
 const page = 51
 
 var readings = []operation{
@@ -84,7 +84,7 @@ var readings = []operation{
 	listing("since now", 0, func(*filled, int) saga.Filter { return saga.Filter{Since: time.Now()} }),
 }
 
-// timed returns an operation. The operation calls the function `read`, and measures the duration of the call.
+// The function `timed` returns an operation. The operation calls the function `read`, and measures the duration of the call.
 func timed(name string, read func(context.Context, *filled, int) error) operation {
 	return operation{name, func(ctx context.Context, f *filled, n int) (time.Duration, error) {
 		began := time.Now()
@@ -93,8 +93,8 @@ func timed(name string, read func(context.Context, *filled, int) error) operatio
 	}}
 }
 
-// listing returns an operation that reads a page of runs. The length of the page does not depend on the number of finished runs
-// in the database.
+// The function `listing` returns an operation that reads a page of runs. The length of the page does not depend on the number of
+// finished runs in the database.
 func listing(name string, length int, filter func(*filled, int) saga.Filter) operation {
 	return timed(fmt.Sprintf("list: %s (%d)", name, length), func(ctx context.Context, f *filled, n int) error {
 		wanted := filter(f, n)
@@ -124,7 +124,7 @@ const (
 	claimer  = "claimer"  // calls Claim to get due runs
 )
 
-// lease is the length of the replicas' leases. Each lease is longer than a measurement.
+// The constant `lease` is the length of the replicas' leases. Each lease is longer than a measurement.
 const lease = 24 * time.Hour
 
 func join(ctx context.Context, f *filled) error {
@@ -218,7 +218,7 @@ var claims = []operation{
 	}),
 }
 
-// busy returns the id of a merchant that has recent runs and compensated runs.
+// The function `busy` returns the id of a merchant that has recent runs and compensated runs.
 func busy(n int) string { return merchantOf(1 + n%(finishedMerchants-2)) }
 
 // merchantOf returns the id of the nth merchant of the finished runs.

@@ -39,7 +39,7 @@ func newScaleResult() *scaleResult {
 	return &scaleResult{Commit: of.Commit, At: of.At, Machine: of.Machine}
 }
 
-// add adds the durations that were measured in one pass.
+// The method `add` adds the durations that were measured in one pass.
 func (r *scaleResult) add(op operation, took [][]time.Duration) {
 	p50 := make([]float64, len(took))
 	for i, all := range took {
@@ -54,7 +54,7 @@ func (r *scaleResult) add(op operation, took [][]time.Duration) {
 	r.Rows[i].passes = append(r.Rows[i].passes, p50)
 }
 
-// finish computes the medians of all passes.
+// The method `finish` computes the medians of all passes.
 func (r *scaleResult) finish() {
 	for i := range r.Rows {
 		w := &r.Rows[i]
@@ -68,7 +68,7 @@ func (r *scaleResult) finish() {
 	}
 }
 
-// table returns the result in Markdown.
+// The method `table` returns the result in Markdown.
 func (r *scaleResult) table() string {
 	var b strings.Builder
 	var sizes, columns []string
@@ -96,7 +96,7 @@ func (r *scaleResult) table() string {
 	return b.String()
 }
 
-// thousands formats a number with commas between groups of three digits.
+// The function `thousands` formats a number with commas between groups of three digits.
 func thousands(n int) string {
 	text := fmt.Sprint(n)
 	for i := len(text) - 3; i > 0; i -= 3 {

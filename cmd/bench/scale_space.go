@@ -17,7 +17,7 @@ const (
 
 func (s *spaceNeeded) learn(runs int, bytes int64) { s.bytesPerRun = float64(bytes) / float64(runs) }
 
-// check returns an error if the server's disk has too little free space for the given number of finished runs.
+// The method `check` returns an error if the server's disk has too little free space for the given number of finished runs.
 func (s *spaceNeeded) check(ctx context.Context, server *database, runs int) error {
 	var directory string
 	if err := server.conn.QueryRow(ctx, "SHOW data_directory").Scan(&directory); err != nil {

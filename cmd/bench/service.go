@@ -47,7 +47,7 @@ func newPortal(_ context.Context, s site) (subscriber, func(), error) {
 	}, portal.CloseIdleConnections, nil
 }
 
-// server is a running process of `tenantry serve`.
+// The type `server` is a running process of `tenantry serve`.
 type server struct {
 	process *os.Process
 	url     string
@@ -55,7 +55,7 @@ type server struct {
 	stop    func() error
 }
 
-// environment returns the environment variables for the tenantry binary.
+// The method `environment` returns the environment variables for the tenantry binary.
 func (s site) environment() []string {
 	var kept []string
 	for _, v := range os.Environ() {
@@ -71,7 +71,7 @@ func (s site) environment() []string {
 		"OS_USER_DOMAIN_ID="+anyDomain, "OS_PROJECT_NAME=service", "OS_PROJECT_DOMAIN_ID="+anyDomain)
 }
 
-// enroll creates the merchant and its API key.
+// The method `enroll` creates the merchant and its API key.
 func (s *site) enroll(ctx context.Context, binary string) error {
 	cmd := exec.CommandContext(ctx, binary, "merchant", "create", s.Merchant, "--name", "ACME", "-f", "json") //nolint:gosec // built by us
 	cmd.Env = s.environment()
@@ -90,7 +90,7 @@ func (s *site) enroll(ctx context.Context, binary string) error {
 	return err
 }
 
-// serve runs `tenantry serve` with the site's database, and waits until the server is ready.
+// The method `serve` runs `tenantry serve` with the site's database, and waits until the server is ready.
 func (s site) serve(ctx context.Context, binary string) (*server, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
@@ -113,7 +113,7 @@ func (s site) serve(ctx context.Context, binary string) (*server, error) {
 	return v, nil
 }
 
-// await repeats a GET request until the answer is 200, for at most 30 s.
+// The function `await` repeats a GET request until the answer is 200, for at most 30 s.
 func await(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

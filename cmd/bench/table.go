@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// titles are the contenders' names in tables and plots.
+// The variable `titles` contains the contenders' names in tables and plots.
 var titles = map[string]string{
 	bareCalls: "(a) bare calls", floor: "(b) floor", engined: "(c) engine and steps", service: "(d) Tenantry",
 }
 
-// tables returns the result in Markdown.
+// The method `tables` returns the result in Markdown.
 func (r *result) tables() string {
 	r.finish()
 	var b strings.Builder
@@ -50,8 +50,8 @@ func (r *result) peaks() (all []string) {
 	return all
 }
 
-// show writes the tables into the page. The tables replace the lines between the comment that names the make target and the next
-// comment "end of the tables".
+// The function `show` writes the tables into the page. The tables replace the lines between the comment that names the make target
+// and the next comment "end of the tables".
 func show(page, target, tables string) error {
 	tablesBegin, tablesEnd := "<!-- make "+target+" writes these tables -->\n", "<!-- end of the tables -->\n"
 	text, err := os.ReadFile(page)

@@ -16,9 +16,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// upstreams is a stub of Keystone and BillingStack. The stub stores nothing, and computes each answer from the request. The answer
-// comes after a delay, which the parent process sets. The stub needs little processor time per answer, and
-// the same time for each contender.
+// The type `upstreams` is a stub of Keystone and BillingStack. The stub stores nothing, and computes each answer from the request.
+// The answer comes after a delay, which the parent process sets. The stub needs little processor time per answer, and the same time
+// for each contender.
 type upstreams struct {
 	delay atomic.Int64 // in nanoseconds
 	calls atomic.Int64 // number of calls since the last GET /bench/calls
@@ -126,7 +126,8 @@ func (u *upstreams) handler() http.Handler {
 	return all
 }
 
-// echo answers a write with the request's body. The result of instead(request) replaces the text beginning in this body.
+// The function `echo` answers a write with the request's body. The result of instead(request) replaces the text beginning in this
+// body.
 func echo(status int, beginning string, instead func(*http.Request) string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -149,8 +150,8 @@ func tell(w http.ResponseWriter, status int, body string) {
 // userOf returns the user of a token. A token of the benchmark is "user-" and the id of the user.
 func userOf(token string) string { return strings.TrimPrefix(token, "user-") }
 
-// token returns Keystone's description of a user's token. If project is empty, the token is unscoped. If project is set, the token is
-// scoped to the project and has the customer roles.
+// The function `token` returns Keystone's description of a user's token. If project is empty, the token is unscoped. If project is
+// set, the token is scoped to the project and has the customer roles.
 func token(user, project string) string {
 	scope := ""
 	if project != "" {

@@ -13,7 +13,7 @@ import (
 // maxAnswer is the maximum number of bytes of an answer's body. The largest page of runs with long errors has about 4 MiB.
 const maxAnswer = 16 << 20
 
-// bounded is a transport that limits the size of the server's answers.
+// The type `bounded` is a transport that limits the size of the server's answers.
 type bounded struct{ http.RoundTripper }
 
 // newTransport returns a transport that limits the headers and the bodies of the server's answers.
@@ -110,7 +110,7 @@ func formatError(status int) error {
 	return exit(exitUnreachable, fmt.Errorf("the server's answer (status %d) is not in Tenantry's format: check %s", status, envURL))
 }
 
-// lines returns an error that is printed with one line per text.
+// The function `lines` returns an error that is printed with one line per text.
 func lines(texts ...string) error {
 	var all []error
 	for _, text := range texts {
@@ -119,7 +119,7 @@ func lines(texts ...string) error {
 	return errors.Join(all...)
 }
 
-// list returns a pointer to a list, or nil if the list is empty.
+// The function `list` returns a pointer to a list, or nil if the list is empty.
 func list[T any](all ...T) *[]T {
 	if len(all) == 0 {
 		return nil

@@ -35,8 +35,8 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 	}
 }
 
-// need returns why a run needs attention, and who can fix the cause. Each refused undo is a cause. If a run has tried the same call
-// for a long time, need names the operator, although most outages end by themselves.
+// The function `need` returns why a run needs attention, and who can fix the cause. Each refused undo is a cause. If a run has
+// tried the same call for a long time, `need` names the operator, although most outages end by themselves.
 func need(r client.Run) (causes []string, fixBy client.FixBy) {
 	for _, s := range refusedUndos(r) {
 		if s.Error != nil {
@@ -86,7 +86,7 @@ func refusedUndos(r client.Run) []client.Step {
 	return slices.DeleteFunc(slices.Clone(r.Steps), func(s client.Step) bool { return s.State != client.StepStateUndoFailed })
 }
 
-// commands returns the commands that continue or end a run, the best command first.
+// The function `commands` returns the commands that continue or end a run, the best command first.
 func commands(r client.Run, flags []string) []string {
 	command := func(parts ...string) string { return "tenantry runs " + strings.Join(append(parts, flags...), " ") }
 	var all []string
@@ -107,7 +107,8 @@ func commands(r client.Run, flags []string) []string {
 	return all
 }
 
-// quoted returns a text as one word of a shell command. The name of a step may contain the name of a role, which comes from Keystone.
+// The function `quoted` returns a text as one word of a shell command. The name of a step may contain the name of a role, which
+// comes from Keystone.
 func quoted(text string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./", r)
@@ -118,7 +119,7 @@ func quoted(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// age returns a duration in its two largest units, such as 3d4h.
+// The function `age` returns a duration in its two largest units, such as 3d4h.
 func age(d time.Duration) string {
 	d = max(0, d)
 	switch days := int(d.Hours()) / 24; {

@@ -20,7 +20,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// house is a test installation: a server, a Keystone, a BillingStack that is not embedded, and a merchant with a plan.
+// The type `house` is a test installation: a server, a Keystone, a BillingStack that is not embedded, and a merchant with a plan.
 type house struct {
 	t        *testing.T
 	server   *served
@@ -80,7 +80,7 @@ func (h *house) ok(err error) {
 	}
 }
 
-// subscribe runs `tenantry subscribe` for a new user.
+// The method `subscribe` runs `tenantry subscribe` for a new user.
 func (h *house) subscribe(env []string, more ...string) (code int, out, stderr string) {
 	h.t.Helper()
 	return h.subscribeUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"}, env, more...)
@@ -93,7 +93,7 @@ func (h *house) subscribeUser(u keystonetest.User, env []string, more ...string)
 	return line(h.t, append(slices.Clone(env), "TENANTRY_USER_TOKEN="+h.keystone.IssueToken(user)), append(args, more...)...)
 }
 
-// operator returns the environment of an operator. The operator logs in with the OS_* variables that newHouse has set.
+// The method `operator` returns the environment of an operator. The operator logs in with the OS_* variables that newHouse has set.
 func (h *house) operator() []string { return []string{"TENANTRY_URL=" + h.server.url} }
 
 func TestListingTheRunsOfAUserFromLDAP(t *testing.T) {

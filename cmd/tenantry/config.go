@@ -24,7 +24,7 @@ type Config struct {
 	LogFormat string // json or console
 }
 
-// given has the text of a setting, and the source of this text: a variable, or a line of the file.
+// The type `given` has the text of a setting, and the source of this text: a variable, or a line of the file.
 type given struct{ text, source string }
 
 // loadConfig reads the file at path, and then the TENANTRY_* variables of environ. The variables override the file. If path is
@@ -75,7 +75,7 @@ func loadConfig(path string, environ []string, unneeded ...string) (Config, erro
 	return c, nil
 }
 
-// relation is a rule about several settings.
+// The type `relation` is a rule about several settings.
 type relation struct {
 	key     string // key of the setting that the error names
 	rule    string // the rule, as a phrase for docs/configuration.md
@@ -84,7 +84,7 @@ type relation struct {
 	example string
 }
 
-// relations returns all rules about several settings.
+// The method `relations` returns all rules about several settings.
 func (c *Config) relations() []relation {
 	all := []relation{
 		{
@@ -120,7 +120,7 @@ func (c *Config) relations() []relation {
 	return all
 }
 
-// reserved returns why users must not get one of the roles; empty if users may get all of them.
+// The method `reserved` returns why users must not get one of the roles; empty if users may get all of them.
 func (c *Config) reserved(roles []string) string {
 	name, found := keystone.FindReserved(roles, keystone.ReservedRoles(c.AdminRole, c.AllowCloudAdminRole))
 	switch {
@@ -132,7 +132,7 @@ func (c *Config) reserved(roles []string) string {
 	return fmt.Sprintf("role %s makes every user an operator of Tenantry: remove the role, or choose another admin_role", name)
 }
 
-// check returns an error for each broken rule about several settings, except the rules of unneeded settings.
+// The method `check` returns an error for each broken rule about several settings, except the rules of unneeded settings.
 func (c *Config) check(unneeded []string) []error {
 	var faults []error
 	for _, r := range c.relations() {
@@ -146,13 +146,13 @@ func (c *Config) check(unneeded []string) []error {
 
 func (c *Config) onSQLite() bool { return strings.HasPrefix(c.DatabaseURL, "sqlite:") }
 
-// fault returns an error about a setting, with an example of a valid value. If source is empty, the error names the setting's
-// variable.
+// The function `fault` returns an error about a setting, with an example of a valid value. If source is empty, the error names the
+// setting's variable.
 func fault(key, source, wrong, example string) error {
 	return fmt.Errorf("%s (%s): %s; for example %s", key, cmp.Or(source, variable(key)), wrong, example)
 }
 
-// variable returns the name of a setting's environment variable.
+// The function `variable` returns the name of a setting's environment variable.
 func variable(key string) string { return "TENANTRY_" + strings.ToUpper(key) }
 
 // notSettings reports whether a TENANTRY_* variable is not a setting of the server. The client commands and the tests read other

@@ -46,7 +46,7 @@ Set the address of Keystone and the service's credential with ` + "`OS_*`" + ` v
 | ` + "`OS_TOKEN`" + ` | a login with ` + "`OS_*`" + ` | An operator's Keystone token. |
 `
 
-// page returns the text of docs/configuration.md.
+// The function `page` returns the text of docs/configuration.md.
 func page() string {
 	var c Config
 	related := map[string][]string{}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// rule defines the valid values of a setting.
+// The type `rule` defines the valid values of a setting.
 type rule[T any] struct {
 	unit   string                       // for the documentation, such as "duration"
 	values string                       // for the documentation, such as "1s or more"

@@ -8,8 +8,8 @@ const (
 	secretExample   = "the output of: openssl rand -base64 32"
 )
 
-// setting is one setting of the server. The key is the setting's name in the file. The environment variable is the key in capitals,
-// with the prefix TENANTRY_.
+// The type `setting` is one setting of the server. The key is the setting's name in the file. The environment variable is the key
+// in capitals, with the prefix TENANTRY_.
 type setting struct {
 	about
 	unit, values string                  // copied from the setting's rule, for the documentation
@@ -17,7 +17,7 @@ type setting struct {
 	show         func() any              // returns the value in force, with secrets masked
 }
 
-// about has the names and texts that describe a setting.
+// The type `about` has the names and texts that describe a setting.
 type about struct {
 	key       string
 	fallback  string // text of the default; if "", the field keeps its zero value
@@ -26,8 +26,8 @@ type about struct {
 	meaning   string
 }
 
-// settings returns all settings in the order of the documentation. `make generate` writes docs/configuration.md from these
-// settings.
+// The method `settings` returns all settings in the order of the documentation. `make generate` writes docs/configuration.md from
+// these settings.
 func (c *Config) settings() []setting {
 	return []setting{
 		of(&c.Listen, address, about{
@@ -141,7 +141,7 @@ func (c *Config) settings() []setting {
 	}
 }
 
-// of makes a setting. The setting uses the rule r to parse its text, and stores the value in field.
+// The function `of` makes a setting. The setting uses the rule r to parse its text, and stores the value in field.
 func of[T any](field *T, r rule[T], a about) setting {
 	return setting{
 		about: a, unit: r.unit, values: r.values,
@@ -160,7 +160,7 @@ func of[T any](field *T, r rule[T], a about) setting {
 	}
 }
 
-// masked sets the function s.show, and returns s. The new function masks secrets.
+// The function `masked` sets the function s.show, and returns s. The new function masks secrets.
 func masked(s setting, show func() string) setting {
 	s.show = func() any { return show() }
 	return s

@@ -88,7 +88,7 @@ func withoutSource(err error) error {
 	return fmt.Errorf("line %d: %s", fault.GetToken().Position.Line, fault.GetMessage())
 }
 
-// print writes the settings in force as a YAML file, with secrets masked.
+// The method `print` writes the settings in force as a YAML file, with secrets masked.
 func (c Config) print(w io.Writer) error {
 	var lines yaml.MapSlice
 	for _, s := range c.settings() {
@@ -102,7 +102,7 @@ func (c Config) print(w io.Writer) error {
 	return err
 }
 
-// mask returns the text that is shown instead of a secret.
+// The function `mask` returns the text that is shown instead of a secret.
 func mask(present bool) string {
 	if !present {
 		return ""

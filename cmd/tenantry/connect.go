@@ -35,8 +35,8 @@ const (
 	envUserToken = "TENANTRY_USER_TOKEN" //nolint:gosec // the name of a variable
 )
 
-// remote is a client of the API: of a Tenantry server, or of the database on this host. A client of a server sends a credential with
-// each request.
+// The type `remote` is a client of the API: of a Tenantry server, or of the database on this host. A client of a server sends a
+// credential with each request.
 type remote struct {
 	*client.ClientWithResponses
 
@@ -99,8 +99,8 @@ func ofLogin(err error) error {
 	return exit(exitUnreachable, fmt.Errorf("%w; while Keystone is down, use --local on a host of the server", err))
 }
 
-// server returns the address of the server. server refuses an address to which the credential would be sent in plain text over a
-// network. The returned error does not contain the address, which may contain a password.
+// The method `server` returns the address of the server. `server` refuses an address to which the credential would be sent in plain
+// text over a network. The returned error does not contain the address, which may contain a password.
 func (p *program) server(credential string) (string, error) {
 	address := cmp.Or(variables(p.environ)[envURL], "http://127.0.0.1:9292")
 	u, err := url.Parse(address)
@@ -142,7 +142,7 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// unsent returns err with the exit code for a request that got no answer.
+// The function `unsent` returns err with the exit code for a request that got no answer.
 func unsent(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
@@ -201,7 +201,7 @@ func valueOf[T any](p *T) T {
 	return *p
 }
 
-// some returns a pointer to v, or nil if v is the zero value.
+// The function `some` returns a pointer to v, or nil if v is the zero value.
 func some[T comparable](v T) *T {
 	if v == *new(T) {
 		return nil

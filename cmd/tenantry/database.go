@@ -8,13 +8,13 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// config reads the configuration of the server.
+// The method `config` reads the configuration of the server.
 func (p *program) config() (Config, error) {
 	c, err := loadConfig("", p.environ)
 	return c, exit(exitUsage, err)
 }
 
-// open opens the configured database and migrates it to this release's schema.
+// The function `open` opens the configured database and migrates it to this release's schema.
 func open(ctx context.Context, c Config) (*store.Store, int, error) {
 	c, err := withSecretKey(c)
 	if err != nil {

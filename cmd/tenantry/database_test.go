@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// line executes a `tenantry` command in the test's process, and returns the command's exit code and output.
+// The function `line` executes a `tenantry` command in the test's process, and returns the command's exit code and output.
 func line(t *testing.T, environ []string, args ...string) (code int, out, err string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer

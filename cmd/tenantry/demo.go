@@ -31,10 +31,10 @@ func (p *program) demo() *cobra.Command {
 	return c
 }
 
-// unlucky is the customer whose subscription BillingStack refuses to change.
+// The constant `unlucky` is the customer whose subscription BillingStack refuses to change.
 const unlucky = "Bob"
 
-// play runs the demo. If keep is true, play waits after the demo until ctx is canceled.
+// The method `play` runs the demo. If keep is true, `play` waits after the demo until ctx is canceled.
 func (p *program) play(ctx context.Context, keep bool) (err error) {
 	pace := time.Duration(0)
 	if terminal(p.out) {
@@ -67,7 +67,7 @@ func (p *program) demoDrawing() func(client.Run) {
 	return (&journal{w: p.out, seen: map[string]string{}, width: 80}).draw
 }
 
-// story is one execution of the demo.
+// The type `story` is one execution of the demo.
 type story struct {
 	*stage
 	out      io.Writer
@@ -99,7 +99,7 @@ func (t *story) tell(ctx context.Context) error {
 	return t.failure(ctx)
 }
 
-// success sends Ann's order, which succeeds, and then repeats the order.
+// The method `success` sends Ann's order, which succeeds, and then repeats the order.
 func (t *story) success(ctx context.Context) error {
 	call := subscription{plan: t.plans[0].ID, customer: "Ann", key: uuid.NewString()}
 	user := t.keystone.AddUser(keystonetest.User{Name: "ann", Password: demoPassword})
@@ -135,7 +135,7 @@ func (t *story) success(ctx context.Context) error {
 	return t.oneOfEach(ctx, run)
 }
 
-// failure sends Bob's order, which fails at the last step.
+// The method `failure` sends Bob's order, which fails at the last step.
 func (t *story) failure(ctx context.Context) error {
 	call := subscription{plan: t.plans[1].ID, customer: unlucky, key: uuid.NewString()}
 	user := t.keystone.AddUser(keystonetest.User{Name: "bob", Password: demoPassword})
@@ -161,8 +161,8 @@ func (t *story) failure(ctx context.Context) error {
 	return t.nothingIsLeft(ctx, run, user)
 }
 
-// watched sends an order with the portal's API key. While the portal waits for the answer, watched uses the operator's credential
-// to find the run, and draws the run.
+// The method `watched` sends an order with the portal's API key. While the portal waits for the answer, `watched` uses the
+// operator's credential to find the run, and draws the run.
 func (t *story) watched(ctx context.Context, c subscription, token, user string) (got answer, run client.Run, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -187,7 +187,7 @@ func (t *story) watched(ctx context.Context, c subscription, token, user string)
 	return got, run, err
 }
 
-// find waits until the user has a run, and returns the run's id.
+// The method `find` waits until the user has a run, and returns the run's id.
 func (t *story) find(ctx context.Context, user string) (id string, err error) {
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()

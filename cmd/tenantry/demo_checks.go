@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// check prints the statement if ok is true. If ok is false, check returns an error with the statement.
+// The method `check` prints the statement if ok is true. If ok is false, `check` returns an error with the statement.
 func (t *story) check(ok bool, format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
 	if !ok {
@@ -65,7 +65,7 @@ func (t *story) everythingIsThere(ctx context.Context, run client.Run, user, sco
 	)
 }
 
-// roles checks that the user has exactly the named roles on a project.
+// The method `roles` checks that the user has exactly the named roles on a project.
 func (t *story) roles(ctx context.Context, project, user string, names ...string) error {
 	want, err := t.identity.Roles(ctx, names)
 	if err != nil {
@@ -122,8 +122,8 @@ func (t *story) nothingIsLeft(ctx context.Context, run client.Run, user string) 
 	)
 }
 
-// count lists a collection of Keystone, such as projects, and returns the number of listed objects. The query parameters filter
-// the list.
+// The method `count` lists a collection of Keystone, such as projects, and returns the number of listed objects. The query
+// parameters filter the list.
 func (t *story) count(ctx context.Context, collection string, where url.Values) (int, error) {
 	token, err := v3.Login(ctx, t.admin())
 	if err != nil {

@@ -13,15 +13,15 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 )
 
-// answer is the answer to a portal's call.
+// The type `answer` is the answer to a portal's call.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// login logs a user in, as a portal does, and returns the user's unscoped token. Without "scope": "unscoped", Keystone scopes the
-// token of a user who has a default project.
+// The method `login` logs a user in, as a portal does, and returns the user's unscoped token. Without "scope": "unscoped", Keystone
+// scopes the token of a user who has a default project.
 func (s *stage) login(ctx context.Context, user string) (string, error) {
 	got, err := send(ctx, s.keystoneURL+"/auth/tokens", fmt.Sprintf(`{"auth": {"scope": "unscoped", "identity": {
 		"methods": ["password"], "password": {"user": {"name": %q, "domain": {"id": %q}, "password": %q}}}}}`,
@@ -32,7 +32,7 @@ func (s *stage) login(ctx context.Context, user string) (string, error) {
 	return got.header.Get("X-Subject-Token"), err
 }
 
-// subscription is an order that the portal sends.
+// The type `subscription` is an order that the portal sends.
 type subscription struct {
 	plan, customer, key string
 }
@@ -42,7 +42,7 @@ func (c subscription) body() string {
        "customer": {"name": %q, "currency": "eur", "language": "eng"}}`, c.plan, c.customer)
 }
 
-// curl returns the order as a curl command, with each line indented.
+// The method `curl` returns the order as a curl command, with each line indented.
 func (c subscription) curl(indent string) string {
 	return indent + strings.ReplaceAll(`curl -i "$API/v1/merchants/$MERCHANT/subscriptions" \
   -u "$API_KEY:$API_SECRET" -H "X-Subject-Token: $TOKEN" \
@@ -51,7 +51,7 @@ func (c subscription) curl(indent string) string {
   -d '`+c.body()+`'`, "\n", "\n"+indent)
 }
 
-// subscribe sends the order and waits for the answer.
+// The method `subscribe` sends the order and waits for the answer.
 func (s *stage) subscribe(ctx context.Context, c subscription, token string) (answer, error) {
 	return send(ctx, s.URL+"/v1/merchants/"+s.merchant.ID+"/subscriptions", c.body(), func(r *http.Request) {
 		r.SetBasicAuth(s.apiKey, s.apiSecret)
@@ -61,7 +61,7 @@ func (s *stage) subscribe(ctx context.Context, c subscription, token string) (an
 	})
 }
 
-// send posts a body.
+// The function `send` posts a body.
 func send(ctx context.Context, url, body string, change func(*http.Request)) (answer, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
@@ -85,10 +85,10 @@ func exchange(r *http.Request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, body}, errors.Join(err, resp.Body.Close())
 }
 
-// equal reports whether two answers have the same status, Location and body.
+// The method `equal` reports whether two answers have the same status, Location and body.
 func (a answer) equal(b answer) bool {
 	return a.status == b.status && a.header.Get("Location") == b.header.Get("Location") && bytes.Equal(a.body, b.body)
 }
 
-// into decodes the body.
+// The method `into` decodes the body.
 func (a answer) into(v any) error { return json.Unmarshal(a.body, v) }

@@ -22,8 +22,8 @@ import (
 // demoPassword is the password of all users in the demo's Keystone. Only this host can reach the demo's Keystone.
 const demoPassword = "demo"
 
-// stage has the servers and clients of the demo: an in-memory Keystone, and a service with the embedded BillingStack and a
-// database in a temporary directory. BillingStack has one merchant with two plans.
+// The type `stage` has the servers and clients of the demo: an in-memory Keystone, and a service with the embedded BillingStack and
+// a database in a temporary directory. BillingStack has one merchant with two plans.
 type stage struct {
 	*service.Service
 	directory    string
@@ -87,7 +87,7 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 	return s, s.seed(ctx)
 }
 
-// admin returns the Keystone admin's credential. The service and the operator log in with this credential.
+// The method `admin` returns the Keystone admin's credential. The service and the operator log in with this credential.
 func (s *stage) admin() v3.Config {
 	return v3.Config{URL: s.keystoneURL, Credential: v3.Credential{
 		Username: "admin", UserDomainID: keystonetest.DefaultDomain, Password: demoPassword,
@@ -95,7 +95,7 @@ func (s *stage) admin() v3.Config {
 	}}
 }
 
-// seed creates the merchant with its plans, and an API key for its portal.
+// The method `seed` creates the merchant with its plans, and an API key for its portal.
 func (s *stage) seed(ctx context.Context) (err error) {
 	s.merchant, err = s.billing.CreateMerchant(ctx, billing.Merchant{
 		ID: uuid.NewString(), Name: "ACME Cloud", Currency: "eur", Language: "eng",
@@ -121,7 +121,7 @@ func (s *stage) seed(ctx context.Context) (err error) {
 	return s.Store.Merchants().Create(ctx, m, key)
 }
 
-// stop stops the servers and removes all files of the demo.
+// The method `stop` stops the servers and removes all files of the demo.
 func (s *stage) stop() (err error) {
 	if s.Service != nil {
 		err = s.Stop()

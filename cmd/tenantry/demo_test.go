@@ -52,7 +52,7 @@ func TestDemo(t *testing.T) {
 	gone(t, temporary, out)
 }
 
-// gone checks that the demo has removed all its files and closed all its listeners.
+// The function `gone` checks that the demo has removed all its files and closed all its listeners.
 func gone(t *testing.T, temporary, out string) {
 	t.Helper()
 	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// slow is a transport that delays every write.
+// The type `slow` is a transport that delays every write.
 type slow struct {
 	next http.RoundTripper
 	pace time.Duration
@@ -52,8 +52,8 @@ func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// refuses reports whether to refuse a change of the subscription. The decision depends on the subscription's customer, whom the
-// method reads from BillingStack. The URL's path is /v2/merchants/MERCHANT/subscriptions/ID.
+// The method `refuses` reports whether to refuse a change of the subscription. The decision depends on the subscription's customer,
+// whom the method reads from BillingStack. The URL's path is /v2/merchants/MERCHANT/subscriptions/ID.
 func (r refusing) refuses(ctx context.Context, subscription *url.URL) bool {
 	merchantID, id := path.Base(path.Dir(path.Dir(subscription.Path))), path.Base(subscription.Path)
 	books, err := billing.New(billing.Config{URL: subscription.Scheme + "://" + subscription.Host + "/v2"})

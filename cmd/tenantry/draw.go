@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// drawing returns a function that shows a run after each change of the run. On a terminal, the function redraws the whole run. On
-// other outputs, the function writes a line for each change.
+// The function `drawing` returns a function that shows a run after each change of the run. On a terminal, the function redraws the
+// whole run. On other outputs, the function writes a line for each change.
 func drawing(w io.Writer) func(client.Run) {
 	if file, ok := underneath(w).(*os.File); ok && terminal(w) {
 		return (&picture{w: file}).draw
@@ -23,7 +23,7 @@ func drawing(w io.Writer) func(client.Run) {
 	return (&journal{w: w, seen: map[string]string{}, width: 1 << 16}).draw
 }
 
-// picture shows all steps of one run, and overwrites the previous picture.
+// The type `picture` shows all steps of one run, and overwrites the previous picture.
 type picture struct {
 	w     *os.File
 	lines int // number of lines of the previous picture
@@ -53,7 +53,7 @@ func (p *picture) draw(r client.Run) {
 	_, _ = fmt.Fprint(p.w, b.String())
 }
 
-// journal writes a line for each step whose state has changed.
+// The type `journal` writes a line for each step whose state has changed.
 type journal struct {
 	w     io.Writer
 	seen  map[string]string
@@ -108,7 +108,7 @@ func stepLine(s client.Step) string {
 	return text
 }
 
-// cut makes a line visible and shortens it to the width.
+// The function `cut` makes a line visible and shortens it to the width.
 func cut(line string, width int) string {
 	line = visible(line)
 	if utf8.RuneCountInString(line) <= width {
@@ -117,7 +117,7 @@ func cut(line string, width int) string {
 	return string([]rune(line)[:width-1]) + "…"
 }
 
-// wrap breaks a text at blanks into indented lines that are at most width characters long.
+// The function `wrap` breaks a text at blanks into indented lines that are at most width characters long.
 func wrap(text, indent string, width int) string {
 	var lines []string
 	line := indent

@@ -32,7 +32,7 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// exit returns err with the exit code. If err already has an exit code, exit keeps that code.
+// The function `exit` returns err with the exit code. If err already has an exit code, `exit` keeps that code.
 func exit(code int, err error) error {
 	if _, has := errors.AsType[*exitError](err); err == nil || has {
 		return err
@@ -42,8 +42,8 @@ func exit(code int, err error) error {
 
 func usage(format string, args ...any) error { return exit(exitUsage, fmt.Errorf(format, args...)) }
 
-// run executes a command line and returns the exit code. If the reader of the output is gone, run ends the command and prints no
-// error.
+// The method `run` executes a command line and returns the exit code. If the reader of the output is gone, `run` ends the command
+// and prints no error.
 func (p *program) run(ctx context.Context, args []string) int {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -91,7 +91,7 @@ func linesOf(err error) []string {
 	return []string{err.Error()}
 }
 
-// say writes a message of one line to standard error.
+// The method `say` writes a message of one line to standard error.
 func (p *program) say(format string, args ...any) {
 	_, _ = fmt.Fprintln(p.err, visible(fmt.Sprintf(format, args...)))
 }

@@ -15,8 +15,8 @@ import (
 // maxWatchWait is the number of seconds for which one request of follow waits for a change.
 const maxWatchWait = 25
 
-// follow draws the run now and after each change, until the run has ended or needs an operator. If the server does not wait for a
-// change, follow pauses before its next request.
+// The method `follow` draws the run now and after each change, until the run has ended or needs an operator. If the server does not
+// wait for a change, `follow` pauses before its next request.
 func (s remote) follow(ctx context.Context, runID string, draw func(client.Run)) (client.Run, error) {
 	var etag string
 	wait := 0 // the server answers the first request at once
@@ -52,14 +52,14 @@ func (s remote) follow(ctx context.Context, runID string, draw func(client.Run))
 	}
 }
 
-// busy reports whether the server has refused a request because too many requests are under way.
+// The function `busy` reports whether the server has refused a request because too many requests are under way.
 func busy(status int, body []byte) bool {
 	var p client.Problem
 	return status == http.StatusTooManyRequests ||
 		status == http.StatusServiceUnavailable && json.Unmarshal(body, &p) == nil && p.Type == "/problems/overloaded"
 }
 
-// pause waits for the time in the header Retry-After, but at least for a second and at most for a minute.
+// The method `pause` waits for the time in the header Retry-After, but at least for a second and at most for a minute.
 func (s remote) pause(ctx context.Context, h http.Header) error {
 	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 31)
 	if err != nil {
@@ -73,8 +73,8 @@ func (s remote) pause(ctx context.Context, h http.Header) error {
 	}
 }
 
-// outcome returns nil if the run has succeeded. If the run has not succeeded, outcome returns an error with the run's cause and
-// reason.
+// The function `outcome` returns nil if the run has succeeded. If the run has not succeeded, `outcome` returns an error with the
+// run's cause and reason.
 func outcome(r client.Run) error {
 	if r.State == client.RunStateSucceeded {
 		return nil

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// told is an answer of a server that does not wait.
+// The type `told` is an answer of a server that does not wait.
 type told struct {
 	status     int
 	retryAfter string

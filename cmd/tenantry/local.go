@@ -30,8 +30,8 @@ func addLocalFlag(c *cobra.Command) {
 	c.PersistentFlags().Bool(localFlag, false, "open the database of the server's settings directly; no server and no credential are needed")
 }
 
-// connect returns the client that the flag --local chooses: a client of the database, or the client that the function asRemote
-// returns. The caller must close the client.
+// The method `connect` returns the client that the flag --local chooses: a client of the database, or the client that the function
+// asRemote returns. The caller must close the client.
 func (p *program) connect(cmd *cobra.Command, asRemote func(context.Context) (remote, error)) (remote, error) {
 	if local, err := cmd.Flags().GetBool(localFlag); err != nil || !local {
 		return asRemote(cmd.Context())
@@ -59,7 +59,7 @@ func (p *program) asLocal(ctx context.Context) (remote, error) {
 	return remote{ClientWithResponses: to, after: time.After, local: local}, err
 }
 
-// causes prints the causes in a log of JSON as plain messages.
+// The type `causes` prints the causes in a log of JSON as plain messages.
 type causes struct{ *program }
 
 // Write implements [io.Writer] for one line of the log.
@@ -72,14 +72,14 @@ func (p causes) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// close closes the database of a local client.
+// The method `close` closes the database of a local client.
 func (s remote) close() {
 	if s.local != nil {
 		_ = s.local.Close() // all that was written is committed
 	}
 }
 
-// flags returns the flags that a command needs to use the same client.
+// The method `flags` returns the flags that a command needs to use the same client.
 func (s remote) flags() []string {
 	if s.local == nil {
 		return nil

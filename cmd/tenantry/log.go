@@ -59,7 +59,7 @@ func escapeValue(value any) any {
 	return value
 }
 
-// terminal reports whether w is a terminal.
+// The function `terminal` reports whether w is a terminal.
 func terminal(w io.Writer) bool {
 	file, ok := underneath(w).(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))

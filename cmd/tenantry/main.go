@@ -17,7 +17,7 @@ func main() {
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
 
-// program has the input, output and environment of one execution of the command.
+// The type `program` has the input, output and environment of one execution of the command.
 type program struct {
 	in       io.Reader
 	out, err io.Writer

@@ -189,8 +189,8 @@ func (p *program) merchantRotateKey() *cobra.Command {
 	return c
 }
 
-// wrote says to which database a command has written. The server may use another database, if its environment differs from that of
-// the command.
+// The method `wrote` says to which database a command has written. The server may use another database, if its environment differs
+// from that of the command.
 func (p *program) wrote(c Config, merchantID string) {
 	p.say("tenantry: wrote merchant %s to the database %s", merchantID, store.Address(c.DatabaseURL))
 }

@@ -37,7 +37,7 @@ func merchantFlags(c *cobra.Command) *merchantFields {
 	return f
 }
 
-// apply sets the fields of m for which the command line has a flag.
+// The method `apply` sets the fields of m for which the command line has a flag.
 func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Merchant) error {
 	given := cmd.Flags().Changed
 	if given("name") {

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// format is the output format of a command's result. The flag -f sets the format.
+// The type `format` is the output format of a command's result. The flag -f sets the format.
 type format string
 
 const (
@@ -42,7 +42,7 @@ func formatFlag(c *cobra.Command) *format {
 	return &f
 }
 
-// print writes the result as a table, or as JSON or YAML with the field names of the API.
+// The method `print` writes the result as a table, or as JSON or YAML with the field names of the API.
 func (f format) print(w io.Writer, result any, table func(w io.Writer)) error {
 	if f == asTable {
 		columns := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -76,7 +76,7 @@ func jsonToYAML(text []byte) ([]byte, error) {
 	return yaml.MarshalWithOptions(ordered, quoted)
 }
 
-// row writes one line of a table. Each cell becomes one line of visible text.
+// The function `row` writes one line of a table. Each cell becomes one line of visible text.
 func row(w io.Writer, cells ...any) {
 	texts := make([]string, len(cells))
 	for i, cell := range cells {

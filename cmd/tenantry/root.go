@@ -12,7 +12,7 @@ read the settings of the server instead, and use its database.
 
 ` + exitHelp
 
-// root returns the command tenantry with all subcommands.
+// The method `root` returns the command tenantry with all subcommands.
 func (p *program) root() *cobra.Command {
 	root := group("tenantry", "Subscribe users in BillingStack and Keystone with one call", rootHelp)
 	root.SilenceUsage, root.SilenceErrors = true, true
@@ -25,7 +25,7 @@ func (p *program) root() *cobra.Command {
 	return root
 }
 
-// exactly returns a function that checks arguments: the command line must have exactly one argument for each name.
+// The function `exactly` returns a function that checks arguments: the command line must have exactly one argument for each name.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != len(names) {
@@ -35,7 +35,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// group returns a command that only has subcommands.
+// The function `group` returns a command that only has subcommands.
 func group(use, short, long string, commands ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs,

@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// action returns a command that sends an action on a run to the server.
+// The method `action` returns a command that sends an action on a run to the server.
 func (p *program) action(name, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " RUN --why REASON", Short: short, Args: exactly("RUN"),
@@ -46,7 +46,7 @@ func (p *program) action(name, short string) *cobra.Command {
 	return c
 }
 
-// ask sends an action on a run to the server. args has the run's id and, for skip, the step's name.
+// The method `ask` sends an action on a run to the server. args has the run's id and, for skip, the step's name.
 func (s remote) ask(ctx context.Context, action string, args []string, why string) (client.Run, error) {
 	id, reason := args[0], client.ActionRequest{Why: why}
 	var err error

@@ -73,12 +73,12 @@ func asStates(texts []string) (states []client.RunState) {
 	return states
 }
 
-// more reports whether the links of a page contain a next page.
+// The function `more` reports whether the links of a page contain a next page.
 func more(links client.Links) bool {
 	return slices.ContainsFunc(links, func(l client.Link) bool { return l.Rel == "next" })
 }
 
-// moment parses a time or a duration. A duration such as 24h means 24 hours before now.
+// The function `moment` parses a time or a duration. A duration such as 24h means 24 hours before now.
 func moment(s string) (*time.Time, error) {
 	if s == "" {
 		return nil, nil

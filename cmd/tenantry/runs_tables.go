@@ -129,7 +129,7 @@ func resultTable(w io.Writer, r client.Run) {
 	}
 }
 
-// or returns the text that p points to. The result is a dash if there is no text.
+// The function `or` returns the text that p points to. The result is a dash if there is no text.
 func or(p *string) string {
 	if p == nil || *p == "" {
 		return "-"

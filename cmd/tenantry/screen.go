@@ -11,12 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// screen is a writer through which a command prints everything, except the pictures on a terminal. The texts of servers, upstreams,
-// merchants and users may contain characters that control a terminal. A screen writes such a character as a JSON escape, so that
-// output in JSON stays valid. A screen keeps newlines and tabs, because they structure the output: see visible.
+// The type `screen` is a writer through which a command prints everything, except the pictures on a terminal. The texts of servers,
+// upstreams, merchants and users may contain characters that control a terminal. A screen writes such a character as a JSON escape,
+// so that output in JSON stays valid. A screen keeps newlines and tabs, because they structure the output: see visible.
 type screen struct {
 	to io.Writer
-	// broken is called when the reader of the output is gone, as after `| head`.
+	// The field `broken` is called when the reader of the output is gone, as after `| head`.
 	broken func()
 }
 
@@ -32,7 +32,7 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// underneath returns the writer that a screen writes to. If w is not a screen, underneath returns w.
+// The function `underneath` returns the writer that a screen writes to. If w is not a screen, `underneath` returns w.
 func underneath(w io.Writer) io.Writer {
 	if s, ok := w.(*screen); ok {
 		return s.to
@@ -40,11 +40,11 @@ func underneath(w io.Writer) io.Writer {
 	return w
 }
 
-// visible returns a text as one line without characters that control a terminal. visible must be called for each text that becomes
-// a part of a line: without it, a newline in the text of a server could add a line to the output.
+// The function `visible` returns a text as one line without characters that control a terminal. `visible` must be called for each
+// text that becomes a part of a line: without it, a newline in the text of a server could add a line to the output.
 func visible(text string) string { return escape(text, "") }
 
-// escape replaces all characters that control a terminal by escapes, except the characters in kept.
+// The function `escape` replaces all characters that control a terminal by escapes, except the characters in kept.
 func escape(text, kept string) string {
 	unsafe := func(r rune) bool { return controls(r) && !strings.ContainsRune(kept, r) }
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, unsafe) {
@@ -71,9 +71,9 @@ func escape(text, kept string) string {
 	return b.String()
 }
 
-// controls reports whether a character can control a terminal or hide other characters: C0 and C1 controls, line separators, and
-// invisible format characters, such as the marks that change the direction of text. The two joiners are allowed, because names in
-// some scripts need them.
+// The function `controls` reports whether a character can control a terminal or hide other characters: C0 and C1 controls, line
+// separators, and invisible format characters, such as the marks that change the direction of text. The two joiners are allowed,
+// because names in some scripts need them.
 func controls(r rune) bool {
 	const nonJoiner, joiner = '\u200C', '\u200D'
 	return r != nonJoiner && r != joiner && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)

@@ -24,7 +24,7 @@ import (
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 )
 
-// served is a Tenantry server that runs in the test's process.
+// The type `served` is a Tenantry server that runs in the test's process.
 type served struct {
 	url, billingURL string
 	mu              sync.Mutex
@@ -221,7 +221,7 @@ func TestServeTLS(t *testing.T) {
 	}
 }
 
-// certify writes a certificate for 127.0.0.1 and its private key to two files, and returns their paths.
+// The function `certify` writes a certificate for 127.0.0.1 and its private key to two files, and returns their paths.
 func certify(t *testing.T) (certificate, key string) {
 	t.Helper()
 	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -73,7 +73,7 @@ func (p *program) subscribe() *cobra.Command {
 	return c
 }
 
-// order sends an order, and returns its run without waiting for the run to end.
+// The method `order` sends an order, and returns its run without waiting for the run to end.
 func (s remote) order(ctx context.Context, merchant, key, token string, body client.SubscribeRequest) (client.Run, error) {
 	answer, err := s.SubscribeWithResponse(ctx, merchant, &client.SubscribeParams{
 		IdempotencyKey: `"` + key + `"`, XSubjectToken: token, Prefer: some("respond-async"),
@@ -103,8 +103,8 @@ func (p *program) userToken() (string, error) {
 	return token, nil
 }
 
-// watch shows the steps of a run until the run has ended or needs an operator, and then prints the result of the run. If the user
-// wants the result as JSON or YAML, watch writes the steps to standard error.
+// The method `watch` shows the steps of a run until the run has ended or needs an operator, and then prints the result of the run.
+// If the user wants the result as JSON or YAML, `watch` writes the steps to standard error.
 func (p *program) watch(ctx context.Context, s remote, runID string, f format) error {
 	steps := p.out
 	if f != asTable {

@@ -101,10 +101,10 @@ func checkSubscription(merchant, id string) error {
 	return checkID("subscription", id)
 }
 
-// change asks the server to change a subscription. The run may not have ended when the server answers.
+// The type `change` asks the server to change a subscription. The run may not have ended when the server answers.
 type change func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error)
 
-// async is the header Prefer of a request whose run is watched.
+// The variable `async` is the header Prefer of a request whose run is watched.
 var async = some("respond-async")
 
 func suspend(*cobra.Command) change {
@@ -159,7 +159,7 @@ func remove(c *cobra.Command) change {
 	}
 }
 
-// accepted returns the run in the server's answer to a change.
+// The function `accepted` returns the run in the server's answer to a change.
 func accepted(ctx context.Context, resp *http.Response, err error) (client.Run, error) {
 	if err != nil {
 		return client.Run{}, unsent(ctx, err)

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is the version of this release. The linker sets the variable.
+// The variable `version` is the version of this release. The linker sets the variable.
 var version = "unknown"
 
 func (p *program) version() *cobra.Command {

@@ -19,7 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// install installs the packages in package-lock.json, unless they are installed.
+// The function `install` installs the packages in package-lock.json, unless they are installed.
 func install(t *testing.T) {
 	t.Helper()
 	lock, err := os.ReadFile("package-lock.json")
@@ -33,7 +33,7 @@ func install(t *testing.T) {
 	must(t, os.WriteFile(stamp, []byte(want), 0o600))
 }
 
-// run executes a command and returns what it printed. If the command fails, run ends the test.
+// The function `run` executes a command and returns what it printed. If the command fails, `run` ends the test.
 func run(t *testing.T, directory string, env []string, name string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), name, args...)
@@ -47,7 +47,7 @@ func run(t *testing.T, directory string, env []string, name string, args ...stri
 
 func tool(name string) string { return filepath.Join("node_modules", ".bin", name) }
 
-// published writes the document of a server to a file, and returns its path.
+// The function `published` writes the document of a server to a file, and returns its path.
 func published(t *testing.T, in *servicetest.Installation) string {
 	t.Helper()
 	resp, err := in.Client.Get(in.URL + "/openapi.json")
@@ -117,7 +117,7 @@ func TestTheTypeScriptClientFitsTheServer(t *testing.T) {
 	}
 }
 
-// refusing is a BillingStack that refuses subscriptions to the plan.
+// The type `refusing` is a BillingStack that refuses subscriptions to the plan.
 type refusing struct {
 	next http.RoundTripper
 	plan *string

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// block is a fenced code block of README.md that a reader saves or runs. The first line of a block says what the reader does:
+// The type `block` is a fenced code block of README.md that a reader saves or runs. The first line of a block says what the reader
+// does:
 //
 //	sh file=NAME    save the block as NAME
 //	sh shell=N      run the block in shell N, after all earlier blocks
@@ -21,8 +22,8 @@ type block struct {
 
 var fence = regexp.MustCompile("^( *)```sh (file|shell)=(\\S+)$")
 
-// blocks returns the blocks of a document in their order in the document. If a block is in a list item, the function removes the
-// item's indentation from each line of the block.
+// The function `blocks` returns the blocks of a document in their order in the document. If a block is in a list item, the function
+// removes the item's indentation from each line of the block.
 func blocks(document string) (found []block, err error) {
 	lines := strings.Split(document, "\n")
 	for i := 0; i < len(lines); i++ {
@@ -48,8 +49,9 @@ func blocks(document string) (found []block, err error) {
 	return found, nil
 }
 
-// with replaces values in a copy of the block: each assignment NAME=value gets the new value of NAME. The argument `values`
-// contains the new values by name. The block must assign each of these names exactly once: otherwise, the method returns an error.
+// The method `with` replaces values in a copy of the block: each assignment NAME=value gets the new value of NAME. The argument
+// `values` contains the new values by name. The block must assign each of these names exactly once: otherwise, the method returns
+// an error.
 func (b block) with(values map[string]string) (block, error) {
 	for name, value := range values {
 		assignment := regexp.MustCompile(`\b` + name + `=\S+`)

@@ -51,7 +51,7 @@ func TestTheDocumentsNameWhatExists(t *testing.T) {
 	}
 }
 
-// matches finds all matches of a pattern, and returns the first group of each match.
+// The function `matches` finds all matches of a pattern, and returns the first group of each match.
 func matches(pattern string, text []byte) (found []string) {
 	for _, m := range regexp.MustCompile(pattern).FindAllSubmatch(text, -1) {
 		found = append(found, string(m[1]))

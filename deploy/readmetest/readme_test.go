@@ -109,8 +109,8 @@ func ownKeystone(t *testing.T) (url, password string) {
 	return url, password
 }
 
-// copied copies the repository to a new directory, and returns the directory. The copy has all files that git tracks, and new
-// files that git does not ignore.
+// The function `copied` copies the repository to a new directory, and returns the directory. The copy has all files that git
+// tracks, and new files that git does not ignore.
 func copied(t *testing.T) string {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")

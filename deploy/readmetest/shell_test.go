@@ -13,11 +13,12 @@ import (
 	"time"
 )
 
-// done is the line that a shell prints after each block. If a command fails, the shell ends without printing this line.
+// The constant `done` is the line that a shell prints after each block. If a command fails, the shell ends without printing this
+// line.
 const done = "-- the block is done --"
 
-// shell is one of the two shells in which the test runs the README's commands. The shell has its own process group, and the test
-// sends ^C to this group.
+// The type `shell` is one of the two shells in which the test runs the README's commands. The shell has its own process group, and
+// the test sends ^C to this group.
 type shell struct {
 	t     *testing.T
 	name  string
@@ -56,7 +57,7 @@ func newShell(t *testing.T, name, directory string, env []string) *shell {
 	return s
 }
 
-// read stores the shell's output.
+// The method `read` stores the shell's output.
 func (s *shell) read(r io.ReadCloser) {
 	defer close(s.ends)
 	lines := bufio.NewScanner(r)
@@ -73,8 +74,8 @@ func (s *shell) read(r io.ReadCloser) {
 	_ = r.Close()
 }
 
-// start starts a block. The block's commands cannot read the shell's standard input, because the test writes the next block to
-// the standard input.
+// The method `start` starts a block. The block's commands cannot read the shell's standard input, because the test writes the next
+// block to the standard input.
 func (s *shell) start(b block) {
 	s.t.Helper()
 	file := filepath.Join(s.t.TempDir(), "block")
@@ -84,7 +85,7 @@ func (s *shell) start(b block) {
 	s.send(". " + file + " </dev/null; printf '\\n%s\\n' '" + done + "'")
 }
 
-// await waits until a started block has ended.
+// The method `await` waits until a started block has ended.
 func (s *shell) await(b block) {
 	s.t.Helper()
 	select {
@@ -97,7 +98,7 @@ func (s *shell) await(b block) {
 	}
 }
 
-// interrupt sends ^C to the shell.
+// The method `interrupt` sends ^C to the shell.
 func (s *shell) interrupt() {
 	if err := syscall.Kill(-s.cmd.Process.Pid, syscall.SIGINT); err != nil {
 		s.t.Errorf("interrupting shell %s: %v", s.name, err)
@@ -111,8 +112,8 @@ func (s *shell) send(line string) {
 	}
 }
 
-// end closes the shell's standard input, waits until the shell has ended, and logs the shell's output. If the test has failed, the
-// method first kills the shell and all commands that still run in the shell.
+// The method `end` closes the shell's standard input, waits until the shell has ended, and logs the shell's output. If the test has
+// failed, the method first kills the shell and all commands that still run in the shell.
 func (s *shell) end() {
 	_ = s.stdin.Close()
 	if s.t.Failed() {

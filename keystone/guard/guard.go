@@ -75,8 +75,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// check returns a nil response and a nil error if the guard may send the write. If Keystone refuses to show the write's project, the
-// response is Keystone's refusal, which the guard returns as the response to the write.
+// The method `check` returns a nil response and a nil error if the guard may send the write. If Keystone refuses to show the
+// write's project, the response is Keystone's refusal, which the guard returns as the response to the write.
 func (g *guard) check(req *http.Request, path []string) (*http.Response, error) {
 	switch {
 	case len(path) == 1 && path[0] == "projects" && req.Method == http.MethodPost:
@@ -142,7 +142,7 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 // errNoProject means that a successful answer does not contain the requested project.
 var errNoProject = errors.New("the answer does not contain the requested project")
 
-// project has the fields of a Keystone project that the guard checks.
+// The type `project` has the fields of a Keystone project that the guard checks.
 type project struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name"`
@@ -154,8 +154,8 @@ func (g *guard) isOurs(p project) bool {
 	return keystone.IsTenantName(p.Name) && p.DomainID != "" && g.MayWriteDomain != nil && g.MayWriteDomain(p.DomainID)
 }
 
-// learn decodes the projects in an answer and stores the ids of Tenantry's projects. The caller can read the answer's body again
-// afterwards. learn ignores an answer that is not JSON.
+// The method `learn` decodes the projects in an answer and stores the ids of Tenantry's projects. The caller can read the answer's
+// body again afterwards. `learn` ignores an answer that is not JSON.
 func (g *guard) learn(resp *http.Response) ([]project, error) {
 	body, err := io.ReadAll(resp.Body)
 	closing := resp.Body.Close()
@@ -216,7 +216,7 @@ func bodyOf(req *http.Request) (p project, fields []string, err error) {
 	return p, fields, nil
 }
 
-// texts returns the texts in a list, and skips other values. Keystone refuses a list with other values.
+// The function `texts` returns the texts in a list, and skips other values. Keystone refuses a list with other values.
 func texts(value any) (all []string) {
 	list, _ := value.([]any)
 	for _, v := range list {
@@ -237,8 +237,8 @@ func (g *guard) isLogin(req *http.Request) bool {
 	return req.Method == http.MethodPost && len(path) == 2 && path[0] == "auth" && path[1] == "tokens"
 }
 
-// path returns the decoded segments of the URL's path after the endpoint. The result is nil if the URL is outside of the endpoint,
-// or if a segment could change the path when a server decodes the segment: see [keystone.ValidID].
+// The method `path` returns the decoded segments of the URL's path after the endpoint. The result is nil if the URL is outside of
+// the endpoint, or if a segment could change the path when a server decodes the segment: see [keystone.ValidID].
 func (g *guard) path(u *url.URL) []string {
 	rest, ok := strings.CutPrefix(u.EscapedPath(), g.Endpoint.EscapedPath())
 	if !ok || u.Host != g.Endpoint.Host || u.Scheme != g.Endpoint.Scheme {

@@ -2,7 +2,8 @@ package keystonetest
 
 import "strings"
 
-// same compares two names as the database of Keystone does: exactly, or like a collation of MySQL if Options.LooseNames is set.
+// The method `same` compares two names as the database of Keystone does: exactly, or like a collation of MySQL if
+// Options.LooseNames is set.
 func (k *Keystone) same(a, b string) bool {
 	return a == b || k.loose && plain.Replace(strings.ToLower(a)) == plain.Replace(strings.ToLower(b))
 }
@@ -13,7 +14,8 @@ func (k *Keystone) sameValue(value any, name string) bool {
 	return ok && k.same(text, name)
 }
 
-// plain replaces some letters that MySQL's collation utf8_general_ci does not distinguish from letters without accent.
+// The variable `plain` replaces some letters that MySQL's collation utf8_general_ci does not distinguish from letters without
+// accent.
 var plain = strings.NewReplacer("á", "a", "à", "a", "â", "a", "ä", "a", "å", "a", "é", "e", "è", "e", "ê", "e", "ë", "e", "í", "i", "ì", "i",
 	"î", "i", "ï", "i", "ó", "o", "ò", "o", "ô", "o", "ö", "o", "ú", "u", "ù", "u", "û", "u", "ü", "u", "ç", "c", "ñ", "n")
 

@@ -84,7 +84,8 @@ func checkProject(wanted object, creating bool) error {
 	return nil
 }
 
-// set copies the fields of the request to the project. As in Keystone, unknown fields are stored too, and an id is ignored.
+// The method `set` copies the fields of the request to the project. As in Keystone, unknown fields are stored too, and an id is
+// ignored.
 func (p *project) set(wanted object) {
 	for field, value := range wanted {
 		text, _ := value.(string)
@@ -136,7 +137,7 @@ func (k *Keystone) listProjects(c call) (int, any, error) {
 	return c.listed("projects", found)
 }
 
-// tagged reports whether the project matches the tag filters in the query.
+// The method `tagged` reports whether the project matches the tag filters in the query.
 func (p *project) tagged(c call) bool {
 	has := func(tag string) bool { return slices.Contains(p.tags, tag) }
 	lacks := func(tag string) bool { return !has(tag) }

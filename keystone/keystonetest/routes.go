@@ -10,10 +10,10 @@ import (
 	"slices"
 )
 
-// object is a JSON object.
+// The type `object` is a JSON object.
 type object = map[string]any
 
-// routes returns a mux with the handlers of all API calls. Each handler runs with k.mu locked.
+// The method `routes` returns a mux with the handlers of all API calls. Each handler runs with k.mu locked.
 func (k *Keystone) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(call) (int, any, error){
@@ -62,7 +62,7 @@ func (k *Keystone) routes() *http.ServeMux {
 	return mux
 }
 
-// call is one request.
+// The type `call` is one request.
 type call struct {
 	*http.Request
 
@@ -106,7 +106,8 @@ func (k *Keystone) handle(h func(call) (int, any, error)) http.Handler {
 	})
 }
 
-// read decodes the body of the request. A body must be JSON and have the content type of JSON, even if the call ignores the body.
+// The method `read` decodes the body of the request. A body must be JSON and have the content type of JSON, even if the call
+// ignores the body.
 func (c *call) read() error {
 	const malformed = " The server could not comply with the request since it is either malformed or otherwise incorrect." +
 		" The client is assumed to be in error."
@@ -126,8 +127,8 @@ func (c *call) read() error {
 	return nil
 }
 
-// identify sets c.token to the caller's token. An invalid token is refused for every call except a login. A request without a token
-// is accepted here: the handlers of calls that need a token refuse it.
+// The method `identify` sets c.token to the caller's token. An invalid token is refused for every call except a login. A request
+// without a token is accepted here: the handlers of calls that need a token refuse it.
 func (k *Keystone) identify(c *call) error {
 	text := c.Header.Get("X-Auth-Token")
 	if text == "" {
@@ -151,8 +152,8 @@ func isPublic(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens"
 }
 
-// require refuses the call unless a rule of Keystone's policy allows it. Administrators may make every call. The parameter `others`
-// lists the conditions for other users. At least one of these conditions must be true.
+// The method `require` refuses the call unless a rule of Keystone's policy allows it. Administrators may make every call. The
+// parameter `others` lists the conditions for other users. At least one of these conditions must be true.
 func (k *Keystone) require(c call, rule string, others ...bool) error {
 	if c.token == nil {
 		return unauthorized
@@ -168,7 +169,7 @@ func (k *Keystone) require(c call, rule string, others ...bool) error {
 	return fault{status: http.StatusForbidden, message: "You are not authorized to perform the requested action: identity:" + rule + "."}
 }
 
-// fault is an error with the HTTP status of the answer.
+// The type `fault` is an error with the HTTP status of the answer.
 type fault struct {
 	status  int
 	message string
@@ -195,7 +196,8 @@ func version(c call) (int, any, error) {
 	}}, nil
 }
 
-// listed returns an answer with all members in the format of Keystone's lists. Keystone does not split a list into pages.
+// The method `listed` returns an answer with all members in the format of Keystone's lists. Keystone does not split a list into
+// pages.
 func (c call) listed(resource string, members []object) (int, any, error) {
 	if members == nil {
 		members = []object{}
@@ -205,7 +207,7 @@ func (c call) listed(resource string, members []object) (int, any, error) {
 	}}, nil
 }
 
-// matches reports whether the value is equal to the filter in the query, or the query does not contain the filter.
+// The method `matches` reports whether the value is equal to the filter in the query, or the query does not contain the filter.
 func (c call) matches(filter, value string) bool {
 	wanted, ok := c.URL.Query()[filter]
 	return !ok || wanted[0] == value

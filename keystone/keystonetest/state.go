@@ -250,7 +250,8 @@ func (k *Keystone) project(id string) *project {
 	return find(k.projects, func(p *project) bool { return p.id == id })
 }
 
-// find returns the first element for which the function `fits` returns true. If there is no such element, find returns nil.
+// The function `find` returns the first element for which the function `fits` returns true. If there is no such element, `find`
+// returns nil.
 func find[T any](all []*T, fits func(*T) bool) *T {
 	for _, v := range all {
 		if fits(v) {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// issue stores the token and returns its text. If t.expires is zero, the token expires after k.lifetime.
+// The method `issue` stores the token and returns its text. If t.expires is zero, the token expires after k.lifetime.
 func (k *Keystone) issue(t *token) string {
 	maps.DeleteFunc(k.tokens, func(_ string, t *token) bool { return !k.now().Before(t.expires) })
 	t.issued = k.now().UTC().Truncate(time.Second)
@@ -29,7 +29,8 @@ func (k *Keystone) randomText(size int) string {
 	return base64.RawURLEncoding.EncodeToString(k.randomBytes(size))
 }
 
-// valid returns the token with this text. If the token's project is disabled, the function returns both the token and an error.
+// The method `valid` returns the token with this text. If the token's project is disabled, the function returns both the token and
+// an error.
 func (k *Keystone) valid(text string) (*token, error) {
 	t := k.tokens[text]
 	if t == nil || !k.now().Before(t.expires) {
@@ -54,7 +55,7 @@ func (k *Keystone) valid(text string) (*token, error) {
 	return t, nil
 }
 
-// disabled returns the answer to a request with a token of the disabled project.
+// The method `disabled` returns the answer to a request with a token of the disabled project.
 func (p *project) disabled() error {
 	return fault{status: http.StatusNotFound, message: "Unable to validate token because project " + p.id + " is disabled"}
 }
@@ -104,7 +105,7 @@ func (k *Keystone) createToken(c call) (int, any, error) {
 	return http.StatusCreated, object{"token": k.show(c, t)}, nil
 }
 
-// authenticate returns a new token for the user that the request identifies.
+// The method `authenticate` returns a new token for the user that the request identifies.
 func (k *Keystone) authenticate(identity object) (*token, error) {
 	methods, _ := identity["methods"].([]any)
 	if len(methods) != 1 {
@@ -154,8 +155,8 @@ func (k *Keystone) authenticate(identity object) (*token, error) {
 	return t, nil
 }
 
-// named looks up the user of a login. The parameter `who` contains the user's id, or the user's name and domain. If there is no
-// such user, named returns nil.
+// The method `named` looks up the user of a login. The parameter `who` contains the user's id, or the user's name and domain. If
+// there is no such user, `named` returns nil.
 func (k *Keystone) named(who object) (*user, error) {
 	if id, ok := who["id"].(string); ok {
 		return k.user(id), nil
@@ -196,8 +197,8 @@ func (k *Keystone) scopedProject(wanted any) (*project, error) {
 	return p, nil
 }
 
-// scope stores the requested scope in the token. The parameter `asked` is the requested project. As in the real Keystone, a refusal
-// contains no reason.
+// The method `scope` stores the requested scope in the token. The parameter `asked` is the requested project. As in the real
+// Keystone, a refusal contains no reason.
 func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 	if t.credential != nil {
 		if wanted != nil {
@@ -262,8 +263,8 @@ func (k *Keystone) revokeToken(c call) (int, any, error) {
 	return http.StatusNoContent, nil, nil
 }
 
-// subject returns the text in the header X-Subject-Token, and the token with this text. Every user may validate and revoke their
-// own tokens.
+// The method `subject` returns the text in the header X-Subject-Token, and the token with this text. Every user may validate and
+// revoke their own tokens.
 func (k *Keystone) subject(c call, rule string) (string, *token, error) {
 	text := c.Header.Get("X-Subject-Token")
 	if c.token == nil {
@@ -279,7 +280,7 @@ func (k *Keystone) subject(c call, rule string) (string, *token, error) {
 	return text, t, k.require(c, rule, t.user == c.token.user)
 }
 
-// show returns the token in the JSON format of Keystone's API.
+// The method `show` returns the token in the JSON format of Keystone's API.
 func (k *Keystone) show(c call, t *token) object {
 	const layout = "2006-01-02T15:04:05.000000Z"
 	u := k.user(t.user)

@@ -13,7 +13,8 @@ import (
 // maxEndpoints limits the endpoints of a catalog that are asked.
 const maxEndpoints = 500
 
-// exempt are the service types that have no resources of a project, or whose resources must outlive the project.
+// The variable `exempt` contains the service types that have no resources of a project, or whose resources must outlive the
+// project.
 var exempt = map[string]string{
 	"billing":  "bills outlive the project",
 	"tenantry": "Tenantry itself",
@@ -25,7 +26,7 @@ var (
 	olderVolumes = []string{"volume", "volumev2"}
 )
 
-// endpoint is one service of the catalog in one region.
+// The type `endpoint` is one service of the catalog in one region.
 type endpoint struct {
 	service, region string
 	url             string // the public URL
@@ -35,8 +36,8 @@ type endpoint struct {
 
 func (e endpoint) asked() bool { return e.exempt == "" && e.fault == nil }
 
-// endpoints returns the endpoints of a catalog, in the catalog's order. Each service has at least one endpoint, and one for each
-// region. The argument own is the id of the credential's project.
+// The function `endpoints` returns the endpoints of a catalog, in the catalog's order. Each service has at least one endpoint, and
+// one for each region. The argument own is the id of the credential's project.
 func endpoints(catalog []v3.CatalogService, own string, ignore []string) []endpoint {
 	var all []endpoint
 	for _, entry := range catalog {
@@ -110,7 +111,7 @@ func ofEntry(entry v3.CatalogService) (found []endpoint) {
 	return found
 }
 
-// parse returns the URL of an endpoint. Its path has no slash at its end, but is not empty.
+// The function `parse` returns the URL of an endpoint. Its path has no slash at its end, but is not empty.
 func parse(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
@@ -121,7 +122,7 @@ func parse(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// version matches the part of a path that names the version of an API.
+// The variable `version` matches the part of a path that names the version of an API.
 var version = regexp.MustCompile(`^v[0-9]+(\.[0-9]+)?$`)
 
 // lastPart returns the last part of a path and the path before it. The id of the credential's project at the end of the path does not

@@ -33,7 +33,7 @@ const (
 	fixIgnore  = "if services of this type keep nothing of a project, an operator can add the type to TENANTRY_EMPTINESS_IGNORE"
 )
 
-// fault is the reason why a question has no usable answer. It quotes nothing from an answer.
+// The type `fault` is the reason why a question has no usable answer. It quotes nothing from an answer.
 type fault struct {
 	class      upstream.Class
 	text, fix  string

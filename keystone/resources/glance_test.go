@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// real is the real Keystone and the real Glance of deploy/testservices/run.
+// The type `real` is the real Keystone and the real Glance of deploy/testservices/run.
 type real struct {
 	t        *testing.T
 	keystone string
@@ -53,7 +53,7 @@ func startReal(t *testing.T) *real {
 	return r
 }
 
-// login returns the configuration of a user of the domain Default, with the project of this id or name.
+// The method `login` returns the configuration of a user of the domain Default, with the project of this id or name.
 func (r *real) login(user, password, projectID, projectName string) v3.Config {
 	return v3.Config{URL: r.keystone, Credential: v3.Credential{
 		Username: user, UserDomainID: "default", Password: password,
@@ -61,7 +61,7 @@ func (r *real) login(user, password, projectID, projectName string) v3.Config {
 	}}
 }
 
-// call sends a request as the user admin, and returns the field of the answer.
+// The method `call` sends a request as the user admin, and returns the field of the answer.
 func (r *real) call(method, url, kind string, body any) (answer object) {
 	r.t.Helper()
 	var content []byte
@@ -93,7 +93,7 @@ func (r *real) call(method, url, kind string, body any) (answer object) {
 	return answer
 }
 
-// project creates a project with a member, and removes both at the end.
+// The method `project` creates a project with a member, and removes both at the end.
 func (r *real) project(name string) (id string, member v3.Config) {
 	r.t.Helper()
 	name += "-" + strings.ToLower(strings.ReplaceAll(r.t.Name(), "/", "-"))
@@ -117,7 +117,7 @@ func (r *real) project(name string) (id string, member v3.Config) {
 	return id, r.login(name, "pw-"+name, id, "")
 }
 
-// image creates an image with some data that belongs to the project, and returns its id.
+// The method `image` creates an image with some data that belongs to the project, and returns its id.
 func (r *real) image(project, name, visibility string, hidden bool) string {
 	r.t.Helper()
 	id := r.call("POST", r.glance+"/v2/images", "", object{
@@ -137,7 +137,7 @@ func (r *real) image(project, name, visibility string, hidden bool) string {
 	return id
 }
 
-// prove returns the proof for a project. The transport may be nil.
+// The method `prove` returns the proof for a project. The transport may be nil.
 func (r *real) prove(cloud v3.Config, project string, via http.RoundTripper) resources.Proof {
 	r.t.Helper()
 	prover, err := resources.New(resources.Config{Cloud: cloud, Transport: via})
@@ -152,7 +152,7 @@ func (r *real) prove(cloud v3.Config, project string, via http.RoundTripper) res
 	return proof
 }
 
-// disable disables a project.
+// The method `disable` disables a project.
 func (r *real) disable(project string) {
 	r.t.Helper()
 	r.call("PATCH", r.keystone+"/projects/"+project, "project", object{"project": object{"enabled": false}})

@@ -24,7 +24,7 @@ const (
 // longest resources are servers and volumes with their metadata.
 var pageLimits = upstream.Limits{Bytes: 8 << 20, Values: 200_000, Flat: 3, List: 2, Elements: 2_000, Element: 256 << 10}
 
-// list says how a service lists the resources of one kind. Each resource must name its project.
+// The type `list` says how a service lists the resources of one kind. Each resource must name its project.
 type list struct {
 	kind    string // as in Found
 	path    string
@@ -35,15 +35,15 @@ type list struct {
 	owner   string     // the field of a resource with the id of its project
 	name    string     // the field of a resource with its name
 
-	// uncounted reports that a resource with this name is not counted. It may be nil.
+	// The field `uncounted` reports that a resource with this name is not counted. It may be nil.
 	uncounted func(name string) bool
 }
 
-// item is a resource in a list.
+// The type `item` is a resource in a list.
 type item struct{ id, name, owner string }
 
-// count reads a list, page by page, and adds what was found. The result is the number of the project's resources in the list, with
-// those that are not counted.
+// The method `count` reads a list, page by page, and adds what was found. The result is the number of the project's resources in
+// the list, with those that are not counted.
 func (q *inquiry) count(ctx context.Context, base *url.URL, l list) (seen int64) {
 	var (
 		count    int64
@@ -69,8 +69,8 @@ func (q *inquiry) count(ctx context.Context, base *url.URL, l list) (seen int64)
 	return seen
 }
 
-// pages reads the pages of a list. It takes only the marker from the link to the next page: the link can name another host, and the
-// filter must stay.
+// The method `pages` reads the pages of a list. It takes only the marker from the link to the next page: the link can name another
+// host, and the filter must stay.
 func (q *inquiry) pages(ctx context.Context, base *url.URL, l list, take func(item) error) error {
 	at := base.JoinPath(l.path)
 	query := maps.Clone(l.query)
@@ -99,8 +99,8 @@ func (q *inquiry) pages(ctx context.Context, base *url.URL, l list, take func(it
 	}
 }
 
-// page decodes one page, resource by resource, and returns the marker of the next page; empty if there is none. The marker can stand
-// before the resources.
+// The method `page` decodes one page, resource by resource, and returns the marker of the next page; empty if there is none. The
+// marker can stand before the resources.
 func (l list) page(body io.Reader, take func(item) error) (marker string, err error) {
 	d := json.NewDecoder(body)
 	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
@@ -137,7 +137,7 @@ func (l list) page(body io.Reader, take func(item) error) (marker string, err er
 	return marker, ended(d)
 }
 
-// items decodes the resources of a page.
+// The method `items` decodes the resources of a page.
 func (l list) items(d *json.Decoder, take func(item) error) error {
 	if begin, err := d.Token(); err != nil || begin != json.Delim('[') {
 		return orForm(err)
@@ -195,7 +195,7 @@ func nextMarker(d *json.Decoder) (string, error) {
 	return u.Query().Get("marker"), nil
 }
 
-// text returns a JSON string; empty for any other value.
+// The function `text` returns a JSON string; empty for any other value.
 func text(raw json.RawMessage) string {
 	var s string
 	_ = json.Unmarshal(raw, &s) //nolint:errcheck // the result is then empty

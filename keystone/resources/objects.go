@@ -14,7 +14,7 @@ import (
 // accountLimits are the limits of one page of an account. Swift sends at most 10,000 containers, whose names have at most 256 bytes.
 var accountLimits = upstream.Limits{Bytes: 8 << 20, Values: 20_000, Flat: 2, List: 1, Elements: 10_000, Element: 16 << 10}
 
-// objects asks Swift for the account of the project.
+// The method `objects` asks Swift for the account of the project.
 func (q *inquiry) objects(ctx context.Context, u *url.URL) error {
 	if q.own == "" || !strings.HasSuffix(u.Path, q.own) {
 		return blocked(fixCatalog, "the path in the catalog does not end in the id of the credential's project")
@@ -65,7 +65,7 @@ func (q *inquiry) objects(ctx context.Context, u *url.URL) error {
 	return nil
 }
 
-// containers decodes the names of the containers of a page.
+// The function `containers` decodes the names of the containers of a page.
 func containers(body io.Reader) ([]string, error) {
 	var page []struct{ Name string }
 	if err := decode(body, &page); err != nil {
@@ -84,7 +84,7 @@ func containers(body io.Reader) ([]string, error) {
 	return names, nil
 }
 
-// totals are the sums that Swift keeps for an account. They lag behind for some seconds.
+// The type `totals` contains the sums that Swift keeps for an account. They lag behind for some seconds.
 type totals struct{ containers, objects, bytes int64 }
 
 func readTotals(h http.Header) (t totals, err error) {

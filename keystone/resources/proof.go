@@ -137,7 +137,7 @@ func (p Proof) Err() error {
 // [upstream.Clean].
 const maxSummary = 800
 
-// summary joins as many lines as fit, and says how many are missing. The first line is cut if it is too long.
+// The function `summary` joins as many lines as fit, and says how many are missing. The first line is cut if it is too long.
 func summary(lines []string) string {
 	text := ""
 	for i, line := range lines {

@@ -86,7 +86,8 @@ func (q *inquiry) networkQuota(ctx context.Context, base *url.URL, seen map[stri
 	q.compare(err, used, seen)
 }
 
-// compare adds the kinds that only the quota counts, and reports the kinds of which the quota counts more than the lists have.
+// The method `compare` adds the kinds that only the quota counts, and reports the kinds of which the quota counts more than the
+// lists have.
 func (q *inquiry) compare(err error, used, seen map[string]int64) {
 	if err != nil {
 		q.fault("quota", err)

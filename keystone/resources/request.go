@@ -27,7 +27,7 @@ const (
 // objectLimits are the limits of an answer that is not a list.
 var objectLimits = upstream.Limits{Bytes: 1 << 20, Values: 2_000}
 
-// asker sends requests with a token.
+// The type `asker` sends requests with a token.
 type asker struct {
 	client  *http.Client
 	timeout time.Duration // of one request with its answer
@@ -37,7 +37,7 @@ type asker struct {
 	project string // the id of the project whose resources are counted
 }
 
-// inquiry asks one endpoint.
+// The type `inquiry` asks one endpoint.
 type inquiry struct {
 	asker
 	Service ServiceAsked
@@ -47,7 +47,7 @@ type inquiry struct {
 	silent   bool // the endpoint did not answer a request, and is not asked further
 }
 
-// fault adds the fault err to the unproven questions. The kind may be empty.
+// The method `fault` adds the fault err to the unproven questions. The kind may be empty.
 func (q *inquiry) fault(kind string, err error) {
 	if errors.Is(err, errNotAsked) && len(q.unproven) > 0 {
 		return // the reason is there already
@@ -59,7 +59,7 @@ func (q *inquiry) fault(kind string, err error) {
 	})
 }
 
-// add adds the number of resources of a kind, unless it is 0.
+// The method `add` adds the number of resources of a kind, unless it is 0.
 func (q *inquiry) add(kind string, count int64, examples ...Example) {
 	if count > 0 {
 		q.found = append(q.found, Found{
@@ -74,7 +74,7 @@ func (q *inquiry) addTo(p *Proof) {
 	p.Unproven = append(p.Unproven, q.unproven...)
 }
 
-// request is one GET request.
+// The type `request` is one GET request.
 type request struct {
 	url     *url.URL
 	version string // the header OpenStack-API-Version; empty for none
@@ -82,8 +82,8 @@ type request struct {
 	empty   bool // whether 204 without a body is an answer, too
 }
 
-// get sends a request, and passes the answer to the function `take`. The error is a *fault. Its text names the path, but not the
-// query.
+// The method `get` sends a request, and passes the answer to the function `take`. The error is a *fault. Its text names the path,
+// but not the query.
 func (q *inquiry) get(ctx context.Context, r request, take func(http.Header, io.Reader) error) error {
 	err := q.send(ctx, r, take)
 	if err == nil || errors.Is(err, errNotAsked) {
@@ -136,7 +136,7 @@ func (q *inquiry) send(ctx context.Context, r request, take func(http.Header, io
 	return &f
 }
 
-// decode reads an answer that consists of one JSON value.
+// The function `decode` reads an answer that consists of one JSON value.
 func decode(body io.Reader, into any) error {
 	d := json.NewDecoder(body)
 	if err := d.Decode(into); err != nil {
@@ -145,7 +145,7 @@ func decode(body io.Reader, into any) error {
 	return ended(d)
 }
 
-// ended returns an error if the answer continues.
+// The function `ended` returns an error if the answer continues.
 func ended(d *json.Decoder) error {
 	_, err := d.Token()
 	switch {
@@ -157,9 +157,9 @@ func ended(d *json.Decoder) error {
 	return errForm
 }
 
-// clean returns a text from outside with at most the given number of characters. Characters that are not printable, such as control
-// characters and those that change the direction of the text, are replaced. A service may repeat the token that it was sent, so the
-// token is masked.
+// The method `clean` returns a text from outside with at most the given number of characters. Characters that are not printable,
+// such as control characters and those that change the direction of the text, are replaced. A service may repeat the token that it
+// was sent, so the token is masked.
 func (a asker) clean(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -185,7 +185,7 @@ func (p *Prover) Look(ctx context.Context, projectID string) (Proof, error) {
 	return p.ask(ctx, Proof{ProjectID: projectID, At: p.cfg.Now()}, true)
 }
 
-// ask asks all services, within the time limit of a proof.
+// The method `ask` asks all services, within the time limit of a proof.
 func (p *Prover) ask(ctx context.Context, proof Proof, mayBeEnabled bool) (Proof, error) {
 	limited, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()
@@ -199,7 +199,7 @@ func (p *Prover) ask(ctx context.Context, proof Proof, mayBeEnabled bool) (Proof
 	return proof, nil
 }
 
-// prove asks the cloud, and adds the answers to the Proof.
+// The method `prove` asks the cloud, and adds the answers to the Proof.
 func (p *Prover) prove(ctx context.Context, proof *Proof, mayBeEnabled bool) error {
 	access, err := p.cloud.Access(ctx)
 	if err != nil {
@@ -216,7 +216,7 @@ func (p *Prover) prove(ctx context.Context, proof *Proof, mayBeEnabled bool) err
 	return nil
 }
 
-// identity asks Keystone for the project.
+// The method `identity` asks Keystone for the project.
 func (p *Prover) identity(ctx context.Context, access v3.Access, proof *Proof, mayBeEnabled bool) {
 	q := &inquiry{Service: ServiceAsked{Type: "identity", Exempt: "only asked for the project"}}
 	if access.ProjectID == "" {

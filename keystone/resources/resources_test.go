@@ -74,7 +74,7 @@ func TestWhatIsLeftIsFoundAndNamed(t *testing.T) {
 	}
 }
 
-// last returns the id of the last resource of a kind.
+// The method `last` returns the id of the last resource of a kind.
 func (w *world) last(k kind) string {
 	all := w.resources[k.name]
 	return all[len(all)-1]["id"].(string)
@@ -99,7 +99,7 @@ func TestTheNextPagesAreRead(t *testing.T) {
 	}
 }
 
-// found returns the resources of one kind in a proof.
+// The function `found` returns the resources of one kind in a proof.
 func found(p resources.Proof, service, kind string) (of resources.Found) {
 	for _, f := range p.Found {
 		if f.Type == service && f.Kind == kind {
@@ -207,7 +207,7 @@ func TestAQuotaThatCountsMoreThanTheListDisprovesTheList(t *testing.T) {
 	}
 }
 
-// fault is an answer that proves nothing.
+// The type `fault` is an answer that proves nothing.
 type fault struct {
 	what, reason string
 	answer       func(w http.ResponseWriter, r *http.Request, k kind)
@@ -451,7 +451,7 @@ func TestAnAccountThatIsNotReadWholeProvesNothing(t *testing.T) {
 	}
 }
 
-// transport is a round tripper that the test provides.
+// The type `transport` is a round tripper that the test provides.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// ask asks an endpoint, and adds the result to the Proof.
+// The method `ask` asks an endpoint, and adds the result to the Proof.
 func (a asker) ask(ctx context.Context, e endpoint, p *Proof) {
 	q := &inquiry{asker: a, Service: ServiceAsked{
 		Type: a.clean(e.service, maxText), Region: a.clean(e.region, maxText), Exempt: e.exempt,
@@ -32,7 +32,7 @@ func (a asker) ask(ctx context.Context, e endpoint, p *Proof) {
 	}
 }
 
-// ask asks a service of a known type.
+// The method `ask` asks a service of a known type.
 func (q *inquiry) ask(ctx context.Context, service string, u *url.URL) (err error) {
 	switch service {
 	case "compute":
@@ -64,8 +64,8 @@ func (q *inquiry) ask(ctx context.Context, service string, u *url.URL) (err erro
 	return err
 }
 
-// compute asks Nova. A credential that may not list the servers of other projects gets 403 for all_tenants. Without soft_deleted,
-// Nova omits servers that are deleted, but wait for their removal (reclaim_instance_interval).
+// The method `compute` asks Nova. A credential that may not list the servers of other projects gets 403 for all_tenants. Without
+// soft_deleted, Nova omits servers that are deleted, but wait for their removal (reclaim_instance_interval).
 func (q *inquiry) compute(ctx context.Context, base *url.URL) {
 	q.count(ctx, base, list{
 		kind: "servers", path: "servers/detail", field: "servers", next: "servers_links", owner: "tenant_id", name: "name",
@@ -73,7 +73,7 @@ func (q *inquiry) compute(ctx context.Context, base *url.URL) {
 	})
 }
 
-// volumes asks Cinder. The project of a backup is in its details since microversion 3.18.
+// The method `volumes` asks Cinder. The project of a backup is in its details since microversion 3.18.
 func (q *inquiry) volumes(ctx context.Context, base *url.URL) {
 	filter := url.Values{"all_tenants": {"1"}, "project_id": {q.project}}
 	seen := map[string]int64{}
@@ -88,7 +88,7 @@ func (q *inquiry) volumes(ctx context.Context, base *url.URL) {
 	q.volumeQuota(ctx, base, seen)
 }
 
-// network asks Neutron.
+// The method `network` asks Neutron.
 func (q *inquiry) network(ctx context.Context, base *url.URL) {
 	seen := map[string]int64{}
 	for _, l := range []struct{ kind, field, path string }{
@@ -114,8 +114,8 @@ func (q *inquiry) network(ctx context.Context, base *url.URL) {
 	q.networkQuota(ctx, base, seen)
 }
 
-// images asks Glance. Without visibility, Glance omits the community images of other projects. visibility=all would include them,
-// but not every release knows it. A release without os_hidden takes os_hidden=false for a property that no image has.
+// The method `images` asks Glance. Without visibility, Glance omits the community images of other projects. visibility=all would
+// include them, but not every release knows it. A release without os_hidden takes os_hidden=false for a property that no image has.
 func (q *inquiry) images(ctx context.Context, base *url.URL) {
 	for _, kind := range []struct {
 		name  string
@@ -148,7 +148,7 @@ func (q *inquiry) images(ctx context.Context, base *url.URL) {
 	}
 }
 
-// placement asks Placement for the allocations of the project. The answer has this form since microversion 1.9.
+// The method `placement` asks Placement for the allocations of the project. The answer has this form since microversion 1.9.
 func (q *inquiry) placement(ctx context.Context, base *url.URL) {
 	at := base.JoinPath("usages")
 	at.RawQuery = url.Values{"project_id": {q.project}}.Encode()

@@ -29,7 +29,7 @@ const token = "gAAAAAtoken-of-the-credential"
 
 type object = map[string]any
 
-// kind is a kind of resources in the stubs, in the wire format of its service.
+// The type `kind` is a kind of resources in the stubs, in the wire format of its service.
 type kind struct {
 	service, name string // as in the report
 	path          string
@@ -57,8 +57,8 @@ var kinds = []kind{
 	{"image", "images", "/image/v2/images", "images", "next", "owner"},
 }
 
-// world is a cloud of stubs. Each stub answers in the wire format of its service, and treats filters and missing rights as its
-// service does. Links to a next page name a host that nobody must follow, because many clouds send such links.
+// The type `world` is a cloud of stubs. Each stub answers in the wire format of its service, and treats filters and missing rights
+// as its service does. Links to a next page name a host that nobody must follow, because many clouds send such links.
 type world struct {
 	url       string
 	admin     bool                // whether the credential has the role admin
@@ -71,7 +71,7 @@ type world struct {
 	catalog   []object            // nil: all services in RegionOne
 	scope     any                 // the token's project
 	known     object              // Keystone's answer for the tenant
-	// fault may answer a request of a service instead of the stub.
+	// The field `fault` may answer a request of a service instead of the stub.
 	fault    func(w http.ResponseWriter, r *http.Request) bool
 	requests []string
 
@@ -94,7 +94,7 @@ func start(t *testing.T) *world {
 	return w
 }
 
-// add adds a resource of a project.
+// The method `add` adds a resource of a project.
 func (w *world) add(kind, project, name string) {
 	id := fmt.Sprintf("%s-%02d", strings.ReplaceAll(kind, " ", "-"), len(w.resources[kind])+1)
 	w.resources[kind] = append(w.resources[kind], object{"id": id, "name": name, "owner": project})
@@ -106,7 +106,7 @@ func (w *world) config() resources.Config {
 	}}}
 }
 
-// disabled is the time at which the projects of the tests were disabled.
+// The variable `disabled` is the time at which the projects of the tests were disabled.
 var disabled = time.Now().Add(-time.Hour)
 
 func (w *world) read(t *testing.T) resources.Proof {
@@ -114,7 +114,7 @@ func (w *world) read(t *testing.T) resources.Proof {
 	return read(t, w.config())
 }
 
-// read returns the proof for the tenant. It checks the rules that hold for every proof.
+// The function `read` returns the proof for the tenant. It checks the rules that hold for every proof.
 func read(t *testing.T, cfg resources.Config) resources.Proof {
 	t.Helper()
 	prover, err := resources.New(cfg)
@@ -129,7 +129,7 @@ func read(t *testing.T, cfg resources.Config) resources.Proof {
 	return proof
 }
 
-// check checks that the parts of a proof agree, that it names who can fix what, and that it contains no secret.
+// The function `check` checks that the parts of a proof agree, that it names who can fix what, and that it contains no secret.
 func check(t *testing.T, p resources.Proof) {
 	t.Helper()
 	empty := len(p.Found) == 0 && len(p.Unproven) == 0
@@ -148,7 +148,7 @@ func check(t *testing.T, p resources.Proof) {
 	}
 }
 
-// lines returns the reasons of a proof, without the names of those who can fix them.
+// The function `lines` returns the reasons of a proof, without the names of those who can fix them.
 func lines(p resources.Proof) (all []string) {
 	for _, line := range p.Reasons() {
 		line, _, _ = strings.Cut(line, "; ")
@@ -157,7 +157,7 @@ func lines(p resources.Proof) (all []string) {
 	return all
 }
 
-// service returns the entry of a service in the catalog, with a public endpoint in each region.
+// The method `service` returns the entry of a service in the catalog, with a public endpoint in each region.
 func (w *world) service(kind, path string, regions ...string) object {
 	endpoints := []object{}
 	for _, region := range regions {
@@ -168,7 +168,7 @@ func (w *world) service(kind, path string, regions ...string) object {
 	return object{"id": "s", "type": kind, "name": kind, "endpoints": endpoints}
 }
 
-// only leaves in the catalog only the services that a test of one service needs.
+// The method `only` leaves in the catalog only the services that a test of one service needs.
 func (w *world) only(service string) {
 	for _, entry := range w.services() {
 		if entry["type"] == service || entry["type"] == "placement" {
@@ -258,8 +258,8 @@ func (w *world) keystone(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// list answers with one page. Without the role admin, Nova refuses all_tenants, Cinder ignores the filter and shows the caller's
-// resources, Neutron applies it to the caller's resources, and Glance to the public images.
+// The method `list` answers with one page. Without the role admin, Nova refuses all_tenants, Cinder ignores the filter and shows
+// the caller's resources, Neutron applies it to the caller's resources, and Glance to the public images.
 func (w *world) list(rw http.ResponseWriter, r *http.Request, k kind) {
 	query := r.URL.Query()
 	if k.service == "compute" && !w.admin {
@@ -291,7 +291,7 @@ func (w *world) list(rw http.ResponseWriter, r *http.Request, k kind) {
 	w.page(rw, r, k, visible)
 }
 
-// shows reports whether a service shows a resource of the right project.
+// The method `shows` reports whether a service shows a resource of the right project.
 func (w *world) shows(k kind, o object, query url.Values) bool {
 	hidden, _ := o["hidden"].(bool)
 	visibility, _ := o["visibility"].(string)
@@ -363,7 +363,7 @@ func (w *world) networkQuota() object {
 	return quota
 }
 
-// of returns how many resources of a kind a quota counts.
+// The method `of` returns how many resources of a kind a quota counts.
 func (w *world) of(kind string) int {
 	n := w.used[kind]
 	for _, o := range w.resources[kind] {
@@ -374,7 +374,7 @@ func (w *world) of(kind string) int {
 	return n
 }
 
-// account answers as Swift with the middleware keystoneauth.
+// The method `account` answers as Swift with the middleware keystoneauth.
 func (w *world) account(rw http.ResponseWriter, r *http.Request, project string) {
 	if !w.admin && project != own {
 		send(rw, http.StatusForbidden, object{})

@@ -51,7 +51,7 @@ func (c *Cloud) HasAssignment(ctx context.Context, a keystone.Assignment) (bool,
 	return err == nil, err
 }
 
-// assignment is a helper that validates the ids of a role assignment, and then makes the request.
+// The method `assignment` is a helper that validates the ids of a role assignment, and then makes the request.
 func (c *Cloud) assignment(
 	ctx context.Context, p purpose, doing string, a keystone.Assignment, request func(context.Context) error,
 ) error {
@@ -63,7 +63,7 @@ func (c *Cloud) assignment(
 	return c.do(ctx, p, op, request)
 }
 
-// label returns how errors name an object: by its name, if the name is known, and by its id.
+// The function `label` returns how errors name an object: by its name, if the name is known, and by its id.
 func label(name, id string) string {
 	if name == "" {
 		return id

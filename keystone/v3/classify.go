@@ -18,7 +18,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// purpose is the kind of a request. The class of a request's error depends on the purpose.
+// The type `purpose` is the kind of a request. The class of a request's error depends on the purpose.
 type purpose int
 
 const (
@@ -32,8 +32,8 @@ const (
 // errIncomplete means that a successful answer does not contain the requested data.
 var errIncomplete = errors.New("the answer does not contain the requested data")
 
-// do makes one request. If the request fails, the returned error is an *upstream.Error. The error contains neither a secret of the
-// Cloud nor one of the given secrets, which the request contains.
+// The method `do` makes one request. If the request fails, the returned error is an *upstream.Error. The error contains neither a
+// secret of the Cloud nor one of the given secrets, which the request contains.
 func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error, secrets ...string) error {
 	note := &call{limits: objectLimits, secrets: secrets}
 	err := request(context.WithValue(ctx, callKey{}, note))

@@ -100,7 +100,7 @@ func New(cfg Config) (*Cloud, error) {
 	return c, nil
 }
 
-// client returns a gophercloud client without automatic logins, repetitions and redirects.
+// The function `client` returns a gophercloud client without automatic logins, repetitions and redirects.
 func client(endpoint *url.URL, rt http.RoundTripper) *gophercloud.ServiceClient {
 	return &gophercloud.ServiceClient{
 		ProviderClient: &gophercloud.ProviderClient{
@@ -114,7 +114,8 @@ func client(endpoint *url.URL, rt http.RoundTripper) *gophercloud.ServiceClient 
 	}
 }
 
-// endpoint returns the base URL of Keystone's API, which ends in /v3/. The returned error contains no user and no password.
+// The function `endpoint` returns the base URL of Keystone's API, which ends in /v3/. The returned error contains no user and no
+// password.
 func endpoint(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -154,7 +155,7 @@ type Credential struct {
 	ApplicationCredentialSecret string
 }
 
-// check returns an error if the credential lacks a field that a login needs. The error contains no secret.
+// The method `check` returns an error if the credential lacks a field that a login needs. The error contains no secret.
 func (c Credential) check() error {
 	opts := c.authOptions()
 	scope, err := opts.ToTokenV3ScopeMap()

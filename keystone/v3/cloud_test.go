@@ -50,8 +50,8 @@ func newHouse(t *testing.T, change ...func(*v3.Config)) *house {
 	return h
 }
 
-// turns creates a function for Config.Enter. The function limits the number of concurrent requests. At the end of the test, all
-// requests must have ended.
+// The function `turns` creates a function for Config.Enter. The function limits the number of concurrent requests. At the end of
+// the test, all requests must have ended.
 func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 	place := make(chan struct{}, 64)
 	t.Cleanup(func() {
@@ -74,7 +74,7 @@ func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 	}
 }
 
-// wire is a transport that records requests. A test can replace Keystone's answers with its own.
+// The type `wire` is a transport that records requests. A test can replace Keystone's answers with its own.
 type wire struct {
 	next http.RoundTripper
 
@@ -98,7 +98,8 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.next.RoundTrip(req)
 }
 
-// intercept passes all matching requests to the round tripper do, not to Keystone. It also clears the list of recorded requests.
+// The method `intercept` passes all matching requests to the round tripper do, not to Keystone. It also clears the list of recorded
+// requests.
 func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -111,7 +112,7 @@ func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	}
 }
 
-// also works like intercept, but keeps the earlier interceptions and the list of recorded requests.
+// The method `also` works like intercept, but keeps the earlier interceptions and the list of recorded requests.
 func (w *wire) also(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -150,7 +151,7 @@ func tenant(name string) keystone.NewProject {
 
 var keystonetestUser = keystonetest.User{Name: "customer", Password: "pw"}
 
-// serve calls the HTTP handler k directly, without a network, and returns its answer.
+// The function `serve` calls the HTTP handler k directly, without a network, and returns its answer.
 func serve(k http.Handler, req *http.Request) *http.Response {
 	w := httptest.NewRecorder()
 	in := req.Clone(req.Context())

@@ -14,7 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// mapping is a mapping of a YAML file. The names of its keys contain underscores, not hyphens.
+// The type `mapping` is a mapping of a YAML file. The names of its keys contain underscores, not hyphens.
 type mapping = map[string]any
 
 // cloudEntry is the entry of a cloud in clouds.yaml, merged with secure.yaml, the vendor's profile and the values of the region.
@@ -65,7 +65,7 @@ func readCloud(name, region string, strict bool) (cloudEntry, error) {
 	return e, e.fault(err)
 }
 
-// fault adds the file and the cloud to an error.
+// The method `fault` adds the file and the cloud to an error.
 func (e cloudEntry) fault(err error) error {
 	if err == nil {
 		return nil
@@ -73,8 +73,8 @@ func (e cloudEntry) fault(err error) error {
 	return fmt.Errorf("reading cloud %q in %s: %w", e.name, e.file, err)
 }
 
-// profile merges the entry into the vendor's profile that the entry names. An entry may name its vendor although no file contains the
-// vendor's profile, or may name itself. The profile is then ignored, because the entry can contain all values.
+// The method `profile` merges the entry into the vendor's profile that the entry names. An entry may name its vendor although no
+// file contains the vendor's profile, or may name itself. The profile is then ignored, because the entry can contain all values.
 func (e *cloudEntry) profile(own mapping) (mapping, error) {
 	name := text(own["profile"])
 	if name == "" {
@@ -134,7 +134,7 @@ func withRegion(values mapping, region string, strict bool) (mapping, error) {
 	return nil, fmt.Errorf("regions has no region %q (OS_REGION_NAME), but %q", region, names)
 }
 
-// directories lists the directories that can contain clouds.yaml and secure.yaml, in the order of the search.
+// The function `directories` lists the directories that can contain clouds.yaml and secure.yaml, in the order of the search.
 func directories() []string {
 	all := []string{"."}
 	if dir, err := os.UserConfigDir(); err == nil {
@@ -203,7 +203,7 @@ func lineOf(err error) string {
 	return ""
 }
 
-// normalized replaces hyphens in the names of keys by underscores.
+// The function `normalized` replaces hyphens in the names of keys by underscores.
 func normalized(value any) any {
 	switch v := value.(type) {
 	case mapping:
@@ -220,7 +220,8 @@ func normalized(value any) any {
 	return value
 }
 
-// merged returns a mapping with the keys of both mappings. Mappings inside are merged too. For other values, the second mapping wins.
+// The function `merged` returns a mapping with the keys of both mappings. Mappings inside are merged too. For other values, the
+// second mapping wins.
 func merged(a, b mapping) mapping {
 	all := maps.Clone(a)
 	if all == nil {
@@ -239,7 +240,8 @@ func merged(a, b mapping) mapping {
 	return all
 }
 
-// inner returns the mapping in a field. A missing field is an empty mapping. The field may be empty, but not another value.
+// The function `inner` returns the mapping in a field. A missing field is an empty mapping. The field may be empty, but not another
+// value.
 func inner(m mapping, key string) (mapping, error) {
 	switch v := m[key].(type) {
 	case nil:
@@ -250,7 +252,7 @@ func inner(m mapping, key string) (mapping, error) {
 	return nil, fmt.Errorf("%s is not a mapping", key)
 }
 
-// text returns a text, number or boolean as a text. For any other value, text returns an empty text.
+// The function `text` returns a text, number or boolean as a text. For any other value, `text` returns an empty text.
 func text(value any) string {
 	switch v := value.(type) {
 	case string:

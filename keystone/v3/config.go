@@ -78,7 +78,7 @@ var insideAuth = []string{
 	"default_domain_name", "system_scope", "application_credential_id", "application_credential_name", "application_credential_secret",
 }
 
-// variables returns the settings in OS_* variables that are not empty.
+// The function `variables` returns the settings in OS_* variables that are not empty.
 func variables() settings {
 	s := settings{}
 	for _, key := range slices.Concat(outsideAuth, insideAuth) {
@@ -88,7 +88,7 @@ func variables() settings {
 	return s
 }
 
-// settings are the settings of a cloud, by key. No value is empty.
+// The type `settings` contains the settings of a cloud, by key. No value is empty.
 type settings map[string]string
 
 func (s settings) set(key, value string) {
@@ -120,8 +120,8 @@ func settingsOf(entry mapping, variables settings) settings {
 	return s
 }
 
-// domains sets the domains of user and project that are not set, and the scope. If there is a project, domain_* is the domain of both, and
-// else the scope.
+// The method `domains` sets the domains of user and project that are not set, and the scope. If there is a project, domain_* is the
+// domain of both, and else the scope.
 func (s settings) domains() {
 	fill := func(key, value string) { s.set(key, cmp.Or(s[key], value)) }
 	if s["project_id"]+s["project_name"] != "" {
@@ -145,8 +145,8 @@ func (s settings) domains() {
 	}
 }
 
-// config returns the configuration, and all faults in one error. The function `label` returns the name that errors use for a
-// setting.
+// The method `config` returns the configuration, and all faults in one error. The function `label` returns the name that errors use
+// for a setting.
 func (s settings) config(label func(key string) string) (Config, error) {
 	c := Credential{
 		Username: s["username"], UserID: s["user_id"], UserDomainID: s["user_domain_id"], UserDomainName: s["user_domain_name"],
@@ -209,7 +209,7 @@ func (s settings) config(label func(key string) string) (Config, error) {
 	return Config{URL: s["auth_url"], Credential: c, TLS: config}, errors.Join(append(faults, err)...)
 }
 
-// tls reads the files of the settings cacert, cert and key.
+// The method `tls` reads the files of the settings cacert, cert and key.
 func (s settings) tls(label func(key string) string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	switch strings.ToLower(s["insecure"]) {

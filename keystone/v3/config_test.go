@@ -12,7 +12,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// environment sets the variables in vars and clears all other OS_* variables.
+// The function `environment` sets the variables in vars and clears all other OS_* variables.
 func environment(t *testing.T, vars map[string]string) {
 	t.Helper()
 	for _, line := range os.Environ() {
@@ -162,7 +162,7 @@ func TestACredentialIsNeverPrinted(t *testing.T) {
 	}
 }
 
-// show prints all fields of a credential, including the secrets of the test.
+// The function `show` prints all fields of a credential, including the secrets of the test.
 func show(c v3.Credential) string {
 	type open v3.Credential
 	return fmt.Sprintf("%+v", open(c))

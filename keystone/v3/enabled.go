@@ -71,8 +71,8 @@ func sameTags(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
-// complete returns the project with this id in an answer. The answer must contain the project's state and tags: without a state, an
-// enabled project would count as disabled, and without tags, an update would remove all tags.
+// The function `complete` returns the project with this id in an answer. The answer must contain the project's state and tags:
+// without a state, an enabled project would count as disabled, and without tags, an update would remove all tags.
 func complete(answer interface{ ExtractInto(v any) error }, id string) (keystone.Project, error) {
 	var content struct {
 		Project struct {

@@ -18,7 +18,7 @@ import (
 
 var mark = keystone.DisabledTag("9")
 
-// switched is a house with one tenant, and with the call that a test makes: DisableProject or EnableProject.
+// The type `switched` is a house with one tenant, and with the call that a test makes: DisableProject or EnableProject.
 type switched struct {
 	*house
 
@@ -59,7 +59,7 @@ func inBoth(t *testing.T, what string, test func(*testing.T, switched)) {
 	}
 }
 
-// is checks whether the call took effect: state and tags must be both old, or both new.
+// The method `is` checks whether the call took effect: state and tags must be both old, or both new.
 func (s switched) is(t *testing.T, done bool) {
 	t.Helper()
 	all := s.Projects()

@@ -20,7 +20,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// classification is the expected classification of a fault.
+// The type `classification` is the expected classification of a fault.
 type classification struct {
 	class     upstream.Class
 	maybeDone bool
@@ -50,7 +50,7 @@ func answer(status int, body string, headers ...string) roundTrip {
 	}
 }
 
-// elsewhere creates a transport that sends each request to the given host, not to Keystone.
+// The function `elsewhere` creates a transport that sends each request to the given host, not to Keystone.
 func elsewhere(scheme, host string) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
@@ -59,7 +59,8 @@ func elsewhere(scheme, host string) roundTrip {
 	}
 }
 
-// afterwards creates a transport. For each request, the transport sends the request, discards the answer, and then returns err.
+// The function `afterwards` creates a transport. For each request, the transport sends the request, discards the answer, and then
+// returns err.
 func afterwards(err error) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		resp, sent := v3.NewTransport(nil).RoundTrip(req)
@@ -71,7 +72,7 @@ func afterwards(err error) roundTrip {
 	}
 }
 
-// listener accepts connections, and passes each connection to the function `treat`.
+// The function `listener` accepts connections, and passes each connection to the function `treat`.
 func listener(t *testing.T, treat func(*net.TCPConn)) string {
 	t.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -233,8 +234,8 @@ func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
 	}
 }
 
-// unanswered creates a transport that sends each request to a server that never answers. The request cannot time out before the
-// server has received a part of the request.
+// The function `unanswered` creates a transport that sends each request to a server that never answers. The request cannot time out
+// before the server has received a part of the request.
 func unanswered(t *testing.T) roundTrip {
 	t.Helper()
 	heard := make(chan struct{}, 1)
@@ -254,8 +255,8 @@ func unanswered(t *testing.T) roundTrip {
 	}
 }
 
-// meets applies the fault to a write and to a read, and checks the class of both errors. The parameters `write` and `read` are the
-// expected classifications.
+// The method `meets` applies the fault to a write and to a read, and checks the class of both errors. The parameters `write` and
+// `read` are the expected classifications.
 func (h *house) meets(t *testing.T, fault http.RoundTripper, write, read classification) {
 	t.Helper()
 	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodPost && !isLogin(r) }, fault)

@@ -20,6 +20,6 @@ func checkIDs(op string, ids ...string) error {
 	return nil
 }
 
-// segment percent-encodes an id, so that the id is one segment in the path of a request. gophercloud joins the segments of a path
-// without encoding them.
+// The function `segment` percent-encodes an id, so that the id is one segment in the path of a request. gophercloud joins the
+// segments of a path without encoding them.
 func segment(id string) string { return url.PathEscape(id) }

@@ -14,8 +14,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// list sends one GET request and returns the list in the answer. The list is in the field that has the name of the resource. It
-// ignores links to a next page: Keystone sends the whole list in one page, and a link could contain the address of another server.
+// The function `list` sends one GET request and returns the list in the answer. The list is in the field that has the name of the
+// resource. It ignores links to a next page: Keystone sends the whole list in one page, and a link could contain the address of
+// another server.
 //
 // Keystone ignores an unknown filter and then lists all resources. Therefore, callers must filter the result again.
 func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.Values) (found []T, err error) {
@@ -57,9 +58,9 @@ func (c *Cloud) readList(ctx context.Context, address, field string, limits upst
 	return nil
 }
 
-// single returns the only element of the list that Keystone returned for a name. The name of the element can differ from the name
-// in the request, because Keystone on MySQL ignores case and accents in comparisons. single returns ErrNotFound for an empty list.
-// For a longer list, single returns ErrAmbiguous with the names of the elements.
+// The function `single` returns the only element of the list that Keystone returned for a name. The name of the element can differ
+// from the name in the request, because Keystone on MySQL ignores case and accents in comparisons. `single` returns ErrNotFound for
+// an empty list. For a longer list, `single` returns ErrAmbiguous with the names of the elements.
 func single[T any](op string, found []T, nameOf func(T) string) (one T, err error) {
 	switch len(found) {
 	case 0:

@@ -19,7 +19,7 @@ import (
 // expiryMargin is the remaining lifetime at which a token is replaced, so that no token expires during a call.
 const expiryMargin = 2 * time.Minute
 
-// login returns a function that logs in with the credential and returns a new token.
+// The method `login` returns a function that logs in with the credential and returns a new token.
 func (c *Cloud) login(credential Credential) func(context.Context) (string, time.Time, error) {
 	return func(ctx context.Context) (token string, expires time.Time, err error) {
 		const op = "logging in" // merchants read this text in their runs, so it does not name the user
@@ -76,7 +76,7 @@ func refusesLogin(status int) bool {
 	return status >= 400 && status < 500
 }
 
-// refused returns the error of a login that Keystone refused with this status. The error contains no secret.
+// The method `refused` returns the error of a login that Keystone refused with this status. The error contains no secret.
 func (c Credential) refused(status int) *upstream.RefusedLoginError {
 	who, why := "user "+cmp.Or(c.UserID, c.Username), "the password is wrong, or the user is disabled or locked"
 	if domain := cmp.Or(c.UserDomainName, c.UserDomainID); c.UserID == "" && domain != "" {
@@ -100,7 +100,7 @@ func (c Credential) refused(status int) *upstream.RefusedLoginError {
 	return &upstream.RefusedLoginError{Text: upstream.Clean(upstream.Mask(text, c.Password, c.ApplicationCredentialSecret))}
 }
 
-// session stores Tenantry's own token. All callers that need a new token share one login.
+// The type `session` stores Tenantry's own token. All callers that need a new token share one login.
 type session struct {
 	login func(context.Context) (token string, expires time.Time, err error)
 	now   func() time.Time
@@ -111,15 +111,16 @@ type session struct {
 	pending *attempt
 }
 
-// attempt is a login in progress. The channel `done` is closed at the end of the login. Read token and err only after that.
+// The type `attempt` is a login in progress. The channel `done` is closed at the end of the login. Read token and err only after
+// that.
 type attempt struct {
 	done  chan struct{}
 	token string
 	err   error
 }
 
-// get returns the token of the session. If there is no valid token, get first waits for a new login, or for the login in progress.
-// The login continues when ctx ends, because other callers may wait for it.
+// The method `get` returns the token of the session. If there is no valid token, get first waits for a new login, or for the login
+// in progress. The login continues when ctx ends, because other callers may wait for it.
 func (s *session) get(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	if s.token != "" && s.now().Before(s.expires) {
@@ -155,7 +156,8 @@ func (s *session) renew(ctx context.Context, a *attempt) {
 	close(a.done)
 }
 
-// refused must be called when Keystone refuses a token. If the session still has this token, the session drops the token.
+// The method `refused` must be called when Keystone refuses a token. If the session still has this token, the session drops the
+// token.
 func (s *session) refused(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,9 +166,9 @@ func (s *session) refused(token string) {
 	}
 }
 
-// authenticated sends requests with Tenantry's own token. If Keystone refuses the token, authenticated logs in and repeats the
-// request once. Three answers refuse a token: a 401, a 403 that names a rule of Keystone's policy, and a 404 because the token's
-// project is disabled.
+// The type `authenticated` sends requests with Tenantry's own token. If Keystone refuses the token, `authenticated` logs in and
+// repeats the request once. Three answers refuse a token: a 401, a 403 that names a rule of Keystone's policy, and a 404 because
+// the token's project is disabled.
 type authenticated struct {
 	session *session
 	next    http.RoundTripper

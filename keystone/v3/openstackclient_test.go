@@ -11,14 +11,14 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// input is an input for the openstack command: see testdata/openstackclient/answers.py.
+// The type `input` is an input for the openstack command: see testdata/openstackclient/answers.py.
 type input struct {
 	Name  string
 	Env   map[string]string
 	Files map[string]string
 }
 
-// accepted lists inputs that Tenantry accepts, although the openstack command ends with an internal error of Python.
+// The variable `accepted` lists inputs that Tenantry accepts, although the openstack command ends with an internal error of Python.
 var accepted = map[string]string{
 	"file: v3password and default_domain_id": "the openstack command passes an unexpected argument to its plugin",
 	"secure: fills an empty auth":            "the openstack command cannot merge a mapping into an empty value",
@@ -149,7 +149,7 @@ func decoded(t *testing.T, value any) (generic any) {
 	return generic
 }
 
-// install writes the files of an input to a new directory, and sets the environment and the current directory.
+// The function `install` writes the files of an input to a new directory, and sets the environment and the current directory.
 func install(t *testing.T, in input) {
 	t.Helper()
 	dir := t.TempDir()

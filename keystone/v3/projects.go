@@ -147,8 +147,8 @@ func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag st
 	return found, nil
 }
 
-// locate looks the project up by name and domain, because a lost request may have created the project under another id. If p has no
-// name or no domain, locate looks the project up by id.
+// The method `locate` looks the project up by name and domain, because a lost request may have created the project under another
+// id. If p has no name or no domain, `locate` looks the project up by id.
 func (c *Cloud) locate(ctx context.Context, p keystone.Project) (keystone.Project, error) {
 	if p.Name != "" && p.DomainID != "" {
 		return c.FindProject(ctx, p.DomainID, p.Name)

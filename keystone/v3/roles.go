@@ -101,7 +101,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	return r.Role, nil
 }
 
-// remedy returns what an operator can do about the refusal of a reserved role.
+// The function `remedy` returns what an operator can do about the refusal of a reserved role.
 func remedy(reserved string) string {
 	if keystone.IsAdminRole(reserved) {
 		return "choose another role, or set allow_cloud_admin_role"

@@ -133,5 +133,5 @@ func TestIDsThatWouldLeadElsewhereAreNotSent(t *testing.T) {
 	}
 }
 
-// only drops the first result of a call that has two results, and returns the call's error.
+// The function `only` drops the first result of a call that has two results, and returns the call's error.
 func only[T any](_ T, err error) error { return err }

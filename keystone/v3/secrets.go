@@ -21,20 +21,20 @@ type ownSecrets struct {
 // keptTokens is the number of tokens that a Cloud keeps as secrets. An answer that arrives late can contain an earlier token.
 const keptTokens = 4
 
-// add stores the token of a new login.
+// The method `add` stores the token of a new login.
 func (s *ownSecrets) add(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tokens = append(slices.Clone(s.tokens[max(0, len(s.tokens)-keptTokens+1):]), token)
 }
 
-// with returns all secrets, the given secrets, and the token in the header of an answer. A secret may be empty.
+// The method `with` returns all secrets, the given secrets, and the token in the header of an answer. A secret may be empty.
 func (s *ownSecrets) with(secrets []string, answer http.Header) []string {
 	return append(append(s.all(), secrets...), answer.Get("X-Subject-Token"))
 }
 
-// masked returns a name from Keystone without the secrets of the Cloud and of the request in ctx. A name that Tenantry asked for is
-// returned unchanged.
+// The method `masked` returns a name from Keystone without the secrets of the Cloud and of the request in ctx. A name that Tenantry
+// asked for is returned unchanged.
 func (c *Cloud) masked(ctx context.Context, name, asked string) string {
 	if name == asked {
 		return name
@@ -42,7 +42,7 @@ func (c *Cloud) masked(ctx context.Context, name, asked string) string {
 	return upstream.Mask(name, c.own.with(noteOf(ctx).secrets, nil)...)
 }
 
-// all returns all secrets of the Cloud. A secret may be empty.
+// The method `all` returns all secrets of the Cloud. A secret may be empty.
 func (s *ownSecrets) all() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

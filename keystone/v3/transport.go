@@ -51,7 +51,7 @@ func (t splitTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 // CloseIdleConnections lets [http.Client] close the idle connections.
 func (t splitTransport) CloseIdleConnections() { t.reads.CloseIdleConnections() }
 
-// call describes one request. Cloud.do passes the call in the context of the request.
+// The type `call` describes one request. Cloud.do passes the call in the context of the request.
 type call struct {
 	reached bool            // the request may have reached a server
 	limits  upstream.Limits // of the answer
@@ -76,8 +76,8 @@ func noteOf(ctx context.Context) *call {
 	return &call{limits: objectLimits}
 }
 
-// wire is the round tripper that calls Config.Base. A wire records whether a request may have been sent, limits the answer, and
-// reports the id that Keystone gave to the request.
+// The type `wire` is the round tripper that calls Config.Base. A wire records whether a request may have been sent, limits the
+// answer, and reports the id that Keystone gave to the request.
 type wire struct {
 	next http.RoundTripper
 	own  *ownSecrets
@@ -130,7 +130,7 @@ func neverSent(err error) bool {
 		errors.As(err, &op) && op.Op == "dial"
 }
 
-// limit is a round tripper that limits the time of a request.
+// The type `limit` is a round tripper that limits the time of a request.
 type limit struct {
 	next    http.RoundTripper
 	timeout time.Duration
@@ -164,8 +164,8 @@ func (b *endedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// turn is a round tripper that calls the function `enter` before each request. When the answer's body is closed, turn calls the
-// function `leave`.
+// The type `turn` is a round tripper that calls the function `enter` before each request. When the answer's body is closed, `turn`
+// calls the function `leave`.
 type turn struct {
 	next  http.RoundTripper
 	enter func(context.Context) (leave func(status int, err error), err error)

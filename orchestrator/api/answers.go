@@ -15,14 +15,15 @@ const (
 // contextAnswer is the context key of a GET request's reservation.
 const contextAnswer = "answer"
 
-// reservation is the memory that the answer to a GET request holds until the caller has read the answer.
+// The type `reservation` is the memory that the answer to a GET request holds until the caller has read the answer.
 type reservation struct {
 	server *server
 	who    string
 	leave  func()
 }
 
-// change replaces the reserved memory by n bytes. If the caller may not have them, change returns a problem and reserves nothing.
+// The method `change` replaces the reserved memory by n bytes. If the caller may not have them, `change` returns a problem and
+// reserves nothing.
 func (r *reservation) change(n int) error {
 	r.leave()
 	leave, refused := r.server.answers.take(r.who, n)
@@ -33,9 +34,9 @@ func (r *reservation) change(n int) error {
 	return nil
 }
 
-// reserve reserves memory for the answers of an operation that reads. A page of a list gets a part of maxPage, in proportion to the
-// limit of the page. When the answer is encoded, answerJSON replaces the reservation by the length of the answer. So callers that do
-// not read their answers leave memory for the others.
+// The method `reserve` reserves memory for the answers of an operation that reads. A page of a list gets a part of maxPage, in
+// proportion to the limit of the page. When the answer is encoded, answerJSON replaces the reservation by the length of the answer.
+// So callers that do not read their answers leave memory for the others.
 func (s *server) reserve(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		if o.method != http.MethodGet || o.Security == nil || o.open() {
@@ -66,12 +67,12 @@ func (o operation) pageSize(c echo.Context) int {
 	return int(objects / *limit.Schema.Value.Max * maxPage)
 }
 
-// streams reports whether callers can have a stream of events instead of a page.
+// The method `streams` reports whether callers can have a stream of events instead of a page.
 func (o operation) streams() bool {
 	return o.Responses.Status(http.StatusOK).Value.Content[eventStreamType] != nil
 }
 
-// reserved returns the reservation of a request. A request that is not a GET request with a credential has none.
+// The function `reserved` returns the reservation of a request. A request that is not a GET request with a credential has none.
 func reserved(c echo.Context) *reservation {
 	r, _ := c.Get(contextAnswer).(*reservation)
 	return r

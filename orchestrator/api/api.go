@@ -56,7 +56,7 @@ type ScopedTokens interface {
 	Await(runID string) (take func() (string, bool), stop func())
 }
 
-// server implements ServerInterface, which is generated from openapi.yaml.
+// The type `server` implements ServerInterface, which is generated from openapi.yaml.
 type server struct {
 	Options
 	document *document

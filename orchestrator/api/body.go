@@ -54,8 +54,8 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 	return body, nil
 }
 
-// check refuses a body that is not one JSON value, exceeds a limit, or contains a string that cannot be stored. check stops at the
-// first fault of the first two kinds. The problem says where the fault is, but does not quote the body.
+// The function `check` refuses a body that is not one JSON value, exceeds a limit, or contains a string that cannot be stored.
+// `check` stops at the first fault of the first two kinds. The problem says where the fault is, but does not quote the body.
 func check(body jsontext.Value) error {
 	decoder := jsontext.NewDecoder(bytes.NewReader(body))
 	var faults []InvalidParam
@@ -95,7 +95,7 @@ func isName(decoder *jsontext.Decoder) bool {
 	return kind == '{' && n%2 == 1
 }
 
-// malformed returns the problem for a body that is not JSON.
+// The function `malformed` returns the problem for a body that is not JSON.
 func malformed(err error) error {
 	what := "the body is not valid JSON"
 	switch {
@@ -128,8 +128,8 @@ func badText(text string) string {
 	return ""
 }
 
-// fits decodes a body. The body must match the schema, except for oneOf at its top: if no alternative fits, the schema's check stops and
-// does not name the other faults. The caller checks the alternatives.
+// The function `fits` decodes a body. The body must match the schema, except for oneOf at its top: if no alternative fits, the
+// schema's check stops and does not name the other faults. The caller checks the alternatives.
 func fits[T any](body jsontext.Value, schema *openapi3.Schema) (T, error) {
 	var value any
 	var decoded T
@@ -150,11 +150,12 @@ func fits[T any](body jsontext.Value, schema *openapi3.Schema) (T, error) {
 // bodyAs checks the request body against the operation's schema, and decodes it.
 func bodyAs[T any](c echo.Context, o operation) (T, error) { return fits[T](bodyOf(c), o.body()) }
 
-// visible reports whether a character can be seen. White space, control characters and format characters cannot be seen.
+// The function `visible` reports whether a character can be seen. White space, control characters and format characters cannot be
+// seen.
 func visible(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
 
-// blank returns an error text if the name is empty, or begins or ends with white space. For a valid name, blank returns an empty
-// string.
+// The function `blank` returns an error text if the name is empty, or begins or ends with white space. For a valid name, `blank`
+// returns an empty string.
 func blank(name string) string {
 	switch {
 	case !strings.ContainsFunc(name, visible):

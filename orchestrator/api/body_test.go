@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// hostile are bodies of up to 112 KiB whose checks once took up to 1.5 GB.
+// The variable `hostile` contains bodies of up to 112 KiB whose checks once took up to 1.5 GB.
 var hostile = map[string]string{
 	"a long key, and many strings that cannot be stored": `{"` + strings.Repeat("k", 57000) + `":[` + strings.Repeat(`"\u0001",`, 6000) + `""]}`,
 	"many strings that cannot be stored":                 `{"plan_id":[` + strings.Repeat(`"\u0001",`, 12000) + `""]}`,
@@ -35,8 +35,8 @@ func manyKeys(n int) string {
 	return b.String()
 }
 
-// allocated returns the number of bytes that a request allocates, and the status of its answer. Other goroutines may allocate at the
-// same time. Therefore a number above the limit is measured again.
+// The method `allocated` returns the number of bytes that a request allocates, and the status of its answer. Other goroutines may
+// allocate at the same time. Therefore a number above the limit is measured again.
 func (w *world) allocated(q request, limit uint64) (bytes uint64, status int) {
 	for range 5 {
 		var before, after runtime.MemStats

@@ -22,7 +22,7 @@ const (
 	operatorScheme = "operatorToken"
 )
 
-// caller is the sender of a request: a merchant's portal, an operator, or an operator in this process.
+// The type `caller` is the sender of a request: a merchant's portal, an operator, or an operator in this process.
 type caller struct {
 	merchant *merchants.Merchant // nil for an operator
 	key      string              // the public part
@@ -41,7 +41,7 @@ func (w caller) String() string {
 	return upstream.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
 }
 
-// name is the id of the caller, for limits that are counted for each caller.
+// The method `name` is the id of the caller, for limits that are counted for each caller.
 func (w caller) name() string {
 	if w.merchant != nil {
 		return "merchant " + w.merchant.ID
@@ -52,7 +52,7 @@ func (w caller) name() string {
 	return "operator " + w.operator.UserID
 }
 
-// sees reports whether the caller may see the runs of a merchant.
+// The method `sees` reports whether the caller may see the runs of a merchant.
 func (w caller) sees(merchantID string) bool { return w.merchant == nil || w.merchant.ID == merchantID }
 
 func callerOf(c echo.Context) caller {
@@ -60,7 +60,7 @@ func callerOf(c echo.Context) caller {
 	return w
 }
 
-// authenticate refuses callers that the OpenAPI document does not allow for the operation.
+// The method `authenticate` refuses callers that the OpenAPI document does not allow for the operation.
 func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -84,8 +84,8 @@ func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 	}
 }
 
-// caller checks the credential of a request, and returns the caller. It accepts no credential that has come over a network without
-// encryption.
+// The method `caller` checks the credential of a request, and returns the caller. It accepts no credential that has come over a
+// network without encryption.
 func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	r := c.Request()
 	if user, ok := localUser(r.Context()); ok {
@@ -128,7 +128,7 @@ const basicChallenge = `Basic realm="tenantry", charset="UTF-8"`
 
 func (s *server) keystoneChallenge() string { return `Keystone uri="` + s.KeystoneURL + `"` }
 
-// portal checks the API key and the secret of a request, and returns the portal that sent the request.
+// The method `portal` checks the API key and the secret of a request, and returns the portal that sent the request.
 func (s *server) portal(r *http.Request, key, secret string) (caller, error) {
 	refused := refuse(credentialsInvalid, "the API key or its secret is not valid")
 	refused.challenge = basicChallenge
@@ -149,7 +149,7 @@ func (s *server) portal(r *http.Request, key, secret string) (caller, error) {
 	return caller{merchant: &m, key: k.Key}, nil
 }
 
-// operator checks the Keystone token of a request, and returns the operator who sent the request.
+// The method `operator` checks the Keystone token of a request, and returns the operator who sent the request.
 func (s *server) operator(c echo.Context, tokens []string) (caller, error) {
 	if len(tokens) != 1 || !printable(tokens[0], maxToken) {
 		return caller{}, refuse(operatorTokenInvalid, "the token is not valid")
@@ -181,9 +181,9 @@ func tokenNotValidated(err error) error {
 	return r
 }
 
-// validate returns the operator's token if Keystone has accepted the token recently, and otherwise asks Keystone. The number of
-// concurrent requests to Keystone is limited, and an address gets only a part of them, because anybody can send tokens that are not
-// valid.
+// The method `validate` returns the operator's token if Keystone has accepted the token recently, and otherwise asks Keystone. The
+// number of concurrent requests to Keystone is limited, and an address gets only a part of them, because anybody can send tokens
+// that are not valid.
 func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
 	r, age := c.Request(), tokenCacheTime
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -214,7 +214,8 @@ func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
 	return token, err
 }
 
-// identity returns the Keystone of a cloud. If the cloud is not configured, identity returns the problem configuration-fault.
+// The method `identity` returns the Keystone of a cloud. If the cloud is not configured, `identity` returns the problem
+// configuration-fault.
 func (s *server) identity(cloud string) (keystone.Identity, error) {
 	identity, err := s.Identity(cloud)
 	if err != nil {
@@ -223,8 +224,8 @@ func (s *server) identity(cloud string) (keystone.Identity, error) {
 	return identity, nil
 }
 
-// host returns the part of a client's address that the client cannot choose freely. A host with IPv6 usually has a /64 network of
-// addresses.
+// The function `host` returns the part of a client's address that the client cannot choose freely. A host with IPv6 usually has a
+// /64 network of addresses.
 func host(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
@@ -249,7 +250,7 @@ func loopback(address string) bool {
 // maxToken is the maximum length of a token in a request, in bytes. Keystone accepts only headers that are shorter than maxToken.
 const maxToken = 8192
 
-// printable reports whether the text has 1 to `limit` characters, and all of them are visible ASCII characters.
+// The function `printable` reports whether the text has 1 to `limit` characters, and all of them are visible ASCII characters.
 func printable(text string, limit int) bool {
 	for _, b := range []byte(text) {
 		if b <= ' ' || b > '~' {

@@ -17,10 +17,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// portal is a merchant's id and API key.
+// The type `portal` is a merchant's id and API key.
 type portal = servicetest.Merchant
 
-// request is one call of the API. Empty fields are not sent.
+// The type `request` is one call of the API. Empty fields are not sent.
 type request struct {
 	method, path string
 	body         string
@@ -29,14 +29,14 @@ type request struct {
 	header       http.Header
 }
 
-// answer is the response to a request.
+// The type `answer` is the response to a request.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// call sends a request, and checks the answer against the OpenAPI document.
+// The method `call` sends a request, and checks the answer against the OpenAPI document.
 func (w *world) call(q request) answer {
 	w.t.Helper()
 	a, err := w.try(q)
@@ -69,7 +69,7 @@ func (w *world) try(q request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, string(body)}, errors.Join(err, resp.Body.Close())
 }
 
-// order creates a valid order. Tests may change the order before they send it.
+// The method `order` creates a valid order. Tests may change the order before they send it.
 func (w *world) order(key string) request {
 	return request{
 		method: http.MethodPost, path: "/v1/merchants/" + w.Merchant.ID + "/subscriptions", portal: w.Merchant,
@@ -80,7 +80,7 @@ func (w *world) order(key string) request {
 	}
 }
 
-// change creates a valid request that suspends or resumes a subscription of the merchant.
+// The method `change` creates a valid request that suspends or resumes a subscription of the merchant.
 func (w *world) change(subscription, name, key string) request {
 	return request{
 		method: http.MethodPost, path: "/v1/merchants/" + w.Merchant.ID + "/subscriptions/" + subscription + "/" + name, portal: w.Merchant,
@@ -94,7 +94,7 @@ func (w *world) asOperator(q request) request {
 	return q
 }
 
-// read decodes a body.
+// The function `read` decodes a body.
 func read[T any](t *testing.T, a answer) T {
 	t.Helper()
 	var v T
@@ -104,7 +104,7 @@ func read[T any](t *testing.T, a answer) T {
 	return v
 }
 
-// refused sends a request, and checks that the server refuses it with this status and problem, and writes nothing.
+// The method `refused` sends a request, and checks that the server refuses it with this status and problem, and writes nothing.
 func (w *world) refused(q request, status int, problem string) answer {
 	w.t.Helper()
 	runs, writes := w.runs(), w.upstreams.writes.Load()
@@ -118,7 +118,7 @@ func (w *world) refused(q request, status int, problem string) answer {
 	return a
 }
 
-// from sends a request to the handler of the API. The parameter remote is the client's address.
+// The method `from` sends a request to the handler of the API. The parameter remote is the client's address.
 func (w *world) from(remote string, q request) *httptest.ResponseRecorder {
 	return w.fromIn(w.t.Context(), remote, q)
 }
@@ -130,7 +130,7 @@ func (w *world) fromIn(ctx context.Context, remote string, q request) *httptest.
 	return out
 }
 
-// into is like fromIn, and writes the answer to out.
+// The method `into` is like fromIn, and writes the answer to out.
 func (w *world) into(ctx context.Context, out http.ResponseWriter, remote string, q request) {
 	r := httptest.NewRequestWithContext(ctx, cmp.Or(q.method, http.MethodGet), q.path, strings.NewReader(q.body))
 	r.RemoteAddr = remote

@@ -127,13 +127,13 @@ func (s *server) GetSubscription(c echo.Context, merchantID, subscriptionID stri
 	return answerJSON(c, http.StatusOK, known.view(found))
 }
 
-// known contains the standings and the endings of subscriptions, by id.
+// The type `known` contains the standings and the endings of subscriptions, by id.
 type known struct {
 	standings map[string]workflows.Standing
 	endings   map[string]saga.FollowUp
 }
 
-// standings returns the standings and the endings of subscriptions.
+// The method `standings` returns the standings and the endings of subscriptions.
 func (s *server) standings(c echo.Context, merchantID string, of ...billing.Subscription) (k known, err error) {
 	var ids, ending []string
 	for _, one := range of {
@@ -153,7 +153,7 @@ func (s *server) standings(c echo.Context, merchantID string, of ...billing.Subs
 	return k, err
 }
 
-// view shows a subscription.
+// The method `view` shows a subscription.
 func (k known) view(s billing.Subscription) BilledSubscription {
 	view := BilledSubscription{
 		ID: s.ID, PlanID: s.PlanID, CustomerID: s.CustomerID, ResourceID: s.ResourceID, ResourceType: some(s.ResourceType),

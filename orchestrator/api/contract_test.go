@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
-// contract is the OpenAPI document that the server publishes. Tests check that answers match this document.
+// The type `contract` is the OpenAPI document that the server publishes. Tests check that answers match this document.
 type contract struct{ doc *openapi3.T }
 
 func readContract(t *testing.T, server http.Handler) *contract {
@@ -27,7 +27,7 @@ func readContract(t *testing.T, server http.Handler) *contract {
 	return &contract{doc}
 }
 
-// operation returns the document's operation for a request, or nil if the document has none.
+// The method `operation` returns the document's operation for a request, or nil if the document has none.
 func (c *contract) operation(method, path string) *openapi3.Operation {
 	path, _, _ = strings.Cut(path, "?")
 	parts := strings.Split(path, "/")
@@ -48,7 +48,7 @@ var ownHeaders = []string{
 	"RateLimit", "RateLimit-Policy", "X-Subject-Token",
 }
 
-// check fails the test if the document does not define the answer's status, body schema or problem type.
+// The method `check` fails the test if the document does not define the answer's status, body schema or problem type.
 func (c *contract) check(t *testing.T, q request, a answer) {
 	t.Helper()
 	method := q.method
@@ -107,7 +107,7 @@ func (c *contract) check(t *testing.T, q request, a answer) {
 	}
 }
 
-// schema returns a schema of the document by its name.
+// The method `schema` returns a schema of the document by its name.
 func (c *contract) schema(t *testing.T, name string) *openapi3.Schema {
 	t.Helper()
 	found := c.doc.Components.Schemas[name]

@@ -19,7 +19,7 @@ import (
 //go:embed docs.html
 var docsHTML string
 
-// docs are the HTML pages of the documentation, rendered from openapi.yaml.
+// The type `docs` contains the HTML pages of the documentation, rendered from openapi.yaml.
 type docs struct {
 	index    []byte
 	problems map[string][]byte // by name
@@ -212,7 +212,7 @@ func fieldOf(name string, ref *openapi3.SchemaRef, required bool) docsField {
 
 func refName(ref string) string { return ref[strings.LastIndex(ref, "/")+1:] }
 
-// curl creates the curl command that the documentation shows as an example of the operation.
+// The function `curl` creates the curl command that the documentation shows as an example of the operation.
 func curl(o operation) string {
 	words := []string{"curl"}
 	switch o.method {

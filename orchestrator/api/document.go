@@ -21,21 +21,22 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-// document is the OpenAPI document, with an index of its operations.
+// The type `document` is the OpenAPI document, with an index of its operations.
 type document struct {
 	doc        *openapi3.T
 	json       func() ([]byte, error) // encoded at the first request
 	operations map[string]operation   // by id
 }
 
-// operation is an operation of the document, together with its path's parameters.
+// The type `operation` is an operation of the document, together with its path's parameters.
 type operation struct {
 	*openapi3.Operation
 	path, method string
 	parameters   openapi3.Parameters
 }
 
-// parsed returns the OpenAPI document embedded in the binary. All callers share this document and must not change it.
+// The variable `parsed` returns the OpenAPI document embedded in the binary. All callers share this document and must not change
+// it.
 var parsed = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
 	if err != nil {
@@ -62,7 +63,7 @@ func loadDocument(version string) (*document, error) {
 	return d, nil
 }
 
-// accepts reports whether callers may use this security scheme to call the operation.
+// The method `accepts` reports whether callers may use this security scheme to call the operation.
 func (o operation) accepts(scheme string) bool {
 	return o.Operation != nil && o.Security != nil && slices.ContainsFunc(*o.Security, func(r openapi3.SecurityRequirement) bool {
 		_, ok := r[scheme]
@@ -70,13 +71,13 @@ func (o operation) accepts(scheme string) bool {
 	})
 }
 
-// open reports whether callers may call the operation without a credential.
+// The method `open` reports whether callers may call the operation without a credential.
 func (o operation) open() bool {
 	anonymous := func(r openapi3.SecurityRequirement) bool { return len(r) == 0 }
 	return o.Security == nil || len(*o.Security) == 0 || slices.ContainsFunc(*o.Security, anonymous)
 }
 
-// body returns the schema of the request body.
+// The method `body` returns the schema of the request body.
 func (o operation) body() *openapi3.Schema {
 	return o.RequestBody.Value.Content.Get(echo.MIMEApplicationJSON).Schema.Value
 }
@@ -149,8 +150,8 @@ func readQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
-// nothing returns the problem with which a malformed id in a path is answered. For example, the problem for the parameter run_id is
-// run-not-found.
+// The function `nothing` returns the problem with which a malformed id in a path is answered. For example, the problem for the
+// parameter run_id is run-not-found.
 func nothing(parameter string) error {
 	name := strings.TrimSuffix(parameter, "_id")
 	if i := slices.IndexFunc(kinds(), func(k kind) bool { return k.name == name+"-not-found" }); i >= 0 {
@@ -173,7 +174,8 @@ func wrongList(schema *openapi3.Schema, values []string) string {
 	return ""
 }
 
-// wrong returns an error text if the value of a query parameter is not valid. If the value is valid, wrong returns an empty string.
+// The function `wrong` returns an error text if the value of a query parameter is not valid. If the value is valid, `wrong` returns
+// an empty string.
 func wrong(schema *openapi3.Schema, text string) string {
 	var value any = text
 	if schema.Type.Is(openapi3.TypeInteger) {
@@ -237,7 +239,7 @@ func faultsOf(err error) []InvalidParam {
 	return faults
 }
 
-// pointer encodes a path as a JSON pointer (RFC 6901).
+// The function `pointer` encodes a path as a JSON pointer (RFC 6901).
 func pointer(path []string) string {
 	var b strings.Builder
 	escape := strings.NewReplacer("~", "~0", "/", "~1")

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// echoing is a Keystone that repeats tokens in its answers: as request ids, and as the names of users and roles.
+// The type `echoing` is a Keystone that repeats tokens in its answers: as request ids, and as the names of users and roles.
 type echoing struct {
 	mu     sync.Mutex
 	tokens map[string]bool // all tokens that were sent or received

@@ -21,7 +21,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// calendar is an installation whose clock the test steps. Its database is SQLite, whose time is the clock of the process.
+// The type `calendar` is an installation whose clock the test steps. Its database is SQLite, whose time is the clock of the
+// process.
 type calendar struct {
 	*world
 	ahead     atomic.Int64
@@ -31,7 +32,7 @@ type calendar struct {
 	assigning chan chan struct{} // if set, an assignment of a role waits here for a channel, and then until this channel is closed
 }
 
-// around is BillingStack with payment methods, or without plans.
+// The method `around` is BillingStack with payment methods, or without plans.
 func (c *calendar) around(_ string, next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		answer := ""
@@ -56,7 +57,7 @@ func (c *calendar) around(_ string, next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// resources is a cloud whose services have the given resources of projects.
+// The type `resources` is a cloud whose services have the given resources of projects.
 type resources struct {
 	of atomic.Pointer[map[string]string]
 }
@@ -92,7 +93,7 @@ func newCalendarOf(t *testing.T, keepTenant time.Duration) *calendar {
 
 func (c *calendar) step(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// until waits until the condition is true. The service polls for follow-ups that are due.
+// The method `until` waits until the condition is true. The service polls for follow-ups that are due.
 func (c *calendar) until(what string, is func() bool) {
 	c.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
@@ -102,7 +103,7 @@ func (c *calendar) until(what string, is func() bool) {
 	}
 }
 
-// ended returns the newest run of the workflow if it has ended.
+// The method `ended` returns the newest run of the workflow if it has ended.
 func (c *calendar) ended(workflow string) *saga.Run {
 	c.t.Helper()
 	runs, err := c.Store.Runs(c.t.Context(), saga.Filter{Workflow: workflow, Limit: 1})
@@ -140,7 +141,7 @@ func (c *calendar) customerTenant(id string) string {
 	return ""
 }
 
-// another subscribes the customer again.
+// The method `another` subscribes the customer again.
 func (c *calendar) another(customer, key string) sub {
 	c.t.Helper()
 	q := c.order(key)
@@ -270,7 +271,7 @@ func TestAHeldEndingWaits(t *testing.T) {
 	other.is("restored before", "active", true, 1)
 }
 
-// now returns the time of the service.
+// The method `now` returns the time of the service.
 func (c *calendar) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
 // If somebody has changed the tenant since the subscription was ended, the tenant is not removed.

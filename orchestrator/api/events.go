@@ -53,8 +53,8 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 	return answerJSON(c, http.StatusOK, page)
 }
 
-// stream sends the events of a run, each event when it has been stored. If the run has ended or is stuck, stream returns after the
-// last event. stream also returns at a heartbeat if the caller's credential is no longer valid.
+// The method `stream` sends the events of a run, each event when it has been stored. If the run has ended or is stuck, `stream`
+// returns after the last event. `stream` also returns at a heartbeat if the caller's credential is no longer valid.
 func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		seq, err := strconv.ParseInt(last, 10, 64)
@@ -147,8 +147,8 @@ func (s *server) sendAfter(ctx context.Context, out *eventStream, run *saga.Run,
 	}
 }
 
-// over reports whether the run has ended or is stuck. The event stream of the run then ends. If the run waits for an operator, its
-// event stream stays open.
+// The function `over` reports whether the run has ended or is stuck. The event stream of the run then ends. If the run waits for an
+// operator, its event stream stays open.
 func over(run *saga.Run) bool { return run.State.Ended() || run.State == saga.Stuck }
 
 // eventStream writes server-sent events.
@@ -167,7 +167,8 @@ func newEventStream(c echo.Context) *eventStream {
 	return &eventStream{c, http.NewResponseController(c.Response())}
 }
 
-// write sends a text immediately. Each call of write sets a new deadline, because the server's write deadline would end the stream.
+// The method `write` sends a text immediately. Each call of write sets a new deadline, because the server's write deadline would
+// end the stream.
 func (e *eventStream) write(text string) error {
 	err := e.control.SetWriteDeadline(time.Now().Add(writeTime))
 	if errors.Is(err, http.ErrNotSupported) {

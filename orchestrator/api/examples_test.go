@@ -38,7 +38,7 @@ func TestTheSchemaOfAnOrderAllowsOneKindOfCustomer(t *testing.T) {
 	}
 }
 
-// bodies returns the examples of the operation's request body, by their names.
+// The method `bodies` returns the examples of the operation's request body, by their names.
 func (c *contract) bodies(t *testing.T, operationID string) map[string]any {
 	t.Helper()
 	for _, item := range c.doc.Paths.Map() {
@@ -106,7 +106,7 @@ func TestEachExampleFitsItsSchema(t *testing.T) {
 	}
 }
 
-// broken makes upstreams refuse some calls.
+// The type `broken` makes upstreams refuse some calls.
 type broken struct {
 	gate      chan struct{} // until it is closed, BillingStack creates no subscription
 	open      atomic.Bool   // the gate does not count

@@ -57,7 +57,7 @@ func TestAnAsynchronousOrderComesToAScopedToken(t *testing.T) {
 	w.scoped(t, "the document's request", resp.Status, resp.Header, tenant)
 }
 
-// scoped checks that Keystone has answered with a token of the user for the tenant.
+// The method `scoped` checks that Keystone has answered with a token of the user for the tenant.
 func (w *world) scoped(t *testing.T, name, status string, header http.Header, tenant string) {
 	t.Helper()
 	token, err := w.Identity.ValidateToken(t.Context(), header.Get("X-Subject-Token"))

@@ -18,14 +18,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// openstack is the real Keystone and the real Glance of deploy/testservices/run, with the token of the user admin.
+// The type `openstack` is the real Keystone and the real Glance of deploy/testservices/run, with the token of the user admin.
 type openstack struct {
 	t             *testing.T
 	url, password string
 	token, glance string
 }
 
-// call sends a request, and returns the header and the body of the answer.
+// The method `call` sends a request, and returns the header and the body of the answer.
 func (o *openstack) call(method, url, token string, body any) (http.Header, map[string]any) {
 	o.t.Helper()
 	var text []byte
@@ -51,7 +51,7 @@ func (o *openstack) call(method, url, token string, body any) (http.Header, map[
 	return resp.Header, decoded
 }
 
-// login returns the token of a user of the domain Default, and the answer.
+// The method `login` returns the token of a user of the domain Default, and the answer.
 func (o *openstack) login(user, password string, scope any) (string, map[string]any) {
 	o.t.Helper()
 	header, answer := o.call("POST", o.url+"/auth/tokens", "", map[string]any{"auth": map[string]any{

@@ -47,8 +47,8 @@ func idempotencyKey(h http.Header) (string, error) {
 	return key, nil
 }
 
-// unquote decodes an RFC 8941 string. The string is printable ASCII in quotes. In the string, a backslash precedes each quote and
-// backslash.
+// The function `unquote` decodes an RFC 8941 string. The string is printable ASCII in quotes. In the string, a backslash precedes
+// each quote and backslash.
 func unquote(quoted string) (string, bool) {
 	var b strings.Builder
 	rest, closed := strings.CutSuffix(quoted[1:], `"`)
@@ -69,7 +69,7 @@ func unquote(quoted string) (string, bool) {
 	return b.String(), closed
 }
 
-// preference is the content of the Prefer header (RFC 7240).
+// The type `preference` is the content of the Prefer header (RFC 7240).
 type preference struct {
 	wait    time.Duration
 	applied string // for Preference-Applied

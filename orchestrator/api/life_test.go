@@ -13,14 +13,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
-// sub is a subscription of a test.
+// The type `sub` is a subscription of a test.
 type sub struct {
 	w          *world
 	id, tenant string
 	customer   string
 }
 
-// subscribed subscribes the user of the installation.
+// The method `subscribed` subscribes the user of the installation.
 func (w *world) subscribed(key string) sub {
 	w.t.Helper()
 	a := w.call(w.order(key))
@@ -31,7 +31,7 @@ func (w *world) subscribed(key string) sub {
 	return sub{w, idOf(made, "subscription_id"), idOf(made, "subscription_tenant_id"), idOf(made, "customer_id")}
 }
 
-// changes sends a request that must succeed, and returns the run.
+// The method `changes` sends a request that must succeed, and returns the run.
 func (w *world) changes(q request) api.Run {
 	w.t.Helper()
 	a := w.call(q)
@@ -41,13 +41,13 @@ func (w *world) changes(q request) api.Run {
 	return read[api.Run](w.t, a)
 }
 
-// seen returns the subscription as the API shows it.
+// The method `seen` returns the subscription as the API shows it.
 func (s sub) seen() api.BilledSubscription {
 	s.w.t.Helper()
 	return read[api.BilledSubscription](s.w.t, s.w.call(s.w.get("/v1/merchants/"+s.w.Merchant.ID+"/subscriptions/"+s.id)))
 }
 
-// is checks the state of the subscription, whether its tenant is enabled, and the number of roles on its tenant.
+// The method `is` checks the state of the subscription, whether its tenant is enabled, and the number of roles on its tenant.
 func (s sub) is(when string, state api.SubscriptionState, enabled bool, roles int) {
 	s.w.t.Helper()
 	got := s.seen()

@@ -20,7 +20,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// through sends a request without a credential through a transport, and checks the answer against the OpenAPI document.
+// The method `through` sends a request without a credential through a transport, and checks the answer against the OpenAPI
+// document.
 func (w *world) through(transport http.RoundTripper, q request) answer {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), cmp.Or(q.method, http.MethodGet), "http://local"+q.path, strings.NewReader(q.body))
@@ -37,7 +38,7 @@ func (w *world) through(transport http.RoundTripper, q request) answer {
 	return a
 }
 
-// local returns the transport of a service.Local on the database of the world.
+// The method `local` returns the transport of a service.Local on the database of the world.
 func (w *world) local(database string) http.RoundTripper {
 	w.t.Helper()
 	l, err := service.OpenLocal(w.t.Context(), service.Config{DatabaseURL: database, MaxLiveRuns: 1000}, "ann", zerolog.Nop())

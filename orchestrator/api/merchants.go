@@ -120,7 +120,7 @@ func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusOK, viewMerchant(m))
 }
 
-// change copies the fields of the request to the merchant. Fields that the request omits do not change.
+// The method `change` copies the fields of the request to the merchant. Fields that the request omits do not change.
 func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	set(&m.Name, want.Name)
 	set(&m.Cloud, want.Cloud)
@@ -139,7 +139,7 @@ func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	}
 }
 
-// resolves returns an error if the merchant's cloud does not have the merchant's domain and roles. Without this check,
+// The method `resolves` returns an error if the merchant's cloud does not have the merchant's domain and roles. Without this check,
 // the fault would appear only at the merchant's first order, which would be answered with the problem configuration-fault.
 func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
 	identity, err := s.Identity(m.Cloud)
@@ -170,7 +170,7 @@ func unresolved(pointer string, err error) error {
 	return err
 }
 
-// set copies *given to *field. If given is nil, the field does not change.
+// The function `set` copies *given to *field. If given is nil, the field does not change.
 func set[T any](field, given *T) {
 	if given != nil {
 		*field = *given

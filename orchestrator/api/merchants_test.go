@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// admin sends a request as an operator.
+// The method `admin` sends a request as an operator.
 func (w *world) admin(method, path, body string) request {
 	return request{method: method, path: path, body: body, operator: w.OperatorToken}
 }
@@ -100,8 +100,8 @@ func TestLettingAMerchantIn(t *testing.T) {
 	}
 }
 
-// pages reads all pages of a list, with `limit` objects on a page. The function `objects` returns the ids on a page, and the page's
-// links.
+// The method `pages` reads all pages of a list, with `limit` objects on a page. The function `objects` returns the ids on a page,
+// and the page's links.
 func (w *world) pages(q request, limit int, objects func(answer) ([]string, api.Links)) (all []string) {
 	w.t.Helper()
 	for q.path += fmt.Sprint("?limit=", limit); q.path != ""; {

@@ -17,17 +17,17 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// placing contains what the function `place` needs to handle the orders of one workflow.
+// The type `placing` contains what the function `place` needs to handle the orders of one workflow.
 type placing struct {
 	route string // part of the fingerprint
-	// admit checks the body of an order and the objects named in the body, and returns the request for a run.
+	// The field `admit` checks the body of an order and the objects named in the body, and returns the request for a run.
 	admit func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error)
-	// related returns the path of the object that a succeeded run was about.
+	// The field `related` returns the path of the object that a succeeded run was about.
 	related func(Result) string
 }
 
-// place handles the request for an order. The function `place` first looks up the idempotency key. If a run has this key already,
-// the function `place` answers with that run, calls no upstream, and does not check the user's token.
+// The method `place` handles the request for an order. The function `place` first looks up the idempotency key. If a run has this
+// key already, the function `place` answers with that run, calls no upstream, and does not check the user's token.
 func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	return s.answer(c, p, run, watcher, prefer, take)
 }
 
-// check checks an order, with the time limit coalesce.Limit.
+// The method `check` checks an order, with the time limit coalesce.Limit.
 func (s *server) check(ctx context.Context, m merchants.Merchant, body jsontext.Value, p placing) (saga.Request, error) {
 	ctx, cancel := context.WithTimeout(ctx, coalesce.Limit)
 	defer cancel()
@@ -111,15 +111,15 @@ func ownMerchant(c echo.Context, merchantID string) (merchants.Merchant, error) 
 	return *w.merchant, nil
 }
 
-// fingerprint returns a hash of route, merchant and body. Two requests with the same key and the same hash are the same order. The
-// hash does not include the user's token, which changes with every login.
+// The function `fingerprint` returns a hash of route, merchant and body. Two requests with the same key and the same hash are the
+// same order. The hash does not include the user's token, which changes with every login.
 func fingerprint(route, merchantID string, canonicalBody jsontext.Value) string {
 	hash := sha256.Sum256([]byte(strings.Join([]string{route, merchantID, string(canonicalBody)}, "\n")))
 	return hex.EncodeToString(hash[:])
 }
 
-// known returns the run with this idempotency key, or nil if there is no such run. If the run was ordered with another body, the
-// error is the problem idempotency-key-reused.
+// The method `known` returns the run with this idempotency key, or nil if there is no such run. If the run was ordered with another
+// body, the error is the problem idempotency-key-reused.
 func (s *server) known(ctx context.Context, merchantID, key, fingerprint string) (*saga.Run, error) {
 	run, err := s.Runs.RunOfKey(ctx, merchantID, key)
 	switch {
@@ -133,8 +133,8 @@ func (s *server) known(ctx context.Context, merchantID, key, fingerprint string)
 	return run, nil
 }
 
-// start accepts the run. If the caller disconnects, the function `start` continues, because the outcome of an interrupted start
-// would be unknown.
+// The method `start` accepts the run. If the caller disconnects, the function `start` continues, because the outcome of an
+// interrupted start would be unknown.
 func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coalesce.Limit)
 	defer cancel()
@@ -148,7 +148,7 @@ func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	return run, err
 }
 
-// replay answers a repeated order. The answer contains no scoped token, because only the first request gets the token.
+// The method `replay` answers a repeated order. The answer contains no scoped token, because only the first request gets the token.
 func (s *server) replay(c echo.Context, p placing, run *saga.Run, prefer preference) error {
 	c.Response().Header().Set("Idempotency-Replayed", "true")
 	return s.answer(c, p, run, nil, prefer, noToken)
@@ -156,8 +156,8 @@ func (s *server) replay(c echo.Context, p placing, run *saga.Run, prefer prefere
 
 func noToken() (string, bool) { return "", false }
 
-// answer waits for the run, at most for the time in the header Prefer, and then answers the request. The status is 201 for a
-// succeeded run, 409 for a compensated run, and 202 for any other run. The answer for an ended run is always the same.
+// The method `answer` waits for the run, at most for the time in the header Prefer, and then answers the request. The status is 201
+// for a succeeded run, 409 for a compensated run, and 202 for any other run. The answer for an ended run is always the same.
 func (s *server) answer(
 	c echo.Context, p placing, run *saga.Run, watcher saga.Watcher, prefer preference, take func() (token string, ok bool),
 ) error {
@@ -224,8 +224,8 @@ func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	return s.endsIn(run, 2*time.Second)
 }
 
-// failed returns the problem run-compensated, which contains the cause of the failure. The cause never changes, not even after a
-// re-check. Therefore each answer for a compensated run is the same.
+// The function `failed` returns the problem run-compensated, which contains the cause of the failure. The cause never changes, not
+// even after a re-check. Therefore each answer for a compensated run is the same.
 func failed(run *saga.Run) error {
 	refused := refuse(runCompensated, "the run was compensated")
 	refused.instance = runPath(run.ID)
@@ -241,7 +241,8 @@ func failed(run *saga.Run) error {
 	return refused
 }
 
-// code returns a failure's code in lower case, with a hyphen for each character that the OpenAPI document does not allow.
+// The function `code` returns a failure's code in lower case, with a hyphen for each character that the OpenAPI document does not
+// allow.
 func code(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '.' || r == '_' || r == '-' {

@@ -23,7 +23,7 @@ const (
 	maxStreams          = 512      // of events
 )
 
-// shares limits how much of something all callers use together, and how much of it one caller uses.
+// The type `shares` limits how much of something all callers use together, and how much of it one caller uses.
 type shares struct {
 	limit int
 
@@ -32,10 +32,10 @@ type shares struct {
 	by   map[string]int // by caller
 }
 
-// take reserves n units for a caller. If the caller may not have them, take returns a problem. A caller that uses nothing gets
-// what is free. Any other caller gets the units if it then uses at most three times what remains free. So one caller never uses more
-// than three quarters of the limit, and two greedy callers have equal shares after they have freed their first units. The returned
-// function `leave` frees the units; further calls of leave do nothing.
+// The method `take` reserves n units for a caller. If the caller may not have them, `take` returns a problem. A caller that uses
+// nothing gets what is free. Any other caller gets the units if it then uses at most three times what remains free. So one caller
+// never uses more than three quarters of the limit, and two greedy callers have equal shares after they have freed their first
+// units. The returned function `leave` frees the units; further calls of leave do nothing.
 func (s *shares) take(caller string, n int) (leave func(), refused *problemError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,8 +67,9 @@ const (
 	contextAdmitted = "admitted" // the function that frees the request's place and its share of maxBodies
 )
 
-// admit reads the body of a request and then gives the request a place. It refuses a request if all places are taken, or if the
-// caller has too many of them. While the body is being read, the request holds no place, so that a slow caller keeps none.
+// The method `admit` reads the body of a request and then gives the request a place. It refuses a request if all places are taken,
+// or if the caller has too many of them. While the body is being read, the request holds no place, so that a slow caller keeps
+// none.
 func (s *server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		who, size := callerOf(c).name(), maxBody
@@ -95,7 +96,7 @@ func (s *server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// later adds the time after which the caller should repeat the request.
+// The method `later` adds the time after which the caller should repeat the request.
 func (s *server) later(refused *problemError) error {
 	refused.retryAfter = s.endsIn(nil, defaultRetry)
 	return refused
@@ -107,7 +108,8 @@ func bodyOf(c echo.Context) jsontext.Value {
 	return body
 }
 
-// admitted frees the place of a request and its share of maxBodies. Call admitted before the request waits for its run.
+// The function `admitted` frees the place of a request and its share of maxBodies. Call admitted before the request waits for its
+// run.
 func admitted(c echo.Context) {
 	if leave, ok := c.Get(contextAdmitted).(func()); ok {
 		leave()
@@ -125,14 +127,14 @@ func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
 	return min(max(in, time.Second), time.Minute)
 }
 
-// quotas count, for each merchant, the orders that are being admitted.
+// The type `quotas` count, for each merchant, the orders that are being admitted.
 type quotas struct {
 	mu     sync.Mutex
 	orders map[string]int
 }
 
-// enter adds an order to the merchant's count, and returns the previous count. The returned function `leave` subtracts the order
-// again.
+// The method `enter` adds an order to the merchant's count, and returns the previous count. The returned function `leave` subtracts
+// the order again.
 func (q *quotas) enter(merchant string) (before int, leave func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

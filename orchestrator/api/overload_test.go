@@ -23,7 +23,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// async returns a request for an order with Prefer: respond-async.
+// The method `async` returns a request for an order with Prefer: respond-async.
 func (w *world) async(key string) request {
 	q := w.order(key)
 	q.header.Set("Prefer", "respond-async")
@@ -101,7 +101,7 @@ func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
 	}
 }
 
-// held is a world in which the service cannot check w.UserToken before check is closed.
+// The function `held` is a world in which the service cannot check w.UserToken before check is closed.
 func held(t *testing.T, admissions int) (w *world, check chan struct{}) {
 	check = make(chan struct{})
 	w = newWorld(t, changed(func(o *service.Options) { o.Admissions = admissions }), func(o *servicetest.Options) {
@@ -119,7 +119,7 @@ func held(t *testing.T, admissions int) (w *world, check chan struct{}) {
 	return w, check
 }
 
-// send sends a request with the given body to the handler of the API.
+// The method `send` sends a request with the given body to the handler of the API.
 func (w *world) send(q request, body io.Reader) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(q.method, q.path, body)
 	r.RemoteAddr = "127.0.0.1:1"
@@ -131,7 +131,7 @@ func (w *world) send(q request, body io.Reader) *httptest.ResponseRecorder {
 	return out
 }
 
-// foreign returns the order of another merchant.
+// The method `foreign` returns the order of another merchant.
 func (w *world) foreign(key string) request {
 	q := w.async(key)
 	q.path, q.portal = "/v1/merchants/"+w.Other.ID+"/subscriptions", w.Other
@@ -505,14 +505,15 @@ func TestActionsThatAreAcceptedHaveALimit(t *testing.T) {
 	}
 }
 
-// observed counts the calls from the second API of a world to the world's service.
+// The type `observed` counts the calls from the second API of a world to the world's service.
 type observed struct {
 	saga.Reader
 
 	watchers, reads atomic.Int32
 }
 
-// observe replaces the API of the world with an API that has its own limits, for the same runs. The new API accepts no orders.
+// The method `observe` replaces the API of the world with an API that has its own limits, for the same runs. The new API accepts no
+// orders.
 func (w *world) observe(change func(*api.Options)) *observed {
 	w.t.Helper()
 	o := &observed{Reader: w.Service.Runs}

@@ -57,7 +57,7 @@ func invalid(params ...InvalidParam) *problemError {
 	return &problemError{kind: invalidParams, detail: params[0].Detail, params: params}
 }
 
-// problem converts an error to the problem in the API's answer. No other code chooses the problem for an error.
+// The function `problem` converts an error to the problem in the API's answer. No other code chooses the problem for an error.
 func problem(err error) *problemError {
 	if r, ok := errors.AsType[*problemError](err); ok {
 		return r
@@ -172,7 +172,7 @@ func unavailable(e *upstream.Error, cause error) *problemError {
 	}
 }
 
-// answered reports whether the upstream has answered with an error that is not about this service's rights.
+// The function `answered` reports whether the upstream has answered with an error that is not about this service's rights.
 func answered(e *upstream.Error) bool {
 	return e.Status != 0 && e.Class != upstream.Blocked && !ownCredential(e)
 }
@@ -181,7 +181,7 @@ func ownCredential(e *upstream.Error) bool {
 	return e.OwnCredential || errors.Is(e, keystone.ErrUnscoped)
 }
 
-// routing converts an error of Echo or of the generated code to a problem.
+// The function `routing` converts an error of Echo or of the generated code to a problem.
 func routing(e *echo.HTTPError) *problemError {
 	switch e.Code {
 	case http.StatusNotFound:
@@ -194,7 +194,7 @@ func routing(e *echo.HTTPError) *problemError {
 	return &problemError{kind: internalError, detail: "the service failed: search the service's log for this request_id", cause: e}
 }
 
-// refuse answers the request with the problem for the error, and logs the error if the status is 500 or more.
+// The method `refuse` answers the request with the problem for the error, and logs the error if the status is 500 or more.
 func (s *server) refuse(err error, c echo.Context) {
 	r := problem(err)
 	if r.kind.status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
@@ -226,8 +226,8 @@ func (s *server) refuse(err error, c echo.Context) {
 	}
 }
 
-// fixer returns who can send a better request: the caller. If the operation does not accept the caller, it returns a caller that
-// the operation accepts.
+// The function `fixer` returns who can send a better request: the caller. If the operation does not accept the caller, it returns a
+// caller that the operation accepts.
 func fixer(c echo.Context) FixBy {
 	o, _ := c.Get(contextOperation).(operation)
 	r := c.Request()
@@ -241,7 +241,8 @@ func fixer(c echo.Context) FixBy {
 	return FixByMerchant
 }
 
-// body returns the body of the answer, which depends only on the problem, the request id and who can send a better request.
+// The method `body` returns the body of the answer, which depends only on the problem, the request id and who can send a better
+// request.
 func (r *problemError) body(requestID string, fixer FixBy) Problem {
 	const service = "subscription-orchestration."
 	page := "/problems/" + r.kind.name
@@ -270,8 +271,8 @@ const (
 	maxName   = 200 // in bytes; an answer omits pointers and parameters that exceed this length
 )
 
-// shown returns at most maxFaults faults, and omits names longer than maxName. Otherwise a large request would cause a large
-// answer.
+// The function `shown` returns at most maxFaults faults, and omits names longer than maxName. Otherwise a large request would cause
+// a large answer.
 func shown(faults []InvalidParam) []InvalidParam {
 	faults = slices.Clone(faults[:min(len(faults), maxFaults)])
 	for i, fault := range faults {
@@ -282,10 +283,11 @@ func shown(faults []InvalidParam) []InvalidParam {
 	return faults
 }
 
-// seconds formats a duration as a whole number of seconds, rounded up. If the caller retried earlier, the retry would be refused.
+// The function `seconds` formats a duration as a whole number of seconds, rounded up. If the caller retried earlier, the retry
+// would be refused.
 func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
-// some returns &v, or nil if v is zero. A body omits a field that is nil.
+// The function `some` returns &v, or nil if v is zero. A body omits a field that is nil.
 func some[T comparable](v T) *T {
 	var zero T
 	if v == zero {
@@ -294,7 +296,7 @@ func some[T comparable](v T) *T {
 	return &v
 }
 
-// list returns a pointer to the slice l, or nil if l is empty.
+// The function `list` returns a pointer to the slice l, or nil if l is empty.
 func list[T any](l []T) *[]T {
 	if len(l) == 0 {
 		return nil

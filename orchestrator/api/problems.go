@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// kind is a problem type, with its texts for the answer, the problem's page and the documentation.
+// The type `kind` is a problem type, with its texts for the answer, the problem's page and the documentation.
 type kind struct {
 	name      string
 	status    int
@@ -185,7 +185,7 @@ var (
 	}
 )
 
-// kinds returns all problem types, sorted by status.
+// The function `kinds` returns all problem types, sorted by status.
 func kinds() []kind {
 	all := []kind{
 		invalidParams, bodyMalformed, keyMissing, keyInvalid, tokenScoped, twoCredentials,

@@ -64,7 +64,7 @@ func pageLinks(c echo.Context, marker string) Links {
 	return links
 }
 
-// runs returns the runs that match the filter, or the run with the given idempotency key.
+// The method `runs` returns the runs that match the filter, or the run with the given idempotency key.
 func (s *server) runs(c echo.Context, filter saga.Filter, key *string) ([]*saga.Run, error) {
 	if key == nil {
 		return s.Runs.Runs(c.Request().Context(), filter)
@@ -93,7 +93,8 @@ func objectRefs(texts []string) (refs []saga.ObjectRef) {
 	return refs
 }
 
-// watch calls see(run) now and after each change of the run, until see(run) returns false, ctx is done, or the run cannot be read.
+// The method `watch` calls see(run) now and after each change of the run, until see(run) returns false, ctx is done, or the run
+// cannot be read.
 func (s *server) watch(ctx context.Context, runID string, see func(*saga.Run) bool) error {
 	w := s.Runs.Watch(runID)
 	defer w.Close()
@@ -142,7 +143,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	return s.show(c, http.StatusOK, run)
 }
 
-// seen returns the run with this id. If the caller is not allowed to see the run, the error is saga.ErrNotFound.
+// The method `seen` returns the run with this id. If the caller is not allowed to see the run, the error is saga.ErrNotFound.
 func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 	run, err := s.Runs.Run(c.Request().Context(), runID)
 	if err != nil {
@@ -154,8 +155,8 @@ func (s *server) seen(c echo.Context, runID string) (*saga.Run, error) {
 	return run, nil
 }
 
-// matches reports whether the header If-Match or If-None-Match lists the tag. A header with the value *, or with the weak form of
-// the tag, matches too.
+// The function `matches` reports whether the header If-Match or If-None-Match lists the tag. A header with the value *, or with the
+// weak form of the tag, matches too.
 func matches(header []string, tag string) bool {
 	for _, line := range header {
 		for one := range strings.SplitSeq(line, ",") {

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 )
 
-// held starts a run that waits for an operator at the step create-subscription, and returns the path of the run.
+// The method `held` starts a run that waits for an operator at the step create-subscription, and returns the path of the run.
 func (w *world) held(q request) string {
 	w.t.Helper()
 	w.steps.fail(errBlocked)

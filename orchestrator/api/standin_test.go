@@ -29,7 +29,7 @@ type standIn struct {
 
 type order = workflows.Order
 
-// close makes the step create-subscription wait until the method `open` is called.
+// The method `close` makes the step create-subscription wait until the method `open` is called.
 func (s *standIn) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +151,7 @@ func (s *standIn) workflow() saga.Workflow[order] {
 	}
 }
 
-// classify returns permanent for errRefused, blocked for errBlocked, and transient for other errors.
+// The function `classify` returns permanent for errRefused, blocked for errBlocked, and transient for other errors.
 func classify(err error) saga.Classification {
 	v := saga.Classification{Class: upstream.Transient, Failure: saga.Failure{
 		Code: "conflict", Detail: err.Error(), FixBy: saga.FixByOperator, Service: "keystone", Status: 409,

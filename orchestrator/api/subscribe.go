@@ -44,7 +44,7 @@ func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	})
 }
 
-// asked converts the body of a request to a [workflows.Asked].
+// The function `asked` converts the body of a request to a [workflows.Asked].
 func asked(want SubscribeRequest) workflows.Asked {
 	a := workflows.Asked{
 		PlanID: want.PlanID, CustomerID: valueOf(want.CustomerID), AddUser: valueOf(want.AddUser),
@@ -56,8 +56,8 @@ func asked(want SubscribeRequest) workflows.Asked {
 	return a
 }
 
-// coherent checks the body against the rules of the schema that fits does not check, and against rules that the OpenAPI schema cannot
-// express.
+// The function `coherent` checks the body against the rules of the schema that fits does not check, and against rules that the
+// OpenAPI schema cannot express.
 func coherent(want SubscribeRequest) error {
 	var faults []InvalidParam
 	fault := func(pointer, detail string) {

@@ -259,15 +259,15 @@ func text(s *string) string {
 	return *s
 }
 
-// get returns a GET request of the merchant's portal.
+// The method `get` returns a GET request of the merchant's portal.
 func (w *world) get(path string) request { return request{path: path, portal: w.Merchant} }
 
-// action returns an operator's request for an action on a run.
+// The method `action` returns an operator's request for an action on a run.
 func (w *world) action(run, action, body string) request {
 	return request{method: http.MethodPost, path: run + "/" + action, body: body, operator: w.OperatorToken}
 }
 
-// await waits until the run has the given state.
+// The method `await` waits until the run has the given state.
 func (w *world) await(path string, state api.RunState) {
 	w.t.Helper()
 	watcher := w.Service.Runs.Watch(strings.TrimPrefix(path, "/v1/runs/"))

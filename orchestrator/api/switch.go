@@ -57,16 +57,16 @@ func (s *server) ResumeSubscription(c echo.Context, merchantID, subscriptionID s
 	return placeChange(s, c, merchantID, subscriptionID, plainly("resumeSubscription", "resume", s.Admit.AdmitResume))
 }
 
-// changing describes an operation that changes a subscription. B is the body of its request.
+// The type `changing` describes an operation that changes a subscription. B is the body of its request.
 type changing[B any] struct {
 	operation string
 	name      string // the last segment of the path
 	why       func(B) string
-	// admit checks whether the subscription can be changed. The argument byOperator says that an operator asks.
+	// The field `admit` checks whether the subscription can be changed. The argument byOperator says that an operator asks.
 	admit func(ctx context.Context, m merchants.Merchant, subscriptionID string, body B, byOperator bool) (saga.Request, error)
 }
 
-// plainly describes an operation whose body contains only the reason.
+// The function `plainly` describes an operation whose body contains only the reason.
 func plainly(
 	operation, name string, admit func(context.Context, merchants.Merchant, string, bool) (saga.Request, error),
 ) changing[ActionRequest] {

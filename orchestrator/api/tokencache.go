@@ -30,8 +30,8 @@ type checkedToken struct {
 	at time.Time // of the check
 }
 
-// get returns a valid token that Keystone has checked at most age ago and that has not expired. If Keystone has refused the token
-// within refusedCacheTime, the result is keystone.ErrTokenInvalid.
+// The method `get` returns a valid token that Keystone has checked at most age ago and that has not expired. If Keystone has
+// refused the token within refusedCacheTime, the result is keystone.ErrTokenInvalid.
 func (t *tokenCache) get(text string, now time.Time, age time.Duration) (token keystone.Token, found bool, err error) {
 	hash := digest(text)
 	t.mu.Lock()
@@ -45,14 +45,14 @@ func (t *tokenCache) get(text string, now time.Time, age time.Duration) (token k
 	return keystone.Token{}, false, nil
 }
 
-// put caches a token that Keystone has accepted.
+// The method `put` caches a token that Keystone has accepted.
 func (t *tokenCache) put(text string, now time.Time, token keystone.Token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.valid = with(t.valid, digest(text), checkedToken{token, now}, tokenCacheTime)
 }
 
-// refuse caches that Keystone has refused a token.
+// The method `refuse` caches that Keystone has refused a token.
 func (t *tokenCache) refuse(text string, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -61,8 +61,8 @@ func (t *tokenCache) refuse(text string, now time.Time) {
 	t.refused = with(t.refused, hash, checkedToken{at: now}, refusedCacheTime)
 }
 
-// with adds an entry to a map of at most tokenCacheSize entries. A full map loses its entries that are older than age, or all its
-// entries if none is older.
+// The function `with` adds an entry to a map of at most tokenCacheSize entries. A full map loses its entries that are older than
+// age, or all its entries if none is older.
 func with(tokens map[string]checkedToken, hash string, token checkedToken, age time.Duration) map[string]checkedToken {
 	if len(tokens) >= tokenCacheSize {
 		maps.DeleteFunc(tokens, func(_ string, c checkedToken) bool { return token.at.Sub(c.at) >= age })

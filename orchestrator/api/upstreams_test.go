@@ -9,7 +9,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// counted counts the requests to upstreams. A test can switch an upstream off: all requests to it are then answered with 503.
+// The type `counted` counts the requests to upstreams. A test can switch an upstream off: all requests to it are then answered with
+// 503.
 type counted struct {
 	keystoneDown, billingDown atomic.Bool
 	reads, writes             atomic.Int32

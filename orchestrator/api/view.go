@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// show answers with a run.
+// The method `show` answers with a run.
 func (s *server) show(c echo.Context, status int, run *saga.Run) error {
 	return answerJSON(c, status, s.view(callerOf(c), run))
 }
@@ -31,7 +31,7 @@ func answerJSON(c echo.Context, status int, body any) error {
 	return c.Blob(status, echo.MIMEApplicationJSON, text)
 }
 
-// view converts a saga.Run to the Run of the API, as a caller may see it.
+// The method `view` converts a saga.Run to the Run of the API, as a caller may see it.
 func (s *server) view(w caller, run *saga.Run) Run {
 	view := Run{
 		ID: run.ID, IdempotencyKey: some(run.Key), Workflow: run.Workflow, MerchantID: run.Merchant, UserID: some(run.User),
@@ -68,7 +68,7 @@ var actionOperations = map[saga.ActionName]string{
 	saga.Retry: "retryRun", saga.SkipStep: "skipStep", saga.Compensate: "compensateRun", saga.Hold: "holdRun", saga.Cancel: "cancelRun",
 }
 
-// result returns the result of a run. The result is empty if this release cannot compute it.
+// The method `result` returns the result of a run. The result is empty if this release cannot compute it.
 func (s *server) result(run *saga.Run) Result {
 	var result Result
 	raw, err := s.Runs.Result(run)
@@ -124,8 +124,8 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// tag returns the run's ETag. The ETag of a run with a successor has a suffix, because the version of a run does not change when
-// its successor starts.
+// The function `tag` returns the run's ETag. The ETag of a run with a successor has a suffix, because the version of a run does not
+// change when its successor starts.
 func tag(run *saga.Run) string {
 	if run.RetriedBy != "" {
 		return fmt.Sprintf(`"%d-retried"`, run.Version)

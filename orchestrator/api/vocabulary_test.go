@@ -44,7 +44,7 @@ func TestTheDocumentListsEveryWord(t *testing.T) {
 	}
 }
 
-// listed returns the values of a schema, with their texts.
+// The function `listed` returns the values of a schema, with their texts.
 func listed(t *testing.T, schema string) map[string]string {
 	t.Helper()
 	doc, err := parsed()
@@ -140,7 +140,8 @@ type goPackage struct {
 	GoFiles                 []string
 }
 
-// compiled returns the files of compiled packages by their import paths, and the packages of this module that the binary contains.
+// The function `compiled` returns the files of compiled packages by their import paths, and the packages of this module that the
+// binary contains.
 func compiled(t *testing.T) (exports map[string]string, own []goPackage) {
 	t.Helper()
 	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles", "../../cmd/tenantry")

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// world is the service under test, with an in-memory Keystone and an embedded BillingStack.
+// The type `world` is the service under test, with an in-memory Keystone and an embedded BillingStack.
 type world struct {
 	*servicetest.Installation
 	t         *testing.T
@@ -64,7 +64,7 @@ func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Optio
 	return w
 }
 
-// changed returns an option that makes newWorld change the options of the service.
+// The function `changed` returns an option that makes newWorld change the options of the service.
 func changed(change func(*service.Options)) func(*servicetest.Options) {
 	return func(o *servicetest.Options) {
 		before := o.Change
@@ -77,7 +77,7 @@ func changed(change func(*service.Options)) func(*servicetest.Options) {
 	}
 }
 
-// runs returns the number of accepted runs.
+// The method `runs` returns the number of accepted runs.
 func (w *world) runs() int {
 	w.t.Helper()
 	all, err := w.Store.Runs(w.t.Context(), saga.Filter{Limit: 1000})

@@ -23,7 +23,7 @@ type Clock struct {
 	heard atomic.Pointer[reading]
 }
 
-// reading contains the local time and the database's time of the same moment.
+// The type `reading` contains the local time and the database's time of the same moment.
 type reading struct{ local, database time.Time }
 
 // NewClock returns a Clock based on the local clock, which is time.Now or, in tests, a stepped clock.
@@ -59,7 +59,7 @@ func (c *Clock) Read(ctx context.Context, ask func(context.Context) (time.Time, 
 // maxReading is the maximum time that Read may take. The clock's error is at most half of this time.
 const maxReading = 10 * time.Second
 
-// after returns a channel that is closed when d has passed, unless the returned function `stop` is called first.
+// The method `after` returns a channel that is closed when d has passed, unless the returned function `stop` is called first.
 func (c *Clock) after(d time.Duration) (done <-chan struct{}, stop func()) {
 	fired := make(chan struct{})
 	return fired, c.AfterFunc(d, func() { close(fired) })
@@ -71,7 +71,7 @@ func (c *Clock) yield(who string) {
 	}
 }
 
-// pause waits until d has passed or ctx ends.
+// The method `pause` waits until d has passed or ctx ends.
 func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	done, stop := c.after(d)
 	defer stop()
@@ -81,11 +81,11 @@ func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// set adjusts the clock to the time that the database returned. The first two arguments are the local times at which the query was
-// sent and its answer arrived. If the query took longer than the last argument, the method `set` changes nothing and returns false.
-// Because the query took some time, the database's current time is known only as a range. If the clock is within this range, the
-// clock may be exact, and the method `set` does not change the clock. If the clock is outside the range, the method `set` moves the
-// clock to the middle of the range.
+// The method `set` adjusts the clock to the time that the database returned. The first two arguments are the local times at which
+// the query was sent and its answer arrived. If the query took longer than the last argument, the method `set` changes nothing and
+// returns false. Because the query took some time, the database's current time is known only as a range. If the clock is within
+// this range, the clock may be exact, and the method `set` does not change the clock. If the clock is outside the range, the method
+// `set` moves the clock to the middle of the range.
 func (c *Clock) set(before, after, database time.Time, within time.Duration) bool {
 	took := after.Sub(before)
 	if database.IsZero() { // a zero time means that the database uses this machine's clock

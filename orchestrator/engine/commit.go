@@ -12,9 +12,9 @@ import (
 // maxGroup limits the number of checkpoints that one statement writes.
 const maxGroup = 128
 
-// committer writes the checkpoints of all runs that this replica executes under one lease. Checkpoints that arrive while a group is
-// being committed form the next group. Each lease has its own committer, so that a checkpoint of one lease is never written under
-// the next lease.
+// The type `committer` writes the checkpoints of all runs that this replica executes under one lease. Checkpoints that arrive while
+// a group is being committed form the next group. Each lease has its own committer, so that a checkpoint of one lease is never
+// written under the next lease.
 type committer struct {
 	store saga.Store
 	lease *lease
@@ -28,10 +28,10 @@ func newCommitter(store saga.Store, l *lease) *committer {
 	return c
 }
 
-// write commits one checkpoint, and repeats the commit until the outcome is known. If the answer to a COMMIT is lost, the method
-// write reads the run's version, and repeats the checkpoint only if the version has not changed. Within one epoch, only the holder
-// of the lease raises the run's version. Therefore, if the epoch is unchanged and the version has increased by one, this checkpoint
-// was committed. The result's error is ErrFenced, ErrBadRow, or the cause of the lease's end.
+// The method `write` commits one checkpoint, and repeats the commit until the outcome is known. If the answer to a COMMIT is lost,
+// the method write reads the run's version, and repeats the checkpoint only if the version has not changed. Within one epoch, only
+// the holder of the lease raises the run's version. Therefore, if the epoch is unchanged and the version has increased by one, this
+// checkpoint was committed. The result's error is ErrFenced, ErrBadRow, or the cause of the lease's end.
 func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 	ctx := c.lease.ctx
 	unsure := false
@@ -66,7 +66,7 @@ func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 	}
 }
 
-// commit writes a group of checkpoints. All checkpoints of a group share the lease's context.
+// The method `commit` writes a group of checkpoints. All checkpoints of a group share the lease's context.
 func (c *committer) commit(_ context.Context, checkpoints []saga.Checkpoint) []saga.CommitResult {
 	ctx, cancel := context.WithTimeout(c.lease.ctx, c.lease.length)
 	defer cancel()

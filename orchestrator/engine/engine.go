@@ -201,7 +201,7 @@ func refusedForGood(err error) bool {
 	return succeeded || errors.Is(err, saga.ErrKeyUsed) || errors.Is(err, saga.ErrRetried)
 }
 
-// machine returns the state machine for the runs of a workflow.
+// The method `machine` returns the state machine for the runs of a workflow.
 func (e *Engine) machine(workflow string) saga.Machine {
 	return saga.Machine{
 		Def:    e.workflows[workflow],
@@ -209,8 +209,9 @@ func (e *Engine) machine(workflow string) saga.Machine {
 	}
 }
 
-// reserve returns an executor for a new run, or nil. The result is nil if this replica has no lease or no free executor, or if
-// other runs wait to be claimed. A new run must not overtake waiting runs, because claiming is fair across merchants.
+// The method `reserve` returns an executor for a new run, or nil. The result is nil if this replica has no lease or no free
+// executor, or if other runs wait to be claimed. A new run must not overtake waiting runs, because claiming is fair across
+// merchants.
 func (e *Engine) reserve(run *saga.Run) *executor {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -223,7 +224,7 @@ func (e *Engine) reserve(run *saga.Run) *executor {
 	return e.employ(&leased)
 }
 
-// employ creates and registers an executor for a leased run. The caller holds e.mu.
+// The method `employ` creates and registers an executor for a leased run. The caller holds e.mu.
 func (e *Engine) employ(run *saga.Run) *executor {
 	x := newExecutor(e, run)
 	if len(e.executors) == 0 {
@@ -234,7 +235,7 @@ func (e *Engine) employ(run *saga.Run) *executor {
 	return x
 }
 
-// release removes an executor from the engine.
+// The method `release` removes an executor from the engine.
 func (e *Engine) release(x *executor) {
 	e.mu.Lock()
 	delete(e.executors, x.run.ID)
@@ -253,15 +254,15 @@ func (e *Engine) release(x *executor) {
 	}
 }
 
-// leaving reports whether this replica is shutting down and handing back its runs.
+// The method `leaving` reports whether this replica is shutting down and handing back its runs.
 func (e *Engine) leaving() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.stopping
 }
 
-// patiently limits a call to the database: the returned context ends after the length of a lease. Without this time limit, a call
-// on a dead connection could block the replica while the heartbeat renews the lease on another connection.
+// The method `patiently` limits a call to the database: the returned context ends after the length of a lease. Without this time
+// limit, a call on a dead connection could block the replica while the heartbeat renews the lease on another connection.
 func (e *Engine) patiently(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, e.Lease)
 }

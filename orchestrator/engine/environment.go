@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// environment implements saga.Env for the attempts of a run.
+// The type `environment` implements saga.Env for the attempts of a run.
 //
 // A run that is re-checked has ended, and no longer holds its subject. Meanwhile, another run with the same subject may be
 // executing or may have succeeded. An effect that the re-check finds may be the effect of that other run. Therefore a re-check does
@@ -70,8 +70,8 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 	return by, err
 }
 
-// claims reports whether a run claims an effect, or an opposite of the effect. The function `of` is Claims or Opposes. claims also
-// returns true if this release cannot decode the run or does not know the run's workflow.
+// The method `claims` reports whether a run claims an effect, or an opposite of the effect. The function `of` is Claims or Opposes.
+// `claims` also returns true if this release cannot decode the run or does not know the run's workflow.
 func (e *Engine) claims(r *saga.Run, effect string, of func(*saga.Definition, *saga.Run, string) (bool, error)) bool {
 	d := e.workflows[r.Workflow]
 	if d == nil {

@@ -14,8 +14,8 @@ import (
 // now.
 const paceMemory = 30 * time.Second
 
-// pace measures how many runs end per second. Idle time is not counted, because idle time does not show how fast runs end under
-// load.
+// The type `pace` measures how many runs end per second. Idle time is not counted, because idle time does not show how fast runs
+// end under load.
 type pace struct {
 	mu     sync.Mutex
 	active time.Duration // total length of the earlier periods with work
@@ -24,7 +24,7 @@ type pace struct {
 	last   time.Duration
 }
 
-// work records whether the replica now has runs to execute.
+// The method `work` records whether the replica now has runs to execute.
 func (p *pace) work(now time.Time, some bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -34,7 +34,7 @@ func (p *pace) work(now time.Time, some bool) {
 	}
 }
 
-// ended records the end of a run.
+// The method `ended` records the end of a run.
 func (p *pace) ended(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,7 +42,7 @@ func (p *pace) ended(now time.Time) {
 	p.weight, p.last = p.weight*faded(active-p.last)+1, active
 }
 
-// rate returns how many runs end per second, or 0 before the first run has ended.
+// The method `rate` returns how many runs end per second, or 0 before the first run has ended.
 func (p *pace) rate(now time.Time) float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

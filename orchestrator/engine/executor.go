@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// executor executes one leased run. In a loop, the executor asks the machine for a decision, stores the decision, makes the calls,
-// and collects the outcomes of the calls.
+// The type `executor` executes one leased run. In a loop, the executor asks the machine for a decision, stores the decision, makes
+// the calls, and collects the outcomes of the calls.
 type executor struct {
 	engine    *Engine
 	machine   saga.Machine
@@ -43,8 +43,8 @@ func newExecutor(e *Engine, run *saga.Run) *executor {
 	}
 }
 
-// begin makes the first decision about a run that is not stored yet. The caller stores the decision's intents together with the
-// run.
+// The method `begin` makes the first decision about a run that is not stored yet. The caller stores the decision's intents together
+// with the run.
 func (x *executor) begin() saga.Decision {
 	d := x.machine.Next(x.run, saga.Input{Now: x.engine.Clock.Now()})
 	if d.Log != nil {
@@ -60,7 +60,7 @@ func (x *executor) takeOver() {
 	x.execute()
 }
 
-// execute executes the run until the run is released or the lease is lost.
+// The method `execute` executes the run until the run is released or the lease is lost.
 func (x *executor) execute() {
 	defer x.engine.release(x)
 	for {
@@ -74,7 +74,8 @@ func (x *executor) execute() {
 	}
 }
 
-// next asks the machine for a decision, and stores the decision. The result is false if the run no longer belongs to this replica.
+// The method `next` asks the machine for a decision, and stores the decision. The result is false if the run no longer belongs to
+// this replica.
 func (x *executor) next() bool {
 	in := saga.Input{Claimed: x.claimed, Outcomes: x.came, State: x.state}
 	if x.look {
@@ -96,7 +97,7 @@ func (x *executor) next() bool {
 	return x.store(d)
 }
 
-// fly starts a call whose intent is stored.
+// The method `fly` starts a call whose intent is stored.
 func (x *executor) fly(c saga.Call) {
 	x.flying++
 	var requestID atomic.Pointer[string]
@@ -115,7 +116,7 @@ func (x *executor) fly(c saga.Call) {
 	}()
 }
 
-// wait waits until the machine has something to decide. The result is false if the lease is lost.
+// The method `wait` waits until the machine has something to decide. The result is false if the lease is lost.
 func (x *executor) wait() bool {
 	if x.look || x.flying == 0 && x.wake == nil {
 		return x.lease.ctx.Err() == nil // nothing to wait for
@@ -142,8 +143,8 @@ func (x *executor) wait() bool {
 	return x.lease.ctx.Err() == nil
 }
 
-// gather collects all outcomes that have arrived: calls that end at the same time share a checkpoint. Then gather reports whether
-// the machine has something to decide.
+// The method `gather` collects all outcomes that have arrived: calls that end at the same time share a checkpoint. Then gather
+// reports whether the machine has something to decide.
 func (x *executor) gather() bool {
 	for {
 		select {
@@ -172,8 +173,8 @@ func (x *executor) land(o saga.Outcome) {
 	x.came = append(x.came, o)
 }
 
-// actions returns the stored actions of the run. If the read fails, the method `actions` calls OnFault, schedules another read, and
-// returns nil.
+// The method `actions` returns the stored actions of the run. If the read fails, the method `actions` calls OnFault, schedules
+// another read, and returns nil.
 func (x *executor) actions() []saga.Action {
 	x.look = false
 	ctx, cancel := x.engine.patiently(x.lease.ctx)
@@ -186,7 +187,7 @@ func (x *executor) actions() []saga.Action {
 	return actions
 }
 
-// store writes a decision to the database. The result is false if the run no longer belongs to this replica.
+// The method `store` writes a decision to the database. The result is false if the run no longer belongs to this replica.
 func (x *executor) store(d saga.Decision) bool {
 	e := x.engine
 	result := x.committer.write(d.Checkpoint)
@@ -212,7 +213,8 @@ func (x *executor) store(d saga.Decision) bool {
 	return true
 }
 
-// adopt copies a decision into the executor. The decision is stored already, or will be stored together with a new run.
+// The method `adopt` copies a decision into the executor. The decision is stored already, or will be stored together with a new
+// run.
 func (x *executor) adopt(d saga.Decision) {
 	x.run, x.state, x.calls, x.wake, x.released = d.Run, d.State, d.Calls, d.Wake, d.Release
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// survivals are the runs that this process lost together with its lease, although the process did not die. The database was
-// unreachable, or the process slept. Other replicas cannot distinguish a lost lease from a dead process. If three replicas in a row
-// die while they execute a run, the run waits for an operator. Therefore this process joins again, and then retries each lost run
-// that waits for this reason. Each run is retried only once, because the run itself may be the reason why replicas lose their
-// leases.
+// The type `survivals` contains the runs that this process lost together with its lease, although the process did not die. The
+// database was unreachable, or the process slept. Other replicas cannot distinguish a lost lease from a dead process. If three
+// replicas in a row die while they execute a run, the run waits for an operator. Therefore this process joins again, and then
+// retries each lost run that waits for this reason. Each run is retried only once, because the run itself may be the reason why
+// replicas lose their leases.
 type survivals struct {
 	taken  []string             // runs that this process lost together with its last lease
 	since  map[string]time.Time // for each lost run: when this process joined again
@@ -26,8 +26,8 @@ type survivals struct {
 // replica has lost its lease too, that replica must also join again before it can claim the run.
 const survivedFor = 12
 
-// survive starts to watch the runs that this process lost together with its last lease. Call the method `survive` after the process
-// has joined again, and before the process executes a run. The caller holds the engine's mutex.
+// The method `survive` starts to watch the runs that this process lost together with its last lease. Call the method `survive`
+// after the process has joined again, and before the process executes a run. The caller holds the engine's mutex.
 func (s *survivals) survive(now time.Time) {
 	if s.since == nil {
 		s.since, s.spoken = map[string]time.Time{}, map[string]bool{}

@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// transport counts the requests that are sent.
+// The type `transport` counts the requests that are sent.
 type transport struct{ sent atomic.Int64 }
 
 func (c *transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -77,7 +77,7 @@ func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
 	}
 }
 
-// post sends a request that is not cancelled when ctx ends.
+// The function `post` sends a request that is not cancelled when ctx ends.
 func post(ctx context.Context, through http.RoundTripper, url string) error {
 	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, url, nil)
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// following returns the workflows `toy` and `later`. A run of `toy` that has roles puts the follow-up `x` of the workflow `later`,
-// which is due after an hour. A run of `toy` without roles drops the follow-up. A run of `later` drops it too, or puts it again if
-// the run was compensated.
+// The method `following` returns the workflows `toy` and `later`. A run of `toy` that has roles puts the follow-up `x` of the
+// workflow `later`, which is due after an hour. A run of `toy` without roles drops the follow-up. A run of `later` drops it too, or
+// puts it again if the run was compensated.
 func (w *world) following() []*saga.Definition {
 	toy, later := w.workflow(), w.workflow()
 	toy.Then = func(s state, end saga.End) []saga.FollowUp {
@@ -40,7 +40,7 @@ func (w *world) following() []*saga.Definition {
 	return []*saga.Definition{must(saga.Define(toy)), must(saga.Define(later))}
 }
 
-// polled is a store that counts the calls of TakeFollowUps.
+// The type `polled` is a store that counts the calls of TakeFollowUps.
 type polled struct {
 	saga.Store
 	polls atomic.Int64
@@ -75,7 +75,7 @@ func (p *polled) Create(ctx context.Context, n saga.NewRun) error {
 	return p.Store.Create(ctx, n)
 }
 
-// followed is an engine with a stepped clock that starts follow-ups.
+// The type `followed` is an engine with a stepped clock that starts follow-ups.
 type followed struct {
 	*bench
 	*stepped
@@ -105,14 +105,15 @@ func follow(t *testing.T, w *world, database string, clock *stepped, change func
 	return f
 }
 
-// put executes a run that puts the follow-up `x`.
+// The method `put` executes a run that puts the follow-up `x`.
 func (f *followed) put() {
 	f.t.Helper()
 	f.until(f.t, f.start(f.t, nil).ID, saga.Succeeded)
 }
 
-// after steps the clock, and waits until the engine has started the follow-ups that are due at the new time. The first call of
-// TakeFollowUps that ends may have begun before the step, and the third one begins after the second one's follow-ups were started.
+// The method `after` steps the clock, and waits until the engine has started the follow-ups that are due at the new time. The first
+// call of TakeFollowUps that ends may have begun before the step, and the third one begins after the second one's follow-ups were
+// started.
 func (f *followed) after(d time.Duration) {
 	f.t.Helper()
 	f.step(d)
@@ -120,13 +121,13 @@ func (f *followed) after(d time.Duration) {
 	waitFor(f.t, func() bool { return f.polled.polls.Load() > n+2 })
 }
 
-// runs returns the runs of the workflow `later`, newest first.
+// The method `runs` returns the runs of the workflow `later`, newest first.
 func (f *followed) runs() []*saga.Run {
 	f.t.Helper()
 	return must(f.store.Runs(f.t.Context(), saga.Filter{Workflow: "later", Limit: 10}))
 }
 
-// started checks how many runs of the workflow `later` were started.
+// The method `started` checks how many runs of the workflow `later` were started.
 func (f *followed) started(what string, n int) {
 	f.t.Helper()
 	if got := len(f.runs()); got != n {
@@ -134,7 +135,7 @@ func (f *followed) started(what string, n int) {
 	}
 }
 
-// x returns the stored follow-up x; nil: there is none.
+// The method `x` returns the stored follow-up x; nil: there is none.
 func (f *followed) x() *saga.FollowUp {
 	f.t.Helper()
 	found, err := f.store.FollowUps(f.t.Context(), "m", "later", []string{"x"})
@@ -360,7 +361,8 @@ func TestAFollowUpOfAnUnknownWorkflowIsLeft(t *testing.T) {
 	waitFor(t, func() bool { return len(old.runs()) == 1 })
 }
 
-// satisfied returns the workflow `toy`, of which only the step `a` remains. This step is satisfied, so that its runs end at once.
+// The method `satisfied` returns the workflow `toy`, of which only the step `a` remains. This step is satisfied, so that its runs
+// end at once.
 func (w *world) satisfied(then func(state, saga.End) []saga.FollowUp) *saga.Definition {
 	toy := w.workflow()
 	toy.Steps, toy.Then = toy.Steps[:1], then

@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// lease is this replica's time-limited right to execute runs. The lease's context ends a margin earlier than the lease in the
-// database. Therefore calls end before another replica can claim their runs.
+// The type `lease` is this replica's time-limited right to execute runs. The lease's context ends a margin earlier than the lease
+// in the database. Therefore calls end before another replica can claim their runs.
 type lease struct {
 	length time.Duration
 	clock  *Clock
@@ -21,9 +21,9 @@ type lease struct {
 	stop  func()    // stops the timer
 }
 
-// margin returns how long before the end of its lease a replica stops using the lease: 2 s before the end of the default lease of
-// 10 s. The margin covers the clock errors of two replicas. Each replica knows the database's time with an error of at most half
-// the margin.
+// The function `margin` returns how long before the end of its lease a replica stops using the lease: 2 s before the end of the
+// default lease of 10 s. The margin covers the clock errors of two replicas. Each replica knows the database's time with an error
+// of at most half the margin.
 func margin(length time.Duration) time.Duration { return length / 5 }
 
 // newLease starts a lease. The last argument is the local time at which the lease was requested.
@@ -34,8 +34,8 @@ func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	return l
 }
 
-// prolong extends the lease after the database has confirmed a renewal. The argument is the local time at which the renewal was
-// requested.
+// The method `prolong` extends the lease after the database has confirmed a renewal. The argument is the local time at which the
+// renewal was requested.
 func (l *lease) prolong(asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,7 +44,8 @@ func (l *lease) prolong(asked time.Time) {
 	l.stop = l.clock.AfterFunc(l.until.Sub(l.clock.local()), l.end)
 }
 
-// check returns ErrLeaseLost if the lease is over. The transport calls the method `check` just before it writes a request.
+// The method `check` returns ErrLeaseLost if the lease is over. The transport calls the method `check` just before it writes a
+// request.
 func (l *lease) check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,7 +55,8 @@ func (l *lease) check() error {
 	return nil
 }
 
-// end ends the lease when the timer fires. If the lease was extended meanwhile, the method `end` starts the timer again.
+// The method `end` ends the lease when the timer fires. If the lease was extended meanwhile, the method `end` starts the timer
+// again.
 func (l *lease) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,7 +68,7 @@ func (l *lease) end() {
 	l.cancel(saga.ErrLeaseLost)
 }
 
-// drop ends the lease now.
+// The method `drop` ends the lease now.
 func (l *lease) drop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,7 +12,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// turnstile makes the first step of each run wait until the test lets the step continue, and records the merchants of these runs.
+// The type `turnstile` makes the first step of each run wait until the test lets the step continue, and records the merchants of
+// these runs.
 type turnstile struct {
 	mu    sync.Mutex
 	whose []string

@@ -183,8 +183,8 @@ func TestARecheckThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
 	waitFor(t, func() bool { return read().Rechecks < 3 })
 }
 
-// asked is a store that observes one run. When the run searches for other runs, the store records the search and the run's stored
-// state.
+// The type `asked` is a store that observes one run. When the run searches for other runs, the store records the search and the
+// run's stored state.
 type asked struct {
 	saga.Store
 	of    string
@@ -242,12 +242,12 @@ func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 		"map[live=false awaits recheck=false [succeeded]:running do live=false awaits recheck=true []:running do]")
 }
 
-// claimant is the input of a run of the workflow that claims returns.
+// The type `claimant` is the input of a run of the workflow that claims returns.
 type claimant struct {
 	Claim string `json:"claim"`
 }
 
-// claims returns a workflow of one step, whose effect is always found.
+// The function `claims` returns a workflow of one step, whose effect is always found.
 func claims(undone chan<- string) saga.Workflow[claimant] {
 	return saga.Workflow[claimant]{
 		Name: "claims", Version: 1, Classify: classify,

@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// joined waits until the engine executes new runs.
+// The method `joined` waits until the engine executes new runs.
 func (b *bench) joined(t *testing.T) {
 	t.Helper()
 	b.until(t, b.start(t, nil).ID, saga.Succeeded)
@@ -45,7 +45,7 @@ func TestARunThatItsReplicaBeganAtOnceIsTakenOver(t *testing.T) {
 	want(t, "epoch", run.Epoch, int64(2))
 }
 
-// mortal is a queue whose methods Join and Renew fail while dead is true.
+// The type `mortal` is a queue whose methods Join and Renew fail while dead is true.
 type mortal struct {
 	saga.Queue
 	dead atomic.Bool
@@ -65,8 +65,8 @@ func (m *mortal) Renew(ctx context.Context, replica string, now, until time.Time
 	return m.Queue.Renew(ctx, replica, now, until)
 }
 
-// late stores an action even if the run's state does not allow the action. The API stores such an action if the run ends during the
-// request.
+// The method `late` stores an action even if the run's state does not allow the action. The API stores such an action if the run
+// ends during the request.
 func (b *bench) late(t *testing.T, id string, name saga.ActionName) {
 	t.Helper()
 	now := b.Clock.Now()

@@ -46,7 +46,7 @@ func (e *Engine) serveLease(ctx context.Context, grace time.Duration) {
 	e.idle.Wait()
 }
 
-// join registers a new replica, and retries until the registration succeeds or ctx ends.
+// The method `join` registers a new replica, and retries until the registration succeeds or ctx ends.
 func (e *Engine) join(ctx context.Context) (*lease, string) {
 	for n := 1; ctx.Err() == nil; n++ {
 		replica := e.NewID()
@@ -80,7 +80,7 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 	return nil, ""
 }
 
-// renew extends the lease and reads the database's time.
+// The method `renew` extends the lease and reads the database's time.
 func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, err error) {
 	asked = e.Clock.local()
 	now := e.Clock.Now()
@@ -98,8 +98,8 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	return asked, nil
 }
 
-// loop repeatedly claims runs, and starts follow-ups at the beginning and at each poll, until the lease is lost or ctx ends.
-// Meanwhile the heartbeat renews the lease.
+// The method `loop` repeatedly claims runs, and starts follow-ups at the beginning and at each poll, until the lease is lost or ctx
+// ends. Meanwhile the heartbeat renews the lease.
 func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	go e.heartbeat(ctx, l, replica)
 	poll, stop := e.Clock.after(e.Poll)
@@ -132,7 +132,8 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	}
 }
 
-// heartbeat renews the lease at intervals of 30% of the lease's length. The heartbeat continues while the replica drains.
+// The method `heartbeat` renews the lease at intervals of 30% of the lease's length. The heartbeat continues while the replica
+// drains.
 func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 	for next := e.Clock.local(); ; {
 		next = next.Add(e.Lease * 3 / 10)
@@ -153,8 +154,8 @@ func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 	}
 }
 
-// claim claims as many due runs as there are free executors. If the answer to a write to the database was lost recently, the method
-// claim also hands back runs that are leased to this replica but have no executor.
+// The method `claim` claims as many due runs as there are free executors. If the answer to a write to the database was lost
+// recently, the method claim also hands back runs that are leased to this replica but have no executor.
 func (e *Engine) claim(ctx context.Context, replica string) error {
 	if now := e.Clock.Now(); now.UnixNano() < e.unsureUntil.Load() {
 		bounded, cancel := e.patiently(ctx)
@@ -188,7 +189,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	}
 }
 
-// due returns the condition for due runs.
+// The method `due` returns the condition for due runs.
 func (e *Engine) due(now time.Time) saga.Due {
 	return saga.Due{Now: now, Down: e.Down(), Expired: now.Add(-e.GiveUpAfter)}
 }
@@ -214,7 +215,7 @@ func (e *Engine) takeUp(ctx context.Context, id string) {
 	go x.takeOver()
 }
 
-// drain tells the executors to hand back their runs, and waits up to grace for the executors to end.
+// The method `drain` tells the executors to hand back their runs, and waits up to grace for the executors to end.
 func (e *Engine) drain(grace time.Duration) {
 	e.mu.Lock()
 	e.stopping = true
@@ -230,8 +231,8 @@ func (e *Engine) drain(grace time.Duration) {
 	}
 }
 
-// listen receives the messages of the other replicas, and reconnects after an error. If a message is lost, polling finds the work
-// that the message announced.
+// The method `listen` receives the messages of the other replicas, and reconnects after an error. If a message is lost, polling
+// finds the work that the message announced.
 func (e *Engine) listen(ctx context.Context) {
 	for n := 1; ctx.Err() == nil; n++ {
 		if err := e.Queue.Listen(ctx, e.wake); err != nil && ctx.Err() == nil {
@@ -241,7 +242,7 @@ func (e *Engine) listen(ctx context.Context) {
 	}
 }
 
-// wake handles a message from another replica.
+// The method `wake` handles a message from another replica.
 func (e *Engine) wake(w saga.Wake) {
 	switch w.Kind {
 	case saga.WakeAction:
@@ -256,7 +257,7 @@ func (e *Engine) wake(w saga.Wake) {
 	}
 }
 
-// poke makes the executor of a run read the run's actions.
+// The method `poke` makes the executor of a run read the run's actions.
 func (e *Engine) poke(runID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

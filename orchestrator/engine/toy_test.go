@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// world is the upstream of the toy workflow. A world contains named things.
+// The type `world` is the upstream of the toy workflow. A world contains named things.
 type world struct {
 	mu     sync.Mutex
 	things map[string]bool
@@ -111,7 +111,7 @@ type state struct {
 	B     string   `json:"b,omitempty"`
 }
 
-// find looks up the thing of a step, and returns Made if the thing exists.
+// The method `find` looks up the thing of a step, and returns Made if the thing exists.
 func (w *world) find(thing string) (saga.Found, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -121,7 +121,7 @@ func (w *world) find(thing string) (saga.Found, error) {
 	return saga.Absent, nil
 }
 
-// workflow returns a workflow whose steps form a diamond: first a, then b and one role/* step for each role, then c.
+// The method `workflow` returns a workflow whose steps form a diamond: first a, then b and one role/* step for each role, then c.
 func (w *world) workflow() saga.Workflow[state] {
 	set := func(action, thing string, there bool) func(context.Context, *state) error {
 		return func(ctx context.Context, s *state) error { return w.set(ctx, action, thing, there) }
@@ -171,7 +171,7 @@ func (w *world) workflow() saga.Workflow[state] {
 	}
 }
 
-// bench is an engine with short intervals on an SQLite database.
+// The type `bench` is an engine with short intervals on an SQLite database.
 type bench struct {
 	*engine.Engine
 	store *store.Store
@@ -233,7 +233,7 @@ func (b *bench) start(t *testing.T, change func(*saga.Request)) *saga.Run {
 	return run
 }
 
-// until waits for a run to reach one of the states.
+// The method `until` waits for a run to reach one of the states.
 func (b *bench) until(t *testing.T, id string, states ...saga.RunState) *saga.Run {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -269,8 +269,8 @@ func want[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-// lossy changes how the workflow classifies an error that is both errLost and errRefused. Such an error
-// becomes permanent, and the effect of the call counts as unknown.
+// The function `lossy` changes how the workflow classifies an error that is both errLost and errRefused. Such an error becomes
+// permanent, and the effect of the call counts as unknown.
 func lossy(w saga.Workflow[state]) saga.Workflow[state] {
 	w.Classify = func(err error) saga.Classification {
 		v := classify(err)
@@ -280,7 +280,7 @@ func lossy(w saga.Workflow[state]) saga.Workflow[state] {
 	return w
 }
 
-// mute is a queue whose method Renew succeeds at the first call, and fails at all further calls.
+// The type `mute` is a queue whose method Renew succeeds at the first call, and fails at all further calls.
 type mute struct {
 	saga.Queue
 	beats int
@@ -333,7 +333,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	t.Fatal("the condition was not met within 10 s")
 }
 
-// stepped is a clock that moves only when the test calls step.
+// The type `stepped` is a clock that moves only when the test calls step.
 type stepped struct {
 	mu  sync.Mutex
 	now time.Time

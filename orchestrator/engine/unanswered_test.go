@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// silent is a queue that never answers the first call of Claim, as if the connection were dead.
+// The type `silent` is a queue that never answers the first call of Claim, as if the connection were dead.
 type silent struct {
 	saga.Queue
 	claims atomic.Int32
@@ -42,7 +42,7 @@ func TestACallToTheDatabaseThatIsNeverAnsweredHoldsUpNothing(t *testing.T) {
 	b.until(t, run.ID, saga.Succeeded)
 }
 
-// mutely is a store that never answers the first call of Runs and the first call of Token.
+// The type `mutely` is a store that never answers the first call of Runs and the first call of Token.
 type mutely struct {
 	saga.Store
 	engine.Tokens

@@ -8,13 +8,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// watchers holds the runs that have watchers on this replica.
+// The type `watchers` holds the runs that have watchers on this replica.
 type watchers struct {
 	mu sync.Mutex
 	of map[string]*watched // by run id
 }
 
-// watched is a run with at least one watcher. All its watchers share their reads of the run.
+// The type `watched` is a run with at least one watcher. All its watchers share their reads of the run.
 type watched struct {
 	changes map[chan *saga.Run]struct{} // a channel for each watcher
 	told    time.Time                   // when another replica last reported a change
@@ -24,8 +24,8 @@ type watched struct {
 	at   time.Time     // when the last read began
 }
 
-// tell sends a copy of the stored run to the run's watchers. A nil run means that another replica has changed the run before the time
-// now. A slow watcher receives only the newest copy.
+// The method `tell` sends a copy of the stored run to the run's watchers. A nil run means that another replica has changed the run
+// before the time now. A slow watcher receives only the newest copy.
 func (w *watchers) tell(runID string, run *saga.Run, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -73,8 +73,8 @@ func (w *watchers) add(runID string) (run *watched, changes <-chan *saga.Run, st
 // lookAgain is the interval at which a watcher reads a run that another replica may be executing.
 const lookAgain = time.Second
 
-// watcher receives the changes of one run. A watcher does not read the run from the store if this replica executes the run and the
-// watcher was created before the run.
+// The type `watcher` receives the changes of one run. A watcher does not read the run from the store if this replica executes the
+// run and the watcher was created before the run.
 type watcher struct {
 	engine  *Engine
 	runID   string
@@ -91,8 +91,8 @@ func (e *Engine) Watch(runID string) saga.Watcher {
 	return &watcher{e, runID, run, changes, stop, since}
 }
 
-// read returns the run. If another watcher of the run has begun a read since this watcher's last read, and no other replica has
-// reported a change since, the result is that read.
+// The method `read` returns the run. If another watcher of the run has begun a read since this watcher's last read, and no other
+// replica has reported a change since, the result is that read.
 func (w *watcher) read(ctx context.Context) (*saga.Run, error) {
 	select {
 	case w.run.turn <- struct{}{}:

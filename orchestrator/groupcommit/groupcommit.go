@@ -30,7 +30,7 @@ type Group[T, R any] struct {
 	waiting []*caller[T, R]
 }
 
-// caller is a caller of Do whose item is not committed yet.
+// The type `caller` is a caller of Do whose item is not committed yet.
 type caller[T, R any] struct {
 	item   T
 	lead   chan struct{} // closed when the caller must lead the next group
@@ -76,7 +76,7 @@ func (g *Group[T, R]) join(c *caller[T, R]) {
 	}
 }
 
-// appoint makes the first waiting caller the leader. g.mu must be locked.
+// The method `appoint` makes the first waiting caller the leader. g.mu must be locked.
 func (g *Group[T, R]) appoint() {
 	g.led = len(g.waiting) > 0
 	if g.led {
@@ -84,7 +84,7 @@ func (g *Group[T, R]) appoint() {
 	}
 }
 
-// commit commits the next group. Only the leader calls the method `commit`, and the group includes the leader's item.
+// The method `commit` commits the next group. Only the leader calls the method `commit`, and the group includes the leader's item.
 func (g *Group[T, R]) commit(ctx context.Context) {
 	if g.Yield != nil {
 		g.Yield()
@@ -114,8 +114,8 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 	}
 }
 
-// withdraw removes a caller whose item is in no group yet. If this caller was the leader, the method `withdraw` makes the next
-// caller the leader.
+// The method `withdraw` removes a caller whose item is in no group yet. If this caller was the leader, the method `withdraw` makes
+// the next caller the leader.
 func (g *Group[T, R]) withdraw(c *caller[T, R]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

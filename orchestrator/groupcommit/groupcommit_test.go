@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/groupcommit"
 )
 
-// recorder is a Group of numbers, and records each committed group. Each commit takes a second.
+// The type `recorder` is a Group of numbers, and records each committed group. Each commit takes a second.
 type recorder struct {
 	groupcommit.Group[int, string]
 
@@ -41,7 +41,7 @@ func newRecorder() *recorder {
 	return r
 }
 
-// do calls Do in a new goroutine, and returns when this goroutine waits for the result.
+// The method `do` calls Do in a new goroutine, and returns when this goroutine waits for the result.
 func (r *recorder) do(ctx context.Context, t *testing.T, all *sync.WaitGroup, item int) {
 	all.Go(func() {
 		result, err := r.Do(ctx, item)

@@ -115,7 +115,7 @@ func (r *Run) held() bool {
 	return r.State == Waiting && r.Reason != nil && r.Reason.Kind == WaitsForOperator
 }
 
-// skippable returns the names of the steps that an operator may skip now.
+// The method `skippable` returns the names of the steps that an operator may skip now.
 func (r *Run) skippable() []string {
 	var names []string
 	for i := range r.Steps {
@@ -130,7 +130,7 @@ func (r *Run) skippable() []string {
 	return names
 }
 
-// consume applies an action or refuses it, and adds an event in both cases.
+// The method `consume` applies an action or refuses it, and adds an event in both cases.
 func (t *turn) consume(a Action) {
 	event := Event{Kind: EventAction, Action: string(a.Name), Step: a.Step, Who: a.Who, Why: upstream.Clean(a.Why)}
 	err := t.run.Accepts(a)
@@ -147,7 +147,7 @@ func (t *turn) consume(a Action) {
 	t.Consumed = append(t.Consumed, a.ID)
 }
 
-// apply carries out an action that the run's state allows.
+// The method `apply` carries out an action that the run's state allows.
 func (t *turn) apply(a Action) {
 	run := t.run
 	run.AttentionAt = nil // a person has acted: see attend

@@ -109,7 +109,7 @@ func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	return o
 }
 
-// attempt makes the call, and returns a panic as an error.
+// The method `attempt` makes the call, and returns a panic as an error.
 func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -128,8 +128,8 @@ func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMes
 	return s.undo(ctx, h.State)
 }
 
-// before calls its argument, which must succeed before Do or Undo is called. If the argument returns an error, the attempt
-// certainly had no effect.
+// The method `before` calls its argument, which must succeed before Do or Undo is called. If the argument returns an error, the
+// attempt certainly had no effect.
 func (h *Handle) before(read func() error) error {
 	h.beforehand = true
 	err := read()
@@ -211,8 +211,8 @@ type panicError struct{ value any }
 
 func (p panicError) Error() string { return fmt.Sprintf("the step panicked: %v", p.value) }
 
-// classified returns the classification of an error. The workflow's Classify handles all errors except the errors of this package.
-// An error that occurs before Do or Undo does not make the effect unknown.
+// The method `classified` returns the classification of an error. The workflow's Classify handles all errors except the errors of
+// this package. An error that occurs before Do or Undo does not make the effect unknown.
 func (d *Definition) classified(err error, beforehand bool) (found *Classification) {
 	defer func() {
 		if v := recover(); v != nil { // the workflow's Classify panicked
@@ -237,7 +237,7 @@ func (d *Definition) classified(err error, beforehand bool) (found *Classificati
 	return &c
 }
 
-// panicked returns the classification of a panic, which blocks the run.
+// The function `panicked` returns the classification of a panic, which blocks the run.
 func panicked(p panicError, beforehand bool) *Classification {
 	return &Classification{Class: upstream.Blocked, MaybeDone: !beforehand, Failure: Failure{
 		Code: "step-panicked", Detail: "the step panicked; the log of the service has the cause", FixBy: FixByOperator,

@@ -11,7 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// called is a test double for a workflow and its Env: it records what an attempt calls, and returns the configured answers.
+// The type `called` is a test double for a workflow and its Env: it records what an attempt calls, and returns the configured
+// answers.
 type called struct {
 	log        []string
 	found      Found
@@ -38,7 +39,7 @@ type thing struct {
 	From string `json:"from,omitempty"`
 }
 
-// definition returns a workflow of one step.
+// The method `definition` returns a workflow of one step.
 func (c *called) definition(t *testing.T) *Definition {
 	t.Helper()
 	d, err := Define(Workflow[thing]{

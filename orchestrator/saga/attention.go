@@ -8,10 +8,10 @@ import (
 // Patience is how long a run may fail to move before it needs attention.
 const Patience = 15 * time.Minute
 
-// attend sets the time from which the run needs the attention of a person. A run needs attention at once if it is stuck or held, or
-// if an undo was refused while other undos continue. A run whose step or undo has failed and is tried again needs attention after
-// Patience. Failed attempts do not extend that time. It starts again when the run moves: when a call succeeds, when the run begins to
-// compensate, or when a person acts.
+// The method `attend` sets the time from which the run needs the attention of a person. A run needs attention at once if it is
+// stuck or held, or if an undo was refused while other undos continue. A run whose step or undo has failed and is tried again needs
+// attention after Patience. Failed attempts do not extend that time. It starts again when the run moves: when a call succeeds, when
+// the run begins to compensate, or when a person acts.
 func (t *turn) attend() {
 	run := t.run
 	if run.needsPerson() {

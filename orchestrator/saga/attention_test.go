@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// in checks from when the run needs attention, as a time since now.
+// The method `in` checks from when the run needs attention, as a time since now.
 func (s *stepped) in(what string, want time.Duration) {
 	s.t.Helper()
 	switch at := s.run.AttentionAt; {

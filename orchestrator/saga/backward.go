@@ -15,9 +15,9 @@ func (t *turn) turnBack(cause Failure) {
 	t.tell(Event{Kind: EventCompensating, Step: cause.Step, Failure: &cause})
 }
 
-// backward continues the run's compensation: it undoes the steps that have begun. Each step is undone after all steps that depend
-// on it. If the outcome of a call is unknown, the run waits for the end of the call's late window, and the call's step is undone
-// again. Finally, the run ends.
+// The method `backward` continues the run's compensation: it undoes the steps that have begun. Each step is undone after all steps
+// that depend on it. If the outcome of a call is unknown, the run waits for the end of the call's late window, and the call's step
+// is undone again. Finally, the run ends.
 func (t *turn) backward() {
 	if slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepRunning }) {
 		return // a Do is still in flight
@@ -96,7 +96,7 @@ func (t *turn) dependentsUndone(row *StepRow) bool {
 	return true
 }
 
-// left reports whether an operator has skipped the undo of the step. The step's objects then remain in the upstream.
+// The method `left` reports whether an operator has skipped the undo of the step. The step's objects then remain in the upstream.
 func (r *Run) left(row *StepRow) bool {
 	return slices.ContainsFunc(r.LeftBehind, func(l LeftBehind) bool { return l.Step == row.Name })
 }
@@ -116,16 +116,16 @@ func (t *turn) startUndo(row *StepRow) {
 	t.call(row, kind)
 }
 
-// stick sets the run's state to Stuck: an undo was refused permanently, and an operator must act.
+// The method `stick` sets the run's state to Stuck: an undo was refused permanently, and an operator must act.
 func (t *turn) stick(row *StepRow) {
 	t.run.State, t.run.Reason = Stuck, &Reason{Kind: WaitsForOperator, Failure: *row.Error}
 	t.tell(Event{Kind: EventStuck, Step: row.Name, Failure: row.Error})
 	t.releaseAt(nil)
 }
 
-// verify is called when all undos of a compensation have finished. If the outcome of a call is unknown, and the last undo of the
-// call's step began before the end of the call's late window, verify repeats the undo after the late window. If no undo must be
-// repeated, verify ends the compensation.
+// The method `verify` is called when all undos of a compensation have finished. If the outcome of a call is unknown, and the last
+// undo of the call's step began before the end of the call's late window, `verify` repeats the undo after the late window. If no
+// undo must be repeated, `verify` ends the compensation.
 func (t *turn) verify() {
 	due := t.now
 	var again []*StepRow
@@ -157,13 +157,14 @@ func (t *turn) verify() {
 	}
 }
 
-// undoable reports whether Undo of the step can be called: this release has the code of Undo, and no operator has skipped the undo.
+// The method `undoable` reports whether Undo of the step can be called: this release has the code of Undo, and no operator has
+// skipped the undo.
 func (t *turn) undoable(row *StepRow) bool {
 	code := t.Def.step(row.Name)
 	return !t.run.left(row) && code != nil && code.undo != nil
 }
 
-// redo sets the given steps to StepUndoing, so that they are undone again.
+// The method `redo` sets the given steps to StepUndoing, so that they are undone again.
 func (t *turn) redo(rows []*StepRow) {
 	for _, row := range rows {
 		row.State, row.RetryAt = StepUndoing, nil

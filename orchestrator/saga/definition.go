@@ -30,7 +30,7 @@ type call func(ctx context.Context, state json.RawMessage) (output json.RawMessa
 
 type finder func(ctx context.Context, state json.RawMessage) (found Found, output json.RawMessage, err error)
 
-// step is a Step whose functions take the state as JSON.
+// The type `step` is a Step whose functions take the state as JSON.
 type step struct {
 	Name      string
 	After     []string
@@ -166,7 +166,7 @@ func Setting(of, value string) string { return of + setTo + value }
 
 const setTo = " = "
 
-// opposite reports whether the effects that two claims name exclude each other.
+// The function `opposite` reports whether the effects that two claims name exclude each other.
 func opposite(a, b string) bool {
 	ofA, valueA, hasA := strings.Cut(a, setTo)
 	ofB, valueB, hasB := strings.Cut(b, setTo)
@@ -190,8 +190,8 @@ func (d *Definition) Result(r *Run) (json.RawMessage, error) {
 	return d.result(state)
 }
 
-// rows returns the step rows of a new run. A step with Each becomes one row per item. If a step's After names a step with Each,
-// After in the row lists all rows of the step with Each.
+// The method `rows` returns the step rows of a new run. A step with Each becomes one row per item. If a step's After names a step
+// with Each, After in the row lists all rows of the step with Each.
 func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	instances := map[string][]string{}
 	var all []StepRow
@@ -225,7 +225,7 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	return all, nil
 }
 
-// count returns how many of the conditions are true.
+// The function `count` returns how many of the conditions are true.
 func count(conditions ...bool) (n int) {
 	for _, c := range conditions {
 		if c {
@@ -235,8 +235,8 @@ func count(conditions ...bool) (n int) {
 	return n
 }
 
-// step returns this release's code for a step; nil if there is none. The argument name is the stored name of the step, which may
-// end with a slash and an item.
+// The method `step` returns this release's code for a step; nil if there is none. The argument name is the stored name of the step,
+// which may end with a slash and an item.
 func (d *Definition) step(name string) *step {
 	family, _, _ := strings.Cut(name, "/")
 	for i := range d.steps {
@@ -247,8 +247,8 @@ func (d *Definition) step(name string) *step {
 	return nil
 }
 
-// sorted returns the names of the steps. Each step comes after the steps in its After. Apart from that, the steps have the order of
-// the definition. A step that can never start, because it depends on itself or on a missing step, is left out.
+// The method `sorted` returns the names of the steps. Each step comes after the steps in its After. Apart from that, the steps have
+// the order of the definition. A step that can never start, because it depends on itself or on a missing step, is left out.
 func (d *Definition) sorted() []string {
 	var names []string
 	for len(names) < len(d.steps) {
@@ -266,8 +266,8 @@ func (d *Definition) sorted() []string {
 	return names
 }
 
-// circle returns the name of a step that can never start although its After names only existing steps. If there is no such step,
-// circle returns "".
+// The method `circle` returns the name of a step that can never start although its After names only existing steps. If there is no
+// such step, `circle` returns "".
 func (d *Definition) circle() string {
 	names := d.sorted()
 	for _, s := range d.steps {
@@ -279,7 +279,7 @@ func (d *Definition) circle() string {
 	return ""
 }
 
-// erase converts a Step to a step, which handles the state as JSON.
+// The function `erase` converts a Step to a step, which handles the state as JSON.
 func erase[S any](s Step[S]) step {
 	erased := step{
 		Name: s.Name, After: s.After, Each: s.Each != nil, Optional: s.Optional, Pivot: s.Pivot != "",

@@ -72,7 +72,8 @@ type End struct {
 	RunID string
 }
 
-// then computes the follow-ups of a run that ends, and encodes their inputs. then returns a panic of Workflow.Then as an error.
+// The method `then` computes the follow-ups of a run that ends, and encodes their inputs. `then` returns a panic of Workflow.Then
+// as an error.
 func (w Workflow[S]) then(state json.RawMessage, end End) (all []FollowUp, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -98,8 +99,8 @@ func (w Workflow[S]) then(state json.RawMessage, end End) (all []FollowUp, err e
 	return all, nil
 }
 
-// follow adds the follow-ups of the run, which ends, to the checkpoint. If they cannot be computed, the run does not end: follow
-// returns false, and the run waits for an operator. A retry computes them again.
+// The method `follow` adds the follow-ups of the run, which ends, to the checkpoint. If they cannot be computed, the run does not
+// end: `follow` returns false, and the run waits for an operator. A retry computes them again.
 func (t *turn) follow() bool {
 	if t.Def.then == nil {
 		return true

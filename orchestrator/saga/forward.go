@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// forward continues a run that does not compensate: it starts the steps that are ready. If a step has failed or the run has
-// expired, no step starts; when no call is in flight, the run is compensated or held. If all steps are done, the run ends.
+// The method `forward` continues a run that does not compensate: it starts the steps that are ready. If a step has failed or the
+// run has expired, no step starts; when no call is in flight, the run is compensated or held. If all steps are done, the run ends.
 func (t *turn) forward() {
 	failed := t.run.failed()
 	if failed != nil || t.expired() && t.run.open() {
@@ -69,8 +69,8 @@ func (t *turn) stayQueued() {
 	t.fail(late(why, t.giveUpLimit()))
 }
 
-// fail compensates or holds the run because of a failure. A run whose pivot has begun is always held, and the failure then needs an
-// operator, because the run cannot be compensated.
+// The method `fail` compensates or holds the run because of a failure. A run whose pivot has begun is always held, and the failure
+// then needs an operator, because the run cannot be compensated.
 func (t *turn) fail(why Failure) {
 	if t.run.pivot() != nil {
 		why.FixBy = FixByOperator
@@ -84,11 +84,12 @@ func (t *turn) fail(why Failure) {
 	t.backward()
 }
 
-// expired reports whether the run is older than GiveUpAfter. Time in which no replica executed the run counts too, and so does time
-// in which the run waited for its predecessor.
+// The method `expired` reports whether the run is older than GiveUpAfter. Time in which no replica executed the run counts too, and
+// so does time in which the run waited for its predecessor.
 func (t *turn) expired() bool { return t.now.Sub(t.run.BudgetFrom) > t.Limits.GiveUpAfter }
 
-// expiry returns the failure of a run that has expired: the time limit, and the newest failure of a step that is not done.
+// The method `expiry` returns the failure of a run that has expired: the time limit, and the newest failure of a step that is not
+// done.
 func (t *turn) expiry() Failure {
 	why := Failure{FixBy: FixByOperator}
 	for i := range t.run.Steps {
@@ -105,7 +106,7 @@ func (t *turn) giveUpLimit() string {
 	return fmt.Sprintf("the run was not finished within %s", t.Limits.GiveUpAfter)
 }
 
-// late returns the failure of a run that has exceeded a time limit because of an earlier failure.
+// The function `late` returns the failure of a run that has exceeded a time limit because of an earlier failure.
 func late(why Failure, limit string) Failure {
 	why.Code = "deadline-exceeded"
 	if why.Detail != "" {
@@ -118,12 +119,12 @@ func late(why Failure, limit string) Failure {
 	return why
 }
 
-// open reports whether a step of the run is not done.
+// The method `open` reports whether a step of the run is not done.
 func (r *Run) open() bool {
 	return slices.ContainsFunc(r.Steps, func(s StepRow) bool { return !s.Done() })
 }
 
-// ready reports whether all steps in row.After are done.
+// The method `ready` reports whether all steps in row.After are done.
 func (r *Run) ready(row *StepRow) bool {
 	return !slices.ContainsFunc(row.After, func(name string) bool {
 		before := r.Step(name)
@@ -145,7 +146,8 @@ func (r *Run) inFlight() bool {
 	return slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.InFlight != "" })
 }
 
-// satisfied reports whether the step can succeed without a call: Do was never called, and the step's Satisfied returns true.
+// The method `satisfied` reports whether the step can succeed without a call: Do was never called, and the step's Satisfied returns
+// true.
 func (t *turn) satisfied(row *StepRow) bool {
 	code := t.Def.step(row.Name)
 	if row.Begun() || code.satisfied == nil {
@@ -163,15 +165,15 @@ func (t *turn) currentState() (state json.RawMessage, err error) {
 	return t.State, err
 }
 
-// pass records that a satisfied step has succeeded without a call. A satisfied step gets the same row and event as a step whose
-// first attempt succeeded.
+// The method `pass` records that a satisfied step has succeeded without a call. A satisfied step gets the same row and event as a
+// step whose first attempt succeeded.
 func (t *turn) pass(row *StepRow) {
 	row.State, row.Attempts, row.StartedAt, row.EndedAt = StepSucceeded, 1, new(t.now), new(t.now)
 	t.changed(row)
 	t.tell(Event{Kind: EventSucceeded, Step: row.Name, Attempt: 1, StartedAt: t.now})
 }
 
-// start adds an attempt of Do to the decision.
+// The method `start` adds an attempt of Do to the decision.
 func (t *turn) start(row *StepRow) {
 	t.run.State, t.run.Reason = Running, nil
 	row.State = StepRunning
@@ -182,8 +184,8 @@ func (t *turn) start(row *StepRow) {
 	t.call(row, CallDo)
 }
 
-// end sets the final state of the run, and frees the run's subject for the next run. If the follow-ups of the run cannot be
-// computed, the run does not end: see follow.
+// The method `end` sets the final state of the run, and frees the run's subject for the next run. If the follow-ups of the run
+// cannot be computed, the run does not end: see follow.
 func (t *turn) end(state RunState, event EventKind) {
 	if !t.follow() {
 		return

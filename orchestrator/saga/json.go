@@ -15,9 +15,9 @@ func decode[S any](state json.RawMessage) (*S, error) {
 	return s, nil
 }
 
-// changes encodes the state after, and returns its top-level fields that differ from the encoded state before; nil if no field
-// differs. Of a field whose two values are objects, changes returns only the members that were added or changed. If a member was
-// removed, changes returns an error: the outputs of steps are merged, so that the member would come back.
+// The function `changes` encodes the state after, and returns its top-level fields that differ from the encoded state before; nil
+// if no field differs. Of a field whose two values are objects, `changes` returns only the members that were added or changed. If a
+// member was removed, `changes` returns an error: the outputs of steps are merged, so that the member would come back.
 func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(after)
 	if err != nil {
@@ -58,7 +58,7 @@ func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	return json.Marshal(now)
 }
 
-// object returns the members of a JSON object, or nil for any other value.
+// The function `object` returns the members of a JSON object, or nil for any other value.
 func object(value json.RawMessage) (members map[string]json.RawMessage) {
 	if json.Unmarshal(value, &members) != nil {
 		return nil
@@ -66,8 +66,8 @@ func object(value json.RawMessage) (members map[string]json.RawMessage) {
 	return members
 }
 
-// merge adds the fields of a step's output to the state. If the two values of a field are objects, merge adds the members of the
-// output's object, so that parallel steps can add members to one object.
+// The function `merge` adds the fields of a step's output to the state. If the two values of a field are objects, `merge` adds the
+// members of the output's object, so that parallel steps can add members to one object.
 func merge(state map[string]json.RawMessage, output json.RawMessage) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(output, &fields); err != nil {

@@ -58,7 +58,7 @@ type Decision struct {
 	Log error
 }
 
-// turn is a decision that is being made.
+// The type `turn` is a decision that is being made.
 type turn struct {
 	Machine
 	Decision
@@ -117,7 +117,8 @@ func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 	return t.finish()
 }
 
-// turn begins a decision. If the run was able to work since its last write, turn adds the time since that write to Run.Worked.
+// The method `turn` begins a decision. If the run was able to work since its last write, `turn` adds the time since that write to
+// Run.Worked.
 func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	run := *r
 	run.Steps, run.Objects = slices.Clone(r.Steps), slices.Clone(r.Objects)
@@ -127,8 +128,8 @@ func (m Machine) turn(r *Run, now time.Time, claimed bool) *turn {
 	return &turn{Machine: m, Decision: Decision{Checkpoint: Checkpoint{Run: &run, Replica: r.Replica}}, was: r, run: &run, now: now}
 }
 
-// finish completes a decision. If the decision must be stored, finish sets State in the decision's calls, and UpdatedAt and
-// AttentionAt in the run.
+// The method `finish` completes a decision. If the decision must be stored, `finish` sets State in the decision's calls, and
+// UpdatedAt and AttentionAt in the run.
 func (t *turn) finish() Decision {
 	if !t.Stores {
 		return t.Decision
@@ -143,13 +144,13 @@ func (t *turn) finish() Decision {
 	return t.Decision
 }
 
-// works reports whether the run goes forward without waiting, or waits for a retry. While works returns true, time counts as the
-// run's working time.
+// The method `works` reports whether the run goes forward without waiting, or waits for a retry. While works returns true, time
+// counts as the run's working time.
 func (r *Run) works() bool {
 	return r.Cause == nil && !r.State.Ended() && (r.Reason == nil || r.Reason.Kind == WaitsForRetry)
 }
 
-// decide starts the steps that are ready, or ends, compensates or releases the run.
+// The method `decide` starts the steps that are ready, or ends, compensates or releases the run.
 func (t *turn) decide() {
 	switch {
 	case t.run.over(): // the run was claimed for an action that arrived too late
@@ -170,18 +171,18 @@ func (t *turn) decide() {
 	}
 }
 
-// stopped reports whether an operator must act before a new call may start.
+// The method `stopped` reports whether an operator must act before a new call may start.
 func (t *turn) stopped() bool { return t.run.Hold != nil || t.run.State == Stuck }
 
-// hold prevents further calls of the run. If the run is already on hold, the reason of the hold does not change.
+// The method `hold` prevents further calls of the run. If the run is already on hold, the reason of the hold does not change.
 func (t *turn) hold(r Reason) {
 	if t.run.Hold == nil {
 		t.run.Hold, t.Stores = &r, true
 	}
 }
 
-// rest starts no call, and releases the run when no call is in flight. A held or stuck run then waits for an operator. If the run
-// does not need an operator, another replica can lease the run.
+// The method `rest` starts no call, and releases the run when no call is in flight. A held or stuck run then waits for an operator.
+// If the run does not need an operator, another replica can lease the run.
 func (t *turn) rest() {
 	run := t.run
 	switch {
@@ -210,7 +211,7 @@ func (t *turn) releaseAt(due *time.Time) {
 	t.Release, t.Stores = true, true
 }
 
-// await makes the run wait until reason.Until. await adds an event unless the run already waits for the same reason.
+// The method `await` makes the run wait until reason.Until. `await` adds an event unless the run already waits for the same reason.
 func (t *turn) await(reason Reason, state RunState) {
 	if t.run.State != state || t.run.Reason == nil || t.run.Reason.Kind != reason.Kind || t.run.Reason.Code != reason.Code {
 		t.tell(Event{Kind: EventWaiting, Step: reason.Step, Why: string(reason.Kind), Failure: &reason.Failure})
@@ -240,7 +241,7 @@ func (t *turn) sleepUntil(until time.Time) {
 	}
 }
 
-// call adds a Call for the step row, and the intent of the Call, to the decision.
+// The method `call` adds a Call for the step row, and the intent of the Call, to the decision.
 func (t *turn) call(row *StepRow, kind CallKind) {
 	row.InFlight, row.RetryAt = kind, nil
 	t.changed(row)
@@ -259,15 +260,15 @@ func (t *turn) call(row *StepRow, kind CallKind) {
 	t.Calls = append(t.Calls, c)
 }
 
-// begins returns true until the first call of the run has succeeded. Until then, the run waits for the re-checks of runs with the
-// same subject.
+// The method `begins` returns true until the first call of the run has succeeded. Until then, the run waits for the re-checks of
+// runs with the same subject.
 func (t *turn) begins() bool {
 	return !slices.ContainsFunc(t.run.Steps, func(s StepRow) bool {
 		return s.State == StepSucceeded && s.EndedAt.After(*s.StartedAt) // a step that made no call ended when it started
 	})
 }
 
-// tell adds an event about the run to the checkpoint.
+// The method `tell` adds an event about the run to the checkpoint.
 func (t *turn) tell(event Event) {
 	t.run.Seq++
 	event.RunID, event.Seq, event.Epoch, event.At = t.run.ID, t.run.Seq, t.run.Epoch, t.now
@@ -275,7 +276,7 @@ func (t *turn) tell(event Event) {
 	t.Stores = true
 }
 
-// changed adds the changed row of a step to the checkpoint.
+// The method `changed` adds the changed row of a step to the checkpoint.
 func (t *turn) changed(row *StepRow) {
 	t.Stores = true
 	for i := range t.Steps {

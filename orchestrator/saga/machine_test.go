@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// stepped contains one run and a simulated clock, and makes the run's decisions one by one.
+// The type `stepped` contains one run and a simulated clock, and makes the run's decisions one by one.
 type stepped struct {
 	t   *testing.T
 	m   Machine
@@ -42,7 +42,7 @@ func (s *stepped) next(in Input) Decision {
 	return d
 }
 
-// came returns an Input that contains the outcome of the call in flight.
+// The method `came` returns an Input that contains the outcome of the call in flight.
 func (s *stepped) came(failed *Classification) Input {
 	s.t.Helper()
 	i := slices.IndexFunc(s.run.Steps, func(row StepRow) bool { return row.InFlight != "" })
@@ -57,7 +57,8 @@ func (s *stepped) came(failed *Classification) Input {
 	return Input{Outcomes: []Outcome{{Call: c, StartedAt: s.now, EndedAt: s.now, Err: failed}}}
 }
 
-// compensated drives the run to the state Compensated: Do gets no answer, and then the undo and its verification succeed.
+// The method `compensated` drives the run to the state Compensated: Do gets no answer, and then the undo and its verification
+// succeed.
 func (s *stepped) compensated() {
 	s.t.Helper()
 	s.next(s.came(&Classification{Class: upstream.Permanent, MaybeDone: true}))

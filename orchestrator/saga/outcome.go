@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// take records an outcome in the run and in the checkpoint.
+// The method `take` records an outcome in the run and in the checkpoint.
 func (t *turn) take(o Outcome) {
 	row := t.run.Step(o.Call.Step)
 	row.InFlight = ""
@@ -33,7 +33,7 @@ func (t *turn) take(o Outcome) {
 	t.changed(row)
 }
 
-// made adds an object to the run. If the run has the object already, made only records that the object is not removed.
+// The method `made` adds an object to the run. If the run has the object already, made only records that the object is not removed.
 func (t *turn) made(object Object) {
 	for i := range t.run.Objects {
 		o := &t.run.Objects[i]
@@ -88,7 +88,7 @@ func (t *turn) nothingLeft(row *StepRow, at time.Time) {
 	}
 }
 
-// did adds the outcome of a Do to the run.
+// The method `did` adds the outcome of a Do to the run.
 func (t *turn) did(row *StepRow, o Outcome) {
 	now := o.EndedAt
 	event := Event{Step: row.Name, Attempt: o.Call.Attempt, StartedAt: o.StartedAt, RequestID: o.RequestID}
@@ -140,7 +140,7 @@ func (t *turn) did(row *StepRow, o Outcome) {
 	}
 }
 
-// undid adds the outcome of an Undo to the run.
+// The method `undid` adds the outcome of an Undo to the run.
 func (t *turn) undid(row *StepRow, o Outcome) {
 	now := o.EndedAt
 	event := Event{Step: row.Name, Attempt: o.Call.Attempt, StartedAt: o.StartedAt, RequestID: o.RequestID}
@@ -186,7 +186,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	row.RetryAt = &at
 }
 
-// failure returns the outcome's error, cleaned and completed with the step and the time, for storing.
+// The method `failure` returns the outcome's error, cleaned and completed with the step and the time, for storing.
 func (t *turn) failure(o Outcome) Classification {
 	found := *o.Err
 	found.Failure.Detail = upstream.Clean(found.Failure.Detail)
@@ -199,8 +199,8 @@ func (t *turn) failure(o Outcome) Classification {
 	return found
 }
 
-// overdue is called after a failed attempt. It returns a text that names the time limit that the run has exceeded; empty if the run
-// has exceeded none.
+// The method `overdue` is called after a failed attempt. It returns a text that names the time limit that the run has exceeded;
+// empty if the run has exceeded none.
 func (t *turn) overdue(v Classification) string {
 	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
 		return ""

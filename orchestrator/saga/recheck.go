@@ -9,7 +9,7 @@ import (
 // the outcome of a Do was unknown.
 var recheckAfter = [...]time.Duration{10 * time.Minute, time.Hour, 24 * time.Hour}
 
-// compensated sets the run's state to Compensated, and schedules re-checks if a late effect is possible.
+// The method `compensated` sets the run's state to Compensated, and schedules re-checks if a late effect is possible.
 func (t *turn) compensated() {
 	t.end(Compensated, EventCompensated)
 	if !t.run.State.Ended() {
@@ -24,11 +24,11 @@ func (t *turn) compensated() {
 	}
 }
 
-// uncertain reports whether Do of the step may have a late effect that a re-check must remove. A late effect of an Undo creates
-// nothing, so it needs no re-check.
+// The method `uncertain` reports whether Do of the step may have a late effect that a re-check must remove. A late effect of an
+// Undo creates nothing, so it needs no re-check.
 func (t *turn) uncertain(row *StepRow) bool { return row.Unknowns > 0 && t.undoable(row) }
 
-// recheck looks for late effects of a compensated run and undoes them.
+// The method `recheck` looks for late effects of a compensated run and undoes them.
 func (t *turn) recheck() {
 	if due := t.run.recheckDue(); due.After(t.now) { // the re-check is not due yet
 		t.releaseAt(&due)
@@ -40,8 +40,8 @@ func (t *turn) recheck() {
 	t.backward()
 }
 
-// look chooses the steps that a re-check undoes again. If the re-check began under an earlier lease, its steps are already chosen,
-// and look only adds the steps whose undo was refused.
+// The method `look` chooses the steps that a re-check undoes again. If the re-check began under an earlier lease, its steps are
+// already chosen, and look only adds the steps whose undo was refused.
 func (t *turn) look() {
 	begun := slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepUndoing })
 	var rows []*StepRow

@@ -138,10 +138,11 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	return at
 }
 
-// over reports whether the run will make no more calls: it has ended, and no re-check will follow.
+// The method `over` reports whether the run will make no more calls: it has ended, and no re-check will follow.
 func (r *Run) over() bool { return r.State == Succeeded || r.State == Compensated && r.Rechecks == 0 }
 
-// pivot returns the step that keeps the run from being compensated: a pivot whose Do may have been called; nil if there is none.
+// The method `pivot` returns the step that keeps the run from being compensated: a pivot whose Do may have been called; nil if
+// there is none.
 func (r *Run) pivot() *StepRow {
 	i := slices.IndexFunc(r.Steps, func(s StepRow) bool { return s.Pivot && s.Begun() })
 	if i < 0 {

@@ -41,8 +41,8 @@ func (t *turn) takeOver() {
 	}
 }
 
-// interrupt records that the outcome of the call in flight is unknown, and reports whether there was such a call. A running step
-// without a call in flight was stored by an older release, which did not store in_flight.
+// The method `interrupt` records that the outcome of the call in flight is unknown, and reports whether there was such a call. A
+// running step without a call in flight was stored by an older release, which did not store in_flight.
 func (t *turn) interrupt(row *StepRow, why string) bool {
 	kind := row.InFlight
 	if kind == "" && row.State == StepRunning {

@@ -38,10 +38,11 @@ func newChecks(p parts, u *upstreams, leased func(context.Context) error) *healt
 	}
 }
 
-// needs are the names that orders need on one cloud. The values say whose setting a name is.
+// The type `needs` contains the names that orders need on one cloud. The values say whose setting a name is.
 type needs struct{ domains, roles map[string]string }
 
-// needs returns what orders need, by cloud. If the merchants cannot be read, needs returns what the configuration needs.
+// The method `needs` returns what orders need, by cloud. If the merchants cannot be read, `needs` returns what the configuration
+// needs.
 func (u *upstreams) needs(ctx context.Context, c Config) map[string]needs {
 	all := map[string]needs{}
 	add := func(cloud, domain string, roles []string, whose string) {
@@ -94,7 +95,7 @@ func (u *upstreams) checkOf(cloud string, n needs) check {
 	return c
 }
 
-// resolve returns an error if a name does not exist in Keystone, or may not be used.
+// The method `resolve` returns an error if a name does not exist in Keystone, or may not be used.
 func (n needs) resolve(ctx context.Context, identity keystone.Identity) error {
 	for _, domain := range slices.Sorted(maps.Keys(n.domains)) {
 		if _, err := identity.Domain(ctx, domain); err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// clouds holds one Keystone client per cloud, by the cloud's name. Each client is built when its cloud is first used.
+// The type `clouds` holds one Keystone client per cloud, by the cloud's name. Each client is built when its cloud is first used.
 type clouds struct {
 	config      func(name string) (v3.Config, error)
 	around      func(upstream string, next http.RoundTripper) http.RoundTripper
@@ -31,8 +31,8 @@ type clouds struct {
 	known map[string]*cloud
 }
 
-// identity returns the Keystone client of a cloud, or an error if the cloud's configuration is missing or wrong. After an error,
-// the next call of identity tries again.
+// The method `identity` returns the Keystone client of a cloud, or an error if the cloud's configuration is missing or wrong. After
+// an error, the next call of identity tries again.
 func (c *clouds) identity(name string) (keystone.Identity, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,7 +61,7 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	return made, nil
 }
 
-// address returns the URL of the Keystone of a cloud; empty if the cloud has no client yet.
+// The method `address` returns the URL of the Keystone of a cloud; empty if the cloud has no client yet.
 func (c *clouds) address(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,8 +71,9 @@ func (c *clouds) address(name string) string {
 	return ""
 }
 
-// cloud is a Keystone client with a guard. The guard allows writes only in the domain of the configuration and in the domains of
-// the merchants. A cloud reads the ids of these domains before a write. If the read fails, the write fails with a transient error.
+// The type `cloud` is a Keystone client with a guard. The guard allows writes only in the domain of the configuration and in the
+// domains of the merchants. A cloud reads the ids of these domains before a write. If the read fails, the write fails with a
+// transient error.
 type cloud struct {
 	keystone.Identity
 	name   string
@@ -98,8 +99,8 @@ func (c *cloud) knows(domainID string) bool {
 	return c.domains[domainID]
 }
 
-// learn reads the domains in which Tenantry may write. If it does not know domainID yet, learn reads the domains again, because a
-// merchant may have been added.
+// The method `learn` reads the domains in which Tenantry may write. If it does not know domainID yet, `learn` reads the domains
+// again, because a merchant may have been added.
 func (c *cloud) learn(ctx context.Context, domainID string) error {
 	c.mu.Lock()
 	enough := c.read && (domainID == "" || c.domains[domainID])

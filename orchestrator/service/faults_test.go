@@ -77,7 +77,7 @@ func asText(t *testing.T, v any) string {
 	return string(text)
 }
 
-// shown returns the answer to a GET by the merchant's portal or by an operator.
+// The function `shown` returns the answer to a GET by the merchant's portal or by an operator.
 func shown(t *testing.T, in *servicetest.Installation, path string, portal bool) string {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, in.URL+path, http.NoBody)

@@ -26,7 +26,7 @@ const (
 	firstWait    = 3 * time.Second // for the first results
 )
 
-// check is how the service finds out whether it can use a dependency.
+// The type `check` is how the service finds out whether it can use a dependency.
 type check struct {
 	name   string
 	needed bool   // see api.Dependency
@@ -34,7 +34,7 @@ type check struct {
 	ask    func(context.Context) error
 }
 
-// health knows the states of the service's dependencies. It logs a state when the state changes.
+// The type `health` knows the states of the service's dependencies. It logs a state when the state changes.
 type health struct {
 	needed    []check
 	upstreams func(context.Context) []check // the clouds of the merchants may change
@@ -52,7 +52,7 @@ type health struct {
 	states map[string]*state
 }
 
-// state is the result of the last check of a dependency.
+// The type `state` is the result of the last check of a dependency.
 type state struct {
 	api.Dependency
 
@@ -60,7 +60,8 @@ type state struct {
 	asked time.Time
 }
 
-// watch checks all dependencies at once, every 30 s, and when a circuit opens or closes. watch returns when ctx ends.
+// The method `watch` checks all dependencies at once, every 30 s, and when a circuit opens or closes. `watch` returns when ctx
+// ends.
 func (h *health) watch(ctx context.Context) {
 	tick := time.NewTicker(circuitPoll)
 	defer tick.Stop()
@@ -79,7 +80,7 @@ func (h *health) watch(ctx context.Context) {
 	}
 }
 
-// check checks all dependencies concurrently, and returns when the results are known.
+// The method `check` checks all dependencies concurrently, and returns when the results are known.
 func (h *health) check(ctx context.Context) {
 	h.round.Lock()
 	defer h.round.Unlock()
@@ -113,7 +114,7 @@ func (h *health) checkNeeded(ctx context.Context) {
 	all.Wait()
 }
 
-// report returns the states of the dependencies. It checks the needed dependencies first.
+// The method `report` returns the states of the dependencies. It checks the needed dependencies first.
 func (h *health) report(ctx context.Context) []api.Dependency {
 	wait := time.NewTimer(firstWait)
 	defer wait.Stop()
@@ -136,7 +137,7 @@ func (h *health) report(ctx context.Context) []api.Dependency {
 	return all
 }
 
-// ask checks one dependency, and stores and logs the result.
+// The method `ask` checks one dependency, and stores and logs the result.
 func (h *health) ask(ctx context.Context, c check, limit time.Duration) {
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	err := asked(bounded, c)
@@ -166,7 +167,7 @@ func (h *health) ask(ctx context.Context, c check, limit time.Duration) {
 	}
 }
 
-// asked calls the check. A panic is an error: it must not end the process.
+// The function `asked` calls the check. A panic is an error: it must not end the process.
 func asked(ctx context.Context, c check) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -176,7 +177,7 @@ func asked(ctx context.Context, c check) (err error) {
 	return c.ask(ctx)
 }
 
-// turned logs a change.
+// The method `turned` logs a change.
 func (h *health) turned(c check, before, after *state) {
 	line, text := h.log.Warn(), c.name+": "+string(after.Status)
 	switch {
@@ -193,7 +194,7 @@ func (h *health) turned(c check, before, after *state) {
 	line.Str("check", c.name).Str("status", string(after.Status)).Msg(text)
 }
 
-// brief returns a duration without trailing zeros, such as 4m.
+// The function `brief` returns a duration without trailing zeros, such as 4m.
 func brief(d time.Duration) string {
 	text := d.Round(time.Second).String()
 	if strings.HasSuffix(text, "m0s") {

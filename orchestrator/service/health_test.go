@@ -23,7 +23,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// patient is a health with one needed dependency and one upstream. A test sets the errors of both, and steps the clock.
+// The type `patient` is a health with one needed dependency and one upstream. A test sets the errors of both, and steps the clock.
 type patient struct {
 	*health
 
@@ -44,7 +44,7 @@ func newPatient() *patient {
 	return p
 }
 
-// logged returns the messages that were logged since the last call.
+// The method `logged` returns the messages that were logged since the last call.
 func (p *patient) logged() (all []string) {
 	for line := range strings.Lines(p.log.String()) {
 		var entry struct{ Level, Message string }

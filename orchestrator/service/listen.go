@@ -19,7 +19,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// reachable returns an address at which this host can connect to a listener.
+// The function `reachable` returns an address at which this host can connect to a listener.
 func reachable(a net.Addr) string {
 	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
 		return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: tcp.Port}).String()
@@ -35,7 +35,7 @@ func newHTTPServer(h http.Handler, log zerolog.Logger) *http.Server {
 	}
 }
 
-// certificate reads the TLS certificate of the API. For plain HTTP, certificate returns nil.
+// The method `certificate` reads the TLS certificate of the API. For plain HTTP, `certificate` returns nil.
 func (o *Options) certificate() (*tls.Certificate, error) {
 	if o.TLSCert == "" {
 		return nil, nil

@@ -26,7 +26,7 @@ type readiness struct {
 	Checks []struct{ Name, Status, Reason string }
 }
 
-// ready checks the dependencies, and returns the answer of /readyz.
+// The function `ready` checks the dependencies, and returns the answer of /readyz.
 func ready(t *testing.T, in *servicetest.Installation) (status int, got readiness) {
 	t.Helper()
 	in.Service.CheckDependencies(t.Context())
@@ -39,7 +39,7 @@ func ready(t *testing.T, in *servicetest.Installation) (status int, got readines
 	return resp.StatusCode, got
 }
 
-// credential returns a change of the credential with which the service logs in.
+// The function `credential` returns a change of the credential with which the service logs in.
 func credential(change func(*v3.Config)) func(*service.Options) {
 	return func(o *service.Options) {
 		known := o.Cloud
@@ -161,7 +161,7 @@ func TestWithAReadOnlyDatabaseAReplicaIsNotReady(t *testing.T) {
 	})
 }
 
-// within repeats a check until it succeeds. The result of a check of the database is kept for a second.
+// The function `within` repeats a check until it succeeds. The result of a check of the database is kept for a second.
 func within(t *testing.T, what string, check func() (got string, ok bool)) {
 	t.Helper()
 	for last := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {

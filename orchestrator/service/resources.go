@@ -14,7 +14,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// provers asks the services of the clouds for the resources of projects. The Prover of a cloud is built when it is first used.
+// The type `provers` asks the services of the clouds for the resources of projects. The Prover of a cloud is built when it is first
+// used.
 type provers struct {
 	clouds *clouds
 	entry  string   // the cloud whose credential is used for the default cloud; empty: the default cloud's own
@@ -52,7 +53,7 @@ func emptiness(proof resources.Proof, err error) (workflows.Emptiness, error) {
 	}, err
 }
 
-// of returns the Prover of a cloud. After an error, the next call tries again.
+// The method `of` returns the Prover of a cloud. After an error, the next call tries again.
 func (p *provers) of(cloud string) (*resources.Prover, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

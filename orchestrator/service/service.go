@@ -156,7 +156,7 @@ func (s *Service) warnOfPlanner(ctx context.Context) error {
 // the results at /readyz.
 func (s *Service) CheckDependencies(ctx context.Context) { s.health.check(ctx) }
 
-// closers are the functions that release what Start has opened. Start calls the closers if it fails.
+// The type `closers` contains the functions that release what Start has opened. Start calls the closers if it fails.
 type closers []func() error
 
 func (c *closers) add(closeIt func() error) { *c = append(*c, closeIt) }
@@ -193,8 +193,8 @@ func (s *Service) serveAPI(ctx context.Context, l net.Listener, certificate *tls
 	})
 }
 
-// run starts goroutines that continue until Stop is called. They execute the runs, check the dependencies if watch is true, and
-// delete expired tokens every hour.
+// The method `run` starts goroutines that continue until Stop is called. They execute the runs, check the dependencies if watch is
+// true, and delete expired tokens every hour.
 func (s *Service) run(ctx context.Context, runs *engine.Engine, watch bool) {
 	ctx, s.stopRun = context.WithCancel(context.WithoutCancel(ctx))
 	if watch {
@@ -217,8 +217,8 @@ func (s *Service) run(ctx context.Context, runs *engine.Engine, watch bool) {
 	})
 }
 
-// answer calls serve, which serves requests until the server is shut down. If the server fails before the shutdown, answer sends
-// the error to Failed.
+// The method `answer` calls serve, which serves requests until the server is shut down. If the server fails before the shutdown,
+// `answer` sends the error to Failed.
 func (s *Service) answer(what string, serve func() error) {
 	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 		s.failed <- fmt.Errorf("serving %s: %w", what, err)

@@ -157,7 +157,7 @@ func TestAWorkflowOfATestRuns(t *testing.T) {
 	}
 }
 
-// look is an order. Its workflow has one step, which reads a merchant.
+// The type `look` is an order. Its workflow has one step, which reads a merchant.
 type look struct {
 	Merchant string `json:"merchant"`
 }
@@ -179,7 +179,7 @@ func looking(d workflows.Deps) saga.Workflow[look] {
 	}
 }
 
-// requests contains a list of the requests that were sent to upstreams.
+// The type `requests` contains a list of the requests that were sent to upstreams.
 type requests struct {
 	mu   sync.Mutex
 	sent []string

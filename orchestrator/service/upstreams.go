@@ -12,7 +12,7 @@ import (
 // BillingStack is the name of the upstream BillingStack. The upstream name of a cloud's Keystone is "keystone/CLOUD".
 const BillingStack = "billingstack"
 
-// upstreams holds the clients of the services that Tenantry calls. Each client has its own gate.
+// The type `upstreams` holds the clients of the services that Tenantry calls. Each client has its own gate.
 type upstreams struct {
 	gates       gate.Gates
 	clouds      *clouds

@@ -18,7 +18,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// parts holds the inputs of wire.
+// The type `parts` holds the inputs of wire.
 type parts struct {
 	Options
 	store        *store.Store
@@ -26,14 +26,14 @@ type parts struct {
 	billingURL   string // the configured URL, or the URL of the embedded BillingStack
 }
 
-// wired is what wire builds.
+// The type `wired` is what wire builds.
 type wired struct {
 	runs    *engine.Engine
 	health  *health
 	handler http.Handler // of the API
 }
 
-// wire builds the engine, the checks of the dependencies, and the HTTP API that uses both. wire sends no request.
+// The function `wire` builds the engine, the checks of the dependencies, and the HTTP API that uses both. `wire` sends no request.
 func wire(p parts) (w wired, err error) {
 	u, err := newUpstreams(p.Options, p.billingURL, p.store.Merchants())
 	if err != nil {
@@ -83,8 +83,8 @@ func wire(p parts) (w wired, err error) {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// embedded returns the handler of the embedded BillingStack. Unless remote is true, the handler refuses requests whose Host is not a
-// loopback name.
+// The function `embedded` returns the handler of the embedded BillingStack. Unless remote is true, the handler refuses requests
+// whose Host is not a loopback name.
 func embedded(s *store.Store, remote bool, log zerolog.Logger) http.Handler {
 	e := server.New(s.Billing(), func(r *http.Request, err error) {
 		log.Error().Err(err).Str("method", upstream.Clean(r.Method)).Str("path", upstream.Clean(r.URL.EscapedPath())).Msg("embedded BillingStack")

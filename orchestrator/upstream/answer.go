@@ -67,7 +67,7 @@ func (r *boundedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// take counts one byte of the body.
+// The method `take` counts one byte of the body.
 func (r *boundedReader) take(c byte) error {
 	r.bytes++
 	r.element++
@@ -97,7 +97,7 @@ func (r *boundedReader) take(c byte) error {
 	return nil
 }
 
-// value counts a value: the first value of an object or list, or the value after a comma.
+// The method `value` counts a value: the first value of an object or list, or the value after a comma.
 func (r *boundedReader) value() error {
 	if r.depth > maxDepth {
 		return exceeded("the answer has more than %d objects and lists within each other", maxDepth)

@@ -30,8 +30,8 @@ func Mask(text string, secrets ...string) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// encodings returns the secret, the secret as it stands in a URL, and the secret as it stands in JSON or in a quoted text, up to
-// three times encoded: a message can quote a text that contains a body.
+// The function `encodings` returns the secret, the secret as it stands in a URL, and the secret as it stands in JSON or in a quoted
+// text, up to three times encoded: a message can quote a text that contains a body.
 func encodings(secret string) []string {
 	forms := []string{secret}
 	for from := 0; from < len(forms) && len(forms) < 40; from++ { // 40: 3 encoders and 3 levels make 1 + 3 + 9 + 27 forms

@@ -18,7 +18,7 @@ func onBoth(t *testing.T, test func(t *testing.T, base string)) {
 	t.Run("PostgreSQL", func(t *testing.T) { test(t, embedded(t, storetest.PostgreSQL(t))) })
 }
 
-// embedded starts an embedded BillingStack that uses the database, and returns the URL of the BillingStack.
+// The function `embedded` starts an embedded BillingStack that uses the database, and returns the URL of the BillingStack.
 func embedded(t *testing.T, database string) string {
 	t.Helper()
 	s, err := store.Open(t.Context(), database, make([]byte, store.KeySize))

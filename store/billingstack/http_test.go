@@ -23,7 +23,7 @@ const (
 	bsNobody       = "11111111-2222-4333-8444-555555555555"
 )
 
-// exchange is an HTTP request and the expected answer. If want is empty, the test accepts any body.
+// The type `exchange` is an HTTP request and the expected answer. If want is empty, the test accepts any body.
 type exchange struct {
 	method, path, body string
 	status             int
@@ -66,8 +66,8 @@ func (e exchange) run(t *testing.T, base string) {
 	}
 }
 
-// seed is a list of requests that create two merchants. The first merchant has a plan with one product, and a customer who
-// subscribes to the plan.
+// The variable `seed` is a list of requests that create two merchants. The first merchant has a plan with one product, and a
+// customer who subscribes to the plan.
 var seed = []exchange{
 	{"POST", "/merchants", `{"id": "{m}", "name": "M", "currency": "nok", "language": "nor"}`, 202, `{"id": "{m}", "name": "M", "currency": "nok", "language": "nor"}`},
 	{"POST", "/merchants", `{"id": "{o}", "name": "O", "currency": "nok", "language": "nor"}`, 202, ""},

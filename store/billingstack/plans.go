@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// plans is the table of plans, which also stores the items of the plans.
+// The type `plans` is the table of plans, which also stores the items of the plans.
 type plans struct {
 	table[billing.Plan, planRow]
 }

@@ -33,8 +33,8 @@ type database struct {
 	tx func(ctx context.Context, f func(tx *gorm.DB) error) error
 }
 
-// table stores BillingStack objects of type T in rows of type R. Each call is limited to the objects of one merchant; an empty
-// merchantID means the objects of all merchants. A table is safe for concurrent use.
+// The type `table` stores BillingStack objects of type T in rows of type R. Each call is limited to the objects of one merchant; an
+// empty merchantID means the objects of all merchants. A table is safe for concurrent use.
 type table[T any, R rowOf[T]] struct {
 	database
 
@@ -63,7 +63,7 @@ func (t *table[T, R]) list(db *gorm.DB, merchantID string, where []billing.Condi
 	return t.objects(db, rows)
 }
 
-// query selects the objects that meet all conditions, oldest first.
+// The method `query` selects the objects that meet all conditions, oldest first.
 func (t *table[T, R]) query(db *gorm.DB, merchantID string, where []billing.Condition) *gorm.DB {
 	query := ofMerchant(db, merchantID)
 	for _, condition := range where {
@@ -83,7 +83,7 @@ func (t *table[T, R]) objects(db *gorm.DB, rows []R) ([]T, error) {
 	return objects, nil
 }
 
-// chunk is the number of rows that Each reads at a time. Only tests change chunk.
+// The variable `chunk` is the number of rows that Each reads at a time. Only tests change chunk.
 var chunk = 5000
 
 // Each calls take for each object that meets all conditions, oldest first. Each reads the rows in chunks, so that take may be slow:
@@ -183,7 +183,8 @@ func ofMerchant(db *gorm.DB, merchantID string) *gorm.DB {
 	return db.Where("merchant_id = ?", merchantID)
 }
 
-// comparison returns a condition as SQL, and quotes the name of the column. The caller must check that the column exists.
+// The function `comparison` returns a condition as SQL, and quotes the name of the column. The caller must check that the column
+// exists.
 func comparison(c billing.Condition) clause.Expression {
 	column := clause.Column{Name: c.Field}
 	switch c.Op {
@@ -203,8 +204,8 @@ func comparison(c billing.Condition) clause.Expression {
 	return clause.Eq{Column: column, Value: c.Value}
 }
 
-// violation translates the error of a violated constraint. For a duplicate key, violation returns billing.ErrConflict. For a
-// violated foreign key, violation returns the argument `foreign`.
+// The function `violation` translates the error of a violated constraint. For a duplicate key, `violation` returns
+// billing.ErrConflict. For a violated foreign key, `violation` returns the argument `foreign`.
 func violation(db *gorm.DB, err, foreign error) error {
 	translator, ok := db.Dialector.(gorm.ErrorTranslator)
 	if err == nil || !ok {

@@ -46,7 +46,7 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 	return nil
 }
 
-// place returns the index of the action with the given id, or the index at which to insert the action.
+// The method `place` returns the index of the action with the given id, or the index at which to insert the action.
 func (s *Store) place(id int64) (at int, taken bool) {
 	return slices.BinarySearchFunc(s.actions, id, func(v action, id int64) int { return cmp.Compare(v.ID, id) })
 }

@@ -58,8 +58,8 @@ func (r *row) heldBy(cp *saga.Checkpoint) bool {
 	return r.Epoch == cp.Run.Epoch && r.Version == cp.Run.Version && r.Replica != "" && r.Replica == cp.Replica
 }
 
-// unreadable returns an error if a text in the checkpoint contains NUL, or if the input of a follow-up cannot be encoded. Like
-// package store, the model makes this check before it checks the fence.
+// The function `unreadable` returns an error if a text in the checkpoint contains NUL, or if the input of a follow-up cannot be
+// encoded. Like package store, the model makes this check before it checks the fence.
 func unreadable(cp *saga.Checkpoint) error {
 	var texts []string
 	for _, e := range cp.Events {
@@ -84,7 +84,7 @@ func unreadable(cp *saga.Checkpoint) error {
 	return nil
 }
 
-// refuse returns an error if the checkpoint violates a constraint of the PostgreSQL tables.
+// The method `refuse` returns an error if the checkpoint violates a constraint of the PostgreSQL tables.
 func (s *Store) refuse(r *row, cp *saga.Checkpoint) error {
 	if cp.Run.HoldsSubject {
 		if holder := s.holder(r.Subject); holder != nil && holder != r {
@@ -100,7 +100,7 @@ func (s *Store) refuse(r *row, cp *saga.Checkpoint) error {
 	return s.unjoined(cp.Run.Replica)
 }
 
-// write stores a checkpoint.
+// The method `write` stores a checkpoint.
 func (r *row) write(cp *saga.Checkpoint) {
 	copyMutable(&r.Run, cp.Run)
 	r.Version++

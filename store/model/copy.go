@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// moment converts a time to UTC and cuts it to whole microseconds, as the databases do.
+// The function `moment` converts a time to UTC and cuts it to whole microseconds, as the databases do.
 func moment(t time.Time) time.Time { return time.UnixMicro(t.UnixMicro()).UTC() }
 
 func maybeMoment(t *time.Time) *time.Time {
@@ -19,7 +19,8 @@ func maybeMoment(t *time.Time) *time.Time {
 	return &m
 }
 
-// plain removes the monotonic clock reading from a time, because the JSON in the databases does not contain this reading.
+// The function `plain` removes the monotonic clock reading from a time, because the JSON in the databases does not contain this
+// reading.
 func plain(t time.Time) time.Time { return t.Round(0) }
 
 // copyOf returns a copy of a run with the values that the databases would store.

@@ -80,7 +80,7 @@ func (s *Store) whyNot(n saga.NewRun) error {
 // errHeld means that a run cannot be stored, because another run holds its subject.
 var errHeld = errors.New("another run holds the subject")
 
-// unjoined returns an error if a run would be leased to a replica that has not joined.
+// The method `unjoined` returns an error if a run would be leased to a replica that has not joined.
 func (s *Store) unjoined(replica string) error {
 	if _, joined := s.replicas[replica]; replica != "" && !joined {
 		return fmt.Errorf("there is no replica %s", replica)

@@ -70,8 +70,8 @@ func compare(t *testing.T, seed uint64, answered map[string]int) {
 	}
 }
 
-// written reads the stored runs with their events, actions and tokens, the ids of the runs that need attention, and the follow-ups.
-// written returns all of them as one text.
+// The function `written` reads the stored runs with their events, actions and tokens, the ids of the runs that need attention, and
+// the follow-ups. `written` returns all of them as one text.
 func written(t *testing.T, s storetest.Store, now time.Time) string {
 	t.Helper()
 	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})
@@ -127,7 +127,7 @@ func written(t *testing.T, s storetest.Store, now time.Time) string {
 	return text.String()
 }
 
-// told returns a text for an error. All errors that a caller cannot distinguish have the same text.
+// The function `told` returns a text for an error. All errors that a caller cannot distinguish have the same text.
 func told(err error) string {
 	for _, known := range []error{
 		saga.ErrNotFound, saga.ErrFenced, saga.ErrBadRow, saga.ErrKeyUsed, saga.ErrRetried, saga.ErrLeaseLost, saga.ErrChanged,

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// drawer draws random calls. The arguments come from small sets, so that several calls concern the same run.
+// The type `drawer` draws random calls. The arguments come from small sets, so that several calls concern the same run.
 type drawer struct {
 	*rand.Rand
 
@@ -26,7 +26,8 @@ type drawer struct {
 	model *model.Store
 }
 
-// call draws a random call, and returns its name and a function that makes the call. The function returns the results as text.
+// The method `call` draws a random call, and returns its name and a function that makes the call. The function returns the results
+// as text.
 func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Store) (string, error)) {
 	if d.IntN(3) == 0 {
 		d.now = d.now.Add(time.Second)
@@ -89,12 +90,12 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 	return "expire", func(s storetest.Store) (string, error) { return "", s.DeleteExpiredTokens(ctx, now) }
 }
 
-// down draws which upstreams are down: none, one or two.
+// The method `down` draws which upstreams are down: none, one or two.
 func (d *drawer) down() []string { return [][]string{nil, {"k0"}, {"k0", "k1"}}[d.IntN(3)] }
 
 func (d *drawer) replica() string { return fmt.Sprint("r", d.IntN(3)) }
 
-// run draws the id of a run, usually of one of the newest runs. In rare cases, no run has this id.
+// The method `run` draws the id of a run, usually of one of the newest runs. In rare cases, no run has this id.
 func (d *drawer) run() string {
 	young := d.runs[max(0, len(d.runs)-8):]
 	switch {
@@ -106,7 +107,7 @@ func (d *drawer) run() string {
 	return young[d.IntN(len(young))]
 }
 
-// leased draws the id of a run. In nine of ten draws, the run is leased, if a leased run exists.
+// The method `leased` draws the id of a run. In nine of ten draws, the run is leased, if a leased run exists.
 func (d *drawer) leased() string {
 	var ids []string
 	for _, run := range d.model.Everything().Runs {
@@ -154,8 +155,8 @@ func (d *drawer) newRun() saga.NewRun {
 	return n
 }
 
-// checkpoint draws a checkpoint of a run. The checkpoint is based on the run's state in the model, so that most checkpoints pass
-// the fence.
+// The method `checkpoint` draws a checkpoint of a run. The checkpoint is based on the run's state in the model, so that most
+// checkpoints pass the fence.
 func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 	id := d.leased()
 	run, err := d.model.Run(ctx, id)
@@ -247,7 +248,7 @@ func (d *drawer) followUp() saga.FollowUp {
 	return f
 }
 
-// hold draws a hold, or nil.
+// The method `hold` draws a hold, or nil.
 func (d *drawer) hold() *saga.FollowUpHold {
 	if d.IntN(2) == 0 {
 		return nil
@@ -261,7 +262,7 @@ func (d *drawer) dueFollowUps() saga.DueFollowUps {
 	}
 }
 
-// time draws a time near d.now, or nil.
+// The method `time` draws a time near d.now, or nil.
 func (d *drawer) time() *time.Time {
 	if d.IntN(3) == 0 {
 		return nil

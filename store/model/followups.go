@@ -59,7 +59,7 @@ func (s *Store) dueFollowUps(d saga.DueFollowUps) []*saga.FollowUp {
 	return due[:min(d.Limit, len(due))]
 }
 
-// executed reports whether a live run has the follow-up's RunID.
+// The method `executed` reports whether a live run has the follow-up's RunID.
 func (s *Store) executed(f *saga.FollowUp) bool {
 	r := s.byID[f.RunID]
 	return r != nil && r.EndedAt == nil
@@ -102,7 +102,7 @@ func (s *Store) HoldFollowUp(ctx context.Context, merchant, workflow, id string,
 	return nil
 }
 
-// follow puts and drops the follow-ups of a checkpoint.
+// The method `follow` puts and drops the follow-ups of a checkpoint.
 func (s *Store) follow(cp *saga.Checkpoint) {
 	for i := range cp.FollowUps {
 		f := copyOfFollowUp(&cp.FollowUps[i])

@@ -37,7 +37,7 @@ type Store struct {
 	listeners []chan saga.Wake
 }
 
-// row is a run with its events.
+// The type `row` is a run with its events.
 type row struct {
 	saga.Run // the field RetriedBy is always empty here; Store.read sets RetriedBy in the returned copy of the run
 
@@ -66,15 +66,15 @@ func New(now func() time.Time) *Store {
 	}
 }
 
-// insert adds a new run.
+// The method `insert` adds a new run.
 func (s *Store) insert(r *row) {
 	at, _ := slices.BinarySearchFunc(s.runs, r.ID, func(r *row, id string) int { return strings.Compare(r.ID, id) })
 	s.runs = slices.Insert(s.runs, at, r)
 	s.byID[r.ID] = r
 }
 
-// find calls the function `fits` for each run, in the order of the ids, and returns the first run for which fits returns true. If
-// there is no such run, find returns nil.
+// The method `find` calls the function `fits` for each run, in the order of the ids, and returns the first run for which fits
+// returns true. If there is no such run, `find` returns nil.
 func (s *Store) find(fits func(*row) bool) *row {
 	if i := slices.IndexFunc(s.runs, fits); i >= 0 {
 		return s.runs[i]
@@ -82,15 +82,15 @@ func (s *Store) find(fits func(*row) bool) *row {
 	return nil
 }
 
-// holder returns the run that holds a subject, or nil if no run holds the subject.
+// The method `holder` returns the run that holds a subject, or nil if no run holds the subject.
 func (s *Store) holder(subject string) *row {
 	return s.find(func(r *row) bool { return r.HoldsSubject && r.Subject == subject })
 }
 
-// live reports whether a run has the given subject and has not ended.
+// The method `live` reports whether a run has the given subject and has not ended.
 func (r *row) live(subject string) bool { return r.EndedAt == nil && r.Subject == subject }
 
-// read returns a copy of the run r. Some fields of the copy depend on other runs: read sets these fields too.
+// The method `read` returns a copy of the run r. Some fields of the copy depend on other runs: `read` sets these fields too.
 func (s *Store) read(r *row) *saga.Run {
 	run := copyOf(&r.Run)
 	if by := s.find(func(o *row) bool { return o.RetryOf == r.ID }); by != nil {
@@ -168,7 +168,7 @@ func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return runs, nil
 }
 
-// matches reports whether the run matches a filter, apart from its field Attention.
+// The method `matches` reports whether the run matches a filter, apart from its field Attention.
 func (r *row) matches(f saga.Filter) bool {
 	for _, field := range []struct{ wanted, is string }{
 		{f.Merchant, r.Merchant},
@@ -198,7 +198,7 @@ func (r *row) needsAttention(now time.Time) bool {
 	return r.AttentionAt != nil && !r.AttentionAt.After(moment(now))
 }
 
-// object returns an object that the run made or adopted, or nil if the run has no such object.
+// The method `object` returns an object that the run made or adopted, or nil if the run has no such object.
 func (r *row) object(kind, id string) *saga.Object {
 	i := slices.IndexFunc(r.Objects, func(o saga.Object) bool { return o.Kind == kind && o.ID == id })
 	if i < 0 {

@@ -19,7 +19,7 @@ func TestTheModelConforms(t *testing.T) {
 	storetest.Conformance(t, func(testing.TB) storetest.Store { return model.New(time.Now) }, disable)
 }
 
-// disable disables a merchant in the model or in PostgreSQL, or enables it again.
+// The function `disable` disables a merchant in the model or in PostgreSQL, or enables it again.
 func disable(tb testing.TB, s storetest.Store, merchant string, disabled bool) {
 	tb.Helper()
 	switch s := s.(type) {
@@ -37,7 +37,7 @@ func TestReplicasHearOneAnotherThroughTheModel(t *testing.T) {
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// leased returns a store with one run and the run's token. The run is leased to replica r1.
+// The function `leased` returns a store with one run and the run's token. The run is leased to replica r1.
 func leased(t *testing.T) (*model.Store, *saga.Run) {
 	t.Helper()
 	s := model.New(func() time.Time { return epoch })

@@ -154,18 +154,18 @@ func (s *Store) Due(ctx context.Context, d saga.Due) (int, error) {
 	return s.count(ctx, func(r *row) bool { return r.due(d) })
 }
 
-// due reports whether a run is due: see saga.Due.
+// The method `due` reports whether a run is due: see saga.Due.
 func (r *row) due(d saga.Due) bool {
 	return r.Replica == "" && r.DueAt != nil && !r.DueAt.After(moment(d.Now)) &&
 		(r.Reason == nil || !slices.Contains(d.Down, r.Reason.Upstream) || r.State == saga.Waiting && r.BudgetFrom.Before(moment(d.Expired)))
 }
 
-// blocked reports whether a run must wait for another run with the same subject.
+// The method `blocked` reports whether a run must wait for another run with the same subject.
 func (s *Store) blocked(r *row) bool {
 	return s.find(func(o *row) bool { return o != r && o.live(r.Subject) && (o.ID < r.ID || o.HoldsSubject) }) != nil
 }
 
-// unclaimable returns an error if the claim of a run would violate a constraint of the PostgreSQL tables.
+// The method `unclaimable` returns an error if the claim of a run would violate a constraint of the PostgreSQL tables.
 func (s *Store) unclaimable(r *row, replica string) error {
 	takes := r.EndedAt == nil && !r.HoldsSubject && !s.blocked(r)
 	if takes && s.holder(r.Subject) != nil {

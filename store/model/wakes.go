@@ -7,10 +7,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// room is the maximum number of messages that wait for one listener. Further messages for this listener are lost.
+// The constant `room` is the maximum number of messages that wait for one listener. Further messages for this listener are lost.
 const room = 1024
 
-// tell sends a message to every listener. The caller holds s.mu.
+// The method `tell` sends a message to every listener. The caller holds s.mu.
 func (s *Store) tell(w saga.Wake) {
 	for _, listener := range s.listeners {
 		select {

@@ -49,8 +49,8 @@ func commitEveryField(t *testing.T, s fixture) {
 	}
 }
 
-// filled checks that a test has set every field of a struct, except the named fields. If a field is added to the struct, the test
-// fails until the test sets this field.
+// The function `filled` checks that a test has set every field of a struct, except the named fields. If a field is added to the
+// struct, the test fails until the test sets this field.
 func filled(t *testing.T, all any, but ...string) {
 	t.Helper()
 	value := reflect.ValueOf(all)

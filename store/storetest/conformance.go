@@ -108,13 +108,13 @@ func Conformance(t *testing.T, open func(testing.TB) Store, disable Disable) {
 	}
 }
 
-// epoch is the time at which every part of the test begins.
+// The variable `epoch` is the time at which every part of the test begins.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // newID returns ids that sort by time, like the ids of the engine.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// leased returns a new run that is leased to replica r1.
+// The function `leased` returns a new run that is leased to replica r1.
 func leased(change func(*saga.Run)) saga.NewRun {
 	id := newID()
 	due := epoch
@@ -133,10 +133,10 @@ func leased(change func(*saga.Run)) saga.NewRun {
 	return saga.NewRun{Run: run, Events: []saga.Event{{RunID: id, Seq: 1, At: epoch, Kind: saga.EventAccepted, Who: "me"}}}
 }
 
-// idle removes the lease of a new run. The run is then due.
+// The function `idle` removes the lease of a new run. The run is then due.
 func idle(r *saga.Run) { r.Replica = "" }
 
-// checkpoint returns a checkpoint of a run. In the checkpoint, step a has succeeded.
+// The function `checkpoint` returns a checkpoint of a run. In the checkpoint, step a has succeeded.
 func checkpoint(n saga.NewRun) saga.Checkpoint {
 	run := *n.Run
 	run.Steps = slices.Clone(run.Steps)
@@ -149,7 +149,7 @@ func checkpoint(n saga.NewRun) saga.Checkpoint {
 	}
 }
 
-// fixture is a store that replica r1 has joined.
+// The type `fixture` is a store that replica r1 has joined.
 type fixture struct {
 	Store
 
@@ -163,7 +163,7 @@ func (f fixture) join(t *testing.T, replica string, until time.Time) {
 	}
 }
 
-// create inserts a new run that is leased to replica r1.
+// The method `create` inserts a new run that is leased to replica r1.
 func (f fixture) create(t *testing.T, change func(*saga.Run)) saga.NewRun {
 	t.Helper()
 	n := leased(change)
@@ -196,8 +196,8 @@ func (f fixture) commit(t *testing.T, cp saga.Checkpoint) saga.CommitResult {
 	return result
 }
 
-// claim calls Claim for replica r1 at the time epoch, and sorts the ids of the claimed runs, because a store may return them in any
-// order.
+// The method `claim` calls Claim for replica r1 at the time epoch, and sorts the ids of the claimed runs, because a store may
+// return them in any order.
 func (f fixture) claim(t *testing.T, limit int, down ...string) []string {
 	t.Helper()
 	ids, err := f.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: epoch, Down: down}, Replica: "r1", Limit: limit})

@@ -34,18 +34,18 @@ func DisableMerchant(tb testing.TB, all merchants.Store, merchant string, disabl
 	}
 }
 
-// later returns a follow-up of merchant m that starts the workflow "later" and is due at the time epoch.
+// The function `later` returns a follow-up of merchant m that starts the workflow "later" and is due at the time epoch.
 func later(id string) saga.FollowUp {
 	return saga.FollowUp{Workflow: "later", ID: id, Merchant: "m", Subject: "m:" + id, Input: json.RawMessage(`{"a":1}`), DueAt: epoch}
 }
 
-// put commits follow-ups at the end of a new run.
+// The method `put` commits follow-ups at the end of a new run.
 func (f fixture) put(t *testing.T, all ...saga.FollowUp) {
 	t.Helper()
 	f.commit(t, f.ending(t, all...))
 }
 
-// ending returns the last checkpoint of a new run, which contains follow-ups.
+// The method `ending` returns the last checkpoint of a new run, which contains follow-ups.
 func (f fixture) ending(t *testing.T, all ...saga.FollowUp) saga.Checkpoint {
 	t.Helper()
 	return f.endOf(f.create(t, nil), all...)
@@ -59,8 +59,8 @@ func (fixture) endOf(n saga.NewRun, all ...saga.FollowUp) saga.Checkpoint {
 	return cp
 }
 
-// take takes the due follow-ups of the workflow "later", and returns their ids in the order in which they were taken. The ids of
-// their runs are the prefix run and the ids of the follow-ups.
+// The method `take` takes the due follow-ups of the workflow "later", and returns their ids in the order in which they were taken.
+// The ids of their runs are the prefix run and the ids of the follow-ups.
 func (f fixture) take(t *testing.T, now time.Time, limit int) (ids []string) {
 	t.Helper()
 	for _, one := range f.takeAs(t, now, limit, newID) {
@@ -78,7 +78,7 @@ func (f fixture) takeAs(t *testing.T, now time.Time, limit int, newID func() str
 	return taken
 }
 
-// stored returns the follow-ups of merchant m and the workflow "later" as JSON.
+// The method `stored` returns the follow-ups of merchant m and the workflow "later" as JSON.
 func (f fixture) stored(t *testing.T, ids ...string) string {
 	t.Helper()
 	found, err := f.FollowUps(t.Context(), "m", "later", ids)

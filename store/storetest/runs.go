@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// customer returns a filter for the runs that created or adopted a customer.
+// The function `customer` returns a filter for the runs that created or adopted a customer.
 func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
 func runsFiltered(t *testing.T, s fixture) {

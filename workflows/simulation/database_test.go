@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/store/model"
 )
 
-// link is a replica's connection to the database. Every call passes through the driver.
+// The type `link` is a replica's connection to the database. Every call passes through the driver.
 type link struct {
 	r     *replica
 	store *model.Store
@@ -20,7 +20,8 @@ type link struct {
 // actorKey is the context key for the name of the request that makes a call.
 type actorKey struct{}
 
-// pass makes one call to the database. The caller may read the result of the function `effect` only if pass returns nil.
+// The method `pass` makes one call to the database. The caller may read the result of the function `effect` only if pass returns
+// nil.
 func (l link) pass(ctx context.Context, key string, effect func(context.Context)) error {
 	if actor, ok := ctx.Value(actorKey{}).(string); ok {
 		key = actor + " " + key
@@ -32,7 +33,7 @@ func (l link) to(ctx context.Context, c call, key string, effect func(context.Co
 	return l.r.world.driver.call(ctx, l.r.host, c, key, func() { effect(context.Background()) })
 }
 
-// ask makes one call to the database and returns the result of the function `effect`.
+// The function `ask` makes one call to the database and returns the result of the function `effect`.
 func ask[T any](ctx context.Context, l link, key string, effect func(context.Context) (T, error)) (T, error) {
 	var got T
 	var err error
@@ -65,7 +66,7 @@ func nameOfWake(w saga.Wake) string {
 	return what + " " + w.RunID
 }
 
-// sent returns a copy of a run for the database, because the engine may change the original run afterwards.
+// The function `sent` returns a copy of a run for the database, because the engine may change the original run afterwards.
 func sent(run *saga.Run) *saga.Run {
 	c := *run
 	c.Steps = slices.Clone(run.Steps)

@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// driver runs a simulated world one thing at a time. A thing is one of these: the arrival of a call at the database or an upstream,
-// the answer to a call, a timer, or a message between replicas. When all goroutines are blocked, the driver runs the thing with the
-// earliest time. The driver then waits until all goroutines are blocked again. The time of a thing depends on the seed and the
-// thing's name, but not on the sequence in which Go runs the goroutines. Therefore a seed can be replayed.
+// The type `driver` runs a simulated world one thing at a time. A thing is one of these: the arrival of a call at the database or
+// an upstream, the answer to a call, a timer, or a message between replicas. When all goroutines are blocked, the driver runs the
+// thing with the earliest time. The driver then waits until all goroutines are blocked again. The time of a thing depends on the
+// seed and the thing's name, but not on the sequence in which Go runs the goroutines. Therefore a seed can be replayed.
 type driver struct {
 	seed  uint64
 	fates func(call) fate
@@ -38,7 +38,7 @@ type driver struct {
 	keep     bool // whether lines are kept
 }
 
-// thing is a function that the driver will call at a certain time.
+// The type `thing` is a function that the driver will call at a certain time.
 type thing struct {
 	at   time.Time
 	key  string
@@ -47,7 +47,7 @@ type thing struct {
 	off  bool
 }
 
-// target is the database or the upstream to which a call goes.
+// The type `target` is the database or the upstream to which a call goes.
 type target int
 
 const (
@@ -59,7 +59,7 @@ const (
 
 func (t target) String() string { return [...]string{"database", "keystone", "billingstack"}[t] }
 
-// host is one process, which can be paused and can crash.
+// The type `host` is one process, which can be paused and can crash.
 type host struct {
 	name   string
 	asleep time.Time // paused until then
@@ -68,7 +68,7 @@ type host struct {
 	befall func(incidentKind, time.Duration)
 }
 
-// flight is a call under way.
+// The type `flight` is a call under way.
 type flight struct {
 	done chan error
 }
@@ -87,7 +87,7 @@ func newDriver(seed uint64, fates func(call) fate) *driver {
 	}
 }
 
-// chance returns a pseudo-random number that depends only on the seed and on the values in the parameter `what`.
+// The method `chance` returns a pseudo-random number that depends only on the seed and on the values in the parameter `what`.
 func (d *driver) chance(what ...any) uint64 {
 	h := fnv.New64a()
 	_ = binary.Write(h, binary.LittleEndian, d.seed)
@@ -98,8 +98,8 @@ func (d *driver) chance(what ...any) uint64 {
 	return x ^ x>>31
 }
 
-// latency returns the time until a call, an answer or a message arrives. Most latencies are a few milliseconds. Some latencies are
-// several seconds.
+// The method `latency` returns the time until a call, an answer or a message arrives. Most latencies are a few milliseconds. Some
+// latencies are several seconds.
 func (d *driver) latency(what ...any) time.Duration {
 	x := d.chance(what...)
 	usual := time.Millisecond/2 + time.Duration(x%uint64(20*time.Millisecond))
@@ -112,15 +112,15 @@ func (d *driver) latency(what ...any) time.Duration {
 	return usual
 }
 
-// note adds a line to the history and to the history's hash. Equal hashes show that two worlds are equal. Only the goroutine that
-// runs the driver may call note.
+// The method `note` adds a line to the history and to the history's hash. Equal hashes show that two worlds are equal. Only the
+// goroutine that runs the driver may call note.
 func (d *driver) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(d.log, "%d ", time.Since(d.began))
 	_, _ = fmt.Fprintf(d.log, format, args...)
 	d.remark("* "+format, args...)
 }
 
-// remark adds a line to the history, but not to the history's hash.
+// The method `remark` adds a line to the history, but not to the history's hash.
 func (d *driver) remark(format string, args ...any) {
 	if !d.keep {
 		return
@@ -134,7 +134,8 @@ func (d *driver) hash() string { return hex.EncodeToString(d.log.Sum(nil)) }
 
 func (d *driver) history() string { return strings.Join(d.lines, "\n") }
 
-// after schedules a call of the function run() at the end of the given time. The function off() cancels the scheduled call.
+// The method `after` schedules a call of the function run() at the end of the given time. The function off() cancels the scheduled
+// call.
 func (d *driver) after(h *host, in time.Duration, key string, run func()) (off func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -146,7 +147,8 @@ func (d *driver) after(h *host, in time.Duration, key string, run func()) (off f
 	}
 }
 
-// push adds a thing: the driver calls the function run() when the given time has passed. The caller must hold the lock d.mu.
+// The method `push` adds a thing: the driver calls the function run() when the given time has passed. The caller must hold the lock
+// d.mu.
 func (d *driver) push(h *host, in time.Duration, key string, run func()) *thing {
 	t := &thing{at: time.Now().Add(max(in, 0)), key: key, host: h, run: run}
 	d.things = append(d.things, t)
@@ -157,8 +159,8 @@ func (d *driver) push(h *host, in time.Duration, key string, run func()) *thing 
 	return t
 }
 
-// call sends a request to its target and waits for the answer. The function `effect` executes the request at the target. The fate
-// of the call decides whether and when the driver calls effect.
+// The method `call` sends a request to its target and waits for the answer. The function `effect` executes the request at the
+// target. The fate of the call decides whether and when the driver calls effect.
 func (d *driver) call(ctx context.Context, h *host, c call, key string, effect func()) error {
 	f := &flight{done: make(chan error, 1)}
 	d.mu.Lock()
@@ -180,7 +182,7 @@ func (d *driver) call(ctx context.Context, h *host, c call, key string, effect f
 	}
 }
 
-// arrive decides the fate of a call when the call arrives at its target.
+// The method `arrive` decides the fate of a call when the call arrives at its target.
 func (d *driver) arrive(h *host, f *flight, c call, key string, effect func()) {
 	if h.dead && d.chance(key, "dropped")%2 == 0 {
 		d.note("%s: never left the crashed process", key)
@@ -221,7 +223,7 @@ func (f *flight) end(err error) {
 	}
 }
 
-// crash ends a host. All current and later calls of the host return errCrashed.
+// The method `crash` ends a host. All current and later calls of the host return errCrashed.
 func (d *driver) crash(h *host) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -232,15 +234,15 @@ func (d *driver) crash(h *host) {
 	h.calls = nil
 }
 
-// sleep blocks the caller for the given time. The driver controls the end of the sleep.
+// The method `sleep` blocks the caller for the given time. The driver controls the end of the sleep.
 func (d *driver) sleep(in time.Duration, key string) {
 	done := make(chan struct{})
 	d.after(nil, in, key, func() { close(done) })
 	<-done
 }
 
-// drive runs scheduled things until the function over() returns true, or until no scheduled thing is left. The driver calls over()
-// whenever all goroutines are blocked. If drive has run too many things, drive sets restless and returns.
+// The method `drive` runs scheduled things until the function over() returns true, or until no scheduled thing is left. The driver
+// calls over() whenever all goroutines are blocked. If drive has run too many things, `drive` sets restless and returns.
 func (d *driver) drive(over func() bool) {
 	for {
 		synctest.Wait()
@@ -281,7 +283,7 @@ func (d *driver) drive(over func() bool) {
 // tooMany is the number of things after which drive assumes an endless loop.
 const tooMany = 200_000
 
-// next returns the thing with the earliest time, or nil if nothing is scheduled.
+// The method `next` returns the thing with the earliest time, or nil if nothing is scheduled.
 func (d *driver) next() *thing {
 	d.mu.Lock()
 	defer d.mu.Unlock()

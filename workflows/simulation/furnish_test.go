@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// seller is a merchant and its existing customers.
+// The type `seller` is a merchant and its existing customers.
 type seller struct {
 	id, plan    string
 	plans       []string // the plans that subscriptions can change to; the first is plan
@@ -26,7 +26,7 @@ type oldCustomer struct {
 	bare     bool // its tenant does not exist
 }
 
-// furnish creates two merchants. Each merchant has plans, a customer with a tenant, and a customer without a tenant.
+// The method `furnish` creates two merchants. Each merchant has plans, a customer with a tenant, and a customer without a tenant.
 func (w *world) furnish() {
 	var err error
 	w.direct, err = billing.New(billing.Config{URL: "http://billing/v2", Wrap: func(http.RoundTripper) http.RoundTripper {

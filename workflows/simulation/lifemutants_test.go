@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// altered returns a mutation that changes one step of a workflow.
+// The function `altered` returns a mutation that changes one step of a workflow.
 func altered[S any](workflow func(workflows.Deps) saga.Workflow[S], name string, change func(*saga.Step[S], workflows.Deps)) mutations {
 	return mutations{define: func(d workflows.Deps) (*saga.Definition, error) {
 		w := workflow(d)

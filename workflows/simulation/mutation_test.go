@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// mutations break the engine, its store or its steps on purpose.
+// The type `mutations` breaks the engine, its store or its steps on purpose.
 type mutations struct {
 	steps      func(*saga.Workflow[workflows.Order])
 	switches   func(*saga.Workflow[workflows.Switch])         // changes suspend and resume
@@ -31,7 +31,7 @@ type mutations struct {
 
 type subscribe = saga.Workflow[workflows.Order]
 
-// step returns a mutation that changes one step of the workflow `subscribe`.
+// The function `step` returns a mutation that changes one step of the workflow `subscribe`.
 func step(name string, change func(*saga.Step[workflows.Order])) mutations {
 	return mutations{steps: func(w *subscribe) {
 		for i := range w.Steps {
@@ -49,7 +49,7 @@ func withoutUndo(name string) mutations {
 	})
 }
 
-// trusting returns a mutation in which an undo does nothing if Do has stored no result.
+// The function `trusting` returns a mutation in which an undo does nothing if Do has stored no result.
 func trusting(name string, returned func(*workflows.Order) string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
@@ -62,7 +62,7 @@ func trusting(name string, returned func(*workflows.Order) string) mutations {
 	})
 }
 
-// unrechecked returns a mutation in which re-checks skip the undo of a step.
+// The function `unrechecked` returns a mutation in which re-checks skip the undo of a step.
 func unrechecked(name string) mutations {
 	return step(name, func(s *saga.Step[workflows.Order]) {
 		undo := s.Undo
@@ -75,7 +75,7 @@ func unrechecked(name string) mutations {
 	})
 }
 
-// switching returns a mutation that changes the steps of suspend and resume.
+// The function `switching` returns a mutation that changes the steps of suspend and resume.
 func switching(change func(*saga.Step[workflows.Switch])) mutations {
 	return mutations{switches: func(w *saga.Workflow[workflows.Switch]) {
 		for i := range w.Steps {
@@ -95,7 +95,7 @@ func everyStep(change func(*saga.Step[workflows.Order])) mutations {
 	}}
 }
 
-// finding returns a mutation that changes the result of every step's Find function.
+// The function `finding` returns a mutation that changes the result of every step's Find function.
 func finding(change func(*saga.Handle, saga.Found) saga.Found) mutations {
 	return everyStep(func(s *saga.Step[workflows.Order]) {
 		find := s.Find
@@ -109,7 +109,7 @@ func finding(change func(*saga.Handle, saga.Found) saga.Found) mutations {
 	})
 }
 
-// shortsighted is a database from which the engine cannot read everything.
+// The type `shortsighted` is a database from which the engine cannot read everything.
 type shortsighted struct {
 	link
 	mutations
@@ -211,7 +211,7 @@ func alwaysMade(call *saga.Handle, found saga.Found) saga.Found {
 	return found
 }
 
-// blind hides all projects from undos.
+// The type `blind` hides all projects from undos.
 type blind struct{ next http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].

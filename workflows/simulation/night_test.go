@@ -9,8 +9,8 @@ import (
 // beforeRecheck is the time from the first orders that are placed near a re-check to the re-check itself.
 const beforeRecheck = 400 * time.Millisecond
 
-// night runs the re-checks of compensated runs, and the runs that follow-ups start. Between them, no replica runs. This makes the
-// simulation faster.
+// The method `night` runs the re-checks of compensated runs, and the runs that follow-ups start. Between them, no replica runs.
+// This makes the simulation faster.
 func (w *world) night() {
 	w.stopAll()
 	n := 0 // number of re-checks so far

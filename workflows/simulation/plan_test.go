@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// plan lists all faults and all requests of one world. newPlan makes a plan from a seed. drawPlan draws a plan for a property
-// test, which can shrink the plan.
+// The type `plan` lists all faults and all requests of one world. newPlan makes a plan from a seed. drawPlan draws a plan for a
+// property test, which can shrink the plan.
 type plan struct {
 	Seed       uint64 // seed of the latencies and of other small random decisions
 	Replicas   int
@@ -45,8 +45,8 @@ type orderPlan struct {
 // noOrder stands for the runs that follow-ups have started.
 const noOrder = -1
 
-// mishap is the fault of one call. If Step is empty, the mishap affects the Nth call to the target To. If Step is set, the mishap
-// affects the Nth write that the step makes for the order. The step "checkpoint" stands for the commits to the database.
+// The type `mishap` is the fault of one call. If Step is empty, the mishap affects the Nth call to the target To. If Step is set,
+// the mishap affects the Nth write that the step makes for the order. The step "checkpoint" stands for the commits to the database.
 type mishap struct {
 	To      target
 	Nth     int
@@ -95,22 +95,22 @@ func (m mishap) String() string {
 	return fmt.Sprintf("%s: %s (%v)", where, m.Kind, m.For)
 }
 
-// writes are the steps of subscribe that write upstream.
+// The variable `writes` contains the steps of subscribe that write upstream.
 var writes = []string{
 	"create-customer", "create-customer-tenant", "assign-customer-role/member", "assign-customer-role/bs-admin",
 	"scope-token", "create-subscription", "create-subscription-tenant", "assign-subscription-role/member", "attach-tenant",
 }
 
-// trials are the workflows that portals can order. The first is subscribe.
+// The variable `trials` contains the workflows that portals can order. The first is subscribe.
 var trials = workflowstest.Trials()
 
 // mixed: in every fourth plan, portals order other workflows too.
 const mixed = 4
 
-// stranger is the index of the trial that needs no other run, besides subscribe.
+// The constant `stranger` is the index of the trial that needs no other run, besides subscribe.
 const stranger = 1
 
-// changes are the trials that change subscriptions, by their operations.
+// The variable `changes` contains the trials that change subscriptions, by their operations.
 var changes = changing()
 
 func changing() map[string]int {
@@ -151,13 +151,13 @@ func writesOf(trial int) []string {
 	return slices.Sorted(maps.Keys(trials[trial].Do))
 }
 
-// outage is a period during which a target cannot be reached.
+// The type `outage` is a period during which a target cannot be reached.
 type outage struct {
 	Of       target
 	From, To time.Duration
 }
 
-// incident is a crash, a pause or a shutdown of a replica. A replica that has crashed or shut down is restarted later.
+// The type `incident` is a crash, a pause or a shutdown of a replica. A replica that has crashed or shut down is restarted later.
 type incident struct {
 	At      time.Duration
 	Replica int
@@ -184,7 +184,7 @@ type actionPlan struct {
 	Via    int // the replica that is asked
 }
 
-// fate is what happens to one call.
+// The type `fate` is what happens to one call.
 type fate struct {
 	done   bool          // the request is executed
 	late   time.Duration // the request is executed after this time, without an answer
@@ -199,8 +199,8 @@ func (f fate) String() string { return f.what }
 
 var fine = fate{done: true, what: "carried out"}
 
-// fates returns a function that decides the fate of each call. began is the time when the world began. In a calm world, the only
-// mishaps are those of re-checks, those of runs that follow-ups have started, and those whose field Stays is true.
+// The method `fates` returns a function that decides the fate of each call. began is the time when the world began. In a calm
+// world, the only mishaps are those of re-checks, those of runs that follow-ups have started, and those whose field Stays is true.
 func (p *plan) fates(began time.Time) func(c call, calm bool) fate {
 	left := slices.Clone(p.Mishaps)
 	return func(c call, calm bool) fate {
@@ -222,7 +222,7 @@ func (p *plan) fates(began time.Time) func(c call, calm bool) fate {
 	}
 }
 
-// call contains the properties of a call that determine the call's mishap.
+// The type `call` contains the properties of a call that determine the call's mishap.
 type call struct {
 	to        target
 	nth       int
@@ -299,7 +299,7 @@ func (p *plan) keepTenant() time.Duration {
 // name.
 func (m mishap) mayBeLate() bool { return !m.Undo || !strings.Contains(m.Step, "/") }
 
-// late reports whether the request may be executed after the undos of its run.
+// The method `late` reports whether the request may be executed after the undos of its run.
 func (m mishap) late() bool { return m.Kind == lateCommit && m.For > 85*time.Second }
 
 // newPlan makes the plan of a seed. Most plans have a few mishaps, some have none, and some have many.
@@ -396,8 +396,8 @@ func newPlan(seed uint64) *plan {
 	return p
 }
 
-// mix changes the workflow of about half of the orders. The mishaps of a changed order then affect steps of the new workflow. mix
-// then adds orders that change the subscriptions of other orders.
+// The method `mix` changes the workflow of about half of the orders. The mishaps of a changed order then affect steps of the new
+// workflow. `mix` then adds orders that change the subscriptions of other orders.
 func (p *plan) mix(r *rand.Rand) {
 	for n := range p.Orders {
 		if r.IntN(2) == 0 {
@@ -423,8 +423,8 @@ func (p *plan) mix(r *rand.Rand) {
 	}
 }
 
-// change adds orders that change the subscriptions of other orders: they suspend and resume them, and change their plans. These
-// orders have mishaps of their own.
+// The method `change` adds orders that change the subscriptions of other orders: they suspend and resume them, and change their
+// plans. These orders have mishaps of their own.
 func (p *plan) change(r *rand.Rand) {
 	for n, o := range p.Orders {
 		if o.Trial != 0 || o.Night > 0 {
@@ -498,8 +498,8 @@ func (p *plan) changeBadly(r *rand.Rand, change orderPlan, next func(at time.Dur
 	}
 }
 
-// meet adds orders for the same customer as the order with the late effect. These orders are placed shortly before or after a
-// re-check. meet may also add a mishap for a call that the re-check makes.
+// The method `meet` adds orders for the same customer as the order with the late effect. These orders are placed shortly before or
+// after a re-check. `meet` may also add a mishap for a call that the re-check makes.
 func (p *plan) meet(r *rand.Rand, late mishap) {
 	for range r.IntN(4) {
 		o := p.Orders[late.Order]

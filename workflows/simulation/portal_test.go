@@ -19,7 +19,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// portal places one order. A portal repeats its order with the same idempotency key until it gets a final answer.
+// The type `portal` places one order. A portal repeats its order with the same idempotency key until it gets a final answer.
 type portal struct {
 	w     *world
 	name  string
@@ -50,7 +50,7 @@ func subscriptionOf(r *saga.Run) string {
 	return order.SubscriptionID
 }
 
-// old returns the existing customer of the order, or nil if the customer is new.
+// The method `old` returns the existing customer of the order, or nil if the customer is new.
 func (p *portal) old() *oldCustomer {
 	if p.plan.Customer == 0 {
 		return nil
@@ -84,7 +84,7 @@ func newPortal(w *world, n, twin int, o orderPlan) *portal {
 	return p
 }
 
-// order repeats the request until the answer is final.
+// The method `order` repeats the request until the answer is final.
 func (p *portal) order() {
 	defer func() {
 		p.w.driver.mu.Lock()
@@ -105,7 +105,7 @@ func (p *portal) order() {
 	}
 }
 
-// ask sends the request to one of the replicas. A replica that is dead or paused does not answer.
+// The method `ask` sends the request to one of the replicas. A replica that is dead or paused does not answer.
 func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	d := p.w.driver
 	if len(p.w.replicas) == 0 {
@@ -152,8 +152,8 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	return answer.Code, answer.Header(), answer.Body.Bytes()
 }
 
-// start passes an order directly to a replica, because the API has no operation for the order's workflow. start returns the answer
-// in the form that the API uses.
+// The method `start` passes an order directly to a replica, because the API has no operation for the order's workflow. `start`
+// returns the answer in the form that the API uses.
 func (p *portal) start(ctx context.Context, r *replica, who string) (status int, header http.Header, body []byte) {
 	r.awaitTurn(who)
 	if ctx.Err() != nil { // the portal has hung up
@@ -198,9 +198,9 @@ func (r *replica) awaitTurn(who string) {
 	}
 }
 
-// admit reports whether the replica can admit this request now. A replica admits one request at a time, until the request's run
-// is stored. Without this limit, several requests that share one read would get its result at the same time. Their run ids would
-// then differ between replays.
+// The method `admit` reports whether the replica can admit this request now. A replica admits one request at a time, until the
+// request's run is stored. Without this limit, several requests that share one read would get its result at the same time. Their
+// run ids would then differ between replays.
 func (r *replica) admit(who string) bool {
 	r.world.driver.mu.Lock()
 	defer r.world.driver.mu.Unlock()
@@ -219,7 +219,7 @@ func (r *replica) admitted(who string) {
 	}
 }
 
-// take records the answer, and reports whether the answer is final.
+// The method `take` records the answer, and reports whether the answer is final.
 func (p *portal) take(status int, header http.Header, body []byte) bool {
 	if status == http.StatusConflict && !bytes.Contains(body, []byte("run-compensated")) {
 		return p.plan.Of > 0 && !bytes.Contains(body, []byte("subscription-not-ready"))

@@ -17,7 +17,8 @@ import (
 
 var recordFlag = flag.String("record", "", "write what happens under each seed of TestSeeds to this `file`, one line for each seed")
 
-// record contains the checkpoints, writes and events of one world, without times and texts. A refactoring must not change a record.
+// The type `record` contains the checkpoints, writes and events of one world, without times and texts. A refactoring must not
+// change a record.
 type record struct {
 	mu          sync.Mutex
 	checkpoints []string
@@ -25,10 +26,10 @@ type record struct {
 	events      []string
 }
 
-// parts returns the events, the writes and the checkpoints of the record.
+// The method `parts` returns the events, the writes and the checkpoints of the record.
 func (r *record) parts() [][]string { return [][]string{r.events, r.writes, r.checkpoints} }
 
-// line returns one line with the seed and a digest of each part.
+// The method `line` returns one line with the seed and a digest of each part.
 func (r *record) line(seed int) string {
 	line := fmt.Sprint(seed)
 	for _, part := range r.parts() {
@@ -39,7 +40,7 @@ func (r *record) line(seed int) string {
 	return line
 }
 
-// text returns the whole record.
+// The method `text` returns the whole record.
 func (r *record) text() string {
 	var s strings.Builder
 	for i, part := range r.parts() {
@@ -54,14 +55,14 @@ func (r *record) add(to *[]string, format string, args ...any) {
 	*to = append(*to, fmt.Sprintf(format, args...))
 }
 
-// created adds a line to the record: a replica tried to insert a run.
+// The method `created` adds a line to the record: a replica tried to insert a run.
 func (r *record) created(n saga.NewRun, err error) {
 	if r != nil {
 		r.add(&r.checkpoints, "create %s retries=%s events=%d %s: %s", n.Run.ID, n.Run.RetryOf, len(n.Events), standOf(n.Run, n.Run.Steps), outcomeOf(err))
 	}
 }
 
-// committed adds checkpoints to the record.
+// The method `committed` adds checkpoints to the record.
 func (r *record) committed(checkpoints []saga.Checkpoint, results []saga.CommitResult) {
 	if r == nil {
 		return
@@ -102,7 +103,7 @@ func outcomeOf(err error) string {
 	return "refused"
 }
 
-// wrote adds a line to the record: a request that changes an upstream, with the status of its answer.
+// The method `wrote` adds a line to the record: a request that changes an upstream, with the status of its answer.
 func (r *record) wrote(req *http.Request, body []byte, answer *http.Response) {
 	if r == nil || req.Method == http.MethodGet || req.Method == http.MethodHead {
 		return
@@ -117,7 +118,7 @@ func (r *record) wrote(req *http.Request, body []byte, answer *http.Response) {
 	r.add(&r.writes, "%s %s %s: %d", req.Method, req.URL.RequestURI(), body, status)
 }
 
-// told adds the events of all runs to the record.
+// The method `told` adds the events of all runs to the record.
 func (r *record) told(runs []*saga.Run, events map[string][]saga.Event) {
 	if r == nil {
 		return
@@ -148,7 +149,7 @@ func (b *recordBook) note(seed int, r *record) {
 	b.lines[seed] = r.line(seed)
 }
 
-// write saves the collected lines in a file, sorted by seed.
+// The method `write` saves the collected lines in a file, sorted by seed.
 func (b *recordBook) write(t *testing.T, from, to int) {
 	t.Helper()
 	var text strings.Builder

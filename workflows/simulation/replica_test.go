@@ -22,7 +22,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// replica is one process of Tenantry: engine, steps, clients and API, wired as in cmd/tenantry.
+// The type `replica` is one process of Tenantry: engine, steps, clients and API, wired as in cmd/tenantry.
 type replica struct {
 	*host
 	world  *world
@@ -36,7 +36,7 @@ type replica struct {
 	admitting string        // the request that the replica is admitting
 }
 
-// installation is the id of the simulated installation.
+// The constant `installation` is the id of the simulated installation.
 const installation = "simulated"
 
 // defaultLateWindow is the late window of a world. A mutation may use another late window.

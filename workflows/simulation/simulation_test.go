@@ -17,7 +17,7 @@ var (
 	seedsFlag = flag.String("seeds", "", "simulate these seeds: `FROM-TO`, excluding TO")
 )
 
-// lived is the result of one simulated world.
+// The type `lived` is the result of one simulated world.
 type lived struct {
 	hash, history string
 	broken        []string

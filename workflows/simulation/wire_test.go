@@ -19,7 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// wire carries HTTP requests to a handler in this process.
+// The type `wire` carries HTTP requests to a handler in this process.
 type wire struct {
 	*replica
 	to      target
@@ -93,7 +93,7 @@ func (w *world) serviceToken() string {
 	return answer.Header().Get("X-Subject-Token")
 }
 
-// fenced wraps a transport in gate.Fence, as cmd/tenantry does. A mutation may replace the fence.
+// The method `fenced` wraps a transport in gate.Fence, as cmd/tenantry does. A mutation may replace the fence.
 func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
 	if w.transport != nil {
 		return w.transport(next)
@@ -101,11 +101,11 @@ func (w *world) fenced(next http.RoundTripper) http.RoundTripper {
 	return gate.Fence(next)
 }
 
-// login is the name of the request that logs the service user in. The first step that needs the login makes this request for all
-// steps.
+// The constant `login` is the name of the request that logs the service user in. The first step that needs the login makes this
+// request for all steps.
 const login = "login"
 
-// name returns a name for a request. The request has the same name in every replay of the plan.
+// The function `name` returns a name for a request. The request has the same name in every replay of the plan.
 func name(req *http.Request, call *saga.Handle, body []byte) string {
 	what := req.Method + " " + req.URL.RequestURI()
 	switch {
@@ -118,7 +118,7 @@ func name(req *http.Request, call *saga.Handle, body []byte) string {
 	return what + " " + hex.EncodeToString(digest[:4])
 }
 
-// says returns a handler that sends the same answer to every request.
+// The function `says` returns a handler that sends the same answer to every request.
 func says(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

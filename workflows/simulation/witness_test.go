@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// sent checks a request that a replica sends for a run: the replica must hold the run's lease.
+// The method `sent` checks a request that a replica sends for a run: the replica must hold the run's lease.
 func (w *world) sent(r *replica, c *saga.Handle) {
 	if c.RunID == "" {
 		return
@@ -25,21 +25,21 @@ func (w *world) sent(r *replica, c *saga.Handle) {
 	})
 }
 
-// told stores the text of an answer to a portal. The method `check` searches all stored answers for secrets.
+// The method `told` stores the text of an answer to a portal. The method `check` searches all stored answers for secrets.
 func (w *world) told(who, text string) {
 	w.driver.mu.Lock()
 	defer w.driver.mu.Unlock()
 	w.seen.Texts["answer to "+who] = text
 }
 
-// answered stores an answer to a portal. The method `check` later examines all stored answers.
+// The method `answered` stores an answer to a portal. The method `check` later examines all stored answers.
 func (w *world) answered(a workflowstest.Answer) {
 	w.driver.mu.Lock()
 	defer w.driver.mu.Unlock()
 	w.seen.Answers = append(w.seen.Answers, a)
 }
 
-// check returns the violated invariants of the world.
+// The method `check` returns the violated invariants of the world.
 func (w *world) check() []workflowstest.Broken {
 	all := w.store.Everything()
 	w.seen.Runs, w.seen.Events, w.seen.Removals = all.Runs, all.Events, w.recorder.Removals()

@@ -26,7 +26,7 @@ const (
 	userPassword    = "canary-user-password"
 )
 
-// world is one simulated installation and the requests to it.
+// The type `world` is one simulated installation and the requests to it.
 type world struct {
 	t      testing.TB
 	plan   *plan
@@ -55,7 +55,7 @@ type world struct {
 	mutations
 }
 
-// simulate runs a plan until all faults are over and the world is at rest. simulate then checks the invariants.
+// The function `simulate` runs a plan until all faults are over and the world is at rest. `simulate` then checks the invariants.
 func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now), seen: workflowstest.Seen{Installation: installation, Texts: map[string]string{}}}
 	fates := p.fates(time.Now())
@@ -96,7 +96,7 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	return w
 }
 
-// play runs the plan until the last fault is over.
+// The method `play` runs the plan until the last fault is over.
 func (w *world) play() {
 	for i := range w.plan.Replicas {
 		w.replicas = append(w.replicas, w.startReplica(w.plan.ClockError[i]))
@@ -122,7 +122,7 @@ func (w *world) play() {
 	w.until(last+time.Second, func() bool { return false })
 }
 
-// expect schedules the requests of an order.
+// The method `expect` schedules the requests of an order.
 func (w *world) expect(n int, o orderPlan) {
 	for twin := range map[bool]int{false: 1, true: 2}[o.Twice] {
 		w.driver.mu.Lock()
@@ -133,7 +133,7 @@ func (w *world) expect(n int, o orderPlan) {
 	}
 }
 
-// until drives the world until the time limit has passed or the function enough() returns true.
+// The method `until` drives the world until the time limit has passed or the function enough() returns true.
 func (w *world) until(limit time.Duration, enough func() bool) {
 	over := false
 	off := w.driver.after(nil, limit, "limit", func() { over = true })
@@ -141,7 +141,7 @@ func (w *world) until(limit time.Duration, enough func() bool) {
 	w.driver.drive(func() bool { return over || enough() })
 }
 
-// befall makes a replica crash, pause or shut down. After a crash or a shutdown, the replica is restarted.
+// The method `befall` makes a replica crash, pause or shut down. After a crash or a shutdown, the replica is restarted.
 func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	if w.calm || i < 0 || w.replicas[i].dead || w.replicas[i].hasEnded() {
 		return
@@ -166,8 +166,8 @@ func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	}
 }
 
-// rest drives the world forward until all runs have ended and all portals have their answers. Operators retry the runs that wait
-// for an operator.
+// The method `rest` drives the world forward until all runs have ended and all portals have their answers. Operators retry the runs
+// that wait for an operator.
 func (w *world) rest() {
 	for range 60 {
 		for i := range w.replicas { // a replica that was shutting down may have ended in the meantime
@@ -186,7 +186,7 @@ func (w *world) rest() {
 	}
 }
 
-// restart starts a replica again if it has ended.
+// The method `restart` starts a replica again if it has ended.
 func (w *world) restart(i int) {
 	if r := w.replicas[i]; r.dead || r.hasEnded() {
 		w.replicas[i] = w.startReplica(w.plan.ClockError[i])
@@ -219,7 +219,7 @@ func (w *world) stopAll() {
 	w.replicas = nil
 }
 
-// end makes all goroutines end, because package synctest requires this.
+// The method `end` makes all goroutines end, because package synctest requires this.
 func (w *world) end() {
 	w.driver.mu.Lock()
 	w.over = true

@@ -36,7 +36,7 @@ func sameAnswer(v *view, broken report) {
 	}
 }
 
-// id matches the id of a run, a customer, a subscription or a project.
+// The variable `id` matches the id of a run, a customer, a subscription or a project.
 var id = regexp.MustCompile(`[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}`)
 
 // ownMerchant checks that no answer shows an id of another merchant.
@@ -51,7 +51,7 @@ func ownMerchant(v *view, broken report) {
 	}
 }
 
-// owners returns a map from the id of each run and each object to its merchant.
+// The method `owners` returns a map from the id of each run and each object to its merchant.
 func (v *view) owners() map[string]string {
 	owner := map[string]string{}
 	for _, outside := range []Outside{v.Others, v.Now} {

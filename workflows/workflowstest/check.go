@@ -28,7 +28,7 @@ func (b Broken) String() string {
 	return text
 }
 
-// invariants lists the names and functions of the invariants that Check checks.
+// The variable `invariants` lists the names and functions of the invariants that Check checks.
 var invariants = []struct {
 	name  string
 	check func(*view, report)
@@ -71,10 +71,10 @@ func Check(s Seen) []Broken {
 	return all
 }
 
-// report is a function that adds a violation of the checked invariant.
+// The type `report` is a function that adds a violation of the checked invariant.
 type report func(run, detail string, objects ...string)
 
-// view has the observed objects and runs, and the objects that each run is expected to have.
+// The type `view` has the observed objects and runs, and the objects that each run is expected to have.
 type view struct {
 	Seen
 	now, others []thing // of Now and Others

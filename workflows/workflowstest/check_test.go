@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// play is a world with one run of each kind. All runs are at rest, and no invariant is violated.
+// The type `play` is a world with one run of each kind. All runs are at rest, and no invariant is violated.
 type play struct {
 	*stage
 
@@ -116,7 +116,7 @@ func newPlay(t *testing.T) *play {
 	return p
 }
 
-// stick makes the run stuck, because the undo of create-customer is refused permanently.
+// The method `stick` makes the run stuck, because the undo of create-customer is refused permanently.
 func (s *stage) stick(r *saga.Run) {
 	row := r.Step("create-customer")
 	row.State, row.Undos = saga.StepUndoFailed, 1
@@ -154,7 +154,7 @@ func (s *stage) event(r *saga.Run, kind saga.EventKind) *saga.Event {
 	return &s.Events[r.ID][i]
 }
 
-// object returns the object of the step that the run has stored.
+// The method `object` returns the object of the step that the run has stored.
 func (s *stage) object(r *saga.Run, step string) *saga.Object {
 	i := slices.IndexFunc(r.Objects, func(o saga.Object) bool { return o.Step == step })
 	return &r.Objects[i]
@@ -210,7 +210,7 @@ func TestNothingIsBrokenInAWorldWithoutKeys(t *testing.T) {
 	}
 }
 
-// keyless removes the keys of all runs, and the answers to portals.
+// The method `keyless` removes the keys of all runs, and the answers to portals.
 func (p *play) keyless() {
 	p.Answers = nil
 	for _, r := range p.Runs {

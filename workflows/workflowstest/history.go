@@ -18,7 +18,7 @@ func ofUndo(e saga.Event) bool {
 	return e.Kind == saga.EventUndone || e.Kind == saga.EventUndoAttempt || e.Kind == saga.EventLateEffect
 }
 
-// done reports whether the event completes its step. Steps that depend on the completed step may then start.
+// The function `done` reports whether the event completes its step. Steps that depend on the completed step may then start.
 func done(e saga.Event) bool {
 	return e.Kind == saga.EventSucceeded || e.Kind == saga.EventSkipped ||
 		e.Kind == saga.EventAction && e.Action == string(saga.SkipStep) && e.Failure == nil
@@ -103,8 +103,8 @@ func oneOutcome(v *view, broken report) {
 	}
 }
 
-// epochs checks that the events of a run are numbered without a gap, and that a replica writes no event after it has lost the run's
-// lease.
+// The function `epochs` checks that the events of a run are numbered without a gap, and that a replica writes no event after it has
+// lost the run's lease.
 func epochs(v *view, broken report) {
 	for _, r := range v.Runs {
 		var seq, epoch int64

@@ -53,7 +53,7 @@ func (v *view) onTenant(t thing) bool {
 	return p != nil && strings.HasPrefix(p.name, "bs-")
 }
 
-// keeps reports whether the run has stored the thing as existing.
+// The method `keeps` reports whether the run has stored the thing as existing.
 func (x ordered) keeps(t thing) bool {
 	return has(x.run.Objects, func(o saga.Object) bool { return o.Kind == t.kind && o.ID == t.id && o.RemovedAt == nil })
 }

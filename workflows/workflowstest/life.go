@@ -112,7 +112,7 @@ const (
 	keepTenant = 7 * 24 * time.Hour
 )
 
-// held returns the subscription that the run before has made or changed.
+// The function `held` returns the subscription that the run before has made or changed.
 func held(g Ground) workflows.Held { return standing(g).Held }
 
 func standing(g Ground) workflows.Standing {

@@ -36,7 +36,7 @@ func Look(ctx context.Context, cloud Cloud, b *billing.Client, merchantIDs ...st
 	return o, nil
 }
 
-// page is the maximum number of runs or events that are read at once.
+// The constant `page` is the maximum number of runs or events that are read at once.
 const page = 200
 
 // LookAtRuns reads all runs and events of a store, the oldest run first. If a run changes during the call, the returned events

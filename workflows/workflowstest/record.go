@@ -95,8 +95,8 @@ func (r *Recorder) note(gone Removal, status int) {
 	r.removals = append(r.removals, gone)
 }
 
-// removal returns the object that a request removes. The result `deletes` is false if the request removes no object. The path of
-// the request shows the kind and the id of the object.
+// The method `removal` returns the object that a request removes. The result `deletes` is false if the request removes no object.
+// The path of the request shows the kind and the id of the object.
 func (r *Recorder) removal(req *http.Request) (gone Removal, deletes bool) {
 	if req.Method != http.MethodDelete {
 		return gone, false

@@ -34,7 +34,7 @@ func deleteIntended(v *view, broken report) {
 	}
 }
 
-// removes returns the run's expected object if the Do of a step of the run may remove the object; nil if not.
+// The method `removes` returns the run's expected object if the Do of a step of the run may remove the object; nil if not.
 func (x ordered) removes(gone Removal) *saga.Expected {
 	for i, e := range x.expected {
 		if e.Gone && e.Kind == gone.Kind && e.ID == gone.ID && (gone.Step == "" || gone.Step == e.Step) {
@@ -68,7 +68,7 @@ func (x ordered) stepsOf(gone Removal) (steps []string) {
 	return steps
 }
 
-// undoes reports whether the run stored the intent of the step's undo before the removal.
+// The method `undoes` reports whether the run stored the intent of the step's undo before the removal.
 func (v *view) undoes(r *saga.Run, name string, gone Removal) bool {
 	s := r.Step(name)
 	return s != nil && s.Undos > 0 && (gone.Step == "" || gone.Step == name) &&

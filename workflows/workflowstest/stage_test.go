@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// stage simulates runs call by call, and records their events and effects in Seen.
+// The type `stage` simulates runs call by call, and records their events and effects in Seen.
 type stage struct {
 	Seen
 
@@ -31,14 +31,14 @@ var (
 	bsAdmin = keystone.Role{ID: named("bs-admin"), Name: "bs-admin"}
 )
 
-// tick advances the clock by a second and returns the new time.
+// The method `tick` advances the clock by a second and returns the new time.
 func (s *stage) tick() *time.Time {
 	s.now = s.now.Add(time.Second)
 	now := s.now
 	return &now
 }
 
-// accept starts a run for a new user. If customer is empty, the run creates a customer.
+// The method `accept` starts a run for a new user. If customer is empty, the run creates a customer.
 func (s *stage) accept(name, merchant, customer string) *saga.Run {
 	o := workflows.Order{
 		Asked: workflows.Asked{
@@ -60,7 +60,7 @@ func (s *stage) accept(name, merchant, customer string) *saga.Run {
 	return s.start(o.Request(named("run "+name), ""), "key of "+name)
 }
 
-// retry starts a new run that repeats a compensated run.
+// The method `retry` starts a new run that repeats a compensated run.
 func (s *stage) retry(name string, of *saga.Run) *saga.Run {
 	o := s.order(of)
 	r := s.start(o.Request(named("run "+name), ""), of.Key)
@@ -68,7 +68,7 @@ func (s *stage) retry(name string, of *saga.Run) *saga.Run {
 	return r
 }
 
-// change starts a run that changes the plan of the subscription of another run.
+// The method `change` starts a run that changes the plan of the subscription of another run.
 func (s *stage) change(name string, of *saga.Run, plan string) *saga.Run {
 	o := s.order(of)
 	q := workflows.ChangePlanRequest(workflows.Held{
@@ -134,8 +134,8 @@ func (s *stage) tell(r *saga.Run, e saga.Event) {
 	s.Events[r.ID] = append(s.Events[r.ID], e)
 }
 
-// do executes the run's steps, and stops before the step `until`. If `until` is empty, the function executes all steps, and the run
-// succeeds.
+// The method `do` executes the run's steps, and stops before the step `until`. If `until` is empty, the function executes all
+// steps, and the run succeeds.
 func (s *stage) do(r *saga.Run, until string) {
 	for i := range r.Steps {
 		if r.Steps[i].Name == until {
@@ -168,7 +168,7 @@ func (s *stage) doStep(r *saga.Run, row *saga.StepRow) {
 	s.keep(r, row.Name)
 }
 
-// keep stores the object of the step with the run.
+// The method `keep` stores the object of the step with the run.
 func (s *stage) keep(r *saga.Run, step string) {
 	expected, err := expectedOf(s.definitions, r)
 	if err != nil {
@@ -181,7 +181,7 @@ func (s *stage) keep(r *saga.Run, step string) {
 	}
 }
 
-// effect adds the effect of a step to the simulated upstreams, and returns the step's output.
+// The method `effect` adds the effect of a step to the simulated upstreams, and returns the step's output.
 func (s *stage) effect(o workflows.Order, step string) map[string]any {
 	tags := []string{"tenantry", "tenantry-run-" + o.RunID, "tenantry-merchant-" + o.MerchantID}
 	role := member
@@ -225,7 +225,7 @@ func (s *stage) effect(o workflows.Order, step string) map[string]any {
 	return nil
 }
 
-// absent returns the ids of the customer roles that the user lacks on an existing tenant.
+// The method `absent` returns the ids of the customer roles that the user lacks on an existing tenant.
 func (s *stage) absent(o workflows.Order) (ids []string) {
 	for _, p := range s.Now.Projects {
 		for _, r := range o.CustomerRoles {
@@ -257,8 +257,8 @@ func (s *stage) turnBack(r *saga.Run, step string) {
 	r.State = saga.Compensating
 }
 
-// undo undoes the run's steps, the last step first, and stops before the step `until`. If `until` is empty, the function undoes all
-// steps, and the run is compensated.
+// The method `undo` undoes the run's steps, the last step first, and stops before the step `until`. If `until` is empty, the
+// function undoes all steps, and the run is compensated.
 func (s *stage) undo(r *saga.Run, until string) {
 	o := s.order(r)
 	for i := len(r.Steps) - 1; i >= 0; i-- {
@@ -279,7 +279,7 @@ func (s *stage) undo(r *saga.Run, until string) {
 	s.end(r, saga.Compensated)
 }
 
-// remove removes the effect of a step from the simulated upstreams, and records the removal.
+// The method `remove` removes the effect of a step from the simulated upstreams, and records the removal.
 func (s *stage) remove(o workflows.Order, r *saga.Run, step string) {
 	gone := Removal{At: *s.tick(), Run: r.ID, Step: step}
 	now := &s.Now

@@ -21,7 +21,7 @@ import (
 // StrangerName is the name of the stranger's workflow.
 const StrangerName = "lend"
 
-// loan is the data of a run of the stranger's workflow.
+// The type `loan` is the data of a run of the stranger's workflow.
 type loan struct {
 	Run        string          `json:"run"`
 	Merchant   string          `json:"merchant"`
@@ -42,7 +42,7 @@ type loan struct {
 func (l *loan) roomName() string  { return "bs-customer-" + l.Account }
 func (l *loan) roomClaim() string { return workflows.ClaimTenant(l.Cloud, l.Domain, l.roomName()) }
 
-// request returns the request that starts a run for the loan.
+// The method `request` returns the request that starts a run for the loan.
 func (l loan) request(runID string) saga.Request {
 	run := uuid.MustParse(runID)
 	l.Run, l.Book = runID, uuid.NewSHA1(run, []byte("book")).String()
@@ -90,7 +90,7 @@ func strangerTrial() Trial {
 	}
 }
 
-// lender has the dependencies of the workflow's steps.
+// The type `lender` has the dependencies of the workflow's steps.
 type lender struct{ workflows.Deps }
 
 func (d lender) workflow() saga.Workflow[loan] {
@@ -153,7 +153,7 @@ func (d lender) workflow() saga.Workflow[loan] {
 	}
 }
 
-// expect returns the objects that a successful run creates or adopts.
+// The method `expect` returns the objects that a successful run creates or adopts.
 func (d lender) expect(l loan) []saga.Expected {
 	account := saga.Expected{
 		Object: saga.Object{Step: "open-account", Kind: customer, ID: l.Account, Origin: saga.Adopted},
@@ -184,8 +184,8 @@ func (d lender) expect(l loan) []saga.Expected {
 	return all
 }
 
-// retry returns the request that starts a new run for the same loan. If the plan or the guest no longer exists, retry returns an
-// error.
+// The method `retry` returns the request that starts a new run for the same loan. If the plan or the guest no longer exists,
+// `retry` returns an error.
 func (d lender) retry(ctx context.Context, l loan, runID string) (saga.Request, error) {
 	_, err := d.Billing.Plan(ctx, l.Merchant, l.Plan)
 	if errors.Is(err, billing.ErrNotFound) {
@@ -205,7 +205,7 @@ func (d lender) retry(ctx context.Context, l loan, runID string) (saga.Request, 
 	return l.request(runID), nil
 }
 
-// look stores the ids of the roles that the guest lacks in an existing room.
+// The method `look` stores the ids of the roles that the guest lacks in an existing room.
 func (d lender) look(ctx context.Context, l *loan) error {
 	if _, err := d.Billing.Customer(ctx, l.Merchant, l.Account); err != nil {
 		return err
@@ -321,7 +321,7 @@ func (d lender) closeRoom(ctx context.Context, l *loan) error {
 	return forget(ctx, project, gone.ID, gone.ID != "", err)
 }
 
-// role returns the id of the loan's role with this name.
+// The method `role` returns the id of the loan's role with this name.
 func (l *loan) role(name string) string {
 	i := slices.IndexFunc(l.Roles, func(r keystone.Role) bool { return r.Name == name })
 	return l.Roles[i].ID
@@ -331,8 +331,8 @@ func (l *loan) invitation(roleID string) keystone.Assignment {
 	return keystone.Assignment{ProjectID: l.Room, UserID: l.Guest, RoleID: roleID}
 }
 
-// origin returns the origin of a role assignment. The origin is Own if the run created the room, or if the guest lacked the role
-// before the run. Otherwise the origin is Adopted.
+// The method `origin` returns the origin of a role assignment. The origin is Own if the run created the room, or if the guest
+// lacked the role before the run. Otherwise the origin is Adopted.
 func (l *loan) origin(roleID string) saga.Origin {
 	if l.RoomOwn || slices.Contains(l.Lacked, roleID) {
 		return saga.Own
@@ -370,9 +370,9 @@ func (d lender) invite(ctx context.Context, l *loan) error {
 	return nil
 }
 
-// disinvite revokes a role in an existing room if the guest lacked the role before the run. If the run created the room, the role
-// is removed together with the room. If the answer to the invitation was lost, disinvite records the role, because it may stay with
-// the room.
+// The method `disinvite` revokes a role in an existing room if the guest lacked the role before the run. If the run created the
+// room, the role is removed together with the room. If the answer to the invitation was lost, `disinvite` records the role, because
+// it may stay with the room.
 func (d lender) disinvite(ctx context.Context, l *loan) error {
 	id, err := d.Identity(l.Cloud)
 	if err != nil {
@@ -417,12 +417,12 @@ func (d lender) closeBook(ctx context.Context, l *loan) error {
 	return forget(ctx, subscription, l.Book, removed, err)
 }
 
-// note adds an object to the run's list of objects after a step has created or adopted the object.
+// The function `note` adds an object to the run's list of objects after a step has created or adopted the object.
 func note(ctx context.Context, kind, id, name string, origin saga.Origin) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
 }
 
-// forget deletes an object from the run's list of objects after an Undo has removed the object.
+// The function `forget` deletes an object from the run's list of objects after an Undo has removed the object.
 func forget(ctx context.Context, kind, id string, removed bool, err error) error {
 	if err == nil && removed {
 		saga.CallOf(ctx).Gone(kind, id)

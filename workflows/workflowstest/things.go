@@ -17,7 +17,7 @@ const (
 	subscription   = "subscription"
 )
 
-// thing is an object in one of the upstreams.
+// The type `thing` is an object in one of the upstreams.
 type thing struct {
 	kind, id, name string
 	marks          []string // tags and other values that show which run created the object
@@ -26,13 +26,13 @@ type thing struct {
 
 func (t thing) String() string { return t.kind + " " + t.id }
 
-// bears reports whether the thing has the mark of a run. A project's mark is a tag. A subscription's mark is its resource_id, until
-// a step replaces the resource_id by the tenant's id.
+// The method `bears` reports whether the thing has the mark of a run. A project's mark is a tag. A subscription's mark is its
+// resource_id, until a step replaces the resource_id by the tenant's id.
 func (t thing) bears(runID string) bool {
 	return has(t.marks, func(m string) bool { return m == "tenantry-run-"+runID || m == "pending:"+runID })
 }
 
-// things returns all objects of o.
+// The method `things` returns all objects of o.
 func (o Outside) things() (all []thing) {
 	for _, c := range o.Customers {
 		all = append(all, thing{kind: customer, id: c.ID, name: c.Name, fields: map[string]string{"merchant_id": c.MerchantID}})
@@ -53,7 +53,7 @@ func (o Outside) things() (all []thing) {
 	return all
 }
 
-// find returns the thing with this kind and id, or nil if there is none.
+// The function `find` returns the thing with this kind and id, or nil if there is none.
 func find(all []thing, kind, id string) *thing {
 	i := slices.IndexFunc(all, func(t thing) bool { return t.kind == kind && t.id == id })
 	if i < 0 {
@@ -62,21 +62,21 @@ func find(all []thing, kind, id string) *thing {
 	return &all[i]
 }
 
-// ordered is a run and its expected objects.
+// The type `ordered` is a run and its expected objects.
 type ordered struct {
 	run      *saga.Run
 	expected []saga.Expected
 }
 
-// made is an object that a run created, with the name of the step that created it.
+// The type `made` is an object that a run created, with the name of the step that created it.
 type made struct {
 	thing
 
 	step string
 }
 
-// made returns the objects that the run created. These objects have the run's mark, or an id that the run chose. made does not
-// return role assignments, because they have no mark.
+// The method `made` returns the objects that the run created. These objects have the run's mark, or an id that the run chose.
+// `made` does not return role assignments, because they have no mark.
 func (v *view) made(x ordered) (all []made) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
@@ -89,8 +89,9 @@ func (v *view) made(x ordered) (all []made) {
 	return all
 }
 
-// expects compares the thing with the run's expected objects, and returns the expected object that matches. A match has the thing's
-// kind, and the thing's id or name. If there is no match, the result is the first expected object of the thing's kind, or nil.
+// The method `expects` compares the thing with the run's expected objects, and returns the expected object that matches. A match
+// has the thing's kind, and the thing's id or name. If there is no match, the result is the first expected object of the thing's
+// kind, or nil.
 func (x ordered) expects(t thing) *saga.Expected {
 	var other *saga.Expected
 	for i, e := range x.expected {
@@ -105,8 +106,8 @@ func (x ordered) expects(t thing) *saga.Expected {
 	return other
 }
 
-// roles returns the role assignments that the run is expected to have. The result has no role assignment on a tenant whose id is
-// not known yet.
+// The method `roles` returns the role assignments that the run is expected to have. The result has no role assignment on a tenant
+// whose id is not known yet.
 func (x ordered) roles() []saga.Expected {
 	return slices.DeleteFunc(slices.Clone(x.expected), func(e saga.Expected) bool { return e.Kind != roleAssignment || e.Gone })
 }
@@ -116,8 +117,8 @@ func (x ordered) hasRole(id string) bool {
 	return has(x.expected, func(e saga.Expected) bool { return e.Kind == roleAssignment && e.ID == id && !e.Gone })
 }
 
-// left reports whether an operator left the object of the step behind. If the answer with the object's id was lost, the run's
-// entry in LeftBehind has no id.
+// The method `left` reports whether an operator left the object of the step behind. If the answer with the object's id was lost,
+// the run's entry in LeftBehind has no id.
 func (x ordered) left(step, id string) bool {
 	return has(x.run.LeftBehind, func(l saga.LeftBehind) bool {
 		return l.Step == step && (l.ID == id || l.ID == "")
@@ -133,7 +134,7 @@ func (x ordered) leftRole(e saga.Expected) bool {
 	})
 }
 
-// differs returns the differences between a thing and an expected object.
+// The function `differs` returns the differences between a thing and an expected object.
 func differs(t thing, e saga.Expected) (all []string) {
 	if e.Name != "" && t.name != "" && e.Name != t.name { // a role assignment has no name
 		all = append(all, fmt.Sprintf("name is %q, not %q", t.name, e.Name))
@@ -152,8 +153,8 @@ func differs(t thing, e saga.Expected) (all []string) {
 	return all
 }
 
-// belongs reports whether the run may have created the thing. A later run may have changed the thing. belongs does not call
-// [keystone.TenantTags], so that the check notices a wrong tag from that function.
+// The method `belongs` reports whether the run may have created the thing. A later run may have changed the thing. `belongs` does
+// not call [keystone.TenantTags], so that the check notices a wrong tag from that function.
 func (v *view) belongs(x ordered, t thing) bool {
 	e := x.expects(t)
 	if e == nil {

@@ -32,7 +32,7 @@ func endedBefore(r *saga.Run, at time.Time, skew time.Duration) bool {
 	return r.EndedAt != nil && !r.EndedAt.After(at.Add(skew))
 }
 
-// began returns the time at which the first step of the run began, or nil if no step has begun.
+// The function `began` returns the time at which the first step of the run began, or nil if no step has begun.
 func began(r *saga.Run) (first *time.Time) {
 	for _, s := range r.Steps {
 		if s.StartedAt != nil && (first == nil || s.StartedAt.Before(*first)) {
@@ -71,8 +71,8 @@ func endsOrWaits(v *view, broken report) {
 	}
 }
 
-// attention checks that a run that needs a person is in the list of runs that need attention, and that a run that waits for an
-// upstream or a retry will be in this list in time.
+// The function `attention` checks that a run that needs a person is in the list of runs that need attention, and that a run that
+// waits for an upstream or a retry will be in this list in time.
 func attention(r *saga.Run, fault func(string, ...any)) {
 	refused := slices.ContainsFunc(r.Steps, func(s saga.StepRow) bool { return s.State == saga.StepUndoFailed })
 	latest := r.UpdatedAt
@@ -109,7 +109,7 @@ func ended(r *saga.Run, fault func(string, ...any)) {
 	}
 }
 
-// waits checks the stored reason of a waiting run.
+// The method `waits` checks the stored reason of a waiting run.
 func (v *view) waits(r *saga.Run, fault func(string, ...any)) {
 	why := r.Reason
 	if why == nil || why.Kind == "" || why.Code == "" || why.Detail == "" || why.FixBy == "" {

@@ -67,7 +67,7 @@ func oneEach(v *view, broken report) {
 	}
 }
 
-// chain names the runs that have the idempotency key of a run. Without a key, it names the run and its retries.
+// The method `chain` names the runs that have the idempotency key of a run. Without a key, it names the run and its retries.
 func (v *view) chain(r *saga.Run) string {
 	if r.Key != "" {
 		return fmt.Sprintf("key %q of merchant %s", r.Key, r.Merchant)
@@ -111,7 +111,8 @@ func succeededWhole(v *view, broken report) {
 	}
 }
 
-// removed reports whether the newest succeeded run about the object has removed it, or has removed the object that it belongs to.
+// The method `removed` reports whether the newest succeeded run about the object has removed it, or has removed the object that it
+// belongs to.
 func (v *view) removed(o saga.Object) (gone bool) {
 	var at time.Time
 	for _, x := range v.ordered {
@@ -125,7 +126,7 @@ func (v *view) removed(o saga.Object) (gone bool) {
 	return gone
 }
 
-// removing reports whether a run that has not ended may have removed the object, or the object that it belongs to.
+// The method `removing` reports whether a run that has not ended may have removed the object, or the object that it belongs to.
 func (v *view) removing(o saga.Object) bool {
 	return has(v.ordered, func(x ordered) bool {
 		return !x.run.State.Ended() && has(x.expected, func(e saga.Expected) bool {
@@ -134,19 +135,19 @@ func (v *view) removing(o saga.Object) bool {
 	})
 }
 
-// has reports whether the run has recorded the object.
+// The method `has` reports whether the run has recorded the object.
 func (x ordered) has(o saga.Object) bool {
 	return has(x.run.Objects, func(own saga.Object) bool { return own.Kind == o.Kind && own.ID == o.ID })
 }
 
-// skipped reports whether the step of the expected object was skipped.
+// The method `skipped` reports whether the step of the expected object was skipped.
 func (x ordered) skipped(e saga.Expected) bool {
 	s := x.run.Step(e.Step)
 	return s != nil && s.State == saga.StepSkipped
 }
 
-// newest returns the expected object with the fields that the runs which succeeded last expect: such a run may have disabled a
-// project that another run has created, or changed the plan of a subscription.
+// The method `newest` returns the expected object with the fields that the runs which succeeded last expect: such a run may have
+// disabled a project that another run has created, or changed the plan of a subscription.
 func (v *view) newest(e saga.Expected) saga.Expected {
 	fields, at := map[string]string{}, map[string]time.Time{}
 	for _, x := range v.ordered {
@@ -205,8 +206,8 @@ func compensatedClean(v *view, broken report) {
 	}
 }
 
-// unchanged checks that no value of the thing comes from the compensated run x, unless the newest succeeded run about the thing
-// expects the same value. The thing is the object e of the run.
+// The method `unchanged` checks that no value of the thing comes from the compensated run x, unless the newest succeeded run about
+// the thing expects the same value. The thing is the object e of the run.
 func (v *view) unchanged(x ordered, t thing, e saga.Expected, broken report) {
 	newest := v.newest(e).Fields
 	for _, field := range slices.Sorted(maps.Keys(e.Fields)) {
@@ -216,12 +217,12 @@ func (v *view) unchanged(x ordered, t thing, e saga.Expected, broken report) {
 	}
 }
 
-// disables reports whether the newest succeeded run about the project expects it to be disabled.
+// The method `disables` reports whether the newest succeeded run about the project expects it to be disabled.
 func (v *view) disables(t thing) bool {
 	return v.newest(saga.Expected{Object: saga.Object{Kind: t.kind, ID: t.id}}).Fields["enabled"] == "false"
 }
 
-// adopted reports whether another run expects the thing. Compensated runs do not count.
+// The method `adopted` reports whether another run expects the thing. Compensated runs do not count.
 func (v *view) adopted(x ordered, t thing) bool {
 	return has(v.ordered, func(y ordered) bool {
 		return y.run != x.run && y.run.State != saga.Compensated &&
@@ -229,8 +230,8 @@ func (v *view) adopted(x ordered, t thing) bool {
 	})
 }
 
-// stands reports whether the role assignment may exist. A role assignment may exist if no run created it, if a run that is not
-// compensated created it, or if an operator left it behind.
+// The method `stands` reports whether the role assignment may exist. A role assignment may exist if no run created it, if a run
+// that is not compensated created it, or if an operator left it behind.
 func (v *view) stands(id string) bool {
 	return find(v.others, roleAssignment, id) != nil || has(v.ordered, func(x ordered) bool {
 		return has(x.roles(), func(e saga.Expected) bool {

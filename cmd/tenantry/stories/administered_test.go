@@ -40,7 +40,7 @@ func ownKeystone(t testing.TB, h home, in *upstream) (cloud, *daemon) {
 	return c, d
 }
 
-// administered reads the projects and assignments of a real Keystone as its administrator.
+// The type `administered` reads the projects and assignments of a real Keystone as its administrator.
 type administered struct {
 	t     testing.TB
 	cloud cloud
@@ -88,13 +88,13 @@ func (a *administered) Assignments() (all []keystone.Assignment) {
 
 type links struct{ Next string }
 
-// next returns the path of the next page, or "" after the last page.
+// The method `next` returns the path of the next page, or "" after the last page.
 func (l links) next() string {
 	_, path, _ := strings.Cut(l.Next, "/v3")
 	return path
 }
 
-// tags returns a project's tags, or nil if Keystone does not return them.
+// The method `tags` returns a project's tags, or nil if Keystone does not return them.
 func (a *administered) tags(projectID string) []string {
 	req, err := http.NewRequest(http.MethodGet, a.cloud.direct+"/projects/"+projectID, nil)
 	if err != nil {

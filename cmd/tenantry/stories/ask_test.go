@@ -13,7 +13,7 @@ import (
 const oneStepUnderWay = `SELECT count(*) = 1 FROM steps s JOIN runs r ON r.id = s.run_id
 	WHERE r.ended_at IS NULL AND s.state IN ('running', 'undoing')`
 
-// ask reads one value from a PostgreSQL database.
+// The function `ask` reads one value from a PostgreSQL database.
 func ask(ctx context.Context, database string, into any, query string, args ...any) error {
 	conn, err := pgx.Connect(ctx, database)
 	if err != nil {

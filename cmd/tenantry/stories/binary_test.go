@@ -13,7 +13,7 @@ import (
 // buildDir creates the directory in which the binary is built.
 var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "tenantry-stories-") })
 
-// binary builds `tenantry` once for all tests, and returns its path.
+// The variable `binary` builds `tenantry` once for all tests, and returns its path.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := buildDir()
 	if err != nil {

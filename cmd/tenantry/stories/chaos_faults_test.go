@@ -55,7 +55,7 @@ func (w *world) breakThings() (cease func()) {
 	}
 }
 
-// suffocate fills PostgreSQL's disk once, when a third of the orders have ended.
+// The method `suffocate` fills PostgreSQL's disk once, when a third of the orders have ended.
 func (w *world) suffocate(stop <-chan struct{}) {
 	for late := false; !late && int(w.ended.Load()) < w.subscribes/3; {
 		select {
@@ -97,7 +97,7 @@ func upTo(rng *rand.Rand, most time.Duration) time.Duration {
 	return time.Duration(rng.Int64N(int64(most)))
 }
 
-// count counts a fault if hit is true, and returns hit.
+// The method `count` counts a fault if hit is true, and returns hit.
 func (w *world) count(what string, hit bool) bool {
 	if hit {
 		w.mu.Lock()

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// chaos has the parameters of a chaos test.
+// The type `chaos` has the parameters of a chaos test.
 type chaos struct {
 	subscribes, portals, users, customers int
 
@@ -23,14 +23,14 @@ type chaos struct {
 	short                        bool
 }
 
-// faults describes the faults of one part, such as Keystone. The fields `from` and `to` are the minimum and maximum time between
-// two faults. The field `most` is the maximum number of faults; 0 means no limit.
+// The type `faults` describes the faults of one part, such as Keystone. The fields `from` and `to` are the minimum and maximum time
+// between two faults. The field `most` is the maximum number of faults; 0 means no limit.
 type faults struct {
 	from, to time.Duration
 	most     int
 }
 
-// short returns the parameters for `make test`, with few orders and with few faults at short intervals.
+// The function `short` returns the parameters for `make test`, with few orders and with few faults at short intervals.
 func short() chaos {
 	return chaos{
 		subscribes: 30, portals: 6, users: 5, customers: 2,
@@ -39,7 +39,7 @@ func short() chaos {
 	}
 }
 
-// long returns the parameters for `make chaos`.
+// The function `long` returns the parameters for `make chaos`.
 func long(subscribes int) chaos {
 	return chaos{
 		subscribes: subscribes, portals: 24, users: 100, customers: 20,
@@ -75,7 +75,7 @@ func TestChaos(t *testing.T) {
 	w.report(time.Since(begun))
 }
 
-// world is an installation in a chaos test.
+// The type `world` is an installation in a chaos test.
 type world struct {
 	chaos
 
@@ -169,8 +169,8 @@ func (w *world) subscribeAll(cease func()) {
 	}
 }
 
-// somewhere returns a function that chooses a replica. Each call of this function returns the address of the next replica that is
-// up.
+// The method `somewhere` returns a function that chooses a replica. Each call of this function returns the address of the next
+// replica that is up.
 func (w *world) somewhere(from int) func() string {
 	return func() string {
 		for range len(w.replicas) {
@@ -183,7 +183,7 @@ func (w *world) somewhere(from int) func() string {
 	}
 }
 
-// report prints the faults and the results.
+// The method `report` prints the faults and the results.
 func (w *world) report(took time.Duration) {
 	t := w.t
 	var succeeded, compensated, last int64

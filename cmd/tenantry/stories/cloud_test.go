@@ -24,7 +24,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// cloud is a Keystone, real or in memory. The test calls Keystone over plain HTTP as Keystone's administrator.
+// The type `cloud` is a Keystone, real or in memory. The test calls Keystone over plain HTTP as Keystone's administrator.
 type cloud struct {
 	url      string // address at which the replicas call Keystone; ends in /v3
 	direct   string
@@ -101,7 +101,7 @@ func front(t testing.TB, in *upstream, password string) cloud {
 	return c
 }
 
-// login returns a token for a user of the cloud's domain. The parameter scope is the token's scope in JSON.
+// The method `login` returns a token for a user of the cloud's domain. The parameter scope is the token's scope in JSON.
 func (c cloud) login(t testing.TB, user, password, scope string) string {
 	t.Helper()
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,`+
@@ -170,7 +170,7 @@ type project struct {
 	Tags    []string
 }
 
-// project returns the project with the given name. The test fails if the number of projects with this name is not 1.
+// The method `project` returns the project with the given name. The test fails if the number of projects with this name is not 1.
 func (c cloud) project(t testing.TB, name string) project {
 	t.Helper()
 	var found struct{ Projects []project }
@@ -181,7 +181,7 @@ func (c cloud) project(t testing.TB, name string) project {
 	return found.Projects[0]
 }
 
-// marked returns the names of the projects that a merchant's runs have created.
+// The method `marked` returns the names of the projects that a merchant's runs have created.
 func (c cloud) marked(t testing.TB, merchant string) (names []string) {
 	t.Helper()
 	var found struct{ Projects []project }
@@ -192,7 +192,7 @@ func (c cloud) marked(t testing.TB, merchant string) (names []string) {
 	return names
 }
 
-// roles returns the sorted names of the roles that a user has on a project.
+// The method `roles` returns the sorted names of the roles that a user has on a project.
 func (c cloud) roles(t testing.TB, projectID, user string) (names []string) {
 	t.Helper()
 	var found struct{ Roles []struct{ Name string } }
@@ -204,7 +204,7 @@ func (c cloud) roles(t testing.TB, projectID, user string) (names []string) {
 	return names
 }
 
-// validate returns the user id and the project id of a token.
+// The method `validate` returns the user id and the project id of a token.
 func (c cloud) validate(t testing.TB, token string) (user, project string) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, c.direct+"/auth/tokens", nil)

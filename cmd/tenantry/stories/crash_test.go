@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// instant is a point of a Do or Undo at which the test kills the replica.
+// The type `instant` is a point of a Do or Undo at which the test kills the replica.
 type instant int
 
 const (
@@ -27,14 +27,14 @@ func (i instant) String() string {
 	return [...]string{"before the intent", "intent stored", "call lost", "carried out", "answered", "outcome stored"}[i]
 }
 
-// ending is the result of one case of the crash matrix.
+// The type `ending` is the result of one case of the crash matrix.
 type ending struct {
 	State    string
 	Recovery time.Duration // time from the kill to the end of the run
 	Living   bool          // true if another replica was already running; false if the test started another replica after the kill
 }
 
-// endings are the results of all cases of a workflow.
+// The type `endings` contains the results of all cases of a workflow.
 type endings map[place]map[instant]ending
 
 // TestKilledAtEveryInstant tests each workflow. There is one case for each instant of each Do and of each Undo. In

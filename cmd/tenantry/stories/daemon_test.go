@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// daemon is a PostgreSQL or Keystone process of one test. Each time the process ends, the daemon starts it again, until the test
-// ends.
+// The type `daemon` is a PostgreSQL or Keystone process of one test. Each time the process ends, the daemon starts it again, until
+// the test ends.
 type daemon struct {
 	t    testing.TB
 	argv []string
@@ -33,8 +33,8 @@ type daemon struct {
 	gone    chan struct{}
 }
 
-// home has the directory of a test's daemons, and the user who runs them. PostgreSQL and Keystone refuse to run as root. If the
-// test runs as root, the test starts both services as the user `postgres`, which PostgreSQL's package creates.
+// The type `home` has the directory of a test's daemons, and the user who runs them. PostgreSQL and Keystone refuse to run as root.
+// If the test runs as root, the test starts both services as the user `postgres`, which PostgreSQL's package creates.
 type home struct {
 	dir string
 	as  *syscall.Credential // nil means the user who runs the test
@@ -74,7 +74,7 @@ func newHome(t testing.TB) home {
 	return h
 }
 
-// uid returns the id of the user who runs the daemons.
+// The method `uid` returns the id of the user who runs the daemons.
 func (h home) uid() int {
 	if h.as == nil {
 		return os.Geteuid()
@@ -94,7 +94,7 @@ func newDaemon(t testing.TB, h home, script string, args ...string) *daemon {
 	return d
 }
 
-// keep starts the daemon, and starts it again each time it has ended.
+// The method `keep` starts the daemon, and starts it again each time it has ended.
 func (d *daemon) keep() {
 	defer close(d.gone)
 	for {
@@ -120,7 +120,7 @@ func (d *daemon) keep() {
 	}
 }
 
-// start starts the daemon, unless the test has ended or keeps the daemon down.
+// The method `start` starts the daemon, unless the test has ended or keeps the daemon down.
 func (d *daemon) start() (*exec.Cmd, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -144,15 +144,15 @@ func (d *daemon) start() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// signal sends a signal to the daemon's process group. The result is false if the daemon is not running.
+// The method `signal` sends a signal to the daemon's process group. The result is false if the daemon is not running.
 func (d *daemon) signal(s syscall.Signal) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.process != nil && syscall.Kill(-d.process.Process.Pid, s) == nil
 }
 
-// down stops the daemon with a signal, and keeps it down for the duration `away`. The result is false if the daemon was not
-// running.
+// The method `down` stops the daemon with a signal, and keeps it down for the duration `away`. The result is false if the daemon
+// was not running.
 func (d *daemon) down(s syscall.Signal, away time.Duration) bool {
 	d.mu.Lock()
 	d.resume = time.Now().Add(away)
@@ -160,14 +160,14 @@ func (d *daemon) down(s syscall.Signal, away time.Duration) bool {
 	return d.signal(s)
 }
 
-// ended returns how many times the daemon has ended.
+// The method `ended` returns how many times the daemon has ended.
 func (d *daemon) ended() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.ends
 }
 
-// family returns the process ids of the daemon and of its children.
+// The method `family` returns the process ids of the daemon and of its children.
 func (d *daemon) family() (pids []int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -185,7 +185,7 @@ func (d *daemon) family() (pids []int) {
 	return pids
 }
 
-// stop ends the daemon, and does not start it again.
+// The method `stop` ends the daemon, and does not start it again.
 func (d *daemon) stop() {
 	d.mu.Lock()
 	d.over = true
@@ -199,7 +199,7 @@ func (d *daemon) stop() {
 	}
 }
 
-// printed returns the daemon's output so far.
+// The method `printed` returns the daemon's output so far.
 func (d *daemon) printed() string {
 	text, err := os.ReadFile(d.log)
 	if err != nil {
@@ -208,7 +208,7 @@ func (d *daemon) printed() string {
 	return string(text)
 }
 
-// await waits until the daemon answers.
+// The method `await` waits until the daemon answers.
 func (d *daemon) await(answers func() error) {
 	d.t.Helper()
 	var err error

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// disk is a small file system of one test. The test fills the file system with a ballast file.
+// The type `disk` is a small file system of one test. The test fills the file system with a ballast file.
 type disk struct {
 	dir  string
 	room int // size in bytes
@@ -33,7 +33,7 @@ func newDisk(t testing.TB, dir string, room, uid int) (*disk, error) {
 
 func (d *disk) ballast() string { return filepath.Join(d.dir, "ballast") }
 
-// fill grows the ballast until the disk is full.
+// The method `fill` grows the ballast until the disk is full.
 func (d *disk) fill() error {
 	f, err := os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -59,5 +59,5 @@ func (d *disk) fill() error {
 	return nil
 }
 
-// free removes the ballast.
+// The method `free` removes the ballast.
 func (d *disk) free() error { return os.Remove(d.ballast()) }

@@ -77,7 +77,8 @@ func (k *keptReplica) keep() {
 	}
 }
 
-// kill kills the replica, and keeps it down for the duration `away`. The result is false if the replica was not running.
+// The method `kill` kills the replica, and keeps it down for the duration `away`. The result is false if the replica was not
+// running.
 func (k *keptReplica) kill(away time.Duration) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -89,21 +90,21 @@ func (k *keptReplica) kill(away time.Duration) bool {
 	return true
 }
 
-// address returns the replica's address, or "" while the replica does not serve.
+// The method `address` returns the replica's address, or "" while the replica does not serve.
 func (k *keptReplica) address() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.url
 }
 
-// refusals returns how many times the replica did not start because its database was down.
+// The method `refusals` returns how many times the replica did not start because its database was down.
 func (k *keptReplica) refusals() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.refused
 }
 
-// await waits until the replica serves, and returns the replica's address.
+// The method `await` waits until the replica serves, and returns the replica's address.
 func (k *keptReplica) await() string {
 	for ; ; time.Sleep(5 * time.Millisecond) {
 		if url := k.address(); url != "" {
@@ -117,7 +118,7 @@ func (k *keptReplica) await() string {
 	}
 }
 
-// stop ends the replica, and does not start it again.
+// The method `stop` ends the replica, and does not start it again.
 func (k *keptReplica) stop() {
 	k.mu.Lock()
 	k.over = true

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// killer kills a replica at one instant of a Do or Undo.
+// The type `killer` kills a replica at one instant of a Do or Undo.
 type killer struct {
 	t        *testing.T
 	place    place
@@ -31,7 +31,7 @@ type killer struct {
 	killed time.Time
 }
 
-// arm makes the killer kill the victim during the next run.
+// The method `arm` makes the killer kill the victim during the next run.
 func (k *killer) arm(victim *replica) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -41,7 +41,7 @@ func (k *killer) arm(victim *replica) {
 	k.victim, k.armed = victim, true
 }
 
-// statement receives the parameters of each SQL statement before PostgreSQL gets the statement.
+// The method `statement` receives the parameters of each SQL statement before PostgreSQL gets the statement.
 func (k *killer) statement(_ string, parameters [][]byte) (pass bool, committed func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -65,9 +65,10 @@ func (k *killer) statement(_ string, parameters [][]byte) (pass bool, committed 
 	return true, nil
 }
 
-// request handles a replica's request to an upstream. If place is an Undo, the method waits until no other step is running, and
-// then refuses the call that k.refused names. Without this wait, one SQL statement could store both the outcome of the other step
-// and the intents of the first undos. If k.executes is true, only the victim's first call is refused, after it was executed.
+// The method `request` handles a replica's request to an upstream. If place is an Undo, the method waits until no other step is
+// running, and then refuses the call that k.refused names. Without this wait, one SQL statement could store both the outcome of the
+// other step and the intents of the first undos. If k.executes is true, only the victim's first call is refused, after it was
+// executed.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
 	if k.refuses(call) {
@@ -96,7 +97,7 @@ func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next htt
 	}
 }
 
-// refuses reports whether an upstream refuses this call, so that the run is compensated.
+// The method `refuses` reports whether an upstream refuses this call, so that the run is compensated.
 func (k *killer) refuses(call string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -107,7 +108,7 @@ func (k *killer) refuses(call string) bool {
 	return true
 }
 
-// strike kills the victim, once. The caller must hold k.mu.
+// The method `strike` kills the victim, once. The caller must hold k.mu.
 func (k *killer) strike() {
 	if k.victim == nil {
 		return

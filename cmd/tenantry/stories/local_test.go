@@ -22,7 +22,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// night is a site whose Keystone can be stopped, and whose BillingStack can refuse to attach tenants.
+// The type `night` is a site whose Keystone can be stopped, and whose BillingStack can refuse to attach tenants.
 type night struct {
 	*site
 
@@ -67,7 +67,7 @@ func newNight(t *testing.T, database string) *night {
 	return n
 }
 
-// command runs a `tenantry` command without or with the credential of an operator.
+// The method `command` runs a `tenantry` command without or with the credential of an operator.
 func (n *night) command(credential bool, args ...string) (code int, out, stderr string) {
 	n.t.Helper()
 	path, err := binary()
@@ -87,7 +87,7 @@ func (n *night) command(credential bool, args ...string) (code int, out, stderr 
 	return cmd.ProcessState.ExitCode(), stdout.String(), errors.String()
 }
 
-// local runs a command under `tenantry runs` with --local, and checks the exit code.
+// The method `local` runs a command under `tenantry runs` with --local, and checks the exit code.
 func (n *night) local(want int, args ...string) (out, stderr string) {
 	n.t.Helper()
 	code, out, stderr := n.command(false, append([]string{"runs", "--local"}, args...)...)
@@ -97,7 +97,7 @@ func (n *night) local(want int, args ...string) (out, stderr string) {
 	return out, stderr
 }
 
-// shows waits until `tenantry runs show --local` prints the text. Several spaces count as one space.
+// The method `shows` waits until `tenantry runs show --local` prints the text. Several spaces count as one space.
 func (n *night) shows(run, text string) {
 	n.t.Helper()
 	n.eventually(run+" shows "+text, func() bool {
@@ -106,7 +106,7 @@ func (n *night) shows(run, text string) {
 	})
 }
 
-// place places an order, and returns the id of its run.
+// The method `place` places an order, and returns the id of its run.
 func (n *night) place(key string) (run string) {
 	n.t.Helper()
 	a, err := n.subscribe(n.replicaURL, key, n.newToken(), "Prefer", "respond-async")
@@ -227,7 +227,7 @@ func (n *night) sameAnswer(args []string) {
 	})
 }
 
-// records checks that the history of a run has the action, with the operating-system user who took it and the reason.
+// The method `records` checks that the history of a run has the action, with the operating-system user who took it and the reason.
 func (n *night) records(run, action, why string) {
 	n.t.Helper()
 	me, err := user.Current()

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// matrix returns the text of docs/crash-matrix.md, the page with the results of all cases.
+// The function `matrix` returns the text of docs/crash-matrix.md, the page with the results of all cases.
 func matrix(t *testing.T, all map[string]endings) []byte {
 	t.Helper()
 	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
@@ -39,7 +39,7 @@ func matrix(t *testing.T, all map[string]endings) []byte {
 	return page.Bytes()
 }
 
-// tables writes the results of one workflow to the page.
+// The method `tables` writes the results of one workflow to the page.
 func (c crashTrial) tables(page *bytes.Buffer, ended endings) {
 	for _, undo := range []bool{false, true} {
 		title := "Killed during Do: every run succeeded"
@@ -105,7 +105,7 @@ func (e ending) String() string {
 	return text
 }
 
-// machine describes the CPUs and the operating system of this machine.
+// The function `machine` describes the CPUs and the operating system of this machine.
 func machine() string {
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	_, model, _ := strings.Cut(string(info), "model name")

@@ -13,8 +13,8 @@ import (
 // and not the run.
 const heldFor = "taken-over-too-often"
 
-// operate retries all runs that are held with the code heldFor, until stop is closed, and returns the number of retries. The argument
-// url returns the address of the replica to ask, for the number of a request.
+// The method `operate` retries all runs that are held with the code heldFor, until stop is closed, and returns the number of
+// retries. The argument url returns the address of the replica to ask, for the number of a request.
 func (s *site) operate(stop <-chan struct{}, url func(n int) string) (retried int) {
 	pressed := map[string]time.Time{}
 	for n := 0; ; n++ {

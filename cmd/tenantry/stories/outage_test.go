@@ -88,7 +88,7 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	})
 }
 
-// eventually repeats a check until its result is true.
+// The method `eventually` repeats a check until its result is true.
 func (s *site) eventually(what string, is func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(100 * time.Millisecond) {

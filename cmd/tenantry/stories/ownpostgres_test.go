@@ -58,7 +58,8 @@ func newPostgres(t testing.TB, h home) *ownPostgres {
 	return p
 }
 
-// freeze pauses all processes of PostgreSQL for the duration `asleep`. The result is false if PostgreSQL was not running.
+// The method `freeze` pauses all processes of PostgreSQL for the duration `asleep`. The result is false if PostgreSQL was not
+// running.
 func (p *ownPostgres) freeze(asleep time.Duration) (bool, error) {
 	pids := p.family()
 	var faults []error
@@ -73,8 +74,8 @@ func (p *ownPostgres) freeze(asleep time.Duration) (bool, error) {
 	return len(pids) > 0, errors.Join(faults...)
 }
 
-// suffocate keeps PostgreSQL's disk full for the given time, even when PostgreSQL frees space. suffocate also uses up the free
-// space in PostgreSQL's write-ahead log.
+// The method `suffocate` keeps PostgreSQL's disk full for the given time, even when PostgreSQL frees space. `suffocate` also uses
+// up the free space in PostgreSQL's write-ahead log.
 func (p *ownPostgres) suffocate(full time.Duration) error {
 	for until := time.Now().Add(full); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		if err := p.disk.fill(); err != nil {

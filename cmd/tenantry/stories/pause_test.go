@@ -21,15 +21,16 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// pause is the request or statement during which the test stops a replica. If refused is true, BillingStack refuses to attach the
-// tenant, and the run is compensated. The compensation must find and remove the late effect of the request that the test blocked.
+// The type `pause` is the request or statement during which the test stops a replica. If refused is true, BillingStack refuses to
+// attach the tenant, and the run is compensated. The compensation must find and remove the late effect of the request that the test
+// blocked.
 type pause struct {
 	call    string // a name from callOf; or "store STEP STATE" for the statement that stores this state of the step
 	refused bool
 }
 
-// pauses has every write of a run to an upstream, every read that an Undo makes before a write, and some statements that store a
-// step's state.
+// The variable `pauses` has every write of a run to an upstream, every read that an Undo makes before a write, and some statements
+// that store a step's state.
 var pauses = []pause{
 	{call: "POST customers"},
 	{call: "POST projects bs-customer"},
@@ -66,8 +67,8 @@ var pauses = []pause{
 const (
 	pairs       = 10 // number of pairs of replicas; each pair has its own database
 	pausesAPair = 20
-	// latest is the maximum time for which the test blocks a request after it has stopped the replica. pausedLateWindow is longer
-	// than latest.
+	// The constant `latest` is the maximum time for which the test blocks a request after it has stopped the replica.
+	// pausedLateWindow is longer than latest.
 	latest           = 1700 * time.Millisecond
 	pausedLateWindow = 2 * time.Second
 	bothWork         = "SELECT count(*) = 2 FROM replicas"
@@ -101,8 +102,8 @@ func TestPausedForLongerThanItsLeaseAReplicaWritesNothing(t *testing.T) {
 	}
 }
 
-// pair is a pair of replicas with one database. Each replica calls the database and the upstreams at its own addresses, so that
-// the test can tell the replicas' calls apart.
+// The type `pair` is a pair of replicas with one database. Each replica calls the database and the upstreams at its own addresses,
+// so that the test can tell the replicas' calls apart.
 type pair struct {
 	t        *testing.T
 	cloud    cloud
@@ -123,7 +124,7 @@ type pair struct {
 	strays  []string      // writes that the paused replica sent; the test expects none
 }
 
-// held describes a request or an SQL statement that the test blocks.
+// The type `held` describes a request or an SQL statement that the test blocks.
 type held struct {
 	replica int
 	release chan struct{}
@@ -156,9 +157,8 @@ func newPair(t *testing.T, rng *rand.Rand) *pair {
 
 type replicaKey struct{}
 
-// pause sends one order, and stops the replica that executes the run. On a busy machine, the replica's lease of 1 s may end
-// before pause stops the replica. In this case, pause sends another order, but not more than
-// three orders.
+// The method `pause` sends one order, and stops the replica that executes the run. On a busy machine, the replica's lease of 1 s
+// may end before pause stops the replica. In this case, `pause` sends another order, but not more than three orders.
 func (p *pair) pause(what pause) {
 	p.t.Helper()
 	for range 3 {
@@ -254,7 +254,7 @@ func (p *pair) stopIn(what pause) bool {
 	return true
 }
 
-// want checks the status of the answer to an order.
+// The method `want` checks the status of the answer to an order.
 func (p *pair) want(what pause, answer workflowstest.Answer) {
 	p.t.Helper()
 	want := http.StatusCreated
@@ -266,8 +266,8 @@ func (p *pair) want(what pause, answer workflowstest.Answer) {
 	}
 }
 
-// request handles a replica's request to an upstream. If p.next names this request, the method blocks the request until the test
-// releases it.
+// The method `request` handles a replica's request to an upstream. If p.next names this request, the method blocks the request
+// until the test releases it.
 func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(p.cloud.memory, r)
 	replica, ours := r.Context().Value(replicaKey{}).(int)
@@ -300,8 +300,8 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	next.ServeHTTP(w, r)
 }
 
-// statement receives each SQL statement that a replica sends. If p.next names an SQL statement, the method blocks that SQL statement
-// until the test releases it. When a replica joins, it may write again under its new lease.
+// The method `statement` receives each SQL statement that a replica sends. If p.next names an SQL statement, the method blocks that
+// SQL statement until the test releases it. When a replica joins, it may write again under its new lease.
 func (p *pair) statement(replica int, sql string, parameters [][]byte) {
 	p.mu.Lock()
 	if strings.HasPrefix(sql, "INSERT INTO replicas") {
@@ -322,14 +322,14 @@ func (p *pair) statement(replica int, sql string, parameters [][]byte) {
 	p.mu.Unlock()
 }
 
-// take clears p.next, and closes p.begun because the request or SQL statement has begun. The caller must hold p.mu.
+// The method `take` clears p.next, and closes p.begun because the request or SQL statement has begun. The caller must hold p.mu.
 func (p *pair) take() {
 	p.next = pause{}
 	close(p.begun)
 }
 
-// hold blocks a request or SQL statement of a replica until the test releases it. The caller must call done when the request or
-// SQL statement has ended.
+// The method `hold` blocks a request or SQL statement of a replica until the test releases it. The caller must call done when the
+// request or SQL statement has ended.
 func (p *pair) hold(replica int) (done func()) {
 	h := held{replica, make(chan struct{}), make(chan struct{})}
 	p.held <- h

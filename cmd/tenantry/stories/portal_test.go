@@ -13,22 +13,23 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// patience is a time limit: a portal repeats its call for at most this time.
+// The constant `patience` is a time limit: a portal repeats its call for at most this time.
 const patience = 5 * time.Minute
 
-// portal places one order. A portal may send its call several times, to any replica, always with the same idempotency key.
+// The type `portal` places one order. A portal may send its call several times, to any replica, always with the same idempotency
+// key.
 type portal struct {
 	key  string
 	call func(url string) (answer, error)
 }
 
-// portal makes a new portal, which places the order o.
+// The method `portal` makes a new portal, which places the order o.
 func (s *site) portal(o order) portal {
 	return portal{o.key, func(url string) (answer, error) { return s.send(url, o) }}
 }
 
-// insist repeats the portal's call until the answer is final (201 or 409). insist fails the test if no answer is final within a
-// minute.
+// The method `insist` repeats the portal's call until the answer is final (201 or 409). `insist` fails the test if no answer is
+// final within a minute.
 func (s *site) insist(url string, p portal) workflowstest.Answer {
 	s.t.Helper()
 	final, err := s.insistAt(func() string { return url }, p, time.Minute)
@@ -60,7 +61,7 @@ func (s *site) insistAt(where func() string, p portal, patience time.Duration) (
 	return workflowstest.Answer{}, fmt.Errorf("the portal gets no final answer to order %s; the last was %s", p.key, last)
 }
 
-// final removes the request id from a portal's last answer, stores the answer, and returns the stored answer.
+// The method `final` removes the request id from a portal's last answer, stores the answer, and returns the stored answer.
 func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	var said map[string]any
 	if err := json.Unmarshal(a.body, &said); err != nil {
@@ -80,7 +81,7 @@ func (s *site) final(key string, a answer) (workflowstest.Answer, error) {
 	return final, nil
 }
 
-// adopt creates a customer and its customer tenant. A run may adopt them, but no run may change them.
+// The method `adopt` creates a customer and its customer tenant. A run may adopt them, but no run may change them.
 func (s *site) adopt() (customerID string) {
 	s.t.Helper()
 	customerID = s.existing()
@@ -90,7 +91,7 @@ func (s *site) adopt() (customerID string) {
 	return customerID
 }
 
-// existing creates a customer and its customer tenant. An order can then refer to this customer.
+// The method `existing` creates a customer and its customer tenant. An order can then refer to this customer.
 func (s *site) existing() (customerID string) {
 	s.t.Helper()
 	c, err := s.billing.EnsureCustomer(s.t.Context(), billing.Customer{

@@ -13,12 +13,13 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// see is a function that the proxy calls before it sends a statement to PostgreSQL. The function gets the statement's text and
-// parameters. If the function returns pass=false, the proxy drops the statement and closes the connection. If the function returns a function
-// `committed`, the proxy drops PostgreSQL's answer to the statement, and calls `committed` after the commit.
+// The type `see` is a function that the proxy calls before it sends a statement to PostgreSQL. The function gets the statement's
+// text and parameters. If the function returns pass=false, the proxy drops the statement and closes the connection. If the function
+// returns a function `committed`, the proxy drops PostgreSQL's answer to the statement, and calls `committed` after the commit.
 type see func(sql string, parameters [][]byte) (pass bool, committed func())
 
-// proxied starts a proxy for a PostgreSQL database, and returns a URL that connects to the database through the proxy.
+// The function `proxied` starts a proxy for a PostgreSQL database, and returns a URL that connects to the database through the
+// proxy.
 func proxied(t testing.TB, database string, see see) string {
 	t.Helper()
 	u, err := url.Parse(database)
@@ -44,7 +45,7 @@ func proxied(t testing.TB, database string, see see) string {
 	return u.String()
 }
 
-// pass forwards messages between a client and PostgreSQL until either side closes the connection.
+// The function `pass` forwards messages between a client and PostgreSQL until either side closes the connection.
 func pass(client net.Conn, server string, see see) {
 	defer func() { _ = client.Close() }()
 	database, err := net.Dial("tcp", server)
@@ -60,8 +61,8 @@ func pass(client net.Conn, server string, see see) {
 	_ = statements(database, bufio.NewReader(client), see, &committed)
 }
 
-// statements forwards the client's messages to PostgreSQL. The first message of a connection has no type, unlike all further
-// messages.
+// The function `statements` forwards the client's messages to PostgreSQL. The first message of a connection has no type, unlike all
+// further messages.
 func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer[func()]) error {
 	size := make([]byte, 4)
 	if _, err := io.ReadFull(from, size); err != nil {
@@ -106,8 +107,8 @@ func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer
 	}
 }
 
-// answers forwards PostgreSQL's messages to the client, until the proxy must drop the answer to a commit. If the statement is part of a
-// transaction, its answer is forwarded, and the answer to the transaction's COMMIT is dropped.
+// The function `answers` forwards PostgreSQL's messages to the client, until the proxy must drop the answer to a commit. If the
+// statement is part of a transaction, its answer is forwarded, and the answer to the transaction's COMMIT is dropped.
 func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) error {
 	var kept []byte // messages since the statement
 	for {
@@ -130,7 +131,7 @@ func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) er
 	}
 }
 
-// message is a message of PostgreSQL's protocol. Each message has a type (one letter), a length and a body.
+// The type `message` is a message of PostgreSQL's protocol. Each message has a type (one letter), a length and a body.
 type message []byte
 
 func (m message) kind() byte   { return m[0] }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// replica is one process of the service.
+// The type `replica` is one process of the service.
 type replica struct {
 	cmd  *exec.Cmd
 	url  string
@@ -30,8 +30,8 @@ func tenantryServe() (*exec.Cmd, error) {
 	return exec.Command(path, "serve"), nil
 }
 
-// launch starts a replica with additional environment variables. The returned channel receives the replica's address when the
-// replica accepts requests.
+// The method `launch` starts a replica with additional environment variables. The returned channel receives the replica's address
+// when the replica accepts requests.
 func (s *site) launch(env ...string) (*replica, <-chan string, error) {
 	cmd, err := s.replica()
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *site) launch(env ...string) (*replica, <-chan string, error) {
 	return r, serving, nil
 }
 
-// serve starts a replica with additional environment variables, and waits until the replica is ready.
+// The method `serve` starts a replica with additional environment variables, and waits until the replica is ready.
 func (s *site) serve(env ...string) *replica {
 	s.t.Helper()
 	r, serving, err := s.launch(env...)

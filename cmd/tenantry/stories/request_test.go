@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// answer contains the response to an HTTP request.
+// The type `answer` contains the response to an HTTP request.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// run is a run in an answer of the API. The type has only the fields that the tests use.
+// The type `run` is a run in an answer of the API. The type has only the fields that the tests use.
 type run struct {
 	ID     string            `json:"id"`
 	State  string            `json:"state"`
@@ -27,13 +27,13 @@ type run struct {
 	} `json:"steps"`
 }
 
-// order is an order that a portal places.
+// The type `order` is an order that a portal places.
 type order struct {
 	customer   string // id of an existing customer; empty for a new customer
 	key, token string
 }
 
-// subscribe places an order for a new customer, with the portal's API key.
+// The method `subscribe` places an order for a new customer, with the portal's API key.
 func (s *site) subscribe(url, key, token string, header ...string) (answer, error) {
 	return s.send(url, order{key: key, token: token}, header...)
 }
@@ -56,7 +56,7 @@ func (s *site) send(url string, o order, header ...string) (answer, error) {
 	return s.do(req)
 }
 
-// get sends a GET request for a path of the API, with the portal's API key.
+// The method `get` sends a GET request for a path of the API, with the portal's API key.
 func (s *site) get(url, path string) (answer, error) {
 	req, err := http.NewRequest(http.MethodGet, url+path, nil)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *site) do(req *http.Request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, body}, err
 }
 
-// until polls a run until the run has the given state, and returns the run.
+// The method `until` polls a run until the run has the given state, and returns the run.
 func (s *site) until(url, id, state string) run {
 	s.t.Helper()
 	var r run

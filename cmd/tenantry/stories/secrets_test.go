@@ -59,7 +59,7 @@ func (s *site) noSecretIn(secrets ...string) {
 	}
 }
 
-// dump returns every row of every table of a PostgreSQL database, as text.
+// The method `dump` returns every row of every table of a PostgreSQL database, as text.
 func (s *site) dump() string {
 	s.t.Helper()
 	var url string

@@ -25,7 +25,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// site is one installation, with a cloud, a BillingStack, a database, and environment variables.
+// The type `site` is one installation, with a cloud, a BillingStack, a database, and environment variables.
 type site struct {
 	t        testing.TB
 	cloud    cloud
@@ -49,7 +49,7 @@ type site struct {
 	tokens  []string               // tokens of users
 }
 
-// installation reads the installation's id from the database. Each tenant that a run creates has a tag with this id.
+// The method `installation` reads the installation's id from the database. Each tenant that a run creates has a tag with this id.
 func (s *site) installation() string {
 	s.t.Helper()
 	st, err := store.Open(context.Background(), s.database, secretKey)
@@ -122,7 +122,7 @@ func (s *site) unmarshal(data []byte, v any) {
 	}
 }
 
-// run executes a `tenantry` command, and returns the command's output.
+// The method `run` executes a `tenantry` command, and returns the command's output.
 func (s *site) run(args ...string) []byte {
 	s.t.Helper()
 	path, err := binary()

@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// attack is one attack of the first merchant, or of a caller without credentials. Each attacker repeats the attack until its context
-// ends.
+// The type `attack` is one attack of the first merchant, or of a caller without credentials. Each attacker repeats the attack until
+// its context ends.
 type attack struct {
 	name      string
 	attackers int

@@ -29,10 +29,11 @@ import (
 // maxMemory is the maximum resident memory of a replica in a soak test, in MiB.
 const maxMemory = 250
 
-// shop is a merchant in a soak test.
+// The type `shop` is a merchant in a soak test.
 type shop struct{ id, plan, key, secret string }
 
-// soak is an installation with one replica and four merchants. The first merchant attacks the replica. All merchants order.
+// The type `soak` is an installation with one replica and four merchants. The first merchant attacks the replica. All merchants
+// order.
 type soak struct {
 	*site
 
@@ -125,7 +126,7 @@ func newSoak(t *testing.T) *soak {
 	return s
 }
 
-// first returns the id of the first merchant; "none" while there is no merchant.
+// The method `first` returns the id of the first merchant; "none" while there is no merchant.
 func (s *soak) first() string {
 	if len(s.shops) == 0 {
 		return "none"
@@ -164,7 +165,7 @@ func (s *soak) newShop(name string) shop {
 	return shop{m.ID, plan.ID, made.APIKey, made.APISecret}
 }
 
-// order places an order of a merchant every 500 ms, with the next order as soon as the previous is answered.
+// The method `order` places an order of a merchant every 500 ms, with the next order as soon as the previous is answered.
 func (s *soak) order(ctx context.Context, i int) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
@@ -200,7 +201,7 @@ func (s *soak) post(ctx context.Context, shop shop, key, token, body string) (in
 	return exchange(req)
 }
 
-// exchange sends a request and reads up to 1 MiB of the answer.
+// The function `exchange` sends a request and reads up to 1 MiB of the answer.
 func exchange(req *http.Request) (int, []byte, error) {
 	resp, err := soakClient.Do(req)
 	if err != nil {
@@ -215,7 +216,7 @@ var soakClient = &http.Client{Timeout: time.Minute, Transport: &http.Transport{M
 
 var peakLine = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 
-// peak returns the maximum resident memory of the replica so far, in MiB.
+// The method `peak` returns the maximum resident memory of the replica so far, in MiB.
 func (s *soak) peak() int {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.replica.cmd.Process.Pid))
 	s.ok(err)
@@ -228,7 +229,8 @@ func (s *soak) peak() int {
 	return n / 1024
 }
 
-// get sends a GET request and waits for its answer, or until ctx ends. After a refusal, an attacker rests for a moment.
+// The method `get` sends a GET request and waits for its answer, or until ctx ends. After a refusal, an attacker rests for a
+// moment.
 func (s *soak) get(ctx context.Context, path string, with func(*http.Request)) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.replica.url+path, nil)
 	if err != nil {
@@ -238,20 +240,20 @@ func (s *soak) get(ctx context.Context, path string, with func(*http.Request)) {
 	rested(ctx, req)
 }
 
-// send sends a request of the first merchant, as get does.
+// The method `send` sends a request of the first merchant, as get does.
 func (s *soak) send(ctx context.Context, req *http.Request) {
 	req.SetBasicAuth(s.apiKey, s.secret)
 	rested(ctx, req)
 }
 
-// rested sends a request and waits for its answer. After a refusal, it waits for a moment.
+// The function `rested` sends a request and waits for its answer. After a refusal, it waits for a moment.
 func rested(ctx context.Context, req *http.Request) {
 	if status, _, err := exchange(req); err != nil || slices.Contains([]int{429, 503}, status) {
 		rest(ctx)
 	}
 }
 
-// dial sends the beginning of a request on a new connection, and reads no answer before ctx ends.
+// The method `dial` sends the beginning of a request on a new connection, and reads no answer before ctx ends.
 func (s *soak) dial(ctx context.Context, line, headers, body string) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(s.replica.url, "http://"))
 	if err != nil {

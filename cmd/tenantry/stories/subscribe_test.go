@@ -107,7 +107,7 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 	}
 }
 
-// whole verifies that a succeeded run has created each of its objects exactly once. The result is the customer tenant.
+// The method `whole` verifies that a succeeded run has created each of its objects exactly once. The result is the customer tenant.
 func (s *site) whole(r run, user string) (customer project) {
 	s.t.Helper()
 	customers, err := s.billing.Customers(s.t.Context(), s.merchant.ID)

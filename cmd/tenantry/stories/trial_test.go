@@ -16,10 +16,10 @@ type crashTrial struct {
 	workflowstest.Trial
 
 	workflow string
-	// order creates the objects that an order for the workflow needs, and returns the portal that places the order. The argument url is
-	// the address of a replica, which can make runs that must have succeeded before.
+	// The field `order` creates the objects that an order for the workflow needs, and returns the portal that places the order. The
+	// argument url is the address of a replica, which can make runs that must have succeeded before.
 	order func(s *site, p place, url string) portal
-	// replica returns the command that starts a replica. The test kills this replica.
+	// The field `replica` returns the command that starts a replica. The test kills this replica.
 	replica func() (*exec.Cmd, error)
 }
 
@@ -93,7 +93,7 @@ func orderAfter(trials ...int) func(*site, place, string) portal {
 	}
 }
 
-// changes returns a portal that changes a subscription. The name of the change is also the idempotency key.
+// The method `changes` returns a portal that changes a subscription. The name of the change is also the idempotency key.
 func (s *site) changes(subscription, name string) portal {
 	body := `{"why": "a test"}`
 	if name == "change-plan" {
@@ -122,7 +122,7 @@ func (c crashTrial) refusedCall() string {
 	return ""
 }
 
-// place is the Do or the Undo of one step of a run.
+// The type `place` is the Do or the Undo of one step of a run.
 type place workflowstest.Place
 
 func (p place) String() string {
@@ -136,12 +136,12 @@ func (p place) String() string {
 	return name
 }
 
-// has reports whether the instant i occurs during the Do or Undo. If the Do or Undo calls no upstream, the instants `calling` and
-// `carriedOut` do not occur.
+// The method `has` reports whether the instant i occurs during the Do or Undo. If the Do or Undo calls no upstream, the instants
+// `calling` and `carriedOut` do not occur.
 func (p place) has(i instant) bool { return p.Call != "" || i != calling && i != carriedOut }
 
-// states returns the step's state at three times: before the intent is stored, after the intent is stored, and after the outcome is
-// stored.
+// The method `states` returns the step's state at three times: before the intent is stored, after the intent is stored, and after
+// the outcome is stored.
 func (p place) states() (before, under, after string) {
 	if p.Undo {
 		return "succeeded", "undoing", "undone"
@@ -149,7 +149,7 @@ func (p place) states() (before, under, after string) {
 	return "", "running", "succeeded" // a step that has not begun has no row in the database
 }
 
-// state returns the state that the step has in the database at the instant i.
+// The method `state` returns the state that the step has in the database at the instant i.
 func (p place) state(i instant) string {
 	before, under, after := p.states()
 	switch i {
@@ -174,8 +174,8 @@ func (c crashTrial) stateAt(p place, i instant) string {
 	return p.state(i)
 }
 
-// end returns the state in which the run must end. If the refusal is not stored, the next replica finds the effect of the refused
-// call.
+// The method `end` returns the state in which the run must end. If the refusal is not stored, the next replica finds the effect of
+// the refused call.
 func (c crashTrial) end(p place, i instant) string {
 	if p.Undo && (!c.undoesRefused(p) || i != beforeIntent) {
 		return "compensated"

@@ -83,7 +83,7 @@ type trialOrder struct {
 	Before string // the id of the run that must have succeeded before; empty: none
 }
 
-// counter handles orders at /trials/. The handler answers when the run has ended, or after 5 s at the latest.
+// The type `counter` handles orders at /trials/. The handler answers when the run has ended, or after 5 s at the latest.
 type counter struct{ runs service.Runs }
 
 // ServeHTTP starts a run and answers with it. If a run has the order's idempotency key already, ServeHTTP answers with that run.
@@ -132,7 +132,7 @@ func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"id": run.ID, "state": string(run.State)})
 }
 
-// await waits at most 5 s until a run has ended, and returns the run.
+// The method `await` waits at most 5 s until a run has ended, and returns the run.
 func (c counter) await(ctx context.Context, run *saga.Run) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -156,7 +156,7 @@ func orderTrial(n int) func(*site, place, string) portal {
 	}
 }
 
-// ground creates a user, and returns the existing objects that the user's order refers to.
+// The method `ground` creates a user, and returns the existing objects that the user's order refers to.
 func (s *site) ground() workflowstest.Ground {
 	s.t.Helper()
 	user, _ := s.cloud.newUser(s.t)

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// upstream is a proxy for Keystone or BillingStack. The proxy calls the function `before` with each request. If the function
-// `around` is set, it answers each request, and may pass the request on to `next`.
+// The type `upstream` is a proxy for Keystone or BillingStack. The proxy calls the function `before` with each request. If the
+// function `around` is set, it answers each request, and may pass the request on to `next`.
 type upstream struct {
 	next   http.Handler
 	before func(*http.Request)

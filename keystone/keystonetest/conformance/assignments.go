@@ -15,8 +15,8 @@ func (f *fixture) newAssignment() keystone.Assignment {
 	return keystone.Assignment{ProjectID: f.project(newProject()).ID, UserID: user, RoleID: f.role("member")}
 }
 
-// has checks HasAssignment and AssignedRoles: the user of the assignment must have exactly the wanted roles on the project of the
-// assignment.
+// The method `has` checks HasAssignment and AssignedRoles: the user of the assignment must have exactly the wanted roles on the
+// project of the assignment.
 func (f *fixture) has(a keystone.Assignment, want ...string) {
 	f.Helper()
 	has, err := f.cloud.HasAssignment(f.ctx, a)
@@ -64,7 +64,7 @@ func hasAssignmentImplied(_ *testing.T, f *fixture) {
 	same(f, "HasAssignment of role reader, which is implied and not assigned", has, false)
 }
 
-// absences returns three copies of the assignment. Each copy has one id that does not exist.
+// The function `absences` returns three copies of the assignment. Each copy has one id that does not exist.
 func absences(a keystone.Assignment) []keystone.Assignment {
 	return []keystone.Assignment{
 		{ProjectID: a.ProjectID, UserID: "nope", RoleID: a.RoleID},

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// eavesdropper stores the last token that a request contained, and counts the logins and the POST requests with a token.
+// The type `eavesdropper` stores the last token that a request contained, and counts the logins and the POST requests with a token.
 type eavesdropper struct {
 	next          http.RoundTripper
 	token         atomic.Value
@@ -66,7 +66,7 @@ func wrongPassword(_ *testing.T, f *fixture) {
 	f.wantsOperator(err)
 }
 
-// service is a helper that creates a user with role admin on a new project, and a Cloud that logs in as this user.
+// The method `service` is a helper that creates a user with role admin on a new project, and a Cloud that logs in as this user.
 func (f *fixture) service() (cloud *v3.Cloud, own keystone.Assignment) {
 	f.Helper()
 	f.config.AllowAdminRole = true

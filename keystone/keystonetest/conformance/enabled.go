@@ -23,13 +23,13 @@ func sorted(p keystone.Project) keystone.Project {
 	return p
 }
 
-// marked returns the project as it must be after it was enabled or disabled with these marks.
+// The function `marked` returns the project as it must be after it was enabled or disabled with these marks.
 func marked(p keystone.Project, enabled bool, marks ...string) keystone.Project {
 	p.Enabled, p.Tags = enabled, slices.Concat(p.Tags, marks)
 	return sorted(p)
 }
 
-// is checks that Keystone has the project in this state.
+// The method `is` checks that Keystone has the project in this state.
 func (f *fixture) is(want keystone.Project) {
 	f.Helper()
 	got, err := f.cloud.Project(f.ctx, want.ID)
@@ -54,7 +54,7 @@ func (f *fixture) enables(p, want keystone.Project, wantChanged bool, marks ...s
 	f.is(want)
 }
 
-// set changes a project as an administrator would.
+// The method `set` changes a project as an administrator would.
 func (f *fixture) set(p keystone.Project, fields string) {
 	f.Helper()
 	f.must(200, "PATCH", "/projects/"+p.ID, f.admin, `{"project":{`+fields+`}}`)

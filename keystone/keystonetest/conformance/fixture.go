@@ -16,7 +16,7 @@ import (
 
 func random() string { return strings.ToLower(rand.Text()[:12]) }
 
-// fixture has the Cloud under test, and the token of an administrator who prepares and checks Keystone.
+// The type `fixture` has the Cloud under test, and the token of an administrator who prepares and checks Keystone.
 type fixture struct {
 	*testing.T
 	raw
@@ -50,7 +50,8 @@ func (f *fixture) newCloud(cfg v3.Config) *v3.Cloud {
 	return cloud
 }
 
-// user is a helper that creates a Keystone user and an unscoped token of this user. The user is deleted when the test ends.
+// The method `user` is a helper that creates a Keystone user and an unscoped token of this user. The user is deleted when the test
+// ends.
 func (f *fixture) user() (id, token string) {
 	f.Helper()
 	id = f.must(201, "POST", "/users", f.admin, fmt.Sprintf(`{"user":{"name":"u-%s","password":"pw"}}`, random())).get("user", "id")
@@ -58,7 +59,7 @@ func (f *fixture) user() (id, token string) {
 	return id, f.must(201, "POST", "/auth/tokens", "", passwordLogin(fmt.Sprintf(`"id":%q`, id), "pw", `"unscoped"`)).token()
 }
 
-// project is a helper that creates a project with the Cloud under test. The project is deleted when the test ends.
+// The method `project` is a helper that creates a project with the Cloud under test. The project is deleted when the test ends.
 func (f *fixture) project(n keystone.NewProject) keystone.Project {
 	f.Helper()
 	p, made, err := f.cloud.EnsureProject(f.ctx, n)
@@ -84,7 +85,8 @@ func (f *fixture) role(name string) string {
 	return roles[0].ID
 }
 
-// wants fails the test unless err has class Permanent, and MaybeDone is false. If sentinel is not nil, err must wrap sentinel.
+// The method `wants` fails the test unless err has class Permanent, and MaybeDone is false. If sentinel is not nil, err must wrap
+// sentinel.
 func (f *fixture) wants(err, sentinel error) {
 	f.Helper()
 	var e *upstream.Error
@@ -125,7 +127,8 @@ func (f *fixture) ok(err error) {
 	}
 }
 
-// credential is a helper that creates an application credential for the user. The request uses the user's scoped token.
+// The method `credential` is a helper that creates an application credential for the user. The request uses the user's scoped
+// token.
 func (f *fixture) credential(user, scoped string) (id, secret string) {
 	f.Helper()
 	path := "/users/" + user + "/application_credentials"
@@ -136,5 +139,5 @@ func (f *fixture) credential(user, scoped string) (id, secret string) {
 	return id, made.get("application_credential", "secret")
 }
 
-// only drops the first result of a call that has two results, and returns the call's error.
+// The function `only` drops the first result of a call that has two results, and returns the call's error.
 func only[T any](_ T, err error) error { return err }

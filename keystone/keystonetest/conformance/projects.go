@@ -81,7 +81,7 @@ func findProject(_ *testing.T, f *fixture) {
 	}
 }
 
-// exists is a helper that checks whether Keystone has the project. The parameter `want` is the expected result.
+// The method `exists` is a helper that checks whether Keystone has the project. The parameter `want` is the expected result.
 func (f *fixture) exists(p keystone.Project, want bool) {
 	f.Helper()
 	same(f, "is there", f.do("GET", "/projects/"+p.ID, f.admin, "").status == 200, want)

@@ -13,20 +13,20 @@ import (
 	"testing"
 )
 
-// raw sends requests to a Keystone without using keystone/v3.
+// The type `raw` sends requests to a Keystone without using keystone/v3.
 type raw struct {
 	t   *testing.T
 	url string // ends in /v3
 }
 
-// answer is Keystone's answer to a request.
+// The type `answer` is Keystone's answer to a request.
 type answer struct {
 	status int
 	header http.Header
 	body   any // nil if the answer has no body; a string if the body is not JSON
 }
 
-// do sends a request. The body is JSON or empty.
+// The method `do` sends a request. The body is JSON or empty.
 func (r raw) do(method, path, token, body string, headers ...string) answer {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(context.WithoutCancel(r.t.Context()), method, r.url+path, strings.NewReader(body))
@@ -59,7 +59,7 @@ func (r raw) do(method, path, token, body string, headers ...string) answer {
 	return a
 }
 
-// must is like do, but fails the test if the answer does not have the expected status.
+// The method `must` is like do, but fails the test if the answer does not have the expected status.
 func (r raw) must(status int, method, path, token, body string, headers ...string) answer {
 	r.t.Helper()
 	a := r.do(method, path, token, body, headers...)
@@ -69,7 +69,8 @@ func (r raw) must(status int, method, path, token, body string, headers ...strin
 	return a
 }
 
-// get returns the string at a path in the body, such as get("project", "id"). A number in the path is an index of a list.
+// The method `get` returns the string at a path in the body, such as get("project", "id"). A number in the path is an index of a
+// list.
 func (a answer) get(path ...any) string {
 	v := a.body
 	for _, p := range path {
@@ -97,8 +98,8 @@ var (
 	malformed = regexp.MustCompile(`(?s)[.\n].*`)
 )
 
-// shape describes an answer without the values that differ between two Keystones. The shape contains the status, the names and
-// types of the body's fields and, for a refusal, the message.
+// The method `shape` describes an answer without the values that differ between two Keystones. The shape contains the status, the
+// names and types of the body's fields and, for a refusal, the message.
 func (a answer) shape() string {
 	message := a.get("error", "message")
 	if a.status == http.StatusBadRequest { // remove the details of the schema from the message

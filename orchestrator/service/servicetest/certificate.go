@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// certify creates a certificate for 127.0.0.1, and writes the certificate and its key to two files. The returned client trusts the
-// certificate.
+// The function `certify` creates a certificate for 127.0.0.1, and writes the certificate and its key to two files. The returned
+// client trusts the certificate.
 func certify(t testing.TB) (certificate, key string, client *http.Client) {
 	t.Helper()
 	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

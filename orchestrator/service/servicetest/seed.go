@@ -16,7 +16,7 @@ import (
 // Merchant holds the ids of a merchant, its plan and its customer, and the merchant's API key with its secret.
 type Merchant struct{ ID, Key, Secret, Plan, Customer string }
 
-// seed creates the merchants, customers, users and roles that exist before the test begins.
+// The method `seed` creates the merchants, customers, users and roles that exist before the test begins.
 func (in *Installation) seed(ctx context.Context) (err error) {
 	if in.Merchant, err = in.addMerchant(ctx, "Shop"); err != nil {
 		return err

@@ -114,10 +114,10 @@ func (in *Installation) startUpstreams(t testing.TB, o keystonetest.Options) {
 	must(t, err)
 }
 
-// connections is the maximum number of concurrent requests to an upstream.
+// The constant `connections` is the maximum number of concurrent requests to an upstream.
 const connections = 64
 
-// admin returns the Keystone configuration of the service and of the test.
+// The method `admin` returns the Keystone configuration of the service and of the test.
 func (in *Installation) admin() v3.Config {
 	return v3.Config{
 		URL: in.KeystoneURL,
@@ -139,7 +139,7 @@ func openStore(t testing.TB, database string) *store.Store {
 	return s
 }
 
-// options returns the options of a service with a short late window. The service knows only the default cloud.
+// The method `options` returns the options of a service with a short late window. The service knows only the default cloud.
 func (in *Installation) options(o Options) service.Options {
 	return service.Options{
 		Config: service.Config{

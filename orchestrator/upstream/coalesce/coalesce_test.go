@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// counted counts the reads. Each read takes a second, and its answer is its number.
+// The type `counted` counts the reads. Each read takes a second, and its answer is its number.
 type counted int
 
 func (c *counted) read(ctx context.Context, fail error) (int, error) {

@@ -20,8 +20,8 @@ func newFairQueue(places int) *fairQueue {
 	return &fairQueue{free: places, waiting: map[string][]chan<- struct{}{}}
 }
 
-// enter waits for a place and takes the place; the method `leave` frees the place. If ctx ends during the wait, the result is
-// context.Cause(ctx).
+// The method `enter` waits for a place and takes the place; the method `leave` frees the place. If ctx ends during the wait, the
+// result is context.Cause(ctx).
 func (q *fairQueue) enter(ctx context.Context, merchant string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -53,7 +53,7 @@ func (q *fairQueue) enter(ctx context.Context, merchant string) error {
 	return context.Cause(ctx)
 }
 
-// leave passes a place to the first call of the next merchant. If no call waits, leave frees the place.
+// The method `leave` passes a place to the first call of the next merchant. If no call waits, `leave` frees the place.
 func (q *fairQueue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -70,8 +70,8 @@ func (q *fairQueue) leave() {
 	first <- struct{}{}
 }
 
-// forget removes a waiting call from the queue, and reports whether the queue contained the call. The caller of forget holds the
-// lock.
+// The method `forget` removes a waiting call from the queue, and reports whether the queue contained the call. The caller of forget
+// holds the lock.
 func (q *fairQueue) forget(merchant string, one chan<- struct{}) bool {
 	theirs := q.waiting[merchant]
 	i := slices.Index(theirs, one)

@@ -24,8 +24,8 @@ const (
 	// maxRest is the longest interval between trials while the upstream refuses Tenantry's login. The interval doubles with each
 	// refused trial, because the upstream may count refused logins and lock the user.
 	maxRest = time.Minute
-	// patience is the time in which an upstream that works answers. If the caller's own time limit ends a call earlier, the call
-	// shows nothing about the upstream: the caller may have spent its time in the queue.
+	// The constant `patience` is the time in which an upstream that works answers. If the caller's own time limit ends a call
+	// earlier, the call shows nothing about the upstream: the caller may have spent its time in the queue.
 	patience = 10 * time.Second
 )
 
@@ -97,8 +97,8 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 	}, nil
 }
 
-// failed notes why a call failed, for the error of the calls that are refused while the circuit is open. These are calls of other
-// merchants. Therefore the note must not contain the text of the call's error, which names objects.
+// The method `failed` notes why a call failed, for the error of the calls that are refused while the circuit is open. These are
+// calls of other merchants. Therefore the note must not contain the text of the call's error, which names objects.
 func (g *Gate) failed(status int, err error) {
 	fault := fmt.Errorf("it answered %d %s", status, http.StatusText(status))
 	refused := upstream.RefusedLogin(err)
@@ -134,7 +134,7 @@ func (g *Gate) changed(from, to gobreaker.State) {
 	}
 }
 
-// rest schedules the next trial. If a trial is scheduled already, the new time replaces the old time.
+// The method `rest` schedules the next trial. If a trial is scheduled already, the new time replaces the old time.
 func (g *Gate) rest() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -152,7 +152,7 @@ func (g *Gate) rest() {
 
 type trialKey struct{}
 
-// try makes a trial. If the circuit is still open after the trial, try schedules the next trial.
+// The method `try` makes a trial. If the circuit is still open after the trial, `try` schedules the next trial.
 func (g *Gate) try() {
 	g.mu.Lock()
 	trial := g.trial
@@ -186,9 +186,10 @@ var (
 	errSaysNothing = errors.New("the call does not show whether the upstream works")
 )
 
-// health judges the upstream by the outcome of a call. The result is nil if the upstream works, errSaysNothing if the call shows
-// nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call that was cancelled, not sent,
-// or ended by ctx within patience shows nothing. Any other answer shows that the upstream works, unless its status is 502, 503 or
+// The function `health` judges the upstream by the outcome of a call. The result is nil if the upstream works, errSaysNothing if
+// the call shows nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call that was
+// cancelled, not sent, or ended by ctx within patience shows nothing. Any other answer shows that the upstream works, unless its
+// status is 502, 503 or
 // 504. The argument `took` is the time since the call left the queue.
 func health(ctx context.Context, took time.Duration, status int, err error) error {
 	switch {

@@ -20,7 +20,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// enter calls g.Enter for a merchant, and ends the test if g.Enter fails.
+// The function `enter` calls g.Enter for a merchant, and ends the test if g.Enter fails.
 func enter(t *testing.T, g *gate.Gate, merchant string) func(int, error) {
 	t.Helper()
 	leave, err := g.Enter(upstream.WithCaller(t.Context(), upstream.Caller{Merchant: merchant}))
@@ -30,8 +30,8 @@ func enter(t *testing.T, g *gate.Gate, merchant string) func(int, error) {
 	return leave
 }
 
-// queue makes one call per element of merchants, in this order. The returned function `order` lists the calls that the gate has let
-// through so far.
+// The function `queue` makes one call per element of merchants, in this order. The returned function `order` lists the calls that
+// the gate has let through so far.
 func queue(t *testing.T, g *gate.Gate, merchants ...string) (order func() []string) {
 	var mu sync.Mutex
 	var called []string
@@ -134,7 +134,7 @@ func TestPlacesAreNeverLost(t *testing.T) {
 // errKept is the error of a request that was not sent.
 var errKept error = &upstream.NotSentError{Err: errors.New("the lease has ended")}
 
-// fail sends the given number of calls through a gate. Each call ends without an answer.
+// The function `fail` sends the given number of calls through a gate. Each call ends without an answer.
 func fail(t *testing.T, g *gate.Gate, times int) {
 	t.Helper()
 	for range times {
@@ -148,7 +148,7 @@ func refusal(ctx context.Context, g *gate.Gate) *upstream.NotSentError {
 	return open
 }
 
-// trials sends calls through a gate. To end a call, trials calls the function in the field `ends`.
+// The type `trials` sends calls through a gate. To end a call, `trials` calls the function in the field `ends`.
 type trials struct {
 	t    *testing.T
 	gate *gate.Gate
