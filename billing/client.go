@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Config is the configuration of a Client.
+// Config is the configuration of a Client. Only URL is required.
 type Config struct {
 	// URL is the address of BillingStack with the version of the API, such as http://host:9091/v2. If the URL ends in /v1, the
 	// client sends updates as PUT instead of PATCH.

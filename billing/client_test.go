@@ -188,7 +188,7 @@ func TestWhatAnswersToAWriteMean(t *testing.T) {
 	}
 }
 
-// The texts of errors are shown to portals. They name the field that BillingStack cannot store, and contain no SQL.
+// The texts of errors are shown to portals. The texts name the field that BillingStack cannot store, and contain no SQL.
 func TestWhatFaultsOfTheDatabaseSay(t *testing.T) {
 	for text, want := range map[string]string{
 		"UnicodeEncodeError: 'latin-1' codec can't encode character":                                                          "BillingStack's database cannot store the characters of field name",

@@ -78,18 +78,18 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer) (Customer, e
 	return made, nil
 }
 
-// storedAs reports whether a database may have stored the text want as found. MySQL replaces characters that its encoding lacks by
-// question marks, unless it is in strict mode.
+// storedAs reports whether a database may have stored the text want as found. If MySQL is not in strict mode, it stores a question
+// mark for each character that its encoding lacks.
 func storedAs(found, want string) bool {
 	stored, sent := []rune(found), []rune(want)
 	return slices.EqualFunc(stored, sent, func(f, w rune) bool { return f == w || f == '?' && w > unicode.MaxASCII })
 }
 
-// RemoveCustomer deletes a customer of the merchant and the customer's subscriptions. own must report whether the caller owns a
-// subscription. If own returns false for any subscription, RemoveCustomer deletes nothing and returns a Permanent error that
-// wraps a *ForeignSubscriptionsError. A nil own means that the caller owns no subscription. If the customer does not exist or
-// belongs to another merchant, RemoveCustomer succeeds and deletes nothing. removed reports whether the customer existed. The
-// call may be repeated.
+// RemoveCustomer deletes a customer of the merchant and the customer's subscriptions. The function `own` must report whether the
+// caller owns a subscription. If own returns false for any subscription, RemoveCustomer deletes nothing and returns a Permanent
+// error that wraps a *ForeignSubscriptionsError. A nil own means that the caller owns no subscription. If the customer does not
+// exist or belongs to another merchant, RemoveCustomer succeeds and deletes nothing. The result `removed` reports whether the
+// customer existed. The call may be repeated.
 func (c *Client) RemoveCustomer(
 	ctx context.Context, merchantID, id string, own func(Subscription) bool,
 ) (removed bool, err error) {

@@ -28,7 +28,8 @@ type request struct {
 	path   string // relative to the base URL, with the query
 	body   any    // nil if there is none
 	out    any    // the decoded answer; if nil, the answer must be JSON but is ignored
-	// The field `element` decodes one element of a list, which has the limits. Both are set for a request whose answer is a list.
+	// If the answer is a list, the function `element` decodes one element of the list, and `limits` limits the list. Otherwise both
+	// fields are unset.
 	element func(*json.Decoder) error
 	limits  upstream.Limits
 	item    string // the id of the object, or the merchant of a new object; a fault with this id as its text means "not found"
@@ -157,8 +158,8 @@ func (s *sending) watch(ctx context.Context) context.Context {
 // transport did not ask for a connection, another RoundTripper handled the request, so the outcome of the request is unknown.
 func (s *sending) never() bool { return s.asked.Load() && !s.connected.Load() }
 
-// The method `lost` returns the error for a request without an answer. caller is the caller's context, which does not have the
-// time-out of the request.
+// The method `lost` returns the error for a request without an answer. The parameter `caller` is the caller's context, which does
+// not have the time-out of the request.
 func (r request) lost(caller context.Context, err error, neverSent bool) error {
 	e := &upstream.Error{Service: Service, Class: upstream.Transient, Op: r.op, MaybeDone: r.write(), Err: err}
 	// A *url.Error names the method and the URL before the cause. Only the cause is kept, because Op describes the request.

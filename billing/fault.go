@@ -90,14 +90,15 @@ func (f fault) mentions(words []string) bool {
 	return slices.ContainsFunc(words, func(one string) bool { return strings.Contains(text, one) })
 }
 
-// The variable `statement` matches the SQL statement, and its values, at the end of an error text of SQLAlchemy or PostgreSQL. They
-// are shown to nobody. SQLAlchemy writes the first word of a statement in capitals.
+// The variable `statement` matches the SQL statement, and its values, at the end of an error text of SQLAlchemy or PostgreSQL. The
+// statement and its values are shown to nobody. SQLAlchemy writes the first word of a statement in capitals.
 var statement = regexp.MustCompile(
 	`(?s)\s*(\[(SQL|parameters):|(\\n|\s)LINE \d+:|u?['"]\s*([A-Z]{3,}|(?i:INSERT|UPDATE|DELETE|SELECT|REPLACE|WITH))\s).*`)
 
 const foreignKey = "foreign key"
 
-// empty and tooLong are error texts of the databases about a value of the request. The texts contain the name of the column.
+// The variables `empty` and `tooLong` contain error texts of the databases about a value of the request. The texts contain the name
+// of the column.
 var (
 	empty   = [...]string{"not null", "may not be null", "cannot be null", "null value in column"}
 	tooLong = [...]string{"data too long", "value too long"}
@@ -134,7 +135,7 @@ var requestFaults = [...]string{
 var unstorable = [...]string{"codec can't encode", "incorrect string value", "has no equivalent in encoding"}
 
 // The method `class` returns the error class of a fault that is not about a missing object, and whether the effect of the request
-// may have happened. write is true if the request can change something.
+// may have happened. The parameter `write` is true if the request can change something.
 func (f fault) class(write bool) (class upstream.Class, maybeDone bool) {
 	switch {
 	case f.status == http.StatusUnauthorized, f.status == http.StatusForbidden:

@@ -97,8 +97,8 @@ func (c *Client) EnsureSubscription(ctx context.Context, merchantID string, want
 	}.ensure(ctx, c)
 }
 
-// RemoveSubscription deletes a subscription of the merchant's customers. removed reports whether the subscription existed.
-// RemoveSubscription succeeds if the subscription does not exist, so the call may be repeated.
+// RemoveSubscription deletes a subscription of the merchant's customers. The result `removed` reports whether the subscription
+// existed. RemoveSubscription succeeds if the subscription does not exist, so the call may be repeated.
 func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) (removed bool, err error) {
 	op := fmt.Sprintf("deleting subscription %q", upstream.Clean(id))
 	if _, err := c.Subscription(ctx, merchantID, id); err != nil {

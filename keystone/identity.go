@@ -16,9 +16,9 @@ import (
 // Every method returns when ctx ends. Every error of a method is an *[upstream.Error]. The Class of an error tells the caller
 // whether to retry, and [errors.Is] recognizes the sentinel errors of this package. All methods are safe for concurrent use.
 type Identity interface {
-	// Domain returns the domain with this id or, if no domain has the id, the domain that Keystone returns for this name. On MySQL,
-	// Keystone ignores the case of names, so the name of the result can have another spelling. The result is cached. Domain returns
-	// ErrNotFound if no domain has this id or name, and ErrAmbiguous if Keystone returns several domains.
+	// Domain returns the domain with this id. If no domain has this id, Domain returns the domain that Keystone returns for this
+	// name. On MySQL, Keystone ignores the case of names, so the name of the result can have another spelling. The result is
+	// cached. Domain returns ErrNotFound if no domain has this id or name, and ErrAmbiguous if Keystone returns several domains.
 	Domain(ctx context.Context, nameOrID string) (Domain, error)
 
 	// Roles returns the roles that Keystone returns for these names, in the same order. On MySQL, Keystone ignores the case of names,
@@ -52,8 +52,8 @@ type Identity interface {
 	// this call, or an earlier call with the same n.RunTag, created the project. If `made` is false, the caller must check the
 	// project's tags to decide whether to use the project. A disabled project keeps its name, so the result can be disabled.
 	//
-	// EnsureProject sends one request, and a second request if the name is taken. EnsureProject returns ErrConflict if Keystone
-	// reports that the name is taken, but the second request finds no project with this name.
+	// EnsureProject sends one request, and a second request if the name is taken. If the second request finds no project with this
+	// name, EnsureProject returns ErrConflict.
 	EnsureProject(ctx context.Context, n NewProject) (p Project, made bool, err error)
 
 	// RemoveProject deletes the project and its role assignments if the project has the tag runTag. If p has a name and a domain,
@@ -65,8 +65,8 @@ type Identity interface {
 	// Project returns the project with this id, or ErrNotFound if no project has this id. The result is never cached.
 	Project(ctx context.Context, id string) (Project, error)
 
-	// DisableProject disables the project with the id of p and adds the tag mark, which names the run that disables the project: see
-	// [DisabledTag]. DisableProject may be repeated. It returns the project as it is afterwards:
+	// DisableProject disables the project with the id of p and adds the tag mark, which names the run that disables the project:
+	// see [DisabledTag]. DisableProject may be repeated. The result `after` is the project after the call:
 	//
 	//   - If the project is enabled, DisableProject disables it, even if the project has the mark already.
 	//   - If the project is disabled and has the mark, DisableProject sends no write.
@@ -80,14 +80,15 @@ type Identity interface {
 	// DisableProject returns ErrNotFound if the project does not exist. The error is Permanent if the project has 80 tags, or has an
 	// enabled child. The error wraps ErrGuard if the project is not Tenantry's, or lacks the tags of Tenantry's tenants.
 	//
-	// A disabled project keeps its name and its role assignments. Its role assignments can be changed, and it can be deleted. All
-	// tokens and application credentials with the project's scope are refused until the project is enabled. Unscoped tokens, and
-	// tokens for other projects, stay valid. Other services can cache tokens, and accept them for some more minutes. Servers and
-	// other resources in the project continue to run.
+	// A disabled project keeps its name and its role assignments. The role assignments can be changed, and the project can be
+	// deleted. All tokens and application credentials with the project's scope are refused until the project is enabled. Unscoped
+	// tokens, and tokens for other projects, stay valid. Other services can cache tokens, and accept them for some more minutes.
+	// Servers and other resources in the project continue to run.
 	DisableProject(ctx context.Context, p Project, mark string) (after Project, err error)
 
-	// EnableProject enables the project with the id of p, and removes the given marks of DisableProject from its tags. EnableProject
-	// may be repeated. It returns the project as it is afterwards. The result `changed` reports whether this call sent a write.
+	// EnableProject enables the project with the id of p, and removes the given marks of DisableProject from its tags.
+	// EnableProject may be repeated. The result `after` is the project after the call. The result `changed` reports whether this
+	// call sent a write.
 	//
 	// If the project has none of the marks, EnableProject sends no write, because none of these runs disabled the project. If the
 	// project has other marks too, EnableProject enables the project and keeps the other marks: see [Project.DisabledBy].
@@ -96,16 +97,16 @@ type Identity interface {
 	// error is Permanent if the project's parent is disabled. Tokens with the project's scope that have not expired are valid again.
 	EnableProject(ctx context.Context, p Project, marks ...string) (after Project, changed bool, err error)
 
-	// EnsureAssignment assigns the role to the user on the project. It may be repeated. EnsureAssignment returns ErrNotFound if the
-	// role, the user or the project does not exist.
+	// EnsureAssignment assigns the role to the user on the project. The call may be repeated. EnsureAssignment returns ErrNotFound
+	// if the role, the user or the project does not exist.
 	EnsureAssignment(ctx context.Context, a Assignment) error
 
-	// RemoveAssignment revokes the user's role on the project. It may be repeated. The result `removed` reports whether the user
-	// had the role.
+	// RemoveAssignment revokes the user's role on the project. The call may be repeated. The result `removed` reports whether the
+	// user had the role.
 	RemoveAssignment(ctx context.Context, a Assignment) (removed bool, err error)
 
-	// HasAssignment reports whether the role is assigned directly to the user on the project. A role that the user has through a
-	// group, or through another role that implies it, does not count.
+	// HasAssignment reports whether the role is assigned directly to the user on the project. A role does not count if the user has
+	// it through a group, or through another role that implies it.
 	HasAssignment(ctx context.Context, a Assignment) (bool, error)
 
 	// AssignedRoles returns the sorted ids of the roles that are assigned directly to the user on the project.
@@ -168,7 +169,7 @@ type Assignment struct {
 	UserID    string `json:"user_id"`
 	RoleID    string `json:"role_id"`
 
-	// The names are only for the texts of errors. Empty names are left out of these texts.
+	// ProjectName and the other names are only for the texts of errors. A text omits an empty name.
 	ProjectName string `json:"-"`
 	UserName    string `json:"-"`
 	RoleName    string `json:"-"`

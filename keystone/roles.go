@@ -21,7 +21,7 @@ func ReservedRoles(operatorRole string, allowAdmin bool) []string {
 	return slices.DeleteFunc(reserved, func(name string) bool { return name == "" || allowAdmin && IsAdminRole(name) })
 }
 
-// FindReserved returns the first name that is among the reserved names. The result `found` is false if there is none.
+// FindReserved returns the first name that is among the reserved names. If no name is reserved, the result `found` is false.
 func FindReserved(names, reserved []string) (name string, found bool) {
 	for _, name := range names {
 		if slices.ContainsFunc(reserved, func(r string) bool { return SameRole(r, name) }) {

@@ -23,9 +23,9 @@ type Token struct {
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 
-	// ApplicationCredential and Trust mark a delegated token, by which a user passes rights to the holder of the token.
-	// ApplicationCredential means that the token comes from an application credential. Trust means that the token comes from a
-	// trust or an OAuth1 access token. A delegated token cannot be exchanged.
+	// ApplicationCredential and Trust mark a delegated token. With a delegated token, a user passes rights to the holder of the
+	// token. ApplicationCredential means that the token comes from an application credential. Trust means that the token comes from
+	// a trust or an OAuth1 access token. A delegated token cannot be exchanged.
 	ApplicationCredential bool
 	Trust                 bool
 }

@@ -127,7 +127,7 @@ func (g *growth) measure(what string, call func() error) {
 			g.t.Fatalf("%s: %v", what, err)
 		}
 	}
-	// measure stores the minimum of three calls, because one of the three calls may also read the index entries of removed rows.
+	// `measure` stores the minimum of three calls, because one of the three calls may also read the index entries of removed rows.
 	least := touched{math.MaxInt64, math.MaxInt64, g.slack}
 	for range 3 {
 		before := g.count()

@@ -37,8 +37,8 @@ type Store struct {
 }
 
 // Open opens the database at postgres://... or sqlite:PATH. If an SQLite file or its directory does not exist, Open creates them.
-// Open does not migrate the database. secret is the 32-byte key that seals users' tokens. If the URL names a connection pooler that
-// does not keep sessions, Open returns a *WrongURLError.
+// Open does not migrate the database. The parameter `secret` is the 32-byte key that seals users' tokens. If the URL names a
+// connection pooler that does not keep sessions, Open returns a *WrongURLError.
 func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 	return OpenPooled(ctx, url, "", secret)
 }

@@ -63,9 +63,9 @@ func (h Held) about(workflow, runID string, input any) saga.Request {
 	}
 }
 
-// admit checks that the subscription can be switched now, and returns the request for the run. The argument byOperator says that an
-// operator asks, and not the merchant's portal. The tenant is read too, so that the caller is told at once what keeps the run from
-// switching it.
+// The function `admit` checks that the subscription can be switched now, and returns the request for the run. The argument
+// byOperator says that an operator asks, and not the merchant's portal. The tenant is read too, so that the caller is told at once
+// what keeps the run from switching it.
 func (d Deps) admitSwitch(ctx context.Context, w switching, m merchants.Merchant, subscriptionID string, byOperator bool) (saga.Request, error) {
 	o, err := d.switchable(ctx, w, Switch{Held: Held{MerchantID: m.ID, SubscriptionID: subscriptionID}, ByOperator: byOperator})
 	if err != nil {

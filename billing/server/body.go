@@ -59,7 +59,8 @@ func decode[B any](c echo.Context) (B, error) {
 	return body, nil
 }
 
-// The type changes has methods that copy the fields of a body into an object. The field err is the first error of these methods.
+// The methods of the type `changes` copy the fields of a body into an object. The field `err` keeps the first error of these
+// methods.
 type changes struct {
 	created bool // the object is new, so required fields must be set
 	err     error
@@ -103,7 +104,7 @@ func (c *changes) fixed(name, value string, f field[string]) {
 	}
 }
 
-// The method `text` sets a text field. limit is the maximum number of characters.
+// The method `text` sets a text field. The parameter `limit` is the maximum number of characters.
 func (c *changes) text(to *string, name string, f field[string], limit int, required bool) {
 	if !due(c, name, f, required) {
 		return

@@ -79,7 +79,7 @@ func (d *database) wal(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// The method `transactions` returns the number of transactions committed in the database at a URL. transactions first waits until
+// The method `transactions` returns the number of transactions committed in the database at a URL. `transactions` first waits until
 // all backends of that database have ended, because a running backend may not have reported all its transactions.
 func (d *database) transactions(ctx context.Context, of string) (int64, error) {
 	u, err := url.Parse(of)

@@ -19,7 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Options are the settings of a guard.
+// Options are the settings of a guard. Endpoint is required.
 type Options struct {
 	// Endpoint is the base URL of Keystone's API. It ends with a slash.
 	Endpoint *url.URL
@@ -49,8 +49,8 @@ type guard struct {
 // Tenantry.
 //
 // An update replaces all tags. The new tags must therefore contain the tags of a tenant: see [keystone.HasTenantTags]. The guard
-// does not compare the new tags with the project's current tags. It would have to read the project before each update, and another
-// client could still change the tags between the read and the update.
+// does not compare the new tags with the project's current tags. The guard would have to read the project before each update, and
+// another client could still change the tags between the read and the update.
 var (
 	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
 	mayUpdate = []string{"description", "enabled", "tags"}

@@ -25,15 +25,16 @@ const DefaultDomain = "default"
 
 // Options configure a new Keystone. The zero value is valid.
 type Options struct {
-	// AdminPassword is the password of user "admin", who has role "admin" on project "admin". If AdminPassword is empty, the
-	// password is "secret".
+	// AdminPassword is the password of the user "admin". An empty AdminPassword means "secret". The user "admin" has the role
+	// "admin" on the project "admin".
 	AdminPassword string
-	// TokenLifetime is the lifetime of tokens. Zero means one hour.
+	// TokenLifetime is the time from the login to the expiry of the token. An exchange of the token does not prolong this time.
+	// Zero means one hour.
 	TokenLifetime time.Duration
 	// Now returns the current time; nil means time.Now.
 	Now func() time.Time
-	// If LooseNames is true, Keystone compares names and the ids of domains like a Keystone on MySQL, whose usual collation ignores
-	// case and accents.
+	// If LooseNames is true, Keystone compares names and the ids of domains like a Keystone on MySQL. The usual collation of MySQL
+	// ignores case and accents.
 	LooseNames bool
 	// Random is the source of random ids and tokens; nil means crypto/rand.Reader. Random must be safe for concurrent use.
 	Random io.Reader
@@ -59,7 +60,7 @@ type Keystone struct {
 }
 
 // New creates a Keystone with the objects that "keystone-manage bootstrap" creates: the domain "Default", the user "admin", the
-// project "admin", and the roles "admin", "member" and "reader". Role "admin" implies "member", and "member" implies "reader".
+// project "admin", and the roles "admin", "member" and "reader". The role "admin" implies "member", and "member" implies "reader".
 func New(opts Options) *Keystone {
 	k := &Keystone{
 		lifetime: cmp.Or(opts.TokenLifetime, time.Hour),

@@ -14,12 +14,12 @@ func (k *Keystone) sameValue(value any, name string) bool {
 	return ok && k.same(text, name)
 }
 
-// The variable `plain` replaces some letters that MySQL's collation utf8_general_ci does not distinguish from letters without
-// accent.
+// The variable `plain` replaces accented letters with letters without an accent. MySQL's collation utf8_general_ci does not
+// distinguish them. The list of letters is not complete.
 var plain = strings.NewReplacer("á", "a", "à", "a", "â", "a", "ä", "a", "å", "a", "é", "e", "è", "e", "ê", "e", "ë", "e", "í", "i", "ì", "i",
 	"î", "i", "ï", "i", "ó", "o", "ò", "o", "ô", "o", "ö", "o", "ú", "u", "ù", "u", "û", "u", "ü", "u", "ç", "c", "ñ", "n")
 
-// hasName reports whether the name is the name in the query, or the query does not contain a name.
+// hasName reports whether the name matches the name in the query. If the query contains no name, every name matches.
 func (k *Keystone) hasName(c call, name string) bool {
 	wanted, ok := c.URL.Query()["name"]
 	return !ok || k.same(wanted[0], name)

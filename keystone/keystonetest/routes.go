@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// The type `object` is a JSON object.
+// The type `object` is the body of a request or an answer, or an object in a body.
 type object = map[string]any
 
 // The method `routes` returns a mux with the handlers of all API calls. Each handler runs with k.mu locked.
@@ -62,7 +62,7 @@ func (k *Keystone) routes() *http.ServeMux {
 	return mux
 }
 
-// The type `call` is one request.
+// The type `call` is one request to the API, with the caller's token and the header of the answer.
 type call struct {
 	*http.Request
 
@@ -128,7 +128,7 @@ func (c *call) read() error {
 }
 
 // The method `identify` sets c.token to the caller's token. An invalid token is refused for every call except a login. A request
-// without a token is accepted here: the handlers of calls that need a token refuse it.
+// without a token is accepted here: the handlers of calls that need a token refuse the request.
 func (k *Keystone) identify(c *call) error {
 	text := c.Header.Get("X-Auth-Token")
 	if text == "" {
@@ -207,7 +207,8 @@ func (c call) listed(resource string, members []object) (int, any, error) {
 	}}, nil
 }
 
-// The method `matches` reports whether the value is equal to the filter in the query, or the query does not contain the filter.
+// The method `matches` reports whether the value is equal to the filter in the query. If the query does not contain the filter,
+// every value matches.
 func (c call) matches(filter, value string) bool {
 	wanted, ok := c.URL.Query()[filter]
 	return !ok || wanted[0] == value

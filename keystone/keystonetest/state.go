@@ -92,7 +92,7 @@ func (k *Keystone) AddRole(name string, implies ...string) string {
 	return r.id
 }
 
-// AddProject adds a project and returns its id. The project is enabled, even if p.Enabled is false.
+// AddProject adds a project and returns its id. The new project is enabled, even if p.Enabled is false.
 func (k *Keystone) AddProject(p keystone.Project) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -142,8 +142,8 @@ func (k *Keystone) RemoveUser(userID string) {
 	k.grants = slices.DeleteFunc(k.grants, func(a keystone.Assignment) bool { return a.UserID == userID })
 }
 
-// EnableUser enables or disables a user. When a user is disabled, the user's tokens are revoked. If the user is enabled again, the
-// tokens stay revoked.
+// EnableUser enables the user if `enabled` is true, and disables the user otherwise. When a user is disabled, the user's tokens are
+// revoked. If the user is enabled again, the tokens stay revoked.
 func (k *Keystone) EnableUser(userID string, enabled bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -152,7 +152,7 @@ func (k *Keystone) EnableUser(userID string, enabled bool) {
 	}
 }
 
-// EnableProject enables or disables a project.
+// EnableProject enables the project if `enabled` is true, and disables it otherwise.
 func (k *Keystone) EnableProject(projectID string, enabled bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -190,7 +190,7 @@ func (k *Keystone) Assignments() []keystone.Assignment {
 	return slices.Clone(k.grants)
 }
 
-// Role returns the role with this name.
+// Role returns the role with this name, or an error if there is no such role.
 func (k *Keystone) Role(name string) (keystone.Role, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -29,8 +29,8 @@ func (k *Keystone) randomText(size int) string {
 	return base64.RawURLEncoding.EncodeToString(k.randomBytes(size))
 }
 
-// The method `valid` returns the token with this text. If the token's project is disabled, the function returns both the token and
-// an error.
+// The method `valid` returns the token with this text. If the token's project is disabled, `valid` returns both the token and an
+// error.
 func (k *Keystone) valid(text string) (*token, error) {
 	t := k.tokens[text]
 	if t == nil || !k.now().Before(t.expires) {
@@ -197,8 +197,8 @@ func (k *Keystone) scopedProject(wanted any) (*project, error) {
 	return p, nil
 }
 
-// The method `scope` stores the requested scope in the token. The parameter `asked` is the requested project. As in the real
-// Keystone, a refusal contains no reason.
+// The method `scope` sets the scope of the token to the requested scope. The parameter `asked` is the requested project. As in the
+// real Keystone, a refusal contains no reason.
 func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 	if t.credential != nil {
 		if wanted != nil {

@@ -10,7 +10,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// maxEndpoints limits the endpoints of a catalog that are asked.
+// maxEndpoints is the maximum number of endpoints in a catalog. If a catalog has more, the project is not proven empty.
 const maxEndpoints = 500
 
 // The variable `exempt` contains the service types that have no resources of a project, or whose resources must outlive the
@@ -20,7 +20,7 @@ var exempt = map[string]string{
 	"tenantry": "Tenantry itself",
 }
 
-// Service types of Cinder: those that are asked, and those of older interfaces.
+// Service types of Cinder: the types that are asked, and the types of older interfaces.
 var (
 	volumes      = []string{"volumev3", "block-storage"}
 	olderVolumes = []string{"volume", "volumev2"}
@@ -37,7 +37,7 @@ type endpoint struct {
 func (e endpoint) asked() bool { return e.exempt == "" && e.fault == nil }
 
 // The function `endpoints` returns the endpoints of a catalog, in the catalog's order. Each service has at least one endpoint, and
-// one for each region. The argument own is the id of the credential's project.
+// one for each region. The parameter `own` is the id of the credential's project.
 func endpoints(catalog []v3.CatalogService, own string, ignore []string) []endpoint {
 	var all []endpoint
 	for _, entry := range catalog {
@@ -70,8 +70,8 @@ func endpoints(catalog []v3.CatalogService, own string, ignore []string) []endpo
 	return append(all, missingPlacement(all, ignore)...)
 }
 
-// missingPlacement returns a fault for each region that has compute, but not placement. The list of Nova omits servers in a cell whose
-// database is down, unless the request has no filter and no page. Only Placement knows these servers.
+// missingPlacement returns a fault for each region that has compute, but not placement. If a request has a filter or a page, Nova's
+// list omits the servers in a cell whose database is down. Only Placement knows these servers.
 func missingPlacement(all []endpoint, ignore []string) (missing []endpoint) {
 	if slices.Contains(ignore, "placement") {
 		return nil
@@ -87,7 +87,8 @@ func missingPlacement(all []endpoint, ignore []string) (missing []endpoint) {
 	return missing
 }
 
-// ofEntry returns the public endpoints of a service. For a region that has none, the result has an endpoint with a fault.
+// ofEntry returns the public endpoints of a service. For a region without a public endpoint, the result has an endpoint with a
+// fault.
 func ofEntry(entry v3.CatalogService) (found []endpoint) {
 	var regions []string
 	for _, e := range entry.Endpoints {
@@ -111,7 +112,7 @@ func ofEntry(entry v3.CatalogService) (found []endpoint) {
 	return found
 }
 
-// The function `parse` returns the URL of an endpoint. Its path has no slash at its end, but is not empty.
+// The function `parse` returns the URL of an endpoint. The path of the URL is not empty, and does not end in a slash.
 func parse(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
@@ -135,8 +136,8 @@ func lastPart(path, own string) (before, last string) {
 	return path[:max(at, 0)], path[at+1:]
 }
 
-// withVersion returns the URL if it ends in one of the versions of an API, which the id of the credential's project may follow. If
-// the URL names no version, the result ends in the first one.
+// withVersion returns the URL if its path ends in one of the versions, or in one of the versions and the id of the credential's
+// project. If the path ends in no version, the result ends in the first of the versions.
 func (a asker) withVersion(u *url.URL, versions ...string) (*url.URL, error) {
 	_, last := lastPart(u.Path, a.own)
 	switch {

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// wantLines checks the lines of a proof.
+// wantLines fails the test unless the proof has exactly these reasons, in this order.
 func wantLines(t *testing.T, what string, p resources.Proof, want ...string) {
 	t.Helper()
 	if got := lines(p); !slices.Equal(got, want) {
@@ -33,7 +33,7 @@ func TestEachServiceInEachRegionIsAsked(t *testing.T) {
 	}
 }
 
-// The region of an endpoint is its id, and its name in a Keystone that sends no id.
+// A catalog names the region of an endpoint by the region's id. If the catalog has no id of the region, the region's name counts.
 func TestAnEndpointWithoutTheIDOfItsRegionIsAsked(t *testing.T) {
 	w := start(t)
 	entry := w.service("image", "/image", "unused")
@@ -115,7 +115,7 @@ func TestOnlyTheseServiceTypesAreExempt(t *testing.T) {
 	}
 }
 
-// An older interface of Cinder is exempt only beside a newer one that was asked, in the same region, at the same address.
+// An older interface of Cinder is exempt only if a newer interface with the same address in the same region was asked.
 func TestAnOlderInterfaceIsExemptOnlyBesideTheNewerOne(t *testing.T) {
 	w := start(t)
 	const want = `volumev2 in region "RegionOne": Tenantry cannot ask services of this type`
@@ -178,7 +178,8 @@ func TestAPathInTheCatalogMayHaveVersionAndProjectOrNot(t *testing.T) {
 	}
 }
 
-// A Keystone that does not know the project belongs to another cloud, in which the project has nothing.
+// A Keystone that does not know the project belongs to another cloud. The services of that cloud have no resources of the project,
+// so their lists prove nothing.
 func TestTheCloudMustKnowTheProject(t *testing.T) {
 	w := start(t)
 	w.known = nil

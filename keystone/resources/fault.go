@@ -33,7 +33,7 @@ const (
 	fixIgnore  = "if services of this type keep nothing of a project, an operator can add the type to TENANTRY_EMPTINESS_IGNORE"
 )
 
-// The type `fault` is the reason why a question has no usable answer. It quotes nothing from an answer.
+// The type `fault` is the reason why a question has no usable answer. A fault quotes nothing from an answer.
 type fault struct {
 	class      upstream.Class
 	text, fix  string
@@ -51,11 +51,12 @@ func blocked(fix, format string, values ...any) *fault {
 var (
 	errForm = &fault{class: upstream.Unavailable, text: "the answer does not have the documented form", fix: fixService}
 	errCut  = &fault{class: upstream.Transient, text: "the answer is cut off", fix: fixLater}
-	// errNotAsked is not reported: the request without an answer is reported.
+	// errNotAsked is the fault of each request after a request that the service did not answer. A proof reports only the unanswered
+	// request.
 	errNotAsked = &fault{class: upstream.Transient, text: "the service did not answer before", fix: fixLater}
 )
 
-// tooRecent is the only Unproven of a proof that is asked for too early.
+// tooRecent returns the Unproven of a proof that is asked for too early. Such a proof has no other Unproven.
 func tooRecent(disabledAt time.Time, wait time.Duration) Unproven {
 	return Unproven{
 		Type: "identity", Class: upstream.Transient, RetryAfter: min(wait, time.Hour), Fix: fixLater,
@@ -93,7 +94,7 @@ func ofStatus(status int, h http.Header, now time.Time, secrets ...string) *faul
 	return f
 }
 
-// ofTransport returns the fault of a request without a complete answer. Its text does not contain the address.
+// ofTransport returns the fault of a request without a complete answer. The text of the fault does not contain the address.
 func ofTransport(err error) *fault {
 	if transport, ok := errors.AsType[*url.Error](err); ok {
 		err = transport.Err

@@ -53,7 +53,7 @@ func startReal(t *testing.T) *real {
 	return r
 }
 
-// The method `login` returns the configuration of a user of the domain Default, with the project of this id or name.
+// The method `login` returns a configuration that logs in a user of the domain Default, on the project with this id or name.
 func (r *real) login(user, password, projectID, projectName string) v3.Config {
 	return v3.Config{URL: r.keystone, Credential: v3.Credential{
 		Username: user, UserDomainID: "default", Password: password,
@@ -117,7 +117,7 @@ func (r *real) project(name string) (id string, member v3.Config) {
 	return id, r.login(name, "pw-"+name, id, "")
 }
 
-// The method `image` creates an image with some data that belongs to the project, and returns its id.
+// The method `image` creates an image that belongs to the project and contains some data. The result is the id of the image.
 func (r *real) image(project, name, visibility string, hidden bool) string {
 	r.t.Helper()
 	id := r.call("POST", r.glance+"/v2/images", "", object{
@@ -181,7 +181,7 @@ func TestRealGlance(t *testing.T) {
 			want("after the deletion of the " + visibility + " image")
 		}
 	}
-	// An image without data, which is protected.
+	// A protected image without data.
 	id := r.call("POST", r.glance+"/v2/images", "", object{"name": "", "owner": project, "protected": true})["id"].(string)
 	want("a queued image", fmt.Sprintf(`image in region "RegionOne" has images (1): %s`, id))
 	r.call("PATCH", r.glance+"/v2/images/"+id, "", []object{{"op": "replace", "path": "/protected", "value": false}})
@@ -216,7 +216,7 @@ func TestRealGlanceLinksPages(t *testing.T) {
 	}
 }
 
-// Glance hides the private images of another project from a member, and does not say so.
+// Glance's list for a member omits the private images of other projects. The answer does not show that images are omitted.
 func TestRealGlanceDoesNotMisleadACredentialWithoutRights(t *testing.T) {
 	r := startReal(t)
 	project, _ := r.project("tenant")

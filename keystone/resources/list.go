@@ -24,7 +24,8 @@ const (
 // longest resources are servers and volumes with their metadata.
 var pageLimits = upstream.Limits{Bytes: 8 << 20, Values: 200_000, Flat: 3, List: 2, Elements: 2_000, Element: 256 << 10}
 
-// The type `list` says how a service lists the resources of one kind. Each resource must name its project.
+// The type `list` describes how a service lists the resources of one kind. Each resource in the list must name the project to which
+// the resource belongs.
 type list struct {
 	kind    string // as in Found
 	path    string
@@ -35,15 +36,15 @@ type list struct {
 	owner   string     // the field of a resource with the id of its project
 	name    string     // the field of a resource with its name
 
-	// The field `uncounted` reports that a resource with this name is not counted. It may be nil.
+	// The function `uncounted` reports whether to ignore a resource with this name. If `uncounted` is nil, all resources count.
 	uncounted func(name string) bool
 }
 
-// The type `item` is a resource in a list.
+// The type `item` is a resource in a list. The field `owner` is the id of the resource's project.
 type item struct{ id, name, owner string }
 
-// The method `count` reads a list, page by page, and adds what was found. The result is the number of the project's resources in
-// the list, with those that are not counted.
+// The method `count` reads a list, page by page, and adds the resources in the list to the proof. The result is the number of the
+// project's resources in the list, including resources that `uncounted` ignores.
 func (q *inquiry) count(ctx context.Context, base *url.URL, l list) (seen int64) {
 	var (
 		count    int64
@@ -69,8 +70,8 @@ func (q *inquiry) count(ctx context.Context, base *url.URL, l list) (seen int64)
 	return seen
 }
 
-// The method `pages` reads the pages of a list. It takes only the marker from the link to the next page: the link can name another
-// host, and the filter must stay.
+// The method `pages` reads the pages of a list. From the link to the next page, `pages` takes only the marker, because the link can
+// name another host or lack the filter.
 func (q *inquiry) pages(ctx context.Context, base *url.URL, l list, take func(item) error) error {
 	at := base.JoinPath(l.path)
 	query := maps.Clone(l.query)
@@ -99,8 +100,8 @@ func (q *inquiry) pages(ctx context.Context, base *url.URL, l list, take func(it
 	}
 }
 
-// The method `page` decodes one page, resource by resource, and returns the marker of the next page; empty if there is none. The
-// marker can stand before the resources.
+// The method `page` decodes one page, resource by resource, and returns the marker of the next page. If there is no next page, the
+// marker is empty. In an answer, the marker can come before the resources.
 func (l list) page(body io.Reader, take func(item) error) (marker string, err error) {
 	d := json.NewDecoder(body)
 	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
@@ -162,8 +163,9 @@ func (l list) items(d *json.Decoder, take func(item) error) error {
 	return err
 }
 
-// nextMarker decodes the link to the next page, and returns its marker; empty if there is no next page. Glance sends the link as a text.
-// The other services send a list of links, of which one can have the relation "next".
+// nextMarker decodes the link to the next page, and returns the marker in this link. If there is no next page, the result is empty.
+// Glance sends the link as a text. The other services send a list of links. The link with the relation "next" leads to the next
+// page.
 func nextMarker(d *json.Decoder) (string, error) {
 	var (
 		raw   json.RawMessage
@@ -195,14 +197,14 @@ func nextMarker(d *json.Decoder) (string, error) {
 	return u.Query().Get("marker"), nil
 }
 
-// The function `text` returns a JSON string; empty for any other value.
+// The function `text` decodes a JSON string. For any other value, the result is empty.
 func text(raw json.RawMessage) string {
 	var s string
 	_ = json.Unmarshal(raw, &s) //nolint:errcheck // the result is then empty
 	return s
 }
 
-// orForm returns the error, or errForm if there is none.
+// orForm returns the error. If the error is nil, orForm returns errForm.
 func orForm(err error) error {
 	if err == nil {
 		return errForm

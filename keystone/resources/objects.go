@@ -11,7 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// accountLimits are the limits of one page of an account. Swift sends at most 10,000 containers, whose names have at most 256 bytes.
+// accountLimits are the limits of one page of an account. Swift sends at most 10,000 containers in a page, and the name of a
+// container has at most 256 bytes.
 var accountLimits = upstream.Limits{Bytes: 8 << 20, Values: 20_000, Flat: 2, List: 1, Elements: 10_000, Element: 16 << 10}
 
 // The method `objects` asks Swift for the account of the project.
@@ -84,7 +85,7 @@ func containers(body io.Reader) ([]string, error) {
 	return names, nil
 }
 
-// The type `totals` contains the sums that Swift keeps for an account. They lag behind for some seconds.
+// The type `totals` contains the sums that Swift keeps for an account. Swift updates these sums some seconds after each change.
 type totals struct{ containers, objects, bytes int64 }
 
 func readTotals(h http.Header) (t totals, err error) {

@@ -17,7 +17,7 @@ var (
 	ErrNotProven = errors.New("the project is not proven empty")
 )
 
-// State says whether a project is empty.
+// State is the result of a proof: whether the project is empty, is not empty, or is not proven empty.
 type State string
 
 // The values of State. The zero value is not valid.
@@ -31,11 +31,12 @@ const (
 	NotProven State = "not-proven"
 )
 
-// Proof says what was found in a project, and what is not proven. It contains no secret. All texts from outside are cleaned and cut.
+// Proof contains the resources that were found in a project, and the questions without a usable answer. A Proof contains no secret.
+// All texts from outside are cleaned and cut.
 type Proof struct {
 	ProjectID string
 	At        time.Time // the time at which the Prover began to ask
-	// Asked lists the services of the catalog, with Keystone itself. It is empty if no request was sent.
+	// Asked lists Keystone and the services of the catalog. If no request was sent, Asked is empty.
 	Asked    []ServiceAsked
 	Found    []Found
 	Unproven []Unproven
@@ -54,33 +55,34 @@ type ServiceAsked struct {
 type Found struct {
 	Type, Region string // of the service
 	Kind         string // such as "servers"
-	// Count is the number of resources, or of bytes. If Unproven has an entry about the same service, there can be more.
+	// Count is the number of resources. If Kind is "bytes", Count is the number of bytes. If Unproven has an entry about the same
+	// service, the project can have more resources of this kind.
 	Count    int64
 	Examples []Example // at most 5
 }
 
-// Example is one resource of a kind.
+// Example is one of the resources that a Found counts.
 type Example struct {
 	ID   string
 	Name string // may be empty
 }
 
-// Unproven is a question without a usable answer, so that the project can have resources that are not in Found.
+// Unproven is a question without a usable answer. The project can therefore have resources that Found does not contain.
 type Unproven struct {
 	Type, Region string // of the service
-	Kind         string // the kind of resources that is not proven, such as "servers"; empty if it is not one kind
-	// Class is Transient if the question can be repeated soon, Unavailable if the service must first be repaired, and Blocked if
-	// an operator or the administrator of the cloud must decide. It is never Permanent.
+	Kind         string // the kind of resources that is not proven, such as "servers"; empty if several kinds are not proven
+	// Class is Transient if the question can be repeated soon, Unavailable if the service must first be repaired, and Blocked if an
+	// operator or the administrator of the cloud must decide. Class is never Permanent.
 	Class  upstream.Class
 	Detail string // what is wrong, such as "GET /v2.0/ports: status 403 Forbidden"
-	Fix    string // who can do what about it
-	// Status is the HTTP status of the answer; 0 if there was none.
+	Fix    string // the person who can fix the cause, and the action
+	// Status is the HTTP status of the answer; 0 if there was no answer.
 	Status     int
 	RequestID  string        // the service's id of the request; may be empty
-	RetryAfter time.Duration // how long to wait before the next proof; 0 if there is no such demand
+	RetryAfter time.Duration // minimum time until the next proof; 0 if the service demands no wait
 }
 
-// State returns whether the project is empty. The State of the zero Proof is NotProven.
+// State returns Empty, NotEmpty or NotProven. The State of the zero Proof is NotProven.
 func (p Proof) State() State {
 	switch {
 	case len(p.Found) > 0:
@@ -91,8 +93,9 @@ func (p Proof) State() State {
 	return Empty
 }
 
-// Reasons returns one line for each kind that was found, such as `image in region "RegionOne" has images (2): "disk" (ID), "cd" (ID)`,
-// and one line for each question without an answer, with who can fix it. The result is empty if the State is Empty.
+// Reasons returns one line for each kind that was found, such as `image in region "RegionOne" has images (2): "disk" (ID), "cd"
+// (ID)`. Reasons also returns one line for each question without an answer. Such a line names the person who can fix the cause. The
+// result is empty if the State is Empty.
 func (p Proof) Reasons() []string {
 	var lines []string
 	for _, f := range p.Found {
@@ -107,12 +110,13 @@ func (p Proof) Reasons() []string {
 	return lines
 }
 
-// Err returns the State as an error; nil if the State is Empty. The error is an [*upstream.Error] whose text contains the Reasons, as
-// many as fit into the text of an [upstream.Error].
+// Err returns nil if the State is Empty, and otherwise an [*upstream.Error]. The text of the error contains as many of the Reasons
+// as fit.
 //
 // If the State is NotEmpty, the error wraps ErrNotEmpty and is Permanent, because a repetition cannot help: somebody must first
-// delete the resources. If the State is NotProven, the error wraps ErrNotProven. Its class is Blocked if one of the questions is
-// Blocked, else Unavailable if one is Unavailable, and else Transient. RetryAfter is the longest of the questions.
+// delete the resources. If the State is NotProven, the error wraps ErrNotProven. The class of such an error is Blocked if one of
+// the questions is Blocked. Otherwise, the class is Unavailable if one of the questions is Unavailable, and Transient if none is.
+// RetryAfter is the longest RetryAfter of the questions.
 func (p Proof) Err() error {
 	e := &upstream.Error{Service: Service, Op: opOf(p.ProjectID), Message: summary(p.Reasons())}
 	switch p.State() {
@@ -124,7 +128,7 @@ func (p Proof) Err() error {
 	case NotProven:
 	}
 	e.Class, e.Err = upstream.Blocked, ErrNotProven
-	if len(p.Unproven) > 0 { // the class with the highest number is the one that needs most
+	if len(p.Unproven) > 0 { // the class with the highest number decides
 		e.Class = slices.MaxFunc(p.Unproven, func(a, b Unproven) int { return cmp.Compare(a.Class, b.Class) }).Class
 	}
 	for _, u := range p.Unproven {
@@ -133,11 +137,12 @@ func (p Proof) Err() error {
 	return e
 }
 
-// maxSummary is the maximum length of a summary, in bytes. It leaves room for the rest of an error's text in the 1 KiB of
-// [upstream.Clean].
+// maxSummary is the maximum length of a summary, in bytes. The text of an error has at most 1 KiB (see [upstream.Clean]), and the
+// rest of the text needs the other bytes.
 const maxSummary = 800
 
-// The function `summary` joins as many lines as fit, and says how many are missing. The first line is cut if it is too long.
+// The function `summary` joins as many lines as fit, and adds the number of the omitted lines. If the first line is too long, it is
+// cut.
 func summary(lines []string) string {
 	text := ""
 	for i, line := range lines {

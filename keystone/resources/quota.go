@@ -10,8 +10,9 @@ import (
 	"slices"
 )
 
-// A service that hides the resources of other projects from a credential still counts them for the quota of their project. A quota
-// that counts more than the lists have disproves the lists. A credential that may not read the quota is not shown to see the resources.
+// Some services hide the resources of other projects from a credential, but count these resources in the quota of their project. If
+// a quota counts more resources than the lists have, the lists are incomplete. If a credential may not read the quota, nothing
+// shows that the credential sees all resources.
 
 // volumeQuota compares the lists with Cinder's quota of the project, and adds the groups.
 func (q *inquiry) volumeQuota(ctx context.Context, base *url.URL, seen map[string]int64) {
@@ -51,7 +52,8 @@ func (q *inquiry) volumeQuota(ctx context.Context, base *url.URL, seen map[strin
 	q.compare(err, used, seen)
 }
 
-// inUse adds the reservations to the usage. A quota that is out of step can be negative, and the sum of two large numbers, too.
+// inUse adds the reservations to the usage. The usage can be negative if the quota is out of step. The sum can be negative if both
+// numbers are large. In both cases, the result is the larger of the two numbers.
 func inUse(used, reserved int64) int64 { return max(used, reserved, used+reserved) }
 
 // networkQuota compares the lists with Neutron's quota of the project, and adds the other kinds that the quota counts. Rules are
@@ -86,8 +88,8 @@ func (q *inquiry) networkQuota(ctx context.Context, base *url.URL, seen map[stri
 	q.compare(err, used, seen)
 }
 
-// The method `compare` adds the kinds that only the quota counts, and reports the kinds of which the quota counts more than the
-// lists have.
+// The method `compare` adds the resources of kinds that only the quota counts. If the quota counts more resources of a kind than
+// the lists have, `compare` adds a fault for this kind.
 func (q *inquiry) compare(err error, used, seen map[string]int64) {
 	if err != nil {
 		q.fault("quota", err)

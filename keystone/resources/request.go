@@ -27,7 +27,7 @@ const (
 // objectLimits are the limits of an answer that is not a list.
 var objectLimits = upstream.Limits{Bytes: 1 << 20, Values: 2_000}
 
-// The type `asker` sends requests with a token.
+// The type `asker` sends the requests of one proof, with the token of the credential.
 type asker struct {
 	client  *http.Client
 	timeout time.Duration // of one request with its answer
@@ -37,17 +37,18 @@ type asker struct {
 	project string // the id of the project whose resources are counted
 }
 
-// The type `inquiry` asks one endpoint.
+// The type `inquiry` sends the requests to one endpoint, and collects the results for the proof.
 type inquiry struct {
 	asker
 	Service ServiceAsked
 
 	found    []Found
 	unproven []Unproven
-	silent   bool // the endpoint did not answer a request, and is not asked further
+	silent   bool // the endpoint did not answer a request, and gets no further requests
 }
 
-// The method `fault` adds the fault err to the unproven questions. The kind may be empty.
+// The method `fault` adds the fault err to the unproven questions. The parameter `kind` is empty if several kinds of resources are
+// not proven.
 func (q *inquiry) fault(kind string, err error) {
 	if errors.Is(err, errNotAsked) && len(q.unproven) > 0 {
 		return // the reason is there already
@@ -74,7 +75,7 @@ func (q *inquiry) addTo(p *Proof) {
 	p.Unproven = append(p.Unproven, q.unproven...)
 }
 
-// The type `request` is one GET request.
+// The type `request` is one GET request to an endpoint.
 type request struct {
 	url     *url.URL
 	version string // the header OpenStack-API-Version; empty for none
@@ -82,8 +83,8 @@ type request struct {
 	empty   bool // whether 204 without a body is an answer, too
 }
 
-// The method `get` sends a request, and passes the answer to the function `take`. The error is a *fault. Its text names the path,
-// but not the query.
+// The method `get` sends a request, and passes the answer to the function `take`. The error is a *fault. The text of the fault
+// names the path, but not the query.
 func (q *inquiry) get(ctx context.Context, r request, take func(http.Header, io.Reader) error) error {
 	err := q.send(ctx, r, take)
 	if err == nil || errors.Is(err, errNotAsked) {
@@ -112,7 +113,7 @@ func (q *inquiry) send(ctx context.Context, r request, take func(http.Header, io
 	resp, err := q.client.Do(req)
 	if err != nil {
 		q.silent = true
-		return ofTransport(cmp.Or(limited.Err(), err)) // if the time is over, err can say so in many ways
+		return ofTransport(cmp.Or(limited.Err(), err)) // if the time limit has passed, err can be one of many errors
 	}
 	defer resp.Body.Close()
 	upstream.ReportAnswer(ctx, resp.Header, q.token)
@@ -132,11 +133,11 @@ func (q *inquiry) send(ctx context.Context, r request, take func(http.Header, io
 	}
 	f := *ofAnswer(err)
 	f.status, f.requestID = resp.StatusCode, upstream.RequestID(resp.Header, q.token)
-	q.silent = upstream.Cause(err) != "" // the network or the time, not the content, ended the answer
+	q.silent = upstream.Cause(err) != "" // the answer ended because of the network or the time limit, not because of its content
 	return &f
 }
 
-// The function `decode` reads an answer that consists of one JSON value.
+// The function `decode` decodes an answer. The answer must consist of one JSON value.
 func decode(body io.Reader, into any) error {
 	d := json.NewDecoder(body)
 	if err := d.Decode(into); err != nil {
@@ -145,7 +146,7 @@ func decode(body io.Reader, into any) error {
 	return ended(d)
 }
 
-// The function `ended` returns an error if the answer continues.
+// The function `ended` returns an error if the answer continues after the decoded value.
 func ended(d *json.Decoder) error {
 	_, err := d.Token()
 	switch {
@@ -158,8 +159,8 @@ func ended(d *json.Decoder) error {
 }
 
 // The method `clean` returns a text from outside with at most the given number of characters. Characters that are not printable,
-// such as control characters and those that change the direction of the text, are replaced. A service may repeat the token that it
-// was sent, so the token is masked.
+// such as control characters and those that change the direction of the text, are replaced. A service may repeat the token in the
+// request, so the token is masked.
 func (a asker) clean(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

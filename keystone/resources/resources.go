@@ -1,4 +1,4 @@
-// Package resources proves that a project is empty: that it has no resources left in the services of its cloud.
+// Package resources proves that a project is empty: the services of its cloud have no resources of the project.
 //
 // A [Prover] logs in with one credential, and asks every service in the catalog of this credential, in each region, for the
 // resources of one project:
@@ -12,19 +12,20 @@
 //	image          images of every visibility, also community images and hidden images
 //	object-store   containers, objects and bytes of the account
 //
-// Resources that use no capacity, such as key pairs and server groups, are not asked for. Services and endpoints that are disabled in
-// Keystone are not in the catalog, and are not asked.
+// A Prover does not ask for resources that use no capacity, such as key pairs and server groups. A Prover does not ask services and
+// endpoints that are disabled in Keystone, because the catalog does not contain them.
 //
-// Keystone (type identity) is only asked for the project. Billing (type billing) and Tenantry (type tenantry) are exempt, and so are
-// the service types that an operator ignores. The types volume and volumev2 are exempt if volumev3 or block-storage has the same
-// address in the same region, because they are then older interfaces of the same service. Every other service type that a Prover
-// cannot ask leaves the project unproven.
+// A Prover asks Keystone (type identity) only for the project. Billing (type billing) and Tenantry (type tenantry) are exempt, and
+// so are the service types that an operator ignores. If volumev3 or block-storage has the same address in the same region, the
+// types volume and volumev2 are older interfaces of the same service, and are exempt. If the catalog has any other type that a
+// Prover cannot ask, the project is not proven empty.
 //
 // # Not proven
 //
 // An empty list proves nothing if the service omits resources. Therefore a project is not proven empty in the following cases:
 //
-//   - A request is answered with a status other than 200, too late, or not at all. A list that is 404 is no empty list.
+//   - A request is answered with a status other than 200, is answered too late, or is not answered. A 404 for a list does not mean
+//     that the list is empty.
 //   - The answer does not have the form that the service documents, is cut off, or exceeds a limit on its size or on the number of
 //     pages.
 //   - The list contains a resource of another project: the service does not honour the filter.
@@ -33,35 +34,36 @@
 //   - The Keystone of the credential does not know the project. Such a Keystone belongs to another cloud.
 //   - The project is enabled, or was disabled less than [TokenCacheTime] ago.
 //   - The credential's token is not scoped to a project. Keystone omits endpoints from the catalog of such a token.
-//   - The credential was not shown to see the resources of other projects. Most services do not refuse a filter for another
-//     project, but answer with an empty list.
+//   - No answer shows that the credential sees the resources of other projects. If the credential does not see them, most services
+//     do not refuse a filter for another project, but answer with an empty list.
 //
 // Each service reacts differently to a credential that sees only its own project. A Prover notices such a credential as follows:
 //
 //   - Nova refuses all_tenants=1 with 403.
-//   - Cinder ignores all_tenants=1 and project_id, and lists the credential's own resources. It refuses to show the quota of
-//     another project with 403. The quota also counts volumes, snapshots and backups. If the quota counts more than a list has,
+//   - Cinder ignores all_tenants=1 and project_id, and lists the credential's own resources. Cinder answers 403 to a request for
+//     the quota of another project. The quota also counts volumes, snapshots and backups. If the quota counts more than a list has,
 //     the list is not proven.
-//   - Neutron returns an empty list. It refuses to show the details of another project's quota with 403. The Prover compares the
-//     counts of the quota with the lists, as for Cinder.
-//   - Glance lists the project's images that are public. No answer of Glance depends on the same rule (context_is_admin) and shows
-//     its result. Therefore the Prover asks for the list of tasks. Its rule tasks_api_access demands the role admin by default, too.
-//   - Swift refuses to show another project's account with 403, unless the credential has the role reseller_admin_role. The account
-//     is the last part of the catalog's URL, with the id of the credential's project replaced. Accounts with a prefix other
-//     than the catalog's are not asked.
-//   - Placement refuses to show the allocations of another project with 403.
+//   - Neutron returns an empty list. Neutron answers 403 to a request for the details of another project's quota. The Prover
+//     compares the counts of the quota with the lists, as for Cinder.
+//   - Glance lists the project's images that are public. The rule context_is_admin decides whether Glance lists all images, but no
+//     answer of Glance shows the result of this rule. The Prover therefore asks for the list of tasks: by default, the rule
+//     tasks_api_access for this list demands the role admin, too.
+//   - If the credential lacks the role reseller_admin_role, Swift answers 403 to a request for another project's account. The
+//     Prover derives the name of the account from the last part of the catalog's URL: it replaces the id of the credential's
+//     project by the id of the project. The Prover does not ask for accounts with another prefix.
+//   - Placement answers 403 to a request for the allocations of another project.
 //
 // A policy that an operator has changed can make these proofs wrong. The credential should have the role admin, and
 // reseller_admin_role in Swift.
 //
 // # Limits
 //
-// Size, number of values and time of an answer are limited while the answer is read: see [upstream.Limits]. The number of pages, of
-// endpoints and the time of a whole proof are limited, too. If a limit is exceeded, the project is not proven empty. Redirects, and
-// the addresses in links to next pages, are not followed, because they could send the token to another host.
+// While an answer is read, its size, its number of values and its time are limited: see [upstream.Limits]. The number of pages, the
+// number of endpoints and the time of a proof are limited, too. If a limit is exceeded, the project is not proven empty. The Prover
+// follows no redirect, and no address in a link to the next page, because the token could reach another host.
 //
-// The package does not use gophercloud's clients of the services. They take an answer without the expected list for an empty list,
-// send the token to any host that a link to the next page names, and read answers of any size.
+// The package does not use gophercloud's clients of the services. These clients treat an answer without the expected list as an
+// empty list. They send the token to any host that a link to the next page names, and read answers of any size.
 package resources
 
 import (
@@ -78,8 +80,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// TokenCacheTime is the time for which the services may accept a token after its project was disabled, because they cache tokens. The
-// default of keystonemiddleware is 5 min. Until then, a user with a token can still create resources.
+// TokenCacheTime is the maximum time for which services accept a token after the token's project was disabled, because services
+// cache tokens. During this time, a user with a token can still create resources. The default of keystonemiddleware is 5 min.
 const TokenCacheTime = 10 * time.Minute
 
 // Service stands for the services of a cloud in the errors of this package. The class of a [Proof]'s error follows from the classes
@@ -103,9 +105,10 @@ const TokenCacheTime = 10 * time.Minute
 //	the project was disabled too recently          Transient    RetryAfter is the rest of the time
 var Service = upstream.Service{ID: "resources", Name: "The cloud"}
 
-// Config configures a [Prover].
+// Config configures a [Prover]. Only Cloud is required.
 type Config struct {
-	// Cloud has Keystone's address, the credential and the TLS settings. The Prover sends no write: MayWriteDomain is not needed.
+	// Cloud has Keystone's address, the credential and the TLS settings. Cloud.MayWriteDomain is not needed, because the Prover
+	// sends no writes.
 	Cloud v3.Config
 	// Ignore lists the service types that are not asked and need not be proven (TENANTRY_EMPTINESS_IGNORE).
 	Ignore []string
@@ -120,7 +123,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Prover proves that projects are empty. It is safe for concurrent use. It sends no request but logins and reads.
+// Prover proves that projects are empty. A Prover is safe for concurrent use, and sends only logins and reads.
 type Prover struct {
 	cfg    Config
 	cloud  *v3.Cloud
@@ -148,13 +151,13 @@ func New(cfg Config) (*Prover, error) {
 }
 
 // Empty asks all services for the resources of a project that was disabled at the given time. The fault of one service is not an
-// error: the Proof names the service, and its State is then not [Empty]. If the project was disabled less than [TokenCacheTime] ago,
-// Empty sends no request, and the Proof says when to ask again.
+// error: the Proof names the service, and the State of the Proof is not [Empty]. If the project was disabled less than
+// [TokenCacheTime] ago, Empty sends no request, and the Proof says when to ask again.
 //
-// Empty returns an error, and the zero Proof, if it cannot log in to Keystone, if ctx ends, if the id is not valid, or if the time is
-// zero. The error is an [*upstream.Error]. Empty may be repeated. Each call logs in again.
+// If the login to Keystone fails, ctx ends, the id is not valid or the time is zero, Empty returns an error and the zero Proof. The
+// error is an [*upstream.Error]. Empty may be repeated. Each call logs in again.
 //
-// The Proof is about the time of the call. If the project is enabled afterwards, the Proof says nothing any more.
+// The Proof is valid for the time of the call. If the project is enabled afterwards, the Proof is void.
 func (p *Prover) Empty(ctx context.Context, projectID string, disabledAt time.Time) (Proof, error) {
 	invalid := &upstream.Error{Service: Service, Class: upstream.Permanent, Op: opOf("")}
 	if !keystone.ValidID(projectID) {
@@ -174,8 +177,8 @@ func (p *Prover) Empty(ctx context.Context, projectID string, disabledAt time.Ti
 	return p.ask(ctx, proof, false)
 }
 
-// Look asks all services for the resources of a project that may be enabled. Users can create resources in it at any time, so the Proof
-// is about the time of the call alone. Otherwise, Look is like [Prover.Empty].
+// Look asks all services for the resources of a project that may be enabled. Users of an enabled project can create resources at
+// any time, so the Proof is valid for the time of the call alone. In all other respects, Look is like [Prover.Empty].
 func (p *Prover) Look(ctx context.Context, projectID string) (Proof, error) {
 	if !keystone.ValidID(projectID) {
 		return Proof{}, &upstream.Error{
@@ -185,7 +188,7 @@ func (p *Prover) Look(ctx context.Context, projectID string) (Proof, error) {
 	return p.ask(ctx, Proof{ProjectID: projectID, At: p.cfg.Now()}, true)
 }
 
-// The method `ask` asks all services, within the time limit of a proof.
+// The method `ask` asks all services, and stops at the time limit of a proof.
 func (p *Prover) ask(ctx context.Context, proof Proof, mayBeEnabled bool) (Proof, error) {
 	limited, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
 	defer cancel()

@@ -140,7 +140,7 @@ func TestHiddenResourcesAndOtherKindsAreFound(t *testing.T) {
 	}
 }
 
-// Each service hides the tenant's resources from a credential without the role admin in its own way.
+// Each service reacts differently to a credential without the role admin, and none shows the tenant's resources.
 func TestACredentialThatSeesOnlyItsOwnProjectProvesNothing(t *testing.T) {
 	w := start(t)
 	w.admin = false
@@ -316,8 +316,7 @@ func TestAListThatIsNotWholeProvesNothing(t *testing.T) {
 	}
 }
 
-// wantReason checks that one of the lines has the given beginning and contains the part, and that nobody is told that the project is
-// empty.
+// wantReason fails the test if the state is Empty, or if no line has the given beginning and contains the part.
 func wantReason(t *testing.T, p resources.Proof, begin, part string) {
 	t.Helper()
 	if !slices.ContainsFunc(lines(p), func(s string) bool { return strings.HasPrefix(s, begin) && strings.Contains(s, part) }) ||
@@ -493,7 +492,8 @@ func TestTheTimeOfARequestIsLimited(t *testing.T) {
 	}
 }
 
-// The body of an answer is part of its time. A service that sends it slowly is not asked further.
+// The time limit of an answer includes the time to read the body. If a service sends a body too slowly, the Prover sends it no
+// further requests.
 func TestTheTimeOfABodyIsLimited(t *testing.T) {
 	w := start(t)
 	w.catalog = []object{w.service("network", "/network", "R")}
@@ -510,7 +510,7 @@ func TestTheTimeOfABodyIsLimited(t *testing.T) {
 	wantLines(t, "", read(t, cfg), `network in region "R": ports: GET /network/v2.0/ports: no answer in time`)
 }
 
-// The time of a proof is limited, however many services there are.
+// The time limit of a proof does not depend on the number of services.
 func TestTheTimeOfAProofIsLimited(t *testing.T) {
 	w := start(t)
 	cfg := w.config()
@@ -682,7 +682,7 @@ func TestEachFaultHasAClassAndSaysWhoCanFixIt(t *testing.T) {
 	}
 }
 
-// The target of a redirect could be another host, which must not get the token, or a page that passes for an empty list.
+// A redirect could lead to another host, which must not get the token, or to a page that passes for an empty list.
 func TestARedirectIsNotFollowed(t *testing.T) {
 	w := start(t)
 	w.fault = func(rw http.ResponseWriter, r *http.Request) bool {
@@ -766,7 +766,7 @@ func TestTheErrorOfALongProofIsCutAtALine(t *testing.T) {
 	}
 }
 
-// A service may repeat what it was sent.
+// A service may repeat the token of the request in its answer.
 func TestATokenInANameIsMasked(t *testing.T) {
 	w := start(t)
 	w.add("images", tenant, "x"+token)

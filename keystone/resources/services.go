@@ -73,7 +73,7 @@ func (q *inquiry) compute(ctx context.Context, base *url.URL) {
 	})
 }
 
-// The method `volumes` asks Cinder. The project of a backup is in its details since microversion 3.18.
+// The method `volumes` asks Cinder. Since microversion 3.18, the details of a backup contain its project.
 func (q *inquiry) volumes(ctx context.Context, base *url.URL) {
 	filter := url.Values{"all_tenants": {"1"}, "project_id": {q.project}}
 	seen := map[string]int64{}
@@ -114,8 +114,9 @@ func (q *inquiry) network(ctx context.Context, base *url.URL) {
 	q.networkQuota(ctx, base, seen)
 }
 
-// The method `images` asks Glance. Without visibility, Glance omits the community images of other projects. visibility=all would
-// include them, but not every release knows it. A release without os_hidden takes os_hidden=false for a property that no image has.
+// The method `images` asks Glance. If the query does not contain `visibility`, Glance omits the community images of other projects.
+// visibility=all would include these images, but not every release knows this value. A release that does not know os_hidden treats
+// os_hidden=false as a filter on a property that no image has.
 func (q *inquiry) images(ctx context.Context, base *url.URL) {
 	for _, kind := range []struct {
 		name  string

@@ -18,7 +18,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Ids of projects: of the credential, of the tenant, and of another customer.
+// The ids of three projects: the credential's project, the tenant, and the project of another customer.
 const (
 	own     = "0123456789abcdef0123456789abcdef"
 	tenant  = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -29,7 +29,7 @@ const token = "gAAAAAtoken-of-the-credential"
 
 type object = map[string]any
 
-// The type `kind` is a kind of resources in the stubs, in the wire format of its service.
+// The type `kind` describes a kind of resources, and the wire format in which the stub of its service lists them.
 type kind struct {
 	service, name string // as in the report
 	path          string
@@ -57,8 +57,8 @@ var kinds = []kind{
 	{"image", "images", "/image/v2/images", "images", "next", "owner"},
 }
 
-// The type `world` is a cloud of stubs. Each stub answers in the wire format of its service, and treats filters and missing rights
-// as its service does. Links to a next page name a host that nobody must follow, because many clouds send such links.
+// The type `world` is a cloud of stubs. Each stub answers in the wire format of its service, and reacts to filters and missing
+// rights like the real service. Links to a next page name a host that nobody must follow, because many clouds send such links.
 type world struct {
 	url       string
 	admin     bool                // whether the credential has the role admin
@@ -71,7 +71,7 @@ type world struct {
 	catalog   []object            // nil: all services in RegionOne
 	scope     any                 // the token's project
 	known     object              // Keystone's answer for the tenant
-	// The field `fault` may answer a request of a service instead of the stub.
+	// The function `fault` may answer a request in place of the stub. It then returns true.
 	fault    func(w http.ResponseWriter, r *http.Request) bool
 	requests []string
 
@@ -94,7 +94,7 @@ func start(t *testing.T) *world {
 	return w
 }
 
-// The method `add` adds a resource of a project.
+// The method `add` adds a resource to a project.
 func (w *world) add(kind, project, name string) {
 	id := fmt.Sprintf("%s-%02d", strings.ReplaceAll(kind, " ", "-"), len(w.resources[kind])+1)
 	w.resources[kind] = append(w.resources[kind], object{"id": id, "name": name, "owner": project})
@@ -114,7 +114,7 @@ func (w *world) read(t *testing.T) resources.Proof {
 	return read(t, w.config())
 }
 
-// The function `read` returns the proof for the tenant. It checks the rules that hold for every proof.
+// The function `read` returns the proof for the tenant, after it has checked the rules for every proof.
 func read(t *testing.T, cfg resources.Config) resources.Proof {
 	t.Helper()
 	prover, err := resources.New(cfg)
@@ -129,7 +129,8 @@ func read(t *testing.T, cfg resources.Config) resources.Proof {
 	return proof
 }
 
-// The function `check` checks that the parts of a proof agree, that it names who can fix what, and that it contains no secret.
+// The function `check` fails the test if the parts of a proof disagree, if the proof does not name the person who can fix a fault,
+// or if the proof contains a secret.
 func check(t *testing.T, p resources.Proof) {
 	t.Helper()
 	empty := len(p.Found) == 0 && len(p.Unproven) == 0
@@ -148,7 +149,7 @@ func check(t *testing.T, p resources.Proof) {
 	}
 }
 
-// The function `lines` returns the reasons of a proof, without the names of those who can fix them.
+// The function `lines` returns the reasons of a proof, without the text about the person who can fix the cause.
 func lines(p resources.Proof) (all []string) {
 	for _, line := range p.Reasons() {
 		line, _, _ = strings.Cut(line, "; ")
@@ -258,8 +259,9 @@ func (w *world) keystone(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// The method `list` answers with one page. Without the role admin, Nova refuses all_tenants, Cinder ignores the filter and shows
-// the caller's resources, Neutron applies it to the caller's resources, and Glance to the public images.
+// The method `list` answers with one page. If the caller lacks the role admin, each service reacts differently. Nova refuses
+// all_tenants. Cinder ignores the filter and shows the caller's resources. Neutron applies the filter to the caller's resources,
+// and Glance to the public images.
 func (w *world) list(rw http.ResponseWriter, r *http.Request, k kind) {
 	query := r.URL.Query()
 	if k.service == "compute" && !w.admin {
@@ -363,7 +365,7 @@ func (w *world) networkQuota() object {
 	return quota
 }
 
-// The method `of` returns how many resources of a kind a quota counts.
+// The method `of` returns the number of resources of this kind that a quota counts.
 func (w *world) of(kind string) int {
 	n := w.used[kind]
 	for _, o := range w.resources[kind] {

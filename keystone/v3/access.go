@@ -25,7 +25,7 @@ type CatalogService struct {
 type CatalogEndpoint struct {
 	Interface string `json:"interface"` // "public", "internal" or "admin"
 	RegionID  string `json:"region_id"`
-	Region    string `json:"region"` // the same as RegionID, in a Keystone that sends both
+	Region    string `json:"region"` // equal to RegionID if Keystone sends both
 	URL       string `json:"url"`
 }
 

@@ -14,8 +14,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// accessTo returns the result of Access to a Keystone that answers a login with the token gAAAA-canary and this status, and then sends
-// the body as the token with its catalog. The result `told` contains the errors that the function from Enter has received.
+// accessTo returns the result of Access. The stand-in of Keystone answers the login with the token gAAAA-canary and this status.
+// The stand-in then sends the body as the token with its catalog. The result `told` contains the errors that the function from
+// Enter has received.
 func accessTo(t *testing.T, status int, body string) (access v3.Access, told []error, err error) {
 	t.Helper()
 	cloud, err := v3.New(v3.Config{

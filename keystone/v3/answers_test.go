@@ -13,7 +13,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// An answer of Keystone needs little memory, whatever the answer contains.
+// The memory for an answer of Keystone is limited, whatever the answer contains.
 func TestNoAnswerNeedsMuchMemory(t *testing.T) {
 	const size = 8 << 20
 	filled := func(begin, element, end string) string {

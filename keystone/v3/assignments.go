@@ -63,7 +63,7 @@ func (c *Cloud) assignment(
 	return c.do(ctx, p, op, request)
 }
 
-// The function `label` returns how errors name an object: by its name, if the name is known, and by its id.
+// The function `label` returns the text by which errors name an object: the object's name, if it is known, and its id.
 func label(name, id string) string {
 	if name == "" {
 		return id

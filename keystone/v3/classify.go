@@ -63,7 +63,7 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 	if isTransport {
 		e.Err = transport.Err // without the URL: Op names the request
 	}
-	if _, ok := errors.AsType[*time.ParseError](err); ok { // this error quotes the answer, in an encoding of its own
+	if _, ok := errors.AsType[*time.ParseError](err); ok { // this error quotes the answer in another encoding, so the token in it would not be masked
 		e.Err = errIncomplete
 	}
 	kept, notSent := errors.AsType[*upstream.NotSentError](err)
@@ -156,8 +156,9 @@ func isJSONForHead(a gophercloud.ErrUnexpectedResponseCode) bool {
 // tokenText matches a Fernet or JWS token. Some releases of Keystone repeat the token in their messages.
 var tokenText = regexp.MustCompile(`(gAAAA|eyJ)[\w.=-]{16,}`)
 
-// messageOf returns the message in {"error": {"code": .., "message": ..}} or {"message": ..}. The result `own` is true for the
-// first form if the code is the status of the answer. Keystone answers in this form. The message contains none of the secrets.
+// messageOf returns the message in {"error": {"code": .., "message": ..}} or {"message": ..}. The result `own` is true if the body
+// has the first form and the code is the status of the answer. Keystone's own answers have this form. The message contains none of
+// the secrets.
 func messageOf(status int, body []byte, secrets []string) (message string, own bool) {
 	var b struct {
 		Error *struct {

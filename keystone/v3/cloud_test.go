@@ -98,8 +98,8 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.next.RoundTrip(req)
 }
 
-// The method `intercept` passes all matching requests to the round tripper do, not to Keystone. It also clears the list of recorded
-// requests.
+// The method `intercept` passes all matching requests to the round tripper `do`, not to Keystone. `intercept` also clears the list
+// of recorded requests.
 func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -112,7 +112,7 @@ func (w *wire) intercept(match func(*http.Request) bool, do http.RoundTripper) {
 	}
 }
 
-// The method `also` works like intercept, but keeps the earlier interceptions and the list of recorded requests.
+// The method `also` works like `intercept`, but keeps the earlier interceptions and the list of recorded requests.
 func (w *wire) also(match func(*http.Request) bool, do http.RoundTripper) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// The type `mapping` is a mapping of a YAML file. The names of its keys contain underscores, not hyphens.
+// The type `mapping` is a mapping of a YAML file. Hyphens in the names of keys have been replaced by underscores.
 type mapping = map[string]any
 
 // cloudEntry is the entry of a cloud in clouds.yaml, merged with secure.yaml, the vendor's profile and the values of the region.
@@ -73,8 +73,8 @@ func (e cloudEntry) fault(err error) error {
 	return fmt.Errorf("reading cloud %q in %s: %w", e.name, e.file, err)
 }
 
-// The method `profile` merges the entry into the vendor's profile that the entry names. An entry may name its vendor although no
-// file contains the vendor's profile, or may name itself. The profile is then ignored, because the entry can contain all values.
+// The method `profile` merges the entry into the vendor's profile that the entry names. If no file contains the profile of the
+// vendor, or if the entry names itself as its vendor, the profile is ignored: the entry can contain all values.
 func (e *cloudEntry) profile(own mapping) (mapping, error) {
 	name := text(own["profile"])
 	if name == "" {
@@ -149,8 +149,9 @@ func directories() []string {
 // maxFile is the maximum size of a configuration file, in bytes.
 const maxFile = 1 << 20
 
-// firstFile reads the first file with this name, without its extension, that exists and may be read. The variable override can contain
-// the path of a file that is read first. If there is no file, firstFile returns an empty path.
+// firstFile reads the first file with this name, without its extension, that exists and may be read. The parameter `override` names
+// an environment variable. If this variable contains a path, the file with this path is read first. If there is no file, firstFile
+// returns an empty path.
 func firstFile(name, override string) (path string, content mapping, err error) {
 	var paths []string
 	if override != "" && os.Getenv(override) != "" {
@@ -220,8 +221,8 @@ func normalized(value any) any {
 	return value
 }
 
-// The function `merged` returns a mapping with the keys of both mappings. Mappings inside are merged too. For other values, the
-// second mapping wins.
+// The function `merged` returns a mapping with the keys of both mappings. If both have a mapping for the same key, these two are
+// merged too. For other values, the second mapping wins.
 func merged(a, b mapping) mapping {
 	all := maps.Clone(a)
 	if all == nil {
@@ -240,8 +241,8 @@ func merged(a, b mapping) mapping {
 	return all
 }
 
-// The function `inner` returns the mapping in a field. A missing field is an empty mapping. The field may be empty, but not another
-// value.
+// The function `inner` returns the mapping in a field. A missing field is an empty mapping. An empty field counts as an empty
+// mapping. Any other value is an error.
 func inner(m mapping, key string) (mapping, error) {
 	switch v := m[key].(type) {
 	case nil:
@@ -252,7 +253,7 @@ func inner(m mapping, key string) (mapping, error) {
 	return nil, fmt.Errorf("%s is not a mapping", key)
 }
 
-// The function `text` returns a text, number or boolean as a text. For any other value, `text` returns an empty text.
+// The function `text` returns a text, a number or a boolean as a text. For any other value, the result is empty.
 func text(value any) string {
 	switch v := value.(type) {
 	case string:

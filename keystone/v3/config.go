@@ -58,7 +58,7 @@ func (e cloudEntry) unknownVendor(cfg Config) error {
 	return fmt.Errorf("clouds-public.yaml has no profile %q", e.vendor)
 }
 
-// label and variable return the name of a setting in a file and in the environment, for errors.
+// The methods `label` and `variable` return the name of a setting for errors: its name in a file, and its name in the environment.
 func (e cloudEntry) label(key string) string {
 	if slices.Contains(outsideAuth, key) {
 		return key
@@ -68,10 +68,10 @@ func (e cloudEntry) label(key string) string {
 
 func variable(key string) string { return "OS_" + strings.ToUpper(key) }
 
-// outsideAuth lists the keys that belong into the entry of a cloud, not into its field auth.
+// outsideAuth lists the keys that belong into the entry of a cloud, but outside of the entry's field `auth`.
 var outsideAuth = []string{"auth_type", "identity_api_version", "default_domain", "cacert", "cert", "key", "insecure", "verify"}
 
-// insideAuth lists the keys that belong into the field auth. The openstack command also accepts these keys outside of auth.
+// insideAuth lists the keys that belong into the field `auth`. The openstack command also accepts these keys outside of `auth`.
 var insideAuth = []string{
 	"auth_url", "username", "user_name", "user_id", "user_domain_id", "user_domain_name", "password", "project_id", "project_name",
 	"tenant_id", "tenant_name", "project_domain_id", "project_domain_name", "domain_id", "domain_name", "default_domain_id",
@@ -97,8 +97,9 @@ func (s settings) set(key, value string) {
 	}
 }
 
-// settingsOf merges the entry of a cloud with the variables, like the openstack command. For keys of projects and domains, the value in
-// the field auth wins. For all other keys, the order is: variable, value outside of auth, value in auth.
+// settingsOf merges the entry of a cloud with the variables, like the openstack command. For keys of projects and domains, the
+// value in the field `auth` wins. For all other keys, the variable wins over the value outside of `auth`, and this value wins over
+// the value in `auth`.
 func settingsOf(entry mapping, variables settings) settings {
 	s := settings{}
 	auth, _ := entry["auth"].(mapping)
@@ -120,8 +121,8 @@ func settingsOf(entry mapping, variables settings) settings {
 	return s
 }
 
-// The method `domains` sets the domains of user and project that are not set, and the scope. If there is a project, domain_* is the
-// domain of both, and else the scope.
+// The method `domains` sets the domain of the user and the domain of the project, if they are not set. If the settings name a
+// project, domain_* are the defaults for both domains. Otherwise, domain_* stay: they are the scope.
 func (s settings) domains() {
 	fill := func(key, value string) { s.set(key, cmp.Or(s[key], value)) }
 	if s["project_id"]+s["project_name"] != "" {

@@ -59,7 +59,7 @@ func inBoth(t *testing.T, what string, test func(*testing.T, switched)) {
 	}
 }
 
-// The method `is` checks whether the call took effect: state and tags must be both old, or both new.
+// The method `is` checks whether the call took effect: the state and the tags must either both be old, or both be new.
 func (s switched) is(t *testing.T, done bool) {
 	t.Helper()
 	all := s.Projects()

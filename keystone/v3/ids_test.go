@@ -62,7 +62,7 @@ func TestEveryIDIsEncodedOnce(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", paths, want)
 			}
 
-			// The other ids in paths, although Keystone itself chooses hexadecimal ids for these objects.
+			// The paths of the other methods are encoded too, although Keystone chooses hexadecimal ids for these objects.
 			paths = nil
 			other := keystone.Assignment{ProjectID: id, UserID: "u", RoleID: id}
 			for _, call := range []func(context.Context) error{

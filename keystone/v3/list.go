@@ -15,7 +15,7 @@ import (
 )
 
 // The function `list` sends one GET request and returns the list in the answer. The list is in the field that has the name of the
-// resource. It ignores links to a next page: Keystone sends the whole list in one page, and a link could contain the address of
+// resource. `list` ignores links to a next page: Keystone sends the whole list in one page, and a link could contain the address of
 // another server.
 //
 // Keystone ignores an unknown filter and then lists all resources. Therefore, callers must filter the result again.

@@ -38,7 +38,7 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 			return nil
 		})
 		if e, ok := errors.AsType[*upstream.Error](err); ok && strings.HasPrefix(e.Message, "The request you have made requires authentication") {
-			e.Message = "" // Keystone says so whatever the cause
+			e.Message = "" // Keystone sends this message for every cause
 		}
 		if err == nil && !scoped {
 			err = &upstream.Error{
@@ -50,8 +50,8 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 	}
 }
 
-// ownLogin is login with Tenantry's own credential. If Keystone refuses the login, Keystone's message may name the user, so the
-// message becomes a part of the text for operators.
+// ownLogin is like `login`, but for Tenantry's own credential. If Keystone refuses the login, Keystone's message may name the user.
+// The message therefore becomes a part of the text for operators.
 func (c *Cloud) ownLogin(credential Credential) func(context.Context) (string, time.Time, error) {
 	login := c.login(credential)
 	return func(ctx context.Context) (string, time.Time, error) {
@@ -111,16 +111,16 @@ type session struct {
 	pending *attempt
 }
 
-// The type `attempt` is a login in progress. The channel `done` is closed at the end of the login. Read token and err only after
-// that.
+// The type `attempt` is a login in progress. The channel `done` is closed at the end of the login. Read `token` and `err` only
+// after `done` is closed.
 type attempt struct {
 	done  chan struct{}
 	token string
 	err   error
 }
 
-// The method `get` returns the token of the session. If there is no valid token, get first waits for a new login, or for the login
-// in progress. The login continues when ctx ends, because other callers may wait for it.
+// The method `get` returns the token of the session. If there is no valid token, `get` first waits for a new login, or for the
+// login in progress. The login continues when ctx ends, because other callers may wait for it.
 func (s *session) get(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	if s.token != "" && s.now().Before(s.expires) {

@@ -222,7 +222,7 @@ func TestATokenForSomebodyElse(t *testing.T) {
 	}
 }
 
-// A person's login can be refused with any status. The error names the person, and says what Keystone answered.
+// A person's login can be refused with any status. The error contains the name of the person and Keystone's answer.
 func TestARefusedLoginOfAPerson(t *testing.T) {
 	for status, want := range map[int]string{
 		400: "logging in as user ann: Keystone answered 400 Bad Request: The password is expired.",

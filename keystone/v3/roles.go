@@ -101,7 +101,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	return r.Role, nil
 }
 
-// The function `remedy` returns what an operator can do about the refusal of a reserved role.
+// The function `remedy` returns the action with which an operator can avoid the refusal of a reserved role.
 func remedy(reserved string) string {
 	if keystone.IsAdminRole(reserved) {
 		return "choose another role, or set allow_cloud_admin_role"
@@ -109,8 +109,8 @@ func remedy(reserved string) string {
 	return "choose another role, because Tenantry's operators have this role"
 }
 
-// impliesReserved returns the name of the first reserved role that the role implies, directly or through other roles. The result
-// found is false if there is none.
+// impliesReserved returns the name of the first reserved role that the role implies, directly or through other roles. If the role
+// implies no reserved role, the result `found` is false.
 func (c *Cloud) impliesReserved(ctx context.Context, role keystone.Role) (implied string, found bool, err error) {
 	type inference struct {
 		Prior   keystone.Role   `json:"prior_role"`

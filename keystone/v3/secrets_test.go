@@ -12,7 +12,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// The variable `echoes` has the ways in which a stand-in of Keystone repeats what it was sent.
+// The variable `echoes` contains the ways in which a stand-in of Keystone repeats the secret in a request.
 var echoes = map[string]func(sent string) roundTrip{
 	"in the message": func(sent string) roundTrip {
 		message, _ := json.Marshal("cannot read " + sent)

@@ -24,7 +24,7 @@ func Login(ctx context.Context, cfg Config) (token string, err error) {
 	return token, nil
 }
 
-// ofPerson changes the error of a login: the credential is not Tenantry's own credential, and the person may read whose it is.
+// ofPerson changes the error of a login: the credential is not Tenantry's own, and the text may contain the name of the person.
 func ofPerson(c Credential, err error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {

@@ -56,7 +56,7 @@ type call struct {
 	reached bool            // the request may have reached a server
 	limits  upstream.Limits // of the answer
 	secrets []string        // in the request, beside the secrets of the Cloud
-	login   *Credential     // with which the request logs in; nil for other requests
+	login   *Credential     // the credential of a login; nil for other requests
 }
 
 // objectLimits are the limits of an answer that is not a list. The longest of these answers are projects: with 80 tags, a description
@@ -171,7 +171,7 @@ type turn struct {
 	enter func(context.Context) (leave func(status int, err error), err error)
 }
 
-// RoundTrip sends nothing if enter returns an error.
+// RoundTrip sends nothing if the function `enter` returns an error.
 func (t turn) RoundTrip(req *http.Request) (*http.Response, error) {
 	leave, err := t.enter(req.Context())
 	if err != nil {

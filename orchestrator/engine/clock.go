@@ -43,7 +43,8 @@ func (c *Clock) Now() time.Time {
 	return now.UTC().Truncate(time.Microsecond)
 }
 
-// Read reads the database's time and adjusts the clock to it. ask returns the zero time if the database uses this machine's clock.
+// Read reads the database's time and adjusts the clock to it. The function `ask` returns the zero time if the database uses this
+// machine's clock.
 func (c *Clock) Read(ctx context.Context, ask func(context.Context) (time.Time, error)) error {
 	before := c.local()
 	database, err := ask(ctx)

@@ -199,8 +199,9 @@ func (f fate) String() string { return f.what }
 
 var fine = fate{done: true, what: "carried out"}
 
-// The method `fates` returns a function that decides the fate of each call. began is the time when the world began. In a calm
-// world, the only mishaps are those of re-checks, those of runs that follow-ups have started, and those whose field Stays is true.
+// The method `fates` returns a function that decides the fate of each call. The parameter `began` is the time when the world began.
+// In a calm world, the only mishaps are those of re-checks, those of runs that follow-ups have started, and those whose field Stays
+// is true.
 func (p *plan) fates(began time.Time) func(c call, calm bool) fate {
 	left := slices.Clone(p.Mishaps)
 	return func(c call, calm bool) fate {

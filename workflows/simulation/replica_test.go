@@ -42,7 +42,7 @@ const installation = "simulated"
 // defaultLateWindow is the late window of a world. A mutation may use another late window.
 const defaultLateWindow = 90 * time.Second
 
-// startReplica starts a replica. off is the difference between the replica's clock and the simulated time.
+// startReplica starts a replica. The parameter `off` is the difference between the replica's clock and the simulated time.
 func (w *world) startReplica(off time.Duration) *replica {
 	process, made := len(w.started)+1, 0
 	r := &replica{host: &host{name: fmt.Sprintf("p%d", process)}, world: w}

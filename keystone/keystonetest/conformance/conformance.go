@@ -4,7 +4,7 @@ package conformance
 import "testing"
 
 // Conformance tests every method of keystone/v3 against the target Keystone. The name of each subtest contains the tested method
-// and the situation.
+// and the tested situation.
 func Conformance(t *testing.T, target Target) {
 	t.Helper()
 	for _, part := range []struct {

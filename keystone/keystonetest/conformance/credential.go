@@ -145,7 +145,7 @@ func notOurs(_ *testing.T, f *fixture) {
 	f.wants(only(f.cloud.RemoveAssignment(f.ctx, a)), keystone.ErrGuard)
 	f.wants(only(f.cloud.RemoveProject(f.ctx, keystone.Project{ID: foreign}, "tenantry-run-1")), keystone.ErrGuard)
 	f.wants(only(f.cloud.DisableProject(f.ctx, keystone.Project{ID: foreign}, markA)), keystone.ErrGuard)
-	untagged := f.project(newProject()) // has the name of a tenant, but not its tags
+	untagged := f.project(newProject()) // the project has the name of a tenant, but not a tenant's tags
 	f.wants(only(f.cloud.DisableProject(f.ctx, untagged, markA)), keystone.ErrGuard)
 	n := newProject()
 	n.Name = "other-" + n.Name

@@ -59,7 +59,7 @@ func (r raw) do(method, path, token, body string, headers ...string) answer {
 	return a
 }
 
-// The method `must` is like do, but fails the test if the answer does not have the expected status.
+// The method `must` is like `do`, but fails the test if the answer does not have the expected status.
 func (r raw) must(status int, method, path, token, body string, headers ...string) answer {
 	r.t.Helper()
 	a := r.do(method, path, token, body, headers...)
