@@ -48,8 +48,8 @@ func (s *server) SkipStep(c echo.Context, runID string) error {
 	return s.ask(c, saga.Action{RunID: runID, Name: saga.SkipStep, Step: want.Step, Why: want.Why})
 }
 
-// The method `ask` stores the action v, and then answers the request with the run. If the run is at rest, `ask` waits until a
-// replica has applied the action, at most for defaultWait. Otherwise, the answer may still show the run's state before the action.
+// The method `ask` stores the action v, and then answers the request with the run. If the run is at rest, `ask` waits at most
+// defaultWait until a replica has applied the action. Otherwise, the answer may still show the run's state before the action.
 func (s *server) ask(c echo.Context, v saga.Action) error {
 	run, err := s.seen(c, v.RunID)
 	if err != nil {
@@ -95,8 +95,8 @@ func (s *server) ask(c echo.Context, v saga.Action) error {
 	return s.show(c, http.StatusAccepted, run)
 }
 
-// The method `applied` waits until the run has an event after seq, at most for defaultWait: the event of the action. If too many
-// requests wait, `applied` does not wait.
+// The method `applied` waits at most defaultWait for the event of the action: an event of the run whose number is higher than seq.
+// If too many requests wait, `applied` does not wait.
 func (s *server) applied(c echo.Context, watcher saga.Watcher, seq int64) error {
 	leave, refused := s.waiting.take(callerOf(c).name(), 1)
 	defer leave()

@@ -22,8 +22,8 @@ type reservation struct {
 	leave  func()
 }
 
-// The method `change` replaces the reserved memory by n bytes. If the caller may not have them, `change` returns a problem and
-// reserves nothing.
+// The method `change` replaces the reservation by a reservation of n bytes. If the caller may not have n bytes, `change` returns a
+// problem and reserves nothing.
 func (r *reservation) change(n int) error {
 	r.leave()
 	leave, refused := r.server.answers.take(r.who, n)
@@ -36,7 +36,7 @@ func (r *reservation) change(n int) error {
 
 // The method `reserve` reserves memory for the answers of an operation that reads. A page of a list gets a part of maxPage, in
 // proportion to the limit of the page. When the answer is encoded, answerJSON replaces the reservation by the length of the answer.
-// So callers that do not read their answers leave memory for the others.
+// Callers that do not read their answers therefore leave memory for the other callers.
 func (s *server) reserve(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		if o.method != http.MethodGet || o.Security == nil || o.open() {
@@ -72,7 +72,7 @@ func (o operation) streams() bool {
 	return o.Responses.Status(http.StatusOK).Value.Content[eventStreamType] != nil
 }
 
-// The function `reserved` returns the reservation of a request. A request that is not a GET request with a credential has none.
+// The function `reserved` returns the reservation of a request. Only a GET request with a credential has a reservation.
 func reserved(c echo.Context) *reservation {
 	r, _ := c.Get(contextAnswer).(*reservation)
 	return r

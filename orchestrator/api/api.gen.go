@@ -313,10 +313,10 @@ type CheckResult struct {
 	// Needed Whether the replica answers 503 if the check fails.
 	Needed bool `json:"needed"`
 
-	// Reason Why the check failed.
+	// Reason The cause of a failed check.
 	Reason *string `json:"reason,omitempty"`
 
-	// Since When the status changed.
+	// Since The time at which the status last changed.
 	Since time.Time `json:"since"`
 
 	// Status `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
@@ -326,10 +326,10 @@ type CheckResult struct {
 // CheckStatus `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
 type CheckStatus string
 
-// CloudName the name of a cloud
+// CloudName the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 type CloudName = string
 
-// Code a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
+// Code a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 type Code = string
 
 // EndingHold An operator's hold. The tenant of the ending subscription is not removed before the hold is lifted.
@@ -376,11 +376,11 @@ type EventList struct {
 type Failure struct {
 	At time.Time `json:"at"`
 
-	// Code Why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID The upstream's request id.
@@ -397,10 +397,10 @@ type Failure struct {
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FailureCode Why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+// FailureCode The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 type FailureCode = string
 
-// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 type FixBy string
 
 // Health defines model for Health.
@@ -451,7 +451,7 @@ type Merchant struct {
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// CustomerRoles Names of Keystone roles.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant.
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
@@ -468,7 +468,7 @@ type Merchant struct {
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
-	// SubscriptionRoles Names of Keystone roles.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
@@ -476,13 +476,13 @@ type Merchant struct {
 type MerchantCreate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
-	// Cloud the name of a cloud
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
 
-	// CustomerRoles Names of Keystone roles.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Domain The name or id of the domain.
+	// Domain The name or id of the Keystone domain of the merchant's users and tenants.
 	Domain *string `json:"domain,omitempty"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
@@ -497,7 +497,7 @@ type MerchantCreate struct {
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
-	// SubscriptionRoles Names of Keystone roles.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
@@ -514,7 +514,7 @@ type MerchantCreated struct {
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// CustomerRoles Names of Keystone roles.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant.
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
@@ -531,7 +531,7 @@ type MerchantCreated struct {
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
-	// SubscriptionRoles Names of Keystone roles.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
@@ -545,16 +545,16 @@ type MerchantList struct {
 type MerchantUpdate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
-	// Cloud the name of a cloud
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
 
-	// CustomerRoles Names of Keystone roles.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Disabled The merchant is disabled. Tenantry refuses its portal's calls. Runs in progress continue.
+	// Disabled If true, Tenantry refuses the calls of the merchant's portal. Runs in progress continue.
 	Disabled *bool `json:"disabled,omitempty"`
 
-	// Domain The name or id of the domain. An empty value means the configured default.
+	// Domain The name or id of the Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain *string `json:"domain,omitempty"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
@@ -566,19 +566,19 @@ type MerchantUpdate struct {
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
-	// SubscriptionRoles Names of Keystone roles.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
 // Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 type Name = string
 
-// NewCustomer A customer without a currency or a language gets the merchant's.
+// NewCustomer If `currency` is missing, the customer gets the currency of the merchant. If `language` is missing, the customer gets the language of the merchant.
 type NewCustomer struct {
-	// Currency a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
+	// Currency a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 	Currency *Code `json:"currency,omitempty"`
 
-	// Language a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
+	// Language a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 	Language *Code `json:"language,omitempty"`
 
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
@@ -597,10 +597,10 @@ type Object struct {
 	// Origin `own`: the run created the object. `adopted`: the object existed before, and the run never removes it.
 	Origin ObjectOrigin `json:"origin"`
 
-	// RemovedAt When the run removed the object, or found it gone. A role assignment is also removed when the run removes its project.
+	// RemovedAt The time at which the run removed the object, or found that the object was gone. If the run removes a project, the role assignments on this project are removed at the same time.
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
 
-	// RequestID The upstream's id of the request that created the object. If the run adopted the object, or if the answer to the creation was lost, it is the id of the request that found the object. It is absent if the upstream sent no id.
+	// RequestID The upstream's id of the request that created the object. If the run adopted the object, or if the answer to the creation was lost, the field is the id of the request that found the object. If the upstream sent no id, the field is absent.
 	RequestID *string `json:"request_id,omitempty"`
 	Step      string  `json:"step"`
 }
@@ -646,7 +646,7 @@ type Problem struct {
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
 	// Instance The path of the run.
@@ -690,18 +690,18 @@ type Readiness struct {
 // use its database, or has no lease.
 type ReadinessStatus string
 
-// Reason Why a run waits or is stuck.
+// Reason The reason why a run waits or is stuck.
 type Reason struct {
 	At time.Time `json:"at"`
 
-	// Code Why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
 
-	// Kind What a run waits for. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+	// Kind The kind of reason for which a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 	Kind ReasonKind `json:"kind"`
 
 	// RequestID The upstream's request id.
@@ -719,7 +719,7 @@ type Reason struct {
 	Until       *time.Time `json:"until,omitempty"`
 }
 
-// ReasonKind What a run waits for. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+// ReasonKind The kind of reason for which a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 type ReasonKind string
 
 // RemoveRequest defines model for RemoveRequest.
@@ -743,7 +743,7 @@ type RestoreRequest struct {
 // Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id.
 type Result map[string]interface{}
 
-// Roles Names of Keystone roles.
+// Roles The names of the Keystone roles that users get on a tenant.
 type Roles = []string
 
 // Run defines model for Run.
@@ -758,7 +758,7 @@ type Run struct {
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	ID        string     `json:"id"`
 
-	// IdempotencyKey The key of the order. It is absent after the run was repeated, and for a run that Tenantry has started by itself.
+	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
 	// LeftBehind Objects that stay upstream because an operator skipped the undo of a step. If a tenant stays, the role assignments on it stay too.
@@ -769,7 +769,7 @@ type Run struct {
 	// Objects The objects that the run created or used. Removed objects remain in the list.
 	Objects []Object `json:"objects"`
 
-	// Reason Why a run waits or is stuck.
+	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
 	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id.
@@ -801,7 +801,7 @@ type RunState string
 
 // SkipRequest defines model for SkipRequest.
 type SkipRequest struct {
-	// Step The step's name.
+	// Step The name of a step in the run's field `steps`.
 	Step string `json:"step"`
 
 	// Why The reason for the action. The run's history records it, and the merchant sees it.
@@ -833,7 +833,7 @@ type SubscribeRequest struct {
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
-	// Customer A customer without a currency or a language gets the merchant's.
+	// Customer If `currency` is missing, the customer gets the currency of the merchant. If `language` is missing, the customer gets the language of the merchant.
 	Customer *NewCustomer `json:"customer,omitempty"`
 
 	// CustomerID a uuid in lower case, with hyphens
@@ -855,7 +855,7 @@ type BilledSubscription struct {
 	EndingHeld   *EndingHold `json:"ending_held,omitempty"`
 	EndingReason *Failure    `json:"ending_reason,omitempty"`
 
-	// EndsAt When the tenant of an ending subscription is to be removed.
+	// EndsAt The time at which the tenant of an ending subscription is to be removed.
 	EndsAt          *time.Time `json:"ends_at,omitempty"`
 	ID              string     `json:"id"`
 	PaymentMethodID *string    `json:"payment_method_id,omitempty"`
@@ -899,7 +899,7 @@ type VersionList struct {
 	Versions []APIVersion `json:"versions"`
 }
 
-// Word lower-case letters, digits and hyphens
+// Word 1 to 64 lower-case letters, digits and hyphens
 type Word = string
 
 // MerchantID a uuid in lower case, with hyphens
@@ -1024,7 +1024,7 @@ type ListRunsParams struct {
 	// Attention With the value true, only runs that need the attention of a person: runs that are stuck or held, runs that compensate and have an undo that was refused, and runs that have not moved for 15 minutes because a call fails again and again. The value false changes nothing.
 	Attention *bool `form:"attention,omitempty" json:"attention,omitempty"`
 
-	// IdempotencyKey Only the run with this idempotency key. If an operator repeated the run, this is the newest run. The only other parameter may be `merchant`, which operators must send.
+	// IdempotencyKey Only the run with this idempotency key. If an operator has repeated the order, the answer is the newest run with this key. Operators must also send the parameter `merchant`. No other parameter is allowed.
 	IdempotencyKey *string `form:"idempotency_key,omitempty" json:"idempotency_key,omitempty"`
 
 	// Workflow Only runs of this workflow.
@@ -1120,7 +1120,7 @@ type ServerInterface interface {
 	// GetProblem Explain a problem type
 	// (GET /problems/{problem})
 	GetProblem(ctx echo.Context, problem Word) error
-	// GetReadiness Check what the service depends on
+	// GetReadiness Check the service's dependencies
 	// (GET /readyz)
 	GetReadiness(ctx echo.Context) error
 	// ListMerchants List merchants by name

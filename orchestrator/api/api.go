@@ -42,7 +42,7 @@ type Options struct {
 	ScopedTokens ScopedTokens
 	KeystoneURL  string // in the header WWW-Authenticate: the address of Keystone, where callers get tokens
 	TLS          bool   // the listener accepts TLS only
-	// Ready returns the states of the service's dependencies, within seconds.
+	// Ready returns the states of the service's dependencies. Ready must return within some seconds.
 	Ready   func(ctx context.Context) []Dependency
 	Version string // of this release
 	Log     zerolog.Logger
@@ -52,7 +52,8 @@ type Options struct {
 // passed once and kept in memory only.
 type ScopedTokens interface {
 	// Await registers a request that will wait for a run. Call Await before the run starts. The function `take` returns the user's
-	// scoped token, and false if the run has not created this token yet. Call stop when the request no longer waits.
+	// scoped token. If the run has not created this token yet, `take` returns false. Call the function `stop` when the request no
+	// longer waits.
 	Await(runID string) (take func() (string, bool), stop func())
 }
 
@@ -104,7 +105,8 @@ func New(o Options) (http.Handler, error) {
 	return e, nil
 }
 
-// withHead is an Echo that answers HEAD wherever it answers GET. net/http drops the body of the answer.
+// withHead is an Echo that also answers HEAD on each path that answers GET. The package net/http drops the body of the answer to
+// HEAD.
 type withHead struct{ *echo.Echo }
 
 // GET registers the handler for GET and for HEAD.

@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The portal is told what it can fix if BillingStack's database refuses an order. No SQL is shown.
+// If BillingStack's database refuses an order, the answer names the fault that the portal can fix. The answer shows no SQL.
 func TestWhatBillingStacksDatabaseRefusesIsTheMerchantsToFix(t *testing.T) {
 	for name, c := range map[string]struct {
 		collection, text, code, says string
@@ -80,8 +80,8 @@ func TestWhatBillingStacksDatabaseRefusesIsTheMerchantsToFix(t *testing.T) {
 	}
 }
 
-// The text of 403 user-not-of-customer says what add_user is for. It differs for a customer without a tenant and a user without a
-// role.
+// The text of the problem user-not-of-customer explains the field add_user. The text depends on the cause: the customer has no
+// tenant, or the user has no role.
 func TestAUserWhoIsNotOfTheCustomerIsToldWhy(t *testing.T) {
 	w := newWorld(t)
 	q := w.order("role")

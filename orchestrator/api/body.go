@@ -15,7 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// A body is refused if it exceeds one of these limits. They bound the memory that the checks of a body use, whatever it contains.
+// A body is refused if it exceeds one of these limits. The limits bound the memory for the checks of a body.
 const (
 	maxBody   = 114688 // in bytes, as in OpenStack's services
 	maxDepth  = 16     // objects and arrays inside each other
@@ -55,7 +55,8 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 }
 
 // The function `check` refuses a body that is not one JSON value, exceeds a limit, or contains a string that cannot be stored.
-// `check` stops at the first fault of the first two kinds. The problem says where the fault is, but does not quote the body.
+// `check` stops at the first fault of the first two kinds. The problem names the position of the fault, but does not quote the
+// body.
 func check(body jsontext.Value) error {
 	decoder := jsontext.NewDecoder(bytes.NewReader(body))
 	var faults []InvalidParam

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// The variable `hostile` contains bodies of up to 112 KiB whose checks once took up to 1.5 GB.
+// The variable `hostile` contains bodies of up to 112 KiB. Without limits, the check of one of these bodies uses up to 1.5 GB.
 var hostile = map[string]string{
 	"a long key, and many strings that cannot be stored": `{"` + strings.Repeat("k", 57000) + `":[` + strings.Repeat(`"\u0001",`, 6000) + `""]}`,
 	"many strings that cannot be stored":                 `{"plan_id":[` + strings.Repeat(`"\u0001",`, 12000) + `""]}`,
@@ -36,7 +36,7 @@ func manyKeys(n int) string {
 }
 
 // The method `allocated` returns the number of bytes that a request allocates, and the status of its answer. Other goroutines may
-// allocate at the same time. Therefore a number above the limit is measured again.
+// allocate at the same time. If the number is above the limit, `allocated` therefore sends the request again.
 func (w *world) allocated(q request, limit uint64) (bytes uint64, status int) {
 	for range 5 {
 		var before, after runtime.MemStats
@@ -78,8 +78,8 @@ func TestTheChecksOfABodyUseLittleMemory(t *testing.T) {
 	}
 }
 
-// everyOperation returns a request for each operation of the document, by the operation's id. The objects in the paths do not exist,
-// except the merchant.
+// everyOperation returns a request for each operation of the document. The key of the map is the id of the operation. Of the
+// objects in the paths, only the merchant exists.
 func (w *world) everyOperation() map[string]request {
 	all := map[string]request{}
 	ids := strings.NewReplacer("{merchant_id}", w.Merchant.ID, "{run_id}", nobody, "{subscription_id}", nobody, "{problem}", "overloaded")

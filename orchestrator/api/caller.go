@@ -84,8 +84,8 @@ func (s *server) authenticate(o operation) echo.MiddlewareFunc {
 	}
 }
 
-// The method `caller` checks the credential of a request, and returns the caller. It accepts no credential that has come over a
-// network without encryption.
+// The method `caller` checks the credential of a request, and returns the caller. A credential that was sent over a network without
+// encryption is refused.
 func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	r := c.Request()
 	if user, ok := localUser(r.Context()); ok {
@@ -168,7 +168,8 @@ func (s *server) operator(c echo.Context, tokens []string) (caller, error) {
 	return caller{operator: token}, nil
 }
 
-// tokenNotValidated returns the problem for a validation that failed. If Keystone answered, the problem names the request.
+// tokenNotValidated returns the problem for a validation that failed. If Keystone answered, the text says that the answer was about
+// the token.
 func tokenNotValidated(err error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {
@@ -182,8 +183,8 @@ func tokenNotValidated(err error) error {
 }
 
 // The method `validate` returns the operator's token if Keystone has accepted the token recently, and otherwise asks Keystone. The
-// number of concurrent requests to Keystone is limited, and an address gets only a part of them, because anybody can send tokens
-// that are not valid.
+// number of concurrent requests to Keystone is limited. One client address gets only a part of these requests, because anybody can
+// send invalid tokens.
 func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
 	r, age := c.Request(), tokenCacheTime
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -224,8 +225,8 @@ func (s *server) identity(cloud string) (keystone.Identity, error) {
 	return identity, nil
 }
 
-// The function `host` returns the part of a client's address that the client cannot choose freely. A host with IPv6 usually has a
-// /64 network of addresses.
+// The function `host` returns the part of a client's address that the client cannot choose freely. For IPv6, this part is the /64
+// network, because a host usually has all addresses of such a network.
 func host(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {

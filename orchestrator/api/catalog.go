@@ -69,7 +69,7 @@ func viewPlan(p billing.Plan) Plan {
 	return view
 }
 
-// pageOf returns the number of objects on a page, and the page to read: it has one object more, so that the answer can tell whether
+// pageOf returns the number of objects on a page, and the page to read. The page to read has one more object, which shows whether
 // there is a next page.
 func pageOf(limit *int, marker *string) (int, billing.Page) {
 	n := defaultRuns

@@ -28,7 +28,7 @@ func (w *world) changePlan(subscription, plan, key string) request {
 	return q
 }
 
-// hasPlan checks the plan of a subscription, and what the API shows of the subscription.
+// hasPlan checks the plan of a subscription in BillingStack and in the API. The API must also show the state and the run.
 func (w *world) hasPlan(when, id, plan string, state api.SubscriptionState, run string) {
 	w.t.Helper()
 	if s, err := w.Billing.Subscription(w.t.Context(), w.Merchant.ID, id); err != nil || s.PlanID != plan {

@@ -42,7 +42,7 @@ func (c *contract) operation(method, path string) *openapi3.Operation {
 	return nil
 }
 
-// ownHeaders are the headers that the document must list where an answer has them.
+// ownHeaders lists headers. If an answer has one of these headers, the document must list the header for this answer.
 var ownHeaders = []string{
 	"Location", "Link", "ETag", "Retry-After", "Accept-Encoding", "WWW-Authenticate", "Preference-Applied", "Idempotency-Replayed",
 	"RateLimit", "RateLimit-Policy", "X-Subject-Token",

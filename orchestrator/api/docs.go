@@ -57,7 +57,7 @@ type (
 	docsSchema struct {
 		Name, Description string
 		Fields            []docsField
-		Values            []docsValue // of a string that has a list of values with a text for each
+		Values            []docsValue // the values of an enumeration, each with a text
 	}
 	docsValue   struct{ Name, Description string }
 	docsProblem struct {

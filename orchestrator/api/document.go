@@ -35,7 +35,7 @@ type operation struct {
 	parameters   openapi3.Parameters
 }
 
-// The variable `parsed` returns the OpenAPI document embedded in the binary. All callers share this document and must not change
+// The function `parsed` returns the OpenAPI document embedded in the binary. All callers share this document and must not change
 // it.
 var parsed = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
@@ -129,7 +129,7 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 	}
 }
 
-// A query is refused if it exceeds one of these limits. They bound the memory that the checks of a query use.
+// A query is refused if it exceeds one of these limits. The limits bound the memory for the checks of a query.
 const (
 	maxQuery      = 16 << 10 // in bytes
 	maxParameters = 64       // names with their values
@@ -225,7 +225,7 @@ func faultsOf(err error) []InvalidParam {
 			detail = wantedTime
 		case "required":
 			detail = "the field is missing"
-		case "properties": // the field is unknown; the path in the error is the path of its parent
+		case "properties": // the field is unknown; the path in the error is the path of the field's parent
 			var name string
 			if _, err := fmt.Sscanf(e.Reason, "property %q", &name); err == nil {
 				path, detail = append(path, name), "there is no such field"

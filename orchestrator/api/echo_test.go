@@ -75,7 +75,7 @@ func (e *echoing) around(upstream string, next http.RoundTripper) http.RoundTrip
 	})
 }
 
-// A token that Keystone repeats is stored, logged and shown nowhere.
+// If Keystone repeats a token in an answer, the token is not stored, logged or shown.
 func TestATokenThatKeystoneRepeatsIsNowhere(t *testing.T) {
 	for name, dress := range map[string]func(string) string{
 		"the token":         func(token string) string { return token },

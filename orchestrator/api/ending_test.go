@@ -21,7 +21,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The type `calendar` is an installation whose clock the test steps. Its database is SQLite, whose time is the clock of the
+// The type `calendar` is an installation whose clock the test steps. The database is SQLite, because SQLite uses the clock of the
 // process.
 type calendar struct {
 	*world
@@ -29,10 +29,11 @@ type calendar struct {
 	resources *resources
 	pays      atomic.Bool        // customers have a payment method
 	planless  atomic.Bool        // BillingStack has no plans
-	assigning chan chan struct{} // if set, an assignment of a role waits here for a channel, and then until this channel is closed
+	assigning chan chan struct{} // if set, an assignment of a role receives a channel from here, and waits until that channel is closed
 }
 
-// The method `around` is BillingStack with payment methods, or without plans.
+// The method `around` changes the answers of the upstreams: it delays assignments of roles (c.assigning), gives customers a payment
+// method (c.pays), and hides all plans (c.planless).
 func (c *calendar) around(_ string, next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		answer := ""
@@ -57,7 +58,7 @@ func (c *calendar) around(_ string, next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// The type `resources` is a cloud whose services have the given resources of projects.
+// The type `resources` is a stand-in for the services of a cloud, with the given resources of each project.
 type resources struct {
 	of atomic.Pointer[map[string]string]
 }
@@ -93,7 +94,7 @@ func newCalendarOf(t *testing.T, keepTenant time.Duration) *calendar {
 
 func (c *calendar) step(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// The method `until` waits until the condition is true. The service polls for follow-ups that are due.
+// The method `until` waits until the condition is true. The service finds follow-ups that are due only when it polls.
 func (c *calendar) until(what string, is func() bool) {
 	c.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
@@ -156,7 +157,7 @@ const (
 	months = 35 * 24 * time.Hour
 )
 
-// The customer and the customer's tenant are removed with the last of three subscriptions.
+// When the last of three subscriptions is removed, the customer and the customer's tenant are removed too.
 func TestACustomerGoesWithTheLastSubscription(t *testing.T) {
 	c := newCalendar(t)
 	all := []sub{c.subscribed("k0")}
@@ -197,8 +198,9 @@ func TestACustomerGoesWithTheLastSubscription(t *testing.T) {
 	c.refused(order, 400, "invalid-params")
 }
 
-// A tenant that has a resource is not removed: the run ends with the reason, the ending stays and is tried again a day later, and
-// operators see it. With force, an operator removes the tenant, and the run says what was lost.
+// A tenant that has a resource is not removed. The run ends with the reason, and is listed among the runs that need attention. The
+// removal is tried again a day later. With `force`, an operator removes the tenant, and the result of the run lists the lost
+// resources.
 func TestATenantThatIsNotEmptyStays(t *testing.T) {
 	c := newCalendar(t)
 	s := c.subscribed("k")
@@ -235,7 +237,7 @@ func TestATenantThatIsNotEmptyStays(t *testing.T) {
 	c.refused(c.change(s.id, "restore", "r"), 409, "subscription-ended")
 }
 
-// A run stores a limited number of lines about what a tenant had.
+// A run stores a limited number of lines about the resources of a tenant.
 func TestWhatIsLeftBehindIsBounded(t *testing.T) {
 	c := newCalendar(t)
 	s := c.subscribed("k")
@@ -250,7 +252,8 @@ func TestWhatIsLeftBehindIsBounded(t *testing.T) {
 	}
 }
 
-// A held ending is not removed when it is due, and can be restored. The ending of a restored subscription is gone.
+// If an ending is held, the tenant is not removed at the due time, and the subscription can be restored. A restored subscription
+// has no ending.
 func TestAHeldEndingWaits(t *testing.T) {
 	c := newCalendar(t)
 	s := c.subscribed("k")
@@ -307,8 +310,8 @@ func TestWhatKeepsATenant(t *testing.T) {
 	}
 }
 
-// A customer that is still used stays when its only subscription is closed. The subscription is removed, and the result of the run
-// says why the customer stays.
+// If a customer is still used, closing the customer's only subscription removes the subscription, but not the customer. The result
+// of the run contains the reason.
 func TestWhatKeepsACustomer(t *testing.T) {
 	for name, k := range map[string]struct {
 		change func(*calendar, sub)
@@ -325,7 +328,7 @@ func TestWhatKeepsACustomer(t *testing.T) {
 			c := newCalendar(t)
 			s := c.subscribed("k")
 			c.changes(c.change(s.id, "unsubscribe", "u"))
-			k.change(c, s) // the ending holds no order up
+			k.change(c, s) // an order about the customer need not wait for the ending
 			c.step(week + time.Minute)
 			c.until("the tenant is removed", func() bool { return !c.project(s.tenant) && c.ended("remove") != nil })
 			c.step(months + time.Minute)
@@ -345,7 +348,7 @@ func TestWhatKeepsACustomer(t *testing.T) {
 	}
 }
 
-// A subscription that somebody uses for something else is not removed from BillingStack.
+// If somebody has changed the customer or the resource of a subscription in BillingStack, the subscription is not removed.
 func TestAChangedSubscriptionIsNotClosed(t *testing.T) {
 	c := newCalendar(t)
 	s := c.subscribed("k")
@@ -376,7 +379,8 @@ func TestASubscriptionWhosePlanIsGoneIsNotRestored(t *testing.T) {
 	s.is("restored", "active", true, 1)
 }
 
-// The removal becomes due while a restore is in progress. It awaits the restore, reads the subscription again, and removes nothing.
+// The removal becomes due while a restore is in progress. The removal waits for the end of the restore, reads the subscription
+// again, and removes nothing.
 func TestARemovalThatAwaitsARestoreRemovesNothing(t *testing.T) {
 	c := newCalendarOf(t, time.Second) // a run is given up after 24 hours
 	s := c.subscribed("k")

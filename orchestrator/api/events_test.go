@@ -265,7 +265,7 @@ func TestTheEventsOfARunAreReadOnceForAllItsStreams(t *testing.T) {
 	}
 }
 
-// countingWriter counts the events and the heartbeats of a stream, also in sum.
+// countingWriter counts the events and the heartbeats of a stream. If the field `sum` is set, the writer `sum` counts them too.
 type countingWriter struct {
 	header        http.Header
 	events, beats atomic.Int32
@@ -288,8 +288,8 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// One caller has at most three quarters of the streams, and all callers have at most the limit. A stream that has ended makes room
-// for the next.
+// One caller has at most three quarters of the streams, and all callers have at most the limit. When a stream has ended, another
+// stream can begin.
 func TestStreamsHaveALimit(t *testing.T) {
 	const limit, most = 512, 384
 	w := newWorld(t)
@@ -363,7 +363,8 @@ func TestStreamsHaveALimit(t *testing.T) {
 	})
 }
 
-// A stream ends when its reader goes away while the stream has a change to send, and does not wait for a heartbeat.
+// If the reader of a stream goes away while the stream has a change to send, the stream ends at once, and not only at the next
+// heartbeat.
 func TestAStreamEndsWithItsReader(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) { o.Heartbeat = time.Hour }))
 	path := w.held(w.order("k"))
@@ -390,8 +391,8 @@ func TestAStreamEndsWithItsReader(t *testing.T) {
 	}
 }
 
-// leavingWriter is a reader that goes away during the first write. The pauses let the stream's watcher read the run before that, and
-// notice it before the write returns.
+// leavingWriter is a reader that goes away during the first write. During the first pause, the stream's watcher reads the run.
+// During the second pause, the watcher notices that the reader has gone.
 type leavingWriter struct {
 	begunWriter
 	leave context.CancelFunc
@@ -415,7 +416,7 @@ func (b *begunWriter) Write(p []byte) (int, error) { return len(p), nil }
 func (b *begunWriter) WriteHeader(status int)      { b.begun(status) }
 func (b *begunWriter) Flush()                      {}
 
-// A caller without credentials chooses the path and the method. The access log shows both, but not at any length.
+// A caller without credentials chooses the path and the method. The access log shows both, but limits their length.
 func TestALongPathMakesNoLongLogLine(t *testing.T) {
 	w := newWorld(t)
 	for _, q := range []request{

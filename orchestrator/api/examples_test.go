@@ -108,8 +108,8 @@ func TestEachExampleFitsItsSchema(t *testing.T) {
 
 // The type `broken` makes upstreams refuse some calls.
 type broken struct {
-	gate      chan struct{} // until it is closed, BillingStack creates no subscription
-	open      atomic.Bool   // the gate does not count
+	gate      chan struct{} // BillingStack creates no subscription until this channel is closed
+	open      atomic.Bool   // if true, `gate` is ignored
 	refuses   atomic.Bool   // BillingStack refuses to attach a tenant
 	keepsAway atomic.Bool   // Keystone refuses to remove a project
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// fixedElsewhere are the problems that an operator fixes in the service, its settings or an upstream, and not by a call of the
-// operation.
+// fixedElsewhere lists the problems that no call of the operation can fix: an operator fixes them in the service, in the settings
+// or in an upstream.
 var fixedElsewhere = []string{
 	"merchant-disabled", "user-id-unusable", "run-compensated", "internal-error", "upstream-unavailable", "configuration-fault",
 }
@@ -53,7 +53,7 @@ func TestFixByNamesNobodyWhomTheOperationRefuses(t *testing.T) {
 	}
 }
 
-// callersOf returns a request of each kind of caller that may meet a problem of the operation.
+// callersOf returns one request for each kind of caller that can get a problem of the operation as the answer.
 func callersOf(o operation) map[string]echo.Context {
 	all := map[string]echo.Context{}
 	for who, h := range map[string]http.Header{

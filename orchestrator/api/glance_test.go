@@ -51,7 +51,7 @@ func (o *openstack) call(method, url, token string, body any) (http.Header, map[
 	return resp.Header, decoded
 }
 
-// The method `login` returns the token of a user of the domain Default, and the answer.
+// The method `login` logs in a user of the domain Default. The results are the token, and the body of Keystone's answer.
 func (o *openstack) login(user, password string, scope any) (string, map[string]any) {
 	o.t.Helper()
 	header, answer := o.call("POST", o.url+"/auth/tokens", "", map[string]any{"auth": map[string]any{
@@ -84,7 +84,8 @@ func startOpenStack(t *testing.T) *openstack {
 	return o
 }
 
-// A real image in the tenant stops the removal and is named. With force, an operator removes the tenant, and the run records the image.
+// If a tenant of the real cloud has an image, the tenant is not removed, and the reason names the image. With `force`, an operator
+// removes the tenant, and the run records the image.
 func TestARealImageStopsTheRemoval(t *testing.T) {
 	o := startOpenStack(t)
 	name := "user-" + uuid.NewString()

@@ -19,11 +19,12 @@ const (
 // bareKey matches a key that needs no quotes, because it contains no white space, quote, comma or semicolon.
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+./:<=>?@^_|~{}()\[\]-]+$`)
 
-// keyForm describes the form of a key, after the number of its characters. The OpenAPI document uses the same words.
+// keyForm is the end of a sentence that describes the form of a key. The sentence begins with the number of characters. The OpenAPI
+// document contains the same words.
 const keyForm = "printable ASCII characters, with or without double quotes." +
 	" A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon"
 
-// headerKey is the header that makes an order safe to repeat.
+// headerKey is the name of the header with the idempotency key of an order.
 const headerKey = "Idempotency-Key"
 
 // idempotencyKey returns the key in the header Idempotency-Key. The key may be in double quotes, as RFC 8941 defines, or without
@@ -108,7 +109,7 @@ func readPrefer(h http.Header) preference {
 	return p
 }
 
-// acceptsType reports whether the Accept headers contain the media type want. It ignores wildcards, such as */*.
+// acceptsType reports whether the Accept headers contain the media type `want`. acceptsType ignores wildcards, such as */*.
 func acceptsType(h http.Header, want string) bool {
 	for _, line := range h.Values("Accept") {
 		for part := range strings.SplitSeq(line, ",") {

@@ -23,7 +23,7 @@ import (
 func TestUsersWhoseIDIsNotHex(t *testing.T) { onBoth(t, usersWhoseIDIsNotHex) }
 
 func usersWhoseIDIsNotHex(t *testing.T, database string) {
-	var refuse atomic.Pointer[func() bool] // makes BillingStack refuse a PATCH, as soon as the function returns true
+	var refuse atomic.Pointer[func() bool] // if set, BillingStack keeps each PATCH until the function returns true, and then refuses it
 	w := newWorldOf(t, database, func(o *servicetest.Options) {
 		next := o.Around
 		o.Around = func(upstream string, to http.RoundTripper) http.RoundTripper {
@@ -109,7 +109,8 @@ func usersWhoseIDIsNotHex(t *testing.T, database string) {
 	}
 }
 
-// TestNamesInAnotherCase configures names that are spelled differently in Keystone, which compares names like a Keystone on MySQL.
+// TestNamesInAnotherCase configures names whose case differs from the case in Keystone. This Keystone compares names like a
+// Keystone on MySQL.
 func TestNamesInAnotherCase(t *testing.T) {
 	w := newWorldOf(t, storetest.SQLite(t), func(o *servicetest.Options) {
 		o.Keystone.LooseNames = true

@@ -12,7 +12,7 @@ import (
 )
 
 // TestAnAdminAccountsForEachRoleAssignment orders a subscription, and looks up each of the user's role assignments in the list of
-// runs. The run has the assignment, with the request id of Keystone's answer to the PUT.
+// runs. The run's objects contain the assignment, with the request id of Keystone's answer to the PUT.
 func TestAnAdminAccountsForEachRoleAssignment(t *testing.T) { onBoth(t, anAdminAccounts) }
 
 func anAdminAccounts(t *testing.T, database string) {

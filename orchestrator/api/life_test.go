@@ -31,7 +31,7 @@ func (w *world) subscribed(key string) sub {
 	return sub{w, idOf(made, "subscription_id"), idOf(made, "subscription_tenant_id"), idOf(made, "customer_id")}
 }
 
-// The method `changes` sends a request that must succeed, and returns the run.
+// The method `changes` sends a request for a change, fails the test unless the answer is 201, and returns the run.
 func (w *world) changes(q request) api.Run {
 	w.t.Helper()
 	a := w.call(q)
@@ -108,7 +108,8 @@ func endedAndRestored(t *testing.T, database string) {
 	s.is("resumed", "active", true, 1)
 }
 
-// A restore gives the roles to another user if the portal names one, and to nobody if the subscriber is gone.
+// If the portal names another user, a restore gives the roles to this user. If the subscriber no longer exists and the portal names
+// no other user, nobody gets the roles.
 func TestASubscriptionWhoseSubscriberIsGone(t *testing.T) {
 	w := newWorldOf(t, "")
 	s := w.subscribed("k")

@@ -30,7 +30,7 @@ func localUser(ctx context.Context) (user string, ok bool) {
 func (t localTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	in := r.Clone(context.WithValue(r.Context(), localKey{}, t.user))
 	if in.Body == nil {
-		in.Body = http.NoBody // as a server's requests have
+		in.Body = http.NoBody // a request that a server receives has a body, too
 	}
 	defer in.Body.Close()
 	out := &localAnswer{header: http.Header{}}

@@ -47,7 +47,8 @@ func (w *world) local(database string) http.RoundTripper {
 	return l
 }
 
-// Operators who can open the database see and do what operators with a token see and do, except the retry of a compensated run.
+// Operators who can open the database have the same rights as operators with a token. Only the retry of a compensated run is
+// refused.
 func TestTheLocalTransport(t *testing.T) {
 	onBoth(t, func(t *testing.T, database string) {
 		w := newWorldOn(t, database, pollOften)
@@ -102,16 +103,17 @@ func TestTheLocalTransport(t *testing.T) {
 	})
 }
 
-// pollOften makes the replica find actions soon that no message announces.
+// pollOften shortens the interval between polls, so that the replica soon finds an action that no message announces.
 var pollOften = changed(func(o *service.Options) { o.Poll = 20 * time.Millisecond })
 
-// withoutOwn returns the body of an answer without the values that differ between the release's workflows and the short workflow of
-// the world, and without the request id.
+// withoutOwn returns the body of an answer without the request id, and without the field that only the release's workflow
+// `subscribe` has. Answers of the release and of the world's short workflow are then equal.
 func withoutOwn(a answer) string {
 	return strings.NewReplacer(a.header.Get("X-Openstack-Request-Id"), "req", `,"subscription_tenant_id":""`, "").Replace(a.body)
 }
 
-// A local answer ends with its request, and a handler that is also served on a network has no local callers there.
+// Only requests through the local transport have a local caller: a request over the network without a credential is refused, also
+// from the same host. When the context of a local request has ended, the request is not answered.
 func TestTheLocalTransportIsTheOnlyDoor(t *testing.T) {
 	w := newWorld(t)
 	local := api.LocalTransport(w.Service.Handler, "ann")
@@ -134,7 +136,8 @@ func TestTheLocalTransportIsTheOnlyDoor(t *testing.T) {
 	}
 }
 
-// A local caller's action on a run that a replica executes reaches the replica, on SQLite too, where no message announces it.
+// If a replica executes a run, the replica finds a local caller's action on this run. This holds for SQLite too, although no
+// message announces the action.
 func TestAReplicaFindsALocalAction(t *testing.T) {
 	database := storetest.SQLite(t)
 	w := newWorldOn(t, database, pollOften)

@@ -22,7 +22,8 @@ func (w *world) admin(method, path, body string) request {
 	return request{method: method, path: path, body: body, operator: w.OperatorToken}
 }
 
-// A merchant is created when it is stored, and not when its request arrived: the calls to Keystone may take long.
+// The field created_at is the time at which the merchant was stored, not the time at which the request arrived: the calls to
+// Keystone in between may take long.
 func TestAMerchantIsCreatedAfterTheCallsToKeystone(t *testing.T) {
 	var asked atomic.Pointer[time.Time]
 	w := newWorld(t, func(o *servicetest.Options) {

@@ -28,8 +28,8 @@ const (
 
 var globalID = regexp.MustCompile(`^req-[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$`)
 
-// The method `identify` gives every request an id. Calls to upstreams carry the global request id that the caller sent, or the new
-// id if the caller sent none.
+// The method `identify` gives every request an id. Calls to upstreams carry the global request id that the caller sent. If the
+// caller sent no global request id, the calls carry the new id.
 func (s *server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := "req-" + uuid.NewString()

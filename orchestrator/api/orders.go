@@ -26,8 +26,8 @@ type placing struct {
 	related func(Result) string
 }
 
-// The method `place` handles the request for an order. The function `place` first looks up the idempotency key. If a run has this
-// key already, the function `place` answers with that run, calls no upstream, and does not check the user's token.
+// The method `place` handles the request for an order. `place` first looks up the idempotency key. If a run has this key already,
+// `place` answers with that run, calls no upstream, and does not check the user's token.
 func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {
@@ -92,8 +92,8 @@ func (s *server) check(ctx context.Context, m merchants.Merchant, body jsontext.
 	return p.admit(ctx, m, body)
 }
 
-// merchantOf returns the portal's own merchant, or for an operator any merchant. If there is no such merchant, or the portal belongs to
-// another one, merchantOf returns the problem merchant-not-found.
+// merchantOf returns the merchant with this id. If there is no such merchant, or if the caller is the portal of another merchant,
+// merchantOf returns the problem merchant-not-found.
 func (s *server) merchantOf(c echo.Context, merchantID string) (merchants.Merchant, error) {
 	if callerOf(c).merchant != nil {
 		return ownMerchant(c, merchantID)
@@ -133,8 +133,8 @@ func (s *server) known(ctx context.Context, merchantID, key, fingerprint string)
 	return run, nil
 }
 
-// The method `start` accepts the run. If the caller disconnects, the function `start` continues, because the outcome of an
-// interrupted start would be unknown.
+// The method `start` accepts the run. If the caller disconnects, `start` continues, because the outcome of an interrupted start
+// would be unknown.
 func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coalesce.Limit)
 	defer cancel()
@@ -156,8 +156,9 @@ func (s *server) replay(c echo.Context, p placing, run *saga.Run, prefer prefere
 
 func noToken() (string, bool) { return "", false }
 
-// The method `answer` waits for the run, at most for the time in the header Prefer, and then answers the request. The status is 201
-// for a succeeded run, 409 for a compensated run, and 202 for any other run. The answer for an ended run is always the same.
+// The method `answer` waits for the run, but no longer than the time in the header Prefer. Then `answer` answers the request. The
+// status is 201 for a succeeded run, 409 for a compensated run, and 202 for any other run. The answer for an ended run is always
+// the same.
 func (s *server) answer(
 	c echo.Context, p placing, run *saga.Run, watcher saga.Watcher, prefer preference, take func() (token string, ok bool),
 ) error {
@@ -190,8 +191,8 @@ func (s *server) answer(
 	return s.show(c, http.StatusAccepted, run)
 }
 
-// waitForRun waits until the run is at rest, at most for the duration wait, and returns the run as last stored. If watcher is not
-// nil, the watcher must have been created before the run.
+// waitForRun waits until the run is at rest, but no longer than the duration `wait`. The result is the run as last stored. If the
+// parameter `watcher` is not nil, the watcher must have been created before the run.
 func (s *server) waitForRun(
 	ctx context.Context, run *saga.Run, watcher saga.Watcher, wait time.Duration,
 ) (*saga.Run, error) {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	defaultAdmissions = 384 // of which one merchant uses at most 288
+	defaultAdmissions = 384 // one merchant uses at most 288 of these
 	// waitingPerAdmission is a factor: the limit of waiting requests is this factor times the limit of concurrent admissions.
 	// Waiting requests need only memory.
 	waitingPerAdmission = 4
@@ -23,7 +23,8 @@ const (
 	maxStreams          = 512      // of events
 )
 
-// The type `shares` limits how much of something all callers use together, and how much of it one caller uses.
+// The type `shares` divides a limited number of units among the callers, such as bytes of memory or concurrent requests. It limits
+// the units of all callers together, and the units of each caller.
 type shares struct {
 	limit int
 
@@ -32,10 +33,11 @@ type shares struct {
 	by   map[string]int // by caller
 }
 
-// The method `take` reserves n units for a caller. If the caller may not have them, `take` returns a problem. A caller that uses
-// nothing gets what is free. Any other caller gets the units if it then uses at most three times what remains free. So one caller
-// never uses more than three quarters of the limit, and two greedy callers have equal shares after they have freed their first
-// units. The returned function `leave` frees the units; further calls of leave do nothing.
+// The method `take` reserves n units for a caller. If the caller may not have n units, `take` returns a problem. If the caller has
+// no units yet, it may have any number of the free units. Otherwise, the caller may then have at most three times as many units as
+// remain free. If callers take their units in small parts, one caller has at most three quarters of the limit. Two callers that
+// always take what they can get have equal shares after they have freed their first units. The returned function `leave` frees the
+// units; further calls of `leave` do nothing.
 func (s *shares) take(caller string, n int) (leave func(), refused *problemError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,12 +66,12 @@ func (s *shares) take(caller string, n int) (leave func(), refused *problemError
 // Context keys of requests with a body.
 const (
 	contextBody     = "body"
-	contextAdmitted = "admitted" // the function that frees the request's place and its share of maxBodies
+	contextAdmitted = "admitted" // the function that frees the request's place and the request's share of maxBodies
 )
 
-// The method `admit` reads the body of a request and then gives the request a place. It refuses a request if all places are taken,
-// or if the caller has too many of them. While the body is being read, the request holds no place, so that a slow caller keeps
-// none.
+// The method `admit` reads the body of a request and then gives the request a place. If all places are taken, or if the caller has
+// too many places, `admit` refuses the request. While the body is being read, the request holds no place, so that a slow caller
+// does not keep a place.
 func (s *server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		who, size := callerOf(c).name(), maxBody
@@ -108,8 +110,8 @@ func bodyOf(c echo.Context) jsontext.Value {
 	return body
 }
 
-// The function `admitted` frees the place of a request and its share of maxBodies. Call admitted before the request waits for its
-// run.
+// The function `admitted` frees the place of a request, and the request's share of maxBodies. Call `admitted` before the request
+// waits for its run.
 func admitted(c echo.Context) {
 	if leave, ok := c.Get(contextAdmitted).(func()); ok {
 		leave()
@@ -117,8 +119,8 @@ func admitted(c echo.Context) {
 }
 
 // endsIn estimates the time until a run has ended. An estimate is at least a second and at most a minute. If run is nil, the
-// estimate is for a run that is accepted now. If no run has ended yet, no estimate is possible, and endsIn returns its second
-// argument.
+// estimate is for a run that is accepted now. If no run has ended yet, no estimate is possible, and endsIn returns the parameter
+// `unmeasured`.
 func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
 	in, ok := s.Runs.EndsIn(run)
 	if !ok {
@@ -127,7 +129,7 @@ func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
 	return min(max(in, time.Second), time.Minute)
 }
 
-// The type `quotas` count, for each merchant, the orders that are being admitted.
+// The type `quotas` counts the orders that are being admitted, for each merchant.
 type quotas struct {
 	mu     sync.Mutex
 	orders map[string]int

@@ -101,7 +101,7 @@ func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
 	}
 }
 
-// The function `held` is a world in which the service cannot check w.UserToken before check is closed.
+// The function `held` returns a world in which the service cannot check w.UserToken before the channel `check` is closed.
 func held(t *testing.T, admissions int) (w *world, check chan struct{}) {
 	check = make(chan struct{})
 	w = newWorld(t, changed(func(o *service.Options) { o.Admissions = admissions }), func(o *servicetest.Options) {
@@ -139,7 +139,8 @@ func (w *world) foreign(key string) request {
 	return q
 }
 
-// One merchant's orders use three quarters of the places. Its further orders are refused, but not those of another merchant.
+// The orders of one merchant get at most three quarters of the places. Further orders of this merchant are refused, and orders of
+// another merchant are accepted.
 func TestOneMerchantsOrdersLeavePlacesForTheOthers(t *testing.T) {
 	const admissions, more = 8, 200
 	w, check := held(t, admissions)
@@ -198,7 +199,7 @@ func TestUnfinishedBodiesKeepNobodyOut(t *testing.T) {
 	all.Wait()
 }
 
-// The bodies of all requests together have a limit, and one merchant uses at most three quarters of it.
+// The sum of the sizes of all bodies has a limit, and the bodies of one merchant use at most three quarters of this limit.
 func TestTheBodiesUnderWayHaveALimit(t *testing.T) {
 	const limit, largest = 64 << 20, 114688
 	w := newWorld(t)
@@ -300,8 +301,8 @@ func waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("it did not come about within 10 s that %s", what)
 }
 
-// Answers that are not read hold memory. One caller's answers hold at most three quarters of 64 MiB, and the answers of all callers hold
-// at most 64 MiB. Then lists are refused before they are read.
+// Answers that clients do not read hold memory. One caller's answers hold at most three quarters of 64 MiB, and the answers of all
+// callers hold at most 64 MiB. At these limits, requests for lists are refused before the lists are read from the database.
 func TestTheAnswersUnderWayHaveALimit(t *testing.T) {
 	const limit = 64 << 20
 	w := newWorld(t)
@@ -409,7 +410,8 @@ func (w *world) newOperator() string {
 	return scoped.ID
 }
 
-// Calls that wait for a run have a limit, in all and by caller. Other calls that read the run are still answered.
+// The number of calls that wait for a run is limited, for all callers and for each caller. At the limit, calls that read the run
+// without a wait are still answered.
 func TestWaitsHaveALimit(t *testing.T) {
 	w := newWorld(t)
 	path := w.held(w.order("k"))
@@ -457,7 +459,8 @@ func TestWaitsHaveALimit(t *testing.T) {
 	all.Wait()
 }
 
-// The limit of concurrent orders applies to actions too. A retry of a compensated run counts while upstreams are read.
+// The limit of concurrent orders applies to actions too. A retry of a compensated run counts while the service reads from
+// upstreams.
 func TestActionsThatAreAcceptedHaveALimit(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) { o.Admissions = 4 }))
 	w.steps.fail(errRefused)

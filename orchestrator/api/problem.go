@@ -135,7 +135,8 @@ func cutOff(err error) bool {
 	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// databaseFault says why the database is unavailable. It does not name the database, because portals read it.
+// databaseFault returns the reason why the database is unavailable. The text does not name the database, because portals read the
+// text.
 func databaseFault(err error) string {
 	var told interface{ SQLState() string }
 	code := ""
@@ -226,8 +227,8 @@ func (s *server) refuse(err error, c echo.Context) {
 	}
 }
 
-// The function `fixer` returns who can send a better request: the caller. If the operation does not accept the caller, it returns a
-// caller that the operation accepts.
+// The function `fixer` returns the kind of caller that can correct and repeat the request. This is the kind of the caller who sent
+// the request. If the operation does not accept this kind, `fixer` returns a kind that the operation accepts.
 func fixer(c echo.Context) FixBy {
 	o, _ := c.Get(contextOperation).(operation)
 	r := c.Request()
@@ -241,8 +242,8 @@ func fixer(c echo.Context) FixBy {
 	return FixByMerchant
 }
 
-// The method `body` returns the body of the answer, which depends only on the problem, the request id and who can send a better
-// request.
+// The method `body` returns the body of the answer. The body depends only on the problem, the request id and the parameter `fixer`:
+// the kind of caller that can correct and repeat the request.
 func (r *problemError) body(requestID string, fixer FixBy) Problem {
 	const service = "subscription-orchestration."
 	page := "/problems/" + r.kind.name
@@ -283,8 +284,8 @@ func shown(faults []InvalidParam) []InvalidParam {
 	return faults
 }
 
-// The function `seconds` formats a duration as a whole number of seconds, rounded up. If the caller retried earlier, the retry
-// would be refused.
+// The function `seconds` formats a duration as a whole number of seconds, rounded up. The result is rounded up because an earlier
+// retry would be refused.
 func seconds(d time.Duration) string { return strconv.Itoa(int((d + time.Second - 1) / time.Second)) }
 
 // The function `some` returns &v, or nil if v is zero. A body omits a field that is nil.

@@ -100,7 +100,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// stateError is a PostgreSQL error with this SQLSTATE.
+// stateError is a PostgreSQL error. Its text is the SQLSTATE.
 type stateError string
 
 func (s stateError) Error() string    { return "FATAL (SQLSTATE " + string(s) + ")" }

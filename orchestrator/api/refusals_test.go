@@ -337,7 +337,7 @@ func (w *world) lentToken() string {
 	return lent
 }
 
-// Without TLS, no credential is accepted over a network: neither an API key nor an operator's token.
+// Without TLS, the service accepts no credential over a network: neither an API key nor an operator's token.
 func TestCredentialsGoOverTLSOnly(t *testing.T) {
 	for _, c := range []struct {
 		name, remote string

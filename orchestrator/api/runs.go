@@ -53,7 +53,8 @@ func (s *server) ListRuns(c echo.Context, p ListRunsParams) error {
 	return answerJSON(c, http.StatusOK, page)
 }
 
-// pageLinks returns the links of a page. If marker is not empty, it is the id of the page's last object, and there is a next page.
+// pageLinks returns the links of a page. If there is a next page, `marker` is the id of the last object on this page. Otherwise,
+// `marker` is empty.
 func pageLinks(c echo.Context, marker string) Links {
 	links := Links{{Rel: "self", Href: c.Request().URL.RequestURI()}}
 	if marker != "" {
@@ -84,7 +85,7 @@ func (s *server) runs(c echo.Context, filter saga.Filter, key *string) ([]*saga.
 	return []*saga.Run{run}, err
 }
 
-// objectRefs parses references. The function checkParameters has already checked that each has the form KIND:ID.
+// objectRefs parses references. The function checkParameters has already checked that each reference has the form KIND:ID.
 func objectRefs(texts []string) (refs []saga.ObjectRef) {
 	for _, text := range texts {
 		kind, id, _ := strings.Cut(text, ":")

@@ -269,7 +269,7 @@ func TestOperatorsTokenIsRemembered(t *testing.T) {
 	}
 }
 
-// A portal is shown only the actions that it is allowed to request.
+// The answer to a portal lists only the actions that the portal may request.
 func TestActionsAreThoseOfTheCaller(t *testing.T) {
 	w := newWorld(t)
 	path := w.held(w.order("k"))
@@ -312,7 +312,8 @@ func TestTheRunOfAnIdempotencyKey(t *testing.T) {
 	}
 }
 
-// An action on a run at rest is applied before it is answered, so that a client that then reads the run does not see it at rest.
+// An action on a run at rest is applied before the request is answered. A client that then reads the run sees the run after the
+// action.
 func TestAnActionOnARunAtRestIsAppliedBeforeItsAnswer(t *testing.T) {
 	w := newWorld(t)
 	for i := range 10 {

@@ -33,7 +33,7 @@ func (s *server) HeadHealth(c echo.Context) error { return c.NoContent(http.Stat
 // Dependency is the state of something that the service depends on, such as the database or an upstream.
 type Dependency struct {
 	Name   string
-	Needed bool // without the dependency, this replica can answer nothing
+	Needed bool // this replica cannot answer requests without the dependency
 	Status CheckStatus
 	Reason string    // why the status is not ok; without secrets, but only for operators
 	Since  time.Time // when the status last changed
@@ -43,7 +43,7 @@ type Dependency struct {
 const readyTokenTime = 3 * time.Second
 
 // GetReadiness answers 503 if the replica lacks a dependency that it needs. Only operators, and callers on the same host, see the
-// dependencies: names and reasons say much about an installation.
+// dependencies: names and reasons reveal details of the installation.
 func (s *server) GetReadiness(c echo.Context) error {
 	answer, code := Readiness{Ready: true, Status: ReadinessOK, Version: s.Version}, http.StatusOK
 	all := s.Ready(c.Request().Context())

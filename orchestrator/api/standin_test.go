@@ -19,10 +19,10 @@ type standIn struct {
 	token   chan string
 
 	mu    sync.Mutex
-	gate  chan struct{} // if set, the step create-subscription waits until gate is closed
+	gate  chan struct{} // if set, the step create-subscription waits until this channel is closed
 	fails error
 	retry error         // if set, every retry fails with this error
-	hold  chan struct{} // if set, every retry of a compensated run waits until hold is closed
+	hold  chan struct{} // if set, every retry of a compensated run waits until this channel is closed
 
 	retries atomic.Int32 // begun
 }

@@ -56,8 +56,8 @@ func asked(want SubscribeRequest) workflows.Asked {
 	return a
 }
 
-// The function `coherent` checks the body against the rules of the schema that fits does not check, and against rules that the
-// OpenAPI schema cannot express.
+// The function `coherent` checks the body against the rules that the function `fits` does not check: oneOf in the schema, and rules
+// that an OpenAPI schema cannot express.
 func coherent(want SubscribeRequest) error {
 	var faults []InvalidParam
 	fault := func(pointer, detail string) {

@@ -278,7 +278,8 @@ func (w *world) await(path string, state api.RunState) {
 	must(w.t, err)
 }
 
-// BillingStack needs no currency and no language for a customer. Without them, the customer gets the merchant's.
+// BillingStack needs no currency and no language for a customer. A customer without a currency gets the currency of the merchant,
+// and a customer without a language gets the language of the merchant.
 func TestACustomerHasTheMerchantsCurrencyAndLanguage(t *testing.T) {
 	w := newWorld(t)
 	for given, want := range map[string]string{

@@ -62,7 +62,8 @@ type changing[B any] struct {
 	operation string
 	name      string // the last segment of the path
 	why       func(B) string
-	// The field `admit` checks whether the subscription can be changed. The argument byOperator says that an operator asks.
+	// The field `admit` checks whether the subscription can be changed. The parameter `byOperator` is true if an operator sent the
+	// request.
 	admit func(ctx context.Context, m merchants.Merchant, subscriptionID string, body B, byOperator bool) (saga.Request, error)
 }
 

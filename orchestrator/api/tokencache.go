@@ -17,7 +17,7 @@ const (
 	tokenCacheSize   = 4096 // of valid tokens, and of refused tokens
 )
 
-// tokenCache caches what Keystone answered about the tokens of operators. The keys are the SHA-256 hashes of the tokens.
+// tokenCache caches Keystone's answers about the tokens of operators. The keys are the SHA-256 hashes of the tokens.
 type tokenCache struct {
 	mu      sync.Mutex
 	valid   map[string]checkedToken
@@ -61,8 +61,8 @@ func (t *tokenCache) refuse(text string, now time.Time) {
 	t.refused = with(t.refused, hash, checkedToken{at: now}, refusedCacheTime)
 }
 
-// The function `with` adds an entry to a map of at most tokenCacheSize entries. A full map loses its entries that are older than
-// age, or all its entries if none is older.
+// The function `with` adds an entry to a map of at most tokenCacheSize entries. If the map is full, `with` first removes the
+// entries that are older than `age`. If no entry is older, `with` removes all entries.
 func with(tokens map[string]checkedToken, hash string, token checkedToken, age time.Duration) map[string]checkedToken {
 	if len(tokens) >= tokenCacheSize {
 		maps.DeleteFunc(tokens, func(_ string, c checkedToken) bool { return token.at.Sub(c.at) >= age })

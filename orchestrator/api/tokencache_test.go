@@ -13,7 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// After Keystone has revoked a token, the token still reads for up to five minutes, but changes something for at most one minute.
+// After Keystone has revoked a token, requests with the token can still read for up to five minutes, and can still change something
+// for up to one minute.
 func TestHowLongARevokedTokenWorks(t *testing.T) {
 	var ahead atomic.Int64
 	w := newWorld(t, changed(func(o *service.Options) {
@@ -54,8 +55,9 @@ func TestARevokedTokenChangesNothingAfterAMinute(t *testing.T) {
 	w.refused(w.admin("GET", "/v1/merchants", ""), http.StatusUnauthorized, "operator-token-invalid") // the refusal is cached
 }
 
-// A token that Keystone does not know is checked once in five seconds. At most six tokens of one address are checked at a time, so
-// that tokens of other addresses can be checked too. The IPv6 addresses of one /64 network count as one address.
+// The service sends a token that Keystone does not know to Keystone at most once in five seconds. The service checks at most six
+// tokens from one address at a time, so that it can also check tokens from other addresses. The IPv6 addresses of one /64 network
+// count as one address.
 func TestTokensThatAreNotValidKeepNobodyOut(t *testing.T) {
 	for name, c := range map[string]struct {
 		address func(i int) string

@@ -31,7 +31,7 @@ func answerJSON(c echo.Context, status int, body any) error {
 	return c.Blob(status, echo.MIMEApplicationJSON, text)
 }
 
-// The method `view` converts a saga.Run to the Run of the API, as a caller may see it.
+// The method `view` converts a saga.Run to the Run that the API shows to this caller.
 func (s *server) view(w caller, run *saga.Run) Run {
 	view := Run{
 		ID: run.ID, IdempotencyKey: some(run.Key), Workflow: run.Workflow, MerchantID: run.Merchant, UserID: some(run.User),

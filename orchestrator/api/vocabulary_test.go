@@ -23,7 +23,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// TestTheDocumentListsEveryWord compares the lists of openapi.yaml with the words that the code contains.
+// TestTheDocumentListsEveryWord compares the enumerations of openapi.yaml with the constants in the code.
 func TestTheDocumentListsEveryWord(t *testing.T) {
 	const saga = "github.com/tenantry/tenantry/orchestrator/saga."
 	found := constantsOf(t, saga+"Code", saga+"EventKind", saga+"ReasonKind", saga+"ActionName")
@@ -34,7 +34,7 @@ func TestTheDocumentListsEveryWord(t *testing.T) {
 	problems, failures := map[string]string{}, found[saga+"Code"]
 	for _, k := range kinds() {
 		problems["/problems/"+k.name] = k.title + "."
-		if listed(t, "FailureCode")[k.name] == "" { // an order that is refused with this code makes no run
+		if listed(t, "FailureCode")[k.name] == "" { // if an order is refused with this code, there is no run
 			failures = slices.DeleteFunc(failures, func(code string) bool { return code == k.name })
 		}
 	}
@@ -98,8 +98,8 @@ func upstreamCodes() []string {
 	return slices.Sorted(maps.Keys(codes))
 }
 
-// constantsOf returns the values of all constant expressions of the named types in the code of the service, without its tests. So a
-// word of these types counts, however the code uses it.
+// constantsOf returns the values of all constant expressions of the named types in the code of the service, without its tests. A
+// word of these types therefore counts even if the code does not declare it as a named constant.
 func constantsOf(t *testing.T, names ...string) map[string][]string {
 	t.Helper()
 	exports, packages := compiled(t)

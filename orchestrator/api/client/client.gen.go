@@ -318,10 +318,10 @@ type CheckResult struct {
 	// Needed Whether the replica answers 503 if the check fails.
 	Needed bool `json:"needed"`
 
-	// Reason Why the check failed.
+	// Reason The cause of a failed check.
 	Reason *string `json:"reason,omitempty"`
 
-	// Since When the status changed.
+	// Since The time at which the status last changed.
 	Since time.Time `json:"since"`
 
 	// Status `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
@@ -331,10 +331,10 @@ type CheckResult struct {
 // CheckStatus `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
 type CheckStatus string
 
-// CloudName the name of a cloud
+// CloudName the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 type CloudName = string
 
-// Code a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
+// Code a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 type Code = string
 
 // EndingHold An operator's hold. The tenant of the ending subscription is not removed before the hold is lifted.
@@ -381,11 +381,11 @@ type EventList struct {
 type Failure struct {
 	At time.Time `json:"at"`
 
-	// Code Why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID The upstream's request id.
@@ -402,10 +402,10 @@ type Failure struct {
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FailureCode Why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+// FailureCode The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 type FailureCode = string
 
-// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 type FixBy string
 
 // Health defines model for Health.
@@ -456,7 +456,7 @@ type Merchant struct {
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// CustomerRoles Names of Keystone roles.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant.
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
@@ -473,7 +473,7 @@ type Merchant struct {
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
-	// SubscriptionRoles Names of Keystone roles.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
@@ -481,13 +481,13 @@ type Merchant struct {
 type MerchantCreate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
-	// Cloud the name of a cloud
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
 
-	// CustomerRoles Names of Keystone roles.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Domain The name or id of the domain.
+	// Domain The name or id of the Keystone domain of the merchant's users and tenants.
 	Domain *string `json:"domain,omitempty"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
@@ -502,7 +502,7 @@ type MerchantCreate struct {
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
-	// SubscriptionRoles Names of Keystone roles.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
@@ -519,7 +519,7 @@ type MerchantCreated struct {
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// CustomerRoles Names of Keystone roles.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant.
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
@@ -536,7 +536,7 @@ type MerchantCreated struct {
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
-	// SubscriptionRoles Names of Keystone roles.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
@@ -550,16 +550,16 @@ type MerchantList struct {
 type MerchantUpdate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
-	// Cloud the name of a cloud
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
 
-	// CustomerRoles Names of Keystone roles.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
-	// Disabled The merchant is disabled. Tenantry refuses its portal's calls. Runs in progress continue.
+	// Disabled If true, Tenantry refuses the calls of the merchant's portal. Runs in progress continue.
 	Disabled *bool `json:"disabled,omitempty"`
 
-	// Domain The name or id of the domain. An empty value means the configured default.
+	// Domain The name or id of the Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain *string `json:"domain,omitempty"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
@@ -571,19 +571,19 @@ type MerchantUpdate struct {
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 
-	// SubscriptionRoles Names of Keystone roles.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
 // Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 type Name = string
 
-// NewCustomer A customer without a currency or a language gets the merchant's.
+// NewCustomer If `currency` is missing, the customer gets the currency of the merchant. If `language` is missing, the customer gets the language of the merchant.
 type NewCustomer struct {
-	// Currency a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
+	// Currency a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 	Currency *Code `json:"currency,omitempty"`
 
-	// Language a code of lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
+	// Language a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 	Language *Code `json:"language,omitempty"`
 
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
@@ -602,10 +602,10 @@ type Object struct {
 	// Origin `own`: the run created the object. `adopted`: the object existed before, and the run never removes it.
 	Origin ObjectOrigin `json:"origin"`
 
-	// RemovedAt When the run removed the object, or found it gone. A role assignment is also removed when the run removes its project.
+	// RemovedAt The time at which the run removed the object, or found that the object was gone. If the run removes a project, the role assignments on this project are removed at the same time.
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
 
-	// RequestID The upstream's id of the request that created the object. If the run adopted the object, or if the answer to the creation was lost, it is the id of the request that found the object. It is absent if the upstream sent no id.
+	// RequestID The upstream's id of the request that created the object. If the run adopted the object, or if the answer to the creation was lost, the field is the id of the request that found the object. If the upstream sent no id, the field is absent.
 	RequestID *string `json:"request_id,omitempty"`
 	Step      string  `json:"step"`
 }
@@ -651,7 +651,7 @@ type Problem struct {
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
 	// Instance The path of the run.
@@ -695,18 +695,18 @@ type Readiness struct {
 // use its database, or has no lease.
 type ReadinessStatus string
 
-// Reason Why a run waits or is stuck.
+// Reason The reason why a run waits or is stuck.
 type Reason struct {
 	At time.Time `json:"at"`
 
-	// Code Why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
-	// FixBy Who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
 
-	// Kind What a run waits for. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+	// Kind The kind of reason for which a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 	Kind ReasonKind `json:"kind"`
 
 	// RequestID The upstream's request id.
@@ -724,7 +724,7 @@ type Reason struct {
 	Until       *time.Time `json:"until,omitempty"`
 }
 
-// ReasonKind What a run waits for. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+// ReasonKind The kind of reason for which a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 type ReasonKind string
 
 // RemoveRequest defines model for RemoveRequest.
@@ -748,7 +748,7 @@ type RestoreRequest struct {
 // Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id.
 type Result map[string]interface{}
 
-// Roles Names of Keystone roles.
+// Roles The names of the Keystone roles that users get on a tenant.
 type Roles = []string
 
 // Run defines model for Run.
@@ -763,7 +763,7 @@ type Run struct {
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	ID        string     `json:"id"`
 
-	// IdempotencyKey The key of the order. It is absent after the run was repeated, and for a run that Tenantry has started by itself.
+	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
 	// LeftBehind Objects that stay upstream because an operator skipped the undo of a step. If a tenant stays, the role assignments on it stay too.
@@ -774,7 +774,7 @@ type Run struct {
 	// Objects The objects that the run created or used. Removed objects remain in the list.
 	Objects []Object `json:"objects"`
 
-	// Reason Why a run waits or is stuck.
+	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
 	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id.
@@ -806,7 +806,7 @@ type RunState string
 
 // SkipRequest defines model for SkipRequest.
 type SkipRequest struct {
-	// Step The step's name.
+	// Step The name of a step in the run's field `steps`.
 	Step string `json:"step"`
 
 	// Why The reason for the action. The run's history records it, and the merchant sees it.
@@ -838,7 +838,7 @@ type SubscribeRequest struct {
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
-	// Customer A customer without a currency or a language gets the merchant's.
+	// Customer If `currency` is missing, the customer gets the currency of the merchant. If `language` is missing, the customer gets the language of the merchant.
 	Customer *NewCustomer `json:"customer,omitempty"`
 
 	// CustomerID a uuid in lower case, with hyphens
@@ -860,7 +860,7 @@ type BilledSubscription struct {
 	EndingHeld   *EndingHold `json:"ending_held,omitempty"`
 	EndingReason *Failure    `json:"ending_reason,omitempty"`
 
-	// EndsAt When the tenant of an ending subscription is to be removed.
+	// EndsAt The time at which the tenant of an ending subscription is to be removed.
 	EndsAt          *time.Time `json:"ends_at,omitempty"`
 	ID              string     `json:"id"`
 	PaymentMethodID *string    `json:"payment_method_id,omitempty"`
@@ -904,7 +904,7 @@ type VersionList struct {
 	Versions []APIVersion `json:"versions"`
 }
 
-// Word lower-case letters, digits and hyphens
+// Word 1 to 64 lower-case letters, digits and hyphens
 type Word = string
 
 // IdempotencyKey defines model for IdempotencyKey.
@@ -1038,7 +1038,7 @@ type SubscribeParams struct {
 	// XSubjectToken The user's unscoped Keystone token.
 	XSubjectToken SubjectToken `json:"X-Subject-Token"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -1047,7 +1047,7 @@ type ChangePlanParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -1056,7 +1056,7 @@ type RemoveSubscriptionParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -1065,7 +1065,7 @@ type RestoreSubscriptionParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -1074,7 +1074,7 @@ type ResumeSubscriptionParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -1083,7 +1083,7 @@ type SuspendSubscriptionParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -1092,7 +1092,7 @@ type UnsubscribeSubscriptionParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -1113,7 +1113,7 @@ type ListRunsParams struct {
 	// Attention With the value true, only runs that need the attention of a person: runs that are stuck or held, runs that compensate and have an undo that was refused, and runs that have not moved for 15 minutes because a call fails again and again. The value false changes nothing.
 	Attention *bool `form:"attention,omitempty" json:"attention,omitempty"`
 
-	// IdempotencyKey Only the run with this idempotency key. If an operator repeated the run, this is the newest run. The only other parameter may be `merchant`, which operators must send.
+	// IdempotencyKey Only the run with this idempotency key. If an operator has repeated the order, the answer is the newest run with this key. Operators must also send the parameter `merchant`. No other parameter is allowed.
 	IdempotencyKey *string `form:"idempotency_key,omitempty" json:"idempotency_key,omitempty"`
 
 	// Workflow Only runs of this workflow.
@@ -1329,11 +1329,11 @@ type ClientInterface interface {
 	// Corresponds with GET /problems/{problem} (the `GetProblem` operationId).
 	GetProblem(ctx context.Context, problem Word, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReadiness Check what the service depends on
+	// GetReadiness Check the service's dependencies
 	//
-	// Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
-	// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist (at most 50
-	// names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
+	// Each replica checks its dependencies when it starts and every 30 s. The replica writes a row to its database, checks that its
+	// lease has not expired, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist
+	// (at most 50 names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
 	//
 	// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
 	// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
@@ -1483,7 +1483,7 @@ type ClientInterface interface {
 
 	// RemoveSubscriptionWithBody Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1492,7 +1492,7 @@ type ClientInterface interface {
 
 	// RemoveSubscription Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1537,7 +1537,7 @@ type ClientInterface interface {
 
 	// SuspendSubscriptionWithBody Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1546,7 +1546,7 @@ type ClientInterface interface {
 
 	// SuspendSubscription Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1763,11 +1763,11 @@ func (c *Client) GetProblem(ctx context.Context, problem Word, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
-// GetReadiness Check what the service depends on
+// GetReadiness Check the service's dependencies
 //
-// Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
-// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist (at most 50
-// names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
+// Each replica checks its dependencies when it starts and every 30 s. The replica writes a row to its database, checks that its
+// lease has not expired, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist
+// (at most 50 names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
 //
 // Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
 // `degraded` and the answer is 200, because the replica can still show runs and replay orders.
@@ -2107,7 +2107,7 @@ func (c *Client) HoldSubscription(ctx context.Context, merchantID MerchantID, su
 
 // RemoveSubscriptionWithBody Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2126,7 +2126,7 @@ func (c *Client) RemoveSubscriptionWithBody(ctx context.Context, merchantID Merc
 
 // RemoveSubscription Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2221,7 +2221,7 @@ func (c *Client) ResumeSubscription(ctx context.Context, merchantID MerchantID, 
 
 // SuspendSubscriptionWithBody Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2240,7 +2240,7 @@ func (c *Client) SuspendSubscriptionWithBody(ctx context.Context, merchantID Mer
 
 // SuspendSubscription Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4580,11 +4580,11 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /problems/{problem} (the `GetProblem` operationId).
 	GetProblemWithResponse(ctx context.Context, problem Word, reqEditors ...RequestEditorFn) (*GetProblemResponse, error)
 
-	// GetReadinessWithResponse Check what the service depends on
+	// GetReadinessWithResponse Check the service's dependencies
 	//
-	// Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
-	// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist (at most 50
-	// names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
+	// Each replica checks its dependencies when it starts and every 30 s. The replica writes a row to its database, checks that its
+	// lease has not expired, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist
+	// (at most 50 names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
 	//
 	// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
 	// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
@@ -4752,7 +4752,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSubscriptionWithBodyWithResponse Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4761,7 +4761,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSubscriptionWithResponse Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4806,7 +4806,7 @@ type ClientWithResponsesInterface interface {
 
 	// SuspendSubscriptionWithBodyWithResponse Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4815,7 +4815,7 @@ type ClientWithResponsesInterface interface {
 
 	// SuspendSubscriptionWithResponse Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9382,11 +9382,11 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, proble
 	return ParseGetProblemResponse(rsp)
 }
 
-// GetReadinessWithResponse Check what the service depends on
+// GetReadinessWithResponse Check the service's dependencies
 //
-// Each replica checks its dependencies when it starts and every 30 s. It writes a row to its database, compares the time of its
-// lease, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist (at most 50
-// names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
+// Each replica checks its dependencies when it starts and every 30 s. The replica writes a row to its database, checks that its
+// lease has not expired, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist
+// (at most 50 names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
 //
 // Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
 // `degraded` and the answer is 200, because the replica can still show runs and replay orders.
@@ -9668,7 +9668,7 @@ func (c *ClientWithResponses) HoldSubscriptionWithResponse(ctx context.Context, 
 
 // RemoveSubscriptionWithBodyWithResponse Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9683,7 +9683,7 @@ func (c *ClientWithResponses) RemoveSubscriptionWithBodyWithResponse(ctx context
 
 // RemoveSubscriptionWithResponse Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, it is removed even if it is not: its resources are lost, and the run's result lists them. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9758,7 +9758,7 @@ func (c *ClientWithResponses) ResumeSubscriptionWithResponse(ctx context.Context
 
 // SuspendSubscriptionWithBodyWithResponse Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9773,7 +9773,7 @@ func (c *ClientWithResponses) SuspendSubscriptionWithBodyWithResponse(ctx contex
 
 // SuspendSubscriptionWithResponse Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant; its users keep their roles, and its servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
