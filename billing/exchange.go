@@ -85,7 +85,7 @@ func (c *Client) call(ctx context.Context, r request) error {
 	return r.errorOf(readFault(status, header, answer))
 }
 
-// The type turns is a semaphore for the requests in flight. Waiting requests are admitted in the order of their arrival.
+// The type `turns` is a semaphore for the requests in flight. Waiting requests are admitted in the order of their arrival.
 type turns chan struct{}
 
 func (t turns) enter(ctx context.Context) (leave func(int, error), err error) {
@@ -144,7 +144,7 @@ func (c *Client) exchange(ctx context.Context, r request, body []byte) (int, htt
 	return resp.StatusCode, resp.Header, answer, nil
 }
 
-// The type sending records whether the transport has asked for a connection, and whether the transport got one.
+// The type `sending` records whether the transport has asked for a connection, and whether the transport got one.
 type sending struct{ asked, connected atomic.Bool }
 
 func (s *sending) watch(ctx context.Context) context.Context {

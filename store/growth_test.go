@@ -44,8 +44,8 @@ type growth struct {
 	touched map[string]touched
 }
 
-// The type `touched` contains the numbers of rows and pages that a statement reads from tables and indexes. The field slack is the
-// number of rows by which two measurements may differ. Measurements differ because each write leaves an old version of the row.
+// The type `touched` contains the numbers of rows and pages that a statement reads from tables and indexes. The field `slack` is
+// the number of rows by which two measurements may differ. Measurements differ because each write leaves an old version of the row.
 // PostgreSQL also reads the old version until all other transactions have ended.
 type touched struct{ rows, pages, slack int64 }
 
@@ -286,8 +286,8 @@ func (g *growth) live(replica string) saga.NewRun {
 	}
 }
 
-// The method `checkpoint` commits a checkpoint that changes the state of the first run in the list live. If the run has ended in
-// the new state, `checkpoint` removes the run from the list live.
+// The method `checkpoint` commits a checkpoint that changes the state of the first run in the list `live`. If the run has ended in
+// the new state, `checkpoint` removes the run from the list `live`.
 func (g *growth) checkpoint(ctx context.Context, now time.Time, live *[]saga.NewRun, state saga.RunState, then ...saga.FollowUp) error {
 	run := (*live)[0].Run
 	run.State, run.Seq = state, run.Seq+1

@@ -58,7 +58,7 @@ func OpenPooled(ctx context.Context, url, direct string, secret []byte) (*Store,
 	return s, nil
 }
 
-// The method `connect` opens the database; see OpenPooled for the URLs. The function file returns the gorm dialect for the SQLite
+// The method `connect` opens the database; see OpenPooled for the URLs. The function `file` returns the gorm dialect for the SQLite
 // file at a path.
 func (s *Store) connect(ctx context.Context, url, direct string, file func(path string) (gorm.Dialector, error)) (err error) {
 	s.creations.Commit, s.creations.Max = s.createPostgres, maxCreations

@@ -215,7 +215,7 @@ func sideBySide(reads ...func() error) error {
 }
 
 // The function `named` replaces the errors billing.ErrNotFound and billing.ErrInvalid with an error about an invalid parameter of
-// the order. The argument pointer is the JSON pointer of the parameter.
+// the order. The argument `pointer` is the JSON pointer of the parameter.
 func named(pointer, detail string, err error) error {
 	if errors.Is(err, billing.ErrNotFound) || errors.Is(err, billing.ErrInvalid) {
 		return invalid(Param{Pointer: pointer, Detail: detail})

@@ -39,7 +39,7 @@ func late(by time.Duration) happening {
 	}
 }
 
-// The method `joining` returns an order in which a new user joins an existing customer. If the argument tenant is true, the
+// The method `joining` returns an order in which a new user joins an existing customer. If the argument `tenant` is true, the
 // customer has a tenant.
 func (o *outage) joining(tenant bool) (order workflows.Order, tenantID string) {
 	o.t.Helper()

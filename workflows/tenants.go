@@ -19,7 +19,7 @@ type tenant struct {
 
 func (t tenant) claim() string { return ClaimTenant(t.cloud, t.domain, t.name) }
 
-// The method `expected` describes the tenant that should exist when the run has succeeded. The parameter id is empty until a step
+// The method `expected` describes the tenant that should exist when the run has succeeded. The parameter `id` is empty until a step
 // has stored the tenant's id.
 func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 	e := saga.Expected{

@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type losing is a RoundTripper that drops the answer to the next request with the given method. The server still executes the
-// request.
+// The type `losing` is a RoundTripper that drops the answer to the next request with the given method. The server still executes
+// the request.
 type losing struct {
 	http.RoundTripper
 	method atomic.Pointer[string]

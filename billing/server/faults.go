@@ -25,7 +25,7 @@ func badRequest(format string, args ...any) error {
 // notFound returns a 404. The error text of the 404 is only the object's id, as in the original BillingStack.
 func notFound(id string) error { return &requestError{http.StatusNotFound, id} }
 
-// The function `refused` returns the answer for an error of a Table. The argument id is the id of the object.
+// The function `refused` returns the answer for an error of a Table. The argument `id` is the id of the object.
 func refused(err error, id string) error {
 	switch {
 	case errors.Is(err, billing.ErrNotFound):

@@ -160,7 +160,7 @@ func of[T any](field *T, r rule[T], a about) setting {
 	}
 }
 
-// The function `masked` sets the function s.show, and returns s. The new function masks secrets.
+// The function `masked` sets the function `s.show`, and returns s. The new function masks secrets.
 func masked(s setting, show func() string) setting {
 	s.show = func() any { return show() }
 	return s

@@ -118,7 +118,7 @@ func (w *world) refused(q request, status int, problem string) answer {
 	return a
 }
 
-// The method `from` sends a request to the handler of the API. The parameter remote is the client's address.
+// The method `from` sends a request to the handler of the API. The parameter `remote` is the client's address.
 func (w *world) from(remote string, q request) *httptest.ResponseRecorder {
 	return w.fromIn(w.t.Context(), remote, q)
 }

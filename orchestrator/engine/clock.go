@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -15,8 +14,8 @@ type Clock struct {
 	// AfterFunc calls f when d has passed, unless the returned function `stop` is called first. The default is time.AfterFunc. A
 	// simulation replaces AfterFunc.
 	AfterFunc func(d time.Duration, f func()) (stop func())
-	// Yield, if set, is called where goroutines may continue in any order. A simulation waits until all goroutines are idle, and
-	// then lets the callers of Yield continue one by one.
+	// Yield, if set, is called at each point at which goroutines may continue in any order. A simulation waits until all goroutines
+	// are idle, and then lets the callers of Yield continue one by one.
 	Yield func(who string)
 
 	local func() time.Time
@@ -52,12 +51,13 @@ func (c *Clock) Read(ctx context.Context, ask func(context.Context) (time.Time, 
 		return fmt.Errorf("reading the database's time: %w", err)
 	}
 	if !c.set(before, c.local(), database, maxReading) {
-		return errors.New("the database answers too slowly to read its time")
+		return fmt.Errorf("the database took more than %s to return its time: check the database's load and the network to it", maxReading)
 	}
 	return nil
 }
 
-// maxReading is the maximum time that Read may take. The clock's error is at most half of this time.
+// maxReading is the maximum time between the query for the database's time and the answer. The clock's error is at most half of
+// this time.
 const maxReading = 10 * time.Second
 
 // The method `after` returns a channel that is closed when d has passed, unless the returned function `stop` is called first.
@@ -82,11 +82,11 @@ func (c *Clock) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// The method `set` adjusts the clock to the time that the database returned. The first two arguments are the local times at which
-// the query was sent and its answer arrived. If the query took longer than the last argument, the method `set` changes nothing and
-// returns false. Because the query took some time, the database's current time is known only as a range. If the clock is within
-// this range, the clock may be exact, and the method `set` does not change the clock. If the clock is outside the range, the method
-// `set` moves the clock to the middle of the range.
+// The method `set` adjusts the clock to the time that the database returned. The parameters `before` and `after` are the local
+// times at which the query was sent and at which the answer arrived. If the query took longer than `within`, `set` changes nothing
+// and returns false. Because the query took some time, the database's current time is known only as a range. If the clock is within
+// this range, the clock may be exact, and `set` does not change it. If the clock is outside the range, `set` moves the clock to the
+// middle of the range.
 func (c *Clock) set(before, after, database time.Time, within time.Duration) bool {
 	took := after.Sub(before)
 	if database.IsZero() { // a zero time means that the database uses this machine's clock

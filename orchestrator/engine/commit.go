@@ -29,9 +29,9 @@ func newCommitter(store saga.Store, l *lease) *committer {
 }
 
 // The method `write` commits one checkpoint, and repeats the commit until the outcome is known. If the answer to a COMMIT is lost,
-// the method write reads the run's version, and repeats the checkpoint only if the version has not changed. Within one epoch, only
-// the holder of the lease raises the run's version. Therefore, if the epoch is unchanged and the version has increased by one, this
-// checkpoint was committed. The result's error is ErrFenced, ErrBadRow, or the cause of the lease's end.
+// the method `write` reads the run's version, and repeats the checkpoint only if the version has not changed. Within one epoch,
+// only the holder of the lease raises the run's version. Therefore, if the epoch is unchanged and the version has increased by one,
+// this checkpoint was committed. The error in the result is ErrFenced, ErrBadRow, or the cause of the lease's end.
 func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 	ctx := c.lease.ctx
 	unsure := false

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// slowStore counts the checkpoints that it receives. Each of its commits takes a minute.
+// slowStore is a store that counts the checkpoints to commit. Each commit takes a minute.
 type slowStore struct {
 	saga.Store
 	given, cut int

@@ -25,14 +25,15 @@ type Options struct {
 	NewID     func() string // returns ids that sort by time, such as UUIDv7
 
 	Clock       *Clock
-	Lease       time.Duration // how long a replica may be silent before other replicas take over its runs; default 10 s
-	LateWindow  time.Duration // how long an upstream may still execute a request that got no answer; default 90 s
-	Deadline    time.Duration // how long a run may take, without waits for upstreams, before it compensates; default 15 min
-	GiveUpAfter time.Duration // how long a run may take, including all waits, before it compensates; default 24 h
+	Lease       time.Duration // time without a renewal after which other replicas take over a replica's runs; default 10 s
+	LateWindow  time.Duration // time for which an upstream may still execute a request that got no answer; default 90 s
+	Deadline    time.Duration // maximum time of a run, without waits for upstreams; then it compensates; default 15 min
+	GiveUpAfter time.Duration // maximum time of a run, including all waits; then it compensates; default 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
 	Executors   int           // maximum number of runs that are executed at once; default 64
 
-	// NoRestart, if set, is the reason why this engine refuses to retry a compensated run, which would start a new run.
+	// If NoRestart is set, this engine refuses to retry a compensated run, because the retry would start a new run. NoRestart is
+	// the reason in the refusal.
 	NoRestart string
 
 	// Down returns the upstreams whose circuits are open. Runs that wait for one of these upstreams are not claimed.
@@ -60,11 +61,11 @@ type Engine struct {
 	pace        pace
 
 	mu        sync.Mutex
-	replica   string // the replica's id, which changes with every new lease
+	replica   string // the replica's id; each new lease has a new id
 	lease     *lease
 	committer *committer // the committer of this lease
 	stopping  bool
-	behind    bool // whether due runs wait to be claimed; a new run must not overtake due runs
+	behind    bool // due runs wait to be claimed, and a new run must not overtake them
 	executors map[string]*executor
 	waiting   int       // number of runs that wait to be claimed, at the last count
 	counted   time.Time // time of the last count

@@ -10,10 +10,10 @@ import (
 // The type `environment` implements saga.Env for the attempts of a run.
 //
 // A run that is re-checked has ended, and no longer holds its subject. Meanwhile, another run with the same subject may be
-// executing or may have succeeded. An effect that the re-check finds may be the effect of that other run. Therefore a re-check does
-// not remove an effect that another run claims, and a new run waits until the ended runs with its subject are settled. A re-check stores its intent
-// before it looks for other runs. A new run is stored before it looks for re-checks. So the re-check sees the new run, or the new
-// run sees the re-check.
+// executing or may have succeeded. The re-check may find the effect of this other run. Therefore a re-check does not remove an
+// effect that another run claims. A new run waits until the ended runs with the same subject are settled. A re-check stores its
+// intent before it looks for other runs. A new run is stored before it looks for re-checks. Therefore the re-check finds the new
+// run, or the new run finds the re-check.
 type environment struct {
 	engine  *Engine
 	subject string
@@ -71,7 +71,7 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 }
 
 // The method `claims` reports whether a run claims an effect, or an opposite of the effect. The function `of` is Claims or Opposes.
-// `claims` also returns true if this release cannot decode the run or does not know the run's workflow.
+// If this release cannot decode the run, or does not know the run's workflow, `claims` returns true.
 func (e *Engine) claims(r *saga.Run, effect string, of func(*saga.Definition, *saga.Run, string) (bool, error)) bool {
 	d := e.workflows[r.Workflow]
 	if d == nil {

@@ -10,12 +10,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// paceMemory limits how long pace remembers: a run that ended paceMemory ago counts about a third (1/e) as much as a run that ends
-// now.
+// paceMemory is the time after which an ended run counts only about a third (1/e) as much as a run that ends now.
 const paceMemory = 30 * time.Second
 
-// The type `pace` measures how many runs end per second. Idle time is not counted, because idle time does not show how fast runs
-// end under load.
+// The type `pace` measures the number of runs that end per second. Idle time is not counted, because idle time does not show how
+// fast runs end under load.
 type pace struct {
 	mu     sync.Mutex
 	active time.Duration // total length of the earlier periods with work
@@ -24,7 +23,7 @@ type pace struct {
 	last   time.Duration
 }
 
-// The method `work` records whether the replica now has runs to execute.
+// The method `work` records that the replica now has runs to execute (`some` is true), or has none.
 func (p *pace) work(now time.Time, some bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,7 +41,7 @@ func (p *pace) ended(now time.Time) {
 	p.weight, p.last = p.weight*faded(active-p.last)+1, active
 }
 
-// The method `rate` returns how many runs end per second, or 0 before the first run has ended.
+// The method `rate` returns the number of runs that end per second. Before the first run has ended, the result is 0.
 func (p *pace) rate(now time.Time) float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -143,7 +143,7 @@ func (x *executor) wait() bool {
 	return x.lease.ctx.Err() == nil
 }
 
-// The method `gather` collects all outcomes that have arrived: calls that end at the same time share a checkpoint. Then gather
+// The method `gather` collects all outcomes that have arrived: calls that end at the same time share a checkpoint. Then `gather`
 // reports whether the machine has something to decide.
 func (x *executor) gather() bool {
 	for {
@@ -173,8 +173,8 @@ func (x *executor) land(o saga.Outcome) {
 	x.came = append(x.came, o)
 }
 
-// The method `actions` returns the stored actions of the run. If the read fails, the method `actions` calls OnFault, schedules
-// another read, and returns nil.
+// The method `actions` returns the stored actions of the run. If the read fails, `actions` calls OnFault, schedules another read,
+// and returns nil.
 func (x *executor) actions() []saga.Action {
 	x.look = false
 	ctx, cancel := x.engine.patiently(x.lease.ctx)

@@ -18,11 +18,11 @@ import (
 // replicas lose their leases.
 type survivals struct {
 	taken  []string             // runs that this process lost together with its last lease
-	since  map[string]time.Time // for each lost run: when this process joined again
+	since  map[string]time.Time // for each lost run: the time at which this process joined again
 	spoken map[string]bool      // runs that were retried already
 }
 
-// survivedFor limits how long this process watches a lost run after joining again. The unit is the poll interval. If another
+// survivedFor is the number of poll intervals for which this process watches a lost run after it has joined again. If another
 // replica has lost its lease too, that replica must also join again before it can claim the run.
 const survivedFor = 12
 

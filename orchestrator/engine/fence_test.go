@@ -23,7 +23,7 @@ func (c *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
 }
 
-// A process may sleep past the end of its lease, and wake up just before it writes a request.
+// A process may sleep until its lease has ended, and wake up just before it writes a request.
 func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 	w := newWorld()
 	out := &transport{}
@@ -46,8 +46,7 @@ func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 	}
 }
 
-// A process may also sleep past the end of its lease while it connects to the upstream. Connecting takes most of the time before a
-// request is written.
+// The lease may also end while the process connects to the upstream. Connecting takes most of the time before a request is written.
 func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
 	var sent atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent.Add(1) }))

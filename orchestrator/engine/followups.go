@@ -13,10 +13,10 @@ import (
 // maxFollowUps limits the number of follow-ups that a replica starts at one poll.
 const maxFollowUps = 100
 
-// startFollowUps takes due follow-ups, and starts a run for each of them. If a run cannot be started, or if the replica ends before
-// it has started the run, a replica takes the follow-up again after saga.FollowUpTimeout, with a new run id. If both runs exist in
-// the end, the second one waits for the first one, because they have the same subject. Follow-ups whose workflow this release does
-// not know are left to other replicas.
+// startFollowUps takes due follow-ups, and starts a run for each of them. If a run cannot be started, or if the replica ends first,
+// a replica takes the follow-up again after saga.FollowUpTimeout, with a new run id. If both runs exist in the end, the second run
+// waits for the first run, because both have the same subject. If this release does not know the workflow of a follow-up, another
+// replica must start the run.
 func (e *Engine) startFollowUps(ctx context.Context, replica string) {
 	bounded, cancel := e.patiently(ctx)
 	due := saga.DueFollowUps{Now: e.Clock.Now(), Workflows: slices.Sorted(maps.Keys(e.workflows)), Limit: maxFollowUps}

@@ -16,8 +16,8 @@ import (
 )
 
 // The method `following` returns the workflows `toy` and `later`. A run of `toy` that has roles puts the follow-up `x` of the
-// workflow `later`, which is due after an hour. A run of `toy` without roles drops the follow-up. A run of `later` drops it too, or
-// puts it again if the run was compensated.
+// workflow `later`, which is due after an hour. A run of `toy` without roles drops the follow-up. A run of `later` that succeeds
+// drops the follow-up too. If the run is compensated, it puts the follow-up again.
 func (w *world) following() []*saga.Definition {
 	toy, later := w.workflow(), w.workflow()
 	toy.Then = func(s state, end saga.End) []saga.FollowUp {
@@ -111,9 +111,9 @@ func (f *followed) put() {
 	f.until(f.t, f.start(f.t, nil).ID, saga.Succeeded)
 }
 
-// The method `after` steps the clock, and waits until the engine has started the follow-ups that are due at the new time. The first
-// call of TakeFollowUps that ends may have begun before the step, and the third one begins after the second one's follow-ups were
-// started.
+// The method `after` steps the clock, and waits until the engine has started the follow-ups that are due at the new time. The
+// method waits for three calls of TakeFollowUps. The first of these calls may have begun before the step. When the third call
+// begins, the runs for the follow-ups of the second call were started.
 func (f *followed) after(d time.Duration) {
 	f.t.Helper()
 	f.step(d)
@@ -127,7 +127,7 @@ func (f *followed) runs() []*saga.Run {
 	return must(f.store.Runs(f.t.Context(), saga.Filter{Workflow: "later", Limit: 10}))
 }
 
-// The method `started` checks how many runs of the workflow `later` were started.
+// The method `started` fails the test unless n runs of the workflow `later` were started.
 func (f *followed) started(what string, n int) {
 	f.t.Helper()
 	if got := len(f.runs()); got != n {
@@ -135,7 +135,7 @@ func (f *followed) started(what string, n int) {
 	}
 }
 
-// The method `x` returns the stored follow-up x; nil: there is none.
+// The method `x` returns the stored follow-up `x`, or nil if it is not stored.
 func (f *followed) x() *saga.FollowUp {
 	f.t.Helper()
 	found, err := f.store.FollowUps(f.t.Context(), "m", "later", []string{"x"})
@@ -246,7 +246,7 @@ func TestACompensatedRunPutsItsFollowUpAgain(t *testing.T) {
 	}
 }
 
-// A replica that ends after it has taken a follow-up, and a run that cannot be stored, delay the follow-up by a minute.
+// If a replica takes a follow-up and then ends, or if it cannot store the run, the follow-up can be taken again after a minute.
 func TestAFollowUpThatWasTakenButNotStartedIsTakenAgain(t *testing.T) {
 	for what, lose := range map[string]func(f *followed, took func(string)){
 		"the replica ends, or the answer is lost": func(f *followed, took func(string)) {
@@ -302,8 +302,8 @@ func TestAFollowUpThatWasTakenButNotStartedIsTakenAgain(t *testing.T) {
 	}
 }
 
-// The first run is stored late, when the second one exists already. It can only be stored behind another run, since the second run
-// has the same subject. Both runs then execute, one after the other.
+// The first run is stored late, when the second one exists already. Because the second run has the same subject, the first run can
+// only be stored as a run that waits for another run. Both runs then execute, one after the other.
 func TestALateFirstRunOfAFollowUpIsHarmless(t *testing.T) {
 	w := newWorld()
 	f := follow(t, w, storetest.SQLite(t), &stepped{now: time.Now()}, nil)
@@ -361,8 +361,7 @@ func TestAFollowUpOfAnUnknownWorkflowIsLeft(t *testing.T) {
 	waitFor(t, func() bool { return len(old.runs()) == 1 })
 }
 
-// The method `satisfied` returns the workflow `toy`, of which only the step `a` remains. This step is satisfied, so that its runs
-// end at once.
+// The method `satisfied` returns the workflow `toy` with the step `a` alone. This step is satisfied, so that the runs end at once.
 func (w *world) satisfied(then func(state, saga.End) []saga.FollowUp) *saga.Definition {
 	toy := w.workflow()
 	toy.Steps, toy.Then = toy.Steps[:1], then
@@ -388,7 +387,7 @@ func TestARunThatEndsAtOnceHasItsFollowUps(t *testing.T) {
 	}
 }
 
-// A fault of Then is reported, and the run waits for an operator. A retry calls Then again.
+// If Then panics, the fault is reported, and the run waits for an operator. A retry calls Then again.
 func TestARunWhoseFollowUpsCannotBeComputedWaits(t *testing.T) {
 	for what, input := range map[string]state{"it ends at once": {HasA: true}, "it ends after a step": {}} {
 		t.Run(what, func(t *testing.T) {
@@ -423,7 +422,8 @@ func TestARunWhoseFollowUpsCannotBeComputedWaits(t *testing.T) {
 	}
 }
 
-// The answer to the commit that ends a run is lost. Its follow-ups are stored, and are not put a second time.
+// The answer to the commit that ends a run is lost. The commit has stored the run's follow-ups, and the engine does not put them a
+// second time.
 func TestTheFollowUpsOfALostCommitAreStoredOnce(t *testing.T) {
 	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
@@ -438,7 +438,7 @@ func TestTheFollowUpsOfALostCommitAreStoredOnce(t *testing.T) {
 	}
 }
 
-// lostEnd is a store that writes the end of each run, and loses the answer.
+// lostEnd is a store that writes the end of each run, and then returns an error, as if the answer were lost.
 type lostEnd struct {
 	saga.Store
 	ends atomic.Int64

@@ -21,12 +21,12 @@ type lease struct {
 	stop  func()    // stops the timer
 }
 
-// The function `margin` returns how long before the end of its lease a replica stops using the lease: 2 s before the end of the
-// default lease of 10 s. The margin covers the clock errors of two replicas. Each replica knows the database's time with an error
-// of at most half the margin.
+// A replica stops using a lease some time before the lease ends. The function `margin` returns this time: 2 s for the default lease
+// of 10 s. The margin covers the clock errors of two replicas, because each replica knows the database's time with an error of at
+// most half the margin.
 func margin(length time.Duration) time.Duration { return length / 5 }
 
-// newLease starts a lease. The last argument is the local time at which the lease was requested.
+// newLease starts a lease. The parameter `asked` is the local time at which the lease was requested.
 func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	l := &lease{length: length, clock: clock, stop: func() {}}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
@@ -34,8 +34,8 @@ func newLease(length time.Duration, clock *Clock, asked time.Time) *lease {
 	return l
 }
 
-// The method `prolong` extends the lease after the database has confirmed a renewal. The argument is the local time at which the
-// renewal was requested.
+// The method `prolong` extends the lease after the database has confirmed a renewal. The parameter `asked` is the local time at
+// which the renewal was requested.
 func (l *lease) prolong(asked time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,7 +44,7 @@ func (l *lease) prolong(asked time.Time) {
 	l.stop = l.clock.AfterFunc(l.until.Sub(l.clock.local()), l.end)
 }
 
-// The method `check` returns ErrLeaseLost if the lease is over. The transport calls the method `check` just before it writes a
+// The method `check` returns ErrLeaseLost if the lease is over. The transport calls `check` just before the transport writes a
 // request.
 func (l *lease) check() error {
 	l.mu.Lock()
@@ -55,8 +55,7 @@ func (l *lease) check() error {
 	return nil
 }
 
-// The method `end` ends the lease when the timer fires. If the lease was extended meanwhile, the method `end` starts the timer
-// again.
+// The method `end` ends the lease when the timer fires. If the lease was extended meanwhile, `end` starts the timer again.
 func (l *lease) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

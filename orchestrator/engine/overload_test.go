@@ -76,7 +76,7 @@ func TestANewRunDoesNotGetPastThoseThatWait(t *testing.T) {
 	want(t, "who begins", gate.begun(), []string{"bulk", "one", "bulk"})
 }
 
-// heldClaims is a queue. After a call of hold, Claim blocks until the channel `next` is closed.
+// heldClaims is a queue. After a call of the method `hold`, Claim blocks until the channel `next` is closed.
 type heldClaims struct {
 	saga.Queue
 	mu   sync.Mutex

@@ -206,8 +206,8 @@ func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return a.Store.Runs(ctx, f)
 }
 
-// A re-check looks for new runs, and a new run looks for re-checks. Each of them must be stored before it looks. Otherwise it could
-// happen that neither sees the other.
+// A re-check looks for new runs, and a new run looks for re-checks. Both must be stored before they look. Otherwise, the re-check
+// could miss the new run while the new run misses the re-check.
 func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	w := newWorld()
 	w.things["a"] = true // a late effect
@@ -242,12 +242,12 @@ func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 		"map[live=false awaits recheck=false [succeeded]:running do live=false awaits recheck=true []:running do]")
 }
 
-// The type `claimant` is the input of a run of the workflow that claims returns.
+// The type `claimant` is the input of the workflow that the function `claims` returns.
 type claimant struct {
 	Claim string `json:"claim"`
 }
 
-// The function `claims` returns a workflow of one step, whose effect is always found.
+// The function `claims` returns a workflow with one step. The step's Find always finds the effect.
 func claims(undone chan<- string) saga.Workflow[claimant] {
 	return saga.Workflow[claimant]{
 		Name: "claims", Version: 1, Classify: classify,
@@ -266,7 +266,7 @@ func TestTheNewestRunDecidesWhatARecheckLeaves(t *testing.T) {
 	small, large := saga.Setting("plan", "small"), saga.Setting("plan", "large")
 	for name, c := range map[string]struct {
 		others []string // the claims of later runs that have succeeded, oldest first
-		live   string   // the claim of a live run; empty: none
+		live   string   // the claim of a live run; empty: there is no live run
 		ends   string
 	}{
 		"no other run":                         {nil, "", "undone"},

@@ -45,7 +45,7 @@ func TestARunThatItsReplicaBeganAtOnceIsTakenOver(t *testing.T) {
 	want(t, "epoch", run.Epoch, int64(2))
 }
 
-// The type `mortal` is a queue whose methods Join and Renew fail while dead is true.
+// The type `mortal` is a queue whose methods Join and Renew fail while the field `dead` is true.
 type mortal struct {
 	saga.Queue
 	dead atomic.Bool
@@ -248,7 +248,7 @@ func TestARunWhoseEndCannotBeStoredKeepsItsSubject(t *testing.T) {
 	b.until(t, run.ID, saga.Succeeded)
 }
 
-// pickyStore refuses every checkpoint that ends a run, as long as pleased is false.
+// pickyStore refuses every checkpoint that ends a run, as long as the field `pleased` is false.
 type pickyStore struct {
 	saga.Store
 	pleased atomic.Bool
@@ -282,7 +282,8 @@ func TestSkippingAStepOfARunBehindAnotherLeavesItWaiting(t *testing.T) {
 	b.until(t, second.ID, saga.Succeeded)
 }
 
-// A run is given up in time, although its predecessor is live. The run behind it still waits for the predecessor.
+// An expired run is given up, although its predecessor is live. A third run, which has waited for the expired run, then waits for
+// the predecessor.
 func TestARunBehindAnotherIsGivenUpInTime(t *testing.T) {
 	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {

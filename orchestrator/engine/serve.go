@@ -11,8 +11,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Serve executes runs until ctx ends. After ctx ends, Serve starts no new calls and waits up to grace for the calls in flight. Then
-// Serve hands back its runs and informs the other replicas. When Serve loses its lease, it joins again under a new replica id.
+// Serve executes runs until ctx ends. After ctx ends, Serve starts no new calls, and waits for the calls in flight, but no longer
+// than `grace`. Then Serve hands back its runs and informs the other replicas. When Serve loses its lease, it joins again under a
+// new replica id.
 func (e *Engine) Serve(ctx context.Context, grace time.Duration) {
 	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -56,7 +57,7 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 		cancel()
 		var asked time.Time
 		if err == nil && !e.Clock.set(before, e.Clock.local(), database, margin(e.Lease)) {
-			err = errors.New("the database answers too slowly to synchronize this replica's clock with the database's clock")
+			err = fmt.Errorf("the database took more than %s to return its time: check the database's load and the network to it", margin(e.Lease))
 		}
 		if err == nil {
 			asked, err = e.renew(ctx, replica) // extend the lease now that the database's time is known
@@ -155,7 +156,7 @@ func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 }
 
 // The method `claim` claims as many due runs as there are free executors. If the answer to a write to the database was lost
-// recently, the method claim also hands back runs that are leased to this replica but have no executor.
+// recently, the method `claim` also hands back runs that are leased to this replica but have no executor.
 func (e *Engine) claim(ctx context.Context, replica string) error {
 	if now := e.Clock.Now(); now.UnixNano() < e.unsureUntil.Load() {
 		bounded, cancel := e.patiently(ctx)
@@ -194,7 +195,8 @@ func (e *Engine) due(now time.Time) saga.Due {
 	return saga.Due{Now: now, Down: e.Down(), Expired: now.Add(-e.GiveUpAfter)}
 }
 
-// takeUp reads a claimed run and starts its executor. If the run cannot be read, the method `claim` hands the run back later.
+// takeUp reads a claimed run and starts an executor for the run. If the run cannot be read, the method `claim` hands the run back
+// later.
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
@@ -215,7 +217,7 @@ func (e *Engine) takeUp(ctx context.Context, id string) {
 	go x.takeOver()
 }
 
-// The method `drain` tells the executors to hand back their runs, and waits up to grace for the executors to end.
+// The method `drain` tells the executors to hand back their runs, and waits for the executors to end, but no longer than `grace`.
 func (e *Engine) drain(grace time.Duration) {
 	e.mu.Lock()
 	e.stopping = true
@@ -231,8 +233,8 @@ func (e *Engine) drain(grace time.Duration) {
 	}
 }
 
-// The method `listen` receives the messages of the other replicas, and reconnects after an error. If a message is lost, polling
-// finds the work that the message announced.
+// The method `listen` receives the messages of the other replicas, and reconnects after an error. If a message is lost, the next
+// poll finds the work that the message announced.
 func (e *Engine) listen(ctx context.Context) {
 	for n := 1; ctx.Err() == nil; n++ {
 		if err := e.Queue.Listen(ctx, e.wake); err != nil && ctx.Err() == nil {

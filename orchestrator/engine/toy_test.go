@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// The type `world` is the upstream of the toy workflow. A world contains named things.
+// The type `world` is the upstream of the toy workflow. The objects of this upstream are called things, and have names.
 type world struct {
 	mu     sync.Mutex
 	things map[string]bool
@@ -80,7 +80,7 @@ func (w *world) calls() []string {
 	return slices.Clone(w.log)
 }
 
-// The toy upstream returns these errors, and classify distinguishes them.
+// The toy upstream returns these errors, and the function `classify` distinguishes them.
 var (
 	errRefused     = errors.New("refused")
 	errBusy        = errors.New("busy")
@@ -269,8 +269,8 @@ func want[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-// The function `lossy` changes how the workflow classifies an error that is both errLost and errRefused. Such an error becomes
-// permanent, and the effect of the call counts as unknown.
+// The function `lossy` changes the workflow's Classify. An error that is both errLost and errRefused becomes permanent, and the
+// effect of the call counts as unknown.
 func lossy(w saga.Workflow[state]) saga.Workflow[state] {
 	w.Classify = func(err error) saga.Classification {
 		v := classify(err)
@@ -333,7 +333,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	t.Fatal("the condition was not met within 10 s")
 }
 
-// The type `stepped` is a clock that moves only when the test calls step.
+// The type `stepped` is a clock that moves only when the test calls the method `step`.
 type stepped struct {
 	mu  sync.Mutex
 	now time.Time

@@ -14,14 +14,14 @@ type watchers struct {
 	of map[string]*watched // by run id
 }
 
-// The type `watched` is a run with at least one watcher. All its watchers share their reads of the run.
+// The type `watched` is a run with at least one watcher. All watchers of the run share their reads of the run.
 type watched struct {
 	changes map[chan *saga.Run]struct{} // a channel for each watcher
-	told    time.Time                   // when another replica last reported a change
+	told    time.Time                   // time at which another replica last reported a change
 
 	turn chan struct{} // has a place for the watcher that reads the run or takes over the last read
 	run  *saga.Run     // the last read
-	at   time.Time     // when the last read began
+	at   time.Time     // time at which the last read began
 }
 
 // The method `tell` sends a copy of the stored run to the run's watchers. A nil run means that another replica has changed the run
@@ -81,7 +81,7 @@ type watcher struct {
 	run     *watched
 	changes <-chan *saga.Run
 	stop    func()
-	since   time.Time // when the watcher was made, or began its last read
+	since   time.Time // time at which the watcher was created or began its last read
 }
 
 // Watch implements [saga.Reader].
@@ -91,8 +91,8 @@ func (e *Engine) Watch(runID string) saga.Watcher {
 	return &watcher{e, runID, run, changes, stop, since}
 }
 
-// The method `read` returns the run. If another watcher of the run has begun a read since this watcher's last read, and no other
-// replica has reported a change since, the result is that read.
+// The method `read` returns the run. Two conditions allow the watcher to share the last read of the run: another watcher began that
+// read after this watcher's last read, and no other replica has reported a change since then.
 func (w *watcher) read(ctx context.Context) (*saga.Run, error) {
 	select {
 	case w.run.turn <- struct{}{}:

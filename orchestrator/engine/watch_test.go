@@ -57,7 +57,7 @@ func (s *countingStore) Run(ctx context.Context, id string) (*saga.Run, error) {
 	return s.Store.Run(ctx, id)
 }
 
-// Many watchers of a run that another replica executes read the run about once a second together.
+// If many watchers watch a run that another replica executes, the watchers together read the run only about once a second.
 func TestWatchersOfOneRunShareTheirReads(t *testing.T) {
 	w := newWorld()
 	gate := make(chan struct{})
@@ -82,7 +82,7 @@ func TestWatchersOfOneRunShareTheirReads(t *testing.T) {
 	}
 	time.AfterFunc(2500*time.Millisecond, func() { close(gate) })
 	all.Wait()
-	// A watcher may begin its first read after the first read of another, so the first second may have more reads.
+	// A watcher may begin its first read after the first read of another watcher. The first second may therefore have more reads.
 	if got, seconds := s.reads.Load(), int64(time.Since(began)/time.Second)+1; got > 10*seconds {
 		t.Errorf("%d watchers read the run %d times in %d s, want at most %d", watchers, got, seconds, 10*seconds)
 	}

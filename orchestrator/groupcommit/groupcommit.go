@@ -84,7 +84,7 @@ func (g *Group[T, R]) appoint() {
 	}
 }
 
-// The method `commit` commits the next group. Only the leader calls the method `commit`, and the group includes the leader's item.
+// The method `commit` commits the next group. Only the leader calls `commit`, and the group includes the leader's item.
 func (g *Group[T, R]) commit(ctx context.Context) {
 	if g.Yield != nil {
 		g.Yield()
@@ -114,8 +114,8 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 	}
 }
 
-// The method `withdraw` removes a caller whose item is in no group yet. If this caller was the leader, the method `withdraw` makes
-// the next caller the leader.
+// The method `withdraw` removes a caller whose item is in no group yet. If this caller was the leader, `withdraw` makes the next
+// caller the leader.
 func (g *Group[T, R]) withdraw(c *caller[T, R]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/groupcommit"
 )
 
-// The type `recorder` is a Group of numbers, and records each committed group. Each commit takes a second.
+// The type `recorder` contains a Group of numbers, and records each committed group. Each commit takes a second.
 type recorder struct {
 	groupcommit.Group[int, string]
 

@@ -18,7 +18,7 @@ var (
 // DefaultCloud is the cloud that the OS_* variables describe.
 const DefaultCloud = "default"
 
-// The values of Merchant.OnFailure say what happens to a run if a step fails permanently.
+// The values of Merchant.OnFailure: the reaction of a run to a step that fails permanently.
 const (
 	Compensate = "compensate"
 	Hold       = "hold" // the run waits for an operator
@@ -31,7 +31,7 @@ const MaxLiveRuns = 1_000_000
 type Merchant struct {
 	ID                string // BillingStack's
 	Name              string
-	Cloud             string   // the cloud whose Keystone has the merchant's users: a name in clouds.yaml, or DefaultCloud
+	Cloud             string   // the cloud whose Keystone has the merchant's users; a name in clouds.yaml, or DefaultCloud
 	Domain            string   // name or id of the Keystone domain of users and tenants; empty: the configured domain
 	CustomerRoles     []string // roles that users get on the customer tenant; empty: the configured roles
 	SubscriptionRoles []string // roles that users get on the subscription tenant; empty: the configured roles
@@ -62,28 +62,29 @@ type Store interface {
 	Update(ctx context.Context, id string, change func(*Merchant) error) (Merchant, error)
 	// Merchant reads a merchant. Merchant returns ErrNotFound if there is no such merchant.
 	Merchant(ctx context.Context, id string) (Merchant, error)
-	// List reads at most `limit` merchants, sorted by name. The argument `after` is the id of the last merchant that the caller
-	// already has; empty: none. If there is no such merchant, List returns nothing.
+	// List reads at most `limit` merchants, sorted by name. The parameter `after` is the id of the last merchant that the caller
+	// already has, or empty for the first page. If there is no such merchant, List returns nothing.
 	List(ctx context.Context, after string, limit int) ([]Merchant, error)
 	// Settings reads one enabled merchant for each combination of Cloud, Domain, CustomerRoles and SubscriptionRoles that the enabled
 	// merchants have. Settings reads at most `limit` merchants, sorted by name.
 	Settings(ctx context.Context, limit int) ([]Merchant, error)
 	// Key reads a key and its merchant, even if the key is revoked. Key returns ErrNotFound if there is no such key.
 	Key(ctx context.Context, key string) (APIKey, Merchant, error)
-	// Keys reads at most `limit` keys of a merchant, oldest first. The argument `after` is the last key that the caller already
-	// has; empty: none. If there is no such key, Keys returns nothing.
+	// Keys reads at most `limit` keys of a merchant, oldest first. The parameter `after` is the last key that the caller already
+	// has, or empty for the first page. If there is no such key, Keys returns nothing.
 	Keys(ctx context.Context, merchantID, after string, limit int) ([]APIKey, error)
-	// Rotate stores a new key of a merchant, and returns the key as it was stored. The merchant's previous key stays valid. All older
-	// keys are revoked, and Rotate returns these keys. Keys are in the order in which they were stored: if next.CreatedAt is not
-	// later than the CreatedAt of all other keys, Rotate makes it later. The RevokedAt of a revoked key is the CreatedAt of the new
-	// key. Rotate returns ErrNotFound if there is no such merchant.
+	// Rotate stores a new key of a merchant, and returns the key as it was stored. The merchant's previous key stays valid. All
+	// older keys are revoked, and Rotate returns these keys. The keys of a merchant are ordered by CreatedAt. If next.CreatedAt is
+	// not later than the CreatedAt of all other keys, Rotate therefore stores a later time. The RevokedAt of a revoked key is the
+	// CreatedAt of the new key. Rotate returns ErrNotFound if there is no such merchant.
 	Rotate(ctx context.Context, next APIKey) (stored APIKey, revoked []APIKey, err error)
 }
 
 // pageSize is the number of merchants that Each reads at a time.
 const pageSize = 200
 
-// Each calls see for each merchant, sorted by name. A merchant whose name changes meanwhile may be left out, or seen twice.
+// Each calls the function `see` for each merchant, sorted by name. If the name of a merchant changes meanwhile, Each may omit the
+// merchant, or call `see` twice for it.
 func Each(ctx context.Context, s Store, see func(Merchant)) error {
 	for after := ""; ; {
 		page, err := s.List(ctx, after, pageSize)

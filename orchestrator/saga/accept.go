@@ -18,7 +18,7 @@ type Request struct {
 	Cloud       string
 	Subject     string
 	User        string
-	Doubles     string // names the effect for User, such as "plan ID": see Run.Doubles
+	Doubles     string // name of the effect for User, such as "plan ID": see Run.Doubles
 	OnFailure   OnFailure
 	Input       any // the initial state of the run
 	Key         string
@@ -31,8 +31,8 @@ type Request struct {
 	TokenExpiresAt time.Time
 }
 
-// Accept returns a new run, whose steps are fixed from now on, and the first event of the run. No step of the new run has begun,
-// and no replica has a lease on the run.
+// Accept returns a new run, and the first event of the run. From now on, the steps of the run are fixed. No step of the new run has
+// begun, and no replica has a lease on the run.
 func (m Machine) Accept(q Request, now time.Time) (*Run, Event, error) {
 	if m.Def == nil {
 		return nil, Event{}, fmt.Errorf("accepting run %s: this release has no workflow %q", q.ID, q.Workflow)

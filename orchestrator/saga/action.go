@@ -18,7 +18,7 @@ const (
 	SkipStep   ActionName = "skip"       // skip an optional step; during the compensation, skip the undo of a step
 	Compensate ActionName = "compensate" // undo the steps of the run
 	Hold       ActionName = "hold"       // start no further call
-	Cancel     ActionName = "cancel"     // the same as compensate, but merchants are also allowed to request it
+	Cancel     ActionName = "cancel"     // like Compensate, but merchants may request it, too
 )
 
 // Action is a request to change a run, made by an operator or a merchant. The replica that executes the run applies the action at
@@ -32,7 +32,7 @@ type Action struct {
 	Why   string
 	At    time.Time
 
-	// IfVersion is the version of the run for which the action is meant; 0: any. It is not stored.
+	// IfVersion is the version of the run for which the action is meant. 0 means any version. IfVersion is not stored.
 	IfVersion int64
 }
 
@@ -178,8 +178,8 @@ func (t *turn) apply(a Action) {
 	}
 }
 
-// goOn lets a waiting or stuck run continue at once. If a person has requested that, the time limits start again. If the run
-// was held while its predecessor was live, it waits for the predecessor again.
+// goOn lets a waiting or stuck run continue at once. If a person has requested the action, the time limits start again. If the run
+// was held while its predecessor was live, the run waits for the predecessor again.
 func (t *turn) goOn(a Action) {
 	run := t.run
 	run.Hold, run.TakeOvers = nil, 0
@@ -210,8 +210,8 @@ func (t *turn) goOn(a Action) {
 	}
 }
 
-// leaveBehind records the objects that stay upstream because an operator skips the undo of their step, together with the objects
-// that belong to them.
+// leaveBehind is called when an operator skips the undo of a step. leaveBehind records the objects of the step, and the objects
+// that belong to them: all these objects stay upstream.
 func (r *Run) leaveBehind(row *StepRow) {
 	stays := func(o Object) bool { return o.Step == row.Name && o.Origin == Own && o.RemovedAt == nil }
 	left := []LeftBehind{}

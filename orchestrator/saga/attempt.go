@@ -59,7 +59,7 @@ type Outcome struct {
 	Output    json.RawMessage
 	Objects   []Object
 	Removed   []Object
-	Skipped   string // why the step had nothing to do; in this case Err is set too
+	Skipped   string // reason why the step had nothing to do; Err is then set, too
 	DropToken bool
 	Late      bool            // a re-check has found a late effect, and has called Undo
 	Err       *Classification // nil: success
@@ -69,29 +69,29 @@ type Outcome struct {
 type Env interface {
 	// Token returns the user's token that is stored for a run, or ErrNoToken if the token is gone.
 	Token(ctx context.Context, runID string) (string, error)
-	// Unsettled looks for an ended run with the same subject of which a call may still change something: see Run.Unsettled. Unsettled
-	// returns the id of this run, or an empty id if there is no such run.
+	// Unsettled looks for an ended run with the same subject that is unsettled: a call of that run may still change something. See
+	// Run.Unsettled. Unsettled returns the id of this run, or an empty id if there is no such run.
 	Unsettled(ctx context.Context) (by string, err error)
-	// Claimed reports which other runs claim an effect that a re-check of the run has found. Claimed reads the live runs before the
-	// succeeded runs, so that it does not miss a run that succeeds in between. A succeeded run's claim does not count if a newer
-	// succeeded run claims an opposite of the effect: see [Not] and [Setting].
+	// Claimed looks for other runs that claim an effect. A re-check of the run has found this effect. Claimed reads the live runs
+	// before the succeeded runs. Otherwise, Claimed could miss a run that succeeds between the two reads. A succeeded run's claim
+	// does not count if a newer succeeded run claims an opposite of the effect: see [Not] and [Setting].
 	Claimed(ctx context.Context, runID, claim string) (Claimed, error)
 }
 
-// Claimed reports which runs claim an effect.
+// Claimed contains the result of Env.Claimed: the runs that claim an effect.
 type Claimed struct {
-	Live      string // a live run that claims the effect or an opposite; after its end, it is known whether the effect is to stay
+	Live      string // a live run that claims the effect or an opposite; the run's end decides whether the effect stays
 	Succeeded bool   // whether a succeeded run claims the effect
 }
 
 // Attempt makes one call on a copy of the state. Attempt classifies the error of the call, and recovers from a panic.
 //
 // For a CallDo, Attempt calls Find first if an earlier Do may have taken effect. If Find returns Made or Usable, the step has
-// succeeded. In all other cases, Attempt calls Do. If Begins is true and the subject is not new, Attempt looks for an
-// ended run with the same subject that is unsettled: see Run.Unsettled. While there is one, Attempt returns an error, and the engine
-// repeats the call later.
+// succeeded. In all other cases, Attempt calls Do. If Begins is true and the subject is not new, Attempt first looks for an
+// unsettled run: an ended run with the same subject (see Run.Unsettled). While there is an unsettled run, Attempt returns an error,
+// and the engine repeats the call later.
 //
-// For a CallUndo or CallVerify, Attempt calls only Undo: Undo looks for the effect.
+// For a CallUndo or CallVerify, Attempt calls only Undo, because Undo itself looks for the effect.
 //
 // For a CallRecheck, Attempt calls Find. Attempt then calls Undo if Find returns Made and no other run claims the effect. While a
 // live run claims the effect or an opposite, Attempt returns an error, and the engine repeats the call later.
@@ -128,7 +128,7 @@ func (h *Handle) attempt(ctx context.Context, d *Definition) (output json.RawMes
 	return s.undo(ctx, h.State)
 }
 
-// The method `before` calls its argument, which must succeed before Do or Undo is called. If the argument returns an error, the
+// The method `before` calls the function `read`, which must succeed before Do or Undo is called. If `read` returns an error, the
 // attempt certainly had no effect.
 func (h *Handle) before(read func() error) error {
 	h.beforehand = true
@@ -194,7 +194,8 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 	return s.undo(ctx, h.State)
 }
 
-// claimedRetry is how long a re-check waits before it looks again at an effect that a live run may have adopted or changed.
+// claimedRetry is the delay of a re-check that has found an effect that a live run may have adopted or changed. After this delay,
+// the re-check looks again.
 const claimedRetry = time.Hour
 
 // waitError is the error of a call that must be retried later although nothing has failed.

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type `called` is a test double for a workflow and its Env: it records what an attempt calls, and returns the configured
+// The type `called` is a test double for a workflow and its Env: it records the calls of an attempt, and returns the configured
 // answers.
 type called struct {
 	log        []string

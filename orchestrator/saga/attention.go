@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Patience is how long a run may fail to move before it needs attention.
+// Patience is the time without progress after which a run needs attention.
 const Patience = 15 * time.Minute
 
 // The method `attend` sets the time from which the run needs the attention of a person. A run needs attention at once if it is
-// stuck or held, or if an undo was refused while other undos continue. A run whose step or undo has failed and is tried again needs
-// attention after Patience. Failed attempts do not extend that time. It starts again when the run moves: when a call succeeds, when
-// the run begins to compensate, or when a person acts.
+// stuck or held, or if an undo was refused while other undos continue. If a step or an undo has failed and is tried again, the run
+// needs attention after Patience. Failed attempts do not extend Patience. Patience starts again when the run moves: when a call
+// succeeds, when the run begins to compensate, or when a person acts.
 func (t *turn) attend() {
 	run := t.run
 	if run.needsPerson() {

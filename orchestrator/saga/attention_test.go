@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The method `in` checks from when the run needs attention, as a time since now.
+// The method `in` fails the test unless the run needs attention after the duration `want`, counted from now.
 func (s *stepped) in(what string, want time.Duration) {
 	s.t.Helper()
 	switch at := s.run.AttentionAt; {
@@ -59,7 +59,7 @@ func TestARunThatWaitsForAnUpstreamNeedsAttentionAfterAQuarterOfAnHour(t *testin
 	s.never("the run has succeeded")
 }
 
-// Whether an undo fails because the upstream is down or busy, the run needs attention when it has not moved for a quarter of an hour.
+// If an undo fails because the upstream is down or busy, the run needs attention after a quarter of an hour without progress.
 func TestAnUndoThatFailsForLongNeedsAttention(t *testing.T) {
 	for _, class := range []upstream.Class{upstream.Transient, upstream.Unavailable} {
 		s := newStepped(t)

@@ -23,7 +23,7 @@ type Definition struct {
 	result   func(state json.RawMessage) (json.RawMessage, error)
 
 	newSubject func(input json.RawMessage) bool
-	then       func(state json.RawMessage, end End) ([]FollowUp, error) // nil: nothing follows
+	then       func(state json.RawMessage, end End) ([]FollowUp, error) // nil: the workflow has no follow-ups
 }
 
 type call func(ctx context.Context, state json.RawMessage) (output json.RawMessage, err error)
@@ -119,8 +119,8 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 	return d, nil
 }
 
-// Claims reports whether a run claims an effect: the Claim of one of the run's steps returns the effect's name. If this release
-// does not know a step of the run, Claims returns true.
+// Claims reports whether a run claims an effect. A run claims an effect if the Claim of one of its steps returns the effect's name.
+// If this release does not know a step of the run, Claims returns true.
 func (d *Definition) Claims(r *Run, effect string) (bool, error) {
 	return d.anyClaim(r, func(claim string) bool { return claim == effect })
 }
@@ -152,7 +152,8 @@ func (d *Definition) anyClaim(r *Run, is func(claim string) bool) (bool, error) 
 	return false, nil
 }
 
-// Not returns the claim on the opposite of an effect: on a role that is revoked, or a tenant that is enabled again.
+// Not returns the claim on the opposite of an effect. For example, a step that revokes a role claims the opposite of the role, and
+// a step that enables a tenant claims the opposite of the disabled state.
 func Not(effect string) string {
 	if opposite, found := strings.CutPrefix(effect, "not "); found {
 		return opposite
@@ -160,7 +161,7 @@ func Not(effect string) string {
 	return "not " + effect
 }
 
-// Setting returns the claim on the value of a setting, which has one value at a time. Claims on other values of the same setting
+// Setting returns the claim on a value of a setting. A setting has one value at a time. Claims on other values of the same setting
 // are opposites.
 func Setting(of, value string) string { return of + setTo + value }
 
@@ -225,7 +226,7 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	return all, nil
 }
 
-// The function `count` returns how many of the conditions are true.
+// The function `count` returns the number of true conditions.
 func count(conditions ...bool) (n int) {
 	for _, c := range conditions {
 		if c {
@@ -235,8 +236,8 @@ func count(conditions ...bool) (n int) {
 	return n
 }
 
-// The method `step` returns this release's code for a step; nil if there is none. The argument name is the stored name of the step,
-// which may end with a slash and an item.
+// The method `step` returns this release's code for a step, or nil if this release has no code for the step. The argument `name` is
+// the stored name of the step, which may end with a slash and an item.
 func (d *Definition) step(name string) *step {
 	family, _, _ := strings.Cut(name, "/")
 	for i := range d.steps {
@@ -247,8 +248,9 @@ func (d *Definition) step(name string) *step {
 	return nil
 }
 
-// The method `sorted` returns the names of the steps. Each step comes after the steps in its After. Apart from that, the steps have
-// the order of the definition. A step that can never start, because it depends on itself or on a missing step, is left out.
+// The method `sorted` returns the names of the steps. Each step comes after the steps in its After. If this rule allows several
+// orders, the steps have the order of the definition. A step that can never start, because it depends on itself or on a missing
+// step, is left out.
 func (d *Definition) sorted() []string {
 	var names []string
 	for len(names) < len(d.steps) {

@@ -18,7 +18,7 @@ const (
 	shortWait = 5 * time.Second
 )
 
-// Delay returns how long to wait after n failures in a row. The parameter `first` is the delay after one failure. The delay doubles
+// Delay returns the time to wait after n failures in a row. The parameter `first` is the delay after one failure. The delay doubles
 // with each further failure, but is not longer than the parameter `most`. The key then changes the delay by up to a fifth, so that
 // calls that failed at the same time are not repeated at the same time. The same key and n always return the same delay, so that a
 // simulation can be replayed.
@@ -35,7 +35,7 @@ func Delay(key string, n int, first, most time.Duration) time.Duration {
 	return d*4/5 + d*2/5*time.Duration(h.Sum32()%parts)/parts
 }
 
-// retryIn returns how long to wait after the n-th attempt of a step. The parameter `most` limits the wait, unless the upstream asks
+// retryIn returns the time to wait after the n-th attempt of a step. The parameter `most` limits the wait, unless the upstream asks
 // for a longer wait.
 func retryIn(runID, step string, n int, most time.Duration, v Classification) time.Duration {
 	return max(Delay(runID+" "+step, n, firstDelay, most), v.RetryAfter)

@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// FixBy says who can fix a failure.
+// FixBy names the kind of person who can fix a failure.
 type FixBy string
 
 // The values of FixBy. FixByNobody means that the failure passes by itself.
@@ -18,8 +18,8 @@ const (
 	FixByUser     FixBy = "user"
 )
 
-// Code is a stable word that says why an attempt failed, a run waits, or an action was refused. The API lists all codes: see the schema
-// FailureCode in openapi.yaml.
+// Code is a stable word for the reason why an attempt failed, a run waits, or an action was refused. The API lists all codes: see
+// the schema FailureCode in openapi.yaml.
 type Code string
 
 // Failure is an error in the form in which it is stored and shown: shortened, in valid UTF-8, and without secrets.
@@ -38,21 +38,21 @@ type Failure struct {
 	Upstream string `json:"upstream,omitempty"`
 }
 
-// Classification says what an error means for the run: see Workflow.Classify.
+// Classification contains the consequences of an error for the run: see Workflow.Classify.
 type Classification struct {
 	Class      upstream.Class
 	MaybeDone  bool          // the call may have taken effect, or may still take effect
-	RetryAfter time.Duration // the wait that the upstream asked for; 0: none
+	RetryAfter time.Duration // the wait that the upstream asked for; 0: the upstream asked for no wait
 	Failure    Failure
-	// Log is an error of Tenantry's own, for the log alone: its text can contain names of the database, addresses and files. Failure
-	// then has a fixed text. Log is nil if Failure has the text of the error.
+	// Log is an internal error of Tenantry. It goes only to the log, because its text can contain the names of databases, addresses
+	// and files. If Log is set, Failure has a fixed text. If Log is nil, Failure has the text of the error.
 	Log error
 }
 
-// ReasonKind says what a run waits for.
+// ReasonKind is the kind of event that a run waits for.
 type ReasonKind string
 
-// What a run waits for.
+// The values of ReasonKind.
 const (
 	WaitsForRetry       ReasonKind = "retry"       // a failed attempt is repeated at Until
 	WaitsForUpstream    ReasonKind = "upstream"    // an upstream is down; the call is tried again at Until
@@ -61,10 +61,10 @@ const (
 	WaitsForOperator    ReasonKind = "operator"    // an operator must decide
 )
 
-// Reason says why a run waits or is stuck, and who can fix the cause.
+// Reason is the reason why a run waits or is stuck. FixBy names the person who can fix the cause.
 type Reason struct {
 	Kind    ReasonKind `json:"kind"`
-	Failure            // the cause; Step names the step that failed, if any
+	Failure            // the cause; Step is the step that failed, or empty
 	Until   *time.Time `json:"until,omitempty"`
 }
 

@@ -8,57 +8,58 @@ import (
 	"time"
 )
 
-// FollowUp is a run that is to be started later. The end of another run commits it, together with the other changes of that end:
-// see Workflow.Then. While it waits, nothing executes, and its subject is free. There is at most one FollowUp for each Workflow and
-// ID.
+// FollowUp is a run that is to be started later. A FollowUp is stored in the same commit as the end of another run: see
+// Workflow.Then. While a FollowUp waits, nothing executes, and its subject is free. There is at most one FollowUp for each Workflow
+// and ID.
 //
-// When the follow-up is due, a replica starts its run. That run must change the follow-up when it ends: drop it, or put it again
-// with a later DueAt. A run that ends without such a change leaves the follow-up due, and another run is started.
+// When the follow-up is due, a replica starts a run for it. When this run ends, it must drop the follow-up, or put the follow-up
+// again with a later DueAt. A run that ends without such a change leaves the follow-up due, and another run is started.
 type FollowUp struct {
 	Workflow string // the workflow to start
-	ID       string // what the follow-up is about, such as the id of a subscription
+	ID       string // the id of the object that the follow-up is about, such as a subscription
 
-	// Merchant, Cloud, Subject, User and Doubles are those of the run to be started.
+	// Merchant, Cloud, Subject, User and Doubles are fields of the run to be started.
 	Merchant, Cloud, Subject, User string
 	Doubles                        string
 	Input                          any       // the input of the run to be started; a Store returns it as json.RawMessage
-	DueAt                          time.Time // when the run is to be started; zero in the result of Workflow.Then: drop the follow-up
-	Reason                         *Failure  // why the last run that the follow-up started was compensated, if it was
+	DueAt                          time.Time // time at which the run is to be started; zero in the result of Workflow.Then: drop the follow-up
+	Reason                         *Failure  // the failure of the last run for this follow-up; nil: no such run was compensated
 
 	// The Store sets RunID, TakenAt and Hold, and ignores their values in the result of Workflow.Then.
 
-	RunID   string        // the id of the last run that was started for the follow-up; empty: none yet
-	TakenAt *time.Time    // when RunID was chosen; nil once a run has committed a change of the follow-up
+	RunID   string        // the id of the last run that was started for the follow-up; empty: no run was started yet
+	TakenAt *time.Time    // time at which RunID was chosen; nil after a run has committed a change of the follow-up
 	Hold    *FollowUpHold // an operator's hold: the run is not started before the hold is lifted
 }
 
-// FollowUpHold says who prevents a follow-up from being started, and why.
+// FollowUpHold is an operator's hold on a follow-up: the follow-up is not started. Who and Why are the operator and the reason.
 type FollowUpHold struct {
 	Who string    `json:"who"`
 	Why string    `json:"why"`
 	At  time.Time `json:"at"`
 }
 
-// FollowUpTimeout is how long a follow-up stays taken without a live run. After that, it can be taken again.
+// FollowUpTimeout is the time for which a follow-up stays taken without a live run. Then the follow-up can be taken again.
 const FollowUpTimeout = time.Minute
 
-// FollowUpStore stores follow-ups. Store.Commit puts and drops them: see Checkpoint.FollowUps.
+// FollowUpStore stores follow-ups. Store.Commit puts and drops follow-ups: see Checkpoint.FollowUps.
 type FollowUpStore interface {
-	// TakeFollowUps chooses at most d.Limit follow-ups to be started, in the order in which they were due. For each, TakeFollowUps
-	// sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due and not held, and its merchant is not
-	// disabled. A follow-up that was taken can be taken again after FollowUpTimeout, unless a live run has its RunID. Of several
-	// replicas that call TakeFollowUps at the same time, only one takes a follow-up. After an error, follow-ups may have been
-	// taken.
+	// TakeFollowUps chooses at most d.Limit follow-ups to be started, in the order in which they were due. For each of these
+	// follow-ups, TakeFollowUps sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due and not held,
+	// and its merchant is not disabled. A follow-up that was taken can be taken again after FollowUpTimeout, unless a live run has
+	// its RunID. Of several replicas that call TakeFollowUps at the same time, only one takes a follow-up. After an error,
+	// follow-ups may have been taken.
 	TakeFollowUps(ctx context.Context, d DueFollowUps, newID func() string) ([]FollowUp, error)
 	// FollowUps reads a merchant's follow-ups of a workflow by their ids. The result has no entry for an id without a follow-up.
 	FollowUps(ctx context.Context, merchant, workflow string, ids []string) (map[string]FollowUp, error)
-	// HoldFollowUp sets the hold of a follow-up, or lifts it if the hold is nil. HoldFollowUp may be repeated. It returns
-	// ErrNotFound if the merchant has no such follow-up. It returns ErrChanged if a live run has the follow-up's RunID, or if a
-	// replica is about to start that run: it took the follow-up less than FollowUpTimeout before hold.At.
+	// HoldFollowUp sets the hold of a follow-up. If the parameter `hold` is nil, HoldFollowUp lifts the hold. HoldFollowUp may be
+	// repeated. If the merchant has no such follow-up, HoldFollowUp returns ErrNotFound. If a live run has the follow-up's RunID,
+	// HoldFollowUp returns ErrChanged. HoldFollowUp also returns ErrChanged if a replica took the follow-up less than
+	// FollowUpTimeout before hold.At, because this replica may be about to start the run.
 	HoldFollowUp(ctx context.Context, merchant, workflow, id string, hold *FollowUpHold) error
 }
 
-// DueFollowUps says which follow-ups are due: those whose DueAt is not after Now, of a workflow in Workflows.
+// DueFollowUps selects due follow-ups. A follow-up is due if its DueAt is not after Now, and its workflow is in Workflows.
 type DueFollowUps struct {
 	Now       time.Time
 	Workflows []string
@@ -67,7 +68,7 @@ type DueFollowUps struct {
 
 // End describes the end of a run to Workflow.Then.
 type End struct {
-	Cause *Failure // why the run was compensated; nil: the run has succeeded
+	Cause *Failure // the failure because of which the run was compensated; nil: the run has succeeded
 	Now   time.Time
 	RunID string
 }
@@ -99,8 +100,8 @@ func (w Workflow[S]) then(state json.RawMessage, end End) (all []FollowUp, err e
 	return all, nil
 }
 
-// The method `follow` adds the follow-ups of the run, which ends, to the checkpoint. If they cannot be computed, the run does not
-// end: `follow` returns false, and the run waits for an operator. A retry computes them again.
+// The method `follow` is called when a run ends. It adds the run's follow-ups to the checkpoint. If the follow-ups cannot be
+// computed, the run does not end: `follow` returns false, and the run waits for an operator. A retry computes the follow-ups again.
 func (t *turn) follow() bool {
 	if t.Def.then == nil {
 		return true

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// newFollowed returns a run of a workflow with Then. The call of its only step is in flight.
+// newFollowed returns a run of a workflow that has Then and one step. The call of the step is in flight.
 func newFollowed(t *testing.T, then func(thing, End) []FollowUp) *stepped {
 	t.Helper()
 	def, err := Define(Workflow[thing]{
@@ -103,7 +103,8 @@ func TestARecheckDoesNotCallThen(t *testing.T) {
 	}
 }
 
-// A run whose follow-ups cannot be computed does not end: it waits for an operator, and a retry computes them again.
+// If the follow-ups of a run cannot be computed, the run does not end, but waits for an operator. A retry computes the follow-ups
+// again.
 func TestWithoutItsFollowUpsARunDoesNotEnd(t *testing.T) {
 	for what, broken := range map[string]func() []FollowUp{
 		"Then panics":                   func() []FollowUp { panic("a fault") },

@@ -69,8 +69,8 @@ func (t *turn) stayQueued() {
 	t.fail(late(why, t.giveUpLimit()))
 }
 
-// The method `fail` compensates or holds the run because of a failure. A run whose pivot has begun is always held, and the failure
-// then needs an operator, because the run cannot be compensated.
+// The method `fail` compensates or holds the run because of a failure. If the pivot of the run has begun, the run cannot be
+// compensated. The run is then held, and the failure needs an operator.
 func (t *turn) fail(why Failure) {
 	if t.run.pivot() != nil {
 		why.FixBy = FixByOperator
@@ -84,8 +84,8 @@ func (t *turn) fail(why Failure) {
 	t.backward()
 }
 
-// The method `expired` reports whether the run is older than GiveUpAfter. Time in which no replica executed the run counts too, and
-// so does time in which the run waited for its predecessor.
+// The method `expired` reports whether the run is older than GiveUpAfter. The age includes the time in which no replica executed
+// the run, and the time in which the run waited for its predecessor.
 func (t *turn) expired() bool { return t.now.Sub(t.run.BudgetFrom) > t.Limits.GiveUpAfter }
 
 // The method `expiry` returns the failure of a run that has expired: the time limit, and the newest failure of a step that is not
@@ -113,7 +113,7 @@ func late(why Failure, limit string) Failure {
 		limit += ": " + why.Detail
 	}
 	why.Detail = upstream.Clean(limit)
-	if why.FixBy == FixByNobody { // the failure did not pass by itself in time
+	if why.FixBy == FixByNobody { // the failure should have ended by itself, but did not
 		why.FixBy = FixByOperator
 	}
 	return why
@@ -185,7 +185,7 @@ func (t *turn) start(row *StepRow) {
 }
 
 // The method `end` sets the final state of the run, and frees the run's subject for the next run. If the follow-ups of the run
-// cannot be computed, the run does not end: see follow.
+// cannot be computed, the run does not end: see `follow`.
 func (t *turn) end(state RunState, event EventKind) {
 	if !t.follow() {
 		return

@@ -22,7 +22,7 @@ type Reader interface {
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
 	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
-	// Events returns at most `limit` events of a run, in order. The argument `after` is the Seq of the last event that the caller
+	// Events returns at most `limit` events of a run, in order. The parameter `after` is the Seq of the last event that the caller
 	// already has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
@@ -51,11 +51,12 @@ type Actions interface {
 	// Act stores an action. The replica that executes the run applies the action at the next checkpoint. Act may be repeated. Act
 	// returns ErrNotFound if the run does not exist, ErrChanged if the version of the run is not Action.IfVersion, and
 	// *RefusedError if the run's state does not allow the action. If the action is a retry of a compensated run, Act starts a new
-	// run, the successor, or returns *RetryRefusedError. For all other actions, the successor is nil.
+	// run and returns it as the successor. If the retry is refused, Act returns *RetryRefusedError. For all other actions, the
+	// successor is nil.
 	Act(ctx context.Context, a Action) (successor *Run, err error)
 }
 
-// RetryRefusedError says why a compensated run cannot be repeated.
+// RetryRefusedError contains the reason why a compensated run cannot be repeated.
 type RetryRefusedError struct {
 	Code   Code // a stable word for the reason
 	Detail string

@@ -15,9 +15,10 @@ func decode[S any](state json.RawMessage) (*S, error) {
 	return s, nil
 }
 
-// The function `changes` encodes the state after, and returns its top-level fields that differ from the encoded state before; nil
-// if no field differs. Of a field whose two values are objects, `changes` returns only the members that were added or changed. If a
-// member was removed, `changes` returns an error: the outputs of steps are merged, so that the member would come back.
+// The function `changes` encodes the state `after`, and returns the top-level fields that differ from the encoded state `before`.
+// If no field differs, the result is nil. If both values of a field are objects, the result contains only the members of the object
+// that were added or changed. If a member was removed, `changes` returns an error, because a merge of the outputs would bring the
+// member back.
 func changes(before json.RawMessage, after any) (json.RawMessage, error) {
 	encoded, err := json.Marshal(after)
 	if err != nil {

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Machine decides what a run does next. A Machine is pure: it makes no calls, and its decisions depend only on the run, the
-// definition, the limits and the input. The engine stores the decisions and makes the calls.
+// Machine makes the decisions about a run: which calls to make, and when to wait or end. A Machine is pure: it makes no calls, and
+// its decisions depend only on the run, the definition, the limits and the input. The engine stores the decisions and makes the
+// calls.
 type Machine struct {
 	// Def is the definition; nil if this release does not know the workflow.
 	Def    *Definition
@@ -17,12 +18,12 @@ type Machine struct {
 
 // Limits are the durations that decisions depend on.
 type Limits struct {
-	LateWindow  time.Duration // an unanswered request may take effect up to this long after it was sent
-	Deadline    time.Duration // how long a run may work before it compensates
-	GiveUpAfter time.Duration // how long a run may take, including all waits, before it compensates
+	LateWindow  time.Duration // maximum time between an unanswered request and its effect
+	Deadline    time.Duration // maximum working time of a run; then it compensates
+	GiveUpAfter time.Duration // maximum time of a run, including all waits; then it compensates
 }
 
-// Input describes what happened to a run since the run was last stored.
+// Input contains the events of a run since the run was last stored: a new lease, outcomes of calls, and actions.
 type Input struct {
 	Now time.Time
 	// Claimed is true if this decision is the first one under a new lease on the run. The outcomes of calls that were in flight under
@@ -38,7 +39,7 @@ type Input struct {
 	Leaving bool
 }
 
-// Decision says what the engine must store, and what it must do afterwards.
+// Decision contains the change that the engine must store, and the calls that the engine must then make.
 type Decision struct {
 	// Checkpoint is the change to store. Checkpoint.Run is the run after the decision, even if there is nothing to store.
 	Checkpoint
@@ -46,15 +47,15 @@ type Decision struct {
 	Stores bool
 	// Calls are the calls to make after the checkpoint is stored. The checkpoint contains the intents of these calls.
 	Calls []Call
-	// State is the run's state after this decision; nil: it was not computed.
+	// State is the run's state after this decision, or nil if the machine did not compute the state.
 	State json.RawMessage
 	// Wake is the time of the next decision. If something happens to the run before that time, the next decision is made at once. If
 	// Wake is nil, the next decision is made when something happens to the run.
 	Wake *time.Time
 	// Release is true if the lease on the run ends when this decision is stored. The run can be leased again at Run.DueAt, or when
-	// something wakes the run.
+	// another replica or an action wakes the run.
 	Release bool
-	// Log is an error of the workflow's code, for the log alone; nil: none.
+	// Log is an error of the workflow's code. It goes only to the log.
 	Log error
 }
 
@@ -70,7 +71,7 @@ type turn struct {
 	moved   bool // a call has succeeded, or the run has begun to compensate: see attend
 }
 
-// Next decides what a run does next. The argument r is the run as it was last stored. Next does not change r.
+// Next makes the next decision about a run. The argument `r` is the run as it was last stored. Next does not change r.
 func (m Machine) Next(r *Run, in Input) Decision {
 	t := m.turn(r, in.Now, in.Claimed)
 	t.leaving, t.State = in.Leaving, in.State
@@ -92,7 +93,7 @@ func (m Machine) Next(r *Run, in Input) Decision {
 
 // Unstorable returns the decision to store instead of a decision that the database refuses. The outcomes in the refused decision
 // are lost, so the effects of their calls are unknown. When the other calls in flight have ended, the run waits for an operator. A
-// compensated run does not wait for an operator; instead, its re-check is repeated. The argument r is the run as it was last
+// compensated run does not wait for an operator; instead, its re-check is repeated. The argument `r` is the run as it was last
 // stored.
 func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 	t := m.turn(r, now, false)
@@ -144,7 +145,7 @@ func (t *turn) finish() Decision {
 	return t.Decision
 }
 
-// The method `works` reports whether the run goes forward without waiting, or waits for a retry. While works returns true, time
+// The method `works` reports whether the run goes forward without waiting, or waits for a retry. While `works` returns true, time
 // counts as the run's working time.
 func (r *Run) works() bool {
 	return r.Cause == nil && !r.State.Ended() && (r.Reason == nil || r.Reason.Kind == WaitsForRetry)
@@ -204,8 +205,8 @@ func (t *turn) rest() {
 	}
 }
 
-// releaseAt ends the lease on the run when this decision is stored. The run can be leased again at the time due. If due is nil, the
-// run can be leased again when something wakes it.
+// releaseAt ends the lease on the run when this decision is stored. The run can be leased again at the time `due`. If `due` is nil,
+// the run can be leased again only when something wakes it.
 func (t *turn) releaseAt(due *time.Time) {
 	t.run.Replica, t.run.DueAt = "", due
 	t.Release, t.Stores = true, true

@@ -116,7 +116,7 @@ func TestARetryOfAWaitingRunGivesItNewTime(t *testing.T) {
 	}
 }
 
-// A replica may retry a run that was held because replicas ended. The run does not get new time.
+// A replica may retry a run that was held because replicas ended. The time limits of the run do not start again.
 func TestARetryOfAReplicaGivesNoNewTime(t *testing.T) {
 	s := newStepped(t)
 	accepted := s.run.BudgetFrom
@@ -368,7 +368,7 @@ func TestARecheckIsNotHeldUpByWhatItHasNothingToUndoOf(t *testing.T) {
 	}
 }
 
-// A replica that has no code for a step, because its release is older, must leave the re-check to other replicas.
+// A replica of an older release may have no code for a step of the run. This replica must leave the re-check to other replicas.
 func TestARecheckOfAStepWithoutCodeIsMadeAgainLater(t *testing.T) {
 	s := newStepped(t)
 	s.compensated()

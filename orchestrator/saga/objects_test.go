@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// TestAnUndoAccountsForTheObjects shows which objects of a run are stored as removed after an undo.
+// TestAnUndoAccountsForTheObjects checks the objects of a run that are stored as removed after an undo.
 func TestAnUndoAccountsForTheObjects(t *testing.T) {
 	refused := &Classification{Class: upstream.Permanent}
 	for name, c := range map[string]struct {
@@ -53,7 +53,7 @@ func TestAnUndoAccountsForTheObjects(t *testing.T) {
 	}
 }
 
-// If the undo of a project is skipped, the roles on the project stay too. Nothing else looks skipped.
+// If the undo of a project is skipped, LeftBehind contains the project and the roles on the project, and no other object.
 func TestASkippedUndoLeavesTheObjectsThatBelongToTheObject(t *testing.T) {
 	s := newStepped(t)
 	s.run.Steps = append(s.run.Steps, StepRow{Name: "invite", Position: 1, After: []string{"make"}})

@@ -33,7 +33,8 @@ func (t *turn) take(o Outcome) {
 	t.changed(row)
 }
 
-// The method `made` adds an object to the run. If the run has the object already, made only records that the object is not removed.
+// The method `made` adds an object to the run. If the run has the object already, `made` only records that the object is not
+// removed.
 func (t *turn) made(object Object) {
 	for i := range t.run.Objects {
 		o := &t.run.Objects[i]
@@ -74,9 +75,10 @@ func (t *turn) markRemoved(o *Object, at time.Time) {
 	}
 }
 
-// nothingLeft records that the run's own objects of a step are removed. It is called after a successful Undo. The Undo need not have
-// removed an object itself: an earlier Undo, whose answer was lost, may have removed it, or the object has lost the run's mark. If an
-// object belongs to another object that the run made, the Undo leaves it, and the other object's Undo removes it.
+// nothingLeft is called after a successful Undo of a step, and records that the run's own objects of this step are removed. The
+// Undo need not have removed an object itself: an earlier Undo, whose answer was lost, may have removed the object, or the object
+// may have lost the run's mark. If an object belongs to another object that the run made, the object stays until the Undo of the
+// other object removes both.
 func (t *turn) nothingLeft(row *StepRow, at time.Time) {
 	for i := range t.run.Objects {
 		o := &t.run.Objects[i]
@@ -199,8 +201,8 @@ func (t *turn) failure(o Outcome) Classification {
 	return found
 }
 
-// The method `overdue` is called after a failed attempt. It returns a text that names the time limit that the run has exceeded;
-// empty if the run has exceeded none.
+// The method `overdue` is called after a failed attempt. It returns a text that names the time limit that the run has exceeded. If
+// the run has exceeded no time limit, the text is empty.
 func (t *turn) overdue(v Classification) string {
 	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
 		return ""

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// newPivoted returns a run of a workflow whose step remove is a pivot, between the steps prepare and tell. The call of the step
-// prepare is in flight.
+// newPivoted returns a run of a workflow with the steps `prepare`, `remove` and `tell`, in this order. The step `remove` is a
+// pivot. The call of `prepare` is in flight.
 func newPivoted(t *testing.T) *stepped {
 	t.Helper()
 	do := func(context.Context, *thing) error { return nil }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// newQueued returns a run that has waited for the run "before" since it was accepted.
+// newQueued returns a new run that waits for the run "before".
 func newQueued(t *testing.T) *stepped {
 	t.Helper()
 	s := newStepped(t)
@@ -17,8 +17,8 @@ func newQueued(t *testing.T) *stepped {
 	return s
 }
 
-// The time in which a run waits for its predecessor counts for GiveUpAfter. An expired run starts no step, whether its predecessor
-// has ended or not.
+// GiveUpAfter includes the time in which a run waits for its predecessor. An expired run starts no step, even if its predecessor
+// has ended.
 func TestAQueuedRunIsGivenUpInTime(t *testing.T) {
 	for _, predecessor := range []string{"", "before"} {
 		t.Run("compensate, predecessor "+predecessor, func(t *testing.T) {

@@ -41,7 +41,7 @@ func (t *turn) recheck() {
 }
 
 // The method `look` chooses the steps that a re-check undoes again. If the re-check began under an earlier lease, its steps are
-// already chosen, and look only adds the steps whose undo was refused.
+// already chosen, and `look` only adds the steps whose undo was refused.
 func (t *turn) look() {
 	begun := slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepUndoing })
 	var rows []*StepRow
@@ -106,7 +106,7 @@ func (t *turn) endRecheck(why string) {
 	t.releaseAt(new(t.run.recheckDue()))
 }
 
-// recheckDue returns when the next re-check is due.
+// recheckDue returns the time at which the next re-check is due.
 func (r *Run) recheckDue() time.Time {
 	return r.EndedAt.Add(recheckAfter[len(recheckAfter)-r.Rechecks])
 }

@@ -42,10 +42,10 @@ const (
 	StepUndoFailed StepState = "undo_failed"
 )
 
-// OnFailure says what happens to a run when a step has failed permanently.
+// OnFailure is the reaction of a run to a step that has failed permanently.
 type OnFailure string
 
-// A failed run compensates by itself, or waits for an operator.
+// The values of OnFailure: the failed run compensates by itself, or waits for an operator.
 const (
 	FailureCompensates OnFailure = "compensate"
 	FailureHolds       OnFailure = "hold"
@@ -61,7 +61,7 @@ type Run struct {
 	Cloud           string
 	Subject         string // runs with the same subject execute one at a time
 	User            string
-	Doubles         string // names the effect for User; a retry is refused if a later run with the same Doubles has succeeded
+	Doubles         string // name of the effect for User; a retry is refused if a later run with the same Doubles has succeeded
 	OnFailure       OnFailure
 	Input           json.RawMessage
 	Key             string // the merchant's idempotency key
@@ -70,20 +70,20 @@ type Run struct {
 	CreatedAt       time.Time
 
 	State      RunState
-	Reason     *Reason  // why the run waits or is stuck
-	Hold       *Reason  // why an operator must act before a new call starts; Hold becomes Reason when no call is in flight
-	Cause      *Failure // why the run compensates; nil if the run goes forward
+	Reason     *Reason  // reason why the run waits or is stuck
+	Hold       *Reason  // reason why an operator must act before a new call starts; becomes Reason when no call is in flight
+	Cause      *Failure // failure because of which the run compensates; nil if the run goes forward
 	WaitsFor   string   // the id of the run with the same subject that must end first; empty: none
 	LeftBehind []LeftBehind
 	RetriedBy  string // the id of the run that repeats this run
 	UpdatedAt  time.Time
 	EndedAt    *time.Time
-	DueAt      *time.Time    // when a run without a lease can be leased; if DueAt is nil, only a wake makes it leasable
-	Worked     time.Duration // how long the run has been able to work since BudgetFrom; limited by Limits.Deadline
-	BudgetFrom time.Time     // when the run was accepted or a person last let it continue; Limits.GiveUpAfter starts then
+	DueAt      *time.Time    // time from which a run without a lease can be leased; nil: only after a wake
+	Worked     time.Duration // time since BudgetFrom in which the run was able to work; limited by Limits.Deadline
+	BudgetFrom time.Time     // time at which the run was accepted or a person last let it continue; the start of Limits.GiveUpAfter
 	Rechecks   int           // the number of re-checks that are still to come
 	TakeOvers  int           // the number of leases since the last outcome of a step
-	Looked     bool          // the current re-check has chosen which steps to undo again
+	Looked     bool          // the current re-check has chosen the steps to undo again
 
 	AttentionAt *time.Time // the time from which the run needs the attention of a person; may be in the future; nil: nobody needs to act
 
@@ -110,12 +110,12 @@ type StepRow struct {
 	Undos     int // attempts of Undo
 	Output    json.RawMessage
 	Error     *Failure   // the error of the last attempt, if the attempt failed
-	StartedAt *time.Time // when the first attempt began
+	StartedAt *time.Time // time at which the first attempt began
 	EndedAt   *time.Time
 	RetryAt   *time.Time
 	Unknowns  int        // the number of attempts of Do whose outcome is unknown
 	UnknownAt *time.Time // the latest time at which a request with an unknown outcome may have been sent
-	UndoneAt  *time.Time // when the last successful Undo began
+	UndoneAt  *time.Time // time at which the last successful Undo began
 	InFlight  CallKind   // the call in flight: its intent is stored, and it has no outcome yet
 }
 
@@ -130,7 +130,7 @@ func (s *StepRow) Begun() bool { return s.Attempts > 0 }
 // Done reports whether the step has succeeded or was skipped, so that the steps that wait for it may start.
 func (s *StepRow) Done() bool { return s.State == StepSucceeded || s.State == StepSkipped }
 
-// effectiveUntil returns the time at which the late window of the last unanswered call ends; zero if all calls were answered.
+// effectiveUntil returns the end of the late window of the last unanswered call. If all calls were answered, the result is zero.
 func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 	if s.UnknownAt != nil {
 		at = s.UnknownAt.Add(lateWindow)
@@ -141,8 +141,8 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 // The method `over` reports whether the run will make no more calls: it has ended, and no re-check will follow.
 func (r *Run) over() bool { return r.State == Succeeded || r.State == Compensated && r.Rechecks == 0 }
 
-// The method `pivot` returns the step that keeps the run from being compensated: a pivot whose Do may have been called; nil if
-// there is none.
+// The method `pivot` returns the step because of which the run cannot be compensated: a pivot whose Do may have been called. If
+// there is no such step, the result is nil.
 func (r *Run) pivot() *StepRow {
 	i := slices.IndexFunc(r.Steps, func(s StepRow) bool { return s.Pivot && s.Begun() })
 	if i < 0 {
@@ -158,7 +158,7 @@ func (r *Run) AtRest() bool {
 	return r.State.Ended() || r.State == Stuck || r.held() && !r.inFlight()
 }
 
-// Step returns the row of the step with this name; nil if the run has no such step.
+// Step returns the row of the step with this name, or nil if the run has no such step.
 func (r *Run) Step(name string) *StepRow {
 	i := slices.IndexFunc(r.Steps, func(s StepRow) bool { return s.Name == name })
 	if i < 0 {
@@ -176,10 +176,10 @@ func (r *Run) WaitBehind(runID string) {
 	}
 }
 
-// Unsettled reports whether a call of the ended run may still change something upstream: a call of a re-check that is in flight, or a
-// call without an answer whose late window has not ended. In a succeeded run, such a call was repeated, and the repetition succeeded. If
-// the call itself takes effect after a later run has undone the effect, the effect is back. A compensated run has awaited the late
-// windows of its calls; only those of its re-checks count.
+// Unsettled reports whether a call of the ended run may still change something upstream: a call of a re-check that is in flight, or
+// a call without an answer whose late window has not ended. In a succeeded run, an unanswered call was repeated, and the repetition
+// succeeded. If a later run undoes the effect, and the unanswered call then takes effect, the effect is back. A compensated run has
+// waited for the late windows of its calls, so that only the calls of its re-checks count.
 func (r *Run) Unsettled(now time.Time, lateWindow time.Duration) bool {
 	return r.State.Ended() && slices.ContainsFunc(r.Steps, func(s StepRow) bool {
 		lost := s.UnknownAt != nil && (r.State == Succeeded || s.UnknownAt.After(*r.EndedAt))
@@ -187,9 +187,9 @@ func (r *Run) Unsettled(now time.Time, lateWindow time.Duration) bool {
 	})
 }
 
-// Object is something upstream that a run made or adopted. If an object belongs to another object, its id is the other object's id,
-// a slash and more: the role assignment PROJECT/USER/ROLE belongs to the project PROJECT. A run that records an object also records
-// the object that it belongs to. Removing an object also removes the objects that belong to it.
+// Object is an object upstream that a run made or adopted. If an object belongs to another object, its id begins with the other
+// object's id and a slash: the role assignment PROJECT/USER/ROLE belongs to the project PROJECT. A run that records an object also
+// records the object that it belongs to. Removing an object also removes the objects that belong to it.
 type Object struct {
 	Step   string `json:"step"`
 	Kind   string `json:"kind"`
@@ -209,15 +209,15 @@ func (o *Object) partOf(other *Object) bool { return strings.HasPrefix(o.ID, oth
 // Origin says whether the run may remove an object.
 type Origin string
 
-// Own means that the run made the object, and removes it when the run compensates. Adopted means that the object existed before;
-// the run never removes it.
+// Own means that the run made the object, and removes the object when the run compensates. Adopted means that the object existed
+// before, and that the run never removes the object.
 const (
 	Own     Origin = "own"
 	Adopted Origin = "adopted"
 )
 
 // LeftBehind is an object that stays upstream because an operator skipped the undo of a step: the step's object, or an object that
-// belongs to it. If the answer of a call was lost and the run does not know the step's object, only Step is set.
+// belongs to the step's object. If the answer to a call was lost, the run may not know the step's object. Then only Step is set.
 type LeftBehind struct {
 	Step string `json:"step"` // the step whose undo was skipped
 	Kind string `json:"kind,omitempty"`

@@ -13,8 +13,8 @@ var (
 	ErrNotFound = errors.New("no such run")
 	// ErrFenced: the version or epoch of the run has changed since the writer read it; nothing was written.
 	ErrFenced = errors.New("another writer has changed the run")
-	// ErrChanged: the version of the run is not the one that the action was meant for, or the run has an action that is not
-	// consumed yet; or a run executes the follow-up now. Nothing was written.
+	// ErrChanged: the version of the run is not the version for which the action was meant, the run has an action that is not
+	// consumed yet, or a run executes the follow-up now. Nothing was written.
 	ErrChanged = errors.New("the run has changed")
 	// ErrBadRow: the database refuses the contents of the checkpoint, and would refuse them again; nothing was written.
 	ErrBadRow = errors.New("the database refuses the checkpoint")
@@ -32,8 +32,8 @@ var (
 	ErrReadOnly = fmt.Errorf("%w: it is read-only", ErrUnavailable)
 )
 
-// SubjectBusyError names a run with the subject of the new run: the newest run that is live, or else the newest run that ended after
-// the new run was accepted.
+// SubjectBusyError names a run with the subject of the new run: the newest live run. If no run with this subject is live, the error
+// names the newest run that ended after the new run was accepted.
 type SubjectBusyError struct{ RunID string }
 
 func (e *SubjectBusyError) Error() string { return "the subject is held by run " + e.RunID }
@@ -71,7 +71,7 @@ type Store interface {
 	// Latest reads, for each id, the newest run of a merchant that has succeeded and has made or adopted the object of this kind and
 	// id. The result has no run for an id without such a run. One run can be the newest for several ids.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*Run, error)
-	// Events returns at most `limit` events of a run, in order. The argument `after` is the Seq of the last event that the caller
+	// Events returns at most `limit` events of a run, in order. The parameter `after` is the Seq of the last event that the caller
 	// already has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
@@ -94,8 +94,8 @@ type NewRun struct {
 	TokenExpiresAt time.Time
 }
 
-// Checkpoint contains the changes that one write makes to a run. The write is refused if the stored epoch or version is not the one
-// in Run.
+// Checkpoint contains the changes that one write makes to a run. If the stored epoch or version differs from the epoch or version
+// in Run, the write is refused.
 type Checkpoint struct {
 	Run       *Run      // the run after the change, but with the Version that was read
 	Replica   string    // the replica that has the lease before the write
@@ -104,8 +104,8 @@ type Checkpoint struct {
 	Objects   []Object // objects that were made or removed
 	Consumed  []int64  // the ids of the consumed actions
 	DropToken bool
-	// FollowUps are put or, if DueAt is zero, dropped. A follow-up that is put replaces the stored one of the same Workflow and ID;
-	// the RunID and the Hold of the stored one remain. Either way, the stored one is no longer taken.
+	// FollowUps are put or, if DueAt is zero, dropped. A follow-up that is put replaces the stored follow-up with the same Workflow
+	// and ID, but keeps the RunID and the Hold of the stored follow-up. In both cases, the stored follow-up is no longer taken.
 	FollowUps []FollowUp
 }
 
@@ -129,8 +129,8 @@ type Filter struct {
 	Live          bool       // only runs that have not ended
 	AwaitsRecheck bool       // only runs with a re-check that is still to come
 	States        []RunState // only runs in one of these states
-	// Attention chooses only runs that need the attention of a person at this time: see Run.AttentionAt. It also chooses the ended
-	// run that is the RunID of a follow-up with a Reason, until the follow-up is taken again.
+	// Attention chooses only runs that need the attention of a person at this time: see Run.AttentionAt. Attention also chooses an
+	// ended run if its id is the RunID of a follow-up that has a Reason, until the follow-up is taken again.
 	Attention time.Time
 	Since     time.Time // only runs created at or after this time
 	Before    string    // only runs older than the run with this id
@@ -147,16 +147,16 @@ type Queue interface {
 	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
 	// Leave ends the replica's lease and hands back all its runs, which are then due at once.
 	Leave(ctx context.Context, replica string, now time.Time) error
-	// Claim gives a replica leases on due runs, and begins the next epoch of each of these runs. Claim first takes the runs that
-	// were woken by an action or by the end of a predecessor, and the runs that have expired: runs that still wait for a
-	// predecessor, are not held, and whose time limit began before Expired. Claim then takes the other due runs in the order of their
-	// turns, so that merchants are served round-robin. The turn of a run is a number: how many runs of the same merchant are executing, plus
-	// how many older runs of that merchant are due. If runs have the same turn, the oldest run is first.
+	// Claim gives a replica leases on due runs, and begins the next epoch of each of these runs. Claim first takes the runs that an
+	// action or the end of a predecessor has woken, and the expired runs. A run has expired if it still waits for a predecessor, is
+	// not held, and its time limit began before Expired. Claim then takes the other due runs in the order of their turns, so that
+	// merchants are served round-robin. The turn of a run is a number: the number of executing runs of the same merchant, plus the
+	// number of older due runs of this merchant. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
 	// Due counts the due runs.
 	Due(ctx context.Context, d Due) (int, error)
-	// HandBack ends the replica's lease on each run whose last write is older than the time before, unless the list working contains
-	// the run. If an answer of the database was lost, a replica may have a lease on a run that it does not execute.
+	// HandBack ends the replica's lease on each run whose last write is older than the time `before`, unless the list `working`
+	// contains the run. If an answer of the database was lost, a replica may have a lease on a run that it does not execute.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
 	// Listen calls the function `wake` when another replica reports work, an action or the end of a run. Listen returns when ctx
 	// ends or the connection fails. Listen may miss reports, so the caller must poll as well.
@@ -171,8 +171,8 @@ type Claim struct {
 	Limit   int
 }
 
-// Due says which runs are due: runs without a lease whose due time is not after Now. A run that waits for an upstream in Down is
-// due only if the run still goes forward and its time limit began before Expired. Such a run is to be compensated or held.
+// Due selects due runs: runs without a lease whose due time is not after Now. If a run waits for an upstream in Down, the run is
+// due only if it still goes forward and its time limit began before Expired. Such a run is to be compensated or held.
 type Due struct {
 	Now     time.Time
 	Down    []string // upstreams with an open circuit

@@ -1,4 +1,4 @@
-// Package saga defines workflows, runs, and the machine that decides what a run does next. The machine decides which steps are
+// Package saga defines workflows, runs, and the machine that makes the decisions about a run. The machine decides which steps are
 // called, what is stored before and after each call, and when the run is retried, compensated or held for an operator. The machine
 // is pure: it makes no calls. Package engine stores the machine's decisions and makes the calls.
 //
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Found says whether Find found the effect of a step, and whether the run may use the effect.
+// Found is the result of Find: whether the effect of a step exists, and whether the run may use the effect.
 type Found int
 
 // The results of Find. After the result Absent, the effect may still appear, because a request that was given up as lost may still
@@ -48,10 +48,11 @@ type Step[S any] struct {
 	// re-check also calls Find, and calls Undo if Find returns Made. A re-check never stores the changes and objects of Find. A step
 	// with Undo needs Find. If a step has no Find, Do is repeated without a search for the effect.
 	Find func(ctx context.Context, s *S) (Found, error)
-	// Claim returns the name of the effect. If two runs would make the same effect, Claim must return the same name for both runs. If
-	// two runs would make different effects, Claim must return different names. A re-check does not remove an effect that another run
-	// claims, unless a newer run claims an opposite: see [Not] and [Setting]. Claim may use only the run's input, not the outputs
-	// of steps. The argument item is the step's item; empty if the step has no Each. A step with Undo needs Claim.
+	// Claim returns the name of the effect. If two runs would make the same effect, Claim must return the same name for both runs.
+	// If two runs would make different effects, Claim must return different names. A re-check does not remove an effect that
+	// another run claims, unless a newer run claims an opposite: see [Not] and [Setting]. Claim may use only the run's input, not
+	// the outputs of steps. The parameter `item` is the step's item, or empty if the step has no Each. A step with Undo needs
+	// Claim.
 	Claim func(s *S, item string) string
 	// Do makes the effect. Do is repeated until an attempt is known to have succeeded, so an earlier attempt may already have made the
 	// effect. Therefore, the request should be idempotent. If the request is not idempotent, it must contain a unique name or an id
@@ -62,10 +63,10 @@ type Step[S any] struct {
 	// If the answer to Do was lost, the output of Do is missing. Undo must therefore find the effect with the state that Do got. If
 	// there is nothing to remove, Undo must return nil.
 	Undo func(ctx context.Context, s *S) error
-	// NoUndo is set if Undo and Pivot are not set. NoUndo says why the step needs no compensation.
+	// NoUndo is the reason why the step needs no compensation. NoUndo is set if Undo and Pivot are not set.
 	NoUndo string
-	// Pivot is set if the effect cannot be undone. Pivot says why. From the first attempt of Do on, the run only goes forward: if it
-	// cannot continue, it waits for an operator, and it can no longer be compensated or cancelled. A step with Pivot needs Find.
+	// Pivot is the reason why the effect cannot be undone, or empty. After the first attempt of Do, the run can no longer be
+	// compensated or cancelled: if the run cannot continue, it waits for an operator. A step with Pivot needs Find.
 	Pivot string
 	// Optional allows an operator to skip the step, and allows Do to skip the step with a SkipError. Later steps must not need the
 	// output of an Optional step.
@@ -78,7 +79,7 @@ type Workflow[S any] struct {
 	Name    string
 	Version int
 	Steps   []Step[S]
-	// Classify alone decides what an error of Find, Do or Undo means for the run.
+	// Classify decides how the run reacts to an error of Find, Do or Undo. No other code makes this decision.
 	Classify func(error) Classification
 	// NewSubject reports whether the subject of the run is a new id that the run itself generated. NewSubject may use only the
 	// run's input. If the subject is new, no earlier run has it, so the run does not wait for re-checks. If NewSubject is nil, no
@@ -89,14 +90,14 @@ type Workflow[S any] struct {
 	// caches. Retry returns a *RetryRefusedError if the request cannot be accepted again. Definition.Retry adds id, merchant, key
 	// and fingerprint, and the engine adds the caller.
 	Retry func(ctx context.Context, input S, runID string) (Request, error)
-	// Expect lists the objects that should exist upstream when the run has succeeded. Expect leaves out each object for which the
-	// state does not contain enough data yet.
+	// Expect lists the objects that should exist upstream when the run has succeeded. Expect omits an object as long as the state
+	// does not contain enough data about the object.
 	Expect func(S) []Expected
 	// Result returns the part of the state that is shown as the run's result. Result is called for runs in any state.
 	Result func(S) any
-	// Then, if set, returns what follows when the run ends: follow-ups to put or to drop. They are stored in the same write as the
-	// end of the run. Then may use only its arguments. If the write fails, Then is called again, so its result must depend on
-	// nothing else. After the end of the run, Then is never called, not even by a re-check. If Then panics, or if an input in its
+	// Then, if set, returns the follow-ups to put or to drop when the run ends. The follow-ups are stored in the same write as the
+	// end of the run. If the write fails, Then is called again. Therefore the result of Then must depend on nothing but the
+	// arguments. After the end of the run, Then is never called, not even by a re-check. If Then panics, or if an input in its
 	// result cannot be encoded, the run does not end, but waits for an operator. A retry calls Then again.
 	Then func(s S, end End) []FollowUp
 }

@@ -168,7 +168,7 @@ func (c *closers) close() (err error) {
 	return err
 }
 
-// serveBilling serves the embedded BillingStack. The parameter remote is BillingRemote of the configuration.
+// serveBilling serves the embedded BillingStack. The parameter `remote` is BillingRemote of the configuration.
 func (s *Service) serveBilling(l net.Listener, remote bool) {
 	s.embedded = newHTTPServer(embedded(s.Store, remote, s.log), s.log)
 	go s.answer("the embedded BillingStack", func() error { return s.embedded.Serve(l) })

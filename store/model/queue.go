@@ -70,7 +70,7 @@ func (s *Store) Leave(ctx context.Context, replica string, now time.Time) error 
 	return nil
 }
 
-// HandBack releases the replica's runs that were last written before the given time and are not in the list working: see
+// HandBack releases the replica's runs that were last written before the given time and are not in the list `working`: see
 // saga.Queue.
 func (s *Store) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
 	s.mu.Lock()

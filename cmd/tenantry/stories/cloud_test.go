@@ -101,7 +101,7 @@ func front(t testing.TB, in *upstream, password string) cloud {
 	return c
 }
 
-// The method `login` returns a token for a user of the cloud's domain. The parameter scope is the token's scope in JSON.
+// The method `login` returns a token for a user of the cloud's domain. The parameter `scope` is the token's scope in JSON.
 func (c cloud) login(t testing.TB, user, password, scope string) string {
 	t.Helper()
 	body := fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,`+

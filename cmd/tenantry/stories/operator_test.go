@@ -14,7 +14,7 @@ import (
 const heldFor = "taken-over-too-often"
 
 // The method `operate` retries all runs that are held with the code heldFor, until stop is closed, and returns the number of
-// retries. The argument url returns the address of the replica to ask, for the number of a request.
+// retries. The argument `url` returns the address of the replica to ask, for the number of a request.
 func (s *site) operate(stop <-chan struct{}, url func(n int) string) (retried int) {
 	pressed := map[string]time.Time{}
 	for n := 0; ; n++ {

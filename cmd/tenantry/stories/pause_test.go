@@ -266,7 +266,7 @@ func (p *pair) want(what pause, answer workflowstest.Answer) {
 	}
 }
 
-// The method `request` handles a replica's request to an upstream. If p.next names this request, the method blocks the request
+// The method `request` handles a replica's request to an upstream. If p.next names this request, the method `blocks` the request
 // until the test releases it.
 func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(p.cloud.memory, r)
@@ -300,8 +300,8 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	next.ServeHTTP(w, r)
 }
 
-// The method `statement` receives each SQL statement that a replica sends. If p.next names an SQL statement, the method blocks that
-// SQL statement until the test releases it. When a replica joins, it may write again under its new lease.
+// The method `statement` receives each SQL statement that a replica sends. If p.next names an SQL statement, the method `blocks`
+// that SQL statement until the test releases it. When a replica joins, it may write again under its new lease.
 func (p *pair) statement(replica int, sql string, parameters [][]byte) {
 	p.mu.Lock()
 	if strings.HasPrefix(sql, "INSERT INTO replicas") {

@@ -17,7 +17,7 @@ type crashTrial struct {
 
 	workflow string
 	// The field `order` creates the objects that an order for the workflow needs, and returns the portal that places the order. The
-	// argument url is the address of a replica, which can make runs that must have succeeded before.
+	// argument `url` is the address of a replica, which can make runs that must have succeeded before.
 	order func(s *site, p place, url string) portal
 	// The field `replica` returns the command that starts a replica. The test kills this replica.
 	replica func() (*exec.Cmd, error)
