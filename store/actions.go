@@ -12,8 +12,8 @@ import (
 )
 
 // AddAction stores an action, as saga.Store specifies. If no replica executes the run, AddAction makes the run due. AddAction first
-// locks the run's row. A replica that releases the run must wait for this lock, so it sees the action. The lock also orders the
-// actions of a run.
+// locks the run's row. A replica that releases the run must wait for this lock, so that the replica sees the action. The lock also
+// orders the actions of a run.
 func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		due := "CASE WHEN replica_id IS NULL THEN ? ELSE due_at END"

@@ -21,7 +21,7 @@ type batch struct {
 	followUps []followUpChange
 }
 
-// checkpointRow contains the new values of a run's row, and the other data of the run's checkpoint.
+// checkpointRow contains the new values of a run's row. The field `besides` contains the other data of the run's checkpoint.
 type checkpointRow struct {
 	runRow
 	besides

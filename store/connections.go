@@ -19,8 +19,9 @@ import (
 )
 
 // openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one. If the
-// connections are pooled, their statements can be executed in different sessions of PostgreSQL. Nothing that a statement leaves in a
-// session is then used: neither a setting nor, unless the URL sets default_query_exec_mode, a prepared statement.
+// connections are pooled, their statements can be executed in different sessions of PostgreSQL. A statement must then not depend on
+// the session: the store uses no settings of a session. Unless the URL sets default_query_exec_mode, the store also uses no
+// prepared statements.
 func openServer(url string, pooled bool) (*sql.DB, error) {
 	config, err := serverConfig(url)
 	if err != nil {
@@ -35,8 +36,8 @@ func openServer(url string, pooled bool) (*sql.DB, error) {
 	return sql.OpenDB(connector{pgxs}), nil
 }
 
-// serverConfig parses the URL of a PostgreSQL database. Unless the URL or PGTARGETSESSIONATTRS says otherwise, only a server that
-// accepts writes is connected to: of several hosts, the first such host.
+// serverConfig parses the URL of a PostgreSQL database. Unless the URL or PGTARGETSESSIONATTRS says otherwise, the store connects
+// only to a server that accepts writes. If the URL names several hosts, the store connects to the first host that accepts writes.
 func serverConfig(url string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -53,7 +54,7 @@ func serverConfig(url string) (*pgx.ConnConfig, error) {
 // pgx.QueryTracer.
 type writer struct {
 	refused atomic.Int64
-	pooled  bool // the connections do not keep their sessions
+	pooled  bool // whether the connections may change their sessions between transactions
 }
 
 // refusedBefore is the key of a connection's data: the number of refused writes when the connection was opened.
@@ -110,9 +111,9 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // plannerSettings make PostgreSQL use the indexes that the statements were written for.
 //
-// Without these settings, the planner would rely on statistics that can be minutes old. With such old statistics, the planner would
-// treat a table that has grown as small, and read the whole table. The planner would also underestimate how many runs match a
-// filter. PostgreSQL would then read and sort all matching runs, instead of one page of runs.
+// Without these settings, the planner would rely on statistics that can be minutes old. If a table has grown since then, the
+// planner would still treat the table as small, and read the whole table. The planner would also underestimate the number of runs
+// that match a filter. PostgreSQL would then read and sort all matching runs, instead of one page of runs.
 //
 // With these settings, PostgreSQL plans a statement only once per connection. Otherwise, with large tables, PostgreSQL would plan
 // the claim statement again for each claim. The new plan would be no better than the first plan, and planning takes longer than the
@@ -136,9 +137,9 @@ func planByIndex(ctx context.Context, c *pgx.Conn) error {
 	return err
 }
 
-// MissingPlannerSettings returns the settings of the planner that the database lacks, such as "enable_seqscan = off". Without them,
-// statements can become slow when the tables grow. The store sets them in its own sessions, but not in the sessions of a connection
-// pooler, which other clients share.
+// MissingPlannerSettings returns the settings of the planner that the database lacks, such as "enable_seqscan = off". Without these
+// settings, statements can become slow when the tables grow. The store makes these settings in its own sessions, but not in the
+// sessions of a connection pooler, because other clients share those sessions.
 func (s *Store) MissingPlannerSettings(ctx context.Context) ([]string, error) {
 	if !s.postgres() || !s.pooled() {
 		return nil, nil

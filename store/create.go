@@ -132,7 +132,7 @@ func (s *Store) createPostgres(ctx context.Context, group []newRunRows) []error 
 	return results
 }
 
-// insertRuns executes the statement that inserts runs, and adds the ids of the inserted runs to the map inserted.
+// insertRuns executes the statement that inserts runs, and adds the ids of the inserted runs to the map `inserted`.
 func (s *Store) insertRuns(ctx context.Context, inserted map[string]bool, rows map[string]any) error {
 	args, err := jsons(rows)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The method `explain` replaces errors that say that the database cannot be written with errors that say what to do. For SQLite,
-// these errors name the file.
+// If an error means that the database cannot be written, the method `explain` returns an error that names the remedy. For SQLite,
+// this error also names the file.
 func (s *Store) explain(err error) error {
 	if errors.Is(err, saga.ErrReadOnly) || errors.Is(err, saga.ErrDiskFull) {
 		return err // explained before
@@ -57,7 +57,7 @@ func (s *Store) explainAll() error {
 	return nil
 }
 
-// unavailableError is a saga.ErrUnavailable, or a more specific error, with the text of its cause.
+// unavailableError is a saga.ErrUnavailable or a more specific error. Its text is the text of the cause.
 type unavailableError struct {
 	kind error
 	error

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// A statement that is not in a transaction of the Store explains its error, too.
+// The error of a statement outside of the Store's transactions is explained, too.
 func TestEveryStatementTellsThatTheDiskIsFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "t.db")
 	s := migrated(t, "sqlite:"+path, 0)

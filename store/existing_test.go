@@ -38,7 +38,7 @@ func migrated(t *testing.T, url string, version int64) *Store {
 	return s
 }
 
-// The function `versions` returns how many rows the table of versions has, and the highest version.
+// The function `versions` returns the number of rows in the table of versions, and the highest version.
 func versions(t *testing.T, s *Store) (rows struct{ N, Max int64 }) {
 	t.Helper()
 	if err := s.db.Raw("SELECT count(*) AS n, max(version_id) AS max FROM " + versionTable).Scan(&rows).Error; err != nil {
@@ -166,7 +166,7 @@ func tree(t *testing.T, path string) string {
 	return text.String()
 }
 
-// A user of PostgreSQL who may not read the tables, and a server that cannot be reached, are reported without the password.
+// If the user of PostgreSQL may not read the tables, or if the server cannot be reached, the error does not contain the password.
 func TestAServerThatRefusesTheUserIsNotOpened(t *testing.T) {
 	database := storetest.PostgreSQL(t)
 	migrated(t, database, 0)

@@ -6,7 +6,7 @@ import (
 	"errors"
 )
 
-// TurnReadOnly makes n connections of the pool read-only, as the connections to a server that has become a standby are.
+// TurnReadOnly makes n connections of the pool read-only. The connections then behave as if the server had become a standby.
 func (s *Store) TurnReadOnly(ctx context.Context, n int) error {
 	pool, err := s.db.DB()
 	if err != nil {

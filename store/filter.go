@@ -98,8 +98,8 @@ func (s *Store) inAnyState(db *gorm.DB, f saga.Filter) *gorm.DB {
 	return s.withID(db, strings.Join(parts, " UNION ALL "), pages...).Order("runs.id DESC").Limit(f.Limit)
 }
 
-// byID reports whether the filter f selects few runs, whose ids are found first: the runs that made or adopted all objects of the
-// filter, or the runs that need attention.
+// byID reports whether the filter f selects few runs: the runs that made or adopted all objects of the filter, or the runs that
+// need attention. A query with such a filter first finds the ids of these runs.
 func byID(f saga.Filter) bool { return len(f.Objects) > 0 || !f.Attention.IsZero() }
 
 // runsOfObject finds the runs of an object. The index objects_id contains only ids without a slash.
@@ -121,8 +121,8 @@ const runsForAttention = `
 		AND (SELECT ended_at FROM runs WHERE runs.id = follow_ups.run_id) IS NOT NULL`
 
 // The method `few` selects the few runs of a filter for which byID is true. The database must look up the ids of these runs, and
-// not read an index of merchant_id or of another column. Therefore few appends an empty text to the value of each column before the
-// comparison: no index contains such an expression.
+// not read an index of merchant_id or of another column. Therefore `few` appends an empty text to the value of each column before
+// the comparison: no index contains such an expression.
 func (s *Store) few(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	for _, o := range f.Objects {
 		id, _, belongs := strings.Cut(o.ID, "/")
@@ -159,9 +159,9 @@ func (s *Store) withID(db *gorm.DB, subquery string, args ...any) *gorm.DB {
 
 // The function `leading` chooses the index for the filter f. `leading` returns the index's first column, and the value that f
 // requires in this column. The index's second column is the run's id. A query that orders the runs by the index's first column
-// forces PostgreSQL to use the index. Without this order, PostgreSQL might overestimate how many runs match, and read all runs by
-// id. If a merchant has no recent runs, PostgreSQL would then read the recent runs of all other merchants before it finds a run of
-// this merchant.
+// forces PostgreSQL to use the index. Without this order, PostgreSQL might overestimate the number of matching runs, and read all
+// runs by id. If a merchant has no recent runs, PostgreSQL would then read the recent runs of all other merchants before it finds a
+// run of this merchant.
 func leading(f saga.Filter) (column, value string) {
 	switch {
 	case f.Subject != "" && (f.Live || f.AwaitsRecheck || only(f) == saga.Succeeded):

@@ -161,8 +161,8 @@ func changeOfFollowUp(runID string, f *saga.FollowUp) (followUpChange, error) {
 	return c, encode(&c.row.Reason, f.Reason, f.Reason == nil)
 }
 
-// writeFollowUps puts and drops the follow-ups of the runs that were written. Two groups that are written at the same time lock the
-// rows in the same order. The changes of one run stay in order.
+// writeFollowUps puts and drops the follow-ups of the runs that were written. writeFollowUps sorts the changes, so that two groups
+// that are written at the same time lock the rows in the same order. The changes of one run keep their order.
 func writeFollowUps(tx *gorm.DB, changes []followUpChange, passed map[string]bool) error {
 	put := clause.OnConflict{ // run_id and hold remain
 		Columns: []clause.Column{{Name: "workflow"}, {Name: "id"}},

@@ -118,8 +118,8 @@ func (g *growth) execute(statement string) {
 // The function `customer` returns the filter for the runs that made or adopted a customer.
 func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
-// The method `measure` records how many rows and pages a repeated call reads. The first calls are not measured, because they also
-// read PostgreSQL's catalog.
+// The method `measure` records the number of rows and pages that a repeated call reads. The first calls are not measured, because
+// they also read PostgreSQL's catalog.
 func (g *growth) measure(what string, call func() error) {
 	g.t.Helper()
 	for range 6 { // PostgreSQL may switch to a generic plan after five calls

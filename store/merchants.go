@@ -128,7 +128,7 @@ func (t *Merchants) Keys(ctx context.Context, merchantID, after string, limit in
 }
 
 // Rotate stores a new API key. Of the previous keys, the newest live key stays valid. Rotate revokes the other live keys and
-// returns them, as merchants.Store specifies.
+// returns these keys, as merchants.Store specifies.
 func (t *Merchants) Rotate(
 	ctx context.Context, next merchants.APIKey,
 ) (stored merchants.APIKey, revoked []merchants.APIKey, err error) {

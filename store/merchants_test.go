@@ -102,7 +102,7 @@ func story(t *testing.T, all merchants.Store) {
 	}
 }
 
-// The function `settings` checks that merchants with the same settings are read as one.
+// The function `settings` checks that Settings returns only one of several merchants with the same settings.
 func settings(t *testing.T, all merchants.Store) {
 	t.Helper()
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)

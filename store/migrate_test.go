@@ -60,7 +60,7 @@ func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 	}
 }
 
-// An older release did not store which calls are in flight. The migration marks all calls that may be in flight.
+// An older release did not store the calls in flight. The migration marks all calls that may be in flight.
 func TestMigrationMarksTheUndosThatCanBeInFlight(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +193,7 @@ func shows(t *testing.T, s *Store, want []saga.StepRow) *saga.Run {
 	return run
 }
 
-// Runs that needed a person before the migration are in the list of runs that need attention after it.
+// If a run needed a person before the migration, the run is in the list of runs that need attention after the migration.
 func TestMigrationFindsTheRunsThatNeedAttention(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {

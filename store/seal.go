@@ -48,7 +48,7 @@ func newSealer(secret []byte) (*sealer, error) {
 
 func (s *sealer) close(runID, token string) (string, error) {
 	if s.aead == nil {
-		return "", errors.New("sealing a token: there is no secret key")
+		return "", errors.New("sealing a token: the database was opened without a secret key")
 	}
 	nonce := make([]byte, s.aead.NonceSize())
 	if _, err := rand.Read(nonce); err != nil {
@@ -60,7 +60,7 @@ func (s *sealer) close(runID, token string) (string, error) {
 func (s *sealer) open(runID, sealed string) (string, error) {
 	data, err := base64.StdEncoding.DecodeString(sealed)
 	if err != nil || len(data) < s.aead.NonceSize() {
-		return "", errors.New("opening a sealed token: the token is damaged")
+		return "", errors.New("opening a sealed token: the stored text is not Base64, or is too short")
 	}
 	n := s.aead.NonceSize()
 	token, err := s.aead.Open(nil, data[:n], data[n:], []byte(runID))

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// WrongURLError reports that a database can be reached, but not used, at the configured URLs. Its text says which setting to change.
+// WrongURLError reports that a database can be reached, but not used, at the configured URLs. The text names the setting to change.
 type WrongURLError struct{ problem string }
 
 func (e *WrongURLError) Error() string { return e.problem }
@@ -39,9 +39,9 @@ func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// checkSessions returns a *WrongURLError if the connections of s.direct do not keep their sessions, or if s.direct names another
-// database than the database URL does. checkSessions does not use the pool, because a connection of the pool changes the settings of
-// its session.
+// checkSessions returns a *WrongURLError if the connections of s.direct do not keep their sessions, or if s.direct and the database
+// URL name different databases. checkSessions does not use the pool, because a connection of the pool changes the settings of its
+// session.
 func (s *Store) checkSessions(ctx context.Context) (err error) {
 	listener, err := s.session(ctx)
 	if err != nil {
@@ -74,14 +74,14 @@ func (s *Store) checkSessions(ctx context.Context) (err error) {
 }
 
 // isDirect reports whether a connection goes to PostgreSQL itself. PostgreSQL begins a session with the number of its process. A
-// connection pooler begins a session with a number of its own, because its clients share the sessions of PostgreSQL.
+// connection pooler begins a session with another number, because the pooler's clients share the sessions of PostgreSQL.
 func isDirect(ctx context.Context, c *pgx.Conn) (bool, error) {
 	var process uint32
 	err := c.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&process)
 	return process == c.PgConn().PID(), err
 }
 
-// checkChannel is the name of the PostgreSQL channel that checkSessions uses. checkTime is how long a notification may take.
+// checkChannel is the name of the PostgreSQL channel that checkSessions uses. checkTime is the maximum time of a notification.
 const (
 	checkChannel = "tenantry_check"
 	checkTime    = 5 * time.Second

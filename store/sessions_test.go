@@ -71,7 +71,8 @@ func TestMigrationsDoNotGoThroughPgBouncer(t *testing.T) {
 	}
 }
 
-// A store leaves no settings in the sessions of PgBouncer, which other clients share. The store reports the settings that are missing.
+// A store changes no settings in the sessions of PgBouncer, because other clients share these sessions. The store reports the
+// missing settings.
 func TestThePlannerSettingsOfAPooler(t *testing.T) {
 	url := storetest.PostgreSQL(t)
 	s := migratedPooled(t, url)

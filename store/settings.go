@@ -18,8 +18,8 @@ type settingRow struct {
 // TableName returns the table's name for gorm.
 func (settingRow) TableName() string { return "settings" }
 
-// InstallationID returns the id that all replicas of this database share. The first call generates the id and stores it: Migrate
-// calls InstallationID before the other callers do.
+// InstallationID returns the id that all replicas of this database share. The first call generates and stores the id. Migrate makes
+// this first call.
 func (s *Store) InstallationID(ctx context.Context) (string, error) {
 	return s.setOnce(ctx, "installation-id", uuid.NewString())
 }

@@ -44,8 +44,8 @@ func Open(ctx context.Context, url string, secret []byte) (*Store, error) {
 }
 
 // OpenPooled opens a PostgreSQL database through a connection pooler that does not keep sessions, such as PgBouncer in transaction
-// mode. The second URL names the same database on PostgreSQL itself; if it does not, OpenPooled returns a *WrongURLError. If the
-// second URL is empty, OpenPooled does what Open does.
+// mode. The parameter `direct` is the URL of the same database on PostgreSQL itself. If this URL leads to another database,
+// OpenPooled returns a *WrongURLError. If `direct` is empty, OpenPooled is the same as Open.
 func OpenPooled(ctx context.Context, url, direct string, secret []byte) (*Store, error) {
 	seal, err := newSealer(secret)
 	if err != nil {
@@ -158,7 +158,7 @@ func private(path string) error {
 	if err == nil {
 		err = f.Close()
 	}
-	// Ignore a permission error, because SQLite then returns the same error. The method Store.explain adds what to do to SQLite's
+	// Ignore a permission error, because SQLite then returns the same error. The method Store.explain adds the remedy to SQLite's
 	// error.
 	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("creating the database: %w", err)

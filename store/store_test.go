@@ -101,8 +101,8 @@ func TestAPathIsNotReadAsAURI(t *testing.T) {
 	}
 }
 
-// Other users cannot read a database file, even if they can read its directory. If an older release created the file, opening the
-// database removes the permissions of the other users.
+// Other users cannot read a database file, even if they can read the file's directory. If an older release created the file,
+// opening the database removes the permissions of the other users.
 func TestOnlyItsUserCanReadADatabase(t *testing.T) {
 	for _, existed := range []bool{false, true} {
 		path := filepath.Join(t.TempDir(), "t.db")

@@ -17,8 +17,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The connections of a pool have become read-only, because the server is a standby now. One write is refused. Then the pool connects
-// again, and finds the writer.
+// The connections of a pool have become read-only, because the server has become a standby. After one refused write, the pool
+// connects again, and finds a server that accepts writes.
 func TestAConnectionThatTurnedReadOnlyIsDropped(t *testing.T) {
 	s := migrated(t, storetest.PostgreSQL(t))
 	must(t, s.TurnReadOnly(t.Context(), 5))

@@ -38,11 +38,12 @@ func newChecks(p parts, u *upstreams, leased func(context.Context) error) *healt
 	}
 }
 
-// The type `needs` contains the names that orders need on one cloud. The values say whose setting a name is.
+// The type `needs` contains the names of the domains and roles that orders need on one cloud. The value for a name is a prefix for
+// errors that identifies the merchant with the setting, or is empty for the configuration.
 type needs struct{ domains, roles map[string]string }
 
-// The method `needs` returns what orders need, by cloud. If the merchants cannot be read, `needs` returns what the configuration
-// needs.
+// The method `needs` returns the names of domains and roles that orders need, by cloud. If the merchants cannot be read, `needs`
+// returns only the names in the configuration.
 func (u *upstreams) needs(ctx context.Context, c Config) map[string]needs {
 	all := map[string]needs{}
 	add := func(cloud, domain string, roles []string, whose string) {
@@ -65,7 +66,7 @@ func (u *upstreams) needs(ctx context.Context, c Config) map[string]needs {
 	defer cancel()
 	registered, err := u.clouds.merchants.Settings(bounded, maxSettings)
 	if err != nil {
-		return all // the check of the database says so
+		return all // the check of the database reports this fault
 	}
 	for _, m := range registered {
 		add(m.Cloud, cmp.Or(m.Domain, c.Domain), slices.Concat(m.CustomerRoles, m.SubscriptionRoles), "merchant "+m.Name+" ("+m.ID+"): ")
@@ -73,7 +74,7 @@ func (u *upstreams) needs(ctx context.Context, c Config) map[string]needs {
 	return all
 }
 
-// checkOf returns the check of a cloud's Keystone. The check logs in, and looks up the domains and roles past the caches.
+// checkOf returns the check of a cloud's Keystone. The check logs in, and looks up the domains and roles without the caches.
 func (u *upstreams) checkOf(cloud string, n needs) check {
 	c := check{name: "keystone"}
 	if cloud != merchants.DefaultCloud {

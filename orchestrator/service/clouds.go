@@ -32,7 +32,7 @@ type clouds struct {
 }
 
 // The method `identity` returns the Keystone client of a cloud, or an error if the cloud's configuration is missing or wrong. After
-// an error, the next call of identity tries again.
+// an error, the next call of `identity` tries again.
 func (c *clouds) identity(name string) (keystone.Identity, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,7 +61,7 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	return made, nil
 }
 
-// The method `address` returns the URL of the Keystone of a cloud; empty if the cloud has no client yet.
+// The method `address` returns the URL of the Keystone of a cloud. If the cloud has no client yet, the result is empty.
 func (c *clouds) address(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,8 +99,8 @@ func (c *cloud) knows(domainID string) bool {
 	return c.domains[domainID]
 }
 
-// The method `learn` reads the domains in which Tenantry may write. If it does not know domainID yet, `learn` reads the domains
-// again, because a merchant may have been added.
+// The method `learn` reads the domains in which Tenantry may write. If the domain with the id domainID is not known yet, `learn`
+// reads the domains again, because a merchant may have been added.
 func (c *cloud) learn(ctx context.Context, domainID string) error {
 	c.mu.Lock()
 	enough := c.read && (domainID == "" || c.domains[domainID])

@@ -27,18 +27,18 @@ type Config struct {
 	AdminRole           string   // the Keystone role that makes a user an operator; the two lists of roles must not contain it
 	AllowCloudAdminRole bool     // if true, the two lists of roles may contain admin, which makes users admins of the whole cloud
 
-	Lease       time.Duration // how long a replica keeps its runs without renewing its lease; zero means 10 s
-	LateWindow  time.Duration // an unanswered request may take effect up to this long after it was sent; zero means 90 s
-	Deadline    time.Duration // how long a run may work before it compensates; zero means 15 min
-	GiveUpAfter time.Duration // how long a run may take, including all waits, before it compensates; zero means 24 h
+	Lease       time.Duration // time without a renewal after which a replica loses its runs; zero means 10 s
+	LateWindow  time.Duration // maximum time between an unanswered request and its effect; zero means 90 s
+	Deadline    time.Duration // maximum working time of a run; then it compensates; zero means 15 min
+	GiveUpAfter time.Duration // maximum time of a run, including all waits; then it compensates; zero means 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; zero means 5 s
 	Executors   int           // maximum number of runs that are executed at once; zero means 64
 
-	ResourcesCloud  string   // the cloud whose credential asks the default cloud's services for resources; empty means the default cloud's
+	ResourcesCloud  string   // the cloud whose credential asks the default cloud's services for resources; empty means the default cloud
 	EmptinessIgnore []string // service types that are not asked for resources
 
-	KeepTenant  time.Duration // how long an ended subscription can be restored; zero means 7 days
-	KeepBilling time.Duration // how long BillingStack keeps a subscription without a tenant; zero means 35 days
+	KeepTenant  time.Duration // time for which an ended subscription can be restored; zero means 7 days
+	KeepBilling time.Duration // time for which BillingStack keeps a subscription without a tenant; zero means 35 days
 
 	MaxLiveRuns int // default of a merchant's maximum number of live runs; orders above the maximum are refused
 	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 384

@@ -15,7 +15,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// An error of Tenantry's own, such as an error of its database, is in the log alone. Portals and operators see a fixed text.
+// The text of an internal error, such as an error of Tenantry's database, is only in the log. Portals and operators see a fixed
+// text.
 func TestTheTextOfAnInternalErrorIsInTheLogAlone(t *testing.T) {
 	errDatabase := errors.New("failed to connect to `user=tenantry database=accounts`: 10.0.0.7:5432")
 	for name, c := range map[string]struct {

@@ -19,14 +19,14 @@ import (
 
 const (
 	checkEvery   = 30 * time.Second
-	circuitPoll  = time.Second // interval between looks at the circuits, which tell at once that an upstream is down or up
-	neededFresh  = time.Second // a result of a needed dependency is not reused after this time
+	circuitPoll  = time.Second // interval between reads of the circuits' states; a circuit opens or closes before the next regular check
+	neededFresh  = time.Second // maximum age of a result that is used again
 	neededTime   = 5 * time.Second
 	upstreamTime = 15 * time.Second
-	firstWait    = 3 * time.Second // for the first results
+	firstWait    = 3 * time.Second // time limit for the first results
 )
 
-// The type `check` is how the service finds out whether it can use a dependency.
+// The type `check` describes a dependency, and contains the function that checks whether the service can use it.
 type check struct {
 	name   string
 	needed bool   // see api.Dependency
@@ -34,7 +34,7 @@ type check struct {
 	ask    func(context.Context) error
 }
 
-// The type `health` knows the states of the service's dependencies. It logs a state when the state changes.
+// The type `health` checks the service's dependencies, keeps their states, and logs each change of a state.
 type health struct {
 	needed    []check
 	upstreams func(context.Context) []check // the clouds of the merchants may change
@@ -56,7 +56,7 @@ type health struct {
 type state struct {
 	api.Dependency
 
-	code  string // the kind of fault that Reason describes; a change of the code is logged
+	code  string // code of the fault that Reason describes; a change of the code is logged
 	asked time.Time
 }
 
@@ -114,7 +114,7 @@ func (h *health) checkNeeded(ctx context.Context) {
 	all.Wait()
 }
 
-// The method `report` returns the states of the dependencies. It checks the needed dependencies first.
+// The method `report` returns the states of the dependencies. Before that, `report` checks the needed dependencies.
 func (h *health) report(ctx context.Context) []api.Dependency {
 	wait := time.NewTimer(firstWait)
 	defer wait.Stop()
@@ -123,7 +123,7 @@ func (h *health) report(ctx context.Context) []api.Dependency {
 	case <-ctx.Done():
 	case <-wait.C:
 	}
-	h.checkNeeded(context.WithoutCancel(ctx)) // the caller may go away, which says nothing about the dependencies
+	h.checkNeeded(context.WithoutCancel(ctx)) // if the caller goes away, the check must not fail
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var all []api.Dependency
@@ -206,8 +206,8 @@ func brief(d time.Duration) string {
 	return text
 }
 
-// saysNothing reports whether an error adds nothing to the known state: the request had to wait too long for its turn, or was
-// refused because the circuit is open, and the reason why it opened is known.
+// saysNothing reports whether an error adds nothing to the known state. This is so in two cases: the request waited too long for
+// its turn, or the circuit is open and the dependency is already known to be down.
 func saysNothing(err error, before *state) bool {
 	e, ok := errors.AsType[*upstream.Error](err)
 	return ok && upstream.NotSent(e) && (e.Circuit() == "" || before.Status == api.CheckDown)
@@ -232,8 +232,9 @@ func codeOf(err error) string {
 	return ""
 }
 
-// reasonOf returns the cause of an error in few words, or else the error's text. The text of an open circuit soon becomes wrong, because
-// it names the time of the next trial. If the circuit is open because of a refused login, reasonOf returns the text of the login.
+// reasonOf returns the cause of an error in few words. If there is no such short form, reasonOf returns the error's text. The text
+// of an open circuit soon becomes wrong, because it names the time of the next trial. If the circuit is open because of a refused
+// login, reasonOf returns the text of the login.
 func reasonOf(err error) string {
 	if refused := upstream.RefusedLogin(err); refused != nil && upstream.NotSent(err) {
 		return upstream.Clean(refused.Text)

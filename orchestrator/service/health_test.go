@@ -191,7 +191,7 @@ func TestTheChecksAreRepeated(t *testing.T) {
 	})
 }
 
-// A caller that goes away, and a check that panics, say nothing worse than they know.
+// A caller that goes away does not make a needed dependency fail, and a check that panics reports only that one dependency as down.
 func TestNeededDependenciesAreCheckedForTheRequest(t *testing.T) {
 	p := newPatient()
 	p.check(t.Context())

@@ -25,13 +25,13 @@ type Local struct {
 	store *store.Store
 }
 
-// noRestart is the answer to a retry of a compensated run.
+// noRestart is the reason with which a Local refuses the retry of a compensated run.
 const noRestart = "the retry of a compensated run is a new order, and Tenantry checks a new order with Keystone and BillingStack:" +
 	" when both are available, send the retry to a server, without --local"
 
-// OpenLocal opens the database of the configuration for an operating-system user, who is recorded as the author of actions. OpenLocal
-// neither creates nor migrates a database, and uses only the settings MaxLiveRuns and the database's URLs. If OpenLocal fails, the
-// error is an *UnreachableError or a *ConfigurationError.
+// OpenLocal opens the database of the configuration. The parameter `user` is an operating-system user, who is recorded as the
+// author of actions. OpenLocal neither creates nor migrates a database, and uses only the settings MaxLiveRuns and the database's
+// URLs. If OpenLocal fails, the error is an *UnreachableError or a *ConfigurationError.
 func OpenLocal(ctx context.Context, c Config, user string, log zerolog.Logger) (*Local, error) {
 	s, err := store.OpenExisting(ctx, c.DatabaseURL, c.DatabaseListenURL)
 	if err != nil {

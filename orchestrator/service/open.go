@@ -19,9 +19,9 @@ type ConfigurationError struct{ Err error }
 func (e *ConfigurationError) Error() string { return e.Err.Error() }
 func (e *ConfigurationError) Unwrap() error { return e.Err }
 
-// Open opens the database, migrates its schema to this release, and returns how many migrations ran. Open may be called repeatedly.
-// Open returns store.ErrOtherKey if the database's tokens are sealed with another key, and a *ConfigurationError if the URLs of the
-// database do not fit together. Any other error is an *UnreachableError.
+// Open opens the database, migrates its schema to this release, and returns the number of executed migrations. Open may be called
+// repeatedly. Open returns store.ErrOtherKey if the database's tokens are sealed with another key, and a *ConfigurationError if the
+// URLs of the database do not fit together. Any other error is an *UnreachableError.
 func Open(ctx context.Context, c Config) (s *store.Store, migrations int, err error) {
 	s, err = store.OpenPooled(ctx, c.DatabaseURL, c.DatabaseListenURL, c.SecretKey)
 	if wrong, ok := errors.AsType[*store.WrongURLError](err); ok {

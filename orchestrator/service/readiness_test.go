@@ -98,7 +98,7 @@ func TestWhatOrdersNeedIsChecked(t *testing.T) {
 	}
 }
 
-// Caches do not hide what has changed in Keystone.
+// A change in Keystone is seen at the next check, although domains and roles are cached.
 func TestChangesInKeystoneAreSeenAtTheNextCheck(t *testing.T) {
 	in := servicetest.New(t, servicetest.Options{Change: func(o *service.Options) { o.CustomerRoles = []string{"later"} }})
 	if status, got := ready(t, in); status != http.StatusOK || got.Status != "degraded" {

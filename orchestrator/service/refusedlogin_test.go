@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// The service's user is locked in Keystone, for example. Requests to the API add no refused logins, and their answers say whose login
-// is refused. The state of the service shows the refused login without waiting for the next regular check.
+// Keystone refuses the login of the service's user, for example because the user is locked. Requests to the API cause no further
+// logins, and the answers name the refused login. The state of the service shows the refused login before the next regular check.
 func TestARefusedLoginOfTheServiceIsSeenAtOnceAndNotRepeated(t *testing.T) {
 	var refuses atomic.Bool
 	var logins atomic.Int32

@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The type `provers` asks the services of the clouds for the resources of projects. The Prover of a cloud is built when it is first
-// used.
+// The type `provers` has a Prover for each cloud, which asks the cloud's services for the resources of projects. A Prover is built
+// when it is first used.
 type provers struct {
 	clouds *clouds
 	entry  string   // the cloud whose credential is used for the default cloud; empty: the default cloud's own

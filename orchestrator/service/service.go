@@ -21,7 +21,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Stop waits up to drainTime for the calls of runs, and up to answerTime for API requests.
+// Stop waits at most drainTime for the calls of runs, and at most answerTime for API requests.
 const (
 	drainTime  = 20 * time.Second
 	answerTime = 10 * time.Second
@@ -51,7 +51,8 @@ type Options struct {
 	// Heartbeat is the interval between keep-alive comments in a stream of events; zero means 15 s. At each heartbeat, the stream ends
 	// if the caller's credential is no longer valid.
 	Heartbeat time.Duration
-	// CheckByHand turns off the checks of the dependencies at start and every 30 s: only CheckDependencies makes them.
+	// If CheckByHand is true, the service does not check its dependencies at the start and every 30 s. Only CheckDependencies makes
+	// these checks.
 	CheckByHand bool
 	// Now returns the local time, which the engine corrects with the database's time; nil means [time.Now].
 	Now func() time.Time
@@ -69,7 +70,7 @@ type Service struct {
 	log      zerolog.Logger
 	health   *health
 	api      *http.Server
-	embedded *http.Server // nil: BillingStack is elsewhere
+	embedded *http.Server // nil if BillingURL is configured
 	failed   chan error
 
 	work    sync.WaitGroup // the goroutines that execute runs and delete expired tokens
@@ -156,7 +157,7 @@ func (s *Service) warnOfPlanner(ctx context.Context) error {
 // the results at /readyz.
 func (s *Service) CheckDependencies(ctx context.Context) { s.health.check(ctx) }
 
-// The type `closers` contains the functions that release what Start has opened. Start calls the closers if it fails.
+// The type `closers` contains the functions that release what Start has opened. If Start fails, it calls these functions.
 type closers []func() error
 
 func (c *closers) add(closeIt func() error) { *c = append(*c, closeIt) }
@@ -193,8 +194,8 @@ func (s *Service) serveAPI(ctx context.Context, l net.Listener, certificate *tls
 	})
 }
 
-// The method `run` starts goroutines that continue until Stop is called. They execute the runs, check the dependencies if watch is
-// true, and delete expired tokens every hour.
+// The method `run` starts goroutines that continue until Stop is called. The goroutines execute the runs, and delete expired tokens
+// every hour. If `watch` is true, they also check the dependencies.
 func (s *Service) run(ctx context.Context, runs *engine.Engine, watch bool) {
 	ctx, s.stopRun = context.WithCancel(context.WithoutCancel(ctx))
 	if watch {
@@ -217,8 +218,8 @@ func (s *Service) run(ctx context.Context, runs *engine.Engine, watch bool) {
 	})
 }
 
-// The method `answer` calls serve, which serves requests until the server is shut down. If the server fails before the shutdown,
-// `answer` sends the error to Failed.
+// The method `answer` calls the function `serve`, which serves requests until the server is shut down. If the server fails before
+// the shutdown, `answer` sends the error to Failed.
 func (s *Service) answer(what string, serve func() error) {
 	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 		s.failed <- fmt.Errorf("serving %s: %w", what, err)

@@ -18,7 +18,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The type `parts` holds the inputs of wire.
+// The type `parts` holds the inputs of the function `wire`.
 type parts struct {
 	Options
 	store        *store.Store
@@ -26,7 +26,7 @@ type parts struct {
 	billingURL   string // the configured URL, or the URL of the embedded BillingStack
 }
 
-// The type `wired` is what wire builds.
+// The type `wired` is the result of the function `wire`: the engine, the checks and the HTTP API.
 type wired struct {
 	runs    *engine.Engine
 	health  *health
@@ -83,7 +83,7 @@ func wire(p parts) (w wired, err error) {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// The function `embedded` returns the handler of the embedded BillingStack. Unless remote is true, the handler refuses requests
+// The function `embedded` returns the handler of the embedded BillingStack. Unless `remote` is true, the handler refuses requests
 // whose Host is not a loopback name.
 func embedded(s *store.Store, remote bool, log zerolog.Logger) http.Handler {
 	e := server.New(s.Billing(), func(r *http.Request, err error) {

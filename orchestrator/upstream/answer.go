@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Limits are the limits of an answer in JSON. They bound the memory that the decoded answer needs.
+// Limits are the limits of an answer in JSON. The limits bound the memory that the decoded answer needs.
 type Limits struct {
 	Bytes int // of the whole answer
 	// Values is the maximum number of values that are deeper than Flat. An object or list that is empty counts as one value, too.
@@ -37,8 +37,8 @@ func (e *LimitError) Error() string { return e.limit }
 
 func exceeded(format string, limit int) error { return &LimitError{fmt.Sprintf(format, limit)} }
 
-// Reader returns a reader of the answer's body. If the body exceeds a limit, the reader returns a *LimitError that names the limit, and
-// not the byte that exceeds the limit. The reader does not check that the body is JSON.
+// Reader returns a reader of the answer's body. If the body exceeds a limit, the reader returns a *LimitError that names the limit.
+// The reader never returns the byte that exceeds the limit. The reader does not check that the body is JSON.
 func (l Limits) Reader(body io.Reader) io.Reader { return &boundedReader{Limits: l, body: body} }
 
 type boundedReader struct {
@@ -116,9 +116,9 @@ func (r *boundedReader) value() error {
 	return nil
 }
 
-// ReadList calls take for each element of a list in JSON, so that the elements need not be in memory together. The function `take`
-// decodes one element. If field is empty, the list is the whole answer. Otherwise, the answer is an object, and the list is in the
-// field. If ReadList returns an error, the list is incomplete, and take may have been called.
+// ReadList calls the function `take` for each element of a list in JSON, so that the elements need not be in memory together. The
+// function `take` decodes one element. If field is empty, the list is the whole answer. Otherwise, the answer is an object, and the
+// list is in the field. If ReadList returns an error, the list is incomplete, and `take` may have been called.
 func ReadList(body io.Reader, field string, take func(*json.Decoder) error) error {
 	d := json.NewDecoder(body)
 	read := readElements

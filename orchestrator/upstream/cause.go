@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// Cause returns why a call got no answer, such as "connection refused", in words that name no host, object or caller. The result is
-// empty if the cause is none of the usual causes.
+// Cause returns the reason why a call got no answer, such as "connection refused". The text names no host, object or caller. The
+// result is empty for an unusual cause.
 func Cause(err error) string {
 	number, isNumber := errors.AsType[syscall.Errno](err)
 	name, isName := errors.AsType[*net.DNSError](err)

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// shortestSecret is the length of the shortest secret that Mask replaces, in bytes. A shorter secret occurs in usual words, and
-// nothing can hide it.
+// shortestSecret is the length of the shortest secret that Mask replaces, in bytes. A shorter secret also occurs in usual words, so
+// Mask cannot hide it.
 const shortestSecret = 4
 
-// Mask returns the text with "[secret]" in place of each secret, because a service may repeat what it was sent. Mask also finds a
-// secret that is encoded as in JSON or in a URL. Mask the text before [Clean] cuts it.
+// Mask returns the text with "[secret]" in place of each secret, because a service may repeat the secrets of a request in its
+// answer. Mask also finds a secret that is encoded as in JSON or in a URL. Mask the text before [Clean] cuts it.
 func Mask(text string, secrets ...string) string {
 	var forms []string
 	for _, secret := range secrets {
@@ -30,8 +30,8 @@ func Mask(text string, secrets ...string) string {
 	return strings.NewReplacer(pairs...).Replace(text)
 }
 
-// The function `encodings` returns the secret, the secret as it stands in a URL, and the secret as it stands in JSON or in a quoted
-// text, up to three times encoded: a message can quote a text that contains a body.
+// The function `encodings` returns the secret, and the secret in the encodings of a URL, of JSON and of a quoted text. Up to three
+// encodings are combined, because a message can quote a text that contains a body.
 func encodings(secret string) []string {
 	forms := []string{secret}
 	for from := 0; from < len(forms) && len(forms) < 40; from++ { // 40: 3 encoders and 3 levels make 1 + 3 + 9 + 27 forms

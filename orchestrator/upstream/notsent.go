@@ -7,10 +7,10 @@ import (
 
 // NotSentError reports that no part of a request was sent.
 type NotSentError struct {
-	// Circuit names the upstream whose circuit is open; empty if the request was not sent for another reason.
+	// Circuit is the name of the upstream whose circuit is open. If the request was not sent for another reason, Circuit is empty.
 	Circuit string
-	// RetryAfter is the time after which a repetition makes sense, at most the time until the next trial of the upstream; 0 if Circuit
-	// is empty.
+	// RetryAfter is the time to wait before a repetition. RetryAfter is not longer than the time until the next trial of the
+	// upstream. If Circuit is empty, RetryAfter is 0.
 	RetryAfter time.Duration
 	// Err is the reason why the request was not sent.
 	Err error

@@ -5,20 +5,21 @@ import (
 	"strings"
 )
 
-// RefusedLoginError reports that a service refused a login with Tenantry's own credential. If the login were repeated with each call,
-// the service might lock the user. Text says who logged in and why the service may have refused the login. Text holds no secret, but it
-// is for operators only: merchants read the text of Error in their runs, so Error names nobody. See [ForOperator].
+// RefusedLoginError reports that a service refused a login with Tenantry's own credential. If the login were repeated with each
+// call, the service might lock the user. Text names the user of the login, and the possible reasons for the refusal. Text contains
+// no secret, but only operators may read it: see [ForOperator]. Merchants read the result of Error in their runs, so Error names no
+// user.
 type RefusedLoginError struct{ Text string }
 
 func (e *RefusedLoginError) Error() string { return "Tenantry's login is refused" }
 
-// RefusedLogin returns the RefusedLoginError that err is or wraps; nil if there is none.
+// RefusedLogin returns the RefusedLoginError that err is or wraps, or nil if there is no such error.
 func RefusedLogin(err error) *RefusedLoginError {
 	refused, _ := errors.AsType[*RefusedLoginError](err)
 	return refused
 }
 
-// ForOperator returns the text of an error. If err is or wraps a RefusedLoginError, the text says who logged in.
+// ForOperator returns the text of an error. If err is or wraps a RefusedLoginError, the text names the user of the login.
 func ForOperator(err error) string {
 	text := err.Error()
 	if refused := RefusedLogin(err); refused != nil {

@@ -1,5 +1,5 @@
-// Package upstream has the types that all calls to other services share: the caller on whose behalf a call is made, the class of an
-// error, and the error of a request that was not sent.
+// Package upstream has the types that all calls to other services share: the caller for whom a call is made, the class of an error,
+// and the error of a request that was not sent.
 package upstream
 
 import (
@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// Class says what to do about an error.
+// Class is the class of an error: whether the caller should retry, wait, or give up.
 type Class int
 
 // The error classes. The zero value of Class is not an error class. The class does not say whether the call may have taken effect:
@@ -49,8 +49,8 @@ type Error struct {
 	Status int
 	// RequestID is the id that the service gave the request; empty if the service sent no id.
 	RequestID string
-	// RetryAfter is how long to wait before the next call, as the service or its open circuit demands: at most 1 h, or 0 if there
-	// is no such demand.
+	// RetryAfter is the time to wait before the next call, as demanded by the service or by its open circuit. The maximum is 1 h. 0
+	// means that there is no such demand.
 	RetryAfter time.Duration
 	// Message is the service's error message, cut and cleaned by [Clean].
 	Message string
@@ -103,7 +103,7 @@ func (e *Error) Code() string {
 	return e.Service.ID + "-" + what
 }
 
-// Circuit returns the upstream whose open circuit prevented the request; empty if no circuit was open.
+// Circuit returns the name of the upstream whose open circuit prevented the request. If no circuit was open, the result is empty.
 func (e *Error) Circuit() string {
 	if kept, ok := asNotSent(e.Err); ok {
 		return kept.Circuit
@@ -129,7 +129,7 @@ func Clean(s string) string {
 	return s[:cut]
 }
 
-// Caller says on whose behalf a call is made.
+// Caller identifies the merchant and the run for which a call is made.
 type Caller struct {
 	Merchant string
 	// RequestID is the global request id that is sent with the call: "req-" and a UUID. If RequestID is empty, no id is sent.
@@ -149,7 +149,7 @@ func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
 
-// CallerOf returns the caller in ctx; the zero value if there is none.
+// CallerOf returns the caller in ctx, or the zero value if ctx has no caller.
 func CallerOf(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c

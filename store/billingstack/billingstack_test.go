@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// onBoth runs a test of the embedded BillingStack on SQLite and on PostgreSQL. The argument `base` of the test is the URL of the
+// onBoth runs a test of the embedded BillingStack on SQLite and on PostgreSQL. The function `test` gets the URL of the
 // BillingStack, including the API version.
 func onBoth(t *testing.T, test func(t *testing.T, base string)) {
 	t.Run("SQLite", func(t *testing.T) { test(t, embedded(t, storetest.SQLite(t))) })

@@ -219,8 +219,8 @@ func TestLists(t *testing.T) {
 		}
 		want := make([]string, 10)
 		for i := range want {
-			// Each new customer has a lower id and name than the previous customer. So the test fails if the list is sorted by id
-			// or name.
+			// Each new customer has a lower id and name than the previous customer. Therefore the test fails if the list is sorted
+			// by id or name.
 			want[i] = fmt.Sprintf(`{"id": "0000000%d-e7db-47e2-bdb1-83935a50cf87", "merchant_id": "{m}", "name": "c%d", "currency": null, "language": null, "contact_info": []}`, 9-i, 9-i)
 			exchange{"POST", "/merchants/{m}/customers", want[i], 202, want[i]}.run(t, base)
 		}

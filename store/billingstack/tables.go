@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/billing/server"
 )
 
-// Records returns the BillingStack tables of the database db. Records calls tx to start a transaction: tx must call f with a
-// transaction of db.
+// Records returns the BillingStack tables of the database db. Records calls the function `tx` to start a transaction. This function
+// must call `f` with a transaction of db.
 func Records(db *gorm.DB, tx func(ctx context.Context, f func(tx *gorm.DB) error) error) server.Records {
 	d := database{db, tx}
 	return server.Records{
@@ -40,7 +40,7 @@ type table[T any, R rowOf[T]] struct {
 
 	toRow    func(merchantID string, addedAt int64, object T) R
 	check    func(tx *gorm.DB, row R) error    // called before a row is inserted; nil if foreign keys check all references
-	complete func(tx *gorm.DB, read []T) error // reads the parts of an object that are in other tables; nil if there are none
+	complete func(tx *gorm.DB, read []T) error // reads the parts of objects that are in other tables; nil if all parts are in this table
 }
 
 // rowOf is the interface of a row that stores an object of type T.
@@ -86,8 +86,8 @@ func (t *table[T, R]) objects(db *gorm.DB, rows []R) ([]T, error) {
 // The variable `chunk` is the number of rows that Each reads at a time. Only tests change chunk.
 var chunk = 5000
 
-// Each calls take for each object that meets all conditions, oldest first. Each reads the rows in chunks, so that take may be slow:
-// no connection is held while take is called.
+// Each calls the function `take` for each object that meets all conditions, oldest first. Each reads the rows in chunks, and holds
+// no connection while it calls `take`. The function `take` may therefore be slow.
 func (t *table[T, R]) Each(ctx context.Context, merchantID string, where []billing.Condition, take func(T) error) error {
 	db := t.db.WithContext(ctx)
 	addedAt, id := int64(math.MinInt64), ""

@@ -90,7 +90,7 @@ func (d *drawer) call(ctx context.Context) (name string, call func(storetest.Sto
 	return "expire", func(s storetest.Store) (string, error) { return "", s.DeleteExpiredTokens(ctx, now) }
 }
 
-// The method `down` draws which upstreams are down: none, one or two.
+// The method `down` draws the upstreams that are down: none, one or two.
 func (d *drawer) down() []string { return [][]string{nil, {"k0"}, {"k0", "k1"}}[d.IntN(3)] }
 
 func (d *drawer) replica() string { return fmt.Sprint("r", d.IntN(3)) }
@@ -226,13 +226,13 @@ func (d *drawer) checkpoint(ctx context.Context) saga.Checkpoint {
 
 func (d *drawer) merchant() string { return fmt.Sprint("m", d.IntN(3)) }
 
-// The follow-ups that are drawn have few different keys, so that they replace one another.
+// The drawn follow-ups have few different keys, so that later follow-ups replace earlier ones.
 var (
 	followUpWorkflows = []string{"later", "toy"}
 	followUpIDs       = []string{"f0", "f1", "f2"}
 )
 
-// followUp draws a follow-up that is put, or dropped in one of three draws.
+// followUp draws a change of a follow-up. In one of three draws, the follow-up is dropped; otherwise it is put.
 func (d *drawer) followUp() saga.FollowUp {
 	f := saga.FollowUp{
 		Workflow: followUpWorkflows[d.IntN(2)], ID: followUpIDs[d.IntN(3)], Merchant: d.merchant(), Cloud: "c",

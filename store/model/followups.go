@@ -10,10 +10,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// followUpKey is the key of a follow-up.
+// followUpKey identifies a follow-up: by its workflow and its id.
 type followUpKey struct{ workflow, id string }
 
-// Disable disables a merchant, or enables it again. Follow-ups of a disabled merchant are not taken.
+// Disable disables the merchant if `disabled` is true, and enables the merchant otherwise. Follow-ups of a disabled merchant are
+// not taken.
 func (s *Store) Disable(merchant string, disabled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

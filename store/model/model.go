@@ -73,7 +73,7 @@ func (s *Store) insert(r *row) {
 	s.byID[r.ID] = r
 }
 
-// The method `find` calls the function `fits` for each run, in the order of the ids, and returns the first run for which fits
+// The method `find` calls the function `fits` for each run, in the order of the ids, and returns the first run for which `fits`
 // returns true. If there is no such run, `find` returns nil.
 func (s *Store) find(fits func(*row) bool) *row {
 	if i := slices.IndexFunc(s.runs, fits); i >= 0 {
@@ -90,7 +90,7 @@ func (s *Store) holder(subject string) *row {
 // The method `live` reports whether a run has the given subject and has not ended.
 func (r *row) live(subject string) bool { return r.EndedAt == nil && r.Subject == subject }
 
-// The method `read` returns a copy of the run r. Some fields of the copy depend on other runs: `read` sets these fields too.
+// The method `read` returns a copy of the run r. `read` also sets the fields of the copy that depend on other runs.
 func (s *Store) read(r *row) *saga.Run {
 	run := copyOf(&r.Run)
 	if by := s.find(func(o *row) bool { return o.RetryOf == r.ID }); by != nil {

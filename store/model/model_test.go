@@ -19,7 +19,8 @@ func TestTheModelConforms(t *testing.T) {
 	storetest.Conformance(t, func(testing.TB) storetest.Store { return model.New(time.Now) }, disable)
 }
 
-// The function `disable` disables a merchant in the model or in PostgreSQL, or enables it again.
+// The function `disable` disables a merchant in the model or in PostgreSQL. If `disabled` is false, the function enables the
+// merchant.
 func disable(tb testing.TB, s storetest.Store, merchant string, disabled bool) {
 	tb.Helper()
 	switch s := s.(type) {

@@ -43,7 +43,7 @@ func addAction(t *testing.T, s fixture) {
 	}
 }
 
-// addActionIfVersion adds actions for a version at the same time. Only one of them may be stored.
+// addActionIfVersion adds several actions for the same version concurrently. Only one of these actions may be stored.
 func addActionIfVersion(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	action := saga.Action{RunID: n.Run.ID, Name: saga.Hold, At: epoch, IfVersion: n.Run.Version}
@@ -120,8 +120,8 @@ func actionsAtOnce(t *testing.T, s fixture) {
 	}
 }
 
-// actionsOutOfTime adds an action with an earlier time, because its caller has waited for the action before it. The actions are read
-// in the order in which they were stored.
+// actionsOutOfTime adds an action whose time is earlier than the time of the previous action, as if the caller had waited for a
+// lock. The actions must be read in the order in which they were stored.
 func actionsOutOfTime(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	later := epoch.Add(time.Second)

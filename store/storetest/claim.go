@@ -140,7 +140,7 @@ func claimYoungHolder(t *testing.T, s fixture) {
 	}
 }
 
-// claimEnded shows that a replica can claim a run that has ended. The claim does not change which run holds the subject.
+// claimEnded shows that a replica can claim a run that has ended. The claim does not change the holder of the subject.
 func claimEnded(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.State, r.EndedAt, r.HoldsSubject, r.Replica = saga.Compensated, &epoch, false, "" })
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {

@@ -165,8 +165,8 @@ func createKeyless(t *testing.T, s fixture) {
 	}
 }
 
-// createTwice inserts a run that is already stored, as after an insert whose answer was lost. Its key is used. Without a key, the
-// store returns another error.
+// createTwice inserts a run that is already stored, as a caller does after the answer to the first insert was lost. If the run has
+// a key, the error is ErrKeyUsed. If the run has no key, the store returns another error.
 func createTwice(t *testing.T, f fixture) {
 	n := f.create(t, func(r *saga.Run) { r.HoldsSubject = false })
 	if err := f.Create(t.Context(), n); !errors.Is(err, saga.ErrKeyUsed) {

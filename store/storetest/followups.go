@@ -12,10 +12,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Disable disables a merchant of a store, or enables it again. The merchant need not exist.
+// Disable disables a merchant of a store if the last argument is true, and enables the merchant otherwise. The merchant need not
+// exist.
 type Disable func(tb testing.TB, s Store, merchant string, disabled bool)
 
-// DisableMerchant disables a merchant, or enables it again. If the merchant does not exist, DisableMerchant creates it.
+// DisableMerchant disables the merchant if `disabled` is true, and enables the merchant otherwise. If the merchant does not exist,
+// DisableMerchant creates the merchant.
 func DisableMerchant(tb testing.TB, all merchants.Store, merchant string, disabled bool) {
 	tb.Helper()
 	key := merchants.APIKey{Key: "key of " + merchant, MerchantID: merchant, CreatedAt: epoch}
@@ -45,13 +47,13 @@ func (f fixture) put(t *testing.T, all ...saga.FollowUp) {
 	f.commit(t, f.ending(t, all...))
 }
 
-// The method `ending` returns the last checkpoint of a new run, which contains follow-ups.
+// The method `ending` returns the last checkpoint of a new run. The checkpoint contains the given follow-ups.
 func (f fixture) ending(t *testing.T, all ...saga.FollowUp) saga.Checkpoint {
 	t.Helper()
 	return f.endOf(f.create(t, nil), all...)
 }
 
-// endOf returns the last checkpoint of a run, which contains follow-ups.
+// endOf returns the last checkpoint of a run. The checkpoint contains the given follow-ups.
 func (fixture) endOf(n saga.NewRun, all ...saga.FollowUp) saga.Checkpoint {
 	cp := checkpoint(n)
 	cp.Run.State, cp.Run.EndedAt, cp.Run.HoldsSubject, cp.Run.Replica, cp.Run.DueAt = saga.Compensated, &epoch, false, "", nil
@@ -60,7 +62,6 @@ func (fixture) endOf(n saga.NewRun, all ...saga.FollowUp) saga.Checkpoint {
 }
 
 // The method `take` takes the due follow-ups of the workflow "later", and returns their ids in the order in which they were taken.
-// The ids of their runs are the prefix run and the ids of the follow-ups.
 func (f fixture) take(t *testing.T, now time.Time, limit int) (ids []string) {
 	t.Helper()
 	for _, one := range f.takeAs(t, now, limit, newID) {
@@ -143,7 +144,8 @@ func followUpsOfOthers(t *testing.T, s fixture) {
 	}
 }
 
-// followUpReplaced shows that a run that puts a follow-up again replaces it, except the hold and the id of the last run.
+// followUpReplaced shows that a follow-up that is put again replaces the stored follow-up, but keeps the hold and the id of the
+// last run.
 func followUpReplaced(t *testing.T, s fixture) {
 	hold := &saga.FollowUpHold{Who: "op", Why: "because", At: epoch.Add(time.Hour)}
 	s.put(t, later("x"), later("y"))
@@ -194,7 +196,8 @@ func followUpDropped(t *testing.T, s fixture) {
 	}
 }
 
-// followUpFenced shows that a refused checkpoint changes no follow-up, and that the other checkpoints of its group do.
+// followUpFenced shows that a refused checkpoint changes no follow-up, and that the other checkpoints of the group still change
+// follow-ups.
 func followUpFenced(t *testing.T, s fixture) {
 	s.put(t, later("x"), later("y"))
 	before := s.stored(t, "x", "y", "new")
@@ -259,7 +262,7 @@ func followUpUnwritten(t *testing.T, s fixture) {
 	}
 }
 
-// followUpResults shows that a checkpoint with follow-ups has the same result as one without.
+// followUpResults shows that follow-ups in a checkpoint do not change the result of the checkpoint.
 func followUpResults(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	s.create(t, func(r *saga.Run) { r.Subject, r.HoldsSubject, r.WaitsFor, r.Replica = "m:c", false, n.Run.ID, "" })
@@ -337,7 +340,7 @@ func takeDue(t *testing.T, s fixture) {
 	}
 }
 
-// takeAgain shows when a follow-up that was taken can be taken again.
+// takeAgain checks the times at which a follow-up that was taken can be taken again.
 func takeAgain(t *testing.T, s fixture) {
 	s.put(t, later("x"))
 	n := leased(nil)
@@ -375,7 +378,7 @@ func takeAgain(t *testing.T, s fixture) {
 	}
 }
 
-// takeAtOnce shows that two replicas that take follow-ups at the same time never take the same one.
+// takeAtOnce shows that two replicas that take follow-ups at the same time never take the same follow-up.
 func takeAtOnce(t *testing.T, s fixture) {
 	const n, replicas = 40, 4
 	var all []saga.FollowUp
@@ -456,7 +459,7 @@ func holdFollowUp(t *testing.T, s fixture) {
 	}
 }
 
-// holdExecuted shows that a follow-up cannot be held, and its hold cannot be lifted, while a run executes it.
+// holdExecuted shows that the hold of a follow-up cannot be set or lifted while a run executes the follow-up.
 func holdExecuted(t *testing.T, s fixture) {
 	s.put(t, later("x"))
 	n := leased(nil)
@@ -489,7 +492,7 @@ func holdExecuted(t *testing.T, s fixture) {
 	}
 }
 
-// runsOfFollowUps shows which ended runs need attention because of their follow-ups.
+// runsOfFollowUps checks the ended runs that need attention because of their follow-ups.
 func runsOfFollowUps(t *testing.T, s fixture) {
 	listed := func(change func(*saga.Filter)) string {
 		t.Helper()

@@ -42,8 +42,8 @@ func PostgreSQL(tb testing.TB) string {
 	return u.String()
 }
 
-// PgBouncer returns the URL of a database that PostgreSQL created, through the PgBouncer that `make test` starts. PgBouncer pools
-// transactions, so a connection to this URL does not keep its session.
+// PgBouncer returns a URL that leads to a database through the PgBouncer that `make test` starts. The function PostgreSQL must have
+// created the database. PgBouncer pools transactions, so a connection to this URL does not keep its session.
 func PgBouncer(tb testing.TB, database string) string {
 	tb.Helper()
 	pooler := os.Getenv("TENANTRY_TEST_PGBOUNCER_URL")

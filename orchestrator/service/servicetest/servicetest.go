@@ -36,7 +36,7 @@ type Options struct {
 	// Around wraps the HTTP transport of an upstream, like Around in [service.Options]. The wrapper can count, delay, lose or refuse
 	// the service's requests. The clients Identity and Billing of the Installation do not use the wrapper.
 	Around func(upstream string, next http.RoundTripper) http.RoundTripper
-	// TLS makes the service serve the API with a certificate that Client trusts.
+	// If TLS is true, the service serves the API over TLS. Client trusts the certificate.
 	TLS bool
 	// Change can change the service's options after the other fields of Options were applied.
 	Change func(*service.Options)

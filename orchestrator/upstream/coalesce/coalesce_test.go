@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// The type `counted` counts the reads. Each read takes a second, and its answer is its number.
+// The type `counted` counts the reads. Each read takes a second, and answers with the number of reads so far.
 type counted int
 
 func (c *counted) read(ctx context.Context, fail error) (int, error) {
@@ -24,7 +24,7 @@ func (c *counted) read(ctx context.Context, fail error) (int, error) {
 	}
 }
 
-// Callers that ask at the same time share one read, even if the first caller goes away. A later caller gets a read of its own.
+// Callers that ask at the same time share one read, even if the first caller goes away. A later caller causes another read.
 func TestEqualReadsAreCombined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reads coalesce.Reads

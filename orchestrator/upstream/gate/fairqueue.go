@@ -70,8 +70,8 @@ func (q *fairQueue) leave() {
 	first <- struct{}{}
 }
 
-// The method `forget` removes a waiting call from the queue, and reports whether the queue contained the call. The caller of forget
-// holds the lock.
+// The method `forget` removes a waiting call from the queue, and reports whether the queue contained the call. The caller of
+// `forget` holds the lock.
 func (q *fairQueue) forget(merchant string, one chan<- struct{}) bool {
 	theirs := q.waiting[merchant]
 	i := slices.Index(theirs, one)

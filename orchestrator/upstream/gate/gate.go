@@ -24,8 +24,8 @@ const (
 	// maxRest is the longest interval between trials while the upstream refuses Tenantry's login. The interval doubles with each
 	// refused trial, because the upstream may count refused logins and lock the user.
 	maxRest = time.Minute
-	// The constant `patience` is the time in which an upstream that works answers. If the caller's own time limit ends a call
-	// earlier, the call shows nothing about the upstream: the caller may have spent its time in the queue.
+	// The constant `patience` is the time in which a working upstream answers. If the caller's time limit ends a call earlier, the
+	// call shows nothing about the upstream, because the call may have spent its time in the queue.
 	patience = 10 * time.Second
 )
 
@@ -36,11 +36,11 @@ type Gate struct {
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu    sync.Mutex
-	until time.Time   // when the next trial is made, if the circuit is open
+	until time.Time   // time of the next trial, if the circuit is open
 	timer *time.Timer // of the next trial
-	fault error       // why the last failed call failed
+	fault error       // cause of the last failed call
 	trips bool        // a login was refused: the circuit opens at once
-	rests int         // how many refused logins in a row have led to a rest
+	rests int         // number of refused logins in a row that have led to a rest
 	trial func(context.Context) error
 }
 
@@ -67,9 +67,9 @@ func (g *Gate) TryBy(trial func(context.Context) error) {
 // Enter waits for the call's turn. Enter returns an [upstream.NotSentError] if the circuit is open, or if ctx ends during the wait.
 // Enter takes the call's merchant from [upstream.CallerOf].
 //
-// When the call is over, the caller must call leave with the status of the answer, or with the error if there was no answer. If the
-// upstream refused Tenantry's login, the error must be an [upstream.RefusedLoginError]: the circuit then opens at once, so that only
-// the health check logs in again. After its first call, leave does nothing.
+// When the call is over, the caller must call the function `leave` with the status of the answer, or with the error if there was no
+// answer. If the upstream refused Tenantry's login, the error must be an [upstream.RefusedLoginError]: the circuit then opens at
+// once, so that only the health check logs in again. Further calls of `leave` do nothing.
 func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), err error) {
 	if err := g.queue.enter(ctx, upstream.CallerOf(ctx).Merchant); err != nil {
 		return nil, &upstream.NotSentError{Err: fmt.Errorf("waiting for a connection to %s: %w", g.name, err)}
@@ -97,8 +97,9 @@ func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), er
 	}, nil
 }
 
-// The method `failed` notes why a call failed, for the error of the calls that are refused while the circuit is open. These are
-// calls of other merchants. Therefore the note must not contain the text of the call's error, which names objects.
+// The method `failed` records the cause of a failed call. While the circuit is open, the error of each refused call contains this
+// cause. Refused calls can belong to other merchants. The cause must therefore not contain the text of the failed call's error,
+// because this text names objects.
 func (g *Gate) failed(status int, err error) {
 	fault := fmt.Errorf("it answered %d %s", status, http.StatusText(status))
 	refused := upstream.RefusedLogin(err)
@@ -122,7 +123,8 @@ func (g *Gate) mustTrip() bool {
 // Open reports whether the circuit is open. While the circuit is open, only trials pass.
 func (g *Gate) Open() bool { return g.breaker.State() != gobreaker.StateClosed }
 
-// The breaker calls changed and mustTrip while the breaker's lock is held, so these methods must not call the breaker.
+// The breaker calls the methods `changed` and mustTrip while the breaker's lock is held. These methods must therefore not call the
+// breaker.
 func (g *Gate) changed(from, to gobreaker.State) {
 	switch {
 	case to == gobreaker.StateClosed:
@@ -188,9 +190,8 @@ var (
 
 // The function `health` judges the upstream by the outcome of a call. The result is nil if the upstream works, errSaysNothing if
 // the call shows nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call that was
-// cancelled, not sent, or ended by ctx within patience shows nothing. Any other answer shows that the upstream works, unless its
-// status is 502, 503 or
-// 504. The argument `took` is the time since the call left the queue.
+// cancelled, was not sent, or was ended by ctx before the time `patience` shows nothing. Any other answer shows that the upstream
+// works, unless its status is 502, 503 or 504. The argument `took` is the time since the call left the queue.
 func health(ctx context.Context, took time.Duration, status int, err error) error {
 	switch {
 	case err != nil && upstream.NotSent(err):

@@ -291,7 +291,7 @@ func TestWhichCallsOpenTheCircuit(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
 		err    error
-		after  func(context.CancelFunc) // what happens to the caller's context during the call
+		after  func(context.CancelFunc) // ends the caller's context during the call
 		limit  time.Duration            // the time limit of the call; default callTime
 		opens  bool
 	}{
@@ -334,8 +334,8 @@ func TestWhichCallsOpenTheCircuit(t *testing.T) {
 	}
 }
 
-// The time in which a call waits for its turn says nothing about the upstream. Here each call waits for 25 s, and then its own time
-// limit ends it after 5 s: the upstream had too little time.
+// The time in which a call waits for its turn does not count as a fault of the upstream. Here, each call waits for 25 s. Its time
+// limit then leaves only 5 s for the upstream, which is too little.
 func TestTheWaitForATurnOpensNoCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate.Gates).Of("it", 1)
@@ -378,7 +378,7 @@ func TestASuccessInBetweenKeepsItOpenToAll(t *testing.T) {
 	}
 }
 
-// The error of an open circuit reaches all merchants. It names the fault, but not the object of the call that failed.
+// The error of an open circuit reaches all merchants. The error names the fault, but not the object of the failed call.
 func TestAnOpenCircuitSaysWhy(t *testing.T) {
 	for want, call := range map[string]struct {
 		status int

@@ -9,8 +9,8 @@ import (
 
 // Gates holds the gates of all upstreams of a process. The zero value is ready to use.
 type Gates struct {
-	// TripsAfter is how many calls in a row must fail before a circuit opens; zero means 5. Set TripsAfter before the first call of
-	// Of.
+	// TripsAfter is the number of consecutive failed calls after which a circuit opens; zero means 5. Set TripsAfter before the
+	// first call of Of.
 	TripsAfter uint32
 
 	mu     sync.Mutex

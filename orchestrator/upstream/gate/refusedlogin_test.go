@@ -14,7 +14,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// An upstream that counts refused logins locks the user. Therefore one refused login opens the circuit, and the trials become rare.
+// An upstream may count refused logins and lock the user. Therefore one refused login opens the circuit, and the interval between
+// trials grows.
 func TestAfterARefusedLoginOnlyTheTrialLogsIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gates gate.Gates
@@ -62,7 +63,7 @@ func TestAfterARefusedLoginOnlyTheTrialLogsIn(t *testing.T) {
 	})
 }
 
-// Of two trials that are scheduled for one outage, only the later one is made.
+// If two trials are scheduled for one outage, only the later trial is made.
 func TestATrialThatOpensTheCircuitAgainSchedulesOneTrial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate.Gates).Of("it", 1)
