@@ -18,7 +18,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// AdmissionError says why an order was refused. An order is refused before anything is written.
+// AdmissionError contains the reason why an order was refused. An order is refused before anything is written.
 type AdmissionError struct {
 	Code   saga.Code // the name of a problem type of the API; for a retry, another code
 	Detail string
@@ -92,7 +92,7 @@ func invalid(params ...Param) *AdmissionError {
 	return &AdmissionError{Code: CodeInvalidParams, FixBy: saga.FixByMerchant, Detail: params[0].Detail, Params: params}
 }
 
-// Defaults are used for merchants that do not set their own roles or domain.
+// Defaults contains the roles and the domain for merchants that do not have their own settings.
 type Defaults struct {
 	CustomerRoles     []string
 	SubscriptionRoles []string
@@ -170,7 +170,8 @@ func distinct(roles []keystone.Role) (once []keystone.Role) {
 	return once
 }
 
-// addUser tells a portal how to order for a user who has no role on the customer's tenant.
+// addUser is the end of an error text. It names the field with which a portal can order for a user who has no role on the
+// customer's tenant.
 const addUser = `; to add another user to the customer, send "add_user": true`
 
 // The method `member` returns an error if the user has no role on the customer's tenant, or if the customer has no tenant.

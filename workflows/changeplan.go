@@ -26,8 +26,8 @@ type ChangePlan struct {
 
 	// The first step sets the fields below.
 
-	OldPlanID string    `json:"old_plan_id,omitempty"` // the plan that the subscription had before the run
-	Was       *Standing `json:"was,omitempty"`         // what the subscription was before the run, and still is after it
+	OldPlanID string    `json:"old_plan_id,omitempty"` // the subscription's plan before the run
+	Was       *Standing `json:"was,omitempty"`         // the standing of the subscription before and after the run
 }
 
 // ChangePlanResult is the part of a ChangePlan that the API returns with a run.
@@ -50,8 +50,8 @@ func (o ChangePlan) request(runID string) saga.Request {
 	return o.about(ChangePlanName, runID, o)
 }
 
-// AdmitChangePlan returns the request for a run that changes the plan of a merchant's subscription, or an *AdmissionError. The
-// argument byOperator says that an operator asks, and not the merchant's portal.
+// AdmitChangePlan returns the request for a run that changes the plan of a merchant's subscription, or an *AdmissionError. If the
+// parameter `byOperator` is true, an operator sent the request, and not the merchant's portal.
 func (d Deps) AdmitChangePlan(
 	ctx context.Context, m merchants.Merchant, subscriptionID, planID string, byOperator bool,
 ) (saga.Request, error) {
@@ -73,8 +73,8 @@ func (d Deps) retryChangePlan(ctx context.Context, old ChangePlan, runID string)
 	return o.request(runID), nil
 }
 
-// The method `changeable` returns the order with the standing of the subscription, and with its plan. It returns an *AdmissionError
-// if the plan of the subscription cannot be changed now.
+// The method `changeable` returns the order with the standing of the subscription, and with its plan. If the plan of the
+// subscription cannot be changed now, `changeable` returns an *AdmissionError.
 func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -97,7 +97,7 @@ func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) 
 	}
 	if o.OldPlanID = s.PlanID; o.OldPlanID == o.PlanID {
 		// If no succeeded run has set this plan, a late request of a compensated run may have set it. A re-check of that run would
-		// put the old plan back. Therefore a new run is started, which claims the plan.
+		// put the old plan back. Therefore a new run is started, which claims this plan.
 		left, by, err := d.planLeft(ctx, o.Held)
 		switch {
 		case err != nil:
@@ -112,8 +112,8 @@ func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) 
 
 const notInBillingStack = "BillingStack no longer has the subscription"
 
-// planLeft returns the plan that the newest succeeded run with a plan has given to the subscription, and the id of this run. In
-// BillingStack, the subscription may have another plan, from a late request or from somebody else.
+// planLeft finds the newest succeeded run that has given a plan to the subscription, and returns this plan and the id of the run.
+// In BillingStack, the subscription may have another plan, because of a late request or of a change by somebody else.
 func (d Deps) planLeft(ctx context.Context, h Held) (planID, runID string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
@@ -171,8 +171,8 @@ func (o ChangePlan) expected() []saga.Expected {
 	}}
 }
 
-// checkChangePlan is the first step of the run, which only reads: the subscription and the plan may have changed since the order
-// was accepted. It stores the old plan, and the standing of the subscription.
+// checkChangePlan is the first step of the run. The step reads the subscription and the plan again, because both may have changed
+// since the order was accepted. The step stores the old plan and the standing of the subscription.
 func (d Deps) checkChangePlan(ctx context.Context, o *ChangePlan) error {
 	now, err := d.changeable(ctx, *o)
 	if refused, ok := errors.AsType[*AdmissionError](err); ok && len(refused.Params) > 0 {
@@ -186,7 +186,7 @@ func (d Deps) checkChangePlan(ctx context.Context, o *ChangePlan) error {
 	return nil
 }
 
-// findPlan looks whether the subscription has the new plan, and had another plan before the run.
+// findPlan returns Made if the subscription has the new plan, and had another plan before the run.
 func (d Deps) findPlan(ctx context.Context, o *ChangePlan) (saga.Found, error) {
 	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
 	switch {
@@ -200,8 +200,8 @@ func (d Deps) findPlan(ctx context.Context, o *ChangePlan) (saga.Found, error) {
 	return saga.Made, nil
 }
 
-// putPlanBack gives the old plan back to the subscription, if the subscription still has the plan that the run has set. If a later
-// run has changed the plan, which a re-check may find, putPlanBack gives the plan of the later run instead.
+// putPlanBack is the undo of the run. If the subscription still has the plan that the run has set, putPlanBack sets the old plan
+// again. In a re-check, a later run may have changed the plan. Then putPlanBack sets the plan of the later run.
 func (d Deps) putPlanBack(ctx context.Context, o *ChangePlan) error {
 	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
 	if errors.Is(err, billing.ErrNotFound) {

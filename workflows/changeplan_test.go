@@ -68,8 +68,8 @@ func (o *outage) changedLate(h workflows.Held, plan string) (id string) {
 	return id
 }
 
-// A compensated run's request gives the plan "large" to a subscription of the plan "small", half an hour late. The newest of the runs
-// that have succeeded since then decides which plan the subscription has after the re-check.
+// A compensated run's request gives the plan "large" to a subscription of the plan "small", half an hour late. After the re-check,
+// the subscription must have the plan of the newest succeeded run.
 func TestAPlanChangedLateIsPutBackByARecheck(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, after []string // the plans of runs that succeed before and after the late request is executed
@@ -128,8 +128,8 @@ func TestAPlanChangedLateIsPutBackByARecheck(t *testing.T) {
 	}
 }
 
-// Two requests of compensated runs are executed late. The second run begins when the first late request has been executed: the plan that
-// it finds is the plan of no succeeded run. The re-checks must not undo each other's work.
+// Two requests of compensated runs are executed late. The second run begins when the first late request has been executed. The
+// second run therefore finds a plan that no succeeded run has set. The re-checks must not undo each other's work.
 func TestTwoPlansChangedLate(t *testing.T) {
 	for name, again := range map[string]bool{"to the plan of the late request": true, "back": false} {
 		t.Run(name, func(t *testing.T) {
@@ -185,9 +185,9 @@ func TestARecheckOfAPlanWaitsForALiveRun(t *testing.T) {
 
 func TestACompensatedRunPutsTheOldPlanBack(t *testing.T) {
 	for name, c := range map[string]struct {
-		meanwhile func(o *outage, h workflows.Held, other string) // what somebody does before the undo
+		meanwhile func(o *outage, h workflows.Held, other string) // a change by somebody else before the undo
 		want      string
-		code      saga.Code // of the reason why the run is stuck; empty: it is compensated
+		code      saga.Code // of the reason why the run is stuck; empty: the run is compensated
 	}{
 		"nothing happens meanwhile": {func(*outage, workflows.Held, string) {}, "small", ""},
 		"somebody sets a third plan": {func(o *outage, h workflows.Held, other string) {
@@ -238,7 +238,7 @@ func TestACompensatedRunPutsTheOldPlanBack(t *testing.T) {
 	}
 }
 
-// The order was checked when it was accepted, and something has changed since then.
+// The order was checked when it was accepted. Since then, the plan or the subscription has changed.
 func TestWhatTheFirstStepOfAPlanChangeRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		order func(o *outage, h workflows.Held) (plan string)
@@ -276,8 +276,8 @@ func TestWhatTheFirstStepOfAPlanChangeRefuses(t *testing.T) {
 	}
 }
 
-// The newest run about the subscription has changed its plan, but not its state. The run that left the subscription in this state
-// stays known.
+// The newest run about the subscription has changed the plan, but not the state. The standing still names the older run that left
+// the subscription in this state.
 func TestAChangeOfThePlanLeavesTheStateAsItWas(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		made := o.subscribed(began)
@@ -324,7 +324,7 @@ func TestAChangeOfThePlanLeavesTheStateAsItWas(t *testing.T) {
 	})
 }
 
-// oneRun is a ledger whose newest run about every subscription is this run.
+// oneRun is a ledger that returns the same run as the newest run of every subscription.
 type oneRun struct{ run *saga.Run }
 
 // Latest implements [workflows.Ledger].

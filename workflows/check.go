@@ -19,9 +19,9 @@ const fresh = 10 * time.Second
 // The function `stale` reports whether the order's plan was last read more than 10 s ago.
 func stale(o *Order, now time.Time) bool { return now.Sub(o.CheckedAt) > fresh }
 
-// The method `check` is the run's first step, which only reads. If the last read of the plan is stale, `check` reads the plan
+// The method `check` is the run's first step. The step only reads. If the last read of the plan is stale, `check` reads the plan
 // again. If the order names an existing customer, `check` always reads this customer again. The plan and the customer may have been
-// removed after the order was accepted. If the customer already has a tenant, `check` also stores which roles the user does not
+// removed after the order was accepted. If the customer already has a tenant, `check` also stores the roles that the user does not
 // have on this tenant. If the run is compensated, only these roles may be revoked.
 func (d Deps) check(ctx context.Context, o *Order) error {
 	if stale(o, d.Now()) {
@@ -48,7 +48,7 @@ func (d Deps) check(ctx context.Context, o *Order) error {
 	return d.noteRoles(ctx, o)
 }
 
-// noteRoles stores which of the order's customer roles the user does not yet have on an existing customer tenant.
+// noteRoles stores the customer roles of the order that the user does not yet have on an existing customer tenant.
 func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {

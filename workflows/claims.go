@@ -22,10 +22,10 @@ func ClaimRole(roleID, userID, tenantClaim string) string {
 	return "role " + roleID + " of user " + userID + " on " + tenantClaim
 }
 
-// ClaimDisabled returns the claim on a tenant's being disabled. The argument tenantClaim is the claim on the tenant.
+// ClaimDisabled returns the claim on the disabled state of a tenant. The parameter tenantClaim is the claim on the tenant.
 func ClaimDisabled(tenantClaim string) string { return "disabled " + tenantClaim }
 
-// ClaimPlan returns the claim on a subscription's having a plan. The claims on other plans of the subscription are opposites.
+// ClaimPlan returns the claim on the plan of a subscription. Claims on different plans of the same subscription are opposites.
 func ClaimPlan(subscriptionID, planID string) string {
 	return saga.Setting("plan of subscription "+subscriptionID, planID)
 }

@@ -16,8 +16,8 @@ import (
 // CloseName is the name of the workflow.
 const CloseName = "close"
 
-// Closure is the data of a run that removes a subscription from BillingStack, and the customer with the customer's last subscription. It
-// is stored as JSON, so fields may be added, but never removed or renamed.
+// Closure is the data of a run that removes a subscription from BillingStack. With the customer's last subscription, the run also
+// removes the customer. A Closure is stored as JSON, so fields may be added, but never removed or renamed.
 type Closure struct {
 	Held
 	RemovedBy string `json:"removed_by"` // the run that has removed the subscription's tenant
@@ -25,9 +25,9 @@ type Closure struct {
 	// The steps set the fields below. The input of a run that a follow-up starts cannot contain the run's id.
 
 	RunID            string    `json:"run_id,omitempty"`
-	CustomerStays    string    `json:"customer_stays,omitempty"` // why the customer is kept; empty: the customer goes
+	CustomerStays    string    `json:"customer_stays,omitempty"` // reason why the customer is kept; empty: the customer is removed
 	CustomerTenantID string    `json:"customer_tenant_id,omitempty"`
-	DisabledAt       time.Time `json:"disabled_at,omitzero"` // when the customer's tenant was disabled
+	DisabledAt       time.Time `json:"disabled_at,omitzero"` // time at which the customer's tenant was disabled
 }
 
 // CloseResult is the part of a Closure that the API returns with a run.
@@ -51,7 +51,8 @@ func (o Removal) closing(removedBy string, due time.Time) saga.FollowUp {
 	return o.later(CloseName, o.SubscriptionID, due, Closure{Held: o.Held, RemovedBy: removedBy})
 }
 
-// CloseRequest returns the request for a run that removes a subscription from BillingStack whose tenant the run removedBy has removed.
+// CloseRequest returns the request for a run that removes a subscription from BillingStack. The run removedBy has removed the
+// subscription's tenant.
 func CloseRequest(h Held, removedBy, runID string) saga.Request {
 	return Closure{Held: h, RemovedBy: removedBy}.request(runID)
 }
@@ -90,9 +91,10 @@ func (d Deps) closable(ctx context.Context, o Closure) error {
 	return nil
 }
 
-// Close returns the workflow that removes an ended subscription from BillingStack. If the customer then has no subscription, no order in
-// progress and no payment method, and if Tenantry has made the customer and the customer's tenant, which must be empty, the
-// customer is removed too. The customer's tenant is disabled, and the workflow `remove` removes it ten minutes later.
+// Close returns the workflow that removes an ended subscription from BillingStack. The customer is removed too if four conditions
+// are met: the customer has no other subscription, no order in progress and no payment method; Tenantry has created the customer;
+// Tenantry has created the customer's tenant; and this tenant is proven empty. The customer's tenant is then disabled, and the
+// workflow `remove` removes it ten minutes later.
 func Close(d Deps) saga.Workflow[Closure] {
 	return saga.Workflow[Closure]{
 		Name: CloseName, Version: 1, Classify: Classify,
@@ -138,8 +140,8 @@ func Close(d Deps) saga.Workflow[Closure] {
 	}
 }
 
-// afterClosing drops the closing. If the customer is gone, the customer's tenant is to be removed. A closing that was refused is tried
-// again.
+// afterClosing drops the follow-up of the closing. If the run has removed the customer, afterClosing adds the follow-up that
+// removes the customer's tenant. If the closing was refused, afterClosing puts the follow-up again.
 func afterClosing(o Closure, end saga.End) []saga.FollowUp {
 	f := o.later(CloseName, o.SubscriptionID, end.Now.Add(again), Closure{Held: o.Held, RemovedBy: o.RemovedBy})
 	f.Reason = end.Cause
@@ -157,7 +159,8 @@ func afterClosing(o Closure, end saga.End) []saga.FollowUp {
 	return all
 }
 
-// The method `expected` returns the subscription as gone, and the customer if the customer is removed.
+// The method `expected` returns the subscription, which should no longer exist. If the customer is removed, the result also has the
+// customer.
 func (o Closure) expected() []saga.Expected {
 	all := []saga.Expected{{Gone: true, Object: saga.Object{Step: "delete-subscription", Kind: "subscription", ID: o.SubscriptionID}}}
 	if o.CustomerStays != "" {
@@ -176,7 +179,7 @@ func (o Closure) expected() []saga.Expected {
 	return all
 }
 
-// checkClose is the first step of the run, which reads everything again.
+// checkClose is the first step of the run. The step reads everything again.
 func (d Deps) checkClose(ctx context.Context, o *Closure) error {
 	if err := d.closable(ctx, *o); err != nil {
 		return permanently(err)
@@ -196,8 +199,8 @@ func (d Deps) findNoCustomer(ctx context.Context, o *Closure) (saga.Found, error
 	return goneFrom(ctx, err, "customer", o.CustomerID)
 }
 
-// goneFrom returns Made if the read of an object has returned ErrNotFound, and records that the run has removed the object, which another
-// run made.
+// If the read of an object has returned ErrNotFound, goneFrom returns Made, and records that the run has removed the object.
+// Another run had made the object.
 func goneFrom(ctx context.Context, err error, kind, id string) (saga.Found, error) {
 	if !errors.Is(err, billing.ErrNotFound) {
 		return saga.Absent, err
@@ -207,8 +210,8 @@ func goneFrom(ctx context.Context, err error, kind, id string) (saga.Found, erro
 	return saga.Made, nil
 }
 
-// The function `confirmed` takes the result of a look for an object after BillingStack has deleted it, or has answered that it does
-// not exist.
+// The function `confirmed` is called with the result of Find, after BillingStack has deleted an object, or has answered that the
+// object does not exist. If BillingStack still shows the object, `confirmed` returns an error.
 func confirmed(found saga.Found, err error) error {
 	if err == nil && found != saga.Made {
 		return contradiction(billing.Service, "BillingStack still shows an object that it has deleted")
@@ -223,8 +226,8 @@ func (d Deps) checkCustomer(ctx context.Context, o *Closure) (err error) {
 	return err
 }
 
-// whyCustomerStays returns why the customer may not be removed; empty if the customer may. If the customer has a tenant, the function
-// stores its id in the order.
+// whyCustomerStays returns the reason why the customer may not be removed. If the customer may be removed, the result is empty. If
+// the customer has a tenant, whyCustomerStays stores the tenant's id in the order.
 func (d Deps) whyCustomerStays(ctx context.Context, o *Closure) (string, error) {
 	if _, err := d.Billing.Customer(ctx, o.MerchantID, o.CustomerID); err != nil {
 		if errors.Is(err, billing.ErrNotFound) {
@@ -298,7 +301,7 @@ func (d Deps) usedBy(ctx context.Context, o *Closure) (string, error) {
 	return "", err
 }
 
-// deleteCustomer deletes the customer. A customer who has a subscription by now stays.
+// deleteCustomer deletes the customer. If the customer has a subscription by now, deleteCustomer does not delete the customer.
 func (d Deps) deleteCustomer(ctx context.Context, o *Closure) error {
 	_, err := d.Billing.RemoveCustomer(ctx, o.MerchantID, o.CustomerID, nil)
 	if foreign, ok := errors.AsType[*billing.ForeignSubscriptionsError](err); ok {

@@ -134,7 +134,7 @@ func timeOut(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 
 // commitLate is a fault in which the request times out, and the upstream executes the request later. If all requests of an undo
 // meet the fault, the upstream executes them after the fault is removed. Otherwise the undo might succeed before the test has seen
-// that it does not.
+// the undo fail.
 func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 	call := saga.CallOf(req.Context())
 	done := f.lateCall(call.RunID)
@@ -180,7 +180,7 @@ type row struct {
 	read   map[string]ends
 }
 
-// The method `forward` returns the outcomes of a run that cannot be compensated any more: it waits for an operator instead.
+// The method `forward` returns the outcomes of a run that can no longer be compensated: such a run waits for an operator instead.
 func (e ends) forward() ends {
 	for _, end := range []*string{&e.Once, &e.Always} {
 		if *end == compensates {
@@ -244,7 +244,7 @@ func TestEveryFaultEndsAsItShould(t *testing.T) {
 		// All cases share the upstreams. The failed calls of one case must not open a circuit, because all other cases would then
 		// wait.
 		neverOpen := func(o *service.Options) { o.TripsAfter = math.MaxUint32 }
-		// Only a step that fails for ever ends at the deadline of its run. All other runs have more time than a busy machine needs.
+		// A run ends at its deadline only if a step always fails. All other runs have more time than a busy machine needs.
 		patient := newWorld(t, another(t, database), neverOpen, func(o *service.Options) { o.Deadline = 2 * time.Minute })
 		w := newWorld(t, database, neverOpen)
 		room := make(chan struct{}, 48)

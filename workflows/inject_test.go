@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The type `faults` contains the faults that are injected into the calls of runs.
+// The type `faults` injects faults into the calls of runs.
 type faults struct {
 	mu   sync.Mutex
 	of   map[string]*fault          // by faultKey

@@ -368,8 +368,8 @@ func TestARunWaitsForARecheckThatMayStillTakeSomethingFromIt(t *testing.T) {
 	})
 }
 
-// A compensated run's request disables the tenant after later runs have suspended the subscription and resumed it. The newest of these
-// runs has left the tenant enabled.
+// A compensated run's request disables the tenant after later runs have suspended the subscription and resumed it. The last of
+// these runs has enabled the tenant, so the re-check must enable it again.
 func TestATenantDisabledLateIsEnabledByARecheck(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		made := newID()

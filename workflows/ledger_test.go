@@ -11,7 +11,7 @@ import (
 )
 
 // A request that assigns a role on the run's own tenant loses its answer, and an operator skips the undo of the tenant. The
-// assignment stays, so it must be an object of the run.
+// assignment stays, and must therefore be an object of the run.
 func TestARoleThatStaysWithItsTenantIsInTheLedger(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, _ := o.joining(false)

@@ -139,6 +139,6 @@ func (w *world) things(t *testing.T, runID string) string {
 	return strings.Join(all, ", ")
 }
 
-// The constant `whole` lists all objects of a succeeded run, in the format of the text that things returns.
+// The constant `whole` lists all objects of a succeeded run, in the format of the text that the method `things` returns.
 const whole = "bs-customer, bs-customer/bs-admin, bs-customer/member, bs-subscription, bs-subscription/member, " +
 	"customer, subscription -> bs-subscription"

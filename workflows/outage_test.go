@@ -124,7 +124,7 @@ func newOutage(t *testing.T, giveUpAfter time.Duration) *outage {
 	return o
 }
 
-// usualDefaults are the roles and the domain that the orders of the tests use.
+// usualDefaults contains the roles and the domain of the orders in the tests.
 var usualDefaults = workflows.Defaults{
 	CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: keystonetest.DefaultDomain,
 }
@@ -255,8 +255,8 @@ func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T
 	})
 }
 
-// The circuit of the upstream is open for longer than the time limit of the runs. The runs are nevertheless given up in time, and
-// are compensated when the upstream is back.
+// The circuit of the upstream stays open until after the time limit of the runs. The runs are nevertheless given up at their time
+// limit, and are compensated when the upstream is back.
 func TestRunsThatWaitForAnUpstreamAreGivenUpInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 20 * time.Minute

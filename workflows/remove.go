@@ -16,30 +16,30 @@ import (
 // RemoveName is the name of the workflow.
 const RemoveName = "remove"
 
-// The constant `settled` is how long a tenant must have been disabled before it can be removed: other services cache tokens and
-// accept them for some minutes.
+// The constant `settled` is the minimum time between the disabling and the removal of a tenant, because other services cache
+// tokens, and accept them for some minutes.
 const settled = 10 * time.Minute
 
-// The constant `again` is the time after which a removal or a closing that was refused is tried again.
+// If a removal or a closing was refused, it is tried again after the time `again`.
 const again = 24 * time.Hour
 
-// Removal is the data of a run that removes the tenant of an ending subscription, or the tenant of a customer that is removed. It is
+// Removal is the data of a run that removes the tenant of an ending subscription, or the tenant of a removed customer. A Removal is
 // stored as JSON, so fields may be added, but never removed or renamed.
 type Removal struct {
 	Held
-	// OfCustomer: the tenant is the customer's, and not the subscription's.
+	// OfCustomer is true for the tenant of a customer, and false for the tenant of a subscription.
 	OfCustomer bool      `json:"of_customer,omitempty"`
 	EndedBy    string    `json:"ended_by"` // the run that has disabled the tenant
 	DisabledAt time.Time `json:"disabled_at"`
-	// Force: an operator wants the tenant to be removed even if it is not empty, or not proven empty.
+	// If Force is true, the tenant is removed even if it is not empty, or not proven empty. Only an operator can set Force.
 	Force bool `json:"force,omitempty"`
 
 	// The steps set the fields below.
 
-	Checked bool     `json:"checked,omitempty"` // the run is about the ending that the subscription has
+	Checked bool     `json:"checked,omitempty"` // the run has read that the subscription's ending is the ending that the run removes
 	Maker   string   `json:"maker,omitempty"`   // the run that has created the tenant
-	Gone    bool     `json:"gone,omitempty"`    // the tenant was gone before the run
-	Behind  []string `json:"behind,omitempty"`  // with Force: what the tenant still had, and what could not be asked
+	Gone    bool     `json:"gone,omitempty"`    // the tenant no longer existed before the run
+	Behind  []string `json:"behind,omitempty"`  // with Force: the tenant's resources, and the services that could not be asked
 }
 
 // RemoveResult is the part of a Removal that the API returns with a run.
@@ -49,7 +49,7 @@ type RemoveResult struct {
 	TenantID       string            `json:"tenant_id"`
 	State          SubscriptionState `json:"state,omitempty"` // of the subscription when the run has succeeded
 	Kept           []Kept            `json:"kept,omitempty"`
-	LeftBehind     []string          `json:"left_behind,omitempty"` // what the tenant still had when an operator forced the removal
+	LeftBehind     []string          `json:"left_behind,omitempty"` // the tenant's resources when an operator forced the removal
 }
 
 func (o Removal) result() any {
@@ -131,8 +131,8 @@ func (o Removal) request(runID string) saga.Request {
 	return o.about(RemoveName, runID, o)
 }
 
-// The method `removable` returns the order with the values of the tenant in the ledger and in Keystone. It returns an
-// *AdmissionError if the tenant may not be removed. It does not ask whether the tenant is empty.
+// The method `removable` returns the order with the values of the tenant in the ledger and in Keystone. If the tenant may not be
+// removed, `removable` returns an *AdmissionError. `removable` does not check whether the tenant is empty.
 func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
 	if !o.OfCustomer {
 		now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
@@ -173,7 +173,8 @@ func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
 	return o, nil
 }
 
-// The method `maker` returns the run of the merchant that has created the object and not removed it; empty if there is none.
+// The method `maker` returns the id of the merchant's run that has created the object. If there is no such run, or if the run has
+// removed the object, the result is empty.
 func (d Deps) maker(ctx context.Context, merchantID, kind, id string) (runID string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
@@ -188,9 +189,9 @@ func (d Deps) maker(ctx context.Context, merchantID, kind, id string) (runID str
 	return runID, err
 }
 
-// Remove returns the workflow that removes the tenant of an ending subscription, or of a customer that is removed. The tenant must be
-// disabled, Tenantry's and proven empty. If it is not, the run ends without a change, and the removal is tried again a day later. After
-// the removal, BillingStack keeps the subscription for the last bill, until the workflow `close` removes it.
+// Remove returns the workflow that removes the tenant of an ending subscription, or of a customer that is removed. The tenant must
+// be disabled, have Tenantry's tags and be proven empty. Otherwise, the run ends without a change, and the removal is tried again a
+// day later. After the removal, BillingStack keeps the subscription for the last bill, until the workflow `close` removes it.
 func Remove(d Deps) saga.Workflow[Removal] {
 	return saga.Workflow[Removal]{
 		Name: RemoveName, Version: 1, Classify: Classify,
@@ -221,14 +222,14 @@ func Remove(d Deps) saga.Workflow[Removal] {
 }
 
 // afterRemoval drops the ending and begins the closing. A removal that was refused is tried again a day later. If the run was
-// compensated before it has checked that the ending is its own, the subscription may have a newer ending by now, so afterRemoval
-// changes nothing. If the run was started for the ending, another run is started soon.
+// compensated before it has read the ending, the subscription may have a newer ending by now. afterRemoval then changes nothing. If
+// a follow-up has started the run, the follow-up soon starts another run.
 func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	f := o.followUp(end.Now.Add(again))
 	f.Reason = end.Cause
 	switch {
 	case end.Cause == nil:
-	case end.Cause.Code == CodeSubscriptionNotEnding: // no ending is left
+	case end.Cause.Code == CodeSubscriptionNotEnding: // the subscription has no ending
 		f.Reason, f.DueAt = nil, time.Time{}
 		return []saga.FollowUp{f}
 	case o.Checked, slices.Contains(refusals, end.Cause.Code):
@@ -243,11 +244,11 @@ func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	return []saga.FollowUp{f, o.closing(end.RunID, end.Now.Add(d.KeepBilling))}
 }
 
-// The variable `refusals` contains the codes with which the first step refuses the run after it has read that the ending is the
-// run's.
+// The variable `refusals` contains codes with which the first step refuses the run. The step uses these codes only after it has
+// read that the subscription still has the ending that the run removes.
 var refusals = []saga.Code{CodeTenantNotSettled, CodeTenantEnabled, CodeTenantNotOurs}
 
-// The method `expected` returns the tenant as gone.
+// The method `expected` returns the tenant, which should no longer exist.
 func (o Removal) expected() []saga.Expected {
 	if !o.TenantOwn {
 		return nil
@@ -257,7 +258,7 @@ func (o Removal) expected() []saga.Expected {
 	}}}
 }
 
-// checkRemove is the first step of the run, which reads everything again.
+// checkRemove is the first step of the run. The step reads everything again.
 func (d Deps) checkRemove(ctx context.Context, o *Removal) error {
 	now, err := d.removable(ctx, *o)
 	if err != nil {
@@ -270,7 +271,7 @@ func (d Deps) checkRemove(ctx context.Context, o *Removal) error {
 	return nil
 }
 
-// findRemoved looks whether the tenant is gone.
+// findRemoved returns Made if the tenant no longer exists.
 func (d Deps) findRemoved(ctx context.Context, o *Removal) (saga.Found, error) {
 	_, err := d.namedProject(ctx, o.Held, o.name())
 	if errors.Is(err, keystone.ErrNotFound) {
@@ -280,7 +281,8 @@ func (d Deps) findRemoved(ctx context.Context, o *Removal) (saga.Found, error) {
 	return saga.Absent, err
 }
 
-// deleteTenant deletes the tenant. The tag of the run that has created the tenant is read again just before.
+// deleteTenant deletes the tenant. Just before the deletion, deleteTenant reads again whether the tenant has the tag of the run
+// that created it.
 func (d Deps) deleteTenant(ctx context.Context, o *Removal) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {

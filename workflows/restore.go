@@ -15,8 +15,8 @@ import (
 // RestoreName is the name of the workflow.
 const RestoreName = "restore"
 
-// Restoration is the data of a run that restores an ending subscription. It is stored as JSON, so fields may be added, but never removed
-// or renamed.
+// Restoration is the data of a run that restores an ending subscription. A Restoration is stored as JSON, so fields may be added,
+// but never removed or renamed.
 type Restoration struct {
 	Switch
 	Was Standing `json:"was"` // the ending that is restored
@@ -46,8 +46,9 @@ func (o Restoration) leaves() Standing {
 	return s
 }
 
-// AdmitRestore returns the request for a run that restores a merchant's subscription, or an *AdmissionError. If addUser is not empty, the
-// user with this id becomes the subscriber. The argument byOperator says that an operator asks, and not the merchant's portal.
+// AdmitRestore returns the request for a run that restores a merchant's subscription, or an *AdmissionError. If addUser is not
+// empty, the user with this id becomes the subscriber. If the parameter `byOperator` is true, an operator sent the request, and not
+// the merchant's portal.
 func (d Deps) AdmitRestore(ctx context.Context, m merchants.Merchant, subscriptionID, addUser string, byOperator bool) (saga.Request, error) {
 	o := Restoration{Switch: Switch{Held: Held{MerchantID: m.ID, SubscriptionID: subscriptionID}, ByOperator: byOperator}}
 	now, err := d.Standing(ctx, m.ID, subscriptionID)
@@ -121,8 +122,8 @@ func (o Restoration) request(runID string) saga.Request {
 	return o.about(RestoreName, runID, fresh)
 }
 
-// The method `restorable` returns the order with the runs that have disabled the tenant. It returns an *AdmissionError if the
-// subscription cannot be restored now.
+// The method `restorable` returns the order with the runs that have disabled the tenant. If the subscription cannot be restored
+// now, `restorable` returns an *AdmissionError.
 func (d Deps) restorable(ctx context.Context, o Restoration) (Restoration, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	switch {
@@ -166,9 +167,9 @@ func (d Deps) planStays(ctx context.Context, h Held) error {
 	return err
 }
 
-// Restore returns the workflow that restores an ending subscription: it gives the subscriber the roles again, and enables the tenant,
-// unless the subscription was suspended before it was ended. With the end of the run, the ending is gone. If the subscriber no longer
-// exists in Keystone, nobody gets the roles.
+// Restore returns the workflow that restores an ending subscription. The workflow gives the subscriber the roles again. If the
+// subscriber no longer exists in Keystone, nobody gets the roles. The workflow then enables the tenant, unless the subscription was
+// suspended before it was ended. The end of the run drops the ending.
 func Restore(d Deps) saga.Workflow[Restoration] {
 	return saga.Workflow[Restoration]{
 		Name: RestoreName, Version: 1, Classify: Classify,
@@ -253,8 +254,8 @@ func (o Restoration) expected() (all []saga.Expected) {
 	return append(all, o.grant().expected("assign-role")...)
 }
 
-// checkRestore is the first step of the run, which only reads: the subscription may have changed since the order was accepted. It stores
-// which runs have disabled the tenant, and which roles the user lacks there.
+// checkRestore is the first step of the run. The step reads the subscription again, because it may have changed since the order was
+// accepted. The step stores the runs that have disabled the tenant, and the roles that the user lacks on the tenant.
 func (d Deps) checkRestore(ctx context.Context, o *Restoration) error {
 	now, err := d.restorable(ctx, *o)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 // ResumeName is the name of the workflow.
 const ResumeName = "resume"
 
-// resuming: a suspended subscription can be resumed. Only an operator lifts an operator's suspension.
+// resuming describes the workflow that resumes a suspended subscription. If an operator has suspended the subscription, only an
+// operator can resume it.
 var resuming = switching{ResumeName, func(now Standing, byOperator bool) *AdmissionError {
 	switch {
 	case now.State != SubscriptionSuspended:
@@ -26,7 +27,8 @@ func (d Deps) AdmitResume(ctx context.Context, m merchants.Merchant, subscriptio
 	return d.admitSwitch(ctx, resuming, m, subscriptionID, byOperator)
 }
 
-// ResumeRequest returns the request for a run that resumes the subscription with these objects.
+// ResumeRequest returns the request for a run that resumes a subscription. The parameter `h` contains the objects of the
+// subscription.
 func ResumeRequest(h Held, runID string) saga.Request {
 	return resuming.request(Switch{Held: h}, runID)
 }
@@ -57,7 +59,7 @@ func Resume(d Deps) saga.Workflow[Switch] {
 	}
 }
 
-// findEnabled looks whether the tenant is enabled and has none of the marks that it had before the run.
+// findEnabled returns Made if the tenant is enabled and has no mark of a run that disabled it.
 func (d Deps) findEnabled(ctx context.Context, o *Switch) (saga.Found, error) {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {
@@ -87,7 +89,7 @@ func (d Deps) enableTenant(ctx context.Context, o *Switch) error {
 	return nil
 }
 
-// disableAgain disables the tenant under the mark that it had before the run.
+// disableAgain disables the tenant, and adds a mark that the tenant had before the run.
 func (d Deps) disableAgain(ctx context.Context, o *Switch) error {
 	if len(o.DisabledBy) == 0 { // the tenant was not disabled
 		return nil

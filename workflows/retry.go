@@ -23,7 +23,7 @@ func retryRefused(err error) error {
 }
 
 // The variable `gone` contains the error codes with which a retry is refused if an object of the order no longer exists. The keys
-// are the fields of the order. For example, the code plan-gone means that the plan of the order no longer exists.
+// of the map are fields of the order. For example, the code plan-gone means that the plan of the order no longer exists.
 var gone = map[string]saga.Code{
 	"/plan_id": "plan-gone", "/customer_id": "customer-gone", "/customer/currency": "currency-gone", "/customer/language": "language-gone",
 }

@@ -25,7 +25,7 @@ type grant struct {
 	renewed map[string]string // see Order.RenewedRoles
 }
 
-// The method `current` returns the id of a role that was deleted and created again, or else the role's id.
+// The method `current` returns the id of the role. If the role was deleted and created again, the result is the new id.
 func (o *Order) current(r keystone.Role) string { return cmp.Or(o.RenewedRoles[r.ID], r.ID) }
 
 // The method `renew` stores the new id of a role that was deleted and created again.
@@ -69,8 +69,8 @@ func (g grant) expected(step string) (all []saga.Expected) {
 	return all
 }
 
-// findRole looks up whether the user has the step's role. A role assignment cannot be tagged. Therefore findRole treats the
-// assignment as the run's own if the user lacked the role before the run, or if the run created the tenant.
+// findRole reads whether the user has the step's role. A role assignment cannot be tagged. Therefore findRole treats the assignment
+// as the run's own if the user lacked the role before the run, or if the run created the tenant.
 func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
@@ -112,8 +112,8 @@ func (d Deps) assignRole(ctx context.Context, g grant, renew func(pinned, curren
 }
 
 // renewedRole returns the id of the role that now has the name of the step's role. The parameter `cause` is the error of an
-// assignment of the role with the old id, because the role, the user or the project does not exist. renewedRole returns cause if
-// the role still has its name.
+// assignment of the role with the old id: the role, the user or the project does not exist. If the role with the old id still has
+// its name, renewedRole returns `cause`.
 //
 // On a tenant that the run adopted, the new role is not assigned. If the answer to the assignment were lost, the undo would not know
 // which role to revoke.
@@ -137,13 +137,13 @@ func renewedRole(ctx context.Context, id keystone.Identity, g grant, old string,
 }
 
 // removeRole revokes the role on an adopted tenant if the user lacked the role before the run. On a tenant that the run created,
-// removing the tenant also removes the assignment. If the answer to the assignment was lost, removeRole records the assignment, because
-// it stays if an operator skips the undo of the tenant.
+// removing the tenant also removes the assignment. If the answer to the assignment was lost, removeRole records the assignment,
+// because the assignment stays if an operator skips the undo of the tenant.
 //
 // A re-check revokes a role under three conditions: the user lacked the role before the run, an attempt to assign the role was
 // never answered, and no run claims the role. Under these conditions, the re-check revokes the role even if an admin has assigned
-// the role since the run. The re-check records an event. If the re-check did not revoke the role, the user would keep access that
-// nobody notices.
+// the role since the run. The re-check records an event. If the re-check did not revoke the role, the user would keep the role, and
+// nobody would notice.
 func (d Deps) removeRole(ctx context.Context, g grant) error {
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {

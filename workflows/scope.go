@@ -46,7 +46,7 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	return nil
 }
 
-// roleMissing returns the error of a token or user that lacks a role which the run has assigned on the customer tenant. If the role
+// roleMissing returns the error for a token or a user without a role that the run has assigned on the customer tenant. If the role
 // was deleted, only a new run can assign a role of the same name.
 func (o *Order) roleMissing(who string, want keystone.Role) error {
 	return StepError{upstream.Transient, "role-missing", fmt.Sprintf(

@@ -19,12 +19,12 @@ type SubscriptionState string
 const (
 	SubscriptionActive    SubscriptionState = "active"
 	SubscriptionSuspended SubscriptionState = "suspended"
-	SubscriptionEnding    SubscriptionState = "ending" // ended; it can be restored until its tenant is removed
-	SubscriptionEnded     SubscriptionState = "ended"  // its tenant is removed
+	SubscriptionEnding    SubscriptionState = "ending" // ended; the subscription can be restored until its tenant is removed
+	SubscriptionEnded     SubscriptionState = "ended"  // the subscription's tenant is removed
 )
 
-// Ledger reads the runs of this installation. The state of a subscription is the result of its newest succeeded run, because the
-// runs of one customer execute one at a time.
+// Ledger reads the runs of this installation. The newest succeeded run about a subscription determines the subscription's state,
+// because the runs of one customer execute one at a time.
 type Ledger interface {
 	// Latest reads, for each id, the newest run of a merchant that has succeeded and has made or adopted the object of this kind and id.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error)
@@ -40,16 +40,17 @@ type FollowUps interface {
 	HoldFollowUp(ctx context.Context, merchant, workflow, id string, hold *saga.FollowUpHold) error
 }
 
-// Endings returns the endings of a merchant's subscriptions, by the ids of the subscriptions. The result lacks the subscriptions that
-// have not been ended, and those whose tenant is removed.
+// Endings returns the endings of a merchant's subscriptions, by the ids of the subscriptions. The result lacks subscriptions that
+// have not been ended, and subscriptions whose tenant is removed.
 func (d Deps) Endings(ctx context.Context, merchantID string, ids []string) (map[string]saga.FollowUp, error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
 	return d.FollowUps.FollowUps(ctx, merchantID, RemoveName, ids)
 }
 
-// HoldEnding holds the ending of a subscription, so that its tenant is not removed, or lifts the hold if hold is nil. If the subscription
-// is not ending, or a run is removing its tenant, HoldEnding returns an *AdmissionError.
+// HoldEnding holds the ending of a subscription: the subscription's tenant is not removed. If the parameter `hold` is nil,
+// HoldEnding lifts the hold. If the subscription is not ending, or if a run is removing its tenant, HoldEnding returns an
+// *AdmissionError.
 func (d Deps) HoldEnding(ctx context.Context, merchantID, subscriptionID string, hold *saga.FollowUpHold) error {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
@@ -63,17 +64,17 @@ func (d Deps) HoldEnding(ctx context.Context, merchantID, subscriptionID string,
 	return err
 }
 
-// Standing is what Tenantry knows about a subscription that one of its runs has made. A run about the subscription stores it in its
-// order, so fields may be added, but never removed or renamed.
+// Standing contains the state and the objects of a subscription that a run has made. Each run about the subscription stores the
+// Standing in its order. Fields may therefore be added, but never removed or renamed.
 type Standing struct {
 	Held
 	State SubscriptionState `json:"state"`
 	RunID string            `json:"run_id"` // the run that left the subscription in this state
-	// Suspension is set if the subscription is suspended. An ending subscription keeps it.
+	// Suspension is set if the subscription is suspended, or was suspended before it was ended.
 	Suspension *Suspension `json:"suspension,omitempty"`
 }
 
-// Suspension says who has suspended a subscription.
+// Suspension identifies the run that has suspended a subscription, and the kind of caller that requested it.
 type Suspension struct {
 	RunID      string `json:"run_id"`
 	ByOperator bool   `json:"by_operator,omitempty"` // only an operator can lift the suspension
@@ -82,8 +83,8 @@ type Suspension struct {
 // suspendedByOperator reports whether an operator has suspended the subscription.
 func (s Standing) suspendedByOperator() bool { return s.Suspension != nil && s.Suspension.ByOperator }
 
-// Held contains the objects of a subscription. Each run about the subscription copies them into its own order, so that the newest
-// run always has them.
+// Held contains the objects of a subscription. Each run about the subscription copies these objects into its own order, so that the
+// newest run always has all objects.
 type Held struct {
 	MerchantID     string `json:"merchant_id"`
 	CustomerID     string `json:"customer_id"`
@@ -103,10 +104,10 @@ func (h Held) subject() string { return h.MerchantID + ":" + h.CustomerID }
 // tenantName returns the name of the subscription's tenant.
 func (h Held) tenantName() string { return keystone.SubscriptionTenant(h.SubscriptionID) }
 
-// The method `tenant` names the subscription's tenant in texts.
+// The method `tenant` returns the name and the id of the subscription's tenant, for texts.
 func (h Held) tenant() string { return fmt.Sprintf("tenant %s (%s)", h.tenantName(), h.TenantID) }
 
-// The method `claim` is the claim on the subscription's tenant.
+// The method `claim` returns the claim on the subscription's tenant.
 func (h Held) claim() string { return ClaimTenant(h.Cloud, h.DomainID, h.tenantName()) }
 
 // errNoSubscription means that no run of this installation has made the subscription for the merchant.
@@ -115,8 +116,8 @@ var errNoSubscription = refuse(CodeSubscriptionNotFound, saga.FixByMerchant, "Te
 // ledgerTime is the time limit of the reads of the ledger.
 const ledgerTime = 10 * time.Second
 
-// Standings returns what Tenantry knows about subscriptions of a merchant, by their ids. The result lacks the subscriptions that no run
-// has made, or is still making.
+// Standings returns the standings of a merchant's subscriptions, by the ids of the subscriptions. The result lacks subscriptions
+// that no run has made, and subscriptions that a run is still making.
 func (d Deps) Standings(ctx context.Context, merchantID string, ids []string) (map[string]Standing, error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
@@ -130,8 +131,8 @@ func (d Deps) Standings(ctx context.Context, merchantID string, ids []string) (m
 	return all, err
 }
 
-// Standing returns what Tenantry knows about one subscription of a merchant. If a run is still making the subscription, or if no run
-// has made it, Standing returns an *AdmissionError.
+// Standing returns the standing of one subscription of a merchant. If a run is still making the subscription, or if no run has made
+// it, Standing returns an *AdmissionError.
 func (d Deps) Standing(ctx context.Context, merchantID, subscriptionID string) (Standing, error) {
 	all, err := d.Standings(ctx, merchantID, []string{subscriptionID})
 	if err != nil {

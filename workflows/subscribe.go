@@ -50,7 +50,7 @@ type Asked struct {
 // NewCustomer describes a customer that the run creates.
 type NewCustomer struct {
 	Name     string `json:"name"`
-	Currency string `json:"currency"` // an order without a currency or a language gets the merchant's
+	Currency string `json:"currency"` // if empty, the merchant's currency is used
 	Language string `json:"language"`
 }
 
@@ -225,7 +225,8 @@ func (d Deps) readAsked(ctx context.Context, asked Asked) []func() error {
 	return reads
 }
 
-// completeCustomer sets the currency and the language of a new customer to those of the merchant, unless the order contains them.
+// completeCustomer completes a new customer. If the order contains no currency, the customer gets the merchant's currency. If the
+// order contains no language, the customer gets the merchant's language.
 func (d Deps) completeCustomer(ctx context.Context, merchantID string, c *NewCustomer) error {
 	m, err := coalesce.Read(ctx, d.Reads, "merchant "+merchantID, d.Billing.Merchant, merchantID)
 	if errors.Is(err, billing.ErrNotFound) {
@@ -234,7 +235,7 @@ func (d Deps) completeCustomer(ctx context.Context, merchantID string, c *NewCus
 	if err != nil {
 		return err
 	}
-	// Other reads of the order use the fields that are not empty at the same time.
+	// Do not write a field that is not empty, because other reads of the order use this field at the same time.
 	if c.Currency == "" {
 		c.Currency = m.Currency
 	}
@@ -399,7 +400,8 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 					}
 					return saga.Absent, err
 				},
-				// With this step, the subscription is made: a re-check of a later change of its plan leaves the plan of the order.
+				// After this step, the subscription is complete. The claim tells the re-check of a later plan change that the plan
+				// of this order may stay.
 				Claim: func(o *Order, _ string) string { return ClaimPlan(o.SubscriptionID, o.PlanID) },
 				Do: func(ctx context.Context, o *Order) error {
 					_, err := d.Billing.SetResource(ctx, o.MerchantID, o.SubscriptionID, o.SubscriptionTenantID)

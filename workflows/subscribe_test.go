@@ -237,7 +237,7 @@ func TestTheServicesOwnCredentialIsNotTheRunsFault(t *testing.T) {
 	}
 }
 
-// A permission that the service's user lacks is an operator's to give. The reason names the role, the user and the project.
+// If the service's user lacks a permission, an operator must give it. The reason names the role, the user and the project.
 func TestAMissingPermissionIsToldWithNames(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	m, err := w.Store.Merchants().Merchant(t.Context(), w.Merchant.ID)

@@ -13,8 +13,8 @@ import (
 // SuspendName is the name of the workflow.
 const SuspendName = "suspend"
 
-// suspending: an active subscription can be suspended. An operator can also suspend a subscription that its merchant has suspended:
-// from then on, only an operator can resume it.
+// suspending describes the workflow that suspends an active subscription. An operator can also suspend a subscription that the
+// merchant has suspended. After that, only an operator can resume the subscription.
 var suspending = switching{SuspendName, func(now Standing, byOperator bool) *AdmissionError {
 	if now.State == SubscriptionSuspended && (now.suspendedByOperator() || !byOperator) {
 		return refuse(CodeSubscriptionSuspended, saga.FixByNobody, "the subscription is suspended already, by run "+now.RunID)
@@ -27,13 +27,14 @@ func (d Deps) AdmitSuspend(ctx context.Context, m merchants.Merchant, subscripti
 	return d.admitSwitch(ctx, suspending, m, subscriptionID, byOperator)
 }
 
-// SuspendRequest returns the request for a run that suspends the subscription with these objects.
+// SuspendRequest returns the request for a run that suspends a subscription. The parameter `h` contains the objects of the
+// subscription.
 func SuspendRequest(h Held, runID string) saga.Request {
 	return suspending.request(Switch{Held: h}, runID)
 }
 
-// Suspend returns the workflow that suspends a subscription: it disables the subscription's tenant. The roles stay. Keystone issues
-// no token for a disabled tenant and refuses those that it has issued; servers in the tenant go on running.
+// Suspend returns the workflow that suspends a subscription: the workflow disables the subscription's tenant. The roles stay.
+// Keystone issues no tokens for a disabled tenant, and refuses earlier tokens for it. Servers in the tenant go on running.
 func Suspend(d Deps) saga.Workflow[Switch] {
 	return saga.Workflow[Switch]{
 		Name: SuspendName, Version: 1, Classify: Classify,
@@ -59,7 +60,7 @@ func Suspend(d Deps) saga.Workflow[Switch] {
 	}
 }
 
-// findDisabled looks whether the tenant is disabled. The tenant's marks tell who has disabled it.
+// findDisabled reads whether the tenant is disabled, and by whom: the tenant's marks name the runs that have disabled it.
 func (d Deps) findDisabled(ctx context.Context, o *Switch) (saga.Found, error) {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {
@@ -76,7 +77,8 @@ func (d Deps) findDisabled(ctx context.Context, o *Switch) (saga.Found, error) {
 	return found, nil
 }
 
-// disabledBy says who has disabled the tenant: this run, another run of Tenantry, or somebody else.
+// disabledBy returns Made if this run has disabled the tenant, Usable if another run of Tenantry has disabled it, and Foreign if
+// somebody else has disabled it.
 func disabledBy(p keystone.Project, runID string) saga.Found {
 	switch {
 	case p.HasTag(keystone.DisabledTag(runID)):
@@ -126,7 +128,7 @@ func tenantGone(h Held, err error) error {
 	return StepError{upstream.Permanent, CodeTenantGone, h.tenant() + " no longer exists", saga.FixByOperator}
 }
 
-// ignoreGone returns nil instead of ErrNotFound: a tenant that is gone is neither disabled nor enabled.
+// ignoreGone returns nil instead of ErrNotFound: a missing tenant need not be disabled or enabled.
 func ignoreGone(err error) error {
 	if errors.Is(err, keystone.ErrNotFound) {
 		return nil

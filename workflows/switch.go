@@ -21,7 +21,7 @@ type Switch struct {
 	DisabledBy []string `json:"disabled_by,omitempty"`
 }
 
-// The method `project` is the tenant for the calls of [keystone.Identity].
+// The method `project` returns the tenant in the form for the calls of [keystone.Identity].
 func (o Switch) project() keystone.Project {
 	return keystone.Project{ID: o.TenantID, Name: o.tenantName(), DomainID: o.DomainID}
 }
@@ -45,7 +45,8 @@ type SwitchResult struct {
 // The type `switching` describes the two workflows that switch a tenant.
 type switching struct {
 	workflow string
-	// The field `refused` returns why a subscription in this state cannot be switched; nil if it can.
+	// The function `refused` returns the reason why a subscription in this state cannot be switched. If the subscription can be
+	// switched, the result is nil.
 	refused func(now Standing, byOperator bool) *AdmissionError
 }
 
@@ -63,9 +64,9 @@ func (h Held) about(workflow, runID string, input any) saga.Request {
 	}
 }
 
-// The function `admit` checks that the subscription can be switched now, and returns the request for the run. The argument
-// byOperator says that an operator asks, and not the merchant's portal. The tenant is read too, so that the caller is told at once
-// what keeps the run from switching it.
+// The function `admit` checks that the subscription can be switched now, and returns the request for the run. If the parameter
+// `byOperator` is true, an operator sent the request, and not the merchant's portal. admitSwitch also reads the tenant, so that the
+// caller learns at once why the tenant cannot be switched.
 func (d Deps) admitSwitch(ctx context.Context, w switching, m merchants.Merchant, subscriptionID string, byOperator bool) (saga.Request, error) {
 	o, err := d.switchable(ctx, w, Switch{Held: Held{MerchantID: m.ID, SubscriptionID: subscriptionID}, ByOperator: byOperator})
 	if err != nil {
@@ -84,7 +85,7 @@ func (d Deps) retrySwitch(ctx context.Context, w switching, old Switch, runID st
 }
 
 // The method `switchable` returns the order with the standing of the subscription, and with the runs that have disabled its tenant.
-// It returns an *AdmissionError if the subscription or its tenant cannot be switched now.
+// If the subscription or its tenant cannot be switched now, `switchable` returns an *AdmissionError.
 func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -116,8 +117,9 @@ func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, er
 	return o, nil
 }
 
-// The method `project` reads the subscription's tenant. The tenant is absent only if Keystone does not list it by its name either:
-// a proxy, or a replica of Keystone's database that lags behind, may answer 404 for a project that exists.
+// The method `project` reads the subscription's tenant. If Keystone answers 404, `project` also looks the tenant up by its name,
+// because a proxy or a lagging replica of Keystone's database may answer 404 for an existing project. The tenant is absent only if
+// this list lacks it, too.
 func (d Deps) project(ctx context.Context, h Held) (keystone.Project, error) {
 	return d.namedProject(ctx, h, h.tenantName())
 }
@@ -142,7 +144,8 @@ func (d Deps) namedProject(ctx context.Context, h Held, name string) (keystone.P
 	return p, err
 }
 
-// The method `absent` returns nil if the tenant does not exist, and a contradiction if it does.
+// The method `absent` is called after Keystone has answered that the tenant does not exist. If the tenant exists nevertheless,
+// `absent` returns a contradiction.
 func (d Deps) absent(ctx context.Context, h Held, name string) error {
 	_, err := d.namedProject(ctx, h, name)
 	if err == nil {
@@ -151,13 +154,14 @@ func (d Deps) absent(ctx context.Context, h Held, name string) error {
 	return ignoreGone(err)
 }
 
-// The function `contradiction` is the error after two answers of an upstream that contradict each other. The call is tried again.
+// The function `contradiction` returns the error for two answers of an upstream that contradict each other. The error is transient,
+// so the call is tried again.
 func contradiction(by upstream.Service, detail string) error {
 	return &upstream.Error{Service: by, Class: upstream.Transient, MaybeDone: true, Op: "comparing two answers", Message: detail}
 }
 
-// The method `ours` returns an *AdmissionError if the tenant has lost its name or the installation's tag. Tenantry then changes it
-// no more.
+// The method `ours` returns an *AdmissionError if the tenant has lost its name or the installation's tag. Tenantry then no longer
+// changes the tenant.
 func (d Deps) ours(h Held, p keystone.Project) error {
 	if p.Name != h.tenantName() || !p.HasTag(keystone.InstallationTag(d.Installation)) {
 		return refuse(CodeTenantNotOurs, saga.FixByOperator, h.tenant()+" has lost its name or the tag "+keystone.InstallationTag(d.Installation))
@@ -165,8 +169,8 @@ func (d Deps) ours(h Held, p keystone.Project) error {
 	return nil
 }
 
-// checkSwitch is the first step of the run, which only reads: the subscription and its tenant may have changed since the order was
-// accepted. It stores which runs have disabled the tenant.
+// checkSwitch is the first step of the run. The step reads the subscription and its tenant again, because both may have changed
+// since the order was accepted. The step stores the runs that have disabled the tenant.
 func (d Deps) checkSwitch(ctx context.Context, w switching, o *Switch) error {
 	now, err := d.switchable(ctx, w, *o)
 	if err != nil {
@@ -177,8 +181,8 @@ func (d Deps) checkSwitch(ctx context.Context, w switching, o *Switch) error {
 	return nil
 }
 
-// The function `permanently` turns an *AdmissionError into the error of a step that fails for good. Other errors, and errors with a
-// cause of their own, stay as they are.
+// The function `permanently` turns an *AdmissionError into the error of a step that fails for good. Other errors, and an
+// *AdmissionError that has a cause, do not change.
 func permanently(err error) error {
 	if refused, ok := errors.AsType[*AdmissionError](err); ok && refused.Err == nil {
 		return refused.asStep()

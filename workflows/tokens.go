@@ -6,12 +6,12 @@ import "sync"
 // token in memory only. The zero value is ready to use.
 type Handover struct {
 	mu     sync.Mutex
-	tokens map[string]string // the token by run id; empty until the step has called put
+	tokens map[string]string // the token by run id; empty until the step has called the method `put`
 }
 
 // Await registers an API request that waits for the token of a run. Call Await before the run starts. The function `take` returns
-// the token and does not block; ok is false until the step has called put. The function `stop` ends the wait and deletes the token;
-// stop may be called twice.
+// the token, and does not block. Until the step has called `put`, the result `ok` is false. The function `stop` ends the wait and
+// deletes the token. `stop` may be called twice.
 func (h *Handover) Await(runID string) (take func() (token string, ok bool), stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

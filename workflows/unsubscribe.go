@@ -14,27 +14,27 @@ import (
 // UnsubscribeName is the name of the workflow.
 const UnsubscribeName = "unsubscribe"
 
-// Unsubscription is the data of a run that ends a subscription. It is stored as JSON, so fields may be added, but never removed or
-// renamed.
+// Unsubscription is the data of a run that ends a subscription. An Unsubscription is stored as JSON, so fields may be added, but
+// never removed or renamed.
 type Unsubscription struct {
 	Switch
-	KeepTenant time.Duration `json:"keep_tenant"` // how long the subscription can be restored
+	KeepTenant time.Duration `json:"keep_tenant"` // time for which the subscription can be restored
 
 	// The steps set the fields below.
 
-	Was     *Standing `json:"was,omitempty"`     // what the subscription was before
+	Was     *Standing `json:"was,omitempty"`     // the standing of the subscription before the run
 	Present []string  `json:"present,omitempty"` // ids of the roles that the subscriber had on the tenant before the run
-	EndsAt  time.Time `json:"ends_at,omitzero"`  // when the tenant is to be removed
+	EndsAt  time.Time `json:"ends_at,omitzero"`  // time at which the tenant is to be removed
 }
 
 // UnsubscribeResult is the part of an Unsubscription that the API returns with a run.
 type UnsubscribeResult struct {
 	SwitchResult
-	EndsAt *time.Time `json:"ends_at,omitempty"` // until then, the subscription can be restored
+	EndsAt *time.Time `json:"ends_at,omitempty"` // end of the time in which the subscription can be restored
 	Kept   []Kept     `json:"kept,omitempty"`
 }
 
-// Kept is an object that a run has neither disabled nor removed, although its subscription ends.
+// Kept is an object of an ended subscription that the run has neither disabled nor removed.
 type Kept struct {
 	Kind string `json:"kind"`
 	ID   string `json:"id"`
@@ -58,8 +58,8 @@ func (h Held) kept() []Kept {
 	return []Kept{{"project", h.TenantID, h.tenantName(), "it existed before the subscription"}}
 }
 
-// AdmitUnsubscribe returns the request for a run that ends a merchant's subscription, or an *AdmissionError. The argument byOperator
-// says that an operator asks, and not the merchant's portal.
+// AdmitUnsubscribe returns the request for a run that ends a merchant's subscription, or an *AdmissionError. If the parameter
+// `byOperator` is true, an operator sent the request, and not the merchant's portal.
 func (d Deps) AdmitUnsubscribe(ctx context.Context, m merchants.Merchant, subscriptionID string, byOperator bool) (saga.Request, error) {
 	o, err := d.endable(ctx, Unsubscription{Switch: Switch{
 		Held: Held{MerchantID: m.ID, SubscriptionID: subscriptionID}, ByOperator: byOperator,
@@ -88,8 +88,9 @@ func (o Unsubscription) request(runID string, keepTenant time.Duration) saga.Req
 	return o.about(UnsubscribeName, runID, fresh)
 }
 
-// The method `endable` returns the order with what Tenantry knows about the subscription. It returns an *AdmissionError if the
-// subscription cannot be ended now. A subscription whose tenant is gone, or is disabled by somebody else, can be ended.
+// The method `endable` returns the order with the standing of the subscription. If the subscription cannot be ended now, `endable`
+// returns an *AdmissionError. A subscription can be ended even if its tenant no longer exists, or if somebody else has disabled the
+// tenant.
 func (d Deps) endable(ctx context.Context, o Unsubscription) (Unsubscription, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -106,7 +107,8 @@ func (d Deps) endable(ctx context.Context, o Unsubscription) (Unsubscription, er
 	return o, d.ours(o.Held, p)
 }
 
-// The method `over` returns nil if the subscription has not been ended, and otherwise the reason why it cannot be changed.
+// The method `over` returns nil if the subscription has not been ended. Otherwise, the result is the reason why the subscription
+// cannot be changed.
 func (s Standing) over() *AdmissionError {
 	switch s.State {
 	case SubscriptionEnding:
@@ -118,10 +120,10 @@ func (s Standing) over() *AdmissionError {
 	return nil
 }
 
-// Unsubscribe returns the workflow that ends a subscription: it revokes the roles that Tenantry has given to the subscriber on the
-// subscription's tenant, and disables the tenant. Servers in the tenant go on running. With the end of the run, an ending is stored: when
-// it is due, the workflow `remove` removes the tenant. Until then, the workflow `restore` can restore the subscription. A tenant
-// that existed before the subscription stays enabled.
+// Unsubscribe returns the workflow that ends a subscription. The workflow revokes the roles that Tenantry has given to the
+// subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. The end of the run stores
+// an ending. When the ending is due, the workflow `remove` removes the tenant. Until then, the workflow `restore` can restore the
+// subscription. A tenant that existed before the subscription stays enabled.
 func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
 	return saga.Workflow[Unsubscription]{
 		Name: UnsubscribeName, Version: 1, Classify: Classify,
@@ -180,8 +182,8 @@ func (o Unsubscription) expected() (all []saga.Expected) {
 	return all
 }
 
-// checkUnsubscribe is the first step of the run, which only reads: the subscription may have changed since the order was accepted.
-// It stores the standing of the subscription, and the roles that the subscriber has on the tenant.
+// checkUnsubscribe is the first step of the run. The step reads the subscription again, because it may have changed since the order
+// was accepted. The step stores the standing of the subscription, and the roles that the subscriber has on the tenant.
 func (d Deps) checkUnsubscribe(ctx context.Context, o *Unsubscription) error {
 	now, err := d.endable(ctx, *o)
 	if err != nil {
@@ -213,7 +215,7 @@ func (h Held) assignment(r keystone.Role) keystone.Assignment {
 	return keystone.Assignment{ProjectID: h.TenantID, UserID: h.UserID, RoleID: r.ID}
 }
 
-// findRevoked looks whether the subscriber has lost the step's role, which the subscriber had before the run.
+// findRevoked returns Made if the subscriber had the step's role before the run and no longer has it.
 func (d Deps) findRevoked(ctx context.Context, o *Unsubscription) (saga.Found, error) {
 	a, id, err := d.assignment(ctx, o.grant())
 	if err != nil {
@@ -276,7 +278,7 @@ func (d Deps) assignAgain(ctx context.Context, o *Unsubscription) error {
 	return ignoreGone(err)
 }
 
-// findEnded looks whether the tenant is disabled. It does not matter who has disabled it.
+// findEnded reads whether the tenant is disabled. A tenant that somebody else has disabled counts, too.
 func (d Deps) findEnded(ctx context.Context, o *Unsubscription) (saga.Found, error) {
 	found := saga.Usable
 	if o.TenantOwn {
@@ -292,7 +294,7 @@ func (d Deps) findEnded(ctx context.Context, o *Unsubscription) (saga.Found, err
 	return found, nil
 }
 
-// endTenant disables the tenant. A tenant that is gone, or that existed before the subscription, stays as it is.
+// endTenant disables the tenant. If the tenant no longer exists, or if it existed before the subscription, endTenant does nothing.
 func (d Deps) endTenant(ctx context.Context, o *Unsubscription) error {
 	if o.TenantOwn {
 		id, err := d.Identity(o.Cloud)

@@ -28,9 +28,9 @@ type Deps struct {
 	NewID     func() string // returns a new run id; run ids sort by time
 	// Installation is the id of this installation. Each tenant that a run creates has this id in a tag.
 	Installation string
-	// KeepTenant is how long an ended subscription can be restored before its tenant is removed.
+	// KeepTenant is the time for which an ended subscription can be restored. Then the subscription's tenant is removed.
 	KeepTenant time.Duration
-	// KeepBilling is how long BillingStack keeps a subscription after its tenant was removed, for the last bill.
+	// KeepBilling is the time for which BillingStack keeps a subscription after the removal of its tenant, for the last bill.
 	KeepBilling time.Duration
 	Resources   Resources
 }

@@ -34,7 +34,7 @@ type world struct {
 	deps         workflows.Deps     // of the service
 	newPlan      string             // id of the merchant's second plan
 
-	byHand sync.Mutex            // of others
+	byHand sync.Mutex            // locks `others`
 	others workflowstest.Outside // objects that the test created; runs must not change or remove them
 }
 
@@ -122,7 +122,7 @@ func (w *world) order() (workflows.Order, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
-// The method `ground` adds a user to Keystone. It returns the user's token, and the objects for an order of this user.
+// The method `ground` adds a user to Keystone, and returns the user's token and the objects for an order of this user.
 func (w *world) ground() (workflowstest.Ground, string) {
 	user := w.Keystone.AddUser(keystonetest.User{Name: uuid.NewString(), Password: "pw"})
 	return workflowstest.Ground{
@@ -131,7 +131,7 @@ func (w *world) ground() (workflowstest.Ground, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
-// groundOf is like ground. If the trial follows another trial, groundOf first makes a run of that trial, which succeeds.
+// groundOf is like `ground`. If the trial follows another trial, groundOf first makes a successful run of the other trial.
 func (w *world) groundOf(t *testing.T, trial workflowstest.Trial) (workflowstest.Ground, string) {
 	t.Helper()
 	if trial.Follows == nil {

@@ -20,7 +20,7 @@ type link struct {
 // actorKey is the context key for the name of the request that makes a call.
 type actorKey struct{}
 
-// The method `pass` makes one call to the database. The caller may read the result of the function `effect` only if pass returns
+// The method `pass` makes one call to the database. The caller may read the result of the function `effect` only if `pass` returns
 // nil.
 func (l link) pass(ctx context.Context, key string, effect func(context.Context)) error {
 	if actor, ok := ctx.Value(actorKey{}).(string); ok {
@@ -150,8 +150,8 @@ func (l link) Actions(ctx context.Context, id string) ([]saga.Action, error) {
 	return ask(ctx, l, "actions "+id, func(ctx context.Context) ([]saga.Action, error) { return l.store.Actions(ctx, id) })
 }
 
-// TakeFollowUps makes no call while the database has no follow-up: otherwise, this frequent call would receive faults that are
-// meant for other calls, and could change nothing.
+// While the database has no follow-up, TakeFollowUps makes no call, because the call could change nothing. As it is frequent, it
+// would also receive faults that are meant for other calls.
 func (l link) TakeFollowUps(ctx context.Context, d saga.DueFollowUps, newID func() string) ([]saga.FollowUp, error) {
 	if !l.store.HasFollowUps() {
 		return nil, nil

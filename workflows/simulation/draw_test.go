@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// drawPlan draws a plan piece by piece. If a plan violates an invariant, the module rapid can then find the few pieces that cause
+// drawPlan draws a plan piece by piece. If a plan violates an invariant, the module `rapid` can then find the few pieces that cause
 // the violation.
 func drawPlan(t *rapid.T) *plan {
 	between := func(t *rapid.T, from, to time.Duration, label string) time.Duration {

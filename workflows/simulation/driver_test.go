@@ -16,10 +16,11 @@ import (
 	"time"
 )
 
-// The type `driver` runs a simulated world one thing at a time. A thing is one of these: the arrival of a call at the database or
-// an upstream, the answer to a call, a timer, or a message between replicas. When all goroutines are blocked, the driver runs the
-// thing with the earliest time. The driver then waits until all goroutines are blocked again. The time of a thing depends on the
-// seed and the thing's name, but not on the sequence in which Go runs the goroutines. Therefore a seed can be replayed.
+// The type `driver` runs a simulated world one event at a time. These events are called things: the arrival of a call at the
+// database or an upstream, the answer to a call, a timer, or a message between replicas. When all goroutines are blocked, the
+// driver runs the thing with the earliest time. The driver then waits until all goroutines are blocked again. The time of a thing
+// depends on the seed and the thing's name, but not on the sequence in which Go runs the goroutines. Therefore a seed can be
+// replayed.
 type driver struct {
 	seed  uint64
 	fates func(call) fate
@@ -33,7 +34,7 @@ type driver struct {
 	writes   map[call]int   // number of writes that arrived so far, by step
 	log      hash.Hash
 	steps    int
-	restless string // if not empty, the world does not come to rest
+	restless string // reason why the world does not come to rest; empty if it does
 	lines    []string
 	keep     bool // whether lines are kept
 }
@@ -62,7 +63,7 @@ func (t target) String() string { return [...]string{"database", "keystone", "bi
 // The type `host` is one process, which can be paused and can crash.
 type host struct {
 	name   string
-	asleep time.Time // paused until then
+	asleep time.Time // time until which the host is paused
 	dead   bool
 	calls  []*flight
 	befall func(incidentKind, time.Duration)
@@ -113,7 +114,7 @@ func (d *driver) latency(what ...any) time.Duration {
 }
 
 // The method `note` adds a line to the history and to the history's hash. Equal hashes show that two worlds are equal. Only the
-// goroutine that runs the driver may call note.
+// goroutine that runs the driver may call `note`.
 func (d *driver) note(format string, args ...any) {
 	_, _ = fmt.Fprintf(d.log, "%d ", time.Since(d.began))
 	_, _ = fmt.Fprintf(d.log, format, args...)
@@ -160,7 +161,7 @@ func (d *driver) push(h *host, in time.Duration, key string, run func()) *thing 
 }
 
 // The method `call` sends a request to its target and waits for the answer. The function `effect` executes the request at the
-// target. The fate of the call decides whether and when the driver calls effect.
+// target. The fate of the call decides whether and when the driver calls `effect`.
 func (d *driver) call(ctx context.Context, h *host, c call, key string, effect func()) error {
 	f := &flight{done: make(chan error, 1)}
 	d.mu.Lock()
@@ -242,7 +243,7 @@ func (d *driver) sleep(in time.Duration, key string) {
 }
 
 // The method `drive` runs scheduled things until the function over() returns true, or until no scheduled thing is left. The driver
-// calls over() whenever all goroutines are blocked. If drive has run too many things, `drive` sets restless and returns.
+// calls over() whenever all goroutines are blocked. If `drive` has run too many things, it sets the field `restless` and returns.
 func (d *driver) drive(over func() bool) {
 	for {
 		synctest.Wait()
@@ -280,7 +281,7 @@ func (d *driver) drive(over func() bool) {
 	}
 }
 
-// tooMany is the number of things after which drive assumes an endless loop.
+// tooMany is the number of things after which the method `drive` assumes an endless loop.
 const tooMany = 200_000
 
 // The method `next` returns the thing with the earliest time, or nil if nothing is scheduled.

@@ -23,7 +23,7 @@ type seller struct {
 
 type oldCustomer struct {
 	id, user string
-	bare     bool // its tenant does not exist
+	bare     bool // the customer's tenant does not exist
 }
 
 // The method `furnish` creates two merchants. Each merchant has plans, a customer with a tenant, and a customer without a tenant.

@@ -25,7 +25,7 @@ type mutations struct {
 	runs       func(saga.Filter, *saga.Run) bool              // reports whether a run is hidden from the engine
 	forgets    func(*saga.Run)                                // changes each run that the engine reads
 	lateWindow time.Duration
-	untried    bool // upstreams whose circuit is open are never tried again
+	untried    bool // if true, an upstream with an open circuit is never tried again
 	unfenced   bool // checkpoints are written without a check of lease and version
 }
 

@@ -9,8 +9,8 @@ import (
 // beforeRecheck is the time from the first orders that are placed near a re-check to the re-check itself.
 const beforeRecheck = 400 * time.Millisecond
 
-// The method `night` runs the re-checks of compensated runs, and the runs that follow-ups start. Between them, no replica runs.
-// This makes the simulation faster.
+// The method `night` runs the re-checks of compensated runs, and the runs that follow-ups start. Between these runs, no replica
+// runs, which makes the simulation faster.
 func (w *world) night() {
 	w.stopAll()
 	n := 0 // number of re-checks so far
@@ -52,10 +52,11 @@ func (w *world) nextRecheck() (due time.Time) {
 	return due
 }
 
-// nightEnds is the time after which follow-ups are not awaited.
+// nightEnds is the end of the night. The simulation does not wait for follow-ups that are due later.
 const nightEnds = 100 * time.Hour
 
-// nextFollowUp returns the time at which the next follow-up is due, or the zero time if none is due during the night.
+// nextFollowUp returns the time at which the next follow-up is due. If no follow-up is due during the night, the result is the zero
+// time.
 func (w *world) nextFollowUp() (due time.Time) {
 	for _, f := range w.store.Everything().FollowUps {
 		if soon := time.Until(f.DueAt) < nightEnds; soon && (due.IsZero() || f.DueAt.Before(due)) {

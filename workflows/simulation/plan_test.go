@@ -30,7 +30,7 @@ type plan struct {
 // orderPlan is one order of a portal. The portal repeats the order until it gets a final answer.
 type orderPlan struct {
 	Trial    int // index into trials
-	Of       int // N > 0: the order changes the subscription of order N-1; Trial then is a trial that follows another one
+	Of       int // N > 0: the order changes the subscription of order N-1, and Trial is a trial that follows another trial
 	Plan     int // index into the merchant's plans, if the order changes the plan
 	At       time.Duration
 	Merchant int           // 0 or 1
@@ -42,7 +42,7 @@ type orderPlan struct {
 	Night    int // N > 0: the order is placed shortly before or after the Nth re-check of the simulation; 0: with the first orders
 }
 
-// noOrder stands for the runs that follow-ups have started.
+// noOrder is the Order of a mishap that affects runs which follow-ups have started.
 const noOrder = -1
 
 // The type `mishap` is the fault of one call. If Step is empty, the mishap affects the Nth call to the target To. If Step is set,
@@ -54,7 +54,7 @@ type mishap struct {
 	Step    string
 	Undo    bool
 	Recheck bool // the undo is part of a re-check
-	Stays   bool // the Nth write and all later writes of the step meet the mishap, even when all other faults are over
+	Stays   bool // the mishap affects the Nth write and all later writes of the step, even when all other faults are over
 	Kind    kind
 	For     time.Duration // delay of a late commit, or time for which a replica is away
 }
@@ -101,13 +101,13 @@ var writes = []string{
 	"scope-token", "create-subscription", "create-subscription-tenant", "assign-subscription-role/member", "attach-tenant",
 }
 
-// The variable `trials` contains the workflows that portals can order. The first is subscribe.
+// The variable `trials` contains the workflows that portals can order. The first workflow is `subscribe`.
 var trials = workflowstest.Trials()
 
-// mixed: in every fourth plan, portals order other workflows too.
+// In every fourth plan, portals order other workflows too: the seeds of these plans have the remainder mixed-1 modulo mixed.
 const mixed = 4
 
-// The constant `stranger` is the index of the trial that needs no other run, besides subscribe.
+// The constant `stranger` is the index of the second trial that needs no earlier run. The first such trial is `subscribe`.
 const stranger = 1
 
 // The variable `changes` contains the trials that change subscriptions, by their operations.
@@ -184,13 +184,13 @@ type actionPlan struct {
 	Via    int // the replica that is asked
 }
 
-// The type `fate` is what happens to one call.
+// The type `fate` contains the fault of one call, if any, and the time of its effect.
 type fate struct {
 	done   bool          // the request is executed
 	late   time.Duration // the request is executed after this time, without an answer
 	silent bool          // there is no answer
 	err    error         // error that the caller gets instead of an answer
-	host   incidentKind  // what happens to the replica if away is not zero
+	host   incidentKind  // crash, pause or shutdown of the replica, if `away` is not zero
 	away   time.Duration // time for which the replica is away
 	what   string
 }
@@ -200,8 +200,8 @@ func (f fate) String() string { return f.what }
 var fine = fate{done: true, what: "carried out"}
 
 // The method `fates` returns a function that decides the fate of each call. The parameter `began` is the time when the world began.
-// In a calm world, the only mishaps are those of re-checks, those of runs that follow-ups have started, and those whose field Stays
-// is true.
+// In a calm world, a mishap counts only if it affects a re-check, if it affects a run that a follow-up has started, or if its field
+// Stays is true.
 func (p *plan) fates(began time.Time) func(c call, calm bool) fate {
 	left := slices.Clone(p.Mishaps)
 	return func(c call, calm bool) fate {
@@ -280,10 +280,10 @@ func (p *plan) rechecksNeeded() bool {
 	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
 
-// keepTenant returns how long an ended subscription can be restored: in most plans, until ten minutes after its tenant was
-// disabled. In some plans, no tenant is removed, so that the checker sees how the other runs have left the tenants. If a request
-// may be executed hours late, the tenant is kept longer than the latest request, which is 20 hours late: otherwise, the request
-// could create a removed object again.
+// keepTenant returns the time for which an ended subscription can be restored. In most plans, the tenant can be removed ten minutes
+// after it was disabled. In some plans, no tenant is removed, so that the checker sees the tenants as the other runs have left
+// them. If a plan has late requests, the time is 21 hours. The latest request is 20 hours late, and could otherwise create a
+// removed object again.
 func (p *plan) keepTenant() time.Duration {
 	switch {
 	case p.Seed%(2*mixed) == mixed-1:
@@ -303,7 +303,7 @@ func (m mishap) mayBeLate() bool { return !m.Undo || !strings.Contains(m.Step, "
 // The method `late` reports whether the request may be executed after the undos of its run.
 func (m mishap) late() bool { return m.Kind == lateCommit && m.For > 85*time.Second }
 
-// newPlan makes the plan of a seed. Most plans have a few mishaps, some have none, and some have many.
+// newPlan makes the plan of a seed. Most plans have a few mishaps, some plans have no mishaps, and some plans have many.
 func newPlan(seed uint64) *plan {
 	r := rand.New(rand.NewPCG(seed, 0x7e4a47))
 	between := func(from, to time.Duration) time.Duration { return from + time.Duration(r.Int64N(int64(to-from))) }
@@ -424,8 +424,8 @@ func (p *plan) mix(r *rand.Rand) {
 	}
 }
 
-// The method `change` adds orders that change the subscriptions of other orders: they suspend and resume them, and change their
-// plans. These orders have mishaps of their own.
+// The method `change` adds orders that change the subscriptions of other orders: they suspend and resume the subscriptions, and
+// change their plans. These orders have other mishaps.
 func (p *plan) change(r *rand.Rand) {
 	for n, o := range p.Orders {
 		if o.Trial != 0 || o.Night > 0 {
@@ -445,7 +445,7 @@ func (p *plan) change(r *rand.Rand) {
 		for i := 0; i < many || i == many && last == workflows.UnsubscribeName && r.IntN(3) > 0; i++ {
 			at += time.Duration(r.IntN(int(time.Minute)))
 			change := next(at)
-			if last == workflows.RestoreName && r.IntN(2) == 0 { // about when the tenant is to be removed
+			if last == workflows.RestoreName && r.IntN(2) == 0 { // the order is placed near the time of the tenant's removal
 				change.At += 10*time.Minute - time.Duration(r.IntN(int(time.Minute)))
 				if r.IntN(2) == 0 { // the removal becomes due while the run is in progress
 					p.Mishaps = append(p.Mishaps, mishap{Order: len(p.Orders), Step: "assign-role/member", Kind: silentRequest})
@@ -467,12 +467,12 @@ func (p *plan) change(r *rand.Rand) {
 	}
 }
 
-// changeBadly adds an order that changes a subscription, with mishaps. The function `next` returns a later change of the
-// subscription.
+// changeBadly adds the order `change`, which changes a subscription, and adds mishaps for the calls of this order's run. The
+// function `next` returns a later change of the same subscription.
 func (p *plan) changeBadly(r *rand.Rand, change orderPlan, next func(at time.Duration) orderPlan) {
 	of := mishap{Order: len(p.Orders), Step: trials[change.Trial].Refused, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
 	p.Orders = append(p.Orders, change)
-	if r.IntN(3) == 0 { // the first request takes effect late, and all others are refused, so that the run is compensated
+	if r.IntN(3) == 0 { // the first request takes effect late, and all other requests are refused, so that the run is compensated
 		late, refused := of, of
 		late.Kind, refused.Kind, refused.Nth, refused.Stays = lateCommit, refused400, 1, true
 		late.For = time.Minute + time.Duration(r.IntN(int(20*time.Second))) // most clients have given up before

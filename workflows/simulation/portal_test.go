@@ -31,7 +31,7 @@ type portal struct {
 	token string
 }
 
-// lastRun returns the newest run of an order, or nil if there is none yet.
+// lastRun returns the newest run of an order, or nil if the order has no run yet.
 func (w *world) lastRun(order int) (last *saga.Run) {
 	for _, r := range w.store.Everything().Runs {
 		if r.Key == fmt.Sprint("key-", order) {
@@ -199,8 +199,8 @@ func (r *replica) awaitTurn(who string) {
 }
 
 // The method `admit` reports whether the replica can admit this request now. A replica admits one request at a time, until the
-// request's run is stored. Without this limit, several requests that share one read would get its result at the same time. Their
-// run ids would then differ between replays.
+// request's run is stored. Without this limit, several requests could share one read, and get the result at the same time. The run
+// ids of these requests would then differ between replays.
 func (r *replica) admit(who string) bool {
 	r.world.driver.mu.Lock()
 	defer r.world.driver.mu.Unlock()
@@ -224,7 +224,7 @@ func (p *portal) take(status int, header http.Header, body []byte) bool {
 	if status == http.StatusConflict && !bytes.Contains(body, []byte("run-compensated")) {
 		return p.plan.Of > 0 && !bytes.Contains(body, []byte("subscription-not-ready"))
 	}
-	if p.plan.Of > 0 && status == http.StatusNotFound { // the subscription is not made yet, or never will be
+	if p.plan.Of > 0 && status == http.StatusNotFound { // no run has made the subscription yet, or any run that could make it has failed
 		run := p.w.lastRun(p.plan.Of - 1)
 		return run != nil && run.State == saga.Compensated
 	}

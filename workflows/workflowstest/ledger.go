@@ -7,8 +7,8 @@ import (
 )
 
 // ledgerTrue compares the ledger with the upstreams. The ledger is the set of the objects that all runs have stored. Each role
-// assignment on a tenant must be in the ledger as existing, and only one run may have it as its own. Each object that the ledger
-// has as existing must exist.
+// assignment on a tenant must be in the ledger as existing, and only one run may have it with the origin Own. Each object that the
+// ledger has as existing must exist.
 func ledgerTrue(v *view, broken report) {
 	owners := map[string][]string{}
 	for _, x := range v.ordered {
@@ -37,7 +37,7 @@ func ledgerTrue(v *view, broken report) {
 	}
 }
 
-// removedLater reports whether a later run has removed the object, or the object that it belongs to.
+// removedLater reports whether a later run has removed the object, or the object to which this object belongs.
 func (v *view) removedLater(r *saga.Run, o saga.Object) bool {
 	return has(v.Runs, func(later *saga.Run) bool {
 		return later.ID > r.ID && has(later.Objects, func(gone saga.Object) bool {

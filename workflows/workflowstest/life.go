@@ -54,7 +54,7 @@ func restoreTrial() Trial {
 	}
 }
 
-// In the trials of the workflows `remove` and `close`, the order says that the run before has ended an hour ago.
+// In the trials of the workflows `remove` and `close`, the order contains an end time of the previous run that is an hour ago.
 const hourAgo = -time.Hour
 
 func removeTrial() Trial {
@@ -89,7 +89,7 @@ func closeTrial() Trial {
 		Ends: map[string]Ends{
 			"do delete-subscription, 404": {Once: succeeded, Always: waitsForOperator},
 			"do delete-customer, 404":     {Once: succeeded, Always: waitsForOperator},
-			// The client tries again itself: the customer may have got a subscription in between.
+			// The client repeats the DELETE, because the customer may have got a subscription in between.
 			"do delete-customer, 409":         {Once: succeeded, Always: waitsForOperator},
 			"do disable-customer-tenant, 404": {Once: succeeded, Always: waitsForOperator},
 		},
@@ -112,7 +112,7 @@ const (
 	keepTenant = 7 * 24 * time.Hour
 )
 
-// The function `held` returns the subscription that the run before has made or changed.
+// The function `held` returns the subscription that the previous run has made or changed.
 func held(g Ground) workflows.Held { return standing(g).Held }
 
 func standing(g Ground) workflows.Standing {

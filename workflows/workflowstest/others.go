@@ -42,7 +42,8 @@ func noOrphan(v *view, broken report) {
 	}
 }
 
-// noSurpriseRole checks each new role assignment: a run must expect the assignment, and the assignment must be for this run's user.
+// noSurpriseRole checks each new role assignment. A run must expect the assignment, and the assignment must be for the user of this
+// run.
 func noSurpriseRole(v *view, broken report) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment && find(v.others, t.kind, t.id) == nil &&

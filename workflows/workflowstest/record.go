@@ -61,8 +61,8 @@ func (r recording) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// Handler wraps the handler next. The returned handler records each removal. It does not record the run and the step, because a
-// server does not know them.
+// Handler wraps the handler next. The returned handler records each removal. The record lacks the run and the step, because a
+// server does not know the run and the step of a request.
 func (r *Recorder) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		gone, deletes := r.removal(req)

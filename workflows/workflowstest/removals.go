@@ -34,7 +34,8 @@ func deleteIntended(v *view, broken report) {
 	}
 }
 
-// The method `removes` returns the run's expected object if the Do of a step of the run may remove the object; nil if not.
+// If the Do of a step of the run may remove the object, the method `removes` returns the run's expected object. Otherwise, the
+// result is nil.
 func (x ordered) removes(gone Removal) *saga.Expected {
 	for i, e := range x.expected {
 		if e.Gone && e.Kind == gone.Kind && e.ID == gone.ID && (gone.Step == "" || gone.Step == e.Step) {

@@ -44,7 +44,7 @@ type Removal struct {
 	Kind string // kind as in saga.Object: "customer", "subscription", "project" or "role-assignment"
 	ID   string // id of the object; for a role assignment: project/user/role
 	Tags []string
-	At   time.Time // when the DELETE was sent; zero if not known
+	At   time.Time // time at which the DELETE was sent; zero if not known
 	Run  string    // id of the run that sent the DELETE; empty if not known
 	Step string
 }

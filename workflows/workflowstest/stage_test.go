@@ -134,8 +134,8 @@ func (s *stage) tell(r *saga.Run, e saga.Event) {
 	s.Events[r.ID] = append(s.Events[r.ID], e)
 }
 
-// The method `do` executes the run's steps, and stops before the step `until`. If `until` is empty, the function executes all
-// steps, and the run succeeds.
+// The method `do` executes the run's steps, and stops before the step `until`. If `until` is empty, `do` executes all steps, and
+// the run succeeds.
 func (s *stage) do(r *saga.Run, until string) {
 	for i := range r.Steps {
 		if r.Steps[i].Name == until {
@@ -257,8 +257,8 @@ func (s *stage) turnBack(r *saga.Run, step string) {
 	r.State = saga.Compensating
 }
 
-// The method `undo` undoes the run's steps, the last step first, and stops before the step `until`. If `until` is empty, the
-// function undoes all steps, and the run is compensated.
+// The method `undo` undoes the run's steps, the last step first, and stops before the step `until`. If `until` is empty, `undo`
+// undoes all steps, and the run is compensated.
 func (s *stage) undo(r *saga.Run, until string) {
 	o := s.order(r)
 	for i := len(r.Steps) - 1; i >= 0; i-- {

@@ -372,7 +372,7 @@ func (d lender) invite(ctx context.Context, l *loan) error {
 
 // The method `disinvite` revokes a role in an existing room if the guest lacked the role before the run. If the run created the
 // room, the role is removed together with the room. If the answer to the invitation was lost, `disinvite` records the role, because
-// it may stay with the room.
+// the role may stay with the room.
 func (d lender) disinvite(ctx context.Context, l *loan) error {
 	id, err := d.Identity(l.Cloud)
 	if err != nil {

@@ -68,15 +68,15 @@ type ordered struct {
 	expected []saga.Expected
 }
 
-// The type `made` is an object that a run created, with the name of the step that created it.
+// The type `made` is an object that a run created, with the name of the creating step.
 type made struct {
 	thing
 
 	step string
 }
 
-// The method `made` returns the objects that the run created. These objects have the run's mark, or an id that the run chose.
-// `made` does not return role assignments, because they have no mark.
+// The method `made` returns the objects that the run created. These objects have the run's mark, or an id that the run chose. The
+// result has no role assignments, because a role assignment has no mark.
 func (v *view) made(x ordered) (all []made) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {

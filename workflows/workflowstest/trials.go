@@ -11,11 +11,12 @@ import (
 // Trial describes a workflow to the test suites: the fault table, the crash matrix and the simulation. Each suite tests all
 // [Trials].
 type Trial struct {
-	// Operation is the last segment of the API's path if the workflow changes a subscription; empty: it does not.
+	// If the workflow changes a subscription, Operation is the last segment of the API's path. Otherwise, Operation is empty.
 	Operation string
-	// Body returns the fields of the operation's request besides the reason; nil: there are no others.
+	// Body returns the fields of the operation's request, except the reason. If the reason is the only field, Body is nil.
 	Body func(Ground) map[string]any
-	// Follows is the trial whose run must have succeeded before a run of this trial can start; nil: none. The run is Ground.Before.
+	// If Follows is set, a run of the trial Follows must succeed before a run of this trial can start. That earlier run is
+	// Ground.Before.
 	Follows *Trial
 	Define  func(workflows.Deps) (*saga.Definition, error)
 	// Request returns the [saga.Request] that starts a run. The request refers to the objects in the [Ground]. The caller adds the
@@ -25,12 +26,13 @@ type Trial struct {
 	// Do and Undo contain the steps that the fault table tests. Each value is the upstream to which the step writes (Billing,
 	// Keystone or Exchange).
 	Do, Undo map[string]string
-	// Pivots are the steps of Do from which on the run only goes forward: if they fail for good, the run waits for an operator.
+	// Pivots contains the steps of Do after which the run can no longer be compensated. If one of these steps fails permanently,
+	// the run waits for an operator.
 	Pivots []string
 	// Refused is the last step. If an upstream refuses this step permanently, all other steps are undone. If the suites also test
 	// the Undo of this step, the upstream executes the step's call and refuses it nevertheless.
 	Refused string
-	// Reading is the step that reads the upstreams Reads. If the trial follows no other, the step reads them only if the customer
+	// Reading is the step that reads the upstreams Reads. If Follows is nil, the step reads these upstreams only if the customer
 	// already exists.
 	Reading string
 	Reads   []string
@@ -71,8 +73,8 @@ type Ground struct {
 	Cloud      string
 	DomainID   string
 	Roles      []keystone.Role // member and bs-admin
-	CheckedAt  time.Time       // when the test read the fields above
-	Before     *saga.Run       // the run that has succeeded for Trial.Follows
+	CheckedAt  time.Time       // time at which the test read the fields above
+	Before     *saga.Run       // the succeeded run of Trial.Follows
 }
 
 // Trials returns the trials of all workflows of the service, and the trial of the stranger. The stranger shows that the test suites

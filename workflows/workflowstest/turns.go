@@ -9,8 +9,8 @@ import (
 )
 
 // oneAtATime checks that runs with the same subject execute one at a time. If two runs have the same subject, one run must end
-// before the other run makes its first call. Re-checks after the end of a run do not count. The check does not test which run
-// executes first, because a run does not show when it was stored.
+// before the other run makes its first call. Re-checks after the end of a run do not count. The check does not test the order in
+// which runs execute, because a run does not contain the time at which it was stored.
 func oneAtATime(v *view, broken report) {
 	bySubject := map[string][]*saga.Run{}
 	for _, r := range v.Runs {
@@ -42,8 +42,8 @@ func began(r *saga.Run) (first *time.Time) {
 	return first
 }
 
-// endsOrWaits checks that every run has ended, is due, or waits. A waiting run must say why it waits and who can fix the cause. If
-// a run waits for an operator, at least one action must be possible.
+// endsOrWaits checks that every run has ended, is due, or waits. A waiting run must have a reason, and must name the person who can
+// fix the cause. If a run waits for an operator, at least one action must be possible.
 func endsOrWaits(v *view, broken report) {
 	for _, r := range v.Runs {
 		fault := func(detail string, args ...any) {

@@ -11,7 +11,7 @@ import (
 )
 
 // oneChain checks the runs that have the same idempotency key. Each run except the first must be the only retry of a compensated
-// run. A run without a key is the first of its own chain, unless it is a retry.
+// run. A run without a key begins a new chain, unless the run is a retry.
 func oneChain(v *view, broken report) {
 	first, retries := map[[2]string]string{}, map[string]string{}
 	for _, r := range v.Runs {
@@ -67,7 +67,8 @@ func oneEach(v *view, broken report) {
 	}
 }
 
-// The method `chain` names the runs that have the idempotency key of a run. Without a key, it names the run and its retries.
+// The method `chain` returns a text that identifies the chain of a run: the run's idempotency key and merchant. If the run has no
+// key, the text names the first run of the chain.
 func (v *view) chain(r *saga.Run) string {
 	if r.Key != "" {
 		return fmt.Sprintf("key %q of merchant %s", r.Key, r.Merchant)
@@ -78,8 +79,8 @@ func (v *view) chain(r *saga.Run) string {
 	return "run " + r.ID
 }
 
-// succeededWhole checks that a succeeded run has done all its steps. All its expected objects must exist, with the values that the
-// newest succeeded run about the object expects. If that run has removed the object, the object must not exist.
+// succeededWhole checks that a succeeded run has done all its steps. Each expected object of the run must exist, with the values
+// that the newest succeeded run about the object expects. If the newest run has removed the object, the object must not exist.
 func succeededWhole(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Succeeded {
@@ -111,8 +112,8 @@ func succeededWhole(v *view, broken report) {
 	}
 }
 
-// The method `removed` reports whether the newest succeeded run about the object has removed it, or has removed the object that it
-// belongs to.
+// The method `removed` reports whether the newest succeeded run about the object has removed the object, or has removed the object
+// to which this object belongs.
 func (v *view) removed(o saga.Object) (gone bool) {
 	var at time.Time
 	for _, x := range v.ordered {
@@ -126,7 +127,8 @@ func (v *view) removed(o saga.Object) (gone bool) {
 	return gone
 }
 
-// The method `removing` reports whether a run that has not ended may have removed the object, or the object that it belongs to.
+// The method `removing` reports whether a run that has not ended may have removed the object, or the object to which this object
+// belongs.
 func (v *view) removing(o saga.Object) bool {
 	return has(v.ordered, func(x ordered) bool {
 		return !x.run.State.Ended() && has(x.expected, func(e saga.Expected) bool {
@@ -146,8 +148,9 @@ func (x ordered) skipped(e saga.Expected) bool {
 	return s != nil && s.State == saga.StepSkipped
 }
 
-// The method `newest` returns the expected object with the fields that the runs which succeeded last expect: such a run may have
-// disabled a project that another run has created, or changed the plan of a subscription.
+// The method `newest` returns the expected object with new values of its fields. For each field, the newest succeeded run that
+// expects a value determines the value. For example, a run may have disabled a project that another run has created, or may have
+// changed the plan of a subscription.
 func (v *view) newest(e saga.Expected) saga.Expected {
 	fields, at := map[string]string{}, map[string]time.Time{}
 	for _, x := range v.ordered {
@@ -166,8 +169,9 @@ func (v *view) newest(e saga.Expected) saga.Expected {
 	return e
 }
 
-// compensatedClean checks that no object of a compensated run is left, that no project is disabled by it, and that no object that
-// existed before has a value from it. Objects that an operator left behind or that another run has adopted do not count.
+// compensatedClean checks that a compensated run has no effect: no object of the run exists, no object that the run was to remove
+// is missing, no project has the run's mark of a disabled project, and no object that existed before has a value from the run.
+// Objects that an operator left behind do not count, nor do objects that another run has adopted.
 func compensatedClean(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Compensated {
@@ -217,7 +221,7 @@ func (v *view) unchanged(x ordered, t thing, e saga.Expected, broken report) {
 	}
 }
 
-// The method `disables` reports whether the newest succeeded run about the project expects it to be disabled.
+// The method `disables` reports whether the newest succeeded run about the project has disabled the project.
 func (v *view) disables(t thing) bool {
 	return v.newest(saga.Expected{Object: saga.Object{Kind: t.kind, ID: t.id}}).Fields["enabled"] == "false"
 }
