@@ -39,7 +39,7 @@ type site struct {
 // The type `subscriber` makes one subscribe for the user of the token.
 type subscriber func(ctx context.Context, token string) error
 
-// The type `task` tells a contender how many subscribes to keep in flight, and for how long.
+// The type `task` tells a contender the number of subscribes to keep in flight, and the duration.
 type task struct {
 	InFlight int
 	For      time.Duration

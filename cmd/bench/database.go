@@ -44,7 +44,8 @@ func connect(ctx context.Context, server string) (*database, error) {
 // The method `create` creates a database and returns its URL.
 func (d *database) create(ctx context.Context) (string, error) { return d.copyOf(ctx, "template1") }
 
-// copyOf creates a copy of the database named template and returns the URL of the copy. No client may be connected to template.
+// copyOf creates a copy of the database with the name `template`, and returns the URL of the copy. No client may be connected to
+// the copied database.
 func (d *database) copyOf(ctx context.Context, template string) (string, error) {
 	random := make([]byte, 6)
 	if _, err := rand.Read(random); err != nil {
@@ -63,7 +64,7 @@ func (d *database) copyOf(ctx context.Context, template string) (string, error) 
 	return u.String(), nil
 }
 
-// The method `close` drops every database that the functions create and copyOf have created, and closes the connection.
+// The method `close` drops every database that the methods `create` and copyOf have created, and closes the connection.
 func (d *database) close(ctx context.Context) error {
 	var faults []error
 	for _, name := range d.created {

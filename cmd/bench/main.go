@@ -1,6 +1,6 @@
 // Command bench measures the cost of a subscribe through Tenantry. The benchmark compares Tenantry with the bare calls of a
-// subscribe, and with a minimal program that stores the progress of these calls. bench prints tables, and writes the result as
-// JSON and as a plot. `bench scale` measures whether finished runs make Tenantry slower.
+// subscribe, and with a minimal program that stores the progress of these calls. The command prints tables, and writes the result
+// as JSON and as a plot. `bench scale` measures whether finished runs make Tenantry slower.
 //
 // The command needs Linux and a PostgreSQL server on the same machine. TENANTRY_TEST_POSTGRES_URL is the server's URL. `make
 // bench` and `make bench-scale` start such a server.

@@ -135,8 +135,8 @@ func (r *rig) launch(ctx context.Context, s site, name string) (*runner, func() 
 	return who, func() error { return errors.Join(who.stop(), end()) }, nil
 }
 
-// The method `warm` lets every contender execute subscribes for one second. Every contender thus connects, logs in and fills its
-// caches before the measurement.
+// The method `warm` sends two tasks of half a second to each contender, one contender after another. The contenders thus connect,
+// log in and fill their caches before the measurement.
 func (r *rig) warm(ctx context.Context) error {
 	if err := r.setDelay(ctx, 0); err != nil {
 		return err
@@ -260,8 +260,8 @@ func (r *rig) countTransactions(ctx context.Context, res *result) error {
 	return nil
 }
 
-// The method `transactions` starts a contender, gives it one task and stops it. The results are the number of the contender's
-// transactions and the number of its subscribes.
+// The method `transactions` starts a contender, sends it one task, and stops it. The results are the numbers of the contender's
+// transactions and subscribes.
 func (r *rig) transactions(ctx context.Context, s site, name string, inFlight int) (n int64, subscribes int, err error) {
 	before, err := r.db.transactions(ctx, s.Database)
 	if err != nil {

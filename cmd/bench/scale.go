@@ -91,8 +91,8 @@ func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
 	return result, nil
 }
 
-// The method `phase` measures the operations of one phase. The method makes each call on all databases before it makes the next
-// call. For each call, it begins with another database. Other load on the machine therefore affects all databases equally.
+// The method `phase` measures the operations of one phase. `phase` makes each call on all databases before it makes the next call.
+// For each call, `phase` begins with another database. Other load on the machine therefore affects all databases equally.
 func (s scale) phase(ctx context.Context, p phase, databases []*filled, result *scaleResult) error {
 	for _, f := range databases {
 		if err := p.prepare(ctx, f); err != nil {

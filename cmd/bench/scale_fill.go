@@ -20,8 +20,8 @@ const (
 	compensated       = "i / 10 % 20 = 7 AND m <> 0"
 )
 
-// freshRuns creates the table fresh. Each row has the values that are unique to one new run. Most values are hashes.
-// A run's id begins with the time at which the run was accepted.
+// freshRuns creates the table `fresh`. Each row has the values that are unique to one new run. Most values are hashes. A run's id
+// begins with the time at which the run was accepted.
 const freshRuns = `
 CREATE UNLOGGED TABLE fresh AS
 SELECT i, (` + compensated + `)::int AS original, ms * 1000 - o.created_at AS shift,
@@ -84,8 +84,8 @@ func fill(ctx context.Context, server *database, like *template, runs int) (*fil
 	return f, bytes, err
 }
 
-// The method `fill` inserts the rows of all runs into the table, from the oldest run to the youngest. Then fill builds the table's
-// indexes.
+// The method `fill` inserts the rows of all runs into the table, from the oldest run to the youngest. Then `fill` builds the
+// table's indexes.
 func (t table) fill(ctx context.Context, url string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -111,8 +111,8 @@ func (t table) fill(ctx context.Context, url string) error {
 		}
 		values = append(values, value)
 	}
-	// OFFSET 0 makes PostgreSQL read the few original rows once for each row of the table fresh. The new rows
-	// then have the order of the table fresh, and PostgreSQL does not need to sort them.
+	// OFFSET 0 makes PostgreSQL read the few original rows once for each row of the table `fresh`. The new rows then have the order
+	// of the table `fresh`, and PostgreSQL does not need to sort them.
 	statements := append([]string{fmt.Sprintf(
 		"INSERT INTO %s SELECT %s FROM fresh n, LATERAL (SELECT * FROM original_%[1]s o WHERE o.original = n.original OFFSET 0) o",
 		t.name, strings.Join(values, ", "),

@@ -65,8 +65,8 @@ func (r *recorder) Commit(ctx context.Context, now time.Time, checkpoints []saga
 	return r.Store.Commit(ctx, now, checkpoints)
 }
 
-// makeOriginals lets the engine execute two runs with an in-memory Keystone and the embedded BillingStack. The engine compensates
-// the second run, because BillingStack refuses the last call of that run.
+// makeOriginals starts an engine, which executes two runs with an in-memory Keystone and the embedded BillingStack. The engine
+// compensates the second run, because BillingStack refuses the last call of that run.
 func makeOriginals(ctx context.Context, db *store.Store) ([]*original, error) {
 	refuse := false
 	ks := keystonetest.New(keystonetest.Options{})

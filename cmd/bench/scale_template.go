@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// The type `template` is the database that fill copies. Its tables are empty. Additional tables named original_NAME have the rows
-// of the originals, with marks in place of the values that differ between runs.
+// The type `template` is the database that the function `fill` copies. The tables of this database are empty. Additional tables
+// named original_NAME have the rows of the originals, with marks in place of the values that differ between runs.
 type template struct {
 	name string // of the database
 }
@@ -23,7 +23,7 @@ var growing = []table{
 	{"events", "run_id"}, {"steps", "run_id"}, {"objects", "run_id"}, {"runs", "id"}, {"idempotency_keys", "run_id"},
 }
 
-// The variable `marks` contains names of columns of the table fresh. In the rows of an original, the mark {NAME} stands for the
+// The variable `marks` contains names of columns of the table `fresh`. In the rows of an original, the mark {NAME} stands for the
 // value of column NAME. The idempotency key is marked separately, because an original's key equals its run id.
 var marks = []string{"run", "merchant", "user", "customer", "subscription", "customer_tenant", "subscription_tenant"}
 

@@ -50,8 +50,8 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 
 var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// checkID returns a usage error if id is not a uuid. An id becomes a part of a request's path. Another text, such as "..", could
-// change the path into the path of another operation.
+// checkID returns a usage error if id is not a uuid. An id becomes a part of a request's path. A text such as ".." could turn the
+// path into the path of another operation.
 func checkID(what, id string) error {
 	if !uuidForm.MatchString(id) {
 		return usage("%q is not the id of a %s, which must be a lower-case uuid", id, what)
@@ -105,7 +105,7 @@ func theEvents(page *client.EventList, status int, body []byte) (client.EventLis
 	return *page, nil
 }
 
-// formatError returns the error for an answer that a Tenantry server does not give.
+// formatError returns the error for an answer that is not in Tenantry's format.
 func formatError(status int) error {
 	return exit(exitUnreachable, fmt.Errorf("the server's answer (status %d) is not in Tenantry's format: check %s", status, envURL))
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// attentionTable prints the runs that need the attention of a person. For each run, it prints the cause, who can fix the cause, and
-// the commands to type after that. The commands have the given flags, such as --local.
+// attentionTable prints the runs that need the attention of a person. For each run, attentionTable prints the cause, the person who
+// can fix the cause, and the commands to type after that. The commands have the given flags, such as --local.
 func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...string) {
 	if len(runs) == 0 {
 		row(w, "no run needs attention")
@@ -35,8 +35,8 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 	}
 }
 
-// The function `need` returns why a run needs attention, and who can fix the cause. Each refused undo is a cause. If a run has
-// tried the same call for a long time, `need` names the operator, although most outages end by themselves.
+// The function `need` returns the causes why a run needs attention, and the person who can fix the causes. Each refused undo is a
+// cause. If a run has tried the same call for a long time, `need` names the operator, although most outages end by themselves.
 func need(r client.Run) (causes []string, fixBy client.FixBy) {
 	for _, s := range refusedUndos(r) {
 		if s.Error != nil {
@@ -54,7 +54,7 @@ func need(r client.Run) (causes []string, fixBy client.FixBy) {
 	return causes, fixBy
 }
 
-// whyNotMoving returns why a run without a refused undo needs attention, and who can fix the cause.
+// whyNotMoving returns the cause why a run without a refused undo needs attention, and the person who can fix the cause.
 func whyNotMoving(r client.Run) (cause string, fixBy client.FixBy) {
 	switch {
 	case r.Reason != nil && r.Reason.Code == "held":

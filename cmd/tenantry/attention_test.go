@@ -114,7 +114,8 @@ then type  tenantry runs show ID
 	}
 }
 
-// The tables of run states in the documents have the kind and code of a run's reason.
+// The printed state of a run contains the kind and the code of the run's reason, because the tables of run states in the documents
+// list these words.
 func TestTheStateOfARunNamesItsReason(t *testing.T) {
 	words := func(s string) string { return strings.Join(strings.Fields(s), " ") + " " }
 	for want, run := range map[string]client.Run{

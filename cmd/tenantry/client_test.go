@@ -110,8 +110,8 @@ func TestListingTheRunsOfAUserFromLDAP(t *testing.T) {
 	}
 }
 
-// wantAssignments checks that the output of `runs show` has each role assignment with its step and request id, and that `runs list`
-// finds the run of the assignment.
+// wantAssignments checks the role assignments of a run. The output of `runs show` must have the step and the request id of each
+// assignment, and `runs list` must find the run of the assignment.
 func (h *house) wantAssignments(run client.Run, shown string) {
 	h.t.Helper()
 	assignments := 0

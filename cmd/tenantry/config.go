@@ -14,11 +14,11 @@ import (
 )
 
 // Config has all settings of the server. loadConfig checks the values, but makes no network calls to check them. Config does not
-// describe the clouds: clouds.yaml and the OS_* variables do, as for every OpenStack client.
+// contain the clouds: as for every OpenStack client, clouds.yaml and the OS_* variables describe them.
 type Config struct {
 	service.Config // SecretKey may be nil until withSecretKey sets it
 
-	secretKeySource string // where SecretKey comes from, for error texts
+	secretKeySource string // source of SecretKey, for error texts
 
 	LogLevel  string // debug, info, warn or error
 	LogFormat string // json or console
@@ -120,7 +120,8 @@ func (c *Config) relations() []relation {
 	return all
 }
 
-// The method `reserved` returns why users must not get one of the roles; empty if users may get all of them.
+// The method `reserved` returns the reason why users must not get one of the roles. If users may get all of the roles, the result
+// is empty.
 func (c *Config) reserved(roles []string) string {
 	name, found := keystone.FindReserved(roles, keystone.ReservedRoles(c.AdminRole, c.AllowCloudAdminRole))
 	switch {

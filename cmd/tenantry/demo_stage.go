@@ -39,8 +39,9 @@ type stage struct {
 	apiKey, apiSecret string
 }
 
-// newStage starts the servers, and creates the merchant. Every write of the service to Keystone and BillingStack is delayed by
-// the duration pace. BillingStack refuses to change the subscription of a customer for whom refuse returns true.
+// newStage starts the servers, and creates the merchant. Every write of the service to Keystone and BillingStack is delayed by the
+// duration `pace`. If the function `refuse` returns true for a customer, BillingStack refuses to change the customer's
+// subscription.
 func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Customer) bool) (_ *stage, err error) {
 	s := &stage{keystone: keystonetest.New(keystonetest.Options{AdminPassword: demoPassword})}
 	defer func() {

@@ -18,7 +18,7 @@ type slow struct {
 	pace time.Duration
 }
 
-// RoundTrip sends a request. If the request is a write, RoundTrip first waits for the duration pace.
+// RoundTrip sends a request. If the request is a write, RoundTrip first waits for the duration `pace`.
 func (s slow) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet {
 		select {
@@ -52,8 +52,8 @@ func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// The method `refuses` reports whether to refuse a change of the subscription. The decision depends on the subscription's customer,
-// whom the method reads from BillingStack. The URL's path is /v2/merchants/MERCHANT/subscriptions/ID.
+// The method `refuses` reports whether to refuse a change of the subscription. `refuses` reads the subscription's customer from
+// BillingStack, and calls the function `refuse` with this customer. The URL's path is /v2/merchants/MERCHANT/subscriptions/ID.
 func (r refusing) refuses(ctx context.Context, subscription *url.URL) bool {
 	merchantID, id := path.Base(path.Dir(path.Dir(subscription.Path))), path.Base(subscription.Path)
 	books, err := billing.New(billing.Config{URL: subscription.Scheme + "://" + subscription.Host + "/v2"})

@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// The function `drawing` returns a function that shows a run after each change of the run. On a terminal, the function redraws the
-// whole run. On other outputs, the function writes a line for each change.
+// The function `drawing` returns a function that shows a run after each change of the run. On a terminal, the returned function
+// redraws the whole run. On other outputs, it writes a line for each change.
 func drawing(w io.Writer) func(client.Run) {
 	if file, ok := underneath(w).(*os.File); ok && terminal(w) {
 		return (&picture{w: file}).draw
@@ -117,7 +117,7 @@ func cut(line string, width int) string {
 	return string([]rune(line)[:width-1]) + "…"
 }
 
-// The function `wrap` breaks a text at blanks into indented lines that are at most width characters long.
+// The function `wrap` breaks a text at blanks into indented lines that are at most `width` characters long.
 func wrap(text, indent string, width int) string {
 	var lines []string
 	line := indent

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// maxWatchWait is the number of seconds for which one request of follow waits for a change.
+// maxWatchWait is the number of seconds for which one request of the method `follow` waits for a change.
 const maxWatchWait = 25
 
 // The method `follow` draws the run now and after each change, until the run has ended or needs an operator. If the server does not

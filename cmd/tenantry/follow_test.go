@@ -24,8 +24,9 @@ type told struct {
 	etag       string
 }
 
-// If the server answers at once although nothing has changed, or refuses a request because too many are under way, a watch pauses as
-// told, for at least a second and at most a minute. After a refusal, the watch asks for the present state, without a wait.
+// A watch pauses in two cases: the server answers at once although the run has not changed, or the server refuses the request
+// because too many requests are under way. The pause is the time in the header Retry-After, but at least a second and at most a
+// minute. After a refusal, the next request asks for the present state, without a wait.
 func TestAWatchPausesAsTold(t *testing.T) {
 	problem := func(name string) string { return fmt.Sprintf(`{"type": "/problems/%s", "title": "x"}`, name) }
 	run := func(atRest bool) string {
@@ -96,7 +97,7 @@ func TestAWatchPausesAsTold(t *testing.T) {
 	}
 }
 
-// A server that is down ends a watch.
+// If the server goes down, a watch ends.
 func TestAWatchEndsWithItsServer(t *testing.T) {
 	f := fake{status: http.StatusServiceUnavailable, answer: `{"type": "/problems/upstream-unavailable", "title": "down"}`}
 	if code, _, stderr := line(t, f.start(t), "runs", "watch", someMerchant); code != exitUnreachable || f.requests.Load() != 1 {
@@ -104,7 +105,7 @@ func TestAWatchEndsWithItsServer(t *testing.T) {
 	}
 }
 
-// A signal while a watch waits for the server's answer, or pauses before its next request, ends the watch with plain words.
+// If a signal arrives while a watch waits for the server's answer or pauses, the watch ends, and prints that it was interrupted.
 func TestAnInterruptedWatch(t *testing.T) {
 	for name, status := range map[string]int{"waits": 0, "pauses": http.StatusTooManyRequests} {
 		ctx, signal := context.WithCancel(t.Context())

@@ -23,7 +23,7 @@ history records the operating-system user as local:USER. Running servers carry o
 
 `
 
-// localFlag is the name of the flag that makes the commands under runs use the database.
+// localFlag is the name of the flag with which the commands under `tenantry runs` use the database directly.
 const localFlag = "local"
 
 func addLocalFlag(c *cobra.Command) {

@@ -189,8 +189,8 @@ func (p *program) merchantRotateKey() *cobra.Command {
 	return c
 }
 
-// The method `wrote` says to which database a command has written. The server may use another database, if its environment differs
-// from that of the command.
+// The method `wrote` prints the database to which a command has written. If the environment of the server differs from the
+// environment of the command, the server may use another database.
 func (p *program) wrote(c Config, merchantID string) {
 	p.say("tenantry: wrote merchant %s to the database %s", merchantID, store.Address(c.DatabaseURL))
 }

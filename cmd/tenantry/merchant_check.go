@@ -14,12 +14,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// keystoneTime limits each request to Keystone.
+// keystoneTime is the time limit of each request to Keystone.
 const keystoneTime = 5 * time.Second
 
-// checkKeystone returns an error if a setting of the merchant has changed, and Keystone does not have the domain or a role of the
-// new setting, or has several, or Tenantry refuses the role. If checkKeystone cannot ask Keystone, it prints a warning and returns no
-// error: the command may run on a host without a credential, or before Keystone is installed.
+// checkKeystone checks the settings of the merchant that have changed. It returns an error if Keystone has no domain or role with
+// the name in a new setting, or several, or if Tenantry refuses the role. If checkKeystone cannot ask Keystone, it prints a warning
+// and returns no error, because the command may run on a host without a credential, or before Keystone is installed.
 func (p *program) checkKeystone(ctx context.Context, c Config, before, after merchants.Merchant) error {
 	moved := before.Cloud != after.Cloud
 	var checks []func(keystone.Identity) error

@@ -61,7 +61,7 @@ func (f format) print(w io.Writer, result any, table func(w io.Writer)) error {
 }
 
 // jsonToYAML converts JSON to YAML. jsonToYAML quotes each text with characters that control a terminal, because only quoted texts
-// can contain escapes: see screen.
+// can contain escapes: see the type `screen`.
 func jsonToYAML(text []byte) ([]byte, error) {
 	quoted := yaml.CustomMarshaler(func(s string) ([]byte, error) {
 		if strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && controls(r) }) {

@@ -46,8 +46,8 @@ func (p *program) action(name, short string) *cobra.Command {
 	return c
 }
 
-// The method `ask` sends an action on a run to the server. The list `args` has the run's id. For `skip`, it also has the step's
-// name.
+// The method `ask` sends an action on a run to the server. The list `args` contains the run's id. For the action `skip`, the list
+// also contains the step's name.
 func (s remote) ask(ctx context.Context, action string, args []string, why string) (client.Run, error) {
 	id, reason := args[0], client.ActionRequest{Why: why}
 	var err error

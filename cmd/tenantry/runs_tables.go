@@ -109,8 +109,8 @@ func nextTry(r client.Run) *time.Time {
 	return next
 }
 
-// stateText returns the state of a run, with the kind and code of the reason for which it waits, or with the code of its failure.
-// The tables of run states in the documents have these words.
+// stateText returns the state of a run. If the run waits, the text also has the kind and the code of the reason. If the run has
+// failed, the text also has the code of the failure. The tables of run states in the documents list these words.
 func stateText(r client.Run) string {
 	switch {
 	case r.Reason != nil:
@@ -129,7 +129,7 @@ func resultTable(w io.Writer, r client.Run) {
 	}
 }
 
-// The function `or` returns the text that p points to. The result is a dash if there is no text.
+// The function `or` returns the text that p points to. If p is nil or the text is empty, the result is a dash.
 func or(p *string) string {
 	if p == nil || *p == "" {
 		return "-"

@@ -13,14 +13,15 @@ import (
 
 // The type `screen` is a writer through which a command prints everything, except the pictures on a terminal. The texts of servers,
 // upstreams, merchants and users may contain characters that control a terminal. A screen writes such a character as a JSON escape,
-// so that output in JSON stays valid. A screen keeps newlines and tabs, because they structure the output: see visible.
+// so that output in JSON stays valid. A screen keeps newlines and tabs, because they structure the output: see the function
+// `visible`.
 type screen struct {
 	to io.Writer
-	// The field `broken` is called when the reader of the output is gone, as after `| head`.
+	// The function `broken` is called when the reader of the output is gone, as after `| head`.
 	broken func()
 }
 
-// Write writes p with escapes. Write may be called concurrently if the writer to permits concurrent calls.
+// Write writes p with escapes. Write may be called concurrently if the writer `to` permits concurrent calls.
 func (s *screen) Write(p []byte) (int, error) {
 	_, err := io.WriteString(s.to, escape(string(p), "\n\t"))
 	if errors.Is(err, syscall.EPIPE) && s.broken != nil {
@@ -41,10 +42,10 @@ func underneath(w io.Writer) io.Writer {
 }
 
 // The function `visible` returns a text as one line without characters that control a terminal. `visible` must be called for each
-// text that becomes a part of a line: without it, a newline in the text of a server could add a line to the output.
+// text that becomes a part of a line: otherwise, a newline in the text of a server could add a line to the output.
 func visible(text string) string { return escape(text, "") }
 
-// The function `escape` replaces all characters that control a terminal by escapes, except the characters in kept.
+// The function `escape` replaces all characters that control a terminal by escapes, except the characters in `kept`.
 func escape(text, kept string) string {
 	unsafe := func(r rune) bool { return controls(r) && !strings.ContainsRune(kept, r) }
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, unsafe) {

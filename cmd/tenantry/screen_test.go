@@ -21,10 +21,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// The constant `evil` is a text that changes the title of a terminal, erases it, adds lines, reverses text and hides text.
+// The constant `evil` is a text that changes the title of a terminal, clears the screen, adds lines, reverses text and hides text.
 const evil = "a\x1b]0;title\a\x1b[2J\r\ntenantry: forged\u0085\u009b31m\u202egnp\u2066\u2028\u200b\ufeff\U000E0041\tz"
 
-// The type `fake` is a server that gives the same answer to each request. After 100 requests, it fails, so that each test ends.
+// The type `fake` is a server that gives the same answer to each request. After 100 requests, the server fails the test, so that
+// each test ends.
 type fake struct {
 	status   int
 	answer   string
@@ -81,8 +82,8 @@ func evilRun() client.Run {
 	}
 }
 
-// The function `harmless` checks that a command has printed no character that controls a terminal, and no line that a server has
-// made up.
+// The function `harmless` checks that a command has printed no character that controls a terminal, and no line that comes from a
+// text of the server.
 func harmless(t *testing.T, what, printed string) {
 	t.Helper()
 	if i := strings.IndexFunc(printed, func(r rune) bool { return r != '\n' && controls(r) }); i >= 0 {

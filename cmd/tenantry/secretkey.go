@@ -36,7 +36,7 @@ func withSecretKey(c Config) (Config, error) {
 }
 
 // makeSecretKey creates the file at path with a new key, unless the file already exists. makeSecretKey syncs the file to disk
-// before the key is used, because a database is useless without its key.
+// before the key is used, because the tokens in a database cannot be read without the key.
 func makeSecretKey(path string) error {
 	directory := filepath.Dir(path)
 	if err := os.MkdirAll(directory, 0o700); err != nil {

@@ -73,7 +73,7 @@ func (p *program) subscribe() *cobra.Command {
 	return c
 }
 
-// The method `order` sends an order, and returns its run without waiting for the run to end.
+// The method `order` sends an order, and returns the order's run. The method does not wait for the end of the run.
 func (s remote) order(ctx context.Context, merchant, key, token string, body client.SubscribeRequest) (client.Run, error) {
 	answer, err := s.SubscribeWithResponse(ctx, merchant, &client.SubscribeParams{
 		IdempotencyKey: `"` + key + `"`, XSubjectToken: token, Prefer: some("respond-async"),

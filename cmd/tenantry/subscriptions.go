@@ -79,7 +79,7 @@ func (p *program) subscriptionsList() *cobra.Command {
 func (p *program) subscriptionsShow() *cobra.Command {
 	c := &cobra.Command{
 		Use: "show SUBSCRIPTION --merchant ID", Short: "Show a subscription", Args: exactly("SUBSCRIPTION"),
-		Long: "Show a subscription, with its state and the run that left it so.\n\n" + connectHelp,
+		Long: "Show a subscription, its state, and the run that left the subscription in this state.\n\n" + connectHelp,
 	}
 	merchant, f := merchantFlag(c), formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -256,7 +256,7 @@ func (p *program) subscriptionsRelease() *cobra.Command {
 	return c
 }
 
-// showSubscription makes a request whose answer is a subscription, and prints it.
+// showSubscription makes a request whose answer is a subscription, and prints the subscription.
 func (p *program) showSubscription(
 	ctx context.Context, merchant, id string, f format, ask func(remote) (*client.BilledSubscription, int, []byte, error),
 ) error {

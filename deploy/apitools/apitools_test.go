@@ -1,5 +1,5 @@
-// Package apitools checks the OpenAPI document that the server publishes with Redocly's and Spectral's linters, and uses the TypeScript
-// client that openapi-typescript generates from it.
+// Package apitools checks the OpenAPI document of the server with the linters of Redocly and Spectral. The package also generates a
+// TypeScript client from this document with openapi-typescript, and calls the server with this client.
 package apitools
 
 import (
@@ -33,7 +33,7 @@ func install(t *testing.T) {
 	must(t, os.WriteFile(stamp, []byte(want), 0o600))
 }
 
-// The function `run` executes a command and returns what it printed. If the command fails, `run` ends the test.
+// The function `run` executes a command and returns the command's output. If the command fails, `run` ends the test.
 func run(t *testing.T, directory string, env []string, name string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), name, args...)
@@ -47,7 +47,7 @@ func run(t *testing.T, directory string, env []string, name string, args ...stri
 
 func tool(name string) string { return filepath.Join("node_modules", ".bin", name) }
 
-// The function `published` writes the document of a server to a file, and returns its path.
+// The function `published` writes the document of a server to a file, and returns the path of the file.
 func published(t *testing.T, in *servicetest.Installation) string {
 	t.Helper()
 	resp, err := in.Client.Get(in.URL + "/openapi.json")

@@ -22,7 +22,7 @@ type block struct {
 
 var fence = regexp.MustCompile("^( *)```sh (file|shell)=(\\S+)$")
 
-// The function `blocks` returns the blocks of a document in their order in the document. If a block is in a list item, the function
+// The function `blocks` returns the blocks of a document in their order in the document. If a block is in a list item, `blocks`
 // removes the item's indentation from each line of the block.
 func blocks(document string) (found []block, err error) {
 	lines := strings.Split(document, "\n")

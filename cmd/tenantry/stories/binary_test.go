@@ -13,7 +13,7 @@ import (
 // buildDir creates the directory in which the binary is built.
 var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "tenantry-stories-") })
 
-// The variable `binary` builds `tenantry` once for all tests, and returns its path.
+// The function `binary` builds the binary `tenantry` once for all tests, and returns the path of the binary.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := buildDir()
 	if err != nil {

@@ -94,7 +94,7 @@ type world struct {
 	mu        sync.Mutex
 	counts    map[string]int // number of faults, by kind
 	last      time.Time      // time of the last fault
-	endedFull int            // how many times PostgreSQL exited while its disk was full
+	endedFull int            // number of times that PostgreSQL exited while its disk was full
 }
 
 func newWorld(t *testing.T, c chaos, seed uint64) *world {

@@ -22,14 +22,14 @@ import (
 type daemon struct {
 	t    testing.TB
 	argv []string
-	log  string // path of its output
+	log  string // path of the daemon's output
 	home home
 
 	mu      sync.Mutex
-	process *exec.Cmd // nil if it is not running
+	process *exec.Cmd // nil if the daemon is not running
 	resume  time.Time // the process is not started before this time
 	over    bool
-	ends    int // how often it has ended
+	ends    int // number of times that the process has ended
 	gone    chan struct{}
 }
 
@@ -160,7 +160,7 @@ func (d *daemon) down(s syscall.Signal, away time.Duration) bool {
 	return d.signal(s)
 }
 
-// The method `ended` returns how many times the daemon has ended.
+// The method `ended` returns the number of times that the daemon has ended.
 func (d *daemon) ended() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -97,7 +97,7 @@ func (k *keptReplica) address() string {
 	return k.url
 }
 
-// The method `refusals` returns how many times the replica did not start because its database was down.
+// The method `refusals` returns the number of times that the replica did not start because its database was down.
 func (k *keptReplica) refusals() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -17,15 +17,15 @@ type killer struct {
 	place    place
 	at       instant
 	refused  string // if place is an Undo, an upstream refuses this call, so that the run is compensated
-	executes bool   // the upstream executes the call before it refuses it, and refuses it once; the undo makes the same call
+	executes bool   // the upstream executes the call, and then refuses it, but only once; the undo makes the same call
 	database string
 	cloud    cloud
 	done     chan struct{} // closed by the kill
 
 	mu     sync.Mutex
-	victim *replica // nil before the call of arm, and after the kill
-	armed  bool     // arm was called
-	before string   // id of the last run that existed when arm was called; empty: none
+	victim *replica // nil before the call of `arm`, and after the kill
+	armed  bool     // whether `arm` was called
+	before string   // id of the last run that existed when `arm` was called; empty: there was no run
 	once   bool     // the call k.refused was refused
 	state  string   // state of the step when the replica was killed
 	killed time.Time

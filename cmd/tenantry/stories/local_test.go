@@ -53,7 +53,7 @@ func newNight(t *testing.T, database string) *night {
 	}}
 	billing := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPatch && n.booksClosed.Load() {
-			// A failed run begins no other step: without this wait, its token would have to be exchanged after a retry.
+			// A failed run begins no other step. Without this wait, the run would have to exchange the token after a retry.
 			for end := time.Now().Add(20 * time.Second); n.exchanges.Load() == 0 && time.Now().Before(end); {
 				time.Sleep(5 * time.Millisecond)
 			}
@@ -67,7 +67,7 @@ func newNight(t *testing.T, database string) *night {
 	return n
 }
 
-// The method `command` runs a `tenantry` command without or with the credential of an operator.
+// The method `command` runs a `tenantry` command. If `credential` is true, the command has the credential of an operator.
 func (n *night) command(credential bool, args ...string) (code int, out, stderr string) {
 	n.t.Helper()
 	path, err := binary()
@@ -207,8 +207,9 @@ func TestOperatorsAreNotLockedOutWhileKeystoneIsDown(t *testing.T) {
 	})
 }
 
-// sameAnswer checks that a command under `tenantry runs` prints the same and has the same exit code with --local and without. Both are
-// repeated until they agree: a run may change between the two, and the server asks for time while Keystone's circuit is open.
+// sameAnswer executes a command under `tenantry runs` twice: with --local and without. The output and the exit code must be equal.
+// sameAnswer repeats both calls until they agree, because a run may change between the calls, and because the server answers 503
+// while Keystone's circuit is open.
 func (n *night) sameAnswer(args []string) {
 	n.t.Helper()
 	var there, here string
@@ -227,7 +228,8 @@ func (n *night) sameAnswer(args []string) {
 	})
 }
 
-// The method `records` checks that the history of a run has the action, with the operating-system user who took it and the reason.
+// The method `records` checks that the history of a run has the action, the operating-system user who requested the action, and the
+// reason.
 func (n *night) records(run, action, why string) {
 	n.t.Helper()
 	me, err := user.Current()
@@ -241,7 +243,7 @@ func (n *night) records(run, action, why string) {
 	n.t.Errorf("the history of %s has no%sby local:%s with the reason %q: %s", run, action, me.Username, why, out)
 }
 
-// A user who may not read or write an SQLite database learns what to do, and nothing changes.
+// If the user may not read or write an SQLite database, the command prints the remedy, and changes nothing.
 func TestLocalNeedsThePermissionToUseTheDatabase(t *testing.T) {
 	dir, err := os.MkdirTemp("", "tenantry-local-") //nolint:usetesting // the command runs as a user who cannot read t.TempDir
 	if err != nil {

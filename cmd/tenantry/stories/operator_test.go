@@ -8,13 +8,12 @@ import (
 	"time"
 )
 
-// heldFor is the reason code of a run that is held because it was taken over three times without progress. The engine holds such
-// a run for an operator, because the run itself may crash the replicas. In tests that kill replicas, it is the test that ends them,
-// and not the run.
+// heldFor is the reason code of a run that is held because it was taken over three times without progress. The engine holds such a
+// run for an operator, because the run itself may crash the replicas. In these tests, the test kills the replicas, and not the run.
 const heldFor = "taken-over-too-often"
 
 // The method `operate` retries all runs that are held with the code heldFor, until stop is closed, and returns the number of
-// retries. The argument `url` returns the address of the replica to ask, for the number of a request.
+// retries. The function `url` returns the address of the replica for the nth request.
 func (s *site) operate(stop <-chan struct{}, url func(n int) string) (retried int) {
 	pressed := map[string]time.Time{}
 	for n := 0; ; n++ {

@@ -19,7 +19,7 @@ import (
 // Retry-After, and /readyz answers that the service is degraded. When Keystone is up again, the run succeeds without an operator.
 func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	var reached, down atomic.Bool
-	var asked atomic.Int64 // requests while it is down
+	var asked atomic.Int64 // requests while Keystone is down
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPost && r.URL.Path == "/v3/projects" && !reached.Swap(true) {
 			down.Store(true)

@@ -99,5 +99,5 @@ func (p *ownPostgres) log1MB() {
 	_, _ = conn.Exec(ctx, "SELECT pg_logical_emit_message(true, 'chaos', repeat('x', 1000000))")
 }
 
-// noRoom returns how many times PostgreSQL has reported that its disk is full.
+// noRoom returns the number of times that PostgreSQL has reported a full disk.
 func (p *ownPostgres) noRoom() int { return strings.Count(p.printed(), "No space left on device") }

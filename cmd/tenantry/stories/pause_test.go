@@ -74,9 +74,9 @@ const (
 	bothWork         = "SELECT count(*) = 2 FROM replicas"
 )
 
-// The test stops a replica during a call, for longer than the replica's lease. Another replica takes over the run and ends it.
-// The upstream carries out the stopped replica's call late. When the stopped replica continues, it must write nothing. No object
-// may exist twice. A compensated run must leave no object.
+// The test stops a replica during a call, for longer than the replica's lease. Another replica takes over the run and finishes the
+// run. The upstream carries out the stopped replica's call late. When the stopped replica continues, it must write nothing. No
+// object may exist twice. A compensated run must leave no object.
 func TestPausedForLongerThanItsLeaseAReplicaWritesNothing(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -119,7 +119,7 @@ type pair struct {
 	held    chan held     // receives the blocked request or statement
 	leases  [2]string     // the replica id under which each replica joined last
 	stopped int           // index of the replica that was stopped and has not joined again since; otherwise -1
-	sleeper int           // equal to stopped from the end of its lease, when it must write nothing; otherwise -1
+	sleeper int           // equal to `stopped` after the end of that replica's lease, while the replica must write nothing; otherwise -1
 	awake   chan struct{} // closed when the stopped replica joins again
 	strays  []string      // writes that the paused replica sent; the test expects none
 }
@@ -158,7 +158,7 @@ func newPair(t *testing.T, rng *rand.Rand) *pair {
 type replicaKey struct{}
 
 // The method `pause` sends one order, and stops the replica that executes the run. On a busy machine, the replica's lease of 1 s
-// may end before pause stops the replica. In this case, `pause` sends another order, but not more than three orders.
+// may end before `pause` stops the replica. In this case, `pause` sends another order, but not more than three orders.
 func (p *pair) pause(what pause) {
 	p.t.Helper()
 	for range 3 {
@@ -328,8 +328,8 @@ func (p *pair) take() {
 	close(p.begun)
 }
 
-// The method `hold` blocks a request or SQL statement of a replica until the test releases it. The caller must call done when the
-// request or SQL statement has ended.
+// The method `hold` blocks a request or SQL statement of a replica until the test releases it. The caller must call the function
+// `done` when the request or SQL statement has ended.
 func (p *pair) hold(replica int) (done func()) {
 	h := held{replica, make(chan struct{}), make(chan struct{})}
 	p.held <- h

@@ -12,8 +12,8 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// Two replicas reach their database through PgBouncer in transaction mode. One replica accepts the orders. When both replicas have
-// the orders' runs, the replica that accepted them is killed, and the other replica finishes its runs.
+// Two replicas reach their database through PgBouncer in transaction mode. One replica accepts the orders. When both replicas
+// execute runs of these orders, the replica that accepted the orders is killed. The other replica then finishes all runs.
 func TestSubscribesThroughPgBouncer(t *testing.T) {
 	direct := storetest.PostgreSQL(t)
 	s := newSite(t, direct, memoryCloud(t, &upstream{}), &upstream{})

@@ -23,7 +23,7 @@ type portal struct {
 	call func(url string) (answer, error)
 }
 
-// The method `portal` makes a new portal, which places the order o.
+// The method `portal` returns a new portal, which places the order `o`.
 func (s *site) portal(o order) portal {
 	return portal{o.key, func(url string) (answer, error) { return s.send(url, o) }}
 }

@@ -108,7 +108,8 @@ func statements(to io.Writer, from io.Reader, see see, committed *atomic.Pointer
 }
 
 // The function `answers` forwards PostgreSQL's messages to the client, until the proxy must drop the answer to a commit. If the
-// statement is part of a transaction, its answer is forwarded, and the answer to the transaction's COMMIT is dropped.
+// statement is part of a transaction, the answer to the statement is forwarded, and the answer to the transaction's COMMIT is
+// dropped.
 func answers(to io.Writer, from io.Reader, committed *atomic.Pointer[func()]) error {
 	var kept []byte // messages since the statement
 	for {

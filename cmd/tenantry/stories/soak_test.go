@@ -44,10 +44,10 @@ type soak struct {
 
 	hostile atomic.Pointer[[]byte] // BillingStack's answer when the first merchant's plans are listed; nil: the plans
 
-	orders, refused atomic.Int64 // of the other merchants
+	orders, refused atomic.Int64 // numbers for the other merchants
 }
 
-// TestOneMerchantDoesNotHurtTheOthers lets one merchant make each attack in turn, while four merchants order at the usual rate. No
+// In TestOneMerchantDoesNotHurtTheOthers, one merchant makes each attack in turn, while four merchants order at the usual rate. No
 // order of another merchant may be refused, and the replica's memory has a limit.
 func TestOneMerchantDoesNotHurtTheOthers(t *testing.T) {
 	turn := time.Second
@@ -126,7 +126,7 @@ func newSoak(t *testing.T) *soak {
 	return s
 }
 
-// The method `first` returns the id of the first merchant; "none" while there is no merchant.
+// The method `first` returns the id of the first merchant, or "none" if no merchant exists yet.
 func (s *soak) first() string {
 	if len(s.shops) == 0 {
 		return "none"
@@ -134,7 +134,7 @@ func (s *soak) first() string {
 	return s.shops[0].id
 }
 
-// answerWith answers with a JSON body. It does not copy the body.
+// answerWith answers with a JSON body, without copying the body.
 func answerWith(w *httptest.ResponseRecorder, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
@@ -165,7 +165,8 @@ func (s *soak) newShop(name string) shop {
 	return shop{m.ID, plan.ID, made.APIKey, made.APISecret}
 }
 
-// The method `order` places an order of a merchant every 500 ms, with the next order as soon as the previous is answered.
+// The method `order` places an order of one merchant every 500 ms, until ctx ends. If the answer takes longer than 500 ms, the next
+// order follows the answer at once.
 func (s *soak) order(ctx context.Context, i int) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
@@ -240,7 +241,7 @@ func (s *soak) get(ctx context.Context, path string, with func(*http.Request)) {
 	rested(ctx, req)
 }
 
-// The method `send` sends a request of the first merchant, as get does.
+// The method `send` sends a request of the first merchant in the same way as `get`.
 func (s *soak) send(ctx context.Context, req *http.Request) {
 	req.SetBasicAuth(s.apiKey, s.secret)
 	rested(ctx, req)

@@ -84,8 +84,8 @@ func TestKilledInACommitOfSQLite(t *testing.T) {
 	}
 }
 
-// If `tenantry serve` cannot write to an SQLite database, it ends at once with an error. The error has the database's path and
-// says what to do.
+// If `tenantry serve` cannot write to an SQLite database, it ends at once with an error. The error contains the database's path and
+// the remedy.
 func TestAnSQLiteFileThatMayNotBeWrittenIsNotServed(t *testing.T) {
 	for what, modes := range map[string]struct{ file, dir os.FileMode }{
 		"the file":            {0o444, 0o777},

@@ -11,15 +11,16 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// crashTrial tells the crash matrix how to place an order for a workflow, and which process executes the run.
+// crashTrial contains the functions with which the crash matrix places an order for a workflow, and starts the process that
+// executes the run.
 type crashTrial struct {
 	workflowstest.Trial
 
 	workflow string
-	// The field `order` creates the objects that an order for the workflow needs, and returns the portal that places the order. The
-	// argument `url` is the address of a replica, which can make runs that must have succeeded before.
+	// The function `order` creates the objects that an order for the workflow needs, and returns the portal that places the order.
+	// If other runs must have succeeded before, the replica with the address `url` executes these runs.
 	order func(s *site, p place, url string) portal
-	// The field `replica` returns the command that starts a replica. The test kills this replica.
+	// The function `replica` returns the command that starts a replica. The test kills this replica.
 	replica func() (*exec.Cmd, error)
 }
 
@@ -64,7 +65,8 @@ func orderSubscribe(s *site, p place, _ string) portal {
 	return s.portal(o)
 }
 
-// orderChange orders a change of a subscription. The subscription is made first, and the changes before are made too.
+// orderChange returns a function that orders the change `name` of a subscription. The function first creates the subscription, and
+// makes the changes in the list `before`.
 func orderChange(name string, before ...string) func(*site, place, string) portal {
 	return func(s *site, _ place, url string) portal {
 		var made struct {
@@ -80,8 +82,8 @@ func orderChange(name string, before ...string) func(*site, place, string) porta
 	}
 }
 
-// orderAfter orders a run of the last of the given trials, about a subscription that was made and ended. Each trial follows the run of the
-// trial before.
+// orderAfter returns a function that orders a run of the last of the given trials. The run is about a subscription that was created
+// and ended. Each trial follows the run of the previous trial.
 func orderAfter(trials ...int) func(*site, place, string) portal {
 	return func(s *site, p place, url string) portal {
 		before := s.insist(url, orderChange("unsubscribe")(s, p, url)).Run

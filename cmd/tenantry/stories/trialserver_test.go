@@ -80,7 +80,7 @@ func serveTrials() error {
 type trialOrder struct {
 	Key    string
 	Ground workflowstest.Ground
-	Before string // the id of the run that must have succeeded before; empty: none
+	Before string // the id of the run that must have succeeded before; empty: no run
 }
 
 // The type `counter` handles orders at /trials/. The handler answers when the run has ended, or after 5 s at the latest.
