@@ -2,8 +2,8 @@
 // subscribe, and with a minimal program that stores the progress of these calls. The command prints tables, and writes the result
 // as JSON and as a plot. `bench scale` measures whether finished runs make Tenantry slower.
 //
-// The command needs Linux and a PostgreSQL server on the same machine. TENANTRY_TEST_POSTGRES_URL is the server's URL. `make
-// bench` and `make bench-scale` start such a server.
+// The command needs Linux and a PostgreSQL server on the same machine. TENANTRY_TEST_POSTGRES_URL is the server's URL.
+// `make bench` and `make bench-scale` start such a server.
 package main
 
 import (

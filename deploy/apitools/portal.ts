@@ -1,5 +1,5 @@
-// A portal that uses the client of openapi-typescript. It places orders on a running server, and fails if an answer is not what the
-// types say. The test writes the types, openapi.d.ts, from the document that the server publishes.
+// A portal that uses the client of openapi-typescript. The portal places orders on a running server, and fails if an answer does not
+// match the types. The test writes the types, openapi.d.ts, from the document that the server publishes.
 import {Ajv2020} from 'ajv/dist/2020.js';
 import createClient, {type Middleware} from 'openapi-fetch';
 import type {components, paths} from './openapi.js';

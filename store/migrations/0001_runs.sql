@@ -40,7 +40,7 @@ CREATE TABLE runs (
 	last_seq         BIGINT NOT NULL
 );
 
--- All that a claim reads is in indexes of live rows: finished runs do not make it slower.
+-- A claim reads only indexes of live rows, so that finished runs do not make the claim slower.
 CREATE UNIQUE INDEX runs_subject ON runs (subject) WHERE holds_subject;
 CREATE UNIQUE INDEX runs_retry_of ON runs (retry_of) WHERE retry_of IS NOT NULL;
 CREATE INDEX runs_due ON runs (due_at) WHERE replica_id IS NULL AND due_at IS NOT NULL;
@@ -114,7 +114,7 @@ CREATE TABLE verbs (
 );
 CREATE INDEX verbs_waiting ON verbs (run_id) WHERE consumed_at IS NULL;
 
--- One key of one merchant belongs to one chain of runs and never expires: run_id is the newest of the chain.
+-- One key of one merchant belongs to one chain of runs and never expires: run_id is the newest run of the chain.
 CREATE TABLE idempotency_keys (
 	merchant_id TEXT NOT NULL,
 	key         TEXT NOT NULL,

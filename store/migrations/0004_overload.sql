@@ -1,5 +1,5 @@
 -- +goose Up
--- The claim reads due runs by merchant and age, and skips those that wait for an upstream whose circuit is open.
+-- The claim reads due runs by merchant and age, and skips runs that wait for an upstream whose circuit is open.
 
 ALTER TABLE runs ADD COLUMN waits_on TEXT; -- the upstream that the reason names
 

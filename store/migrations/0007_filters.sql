@@ -1,6 +1,6 @@
 -- +goose Up
--- A page of the list costs the same, however many runs are finished. Nearly all runs succeed: a list of these reads all runs,
--- newest first. Rare states have indexes of their own, which a run that succeeds leaves or never enters.
+-- A page of the list costs the same, however many runs are finished. Nearly all runs succeed, so a list of succeeded runs
+-- reads all runs, newest first. Each rare state has its own index. A run that succeeds leaves this index, or never enters it.
 
 DROP INDEX runs_state;
 CREATE INDEX runs_state ON runs (state, id) WHERE state <> 'succeeded';

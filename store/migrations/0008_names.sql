@@ -1,5 +1,6 @@
 -- +goose Up
--- Renames: what operators ask of a run is now called an action, and looking for late effects a re-check.
+-- Renames: an operator's request to change a run is now called an action. The search for late effects is now called a
+-- re-check.
 
 ALTER TABLE verbs RENAME TO actions;
 DROP INDEX verbs_waiting;

@@ -1,6 +1,6 @@
 -- +goose Up
--- All that a decision about a run depends on is now stored: which calls are in flight, why no new call is started, and whether the
--- current re-check has chosen its steps.
+-- All inputs of a decision about a run are now stored: the calls in flight, the reason why no new call is started, and
+-- whether the current re-check has chosen its steps.
 
 ALTER TABLE steps ADD COLUMN in_flight TEXT;
 UPDATE steps SET in_flight = 'do' WHERE state = 'running';

@@ -1,5 +1,5 @@
 -- +goose Up
--- The workflow defines what a second successful run would make again, and no workflow is the default one.
+-- The workflow defines the effect that a second successful run would make again, and no workflow is the default.
 
 ALTER TABLE runs RENAME COLUMN plan_id TO doubles;
 UPDATE runs SET doubles = 'plan ' || doubles WHERE doubles <> '';

@@ -1,5 +1,6 @@
 -- +goose Up
--- A subject has few runs. Its indexes need no ids to order them: with them, each entry is half as long again.
+-- A subject has few runs. The indexes by subject therefore need no ids to order the runs. With ids, each entry would be half
+-- as long again.
 
 DROP INDEX runs_live;
 CREATE INDEX runs_live ON runs (subject) WHERE ended_at IS NULL;

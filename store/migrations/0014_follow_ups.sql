@@ -1,6 +1,7 @@
 -- +goose Up
--- Follow-ups are runs that are to be started later. While a follow-up waits, it has no run. Many follow-ups wait for days, and few
--- are due, so the first index begins with what is due. The second index contains those whose last run was compensated.
+-- Follow-ups are runs that are to be started later. While a follow-up waits, it has no run. Many follow-ups wait for days,
+-- and few are due, so the first index begins with the follow-ups that are due. The second index contains the follow-ups whose last run
+-- was compensated.
 
 CREATE TABLE follow_ups (
 	workflow    TEXT NOT NULL,

@@ -9,9 +9,9 @@
 -- Due runs are claimed round-robin by merchant: the turn of a run is the number of the merchant's runs that are being executed, or
 -- that are due and older.
 --
--- The cost does not depend on the length of the queue. merchant walks from merchant to merchant in the index of waiting runs, and
--- front limits how many runs of each are read. Four times @limit are read because other replicas may be claiming the same runs, and
--- locked rows are skipped. Every part reads only an index of live rows.
+-- The cost does not depend on the length of the queue. The part `merchant` walks from merchant to merchant in the index of waiting
+-- runs. The part `front` limits the number of runs of each merchant that are read. The statement reads four times @limit runs, because
+-- other replicas may be claiming the same runs, and locked rows are skipped. Every part reads only an index of live rows.
 --
 -- If no live predecessor has the subject of a claimed run, the claimed run holds the subject from now on.
 --

@@ -1,8 +1,9 @@
--- Writes a group of checkpoints, at least one of which holds more than steps and events. It is the statement in
--- commit_postgres.sql, which explains it, with three more parts: objects, consumed actions, and deleted tokens.
+-- Writes a group of checkpoints, at least one of which holds more than steps and events. This statement consists of the statement in
+-- commit_postgres.sql and three more parts: objects, consumed actions, and deleted tokens. The comment in commit_postgres.sql explains
+-- the common parts.
 --
--- All parts of a statement see the database as it was before. The last SELECT still sees the actions that this statement consumes,
--- so it excludes them by their ids.
+-- All parts of a statement see the database as it was before. The last SELECT still sees the actions that this statement consumes, and
+-- therefore excludes these actions by their ids.
 WITH given AS MATERIALIZED (
 	SELECT * FROM ROWS FROM (
 		json_populate_recordset(NULL::runs, CAST(@runs AS json)),

@@ -1,10 +1,10 @@
 -- Inserts a group of runs, with their steps, events, tokens and idempotency keys, and returns the ids of the inserted runs.
 --
--- A run is not inserted if another run has its subject and is live, or has ended after the new run was accepted: the steps of the
--- new run would then seem to have begun before the end of the other run. A run is not inserted either if it is a retry and a later
--- run of the same user has already made what it would make again. A second run for the same key, or a second retry of the same run,
--- violates a unique index, which refuses the whole group. A retry takes over the idempotency key. Other replicas are notified of
--- runs without a replica.
+-- A run is not inserted if another run has its subject and is live, or has ended after the new run was accepted: the steps of the new
+-- run would then seem to have begun before the end of the other run. A retry is not inserted if a later run of the same user has
+-- already made the effect that the retry would make again. A second run for the same key, or a second retry of the same run, violates
+-- a unique index, which refuses the whole group. A retry takes over the idempotency key. Other replicas are notified of runs without a
+-- replica.
 WITH run AS (
 	INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, doubles, on_failure,
 		input, idempotency_key, fingerprint, retry_of, pinned_steps, created_at,
