@@ -64,9 +64,9 @@ type Subscription struct {
 	PaymentMethodID *string `json:"payment_method_id,omitempty"`
 }
 
-// Usage is one measurement of how much of a product a subscription has used. StartTimestamp and EndTimestamp are ISO 8601 times
-// without a time zone. Leave both timestamps empty for an original v2 server. After an original v2 server has stored a usage record
-// with timestamps, the server answers every list request for usage with 400.
+// Usage is one measurement: the quantity of a product that a subscription has used. StartTimestamp and EndTimestamp are ISO 8601
+// times without a time zone. Leave both timestamps empty for an original v2 server. After an original v2 server has stored a usage
+// record with timestamps, the server answers every list request for usage with 400.
 type Usage struct {
 	ID             string   `json:"id,omitempty"`
 	MerchantID     string   `json:"merchant_id,omitempty"`

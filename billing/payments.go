@@ -14,8 +14,8 @@ type PaymentMethod struct {
 	Name string `json:"name"`
 }
 
-// PaymentMethods lists a customer's payment methods. The list of an unknown customer is empty. The paths of v2 have underscores, those of
-// v1 have hyphens.
+// PaymentMethods lists a customer's payment methods. The list of an unknown customer is empty. The paths of v2 contain underscores.
+// The paths of v1 contain hyphens.
 func (c *Client) PaymentMethods(ctx context.Context, merchantID, customerID string) ([]PaymentMethod, error) {
 	op := fmt.Sprintf("listing the payment methods of customer %q", upstream.Clean(customerID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"customer", customerID}); err != nil {

@@ -170,7 +170,7 @@ func distinct(roles []keystone.Role) (once []keystone.Role) {
 	return once
 }
 
-// addUser is the end of an error text. It names the field with which a portal can order for a user who has no role on the
+// addUser is the end of an error text. This end names the field with which a portal can order for a user who has no role on the
 // customer's tenant.
 const addUser = `; to add another user to the customer, send "add_user": true`
 

@@ -62,7 +62,8 @@ func doneButRefused(next http.RoundTripper, req *http.Request) (*http.Response, 
 	return answer(http.StatusBadRequest, nil)(next, req)
 }
 
-// noRoute is a fault in which the upstream has no route for the path of the request. The bodies are those of real servers.
+// noRoute is a fault in which the upstream has no route for the path of the request. The bodies are copies of the real servers'
+// bodies.
 func noRoute(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 	header, body := http.Header{}, `{"code": 404, "title": "Not Found", "description": null}`
 	if strings.Contains(req.URL.Path, "/v3/") {

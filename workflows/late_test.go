@@ -123,7 +123,7 @@ func (o *outage) run(id string) *saga.Run {
 	return r
 }
 
-// The method `holds` returns the names of those customer roles of the order that the user has on the tenant.
+// The method `holds` returns names of customer roles of the order: those that the order's user has on the tenant.
 func (o *outage) holds(order workflows.Order, tenantID string) (names []string) {
 	for _, r := range order.CustomerRoles {
 		a := keystone.Assignment{ProjectID: tenantID, UserID: order.UserID, RoleID: r.ID}

@@ -23,8 +23,8 @@ func newLog(c Config, w io.Writer) (zerolog.Logger, error) {
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
 }
 
-// escapeLine escapes the texts of a log line, except those that the console writer quotes itself: the values of fields that are
-// strings. A message or a name may contain the text of an upstream.
+// escapeLine escapes the texts of a log line, except for the strings in fields, because the console writer quotes these strings
+// itself. A message or a name may contain the text of an upstream.
 func escapeLine(line map[string]any) error {
 	escaped := map[string]any{}
 	for name, value := range line {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The type `block` is a fenced code block of README.md that a reader saves or runs. The first line of a block says what the reader
-// does:
+// The type `block` is a fenced code block of README.md that a reader saves or runs. The first line of a block names the reader's
+// action:
 //
 //	sh file=NAME    save the block as NAME
 //	sh shell=N      run the block in shell N, after all earlier blocks

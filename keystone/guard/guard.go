@@ -21,7 +21,7 @@ import (
 
 // Options are the settings of a guard. Endpoint is required.
 type Options struct {
-	// Endpoint is the base URL of Keystone's API. It ends with a slash.
+	// Endpoint is the base URL of Keystone's API. The URL ends with a slash.
 	Endpoint *url.URL
 	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
 	// refuses all writes to projects.

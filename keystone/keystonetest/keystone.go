@@ -1,8 +1,8 @@
 // Package keystonetest is an in-memory Keystone that serves Identity v3 over HTTP, for tests and demonstrations.
 //
-// The package implements the part of Keystone 22 that Tenantry uses. All statuses and bodies are those of the real Keystone, even
-// if they are odd. Package conformance compares the in-memory Keystone with a real Keystone. The in-memory Keystone does not
-// encrypt its secrets, and stores nothing on disk.
+// The package implements the part of Keystone 22 that Tenantry uses. All statuses and bodies are the same as in the real Keystone,
+// even where the real Keystone is odd. Package conformance compares the in-memory Keystone with a real Keystone. The in-memory
+// Keystone does not encrypt its secrets, and stores nothing on disk.
 package keystonetest
 
 import (

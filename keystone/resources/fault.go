@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// These texts name who can act if a question has no answer, and what to do.
+// If a question has no answer, one of these texts names the person who can act, and the action.
 const (
 	fixLater   = "nobody needs to act: ask again later"
 	fixService = "the administrator of the cloud must repair the service, or its address in Keystone's catalog"

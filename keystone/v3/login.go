@@ -120,7 +120,7 @@ type attempt struct {
 }
 
 // The method `get` returns the token of the session. If there is no valid token, `get` first waits for a new login, or for the
-// login in progress. The login continues when ctx ends, because other callers may wait for it.
+// login in progress. If ctx ends, the login continues nevertheless, because other callers may wait for the same login.
 func (s *session) get(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	if s.token != "" && s.now().Before(s.expires) {

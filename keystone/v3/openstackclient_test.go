@@ -113,7 +113,7 @@ auth.auth_url is not set`,
 	}
 }
 
-// The OS_* variables describe the default cloud. They must not change the login at another cloud.
+// The OS_* variables describe the default cloud. These variables must not change the login at another cloud.
 func TestAnotherCloudDoesNotReadTheVariablesOfTheDefaultCloud(t *testing.T) {
 	install(t, input{
 		Env: map[string]string{"OS_AUTH_URL": "http://default", "OS_USERNAME": "x", "OS_PASSWORD": "x", "OS_PROJECT_NAME": "x", "OS_REGION_NAME": "x"},

@@ -251,7 +251,7 @@ func loopback(address string) bool {
 // maxToken is the maximum length of a token in a request, in bytes. Keystone accepts only headers that are shorter than maxToken.
 const maxToken = 8192
 
-// The function `printable` reports whether the text has 1 to `limit` characters, and all of them are visible ASCII characters.
+// The function `printable` reports whether the text has 1 to `limit` characters, all of which are visible ASCII characters.
 func printable(text string, limit int) bool {
 	for _, b := range []byte(text) {
 		if b <= ' ' || b > '~' {

@@ -167,7 +167,7 @@ func newEventStream(c echo.Context) *eventStream {
 	return &eventStream{c, http.NewResponseController(c.Response())}
 }
 
-// The method `write` sends a text immediately. Each call of write sets a new deadline, because the server's write deadline would
+// The method `write` sends a text immediately. Each call of `write` sets a new deadline, because the server's write deadline would
 // end the stream.
 func (e *eventStream) write(text string) error {
 	err := e.control.SetWriteDeadline(time.Now().Add(writeTime))

@@ -21,7 +21,8 @@ import (
 // The type `streamed` is one server-sent event.
 type streamed struct{ id, event, data string }
 
-// The method `follow` opens a stream of events. Each call of next returns one event, or false at the end of the stream.
+// The method `follow` opens a stream of events. Each call of the returned function `next` returns one event, or false at the end of
+// the stream.
 func (w *world) follow(path, lastEventID string) (status int, next func() (streamed, bool)) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.URL+path+"/events", nil)

@@ -23,8 +23,8 @@ const (
 	maxStreams          = 512      // of events
 )
 
-// The type `shares` divides a limited number of units among the callers, such as bytes of memory or concurrent requests. It limits
-// the units of all callers together, and the units of each caller.
+// The type `shares` divides a limited number of units among the callers, such as bytes of memory or concurrent requests. One limit
+// applies to all callers together, and another to each caller.
 type shares struct {
 	limit int
 

@@ -201,8 +201,8 @@ func (t *turn) failure(o Outcome) Classification {
 	return found
 }
 
-// The method `overdue` is called after a failed attempt. It returns a text that names the time limit that the run has exceeded. If
-// the run has exceeded no time limit, the text is empty.
+// The method `overdue` is called after a failed attempt. The result names the time limit that the run has exceeded. If the run has
+// exceeded no time limit, the result is empty.
 func (t *turn) overdue(v Classification) string {
 	if v.Class != upstream.Transient && v.Class != upstream.Unavailable {
 		return ""

@@ -123,7 +123,7 @@ func TestChangesInKeystoneAreSeenAtTheNextCheck(t *testing.T) {
 	}
 }
 
-// PostgreSQL has become read-only, as after a fail-over to a standby: the replica is not ready, and the answer says why.
+// PostgreSQL has become read-only, as after a fail-over to a standby. The replica is not ready, and the answer names the reason.
 func TestWithAReadOnlyDatabaseAReplicaIsNotReady(t *testing.T) {
 	address := storetest.PostgreSQL(t)
 	u, err := url.Parse(address)

@@ -86,7 +86,7 @@ type Runs interface {
 }
 
 // Start opens the database and starts the service. The database must be reachable. Keystone and BillingStack may become reachable
-// later. If Start fails, it closes what it has opened, and returns a *ConfigurationError, an *UnreachableError or
+// later. If Start fails, Start closes everything that it has opened, and returns a *ConfigurationError, an *UnreachableError or
 // store.ErrOtherKey.
 func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	s := &Service{log: o.Log, failed: make(chan error, 2)}

@@ -157,7 +157,7 @@ func TestAWorkflowOfATestRuns(t *testing.T) {
 	}
 }
 
-// The type `look` is an order. Its workflow has one step, which reads a merchant.
+// The type `look` is an order whose workflow has one step. The step reads a merchant.
 type look struct {
 	Merchant string `json:"merchant"`
 }

@@ -37,7 +37,7 @@ type Service struct {
 	Name string // the name for people, such as "BillingStack"
 }
 
-// Error is the failure of a call. It holds no secret.
+// Error is the failure of a call. An Error contains no secret.
 type Error struct {
 	Service Service
 	Class   Class

@@ -166,8 +166,8 @@ func (s *stage) again(r *saga.Run, steps ...string) {
 	}
 }
 
-// leaveTenant adds the customer tenant of the run gaveUp and a role assignment on it. It lists the tenant in left_behind, with the
-// given objects on it.
+// leaveTenant adds the customer tenant of the run gaveUp and a role assignment on it. The function also adds the tenant to the
+// run's left_behind, with the given objects.
 func (p *play) leaveTenant(on ...saga.Expected) {
 	for _, step := range []string{"create-customer-tenant", "assign-customer-role/member"} {
 		p.again(p.gaveUp, step)

@@ -36,8 +36,8 @@ type Trial struct {
 	// already exists.
 	Reading string
 	Reads   []string
-	// Ends contains the end states that differ from the fault table's defaults. A key has the form "do STEP, FAULT" or "undo STEP, FAULT",
-	// or, for a fault of the step Reading, "read UPSTREAM, FAULT".
+	// Ends contains the end states that differ from the fault table's defaults. A key has the form "do STEP, FAULT" or "undo STEP,
+	// FAULT". For a fault of the step Reading, the key has the form "read UPSTREAM, FAULT".
 	Ends map[string]Ends
 	// Places are the rows of the crash matrix.
 	Places []Place

@@ -86,7 +86,8 @@ type trialOrder struct {
 // The type `counter` handles orders at /trials/. The handler answers when the run has ended, or after 5 s at the latest.
 type counter struct{ runs service.Runs }
 
-// ServeHTTP starts a run and answers with it. If a run has the order's idempotency key already, ServeHTTP answers with that run.
+// ServeHTTP starts a run and answers with the run. If an earlier run has the order's idempotency key, ServeHTTP answers with the
+// earlier run.
 func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var n int
 	var o trialOrder
