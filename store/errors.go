@@ -57,7 +57,7 @@ func (s *Store) explainAll() error {
 	return nil
 }
 
-// unavailableError is a saga.ErrUnavailable or a more specific error. Its text is the text of the cause.
+// unavailableError is a saga.ErrUnavailable or a more specific error. The text of an unavailableError is the text of the cause.
 type unavailableError struct {
 	kind error
 	error

@@ -31,11 +31,11 @@ func existingFile(path string) (gorm.Dialector, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("the database %s does not exist", path)
+		return nil, fmt.Errorf("the database %s does not exist: use the path that the server uses", path)
 	case err != nil:
 		return nil, fmt.Errorf("the database cannot be opened: %w", err)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("the database %s is not a file", path)
+		return nil, fmt.Errorf("the database %s is not a regular file: use the path that the server uses", path)
 	}
 	return openFile(path, "mode=rw"), nil
 }
@@ -65,7 +65,7 @@ func (s *Store) checkSchema(ctx context.Context) error {
 		return fmt.Errorf("reading the version of the schema: %w", s.explain(err))
 	}
 	if tables == 0 {
-		return errors.New("the database has no tables of Tenantry")
+		return errors.New("the database has no tables of Tenantry: use the URL that the server uses")
 	}
 	var version int64
 	if err := db.Raw("SELECT COALESCE(MAX(version_id), 0) FROM " + versionTable + " WHERE is_applied").Scan(&version).Error; err != nil {

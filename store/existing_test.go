@@ -118,7 +118,7 @@ func TestAFileThatIsNoDatabaseIsNotOpened(t *testing.T) {
 	}{
 		"missing":             {func(string) error { return nil }, "t.db does not exist"},
 		"in a missing folder": {func(path string) error { return os.Remove(filepath.Dir(path)) }, "t.db does not exist"},
-		"a directory":         {func(path string) error { return os.Mkdir(path, 0o755) }, "t.db is not a file"},
+		"a directory":         {func(path string) error { return os.Mkdir(path, 0o755) }, "t.db is not a regular file"},
 		"empty":               {func(path string) error { return os.WriteFile(path, nil, 0o644) }, "has no tables of Tenantry"},
 		"some text": {func(path string) error {
 			return os.WriteFile(path, []byte(strings.Repeat("text ", 999)), 0o644)

@@ -143,7 +143,7 @@ func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*sag
 }
 
 // Events reads events of a run, in the order of seq. Events returns at most `limit` events, and only events whose seq is greater
-// than after.
+// than the argument `after`.
 func (s *Store) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
 	var rows []eventRow
 	err := columns(s.db.WithContext(ctx)).Where("run_id = ? AND seq > ?", runID, after).

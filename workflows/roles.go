@@ -165,8 +165,8 @@ func (d Deps) removeRole(ctx context.Context, g grant) error {
 	return recordRemoval(ctx, "role-assignment", assignmentID(a), removed, err)
 }
 
-// The method `made` reports whether the assignment is the run's own. This is the case if the user lacked the role before the run,
-// or if the run created the tenant.
+// The method `made` reports whether the assignment is the run's own. The assignment is the run's own if the user lacked the role
+// before the run, or if the run created the tenant.
 func (g grant) made(a keystone.Assignment) bool { return g.own || slices.Contains(g.lacked, a.RoleID) }
 
 // The method `record` adds the assignment to the run's objects.

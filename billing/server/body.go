@@ -123,7 +123,7 @@ func (c *changes) name(to *string, f field[string]) {
 	}
 }
 
-// The method `code` sets a currency or language code, which must be in list.
+// The method `code` sets a currency or language code, which must be in the list `list`.
 func (c *changes) code(to *string, name string, f field[string], list string, required bool) {
 	if !due(c, name, f, required) {
 		return

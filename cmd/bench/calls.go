@@ -18,8 +18,8 @@ var (
 	subscriptionRoles = []string{"member"}
 )
 
-// The constant `connections` is the maximum number of connections of each HTTP client. It equals the largest number of subscribes
-// in flight.
+// The constant `connections` is the maximum number of connections of each HTTP client. This maximum equals the largest number of
+// subscribes in flight.
 const connections = 64
 
 // The type `clients` has the Keystone client and the BillingStack client of a contender. The service creates its own clients.

@@ -34,7 +34,7 @@ var address = rule[string]{"host:port", "port 0 to 65535; 0 chooses a free port"
 		return "", fmt.Errorf("%q is not host:port", s)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", fmt.Errorf("%q is not a port", port)
+		return "", fmt.Errorf("%q is not a port from 0 to 65535", port)
 	}
 	return net.JoinHostPort(host, port), nil
 }}
@@ -93,7 +93,7 @@ var roles = rule[[]string]{"list of names", "one or more names, without duplicat
 	for i, name := range names {
 		names[i] = strings.TrimSpace(name)
 		if names[i] == "" {
-			return nil, fmt.Errorf("%q has an empty name", s)
+			return nil, fmt.Errorf("the list %q contains an empty name", s)
 		}
 		if slices.Contains(names[:i], names[i]) {
 			return nil, fmt.Errorf("%q is listed twice", names[i])
@@ -125,7 +125,7 @@ var duration = rule[time.Duration]{"duration", fmt.Sprintf("`%v` or more", short
 		return 0, fmt.Errorf("%q is not a duration", s)
 	}
 	if d < shortest {
-		return 0, fmt.Errorf("%v is less than %v", d, shortest)
+		return 0, fmt.Errorf("%v is less than the minimum of %v", d, shortest)
 	}
 	return d, nil
 }}

@@ -147,14 +147,14 @@ func TestLoadConfigRefuses(t *testing.T) {
 			env:  []string{"TENANTRY_LEASES=1s", "TENANTRY_LOG_LEVEL=loud"},
 			want: "domain (tenantry.yaml:4): the value must be a text, a number or a list\n" +
 				`listen (tenantry.yaml:1): "here" is not host:port; for example 0.0.0.0:9292` + "\n" +
-				"lease (tenantry.yaml:3): 1ms is less than 1s; for example 10s\n" +
+				"lease (tenantry.yaml:3): 1ms is less than the minimum of 1s; for example 10s\n" +
 				`log_level (TENANTRY_LOG_LEVEL): "loud" is not one of debug, info, warn, error; for example debug` + "\n" +
 				"leases (TENANTRY_LEASES): unknown setting; docs/configuration.md lists all settings\n" +
 				"listen_to (tenantry.yaml:2): unknown setting; docs/configuration.md lists all settings",
 		},
 		"an invalid port": {
 			env:  []string{"TENANTRY_LISTEN=h:70000"},
-			want: `listen (TENANTRY_LISTEN): "70000" is not a port; for example 0.0.0.0:9292`,
+			want: `listen (TENANTRY_LISTEN): "70000" is not a port from 0 to 65535; for example 0.0.0.0:9292`,
 		},
 		"a certificate without a key": {
 			env:  []string{"TENANTRY_TLS_CERT=a.crt"},
@@ -208,7 +208,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"an empty role": {
 			env:  []string{"TENANTRY_SUBSCRIPTION_ROLES=member,"},
-			want: `subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): "member," has an empty name; for example member`,
+			want: `subscription_roles (TENANTRY_SUBSCRIPTION_ROLES): the list "member," contains an empty name; for example member`,
 		},
 		"the role of the cloud's admin": {
 			env: []string{"TENANTRY_SUBSCRIPTION_ROLES=member,Admin"},
@@ -231,7 +231,7 @@ func TestLoadConfigRefuses(t *testing.T) {
 		},
 		"no late window": {
 			env:  []string{"TENANTRY_LATE_WINDOW=0s"},
-			want: "late_window (TENANTRY_LATE_WINDOW): 0s is less than 1s; for example 90s",
+			want: "late_window (TENANTRY_LATE_WINDOW): 0s is less than the minimum of 1s; for example 90s",
 		},
 		"giving up before the deadline": {
 			env:  []string{"TENANTRY_GIVE_UP_AFTER=1m"},

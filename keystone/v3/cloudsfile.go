@@ -49,7 +49,7 @@ func readCloud(name, region string, strict bool) (cloudEntry, error) {
 	}
 	given, ok := clouds[name]
 	if !ok {
-		return e, e.fault(fmt.Errorf("clouds has no such entry, but %q", slices.Sorted(maps.Keys(clouds))))
+		return e, e.fault(fmt.Errorf("clouds has no such entry; the entries are %q", slices.Sorted(maps.Keys(clouds))))
 	}
 	own, ok := given.(mapping)
 	if !ok {
@@ -131,7 +131,7 @@ func withRegion(values mapping, region string, strict bool) (mapping, error) {
 	if !strict {
 		return withRegion(values, "", true)
 	}
-	return nil, fmt.Errorf("regions has no region %q (OS_REGION_NAME), but %q", region, names)
+	return nil, fmt.Errorf("regions has no region %q (OS_REGION_NAME); the regions are %q", region, names)
 }
 
 // The function `directories` lists the directories that can contain clouds.yaml and secure.yaml, in the order of the search.

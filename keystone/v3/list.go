@@ -45,7 +45,7 @@ func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.V
 // longest answers list the roles that roles imply: a role that implies a thousand roles needs less than 512 KiB.
 var listLimits = upstream.Limits{Bytes: 2 << 20, Values: 20_000, Flat: 3, List: 2, Elements: 5_000, Element: 512 << 10}
 
-// readList sends one GET request, and calls take for each element of the list in the answer's field.
+// readList sends one GET request, and calls `take` for each element of the list in the answer's field.
 func (c *Cloud) readList(ctx context.Context, address, field string, limits upstream.Limits, take func(*json.Decoder) error) error {
 	noteOf(ctx).limits = limits
 	resp, err := c.identity.Get(ctx, address, nil, &gophercloud.RequestOpts{KeepResponseBody: true})

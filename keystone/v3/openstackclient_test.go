@@ -81,8 +81,8 @@ func TestTheConfigurationIsReadLikeTheOpenstackCommandReadsIt(t *testing.T) {
 func TestAFaultNamesTheFileTheCloudAndTheKey(t *testing.T) {
 	const user = "username: u, password: canary, user_domain_id: d"
 	for content, want := range map[string]string{
-		"clouds: {}\n":                  `reading cloud "c" in clouds.yaml: clouds has no such entry, but []`,
-		"clouds: {a: {}, b: {}}\n":      `reading cloud "c" in clouds.yaml: clouds has no such entry, but ["a" "b"]`,
+		"clouds: {}\n":                  `reading cloud "c" in clouds.yaml: clouds has no such entry; the entries are []`,
+		"clouds: {a: {}, b: {}}\n":      `reading cloud "c" in clouds.yaml: clouds has no such entry; the entries are ["a" "b"]`,
 		"clouds: {c: }\n":               `reading cloud "c" in clouds.yaml: the entry is empty, or not a mapping`,
 		"clouds: {c: {auth: canary}}\n": `reading cloud "c" in clouds.yaml: auth is not a mapping`,
 		"clouds: [canary]\n":            `reading cloud "c" in clouds.yaml: clouds is not a mapping`,

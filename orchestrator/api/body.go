@@ -68,7 +68,7 @@ func check(body jsontext.Value) error {
 		case decoder.StackDepth() > maxDepth:
 			return refuse(bodyMalformed, "the body has more than %d objects and arrays inside each other", maxDepth)
 		case n > maxTokens:
-			return refuse(bodyMalformed, "the body has too many values")
+			return refuse(bodyMalformed, "the body has more than %d keys, values and brackets", maxTokens)
 		case token.Kind() != '"':
 		case isName(decoder) && len(token.String()) > maxName:
 			return refuse(bodyMalformed, "the body contains a key that is longer than %d bytes", maxName)

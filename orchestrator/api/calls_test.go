@@ -123,7 +123,7 @@ func (w *world) from(remote string, q request) *httptest.ResponseRecorder {
 	return w.fromIn(w.t.Context(), remote, q)
 }
 
-// fromIn is like from, until ctx ends.
+// fromIn sends a request to the handler of the API, like the method `from`. The request ends when ctx ends.
 func (w *world) fromIn(ctx context.Context, remote string, q request) *httptest.ResponseRecorder {
 	out := httptest.NewRecorder()
 	w.into(ctx, out, remote, q)

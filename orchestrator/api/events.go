@@ -120,8 +120,8 @@ func (s *server) locksOut(c echo.Context) bool {
 	return ok && (refused.kind.status == http.StatusUnauthorized || refused.kind.status == http.StatusForbidden)
 }
 
-// sendAfter sends the run's events whose seq is higher than after, and returns the last seq that it sent. All streams that wait for
-// the same events of the run share one read.
+// sendAfter sends the run's events whose seq is higher than the argument `after`, and returns the last seq that it sent. All
+// streams that wait for the same events of the run share one read.
 func (s *server) sendAfter(ctx context.Context, out *eventStream, run *saga.Run, after int64) (int64, error) {
 	for {
 		key := fmt.Sprint(run.ID, " ", run.Version, " ", after)

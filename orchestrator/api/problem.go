@@ -227,8 +227,8 @@ func (s *server) refuse(err error, c echo.Context) {
 	}
 }
 
-// The function `fixer` returns the kind of caller that can correct and repeat the request. This is the kind of the caller who sent
-// the request. If the operation does not accept this kind, `fixer` returns a kind that the operation accepts.
+// The function `fixer` returns the kind of caller that can correct and repeat the request. The result is the kind of the caller who
+// sent the request. If the operation does not accept this kind, `fixer` returns a kind that the operation accepts.
 func fixer(c echo.Context) FixBy {
 	o, _ := c.Get(contextOperation).(operation)
 	r := c.Request()

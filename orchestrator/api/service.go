@@ -30,7 +30,7 @@ func (s *server) GetHealth(c echo.Context) error {
 // HeadHealth answers health checks of load balancers.
 func (s *server) HeadHealth(c echo.Context) error { return c.NoContent(http.StatusNoContent) }
 
-// Dependency is the state of something that the service depends on, such as the database or an upstream.
+// Dependency is the state of one dependency of the service, such as the database or an upstream.
 type Dependency struct {
 	Name   string
 	Needed bool // this replica cannot answer requests without the dependency

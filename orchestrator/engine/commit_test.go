@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// slowStore is a store that counts the checkpoints to commit. Each commit takes a minute.
+// slowStore is a store in which each commit takes a minute. slowStore counts the checkpoints that the engine commits.
 type slowStore struct {
 	saga.Store
 	given, cut int

@@ -206,8 +206,8 @@ func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return a.Store.Runs(ctx, f)
 }
 
-// A re-check looks for new runs, and a new run looks for re-checks. Both must be stored before they look. Otherwise, the re-check
-// could miss the new run while the new run misses the re-check.
+// A re-check looks for new runs, and a new run looks for re-checks. Therefore the re-check must be stored before it looks, and so
+// must the new run. Otherwise, the re-check could miss the new run while the new run misses the re-check.
 func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	w := newWorld()
 	w.things["a"] = true // a late effect

@@ -167,7 +167,7 @@ func Setting(of, value string) string { return of + setTo + value }
 
 const setTo = " = "
 
-// The function `opposite` reports whether the effects that two claims name exclude each other.
+// The function `opposite` reports whether two claims name effects that exclude each other.
 func opposite(a, b string) bool {
 	ofA, valueA, hasA := strings.Cut(a, setTo)
 	ofB, valueB, hasB := strings.Cut(b, setTo)

@@ -44,8 +44,8 @@ type Classification struct {
 	MaybeDone  bool          // the call may have taken effect, or may still take effect
 	RetryAfter time.Duration // the wait that the upstream asked for; 0: the upstream asked for no wait
 	Failure    Failure
-	// Log is an internal error of Tenantry. It goes only to the log, because its text can contain the names of databases, addresses
-	// and files. If Log is set, Failure has a fixed text. If Log is nil, Failure has the text of the error.
+	// Log is an internal error of Tenantry. The error goes only to the log, because its text can contain the names of databases,
+	// addresses and files. If Log is set, Failure has a fixed text. If Log is nil, Failure has the text of the error.
 	Log error
 }
 

@@ -100,7 +100,7 @@ func (w Workflow[S]) then(state json.RawMessage, end End) (all []FollowUp, err e
 	return all, nil
 }
 
-// The method `follow` is called when a run ends. It adds the run's follow-ups to the checkpoint. If the follow-ups cannot be
+// The method `follow` is called when a run ends, and adds the run's follow-ups to the checkpoint. If the follow-ups cannot be
 // computed, the run does not end: `follow` returns false, and the run waits for an operator. A retry computes the follow-ups again.
 func (t *turn) follow() bool {
 	if t.Def.then == nil {

@@ -43,7 +43,7 @@ type Input struct {
 type Decision struct {
 	// Checkpoint is the change to store. Checkpoint.Run is the run after the decision, even if there is nothing to store.
 	Checkpoint
-	// Stores reports whether there is something to store.
+	// Stores reports whether the checkpoint must be stored.
 	Stores bool
 	// Calls are the calls to make after the checkpoint is stored. The checkpoint contains the intents of these calls.
 	Calls []Call

@@ -206,8 +206,8 @@ func brief(d time.Duration) string {
 	return text
 }
 
-// saysNothing reports whether an error adds nothing to the known state. This is so in two cases: the request waited too long for
-// its turn, or the circuit is open and the dependency is already known to be down.
+// saysNothing reports whether an error adds nothing to the known state. The error adds nothing in two cases: the request waited too
+// long for its turn, or the circuit is open and the dependency is already known to be down.
 func saysNothing(err error, before *state) bool {
 	e, ok := errors.AsType[*upstream.Error](err)
 	return ok && upstream.NotSent(e) && (e.Circuit() == "" || before.Status == api.CheckDown)

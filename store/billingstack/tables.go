@@ -86,8 +86,8 @@ func (t *table[T, R]) objects(db *gorm.DB, rows []R) ([]T, error) {
 // The variable `chunk` is the number of rows that Each reads at a time. Only tests change chunk.
 var chunk = 5000
 
-// Each calls the function `take` for each object that meets all conditions, oldest first. Each reads the rows in chunks, and holds
-// no connection while it calls `take`. The function `take` may therefore be slow.
+// Each calls the function `take` for each object that meets all conditions, oldest first. The method Each reads the rows in chunks,
+// and holds no connection while it calls `take`. The function `take` may therefore be slow.
 func (t *table[T, R]) Each(ctx context.Context, merchantID string, where []billing.Condition, take func(T) error) error {
 	db := t.db.WithContext(ctx)
 	addedAt, id := int64(math.MinInt64), ""

@@ -52,7 +52,7 @@ func copyOfReason(r *saga.Reason) *saga.Reason {
 	return &c
 }
 
-// copyMutable copies the mutable fields of the run from to the run to, except the steps and objects. Epoch and Version are not
+// copyMutable copies the mutable fields of the run `from` to the run `to`, except the steps and objects. Epoch and Version are not
 // copied, because the store itself sets them.
 func copyMutable(to, from *saga.Run) {
 	to.State, to.WaitsFor, to.HoldsSubject, to.Replica = from.State, from.WaitsFor, from.HoldsSubject, from.Replica

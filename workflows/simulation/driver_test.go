@@ -242,7 +242,7 @@ func (d *driver) sleep(in time.Duration, key string) {
 	<-done
 }
 
-// The method `drive` runs scheduled things until the function over() returns true, or until no scheduled thing is left. The driver
+// The method `drive` runs scheduled things until the function `over` returns true, or until no scheduled thing is left. The driver
 // calls over() whenever all goroutines are blocked. If `drive` has run too many things, it sets the field `restless` and returns.
 func (d *driver) drive(over func() bool) {
 	for {

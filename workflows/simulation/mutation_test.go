@@ -133,7 +133,7 @@ func (s shortsighted) Run(ctx context.Context, id string) (*saga.Run, error) {
 	return run, err
 }
 
-// Each mutant removes something that an invariant depends on. The checker must notice each mutant within a thousand seeds. There is
+// Each mutant removes behavior on which an invariant depends. The checker must notice each mutant within a thousand seeds. There is
 // no mutant that looks up claims before the intent is stored. These two moments are so close that the checker did not notice such a
 // mutant in 2,000 seeds. A test of package engine checks that the engine stores the intent before it looks up claims.
 var mutants = map[string]mutations{

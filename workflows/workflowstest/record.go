@@ -39,8 +39,8 @@ func (r *Recorder) Removals() []Removal {
 	return slices.Clone(r.removals)
 }
 
-// Around wraps the transport next. The returned transport records each removal, and the run and the step that caused the removal. A
-// DELETE without an answer is not recorded.
+// Around wraps the transport `next`. The returned transport records each removal, and the run and the step that caused the removal.
+// A DELETE without an answer is not recorded.
 func (r *Recorder) Around(next http.RoundTripper) http.RoundTripper { return recording{r, next} }
 
 type recording struct {
@@ -61,7 +61,7 @@ func (r recording) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// Handler wraps the handler next. The returned handler records each removal. The record lacks the run and the step, because a
+// Handler wraps the handler `next`. The returned handler records each removal. The record lacks the run and the step, because a
 // server does not know the run and the step of a request.
 func (r *Recorder) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

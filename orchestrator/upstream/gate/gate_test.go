@@ -334,8 +334,8 @@ func TestWhichCallsOpenTheCircuit(t *testing.T) {
 	}
 }
 
-// The time in which a call waits for its turn does not count as a fault of the upstream. Here, each call waits for 25 s. Its time
-// limit then leaves only 5 s for the upstream, which is too little.
+// The time in which a call waits for its turn does not count as a fault of the upstream. Here, each call waits for 25 s. Then only
+// 5 s of the call's time limit are left for the upstream, which is too little.
 func TestTheWaitForATurnOpensNoCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate.Gates).Of("it", 1)
