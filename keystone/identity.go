@@ -65,7 +65,7 @@ type Identity interface {
 	// Project returns the project with this id, or ErrNotFound if no project has this id. The result is never cached.
 	Project(ctx context.Context, id string) (Project, error)
 
-	// DisableProject disables the project with the id of p and adds the tag mark, which names the run that disables the project:
+	// DisableProject disables the project with the id of p and adds the tag `mark`, which names the run that disables the project:
 	// see [DisabledTag]. DisableProject may be repeated. The result `after` is the project after the call:
 	//
 	//   - If the project is enabled, DisableProject disables it, even if the project has the mark already.

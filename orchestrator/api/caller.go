@@ -41,7 +41,7 @@ func (w caller) String() string {
 	return upstream.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
 }
 
-// The method `name` is the id of the caller, for limits that are counted for each caller.
+// The method `name` returns the id by which limits are counted for each caller.
 func (w caller) name() string {
 	if w.merchant != nil {
 		return "merchant " + w.merchant.ID

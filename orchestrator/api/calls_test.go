@@ -130,7 +130,7 @@ func (w *world) fromIn(ctx context.Context, remote string, q request) *httptest.
 	return out
 }
 
-// The method `into` is like fromIn, and writes the answer to out.
+// The method `into` is like fromIn, but writes the answer to the writer `out`.
 func (w *world) into(ctx context.Context, out http.ResponseWriter, remote string, q request) {
 	r := httptest.NewRequestWithContext(ctx, cmp.Or(q.method, http.MethodGet), q.path, strings.NewReader(q.body))
 	r.RemoteAddr = remote

@@ -70,8 +70,8 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 	return by, err
 }
 
-// The method `claims` reports whether a run claims an effect, or an opposite of the effect. The function `of` is Claims or Opposes.
-// If this release cannot decode the run, or does not know the run's workflow, `claims` returns true.
+// The method `claims` reports whether a run claims an effect, or an opposite of the effect. The parameter `of` is the function
+// Claims or Opposes. If this release cannot decode the run, or does not know the run's workflow, `claims` returns true.
 func (e *Engine) claims(r *saga.Run, effect string, of func(*saga.Definition, *saga.Run, string) (bool, error)) bool {
 	d := e.workflows[r.Workflow]
 	if d == nil {
