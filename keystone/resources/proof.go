@@ -93,9 +93,9 @@ func (p Proof) State() State {
 	return Empty
 }
 
-// Reasons returns one line for each kind that was found, such as `image in region "RegionOne" has images (2):
-// "disk" (ID), "cd" (ID)`. Reasons also returns one line for each question without an answer. Such a line names the person who can fix the cause. The
-// result is empty if the State is Empty.
+// Reasons returns one line for each kind that was found, such as `image in region "RegionOne" has images (2): "disk" (ID), "cd" (ID)`.
+// Reasons also returns one line for each question without an answer. Such a line names the person who can fix the cause. The result
+// is empty if the State is Empty.
 func (p Proof) Reasons() []string {
 	var lines []string
 	for _, f := range p.Found {
