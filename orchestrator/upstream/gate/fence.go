@@ -1,8 +1,10 @@
 package gate
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync/atomic"
 
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -10,15 +12,18 @@ import (
 
 // Fence wraps the transport of an upstream's client. Fence calls the MayWrite function of the request's [upstream.Caller] before
 // the request is sent, and again when the connection is made. Therefore, a replica that was paused until its lease ended sends
-// nothing. Fence also sends the caller's global request id.
+// nothing. For a caller with ReadOnly, Fence sends no request that may change something. Fence also sends the caller's global request
+// id.
 func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
 
 type fence struct{ next http.RoundTripper }
 
-// RoundTrip sends the request if its caller's MayWrite allows it. If MayWrite refuses, RoundTrip returns an
-// [upstream.NotSentError].
+// RoundTrip sends the request if its caller may send it, and otherwise returns an [upstream.NotSentError].
 func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := upstream.CallerOf(req.Context())
+	if c.ReadOnly && !reads(req) {
+		return nil, &upstream.NotSentError{Err: errReadOnly}
+	}
 	if c.MayWrite == nil {
 		c.MayWrite = func() error { return nil }
 	}
@@ -42,4 +47,12 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, kept
 	}
 	return resp, err
+}
+
+var errReadOnly = errors.New("the caller may only read")
+
+// reads reports whether a request changes nothing. A login changes nothing that its caller can see.
+func reads(req *http.Request) bool {
+	return req.Method == http.MethodGet || req.Method == http.MethodHead ||
+		req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/auth/tokens")
 }

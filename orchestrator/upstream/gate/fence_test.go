@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -57,3 +58,35 @@ func TestFence(t *testing.T) {
 		t.Errorf("without a caller: %v, heard %v", err, heard.Load())
 	}
 }
+
+func TestACallerThatMayOnlyRead(t *testing.T) {
+	sent := ""
+	through := gate.Fence(roundTripper(func(r *http.Request) (*http.Response, error) {
+		sent = r.Method + " " + r.URL.Path
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: r}, nil
+	}))
+	ctx := upstream.WithCaller(t.Context(), upstream.Caller{ReadOnly: true})
+	for request, allowed := range map[string]bool{
+		"GET /v3/projects": true, "HEAD /v3/projects/p/users/u/roles/r": true, "POST /v3/auth/tokens": true,
+		"POST /v3/projects": false, "PUT /v3/projects/p/users/u/roles/r": false, "PATCH /v3/projects/p": false,
+		"DELETE /v3/auth/tokens": false, "DELETE /v3/projects/p": false,
+	} {
+		sent = ""
+		method, path, _ := strings.Cut(request, " ")
+		req, err := http.NewRequestWithContext(ctx, method, "http://keystone"+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := through.RoundTrip(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		if allowed && (err != nil || sent != request) || !allowed && (!upstream.NotSent(err) || sent != "") {
+			t.Errorf("%s: sent %q, %v; want it allowed: %t", request, sent, err, allowed)
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
