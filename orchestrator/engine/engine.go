@@ -197,6 +197,11 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	return accepting, nil
 }
 
+// DryRun implements [saga.Starter]. It needs neither a lease nor an executor.
+func (e *Engine) DryRun(ctx context.Context, q saga.Request) (saga.DryRun, error) {
+	return e.machine(q.Workflow).DryRun(ctx, q, e.Clock.Now())
+}
+
 func refusedForGood(err error) bool {
 	_, succeeded := errors.AsType[*saga.AlreadySucceededError](err)
 	return succeeded || errors.Is(err, saga.ErrKeyUsed) || errors.Is(err, saga.ErrRetried)

@@ -153,7 +153,9 @@ func (h *Handle) do(ctx context.Context, d *Definition, s *step) (output json.Ra
 		}
 		if h.Look && s.find != nil {
 			var err error
-			found, output, err = s.find(ctx, h.State)
+			if found, output, err = s.find(ctx, h.State); found == Foreign {
+				return nil
+			}
 			return err
 		}
 		return nil
@@ -170,6 +172,9 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 	err = h.before(func() error {
 		found, _, err := s.find(ctx, h.State)
 		h.objects = nil
+		if found == Foreign || skipped(err) != "" {
+			return nil
+		}
 		if err != nil || found != Made {
 			return err
 		}

@@ -6,12 +6,14 @@ import (
 	"time"
 )
 
-// Starter accepts runs.
+// Starter accepts runs, and says what they would do.
 type Starter interface {
 	// Start accepts a run. When Start returns no error, the run is stored and a replica will execute it. Start returns ErrKeyUsed if
 	// the merchant has used the key before. If RetryOf is set, Start may also return ErrRetried or *AlreadySucceededError. After any
 	// other error, it is unknown whether the run exists: repeat the request with the same key.
 	Start(ctx context.Context, q Request) (*Run, error)
+	// DryRun says what the run of the request would do now, and changes nothing: see Machine.DryRun.
+	DryRun(ctx context.Context, q Request) (DryRun, error)
 }
 
 // Reader reads runs.

@@ -8,8 +8,9 @@
 //
 // Read the files in the order in which they are named here. The files workflow, failure, run and event contain the data. The files
 // machine, accept, forward, attempt and outcome contain the decisions and calls of a run that goes forward. The files backward,
-// takeover, recheck, action, followup and delay contain the other decisions of the machine. The files interfaces and store contain
-// interfaces that other packages implement. The files expect, definition and json contain helpers.
+// takeover, recheck, action, followup and delay contain the other decisions of the machine. The file dryrun drives the machine
+// without changing anything. The files interfaces and store contain interfaces that other packages implement. The files expect,
+// definition and json contain helpers.
 package saga
 
 import (
@@ -29,6 +30,17 @@ const (
 	Foreign       // this run did not make the effect, and must not use it
 )
 
+// Effect says what Do of a step does upstream.
+type Effect int
+
+// The effects of steps.
+const (
+	Creates Effect = iota // Do creates an object
+	Changes               // Do changes an object that exists
+	Removes               // Do removes an object
+	Reads                 // Do only reads, and stores what later steps need
+)
+
 // Step is one remote effect and its compensation. The machine decides when Find, Do and Undo are called.
 type Step[S any] struct {
 	// Name is stored with every run. Never rename a released step.
@@ -42,11 +54,17 @@ type Step[S any] struct {
 	// Satisfied, if set, reports whether the step has nothing to do. Satisfied may use only the state and the time. Satisfied is
 	// called when the step is ready to start. If Satisfied returns true, the step succeeds without a call.
 	Satisfied func(s *S, now time.Time) bool
+	// Effect says what Do does upstream. A dry run calls Do only of a step whose Effect is Reads.
+	Effect Effect
 	// Find looks for the effect and changes nothing upstream. Find is called before Do if an earlier attempt of Do may have made the
 	// effect. If Find then returns Made or Usable, the step succeeds and Do is not called. The changes that Find made to s and the
 	// objects that Find recorded are then stored. If Find returns Absent or Foreign, the changes and objects of Find are dropped. A
 	// re-check also calls Find, and calls Undo if Find returns Made. A re-check never stores the changes and objects of Find. A step
 	// with Undo needs Find. If a step has no Find, Do is repeated without a search for the effect.
+	//
+	// A dry run calls Find at every step, even if the steps in After would create objects that do not exist yet. Find then returns
+	// Absent if its effect cannot exist without such an object. With Foreign, Find also returns the error that Do would return; only a
+	// dry run uses this error. If Do would skip the step, Find may return the same SkipError.
 	Find func(ctx context.Context, s *S) (Found, error)
 	// Claim returns the name of the effect. If two runs would make the same effect, Claim must return the same name for both runs.
 	// If two runs would make different effects, Claim must return different names. A re-check does not remove an effect that

@@ -1,0 +1,278 @@
+package saga
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// DryRun says what a run would do if it were accepted now.
+type DryRun struct {
+	Workflow string
+	Merchant string
+	// State is the state in which the run would come to rest: Succeeded; Compensated; or Waiting, for an operator.
+	State RunState
+	Steps []DryStep // each step comes after the steps in its After
+}
+
+// DryStep says what a run would do at one step.
+type DryStep struct {
+	Name     string
+	After    []string
+	Optional bool
+	Outcome  DryOutcome
+	Why      string   // why the step would be skipped, or why its outcome is not known yet
+	Failure  *Failure // the failure of a step in conflict
+	// Objects are the objects that the step would create, change, remove or adopt, or that it has found. The id of an object that the
+	// upstream would choose is empty. An id that follows from the id of the run differs in the real run.
+	Objects []Object
+	// Undo says what the compensation of the step would do. It begins with "none: " if the step needs no compensation, and with
+	// "pivot: " if the step cannot be undone.
+	Undo string
+}
+
+// DryOutcome says what a run would do at a step.
+type DryOutcome string
+
+// The outcomes of a step in a dry run.
+const (
+	WouldCreate  DryOutcome = "would-create"
+	WouldChange  DryOutcome = "would-change"
+	WouldRemove  DryOutcome = "would-remove"
+	WouldAdopt   DryOutcome = "would-adopt"   // the object exists, and the run would use it
+	AlreadyThere DryOutcome = "already-there" // the run has created the object already
+	InConflict   DryOutcome = "conflict"      // the step would fail: see DryStep.Failure
+	OnlyReads    DryOutcome = "only-reads"    // the dry run has made the reads of the step
+	NothingToDo  DryOutcome = "nothing-to-do"
+	WouldSkip    DryOutcome = "would-skip"
+	Undecided    DryOutcome = "undecided"   // the outcome depends on what an earlier step does
+	NotReached   DryOutcome = "not-reached" // an earlier step is in conflict
+)
+
+// writes reports whether the run would send a write at the step.
+func (o DryOutcome) writes() bool { return o == WouldCreate || o == WouldChange || o == WouldRemove }
+
+// DryRun drives the machine through a run that is stored nowhere, and whose calls change nothing. Instead of Do, a dry run calls Find.
+// If the effect of a step is absent, the dry run goes on as if Do had succeeded without a change of the state. Only of a step that
+// reads, Do is called, unless the run would change something before. In that case, the outcomes of this step and of all later steps
+// are Undecided.
+//
+// A step in conflict does not keep the dry run from looking at the steps that do not depend on it: the run would start them too,
+// unless the conflict shows first. If an effect cannot be looked up, for example because an upstream is down, DryRun returns the
+// error.
+func (m Machine) DryRun(ctx context.Context, q Request, now time.Time) (DryRun, error) {
+	run, _, err := m.Accept(q, now)
+	if err != nil {
+		return DryRun{}, err
+	}
+	caller := upstream.CallerOf(ctx)
+	caller.ReadOnly = true
+	ctx = upstream.WithCaller(ctx, caller)
+	w := dryWalk{def: m.Def, now: now, seen: map[string]*DryStep{}}
+	var conflicts []Outcome // kept back until nothing else is in flight
+	for in := (Input{Now: now}); ; {
+		d := m.Next(run, in)
+		run, w.run, in = d.Run, d.Run, Input{Now: now, State: d.State}
+		for _, c := range d.Calls {
+			o, err := w.call(ctx, c)
+			switch {
+			case err != nil:
+				return DryRun{}, fmt.Errorf("looking for the effect of step %s: %w", c.Step, err)
+			case o.Err != nil && o.Skipped == "":
+				conflicts = append(conflicts, o)
+			default:
+				in.Outcomes = append(in.Outcomes, o)
+			}
+		}
+		if len(in.Outcomes) == 0 {
+			break
+		}
+	}
+	last := m.Next(run, Input{Now: now, Outcomes: conflicts}).Run
+	return w.result(last)
+}
+
+// dryWalk is a dry run in progress.
+type dryWalk struct {
+	def  *Definition
+	run  *Run
+	now  time.Time
+	seen map[string]*DryStep // the steps whose call was made
+}
+
+// call looks for the effect of a step instead of making it. The error is an error after which nothing can be said about the step.
+func (w *dryWalk) call(ctx context.Context, c Call) (Outcome, error) {
+	s, step := w.def.step(c.Step), &DryStep{}
+	w.seen[c.Step] = step
+	o := Outcome{Call: c, StartedAt: w.now, EndedAt: w.now}
+	written, undecided := w.before(c.Step)
+	switch {
+	case undecided != "":
+		step.Outcome, step.Why = Undecided, dependsOn(undecided)
+		return o, nil
+	case s.effect == Reads && written != "":
+		step.Outcome, step.Why = Undecided, dependsOn(written)
+		return o, nil
+	}
+	h := &Handle{Call: c}
+	found, output, err := h.look(ctx, s)
+	if found == Foreign && err == nil {
+		err = errForeign
+	}
+	if err != nil {
+		o.Skipped, o.Err = skipped(err), w.def.classified(err, true)
+	}
+	switch {
+	case o.Skipped != "" && s.Optional:
+		step.Outcome, step.Why = WouldSkip, upstream.Clean(o.Skipped)
+		return o, nil
+	case o.Err != nil && (o.Err.Log != nil || o.Err.Class != upstream.Permanent && o.Err.Class != upstream.Blocked):
+		return o, err
+	case o.Err != nil:
+		step.Outcome, o.Skipped = InConflict, ""
+		return o, nil
+	}
+	step.Outcome = s.foreseen(found)
+	if found != Absent {
+		o.Output, o.Objects, step.Objects = output, h.objects, h.objects
+	}
+	return o, nil
+}
+
+// errForeign stands for the error that a Find with the result Foreign should have returned.
+var errForeign = errors.New("the effect exists, and the run must not use it")
+
+// look calls Find, or Do of a step that only reads, and returns a panic as an error. For such a Do, the result is Usable: what it has
+// stored and recorded counts.
+func (h *Handle) look(ctx context.Context, s *step) (found Found, output json.RawMessage, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicError{v}
+		}
+	}()
+	ctx = context.WithValue(ctx, handleKey{}, h)
+	switch {
+	case s.effect == Reads:
+		output, err = s.do(ctx, h.State)
+		return Usable, output, err
+	case s.find == nil:
+		return Absent, nil, nil
+	}
+	return s.find(ctx, h.State)
+}
+
+// foreseen returns what a run would do at the step after this result of Find.
+func (s *step) foreseen(found Found) DryOutcome {
+	switch {
+	case s.effect == Reads:
+		return OnlyReads
+	case found == Absent:
+		return map[Effect]DryOutcome{Creates: WouldCreate, Changes: WouldChange, Removes: WouldRemove}[s.effect]
+	case s.effect != Creates:
+		return NothingToDo
+	case found == Usable:
+		return WouldAdopt
+	}
+	return AlreadyThere
+}
+
+// before returns a step before the named one at which the run would send a write, and one whose outcome is undecided; empty if there
+// is none.
+func (w *dryWalk) before(name string) (written, undecided string) {
+	for _, after := range w.run.Step(name).After {
+		if s := w.seen[after]; s != nil && s.Outcome == Undecided {
+			undecided = after
+		} else if s != nil && s.Outcome.writes() {
+			written = after
+		}
+		earlier, unclear := w.before(after)
+		written, undecided = cmp.Or(written, earlier), cmp.Or(undecided, unclear)
+	}
+	return written, undecided
+}
+
+// result completes the steps with what only the whole run shows. The argument is the run after its last outcome.
+func (w *dryWalk) result(run *Run) (DryRun, error) {
+	w.run = run
+	all := DryRun{Workflow: run.Workflow, Merchant: run.Merchant, State: run.State}
+	if run.Cause != nil {
+		all.State = Compensated
+	}
+	state, err := run.Data()
+	if err != nil {
+		return DryRun{}, err
+	}
+	expected, err := w.def.expect(state)
+	if err != nil {
+		return DryRun{}, err
+	}
+	for i := range run.Steps {
+		row := &run.Steps[i]
+		step := w.seen[row.Name]
+		if step == nil {
+			step = w.uncalled(row)
+		}
+		step.Name, step.After, step.Optional = row.Name, row.After, row.Optional
+		if step.Outcome == InConflict {
+			step.Failure = row.Error
+		}
+		if step.Outcome.writes() {
+			step.Objects = planned(expected, row.Name)
+		}
+		step.Undo = w.def.step(row.Name).undoText
+		if keeps := []DryOutcome{WouldAdopt, NothingToDo, WouldSkip}; slices.Contains(keeps, step.Outcome) && !w.reads(row) {
+			step.Undo = noUndo + "the run changes nothing here"
+		}
+		all.Steps = append(all.Steps, *step)
+	}
+	return all, nil
+}
+
+func (w *dryWalk) reads(row *StepRow) bool { return w.def.step(row.Name).effect == Reads }
+
+// uncalled describes a step without a call: by its state, it has nothing to do, or it has not become ready.
+func (w *dryWalk) uncalled(row *StepRow) *DryStep {
+	_, undecided := w.before(row.Name)
+	switch {
+	case undecided != "":
+		return &DryStep{Outcome: Undecided, Why: dependsOn(undecided)}
+	case row.Done():
+		return &DryStep{Outcome: NothingToDo}
+	}
+	return &DryStep{Outcome: NotReached, Why: "an earlier step is in conflict"}
+}
+
+func dependsOn(step string) string { return "it depends on what step " + step + " does" }
+
+// planned returns the objects of a step that should exist, or should be gone, when the run has succeeded.
+func planned(all []Expected, step string) (objects []Object) {
+	for _, e := range all {
+		if e.Step != step {
+			continue
+		}
+		if e.Origin == "" && !e.Gone { // the run does not know yet whether it creates the object, but the dry run does
+			e.Origin = Own
+		}
+		objects = append(objects, e.Object)
+	}
+	return objects
+}
+
+const noUndo = "none: "
+
+// undoText describes the compensation of a step.
+func undoText(of Effect, none, pivot string) string {
+	switch {
+	case none != "":
+		return noUndo + none
+	case pivot != "":
+		return "pivot: " + pivot
+	}
+	return map[Effect]string{Creates: "remove", Changes: "change back", Removes: "create again"}[of]
+}
