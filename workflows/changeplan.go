@@ -143,11 +143,11 @@ func ChangePlanWorkflow(d Deps) saga.Workflow[ChangePlan] {
 		Result: func(o ChangePlan) any { return ChangePlanResult{o.SubscriptionID, o.CustomerID, o.PlanID, o.OldPlanID} },
 		Steps: []saga.Step[ChangePlan]{
 			{
-				Name: "check", Do: d.checkChangePlan,
+				Name: "check", Effect: saga.Reads, Do: d.checkChangePlan,
 				NoUndo: "it only reads",
 			},
 			{
-				Name: "change-plan", After: []string{"check"},
+				Name: "change-plan", After: []string{"check"}, Effect: saga.Changes,
 				Find:  d.findPlan,
 				Claim: func(o *ChangePlan, _ string) string { return ClaimPlan(o.SubscriptionID, o.PlanID) },
 				Do: func(ctx context.Context, o *ChangePlan) error {

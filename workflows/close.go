@@ -104,11 +104,11 @@ func Close(d Deps) saga.Workflow[Closure] {
 		Then:   afterClosing,
 		Steps: []saga.Step[Closure]{
 			{
-				Name: "check", Do: d.checkClose,
+				Name: "check", Effect: saga.Reads, Do: d.checkClose,
 				NoUndo: "it only reads",
 			},
 			{
-				Name: "delete-subscription", After: []string{"check"},
+				Name: "delete-subscription", After: []string{"check"}, Effect: saga.Removes,
 				Find: d.findNoSubscription,
 				Do: func(ctx context.Context, o *Closure) error {
 					if _, err := d.Billing.RemoveSubscription(ctx, o.MerchantID, o.SubscriptionID); err != nil {
@@ -119,19 +119,19 @@ func Close(d Deps) saga.Workflow[Closure] {
 				Pivot: "BillingStack cannot restore a deleted subscription",
 			},
 			{
-				Name: "check-customer", After: []string{"delete-subscription"},
+				Name: "check-customer", After: []string{"delete-subscription"}, Effect: saga.Reads,
 				Do:     d.checkCustomer,
 				NoUndo: "it only reads",
 			},
 			{
-				Name: "delete-customer", After: []string{"check-customer"},
+				Name: "delete-customer", After: []string{"check-customer"}, Effect: saga.Removes,
 				Satisfied: func(o *Closure, _ time.Time) bool { return o.CustomerStays != "" },
 				Find:      d.findNoCustomer,
 				Do:        d.deleteCustomer,
 				Pivot:     "BillingStack cannot restore a deleted customer",
 			},
 			{
-				Name: "disable-customer-tenant", After: []string{"delete-customer"},
+				Name: "disable-customer-tenant", After: []string{"delete-customer"}, Effect: saga.Changes,
 				Satisfied: func(o *Closure, _ time.Time) bool { return o.CustomerStays != "" || o.CustomerTenantID == "" },
 				Do:        d.disableCustomerTenant,
 				NoUndo:    "the customer is gone",

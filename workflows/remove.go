@@ -201,17 +201,17 @@ func Remove(d Deps) saga.Workflow[Removal] {
 		Then:   d.afterRemoval,
 		Steps: []saga.Step[Removal]{
 			{
-				Name: "check", Do: d.checkRemove,
+				Name: "check", Effect: saga.Reads, Do: d.checkRemove,
 				NoUndo: "it only reads",
 			},
 			{
-				Name: "prove-empty", After: []string{"check"},
+				Name: "prove-empty", After: []string{"check"}, Effect: saga.Reads,
 				Satisfied: func(o *Removal, _ time.Time) bool { return !o.TenantOwn || o.Gone },
 				Do:        d.proveEmpty,
 				NoUndo:    "it only reads",
 			},
 			{
-				Name: "delete-tenant", After: []string{"prove-empty"},
+				Name: "delete-tenant", After: []string{"prove-empty"}, Effect: saga.Removes,
 				Satisfied: func(o *Removal, _ time.Time) bool { return !o.TenantOwn || o.Gone },
 				Find:      d.findRemoved,
 				Do:        d.deleteTenant,

@@ -184,17 +184,22 @@ func Restore(d Deps) saga.Workflow[Restoration] {
 		},
 		Steps: []saga.Step[Restoration]{
 			{
-				Name: "check", Do: d.checkRestore,
+				Name: "check", Effect: saga.Reads, Do: d.checkRestore,
 				NoUndo: "it only reads",
 			},
 			{
 				Name: "assign-role", After: []string{"check"}, Optional: true,
-				Each:  func(o *Restoration) []string { return names(o.Roles) },
-				Find:  func(ctx context.Context, o *Restoration) (saga.Found, error) { return d.findRole(ctx, o.grant()) },
+				Each: func(o *Restoration) []string { return names(o.Roles) },
+				Find: func(ctx context.Context, o *Restoration) (saga.Found, error) {
+					if err := o.skipRole(); err != nil {
+						return saga.Absent, err
+					}
+					return d.findRole(ctx, o.grant())
+				},
 				Claim: func(o *Restoration, role string) string { return o.grant().claim(role) },
 				Do: func(ctx context.Context, o *Restoration) error {
-					if o.UserGone {
-						return saga.SkipError{Why: "subscriber-gone: user " + o.UserID + " no longer exists in Keystone"}
+					if err := o.skipRole(); err != nil {
+						return err
 					}
 					o.recordTenant(ctx)
 					return d.assignRole(ctx, o.grant(), nil)
@@ -202,7 +207,7 @@ func Restore(d Deps) saga.Workflow[Restoration] {
 				Undo: func(ctx context.Context, o *Restoration) error { return d.removeRole(ctx, o.grant()) },
 			},
 			{
-				Name: "enable-tenant", After: []string{"assign-role"},
+				Name: "enable-tenant", After: []string{"assign-role"}, Effect: saga.Changes,
 				Find: func(ctx context.Context, o *Restoration) (saga.Found, error) {
 					if o.stays() {
 						return saga.Usable, nil
@@ -236,7 +241,15 @@ func Restore(d Deps) saga.Workflow[Restoration] {
 // disabled because it existed before the subscription.
 func (o *Restoration) stays() bool { return o.Was.Suspension != nil || !o.TenantOwn }
 
-// The method `grant` describes the roles that the user gets on the tenant.
+// skipRole returns a SkipError if nobody can get the roles.
+func (o *Restoration) skipRole() error {
+	if !o.UserGone {
+		return nil
+	}
+	return saga.SkipError{Why: "subscriber-gone: user " + o.UserID + " no longer exists in Keystone"}
+}
+
+// grant describes the roles that the user gets on the tenant.
 func (o *Restoration) grant() grant {
 	g := o.Held.grant()
 	g.lacked = o.Absent

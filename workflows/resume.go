@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -44,12 +45,12 @@ func Resume(d Deps) saga.Workflow[Switch] {
 		Result: func(o Switch) any { return o.result(SubscriptionActive) },
 		Steps: []saga.Step[Switch]{
 			{
-				Name:   "check",
+				Name: "check", Effect: saga.Reads,
 				Do:     func(ctx context.Context, o *Switch) error { return d.checkSwitch(ctx, resuming, o) },
 				NoUndo: "it only reads",
 			},
 			{
-				Name: "enable-tenant", After: []string{"check"},
+				Name: "enable-tenant", After: []string{"check"}, Effect: saga.Changes,
 				Find:  d.findEnabled,
 				Claim: func(o *Switch, _ string) string { return saga.Not(ClaimDisabled(o.claim())) },
 				Do:    d.enableTenant,
@@ -66,8 +67,13 @@ func (d Deps) findEnabled(ctx context.Context, o *Switch) (saga.Found, error) {
 		return saga.Absent, err
 	}
 	p, err := id.Project(ctx, o.TenantID)
-	if err != nil || !p.Enabled || len(p.DisabledBy()) > 0 {
+	switch {
+	case err != nil:
 		return saga.Absent, ignoreGone(err)
+	case !p.Enabled && !slices.ContainsFunc(o.marks(), p.HasTag):
+		return saga.Foreign, disabledByOthers(o.Held)
+	case !p.Enabled || len(p.DisabledBy()) > 0:
+		return saga.Absent, nil
 	}
 	o.recordTenant(ctx)
 	return saga.Made, nil

@@ -69,9 +69,13 @@ func (g grant) expected(step string) (all []saga.Expected) {
 	return all
 }
 
-// findRole reads whether the user has the step's role. A role assignment cannot be tagged. Therefore findRole treats the assignment
-// as the run's own if the user lacked the role before the run, or if the run created the tenant.
+// findRole looks up whether the user has the step's role. A role assignment cannot be tagged. Therefore findRole treats the
+// assignment as the run's own if the user lacked the role before the run, or if the run created the tenant. In a dry run, the tenant
+// may not exist yet.
 func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
+	if g.id == "" {
+		return saga.Absent, nil
+	}
 	a, id, err := d.assignment(ctx, g)
 	if err != nil {
 		return saga.Absent, err

@@ -306,7 +306,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 		NewSubject: func(o Order) bool { return o.NewCustomer != nil },
 		Steps: []saga.Step[Order]{
 			{
-				Name:      "check",
+				Name: "check", Effect: saga.Reads,
 				Satisfied: func(o *Order, now time.Time) bool { return o.NewCustomer != nil && !stale(o, now) },
 				Do:        d.check,
 				NoUndo:    "it only reads",
@@ -392,10 +392,13 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 				Undo:  func(ctx context.Context, o *Order) error { return d.removeRole(ctx, o.subscriptionRoles()) },
 			},
 			{
-				Name: "attach-tenant", After: []string{"create-subscription-tenant"},
+				Name: "attach-tenant", After: []string{"create-subscription-tenant"}, Effect: saga.Changes,
 				Find: func(ctx context.Context, o *Order) (saga.Found, error) {
 					s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
-					if err == nil && s.ResourceID == o.SubscriptionTenantID {
+					switch {
+					case errors.Is(err, billing.ErrNotFound):
+						return saga.Absent, nil
+					case err == nil && s.ResourceID == o.SubscriptionTenantID:
 						return saga.Made, nil
 					}
 					return saga.Absent, err

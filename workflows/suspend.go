@@ -45,12 +45,12 @@ func Suspend(d Deps) saga.Workflow[Switch] {
 		Result: func(o Switch) any { return o.result(SubscriptionSuspended) },
 		Steps: []saga.Step[Switch]{
 			{
-				Name:   "check",
+				Name: "check", Effect: saga.Reads,
 				Do:     func(ctx context.Context, o *Switch) error { return d.checkSwitch(ctx, suspending, o) },
 				NoUndo: "it only reads",
 			},
 			{
-				Name: "disable-tenant", After: []string{"check"},
+				Name: "disable-tenant", After: []string{"check"}, Effect: saga.Changes,
 				Find:  d.findDisabled,
 				Claim: func(o *Switch, _ string) string { return ClaimDisabled(o.claim()) },
 				Do:    d.disableTenant,
@@ -71,9 +71,10 @@ func (d Deps) findDisabled(ctx context.Context, o *Switch) (saga.Found, error) {
 		return saga.Absent, ignoreGone(err)
 	}
 	found := disabledBy(p, o.RunID)
-	if found != saga.Foreign {
-		o.recordTenant(ctx)
+	if found == saga.Foreign {
+		return found, disabledByOthers(o.Held)
 	}
+	o.recordTenant(ctx)
 	return found, nil
 }
 

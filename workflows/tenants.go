@@ -39,7 +39,7 @@ func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 }
 
 // findTenant looks the tenant up by name. The result `found` is Made if this run created the tenant, Usable if the run may adopt
-// the tenant, and Foreign if the run must not adopt the tenant.
+// the tenant, and Foreign with the reason as the error if the run must not adopt the tenant.
 func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, projectID string, err error) {
 	id, err := d.Identity(t.cloud)
 	if err != nil {
@@ -54,8 +54,9 @@ func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, proje
 	case p.HasTag(keystone.RunTag(t.run)):
 		saga.CallOf(ctx).Made(tenantObject(t, p, saga.Own))
 		return saga.Made, p.ID, nil
-	case !adoptable(t, p):
-		return saga.Foreign, p.ID, nil
+	}
+	if err := unadoptable(t, p); err != nil {
+		return saga.Foreign, "", err
 	}
 	saga.CallOf(ctx).Made(tenantObject(t, p, saga.Adopted))
 	return saga.Usable, p.ID, nil
@@ -85,9 +86,7 @@ func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone
 	return p, own, nil
 }
 
-func adoptable(t tenant, p keystone.Project) bool { return unadoptable(t, p) == nil }
-
-// The function `unadoptable` returns nil if the run may adopt the existing project. Otherwise it returns an error with the reason.
+// unadoptable returns nil if the run may adopt the existing project. Otherwise it returns an error with the reason.
 func unadoptable(t tenant, p keystone.Project) error {
 	switch {
 	case !p.HasTag(keystone.MerchantTag(t.merchant)) && !t.adoptUnmarked:

@@ -142,11 +142,11 @@ func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
 		},
 		Steps: []saga.Step[Unsubscription]{
 			{
-				Name: "check", Do: d.checkUnsubscribe,
+				Name: "check", Effect: saga.Reads, Do: d.checkUnsubscribe,
 				NoUndo: "it only reads",
 			},
 			{
-				Name: "revoke-role", After: []string{"check"},
+				Name: "revoke-role", After: []string{"check"}, Effect: saga.Removes,
 				Each:  func(o *Unsubscription) []string { return names(o.Roles) },
 				Find:  d.findRevoked,
 				Claim: func(o *Unsubscription, role string) string { return saga.Not(o.grant().claim(role)) },
@@ -154,7 +154,7 @@ func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
 				Undo:  d.assignAgain,
 			},
 			{
-				Name: "disable-tenant", After: []string{"revoke-role"},
+				Name: "disable-tenant", After: []string{"revoke-role"}, Effect: saga.Changes,
 				Find:  d.findEnded,
 				Claim: func(o *Unsubscription, _ string) string { return ClaimDisabled(o.claim()) },
 				Do:    d.endTenant,
@@ -278,19 +278,23 @@ func (d Deps) assignAgain(ctx context.Context, o *Unsubscription) error {
 	return ignoreGone(err)
 }
 
-// findEnded reads whether the tenant is disabled. A tenant that somebody else has disabled counts, too.
+// findEnded looks whether the tenant is disabled or gone. It does not matter who has disabled it.
 func (d Deps) findEnded(ctx context.Context, o *Unsubscription) (saga.Found, error) {
 	found := saga.Usable
 	if o.TenantOwn {
-		var err error
-		if found, err = d.findDisabled(ctx, &o.Switch); err != nil || found == saga.Absent {
-			return found, err
+		p, err := d.project(ctx, o.Held)
+		switch {
+		case errors.Is(err, keystone.ErrNotFound):
+		case err != nil || p.Enabled:
+			return saga.Absent, err
+		default:
+			if disabledBy(p, o.RunID) == saga.Made {
+				found = saga.Made
+			}
+			o.recordTenant(ctx)
 		}
 	}
 	o.EndsAt = d.Now().Add(o.KeepTenant)
-	if found == saga.Foreign {
-		found = saga.Usable
-	}
 	return found, nil
 }
 

@@ -101,7 +101,7 @@ func (d lender) workflow() saga.Workflow[loan] {
 		NewSubject: func(l loan) bool { return l.NewAccount },
 		Steps: []saga.Step[loan]{
 			{
-				Name:      "look",
+				Name: "look", Effect: saga.Reads,
 				Satisfied: func(l *loan, _ time.Time) bool { return l.NewAccount },
 				Do:        d.look,
 				NoUndo:    "it only reads",
@@ -135,10 +135,13 @@ func (d lender) workflow() saga.Workflow[loan] {
 				Find:  d.findBook, Do: d.openBook, Undo: d.closeBook,
 			},
 			{
-				Name: "bind-book", After: []string{"open-book", "open-room"},
+				Name: "bind-book", After: []string{"open-book", "open-room"}, Effect: saga.Changes,
 				Find: func(ctx context.Context, l *loan) (saga.Found, error) {
 					s, err := d.Billing.Subscription(ctx, l.Merchant, l.Book)
-					if err == nil && s.ResourceID == l.Room {
+					switch {
+					case errors.Is(err, billing.ErrNotFound):
+						return saga.Absent, nil
+					case err == nil && s.ResourceID == l.Room:
 						return saga.Made, nil
 					}
 					return saga.Absent, err
@@ -280,12 +283,9 @@ func (d lender) findRoom(ctx context.Context, l *loan) (saga.Found, error) {
 		return saga.Absent, err
 	}
 	l.Room, l.RoomOwn = p.ID, p.HasTag(keystone.RunTag(l.Run))
-	switch {
-	case l.RoomOwn:
+	if l.RoomOwn {
 		note(ctx, project, p.ID, p.Name, saga.Own)
 		return saga.Made, nil
-	case !p.HasTag(keystone.MerchantTag(l.Merchant)):
-		return saga.Foreign, nil
 	}
 	note(ctx, project, p.ID, p.Name, saga.Adopted)
 	return saga.Usable, nil
@@ -341,6 +341,9 @@ func (l *loan) origin(roleID string) saga.Origin {
 }
 
 func (d lender) findInvitation(ctx context.Context, l *loan) (saga.Found, error) {
+	if l.Room == "" { // in a dry run, the room may not exist yet
+		return saga.Absent, nil
+	}
 	id, err := d.Identity(l.Cloud)
 	if err != nil {
 		return saga.Absent, err
