@@ -17,7 +17,8 @@ import (
 const subscribeHelp = `Subscribe a user to a plan, as a merchant's portal does, and show the steps until the run ends or needs an operator.
 The user's unscoped Keystone token comes from TENANTRY_USER_TOKEN, or is the first line of standard input.
 
-Without --key, each call is a new order. Calls with the same --key are the same order.
+Without --key, each call is a new order. Calls with the same --key are the same order. With --dry-run, the command shows what each
+step would do instead, and changes nothing.
 
 ` + connectHelp + exitHelp
 
@@ -37,7 +38,7 @@ func (p *program) subscribe() *cobra.Command {
 	paymentMethod := flags.String("payment-method", "", "id of the payment method in BillingStack")
 	billingDay := flags.Int("billing-day", 0, "day of the month for billing, 1 to 31")
 	key := flags.String("key", "", "idempotency key, 1 to 255 characters (default a new uuid)")
-	f := formatFlag(c)
+	dryRun, f := dryRunFlag(c), formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *merchant == "" || *plan == "" || (*customer == "") == (*name == "") {
 			return usage("--merchant, --plan and either --name or --customer are required")
@@ -47,7 +48,7 @@ func (p *program) subscribe() *cobra.Command {
 		}
 		body := client.SubscribeRequest{
 			PlanID: *plan, CustomerID: some(*customer), AddUser: some(*addUser), PaymentMethodID: some(*paymentMethod),
-			BillingDay: some(*billingDay),
+			BillingDay: some(*billingDay), DryRun: some(*dryRun),
 		}
 		if *name != "" {
 			body.Customer = &client.NewCustomer{Name: *name, Currency: some(*currency), Language: some(*language)}
@@ -62,9 +63,18 @@ func (p *program) subscribe() *cobra.Command {
 		}
 		if *key == "" {
 			*key = uuid.NewString()
-			p.say("the order's idempotency key is %s", *key)
+			if !*dryRun {
+				p.say("the order's idempotency key is %s", *key)
+			}
 		}
-		run, err := s.order(cmd.Context(), *merchant, *key, token, body)
+		answer, err := s.order(cmd.Context(), *merchant, *key, token, body)
+		if err != nil {
+			return err
+		}
+		if *dryRun {
+			return p.foresee(*f, answer.StatusCode(), answer.Body)
+		}
+		run, err := ordered(answer)
 		if err != nil {
 			return err
 		}
@@ -73,15 +83,20 @@ func (p *program) subscribe() *cobra.Command {
 	return c
 }
 
-// The method `order` sends an order, and returns the order's run. The method does not wait for the end of the run.
-func (s remote) order(ctx context.Context, merchant, key, token string, body client.SubscribeRequest) (client.Run, error) {
+// order sends an order, and does not wait for its run to end.
+func (s remote) order(ctx context.Context, merchant, key, token string, body client.SubscribeRequest) (*client.SubscribeResponse, error) {
 	answer, err := s.SubscribeWithResponse(ctx, merchant, &client.SubscribeParams{
-		IdempotencyKey: `"` + key + `"`, XSubjectToken: token, Prefer: some("respond-async"),
+		IdempotencyKey: `"` + key + `"`, XSubjectToken: token, Prefer: async,
 	}, body)
-	switch {
-	case err != nil:
-		return client.Run{}, unsent(ctx, err)
-	case answer.JSON201 != nil:
+	if err != nil {
+		return nil, unsent(ctx, err)
+	}
+	return answer, nil
+}
+
+// ordered returns the run in the server's answer to an order.
+func ordered(answer *client.SubscribeResponse) (client.Run, error) {
+	if answer.JSON201 != nil {
 		return theRun(answer.JSON201, answer.StatusCode(), answer.Body)
 	}
 	return theRun(answer.JSON202, answer.StatusCode(), answer.Body)

@@ -101,23 +101,29 @@ func checkSubscription(merchant, id string) error {
 	return checkID("subscription", id)
 }
 
-// The type `change` asks the server to change a subscription. The run may not have ended when the server answers.
-type change func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error)
+// change asks the server to change a subscription. The run may not have ended when the server answers.
+type change func(ctx context.Context, s remote, merchant, id, key string, asked changeAsked) (*http.Response, error)
+
+// changeAsked contains the fields that all requests to change a subscription have.
+type changeAsked struct {
+	why    string
+	dryRun *bool // nil: not a dry run
+}
 
 // The variable `async` is the header Prefer of a request whose run is watched.
 var async = some("respond-async")
 
 func suspend(*cobra.Command) change {
-	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+	return func(ctx context.Context, s remote, merchant, id, key string, asked changeAsked) (*http.Response, error) {
 		params := client.SuspendSubscriptionParams{IdempotencyKey: key, Prefer: async}
-		return s.SuspendSubscription(ctx, merchant, id, &params, client.ActionRequest{Why: why})
+		return s.SuspendSubscription(ctx, merchant, id, &params, client.ChangeRequest{Why: asked.why, DryRun: asked.dryRun})
 	}
 }
 
 func resume(*cobra.Command) change {
-	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+	return func(ctx context.Context, s remote, merchant, id, key string, asked changeAsked) (*http.Response, error) {
 		params := client.ResumeSubscriptionParams{IdempotencyKey: key, Prefer: async}
-		return s.ResumeSubscription(ctx, merchant, id, &params, client.ActionRequest{Why: why})
+		return s.ResumeSubscription(ctx, merchant, id, &params, client.ChangeRequest{Why: asked.why, DryRun: asked.dryRun})
 	}
 }
 
@@ -130,64 +136,70 @@ func changePlan(c *cobra.Command) change {
 		}
 		return nil
 	}
-	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+	return func(ctx context.Context, s remote, merchant, id, key string, asked changeAsked) (*http.Response, error) {
 		params := client.ChangePlanParams{IdempotencyKey: key, Prefer: async}
-		return s.ChangePlan(ctx, merchant, id, &params, client.ChangePlanRequest{Why: why, PlanID: *plan})
+		return s.ChangePlan(ctx, merchant, id, &params, client.ChangePlanRequest{Why: asked.why, PlanID: *plan, DryRun: asked.dryRun})
 	}
 }
 
 func unsubscribe(*cobra.Command) change {
-	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+	return func(ctx context.Context, s remote, merchant, id, key string, asked changeAsked) (*http.Response, error) {
 		params := client.UnsubscribeSubscriptionParams{IdempotencyKey: key, Prefer: async}
-		return s.UnsubscribeSubscription(ctx, merchant, id, &params, client.ActionRequest{Why: why})
+		return s.UnsubscribeSubscription(ctx, merchant, id, &params, client.ChangeRequest{Why: asked.why, DryRun: asked.dryRun})
 	}
 }
 
 func restore(c *cobra.Command) change {
 	addUser := c.Flags().String("add-user", "", "id of another user of the merchant's domain, who becomes the subscriber")
-	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+	return func(ctx context.Context, s remote, merchant, id, key string, asked changeAsked) (*http.Response, error) {
 		params := client.RestoreSubscriptionParams{IdempotencyKey: key, Prefer: async}
-		return s.RestoreSubscription(ctx, merchant, id, &params, client.RestoreRequest{Why: why, AddUser: some(*addUser)})
+		return s.RestoreSubscription(ctx, merchant, id, &params, client.RestoreRequest{Why: asked.why, AddUser: some(*addUser), DryRun: asked.dryRun})
 	}
 }
 
 func remove(c *cobra.Command) change {
 	force := c.Flags().Bool("force", false, "remove the tenant even if it is not proven empty; its resources are lost")
-	return func(ctx context.Context, s remote, merchant, id, key, why string) (*http.Response, error) {
+	return func(ctx context.Context, s remote, merchant, id, key string, asked changeAsked) (*http.Response, error) {
 		params := client.RemoveSubscriptionParams{IdempotencyKey: key, Prefer: async}
-		return s.RemoveSubscription(ctx, merchant, id, &params, client.RemoveRequest{Why: why, Force: some(*force)})
+		return s.RemoveSubscription(ctx, merchant, id, &params, client.RemoveRequest{Why: asked.why, Force: some(*force), DryRun: asked.dryRun})
 	}
 }
 
-// The function `accepted` returns the run in the server's answer to a change.
-func accepted(ctx context.Context, resp *http.Response, err error) (client.Run, error) {
+// answerTo returns the status and the body of the server's answer.
+func answerTo(ctx context.Context, resp *http.Response, err error) (status int, body []byte, _ error) {
 	if err != nil {
-		return client.Run{}, unsent(ctx, err)
+		return 0, nil, unsent(ctx, err)
 	}
-	body, err := io.ReadAll(resp.Body)
+	body, err = io.ReadAll(resp.Body)
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return client.Run{}, unsent(ctx, err)
+		return 0, nil, unsent(ctx, err)
 	}
-	if resp.StatusCode != http.StatusCreated && resp.StatusCode != http.StatusAccepted {
-		return client.Run{}, problemError(resp.StatusCode, body)
+	return resp.StatusCode, body, nil
+}
+
+// accepted returns the run in the server's answer to a change.
+func accepted(status int, body []byte) (client.Run, error) {
+	if status != http.StatusCreated && status != http.StatusAccepted {
+		return client.Run{}, problemError(status, body)
 	}
 	var run client.Run
 	if json.Unmarshal(body, &run) != nil {
-		return client.Run{}, formatError(resp.StatusCode)
+		return client.Run{}, formatError(status)
 	}
-	return theRun(&run, resp.StatusCode, body)
+	return theRun(&run, status, body)
 }
 
 func (p *program) subscriptionsChange(name, short string, flags func(*cobra.Command) change) *cobra.Command {
 	c := &cobra.Command{
 		Use: name + " SUBSCRIPTION --merchant ID --why REASON", Short: short, Args: exactly("SUBSCRIPTION"),
 		Long: short + ".\nThe command shows the steps until the run ends or needs an operator. The run's history records the reason.\n\n" +
-			"Without --key, each call is a new request. Calls with the same --key are the same request.\n\n" + connectHelp + exitHelp,
+			"Without --key, each call is a new request. Calls with the same --key are the same request. With --dry-run, the command shows\n" +
+			"what each step would do instead, and changes nothing.\n\n" + connectHelp + exitHelp,
 	}
 	merchant := merchantFlag(c)
 	why := c.Flags().String("why", "", "the reason, which the run's history records (required)")
 	key := c.Flags().String("key", "", "idempotency key, 1 to 255 characters (default a new uuid)")
-	f, ask := formatFlag(c), flags(c)
+	dryRun, f, ask := dryRunFlag(c), formatFlag(c), flags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkSubscription(*merchant, args[0]); err != nil {
 			return err
@@ -201,10 +213,19 @@ func (p *program) subscriptionsChange(name, short string, flags func(*cobra.Comm
 		}
 		if *key == "" {
 			*key = uuid.NewString()
-			p.say("the request's idempotency key is %s", *key)
+			if !*dryRun {
+				p.say("the request's idempotency key is %s", *key)
+			}
 		}
-		resp, err := ask(cmd.Context(), s, *merchant, args[0], `"`+*key+`"`, *why)
-		run, err := accepted(cmd.Context(), resp, err)
+		resp, err := ask(cmd.Context(), s, *merchant, args[0], `"`+*key+`"`, changeAsked{*why, some(*dryRun)})
+		status, body, err := answerTo(cmd.Context(), resp, err)
+		if err != nil {
+			return err
+		}
+		if *dryRun {
+			return p.foresee(*f, status, body)
+		}
+		run, err := accepted(status, body)
 		if err != nil {
 			return err
 		}

@@ -57,6 +57,72 @@ func (e CheckStatus) Valid() bool {
 	}
 }
 
+// Defines values for DryRunState.
+const (
+	DryRunStateCompensated DryRunState = "compensated"
+	DryRunStateSucceeded   DryRunState = "succeeded"
+	DryRunStateWaiting     DryRunState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the DryRunState enum.
+func (e DryRunState) Valid() bool {
+	switch e {
+	case DryRunStateCompensated:
+		return true
+	case DryRunStateSucceeded:
+		return true
+	case DryRunStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DryRunOutcome.
+const (
+	AlreadyThere DryRunOutcome = "already-there"
+	Conflict     DryRunOutcome = "conflict"
+	NotReached   DryRunOutcome = "not-reached"
+	NothingToDo  DryRunOutcome = "nothing-to-do"
+	OnlyReads    DryRunOutcome = "only-reads"
+	Undecided    DryRunOutcome = "undecided"
+	WouldAdopt   DryRunOutcome = "would-adopt"
+	WouldChange  DryRunOutcome = "would-change"
+	WouldCreate  DryRunOutcome = "would-create"
+	WouldRemove  DryRunOutcome = "would-remove"
+	WouldSkip    DryRunOutcome = "would-skip"
+)
+
+// Valid indicates whether the value is a known member of the DryRunOutcome enum.
+func (e DryRunOutcome) Valid() bool {
+	switch e {
+	case AlreadyThere:
+		return true
+	case Conflict:
+		return true
+	case NotReached:
+		return true
+	case NothingToDo:
+		return true
+	case OnlyReads:
+		return true
+	case Undecided:
+		return true
+	case WouldAdopt:
+		return true
+	case WouldChange:
+		return true
+	case WouldCreate:
+		return true
+	case WouldRemove:
+		return true
+	case WouldSkip:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FixBy.
 const (
 	FixByMerchant FixBy = "merchant"
@@ -298,8 +364,20 @@ type ActionRequest struct {
 
 // ChangePlanRequest defines model for ChangePlanRequest.
 type ChangePlanRequest struct {
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
+
 	// PlanID a uuid in lower case, with hyphens
 	PlanID UUID `json:"plan_id"`
+
+	// Why The reason for the change. The run's history records it, and the merchant sees it.
+	Why string `json:"why"`
+}
+
+// ChangeRequest defines model for ChangeRequest.
+type ChangeRequest struct {
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Why The reason for the change. The run's history records it, and the merchant sees it.
 	Why string `json:"why"`
@@ -331,6 +409,59 @@ type CloudName = string
 
 // Code a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 type Code = string
+
+// DryRun What a run would do if it were accepted now.
+type DryRun struct {
+	MerchantID string `json:"merchant_id"`
+
+	// State The state in which the run would come to rest. In the state `waiting`, the run would wait for an operator. The run may also fail for a reason that cannot be foreseen, for example because an upstream refuses a request.
+	State DryRunState `json:"state"`
+
+	// Steps The steps of the run. Each step comes after the steps that must end before it begins.
+	Steps    []DryRunStep `json:"steps"`
+	Workflow string       `json:"workflow"`
+}
+
+// DryRunState The state in which the run would come to rest. In the state `waiting`, the run would wait for an operator. The run may also fail for a reason that cannot be foreseen, for example because an upstream refuses a request.
+type DryRunState string
+
+// DryRunFlag Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+type DryRunFlag = bool
+
+// DryRunObject defines model for DryRunObject.
+type DryRunObject struct {
+	Cloud *string `json:"cloud,omitempty"`
+
+	// ID The id in the upstream. It is absent if the upstream will choose it. Ids and names of objects that would be created may differ in the real run, because they follow from the id of the run.
+	ID   *string `json:"id,omitempty"`
+	Kind string  `json:"kind"`
+	Name *string `json:"name,omitempty"`
+}
+
+// DryRunOutcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. More values may follow: accept a value that is not in the list.
+type DryRunOutcome string
+
+// DryRunStep defines model for DryRunStep.
+type DryRunStep struct {
+	After   *[]string `json:"after,omitempty"`
+	Failure *Failure  `json:"failure,omitempty"`
+	Name    string    `json:"name"`
+
+	// Objects The objects that the step would create, change, remove or use. Objects that belong to an object that does not exist yet are left out.
+	Objects *[]DryRunObject `json:"objects,omitempty"`
+
+	// Optional An operator may skip the step.
+	Optional bool `json:"optional"`
+
+	// Outcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. More values may follow: accept a value that is not in the list.
+	Outcome DryRunOutcome `json:"outcome"`
+
+	// Undo What the compensation of the step would do. The text begins with "none: " if the step needs no compensation, and with "pivot: " if the step cannot be undone: from then on, the run only goes forward.
+	Undo string `json:"undo"`
+
+	// Why Why the step would be skipped, why it would not be reached, or what its outcome depends on.
+	Why *string `json:"why,omitempty"`
+}
 
 // EndingHold An operator's hold. The tenant of the ending subscription is not removed before the hold is lifted.
 type EndingHold struct {
@@ -724,6 +855,9 @@ type ReasonKind string
 
 // RemoveRequest defines model for RemoveRequest.
 type RemoveRequest struct {
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
+
 	// Force Removes the tenant even if it is not empty, or not proven empty.
 	Force *bool `json:"force,omitempty"`
 
@@ -735,6 +869,9 @@ type RemoveRequest struct {
 type RestoreRequest struct {
 	// AddUser The id of another user of the merchant's domain, who becomes the subscriber.
 	AddUser *string `json:"add_user,omitempty"`
+
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Why The reason. The run's history shows this reason.
 	Why string `json:"why"`
@@ -838,6 +975,9 @@ type SubscribeRequest struct {
 
 	// CustomerID a uuid in lower case, with hyphens
 	CustomerID *UUID `json:"customer_id,omitempty"`
+
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// PaymentMethodID a uuid in lower case, with hyphens
 	PaymentMethodID *UUID `json:"payment_method_id,omitempty"`
@@ -1077,13 +1217,13 @@ type RemoveSubscriptionJSONRequestBody = RemoveRequest
 type RestoreSubscriptionJSONRequestBody = RestoreRequest
 
 // ResumeSubscriptionJSONRequestBody defines body for ResumeSubscription for application/json ContentType.
-type ResumeSubscriptionJSONRequestBody = ActionRequest
+type ResumeSubscriptionJSONRequestBody = ChangeRequest
 
 // SuspendSubscriptionJSONRequestBody defines body for SuspendSubscription for application/json ContentType.
-type SuspendSubscriptionJSONRequestBody = ActionRequest
+type SuspendSubscriptionJSONRequestBody = ChangeRequest
 
 // UnsubscribeSubscriptionJSONRequestBody defines body for UnsubscribeSubscription for application/json ContentType.
-type UnsubscribeSubscriptionJSONRequestBody = ActionRequest
+type UnsubscribeSubscriptionJSONRequestBody = ChangeRequest
 
 // CancelRunJSONRequestBody defines body for CancelRun for application/json ContentType.
 type CancelRunJSONRequestBody = ActionRequest

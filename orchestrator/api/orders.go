@@ -38,6 +38,9 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	if err != nil {
 		return err
 	}
+	if isDryRun(body) {
+		return s.dryRun(c, merchant, body, p)
+	}
 	prefer := readPrefer(r.Header)
 	c.Response().Header().Add(echo.HeaderVary, "Prefer")
 	sum := fingerprint(p.route, merchant.ID, body)

@@ -67,13 +67,13 @@ type changing[B any] struct {
 	admit func(ctx context.Context, m merchants.Merchant, subscriptionID string, body B, byOperator bool) (saga.Request, error)
 }
 
-// The function `plainly` describes an operation whose body contains only the reason.
+// plainly describes an operation whose body contains only the reason, and dry_run.
 func plainly(
 	operation, name string, admit func(context.Context, merchants.Merchant, string, bool) (saga.Request, error),
-) changing[ActionRequest] {
-	return changing[ActionRequest]{
-		operation, name, func(b ActionRequest) string { return b.Why },
-		func(ctx context.Context, m merchants.Merchant, id string, _ ActionRequest, byOperator bool) (saga.Request, error) {
+) changing[ChangeRequest] {
+	return changing[ChangeRequest]{
+		operation, name, func(b ChangeRequest) string { return b.Why },
+		func(ctx context.Context, m merchants.Merchant, id string, _ ChangeRequest, byOperator bool) (saga.Request, error) {
 			return admit(ctx, m, id, byOperator)
 		},
 	}

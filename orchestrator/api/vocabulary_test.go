@@ -26,8 +26,10 @@ import (
 // TestTheDocumentListsEveryWord compares the enumerations of openapi.yaml with the constants in the code.
 func TestTheDocumentListsEveryWord(t *testing.T) {
 	const saga = "github.com/tenantry/tenantry/orchestrator/saga."
-	found := constantsOf(t, saga+"Code", saga+"EventKind", saga+"ReasonKind", saga+"ActionName")
-	for schema, kind := range map[string]string{"EventKind": "EventKind", "ReasonKind": "ReasonKind", "ActionName": "ActionName"} {
+	found := constantsOf(t, saga+"Code", saga+"EventKind", saga+"ReasonKind", saga+"ActionName", saga+"DryOutcome")
+	for schema, kind := range map[string]string{
+		"EventKind": "EventKind", "ReasonKind": "ReasonKind", "ActionName": "ActionName", "DryRunOutcome": "DryOutcome",
+	} {
 		same(t, schema, slices.Sorted(maps.Keys(listed(t, schema))), found[saga+kind])
 	}
 

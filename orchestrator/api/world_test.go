@@ -16,6 +16,7 @@ import (
 type world struct {
 	*servicetest.Installation
 	t         *testing.T
+	database  string // its URL
 	steps     *standIn
 	document  *contract
 	upstreams counted
@@ -51,10 +52,13 @@ func newWorldOn(t *testing.T, database string, change ...func(*servicetest.Optio
 	return w
 }
 
-// newWorldOf returns a world that runs the real workflows.
+// newWorldOf returns a world that runs the real workflows. If database is empty, it is a new SQLite database.
 func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Options)) *world {
 	t.Helper()
-	w := &world{t: t}
+	if database == "" {
+		database = storetest.SQLite(t)
+	}
+	w := &world{t: t, database: database}
 	o := servicetest.Options{Database: database, Around: w.upstreams.around}
 	for _, c := range change {
 		c(&o)

@@ -62,6 +62,72 @@ func (e CheckStatus) Valid() bool {
 	}
 }
 
+// Defines values for DryRunState.
+const (
+	DryRunStateCompensated DryRunState = "compensated"
+	DryRunStateSucceeded   DryRunState = "succeeded"
+	DryRunStateWaiting     DryRunState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the DryRunState enum.
+func (e DryRunState) Valid() bool {
+	switch e {
+	case DryRunStateCompensated:
+		return true
+	case DryRunStateSucceeded:
+		return true
+	case DryRunStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DryRunOutcome.
+const (
+	AlreadyThere DryRunOutcome = "already-there"
+	Conflict     DryRunOutcome = "conflict"
+	NotReached   DryRunOutcome = "not-reached"
+	NothingToDo  DryRunOutcome = "nothing-to-do"
+	OnlyReads    DryRunOutcome = "only-reads"
+	Undecided    DryRunOutcome = "undecided"
+	WouldAdopt   DryRunOutcome = "would-adopt"
+	WouldChange  DryRunOutcome = "would-change"
+	WouldCreate  DryRunOutcome = "would-create"
+	WouldRemove  DryRunOutcome = "would-remove"
+	WouldSkip    DryRunOutcome = "would-skip"
+)
+
+// Valid indicates whether the value is a known member of the DryRunOutcome enum.
+func (e DryRunOutcome) Valid() bool {
+	switch e {
+	case AlreadyThere:
+		return true
+	case Conflict:
+		return true
+	case NotReached:
+		return true
+	case NothingToDo:
+		return true
+	case OnlyReads:
+		return true
+	case Undecided:
+		return true
+	case WouldAdopt:
+		return true
+	case WouldChange:
+		return true
+	case WouldCreate:
+		return true
+	case WouldRemove:
+		return true
+	case WouldSkip:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FixBy.
 const (
 	FixByMerchant FixBy = "merchant"
@@ -303,8 +369,20 @@ type ActionRequest struct {
 
 // ChangePlanRequest defines model for ChangePlanRequest.
 type ChangePlanRequest struct {
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
+
 	// PlanID a uuid in lower case, with hyphens
 	PlanID UUID `json:"plan_id"`
+
+	// Why The reason for the change. The run's history records it, and the merchant sees it.
+	Why string `json:"why"`
+}
+
+// ChangeRequest defines model for ChangeRequest.
+type ChangeRequest struct {
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Why The reason for the change. The run's history records it, and the merchant sees it.
 	Why string `json:"why"`
@@ -336,6 +414,59 @@ type CloudName = string
 
 // Code a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 type Code = string
+
+// DryRun What a run would do if it were accepted now.
+type DryRun struct {
+	MerchantID string `json:"merchant_id"`
+
+	// State The state in which the run would come to rest. In the state `waiting`, the run would wait for an operator. The run may also fail for a reason that cannot be foreseen, for example because an upstream refuses a request.
+	State DryRunState `json:"state"`
+
+	// Steps The steps of the run. Each step comes after the steps that must end before it begins.
+	Steps    []DryRunStep `json:"steps"`
+	Workflow string       `json:"workflow"`
+}
+
+// DryRunState The state in which the run would come to rest. In the state `waiting`, the run would wait for an operator. The run may also fail for a reason that cannot be foreseen, for example because an upstream refuses a request.
+type DryRunState string
+
+// DryRunFlag Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+type DryRunFlag = bool
+
+// DryRunObject defines model for DryRunObject.
+type DryRunObject struct {
+	Cloud *string `json:"cloud,omitempty"`
+
+	// ID The id in the upstream. It is absent if the upstream will choose it. Ids and names of objects that would be created may differ in the real run, because they follow from the id of the run.
+	ID   *string `json:"id,omitempty"`
+	Kind string  `json:"kind"`
+	Name *string `json:"name,omitempty"`
+}
+
+// DryRunOutcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. More values may follow: accept a value that is not in the list.
+type DryRunOutcome string
+
+// DryRunStep defines model for DryRunStep.
+type DryRunStep struct {
+	After   *[]string `json:"after,omitempty"`
+	Failure *Failure  `json:"failure,omitempty"`
+	Name    string    `json:"name"`
+
+	// Objects The objects that the step would create, change, remove or use. Objects that belong to an object that does not exist yet are left out.
+	Objects *[]DryRunObject `json:"objects,omitempty"`
+
+	// Optional An operator may skip the step.
+	Optional bool `json:"optional"`
+
+	// Outcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. More values may follow: accept a value that is not in the list.
+	Outcome DryRunOutcome `json:"outcome"`
+
+	// Undo What the compensation of the step would do. The text begins with "none: " if the step needs no compensation, and with "pivot: " if the step cannot be undone: from then on, the run only goes forward.
+	Undo string `json:"undo"`
+
+	// Why Why the step would be skipped, why it would not be reached, or what its outcome depends on.
+	Why *string `json:"why,omitempty"`
+}
 
 // EndingHold An operator's hold. The tenant of the ending subscription is not removed before the hold is lifted.
 type EndingHold struct {
@@ -729,6 +860,9 @@ type ReasonKind string
 
 // RemoveRequest defines model for RemoveRequest.
 type RemoveRequest struct {
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
+
 	// Force Removes the tenant even if it is not empty, or not proven empty.
 	Force *bool `json:"force,omitempty"`
 
@@ -740,6 +874,9 @@ type RemoveRequest struct {
 type RestoreRequest struct {
 	// AddUser The id of another user of the merchant's domain, who becomes the subscriber.
 	AddUser *string `json:"add_user,omitempty"`
+
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Why The reason. The run's history shows this reason.
 	Why string `json:"why"`
@@ -843,6 +980,9 @@ type SubscribeRequest struct {
 
 	// CustomerID a uuid in lower case, with hyphens
 	CustomerID *UUID `json:"customer_id,omitempty"`
+
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// PaymentMethodID a uuid in lower case, with hyphens
 	PaymentMethodID *UUID `json:"payment_method_id,omitempty"`
@@ -1032,67 +1172,67 @@ type ListSubscriptionsParams struct {
 
 // SubscribeParams defines parameters for Subscribe.
 type SubscribeParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
 	// XSubjectToken The user's unscoped Keystone token.
 	XSubjectToken SubjectToken `json:"X-Subject-Token"`
 
-	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // ChangePlanParams defines parameters for ChangePlan.
 type ChangePlanParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // RemoveSubscriptionParams defines parameters for RemoveSubscription.
 type RemoveSubscriptionParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // RestoreSubscriptionParams defines parameters for RestoreSubscription.
 type RestoreSubscriptionParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // ResumeSubscriptionParams defines parameters for ResumeSubscription.
 type ResumeSubscriptionParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // SuspendSubscriptionParams defines parameters for SuspendSubscription.
 type SuspendSubscriptionParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // UnsubscribeSubscriptionParams defines parameters for UnsubscribeSubscription.
 type UnsubscribeSubscriptionParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits up to 20 seconds for the run to end; the maximum is 30. With "respond-async", the call does not wait. If too many calls wait, the answer is 202 at once.
+	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -1202,13 +1342,13 @@ type RemoveSubscriptionJSONRequestBody = RemoveRequest
 type RestoreSubscriptionJSONRequestBody = RestoreRequest
 
 // ResumeSubscriptionJSONRequestBody defines body for ResumeSubscription for application/json ContentType.
-type ResumeSubscriptionJSONRequestBody = ActionRequest
+type ResumeSubscriptionJSONRequestBody = ChangeRequest
 
 // SuspendSubscriptionJSONRequestBody defines body for SuspendSubscription for application/json ContentType.
-type SuspendSubscriptionJSONRequestBody = ActionRequest
+type SuspendSubscriptionJSONRequestBody = ChangeRequest
 
 // UnsubscribeSubscriptionJSONRequestBody defines body for UnsubscribeSubscription for application/json ContentType.
-type UnsubscribeSubscriptionJSONRequestBody = ActionRequest
+type UnsubscribeSubscriptionJSONRequestBody = ChangeRequest
 
 // CancelRunJSONRequestBody defines body for CancelRun for application/json ContentType.
 type CancelRunJSONRequestBody = ActionRequest
@@ -1413,7 +1553,7 @@ type ClientInterface interface {
 
 	// SubscribeWithBody Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
 	//
 	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 	//
@@ -1424,7 +1564,7 @@ type ClientInterface interface {
 
 	// Subscribe Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
 	//
 	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 	//
@@ -1957,7 +2097,7 @@ func (c *Client) ListSubscriptions(ctx context.Context, merchantID MerchantID, p
 
 // SubscribeWithBody Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
 //
 // Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 //
@@ -1978,7 +2118,7 @@ func (c *Client) SubscribeWithBody(ctx context.Context, merchantID MerchantID, p
 
 // Subscribe Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
 //
 // Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 //
@@ -4678,7 +4818,7 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithBodyWithResponse Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
 	//
 	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 	//
@@ -4689,7 +4829,7 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithResponse Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
 	//
 	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 	//
@@ -6207,6 +6347,12 @@ func (r ListSubscriptionsResponse) ContentType() string {
 	return ""
 }
 
+// SubscribeResponse200Headers the declared response headers of an HTTP 200 response for Subscribe
+type SubscribeResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // SubscribeResponse201Headers the declared response headers of an HTTP 201 response for Subscribe
 type SubscribeResponse201Headers struct {
 	IdempotencyReplayed *string
@@ -6285,6 +6431,8 @@ type SubscribeResponse503Headers struct {
 type SubscribeResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DryRun
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Subscribed
 	// JSON202 the response for an HTTP 202 `application/json` response
@@ -6311,6 +6459,8 @@ type SubscribeResponse struct {
 	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SubscribeResponse200Headers
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *SubscribeResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
@@ -6331,6 +6481,11 @@ type SubscribeResponse struct {
 	Headers500 *SubscribeResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *SubscribeResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SubscribeResponse) GetJSON200() *DryRun {
+	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -6538,6 +6693,12 @@ func (r GetSubscriptionResponse) ContentType() string {
 	return ""
 }
 
+// ChangePlanResponse200Headers the declared response headers of an HTTP 200 response for ChangePlan
+type ChangePlanResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // ChangePlanResponse201Headers the declared response headers of an HTTP 201 response for ChangePlan
 type ChangePlanResponse201Headers struct {
 	IdempotencyReplayed *string
@@ -6618,6 +6779,8 @@ type ChangePlanResponse503Headers struct {
 type ChangePlanResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DryRun
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Changed
 	// JSON202 the response for an HTTP 202 `application/json` response
@@ -6644,6 +6807,8 @@ type ChangePlanResponse struct {
 	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ChangePlanResponse200Headers
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *ChangePlanResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
@@ -6666,6 +6831,11 @@ type ChangePlanResponse struct {
 	Headers500 *ChangePlanResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ChangePlanResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ChangePlanResponse) GetJSON200() *DryRun {
+	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -7072,6 +7242,12 @@ func (r HoldSubscriptionResponse) ContentType() string {
 	return ""
 }
 
+// RemoveSubscriptionResponse200Headers the declared response headers of an HTTP 200 response for RemoveSubscription
+type RemoveSubscriptionResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // RemoveSubscriptionResponse201Headers the declared response headers of an HTTP 201 response for RemoveSubscription
 type RemoveSubscriptionResponse201Headers struct {
 	IdempotencyReplayed *string
@@ -7152,6 +7328,8 @@ type RemoveSubscriptionResponse503Headers struct {
 type RemoveSubscriptionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DryRun
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Changed
 	// JSON202 the response for an HTTP 202 `application/json` response
@@ -7178,6 +7356,8 @@ type RemoveSubscriptionResponse struct {
 	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *RemoveSubscriptionResponse200Headers
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *RemoveSubscriptionResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
@@ -7200,6 +7380,11 @@ type RemoveSubscriptionResponse struct {
 	Headers500 *RemoveSubscriptionResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *RemoveSubscriptionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RemoveSubscriptionResponse) GetJSON200() *DryRun {
+	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -7296,6 +7481,12 @@ func (r RemoveSubscriptionResponse) ContentType() string {
 	return ""
 }
 
+// RestoreSubscriptionResponse200Headers the declared response headers of an HTTP 200 response for RestoreSubscription
+type RestoreSubscriptionResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // RestoreSubscriptionResponse201Headers the declared response headers of an HTTP 201 response for RestoreSubscription
 type RestoreSubscriptionResponse201Headers struct {
 	IdempotencyReplayed *string
@@ -7376,6 +7567,8 @@ type RestoreSubscriptionResponse503Headers struct {
 type RestoreSubscriptionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DryRun
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Changed
 	// JSON202 the response for an HTTP 202 `application/json` response
@@ -7402,6 +7595,8 @@ type RestoreSubscriptionResponse struct {
 	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *RestoreSubscriptionResponse200Headers
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *RestoreSubscriptionResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
@@ -7424,6 +7619,11 @@ type RestoreSubscriptionResponse struct {
 	Headers500 *RestoreSubscriptionResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *RestoreSubscriptionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RestoreSubscriptionResponse) GetJSON200() *DryRun {
+	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -7520,6 +7720,12 @@ func (r RestoreSubscriptionResponse) ContentType() string {
 	return ""
 }
 
+// ResumeSubscriptionResponse200Headers the declared response headers of an HTTP 200 response for ResumeSubscription
+type ResumeSubscriptionResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // ResumeSubscriptionResponse201Headers the declared response headers of an HTTP 201 response for ResumeSubscription
 type ResumeSubscriptionResponse201Headers struct {
 	IdempotencyReplayed *string
@@ -7600,6 +7806,8 @@ type ResumeSubscriptionResponse503Headers struct {
 type ResumeSubscriptionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DryRun
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Changed
 	// JSON202 the response for an HTTP 202 `application/json` response
@@ -7626,6 +7834,8 @@ type ResumeSubscriptionResponse struct {
 	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ResumeSubscriptionResponse200Headers
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *ResumeSubscriptionResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
@@ -7648,6 +7858,11 @@ type ResumeSubscriptionResponse struct {
 	Headers500 *ResumeSubscriptionResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ResumeSubscriptionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ResumeSubscriptionResponse) GetJSON200() *DryRun {
+	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -7744,6 +7959,12 @@ func (r ResumeSubscriptionResponse) ContentType() string {
 	return ""
 }
 
+// SuspendSubscriptionResponse200Headers the declared response headers of an HTTP 200 response for SuspendSubscription
+type SuspendSubscriptionResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // SuspendSubscriptionResponse201Headers the declared response headers of an HTTP 201 response for SuspendSubscription
 type SuspendSubscriptionResponse201Headers struct {
 	IdempotencyReplayed *string
@@ -7824,6 +8045,8 @@ type SuspendSubscriptionResponse503Headers struct {
 type SuspendSubscriptionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DryRun
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Changed
 	// JSON202 the response for an HTTP 202 `application/json` response
@@ -7850,6 +8073,8 @@ type SuspendSubscriptionResponse struct {
 	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SuspendSubscriptionResponse200Headers
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *SuspendSubscriptionResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
@@ -7872,6 +8097,11 @@ type SuspendSubscriptionResponse struct {
 	Headers500 *SuspendSubscriptionResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *SuspendSubscriptionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SuspendSubscriptionResponse) GetJSON200() *DryRun {
+	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -7968,6 +8198,12 @@ func (r SuspendSubscriptionResponse) ContentType() string {
 	return ""
 }
 
+// UnsubscribeSubscriptionResponse200Headers the declared response headers of an HTTP 200 response for UnsubscribeSubscription
+type UnsubscribeSubscriptionResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
 // UnsubscribeSubscriptionResponse201Headers the declared response headers of an HTTP 201 response for UnsubscribeSubscription
 type UnsubscribeSubscriptionResponse201Headers struct {
 	IdempotencyReplayed *string
@@ -8048,6 +8284,8 @@ type UnsubscribeSubscriptionResponse503Headers struct {
 type UnsubscribeSubscriptionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DryRun
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Changed
 	// JSON202 the response for an HTTP 202 `application/json` response
@@ -8074,6 +8312,8 @@ type UnsubscribeSubscriptionResponse struct {
 	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UnsubscribeSubscriptionResponse200Headers
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *UnsubscribeSubscriptionResponse201Headers
 	// Headers202 the parsed response headers for an HTTP 202 response
@@ -8096,6 +8336,11 @@ type UnsubscribeSubscriptionResponse struct {
 	Headers500 *UnsubscribeSubscriptionResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *UnsubscribeSubscriptionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UnsubscribeSubscriptionResponse) GetJSON200() *DryRun {
+	return r.JSON200
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -9546,7 +9791,7 @@ func (c *ClientWithResponses) ListSubscriptionsWithResponse(ctx context.Context,
 
 // SubscribeWithBodyWithResponse Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
 //
 // Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 //
@@ -9563,7 +9808,7 @@ func (c *ClientWithResponses) SubscribeWithBodyWithResponse(ctx context.Context,
 
 // SubscribeWithResponse Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
 //
 // Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
 //
@@ -11160,6 +11405,13 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DryRun
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Subscribed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11254,6 +11506,23 @@ func ParseSubscribeResponse(rsp *http.Response) (*SubscribeResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers SubscribeResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 201:
 		var headers SubscribeResponse201Headers
 		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
@@ -11656,6 +11925,13 @@ func ParseChangePlanResponse(rsp *http.Response) (*ChangePlanResponse, error) {
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DryRun
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Changed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11750,6 +12026,23 @@ func ParseChangePlanResponse(rsp *http.Response) (*ChangePlanResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers ChangePlanResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 201:
 		var headers ChangePlanResponse201Headers
 		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
@@ -12379,6 +12672,13 @@ func ParseRemoveSubscriptionResponse(rsp *http.Response) (*RemoveSubscriptionRes
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DryRun
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Changed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12473,6 +12773,23 @@ func ParseRemoveSubscriptionResponse(rsp *http.Response) (*RemoveSubscriptionRes
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers RemoveSubscriptionResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 201:
 		var headers RemoveSubscriptionResponse201Headers
 		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
@@ -12756,6 +13073,13 @@ func ParseRestoreSubscriptionResponse(rsp *http.Response) (*RestoreSubscriptionR
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DryRun
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Changed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12850,6 +13174,23 @@ func ParseRestoreSubscriptionResponse(rsp *http.Response) (*RestoreSubscriptionR
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers RestoreSubscriptionResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 201:
 		var headers RestoreSubscriptionResponse201Headers
 		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
@@ -13133,6 +13474,13 @@ func ParseResumeSubscriptionResponse(rsp *http.Response) (*ResumeSubscriptionRes
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DryRun
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Changed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -13227,6 +13575,23 @@ func ParseResumeSubscriptionResponse(rsp *http.Response) (*ResumeSubscriptionRes
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers ResumeSubscriptionResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 201:
 		var headers ResumeSubscriptionResponse201Headers
 		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
@@ -13510,6 +13875,13 @@ func ParseSuspendSubscriptionResponse(rsp *http.Response) (*SuspendSubscriptionR
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DryRun
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Changed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -13604,6 +13976,23 @@ func ParseSuspendSubscriptionResponse(rsp *http.Response) (*SuspendSubscriptionR
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers SuspendSubscriptionResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 201:
 		var headers SuspendSubscriptionResponse201Headers
 		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
@@ -13887,6 +14276,13 @@ func ParseUnsubscribeSubscriptionResponse(rsp *http.Response) (*UnsubscribeSubsc
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DryRun
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Changed
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -13981,6 +14377,23 @@ func ParseUnsubscribeSubscriptionResponse(rsp *http.Response) (*UnsubscribeSubsc
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers UnsubscribeSubscriptionResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
 	case rsp.StatusCode == 201:
 		var headers UnsubscribeSubscriptionResponse201Headers
 		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
