@@ -120,14 +120,57 @@ func (r *boundedReader) value() error {
 // function `take` decodes one element. If field is empty, the list is the whole answer. Otherwise, the answer is an object, and the
 // list is in the field. If ReadList returns an error, the list is incomplete, and `take` may have been called.
 func ReadList(body io.Reader, field string, take func(*json.Decoder) error) error {
-	d := json.NewDecoder(body)
-	read := readElements
 	if field != "" {
-		read = func(d *json.Decoder, take func(*json.Decoder) error) error { return readField(d, field, take) }
+		return ReadListAnd(body, field, take, nil)
 	}
-	if err := read(d, take); err != nil {
+	d := json.NewDecoder(body)
+	if err := readElements(d, take); err != nil {
 		return err
 	}
+	return atEnd(d)
+}
+
+// ReadListAnd is ReadList for a list in a field. It also decodes other fields of the answer, before or after the list: the key of others
+// is the name of a field, and the value is a pointer. A field that the answer lacks is left unchanged. What stands before the list, or
+// after it, has at most 256 KiB: it is in memory as a whole.
+func ReadListAnd(body io.Reader, field string, take func(*json.Decoder) error, others map[string]any) error {
+	beside := &besideReader{body: body, left: maxBeside}
+	d := json.NewDecoder(beside)
+	elements := func(d *json.Decoder) error {
+		beside.inList = true
+		err := readElements(d, take)
+		beside.inList, beside.left = false, maxBeside
+		return err
+	}
+	if err := readFields(d, field, elements, others); err != nil {
+		return err
+	}
+	return atEnd(d)
+}
+
+const maxBeside = 256 << 10
+
+// besideReader reads an answer with a list. It limits the bytes that are read while the list is not being read.
+type besideReader struct {
+	body   io.Reader
+	inList bool
+	left   int
+}
+
+// Read implements [io.Reader].
+func (r *besideReader) Read(p []byte) (int, error) {
+	if r.inList {
+		return r.body.Read(p)
+	}
+	if r.left == 0 {
+		return 0, exceeded("the answer has more than %d bytes beside the list", maxBeside)
+	}
+	n, err := r.body.Read(p[:min(len(p), r.left)])
+	r.left -= n
+	return n, err
+}
+
+func atEnd(d *json.Decoder) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.Join(errors.New("the answer continues after the list"), err)
 	}
@@ -147,28 +190,34 @@ func readElements(d *json.Decoder, take func(*json.Decoder) error) error {
 	return err
 }
 
-func readField(d *json.Decoder, field string, take func(*json.Decoder) error) error {
+func readFields(d *json.Decoder, field string, elements func(*json.Decoder) error, others map[string]any) error {
 	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
 		return errors.Join(errors.New("the answer is not an object in JSON"), err)
 	}
-	found := false
+	seen := map[string]bool{}
 	for d.More() {
-		name, err := d.Token()
-		switch {
-		case err != nil:
+		token, err := d.Token()
+		if err != nil {
 			return err
-		case name != field:
-			err = Skip(d)
-		case found:
-			err = fmt.Errorf("the answer has the field %q twice", field)
+		}
+		name, _ := token.(string)
+		into, isOther := others[name]
+		if (name == field || isOther) && seen[name] {
+			return fmt.Errorf("the answer has the field %q twice", name)
+		}
+		switch {
+		case name == field:
+			seen[name], err = true, elements(d)
+		case isOther:
+			seen[name], err = true, d.Decode(into)
 		default:
-			found, err = true, readElements(d, take)
+			err = Skip(d)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if !found {
+	if !seen[field] {
 		return fmt.Errorf("the answer does not have the field %q", field)
 	}
 	_, err := d.Token()

@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,60 @@ func TestListsOfAnswersAreReadWithinLimits(t *testing.T) {
 			t.Errorf("%s: got %v; want an error about %q", body, err, c.err)
 		case c.want != nil && (err != nil || !slices.Equal(got, c.want)):
 			t.Errorf("%s: got %q, %v; want %q", body, got, err, c.want)
+		}
+	}
+}
+
+func TestFieldsBesideAListAreRead(t *testing.T) {
+	type beside struct {
+		Cut  bool
+		Next string
+	}
+	for body, c := range map[string]struct {
+		want beside
+		err  string
+	}{
+		`{"cut":true,"l":[1,2]}`:                     {beside{Cut: true}, ""},
+		`{"l":[1,2],"cut":true}`:                     {beside{Cut: true}, ""},
+		`{"l":[1,2],"cut":false,"next":"n","x":[3]}`: {beside{Next: "n"}, ""},
+		`{"l":[1,2],"next":null,"Cut":true}`:         {beside{}, ""},
+		`{"cut":true,"l":[1,2],"cut":false}`:         {beside{}, `has the field "cut" twice`},
+		`{"l":[1,2],"cut":"true"}`:                   {beside{}, "cannot unmarshal string"},
+		`{"cut":true}`:                               {beside{}, `does not have the field "l"`},
+		`{"l":[1,2],"cut":true`:                      {beside{}, "EOF"},
+	} {
+		var got beside
+		sum := 0
+		err := upstream.ReadListAnd(strings.NewReader(body), "l", func(d *json.Decoder) error {
+			var one int
+			err := d.Decode(&one)
+			sum += one
+			return err
+		}, map[string]any{"cut": &got.Cut, "next": &got.Next})
+		switch {
+		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
+			t.Errorf("%s: got %v; want an error about %q", body, err, c.err)
+		case c.err == "" && (err != nil || got != c.want || sum != 3):
+			t.Errorf("%s: got %+v, sum %d, %v; want %+v, sum 3", body, got, sum, err, c.want)
+		}
+	}
+}
+
+func TestWhatStandsBesideAListIsLimited(t *testing.T) {
+	many := func(n int, one string) string { return strings.Repeat(one+",", n) + one }
+	long := many(300<<10/2, "1") // 300 KiB
+	for body, want := range map[string]bool{
+		`{"x":[` + long + `],"l":[1]}`:                 false,
+		`{"l":[1],"x":[` + long + `]}`:                 false,
+		`{"l":[1],"cut":[` + long + `]}`:               false,
+		`{` + many(300<<10/8, `"x":"y"`) + `,"l":[1]}`: false,
+		`{"l":[1],` + many(300<<10/8, `"x":"y"`) + `}`: false,
+		`{"x":"` + strings.Repeat("x", 200<<10) + `","l":[` + long + `],` + `"x":"` + strings.Repeat("x", 200<<10) + `"}`: true,
+	} {
+		var cut []int
+		err := upstream.ReadListAnd(strings.NewReader(body), "l", upstream.Skip, map[string]any{"cut": &cut})
+		if _, tooLong := errors.AsType[*upstream.LimitError](err); tooLong == want || want && err != nil {
+			t.Errorf("%.20s...%s: got %v, want an error: %t", body, body[len(body)-20:], err, !want)
 		}
 	}
 }

@@ -13,9 +13,12 @@ import (
 // Mask cannot hide it.
 const shortestSecret = 4
 
-// Mask returns the text with "[secret]" in place of each secret, because a service may repeat the secrets of a request in its
-// answer. Mask also finds a secret that is encoded as in JSON or in a URL. Mask the text before [Clean] cuts it.
-func Mask(text string, secrets ...string) string {
+// Mask returns the text with "[secret]" in place of each secret, because a service may repeat what it was sent. Mask also finds a
+// secret that is encoded as in JSON or in a URL. Mask the text before [Clean] cuts it.
+func Mask(text string, secrets ...string) string { return Masker(secrets...).Replace(text) }
+
+// Masker returns a replacer that does what [Mask] does, for many texts.
+func Masker(secrets ...string) *strings.Replacer {
 	var forms []string
 	for _, secret := range secrets {
 		if len(secret) >= shortestSecret {
@@ -27,7 +30,7 @@ func Mask(text string, secrets ...string) string {
 	for _, form := range forms {
 		pairs = append(pairs, form, "[secret]")
 	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	return strings.NewReplacer(pairs...)
 }
 
 // The function `encodings` returns the secret, and the secret in the encodings of a URL, of JSON and of a quoted text. Up to three
