@@ -20,6 +20,9 @@ var (
 	ErrUnscoped = errors.New("the login has no scope")
 	// ErrLoginRefused means that Keystone refuses the credential of a person, not of the service.
 	ErrLoginRefused = errors.New("the credential is refused")
+	// ErrCut means that Keystone has cut a list, because the list is longer than the option list_limit in keystone.conf allows, and that
+	// the list cannot be read in parts.
+	ErrCut = errors.New("list is longer than Keystone's list_limit")
 	// ErrGuard means that the guard refused to send a write, because the write's target does not belong to Tenantry.
 	ErrGuard = errors.New("refused by the guard: Tenantry may write only to its own tenants in the configured domains")
 )
@@ -54,6 +57,7 @@ var (
 //	A refused connection, an unknown host or a failed TLS handshake is Unavailable.
 //	A lost connection, a time-out or the end of ctx is Transient, with MaybeDone for a write that may have been sent.
 //	A truncated, incomplete or non-JSON answer with status 2xx is Transient, with MaybeDone for a write.
+//	A list that Keystone has cut is Unavailable with ErrCut.
 //	A request that is not sent because the circuit is open is Unavailable.
 //	A write that the guard refuses is Permanent with ErrGuard.
 //

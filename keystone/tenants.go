@@ -26,6 +26,21 @@ func SubscriptionTenant(subscriptionID string) string { return subscriptionPrefi
 
 var tenantName = regexp.MustCompile(`^(` + customerPrefix + `|` + subscriptionPrefix + `)[^\s/]+$`)
 
+// TenantOf returns the id of the customer or of the subscription that a tenant's name contains. The other id is empty. Both are empty if
+// the name is not a tenant's name.
+func TenantOf(name string) (customerID, subscriptionID string) {
+	if !IsTenantName(name) {
+		return "", ""
+	}
+	if id, found := strings.CutPrefix(name, customerPrefix); found {
+		return id, ""
+	}
+	return "", strings.TrimPrefix(name, subscriptionPrefix)
+}
+
+// TenantPrefix is the beginning of all tenants' names.
+const TenantPrefix = "bs-"
+
 // IsTenantName reports whether the name has the format of a customer tenant's or subscription tenant's name.
 func IsTenantName(name string) bool { return tenantName.MatchString(name) }
 
@@ -45,6 +60,25 @@ func TenantTags(runID, merchantID, installationID string) []string {
 		tags = append(tags, InstallationTag(installationID))
 	}
 	return slices.Clip(tags)
+}
+
+// RunsOfTags returns the ids of the runs in the tags. A tenant that a run has made has one, but somebody may have added or removed tags.
+func RunsOfTags(tags []string) []string { return idsOf(tags, runTagPrefix) }
+
+// MerchantsOfTags returns the ids of the merchants in the tags.
+func MerchantsOfTags(tags []string) []string { return idsOf(tags, merchantTagPrefix) }
+
+// InstallationsOfTags returns the ids of the installations in the tags.
+func InstallationsOfTags(tags []string) []string { return idsOf(tags, installationPrefix) }
+
+// idsOf returns what follows the prefix in the tags.
+func idsOf(tags []string, prefix string) (ids []string) {
+	for _, tag := range tags {
+		if id, found := strings.CutPrefix(tag, prefix); found && id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // HasTenantTags reports whether the tags contain the service's tag, the tag of a run and the tag of a merchant. All projects that

@@ -4,10 +4,12 @@ The commands of keystone-manage run in forks of this process, because importing 
 """
 
 import os
+import re
 import sqlite3
 import traceback
 
 from keystone.cmd import cli
+import keystone.conf
 from keystone.server.wsgi import initialize_public_application
 
 directory = os.environ["OS_KEYSTONE_CONFIG_DIR"]
@@ -31,4 +33,21 @@ if not os.path.exists(directory + "/made"):
     manage("db_sync")
     manage("bootstrap")
     open(directory + "/made", "w").close()
-application = initialize_public_application()
+public = initialize_public_application()
+
+
+def application(environ, start_response):
+    """Serves /list_limit/N/v3 like /v3, but with the option list_limit = N for projects, domains and users.
+
+    Both addresses serve the same Keystone. Keystone reads the option at each request, and this process has a single thread.
+    """
+    limited = re.fullmatch(r"/list_limit/(\d+)(/.*)", environ["PATH_INFO"])
+    if not limited:
+        return public(environ, start_response)
+    for section in "resource", "identity":
+        keystone.conf.CONF.set_override("list_limit", int(limited[1]), section)
+    try:
+        return public(environ | {"PATH_INFO": limited[2]}, start_response)
+    finally:
+        for section in "resource", "identity":
+            keystone.conf.CONF.clear_override("list_limit", section)

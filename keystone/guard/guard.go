@@ -34,8 +34,8 @@ type Options struct {
 // New returns a transport that sends all reads, all logins, and all writes to Tenantry's projects. The transport refuses all other
 // writes. A project belongs to Tenantry if it has the name of a tenant and is in a domain that MayWriteDomain allows.
 //
-// The guard learns the ids of Tenantry's projects from Keystone's answers. Before a write to a project with an unknown id, the
-// guard reads the project.
+// The guard learns the ids of Tenantry's projects from Keystone's answers about single projects. Before a write to a project with an
+// unknown id, the guard reads the project.
 func New(o Options, next http.RoundTripper) http.RoundTripper { return &guard{Options: o, next: next} }
 
 type guard struct {
@@ -68,15 +68,22 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := g.next.RoundTrip(req)
-	if err != nil || resp.StatusCode >= 300 || len(path) == 0 || len(path) > 2 || path[0] != "projects" || req.Method == http.MethodHead {
+	if err != nil || resp.StatusCode >= 300 || len(path) == 0 || len(path) > 2 || path[0] != "projects" || req.Method == http.MethodHead ||
+		isLong(req, path) {
 		return resp, err
 	}
 	_, err = g.learn(resp)
 	return resp, err
 }
 
-// The method `check` returns a nil response and a nil error if the guard may send the write. If Keystone refuses to show the
-// write's project, the response is Keystone's refusal, which the guard returns as the response to the write.
+// isLong reports whether the answer is a list that can be long, because the request does not name a project. The guard must not hold
+// such a list in memory.
+func isLong(req *http.Request, path []string) bool {
+	return req.Method == http.MethodGet && len(path) == 1 && !req.URL.Query().Has("name")
+}
+
+// check returns a nil response and a nil error if the guard may send the write. If Keystone refuses to show the write's project, the
+// response is Keystone's refusal, which the guard returns as the response to the write.
 func (g *guard) check(req *http.Request, path []string) (*http.Response, error) {
 	switch {
 	case len(path) == 1 && path[0] == "projects" && req.Method == http.MethodPost:

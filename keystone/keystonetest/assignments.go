@@ -1,205 +1,191 @@
 package keystonetest
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
-
-	"github.com/tenantry/tenantry/keystone"
+	"strings"
 )
 
-// assignmentOf returns the role assignment in the path of the request. The user, the project and the role must exist.
-func (k *Keystone) assignmentOf(c call, rule string) (keystone.Assignment, error) {
-	a := keystone.Assignment{ProjectID: c.PathValue("id"), UserID: c.PathValue("user"), RoleID: c.PathValue("role")}
-	if err := k.require(c, rule); err != nil {
-		return a, err
+// grantRoutes are the paths of a role assignment of every kind.
+func grantRoutes() (paths []string) {
+	for _, target := range []string{"/projects/{project}", "/domains/{domain}"} {
+		for _, actor := range []string{"/users/{user}", "/groups/{group}"} {
+			path := target + actor + "/roles/{role}"
+			paths = append(paths, path, "/OS-INHERIT"+path+"/inherited_to_projects")
+		}
 	}
-	switch {
-	case a.RoleID != "" && k.role(a.RoleID) == nil:
-		return a, notFound("role", a.RoleID)
-	case k.project(a.ProjectID) == nil:
-		return a, notFound("project", a.ProjectID)
-	case k.user(a.UserID) == nil:
-		return a, notFound("user", a.UserID)
-	}
-	return a, nil
+	return append(paths, "/system/users/{user}/roles/{role}")
 }
 
-func (k *Keystone) grant(c call) (int, any, error) {
-	a, err := k.assignmentOf(c, "create_grant")
+// grantIn returns the role assignment in the path of the request. The role, the target and the user or group must exist. As in Keystone,
+// the user or group of an inherited assignment need not exist. In the path of a list, the role is missing.
+func (k *Keystone) grantIn(c call, rule string) (grant, error) {
+	g := grant{
+		role: c.PathValue("role"), user: c.PathValue("user"), group: c.PathValue("group"),
+		project: c.PathValue("project"), domain: c.PathValue("domain"),
+		system: strings.HasPrefix(c.URL.Path, "/v3/system/"), inherited: strings.HasPrefix(c.URL.Path, "/v3/OS-INHERIT/"),
+	}
+	if err := k.require(c, rule, k.readsGrant(c, rule, g)); err != nil {
+		return g, err
+	}
+	switch {
+	case g.role != "" && k.roles.get(g.role) == nil:
+		return g, notFound("role", g.role)
+	case g.project != "" && k.projects.get(g.project) == nil:
+		return g, notFound("project", g.project)
+	case g.domain != "" && k.domains.get(g.domain) == nil:
+		return g, notFound("domain", g.domain)
+	case g.inherited:
+	case g.user != "" && k.users.get(g.user) == nil:
+		return g, notFound("user", g.user)
+	case g.group != "" && k.groups.get(g.group) == nil:
+		return g, notFound("group", g.group)
+	}
+	return g, nil
+}
+
+// readsGrant reports whether the caller may read the role assignment without being an administrator: as a reader of the system, or as
+// a reader of the domain of both the user and the project.
+func (k *Keystone) readsGrant(c call, rule string, g grant) bool {
+	if rule != "check_grant" && rule != "list_grants" {
+		return false
+	}
+	u, p := k.users.get(g.user), k.projects.get(g.project)
+	return k.readsSystem(c) || u != nil && p != nil && u.domain == p.domain && k.readsDomain(c, p.domain)
+}
+
+func (k *Keystone) createGrant(c call) (int, any, error) {
+	g, err := k.grantIn(c, "create_grant")
 	if err != nil {
 		return 0, nil, err
 	}
-	if !slices.Contains(k.grants, a) {
-		k.grants = append(k.grants, a)
-	}
+	k.assign(g)
 	return http.StatusNoContent, nil, nil
 }
 
 // checkGrant answers HEAD and GET requests for a role assignment. The answer is 404 if the user has the role only because another
 // role implies it.
 func (k *Keystone) checkGrant(c call) (int, any, error) {
-	a, err := k.assignmentOf(c, "check_grant")
+	g, err := k.grantIn(c, "check_grant")
 	if err != nil {
 		return 0, nil, err
 	}
-	if !slices.Contains(k.grants, a) {
-		return 0, nil, noSuchGrant(a)
+	if k.grants.get(g) == nil {
+		return 0, nil, noSuchGrant(g)
 	}
 	return http.StatusNoContent, nil, nil
 }
 
-func (k *Keystone) revoke(c call) (int, any, error) {
-	a, err := k.assignmentOf(c, "revoke_grant")
+func (k *Keystone) deleteGrant(c call) (int, any, error) {
+	g, err := k.grantIn(c, "revoke_grant")
 	if err != nil {
 		return 0, nil, err
 	}
-	if !slices.Contains(k.grants, a) {
-		return 0, nil, noSuchGrant(a)
+	if !k.revoke(g) {
+		return 0, nil, noSuchGrant(g)
 	}
-	k.grants = slices.DeleteFunc(k.grants, func(g keystone.Assignment) bool { return g == a })
 	return http.StatusNoContent, nil, nil
 }
 
-func noSuchGrant(a keystone.Assignment) error {
+func noSuchGrant(g grant) error {
 	return fault{status: http.StatusNotFound, message: fmt.Sprintf("Could not find role assignment with role: %s, user or group: %s, "+
-		"project, domain, or system: %s.", a.RoleID, a.UserID, a.ProjectID)}
+		"project, domain, or system: %s.", g.role, g.actor(), cmp.Or(g.target(), "system"))}
 }
 
 func (k *Keystone) listGrants(c call) (int, any, error) {
-	a, err := k.assignmentOf(c, "list_grants")
+	g, err := k.grantIn(c, "list_grants")
 	if err != nil {
 		return 0, nil, err
 	}
-	var found []object
-	for _, g := range k.grants {
-		if g.ProjectID == a.ProjectID && g.UserID == a.UserID {
-			found = append(found, k.role(g.RoleID).show(c))
-		}
+	var found []*role
+	for _, id := range k.assigned(g.user, g.project, false) {
+		found = append(found, k.roles.get(id))
 	}
-	return c.listed("roles", found)
+	return listed(c, "roles", found, false, (*role).show)
 }
 
+// listAssignments lists the role assignments of all kinds. Keystone never cuts this list.
 func (k *Keystone) listAssignments(c call) (int, any, error) {
-	if err := k.require(c, "list_role_assignments"); err != nil {
+	if err := k.requireReader(c, "list_role_assignments"); err != nil {
 		return 0, nil, err
 	}
-	var found []object
-	for _, g := range k.grants {
-		if !c.matches("scope.project.id", g.ProjectID) || !c.matches("user.id", g.UserID) || !c.matches("role.id", g.RoleID) {
-			continue
-		}
-		found = append(found, object{
-			"role": object{"id": g.RoleID}, "user": object{"id": g.UserID}, "scope": object{"project": object{"id": g.ProjectID}},
-			"links": object{"assignment": fmt.Sprintf("%s/projects/%s/users/%s/roles/%s", c.self, g.ProjectID, g.UserID, g.RoleID)},
-		})
-	}
-	return c.listed("role_assignments", found)
-}
-
-func (k *Keystone) createRole(c call) (int, any, error) {
-	wanted, _ := c.body["role"].(object)
-	name, _ := wanted["name"].(string)
-	if name == "" {
-		return 0, nil, badRequest("'name' is a required property")
-	}
-	if err := k.require(c, "create_role"); err != nil {
-		return 0, nil, err
-	}
-	if find(k.roles, func(r *role) bool { return k.same(r.name, name) }) != nil {
-		return 0, nil, fault{
-			status:  http.StatusConflict,
-			message: "Conflict occurred attempting to store role - Duplicate entry found with name " + name + ".",
-		}
-	}
-	return http.StatusCreated, object{"role": k.addRole(name, false).show(c)}, nil
-}
-
-func (k *Keystone) listRoles(c call) (int, any, error) {
-	if err := k.require(c, "list_roles"); err != nil {
-		return 0, nil, err
-	}
-	var found []object
-	for _, r := range k.roles {
-		if k.hasName(c, r.name) {
-			found = append(found, r.show(c))
-		}
-	}
-	return c.listed("roles", found)
-}
-
-func (k *Keystone) getRole(c call) (int, any, error) {
-	if err := k.require(c, "get_role"); err != nil {
-		return 0, nil, err
-	}
-	r := k.role(c.PathValue("id"))
-	if r == nil {
-		return 0, nil, notFound("role", c.PathValue("id"))
-	}
-	return http.StatusOK, object{"role": r.show(c)}, nil
-}
-
-func (k *Keystone) deleteRole(c call) (int, any, error) {
-	if err := k.require(c, "delete_role"); err != nil {
-		return 0, nil, err
-	}
-	r := k.role(c.PathValue("id"))
-	if r == nil {
-		return 0, nil, notFound("role", c.PathValue("id"))
-	}
-	k.roles = slices.DeleteFunc(k.roles, func(other *role) bool { return other == r })
-	k.grants = slices.DeleteFunc(k.grants, func(g keystone.Assignment) bool { return g.RoleID == r.id })
-	return http.StatusNoContent, nil, nil
-}
-
-func (r *role) show(c call) object {
-	options := object{}
-	if r.immutable {
-		options["immutable"] = true
-	}
-	return object{
-		"id": r.id, "name": r.name, "domain_id": nil, "description": nil, "options": options,
-		"links": object{"self": c.self + "/roles/" + r.id},
-	}
-}
-
-func (k *Keystone) listInferences(c call) (int, any, error) {
-	if err := k.require(c, "list_role_inference_rules"); err != nil {
-		return 0, nil, err
-	}
-	short := func(r *role) object {
-		return object{"id": r.id, "name": r.name, "links": object{"self": c.self + "/roles/" + r.id}}
-	}
-	rules := []object{}
-	for _, prior := range k.roles {
-		implies := []object{}
-		for _, id := range k.implied[prior.id] {
-			implies = append(implies, short(k.role(id)))
-		}
-		if len(implies) > 0 {
-			rules = append(rules, object{"prior_role": short(prior), "implies": implies})
-		}
-	}
-	return http.StatusOK, object{"role_inferences": rules}, nil
-}
-
-func (k *Keystone) createInference(c call) (int, any, error) {
-	if err := k.require(c, "create_implied_role"); err != nil {
-		return 0, nil, err
-	}
-	prior, implied := k.role(c.PathValue("id")), k.role(c.PathValue("implied"))
+	wanted := func(filter, value string) bool { return c.query.Get(filter) == "" || c.query.Get(filter) == value }
+	project, user := c.query.Get("scope.project.id"), c.query.Get("user.id")
+	rows := k.grants.rows
 	switch {
-	case prior == nil:
-		return 0, nil, notFound("role", c.PathValue("id"))
-	case implied == nil:
-		return 0, nil, notFound("role", c.PathValue("implied"))
-	case implied.name == "admin": // in Keystone, no role may imply role admin (option prohibited_implied_role)
-		return 0, nil, fault{status: http.StatusForbidden, message: fmt.Sprintf("%s cannot be an implied roles.", implied.id)}
+	case project != "":
+		rows = k.grantsOn[project]
+	case user != "":
+		rows = k.grantsOf[user]
 	}
-	if !slices.Contains(k.implied[prior.id], implied.id) {
-		k.implied[prior.id] = append(k.implied[prior.id], implied.id)
+	var found []*grant
+	for _, g := range rows {
+		if g != nil && wanted("scope.project.id", g.project) && wanted("scope.domain.id", g.domain) && wanted("user.id", g.user) &&
+			wanted("group.id", g.group) && wanted("role.id", g.role) && c.inReach(k.domainOfTarget(g)) {
+			found = append(found, g)
+		}
 	}
-	return http.StatusCreated, object{"role_inference": object{
-		"prior_role": object{"id": prior.id, "name": prior.name}, "implies": object{"id": implied.id, "name": implied.name},
-	}}, nil
+	return listed(c, "role_assignments", slices.Clip(found), false, (*grant).show)
+}
+
+// domainOfTarget returns the domain of a role assignment's target; empty for the system.
+func (k *Keystone) domainOfTarget(g *grant) string {
+	if p := k.projects.get(g.project); p != nil {
+		return p.domain
+	}
+	return g.domain
+}
+
+// ref refers to an object in the format of Keystone's API.
+type ref struct {
+	ID string `json:"id"`
+}
+
+func refTo(id string) *ref {
+	if id == "" {
+		return nil
+	}
+	return &ref{id}
+}
+
+// show returns a struct, because the list of all assignments is long.
+func (g *grant) show(c call) any {
+	type scope struct {
+		Project     *ref            `json:"project,omitempty"`
+		Domain      *ref            `json:"domain,omitempty"`
+		System      map[string]bool `json:"system,omitempty"`
+		InheritedTo string          `json:"OS-INHERIT:inherited_to,omitempty"`
+	}
+	var shown struct {
+		Links struct {
+			Assignment string `json:"assignment"`
+		} `json:"links"`
+		Scope scope `json:"scope"`
+		User  *ref  `json:"user,omitempty"`
+		Group *ref  `json:"group,omitempty"`
+		Role  ref   `json:"role"`
+	}
+	shown.Scope = scope{Project: refTo(g.project), Domain: refTo(g.domain)}
+	shown.User, shown.Group, shown.Role = refTo(g.user), refTo(g.group), ref{g.role}
+	path := "/projects/" + g.project
+	switch {
+	case g.domain != "":
+		path = "/domains/" + g.domain
+	case g.system:
+		path = "/system"
+		shown.Scope.System = map[string]bool{"all": true}
+	}
+	path += "/users/" + g.user
+	if g.group != "" {
+		path = strings.TrimSuffix(path, "/users/") + "/groups/" + g.group
+	}
+	path += "/roles/" + g.role
+	if g.inherited {
+		path = "/OS-INHERIT" + path + "/inherited_to_projects"
+		shown.Scope.InheritedTo = "projects"
+	}
+	shown.Links.Assignment = c.self + path
+	return shown
 }

@@ -2,7 +2,6 @@ package keystonetest
 
 import (
 	"net/http"
-	"slices"
 )
 
 // createApplicationCredential creates a credential for the project to which the caller's token is scoped.
@@ -15,17 +14,15 @@ func (k *Keystone) createApplicationCredential(c call) (int, any, error) {
 	if name == "" {
 		return 0, nil, badRequest("'name' is a required property")
 	}
-	taken := func(a *applicationCredential) bool { return a.user == c.token.user && a.name == name }
-	if slices.ContainsFunc(k.credentials, taken) {
-		return 0, nil, fault{status: http.StatusConflict, message: "Conflict occurred attempting to store application_credential - " +
-			"Duplicate entry found with name " + name + "."}
+	if k.credentials.find(func(a *applicationCredential) bool { return a.user == c.token.user && a.name == name }) != nil {
+		return 0, nil, conflict("Conflict occurred attempting to store application_credential - Duplicate entry found with name %s.", name)
 	}
 	a := &applicationCredential{id: k.randomID(), name: name, secret: k.randomText(64), user: c.token.user, project: c.token.project}
-	k.credentials = append(k.credentials, a)
-	roles := []object{}
+	k.credentials.put(a.id, a)
+	roles := []any{}
 	for _, r := range k.tokenRoles(c.token) {
 		shown := r.show(c)
-		delete(shown, "links")
+		delete(shown.(object), "links")
 		roles = append(roles, shown)
 	}
 	return http.StatusCreated, object{"application_credential": object{
@@ -40,10 +37,10 @@ func (k *Keystone) deleteApplicationCredential(c call) (int, any, error) {
 		return 0, nil, err
 	}
 	id := c.PathValue("credential")
-	if find(k.credentials, func(a *applicationCredential) bool { return a.id == id && a.user == c.token.user }) == nil {
+	if a := k.credentials.get(id); a == nil || a.user != c.token.user {
 		return 0, nil, notFound("application credential", id)
 	}
-	k.credentials = slices.DeleteFunc(k.credentials, func(a *applicationCredential) bool { return a.id == id })
+	k.credentials.remove(id)
 	return http.StatusNoContent, nil, nil
 }
 
@@ -54,7 +51,7 @@ func (k *Keystone) requireSelf(c call, rule string) error {
 		return unauthorized
 	}
 	if c.token.user != c.PathValue("id") || c.token.project == "" || c.token.credential != nil {
-		return fault{status: http.StatusForbidden, message: "You are not authorized to perform the requested action: identity:" + rule + "."}
+		return forbidden("You are not authorized to perform the requested action: identity:" + rule + ".")
 	}
 	return nil
 }

@@ -1,8 +1,9 @@
 // Package keystonetest is an in-memory Keystone that serves Identity v3 over HTTP, for tests and demonstrations.
 //
-// The package implements the part of Keystone 22 that Tenantry uses. All statuses and bodies are the same as in the real Keystone,
-// even where the real Keystone is odd. Package conformance compares the in-memory Keystone with a real Keystone. The in-memory
-// Keystone does not encrypt its secrets, and stores nothing on disk.
+// The package implements the part of Keystone 22 that Tenantry uses. All statuses and bodies are those of the real Keystone, even
+// if they are odd. Package conformance compares the in-memory Keystone with a real Keystone. The in-memory Keystone does not
+// encrypt its secrets, and stores nothing on disk. Its groups have no members. It is made for a hundred thousand projects and several
+// hundred thousand role assignments.
 package keystonetest
 
 import (
@@ -16,8 +17,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/tenantry/tenantry/keystone"
 )
 
 // DefaultDomain is the id of the domain "Default", which is the only domain of a new Keystone.
@@ -36,6 +35,9 @@ type Options struct {
 	// If LooseNames is true, Keystone compares names and the ids of domains like a Keystone on MySQL. The usual collation of MySQL
 	// ignores case and accents.
 	LooseNames bool
+	// ListLimit is Keystone's option list_limit: the maximum length of the lists of projects, domains and users. A longer list is cut,
+	// and the answer has the field "truncated". Zero means no limit.
+	ListLimit int
 	// Random is the source of random ids and tokens; nil means crypto/rand.Reader. Random must be safe for concurrent use.
 	Random io.Reader
 }
@@ -44,32 +46,48 @@ type Options struct {
 type Keystone struct {
 	lifetime time.Duration
 	loose    bool // see Options.LooseNames
+	limit    int  // see Options.ListLimit
 	now      func() time.Time
 	random   io.Reader
 	mux      *http.ServeMux
 
 	mu          sync.Mutex
-	domains     []*domain
-	users       []*user
-	roles       []*role
+	domains     table[string, domain]
+	users       table[string, user]
+	groups      table[string, group]
+	roles       table[string, role]
+	projects    table[string, project]
+	grants      table[grant, grant]
+	credentials table[string, applicationCredential]
 	implied     map[string][]string // key: id of a role; value: ids of the roles that it implies
-	projects    []*project
-	grants      []keystone.Assignment
-	credentials []*applicationCredential
 	tokens      map[string]*token
+	sweepAt     int // the number of tokens at which expired tokens are dropped
+
+	usersByName    index[string] // ids, by the name as the method plain returns it
+	projectsByName index[string] // likewise
+	children       index[string] // ids of projects, by the id of the project that is their parent
+	grantsOf       index[*grant] // by the id of the user or group
+	grantsOn       index[*grant] // by the id of the project or domain
 }
 
 // New creates a Keystone with the objects that "keystone-manage bootstrap" creates: the domain "Default", the user "admin", the
-// project "admin", and the roles "admin", "member" and "reader". The role "admin" implies "member", and "member" implies "reader".
+// project "admin", and the roles "admin", "member" and "reader". Role "admin" implies "member", and "member" implies "reader". The
+// user "admin" has role "admin" on the project and on the system.
 func New(opts Options) *Keystone {
 	k := &Keystone{
 		lifetime: cmp.Or(opts.TokenLifetime, time.Hour),
 		loose:    opts.LooseNames,
 		now:      opts.Now,
+		limit:    opts.ListLimit,
 		random:   opts.Random,
-		domains:  []*domain{{id: DefaultDomain, name: "Default", description: "The default domain", enabled: true}},
 		implied:  map[string][]string{},
 		tokens:   map[string]*token{},
+
+		usersByName:    index[string]{},
+		projectsByName: index[string]{},
+		children:       index[string]{},
+		grantsOf:       index[*grant]{},
+		grantsOn:       index[*grant]{},
 	}
 	if k.now == nil {
 		k.now = time.Now
@@ -79,6 +97,7 @@ func New(opts Options) *Keystone {
 	}
 	k.mux = k.routes()
 
+	k.domains.put(DefaultDomain, &domain{id: DefaultDomain, name: "Default", description: "The default domain", enabled: true})
 	reader := k.addRole("reader", true)
 	member := k.addRole("member", true)
 	admin := k.addRole("admin", true)
@@ -88,7 +107,8 @@ func New(opts Options) *Keystone {
 		name: "admin", domain: DefaultDomain, description: "Bootstrap project for initializing the cloud.", enabled: true,
 	})
 	user := k.addUser(&user{name: "admin", domain: DefaultDomain, password: cmp.Or(opts.AdminPassword, "secret"), enabled: true})
-	k.grants = append(k.grants, keystone.Assignment{ProjectID: project.id, UserID: user.id, RoleID: admin.id})
+	k.assign(grant{project: project.id, user: user.id, role: admin.id})
+	k.assign(grant{system: true, user: user.id, role: admin.id})
 	return k
 }
 

@@ -1,15 +1,12 @@
 package keystonetest
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/tenantry/tenantry/keystone"
 )
 
 func (k *Keystone) createProject(c call) (int, any, error) {
@@ -22,23 +19,20 @@ func (k *Keystone) createProject(c call) (int, any, error) {
 	}
 	home, _ := wanted["domain_id"].(string)
 	if home == "" {
-		home = DefaultDomain // the token's domain
-		if p := k.project(c.token.project); p != nil {
-			home = p.domain
-		}
+		home = k.homeOf(c.token)
 	}
 	if k.domain(home) == nil {
 		return 0, nil, badRequest("Could not find domain: %s.", home)
 	}
-	p := &project{domain: home, enabled: true, extra: object{}}
+	p := &project{domain: home, enabled: true}
 	p.set(wanted)
-	if parent := k.project(p.parent); parent != nil && !parent.enabled {
+	if parent := k.projects.get(p.parent); parent != nil && !parent.enabled {
 		return 0, nil, badRequest("cannot create a project in a branch containing a disabled project: %s", parent.id)
 	}
-	if find(k.projects, func(other *project) bool { return other.domain == p.domain && k.same(other.name, p.name) }) != nil {
+	if k.projectNamed(p.name, is(p.domain)) != nil {
 		// The id in the message is a new id for the refused project, not the id of the existing project.
-		return 0, nil, fault{status: http.StatusConflict, message: fmt.Sprintf("Conflict occurred attempting to store project - it is not permitted"+
-			" to have two projects with either the same name or same id in the same domain: name is %s, project id %s.", p.name, k.randomID())}
+		return 0, nil, conflict("Conflict occurred attempting to store project - it is not permitted to have two projects with either the "+
+			"same name or same id in the same domain: name is %s, project id %s.", p.name, k.randomID())
 	}
 	k.addProject(p)
 	return http.StatusCreated, object{"project": p.show(c)}, nil
@@ -84,9 +78,12 @@ func checkProject(wanted object, creating bool) error {
 	return nil
 }
 
-// The method `set` copies the fields of the request to the project. As in Keystone, unknown fields are stored too, and an id is
-// ignored.
+// set copies the fields of the request to a new project. As in Keystone, unknown fields are stored too, and an id is ignored.
 func (p *project) set(wanted object) {
+	p.extra = maps.Clone(p.extra) // the old project keeps its fields
+	if p.extra == nil {
+		p.extra = object{}
+	}
 	for field, value := range wanted {
 		text, _ := value.(string)
 		switch field {
@@ -110,7 +107,7 @@ func (p *project) set(wanted object) {
 	}
 }
 
-func (p *project) show(c call) object {
+func (p *project) show(c call) any {
 	shown := maps.Clone(p.extra)
 	if shown == nil {
 		shown = object{}
@@ -124,24 +121,33 @@ func (p *project) show(c call) object {
 }
 
 func (k *Keystone) listProjects(c call) (int, any, error) {
-	if err := k.require(c, "list_projects"); err != nil {
+	if err := k.requireReader(c, "list_projects"); err != nil {
 		return 0, nil, err
 	}
-	var found []object
-	for _, p := range k.projects {
-		if k.hasName(c, p.name) && c.matches("domain_id", p.domain) && c.matches("parent_id", p.parent) &&
-			c.matches("enabled", fmt.Sprint(p.enabled)) && p.tagged(c) {
-			found = append(found, p.show(c))
+	all := k.projects.all()
+	if names, ok := c.query["name"]; ok {
+		all = func(yield func(*project) bool) {
+			for _, id := range k.projectsByName[k.plain(names[0])] {
+				if !yield(k.projects.get(id)) {
+					return
+				}
+			}
 		}
 	}
-	return c.listed("projects", found)
+	// Keystone cuts the list before it looks at the tags and at the domain of the token.
+	found, truncated := limited(k, all, nameFiltersOf(c.query), (*project).title, func(p *project) bool {
+		return c.matches("domain_id", p.domain) && c.matches("parent_id", p.parent) && c.matches("enabled", fmt.Sprint(p.enabled))
+	}, func(p *project) bool { return p.tagged(c) && c.inReach(p.domain) })
+	return listed(c, "projects", found, truncated, (*project).show)
 }
 
-// The method `tagged` reports whether the project matches the tag filters in the query.
+func (p *project) title() string { return p.name }
+
+// tagged reports whether the project matches the tag filters in the query.
 func (p *project) tagged(c call) bool {
 	has := func(tag string) bool { return slices.Contains(p.tags, tag) }
 	lacks := func(tag string) bool { return !has(tag) }
-	q := c.URL.Query()
+	q := c.query
 	wanted := func(filter string) []string { return strings.Split(q.Get(filter), ",") }
 	return (!q.Has("tags") || !slices.ContainsFunc(wanted("tags"), lacks)) &&
 		(!q.Has("tags-any") || slices.ContainsFunc(wanted("tags-any"), has)) &&
@@ -155,17 +161,21 @@ func (k *Keystone) listOwnProjects(c call) (int, any, error) {
 	if c.token == nil {
 		return 0, nil, unauthorized
 	}
-	var found []object
-	for _, p := range k.projects {
-		if len(k.rolesOn(c.token.user, p.id)) > 0 {
-			found = append(found, p.show(c))
+	var found []*project
+	for p := range k.projects.all() {
+		if len(k.rolesOn(c.token.user, p)) > 0 {
+			found = append(found, p)
 		}
 	}
-	return c.listed("projects", found)
+	return listed(c, "projects", found, false, (*project).show)
 }
 
 func (k *Keystone) getProject(c call) (int, any, error) {
-	p, err := k.projectOf(c, "get_project", c.token != nil && c.token.project == c.PathValue("id"))
+	own, inDomain := c.token != nil && c.token.project == c.PathValue("id"), false
+	if p := k.projects.get(c.PathValue("id")); p != nil {
+		inDomain = k.readsDomain(c, p.domain)
+	}
+	p, err := k.projectOf(c, "get_project", own, inDomain, k.readsSystem(c))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -178,14 +188,14 @@ func (k *Keystone) projectOf(c call, rule string, others ...bool) (*project, err
 	if err := k.require(c, rule, others...); err != nil {
 		return nil, err
 	}
-	p := k.project(c.PathValue("id"))
+	p := k.projects.get(c.PathValue("id"))
 	if p == nil {
 		return nil, notFound("project", c.PathValue("id"))
 	}
 	return p, nil
 }
 
-func (k *Keystone) updateProject(c call) (int, any, error) {
+func (k *Keystone) patchProject(c call) (int, any, error) {
 	// Keystone checks the caller's role, then the body, and then whether the project exists.
 	if err := k.require(c, "update_project"); err != nil {
 		return 0, nil, err
@@ -204,11 +214,8 @@ func (k *Keystone) updateProject(c call) (int, any, error) {
 	if err := k.checkEnabled(p, wanted); err != nil {
 		return 0, nil, err
 	}
-	if p.extra == nil {
-		p.extra = object{}
-	}
-	p.set(wanted)
-	shown := p.show(c)
+	p = k.updateProject(p, func(p *project) { p.set(wanted) })
+	shown := p.show(c).(object)
 	shown["extra"] = p.extra
 	return http.StatusOK, object{"project": shown}, nil
 }
@@ -217,12 +224,11 @@ func (k *Keystone) updateProject(c call) (int, any, error) {
 // an update without the field `enabled` counts as an update to the enabled state.
 func (k *Keystone) checkEnabled(p *project, wanted object) error {
 	enabled := wanted["enabled"] != false
-	if p.enabled && !enabled && find(k.projects, func(other *project) bool { return other.parent == p.id && other.enabled }) != nil {
-		return fault{status: http.StatusForbidden, message: fmt.Sprintf(
-			"Cannot disable project %s since its subtree contains enabled projects.", p.id)}
+	if p.enabled && !enabled && k.childOf(p, func(child *project) bool { return child.enabled }) != nil {
+		return forbidden(fmt.Sprintf("Cannot disable project %s since its subtree contains enabled projects.", p.id))
 	}
-	if parent := k.project(p.parent); !p.enabled && enabled && parent != nil && !parent.enabled {
-		return fault{status: http.StatusForbidden, message: fmt.Sprintf("Cannot enable project %s since it has disabled parents", p.id)}
+	if parent := k.projects.get(p.parent); !p.enabled && enabled && parent != nil && !parent.enabled {
+		return forbidden(fmt.Sprintf("Cannot enable project %s since it has disabled parents", p.id))
 	}
 	return nil
 }
@@ -232,44 +238,10 @@ func (k *Keystone) deleteProject(c call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if find(k.projects, func(other *project) bool { return other.parent == p.id }) != nil {
-		return 0, nil, fault{status: http.StatusForbidden, message: fmt.Sprintf("Cannot delete the project %s since it is not a leaf in the hierarchy. "+
-			"Use the cascade option if you want to delete a whole subtree.", p.id)}
+	if k.childOf(p, func(*project) bool { return true }) != nil {
+		return 0, nil, forbidden(fmt.Sprintf("Cannot delete the project %s since it is not a leaf in the hierarchy. "+
+			"Use the cascade option if you want to delete a whole subtree.", p.id))
 	}
-	k.projects = slices.DeleteFunc(k.projects, func(other *project) bool { return other == p })
-	k.grants = slices.DeleteFunc(k.grants, func(g keystone.Assignment) bool { return g.ProjectID == p.id })
-	k.credentials = slices.DeleteFunc(k.credentials, func(a *applicationCredential) bool { return a.project == p.id })
+	k.removeProject(p)
 	return http.StatusNoContent, nil, nil
-}
-
-func (k *Keystone) listDomains(c call) (int, any, error) {
-	if err := k.require(c, "list_domains"); err != nil {
-		return 0, nil, err
-	}
-	var found []object
-	for _, d := range k.domains {
-		if k.hasName(c, d.name) {
-			found = append(found, d.show(c))
-		}
-	}
-	return c.listed("domains", found)
-}
-
-func (k *Keystone) getDomain(c call) (int, any, error) {
-	d := k.domain(c.PathValue("id"))
-	own := d != nil && c.token != nil && c.token.project != "" && k.project(c.token.project).domain == d.id
-	if err := k.require(c, "get_domain", own); err != nil {
-		return 0, nil, err
-	}
-	if d == nil {
-		return 0, nil, notFound("domain", c.PathValue("id"))
-	}
-	return http.StatusOK, object{"domain": d.show(c)}, nil
-}
-
-func (d *domain) show(c call) object {
-	return object{
-		"id": d.id, "name": d.name, "description": cmp.Or(d.description, ""), "enabled": d.enabled,
-		"tags": []string{}, "options": object{}, "links": object{"self": c.self + "/domains/" + d.id},
-	}
 }

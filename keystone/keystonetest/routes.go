@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
+	"net/url"
 )
 
 // The type `object` is the body of a request or an answer, or an object in a body.
@@ -25,13 +25,19 @@ func (k *Keystone) routes() *http.ServeMux {
 		"DELETE /v3/auth/tokens": k.revokeToken,
 		"GET /v3/auth/projects":  k.listOwnProjects,
 
-		"GET /v3/domains":      k.listDomains,
-		"GET /v3/domains/{id}": k.getDomain,
+		"POST /v3/domains":        k.createDomain,
+		"GET /v3/domains":         k.listDomains,
+		"GET /v3/domains/{id}":    k.getDomain,
+		"PATCH /v3/domains/{id}":  k.updateDomain,
+		"DELETE /v3/domains/{id}": k.deleteDomain,
+
+		"POST /v3/groups":        k.createGroup,
+		"DELETE /v3/groups/{id}": k.deleteGroup,
 
 		"POST /v3/users":        k.createUser,
 		"GET /v3/users":         k.listUsers,
 		"GET /v3/users/{id}":    k.getUser,
-		"PATCH /v3/users/{id}":  k.updateUser,
+		"PATCH /v3/users/{id}":  k.patchUser,
 		"DELETE /v3/users/{id}": k.deleteUser,
 
 		"POST /v3/users/{id}/application_credentials":                k.createApplicationCredential,
@@ -43,21 +49,24 @@ func (k *Keystone) routes() *http.ServeMux {
 		"DELETE /v3/roles/{id}":   k.deleteRole,
 		"GET /v3/role_inferences": k.listInferences,
 
-		"PUT /v3/roles/{id}/implies/{implied}": k.createInference,
+		"PUT /v3/roles/{id}/implies/{implied}":    k.createInference,
+		"DELETE /v3/roles/{id}/implies/{implied}": k.deleteInference,
 
 		"POST /v3/projects":        k.createProject,
 		"GET /v3/projects":         k.listProjects,
 		"GET /v3/projects/{id}":    k.getProject,
-		"PATCH /v3/projects/{id}":  k.updateProject,
+		"PATCH /v3/projects/{id}":  k.patchProject,
 		"DELETE /v3/projects/{id}": k.deleteProject,
 
-		"PUT /v3/projects/{id}/users/{user}/roles/{role}":    k.grant,
-		"GET /v3/projects/{id}/users/{user}/roles/{role}":    k.checkGrant,
-		"DELETE /v3/projects/{id}/users/{user}/roles/{role}": k.revoke,
-		"GET /v3/projects/{id}/users/{user}/roles":           k.listGrants,
-		"GET /v3/role_assignments":                           k.listAssignments,
+		"GET /v3/projects/{project}/users/{user}/roles": k.listGrants,
+		"GET /v3/role_assignments":                      k.listAssignments,
 	} {
 		mux.Handle(pattern, k.handle(h))
+	}
+	for _, path := range grantRoutes() {
+		mux.Handle("PUT /v3"+path, k.handle(k.createGrant))
+		mux.Handle("GET /v3"+path, k.handle(k.checkGrant))
+		mux.Handle("DELETE /v3"+path, k.handle(k.deleteGrant))
 	}
 	return mux
 }
@@ -68,21 +77,18 @@ type call struct {
 
 	header http.Header // of the answer
 	body   object      // nil if the request has no body
-	token  *token      // nil if the request has no X-Auth-Token
-	self   string      // the address of /v3
+	query  url.Values
+	token  *token // nil if the request has no X-Auth-Token
+	self   string // the address of /v3
 }
 
+// handle calls h with k.mu locked, and encodes the answer when k.mu is unlocked: a client may be slow to read a long list.
 func (k *Keystone) handle(h func(call) (int, any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		c := call{Request: r, header: w.Header(), self: "http://" + r.Host + "/v3"}
+		c := call{Request: r, header: w.Header(), query: r.URL.Query(), self: "http://" + r.Host + "/v3"}
 		status, answer, err := 0, any(nil), c.read()
 		if err == nil {
-			err = k.identify(&c)
-		}
-		if err == nil {
-			status, answer, err = h(c)
+			status, answer, err = k.locked(c, h)
 		}
 		if err != nil {
 			var f fault
@@ -102,12 +108,24 @@ func (k *Keystone) handle(h func(call) (int, any, error)) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
+		if l, ok := answer.(list); ok {
+			_ = l.encode(w) //nolint:errcheck // the client is gone
+			return
+		}
 		_ = json.NewEncoder(w).Encode(answer) //nolint:errcheck // the client is gone
 	})
 }
 
-// The method `read` decodes the body of the request. A body must be JSON and have the content type of JSON, even if the call
-// ignores the body.
+func (k *Keystone) locked(c call, h func(call) (int, any, error)) (int, any, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.identify(&c); err != nil {
+		return 0, nil, err
+	}
+	return h(c)
+}
+
+// read decodes the body of the request. A body must be JSON and have the content type of JSON, even if the call ignores the body.
 func (c *call) read() error {
 	const malformed = " The server could not comply with the request since it is either malformed or otherwise incorrect." +
 		" The client is assumed to be in error."
@@ -152,24 +170,7 @@ func isPublic(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens"
 }
 
-// The method `require` refuses the call unless a rule of Keystone's policy allows it. Administrators may make every call. The
-// parameter `others` lists the conditions for other users. At least one of these conditions must be true.
-func (k *Keystone) require(c call, rule string, others ...bool) error {
-	if c.token == nil {
-		return unauthorized
-	}
-	if slices.Contains(others, true) {
-		return nil
-	}
-	for _, r := range k.tokenRoles(c.token) {
-		if r.name == "admin" {
-			return nil
-		}
-	}
-	return fault{status: http.StatusForbidden, message: "You are not authorized to perform the requested action: identity:" + rule + "."}
-}
-
-// The type `fault` is an error with the HTTP status of the answer.
+// fault is an error with the HTTP status of the answer.
 type fault struct {
 	status  int
 	message string
@@ -184,6 +185,12 @@ func notFound(kind, id string) error {
 	return fault{status: http.StatusNotFound, message: fmt.Sprintf("Could not find %s: %s.", kind, id)}
 }
 
+func conflict(format string, args ...any) error {
+	return fault{status: http.StatusConflict, message: fmt.Sprintf(format, args...)}
+}
+
+func forbidden(message string) error { return fault{status: http.StatusForbidden, message: message} }
+
 func badRequest(format string, args ...any) error {
 	return fault{status: http.StatusBadRequest, message: fmt.Sprintf(format, args...)}
 }
@@ -194,22 +201,4 @@ func version(c call) (int, any, error) {
 		"links":       []object{{"rel": "self", "href": c.self + "/"}},
 		"media-types": []object{{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}},
 	}}, nil
-}
-
-// The method `listed` returns an answer with all members in the format of Keystone's lists. Keystone does not split a list into
-// pages.
-func (c call) listed(resource string, members []object) (int, any, error) {
-	if members == nil {
-		members = []object{}
-	}
-	return http.StatusOK, object{resource: members, "links": object{
-		"next": nil, "previous": nil, "self": "http://" + c.Host + c.URL.RequestURI(),
-	}}, nil
-}
-
-// The method `matches` reports whether the value is equal to the filter in the query. If the query does not contain the filter,
-// every value matches.
-func (c call) matches(filter, value string) bool {
-	wanted, ok := c.URL.Query()[filter]
-	return !ok || wanted[0] == value
 }

@@ -2,15 +2,12 @@ package keystonetest
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
-
-	"github.com/tenantry/tenantry/keystone"
 )
 
-// These types are the objects that Keystone stores. Keystone.mu guards all objects.
+// These types are the objects that Keystone stores. Keystone.mu guards the tables and the tokens. The other objects are not changed
+// after they were stored.
 type (
 	domain struct {
 		id, name, description string
@@ -20,6 +17,9 @@ type (
 		id, name, domain, password string
 		defaultProject             string
 		enabled                    bool
+	}
+	group struct {
+		id, name, domain string
 	}
 	role struct {
 		id, name  string
@@ -31,11 +31,19 @@ type (
 		tags                                  []string
 		extra                                 map[string]any
 	}
+	// grant is a role assignment. It has a user or a group, and it is on a project, on a domain or on the system.
+	grant struct {
+		role, user, group string
+		project, domain   string
+		system            bool
+		inherited         bool // valid on the projects below the project or domain, but not on the project or domain itself
+	}
 	applicationCredential struct {
 		id, name, secret, user, project string
 	}
 	token struct {
-		user, project   string
+		user            string
+		project, domain string // the scope
 		system          bool
 		methods         []string
 		audit           []string
@@ -45,240 +53,199 @@ type (
 	}
 )
 
-// User is the argument of AddUser.
-type User struct {
-	// ID is the user's id. If ID is empty, AddUser chooses a random id. The id of a user from LDAP can be any text, such as
-	// "m@example.org".
-	ID       string
-	Name     string
-	DomainID string // DefaultDomain if empty
-	Password string
-	// DefaultProjectID is the project of a token if the login requests no scope. Keystone ignores DefaultProjectID if the user has
-	// no role on this project.
-	DefaultProjectID string
-}
-
-// AddDomain adds a domain and returns its id.
-func (k *Keystone) AddDomain(name string) string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	d := &domain{id: k.randomID(), name: name, enabled: true}
-	k.domains = append(k.domains, d)
-	return d.id
-}
-
-// AddUser adds a user and returns the user's id.
-func (k *Keystone) AddUser(u User) string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if u.DomainID == "" {
-		u.DomainID = DefaultDomain
-	}
-	return k.addUser(&user{
-		id: u.ID, name: u.Name, domain: u.DomainID, password: u.Password, defaultProject: u.DefaultProjectID, enabled: true,
-	}).id
-}
-
-// AddRole adds a role and returns its id. The parameter `implies` lists the names of the roles that the new role implies. These
-// roles must exist.
-func (k *Keystone) AddRole(name string, implies ...string) string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	r := k.addRole(name, false)
-	for _, other := range implies {
-		i := slices.IndexFunc(k.roles, func(r *role) bool { return r.name == other })
-		k.implied[r.id] = append(k.implied[r.id], k.roles[i].id)
-	}
-	return r.id
-}
-
-// AddProject adds a project and returns its id. The new project is enabled, even if p.Enabled is false.
-func (k *Keystone) AddProject(p keystone.Project) string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if p.DomainID == "" {
-		p.DomainID = DefaultDomain
-	}
-	return k.addProject(&project{name: p.Name, domain: p.DomainID, tags: slices.Clone(p.Tags), enabled: true}).id
-}
-
-// Assign assigns a role to a user.
-func (k *Keystone) Assign(a keystone.Assignment) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !slices.Contains(k.grants, a) {
-		k.grants = append(k.grants, a)
-	}
-}
-
-// Unassign revokes a role of a user.
-func (k *Keystone) Unassign(a keystone.Assignment) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.grants = slices.DeleteFunc(k.grants, func(g keystone.Assignment) bool { return g == a })
-}
-
-// IssueToken returns a new unscoped token, as if the user had logged in by password.
-func (k *Keystone) IssueToken(userID string) string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.issue(&token{user: userID, methods: []string{"password"}})
-}
-
-// RevokeToken revokes a token. Tokens that were created by an exchange of this token stay valid.
-func (k *Keystone) RevokeToken(text string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if t := k.tokens[text]; t != nil {
-		t.revoked = true
-	}
-}
-
-// RemoveUser deletes a user, and the user's role assignments.
-func (k *Keystone) RemoveUser(userID string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.users = slices.DeleteFunc(k.users, func(u *user) bool { return u.id == userID })
-	k.grants = slices.DeleteFunc(k.grants, func(a keystone.Assignment) bool { return a.UserID == userID })
-}
-
-// EnableUser enables the user if `enabled` is true, and disables the user otherwise. When a user is disabled, the user's tokens are
-// revoked. If the user is enabled again, the tokens stay revoked.
-func (k *Keystone) EnableUser(userID string, enabled bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if u := k.user(userID); u != nil {
-		k.enableUser(u, enabled)
-	}
-}
-
-// EnableProject enables the project if `enabled` is true, and disables it otherwise.
-func (k *Keystone) EnableProject(projectID string, enabled bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if p := k.project(projectID); p != nil {
-		p.enabled = enabled
-	}
-}
-
-// TagProject replaces the tags of a project.
-func (k *Keystone) TagProject(projectID string, tags ...string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if p := k.project(projectID); p != nil {
-		p.tags = tags
-	}
-}
-
-// Projects returns all projects, the oldest first.
-func (k *Keystone) Projects() []keystone.Project {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	all := make([]keystone.Project, 0, len(k.projects))
-	for _, p := range k.projects {
-		all = append(all, keystone.Project{
-			ID: p.id, Name: p.name, DomainID: p.domain, Enabled: p.enabled, Tags: slices.Clone(p.tags),
-		})
-	}
-	return all
-}
-
-// Assignments returns all role assignments. The oldest assignment is first.
-func (k *Keystone) Assignments() []keystone.Assignment {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return slices.Clone(k.grants)
-}
-
-// Role returns the role with this name, or an error if there is no such role.
-func (k *Keystone) Role(name string) (keystone.Role, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, r := range k.roles {
-		if r.name == name {
-			return keystone.Role{ID: r.id, Name: r.name}, nil
-		}
-	}
-	return keystone.Role{}, fmt.Errorf("finding role %q: %w", name, errors.New("no such role"))
-}
-
 // Lock k.mu before you call a function below.
 
 func (k *Keystone) addUser(u *user) *user {
 	u.id = cmp.Or(u.id, k.randomID())
-	k.users = append(k.users, u)
+	k.users.put(u.id, u)
+	k.usersByName.add(k.plain(u.name), u.id)
 	return u
 }
 
-func (k *Keystone) addRole(name string, immutable bool) *role {
-	r := &role{id: k.randomID(), name: name, immutable: immutable}
-	k.roles = append(k.roles, r)
-	return r
-}
-
-func (k *Keystone) addProject(p *project) *project {
-	p.id = k.randomID()
-	if p.parent == "" {
-		p.parent = p.domain
-	}
-	k.projects = append(k.projects, p)
-	return p
-}
-
-func (k *Keystone) enableUser(u *user, enabled bool) {
-	u.enabled = enabled
-	if !enabled {
+// updateUser replaces a user with a changed copy.
+func (k *Keystone) updateUser(old *user, change func(*user)) *user {
+	u := *old
+	change(&u)
+	k.usersByName.remove(k.plain(old.name), old.id)
+	k.addUser(&u)
+	if old.enabled && !u.enabled {
 		for _, t := range k.tokens {
 			t.revoked = t.revoked || t.user == u.id
 		}
 	}
+	return &u
 }
 
-func (k *Keystone) domain(id string) *domain {
-	return find(k.domains, func(d *domain) bool { return k.same(d.id, id) })
+// removeUser also removes the user's role assignments and application credentials.
+func (k *Keystone) removeUser(u *user) {
+	k.users.remove(u.id)
+	k.usersByName.remove(k.plain(u.name), u.id)
+	k.revokeAll(k.grantsOf, u.id)
+	k.removeCredentials(func(a *applicationCredential) bool { return a.user == u.id })
 }
 
-func (k *Keystone) user(id string) *user {
-	return find(k.users, func(u *user) bool { return u.id == id })
+func (k *Keystone) addRole(name string, immutable bool) *role {
+	r := &role{id: k.randomID(), name: name, immutable: immutable}
+	k.roles.put(r.id, r)
+	return r
 }
 
-func (k *Keystone) role(id string) *role {
-	return find(k.roles, func(r *role) bool { return r.id == id })
+func (k *Keystone) addProject(p *project) *project {
+	p.id = cmp.Or(p.id, k.randomID())
+	p.parent = cmp.Or(p.parent, p.domain)
+	k.projects.put(p.id, p)
+	k.projectsByName.add(k.plain(p.name), p.id)
+	if p.parent != p.domain {
+		k.children.add(p.parent, p.id)
+	}
+	return p
 }
 
-func (k *Keystone) project(id string) *project {
-	return find(k.projects, func(p *project) bool { return p.id == id })
+// updateProject replaces a project with a changed copy. The parent and the domain of a project do not change.
+func (k *Keystone) updateProject(old *project, change func(*project)) *project {
+	p := *old
+	change(&p)
+	k.projectsByName.remove(k.plain(old.name), old.id)
+	k.projectsByName.add(k.plain(p.name), p.id)
+	k.projects.put(p.id, &p)
+	return &p
 }
 
-// The function `find` returns the first element for which the function `fits` returns true. If there is no such element, `find`
-// returns nil.
-func find[T any](all []*T, fits func(*T) bool) *T {
-	for _, v := range all {
-		if fits(v) {
-			return v
+// removeProject also removes the project's role assignments and application credentials.
+func (k *Keystone) removeProject(p *project) {
+	k.projects.remove(p.id)
+	k.projectsByName.remove(k.plain(p.name), p.id)
+	k.children.remove(p.parent, p.id)
+	k.revokeAll(k.grantsOn, p.id)
+	k.removeCredentials(func(a *applicationCredential) bool { return a.project == p.id })
+}
+
+func (k *Keystone) removeCredentials(fits func(*applicationCredential) bool) {
+	for a := range k.credentials.all() {
+		if fits(a) {
+			k.credentials.remove(a.id)
+		}
+	}
+}
+
+// childOf returns a child of the project for which the function `fits` returns true, or nil.
+func (k *Keystone) childOf(p *project, fits func(*project) bool) *project {
+	for _, id := range k.children[p.id] {
+		if child := k.projects.get(id); fits(child) {
+			return child
 		}
 	}
 	return nil
 }
 
-// rolesOn returns the roles of a user on a project, including all implied roles.
-func (k *Keystone) rolesOn(userID, projectID string) []*role {
-	var all []*role
-	var add func(id string)
-	add = func(id string) {
-		r := k.role(id)
-		if r == nil || slices.Contains(all, r) {
-			return
-		}
-		all = append(all, r)
-		for _, implied := range k.implied[id] {
-			add(implied)
+// actor and target are the keys of a role assignment in Keystone.grantsOf and Keystone.grantsOn. An assignment on the system has an
+// empty target.
+func (g grant) actor() string  { return g.user + g.group }
+func (g grant) target() string { return g.project + g.domain }
+
+// assign stores a role assignment. It may be repeated.
+func (k *Keystone) assign(g grant) {
+	if k.grants.get(g) != nil {
+		return
+	}
+	k.grants.put(g, &g)
+	k.grantsOf.add(g.actor(), &g)
+	k.grantsOn.add(g.target(), &g)
+}
+
+// revoke removes a role assignment. The result reports whether the assignment existed.
+func (k *Keystone) revoke(g grant) bool {
+	stored := k.grants.get(g)
+	if stored == nil {
+		return false
+	}
+	k.grants.remove(g)
+	k.grantsOf.remove(g.actor(), stored)
+	k.grantsOn.remove(g.target(), stored)
+	return true
+}
+
+// revokeAll removes the role assignments of one user or group, or on one project or domain.
+func (k *Keystone) revokeAll(x index[*grant], id string) {
+	all := x[id]
+	delete(x, id) // so that revoke does not search it
+	for _, g := range all {
+		k.revoke(*g)
+	}
+}
+
+// domain returns the domain with this id. On MySQL, Keystone ignores the case of the id.
+func (k *Keystone) domain(id string) *domain {
+	if d := k.domains.get(id); d != nil || !k.loose {
+		return d
+	}
+	return k.domains.find(func(d *domain) bool { return k.same(d.id, id) })
+}
+
+// projectNamed returns the project with this name in the domain with this id, or nil.
+func (k *Keystone) projectNamed(name string, home func(domainID string) bool) *project {
+	for _, id := range k.projectsByName[k.plain(name)] {
+		if p := k.projects.get(id); home(p.domain) {
+			return p
 		}
 	}
-	for _, g := range k.grants {
-		if g.UserID == userID && g.ProjectID == projectID {
-			add(g.RoleID)
+	return nil
+}
+
+// userNamed returns the user with this name in the domain with this id, or nil.
+func (k *Keystone) userNamed(name string, home func(domainID string) bool) *user {
+	for _, id := range k.usersByName[k.plain(name)] {
+		if u := k.users.get(id); home(u.domain) {
+			return u
+		}
+	}
+	return nil
+}
+
+// is returns a function that reports whether an id is this id.
+func is(id string) func(string) bool { return func(other string) bool { return other == id } }
+
+// rolesOn returns the roles of a user on a project: the assigned and the inherited roles, and all roles that these roles imply. Groups
+// have no members here, so a user has no role through a group.
+func (k *Keystone) rolesOn(userID string, p *project) []*role {
+	assigned := k.assigned(userID, p.id, false)
+	for above := k.projects.get(p.parent); above != nil; above = k.projects.get(above.parent) {
+		assigned = append(assigned, k.assigned(userID, above.id, true)...)
+	}
+	return k.withImplied(append(assigned, k.assigned(userID, p.domain, true)...))
+}
+
+// rolesOnDomain returns the roles of a user on a domain, and all roles that these roles imply.
+func (k *Keystone) rolesOnDomain(userID, domainID string) []*role {
+	return k.withImplied(k.assigned(userID, domainID, false))
+}
+
+// rolesOnSystem returns the roles of a user on the system, and all roles that these roles imply.
+func (k *Keystone) rolesOnSystem(userID string) []*role {
+	return k.withImplied(k.assigned(userID, "", false))
+}
+
+// assigned returns the ids of the roles that are assigned to the user on the project or domain; on the system if target is empty.
+func (k *Keystone) assigned(userID, target string, inherited bool) (roles []string) {
+	for _, g := range k.grantsOn[target] {
+		if g.user == userID && g.inherited == inherited {
+			roles = append(roles, g.role)
+		}
+	}
+	return roles
+}
+
+func (k *Keystone) withImplied(ids []string) []*role {
+	var all []*role
+	for ; len(ids) > 0; ids = ids[1:] {
+		if r := k.roles.get(ids[0]); r != nil && !slices.Contains(all, r) {
+			all = append(all, r)
+			ids = append(ids, k.implied[r.id]...)
 		}
 	}
 	return all
+}
+
+func hasRole(roles []*role, name string) bool {
+	return slices.ContainsFunc(roles, func(r *role) bool { return r.name == name })
 }

@@ -1,16 +1,12 @@
 package keystonetest
 
 import (
-	"fmt"
 	"net/http"
-	"slices"
-
-	"github.com/tenantry/tenantry/keystone"
 )
 
 func (k *Keystone) createUser(c call) (int, any, error) {
 	wanted, _ := c.body["user"].(object)
-	u := &user{domain: DefaultDomain, enabled: true}
+	u := &user{enabled: true}
 	u.set(wanted)
 	if u.name == "" {
 		return 0, nil, badRequest("'name' is a required property")
@@ -18,18 +14,15 @@ func (k *Keystone) createUser(c call) (int, any, error) {
 	if err := k.require(c, "create_user"); err != nil {
 		return 0, nil, err
 	}
-	if enabled, ok := wanted["enabled"].(bool); ok {
-		u.enabled = enabled
-	}
+	u.domain = k.homeOf(c.token)
 	if home, ok := wanted["domain_id"].(string); ok {
 		u.domain = home
 	}
 	if k.domain(u.domain) == nil {
 		return 0, nil, notFound("domain", u.domain)
 	}
-	if find(k.users, func(other *user) bool { return other.domain == u.domain && k.same(other.name, u.name) }) != nil {
-		return 0, nil, fault{status: http.StatusConflict, message: fmt.Sprintf("Conflict occurred attempting to store user - "+
-			"Duplicate entry found with name %s at domain ID %s.", u.name, u.domain)}
+	if k.userNamed(u.name, is(u.domain)) != nil {
+		return 0, nil, conflict("Conflict occurred attempting to store user - Duplicate entry found with name %s at domain ID %s.", u.name, u.domain)
 	}
 	k.addUser(u)
 	return http.StatusCreated, object{"user": u.show(c)}, nil
@@ -45,11 +38,13 @@ func (u *user) set(wanted object) {
 			u.password = text
 		case "default_project_id":
 			u.defaultProject = text
+		case "enabled":
+			u.enabled = value != false
 		}
 	}
 }
 
-func (u *user) show(c call) object {
+func (u *user) show(c call) any {
 	shown := object{
 		"id": u.id, "name": u.name, "domain_id": u.domain, "enabled": u.enabled, "password_expires_at": nil,
 		"options": object{}, "links": object{"self": c.self + "/users/" + u.id},
@@ -61,23 +56,29 @@ func (u *user) show(c call) object {
 }
 
 func (k *Keystone) listUsers(c call) (int, any, error) {
-	if err := k.require(c, "list_users"); err != nil {
+	if err := k.requireReader(c, "list_users"); err != nil {
 		return 0, nil, err
 	}
-	var found []object
-	for _, u := range k.users {
-		if k.hasName(c, u.name) && c.matches("domain_id", u.domain) {
-			found = append(found, u.show(c))
-		}
+	// Without the filter domain_id, the token of a domain lists the users of its domain. With the filter of another domain, Keystone
+	// first cuts the list, and then drops all users.
+	home := c.query.Get("domain_id")
+	if home == "" {
+		home = c.token.domain
 	}
-	return c.listed("users", found)
+	names := nameFiltersOf(c.query)
+	found, truncated := limited(k, k.users.all(), names, (*user).title, func(u *user) bool {
+		return k.hasName(c, u.name) && (home == "" || u.domain == home)
+	}, func(u *user) bool { return c.inReach(u.domain) })
+	return listed(c, "users", found, truncated, (*user).show)
 }
+
+func (u *user) title() string { return u.name }
 
 func (k *Keystone) userOf(c call, rule string, others ...bool) (*user, error) {
 	if err := k.require(c, rule, others...); err != nil {
 		return nil, err
 	}
-	u := k.user(c.PathValue("id"))
+	u := k.users.get(c.PathValue("id"))
 	if u == nil {
 		return nil, notFound("user", c.PathValue("id"))
 	}
@@ -85,24 +86,24 @@ func (k *Keystone) userOf(c call, rule string, others ...bool) (*user, error) {
 }
 
 func (k *Keystone) getUser(c call) (int, any, error) {
-	u, err := k.userOf(c, "get_user", c.token != nil && c.token.user == c.PathValue("id"))
+	self, inDomain := false, false
+	if u := k.users.get(c.PathValue("id")); u != nil && c.token != nil {
+		self, inDomain = c.token.user == u.id, k.readsDomain(c, u.domain)
+	}
+	u, err := k.userOf(c, "get_user", self, inDomain, k.readsSystem(c))
 	if err != nil {
 		return 0, nil, err
 	}
 	return http.StatusOK, object{"user": u.show(c)}, nil
 }
 
-func (k *Keystone) updateUser(c call) (int, any, error) {
+func (k *Keystone) patchUser(c call) (int, any, error) {
 	u, err := k.userOf(c, "update_user")
 	if err != nil {
 		return 0, nil, err
 	}
 	wanted, _ := c.body["user"].(object)
-	u.set(wanted)
-	if enabled, ok := wanted["enabled"].(bool); ok {
-		k.enableUser(u, enabled)
-	}
-	shown := u.show(c)
+	shown := k.updateUser(u, func(u *user) { u.set(wanted) }).show(c).(object)
 	shown["extra"] = object{}
 	return http.StatusOK, object{"user": shown}, nil
 }
@@ -112,8 +113,6 @@ func (k *Keystone) deleteUser(c call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	k.users = slices.DeleteFunc(k.users, func(other *user) bool { return other == u })
-	k.grants = slices.DeleteFunc(k.grants, func(g keystone.Assignment) bool { return g.UserID == u.id })
-	k.credentials = slices.DeleteFunc(k.credentials, func(a *applicationCredential) bool { return a.user == u.id })
+	k.removeUser(u)
 	return http.StatusNoContent, nil, nil
 }

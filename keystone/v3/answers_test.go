@@ -67,6 +67,14 @@ func TestNoAnswerNeedsMuchMemory(t *testing.T) {
 				"Domain":        func() error { _, err := cloud.Domain(t.Context(), "d"); return err },
 				"Roles":         func() error { _, err := cloud.Roles(t.Context(), []string{"member"}); return err },
 				"AssignedRoles": func() error { _, err := cloud.AssignedRoles(t.Context(), "p", "u"); return err },
+				"EachProject":   func() error { _, err := cloud.EachProject(t.Context(), "d", "", func(keystone.Project) {}); return err },
+				"EachUser":      func() error { _, err := cloud.EachUser(t.Context(), "d", func(keystone.User) {}); return err },
+				"EachAssignment": func() error {
+					return cloud.EachAssignment(t.Context(), keystone.AssignmentFilter{}, func(keystone.Granted) {})
+				},
+				"AllRoles":      func() error { _, err := cloud.AllRoles(t.Context()); return err },
+				"Implied":       func() error { _, err := cloud.Implied(t.Context()); return err },
+				"Reach":         func() error { _, err := cloud.Reach(t.Context()); return err },
 				"User":          func() error { _, err := cloud.User(t.Context(), "u"); return err },
 				"ValidateToken": func() error { _, err := cloud.ValidateToken(t.Context(), "token"); return err },
 				"ExchangeToken": func() error { _, err := cloud.ExchangeToken(t.Context(), "token", "p"); return err },

@@ -76,19 +76,8 @@ func (c *Cloud) AssignedRoles(ctx context.Context, projectID, userID string) ([]
 	if err := checkIDs("listing roles", projectID, userID); err != nil {
 		return nil, err
 	}
-	type ref struct {
-		ID string `json:"id"`
-	}
-	type assignment struct {
-		Role  ref `json:"role"`
-		User  ref `json:"user"`
-		Scope struct {
-			Project     ref    `json:"project"`
-			InheritedTo string `json:"OS-INHERIT:inherited_to"`
-		} `json:"scope"`
-	}
 	op := fmt.Sprintf("listing roles of user %s on project %s", userID, projectID)
-	found, err := list[assignment](ctx, c, op, "role_assignments", url.Values{"scope.project.id": {projectID}, "user.id": {userID}})
+	found, err := list[assignmentBody](ctx, c, op, "role_assignments", url.Values{"scope.project.id": {projectID}, "user.id": {userID}})
 	if err != nil {
 		return nil, err
 	}
@@ -101,4 +90,34 @@ func (c *Cloud) AssignedRoles(ctx context.Context, projectID, userID string) ([]
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), nil
+}
+
+// assignmentBody is a role assignment in the JSON format of Keystone.
+type assignmentBody struct {
+	Role  ref `json:"role"`
+	User  ref `json:"user"`
+	Group ref `json:"group"`
+	Scope struct {
+		Project     ref             `json:"project"`
+		Domain      ref             `json:"domain"`
+		System      map[string]bool `json:"system"`
+		InheritedTo string          `json:"OS-INHERIT:inherited_to"`
+	} `json:"scope"`
+}
+
+type ref struct {
+	ID string `json:"id"`
+}
+
+// granted returns the role assignment. The body must contain a role, a user or a group, and a project or a domain.
+func (b assignmentBody) granted() (keystone.Granted, error) {
+	g := keystone.Granted{
+		RoleID: b.Role.ID, UserID: b.User.ID, GroupID: b.Group.ID, ProjectID: b.Scope.Project.ID, DomainID: b.Scope.Domain.ID,
+		Inherited: b.Scope.InheritedTo == "projects",
+	}
+	if g.RoleID == "" || (g.UserID == "") == (g.GroupID == "") || (g.ProjectID == "") == (g.DomainID == "") ||
+		!g.Inherited && b.Scope.InheritedTo != "" {
+		return keystone.Granted{}, errIncomplete
+	}
+	return g, nil
 }

@@ -1,4 +1,4 @@
-// Package v3 implements keystone.Identity for Identity v3 with gophercloud.
+// Package v3 implements keystone.Identity and keystone.Inventory for Identity v3 with gophercloud.
 package v3
 
 import (
@@ -35,6 +35,8 @@ type Config struct {
 	// Timeout limits the time from the start of a request until the whole answer is read. The wait in Enter does not count. Zero
 	// means 30 s.
 	Timeout time.Duration
+	// BulkTimeout is the limit in place of Timeout for the long lists of [keystone.Inventory]. Zero means 5 min.
+	BulkTimeout time.Duration
 	// Enter waits until a request may be sent, and returns the function `leave`. After the request, the Cloud calls leave with the
 	// status of the answer, or with the error. If Keystone refused a login with Credential, the error is an
 	// [upstream.RefusedLoginError]. The function Enter must then refuse requests for some time, because Keystone may lock the user:
@@ -59,12 +61,17 @@ type Cloud struct {
 	credential Credential
 	reserved   []string // names of the roles that users must not get
 
+	bulkTimeout time.Duration // see Config.BulkTimeout
+
 	mu      sync.Mutex
 	roles   map[string]keystone.Role   // by name
 	domains map[string]keystone.Domain // by the name or id that the caller asked for
 }
 
-var _ keystone.Identity = (*Cloud)(nil)
+var (
+	_ keystone.Identity  = (*Cloud)(nil)
+	_ keystone.Inventory = (*Cloud)(nil)
+)
 
 // New creates a Cloud, but sends no request. The Cloud logs in when one of its methods is first called. New reports all faults of
 // the configuration in one error.
@@ -94,6 +101,8 @@ func New(cfg Config) (*Cloud, error) {
 		reserved:   keystone.ReservedRoles(cfg.OperatorRole, cfg.AllowAdminRole),
 		roles:      map[string]keystone.Role{},
 		domains:    map[string]keystone.Domain{},
+
+		bulkTimeout: cmp.Or(cfg.BulkTimeout, 5*time.Minute),
 	}
 	session := &session{login: c.ownLogin(cfg.Credential), now: time.Now}
 	c.identity = client(endpoint, &authenticated{session, guarded})

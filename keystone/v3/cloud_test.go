@@ -27,7 +27,12 @@ type house struct {
 
 func newHouse(t *testing.T, change ...func(*v3.Config)) *house {
 	t.Helper()
-	h := &house{Keystone: keystonetest.New(keystonetest.Options{}), wire: &wire{next: v3.NewTransport(nil)}}
+	return newHouseOf(t, keystonetest.New(keystonetest.Options{}), change...)
+}
+
+func newHouseOf(t *testing.T, k *keystonetest.Keystone, change ...func(*v3.Config)) *house {
+	t.Helper()
+	h := &house{Keystone: k, wire: &wire{next: v3.NewTransport(nil)}}
 	url, stop, err := h.Start()
 	if err != nil {
 		t.Fatal(err)

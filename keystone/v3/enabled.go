@@ -71,23 +71,34 @@ func sameTags(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
-// The function `complete` returns the project with this id in an answer. The answer must contain the project's state and tags:
-// without a state, an enabled project would count as disabled, and without tags, an update would remove all tags.
+// projectBody is a project in the JSON format of Keystone.
+type projectBody struct {
+	keystone.Project
+
+	Enabled *bool `json:"enabled"`
+}
+
+// project returns the project. The body must contain the project's state and tags: without a state, an enabled project would count as
+// disabled, and without tags, an update would remove all tags.
+func (b projectBody) project() (keystone.Project, error) {
+	p := b.Project
+	if p.ID == "" || p.Name == "" || p.DomainID == "" || p.Tags == nil || b.Enabled == nil {
+		return keystone.Project{}, errIncomplete
+	}
+	p.Enabled = *b.Enabled
+	return p, nil
+}
+
+// complete returns the project with this id in an answer.
 func complete(answer interface{ ExtractInto(v any) error }, id string) (keystone.Project, error) {
 	var content struct {
-		Project struct {
-			keystone.Project
-
-			Enabled *bool `json:"enabled"`
-		} `json:"project"`
+		Project projectBody `json:"project"`
 	}
 	if err := answer.ExtractInto(&content); err != nil {
 		return keystone.Project{}, err
 	}
-	p := content.Project.Project
-	if p.ID != id || p.Name == "" || p.DomainID == "" || p.Tags == nil || content.Project.Enabled == nil {
+	if content.Project.ID != id {
 		return keystone.Project{}, errIncomplete
 	}
-	p.Enabled = *content.Project.Enabled
-	return p, nil
+	return content.Project.project()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 
@@ -14,48 +15,91 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The function `list` sends one GET request and returns the list in the answer. The list is in the field that has the name of the
-// resource. `list` ignores links to a next page: Keystone sends the whole list in one page, and a link could contain the address of
-// another server.
+// listing is a GET request for a list. The list is in the field of the answer that has the name of the resource.
+type listing struct {
+	op, resource string
+	query        url.Values
+	limits       upstream.Limits
+	timeout      time.Duration // zero means Config.Timeout
+}
+
+// list sends one GET request and returns the list in the answer. A list that Keystone has cut is an error: an incomplete list would be
+// wrong, because callers create an object if it is not in the list.
 //
 // Keystone ignores an unknown filter and then lists all resources. Therefore, callers must filter the result again.
 func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.Values) (found []T, err error) {
-	err = c.do(ctx, read, op, func(ctx context.Context) error {
-		address := c.identity.ServiceURL(resource)
-		if len(query) > 0 {
-			address += "?" + query.Encode()
-		}
-		return c.readList(ctx, address, resource, listLimits, func(d *json.Decoder) error {
-			var one T
-			err := d.Decode(&one)
-			found = append(found, one)
-			return err
-		})
+	cut, err := each(ctx, c, listing{op: op, resource: resource, query: query, limits: listLimits}, func(one T) error {
+		found = append(found, one)
+		return nil
 	})
-	if e, ok := errors.AsType[*upstream.Error](err); ok && errors.Is(err, keystone.ErrNotFound) && !strings.Contains(resource, "/") {
-		e.Class, e.Err = upstream.Unavailable, nil // a collection is never absent
+	if err == nil && cut {
+		err = errCut(op)
 	}
-	if err != nil { // an incomplete list would be wrong: callers create an object if it is not in the list
+	if err != nil {
 		return nil, err
 	}
 	return found, nil
+}
+
+// bulk sends one GET request for a list that can be very long, and calls take for each element while the answer is read. The result `cut`
+// reports whether Keystone has cut the list.
+func bulk[T any](ctx context.Context, c *Cloud, op, resource string, query url.Values, take func(T) error) (cut bool, err error) {
+	return each(ctx, c, listing{op, resource, query, bulkLimits, c.bulkTimeout}, take)
+}
+
+// each is bulk with other limits. If take returns an error, the answer counts as incomplete.
+func each[T any](ctx context.Context, c *Cloud, l listing, take func(T) error) (cut bool, err error) {
+	err = c.do(ctx, read, l.op, func(ctx context.Context) error {
+		address := c.identity.ServiceURL(l.resource)
+		if len(l.query) > 0 {
+			address += "?" + l.query.Encode()
+		}
+		note := noteOf(ctx)
+		note.limits, note.timeout = l.limits, l.timeout
+		var err error
+		cut, err = c.readList(ctx, address, l.resource, func(d *json.Decoder) error {
+			var one T
+			if err := d.Decode(&one); err != nil {
+				return err
+			}
+			return take(one)
+		})
+		return err
+	})
+	if e, ok := errors.AsType[*upstream.Error](err); ok && errors.Is(err, keystone.ErrNotFound) && !strings.Contains(l.resource, "/") {
+		e.Class, e.Err = upstream.Unavailable, nil // a collection is never absent
+	}
+	return cut, err
 }
 
 // listLimits are the limits of the answers to list. Most of these answers have one element, because the query names the object. The
 // longest answers list the roles that roles imply: a role that implies a thousand roles needs less than 512 KiB.
 var listLimits = upstream.Limits{Bytes: 2 << 20, Values: 20_000, Flat: 3, List: 2, Elements: 5_000, Element: 512 << 10}
 
-// readList sends one GET request, and calls `take` for each element of the list in the answer's field.
-func (c *Cloud) readList(ctx context.Context, address, field string, limits upstream.Limits, take func(*json.Decoder) error) error {
-	noteOf(ctx).limits = limits
+// bulkLimits are the limits of the answers to bulk. The elements are not in memory together, so that only the limit of one element bounds
+// the memory. A project with 80 tags has about a hundred values.
+var bulkLimits = upstream.Limits{Bytes: 1 << 30, Values: 100_000_000, Flat: 3, List: 2, Elements: 1_000_000, Element: 512 << 10}
+
+// readList sends one GET request, and calls take for each element of the list in the answer's field. The result `cut` reports whether
+// Keystone has cut the list. Keystone 22 says so with the field "truncated". It sends no pages, but a later Keystone may. readList does not
+// follow the link to the next page, because the link could contain the address of another server: such a list counts as cut.
+func (c *Cloud) readList(ctx context.Context, address, field string, take func(*json.Decoder) error) (cut bool, err error) {
 	resp, err := c.identity.Get(ctx, address, nil, &gophercloud.RequestOpts{KeepResponseBody: true})
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := errors.Join(upstream.ReadList(resp.Body, field, take), resp.Body.Close()); err != nil {
-		return fmt.Errorf("%w: %w", errIncomplete, err)
+	var links struct {
+		Next string `json:"next"`
 	}
-	return nil
+	err = upstream.ReadListAnd(resp.Body, field, take, map[string]any{"truncated": &cut, "links": &links})
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return false, fmt.Errorf("%w: %w", errIncomplete, err)
+	}
+	return cut || links.Next != "", nil
+}
+
+func errCut(op string) error {
+	return &upstream.Error{Service: keystone.Service, Class: upstream.Unavailable, Op: op, Err: keystone.ErrCut}
 }
 
 // The function `single` returns the only element of the list that Keystone returned for a name. The name of the element can differ

@@ -208,6 +208,9 @@ func (a *authenticated) send(req *http.Request, token string) (*http.Response, e
 		clone.Body = body
 	}
 	clone.Header.Set("X-Auth-Token", token)
+	if noteOf(req.Context()).subject {
+		clone.Header.Set("X-Subject-Token", token)
+	}
 	return a.next.RoundTrip(clone)
 }
 

@@ -67,20 +67,15 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	if name == "" { // Keystone would list all roles
 		return keystone.Role{}, notFound(op)
 	}
-	type role struct {
-		keystone.Role
-
-		DomainID string `json:"domain_id"`
-	}
-	found, err := list[role](ctx, c, op, "roles", url.Values{"name": {name}})
+	found, err := list[roleBody](ctx, c, op, "roles", url.Values{"name": {name}})
 	if err != nil {
 		return keystone.Role{}, err
 	}
-	found = slices.DeleteFunc(found, func(r role) bool { return r.DomainID != "" })
+	found = slices.DeleteFunc(found, func(r roleBody) bool { return r.DomainID != "" })
 	for i := range found {
 		found[i].Name = c.masked(ctx, found[i].Name, name)
 	}
-	r, err := single(op, found, func(r role) string { return r.Name })
+	r, err := single(op, found, func(r roleBody) string { return r.Name })
 	if err == nil {
 		err = checkIDs(op, r.ID)
 	}
@@ -101,7 +96,14 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	return r.Role, nil
 }
 
-// The function `remedy` returns the action with which an operator can avoid the refusal of a reserved role.
+// roleBody is a role in the JSON format of Keystone.
+type roleBody struct {
+	keystone.Role
+
+	DomainID string `json:"domain_id"` // empty if the role is global
+}
+
+// remedy returns what an operator can do about the refusal of a reserved role.
 func remedy(reserved string) string {
 	if keystone.IsAdminRole(reserved) {
 		return "choose another role, or set allow_cloud_admin_role"
@@ -109,13 +111,15 @@ func remedy(reserved string) string {
 	return "choose another role, because Tenantry's operators have this role"
 }
 
-// impliesReserved returns the name of the first reserved role that the role implies, directly or through other roles. If the role
-// implies no reserved role, the result `found` is false.
+// inference are the roles that a role implies directly, in the JSON format of Keystone.
+type inference struct {
+	Prior   keystone.Role   `json:"prior_role"`
+	Implies []keystone.Role `json:"implies"`
+}
+
+// impliesReserved returns the name of the first reserved role that the role implies, directly or through other roles. The result
+// found is false if there is none.
 func (c *Cloud) impliesReserved(ctx context.Context, role keystone.Role) (implied string, found bool, err error) {
-	type inference struct {
-		Prior   keystone.Role   `json:"prior_role"`
-		Implies []keystone.Role `json:"implies"`
-	}
 	op := fmt.Sprintf("reading what role %q implies", role.Name)
 	rules, err := list[inference](ctx, c, op, "role_inferences", nil)
 	if err != nil {

@@ -70,7 +70,9 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 // Ping implements [keystone.Identity]. Ping lists the projects of Tenantry's own user: Keystone allows every user this request.
 func (c *Cloud) Ping(ctx context.Context) error {
 	return c.do(ctx, read, "pinging Keystone", func(ctx context.Context) error {
-		return c.readList(ctx, c.identity.ServiceURL("auth", "projects"), "projects", pingLimits, upstream.Skip)
+		noteOf(ctx).limits = pingLimits
+		_, err := c.readList(ctx, c.identity.ServiceURL("auth", "projects"), "projects", upstream.Skip)
+		return err
 	})
 }
 

@@ -1,6 +1,7 @@
 package v3
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -55,6 +56,8 @@ func (t splitTransport) CloseIdleConnections() { t.reads.CloseIdleConnections() 
 type call struct {
 	reached bool            // the request may have reached a server
 	limits  upstream.Limits // of the answer
+	timeout time.Duration   // of the request; zero means Config.Timeout
+	subject bool            // the request is about its own token
 	secrets []string        // in the request, beside the secrets of the Cloud
 	login   *Credential     // the credential of a login; nil for other requests
 }
@@ -130,7 +133,7 @@ func neverSent(err error) bool {
 		errors.As(err, &op) && op.Op == "dial"
 }
 
-// The type `limit` is a round tripper that limits the time of a request.
+// limit is a round tripper that limits the time of a request. The call in the request's context may have a limit of its own.
 type limit struct {
 	next    http.RoundTripper
 	timeout time.Duration
@@ -138,13 +141,14 @@ type limit struct {
 
 // RoundTrip sends the request. The time limit includes the time to read the body of the answer.
 func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(req.Context(), l.timeout)
+	timeout := cmp.Or(noteOf(req.Context()).timeout, l.timeout)
+	ctx, cancel := context.WithTimeout(req.Context(), timeout)
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		late := ctx.Err() != nil && req.Context().Err() == nil
 		cancel() // after the check above, because cancel ends ctx
 		if late {
-			return nil, fmt.Errorf("no answer within %s: %w", l.timeout, err)
+			return nil, fmt.Errorf("no answer within %s: %w", timeout, err)
 		}
 		return nil, err
 	}

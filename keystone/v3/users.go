@@ -15,19 +15,40 @@ func (c *Cloud) User(ctx context.Context, id string) (keystone.User, error) {
 	if err := checkIDs(op, id); err != nil {
 		return keystone.User{}, err
 	}
-	var answer struct {
-		User keystone.User `json:"user"`
-	}
-	err := c.do(ctx, read, op, func(ctx context.Context) error {
-		err := users.Get(ctx, c.identity, segment(id)).ExtractInto(&answer)
-		if err == nil && answer.User.ID != id {
+	var found keystone.User
+	err := c.do(ctx, read, op, func(ctx context.Context) (err error) {
+		var answer struct {
+			User userBody `json:"user"`
+		}
+		if err := users.Get(ctx, c.identity, segment(id)).ExtractInto(&answer); err != nil {
+			return err
+		}
+		if found, err = answer.User.user(); err == nil && found.ID != id {
 			return errIncomplete
 		}
-		answer.User.Name = c.masked(ctx, answer.User.Name, "")
+		found.Name = c.masked(ctx, found.Name, "")
 		return err
 	})
 	if err != nil {
 		return keystone.User{}, err
 	}
-	return answer.User, nil
+	return found, nil
+}
+
+// userBody is a user in the JSON format of Keystone.
+type userBody struct {
+	keystone.User
+
+	Enabled *bool `json:"enabled"`
+}
+
+// user returns the user. Keystone omits the state of a user from LDAP if it is configured to ignore this attribute: the user can then log
+// in, and counts as enabled.
+func (b userBody) user() (keystone.User, error) {
+	u := b.User
+	if u.ID == "" || u.DomainID == "" {
+		return keystone.User{}, errIncomplete
+	}
+	u.Enabled = b.Enabled == nil || *b.Enabled
+	return u, nil
 }

@@ -52,6 +52,18 @@ func Conformance(t *testing.T, target Target) {
 		{"ExchangeToken, role given", exchangeTokenWithRole},
 		{"ExchangeToken, project disabled", exchangeTokenOfDisabledProject},
 
+		{"EachProject, by domain and prefix", eachProject},
+		{"EachAssignment, of every kind", eachAssignment},
+		{"ExchangeToken, inherited role", inheritedRole},
+		{"EachUser", eachUser},
+		{"AllRoles and Implied", allRoles},
+		{"Reach, project and system", reach},
+		{"all reads, manager of a domain", managersRights},
+		{"all reads, administrator of a domain", domainAdministratorsRights},
+		{"all reads, member of a project", plainRights},
+		{"all reads, member of a domain without role reader", rightsWithoutReader},
+		{"all reads, reader of the system", systemReadersRights},
+
 		{"EnsureProject, revoked token of Tenantry's own user", ownTokenRevoked},
 		{"EnsureProject and RemoveProject, with an application credential", applicationCredential},
 		{"Ping and EnsureProject, with a wrong password", wrongPassword},

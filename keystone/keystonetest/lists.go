@@ -1,0 +1,168 @@
+package keystonetest
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// list is the answer with a list. The members are encoded one by one, because a list can be long.
+type list struct {
+	resource  string
+	members   iter.Seq[any]
+	self      string
+	truncated bool
+}
+
+// listed returns an answer with a list in Keystone's format. Keystone does not split a list into pages.
+func listed[V any](c call, resource string, rows []V, truncated bool, show func(V, call) any) (int, any, error) {
+	return http.StatusOK, list{
+		resource: resource,
+		members: func(yield func(any) bool) {
+			for _, one := range rows {
+				if !yield(show(one, c)) {
+					return
+				}
+			}
+		},
+		self: "http://" + c.Host + c.URL.RequestURI(), truncated: truncated,
+	}, nil
+}
+
+// encode writes the list in JSON. It returns at the first error of w, because the client is gone.
+func (l list) encode(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	_, err := fmt.Fprintf(out, `{%q: [`, l.resource)
+	between := ""
+	for one := range l.members {
+		if err != nil {
+			return err
+		}
+		var text []byte
+		if text, err = json.Marshal(one); err == nil {
+			_, err = fmt.Fprintf(out, "%s%s", between, text)
+		}
+		between = ", "
+	}
+	end := object{"links": object{"next": nil, "self": l.self, "previous": nil}}
+	if l.truncated {
+		end["truncated"] = true
+	}
+	rest, failed := json.Marshal(end)
+	if err := errors.Join(err, failed); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "], %s\n", rest[1:]); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// limited returns the objects that pass all filters. The function `first` has the filters of the database, and `last` those that
+// Keystone applies afterwards. If Keystone has cut the list to Options.ListLimit, truncated is true.
+func limited[V any](
+	k *Keystone, all iter.Seq[*V], names nameFilters, name func(*V) string, first, last func(*V) bool,
+) (found []*V, truncated bool) {
+	for one := range all {
+		if first(one) && names.first(name(one)) {
+			found = append(found, one)
+		}
+	}
+	if len(names.afterwards) == 0 {
+		found, truncated = cut(k, found)
+	}
+	kept := found[:0]
+	for _, one := range found {
+		if last(one) && names.last(name(one)) {
+			kept = append(kept, one)
+		}
+	}
+	if len(names.afterwards) > 0 {
+		kept, truncated = cut(k, kept)
+	}
+	return kept, truncated
+}
+
+// cut cuts a list that is longer than Options.ListLimit.
+func cut[V any](k *Keystone, rows []V) (cut []V, truncated bool) {
+	if k.limit == 0 || len(rows) <= k.limit {
+		return rows, false
+	}
+	return rows[:k.limit], true
+}
+
+// matches reports whether the value is equal to the filter in the query, or the query does not contain the filter.
+func (c call) matches(filter, value string) bool {
+	wanted, ok := c.query[filter]
+	return !ok || wanted[0] == value
+}
+
+// hasName reports whether the name is the name in the query, or the query does not contain a name.
+func (k *Keystone) hasName(c call, name string) bool {
+	wanted, ok := c.query["name"]
+	return !ok || k.same(wanted[0], name)
+}
+
+// nameFilters are the filters of a query on a part of the name, such as name__startswith.
+type nameFilters struct {
+	// inDatabase are the filters that ignore the case, such as name__istartswith. They are a LIKE in the database, so that "_" and "%"
+	// match any characters, and the list is cut after them.
+	inDatabase []*regexp.Regexp
+	// afterwards are the filters that respect the case. Keystone applies them when it has read the whole list. With such a filter,
+	// Keystone cuts the list as the last step.
+	afterwards []func(name string) bool
+}
+
+func nameFiltersOf(query url.Values) (f nameFilters) {
+	for key, values := range query {
+		comparator, ok := strings.CutPrefix(key, "name__")
+		if !ok {
+			continue
+		}
+		wanted := values[0]
+		like := strings.NewReplacer("%", ".*", "_", ".").Replace(regexp.QuoteMeta(wanted))
+		switch comparator {
+		case "istartswith":
+			f.inDatabase = append(f.inDatabase, regexp.MustCompile("(?is)^"+like))
+		case "iendswith":
+			f.inDatabase = append(f.inDatabase, regexp.MustCompile("(?is)"+like+"$"))
+		case "icontains":
+			f.inDatabase = append(f.inDatabase, regexp.MustCompile("(?is)"+like))
+		case "startswith":
+			f.afterwards = append(f.afterwards, func(name string) bool { return strings.HasPrefix(name, wanted) })
+		case "endswith":
+			f.afterwards = append(f.afterwards, func(name string) bool { return strings.HasSuffix(name, wanted) })
+		case "contains":
+			f.afterwards = append(f.afterwards, func(name string) bool { return strings.Contains(name, wanted) })
+		default: // Keystone ignores an unknown filter, but applies it as the last step
+			f.afterwards = append(f.afterwards, func(string) bool { return true })
+		}
+	}
+	return f
+}
+
+// first and last report whether a name passes the filters in the database, and those that Keystone applies afterwards.
+func (f nameFilters) first(name string) bool {
+	for _, filter := range f.inDatabase {
+		if !filter.MatchString(name) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f nameFilters) last(name string) bool {
+	for _, fits := range f.afterwards {
+		if !fits(name) {
+			return false
+		}
+	}
+	return true
+}

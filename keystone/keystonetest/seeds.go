@@ -1,0 +1,193 @@
+package keystonetest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// User is the argument of AddUser.
+type User struct {
+	// ID is the user's id. If ID is empty, AddUser chooses a random id. The id of a user from LDAP can be any text, such as
+	// "m@example.org".
+	ID       string
+	Name     string
+	DomainID string // DefaultDomain if empty
+	Password string
+	// DefaultProjectID is the project of a token if the login requests no scope. Keystone ignores DefaultProjectID if the user has
+	// no role on this project.
+	DefaultProjectID string
+}
+
+// AddDomain adds a domain and returns its id.
+func (k *Keystone) AddDomain(name string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.addDomain(name, "").id
+}
+
+// AddUser adds a user and returns the user's id.
+func (k *Keystone) AddUser(u User) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if u.DomainID == "" {
+		u.DomainID = DefaultDomain
+	}
+	return k.addUser(&user{
+		id: u.ID, name: u.Name, domain: u.DomainID, password: u.Password, defaultProject: u.DefaultProjectID, enabled: true,
+	}).id
+}
+
+// AddGroup adds a group without members and returns its id. If domainID is empty, the group is in the default domain.
+func (k *Keystone) AddGroup(name, domainID string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if domainID == "" {
+		domainID = DefaultDomain
+	}
+	return k.addGroup(name, domainID).id
+}
+
+// AddRole adds a role and returns its id. The parameter `implies` lists the names of the roles that the new role implies. These
+// roles must exist.
+func (k *Keystone) AddRole(name string, implies ...string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := k.addRole(name, false)
+	for _, other := range implies {
+		k.implied[r.id] = append(k.implied[r.id], k.roleNamed(other).id)
+	}
+	return r.id
+}
+
+// AddProject adds a project and returns its id. The project is enabled, even if p.Enabled is false.
+func (k *Keystone) AddProject(p keystone.Project) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p.DomainID == "" {
+		p.DomainID = DefaultDomain
+	}
+	return k.addProject(&project{name: p.Name, domain: p.DomainID, tags: slices.Clone(p.Tags), enabled: true}).id
+}
+
+// Assign assigns a role to a user on a project.
+func (k *Keystone) Assign(a keystone.Assignment) { k.Grant(granted(a)) }
+
+// Unassign revokes a role of a user on a project.
+func (k *Keystone) Unassign(a keystone.Assignment) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.revoke(grantOf(granted(a)))
+}
+
+// Grant assigns a role to a user or a group, on a project or a domain.
+func (k *Keystone) Grant(g keystone.Granted) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.assign(grantOf(g))
+}
+
+func granted(a keystone.Assignment) keystone.Granted {
+	return keystone.Granted{RoleID: a.RoleID, UserID: a.UserID, ProjectID: a.ProjectID}
+}
+
+func grantOf(g keystone.Granted) grant {
+	return grant{role: g.RoleID, user: g.UserID, group: g.GroupID, project: g.ProjectID, domain: g.DomainID, inherited: g.Inherited}
+}
+
+// IssueToken returns a new unscoped token, as if the user had logged in by password.
+func (k *Keystone) IssueToken(userID string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.issue(&token{user: userID, methods: []string{"password"}})
+}
+
+// RevokeToken revokes a token. Tokens that were created by an exchange of this token stay valid.
+func (k *Keystone) RevokeToken(text string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if t := k.tokens[text]; t != nil {
+		t.revoked = true
+	}
+}
+
+// RemoveUser deletes a user, and the user's role assignments.
+func (k *Keystone) RemoveUser(userID string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if u := k.users.get(userID); u != nil {
+		k.removeUser(u)
+	}
+}
+
+// EnableUser enables or disables a user. When a user is disabled, the user's tokens are revoked. If the user is enabled again, the
+// tokens stay revoked.
+func (k *Keystone) EnableUser(userID string, enabled bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if u := k.users.get(userID); u != nil {
+		k.updateUser(u, func(u *user) { u.enabled = enabled })
+	}
+}
+
+// EnableProject enables or disables a project.
+func (k *Keystone) EnableProject(projectID string, enabled bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.projects.get(projectID); p != nil {
+		k.updateProject(p, func(p *project) { p.enabled = enabled })
+	}
+}
+
+// TagProject replaces the tags of a project.
+func (k *Keystone) TagProject(projectID string, tags ...string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.projects.get(projectID); p != nil {
+		k.updateProject(p, func(p *project) { p.tags = tags })
+	}
+}
+
+// Projects returns all projects, the oldest first.
+func (k *Keystone) Projects() []keystone.Project {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := make([]keystone.Project, 0, len(k.projects.at))
+	for p := range k.projects.all() {
+		all = append(all, keystone.Project{
+			ID: p.id, Name: p.name, DomainID: p.domain, Enabled: p.enabled, Tags: slices.Clone(p.tags),
+		})
+	}
+	return all
+}
+
+// Assignments returns the role assignments of users on projects, without those that only the projects below inherit. The oldest
+// assignment is first.
+func (k *Keystone) Assignments() []keystone.Assignment {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var all []keystone.Assignment
+	for g := range k.grants.all() {
+		if g.user != "" && g.project != "" && !g.inherited {
+			all = append(all, keystone.Assignment{ProjectID: g.project, UserID: g.user, RoleID: g.role})
+		}
+	}
+	return all
+}
+
+// Role returns the role with this name.
+func (k *Keystone) Role(name string) (keystone.Role, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := k.roleNamed(name)
+	if r == nil {
+		return keystone.Role{}, fmt.Errorf("finding role %q: %w", name, errors.New("no such role"))
+	}
+	return keystone.Role{ID: r.id, Name: r.name}, nil
+}
+
+func (k *Keystone) roleNamed(name string) *role {
+	return k.roles.find(func(r *role) bool { return r.name == name })
+}

@@ -1,0 +1,90 @@
+package keystonetest
+
+import (
+	"iter"
+	"slices"
+)
+
+// table keeps objects by their keys, in the order in which they were added. An object in a table is never changed, only replaced.
+// An answer can therefore be encoded after Keystone.mu was unlocked.
+type table[K comparable, V any] struct {
+	at   map[K]int // the indexes of rows
+	rows []*V      // nil: the object was removed
+}
+
+func (t *table[K, V]) get(key K) *V {
+	if i, ok := t.at[key]; ok {
+		return t.rows[i]
+	}
+	return nil
+}
+
+// put adds an object, or replaces the object with this key.
+func (t *table[K, V]) put(key K, v *V) {
+	if i, ok := t.at[key]; ok {
+		t.rows[i] = v
+		return
+	}
+	if t.at == nil {
+		t.at = map[K]int{}
+	}
+	t.at[key] = len(t.rows)
+	t.rows = append(t.rows, v)
+}
+
+func (t *table[K, V]) remove(key K) {
+	i, ok := t.at[key]
+	if !ok {
+		return
+	}
+	delete(t.at, key)
+	t.rows[i] = nil
+	if len(t.rows) < 64 || len(t.rows) < 2*len(t.at) {
+		return
+	}
+	moved := make(map[int]int, len(t.at)) // the new indexes, by the old indexes
+	rows := make([]*V, 0, len(t.at))      // a new slice, because a caller may be in the loop of the method all
+	for old, v := range t.rows {
+		if v != nil {
+			moved[old] = len(rows)
+			rows = append(rows, v)
+		}
+	}
+	for key, old := range t.at {
+		t.at[key] = moved[old]
+	}
+	t.rows = rows
+}
+
+// all returns the objects in the order in which they were added. The loop may remove objects.
+func (t *table[K, V]) all() iter.Seq[*V] {
+	return func(yield func(*V) bool) {
+		for _, v := range t.rows {
+			if v != nil && !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// find returns the first object for which the function `fits` returns true. If there is no such object, find returns nil.
+func (t *table[K, V]) find(fits func(*V) bool) *V {
+	for v := range t.all() {
+		if fits(v) {
+			return v
+		}
+	}
+	return nil
+}
+
+// index has the objects that share a value, by the value.
+type index[T comparable] map[string][]T
+
+func (x index[T]) add(value string, one T) { x[value] = append(x[value], one) }
+
+func (x index[T]) remove(value string, one T) {
+	rest := slices.DeleteFunc(x[value], func(other T) bool { return other == one })
+	if x[value] = rest; len(rest) == 0 {
+		delete(x, value)
+	}
+}

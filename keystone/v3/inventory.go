@@ -1,0 +1,137 @@
+package v3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// Reach implements [keystone.Inventory]. It asks Keystone about the token with which it asks, and therefore needs no login of its own.
+func (c *Cloud) Reach(ctx context.Context) (keystone.Reach, error) {
+	const op = "reading what Tenantry's own token is for"
+	var reach keystone.Reach
+	err := c.do(ctx, read, op, func(ctx context.Context) error {
+		noteOf(ctx).subject = true
+		var answer tokenAnswer
+		address := c.identity.ServiceURL("auth", "tokens") + "?nocatalog"
+		if _, err := c.identity.Get(ctx, address, &answer, nil); err != nil { //nolint:bodyclose // gophercloud has closed it
+			return err
+		}
+		t := answer.Token.token()
+		reach = keystone.Reach{ProjectID: t.ProjectID, DomainID: t.DomainID, System: t.System, Roles: t.Roles}
+		if scopes := count(t.ProjectID != "", t.DomainID != "", t.System); scopes != 1 || t.Roles == nil {
+			return errIncomplete
+		}
+		return nil
+	})
+	if e, ok := errors.AsType[*upstream.Error](err); ok && errors.Is(err, keystone.ErrNotFound) {
+		e.Class, e.Err = upstream.Unavailable, nil // the token has just become invalid
+	}
+	if err != nil {
+		return keystone.Reach{}, err
+	}
+	return reach, nil
+}
+
+func count(conditions ...bool) (n int) {
+	for _, c := range conditions {
+		if c {
+			n++
+		}
+	}
+	return n
+}
+
+// EachAssignment implements [keystone.Inventory].
+func (c *Cloud) EachAssignment(ctx context.Context, f keystone.AssignmentFilter, take func(keystone.Granted)) error {
+	op, query := "listing role assignments", url.Values{}
+	if f.ProjectID != "" {
+		op += " on project " + upstream.Clean(f.ProjectID)
+		query.Set("scope.project.id", f.ProjectID)
+	}
+	if f.UserID != "" {
+		op += " of user " + upstream.Clean(f.UserID)
+		query.Set("user.id", f.UserID)
+	}
+	cut, err := bulk(ctx, c, op, "role_assignments", query, func(b assignmentBody) error {
+		if len(b.Scope.System) > 0 {
+			return nil
+		}
+		g, err := b.granted()
+		if err == nil && (f.ProjectID == "" || f.ProjectID == g.ProjectID) && (f.UserID == "" || f.UserID == g.UserID) {
+			take(g)
+		}
+		return err
+	})
+	if err == nil && cut { // Keystone 22 never cuts this list
+		return errCut(op)
+	}
+	return err
+}
+
+// EachUser implements [keystone.Inventory].
+func (c *Cloud) EachUser(ctx context.Context, domainID string, take func(keystone.User)) (whole bool, err error) {
+	op := "listing the users of a domain"
+	if err := checkIDs(op, domainID); err != nil {
+		return false, err
+	}
+	op = fmt.Sprintf("listing the users of domain %s", domainID)
+	mask := sync.OnceValue(func() *strings.Replacer { return upstream.Masker(c.own.all()...) }) // after the login
+	cut, err := bulk(ctx, c, op, "users", url.Values{"domain_id": {domainID}}, func(b userBody) error {
+		u, err := b.user()
+		if err == nil && u.DomainID == domainID {
+			u.Name = mask().Replace(u.Name)
+			take(u)
+		}
+		return err
+	})
+	return err == nil && !cut, err
+}
+
+// AllRoles implements [keystone.Inventory].
+func (c *Cloud) AllRoles(ctx context.Context) ([]keystone.Role, error) {
+	const op = "listing roles"
+	found, err := list[roleBody](ctx, c, op, "roles", nil)
+	if err != nil {
+		return nil, err
+	}
+	roles := make([]keystone.Role, 0, len(found))
+	for _, r := range found {
+		if r.ID == "" || r.Name == "" {
+			return nil, incomplete(op)
+		}
+		if r.DomainID == "" {
+			roles = append(roles, r.Role)
+		}
+	}
+	return roles, nil
+}
+
+// Implied implements [keystone.Inventory].
+func (c *Cloud) Implied(ctx context.Context) (map[string][]string, error) {
+	const op = "reading what roles imply"
+	rules, err := list[inference](ctx, c, op, "role_inferences", nil)
+	if err != nil {
+		return nil, err
+	}
+	implied := make(map[string][]string, len(rules))
+	for _, rule := range rules {
+		for _, r := range rule.Implies {
+			if rule.Prior.ID == "" || r.ID == "" {
+				return nil, incomplete(op)
+			}
+			implied[rule.Prior.ID] = append(implied[rule.Prior.ID], r.ID)
+		}
+	}
+	return implied, nil
+}
+
+func incomplete(op string) error {
+	return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: op, Err: errIncomplete}
+}
