@@ -17,6 +17,8 @@ var (
 	listLimits = upstream.Limits{Bytes: 32 << 20, Values: 4_000_000, Flat: 2, List: 1, Elements: 100_000, Element: 256 << 10}
 	// catalogLimits are the limits of a list whose elements decode to lists and maps, too: plans and products.
 	catalogLimits = upstream.Limits{Bytes: 32 << 20, Values: 100_000, Flat: 2, List: 1, Elements: 20_000, Element: 256 << 10}
+	// bulkLimits are the limits of a list whose elements are not kept together.
+	bulkLimits = upstream.Limits{Bytes: 1 << 30, Values: 1 << 30, Flat: 2, List: 1, Elements: 1_000_000, Element: 256 << 10}
 	// objectLimits are the limits of any other answer.
 	objectLimits = upstream.Limits{Bytes: 1 << 20, Values: 20_000, Flat: 1}
 )
@@ -33,8 +35,15 @@ func limitsOf[T any]() upstream.Limits {
 // The function `each` reads a list and calls the function `take` for each of its elements. If each returns an error, the list is
 // incomplete, and take may have been called. The query contains the conditions of the parameter `where`.
 func each[T any](ctx context.Context, c *Client, op, path string, where []Condition, take func(T)) error {
+	return eachWithin(ctx, c, limitsOf[T](), op, path, where, take)
+}
+
+// eachWithin is each with other limits.
+func eachWithin[T any](
+	ctx context.Context, c *Client, limits upstream.Limits, op, path string, where []Condition, take func(T),
+) error {
 	return c.call(ctx, request{
-		op: op, method: http.MethodGet, path: path + filter(where), limits: limitsOf[T](),
+		op: op, method: http.MethodGet, path: path + filter(where), limits: limits,
 		element: func(d *json.Decoder) error {
 			var one T
 			if err := d.Decode(&one); err != nil {

@@ -1,0 +1,46 @@
+package billing
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// EachCustomer calls the function `take` for each of the merchant's customers, while the list is being read. If EachCustomer returns an
+// error, the list is incomplete, and take may have been called. BillingStack answers with an empty list if it does not have the
+// merchant.
+func (c *Client) EachCustomer(ctx context.Context, merchantID string, take func(Customer)) error {
+	op := fmt.Sprintf("listing the customers of merchant %q", upstream.Clean(merchantID))
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
+		return err
+	}
+	where := []Condition{{Field: "merchant_id", Value: merchantID}}
+	return eachWithin(ctx, c, bulkLimits, op, customersOf(merchantID), where, func(one Customer) {
+		if one.MerchantID == merchantID { // the original v2 server ignores the merchant in the path
+			take(one)
+		}
+	})
+}
+
+// EachSubscription is EachCustomer for the subscriptions of all customers of the merchant. A subscription does not name its merchant: a
+// caller who does not trust the list has to look for its customer among the merchant's.
+func (c *Client) EachSubscription(ctx context.Context, merchantID string, take func(Subscription)) error {
+	op := fmt.Sprintf("listing the subscriptions of merchant %q", upstream.Clean(merchantID))
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
+		return err
+	}
+	return eachWithin(ctx, c, bulkLimits, op, subscriptionsOf(merchantID), nil, take)
+}
+
+// EachPlanID is EachCustomer for the ids of the merchant's plans.
+func (c *Client) EachPlanID(ctx context.Context, merchantID string, take func(id string)) error {
+	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
+		return err
+	}
+	type planID struct {
+		ID string `json:"id"`
+	}
+	return eachWithin(ctx, c, bulkLimits, op, plansOf(merchantID), nil, func(one planID) { take(one.ID) })
+}
