@@ -1,0 +1,286 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// Options configure an Auditor.
+type Options struct {
+	Store     Store
+	Merchants merchants.Store
+	Inventory func(cloud string) (keystone.Inventory, error)
+	// FindDomain returns the domain of a cloud with this id or name: see [keystone.Identity].
+	FindDomain func(ctx context.Context, cloud, nameOrID string) (keystone.Domain, error)
+	Billing    Billing
+	// Expect returns what a run should have left: see [saga.Definition.Expect]. The result known is false if this release does not know
+	// the run's workflow.
+	Expect       func(*saga.Run) (all []saga.Expected, known bool, err error)
+	Installation string
+	Domain       string // name or id of the domain of the tenants; a merchant may have another domain
+	AllowAdmin   bool   // users may have role admin
+	Replica      string
+	Every        time.Duration // the interval between audits that the service starts itself; zero: it starts none
+	Now          func() time.Time
+	NewID        func() string
+	// Begin, if set, is called before an audit is executed. The returned function is called when it is over.
+	Begin   func() (end func())
+	OnFault func(error)
+}
+
+// Billing reads BillingStack: see [billing.Client].
+type Billing interface {
+	Merchant(ctx context.Context, id string) (billing.Merchant, error)
+	Customer(ctx context.Context, merchantID, id string) (billing.Customer, error)
+	Subscription(ctx context.Context, merchantID, id string) (billing.Subscription, error)
+	Plan(ctx context.Context, merchantID, id string) (billing.Plan, error)
+	SubscriptionsOf(ctx context.Context, merchantID, customerID string) ([]billing.Subscription, error)
+	EachCustomer(ctx context.Context, merchantID string, take func(billing.Customer)) error
+	EachSubscription(ctx context.Context, merchantID string, take func(billing.Subscription)) error
+	EachPlanID(ctx context.Context, merchantID string, take func(id string)) error
+}
+
+// Auditor executes audits.
+type Auditor struct {
+	Options
+	asked chan struct{} // an audit was requested of this replica
+}
+
+// NewAuditor returns an Auditor.
+func NewAuditor(o Options) *Auditor { return &Auditor{o, make(chan struct{}, 1)} }
+
+// Request stores an audit that a replica will execute. The argument by is who asks for it. Request returns ErrBusy if too many audits
+// wait.
+func (a *Auditor) Request(ctx context.Context, scope Scope, by string) (Audit, error) {
+	at := a.Now().UTC().Truncate(time.Microsecond) // as databases store it
+	wanted := Audit{ID: a.NewID(), Scope: scope, By: by, CreatedAt: at, State: Pending}
+	if err := a.Store.Create(ctx, wanted); err != nil {
+		return Audit{}, err
+	}
+	select {
+	case a.asked <- struct{}{}:
+	default:
+	}
+	return wanted, nil
+}
+
+// The intervals of Serve.
+const (
+	pollInterval = 5 * time.Second  // between two looks for an audit that another replica has stored
+	beatInterval = 10 * time.Second // between two signs of life
+	lostAfter    = time.Minute      // without a sign of life, another replica executes the audit
+	maxDuration  = 2 * time.Hour    // of an audit
+)
+
+// Serve executes audits, one after the other, and starts those of the schedule, until ctx ends. An audit that is interrupted then is
+// executed again by another replica, from the beginning: an audit only reads.
+func (a *Auditor) Serve(ctx context.Context) {
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
+	for {
+		if err := a.schedule(ctx); err != nil && ctx.Err() == nil {
+			a.OnFault(fmt.Errorf("starting an audit: %w", err))
+		}
+		if err := a.Next(ctx); err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil {
+			a.OnFault(fmt.Errorf("executing an audit: %w", err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.asked:
+		case <-poll.C:
+		}
+	}
+}
+
+// schedule stores the audit of the current interval, unless a replica has stored it. The ids of these audits follow from the
+// installation and the interval, so that only one of several replicas stores it.
+func (a *Auditor) schedule(ctx context.Context) error {
+	if a.Every <= 0 {
+		return nil
+	}
+	slot := a.Now().Truncate(a.Every)
+	err := a.Store.Create(ctx, Audit{ID: scheduledID(a.Installation, slot), By: Scheduled, CreatedAt: a.Now(), State: Pending})
+	if errors.Is(err, ErrExists) || errors.Is(err, ErrBusy) {
+		return nil
+	}
+	return err
+}
+
+// scheduledID returns the id of the scheduled audit of an interval. Like other ids, it sorts by time.
+func scheduledID(installation string, slot time.Time) string {
+	id := uuid.NewSHA1(findingNamespace, fmt.Appendf(nil, "%s %d", installation, slot.UnixMicro()))
+	ms := max(slot.UnixMilli(), 0)
+	for i := range 6 {
+		id[i] = byte(ms >> (8 * (5 - i))) //nolint:gosec // the lowest 8 bits are wanted
+	}
+	id[6] = id[6]&0x0f | 0x70
+	return id.String()
+}
+
+// Next executes the next audit. It returns ErrNotFound if there is none.
+func (a *Auditor) Next(ctx context.Context) error {
+	now := a.Now()
+	audit, err := a.Store.Take(ctx, a.Replica, now, now.Add(-lostAfter))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxDuration)
+	defer cancel()
+	if a.Begin != nil {
+		defer a.Begin()()
+	}
+	r := a.newReading(audit.Scope)
+	stop := r.beat(ctx, cancel, audit.ID)
+	outcome, err := r.execute(ctx, audit)
+	stop()
+	if err != nil {
+		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return ctx.Err() // another replica executes the audit again
+		}
+		outcome = Outcome{Audit: audit}
+		outcome.Audit.State, outcome.Audit.Failure = Failed, upstream.Clean(err.Error())
+	}
+	outcome.Audit.EndedAt = new(a.Now())
+	return errors.Join(err, a.Store.Finish(context.WithoutCancel(ctx), a.Replica, outcome))
+}
+
+func (a *Auditor) newReading(scope Scope) *reading {
+	return &reading{Auditor: a, ledger: newLedger(), world: newWorld(), scope: scope, read: map[string]int{}, reach: map[string]keystone.Reach{}}
+}
+
+// Examine executes an audit that is not stored.
+func (a *Auditor) Examine(ctx context.Context, scope Scope) (Outcome, error) {
+	return a.newReading(scope).execute(ctx, Audit{Scope: scope})
+}
+
+// beat says that the replica is alive, until the returned function is called. If another replica executes the audit, beat cancels it.
+func (r *reading) beat(ctx context.Context, cancel func(), auditID string) (stop func()) {
+	ctx, end := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(beatInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			r.mu.Lock()
+			progress := r.progress
+			r.mu.Unlock()
+			if err := r.Store.Beat(ctx, auditID, r.Replica, r.Now(), progress); errors.Is(err, ErrLost) {
+				cancel()
+				return
+			}
+		}
+	}()
+	return func() { end(); <-done }
+}
+
+// execute reads and compares.
+func (r *reading) execute(ctx context.Context, audit Audit) (Outcome, error) {
+	if err := r.readScope(ctx); err != nil {
+		return Outcome{}, err
+	}
+	c := &comparison{
+		ledger: r.ledger, world: r.world, now: r.Now(), installation: r.Installation, allowAdmin: r.AllowAdmin,
+		scope: r.scope, whole: r.scope.All(),
+	}
+	stored, err := r.stored(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	found, err := r.confirm(ctx, c.compare, stored)
+	if err != nil {
+		return Outcome{}, err
+	}
+	outcome := Outcome{Audit: audit, Resolved: r.resolved(c, stored, found)}
+	slices.SortFunc(found, func(x, y candidate) int {
+		return cmp.Or(slices.Index(Severities, x.Severity)-slices.Index(Severities, y.Severity), cmp.Compare(x.ID, y.ID))
+	})
+	if len(found) > maxFindings {
+		r.note(Gap{Code: GapTooManyFindings, Detail: fmt.Sprintf("%d findings: only the gravest %d are stored", len(found), maxFindings)})
+		found = found[:maxFindings]
+	}
+	accepted := map[string]*Finding{}
+	for i := range stored {
+		if stored[i].Status == Accepted {
+			accepted[stored[i].ID] = &stored[i]
+		}
+	}
+	outcome.Audit.Found = map[string]int{}
+	for i := range found {
+		outcome.Seen = append(outcome.Seen, found[i].Finding)
+		if f := accepted[found[i].ID]; f == nil || !f.staysAccepted(found[i].Severity, r.Now()) {
+			outcome.Audit.Found[string(found[i].Severity)]++
+		}
+	}
+	outcome.Audit.State, outcome.Audit.Gaps, outcome.Audit.Read = Complete, r.gaps, r.read
+	if len(r.gaps) > 0 {
+		outcome.Audit.State = Incomplete
+	}
+	return outcome, nil
+}
+
+// maxFindings is the maximum number of findings that an audit stores.
+const maxFindings = 50_000
+
+// stored returns the findings in the scope that are open or accepted.
+func (r *reading) stored(ctx context.Context) (all []Finding, err error) {
+	f := Filter{
+		Statuses: []Status{New, Known, Accepted}, MerchantID: r.scope.MerchantID, CustomerID: r.scope.CustomerID,
+		Cloud: r.scope.Cloud, ProjectID: r.scope.ProjectID, Limit: 500,
+	}
+	for {
+		page, err := r.Store.Findings(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if len(page) < f.Limit {
+			return all, nil
+		}
+		f.After = page[len(page)-1].ID
+	}
+}
+
+// resolved returns the ids of the stored findings that the audit has looked for and not seen.
+func (r *reading) resolved(c *comparison, stored []Finding, found []candidate) (ids []string) {
+	seen := map[string]bool{}
+	for i := range found {
+		seen[found[i].ID] = true
+	}
+	for i := range stored {
+		if f := &stored[i]; !seen[f.ID] && c.assessed(f, r.subjectOfFinding(f)) && !c.suspected(f) {
+			ids = append(ids, f.ID)
+		}
+	}
+	return ids
+}
+
+// subjectOfFinding returns the subject of a stored finding; empty if no run is about its objects.
+func (r *reading) subjectOfFinding(f *Finding) string {
+	for _, o := range []Object{
+		{Kind: kindCustomer, ID: f.CustomerID}, {Kind: kindSubscription, ID: f.SubscriptionID}, {Kind: kindProject, ID: f.ProjectID},
+	} {
+		if subject := r.subjectOf(f.Cloud, o); subject != "" {
+			return subject
+		}
+	}
+	return ""
+}

@@ -1,0 +1,412 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// newShelf returns the store of an auditor that audits the house.
+func newShelf(h *house) *shelf {
+	return &shelf{upstreams: &upstreams{house: h}, findings: map[string]Finding{}}
+}
+
+func (s *shelf) auditor(t *testing.T) *Auditor {
+	return NewAuditor(Options{
+		Store: s, Merchants: shops{}, Inventory: func(string) (keystone.Inventory, error) { return s.upstreams, nil },
+		FindDomain: func(ctx context.Context, _, name string) (keystone.Domain, error) {
+			return s.Domain(ctx, name)
+		},
+		Billing: bill{s.upstreams}, Installation: theInstallation, Domain: "default", Replica: "r1",
+		Expect: func(r *saga.Run) ([]saga.Expected, bool, error) { return s.made[r.ID], r.Workflow == "w", nil },
+		Now:    func() time.Time { return epoch }, NewID: func() string { return fmt.Sprint("a", len(s.waiting)) },
+		OnFault: func(err error) { t.Error(err) },
+	})
+}
+
+// audit executes an audit and returns its outcome.
+func (s *shelf) audit(t *testing.T, scope Scope) Outcome {
+	t.Helper()
+	a := s.auditor(t)
+	if _, err := a.Request(t.Context(), scope, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s.outcomes[len(s.outcomes)-1]
+}
+
+// seen returns the codes of the findings.
+func (o Outcome) seen() (codes []string) {
+	for _, f := range o.Seen {
+		codes = append(codes, string(f.Code))
+	}
+	slices.Sort(codes)
+	return codes
+}
+
+func wanted(codes []Code) (all []string) {
+	for _, code := range codes {
+		all = append(all, string(code))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// unreachable are damages that a reading cannot show: a resource that was not looked for is looked for.
+func unreachable(name string) bool { return name == "a resource that was not looked for" }
+
+func TestAnAuditFindsEachDamageAndResolvesItWhenItIsMended(t *testing.T) {
+	for _, d := range damages {
+		if unreachable(d.name) {
+			continue
+		}
+		t.Run(d.name, func(t *testing.T) {
+			h := newHouse()
+			d.damage(h)
+			s := newShelf(h)
+			o := s.audit(t, Scope{})
+			if got := o.seen(); !slices.Equal(got, wanted(d.want)) {
+				t.Errorf("got  %v\nwant %v", got, wanted(d.want))
+			}
+			if o.Audit.State != Complete || len(o.Audit.Gaps) > 0 {
+				t.Errorf("the audit is %s: %v", o.Audit.State, o.Audit.Gaps)
+			}
+			if again := s.audit(t, Scope{}); !slices.Equal(again.seen(), o.seen()) || len(again.Resolved) > 0 {
+				t.Errorf("again: %v, resolved %v", again.seen(), again.Resolved)
+			}
+			s.house = newHouse()
+			mended := s.audit(t, Scope{})
+			if len(mended.Seen) > 0 || len(mended.Resolved) != len(d.want) {
+				t.Errorf("mended: %v, and %d are resolved, want %d", mended.seen(), len(mended.Resolved), len(d.want))
+			}
+		})
+	}
+}
+
+// TestAReadThatFailsIsNoAbsence lets each kind of call fail, in each way: no damage may be found that is not there, and nothing is resolved
+// that is.
+func TestAReadThatFailsIsNoAbsence(t *testing.T) {
+	ways := map[string]struct {
+		err  error
+		half bool
+	}{
+		"forbidden":    {&upstream.Error{Service: keystone.Service, Class: upstream.Blocked, Op: "listing", Err: keystone.ErrForbidden}, false},
+		"unavailable":  {&upstream.Error{Service: keystone.Service, Class: upstream.Unavailable, Op: "listing", Err: errAway}, false},
+		"half of it":   {&upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "listing", Err: errAway}, true},
+		"an empty one": {&upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "listing", Err: errAway}, false},
+	}
+	calls := []string{
+		"Reach", "Domain", "EachProject", "EachAssignment", "EachUser", "AllRoles", "Implied", "Project", "User",
+		"Merchant", "Customer", "Subscription", "Plan", "EachCustomer", "EachSubscription", "EachPlanID",
+	}
+	for _, d := range damages {
+		if unreachable(d.name) {
+			continue
+		}
+		for _, call := range calls {
+			for way, fault := range ways {
+				h := newHouse()
+				d.damage(h)
+				s := newShelf(h)
+				whole := s.audit(t, Scope{})
+				s.half, s.at = fault.half, func(c string) error {
+					if c == call {
+						return fault.err
+					}
+					return nil
+				}
+				o := s.audit(t, Scope{})
+				for _, f := range o.Seen {
+					same := func(other Finding) bool { return other.ID == f.ID || lessKnown(f, other) }
+					if !slices.ContainsFunc(whole.Seen, same) {
+						t.Errorf("%s, %s %s: %s is found: %s", d.name, call, way, f.Code, f.Detail)
+					}
+				}
+				if len(o.Resolved) > 0 {
+					t.Errorf("%s, %s %s: %v are resolved", d.name, call, way, o.Resolved)
+				}
+				if len(o.Seen) < len(whole.Seen) && o.Audit.State == Complete {
+					t.Errorf("%s, %s %s: findings are missing, but the audit is complete", d.name, call, way)
+				}
+			}
+		}
+	}
+}
+
+// lessKnown reports whether f is what can be said about the role assignment of another finding if the roles or the user cannot be read.
+func lessKnown(f, other Finding) bool {
+	about := map[Code][]Code{
+		RoleAdmin:         {RoleExtraUser, RoleExtraGroup, RoleExtraInherited, RoleOfDeletedUser},
+		RoleOfDeletedUser: {RoleExtraUser}, RoleOfDisabledUser: {RoleExtraUser},
+		CustomerMoved: {TenantWithoutCustomer, TenantWithoutSubscription}, // nobody reads the other merchant's
+	}
+	return (f.ProjectID == other.ProjectID || other.Code == CustomerMoved) && slices.Contains(about[other.Code], f.Code)
+}
+
+func TestACutListIsNotWhole(t *testing.T) {
+	s := newShelf(newHouse())
+	s.cut = true
+	o := s.audit(t, Scope{})
+	if o.Audit.State != Incomplete || len(o.Audit.Gaps) != 1 || o.Audit.Gaps[0].Code != GapListCut {
+		t.Errorf("got %s, %v", o.Audit.State, o.Audit.Gaps)
+	}
+}
+
+// TestTheCredentialOfADomain audits with a credential that sees one domain only, and not which objects elsewhere are absent.
+func TestTheCredentialOfADomain(t *testing.T) {
+	unseen := []Code{SubscriberGone, RoleAdmin, ResourceNoProject, ResourceInForeignDomain, RoleOfDeletedUser, RoleOfDisabledUser}
+	for _, d := range damages {
+		h := newHouse()
+		d.damage(h)
+		whole := newShelf(h).audit(t, Scope{})
+		s := newShelf(h)
+		s.mine = true
+		o := s.audit(t, Scope{})
+		for _, f := range o.Seen {
+			if !slices.ContainsFunc(whole.Seen, func(other Finding) bool { return other.ID == f.ID || lessKnown(f, other) }) {
+				t.Errorf("%s: %s is found: %s", d.name, f.Code, f.Detail)
+			}
+		}
+		for _, f := range whole.Seen {
+			if !slices.ContainsFunc(o.Seen, func(other Finding) bool { return other.ID == f.ID }) && !slices.Contains(unseen, f.Code) {
+				t.Errorf("%s: %s is not found", d.name, f.Code)
+			}
+		}
+		if o.Audit.State != Incomplete {
+			t.Errorf("%s: the audit is %s", d.name, o.Audit.State)
+		}
+	}
+}
+
+// TestWhatChangesWhileAnAuditReadsIsReadAgain mends or makes the damage when the lists have been read.
+func TestWhatChangesWhileAnAuditReadsIsReadAgain(t *testing.T) {
+	for _, d := range damages {
+		if len(d.want) == 0 {
+			continue
+		}
+		t.Run(d.name, func(t *testing.T) {
+			h := newHouse()
+			d.damage(h)
+			s := newShelf(h)
+			s.at = func(call string) error {
+				switch call {
+				case "Project", "Customer", "Subscription": // read alone: the damage is mended by now
+					s.house = newHouse()
+				}
+				return nil
+			}
+			o := s.audit(t, Scope{})
+			for _, f := range o.Seen {
+				if f.Code != RunWaits && f.Code != RoleExtraInherited && f.UserID == "" && !strings.HasPrefix(f.Detail, "g ") && f.Code != ObjectsLeft &&
+					f.Code != SubscriptionWithoutTenant {
+					t.Errorf("%s is found: %s", f.Code, f.Detail)
+				}
+			}
+		})
+	}
+}
+
+// TestARunThatStartsWhileAnAuditReads stores a run about the customer when the lists have been read.
+func TestARunThatStartsWhileAnAuditReads(t *testing.T) {
+	h := newHouse()
+	h.p("p-m1-c0-s0").Enabled = false
+	s := newShelf(h)
+	s.at = func(call string) error {
+		if call == "Project" && len(h.all) == 12 {
+			h.all = append(h.all, &saga.Run{ID: "1", Workflow: "w", Merchant: "m1", Subject: "m1:m1-c0", State: saga.Running})
+		}
+		return nil
+	}
+	if o := s.audit(t, Scope{}); len(o.Seen) > 0 {
+		t.Errorf("found %v", o.seen())
+	}
+	if len(h.all) != 13 {
+		t.Error("the project was not read again")
+	}
+}
+
+// TestANewSubscriptionIsNoFinding subscribes after the runs were read, and before the projects are.
+func TestANewSubscriptionIsNoFinding(t *testing.T) {
+	h := newHouse()
+	s := newShelf(h)
+	subscribed := false
+	s.at = func(call string) error {
+		if call == "EachProject" && !subscribed {
+			subscribed = true
+			h.subscribe("m1", "m1-new", "m1-new-s", true)
+		}
+		return nil
+	}
+	read := 0
+	a := s.auditor(t)
+	known := a.Expect
+	a.Expect = func(r *saga.Run) ([]saga.Expected, bool, error) { read++; return known(r) }
+	if _, err := a.Request(t.Context(), Scope{}, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if o := s.outcomes[0]; len(o.Seen) > 0 || !subscribed {
+		t.Errorf("found %v", o.seen())
+	}
+}
+
+func TestNarrowerScopesFindTheSame(t *testing.T) {
+	for _, d := range damages {
+		if unreachable(d.name) {
+			continue
+		}
+		h := newHouse()
+		d.damage(h)
+		whole := newShelf(h).audit(t, Scope{})
+		for name, scope := range map[string]Scope{
+			"the merchant": {MerchantID: "m1"}, "the customer": {MerchantID: "m1", CustomerID: "m1-c0"},
+			"the project": {Cloud: "default", ProjectID: "p-m1-c0-s0"},
+		} {
+			o := newShelf(h).audit(t, scope)
+			for _, f := range o.Seen {
+				if !slices.ContainsFunc(whole.Seen, func(other Finding) bool { return other.ID == f.ID || lessKnown(f, other) }) {
+					t.Errorf("%s, %s: %s is found: %s", d.name, name, f.Code, f.Detail)
+				}
+				if !scope.contains(&f) {
+					t.Errorf("%s, %s: a finding is outside: %+v", d.name, name, f)
+				}
+			}
+			for _, f := range whole.Seen {
+				if scope.contains(&f) && !slices.ContainsFunc(o.Seen, func(other Finding) bool { return other.ID == f.ID }) && !wide(f.Code) {
+					t.Errorf("%s, %s: %s is not found", d.name, name, f.Code)
+				}
+			}
+		}
+	}
+}
+
+// wide reports whether a finding needs the runs, projects or subscriptions of other customers.
+func wide(code Code) bool {
+	return slices.Contains(rules[code].needs, partRuns) || slices.Contains(rules[code].needs, partMerchants) || strings.HasPrefix(string(code), "resource-") ||
+		code == ObjectsLeft || code == RunWaits
+}
+
+func TestAnAuditThatReadsOnlyAPartResolvesNothingElse(t *testing.T) {
+	h := newHouse()
+	h.p("p-m1-c0-s0").Enabled, h.p("p-m2-c0-s0").Enabled = false, false
+	s := newShelf(h)
+	if o := s.audit(t, Scope{}); len(o.Seen) != 2 {
+		t.Fatalf("found %v", o.seen())
+	}
+	s.house = newHouse()
+	if o := s.audit(t, Scope{MerchantID: "m2"}); len(o.Resolved) != 1 || len(s.findings) != 1 {
+		t.Errorf("%d are resolved, %d are left", len(o.Resolved), len(s.findings))
+	}
+}
+
+func TestAnAuditFailsIfTheRunsCannotBeRead(t *testing.T) {
+	s := newShelf(newHouse())
+	s.at = func(call string) error {
+		if call == "EachRun" {
+			return errAway
+		}
+		return nil
+	}
+	a := s.auditor(t)
+	if _, err := a.Request(t.Context(), Scope{}, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Next(t.Context()); !errors.Is(err, errAway) {
+		t.Errorf("got %v", err)
+	}
+	if o := s.outcomes[0]; o.Audit.State != Failed || o.Audit.Failure != "away" || o.Audit.EndedAt == nil {
+		t.Errorf("got %+v", o.Audit)
+	}
+}
+
+func TestAnAuditOfNothing(t *testing.T) {
+	for _, scope := range []Scope{{MerchantID: "m1", CustomerID: "nobody"}, {Cloud: "default", ProjectID: "nothing"}} {
+		s := newShelf(newHouse())
+		a := s.auditor(t)
+		if _, err := a.Request(t.Context(), scope, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Next(t.Context()); !errors.Is(err, errNothingKnown) {
+			t.Errorf("%+v: got %v", scope, err)
+		}
+	}
+}
+
+func TestAnInterruptedAuditIsNotFinished(t *testing.T) {
+	s := newShelf(newHouse())
+	a := s.auditor(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.at = func(call string) error {
+		cancel()
+		return ctx.Err()
+	}
+	if _, err := a.Request(t.Context(), Scope{}, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Next(ctx); !errors.Is(err, context.Canceled) || len(s.outcomes) > 0 {
+		t.Errorf("got %v, %v", err, s.outcomes)
+	}
+}
+
+func TestOneAuditIsStartedInEachInterval(t *testing.T) {
+	s := newShelf(newHouse())
+	now := epoch
+	for range 4 {
+		for range 2 { // replicas
+			a := s.auditor(t)
+			a.Every, a.Now = time.Hour, func() time.Time { return now }
+			if err := a.schedule(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now = now.Add(30 * time.Minute)
+	}
+	if len(s.waiting) != 2 || s.waiting[0].ID >= s.waiting[1].ID || s.waiting[0].By != Scheduled {
+		t.Errorf("got %+v", s.waiting)
+	}
+}
+
+// The number of findings that are open after an audit does not have those that stay accepted.
+func TestAcceptedFindingsAreNotCounted(t *testing.T) {
+	after := func(d time.Duration) *time.Time { return new(epoch.Add(d)) }
+	for name, c := range map[string]struct {
+		accept func(f *Finding)
+		want   int
+	}{
+		"open":                            {func(*Finding) {}, 1},
+		"accepted":                        {func(f *Finding) { f.Status, f.Acceptance = Accepted, &Acceptance{} }, 0},
+		"accepted until later":            {func(f *Finding) { f.Status, f.Acceptance = Accepted, &Acceptance{Until: after(1)} }, 0},
+		"accepted until now":              {func(f *Finding) { f.Status, f.Acceptance = Accepted, &Acceptance{Until: after(0)} }, 1},
+		"accepted when it was less grave": {func(f *Finding) { f.Status, f.Acceptance, f.Severity = Accepted, &Acceptance{}, Info }, 1},
+		"accepted when it was graver":     {func(f *Finding) { f.Status, f.Acceptance, f.Severity = Accepted, &Acceptance{}, Critical }, 0},
+	} {
+		h := newHouse()
+		for _, d := range damages {
+			if slices.Equal(d.want, []Code{RoleMissing}) {
+				d.damage(h)
+				break
+			}
+		}
+		s := newShelf(h)
+		o := s.audit(t, Scope{})
+		f := o.Seen[0]
+		severity := string(f.Severity)
+		c.accept(&f)
+		s.findings[f.ID] = f
+		if got := s.audit(t, Scope{}).Audit.Found[severity]; got != c.want || o.Audit.Found[severity] != 1 || len(o.Seen) != 1 {
+			t.Errorf("%s: got %d, want %d; at first %v", name, got, c.want, o.Audit.Found)
+		}
+	}
+}

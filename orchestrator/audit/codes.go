@@ -1,0 +1,191 @@
+package audit
+
+// The codes of findings.
+const (
+	TenantWithoutCustomer     Code = "tenant-without-customer"
+	TenantWithoutSubscription Code = "tenant-without-subscription"
+	CustomerWithoutTenant     Code = "customer-without-tenant"
+	SubscriptionWithoutTenant Code = "subscription-without-tenant"
+	TenantDuplicate           Code = "tenant-duplicate"
+	TenantRenamed             Code = "tenant-renamed"
+	TenantDisabled            Code = "tenant-disabled"
+	TenantEnabled             Code = "tenant-enabled"
+
+	ResourcePlaceholder         Code = "resource-placeholder"
+	ResourceNoProject           Code = "resource-no-project"
+	ResourceOfOtherMerchant     Code = "resource-of-other-merchant"
+	ResourceOfOtherSubscription Code = "resource-of-other-subscription"
+	ResourceInForeignDomain     Code = "resource-in-foreign-domain"
+	ResourceForeignProject      Code = "resource-foreign-project"
+	ResourceShared              Code = "resource-shared"
+
+	RoleMissing        Code = "role-missing"
+	RoleExtraUser      Code = "role-extra-user"
+	RoleExtraGroup     Code = "role-extra-group"
+	RoleExtraInherited Code = "role-extra-inherited"
+	RoleOfDeletedUser  Code = "role-of-deleted-user"
+	RoleOfDisabledUser Code = "role-of-disabled-user"
+	RoleAdmin          Code = "role-admin"
+	SubscriberGone     Code = "subscriber-gone"
+
+	TagMissing       Code = "tag-missing"
+	TagOtherMerchant Code = "tag-other-merchant"
+	TagUnknownRun    Code = "tag-unknown-run"
+
+	PlanGone          Code = "plan-gone"
+	PlanDiffers       Code = "plan-differs"
+	CustomerMoved     Code = "customer-moved"
+	SubscriptionMoved Code = "subscription-moved"
+
+	ObjectsGone    Code = "objects-gone"
+	ObjectsLeft    Code = "objects-left"
+	RunWaits       Code = "run-waits"
+	SuspectAbsence Code = "suspect-absence"
+)
+
+// part is a list that an audit reads. What was not read whole is not assessed.
+type part string
+
+// The parts of a cloud, of a merchant, and of this installation.
+const (
+	partProjects      part = "projects"
+	partAssignments   part = "role-assignments"
+	partUsers         part = "users"
+	partRoles         part = "roles"
+	partImplied       part = "implied-roles"
+	partCustomers     part = "customers"
+	partSubscriptions part = "subscriptions"
+	partPlans         part = "plans"
+	partMerchants     part = "all-merchants" // the customers and subscriptions of all merchants
+	partRuns          part = "all-runs"
+)
+
+// rule is what is the same for all findings of a code.
+type rule struct {
+	severity Severity
+	needs    []part // the finding is neither opened nor resolved if one of these was not read whole
+	affected string
+	advice   string // if the finding has none of its own
+}
+
+// needsOf returns what a finding depends on. What is left over depends on the list of its kind only.
+func needsOf(f *Finding) []part {
+	if f.Code != ObjectsLeft {
+		return rules[f.Code].needs
+	}
+	switch f.Objects[len(f.Objects)-1].Kind {
+	case kindCustomer:
+		return []part{partCustomers}
+	case kindSubscription:
+		return []part{partSubscriptions}
+	case kindProject:
+		return []part{partProjects}
+	}
+	return rules[f.Code].needs[:2]
+}
+
+// Codes returns all codes.
+func Codes() []Code {
+	all := make([]Code, 0, len(rules))
+	for code := range rules {
+		all = append(all, code)
+	}
+	return all
+}
+
+var rules = map[Code]rule{
+	TenantWithoutCustomer: {
+		Medium,
+		[]part{partProjects, partMerchants},
+		"nobody pays for what the tenant has",
+		"if nobody needs the tenant: disable it, see that it is empty, and delete it",
+	},
+	TenantWithoutSubscription: {
+		High,
+		[]part{partProjects, partMerchants},
+		"the usage of the tenant is billed to nobody",
+		"if nobody needs the tenant: disable it, see that it is empty, and delete it",
+	},
+	CustomerWithoutTenant: {
+		High, []part{partProjects, partCustomers}, "the users of the customer cannot work in the customer's tenant", "create the tenant again",
+	},
+	SubscriptionWithoutTenant: {
+		High, []part{partProjects, partSubscriptions}, "the subscriber cannot use what is paid for", "create the tenant again",
+	},
+	TenantDuplicate: {
+		Medium,
+		[]part{partProjects, partSubscriptions, partRuns},
+		"usage of the second project is billed to nobody",
+		"find out who made the project; if nobody needs it, delete it",
+	},
+	TenantRenamed:  {Medium, []part{partProjects}, "runs about the tenant do not find it by its name", ""},
+	TenantDisabled: {High, []part{partProjects}, "the users of the tenant cannot work in it", "enable the project"},
+	TenantEnabled: {
+		High, []part{partProjects}, "the users of the tenant can work in it, although its subscription is suspended or has ended", "disable the project",
+	},
+
+	ResourcePlaceholder: {High, []part{partSubscriptions}, "the usage of the tenant is billed to nobody", "set the resource of the subscription"},
+	ResourceNoProject: {
+		High, []part{partSubscriptions, partProjects}, "the usage of the tenant is billed to nobody", "set the resource of the subscription",
+	},
+	ResourceOfOtherMerchant: {
+		Critical, []part{partSubscriptions, partProjects}, "the customer pays for the usage of another merchant's customer", "set the resource of the subscription",
+	},
+	ResourceOfOtherSubscription: {
+		Critical, []part{partSubscriptions, partProjects}, "the subscription pays for the usage of another subscription", "set the resource of the subscription",
+	},
+	ResourceInForeignDomain: {
+		Critical, []part{partSubscriptions, partProjects}, "the customer pays for the usage of a project in another domain", "set the resource of the subscription",
+	},
+	ResourceForeignProject: {
+		High, []part{partSubscriptions, partProjects}, "the customer pays for the usage of a project that is not the subscription's", "set the resource of the subscription",
+	},
+	ResourceShared: {
+		Critical, []part{partSubscriptions, partProjects}, "the usage of one tenant is billed to two subscriptions", "set the resource of the subscription that has the wrong one",
+	},
+
+	RoleMissing:   {High, []part{partAssignments, partProjects, partUsers}, "the user lacks a right in the tenant", "assign the role"},
+	RoleExtraUser: {Medium, []part{partAssignments, partProjects}, "the user has a right in the tenant that no run has given", "if the user needs the role, accept the finding; otherwise revoke the role"},
+	RoleExtraGroup: {
+		Medium, []part{partAssignments, partProjects}, "the users of the group have a right in the tenant that no run has given", "",
+	},
+	RoleExtraInherited: {
+		Medium, []part{partAssignments, partProjects}, "somebody has a right in all tenants of the domain that no run has given", "",
+	},
+	RoleOfDeletedUser: {
+		Low, []part{partAssignments, partProjects, partUsers}, "nobody at present; a new user with the same id would have the right", "revoke the role",
+	},
+	RoleOfDisabledUser: {
+		Low, []part{partAssignments, partProjects, partUsers}, "the user cannot log in, and keeps the right", "enable the user, or end the subscription",
+	},
+	RoleAdmin: {
+		Critical, []part{partAssignments, partProjects, partRoles, partImplied}, "who has role admin on one project is admin of the whole cloud in most services", "revoke the role",
+	},
+	SubscriberGone: {
+		High,
+		[]part{partProjects, partUsers},
+		"nobody can use the customer's tenants, unless other users can",
+		"let another user subscribe for the customer, or end the subscriptions",
+	},
+
+	TagMissing:       {Medium, []part{partProjects}, "Tenantry does not change or remove the tenant without its tags", "add the tags"},
+	TagOtherMerchant: {High, []part{partProjects}, "runs of the other merchant take the tenant for theirs", "set the tags"},
+	TagUnknownRun:    {Medium, []part{partProjects, partRuns}, "the run that has made the tenant is not known", "set the tags"},
+
+	PlanGone:    {High, []part{partSubscriptions, partPlans}, "the subscription cannot be billed", ""},
+	PlanDiffers: {High, []part{partSubscriptions, partPlans}, "the customer pays for a plan that nobody has ordered with Tenantry", ""},
+	CustomerMoved: {
+		Critical, []part{partMerchants}, "the customer pays another merchant", "move the customer back in BillingStack",
+	},
+	SubscriptionMoved: {
+		Critical, []part{partMerchants}, "another customer pays for the subscription", "move the subscription back in BillingStack",
+	},
+
+	ObjectsGone: {High, []part{partMerchants, partProjects}, "a subscription that was ordered no longer exists", "find out who has removed the objects; let the user subscribe again"},
+	ObjectsLeft: {Medium, []part{partProjects, partAssignments, partCustomers, partSubscriptions}, "nobody pays for what is left", "remove what is left"},
+	RunWaits:    {Medium, nil, "the order of a customer is not completed", ""},
+	SuspectAbsence: {
+		High, nil, "perhaps nobody: an upstream may show less than it has",
+		"compare the address and the credential of the upstream with those of the time before; then audit again",
+	},
+}

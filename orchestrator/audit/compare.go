@@ -1,0 +1,259 @@
+package audit
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// comparison compares a ledger with a world. It makes no calls.
+type comparison struct {
+	*ledger
+	*world
+
+	now          time.Time
+	installation string
+	allowAdmin   bool // users may have role admin
+	scope        Scope
+	whole        bool // the runs of all merchants are in the ledger, and all merchants are in the world
+
+	customerTenants map[string]*tenant // by the id of the customer
+	absences        map[string]*absence
+	candidates      []candidate
+}
+
+// candidate is a finding that has not been confirmed.
+type candidate struct {
+	Finding
+
+	subject string // empty: no run is about the object
+	absent  string // the list that seems to lack an object; empty: no object seems absent
+	needs   []part // what the finding depends on
+}
+
+// absence counts the objects of one list.
+type absence struct {
+	about            Finding // the cloud or merchant of the list
+	expected, absent int
+}
+
+// compare returns what differs. It leaves out what cannot be assessed, because a part was not read whole or because a run is changing the
+// objects. The result is sorted by id.
+func (c *comparison) compare() []candidate {
+	c.customerTenants, c.absences, c.candidates = map[string]*tenant{}, map[string]*absence{}, nil
+	for _, t := range c.tenants {
+		if customerID, _ := t.owner(); customerID != "" && !t.gone {
+			c.customerTenants[customerID] = t
+		}
+	}
+	c.compareCustomers()
+	c.compareSubscriptions()
+	c.compareProjects()
+	c.compareRoles()
+	c.compareRuns()
+	c.suspect()
+	c.candidates = slices.DeleteFunc(c.candidates, func(f candidate) bool {
+		return !c.readable(&f.Finding, f.subject, f.needs) || !c.scope.contains(&f.Finding)
+	})
+	slices.SortFunc(c.candidates, func(a, b candidate) int { return cmp.Compare(a.ID, b.ID) })
+	return slices.CompactFunc(c.candidates, func(a, b candidate) bool { return a.ID == b.ID })
+}
+
+// contains reports whether the finding is in the scope.
+func (s Scope) contains(f *Finding) bool {
+	is := func(want, got string) bool { return want == "" || want == got }
+	return is(s.MerchantID, f.MerchantID) && is(s.CustomerID, f.CustomerID) && is(s.Cloud, f.Cloud) && is(s.ProjectID, f.ProjectID)
+}
+
+// assessed reports whether the audit can say that the finding is there or is not: all that it depends on was read, and no run is changing
+// its objects.
+func (c *comparison) assessed(f *Finding, subject string) bool {
+	return c.readable(f, subject, needsOf(f))
+}
+
+func (c *comparison) readable(f *Finding, subject string, needs []part) bool {
+	if subject != "" && c.busy(subject) && f.Code != RunWaits || c.unread[object(kindProject, f.ProjectID, "")] {
+		return false
+	}
+	if slices.ContainsFunc(f.Objects, func(o Object) bool { return o.Kind != kindUser && c.unread[object(o.Kind, o.ID, "")] }) {
+		return false
+	}
+	if slices.Contains(needs, partUsers) && c.unread[object(kindUser, f.UserID, "")] {
+		return false
+	}
+	return !slices.ContainsFunc(needs, func(p part) bool { return !c.has(p, f) })
+}
+
+// domainRead reports whether the projects were read whole of the domain that the finding is about: that of its merchant or, if it has no
+// merchant, that of its objects.
+func (c *comparison) domainRead(f *Finding) bool {
+	cloud := c.cloudFound(f.Cloud)
+	switch {
+	case f.MerchantID != "" && c.merchants[f.MerchantID] != nil:
+		return cloud.domains[c.merchantFound(f.MerchantID).domain]
+	case len(f.Objects) > 0 && f.Objects[0].Kind == kindDomain:
+		return cloud.domains[f.Objects[0].ID]
+	}
+	return cloud.projectsRead
+}
+
+// has reports whether the part that the finding depends on was read whole.
+func (c *comparison) has(p part, f *Finding) bool {
+	cloud, merchant := c.cloudFound(f.Cloud), c.merchantFound(f.MerchantID)
+	switch p {
+	case partProjects:
+		return c.domainRead(f)
+	case partAssignments:
+		return cloud.assignmentsRead
+	case partUsers:
+		return cloud.usersRead
+	case partRoles:
+		return cloud.rolesRead
+	case partImplied:
+		return cloud.impliedRead
+	case partCustomers:
+		return merchant.customersRead
+	case partSubscriptions:
+		return merchant.subscriptionsRead
+	case partPlans:
+		return merchant.plansRead
+	case partRuns:
+		return c.whole
+	case partMerchants:
+		return c.whole && !slices.ContainsFunc(c.all(), func(m *merchantWorld) bool { return !m.customersRead || !m.subscriptionsRead })
+	}
+	return false
+}
+
+func (c *comparison) all() (all []*merchantWorld) {
+	for _, m := range c.merchants {
+		all = append(all, m)
+	}
+	return all
+}
+
+// report adds a finding. The argument about has what the finding is about; key makes it the same finding in every audit.
+func (c *comparison) report(code Code, about Finding, subject, absent, detail string, key ...string) *Finding {
+	f := about
+	f.Code, f.Severity, f.Detail, f.Affected = code, rules[code].severity, detail, rules[code].affected
+	f.ID = findingID(code, append([]string{f.Cloud}, key...)...)
+	if f.Repair.Advice == "" {
+		f.Repair.Advice = rules[code].advice
+	}
+	if absent != "" && c.assessed(&f, subject) {
+		c.lacks(absent, f)
+	}
+	c.candidates = append(c.candidates, candidate{f, subject, absent, needsOf(&f)})
+	return &c.candidates[len(c.candidates)-1].Finding
+}
+
+// needing replaces what the last finding depends on.
+func (c *comparison) needing(needs ...part) { c.candidates[len(c.candidates)-1].needs = needs }
+
+// findingNamespace is the namespace of the ids of findings.
+var findingNamespace = uuid.MustParse("6f1c9d1e-5b3c-4f0f-9f43-0d6c4a1b7a52")
+
+func findingID(code Code, key ...string) string {
+	return uuid.NewSHA1(findingNamespace, []byte(string(code)+"\x00"+strings.Join(key, "\x00"))).String()
+}
+
+// expects counts an object that a list should have, if the list was read; lacks counts one that it does not have.
+func (c *comparison) expects(p part, list string, about Finding) {
+	if c.has(p, &about) {
+		c.count(list, about).expected++
+	}
+}
+
+func (c *comparison) lacks(list string, about Finding) { c.count(list, about).absent++ }
+
+func (c *comparison) count(list string, about Finding) *absence {
+	a := c.absences[list]
+	if a == nil {
+		a = &absence{about: about}
+		c.absences[list] = a
+	}
+	return a
+}
+
+// The limits of absences: if more objects of a list seem absent than both limits, the list is suspect.
+const (
+	suspectShare  = 10 // percent
+	suspectNumber = 20
+)
+
+// suspect replaces the absences of a list that seems to lack too much by one finding.
+func (c *comparison) suspect() {
+	suspects := map[string]bool{}
+	for list, a := range c.absences {
+		suspects[list] = a.absent > suspectNumber && a.absent*100 > a.expected*suspectShare
+	}
+	c.candidates = slices.DeleteFunc(c.candidates, func(f candidate) bool { return suspects[f.absent] })
+	for list, is := range suspects {
+		if !is {
+			continue
+		}
+		a := c.absences[list]
+		detail := fmt.Sprintf("%d of %d objects seem to be absent from the list of %s: none of these absences is reported or repaired",
+			a.absent, a.expected, list)
+		c.report(SuspectAbsence, Finding{Cloud: a.about.Cloud, MerchantID: a.about.MerchantID}, "", "", detail, list)
+	}
+}
+
+// suspected reports whether absences from the list of a cloud or merchant are not reported.
+func (c *comparison) suspected(f *Finding) bool {
+	for list, a := range c.absences {
+		if a.absent > suspectNumber && a.absent*100 > a.expected*suspectShare && strings.HasSuffix(list, " of "+cmp.Or(f.MerchantID, f.Cloud)) {
+			return true
+		}
+	}
+	return false
+}
+
+// listOf names a list in absences.
+func listOf(p part, of string) string { return string(p) + " of " + of }
+
+// compareRuns reports the runs that wait for a person.
+func (c *comparison) compareRuns() {
+	for _, w := range c.waiting {
+		if c.now.Sub(w.since) < waitsTooLong {
+			continue
+		}
+		about := Finding{Cloud: w.cloud, MerchantID: w.merchant, RunID: w.id, Objects: []Object{{Kind: "run", ID: w.id, Name: w.workflow}}}
+		about.CustomerID = c.customerOf(w.subject)
+		about.Repair.Advice = "tenantry runs show " + w.id
+		c.report(RunWaits, about, w.subject, "", fmt.Sprintf("%s has waited for a person since %s: %s", w.workflow,
+			w.since.UTC().Format(time.RFC3339), cmp.Or(w.detail, w.code)), w.id)
+	}
+}
+
+// waitsTooLong is how long a run may wait for a person before that is a finding.
+const waitsTooLong = 24 * time.Hour
+
+// customerOf returns the customer that the runs of a subject are about; empty if none of them has made one.
+func (c *comparison) customerOf(subject string) string {
+	for id, known := range c.ledger.customers {
+		if known.subject == subject {
+			return id
+		}
+	}
+	return ""
+}
+
+// runState returns the state of a run; false if the ledger does not have it.
+func (c *comparison) runState(id string) (saga.RunState, bool) {
+	state, known := c.runs[id]
+	return state, known
+}
+
+// object names an object in a finding.
+func object(kind, id, name string) Object { return Object{Kind: kind, ID: id, Name: name} }
+
+// projectObject names a project.
+func projectObject(p *keystone.Project) Object { return object(kindProject, p.ID, p.Name) }

@@ -1,0 +1,172 @@
+package audit
+
+import "fmt"
+
+// compareCustomers reports customers that are gone, that are left over, or that have no tenant.
+func (c *comparison) compareCustomers() {
+	for id, want := range c.ledger.customers {
+		list := listOf(partCustomers, want.merchant)
+		about := Finding{MerchantID: want.merchant, CustomerID: id, RunID: want.run, Objects: []Object{object(kindCustomer, id, "")}}
+		about.Cloud = c.merchantFound(want.merchant).cloud
+		found := c.world.customers[id]
+		t := c.customerTenants[id]
+		if t != nil {
+			about.Cloud = t.cloud
+		}
+		switch {
+		case want.gone && found != nil:
+			about.Repair.Action, about.Repair.Values = RemoveCustomer, map[string]string{"customer_id": id, "merchant_id": found.merchant}
+			c.report(ObjectsLeft, about, want.subject, "", "run "+want.run+" has deleted the customer, but BillingStack has it", kindCustomer, id)
+		case want.gone:
+		case found == nil:
+			c.expects(partCustomers, list, about)
+			if t == nil || c.project(t) == nil { // otherwise, the tenant is reported
+				c.report(ObjectsGone, about, want.subject, list, "the merchant no longer has the customer in BillingStack, which run "+want.run+" has used", kindCustomer, id)
+			}
+		case found.merchant != want.merchant:
+			about.Objects = append(about.Objects, object("merchant", found.merchant, ""))
+			c.report(CustomerMoved, about, want.subject, "", "BillingStack has the customer under merchant "+found.merchant, kindCustomer, id)
+		default:
+			c.expects(partCustomers, list, about)
+			c.compareCustomerTenant(about, want, t)
+		}
+	}
+	for id, found := range c.world.customers {
+		if run := c.left[left{kindCustomer, "", id}]; run != "" && c.ledger.customers[id] == nil {
+			about := Finding{Cloud: c.merchantFound(found.merchant).cloud, MerchantID: found.merchant, CustomerID: id, RunID: run, Objects: []Object{object(kindCustomer, id, "")}}
+			about.Repair.Action, about.Repair.Values = RemoveCustomer, map[string]string{"customer_id": id, "merchant_id": found.merchant}
+			c.report(ObjectsLeft, about, "", "", "run "+run+" is compensated, but its customer is there", kindCustomer, id)
+		}
+	}
+}
+
+// compareCustomerTenant reports a customer whose tenant is gone.
+func (c *comparison) compareCustomerTenant(about Finding, want *customer, t *tenant) {
+	if t == nil {
+		return
+	}
+	list := listOf(partProjects, t.cloud)
+	c.expects(partProjects, list, Finding{Cloud: t.cloud, MerchantID: t.merchant})
+	if c.project(t) != nil {
+		return
+	}
+	about.ProjectID, about.Objects = t.id, append(about.Objects, object(kindProject, t.id, t.name))
+	about.Repair.Action, about.Repair.Values = CreateTenant, c.tenantValues(t)
+	c.report(CustomerWithoutTenant, about, want.subject, list, "the customer's tenant "+t.name+" does not exist", kindCustomer, about.CustomerID)
+}
+
+// tenantValues are the values that make a tenant again.
+func (c *comparison) tenantValues(t *tenant) map[string]string {
+	return map[string]string{"name": t.name, "domain_id": t.domain, "merchant_id": t.merchant, "old_project_id": t.id}
+}
+
+// compareSubscriptions reports what is wrong with the subscriptions of BillingStack.
+func (c *comparison) compareSubscriptions() {
+	for id, want := range c.ledger.subscriptions {
+		found := c.world.subscriptions[id]
+		about := Finding{
+			Cloud: want.cloud, MerchantID: want.merchant, CustomerID: want.customer, SubscriptionID: id, RunID: want.run,
+			Objects: []Object{object(kindSubscription, id, "")},
+		}
+		switch {
+		case want.gone && found != nil:
+			about.Repair.Action, about.Repair.Values = RemoveSubscription, map[string]string{"subscription_id": id, "merchant_id": found.merchant}
+			c.report(ObjectsLeft, about, want.subject, "", "run "+want.run+" has deleted the subscription, but BillingStack has it", kindSubscription, id)
+		case want.gone:
+		case found == nil:
+			c.subscriptionGone(about, want)
+		default:
+			c.expects(partSubscriptions, listOf(partSubscriptions, want.merchant), Finding{MerchantID: want.merchant})
+			c.compareSubscription(about, want, found)
+		}
+	}
+	for id, found := range c.world.subscriptions {
+		if c.ledger.subscriptions[id] == nil {
+			c.strangeSubscription(id, found)
+		}
+	}
+	c.compareResources()
+}
+
+func (c *comparison) subscriptionGone(about Finding, want *subscription) {
+	list := listOf(partSubscriptions, want.merchant)
+	c.expects(partSubscriptions, list, Finding{MerchantID: want.merchant})
+	if t := c.tenantOf(want); t != nil && c.project(t) != nil {
+		return // the tenant is reported
+	}
+	if customer := c.ledger.customers[want.customer]; customer != nil && c.world.customers[want.customer] == nil {
+		return // the customer is reported
+	}
+	c.report(ObjectsGone, about, want.subject, list, "the merchant no longer has the subscription in BillingStack, which run "+want.run+" has used", kindSubscription, about.SubscriptionID)
+}
+
+// compareSubscription compares the fields of a subscription that one of the runs has made.
+func (c *comparison) compareSubscription(about Finding, want *subscription, found *foundSubscription) {
+	id := about.SubscriptionID
+	switch {
+	case found.customer != want.customer || found.merchant != want.merchant && !c.moved(want.customer):
+		detail := fmt.Sprintf("the subscription is of customer %s of merchant %s, and should be of customer %s", found.customer, found.merchant, want.customer)
+		c.report(SubscriptionMoved, about, want.subject, "", detail, id)
+	case c.merchantFound(found.merchant).plansRead && !c.merchantFound(found.merchant).plans[found.plan]:
+		c.planGone(about, want.subject, found)
+	case found.plan != want.plan:
+		about.Objects = append(about.Objects, object("plan", found.plan, ""))
+		about.Repair.Advice = fmt.Sprintf("tenantry subscriptions change-plan %s --merchant %s --plan PLAN --why ...", id, want.merchant)
+		c.report(PlanDiffers, about, want.subject, "", fmt.Sprintf("the subscription has plan %s, and should have plan %s", found.plan, want.plan), id)
+	}
+	t := c.tenantOf(want)
+	if t == nil {
+		return
+	}
+	list := listOf(partProjects, t.cloud)
+	c.expects(partProjects, list, Finding{Cloud: t.cloud, MerchantID: t.merchant})
+	if c.project(t) != nil {
+		return
+	}
+	about.ProjectID, about.Objects = t.id, append(about.Objects, object(kindProject, t.id, t.name))
+	about.Repair.Action, about.Repair.Values = CreateTenant, c.tenantValues(t)
+	detail := "the subscription's tenant " + t.name + " does not exist"
+	if others := c.cloudFound(t.cloud).named[t.name]; len(others) > 0 {
+		detail += "; project " + others[0] + " has its name"
+	}
+	c.report(SubscriptionWithoutTenant, about, want.subject, list, detail, kindSubscription, id)
+}
+
+// moved reports whether the customer is reported as moved to another merchant.
+func (c *comparison) moved(customerID string) bool {
+	want, found := c.ledger.customers[customerID], c.world.customers[customerID]
+	return want != nil && found != nil && want.merchant != found.merchant
+}
+
+func (c *comparison) planGone(about Finding, subject string, found *foundSubscription) {
+	about.Objects = append(about.Objects, object("plan", found.plan, ""))
+	about.Repair.Advice = fmt.Sprintf("tenantry subscriptions change-plan %s --merchant %s --plan PLAN --why ...", about.SubscriptionID, about.MerchantID)
+	c.report(PlanGone, about, subject, "", "the merchant no longer has plan "+found.plan, about.SubscriptionID)
+}
+
+// strangeSubscription compares a subscription that none of the runs has made.
+func (c *comparison) strangeSubscription(id string, found *foundSubscription) {
+	m := c.merchantFound(found.merchant)
+	about := Finding{
+		Cloud: m.cloud, MerchantID: found.merchant, CustomerID: found.customer, SubscriptionID: id,
+		Objects: []Object{object(kindSubscription, id, "")},
+	}
+	subject := ""
+	if customer := c.ledger.customers[found.customer]; customer != nil {
+		subject = customer.subject
+	}
+	if run := c.left[left{kindSubscription, "", id}]; run != "" {
+		about.RunID = run
+		about.Repair.Action, about.Repair.Values = RemoveSubscription, map[string]string{"subscription_id": id, "merchant_id": found.merchant}
+		c.report(ObjectsLeft, about, subject, "", "run "+run+" is compensated, but its subscription is there", kindSubscription, id)
+		return
+	}
+	if m.plansRead && !m.plans[found.plan] {
+		c.planGone(about, subject, found)
+	}
+	if len(c.namedTenants(m, id)) == 0 && c.cloudFound(m.cloud).projects[found.resource] == nil {
+		f := c.report(SubscriptionWithoutTenant, about, subject, "",
+			"no run has made the subscription, and it has no tenant", kindSubscription, id)
+		f.Severity = Low
+	}
+}

@@ -1,0 +1,147 @@
+package audit
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// namedTenants returns the projects that have the name of the subscription's tenant, in the domain of the merchant.
+func (c *comparison) namedTenants(m *merchantWorld, subscriptionID string) (ids []string) {
+	cloud := c.cloudFound(m.cloud)
+	for _, id := range cloud.named[keystone.SubscriptionTenant(subscriptionID)] {
+		if m.domain == "" || cloud.projects[id].DomainID == m.domain {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// tenantFor returns the id and the cloud of the tenant that a subscription should be billed for; empty if it has none.
+func (c *comparison) tenantFor(id string, found *foundSubscription) (cloud, project string) {
+	if want := c.ledger.subscriptions[id]; want != nil {
+		if t := c.tenantOf(want); t != nil {
+			return t.cloud, t.id
+		}
+		return want.cloud, ""
+	}
+	m := c.merchantFound(found.merchant)
+	if named := c.namedTenants(m, id); len(named) == 1 {
+		return m.cloud, named[0]
+	}
+	return m.cloud, ""
+}
+
+// compareResources reports the subscriptions whose resource_id is not their tenant.
+func (c *comparison) compareResources() {
+	sharing := map[string][]string{} // the subscriptions of a resource
+	for id, found := range c.world.subscriptions {
+		sharing[found.resource] = append(sharing[found.resource], id)
+	}
+	for id, found := range c.world.subscriptions {
+		want := c.ledger.subscriptions[id]
+		cloud, project := c.tenantFor(id, found)
+		switch {
+		case c.left[left{kindSubscription, "", id}] != "", want != nil && want.gone: // left over: nothing else is said about it
+		case project == "" && want != nil: // it has ended, and keeps its last resource for the last bill
+		case project == "" && len(sharing[found.resource]) < 2: // nobody knows which resource is right
+		case project != found.resource:
+			c.wrongResource(id, found, cloud, project, sharing[found.resource])
+		}
+	}
+}
+
+// wrongResource reports a subscription whose resource is not its tenant.
+func (c *comparison) wrongResource(id string, found *foundSubscription, cloud, project string, sharing []string) {
+	about := Finding{
+		Cloud: cloud, MerchantID: found.merchant, CustomerID: found.customer, SubscriptionID: id, ProjectID: project,
+		Objects: []Object{object(kindSubscription, id, "")},
+	}
+	subject := ""
+	if want := c.ledger.subscriptions[id]; want != nil {
+		about.RunID, about.MerchantID, about.CustomerID, subject = want.run, want.merchant, want.customer, want.subject
+	}
+	if project != "" {
+		about.Repair.Action = SetResource
+		about.Repair.Values = map[string]string{"subscription_id": id, "resource_id": project, "old_resource_id": found.resource}
+	}
+	code, detail := c.resourceCode(found, cloud, sharing)
+	if code == "" {
+		return
+	}
+	absent := ""
+	if code == ResourceNoProject {
+		absent = listOf(partProjects, cloud)
+	}
+	if code != ResourcePlaceholder {
+		about.Objects = append(about.Objects, object(kindProject, found.resource, ""))
+	}
+	c.report(code, about, subject, absent, detail, id)
+}
+
+// resourceCode says what is wrong with the resource of a subscription. The code is empty if that cannot be said.
+func (c *comparison) resourceCode(found *foundSubscription, cloud string, sharing []string) (Code, string) {
+	r := found.resource
+	if r == "" || strings.HasPrefix(r, "pending:") || !keystone.ValidID(r) {
+		return ResourcePlaceholder, fmt.Sprintf("the resource_id %q is not the id of a project", r)
+	}
+	p := c.cloudFound(cloud).projects[r]
+	if p == nil {
+		return c.elsewhere(found, cloud)
+	}
+	owner, merchant := c.ownerOf(cloud, p)
+	switch {
+	case merchant != "" && merchant != found.merchant:
+		return ResourceOfOtherMerchant, fmt.Sprintf("the resource_id names tenant %s of merchant %s", p.Name, merchant)
+	case owner != "" && c.bills(owner, r):
+		return ResourceShared, fmt.Sprintf("the resource_id names tenant %s, which is billed to subscription %s, too", p.Name, owner)
+	case owner != "":
+		return ResourceOfOtherSubscription, fmt.Sprintf("the resource_id names tenant %s of subscription %s", p.Name, owner)
+	case len(sharing) > 1:
+		return ResourceShared, fmt.Sprintf("the resource_id names project %s, as %d other subscriptions do", p.Name, len(sharing)-1)
+	}
+	return ResourceForeignProject, fmt.Sprintf("the resource_id names project %s, which is not a subscription's tenant", p.Name)
+}
+
+// bills reports whether the subscription has the resource.
+func (c *comparison) bills(subscriptionID, resource string) bool {
+	s := c.world.subscriptions[subscriptionID]
+	return s != nil && s.resource == resource
+}
+
+// ownerOf returns the subscription whose tenant the project is, and the merchant of the project. They are empty if they are not known.
+func (c *comparison) ownerOf(cloud string, p *foundProject) (subscriptionID, merchant string) {
+	name := p.Name
+	if t := c.tenants[ref{cloud, p.ID}]; t != nil {
+		name, merchant = t.name, t.merchant
+	}
+	customerID, subscriptionID := keystone.TenantOf(name)
+	if merchant != "" {
+		return subscriptionID, merchant
+	}
+	if s := c.world.subscriptions[subscriptionID]; s != nil {
+		return subscriptionID, s.merchant
+	}
+	if customer := c.world.customers[customerID]; customer != nil {
+		return subscriptionID, customer.merchant
+	}
+	if tags := keystone.MerchantsOfTags(p.Tags); len(tags) == 1 {
+		merchant = tags[0]
+	}
+	return subscriptionID, merchant
+}
+
+// elsewhere says what is wrong with a resource that is not among the projects of the merchants' domains.
+func (c *comparison) elsewhere(found *foundSubscription, cloud string) (Code, string) {
+	p, looked := c.cloudFound(cloud).elsewhere[found.resource]
+	switch {
+	case !looked:
+		return "", ""
+	case p == nil:
+		return ResourceNoProject, fmt.Sprintf("the resource_id %q names no project", found.resource)
+	case !c.cloudFound(cloud).domains[p.DomainID]:
+		return ResourceInForeignDomain, fmt.Sprintf("the resource_id names project %s of domain %s", p.Name, p.DomainID)
+	}
+	return ResourceForeignProject, fmt.Sprintf("the resource_id names project %s, which is not a subscription's tenant", p.Name)
+}

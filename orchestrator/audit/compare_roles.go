@@ -1,0 +1,181 @@
+package audit
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+// compareRoles reports role assignments that are missing, that no run has made, or whose user is gone or disabled.
+func (c *comparison) compareRoles() {
+	users := map[string]*Finding{} // the findings about users, by cloud, user and subject
+	for _, t := range c.tenants {
+		p := c.project(t)
+		if t.gone || p == nil {
+			continue
+		}
+		for _, r := range t.roles {
+			if !r.gone {
+				c.compareRole(users, t, p, r, slices.Contains(p.grants, given{role: r.role, user: r.user}))
+			}
+		}
+		for _, g := range p.grants {
+			c.compareGrant(users, t, p, g)
+		}
+	}
+	c.compareInherited()
+}
+
+// compareRole compares an assignment that should be there.
+func (c *comparison) compareRole(users map[string]*Finding, t *tenant, p *foundProject, r role, found bool) {
+	g := r.grant
+	cloud := c.cloudFound(t.cloud)
+	list := listOf(partAssignments, t.cloud)
+	c.expects(partAssignments, list, Finding{Cloud: t.cloud, MerchantID: t.merchant})
+	state := cloud.users[g.user]
+	if found && !cloud.admin[g.role] && state != userGone && state != userDisabled {
+		return // as it should be
+	}
+	about := c.aboutRole(t, p, given{role: g.role, user: g.user}, r.name)
+	about.RunID = r.run
+	switch {
+	case state == userGone:
+		c.reportUser(users, SubscriberGone, about, t, g.user, "the user to whom Tenantry has given the roles no longer exists")
+	case !found:
+		about.Repair.Action = AssignRole
+		about.Repair.Values = map[string]string{"project_id": t.id, "user_id": g.user, "role_id": g.role}
+		detail := fmt.Sprintf("user %s lacks role %s on %s, which run %s has given", c.userName(t.cloud, g.user), r.name, t.name, r.run)
+		if cloud.rolesRead && cloud.roles[g.role] == "" {
+			about.Repair.Action, about.Repair.Values = "", nil
+			about.Repair.Advice = "the role was deleted: retry is not possible; let the user subscribe with the role that replaces it"
+			detail = fmt.Sprintf("role %s (%s) no longer exists", r.name, g.role)
+		}
+		c.report(RoleMissing, about, t.subject, list, detail, t.id, g.user, g.role)
+	case state == userDisabled:
+		c.reportUser(users, RoleOfDisabledUser, about, t, g.user, "the user to whom Tenantry has given the roles is disabled")
+	}
+	if found && cloud.admin[g.role] {
+		c.reportAdmin(about, t.subject, g.user, g.role)
+	}
+}
+
+// reportUser reports something about a user once for each customer, with all assignments.
+func (c *comparison) reportUser(users map[string]*Finding, code Code, about Finding, t *tenant, user, detail string) {
+	key := string(code) + " " + t.cloud + " " + user + " " + t.subject
+	if known := users[key]; known != nil {
+		known.Objects = append(known.Objects, about.Objects[1:]...)
+		slices.SortFunc(known.Objects[1:], func(a, b Object) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID)) })
+		c.replace(*known)
+		return
+	}
+	about.Objects = append([]Object{object(kindUser, user, c.cloudFound(t.cloud).userName[user])}, about.Objects...)
+	about.ProjectID, about.SubscriptionID = "", ""
+	f := *c.report(code, about, t.subject, "", detail, user, t.subject)
+	users[key] = &f
+}
+
+// replace replaces the finding with the same id.
+func (c *comparison) replace(f Finding) {
+	for i := range c.candidates {
+		if c.candidates[i].ID == f.ID {
+			c.candidates[i].Finding = f
+		}
+	}
+}
+
+// compareGrant compares an assignment that was found.
+func (c *comparison) compareGrant(users map[string]*Finding, t *tenant, p *foundProject, g given) {
+	cloud := c.cloudFound(t.cloud)
+	if r := t.role(grant{g.user, g.role}); r != nil && !r.gone && g.user != "" {
+		return
+	}
+	about := c.aboutRole(t, p, g, cloud.roles[g.role])
+	id := t.id + "/" + cmp.Or(g.user, g.group) + "/" + g.role
+	if g.user != "" {
+		about.Repair.Action = RevokeRole
+		about.Repair.Values = map[string]string{"project_id": t.id, "user_id": g.user, "role_id": g.role}
+	} else {
+		about.Repair.Advice = fmt.Sprintf("openstack role remove --project %s --group %s %s", t.id, g.group, g.role)
+	}
+	roleName := cmp.Or(cloud.roles[g.role], g.role)
+	switch run := c.left[left{kindAssignment, t.cloud, id}]; {
+	case cloud.admin[g.role]:
+		c.reportAdmin(about, t.subject, cmp.Or(g.user, g.group), g.role)
+	case run != "":
+		about.RunID = run
+		c.report(ObjectsLeft, about, t.subject, "", "run "+run+" is compensated, but its role assignment is there", kindAssignment, id)
+	case t.maker == "": // an adopted tenant: its owner gives roles, too
+	case g.user == "":
+		c.report(RoleExtraGroup, about, t.subject, "", fmt.Sprintf("group %s has role %s on %s", g.group, roleName, t.name), id)
+	case cloud.users[g.user] == userGone:
+		about.Objects = append([]Object{object(kindUser, g.user, "")}, about.Objects...)
+		c.report(RoleOfDeletedUser, about, t.subject, "", fmt.Sprintf("user %s, who no longer exists, has role %s on %s", g.user, roleName, t.name), id)
+	case cloud.users[g.user] == userDisabled:
+		c.reportUser(users, RoleOfDisabledUser, about, t, g.user, "a disabled user has roles that no run has given")
+	default:
+		c.report(RoleExtraUser, about, t.subject, "", fmt.Sprintf("user %s has role %s on %s, which no run has given",
+			c.userName(t.cloud, g.user), roleName, t.name), id)
+	}
+}
+
+// reportAdmin reports a role that is, or implies, admin.
+func (c *comparison) reportAdmin(about Finding, subject, who, role string) {
+	name := c.cloudFound(about.Cloud).roles[role]
+	f := c.report(RoleAdmin, about, subject, "", fmt.Sprintf("%s has role %s, which is or implies role admin", who, name),
+		about.ProjectID, who, role)
+	if keystone.IsAdminRole(name) { // what roles imply does not matter
+		c.needing(partAssignments, partProjects, partRoles)
+	}
+	if c.allowAdmin {
+		f.Severity = Info
+		f.Repair.Advice = "allow_cloud_admin_role allows it"
+	}
+}
+
+// aboutRole returns what a finding is about that concerns a role on a tenant.
+func (c *comparison) aboutRole(t *tenant, p *foundProject, g given, roleName string) Finding {
+	f := c.about(t, p)
+	f.UserID = g.user
+	id := t.id + "/" + cmp.Or(g.user, g.group) + "/" + g.role
+	f.Objects = append(f.Objects, object(kindAssignment, id, roleName))
+	if g.group != "" {
+		f.Objects = append(f.Objects, object("group", g.group, ""))
+	}
+	return f
+}
+
+// userName names a user in texts.
+func (c *comparison) userName(cloud, id string) string {
+	if name := c.cloudFound(cloud).userName[id]; name != "" {
+		return fmt.Sprintf("%s (%s)", name, id)
+	}
+	return id
+}
+
+// compareInherited reports the roles that somebody has on all projects of a domain with tenants: once each, at their source.
+func (c *comparison) compareInherited() {
+	for name, cloud := range c.clouds {
+		for _, g := range cloud.inherited {
+			if !cloud.domains[g.DomainID] {
+				continue
+			}
+			who, kind := cmp.Or(g.UserID, g.GroupID), "user"
+			if g.UserID == "" {
+				kind = "group"
+			}
+			role := cmp.Or(cloud.roles[g.RoleID], g.RoleID)
+			about := Finding{Cloud: name, UserID: g.UserID, Objects: []Object{
+				object(kindDomain, g.DomainID, ""), object(kind, who, cloud.userName[g.UserID]), object("role", g.RoleID, cloud.roles[g.RoleID]),
+			}}
+			about.Repair.Advice = fmt.Sprintf("openstack role remove --domain %s --%s %s --inherited %s", g.DomainID, kind, who, g.RoleID)
+			if cloud.admin[g.RoleID] {
+				c.reportAdmin(about, "", who+" on domain "+g.DomainID, g.RoleID)
+				continue
+			}
+			c.report(RoleExtraInherited, about, "", "", fmt.Sprintf("%s %s has role %s on all projects of domain %s", kind, who, role, g.DomainID),
+				g.DomainID, who, g.RoleID)
+		}
+	}
+}

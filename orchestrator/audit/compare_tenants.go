@@ -1,0 +1,204 @@
+package audit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// project returns what was found of a tenant; nil if it was not found.
+func (c *comparison) project(t *tenant) *foundProject { return c.cloudFound(t.cloud).projects[t.id] }
+
+// compareProjects reports what is wrong with the projects that were found.
+func (c *comparison) compareProjects() {
+	for name, cloud := range c.clouds {
+		for id, p := range cloud.projects {
+			if t := c.tenants[ref{name, id}]; t != nil && !t.gone {
+				c.compareTenant(t, p)
+			} else if keystone.IsTenantName(p.Name) || t != nil {
+				c.strangeProject(name, p, t)
+			}
+		}
+	}
+}
+
+// about returns what the findings about a tenant have in common.
+func (c *comparison) about(t *tenant, p *foundProject) Finding {
+	f := Finding{
+		Cloud: t.cloud, MerchantID: t.merchant, ProjectID: t.id, RunID: t.run, Objects: []Object{object(kindProject, t.id, t.name)},
+	}
+	if p != nil {
+		f.Objects[0] = projectObject(&p.Project)
+	}
+	f.CustomerID, f.SubscriptionID = t.owner()
+	if s := c.ledger.subscriptions[f.SubscriptionID]; s != nil {
+		f.CustomerID = s.customer
+	}
+	return f
+}
+
+// compareTenant compares a tenant that should be there.
+func (c *comparison) compareTenant(t *tenant, p *foundProject) {
+	about := c.about(t, p)
+	if p.Name != t.name {
+		f := about
+		f.Repair.Advice = fmt.Sprintf("openstack project set --name %s %s", t.name, t.id)
+		c.report(TenantRenamed, f, t.subject, "", fmt.Sprintf("the project is named %q, and should be named %s", p.Name, t.name), t.id)
+	}
+	c.compareEnabled(about, t, p)
+	c.compareOwner(about, t)
+	c.compareTags(about, t, p)
+}
+
+func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
+	switch {
+	case !p.Enabled && !t.disabled:
+		about.Repair.Action, about.Repair.Values = EnableProject, map[string]string{"project_id": t.id, "enabled": "false"}
+		detail := "the project is disabled"
+		if by := p.DisabledBy(); len(by) > 0 {
+			detail += ", with the mark of run " + strings.Join(by, ", ")
+		}
+		c.report(TenantDisabled, about, t.subject, "", detail, t.id)
+	case p.Enabled && t.disabled:
+		about.Repair.Action, about.Repair.Values = DisableProject, map[string]string{"project_id": t.id, "enabled": "true"}
+		c.report(TenantEnabled, about, t.subject, "", "the project is enabled, but run "+t.run+" has disabled it", t.id)
+	}
+}
+
+// compareOwner reports a tenant whose customer or subscription is gone, although no run has deleted it.
+func (c *comparison) compareOwner(about Finding, t *tenant) {
+	customerID, subscriptionID := t.owner()
+	if t.maker != "" { // adopted tenants are not removed
+		about.Repair.Action = RemoveTenant
+	}
+	values := func() map[string]string {
+		if t.maker == "" {
+			return nil
+		}
+		return map[string]string{"project_id": t.id, "name": t.name}
+	}
+	if want := c.ledger.customers[customerID]; want != nil && !want.gone && c.world.customers[customerID] == nil {
+		about.Repair.Values = values()
+		about.Objects = append(about.Objects, object(kindCustomer, customerID, ""))
+		c.report(TenantWithoutCustomer, about, t.subject, listOf(partCustomers, t.merchant),
+			"the merchant no longer has the customer in BillingStack, which run "+want.run+" has used", t.id)
+		c.needing(partProjects, partCustomers)
+	}
+	if want := c.ledger.subscriptions[subscriptionID]; want != nil && !want.gone && c.world.subscriptions[subscriptionID] == nil {
+		about.Repair.Values = values()
+		about.Objects = append(about.Objects, object(kindSubscription, subscriptionID, ""))
+		c.report(TenantWithoutSubscription, about, t.subject, listOf(partSubscriptions, t.merchant),
+			"the merchant no longer has the subscription in BillingStack, which run "+want.run+" has used", t.id)
+		c.needing(partProjects, partSubscriptions)
+	}
+}
+
+// compareTags reports the tags of a tenant that should be there: the gravest fault only.
+func (c *comparison) compareTags(about Finding, t *tenant, p *foundProject) {
+	if len(t.marks) == 0 {
+		return
+	}
+	foreign := slices.DeleteFunc(keystone.MerchantsOfTags(p.Tags), func(m string) bool { return m == t.merchant })
+	unknown := slices.DeleteFunc(keystone.RunsOfTags(p.Tags), func(run string) bool { _, known := c.runState(run); return known })
+	missing := slices.DeleteFunc(slices.Clone(t.marks), p.HasTag)
+	if len(foreign)+len(unknown)+len(missing) == 0 {
+		return
+	}
+	about.Repair.Action = TagProject
+	about.Repair.Values = map[string]string{"project_id": t.id, "tags": strings.Join(t.marks, " "), "old_tags": strings.Join(p.Tags, " ")}
+	switch {
+	case len(foreign) > 0:
+		c.report(TagOtherMerchant, about, t.subject, "", "the project has the tag of merchant "+strings.Join(foreign, ", "), t.id)
+	case len(unknown) > 0 && c.whole:
+		c.report(TagUnknownRun, about, t.subject, "", "the project has the tag of run "+strings.Join(unknown, ", ")+", which this installation does not know", t.id)
+	case len(missing) > 0:
+		c.report(TagMissing, about, t.subject, "", "the project lacks the tag "+strings.Join(missing, ", "), t.id)
+	}
+}
+
+// strangeProject compares a project that has the name of a tenant, but which no run has left. The argument t is the tenant that a run has
+// removed; nil if there was none.
+func (c *comparison) strangeProject(cloud string, p *foundProject, t *tenant) {
+	about := Finding{Cloud: cloud, ProjectID: p.ID, Objects: []Object{projectObject(&p.Project)}}
+	about.CustomerID, about.SubscriptionID = keystone.TenantOf(p.Name)
+	if tags := keystone.MerchantsOfTags(p.Tags); len(tags) == 1 {
+		about.MerchantID = tags[0]
+	}
+	if t != nil {
+		about.MerchantID, about.RunID = t.merchant, t.run
+		about.Repair.Action, about.Repair.Values = RemoveTenant, map[string]string{"project_id": p.ID, "name": p.Name}
+		c.report(ObjectsLeft, about, t.subject, "", "run "+t.run+" has removed the project, but Keystone has it", kindProject, p.ID)
+		return
+	}
+	if run, live := c.compensated(cloud, p); run != "" || live {
+		if !live {
+			about.RunID = run
+			about.Repair.Action, about.Repair.Values = RemoveTenant, map[string]string{"project_id": p.ID, "name": p.Name}
+			c.report(ObjectsLeft, about, "", "", "run "+run+" is compensated, but its project is there", kindProject, p.ID)
+		}
+		return
+	}
+	if ours := keystone.InstallationsOfTags(p.Tags); len(ours) > 0 && !slices.Contains(ours, c.installation) {
+		return // it belongs to another installation
+	}
+	c.withoutOwner(about, p)
+}
+
+// compensated returns the compensated run that has made the project; empty if there is none. The result live is true if the run that has
+// made the project has not ended.
+func (c *comparison) compensated(cloud string, p *foundProject) (run string, live bool) {
+	if run := c.left[left{kindProject, cloud, p.ID}]; run != "" {
+		return run, false
+	}
+	for _, id := range keystone.RunsOfTags(p.Tags) {
+		state, known := c.runState(id)
+		switch {
+		case known && !state.Ended():
+			return id, true
+		case state == saga.Compensated:
+			return id, false
+		}
+	}
+	return "", false
+}
+
+// withoutOwner reports a project with the name of a tenant whose customer or subscription does not exist, or has another tenant.
+func (c *comparison) withoutOwner(about Finding, p *foundProject) {
+	var merchant string
+	var own *tenant
+	subject := ""
+	if s := c.world.subscriptions[about.SubscriptionID]; s != nil {
+		merchant, about.CustomerID = s.merchant, s.customer
+		if want := c.ledger.subscriptions[about.SubscriptionID]; want != nil {
+			own, subject = c.tenantOf(want), want.subject
+		}
+	} else if customer := c.world.customers[about.CustomerID]; customer != nil && about.SubscriptionID == "" {
+		merchant, own = customer.merchant, c.customerTenants[about.CustomerID]
+	}
+	switch {
+	case merchant == "" && about.SubscriptionID == "":
+		c.report(TenantWithoutCustomer, about, "", "", "no merchant has the customer of the project's name", p.ID)
+	case merchant == "":
+		c.report(TenantWithoutSubscription, about, "", "", "no merchant has the subscription of the project's name", p.ID)
+	case own != nil && own.id != p.ID && c.project(own) != nil:
+		about.MerchantID, about.Objects = merchant, append(about.Objects, object(kindProject, own.id, own.name))
+		c.report(TenantDuplicate, about, subject, "", "the tenant is project "+own.id+", and this project has its name", p.ID)
+	default:
+		c.compareStrangeTags(about, merchant, subject, p)
+	}
+}
+
+// compareStrangeTags reports the tags of a project that is a tenant, but that no run has made or adopted.
+func (c *comparison) compareStrangeTags(about Finding, merchant, subject string, p *foundProject) {
+	foreign := slices.DeleteFunc(keystone.MerchantsOfTags(p.Tags), func(m string) bool { return m == merchant })
+	about.MerchantID = merchant
+	switch runs := keystone.RunsOfTags(p.Tags); {
+	case len(foreign) > 0:
+		c.report(TagOtherMerchant, about, subject, "", "the project has the tag of merchant "+strings.Join(foreign, ", "), p.ID)
+	case len(runs) > 0 && c.whole:
+		c.report(TagUnknownRun, about, subject, "", "the project has the tag of run "+strings.Join(runs, ", ")+", which has not made it", p.ID)
+	}
+}

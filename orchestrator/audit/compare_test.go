@@ -1,0 +1,456 @@
+package audit
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+const (
+	theInstallation = "9b0e6f6a-0000-4000-8000-000000000001"
+	otherRun        = "0190ffff-0000-7000-8000-000000000000"
+	domain          = "d1"
+)
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// house is a ledger and a world that agree: two merchants with three customers each, who have two subscriptions each.
+type house struct {
+	*comparison
+
+	n    int
+	all  []*saga.Run
+	made map[string][]saga.Expected // by run
+}
+
+// newHouse returns a house without anything to find.
+func newHouse() *house {
+	h := &house{made: map[string][]saga.Expected{}, comparison: &comparison{
+		ledger: newLedger(), world: newWorld(), now: epoch, installation: theInstallation, whole: true,
+	}}
+	c := h.cloud("default")
+	c.domains[domain] = true
+	c.projectsRead, c.assignmentsRead, c.usersRead, c.rolesRead, c.impliedRead = true, true, true, true, true
+	maps.Copy(c.roles, map[string]string{"r-member": "member", "r-admin": "admin", "r-boss": "boss", "r-reader": "reader"})
+	c.setAdmins(map[string][]string{"r-boss": {"r-admin"}, "r-admin": {"r-member"}})
+	for _, m := range []string{"m1", "m2"} {
+		w := h.merchant(m)
+		w.cloud, w.domain, w.plans["plan"], w.plans["plan2"] = "default", domain, true, true
+		w.customersRead, w.subscriptionsRead, w.plansRead = true, true, true
+		for i := range 3 {
+			customer := fmt.Sprintf("%s-c%d", m, i)
+			for j := range 2 {
+				h.subscribe(m, customer, fmt.Sprintf("%s-s%d", customer, j), j == 0)
+			}
+		}
+	}
+	return h
+}
+
+// run adds a run that has ended in a state, and left the objects of `all`.
+func (h *house) run(merchant, customer string, state saga.RunState, all []saga.Expected) string {
+	h.n++
+	id := fmt.Sprintf("0190%04d-0000-7000-8000-000000000000", h.n)
+	h.store(&saga.Run{
+		ID: id, Workflow: "w", Merchant: merchant, Cloud: "default", Subject: merchant + ":" + customer, State: state, Version: 1,
+	}, all)
+	return id
+}
+
+func (h *house) store(r *saga.Run, all []saga.Expected) {
+	h.all, h.made[r.ID] = append(h.all, r), all
+	h.add(r, all, true)
+}
+
+// subscribe adds a run as a subscribe leaves it, and what it has made.
+func (h *house) subscribe(merchant, customer, subscription string, first bool) {
+	id := fmt.Sprintf("0190%04d-0000-7000-8000-000000000000", h.n+1)
+	user := "u-" + customer
+	ct, st := "p-"+customer, "p-"+subscription
+	origin := saga.Adopted
+	if first {
+		origin = saga.Own
+	}
+	marks := keystone.TenantTags(id, merchant, theInstallation)
+	customerTenant := expected(kindProject, ct, keystone.CustomerTenant(customer), origin, map[string]string{"domain_id": domain, "enabled": "true"})
+	if customerTenant.Marks = []string{keystone.MerchantTag(merchant)}; first {
+		customerTenant.Marks = marks
+	}
+	tenant := expected(kindProject, st, keystone.SubscriptionTenant(subscription), saga.Own, map[string]string{"domain_id": domain, "enabled": "true"})
+	tenant.Marks = marks
+	h.run(merchant, customer, saga.Succeeded, []saga.Expected{
+		expected(kindCustomer, customer, "", origin, map[string]string{"merchant_id": merchant}),
+		customerTenant,
+		expected(kindSubscription, subscription, "", saga.Own, map[string]string{"plan_id": "plan", "customer_id": customer, "resource_id": st}),
+		tenant,
+		expected(kindAssignment, ct+"/"+user+"/r-member", "member", origin, nil),
+		expected(kindAssignment, st+"/"+user+"/r-member", "member", saga.Own, nil),
+	})
+	h.world.customers[customer] = &foundCustomer{merchant}
+	h.world.subscriptions[subscription] = &foundSubscription{merchant: merchant, customer: customer, plan: "plan", resource: st}
+	c := h.cloud("default")
+	if first {
+		h.makeProject(ct, keystone.CustomerTenant(customer), marks)
+		h.give(ct, user, "r-member")
+		c.users[user] = userEnabled
+	}
+	h.makeProject(st, keystone.SubscriptionTenant(subscription), marks)
+	h.give(st, user, "r-member")
+}
+
+func expected(kind, id, name string, origin saga.Origin, fields map[string]string) saga.Expected {
+	e := saga.Expected{Object: saga.Object{Kind: kind, ID: id, Name: name, Origin: origin}, Fields: fields}
+	if kind == kindProject || kind == kindAssignment {
+		e.Cloud = "default"
+	}
+	return e
+}
+
+func gone(kind, id string) saga.Expected {
+	e := expected(kind, id, "", "", nil)
+	e.Gone = true
+	return e
+}
+
+func (h *house) makeProject(id, name string, tags []string) {
+	h.cloud("default").addProject(keystone.Project{ID: id, Name: name, DomainID: domain, Enabled: true, Tags: slices.Clone(tags)})
+}
+
+func (h *house) give(project, user, role string) {
+	h.cloud("default").addGrant(keystone.Granted{ProjectID: project, UserID: user, RoleID: role})
+}
+
+func (h *house) p(id string) *foundProject { return h.cloud("default").projects[id] }
+
+func (h *house) s(id string) *foundSubscription { return h.world.subscriptions[id] }
+
+// dropUser removes a user with all assignments, as Keystone does.
+func (h *house) dropUser(id string) {
+	c := h.cloud("default")
+	c.users[id] = userGone
+	for _, p := range c.projects {
+		p.grants = slices.DeleteFunc(p.grants, func(g given) bool { return g.user == id })
+	}
+}
+
+// codes returns the findings as "CODE what".
+func (h *house) codes() (all []string) {
+	for _, f := range h.compare() {
+		all = append(all, string(f.Code))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// damages are what can be done behind Tenantry's back, each with the findings that it must lead to.
+var damages = []struct {
+	name   string
+	damage func(*house)
+	want   []Code
+}{
+	{"nothing", func(*house) {}, nil},
+	{"a subscription's tenant is deleted", func(h *house) { h.cloud("default").dropProject("p-m1-c0-s0") }, []Code{SubscriptionWithoutTenant}},
+	{"a customer's tenant is deleted", func(h *house) { h.cloud("default").dropProject("p-m1-c0") }, []Code{CustomerWithoutTenant}},
+	{"a subscription is deleted", func(h *house) { delete(h.world.subscriptions, "m1-c0-s0") }, []Code{TenantWithoutSubscription}},
+	{"a subscription is deleted with its tenant", func(h *house) {
+		delete(h.world.subscriptions, "m1-c0-s0")
+		h.cloud("default").dropProject("p-m1-c0-s0")
+	}, []Code{ObjectsGone}},
+	{"a customer is deleted with its subscriptions", func(h *house) {
+		delete(h.world.customers, "m1-c0")
+		delete(h.world.subscriptions, "m1-c0-s0")
+		delete(h.world.subscriptions, "m1-c0-s1")
+	}, []Code{TenantWithoutCustomer, TenantWithoutSubscription, TenantWithoutSubscription}},
+	{"a stranger's project has the name of a tenant", func(h *house) {
+		h.makeProject("x", keystone.SubscriptionTenant("nobody"), nil)
+	}, []Code{TenantWithoutSubscription}},
+	{"a stranger's project has the name of a customer's tenant", func(h *house) {
+		h.makeProject("x", keystone.CustomerTenant("nobody"), nil)
+	}, []Code{TenantWithoutCustomer}},
+	{"a tenant of another installation", func(h *house) {
+		h.makeProject("x", keystone.CustomerTenant("nobody"), keystone.TenantTags(otherRun, "m9", "another"))
+	}, nil},
+	{"two projects with one name", func(h *house) {
+		h.makeProject("x", keystone.SubscriptionTenant("m1-c0-s0"), nil)
+	}, []Code{TenantDuplicate}},
+	{"a tenant is renamed", func(h *house) { h.p("p-m1-c0-s0").Name = "old" }, []Code{TenantRenamed}},
+	{"a tenant is disabled", func(h *house) { h.p("p-m1-c0-s0").Enabled = false }, []Code{TenantDisabled}},
+	{"a suspended tenant is enabled", func(h *house) {
+		h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{
+			expected(kindProject, "p-m1-c0-s0", keystone.SubscriptionTenant("m1-c0-s0"), saga.Adopted, map[string]string{"enabled": "false"}),
+		})
+	}, []Code{TenantEnabled}},
+	{"a subscription is unbilled", func(h *house) { h.s("m1-c0-s0").resource = "pending:" + otherRun }, []Code{ResourcePlaceholder}},
+	{"a subscription bills no project", func(h *house) {
+		h.s("m1-c0-s0").resource = "nowhere"
+		h.cloud("default").elsewhere["nowhere"] = nil
+	}, []Code{ResourceNoProject}},
+	{"a resource that was not looked for", func(h *house) { h.s("m1-c0-s0").resource = "nowhere" }, nil},
+	{"a subscription bills another merchant's tenant", func(h *house) { h.s("m1-c0-s0").resource = "p-m2-c0-s0" }, []Code{ResourceOfOtherMerchant}},
+	{"a subscription bills another merchant's customer tenant", func(h *house) { h.s("m1-c0-s0").resource = "p-m2-c0" }, []Code{ResourceOfOtherMerchant}},
+	{"two subscriptions bill each other's tenant", func(h *house) {
+		h.s("m1-c0-s0").resource, h.s("m1-c0-s1").resource = "p-m1-c0-s1", "p-m1-c0-s0"
+	}, []Code{ResourceOfOtherSubscription, ResourceOfOtherSubscription}},
+	{"two subscriptions bill one tenant", func(h *house) { h.s("m1-c0-s0").resource = "p-m1-c0-s1" }, []Code{ResourceShared}},
+	{"a subscription bills the customer's tenant", func(h *house) { h.s("m1-c0-s0").resource = "p-m1-c0" }, []Code{ResourceForeignProject}},
+	{"a subscription bills a project of another domain", func(h *house) {
+		h.s("m1-c0-s0").resource = "far"
+		h.cloud("default").elsewhere["far"] = &keystone.Project{ID: "far", Name: "far", DomainID: "d2"}
+	}, []Code{ResourceInForeignDomain}},
+	{"a role is revoked", func(h *house) { h.p("p-m1-c0-s0").grants = nil }, []Code{RoleMissing}},
+	{"a user has a role", func(h *house) {
+		h.cloud("default").users["u2"] = userEnabled
+		h.give("p-m1-c0-s0", "u2", "r-reader")
+	}, []Code{RoleExtraUser}},
+	{"the subscriber has another role", func(h *house) { h.give("p-m1-c0-s0", "u-m1-c0", "r-reader") }, []Code{RoleExtraUser}},
+	{"a group has a role", func(h *house) {
+		h.cloud("default").addGrant(keystone.Granted{ProjectID: "p-m1-c0-s0", GroupID: "g", RoleID: "r-reader"})
+	}, []Code{RoleExtraGroup}},
+	{"a domain's role is inherited", func(h *house) {
+		h.cloud("default").addGrant(keystone.Granted{DomainID: domain, UserID: "u2", RoleID: "r-reader", Inherited: true})
+	}, []Code{RoleExtraInherited}},
+	{"a domain's role is not inherited", func(h *house) {
+		h.cloud("default").addGrant(keystone.Granted{DomainID: domain, UserID: "u2", RoleID: "r-reader"})
+	}, nil},
+	{"another domain's role is inherited", func(h *house) {
+		h.cloud("default").addGrant(keystone.Granted{DomainID: "d2", UserID: "u2", RoleID: "r-reader", Inherited: true})
+	}, nil},
+	{"a deleted user has a role", func(h *house) {
+		h.cloud("default").users["u2"] = userGone
+		h.give("p-m1-c0-s0", "u2", "r-reader")
+	}, []Code{RoleOfDeletedUser}},
+	{"the subscriber is disabled", func(h *house) { h.cloud("default").users["u-m1-c0"] = userDisabled }, []Code{RoleOfDisabledUser}},
+	{"the subscriber is deleted", func(h *house) { h.dropUser("u-m1-c0") }, []Code{SubscriberGone}},
+	{"a user is admin", func(h *house) { h.give("p-m1-c0-s0", "u2", "r-admin") }, []Code{RoleAdmin}},
+	{"a user has a role that implies admin", func(h *house) { h.give("p-m1-c0-s0", "u2", "r-boss") }, []Code{RoleAdmin}},
+	{"somebody inherits admin", func(h *house) {
+		h.cloud("default").addGrant(keystone.Granted{DomainID: domain, GroupID: "g", RoleID: "r-admin", Inherited: true})
+	}, []Code{RoleAdmin}},
+	{"a tag is removed", func(h *house) { h.p("p-m1-c0-s0").Tags = h.p("p-m1-c0-s0").Tags[1:] }, []Code{TagMissing}},
+	{"all tags are removed", func(h *house) { h.p("p-m1-c0-s0").Tags = nil }, []Code{TagMissing}},
+	{"another merchant's tag", func(h *house) {
+		h.p("p-m1-c0-s0").Tags = append(h.p("p-m1-c0-s0").Tags, keystone.MerchantTag("m2"))
+	}, []Code{TagOtherMerchant}},
+	{"an unknown run's tag", func(h *house) {
+		h.p("p-m1-c0-s0").Tags = append(h.p("p-m1-c0-s0").Tags, keystone.RunTag(otherRun))
+	}, []Code{TagUnknownRun}},
+	{"a stranger's tag", func(h *house) { h.p("p-m1-c0-s0").Tags = append(h.p("p-m1-c0-s0").Tags, "mine") }, nil},
+	{"a plan is deleted", func(h *house) { h.s("m1-c0-s0").plan = "old" }, []Code{PlanGone}},
+	{"a plan is changed", func(h *house) { h.s("m1-c0-s0").plan = "plan2" }, []Code{PlanDiffers}},
+	{"a customer is moved to another merchant", func(h *house) {
+		h.world.customers["m1-c0"].merchant = "m2"
+		h.s("m1-c0-s0").merchant, h.s("m1-c0-s1").merchant = "m2", "m2"
+	}, []Code{CustomerMoved}},
+	{"a subscription is moved to another customer", func(h *house) { h.s("m1-c0-s0").customer = "m1-c1" }, []Code{SubscriptionMoved}},
+	{"a compensated run has left a project", func(h *house) {
+		run := h.run("m1", "new", saga.Compensated, nil)
+		h.makeProject("x", keystone.SubscriptionTenant("new"), keystone.TenantTags(run, "m1", theInstallation))
+	}, []Code{ObjectsLeft}},
+	{"a compensated run has left a subscription and a customer", func(h *house) {
+		h.run("m1", "new", saga.Compensated, []saga.Expected{
+			expected(kindCustomer, "new", "", saga.Own, nil), expected(kindSubscription, "new-s", "", saga.Own, nil),
+		})
+		h.world.customers["new"] = &foundCustomer{"m1"}
+		h.world.subscriptions["new-s"] = &foundSubscription{merchant: "m1", customer: "new", plan: "plan", resource: "pending:x"}
+	}, []Code{ObjectsLeft, ObjectsLeft}},
+	{"a removed subscription is back", func(h *house) {
+		h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{gone(kindProject, "p-m1-c0-s0"), gone(kindSubscription, "m1-c0-s0")})
+		h.cloud("default").dropProject("p-m1-c0-s0")
+	}, []Code{ObjectsLeft}},
+	{"a removed tenant is back", func(h *house) {
+		h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{gone(kindProject, "p-m1-c0-s0")})
+	}, []Code{ObjectsLeft}},
+	{"a subscription has ended", func(h *house) {
+		h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{gone(kindProject, "p-m1-c0-s0")})
+		h.cloud("default").dropProject("p-m1-c0-s0")
+	}, nil},
+	{"a run waits for a person", func(h *house) { h.waitFor(25 * time.Hour) }, []Code{RunWaits}},
+	{"a run has waited for an hour", func(h *house) { h.waitFor(time.Hour) }, nil},
+	{"a project of a run in progress", func(h *house) {
+		run := h.run("m1", "new", saga.Running, nil)
+		h.makeProject("x", keystone.SubscriptionTenant("new"), keystone.TenantTags(run, "m1", theInstallation))
+	}, nil},
+	{"a run is changing the customer", func(h *house) {
+		h.run("m1", "m1-c0", saga.Running, nil)
+		h.p("p-m1-c0-s0").Enabled, h.p("p-m1-c0-s0").grants = false, nil
+		delete(h.world.subscriptions, "m1-c0-s1")
+	}, nil},
+	{"a subscription that no run has made", func(h *house) {
+		h.world.subscriptions["by-hand"] = &foundSubscription{merchant: "m1", customer: "m1-c0", plan: "plan", resource: "vm-1"}
+	}, []Code{SubscriptionWithoutTenant}},
+}
+
+// waitFor adds a run that has waited for a person.
+func (h *house) waitFor(d time.Duration) {
+	h.store(&saga.Run{
+		ID: otherRun, Workflow: "w", Merchant: "m1", Subject: "m1:new", State: saga.Waiting, AttentionAt: new(epoch.Add(-d)),
+		Reason: &saga.Reason{Kind: saga.WaitsForOperator},
+	}, nil)
+}
+
+func TestEachDamageIsFoundAndNothingElse(t *testing.T) {
+	for _, d := range damages {
+		t.Run(d.name, func(t *testing.T) {
+			h := newHouse()
+			d.damage(h)
+			var want []string
+			for _, code := range d.want {
+				want = append(want, string(code))
+			}
+			slices.Sort(want)
+			if got := h.codes(); !slices.Equal(got, want) {
+				t.Errorf("got  %v\nwant %v", got, want)
+			}
+		})
+	}
+}
+
+func TestEachCodeIsFoundByADamage(t *testing.T) {
+	found := map[Code]bool{SuspectAbsence: true} // below
+	for _, d := range damages {
+		for _, code := range d.want {
+			found[code] = true
+		}
+	}
+	for code := range rules {
+		if !found[code] {
+			t.Errorf("no damage leads to %s", code)
+		}
+	}
+}
+
+func TestAFindingSaysWhatIsWrongWhereAndWhatToDo(t *testing.T) {
+	for _, d := range damages {
+		h := newHouse()
+		d.damage(h)
+		for _, f := range h.compare() {
+			if f.Detail == "" || f.Affected == "" || f.Repair.Advice == "" || f.ID == "" || len(f.Objects) == 0 || !slices.Contains(Severities, f.Severity) {
+				t.Errorf("%s: incomplete finding: %+v", d.name, f)
+			}
+			if strings.Contains(f.Detail, "%!") {
+				t.Errorf("%s: %s", d.name, f.Detail)
+			}
+		}
+	}
+}
+
+// TestWhatWasNotReadIsNotAssessed compares each damage without each of the parts.
+func TestWhatWasNotReadIsNotAssessed(t *testing.T) {
+	parts := map[part]func(*house){
+		partProjects:      func(h *house) { h.cloud("default").projectsRead = false; clear(h.cloud("default").domains) },
+		partAssignments:   func(h *house) { h.cloud("default").assignmentsRead = false },
+		partUsers:         func(h *house) { h.cloud("default").usersRead = false },
+		partRoles:         func(h *house) { h.cloud("default").rolesRead = false },
+		partImplied:       func(h *house) { h.cloud("default").impliedRead = false },
+		partCustomers:     func(h *house) { h.merchant("m1").customersRead = false },
+		partSubscriptions: func(h *house) { h.merchant("m1").subscriptionsRead = false },
+		partPlans:         func(h *house) { h.merchant("m1").plansRead = false },
+		partRuns:          func(h *house) { h.whole = false },
+	}
+	for _, d := range damages {
+		h := newHouse()
+		d.damage(h)
+		all := h.compare()
+		for missing, drop := range parts {
+			h := newHouse()
+			d.damage(h)
+			drop(h)
+			got := h.compare()
+			for _, f := range all {
+				there := slices.ContainsFunc(got, func(other candidate) bool { return other.ID == f.ID })
+				if there && slices.Contains(f.needs, missing) && f.MerchantID != "m2" {
+					t.Errorf("%s: %s is reported, although %s were not read", d.name, f.Code, missing)
+				}
+			}
+			if len(got) > len(all) {
+				t.Errorf("%s without %s: more findings than with it: %v", d.name, missing, h.codes())
+			}
+		}
+	}
+}
+
+// TestEmptyListsAreNoFindings compares with worlds in which a list has nothing, or nothing of most customers, although it was answered.
+func TestEmptyListsAreNoFindings(t *testing.T) {
+	empty := map[string]func(*house){
+		"projects": func(h *house) {
+			for id := range maps.Clone(h.cloud("default").projects) {
+				h.cloud("default").dropProject(id)
+			}
+		},
+		"assignments": func(h *house) {
+			for _, p := range h.cloud("default").projects {
+				p.grants = nil
+			}
+		},
+		"customers":     func(h *house) { clear(h.world.customers) },
+		"subscriptions": func(h *house) { clear(h.world.subscriptions) },
+	}
+	for list, clearIt := range empty {
+		h := newHouse()
+		for i := range 30 {
+			h.subscribe("m1", fmt.Sprintf("more%d", i), fmt.Sprintf("more%d-s", i), true)
+		}
+		for i := range 30 {
+			h.subscribe("m2", fmt.Sprintf("other%d", i), fmt.Sprintf("other%d-s", i), true)
+		}
+		if got := h.codes(); len(got) > 0 {
+			t.Fatalf("the house is not sound: %v", got)
+		}
+		clearIt(h)
+		for _, code := range h.codes() {
+			if code != string(SuspectAbsence) {
+				t.Errorf("no %s: %s is reported", list, code)
+			}
+		}
+		if len(h.codes()) == 0 {
+			t.Errorf("no %s: nothing is reported", list)
+		}
+	}
+}
+
+// TestSomeAbsencesAreReported has fewer absences than are suspect.
+func TestSomeAbsencesAreReported(t *testing.T) {
+	h := newHouse()
+	for i := range 20 {
+		h.subscribe("m1", fmt.Sprintf("more%d", i), fmt.Sprintf("more%d-s", i), true)
+		h.cloud("default").dropProject(fmt.Sprintf("p-more%d-s", i))
+	}
+	if got := len(h.compare()); got != 20 {
+		t.Errorf("%d findings, want 20", got)
+	}
+	h.cloud("default").dropProject("p-more0")
+	got := h.codes()
+	if len(got) != 1 || got[0] != string(SuspectAbsence) {
+		t.Errorf("with 21 of 52 projects absent, got %v", got)
+	}
+}
+
+func TestAnAdminRoleThatIsAllowedIsForInformation(t *testing.T) {
+	h := newHouse()
+	h.allowAdmin = true
+	h.give("p-m1-c0-s0", "u2", "r-admin")
+	found := h.compare()
+	if len(found) != 1 || found[0].Code != RoleAdmin || found[0].Severity != Info {
+		t.Errorf("got %+v", found)
+	}
+}
+
+func TestAFindingHasTheSameIDInEveryAudit(t *testing.T) {
+	for _, d := range damages {
+		one, two := newHouse(), newHouse()
+		d.damage(one)
+		d.damage(two)
+		a, b := one.compare(), two.compare()
+		for i := range a {
+			if a[i].ID != b[i].ID || a[i].Detail != b[i].Detail {
+				t.Errorf("%s: %+v and %+v", d.name, a[i], b[i])
+			}
+		}
+	}
+}

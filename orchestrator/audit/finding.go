@@ -1,0 +1,119 @@
+package audit
+
+import (
+	"slices"
+	"time"
+)
+
+// Code says what is wrong. A code never changes its meaning.
+type Code string
+
+// Severity says how bad a finding is.
+type Severity string
+
+// The severities, from bad to harmless.
+const (
+	Critical Severity = "critical" // somebody has rights that reach beyond the tenant, or pays for somebody else
+	High     Severity = "high"     // a customer cannot work, or usage is billed to nobody
+	Medium   Severity = "medium"   // something is left over, or a mark is missing
+	Low      Severity = "low"      // nobody is affected at present
+	Info     Severity = "info"
+)
+
+// Severities are all severities, from bad to harmless.
+var Severities = []Severity{Critical, High, Medium, Low, Info}
+
+// AtLeast reports whether s is as bad as other, or worse.
+func (s Severity) AtLeast(other Severity) bool {
+	return slices.Index(Severities, s) <= slices.Index(Severities, other)
+}
+
+// Status is the state of a finding.
+type Status string
+
+// The states of a finding. New and Known are open.
+const (
+	New      Status = "new"      // one audit has seen it
+	Known    Status = "known"    // several audits have seen it
+	Resolved Status = "resolved" // the last audit that looked for it has not seen it
+	Accepted Status = "accepted" // a person has said that it may be so: see Acceptance
+)
+
+// Finding is one difference between what should be and what is.
+type Finding struct {
+	// ID is computed from the code and from the objects that make the finding the same one in every audit.
+	ID       string
+	Code     Code
+	Severity Severity
+
+	Cloud          string
+	MerchantID     string // empty: not known
+	CustomerID     string
+	SubscriptionID string
+	ProjectID      string
+	UserID         string
+
+	Objects  []Object
+	Detail   string // what is wrong, in a sentence
+	Affected string // who is affected, and how
+	RunID    string // the run that made the object; empty: not known
+	Repair   Repair
+
+	Status     Status
+	FirstSeen  time.Time
+	LastSeen   time.Time
+	FirstAudit string
+	LastAudit  string // the last audit that has seen it
+	ResolvedAt *time.Time
+	Acceptance *Acceptance
+}
+
+// Open reports whether somebody should look at the finding.
+func (f *Finding) Open() bool { return f.Status == New || f.Status == Known }
+
+// staysAccepted reports whether an accepted finding is still accepted after an audit has seen it again, now with this severity: see
+// [Store.Finish].
+func (f *Finding) staysAccepted(now Severity, at time.Time) bool {
+	ended := f.Acceptance != nil && f.Acceptance.Until != nil && !f.Acceptance.Until.After(at)
+	return !ended && f.Severity.AtLeast(now)
+}
+
+// Object names something in Keystone, BillingStack or Tenantry.
+type Object struct {
+	Kind string `json:"kind"` // customer, subscription, project, role-assignment, user, group, role, domain, plan or run
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+}
+
+// Acceptance says who lets a finding be, and why.
+type Acceptance struct {
+	Who   string     `json:"who"`
+	Why   string     `json:"why"`
+	At    time.Time  `json:"at"`
+	Until *time.Time `json:"until,omitempty"` // nil: as long as it lasts
+}
+
+// Repair says how a finding can be resolved. If Action is empty, Tenantry cannot repair it, and Advice says what a person has to do.
+type Repair struct {
+	Action RepairAction `json:"action,omitempty"`
+	// Values are what the repair sets, and what it was planned on.
+	Values map[string]string `json:"values,omitempty"`
+	Advice string            `json:"advice"`
+}
+
+// RepairAction is something that a repair can do.
+type RepairAction string
+
+// The actions of repairs.
+const (
+	AssignRole         RepairAction = "assign-role"
+	RevokeRole         RepairAction = "revoke-role"
+	EnableProject      RepairAction = "enable-project"
+	DisableProject     RepairAction = "disable-project"
+	TagProject         RepairAction = "tag-project"
+	CreateTenant       RepairAction = "create-tenant"
+	SetResource        RepairAction = "set-resource"
+	RemoveTenant       RepairAction = "remove-tenant"
+	RemoveSubscription RepairAction = "remove-subscription"
+	RemoveCustomer     RepairAction = "remove-customer"
+)

@@ -1,0 +1,282 @@
+package audit
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unique"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// The kinds of objects, as runs record them.
+const (
+	kindCustomer     = "customer"
+	kindSubscription = "subscription"
+	kindProject      = "project"
+	kindAssignment   = "role-assignment"
+	kindUser         = "user"
+	kindDomain       = "domain"
+)
+
+// ledger is what the runs of this installation should have left. The runs must be added oldest first: the newest run about an object
+// decides.
+type ledger struct {
+	tenants       map[ref]*tenant
+	customers     map[string]*customer
+	subscriptions map[string]*subscription
+
+	runs     map[string]saga.RunState
+	live     map[string]string   // the run that is changing the objects of a subject; by subject
+	unclear  map[string]string   // the workflow that this release does not know, of a run about the subject; by subject
+	subjects map[string][]string // the ids of the runs about a subject
+	left     map[left]string     // the compensated run that should not have left the object
+	waiting  []waitingRun
+}
+
+// ref names a project: ids are unique in a cloud.
+type ref struct{ cloud, id string }
+
+// left names an object that a compensated run has made.
+type left struct{ kind, cloud, id string }
+
+// made is what is known about each object.
+type made struct {
+	subject  string
+	merchant string
+	run      string // the newest run about the object
+	maker    string // the run that has made the object; empty: it was adopted
+	gone     bool   // the newest run has removed it
+}
+
+// tenant is a project that should be there, or should be gone.
+type tenant struct {
+	made
+	ref
+	name, domain string
+	disabled     bool
+	marks        []string // its tags
+	roles        []role
+}
+
+// grant is a role of a user on a tenant.
+type grant struct{ user, role string }
+
+type role struct {
+	grant
+	name string
+	run  string // the newest run about the assignment
+	gone bool   // the run has revoked it
+}
+
+type customer struct {
+	made
+	id string
+}
+
+type subscription struct {
+	made
+	id, customer, plan, tenant string
+	cloud                      string
+}
+
+// waitingRun is a run that needs a person.
+type waitingRun struct {
+	id, workflow, merchant, subject, cloud string
+	since                                  time.Time
+	code, detail                           string
+}
+
+func newLedger() *ledger {
+	return &ledger{
+		tenants: map[ref]*tenant{}, customers: map[string]*customer{}, subscriptions: map[string]*subscription{},
+		runs: map[string]saga.RunState{}, live: map[string]string{}, unclear: map[string]string{}, subjects: map[string][]string{},
+		left: map[left]string{},
+	}
+}
+
+// add adds a run that is newer than all runs about its subject so far. The argument all is what the run should have left if it has
+// succeeded: see [saga.Expected]. If known is false, this release does not know the run's workflow, and nothing can be said about the
+// subject.
+func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
+	id, subject := canon(r.ID), canon(r.Subject)
+	l.runs[id] = r.State
+	l.subjects[subject] = append(l.subjects[subject], id)
+	switch {
+	case !known:
+		l.unclear[r.Subject] = r.Workflow
+	case r.State == saga.Succeeded:
+		for _, e := range all {
+			l.expect(r, e)
+		}
+	case r.State == saga.Compensated:
+		l.leave(r, all)
+	default:
+		l.live[r.Subject] = r.ID
+		l.wait(r)
+	}
+}
+
+// expect takes one object of a succeeded run.
+func (l *ledger) expect(r *saga.Run, e saga.Expected) {
+	if e.ID == "" {
+		return
+	}
+	switch e.Kind {
+	case kindProject:
+		l.expectTenant(r, e)
+	case kindAssignment:
+		l.expectRole(r, e)
+	case kindCustomer:
+		c := l.customers[e.ID]
+		if c == nil {
+			c = &customer{id: canon(e.ID)}
+			l.customers[c.id] = c
+		}
+		c.touch(r, e)
+	case kindSubscription:
+		s := l.subscriptions[e.ID]
+		if s == nil {
+			s = &subscription{id: canon(e.ID), cloud: canon(r.Cloud)}
+			l.subscriptions[s.id] = s
+		}
+		s.touch(r, e)
+		for field, value := range map[string]*string{"plan_id": &s.plan, "customer_id": &s.customer, "resource_id": &s.tenant} {
+			if set := e.Fields[field]; set != "" {
+				*value = canon(set)
+			}
+		}
+	}
+}
+
+// touch notes that the run is the newest one about the object.
+func (m *made) touch(r *saga.Run, e saga.Expected) {
+	m.subject, m.merchant, m.run, m.gone = canon(r.Subject), canon(r.Merchant), canon(r.ID), e.Gone
+	if e.Origin == saga.Own && !e.Gone {
+		m.maker = m.run
+	}
+}
+
+func (l *ledger) expectTenant(r *saga.Run, e saga.Expected) {
+	at := ref{canon(e.Cloud), canon(e.ID)}
+	t := l.tenants[at]
+	if t == nil || t.gone && !e.Gone {
+		t = &tenant{ref: at}
+		l.tenants[at] = t
+	}
+	t.touch(r, e)
+	if e.Name != "" {
+		t.name = canon(e.Name)
+	}
+	if domain := e.Fields["domain_id"]; domain != "" {
+		t.domain = canon(domain)
+	}
+	if enabled := e.Fields["enabled"]; enabled != "" {
+		t.disabled = enabled != "true"
+	}
+	for _, mark := range e.Marks {
+		if !slices.Contains(t.marks, mark) {
+			t.marks = append(t.marks, canon(mark))
+		}
+	}
+}
+
+// expectRole takes a role assignment, whose id is PROJECT/USER/ROLE.
+func (l *ledger) expectRole(r *saga.Run, e saga.Expected) {
+	project, rest, _ := strings.Cut(e.ID, "/")
+	user, id, _ := strings.Cut(rest, "/")
+	t := l.tenants[ref{e.Cloud, project}]
+	if t == nil { // the run does not change the tenant, and an older release has made it
+		return
+	}
+	found := t.role(grant{user, id})
+	if found == nil {
+		t.roles = append(t.roles, role{grant: grant{canon(user), canon(id)}})
+		found = &t.roles[len(t.roles)-1]
+	}
+	found.name, found.run, found.gone = canon(e.Name), canon(r.ID), e.Gone
+}
+
+// role returns what the runs have done with a role of a user; nil: nothing.
+func (t *tenant) role(g grant) *role {
+	i := slices.IndexFunc(t.roles, func(r role) bool { return r.grant == g })
+	if i < 0 {
+		return nil
+	}
+	return &t.roles[i]
+}
+
+// canon returns the same text with shared memory: ids, names and tags are in the ledger and in the world many times.
+func canon(text string) string { return unique.Make(text).Value() }
+
+// leave notes what a compensated run has made: nothing of it should be left.
+func (l *ledger) leave(r *saga.Run, all []saga.Expected) {
+	for _, e := range all {
+		if e.Origin == saga.Own && !e.Gone && e.ID != "" && e.Kind != kindAssignment {
+			l.left[left{e.Kind, e.Cloud, e.ID}] = r.ID
+		}
+	}
+	for _, o := range r.Objects {
+		if o.Origin == saga.Own && o.RemovedAt == nil {
+			l.left[left{o.Kind, o.Cloud, o.ID}] = r.ID
+		}
+	}
+	for _, o := range r.LeftBehind {
+		if o.ID != "" {
+			l.left[left{o.Kind, cloudOf(o.Kind, r.Cloud), o.ID}] = r.ID
+		}
+	}
+}
+
+// cloudOf returns the cloud of an object of a run: the objects of BillingStack are in no cloud.
+func cloudOf(kind, cloud string) string {
+	if kind == kindCustomer || kind == kindSubscription {
+		return ""
+	}
+	return cloud
+}
+
+func (l *ledger) wait(r *saga.Run) {
+	if r.AttentionAt == nil {
+		return
+	}
+	w := waitingRun{id: r.ID, workflow: r.Workflow, merchant: r.Merchant, subject: r.Subject, cloud: r.Cloud, since: *r.AttentionAt}
+	if r.Reason != nil {
+		w.code, w.detail = string(r.Reason.Code), r.Reason.Detail
+	}
+	l.waiting = append(l.waiting, w)
+}
+
+// forget drops all that is known about a subject, so that its runs can be added again.
+func (l *ledger) forget(subject string) {
+	of := func(m made) bool { return m.subject == subject }
+	maps.DeleteFunc(l.tenants, func(_ ref, t *tenant) bool { return of(t.made) })
+	maps.DeleteFunc(l.customers, func(_ string, c *customer) bool { return of(c.made) })
+	maps.DeleteFunc(l.subscriptions, func(_ string, s *subscription) bool { return of(s.made) })
+	runs := l.subjects[subject]
+	maps.DeleteFunc(l.left, func(_ left, run string) bool { return slices.Contains(runs, run) })
+	for _, run := range runs {
+		delete(l.runs, run)
+	}
+	delete(l.subjects, subject)
+	delete(l.live, subject)
+	delete(l.unclear, subject)
+	l.waiting = slices.DeleteFunc(l.waiting, func(w waitingRun) bool { return w.subject == subject })
+}
+
+// busy reports whether nothing can be said about the subject now: a run is changing its objects, or this release does not know one of
+// its runs.
+func (l *ledger) busy(subject string) bool { return l.live[subject] != "" || l.unclear[subject] != "" }
+
+// tenantOf returns the tenant that the subscription should have; nil if there is none, or if it should be gone.
+func (l *ledger) tenantOf(s *subscription) *tenant {
+	if t := l.tenants[ref{s.cloud, s.tenant}]; t != nil && !t.gone {
+		return t
+	}
+	return nil
+}
+
+// kind says what a tenant is, by its name.
+func (t *tenant) owner() (customerID, subscriptionID string) { return keystone.TenantOf(t.name) }

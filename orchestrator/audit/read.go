@@ -1,0 +1,424 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// The codes of gaps.
+const (
+	GapKeystoneForbidden   = "keystone-forbidden"   // the credential may not read a list
+	GapKeystoneUnavailable = "keystone-unavailable" // Keystone has not answered, or not completely
+	GapOutOfReach          = "out-of-reach"         // the credential is for another domain
+	GapListCut             = "list-cut"             // Keystone has cut a list that cannot be divided
+	GapBillingUnavailable  = "billing-unavailable"
+	GapMerchantUnknown     = "merchant-unknown" // BillingStack does not have the merchant
+	GapWorkflowUnknown     = "workflow-unknown" // this release does not know the workflow of a run
+	GapCloudUnknown        = "cloud-unknown"    // the service has no configuration of the cloud, or the cloud has no such domain
+	GapTooManyFindings     = "too-many-findings"
+)
+
+// reading is one audit while it reads.
+type reading struct {
+	*Auditor
+	*ledger
+	*world
+
+	scope Scope
+
+	mu       sync.Mutex                // of the fields below
+	reach    map[string]keystone.Reach // of the credentials, by cloud
+	gaps     []Gap
+	read     map[string]int
+	progress Progress
+}
+
+// note adds a gap, unless there is one with the same code about the same cloud and merchant.
+func (r *reading) note(g Gap) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.ContainsFunc(r.gaps, func(known Gap) bool {
+		return known.Code == g.Code && known.Cloud == g.Cloud && known.MerchantID == g.MerchantID
+	}) {
+		return
+	}
+	if len(r.gaps) < MaxGaps {
+		g.Detail = upstream.Clean(g.Detail)
+		r.gaps = append(r.gaps, g)
+		return
+	}
+	r.gaps[MaxGaps-1] = Gap{Code: "more", Detail: "more parts could not be assessed"}
+}
+
+// step tells how far the audit is.
+func (r *reading) step(phase string, done, total int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.progress = Progress{phase, done, total}
+}
+
+// counted counts objects that were read.
+func (r *reading) counted(kind string, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.read[kind] += n
+}
+
+// readAll reads the ledger, Keystone and BillingStack. An error means that nothing can be compared: the database cannot be read.
+// What Keystone or BillingStack do not show becomes a gap.
+func (r *reading) readAll(ctx context.Context) error {
+	all, err := r.merchantsOf(ctx)
+	if err != nil {
+		return err
+	}
+	r.step("reading the runs, Keystone and BillingStack", 0, 0)
+	domains := r.domainsOf(ctx, all)
+	var group sync.WaitGroup
+	var ledgerErr error
+	group.Go(func() { ledgerErr = r.readLedger(ctx) })
+	group.Go(func() { r.readBilling(ctx, all) })
+	for name, ids := range domains {
+		cloud := r.cloud(name)
+		group.Go(func() { r.readCloud(ctx, name, cloud, ids) })
+	}
+	group.Wait()
+	if ledgerErr != nil {
+		return ledgerErr
+	}
+	r.readRest(ctx)
+	return ctx.Err()
+}
+
+// readScope reads what the audit's scope needs.
+func (r *reading) readScope(ctx context.Context) error {
+	if r.scope.CustomerID == "" && r.scope.ProjectID == "" {
+		return r.readAll(ctx)
+	}
+	return r.readOne(ctx)
+}
+
+// merchantsOf returns the merchants in the scope.
+func (r *reading) merchantsOf(ctx context.Context) (all []merchants.Merchant, err error) {
+	err = merchants.Each(ctx, r.Merchants, func(m merchants.Merchant) {
+		if (r.scope.MerchantID == "" || r.scope.MerchantID == m.ID) && (r.scope.Cloud == "" || r.scope.Cloud == m.Cloud) {
+			all = append(all, m)
+		}
+	})
+	return all, err
+}
+
+// readLedger adds the runs in the scope to the ledger.
+func (r *reading) readLedger(ctx context.Context) error {
+	unknown := map[string]bool{}
+	err := r.Store.EachRun(ctx, RunFilter{MerchantID: r.scope.MerchantID}, func(run *saga.Run) error {
+		r.counted("run", 1)
+		return r.addRun(run, unknown)
+	})
+	for workflow := range unknown {
+		r.note(Gap{Code: GapWorkflowUnknown, Detail: "this release does not know workflow " + workflow})
+	}
+	return err
+}
+
+func (r *reading) addRun(run *saga.Run, unknown map[string]bool) error {
+	all, known, err := r.Expect(run)
+	if err != nil {
+		return err
+	}
+	if !known {
+		unknown[run.Workflow] = true
+	}
+	r.add(run, all, known)
+	return nil
+}
+
+// domainsOf returns the ids of the domains of the merchants' tenants, by cloud, and stores each merchant's.
+func (r *reading) domainsOf(ctx context.Context, all []merchants.Merchant) map[string][]string {
+	domains := map[string][]string{}
+	for _, m := range all {
+		here := r.merchant(m.ID)
+		here.cloud = m.Cloud
+		if _, err := r.Inventory(m.Cloud); err != nil {
+			r.note(Gap{Code: GapCloudUnknown, Cloud: m.Cloud, MerchantID: m.ID, Detail: err.Error()})
+			continue
+		}
+		name := cmp.Or(m.Domain, r.Domain)
+		domain, err := r.FindDomain(ctx, m.Cloud, name)
+		if err != nil {
+			code := GapKeystoneUnavailable
+			if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrAmbiguous) {
+				code = GapCloudUnknown
+			} else if errors.Is(err, keystone.ErrForbidden) {
+				code = GapKeystoneForbidden
+			}
+			r.note(Gap{Code: code, Cloud: m.Cloud, MerchantID: m.ID, Detail: fmt.Sprintf("domain %s of the merchant: %v", name, err)})
+			domains[m.Cloud] = append(domains[m.Cloud], "") // the cloud is not whole
+			continue
+		}
+		here.domain = domain.ID
+		if !slices.Contains(domains[m.Cloud], domain.ID) {
+			domains[m.Cloud] = append(domains[m.Cloud], domain.ID)
+		}
+	}
+	return domains
+}
+
+// gapOf adds the gap for a part of a cloud that could not be read.
+func (r *reading) gapOf(cloud string, err error) {
+	code := GapKeystoneUnavailable
+	if errors.Is(err, keystone.ErrForbidden) {
+		code = GapKeystoneForbidden
+	}
+	r.note(Gap{Code: code, Cloud: cloud, Detail: err.Error()})
+}
+
+// readCloud reads the projects, role assignments and roles of a cloud. Assignments on projects that are created after the projects were
+// read are not noticed: an audit compares them the next time.
+func (r *reading) readCloud(ctx context.Context, name string, c *cloudWorld, domains []string) {
+	inventory, err := r.Inventory(name)
+	if err != nil {
+		return // noted before
+	}
+	reach, err := r.reachOf(ctx, name, inventory)
+	if err != nil {
+		r.gapOf(name, err)
+		return
+	}
+	c.projectsRead = true
+	for _, domain := range domains {
+		if domain == "" {
+			c.projectsRead = false
+			continue
+		}
+		if reach.DomainID != "" && reach.DomainID != domain {
+			r.note(Gap{Code: GapOutOfReach, Cloud: name, Detail: "the credential is for domain " + reach.DomainID + ", and cannot see domain " + domain})
+			c.projectsRead = false
+			continue
+		}
+		prefix := keystone.TenantPrefix
+		if reach.DomainID != "" { // this credential cannot look for a renamed tenant by its id
+			prefix = ""
+		}
+		whole, err := inventory.EachProject(ctx, domain, prefix, func(p keystone.Project) {
+			if keystone.IsTenantName(p.Name) || len(keystone.RunsOfTags(p.Tags)) > 0 {
+				c.addProject(p)
+			}
+		})
+		switch {
+		case err != nil:
+			r.gapOf(name, err)
+			c.projectsRead = false
+		case !whole:
+			r.note(Gap{Code: GapListCut, Cloud: name, Detail: "Keystone has cut the list of the projects of domain " + domain})
+			c.projectsRead = false
+		default:
+			c.domains[domain] = true
+		}
+	}
+	r.counted(kindProject, len(c.projects))
+	n := 0
+	err = inventory.EachAssignment(ctx, keystone.AssignmentFilter{}, func(g keystone.Granted) { n++; c.addGrant(g) })
+	if c.assignmentsRead = err == nil; err != nil {
+		r.gapOf(name, err)
+	}
+	r.counted(kindAssignment, n)
+	r.readRoles(ctx, name, c, inventory)
+}
+
+// reachOf returns what the credential of a cloud may see.
+func (r *reading) reachOf(ctx context.Context, name string, inventory keystone.Inventory) (keystone.Reach, error) {
+	reach, err := inventory.Reach(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reach[name] = reach
+	return reach, err
+}
+
+func (r *reading) readRoles(ctx context.Context, name string, c *cloudWorld, inventory keystone.Inventory) {
+	roles, err := inventory.AllRoles(ctx)
+	if err != nil {
+		r.gapOf(name, err)
+		return
+	}
+	for _, role := range roles {
+		c.roles[role.ID] = role.Name
+	}
+	c.setAdmins(nil)
+	c.rolesRead = true
+	implied, err := inventory.Implied(ctx)
+	if err != nil {
+		r.gapOf(name, err)
+		return
+	}
+	c.setAdmins(implied)
+	c.impliedRead = true
+}
+
+// readBilling reads the customers, subscriptions and plans of the merchants.
+func (r *reading) readBilling(ctx context.Context, all []merchants.Merchant) {
+	for _, m := range all {
+		here := r.merchant(m.ID)
+		_, err := r.Billing.Merchant(ctx, m.ID)
+		if errors.Is(err, billing.ErrNotFound) {
+			r.note(Gap{Code: GapMerchantUnknown, MerchantID: m.ID, Detail: "BillingStack does not have the merchant"})
+			continue
+		}
+		if err == nil {
+			err = r.Billing.EachCustomer(ctx, m.ID, func(c billing.Customer) { r.world.customers[canon(c.ID)] = &foundCustomer{m.ID} })
+			here.customersRead = err == nil
+		}
+		if err != nil {
+			r.note(Gap{Code: GapBillingUnavailable, MerchantID: m.ID, Detail: err.Error()})
+		}
+	}
+	for _, m := range all {
+		here := r.merchant(m.ID)
+		if !here.customersRead {
+			continue
+		}
+		err := r.Billing.EachSubscription(ctx, m.ID, func(s billing.Subscription) { r.takeSubscription(m.ID, s) })
+		if here.subscriptionsRead = err == nil; err == nil {
+			err = r.Billing.EachPlanID(ctx, m.ID, func(id string) { here.plans[id] = true })
+			here.plansRead = err == nil
+		}
+		if err != nil {
+			r.note(Gap{Code: GapBillingUnavailable, MerchantID: m.ID, Detail: err.Error()})
+		}
+	}
+	r.counted(kindCustomer, len(r.world.customers))
+	r.counted(kindSubscription, len(r.world.subscriptions))
+}
+
+// takeSubscription takes a subscription of a merchant's list. The merchant of a subscription is the merchant of its customer: an original
+// server may list the subscriptions of others, too.
+func (r *reading) takeSubscription(merchant string, s billing.Subscription) {
+	if customer := r.world.customers[s.CustomerID]; customer != nil {
+		merchant = customer.merchant
+	}
+	r.addSubscription(merchant, s)
+}
+
+// readRest reads what follows from the other readings: the users with roles, and the projects that only subscriptions name.
+func (r *reading) readRest(ctx context.Context) {
+	for name, c := range r.clouds {
+		inventory, err := r.Inventory(name)
+		if err != nil {
+			continue
+		}
+		r.step("reading the users of cloud "+name, 0, 0)
+		r.readUsers(ctx, name, c, inventory)
+	}
+	for id, s := range r.world.subscriptions {
+		r.lookForResource(ctx, id, s)
+	}
+}
+
+// lookForResource looks for the project that a subscription names, unless it is the subscription's tenant or was removed.
+func (r *reading) lookForResource(ctx context.Context, id string, s *foundSubscription) {
+	want := r.ledger.subscriptions[id]
+	if want != nil && (r.tenantOf(want) == nil || want.tenant == s.resource) {
+		return
+	}
+	m := r.merchant(s.merchant)
+	if r.cloud(m.cloud).domains[m.domain] {
+		r.lookFor(ctx, m.cloud, s.resource)
+	}
+}
+
+// readUsers reads the users that have roles on tenants, or should have: those of the merchants' domains as a list, the others alone. A
+// user is absent only if it is absent alone.
+func (r *reading) readUsers(ctx context.Context, name string, c *cloudWorld, inventory keystone.Inventory) {
+	needed := c.needed(r.ledger, name)
+	c.usersRead = true
+	for domain := range c.domains {
+		if len(needed) < fewUsers {
+			break
+		}
+		_, err := inventory.EachUser(ctx, domain, func(u keystone.User) {
+			if needed[u.ID] {
+				c.setUser(u)
+			}
+		})
+		if err != nil {
+			r.gapOf(name, err)
+			c.usersRead = false
+			return
+		}
+	}
+	for id := range needed {
+		if c.users[id] != userUnknown {
+			continue
+		}
+		if err := r.readUser(ctx, c, inventory, id); err != nil {
+			r.gapOf(name, err)
+			if !errors.Is(err, keystone.ErrForbidden) {
+				c.usersRead = false
+				return
+			}
+		}
+	}
+	r.counted("user", len(needed))
+}
+
+// fewUsers is the number of users that are read alone. A list takes as long as some tens of single users.
+const fewUsers = 50
+
+// readUser reads one user.
+func (r *reading) readUser(ctx context.Context, c *cloudWorld, inventory keystone.Inventory, id string) error {
+	u, err := inventory.User(ctx, id)
+	switch {
+	case err == nil:
+		c.setUser(u)
+	case errors.Is(err, keystone.ErrNotFound):
+		c.users[id] = userGone
+	default:
+		delete(c.users, id)
+		r.unread[object(kindUser, id, "")] = true
+		return err
+	}
+	delete(r.unread, object(kindUser, id, ""))
+	return nil
+}
+
+func (c *cloudWorld) setUser(u keystone.User) {
+	c.userName[u.ID] = upstream.Clean(u.Name)
+	if c.users[u.ID] = userDisabled; u.Enabled {
+		c.users[u.ID] = userEnabled
+	}
+}
+
+// lookFor looks for a project that a subscription names and that is not among the projects of the merchants' domains.
+func (r *reading) lookFor(ctx context.Context, cloud, id string) {
+	c := r.cloud(cloud)
+	if c.projects[id] != nil || !keystone.ValidID(id) || strings.HasPrefix(id, "pending:") {
+		return
+	}
+	if _, looked := c.elsewhere[id]; looked {
+		return
+	}
+	inventory, err := r.Inventory(cloud)
+	if err != nil {
+		return
+	}
+	p, err := inventory.Project(ctx, id)
+	switch {
+	case err == nil:
+		c.elsewhere[id] = &p
+	case errors.Is(err, keystone.ErrNotFound):
+		c.elsewhere[id] = nil
+	default:
+		r.unread[object(kindProject, id, "")] = true
+		r.gapOf(cloud, err)
+	}
+}
