@@ -28,3 +28,6 @@ func (s *Store) TurnReadOnly(ctx context.Context, n int) error {
 	}
 	return err
 }
+
+// InPagesOf returns the same store, which reads n runs at a time.
+func (t *Audits) InPagesOf(n int) *Audits { return &Audits{store: t.store, page: n} }

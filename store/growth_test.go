@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 	}
 	pool.SetMaxOpenConns(1) // pg_stat_force_next_flush only affects the counters of its own connection
 	g := &growth{Store: s, t: t, slack: 10, touched: map[string]touched{}}
-	for _, statement := range finishedRuns {
+	for _, statement := range slices.Concat(finishedRuns, resolvedFindings) {
 		g.execute(strings.ReplaceAll(statement, "FINISHED", fmt.Sprint(finished)))
 	}
 	if counted {
@@ -183,7 +184,10 @@ func (g *growth) measureAll(ctx context.Context, now time.Time) {
 	}
 	g.measure("claim of nothing", func() error { return g.claim(ctx, now, 0) })
 	g.measureFollowUps(ctx, now, old)
+	g.measureFindings(ctx, old)
+	g.measureLedger(ctx, old)
 	g.slack = 200
+	g.measureAudits(ctx, now)
 	var live []saga.NewRun
 	g.measure("create", func() error { live = append(live, g.live("r")); return g.Create(ctx, live[len(live)-1]) })
 	g.measure("checkpoint", func() error { return g.checkpoint(ctx, now, &live, saga.Running) })

@@ -130,7 +130,7 @@ func leased(change func(*saga.Run)) saga.NewRun {
 	if change != nil {
 		change(run)
 	}
-	return saga.NewRun{Run: run, Events: []saga.Event{{RunID: id, Seq: 1, At: epoch, Kind: saga.EventAccepted, Who: "me"}}}
+	return saga.NewRun{Run: run, Events: []saga.Event{{RunID: id, Seq: 1, At: epoch, Kind: saga.EventAccepted, Who: "me", Why: "because"}}}
 }
 
 // The function `idle` removes the lease of a new run. The run is then due.
