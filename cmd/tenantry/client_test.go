@@ -33,7 +33,8 @@ type house struct {
 	settings []string // settings of the server
 }
 
-func newHouse(t *testing.T) *house {
+// newHouse returns a new house. The functions before are called with the URL of the database, before the server starts.
+func newHouse(t *testing.T, before ...func(database string)) *house {
 	t.Helper()
 	h := &house{t: t, keystone: keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})}
 	h.keystone.AddRole("bs-admin")
@@ -53,7 +54,11 @@ func newHouse(t *testing.T) *house {
 		next.ServeHTTP(w, r)
 	}))
 	t.Cleanup(func() { billingStack.Close(); _ = records.Close() })
-	database := "TENANTRY_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "t.db")
+	databaseURL := "sqlite:" + filepath.Join(t.TempDir(), "t.db")
+	for _, call := range before {
+		call(databaseURL)
+	}
+	database := "TENANTRY_DATABASE_URL=" + databaseURL
 	billingURL := "TENANTRY_BILLING_URL=" + billingStack.URL + "/v2"
 	h.settings = []string{database, billingURL}
 	h.server = serveWith(t, database, billingURL, "TENANTRY_LOG_LEVEL=debug", "TENANTRY_LATE_WINDOW=1s")

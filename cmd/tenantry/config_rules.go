@@ -119,16 +119,24 @@ var positive = rule[int]{"number", "1 or more", func(s string) (int, error) {
 
 const shortest = time.Second
 
-var duration = rule[time.Duration]{"duration", fmt.Sprintf("`%v` or more", shortest), func(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration", s)
-	}
-	if d < shortest {
-		return 0, fmt.Errorf("%v is less than the minimum of %v", d, shortest)
-	}
-	return d, nil
-}}
+var (
+	duration = durationOf(shortest)
+	interval = durationOf(time.Minute)
+)
+
+// durationOf returns a rule that allows durations of at least a certain length.
+func durationOf(least time.Duration) rule[time.Duration] {
+	return rule[time.Duration]{"duration", fmt.Sprintf("`%v` or more", least), func(s string) (time.Duration, error) {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not a duration", s)
+		}
+		if d < least {
+			return 0, fmt.Errorf("%v is less than the minimum of %v", d, least)
+		}
+		return d, nil
+	}}
+}
 
 // oneOf returns a rule that allows only the given words.
 func oneOf(words ...string) rule[string] {

@@ -126,6 +126,14 @@ func (c *Config) settings() []setting {
 			key: "emptiness_ignore", otherwise: "none", example: "dns,orchestration",
 			meaning: "Service types of the catalog that are not asked whether a tenant is empty. If the catalog has a service type that Tenantry cannot ask and that is not in this list, no tenant is removed.",
 		}),
+		of(&c.AuditEvery, interval, about{
+			key: "audit_every", otherwise: "no audits but those that a person starts", example: "24h",
+			meaning: "Interval between the audits of everything that the service starts itself. All replicas together start one audit in each interval.",
+		}),
+		of(&c.AuditCloud, text, about{
+			key: "audit_cloud", otherwise: "the default cloud's own credential", example: "tenantry-reader",
+			meaning: "Entry in clouds.yaml whose credential reads the Keystone of the default cloud for audits. The credential needs no permission to write.",
+		}),
 		of(&c.MaxLiveRuns, positive, about{
 			key: "max_live_runs", fallback: "1000", example: "1000",
 			meaning: "Maximum number of runs in progress per merchant. Each merchant can override this limit. The API answers further orders with 429.",
@@ -152,6 +160,9 @@ func of[T any](field *T, r rule[T], a about) setting {
 		show: func() any {
 			switch value := any(*field).(type) {
 			case time.Duration:
+				if value == 0 { // the setting has no default
+					return ""
+				}
 				return value.String()
 			default:
 				return value

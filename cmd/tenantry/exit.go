@@ -13,6 +13,8 @@ const (
 	exitRefused     = 3
 	exitFailed      = 4
 	exitUnreachable = 5
+	exitFindings    = 6
+	exitIncomplete  = 7
 )
 
 const exitHelp = `Exit codes:
@@ -21,7 +23,9 @@ const exitHelp = `Exit codes:
   2  wrong command line or configuration
   3  refused by the server, or because of the data in the database
   4  the run failed: it was compensated, is stuck, or waits for an operator; with --dry-run: it would fail
-  5  server or database unreachable or failing`
+  5  server or database unreachable or failing
+  6  audit run: there are open findings of the severity of --severity or worse
+  7  audit run: the audit is incomplete or has failed`
 
 // exitError is an error with an exit code.
 type exitError struct {

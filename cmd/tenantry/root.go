@@ -7,8 +7,8 @@ the OpenStack tenants of both, and the user's role assignments.
 
 Commands that run on a server (serve, migrate, merchant) read their settings from TENANTRY_* variables and the file at
 TENANTRY_CONFIG. OS_* variables or clouds.yaml describe Keystone. Commands that talk to a server (subscribe, subscriptions,
-runs) read TENANTRY_URL and credentials from the environment, as their help describes. With --local, the commands under "runs"
-read the settings of the server instead, and use its database.
+runs, audit, whois) read TENANTRY_URL and credentials from the environment, as their help describes. With --local, the commands
+under "runs" and "audit", and whois, read the settings of the server instead, and use its database.
 
 ` + exitHelp
 
@@ -21,7 +21,7 @@ func (p *program) root() *cobra.Command {
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit(exitUsage, err) })
-	root.AddCommand(p.demo(), p.serve(), p.subscribe(), p.subscriptions(), p.runs(), p.merchant(), p.migrate(), p.version())
+	root.AddCommand(p.demo(), p.serve(), p.subscribe(), p.subscriptions(), p.runs(), p.audit(), p.whois(), p.merchant(), p.migrate(), p.version())
 	return root
 }
 

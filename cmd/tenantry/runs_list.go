@@ -42,7 +42,7 @@ func (p *program) runsList() *cobra.Command {
 		}
 		defer s.close()
 		answer, err := s.ListRunsWithResponse(cmd.Context(), &client.ListRunsParams{
-			Merchant: some(*merchant), Object: list(*objects...), User: some(*user), State: list(asStates(*states)...),
+			Merchant: some(*merchant), Object: list(*objects...), User: some(*user), State: list(as[client.RunState](*states)...),
 			Attention: some(*attention), Workflow: some(*workflow), Since: from, Limit: some(*limit), Marker: some(*marker),
 		})
 		if err != nil {
@@ -66,11 +66,12 @@ func (p *program) runsList() *cobra.Command {
 	return c
 }
 
-func asStates(texts []string) (states []client.RunState) {
+// as converts texts to another type of text.
+func as[T ~string](texts []string) (all []T) {
 	for _, text := range texts {
-		states = append(states, client.RunState(text))
+		all = append(all, T(text))
 	}
-	return states
+	return all
 }
 
 // The function `more` reports whether the links of a page contain a next page.

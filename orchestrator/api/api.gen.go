@@ -36,6 +36,33 @@ func (e APIVersionStatus) Valid() bool {
 	}
 }
 
+// Defines values for AuditState.
+const (
+	AuditComplete   AuditState = "complete"
+	AuditFailed     AuditState = "failed"
+	AuditIncomplete AuditState = "incomplete"
+	AuditPending    AuditState = "pending"
+	AuditRunning    AuditState = "running"
+)
+
+// Valid indicates whether the value is a known member of the AuditState enum.
+func (e AuditState) Valid() bool {
+	switch e {
+	case AuditComplete:
+		return true
+	case AuditFailed:
+		return true
+	case AuditIncomplete:
+		return true
+	case AuditPending:
+		return true
+	case AuditRunning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CheckStatus.
 const (
 	CheckDown          CheckStatus = "down"
@@ -123,6 +150,30 @@ func (e DryRunOutcome) Valid() bool {
 	}
 }
 
+// Defines values for FindingStatus.
+const (
+	FindingAccepted FindingStatus = "accepted"
+	FindingKnown    FindingStatus = "known"
+	FindingNew      FindingStatus = "new"
+	FindingResolved FindingStatus = "resolved"
+)
+
+// Valid indicates whether the value is a known member of the FindingStatus enum.
+func (e FindingStatus) Valid() bool {
+	switch e {
+	case FindingAccepted:
+		return true
+	case FindingKnown:
+		return true
+	case FindingNew:
+		return true
+	case FindingResolved:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FixBy.
 const (
 	FixByMerchant FixBy = "merchant"
@@ -141,6 +192,24 @@ func (e FixBy) Valid() bool {
 	case FixByOperator:
 		return true
 	case FixByUser:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LedgerEntryOrigin.
+const (
+	LedgerAdopted LedgerEntryOrigin = "adopted"
+	LedgerOwn     LedgerEntryOrigin = "own"
+)
+
+// Valid indicates whether the value is a known member of the LedgerEntryOrigin enum.
+func (e LedgerEntryOrigin) Valid() bool {
+	switch e {
+	case LedgerAdopted:
+		return true
+	case LedgerOwn:
 		return true
 	default:
 		return false
@@ -264,6 +333,33 @@ func (e RunState) Valid() bool {
 	}
 }
 
+// Defines values for Severity.
+const (
+	SeverityCritical Severity = "critical"
+	SeverityHigh     Severity = "high"
+	SeverityInfo     Severity = "info"
+	SeverityLow      Severity = "low"
+	SeverityMedium   Severity = "medium"
+)
+
+// Valid indicates whether the value is a known member of the Severity enum.
+func (e Severity) Valid() bool {
+	switch e {
+	case SeverityCritical:
+		return true
+	case SeverityHigh:
+		return true
+	case SeverityInfo:
+		return true
+	case SeverityLow:
+		return true
+	case SeverityMedium:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StepState.
 const (
 	StepStateFailed     StepState = "failed"
@@ -353,6 +449,25 @@ type APIVersion struct {
 // APIVersionStatus defines model for APIVersion.Status.
 type APIVersionStatus string
 
+// AcceptRequest defines model for AcceptRequest.
+type AcceptRequest struct {
+	// Until A time in the future, such as 2027-01-31T12:00:00Z. After that, the next audit that sees the finding opens it again. If you omit it, the acceptance does not expire.
+	Until *string `json:"until,omitempty"`
+
+	// Why The reason. The finding and its history show this reason.
+	Why string `json:"why"`
+}
+
+// Acceptance Why a person lets the finding be.
+type Acceptance struct {
+	At time.Time `json:"at"`
+
+	// Until After this time, the next audit that sees the finding opens it again.
+	Until *time.Time `json:"until,omitempty"`
+	Who   string     `json:"who"`
+	Why   string     `json:"why"`
+}
+
 // ActionName An action on a run. /docs#ActionName-NAME explains each action. More values may follow: accept a value that is not in the list.
 type ActionName = string
 
@@ -361,6 +476,81 @@ type ActionRequest struct {
 	// Why The reason for the action. The run's history records it, and the merchant sees it.
 	Why string `json:"why"`
 }
+
+// Audit defines model for Audit.
+type Audit struct {
+	// By Who asked for the audit. "schedule": the service itself.
+	By        string     `json:"by"`
+	CreatedAt time.Time  `json:"created_at"`
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
+
+	// Failure Why the audit has failed.
+	Failure *string `json:"failure,omitempty"`
+
+	// Found The number of findings that are open after the audit, by severity.
+	Found map[string]int `json:"found"`
+
+	// Gaps What could not be assessed. Findings about it were neither opened nor resolved.
+	Gaps     *[]AuditGap   `json:"gaps,omitempty"`
+	ID       string        `json:"id"`
+	Links    Links         `json:"links"`
+	Progress AuditProgress `json:"progress"`
+
+	// Read The number of objects that were read, by kind.
+	Read map[string]int `json:"read"`
+
+	// Scope What is audited: everything, a merchant, a customer with its `merchant_id`, a cloud, or a project. The `cloud` of a project is "default" if you omit it.
+	Scope     AuditScope `json:"scope"`
+	StartedAt *time.Time `json:"started_at,omitempty"`
+
+	// State The audit waits for a replica (pending), is being executed (running), or has ended. `complete`: everything in the scope was read. `incomplete`: a part could not be read, and `gaps` says which. `failed`: nothing could be compared, and `failure` says why.
+	State AuditState `json:"state"`
+}
+
+// AuditGap defines model for AuditGap.
+type AuditGap struct {
+	Cloud *string `json:"cloud,omitempty"`
+
+	// Code Why: a word that does not change its meaning.
+	Code       string  `json:"code"`
+	Detail     string  `json:"detail"`
+	MerchantID *string `json:"merchant_id,omitempty"`
+}
+
+// AuditList defines model for AuditList.
+type AuditList struct {
+	Audits []Audit `json:"audits"`
+	Links  Links   `json:"links"`
+}
+
+// AuditProgress defines model for AuditProgress.
+type AuditProgress struct {
+	Done int `json:"done"`
+
+	// Phase What the audit does now, such as "reading Keystone".
+	Phase string `json:"phase"`
+
+	// Total An estimate; it may grow.
+	Total int `json:"total"`
+}
+
+// AuditScope What is audited: everything, a merchant, a customer with its `merchant_id`, a cloud, or a project. The `cloud` of a project is "default" if you omit it.
+type AuditScope struct {
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	Cloud *CloudName `json:"cloud,omitempty"`
+
+	// CustomerID a uuid in lower case, with hyphens
+	CustomerID *UUID `json:"customer_id,omitempty"`
+
+	// MerchantID a uuid in lower case, with hyphens
+	MerchantID *UUID `json:"merchant_id,omitempty"`
+
+	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
+	ProjectID *KeystoneID `json:"project_id,omitempty"`
+}
+
+// AuditState The audit waits for a replica (pending), is being executed (running), or has ended. `complete`: everything in the scope was read. `incomplete`: a part could not be read, and `gaps` says which. `failed`: nothing could be compared, and `failure` says why.
+type AuditState string
 
 // ChangePlanRequest defines model for ChangePlanRequest.
 type ChangePlanRequest struct {
@@ -531,6 +721,95 @@ type Failure struct {
 // FailureCode The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 type FailureCode = string
 
+// Finding A difference between what should be and what is.
+type Finding struct {
+	// Acceptance Why a person lets the finding be.
+	Acceptance *Acceptance `json:"acceptance,omitempty"`
+
+	// Affected Who is affected, and how.
+	Affected string  `json:"affected"`
+	Cloud    *string `json:"cloud,omitempty"`
+
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	Code       FindingCode `json:"code"`
+	CustomerID *string     `json:"customer_id,omitempty"`
+
+	// Detail What is wrong.
+	Detail       string    `json:"detail"`
+	FirstAuditID string    `json:"first_audit_id"`
+	FirstSeen    time.Time `json:"first_seen"`
+
+	// History The last changes of the status, oldest first; at most 100.
+	History *[]FindingChange `json:"history,omitempty"`
+
+	// ID The same difference has the same id in each audit.
+	ID string `json:"id"`
+
+	// LastAuditID The last audit that has seen the finding.
+	LastAuditID string          `json:"last_audit_id"`
+	LastSeen    time.Time       `json:"last_seen"`
+	Links       Links           `json:"links"`
+	MerchantID  *string         `json:"merchant_id,omitempty"`
+	Objects     []FindingObject `json:"objects"`
+	ProjectID   *string         `json:"project_id,omitempty"`
+
+	// Repair How the finding can be resolved.
+	Repair     Repair     `json:"repair"`
+	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+
+	// RunID The run that made the object.
+	RunID *string `json:"run_id,omitempty"`
+
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	Severity Severity `json:"severity"`
+
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+	Status         FindingStatus `json:"status"`
+	SubscriptionID *string       `json:"subscription_id,omitempty"`
+	UserID         *string       `json:"user_id,omitempty"`
+}
+
+// FindingChange defines model for FindingChange.
+type FindingChange struct {
+	At time.Time `json:"at"`
+
+	// AuditID The audit that has changed the status.
+	AuditID *string `json:"audit_id,omitempty"`
+
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+	Status FindingStatus `json:"status"`
+	Until  *time.Time    `json:"until,omitempty"`
+
+	// Who The person who has changed the status.
+	Who *string `json:"who,omitempty"`
+	Why *string `json:"why,omitempty"`
+}
+
+// FindingCode What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+type FindingCode = string
+
+// FindingID the id of a finding, of lower-case hexadecimal digits and hyphens
+type FindingID = string
+
+// FindingList defines model for FindingList.
+type FindingList struct {
+	Findings []Finding `json:"findings"`
+	Links    Links     `json:"links"`
+}
+
+// FindingObject defines model for FindingObject.
+type FindingObject struct {
+	// ID The id of a role assignment is PROJECT_ID/USER_ID/ROLE_ID.
+	ID string `json:"id"`
+
+	// Kind customer, subscription, project, role-assignment, user, group, role, domain, plan or run.
+	Kind string  `json:"kind"`
+	Name *string `json:"name,omitempty"`
+}
+
+// FindingStatus `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+type FindingStatus string
+
 // FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 type FixBy string
 
@@ -553,6 +832,66 @@ type InvalidParam struct {
 
 // KeystoneID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
 type KeystoneID = string
+
+// Ledger defines model for Ledger.
+type Ledger struct {
+	Entries []LedgerEntry `json:"entries"`
+
+	// Findings The open and accepted findings about the id of the request, sorted by id; at most 100.
+	Findings []Finding `json:"findings"`
+	Links    Links     `json:"links"`
+}
+
+// LedgerEntry An object or a role assignment that a run has made, adopted or removed.
+type LedgerEntry struct {
+	// At When the step ended. If it has not ended: when the run was accepted.
+	At time.Time `json:"at"`
+
+	// By Who asked for the run.
+	By    string  `json:"by"`
+	Cloud *string `json:"cloud,omitempty"`
+
+	// Findings The open and accepted findings that name the object.
+	Findings []LedgerFinding `json:"findings"`
+
+	// ID The id of a role assignment is PROJECT_ID/USER_ID/ROLE_ID.
+	ID         string  `json:"id"`
+	Kind       string  `json:"kind"`
+	MerchantID string  `json:"merchant_id"`
+	Name       *string `json:"name,omitempty"`
+
+	// Origin `own`: the run made the object. `adopted`: the object existed before.
+	Origin LedgerEntryOrigin `json:"origin"`
+
+	// RemovedAt When this run removed the object, or found it gone. If another run removed it, the entry of that run says so. The removal of a project also removes the role assignments on it.
+	RemovedAt *time.Time `json:"removed_at,omitempty"`
+
+	// RequestID The upstream's id of the request that made or found the object.
+	RequestID *string  `json:"request_id,omitempty"`
+	RunID     string   `json:"run_id"`
+	RunState  RunState `json:"run_state"`
+	Step      string   `json:"step"`
+
+	// Why The reason that was given.
+	Why      *string `json:"why,omitempty"`
+	Workflow string  `json:"workflow"`
+}
+
+// LedgerEntryOrigin `own`: the run made the object. `adopted`: the object existed before.
+type LedgerEntryOrigin string
+
+// LedgerFinding defines model for LedgerFinding.
+type LedgerFinding struct {
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	Code FindingCode `json:"code"`
+	ID   string      `json:"id"`
+
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	Severity Severity `json:"severity"`
+
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+	Status FindingStatus `json:"status"`
+}
 
 // LeftBehind defines model for LeftBehind.
 type LeftBehind struct {
@@ -865,6 +1204,21 @@ type RemoveRequest struct {
 	Why string `json:"why"`
 }
 
+// Repair How the finding can be resolved.
+type Repair struct {
+	// Action What Tenantry can do to resolve a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+	Action *RepairAction `json:"action,omitempty"`
+
+	// Advice What to do. Without `action`, a person has to do it.
+	Advice string `json:"advice"`
+
+	// Values What the repair sets, and what it was planned on.
+	Values *map[string]string `json:"values,omitempty"`
+}
+
+// RepairAction What Tenantry can do to resolve a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+type RepairAction = string
+
 // RestoreRequest defines model for RestoreRequest.
 type RestoreRequest struct {
 	// AddUser The id of another user of the merchant's domain, who becomes the subscriber.
@@ -935,6 +1289,9 @@ type RunList struct {
 
 // RunState defines model for RunState.
 type RunState string
+
+// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+type Severity string
 
 // SkipRequest defines model for SkipRequest.
 type SkipRequest struct {
@@ -1042,6 +1399,9 @@ type VersionList struct {
 // Word 1 to 64 lower-case letters, digits and hyphens
 type Word = string
 
+// AuditID a uuid in lower case, with hyphens
+type AuditID = UUID
+
 // MerchantID a uuid in lower case, with hyphens
 type MerchantID = UUID
 
@@ -1107,6 +1467,75 @@ type Unauthorized = Problem
 
 // Unavailable A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Unavailable = Problem
+
+// ListAuditsParams defines parameters for ListAudits.
+type ListAuditsParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The id of the last object on the previous page.
+	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
+// ListFindingsParams defines parameters for ListFindings.
+type ListFindingsParams struct {
+	// Status Only findings in this state. Repeat the parameter to list the findings in any of the given states.
+	Status *[]FindingStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Severity Only findings of this severity or worse.
+	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
+
+	// Code Only findings with this code. Repeat the parameter to list the findings with any of the given codes.
+	Code *[]Word `form:"code,omitempty" json:"code,omitempty"`
+
+	// Cloud Only findings in this cloud.
+	Cloud *CloudName `form:"cloud,omitempty" json:"cloud,omitempty"`
+
+	// MerchantID Only findings about this merchant.
+	MerchantID *UUID `form:"merchant_id,omitempty" json:"merchant_id,omitempty"`
+
+	// CustomerID Only findings about this customer.
+	CustomerID *UUID `form:"customer_id,omitempty" json:"customer_id,omitempty"`
+
+	// SubscriptionID Only findings about this subscription.
+	SubscriptionID *UUID `form:"subscription_id,omitempty" json:"subscription_id,omitempty"`
+
+	// ProjectID Only findings about this project.
+	ProjectID *KeystoneID `form:"project_id,omitempty" json:"project_id,omitempty"`
+
+	// UserID Only findings about this user.
+	UserID *KeystoneID `form:"user_id,omitempty" json:"user_id,omitempty"`
+
+	// AuditID Only findings that were last seen by this audit.
+	AuditID *UUID `form:"audit_id,omitempty" json:"audit_id,omitempty"`
+
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The id of the last finding on the previous page.
+	Marker *FindingID `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
+// ListLedgerParams defines parameters for ListLedger.
+type ListLedgerParams struct {
+	// ProjectID The id of a project.
+	ProjectID *KeystoneID `form:"project_id,omitempty" json:"project_id,omitempty"`
+
+	// UserID The id of a user in Keystone.
+	UserID *KeystoneID `form:"user_id,omitempty" json:"user_id,omitempty"`
+
+	// CustomerID The id of a customer.
+	CustomerID *UUID `form:"customer_id,omitempty" json:"customer_id,omitempty"`
+
+	// SubscriptionID The id of a subscription.
+	SubscriptionID *UUID `form:"subscription_id,omitempty" json:"subscription_id,omitempty"`
+
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The last entry on the previous page, given as RUN_ID/KIND/ID.
+	Marker *string `form:"marker,omitempty" json:"marker,omitempty"`
+}
 
 // ListMerchantsParams defines parameters for ListMerchants.
 type ListMerchantsParams struct {
@@ -1195,6 +1624,12 @@ type ListRunEventsParams struct {
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// CreateAuditJSONRequestBody defines body for CreateAudit for application/json ContentType.
+type CreateAuditJSONRequestBody = AuditScope
+
+// AcceptFindingJSONRequestBody defines body for AcceptFinding for application/json ContentType.
+type AcceptFindingJSONRequestBody = AcceptRequest
+
 // CreateMerchantJSONRequestBody defines body for CreateMerchant for application/json ContentType.
 type CreateMerchantJSONRequestBody = MerchantCreate
 
@@ -1263,6 +1698,30 @@ type ServerInterface interface {
 	// GetReadiness Check the service's dependencies
 	// (GET /readyz)
 	GetReadiness(ctx echo.Context) error
+	// ListAudits List audits, newest first
+	// (GET /v1/audits)
+	ListAudits(ctx echo.Context, params ListAuditsParams) error
+	// CreateAudit Audit everything, or one merchant, customer, cloud or project
+	// (POST /v1/audits)
+	CreateAudit(ctx echo.Context) error
+	// GetAudit Show an audit
+	// (GET /v1/audits/{audit_id})
+	GetAudit(ctx echo.Context, auditID AuditID) error
+	// ListFindings List findings, sorted by id
+	// (GET /v1/findings)
+	ListFindings(ctx echo.Context, params ListFindingsParams) error
+	// GetFinding Show a finding with its history
+	// (GET /v1/findings/{finding_id})
+	GetFinding(ctx echo.Context, findingID FindingID) error
+	// WithdrawAcceptance Withdraw the acceptance of a finding
+	// (DELETE /v1/findings/{finding_id}/acceptance)
+	WithdrawAcceptance(ctx echo.Context, findingID FindingID) error
+	// AcceptFinding Accept a finding
+	// (PUT /v1/findings/{finding_id}/acceptance)
+	AcceptFinding(ctx echo.Context, findingID FindingID) error
+	// ListLedger List what the runs have made, adopted and removed
+	// (GET /v1/ledger)
+	ListLedger(ctx echo.Context, params ListLedgerParams) error
 	// ListMerchants List merchants by name
 	// (GET /v1/merchants)
 	ListMerchants(ctx echo.Context, params ListMerchantsParams) error
@@ -1415,6 +1874,252 @@ func (w *ServerInterfaceWrapper) GetReadiness(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetReadiness(ctx)
+	return err
+}
+
+// ListAudits converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAudits(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "marker" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "marker", ctx.QueryParams(), &params.Marker, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter marker: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAudits(ctx, params)
+	return err
+}
+
+// CreateAudit converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateAudit(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateAudit(ctx)
+	return err
+}
+
+// GetAudit converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAudit(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "audit_id" -------------
+	var auditID AuditID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "audit_id", ctx.Param("audit_id"), &auditID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter audit_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAudit(ctx, auditID)
+	return err
+}
+
+// ListFindings converts echo context to params.
+func (w *ServerInterfaceWrapper) ListFindings(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListFindingsParams
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "severity" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "severity", ctx.QueryParams(), &params.Severity, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter severity: %s", err))
+	}
+
+	// ------------- Optional query parameter "code" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "code", ctx.QueryParams(), &params.Code, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter code: %s", err))
+	}
+
+	// ------------- Optional query parameter "cloud" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cloud", ctx.QueryParams(), &params.Cloud, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cloud: %s", err))
+	}
+
+	// ------------- Optional query parameter "merchant_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "merchant_id", ctx.QueryParams(), &params.MerchantID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "customer_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "customer_id", ctx.QueryParams(), &params.CustomerID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter customer_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "subscription_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subscription_id", ctx.QueryParams(), &params.SubscriptionID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "user_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user_id", ctx.QueryParams(), &params.UserID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "audit_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "audit_id", ctx.QueryParams(), &params.AuditID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter audit_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "marker" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "marker", ctx.QueryParams(), &params.Marker, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter marker: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListFindings(ctx, params)
+	return err
+}
+
+// GetFinding converts echo context to params.
+func (w *ServerInterfaceWrapper) GetFinding(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "finding_id" -------------
+	var findingID FindingID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "finding_id", ctx.Param("finding_id"), &findingID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter finding_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetFinding(ctx, findingID)
+	return err
+}
+
+// WithdrawAcceptance converts echo context to params.
+func (w *ServerInterfaceWrapper) WithdrawAcceptance(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "finding_id" -------------
+	var findingID FindingID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "finding_id", ctx.Param("finding_id"), &findingID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter finding_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.WithdrawAcceptance(ctx, findingID)
+	return err
+}
+
+// AcceptFinding converts echo context to params.
+func (w *ServerInterfaceWrapper) AcceptFinding(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "finding_id" -------------
+	var findingID FindingID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "finding_id", ctx.Param("finding_id"), &findingID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter finding_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AcceptFinding(ctx, findingID)
+	return err
+}
+
+// ListLedger converts echo context to params.
+func (w *ServerInterfaceWrapper) ListLedger(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListLedgerParams
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "user_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user_id", ctx.QueryParams(), &params.UserID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "customer_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "customer_id", ctx.QueryParams(), &params.CustomerID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter customer_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "subscription_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subscription_id", ctx.QueryParams(), &params.SubscriptionID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "marker" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "marker", ctx.QueryParams(), &params.Marker, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter marker: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListLedger(ctx, params)
 	return err
 }
 
@@ -2107,6 +2812,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/openapi.json", wrapper.GetDocument, options.OperationMiddlewares["getDocument"]...)
 	router.GET(options.BaseURL+"/problems/:problem", wrapper.GetProblem, options.OperationMiddlewares["getProblem"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReadiness, options.OperationMiddlewares["getReadiness"]...)
+	router.GET(options.BaseURL+"/v1/audits", wrapper.ListAudits, options.OperationMiddlewares["listAudits"]...)
+	router.POST(options.BaseURL+"/v1/audits", wrapper.CreateAudit, options.OperationMiddlewares["createAudit"]...)
+	router.GET(options.BaseURL+"/v1/audits/:audit_id", wrapper.GetAudit, options.OperationMiddlewares["getAudit"]...)
+	router.GET(options.BaseURL+"/v1/findings", wrapper.ListFindings, options.OperationMiddlewares["listFindings"]...)
+	router.GET(options.BaseURL+"/v1/findings/:finding_id", wrapper.GetFinding, options.OperationMiddlewares["getFinding"]...)
+	router.DELETE(options.BaseURL+"/v1/findings/:finding_id/acceptance", wrapper.WithdrawAcceptance, options.OperationMiddlewares["withdrawAcceptance"]...)
+	router.PUT(options.BaseURL+"/v1/findings/:finding_id/acceptance", wrapper.AcceptFinding, options.OperationMiddlewares["acceptFinding"]...)
+	router.GET(options.BaseURL+"/v1/ledger", wrapper.ListLedger, options.OperationMiddlewares["listLedger"]...)
 	router.GET(options.BaseURL+"/v1/merchants", wrapper.ListMerchants, options.OperationMiddlewares["listMerchants"]...)
 	router.POST(options.BaseURL+"/v1/merchants", wrapper.CreateMerchant, options.OperationMiddlewares["createMerchant"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id", wrapper.GetMerchant, options.OperationMiddlewares["getMerchant"]...)

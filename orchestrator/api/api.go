@@ -29,6 +29,8 @@ type Options struct {
 	Merchants merchants.Store
 	Identity  func(cloud string) (keystone.Identity, error)
 	Billing   Billing
+	Audits    Audits
+	Auditor   Auditor
 	Now       func() time.Time
 	Random    io.Reader // source of random bytes for API keys, such as crypto/rand.Reader
 	AdminRole string    // the Keystone role that makes a user an operator

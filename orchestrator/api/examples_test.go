@@ -17,6 +17,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
@@ -147,7 +148,8 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func TestEachExampleIsAccepted(t *testing.T) {
 	b := &broken{gate: make(chan struct{})}
 	b.open.Store(true)
-	w := newWorldOf(t, "", func(o *servicetest.Options) { o.Around = b.around })
+	x, executesAudits := executedAudits(t, nil)
+	w := newWorldOf(t, "", func(o *servicetest.Options) { o.Around = b.around }, executesAudits)
 	w.Keystone.AddDomain("customers")
 	sent := 0
 	send := func(operationID, name string, q request, want int) answer {
@@ -229,6 +231,12 @@ func TestEachExampleIsAccepted(t *testing.T) {
 	must(t, err)
 	send("createMerchant", "example", request{path: "/v1/merchants", operator: w.OperatorToken}, http.StatusCreated)
 	send("updateMerchant", "example", request{method: http.MethodPatch, path: "/v1/merchants/" + merchant, operator: w.OperatorToken}, http.StatusOK)
+
+	for _, name := range []string{"all", "merchant", "project"} {
+		send("createAudit", name, w.admin("POST", "/v1/audits", ""), http.StatusAccepted)
+	}
+	x.end(audit.Outcome{Seen: someFindings()[:1]})
+	send("acceptFinding", "example", w.admin("PUT", "/v1/findings/"+findingID(1)+"/acceptance", ""), http.StatusOK)
 
 	examples := 0
 	for _, item := range w.document.doc.Paths.Map() {

@@ -25,12 +25,14 @@ import (
 
 // TestTheDocumentListsEveryWord compares the enumerations of openapi.yaml with the constants in the code.
 func TestTheDocumentListsEveryWord(t *testing.T) {
-	const saga = "github.com/tenantry/tenantry/orchestrator/saga."
-	found := constantsOf(t, saga+"Code", saga+"EventKind", saga+"ReasonKind", saga+"ActionName", saga+"DryOutcome")
+	const saga, audit = "github.com/tenantry/tenantry/orchestrator/saga.", "github.com/tenantry/tenantry/orchestrator/audit."
+	found := constantsOf(t, saga+"Code", saga+"EventKind", saga+"ReasonKind", saga+"ActionName", saga+"DryOutcome", audit+"RepairAction",
+		audit+"Code")
 	for schema, kind := range map[string]string{
-		"EventKind": "EventKind", "ReasonKind": "ReasonKind", "ActionName": "ActionName", "DryRunOutcome": "DryOutcome",
+		"EventKind": saga + "EventKind", "ReasonKind": saga + "ReasonKind", "ActionName": saga + "ActionName", "RepairAction": audit + "RepairAction",
+		"FindingCode": audit + "Code", "DryRunOutcome": saga + "DryOutcome",
 	} {
-		same(t, schema, slices.Sorted(maps.Keys(listed(t, schema))), found[saga+kind])
+		same(t, schema, slices.Sorted(maps.Keys(listed(t, schema))), found[kind])
 	}
 
 	problems, failures := map[string]string{}, found[saga+"Code"]

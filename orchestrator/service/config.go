@@ -37,8 +37,11 @@ type Config struct {
 	ResourcesCloud  string   // the cloud whose credential asks the default cloud's services for resources; empty means the default cloud
 	EmptinessIgnore []string // service types that are not asked for resources
 
-	KeepTenant  time.Duration // time for which an ended subscription can be restored; zero means 7 days
-	KeepBilling time.Duration // time for which BillingStack keeps a subscription without a tenant; zero means 35 days
+	AuditEvery time.Duration // interval between the audits that the service starts itself; zero means none
+	AuditCloud string        // the cloud whose credential reads the default cloud's Keystone for audits; empty means the default cloud's
+
+	KeepTenant  time.Duration // how long an ended subscription can be restored; zero means 7 days
+	KeepBilling time.Duration // how long BillingStack keeps a subscription without a tenant; zero means 35 days
 
 	MaxLiveRuns int // default of a merchant's maximum number of live runs; orders above the maximum are refused
 	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 384

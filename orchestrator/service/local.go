@@ -11,14 +11,15 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Local is the part of the API that needs only the database: the operations on runs. A Local listens on no address, executes no
-// runs, has no lease and sends no request to an upstream. The replicas of the database, if there are any, carry out the actions that
-// a Local stores.
+// Local is the part of the API that needs only the database: the operations on runs, findings and the ledger. A Local listens on no
+// address, executes no runs, has no lease and sends no request to an upstream. The replicas of the database, if there are any, carry
+// out the actions that a Local stores.
 type Local struct {
 	http.RoundTripper // passes requests to the API
 
@@ -63,6 +64,7 @@ func localAPI(c Config, s *store.Store, clock *engine.Clock, log zerolog.Logger)
 	return api.New(api.Options{
 		Runs: runs, Starter: runs, Actions: runs,
 		Admit: deps, Merchants: s.Merchants(), Identity: noCloud, Now: clock.Now, Random: rand.Reader,
+		Audits: s.Audits(), Auditor: audit.NewAuditor(audit.Options{Store: s.Audits(), Now: clock.Now, NewID: newID}),
 		MaxLiveRuns: c.MaxLiveRuns, Log: log, Ready: func(context.Context) []api.Dependency { return nil },
 	})
 }

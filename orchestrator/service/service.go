@@ -15,7 +15,6 @@ import (
 
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
-	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
@@ -139,7 +138,7 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 		s.serveBilling(inside, o.BillingRemote)
 	}
 	s.serveAPI(ctx, listener, certificate)
-	s.run(ctx, made.runs, !o.CheckByHand)
+	s.run(ctx, made, !o.CheckByHand)
 	return s, nil
 }
 
@@ -194,14 +193,16 @@ func (s *Service) serveAPI(ctx context.Context, l net.Listener, certificate *tls
 	})
 }
 
-// The method `run` starts goroutines that continue until Stop is called. The goroutines execute the runs, and delete expired tokens
-// every hour. If `watch` is true, they also check the dependencies.
-func (s *Service) run(ctx context.Context, runs *engine.Engine, watch bool) {
+// run starts goroutines that continue until Stop is called. They execute the runs and the audits, check the dependencies if watch is
+// true, and delete expired tokens every hour.
+func (s *Service) run(ctx context.Context, w wired, watch bool) {
+	runs := w.runs
 	ctx, s.stopRun = context.WithCancel(context.WithoutCancel(ctx))
 	if watch {
 		s.work.Go(func() { s.health.watch(ctx) })
 	}
 	s.work.Go(func() { runs.Serve(ctx, drainTime) })
+	s.work.Go(func() { w.audits.Serve(ctx) })
 	s.work.Go(func() {
 		hourly := time.NewTicker(time.Hour)
 		defer hourly.Stop()

@@ -20,16 +20,19 @@ type upstreams struct {
 	keystoneURL string // URL of the default cloud's Keystone
 }
 
-// newUpstreams returns the clients without sending a request. newUpstreams fails if the default cloud or the cloud ResourcesCloud is not
-// configured. The configuration of any other cloud is read when the cloud is first used.
+// newUpstreams returns the clients without sending a request. newUpstreams fails if the default cloud, ResourcesCloud or AuditCloud is
+// not configured. The configuration of any other cloud is read when the cloud is first used.
 func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, error) {
 	defaultCloud, err := o.Cloud(merchants.DefaultCloud)
 	if err != nil {
 		return nil, err
 	}
-	if o.ResourcesCloud != "" {
-		if _, err := o.Cloud(o.ResourcesCloud); err != nil {
-			return nil, fmt.Errorf("resources_cloud: %w", err)
+	for setting, entry := range map[string]string{"resources_cloud": o.ResourcesCloud, "audit_cloud": o.AuditCloud} {
+		if entry == "" {
+			continue
+		}
+		if _, err := o.Cloud(entry); err != nil {
+			return nil, fmt.Errorf("%s: %w", setting, err)
 		}
 	}
 	around := o.Around

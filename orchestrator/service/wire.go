@@ -2,6 +2,7 @@ package service
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"net/http"
 	"time"
@@ -10,8 +11,11 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tenantry/tenantry/billing/server"
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/engine"
+	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 	"github.com/tenantry/tenantry/store"
@@ -29,6 +33,7 @@ type parts struct {
 // The type `wired` is the result of the function `wire`: the engine, the checks and the HTTP API.
 type wired struct {
 	runs    *engine.Engine
+	audits  *audit.Auditor
 	health  *health
 	handler http.Handler // of the API
 }
@@ -70,15 +75,45 @@ func wire(p parts) (w wired, err error) {
 		Poll: p.Poll, Executors: p.Executors, Down: u.gates.Open,
 		OnEvent: logEvent(p.Log), OnFault: func(err error) { p.Log.Error().Err(err).Msg("engine") },
 	})
+	w.audits = audit.NewAuditor(audit.Options{
+		Store: p.store.Audits(), Merchants: p.store.Merchants(), Inventory: (&inventories{clouds: u.clouds, entry: p.AuditCloud}).of,
+		FindDomain: func(ctx context.Context, cloud, nameOrID string) (keystone.Domain, error) {
+			identity, err := u.clouds.identity(cloud)
+			if err != nil {
+				return keystone.Domain{}, err
+			}
+			return identity.Domain(ctx, nameOrID)
+		},
+		Billing: u.billing, Expect: expects(definitions), Installation: p.installation, Domain: p.Domain, AllowAdmin: p.AllowCloudAdminRole,
+		Begin: collectOften, Replica: newID(), Every: p.AuditEvery, Now: clock.Now, NewID: newID,
+		OnFault: func(err error) { p.Log.Error().Err(err).Msg("audits") },
+	})
 	w.health = newChecks(p, u, w.runs.Leased)
 	w.handler, err = api.New(api.Options{
 		Runs: w.runs, Starter: w.runs, Actions: w.runs,
 		Admit: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
+		Audits: p.store.Audits(), Auditor: w.audits,
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
 		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, Heartbeat: p.Heartbeat,
 		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log, Ready: w.health.report,
 	})
 	return w, err
+}
+
+// expects returns the function with which audits learn what a run should have left.
+func expects(all []*saga.Definition) func(*saga.Run) ([]saga.Expected, bool, error) {
+	byName := map[string]*saga.Definition{}
+	for _, d := range all {
+		byName[d.Name] = d
+	}
+	return func(r *saga.Run) ([]saga.Expected, bool, error) {
+		d := byName[r.Workflow]
+		if d == nil {
+			return nil, false, nil
+		}
+		expected, err := d.Expect(r)
+		return expected, true, err
+	}
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

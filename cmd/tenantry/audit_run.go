@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/audit"
+)
+
+const auditRunHelp = `Start an audit, wait until it ends, and print its open findings. Without a flag, the audit is about everything. A replica of
+the server executes the audit: if you interrupt this command, the audit goes on. On a terminal, the command shows how far
+the audit is.
+
+The exit code is 7 if the audit is incomplete or has failed, also if there are findings. Otherwise, it is 6 if there are open
+findings of the given severity or worse. The severities are critical, high, medium, low and info.
+
+`
+
+func (p *program) auditRun() *cobra.Command {
+	c := &cobra.Command{
+		Use: "run", Short: "Start an audit, and print its open findings", Long: auditRunHelp + connectHelp + localHelp + exitHelp, Args: exactly(),
+	}
+	flags := c.Flags()
+	merchant := flags.String("merchant", "", "audit only this merchant")
+	customer := flags.String("customer", "", "with --merchant: audit only this customer")
+	cloud := flags.String("cloud", "", "audit only this cloud")
+	project := flags.String("project", "", "audit only this project, in the default cloud or in the cloud of --cloud")
+	severity := flags.String("severity", string(audit.Low), "lowest severity of a finding that makes the exit code 6")
+	noWait := flags.Bool("no-wait", false, "only start the audit, and print it")
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if !slices.Contains(audit.Severities, audit.Severity(*severity)) {
+			return usage("--severity: %q is not one of critical, high, medium, low, info", *severity)
+		}
+		s, err := p.connect(cmd, p.asOperator)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		answer, err := s.CreateAuditWithResponse(cmd.Context(), client.AuditScope{
+			MerchantID: some(*merchant), CustomerID: some(*customer), Cloud: some(*cloud), ProjectID: some(*project),
+		})
+		if err != nil {
+			return unsent(cmd.Context(), err)
+		}
+		a, err := theAudit(answer.JSON202, answer.StatusCode(), answer.Body)
+		if err != nil {
+			return err
+		}
+		if *noWait {
+			return f.print(p.out, a, func(w io.Writer) { auditTable(w, a) })
+		}
+		result, err := p.await(cmd.Context(), s, a)
+		if err != nil {
+			show := strings.Join(append([]string{"tenantry audit show", a.ID}, s.flags()...), " ")
+			p.say("tenantry: to look at the audit, which this command does not stop: %s", show)
+			return err
+		}
+		if err := f.print(p.out, result, func(w io.Writer) { resultOfAudit(w, result) }); err != nil {
+			return err
+		}
+		return result.outcome(audit.Severity(*severity))
+	}
+	return c
+}
+
+// audited is the result of an audit.
+type audited struct {
+	Audit    client.Audit     `json:"audit"`
+	Findings []client.Finding `json:"findings"` // the open findings, the most severe first
+}
+
+// await waits until an audit has ended, and returns its result.
+func (p *program) await(ctx context.Context, s remote, a client.Audit) (audited, error) {
+	draw, done := progress(p.err)
+	a, err := s.followAudit(ctx, a, draw)
+	done()
+	if err != nil {
+		return audited{}, err
+	}
+	findings, err := s.allFindings(ctx, client.ListFindingsParams{AuditID: &a.ID})
+	slices.SortStableFunc(findings, func(x, y client.Finding) int {
+		if d := severityOf(x) - severityOf(y); d != 0 {
+			return d
+		}
+		return strings.Compare(x.Code, y.Code)
+	})
+	return audited{a, findings}, err
+}
+
+func severityOf(f client.Finding) int {
+	return slices.Index(audit.Severities, audit.Severity(f.Severity))
+}
+
+// followAudit draws an audit again and again, until the audit has ended.
+func (s remote) followAudit(ctx context.Context, a client.Audit, draw func(client.Audit)) (client.Audit, error) {
+	for draw(a); !ended(a); {
+		answer, err := s.GetAuditWithResponse(ctx, a.ID)
+		if err != nil {
+			return a, unsent(ctx, err)
+		}
+		if !busy(answer.StatusCode(), answer.Body) {
+			if a, err = theAudit(answer.JSON200, answer.StatusCode(), answer.Body); err != nil {
+				return a, err
+			}
+			draw(a)
+		}
+		if !ended(a) {
+			if err := s.pause(ctx, answer.HTTPResponse.Header); err != nil {
+				return a, err
+			}
+		}
+	}
+	return a, nil
+}
+
+func ended(a client.Audit) bool { return audit.State(a.State).Ended() }
+
+// outcome returns nil if the audit is complete and has no open finding of the given severity or worse.
+func (r audited) outcome(least audit.Severity) error {
+	switch a := r.Audit; {
+	case a.State == client.AuditIncomplete:
+		return exit(exitIncomplete, fmt.Errorf("audit %s is incomplete: a part could not be assessed", a.ID))
+	case a.State != client.AuditComplete:
+		return exit(exitIncomplete, fmt.Errorf("audit %s has failed: %s", a.ID, or(a.Failure)))
+	}
+	found := 0
+	for _, f := range r.Findings {
+		if audit.Severity(f.Severity).AtLeast(least) {
+			found++
+		}
+	}
+	if found > 0 {
+		return exit(exitFindings, fmt.Errorf("open findings of severity %s or worse: %d", least, found))
+	}
+	return nil
+}
+
+// progress returns functions that show the progress of an audit, and that erase it. If w is not a terminal, they do nothing.
+func progress(w io.Writer) (draw func(client.Audit), done func()) {
+	file, ok := underneath(w).(*os.File)
+	if !ok || !terminal(w) {
+		return func(client.Audit) {}, func() {}
+	}
+	draw = func(a client.Audit) {
+		width, _, err := term.GetSize(int(file.Fd()))
+		if err != nil || width < 20 {
+			width = 80
+		}
+		_, _ = fmt.Fprint(file, "\r\x1b[2K"+progressLine(a, width-1))
+	}
+	return draw, func() { _, _ = fmt.Fprint(file, "\r\x1b[2K") }
+}
+
+// barWidth is the number of characters of a progress bar.
+const barWidth = 30
+
+// progressLine returns a line that shows how far an audit is.
+func progressLine(a client.Audit, width int) string {
+	switch now := a.Progress; {
+	case a.State == client.AuditPending:
+		return cut("audit "+a.ID+" waits for a replica", width)
+	case now.Total > 0:
+		part := float64(min(max(now.Done, 0), now.Total)) / float64(now.Total)
+		bar := strings.Repeat("#", int(part*barWidth))
+		return cut(fmt.Sprintf("[%-*s] %3.0f%%  %s", barWidth, bar, part*100, now.Phase), width)
+	default:
+		return cut(now.Phase, width)
+	}
+}
+
+// errEndless is the error for a list whose pages do not advance.
+var errEndless = exit(exitUnreachable, errors.New("the server's list does not end: its next page does not advance"))
+
+// allFindings returns the findings of all pages.
+func (s remote) allFindings(ctx context.Context, q client.ListFindingsParams) ([]client.Finding, error) {
+	all := []client.Finding{}
+	q.Limit = some(maxPage)
+	for {
+		answer, err := s.ListFindingsWithResponse(ctx, &q)
+		if err != nil {
+			return nil, unsent(ctx, err)
+		}
+		page, err := theFindings(answer.JSON200, answer.StatusCode(), answer.Body)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Findings...)
+		if !more(page.Links) {
+			return all, nil
+		}
+		if len(page.Findings) == 0 || all[len(all)-1].ID <= valueOf(q.Marker) {
+			return nil, errEndless
+		}
+		q.Marker = some(all[len(all)-1].ID)
+	}
+}
+
+// maxPage is the maximum number of objects on a page.
+const maxPage = 200

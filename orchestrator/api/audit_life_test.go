@@ -1,0 +1,94 @@
+package api_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/service"
+)
+
+// audited executes an audit of everything, and returns it with its open findings.
+func (w *world) audited() (audit.Audit, []audit.Finding) {
+	w.t.Helper()
+	store := w.Store.Audits()
+	id := read[api.Audit](w.t, w.call(w.admin("POST", "/v1/audits", "{}"))).ID
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		a, err := store.Audit(w.t.Context(), id)
+		must(w.t, err)
+		if !a.State.Ended() {
+			continue
+		}
+		open, err := store.Findings(w.t.Context(), audit.Filter{Statuses: []audit.Status{audit.New, audit.Known}, Limit: 100})
+		must(w.t, err)
+		return a, open
+	}
+	w.t.Fatal("the audit does not end")
+	return audit.Audit{}, nil
+}
+
+// sound executes an audit, which must be complete and find nothing.
+func (w *world) sound(when string) {
+	w.t.Helper()
+	a, open := w.audited()
+	if a.State != audit.Complete {
+		w.t.Errorf("%s: the audit is %s: %v %s", when, a.State, a.Gaps, a.Failure)
+	}
+	for _, f := range open {
+		w.t.Errorf("%s: %s: %s", when, f.Code, f.Detail)
+	}
+}
+
+// An audit finds nothing in any state of a subscription's life.
+func TestAnAuditFindsNothingInTheLifeOfASubscription(t *testing.T) {
+	c := newCalendar(t)
+	c.sound("before the first subscription")
+	s := c.subscribed("k0")
+	c.sound("subscribed")
+	other := c.another(s.customer, "k1")
+	c.sound("a second subscription")
+	c.changes(c.change(s.id, "suspend", "s"))
+	c.sound("suspended")
+	c.changes(c.change(s.id, "resume", "r"))
+	c.sound("resumed")
+	c.changes(c.change(s.id, "unsubscribe", "u"))
+	c.sound("ending")
+	c.changes(c.change(s.id, "restore", "b"))
+	c.sound("restored")
+	for n, s := range []sub{s, other} {
+		c.changes(c.change(s.id, "unsubscribe", fmt.Sprint("u", n)))
+		c.step(week + time.Minute)
+		c.until("the tenant is removed", func() bool { return !c.project(s.tenant) && *s.seen().State == "ended" })
+		c.sound("the tenant is removed")
+		c.step(months + time.Minute)
+		c.until("the subscription is gone", func() bool {
+			_, err := c.Billing.Subscription(t.Context(), c.Merchant.ID, s.id)
+			return errors.Is(err, billing.ErrNotFound)
+		})
+	}
+	tenant := c.customerTenant(s.customer)
+	c.until("the customer is gone", func() bool { return !c.customer(s.customer) })
+	c.until("the tenant of the customer is disabled", func() bool {
+		p, err := c.Identity.Project(t.Context(), tenant)
+		return err == nil && !p.Enabled
+	})
+	c.sound("the customer is gone")
+	c.step(11 * time.Minute)
+	c.until("the tenant of the customer is gone", func() bool { return !c.project(tenant) })
+	c.sound("nothing is left")
+}
+
+// The service starts an audit by itself, one in each interval.
+func TestTheServiceStartsAudits(t *testing.T) {
+	w := newWorld(t, changed(func(o *service.Options) { o.AuditEvery = time.Hour }))
+	c := &calendar{world: w}
+	c.until("an audit ends", func() bool {
+		all, err := w.Store.Audits().Audits(t.Context(), "", 10)
+		must(t, err)
+		return len(all) == 1 && all[0].By == audit.Scheduled && all[0].State == audit.Complete
+	})
+}

@@ -1,0 +1,51 @@
+package service
+
+import (
+	"cmp"
+	"fmt"
+	"sync"
+
+	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
+)
+
+// inventories are the clients with which audits read the Keystones of the clouds. The client of a cloud is built when it is first used.
+// It cannot write: its guard refuses all writes to projects.
+type inventories struct {
+	clouds *clouds
+	entry  string // the cloud whose credential reads the default cloud; empty: the default cloud's own
+
+	mu    sync.Mutex
+	known map[string]keystone.Inventory
+}
+
+// of returns the client of a cloud. After an error, the next call tries again.
+func (i *inventories) of(cloud string) (keystone.Inventory, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if known := i.known[cloud]; known != nil {
+		return known, nil
+	}
+	entry := cloud
+	if cloud == merchants.DefaultCloud {
+		entry = cmp.Or(i.entry, cloud)
+	}
+	cfg, err := i.clouds.config(entry)
+	if err != nil {
+		return nil, fmt.Errorf("setting up cloud %q: %w", entry, err)
+	}
+	name := "keystone/" + cloud
+	cfg.Enter = i.clouds.gates.Of(name, i.clouds.connections).Enter
+	cfg.Base = gate.Fence(i.clouds.around(name, v3.NewTransport(cfg.TLS)))
+	made, err := v3.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("setting up cloud %q: %w", entry, err)
+	}
+	if i.known == nil {
+		i.known = map[string]keystone.Inventory{}
+	}
+	i.known[cloud] = made
+	return made, nil
+}
