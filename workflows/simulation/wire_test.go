@@ -149,6 +149,9 @@ type inProcess struct{ http.Handler }
 // RoundTrip implements [http.RoundTripper].
 func (i inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.RequestURI = req.URL.RequestURI()
+	if req.Body == nil { // a server's request has a body
+		req.Body = http.NoBody
+	}
 	recorder := httptest.NewRecorder()
 	i.ServeHTTP(recorder, req)
 	answer := recorder.Result()

@@ -83,6 +83,7 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	if w.driver.restless == "" {
 		w.night()
 		w.broken = append(w.broken, w.check()...)
+		w.broken = append(w.broken, w.audit()...)
 	}
 	if w.driver.restless != "" {
 		w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: w.driver.restless})

@@ -27,13 +27,16 @@ import (
 
 // The type `site` is one installation, with a cloud, a BillingStack, a database, and environment variables.
 type site struct {
-	t        testing.TB
-	cloud    cloud
-	billing  *billing.Client
-	env      []string
-	log      *logFile
-	database string // the replicas' database
-	replica  func() (*exec.Cmd, error)
+	t          testing.TB
+	cloud      cloud
+	billing    *billing.Client
+	billingURL string
+	// billingFile is the URL of BillingStack's database.
+	billingFile string
+	env         []string
+	log         *logFile
+	database    string // the replicas' database
+	replica     func() (*exec.Cmd, error)
 
 	merchant billing.Merchant
 	plan     billing.Plan
@@ -65,7 +68,8 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	t.Helper()
 	s := &site{t: t, cloud: c, database: database, replica: tenantryServe, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}
 
-	st, err := store.Open(t.Context(), storetest.SQLite(t), make([]byte, store.KeySize))
+	s.billingFile = storetest.SQLite(t)
+	st, err := store.Open(t.Context(), s.billingFile, make([]byte, store.KeySize))
 	s.ok(err)
 	t.Cleanup(func() { _ = st.Close() })
 	_, err = st.Migrate(t.Context())
@@ -76,7 +80,8 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	}
 	bs := httptest.NewServer(in)
 	t.Cleanup(bs.Close)
-	s.billing, err = billing.New(billing.Config{URL: bs.URL + "/v2", Connections: 4})
+	s.billingURL = bs.URL + "/v2"
+	s.billing, err = billing.New(billing.Config{URL: s.billingURL, Connections: 4})
 	s.ok(err)
 	s.merchant, err = s.billing.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
 	s.ok(err)
@@ -125,14 +130,24 @@ func (s *site) unmarshal(data []byte, v any) {
 // The method `run` executes a `tenantry` command, and returns the command's output.
 func (s *site) run(args ...string) []byte {
 	s.t.Helper()
+	out, code, stderr := s.exits(args...)
+	if code != 0 {
+		s.t.Fatalf("tenantry %s: exit code %d: %s", strings.Join(args, " "), code, stderr)
+	}
+	return out
+}
+
+// exits executes a `tenantry` command, and returns the command's output, exit code and error output.
+func (s *site) exits(args ...string) (out []byte, code int, stderr []byte) {
+	s.t.Helper()
 	path, err := binary()
 	s.ok(err)
 	cmd := exec.CommandContext(s.t.Context(), path, args...)
 	cmd.Env = s.env
-	out, err := cmd.Output()
+	out, err = cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		s.t.Fatalf("tenantry %s: %v: %s", strings.Join(args, " "), err, exit.Stderr)
+		return out, exit.ExitCode(), exit.Stderr
 	}
 	s.ok(err)
-	return out
+	return out, 0, nil
 }

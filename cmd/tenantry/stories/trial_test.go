@@ -101,7 +101,12 @@ func (s *site) changes(subscription, name string) portal {
 	if name == "change-plan" {
 		body = fmt.Sprintf(`{"why": "a test", "plan_id": %q}`, s.newPlan.ID)
 	}
-	return portal{name, func(url string) (answer, error) {
+	return s.change(name, subscription, name, body)
+}
+
+// change returns a portal that changes a subscription, with the given idempotency key and body.
+func (s *site) change(key, subscription, name, body string) portal {
+	return portal{key, func(url string) (answer, error) {
 		req, err := http.NewRequest(http.MethodPost, url+"/v1/merchants/"+s.merchant.ID+"/subscriptions/"+subscription+"/"+name,
 			strings.NewReader(body))
 		if err != nil {
@@ -109,7 +114,7 @@ func (s *site) changes(subscription, name string) portal {
 		}
 		req.SetBasicAuth(s.apiKey, s.secret)
 		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Idempotency-Key", name)
+		req.Header.Set("Idempotency-Key", key)
 		return s.do(req)
 	}}
 }
