@@ -6,7 +6,7 @@ GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test readme-test sim crash-matrix chaos soak steady lint vuln generate check-generated bench bench-scale clean
+.PHONY: help build demo test readme-test sim crash-matrix chaos audit soak steady lint vuln generate check-generated bench bench-scale bench-audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,12 @@ chaos: ## subscribe 1,000 users while PostgreSQL, Keystone and the replicas are 
 	TENANTRY_TEST_CHAOS=$(SUBSCRIBES) deploy/testservices/run -- unshare --mount \
 		go test -count=1 -v -timeout 60m -run '^TestChaos$$' ./cmd/tenantry/stories
 
+MORE := 200
+
+audit: ## damage subscriptions on real parts in each way, and audit while MORE subscriptions are made and ended; takes about 15 minutes
+	TENANTRY_TEST_AUDIT=$(MORE) deploy/testservices/run -- \
+		go test -count=1 -v -timeout 60m -run '^TestAnAuditFindsEachDamageOnRealParts$$' ./cmd/tenantry/stories
+
 SOAK := 10m
 
 soak: ## let one merchant attack a replica while four merchants order, as `make test` does for some seconds: SOAK=DURATION
@@ -73,6 +79,10 @@ bench: build ## measure what a subscribe costs, compared with its bare calls; wr
 bench-scale: ## measure whether 1,000,000 finished runs slow the service down; needs up to 15 minutes and 20 GB, less with SIZES=1000,100000; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
 	deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) scale
+
+bench-audit: build ## measure what an audit costs, compared with bare reads of the same lists; takes about 5 minutes, less with SIZES=500,1000; writes bench/ and docs/benchmarks.md
+	go build -o bin/bench ./cmd/bench
+	deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) audit
 
 clean: ## remove bin/
 	rm -rf bin

@@ -1,9 +1,9 @@
 // Command bench measures the cost of a subscribe through Tenantry. The benchmark compares Tenantry with the bare calls of a
-// subscribe, and with a minimal program that stores the progress of these calls. The command prints tables, and writes the result
-// as JSON and as a plot. `bench scale` measures whether finished runs make Tenantry slower.
+// subscribe, and with a minimal program that stores the progress of these calls. bench prints tables, and writes the result as
+// JSON and as a plot. `bench scale` measures whether finished runs make Tenantry slower. `bench audit` measures the cost of an audit.
 //
-// The command needs Linux and a PostgreSQL server on the same machine. TENANTRY_TEST_POSTGRES_URL is the server's URL.
-// `make bench` and `make bench-scale` start such a server.
+// The command needs Linux and a PostgreSQL server on the same machine. TENANTRY_TEST_POSTGRES_URL is the server's URL. `make
+// bench`, `make bench-scale` and `make bench-audit` start such a server.
 package main
 
 import (
@@ -40,7 +40,8 @@ func run() error {
 	flag.StringVar(&p.binary, "binary", "bin/tenantry", "path of the tenantry binary, the `file` that make build writes")
 	only := flag.String("only", strings.Join(contenders, ","), "comma-separated `contenders` to measure; with a list other than the default, bench writes no files")
 	out := flag.String("out", "bench", "`directory` to write the result and its plot to")
-	sizes := flag.String("sizes", "1000,100000,1000000", "with scale: comma-separated `numbers` of finished runs; with numbers other than the default, bench writes no files")
+	sizes := flag.String("sizes", "", "with scale: comma-separated `numbers` of finished runs (default 1000,100000,1000000); with audit: the number of subscriptions "+
+		"with the real Keystone, and with the one in memory (default 5000,50000); with numbers other than the default, bench writes no files")
 	calls := flag.Int("calls", defaultCalls, "with scale: `number` of calls of each operation in a pass; with a number other than the default, bench writes no files")
 	docs := flag.String("docs", "docs/benchmarks.md", "the Markdown `file` whose tables are replaced")
 	flag.Parse()
@@ -52,6 +53,10 @@ func run() error {
 	switch flag.Arg(0) {
 	case "scale":
 		return runScale(ctx, scale{passes: p.passes, calls: *calls}, *sizes, *out, *docs)
+	case "audit":
+		return runAudits(ctx, audits{passes: p.passes, binary: p.binary}, *sizes, *out, *docs)
+	case memoryKeystone:
+		return serveKeystone()
 	case "upstreams":
 		return serveUpstreams()
 	case "":
@@ -74,9 +79,10 @@ func run() error {
 }
 
 func runScale(ctx context.Context, s scale, sizes, out, docs string) (err error) {
-	if s.sizes, err = parseSizes(sizes); err != nil {
+	if s.sizes, err = parseSizes(sizes, defaultSizes, 1000); err != nil {
 		return err
 	}
+	slices.Sort(s.sizes)
 	result, err := s.measure(ctx)
 	if err != nil {
 		return err

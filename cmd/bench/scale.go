@@ -23,15 +23,18 @@ type scale struct {
 
 var defaultSizes = []int{1_000, 100_000, 1_000_000}
 
-func parseSizes(text string) (sizes []int, err error) {
+// parseSizes returns the numbers in the text, each of which is at least atLeast; otherwise is the result for an empty text.
+func parseSizes(text string, otherwise []int, atLeast int) (sizes []int, err error) {
+	if text == "" {
+		return slices.Clone(otherwise), nil
+	}
 	for field := range strings.SplitSeq(text, ",") {
 		n, err := strconv.Atoi(field)
-		if err != nil || n < 1000 {
-			return nil, fmt.Errorf("-sizes: %q must be a number of at least 1000", field)
+		if err != nil || n < atLeast {
+			return nil, fmt.Errorf("-sizes: %q must be a number of at least %d", field, atLeast)
 		}
 		sizes = append(sizes, n)
 	}
-	slices.Sort(sizes)
 	return sizes, nil
 }
 

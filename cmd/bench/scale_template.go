@@ -29,6 +29,19 @@ var marks = []string{"run", "merchant", "user", "customer", "subscription", "cus
 
 func mark(column string) string { return "{" + column + "}" }
 
+// values returns the ids in the order of marks.
+func (n ids) values() []string {
+	return []string{n.Run, n.Merchant, n.User, n.Customer, n.Subscription, n.CustomerTenant, n.SubscriptionTenant}
+}
+
+// in returns the text with the ids in place of the marks.
+func (n ids) in(text string) string {
+	for i, value := range n.values() {
+		text = strings.ReplaceAll(text, mark(marks[i]), value)
+	}
+	return text
+}
+
 // newTemplate creates the template and the originals. The results are the template, and the original whose run succeeded.
 func newTemplate(ctx context.Context, server *database) (*template, *original, error) {
 	url, err := server.create(ctx)
@@ -73,7 +86,10 @@ func (t table) setAside(ctx context.Context, conn *pgx.Conn, originals []*origin
 		return err
 	}
 	for i, o := range originals {
-		args := []any{i, o.Run, o.Merchant, o.User, o.Customer, o.Subscription, o.CustomerTenant, o.SubscriptionTenant}
+		args := []any{i}
+		for _, value := range o.values() {
+			args = append(args, value)
+		}
 		var values []string
 		for _, c := range columns {
 			value := c.name

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -57,24 +58,31 @@ type server struct {
 
 // The method `environment` returns the environment variables for the tenantry binary.
 func (s site) environment() []string {
-	var kept []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "OS_") && !strings.HasPrefix(v, "TENANTRY_") {
-			kept = append(kept, v)
-		}
-	}
-	return append(kept,
-		"TENANTRY_DATABASE_URL="+s.Database, "TENANTRY_SECRET_KEY=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+	return append(settings(s.Database),
 		"TENANTRY_BILLING_URL="+s.Upstreams+"/v2", fmt.Sprint("TENANTRY_BILLING_CONNECTIONS=", connections),
 		fmt.Sprint("TENANTRY_KEYSTONE_CONNECTIONS=", connections),
 		"TENANTRY_DOMAIN="+anyDomain, "OS_AUTH_URL="+s.Upstreams+"/v3", "OS_USERNAME=tenantry", "OS_PASSWORD=stub",
 		"OS_USER_DOMAIN_ID="+anyDomain, "OS_PROJECT_NAME=service", "OS_PROJECT_DOMAIN_ID="+anyDomain)
 }
 
-// The method `enroll` creates the merchant and its API key.
+// settings returns the bench's environment variables without Tenantry's and OpenStack's, and with the settings of a database.
+func settings(database string) (kept []string) {
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "OS_") && !strings.HasPrefix(v, "TENANTRY_") {
+			kept = append(kept, v)
+		}
+	}
+	return append(kept, "TENANTRY_DATABASE_URL="+database, "TENANTRY_SECRET_KEY=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+}
+
+// enroll creates the merchant and its API key.
 func (s *site) enroll(ctx context.Context, binary string) error {
+	return s.enrollWith(ctx, binary, s.environment())
+}
+
+func (s *site) enrollWith(ctx context.Context, binary string, environment []string) error {
 	cmd := exec.CommandContext(ctx, binary, "merchant", "create", s.Merchant, "--name", "ACME", "-f", "json") //nolint:gosec // built by us
-	cmd.Env = s.environment()
+	cmd.Env = environment
 	var faults bytes.Buffer
 	cmd.Stderr = &faults
 	out, err := cmd.Output()
@@ -92,12 +100,16 @@ func (s *site) enroll(ctx context.Context, binary string) error {
 
 // The method `serve` runs `tenantry serve` with the site's database, and waits until the server is ready.
 func (s site) serve(ctx context.Context, binary string) (*server, error) {
+	return serve(ctx, binary, s.environment())
+}
+
+func serve(ctx context.Context, binary string, environment []string) (*server, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, binary, "serve")
-	cmd.Env = append(s.environment(), "TENANTRY_LISTEN="+address)
+	cmd := exec.CommandContext(ctx, binary, "serve") //nolint:gosec // built by us
+	cmd.Env = append(slices.Clone(environment), "TENANTRY_LISTEN="+address)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
