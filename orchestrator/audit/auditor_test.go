@@ -298,6 +298,34 @@ func wide(code Code) bool {
 		code == ObjectsLeft || code == RunWaits
 }
 
+// A merchant's domain was changed: the tenants of its older subscriptions stay in the former domain.
+func TestTenantsInAFormerDomain(t *testing.T) {
+	moved := func() *house {
+		h := newHouse()
+		for _, id := range []string{"p-m1-c0", "p-m1-c0-s0", "p-m1-c0-s1"} {
+			h.p(id).DomainID = "d-former"
+		}
+		for _, all := range h.made {
+			for i := range all {
+				if all[i].Kind == kindProject && h.p(all[i].ID).DomainID == "d-former" {
+					all[i].Fields["domain_id"] = "d-former"
+				}
+			}
+		}
+		return h
+	}
+	if o := newShelf(moved()).audit(t, Scope{}); len(o.Seen) > 0 || o.Audit.State != Complete {
+		t.Errorf("got %v, %s %v", o.seen(), o.Audit.State, o.Audit.Gaps)
+	}
+	h := moved()
+	h.p("p-m1-c0-s0").grants = nil
+	h.give("p-m1-c0", "u-m1-c1", "r-reader")
+	h.cloud("default").dropProject("p-m1-c0-s1")
+	if got, want := newShelf(h).audit(t, Scope{}).seen(), []string{"role-extra-user", "role-missing", "subscription-without-tenant"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestAnAuditThatReadsOnlyAPartResolvesNothingElse(t *testing.T) {
 	h := newHouse()
 	h.p("p-m1-c0-s0").Enabled, h.p("p-m2-c0-s0").Enabled = false, false

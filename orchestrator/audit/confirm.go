@@ -221,7 +221,7 @@ func (r *reading) readProject(ctx context.Context, at ref) error {
 		return nil
 	case err != nil:
 		return err
-	case !c.domains[p.DomainID] || !keystone.IsTenantName(p.Name) && r.tenants[at] == nil:
+	case r.tenants[at] == nil && (!c.domains[p.DomainID] || !keystone.IsTenantName(p.Name)):
 		c.elsewhere[at.id] = &p
 		return nil
 	}

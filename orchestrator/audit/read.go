@@ -195,8 +195,9 @@ func (r *reading) readCloud(ctx context.Context, name string, c *cloudWorld, dom
 		r.gapOf(name, err)
 		return
 	}
-	c.projectsRead = true
+	c.projectsRead = c.projectsRead || len(c.asked) == 0
 	for _, domain := range domains {
+		c.asked[domain] = true
 		if domain == "" {
 			c.projectsRead = false
 			continue
@@ -316,12 +317,26 @@ func (r *reading) readRest(ctx context.Context) {
 		if err != nil {
 			continue
 		}
+		if former := r.formerDomains(name, c); len(former) > 0 {
+			c.forgetGrants()
+			r.readCloud(ctx, name, c, former)
+		}
 		r.step("reading the users of cloud "+name, 0, 0)
 		r.readUsers(ctx, name, c, inventory)
 	}
 	for id, s := range r.world.subscriptions {
 		r.lookForResource(ctx, id, s)
 	}
+}
+
+// formerDomains returns the domains of tenants that are no merchant's domain any more.
+func (r *reading) formerDomains(name string, c *cloudWorld) (former []string) {
+	for at, t := range r.tenants {
+		if at.cloud == name && !t.gone && t.domain != "" && !c.asked[t.domain] && !slices.Contains(former, t.domain) {
+			former = append(former, t.domain)
+		}
+	}
+	return former
 }
 
 // lookForResource looks for the project that a subscription names, unless it is the subscription's tenant or was removed.

@@ -19,6 +19,7 @@ type world struct {
 // cloudWorld is what was found in the Keystone of one cloud.
 type cloudWorld struct {
 	domains  map[string]bool // the ids of the domains whose projects were read whole
+	asked    map[string]bool // the ids of the domains that were read, or could not be
 	projects map[string]*foundProject
 	named    map[string][]string // the ids of the projects with a tenant's name
 	users    map[string]userState
@@ -80,7 +81,7 @@ func (w *world) cloud(name string) *cloudWorld {
 	c := w.clouds[name]
 	if c == nil {
 		c = &cloudWorld{
-			domains: map[string]bool{}, projects: map[string]*foundProject{}, named: map[string][]string{}, users: map[string]userState{},
+			domains: map[string]bool{}, asked: map[string]bool{}, projects: map[string]*foundProject{}, named: map[string][]string{}, users: map[string]userState{},
 			userName: map[string]string{}, roles: map[string]string{}, admin: map[string]bool{}, elsewhere: map[string]*keystone.Project{},
 		}
 		w.clouds[name] = c
@@ -142,6 +143,14 @@ func (c *cloudWorld) dropProject(id string) {
 	}
 	if c.named[old.Name] = kept; len(kept) == 0 {
 		delete(c.named, old.Name)
+	}
+}
+
+// forgetGrants forgets all role assignments.
+func (c *cloudWorld) forgetGrants() {
+	c.inherited = nil
+	for _, p := range c.projects {
+		p.grants = nil
 	}
 }
 
