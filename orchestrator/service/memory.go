@@ -11,17 +11,14 @@ import (
 // would grow to five times of that if the cloud is small; and the collector would run all the time if the cloud needs more than the limit.
 // The variables GOGC and GOMEMLIMIT override this, as they override the settings of `tenantry serve`.
 func collectOften() (restore func()) {
-	percent, limit := -2, int64(-1)
+	restorePercent, restoreLimit := func() {}, func() {}
 	if os.Getenv("GOGC") == "" {
-		percent = debug.SetGCPercent(50)
+		before := debug.SetGCPercent(50)
+		restorePercent = func() { debug.SetGCPercent(before) }
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		limit = debug.SetMemoryLimit(math.MaxInt64)
+		before := debug.SetMemoryLimit(math.MaxInt64)
+		restoreLimit = func() { debug.SetMemoryLimit(before) }
 	}
-	return func() {
-		if percent != -2 {
-			debug.SetGCPercent(percent)
-		}
-		debug.SetMemoryLimit(limit) // a negative limit changes nothing
-	}
+	return func() { restoreLimit(); restorePercent() }
 }
