@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -288,14 +289,16 @@ func TestARunBehindAnotherIsGivenUpInTime(t *testing.T) {
 	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld()
-			gate := make(chan struct{})
-			w.hooks["do a"] = func(context.Context, int) error { <-gate; return nil }
+			entered, gate := make(chan struct{}), make(chan struct{})
+			enter := sync.OnceFunc(func() { close(entered) })
+			w.hooks["do a"] = func(context.Context, int) error { enter(); <-gate; return nil }
 			clock := &stepped{now: time.Now()}
 			b := serve(t, open(t, database(t)), w, func(o *engine.Options) {
 				o.Clock, o.Lease, o.GiveUpAfter = engine.NewClock(clock.Now), 100*time.Hour, time.Hour
 			})
 			same := func(q *saga.Request) { q.Subject = "m:customer" }
 			first, second := b.start(t, same), b.start(t, same)
+			<-entered // a first run without a call in flight would be given up, too
 			clock.step(50 * time.Minute)
 			third := b.start(t, same)
 			clock.step(11 * time.Minute)
