@@ -23,9 +23,13 @@ var parts = map[string][]string{
 	"orchestrator/upstream":    nil,
 	"orchestrator/merchants":   nil,
 	"orchestrator/service":     nil,
-	"orchestrator/api":         {"api.gen.go", "subscribe.go", "switch.go", "changeplan.go", "life.go", "catalog.go", "merchants.go"},
-	"store":                    {"billingstack"},
+	"orchestrator/api": {
+		"api.gen.go", "subscribe.go", "switch.go", "changeplan.go", "life.go", "catalog.go", "merchants.go",
+		"audits.go", "findings.go", "ledger.go", // an audit compares customers and subscriptions
+	},
+	"store": {"billingstack", "auditrows.go", "entries.go", "findinglists.go", "0015_audits.sql"},
 	"cmd/tenantry": {
+		"audit_findings.go", "audit_run.go", "audit_tables.go", "whois.go",
 		"subscribe.go", "subscriptions.go", "root.go", // these files contain the commands of workflows, and the list of commands
 		"demo.go", "demo_checks.go", "demo_keep.go", "demo_portal.go", "demo_stage.go", "demo_upstreams.go",
 	},

@@ -112,11 +112,11 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.KeepTenant, duration, about{
 			key: "keep_tenant", fallback: "168h", example: "168h",
-			meaning: "Time for which a subscription tenant is kept after the subscription was ended. During this time, the subscription can be restored. After that, the tenant is removed if it is empty, but not earlier than 10 minutes after it was disabled.",
+			meaning: "Time for which a subscription tenant is kept after its contract has ended, so that everything can be restored. After that, the tenant is removed if it is empty, but not earlier than 10 minutes after it was disabled.",
 		}),
 		of(&c.KeepBilling, duration, about{
 			key: "keep_billing", fallback: "840h", example: "840h",
-			meaning: "Time for which BillingStack keeps the records of a subscription after the subscription's tenant was removed, so that the last bill can be made.",
+			meaning: "Time for which BillingStack keeps its records after the subscription tenant was removed, so that the last bill can be made.",
 		}),
 		of(&c.ResourcesCloud, text, about{
 			key: "resources_cloud", otherwise: "the default cloud's own credential", example: "tenantry-admin",
