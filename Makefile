@@ -43,7 +43,7 @@ chaos: ## subscribe 1,000 users while PostgreSQL, Keystone and the replicas are 
 
 MORE := 200
 
-audit: ## damage subscriptions on real parts in each way, and audit while MORE subscriptions are made and ended; takes about 15 minutes
+audit: ## damage subscriptions on real parts in each way, and audit while MORE subscriptions are made and ended; takes about 10 minutes
 	TENANTRY_TEST_AUDIT=$(MORE) deploy/testservices/run -- \
 		go test -count=1 -v -timeout 60m -run '^TestAnAuditFindsEachDamageOnRealParts$$' ./cmd/tenantry/stories
 
