@@ -56,7 +56,7 @@ func TestListsHaveLimits(t *testing.T) {
 		"plans with items":       {repeated("[", `{"items":[{}`+strings.Repeat(",{}", 50_000)+`]},`, 1000, "{}]"), "more than 100000 values"},
 		"plans with pricing":     {repeated("[", `{"items":[{"pricing":[0`+strings.Repeat(",0", 50_000)+`]}]},`, 1000, "{}]"), "more than 100000 values"},
 		"plans with properties":  {repeated("[", `{"properties":{"a":0`+strings.Repeat(`,"a":0`, 20_000)+`}},`, 1000, "{}]"), "more than 100000 values"},
-		"lists in each other":    {repeated(`[{"items":`, "[", 100_000, "{}]"), "more than 64 objects and lists within each other"},
+		"lists in each other":    {repeated(`[{"items":`, "[", 100_000, "{}]"), "nested more than 64 levels deep"},
 		"null":                   {repeated("null", "", 0, ""), "not a list"},
 		"an object":              {repeated("{}", "", 0, ""), "not a list"},
 		"text after the list":    {repeated("[]", "", 0, "[]"), "continues after the list"},

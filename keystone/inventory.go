@@ -52,7 +52,8 @@ type Inventory interface {
 	// AllRoles lists the global roles.
 	AllRoles(ctx context.Context) ([]Role, error)
 
-	// Implied returns, for each role that implies others directly, the ids of these roles. The key is the id of the role.
+	// Implied returns the ids of the roles that each role implies directly, by the id of the role. Roles that imply no other role are
+	// left out.
 	Implied(ctx context.Context) (map[string][]string, error)
 
 	// Project returns the project with this id, or ErrNotFound.

@@ -121,9 +121,10 @@ func (s Standing) over() *AdmissionError {
 }
 
 // Unsubscribe returns the workflow that ends a subscription. The workflow revokes the roles that Tenantry has given to the
-// subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. The end of the run stores
-// an ending. When the ending is due, the workflow `remove` removes the tenant. Until then, the workflow `restore` can restore the
-// subscription. A tenant that existed before the subscription stays enabled.
+// subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. When the run has
+// succeeded, Tenantry stores a follow-up, which is called the ending of the subscription. When the ending is due, the workflow
+// `remove` removes the tenant. Until then, the workflow `restore` can restore the subscription. A tenant that existed before the
+// subscription stays enabled.
 func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
 	return saga.Workflow[Unsubscription]{
 		Name: UnsubscribeName, Version: 1, Classify: Classify,

@@ -15,7 +15,7 @@ are for operators.
 `
 
 func (p *program) audit() *cobra.Command {
-	c := group("audit", "Compare what the runs have made with what is there", auditHelp+connectHelp+localHelp+exitHelp,
+	c := group("audit", "Look for differences between Keystone, BillingStack and what the runs have left there", auditHelp+connectHelp+localHelp+exitHelp,
 		p.auditRun(), p.auditList(), p.auditShow(), p.auditFindings(), p.auditFinding(), p.auditAccept())
 	addLocalFlag(c)
 	return c

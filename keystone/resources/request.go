@@ -133,7 +133,7 @@ func (q *inquiry) send(ctx context.Context, r request, take func(http.Header, io
 	}
 	f := *ofAnswer(err)
 	f.status, f.requestID = resp.StatusCode, upstream.RequestID(resp.Header, q.token)
-	q.silent = upstream.Cause(err) != "" // the answer ended because of the network or the time limit, not because of its content
+	q.silent = upstream.Cause(err) != "" // the network or the time limit broke off the answer: the endpoint is asked no more
 	return &f
 }
 

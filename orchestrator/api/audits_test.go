@@ -55,8 +55,8 @@ func (x *executed) end(o audit.Outcome) {
 	must(x.t, x.audits.Finish(x.t.Context(), "the test", o))
 }
 
-// executedAudits returns a list of audits, and an option of a world in which the test executes audits. The function before is called
-// before the service starts. Then an audit begins, so that the service executes none until the test ends this audit.
+// executedAudits returns a list of audits, and an option of a world in which the test executes audits. The function `before` runs before
+// the service starts. Then an audit begins, so that the service executes none until the test ends this audit.
 func executedAudits(t *testing.T, before func(*executed)) (*executed, func(*servicetest.Options)) {
 	x := &executed{t: t}
 	return x, changed(func(o *service.Options) {

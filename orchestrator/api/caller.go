@@ -183,8 +183,8 @@ func tokenNotValidated(err error) error {
 }
 
 // The method `validate` returns the operator's token if Keystone has accepted the token recently, and otherwise asks Keystone. The
-// number of concurrent requests to Keystone is limited. One client address gets only a part of these requests, because anybody can
-// send invalid tokens.
+// number of concurrent requests to Keystone is limited. One client address may use only a part of this limit, so that a client that
+// sends invalid tokens cannot use it up.
 func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
 	r, age := c.Request(), tokenCacheTime
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -46,7 +46,7 @@ func (c *comparison) compareRole(users map[string]*Finding, t *tenant, p *foundP
 	case !found:
 		about.Repair.Action = AssignRole
 		about.Repair.Values = map[string]string{"project_id": t.id, "user_id": g.user, "role_id": g.role}
-		detail := fmt.Sprintf("user %s lacks role %s on %s, which run %s has given", c.userName(t.cloud, g.user), r.name, t.name, r.run)
+		detail := fmt.Sprintf("user %s does not have role %s on %s; run %s assigned the role", c.userName(t.cloud, g.user), r.name, t.name, r.run)
 		if cloud.rolesRead && cloud.roles[g.role] == "" {
 			about.Repair.Action, about.Repair.Values = "", nil
 			about.Repair.Advice = "the role was deleted: retry is not possible; let the user subscribe with the role that replaces it"

@@ -100,7 +100,7 @@ func (r *boundedReader) take(c byte) error {
 // The method `value` counts a value: the first value of an object or list, or the value after a comma.
 func (r *boundedReader) value() error {
 	if r.depth > maxDepth {
-		return exceeded("the answer has more than %d objects and lists within each other", maxDepth)
+		return exceeded("the objects and lists of the answer are nested more than %d levels deep", maxDepth)
 	}
 	if r.List > 0 && r.depth == r.List {
 		r.element = 0

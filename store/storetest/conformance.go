@@ -78,7 +78,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store, disable Disable) {
 		{"Join: the replica has already joined", joinRepeated},
 
 		{"AddAction: the run is leased, and then released", addAction},
-		{"AddAction: the action is meant for a version", addActionIfVersion},
+		{"AddAction: several actions are for the same version of the run", addActionIfVersion},
 		{"Actions: two actions were added at the same moment", actionsAtOnce},
 		{"Actions: an action has an earlier time than the action before it", actionsOutOfTime},
 		{"Commit: an action arrives just before the run is released", commitMissedAction},

@@ -20,7 +20,7 @@ func changePlanTrial() Trial {
 			"do change-plan, 404": {Once: string(saga.Compensated), Always: string(saga.Compensated)}, // the PATCH names the subscription
 		},
 		Places: []Place{
-			{Step: "check"}, // its calls are made at admission too
+			{Step: "check"}, // no Call: admission makes the same calls, so they do not show the step
 			{Step: "change-plan", Call: "PATCH subscriptions"},
 
 			{Undo: true, Step: "change-plan", Call: "PATCH subscriptions"},

@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// fairQueue limits the number of calls that have a place at the same time. The other calls wait. The queue serves merchants
+// fairQueue limits the number of calls that are in progress at the same time. A call in progress holds a place; the other calls wait
+// for a place. The queue serves merchants
 // round-robin, so that the load of one merchant cannot starve other merchants. The calls of one merchant are served in the order in
 // which they came.
 type fairQueue struct {
