@@ -112,7 +112,11 @@ func (a *Auditor) schedule(ctx context.Context) error {
 		return nil
 	}
 	slot := a.Now().Truncate(a.Every)
-	err := a.Store.Create(ctx, Audit{ID: scheduledID(a.Installation, slot), By: Scheduled, CreatedAt: a.Now(), State: Pending})
+	last, err := a.Store.Audits(ctx, "", 1)
+	if err != nil || len(last) > 0 && last[0].By == Scheduled && !last[0].State.Ended() {
+		return err
+	}
+	err = a.Store.Create(ctx, Audit{ID: scheduledID(a.Installation, slot), By: Scheduled, CreatedAt: a.Now(), State: Pending})
 	if errors.Is(err, ErrExists) || errors.Is(err, ErrBusy) {
 		return nil
 	}
@@ -144,7 +148,7 @@ func (a *Auditor) Next(ctx context.Context) error {
 	}
 	r := a.newReading(audit.Scope)
 	stop := r.beat(ctx, cancel, audit.ID)
-	outcome, err := r.execute(ctx, audit)
+	outcome, err := r.safely(ctx, audit)
 	stop()
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -154,7 +158,22 @@ func (a *Auditor) Next(ctx context.Context) error {
 		outcome.Audit.State, outcome.Audit.Failure = Failed, upstream.Clean(err.Error())
 	}
 	outcome.Audit.EndedAt = new(a.Now())
-	return errors.Join(err, a.Store.Finish(context.WithoutCancel(ctx), a.Replica, outcome))
+	finish, cancelFinish := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
+	defer cancelFinish()
+	return errors.Join(err, a.Store.Finish(finish, a.Replica, outcome))
+}
+
+// finishTime is the time limit for storing the end of an audit.
+const finishTime = 2 * time.Minute
+
+// safely is execute, but returns a panic as an error: an audit that ends the process would be taken over, and end the next one.
+func (r *reading) safely(ctx context.Context, audit Audit) (o Outcome, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the audit panicked: %v", v)
+		}
+	}()
+	return r.execute(ctx, audit)
 }
 
 func (a *Auditor) newReading(scope Scope) *reading {

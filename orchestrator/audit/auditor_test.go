@@ -326,6 +326,100 @@ func TestTenantsInAFormerDomain(t *testing.T) {
 	}
 }
 
+// A list that suddenly lacks much resolves nothing: what was found before may still be there.
+func TestASuspectListResolvesNothing(t *testing.T) {
+	more := func() *house {
+		h := newHouse()
+		for i := range 60 {
+			h.subscribe("m1", fmt.Sprintf("more%d", i), fmt.Sprintf("more%d-s", i), true)
+		}
+		for i := range 5 {
+			h.cloud("default").dropProject(fmt.Sprintf("p-more%d-s", i))
+		}
+		return h
+	}
+	s := newShelf(more())
+	if o := s.audit(t, Scope{}); len(o.Seen) != 5 {
+		t.Fatalf("found %v", o.seen())
+	}
+	s.house = more()
+	for i := range 50 {
+		s.cloud("default").dropProject(fmt.Sprintf("p-more%d-s", i))
+	}
+	o := s.audit(t, Scope{})
+	if got := o.seen(); len(o.Resolved) > 0 || len(got) != 1 || got[0] != string(SuspectAbsence) {
+		t.Errorf("found %v, resolved %v", got, o.Resolved)
+	}
+	s.house = more()
+	if o := s.audit(t, Scope{}); len(o.Seen) != 5 || len(o.Resolved) != 1 {
+		t.Errorf("afterwards, found %v, resolved %v", o.seen(), o.Resolved)
+	}
+}
+
+// A run in progress has made a subscription without a resource, of a customer that no other run is about.
+func TestTheObjectsOfARunInProgressAreNoFindings(t *testing.T) {
+	h := newHouse()
+	h.run("m1", "new", saga.Waiting, []saga.Expected{
+		expected(kindCustomer, "new", "", saga.Own, nil), expected(kindSubscription, "new-s", "", saga.Own, nil),
+	})
+	h.world.customers["new"] = &foundCustomer{"m1"}
+	h.world.subscriptions["new-s"] = &foundSubscription{merchant: "m1", customer: "new", plan: "gone", resource: "pending:run"}
+	if o := newShelf(h).audit(t, Scope{}); len(o.Seen) > 0 {
+		t.Errorf("without a tenant, found %v", o.seen())
+	}
+	h.makeProject("p-new", keystone.SubscriptionTenant("new-s"), nil)
+	if o := newShelf(h).audit(t, Scope{}); len(o.Seen) > 0 {
+		t.Errorf("with a tenant, found %v", o.seen())
+	}
+}
+
+// The resource of one subscription is the tenant of another merchant's. This tenant cannot be read alone.
+func TestAFindingAboutSomethingUnreadStays(t *testing.T) {
+	h := newHouse()
+	h.s("m1-c0-s0").resource = "p-m2-c0-s0"
+	s := newShelf(h)
+	first := s.audit(t, Scope{})
+	s.at = func(call string) error {
+		if call == "Project" {
+			return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "reading", Err: errAway}
+		}
+		return nil
+	}
+	if o := s.audit(t, Scope{}); len(first.Seen) != 1 || len(o.Resolved) > 0 || len(o.Seen) > 0 {
+		t.Errorf("found %v, then %v, resolved %v", first.seen(), o.seen(), o.Resolved)
+	}
+}
+
+// What differs is read alone up to a limit. Beyond it, nothing is found or resolved, and the audit says so.
+func TestWhatIsReadAgainIsBounded(t *testing.T) {
+	h := newHouse()
+	for i := range maxAgain + 10 {
+		h.subscribe("m1", fmt.Sprintf("more%d", i), fmt.Sprintf("more%d-s", i), true)
+		h.p(fmt.Sprintf("p-more%d-s", i)).Enabled = false
+	}
+	o := newShelf(h).audit(t, Scope{})
+	if len(o.Seen) != maxAgain || o.Audit.State != Incomplete || o.Audit.Gaps[0].Code != GapTooManyFindings {
+		t.Errorf("found %d, %s %v", len(o.Seen), o.Audit.State, o.Audit.Gaps)
+	}
+}
+
+func TestAnAuditThatPanicsFails(t *testing.T) {
+	s := newShelf(newHouse())
+	s.at = func(call string) error {
+		if call == "Domain" {
+			panic("broken")
+		}
+		return nil
+	}
+	a := s.auditor(t)
+	if _, err := a.Request(t.Context(), Scope{}, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Next(t.Context()); err == nil || s.outcomes[0].Audit.State != Failed {
+		t.Errorf("got %v, %+v", err, s.outcomes)
+	}
+}
+
 func TestAnAuditThatReadsOnlyAPartResolvesNothingElse(t *testing.T) {
 	h := newHouse()
 	h.p("p-m1-c0-s0").Enabled, h.p("p-m2-c0-s0").Enabled = false, false
@@ -398,6 +492,9 @@ func TestOneAuditIsStartedInEachInterval(t *testing.T) {
 			if err := a.schedule(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if len(s.waiting) == 1 && now.After(epoch) {
+			s.waiting[0].State = Complete // until then, no other is started
 		}
 		now = now.Add(30 * time.Minute)
 	}

@@ -141,7 +141,7 @@ var rules = map[Code]rule{
 		High, []part{partSubscriptions, partProjects}, "the customer pays for the usage of a project that is not the subscription's", "set the resource of the subscription",
 	},
 	ResourceShared: {
-		Critical, []part{partSubscriptions, partProjects}, "the usage of one tenant is billed to two subscriptions", "set the resource of the subscription that has the wrong one",
+		Critical, []part{partSubscriptions, partProjects, partMerchants}, "the usage of one tenant is billed to two subscriptions", "set the resource of the subscription that has the wrong one",
 	},
 
 	RoleMissing:   {High, []part{partAssignments, partProjects, partUsers}, "the user lacks a right in the tenant", "assign the role"},

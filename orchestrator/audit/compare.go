@@ -27,6 +27,9 @@ type comparison struct {
 	customerTenants map[string]*tenant // by the id of the customer
 	absences        map[string]*absence
 	candidates      []candidate
+
+	suspects map[string]bool // the lists that seemed to lack too much, in any comparison so far
+	dropped  map[string]bool // the ids of the findings that were left out for that reason
 }
 
 // candidate is a finding that has not been confirmed.
@@ -75,6 +78,9 @@ func (s Scope) contains(f *Finding) bool {
 // assessed reports whether the audit can say that the finding is there or is not: all that it depends on was read, and no run is changing
 // its objects.
 func (c *comparison) assessed(f *Finding, subject string) bool {
+	if f.Code == SuspectAbsence {
+		return c.everythingRead()
+	}
 	return c.readable(f, subject, needsOf(f))
 }
 
@@ -132,6 +138,16 @@ func (c *comparison) has(p part, f *Finding) bool {
 	return false
 }
 
+// everythingRead reports whether all lists were read whole.
+func (c *comparison) everythingRead() bool {
+	for _, cloud := range c.clouds {
+		if !cloud.projectsRead || !cloud.assignmentsRead {
+			return false
+		}
+	}
+	return c.has(partMerchants, &Finding{})
+}
+
 func (c *comparison) all() (all []*merchantWorld) {
 	for _, m := range c.merchants {
 		all = append(all, m)
@@ -141,16 +157,22 @@ func (c *comparison) all() (all []*merchantWorld) {
 
 // report adds a finding. The argument about has what the finding is about; key makes it the same finding in every audit.
 func (c *comparison) report(code Code, about Finding, subject, absent, detail string, key ...string) *Finding {
+	about.Code = code
+	return c.reportNeeding(needsOf(&about), code, about, subject, absent, detail, key...)
+}
+
+// reportNeeding is report for a finding that depends on other lists than its code usually does.
+func (c *comparison) reportNeeding(needs []part, code Code, about Finding, subject, absent, detail string, key ...string) *Finding {
 	f := about
 	f.Code, f.Severity, f.Detail, f.Affected = code, rules[code].severity, detail, rules[code].affected
 	f.ID = findingID(code, append([]string{f.Cloud}, key...)...)
 	if f.Repair.Advice == "" {
 		f.Repair.Advice = rules[code].advice
 	}
-	if absent != "" && c.assessed(&f, subject) {
+	if absent != "" && c.readable(&f, subject, needs) {
 		c.lacks(absent, f)
 	}
-	c.candidates = append(c.candidates, candidate{f, subject, absent, needsOf(&f)})
+	c.candidates = append(c.candidates, candidate{f, subject, absent, needs})
 	return &c.candidates[len(c.candidates)-1].Finding
 }
 
@@ -190,26 +212,42 @@ const (
 
 // suspect replaces the absences of a list that seems to lack too much by one finding.
 func (c *comparison) suspect() {
-	suspects := map[string]bool{}
-	for list, a := range c.absences {
-		suspects[list] = a.absent > suspectNumber && a.absent*100 > a.expected*suspectShare
+	if c.suspects == nil {
+		c.suspects, c.dropped = map[string]bool{}, map[string]bool{}
 	}
-	c.candidates = slices.DeleteFunc(c.candidates, func(f candidate) bool { return suspects[f.absent] })
-	for list, is := range suspects {
-		if !is {
+	for list, a := range c.absences {
+		if a.absent > suspectNumber && a.absent*100 > a.expected*suspectShare {
+			c.suspects[list] = true
+		}
+	}
+	c.candidates = slices.DeleteFunc(c.candidates, func(f candidate) bool {
+		if c.suspects[f.absent] {
+			c.dropped[f.ID] = true
+		}
+		return c.suspects[f.absent]
+	})
+	for list := range c.suspects {
+		a := c.absences[list]
+		if a == nil {
 			continue
 		}
-		a := c.absences[list]
 		detail := fmt.Sprintf("%d of %d objects seem to be absent from the list of %s: none of these absences is reported or repaired",
 			a.absent, a.expected, list)
-		c.report(SuspectAbsence, Finding{Cloud: a.about.Cloud, MerchantID: a.about.MerchantID}, "", "", detail, list)
+		about := Finding{Cloud: a.about.Cloud, MerchantID: a.about.MerchantID}
+		if strings.HasSuffix(list, " of "+about.Cloud) { // the list of a cloud has the objects of all merchants
+			about.MerchantID = ""
+		}
+		c.report(SuspectAbsence, about, "", "", detail, list)
 	}
 }
 
-// suspected reports whether absences from the list of a cloud or merchant are not reported.
+// suspected reports whether a stored finding may be there, although it was not seen: the list of its cloud or merchant is suspect.
 func (c *comparison) suspected(f *Finding) bool {
-	for list, a := range c.absences {
-		if a.absent > suspectNumber && a.absent*100 > a.expected*suspectShare && strings.HasSuffix(list, " of "+cmp.Or(f.MerchantID, f.Cloud)) {
+	if c.dropped[f.ID] {
+		return true
+	}
+	for list := range c.suspects {
+		if strings.HasSuffix(list, " of "+f.MerchantID) || strings.HasSuffix(list, " of "+f.Cloud) {
 			return true
 		}
 	}

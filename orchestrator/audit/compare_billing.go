@@ -107,6 +107,7 @@ func (c *comparison) compareSubscription(about Finding, want *subscription, foun
 	case found.customer != want.customer || found.merchant != want.merchant && !c.moved(want.customer):
 		detail := fmt.Sprintf("the subscription is of customer %s of merchant %s, and should be of customer %s", found.customer, found.merchant, want.customer)
 		c.report(SubscriptionMoved, about, want.subject, "", detail, id)
+	case c.moved(want.customer): // the merchant has other plans
 	case c.merchantFound(found.merchant).plansRead && !c.merchantFound(found.merchant).plans[found.plan]:
 		c.planGone(about, want.subject, found)
 	case found.plan != want.plan:
@@ -151,8 +152,8 @@ func (c *comparison) strangeSubscription(id string, found *foundSubscription) {
 		Cloud: m.cloud, MerchantID: found.merchant, CustomerID: found.customer, SubscriptionID: id,
 		Objects: []Object{object(kindSubscription, id, "")},
 	}
-	subject := ""
-	if customer := c.ledger.customers[found.customer]; customer != nil {
+	subject := c.pending[left{kindSubscription, "", id}]
+	if customer := c.ledger.customers[found.customer]; customer != nil && subject == "" {
 		subject = customer.subject
 	}
 	if run := c.left[left{kindSubscription, "", id}]; run != "" {

@@ -58,7 +58,7 @@ func (c *comparison) wrongResource(id string, found *foundSubscription, cloud, p
 		Cloud: cloud, MerchantID: found.merchant, CustomerID: found.customer, SubscriptionID: id, ProjectID: project,
 		Objects: []Object{object(kindSubscription, id, "")},
 	}
-	subject := ""
+	subject := c.pending[left{kindSubscription, "", id}]
 	if want := c.ledger.subscriptions[id]; want != nil {
 		about.RunID, about.MerchantID, about.CustomerID, subject = want.run, want.merchant, want.customer, want.subject
 	}
@@ -71,19 +71,22 @@ func (c *comparison) wrongResource(id string, found *foundSubscription, cloud, p
 		return
 	}
 	absent := ""
-	if code == ResourceNoProject {
+	if code == ResourceNoProject && c.ledger.subscriptions[id] != nil {
 		absent = listOf(partProjects, cloud)
 	}
 	if code != ResourcePlaceholder {
 		about.Objects = append(about.Objects, object(kindProject, found.resource, ""))
 	}
 	c.report(code, about, subject, absent, detail, id)
+	if code == ResourceShared { // both subscriptions were seen
+		c.needing(partSubscriptions, partProjects)
+	}
 }
 
 // resourceCode says what is wrong with the resource of a subscription. The code is empty if that cannot be said.
 func (c *comparison) resourceCode(found *foundSubscription, cloud string, sharing []string) (Code, string) {
 	r := found.resource
-	if r == "" || strings.HasPrefix(r, "pending:") || !keystone.ValidID(r) {
+	if r == "" || strings.HasPrefix(r, "pending") || !keystone.ValidID(r) {
 		return ResourcePlaceholder, fmt.Sprintf("the resource_id %q is not the id of a project", r)
 	}
 	p := c.cloudFound(cloud).projects[r]

@@ -57,7 +57,10 @@ func (c *comparison) compareRole(users map[string]*Finding, t *tenant, p *foundP
 		c.reportUser(users, RoleOfDisabledUser, about, t, g.user, "the user to whom Tenantry has given the roles is disabled")
 	}
 	if found && cloud.admin[g.role] {
-		c.reportAdmin(about, t.subject, g.user, g.role)
+		f := c.reportAdmin(about, t.subject, g.user, g.role)
+		if c.allowAdmin {
+			f.Severity, f.Repair.Advice = Info, "allow_cloud_admin_role allows it"
+		}
 	}
 }
 
@@ -121,17 +124,14 @@ func (c *comparison) compareGrant(users map[string]*Finding, t *tenant, p *found
 }
 
 // reportAdmin reports a role that is, or implies, admin.
-func (c *comparison) reportAdmin(about Finding, subject, who, role string) {
+func (c *comparison) reportAdmin(about Finding, subject, who, role string) *Finding {
 	name := c.cloudFound(about.Cloud).roles[role]
 	f := c.report(RoleAdmin, about, subject, "", fmt.Sprintf("%s has role %s, which is or implies role admin", who, name),
 		about.ProjectID, who, role)
 	if keystone.IsAdminRole(name) { // what roles imply does not matter
 		c.needing(partAssignments, partProjects, partRoles)
 	}
-	if c.allowAdmin {
-		f.Severity = Info
-		f.Repair.Advice = "allow_cloud_admin_role allows it"
-	}
+	return f
 }
 
 // aboutRole returns what a finding is about that concerns a role on a tenant.

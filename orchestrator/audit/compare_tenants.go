@@ -83,16 +83,14 @@ func (c *comparison) compareOwner(about Finding, t *tenant) {
 	if want := c.ledger.customers[customerID]; want != nil && !want.gone && c.world.customers[customerID] == nil {
 		about.Repair.Values = values()
 		about.Objects = append(about.Objects, object(kindCustomer, customerID, ""))
-		c.report(TenantWithoutCustomer, about, t.subject, listOf(partCustomers, t.merchant),
+		c.reportNeeding([]part{partProjects, partCustomers}, TenantWithoutCustomer, about, t.subject, listOf(partCustomers, t.merchant),
 			"the merchant no longer has the customer in BillingStack, which run "+want.run+" has used", t.id)
-		c.needing(partProjects, partCustomers)
 	}
 	if want := c.ledger.subscriptions[subscriptionID]; want != nil && !want.gone && c.world.subscriptions[subscriptionID] == nil {
 		about.Repair.Values = values()
 		about.Objects = append(about.Objects, object(kindSubscription, subscriptionID, ""))
-		c.report(TenantWithoutSubscription, about, t.subject, listOf(partSubscriptions, t.merchant),
+		c.reportNeeding([]part{partProjects, partSubscriptions}, TenantWithoutSubscription, about, t.subject, listOf(partSubscriptions, t.merchant),
 			"the merchant no longer has the subscription in BillingStack, which run "+want.run+" has used", t.id)
-		c.needing(partProjects, partSubscriptions)
 	}
 }
 

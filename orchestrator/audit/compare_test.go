@@ -431,13 +431,39 @@ func TestSomeAbsencesAreReported(t *testing.T) {
 	}
 }
 
+// If allow_cloud_admin_role is set, runs may assign role admin. Everybody else who has it is still reported as critical.
 func TestAnAdminRoleThatIsAllowedIsForInformation(t *testing.T) {
 	h := newHouse()
 	h.allowAdmin = true
+	h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{expected(kindAssignment, "p-m1-c0-s0/u-m1-c0/r-admin", "admin", saga.Own, nil)})
+	h.give("p-m1-c0-s0", "u-m1-c0", "r-admin")
 	h.give("p-m1-c0-s0", "u2", "r-admin")
-	found := h.compare()
-	if len(found) != 1 || found[0].Code != RoleAdmin || found[0].Severity != Info {
-		t.Errorf("got %+v", found)
+	severities := map[string]Severity{}
+	for _, f := range h.compare() {
+		severities[string(f.Code)+" "+f.UserID] = f.Severity
+	}
+	want := map[string]Severity{"role-admin u-m1-c0": Info, "role-admin u2": Critical}
+	if !maps.Equal(severities, want) {
+		t.Errorf("got %v, want %v", severities, want)
+	}
+}
+
+// If a list seems to lack much, and a merchant's lists are read alone, this is no reason to report each absence.
+func TestASuspectListIsSuspectInEachScope(t *testing.T) {
+	h := newHouse()
+	for i := range 30 {
+		h.subscribe("m1", fmt.Sprintf("more%d", i), fmt.Sprintf("more%d-s", i), true)
+	}
+	clear(h.world.customers)
+	clear(h.world.subscriptions)
+	h.merchant("m2").customersRead, h.merchant("m2").subscriptionsRead = false, false
+	for _, code := range h.codes() {
+		if code != string(SuspectAbsence) {
+			t.Errorf("%s is reported", code)
+		}
+	}
+	if len(h.codes()) == 0 {
+		t.Error("nothing is reported")
 	}
 }
 

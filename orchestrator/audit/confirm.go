@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/tenantry/tenantry/billing"
@@ -21,7 +22,7 @@ func (r *reading) confirm(ctx context.Context, compare func() []candidate, store
 	for i := range first {
 		all = append(all, first[i].Finding)
 	}
-	subjects, strangers := r.concerned(all)
+	subjects, strangers := r.bounded(r.concerned(all))
 	if len(subjects)+len(strangers) == 0 {
 		return first, ctx.Err() // nothing is read again, so nothing changes
 	}
@@ -48,6 +49,25 @@ func (r *reading) confirm(ctx context.Context, compare func() []candidate, store
 		stranger := slices.ContainsFunc(strangers, func(s stranger) bool { return slices.Contains(c.Objects, s.Object) })
 		return !again[c.ID] && !slices.Contains(subjects, c.subject) && !stranger
 	}), ctx.Err()
+}
+
+// maxAgain is the maximum number of subjects, and of other objects, that are read again. Each takes some requests.
+const maxAgain = 2_000
+
+// bounded leaves out the subjects and objects beyond the maximum. Nothing is said about them.
+func (r *reading) bounded(subjects []string, strangers []stranger) ([]string, []stranger) {
+	if len(subjects) <= maxAgain && len(strangers) <= maxAgain {
+		return subjects, strangers
+	}
+	r.note(Gap{Code: GapTooManyFindings, Detail: fmt.Sprintf("something differs about %d customers and %d other objects: %d of each were read again",
+		len(subjects), len(strangers), maxAgain)})
+	for _, subject := range subjects[min(len(subjects), maxAgain):] {
+		r.live[subject] = "a limit of the audit"
+	}
+	for _, s := range strangers[min(len(strangers), maxAgain):] {
+		r.unread[object(s.Kind, s.ID, "")] = true
+	}
+	return subjects[:min(len(subjects), maxAgain)], strangers[:min(len(strangers), maxAgain)]
 }
 
 // stranger is an object that no run is known to have made.
@@ -86,6 +106,9 @@ func (r *reading) concerned(all []Finding) (subjects []string, strangers []stran
 
 // subjectOf returns the subject of the runs about an object; empty if no run is about it.
 func (r *reading) subjectOf(cloud string, o Object) string {
+	if subject := r.pending[left{o.Kind, cloudOf(o.Kind, cloud), o.ID}]; subject != "" {
+		return subject
+	}
 	switch o.Kind {
 	case kindCustomer:
 		if c := r.ledger.customers[o.ID]; c != nil {
@@ -213,14 +236,18 @@ func (r *reading) readProject(ctx context.Context, at ref) error {
 	if errors.Is(err, keystone.ErrForbidden) && r.reach[at.cloud].DomainID != "" {
 		p, err = r.listed(ctx, inventory, at)
 	}
+	unread, absent := object(kindProject, at.id, ""), errors.Is(err, keystone.ErrNotFound)
+	if err != nil && !absent {
+		r.unread[unread] = true
+		return err
+	}
+	delete(r.unread, unread)
 	c.dropProject(at.id)
 	delete(c.elsewhere, at.id)
 	switch {
-	case errors.Is(err, keystone.ErrNotFound):
+	case absent:
 		c.elsewhere[at.id] = nil
 		return nil
-	case err != nil:
-		return err
 	case r.tenants[at] == nil && (!c.domains[p.DomainID] || !keystone.IsTenantName(p.Name)):
 		c.elsewhere[at.id] = &p
 		return nil
@@ -373,13 +400,32 @@ func (r *reading) readStranger(ctx context.Context, s stranger) error {
 	return err
 }
 
-// readOwner reads the customer or subscription of a project's name again, of the merchant of its tag.
+// maxOwners is the maximum number of merchants at which the owner of a project without a merchant's tag is looked for.
+const maxOwners = 50
+
+// possibleOwners returns the merchants that may have the customer or subscription of a project's name: those of its tags or, without a
+// known tag, those with tenants in the same domain.
+func (r *reading) possibleOwners(p *foundProject) (ids []string) {
+	for _, id := range keystone.MerchantsOfTags(p.Tags) {
+		if r.merchants[id] != nil {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) > 0 {
+		return ids
+	}
+	for id, m := range r.merchants {
+		if m.domain == p.DomainID && len(ids) < maxOwners {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// readOwner reads the customer or subscription of a project's name again.
 func (r *reading) readOwner(ctx context.Context, p *foundProject) error {
 	customerID, subscriptionID := keystone.TenantOf(p.Name)
-	for _, merchant := range keystone.MerchantsOfTags(p.Tags) {
-		if r.merchants[merchant] == nil {
-			continue
-		}
+	for _, merchant := range r.possibleOwners(p) {
 		var err error
 		if subscriptionID != "" {
 			err = r.readSubscription(ctx, merchant, subscriptionID)

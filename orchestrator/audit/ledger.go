@@ -30,6 +30,7 @@ type ledger struct {
 
 	runs     map[string]saga.RunState
 	live     map[string]string   // the run that is changing the objects of a subject; by subject
+	pending  map[left]string     // the subject of the live run that makes the object
 	unclear  map[string]string   // the workflow that this release does not know, of a run about the subject; by subject
 	subjects map[string][]string // the ids of the runs about a subject
 	left     map[left]string     // the compensated run that should not have left the object
@@ -39,7 +40,7 @@ type ledger struct {
 // ref names a project: ids are unique in a cloud.
 type ref struct{ cloud, id string }
 
-// left names an object that a compensated run has made.
+// left names an object that a run has made, and that no succeeded run has left.
 type left struct{ kind, cloud, id string }
 
 // made is what is known about each object.
@@ -93,7 +94,7 @@ func newLedger() *ledger {
 	return &ledger{
 		tenants: map[ref]*tenant{}, customers: map[string]*customer{}, subscriptions: map[string]*subscription{},
 		runs: map[string]saga.RunState{}, live: map[string]string{}, unclear: map[string]string{}, subjects: map[string][]string{},
-		left: map[left]string{},
+		left: map[left]string{}, pending: map[left]string{},
 	}
 }
 
@@ -115,6 +116,9 @@ func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
 		l.leave(r, all)
 	default:
 		l.live[r.Subject] = r.ID
+		for _, e := range all {
+			l.pending[left{e.Kind, cloudOf(e.Kind, e.Cloud), e.ID}] = subject
+		}
 		l.wait(r)
 	}
 }
@@ -260,6 +264,7 @@ func (l *ledger) forget(subject string) {
 	for _, run := range runs {
 		delete(l.runs, run)
 	}
+	maps.DeleteFunc(l.pending, func(_ left, of string) bool { return of == subject })
 	delete(l.subjects, subject)
 	delete(l.live, subject)
 	delete(l.unclear, subject)

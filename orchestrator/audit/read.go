@@ -133,8 +133,9 @@ func (r *reading) readLedger(ctx context.Context) error {
 
 func (r *reading) addRun(run *saga.Run, unknown map[string]bool) error {
 	all, known, err := r.Expect(run)
-	if err != nil {
-		return err
+	if err != nil { // nothing is said about its subject
+		r.note(Gap{Code: GapWorkflowUnknown, MerchantID: run.Merchant, Detail: err.Error()})
+		known = false
 	}
 	if !known {
 		unknown[run.Workflow] = true
@@ -346,6 +347,9 @@ func (r *reading) lookForResource(ctx context.Context, id string, s *foundSubscr
 		return
 	}
 	m := r.merchant(s.merchant)
+	if want == nil && len(r.cloud(m.cloud).named[keystone.SubscriptionTenant(id)]) == 0 {
+		return // nobody knows which project it should be
+	}
 	if r.cloud(m.cloud).domains[m.domain] {
 		r.lookFor(ctx, m.cloud, s.resource)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -90,7 +91,15 @@ func (r *reading) runsAbout(ctx context.Context, object saga.ObjectRef) (subject
 // prepare makes the comparison take what is read of a merchant alone for whole.
 func (r *reading) prepare(ctx context.Context, m merchants.Merchant) {
 	here := r.merchant(m.ID)
-	here.cloud, here.customersRead, here.subscriptionsRead, here.plansRead = m.Cloud, true, true, true
+	here.cloud = m.Cloud
+	switch _, err := r.Billing.Merchant(ctx, m.ID); {
+	case errors.Is(err, billing.ErrNotFound):
+		r.note(Gap{Code: GapMerchantUnknown, MerchantID: m.ID, Detail: "BillingStack does not have the merchant"})
+	case err != nil:
+		r.note(Gap{Code: GapBillingUnavailable, MerchantID: m.ID, Detail: err.Error()})
+	default:
+		here.customersRead, here.subscriptionsRead, here.plansRead = true, true, true
+	}
 	if _, err := r.Inventory(m.Cloud); err != nil {
 		r.note(Gap{Code: GapCloudUnknown, Cloud: m.Cloud, MerchantID: m.ID, Detail: err.Error()})
 		return

@@ -286,6 +286,13 @@ func (s *shelf) Create(_ context.Context, a Audit) error {
 	return nil
 }
 
+func (s *shelf) Audits(context.Context, string, int) ([]Audit, error) {
+	if len(s.waiting) == 0 {
+		return nil, nil
+	}
+	return s.waiting[len(s.waiting)-1:], nil
+}
+
 func (s *shelf) Take(context.Context, string, time.Time, time.Time) (Audit, error) {
 	for i := range s.waiting {
 		if s.waiting[i].State == Pending {
